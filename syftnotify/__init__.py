@@ -1,0 +1,50 @@
+"""The notifier of a SyftBox data owner: it looks, so that nobody has to.
+
+From Python: `GmailAuth`, `GmailSender`, `TemplateRenderer`, `JsonStateManager`, `JobMonitor`, `PeerMonitor`. Each is
+imported when it is first named, so that `import syftnotify` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from syftnotify.google_auth import GmailAuth
+    from syftnotify.ledger import JsonStateManager
+    from syftnotify.monitors import JobMonitor, PeerMonitor
+    from syftnotify.render import TemplateRenderer
+    from syftnotify.sender import GmailSender
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GmailAuth",
+    "GmailSender",
+    "JobMonitor",
+    "JsonStateManager",
+    "PeerMonitor",
+    "TemplateRenderer",
+    "__version__",
+]
+
+_HOMES = {
+    "GmailAuth": "syftnotify.google_auth",
+    "GmailSender": "syftnotify.sender",
+    "JobMonitor": "syftnotify.monitors",
+    "JsonStateManager": "syftnotify.ledger",
+    "PeerMonitor": "syftnotify.monitors",
+    "TemplateRenderer": "syftnotify.render",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

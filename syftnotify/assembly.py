@@ -1,0 +1,140 @@
+"""How are the rooms of one home put together? Everything that they share is made here and handed in."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from syftnotify.config import Gmail, Settings
+from syftnotify.deliver import transport_for
+from syftnotify.dispatcher import Dispatcher, Lane
+from syftnotify.errors import NotSignedInError
+from syftnotify.ledger import JsonStateManager
+from syftnotify.observe import JobReader, PeerReader
+from syftnotify.outbox import Outbox
+from syftnotify.paths import expanded
+from syftnotify.pipeline import Pipeline, Tick
+from syftnotify.render import Links, TemplateRenderer, Wording
+from syftnotify.route import Reach
+
+_COLAB_SYFT_BG = "/content/drive/MyDrive/syft-bg"
+
+
+@dataclass(slots=True)
+class Parts:
+    """A home at work. Only for the holder of its lock."""
+
+    settings: Settings
+    ledger: JsonStateManager
+    outbox: Outbox
+    pipeline: Pipeline
+    dispatcher: Dispatcher
+    jobs: JobReader
+    clock: Callable[[], float]
+
+    def look_once(self, last_look: float | None) -> Tick:
+        """One look, then everything that is due now is attempted, then what was told is marked."""
+        self.outbox.recover(self.clock())
+        if not self.settings.config.notify.enabled:
+            return self.pipeline.look()
+        tick = self.pipeline.tick(self.clock(), last_look=last_look)
+        self.dispatcher.drain()
+        self.pipeline.settle()
+        return tick
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.dispatcher.stop()
+        self.outbox.close()
+
+
+def check_signed_in(settings: Settings) -> None:
+    """Raises: NotSignedInError, when mail would go out by Gmail and nobody has signed in."""
+    transport = settings.config.transports[settings.mailer]
+    if isinstance(transport, Gmail) and not transport.token.exists():
+        raise NotSignedInError(f"there is no Google sign-in at {transport.token}", hint="sign in with `notify init`")
+
+
+def assemble(
+    settings: Settings,
+    *,
+    with_jobs: bool = True,
+    with_peers: bool = True,
+    clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+    on_change: Callable[[], None] = lambda: None,
+    on_trouble: Callable[[str, str], None] = lambda _name, _why: None,
+) -> Parts:
+    """The rooms of one home, ready for a tick.
+
+    Raises:
+        StateError: the ledger or the outbox cannot be used.
+    """
+    config, home = settings.config, settings.home
+    home.create()
+    ledger = JsonStateManager(home.state)
+    outbox = Outbox(home.outbox)
+    links = Links(config.links.job or "", config.links.results or "", config.links.peer or "")
+    wording = Wording(
+        TemplateRenderer(home.templates if home.templates.is_dir() else None), sender=config.do_email, links=links
+    )
+    lanes = {
+        name: Lane(name, transport_for(section, clock=clock), section.rate, section.burst, section.max_retries)
+        for name, section in config.transports.items()
+    }
+    dispatcher = Dispatcher(
+        outbox,
+        wording,
+        lanes,
+        me=f"{os.uname().nodename if hasattr(os, 'uname') else 'host'}:{os.getpid()}",
+        max_concurrent=config.notify.max_concurrent_deliveries,
+        clock=clock,
+        monotonic=monotonic,
+        on_change=on_change,
+        on_trouble=on_trouble,
+    )
+    jobs = JobReader(settings.root, config.do_email, clock=clock, monotonic=monotonic)
+    pipeline = Pipeline(
+        root_exists=settings.root.is_dir,
+        waiting_for=f"the SyftBox folder {settings.root} does not exist yet",
+        jobs=jobs if with_jobs and config.notify.monitor_jobs else None,
+        peers=_peer_reader(settings, clock),
+        tells_peers=with_peers and config.notify.monitor_peers,
+        ledger=ledger,
+        outbox=outbox,
+        reach=_reach(settings),
+        owner=config.do_email,
+    )
+    return Parts(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
+
+
+def _reach(settings: Settings) -> Callable[[frozenset[str]], Reach]:
+    config = settings.config
+    mailer = settings.mailer
+
+    def reach(peers: frozenset[str]) -> Reach:
+        return Reach(config.do_email, config.operator, mailer, peers, config.recipients.allows)
+
+    return reach
+
+
+def syft_bg_homes() -> tuple[Path, ...]:
+    """Where syft-bg keeps its things: newer releases, older ones, and on Colab."""
+    return tuple(expanded(path) for path in ("~/.syft-bg", "~/.syft-creds", _COLAB_SYFT_BG))
+
+
+def _peer_reader(settings: Settings, clock: Callable[[], float]) -> PeerReader:
+    notify = settings.config.notify
+    homes = syft_bg_homes()
+    sync = (
+        (notify.sync_state_path,) if notify.sync_state_path else tuple(home / "sync" / "state.json" for home in homes)
+    )
+    told = (
+        (notify.notify_state_path,)
+        if notify.notify_state_path
+        else tuple(home / "notify" / "state.json" for home in homes)
+    )
+    return PeerReader(settings.root, settings.config.do_email, sync, told, clock)

@@ -1,0 +1,1 @@
+"""What may be typed, what is printed. Thin: parse, one call, print."""

@@ -1,0 +1,243 @@
+"""The commands of `notify`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from syftnotify import __version__
+from syftnotify.cli.console import complain, say, warn
+from syftnotify.errors import NotifyError, NotRunningError
+from syftnotify.paths import Home
+
+app = typer.Typer(
+    name="notify",
+    help="Tells a SyftBox data owner, and the scientists, what happens to jobs and peers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="The folder that holds everything (SYFTNOTIFY_HOME, ~/.syft-creds).")
+]
+
+
+class TransportKind(StrEnum):
+    """How mail can go out."""
+
+    GMAIL = "gmail"
+    MAILDIR = "maildir"
+
+
+class Level(StrEnum):
+    """How much a log line matters."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        say(f"syftnotify {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    context: typer.Context,
+    home: HomeOption = None,
+    version: Annotated[  # noqa: ARG001 - its callback acts
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and end.")
+    ] = False,
+) -> None:
+    """What holds for every command."""
+    context.obj = home
+
+
+def _home(context: typer.Context, home: Path | None) -> Home:
+    return Home.at(home or context.find_root().obj)
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    email: Annotated[str | None, typer.Option(help="The data owner's mail address.")] = None,
+    syftbox_root: Annotated[Path | None, typer.Option(help="The SyftBox folder.")] = None,
+    notify_jobs: Annotated[bool | None, typer.Option("--notify-jobs/--no-notify-jobs", help="Tell of jobs.")] = None,
+    notify_peers: Annotated[
+        bool | None, typer.Option("--notify-peers/--no-notify-peers", help="Tell of peer requests and grants.")
+    ] = None,
+    interval: Annotated[float | None, typer.Option(help="Seconds between two looks.")] = None,
+    transport: Annotated[TransportKind | None, typer.Option(help="How mail goes out.")] = None,
+    credentials: Annotated[
+        Path | None, typer.Option(help="Google's client secrets (a desktop app's credentials.json); signs in.")
+    ] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Sign in with a browser on another machine (SSH, Colab).")
+    ] = False,
+    second_way: Annotated[
+        str | None, typer.Option(help="Another address, or a ping URL, that tells when the notifier is in trouble.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Start over with a new configuration.")] = False,
+    no_test: Annotated[bool, typer.Option("--no-test", help="Send no test mail.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Write or change the configuration, sign in, and send a test mail."""
+    from syftnotify.cli.init import Wishes, set_up
+
+    wishes = Wishes(
+        email=email,
+        syftbox_root=syftbox_root,
+        notify_jobs=notify_jobs,
+        notify_peers=notify_peers,
+        interval=interval,
+        transport=transport.value if transport else None,
+        credentials=credentials,
+        no_browser=no_browser,
+        second_way=second_way,
+        force=force,
+        test=not no_test,
+    )
+    set_up(_home(context, home), wishes)
+
+
+@app.command()
+def start(context: typer.Context, home: HomeOption = None) -> None:
+    """Start the background worker and return once it is really running."""
+    _start(_home(context, home))
+
+
+def _start(home: Home) -> None:
+    from syftnotify import process
+
+    started = process.start(home)
+    for warning in started.warnings:
+        warn(warning)
+    say(f"worker started (pid {started.pid}); `notify logs -f` follows it")
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Say how it is going. Exit code 0: running, 3: not running, 4: running but unwell."""
+    from syftnotify.cli.status import show
+
+    raise typer.Exit(show(_home(context, home), as_json=as_json))
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="Whose log; there is only `notify`.")] = "notify",
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last lines.")] = 50,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with new lines as they come.")] = False,
+    level: Annotated[Level, typer.Option(help="Only lines that matter at least so much.")] = Level.DEBUG,
+    as_json: Annotated[bool, typer.Option("--json", help="Each line as a JSON object.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Show what the worker wrote down."""
+    from syftnotify import logs as log_file
+
+    if service != "notify":
+        raise NotifyError(f"there is no log of {service!r}", hint="`notify logs` shows the only one")
+    path = _home(context, home).log
+    if not path.exists() and not follow:
+        raise NotifyError(f"there is no log at {path} yet", hint="`notify start` begins one")
+    shown = log_file.as_json if as_json else str
+    following = log_file.follow(path, level=level.value) if follow else iter(())
+    for record in log_file.last_lines(path, lines, level=level.value):
+        typer.echo(shown(record))
+    try:
+        for line in following:
+            typer.echo(shown(line))
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+@app.command()
+def stop(
+    context: typer.Context,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds for the sends in flight.")] = 30.0,
+    home: HomeOption = None,
+) -> None:
+    """End the worker when the sends in flight are finished."""
+    _stop(_home(context, home), timeout)
+
+
+def _stop(home: Home, timeout: float) -> None:
+    from syftnotify import process
+    from syftnotify.text import plural
+
+    stopped = process.stop(home, seconds=timeout)
+    left = f"; {plural(stopped.waiting, 'notification')} wait for the next start" if stopped.waiting else ""
+    if stopped.killed:
+        raise NotifyError(
+            f"the worker (pid {stopped.pid}) did not end within {timeout:g} s and was killed{left}",
+            hint="what it was sending counts as unknown and is sent again at the next start",
+        )
+    say(f"worker stopped (pid {stopped.pid}), sends finished{left}")
+
+
+@app.command()
+def restart(
+    context: typer.Context,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds for the sends in flight.")] = 30.0,
+    home: HomeOption = None,
+) -> None:
+    """Stop the worker if it runs, and start it with the configuration as it is now."""
+    place = _home(context, home)
+    try:
+        _stop(place, timeout)
+    except NotRunningError:
+        say("no worker was running")
+    _start(place)
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="One look; what is due is delivered; then end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, and change nothing.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Be the worker in the foreground, until Ctrl-C."""
+    from syftnotify.cli import run as runs
+
+    place = _home(context, home)
+    if dry_run:
+        runs.rehearse(place)
+    elif once:
+        runs.once(place)
+    else:
+        runs.foreground(place)
+
+
+@app.command()
+def demo() -> None:
+    """Run the whole main job on a small tree of its own: no account, no network."""
+    from syftnotify.cli.demo import play
+
+    raise typer.Exit(play())
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except NotifyError as error:
+        complain(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # `notify logs | head`
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,226 @@
+"""`notify init`: asks little, writes the configuration, signs in, proves it with a test mail."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from syftnotify import running
+from syftnotify.cli.console import is_terminal, say, warn
+from syftnotify.config import Gmail, Settings, found_root, is_safe_url, load
+from syftnotify.config.edit import edit
+from syftnotify.deliver import transport_for
+from syftnotify.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
+from syftnotify.google_auth import GmailAuth
+from syftnotify.model import Audience, Event, Kind, Status, is_address
+from syftnotify.paths import Home, expanded
+from syftnotify.render import Item, Links, TemplateRenderer, Wording
+
+_MAIL_TYPES = ("gmail", "maildir")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What was said on the command line; None where nothing was."""
+
+    email: str | None
+    syftbox_root: Path | None
+    notify_jobs: bool | None
+    notify_peers: bool | None
+    interval: float | None
+    transport: str | None
+    credentials: Path | None
+    no_browser: bool
+    second_way: str | None
+    force: bool
+    test: bool
+
+
+def set_up(home: Home, wishes: Wishes) -> None:
+    """Do what `notify init` promises.
+
+    Raises:
+        NotifyError: something is missing or wrong; what had been written before is as it was.
+    """
+    fresh = wishes.force or not home.config.exists()
+    asks = is_terminal()
+    changes = _changes(wishes, fresh=fresh, asks=asks)
+    settings = _written(home, changes, fresh=fresh)
+    say(f"wrote {home.config}" if changes else f"{home.config} is unchanged")
+    for warning in settings.warnings:
+        warn(warning)
+    if not settings.root.is_dir():
+        say(f"{settings.root} does not exist yet; the worker waits for it")
+    ready = _sign_in(settings, wishes, asks=asks)
+    if ready and wishes.test:
+        _send_test(settings)
+    if running.is_held(home):
+        say("next: `notify restart` takes the configuration up")
+    elif ready:
+        say("next: `notify start`")
+
+
+def _changes(wishes: Wishes, *, fresh: bool, asks: bool) -> dict[tuple[str, ...], Any]:
+    """What is to be written, by path in the configuration; asks for what a fresh one still lacks."""
+    changes: dict[tuple[str, ...], Any] = {}
+    email = _email(wishes.email, fresh=fresh, asks=asks)
+    if email is not None:
+        changes["do_email",] = email
+    if wishes.syftbox_root is not None:
+        changes["syftbox_root",] = str(expanded(wishes.syftbox_root))
+    elif fresh and email is not None:
+        changes["syftbox_root",] = str(_root(email, asks=asks))
+    said = {
+        ("notify", "monitor_jobs"): wishes.notify_jobs,
+        ("notify", "monitor_peers"): wishes.notify_peers,
+        ("notify", "interval"): _plain(wishes.interval),
+    }
+    changes.update({path: value for path, value in said.items() if value is not None})
+    transport = wishes.transport or (_asked_transport() if fresh and asks else None)
+    if transport is not None:
+        changes["transports",] = {"mail": {"type": transport}}
+    second = wishes.second_way if wishes.second_way is not None or not (fresh and asks) else _asked_second_way()
+    if second and second.strip():
+        changes.update(_second_way(second.strip()))
+    return changes
+
+
+def _email(given: str | None, *, fresh: bool, asks: bool) -> str | None:
+    if given is None and not fresh:
+        return None
+    if given is None and not asks:
+        raise ConfigError("whose SyftBox is it?", hint="say `notify init --email you@example.org`")
+    email = str(given if given is not None else typer.prompt("Your mail address, the data owner's")).strip()
+    if not is_address(email):
+        raise ConfigError(f"{email!r} is no mail address", hint="say one such as owner@example.org")
+    return email
+
+
+def _asked_transport() -> str:
+    answer = str(typer.prompt("How shall mail go out: gmail, or maildir (a folder on this machine)?", default="gmail"))
+    if answer.strip() not in _MAIL_TYPES:
+        raise ConfigError(f"there is no way {answer!r} to send mail", hint="say gmail or maildir")
+    return answer.strip()
+
+
+def _asked_second_way() -> str:
+    question = (
+        "A second way to reach you, should this one fail: another address, or the ping URL of a monitor (Enter: none)"
+    )
+    return str(typer.prompt(question, default="", show_default=False))
+
+
+def _plain(number: float | None) -> float | int | None:
+    return int(number) if number is not None and number == int(number) else number
+
+
+def _root(email: str, *, asks: bool) -> Path:
+    found = found_root(email)
+    if found is not None:
+        say(f"found the SyftBox folder {found}")
+        return found
+    guess = expanded(f"~/SyftBox_{email}")
+    return expanded(typer.prompt("Where is your SyftBox folder?", default=str(guess))) if asks else guess
+
+
+def _second_way(text: str) -> dict[tuple[str, ...], Any]:
+    if is_address(text):
+        return {("operator",): [text]}
+    if is_safe_url(text):
+        return {("heartbeat", "ping_url"): text}
+    raise ConfigError("a second way is a mail address or an https address")
+
+
+def _written(home: Home, changes: dict[tuple[str, ...], Any], *, fresh: bool) -> Settings:
+    """Write, read back as the worker would, and put the old file back if that does not hold."""
+    before = home.config.read_bytes() if home.config.exists() else None
+    if ("transports",) in changes and not fresh:
+        changes = _keeping_transport(home, changes)
+    if changes:
+        if before is not None and fresh:
+            shutil.copyfile(home.config, home.config.with_name("config.yaml.old"))
+        edit(home, changes, fresh=fresh)
+    try:
+        return load(home)
+    except ConfigError:
+        if changes and before is not None:
+            home.config.write_bytes(before)
+        elif changes:
+            home.config.unlink()
+        raise
+
+
+def _keeping_transport(home: Home, changes: dict[tuple[str, ...], Any]) -> dict[tuple[str, ...], Any]:
+    """Leave the transports alone when mail goes out that way already."""
+    wanted = changes["transports",]["mail"]["type"]
+    try:
+        settings = load(home)
+    except ConfigError:
+        return changes
+    if settings.config.transports[settings.mailer].type != wanted:
+        return changes
+    return {path: value for path, value in changes.items() if path != ("transports",)}
+
+
+def _sign_in(settings: Settings, wishes: Wishes, *, asks: bool) -> bool:
+    """Sign in where that is needed and can be done; returns whether mail can go out."""
+    transport = settings.config.transports[settings.mailer]
+    if not isinstance(transport, Gmail):
+        return True
+    wanted = wishes.credentials is not None or wishes.no_browser
+    if transport.token.exists() and not wanted:
+        return True
+    secrets = transport.credentials
+    if wishes.credentials is not None:
+        given = expanded(wishes.credentials)
+        if not given.is_file():
+            raise NotSignedInError(f"there is no {given}", hint="download it from Google's console")
+        if given != secrets:
+            shutil.copyfile(given, secrets)
+        secrets.chmod(0o600)
+    if not secrets.exists() or not (asks or wanted):
+        say(f"Not signed in yet. Put the OAuth client of a desktop app from Google's console at {secrets}, then")
+        say("run `notify init --credentials " + str(secrets) + "` (with --no-browser over SSH and on Colab).")
+        return False
+    say("Google asks for your consent to send mail in your name, and for nothing else.")
+    GmailAuth().setup_auth(secrets, ask=_ask_elsewhere if wishes.no_browser else None)
+    saved = secrets.with_name("gmail_token.json")
+    if saved != transport.token:
+        shutil.move(saved, transport.token)
+    say(f"signed in; the token is {transport.token}")
+    return True
+
+
+def _ask_elsewhere(url: str) -> str:
+    say("Open this address in a browser, on any machine, and agree:\n")
+    typer.echo(url)
+    say("\nThe browser ends on an address at 127.0.0.1 that it cannot show. That is right:")
+    try:
+        return str(typer.prompt("paste that whole address here", prompt_suffix=":\n"))
+    except typer.Abort:
+        raise NotSignedInError("no address was given", hint="run `notify init --no-browser` again") from None
+
+
+def _send_test(settings: Settings) -> None:
+    config = settings.config
+    wording = Wording(
+        TemplateRenderer(settings.home.templates if settings.home.templates.is_dir() else None),
+        sender=config.do_email,
+        links=Links(),
+    )
+    event = Event(Kind.TEST, f"test/{uuid.uuid4()}", payload={"owner": config.do_email})
+    item = Item(uuid.uuid4().hex, event, Audience.OWNER, Status.WAITING)
+    transport = config.transports[settings.mailer]
+    try:
+        transport_for(transport).send(wording.message([item], config.do_email))
+    except DeliveryError as error:
+        raise NotifyError(
+            f"the test mail did not go out through {settings.mailer}: {error}", hint="the configuration is kept"
+        ) from error
+    where = "" if isinstance(transport, Gmail) else f", into {transport.path}"
+    say(f"sent a test mail to {config.do_email} through {settings.mailer}{where}")

@@ -1,0 +1,100 @@
+"""`notify run`: the worker's work in the foreground, once, or as a rehearsal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from syftnotify import __version__, logs, running
+from syftnotify.assembly import assemble, check_signed_in
+from syftnotify.cli.console import out, say, warn
+from syftnotify.config import load
+from syftnotify.errors import NotifyError
+from syftnotify.paths import Home
+from syftnotify.text import plural, shown
+from syftnotify.worker import report_of, work
+
+
+def foreground(home: Home) -> None:
+    """Work until SIGTERM or Ctrl-C."""
+    home.create()
+    logs.set_up(home.log, echo=sys.stderr)
+    work(home, started=_say_warnings)
+
+
+def _say_warnings(warnings: list[str]) -> None:
+    for warning in warnings:
+        warn(warning)
+
+
+def once(home: Home) -> None:
+    """One look; everything due now is delivered."""
+    with running.hold(home):
+        logs.set_up(home.log)
+        settings = load(home)
+        if settings.config.notify.enabled:
+            check_signed_in(settings)
+        before = running.read(home)
+        parts = assemble(settings)
+        try:
+            begun, now = time.perf_counter(), time.time()
+            tick = parts.look_once(before.last_look_s)
+            report = report_of(parts, tick, now, time.perf_counter() - begun)
+            if not settings.config.notify.enabled:
+                report.last_look_s = before.last_look_s
+            running.write(home, report)
+        except NotifyError as error:
+            raise NotifyError(f"the look failed: {error}", hint=error.hint) from error
+        finally:
+            parts.close()
+    _say_warnings(list(settings.warnings))
+    if tick.waiting_for:
+        warn(f"waiting: {tick.waiting_for}")
+    if not settings.config.notify.enabled:
+        warn("notify.enabled is false: nothing is sent")
+    say(
+        f"looked at {plural(tick.jobs, 'job')} and {plural(tick.peers, 'peer')}: "
+        f"{plural(len(tick.events), 'new event')}; "
+        f"{report.sent} sent in all, {report.waiting} waiting, {report.dead} dead"
+    )
+
+
+def rehearse(home: Home) -> None:
+    """Print what a look would send now. It works on a copy of what is known, so nothing here changes."""
+    settings = load(home)
+    with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
+        copy = Home(Path(folder))
+        for path in (home.state, home.state.with_name(home.state.name + ".bak"), home.outbox, home.worker):
+            for name in (path.name, f"{path.name}-wal"):
+                if (path.parent / name).is_file():
+                    shutil.copyfile(path.parent / name, copy.root / name)
+        parts = assemble(replace(settings, home=copy))
+        try:
+            tick = parts.pipeline.tick(time.time(), last_look=running.read(copy).last_look_s, dry_run=True)
+            counts = parts.outbox.counts()
+        finally:
+            parts.close()
+    table = Table(title=None, box=None, pad_edge=False)
+    for name in ("event", "to", "as", "through", "about"):
+        table.add_column(name, overflow="fold")
+    kinds = {event.key: event.kind.value for event in tick.events}
+    for item in tick.notifications:
+        kind = kinds[item.event_key] + (" (digest)" if item.bundle else "")
+        way = f"not sent: {item.skipped}" if item.skipped else item.transport
+        table.add_row(*(Text(shown(cell)) for cell in (kind, item.recipient, item.audience.value, way, item.entity)))
+    if tick.notifications:
+        out.print(table)
+    if not settings.config.notify.enabled:
+        warn("notify.enabled is false: nothing would be sent")
+    messages = {item.bundle or item.id for item in tick.notifications if not item.skipped}
+    say(
+        f"{plural(len(messages), 'message')} would be sent for {plural(len(tick.events), 'new event')}; "
+        f"{counts.waiting} more wait already. Nothing was changed (version {__version__})."
+    )

@@ -1,0 +1,120 @@
+"""`notify status`: from `worker.json` and the lock alone, so that it answers at once."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from rich.table import Table
+
+from syftnotify import __version__, running
+from syftnotify.cli.console import out, say, warn
+from syftnotify.paths import Home
+from syftnotify.text import shown
+
+RUNNING, NOT_RUNNING, UNWELL = 0, 3, 4
+
+
+def show(home: Home, *, as_json: bool) -> int:
+    """Print how the worker of `home` stands; returns the exit code."""
+    held = running.is_held(home)
+    report = running.read(home)
+    pid = (running.holder(home) or report.pid) if held else None
+    ailments = running.ailments(report, time.time()) if held else []
+    notices = _notices(home, report) if held else []
+    if as_json:
+        print(json.dumps(_object(report, pid, held, ailments, notices)))  # noqa: T201 - this is the output
+    else:
+        _print(report, pid, held, ailments, notices)
+    if not held:
+        return NOT_RUNNING
+    return UNWELL if ailments else RUNNING
+
+
+def _notices(home: Home, report: running.Report) -> list[str]:
+    found = []
+    if report.config and report.config != _fingerprint(home):
+        found.append("the configuration changed since the start: `notify restart` takes it up")
+    if report.version and report.version != __version__:
+        found.append(f"version {__version__} is installed, {report.version} is running: `notify restart` takes it up")
+    return found
+
+
+def _fingerprint(home: Home) -> str:
+    import hashlib
+
+    try:
+        return hashlib.sha256(home.config.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _object(
+    report: running.Report, pid: int | None, held: bool, ailments: list[str], notices: list[str]
+) -> dict[str, Any]:
+    return {
+        "running": held,
+        "pid": pid,
+        "started_at": report.started_at if held else None,
+        "version": report.version if held else __version__,
+        "home": report.home,
+        "root": report.root,
+        "jobs": report.jobs,
+        "peers": report.peers,
+        "last_scan": report.last_scan,
+        "waiting": report.waiting,
+        "sent": report.sent,
+        "failed": report.failed,
+        "unknown": report.unknown,
+        "dead": report.dead,
+        "last_error": report.last_error,
+        "transports": report.transports,
+        "enabled": report.enabled,
+        "watching": report.watching if held else False,
+        "waiting_for": report.waiting_for or None,
+        "unwell": ailments,
+        "notices": notices,
+    }
+
+
+def _print(report: running.Report, pid: int | None, held: bool, ailments: list[str], notices: list[str]) -> None:
+    word = "not running" if not held else ("running, but unwell" if ailments else "running")
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+
+    def row(name: str, value: object) -> None:
+        from rich.text import Text
+
+        table.add_row(name, Text(shown(str(value), limit=1000)))
+
+    row("worker", f"{word} (pid {pid})" if held else word)
+    if held:
+        row("since", report.started_at)
+    row("version", report.version or __version__)
+    row("home", report.home)
+    row("SyftBox", report.root or "-")
+    row("known", f"{report.jobs} jobs, {report.peers} peers")
+    row("last look", _last_look(report))
+    row("mail", f"{report.sent} sent, {report.waiting} waiting ({report.failed} after a failure), {report.dead} dead")
+    row("cut off", f"{report.unknown} attempts")
+    for name, transport in report.transports.items():
+        row(f"transport {shown(name)}", f"{transport.get('type')}: {transport.get('problem') or 'can send'}")
+    row("last error", report.last_error or "-")
+    out.print(table)
+    if not report.enabled:
+        warn("notify.enabled is false: nothing is sent")
+    if report.waiting_for:
+        say(f"waiting: {report.waiting_for}")
+    for ailment in ailments:
+        warn(f"unwell: {ailment}")
+    for notice in notices:
+        warn(notice)
+    if not held:
+        say("`notify start` starts it")
+
+
+def _last_look(report: running.Report) -> str:
+    at, seconds = report.last_scan.get("at"), report.last_scan.get("seconds")
+    return f"{at}, took {seconds:.3f} s" if at and isinstance(seconds, (int, float)) else "never"

@@ -1,0 +1,224 @@
+"""Reading `config.yaml`: all mistakes at once, each by its path, with what to do."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Maildir
+from syftnotify.errors import ConfigError
+from syftnotify.paths import Home, expanded
+from syftnotify.text import plural, shown
+
+_MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A configuration that holds: every path absolute, every default filled in."""
+
+    home: Home
+    config: Config
+    root: Path
+    fingerprint: str  # of the file's bytes: "config changed since start"
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def mailer(self) -> str:
+        """The name of the transport that the built-in routes use: the first gmail, smtp or maildir one."""
+        for kind in ("gmail", "smtp", "maildir"):
+            for name, transport in self.config.transports.items():
+                if transport.type == kind:
+                    return name
+        raise ConfigError("config.yaml: no transport can send mail", hint="add one of type gmail or maildir")
+
+
+def fingerprint(home: Home) -> str:
+    """A hash of the configuration as it lies on disk now, or empty where there is none."""
+    try:
+        return hashlib.sha256(home.config.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def load(home: Home) -> Settings:
+    """The configuration of `home`.
+
+    Raises:
+        ConfigError: it is missing, cannot be read, or has mistakes; the message lists them all.
+    """
+    content = _read(home.config)
+    warnings: list[str] = []
+    mistakes: list[str] = []
+    raw = _without_nothing(_parsed(content, mistakes))
+    foreign = _take_foreign(raw)
+    if foreign:
+        warnings.append(f"config.yaml: left alone, they are other programs': {', '.join(foreign)}")
+    config: Config | None = None
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        mistakes += _mistakes(error)
+    if mistakes or config is None:
+        lines = "\n".join(f"  {line}" for line in mistakes)
+        raise ConfigError(f"config.yaml: {plural(len(mistakes), 'mistake')}\n{lines}", hint=f"edit {home.config}")
+    config = _completed(config, home)
+    return Settings(
+        home=home,
+        config=config,
+        root=_root(config),
+        fingerprint=hashlib.sha256(content).hexdigest(),
+        warnings=tuple(warnings),
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError(f"there is no configuration at {path}", hint="`notify init` writes one") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if len(content) > _MAX_BYTES:
+        raise ConfigError(f"{path} is larger than 1 MiB; that is no configuration")
+    return content
+
+
+def _parsed(content: bytes, mistakes: list[str]) -> dict[str, Any]:
+    try:
+        node = yaml.compose(content, Loader=yaml.SafeLoader)
+        mistakes += _repeated(node)
+        raw = yaml.safe_load(content)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigError(f"config.yaml: {where}{error.problem or 'not YAML'}", hint="mend that line") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"config.yaml: not YAML: {shown(str(error))}") from error
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict):
+        raise ConfigError("config.yaml: expected keys with values, such as `do_email: owner@example.org`")
+    return raw
+
+
+def _repeated(node: yaml.Node | None, path: str = "") -> Iterator[str]:
+    """Keys that stand twice in one mapping; YAML readers silently keep the last."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        name = f"{path}{key.value}"
+        if name in seen:
+            yield f"{shown(name)}: stands twice (again in line {key.start_mark.line + 1})"
+        seen.add(name)
+        yield from _repeated(value, f"{name}.")
+
+
+def _without_nothing(value: dict[str, Any]) -> dict[str, Any]:
+    """Keys without a value count as left out: an empty section, syft-bg's nulls."""
+    return {
+        key: _without_nothing(inner) if isinstance(inner, dict) else inner
+        for key, inner in value.items()
+        if inner is not None
+    }
+
+
+def _take_foreign(raw: dict[str, Any]) -> list[str]:
+    found: list[str] = []
+    for section, names in FOREIGN.items():
+        place = raw.get(section) if section else raw
+        if not isinstance(place, dict):
+            continue
+        for name in sorted(names & place.keys()):
+            del place[name]
+            found.append(f"{section}.{name}" if section else name)
+    return found
+
+
+def _mistakes(error: ValidationError) -> list[str]:
+    lines = []
+    for item in error.errors():
+        path = _plain_path(item["loc"])
+        name = shown(".".join(path))
+        kind = item["type"]
+        if kind == "extra_forbidden":
+            lines.append(f"{name}: unknown{_nearest(path)}")
+        elif kind == "missing":
+            lines.append(f"{name}: missing, it must be set")
+        elif kind == "union_tag_not_found":
+            lines.append(f"{name}.type: missing, expected {_types()}")
+        elif kind == "union_tag_invalid":
+            tag = str(item.get("ctx", {}).get("tag", ""))
+            near = difflib.get_close_matches(tag, TRANSPORT_TYPES, n=1)
+            guess = f", did you mean `{near[0]}`?" if near else ""
+            lines.append(f"{name}.type: expected {_types()}, got {shown(tag, limit=60)!r}{guess}")
+        elif kind in {"model_type", "dict_type", "model_attributes_type"}:
+            lines.append(f"{name}: expected keys with values, got {shown(repr(item['input']), limit=60)}")
+        elif kind in {"tuple_type", "list_type"}:
+            lines.append(f"{name}: expected a list, got {shown(repr(item['input']), limit=60)}")
+        else:
+            lines.append(f"{name}: {item['msg'].removeprefix('Value error, ')}")
+    return lines
+
+
+def _types() -> str:
+    return " or ".join(TRANSPORT_TYPES)
+
+
+def _plain_path(loc: tuple[int | str, ...]) -> list[str]:
+    """Where the mistake is as the file has it: without the tag that pydantic puts in for a union."""
+    path = [str(part) for part in loc]
+    if len(path) > 2 and path[0] == "transports" and path[2] in TRANSPORT_TYPES:
+        del path[2]
+    return path
+
+
+def _nearest(path: list[str]) -> str:
+    model: type[BaseModel] | None = Config
+    if path[0] == "transports":
+        known: set[str] = {name for kind in TRANSPORT_TYPES.values() for name in kind.model_fields}
+    else:
+        for part in path[:-1]:
+            field = model.model_fields.get(part) if model else None
+            inner = field.annotation if field else None
+            model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+        known = set(model.model_fields) if model else set()
+    near = difflib.get_close_matches(path[-1], sorted(known), n=1, cutoff=0.5)
+    return f", did you mean `{near[0]}`?" if near else f"; known here: {', '.join(sorted(known))}"
+
+
+def _completed(config: Config, home: Home) -> Config:
+    """`config` with every path absolute and the one transport that the shortest configuration leaves unsaid."""
+    transports: dict[str, Gmail | Maildir] = {}
+    for name, transport in (config.transports or {"gmail": Gmail(type="gmail")}).items():
+        keys = ("credentials", "token") if isinstance(transport, Gmail) else ("path",)
+        places = {key: expanded(getattr(transport, key), home.root) for key in keys}
+        transports[name] = transport.model_copy(update=places)
+    notify = config.notify
+    paths = {
+        key: expanded(path, home.root)
+        for key in ("sync_state_path", "notify_state_path")
+        if (path := getattr(notify, key)) is not None
+    }
+    return config.model_copy(update={"transports": transports, "notify": notify.model_copy(update=paths)})
+
+
+def _root(config: Config) -> Path:
+    if config.syftbox_root is not None:
+        return expanded(config.syftbox_root)
+    return found_root(config.do_email) or expanded("~/SyftBox")
+
+
+def found_root(email: str) -> Path | None:
+    """The SyftBox folder of `email` where the published clients put it, if one is there."""
+    places = [f"~/SyftBox_{email}", "~/SyftBox", f"/content/SyftBox_{email}"]
+    return next((path for path in map(expanded, places) if path.is_dir()), None)

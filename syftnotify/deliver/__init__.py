@@ -1,0 +1,39 @@
+"""One attempt through one transport; what an error means is `policy`'s business alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from syftnotify.config import Gmail, Maildir
+from syftnotify.model import Message, Receipt
+
+
+class Transport(Protocol):
+    """One call is one attempt; when and how often to try again is the dispatcher's business."""
+
+    def check(self) -> None:
+        """Find out whether sending could work, without sending.
+
+        Raises:
+            DeliveryError: it could not.
+        """
+
+    def send(self, message: Message) -> Receipt:
+        """Hand the message over.
+
+        Raises:
+            DeliveryError: it was not handed over, or nobody can know; `.failure` says which.
+        """
+
+
+def transport_for(settings: Gmail | Maildir, *, clock: Callable[[], float] = time.time) -> Transport:
+    """The transport that a section of the configuration describes."""
+    if isinstance(settings, Gmail):
+        from syftnotify.deliver.gmail import GmailTransport
+
+        return GmailTransport(settings.token, api_endpoint=settings.api_endpoint, clock=clock)
+    from syftnotify.deliver.maildir import MaildirTransport
+
+    return MaildirTransport(settings.path, clock=clock)

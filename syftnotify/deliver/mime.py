@@ -1,0 +1,44 @@
+"""How does a message look on the wire as mail? Multipart, text first, with the headers of a serious sender."""
+
+from __future__ import annotations
+
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import formatdate
+
+from syftnotify.model import Message
+from syftnotify.text import shown
+
+DOMAIN = "syftnotify.local"
+SENDER_NAME = "SyftBox"
+_SUBJECT_CAP = 200
+
+
+def mail_of(message: Message, *, date: float | None = None) -> EmailMessage:
+    """`message` as one mail: multipart/alternative, text first, or text alone where it has no HTML.
+
+    `date` is in seconds since 1970. Header values are stripped of what a mail program could obey, and capped.
+    """
+    mail = EmailMessage(policy=SMTP)
+    if message.sender:
+        user, _, domain = message.sender.rpartition("@")
+        mail["From"] = Address(SENDER_NAME, user, domain)
+    mail["To"] = message.recipient
+    mail["Subject"] = shown(message.subject, limit=_SUBJECT_CAP)
+    mail["Date"] = formatdate(date, localtime=False)
+    if message.id:
+        mail["Message-ID"] = f"<{message.id}@{DOMAIN}>"
+    if message.conversation:
+        root = f"<{message.conversation}@{DOMAIN}>"
+        mail["In-Reply-To"] = root
+        mail["References"] = root
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834
+    mail["X-Auto-Response-Suppress"] = "All"
+    mail["List-Id"] = f"{SENDER_NAME} notifications <notifications.{DOMAIN}>"
+    for name, value in message.headers:
+        mail[name] = shown(value, limit=2000)
+    mail.set_content(message.text)
+    if message.html:
+        mail.add_alternative(message.html, subtype="html")
+    return mail

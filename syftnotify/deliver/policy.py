@@ -1,0 +1,142 @@
+"""What does an error mean, and when is the next try? The one table, pure: every transport uses it."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from syftnotify.errors import Failure
+
+FIRST_WAIT = 30.0  # seconds
+LONGEST_WAIT = 3600.0  # seconds
+GIVE_UP_AFTER = 72 * 3600.0  # seconds of trying
+# A row is only given up after so many tries: a machine that slept for a week has not tried for a week.
+GIVE_UP_TRIES = 12
+# How long a transport rests when its sign-in died or a daily limit was reached, before it is probed again.
+SIGN_IN_PROBE = 300.0
+LIMIT_PROBE = 3600.0
+
+# Google says "too fast" with 403 as well as with 429.
+# Source: https://developers.google.com/workspace/gmail/api/guides/handle-errors
+RATE_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"})
+DAILY_REASONS = frozenset({"dailyLimitExceeded"})
+_PASSING = frozenset({408, 425, 429})
+_RETRY_AFTER_TEXT = re.compile(
+    r"retry after (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)", re.IGNORECASE
+)
+
+
+def failure_of_status(status: int, *, reason: str = "") -> Failure:
+    """What an HTTP answer other than success means, for any transport; `reason` is Google's word, where it gave one.
+
+    A 401 counts as a refusal here: only a transport that can sign in again knows better.
+    """
+    if reason in DAILY_REASONS:
+        return Failure.HELD
+    if status in _PASSING or 500 <= status < 600 or (status == 403 and reason in RATE_REASONS):
+        return Failure.NOT_NOW
+    return Failure.REFUSED
+
+
+def backoff(failures: int, *, rand: Callable[[], float] = random.random) -> float:
+    """Seconds to wait after `failures` attempts have failed (1 or more).
+
+    Doubles from 30 s to at most 1 h, "full jitter", so that mails which failed together do not all return together.
+
+    Raises:
+        ValueError: `failures` is below 1; a first attempt never waits.
+
+    Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter
+    """
+    if failures < 1:
+        raise ValueError("a first attempt never waits")
+    return rand() * min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 30))
+
+
+def retry_after(header: str | None, now: datetime, *, text: str = "") -> datetime | None:
+    """The moment that the other side named: a `Retry-After` header (seconds or date), or the time in Google's text."""
+    named: datetime | None = None
+    if header:
+        word = header.strip()
+        if word.isascii() and word.isdigit():
+            named = now + timedelta(seconds=min(int(word[:9]), 7 * 86400))
+        else:
+            try:
+                named = parsedate_to_datetime(word)
+            except ValueError:
+                named = None
+    if named is None and (match := _RETRY_AFTER_TEXT.search(text)):
+        try:
+            named = datetime.fromisoformat(match.group(1))
+        except ValueError:
+            named = None
+    if named is not None and named.tzinfo is None:
+        named = named.replace(tzinfo=UTC)
+    return named
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a notification when one more attempt has failed."""
+
+    failures: int  # before this attempt
+    refusals: int  # of these, "not now"
+    first_failed_at: float | None  # seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from a failed attempt.
+
+    `gives_up`: dead letter. `wait`: seconds until this notification may be tried again. `transport_wait`: seconds
+    until the whole transport may, 0 for no rest; `pauses` says that a person may have to act first.
+    """
+
+    gives_up: bool = False
+    wait: float = 0.0
+    transport_wait: float = 0.0
+    pauses: bool = False
+    counts: bool = True
+    refusal: bool = False
+
+
+def decide(
+    failure: Failure,
+    standing: Standing,
+    *,
+    now: float,
+    hint: float | None = None,
+    max_retries: int | None = None,
+    silences: int = 1,
+    rand: Callable[[], float] = random.random,
+) -> Decision:
+    """What follows when an attempt ended in `failure`.
+
+    `hint` is in seconds until the moment that the other side named. `max_retries` is how many "not now" answers are
+    tried again, None for as long as 72 h. `silences` is how many attempts of the transport in a row got no answer,
+    this one included.
+    """
+    hinted = max(0.0, min(hint or 0.0, 7 * 86400.0))
+    if failure is Failure.REFUSED:
+        return Decision(gives_up=True)
+    if failure is Failure.RENEWED:
+        return Decision(counts=False)
+    if failure is Failure.SIGN_IN:
+        return Decision(transport_wait=SIGN_IN_PROBE, pauses=True, counts=False)
+    if failure is Failure.HELD:
+        return Decision(transport_wait=max(hinted, LIMIT_PROBE), pauses=True, counts=False)
+    tries = standing.failures + 1
+    long_enough = standing.first_failed_at is not None and now - standing.first_failed_at >= GIVE_UP_AFTER
+    if long_enough and tries >= GIVE_UP_TRIES:
+        return Decision(gives_up=True)
+    if failure is Failure.NO_ANSWER:
+        return Decision(transport_wait=backoff(silences, rand=rand))
+    if failure is Failure.NOT_NOW:
+        if max_retries is not None and standing.refusals >= max_retries:
+            return Decision(gives_up=True, refusal=True)
+        return Decision(wait=max(hinted, backoff(standing.refusals + 1, rand=rand)), refusal=True)
+    return Decision(wait=backoff(tries, rand=rand))  # unknown: the same message again, by and by

@@ -1,0 +1,332 @@
+"""Who sends when? Claims from the outbox, words, hands to a transport; threads, limits, order.
+
+Each transport has its own pace and its own troubles; what they share is `max_concurrent` permits. A permit is held by
+an attempt alone, never by a wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import jinja2
+
+from syftnotify.deliver import Transport
+from syftnotify.deliver.policy import Decision, Standing, decide
+from syftnotify.errors import DeliveryError, Failure, StateError
+from syftnotify.events import standing
+from syftnotify.model import Receipt
+from syftnotify.outbox import Due, Outbox, Verdict
+from syftnotify.render import Item, Wording
+from syftnotify.text import shown
+
+log = logging.getLogger(__name__)
+
+# People's words for what became of an attempt.
+_WORDS = {
+    Failure.NO_ANSWER: "FAILED_TRANSPORT",
+    Failure.SIGN_IN: "FAILED_TRANSPORT",
+    Failure.RENEWED: "FAILED_TRANSPORT",
+    Failure.UNKNOWN: "FAILED_TRANSPORT",
+    Failure.NOT_NOW: "FAILED_DELIVERY",
+    Failure.HELD: "FAILED_DELIVERY",
+    Failure.REFUSED: "FAILED_DELIVERY",
+}
+_LONGEST_NAP = 60.0  # seconds between two looks into the outbox, whatever it said was due
+_TROUBLE_NAP = 5.0  # seconds to wait when the outbox itself failed
+
+
+@dataclass(slots=True)
+class Lane:
+    """One transport with its pace and its troubles."""
+
+    name: str
+    transport: Transport
+    rate: float | None = None  # messages a second; None: no limit
+    burst: int = 1
+    max_retries: int | None = None
+    in_flight: int = 0
+    silences: int = 0  # attempts in a row that got no answer
+    rests_until: float = 0.0  # seconds since 1970
+    problem: str = ""  # why it rests until a person acts
+    tokens: float = field(default=0.0)
+    filled_at: float = field(default=0.0)
+
+    def wait(self, now: float, monotonic: float) -> float:
+        """Seconds until this lane may start another attempt."""
+        if self.rate is None:
+            return max(0.0, self.rests_until - now)
+        if not self.filled_at:
+            self.tokens, self.filled_at = float(self.burst), monotonic
+        self.tokens = min(float(self.burst), self.tokens + (monotonic - self.filled_at) * self.rate)
+        self.filled_at = monotonic
+        return max(0.0, self.rests_until - now, (1.0 - self.tokens) / self.rate if self.tokens < 1.0 else 0.0)
+
+    def start(self) -> None:
+        self.in_flight += 1
+        if self.rate is not None:
+            self.tokens -= 1.0
+
+
+class Dispatcher:
+    """Delivers what the outbox holds, in threads of its own between `start` and `stop`, or at once by `drain`."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        wording: Wording,
+        lanes: Mapping[str, Lane],
+        *,
+        me: str,
+        max_concurrent: int = 16,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        on_change: Callable[[], None] = lambda: None,
+        on_trouble: Callable[[str, str], None] = lambda _name, _why: None,
+    ) -> None:
+        self._outbox = outbox
+        self._wording = wording
+        self._lanes = dict(lanes)
+        self._me = me
+        self._max = max_concurrent
+        self._clock = clock
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._on_change = on_change
+        self._on_trouble = on_trouble
+        self._state = threading.Condition()
+        self._stopping = False
+        self._poked = True
+        self._pool = ThreadPoolExecutor(max_workers=max_concurrent, thread_name_prefix="send")
+        self._thread: threading.Thread | None = None
+        self._nap = 0.0
+        self.last_error = ""
+
+    @property
+    def lanes(self) -> Mapping[str, Lane]:
+        """The transports by name, with how they fare."""
+        return self._lanes
+
+    def start(self) -> None:
+        """Deliver from now on, in the background."""
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the background thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def poke(self) -> None:
+        """Something was put into the outbox."""
+        with self._state:
+            self._poked = True
+            self._state.notify_all()
+
+    def stop(self, seconds: float | None = None) -> bool:
+        """Start no more attempts and wait for those under way; returns whether all ended within `seconds`."""
+        with self._state:
+            self._stopping = True
+            self._state.notify_all()
+            ended = self._state.wait_for(lambda: not self._busy(), timeout=seconds)
+        if self._thread is not None:
+            self._thread.join(timeout=seconds)
+        self._pool.shutdown(wait=ended, cancel_futures=True)
+        return ended
+
+    def drain(self) -> None:
+        """Attempt everything that is due now, once, and return when it is done."""
+        until = self._clock()
+        while True:
+            with self._state:
+                nap = self._start_due(until)
+                if nap is None and not self._busy():
+                    return
+                # A pace or a permit is waited for; a rest or a backoff is not due now.
+                self._state.wait(timeout=nap)
+
+    def _run(self) -> None:
+        while True:
+            with self._state:
+                self._state.wait_for(lambda: self._poked or self._stopping, timeout=self._nap)
+                if self._stopping:
+                    return
+                self._poked = False
+                self._nap = self._next_nap()
+
+    def _next_nap(self) -> float:
+        try:
+            nap = self._start_due(None)
+            if nap is not None:
+                return nap
+            due = self._outbox.next_due(self._lanes)
+        except StateError as error:
+            self.last_error = str(error)
+            log.error("the outbox cannot be read: %s", error)
+            return _TROUBLE_NAP
+        if due is None:
+            return _LONGEST_NAP
+        rests = [lane.rests_until for lane in self._lanes.values() if lane.rests_until > self._clock()]
+        soonest = max(due, min(rests)) if rests and due <= self._clock() else due
+        return min(_LONGEST_NAP, max(0.05, soonest - self._clock()))
+
+    def _busy(self) -> bool:
+        return any(lane.in_flight for lane in self._lanes.values())
+
+    def _start_due(self, until: float | None) -> float | None:
+        """Start every attempt that may start; returns seconds until a pace allows the next, None when nothing waits.
+
+        With `until`, rows that fall due after that moment are left alone, and so are lanes that rest.
+        """
+        waits: list[float] = []
+        progress = True
+        while progress and not self._stopping:
+            progress = False
+            for lane in self._lanes.values():
+                if sum(other.in_flight for other in self._lanes.values()) >= self._max:
+                    return _LONGEST_NAP  # the end of an attempt wakes us
+                if lane.in_flight >= self._permits(lane):
+                    continue
+                now = self._clock()
+                wait = lane.wait(now, self._monotonic())
+                if wait > 0.0:
+                    if lane.rests_until <= now and self._has_due(lane, until):
+                        waits.append(wait)
+                    continue
+                due = self._outbox.claim(lane.name, now if until is None else min(now, until), by=self._me)
+                if due:
+                    lane.start()
+                    self._pool.submit(self._attempt, lane, due)
+                    progress = True
+        return min(waits) if waits else None
+
+    def _has_due(self, lane: Lane, until: float | None) -> bool:
+        due = self._outbox.next_due([lane.name])
+        return due is not None and due <= (self._clock() if until is None else until)
+
+    def _permits(self, lane: Lane) -> int:
+        """How many attempts a lane may have under way: one after silence, else up to half while others have work."""
+        if lane.silences or lane.problem:
+            return 1
+        others = any(other.in_flight for other in self._lanes.values() if other is not lane)
+        return max(1, self._max // 2) if others else self._max
+
+    def _attempt(self, lane: Lane, due: list[Due]) -> None:
+        """One attempt, from wording to the row of its outcome. Nothing may escape: the row would stay claimed."""
+        try:
+            receipt = self._send(lane, due)
+        except DeliveryError as error:
+            self._note_failure(lane, due, error)
+        except Exception:  # one poisoned message must stop nothing else; the traceback says what to mend
+            log.exception("notification of %s: unexpected error in the attempt", shown(due[0].event.entity))
+            self._note_failure(lane, due, DeliveryError(Failure.UNKNOWN, "unexpected error, see the log"))
+        else:
+            self._note_success(lane, due, receipt)
+        finally:
+            with self._state:
+                lane.in_flight -= 1
+                self._poked = True
+                self._state.notify_all()
+            self._on_change()
+
+    def _send(self, lane: Lane, due: Sequence[Due]) -> Receipt:
+        items = [
+            Item(item.id, item.event, item.audience, standing(self._outbox.kinds_since(item.event))) for item in due
+        ]
+        first = due[0]
+        thread = "" if first.bundle else self._outbox.thread_of(first.event.entity, first.recipient, lane.name)
+        try:
+            message = self._wording.message(items, first.recipient, thread=thread, bundled=bool(first.bundle))
+        except jinja2.TemplateError as error:
+            raise DeliveryError(Failure.NOT_NOW, f"the template cannot be used: {shown(str(error))}") from error
+        return lane.transport.send(message)
+
+    def _note_success(self, lane: Lane, due: Sequence[Due], receipt: Receipt) -> None:
+        self._record(
+            lambda: self._outbox.sent(due, self._clock(), provider_id=receipt.provider_id, thread=receipt.thread)
+        )
+        with self._state:
+            lane.silences, lane.rests_until = 0, 0.0
+            recovered, lane.problem = lane.problem, ""
+        if recovered:
+            log.info("transport %s works again", lane.name)
+        self._log(logging.INFO, "SENT", lane, due, "")
+
+    def _note_failure(self, lane: Lane, due: Sequence[Due], error: DeliveryError) -> None:
+        now = self._clock()
+        if error.failure is Failure.NO_ANSWER:
+            with self._state:
+                lane.silences += 1
+        else:
+            with self._state:
+                lane.silences = 0
+        hint = error.not_before.timestamp() - now if error.not_before else None
+        decisions = [
+            decide(
+                error.failure,
+                Standing(item.failures, item.refusals, item.first_failed_at),
+                now=now,
+                hint=hint,
+                max_retries=lane.max_retries,
+                silences=lane.silences or 1,
+            )
+            for item in due
+        ]
+        self._record(
+            lambda: self._outbox.failed(due, now, error.failure, str(error), [_verdict(d, now) for d in decisions])
+        )
+        rest = max(decision.transport_wait for decision in decisions)
+        paused = ""
+        with self._state:
+            if rest:
+                lane.rests_until = now + rest
+            if any(decision.pauses for decision in decisions) and not lane.problem:
+                paused = lane.problem = str(error)
+        self.last_error = f"{lane.name}: {error}"
+        level = logging.ERROR if any(decision.gives_up for decision in decisions) else logging.WARNING
+        self._log(level, _WORDS[error.failure], lane, due, f" ({error.failure.value}): {error}")
+        if paused:
+            log.error("transport %s is paused: %s; nothing is dropped", lane.name, paused)
+            self._on_trouble(lane.name, paused)
+
+    def _record(self, write: Callable[[], None]) -> None:
+        """An outcome must reach the outbox: a row that stays "sending" would be sent again at the next start."""
+        for wait in (0.2, 1.0, 5.0, 0.0):
+            try:
+                write()
+            except StateError as error:
+                self.last_error = str(error)
+                log.error("an outcome could not be written down: %s", error)
+                if wait:
+                    self._sleep(wait)
+            else:
+                return
+
+    def _log(self, level: int, word: str, lane: Lane, due: Sequence[Due], more: str) -> None:
+        for item in due:
+            log.log(
+                level,
+                "notification %s: %s to %s (%s) through %s, attempt %d, %s%s",
+                word,
+                item.event.kind.value,
+                item.recipient,
+                item.audience.value,
+                lane.name,
+                item.failures + 1,
+                item.event.entity,
+                more,
+            )
+
+
+def _verdict(decision: Decision, now: float) -> Verdict:
+    return Verdict(
+        state="dead" if decision.gives_up else "pending",
+        not_before=now + decision.wait if decision.wait else 0.0,
+        counts=decision.counts,
+        refusal=decision.refusal,
+    )

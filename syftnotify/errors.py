@@ -1,0 +1,98 @@
+"""What can go wrong, said to a person: what happened, what to do, and the exit code.
+
+NotifyError                 1
+├── ConfigError             2   config.yaml is missing, unreadable or has mistakes
+├── NotSignedInError        2   no Google sign-in, or one that died
+├── AlreadyRunningError     3   another worker holds the lock of this home
+├── NotRunningError         3   there is no worker to talk to
+├── StateError              1   the ledger or the outbox cannot be read or written
+├── UnknownKindError        2   no such kind of event
+└── DeliveryError           1   one attempt failed; `.failure` says how
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+
+class NotifyError(Exception):
+    """Anything that the program says to a person instead of showing a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(NotifyError):
+    """The configuration cannot be used; the message lists every mistake."""
+
+    exit_code = 2
+
+
+class NotSignedInError(NotifyError):
+    """There is no usable sign-in to Google."""
+
+    exit_code = 2
+
+
+class AlreadyRunningError(NotifyError):
+    """Another worker holds the lock of this home."""
+
+    exit_code = 3
+
+    def __init__(self, pid: int | None) -> None:
+        super().__init__(
+            f"a worker is already running here (pid {pid or 'unknown'})",
+            hint="`notify status` shows it, `notify stop` ends it",
+        )
+        self.pid = pid
+
+
+class NotRunningError(NotifyError):
+    """No worker holds the lock of this home."""
+
+    exit_code = 3
+
+    def __init__(self) -> None:
+        super().__init__("no worker is running here", hint="`notify start` starts one")
+
+
+class StateError(NotifyError):
+    """The ledger or the outbox cannot be read or written."""
+
+
+class UnknownKindError(NotifyError, ValueError):
+    """No such kind of event; the message names the nearest known one."""
+
+    exit_code = 2
+
+
+class Failure(StrEnum):
+    """What the failure of one attempt means; `deliver/policy.py` says what follows from each."""
+
+    NO_ANSWER = "no_answer"  # DNS, refused, TLS, connect timeout: nothing was handed over
+    NOT_NOW = "not_now"  # the other side said: later
+    REFUSED = "refused"  # the other side said: never, for this message
+    SIGN_IN = "sign_in"  # our credentials are not accepted any more
+    HELD = "held"  # a daily limit: nothing will pass for hours
+    RENEWED = "renewed"  # the sign-in was stale and has been renewed: try again at once
+    UNKNOWN = "unknown"  # cut off after the message went out: it may have arrived
+
+
+class DeliveryError(NotifyError):
+    """One attempt did not hand the message over, or nobody can know.
+
+    Its text is safe to show: it never carries a token, a password or a URL's path.
+
+    Attributes:
+        failure: what it means.
+        not_before: the earliest moment the other side named for another attempt, if it named one.
+    """
+
+    def __init__(self, failure: Failure, message: str, *, not_before: datetime | None = None) -> None:
+        super().__init__(message)
+        self.failure = failure
+        self.not_before = not_before

@@ -1,0 +1,167 @@
+"""Which facts are new, given the ledger? Pure: what is true minus what was told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from syftnotify.model import ENDED, Event, Fact, Job, Kind, Peer, Status
+
+
+class Told(Protocol):
+    """What these rules ask of the ledger."""
+
+    def knows(self, entity: str, kind: Kind, occurrence: str) -> bool:
+        """Whether that occurrence has been told, or is owed."""
+
+    def reruns(self, entity: str, generation: str) -> int:
+        """How often that submission was seen un-ended after a told end."""
+
+    def ends_told(self, entity: str) -> int:
+        """How many ends of the entity have been told, or are owed."""
+
+    def is_undecided(self, entity: str) -> bool:
+        """Whether the first look could not read the entity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An occurrence that counts as told without telling anybody."""
+
+    entity: str
+    kind: Kind
+    occurrence: str
+
+
+@dataclass(slots=True)
+class News:
+    """What one look means."""
+
+    events: list[Event] = field(default_factory=list)  # to be told
+    catch_up: list[Event] = field(default_factory=list)  # to be told to the owner, in one message
+    marks: list[Mark] = field(default_factory=list)  # told already, by the rules of the first look
+    reruns: dict[tuple[str, str], int] = field(default_factory=dict)  # (entity, generation) -> count
+    undecided: set[str] = field(default_factory=set)  # entities that the first look could not read
+    decided: set[str] = field(default_factory=set)
+
+
+_ORDER = {
+    kind: place
+    for place, kind in enumerate(
+        (
+            Kind.JOB_SUBMITTED,
+            Kind.JOB_APPROVED,
+            Kind.JOB_REJECTED,
+            Kind.JOB_STARTED,
+            Kind.JOB_COMPLETED,
+            Kind.JOB_FAILED,
+            Kind.JOB_TIMEOUT,
+        )
+    )
+}
+
+
+def news_of_jobs(jobs: Iterable[Job], told: Told, *, first_look: bool = False) -> News:
+    """What is new about `jobs`.
+
+    At the first look jobs that have ended count as told, waiting ones join the catch-up, and approved ones count as
+    told up to there. The same rule holds later for a job that could not be read at the first look.
+    """
+    news = News()
+    jobs = list(jobs)
+    ended = {(job.entity, job.generation) for job in jobs if job.ended}
+    for job in jobs:
+        first = first_look or told.is_undecided(job.entity)
+        if first and not job.judged:
+            news.undecided.add(job.entity)
+            continue
+        if first and not first_look:
+            news.decided.add(job.entity)
+        count = _reruns(job, told, (job.entity, job.generation) in ended, news)
+        for fact in sorted(job.facts, key=lambda fact: _ORDER[fact.kind]):
+            occurrence = _occurrence(fact, job, count, told)
+            if told.knows(job.entity, fact.kind, occurrence):
+                continue
+            if first and not (job.status is Status.WAITING and fact.kind is Kind.JOB_SUBMITTED):
+                news.marks.append(Mark(job.entity, fact.kind, occurrence))
+                continue
+            event = Event(fact.kind, job.entity, occurrence, fact.at, _payload(job))
+            (news.catch_up if first else news.events).append(event)
+    return news
+
+
+def news_of_peers(peers: Iterable[Peer], told: Told, *, first_look: bool = False) -> News:
+    """What is new about `peers`. At the first look grants count as told and requests join the catch-up."""
+    news = News()
+    for peer in peers:
+        for fact in peer.facts:
+            if told.knows(peer.entity, fact.kind, fact.occurrence):
+                continue
+            if first_look and fact.kind is Kind.PEER_GRANTED:
+                news.marks.append(Mark(peer.entity, fact.kind, fact.occurrence))
+                continue
+            payload = {"owner": peer.owner, "submitter": peer.address, "name": peer.address}
+            event = Event(fact.kind, peer.entity, fact.occurrence, fact.at, payload)
+            (news.catch_up if first_look else news.events).append(event)
+    return news
+
+
+def standing(kinds: Iterable[Kind]) -> Status:
+    """Where a job stands, given the kinds of its events in the order in which they were noticed."""
+    status = Status.WAITING
+    words = {
+        Kind.JOB_SUBMITTED: Status.WAITING,
+        Kind.JOB_APPROVED: Status.APPROVED,
+        Kind.JOB_STARTED: Status.RUNNING,
+        Kind.JOB_REJECTED: Status.REJECTED,
+        Kind.JOB_COMPLETED: Status.DONE,
+        Kind.JOB_FAILED: Status.FAILED,
+        Kind.JOB_TIMEOUT: Status.FAILED,
+    }
+    for kind in kinds:
+        status = words.get(kind, status)
+    return status
+
+
+def _reruns(job: Job, told: Told, is_ended: bool, news: News) -> int:
+    """The number of this run, for layouts that give an end no time: counted by un-endings after a told end."""
+    count = told.reruns(job.entity, job.generation)
+    if is_ended or job.settling or not job.judged:
+        return count
+    last = _counted(job.generation, count)
+    if any(told.knows(job.entity, kind, last) for kind in ENDED) and _has_no_times(job):
+        count += 1
+        news.reruns[job.entity, job.generation] = count
+    return count
+
+
+def _has_no_times(job: Job) -> bool:
+    return job.layout not in {"C", "D"}
+
+
+def _occurrence(fact: Fact, job: Job, count: int, told: Told) -> str:
+    if not fact.counted:
+        return fact.occurrence
+    if fact.kind is Kind.JOB_STARTED:
+        return _counted(fact.occurrence, told.ends_told(job.entity))
+    return _counted(fact.occurrence, count)
+
+
+def _counted(occurrence: str, count: int) -> str:
+    return f"{occurrence}#{count}" if count else occurrence
+
+
+def _payload(job: Job) -> dict[str, Any]:
+    return {
+        "name": job.name,
+        "owner": job.owner,
+        "submitter": job.submitter,
+        "claimed": job.claimed,
+        "layout": job.layout,
+        "submitted_at": job.generation,
+        "status": job.status.value,
+        "incomplete": bool(job.details.get("incomplete")),
+        "return_code": job.details.get("return_code"),
+        "reason": job.details.get("reason", ""),
+    }

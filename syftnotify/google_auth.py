@@ -1,0 +1,233 @@
+"""Signing in to Google: once, with a person's consent; afterwards by the saved token."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from syftnotify.config import is_safe_url
+from syftnotify.errors import NotSignedInError
+from syftnotify.files import write_whole
+from syftnotify.paths import expanded
+
+if TYPE_CHECKING:
+    from google.oauth2.credentials import Credentials
+
+SCOPES = ("https://www.googleapis.com/auth/gmail.send",)
+TOKEN_NAME = "gmail_token.json"  # noqa: S105 - a file name
+_CONSENT_SECONDS = 600
+# Our own keys in the token file, beside Google's: when consent was given, and for how many seconds it is good.
+_SIGNED_IN_AT = "signed_in_at"
+_GOOD_FOR = "refresh_token_expires_in"
+
+_SIGN_IN = "sign in with `notify init`"
+
+
+class GmailAuth:
+    """Gets and keeps the right to send mail in somebody's name; nothing more than that (`gmail.send`)."""
+
+    def setup_auth(
+        self,
+        credentials_path: str | Path,
+        *,
+        open_browser: bool = True,
+        ask: Callable[[str], str] | None = None,
+    ) -> Credentials:
+        """Ask for consent, once, and save the token as `gmail_token.json` beside `credentials_path`.
+
+        Args:
+            credentials_path: the client secrets of a "Desktop app", as Google's console gives them.
+            open_browser: whether to open one on this machine; else the address is only printed.
+            ask: for machines without a browser: is given the address to open elsewhere, and returns the whole address
+                on which that browser ended. Its state and PKCE proof are checked.
+
+        Raises:
+            NotSignedInError: the file is missing or of another kind, or consent was not given.
+        """
+        from google_auth_oauthlib.flow import InstalledAppFlow
+        from oauthlib.oauth2 import OAuth2Error
+
+        path = expanded(credentials_path)
+        _check_client_secrets(path)
+        try:
+            flow = InstalledAppFlow.from_client_secrets_file(str(path), scopes=list(SCOPES))
+        except ValueError as error:
+            raise NotSignedInError(
+                f"{path} holds no client secrets of a desktop app",
+                hint="in Google's console create an OAuth client of type 'Desktop app' and download its JSON",
+            ) from error
+        with _scope_changes_allowed():
+            try:
+                if ask is None:
+                    credentials = flow.run_local_server(
+                        port=0, open_browser=open_browser, timeout_seconds=_CONSENT_SECONDS, **_CONSENT
+                    )
+                else:
+                    credentials = _pasted(flow, ask)
+            except (OAuth2Error, ValueError, AttributeError) as error:
+                raise NotSignedInError(
+                    f"Google did not give consent ({type(error).__name__})", hint="try again: `notify init`"
+                ) from error
+            except OSError as error:
+                raise NotSignedInError("Google could not be reached to finish the sign-in") from error
+        _save(
+            path.with_name(TOKEN_NAME),
+            credentials,
+            {_SIGNED_IN_AT: int(time.time()), _GOOD_FOR: flow.oauth2session.token.get(_GOOD_FOR)},
+        )
+        return credentials
+
+    def load_credentials(self, token_path: str | Path) -> Credentials:
+        """Valid credentials from a saved token, refreshed (and saved again) when they have expired.
+
+        Raises:
+            NotSignedInError: there is no token, it is not readable, or Google does not accept it any more.
+            google.auth.exceptions.TransportError: Google could not be reached for the refresh.
+        """
+        token = Token(token_path)
+        token.refresh()
+        return token.credentials
+
+
+_CONSENT = {"access_type": "offline", "prompt": "consent"}
+
+
+class Token:
+    """A saved sign-in, kept fresh; safe to share between threads.
+
+    Raises:
+        NotSignedInError: there is no token, or it is not readable.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        from google.oauth2.credentials import Credentials
+
+        self._path = expanded(path)
+        self._lock = threading.Lock()
+        info = _token_info(self._path)
+        try:
+            credentials = Credentials.from_authorized_user_file(str(self._path), list(SCOPES))
+        except (ValueError, KeyError) as error:
+            raise NotSignedInError(f"{self._path} is no Google token", hint=_SIGN_IN) from error
+        # The library knows only Google's own address; a file that names another one means it.
+        uri = info.get("token_uri")
+        if isinstance(uri, str) and uri:
+            if not is_safe_url(uri):
+                raise NotSignedInError(f"{self._path}: token_uri must be https (http only on this machine)")
+            credentials = credentials.with_token_uri(uri)
+        self._info = info
+        self.credentials = credentials
+
+    def refresh(self, *, rejected: str = "") -> None:
+        """Make the access token good, if it is not, and save it.
+
+        Args:
+            rejected: an access token that was refused although it had not expired; it is replaced.
+
+        Raises:
+            NotSignedInError: Google does not accept the sign-in any more.
+            google.auth.exceptions.GoogleAuthError: it could not be done now, but may later.
+        """
+        with self._lock:
+            if not refreshed(self.credentials, rejected=rejected):
+                return
+            try:
+                _save(self._path, self.credentials, self._info)
+            except OSError:
+                # A token that cannot be saved still works; the next start refreshes it again.
+                return
+
+
+def refreshed(credentials: Credentials, *, rejected: str = "") -> bool:
+    """Refresh `credentials` unless they are good; returns whether that was needed. Raises as `Token.refresh` does."""
+    from google.auth.exceptions import RefreshError
+    from google.auth.transport.requests import Request
+
+    if credentials.valid and credentials.token != rejected:
+        return False
+    try:
+        credentials.refresh(Request())
+    except RefreshError as error:
+        if error.retryable:
+            raise
+        raise NotSignedInError(
+            f"Google does not accept the sign-in any more ({_reason(error)})", hint=_SIGN_IN
+        ) from None
+    return True
+
+
+def _check_client_secrets(path: Path) -> None:
+    hint = "download it from Google's console (OAuth client, type 'Desktop app') and place it there"
+    try:
+        loaded = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise NotSignedInError(f"there is no {path}", hint=hint) from None
+    except (OSError, ValueError) as error:
+        raise NotSignedInError(f"{path} cannot be read as JSON", hint=hint) from error
+    inner = (
+        next((value for value in loaded.values() if isinstance(value, dict)), {}) if isinstance(loaded, dict) else {}
+    )
+    for key in ("auth_uri", "token_uri"):
+        if not is_safe_url(str(inner.get(key, ""))):
+            raise NotSignedInError(f"{path}: {key} must be an https address (http only on this machine)", hint=hint)
+
+
+def _token_info(path: Path) -> dict[str, Any]:
+    try:
+        info = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise NotSignedInError(f"there is no Google sign-in at {path}", hint=_SIGN_IN) from None
+    except (OSError, ValueError) as error:
+        raise NotSignedInError(f"{path} cannot be read as a token", hint=_SIGN_IN) from error
+    if not isinstance(info, dict):
+        raise NotSignedInError(f"{path} is no Google token", hint=_SIGN_IN)
+    return info
+
+
+def _save(path: Path, credentials: Credentials, more: dict[str, Any]) -> None:
+    known = json.loads(credentials.to_json())
+    kept = {key: more[key] for key in (_SIGNED_IN_AT, _GOOD_FOR) if more.get(key) is not None}
+    write_whole(path, json.dumps({**known, **kept}, indent=1).encode("utf-8"))
+
+
+def _pasted(flow: Any, ask: Callable[[str], str]) -> Credentials:
+    """Consent given in a browser elsewhere: it ends on an address that nobody serves, and that address says it all."""
+    flow.redirect_uri = "http://127.0.0.1:8085/"
+    url, _ = flow.authorization_url(**_CONSENT)
+    answer = ask(url).strip()
+    if not answer or "code=" not in urlsplit(answer).query:
+        raise ValueError("not the whole address")
+    # oauthlib insists on https in an address that never travels.
+    flow.fetch_token(authorization_response=answer.replace("http://", "https://", 1))
+    credentials: Credentials = flow.credentials
+    return credentials
+
+
+def _reason(error: Exception) -> str:
+    """Google's word for a refused refresh, and nothing else of its answer."""
+    answer = error.args[1] if len(error.args) > 1 else None
+    word = answer.get("error") if isinstance(answer, dict) else None
+    return word if isinstance(word, str) and word.replace("_", "").isalnum() else "refused"
+
+
+class _scope_changes_allowed:  # noqa: N801 - reads as a phrase
+    """While it holds: an http token endpoint on this machine is used, and a widened scope is no error."""
+
+    _names = ("OAUTHLIB_INSECURE_TRANSPORT", "OAUTHLIB_RELAX_TOKEN_SCOPE")
+
+    def __enter__(self) -> None:
+        self._before = {name: os.environ.get(name) for name in self._names}
+        os.environ.update(dict.fromkeys(self._names, "1"))
+
+    def __exit__(self, *_: object) -> None:
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,263 @@
+"""What are the words? Kinds of events, facts of the tree, notifications, and what became of them."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+from urllib.parse import quote
+
+from syftnotify.errors import UnknownKindError
+
+
+class Kind(StrEnum):
+    """What can happen. One spelling; `parse_kind` accepts the others."""
+
+    JOB_SUBMITTED = "job_submitted"
+    JOB_APPROVED = "job_approved"
+    JOB_REJECTED = "job_rejected"
+    JOB_STARTED = "job_started"
+    JOB_COMPLETED = "job_completed"
+    JOB_FAILED = "job_failed"
+    JOB_TIMEOUT = "job_timeout"
+    JOB_LONG_RUNNING = "job_long_running"
+    JOB_WAITING = "job_waiting"
+    JOB_UPDATED = "job_updated"
+    JOB_HELD = "job_held"
+    JOB_RELEASED = "job_released"
+    JOB_CANCELLED = "job_cancelled"
+    JOB_ENABLED = "job_enabled"
+    JOB_DISABLED = "job_disabled"
+    PEER_REQUESTED = "peer_requested"
+    PEER_GRANTED = "peer_granted"
+    WORKFLOW_CREATED = "workflow_created"
+    WORKFLOW_UPDATED = "workflow_updated"
+    WORKFLOW_BUILD_COMPLETED = "workflow_build_completed"
+    WORKFLOW_BUILD_FAILED = "workflow_build_failed"
+    WORKFLOW_TERMINATED = "workflow_terminated"
+    GPU_AVAILABLE = "gpu_available"
+    RESERVATION_CREATED = "reservation_created"
+    RESERVATION_CANCELLED = "reservation_cancelled"
+    SCHEDULER_ONLINE = "scheduler_online"
+    HEARTBEAT = "heartbeat"
+    SYSTEM_ALERT = "system_alert"
+    TEST = "test"
+    DIGEST = "digest"
+
+
+ENDED = frozenset({Kind.JOB_COMPLETED, Kind.JOB_FAILED, Kind.JOB_TIMEOUT})
+
+_KINDS = {kind.value: kind for kind in Kind}
+_ALIASES = {
+    "new": Kind.JOB_SUBMITTED,
+    "approved": Kind.JOB_APPROVED,
+    "rejected": Kind.JOB_REJECTED,
+    "running": Kind.JOB_STARTED,
+    "executed": Kind.JOB_COMPLETED,
+    "succeeded": Kind.JOB_COMPLETED,
+    "done": Kind.JOB_COMPLETED,
+    "failed": Kind.JOB_FAILED,
+    "timed_out": Kind.JOB_TIMEOUT,
+    "job_timed_out": Kind.JOB_TIMEOUT,
+    "canceled": Kind.JOB_CANCELLED,
+    "job_canceled": Kind.JOB_CANCELLED,
+    "new_peer_request": Kind.PEER_REQUESTED,
+    "peer_request_granted": Kind.PEER_GRANTED,
+}
+
+
+def parse_kind(text: str) -> Kind:
+    """The kind that `text` names in any accepted spelling: `job_failed`, `job.failed`, `JOB_FAILED`, `failed`.
+
+    Raises:
+        UnknownKindError: no kind is spelled so; the message names the nearest one.
+    """
+    word = text.strip().lower().replace(".", "_")
+    if word in _KINDS:
+        return _KINDS[word]
+    if word in _ALIASES:
+        return _ALIASES[word]
+    near = difflib.get_close_matches(word, [*_KINDS, *_ALIASES], n=1, cutoff=0.0)[0]
+    raise UnknownKindError(f"{text!r} is no kind of event, did you mean `{near}`?")
+
+
+class Severity(StrEnum):
+    """How much it matters."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+_SEVERITIES = {
+    Kind.JOB_FAILED: Severity.HIGH,
+    Kind.JOB_TIMEOUT: Severity.HIGH,
+    Kind.WORKFLOW_BUILD_FAILED: Severity.HIGH,
+    Kind.WORKFLOW_TERMINATED: Severity.HIGH,
+    Kind.SYSTEM_ALERT: Severity.HIGH,
+    Kind.JOB_LONG_RUNNING: Severity.MEDIUM,
+    Kind.JOB_WAITING: Severity.MEDIUM,
+}
+
+
+class Audience(StrEnum):
+    """The role in which somebody hears."""
+
+    OWNER = "owner"
+    SUBMITTER = "submitter"  # the scientist of the job, or the requesting peer
+    OPERATOR = "operator"
+    RECIPIENT = "recipient"  # named by a route or a job, in no role
+
+
+class Status(StrEnum):
+    """Where a job stands, in words that fit every layout."""
+
+    WAITING = "waiting"  # for its owner
+    APPROVED = "approved"
+    RUNNING = "running"
+    REJECTED = "rejected"
+    DONE = "done"
+    FAILED = "failed"
+
+
+def entity_id(*parts: str) -> str:
+    """`job/<layout>/<owner>/<submitter>/<name>`: every part percent-encoded except `@`, so `/` only separates.
+
+    File names that are not UTF-8 keep their bytes (they arrive as surrogates).
+    """
+    return "/".join(quote(part.encode("utf-8", "surrogateescape"), safe="@") for part in parts)
+
+
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+
+def is_address(text: str) -> bool:
+    """Whether `text` is one bare mail address that can stand in a header as it is.
+
+    Narrower than RFC 5322 on purpose (no quoting, no comments, ASCII only): it comes from hostile places.
+    """
+    return len(text) <= 254 and _ADDRESS.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that is true of an entity now.
+
+    `occurrence` tells one happening from the next of the same kind: the time that the tree gives it. `counted` facts
+    have no time of their own in their layout; how often the job was seen un-ended after a told end joins it.
+    """
+
+    kind: Kind
+    occurrence: str = ""
+    at: str = ""  # ISO time as the tree claims it, or empty
+    counted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job as it lies in the tree at one look."""
+
+    entity: str
+    layout: str
+    owner: str
+    submitter: str  # from the path; empty where the layout has none
+    claimed: str  # what config.yaml says about itself; never trusted
+    name: str
+    status: Status
+    facts: tuple[Fact, ...]
+    generation: str = ""  # which submission of this name: its submitted_at
+    ended: bool = False
+    settling: bool = False  # came back after it had vanished: un-endedness is not a rerun yet
+    judged: bool = True  # False while its state cannot be read
+    details: Mapping[str, Any] = field(default_factory=dict)  # JSON: reason, return_code, files, ...
+    place: str = ""  # the folder of the submission
+    results: str = ""  # the folder of its logs
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One peer as the owner's machine knows it."""
+
+    entity: str
+    owner: str
+    address: str
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One fact, named by what it is and not by when we saw it.
+
+    So a second look, a restart or a lost wake-up gives the same key, and the outbox knows it.
+    """
+
+    kind: Kind
+    entity: str
+    occurrence: str = ""
+    at: str = ""  # ISO time
+    payload: Mapping[str, Any] = field(default_factory=dict)  # a JSON object
+
+    @property
+    def key(self) -> str:
+        """Unique for the fact; entity ids hold no blank, so the parts cannot run together."""
+        return f"{self.entity} {self.kind} {self.occurrence}"
+
+    @property
+    def severity(self) -> Severity:
+        """How much its kind matters."""
+        return _SEVERITIES.get(self.kind, Severity.LOW)
+
+
+MAIL = "mail"  # the one medium of gmail, smtp and maildir: one address, one mail
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One event owed to one recipient through one transport: the unit of de-duplication, retry and count."""
+
+    event_key: str
+    entity: str
+    recipient: str  # bare address, lower case
+    audience: Audience
+    transport: str
+    medium: str = MAIL
+    bundle: str = ""  # notifications of one bundle leave as one message
+    skipped: str = ""  # why it is written down and never sent
+
+    @property
+    def id(self) -> str:
+        """The same for the same (event key, medium, recipient), so that a rebuilt outbox gives the same one."""
+        return digest_of(self.event_key, self.medium, self.recipient)
+
+
+def digest_of(*parts: str) -> str:
+    """A short stable name for `parts`: 32 hexadecimal digits."""
+    text = "\0".join(parts).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(text).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message for one recipient, worded, ready for any transport."""
+
+    id: str  # stands before the @ of Message-ID
+    recipient: str
+    subject: str
+    text: str
+    html: str = ""
+    sender: str = ""  # address; empty: the transport's own
+    conversation: str = ""  # stands before the @ of References
+    headers: tuple[tuple[str, str], ...] = ()
+    thread: str = ""  # the provider's id of the conversation, where it gave one
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the other side said when it took a message."""
+
+    provider_id: str = ""
+    thread: str = ""

@@ -1,0 +1,8 @@
+"""What is true in the folders now? Jobs, peers; read-only, nothing trusted, nothing read twice that did not change."""
+
+from syftnotify.observe.evidence import evidence
+from syftnotify.observe.jobs import JobReader, JobsLook
+from syftnotify.observe.peers import PeerReader
+from syftnotify.observe.wake import Wake
+
+__all__ = ["JobReader", "JobsLook", "PeerReader", "Wake", "evidence"]

@@ -1,0 +1,104 @@
+"""What of a job may a message carry? Its code and the end of its logs, capped, copied while they are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from syftnotify.model import Job, Kind
+from syftnotify.observe.files import UnreadableError, read_inside
+from syftnotify.observe.layouts import inner_parts
+from syftnotify.text import shown, shown_block
+
+FILE_CAP = 50 * 1024  # bytes read of one file of code
+TOTAL_CAP = 500 * 1024  # bytes read of all the code of one job
+SHOWN_CAP = 80 * 1024  # characters of code that are kept for a message
+STDERR_CAP = 8 * 1024  # bytes of the end of stderr
+_MAX_LISTED = 200
+
+_GENERATED_FOLDERS = frozenset({"__pycache__", "node_modules", "outputs", "logs", "build", "dist", "venv"})
+_GENERATED_FILES = frozenset({"syft.pub.yaml", "uv.lock", "poetry.lock", "package-lock.json"})
+_GENERATED_ENDS = (".pyc", ".pyo", ".egg-info", ".so", ".class")
+
+
+def evidence(job: Job, kind: Kind) -> dict[str, Any]:
+    """The JSON that joins the payload of an event of `kind`: `code` and `code_left_out`, or `stderr`.
+
+    `code` is a list of {path, text, cut}; `code_left_out` a list of {path, why}.
+    """
+    if kind is Kind.JOB_SUBMITTED:
+        return _code(job)
+    if kind in {Kind.JOB_FAILED, Kind.JOB_TIMEOUT}:
+        return _stderr(job)
+    return {}
+
+
+def _code(job: Job) -> dict[str, Any]:
+    taken: list[dict[str, Any]] = []
+    left_out: list[dict[str, str]] = []
+    total = kept = 0
+    for name, parts in _code_files(job):
+        path = shown(name)
+        if len(taken) + len(left_out) >= _MAX_LISTED:
+            break
+        if parts is None:
+            left_out.append({"path": path, "why": "not a name inside the job"})
+            continue
+        if _is_generated(parts):
+            left_out.append({"path": path, "why": "hidden or generated"})
+            continue
+        if total >= TOTAL_CAP or kept >= SHOWN_CAP:
+            left_out.append({"path": path, "why": "too much code for one mail"})
+            continue
+        try:
+            content, size = read_inside(job.place, parts, cap=min(FILE_CAP, TOTAL_CAP - total))
+        except FileNotFoundError:
+            left_out.append({"path": path, "why": "not there"})
+            continue
+        except UnreadableError as error:
+            left_out.append({"path": path, "why": str(error)})
+            continue
+        total += len(content)
+        if b"\0" in content:
+            left_out.append({"path": path, "why": f"binary, {size} bytes"})
+            continue
+        text = shown_block(content.decode("utf-8", "replace"))
+        room = SHOWN_CAP - kept
+        cut = size > len(content) or len(text) > room
+        taken.append({"path": path, "text": text[:room], "cut": cut})
+        kept += len(text[:room])
+    return {"code": taken, "code_left_out": left_out}
+
+
+def _code_files(job: Job) -> Iterator[tuple[str, tuple[str, ...] | None]]:
+    """The names to show and where they lie below the job; `run.sh` where nothing else is known."""
+    if job.layout in {"C", "D"}:
+        files = job.details.get("files") or ()
+        for name in files:
+            parts = inner_parts(name)
+            yield name, ("code", *parts) if parts else None
+        if files:
+            return
+    else:
+        entry = str(job.details.get("entrypoint") or "")
+        folder = Path(str(job.details.get("code_path") or "")).name
+        for name in dict.fromkeys(filter(None, (entry, f"{folder}/{entry}" if entry and folder else ""))):
+            parts = inner_parts(name)
+            if parts is None or (Path(job.place) / name).is_file():
+                yield name, parts
+    yield "run.sh", ("run.sh",)
+
+
+def _is_generated(parts: tuple[str, ...]) -> bool:
+    hidden = any(part.startswith(".") for part in parts)
+    generated = any(part in _GENERATED_FOLDERS for part in parts[:-1]) or parts[-1] in _GENERATED_FILES
+    return hidden or generated or parts[-1].endswith(_GENERATED_ENDS)
+
+
+def _stderr(job: Job) -> dict[str, Any]:
+    try:
+        content, size = read_inside(job.results, ("stderr.txt",), cap=STDERR_CAP, tail=True)
+    except (FileNotFoundError, UnreadableError):
+        return {"stderr": "", "stderr_cut": False}
+    return {"stderr": shown_block(content.decode("utf-8", "replace")), "stderr_cut": size > len(content)}

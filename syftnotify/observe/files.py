@@ -1,0 +1,218 @@
+"""How is a file of the tree read? Small, regular, inside its folder, through no link, and never for ever."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+CONFIG_CAP = 256 * 1024  # bytes of a config.yaml or state.yaml
+_FAST_CAP = 4096  # bytes: nothing so short nests deep enough to hurt libyaml, whose recursion has no bound
+_MAX_DEPTH = 32
+_MAX_NODES = 20_000
+# A file written in the same clock tick as our look can change again and keep its numbers.
+RACY_SECONDS = 2.0
+
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_FOLDER_FLAGS = _FLAGS | getattr(os, "O_DIRECTORY", 0)
+_HAS_DIR_FD = os.open in os.supports_dir_fd
+
+Signature = tuple[int, int, int]
+GONE: Signature = (0, 0, 0)
+
+
+class UnreadableError(Exception):
+    """A file that is there and cannot be believed now: torn, too large, no regular file, wrong in form."""
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """PyYAML's safe loader, libyaml's where present."""
+
+
+def signature(path: str) -> Signature:
+    """What changes when the file changes: (mtime_ns, size, inode); `GONE` where there is none."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return GONE
+    return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def is_racy(found: Signature, now: float) -> bool:
+    """Whether another write could have left the same signature."""
+    return abs(now - found[0] / 1e9) < RACY_SECONDS
+
+
+def read_inside(base: str, parts: Sequence[str], *, cap: int, tail: bool = False) -> tuple[bytes, int]:
+    """At most `cap` bytes of the regular file `parts` below `base`, and its whole size.
+
+    `base` itself is trusted; no link is followed below it. `tail` reads the end instead of the beginning.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UnreadableError: it is no regular file, lies behind a link, or cannot be read.
+    """
+    if not parts or any(part in {"", ".", ".."} or "/" in part or "\0" in part for part in parts):
+        raise UnreadableError("not a name inside the folder")
+    try:
+        descriptor = _open_inside(base, parts)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(parts[-1]) from None
+    except OSError as error:
+        raise UnreadableError(error.strerror or "cannot be opened") from error
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise UnreadableError("not a regular file")
+        if tail and found.st_size > cap:
+            os.lseek(descriptor, found.st_size - cap, os.SEEK_SET)
+        content = b""
+        while len(content) < cap and (chunk := os.read(descriptor, cap - len(content))):
+            content += chunk
+        return content, found.st_size
+    except OSError as error:
+        raise UnreadableError(error.strerror or "cannot be read") from error
+    finally:
+        os.close(descriptor)
+
+
+def _open_inside(base: str, parts: Sequence[str]) -> int:
+    if not _HAS_DIR_FD:  # Windows: no links without special rights, and no way to walk by descriptor
+        path = base
+        for part in parts:
+            path = os.path.join(path, part)
+            if os.path.islink(path):
+                raise OSError("behind a link")
+        return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    folder = os.open(base, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, os.O_RDONLY | _FOLDER_FLAGS, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        return os.open(parts[-1], os.O_RDONLY | _FLAGS, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def read_yaml(base: str, parts: Sequence[str]) -> dict[str, Any]:
+    """The mapping in a YAML file of the tree.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UnreadableError: empty, cut, too large, not a mapping, or built to hurt.
+    """
+    content, size = read_inside(base, parts, cap=CONFIG_CAP)
+    if size > CONFIG_CAP:
+        raise UnreadableError(f"larger than {CONFIG_CAP // 1024} KiB")
+    return parse_yaml(content)
+
+
+def parse_yaml(content: bytes) -> dict[str, Any]:
+    """The mapping that `content` spells. Raises: UnreadableError, as in `read_yaml`."""
+    if not content.strip():
+        raise UnreadableError("empty")
+    try:
+        text = content.decode("utf-8")
+        if len(text) > _FAST_CAP or "&" in text or "*" in text:
+            _refuse_bombs(text)
+        loaded = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+    except UnreadableError:
+        raise
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError, TypeError, AttributeError) as error:
+        raise UnreadableError("not readable as YAML") from error
+    if not isinstance(loaded, dict):
+        raise UnreadableError("not a mapping")
+    return loaded
+
+
+def _refuse_bombs(text: str) -> None:
+    depth = 0
+    for nodes, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise UnreadableError("holds anchors or aliases")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _MAX_DEPTH or nodes > _MAX_NODES:
+            raise UnreadableError("nested too deep or too large")
+
+
+# The only file names of a job that anybody asks for; a folder may hold fifty thousand others.
+_KNOWN_FILES = frozenset({"config.yaml", "run.sh", "approved", "done", ".approved", ".done", "returncode.txt"})
+
+
+@dataclass(slots=True)
+class _Listing:
+    found: Signature
+    racy: bool
+    folders: tuple[str, ...]
+    files: frozenset[str]
+
+
+@dataclass(slots=True)
+class Folders:
+    """The names in the folders of the tree, listed again only where a folder says that names came or went."""
+
+    max_names: int = 200_000  # a folder that holds more is read to here, and the rest left out
+    _known: dict[str, _Listing] = field(default_factory=dict)
+    _seen: set[str] = field(default_factory=set)
+
+    def begin(self) -> None:
+        """Start a look; `end` forgets what was not asked for since."""
+        self._seen = set()
+
+    def end(self) -> None:
+        for path in self._known.keys() - self._seen:
+            del self._known[path]
+
+    def folders(self, path: str, now: float) -> tuple[str, ...]:
+        """The names of the folders in `path`, sorted, links left out; empty where there is no such folder."""
+        listing = self._listing(path, now)
+        return listing.folders if listing else ()
+
+    def files(self, path: str, now: float) -> frozenset[str] | None:
+        """Which of a job's known files lie in `path`, or None where there is no such folder."""
+        listing = self._listing(path, now)
+        return listing.files if listing else None
+
+    def changed_at(self, path: str) -> int:
+        """When names last came or went in a folder that was just listed, in nanoseconds."""
+        return self._known[path].found[0]
+
+    def inode(self, path: str) -> int:
+        return self._known[path].found[2]
+
+    def _listing(self, path: str, now: float) -> _Listing | None:
+        self._seen.add(path)
+        try:
+            status = os.stat(path)  # followed: the owner's own root or job folder may be a link
+        except OSError:
+            self._known.pop(path, None)
+            return None
+        found = (status.st_mtime_ns, status.st_size, status.st_ino)
+        known = self._known.get(path)
+        if known and known.found == found and not known.racy:
+            return known
+        folders: list[str] = []
+        files: list[str] = []
+        try:
+            with os.scandir(path) as entries:
+                for count, entry in enumerate(entries):
+                    if count >= self.max_names:
+                        break
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.name)
+                    elif entry.name in _KNOWN_FILES and entry.is_file(follow_symlinks=False):
+                        files.append(entry.name)
+        except OSError:
+            self._known.pop(path, None)
+            return None
+        listing = _Listing(found, is_racy(found, now), tuple(sorted(folders)), frozenset(files))
+        self._known[path] = listing
+        return listing

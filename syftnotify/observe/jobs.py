@@ -1,0 +1,182 @@
+"""Which jobs lie in the tree, and which of them may hold news? What did not change is not read again."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from syftnotify.model import Job
+from syftnotify.observe.files import Folders, Signature
+from syftnotify.observe.layouts import (
+    LAYOUTS_BELOW_DATASITES,
+    LAYOUTS_BELOW_ROOT,
+    Layout,
+    Place,
+    Reading,
+    Sight,
+    is_settled,
+)
+from syftnotify.text import shown
+
+# Un-endedness of a job that vanished and came back is a rerun only after so long: restored trees come file by file.
+SETTLING_SECONDS = 60.0
+# A file that cannot be read for so long gets one warning.
+TORN_SECONDS = 600.0
+
+
+@dataclass(slots=True)
+class JobsLook:
+    """What one look at the jobs found."""
+
+    jobs: list[Job] = field(default_factory=list)  # all that may hold news
+    count: int = 0  # jobs in the tree
+    problems: list[str] = field(default_factory=list)  # for the log, each told once
+    restless: bool = False  # something is not settled: look again soon
+    signatures: dict[str, tuple[Signature, ...]] = field(default_factory=dict)
+
+
+class _Patience:
+    """For how long has something been so? Measured by this process's own clock, beside the files' times."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._since: dict[str, tuple[float, bool]] = {}
+        self._asked: set[str] = set()
+
+    def begin(self) -> None:
+        self._asked = set()
+
+    def end(self) -> None:
+        self._since = {key: since for key, since in self._since.items() if key in self._asked}
+
+    def seconds(self, key: str, *, only_ours: bool = False) -> tuple[float, bool]:
+        """How long `key` has been asked for without a break, and whether only our own clock counts for it."""
+        self._asked.add(key)
+        since, ours = self._since.setdefault(key, (self._monotonic(), only_ours))
+        return self._monotonic() - since, ours
+
+
+class JobReader:
+    """Reads the jobs of one owner below one SyftBox root."""
+
+    def __init__(
+        self,
+        root: Path,
+        owner: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._root = root
+        self._owner = owner
+        self._clock = clock
+        self._monotonic = monotonic
+        self._folders = Folders()
+        self._patience = _Patience(monotonic)
+        self._known: dict[str, tuple[Signature, ...]] = {}
+        self._open: set[str] = set()  # entities of A and B that had not ended at the last look
+        self._present: set[str] = set()  # entities of the last look
+        self._gone: set[str] = set()
+        self._returned: dict[str, float] = {}
+        self._warned: set[str] = set()
+
+    def look(self) -> JobsLook:
+        """Every job that changed since the last accepted look, or is not settled yet."""
+        look = JobsLook()
+        now = self._clock()
+        self._folders.begin()
+        self._patience.begin()
+        present: set[str] = set()
+        still_open: set[str] = set()
+        for layout, place in self._places(now):
+            sight = self._sight(now, place)
+            found = layout.signature(place, sight)
+            if found is None:
+                continue
+            entity = place.entity
+            present.add(entity)
+            if self._known.get(place.path) == found:
+                look.signatures[place.path] = found
+                if entity in self._open:
+                    still_open.add(entity)
+                continue
+            self._note_return(entity)
+            reading = layout.read(place, sight)
+            if reading.job is not None:
+                look.jobs.append(reading.job)
+                if not reading.job.ended:
+                    still_open.add(entity)
+            if self._is_quiet(place, reading, found, now, look):
+                look.signatures[place.path] = found
+            else:
+                look.restless = True
+        self._folders.end()
+        self._patience.end()
+        self._gone |= self._present - present
+        self._gone -= present
+        self._present, self._open = present, still_open
+        look.count = len(present)
+        return look
+
+    def accept(self, look: JobsLook) -> None:
+        """What `look` found is written down; only what changes from now on is offered again."""
+        self._known = look.signatures
+
+    def folders(self) -> list[Path]:
+        """The owner's job folders that exist: what is worth watching."""
+        return [Path(base) for base, _, _ in self._bases() if os.path.isdir(base)]
+
+    def _bases(self) -> Iterator[tuple[str, str, tuple[Layout, ...]]]:
+        for above, layouts in (
+            (self._root / "datasites", LAYOUTS_BELOW_DATASITES),
+            (self._root, LAYOUTS_BELOW_ROOT),
+        ):
+            for name in self._folders.folders(str(above), self._clock()):
+                if name.casefold() == self._owner.casefold():
+                    yield str(above / name / "app_data" / "job"), name, layouts
+
+    def _places(self, now: float) -> Iterator[tuple[Layout, Place]]:
+        for base, owner, layouts in self._bases():
+            sight = Sight(now, self._folders, lambda *_: False)
+            for layout in layouts:
+                for place in layout.places(base, owner, sight):
+                    yield layout, place
+
+    def _sight(self, now: float, place: Place) -> Sight:
+        def waited(key: str, seconds: float, stamp: float) -> bool:
+            # Seen un-ended a moment ago and ended now: a folder keeps its old time when it is moved.
+            just_ended = key.endswith(" end") and place.entity in self._open
+            ours, only_ours = self._patience.seconds(key, only_ours=just_ended)
+            return ours >= seconds or (not only_ours and not -seconds <= now - stamp < seconds)
+
+        return Sight(now, self._folders, waited, self._is_settling)
+
+    def _note_return(self, entity: str) -> None:
+        if entity in self._gone:
+            self._returned[entity] = self._monotonic()
+
+    def _is_settling(self, entity: str) -> bool:
+        since = self._returned.get(entity)
+        if since is None:
+            return False
+        if self._monotonic() - since < SETTLING_SECONDS:
+            return True
+        del self._returned[entity]
+        return False
+
+    def _is_quiet(
+        self, place: Place, reading: Reading, found: tuple[Signature, ...], now: float, look: JobsLook
+    ) -> bool:
+        """Whether the job need not be read again before it changes."""
+        if reading.torn:
+            seconds, _ = self._patience.seconds(f"{place.path} torn")
+            if seconds >= TORN_SECONDS and place.path not in self._warned:
+                self._warned.add(place.path)
+                look.problems.append(f"unreadable for ten minutes: {shown(place.path)}: {shown(reading.torn)}")
+            return False
+        self._warned.discard(place.path)
+        settling = reading.job is not None and reading.job.settling
+        return not reading.waiting and not settling and is_settled(found, now)

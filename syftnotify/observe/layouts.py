@@ -1,0 +1,420 @@
+"""How does each published client lay a job down? One small piece per family, behind one interface.
+
+Which releases write what, and what a reader must survive, is told in docs/layouts.md. A ninth layout is one more class
+here and its line in `LAYOUTS`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from syftnotify.model import Fact, Job, Kind, Status, entity_id
+from syftnotify.observe.files import (
+    Folders,
+    Signature,
+    UnreadableError,
+    is_racy,
+    read_inside,
+    read_yaml,
+    signature,
+)
+
+# An end without a return code (layouts A and B) is believed once its marker is so old: some releases write the
+# marker first and the code after it.
+END_SECONDS = 5.0
+# A submission whose files have not all arrived is told after so long, marked incomplete.
+ARRIVAL_SECONDS = 60.0
+TIMEOUT_LINE = b"--- PROCESS TIMED OUT ---"
+
+_SEGMENT = re.compile(r"v\d+")
+_MAX_FILES = 1000
+_STAGES = ("inbox", "approved", "done")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one job lies: all paths are relative to `base`, the owner's job folder."""
+
+    base: str
+    layout: str
+    owner: str
+    submitter: str
+    name: str
+    parts: tuple[str, ...]  # the folder of the submission
+    results: tuple[str, ...]  # the folder of its state and logs
+
+    @property
+    def path(self) -> str:
+        return os.path.join(self.base, *self.parts)
+
+    @property
+    def entity(self) -> str:
+        return entity_id("job", self.layout, self.owner, self.submitter or "-", self.name)
+
+
+@dataclass(slots=True)
+class Reading:
+    """What reading one place gave."""
+
+    job: Job | None = None
+    torn: str = ""  # why a file could not be believed; look again
+    waiting: bool = False  # true now, but not settled: look again soon
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a layout may ask about the moment of the look.
+
+    `waited(key, seconds, stamp)` is whether something has been so for that long, by the file's own time `stamp`
+    (seconds since 1970) or, because clocks jump, by how long this process has seen it so.
+    """
+
+    now: float
+    folders: Folders
+    waited: Callable[[str, float, float], bool]
+    settling: Callable[[str], bool] = field(default=lambda _: False)
+
+
+class Layout(Protocol):
+    """How to find the jobs of one family, and how to read one."""
+
+    def places(self, base: str, owner: str, sight: Sight) -> Iterator[Place]:
+        """Every folder that may be a job."""
+
+    def signature(self, place: Place, sight: Sight) -> tuple[Signature, ...] | None:
+        """What changes when the job changes; None where there is no job (any more)."""
+
+    def read(self, place: Place, sight: Sight) -> Reading:
+        """Read the job; only called when the signature says that it may have changed."""
+
+
+def looks_like_email(name: str) -> bool:
+    """Whether a folder's name is somebody's: the published clients put nothing else with an `@` there."""
+    user, _, domain = name.partition("@")
+    return bool(user and domain) and "@" not in domain and not name.startswith(".") and name.isprintable()
+
+
+class StageFolders:
+    """A (syft-job 0.1.0-0.1.8): the stage folder a job lies in is its status."""
+
+    def places(self, base: str, owner: str, sight: Sight) -> Iterator[Place]:
+        for stage in _STAGES:
+            for name in sight.folders.folders(os.path.join(base, stage), sight.now):
+                if not looks_like_email(name):  # those are always C or D
+                    yield Place(base, "A", owner, "", name, (stage, name), (stage, name))
+
+    def signature(self, place: Place, sight: Sight) -> tuple[Signature, ...] | None:
+        return _folder_signature(place, sight)
+
+    def read(self, place: Place, sight: Sight) -> Reading:
+        stage = place.parts[0]
+        files = sight.folders.files(place.path, sight.now) or frozenset()
+        stamp = sight.folders.changed_at(place.path) / 1e9
+        return _read_unreviewed(
+            place, sight, files, approved=stage != "inbox", ended_at=stamp if stage == "done" else None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MarkerFiles:
+    """B1-B4 (0.1.9-0.1.27): empty files called `approved` and `done` are the status."""
+
+    layout: str
+    below_submitter: bool = False
+    dotted: bool = False
+
+    def places(self, base: str, owner: str, sight: Sight) -> Iterator[Place]:
+        for name in sight.folders.folders(base, sight.now):
+            if not self.below_submitter:
+                yield Place(base, self.layout, owner, "", name, (name,), (name,))
+            elif looks_like_email(name):
+                for job in sight.folders.folders(os.path.join(base, name), sight.now):
+                    yield Place(base, self.layout, owner, name, job, (name, job), (name, job))
+
+    def signature(self, place: Place, sight: Sight) -> tuple[Signature, ...] | None:
+        return _folder_signature(place, sight)
+
+    def read(self, place: Place, sight: Sight) -> Reading:
+        files = sight.folders.files(place.path, sight.now) or frozenset()
+        done = self._marker("done", files)
+        ended_at = None
+        if done:
+            found = signature(os.path.join(place.path, done))
+            ended_at = found[0] / 1e9 if found[2] else None
+        return _read_unreviewed(
+            place, sight, files, approved=bool(done or self._marker("approved", files)), ended_at=ended_at
+        )
+
+    def _marker(self, name: str, files: frozenset[str]) -> str:
+        if name in files:
+            return name
+        return f".{name}" if self.dotted and f".{name}" in files else ""
+
+
+class ReviewFolders:
+    """C (0.1.28-0.1.39) and D (0.1.40): the scientist's `inbox`, the owner's `review` with its `state.yaml`."""
+
+    def places(self, base: str, owner: str, sight: Sight) -> Iterator[Place]:
+        inbox = os.path.join(base, "inbox")
+        for submitter in sight.folders.folders(inbox, sight.now):
+            if not looks_like_email(submitter):
+                continue
+            below = os.path.join(inbox, submitter)
+            for name in sight.folders.folders(below, sight.now):
+                # `v1` may be D's segment, or the name of a C job, or both.
+                yield self._place(base, "C", owner, (submitter, name))
+                if _SEGMENT.fullmatch(name):
+                    for job in sight.folders.folders(os.path.join(below, name), sight.now):
+                        yield self._place(base, "D", owner, (submitter, name, job))
+
+    @staticmethod
+    def _place(base: str, layout: str, owner: str, tail: tuple[str, ...]) -> Place:
+        return Place(base, layout, owner, tail[0], tail[-1], ("inbox", *tail), ("review", *tail))
+
+    def signature(self, place: Place, _sight: Sight) -> tuple[Signature, ...] | None:
+        config = signature(os.path.join(place.path, "config.yaml"))
+        if not config[2]:
+            return None
+        return config, signature(os.path.join(place.base, *place.results, "state.yaml"))
+
+    def read(self, place: Place, sight: Sight) -> Reading:
+        reading = Reading()
+        config = _mapping(place, place.parts, "config.yaml", reading)
+        state = _mapping(place, place.results, "state.yaml", reading)
+        status = _status(state, reading)
+        if status is None:  # its state is torn: nothing is known, so nothing is said
+            reading.job = _job(place, Status.WAITING, (), judged=False)
+            return reading
+        generation = time_of(config.get("submitted_at"))
+        facts: list[Fact] = []
+        details = _details_of(config, state)
+        if not reading.torn:
+            arrived = status is not Status.WAITING or self._has_arrived(place, details["files"])
+            age = signature(os.path.join(place.path, "config.yaml"))[0] / 1e9
+            if arrived or sight.waited(f"{place.path} arrival", ARRIVAL_SECONDS, age):
+                facts.append(Fact(Kind.JOB_SUBMITTED, generation, at=generation))
+                details["incomplete"] = not arrived
+            else:
+                reading.waiting = True
+        facts += _facts_of(state, status, details, place)
+        reading.job = _job(
+            place,
+            status,
+            tuple(facts),
+            generation=generation,
+            ended=status in {Status.DONE, Status.FAILED},
+            judged=not reading.torn,
+            details=details,
+        )
+        return reading
+
+    @staticmethod
+    def _has_arrived(place: Place, files: list[str]) -> bool:
+        """Whether every file of the submission is there: they come one by one, `config.yaml` not last."""
+        code = os.path.join(place.path, "code")
+        return all(signature(os.path.join(code, *parts))[2] for name in files if (parts := inner_parts(name)))
+
+
+LAYOUTS_BELOW_DATASITES: tuple[Layout, ...] = (StageFolders(), MarkerFiles("B2", dotted=True))
+LAYOUTS_BELOW_ROOT: tuple[Layout, ...] = (
+    MarkerFiles("B3"),
+    MarkerFiles("B4", below_submitter=True),
+    ReviewFolders(),
+)
+
+
+def inner_parts(name: str) -> tuple[str, ...] | None:
+    """A relative file name from a `files` list as the parts of a path, or None where it points elsewhere."""
+    parts = tuple(name.split("/"))
+    if len(parts) > 16 or any(part in {"", ".", ".."} or "\0" in part for part in parts):
+        return None
+    return parts
+
+
+def time_of(value: Any) -> str:
+    """A time as the tree has it, as text: it names an occurrence, so it must never be reworded."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return "" if value is None else str(value)[:64]
+
+
+def _folder_signature(place: Place, sight: Sight) -> tuple[Signature, ...] | None:
+    files = sight.folders.files(place.path, sight.now)
+    if files is None or "config.yaml" not in files:
+        return None
+    config = signature(os.path.join(place.path, "config.yaml"))
+    return (sight.folders.changed_at(place.path), 0, sight.folders.inode(place.path)), config
+
+
+def _read_unreviewed(
+    place: Place, sight: Sight, files: frozenset[str], *, approved: bool, ended_at: float | None
+) -> Reading:
+    """A job of A or B, whose own folder holds everything, the submitter's files and the owner's marks."""
+    reading = Reading()
+    config = _mapping(place, place.parts, "config.yaml", reading)
+    if reading.torn:
+        reading.job = _job(place, Status.WAITING, (), judged=False)
+        return reading
+    generation = time_of(config.get("submitted_at"))
+    details = _details_of(config, {})
+    facts: list[Fact] = []
+    arrived = approved or "run.sh" in files
+    age = signature(os.path.join(place.path, "config.yaml"))[0] / 1e9
+    if arrived or sight.waited(f"{place.path} arrival", ARRIVAL_SECONDS, age):
+        facts.append(Fact(Kind.JOB_SUBMITTED, generation, at=generation))
+        details["incomplete"] = not arrived
+    else:
+        reading.waiting = True
+    if approved:
+        facts.append(Fact(Kind.JOB_APPROVED, generation))
+    status = Status.APPROVED if approved else Status.WAITING
+    if ended_at is not None:
+        end = _end_of(place, sight, ended_at, details)
+        if end is None:
+            reading.waiting = True
+        else:
+            facts.append(Fact(end, generation, counted=True))
+            status = Status.DONE if end is Kind.JOB_COMPLETED else Status.FAILED
+    claimed = config.get("submitted_by")
+    reading.job = _job(
+        place,
+        status,
+        tuple(facts),
+        generation=generation,
+        claimed=claimed if isinstance(claimed, str) else "",
+        ended=ended_at is not None,
+        settling=sight.settling(place.entity),
+        details=details,
+    )
+    return reading
+
+
+def _end_of(place: Place, sight: Sight, ended_at: float, details: dict[str, Any]) -> Kind | None:
+    """How a job of A or B ended, or None while its return code may still be on its way."""
+    written = signature(os.path.join(place.path, "returncode.txt"))
+    code = _return_code(place)
+    # A rerun leaves the old code in place until the new run writes over it, after its marker.
+    stale = place.layout != "A" and written[0] / 1e9 < ended_at
+    if (code is None or stale) and not sight.waited(f"{place.path} end", END_SECONDS, ended_at):
+        return None
+    details["return_code"] = code
+    return _kind_of_end(place, code)
+
+
+def _return_code(place: Place) -> int | None:
+    try:
+        content, _ = read_inside(place.base, (*place.results, "returncode.txt"), cap=32)
+        return int(content.decode("ascii"))
+    except (OSError, UnreadableError, ValueError):
+        return None
+
+
+def _kind_of_end(place: Place, code: int | None) -> Kind:
+    if not code:
+        return Kind.JOB_COMPLETED
+    if code != -1:
+        return Kind.JOB_FAILED
+    for name in ("stderr.txt", "stdout.txt"):
+        try:
+            tail, _ = read_inside(place.base, (*place.results, name), cap=4096, tail=True)
+        except (OSError, UnreadableError):
+            continue
+        if TIMEOUT_LINE in tail:
+            return Kind.JOB_TIMEOUT
+    return Kind.JOB_FAILED
+
+
+def _mapping(place: Place, folder: tuple[str, ...], name: str, reading: Reading) -> dict[str, Any]:
+    """The mapping in one file; a file that is not there is an empty one, an unreadable one marks `reading` torn."""
+    try:
+        return read_yaml(place.base, (*folder, name))
+    except FileNotFoundError:
+        if name == "config.yaml":
+            reading.torn = "config.yaml: gone while we looked"
+    except UnreadableError as error:
+        reading.torn = f"{name}: {error}"
+    return {}
+
+
+_STATUSES = {
+    "received": Status.WAITING,
+    "pending": Status.WAITING,
+    "approved": Status.APPROVED,
+    "running": Status.RUNNING,
+    "rejected": Status.REJECTED,
+    "done": Status.DONE,
+    "failed": Status.FAILED,
+}
+
+
+def _status(state: dict[str, Any], reading: Reading) -> Status | None:
+    """The status in a state.yaml, WAITING where there is none yet, None where it cannot be believed."""
+    if not state:
+        return None if reading.torn.startswith("state.yaml") else Status.WAITING
+    word = state.get("status")
+    status = _STATUSES.get(word) if isinstance(word, str) else None
+    if status is None:
+        reading.torn = f"state.yaml: unknown status {str(word)[:40]!r}"
+    return status
+
+
+def _facts_of(state: dict[str, Any], status: Status, details: dict[str, Any], place: Place) -> Iterator[Fact]:
+    """What state.yaml says is true. Steps may have been skipped, so each fact comes from its own time."""
+    approved, rejected = time_of(state.get("approved_at")), time_of(state.get("rejected_at"))
+    completed = time_of(state.get("completed_at"))
+    if approved or status in {Status.APPROVED, Status.RUNNING}:
+        yield Fact(Kind.JOB_APPROVED, approved, at=approved)
+    if rejected or status is Status.REJECTED:
+        yield Fact(Kind.JOB_REJECTED, rejected, at=rejected)
+    if status is Status.RUNNING:
+        yield Fact(Kind.JOB_STARTED, approved, counted=True)
+    if status is Status.DONE:
+        yield Fact(Kind.JOB_COMPLETED, completed, at=completed)
+    if status is Status.FAILED:
+        code = details["return_code"]
+        kind = _kind_of_end(place, code) if code == -1 else Kind.JOB_FAILED
+        yield Fact(kind, completed, at=completed)
+
+
+def _details_of(config: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    """The few things that a message may say, each checked for its type."""
+    files = config.get("files")
+    names = [name for name in files if isinstance(name, str)][:_MAX_FILES] if isinstance(files, list) else []
+    code = state.get("return_code")
+    reason = state.get("rejection_reason") or state.get("review_reason")
+    entry = config.get("entrypoint") or config.get("entry_point")
+    path = config.get("code_path")
+    return {
+        "files": names,
+        "entrypoint": entry if isinstance(entry, str) else "",
+        "code_path": path if isinstance(path, str) else "",
+        "type": str(config.get("type") or "")[:20],
+        "return_code": code if isinstance(code, int) and not isinstance(code, bool) else None,
+        "reason": reason[:2000] if isinstance(reason, str) else "",
+        "incomplete": False,
+    }
+
+
+def _job(place: Place, status: Status, facts: tuple[Fact, ...], **more: Any) -> Job:
+    return Job(
+        entity=place.entity,
+        layout=place.layout,
+        owner=place.owner,
+        submitter=place.submitter,
+        name=place.name,
+        status=status,
+        facts=facts,
+        place=place.path,
+        results=os.path.join(place.base, *place.results),
+        **{"claimed": "", **more},
+    )
+
+
+def is_settled(found: tuple[Signature, ...], now: float) -> bool:
+    """Whether no file of a signature is so fresh that a second write could hide in it."""
+    return not any(part[2] and is_racy(part, now) for part in found)

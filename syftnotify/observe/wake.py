@@ -1,0 +1,91 @@
+"""When is it worth looking early? watchdog only says "look now"; what is true, the look itself finds out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+# Folders of a running job that change thousands of times and never decide anything.
+_NOISE = ("/.venv/", "/__pycache__/")
+
+
+class Wake:
+    """Calls `wake` when something changed below the watched folders, as long as the system lets it.
+
+    Where it does not (limits, missing folders, file systems without events), one line says so and the caller's own
+    interval goes on being the truth; every `watch` tries again.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._observer: Any = None
+        self._watched: dict[Path, int] = {}
+        self._complained = ""
+
+    def watch(self, folders: list[Path]) -> None:
+        """Watch exactly `folders`, each with all below it. Cheap when nothing changed."""
+        wanted = {folder: inode for folder in folders if (inode := _inode(folder))}
+        if wanted == self._watched and (not wanted or self._observer.is_alive()):
+            return
+        self.stop()
+        if not wanted:
+            return
+        # Imported here: 60 ms, and a command that does not watch never needs it.
+        from watchdog import events
+        from watchdog.observers import Observer
+
+        handler = events.FileSystemEventHandler()
+        handler.on_any_event = self._on_event  # type: ignore[method-assign]
+        # The default set also listens to opens and closes without writing, which our own look makes: on a large tree
+        # that never ends. One event per written file is enough: its close, when it is whole.
+        told = [
+            events.FileClosedEvent,
+            events.FileCreatedEvent,
+            events.FileMovedEvent,
+            events.FileDeletedEvent,
+            events.DirCreatedEvent,
+            events.DirMovedEvent,
+            events.DirDeletedEvent,
+        ]
+        observer = Observer()
+        try:
+            for folder in wanted:
+                observer.schedule(handler, str(folder), recursive=True, event_filter=told)
+            observer.start()
+        except (OSError, RuntimeError) as error:
+            self._complain(f"watching is not possible ({error}); looking every interval instead")
+            return
+        self._observer, self._watched, self._complained = observer, wanted, ""
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether changes wake us now."""
+        return self._observer is not None
+
+    def stop(self) -> None:
+        """Watch nothing."""
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join(timeout=5)
+        self._observer, self._watched = None, {}
+
+    def _on_event(self, event: Any) -> None:
+        path = str(event.src_path)
+        if not any(part in path for part in _NOISE):
+            self._wake()
+
+    def _complain(self, message: str) -> None:
+        if message != self._complained:
+            log.warning("%s", message)
+            self._complained = message
+
+
+def _inode(folder: Path) -> int:
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return 0

@@ -1,0 +1,427 @@
+"""What do we owe, since when, what became of it? The durable queue and history, in SQLite.
+
+An attempt's row is written before its I/O and its outcome after, so an attempt that was cut off is found again, as
+*unknown*, and never forgotten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from syftnotify.errors import Failure, StateError
+from syftnotify.model import Audience, Event, Kind, Notification
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+_BUSY_SECONDS = 30.0
+
+_schema = sa.MetaData()
+
+_events = sa.Table(
+    "events",
+    _schema,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("key", sa.Text, nullable=False, unique=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("entity", sa.Text, nullable=False, index=True),
+    sa.Column("occurrence", sa.Text, nullable=False),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.Column("payload", sa.JSON, nullable=False),
+    sa.Column("noticed_at", sa.Float, nullable=False),
+)
+_notifications = sa.Table(
+    "notifications",
+    _schema,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("event_key", sa.Text, sa.ForeignKey("events.key"), nullable=False),
+    sa.Column("entity", sa.Text, nullable=False),
+    sa.Column("medium", sa.Text, nullable=False),
+    sa.Column("recipient", sa.Text, nullable=False),
+    sa.Column("audience", sa.Text, nullable=False),
+    sa.Column("transport", sa.Text, nullable=False),
+    sa.Column("bundle", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),  # pending, sending, sent, unknown, dead, skipped
+    sa.Column("reason", sa.Text, nullable=False),  # why it is dead or skipped, or the last error
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("not_before", sa.Float, nullable=False),
+    sa.Column("first_failed_at", sa.Float),
+    sa.Column("failures", sa.Integer, nullable=False),  # attempts that did not end well
+    sa.Column("refusals", sa.Integer, nullable=False),  # of these, how often the other side said: not now
+    sa.Column("claimed_by", sa.Text),
+    sa.Column("claimed_at", sa.Float),
+    sa.Column("thread", sa.Text, nullable=False),
+    sa.UniqueConstraint("event_key", "medium", "recipient"),
+    sa.Index("due", "transport", "state", "not_before"),
+    sa.Index("conversation", "entity", "recipient", "seq"),
+    sa.Index("states", "state"),
+)
+_attempts = sa.Table(
+    "attempts",
+    _schema,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("notification", sa.Text, sa.ForeignKey("notifications.id"), nullable=False, index=True),
+    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("outcome", sa.Text, nullable=False, index=True),  # started, sent, or a Failure
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("provider_id", sa.Text, nullable=False),
+)
+_UNFINISHED = ("pending", "sending", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One notification that may be attempted now, with what wording it needs."""
+
+    id: str
+    event: Event
+    recipient: str
+    audience: Audience
+    transport: str
+    bundle: str
+    created_at: float
+    first_failed_at: float | None
+    failures: int
+    refusals: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How the outbox stands. `unknown` counts attempts that were ever cut off, the others notifications."""
+
+    waiting: int = 0
+    sent: int = 0
+    failed: int = 0
+    unknown: int = 0
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a notification after an attempt that failed."""
+
+    state: str  # pending, unknown or dead
+    not_before: float = 0.0
+    counts: bool = True  # whether it counts as a failure of this notification
+    refusal: bool = False  # whether the other side said: not now
+
+
+class Outbox:
+    """The queue of one home.
+
+    Raises:
+        StateError: (from any method) the database cannot be opened, read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._engine = sa.create_engine(
+            f"sqlite:///{path}",
+            connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+            pool_size=4,
+            max_overflow=64,
+        )
+        sa.event.listen(self._engine, "connect", _prepare)
+        # "BEGIN IMMEDIATE" takes the write lock at once, so a writer waits at its start instead of failing at its end.
+        sa.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        with self._transaction() as connection:
+            version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+            if version > SCHEMA_VERSION:
+                raise StateError(
+                    f"{path} was written by a newer version (its format is {version}, this one knows {SCHEMA_VERSION})",
+                    hint="install that version again",
+                )
+            if version < SCHEMA_VERSION:
+                _schema.create_all(connection)
+                connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        path.chmod(0o600)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def put(self, events: Sequence[Event], notifications: Sequence[Notification], now: float) -> None:
+        """Write down `events` and what is owed for them, in one transaction; what is known already is left as it is."""
+        if not events:
+            return
+        event_rows = [
+            {
+                "key": event.key,
+                "kind": event.kind.value,
+                "entity": event.entity,
+                "occurrence": event.occurrence,
+                "at": event.at,
+                "payload": dict(event.payload),
+                "noticed_at": now,
+            }
+            for event in events
+        ]
+        rows = [
+            {
+                "id": item.id,
+                "event_key": item.event_key,
+                "entity": item.entity,
+                "medium": item.medium,
+                "recipient": item.recipient,
+                "audience": item.audience.value,
+                "transport": item.transport,
+                "bundle": item.bundle,
+                "state": "skipped" if item.skipped else "pending",
+                "reason": item.skipped,
+                "created_at": now,
+                "not_before": 0.0,
+                "failures": 0,
+                "refusals": 0,
+                "thread": "",
+            }
+            for item in notifications
+        ]
+        with self._transaction() as connection:
+            connection.execute(_events.insert().prefix_with("OR IGNORE"), event_rows)
+            if rows:
+                connection.execute(_notifications.insert().prefix_with("OR IGNORE"), rows)
+
+    def claim(self, transport: str, now: float, *, by: str) -> list[Due]:
+        """The next message of `transport`, now being sent by `by`; empty when nothing is due.
+
+        One notification, or all of a bundle. Per entity and recipient they go out in order, one at a time. The rows of
+        the attempts are written in the same transaction.
+        """
+        rows = _notifications.alias()
+        earlier = _notifications.alias()
+        blocked = (
+            sa.select(sa.literal(1))
+            .where(
+                earlier.c.entity == rows.c.entity,
+                earlier.c.recipient == rows.c.recipient,
+                earlier.c.seq < rows.c.seq,
+                earlier.c.state.in_(_UNFINISHED),
+                sa.or_(rows.c.bundle == "", earlier.c.bundle != rows.c.bundle),
+            )
+            .exists()
+        )
+        head = (
+            sa.select(rows.c.id, rows.c.bundle)
+            .where(rows.c.transport == transport, rows.c.state == "pending", rows.c.not_before <= now, ~blocked)
+            .order_by(rows.c.seq)
+            .limit(1)
+        )
+        with self._transaction() as connection:
+            found = connection.execute(head).first()
+            if found is None:
+                return []
+            which = (
+                sa.and_(_notifications.c.bundle == found.bundle, _notifications.c.state == "pending")
+                if found.bundle
+                else _notifications.c.id == found.id
+            )
+            taken = list(
+                connection.execute(
+                    sa.select(_notifications, _events.c.kind, _events.c.occurrence, _events.c.at, _events.c.payload)
+                    .join(_events, _events.c.key == _notifications.c.event_key)
+                    .where(which)
+                    .order_by(_notifications.c.seq)
+                )
+            )
+            connection.execute(
+                _notifications.update().where(which).values(state="sending", claimed_by=by, claimed_at=now)
+            )
+            connection.execute(
+                _attempts.insert(),
+                [
+                    {"notification": row.id, "started_at": now, "outcome": "started", "error": "", "provider_id": ""}
+                    for row in taken
+                ],
+            )
+        return [_due(row) for row in taken]
+
+    def sent(self, due: Sequence[Due], now: float, *, provider_id: str = "", thread: str = "") -> None:
+        """The message that held `due` was handed over."""
+        ids = [item.id for item in due]
+        with self._transaction() as connection:
+            connection.execute(
+                _notifications.update()
+                .where(_notifications.c.id.in_(ids))
+                .values(state="sent", reason="", thread=thread, claimed_by=None, claimed_at=None)
+            )
+            self._end_attempts(connection, ids, now, "sent", "", provider_id)
+
+    def failed(self, due: Sequence[Due], now: float, failure: Failure, error: str, verdicts: Sequence[Verdict]) -> None:
+        """The attempt at `due` failed; `verdicts` says, in the same order, what becomes of each."""
+        with self._transaction() as connection:
+            for item, verdict in zip(due, verdicts, strict=True):
+                connection.execute(
+                    _notifications.update()
+                    .where(_notifications.c.id == item.id)
+                    .values(
+                        state=verdict.state,
+                        reason=error,
+                        not_before=verdict.not_before,
+                        failures=item.failures + verdict.counts,
+                        refusals=item.refusals + verdict.refusal,
+                        first_failed_at=item.first_failed_at or now,
+                        claimed_by=None,
+                        claimed_at=None,
+                    )
+                )
+            self._end_attempts(connection, [item.id for item in due], now, failure.value, error, "")
+
+    @staticmethod
+    def _end_attempts(
+        connection: sa.Connection, ids: Sequence[str], now: float, outcome: str, error: str, provider_id: str
+    ) -> None:
+        connection.execute(
+            _attempts.update()
+            .where(_attempts.c.notification.in_(ids), _attempts.c.outcome == "started")
+            .values(ended_at=now, outcome=outcome, error=error, provider_id=provider_id)
+        )
+
+    def recover(self, now: float) -> int:
+        """Attempts that a killed process left behind become unknown, their notifications due again; returns how many.
+
+        Only to be called by the holder of the worker's lock: nobody else can be sending then.
+        """
+        with self._transaction() as connection:
+            cut = connection.execute(
+                _notifications.update()
+                .where(_notifications.c.state == "sending")
+                .values(
+                    state="pending",
+                    reason="cut off: the process ended during the attempt",
+                    claimed_by=None,
+                    claimed_at=None,
+                )
+            ).rowcount
+            connection.execute(
+                _attempts.update()
+                .where(_attempts.c.outcome == "started")
+                .values(ended_at=now, outcome=Failure.UNKNOWN.value, error="the process ended during the attempt")
+            )
+        return int(cut)
+
+    def next_due(self, transports: Iterable[str]) -> float | None:
+        """The earliest moment at which something pending of `transports` may be tried, or None."""
+        query = sa.select(sa.func.min(_notifications.c.not_before)).where(
+            _notifications.c.state == "pending", _notifications.c.transport.in_(list(transports))
+        )
+        with self._transaction() as connection:
+            soonest: float | None = connection.execute(query).scalar_one()
+            return soonest
+
+    def unfinished(self, event_keys: Iterable[str]) -> set[str]:
+        """Which of the events still owe something to somebody."""
+        wanted = list(event_keys)
+        found: set[str] = set()
+        with self._transaction() as connection:
+            for start in range(0, len(wanted), 500):  # SQLite allows 999 variables in an old build
+                query = sa.select(_notifications.c.event_key).where(
+                    _notifications.c.event_key.in_(wanted[start : start + 500]), _notifications.c.state.in_(_UNFINISHED)
+                )
+                found.update(connection.execute(query).scalars())
+        return found
+
+    def keys_of(self, entities: Iterable[str]) -> list[tuple[str, str, str, str]]:
+        """The events of `entities` as (key, entity, kind, occurrence)."""
+        wanted = list(entities)
+        found: list[tuple[str, str, str, str]] = []
+        with self._transaction() as connection:
+            for start in range(0, len(wanted), 500):
+                query = sa.select(_events.c.key, _events.c.entity, _events.c.kind, _events.c.occurrence).where(
+                    _events.c.entity.in_(wanted[start : start + 500])
+                )
+                found += [tuple(row) for row in connection.execute(query)]
+        return found
+
+    def kinds_since(self, event: Event) -> list[Kind]:
+        """The kinds of the entity's events, from `event` on, in the order in which they were noticed."""
+        first = sa.select(_events.c.seq).where(_events.c.key == event.key).scalar_subquery()
+        query = (
+            sa.select(_events.c.kind)
+            .where(_events.c.entity == event.entity, _events.c.seq >= first)
+            .order_by(_events.c.seq)
+        )
+        with self._transaction() as connection:
+            return [Kind(kind) for kind in connection.execute(query).scalars()]
+
+    def thread_of(self, entity: str, recipient: str, transport: str) -> str:
+        """The provider's conversation that the last message about `entity` to `recipient` joined, or empty."""
+        query = (
+            sa.select(_notifications.c.thread)
+            .where(
+                _notifications.c.entity == entity,
+                _notifications.c.recipient == recipient,
+                _notifications.c.transport == transport,
+                _notifications.c.bundle == "",
+                _notifications.c.thread != "",
+            )
+            .order_by(_notifications.c.seq.desc())
+            .limit(1)
+        )
+        with self._transaction() as connection:
+            return connection.execute(query).scalar() or ""
+
+    def counts(self) -> Counts:
+        """How many notifications stand where."""
+        states = sa.select(_notifications.c.state, sa.func.count().label("total")).group_by(_notifications.c.state)
+        failed = sa.select(sa.func.count()).where(_notifications.c.state == "pending", _notifications.c.failures > 0)
+        unknown = sa.select(sa.func.count()).where(_attempts.c.outcome == Failure.UNKNOWN.value)
+        with self._transaction() as connection:
+            by_state = {row.state: row.total for row in connection.execute(states)}
+            return Counts(
+                waiting=by_state.get("pending", 0) + by_state.get("sending", 0),
+                sent=by_state.get("sent", 0),
+                failed=connection.execute(failed).scalar_one(),
+                unknown=connection.execute(unknown).scalar_one(),
+                dead=by_state.get("dead", 0),
+            )
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except sa.exc.DBAPIError as error:
+            raise StateError(
+                f"{self._path} cannot be used: {error.orig}", hint="see that its folder is yours, writable and not full"
+            ) from error
+
+
+def _due(row: Any) -> Due:
+    return Due(
+        id=row.id,
+        event=Event(Kind(row.kind), row.entity, row.occurrence, row.at, row.payload),
+        recipient=row.recipient,
+        audience=Audience(row.audience),
+        transport=row.transport,
+        bundle=row.bundle,
+        created_at=row.created_at,
+        first_failed_at=row.first_failed_at,
+        failures=row.failures,
+        refusals=row.refusals,
+    )
+
+
+def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+    """Settings of one connection. A write-ahead log where it works; mounted drives may lack what it needs."""
+    connection.isolation_level = None  # SQLAlchemy's own BEGIN, not the driver's
+    cursor = connection.cursor()
+    try:
+        mode = cursor.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        cursor.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        mode = ""
+    if mode != "wal":
+        cursor.execute("PRAGMA journal_mode = DELETE")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()

@@ -1,0 +1,178 @@
+"""In which order do the rooms work? One tick: observe, note what is new, put it into the outbox, mark it.
+
+Written down before acted on: killed between any two steps, the next tick finds the same facts, and the outbox's unique
+key absorbs the repetition.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from syftnotify.events import News, news_of_jobs, news_of_peers
+from syftnotify.ledger import JsonStateManager
+from syftnotify.model import Event, Job, Kind, Notification, Peer
+from syftnotify.observe import JobReader, JobsLook, PeerReader, evidence
+from syftnotify.outbox import Outbox
+from syftnotify.route import BUNDLE_ABOVE, Reach, bundled, notifications_for
+from syftnotify.text import shown
+
+log = logging.getLogger(__name__)
+
+# No finished look for longer than this is time off: what happened meanwhile is told in one message, when it is much.
+TIME_OFF_SECONDS = 3600.0
+
+
+@dataclass(slots=True)
+class Tick:
+    """What one tick found and did."""
+
+    jobs: int = 0
+    peers: int = 0
+    events: list[Event] = field(default_factory=list)
+    notifications: list[Notification] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    restless: bool = False  # look again soon
+    waiting_for: str = ""  # what must appear before there is anything to see
+
+
+class Pipeline:
+    """The rooms of one home in their order. `now` is handed to every tick."""
+
+    def __init__(
+        self,
+        *,
+        root_exists: Callable[[], bool],
+        jobs: JobReader | None,
+        peers: PeerReader,
+        tells_peers: bool,
+        ledger: JsonStateManager,
+        outbox: Outbox,
+        reach: Callable[[frozenset[str]], Reach],
+        owner: str,
+        waiting_for: str = "",
+    ) -> None:
+        self._root_exists = root_exists
+        self._jobs = jobs
+        self._peers = peers
+        self._tells_peers = tells_peers
+        self._ledger = ledger
+        self._outbox = outbox
+        self._reach = reach
+        self._owner = owner.lower()
+        self._waiting_for = waiting_for
+
+    def look(self) -> Tick:
+        """Only count: nothing is noted and nobody is told (the master switch is off)."""
+        if not self._root_exists():
+            return Tick(waiting_for=self._waiting_for)
+        look = self._jobs.look() if self._jobs else JobsLook()
+        if self._jobs:
+            self._jobs.accept(look)
+        return Tick(jobs=look.count, peers=len(self._peers.look()), problems=look.problems)
+
+    def tick(self, now: float, *, last_look: float | None, dry_run: bool = False) -> Tick:
+        """Look, and write down what is owed.
+
+        Args:
+            now: seconds since 1970.
+            last_look: when the last tick was finished, None if nobody knows.
+            dry_run: find out, and change nothing.
+
+        Raises:
+            StateError: the ledger or the outbox cannot be used; nothing was marked, the next tick finds it all again.
+        """
+        if not self._root_exists():
+            if not dry_run:
+                self.settle()
+            return Tick(waiting_for=self._waiting_for)
+        self._ledger.refresh()
+        look = self._jobs.look() if self._jobs else JobsLook()
+        peers = self._peers.look()
+        tick = Tick(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.restless)
+        reach = self._reach(frozenset(peer.address for peer in peers))
+        quiet_for = None if last_look is None else now - last_look
+        time_off = quiet_for is None or quiet_for > TIME_OFF_SECONDS
+        news = self._news(look.jobs, peers)
+        self._word(tick, news, look.jobs, reach, time_off)
+        if dry_run:
+            return tick
+        self._outbox.put([*news.catch_up, *news.events], tick.notifications, now)
+        self._mark(news, tick, now)
+        self.settle()
+        if self._jobs:
+            self._jobs.accept(look)
+        for event in tick.events:
+            log.info("noticed %s %s", event.kind.value, event.entity)
+        return tick
+
+    def note(self, event: Event, now: float, *, transport: str = "") -> None:
+        """Write down an event of the worker's own, routed like any other; `transport` carries it if given."""
+        notifications = notifications_for([event], self._reach(frozenset()), transport=transport)
+        self._outbox.put([event], notifications, now)
+        log.info("noticed %s %s", event.kind.value, event.entity)
+
+    def settle(self) -> None:
+        """What has left the outbox since leaves `owed` in the ledger; saves once if anything changed."""
+        owed = self._ledger.owed()
+        if owed:
+            known = [row for row in self._outbox.keys_of(owed) if self._is_owed(owed, row)]
+            unfinished = self._outbox.unfinished(key for key, *_ in known)
+            for key, entity, kind, occurrence in known:
+                if key not in unfinished:
+                    self._ledger.tell(entity, Kind(kind), occurrence)
+        self._ledger.save()
+
+    def _is_owed(self, owed: dict[str, list[str]], row: tuple[str, str, str, str]) -> bool:
+        _, entity, kind, occurrence = row
+        return self._ledger.word_for(entity, Kind(kind), occurrence) in owed[entity]
+
+    def _news(self, jobs: list[Job], peers: list[Peer]) -> News:
+        news = News()
+        if self._jobs:
+            first = not self._ledger.first_look(self._scope("jobs"))
+            news = news_of_jobs(jobs, self._ledger, first_look=first)
+        if self._tells_peers:
+            first = not self._ledger.first_look(self._scope("peers"))
+            of_peers = news_of_peers(peers, self._ledger, first_look=first)
+            news.events += of_peers.events
+            news.catch_up += of_peers.catch_up
+            news.marks += of_peers.marks
+        return news
+
+    def _scope(self, what: str) -> str:
+        return f"{what} {self._owner}"
+
+    def _word(self, tick: Tick, news: News, jobs: Iterable[Job], reach: Reach, time_off: bool) -> None:
+        """Fill `tick` with the events, what a message about them may carry, and what is owed for them."""
+        by_entity = {(job.entity, job.generation): job for job in jobs}
+        for events in (news.events, news.catch_up):
+            events[:] = [self._with_evidence(event, by_entity) for event in events]
+        tick.events = [*news.catch_up, *news.events]
+        catch_up = bundled(notifications_for(news.catch_up, reach, only_owner=True), always=True)
+        rest = notifications_for(news.events, reach)
+        tick.notifications = [*catch_up, *(bundled(rest, above=BUNDLE_ABOVE) if time_off else rest)]
+
+    @staticmethod
+    def _with_evidence(event: Event, jobs: dict[tuple[str, str], Job]) -> Event:
+        job = jobs.get((event.entity, str(event.payload.get("submitted_at", ""))))
+        return replace(event, payload={**event.payload, **evidence(job, event.kind)}) if job else event
+
+    def _mark(self, news: News, tick: Tick, now: float) -> None:
+        ledger = self._ledger
+        owing = {item.event_key for item in tick.notifications if not item.skipped}
+        for mark in news.marks:
+            ledger.tell(mark.entity, mark.kind, mark.occurrence)
+        for event in tick.events:
+            put = ledger.owe if event.key in owing else ledger.tell
+            put(event.entity, event.kind, event.occurrence)
+        for (entity, generation), count in news.reruns.items():
+            ledger.count_rerun(entity, generation, count)
+        ledger.decide(news.undecided, news.decided)
+        at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+        for what, is_told in (("jobs", self._jobs is not None), ("peers", self._tells_peers)):
+            if is_told and not ledger.first_look(self._scope(what)):
+                ledger.finish_first_look(self._scope(what), at)
+                log.info("first look at the %s of %s is done", what, shown(self._owner))

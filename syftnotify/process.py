@@ -1,0 +1,149 @@
+"""Is one alive; start it, stop it. The only user of Popen and kill."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from syftnotify import running
+from syftnotify.errors import AlreadyRunningError, NotifyError, NotRunningError
+from syftnotify.paths import Home
+
+_POLL_SECONDS = 0.05
+_KILLED_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A worker that runs: it holds its lock and has finished its first look."""
+
+    pid: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """How a worker ended."""
+
+    pid: int
+    killed: bool  # it did not end in time
+    waiting: int  # notifications that go out at the next start
+
+
+def start(home: Home) -> Started:
+    """Start a detached worker and return once it has finished its first look.
+
+    Raises:
+        AlreadyRunningError: one is running.
+        NotifyError: it could not start; the text and the exit code are the worker's own.
+    """
+    if running.is_held(home):
+        raise AlreadyRunningError(running.holder(home))
+    home.create()
+    size = home.log.stat().st_size if home.log.exists() else 0
+    reader, writer = os.pipe()
+    command = [sys.executable, "-P", "-m", "syftnotify.worker", "--home", str(home.root), "--tell", str(writer)]
+    with home.log.open("ab") as log:
+        home.log.chmod(0o600)
+        process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(writer,),
+            start_new_session=True,
+        )
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answers:
+        told = _told(answers.readline())
+    if "pid" in told:
+        return Started(int(told["pid"]), tuple(told.get("warnings", ())))
+    code = process.wait()
+    if "error" not in told:
+        raise NotifyError(
+            f"the worker ended before it was ready (exit code {code}). Its last words:\n{_words_since(home.log, size)}",
+            hint=f"the whole log is {home.log}",
+        )
+    error = NotifyError(told["error"], hint=told.get("hint", ""))
+    error.exit_code = int(told["exit_code"])
+    raise error
+
+
+def stop(home: Home, *, seconds: float = 30.0, sleep: Callable[[float], None] = time.sleep) -> Stopped:
+    """End the worker: it finishes the sends in flight, for at most `seconds`; then it is killed.
+
+    Raises:
+        NotRunningError: none is running.
+        NotifyError: one is, but it cannot be found or signalled.
+    """
+    pid = running.holder(home)
+    if pid is None:
+        if running.is_held(home):
+            raise NotifyError("a worker holds the lock, but its pid is not known", hint=f"see who has {home.lock} open")
+        raise NotRunningError
+    if not _is_ours(pid):
+        raise NotifyError(
+            f"the lock is held, but pid {pid} in it is some other program's", hint=f"see who has {home.lock} open"
+        )
+    _signal(pid, signal.SIGTERM)
+    killed = not _has_ended(home, seconds, sleep)
+    if killed:
+        _signal(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        if not _has_ended(home, _KILLED_SECONDS, sleep):
+            raise NotifyError(f"the worker (pid {pid}) does not end", hint="it may hang in a system call")
+    return Stopped(pid, killed, running.read(home).waiting)
+
+
+def _has_ended(home: Home, seconds: float, sleep: Callable[[float], None]) -> bool:
+    until = time.monotonic() + seconds
+    while running.is_held(home):
+        if time.monotonic() >= until:
+            return False
+        sleep(_POLL_SECONDS)
+    return True
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+    except PermissionError as error:
+        raise NotifyError(f"the worker (pid {pid}) belongs to another user", hint="stop it as that user") from error
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether `pid` looks like a worker: a number in a file may have gone to another process since."""
+    with contextlib.suppress(OSError):
+        return b"notify" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    try:
+        shown = subprocess.run(  # noqa: S603 - fixed words and a number
+            ["/bin/ps", "-o", "command=", "-p", str(pid)], capture_output=True, check=False
+        )
+    except OSError:
+        return True
+    return b"notify" in shown.stdout
+
+
+def _told(line: bytes) -> dict[str, Any]:
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _words_since(log: Path, size: int) -> str:
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(size)
+        return file.read(4000).decode("utf-8", "replace").rstrip()
+    return ""

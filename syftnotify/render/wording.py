@@ -1,0 +1,247 @@
+"""How is a notification worded? Events in, one message out: subject, text, HTML, headers."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import css_inline
+
+from syftnotify.model import Audience, Event, Kind, Message, Status, digest_of
+from syftnotify.render.templates import TemplateRenderer
+from syftnotify.text import plural, shown
+
+# A mail shows at most so much code, counted as HTML: Gmail clips a mail at 102 KB.
+CODE_CAP = 80 * 1024
+DIGEST_ITEMS = 100
+_NAME_CAP = 120
+
+_TEMPLATES: dict[tuple[Kind, bool], str] = {
+    (Kind.JOB_SUBMITTED, True): "new_job",
+    (Kind.JOB_SUBMITTED, False): "job_submitted",
+    (Kind.JOB_APPROVED, False): "job_approved",
+    (Kind.JOB_REJECTED, False): "job_rejected",
+    (Kind.JOB_COMPLETED, True): "job_done",
+    (Kind.JOB_COMPLETED, False): "job_executed",
+    (Kind.JOB_FAILED, True): "job_failed",
+    (Kind.JOB_FAILED, False): "job_failed",
+    (Kind.JOB_TIMEOUT, True): "job_failed",
+    (Kind.JOB_TIMEOUT, False): "job_failed",
+    (Kind.PEER_REQUESTED, True): "new_peer_request",
+    (Kind.PEER_REQUESTED, False): "peer_request_sent",
+    (Kind.PEER_GRANTED, False): "peer_granted",
+    (Kind.SYSTEM_ALERT, True): "system_alert",
+    (Kind.SYSTEM_ALERT, False): "system_alert",
+    (Kind.TEST, True): "test",
+}
+
+_inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
+
+
+def inlined(text: str) -> str:
+    """HTML with its styles at the elements, where every mail program finds them; dark-mode rules stay above."""
+    return _inliner.inline(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One notification to be worded."""
+
+    id: str
+    event: Event
+    audience: Audience
+    standing: Status  # of the job, now
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Address templates, empty where unset."""
+
+    job: str = ""
+    results: str = ""
+    peer: str = ""
+
+
+class Wording:
+    """Words notifications with the templates of one home."""
+
+    def __init__(self, renderer: TemplateRenderer, *, sender: str, links: Links) -> None:
+        self._renderer = renderer
+        self._sender = sender
+        self._links = links
+
+    def message(self, items: Sequence[Item], recipient: str, *, thread: str = "", bundled: bool = False) -> Message:
+        """The one message that tells `recipient` all of `items`."""
+        if bundled:
+            return self._digest(items, recipient)
+        (item,) = items
+        context = self._context(item)
+        name = _TEMPLATES[item.event.kind, item.audience in {Audience.OWNER, Audience.OPERATOR}]
+        return Message(
+            id=item.id,
+            recipient=recipient,
+            subject=_subject(item),
+            text=self._renderer.render(f"emails/{name}.txt", context),
+            html=inlined(self._renderer.render(f"emails/{name}.html", context)),
+            sender=self._sender,
+            conversation=digest_of("conversation", item.event.entity, recipient),
+            headers=_headers(item.event.kind.value, item.audience, [item.event.entity]),
+            thread=thread,
+        )
+
+    def _digest(self, items: Sequence[Item], recipient: str) -> Message:
+        waiting = all(
+            item.event.kind is Kind.PEER_REQUESTED
+            or (item.event.kind is Kind.JOB_SUBMITTED and item.standing is Status.WAITING)
+            for item in items
+        )
+        audience = items[0].audience
+        if waiting and audience is Audience.OWNER:
+            summary = f"{plural(len(items), 'request waits', 'requests wait')} for you."
+        else:
+            summary = f"{plural(len(items), 'thing')} happened while nobody looked."
+        lines = [{"line": _line(item), "url": self._urls(item.event)["job_url"]} for item in items[:DIGEST_ITEMS]]
+        context = {"summary": summary, "items": lines, "more": len(items) - len(lines)}
+        identity = digest_of(*(item.id for item in items))
+        return Message(
+            id=identity,
+            recipient=recipient,
+            subject=f"SyftBox: {summary.rstrip('.')}",
+            text=self._renderer.render("emails/digest.txt", context),
+            html=inlined(self._renderer.render("emails/digest.html", context)),
+            sender=self._sender,
+            conversation=digest_of("conversation", identity, recipient),
+            headers=_headers(Kind.DIGEST.value, audience, [item.event.entity for item in items]),
+        )
+
+    def _context(self, item: Item) -> dict[str, Any]:
+        """The variables of the seed's templates, and what a message may say beyond them."""
+        payload = item.event.payload
+        submitter, claimed = str(payload.get("submitter") or ""), str(payload.get("claimed") or "")
+        context: dict[str, Any] = {
+            "audience": item.audience.value,
+            "status": item.standing.value,
+            "job_name": _name(payload),
+            "submitter": shown(submitter or claimed),
+            "claimed": bool(claimed and not submitter),
+            "ds_email": shown(submitter or claimed),
+            "do_email": shown(str(payload.get("owner") or "")),
+            "timestamp": _moment(item.event.at),
+            "zone": "UTC",
+            "duration": None,
+            "timed_out": item.event.kind is Kind.JOB_TIMEOUT,
+            "reason": shown(str(payload.get("reason") or ""), limit=2000),
+            "return_code": payload.get("return_code"),
+            "incomplete": bool(payload.get("incomplete")),
+            "summary": shown(str(payload.get("summary") or "")),
+            "detail": shown(str(payload.get("detail") or ""), limit=2000),
+            **self._urls(item.event),
+        }
+        if item.audience is Audience.OWNER:
+            # Code and stderr can hold private data: the owner's copy alone carries them.
+            context["code"], context["code_left_out"] = _code(payload)
+            context["stderr"] = payload.get("stderr") or ""
+            context["stderr_cut"] = bool(payload.get("stderr_cut"))
+        return context
+
+    def _urls(self, event: Event) -> dict[str, str]:
+        payload = event.payload
+        values = {
+            "job": quote(str(payload.get("name") or ""), safe="", errors="replace"),
+            "owner": quote(str(payload.get("owner") or ""), safe="@"),
+            "submitter": quote(str(payload.get("submitter") or ""), safe="@", errors="replace"),
+            "peer": quote(str(payload.get("submitter") or ""), safe="@", errors="replace"),
+            "entity": quote(event.entity, safe=""),
+        }
+        return {
+            "job_url": self._links.job.format_map(values),
+            "results_url": self._links.results.format_map(values),
+            "peer_url": self._links.peer.format_map(values),
+        }
+
+
+def _name(payload: Mapping[str, Any]) -> str:
+    return shown(str(payload.get("name") or ""), limit=_NAME_CAP)
+
+
+def _who(payload: Mapping[str, Any]) -> str:
+    return shown(str(payload.get("submitter") or payload.get("claimed") or "an unnamed scientist"), limit=_NAME_CAP)
+
+
+def _subject(item: Item) -> str:
+    """One stable subject for each conversation: mail programs thread by it, and the first line tells the news."""
+    event, payload = item.event, item.event.payload
+    is_owner = item.audience is Audience.OWNER
+    owner = shown(str(payload.get("owner") or ""), limit=_NAME_CAP)
+    if event.kind is Kind.TEST:
+        return "SyftBox: test from syftnotify"
+    if event.kind is Kind.SYSTEM_ALERT:
+        return f"SyftBox notifier: {shown(str(payload.get('summary') or 'trouble'))}"
+    if event.kind in {Kind.PEER_REQUESTED, Kind.PEER_GRANTED}:
+        return f"SyftBox peer request from {_who(payload)}" if is_owner else f"Your SyftBox peer request to {owner}"
+    if is_owner:
+        return f'SyftBox job "{_name(payload)}" from {_who(payload)}'
+    return f'Your SyftBox job "{_name(payload)}" at {owner}'
+
+
+def _line(item: Item) -> str:
+    """One item of a digest."""
+    payload, kind = item.event.payload, item.event.kind
+    name, who = f'"{_name(payload)}"', _who(payload)
+    told = {
+        Kind.JOB_APPROVED: f"Job {name} was approved.",
+        Kind.JOB_REJECTED: f"Job {name} was rejected: {shown(str(payload.get('reason') or 'no reason was given'))}",
+        Kind.JOB_COMPLETED: f"Job {name} from {who} is done.",
+        Kind.JOB_FAILED: f"Job {name} from {who} failed (return code {payload.get('return_code')}).",
+        Kind.JOB_TIMEOUT: f"Job {name} from {who} ran out of time.",
+        Kind.PEER_REQUESTED: f"{who} wants to work with the data of {shown(str(payload.get('owner') or ''))}.",
+        Kind.PEER_GRANTED: f"{shown(str(payload.get('owner') or ''))} accepted the peer request of {who}.",
+        Kind.SYSTEM_ALERT: shown(str(payload.get("summary") or "")),
+    }
+    if kind is Kind.JOB_SUBMITTED:
+        if item.audience is not Audience.OWNER:
+            return f"Job {name} was received."
+        since = item.event.payload.get("submitted_at")
+        when = f" (submitted {shown(str(since))})" if since else ""
+        words = {Status.WAITING: "waits for you", Status.DONE: "has ended since", Status.FAILED: "has ended since"}
+        return f"Job {name} from {who} {words.get(item.standing, f'came in and is {item.standing.value}')}{when}."
+    return told.get(kind, f"{kind}: {name}")
+
+
+def _headers(kind: str, audience: Audience, entities: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    return (
+        ("X-SyftNotify-Event", kind),
+        ("X-SyftNotify-Audience", audience.value),
+        *(("X-SyftNotify-Entity", entity) for entity in entities),
+    )
+
+
+def _moment(text: str) -> datetime | str:
+    """An ISO time of the tree in UTC; anything else is shown as it stands."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return shown(text)
+
+
+def _code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    room = CODE_CAP
+    files: list[dict[str, Any]] = []
+    left_out = list(payload.get("code_left_out") or [])
+    for file in payload.get("code") or []:
+        text = file["text"]
+        size = len(html.escape(text).encode("utf-8"))
+        if room <= 0:
+            left_out.append({"path": file["path"], "why": "too much code for one mail"})
+            continue
+        if size > room:
+            # Worst case: every character grows as the whole text does on average.
+            text = text[: len(text) * room // size]
+        files.append({"path": file["path"], "text": text, "cut": file["cut"] or len(text) < len(file["text"])})
+        room -= size
+    return files, left_out

@@ -1,0 +1,146 @@
+"""The calls that Python users make to send one mail, now. Each says whether it worked, and never raises."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from syftnotify.deliver.gmail import GmailApi
+from syftnotify.errors import DeliveryError
+from syftnotify.model import Audience, Kind, Message, is_address
+from syftnotify.render import TemplateRenderer, inlined
+from syftnotify.text import shown
+
+if TYPE_CHECKING:
+    from google.oauth2.credentials import Credentials
+
+log = logging.getLogger(__name__)
+
+
+class GmailSender:
+    """Sends mail in the name of whoever signed in.
+
+    Args:
+        credentials: what `GmailAuth` gave.
+        use_html: send HTML with a plain-text fallback; else plain text alone.
+        api_endpoint: another address of the Gmail API, such as an emulator on this machine.
+    """
+
+    def __init__(self, credentials: Credentials, use_html: bool = True, *, api_endpoint: str | None = None) -> None:
+        self._api = GmailApi(_SignIn(credentials), api_endpoint=api_endpoint)
+        self._use_html = use_html
+        self._renderer = TemplateRenderer()
+
+    def notify_new_job(
+        self,
+        do_email: str,
+        job_name: str,
+        submitter: str,
+        timestamp: datetime | None = None,
+        job_url: str | None = None,
+    ) -> bool:
+        """Tell the data owner that a job waits for review."""
+        context = {"job_name": job_name, "submitter": submitter, "timestamp": timestamp, "job_url": job_url}
+        return self._notify(
+            do_email,
+            f'New job request "{job_name}" from {submitter}',
+            "new_job",
+            context,
+            Kind.JOB_SUBMITTED,
+            Audience.OWNER,
+        )
+
+    def notify_job_approved(self, ds_email: str, job_name: str, job_url: str | None = None) -> bool:
+        """Tell the scientist that a job was approved."""
+        context = {"job_name": job_name, "job_url": job_url}
+        return self._notify(ds_email, f'Your job "{job_name}" was approved', "job_approved", context, Kind.JOB_APPROVED)
+
+    def notify_job_executed(
+        self, ds_email: str, job_name: str, duration: int | None = None, results_url: str | None = None
+    ) -> bool:
+        """Tell the scientist that a job is done; `duration` in seconds."""
+        context = {"job_name": job_name, "duration": duration, "results_url": results_url}
+        return self._notify(ds_email, f'Your job "{job_name}" is done', "job_executed", context, Kind.JOB_COMPLETED)
+
+    def notify_new_peer_request_to_do(self, do_email: str, ds_email: str, peer_url: str | None = None) -> bool:
+        """Tell the data owner that somebody asks to become a peer."""
+        context = {"do_email": do_email, "ds_email": ds_email, "peer_url": peer_url}
+        return self._notify(
+            do_email,
+            f"New peer request from {ds_email}",
+            "new_peer_request",
+            context,
+            Kind.PEER_REQUESTED,
+            Audience.OWNER,
+        )
+
+    def notify_peer_request_sent(self, ds_email: str, do_email: str) -> bool:
+        """Tell the scientist that a peer request went out."""
+        context = {"do_email": do_email, "ds_email": ds_email}
+        return self._notify(
+            ds_email, f"Your peer request to {do_email} was sent", "peer_request_sent", context, Kind.PEER_REQUESTED
+        )
+
+    def notify_peer_request_granted(self, ds_email: str, do_email: str) -> bool:
+        """Tell the scientist that a peer request was accepted."""
+        context = {"do_email": do_email, "ds_email": ds_email}
+        return self._notify(
+            ds_email, f"{do_email} accepted your peer request", "peer_granted", context, Kind.PEER_GRANTED
+        )
+
+    def send_email(self, to_email: str, subject: str, body_text: str, body_html: str | None = None) -> bool:
+        """Send any mail; `body_text` is the fallback of `body_html`."""
+        return self._send(to_email, subject, body_text, body_html, (("X-SyftNotify-Audience", "recipient"),))
+
+    def _notify(
+        self,
+        to_email: str,
+        subject: str,
+        template: str,
+        context: Mapping[str, Any],
+        kind: Kind,
+        audience: Audience = Audience.SUBMITTER,
+    ) -> bool:
+        plain = {key: shown(value) if isinstance(value, str) else value for key, value in context.items()}
+        try:
+            text = self._renderer.render(f"emails/{template}.txt", plain)
+            html = inlined(self._renderer.render(f"emails/{template}.html", plain)) if self._use_html else None
+        except (jinja2.TemplateError, TypeError, ValueError) as error:
+            log.error("notification FAILED_DELIVERY: to %s: cannot be worded: %s", shown(str(to_email)), error)
+            return False
+        headers = (("X-SyftNotify-Event", kind.value), ("X-SyftNotify-Audience", audience.value))
+        return self._send(to_email, subject, text, html, headers)
+
+    def _send(
+        self, to_email: str, subject: str, text: str, html: str | None, headers: tuple[tuple[str, str], ...]
+    ) -> bool:
+        if not isinstance(to_email, str) or not is_address(to_email):
+            log.error("notification FAILED_DELIVERY: %s is no mail address", shown(str(to_email)))
+            return False
+        message = Message("", to_email, subject, text, (html or "") if self._use_html else "", headers=headers)
+        try:
+            self._api.send(message)
+        except DeliveryError as error:
+            log.error("notification FAILED_DELIVERY: to %s: %s", to_email, error)
+            return False
+        except (TypeError, ValueError, AttributeError) as error:
+            log.error("notification FAILED_DELIVERY: to %s: not a mail: %s", to_email, error)
+            return False
+        log.info("notification SENT: to %s", to_email)
+        return True
+
+
+class _SignIn:
+    """Credentials that somebody else keeps: refreshed when needed, saved nowhere."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.credentials = credentials
+
+    def refresh(self, *, rejected: str = "") -> None:
+        from syftnotify.google_auth import refreshed
+
+        refreshed(self.credentials, rejected=rejected)

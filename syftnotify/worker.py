@@ -1,0 +1,417 @@
+"""When do we look, when do we stop? The loop of the one worker of a home."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from syftnotify import __version__, logs, running
+from syftnotify.assembly import Parts, assemble, check_signed_in, syft_bg_homes
+from syftnotify.config import Settings, load
+from syftnotify.deliver.ping import ping
+from syftnotify.errors import DeliveryError, NotifyError, StateError
+from syftnotify.model import Event, Kind, entity_id
+from syftnotify.observe import Wake
+from syftnotify.outbox import Counts
+from syftnotify.paths import Home
+from syftnotify.pipeline import Tick
+
+log = logging.getLogger("syftnotify.worker")  # also when run as a program
+
+_REPORT_GAP = 0.5  # seconds between two reports that only tell of deliveries
+_WAKE_GAP = 0.01  # seconds between a wake-up and the look, so that a burst is one look
+_FIRST_RETURN = 1.0  # seconds until something unsettled is looked at again; doubles
+_PING_GAP = 10.0  # seconds between two pings, however often we look
+
+
+class Worker:
+    """Looks, notes and delivers until it is told to stop. The caller holds the lock of the home."""
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._bell, self._rope = socket.socketpair()
+        self._bell.setblocking(False)
+        self._rope.setblocking(False)
+        self._stopping = False
+        self._woken = False
+        self._changed = True
+        self._seconds = 0.0  # that the last look took
+        self._failed_looks = 0
+        self._last_error = ""
+        self._pinged_at = 0.0
+        self._pinging: threading.Thread | None = None
+        self._parts: Parts = assemble(settings, clock=clock, on_change=self._on_change, on_trouble=self._on_trouble)
+        self._wake = Wake(self._on_wake)
+        self._counts = Counts()
+        before = running.read(settings.home)
+        self._report = _blank(settings)
+        self._report.pid, self._report.started_at = os.getpid(), _iso(self._clock())
+        self._report.last_look_s = before.last_look_s
+
+    def begin(self) -> list[str]:
+        """The first look; afterwards deliveries run. Returns warnings for whoever started us.
+
+        Raises:
+            StateError: the ledger or the outbox cannot be used.
+        """
+        cut = self._parts.outbox.recover(self._clock())
+        if cut:
+            log.warning("notification: %d attempts were cut off when the last worker ended; they are sent again", cut)
+        tick = self._look()
+        if self._settings.config.notify.enabled:
+            self._parts.dispatcher.start()
+            started = Event(
+                Kind.SCHEDULER_ONLINE, entity_id("worker", str(self._settings.home.root)), str(self._report.started_at)
+            )
+            self._parts.pipeline.note(started, self._clock())
+        else:
+            log.warning("notify.enabled is false: nothing is sent")
+        if tick.waiting_for:
+            log.info("waiting: %s", tick.waiting_for)
+        self._write_report()
+        log.info("worker %s started, pid %d, root %s", __version__, os.getpid(), self._settings.root)
+        return self._warnings(tick)
+
+    def run(self) -> None:
+        """Look every interval, or sooner when woken, until `stop`."""
+        interval = float(self._settings.config.notify.interval)
+        again = _FIRST_RETURN
+        restless = True
+        try:
+            while not self._stopping:
+                self._watch()
+                self._rest(min(again, interval) if restless else interval)
+                if self._stopping:
+                    break
+                tick = self._guarded_look()
+                restless = tick is not None and tick.restless
+                again = _FIRST_RETURN if tick is None or tick.events or not restless else again * 2
+                self._write_report()
+                self._ping()
+        finally:
+            self._end()
+
+    def stop(self) -> None:
+        """End soon; safe to call from a signal handler."""
+        self._stopping = True
+        self._ring()
+
+    # -- looking -------------------------------------------------------------------------------------------------
+
+    def _guarded_look(self) -> Tick | None:
+        """One look; whatever goes wrong is written down and tried again at the next."""
+        try:
+            tick = self._look()
+            if self._settings.config.notify.enabled and not self._parts.dispatcher.is_alive:
+                log.error("the dispatcher had ended; it is started again")
+                self._parts.dispatcher.start()
+        except Exception as error:  # the worker must outlive any one look; the log has the traceback
+            self._failed_looks += 1
+            self._last_error = str(error) or type(error).__name__
+            log.exception("the look failed (%d in a row)", self._failed_looks)
+            return None
+        self._failed_looks = 0
+        return tick
+
+    def _look(self) -> Tick:
+        begun = time.perf_counter()
+        now = self._clock()
+        pipeline = self._parts.pipeline
+        if self._settings.config.notify.enabled:
+            tick = pipeline.tick(now, last_look=self._report.last_look_s)
+            self._report.last_look_s = now
+        else:
+            tick = pipeline.look()
+        self._seconds = time.perf_counter() - begun
+        for problem in tick.problems:
+            log.warning("%s", problem)
+            self._last_error = problem
+        _note_look(self._report, tick, now, self._seconds)
+        level = logging.INFO if tick.events else logging.DEBUG
+        log.log(level, "looked at %d jobs and %d peers in %.3f s", tick.jobs, tick.peers, self._seconds)
+        if tick.notifications:
+            self._parts.dispatcher.poke()
+            self._changed = True
+        return tick
+
+    def _watch(self) -> None:
+        if self._settings.config.notify.watch == "off":
+            return
+        self._wake.watch(self._parts.jobs.folders())
+        self._report.watching = self._wake.is_watching
+
+    def _rest(self, seconds: float) -> None:
+        """Sleep until the next look is due; deliveries are reported meanwhile."""
+        due = time.monotonic() + seconds
+        looked = time.monotonic()
+        while not self._stopping:
+            now = time.monotonic()
+            if self._woken:
+                due = min(due, max(looked + self._seconds, now + _WAKE_GAP))
+                self._woken = False
+            if now >= due:
+                return
+            wait = due - now
+            select.select([self._bell], [], [], min(wait, _REPORT_GAP) if self._changed else wait)
+            self._silence()
+            if self._changed and not self._stopping and time.monotonic() < due:
+                self._write_report()
+
+    # -- saying how it goes --------------------------------------------------------------------------------------
+
+    def _write_report(self) -> None:
+        report = self._report
+        if self._changed:
+            self._changed = False
+            try:
+                self._counts = self._parts.outbox.counts()
+            except StateError as error:
+                self._last_error = str(error)
+        _fill(report, self._parts, self._counts)
+        report.last_error = report.last_error or self._last_error or None
+        report.failed_looks = self._failed_looks
+        try:
+            running.write(self._settings.home, report)
+        except OSError as error:
+            log.error("worker.json cannot be written: %s", error.strerror)
+
+    def _warnings(self, tick: Tick) -> list[str]:
+        found = list(self._settings.warnings)
+        config = self._settings.config
+        if pid := _syft_bg_pid():
+            found.append(
+                f"syft-bg's notify service runs here too (pid {pid}): every mail would come twice; "
+                "end it with `syft-bg stop notify`"
+            )
+        if not config.notify.enabled:
+            found.append("notify.enabled is false: nothing is sent")
+        elif not config.notify.monitor_jobs:
+            found.append("nobody is told of submitted or failed jobs: notify.monitor_jobs is false")
+        if tick.waiting_for:
+            found.append(f"waiting: {tick.waiting_for}")
+        elif not self._parts.jobs.folders():
+            found.append(f"{config.do_email} has no job folder below {self._settings.root} yet")
+        for warning in found:
+            log.warning("%s", warning)
+        return found
+
+    def _ping(self) -> None:
+        url = self._settings.config.heartbeat.ping_url
+        well = not self._failed_looks and not any(lane.problem for lane in self._parts.dispatcher.lanes.values())
+        now = time.monotonic()
+        if not url or not well or (self._pinged_at and now - self._pinged_at < _PING_GAP):
+            return
+        if self._pinging is None or not self._pinging.is_alive():
+            self._pinged_at = now
+            self._pinging = threading.Thread(target=_ping, args=(url,), name="ping", daemon=True)
+            self._pinging.start()
+
+    # -- being woken and stopped ---------------------------------------------------------------------------------
+
+    def _on_wake(self) -> None:
+        self._woken = True
+        self._ring()
+
+    def _on_change(self) -> None:
+        self._changed = True
+        self._ring()
+
+    def _on_trouble(self, name: str, why: str) -> None:
+        """A transport is paused: the owner and the operators hear of it through another one, if there is one."""
+        lanes = self._parts.dispatcher.lanes
+        other = next((lane.name for lane in lanes.values() if lane.name != name and not lane.problem), None)
+        if other is None:
+            return
+        event = Event(
+            Kind.SYSTEM_ALERT,
+            entity_id("transport", name),
+            _iso(self._clock()),
+            _iso(self._clock()),
+            {
+                "owner": self._settings.config.do_email,
+                "summary": f"Transport {name} is paused: it cannot send.",
+                "detail": why,
+            },
+        )
+        self._parts.pipeline.note(event, self._clock(), transport=other)
+
+    def _ring(self) -> None:
+        try:
+            self._rope.send(b"!")
+        except OSError:  # rung often enough already, or the end has come
+            return
+
+    def _silence(self) -> None:
+        try:
+            while self._bell.recv(4096):
+                pass
+        except BlockingIOError:
+            return
+
+    def _end(self) -> None:
+        log.info("stopping: finishing the sends in flight")
+        self._wake.stop()
+        self._parts.dispatcher.stop()
+        try:
+            self._parts.pipeline.settle()
+        except StateError as error:
+            log.error("the ledger could not be saved at the end: %s", error)
+        self._changed = True
+        self._report.ended = "stopped"
+        self._write_report()
+        self._parts.outbox.close()
+        log.info("worker stopped, pid %d: %d waiting, %d sent", os.getpid(), self._counts.waiting, self._counts.sent)
+
+
+def report_of(parts: Parts, tick: Tick, now: float, seconds: float) -> running.Report:
+    """The report of a single look that nobody is going to repeat; `now` and `seconds` are the look's."""
+    report = _blank(parts.settings)
+    report.last_look_s, report.ended = now, "looked once"
+    _note_look(report, tick, now, seconds)
+    _fill(report, parts, parts.outbox.counts())
+    return report
+
+
+def _blank(settings: Settings) -> running.Report:
+    return running.Report(
+        version=__version__,
+        home=str(settings.home.root),
+        root=str(settings.root),
+        enabled=settings.config.notify.enabled,
+        interval=settings.config.notify.interval,
+        config=settings.fingerprint,
+    )
+
+
+def _note_look(report: running.Report, tick: Tick, now: float, seconds: float) -> None:
+    report.jobs, report.peers, report.waiting_for = tick.jobs, tick.peers, tick.waiting_for
+    report.last_scan, report.last_scan_s = {"at": _iso(now), "seconds": seconds}, now
+
+
+def _fill(report: running.Report, parts: Parts, counts: Counts) -> None:
+    report.waiting, report.sent, report.failed = counts.waiting, counts.sent, counts.failed
+    report.unknown, report.dead = counts.unknown, counts.dead
+    report.last_error = parts.dispatcher.last_error or None
+    report.damage = parts.ledger.damage
+    report.transports = {
+        name: {
+            "type": parts.settings.config.transports[name].type,
+            "can_send": not lane.problem,
+            "problem": lane.problem or None,
+        }
+        for name, lane in parts.dispatcher.lanes.items()
+    }
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _ping(url: str) -> None:
+    try:
+        ping(url)
+    except DeliveryError as error:
+        log.warning("the heartbeat did not arrive: %s", error)
+
+
+def _syft_bg_pid() -> int | None:
+    """The pid of syft-bg's own notifier, when it seems to be alive."""
+    for home in syft_bg_homes():
+        try:
+            pid = int((home / "notify" / "daemon.pid").read_text(encoding="ascii"))
+            os.kill(pid, 0)
+        except PermissionError:
+            return pid
+        except (OSError, ValueError, OverflowError):
+            continue
+        return pid
+    return None
+
+
+@contextmanager
+def _signals(worker: Worker) -> Iterator[None]:
+    """SIGTERM and SIGINT end the worker; the handler only sets a flag. Losing the terminal is nothing to us."""
+    names = [getattr(signal, name) for name in ("SIGTERM", "SIGINT") if hasattr(signal, name)]
+    before = {name: signal.signal(name, lambda *_: worker.stop()) for name in names}
+    if hasattr(signal, "SIGHUP"):
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def work(home: Home, *, started: Callable[[list[str]], None] = lambda _warnings: None) -> None:
+    """Be the worker of `home` until told to stop; `started` is called with warnings after the first look.
+
+    Raises:
+        AlreadyRunningError, ConfigError, NotSignedInError, StateError: it could not start.
+    """
+    with running.hold(home):
+        settings = load(home)
+        if settings.config.notify.enabled:
+            check_signed_in(settings)
+        worker = Worker(settings)
+        with _signals(worker):
+            started(worker.begin())
+            worker.run()
+
+
+@dataclass(slots=True)
+class _Starter:
+    """Whoever started us reads one JSON line: that we run, or why we do not."""
+
+    descriptor: int | None
+
+    def tell(self, message: dict[str, Any]) -> None:
+        if self.descriptor is None:
+            return
+        try:
+            os.write(self.descriptor, json.dumps(message).encode("utf-8") + b"\n")
+            os.close(self.descriptor)
+        except OSError:  # it did not wait for us; that is its right
+            log.debug("nobody waits for the start to be told")
+        self.descriptor = None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The detached worker's program: `python -m syftnotify.worker --home DIR --tell FD`."""
+    parser = argparse.ArgumentParser(prog="syftnotify.worker")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--tell", type=int)
+    given = parser.parse_args(arguments)
+    home = Home.at(given.home)
+    starter = _Starter(given.tell)
+    try:
+        home.create()
+        logs.set_up(home.log)
+        os.chdir(home.root)
+        work(home, started=lambda warnings: starter.tell({"pid": os.getpid(), "warnings": warnings}))
+    except NotifyError as error:
+        log.error("not started: %s", error)
+        starter.tell({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
+        return error.exit_code
+    except OSError as error:
+        starter.tell({"error": f"{home.root}: {error.strerror}", "hint": "see that it is yours", "exit_code": 1})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

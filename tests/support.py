@@ -1,0 +1,201 @@
+"""What tests share: a home with its tree, a clock that is handed in, the mails that arrived, real processes."""
+
+from __future__ import annotations
+
+import mailbox
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.policy import default
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from syftnotify.assembly import Parts, assemble
+from syftnotify.config import load
+from syftnotify.paths import Home
+from syftnotify.pipeline import Tick
+
+OWNER = "owner@datasite.example"
+ANA = "ana@uni.example"
+BO = "bo@lab.example"
+
+Told = tuple[str, str, str]  # event, audience, recipient
+
+
+@dataclass(slots=True)
+class Clock:
+    """Wall clock and monotonic clock in one; both move only when told to."""
+
+    now: float = 1_800_000_000.0
+    ticks: float = 1_000.0
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.ticks
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        self.ticks += seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One mail as a reader's program would see it."""
+
+    path: Path
+    message: EmailMessage
+
+    @property
+    def event(self) -> str:
+        return str(self.message["X-SyftNotify-Event"])
+
+    @property
+    def audience(self) -> str:
+        return str(self.message["X-SyftNotify-Audience"])
+
+    @property
+    def to(self) -> str:
+        return str(self.message["To"])
+
+    @property
+    def subject(self) -> str:
+        return str(self.message["Subject"])
+
+    @property
+    def entities(self) -> list[str]:
+        return [str(value) for value in self.message.get_all("X-SyftNotify-Entity", [])]
+
+    @property
+    def text(self) -> str:
+        part = self.message.get_body(("plain",))
+        assert part is not None
+        return str(part.get_content())
+
+    @property
+    def html(self) -> str:
+        part = self.message.get_body(("html",))
+        assert part is not None
+        return str(part.get_content())
+
+    @property
+    def told(self) -> Told:
+        return self.event, self.audience, self.to
+
+
+def mails_in(folder: Path) -> list[Mail]:
+    """The mails in a Maildir, in the order in which they came."""
+    if not (folder / "new").is_dir():
+        return []
+    paths = sorted((folder / "new").iterdir(), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    return [Mail(path, BytesParser(policy=default).parsebytes(path.read_bytes())) for path in paths]  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
+class Box:
+    """A home, a SyftBox root and a Maildir in one temporary folder; looked at in this process or by the real command."""
+
+    folder: Path
+    clock: Clock = field(default_factory=Clock)
+    env: dict[str, str] = field(default_factory=dict)
+    _read: set[str] = field(default_factory=set)
+    last_look: float | None = None
+
+    @property
+    def home(self) -> Home:
+        return Home(self.folder / "home")
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "SyftBox"
+
+    @property
+    def snapshot(self) -> Path:
+        """Where syft-bg's sync state lies for this box."""
+        return self.folder / "syft-bg" / "sync" / "state.json"
+
+    def configure(self, changes: Mapping[str, Any] | None = None) -> None:
+        """Write config.yaml: a Maildir, a short interval; `changes` replace top-level keys."""
+        settings: dict[str, Any] = {
+            "do_email": OWNER,
+            "syftbox_root": str(self.root),
+            "notify": {
+                "interval": 1,
+                "sync_state_path": str(self.snapshot),
+                "notify_state_path": str(self.folder / "syft-bg" / "notify" / "state.json"),
+            },
+            "transports": {"box": {"type": "maildir"}},
+        }
+        settings.update(changes or {})
+        self.home.create()
+        self.home.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+    def parts(self) -> Parts:
+        """The rooms of this home, with this box's clock; the caller closes them."""
+        return assemble(load(self.home), clock=self.clock.time, monotonic=self.clock.monotonic)
+
+    def look(self) -> Tick:
+        """One look of a fresh process: everything is read from disk again, and what is due is delivered."""
+        parts = self.parts()
+        try:
+            tick = parts.look_once(self.last_look)
+        finally:
+            parts.close()
+        self.last_look = self.clock.now
+        return tick
+
+    def mails(self) -> list[Mail]:
+        """Every mail in the Maildir."""
+        return mails_in(self.home.mail)
+
+    def new_mails(self) -> list[Mail]:
+        """The mails that came since this was last asked."""
+        fresh = [mail for mail in self.mails() if mail.path.name not in self._read]
+        self._read.update(mail.path.name for mail in fresh)
+        return fresh
+
+    def notify(self, *words: str, check: int | None = None, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Run the real command with this home; `check` is the exit code that must come."""
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "syftnotify", *words],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+            **more,
+        )
+        if check is not None:
+            assert done.returncode == check, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def environment(self) -> dict[str, str]:
+        """An environment in which neither the home folder nor a variable of this machine's user matters."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("SYFTNOTIFY")}
+        return {
+            **kept,
+            "HOME": str(self.folder),
+            "SYFTNOTIFY_HOME": str(self.home.root),
+            "COLUMNS": "80",
+            "NO_COLOR": "1",
+            **self.env,
+        }
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -> Any:
+    """The first true value of `condition`, asked again and again; fails after `seconds`."""
+    until = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < until, f"not within {seconds} s: {what or condition}"
+        time.sleep(0.02)  # between two questions, never instead of one
