@@ -53,6 +53,7 @@ class Lane:
     silences: int = 0  # attempts in a row that got no answer
     rests_until: float = 0.0  # seconds since 1970
     problem: str = ""  # why it rests until a person acts
+    signs_in: bool = True  # False while the problem is its sign-in, which can be tried without a message
     tokens: float = field(default=0.0)
     filled_at: float = field(default=0.0)
 
@@ -115,6 +116,8 @@ class Dispatcher:
     def start(self) -> None:
         """Deliver from now on, in the background."""
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        for lane in self._lanes.values():
+            self._start_check(lane)
         self._thread.start()
 
     @property
@@ -188,6 +191,8 @@ class Dispatcher:
         while progress and not self._stopping:
             progress = False
             for lane in self._lanes.values():
+                if until is None and not lane.signs_in and lane.rests_until <= self._clock() and not lane.in_flight:
+                    self._start_check(lane)
                 if sum(other.in_flight for other in self._lanes.values()) >= self._max:
                     return _LONGEST_NAP  # the end of an attempt wakes us
                 if lane.in_flight >= self._permits(lane):
@@ -216,6 +221,23 @@ class Dispatcher:
         others = any(other.in_flight for other in self._lanes.values() if other is not lane)
         return max(1, self._max // 2) if others else self._max
 
+    def _start_check(self, lane: Lane) -> None:
+        lane.in_flight += 1
+        self._pool.submit(self._check, lane)
+
+    def _check(self, lane: Lane) -> None:
+        """Sign in without a message: a dead sign-in is known before the first mail, and a mended one by itself."""
+        try:
+            lane.transport.check()
+        except DeliveryError as error:
+            decision = decide(error.failure, Standing(0, 0, None), now=self._clock())
+            self._rest(lane, error, decision, self._clock())
+        else:
+            if not lane.signs_in:
+                self._works(lane)
+        finally:
+            self._finish(lane)
+
     def _attempt(self, lane: Lane, due: list[Due]) -> None:
         """One attempt, from wording to the row of its outcome. Nothing may escape: the row would stay claimed."""
         try:
@@ -228,11 +250,14 @@ class Dispatcher:
         else:
             self._note_success(lane, due, receipt)
         finally:
-            with self._state:
-                lane.in_flight -= 1
-                self._poked = True
-                self._state.notify_all()
-            self._on_change()
+            self._finish(lane)
+
+    def _finish(self, lane: Lane) -> None:
+        with self._state:
+            lane.in_flight -= 1
+            self._poked = True
+            self._state.notify_all()
+        self._on_change()
 
     def _send(self, lane: Lane, due: Sequence[Due]) -> Receipt:
         items = [
@@ -250,12 +275,15 @@ class Dispatcher:
         self._record(
             lambda: self._outbox.sent(due, self._clock(), provider_id=receipt.provider_id, thread=receipt.thread)
         )
+        self._works(lane)
+        self._log(logging.INFO, "SENT", lane, due, "")
+
+    def _works(self, lane: Lane) -> None:
         with self._state:
-            lane.silences, lane.rests_until = 0, 0.0
+            lane.silences, lane.rests_until, lane.signs_in = 0, 0.0, True
             recovered, lane.problem = lane.problem, ""
         if recovered:
             log.info("transport %s works again", lane.name)
-        self._log(logging.INFO, "SENT", lane, due, "")
 
     def _note_failure(self, lane: Lane, due: Sequence[Due], error: DeliveryError) -> None:
         now = self._clock()
@@ -280,19 +308,25 @@ class Dispatcher:
         self._record(
             lambda: self._outbox.failed(due, now, error.failure, str(error), [_verdict(d, now) for d in decisions])
         )
-        rest = max(decision.transport_wait for decision in decisions)
-        paused = ""
-        with self._state:
-            if rest:
-                lane.rests_until = now + rest
-            if any(decision.pauses for decision in decisions) and not lane.problem:
-                paused = lane.problem = str(error)
         self.last_error = f"{lane.name}: {error}"
         level = logging.ERROR if any(decision.gives_up for decision in decisions) else logging.WARNING
         self._log(level, _WORDS[error.failure], lane, due, f" ({error.failure.value}): {error}")
+        self._rest(lane, error, decisions[0], now)
+
+    def _rest(self, lane: Lane, error: DeliveryError, decision: Decision, now: float) -> None:
+        """What a failure means for the whole lane; of one that only a person can end, others are told."""
+        with self._state:
+            if decision.transport_wait:
+                lane.rests_until = now + decision.transport_wait
+            if error.failure is Failure.SIGN_IN:
+                lane.signs_in = False
+            paused = decision.pauses and not lane.problem
+            if paused:
+                lane.problem = str(error)
         if paused:
-            log.error("transport %s is paused: %s; nothing is dropped", lane.name, paused)
-            self._on_trouble(lane.name, paused)
+            self.last_error = f"{lane.name}: {error}"
+            log.error("transport %s is paused: %s; nothing is dropped", lane.name, error)
+            self._on_trouble(lane.name, str(error))
 
     def _record(self, write: Callable[[], None]) -> None:
         """An outcome must reach the outbox: a row that stays "sending" would be sent again at the next start."""

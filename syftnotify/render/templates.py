@@ -42,8 +42,6 @@ class TemplateRenderer:
         self._environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(folders),
             autoescape=jinja2.select_autoescape(("html", "htm", "xml"), default=False),
-            trim_blocks=True,
-            lstrip_blocks=True,
             keep_trailing_newline=True,
         )
         self._environment.filters["datetime"] = format_datetime

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import css_inline
 
 from syftnotify.model import Audience, Event, Kind, Message, Status, digest_of
-from syftnotify.render.templates import TemplateRenderer
+from syftnotify.render.templates import TemplateRenderer, format_datetime
 from syftnotify.text import plural, shown
 
 # A mail shows at most so much code, counted as HTML: Gmail clips a mail at 102 KB.
@@ -205,8 +205,8 @@ def _line(item: Item) -> str:
     if kind is Kind.JOB_SUBMITTED:
         if item.audience is not Audience.OWNER:
             return f"Job {name} was received."
-        since = item.event.payload.get("submitted_at")
-        when = f" (submitted {shown(str(since))})" if since else ""
+        since = _moment(item.event.at)
+        when = f" (submitted {format_datetime(since)}{' UTC' if isinstance(since, datetime) else ''})" if since else ""
         words = {Status.WAITING: "waits for you", Status.DONE: "has ended since", Status.FAILED: "has ended since"}
         return f"Job {name} from {who} {words.get(item.standing, f'came in and is {item.standing.value}')}{when}."
     return told.get(kind, f"{kind}: {name}")
