@@ -215,11 +215,13 @@ class Dispatcher:
         return due is not None and due <= (self._clock() if until is None else until)
 
     def _permits(self, lane: Lane) -> int:
-        """How many attempts a lane may have under way: one after silence, else up to half while others have work."""
+        """How many attempts a lane may have under way: one after silence; half of all, where there are other lanes.
+
+        Half even while the others are idle: an attempt that hangs cannot be taken back when they get work.
+        """
         if lane.silences or lane.problem:
             return 1
-        others = any(other.in_flight for other in self._lanes.values() if other is not lane)
-        return max(1, self._max // 2) if others else self._max
+        return self._max if len(self._lanes) == 1 else max(1, self._max // 2)
 
     def _start_check(self, lane: Lane) -> None:
         lane.in_flight += 1

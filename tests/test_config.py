@@ -1,0 +1,227 @@
+"""The configuration: all mistakes at once, each by its path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from syftnotify.config import load
+from syftnotify.config.edit import edit
+from syftnotify.config.schema import TRANSPORT_TYPES, Config
+from syftnotify.errors import ConfigError, NotifyError
+from syftnotify.paths import Home
+
+EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return Home(tmp_path / "home")
+
+
+def written(home: Home, text: str) -> Home:
+    home.create()
+    home.config.write_text(text, encoding="utf-8")
+    return home
+
+
+def mistakes(home: Home, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(written(home, text))
+    assert caught.value.exit_code == 2
+    head, *lines = str(caught.value).splitlines()
+    assert head == f"config.yaml: {len(lines)} mistake{'' if len(lines) == 1 else 's'}"
+    return [line.strip() for line in lines]
+
+
+def test_the_seeds_six_lines_are_complete(home: Home, tmp_path: Path) -> None:
+    """S15"""
+    text = "do_email: o@x.org\nsyftbox_root: ~/SyftBox\nnotify:\n  interval: 30\n  monitor_jobs: true\n  monitor_peers: true\n"
+    found = load(written(home, text))
+
+    assert found.root == tmp_path / "SyftBox"
+    assert found.mailer == "gmail"
+    assert found.config.transports["gmail"].model_dump()["token"] == home.token
+
+
+def test_defaults_are_the_documented_ones(home: Home) -> None:
+    notify = load(written(home, "do_email: o@x.org\n")).config.notify
+
+    assert (notify.interval, notify.monitor_jobs, notify.monitor_peers, notify.enabled) == (30, True, True, True)
+    assert (notify.watch, notify.max_concurrent_deliveries) == ("auto", 16)
+
+
+def test_the_root_is_found_where_clients_put_it(home: Home, tmp_path: Path) -> None:
+    written(home, "do_email: o@x.org\n")
+    assert load(home).root == tmp_path / "SyftBox"
+    (tmp_path / "SyftBox_o@x.org").mkdir()
+
+    assert load(home).root == tmp_path / "SyftBox_o@x.org"
+
+
+def test_all_mistakes_are_told_at_once_each_by_its_path(home: Home) -> None:
+    text = """\
+do_email: owner
+notify: {interval: soon, wacth: on, monitor_jobs: 1}
+transports: {mail: {type: gmail, tokn: x}, box: {type: mailbox}, bare: {}, none: 3}
+links: {job: "https://x.example/{jbo}"}
+recipients: {allow: everybody}
+interval: 30
+"""
+    assert mistakes(home, text) == [
+        "do_email: expected a mail address, got 'owner'",
+        "notify.interval: expected 1 to 86400 seconds, got 'soon'",
+        "notify.monitor_jobs: expected true or false, got 1",
+        "notify.wacth: unknown, did you mean `watch`?",
+        "transports.mail.tokn: unknown, did you mean `token`?",
+        "transports.box.type: expected gmail or maildir, got 'mailbox', did you mean `gmail`?",
+        "transports.bare.type: missing, expected gmail or maildir",
+        "transports.none: expected keys with values, got 3",
+        "recipients.allow: expected a list, got 'everybody'",
+        "links.job: knows only {job}, {owner}, {submitter}, {peer}, {entity}",
+        "interval: unknown; known here: do_email, heartbeat, links, notify, operator, recipients, syftbox_root, transports",
+    ]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "86401", "true", "'30'", "[]", ".nan", ".inf"])
+def test_an_interval_out_of_range_is_refused(home: Home, value: str) -> None:
+    (line,) = mistakes(home, f"do_email: o@x.org\nnotify: {{interval: {value}}}\n")
+
+    assert line.startswith("notify.interval: expected 1 to 86400 seconds, got ")
+
+
+@pytest.mark.parametrize(
+    ("spelling", "watch"),
+    [("auto", "auto"), ("on", "on"), ("off", "off"), ("true", "on"), ("false", "off"), ("yes", "on")],
+)
+def test_watch_takes_yaml_booleans_too(home: Home, spelling: str, watch: str) -> None:
+    """G01"""
+    assert load(written(home, f"do_email: o@x.org\nnotify: {{watch: {spelling}}}\n")).config.notify.watch == watch
+
+
+@pytest.mark.parametrize(("url", "holds"), [("https://x.example/y", True), ("http://127.0.0.1:8080", True), ("http://localhost", True), ("http://[::1]:1", True), ("http://x.example", False), ("ftp://x.example", False), ("file:///etc/passwd", False), ("https://", False)])  # fmt: skip
+def test_http_only_on_this_machine(home: Home, url: str, holds: bool) -> None:
+    text = f"do_email: o@x.org\ntransports: {{m: {{type: gmail, api_endpoint: '{url}'}}}}\n"
+    if holds:
+        assert load(written(home, text)).config.transports["m"].model_dump()["api_endpoint"] == url
+    else:
+        assert mistakes(home, text) == [
+            "transports.m.api_endpoint: expected an https address (http only on this machine)"
+        ]
+
+
+def test_a_refused_address_of_a_monitor_is_not_repeated(home: Home) -> None:
+    (line,) = mistakes(home, "do_email: o@x.org\nheartbeat: {ping_url: 'http://x.example/secret'}\n")
+
+    assert "secret" not in line
+
+
+def test_a_key_that_stands_twice_is_a_mistake(home: Home) -> None:
+    assert mistakes(home, "do_email: o@x.org\nnotify: {interval: 5}\nnotify: {interval: 6}\n") == [
+        "notify: stands twice (again in line 3)"
+    ]
+
+
+@pytest.mark.parametrize("text", ["- a\n", "just text", "a: [", "\t", "a: &x [*x]\n", "{a: b", "%", "\x00"])
+def test_what_is_no_configuration_says_so(home: Home, text: str) -> None:
+    with pytest.raises(ConfigError, match="config.yaml"):
+        load(written(home, text))
+
+
+def test_a_missing_file_names_the_command(home: Home) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(home)
+
+    assert "notify init" in caught.value.hint
+
+
+@given(st.text(max_size=200))
+@settings(max_examples=100)
+def test_no_text_breaks_the_reading(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    home = Home(tmp_path_factory.mktemp("home"))
+    home.config.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(NotifyError):
+        load(home)
+
+
+def test_mail_goes_out_by_the_first_gmail_then_maildir(home: Home) -> None:
+    text = "do_email: o@x.org\ntransports: {box: {type: maildir}, a: {type: gmail}, b: {type: gmail}}\n"
+
+    assert load(written(home, text)).mailer == "a"
+
+
+def test_paths_of_transports_lie_below_the_home(home: Home, tmp_path: Path) -> None:
+    text = "do_email: o@x.org\ntransports: {box: {type: maildir, path: my/mail}, t: {type: maildir, path: ~/mail}}\n"
+    transports = load(written(home, text)).config.transports
+
+    assert transports["box"].model_dump()["path"] == home.root / "my" / "mail"
+    assert transports["t"].model_dump()["path"] == tmp_path / "mail"
+
+
+def test_one_operator_or_several(home: Home) -> None:
+    assert load(written(home, "do_email: o@x.org\noperator: a@x.org\n")).config.operator == ("a@x.org",)
+    assert load(written(home, "do_email: o@x.org\noperator: [a@x.org, b@x.org]\n")).config.operator == (
+        "a@x.org",
+        "b@x.org",
+    )
+
+
+def _keys(model: type[BaseModel], above: str = "") -> set[str]:
+    found = set()
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found |= _keys(inner, f"{above}{name}.")
+        elif name == "transports":
+            found |= {f"transports.<name>.{key}" for kind in TRANSPORT_TYPES.values() for key in kind.model_fields}
+        else:
+            found.add(above + name)
+    return found
+
+
+def _written_keys(value: dict[str, Any], above: str = "") -> set[str]:
+    found = set()
+    for name, inner in value.items():
+        if above == "transports.":
+            found |= {f"transports.<name>.{key}" for key in inner}
+        elif isinstance(inner, dict):
+            found |= _written_keys(inner, f"{above}{name}.")
+        else:
+            found.add(above + name)
+    return found
+
+
+def test_the_example_names_every_setting_and_is_good(home: Home) -> None:
+    load(written(home, EXAMPLE.read_text(encoding="utf-8")))
+
+    assert _written_keys(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))) == _keys(Config)
+
+
+def test_the_documentation_names_every_setting_and_no_other() -> None:
+    page = (EXAMPLE.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    named = {key.strip(" `") for row in rows for key in row.split(",")}
+
+    assert named == _keys(Config)
+
+
+def test_an_edit_changes_only_what_it_names_and_keeps_comments(home: Home) -> None:
+    text = "# mine\ndo_email: o@x.org  # me\n\nnotify:\n  # slow\n  interval: 60\n  monitor_jobs: true\nlinks: {job: 'https://x.example/{job}'}\n"
+    edit(written(home, text), {("notify", "interval"): 10})
+
+    assert home.config.read_text(encoding="utf-8") == text.replace("interval: 60", "interval: 10")
+
+
+def test_an_edit_of_what_is_no_yaml_changes_nothing(home: Home) -> None:
+    written(home, "a: [")
+    with pytest.raises(ConfigError, match="nothing was changed"):
+        edit(home, {("do_email",): "o@x.org"})
+
+    assert home.config.read_text(encoding="utf-8") == "a: ["

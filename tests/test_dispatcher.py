@@ -1,0 +1,261 @@
+"""Who sends when: pace, rests, permits, and nothing that one transport does to another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from syftnotify.deliver import Transport
+from syftnotify.dispatcher import Dispatcher, Lane
+from syftnotify.errors import DeliveryError, Failure
+from syftnotify.model import Audience, Event, Kind, Message, Notification, Receipt
+from syftnotify.outbox import Counts, Outbox
+from syftnotify.render import Links, TemplateRenderer, Wording
+from tests.support import Clock, wait_until
+
+
+class Sink:
+    """A transport that keeps what it gets, and fails as it is told."""
+
+    def __init__(self) -> None:
+        self.got: list[Message] = []
+        self.failures: list[DeliveryError] = []
+        self.checks: list[DeliveryError] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.inside = 0
+        self.most = 0
+        self._lock = threading.Lock()
+
+    def check(self) -> None:
+        if self.checks:
+            raise self.checks[0]
+
+    def send(self, message: Message) -> Receipt:
+        with self._lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        self.gate.wait()
+        with self._lock:
+            self.inside -= 1
+            if self.failures:
+                raise self.failures.pop(0)
+            self.got.append(message)
+        return Receipt("id", "thread")
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "outbox.db")
+    yield outbox
+    outbox.close()
+
+
+Make = Callable[..., Dispatcher]
+
+
+@pytest.fixture
+def make(outbox: Outbox, clock: Clock) -> Iterator[Make]:
+    made: list[Dispatcher] = []
+
+    def make(*lanes: Lane, **more: object) -> Dispatcher:
+        wording = Wording(TemplateRenderer(), sender="o@x.org", links=Links())
+        settings = {"clock": clock.time, "monotonic": clock.monotonic, **more}
+        made.append(Dispatcher(outbox, wording, {lane.name: lane for lane in lanes}, me="test", **settings))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for dispatcher in made:
+        dispatcher.stop()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def lane(transport: Transport, name: str = "box", **more: object) -> Lane:
+    return Lane(name, transport, **more)  # type: ignore[arg-type]
+
+
+def owe(outbox: Outbox, count: int, *, via: str = "box", now: float = 0.0, start: int = 0) -> None:
+    events = [
+        Event(Kind.JOB_SUBMITTED, f"job/{via}/{number}", "T", "", {"name": f"job {number}", "submitter": "a@b.org"})
+        for number in range(start, start + count)
+    ]
+    items = [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, via) for event in events]
+    outbox.put(events, items, now)
+
+
+def test_a_drain_delivers_all_that_is_due(make: Make, outbox: Outbox) -> None:
+    sink = Sink()
+    owe(outbox, 20)
+    make(lane(sink)).drain()
+
+    assert len({message.id for message in sink.got}) == 20
+    assert outbox.counts() == Counts(sent=20)
+
+
+def test_what_fails_now_is_tried_later_and_only_later(make: Make, outbox: Outbox, clock: Clock) -> None:
+    sink = Sink()
+    sink.failures = [DeliveryError(Failure.NOT_NOW, "503")]
+    owe(outbox, 1)
+    dispatcher = make(lane(sink))
+    dispatcher.drain()
+    assert (sink.got, outbox.counts()) == ([], Counts(waiting=1, failed=1))
+    clock.advance(3600)
+    dispatcher.drain()
+
+    assert len(sink.got) == 1
+
+
+def test_no_answer_rests_the_transport_not_the_others(make: Make, outbox: Outbox, clock: Clock) -> None:
+    dead, well = Sink(), Sink()
+    dead.failures = [DeliveryError(Failure.NO_ANSWER, "refused")] * 99
+    owe(outbox, 10, via="dead")
+    owe(outbox, 10, via="well")
+    lanes = lane(dead, "dead"), lane(well, "well")
+    lanes[0].silences = 5  # it gave no answer before: one permit at a time
+    make(*lanes).drain()
+
+    assert len(well.got) == 10
+    assert dead.most == 1
+    assert outbox.counts().waiting == 10
+
+
+def test_a_refusal_is_dead_after_one_attempt(make: Make, outbox: Outbox) -> None:
+    sink = Sink()
+    sink.failures = [DeliveryError(Failure.REFUSED, "400")]
+    owe(outbox, 1)
+    make(lane(sink)).drain()
+
+    assert outbox.counts() == Counts(dead=1)
+
+
+@pytest.mark.parametrize("failure", [Failure.SIGN_IN, Failure.HELD])
+def test_a_pause_keeps_every_row_in_order_and_tells(make: Make, outbox: Outbox, clock: Clock, failure: Failure) -> None:
+    """X07"""
+    sink, told = Sink(), []
+    sink.failures = [DeliveryError(failure, "sign in again")]
+    owe(outbox, 5)
+    box = lane(sink)
+    dispatcher = make(box, on_trouble=lambda name, why: told.append((name, why)), max_concurrent=1)
+    dispatcher.drain()
+
+    assert told == [("box", "sign in again")]
+    assert box.problem == "sign in again"
+    assert outbox.counts() == Counts(waiting=5)
+    clock.advance(7200)
+    dispatcher.drain()
+    assert [message.subject for message in sink.got] == [f'SyftBox job "job {n}" from a@b.org' for n in range(5)]
+    assert box.problem == ""
+
+
+def test_a_cut_off_send_is_unknown_and_sent_again_with_the_same_id(make: Make, outbox: Outbox, clock: Clock) -> None:
+    """X03"""
+    sink = Sink()
+    sink.failures = [DeliveryError(Failure.UNKNOWN, "cut off")]
+    owe(outbox, 1)
+    dispatcher = make(lane(sink))
+    dispatcher.drain()
+    due = outbox.counts()
+    clock.advance(3600)
+    dispatcher.drain()
+
+    assert due == Counts(waiting=1, failed=1, unknown=1)
+    assert outbox.counts() == Counts(sent=1, unknown=1)
+    assert len(sink.got) == 1
+
+
+def test_a_poisoned_message_stops_nothing_else(make: Make, outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
+    event = Event(Kind.GPU_AVAILABLE, "gpu/1", payload={})  # no template knows it
+    outbox.put([event], [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
+    sink = Sink()
+    owe(outbox, 3)
+    make(lane(sink)).drain()
+
+    assert len(sink.got) == 3
+    assert "KeyError" in caplog.text
+    assert outbox.counts().waiting == 1
+
+
+def test_the_pace_is_kept(make: Make, outbox: Outbox, clock: Clock) -> None:
+    sink = Sink()
+    owe(outbox, 10)
+    slow = lane(sink, rate=1.0, burst=5)
+    dispatcher = make(slow)
+    dispatcher.start()
+    wait_until(lambda: len(sink.got) == 5)
+    dispatcher.poke()
+    assert slow.wait(clock.time(), clock.monotonic()) == pytest.approx(1.0)
+    clock.advance(2)
+    dispatcher.poke()
+
+    wait_until(lambda: len(sink.got) == 7)
+    assert outbox.counts().waiting == 3
+
+
+def test_the_permits_are_shared_and_never_exceeded(make: Make, outbox: Outbox) -> None:
+    """G02"""
+    one, two = Sink(), Sink()
+    one.gate.clear()
+    two.gate.clear()
+    owe(outbox, 10, via="one")
+    owe(outbox, 10, via="two")
+    make(lane(one, "one"), lane(two, "two"), max_concurrent=4).start()
+    wait_until(lambda: one.inside + two.inside == 4)
+    one.gate.set()
+    two.gate.set()
+
+    wait_until(lambda: len(one.got) + len(two.got) == 20)
+    assert max(one.most, two.most) <= 4
+
+
+def test_a_hanging_transport_never_delays_a_healthy_one(make: Make, outbox: Outbox) -> None:
+    """G03"""
+    hung, well = Sink(), Sink()
+    hung.gate.clear()
+    owe(outbox, 1, via="well")
+    owe(outbox, 30, via="hung")
+    dispatcher = make(lane(well, "well"), lane(hung, "hung"), max_concurrent=4)
+    dispatcher.start()
+    wait_until(lambda: hung.inside == 2 and len(well.got) == 1)
+    owe(outbox, 30, via="well", start=100)
+    dispatcher.poke()
+    try:
+        wait_until(lambda: len(well.got) == 31)
+    finally:
+        hung.gate.set()
+
+
+def test_stopping_finishes_what_is_in_flight_and_starts_no_more(make: Make, outbox: Outbox) -> None:
+    sink = Sink()
+    sink.gate.clear()
+    owe(outbox, 10)
+    dispatcher = make(lane(sink), max_concurrent=2)
+    dispatcher.start()
+    wait_until(lambda: sink.inside == 2)
+    stopping = threading.Thread(target=dispatcher.stop)
+    stopping.start()
+    sink.gate.set()
+    stopping.join()
+
+    assert len(sink.got) == 2
+    assert outbox.counts() == Counts(waiting=8, sent=2)
+
+
+def test_a_dead_sign_in_is_known_before_the_first_mail_and_mends_by_itself(make: Make, clock: Clock) -> None:
+    sink = Sink()
+    sink.checks = [DeliveryError(Failure.SIGN_IN, "sign in again")]
+    box = lane(sink)
+    dispatcher = make(box)
+    dispatcher.start()
+    wait_until(lambda: box.problem == "sign in again")
+    sink.checks = []
+    clock.advance(301)
+    dispatcher.poke()
+
+    wait_until(lambda: box.problem == "")

@@ -1,0 +1,171 @@
+"""What is true minus what was told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syftnotify.events import news_of_jobs, news_of_peers, standing
+from syftnotify.model import ENDED, Fact, Job, Kind, Peer, Status
+
+
+@dataclass
+class Known:
+    """A ledger of the test's own."""
+
+    told: set[tuple[str, Kind, str]] = field(default_factory=set)
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    undecided: set[str] = field(default_factory=set)
+
+    def knows(self, entity: str, kind: Kind, occurrence: str) -> bool:
+        return (entity, kind, occurrence) in self.told
+
+    def reruns(self, entity: str, generation: str) -> int:
+        return self.counts.get((entity, generation), 0)
+
+    def ends_told(self, entity: str) -> int:
+        return sum(1 for told, kind, _ in self.told if told == entity and kind in ENDED)
+
+    def is_undecided(self, entity: str) -> bool:
+        return entity in self.undecided
+
+
+SUBMITTED = Fact(Kind.JOB_SUBMITTED, "T0")
+APPROVED = Fact(Kind.JOB_APPROVED, "T1")
+DONE = Fact(Kind.JOB_COMPLETED, "T2")
+
+
+def job(*facts: Fact, status: Status = Status.WAITING, layout: str = "D", **more: object) -> Job:
+    settings = {"generation": "T0", "ended": status in {Status.DONE, Status.FAILED}, **more}
+    return Job("job/x", layout, "o@x.org", "a@y.net", "", "x", status, facts, **settings)  # type: ignore[arg-type]
+
+
+def kinds(job: Job, known: Known, *, first_look: bool = False) -> list[Kind]:
+    return [event.kind for event in news_of_jobs([job], known, first_look=first_look).events]
+
+
+def test_all_that_is_true_and_untold_is_news_in_order() -> None:
+    assert kinds(job(DONE, APPROVED, SUBMITTED, status=Status.DONE), Known()) == [
+        Kind.JOB_SUBMITTED,
+        Kind.JOB_APPROVED,
+        Kind.JOB_COMPLETED,
+    ]
+
+
+def test_what_was_told_is_no_news() -> None:
+    known = Known({("job/x", Kind.JOB_SUBMITTED, "T0"), ("job/x", Kind.JOB_APPROVED, "T1")})
+
+    assert kinds(job(SUBMITTED, APPROVED, DONE, status=Status.DONE), known) == [Kind.JOB_COMPLETED]
+
+
+def test_a_later_occurrence_is_news_again() -> None:
+    known = Known({("job/x", Kind.JOB_SUBMITTED, "T0"), ("job/x", Kind.JOB_COMPLETED, "T2")})
+
+    assert kinds(job(SUBMITTED, Fact(Kind.JOB_COMPLETED, "T9"), status=Status.DONE), known) == [Kind.JOB_COMPLETED]
+    assert kinds(job(Fact(Kind.JOB_SUBMITTED, "T8"), DONE, status=Status.DONE), known) == [Kind.JOB_SUBMITTED]
+
+
+@pytest.mark.parametrize(
+    ("status", "facts", "caught_up", "marked"),
+    [
+        (Status.WAITING, (SUBMITTED,), [Kind.JOB_SUBMITTED], []),
+        (Status.APPROVED, (SUBMITTED, APPROVED), [], [Kind.JOB_SUBMITTED, Kind.JOB_APPROVED]),
+        (Status.DONE, (SUBMITTED, APPROVED, DONE), [], [Kind.JOB_SUBMITTED, Kind.JOB_APPROVED, Kind.JOB_COMPLETED]),
+        (Status.REJECTED, (SUBMITTED, Fact(Kind.JOB_REJECTED, "R")), [], [Kind.JOB_SUBMITTED, Kind.JOB_REJECTED]),
+    ],
+)
+def test_the_first_look_neither_floods_nor_swallows(
+    status: Status, facts: tuple[Fact, ...], caught_up: list[Kind], marked: list[Kind]
+) -> None:
+    """B05"""
+    news = news_of_jobs([job(*facts, status=status)], Known(), first_look=True)
+
+    assert news.events == []
+    assert [event.kind for event in news.catch_up] == caught_up
+    assert [mark.kind for mark in news.marks] == marked
+
+
+def test_a_job_that_the_first_look_could_not_read_is_judged_by_its_rules_later() -> None:
+    torn = news_of_jobs([job(judged=False)], Known(), first_look=True)
+    assert torn.undecided == {"job/x"}
+    later = news_of_jobs([job(SUBMITTED, DONE, status=Status.DONE)], Known(undecided={"job/x"}))
+
+    assert later.events == []
+    assert [mark.kind for mark in later.marks] == [Kind.JOB_SUBMITTED, Kind.JOB_COMPLETED]
+    assert later.decided == {"job/x"}
+
+
+END = Fact(Kind.JOB_COMPLETED, "T0", counted=True)
+
+
+def test_a_rerun_without_times_is_counted_by_un_endings_after_a_told_end() -> None:
+    """X10"""
+    known = Known({("job/x", Kind.JOB_SUBMITTED, "T0"), ("job/x", Kind.JOB_COMPLETED, "T0")})
+    un_ended = news_of_jobs([job(SUBMITTED, layout="B2")], known)
+    assert un_ended.reruns == {("job/x", "T0"): 1}
+    known.counts = un_ended.reruns
+    assert news_of_jobs([job(SUBMITTED, layout="B2")], known).reruns == {}
+    (again,) = news_of_jobs([job(SUBMITTED, END, status=Status.DONE, layout="B2")], known).events
+
+    assert (again.kind, again.occurrence) == (Kind.JOB_COMPLETED, "T0#1")
+
+
+@pytest.mark.parametrize("more", [{"settling": True}, {"judged": False}])
+def test_a_job_that_only_comes_back_is_no_rerun(more: dict[str, bool]) -> None:
+    known = Known({("job/x", Kind.JOB_SUBMITTED, "T0"), ("job/x", Kind.JOB_COMPLETED, "T0")})
+
+    assert news_of_jobs([job(SUBMITTED, layout="B2", **more)], known).reruns == {}
+
+
+def test_one_job_seen_in_two_stages_is_ended() -> None:
+    """A scanner may see a job before and after its rename."""
+    known = Known({("job/x", Kind.JOB_COMPLETED, "T0")})
+    seen = [job(SUBMITTED, layout="A"), job(SUBMITTED, END, status=Status.DONE, layout="A")]
+
+    assert news_of_jobs(seen, known).reruns == {}
+
+
+facts = st.lists(
+    st.builds(
+        Fact,
+        st.sampled_from([Kind.JOB_SUBMITTED, Kind.JOB_APPROVED, Kind.JOB_REJECTED, *sorted(ENDED)]),
+        st.text(max_size=3),
+    ),
+    max_size=6,
+)
+
+
+@given(facts, st.sampled_from(list(Status)), st.booleans())
+def test_after_noting_the_news_there_is_none(facts: list[Fact], status: Status, first_look: bool) -> None:
+    known = Known()
+    news = news_of_jobs([job(*facts, status=status)], known, first_look=first_look)
+    for event in (*news.events, *news.catch_up):
+        known.told.add((event.entity, event.kind, event.occurrence))
+    for mark in news.marks:
+        known.told.add((mark.entity, mark.kind, mark.occurrence))
+    again = news_of_jobs([job(*facts, status=status)], known)
+
+    assert (again.events, again.catch_up, again.marks) == ([], [], [])
+
+
+def peer(kind: Kind) -> Peer:
+    return Peer("peer/o/a", "o@x.org", "a@y.net", (Fact(kind),))
+
+
+def test_peers_are_told_once_and_existing_grants_never() -> None:
+    first = news_of_peers([peer(Kind.PEER_GRANTED)], Known(), first_look=True)
+    waiting = news_of_peers([peer(Kind.PEER_REQUESTED)], Known(), first_look=True)
+    later = news_of_peers([peer(Kind.PEER_GRANTED)], Known({("peer/o/a", Kind.PEER_REQUESTED, "")}))
+
+    assert (first.events, len(first.marks)) == ([], 1)
+    assert [event.kind for event in waiting.catch_up] == [Kind.PEER_REQUESTED]
+    assert [event.kind for event in later.events] == [Kind.PEER_GRANTED]
+
+
+def test_the_latest_event_says_where_a_job_stands() -> None:
+    assert standing([]) is Status.WAITING
+    assert standing([Kind.JOB_SUBMITTED, Kind.JOB_APPROVED, Kind.JOB_FAILED]) is Status.FAILED
+    assert standing([Kind.JOB_COMPLETED, Kind.JOB_SUBMITTED]) is Status.WAITING

@@ -1,0 +1,58 @@
+"""Files of ours are whole or not there, and have one writer at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from syftnotify.files import exclusive, write_whole
+
+
+def test_a_file_is_replaced_whole_and_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    write_whole(path, b"one")
+    write_whole(path, b"two", durable=False)
+
+    assert path.read_bytes() == b"two"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["state.json"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.mkdir()  # a folder cannot be replaced by a file
+
+    with pytest.raises(OSError, match="state.json"):
+        write_whole(path, b"two")
+
+    assert os.listdir(tmp_path) == ["state.json"]
+
+
+def _count(path: Path, times: int) -> None:
+    for _ in range(times):
+        with exclusive(path.with_suffix(".lock"), seconds=30) as held:
+            assert held
+            path.write_text(str(int(path.read_text()) + 1))
+
+
+def test_only_one_process_is_inside_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "count"
+    path.write_text("0")
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_count, args=(path, 25)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert path.read_text() == "75"
+
+
+def test_who_cannot_have_the_lock_is_told(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "lock", seconds=0) as first, exclusive(tmp_path / "lock", seconds=0.05) as second:
+        assert first
+        assert not second

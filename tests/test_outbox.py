@@ -1,0 +1,203 @@
+"""What is owed, since when, and what became of it."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from syftnotify.errors import Failure, StateError
+from syftnotify.model import Audience, Event, Kind, Notification
+from syftnotify.outbox import Counts, Outbox, Verdict
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "outbox.db")
+    yield outbox
+    outbox.close()
+
+
+def submitted(name: str = "a", occurrence: str = "T1") -> Event:
+    return Event(Kind.JOB_SUBMITTED, f"job/{name}", occurrence, "", {"name": name})
+
+
+def owed(event: Event, to: str = "o@x.org", *, bundle: str = "", skipped: str = "", via: str = "box") -> Notification:
+    return Notification(event.key, event.entity, to, Audience.OWNER, via, bundle=bundle, skipped=skipped)
+
+
+def put(outbox: Outbox, *notifications: tuple[Event, Notification], now: float = 100.0) -> None:
+    outbox.put([event for event, _ in notifications], [item for _, item in notifications], now)
+
+
+def test_the_same_fact_twice_is_owed_once(outbox: Outbox) -> None:
+    """N20"""
+    event = submitted()
+    put(outbox, (event, owed(event)))
+    put(outbox, (event, owed(event, via="other")))
+
+    assert outbox.counts() == Counts(waiting=1)
+
+
+def test_a_claim_carries_what_the_wording_needs_and_hides_the_row(outbox: Outbox) -> None:
+    event = submitted()
+    put(outbox, (event, owed(event)))
+    (due,) = outbox.claim("box", 100.0, by="me")
+
+    assert (due.event, due.recipient, due.audience) == (event, "o@x.org", Audience.OWNER)
+    assert outbox.claim("box", 100.0, by="me") == []
+    assert outbox.claim("other", 100.0, by="me") == []
+    assert outbox.counts() == Counts(waiting=1)
+
+
+def test_what_was_sent_is_history(outbox: Outbox) -> None:
+    event = submitted()
+    put(outbox, (event, owed(event)))
+    outbox.sent(outbox.claim("box", 100.0, by="me"), 101.0, provider_id="p1", thread="t1")
+
+    assert outbox.counts() == Counts(sent=1)
+    assert outbox.unfinished([event.key]) == set()
+    assert outbox.thread_of(event.entity, "o@x.org", "box") == "t1"
+    assert outbox.thread_of(event.entity, "else@x.org", "box") == ""
+
+
+def test_a_failed_row_waits_for_its_moment(outbox: Outbox) -> None:
+    event = submitted()
+    put(outbox, (event, owed(event)))
+    due = outbox.claim("box", 100.0, by="me")
+    outbox.failed(due, 101.0, Failure.NOT_NOW, "503", [Verdict("pending", not_before=200.0, refusal=True)])
+
+    assert outbox.claim("box", 199.0, by="me") == []
+    assert outbox.next_due(["box"]) == 200.0
+    assert outbox.counts() == Counts(waiting=1, failed=1)
+    (again,) = outbox.claim("box", 200.0, by="me")
+    assert (again.failures, again.refusals, again.first_failed_at) == (1, 1, 101.0)
+
+
+def test_a_dead_letter_is_counted_and_never_claimed(outbox: Outbox) -> None:
+    event = submitted()
+    put(outbox, (event, owed(event)))
+    outbox.failed(outbox.claim("box", 100.0, by="me"), 101.0, Failure.REFUSED, "400", [Verdict("dead")])
+
+    assert outbox.counts() == Counts(dead=1)
+    assert outbox.claim("box", 1e12, by="me") == []
+    assert outbox.unfinished([event.key]) == set()
+
+
+def test_per_entity_and_recipient_they_leave_in_order_one_at_a_time(outbox: Outbox) -> None:
+    first, second = submitted(), Event(Kind.JOB_APPROVED, "job/a", "T2")
+    put(outbox, (first, owed(first)), (second, owed(second)), (second, owed(second, "b@x.org")))
+    (one,) = outbox.claim("box", 100.0, by="me")
+    (other,) = outbox.claim("box", 100.0, by="me")
+
+    assert one.event.kind is Kind.JOB_SUBMITTED
+    assert other.recipient == "b@x.org"
+    assert outbox.claim("box", 100.0, by="me") == []
+    outbox.failed([one], 101.0, Failure.NOT_NOW, "503", [Verdict("pending", not_before=500.0)])
+    assert outbox.claim("box", 200.0, by="me") == [], "an earlier one in backoff holds the later one back"
+    outbox.sent(outbox.claim("box", 500.0, by="me"), 501.0)
+    assert outbox.claim("box", 501.0, by="me")[0].event.kind is Kind.JOB_APPROVED
+
+
+def test_a_bundle_leaves_whole(outbox: Outbox) -> None:
+    events = [submitted(name) for name in "abc"]
+    put(outbox, *((event, owed(event, bundle="b1")) for event in events))
+    due = outbox.claim("box", 100.0, by="me")
+
+    assert [item.event.entity for item in due] == ["job/a", "job/b", "job/c"]
+    outbox.sent(due, 101.0)
+    assert outbox.counts() == Counts(sent=3)
+
+
+def test_one_job_twice_in_a_bundle_blocks_nothing(outbox: Outbox) -> None:
+    one, two = submitted(), Event(Kind.JOB_COMPLETED, "job/a", "T2")
+    put(outbox, (one, owed(one, bundle="b")), (two, owed(two, bundle="b")))
+
+    assert len(outbox.claim("box", 100.0, by="me")) == 2
+
+
+def test_what_is_skipped_is_written_down_and_never_sent(outbox: Outbox) -> None:
+    event = submitted()
+    put(outbox, (event, owed(event, skipped="not allowed")))
+
+    assert outbox.claim("box", 100.0, by="me") == []
+    assert outbox.counts() == Counts()
+    assert outbox.unfinished([event.key]) == set()
+
+
+def test_a_row_found_sending_is_unknown_counted_and_due_again(tmp_path: Path) -> None:
+    """X03"""
+    event = submitted()
+    before = Outbox(tmp_path / "outbox.db")
+    put(before, (event, owed(event)))
+    (lost,) = before.claim("box", 100.0, by="killed")
+    before.close()
+    after = Outbox(tmp_path / "outbox.db")
+
+    assert after.recover(200.0) == 1
+    assert after.recover(200.0) == 0
+    assert after.counts() == Counts(waiting=1, unknown=1)
+    (again,) = after.claim("box", 200.0, by="me")
+    assert again.id == lost.id, "the same id, so that the same Message-ID goes out"
+    assert again.failures == 0, "a crash uses up nobody's retries"
+    after.close()
+
+
+def test_claims_of_many_threads_never_overlap(outbox: Outbox) -> None:
+    events = [submitted(str(number)) for number in range(60)]
+    put(outbox, *((event, owed(event)) for event in events))
+    taken: list[str] = []
+
+    def work() -> None:
+        while due := outbox.claim("box", 100.0, by="me"):
+            taken.extend(item.id for item in due)
+            outbox.sent(due, 101.0)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(taken) == len(set(taken)) == 60
+
+
+def test_the_kinds_since_an_event_say_where_a_job_stands(outbox: Outbox) -> None:
+    first, second = submitted(), Event(Kind.JOB_REJECTED, "job/a", "T2")
+    other = submitted("b")
+    outbox.put([first, other, second], [], 1.0)
+
+    assert outbox.kinds_since(first) == [Kind.JOB_SUBMITTED, Kind.JOB_REJECTED]
+    assert outbox.kinds_since(second) == [Kind.JOB_REJECTED]
+    assert sorted(outbox.keys_of(["job/a"])) == sorted(
+        [(e.key, e.entity, e.kind.value, e.occurrence) for e in (first, second)]
+    )
+
+
+def test_the_database_is_private_and_kept_safe(tmp_path: Path, outbox: Outbox) -> None:
+    path = tmp_path / "outbox.db"
+    assert path.stat().st_mode & 0o777 == 0o600
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    connection.close()
+
+
+def test_a_newer_versions_database_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+    with pytest.raises(StateError, match="newer version"):
+        Outbox(path)
+
+
+def test_what_is_no_database_says_so(tmp_path: Path) -> None:
+    (tmp_path / "outbox.db").write_bytes(b"not a database at all" * 100)
+
+    with pytest.raises(StateError, match="cannot be used"):
+        Outbox(tmp_path / "outbox.db")

@@ -1,0 +1,161 @@
+"""One table says what an error means."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syftnotify.deliver.policy import (
+    GIVE_UP_AFTER,
+    GIVE_UP_TRIES,
+    LONGEST_WAIT,
+    Standing,
+    backoff,
+    decide,
+    failure_of_status,
+    retry_after,
+)
+from syftnotify.errors import Failure
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+FRESH = Standing(failures=0, refusals=0, first_failed_at=None)
+
+
+def most(low: float = 1.0) -> float:
+    """The longest wait that full jitter can choose."""
+    return low
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "failure"),
+    [
+        (408, "", Failure.NOT_NOW),
+        (425, "", Failure.NOT_NOW),
+        (429, "", Failure.NOT_NOW),
+        (500, "", Failure.NOT_NOW),
+        (503, "", Failure.NOT_NOW),
+        (599, "", Failure.NOT_NOW),
+        (403, "rateLimitExceeded", Failure.NOT_NOW),
+        (403, "userRateLimitExceeded", Failure.NOT_NOW),
+        (403, "dailyLimitExceeded", Failure.HELD),
+        (429, "dailyLimitExceeded", Failure.HELD),
+        (403, "forbidden", Failure.REFUSED),
+        (403, "", Failure.REFUSED),
+        (400, "", Failure.REFUSED),
+        (401, "", Failure.REFUSED),
+        (404, "", Failure.REFUSED),
+        (410, "", Failure.REFUSED),
+        (302, "", Failure.REFUSED),
+        (307, "", Failure.REFUSED),
+    ],
+)
+def test_a_status_has_one_meaning(status: int, reason: str, failure: Failure) -> None:
+    assert failure_of_status(status, reason=reason) is failure
+
+
+@pytest.mark.parametrize(("failures", "longest"), [(1, 30), (2, 60), (3, 120), (7, 1920), (8, 3600), (5000, 3600)])
+def test_the_wait_doubles_up_to_an_hour(failures: int, longest: float) -> None:
+    """G10"""
+    assert backoff(failures, rand=most) == longest
+    assert backoff(failures, rand=lambda: 0.0) == 0.0
+
+
+def test_a_first_attempt_never_waits() -> None:
+    with pytest.raises(ValueError, match="never waits"):
+        backoff(0)
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
+def test_no_wait_is_longer_than_an_hour(failures: int, chance: float) -> None:
+    assert 0 <= backoff(failures, rand=lambda: chance) <= LONGEST_WAIT
+
+
+@pytest.mark.parametrize(
+    ("header", "text", "seconds"),
+    [
+        ("120", "", 120),
+        (" 7 ", "", 7),
+        ("Sat, 21 Nov 2026 12:01:00 GMT", "", 60),
+        (None, "User-rate limit exceeded.  Retry after 2026-11-21T12:05:00.123Z", 300.123),
+        (None, "Retry after 2026-11-21T12:05:00+00:00 (Mail sending)", 300),
+        ("soon", "", None),
+        ("-5", "", None),
+        ("", "", None),
+        (None, "no time in it", None),
+    ],
+)
+def test_the_moment_that_the_other_side_names_is_read(header: str | None, text: str, seconds: float | None) -> None:
+    named = retry_after(header, NOW, text=text)
+
+    assert named == (None if seconds is None else NOW + timedelta(seconds=seconds))
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_no_header_breaks_the_reading(header: str, text: str) -> None:
+    named = retry_after(header, NOW, text=text)
+
+    assert named is None or named.tzinfo is not None
+
+
+def test_a_refusal_is_final_after_one_request() -> None:
+    assert decide(Failure.REFUSED, FRESH, now=0.0).gives_up
+
+
+def test_not_now_waits_for_the_later_of_hint_and_backoff() -> None:
+    assert decide(Failure.NOT_NOW, FRESH, now=0.0, hint=500.0, rand=most).wait == 500.0
+    assert decide(Failure.NOT_NOW, FRESH, now=0.0, hint=1.0, rand=most).wait == 30.0
+    assert decide(Failure.NOT_NOW, FRESH, now=0.0, hint=-99.0, rand=most).wait == 30.0
+
+
+@pytest.mark.parametrize(
+    ("max_retries", "refusals", "gives_up"), [(0, 0, True), (3, 2, False), (3, 3, True), (None, 99, False)]
+)
+def test_max_retries_counts_the_answers_that_said_not_now(
+    max_retries: int | None, refusals: int, gives_up: bool
+) -> None:
+    """Decisions: retry or not"""
+    standing = Standing(failures=refusals, refusals=refusals, first_failed_at=0.0)
+
+    assert decide(Failure.NOT_NOW, standing, now=10.0, max_retries=max_retries).gives_up is gives_up
+
+
+def test_no_answer_rests_the_transport_and_uses_up_nobodys_retries() -> None:
+    decision = decide(Failure.NO_ANSWER, FRESH, now=0.0, max_retries=0, silences=3, rand=most)
+
+    assert not decision.gives_up
+    assert not decision.refusal
+    assert (decision.wait, decision.transport_wait) == (0.0, 120.0)
+
+
+@pytest.mark.parametrize("failure", [Failure.NO_ANSWER, Failure.NOT_NOW, Failure.UNKNOWN])
+def test_after_72_hours_of_trying_it_is_given_up(failure: Failure) -> None:
+    tried = Standing(failures=GIVE_UP_TRIES, refusals=GIVE_UP_TRIES, first_failed_at=0.0)
+
+    assert decide(failure, tried, now=GIVE_UP_AFTER).gives_up
+    assert not decide(failure, tried, now=GIVE_UP_AFTER - 1).gives_up
+
+
+def test_a_closed_laptop_has_not_tried_for_72_hours() -> None:
+    asleep = Standing(failures=1, refusals=0, first_failed_at=0.0)
+
+    assert not decide(Failure.NO_ANSWER, asleep, now=GIVE_UP_AFTER * 3).gives_up
+
+
+@pytest.mark.parametrize("failure", [Failure.SIGN_IN, Failure.HELD])
+def test_what_a_person_must_mend_pauses_the_transport_and_costs_no_row_anything(failure: Failure) -> None:
+    old = Standing(failures=500, refusals=500, first_failed_at=0.0)
+    decision = decide(failure, old, now=GIVE_UP_AFTER * 9, max_retries=0)
+
+    assert decision.pauses
+    assert decision.transport_wait > 0
+    assert not decision.gives_up
+    assert not decision.counts
+
+
+def test_a_renewed_sign_in_is_tried_again_at_once() -> None:
+    decision = decide(Failure.RENEWED, FRESH, now=0.0, max_retries=0)
+
+    assert (decision.wait, decision.transport_wait, decision.counts, decision.gives_up) == (0.0, 0.0, False, False)

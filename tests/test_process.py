@@ -1,0 +1,616 @@
+"""The worker as a process: started, looked at, killed, stopped; always the real command and real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syftnotify import running
+from syftnotify.cli.demo import Tree
+from tests.support import ANA, OWNER, Box, Told, wait_until
+
+STATUS_KEYS = {
+    "running",
+    "pid",
+    "started_at",
+    "version",
+    "home",
+    "root",
+    "jobs",
+    "peers",
+    "last_scan",
+    "waiting",
+    "sent",
+    "failed",
+    "unknown",
+    "dead",
+    "last_error",
+    "transports",
+}
+SUBMITTED: list[Told] = [("job_submitted", "owner", OWNER), ("job_submitted", "submitter", ANA)]
+
+
+def tree_of(box: Box) -> Tree:
+    """The box's tree, with ana as a peer: the job folder exists."""
+    box.snapshot.parent.mkdir(parents=True, exist_ok=True)
+    box.root.mkdir(exist_ok=True)
+    tree = Tree(box.root, box.snapshot)
+    tree.peers([], [])
+    tree.grant(ANA)
+    return tree
+
+
+def configure(box: Box, **notify: Any) -> None:
+    box.configure({"notify": {"interval": 1, "sync_state_path": str(box.snapshot), **notify}})
+
+
+def status_of(box: Box) -> dict[str, Any]:
+    told = json.loads(box.notify("status", "--json").stdout)
+    assert isinstance(told, dict)
+    return told
+
+
+def started(box: Box) -> int:
+    """Start the worker with the real command; its pid."""
+    box.notify("start", check=0)
+    pid = running.holder(box.home)
+    assert pid is not None
+    return pid
+
+
+def told(box: Box) -> list[Told]:
+    return sorted(mail.told for mail in box.mails())
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def workers_of(box: Box) -> list[str]:
+    """The command lines of every worker that runs for this home."""
+    shown = subprocess.run(["ps", "-ww", "-eo", "stat=,command="], capture_output=True, text=True, check=True).stdout
+    return [
+        line
+        for line in shown.splitlines()
+        if "syftnotify.worker" in line and str(box.home.root) in line and not line.startswith("Z")
+    ]
+
+
+@pytest.fixture
+def sleepers() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Programs that have nothing to do with us; ended by the fixture."""
+    found: list[subprocess.Popen[bytes]] = []
+    yield found
+    for sleeper in found:
+        sleeper.kill()
+        sleeper.wait()
+
+
+# -- start -----------------------------------------------------------------------------------------------------------
+
+
+def test_start_returns_when_the_worker_holds_its_lock_and_has_looked(box: Box) -> None:
+    """S16, G20."""
+    box.configure()
+
+    done = box.notify("start", check=0)
+
+    status = status_of(box)
+    assert running.is_held(box.home)
+    assert status["last_scan"]["at"] is not None
+    assert f"pid {status['pid']}" in done.stdout
+    assert "scheduler_online" in box.home.log.read_text()
+
+
+def test_the_worker_leaves_its_starter_behind(box: Box) -> None:
+    """S16: a session of its own, no terminal, none of the starter's pipes."""
+    pid = started(box)
+
+    assert os.getsid(pid) == pid
+
+
+def test_a_second_start_is_refused_and_names_the_first(box: Box) -> None:
+    """S16."""
+    pid = started(box)
+
+    done = box.notify("start", check=3)
+
+    assert f"pid {pid}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert running.holder(box.home) == pid
+
+
+def test_of_eight_starts_at_once_one_wins_and_the_others_name_it(box: Box) -> None:
+    """S16."""
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(lambda _: box.notify("start"), range(8)))
+
+    assert sorted(one.returncode for one in done) == [0] + [3] * 7, [one.stderr for one in done]
+    pid = running.holder(box.home)
+    assert all(f"pid {pid}" in one.stderr for one in done if one.returncode == 3), [one.stderr for one in done]
+    assert len(workers_of(box)) == 1
+
+
+def test_nobody_who_only_asks_is_taken_for_a_worker(box: Box) -> None:
+    """S16: looking whether the lock is held must not look like holding it."""
+    started(box)
+    box.notify("stop", check=0)
+
+    with ThreadPoolExecutor(4) as pool:
+        lies = sum(pool.map(lambda _: sum(running.is_held(box.home) for _ in range(200)), range(4)))
+
+    assert lies == 0
+
+
+def test_start_with_a_broken_config_lists_every_mistake(box: Box) -> None:
+    """S15, S16."""
+    box.home.config.write_text(
+        "do_email: nobody\nnotify:\n  intervall: 5\n  monitor_jobs: maybe\ntransports:\n  mail:\n    type: maildir\n    pth: x\n"
+    )
+
+    done = box.notify("start", check=2)
+
+    assert "4 mistakes" in done.stderr
+    assert "do_email: expected a mail address, got 'nobody'" in done.stderr
+    assert "notify.intervall: unknown, did you mean `interval`?" in done.stderr
+    assert "notify.monitor_jobs: expected true or false, got 'maybe'" in done.stderr
+    assert "transports.mail.pth: unknown, did you mean `path`?" in done.stderr
+    assert box.notify("status").returncode == 3
+
+
+def test_start_without_a_configuration_says_who_writes_one(box: Box) -> None:
+    """S15, S16."""
+    box.home.config.unlink()
+
+    done = box.notify("start", check=2)
+
+    assert "notify init" in done.stderr
+
+
+def test_start_without_a_sign_in_says_how_to_sign_in(box: Box) -> None:
+    """S15, S16: never into a folder nobody reads."""
+    box.home.config.write_text(f"do_email: {OWNER}\nsyftbox_root: {box.root}\n")
+
+    done = box.notify("start", check=2)
+
+    assert "sign in with `notify init`" in done.stderr
+    assert not running.is_held(box.home)
+    assert not box.home.mail.exists()
+
+
+@pytest.mark.parametrize("command", [("start",), ("run",), ("run", "--once"), ("status",), ("stop",), ("logs",)])
+@pytest.mark.parametrize("place", ["a file", "below a file"])
+def test_a_home_that_cannot_be_a_folder_is_said_without_a_traceback(
+    tmp_path: Path, command: tuple[str, ...], place: str
+) -> None:
+    """S16."""
+    box = Box(tmp_path)
+    (tmp_path / "file").write_text("mine\n")
+    home = tmp_path / "file" if place == "a file" else tmp_path / "file" / "home"
+
+    done = box.notify("--home", str(home), *command)
+
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "file").read_text() == "mine\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("command", [("start",), ("run", "--once")])
+def test_a_home_that_cannot_be_written_is_said_without_a_traceback(box: Box, command: tuple[str, ...]) -> None:
+    """S16."""
+    box.home.root.chmod(0o500)
+    try:
+        done = box.notify(*command)
+    finally:
+        box.home.root.chmod(0o700)
+
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert str(box.home.root) in done.stderr
+
+
+def test_start_warns_when_nobody_would_hear_of_jobs(box: Box) -> None:
+    """S15."""
+    configure(box, monitor_jobs=False)
+
+    done = box.notify("start", check=0)
+
+    assert "monitor_jobs is false" in done.stderr
+
+
+def test_start_warns_when_syft_bg_mails_too(box: Box, sleepers: list[subprocess.Popen[bytes]]) -> None:
+    """S16."""
+    sleepers.append(subprocess.Popen(["sleep", "60"]))
+    pid_file = box.folder / ".syft-bg" / "notify" / "daemon.pid"
+    pid_file.parent.mkdir(parents=True)
+    pid_file.write_text(f"{sleepers[0].pid}\n")
+
+    done = box.notify("start", check=0)
+
+    assert f"pid {sleepers[0].pid}" in done.stderr
+    assert "syft-bg" in done.stderr
+
+
+# -- looking ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_in_the_tree_wakes_the_worker_long_before_its_interval(box: Box) -> None:
+    """S05: interval 60, and the mail is there within seconds."""
+    configure(box, interval=60, watch="on")
+    tree = tree_of(box)
+    started(box)
+
+    tree.submit(ANA, "survey", "print(1)\n")
+
+    wait_until(lambda: told(box) == SUBMITTED, 8, "both mails")
+
+
+def test_the_first_job_ever_wakes_the_worker_too(box: Box) -> None:
+    """S05: nobody has a job folder before the first job arrives."""
+    configure(box, interval=60, watch="on", monitor_peers=False)
+    started(box)
+
+    tree_of(box).submit(ANA, "survey", "print(1)\n")
+
+    wait_until(lambda: told(box) == SUBMITTED, 8, "both mails")
+
+
+def test_polling_alone_is_enough(box: Box) -> None:
+    """S05."""
+    configure(box, watch="off")
+    tree = tree_of(box)
+    started(box)
+    assert json.loads(box.notify("status", "--json").stdout)["watching"] is False
+
+    tree.submit(ANA, "survey", "print(1)\n")
+
+    wait_until(lambda: told(box) == SUBMITTED, 8, "both mails")
+
+
+def test_a_root_that_does_not_exist_yet_is_waited_for(box: Box) -> None:
+    """B08: start succeeds, status says what is missing, and the first look happens when it appears."""
+    box.root.rmdir()
+    box.notify("start", check=0)
+    status = box.notify("status", check=0)
+    assert str(box.root) in status.stdout
+    assert "does not exist yet" in status.stdout
+
+    tree_of(box).submit(ANA, "survey", "print(1)\n")
+
+    [mail] = wait_until(box.mails, 8, "the catch-up")
+    assert mail.to == OWNER
+    assert "survey" in mail.text
+    wait_until(lambda: status_of(box)["waiting_for"] is None, 5, "nothing is waited for")
+    assert status_of(box)["jobs"] == 1
+
+
+def test_losing_the_terminal_is_nothing_to_the_worker(box: Box) -> None:
+    """S16: SIGHUP."""
+    tree = tree_of(box)
+    pid = started(box)
+
+    os.kill(pid, signal.SIGHUP)
+    tree.submit(ANA, "survey", "print(1)\n")
+
+    wait_until(lambda: told(box) == SUBMITTED, 8, "both mails")
+    assert running.holder(box.home) == pid
+
+
+def test_switched_off_it_sends_nothing_and_says_so(box: Box) -> None:
+    """G01."""
+    configure(box, enabled=False)
+    tree = tree_of(box)
+    done = box.notify("start", check=0)
+    assert "nothing is sent" in done.stderr
+    before = status_of(box)["last_scan"]["at"]
+
+    tree.submit(ANA, "survey", "print(1)\n")
+
+    wait_until(lambda: status_of(box)["jobs"] == 1 and status_of(box)["last_scan"]["at"] > before, 8, "a later look")
+    status = box.notify("status", check=0)
+    assert "nothing is sent" in status.stdout + status.stderr
+    box.notify("stop", check=0)
+    assert box.mails() == []
+    assert status_of(box)["waiting"] == 0
+
+
+# -- status ----------------------------------------------------------------------------------------------------------
+
+
+def test_status_tells_all_of_a_running_worker(box: Box) -> None:
+    """S16."""
+    tree_of(box).submit(ANA, "survey", "print(1)\n")
+    pid = started(box)
+    wait_until(lambda: status_of(box)["sent"] == 1, 8, "the catch-up is counted")
+
+    status = status_of(box)
+
+    assert status.keys() >= STATUS_KEYS
+    assert status["running"] is True
+    assert status["pid"] == pid
+    assert status["home"] == str(box.home.root)
+    assert status["root"] == str(box.root)
+    assert (status["jobs"], status["peers"]) == (1, 1)
+    assert (status["waiting"], status["sent"], status["failed"], status["unknown"], status["dead"]) == (0, 1, 0, 0, 0)
+    assert status["last_error"] is None
+    assert status["transports"]["box"]["type"] == "maildir"
+    assert datetime.fromisoformat(status["started_at"]) <= datetime.now(UTC)
+    assert status["last_scan"]["seconds"] >= 0
+
+
+def test_status_says_when_the_configuration_is_not_the_one_in_use(box: Box) -> None:
+    """S15, S16."""
+    started(box)
+    assert "changed since" not in box.notify("status", check=0).stderr
+
+    with box.home.config.open("a") as file:
+        file.write("# a thought\n")
+    status = box.notify("status", check=0)
+
+    assert "changed since" in status.stdout + status.stderr
+    box.notify("restart", check=0)
+    status = box.notify("status", check=0)
+    assert "changed since" not in status.stdout + status.stderr
+
+
+@pytest.mark.parametrize(("interval", "silence", "code"), [(1, 20, 0), (1, 40, 4), (60, 100, 0), (60, 200, 4)], ids=str)
+def test_a_worker_is_unwell_after_three_intervals_without_a_look(
+    box: Box, interval: float, silence: float, code: int
+) -> None:
+    """S16: and never sooner than after 30 s."""
+    with running.hold(box.home):
+        report = running.Report(pid=os.getpid(), interval=interval, last_scan_s=time.time() - silence)
+        running.write(box.home, report)
+
+        done = box.notify("status", check=code)
+
+    assert ("has not looked" in done.stdout + done.stderr) == (code == 4)
+
+
+def test_a_worker_that_hangs_is_unwell(box: Box) -> None:
+    """S16."""
+    pid = started(box)
+    wait_until(lambda: status_of(box)["last_scan"]["at"], 5, "a look")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        report = running.read(box.home)
+        report.last_scan_s = time.time() - 3600
+        running.write(box.home, report)
+        done = box.notify("status", check=4)
+        assert "unwell" in done.stdout
+        assert status_of(box)["unwell"]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("owes", [True, False], ids=["something to send", "nothing to send"])
+def test_a_transport_that_cannot_sign_in_is_unwell(box: Box, owes: bool) -> None:
+    """S16: whether or not a mail waits for it."""
+    box.configure({"transports": {"mail": {"type": "gmail"}}})
+    box.home.token.write_text("{}")
+    if owes:
+        tree_of(box).submit(ANA, "survey", "print(1)\n")
+    box.notify("start", check=0)
+
+    done = wait_until(lambda: (found := box.notify("status")).returncode == 4 and found, 6, "status 4")
+
+    assert "transport mail" in done.stdout + done.stderr
+    assert "notify init" in done.stdout + done.stderr
+
+
+def test_a_damaged_state_is_unwell(box: Box) -> None:
+    """S13, S16."""
+    box.home.state.write_bytes(b'{"version": 1, "notif')
+    box.notify("start", check=0)
+
+    done = box.notify("status", check=4)
+
+    assert "damaged" in done.stdout + done.stderr
+
+
+# -- ending ----------------------------------------------------------------------------------------------------------
+
+
+def test_stop_ends_the_worker_and_says_how(box: Box) -> None:
+    """S16."""
+    pid = started(box)
+
+    done = box.notify("stop", check=0)
+
+    assert f"pid {pid}" in done.stdout
+    assert not running.is_held(box.home)
+    wait_until(lambda: not workers_of(box), 5, "no worker is left")
+    assert "worker stopped" in box.home.log.read_text()
+    status = status_of(box)
+    assert (status["running"], status["pid"]) == (False, None)
+
+
+@pytest.mark.parametrize("ran", [True, False])
+def test_stop_without_a_worker_is_exit_three(box: Box, ran: bool) -> None:
+    """S16."""
+    if ran:
+        started(box)
+        box.notify("stop", check=0)
+
+    done = box.notify("stop", check=3)
+
+    assert "no worker is running" in done.stderr
+
+
+def test_a_worker_that_does_not_end_in_time_is_killed_and_that_is_said(box: Box) -> None:
+    """S16."""
+    pid = started(box)
+    os.kill(pid, signal.SIGSTOP)
+
+    done = box.notify("stop", "--timeout", "0.3", check=1)
+
+    assert "killed" in done.stderr
+    assert not running.is_held(box.home)
+
+
+def test_killed_it_is_seen_as_gone_and_tells_nothing_twice(box: Box) -> None:
+    """S13, S16."""
+    tree = tree_of(box)
+    pid = started(box)
+    tree.submit(ANA, "survey", "print(1)\n")
+    wait_until(lambda: (status_of(box)["sent"], status_of(box)["waiting"]) == (2, 0), 8, "both are sent")
+
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not running.is_held(box.home), 5, "the lock is free")
+
+    assert "not running" in box.notify("status", check=3).stdout
+    assert status_of(box)["pid"] is None
+    begun = started(box)
+    assert begun != pid
+    tree.approve(ANA, "survey")
+    wait_until(lambda: len(told(box)) > 2, 8, "the approval")
+    box.notify("stop", check=0)
+    assert told(box) == [("job_approved", "submitter", ANA), *SUBMITTED]
+
+
+def test_restart_is_another_worker_that_tells_nothing_twice(box: Box) -> None:
+    """B07."""
+    tree = tree_of(box)
+    pid = started(box)
+    tree.submit(ANA, "survey", "print(1)\n")
+    wait_until(lambda: told(box) == SUBMITTED, 8, "both mails")
+
+    done = box.notify("restart", check=0)
+
+    status = status_of(box)
+    assert status["pid"] not in {None, pid}
+    assert f"pid {pid}" in done.stdout
+    assert f"pid {status['pid']}" in done.stdout
+    box.notify("stop", check=0)
+    assert told(box) == SUBMITTED
+
+
+def test_restart_without_a_worker_starts_one(box: Box) -> None:
+    """B07."""
+    done = box.notify("restart", check=0)
+
+    assert "no worker was running" in done.stdout
+    assert running.is_held(box.home)
+
+
+def test_a_restart_that_could_not_start_again_leaves_the_worker_alone(box: Box) -> None:
+    """B07: a typing mistake must not end in silence."""
+    pid = started(box)
+    box.home.config.write_text("do_email: nobody\n")
+
+    box.notify("restart", check=2)
+
+    assert running.holder(box.home) == pid
+
+
+@pytest.mark.parametrize(
+    "words", [["sleep", "60"], [sys.executable, "-c", "import time; time.sleep(60)", "notify.log"]]
+)
+@pytest.mark.parametrize("held", [True, False], ids=["lock held", "lock free"])
+def test_a_pid_that_belongs_to_another_program_is_never_signalled(
+    box: Box, sleepers: list[subprocess.Popen[bytes]], words: list[str], held: bool
+) -> None:
+    """S16: a pid in a file is information, never proof; not even when `notify` stands in that program's arguments."""
+    sleepers.append(subprocess.Popen(words))
+    if held:
+        with running.hold(box.home):
+            box.home.lock.write_text(f"{sleepers[0].pid}\n")
+            done = box.notify("stop", "--timeout", "0.3")
+    else:
+        box.home.lock.write_text(f"{sleepers[0].pid}\n")
+        done = box.notify("stop", "--timeout", "0.3", check=3)
+
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert sleepers[0].poll() is None
+
+
+# -- sends in flight -------------------------------------------------------------------------------------------------
+
+
+class SlowGoogle:
+    """Takes mail like the Gmail API, but answers only when it is allowed to."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.may_answer = threading.Event()
+        self.mails = 0
+        google = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                google.mails += 1
+                google.asked.set()
+                google.may_answer.wait(20)
+                answer = b'{"id": "m1", "threadId": "t1"}'
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Keep quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def google(box: Box) -> Iterator[SlowGoogle]:
+    google = SlowGoogle()
+    box.configure({"transports": {"mail": {"type": "gmail", "api_endpoint": google.url}}})
+    token = {
+        "token": "access",
+        "refresh_token": "refresh",
+        "client_id": "client",
+        "client_secret": "hush",
+        "token_uri": f"{google.url}/token",
+        "scopes": ["https://www.googleapis.com/auth/gmail.send"],
+        "expiry": "2099-01-01T00:00:00Z",
+    }
+    box.home.token.write_text(json.dumps(token))
+    yield google
+    google.may_answer.set()
+    google.server.shutdown()
+    google.server.server_close()
+
+
+def test_stop_waits_for_the_mail_that_is_on_its_way(box: Box, google: SlowGoogle) -> None:
+    """S16, S17: it is sent once, and counted."""
+    tree_of(box).submit(ANA, "survey", "print(1)\n")
+    started(box)
+    assert google.asked.wait(10)
+
+    with ThreadPoolExecutor(1) as pool:
+        stopping = pool.submit(box.notify, "stop")
+        wait_until(lambda: "stopping" in box.home.log.read_text(), 8, "the worker has heard")
+        assert running.is_held(box.home)
+        google.may_answer.set()
+        done = stopping.result(20)
+
+    assert done.returncode == 0, done.stderr
+    assert status_of(box)["sent"] == 1
+    started(box)
+    box.notify("stop", check=0)
+    assert google.mails == 1

@@ -1,0 +1,121 @@
+"""Who must hear."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syftnotify.model import Audience, Event, Kind
+from syftnotify.route import BUILT_IN, Reach, bundled, notifications_for
+
+OWNER, ANA = "owner@x.org", "ana@y.net"
+
+
+def reach(peers: frozenset[str] = frozenset(), allow: frozenset[str] = frozenset(), **more: object) -> Reach:
+    settings = {"owner": OWNER, "operators": (), "transport": "mail", **more}
+    return Reach(peers=peers, allows=lambda address: address in allow, **settings)  # type: ignore[arg-type]
+
+
+def event(kind: Kind, entity: str = "job/x", **payload: str) -> Event:
+    return Event(kind, entity, "T", payload=payload or {"submitter": ANA})
+
+
+def told(event: Event, reach: Reach) -> set[tuple[str, str]]:
+    return {(item.audience.value, item.recipient) for item in notifications_for([event], reach) if not item.skipped}
+
+
+def test_the_default_table() -> None:
+    """S01"""
+    both = {("owner", OWNER), ("submitter", ANA)}
+    assert {kind: told(event(kind), reach()) for kind in Kind if told(event(kind), reach())} == {
+        Kind.JOB_SUBMITTED: both,
+        Kind.JOB_APPROVED: {("submitter", ANA)},
+        Kind.JOB_REJECTED: {("submitter", ANA)},
+        Kind.JOB_COMPLETED: both,
+        Kind.JOB_FAILED: both,
+        Kind.JOB_TIMEOUT: both,
+        Kind.PEER_REQUESTED: both,
+        Kind.PEER_GRANTED: {("submitter", ANA)},
+        Kind.SYSTEM_ALERT: {("owner", OWNER)},
+    }
+
+
+def test_scheduler_online_is_told_to_nobody() -> None:
+    """G20"""
+    assert Kind.SCHEDULER_ONLINE not in BUILT_IN
+
+
+def test_operators_hear_of_the_notifiers_own_trouble() -> None:
+    assert told(event(Kind.SYSTEM_ALERT), reach(operators=("op@x.org",))) == {
+        ("owner", OWNER),
+        ("operator", "op@x.org"),
+    }
+
+
+def test_a_claimed_address_is_not_mailed_and_it_is_written_down_why() -> None:
+    """X11"""
+    claimed = event(Kind.JOB_APPROVED, claimed="stranger@z.org")
+    (item,) = notifications_for([claimed], reach())
+
+    assert item.recipient == "stranger@z.org"
+    assert "recipients.allow" in item.skipped
+
+
+def test_a_claimed_address_is_mailed_when_it_is_a_known_peer_or_allowed() -> None:
+    claimed = event(Kind.JOB_APPROVED, claimed="Ana@y.net")
+
+    assert told(claimed, reach(peers=frozenset({ANA}))) == {("submitter", ANA)}
+    assert told(claimed, reach(allow=frozenset({"Ana@y.net"}))) == {("submitter", ANA)}
+
+
+def test_a_claim_that_is_no_address_reaches_nobody() -> None:
+    assert notifications_for([event(Kind.JOB_APPROVED, claimed="x\nBcc: y@z.org")], reach()) == []
+
+
+def test_a_folder_whose_name_cannot_be_mailed_is_skipped_with_a_reason() -> None:
+    (item,) = notifications_for([event(Kind.JOB_APPROVED, submitter="a b@c.org")], reach())
+
+    assert item.skipped
+
+
+def test_one_address_gets_one_mail_whatever_its_roles() -> None:
+    """N20"""
+    own = event(Kind.JOB_SUBMITTED, submitter="OWNER@x.org")
+
+    assert told(own, reach()) == {("owner", OWNER)}
+
+
+def test_a_catch_up_is_the_owners_alone() -> None:
+    items = notifications_for([event(Kind.JOB_SUBMITTED)], reach(), only_owner=True)
+
+    assert [item.audience for item in items] == [Audience.OWNER]
+
+
+def test_more_than_five_become_one_message_and_five_do_not() -> None:
+    def owed(count: int) -> set[str]:
+        events = [event(Kind.JOB_SUBMITTED, f"job/{n}") for n in range(count)]
+        return {item.bundle for item in bundled(notifications_for(events, reach(), only_owner=True))}
+
+    assert owed(5) == {""}
+    assert len(owed(6)) == 1
+    assert "" not in owed(6)
+
+
+def test_a_catch_up_of_one_is_a_digest_too() -> None:
+    (item,) = bundled(notifications_for([event(Kind.JOB_SUBMITTED)], reach(), only_owner=True), always=True)
+
+    assert item.bundle
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(list(BUILT_IN)), st.sampled_from("abc"), st.sampled_from([ANA, OWNER, "b@z.org"])),
+        max_size=20,
+    )
+)
+def test_nobody_is_owed_the_same_twice(given_events: list[tuple[Kind, str, str]]) -> None:
+    events = [event(kind, f"job/{name}", submitter=submitter) for kind, name, submitter in given_events]
+    items = notifications_for(events, reach())
+
+    assert len({(item.event_key, item.medium, item.recipient) for item in items}) == len(items)
+    assert [item.id for item in bundled(items)] == [item.id for item in items]
