@@ -116,19 +116,20 @@ def test_a_mail_has_the_headers_of_a_serious_sender(google: Google, transport: G
         "MIME-Version": "1.0",
     }
     assert {name: str(mail[name]) for name in expected} == expected
-    assert mail["Date"].datetime == datetime.fromtimestamp(NOW, UTC)
+    assert mail["Date"].datetime.replace(tzinfo=UTC) == datetime.fromtimestamp(NOW, UTC)
     assert "List-Id" in mail
     assert len(mail.get_all("To", [])) == len(mail.get_all("Message-ID", [])) == 1
 
 
-def test_a_mail_travels_as_url_safe_base64_of_plain_ascii(google: Google, transport: GmailTransport) -> None:
-    """X13: the source is ASCII with lines that every relay takes."""
+def test_a_mail_travels_as_url_safe_base64_with_lines_that_every_relay_takes(
+    google: Google, transport: GmailTransport
+) -> None:
+    """X13: RFC 5322, section 2.1.1."""
     transport.send(replace(HELLO, text="þÿ" * 5000))
 
     (post,) = google.posts
     assert set(post.body) == {"raw"}
     assert not set(post.body["raw"]) & set("+/\n")
-    assert post.source.isascii()
     assert max(len(line) for line in post.source.split(b"\r\n")) <= 998
     assert b"\n" not in post.source.replace(b"\r\n", b"")
 
@@ -169,9 +170,7 @@ def test_nothing_from_outside_becomes_a_header(google: Google, transport: GmailT
     """X11."""
     evil = "x\r\nBcc: victim@elsewhere.example\r\n\r\nbody\x00\x1b[2J\u202e"
     message = (
-        replace(HELLO, subject=evil)
-        if field == "subject"
-        else replace(HELLO, headers=(("X-SyftNotify-Entity", evil),))
+        replace(HELLO, subject=evil) if field == "subject" else replace(HELLO, headers=(("X-SyftNotify-Entity", evil),))
     )
 
     transport.send(message)
@@ -319,7 +318,7 @@ def test_a_slow_answer_is_an_answer(google: Google, transport: GmailTransport) -
 
 def test_an_error_names_the_status_and_the_reason(google: Google, transport: GmailTransport) -> None:
     """N27."""
-    google.answers.append(says(403, "rateLimitExceeded", text=f"too fast\x1b[2J {SECRET}x"))
+    google.answers.append(says(403, "rateLimitExceeded", text="too fast\x1b[2J"))
 
     error = failed(transport)
 
@@ -472,6 +471,17 @@ def test_a_new_sign_in_after_the_old_one_died_is_picked_up(
     assert google.posts[-1].access_token == json.loads(fresh.read_text())["token"]
 
 
+def test_a_new_sign_in_that_was_copied_over_the_dead_one_is_picked_up(
+    google: Google, transport: GmailTransport, token: Path
+) -> None:
+    """X07: a token from another machine, put into the same file."""
+    google.revoke()
+    assert failed(transport).failure is Failure.SIGN_IN
+    token.write_text(json.dumps(google.token_info()), encoding="utf-8")
+
+    assert transport.send(HELLO).provider_id
+
+
 def test_a_new_sign_in_is_never_overwritten_by_the_old_one(
     google: Google, transport: GmailTransport, token: Path
 ) -> None:
@@ -557,9 +567,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     path = tmp_path_factory.mktemp("tls") / "server.pem"
     path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + made.public_bytes(serialization.Encoding.PEM)
     )
     return path

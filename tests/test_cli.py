@@ -1,0 +1,674 @@
+"""What may be typed and what comes back: the real command, its words and its exit codes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from syftnotify import __version__, running
+from syftnotify.cli.demo import Tree
+from tests.support import ANA, BO, OWNER, Box, mails_in, wait_until
+
+COMMANDS = ("init", "start", "status", "logs", "stop", "restart", "run", "demo")
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Box:
+    """Somebody who has never used this: an empty home folder, and no variable of ours."""
+    return Box(tmp_path, env={"SYFTNOTIFY_HOME": ""})
+
+
+@pytest.fixture
+def creds(tmp_path: Path) -> Path:
+    """Where that person's things come to lie."""
+    return tmp_path / ".syft-creds"
+
+
+@pytest.fixture
+def tree(box: Box) -> Tree:
+    """The box's tree, with ana as a peer, at which a first look has been done."""
+    box.snapshot.parent.mkdir(parents=True)
+    tree = Tree(box.root, box.snapshot)
+    tree.peers([], [])
+    tree.grant(ANA)
+    return tree
+
+
+def config_in(home: Path) -> Any:
+    return yaml.safe_load((home / "config.yaml").read_text(encoding="utf-8"))
+
+
+def fingerprints(folder: Path) -> dict[str, tuple[int, int, str]]:
+    """Mode, time and content of every file below `folder`."""
+    return {
+        str(path.relative_to(folder)): (
+            path.stat().st_mode,
+            path.stat().st_mtime_ns,
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+        )
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def one_object(text: str) -> dict[str, Any]:
+    """The one JSON object that `text` is; NaN and Infinity are not JSON."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    found = json.loads(text, parse_constant=refuse)
+    assert isinstance(found, dict)
+    return found
+
+
+# -- help, version, home ---------------------------------------------------------------------------------------------
+
+
+def test_help_names_every_command_and_fits_the_terminal(person: Box) -> None:
+    """S16."""
+    done = person.notify("--help", check=0)
+
+    assert all(f"\n  {command} " in done.stdout for command in COMMANDS)
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(person: Box, command: str) -> None:
+    """S16."""
+    done = person.notify(command, "--help", check=0)
+
+    assert "Usage:" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_the_version_is_said(person: Box) -> None:
+    """S16."""
+    assert __version__ in person.notify("--version", check=0).stdout
+
+
+def test_asking_leaves_no_trace(person: Box, creds: Path) -> None:
+    """S16: help, status and a rehearsal write nothing."""
+    person.notify("status", check=3)
+    person.notify("run", "--dry-run", check=2)
+
+    assert not creds.exists()
+
+
+@pytest.mark.parametrize("words", [("--home", "HERE", "status", "--json"), ("status", "--json", "--home", "HERE")])
+def test_the_home_may_be_named_before_and_after_the_command(box: Box, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """S15: and both win over SYFTNOTIFY_HOME."""
+    elsewhere = str(tmp_path / "elsewhere")
+
+    done = box.notify(*(elsewhere if word == "HERE" else word for word in words), check=3)
+
+    assert one_object(done.stdout)["home"] == elsewhere
+
+
+def test_the_home_is_the_variable_and_else_below_the_home_folder(person: Box, box: Box, creds: Path) -> None:
+    """S15."""
+    assert one_object(person.notify("status", "--json").stdout)["home"] == str(creds)
+    assert one_object(box.notify("status", "--json").stdout)["home"] == str(box.home.root)
+
+
+@pytest.mark.parametrize("words", [("frobnicate",), ("status", "--frob"), ("logs", "-n", "many"), ()])
+def test_what_is_no_command_is_exit_two_with_a_hint(person: Box, words: tuple[str, ...]) -> None:
+    """S16."""
+    done = person.notify(*words, check=2)
+
+    assert "Usage:" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+# -- init ------------------------------------------------------------------------------------------------------------
+
+
+def test_flags_alone_set_everything_up_and_a_test_mail_proves_it(person: Box, creds: Path, tmp_path: Path) -> None:
+    """S15, S16."""
+    (tmp_path / "box").mkdir()
+
+    person.notify(
+        *("init", "--email", OWNER, "--syftbox-root", str(tmp_path / "box"), "--no-notify-jobs", "--notify-peers"),
+        *("--interval", "12", "--transport", "maildir"),
+        check=0,
+    )
+
+    config = config_in(creds)
+    assert (config["do_email"], config["syftbox_root"]) == (OWNER, str(tmp_path / "box"))
+    assert config["notify"] == {"interval": 12, "monitor_jobs": False, "monitor_peers": True}
+    assert [mail.told for mail in mails_in(creds / "mail")] == [("test", "owner", OWNER)]
+    assert creds.stat().st_mode & 0o777 == 0o700
+    assert (creds / "config.yaml").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("name", [f"SyftBox_{OWNER}", "SyftBox"])
+def test_the_syftbox_folder_is_found(person: Box, creds: Path, tmp_path: Path, name: str) -> None:
+    """S15."""
+    (tmp_path / name).mkdir()
+
+    done = person.notify("init", "--email", OWNER, "--no-test", check=0)
+
+    assert str(tmp_path / name) in done.stdout
+    assert config_in(creds)["syftbox_root"] == str(tmp_path / name)
+
+
+def test_without_a_sign_in_init_says_what_to_do_next(person: Box, creds: Path) -> None:
+    """S15."""
+    done = person.notify("init", "--email", OWNER, check=0)
+
+    assert "Not signed in yet" in done.stdout
+    assert "notify init --credentials" in done.stdout
+    assert "sent a test mail" not in done.stdout
+    assert person.notify("start").returncode == 2
+
+
+def test_without_a_terminal_nothing_is_asked(person: Box, creds: Path) -> None:
+    """S16."""
+    done = person.notify("init", check=2)
+
+    assert "--email" in done.stderr
+    assert not (creds / "config.yaml").exists()
+
+
+HAND_MADE = f"""\
+# my own words
+do_email: "{OWNER}"   # that is me
+syftbox_root: ~/box
+
+notify:
+  # not so often
+  interval: 45   # seconds
+  monitor_jobs: true
+
+recipients:
+  allow:
+    - '*@uni.example'   # the whole faculty
+transports:
+  box: {{type: maildir, path: off-site}}
+"""
+
+
+def test_flags_change_only_the_keys_that_they_name(person: Box, creds: Path) -> None:
+    """S15: comments and everything else stay, value for value."""
+    creds.mkdir()
+    (creds / "config.yaml").write_text(HAND_MADE)
+
+    person.notify("init", "--interval", "20", "--no-notify-peers", "--no-test", check=0)
+
+    expected = yaml.safe_load(HAND_MADE)
+    expected["notify"] |= {"interval": 20, "monitor_peers": False}
+    assert config_in(creds) == expected
+    written = (creds / "config.yaml").read_text()
+    comments = ("# my own words", "# that is me", "# not so often", "# seconds", "# the whole faculty")
+    assert all(comment in written for comment in comments)
+
+
+@pytest.mark.parametrize("word", ["off", "on", "1_000", "12:30"])
+def test_a_quoted_word_stays_a_word(person: Box, creds: Path, word: str) -> None:
+    """S15: what is written without its quotes is read back as a flag or as a number."""
+    creds.mkdir()
+    (creds / "config.yaml").write_text(HAND_MADE.replace("off-site", f'"{word}"'))
+
+    person.notify("init", "--interval", "20", "--no-test", check=0)
+
+    assert config_in(creds)["transports"]["box"]["path"] == word
+
+
+def test_lines_that_no_flag_names_stay_as_they_are(person: Box, creds: Path) -> None:
+    """S15: quotes and indentation too, so that a version control system shows one changed line."""
+    creds.mkdir()
+    (creds / "config.yaml").write_text(HAND_MADE)
+
+    person.notify("init", "--interval", "20", "--no-test", check=0)
+
+    expected = HAND_MADE.replace("interval: 45 ", "interval: 20 ")
+    assert (creds / "config.yaml").read_text() == expected
+
+
+def test_flags_that_name_nothing_leave_the_file_alone(person: Box, creds: Path) -> None:
+    """S15."""
+    creds.mkdir()
+    (creds / "config.yaml").write_text(HAND_MADE)
+
+    done = person.notify("init", "--no-test", check=0)
+
+    assert "unchanged" in done.stdout
+    assert (creds / "config.yaml").read_text() == HAND_MADE
+
+
+def test_force_starts_over_and_keeps_the_old_file_aside(person: Box, creds: Path) -> None:
+    """S16."""
+    creds.mkdir()
+    (creds / "config.yaml").write_text(HAND_MADE)
+
+    person.notify("init", "--force", "--email", BO, "--transport", "maildir", "--no-test", check=0)
+
+    config = config_in(creds)
+    assert config["do_email"] == BO
+    assert "recipients" not in config
+    assert config["notify"]["interval"] == 30
+    assert (creds / "config.yaml.old").read_text() == HAND_MADE
+    assert (creds / "config.yaml.old").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--email", "nobody"),
+        ("--interval", "0"),
+        ("--interval", "soon"),
+        ("--interval", "nan"),
+        ("--transport", "pigeon"),
+        ("--second-way", "http://elsewhere.example/"),
+        ("--force", "--email", OWNER, "--interval", "-1"),
+        ("--force",),
+    ],
+    ids=" ".join,
+)
+def test_a_value_that_does_not_hold_leaves_the_old_file(person: Box, creds: Path, flags: tuple[str, ...]) -> None:
+    """S15."""
+    creds.mkdir()
+    (creds / "config.yaml").write_text(HAND_MADE)
+
+    done = person.notify("init", "--no-test", *flags, check=2)
+
+    assert "Traceback" not in done.stderr
+    assert (creds / "config.yaml").read_text() == HAND_MADE
+
+
+def test_a_value_that_does_not_hold_leaves_no_new_file(person: Box, creds: Path) -> None:
+    """S15."""
+    person.notify("init", "--email", OWNER, "--interval", "0", check=2)
+
+    assert not (creds / "config.yaml").exists()
+
+
+@pytest.mark.parametrize("content", [b"do_email: j\xf6rg@uni.example\n", b"notify: [\n", b"- a list\n"])
+def test_a_config_that_is_no_config_is_left_alone(person: Box, creds: Path, content: bytes) -> None:
+    """S15."""
+    creds.mkdir()
+    (creds / "config.yaml").write_bytes(content)
+
+    done = person.notify("init", "--interval", "20", "--no-test", check=2)
+
+    assert "Traceback" not in done.stderr
+    assert (creds / "config.yaml").read_bytes() == content
+
+
+# -- init, asked in a terminal ---------------------------------------------------------------------------------------
+
+
+class Terminal:
+    """`notify init` in a real terminal, and somebody who types."""
+
+    def __init__(self, box: Box, *words: str) -> None:
+        self._master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "syftnotify", *words],
+            env={**box.environment(), "TERM": "dumb"},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        self.seen = ""
+        self._read = 0
+
+    def answer(self, question: str, words: str) -> None:
+        """Wait for `question`, which must come after the last one, and type `words`."""
+        self._wait_for(question)
+        self._read = self.seen.index(question, self._read) + len(question)
+        os.write(self._master, words.encode() + b"\n")
+
+    def interrupt(self, question: str) -> None:
+        """Wait for `question`, and press Ctrl-C."""
+        self._wait_for(question)
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self) -> int:
+        """Read to the end; the exit code."""
+        self._wait_for(None)
+        return self.process.wait(10)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._master)
+
+    def _wait_for(self, text: str | None) -> None:
+        until = time.monotonic() + 20
+        while text is None or text not in self.seen[self._read :]:
+            assert time.monotonic() < until, f"no {text!r} in:\n{self.seen}"
+            if not select.select([self._master], [], [], 0.2)[0]:
+                continue
+            try:
+                piece = os.read(self._master, 4096)
+            except OSError:  # Linux says so when the other side is closed
+                piece = b""
+            if not piece:
+                assert text is None, f"no {text!r} in:\n{self.seen}"
+                return
+            self.seen += piece.decode().replace("\r\n", "\n")
+
+
+@pytest.fixture
+def terminals() -> Iterator[list[Terminal]]:
+    found: list[Terminal] = []
+    yield found
+    for terminal in found:
+        terminal.close()
+
+
+@pytest.mark.parametrize(
+    ("second", "written"),
+    [
+        ("", {}),
+        (BO, {"operator": [BO]}),
+        ("https://ping.example/abc", {"heartbeat": {"ping_url": "https://ping.example/abc"}}),
+    ],
+)
+def test_in_a_terminal_init_asks_for_the_little_it_needs(
+    person: Box, creds: Path, tmp_path: Path, terminals: list[Terminal], second: str, written: dict[str, Any]
+) -> None:
+    """S15, S16."""
+    terminals.append(terminal := Terminal(person, "init"))
+
+    terminal.answer("mail address", OWNER)
+    terminal.answer("Where is your SyftBox folder", str(tmp_path / "box"))
+    terminal.answer("How shall mail go out", "maildir")
+    terminal.answer("second way", second)
+
+    assert terminal.end() == 0, terminal.seen
+    config = config_in(creds)
+    assert (config["do_email"], config["syftbox_root"]) == (OWNER, str(tmp_path / "box"))
+    assert {key: config[key] for key in ("operator", "heartbeat") if key in config} == written
+    assert "notify start" in terminal.seen
+    assert [mail.told for mail in mails_in(creds / "mail")] == [("test", "owner", OWNER)]
+
+
+def test_what_flags_have_said_is_not_asked(person: Box, terminals: list[Terminal], tmp_path: Path) -> None:
+    """S16."""
+    words = ("--email", OWNER, "--syftbox-root", str(tmp_path), "--transport", "maildir", "--second-way", BO)
+    terminals.append(terminal := Terminal(person, "init", *words))
+
+    assert terminal.end() == 0, terminal.seen
+    assert "?" not in terminal.seen
+
+
+def test_a_configuration_that_is_there_is_not_asked_about(
+    person: Box, creds: Path, terminals: list[Terminal]
+) -> None:
+    """S16."""
+    creds.mkdir()
+    (creds / "config.yaml").write_text(HAND_MADE)
+    terminals.append(terminal := Terminal(person, "init", "--interval", "20", "--no-test"))
+
+    assert terminal.end() == 0, terminal.seen
+    assert config_in(creds)["notify"]["interval"] == 20
+
+
+def test_a_person_who_leaves_in_the_middle_has_changed_nothing(
+    person: Box, creds: Path, terminals: list[Terminal]
+) -> None:
+    """S16."""
+    terminals.append(terminal := Terminal(person, "init"))
+
+    terminal.answer("mail address", OWNER)
+    terminal.answer("Where is your SyftBox folder", "")
+    terminal.interrupt("How shall mail go out")
+
+    assert terminal.end() != 0
+    assert "Traceback" not in terminal.seen
+    assert not (creds / "config.yaml").exists()
+
+
+# -- run -------------------------------------------------------------------------------------------------------------
+
+
+def test_one_look_delivers_what_is_due_and_ends(box: Box, tree: Tree) -> None:
+    """B07, G20: without `scheduler_online`, since no worker has come to stay."""
+    box.notify("run", "--once", check=0)
+    tree.submit(ANA, "survey", "print(1)\n")
+
+    done = box.notify("run", "--once", check=0)
+
+    assert sorted(mail.told for mail in box.mails()) == [
+        ("job_submitted", "owner", OWNER),
+        ("job_submitted", "submitter", ANA),
+    ]
+    assert "1 new event" in done.stdout
+    assert "scheduler_online" not in box.home.log.read_text()
+    assert not running.is_held(box.home)
+    box.notify("run", "--once", check=0)
+    assert len(box.mails()) == 2
+
+
+def test_one_look_is_exit_zero_even_when_nothing_could_be_sent(box: Box, tree: Tree) -> None:
+    """B07."""
+    (box.folder / "file").write_text("")
+    box.configure({"transports": {"box": {"type": "maildir", "path": str(box.folder / "file" / "mail")}}})
+    tree.submit(ANA, "survey", "print(1)\n")
+
+    done = box.notify("run", "--once", check=0)
+
+    assert "1 waiting" in done.stdout
+
+
+def test_one_look_is_refused_while_a_worker_runs(box: Box) -> None:
+    """B07."""
+    with running.hold(box.home):
+        done = box.notify("run", "--once", check=3)
+
+    assert f"pid {os.getpid()}" in done.stderr
+
+
+def test_one_look_with_a_broken_config_is_exit_two(box: Box) -> None:
+    """B07, S15."""
+    box.home.config.write_text("do_email: [\n")
+
+    assert "line 2" in box.notify("run", "--once", check=2).stderr
+
+
+def test_one_look_switched_off_sends_nothing(box: Box, tree: Tree) -> None:
+    """G01."""
+    box.configure({"notify": {"enabled": False}})
+    tree.submit(ANA, "survey", "print(1)\n")
+
+    done = box.notify("run", "--once", check=0)
+
+    assert "nothing is sent" in done.stderr
+    assert box.mails() == []
+
+
+@pytest.mark.parametrize("looked", [True, False], ids=["after a look", "before the first look"])
+def test_a_rehearsal_names_what_would_be_sent_and_changes_nothing(box: Box, tree: Tree, looked: bool) -> None:
+    """B07."""
+    if looked:
+        box.notify("run", "--once", check=0)
+    tree.submit(ANA, "survey", "print(1)\n")
+    before = fingerprints(box.folder)
+
+    done = box.notify("run", "--dry-run", check=0)
+
+    assert fingerprints(box.folder) == before
+    assert "job_submitted" in done.stdout
+    assert OWNER in done.stdout
+    assert (ANA in done.stdout) == looked
+    assert ("2 messages would be sent" if looked else "1 message would be sent") in done.stdout
+
+
+def test_a_rehearsal_says_when_there_is_no_tree_to_look_at(box: Box) -> None:
+    """B07, B08."""
+    box.root.rmdir()
+
+    done = box.notify("run", "--dry-run", check=0)
+
+    assert "does not exist yet" in done.stdout + done.stderr
+
+
+def test_the_foreground_worker_ends_on_ctrl_c(box: Box, tree: Tree) -> None:
+    """B07."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "syftnotify", "run"],
+        env=box.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        wait_until(lambda: running.read(box.home).last_scan_s, 20, "a look")
+        process.send_signal(signal.SIGINT)
+        words, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+
+    assert process.returncode == 0, words
+    assert "started" in words
+    assert "Traceback" not in words
+
+
+# -- the configuration -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("do_emial: a@b.example\n", ["do_emial: unknown, did you mean `do_email`?", "do_email: missing"]),
+        ("do_email: a@b.example\nnotify:\n  interval: soon\n", ["notify.interval: expected 1 to 86400 seconds, got 'soon'"]),
+        ("do_email: a@b.example\nnotify:\n  interval: 5\n  interval: 6\n", ["notify.interval: stands twice"]),
+        ("do_email: a@b.example\ntransports:\n  mail: {type: gmial}\n", ["transports.mail.type", "did you mean `gmail`?"]),
+        ("do_email: a@b.example\ntransports:\n  mail: {type: gmail, tokn: x}\n", ["transports.mail.tokn: unknown, did you mean `token`?"]),
+        ("do_email: a@b.example\nnotify: 5\n", ["notify: expected keys with values"]),
+        ("do_email: a@b.example\n7: x\n", ["7: "]),
+        ("do_email: a@b.example\nnotify:\n\tinterval: 5\n", ["line 3"]),
+        ("just words\n", ["expected keys with values"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_by_its_path_with_the_nearest_key(box: Box, content: str, words: list[str]) -> None:
+    """S15."""
+    box.home.config.write_text(content)
+
+    done = box.notify("run", "--dry-run", check=2)
+
+    assert all(word in done.stderr for word in words), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+SYFT_BG: dict[str, Any] = {
+    "do_email": OWNER,
+    "credentials_path": "/home/owner/.syft-bg/credentials.json",
+    "gmail_token_path": None,
+    "drive_token_path": None,
+    "notify": {
+        "do_email": OWNER,
+        "drive_token_path": None,
+        "gmail_token_path": "/home/owner/.syft-bg/gmail_token.json",
+        "credentials_path": None,
+        "notify_state_path": None,
+        "interval": 30,
+        "monitor_jobs": True,
+        "monitor_peers": True,
+        "heartbeat_enabled": True,
+        "heartbeat_interval": 86400,
+    },
+    "approve": {"enabled": True, "auto_approvals": None},
+    "email_approve": {"enabled": False},
+    "sync": {"interval": 10},
+}
+
+
+def test_a_config_of_syft_bg_is_accepted_and_what_is_not_ours_is_named(box: Box) -> None:
+    """S15."""
+    config = {**SYFT_BG, "syftbox_root": str(box.root), "transports": {"box": {"type": "maildir"}}}
+    config["notify"] = {**SYFT_BG["notify"], "syftbox_root": str(box.root), "sync_state_path": str(box.snapshot)}
+    box.home.config.write_text(yaml.safe_dump(config))
+
+    done = box.notify("run", "--once", check=0)
+
+    assert all(word in done.stderr for word in ("approve", "email_approve", "sync", "notify.heartbeat_enabled"))
+    assert "left alone" in done.stderr
+    assert yaml.safe_load(box.home.config.read_text()) == config
+
+
+# -- status ----------------------------------------------------------------------------------------------------------
+
+DAMAGED = [
+    b"",
+    b"{",
+    b"[]",
+    b"\xff\xfe\x00",
+    b'{"last_scan": 5}',
+    b'{"last_scan_s": "yesterday"}',
+    b'{"transports": []}',
+    b'{"transports": {"box": "fine"}}',
+    b'{"sent": NaN}',
+    b'{"interval": null, "failed_looks": "many", "home": 7, "last_error": {}}',
+]
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["running", "not running"])
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_report_still_gives_one_object(box: Box, content: bytes, held: bool) -> None:
+    """S16: and the exit code of the truth, which is the lock."""
+    box.home.worker.write_bytes(content)
+
+    if held:
+        with running.hold(box.home):
+            done = box.notify("status", "--json")
+    else:
+        done = box.notify("status", "--json")
+
+    assert done.returncode in ({0, 4} if held else {3}), done.stderr
+    status = one_object(done.stdout)
+    assert status["running"] is held
+    assert status["pid"] == (os.getpid() if held else None)
+    assert status["home"] == str(box.home.root)
+
+
+@pytest.mark.parametrize("content", [b'{"last_scan": 5}', b'{"transports": []}', b'{"transports": {"box": "fine"}}'])
+def test_a_damaged_report_is_no_traceback_for_a_person(box: Box, content: bytes) -> None:
+    """S16."""
+    box.home.worker.write_bytes(content)
+
+    done = box.notify("status", check=3)
+
+    assert "not running" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("config", [None, "do_email: [\n", "do_email: nobody\n"])
+def test_status_needs_no_good_configuration(box: Box, config: str | None) -> None:
+    """S16."""
+    if config is None:
+        box.home.config.unlink()
+    else:
+        box.home.config.write_text(config)
+
+    status = one_object(box.notify("status", "--json", check=3).stdout)
+
+    assert (status["running"], status["pid"], status["last_scan"]) == (False, None, {"at": None, "seconds": None})
+
+
+def test_a_worker_that_has_gone_is_not_waited_with(box: Box) -> None:
+    """S16: nobody waits for a missing folder, and no transport can send, when nothing runs."""
+    running.write(box.home, running.Report(waiting_for="the SyftBox folder /x does not exist yet"))
+
+    done = box.notify("status", check=3)
+
+    assert "does not exist yet" not in done.stdout

@@ -1,0 +1,240 @@
+"""How a mail reads, and how it looks on the wire."""
+
+from __future__ import annotations
+
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.policy import default
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from syftnotify.deliver.mime import mail_of
+from syftnotify.model import Audience, Event, Kind, Message, Status
+from syftnotify.render import Item, Links, TemplateRenderer, Wording
+
+WORDING = Wording(
+    TemplateRenderer(),
+    sender="owner@x.org",
+    links=Links(
+        "https://box.example/jobs/{submitter}/{job}",
+        "https://box.example/results/{job}",
+        "https://box.example/peers/{peer}",
+    ),
+)
+PAYLOAD: dict[str, Any] = {
+    "name": "income <survey>",
+    "owner": "owner@x.org",
+    "submitter": "ana@y.net",
+    "reason": "prints raw rows",
+    "return_code": 3,
+    "stderr": "KeyError: 'secret-row'",
+    "code": [{"path": "main.py", "text": "print('</pre><script>')", "cut": False}],
+    "summary": "Transport mail is paused.",
+    "detail": "sign in again",
+    "code_left_out": [{"path": "big.bin", "why": "binary, 9 bytes"}],
+}
+
+
+def item(kind: Kind, audience: Audience = Audience.OWNER, standing: Status = Status.WAITING, **more: Any) -> Item:
+    event = Event(kind, "job/D/owner@x.org/ana@y.net/x", "T", "2026-11-22T00:02:00Z", {**PAYLOAD, **more})
+    return Item(f"id-{kind.value}-{audience.value}", event, audience, standing)
+
+
+def worded(kind: Kind, audience: Audience = Audience.OWNER, standing: Status = Status.WAITING, **more: Any) -> Message:
+    return WORDING.message([item(kind, audience, standing, **more)], "to@x.org")
+
+
+def received(message: Message) -> EmailMessage:
+    """The mail after its way over the wire."""
+    return BytesParser(policy=default).parsebytes(mail_of(message, date=0.0).as_bytes())  # type: ignore[return-value,arg-type]
+
+
+OWNERS = [Kind.JOB_SUBMITTED, Kind.JOB_COMPLETED, Kind.JOB_FAILED, Kind.JOB_TIMEOUT]
+SUBMITTERS = [*OWNERS, Kind.JOB_APPROVED, Kind.JOB_REJECTED]
+ALL = [(kind, Audience.OWNER) for kind in [*OWNERS, Kind.PEER_REQUESTED, Kind.SYSTEM_ALERT, Kind.TEST]] + [
+    (kind, Audience.SUBMITTER) for kind in [*SUBMITTERS, Kind.PEER_REQUESTED, Kind.PEER_GRANTED]
+]
+
+
+@pytest.mark.parametrize(("kind", "audience"), ALL)
+def test_every_mail_is_standard(kind: Kind, audience: Audience) -> None:
+    """X13"""
+    mail = received(worded(kind, audience))
+
+    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail.get_all("To") == ["to@x.org"]
+    assert mail["Message-ID"] == f"<id-{kind.value}-{audience.value}@syftnotify.local>"
+    assert mail["References"] == mail["In-Reply-To"]
+    assert mail["X-SyftNotify-Event"] == kind.value
+    assert mail["X-SyftNotify-Audience"] == audience.value
+    assert mail["X-SyftNotify-Entity"] == "job/D/owner@x.org/ana@y.net/x"
+
+
+@pytest.mark.parametrize(("kind", "audience"), ALL)
+def test_every_mail_reads_well(kind: Kind, audience: Audience) -> None:
+    message = worded(kind, audience)
+    first = message.text.splitlines()[0]
+
+    assert first.endswith(".")
+    assert "  " not in first
+    assert "None" not in message.text
+    assert "{" not in message.text
+    assert "\n\n\n" not in message.text
+    assert "color-scheme" in message.html
+    assert "style=" in message.html, "styles are at the elements"
+    assert "<script>" not in message.html
+
+
+@pytest.mark.parametrize("audience", [Audience.OWNER, Audience.SUBMITTER])
+def test_a_job_is_one_conversation_for_each_reader(audience: Audience) -> None:
+    """B04"""
+    kinds = OWNERS if audience is Audience.OWNER else SUBMITTERS
+    mails = [worded(kind, audience) for kind in kinds]
+
+    assert len({mail.subject for mail in mails}) == 1
+    assert len({mail.conversation for mail in mails}) == 1
+    assert len({mail.id for mail in mails}) == len(kinds)
+
+
+def test_two_readers_have_two_conversations() -> None:
+    other = WORDING.message([item(Kind.JOB_FAILED)], "else@x.org")
+
+    assert worded(Kind.JOB_FAILED).conversation != other.conversation
+
+
+def test_the_owner_sees_the_code_and_what_is_left_out() -> None:
+    """B02"""
+    message = worded(Kind.JOB_SUBMITTED)
+
+    assert "print('</pre><script>')" in message.text
+    assert "&lt;/pre&gt;&lt;script&gt;" in message.html
+    assert "big.bin (binary, 9 bytes)" in message.text
+
+
+def test_the_owner_sees_the_end_of_stderr_and_the_code_of_return() -> None:
+    """B03"""
+    message = worded(Kind.JOB_FAILED, standing=Status.FAILED)
+
+    assert "KeyError: 'secret-row'" in message.text
+    assert "Return code: 3" in message.text
+
+
+@pytest.mark.parametrize("kind", SUBMITTERS)
+def test_the_scientists_copy_carries_no_private_output(kind: Kind) -> None:
+    message = worded(kind, Audience.SUBMITTER)
+
+    assert "secret-row" not in message.text + message.html
+    assert "print(" not in message.text + message.html
+
+
+def test_a_rejection_carries_its_reason() -> None:
+    assert "Reason: prints raw rows" in worded(Kind.JOB_REJECTED, Audience.SUBMITTER).text
+    assert "Reason: none was given" in worded(Kind.JOB_REJECTED, Audience.SUBMITTER, reason="").text
+
+
+@pytest.mark.parametrize(
+    ("standing", "says"),
+    [
+        (Status.WAITING, "waits for you"),
+        (Status.APPROVED, "approved already"),
+        (Status.REJECTED, "rejected already"),
+        (Status.DONE, "has ended since"),
+    ],
+)
+def test_what_is_true_now_decides_the_words(standing: Status, says: str) -> None:
+    text = worded(Kind.JOB_SUBMITTED, standing=standing).text
+
+    assert says in text
+    assert ("waits for you" in text) == (standing is Status.WAITING)
+
+
+def test_a_claimed_submitter_is_shown_as_claimed() -> None:
+    """X11"""
+    text = worded(Kind.JOB_SUBMITTED, submitter="", claimed="stranger@z.org").text
+
+    assert "stranger@z.org (claimed by the job itself, not verified)" in text
+
+
+def test_links_are_put_in_where_they_are_set() -> None:
+    """N08"""
+    assert "https://box.example/jobs/ana@y.net/income%20%3Csurvey%3E" in worded(Kind.JOB_SUBMITTED).text
+    assert "https://box.example/results/" in worded(Kind.JOB_COMPLETED, Audience.SUBMITTER).text
+    assert "https://box.example/peers/ana@y.net" in worded(Kind.PEER_REQUESTED).text
+    plain = Wording(TemplateRenderer(), sender="o@x.org", links=Links()).message([item(Kind.JOB_SUBMITTED)], "t@x.org")
+    assert "http" not in plain.text
+    assert "href" not in plain.html
+
+
+def test_a_digest_is_one_mail_with_a_header_for_each_item() -> None:
+    items = [
+        Item(
+            str(n),
+            Event(Kind.JOB_SUBMITTED, f"job/{n}", payload={**PAYLOAD, "name": f"job {n}"}),
+            Audience.OWNER,
+            Status.WAITING,
+        )
+        for n in range(150)
+    ]
+    message = WORDING.message(items, "to@x.org", bundled=True)
+    mail = received(message)
+
+    assert message.subject == "SyftBox: 150 requests wait for you"
+    assert mail["X-SyftNotify-Event"] == "digest"
+    assert mail.get_all("X-SyftNotify-Entity") == [f"job/{n}" for n in range(150)]
+    assert '"job 0" from ana@y.net waits for you' in message.text
+    assert "And 50 more." in message.text
+
+
+def test_a_digest_is_named_by_what_it_holds() -> None:
+    items = [item(Kind.JOB_SUBMITTED), item(Kind.JOB_FAILED)]
+
+    assert WORDING.message(items, "t@x.org", bundled=True).id == WORDING.message(items, "t@x.org", bundled=True).id
+    assert WORDING.message(items, "t@x.org", bundled=True).id != WORDING.message(items[:1], "t@x.org", bundled=True).id
+
+
+@pytest.mark.parametrize("filling", ["x", "<", "&", "é", "😀"])
+def test_no_mail_is_so_large_that_gmail_clips_it(filling: str) -> None:
+    """B02"""
+    code = [{"path": f"{n}.py", "text": filling * 40_000, "cut": False} for n in range(5)]
+    message = worded(Kind.JOB_SUBMITTED, code=code, code_left_out=[])
+
+    assert len(message.html.encode("utf-8")) < 102 * 1024
+    assert "too much code for one mail" in message.text
+
+
+@given(st.text(max_size=120), st.text(max_size=80))
+@settings(max_examples=60, deadline=None)
+def test_no_name_can_break_out_of_its_place(name: str, submitter: str) -> None:
+    """X11"""
+    message = worded(Kind.JOB_SUBMITTED, name=name, submitter=submitter, reason=name)
+    mail = received(message)
+
+    assert set(mail.keys()) == {
+        "From", "To", "Subject", "Date", "Message-ID", "In-Reply-To", "References", "Auto-Submitted",
+        "X-Auto-Response-Suppress", "List-Id", "X-SyftNotify-Event", "X-SyftNotify-Audience", "X-SyftNotify-Entity",
+        "MIME-Version", "Content-Type",
+    }  # fmt: skip
+    assert "\x1b" not in message.text + message.subject
+    assert "\n" not in message.subject
+
+
+def test_a_long_entity_survives_the_wire() -> None:
+    entity = "job/D/owner@x.org/ana@y.net/" + "%0A" * 255
+    message = Message("id", "t@x.org", "s", "text", headers=(("X-SyftNotify-Entity", entity),))
+
+    assert received(message)["X-SyftNotify-Entity"] == entity
+
+
+def test_ones_own_template_is_used_and_the_rest_is_built_in(tmp_path: Any) -> None:
+    """S10"""
+    (tmp_path / "emails").mkdir()
+    (tmp_path / "emails" / "new_job.txt").write_text("Mine: {{ job_name }}")
+    wording = Wording(TemplateRenderer(tmp_path), sender="o@x.org", links=Links())
+    message = wording.message([item(Kind.JOB_SUBMITTED)], "t@x.org")
+
+    assert message.text == "Mine: income <survey>"
+    assert "New job request" in message.html
