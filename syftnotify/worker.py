@@ -195,8 +195,7 @@ class Worker:
         config = self._settings.config
         if pid := _syft_bg_pid():
             found.append(
-                f"syft-bg's notify service runs here too (pid {pid}): every mail would come twice; "
-                "end it with `syft-bg stop notify`"
+                f"syft-bg's notify service runs here too (pid {pid}): every mail would come twice; end one of the two"
             )
         if not config.notify.enabled:
             found.append("notify.enabled is false: nothing is sent")

@@ -87,6 +87,7 @@ class Asked(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server: _Server
+    post: Post  # the mail that came in last on this connection
 
     def setup(self) -> None:
         super().setup()
@@ -188,6 +189,7 @@ class Asked(BaseHTTPRequestHandler):
     def _send(self, content: bytes) -> None:
         google = self.google
         post = Post({name.lower(): value for name, value in self.headers.items()}, json.loads(content))
+        self.post = post
         with google.lock:
             google.posts.append(post)
             number = len(google.posts)

@@ -166,9 +166,18 @@ def test_a_later_mail_of_a_conversation_names_its_thread(google: Google, transpo
 
 
 @pytest.mark.parametrize("field", ["subject", "header"])
-def test_nothing_from_outside_becomes_a_header(google: Google, transport: GmailTransport, field: str) -> None:
-    """X11."""
-    evil = "x\r\nBcc: victim@elsewhere.example\r\n\r\nbody\x00\x1b[2J\u202e"
+@pytest.mark.parametrize(
+    "evil",
+    [
+        pytest.param("x\r\nBcc: victim@elsewhere.example\r\n\r\nbody\x00\x1b[2J\u202e", id="plain"),
+        pytest.param("=?utf-8?q?=0D=0ABcc=3A_victim=40elsewhere.example?=", id="encoded"),
+        pytest.param("job =?utf-8?b?DQpCY2M6IHZpY3RpbUBlbHNld2hlcmUuZXhhbXBsZQ==?= x", id="encoded-within"),
+    ],
+)
+def test_nothing_from_outside_becomes_a_header(
+    google: Google, transport: GmailTransport, field: str, evil: str
+) -> None:
+    """X11: neither by a line end nor by an encoded one (RFC 2047)."""
     message = (
         replace(HELLO, subject=evil) if field == "subject" else replace(HELLO, headers=(("X-SyftNotify-Entity", evil),))
     )
@@ -427,7 +436,14 @@ def test_a_revoked_sign_in_is_dead_at_once(google: Google, tmp_path: Path, expir
 
 
 @pytest.mark.parametrize("expired", [True, False])
-@pytest.mark.parametrize("answer", [page(502), says(500), closes, body(b"<html>a hotel's network</html>")])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(page(502), id="502-html"),
+        pytest.param(closes, id="closes"),
+        pytest.param(body(b"<html>a hotel's network</html>"), id="200-html"),
+    ],
+)
 def test_a_token_endpoint_in_trouble_is_no_answer(
     google: Google, tmp_path: Path, expired: bool, answer: Answer
 ) -> None:

@@ -218,7 +218,15 @@ def test_a_person_who_does_not_agree_gets_an_error_and_the_old_token_stays(googl
     assert (tmp_path / "gmail_token.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("answer", [page(502), says(503), body(b"<html>sign in to the hotel's network</html>"), closes])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(page(502), id="502-html"),
+        pytest.param(says(503), id="503"),
+        pytest.param(body(b"<html>sign in to the hotel's network</html>"), id="200-html"),
+        pytest.param(closes, id="closes"),
+    ],
+)
 def test_a_token_endpoint_in_trouble_is_an_error_in_words(google: Google, tmp_path: Path, answer: Answer) -> None:
     """S02."""
     credentials = google.write_credentials(tmp_path / "credentials.json")
@@ -329,9 +337,8 @@ def test_a_refused_refresh_asks_to_sign_in_again_and_keeps_the_file(google: Goog
 @pytest.mark.parametrize(
     "answer",
     [
-        pytest.param(says(500), id="500"),
+        pytest.param(page(500), id="500-html"),
         pytest.param(page(502), id="502-html"),
-        pytest.param(page(503), id="503-html"),
         pytest.param(body(b"<html>sign in to the hotel's network</html>"), id="200-html"),
         pytest.param(closes, id="closes"),
     ],

@@ -299,7 +299,9 @@ def test_nothing_that_a_terminal_obeys_reaches_the_file(tmp_path: Path) -> None:
     assert not any(character in written for character in (ESCAPE, OVERRIDE, SEPARATOR, "\r", "\x07", "\x9b"))
     heads = [text for text in written.split("\n") if text and not text.startswith("    ")]
     assert len(heads) == 2
-    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (INFO|ERROR) syftnotify\.test: ", one) for one in heads)
+    assert all(
+        re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (INFO|ERROR) syftnotify\.test: ", one) for one in heads
+    )
     assert "\\x1b[31m" in heads[0]
 
 
@@ -380,7 +382,7 @@ class Unfriendly:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, format: str, *args: Any) -> None:
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's word
                 """Keep quiet."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -169,7 +169,8 @@ def test_nobody_who_only_asks_is_taken_for_a_worker(box: Box) -> None:
 def test_start_with_a_broken_config_lists_every_mistake(box: Box) -> None:
     """S15, S16."""
     box.home.config.write_text(
-        "do_email: nobody\nnotify:\n  intervall: 5\n  monitor_jobs: maybe\ntransports:\n  mail:\n    type: maildir\n    pth: x\n"
+        "do_email: nobody\nnotify:\n  intervall: 5\n  monitor_jobs: maybe\n"
+        "transports:\n  mail:\n    type: maildir\n    pth: x\n"
     )
 
     done = box.notify("start", check=2)
@@ -572,7 +573,7 @@ class SlowGoogle:
                 self.end_headers()
                 self.wfile.write(answer)
 
-            def log_message(self, format: str, *args: Any) -> None:
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's word
                 """Keep quiet."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -228,6 +228,7 @@ def test_each_step_tells_exactly_what_the_client_says_through_restarts(
         box.look()
         late = postbox.new()
         assert at_once + late == oracle.expect(step), step.label
+        # B2's second run left the bytes of returncode.txt as they were, so the player does not write it anew.
         may_settle = not recording.proves_submitters and ("deposit" in step.label or "run2" in step.label)
         assert not late or may_settle, step.label
     for _ in range(2):
@@ -270,7 +271,7 @@ def test_steps_that_nobody_saw_are_told_all_the_same(
     assert postbox.new() == Oracle(recording).expect(recording.steps[-1])
 
 
-@pytest.mark.parametrize("start", ["submit-analysis-bo", "receive", "approve-bo", "deposit-ana", "batch"])
+@pytest.mark.parametrize("start", ["receive", "approve-bo", "deposit-ana"])
 def test_a_first_look_in_the_middle_catches_up_and_goes_on(
     box: Box, player: Player, postbox: Postbox, recording: Recording, start: str
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 import syftnotify
 from syftnotify import GmailAuth, GmailSender, TemplateRenderer
 from syftnotify.errors import ConfigError
+from syftnotify.render.templates import built_in_folder
 from tests.google import SECRET, Answer, Google, body, closes, page, refuses_the_grant, resets, says, serving
 from tests.support import ANA, OWNER
 
@@ -379,7 +380,7 @@ def test_a_link_that_is_not_given_is_left_out(name: str) -> None:
         assert url in renderer.render(f"emails/{name}.html", with_links)
 
 
-@pytest.mark.parametrize("path", sorted(Path("templates/emails").glob("*")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((built_in_folder() / "emails").iterdir()), ids=lambda path: path.name)
 def test_every_built_in_template_renders_with_nothing_at_all(path: Path) -> None:
     """S10: an absent variable is an absent line."""
     text = TemplateRenderer().render(f"emails/{path.name}", {})

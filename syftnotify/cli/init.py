@@ -16,6 +16,7 @@ from syftnotify.config import Gmail, Settings, found_root, is_safe_url, load
 from syftnotify.config.edit import edit
 from syftnotify.deliver import transport_for
 from syftnotify.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
+from syftnotify.files import write_whole
 from syftnotify.google_auth import GmailAuth
 from syftnotify.model import Audience, Event, Kind, Status, is_address
 from syftnotify.paths import Home, expanded
@@ -143,13 +144,13 @@ def _written(home: Home, changes: dict[tuple[str, ...], Any], *, fresh: bool) ->
         changes = _keeping_transport(home, changes)
     if changes:
         if before is not None and fresh:
-            shutil.copyfile(home.config, home.config.with_name("config.yaml.old"))
+            write_whole(home.config.with_name("config.yaml.old"), before)
         edit(home, changes, fresh=fresh)
     try:
         return load(home)
     except ConfigError:
         if changes and before is not None:
-            home.config.write_bytes(before)
+            write_whole(home.config, before)
         elif changes:
             home.config.unlink()
         raise
@@ -180,9 +181,7 @@ def _sign_in(settings: Settings, wishes: Wishes, *, asks: bool) -> bool:
         given = expanded(wishes.credentials)
         if not given.is_file():
             raise NotSignedInError(f"there is no {given}", hint="download it from Google's console")
-        if given != secrets:
-            shutil.copyfile(given, secrets)
-        secrets.chmod(0o600)
+        write_whole(secrets, given.read_bytes())
     if not secrets.exists() or not (asks or wanted):
         say(f"Not signed in yet. Put the OAuth client of a desktop app from Google's console at {secrets}, then")
         say("run `notify init --credentials " + str(secrets) + "` (with --no-browser over SSH and on Colab).")

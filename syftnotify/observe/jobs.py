@@ -11,13 +11,12 @@ from pathlib import Path
 from syftnotify.model import Job
 from syftnotify.observe.files import Folders, Signature
 from syftnotify.observe.layouts import (
-    LAYOUTS_BELOW_DATASITES,
-    LAYOUTS_BELOW_ROOT,
     Layout,
     Place,
     Reading,
-    Sight,
     is_settled,
+    layouts_below_datasites,
+    layouts_below_root,
 )
 from syftnotify.text import shown
 
@@ -35,7 +34,9 @@ class JobsLook:
     count: int = 0  # jobs in the tree
     problems: list[str] = field(default_factory=list)  # for the log, each told once
     restless: bool = False  # something is not settled: look again soon
-    signatures: dict[str, tuple[Signature, ...]] = field(default_factory=dict)
+    present: dict[str, str] = field(default_factory=dict)  # path -> entity of every job in the tree
+    settled: dict[str, tuple[Signature, ...]] = field(default_factory=dict)  # what need not be read again
+    read: dict[str, bool] = field(default_factory=dict)  # entity -> has not ended, of what was read
 
 
 class _Patience:
@@ -59,6 +60,24 @@ class _Patience:
         return self._monotonic() - since, ours
 
 
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """The moment of one look; a layout's `Sight`."""
+
+    now: float
+    folders: Folders
+    patience: _Patience
+    was_open: set[str]
+    is_settling: Callable[[str], bool]
+
+    def waited(self, place: Place, what: str, seconds: float, stamp: float) -> bool:
+        # Seen un-ended a moment ago and ended now: then only our own clock counts, for a folder of layout A keeps its
+        # old time when it is moved to done/.
+        just_ended = what == "end" and place.entity in self.was_open
+        ours, only_ours = self.patience.seconds(f"{place.path} {what}", only_ours=just_ended)
+        return ours >= seconds or (not only_ours and not -seconds <= self.now - stamp < seconds)
+
+
 class JobReader:
     """Reads the jobs of one owner below one SyftBox root."""
 
@@ -75,6 +94,8 @@ class JobReader:
         self._clock = clock
         self._monotonic = monotonic
         self._folders = Folders()
+        self._below_datasites = layouts_below_datasites()
+        self._below_root = layouts_below_root()
         self._patience = _Patience(monotonic)
         self._known: dict[str, tuple[Signature, ...]] = {}
         self._open: set[str] = set()  # entities of A and B that had not ended at the last look
@@ -86,77 +107,66 @@ class JobReader:
     def look(self) -> JobsLook:
         """Every job that changed since the last accepted look, or is not settled yet."""
         look = JobsLook()
-        now = self._clock()
+        sight = _Moment(self._clock(), self._folders, self._patience, self._open, self._is_settling)
         self._folders.begin()
         self._patience.begin()
-        present: set[str] = set()
-        still_open: set[str] = set()
-        for layout, place in self._places(now):
-            sight = self._sight(now, place)
-            found = layout.signature(place, sight)
-            if found is None:
-                continue
-            entity = place.entity
-            present.add(entity)
-            if self._known.get(place.path) == found:
-                look.signatures[place.path] = found
-                if entity in self._open:
-                    still_open.add(entity)
-                continue
-            self._note_return(entity)
-            reading = layout.read(place, sight)
-            if reading.job is not None:
-                look.jobs.append(reading.job)
-                if not reading.job.ended:
-                    still_open.add(entity)
-            if self._is_quiet(place, reading, found, now, look):
-                look.signatures[place.path] = found
-            else:
-                look.restless = True
+        known = self._known
+        for layout, heap in self._heaps(sight):
+            for place in heap:
+                found = layout.signature(place, sight)
+                if found is None:
+                    continue
+                look.present[place.path] = place.entity
+                if known.get(place.path) != found:
+                    self._read(layout, place, found, sight, look)
         self._folders.end()
         self._patience.end()
-        self._gone |= self._present - present
-        self._gone -= present
-        self._present, self._open = present, still_open
-        look.count = len(present)
+        self._note_absence(look)
+        look.count = len(self._present)
         return look
 
     def accept(self, look: JobsLook) -> None:
         """What `look` found is written down; only what changes from now on is offered again."""
-        self._known = look.signatures
+        for path in self._known.keys() - look.present.keys():
+            del self._known[path]
+        self._known.update(look.settled)
 
     def folders(self) -> list[Path]:
         """The owner's job folders that exist: what is worth watching."""
         return [Path(base) for base, _, _ in self._bases() if os.path.isdir(base)]
 
     def _bases(self) -> Iterator[tuple[str, str, tuple[Layout, ...]]]:
-        for above, layouts in (
-            (self._root / "datasites", LAYOUTS_BELOW_DATASITES),
-            (self._root, LAYOUTS_BELOW_ROOT),
-        ):
+        for above, layouts in ((self._root / "datasites", self._below_datasites), (self._root, self._below_root)):
             for name in self._folders.folders(str(above), self._clock()):
                 if name.casefold() == self._owner.casefold():
                     yield str(above / name / "app_data" / "job"), name, layouts
 
-    def _places(self, now: float) -> Iterator[tuple[Layout, Place]]:
+    def _heaps(self, sight: _Moment) -> Iterator[tuple[Layout, list[Place]]]:
         for base, owner, layouts in self._bases():
-            sight = Sight(now, self._folders, lambda *_: False)
             for layout in layouts:
-                for place in layout.places(base, owner, sight):
-                    yield layout, place
+                for heap in layout.places(base, owner, sight):
+                    yield layout, heap
 
-    def _sight(self, now: float, place: Place) -> Sight:
-        def waited(key: str, seconds: float, stamp: float) -> bool:
-            # Seen un-ended a moment ago and ended now: a folder keeps its old time when it is moved.
-            just_ended = key.endswith(" end") and place.entity in self._open
-            ours, only_ours = self._patience.seconds(key, only_ours=just_ended)
-            return ours >= seconds or (not only_ours and not -seconds <= now - stamp < seconds)
+    def _read(self, layout: Layout, place: Place, found: tuple[Signature, ...], sight: _Moment, look: JobsLook) -> None:
+        if place.entity in self._gone:
+            self._returned[place.entity] = self._monotonic()
+        reading = layout.read(place, sight)
+        if reading.job is not None:
+            look.jobs.append(reading.job)
+            look.read[place.entity] = look.read.get(place.entity, False) or not reading.job.ended
+        if self._is_quiet(place, reading, found, sight.now, look):
+            look.settled[place.path] = found
+        else:
+            self._known.pop(place.path, None)
+            look.restless = True
 
-        return Sight(now, self._folders, waited, self._is_settling)
-
-    def _note_return(self, entity: str) -> None:
-        if entity in self._gone:
-            self._returned[entity] = self._monotonic()
+    def _note_absence(self, look: JobsLook) -> None:
+        """Remember who is there, who vanished, and who has not ended."""
+        present = set(look.present.values())
+        self._gone = (self._gone | (self._present - present)) - present
+        self._open = {entity for entity in self._open if entity in present and entity not in look.read}
+        self._open |= {entity for entity, is_open in look.read.items() if is_open}
+        self._present = present
 
     def _is_settling(self, entity: str) -> bool:
         since = self._returned.get(entity)

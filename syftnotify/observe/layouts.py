@@ -1,7 +1,7 @@
 """How does each published client lay a job down? One small piece per family, behind one interface.
 
 Which releases write what, and what a reader must survive, is told in docs/layouts.md. A ninth layout is one more class
-here and its line in `LAYOUTS`.
+here, and its line in one of the two functions below them.
 """
 
 from __future__ import annotations
@@ -38,23 +38,42 @@ _STAGES = ("inbox", "approved", "done")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one job lies: all paths are relative to `base`, the owner's job folder."""
+    """Where one job lies; made once and kept as long as its folder is there, because there are very many.
+
+    `parts` (the submission) and `results` (state and logs) are relative to `base`, the owner's job folder.
+    """
 
     base: str
     layout: str
     owner: str
     submitter: str
     name: str
-    parts: tuple[str, ...]  # the folder of the submission
-    results: tuple[str, ...]  # the folder of its state and logs
+    parts: tuple[str, ...]
+    results: tuple[str, ...]
+    entity: str
+    path: str
+    config: str  # the paths of the two files that a look stats
+    state: str
 
-    @property
-    def path(self) -> str:
-        return os.path.join(self.base, *self.parts)
 
-    @property
-    def entity(self) -> str:
-        return entity_id("job", self.layout, self.owner, self.submitter or "-", self.name)
+def _place(
+    base: str, layout: str, owner: str, submitter: str, parts: tuple[str, ...], results: tuple[str, ...] = ()
+) -> Place:
+    path = os.path.join(base, *parts)
+    name = parts[-1]
+    return Place(
+        base=base,
+        layout=layout,
+        owner=owner,
+        submitter=submitter,
+        name=name,
+        parts=parts,
+        results=results or parts,
+        entity=entity_id("job", layout, owner, submitter or "-", name),
+        path=path,
+        config=os.path.join(path, "config.yaml"),
+        state=os.path.join(base, *results, "state.yaml") if results else "",
+    )
 
 
 @dataclass(slots=True)
@@ -66,25 +85,33 @@ class Reading:
     waiting: bool = False  # true now, but not settled: look again soon
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What a layout may ask about the moment of the look.
+class Sight(Protocol):
+    """What a layout may ask about the moment of the look."""
 
-    `waited(key, seconds, stamp)` is whether something has been so for that long, by the file's own time `stamp`
-    (seconds since 1970) or, because clocks jump, by how long this process has seen it so.
-    """
+    @property
+    def now(self) -> float:
+        """Seconds since 1970."""
 
-    now: float
-    folders: Folders
-    waited: Callable[[str, float, float], bool]
-    settling: Callable[[str], bool] = field(default=lambda _: False)
+    @property
+    def folders(self) -> Folders:
+        """The names in the tree's folders."""
+
+    def waited(self, place: Place, what: str, seconds: float, stamp: float) -> bool:
+        """Whether `what` has been so for that long.
+
+        By the file's own time `stamp` (seconds since 1970) or, because clocks jump, by how long this process has seen
+        it so.
+        """
+
+    def is_settling(self, entity: str) -> bool:
+        """Whether the job came back only now, after it had vanished."""
 
 
 class Layout(Protocol):
     """How to find the jobs of one family, and how to read one."""
 
-    def places(self, base: str, owner: str, sight: Sight) -> Iterator[Place]:
-        """Every folder that may be a job."""
+    def places(self, base: str, owner: str, sight: Sight) -> Iterator[list[Place]]:
+        """Every folder that may be a job, in heaps that stay the same list as long as nothing came or went."""
 
     def signature(self, place: Place, sight: Sight) -> tuple[Signature, ...] | None:
         """What changes when the job changes; None where there is no job (any more)."""
@@ -93,23 +120,51 @@ class Layout(Protocol):
         """Read the job; only called when the signature says that it may have changed."""
 
 
+@dataclass(slots=True)
+class _Heaps:
+    """The places in each folder, made again only when the folder's names changed."""
+
+    _known: dict[str, tuple[tuple[str, ...], list[Place]]] = field(default_factory=dict)
+
+    def of(self, folder: str, sight: Sight, make: Callable[[str], Place | None]) -> list[Place]:
+        names = sight.folders.folders(folder, sight.now)
+        known = self._known.get(folder)
+        if known is None or known[0] is not names:
+            known = self._known[folder] = names, [place for name in names if (place := make(name)) is not None]
+        return known[1]
+
+
 def looks_like_email(name: str) -> bool:
     """Whether a folder's name is somebody's: the published clients put nothing else with an `@` there."""
     user, _, domain = name.partition("@")
     return bool(user and domain) and "@" not in domain and not name.startswith(".") and name.isprintable()
 
 
-class StageFolders:
-    """A (syft-job 0.1.0-0.1.8): the stage folder a job lies in is its status."""
+class _OneFolder:
+    """What A and B have in common: a job's own folder says by its time that names came or went."""
 
-    def places(self, base: str, owner: str, sight: Sight) -> Iterator[Place]:
-        for stage in _STAGES:
-            for name in sight.folders.folders(os.path.join(base, stage), sight.now):
-                if not looks_like_email(name):  # those are always C or D
-                    yield Place(base, "A", owner, "", name, (stage, name), (stage, name))
+    def __init__(self) -> None:
+        self._heaps = _Heaps()
 
     def signature(self, place: Place, sight: Sight) -> tuple[Signature, ...] | None:
-        return _folder_signature(place, sight)
+        files = sight.folders.files(place.path, sight.now)
+        if files is None or "config.yaml" not in files:
+            return None
+        folder = (sight.folders.changed_at(place.path), 0, sight.folders.inode(place.path))
+        return folder, signature(place.config)
+
+
+class StageFolders(_OneFolder):
+    """A (syft-job 0.1.0-0.1.8): the stage folder a job lies in is its status."""
+
+    def places(self, base: str, owner: str, sight: Sight) -> Iterator[list[Place]]:
+        for stage in _STAGES:
+
+            def make(name: str, stage: str = stage) -> Place | None:
+                # A folder with a mail address for a name is always C or D.
+                return None if looks_like_email(name) else _place(base, "A", owner, "", (stage, name))
+
+            yield self._heaps.of(os.path.join(base, stage), sight, make)
 
     def read(self, place: Place, sight: Sight) -> Reading:
         stage = place.parts[0]
@@ -120,24 +175,26 @@ class StageFolders:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class MarkerFiles:
-    """B1-B4 (0.1.9-0.1.27): empty files called `approved` and `done` are the status."""
+class MarkerFiles(_OneFolder):
+    """B1-B4 (0.1.9-0.1.27): empty files called `approved` and `done` are the status; B1's begin with a dot."""
 
-    layout: str
-    below_submitter: bool = False
-    dotted: bool = False
+    def __init__(self, layout: str, *, below_submitter: bool = False, dotted: bool = False) -> None:
+        super().__init__()
+        self._layout = layout
+        self._below_submitter = below_submitter
+        self._dotted = dotted
 
-    def places(self, base: str, owner: str, sight: Sight) -> Iterator[Place]:
-        for name in sight.folders.folders(base, sight.now):
-            if not self.below_submitter:
-                yield Place(base, self.layout, owner, "", name, (name,), (name,))
-            elif looks_like_email(name):
-                for job in sight.folders.folders(os.path.join(base, name), sight.now):
-                    yield Place(base, self.layout, owner, name, job, (name, job), (name, job))
+    def places(self, base: str, owner: str, sight: Sight) -> Iterator[list[Place]]:
+        if not self._below_submitter:
+            yield self._heaps.of(base, sight, lambda name: _place(base, self._layout, owner, "", (name,)))
+            return
+        for submitter in sight.folders.folders(base, sight.now):
+            if looks_like_email(submitter):
 
-    def signature(self, place: Place, sight: Sight) -> tuple[Signature, ...] | None:
-        return _folder_signature(place, sight)
+                def make(name: str, submitter: str = submitter) -> Place:
+                    return _place(base, self._layout, owner, submitter, (submitter, name))
+
+                yield self._heaps.of(os.path.join(base, submitter), sight, make)
 
     def read(self, place: Place, sight: Sight) -> Reading:
         files = sight.folders.files(place.path, sight.now) or frozenset()
@@ -153,34 +210,35 @@ class MarkerFiles:
     def _marker(self, name: str, files: frozenset[str]) -> str:
         if name in files:
             return name
-        return f".{name}" if self.dotted and f".{name}" in files else ""
+        return f".{name}" if self._dotted and f".{name}" in files else ""
 
 
 class ReviewFolders:
     """C (0.1.28-0.1.39) and D (0.1.40): the scientist's `inbox`, the owner's `review` with its `state.yaml`."""
 
-    def places(self, base: str, owner: str, sight: Sight) -> Iterator[Place]:
+    def __init__(self) -> None:
+        self._heaps = _Heaps()
+
+    def places(self, base: str, owner: str, sight: Sight) -> Iterator[list[Place]]:
         inbox = os.path.join(base, "inbox")
         for submitter in sight.folders.folders(inbox, sight.now):
             if not looks_like_email(submitter):
                 continue
             below = os.path.join(inbox, submitter)
+            # `v1` may be D's segment, or the name of a C job, or both.
+            yield self._heaps.of(below, sight, self._maker(base, "C", owner, submitter))
             for name in sight.folders.folders(below, sight.now):
-                # `v1` may be D's segment, or the name of a C job, or both.
-                yield self._place(base, "C", owner, (submitter, name))
                 if _SEGMENT.fullmatch(name):
-                    for job in sight.folders.folders(os.path.join(below, name), sight.now):
-                        yield self._place(base, "D", owner, (submitter, name, job))
+                    segment = os.path.join(below, name)
+                    yield self._heaps.of(segment, sight, self._maker(base, "D", owner, submitter, name))
 
     @staticmethod
-    def _place(base: str, layout: str, owner: str, tail: tuple[str, ...]) -> Place:
-        return Place(base, layout, owner, tail[0], tail[-1], ("inbox", *tail), ("review", *tail))
+    def _maker(base: str, layout: str, owner: str, *above: str) -> Callable[[str], Place]:
+        return lambda name: _place(base, layout, owner, above[0], ("inbox", *above, name), ("review", *above, name))
 
     def signature(self, place: Place, _sight: Sight) -> tuple[Signature, ...] | None:
-        config = signature(os.path.join(place.path, "config.yaml"))
-        if not config[2]:
-            return None
-        return config, signature(os.path.join(place.base, *place.results, "state.yaml"))
+        config = signature(place.config)
+        return (config, signature(place.state)) if config[2] else None
 
     def read(self, place: Place, sight: Sight) -> Reading:
         reading = Reading()
@@ -195,8 +253,8 @@ class ReviewFolders:
         details = _details_of(config, state)
         if not reading.torn:
             arrived = status is not Status.WAITING or self._has_arrived(place, details["files"])
-            age = signature(os.path.join(place.path, "config.yaml"))[0] / 1e9
-            if arrived or sight.waited(f"{place.path} arrival", ARRIVAL_SECONDS, age):
+            age = signature(place.config)[0] / 1e9
+            if arrived or sight.waited(place, "arrival", ARRIVAL_SECONDS, age):
                 facts.append(Fact(Kind.JOB_SUBMITTED, generation, at=generation))
                 details["incomplete"] = not arrived
             else:
@@ -220,12 +278,14 @@ class ReviewFolders:
         return all(signature(os.path.join(code, *parts))[2] for name in files if (parts := inner_parts(name)))
 
 
-LAYOUTS_BELOW_DATASITES: tuple[Layout, ...] = (StageFolders(), MarkerFiles("B2", dotted=True))
-LAYOUTS_BELOW_ROOT: tuple[Layout, ...] = (
-    MarkerFiles("B3"),
-    MarkerFiles("B4", below_submitter=True),
-    ReviewFolders(),
-)
+def layouts_below_datasites() -> tuple[Layout, ...]:
+    """The layouts that lie in `R/datasites/<owner>/app_data/job`."""
+    return StageFolders(), MarkerFiles("B2", dotted=True)
+
+
+def layouts_below_root() -> tuple[Layout, ...]:
+    """The layouts that lie in `R/<owner>/app_data/job`."""
+    return MarkerFiles("B3"), MarkerFiles("B4", below_submitter=True), ReviewFolders()
 
 
 def inner_parts(name: str) -> tuple[str, ...] | None:
@@ -243,14 +303,6 @@ def time_of(value: Any) -> str:
     return "" if value is None else str(value)[:64]
 
 
-def _folder_signature(place: Place, sight: Sight) -> tuple[Signature, ...] | None:
-    files = sight.folders.files(place.path, sight.now)
-    if files is None or "config.yaml" not in files:
-        return None
-    config = signature(os.path.join(place.path, "config.yaml"))
-    return (sight.folders.changed_at(place.path), 0, sight.folders.inode(place.path)), config
-
-
 def _read_unreviewed(
     place: Place, sight: Sight, files: frozenset[str], *, approved: bool, ended_at: float | None
 ) -> Reading:
@@ -264,8 +316,8 @@ def _read_unreviewed(
     details = _details_of(config, {})
     facts: list[Fact] = []
     arrived = approved or "run.sh" in files
-    age = signature(os.path.join(place.path, "config.yaml"))[0] / 1e9
-    if arrived or sight.waited(f"{place.path} arrival", ARRIVAL_SECONDS, age):
+    age = signature(place.config)[0] / 1e9
+    if arrived or sight.waited(place, "arrival", ARRIVAL_SECONDS, age):
         facts.append(Fact(Kind.JOB_SUBMITTED, generation, at=generation))
         details["incomplete"] = not arrived
     else:
@@ -288,7 +340,7 @@ def _read_unreviewed(
         generation=generation,
         claimed=claimed if isinstance(claimed, str) else "",
         ended=ended_at is not None,
-        settling=sight.settling(place.entity),
+        settling=sight.is_settling(place.entity),
         details=details,
     )
     return reading
@@ -300,7 +352,7 @@ def _end_of(place: Place, sight: Sight, ended_at: float, details: dict[str, Any]
     code = _return_code(place)
     # A rerun leaves the old code in place until the new run writes over it, after its marker.
     stale = place.layout != "A" and written[0] / 1e9 < ended_at
-    if (code is None or stale) and not sight.waited(f"{place.path} end", END_SECONDS, ended_at):
+    if (code is None or stale) and not sight.waited(place, "end", END_SECONDS, ended_at):
         return None
     details["return_code"] = code
     return _kind_of_end(place, code)
