@@ -96,7 +96,7 @@ def assemble(
         on_change=on_change,
         on_trouble=on_trouble,
     )
-    jobs = JobReader(settings.root, config.do_email, clock=clock, monotonic=monotonic)
+    jobs = JobReader(settings.root, config.do_email, clock=clock, monotonic=monotonic, is_settling=ledger.is_settling)
     pipeline = Pipeline(
         root_exists=settings.root.is_dir,
         waiting_for=f"the SyftBox folder {settings.root} does not exist yet",

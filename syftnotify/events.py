@@ -24,6 +24,9 @@ class Told(Protocol):
     def is_undecided(self, entity: str) -> bool:
         """Whether the first look could not read the entity."""
 
+    def back_since(self, entity: str) -> float | None:
+        """When an entity that had vanished was first seen again; 0 if it has not been yet, None if it never was gone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -44,7 +47,12 @@ class News:
     reruns: dict[tuple[str, str], int] = field(default_factory=dict)  # (entity, generation) -> count
     undecided: set[str] = field(default_factory=set)  # entities that the first look could not read
     decided: set[str] = field(default_factory=set)
+    returned: set[str] = field(default_factory=set)  # entities that had vanished and are back
+    settled: set[str] = field(default_factory=set)  # of these, the ones that are whole again
 
+
+# Un-endedness of a job that vanished and came back is a rerun only after so long: restored trees come file by file.
+SETTLING_SECONDS = 60.0
 
 _ORDER = {
     kind: place
@@ -62,8 +70,8 @@ _ORDER = {
 }
 
 
-def news_of_jobs(jobs: Iterable[Job], told: Told, *, first_look: bool = False) -> News:
-    """What is new about `jobs`.
+def news_of_jobs(jobs: Iterable[Job], told: Told, *, now: float, first_look: bool = False) -> News:
+    """What is new about `jobs` at `now`, in seconds since 1970.
 
     At the first look jobs that have ended count as told, waiting ones join the catch-up, and approved ones count as
     told up to there. The same rule holds later for a job that could not be read at the first look.
@@ -78,7 +86,7 @@ def news_of_jobs(jobs: Iterable[Job], told: Told, *, first_look: bool = False) -
             continue
         if first and not first_look:
             news.decided.add(job.entity)
-        count = _reruns(job, told, (job.entity, job.generation) in ended, news)
+        count = _reruns(job, told, (job.entity, job.generation) in ended, news, now)
         for fact in sorted(job.facts, key=lambda fact: _ORDER[fact.kind]):
             occurrence = _occurrence(fact, job, count, told)
             if told.knows(job.entity, fact.kind, occurrence):
@@ -124,16 +132,29 @@ def standing(kinds: Iterable[Kind]) -> Status:
     return status
 
 
-def _reruns(job: Job, told: Told, is_ended: bool, news: News) -> int:
+def _reruns(job: Job, told: Told, is_ended: bool, news: News, now: float) -> int:
     """The number of this run, for layouts that give an end no time: counted by un-endings after a told end."""
     count = told.reruns(job.entity, job.generation)
-    if is_ended or job.settling or not job.judged:
+    if not job.judged or _is_settling(job, told, is_ended, news, now) or is_ended:
         return count
     last = _counted(job.generation, count)
     if any(told.knows(job.entity, kind, last) for kind in ENDED) and _has_no_times(job):
         count += 1
         news.reruns[job.entity, job.generation] = count
     return count
+
+
+def _is_settling(job: Job, told: Told, is_ended: bool, news: News, now: float) -> bool:
+    """Whether the job had vanished and is only coming back: what it lacks may still be on its way."""
+    back = told.back_since(job.entity)
+    if back is None:
+        return False
+    if is_ended or (back and not 0 <= now - back < SETTLING_SECONDS):
+        news.settled.add(job.entity)
+        return False
+    if not back:
+        news.returned.add(job.entity)
+    return True
 
 
 def _has_no_times(job: Job) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,20 @@ _SIGNED_IN_AT = "signed_in_at"
 _GOOD_FOR = "refresh_token_expires_in"
 
 _SIGN_IN = "sign in with `notify init`"
+# What OAuth's token endpoint says when no repetition will help (RFC 6749, 5.2). Anything else is trouble that passes.
+_FINAL = frozenset(
+    {
+        "invalid_grant",
+        "invalid_client",
+        "invalid_request",
+        "invalid_scope",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "deleted_client",
+        "disabled_client",
+        "access_denied",
+    }
+)
 
 
 class GmailAuth:
@@ -70,12 +85,22 @@ class GmailAuth:
                     )
                 else:
                     credentials = _pasted(flow, ask)
+            except webbrowser.Error as error:
+                raise NotSignedInError(
+                    "there is no browser on this machine",
+                    hint="say `notify init --no-browser` and use one on another machine",
+                ) from error
             except (OAuth2Error, ValueError, AttributeError) as error:
                 raise NotSignedInError(
                     f"Google did not give consent ({type(error).__name__})", hint="try again: `notify init`"
                 ) from error
             except OSError as error:
                 raise NotSignedInError("Google could not be reached to finish the sign-in") from error
+        granted = getattr(credentials, "granted_scopes", None)
+        if granted and not set(SCOPES) & set(granted):
+            raise NotSignedInError(
+                "consent was given, but not to send mail", hint="try again: `notify init`, and leave the box ticked"
+            )
         _save(
             path.with_name(TOKEN_NAME),
             credentials,
@@ -110,17 +135,20 @@ class Token:
 
         self._path = expanded(path)
         self._lock = threading.Lock()
+        self.written = file_mark(self._path)
         info = _token_info(self._path)
         try:
-            credentials = Credentials.from_authorized_user_file(str(self._path), list(SCOPES))
-        except (ValueError, KeyError) as error:
+            credentials = Credentials.from_authorized_user_info(info, list(SCOPES))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise NotSignedInError(f"{self._path} is no Google token", hint=_SIGN_IN) from error
         # The library knows only Google's own address; a file that names another one means it.
         uri = info.get("token_uri")
         if isinstance(uri, str) and uri:
             if not is_safe_url(uri):
                 raise NotSignedInError(f"{self._path}: token_uri must be https (http only on this machine)")
+            expiry = credentials.expiry  # which the copy would lose, and be valid for ever
             credentials = credentials.with_token_uri(uri)
+            credentials.expiry = expiry
         self._info = info
         self.credentials = credentials
 
@@ -135,10 +163,11 @@ class Token:
             google.auth.exceptions.GoogleAuthError: it could not be done now, but may later.
         """
         with self._lock:
-            if not refreshed(self.credentials, rejected=rejected):
-                return
+            if not refreshed(self.credentials, rejected=rejected) or file_mark(self._path) != self.written:
+                return  # still good, or somebody signed in anew meanwhile, whose token must not be written over
             try:
                 _save(self._path, self.credentials, self._info)
+                self.written = file_mark(self._path)
             except OSError:
                 # A token that cannot be saved still works; the next start refreshes it again.
                 return
@@ -146,20 +175,33 @@ class Token:
 
 def refreshed(credentials: Credentials, *, rejected: str = "") -> bool:
     """Refresh `credentials` unless they are good; returns whether that was needed. Raises as `Token.refresh` does."""
-    from google.auth.exceptions import RefreshError
+    from google.auth.exceptions import RefreshError, TransportError
     from google.auth.transport.requests import Request
 
     if credentials.valid and credentials.token != rejected:
         return False
+    if not credentials.refresh_token:
+        raise NotSignedInError("the Google sign-in has expired and cannot be renewed", hint=_SIGN_IN)
     try:
         credentials.refresh(Request())
     except RefreshError as error:
-        if error.retryable:
+        reason = _reason(error)
+        if error.retryable or reason not in _FINAL:
             raise
-        raise NotSignedInError(
-            f"Google does not accept the sign-in any more ({_reason(error)})", hint=_SIGN_IN
-        ) from None
+        raise NotSignedInError(f"Google does not accept the sign-in any more ({reason})", hint=_SIGN_IN) from None
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        # The library's own stumbling over an answer that is no token: some proxy's page.
+        raise TransportError("the token endpoint's answer was not understood") from error
     return True
+
+
+def file_mark(path: Path) -> tuple[int, int, int]:
+    """What changes when a file is replaced or written over; zeros where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _check_client_secrets(path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ _FILE_WORD = {
     Kind.JOB_APPROVED.value: "approved",
     Kind.JOB_COMPLETED.value: "executed",
 }
+
+# Jobs of the layouts that give an end no time.
+_TIMELESS = ("job/A/", "job/B")
 
 _State = dict[str, Any]
 _Change = Callable[[_State], None]
@@ -127,6 +130,38 @@ class JsonStateManager:
         """Whether the first look could not read `entity`."""
         return entity in self._ours("undecided")
 
+    def back_since(self, entity: str) -> float | None:
+        """When an entity that had vanished was first seen again; 0 if it has not been yet, None if it never was gone."""
+        return self._ours("vanished").get(entity)
+
+    def is_settling(self, entity: str) -> bool:
+        """Whether an entity had vanished and is not whole again."""
+        return entity in self._ours("vanished")
+
+    def note_absence(self, present: Container[str], among: Iterable[str] | None = None) -> None:
+        """Remember the jobs that ended and are not there, for their layouts give an end no time to know it again by.
+
+        `among` names who may have gone; None looks at all that was ever told.
+        """
+        vanished = self._ours("vanished")
+        gone = [
+            entity
+            for entity in (self._state["notified"] if among is None else among)
+            if entity.startswith(_TIMELESS)
+            and entity not in present
+            and vanished.get(entity) != 0
+            and self.ends_told(entity)
+        ]
+        if gone:
+            self._change(lambda state: _inner(state, "vanished").update(dict.fromkeys(gone, 0)))
+
+    def note_return(self, returned: Iterable[str], settled: Iterable[str], at: float) -> None:
+        """`returned` are back since `at`; `settled` are whole again."""
+        for entity in returned:
+            self._change(lambda state, entity=entity: _inner(state, "vanished").__setitem__(entity, at))  # type: ignore[misc]
+        for entity in settled:
+            self._change(_forgetting("vanished", entity))
+
     def first_look(self, what: str) -> str:
         """When the first look at `what` ("jobs <owner>", say) was finished, or empty if it never was."""
         return str(self._ours("first_look").get(what, ""))
@@ -160,7 +195,7 @@ class JsonStateManager:
         if undecided - self._ours("undecided").keys():
             self._change(lambda state: _inner(state, "undecided").update(dict.fromkeys(sorted(undecided), True)))
         for entity in decided:
-            self._change(_forgetting_undecided(entity))
+            self._change(_forgetting("undecided", entity))
 
     def finish_first_look(self, what: str, at: str) -> None:
         """The first look at `what` is done."""
@@ -292,9 +327,9 @@ def _noting(entity: str, kind: str, occurrence: str) -> _Change:
     return lambda state: _inner(state, "occurrences").setdefault(entity, {}).__setitem__(kind, occurrence)
 
 
-def _forgetting_undecided(entity: str) -> _Change:
+def _forgetting(part: str, entity: str) -> _Change:
     def change(state: _State) -> None:
-        _inner(state, "undecided").pop(entity, None)
+        _inner(state, part).pop(entity, None)
 
     return change
 

@@ -138,9 +138,10 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-
 def is_address(text: str) -> bool:
     """Whether `text` is one bare mail address that can stand in a header as it is.
 
-    Narrower than RFC 5322 on purpose (no quoting, no comments, ASCII only): it comes from hostile places.
+    Narrower than RFC 5322 on purpose (no quoting, no comments, no encoded words, ASCII only): it comes from hostile
+    places.
     """
-    return len(text) <= 254 and _ADDRESS.fullmatch(text) is not None
+    return len(text) <= 254 and "=?" not in text and _ADDRESS.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,6 @@ class Job:
     facts: tuple[Fact, ...]
     generation: str = ""  # which submission of this name: its submitted_at
     ended: bool = False
-    settling: bool = False  # came back after it had vanished: un-endedness is not a rerun yet
     judged: bool = True  # False while its state cannot be read
     details: Mapping[str, Any] = field(default_factory=dict)  # JSON: reason, return_code, files, ...
     place: str = ""  # the folder of the submission

@@ -63,6 +63,7 @@ class Pipeline:
         self._reach = reach
         self._owner = owner.lower()
         self._waiting_for = waiting_for
+        self._has_looked = False
 
     def look(self) -> Tick:
         """Only count: nothing is noted and nobody is told (the master switch is off)."""
@@ -84,24 +85,28 @@ class Pipeline:
         Raises:
             StateError: the ledger or the outbox cannot be used; nothing was marked, the next tick finds it all again.
         """
+        self._ledger.refresh()
         if not self._root_exists():
             if not dry_run:
+                self._ledger.note_absence(())
                 self.settle()
             return Tick(waiting_for=self._waiting_for)
-        self._ledger.refresh()
         look = self._jobs.look() if self._jobs else JobsLook()
         peers = self._peers.look()
         tick = Tick(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.restless)
         reach = self._reach(frozenset(peer.address for peer in peers))
         quiet_for = None if last_look is None else now - last_look
         time_off = quiet_for is None or quiet_for > TIME_OFF_SECONDS
-        news = self._news(look.jobs, peers)
+        news = self._news(look.jobs, peers, now)
         self._word(tick, news, look.jobs, reach, time_off)
         if dry_run:
             return tick
         self._outbox.put([*news.catch_up, *news.events], tick.notifications, now)
         self._mark(news, tick, now)
+        if self._jobs and (look.vanished or not self._has_looked):
+            self._ledger.note_absence(set(look.present.values()), look.vanished if self._has_looked else None)
         self.settle()
+        self._has_looked = True
         if self._jobs:
             self._jobs.accept(look)
         for event in tick.events:
@@ -129,11 +134,11 @@ class Pipeline:
         _, entity, kind, occurrence = row
         return self._ledger.word_for(entity, Kind(kind), occurrence) in owed[entity]
 
-    def _news(self, jobs: list[Job], peers: list[Peer]) -> News:
+    def _news(self, jobs: list[Job], peers: list[Peer], now: float) -> News:
         news = News()
         if self._jobs:
             first = not self._ledger.first_look(self._scope("jobs"))
-            news = news_of_jobs(jobs, self._ledger, first_look=first)
+            news = news_of_jobs(jobs, self._ledger, now=now, first_look=first)
         if self._tells_peers:
             first = not self._ledger.first_look(self._scope("peers"))
             of_peers = news_of_peers(peers, self._ledger, first_look=first)
@@ -171,6 +176,7 @@ class Pipeline:
         for (entity, generation), count in news.reruns.items():
             ledger.count_rerun(entity, generation, count)
         ledger.decide(news.undecided, news.decided)
+        ledger.note_return(news.returned, news.settled, now)
         at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
         for what, is_told in (("jobs", self._jobs is not None), ("peers", self._tells_peers)):
             if is_told and not ledger.first_look(self._scope(what)):

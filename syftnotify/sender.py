@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from syftnotify.deliver.gmail import GmailApi
-from syftnotify.errors import DeliveryError
+from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Audience, Kind, Message, is_address
 from syftnotify.render import TemplateRenderer, inlined
 from syftnotify.text import shown
@@ -121,14 +121,23 @@ class GmailSender:
         if not isinstance(to_email, str) or not is_address(to_email):
             log.error("notification FAILED_DELIVERY: %s is no mail address", shown(str(to_email)))
             return False
+        if not all(isinstance(part, str) for part in (subject, text, html or "")):
+            log.error("notification FAILED_DELIVERY: to %s: subject and body must be text", to_email)
+            return False
         message = Message("", to_email, subject, text, (html or "") if self._use_html else "", headers=headers)
         try:
-            self._api.send(message)
+            try:
+                self._api.send(message)
+            except DeliveryError as error:
+                if error.failure is not Failure.RENEWED:
+                    raise
+                self._api.send(message)  # a second attempt, now with a fresh access token
         except DeliveryError as error:
-            log.error("notification FAILED_DELIVERY: to %s: %s", to_email, error)
+            word = "FAILED_DELIVERY" if error.failure in {Failure.REFUSED, Failure.NOT_NOW} else "FAILED_TRANSPORT"
+            log.error("notification %s: to %s: %s", word, to_email, error)
             return False
-        except (TypeError, ValueError, AttributeError) as error:
-            log.error("notification FAILED_DELIVERY: to %s: not a mail: %s", to_email, error)
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            log.error("notification FAILED_DELIVERY: to %s: not a mail: %s", to_email, shown(str(error)))
             return False
         log.info("notification SENT: to %s", to_email)
         return True

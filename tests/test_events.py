@@ -19,6 +19,7 @@ class Known:
     told: set[tuple[str, Kind, str]] = field(default_factory=set)
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     undecided: set[str] = field(default_factory=set)
+    back: dict[str, float] = field(default_factory=dict)
 
     def knows(self, entity: str, kind: Kind, occurrence: str) -> bool:
         return (entity, kind, occurrence) in self.told
@@ -32,6 +33,12 @@ class Known:
     def is_undecided(self, entity: str) -> bool:
         return entity in self.undecided
 
+    def back_since(self, entity: str) -> float | None:
+        return self.back.get(entity)
+
+
+NOW = 1000.0
+
 
 SUBMITTED = Fact(Kind.JOB_SUBMITTED, "T0")
 APPROVED = Fact(Kind.JOB_APPROVED, "T1")
@@ -44,7 +51,7 @@ def job(*facts: Fact, status: Status = Status.WAITING, layout: str = "D", **more
 
 
 def kinds(job: Job, known: Known, *, first_look: bool = False) -> list[Kind]:
-    return [event.kind for event in news_of_jobs([job], known, first_look=first_look).events]
+    return [event.kind for event in news_of_jobs([job], known, first_look=first_look, now=NOW).events]
 
 
 def test_all_that_is_true_and_untold_is_news_in_order() -> None:
@@ -81,7 +88,7 @@ def test_the_first_look_neither_floods_nor_swallows(
     status: Status, facts: tuple[Fact, ...], caught_up: list[Kind], marked: list[Kind]
 ) -> None:
     """B05"""
-    news = news_of_jobs([job(*facts, status=status)], Known(), first_look=True)
+    news = news_of_jobs([job(*facts, status=status)], Known(), first_look=True, now=NOW)
 
     assert news.events == []
     assert [event.kind for event in news.catch_up] == caught_up
@@ -89,9 +96,9 @@ def test_the_first_look_neither_floods_nor_swallows(
 
 
 def test_a_job_that_the_first_look_could_not_read_is_judged_by_its_rules_later() -> None:
-    torn = news_of_jobs([job(judged=False)], Known(), first_look=True)
+    torn = news_of_jobs([job(judged=False)], Known(), first_look=True, now=NOW)
     assert torn.undecided == {"job/x"}
-    later = news_of_jobs([job(SUBMITTED, DONE, status=Status.DONE)], Known(undecided={"job/x"}))
+    later = news_of_jobs([job(SUBMITTED, DONE, status=Status.DONE)], Known(undecided={"job/x"}), now=NOW)
 
     assert later.events == []
     assert [mark.kind for mark in later.marks] == [Kind.JOB_SUBMITTED, Kind.JOB_COMPLETED]
@@ -104,20 +111,37 @@ END = Fact(Kind.JOB_COMPLETED, "T0", counted=True)
 def test_a_rerun_without_times_is_counted_by_un_endings_after_a_told_end() -> None:
     """X10"""
     known = Known({("job/x", Kind.JOB_SUBMITTED, "T0"), ("job/x", Kind.JOB_COMPLETED, "T0")})
-    un_ended = news_of_jobs([job(SUBMITTED, layout="B2")], known)
+    un_ended = news_of_jobs([job(SUBMITTED, layout="B2")], known, now=NOW)
     assert un_ended.reruns == {("job/x", "T0"): 1}
     known.counts = un_ended.reruns
-    assert news_of_jobs([job(SUBMITTED, layout="B2")], known).reruns == {}
-    (again,) = news_of_jobs([job(SUBMITTED, END, status=Status.DONE, layout="B2")], known).events
+    assert news_of_jobs([job(SUBMITTED, layout="B2")], known, now=NOW).reruns == {}
+    (again,) = news_of_jobs([job(SUBMITTED, END, status=Status.DONE, layout="B2")], known, now=NOW).events
 
     assert (again.kind, again.occurrence) == (Kind.JOB_COMPLETED, "T0#1")
 
 
-@pytest.mark.parametrize("more", [{"settling": True}, {"judged": False}])
-def test_a_job_that_only_comes_back_is_no_rerun(more: dict[str, bool]) -> None:
-    known = Known({("job/x", Kind.JOB_SUBMITTED, "T0"), ("job/x", Kind.JOB_COMPLETED, "T0")})
+def ended_before(**more: object) -> Known:
+    return Known({("job/x", Kind.JOB_SUBMITTED, "T0"), ("job/x", Kind.JOB_COMPLETED, "T0")}, **more)  # type: ignore[arg-type]
 
-    assert news_of_jobs([job(SUBMITTED, layout="B2", **more)], known).reruns == {}
+
+def test_a_job_that_cannot_be_read_is_no_rerun() -> None:
+    assert news_of_jobs([job(SUBMITTED, layout="B2", judged=False)], ended_before(), now=NOW).reruns == {}
+
+
+def test_a_job_that_only_comes_back_is_no_rerun() -> None:
+    just_back = news_of_jobs([job(SUBMITTED, layout="B2")], ended_before(back={"job/x": 0}), now=NOW)
+    assert (just_back.reruns, just_back.returned) == ({}, {"job/x"})
+    whole = news_of_jobs(
+        [job(SUBMITTED, END, status=Status.DONE, layout="B2")], ended_before(back={"job/x": NOW}), now=NOW
+    )
+
+    assert (whole.events, whole.settled) == ([], {"job/x"})
+
+
+def test_a_job_that_stays_un_ended_after_it_came_back_is_a_rerun() -> None:
+    later = news_of_jobs([job(SUBMITTED, layout="B2")], ended_before(back={"job/x": NOW}), now=NOW + 61)
+
+    assert (later.reruns, later.settled) == ({("job/x", "T0"): 1}, {"job/x"})
 
 
 def test_one_job_seen_in_two_stages_is_ended() -> None:
@@ -125,7 +149,7 @@ def test_one_job_seen_in_two_stages_is_ended() -> None:
     known = Known({("job/x", Kind.JOB_COMPLETED, "T0")})
     seen = [job(SUBMITTED, layout="A"), job(SUBMITTED, END, status=Status.DONE, layout="A")]
 
-    assert news_of_jobs(seen, known).reruns == {}
+    assert news_of_jobs(seen, known, now=NOW).reruns == {}
 
 
 facts = st.lists(
@@ -141,12 +165,12 @@ facts = st.lists(
 @given(facts, st.sampled_from(list(Status)), st.booleans())
 def test_after_noting_the_news_there_is_none(facts: list[Fact], status: Status, first_look: bool) -> None:
     known = Known()
-    news = news_of_jobs([job(*facts, status=status)], known, first_look=first_look)
+    news = news_of_jobs([job(*facts, status=status)], known, first_look=first_look, now=NOW)
     for event in (*news.events, *news.catch_up):
         known.told.add((event.entity, event.kind, event.occurrence))
     for mark in news.marks:
         known.told.add((mark.entity, mark.kind, mark.occurrence))
-    again = news_of_jobs([job(*facts, status=status)], known)
+    again = news_of_jobs([job(*facts, status=status)], known, now=NOW)
 
     assert (again.events, again.catch_up, again.marks) == ([], [], [])
 

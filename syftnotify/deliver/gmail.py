@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import io
+import json
+import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,7 +16,7 @@ from syftnotify.config import is_safe_url
 from syftnotify.deliver.mime import mail_of
 from syftnotify.deliver.policy import failure_of_status, retry_after
 from syftnotify.errors import ConfigError, DeliveryError, Failure, NotSignedInError
-from syftnotify.google_auth import Token
+from syftnotify.google_auth import Token, file_mark
 from syftnotify.model import Message, Receipt
 
 CONNECT_SECONDS = 10
@@ -40,7 +43,7 @@ class GmailTransport:
         self._clock = clock
         self._lock = threading.Lock()
         self._sender: GmailApi | None = None
-        self._seen = 0
+        self._sign_in: Token | None = None
 
     def check(self) -> None:
         """Sign in without sending. Raises: DeliveryError."""
@@ -52,16 +55,12 @@ class GmailTransport:
 
     def _api(self) -> GmailApi:
         with self._lock:
-            try:
-                written = self._token.stat().st_ino
-            except OSError:
-                written = 0
-            if self._sender is None or (self._sender.died and written != self._seen):
+            if self._sender is None or self._sign_in is None or file_mark(self._token) != self._sign_in.written:
                 try:
-                    self._sender = GmailApi(Token(self._token), api_endpoint=self._endpoint)
+                    self._sign_in = Token(self._token)
                 except NotSignedInError as error:
                     raise DeliveryError(Failure.SIGN_IN, f"{error}; {error.hint}") from error
-                self._seen = written
+                self._sender = GmailApi(self._sign_in, api_endpoint=self._endpoint)
             return self._sender
 
 
@@ -72,14 +71,14 @@ class GmailApi:
         ConfigError: `api_endpoint` is neither https nor on this machine.
     """
 
-    def __init__(self, sign_in: SignIn, *, api_endpoint: str | None = None) -> None:
+    def __init__(self, sign_in: SignIn, *, api_endpoint: str | None = None, read_seconds: float = READ_SECONDS) -> None:
         if api_endpoint is not None and not is_safe_url(api_endpoint):
             raise ConfigError("api_endpoint must be an https address (http only on this machine)")
         self._sign_in = sign_in
         self._endpoint = api_endpoint
+        self._read_seconds = read_seconds
         self._local = threading.local()
         self._renewed = ""  # the access token that came of a refresh after a 401
-        self.died = False
 
     def sign_in(self, *, rejected: str = "") -> None:
         """Make sure that there is a good access token. Raises: DeliveryError."""
@@ -88,7 +87,6 @@ class GmailApi:
         try:
             self._sign_in.refresh(rejected=rejected)
         except NotSignedInError as error:
-            self.died = True
             raise DeliveryError(Failure.SIGN_IN, f"{error}; {error.hint}") from error
         except GoogleAuthError as error:
             raise DeliveryError(
@@ -122,7 +120,6 @@ class GmailApi:
         reason, text = _google_words(error)
         if status == 401:
             if used == self._renewed:
-                self.died = True
                 return DeliveryError(Failure.SIGN_IN, "Gmail refuses the sign-in; sign in with `notify init`")
             self.sign_in(rejected=used)
             self._renewed = str(self._sign_in.credentials.token)
@@ -140,7 +137,7 @@ class GmailApi:
             service = build(
                 "gmail",
                 "v1",
-                http=_OnePost(self._sign_in.credentials),
+                http=_OnePost(self._sign_in.credentials, self._read_seconds),
                 static_discovery=True,
                 cache_discovery=False,
                 client_options={"api_endpoint": self._endpoint} if self._endpoint else None,
@@ -155,10 +152,15 @@ class _OnePost:
     Its default, httplib2, repeats a POST when the connection closes without an answer, and the mail goes out twice.
     """
 
-    def __init__(self, credentials: Any) -> None:
+    def __init__(self, credentials: Any, read_seconds: float) -> None:
         from google.auth.transport.requests import AuthorizedSession
 
         self._session: Any = AuthorizedSession(credentials, max_refresh_attempts=0)
+        # Else requests looks into the user's .netrc and puts what it finds there in the place of the token.
+        self._session.auth = lambda request: request
+        self._read_seconds = read_seconds
+        # The client repeats a server's error text there, and a server may repeat our token in it.
+        logging.getLogger("googleapiclient.http").setLevel(logging.CRITICAL)
 
     def request(
         self,
@@ -173,57 +175,47 @@ class _OnePost:
         import requests
         from google.auth.exceptions import GoogleAuthError
 
+        payload = _Payload(body.encode("utf-8") if isinstance(body, str) else body or b"")
         try:
             answer = self._session.request(
                 method,
                 uri,
-                data=body,
+                data=payload,
                 headers=headers,
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                timeout=(CONNECT_SECONDS, self._read_seconds),
                 allow_redirects=False,
             )
-        except GoogleAuthError as error:
-            raise DeliveryError(
-                Failure.NO_ANSWER, f"Google's sign-in gave no answer ({type(error).__name__})"
-            ) from error
-        except requests.RequestException as error:
-            if _was_sent(error):
-                raise DeliveryError(
-                    Failure.UNKNOWN, f"cut off before Gmail answered ({type(error).__name__})"
-                ) from error
-            raise DeliveryError(Failure.NO_ANSWER, f"Gmail could not be reached ({type(error).__name__})") from error
+        except (GoogleAuthError, requests.RequestException) as error:
+            name = type(error).__name__
+            if payload.was_read:
+                raise DeliveryError(Failure.UNKNOWN, f"cut off before Gmail answered ({name})") from error
+            raise DeliveryError(Failure.NO_ANSWER, f"Gmail could not be reached ({name})") from error
         response = httplib2.Response({name.lower(): value for name, value in answer.headers.items()})
         response.status = answer.status_code
         response.reason = answer.reason
         return response, answer.content
 
 
-def _was_sent(error: Exception) -> bool:
-    """Whether the request may have gone out before `error`; only failures to connect at all are sure."""
-    import requests
-    from urllib3.exceptions import (
-        ConnectTimeoutError,
-        MaxRetryError,
-        NameResolutionError,
-        NewConnectionError,
-        ProxyError,
-        SSLError,
-    )
+class _Payload(io.BytesIO):
+    """The body of a request, which knows whether it began to travel: only then may the message have arrived."""
 
-    if isinstance(error, (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)):
-        return False
-    cause: object = error.args[0] if error.args else None
-    if isinstance(cause, MaxRetryError):
-        cause = cause.reason
-    unsent = (ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError, SSLError)
-    return not isinstance(cause, unsent)
+    was_read = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.was_read = True
+        return super().read(size)
 
 
 def _google_words(error: Any) -> tuple[str, str]:
-    """Google's reason and its text; both empty where a proxy answered with a page of its own."""
-    details = error.error_details
-    text = str(getattr(error, "reason", "") or "")
-    if isinstance(details, list) and details and isinstance(details[0], dict):
-        word = str(details[0].get("reason") or "")
-        return (word if word.isalnum() else ""), text
-    return "", text
+    """Google's reason and its text; both empty where a proxy answered with a page of its own.
+
+    The reason stands in `error.errors`, in newer answers (spelled in capitals) also in `error.details`.
+    """
+    try:
+        answer = json.loads(error.content)["error"]
+        lists = [answer.get("errors") or [], answer.get("details") or []]
+        words = [str(item["reason"]) for items in lists for item in items if "reason" in item]
+        text = str(answer.get("message") or "")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "", ""
+    return next((word for word in words if word.replace("_", "").isalnum()), ""), text

@@ -25,7 +25,7 @@ def mail_of(message: Message, *, date: float | None = None) -> EmailMessage:
         user, _, domain = message.sender.rpartition("@")
         mail["From"] = Address(SENDER_NAME, user, domain)
     mail["To"] = message.recipient
-    mail["Subject"] = shown(message.subject, limit=_SUBJECT_CAP)
+    mail["Subject"] = _header(message.subject, _SUBJECT_CAP)
     mail["Date"] = formatdate(date, localtime=False)
     if message.id:
         mail["Message-ID"] = f"<{message.id}@{DOMAIN}>"
@@ -37,8 +37,17 @@ def mail_of(message: Message, *, date: float | None = None) -> EmailMessage:
     mail["X-Auto-Response-Suppress"] = "All"
     mail["List-Id"] = f"{SENDER_NAME} notifications <notifications.{DOMAIN}>"
     for name, value in message.headers:
-        mail[name] = shown(value, limit=2000)
+        mail[name] = _header(value, 2000)
     mail.set_content(message.text)
     if message.html:
         mail.add_alternative(message.html, subtype="html")
     return mail
+
+
+def _header(value: str, limit: int) -> str:
+    """A value from outside as one header line.
+
+    `EmailMessage` decodes RFC 2047 words in what it is given, and a line end that was hidden in one would begin a header
+    of somebody else's choice.
+    """
+    return shown(value, limit=limit).replace("=?", "= ?")

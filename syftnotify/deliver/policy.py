@@ -22,8 +22,12 @@ LIMIT_PROBE = 3600.0
 
 # Google says "too fast" with 403 as well as with 429.
 # Source: https://developers.google.com/workspace/gmail/api/guides/handle-errors
-RATE_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"})
-DAILY_REASONS = frozenset({"dailyLimitExceeded"})
+RATE_REASONS = frozenset({"ratelimitexceeded", "userratelimitexceeded", "quotaexceeded"})
+DAILY_REASONS = frozenset({"dailylimitexceeded"})
+# The installation is not set up, whoever the recipient is: nothing is lost while a person mends that.
+SETUP_REASONS = frozenset(
+    {"accessnotconfigured", "servicedisabled", "insufficientpermissions", "accesstokenscopeinsufficient"}
+)
 _PASSING = frozenset({408, 425, 429})
 _RETRY_AFTER_TEXT = re.compile(
     r"retry after (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)", re.IGNORECASE
@@ -31,13 +35,17 @@ _RETRY_AFTER_TEXT = re.compile(
 
 
 def failure_of_status(status: int, *, reason: str = "") -> Failure:
-    """What an HTTP answer other than success means, for any transport; `reason` is Google's word, where it gave one.
+    """What an HTTP answer other than success means, for any transport.
 
+    `reason` is Google's word where it gave one, in either of its spellings (`rateLimitExceeded`, `RATE_LIMIT_EXCEEDED`).
     A 401 counts as a refusal here: only a transport that can sign in again knows better.
     """
-    if reason in DAILY_REASONS:
+    word = reason.replace("_", "").lower()
+    if word in DAILY_REASONS:
         return Failure.HELD
-    if status in _PASSING or 500 <= status < 600 or (status == 403 and reason in RATE_REASONS):
+    if status == 403 and word in SETUP_REASONS:
+        return Failure.SIGN_IN
+    if status in _PASSING or 500 <= status < 600 or (status == 403 and word in RATE_REASONS):
         return Failure.NOT_NOW
     return Failure.REFUSED
 

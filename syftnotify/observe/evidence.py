@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from syftnotify.model import Job, Kind
-from syftnotify.observe.files import UnreadableError, read_inside
+from syftnotify.observe.files import UnreadableError, read_inside, signature
 from syftnotify.observe.layouts import inner_parts
 from syftnotify.text import shown, shown_block
 
@@ -82,10 +82,10 @@ def _code_files(job: Job) -> Iterator[tuple[str, tuple[str, ...] | None]]:
             return
     else:
         entry = str(job.details.get("entrypoint") or "")
-        folder = Path(str(job.details.get("code_path") or "")).name
+        folder = str(job.details.get("code_path") or "").rstrip("/").rpartition("/")[2]
         for name in dict.fromkeys(filter(None, (entry, f"{folder}/{entry}" if entry and folder else ""))):
             parts = inner_parts(name)
-            if parts is None or (Path(job.place) / name).is_file():
+            if parts is None or signature(os.path.join(job.place, *parts))[2]:
                 yield name, parts
     yield "run.sh", ("run.sh",)
 

@@ -20,8 +20,6 @@ from syftnotify.observe.layouts import (
 )
 from syftnotify.text import shown
 
-# Un-endedness of a job that vanished and came back is a rerun only after so long: restored trees come file by file.
-SETTLING_SECONDS = 60.0
 # A file that cannot be read for so long gets one warning.
 TORN_SECONDS = 600.0
 
@@ -35,6 +33,7 @@ class JobsLook:
     problems: list[str] = field(default_factory=list)  # for the log, each told once
     restless: bool = False  # something is not settled: look again soon
     present: dict[str, str] = field(default_factory=dict)  # path -> entity of every job in the tree
+    vanished: set[str] = field(default_factory=set)  # entities of the last look that are gone
     settled: dict[str, tuple[Signature, ...]] = field(default_factory=dict)  # what need not be read again
     read: dict[str, bool] = field(default_factory=dict)  # entity -> has not ended, of what was read
 
@@ -68,7 +67,6 @@ class _Moment:
     folders: Folders
     patience: _Patience
     was_open: set[str]
-    is_settling: Callable[[str], bool]
 
     def waited(self, place: Place, what: str, seconds: float, stamp: float) -> bool:
         # Seen un-ended a moment ago and ended now: then only our own clock counts, for a folder of layout A keeps its
@@ -88,11 +86,13 @@ class JobReader:
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        is_settling: Callable[[str], bool] = lambda _entity: False,
     ) -> None:
+        """`is_settling` says of which entities the reader must go on telling although nothing changes."""
         self._root = root
         self._owner = owner
         self._clock = clock
-        self._monotonic = monotonic
+        self._is_settling = is_settling
         self._folders = Folders()
         self._below_datasites = layouts_below_datasites()
         self._below_root = layouts_below_root()
@@ -100,14 +100,12 @@ class JobReader:
         self._known: dict[str, tuple[Signature, ...]] = {}
         self._open: set[str] = set()  # entities of A and B that had not ended at the last look
         self._present: set[str] = set()  # entities of the last look
-        self._gone: set[str] = set()
-        self._returned: dict[str, float] = {}
         self._warned: set[str] = set()
 
     def look(self) -> JobsLook:
         """Every job that changed since the last accepted look, or is not settled yet."""
         look = JobsLook()
-        sight = _Moment(self._clock(), self._folders, self._patience, self._open, self._is_settling)
+        sight = _Moment(self._clock(), self._folders, self._patience, self._open)
         self._folders.begin()
         self._patience.begin()
         known = self._known
@@ -148,8 +146,6 @@ class JobReader:
                     yield layout, heap
 
     def _read(self, layout: Layout, place: Place, found: tuple[Signature, ...], sight: _Moment, look: JobsLook) -> None:
-        if place.entity in self._gone:
-            self._returned[place.entity] = self._monotonic()
         reading = layout.read(place, sight)
         if reading.job is not None:
             look.jobs.append(reading.job)
@@ -163,19 +159,10 @@ class JobReader:
     def _note_absence(self, look: JobsLook) -> None:
         """Remember who is there, who vanished, and who has not ended."""
         present = set(look.present.values())
-        self._gone = (self._gone | (self._present - present)) - present
+        look.vanished = self._present - present
         self._open = {entity for entity in self._open if entity in present and entity not in look.read}
         self._open |= {entity for entity, is_open in look.read.items() if is_open}
         self._present = present
-
-    def _is_settling(self, entity: str) -> bool:
-        since = self._returned.get(entity)
-        if since is None:
-            return False
-        if self._monotonic() - since < SETTLING_SECONDS:
-            return True
-        del self._returned[entity]
-        return False
 
     def _is_quiet(
         self, place: Place, reading: Reading, found: tuple[Signature, ...], now: float, look: JobsLook
@@ -188,5 +175,4 @@ class JobReader:
                 look.problems.append(f"unreadable for ten minutes: {shown(place.path)}: {shown(reading.torn)}")
             return False
         self._warned.discard(place.path)
-        settling = reading.job is not None and reading.job.settling
-        return not reading.waiting and not settling and is_settled(found, now)
+        return not reading.waiting and is_settled(found, now) and not self._is_settling(place.entity)

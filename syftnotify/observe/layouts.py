@@ -103,9 +103,6 @@ class Sight(Protocol):
         it so.
         """
 
-    def is_settling(self, entity: str) -> bool:
-        """Whether the job came back only now, after it had vanished."""
-
 
 class Layout(Protocol):
     """How to find the jobs of one family, and how to read one."""
@@ -300,7 +297,15 @@ def time_of(value: Any) -> str:
     """A time as the tree has it, as text: it names an occurrence, so it must never be reworded."""
     if isinstance(value, datetime):
         return value.isoformat()
-    return "" if value is None else str(value)[:64]
+    return "" if value is None else _short(value, 64)
+
+
+def _short(value: Any, limit: int) -> str:
+    """`value` as text, or nothing where it has no sensible one: a number of thousands of digits cannot be written."""
+    try:
+        return str(value)[:limit]
+    except (ValueError, RecursionError):
+        return ""
 
 
 def _read_unreviewed(
@@ -340,7 +345,6 @@ def _read_unreviewed(
         generation=generation,
         claimed=claimed if isinstance(claimed, str) else "",
         ended=ended_at is not None,
-        settling=sight.is_settling(place.entity),
         details=details,
     )
     return reading
@@ -411,7 +415,7 @@ def _status(state: dict[str, Any], reading: Reading) -> Status | None:
     word = state.get("status")
     status = _STATUSES.get(word) if isinstance(word, str) else None
     if status is None:
-        reading.torn = f"state.yaml: unknown status {str(word)[:40]!r}"
+        reading.torn = f"state.yaml: unknown status {_short(word, 40)!r}"
     return status
 
 
@@ -445,8 +449,8 @@ def _details_of(config: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]
         "files": names,
         "entrypoint": entry if isinstance(entry, str) else "",
         "code_path": path if isinstance(path, str) else "",
-        "type": str(config.get("type") or "")[:20],
-        "return_code": code if isinstance(code, int) and not isinstance(code, bool) else None,
+        "type": _short(config.get("type") or "", 20),
+        "return_code": code if isinstance(code, int) and not isinstance(code, bool) and abs(code) < 2**31 else None,
         "reason": reason[:2000] if isinstance(reason, str) else "",
         "incomplete": False,
     }

@@ -235,7 +235,7 @@ def _code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[s
     left_out = list(payload.get("code_left_out") or [])
     for file in payload.get("code") or []:
         text = file["text"]
-        size = len(html.escape(text).encode("utf-8"))
+        size = len(html.escape(text).encode("utf-8")) + text.count("\n")  # a line end leaves as two bytes
         if room <= 0:
             left_out.append({"path": file["path"], "why": "too much code for one mail"})
             continue
