@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from syftnotify.config import Gmail, Settings
+from syftnotify.config import Gmail, Settings, load
 from syftnotify.deliver import transport_for
 from syftnotify.dispatcher import Dispatcher, Lane
 from syftnotify.errors import NotSignedInError
 from syftnotify.ledger import JsonStateManager
 from syftnotify.observe import JobReader, PeerReader
 from syftnotify.outbox import Outbox
-from syftnotify.paths import expanded
+from syftnotify.paths import Home, expanded
 from syftnotify.pipeline import Pipeline, Tick
 from syftnotify.render import Links, TemplateRenderer, Wording
 from syftnotify.route import Reach
@@ -51,11 +51,20 @@ class Parts:
         self.outbox.close()
 
 
-def check_signed_in(settings: Settings) -> None:
-    """Raises: NotSignedInError, when mail would go out by Gmail and nobody has signed in."""
+def check_ready(home: Home) -> Settings:
+    """The configuration of `home`, good for a worker.
+
+    Raises:
+        ConfigError: it has mistakes.
+        NotSignedInError: mail would go out by Gmail, and nobody has signed in.
+    """
+    settings = load(home)
     transport = settings.config.transports[settings.mailer]
+    if not settings.config.notify.enabled:
+        return settings
     if isinstance(transport, Gmail) and not transport.token.exists():
         raise NotSignedInError(f"there is no Google sign-in at {transport.token}", hint="sign in with `notify init`")
+    return settings
 
 
 def assemble(

@@ -45,6 +45,30 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether another process holds the lock file `path`.
+
+    Asked with a shared lock, so that two who only ask never see each other, for an instant that `exclusive` waits out.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: ask as a holder would
+        with exclusive(path, seconds=0) as held:
+            return not held
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def exclusive(path: Path, *, seconds: float) -> Iterator[bool]:
     """Hold the lock file `path` while the block runs; yields whether it could be had within `seconds`.

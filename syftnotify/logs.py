@@ -10,9 +10,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from syftnotify.text import shown, shown_block
 
@@ -37,14 +38,22 @@ class _Harmless(logging.Formatter):
         return line
 
 
+class _PrivateFile(RotatingFileHandler):
+    """Rotated by size; every file of it is for its owner alone."""
+
+    def _open(self) -> TextIOWrapper:
+        file = super()._open()
+        Path(self.baseFilename).chmod(0o600)
+        return file
+
+
 def set_up(path: Path, *, level: str = "info", echo: TextIO | None = None) -> None:
     """Send this process's lines to `path` (10 MB, five older ones kept), and to `echo` as well if given."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
         handler.close()
-    opened = RotatingFileHandler(path, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8", delay=False)
-    path.chmod(0o600)
+    opened = _PrivateFile(path, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8")
     handlers: list[logging.Handler] = [opened]
     if echo is not None:
         handlers.append(logging.StreamHandler(echo))
@@ -77,32 +86,46 @@ def follow(
     sleep: Callable[[float], None] = time.sleep,
     until: Callable[[], bool] = lambda: False,
 ) -> Iterator[str]:
-    """Every line written from now on, through rotations and truncations, until `until()`."""
+    """Every line written from this call on, through rotations and truncations, until `until()`."""
     file = _opened(path)
     if file is not None:
-        file.seek(0, 2)
-    shows = True
-    rest = ""
-    while True:
-        if file is None:
-            file = _opened(path)
-        piece = file.readline() if file is not None else ""
-        if piece:
-            rest += piece
-            if rest.endswith("\n"):
-                line, rest = rest.rstrip("\n"), ""
-                if _LINE.fullmatch(line):
-                    shows = _is_at_least(line, level)
-                if shows:
-                    yield line
-            continue
-        if until():
-            return
-        if file is not None and _was_replaced(path, file):
+        file.seek(0, os.SEEK_END)
+    return _at_least(_new_lines(path, file, sleep, until), level)
+
+
+def _new_lines(
+    path: Path, file: BinaryIO | None, sleep: Callable[[float], None], until: Callable[[], bool]
+) -> Iterator[str]:
+    rest = b""
+    try:
+        while True:
+            if file is None:
+                file, rest = _opened(path), b""
+            # Asked before reading: what was written before the file was replaced is then read all the same.
+            replaced = file is not None and _was_replaced(path, file)
+            rest += file.read() if file is not None else b""
+            *lines, rest = rest.split(b"\n")
+            for line in lines:
+                yield line.decode("utf-8", "backslashreplace")
+            if replaced and file is not None:
+                file.close()
+                file = None
+            elif not lines:
+                if until():
+                    return
+                sleep(_POLL_SECONDS)
+    finally:
+        if file is not None:
             file.close()
-            file, rest = None, ""
-            continue
-        sleep(_POLL_SECONDS)
+
+
+def _at_least(lines: Iterator[str], level: str) -> Iterator[str]:
+    shows = True
+    for line in lines:
+        if not line.startswith("    "):  # else it belongs to the line above
+            shows = _is_at_least(line, level)
+        if shows:
+            yield line
 
 
 def as_json(record: str) -> str:
@@ -111,20 +134,23 @@ def as_json(record: str) -> str:
     return json.dumps(match.groupdict() if match else {"message": record})
 
 
-def _opened(path: Path) -> TextIO | None:
+def _opened(path: Path) -> BinaryIO | None:
     try:
-        return path.open(encoding="utf-8", errors="backslashreplace")
+        return path.open("rb")
     except FileNotFoundError:
         return None
 
 
-def _was_replaced(path: Path, file: TextIO) -> bool:
+def _was_replaced(path: Path, file: BinaryIO) -> bool:
+    """Whether `path` is another file by now, or the same one cut short."""
+    mine = os.fstat(file.fileno())
+    if mine.st_size < file.tell():
+        return True
     try:
         found = path.stat()
     except FileNotFoundError:
         return True
-    mine = os.fstat(file.fileno())
-    return found.st_ino != mine.st_ino or found.st_size < file.tell()
+    return (found.st_dev, found.st_ino) != (mine.st_dev, mine.st_ino)
 
 
 def _records(lines: Iterator[str]) -> Iterator[str]:

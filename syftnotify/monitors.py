@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 
 from syftnotify import running
-from syftnotify.assembly import assemble, check_signed_in
-from syftnotify.config import load
+from syftnotify.assembly import assemble, check_ready
 from syftnotify.paths import Home
 
 # Two monitors of one home take turns; a worker keeps its turn for ever.
@@ -54,9 +53,7 @@ class _Monitor:
 
     def _check_once(self) -> None:
         with running.hold(self._home, seconds=_TURN_SECONDS):
-            settings = load(self._home)
-            if settings.config.notify.enabled:
-                check_signed_in(settings)
+            settings = check_ready(self._home)
             report = running.read(self._home)
             parts = assemble(settings, with_jobs=self._jobs, with_peers=self._peers)
             try:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from syftnotify.events import News, news_of_jobs, news_of_peers
 from syftnotify.ledger import JsonStateManager
 from syftnotify.model import Event, Job, Kind, Notification, Peer
-from syftnotify.observe import JobReader, JobsLook, PeerReader, evidence
+from syftnotify.observe import JobReader, JobsLook, PeerReader, Watched, evidence
 from syftnotify.outbox import Outbox
 from syftnotify.route import BUNDLE_ABOVE, Reach, bundled, notifications_for
 from syftnotify.text import shown
@@ -64,6 +64,10 @@ class Pipeline:
         self._owner = owner.lower()
         self._waiting_for = waiting_for
         self._has_looked = False
+
+    def watchable(self) -> list[Watched]:
+        """What is worth watching besides the jobs."""
+        return self._peers.watchable() if self._tells_peers else []
 
     def look(self) -> Tick:
         """Only count: nothing is noted and nobody is told (the master switch is off)."""

@@ -18,6 +18,7 @@ from syftnotify import running
 from syftnotify.errors import AlreadyRunningError, NotifyError, NotRunningError
 from syftnotify.paths import Home
 
+_PROGRAM = "syftnotify.worker"
 _POLL_SECONDS = 0.05
 _KILLED_SECONDS = 10.0
 
@@ -48,24 +49,29 @@ def start(home: Home) -> Started:
     """
     if running.is_held(home):
         raise AlreadyRunningError(running.holder(home))
-    home.create()
-    size = home.log.stat().st_size if home.log.exists() else 0
     reader, writer = os.pipe()
-    command = [sys.executable, "-P", "-m", "syftnotify.worker", "--home", str(home.root), "--tell", str(writer)]
-    with home.log.open("ab") as log:
-        home.log.chmod(0o600)
-        process = subprocess.Popen(  # noqa: S603 - our own program, no shell
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(writer,),
-            start_new_session=True,
-        )
-    os.close(writer)
+    try:
+        home.create()
+        with home.log.open("ab") as log:
+            size = log.tell()
+            home.log.chmod(0o600)
+            process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+                [sys.executable, "-P", "-m", _PROGRAM, "--home", str(home.root), "--tell", str(writer)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(writer,),
+                start_new_session=True,
+            )
+    except OSError as error:
+        os.close(reader)
+        raise running.unusable(home, error) from error
+    finally:
+        os.close(writer)
     with os.fdopen(reader, "rb") as answers:
         told = _told(answers.readline())
     if "pid" in told:
+        process.returncode = 0  # it lives on without us; Popen would complain that nobody waited for it
         return Started(int(told["pid"]), tuple(told.get("warnings", ())))
     code = process.wait()
     if "error" not in told:
@@ -90,7 +96,7 @@ def stop(home: Home, *, seconds: float = 30.0, sleep: Callable[[float], None] = 
         if running.is_held(home):
             raise NotifyError("a worker holds the lock, but its pid is not known", hint=f"see who has {home.lock} open")
         raise NotRunningError
-    if not _is_ours(pid):
+    if not _is_ours(pid, home):
         raise NotifyError(
             f"the lock is held, but pid {pid} in it is some other program's", hint=f"see who has {home.lock} open"
         )
@@ -121,17 +127,24 @@ def _signal(pid: int, number: int) -> None:
         raise NotifyError(f"the worker (pid {pid}) belongs to another user", hint="stop it as that user") from error
 
 
-def _is_ours(pid: int) -> bool:
-    """Whether `pid` looks like a worker: a number in a file may have gone to another process since."""
+def _is_ours(pid: int, home: Home) -> bool:
+    """Whether `pid` is a worker of `home`: a number in a file may have gone to another process since."""
+    words = _command_of(pid)
+    if _PROGRAM in words:
+        return str(home.root) in words
+    return "run" in words and any(Path(word).name in {"notify", "syftnotify"} for word in words)
+
+
+def _command_of(pid: int) -> list[str]:
     with contextlib.suppress(OSError):
-        return b"notify" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
     try:
         shown = subprocess.run(  # noqa: S603 - fixed words and a number
             ["/bin/ps", "-o", "command=", "-p", str(pid)], capture_output=True, check=False
         )
     except OSError:
-        return True
-    return b"notify" in shown.stdout
+        return []
+    return os.fsdecode(shown.stdout).split()
 
 
 def _told(line: bytes) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from syftnotify.errors import AlreadyRunningError, NotifyError
-from syftnotify.files import exclusive, write_whole
+from syftnotify.files import exclusive, is_locked, write_whole
 from syftnotify.paths import Home
 
 # Somebody who only asks whether the lock is held holds it for an instant; a worker that starts waits that out.
@@ -55,17 +55,37 @@ class Report:
 
 
 def read(home: Home) -> Report:
-    """The last report of `home`; an empty one where there is none that can be read."""
-    try:
-        loaded = json.loads(home.worker.read_bytes())
-    except (OSError, ValueError):
-        return Report(home=str(home.root))
-    known = {item.name for item in fields(Report)}
+    """The last report of `home`; what cannot be read, or is of a wrong type, is as if it had not been written."""
     report = Report(home=str(home.root))
-    if isinstance(loaded, dict):
-        for key in known & loaded.keys():
-            setattr(report, key, loaded[key])
+    try:
+        loaded = json.loads(home.worker.read_bytes(), parse_constant=_no_number)
+    except (OSError, ValueError, RecursionError):
+        return report
+    if not isinstance(loaded, dict):
+        return report
+    for item in fields(Report):
+        if item.name in loaded and item.name != "home" and _fits(item.name, item.type, loaded[item.name]):
+            setattr(report, item.name, loaded[item.name])
     return report
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _fits(name: str, kind: Any, value: Any) -> bool:
+    """Whether `value` may stand in the field `name`, whose annotation is `kind`."""
+    if name == "last_scan":
+        return (
+            isinstance(value, dict)
+            and _fits("", "str | None", value.get("at"))
+            and _fits("", "float | None", value.get("seconds"))
+        )
+    if name == "transports":
+        return isinstance(value, dict) and all(isinstance(inner, dict) for inner in value.values())
+    types = {"int": (int,), "str": (str,), "float": (int, float), "bool": (bool,), "None": (type(None),)}
+    allowed = tuple(each for word in str(kind).split(" | ") for each in types[word])
+    return isinstance(value, allowed) and (bool in allowed or not isinstance(value, bool))
 
 
 def write(home: Home, report: Report) -> None:
@@ -88,21 +108,20 @@ def hold(home: Home, *, seconds: float = _PATIENCE) -> Iterator[None]:
                 raise AlreadyRunningError(_written_pid(home))
             home.lock.write_text(f"{os.getpid()}\n", encoding="ascii")
             yield
-    except PermissionError as error:
-        raise NotifyError(
-            f"{home.root} cannot be written: {error.strerror}", hint="see that it is yours, or choose another `--home`"
-        ) from error
+    except OSError as error:
+        raise unusable(home, error) from error
+
+
+def unusable(home: Home, error: OSError) -> NotifyError:
+    """The home is a file, somebody else's, read-only, or full."""
+    return NotifyError(
+        f"{home.root} cannot be used: {error.strerror}", hint="see that it is yours, or choose another `--home`"
+    )
 
 
 def is_held(home: Home) -> bool:
     """Whether a worker is running in `home`."""
-    if not home.lock.exists():
-        return False
-    try:
-        with exclusive(home.lock, seconds=0) as held:
-            return not held
-    except OSError:
-        return False
+    return is_locked(home.lock)
 
 
 def holder(home: Home) -> int | None:

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from syftnotify import __version__, logs, running
-from syftnotify.assembly import Parts, assemble, check_signed_in, syft_bg_homes
-from syftnotify.config import Settings, load
+from syftnotify.assembly import Parts, assemble, check_ready, syft_bg_homes
+from syftnotify.config import Settings
 from syftnotify.deliver.ping import ping
 from syftnotify.errors import DeliveryError, NotifyError, StateError
 from syftnotify.model import Event, Kind, entity_id
@@ -81,8 +81,6 @@ class Worker:
             self._parts.pipeline.note(started, self._clock())
         else:
             log.warning("notify.enabled is false: nothing is sent")
-        if tick.waiting_for:
-            log.info("waiting: %s", tick.waiting_for)
         self._write_report()
         log.info("worker %s started, pid %d, root %s", __version__, os.getpid(), self._settings.root)
         return self._warnings(tick)
@@ -152,7 +150,8 @@ class Worker:
     def _watch(self) -> None:
         if self._settings.config.notify.watch == "off":
             return
-        self._wake.watch(self._parts.jobs.folders())
+        if self._wake.watch([*self._parts.jobs.watchable(), *self._parts.pipeline.watchable()]):
+            self._woken = True  # what changed before the watch stood would else be seen an interval later
         self._report.watching = self._wake.is_watching
 
     def _rest(self, seconds: float) -> None:
@@ -202,7 +201,7 @@ class Worker:
         elif not config.notify.monitor_jobs:
             found.append("nobody is told of submitted or failed jobs: notify.monitor_jobs is false")
         if tick.waiting_for:
-            found.append(f"waiting: {tick.waiting_for}")
+            found.append(f"{tick.waiting_for}; the first look happens when it is there")
         elif not self._parts.jobs.folders():
             found.append(f"{config.do_email} has no job folder below {self._settings.root} yet")
         for warning in found:
@@ -343,12 +342,12 @@ def _syft_bg_pid() -> int | None:
 
 
 @contextmanager
-def _signals(worker: Worker) -> Iterator[None]:
-    """SIGTERM and SIGINT end the worker; the handler only sets a flag. Losing the terminal is nothing to us."""
-    names = [getattr(signal, name) for name in ("SIGTERM", "SIGINT") if hasattr(signal, name)]
+def _signals(worker: Worker, *, detached: bool) -> Iterator[None]:
+    """SIGTERM and SIGINT end the worker; the handler only sets a flag."""
+    names = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
     before = {name: signal.signal(name, lambda *_: worker.stop()) for name in names}
-    if hasattr(signal, "SIGHUP"):
-        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if detached and hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         yield
     finally:
@@ -356,18 +355,17 @@ def _signals(worker: Worker) -> Iterator[None]:
             signal.signal(name, handler)
 
 
-def work(home: Home, *, started: Callable[[list[str]], None] = lambda _warnings: None) -> None:
+def work(home: Home, *, started: Callable[[list[str]], None] = lambda _warnings: None, detached: bool = False) -> None:
     """Be the worker of `home` until told to stop; `started` is called with warnings after the first look.
+
+    A detached one does not mind losing the terminal; one in the foreground ends with it.
 
     Raises:
         AlreadyRunningError, ConfigError, NotSignedInError, StateError: it could not start.
     """
     with running.hold(home):
-        settings = load(home)
-        if settings.config.notify.enabled:
-            check_signed_in(settings)
-        worker = Worker(settings)
-        with _signals(worker):
+        worker = Worker(check_ready(home))
+        with _signals(worker, detached=detached):
             started(worker.begin())
             worker.run()
 
@@ -401,7 +399,7 @@ def main(arguments: list[str] | None = None) -> int:
         home.create()
         logs.set_up(home.log)
         os.chdir(home.root)
-        work(home, started=lambda warnings: starter.tell({"pid": os.getpid(), "warnings": warnings}))
+        work(home, started=lambda warnings: starter.tell({"pid": os.getpid(), "warnings": warnings}), detached=True)
     except NotifyError as error:
         log.error("not started: %s", error)
         starter.tell({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})

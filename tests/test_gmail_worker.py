@@ -371,6 +371,7 @@ def test_a_real_worker_whose_sign_in_died_says_so_by_another_way(
     assert "mail" in alert.subject
     assert "notify init" in alert.text
     wait_until(lambda: running.read(box.home).transports["mail"]["problem"] and running.read(box.home).sent == 1)
+    wait_until(lambda: running.read(box.home).waiting == 2)
     code, said = status(box)
     assert code == 4
     assert said["waiting"] == 2

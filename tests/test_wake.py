@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.observe import Wake
+from syftnotify.observe import Wake, Watched
 from tests.support import wait_until
 
 
@@ -26,7 +26,7 @@ def wake(woken: threading.Event) -> Iterator[Wake]:
 
 
 def test_a_written_file_deep_below_wakes(tmp_path: Path, wake: Wake, woken: threading.Event) -> None:
-    wake.watch([tmp_path])
+    wake.watch([Watched(tmp_path)])
     assert wake.is_watching
     (tmp_path / "inbox" / "ana").mkdir(parents=True)
     assert woken.wait(10)
@@ -36,7 +36,7 @@ def test_a_written_file_deep_below_wakes(tmp_path: Path, wake: Wake, woken: thre
 
 def test_our_own_look_does_not_wake(tmp_path: Path, wake: Wake, woken: threading.Event) -> None:
     (tmp_path / "file").write_text("x")
-    wake.watch([tmp_path])
+    wake.watch([Watched(tmp_path)])
     for _ in range(50):
         (tmp_path / "file").read_text()
         list(tmp_path.iterdir())
@@ -49,7 +49,7 @@ def test_the_files_of_a_running_jobs_environment_do_not_wake(
     tmp_path: Path, wake: Wake, woken: threading.Event
 ) -> None:
     (tmp_path / "code" / ".venv").mkdir(parents=True)
-    wake.watch([tmp_path])
+    wake.watch([Watched(tmp_path)])
     (tmp_path / "code" / ".venv" / "x.py").write_text("x")
     (tmp_path / "code" / ".venv" / "lib").mkdir()
 
@@ -61,12 +61,12 @@ def test_a_folder_that_vanished_and_came_back_is_watched_again(
 ) -> None:
     folder = tmp_path / "job"
     folder.mkdir()
-    wake.watch([folder])
+    wake.watch([Watched(folder)])
     folder.rename(tmp_path / "gone")
-    wake.watch([folder])
+    wake.watch([Watched(folder)])
     assert not wake.is_watching
     folder.mkdir()
-    wake.watch([folder])
+    wake.watch([Watched(folder)])
     woken.clear()
     (folder / "file").write_text("x")
 
@@ -78,8 +78,8 @@ def test_what_cannot_be_watched_is_said_once(wake: Wake, caplog: pytest.LogCaptu
     path = tmp_path / "file"
     path.write_text("no folder")
     with caplog.at_level(logging.WARNING):
-        wake.watch([path / ".." / "file"])
-        wake.watch([path / ".." / "file"])
+        wake.watch([Watched(path / ".." / "file")])
+        wake.watch([Watched(path / ".." / "file")])
 
     assert caplog.text.count("looking every interval instead") <= 1
     assert not wake.is_watching or caplog.text == ""

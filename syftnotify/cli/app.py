@@ -89,7 +89,7 @@ def init(
     no_test: Annotated[bool, typer.Option("--no-test", help="Send no test mail.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Write or change the configuration, sign in, and send a test mail."""
+    """Write or change the configuration, sign in, send a test mail."""
     from syftnotify.cli.init import Wishes, set_up
 
     wishes = Wishes(
@@ -195,8 +195,11 @@ def restart(
     timeout: Annotated[float, typer.Option(min=0, help="Seconds for the sends in flight.")] = 30.0,
     home: HomeOption = None,
 ) -> None:
-    """Stop the worker if it runs, and start it with the configuration as it is now."""
+    """Stop the worker and start it anew, with the configuration of now."""
+    from syftnotify.assembly import check_ready
+
     place = _home(context, home)
+    check_ready(place)  # before the worker that runs is stopped for nothing
     try:
         _stop(place, timeout)
     except NotRunningError:
@@ -225,7 +228,7 @@ def run(
 
 @app.command()
 def demo() -> None:
-    """Run the whole main job on a small tree of its own: no account, no network."""
+    """Show the whole main job, with no account and no network."""
     from syftnotify.cli.demo import play
 
     raise typer.Exit(play())
@@ -238,6 +241,3 @@ def main() -> None:
     except NotifyError as error:
         complain(error)
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # `notify logs | head`
-        sys.stderr.close()
-        sys.exit(0)

@@ -222,8 +222,9 @@ def _without(some: list[Mail], others: list[Mail]) -> list[Mail]:
 
 def _print(arrived: list[tuple[str, str, str, Path]], home: Home) -> None:
     table = Table(box=None, pad_edge=False, title=f"mails in {home.mail}", title_justify="left")
-    for name in ("event", "to", "subject", "path"):
-        table.add_column(name, overflow="fold")
+    for name in ("event", "to"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("subject, path", overflow="fold")
     for event, to, subject, path in arrived:
-        table.add_row(event, to, Text(shown(subject)), str(path.relative_to(home.mail)))
+        table.add_row(event, to, Text(f"{shown(subject)}\n{path.relative_to(home.mail)}"))
     out.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -74,8 +75,8 @@ def _changes(wishes: Wishes, *, fresh: bool, asks: bool) -> dict[tuple[str, ...]
         changes["do_email",] = email
     if wishes.syftbox_root is not None:
         changes["syftbox_root",] = str(expanded(wishes.syftbox_root))
-    elif fresh and email is not None:
-        changes["syftbox_root",] = str(_root(email, asks=asks))
+    elif fresh and email is not None and (root := _root(email, asks=asks)) is not None:
+        changes["syftbox_root",] = str(root)
     said = {
         ("notify", "monitor_jobs"): wishes.notify_jobs,
         ("notify", "monitor_peers"): wishes.notify_peers,
@@ -95,18 +96,26 @@ def _email(given: str | None, *, fresh: bool, asks: bool) -> str | None:
     if given is None and not fresh:
         return None
     if given is None and not asks:
-        raise ConfigError("whose SyftBox is it?", hint="say `notify init --email you@example.org`")
-    email = str(given if given is not None else typer.prompt("Your mail address, the data owner's")).strip()
-    if not is_address(email):
-        raise ConfigError(f"{email!r} is no mail address", hint="say one such as owner@example.org")
-    return email
+        raise ConfigError(
+            "whose SyftBox is it?", hint="say `notify init --email you@example.org`, or run it in a terminal"
+        )
+    while True:
+        email = str(given if given is not None else typer.prompt("Your mail address, the data owner's")).strip()
+        if is_address(email):
+            return email
+        if given is not None:
+            raise ConfigError(f"{email!r} is no mail address", hint="say one such as owner@example.org")
+        warn(f"{email!r} is no mail address")
 
 
 def _asked_transport() -> str:
-    answer = str(typer.prompt("How shall mail go out: gmail, or maildir (a folder on this machine)?", default="gmail"))
-    if answer.strip() not in _MAIL_TYPES:
-        raise ConfigError(f"there is no way {answer!r} to send mail", hint="say gmail or maildir")
-    return answer.strip()
+    while True:
+        answer = str(
+            typer.prompt("How shall mail go out: gmail, or maildir (a folder on this machine)?", default="gmail")
+        ).strip()
+        if answer in _MAIL_TYPES:
+            return answer
+        warn(f"there is no way {answer!r}; say gmail or maildir")
 
 
 def _asked_second_way() -> str:
@@ -117,16 +126,18 @@ def _asked_second_way() -> str:
 
 
 def _plain(number: float | None) -> float | int | None:
-    return int(number) if number is not None and number == int(number) else number
+    """30 instead of 30.0, as a person would write it."""
+    return int(number) if number is not None and math.isfinite(number) and number == int(number) else number
 
 
-def _root(email: str, *, asks: bool) -> Path:
+def _root(email: str, *, asks: bool) -> Path | None:
+    """The SyftBox folder, found or asked for; None leaves it to be found when it is there."""
     found = found_root(email)
     if found is not None:
         say(f"found the SyftBox folder {found}")
         return found
     guess = expanded(f"~/SyftBox_{email}")
-    return expanded(typer.prompt("Where is your SyftBox folder?", default=str(guess))) if asks else guess
+    return expanded(typer.prompt("Where is your SyftBox folder?", default=str(guess))) if asks else None
 
 
 def _second_way(text: str) -> dict[tuple[str, ...], Any]:
@@ -143,17 +154,18 @@ def _written(home: Home, changes: dict[tuple[str, ...], Any], *, fresh: bool) ->
     if ("transports",) in changes and not fresh:
         changes = _keeping_transport(home, changes)
     if changes:
-        if before is not None and fresh:
-            write_whole(home.config.with_name("config.yaml.old"), before)
         edit(home, changes, fresh=fresh)
     try:
-        return load(home)
+        settings = load(home)
     except ConfigError:
         if changes and before is not None:
             write_whole(home.config, before)
         elif changes:
             home.config.unlink()
         raise
+    if changes and fresh and before is not None:
+        write_whole(home.config.with_name("config.yaml.old"), before)
+    return settings
 
 
 def _keeping_transport(home: Home, changes: dict[tuple[str, ...], Any]) -> dict[tuple[str, ...], Any]:
@@ -184,7 +196,8 @@ def _sign_in(settings: Settings, wishes: Wishes, *, asks: bool) -> bool:
         write_whole(secrets, given.read_bytes())
     if not secrets.exists() or not (asks or wanted):
         say(f"Not signed in yet. Put the OAuth client of a desktop app from Google's console at {secrets}, then")
-        say("run `notify init --credentials " + str(secrets) + "` (with --no-browser over SSH and on Colab).")
+        say(f"run `notify init --credentials {secrets}` (with --no-browser over SSH and on Colab).")
+        say("No test mail was sent, and `notify start` will ask for the sign-in.")
         return False
     say("Google asks for your consent to send mail in your name, and for nothing else.")
     GmailAuth().setup_auth(secrets, ask=_ask_elsewhere if wishes.no_browser else None)

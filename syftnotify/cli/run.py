@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from syftnotify import __version__, logs, running
-from syftnotify.assembly import assemble, check_signed_in
+from syftnotify import logs, running
+from syftnotify.assembly import assemble, check_ready
 from syftnotify.cli.console import out, say, warn
 from syftnotify.config import load
 from syftnotify.errors import NotifyError
@@ -38,9 +38,7 @@ def once(home: Home) -> None:
     """One look; everything due now is delivered."""
     with running.hold(home):
         logs.set_up(home.log)
-        settings = load(home)
-        if settings.config.notify.enabled:
-            check_signed_in(settings)
+        settings = check_ready(home)
         before = running.read(home)
         parts = assemble(settings)
         try:
@@ -56,7 +54,7 @@ def once(home: Home) -> None:
             parts.close()
     _say_warnings(list(settings.warnings))
     if tick.waiting_for:
-        warn(f"waiting: {tick.waiting_for}")
+        warn(tick.waiting_for)
     if not settings.config.notify.enabled:
         warn("notify.enabled is false: nothing is sent")
     say(
@@ -81,20 +79,23 @@ def rehearse(home: Home) -> None:
             counts = parts.outbox.counts()
         finally:
             parts.close()
-    table = Table(title=None, box=None, pad_edge=False)
-    for name in ("event", "to", "as", "through", "about"):
+    table = Table(box=None, pad_edge=False)
+    for name in ("event", "to", "about"):
         table.add_column(name, overflow="fold")
     kinds = {event.key: event.kind.value for event in tick.events}
     for item in tick.notifications:
         kind = kinds[item.event_key] + (" (digest)" if item.bundle else "")
-        way = f"not sent: {item.skipped}" if item.skipped else item.transport
-        table.add_row(*(Text(shown(cell)) for cell in (kind, item.recipient, item.audience.value, way, item.entity)))
+        way = f"not sent: {item.skipped}" if item.skipped else f"as {item.audience.value}, through {item.transport}"
+        table.add_row(kind, Text(shown(item.recipient)), Text(f"{shown(item.entity)}\n{way}"))
+    if tick.waiting_for:
+        warn(tick.waiting_for)
     if tick.notifications:
         out.print(table)
     if not settings.config.notify.enabled:
         warn("notify.enabled is false: nothing would be sent")
     messages = {item.bundle or item.id for item in tick.notifications if not item.skipped}
     say(
-        f"{plural(len(messages), 'message')} would be sent for {plural(len(tick.events), 'new event')}; "
-        f"{counts.waiting} more wait already. Nothing was changed (version {__version__})."
+        f"{plural(len(messages), 'message')} would be sent for {plural(len(tick.events), 'new event')}, besides "
+        f"{plural(counts.waiting, 'notification')} that {'waits' if counts.waiting == 1 else 'wait'} already. "
+        "Nothing was changed."
     )

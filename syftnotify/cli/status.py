@@ -7,11 +7,12 @@ import time
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from syftnotify import __version__, running
 from syftnotify.cli.console import out, say, warn
 from syftnotify.paths import Home
-from syftnotify.text import shown
+from syftnotify.text import plural, shown
 
 RUNNING, NOT_RUNNING, UNWELL = 0, 3, 4
 
@@ -72,7 +73,7 @@ def _object(
         "transports": report.transports,
         "enabled": report.enabled,
         "watching": report.watching if held else False,
-        "waiting_for": report.waiting_for or None,
+        "waiting_for": (report.waiting_for or None) if held else None,
         "unwell": ailments,
         "notices": notices,
     }
@@ -85,28 +86,36 @@ def _print(report: running.Report, pid: int | None, held: bool, ailments: list[s
     table.add_column(overflow="fold")
 
     def row(name: str, value: object) -> None:
-        from rich.text import Text
-
         table.add_row(name, Text(shown(str(value), limit=1000)))
 
     row("worker", f"{word} (pid {pid})" if held else word)
-    if held:
+    if held and report.started_at:
         row("since", report.started_at)
-    row("version", report.version or __version__)
+    row("version", (report.version if held else "") or __version__)
     row("home", report.home)
-    row("SyftBox", report.root or "-")
-    row("known", f"{report.jobs} jobs, {report.peers} peers")
+    if report.root:
+        row("SyftBox", report.root)
+    row("known", f"{plural(report.jobs, 'job')}, {plural(report.peers, 'peer')}")
     row("last look", _last_look(report))
-    row("mail", f"{report.sent} sent, {report.waiting} waiting ({report.failed} after a failure), {report.dead} dead")
-    row("cut off", f"{report.unknown} attempts")
-    for name, transport in report.transports.items():
-        row(f"transport {shown(name)}", f"{transport.get('type')}: {transport.get('problem') or 'can send'}")
-    row("last error", report.last_error or "-")
+    row(
+        "messages",
+        f"{report.sent} sent, {report.waiting} waiting ({report.failed} after a failure), {report.dead} dead",
+    )
+    if report.unknown:
+        row(
+            "",
+            f"{plural(report.unknown, 'attempt was', 'attempts were')} cut off; nobody can know whether they arrived",
+        )
+    if held:
+        for name, transport in report.transports.items():
+            row(f"transport {shown(name)}", f"{transport.get('type')}, {transport.get('problem') or 'can send'}")
+    if report.last_error:
+        row("last error", report.last_error)
     out.print(table)
     if not report.enabled:
         warn("notify.enabled is false: nothing is sent")
-    if report.waiting_for:
-        say(f"waiting: {report.waiting_for}")
+    if held and report.waiting_for:
+        say(f"{report.waiting_for}; the first look happens when it is there")
     for ailment in ailments:
         warn(f"unwell: {ailment}")
     for notice in notices:
@@ -116,5 +125,9 @@ def _print(report: running.Report, pid: int | None, held: bool, ailments: list[s
 
 
 def _last_look(report: running.Report) -> str:
-    at, seconds = report.last_scan.get("at"), report.last_scan.get("seconds")
-    return f"{at}, took {seconds:.3f} s" if at and isinstance(seconds, (int, float)) else "never"
+    seconds = report.last_scan["seconds"]
+    if report.last_scan_s is None or seconds is None:
+        return "never"
+    ago = max(0.0, time.time() - report.last_scan_s)
+    when = f"{ago:.0f} s ago" if ago < 3600 else str(report.last_scan["at"])
+    return f"{when}, took {seconds:.3f} s"

@@ -36,12 +36,11 @@ def edit(home: Home, changes: Mapping[tuple[str, ...], Any], *, fresh: bool = Fa
     """
     yaml = YAML()
     yaml.width = 4096
-    text = _FRESH
-    if home.config.exists() and not fresh:
-        text = home.config.read_text(encoding="utf-8")
+    yaml.preserve_quotes = True  # an "off" that loses its quotes is another value
     try:
+        text = _FRESH if fresh or not home.config.exists() else home.config.read_text(encoding="utf-8")
         document = yaml.load(text)
-    except YAMLError as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{home.config} is not YAML, so nothing was changed", hint="mend it, or start over with `--force`"
         ) from error

@@ -94,6 +94,8 @@ def _read(path: Path) -> bytes:
 
 def _parsed(content: bytes, mistakes: list[str]) -> dict[str, Any]:
     try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, Loader=yaml.SafeLoader)):
+            raise ConfigError("config.yaml: YAML aliases (*name) are not understood here", hint="write it out instead")
         node = yaml.compose(content, Loader=yaml.SafeLoader)
         mistakes += _repeated(node)
         raw = yaml.safe_load(content)
@@ -125,11 +127,18 @@ def _repeated(node: yaml.Node | None, path: str = "") -> Iterator[str]:
 
 def _without_nothing(value: dict[str, Any]) -> dict[str, Any]:
     """Keys without a value count as left out: an empty section, syft-bg's nulls."""
-    return {
-        key: _without_nothing(inner) if isinstance(inner, dict) else inner
+    kept = {
+        key: _without_nothing(inner) if isinstance(inner, dict) and key != "transports" else inner
         for key, inner in value.items()
         if inner is not None
     }
+    if isinstance(kept.get("transports"), dict):
+        # A transport without settings is a mistake to be told, not a transport that was never meant.
+        kept["transports"] = {
+            name: _without_nothing(inner) if isinstance(inner, dict) else ({} if inner is None else inner)
+            for name, inner in kept["transports"].items()
+        }
+    return kept
 
 
 def _take_foreign(raw: dict[str, Any]) -> list[str]:

@@ -3,6 +3,6 @@
 from syftnotify.observe.evidence import evidence
 from syftnotify.observe.jobs import JobReader, JobsLook
 from syftnotify.observe.peers import PeerReader
-from syftnotify.observe.wake import Wake
+from syftnotify.observe.wake import Wake, Watched
 
-__all__ = ["JobReader", "JobsLook", "PeerReader", "Wake", "evidence"]
+__all__ = ["JobReader", "JobsLook", "PeerReader", "Wake", "Watched", "evidence"]

@@ -18,6 +18,7 @@ from syftnotify.observe.layouts import (
     layouts_below_datasites,
     layouts_below_root,
 )
+from syftnotify.observe.wake import Watched
 from syftnotify.text import shown
 
 # A file that cannot be read for so long gets one warning.
@@ -132,6 +133,19 @@ class JobReader:
     def folders(self) -> list[Path]:
         """The owner's job folders that exist: what is worth watching."""
         return [Path(base) for base, _, _ in self._bases() if os.path.isdir(base)]
+
+    def watchable(self) -> list[Watched]:
+        """The owner's job folders; while there is none, the places where the first would appear."""
+        existing = [Watched(folder) for folder in self.folders()]
+        if existing or not self._root.is_dir():
+            return existing
+        above = {self._deepest(self._root / owner / "app_data") for owner in (self._owner, f"datasites/{self._owner}")}
+        return [Watched(folder, deep=False) for folder in sorted(above)]
+
+    def _deepest(self, folder: Path) -> Path:
+        while not folder.is_dir() and folder != self._root:
+            folder = folder.parent
+        return folder
 
     def _bases(self) -> Iterator[tuple[str, str, tuple[Layout, ...]]]:
         for above, layouts in ((self._root / "datasites", self._below_datasites), (self._root, self._below_root)):

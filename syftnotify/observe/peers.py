@@ -17,6 +17,7 @@ from typing import Any
 from syftnotify.model import Fact, Kind, Peer, entity_id, is_address
 from syftnotify.observe.files import Folders, Signature, UnreadableError, is_racy, read_inside, signature
 from syftnotify.observe.layouts import looks_like_email
+from syftnotify.observe.wake import Watched
 
 _STATE_CAP = 16 << 20  # bytes of one of syft-bg's state files
 _PEER_CAP = 64 * 1024
@@ -48,6 +49,11 @@ class PeerReader:
     clock: Callable[[], float] = time.time
     _sources: dict[str, _Source] = field(default_factory=dict)
     _folders: Folders = field(default_factory=Folders)
+
+    def watchable(self) -> list[Watched]:
+        """The folders in which syft-bg writes down what it knows."""
+        folders = {path.parent for path in (*self.sync_states, *self.notify_states)}
+        return [Watched(folder, deep=False) for folder in sorted(folders) if folder.is_dir()]
 
     def look(self) -> list[Peer]:
         """Every peer there is a trace of, with what is true of it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,14 @@ log = logging.getLogger(__name__)
 
 # Folders of a running job that change thousands of times and never decide anything.
 _NOISE = ("/.venv/", "/__pycache__/")
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A folder that is worth watching, with all below it (`deep`) or for its own names alone."""
+
+    folder: Path
+    deep: bool = True
 
 
 class Wake:
@@ -23,23 +32,23 @@ class Wake:
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._observer: Any = None
-        self._watched: dict[Path, int] = {}
+        self._watched: dict[Watched, int] = {}
         self._complained = ""
 
-    def watch(self, folders: list[Path]) -> None:
-        """Watch exactly `folders`, each with all below it. Cheap when nothing changed."""
-        wanted = {folder: inode for folder in folders if (inode := _inode(folder))}
-        if wanted == self._watched and (not wanted or self._observer.is_alive()):
-            return
+    def watch(self, wanted: list[Watched]) -> bool:
+        """Watch exactly what is wanted, and return whether that is news. Cheap when nothing changed."""
+        found = {watched: inode for watched in wanted if (inode := _inode(watched.folder))}
+        if found == self._watched and (not found or self._observer.is_alive()):
+            return False
         self.stop()
-        if not wanted:
-            return
+        if not found:
+            return False
         # Imported here: 60 ms, and a command that does not watch never needs it.
         from watchdog import events
         from watchdog.observers import Observer
 
         handler = events.FileSystemEventHandler()
-        handler.on_any_event = self._on_event  # type: ignore[method-assign]
+        handler.on_any_event = self._on_event  # type: ignore[method-assign] # its documented way, short of a class
         # The default set also listens to opens and closes without writing, which our own look makes: on a large tree
         # that never ends. One event per written file is enough: its close, when it is whole.
         told = [
@@ -53,13 +62,14 @@ class Wake:
         ]
         observer = Observer()
         try:
-            for folder in wanted:
-                observer.schedule(handler, str(folder), recursive=True, event_filter=told)
+            for watched in found:
+                observer.schedule(handler, str(watched.folder), recursive=watched.deep, event_filter=told)
             observer.start()
         except (OSError, RuntimeError) as error:
             self._complain(f"watching is not possible ({error}); looking every interval instead")
-            return
-        self._observer, self._watched, self._complained = observer, wanted, ""
+            return False
+        self._observer, self._watched, self._complained = observer, found, ""
+        return True
 
     @property
     def is_watching(self) -> bool:
