@@ -25,7 +25,7 @@ class Told(Protocol):
         """Whether the first look could not read the entity."""
 
     def back_since(self, entity: str) -> float | None:
-        """When an entity that had vanished was first seen again; 0 if it has not been yet, None if it never was gone."""
+        """When an entity that had vanished was seen again; 0 if it has not been yet, None if it never was gone."""
 
 
 @dataclass(frozen=True, slots=True)

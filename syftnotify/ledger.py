@@ -131,8 +131,9 @@ class JsonStateManager:
         return entity in self._ours("undecided")
 
     def back_since(self, entity: str) -> float | None:
-        """When an entity that had vanished was first seen again; 0 if it has not been yet, None if it never was gone."""
-        return self._ours("vanished").get(entity)
+        """When an entity that had vanished was seen again; 0 if it has not been yet, None if it never was gone."""
+        back: float | None = self._ours("vanished").get(entity)
+        return back
 
     def is_settling(self, entity: str) -> bool:
         """Whether an entity had vanished and is not whole again."""

@@ -79,9 +79,9 @@ def start(home: Home) -> Started:
             f"the worker ended before it was ready (exit code {code}). Its last words:\n{_words_since(home.log, size)}",
             hint=f"the whole log is {home.log}",
         )
-    error = NotifyError(told["error"], hint=told.get("hint", ""))
-    error.exit_code = int(told["exit_code"])
-    raise error
+    refusal = NotifyError(told["error"], hint=told.get("hint", ""))
+    refusal.exit_code = int(told["exit_code"])
+    raise refusal
 
 
 def stop(home: Home, *, seconds: float = 30.0, sleep: Callable[[float], None] = time.sleep) -> Stopped:

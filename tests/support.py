@@ -90,21 +90,26 @@ class Mail:
         return self.event, self.audience, self.to
 
 
-def mails_in(folder: Path) -> list[Mail]:
-    """The mails in a Maildir, in the order in which they came."""
+def mails_in(folder: Path, known: dict[str, Mail] | None = None) -> list[Mail]:
+    """The mails in a Maildir, in the order in which they came; those in `known`, by file name, are not parsed again."""
     if not (folder / "new").is_dir():
         return []
+    cache = {} if known is None else known
     paths = sorted((folder / "new").iterdir(), key=lambda path: (path.stat().st_mtime_ns, path.name))
-    return [Mail(path, BytesParser(policy=default).parsebytes(path.read_bytes())) for path in paths]  # type: ignore[arg-type]
+    for path in paths:
+        if path.name not in cache:
+            cache[path.name] = Mail(path, BytesParser(policy=default).parsebytes(path.read_bytes()))
+    return [cache[path.name] for path in paths]
 
 
 @dataclass(slots=True)
 class Box:
-    """A home, a SyftBox root and a Maildir in one temporary folder; looked at in this process or by the real command."""
+    """A home, a SyftBox root and a Maildir in one folder; looked at in this process or by the real command."""
 
     folder: Path
     clock: Clock = field(default_factory=Clock)
     env: dict[str, str] = field(default_factory=dict)
+    _parsed: dict[str, Mail] = field(default_factory=dict)
     _read: set[str] = field(default_factory=set)
     last_look: float | None = None
 
@@ -153,7 +158,7 @@ class Box:
 
     def mails(self) -> list[Mail]:
         """Every mail in the Maildir."""
-        return mails_in(self.home.mail)
+        return mails_in(self.home.mail, self._parsed)
 
     def new_mails(self) -> list[Mail]:
         """The mails that came since this was last asked."""
@@ -170,6 +175,7 @@ class Box:
             text=True,
             stdin=subprocess.DEVNULL,
             timeout=60,
+            check=False,
             **more,
         )
         if check is not None:

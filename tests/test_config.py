@@ -43,7 +43,7 @@ def mistakes(home: Home, text: str) -> list[str]:
 
 def test_the_seeds_six_lines_are_complete(home: Home, tmp_path: Path) -> None:
     """S15"""
-    text = "do_email: o@x.org\nsyftbox_root: ~/SyftBox\nnotify:\n  interval: 30\n  monitor_jobs: true\n  monitor_peers: true\n"
+    text = "do_email: o@x.org\nsyftbox_root: ~/SyftBox\nnotify: {interval: 30, monitor_jobs: true}\n"
     found = load(written(home, text))
 
     assert found.root == tmp_path / "SyftBox"
@@ -86,7 +86,8 @@ interval: 30
         "transports.none: expected keys with values, got 3",
         "recipients.allow: expected a list, got 'everybody'",
         "links.job: knows only {job}, {owner}, {submitter}, {peer}, {entity}",
-        "interval: unknown; known here: do_email, heartbeat, links, notify, operator, recipients, syftbox_root, transports",
+        "interval: unknown; known here: do_email, heartbeat, links, notify, operator, recipients, syftbox_root, "
+        "transports",
     ]
 
 
@@ -106,7 +107,19 @@ def test_watch_takes_yaml_booleans_too(home: Home, spelling: str, watch: str) ->
     assert load(written(home, f"do_email: o@x.org\nnotify: {{watch: {spelling}}}\n")).config.notify.watch == watch
 
 
-@pytest.mark.parametrize(("url", "holds"), [("https://x.example/y", True), ("http://127.0.0.1:8080", True), ("http://localhost", True), ("http://[::1]:1", True), ("http://x.example", False), ("ftp://x.example", False), ("file:///etc/passwd", False), ("https://", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("url", "holds"),
+    [
+        ("https://x.example/y", True),
+        ("http://127.0.0.1:8080", True),
+        ("http://localhost", True),
+        ("http://[::1]:1", True),
+        ("http://x.example", False),
+        ("ftp://x.example", False),
+        ("file:///etc/passwd", False),
+        ("https://", False),
+    ],
+)
 def test_http_only_on_this_machine(home: Home, url: str, holds: bool) -> None:
     text = f"do_email: o@x.org\ntransports: {{m: {{type: gmail, api_endpoint: '{url}'}}}}\n"
     if holds:
@@ -131,7 +144,7 @@ def test_a_key_that_stands_twice_is_a_mistake(home: Home) -> None:
 
 @pytest.mark.parametrize("text", ["- a\n", "just text", "a: [", "\t", "a: &x [*x]\n", "{a: b", "%", "\x00"])
 def test_what_is_no_configuration_says_so(home: Home, text: str) -> None:
-    with pytest.raises(ConfigError, match="config.yaml"):
+    with pytest.raises(ConfigError, match=r"config\.yaml"):
         load(written(home, text))
 
 

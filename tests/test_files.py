@@ -25,7 +25,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -
     path = tmp_path / "state.json"
     path.mkdir()  # a folder cannot be replaced by a file
 
-    with pytest.raises(OSError, match="state.json"):
+    with pytest.raises(OSError, match=r"state\.json"):
         write_whole(path, b"two")
 
     assert os.listdir(tmp_path) == ["state.json"]

@@ -166,9 +166,10 @@ def test_processes_and_threads_lose_nothing_of_each_other(path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_mark, args=(path, f"p{n}")) for n in range(2)]
     threads = [threading.Thread(target=_mark, args=(path, f"t{n}")) for n in range(2)]
-    for each in (*workers, *threads):
+    everybody: list[Any] = [*workers, *threads]
+    for each in everybody:
         each.start()
-    for each in (*workers, *threads):
+    for each in everybody:
         each.join()
 
     assert len(raw(path)["notified"]) == 80

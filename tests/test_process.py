@@ -272,8 +272,7 @@ def test_the_first_job_ever_wakes_the_worker_too(box: Box) -> None:
     """S05: nobody has a job folder before the first job arrives."""
     configure(box, interval=60, watch="on", monitor_peers=False)
     started(box)
-    first = running.read(box.home).last_scan_s
-    wait_until(lambda: running.read(box.home).last_scan_s != first, 8, "the look that follows a start is over")
+    wait_until(lambda: running.read(box.home).watching, 8, "the place where the first job would appear is watched")
 
     tree_of(box).submit(ANA, "survey", "print(1)\n")
 

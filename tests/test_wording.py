@@ -49,7 +49,7 @@ def worded(kind: Kind, audience: Audience = Audience.OWNER, standing: Status = S
 
 def received(message: Message) -> EmailMessage:
     """The mail after its way over the wire."""
-    return BytesParser(policy=default).parsebytes(mail_of(message, date=0.0).as_bytes())  # type: ignore[return-value,arg-type]
+    return BytesParser(policy=default).parsebytes(mail_of(message, date=0.0).as_bytes())
 
 
 OWNERS = [Kind.JOB_SUBMITTED, Kind.JOB_COMPLETED, Kind.JOB_FAILED, Kind.JOB_TIMEOUT]

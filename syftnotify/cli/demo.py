@@ -28,6 +28,7 @@ from syftnotify.paths import Home
 from syftnotify.text import plural, shown
 
 OWNER, ANA = "owner@datasite.example", "ana@uni.example"
+_WIDE = 140  # columns of a terminal in which one line has room for a whole row
 _STEP_SECONDS = 20.0  # a mail that takes longer than this after its step is missing
 _QUIET_SECONDS = 2.5  # two looks and a bit: whatever would come twice has come by then
 
@@ -224,7 +225,10 @@ def _print(arrived: list[tuple[str, str, str, Path]], home: Home) -> None:
     table = Table(box=None, pad_edge=False, title=f"mails in {home.mail}", title_justify="left")
     for name in ("event", "to"):
         table.add_column(name, no_wrap=True)
-    table.add_column("subject, path", overflow="fold")
+    wide = out.width >= _WIDE
+    for name in ("subject", "path") if wide else ("subject, path",):
+        table.add_column(name, overflow="fold")
     for event, to, subject, path in arrived:
-        table.add_row(event, to, Text(f"{shown(subject)}\n{path.relative_to(home.mail)}"))
+        cells = [Text(shown(subject)), Text(str(path.relative_to(home.mail)))]
+        table.add_row(event, to, *(cells if wide else [Text("\n").join(cells)]))
     out.print(table)

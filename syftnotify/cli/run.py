@@ -24,8 +24,11 @@ from syftnotify.worker import report_of, work
 
 def foreground(home: Home) -> None:
     """Work until SIGTERM or Ctrl-C."""
-    home.create()
-    logs.set_up(home.log, echo=sys.stderr)
+    try:
+        home.create()
+        logs.set_up(home.log, echo=sys.stderr)
+    except OSError as error:
+        raise running.unusable(home, error) from error
     work(home, started=_say_warnings)
 
 

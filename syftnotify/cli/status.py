@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from rich.table import Table
@@ -84,44 +85,38 @@ def _print(report: running.Report, pid: int | None, held: bool, ailments: list[s
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-
-    def row(name: str, value: object) -> None:
-        table.add_row(name, Text(shown(str(value), limit=1000)))
-
-    row("worker", f"{word} (pid {pid})" if held else word)
-    if held and report.started_at:
-        row("since", report.started_at)
-    row("version", (report.version if held else "") or __version__)
-    row("home", report.home)
-    if report.root:
-        row("SyftBox", report.root)
-    row("known", f"{plural(report.jobs, 'job')}, {plural(report.peers, 'peer')}")
-    row("last look", _last_look(report))
-    row(
-        "messages",
-        f"{report.sent} sent, {report.waiting} waiting ({report.failed} after a failure), {report.dead} dead",
-    )
-    if report.unknown:
-        row(
-            "",
-            f"{plural(report.unknown, 'attempt was', 'attempts were')} cut off; nobody can know whether they arrived",
-        )
-    if held:
-        for name, transport in report.transports.items():
-            row(f"transport {shown(name)}", f"{transport.get('type')}, {transport.get('problem') or 'can send'}")
-    if report.last_error:
-        row("last error", report.last_error)
+    for name, value in [("worker", f"{word} (pid {pid})" if held else word), *_rows(report, held)]:
+        table.add_row(name, Text(shown(value, limit=1000)))
     out.print(table)
     if not report.enabled:
         warn("notify.enabled is false: nothing is sent")
     if held and report.waiting_for:
         say(f"{report.waiting_for}; the first look happens when it is there")
-    for ailment in ailments:
-        warn(f"unwell: {ailment}")
-    for notice in notices:
-        warn(notice)
+    for line in [*(f"unwell: {ailment}" for ailment in ailments), *notices]:
+        warn(line)
     if not held:
         say("`notify start` starts it")
+
+
+def _rows(report: running.Report, held: bool) -> Iterator[tuple[str, str]]:
+    """What there is to tell; lines that would say nothing are left out."""
+    if held and report.started_at:
+        yield "since", report.started_at
+    yield "version", (report.version if held else "") or __version__
+    yield "home", report.home
+    if report.root:
+        yield "SyftBox", report.root
+    yield "known", f"{plural(report.jobs, 'job')}, {plural(report.peers, 'peer')}"
+    yield "last look", _last_look(report)
+    failed = f" ({report.failed} after a failure)" if report.failed else ""
+    yield "messages", f"{report.sent} sent, {report.waiting} waiting{failed}, {report.dead} dead"
+    if report.unknown:
+        yield "", f"{plural(report.unknown, 'attempt was', 'attempts were')} cut off and may have arrived"
+    if held:
+        for name, transport in report.transports.items():
+            yield f"transport {shown(name)}", f"{transport.get('type')}, {transport.get('problem') or 'can send'}"
+    if report.last_error:
+        yield "last error", report.last_error
 
 
 def _last_look(report: running.Report) -> str:

@@ -47,7 +47,7 @@ def mail_of(message: Message, *, date: float | None = None) -> EmailMessage:
 def _header(value: str, limit: int) -> str:
     """A value from outside as one header line.
 
-    `EmailMessage` decodes RFC 2047 words in what it is given, and a line end that was hidden in one would begin a header
-    of somebody else's choice.
+    `EmailMessage` decodes RFC 2047 words in what it is given, and a line end hidden in one would begin a header of
+    somebody else's choice.
     """
     return shown(value, limit=limit).replace("=?", "= ?")

@@ -37,7 +37,7 @@ _RETRY_AFTER_TEXT = re.compile(
 def failure_of_status(status: int, *, reason: str = "") -> Failure:
     """What an HTTP answer other than success means, for any transport.
 
-    `reason` is Google's word where it gave one, in either of its spellings (`rateLimitExceeded`, `RATE_LIMIT_EXCEEDED`).
+    `reason` is Google's word where it gave one, in either spelling (`rateLimitExceeded`, `RATE_LIMIT_EXCEEDED`).
     A 401 counts as a refusal here: only a transport that can sign in again knows better.
     """
     word = reason.replace("_", "").lower()
