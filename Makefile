@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/notify demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --cov --cov-report= $(ARGS)
+	$(BIN)/python -m pytest -n 2 --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --fail-under=90
 
 check: $(VENV)/.installed-dev
