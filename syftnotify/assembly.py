@@ -86,6 +86,7 @@ def assemble(
     home.create()
     ledger = JsonStateManager(home.state)
     outbox = Outbox(home.outbox)
+    outbox.adopt(list(config.transports), settings.mailer)
     links = Links(config.links.job or "", config.links.results or "", config.links.peer or "")
     wording = Wording(
         TemplateRenderer(home.templates if home.templates.is_dir() else None), sender=config.do_email, links=links
@@ -107,8 +108,7 @@ def assemble(
     )
     jobs = JobReader(settings.root, config.do_email, clock=clock, monotonic=monotonic, is_settling=ledger.is_settling)
     pipeline = Pipeline(
-        root_exists=settings.root.is_dir,
-        waiting_for=f"the SyftBox folder {settings.root} does not exist yet",
+        missing=lambda: _missing(settings.root),
         jobs=jobs if with_jobs and config.notify.monitor_jobs else None,
         peers=_peer_reader(settings, clock),
         tells_peers=with_peers and config.notify.monitor_peers,
@@ -118,6 +118,13 @@ def assemble(
         owner=config.do_email,
     )
     return Parts(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
+
+
+def _missing(root: Path) -> str:
+    try:
+        return "" if root.is_dir() else f"the SyftBox folder {root} does not exist yet"
+    except OSError as error:  # no right to look, or a mount that died
+        return f"the SyftBox folder {root} cannot be read ({error.strerror})"
 
 
 def _reach(settings: Settings) -> Callable[[frozenset[str]], Reach]:

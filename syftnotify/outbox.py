@@ -197,23 +197,10 @@ class Outbox:
         One notification, or all of a bundle. Per entity and recipient they go out in order, one at a time. The rows of
         the attempts are written in the same transaction.
         """
-        rows = _notifications.alias()
-        earlier = _notifications.alias()
-        blocked = (
-            sa.select(sa.literal(1))
-            .where(
-                earlier.c.entity == rows.c.entity,
-                earlier.c.recipient == rows.c.recipient,
-                earlier.c.seq < rows.c.seq,
-                earlier.c.state.in_(_UNFINISHED),
-                sa.or_(rows.c.bundle == "", earlier.c.bundle != rows.c.bundle),
-            )
-            .exists()
-        )
         head = (
-            sa.select(rows.c.id, rows.c.bundle)
-            .where(rows.c.transport == transport, rows.c.state == "pending", rows.c.not_before <= now, ~blocked)
-            .order_by(rows.c.seq)
+            sa.select(_notifications.c.id, _notifications.c.bundle)
+            .where(_is_next(), _notifications.c.transport == transport, _notifications.c.not_before <= now)
+            .order_by(_notifications.c.seq)
             .limit(1)
         )
         with self._transaction() as connection:
@@ -309,10 +296,21 @@ class Outbox:
             )
         return int(cut)
 
+    def adopt(self, transports: Sequence[str], by: str) -> int:
+        """What waits for a transport that is not configured any more goes out through `by`; returns how many."""
+        with self._transaction() as connection:
+            return int(
+                connection.execute(
+                    _notifications.update()
+                    .where(_notifications.c.state == "pending", _notifications.c.transport.not_in(transports))
+                    .values(transport=by)
+                ).rowcount
+            )
+
     def next_due(self, transports: Iterable[str]) -> float | None:
-        """The earliest moment at which something pending of `transports` may be tried, or None."""
+        """The earliest moment at which something of `transports` that nothing holds back may be tried, or None."""
         query = sa.select(sa.func.min(_notifications.c.not_before)).where(
-            _notifications.c.state == "pending", _notifications.c.transport.in_(list(transports))
+            _is_next(), _notifications.c.transport.in_(list(transports))
         )
         with self._transaction() as connection:
             soonest: float | None = connection.execute(query).scalar_one()
@@ -394,6 +392,24 @@ class Outbox:
             raise StateError(
                 f"{self._path} cannot be used: {error.orig}", hint="see that its folder is yours, writable and not full"
             ) from error
+
+
+def _is_next() -> sa.ColumnElement[bool]:
+    """Pending, and nothing earlier about the same entity to the same recipient is unfinished, its own bundle aside."""
+    earlier = _notifications.alias()
+    held_back = (
+        sa.select(sa.literal(1))
+        .where(
+            earlier.c.entity == _notifications.c.entity,
+            earlier.c.recipient == _notifications.c.recipient,
+            earlier.c.seq < _notifications.c.seq,
+            earlier.c.state.in_(_UNFINISHED),
+            sa.or_(_notifications.c.bundle == "", earlier.c.bundle != _notifications.c.bundle),
+        )
+        .correlate(_notifications)
+        .exists()
+    )
+    return sa.and_(_notifications.c.state == "pending", ~held_back)
 
 
 def _due(row: Any) -> Due:

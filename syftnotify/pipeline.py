@@ -44,7 +44,7 @@ class Pipeline:
     def __init__(
         self,
         *,
-        root_exists: Callable[[], bool],
+        missing: Callable[[], str],
         jobs: JobReader | None,
         peers: PeerReader,
         tells_peers: bool,
@@ -52,9 +52,9 @@ class Pipeline:
         outbox: Outbox,
         reach: Callable[[frozenset[str]], Reach],
         owner: str,
-        waiting_for: str = "",
     ) -> None:
-        self._root_exists = root_exists
+        """`missing` says what must appear before there is anything to see, and nothing when it is there."""
+        self._missing = missing
         self._jobs = jobs
         self._peers = peers
         self._tells_peers = tells_peers
@@ -62,7 +62,6 @@ class Pipeline:
         self._outbox = outbox
         self._reach = reach
         self._owner = owner.lower()
-        self._waiting_for = waiting_for
         self._has_looked = False
 
     def watchable(self) -> list[Watched]:
@@ -71,8 +70,8 @@ class Pipeline:
 
     def look(self) -> Tick:
         """Only count: nothing is noted and nobody is told (the master switch is off)."""
-        if not self._root_exists():
-            return Tick(waiting_for=self._waiting_for)
+        if missing := self._missing():
+            return Tick(waiting_for=missing)
         look = self._jobs.look() if self._jobs else JobsLook()
         if self._jobs:
             self._jobs.accept(look)
@@ -90,11 +89,11 @@ class Pipeline:
             StateError: the ledger or the outbox cannot be used; nothing was marked, the next tick finds it all again.
         """
         self._ledger.refresh()
-        if not self._root_exists():
+        if missing := self._missing():
             if not dry_run:
                 self._ledger.note_absence(())
                 self.settle()
-            return Tick(waiting_for=self._waiting_for)
+            return Tick(waiting_for=missing)
         look = self._jobs.look() if self._jobs else JobsLook()
         peers = self._peers.look()
         tick = Tick(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.restless)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from syftnotify import __version__, logs, running
 from syftnotify.assembly import Parts, assemble, check_ready, syft_bg_homes
@@ -31,6 +31,8 @@ from syftnotify.paths import Home
 from syftnotify.pipeline import Tick
 
 log = logging.getLogger("syftnotify.worker")  # also when run as a program
+
+_Result = TypeVar("_Result")
 
 _REPORT_GAP = 0.5  # seconds between two reports that only tell of deliveries
 _WAKE_GAP = 0.01  # seconds between a wake-up and the look, so that a burst is one look
@@ -50,6 +52,7 @@ class Worker:
         self._stopping = False
         self._woken = False
         self._changed = True
+        self._has_begun = False  # deliveries run
         self._seconds = 0.0  # that the last look took
         self._failed_looks = 0
         self._last_error = ""
@@ -75,6 +78,7 @@ class Worker:
         tick = self._look()
         if self._settings.config.notify.enabled:
             self._parts.dispatcher.start()
+            self._has_begun = True
             started = Event(
                 Kind.SCHEDULER_ONLINE, entity_id("worker", str(self._settings.home.root)), str(self._report.started_at)
             )
@@ -91,12 +95,13 @@ class Worker:
         again = _FIRST_RETURN
         restless = True
         try:
+            self._guarded(self._watch)
             while not self._stopping:
-                self._watch()
                 self._rest(min(again, interval) if restless else interval)
                 if self._stopping:
                     break
-                tick = self._guarded_look()
+                tick = self._guarded(self._look)
+                self._guarded(self._watch)
                 restless = tick is not None and tick.restless
                 again = _FIRST_RETURN if tick is None or tick.events or not restless else again * 2
                 self._write_report()
@@ -111,20 +116,15 @@ class Worker:
 
     # -- looking -------------------------------------------------------------------------------------------------
 
-    def _guarded_look(self) -> Tick | None:
-        """One look; whatever goes wrong is written down and tried again at the next."""
+    def _guarded(self, act: Callable[[], _Result]) -> _Result | None:
+        """Do what may fail: whatever goes wrong is written down, and tried again at the next look."""
         try:
-            tick = self._look()
-            if self._settings.config.notify.enabled and not self._parts.dispatcher.is_alive:
-                log.error("the dispatcher had ended; it is started again")
-                self._parts.dispatcher.start()
+            return act()
         except Exception as error:  # the worker must outlive any one look; the log has the traceback
             self._failed_looks += 1
             self._last_error = str(error) or type(error).__name__
             log.exception("the look failed (%d in a row)", self._failed_looks)
             return None
-        self._failed_looks = 0
-        return tick
 
     def _look(self) -> Tick:
         begun = time.perf_counter()
@@ -145,6 +145,10 @@ class Worker:
         if tick.notifications:
             self._parts.dispatcher.poke()
             self._changed = True
+        if self._has_begun and not self._parts.dispatcher.is_alive:
+            log.error("the dispatcher had ended; it is started again")
+            self._parts.dispatcher.start()
+        self._failed_looks = 0
         return tick
 
     def _watch(self) -> None:

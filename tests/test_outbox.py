@@ -98,6 +98,7 @@ def test_per_entity_and_recipient_they_leave_in_order_one_at_a_time(outbox: Outb
     assert outbox.claim("box", 100.0, by="me") == []
     outbox.failed([one], 101.0, Failure.NOT_NOW, "503", [Verdict("pending", not_before=500.0)])
     assert outbox.claim("box", 200.0, by="me") == [], "an earlier one in backoff holds the later one back"
+    assert outbox.next_due(["box"]) == 500.0, "and nobody need ask again before"
     outbox.sent(outbox.claim("box", 500.0, by="me"), 501.0)
     assert outbox.claim("box", 501.0, by="me")[0].event.kind is Kind.JOB_APPROVED
 
@@ -144,6 +145,15 @@ def test_a_row_found_sending_is_unknown_counted_and_due_again(tmp_path: Path) ->
     assert again.id == lost.id, "the same id, so that the same Message-ID goes out"
     assert again.failures == 0, "a crash uses up nobody's retries"
     after.close()
+
+
+def test_what_waits_for_a_transport_that_is_gone_goes_another_way(outbox: Outbox) -> None:
+    event = submitted()
+    put(outbox, (event, owed(event, via="old")))
+
+    assert outbox.adopt(["box"], by="box") == 1
+    assert outbox.adopt(["box"], by="box") == 0
+    assert len(outbox.claim("box", 100.0, by="me")) == 1
 
 
 def test_claims_of_many_threads_never_overlap(outbox: Outbox) -> None:

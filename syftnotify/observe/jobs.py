@@ -137,13 +137,13 @@ class JobReader:
     def watchable(self) -> list[Watched]:
         """The owner's job folders; while there is none, the places where the first would appear."""
         existing = [Watched(folder) for folder in self.folders()]
-        if existing or not self._root.is_dir():
+        if existing or not os.path.isdir(self._root):
             return existing
         above = {self._deepest(self._root / owner / "app_data") for owner in (self._owner, f"datasites/{self._owner}")}
         return [Watched(folder, deep=False) for folder in sorted(above)]
 
     def _deepest(self, folder: Path) -> Path:
-        while not folder.is_dir() and folder != self._root:
+        while not os.path.isdir(folder) and folder != self._root:
             folder = folder.parent
         return folder
 

@@ -250,12 +250,7 @@ class ReviewFolders:
         details = _details_of(config, state)
         if not reading.torn:
             arrived = status is not Status.WAITING or self._has_arrived(place, details["files"])
-            age = signature(place.config)[0] / 1e9
-            if arrived or sight.waited(place, "arrival", ARRIVAL_SECONDS, age):
-                facts.append(Fact(Kind.JOB_SUBMITTED, generation, at=generation))
-                details["incomplete"] = not arrived
-            else:
-                reading.waiting = True
+            facts += _submission(place, sight, reading, details, generation, arrived)
         facts += _facts_of(state, status, details, place)
         reading.job = _job(
             place,
@@ -319,14 +314,8 @@ def _read_unreviewed(
         return reading
     generation = time_of(config.get("submitted_at"))
     details = _details_of(config, {})
-    facts: list[Fact] = []
     arrived = approved or "run.sh" in files
-    age = signature(place.config)[0] / 1e9
-    if arrived or sight.waited(place, "arrival", ARRIVAL_SECONDS, age):
-        facts.append(Fact(Kind.JOB_SUBMITTED, generation, at=generation))
-        details["incomplete"] = not arrived
-    else:
-        reading.waiting = True
+    facts = _submission(place, sight, reading, details, generation, arrived)
     if approved:
         facts.append(Fact(Kind.JOB_APPROVED, generation))
     status = Status.APPROVED if approved else Status.WAITING
@@ -348,6 +337,18 @@ def _read_unreviewed(
         details=details,
     )
     return reading
+
+
+def _submission(
+    place: Place, sight: Sight, reading: Reading, details: dict[str, Any], generation: str, arrived: bool
+) -> list[Fact]:
+    """The fact that a job was submitted, once its files have arrived or enough was waited for them."""
+    written = signature(place.config)[0] / 1e9
+    if not arrived and not sight.waited(place, "arrival", ARRIVAL_SECONDS, written):
+        reading.waiting = True
+        return []
+    details["incomplete"] = not arrived
+    return [Fact(Kind.JOB_SUBMITTED, generation, at=generation)]
 
 
 def _end_of(place: Place, sight: Sight, ended_at: float, details: dict[str, Any]) -> Kind | None:
