@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -70,17 +70,20 @@ _ORDER = {
 }
 
 
-def news_of_jobs(jobs: Iterable[Job], told: Told, *, now: float, first_look: bool = False) -> News:
+def news_of_jobs(
+    jobs: Iterable[Job], told: Told, *, now: float, first_look: bool = False, known: Container[str] = ()
+) -> News:
     """What is new about `jobs` at `now`, in seconds since 1970.
 
     At the first look jobs that have ended count as told, waiting ones join the catch-up, and approved ones count as
-    told up to there. The same rule holds later for a job that could not be read at the first look.
+    told up to there. The same rule holds later for a job that could not be read at the first look; it does not hold for
+    `known` entities, of which something was told before a ledger was lost.
     """
     news = News()
     jobs = list(jobs)
     ended = {(job.entity, job.generation) for job in jobs if job.ended}
     for job in jobs:
-        first = first_look or told.is_undecided(job.entity)
+        first = (first_look and job.entity not in known) or told.is_undecided(job.entity)
         if first and not job.judged:
             news.undecided.add(job.entity)
             continue
@@ -99,19 +102,20 @@ def news_of_jobs(jobs: Iterable[Job], told: Told, *, now: float, first_look: boo
     return news
 
 
-def news_of_peers(peers: Iterable[Peer], told: Told, *, first_look: bool = False) -> News:
+def news_of_peers(peers: Iterable[Peer], told: Told, *, first_look: bool = False, known: Container[str] = ()) -> News:
     """What is new about `peers`. At the first look grants count as told and requests join the catch-up."""
     news = News()
     for peer in peers:
+        first = first_look and peer.entity not in known
         for fact in peer.facts:
             if told.knows(peer.entity, fact.kind, fact.occurrence):
                 continue
-            if first_look and fact.kind is Kind.PEER_GRANTED:
+            if first and fact.kind is Kind.PEER_GRANTED:
                 news.marks.append(Mark(peer.entity, fact.kind, fact.occurrence))
                 continue
             payload = {"owner": peer.owner, "submitter": peer.address, "name": peer.address}
             event = Event(fact.kind, peer.entity, fact.occurrence, fact.at, payload)
-            (news.catch_up if first_look else news.events).append(event)
+            (news.catch_up if first else news.events).append(event)
     return news
 
 

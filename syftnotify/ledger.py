@@ -181,6 +181,10 @@ class JsonStateManager:
         """An event went into the outbox."""
         self._change(_adding("owed", entity, self._claim_word(entity, kind, occurrence)))
 
+    def disown(self, entity: str, word: str) -> None:
+        """What stands under `owed` is not in the outbox any more: the fact is news again."""
+        self._change(_removing("owed", entity, word))
+
     def tell(self, entity: str, kind: Kind, occurrence: str) -> None:
         """An event counts as told: all its notifications are sent, dead or skipped, or it had none."""
         word = self._claim_word(entity, kind, occurrence)

@@ -328,17 +328,18 @@ class Outbox:
                 found.update(connection.execute(query).scalars())
         return found
 
-    def keys_of(self, entities: Iterable[str]) -> list[tuple[str, str, str, str]]:
-        """The events of `entities` as (key, entity, kind, occurrence)."""
-        wanted = list(entities)
-        found: list[tuple[str, str, str, str]] = []
+    def keys_of(self, entities: Iterable[str] | None = None) -> list[tuple[str, str, str, str]]:
+        """The events of `entities`, or all there are, as (key, entity, kind, occurrence), oldest first."""
+        every = sa.select(_events.c.key, _events.c.entity, _events.c.kind, _events.c.occurrence).order_by(_events.c.seq)
         with self._transaction() as connection:
+            if entities is None:
+                return [tuple(row) for row in connection.execute(every)]
+            wanted = list(entities)
+            found: list[tuple[str, str, str, str]] = []
             for start in range(0, len(wanted), 500):
-                query = sa.select(_events.c.key, _events.c.entity, _events.c.kind, _events.c.occurrence).where(
-                    _events.c.entity.in_(wanted[start : start + 500])
-                )
-                found += [tuple(row) for row in connection.execute(query)]
-        return found
+                some = every.where(_events.c.entity.in_(wanted[start : start + 500]))
+                found += [tuple(row) for row in connection.execute(some)]
+            return found
 
     def kinds_since(self, event: Event) -> list[Kind]:
         """The kinds of the entity's events, from `event` on, in the order in which they were noticed."""

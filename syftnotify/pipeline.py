@@ -16,8 +16,7 @@ from syftnotify.ledger import JsonStateManager
 from syftnotify.model import Event, Job, Kind, Notification, Peer
 from syftnotify.observe import JobReader, JobsLook, PeerReader, Watched, evidence
 from syftnotify.outbox import Outbox
-from syftnotify.route import BUNDLE_ABOVE, Reach, bundled, notifications_for
-from syftnotify.text import shown
+from syftnotify.route import BUILT_IN, BUNDLE_ABOVE, Reach, bundled, notifications_for
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +62,7 @@ class Pipeline:
         self._reach = reach
         self._owner = owner.lower()
         self._has_looked = False
+        self._known: set[str] = set()  # entities of which a lost ledger had told something
 
     def watchable(self) -> list[Watched]:
         """What is worth watching besides the jobs."""
@@ -89,6 +89,8 @@ class Pipeline:
             StateError: the ledger or the outbox cannot be used; nothing was marked, the next tick finds it all again.
         """
         self._ledger.refresh()
+        if not self._has_looked:
+            self._reconcile()
         if missing := self._missing():
             if not dry_run:
                 self._ledger.note_absence(())
@@ -101,7 +103,7 @@ class Pipeline:
         quiet_for = None if last_look is None else now - last_look
         time_off = quiet_for is None or quiet_for > TIME_OFF_SECONDS
         news = self._news(look.jobs, peers, now)
-        self._word(tick, news, look.jobs, reach, time_off)
+        self._prepare(tick, news, look.jobs, reach, time_off)
         if dry_run:
             return tick
         self._outbox.put([*news.catch_up, *news.events], tick.notifications, now)
@@ -122,29 +124,50 @@ class Pipeline:
         self._outbox.put([event], notifications, now)
         log.info("noticed %s %s", event.kind.value, event.entity)
 
+    def _reconcile(self) -> None:
+        """After a loss, ledger and outbox are mended from each other: nothing is forgotten, and nothing floods."""
+        owed = self._ledger.owed()
+        known = {(row[1], self._word(row)) for row in self._outbox.keys_of(owed)}
+        for entity, words in owed.items():
+            for word in words:
+                if (entity, word) not in known:
+                    log.warning("what was owed about %s is not in the outbox any more; it is noticed again", entity)
+                    self._ledger.disown(entity, word)
+        if any(self._ledger.first_look(scope) for scope in self._scopes()):
+            return
+        rows = [row for row in self._outbox.keys_of() if row[2] in BUILT_IN]
+        if not rows:
+            return
+        log.warning("the state file knows nothing, the outbox does: %d events are taken from there", len(rows))
+        unfinished = self._outbox.unfinished(key for key, *_ in rows)
+        for key, entity, kind, occurrence in rows:
+            put = self._ledger.owe if key in unfinished else self._ledger.tell
+            put(entity, Kind(kind), occurrence)
+        self._known = {entity for _, entity, _, _ in rows}
+
     def settle(self) -> None:
         """What has left the outbox since leaves `owed` in the ledger; saves once if anything changed."""
         owed = self._ledger.owed()
         if owed:
-            known = [row for row in self._outbox.keys_of(owed) if self._is_owed(owed, row)]
+            known = [row for row in self._outbox.keys_of(owed) if self._word(row) in owed[row[1]]]
             unfinished = self._outbox.unfinished(key for key, *_ in known)
             for key, entity, kind, occurrence in known:
                 if key not in unfinished:
                     self._ledger.tell(entity, Kind(kind), occurrence)
         self._ledger.save()
 
-    def _is_owed(self, owed: dict[str, list[str]], row: tuple[str, str, str, str]) -> bool:
+    def _word(self, row: tuple[str, str, str, str]) -> str:
         _, entity, kind, occurrence = row
-        return self._ledger.word_for(entity, Kind(kind), occurrence) in owed[entity]
+        return self._ledger.word_for(entity, Kind(kind), occurrence)
 
     def _news(self, jobs: list[Job], peers: list[Peer], now: float) -> News:
         news = News()
         if self._jobs:
             first = not self._ledger.first_look(self._scope("jobs"))
-            news = news_of_jobs(jobs, self._ledger, now=now, first_look=first)
+            news = news_of_jobs(jobs, self._ledger, now=now, first_look=first, known=self._known)
         if self._tells_peers:
             first = not self._ledger.first_look(self._scope("peers"))
-            of_peers = news_of_peers(peers, self._ledger, first_look=first)
+            of_peers = news_of_peers(peers, self._ledger, first_look=first, known=self._known)
             news.events += of_peers.events
             news.catch_up += of_peers.catch_up
             news.marks += of_peers.marks
@@ -153,7 +176,12 @@ class Pipeline:
     def _scope(self, what: str) -> str:
         return f"{what} {self._owner}"
 
-    def _word(self, tick: Tick, news: News, jobs: Iterable[Job], reach: Reach, time_off: bool) -> None:
+    def _scopes(self) -> list[str]:
+        """What this pipeline takes a first look at."""
+        told = (("jobs", self._jobs is not None), ("peers", self._tells_peers))
+        return [self._scope(what) for what, is_told in told if is_told]
+
+    def _prepare(self, tick: Tick, news: News, jobs: Iterable[Job], reach: Reach, time_off: bool) -> None:
         """Fill `tick` with the events, what a message about them may carry, and what is owed for them."""
         by_entity = {(job.entity, job.generation): job for job in jobs}
         for events in (news.events, news.catch_up):
@@ -180,8 +208,11 @@ class Pipeline:
             ledger.count_rerun(entity, generation, count)
         ledger.decide(news.undecided, news.decided)
         ledger.note_return(news.returned, news.settled, now)
-        at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
-        for what, is_told in (("jobs", self._jobs is not None), ("peers", self._tells_peers)):
-            if is_told and not ledger.first_look(self._scope(what)):
-                ledger.finish_first_look(self._scope(what), at)
-                log.info("first look at the %s of %s is done", what, shown(self._owner))
+        for scope in self._scopes():
+            if not ledger.first_look(scope):
+                ledger.finish_first_look(scope, _iso(now))
+                log.info("first look at %s is done", scope)
+
+
+def _iso(now: float) -> str:
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")

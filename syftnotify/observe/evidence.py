@@ -8,7 +8,7 @@ from typing import Any
 
 from syftnotify.model import Job, Kind
 from syftnotify.observe.files import UnreadableError, read_inside, signature
-from syftnotify.observe.layouts import inner_parts
+from syftnotify.observe.layouts import inner_parts, read_result
 from syftnotify.text import shown, shown_block
 
 FILE_CAP = 50 * 1024  # bytes read of one file of code
@@ -83,7 +83,8 @@ def _code_files(job: Job) -> Iterator[tuple[str, tuple[str, ...] | None]]:
     else:
         entry = str(job.details.get("entrypoint") or "")
         folder = str(job.details.get("code_path") or "").rstrip("/").rpartition("/")[2]
-        for name in dict.fromkeys(filter(None, (entry, f"{folder}/{entry}" if entry and folder else ""))):
+        # Beside run.sh; in the folder that was submitted (0.1.23 and later); below code/ (0.1.3 and 0.1.4).
+        for name in dict.fromkeys((entry, f"{folder}/{entry}", f"code/{entry}") if entry else ()):
             parts = inner_parts(name)
             if parts is None or signature(os.path.join(job.place, *parts))[2]:
                 yield name, parts
@@ -98,7 +99,8 @@ def _is_generated(parts: tuple[str, ...]) -> bool:
 
 def _stderr(job: Job) -> dict[str, Any]:
     try:
-        content, size = read_inside(job.results, ("stderr.txt",), cap=STDERR_CAP, tail=True)
+        content = read_result(job.results, (), "stderr.txt", job.layout, cap=STDERR_CAP + 1)
     except (FileNotFoundError, UnreadableError):
         return {"stderr": "", "stderr_cut": False}
-    return {"stderr": shown_block(content.decode("utf-8", "replace")), "stderr_cut": size > len(content)}
+    text = content[-STDERR_CAP:].decode("utf-8", "replace")
+    return {"stderr": shown_block(text), "stderr_cut": len(content) > STDERR_CAP}

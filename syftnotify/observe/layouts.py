@@ -365,10 +365,23 @@ def _end_of(place: Place, sight: Sight, ended_at: float, details: dict[str, Any]
 
 def _return_code(place: Place) -> int | None:
     try:
-        content, _ = read_inside(place.base, (*place.results, "returncode.txt"), cap=32)
+        content = read_result(place.base, place.results, "returncode.txt", place.layout, cap=32)
         return int(content.decode("ascii"))
     except (OSError, UnreadableError, ValueError):
         return None
+
+
+def read_result(base: str, results: tuple[str, ...], name: str, layout: str, *, cap: int) -> bytes:
+    """The last `cap` bytes of what a run left behind. syft-job 0.1.3 and 0.1.4 (A) put it one folder deeper.
+
+    Raises: FileNotFoundError, UnreadableError, as `files.read_inside` does.
+    """
+    try:
+        return read_inside(base, (*results, name), cap=cap, tail=True)[0]
+    except FileNotFoundError:
+        if layout != "A":
+            raise
+        return read_inside(base, (*results, "logs", name), cap=cap, tail=True)[0]
 
 
 def _kind_of_end(place: Place, code: int | None) -> Kind:
@@ -378,7 +391,7 @@ def _kind_of_end(place: Place, code: int | None) -> Kind:
         return Kind.JOB_FAILED
     for name in ("stderr.txt", "stdout.txt"):
         try:
-            tail, _ = read_inside(place.base, (*place.results, name), cap=4096, tail=True)
+            tail = read_result(place.base, place.results, name, place.layout, cap=4096)
         except (OSError, UnreadableError):
             continue
         if TIMEOUT_LINE in tail:

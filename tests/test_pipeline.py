@@ -1,0 +1,144 @@
+"""The order of the rooms: written down before acted on, and mended after a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from syftnotify.cli.demo import Tree
+from syftnotify.errors import StateError
+from tests.support import ANA, OWNER, Box, Clock
+
+CODE = "print(1)\n"
+
+
+@pytest.fixture
+def tree(box: Box) -> Tree:
+    box.snapshot.parent.mkdir(parents=True)
+    tree = Tree(box.root, box.snapshot)
+    tree.grant(ANA)
+    box.look()
+    return tree
+
+
+def lose_outbox(box: Box) -> None:
+    for path in box.home.root.glob("outbox.db*"):
+        path.unlink()
+
+
+def lose_ledger(box: Box) -> None:
+    for path in box.home.root.glob("state.json*"):
+        path.unlink()
+
+
+def unsent(box: Box, tree: Tree) -> None:
+    """A job is noticed, and nothing can be sent."""
+    box.home.mail.rename(box.home.root / "put-by") if box.home.mail.exists() else None
+    box.home.mail.write_text("in the way")
+    tree.submit(ANA, "survey", CODE)
+    box.look()
+    box.home.mail.unlink()
+    box.clock.advance(3600)
+
+
+def test_what_was_owed_is_noticed_again_when_the_outbox_is_lost(box: Box, tree: Tree) -> None:
+    """X01"""
+    unsent(box, tree)
+    lose_outbox(box)
+    box.look()
+
+    assert sorted(mail.told for mail in box.mails()) == [
+        ("job_submitted", "owner", OWNER),
+        ("job_submitted", "submitter", ANA),
+    ]
+
+
+def test_what_was_told_is_not_told_again_when_the_outbox_is_lost(box: Box, tree: Tree) -> None:
+    tree.submit(ANA, "survey", CODE)
+    box.look()
+    box.new_mails()
+    lose_outbox(box)
+    box.look()
+
+    assert box.new_mails() == []
+
+
+def test_a_lost_ledger_is_mended_from_the_outbox(box: Box, tree: Tree) -> None:
+    """X02: neither a flood, nor silence about what happened meanwhile."""
+    tree.submit(ANA, "survey", CODE)
+    box.look()
+    box.new_mails()
+    lose_ledger(box)
+    tree.approve(ANA, "survey")
+    box.look()
+
+    assert [mail.told for mail in box.new_mails()] == [("job_approved", "submitter", ANA)]
+
+
+@pytest.mark.parametrize("lose", [lose_ledger, lose_outbox])
+def test_an_unsent_message_outlives_either_file(box: Box, tree: Tree, lose: Callable[[Box], None]) -> None:
+    """X01, X02"""
+    unsent(box, tree)
+    lose(box)
+    box.look()
+    box.look()
+
+    assert len(box.mails()) == 2
+
+
+def test_with_both_files_lost_one_message_catches_up(box: Box, tree: Tree) -> None:
+    """X02"""
+    for number in range(20):
+        tree.submit(ANA, f"ended {number}", CODE)
+        tree.approve(ANA, f"ended {number}")
+        tree.end(ANA, f"ended {number}", 0)
+    for number in range(3):
+        tree.submit(ANA, f"waiting {number}", CODE)
+    box.look()
+    box.new_mails()
+    lose_ledger(box)
+    lose_outbox(box)
+    box.look()
+    (mail,) = box.new_mails()
+
+    assert mail.told == ("digest", "owner", OWNER)
+    assert len(mail.entities) == 3
+
+
+def test_a_ledger_that_cannot_be_saved_loses_nothing(box: Box, tree: Tree) -> None:
+    """Between the outbox's transaction and the ledger's save: the next look finds the same, and tells it once."""
+    tree.submit(ANA, "survey", CODE)
+    in_the_way = box.home.root / "state.json.lock"
+    in_the_way.unlink()
+    in_the_way.mkdir()
+    with pytest.raises(StateError):
+        box.look()
+    in_the_way.rmdir()
+    box.look()
+    box.look()
+
+    assert len(box.mails()) == 2
+
+
+def test_a_clock_that_jumps_floods_nobody(box: Box, tree: Tree) -> None:
+    tree.submit(ANA, "survey", CODE)
+    box.look()
+    box.new_mails()
+    for seconds in (-365 * 86400, 86400, 43200):
+        box.clock.advance(seconds)
+        box.look()
+
+    assert box.new_mails() == []
+
+
+def test_the_clock_is_the_one_that_is_handed_in(tmp_path_factory: pytest.TempPathFactory) -> None:
+    box = Box(tmp_path_factory.mktemp("box"), clock=Clock(now=1_900_000_000.0))
+    box.root.mkdir()
+    box.configure()
+    Tree(box.root, box.folder / "notes").grant(ANA)
+    box.look()
+    Tree(box.root, box.folder / "notes").submit(ANA, "survey", CODE)
+    box.look()
+
+    assert {str(mail.message["Date"]) for mail in box.mails()} == {"Sun, 17 Mar 2030 17:46:40 -0000"}
