@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from syftnotify.deliver import Transport
 from syftnotify.deliver.policy import Decision, Standing, decide
 from syftnotify.errors import DeliveryError, Failure, StateError
 from syftnotify.events import standing
-from syftnotify.model import Receipt
+from syftnotify.model import Message, Receipt
 from syftnotify.outbox import Due, Outbox, Verdict
 from syftnotify.render import Item, Wording
 from syftnotify.text import shown
@@ -51,21 +52,21 @@ class Lane:
     max_retries: int | None = None
     in_flight: int = 0
     silences: int = 0  # attempts in a row that got no answer
-    rests_until: float = 0.0  # seconds since 1970
+    rests_until: float = 0.0  # on the monotonic clock: wall clocks jump
     problem: str = ""  # why it rests until a person acts
     signs_in: bool = True  # False while the problem is its sign-in, which can be tried without a message
     tokens: float = field(default=0.0)
     filled_at: float = field(default=0.0)
 
-    def wait(self, now: float, monotonic: float) -> float:
+    def wait(self, monotonic: float) -> float:
         """Seconds until this lane may start another attempt."""
         if self.rate is None:
-            return max(0.0, self.rests_until - now)
+            return max(0.0, self.rests_until - monotonic)
         if not self.filled_at:
             self.tokens, self.filled_at = float(self.burst), monotonic
         self.tokens = min(float(self.burst), self.tokens + (monotonic - self.filled_at) * self.rate)
         self.filled_at = monotonic
-        return max(0.0, self.rests_until - now, (1.0 - self.tokens) / self.rate if self.tokens < 1.0 else 0.0)
+        return max(0.0, self.rests_until - monotonic, (1.0 - self.tokens) / self.rate if self.tokens < 1.0 else 0.0)
 
     def start(self) -> None:
         self.in_flight += 1
@@ -86,7 +87,6 @@ class Dispatcher:
         max_concurrent: int = 16,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
         on_change: Callable[[], None] = lambda: None,
         on_trouble: Callable[[str, str], None] = lambda _name, _why: None,
     ) -> None:
@@ -97,7 +97,6 @@ class Dispatcher:
         self._max = max_concurrent
         self._clock = clock
         self._monotonic = monotonic
-        self._sleep = sleep
         self._on_change = on_change
         self._on_trouble = on_trouble
         self._state = threading.Condition()
@@ -106,6 +105,8 @@ class Dispatcher:
         self._pool = ThreadPoolExecutor(max_workers=max_concurrent, thread_name_prefix="send")
         self._thread: threading.Thread | None = None
         self._nap = 0.0
+        self._unsaved: deque[Callable[[], None]] = deque()  # outcomes that the outbox has not taken yet
+        self._saving = threading.Lock()
         self.last_error = ""
 
     @property
@@ -164,19 +165,23 @@ class Dispatcher:
 
     def _next_nap(self) -> float:
         try:
+            self._save_outcomes()
             nap = self._start_due(None)
             if nap is not None:
                 return nap
-            due = self._outbox.next_due(self._lanes)
+            now, monotonic = self._clock(), self._monotonic()
+            naps = []
+            for lane in self._lanes.values():
+                due = self._outbox.next_due([lane.name], now)
+                if due is not None:
+                    naps.append(max(due - now, lane.wait(monotonic)))
+                elif lane.problem:
+                    naps.append(lane.wait(monotonic))
         except StateError as error:
             self.last_error = str(error)
-            log.error("the outbox cannot be read: %s", error)
+            log.error("the outbox cannot be used: %s", error)
             return _TROUBLE_NAP
-        if due is None:
-            return _LONGEST_NAP
-        rests = [lane.rests_until for lane in self._lanes.values() if lane.rests_until > self._clock()]
-        soonest = max(due, min(rests)) if rests and due <= self._clock() else due
-        return min(_LONGEST_NAP, max(0.05, soonest - self._clock()))
+        return min([_LONGEST_NAP, *(max(0.05, nap) for nap in naps)])
 
     def _busy(self) -> bool:
         return any(lane.in_flight for lane in self._lanes.values())
@@ -191,16 +196,16 @@ class Dispatcher:
         while progress and not self._stopping:
             progress = False
             for lane in self._lanes.values():
-                if until is None and not lane.signs_in and lane.rests_until <= self._clock() and not lane.in_flight:
+                if until is None and not lane.signs_in and not lane.wait(self._monotonic()) and not lane.in_flight:
                     self._start_check(lane)
                 if sum(other.in_flight for other in self._lanes.values()) >= self._max:
                     return _LONGEST_NAP  # the end of an attempt wakes us
                 if lane.in_flight >= self._permits(lane):
                     continue
-                now = self._clock()
-                wait = lane.wait(now, self._monotonic())
+                now, monotonic = self._clock(), self._monotonic()
+                wait = lane.wait(monotonic)
                 if wait > 0.0:
-                    if lane.rests_until <= now and self._has_due(lane, until):
+                    if lane.rests_until <= monotonic and self._has_due(lane, until):
                         waits.append(wait)
                     continue
                 due = self._outbox.claim(lane.name, now if until is None else min(now, until), by=self._me)
@@ -211,8 +216,9 @@ class Dispatcher:
         return min(waits) if waits else None
 
     def _has_due(self, lane: Lane, until: float | None) -> bool:
-        due = self._outbox.next_due([lane.name])
-        return due is not None and due <= (self._clock() if until is None else until)
+        now = self._clock()
+        due = self._outbox.next_due([lane.name], now)
+        return due is not None and due <= (now if until is None else until)
 
     def _permits(self, lane: Lane) -> int:
         """How many attempts a lane may have under way: one after silence; half of all, where there are other lanes.
@@ -232,8 +238,8 @@ class Dispatcher:
         try:
             lane.transport.check()
         except DeliveryError as error:
-            decision = decide(error.failure, Standing(0, 0, None), now=self._clock())
-            self._rest(lane, error, decision, self._clock())
+            lane.signs_in = error.failure is not Failure.SIGN_IN
+            self._rest(lane, error, decide(error.failure, Standing(0, 0, None), now=self._clock()))
         else:
             if not lane.signs_in:
                 self._works(lane)
@@ -242,13 +248,17 @@ class Dispatcher:
 
     def _attempt(self, lane: Lane, due: list[Due]) -> None:
         """One attempt, from wording to the row of its outcome. Nothing may escape: the row would stay claimed."""
+        began = False
         try:
-            receipt = self._send(lane, due)
+            message = self._worded(lane, due)
+            began = True
+            receipt = lane.transport.send(message)
         except DeliveryError as error:
             self._note_failure(lane, due, error)
-        except Exception:  # one poisoned message must stop nothing else; the traceback says what to mend
+        except Exception as error:  # one poisoned message must stop nothing else; the traceback says what to mend
             log.exception("notification of %s: unexpected error in the attempt", shown(due[0].event.entity))
-            self._note_failure(lane, due, DeliveryError(Failure.UNKNOWN, "unexpected error, see the log"))
+            failure = Failure.UNKNOWN if began else Failure.NOT_NOW
+            self._note_failure(lane, due, DeliveryError(failure, f"unexpected {type(error).__name__}, see the log"))
         else:
             self._note_success(lane, due, receipt)
         finally:
@@ -261,17 +271,16 @@ class Dispatcher:
             self._state.notify_all()
         self._on_change()
 
-    def _send(self, lane: Lane, due: Sequence[Due]) -> Receipt:
+    def _worded(self, lane: Lane, due: Sequence[Due]) -> Message:
         items = [
             Item(item.id, item.event, item.audience, standing(self._outbox.kinds_since(item.event))) for item in due
         ]
         first = due[0]
         thread = "" if first.bundle else self._outbox.thread_of(first.event.entity, first.recipient, lane.name)
         try:
-            message = self._wording.message(items, first.recipient, thread=thread, bundled=bool(first.bundle))
+            return self._wording.message(items, first.recipient, thread=thread, bundled=bool(first.bundle))
         except jinja2.TemplateError as error:
             raise DeliveryError(Failure.NOT_NOW, f"the template cannot be used: {shown(str(error))}") from error
-        return lane.transport.send(message)
 
     def _note_success(self, lane: Lane, due: Sequence[Due], receipt: Receipt) -> None:
         self._record(
@@ -289,41 +298,47 @@ class Dispatcher:
 
     def _note_failure(self, lane: Lane, due: Sequence[Due], error: DeliveryError) -> None:
         now = self._clock()
-        if error.failure is Failure.NO_ANSWER:
-            with self._state:
-                lane.silences += 1
-        else:
-            with self._state:
-                lane.silences = 0
+        with self._state:
+            lane.silences = lane.silences + 1 if error.failure is Failure.NO_ANSWER else 0
         hint = error.not_before.timestamp() - now if error.not_before else None
-        decisions = [
-            decide(
-                error.failure,
-                Standing(item.failures, item.refusals, item.first_failed_at),
-                now=now,
-                hint=hint,
-                max_retries=lane.max_retries,
-                silences=lane.silences or 1,
-            )
-            for item in due
-        ]
-        self._record(
-            lambda: self._outbox.failed(due, now, error.failure, str(error), [_verdict(d, now) for d in decisions])
+        # One message, one decision: the rows of a bundle go on leaving together.
+        tried = [item.first_failed_at for item in due if item.first_failed_at is not None]
+        decision = decide(
+            error.failure,
+            Standing(
+                max(item.failures for item in due),
+                max(item.refusals for item in due),
+                min(tried) if tried else None,
+            ),
+            now=now,
+            hint=hint,
+            max_retries=lane.max_retries,
+            silences=lane.silences or 1,
         )
+        self._record(lambda: self._outbox.failed(due, now, error.failure, str(error), _verdict(decision, now)))
         self.last_error = f"{lane.name}: {error}"
-        level = logging.ERROR if any(decision.gives_up for decision in decisions) else logging.WARNING
+        level = logging.ERROR if decision.gives_up else logging.WARNING
         self._log(level, _WORDS[error.failure], lane, due, f" ({error.failure.value}): {error}")
-        self._rest(lane, error, decisions[0], now)
+        if error.failure is Failure.SIGN_IN:
+            lane.signs_in = self._can_sign_in(lane)
+        self._rest(lane, error, decision)
 
-    def _rest(self, lane: Lane, error: DeliveryError, decision: Decision, now: float) -> None:
-        """What a failure means for the whole lane; of one that only a person can end, others are told."""
+    @staticmethod
+    def _can_sign_in(lane: Lane) -> bool:
+        """Whether a sign-in alone succeeds: then only a send that succeeds shows that the trouble is over."""
+        try:
+            lane.transport.check()
+        except DeliveryError as error:
+            return error.failure is not Failure.SIGN_IN
+        return True
+
+    def _rest(self, lane: Lane, error: DeliveryError, decision: Decision) -> None:
+        """What a failure means for the whole lane; of one that only a person can end, others are told, once."""
         with self._state:
             if decision.transport_wait:
-                lane.rests_until = now + decision.transport_wait
-            if error.failure is Failure.SIGN_IN:
-                lane.signs_in = False
+                lane.rests_until = self._monotonic() + decision.transport_wait
             paused = decision.pauses and not lane.problem
-            if paused:
+            if decision.pauses:
                 lane.problem = str(error)
         if paused:
             self.last_error = f"{lane.name}: {error}"
@@ -331,17 +346,19 @@ class Dispatcher:
             self._on_trouble(lane.name, str(error))
 
     def _record(self, write: Callable[[], None]) -> None:
-        """An outcome must reach the outbox: a row that stays "sending" would be sent again at the next start."""
-        for wait in (0.2, 1.0, 5.0, 0.0):
-            try:
-                write()
-            except StateError as error:
-                self.last_error = str(error)
-                log.error("an outcome could not be written down: %s", error)
-                if wait:
-                    self._sleep(wait)
-            else:
-                return
+        """Write an outcome down, now or as soon as the outbox takes it: until then its conversation stands still."""
+        self._unsaved.append(write)
+        try:
+            self._save_outcomes()
+        except StateError as error:
+            self.last_error = str(error)
+            log.error("an outcome could not be written down yet: %s", error)
+
+    def _save_outcomes(self) -> None:
+        with self._saving:
+            while self._unsaved:
+                self._unsaved[0]()
+                self._unsaved.popleft()
 
     def _log(self, level: int, word: str, lane: Lane, due: Sequence[Due], more: str) -> None:
         for item in due:

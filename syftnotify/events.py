@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from syftnotify.model import ENDED, Event, Fact, Job, Kind, Peer, Status
@@ -54,30 +55,31 @@ class News:
 # Un-endedness of a job that vanished and came back is a rerun only after so long: restored trees come file by file.
 SETTLING_SECONDS = 60.0
 
+# In which order the facts of one job come to be; what is at the same place excludes each other.
 _ORDER = {
-    kind: place
-    for place, kind in enumerate(
-        (
-            Kind.JOB_SUBMITTED,
-            Kind.JOB_APPROVED,
-            Kind.JOB_REJECTED,
-            Kind.JOB_STARTED,
-            Kind.JOB_COMPLETED,
-            Kind.JOB_FAILED,
-            Kind.JOB_TIMEOUT,
-        )
-    )
+    Kind.JOB_SUBMITTED: 0,
+    Kind.JOB_APPROVED: 1,
+    Kind.JOB_REJECTED: 1,
+    Kind.JOB_STARTED: 2,
+    Kind.JOB_COMPLETED: 3,
+    Kind.JOB_FAILED: 3,
+    Kind.JOB_TIMEOUT: 3,
 }
 
 
 def news_of_jobs(
-    jobs: Iterable[Job], told: Told, *, now: float, first_look: bool = False, known: Container[str] = ()
+    jobs: Iterable[Job],
+    told: Told,
+    *,
+    now: float,
+    first_look: bool = False,
+    known: Mapping[str, Kind] = MappingProxyType({}),
 ) -> News:
     """What is new about `jobs` at `now`, in seconds since 1970.
 
     At the first look jobs that have ended count as told, waiting ones join the catch-up, and approved ones count as
-    told up to there. The same rule holds later for a job that could not be read at the first look; it does not hold for
-    `known` entities, of which something was told before a ledger was lost.
+    told up to there. The same rule holds later for a job that could not be read at the first look. Of `known` entities
+    something was told before a ledger was lost, the named kind last: they count as told up to there.
     """
     news = News()
     jobs = list(jobs)
@@ -94,7 +96,8 @@ def news_of_jobs(
             occurrence = _occurrence(fact, job, count, told)
             if told.knows(job.entity, fact.kind, occurrence):
                 continue
-            if first and not (job.status is Status.WAITING and fact.kind is Kind.JOB_SUBMITTED):
+            overtaken = first_look and not first and _ORDER[fact.kind] < _ORDER.get(known[job.entity], 0)
+            if overtaken or (first and not (job.status is Status.WAITING and fact.kind is Kind.JOB_SUBMITTED)):
                 news.marks.append(Mark(job.entity, fact.kind, occurrence))
                 continue
             event = Event(fact.kind, job.entity, occurrence, fact.at, _payload(job))
@@ -102,7 +105,13 @@ def news_of_jobs(
     return news
 
 
-def news_of_peers(peers: Iterable[Peer], told: Told, *, first_look: bool = False, known: Container[str] = ()) -> News:
+def news_of_peers(
+    peers: Iterable[Peer],
+    told: Told,
+    *,
+    first_look: bool = False,
+    known: Mapping[str, Kind] = MappingProxyType({}),
+) -> News:
     """What is new about `peers`. At the first look grants count as told and requests join the catch-up."""
     news = News()
     for peer in peers:
@@ -110,6 +119,8 @@ def news_of_peers(peers: Iterable[Peer], told: Told, *, first_look: bool = False
         for fact in peer.facts:
             if told.knows(peer.entity, fact.kind, fact.occurrence):
                 continue
+            if fact.kind is Kind.PEER_REQUESTED and told.knows(peer.entity, Kind.PEER_GRANTED, fact.occurrence):
+                continue  # an empty list of grants proves nothing
             if first and fact.kind is Kind.PEER_GRANTED:
                 news.marks.append(Mark(peer.entity, fact.kind, fact.occurrence))
                 continue

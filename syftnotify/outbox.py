@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 _BUSY_SECONDS = 30.0
+_FARTHEST = 8 * 86400.0  # seconds; no wait is longer than seven days
 
 _schema = sa.MetaData()
 
@@ -125,8 +128,23 @@ class Outbox:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.damage = ""  # what was wrong with the database when it was opened
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self._connect()
+        except StateError as error:
+            cause = error.__cause__
+            # OperationalError is trouble around the file; any other DatabaseError is the file itself.
+            if not isinstance(cause, sa.exc.DatabaseError) or isinstance(cause, sa.exc.OperationalError):
+                raise
+            self._put_aside(str(cause.orig))
+            self._connect()
+
+    def _connect(self) -> None:
         self._engine = sa.create_engine(
-            f"sqlite:///{path}",
+            f"sqlite:///{self._path}",
             connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
             pool_size=4,
             max_overflow=64,
@@ -134,21 +152,51 @@ class Outbox:
         sa.event.listen(self._engine, "connect", _prepare)
         # "BEGIN IMMEDIATE" takes the write lock at once, so a writer waits at its start instead of failing at its end.
         sa.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        try:
+            # Made before SQLite does: its write-ahead log gets the mode of the database.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._path.chmod(0o600)
+        except OSError as error:
+            raise StateError(
+                f"{self._path} cannot be opened: {error.strerror}", hint="see that its folder is yours and writable"
+            ) from error
         with self._transaction() as connection:
             version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
             if version > SCHEMA_VERSION:
                 raise StateError(
-                    f"{path} was written by a newer version (its format is {version}, this one knows {SCHEMA_VERSION})",
+                    f"{self._path} was written by a newer version "
+                    f"(its format is {version}, this one knows {SCHEMA_VERSION})",
                     hint="install that version again",
                 )
             if version < SCHEMA_VERSION:
                 _schema.create_all(connection)
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        path.chmod(0o600)
+        self._inode = self._path.stat().st_ino
+
+    def _put_aside(self, why: str) -> None:
+        self.close()
+        aside = self._path.with_name(f"{self._path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+        self._path.replace(aside)
+        for end in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + end).unlink(missing_ok=True)
+        self.damage = f"{self._path.name} was damaged ({why}) and is kept as {aside.name}"
+        log.warning("%s; what is owed is taken from the state file and the tree", self.damage)
 
     def close(self) -> None:
         """Let go of the database."""
         self._engine.dispose()
+
+    def reopen_if_replaced(self) -> bool:
+        """Whether somebody removed or replaced the database while it was in use; then what is there is opened."""
+        try:
+            if self._path.stat().st_ino == self._inode:
+                return False
+        except FileNotFoundError:
+            pass
+        log.warning("%s was removed while it was in use", self._path)
+        self.close()
+        self._open()
+        return True
 
     def put(self, events: Sequence[Event], notifications: Sequence[Notification], now: float) -> None:
         """Write down `events` and what is owed for them, in one transaction; what is known already is left as it is."""
@@ -199,7 +247,7 @@ class Outbox:
         """
         head = (
             sa.select(_notifications.c.id, _notifications.c.bundle)
-            .where(_is_next(), _notifications.c.transport == transport, _notifications.c.not_before <= now)
+            .where(_is_next(), _notifications.c.transport == transport, _is_due(now))
             .order_by(_notifications.c.seq)
             .limit(1)
         )
@@ -236,17 +284,18 @@ class Outbox:
         """The message that held `due` was handed over."""
         ids = [item.id for item in due]
         with self._transaction() as connection:
-            connection.execute(
-                _notifications.update()
-                .where(_notifications.c.id.in_(ids))
-                .values(state="sent", reason="", thread=thread, claimed_by=None, claimed_at=None)
-            )
+            for some in _heaps(ids):
+                connection.execute(
+                    _notifications.update()
+                    .where(_notifications.c.id.in_(some))
+                    .values(state="sent", reason="", thread=thread, claimed_by=None, claimed_at=None)
+                )
             self._end_attempts(connection, ids, now, "sent", "", provider_id)
 
-    def failed(self, due: Sequence[Due], now: float, failure: Failure, error: str, verdicts: Sequence[Verdict]) -> None:
-        """The attempt at `due` failed; `verdicts` says, in the same order, what becomes of each."""
+    def failed(self, due: Sequence[Due], now: float, failure: Failure, error: str, verdict: Verdict) -> None:
+        """The attempt at the message that held `due` failed; `verdict` says what becomes of them."""
         with self._transaction() as connection:
-            for item, verdict in zip(due, verdicts, strict=True):
+            for item in due:
                 connection.execute(
                     _notifications.update()
                     .where(_notifications.c.id == item.id)
@@ -267,11 +316,12 @@ class Outbox:
     def _end_attempts(
         connection: sa.Connection, ids: Sequence[str], now: float, outcome: str, error: str, provider_id: str
     ) -> None:
-        connection.execute(
-            _attempts.update()
-            .where(_attempts.c.notification.in_(ids), _attempts.c.outcome == "started")
-            .values(ended_at=now, outcome=outcome, error=error, provider_id=provider_id)
-        )
+        for some in _heaps(ids):
+            connection.execute(
+                _attempts.update()
+                .where(_attempts.c.notification.in_(some), _attempts.c.outcome == "started")
+                .values(ended_at=now, outcome=outcome, error=error, provider_id=provider_id)
+            )
 
     def recover(self, now: float) -> int:
         """Attempts that a killed process left behind become unknown, their notifications due again; returns how many.
@@ -307,23 +357,21 @@ class Outbox:
                 ).rowcount
             )
 
-    def next_due(self, transports: Iterable[str]) -> float | None:
+    def next_due(self, transports: Iterable[str], now: float) -> float | None:
         """The earliest moment at which something of `transports` that nothing holds back may be tried, or None."""
-        query = sa.select(sa.func.min(_notifications.c.not_before)).where(
-            _is_next(), _notifications.c.transport.in_(list(transports))
-        )
+        moment = sa.case((_is_due(now), 0.0), else_=_notifications.c.not_before)
+        query = sa.select(sa.func.min(moment)).where(_is_next(), _notifications.c.transport.in_(list(transports)))
         with self._transaction() as connection:
             soonest: float | None = connection.execute(query).scalar_one()
             return soonest
 
     def unfinished(self, event_keys: Iterable[str]) -> set[str]:
         """Which of the events still owe something to somebody."""
-        wanted = list(event_keys)
         found: set[str] = set()
         with self._transaction() as connection:
-            for start in range(0, len(wanted), 500):  # SQLite allows 999 variables in an old build
+            for some in _heaps(list(event_keys)):
                 query = sa.select(_notifications.c.event_key).where(
-                    _notifications.c.event_key.in_(wanted[start : start + 500]), _notifications.c.state.in_(_UNFINISHED)
+                    _notifications.c.event_key.in_(some), _notifications.c.state.in_(_UNFINISHED)
                 )
                 found.update(connection.execute(query).scalars())
         return found
@@ -334,11 +382,9 @@ class Outbox:
         with self._transaction() as connection:
             if entities is None:
                 return [tuple(row) for row in connection.execute(every)]
-            wanted = list(entities)
             found: list[tuple[str, str, str, str]] = []
-            for start in range(0, len(wanted), 500):
-                some = every.where(_events.c.entity.in_(wanted[start : start + 500]))
-                found += [tuple(row) for row in connection.execute(some)]
+            for some in _heaps(list(entities)):
+                found += [tuple(row) for row in connection.execute(every.where(_events.c.entity.in_(some)))]
             return found
 
     def kinds_since(self, event: Event) -> list[Kind]:
@@ -393,6 +439,17 @@ class Outbox:
             raise StateError(
                 f"{self._path} cannot be used: {error.orig}", hint="see that its folder is yours, writable and not full"
             ) from error
+
+
+def _is_due(now: float) -> sa.ColumnElement[bool]:
+    """Its moment has come, or lies so far away that only a clock that jumped can have set it."""
+    return sa.or_(_notifications.c.not_before <= now, _notifications.c.not_before > now + _FARTHEST)
+
+
+def _heaps(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """`values` in heaps that fit into one statement: SQLite allows 999 variables in an old build."""
+    for start in range(0, len(values), 500):
+        yield values[start : start + 500]
 
 
 def _is_next() -> sa.ColumnElement[bool]:

@@ -62,7 +62,7 @@ class Pipeline:
         self._reach = reach
         self._owner = owner.lower()
         self._has_looked = False
-        self._known: set[str] = set()  # entities of which a lost ledger had told something
+        self._known: dict[str, Kind] = {}  # what a lost ledger had told last, by entity
 
     def watchable(self) -> list[Watched]:
         """What is worth watching besides the jobs."""
@@ -89,6 +89,10 @@ class Pipeline:
             StateError: the ledger or the outbox cannot be used; nothing was marked, the next tick finds it all again.
         """
         self._ledger.refresh()
+        if self._outbox.reopen_if_replaced():
+            self._has_looked = False
+            if self._jobs:
+                self._jobs.forget()
         if not self._has_looked:
             self._reconcile()
         if missing := self._missing():
@@ -143,7 +147,10 @@ class Pipeline:
         for key, entity, kind, occurrence in rows:
             put = self._ledger.owe if key in unfinished else self._ledger.tell
             put(entity, Kind(kind), occurrence)
-        self._known = {entity for _, entity, _, _ in rows}
+            generation, counted, count = occurrence.rpartition("#")
+            if counted and count.isdigit():
+                self._ledger.count_rerun(entity, generation, int(count))
+        self._known = {entity: Kind(kind) for _, entity, kind, _ in rows}
 
     def settle(self) -> None:
         """What has left the outbox since leaves `owed` in the ledger; saves once if anything changed."""

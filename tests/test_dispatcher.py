@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -190,7 +192,7 @@ def test_the_pace_is_kept(make: Make, outbox: Outbox, clock: Clock) -> None:
     dispatcher.start()
     wait_until(lambda: len(sink.got) == 5)
     dispatcher.poke()
-    assert slow.wait(clock.time(), clock.monotonic()) == pytest.approx(1.0)
+    assert slow.wait(clock.monotonic()) == pytest.approx(1.0)
     clock.advance(2)
     dispatcher.poke()
 
@@ -245,6 +247,72 @@ def test_stopping_finishes_what_is_in_flight_and_starts_no_more(make: Make, outb
 
     assert len(sink.got) == 2
     assert outbox.counts() == Counts(waiting=8, sent=2)
+
+
+def test_a_bundle_waits_as_long_as_a_single_message(make: Make, outbox: Outbox, clock: Clock) -> None:
+    events = [Event(Kind.JOB_SUBMITTED, f"job/{n}", "T", "", {"name": str(n)}) for n in range(100)]
+    items = [Notification(e.key, e.entity, "o@x.org", Audience.OWNER, "box", bundle="b") for e in events]
+    outbox.put(events, items, 0.0)
+    sink = Sink()
+    sink.failures = [DeliveryError(Failure.NOT_NOW, "503", not_before=datetime.fromtimestamp(clock.now + 500, UTC))]
+    dispatcher = make(lane(sink))
+    dispatcher.drain()
+    clock.advance(499)
+    dispatcher.drain()
+    assert (len(sink.got), outbox.counts().waiting) == (0, 100)
+    clock.advance(2)
+    dispatcher.drain()
+
+    assert len(sink.got) == 1
+    assert outbox.counts() == Counts(sent=100)
+
+
+def test_an_outcome_that_could_not_be_saved_is_saved_later(make: Make, outbox: Outbox, tmp_path: Path) -> None:
+    """X01"""
+    sink = Sink()
+    sink.gate.clear()
+    owe(outbox, 1)
+    make(lane(sink)).start()
+    wait_until(lambda: sink.inside == 1)
+    (tmp_path / "outbox.db").chmod(0o600)
+    blocker = sqlite3.connect(tmp_path / "outbox.db", timeout=5)
+    blocker.execute("ALTER TABLE attempts RENAME TO elsewhere")
+    blocker.commit()
+    sink.gate.set()
+    wait_until(lambda: len(sink.got) == 1)
+    blocker.execute("ALTER TABLE elsewhere RENAME TO attempts")
+    blocker.commit()
+    blocker.close()
+
+    wait_until(lambda: outbox.counts() == Counts(sent=1))
+    assert len(sink.got) == 1
+
+
+def test_a_refusal_of_the_sign_in_that_signing_in_does_not_show_is_told_once(
+    make: Make, outbox: Outbox, clock: Clock
+) -> None:
+    """X07"""
+    sink, told = Sink(), []
+    sink.failures = [DeliveryError(Failure.SIGN_IN, "403 accessNotConfigured")] * 3
+    owe(outbox, 1)
+    box = lane(sink)
+    dispatcher = make(box, on_trouble=lambda name, why: told.append(name))
+    for _ in range(3):
+        dispatcher.drain()
+        assert box.problem
+        clock.advance(301)
+    dispatcher.drain()
+
+    assert told == ["box"]
+    assert (box.problem, len(sink.got)) == ("", 1)
+
+
+def test_a_message_that_cannot_be_worded_was_not_cut_off(make: Make, outbox: Outbox) -> None:
+    event = Event(Kind.GPU_AVAILABLE, "gpu/1", payload={})
+    outbox.put([event], [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
+    make(lane(Sink())).drain()
+
+    assert outbox.counts() == Counts(waiting=1, failed=1)
 
 
 def test_a_dead_sign_in_is_known_before_the_first_mail_and_mends_by_itself(make: Make, clock: Clock) -> None:

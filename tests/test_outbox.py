@@ -68,10 +68,10 @@ def test_a_failed_row_waits_for_its_moment(outbox: Outbox) -> None:
     event = submitted()
     put(outbox, (event, owed(event)))
     due = outbox.claim("box", 100.0, by="me")
-    outbox.failed(due, 101.0, Failure.NOT_NOW, "503", [Verdict("pending", not_before=200.0, refusal=True)])
+    outbox.failed(due, 101.0, Failure.NOT_NOW, "503", Verdict("pending", not_before=200.0, refusal=True))
 
     assert outbox.claim("box", 199.0, by="me") == []
-    assert outbox.next_due(["box"]) == 200.0
+    assert outbox.next_due(["box"], 150.0) == 200.0
     assert outbox.counts() == Counts(waiting=1, failed=1)
     (again,) = outbox.claim("box", 200.0, by="me")
     assert (again.failures, again.refusals, again.first_failed_at) == (1, 1, 101.0)
@@ -80,7 +80,7 @@ def test_a_failed_row_waits_for_its_moment(outbox: Outbox) -> None:
 def test_a_dead_letter_is_counted_and_never_claimed(outbox: Outbox) -> None:
     event = submitted()
     put(outbox, (event, owed(event)))
-    outbox.failed(outbox.claim("box", 100.0, by="me"), 101.0, Failure.REFUSED, "400", [Verdict("dead")])
+    outbox.failed(outbox.claim("box", 100.0, by="me"), 101.0, Failure.REFUSED, "400", Verdict("dead"))
 
     assert outbox.counts() == Counts(dead=1)
     assert outbox.claim("box", 1e12, by="me") == []
@@ -96,9 +96,9 @@ def test_per_entity_and_recipient_they_leave_in_order_one_at_a_time(outbox: Outb
     assert one.event.kind is Kind.JOB_SUBMITTED
     assert other.recipient == "b@x.org"
     assert outbox.claim("box", 100.0, by="me") == []
-    outbox.failed([one], 101.0, Failure.NOT_NOW, "503", [Verdict("pending", not_before=500.0)])
+    outbox.failed([one], 101.0, Failure.NOT_NOW, "503", Verdict("pending", not_before=500.0))
     assert outbox.claim("box", 200.0, by="me") == [], "an earlier one in backoff holds the later one back"
-    assert outbox.next_due(["box"]) == 500.0, "and nobody need ask again before"
+    assert outbox.next_due(["box"], 200.0) == 500.0, "and nobody need ask again before"
     outbox.sent(outbox.claim("box", 500.0, by="me"), 501.0)
     assert outbox.claim("box", 501.0, by="me")[0].event.kind is Kind.JOB_APPROVED
 
@@ -196,6 +196,34 @@ def test_the_database_is_private_and_kept_safe(tmp_path: Path, outbox: Outbox) -
     connection.close()
 
 
+def test_a_wait_that_a_jumping_clock_set_does_not_hold(outbox: Outbox) -> None:
+    event = submitted()
+    put(outbox, (event, owed(event)))
+    due = outbox.claim("box", 100.0, by="me")
+    outbox.failed(due, 100.0, Failure.NOT_NOW, "503", Verdict("pending", not_before=100.0 + 30 * 86400))
+
+    assert outbox.next_due(["box"], 100.0) == 0.0
+    assert len(outbox.claim("box", 100.0, by="me")) == 1
+
+
+def test_a_database_that_is_removed_in_use_is_opened_anew(tmp_path: Path, outbox: Outbox) -> None:
+    event = submitted()
+    assert not outbox.reopen_if_replaced()
+    for path in tmp_path.glob("outbox.db*"):
+        path.unlink()
+    assert outbox.reopen_if_replaced()
+    put(outbox, (event, owed(event)))
+
+    assert outbox.counts() == Counts(waiting=1)
+
+
+def test_everything_of_the_database_is_private(tmp_path: Path, outbox: Outbox) -> None:
+    event = submitted()
+    put(outbox, (event, owed(event)))
+
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("outbox.db*")} == {0o600}
+
+
 def test_a_newer_versions_database_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     connection = sqlite3.connect(path)
@@ -206,8 +234,18 @@ def test_a_newer_versions_database_is_not_touched(tmp_path: Path) -> None:
         Outbox(path)
 
 
-def test_what_is_no_database_says_so(tmp_path: Path) -> None:
+def test_a_damaged_database_is_kept_aside_and_a_new_one_begun(tmp_path: Path) -> None:
     (tmp_path / "outbox.db").write_bytes(b"not a database at all" * 100)
+    outbox = Outbox(tmp_path / "outbox.db")
 
-    with pytest.raises(StateError, match="cannot be used"):
+    assert outbox.counts() == Counts()
+    assert "damaged" in outbox.damage
+    assert len(list(tmp_path.glob("outbox.db.damaged-*"))) == 1
+    outbox.close()
+
+
+def test_what_cannot_be_opened_says_so(tmp_path: Path) -> None:
+    (tmp_path / "outbox.db").mkdir()
+
+    with pytest.raises(StateError, match="cannot be opened"):
         Outbox(tmp_path / "outbox.db")

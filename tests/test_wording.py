@@ -222,6 +222,13 @@ def test_no_name_can_break_out_of_its_place(name: str, submitter: str) -> None:
     assert "\n" not in message.subject
 
 
+def test_an_entity_stands_in_one_line_that_a_filter_can_read() -> None:
+    entity = "job/D/owner@datasite.example/ana@uni.example/" + "a%20long%20name" * 10
+    raw = mail_of(Message("id", "t@x.org", "s", "text", headers=(("X-SyftNotify-Entity", entity),))).as_bytes()
+
+    assert f"\r\nX-SyftNotify-Entity: {entity}\r\n".encode() in raw
+
+
 def test_a_long_entity_survives_the_wire() -> None:
     entity = "job/D/owner@x.org/ana@y.net/" + "%0A" * 255
     message = Message("id", "t@x.org", "s", "text", headers=(("X-SyftNotify-Entity", entity),))

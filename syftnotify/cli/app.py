@@ -172,21 +172,23 @@ def stop(
     home: HomeOption = None,
 ) -> None:
     """End the worker when the sends in flight are finished."""
-    _stop(_home(context, home), timeout)
+    if not _stop(_home(context, home), timeout):
+        raise typer.Exit(1)
 
 
-def _stop(home: Home, timeout: float) -> None:
+def _stop(home: Home, timeout: float) -> bool:
+    """Stop the worker and say how it ended; returns whether it ended by itself."""
     from syftnotify import process
     from syftnotify.text import plural
 
     stopped = process.stop(home, seconds=timeout)
-    left = f"; {plural(stopped.waiting, 'notification')} wait for the next start" if stopped.waiting else ""
+    left = f"; left for the next start: {plural(stopped.waiting, 'notification')}" if stopped.waiting else ""
     if stopped.killed:
-        raise NotifyError(
-            f"the worker (pid {stopped.pid}) did not end within {timeout:g} s and was killed{left}",
-            hint="what it was sending counts as unknown and is sent again at the next start",
-        )
-    say(f"worker stopped (pid {stopped.pid}), sends finished{left}")
+        warn(f"the worker (pid {stopped.pid}) did not end within {timeout:g} s and was killed{left}")
+        warn("what it was sending counts as unknown and is sent again at the next start")
+    else:
+        say(f"worker stopped (pid {stopped.pid}), sends finished{left}")
+    return not stopped.killed
 
 
 @app.command()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import EmailPolicy
 from email.utils import formatdate
+from typing import Any
 
 from syftnotify.model import Message
 from syftnotify.text import shown
@@ -13,6 +14,23 @@ from syftnotify.text import shown
 DOMAIN = "syftnotify.local"
 SENDER_NAME = "SyftBox"
 _SUBJECT_CAP = 200
+_LONGEST_LINE = 998  # characters, RFC 5322
+
+
+class _Policy(EmailPolicy):
+    """Our own headers stay on one readable line: people filter on them, and folding would encode a long word."""
+
+    def fold(self, name: str, value: Any) -> str:
+        line = f"{name}: {value}"
+        if name.lower().startswith("x-") and line.isascii() and len(line) <= _LONGEST_LINE:
+            return line + self.linesep
+        return super().fold(name, value)
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        return self.fold(name, value).encode("ascii", "surrogateescape")
+
+
+_POLICY = _Policy(linesep="\r\n")
 
 
 def mail_of(message: Message, *, date: float | None = None) -> EmailMessage:
@@ -20,7 +38,7 @@ def mail_of(message: Message, *, date: float | None = None) -> EmailMessage:
 
     `date` is in seconds since 1970. Header values are stripped of what a mail program could obey, and capped.
     """
-    mail = EmailMessage(policy=SMTP)
+    mail = EmailMessage(policy=_POLICY)
     if message.sender:
         user, _, domain = message.sender.rpartition("@")
         mail["From"] = Address(SENDER_NAME, user, domain)

@@ -68,27 +68,41 @@ def _code(job: Job) -> dict[str, Any]:
         cut = size > len(content) or len(text) > room
         taken.append({"path": path, "text": text[:room], "cut": cut})
         kept += len(text[:room])
+    left_out += [{"path": shown(name), "why": "there, but not named by the job"} for name in _unnamed(job)]
     return {"code": taken, "code_left_out": left_out}
 
 
 def _code_files(job: Job) -> Iterator[tuple[str, tuple[str, ...] | None]]:
-    """The names to show and where they lie below the job; `run.sh` where nothing else is known."""
+    """The names to show and where they lie below the job: `run.sh`, which is what runs, and what the job names."""
+    yield "run.sh", ("run.sh",)
     if job.layout in {"C", "D"}:
-        files = job.details.get("files") or ()
-        for name in files:
+        for name in job.details.get("files") or ():
             parts = inner_parts(name)
             yield name, ("code", *parts) if parts else None
-        if files:
-            return
-    else:
-        entry = str(job.details.get("entrypoint") or "")
-        folder = str(job.details.get("code_path") or "").rstrip("/").rpartition("/")[2]
-        # Beside run.sh; in the folder that was submitted (0.1.23 and later); below code/ (0.1.3 and 0.1.4).
-        for name in dict.fromkeys((entry, f"{folder}/{entry}", f"code/{entry}") if entry else ()):
-            parts = inner_parts(name)
-            if parts is None or signature(os.path.join(job.place, *parts))[2]:
-                yield name, parts
-    yield "run.sh", ("run.sh",)
+        return
+    entry = str(job.details.get("entrypoint") or "")
+    folder = str(job.details.get("code_path") or "").rstrip("/").rpartition("/")[2]
+    # Beside run.sh; in the folder that was submitted (0.1.23 and later); below code/ (0.1.3 and 0.1.4).
+    for name in dict.fromkeys((entry, f"{folder}/{entry}", f"code/{entry}") if entry else ()):
+        parts = inner_parts(name)
+        if parts is None or signature(os.path.join(job.place, *parts))[2]:
+            yield name, parts
+
+
+def _unnamed(job: Job) -> list[str]:
+    """What lies in `code/` although the job's own list does not name it; the list is the scientist's word."""
+    if job.layout not in {"C", "D"}:
+        return []
+    named = {name.partition("/")[0] for name in job.details.get("files") or ()}
+    code = os.path.join(job.place, "code")
+    try:
+        if os.path.islink(code):
+            return []
+        with os.scandir(code) as entries:
+            found = [entry.name for entry, _ in zip(entries, range(_MAX_LISTED), strict=False)]
+    except OSError:
+        return []
+    return sorted(name for name in found if name not in named and name not in _GENERATED_FOLDERS)
 
 
 def _is_generated(parts: tuple[str, ...]) -> bool:

@@ -60,6 +60,15 @@ class _Patience:
         return self._monotonic() - since, ours
 
 
+@dataclass(slots=True)
+class _Torn:
+    """A job with a file that cannot be believed."""
+
+    why: str
+    since: float  # on the monotonic clock
+    told: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class _Moment:
     """The moment of one look; a layout's `Sight`."""
@@ -93,6 +102,7 @@ class JobReader:
         self._root = root
         self._owner = owner
         self._clock = clock
+        self._monotonic = monotonic
         self._is_settling = is_settling
         self._folders = Folders()
         self._below_datasites = layouts_below_datasites()
@@ -101,7 +111,7 @@ class JobReader:
         self._known: dict[str, tuple[Signature, ...]] = {}
         self._open: set[str] = set()  # entities of A and B that had not ended at the last look
         self._present: set[str] = set()  # entities of the last look
-        self._warned: set[str] = set()
+        self._torn: dict[str, _Torn] = {}  # by path
 
     def look(self) -> JobsLook:
         """Every job that changed since the last accepted look, or is not settled yet."""
@@ -121,6 +131,7 @@ class JobReader:
         self._folders.end()
         self._patience.end()
         self._note_absence(look)
+        self._note_torn(look)
         look.count = len(self._present)
         return look
 
@@ -129,6 +140,10 @@ class JobReader:
         for path in self._known.keys() - look.present.keys():
             del self._known[path]
         self._known.update(look.settled)
+
+    def forget(self) -> None:
+        """Offer everything again at the next look."""
+        self._known.clear()
 
     def folders(self) -> list[Path]:
         """The owner's job folders that exist: what is worth watching."""
@@ -164,7 +179,7 @@ class JobReader:
         if reading.job is not None:
             look.jobs.append(reading.job)
             look.read[place.entity] = look.read.get(place.entity, False) or not reading.job.ended
-        if self._is_quiet(place, reading, found, sight.now, look):
+        if self._is_quiet(place, reading, found, sight.now):
             look.settled[place.path] = found
         else:
             self._known.pop(place.path, None)
@@ -178,15 +193,19 @@ class JobReader:
         self._open |= {entity for entity, is_open in look.read.items() if is_open}
         self._present = present
 
-    def _is_quiet(
-        self, place: Place, reading: Reading, found: tuple[Signature, ...], now: float, look: JobsLook
-    ) -> bool:
+    def _is_quiet(self, place: Place, reading: Reading, found: tuple[Signature, ...], now: float) -> bool:
         """Whether the job need not be read again before it changes."""
-        if reading.torn:
-            seconds, _ = self._patience.seconds(f"{place.path} torn")
-            if seconds >= TORN_SECONDS and place.path not in self._warned:
-                self._warned.add(place.path)
-                look.problems.append(f"unreadable for ten minutes: {shown(place.path)}: {shown(reading.torn)}")
-            return False
-        self._warned.discard(place.path)
+        if not reading.torn:
+            self._torn.pop(place.path, None)
+        elif place.path not in self._torn:
+            self._torn[place.path] = _Torn(reading.torn, self._monotonic())
         return not reading.waiting and is_settled(found, now) and not self._is_settling(place.entity)
+
+    def _note_torn(self, look: JobsLook) -> None:
+        """A file that stays unreadable is named once; it is read again when it changes."""
+        for path, torn in list(self._torn.items()):
+            if path not in look.present:
+                del self._torn[path]
+            elif not torn.told and self._monotonic() - torn.since >= TORN_SECONDS:
+                torn.told = True
+                look.problems.append(f"unreadable for ten minutes: {shown(path)}: {shown(torn.why)}")

@@ -52,8 +52,12 @@ class PeerReader:
 
     def watchable(self) -> list[Watched]:
         """The folders in which syft-bg writes down what it knows."""
-        folders = {path.parent for path in (*self.sync_states, *self.notify_states)}
-        return [Watched(folder, deep=False) for folder in sorted(folders) if os.path.isdir(folder)]
+        files = (*self.sync_states, *self.notify_states)
+        return [
+            Watched(folder, deep=False, names=frozenset(path.name for path in files if path.parent == folder))
+            for folder in sorted({path.parent for path in files})
+            if os.path.isdir(folder)
+        ]
 
     def look(self) -> list[Peer]:
         """Every peer there is a trace of, with what is true of it."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,14 @@ _NOISE = ("/.venv/", "/__pycache__/")
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A folder that is worth watching, with all below it (`deep`) or for its own names alone."""
+    """A folder that is worth watching: with all below it (`deep`), or for its own names alone.
+
+    `names` are the files in it that matter; empty: all.
+    """
 
     folder: Path
     deep: bool = True
+    names: frozenset[str] = frozenset()
 
 
 class Wake:
@@ -47,11 +53,9 @@ class Wake:
         from watchdog import events
         from watchdog.observers import Observer
 
-        handler = events.FileSystemEventHandler()
-        handler.on_any_event = self._on_event  # type: ignore[method-assign] # its documented way, short of a class
         # The default set also listens to opens and closes without writing, which our own look makes: on a large tree
         # that never ends. One event per written file is enough: its close, when it is whole.
-        told = [
+        told: list[type[events.FileSystemEvent]] = [
             events.FileClosedEvent,
             events.FileCreatedEvent,
             events.FileMovedEvent,
@@ -60,12 +64,17 @@ class Wake:
             events.DirMovedEvent,
             events.DirDeletedEvent,
         ]
+        if sys.platform == "darwin":  # which tells of no closes
+            told.append(events.FileModifiedEvent)
         observer = Observer()
         try:
             for watched in found:
+                handler = events.FileSystemEventHandler()
+                handler.on_any_event = partial(self._on_event, watched)  # type: ignore[method-assign] # its documented way
                 observer.schedule(handler, str(watched.folder), recursive=watched.deep, event_filter=told)
             observer.start()
         except (OSError, RuntimeError) as error:
+            observer.unschedule_all()  # else what did start would live on
             self._complain(f"watching is not possible ({error}); looking every interval instead")
             return False
         self._observer, self._watched, self._complained = observer, found, ""
@@ -83,9 +92,11 @@ class Wake:
             self._observer.join(timeout=5)
         self._observer, self._watched = None, {}
 
-    def _on_event(self, event: Any) -> None:
-        path = str(event.src_path)
-        if not any(part in path for part in _NOISE):
+    def _on_event(self, watched: Watched, event: Any) -> None:
+        paths = [str(path) for path in (event.src_path, getattr(event, "dest_path", "")) if path]
+        if watched.names and not any(Path(path).name in watched.names for path in paths):
+            return
+        if not any(part in path for path in paths for part in _NOISE):
             self._wake()
 
     def _complain(self, message: str) -> None:
