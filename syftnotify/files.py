@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -34,6 +36,11 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600, durable: bool 
         sync_folder(path.parent)
 
 
+def fingerprint(content: bytes) -> str:
+    """A name for `content` that changes when it does."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` last through a power cut, where the system can."""
     if not hasattr(os, "O_DIRECTORY"):
@@ -61,8 +68,9 @@ def is_locked(path: Path) -> bool:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
+    except OSError as error:
+        # Some systems say EACCES; anything else is a file system that knows no locks.
+        return error.errno in {errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK}
     else:
         return False
     finally:

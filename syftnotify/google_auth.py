@@ -90,7 +90,11 @@ class GmailAuth:
                     "there is no browser on this machine",
                     hint="say `notify init --no-browser` and use one on another machine",
                 ) from error
-            except (OAuth2Error, ValueError, AttributeError) as error:
+            except AttributeError as error:  # the library's way to say that the browser never came back
+                raise NotSignedInError(
+                    f"nobody gave consent within {_CONSENT_SECONDS // 60} minutes", hint="try again: `notify init`"
+                ) from error
+            except (OAuth2Error, ValueError) as error:
                 raise NotSignedInError(
                     f"Google did not give consent ({type(error).__name__})", hint="try again: `notify init`"
                 ) from error
@@ -189,6 +193,8 @@ def refreshed(credentials: Credentials, *, rejected: str = "") -> bool:
         if error.retryable or reason not in _FINAL:
             raise
         raise NotSignedInError(f"Google does not accept the sign-in any more ({reason})", hint=_SIGN_IN) from None
+    except OSError as error:  # a missing certificate bundle, say
+        raise TransportError(f"the token endpoint could not be asked ({type(error).__name__})") from error
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         # The library's own stumbling over an answer that is no token: some proxy's page.
         raise TransportError("the token endpoint's answer was not understood") from error

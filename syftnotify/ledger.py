@@ -45,6 +45,17 @@ def _word(event_type: str) -> str:
     return event_type if at else _FILE_WORD.get(kind, kind)
 
 
+def _plain(text: str) -> str:
+    """`text` as it can stand in JSON: a file name that is not UTF-8 keeps its bytes, written out.
+
+    Raises:
+        TypeError: it is no text.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"expected text, got {type(text).__name__}")
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "backslashreplace") if not text.isascii() else text
+
+
 def _empty() -> _State:
     return {"version": VERSION, "notified": {}, "owed": {}, "data": {}}
 
@@ -77,18 +88,18 @@ class JsonStateManager:
         """Whether `entity_id` was told about `event_type` (`new`, `approved`, `executed`, or any other string)."""
         with self._lock:
             self.refresh()
-            return _word(event_type) in self._state["notified"].get(entity_id, ())
+            return _word(_plain(event_type)) in self._state["notified"].get(_plain(entity_id), ())
 
     def mark_notified(self, entity_id: str, event_type: str) -> None:
         """Remember, on disk and at once, that `entity_id` was told about `event_type`."""
-        self._change(_adding("notified", entity_id, _word(event_type)))
+        self._change(_adding("notified", _plain(entity_id), _word(_plain(event_type))))
         self.save()
 
     def get_data(self, key: str, default: Any = None) -> Any:
         """The JSON value kept under `key`, or `default`. It is a copy: changing it changes nothing here."""
         with self._lock:
             self.refresh()
-            data = self._state["data"]
+            data, key = self._state["data"], _plain(key)
             return copy.deepcopy(data[key]) if key in data else default
 
     def set_data(self, key: str, value: Any) -> None:
@@ -97,8 +108,8 @@ class JsonStateManager:
         Raises:
             TypeError: `value` is not JSON.
         """
-        frozen = orjson.dumps(value)
-        self._change(lambda state: state["data"].__setitem__(key, orjson.loads(frozen)))
+        frozen, name = orjson.dumps(value), _plain(key)
+        self._change(lambda state: state["data"].__setitem__(name, orjson.loads(frozen)))
         self.save()
 
     # -- what the worker asks ------------------------------------------------------------------------------------

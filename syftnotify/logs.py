@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -68,14 +69,10 @@ def set_up(path: Path, *, level: str = "info", echo: TextIO | None = None) -> No
 def last_lines(path: Path, count: int, *, level: str = "debug") -> list[str]:
     """The last `count` records of at least `level`, oldest first; a traceback stays with its line."""
     kept: deque[str] = deque(maxlen=max(0, count))
-    try:
+    for each in (path.with_name(f"{path.name}.1"), path):  # a log that was rotated a moment ago is nearly empty
         # Lines from other writers' crashes may be anything; what is undecodable is shown as such.
-        with path.open(encoding="utf-8", errors="backslashreplace") as file:
-            for record in _records(iter(file.readline, "")):
-                if _is_at_least(record, level):
-                    kept.append(record)
-    except FileNotFoundError:
-        return []
+        with contextlib.suppress(FileNotFoundError), each.open(encoding="utf-8", errors="backslashreplace") as file:
+            kept.extend(record for record in _records(iter(file.readline, "")) if _is_at_least(record, level))
     return list(kept)
 
 

@@ -186,6 +186,7 @@ class Peer:
     owner: str
     address: str
     facts: tuple[Fact, ...]
+    added: bool = True  # by the owner; somebody who only asks is not
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from pathlib import Path
 
 from syftnotify import running
 from syftnotify.assembly import assemble, check_ready
+from syftnotify.errors import NotifyError
 from syftnotify.paths import Home
+
+log = logging.getLogger(__name__)
 
 # Two monitors of one home take turns; a worker keeps its turn for ever.
 _TURN_SECONDS = 10.0
@@ -41,11 +45,17 @@ class _Monitor:
     def start(self, interval: float = 10) -> threading.Thread:
         """Check every `interval` seconds in a thread of its own, until `stop`."""
         self._stop.clear()
-        thread = threading.Thread(
-            target=self.check, kwargs={"interval": interval}, name=type(self).__name__, daemon=True
-        )
+        thread = threading.Thread(target=self._keep_checking, args=(interval,), name=type(self).__name__, daemon=True)
         thread.start()
         return thread
+
+    def _keep_checking(self, interval: float) -> None:
+        while not self._stop.is_set():
+            try:
+                self._check_once()
+            except NotifyError as error:  # it may pass; a thread that ended would be silence
+                log.error("the check failed: %s", error)
+            self._stop.wait(interval)
 
     def stop(self) -> None:
         """End after the check that is under way."""
@@ -58,9 +68,10 @@ class _Monitor:
             parts = assemble(settings, with_jobs=self._jobs, with_peers=self._peers)
             try:
                 now = time.time()
-                parts.look_once(report.last_look_s)
-                report.last_look_s = now
-                running.write(self._home, report)
+                tick = parts.look_once(report.last_look_s)
+                if settings.config.notify.enabled and not tick.waiting_for:
+                    report.last_look_s = now
+                    running.write(self._home, report)
             finally:
                 parts.close()
 

@@ -103,7 +103,7 @@ class Pipeline:
         look = self._jobs.look() if self._jobs else JobsLook()
         peers = self._peers.look()
         tick = Tick(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.restless)
-        reach = self._reach(frozenset(peer.address for peer in peers))
+        reach = self._reach(frozenset(peer.address for peer in peers if peer.added))
         quiet_for = None if last_look is None else now - last_look
         time_off = quiet_for is None or quiet_for > TIME_OFF_SECONDS
         news = self._news(look.jobs, peers, now)

@@ -131,7 +131,9 @@ def _is_ours(pid: int, home: Home) -> bool:
     """Whether `pid` is a worker of `home`: a number in a file may have gone to another process since."""
     words = _command_of(pid)
     if _PROGRAM in words:
-        return str(home.root) in words
+        place = words[words.index("--home") + 1] if "--home" in words[:-1] else ""
+        # Where only a line of text is to be had, a path with blanks is in pieces: then its being there must do.
+        return os.path.realpath(place) == os.path.realpath(home.root) or str(home.root) in " ".join(words)
     return "run" in words and any(Path(word).name in {"notify", "syftnotify"} for word in words)
 
 
@@ -140,7 +142,7 @@ def _command_of(pid: int) -> list[str]:
         return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
     try:
         shown = subprocess.run(  # noqa: S603 - fixed words and a number
-            ["/bin/ps", "-o", "command=", "-p", str(pid)], capture_output=True, check=False
+            ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, check=False
         )
     except OSError:
         return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -101,15 +101,15 @@ def hold(home: Home, *, seconds: float = _PATIENCE) -> Iterator[None]:
         AlreadyRunningError: somebody else is.
         NotifyError: the home cannot be written.
     """
-    try:
-        home.create()
-        with exclusive(home.lock, seconds=seconds) as held:
-            if not held:
+    with ExitStack() as stack:
+        try:
+            home.create()
+            if not stack.enter_context(exclusive(home.lock, seconds=seconds)):
                 raise AlreadyRunningError(_written_pid(home))
             home.lock.write_text(f"{os.getpid()}\n", encoding="ascii")
-            yield
-    except OSError as error:
-        raise unusable(home, error) from error
+        except OSError as error:
+            raise unusable(home, error) from error
+        yield
 
 
 def unusable(home: Home, error: OSError) -> NotifyError:
@@ -127,6 +127,17 @@ def is_held(home: Home) -> bool:
 def holder(home: Home) -> int | None:
     """The pid of the running worker, as far as it is known; None when none is running."""
     return _written_pid(home) if is_held(home) else None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of that number lives."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _written_pid(home: Home) -> int | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from syftnotify.deliver import send_now
 from syftnotify.deliver.gmail import GmailApi
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Audience, Kind, Message, is_address
@@ -126,12 +127,7 @@ class GmailSender:
             return False
         message = Message("", to_email, subject, text, (html or "") if self._use_html else "", headers=headers)
         try:
-            try:
-                self._api.send(message)
-            except DeliveryError as error:
-                if error.failure is not Failure.RENEWED:
-                    raise
-                self._api.send(message)  # a second attempt, now with a fresh access token
+            send_now(self._api, message)
         except DeliveryError as error:
             word = "FAILED_DELIVERY" if error.failure in {Failure.REFUSED, Failure.NOT_NOW} else "FAILED_TRANSPORT"
             log.error("notification %s: to %s: %s", word, to_email, error)

@@ -132,7 +132,8 @@ class Worker:
         pipeline = self._parts.pipeline
         if self._settings.config.notify.enabled:
             tick = pipeline.tick(now, last_look=self._report.last_look_s)
-            self._report.last_look_s = now
+            if not tick.waiting_for:
+                self._report.last_look_s = now
         else:
             tick = pipeline.look()
         self._seconds = time.perf_counter() - begun
@@ -283,7 +284,9 @@ class Worker:
 def report_of(parts: Parts, tick: Tick, now: float, seconds: float) -> running.Report:
     """The report of a single look that nobody is going to repeat; `now` and `seconds` are the look's."""
     report = _blank(parts.settings)
-    report.last_look_s, report.ended = now, "looked once"
+    report.ended = "looked once"
+    if not tick.waiting_for:
+        report.last_look_s = now
     _note_look(report, tick, now, seconds)
     _fill(report, parts, parts.outbox.counts())
     return report
@@ -336,12 +339,10 @@ def _syft_bg_pid() -> int | None:
     for home in syft_bg_homes():
         try:
             pid = int((home / "notify" / "daemon.pid").read_text(encoding="ascii"))
-            os.kill(pid, 0)
-        except PermissionError:
-            return pid
-        except (OSError, ValueError, OverflowError):
+        except (OSError, ValueError):
             continue
-        return pid
+        if pid > 0 and running.is_alive(pid):
+            return pid
     return None
 
 

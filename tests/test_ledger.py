@@ -78,6 +78,23 @@ def test_what_is_no_json_is_refused_and_nothing_changes(path: Path) -> None:
     assert JsonStateManager(path).get_data("key") == 1
 
 
+@pytest.mark.parametrize("name", [123, None, b"x"])
+def test_what_is_no_text_is_refused_and_poisons_nothing(path: Path, name: Any) -> None:
+    state = JsonStateManager(path)
+    with pytest.raises(TypeError):
+        state.mark_notified(name, "new")
+    state.mark_notified("a", "new")
+
+    assert JsonStateManager(path).was_notified("a", "new")
+
+
+def test_a_file_name_that_is_not_utf8_is_a_fine_entity(path: Path) -> None:
+    JsonStateManager(path).mark_notified("job_\udcff", "new")
+
+    assert JsonStateManager(path).was_notified("job_\udcff", "new")
+    assert not JsonStateManager(path).was_notified("job_\udcfe", "new")
+
+
 def test_a_value_that_was_handed_out_is_a_copy(path: Path) -> None:
     state = JsonStateManager(path)
     state.set_data("list", [1])

@@ -206,6 +206,14 @@ def test_no_mail_is_so_large_that_gmail_clips_it(filling: str) -> None:
     assert "too much code for one mail" in message.text
 
 
+def test_many_small_files_make_no_large_mail() -> None:
+    code = [{"path": f"package/module_{n}.py", "text": "x = 1\n" * 20, "cut": False} for n in range(400)]
+    message = worded(Kind.JOB_SUBMITTED, code=code, code_left_out=[])
+
+    assert len(message.html.encode("utf-8")) < 102 * 1024
+    assert "more (too many to name)" in message.text
+
+
 @given(st.text(max_size=120), st.text(max_size=80))
 @settings(max_examples=60, deadline=None)
 def test_no_name_can_break_out_of_its_place(name: str, submitter: str) -> None:

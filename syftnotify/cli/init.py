@@ -14,8 +14,8 @@ import typer
 from syftnotify import running
 from syftnotify.cli.console import is_terminal, say, warn
 from syftnotify.config import Gmail, Settings, found_root, is_safe_url, load
-from syftnotify.config.edit import edit
-from syftnotify.deliver import transport_for
+from syftnotify.config.edit import edit, written_transports
+from syftnotify.deliver import send_now, transport_for
 from syftnotify.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
 from syftnotify.files import write_whole
 from syftnotify.google_auth import GmailAuth
@@ -24,6 +24,7 @@ from syftnotify.paths import Home, expanded
 from syftnotify.render import Item, Links, TemplateRenderer, Wording
 
 _MAIL_TYPES = ("gmail", "maildir")
+_TRANSPORT = ("transports", "mail", "type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def _changes(wishes: Wishes, *, fresh: bool, asks: bool) -> dict[tuple[str, ...]
     changes.update({path: value for path, value in said.items() if value is not None})
     transport = wishes.transport or (_asked_transport() if fresh and asks else None)
     if transport is not None:
-        changes["transports",] = {"mail": {"type": transport}}
+        changes[_TRANSPORT] = transport
     second = wishes.second_way if wishes.second_way is not None or not (fresh and asks) else _asked_second_way()
     if second and second.strip():
         changes.update(_second_way(second.strip()))
@@ -151,8 +152,8 @@ def _second_way(text: str) -> dict[tuple[str, ...], Any]:
 def _written(home: Home, changes: dict[tuple[str, ...], Any], *, fresh: bool) -> Settings:
     """Write, read back as the worker would, and put the old file back if that does not hold."""
     before = home.config.read_bytes() if home.config.exists() else None
-    if ("transports",) in changes and not fresh:
-        changes = _keeping_transport(home, changes)
+    if _TRANSPORT in changes and not fresh:
+        changes = _with_transport(home, changes)
     if changes:
         edit(home, changes, fresh=fresh)
     try:
@@ -168,16 +169,26 @@ def _written(home: Home, changes: dict[tuple[str, ...], Any], *, fresh: bool) ->
     return settings
 
 
-def _keeping_transport(home: Home, changes: dict[tuple[str, ...], Any]) -> dict[tuple[str, ...], Any]:
-    """Leave the transports alone when mail goes out that way already."""
-    wanted = changes["transports",]["mail"]["type"]
-    try:
-        settings = load(home)
-    except ConfigError:
-        return changes
-    if settings.config.transports[settings.mailer].type != wanted:
-        return changes
-    return {path: value for path, value in changes.items() if path != ("transports",)}
+def _with_transport(home: Home, changes: dict[tuple[str, ...], Any]) -> dict[tuple[str, ...], Any]:
+    """The changes that make mail go out the wanted way, and touch no transport that somebody has set up.
+
+    Raises:
+        ConfigError: only an editor can tell which of the transports shall go.
+    """
+    wanted = changes[_TRANSPORT]
+    rest = {path: value for path, value in changes.items() if path != _TRANSPORT}
+    settings = load(home)
+    if settings.config.transports[settings.mailer].type == wanted:
+        return rest
+    written = written_transports(home)
+    if not written:
+        return {**rest, _TRANSPORT: wanted}
+    if len(written) == 1 and all(set(section) == {"type"} for section in written.values()):
+        return {**rest, ("transports", next(iter(written)), "type"): wanted}
+    raise ConfigError(
+        f"mail goes out through `{settings.mailer}`, and `--transport {wanted}` would have to take its settings away",
+        hint=f"edit `transports:` in {home.config}, or start over with `--force`",
+    )
 
 
 def _sign_in(settings: Settings, wishes: Wishes, *, asks: bool) -> bool:
@@ -229,7 +240,7 @@ def _send_test(settings: Settings) -> None:
     item = Item(uuid.uuid4().hex, event, Audience.OWNER, Status.WAITING)
     transport = config.transports[settings.mailer]
     try:
-        transport_for(transport).send(wording.message([item], config.do_email))
+        send_now(transport_for(transport), wording.message([item], config.do_email))
     except DeliveryError as error:
         raise NotifyError(
             f"the test mail did not go out through {settings.mailer}: {error}", hint="the configuration is kept"

@@ -48,7 +48,7 @@ def once(home: Home) -> None:
             begun, now = time.perf_counter(), time.time()
             tick = parts.look_once(before.last_look_s)
             report = report_of(parts, tick, now, time.perf_counter() - begun)
-            if not settings.config.notify.enabled:
+            if tick.waiting_for or not settings.config.notify.enabled:
                 report.last_look_s = before.last_look_s
             running.write(home, report)
         except NotifyError as error:
@@ -95,7 +95,8 @@ def rehearse(home: Home) -> None:
     if tick.notifications:
         out.print(table)
     if not settings.config.notify.enabled:
-        warn("notify.enabled is false: nothing would be sent")
+        warn("notify.enabled is false: nothing would be sent, and nothing was changed")
+        return
     messages = {item.bundle or item.id for item in tick.notifications if not item.skipped}
     say(
         f"{plural(len(messages), 'message')} would be sent for {plural(len(tick.events), 'new event')}, besides "

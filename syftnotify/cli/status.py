@@ -12,6 +12,7 @@ from rich.text import Text
 
 from syftnotify import __version__, running
 from syftnotify.cli.console import out, say, warn
+from syftnotify.files import fingerprint
 from syftnotify.paths import Home
 from syftnotify.text import plural, shown
 
@@ -44,10 +45,8 @@ def _notices(home: Home, report: running.Report) -> list[str]:
 
 
 def _fingerprint(home: Home) -> str:
-    import hashlib
-
     try:
-        return hashlib.sha256(home.config.read_bytes()).hexdigest()
+        return fingerprint(home.config.read_bytes())
     except OSError:
         return ""
 

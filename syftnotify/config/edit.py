@@ -56,6 +56,12 @@ def edit(home: Home, changes: Mapping[tuple[str, ...], Any], *, fresh: bool = Fa
     write_whole(home.config, out.getvalue().encode("utf-8"))
 
 
+def written_transports(home: Home) -> dict[str, dict[str, Any]]:
+    """The transports as the file of `home` has them, without any defaults."""
+    document = YAML(typ="safe").load(home.config.read_text(encoding="utf-8"))
+    return dict(document.get("transports") or {})
+
+
 def _set(document: CommentedMap, path: tuple[str, ...], value: Any) -> None:
     *above, last = path
     place = document

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Maildir
 from syftnotify.errors import ConfigError
+from syftnotify.files import fingerprint
 from syftnotify.paths import Home, expanded
 from syftnotify.text import plural, shown
 
@@ -38,14 +38,6 @@ class Settings:
                 if transport.type == kind:
                     return name
         raise ConfigError("config.yaml: no transport can send mail", hint="add one of type gmail or maildir")
-
-
-def fingerprint(home: Home) -> str:
-    """A hash of the configuration as it lies on disk now, or empty where there is none."""
-    try:
-        return hashlib.sha256(home.config.read_bytes()).hexdigest()
-    except OSError:
-        return ""
 
 
 def load(home: Home) -> Settings:
@@ -73,8 +65,8 @@ def load(home: Home) -> Settings:
     return Settings(
         home=home,
         config=config,
-        root=_root(config),
-        fingerprint=hashlib.sha256(content).hexdigest(),
+        root=_root(config, home),
+        fingerprint=fingerprint(content),
         warnings=tuple(warnings),
     )
 
@@ -221,9 +213,9 @@ def _completed(config: Config, home: Home) -> Config:
     return config.model_copy(update={"transports": transports, "notify": notify.model_copy(update=paths)})
 
 
-def _root(config: Config) -> Path:
+def _root(config: Config, home: Home) -> Path:
     if config.syftbox_root is not None:
-        return expanded(config.syftbox_root)
+        return expanded(config.syftbox_root, home.root)
     return found_root(config.do_email) or expanded("~/SyftBox")
 
 

@@ -50,6 +50,10 @@ def _pattern(value: Any) -> str:
 def _path(value: Any) -> Path:
     if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
         raise ValueError(f"expected a path, got {_got(value)}")
+    try:
+        Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError(f"nobody here is called so: {_got(value)}") from None
     return Path(value)
 
 
@@ -119,7 +123,7 @@ class Notify(Section):
     @classmethod
     def _watch(cls, value: Any) -> Any:
         value = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
-        if value not in {"auto", "on", "off"}:
+        if not isinstance(value, str) or value not in {"auto", "on", "off"}:
             raise ValueError(f"expected auto, on or off, got {_got(value)}")
         return value
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from syftnotify.config import Gmail, Maildir
+from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Message, Receipt
 
 
@@ -26,6 +27,24 @@ class Transport(Protocol):
         Raises:
             DeliveryError: it was not handed over, or nobody can know; `.failure` says which.
         """
+
+
+class _Sends(Protocol):
+    def send(self, message: Message) -> Receipt: ...
+
+
+def send_now(transport: _Sends, message: Message) -> Receipt:
+    """Hand over a message that nobody queues: one attempt, and a second one when only the sign-in was stale.
+
+    Raises:
+        DeliveryError: as `Transport.send`.
+    """
+    try:
+        return transport.send(message)
+    except DeliveryError as error:
+        if error.failure is not Failure.RENEWED:
+            raise
+    return transport.send(message)
 
 
 def transport_for(settings: Gmail | Maildir, *, clock: Callable[[], float] = time.time) -> Transport:

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from syftnotify.model import Message, Receipt
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 120  # the documented limit of a mail API call
+_ANSWER_CAP = 1 << 20  # bytes; an answer has some hundred
 
 
 class SignIn(Protocol):
@@ -176,6 +178,7 @@ class _OnePost:
         from google.auth.exceptions import GoogleAuthError
 
         payload = _Payload(body.encode("utf-8") if isinstance(body, str) else body or b"")
+        deadline = time.monotonic() + self._read_seconds
         try:
             answer = self._session.request(
                 method,
@@ -184,8 +187,10 @@ class _OnePost:
                 headers=headers,
                 timeout=(CONNECT_SECONDS, self._read_seconds),
                 allow_redirects=False,
+                stream=True,
             )
-        except (GoogleAuthError, requests.RequestException) as error:
+            content = _read(answer, deadline)
+        except (GoogleAuthError, requests.RequestException, OSError) as error:
             name = type(error).__name__
             if payload.was_read:
                 raise DeliveryError(Failure.UNKNOWN, f"cut off before Gmail answered ({name})") from error
@@ -193,7 +198,18 @@ class _OnePost:
         response = httplib2.Response({name.lower(): value for name, value in answer.headers.items()})
         response.status = answer.status_code
         response.reason = answer.reason
-        return response, answer.content
+        return response, content
+
+
+def _read(answer: Any, deadline: float) -> bytes:
+    """The body of an answer. The library's own time limit is for each read: a server that drips would never end."""
+    with answer:
+        content = b""
+        for chunk in answer.iter_content(65536):
+            content += chunk
+            if time.monotonic() > deadline or len(content) > _ANSWER_CAP:
+                raise TimeoutError("the answer does not end")
+        return content
 
 
 class _Payload(io.BytesIO):

@@ -24,7 +24,8 @@ class _Policy(EmailPolicy):
         line = f"{name}: {value}"
         if name.lower().startswith("x-") and line.isascii() and len(line) <= _LONGEST_LINE:
             return line + self.linesep
-        return super().fold(name, value)
+        folded: str = super().fold(name, value)
+        return folded
 
     def fold_binary(self, name: str, value: Any) -> bytes:
         return self.fold(name, value).encode("ascii", "surrogateescape")

@@ -63,20 +63,24 @@ class PeerReader:
         """Every peer there is a trace of, with what is true of it."""
         requested: set[str] = set()
         granted: set[str] = set()
+        asked: set[str] = set()  # by the owner's own client, which alone makes peer files
         for path in self.sync_states:
             self._take(path, _from_snapshot, requested, granted)
         for path in self.notify_states:
             self._take(path, _from_notify_state, requested, granted)
         self._folders.begin()
         for name in self._peer_files():
-            self._take(self.root / ".syft" / "peers" / name, _from_peer_file, requested, granted)
+            self._take(self.root / ".syft" / "peers" / name, _from_peer_file, asked, granted)
         granted |= self._granted_by_folders()
         self._folders.end()
-        return [self._peer(address, address in granted) for address in sorted(requested | granted)]
+        return [
+            self._peer(address, address in granted, added=address in granted or address in asked)
+            for address in sorted(requested | granted | asked)
+        ]
 
-    def _peer(self, address: str, granted: bool) -> Peer:
+    def _peer(self, address: str, granted: bool, *, added: bool) -> Peer:
         kind = Kind.PEER_GRANTED if granted else Kind.PEER_REQUESTED
-        return Peer(entity_id("peer", self.owner.lower(), address), self.owner, address, (Fact(kind),))
+        return Peer(entity_id("peer", self.owner.lower(), address), self.owner, address, (Fact(kind),), added)
 
     def _take(
         self,

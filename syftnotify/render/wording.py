@@ -17,6 +17,8 @@ from syftnotify.text import plural, shown
 
 # A mail shows at most so much code, counted as HTML: Gmail clips a mail at 102 KB.
 CODE_CAP = 80 * 1024
+_FRAME = 600  # bytes of HTML around the text of one file
+_LEFT_OUT = 30  # names of files that are not shown
 DIGEST_ITEMS = 100
 _NAME_CAP = 120
 
@@ -103,7 +105,7 @@ class Wording:
         if waiting and audience is Audience.OWNER:
             summary = f"{plural(len(items), 'request waits', 'requests wait')} for you."
         else:
-            summary = f"{plural(len(items), 'thing')} happened while nobody looked."
+            summary = f"{plural(len(items), 'thing')} happened since the last look."
         lines = [{"line": _line(item), "url": self._urls(item.event)["job_url"]} for item in items[:DIGEST_ITEMS]]
         context = {"summary": summary, "items": lines, "more": len(items) - len(lines)}
         identity = digest_of(*(item.id for item in items))
@@ -235,13 +237,15 @@ def _code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[s
     left_out = list(payload.get("code_left_out") or [])
     for file in payload.get("code") or []:
         text = file["text"]
-        size = len(html.escape(text).encode("utf-8")) + text.count("\n")  # a line end leaves as two bytes
-        if room <= 0:
+        size = _FRAME + len(html.escape(text).encode("utf-8")) + text.count("\n")  # a line end leaves as two bytes
+        if room <= _FRAME:
             left_out.append({"path": file["path"], "why": "too much code for one mail"})
             continue
         if size > room:
             # Worst case: every character grows as the whole text does on average.
-            text = text[: len(text) * room // size]
+            text = text[: len(text) * (room - _FRAME) // size]
         files.append({"path": file["path"], "text": text, "cut": file["cut"] or len(text) < len(file["text"])})
         room -= size
+    if len(left_out) > _LEFT_OUT:
+        left_out = [*left_out[:_LEFT_OUT], {"path": f"{len(left_out) - _LEFT_OUT} more", "why": "too many to name"}]
     return files, left_out
