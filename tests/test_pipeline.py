@@ -9,6 +9,7 @@ import pytest
 from syftnotify.cli.demo import Tree
 from syftnotify.errors import StateError
 from tests.support import ANA, OWNER, Box, Clock
+from tests.trees import TREES, Disk
 
 CODE = "print(1)\n"
 
@@ -142,3 +143,77 @@ def test_the_clock_is_the_one_that_is_handed_in(tmp_path_factory: pytest.TempPat
     box.look()
 
     assert {str(mail.message["Date"]) for mail in box.mails()} == {"Sun, 17 Mar 2030 17:46:40 -0000"}
+
+
+def test_a_lost_ledger_tells_no_old_fact_as_news(box: Box, tree: Tree) -> None:
+    """X02: what the first look only marked is not in the outbox, and is not news either."""
+    lose_ledger(box)
+    lose_outbox(box)
+    tree.submit(ANA, "survey", CODE)
+    tree.approve(ANA, "survey")
+    box.look()
+    tree.end(ANA, "survey", 0)
+    box.look()
+    assert {mail.event for mail in box.new_mails()} == {"job_completed"}
+    lose_ledger(box)
+    box.look()
+
+    assert box.new_mails() == []
+
+
+def test_a_lost_ledger_of_many_ended_jobs_is_no_flood(box: Box, tree: Tree) -> None:
+    """X02"""
+    lose_ledger(box)
+    lose_outbox(box)
+    for number in range(30):
+        tree.submit(ANA, f"ended {number}", CODE)
+        tree.approve(ANA, f"ended {number}")
+        tree.end(ANA, f"ended {number}", 0)
+    box.look()
+    tree.submit(ANA, "waiting", CODE)
+    box.look()
+    box.new_mails()
+    lose_ledger(box)
+    box.look()
+
+    assert box.new_mails() == []
+
+
+def test_a_lost_ledger_silences_no_rerun(box: Box) -> None:
+    """X02: how often a job of an old layout ran is taken from the outbox."""
+    disk = Disk(box.root, box.clock.time)
+    job = TREES["B2"](disk)
+    box.look()
+    job.submit(name="survey")
+    job.approve("survey")
+    for _ in range(2):
+        job.run("survey")
+        box.clock.advance(10)
+        box.look()
+        job.rerun("survey")
+        box.clock.advance(10)
+        box.look()
+    assert [mail.event for mail in box.new_mails()].count("job_completed") == 2
+    lose_ledger(box)
+    box.look()
+    job.run("survey")
+    box.clock.advance(10)
+    box.look()
+
+    assert [mail.event for mail in box.new_mails()] == ["job_completed"]
+
+
+def test_an_outbox_that_is_removed_in_use_is_mended_at_the_next_look(box: Box, tree: Tree) -> None:
+    """X01"""
+    parts = box.parts()
+    try:
+        tree.submit(ANA, "survey", CODE)
+        parts.look_once(box.clock.now)
+        lose_outbox(box)
+        tree.submit(ANA, "second", CODE)
+        parts.look_once(box.clock.now)
+    finally:
+        parts.close()
+
+    assert len(box.mails()) == 4
+    assert len({str(mail.message["Message-ID"]) for mail in box.mails()}) == 4
