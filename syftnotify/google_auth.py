@@ -7,7 +7,8 @@ import os
 import threading
 import time
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -77,7 +78,7 @@ class GmailAuth:
                 f"{path} holds no client secrets of a desktop app",
                 hint="in Google's console create an OAuth client of type 'Desktop app' and download its JSON",
             ) from error
-        with _scope_changes_allowed():
+        with _lenient_oauthlib():
             try:
                 if ask is None:
                     credentials = flow.run_local_server(
@@ -264,17 +265,19 @@ def _reason(error: Exception) -> str:
     return word if isinstance(word, str) and word.replace("_", "").isalnum() else "refused"
 
 
-class _scope_changes_allowed:  # noqa: N801 - reads as a phrase
-    """While it holds: an http token endpoint on this machine is used, and a widened scope is no error."""
+@contextmanager
+def _lenient_oauthlib() -> Iterator[None]:
+    """Let oauthlib use an http token endpoint on this machine, and take a widened scope for no error.
 
-    _names = ("OAUTHLIB_INSECURE_TRANSPORT", "OAUTHLIB_RELAX_TOKEN_SCOPE")
-
-    def __enter__(self) -> None:
-        self._before = {name: os.environ.get(name) for name in self._names}
-        os.environ.update(dict.fromkeys(self._names, "1"))
-
-    def __exit__(self, *_: object) -> None:
-        for name, value in self._before.items():
+    What it must not do is checked before and after: the endpoints are safe, and the scope holds what was asked for.
+    """
+    names = ("OAUTHLIB_INSECURE_TRANSPORT", "OAUTHLIB_RELAX_TOKEN_SCOPE")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:

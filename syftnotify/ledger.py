@@ -170,7 +170,7 @@ class JsonStateManager:
     def note_return(self, returned: Iterable[str], settled: Iterable[str], at: float) -> None:
         """`returned` are back since `at`; `settled` are whole again."""
         for entity in returned:
-            self._change(lambda state, entity=entity: _inner(state, "vanished").__setitem__(entity, at))  # type: ignore[misc]
+            self._change(_setting("vanished", entity, at))
         for entity in settled:
             self._change(_forgetting("vanished", entity))
 
@@ -215,7 +215,7 @@ class JsonStateManager:
 
     def finish_first_look(self, what: str, at: str) -> None:
         """The first look at `what` is done."""
-        self._change(lambda state: _inner(state, "first_look").__setitem__(what, at))
+        self._change(_setting("first_look", what, at))
 
     # -- the file ------------------------------------------------------------------------------------------------
 
@@ -341,6 +341,10 @@ def _removing(section: str, entity: str, word: str) -> _Change:
 
 def _noting(entity: str, kind: str, occurrence: str) -> _Change:
     return lambda state: _inner(state, "occurrences").setdefault(entity, {}).__setitem__(kind, occurrence)
+
+
+def _setting(part: str, key: str, value: Any) -> _Change:
+    return lambda state: _inner(state, part).__setitem__(key, value)
 
 
 def _forgetting(part: str, entity: str) -> _Change:

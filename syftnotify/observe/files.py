@@ -29,7 +29,7 @@ class UnreadableError(Exception):
     """A file that is there and cannot be believed now: torn, too large, no regular file, wrong in form."""
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # a base that is found at run time
     """PyYAML's safe loader, libyaml's where present."""
 
 
