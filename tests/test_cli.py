@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -338,9 +339,13 @@ class Terminal:
         os.write(self._master, words.encode() + b"\n")
 
     def interrupt(self, question: str) -> None:
-        """Wait for `question`, and press Ctrl-C."""
+        """Wait for `question`, and press Ctrl-C, again if need be: one that comes just before the read is lost to it."""
         self._wait_for(question)
-        self.process.send_signal(signal.SIGINT)
+        for _ in range(10):
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(1)
+                return
 
     def end(self) -> int:
         """Read to the end; the exit code."""
