@@ -339,7 +339,7 @@ class Terminal:
         os.write(self._master, words.encode() + b"\n")
 
     def interrupt(self, question: str) -> None:
-        """Wait for `question`, and press Ctrl-C, again if need be: one that comes just before the read is lost to it."""
+        """Wait for `question`, and press Ctrl-C; again if it came just before the read and was lost to it."""
         self._wait_for(question)
         for _ in range(10):
             self.process.send_signal(signal.SIGINT)
