@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,10 +64,10 @@ Make = Callable[..., Dispatcher]
 def make(outbox: Outbox, clock: Clock) -> Iterator[Make]:
     made: list[Dispatcher] = []
 
-    def make(*lanes: Lane, **more: object) -> Dispatcher:
+    def make(*lanes: Lane, **more: Any) -> Dispatcher:
         wording = Wording(TemplateRenderer(), sender="o@x.org", links=Links())
-        settings = {"clock": clock.time, "monotonic": clock.monotonic, **more}
-        made.append(Dispatcher(outbox, wording, {lane.name: lane for lane in lanes}, me="test", **settings))  # type: ignore[arg-type]
+        settings: dict[str, Any] = {"clock": clock.time, "monotonic": clock.monotonic, **more}
+        made.append(Dispatcher(outbox, wording, {lane.name: lane for lane in lanes}, me="test", **settings))
         return made[-1]
 
     yield make
@@ -79,8 +80,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def lane(transport: Transport, name: str = "box", **more: object) -> Lane:
-    return Lane(name, transport, **more)  # type: ignore[arg-type]
+def lane(transport: Transport, name: str = "box", **more: Any) -> Lane:
+    return Lane(name, transport, **more)
 
 
 def owe(outbox: Outbox, count: int, *, via: str = "box", now: float = 0.0, start: int = 0) -> None:

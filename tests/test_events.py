@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -45,9 +46,9 @@ APPROVED = Fact(Kind.JOB_APPROVED, "T1")
 DONE = Fact(Kind.JOB_COMPLETED, "T2")
 
 
-def job(*facts: Fact, status: Status = Status.WAITING, layout: str = "D", **more: object) -> Job:
-    settings = {"generation": "T0", "ended": status in {Status.DONE, Status.FAILED}, **more}
-    return Job("job/x", layout, "o@x.org", "a@y.net", "", "x", status, facts, **settings)  # type: ignore[arg-type]
+def job(*facts: Fact, status: Status = Status.WAITING, layout: str = "D", **more: Any) -> Job:
+    settings: dict[str, Any] = {"generation": "T0", "ended": status in {Status.DONE, Status.FAILED}, **more}
+    return Job("job/x", layout, "o@x.org", "a@y.net", "", "x", status, facts, **settings)
 
 
 def kinds(job: Job, known: Known, *, first_look: bool = False) -> list[Kind]:
@@ -120,8 +121,8 @@ def test_a_rerun_without_times_is_counted_by_un_endings_after_a_told_end() -> No
     assert (again.kind, again.occurrence) == (Kind.JOB_COMPLETED, "T0#1")
 
 
-def ended_before(**more: object) -> Known:
-    return Known({("job/x", Kind.JOB_SUBMITTED, "T0"), ("job/x", Kind.JOB_COMPLETED, "T0")}, **more)  # type: ignore[arg-type]
+def ended_before(**more: Any) -> Known:
+    return Known({("job/x", Kind.JOB_SUBMITTED, "T0"), ("job/x", Kind.JOB_COMPLETED, "T0")}, **more)
 
 
 def test_a_job_that_cannot_be_read_is_no_rerun() -> None:

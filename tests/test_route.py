@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,9 +13,9 @@ from syftnotify.route import BUILT_IN, Reach, bundled, notifications_for
 OWNER, ANA = "owner@x.org", "ana@y.net"
 
 
-def reach(peers: frozenset[str] = frozenset(), allow: frozenset[str] = frozenset(), **more: object) -> Reach:
-    settings = {"owner": OWNER, "operators": (), "transport": "mail", **more}
-    return Reach(peers=peers, allows=lambda address: address in allow, **settings)  # type: ignore[arg-type]
+def reach(peers: frozenset[str] = frozenset(), allow: frozenset[str] = frozenset(), **more: Any) -> Reach:
+    settings: dict[str, Any] = {"owner": OWNER, "operators": (), "transport": "mail", **more}
+    return Reach(peers=peers, allows=lambda address: address in allow, **settings)
 
 
 def event(kind: Kind, entity: str = "job/x", **payload: str) -> Event:

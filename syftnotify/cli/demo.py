@@ -179,7 +179,7 @@ def play() -> int:
             owed += mails
             _wait_for(home, len(owed))
             say(f"  {what}: {plural(len(_arrived(home)), 'mail')}")
-        time.sleep(_QUIET_SECONDS)
+        time.sleep(_QUIET_SECONDS)  # only time shows that nothing comes twice
     finally:
         process.stop(home)
     arrived = _arrived(home)
@@ -202,7 +202,7 @@ def play() -> int:
 def _wait_for(home: Home, count: int) -> None:
     until = time.monotonic() + _STEP_SECONDS
     while len(_arrived(home)) < count and time.monotonic() < until:
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two questions, never instead of one
 
 
 def _arrived(home: Home) -> list[tuple[str, str, str, Path]]:
