@@ -35,6 +35,11 @@ class Parts:
     jobs: JobReader
     clock: Callable[[], float]
 
+    @property
+    def holding(self) -> list[str]:
+        """The transports that do not resend what may have arrived."""
+        return [name for name, lane in self.dispatcher.lanes.items() if not lane.resend_unknown]
+
     def look_once(self, last_look: float | None) -> Tick:
         """One look, then everything that is due now is attempted, then what was told is marked."""
         self.outbox.recover(self.clock())
@@ -92,7 +97,14 @@ def assemble(
         TemplateRenderer(home.templates if home.templates.is_dir() else None), sender=config.do_email, links=links
     )
     lanes = {
-        name: Lane(name, transport_for(section, clock=clock), section.rate, section.burst, section.max_retries)
+        name: Lane(
+            name,
+            transport_for(section, clock=clock),
+            section.rate,
+            section.burst,
+            section.max_retries,
+            resend_unknown=(section.on_unknown or config.notify.on_unknown) == "resend",
+        )
         for name, section in config.transports.items()
     }
     dispatcher = Dispatcher(

@@ -20,9 +20,11 @@ from syftnotify.deliver import Transport
 from syftnotify.deliver.policy import Decision, Standing, decide
 from syftnotify.errors import DeliveryError, Failure, StateError
 from syftnotify.events import standing
+from syftnotify.failpoints import reached
 from syftnotify.model import Message, Receipt
 from syftnotify.outbox import Due, Outbox, Verdict
 from syftnotify.render import Item, Wording
+from syftnotify.storms import WITHIN, Storms
 from syftnotify.text import shown
 
 log = logging.getLogger(__name__)
@@ -50,8 +52,10 @@ class Lane:
     rate: float | None = None  # messages a second; None: no limit
     burst: int = 1
     max_retries: int | None = None
+    resend_unknown: bool = True  # else what may have arrived waits for a person's word
     in_flight: int = 0
     silences: int = 0  # attempts in a row that got no answer
+    is_doubted: bool = False  # none has succeeded since an attempt got no answer
     rests_until: float = 0.0  # on the monotonic clock: wall clocks jump
     problem: str = ""  # why it rests until a person acts
     signs_in: bool = True  # False while the problem is its sign-in, which can be tried without a message
@@ -107,6 +111,7 @@ class Dispatcher:
         self._nap = 0.0
         self._unsaved: deque[Callable[[], None]] = deque()  # outcomes that the outbox has not taken yet
         self._saving = threading.Lock()
+        self._storms: Storms | None = None  # who was sent how much lately; read from the outbox at the first claim
         self.last_error = ""
 
     @property
@@ -141,6 +146,9 @@ class Dispatcher:
         if self._thread is not None:
             self._thread.join(timeout=seconds)
         self._pool.shutdown(wait=ended, cancel_futures=True)
+        if ended:
+            for lane in self._lanes.values():
+                lane.transport.close()
         return ended
 
     def drain(self) -> None:
@@ -172,7 +180,7 @@ class Dispatcher:
             now, monotonic = self._clock(), self._monotonic()
             naps = []
             for lane in self._lanes.values():
-                due = self._outbox.next_due([lane.name], now)
+                due = self._outbox.next_due(lane.name, now, resend=lane.resend_unknown)
                 if due is not None:
                     naps.append(max(due - now, lane.wait(monotonic)))
                 elif lane.problem:
@@ -208,16 +216,35 @@ class Dispatcher:
                     if lane.rests_until <= monotonic and self._has_due(lane, until):
                         waits.append(wait)
                     continue
-                due = self._outbox.claim(lane.name, now if until is None else min(now, until), by=self._me)
-                if due:
+                moment = now if until is None else min(now, until)
+                if due := self._claimed(lane, moment):
                     lane.start()
-                    self._pool.submit(self._attempt, lane, due)
+                    self._pool.submit(self._attempt, lane, due, moment)
                     progress = True
         return min(waits) if waits else None
 
+    def _claimed(self, lane: Lane, now: float) -> list[Due]:
+        """The next message of a lane, noted as one that its recipient gets."""
+        if self._storms is None:
+            storms = Storms()
+            for message in self._outbox.messages_since(now - WITHIN):
+                storms.note(*message)
+            self._storms = storms
+        storms = self._storms
+        due = self._outbox.claim(
+            lane.name,
+            now,
+            by=self._me,
+            resend=lane.resend_unknown,
+            full=lambda recipient: storms.gathering(recipient, now),
+        )
+        if due:
+            storms.note(due[0].recipient, due[0].bundle, now)
+        return due
+
     def _has_due(self, lane: Lane, until: float | None) -> bool:
         now = self._clock()
-        due = self._outbox.next_due([lane.name], now)
+        due = self._outbox.next_due(lane.name, now, resend=lane.resend_unknown)
         return due is not None and due <= (now if until is None else until)
 
     def _permits(self, lane: Lane) -> int:
@@ -225,7 +252,7 @@ class Dispatcher:
 
         Half even while the others are idle: an attempt that hangs cannot be taken back when they get work.
         """
-        if lane.silences or lane.problem:
+        if lane.is_doubted or lane.problem:
             return 1
         return self._max if len(self._lanes) == 1 else max(1, self._max // 2)
 
@@ -246,15 +273,20 @@ class Dispatcher:
         finally:
             self._finish(lane)
 
-    def _attempt(self, lane: Lane, due: list[Due]) -> None:
+    def _attempt(self, lane: Lane, due: list[Due], claimed_at: float) -> None:
         """One attempt, from wording to the row of its outcome. Nothing may escape: the row would stay claimed."""
         began = False
         try:
+            reached("attempt.claimed")
             message = self._worded(lane, due)
             began = True
             receipt = lane.transport.send(message)
+            reached("attempt.handed_over")
         except DeliveryError as error:
             self._note_failure(lane, due, error)
+            if self._storms is not None and error.failure is not Failure.UNKNOWN:
+                with self._state:
+                    self._storms.take_back(due[0].recipient, due[0].bundle, claimed_at)
         except Exception as error:  # one poisoned message must stop nothing else; the traceback says what to mend
             log.exception("notification of %s: unexpected error in the attempt", shown(due[0].event.entity))
             failure = Failure.UNKNOWN if began else Failure.NOT_NOW
@@ -291,7 +323,7 @@ class Dispatcher:
 
     def _works(self, lane: Lane) -> None:
         with self._state:
-            lane.silences, lane.rests_until, lane.signs_in = 0, 0.0, True
+            lane.silences, lane.is_doubted, lane.rests_until, lane.signs_in = 0, False, 0.0, True
             recovered, lane.problem = lane.problem, ""
         if recovered:
             log.info("transport %s works again", lane.name)
@@ -299,7 +331,9 @@ class Dispatcher:
     def _note_failure(self, lane: Lane, due: Sequence[Due], error: DeliveryError) -> None:
         now = self._clock()
         with self._state:
-            lane.silences = lane.silences + 1 if error.failure is Failure.NO_ANSWER else 0
+            is_silent = error.failure in {Failure.NO_ANSWER, Failure.UNKNOWN}
+            lane.silences = lane.silences + 1 if is_silent else 0
+            lane.is_doubted = lane.is_doubted or is_silent
         hint = error.not_before.timestamp() - now if error.not_before else None
         # One message, one decision: the rows of a bundle go on leaving together.
         tried = [item.first_failed_at for item in due if item.first_failed_at is not None]
@@ -315,7 +349,8 @@ class Dispatcher:
             max_retries=lane.max_retries,
             silences=lane.silences or 1,
         )
-        self._record(lambda: self._outbox.failed(due, now, error.failure, str(error), _verdict(decision, now)))
+        verdict = _verdict(error.failure, decision, now)
+        self._record(lambda: self._outbox.failed(due, now, error.failure, str(error), verdict))
         self.last_error = f"{lane.name}: {error}"
         level = logging.ERROR if decision.gives_up else logging.WARNING
         self._log(level, _WORDS[error.failure], lane, due, f" ({error.failure.value}): {error}")
@@ -376,9 +411,10 @@ class Dispatcher:
             )
 
 
-def _verdict(decision: Decision, now: float) -> Verdict:
+def _verdict(failure: Failure, decision: Decision, now: float) -> Verdict:
+    state = "unknown" if failure is Failure.UNKNOWN else "pending"
     return Verdict(
-        state="dead" if decision.gives_up else "pending",
+        state="dead" if decision.gives_up else state,
         not_before=now + decision.wait if decision.wait else 0.0,
         counts=decision.counts,
         refusal=decision.refusal,

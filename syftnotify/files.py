@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from syftnotify.failpoints import reached
+
 
 def write_whole(path: Path, content: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
     """Replace `path` by `content` so that a reader, or a power cut, finds the old file or the new one.
@@ -28,10 +30,12 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600, durable: bool 
             file.flush()
             if durable:
                 os.fsync(file.fileno())
+        reached("file.written")
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    reached("file.renamed")
     if durable:
         sync_folder(path.parent)
 

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from syftnotify.errors import StateError
+from syftnotify.failpoints import reached
 from syftnotify.files import exclusive, sync_folder, write_whole
 from syftnotify.model import ENDED, Kind
 from syftnotify.paths import expanded
@@ -252,6 +253,7 @@ class JsonStateManager:
                     hint="see that its folder is yours, writable and not full",
                 ) from error
             self._changes.clear()
+        reached("ledger.saved")
 
     def _write(self) -> None:
         if self._seen is not None:
@@ -263,6 +265,7 @@ class JsonStateManager:
             except OSError:  # a file system without links
                 write_whole(spare, self._path.read_bytes())
             spare.replace(self._backup)
+            reached("ledger.backed_up")
         write_whole(self._path, orjson.dumps(self._state))
         self._seen = self._signature()
 

@@ -235,6 +235,14 @@ class Notification:
         return digest_of(self.event_key, self.medium, self.recipient)
 
 
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """What waits for one recipient leaves as one digest, `bundle`, not before the moment named (seconds since 1970)."""
+
+    bundle: str
+    not_before: float
+
+
 def digest_of(*parts: str) -> str:
     """A short stable name for `parts`: 32 hexadecimal digits."""
     text = "\0".join(parts).encode("utf-8", "surrogateescape")
@@ -251,6 +259,7 @@ class Message:
     text: str
     html: str = ""
     sender: str = ""  # address; empty: the transport's own
+    sender_name: str = ""  # what people see beside it
     conversation: str = ""  # stands before the @ of References
     headers: tuple[tuple[str, str], ...] = ()
     thread: str = ""  # the provider's id of the conversation, where it gave one

@@ -10,8 +10,8 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from syftnotify.errors import Failure, StateError
-from syftnotify.model import Audience, Event, Kind, Notification
+from syftnotify.failpoints import reached
+from syftnotify.model import Audience, Event, Gathering, Kind, Notification
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# What brings a database of the version named to the next one.
+_UPGRADES = {1: "CREATE INDEX recent ON attempts (started_at)"}
 _BUSY_SECONDS = 30.0
 _FARTHEST = 8 * 86400.0  # seconds; no wait is longer than seven days
 
@@ -78,8 +81,11 @@ _attempts = sa.Table(
     sa.Column("outcome", sa.Text, nullable=False, index=True),  # started, sent, or a Failure
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("provider_id", sa.Text, nullable=False),
+    sa.Index("recent", "started_at"),
 )
 _UNFINISHED = ("pending", "sending", "unknown")
+# The worker's own words to its owner: never gathered into a digest.
+_OWN_KINDS = (Kind.SYSTEM_ALERT.value, Kind.HEARTBEAT.value, Kind.TEST.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +102,36 @@ class Due:
     first_failed_at: float | None
     failures: int
     refusals: int
+    is_repeated: bool = False  # an earlier attempt was cut off and may have arrived
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A notification that will not go out by itself: dead, or of unknown outcome."""
+
+    id: str
+    state: str  # dead or unknown
+    kind: str
+    entity: str
+    recipient: str
+    transport: str
+    reason: str
+    created_at: float  # seconds since 1970
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How the outbox stands. `unknown` counts attempts that were ever cut off, the others notifications."""
+    """How the outbox stands. `unknown` counts attempts that were ever cut off, the others notifications.
+
+    `held` are notifications of unknown outcome that wait for a person's word.
+    """
 
     waiting: int = 0
     sent: int = 0
     failed: int = 0
     unknown: int = 0
+    held: int = 0
     dead: int = 0
 
 
@@ -126,8 +152,10 @@ class Outbox:
         StateError: (from any method) the database cannot be opened, read or written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, repair: bool = True) -> None:
+        """`repair=False` leaves a damaged database where it is: only the holder of the worker's lock may move it."""
         self._path = path
+        self._repairs = repair
         self.damage = ""  # what was wrong with the database when it was opened
         self._open()
 
@@ -139,6 +167,8 @@ class Outbox:
             # OperationalError is trouble around the file; any other DatabaseError is the file itself.
             if not isinstance(cause, sa.exc.DatabaseError) or isinstance(cause, sa.exc.OperationalError):
                 raise
+            if not self._repairs:
+                raise StateError(f"{self._path} is damaged ({cause.orig})", hint="`notify restart` mends it") from cause
             self._put_aside(str(cause.orig))
             self._connect()
 
@@ -170,6 +200,8 @@ class Outbox:
                 )
             if version < SCHEMA_VERSION:
                 _schema.create_all(connection)
+                for step in range(max(version, 1), SCHEMA_VERSION) if version else ():
+                    connection.exec_driver_sql(_UPGRADES[step])
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._inode = self._path.stat().st_ino
 
@@ -238,25 +270,43 @@ class Outbox:
             connection.execute(_events.insert().prefix_with("OR IGNORE"), event_rows)
             if rows:
                 connection.execute(_notifications.insert().prefix_with("OR IGNORE"), rows)
+        reached("outbox.put")
 
-    def claim(self, transport: str, now: float, *, by: str) -> list[Due]:
+    def claim(
+        self,
+        transport: str,
+        now: float,
+        *,
+        by: str,
+        resend: bool = True,
+        full: Callable[[str], Gathering | None] = lambda _recipient: None,
+    ) -> list[Due]:
         """The next message of `transport`, now being sent by `by`; empty when nothing is due.
 
         One notification, or all of a bundle. Per entity and recipient they go out in order, one at a time. The rows of
         the attempts are written in the same transaction.
+
+        `resend` says whether what may have arrived is tried again; else it waits for a person's word. `full` says of a
+        recipient who has had enough single messages for now how the rest is gathered.
         """
         head = (
-            sa.select(_notifications.c.id, _notifications.c.bundle)
-            .where(_is_next(), _notifications.c.transport == transport, _is_due(now))
+            sa.select(_notifications.c.id, _notifications.c.bundle, _notifications.c.recipient, _events.c.kind)
+            .join(_events, _events.c.key == _notifications.c.event_key)
+            .where(_is_next(resend=resend), _notifications.c.transport == transport, _is_due(now))
             .order_by(_notifications.c.seq)
             .limit(1)
         )
         with self._transaction() as connection:
             found = connection.execute(head).first()
+            while found is not None and not found.bundle and found.kind not in _OWN_KINDS:
+                gathering = full(found.recipient)
+                if gathering is None or not self._gather(connection, transport, found.recipient, gathering):
+                    break
+                found = connection.execute(head).first()
             if found is None:
                 return []
             which = (
-                sa.and_(_notifications.c.bundle == found.bundle, _notifications.c.state == "pending")
+                sa.and_(_notifications.c.bundle == found.bundle, _is_next(resend=resend))
                 if found.bundle
                 else _notifications.c.id == found.id
             )
@@ -268,9 +318,12 @@ class Outbox:
                     .order_by(_notifications.c.seq)
                 )
             )
-            connection.execute(
-                _notifications.update().where(which).values(state="sending", claimed_by=by, claimed_at=now)
-            )
+            for some in _heaps([row.id for row in taken]):
+                connection.execute(
+                    _notifications.update()
+                    .where(_notifications.c.id.in_(some))
+                    .values(state="sending", claimed_by=by, claimed_at=now)
+                )
             connection.execute(
                 _attempts.insert(),
                 [
@@ -279,6 +332,33 @@ class Outbox:
                 ],
             )
         return [_due(row) for row in taken]
+
+    @staticmethod
+    def _gather(connection: sa.Connection, transport: str, recipient: str, gathering: Gathering) -> int:
+        """Put what waits for `recipient` into one digest; what may have arrived keeps its own name."""
+        own = sa.select(_events.c.key).where(_events.c.kind.in_(_OWN_KINDS))
+        return connection.execute(
+            _notifications.update()
+            .where(
+                _notifications.c.transport == transport,
+                _notifications.c.recipient == recipient,
+                _notifications.c.state == "pending",
+                _notifications.c.bundle == "",
+                _notifications.c.event_key.not_in(own),
+            )
+            .values(bundle=gathering.bundle, not_before=gathering.not_before)
+        ).rowcount
+
+    def messages_since(self, since: float) -> list[tuple[str, str, float]]:
+        """The messages that were sent, or may have been, since then: (recipient, bundle or empty, when)."""
+        query = (
+            sa.select(_notifications.c.recipient, _notifications.c.bundle, sa.func.max(_attempts.c.started_at))
+            .join(_notifications, _notifications.c.id == _attempts.c.notification)
+            .where(_attempts.c.started_at > since, _attempts.c.outcome.in_(("sent", Failure.UNKNOWN.value)))
+            .group_by(sa.case((_notifications.c.bundle == "", _notifications.c.id), else_=_notifications.c.bundle))
+        )
+        with self._transaction() as connection:
+            return [(row[0], row[1], row[2]) for row in connection.execute(query)]
 
     def sent(self, due: Sequence[Due], now: float, *, provider_id: str = "", thread: str = "") -> None:
         """The message that held `due` was handed over."""
@@ -291,6 +371,7 @@ class Outbox:
                     .values(state="sent", reason="", thread=thread, claimed_by=None, claimed_at=None)
                 )
             self._end_attempts(connection, ids, now, "sent", "", provider_id)
+        reached("attempt.recorded")
 
     def failed(self, due: Sequence[Due], now: float, failure: Failure, error: str, verdict: Verdict) -> None:
         """The attempt at the message that held `due` failed; `verdict` says what becomes of them."""
@@ -300,7 +381,7 @@ class Outbox:
                     _notifications.update()
                     .where(_notifications.c.id == item.id)
                     .values(
-                        state=verdict.state,
+                        state="unknown" if item.is_repeated and verdict.state == "pending" else verdict.state,
                         reason=error,
                         not_before=verdict.not_before,
                         failures=item.failures + verdict.counts,
@@ -311,6 +392,7 @@ class Outbox:
                     )
                 )
             self._end_attempts(connection, [item.id for item in due], now, failure.value, error, "")
+        reached("attempt.recorded")
 
     @staticmethod
     def _end_attempts(
@@ -324,7 +406,7 @@ class Outbox:
             )
 
     def recover(self, now: float) -> int:
-        """Attempts that a killed process left behind become unknown, their notifications due again; returns how many.
+        """Attempts that a killed process left behind are unknown, and so are their notifications; returns how many.
 
         Only to be called by the holder of the worker's lock: nobody else can be sending then.
         """
@@ -333,7 +415,7 @@ class Outbox:
                 _notifications.update()
                 .where(_notifications.c.state == "sending")
                 .values(
-                    state="pending",
+                    state="unknown",
                     reason="cut off: the process ended during the attempt",
                     claimed_by=None,
                     claimed_at=None,
@@ -352,15 +434,18 @@ class Outbox:
             return int(
                 connection.execute(
                     _notifications.update()
-                    .where(_notifications.c.state == "pending", _notifications.c.transport.not_in(transports))
+                    .where(
+                        _notifications.c.state.in_(("pending", "unknown")),
+                        _notifications.c.transport.not_in(transports),
+                    )
                     .values(transport=by)
                 ).rowcount
             )
 
-    def next_due(self, transports: Iterable[str], now: float) -> float | None:
-        """The earliest moment at which something of `transports` that nothing holds back may be tried, or None."""
+    def next_due(self, transport: str, now: float, *, resend: bool = True) -> float | None:
+        """The earliest moment at which something of `transport` that nothing holds back may be tried, or None."""
         moment = sa.case((_is_due(now), 0.0), else_=_notifications.c.not_before)
-        query = sa.select(sa.func.min(moment)).where(_is_next(), _notifications.c.transport.in_(list(transports)))
+        query = sa.select(sa.func.min(moment)).where(_is_next(resend=resend), _notifications.c.transport == transport)
         with self._transaction() as connection:
             soonest: float | None = connection.execute(query).scalar_one()
             return soonest
@@ -415,18 +500,69 @@ class Outbox:
         with self._transaction() as connection:
             return connection.execute(query).scalar() or ""
 
-    def counts(self) -> Counts:
-        """How many notifications stand where."""
+    def letters(self) -> list[Letter]:
+        """Dead letters, and what may have arrived and is not sent yet; oldest first."""
+        tries = (
+            sa.select(sa.func.count())
+            .where(_attempts.c.notification == _notifications.c.id)
+            .correlate(_notifications)
+            .scalar_subquery()
+        )
+        query = (
+            sa.select(_notifications, _events.c.kind, tries.label("attempts"))
+            .join(_events, _events.c.key == _notifications.c.event_key)
+            .where(_notifications.c.state.in_(("dead", "unknown")))
+            .order_by(_notifications.c.seq)
+        )
+        names = [item.name for item in fields(Letter)]
+        with self._transaction() as connection:
+            return [Letter(**{name: getattr(row, name) for name in names}) for row in connection.execute(query)]
+
+    def state_of(self, prefix: str) -> dict[str, str]:
+        """The notifications whose id begins with `prefix`, with the state of each."""
+        query = sa.select(_notifications.c.id, _notifications.c.state).where(
+            _notifications.c.id.startswith(prefix, autoescape=True)
+        )
+        with self._transaction() as connection:
+            return {row.id: row.state for row in connection.execute(query)}
+
+    def revive(self, ids: Iterable[str]) -> int:
+        """Send these again, from the first try on, if they are dead or of unknown outcome; returns how many are."""
+        revived = 0
+        with self._transaction() as connection:
+            for some in _heaps(list(ids)):
+                revived += connection.execute(
+                    _notifications.update()
+                    .where(_notifications.c.id.in_(some), _notifications.c.state.in_(("dead", "unknown")))
+                    .values(state="pending", not_before=0.0, failures=0, refusals=0, first_failed_at=None)
+                ).rowcount
+        return revived
+
+    def check(self) -> str:
+        """What SQLite finds wrong with the database, or nothing."""
+        with self._transaction() as connection:
+            found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one())
+        return "" if found == "ok" else found
+
+    def counts(self, *, holding: Collection[str] = ()) -> Counts:
+        """How many notifications stand where; transports that are `holding` do not resend what may have arrived."""
         states = sa.select(_notifications.c.state, sa.func.count().label("total")).group_by(_notifications.c.state)
-        failed = sa.select(sa.func.count()).where(_notifications.c.state == "pending", _notifications.c.failures > 0)
+        failed = sa.select(sa.func.count()).where(
+            _notifications.c.state.in_(("pending", "unknown")), _notifications.c.failures > 0
+        )
         unknown = sa.select(sa.func.count()).where(_attempts.c.outcome == Failure.UNKNOWN.value)
+        held = sa.select(sa.func.count()).where(
+            _notifications.c.state == "unknown", _notifications.c.transport.in_(list(holding))
+        )
         with self._transaction() as connection:
             by_state = {row.state: row.total for row in connection.execute(states)}
+            is_held = connection.execute(held).scalar_one()
             return Counts(
-                waiting=by_state.get("pending", 0) + by_state.get("sending", 0),
+                waiting=sum(by_state.get(state, 0) for state in _UNFINISHED) - is_held,
                 sent=by_state.get("sent", 0),
                 failed=connection.execute(failed).scalar_one(),
                 unknown=connection.execute(unknown).scalar_one(),
+                held=is_held,
                 dead=by_state.get("dead", 0),
             )
 
@@ -452,8 +588,15 @@ def _heaps(values: Sequence[str]) -> Iterator[Sequence[str]]:
         yield values[start : start + 500]
 
 
-def _is_next() -> sa.ColumnElement[bool]:
-    """Pending, and nothing earlier about the same entity to the same recipient is unfinished, its own bundle aside."""
+def _claimable(resend: bool) -> tuple[str, ...]:
+    return ("pending", "unknown") if resend else ("pending",)
+
+
+def _is_next(*, resend: bool) -> sa.ColumnElement[bool]:
+    """Waiting, and nothing earlier about the same entity to the same recipient is unfinished, its own bundle aside.
+
+    What is held because it may have arrived holds nothing else up.
+    """
     earlier = _notifications.alias()
     held_back = (
         sa.select(sa.literal(1))
@@ -461,13 +604,13 @@ def _is_next() -> sa.ColumnElement[bool]:
             earlier.c.entity == _notifications.c.entity,
             earlier.c.recipient == _notifications.c.recipient,
             earlier.c.seq < _notifications.c.seq,
-            earlier.c.state.in_(_UNFINISHED),
+            earlier.c.state.in_(("sending", *_claimable(resend))),
             sa.or_(_notifications.c.bundle == "", earlier.c.bundle != _notifications.c.bundle),
         )
         .correlate(_notifications)
         .exists()
     )
-    return sa.and_(_notifications.c.state == "pending", ~held_back)
+    return sa.and_(_notifications.c.state.in_(_claimable(resend)), ~held_back)
 
 
 def _due(row: Any) -> Due:
@@ -482,6 +625,7 @@ def _due(row: Any) -> Due:
         first_failed_at=row.first_failed_at,
         failures=row.failures,
         refusals=row.refusals,
+        is_repeated=row.state == "unknown",
     )
 
 

@@ -12,16 +12,19 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from syftnotify.events import News, news_of_jobs, news_of_peers
+from syftnotify.failpoints import reached
 from syftnotify.ledger import JsonStateManager
 from syftnotify.model import Event, Job, Kind, Notification, Peer
 from syftnotify.observe import JobReader, JobsLook, PeerReader, Watched, evidence
 from syftnotify.outbox import Outbox
 from syftnotify.route import BUILT_IN, BUNDLE_ABOVE, Reach, bundled, notifications_for
+from syftnotify.storms import Window
 
 log = logging.getLogger(__name__)
 
 # No finished look for longer than this is time off: what happened meanwhile is told in one message, when it is much.
 TIME_OFF_SECONDS = 3600.0
+_TOO_MANY = {"path": "all of it", "why": "too many jobs at once"}
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ class Pipeline:
         self._reach = reach
         self._owner = owner.lower()
         self._has_looked = False
+        self._carried = Window()  # whose code was copied lately
         self._known: dict[str, Kind] = {}  # what a lost ledger had told last, by entity
 
     def watchable(self) -> list[Watched]:
@@ -107,14 +111,16 @@ class Pipeline:
         quiet_for = None if last_look is None else now - last_look
         time_off = quiet_for is None or quiet_for > TIME_OFF_SECONDS
         news = self._news(look.jobs, peers, now)
-        self._prepare(tick, news, look.jobs, reach, time_off)
+        self._prepare(tick, news, look.jobs, reach, time_off=time_off, now=now)
         if dry_run:
             return tick
+        reached("tick.looked")
         self._outbox.put([*news.catch_up, *news.events], tick.notifications, now)
         self._mark(news, tick, now)
         if self._jobs and (look.vanished or not self._has_looked):
             self._ledger.note_absence(set(look.present.values()), look.vanished if self._has_looked else None)
         self.settle()
+        reached("tick.settled")
         self._has_looked = True
         if self._jobs:
             self._jobs.accept(look)
@@ -188,20 +194,30 @@ class Pipeline:
         told = (("jobs", self._jobs is not None), ("peers", self._tells_peers))
         return [self._scope(what) for what, is_told in told if is_told]
 
-    def _prepare(self, tick: Tick, news: News, jobs: Iterable[Job], reach: Reach, time_off: bool) -> None:
+    def _prepare(
+        self, tick: Tick, news: News, jobs: Iterable[Job], reach: Reach, *, time_off: bool, now: float
+    ) -> None:
         """Fill `tick` with the events, what a message about them may carry, and what is owed for them."""
-        by_entity = {(job.entity, job.generation): job for job in jobs}
-        for events in (news.events, news.catch_up):
-            events[:] = [self._with_evidence(event, by_entity) for event in events]
-        tick.events = [*news.catch_up, *news.events]
         catch_up = bundled(notifications_for(news.catch_up, reach, only_owner=True), always=True)
         rest = notifications_for(news.events, reach)
         tick.notifications = [*catch_up, *(bundled(rest, above=BUNDLE_ABOVE) if time_off else rest)]
+        alone = {item.event_key for item in tick.notifications if not item.bundle and not item.skipped}
+        by_entity = {(job.entity, job.generation): job for job in jobs}
+        news.events[:] = [
+            self._with_evidence(event, by_entity, now) if event.key in alone else event for event in news.events
+        ]
+        tick.events = [*news.catch_up, *news.events]
 
-    @staticmethod
-    def _with_evidence(event: Event, jobs: dict[tuple[str, str], Job]) -> Event:
+    def _with_evidence(self, event: Event, jobs: dict[tuple[str, str], Job], now: float) -> Event:
+        """The event with code or stderr, copied: a digest has no room for it, and who floods us fills no disk."""
         job = jobs.get((event.entity, str(event.payload.get("submitted_at", ""))))
-        return replace(event, payload={**event.payload, **evidence(job, event.kind)}) if job else event
+        source = event.entity.rpartition("/")[0]
+        if job is None:
+            return event
+        if self._carried.is_full(source, now):
+            return replace(event, payload={**event.payload, "code_left_out": [_TOO_MANY]})
+        self._carried.note(source, now)
+        return replace(event, payload={**event.payload, **evidence(job, event.kind)})
 
     def _mark(self, news: News, tick: Tick, now: float) -> None:
         ledger = self._ledger

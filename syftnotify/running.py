@@ -41,6 +41,7 @@ class Report:
     sent: int = 0
     failed: int = 0
     unknown: int = 0
+    held: int = 0
     dead: int = 0
     last_error: str | None = None
     transports: dict[str, dict[str, Any]] = field(default_factory=dict)

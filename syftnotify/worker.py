@@ -24,6 +24,7 @@ from syftnotify.assembly import Parts, assemble, check_ready, syft_bg_homes
 from syftnotify.config import Settings
 from syftnotify.deliver.ping import ping
 from syftnotify.errors import DeliveryError, NotifyError, StateError
+from syftnotify.failpoints import reached
 from syftnotify.model import Event, Kind, entity_id
 from syftnotify.observe import Wake
 from syftnotify.outbox import Counts
@@ -183,7 +184,7 @@ class Worker:
         if self._changed:
             self._changed = False
             try:
-                self._counts = self._parts.outbox.counts()
+                self._counts = self._parts.outbox.counts(holding=self._parts.holding)
             except StateError as error:
                 self._last_error = str(error)
         _fill(report, self._parts, self._counts)
@@ -288,7 +289,7 @@ def report_of(parts: Parts, tick: Tick, now: float, seconds: float) -> running.R
     if not tick.waiting_for:
         report.last_look_s = now
     _note_look(report, tick, now, seconds)
-    _fill(report, parts, parts.outbox.counts())
+    _fill(report, parts, parts.outbox.counts(holding=parts.holding))
     return report
 
 
@@ -310,7 +311,7 @@ def _note_look(report: running.Report, tick: Tick, now: float, seconds: float) -
 
 def _fill(report: running.Report, parts: Parts, counts: Counts) -> None:
     report.waiting, report.sent, report.failed = counts.waiting, counts.sent, counts.failed
-    report.unknown, report.dead = counts.unknown, counts.dead
+    report.unknown, report.held, report.dead = counts.unknown, counts.held, counts.dead
     report.last_error = parts.dispatcher.last_error or None
     report.damage = parts.ledger.damage
     report.transports = {
@@ -369,6 +370,7 @@ def work(home: Home, *, started: Callable[[list[str]], None] = lambda _warnings:
         AlreadyRunningError, ConfigError, NotSignedInError, StateError: it could not start.
     """
     with running.hold(home):
+        reached("worker.locked")
         worker = Worker(check_ready(home))
         with _signals(worker, detached=detached):
             started(worker.begin())

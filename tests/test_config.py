@@ -81,8 +81,8 @@ interval: 30
         "notify.monitor_jobs: expected true or false, got 1",
         "notify.wacth: unknown, did you mean `watch`?",
         "transports.mail.tokn: unknown, did you mean `token`?",
-        "transports.box.type: expected gmail or maildir, got 'mailbox', did you mean `gmail`?",
-        "transports.bare.type: missing, expected gmail or maildir",
+        "transports.box.type: expected gmail, smtp or maildir, got 'mailbox', did you mean `gmail`?",
+        "transports.bare.type: missing, expected gmail, smtp or maildir",
         "transports.none: expected keys with values, got 3",
         "recipients.allow: expected a list, got 'everybody'",
         "links.job: knows only {job}, {owner}, {submitter}, {peer}, {entity}",
@@ -186,6 +186,10 @@ def test_one_operator_or_several(home: Home) -> None:
     )
 
 
+def _names(kind: type[BaseModel]) -> set[str]:
+    return {field.alias or name for name, field in kind.model_fields.items()}
+
+
 def _keys(model: type[BaseModel], above: str = "") -> set[str]:
     found = set()
     for name, field in model.model_fields.items():
@@ -193,7 +197,7 @@ def _keys(model: type[BaseModel], above: str = "") -> set[str]:
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             found |= _keys(inner, f"{above}{name}.")
         elif name == "transports":
-            found |= {f"transports.<name>.{key}" for kind in TRANSPORT_TYPES.values() for key in kind.model_fields}
+            found |= {f"transports.<name>.{key}" for kind in TRANSPORT_TYPES.values() for key in _names(kind)}
         else:
             found.add(above + name)
     return found

@@ -49,6 +49,9 @@ class Sink:
             self.got.append(message)
         return Receipt("id", "thread")
 
+    def close(self) -> None:
+        """Nothing is kept."""
+
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:

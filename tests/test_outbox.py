@@ -71,7 +71,7 @@ def test_a_failed_row_waits_for_its_moment(outbox: Outbox) -> None:
     outbox.failed(due, 101.0, Failure.NOT_NOW, "503", Verdict("pending", not_before=200.0, refusal=True))
 
     assert outbox.claim("box", 199.0, by="me") == []
-    assert outbox.next_due(["box"], 150.0) == 200.0
+    assert outbox.next_due("box", 150.0) == 200.0
     assert outbox.counts() == Counts(waiting=1, failed=1)
     (again,) = outbox.claim("box", 200.0, by="me")
     assert (again.failures, again.refusals, again.first_failed_at) == (1, 1, 101.0)
@@ -98,7 +98,7 @@ def test_per_entity_and_recipient_they_leave_in_order_one_at_a_time(outbox: Outb
     assert outbox.claim("box", 100.0, by="me") == []
     outbox.failed([one], 101.0, Failure.NOT_NOW, "503", Verdict("pending", not_before=500.0))
     assert outbox.claim("box", 200.0, by="me") == [], "an earlier one in backoff holds the later one back"
-    assert outbox.next_due(["box"], 200.0) == 500.0, "and nobody need ask again before"
+    assert outbox.next_due("box", 200.0) == 500.0, "and nobody need ask again before"
     outbox.sent(outbox.claim("box", 500.0, by="me"), 501.0)
     assert outbox.claim("box", 501.0, by="me")[0].event.kind is Kind.JOB_APPROVED
 
@@ -192,7 +192,7 @@ def test_the_database_is_private_and_kept_safe(tmp_path: Path, outbox: Outbox) -
     assert path.stat().st_mode & 0o777 == 0o600
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
     connection.close()
 
 
@@ -202,7 +202,7 @@ def test_a_wait_that_a_jumping_clock_set_does_not_hold(outbox: Outbox) -> None:
     due = outbox.claim("box", 100.0, by="me")
     outbox.failed(due, 100.0, Failure.NOT_NOW, "503", Verdict("pending", not_before=100.0 + 30 * 86400))
 
-    assert outbox.next_due(["box"], 100.0) == 0.0
+    assert outbox.next_due("box", 100.0) == 0.0
     assert len(outbox.claim("box", 100.0, by="me")) == 1
 
 

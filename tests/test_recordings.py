@@ -2,179 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import tarfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.parser import BytesHeaderParser
 from email.policy import default
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from syftnotify.assembly import Parts
-from syftnotify.model import entity_id
+from tests.recorded import RECORDINGS, Oracle, Player, Recording, Step, read_recording
 from tests.support import ANA, BO, OWNER, Box, Told
 from tests.trees import Disk
 
-RECORDINGS = sorted((Path(__file__).parent / "recordings").glob("*.tar.gz"))
-LAYOUT = {
-    "0.1.3": "A",  # logs in a folder of their own
-    "0.1.5": "A",
-    "0.1.9": "B2",  # B1
-    "0.1.12": "B2",
-    "0.1.21": "B2",
-    "0.1.23": "B3",
-    "0.1.26": "B4",
-    "0.1.34": "C",  # C1
-    "0.1.38": "C",  # C2
-    "0.1.40": "D",
-}
 ALLOWED = {"recipients": {"allow": ["*@uni.example"]}}
 # Older than any marker must be, so that an end without a return code is believed.
 SETTLED_SECONDS = 6.0
-
-WAITING = frozenset({"inbox", "received", "pending"})
-ENDED = frozenset({"done", "failed"})
-
-JobKey = tuple[str, str]  # submitter, name
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a recording: the files after it, and what the release itself said of the jobs."""
-
-    label: str
-    files: Mapping[str, bytes]
-    folders: frozenset[str]
-    status: Mapping[JobKey, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    layout: str
-    steps: tuple[Step, ...]
-
-    @property
-    def proves_submitters(self) -> bool:
-        return self.layout in {"B4", "C", "D"}
-
-    @property
-    def is_reviewed(self) -> bool:
-        """Whether the release knows rejected and failed; the others call every end `done`."""
-        return self.layout in {"C", "D"}
-
-    def entity(self, job: JobKey) -> str:
-        return entity_id("job", self.layout, OWNER, job[0] if self.proves_submitters else "-", job[1])
-
-    def first_of(self, label: str) -> int:
-        return next(number for number, step in enumerate(self.steps) if label in step.label)
-
-
-def read_recording(path: Path) -> Recording:
-    with tarfile.open(path) as archive:
-        members = {member.name.removeprefix("./"): member for member in archive.getmembers()}
-
-        def content(name: str) -> bytes:
-            opened = archive.extractfile(members[name])
-            assert opened is not None
-            return opened.read()
-
-        manifest: dict[str, Any] = json.loads(content("manifest.json"))
-        assert manifest["owner"] == OWNER
-        steps = []
-        for step in manifest["steps"]:
-            above = f"{step['step']}/SyftBox/"
-            below = {name: member for name, member in members.items() if name.startswith(above) and name != above}
-            steps.append(
-                Step(
-                    step["step"],
-                    {name.removeprefix(above): content(name) for name, member in below.items() if member.isfile()},
-                    frozenset(name.removeprefix(above) for name, member in below.items() if member.isdir()),
-                    {(job["ds"], job["name"]): job["status"] for job in step["jobs"]},
-                )
-            )
-    return Recording(LAYOUT[manifest["version"]], tuple(steps))
-
-
-@dataclass(slots=True)
-class Player:
-    """Brings the live folder from one step to the next, in place."""
-
-    disk: Disk
-    now: dict[str, bytes] = field(default_factory=dict)
-    folders: frozenset[str] = frozenset()
-
-    def play(self, step: Step) -> None:
-        root = self.disk.root
-        for name in sorted(step.folders):
-            self.disk.folder(root / name)
-        for name, content in step.files.items():
-            if self.now.get(name) != content:
-                self.disk.write(root / name, content)
-        for name in self.now.keys() - step.files.keys():
-            self.disk.remove(root / name)
-        for name in sorted(self.folders - step.folders, reverse=True):
-            self.disk.remove(root / name)
-        self.now, self.folders = dict(step.files), step.folders
-
-
-@dataclass(slots=True)
-class Oracle:
-    """What the release's own list of jobs implies must be told, by the table of who hears what."""
-
-    recording: Recording
-    allowed: str = ""  # the end of the addresses that recipients.allow lets pass
-    told: dict[JobKey, list[str]] = field(default_factory=dict)
-    peers: set[str] = field(default_factory=set)
-
-    def begin(self, step: Step) -> list[JobKey]:
-        """The first look: everything counts as told; returns the jobs that join the catch-up."""
-        self.expect(step)
-        return [job for job, status in step.status.items() if status in WAITING]
-
-    def expect(self, step: Step) -> Counter[Told]:
-        """The mails that `step` owes beyond those before it."""
-        owed: Counter[Told] = Counter()
-        for job, status in step.status.items():
-            known = self.told.setdefault(job, [])
-            if status not in ENDED:  # rerun: its next end is another
-                known[:] = [kind for kind in known if kind not in {"job_completed", "job_failed"}]
-            for kind in self._facts(step, job, status):
-                if kind not in known:
-                    known.append(kind)
-                    owed.update((kind, *who) for who in self._who(kind, job))
-        for peer in {ANA, BO} - self.peers:
-            if any(f"/inbox/{peer}/" in name or f"/job/{peer}/" in name for name in step.files):
-                self.peers.add(peer)
-                owed["peer_granted", "submitter", peer] += 1
-        return owed
-
-    def _facts(self, step: Step, job: JobKey, status: str) -> Iterator[str]:
-        yield "job_submitted"
-        if status in {"approved", "running", *ENDED}:
-            yield "job_approved"
-        if status == "rejected":
-            yield "job_rejected"
-        if status == "failed":
-            yield "job_failed"
-        if status == "done":
-            yield "job_failed" if self._has_failed(step, job) else "job_completed"
-
-    def _has_failed(self, step: Step, job: JobKey) -> bool:
-        """A and B call every end `done`; the return code tells."""
-        folder = f"/{job[0]}/{job[1]}" if self.recording.proves_submitters else f"/{job[1]}"
-        ends = (f"{folder}/returncode.txt", f"{folder}/logs/returncode.txt")
-        codes = [content for name, content in step.files.items() if name.endswith(ends)]
-        return not self.recording.is_reviewed and any(code.strip() != b"0" for code in codes)
-
-    def _who(self, kind: str, job: JobKey) -> Iterator[tuple[str, str]]:
-        if kind not in {"job_approved", "job_rejected"}:
-            yield "owner", OWNER
-        if self.recording.proves_submitters or (self.allowed and job[0].endswith(self.allowed)):
-            yield "submitter", job[0]
 
 
 @pytest.fixture(scope="module", params=RECORDINGS, ids=lambda path: path.name.removesuffix(".tar.gz"))

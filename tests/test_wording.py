@@ -186,7 +186,7 @@ def test_a_digest_is_one_mail_with_a_header_for_each_item() -> None:
     assert mail["X-SyftNotify-Event"] == "digest"
     assert mail.get_all("X-SyftNotify-Entity") == [f"job/{n}" for n in range(150)]
     assert '"job 0" from ana@y.net waits for you' in message.text
-    assert "And 50 more." in message.text
+    assert "And 50 more: 50 from ana@y.net." in message.text
 
 
 def test_a_digest_is_named_by_what_it_holds() -> None:

@@ -13,7 +13,7 @@ import typer
 
 from syftnotify import running
 from syftnotify.cli.console import is_terminal, say, warn
-from syftnotify.config import Gmail, Settings, found_root, is_safe_url, load
+from syftnotify.config import Gmail, Maildir, Settings, found_root, is_safe_url, load
 from syftnotify.config.edit import edit, written_transports
 from syftnotify.deliver import send_now, transport_for
 from syftnotify.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
@@ -245,5 +245,5 @@ def _send_test(settings: Settings) -> None:
         raise NotifyError(
             f"the test mail did not go out through {settings.mailer}: {error}", hint="the configuration is kept"
         ) from error
-    where = "" if isinstance(transport, Gmail) else f", into {transport.path}"
+    where = f", into {transport.path}" if isinstance(transport, Maildir) else ""
     say(f"sent a test mail to {config.do_email} through {settings.mailer}{where}")

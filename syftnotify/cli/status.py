@@ -68,6 +68,7 @@ def _object(
         "sent": report.sent,
         "failed": report.failed,
         "unknown": report.unknown,
+        "held": report.held,
         "dead": report.dead,
         "last_error": report.last_error,
         "transports": report.transports,
@@ -111,6 +112,10 @@ def _rows(report: running.Report, held: bool) -> Iterator[tuple[str, str]]:
     yield "messages", f"{report.sent} sent, {report.waiting} waiting{failed}, {report.dead} dead"
     if report.unknown:
         yield "", f"{plural(report.unknown, 'attempt was', 'attempts were')} cut off and may have arrived"
+    if report.held:
+        yield "", f"{plural(report.held, 'message')} of these held until you say `notify resend`"
+    if report.dead:
+        yield "", "`notify dead` says why, `notify resend` sends again"
     if held:
         for name, transport in report.transports.items():
             yield f"transport {shown(name)}", f"{transport.get('type')}, {transport.get('problem') or 'can send'}"

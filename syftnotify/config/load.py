@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Maildir
+from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Maildir, Smtp
 from syftnotify.errors import ConfigError
 from syftnotify.files import fingerprint
 from syftnotify.paths import Home, expanded
@@ -37,7 +37,7 @@ class Settings:
             for name, transport in self.config.transports.items():
                 if transport.type == kind:
                     return name
-        raise ConfigError("config.yaml: no transport can send mail", hint="add one of type gmail or maildir")
+        raise ConfigError("config.yaml: no transport can send mail", hint="add one of type gmail, smtp or maildir")
 
 
 def load(home: Home) -> Settings:
@@ -172,7 +172,8 @@ def _mistakes(error: ValidationError) -> list[str]:
 
 
 def _types() -> str:
-    return " or ".join(TRANSPORT_TYPES)
+    *others, last = TRANSPORT_TYPES
+    return f"{', '.join(others)} or {last}"
 
 
 def _plain_path(loc: tuple[int | str, ...]) -> list[str]:
@@ -186,7 +187,9 @@ def _plain_path(loc: tuple[int | str, ...]) -> list[str]:
 def _nearest(path: list[str]) -> str:
     model: type[BaseModel] | None = Config
     if path[0] == "transports":
-        known: set[str] = {name for kind in TRANSPORT_TYPES.values() for name in kind.model_fields}
+        known: set[str] = {
+            field.alias or name for kind in TRANSPORT_TYPES.values() for name, field in kind.model_fields.items()
+        }
     else:
         for part in path[:-1]:
             field = model.model_fields.get(part) if model else None
@@ -199,18 +202,18 @@ def _nearest(path: list[str]) -> str:
 
 def _completed(config: Config, home: Home) -> Config:
     """`config` with every path absolute and the one transport that the shortest configuration leaves unsaid."""
-    transports: dict[str, Gmail | Maildir] = {}
+    transports: dict[str, Gmail | Smtp | Maildir] = {}
     for name, transport in (config.transports or {"gmail": Gmail(type="gmail")}).items():
-        keys = ("credentials", "token") if isinstance(transport, Gmail) else ("path",)
-        places = {key: expanded(getattr(transport, key), home.root) for key in keys}
+        paths = {key: getattr(transport, key) for key in type(transport).model_fields}
+        places = {key: expanded(path, home.root) for key, path in paths.items() if isinstance(path, Path)}
         transports[name] = transport.model_copy(update=places)
     notify = config.notify
-    paths = {
+    notes = {
         key: expanded(path, home.root)
         for key in ("sync_state_path", "notify_state_path")
         if (path := getattr(notify, key)) is not None
     }
-    return config.model_copy(update={"transports": transports, "notify": notify.model_copy(update=paths)})
+    return config.model_copy(update={"transports": transports, "notify": notify.model_copy(update=notes)})
 
 
 def _root(config: Config, home: Home) -> Path:

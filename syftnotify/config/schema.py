@@ -9,10 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from syftnotify.config.smtp import LOOPBACK, Mailbox, SmtpServer, mailbox, smtp_server
 from syftnotify.model import is_address
 from syftnotify.text import shown
-
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def _got(value: Any) -> str:
@@ -96,6 +95,8 @@ Link = Annotated[str, BeforeValidator(_link)]
 Seconds = Annotated[float, _number(1, 86400, "seconds")]
 Retries = Annotated[int, _number(0, 1000, "retries", whole=True)]
 Rate = Annotated[float, _number(0.001, 10000, "messages a second")]
+TimeOut = Annotated[float, _number(1, 3600, "seconds")]
+OnUnknown = Literal["resend", "hold"]
 Burst = Annotated[int, _number(1, 10000, "messages", whole=True)]
 
 
@@ -116,6 +117,7 @@ class Notify(Section):
     max_concurrent_deliveries: Annotated[int, _number(1, 256, "deliveries", whole=True)] = Field(
         16, description="attempts under way at once, over all transports"
     )
+    on_unknown: OnUnknown = Field("resend", description="what becomes of a message that may have arrived")
     sync_state_path: FilePath | None = Field(None, description="syft-bg's sync/state.json, where it is not found")
     notify_state_path: FilePath | None = Field(None, description="syft-bg's notify/state.json, likewise")
 
@@ -132,6 +134,7 @@ class Outgoing(Section):
     """What every transport may set."""
 
     max_retries: Retries | None = Field(None, description="how often a 'not now' is tried again; unset: for 72 h")
+    on_unknown: OnUnknown | None = Field(None, description="resend or hold; unset: as notify.on_unknown says")
 
 
 class Gmail(Outgoing):
@@ -141,7 +144,26 @@ class Gmail(Outgoing):
     credentials: FilePath = Field(Path("credentials.json"), description="client secrets; only needed to sign in")
     token: FilePath = Field(Path("gmail_token.json"), description="what signing in saved")
     api_endpoint: SafeUrl | None = Field(None, description="another address of the API: a proxy, an emulator")
+    timeout_secs: TimeOut = Field(120, description="seconds until a call without an answer is cut off")
     rate: Rate = Field(1, description="messages a second")
+    burst: Burst = Field(5, description="messages that may go out at once after a pause")
+
+
+class Smtp(Outgoing):
+    """Mail through a mail server."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    type: Literal["smtp"]
+    smtp_url: Annotated[SmtpServer, BeforeValidator(smtp_server)] = Field(
+        description="the server: smtp://user:password@host:587, smtps://host:465"
+    )
+    sender: Annotated[Mailbox, BeforeValidator(mailbox)] | None = Field(
+        None, alias="from", description="who the mails come from; unset: do_email"
+    )
+    ca_file: FilePath | None = Field(None, description="certificates to trust besides the system's: a private CA's")
+    timeout_secs: TimeOut = Field(60, description="seconds until a send without an end is cut off")
+    rate: Rate | None = Field(None, description="messages a second; unset: no limit")
     burst: Burst = Field(5, description="messages that may go out at once after a pause")
 
 
@@ -154,8 +176,8 @@ class Maildir(Outgoing):
     burst: Burst = Field(5, description="messages that may go out at once after a pause")
 
 
-Transport = Annotated[Gmail | Maildir, Field(discriminator="type")]
-TRANSPORT_TYPES: dict[str, type[Outgoing]] = {"gmail": Gmail, "maildir": Maildir}
+Transport = Annotated[Gmail | Smtp | Maildir, Field(discriminator="type")]
+TRANSPORT_TYPES: dict[str, type[Outgoing]] = {"gmail": Gmail, "smtp": Smtp, "maildir": Maildir}
 
 
 class Recipients(Section):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from syftnotify.config import Gmail, Maildir
+from syftnotify.config import Gmail, Maildir, Smtp
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Message, Receipt
 
@@ -28,6 +28,9 @@ class Transport(Protocol):
             DeliveryError: it was not handed over, or nobody can know; `.failure` says which.
         """
 
+    def close(self) -> None:
+        """Let go of what was kept for the next message."""
+
 
 class _Sends(Protocol):
     def send(self, message: Message) -> Receipt: ...
@@ -47,12 +50,18 @@ def send_now(transport: _Sends, message: Message) -> Receipt:
     return transport.send(message)
 
 
-def transport_for(settings: Gmail | Maildir, *, clock: Callable[[], float] = time.time) -> Transport:
+def transport_for(settings: Gmail | Smtp | Maildir, *, clock: Callable[[], float] = time.time) -> Transport:
     """The transport that a section of the configuration describes."""
     if isinstance(settings, Gmail):
         from syftnotify.deliver.gmail import GmailTransport
 
-        return GmailTransport(settings.token, api_endpoint=settings.api_endpoint, clock=clock)
+        return GmailTransport(
+            settings.token, api_endpoint=settings.api_endpoint, read_seconds=settings.timeout_secs, clock=clock
+        )
+    if isinstance(settings, Smtp):
+        from syftnotify.deliver.smtp import SmtpTransport
+
+        return SmtpTransport(settings, clock=clock)
     from syftnotify.deliver.maildir import MaildirTransport
 
     return MaildirTransport(settings.path, clock=clock)

@@ -37,11 +37,19 @@ class SignIn(Protocol):
 
 
 class GmailTransport:
-    """Sends with the sign-in that `token` holds; reads it when it is first needed, and again when it was replaced."""
+    """Sends with the saved sign-in; reads it when it is first needed, and again when it was replaced."""
 
-    def __init__(self, token: Path, *, api_endpoint: str | None = None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        token: Path,
+        *,
+        api_endpoint: str | None = None,
+        read_seconds: float = READ_SECONDS,
+        clock: Callable[[], float],
+    ) -> None:
         self._token = token
         self._endpoint = api_endpoint
+        self._read_seconds = read_seconds
         self._clock = clock
         self._lock = threading.Lock()
         self._sender: GmailApi | None = None
@@ -62,8 +70,15 @@ class GmailTransport:
                     self._sign_in = Token(self._token)
                 except NotSignedInError as error:
                     raise DeliveryError(Failure.SIGN_IN, f"{error}; {error.hint}") from error
-                self._sender = GmailApi(self._sign_in, api_endpoint=self._endpoint)
+                self._sender = GmailApi(
+                    self._sign_in,
+                    api_endpoint=self._endpoint,
+                    read_seconds=self._read_seconds,
+                )
             return self._sender
+
+    def close(self) -> None:
+        """Nothing is kept that the end of its thread does not free."""
 
 
 class GmailApi:

@@ -34,6 +34,9 @@ class MaildirTransport:
                 raise DeliveryError(Failure.NOT_NOW, f"the Maildir cannot be written: {error.strerror}") from error
         return Receipt(provider_id=name)
 
+    def close(self) -> None:
+        """Nothing is kept."""
+
     def _opened(self) -> mailbox.Maildir:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

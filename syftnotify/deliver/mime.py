@@ -31,7 +31,7 @@ class _Policy(EmailPolicy):
         return self.fold(name, value).encode("ascii", "surrogateescape")
 
 
-_POLICY = _Policy(linesep="\r\n")
+_POLICY = _Policy(linesep="\r\n", cte_type="7bit")  # what every relay takes
 
 
 def mail_of(message: Message, *, date: float | None = None) -> EmailMessage:
@@ -42,7 +42,7 @@ def mail_of(message: Message, *, date: float | None = None) -> EmailMessage:
     mail = EmailMessage(policy=_POLICY)
     if message.sender:
         user, _, domain = message.sender.rpartition("@")
-        mail["From"] = Address(SENDER_NAME, user, domain)
+        mail["From"] = Address(message.sender_name or SENDER_NAME, user, domain)
     mail["To"] = message.recipient
     mail["Subject"] = _header(message.subject, _SUBJECT_CAP)
     mail["Date"] = formatdate(date, localtime=False)

@@ -28,6 +28,11 @@ DAILY_REASONS = frozenset({"dailylimitexceeded"})
 SETUP_REASONS = frozenset(
     {"accessnotconfigured", "servicedisabled", "insufficientpermissions", "accesstokenscopeinsufficient"}
 )
+# Replies of mail servers. 5.4.5 looks permanent and is not: a daily limit of the sender's. 530 to 538 are about signing
+# in (RFC 4954), wherever they come.
+_ENHANCED = re.compile(r"\s*(\d\.\d{1,3}\.\d{1,3})\b")
+_DAILY_CODES = frozenset({"5.4.5", "4.4.5"})
+_SIGN_IN_CODES = frozenset({530, 534, 535, 538})
 _PASSING = frozenset({408, 425, 429})
 _RETRY_AFTER_TEXT = re.compile(
     r"retry after (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)", re.IGNORECASE
@@ -48,6 +53,20 @@ def failure_of_status(status: int, *, reason: str = "") -> Failure:
     if status in _PASSING or 500 <= status < 600 or (status == 403 and word in RATE_REASONS):
         return Failure.NOT_NOW
     return Failure.REFUSED
+
+
+def failure_of_reply(code: int, text: str, *, about_us: bool = False) -> Failure:
+    """What a mail server's refusal (a code of 400 to 599) means.
+
+    `about_us` says that it refused the connection, the encryption or the sign-in, and no message: then a person must
+    see to it, whoever the recipient is.
+    """
+    enhanced = _ENHANCED.match(text)
+    if enhanced and enhanced.group(1) in _DAILY_CODES:
+        return Failure.HELD
+    if 400 <= code < 500:
+        return Failure.NOT_NOW
+    return Failure.SIGN_IN if about_us or code in _SIGN_IN_CODES else Failure.REFUSED
 
 
 def backoff(failures: int, *, rand: Callable[[], float] = random.random) -> float:
@@ -125,8 +144,8 @@ def decide(
     """What follows when an attempt ended in `failure`.
 
     `hint` is in seconds until the moment that the other side named. `max_retries` is how many "not now" answers are
-    tried again, None for as long as 72 h. `silences` is how many attempts of the transport in a row got no answer,
-    this one included.
+    tried again, None for as long as 72 h. `silences` is how many attempts of the transport in a row got no answer
+    or one that was cut off, this one included.
     """
     hinted = max(0.0, min(hint or 0.0, 7 * 86400.0))
     if failure is Failure.REFUSED:
@@ -147,4 +166,7 @@ def decide(
         if max_retries is not None and standing.refusals >= max_retries:
             return Decision(gives_up=True, refusal=True)
         return Decision(wait=max(hinted, backoff(standing.refusals + 1, rand=rand)), refusal=True)
-    return Decision(wait=backoff(tries, rand=rand))  # unknown: the same message again, by and by
+    # Unknown: the same message again, by and by. A transport that cuts off one answer after the other rests as well,
+    # so that not every message that waits goes out twice.
+    rest = backoff(silences - 1, rand=rand) if silences > 1 else 0.0
+    return Decision(wait=backoff(tries, rand=rand), transport_wait=rest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ CODE_CAP = 80 * 1024
 _FRAME = 600  # bytes of HTML around the text of one file
 _LEFT_OUT = 30  # names of files that are not shown
 DIGEST_ITEMS = 100
+_DIGEST_NAMES = 5  # of whom the items are that are not listed
 _NAME_CAP = 120
 
 _TEMPLATES: dict[tuple[Kind, bool], str] = {
@@ -96,6 +98,7 @@ class Wording:
         )
 
     def _digest(self, items: Sequence[Item], recipient: str) -> Message:
+        items = _rarest_first(items)
         waiting = all(
             item.event.kind is Kind.PEER_REQUESTED
             or (item.event.kind is Kind.JOB_SUBMITTED and item.standing is Status.WAITING)
@@ -107,8 +110,10 @@ class Wording:
         else:
             summary = f"{plural(len(items), 'thing')} happened since the last look."
         lines = [{"line": _line(item), "url": self._urls(item.event)["job_url"]} for item in items[:DIGEST_ITEMS]]
-        context = {"summary": summary, "items": lines, "more": len(items) - len(lines)}
-        identity = digest_of(*(item.id for item in items))
+        more = Counter(_who(item.event.payload) for item in items[DIGEST_ITEMS:])
+        by_whom = ", ".join(f"{count} from {who}" for who, count in more.most_common(_DIGEST_NAMES))
+        context = {"summary": summary, "items": lines, "more": more.total(), "more_from": by_whom}
+        identity = digest_of(*sorted(item.id for item in items))
         return Message(
             id=identity,
             recipient=recipient,
@@ -164,6 +169,12 @@ class Wording:
             "results_url": self._links.results.format_map(values),
             "peer_url": self._links.peer.format_map(values),
         }
+
+
+def _rarest_first(items: Sequence[Item]) -> list[Item]:
+    """Those first of whom there are the fewest: whoever floods hides nobody else."""
+    whose = Counter(_who(item.event.payload) for item in items)
+    return sorted(items, key=lambda item: whose[_who(item.event.payload)])
 
 
 def _name(payload: Mapping[str, Any]) -> str:

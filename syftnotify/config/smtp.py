@@ -1,0 +1,89 @@
+"""What an SMTP address says: `smtps://user:password@host:465`, `smtp://host:587?tls=required`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from email.utils import parseaddr
+from typing import Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from syftnotify.model import is_address
+from syftnotify.text import shown
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+Tls = Literal["implicit", "required", "off"]
+_PORTS: dict[Tls, int] = {"implicit": 465, "required": 587, "off": 25}
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """One mail server, and how to sign in there. The password is never shown.
+
+    `tls`: `implicit` encrypts at once, `required` by STARTTLS or not at all, `off` never.
+    """
+
+    host: str
+    port: int
+    user: str = ""
+    password: str = field(default="", repr=False)
+    tls: Tls = "required"
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A mail address with the name that people see."""
+
+    address: str
+    name: str = ""
+
+
+def smtp_server(text: object) -> SmtpServer:
+    """The server that an address names.
+
+    Raises:
+        ValueError: it is none. The text does not repeat the address: a password stands in it.
+    """
+    shape = "expected an address such as 'smtp://user:password@mail.example:587'"
+    if not isinstance(text, str):
+        raise ValueError(shape)
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+        options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+    except ValueError:
+        raise ValueError(shape) from None
+    if parts.scheme not in {"smtp", "smtps"} or not host or parts.path not in {"", "/"}:
+        raise ValueError(shape)
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if any(not character.isprintable() for character in host + user + password):
+        raise ValueError(shape)
+    tls = _tls(parts.scheme, host, options)
+    if password and tls == "off" and host not in LOOPBACK:
+        raise ValueError("a password never travels unencrypted: leave `tls=off` out")
+    return SmtpServer(host, port or _PORTS[tls], user, password, tls)
+
+
+def _tls(scheme: str, host: str, options: dict[str, str]) -> Tls:
+    wanted = options.pop("tls", None)
+    if options:
+        raise ValueError(f"the only option of an SMTP address is `tls`, got {shown(', '.join(options))}")
+    if wanted not in {None, "required", "off"}:
+        raise ValueError("`tls` is `required` or `off`")
+    if scheme == "smtps":
+        if wanted == "off":
+            raise ValueError("smtps:// is encrypted from the start; say smtp:// for `tls=off`")
+        return "implicit"
+    if wanted is None:
+        return "off" if host in LOOPBACK else "required"
+    return "required" if wanted == "required" else "off"
+
+
+def mailbox(text: object) -> Mailbox:
+    """`noreply@mail.example`, or `SyftBox <noreply@mail.example>`. Raises: ValueError."""
+    shape = "expected an address, or a name and an address: 'SyftBox <noreply@mail.example>'"
+    if not isinstance(text, str):
+        raise ValueError(shape)
+    name, address = parseaddr(text)
+    if not is_address(address) or (name and not name.isprintable()) or (not name and text.strip(" <>") != address):
+        raise ValueError(shape)
+    return Mailbox(address, name)
