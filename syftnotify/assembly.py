@@ -19,6 +19,7 @@ from syftnotify.paths import Home, expanded
 from syftnotify.pipeline import Pipeline, Tick
 from syftnotify.render import Links, TemplateRenderer, Wording
 from syftnotify.route import Reach
+from syftnotify.running import is_alive
 
 _COLAB_SYFT_BG = "/content/drive/MyDrive/syft-bg"
 
@@ -34,11 +35,6 @@ class Parts:
     dispatcher: Dispatcher
     jobs: JobReader
     clock: Callable[[], float]
-
-    @property
-    def holding(self) -> list[str]:
-        """The transports that do not resend what may have arrived."""
-        return [name for name, lane in self.dispatcher.lanes.items() if not lane.resend_unknown]
 
     def look_once(self, last_look: float | None) -> Tick:
         """One look, then everything that is due now is attempted, then what was told is marked."""
@@ -103,7 +99,7 @@ def assemble(
             section.rate,
             section.burst,
             section.max_retries,
-            resend_unknown=(section.on_unknown or config.notify.on_unknown) == "resend",
+            resend_unknown=name not in settings.holding,
         )
         for name, section in config.transports.items()
     }
@@ -149,14 +145,26 @@ def _reach(settings: Settings) -> Callable[[frozenset[str]], Reach]:
     return reach
 
 
-def syft_bg_homes() -> tuple[Path, ...]:
+def _syft_bg_homes() -> tuple[Path, ...]:
     """Where syft-bg keeps its things: newer releases, older ones, and on Colab."""
     return tuple(expanded(path) for path in ("~/.syft-bg", "~/.syft-creds", _COLAB_SYFT_BG))
 
 
+def syft_bg_pid() -> int | None:
+    """The pid of syft-bg's own notifier, when it seems to be alive."""
+    for home in _syft_bg_homes():
+        try:
+            pid = int((home / "notify" / "daemon.pid").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            continue
+        if pid > 0 and is_alive(pid):
+            return pid
+    return None
+
+
 def _peer_reader(settings: Settings, clock: Callable[[], float]) -> PeerReader:
     notify = settings.config.notify
-    homes = syft_bg_homes()
+    homes = _syft_bg_homes()
     sync = (
         (notify.sync_state_path,) if notify.sync_state_path else tuple(home / "sync" / "state.json" for home in homes)
     )

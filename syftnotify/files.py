@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from syftnotify.failpoints import reached
@@ -45,6 +47,49 @@ def fingerprint(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a file is."""
+
+    name: str
+    is_me: bool
+
+
+def owner_of(path: str | Path) -> Owner | None:
+    """Whose `path` is; None where there is nothing, or the system knows no owners."""
+    if not hasattr(os, "geteuid"):
+        return None
+    try:
+        number = Path(path).stat().st_uid
+    except OSError:
+        return None
+    import pwd
+
+    try:
+        name = pwd.getpwuid(number).pw_name
+    except KeyError:
+        name = f"user {number}"
+    return Owner(name, number == os.geteuid())
+
+
+def whose(path: str | Path) -> str:
+    """` (it belongs to root)`, for an error about a file of somebody else; else nothing."""
+    owner = owner_of(path)
+    return "" if owner is None or owner.is_me else f" (it belongs to {owner.name})"
+
+
+def too_open(path: Path) -> str:
+    """What to do about a file with secrets that others can read or write, or nothing when they cannot."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return ""
+    # A folder may be looked into; what is in it has modes of its own.
+    if not hasattr(os, "geteuid") or not mode & (0o022 if path.is_dir() else 0o077):
+        return ""
+    return f"{path} is open to others (mode {mode:04o}): say `chmod {'700' if path.is_dir() else '600'} {path}`"
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` last through a power cut, where the system can."""
     if not hasattr(os, "O_DIRECTORY"):
@@ -79,6 +124,18 @@ def is_locked(path: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+def is_lockable(folder: Path) -> bool:
+    """Whether locks hold in `folder`: some mounted drives know none, or only say so. Leaves nothing behind."""
+    path = folder / f".lockable-{os.getpid()}"
+    try:
+        with exclusive(path, seconds=0) as held:
+            return held and is_locked(path)
+    except (OSError, NotImplementedError):
+        return False
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -202,6 +202,33 @@ def refreshed(credentials: Credentials, *, rejected: str = "") -> bool:
     return True
 
 
+def sign_in_ends(path: Path) -> float | None:
+    """When the sign-in in a token file will die, in seconds since 1970, where Google said so at the consent.
+
+    It does so for apps in its *Testing* state, whose refresh tokens live for 7 days; a token tells nothing else.
+    """
+    given = _consent(path)
+    return None if given is None or given[1] is None else given[0] + given[1]
+
+
+def signed_in_at(path: Path) -> float | None:
+    """When consent for a token file was given, in seconds since 1970, where that was written down."""
+    given = _consent(path)
+    return given[0] if given else None
+
+
+def _consent(path: Path) -> tuple[float, float | None] | None:
+    """When consent was given, and for how many seconds it holds."""
+    try:
+        info = _token_info(path)
+    except NotSignedInError:
+        return None
+    at, seconds = info.get(_SIGNED_IN_AT), info.get(_GOOD_FOR)
+    if not isinstance(at, int | float) or isinstance(at, bool):
+        return None
+    return float(at), float(seconds) if isinstance(seconds, int | float) and seconds else None
+
+
 def file_mark(path: Path) -> tuple[int, int, int]:
     """What changes when a file is replaced or written over; zeros where there is none."""
     try:

@@ -14,7 +14,7 @@ import orjson
 
 from syftnotify.errors import StateError
 from syftnotify.failpoints import reached
-from syftnotify.files import exclusive, sync_folder, write_whole
+from syftnotify.files import exclusive, sync_folder, whose, write_whole
 from syftnotify.model import ENDED, Kind
 from syftnotify.paths import expanded
 
@@ -249,7 +249,7 @@ class JsonStateManager:
                     self._write()
             except OSError as error:
                 raise StateError(
-                    f"{self._path} cannot be written: {error.strerror}",
+                    f"{self._path} cannot be written: {error.strerror}{whose(self._path)}",
                     hint="see that its folder is yours, writable and not full",
                 ) from error
             self._changes.clear()
@@ -280,7 +280,9 @@ class JsonStateManager:
                 self._put_aside(path, str(error))
                 continue
             except OSError as error:
-                raise StateError(f"{path} cannot be read: {error.strerror}") from error
+                raise StateError(
+                    f"{path} cannot be read: {error.strerror}{whose(path)}", hint="make it yours, or move it away"
+                ) from error
             if path is self._backup:
                 log.warning("%s: the last good copy %s is used", self.damage or f"{self._path} is gone", path.name)
                 self._changes.append(_nothing)
@@ -320,6 +322,17 @@ class JsonStateManager:
         if self._ours("occurrences").get(entity, {}).get(kind.value) is None:
             self._change(_noting(entity, kind.value, occurrence))
         return self.word_for(entity, kind, occurrence)
+
+
+def what_is_wrong(path: Path) -> str:
+    """Why the state file `path` could not be used, or nothing. Looks, and puts nothing aside."""
+    try:
+        _checked(path.read_bytes(), path)
+    except (ValueError, StateError) as error:
+        return f"{path.name} is damaged ({error})" if isinstance(error, ValueError) else str(error)
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}{whose(path)}"
+    return ""
 
 
 def _adding(section: str, entity: str, word: str) -> _Change:

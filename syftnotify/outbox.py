@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from syftnotify.errors import Failure, StateError
 from syftnotify.failpoints import reached
+from syftnotify.files import whose
 from syftnotify.model import Audience, Event, Gathering, Kind, Notification
 
 log = logging.getLogger(__name__)
@@ -188,7 +189,8 @@ class Outbox:
             self._path.chmod(0o600)
         except OSError as error:
             raise StateError(
-                f"{self._path} cannot be opened: {error.strerror}", hint="see that its folder is yours and writable"
+                f"{self._path} cannot be opened: {error.strerror}{whose(self._path)}",
+                hint="see that its folder is yours and writable",
             ) from error
         with self._transaction() as connection:
             version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())

@@ -49,6 +49,7 @@ def start(home: Home) -> Started:
     """
     if running.is_held(home):
         raise AlreadyRunningError(running.holder(home))
+    running.check_owner(home)
     reader, writer = os.pipe()
     try:
         home.create()

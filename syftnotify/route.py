@@ -18,6 +18,7 @@ BUILT_IN: dict[Kind, tuple[Audience, ...]] = {
     Kind.PEER_REQUESTED: (Audience.OWNER, Audience.SUBMITTER),
     Kind.PEER_GRANTED: (Audience.SUBMITTER,),
     Kind.SYSTEM_ALERT: (Audience.OWNER, Audience.OPERATOR),
+    Kind.HEARTBEAT: (Audience.OWNER,),
 }
 
 # After time off, or when many things happened at once while nobody looked: more than so many become one message.

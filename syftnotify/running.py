@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from syftnotify.errors import AlreadyRunningError, NotifyError
-from syftnotify.files import exclusive, is_locked, write_whole
+from syftnotify.files import exclusive, is_locked, owner_of, whose, write_whole
 from syftnotify.paths import Home
 
 # Somebody who only asks whether the lock is held holds it for an instant; a worker that starts waits that out.
@@ -105,6 +105,7 @@ def hold(home: Home, *, seconds: float = _PATIENCE) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             home.create()
+            check_owner(home)
             if not stack.enter_context(exclusive(home.lock, seconds=seconds)):
                 raise AlreadyRunningError(_written_pid(home))
             home.lock.write_text(f"{os.getpid()}\n", encoding="ascii")
@@ -115,9 +116,25 @@ def hold(home: Home, *, seconds: float = _PATIENCE) -> Iterator[None]:
 
 def unusable(home: Home, error: OSError) -> NotifyError:
     """The home is a file, somebody else's, read-only, or full."""
+    where = error.filename if isinstance(error.filename, str) else home.root
     return NotifyError(
-        f"{home.root} cannot be used: {error.strerror}", hint="see that it is yours, or choose another `--home`"
+        f"{where} cannot be used: {error.strerror}{whose(where)}",
+        hint="see that it is yours, writable and not full, or choose another `--home`",
     )
+
+
+def check_owner(home: Home) -> str:
+    """A warning when root works in a home of somebody else, else nothing.
+
+    Raises:
+        NotifyError: the home is somebody else's: whoever can write there decides what is sent in whose name.
+    """
+    owner = owner_of(home.root)
+    if owner is None or owner.is_me:
+        return ""
+    if os.geteuid() == 0:
+        return f"{home.root} belongs to {owner.name}, who cannot read what root writes there"
+    raise NotifyError(f"{home.root} belongs to {owner.name}", hint="work as that user, or choose another `--home`")
 
 
 def is_held(home: Home) -> bool:

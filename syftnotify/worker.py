@@ -10,26 +10,23 @@ import select
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from syftnotify import __version__, logs, running
-from syftnotify.assembly import Parts, assemble, check_ready, syft_bg_homes
+from syftnotify import __version__, logs, running, systemd
+from syftnotify.assembly import Parts, assemble, check_ready, syft_bg_pid
 from syftnotify.config import Settings
-from syftnotify.deliver.ping import ping
-from syftnotify.errors import DeliveryError, NotifyError, StateError
+from syftnotify.errors import NotifyError, StateError
 from syftnotify.failpoints import reached
-from syftnotify.model import Event, Kind, entity_id
 from syftnotify.observe import Wake
 from syftnotify.outbox import Counts
 from syftnotify.paths import Home
 from syftnotify.pipeline import Tick
+from syftnotify.vitals import Vitals, iso, sign_in_end_of_each
 
 log = logging.getLogger("syftnotify.worker")  # also when run as a program
 
@@ -38,7 +35,6 @@ _Result = TypeVar("_Result")
 _REPORT_GAP = 0.5  # seconds between two reports that only tell of deliveries
 _WAKE_GAP = 0.01  # seconds between a wake-up and the look, so that a burst is one look
 _FIRST_RETURN = 1.0  # seconds until something unsettled is looked at again; doubles
-_PING_GAP = 10.0  # seconds between two pings, however often we look
 
 
 class Worker:
@@ -57,14 +53,14 @@ class Worker:
         self._seconds = 0.0  # that the last look took
         self._failed_looks = 0
         self._last_error = ""
-        self._pinged_at = 0.0
-        self._pinging: threading.Thread | None = None
+        self._watchdog = systemd.watchdog_seconds()
         self._parts: Parts = assemble(settings, clock=clock, on_change=self._on_change, on_trouble=self._on_trouble)
+        self._vitals = Vitals(self._parts, clock=clock, monotonic=time.monotonic)
         self._wake = Wake(self._on_wake)
         self._counts = Counts()
         before = running.read(settings.home)
         self._report = _blank(settings)
-        self._report.pid, self._report.started_at = os.getpid(), _iso(self._clock())
+        self._report.pid, self._report.started_at = os.getpid(), iso(self._clock())
         self._report.last_look_s = before.last_look_s
 
     def begin(self) -> list[str]:
@@ -73,22 +69,21 @@ class Worker:
         Raises:
             StateError: the ledger or the outbox cannot be used.
         """
+        systemd.say("STATUS=the first look")
         cut = self._parts.outbox.recover(self._clock())
         if cut:
-            log.warning("notification: %d attempts were cut off when the last worker ended; they are sent again", cut)
-        tick = self._look()
+            log.warning("notification: %d attempts were cut off when the last worker ended and may have arrived", cut)
+        tick = self._guarded(self._look, fatal=StateError)
         if self._settings.config.notify.enabled:
             self._parts.dispatcher.start()
             self._has_begun = True
-            started = Event(
-                Kind.SCHEDULER_ONLINE, entity_id("worker", str(self._settings.home.root)), str(self._report.started_at)
-            )
-            self._parts.pipeline.note(started, self._clock())
+            self._vitals.online()
         else:
             log.warning("notify.enabled is false: nothing is sent")
         self._write_report()
         log.info("worker %s started, pid %d, root %s", __version__, os.getpid(), self._settings.root)
-        return self._warnings(tick)
+        systemd.say("READY=1\nSTATUS=at work")
+        return self._warnings(tick or Tick(problems=[f"the first look failed: {self._last_error}"]))
 
     def run(self) -> None:
         """Look every interval, or sooner when woken, until `stop`."""
@@ -106,7 +101,7 @@ class Worker:
                 restless = tick is not None and tick.restless
                 again = _FIRST_RETURN if tick is None or tick.events or not restless else again * 2
                 self._write_report()
-                self._ping()
+                self._guarded(self._say_how_it_goes)
         finally:
             self._end()
 
@@ -117,10 +112,12 @@ class Worker:
 
     # -- looking -------------------------------------------------------------------------------------------------
 
-    def _guarded(self, act: Callable[[], _Result]) -> _Result | None:
-        """Do what may fail: whatever goes wrong is written down, and tried again at the next look."""
+    def _guarded(self, act: Callable[[], _Result], *, fatal: type[Exception] | tuple[()] = ()) -> _Result | None:
+        """Do what may fail: whatever goes wrong, `fatal` aside, is written down, and tried again at the next look."""
         try:
             return act()
+        except fatal:
+            raise
         except Exception as error:  # the worker must outlive any one look; the log has the traceback
             self._failed_looks += 1
             self._last_error = str(error) or type(error).__name__
@@ -144,8 +141,8 @@ class Worker:
         _note_look(self._report, tick, now, self._seconds)
         level = logging.INFO if tick.events else logging.DEBUG
         log.log(level, "looked at %d jobs and %d peers in %.3f s", tick.jobs, tick.peers, self._seconds)
+        self._parts.dispatcher.poke()  # also for what somebody else put back into the outbox
         if tick.notifications:
-            self._parts.dispatcher.poke()
             self._changed = True
         if self._has_begun and not self._parts.dispatcher.is_alive:
             log.error("the dispatcher had ended; it is started again")
@@ -172,6 +169,9 @@ class Worker:
             if now >= due:
                 return
             wait = due - now
+            if self._watchdog is not None:
+                systemd.say("WATCHDOG=1")
+                wait = min(wait, self._watchdog / 2)
             select.select([self._bell], [], [], min(wait, _REPORT_GAP) if self._changed else wait)
             self._silence()
             if self._changed and not self._stopping and time.monotonic() < due:
@@ -184,7 +184,7 @@ class Worker:
         if self._changed:
             self._changed = False
             try:
-                self._counts = self._parts.outbox.counts(holding=self._parts.holding)
+                self._counts = self._parts.outbox.counts(holding=self._settings.holding)
             except StateError as error:
                 self._last_error = str(error)
         _fill(report, self._parts, self._counts)
@@ -196,9 +196,9 @@ class Worker:
             log.error("worker.json cannot be written: %s", error.strerror)
 
     def _warnings(self, tick: Tick) -> list[str]:
-        found = list(self._settings.warnings)
+        found = [*self._settings.warnings, *filter(None, [running.check_owner(self._settings.home)]), *tick.problems]
         config = self._settings.config
-        if pid := _syft_bg_pid():
+        if pid := syft_bg_pid():
             found.append(
                 f"syft-bg's notify service runs here too (pid {pid}): every mail would come twice; end one of the two"
             )
@@ -214,16 +214,11 @@ class Worker:
             log.warning("%s", warning)
         return found
 
-    def _ping(self) -> None:
-        url = self._settings.config.heartbeat.ping_url
-        well = not self._failed_looks and not any(lane.problem for lane in self._parts.dispatcher.lanes.values())
-        now = time.monotonic()
-        if not url or not well or (self._pinged_at and now - self._pinged_at < _PING_GAP):
-            return
-        if self._pinging is None or not self._pinging.is_alive():
-            self._pinged_at = now
-            self._pinging = threading.Thread(target=_ping, args=(url,), name="ping", daemon=True)
-            self._pinging.start()
+    def _say_how_it_goes(self) -> None:
+        if self._settings.config.notify.enabled:
+            self._vitals.after_look(
+                self._counts, jobs=self._report.jobs, peers=self._report.peers, looked_well=not self._failed_looks
+            )
 
     # -- being woken and stopped ---------------------------------------------------------------------------------
 
@@ -236,23 +231,7 @@ class Worker:
         self._ring()
 
     def _on_trouble(self, name: str, why: str) -> None:
-        """A transport is paused: the owner and the operators hear of it through another one, if there is one."""
-        lanes = self._parts.dispatcher.lanes
-        other = next((lane.name for lane in lanes.values() if lane.name != name and not lane.problem), None)
-        if other is None:
-            return
-        event = Event(
-            Kind.SYSTEM_ALERT,
-            entity_id("transport", name),
-            _iso(self._clock()),
-            _iso(self._clock()),
-            {
-                "owner": self._settings.config.do_email,
-                "summary": f"Transport {name} is paused: it cannot send.",
-                "detail": why,
-            },
-        )
-        self._parts.pipeline.note(event, self._clock(), transport=other)
+        self._vitals.paused(name, why)
 
     def _ring(self) -> None:
         try:
@@ -269,6 +248,7 @@ class Worker:
 
     def _end(self) -> None:
         log.info("stopping: finishing the sends in flight")
+        systemd.say("STOPPING=1")
         self._wake.stop()
         self._parts.dispatcher.stop()
         try:
@@ -289,7 +269,7 @@ def report_of(parts: Parts, tick: Tick, now: float, seconds: float) -> running.R
     if not tick.waiting_for:
         report.last_look_s = now
     _note_look(report, tick, now, seconds)
-    _fill(report, parts, parts.outbox.counts(holding=parts.holding))
+    _fill(report, parts, parts.outbox.counts(holding=parts.settings.holding))
     return report
 
 
@@ -306,45 +286,24 @@ def _blank(settings: Settings) -> running.Report:
 
 def _note_look(report: running.Report, tick: Tick, now: float, seconds: float) -> None:
     report.jobs, report.peers, report.waiting_for = tick.jobs, tick.peers, tick.waiting_for
-    report.last_scan, report.last_scan_s = {"at": _iso(now), "seconds": seconds}, now
+    report.last_scan, report.last_scan_s = {"at": iso(now), "seconds": seconds}, now
 
 
 def _fill(report: running.Report, parts: Parts, counts: Counts) -> None:
     report.waiting, report.sent, report.failed = counts.waiting, counts.sent, counts.failed
     report.unknown, report.held, report.dead = counts.unknown, counts.held, counts.dead
     report.last_error = parts.dispatcher.last_error or None
-    report.damage = parts.ledger.damage
+    report.damage = "; ".join(filter(None, (parts.ledger.damage, parts.outbox.damage)))
+    ends = sign_in_end_of_each(parts)
     report.transports = {
         name: {
             "type": parts.settings.config.transports[name].type,
             "can_send": not lane.problem,
             "problem": lane.problem or None,
+            **({"sign_in_ends": iso(ends[name])} if name in ends else {}),
         }
         for name, lane in parts.dispatcher.lanes.items()
     }
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _ping(url: str) -> None:
-    try:
-        ping(url)
-    except DeliveryError as error:
-        log.warning("the heartbeat did not arrive: %s", error)
-
-
-def _syft_bg_pid() -> int | None:
-    """The pid of syft-bg's own notifier, when it seems to be alive."""
-    for home in syft_bg_homes():
-        try:
-            pid = int((home / "notify" / "daemon.pid").read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            continue
-        if pid > 0 and running.is_alive(pid):
-            return pid
-    return None
 
 
 @contextmanager

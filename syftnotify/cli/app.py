@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from syftnotify import __version__
 from syftnotify.cli.console import complain, say, warn
-from syftnotify.errors import NotifyError, NotRunningError
+from syftnotify.errors import AlreadyRunningError, NotifyError, NotRunningError
 from syftnotify.paths import Home
 
 app = typer.Typer(
@@ -226,6 +227,85 @@ def run(
         runs.once(place)
     else:
         runs.foreground(place)
+
+
+@app.command()
+def ensure(context: typer.Context, home: HomeOption = None) -> None:
+    """Start the worker unless one is running; says nothing. Made for cron."""
+    from syftnotify import process, running
+
+    place = _home(context, home)
+    if running.is_held(place):
+        return
+    with contextlib.suppress(AlreadyRunningError):  # somebody else was faster
+        process.start(place)
+
+
+@app.command()
+def install(context: typer.Context, home: HomeOption = None) -> None:
+    """Let systemd keep the worker alive: a user unit with a watchdog, started now and with each session."""
+    from syftnotify import running, systemd
+    from syftnotify.assembly import check_ready
+
+    place = _home(context, home)
+    check_ready(place)
+    is_there = systemd.unit_path(place).exists()  # then `systemctl restart` ends the worker of before
+
+    def make_way() -> None:
+        if running.is_held(place) and not is_there:
+            _stop(place, 30.0)
+
+    path = systemd.install(place, make_way=make_way)
+    say(f"installed and started: {path}")
+    say("it starts with your session; `loginctl enable-linger` keeps it running while you are logged out")
+
+
+@app.command()
+def uninstall(context: typer.Context, home: HomeOption = None) -> None:
+    """Stop the worker that systemd keeps alive, and remove the unit."""
+    from syftnotify import systemd
+
+    path = systemd.uninstall(_home(context, home))
+    say(f"stopped and removed: {path}" if path else "nothing was installed")
+
+
+@app.command()
+def dead(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, for machines.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """List what could not be delivered, and why."""
+    from syftnotify.cli import letters
+
+    letters.show(_home(context, home), as_json=as_json)
+
+
+@app.command()
+def resend(
+    context: typer.Context,
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids as `notify dead` shows them.")] = None,
+    all_dead: Annotated[bool, typer.Option("--all-dead", help="Every dead letter.")] = False,
+    recipient: Annotated[str | None, typer.Option(help="Only to this address.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only what was noticed since: 2h, 3d, 2026-01-15.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Send dead letters again; who was served is left alone."""
+    from syftnotify.cli import letters
+
+    letters.resend(_home(context, home), ids or [], all_dead=all_dead, recipient=recipient, since=since)
+
+
+@app.command()
+def doctor(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, for machines.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Check everything and say what to do. Exit code 1 when something fails."""
+    from syftnotify.cli import doctor as doctors
+
+    raise typer.Exit(doctors.examine(_home(context, home), as_json=as_json))
 
 
 @app.command()

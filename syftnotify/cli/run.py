@@ -79,7 +79,7 @@ def rehearse(home: Home) -> None:
         parts = assemble(replace(settings, home=copy))
         try:
             tick = parts.pipeline.tick(time.time(), last_look=running.read(copy).last_look_s, dry_run=True)
-            counts = parts.outbox.counts(holding=parts.holding)
+            counts = parts.outbox.counts(holding=settings.holding)
         finally:
             parts.close()
     table = Table(box=None, pad_edge=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from rich.table import Table
@@ -17,6 +18,7 @@ from syftnotify.paths import Home
 from syftnotify.text import plural, shown
 
 RUNNING, NOT_RUNNING, UNWELL = 0, 3, 4
+_NEAR_SECONDS = 2 * 86400  # before a sign-in ends
 
 
 def show(home: Home, *, as_json: bool) -> int:
@@ -41,7 +43,17 @@ def _notices(home: Home, report: running.Report) -> list[str]:
         found.append("the configuration changed since the start: `notify restart` takes it up")
     if report.version and report.version != __version__:
         found.append(f"version {__version__} is installed, {report.version} is running: `notify restart` takes it up")
+    for name, transport in report.transports.items():
+        if (ends := transport.get("sign_in_ends")) and _is_near(str(ends)):
+            found.append(f"the sign-in of transport {name} ends at {ends}: `notify init --credentials FILE` renews it")
     return found
+
+
+def _is_near(moment: str) -> bool:
+    try:
+        return datetime.fromisoformat(moment).timestamp() - time.time() < _NEAR_SECONDS
+    except ValueError:
+        return False
 
 
 def _fingerprint(home: Home) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Maildir, Smtp
 from syftnotify.errors import ConfigError
-from syftnotify.files import fingerprint
+from syftnotify.files import fingerprint, too_open, whose
 from syftnotify.paths import Home, expanded
 from syftnotify.text import plural, shown
 
@@ -39,6 +39,14 @@ class Settings:
                     return name
         raise ConfigError("config.yaml: no transport can send mail", hint="add one of type gmail, smtp or maildir")
 
+    @property
+    def holding(self) -> frozenset[str]:
+        """The names of the transports that do not send again what may have arrived."""
+        default = self.config.notify.on_unknown
+        return frozenset(
+            name for name, transport in self.config.transports.items() if (transport.on_unknown or default) == "hold"
+        )
+
 
 def load(home: Home) -> Settings:
     """The configuration of `home`.
@@ -62,6 +70,8 @@ def load(home: Home) -> Settings:
         lines = "\n".join(f"  {line}" for line in mistakes)
         raise ConfigError(f"config.yaml: {plural(len(mistakes), 'mistake')}\n{lines}", hint=f"edit {home.config}")
     config = _completed(config, home)
+    secrets = {home.config, *(each.token for each in config.transports.values() if isinstance(each, Gmail))}
+    warnings += filter(None, (too_open(path) for path in (home.root, *sorted(secrets), home.credentials)))
     return Settings(
         home=home,
         config=config,
@@ -78,7 +88,7 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         raise ConfigError(f"there is no configuration at {path}", hint="`notify init` writes one") from None
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{path} cannot be read: {error.strerror}{whose(path)}", hint="make it yours") from error
     if len(content) > _MAX_BYTES:
         raise ConfigError(f"{path} is larger than 1 MiB; that is no configuration")
     return content

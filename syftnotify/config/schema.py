@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -71,6 +72,20 @@ def _safe_url(value: Any) -> str:
     if not isinstance(value, str) or not is_safe_url(value):
         raise ValueError("expected an https address (http only on this machine)")
     return value
+
+
+def _time_of_day(value: Any) -> dt.time | None:
+    """`"07:30"`; true is 08:00. YAML reads 18:30 without quotes as a number of base 60, which is the minutes."""
+    if value is None or value is False:
+        return None
+    if value is True:
+        return dt.time(8)
+    if isinstance(value, int) and 0 <= value < 24 * 60:
+        return dt.time(value // 60, value % 60)
+    try:
+        return dt.datetime.strptime(value, "%H:%M").time()  # noqa: DTZ007 - a time of the day has no zone
+    except (TypeError, ValueError):
+        raise ValueError(f"expected true, false or a time of the day such as '07:30', got {_got(value)}") from None
 
 
 def _link(value: Any) -> str:
@@ -202,6 +217,9 @@ class Heartbeat(Section):
     """How the world learns that the worker has died."""
 
     ping_url: SafeUrl | None = Field(None, description="fetched after every good look; a dead-man switch counts it")
+    daily: Annotated[dt.time | None, BeforeValidator(_time_of_day)] = Field(
+        None, description="a mail a day that all is well: true (08:00), or a time of the day such as '07:30'"
+    )
 
 
 class Config(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import httpx
@@ -9,6 +10,15 @@ import httpx
 from syftnotify.errors import DeliveryError, Failure
 
 _SECONDS = 10.0
+
+
+def server_time(url: str) -> float | None:
+    """What time it is at `url`, in seconds since 1970; None when it does not say."""
+    try:
+        answer = httpx.head(url, timeout=_SECONDS, follow_redirects=False)
+        return parsedate_to_datetime(answer.headers["date"]).timestamp()
+    except (httpx.HTTPError, KeyError, ValueError):
+        return None
 
 
 def ping(url: str) -> None:

@@ -57,6 +57,17 @@ class TemplateRenderer:
         text: str = self._environment.get_template(template_name).render(context)
         return text
 
+    def mistakes(self) -> dict[str, str]:
+        """The templates that cannot be read, with what is wrong."""
+        found = {}
+        for name in self._environment.list_templates():
+            try:
+                self._environment.get_template(name)
+            except (jinja2.TemplateError, OSError, ValueError) as error:
+                line = f"line {error.lineno}: " if isinstance(error, jinja2.TemplateSyntaxError) else ""
+                found[name] = f"{line}{error}"
+        return found
+
 
 @cache
 def built_in_folder() -> Path:

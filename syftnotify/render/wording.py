@@ -40,6 +40,7 @@ _TEMPLATES: dict[tuple[Kind, bool], str] = {
     (Kind.PEER_GRANTED, False): "peer_granted",
     (Kind.SYSTEM_ALERT, True): "system_alert",
     (Kind.SYSTEM_ALERT, False): "system_alert",
+    (Kind.HEARTBEAT, True): "heartbeat",
     (Kind.TEST, True): "test",
 }
 
@@ -146,6 +147,7 @@ class Wording:
             "incomplete": bool(payload.get("incomplete")),
             "summary": shown(str(payload.get("summary") or "")),
             "detail": shown(str(payload.get("detail") or ""), limit=2000),
+            "figures": payload.get("figures") or [],
             **self._urls(item.event),
         }
         if item.audience is Audience.OWNER:
@@ -192,6 +194,8 @@ def _subject(item: Item) -> str:
     owner = shown(str(payload.get("owner") or ""), limit=_NAME_CAP)
     if event.kind is Kind.TEST:
         return "SyftBox: test from syftnotify"
+    if event.kind is Kind.HEARTBEAT:
+        return "SyftBox notifier: daily sign of life"
     if event.kind is Kind.SYSTEM_ALERT:
         return f"SyftBox notifier: {shown(str(payload.get('summary') or 'trouble'))}"
     if event.kind in {Kind.PEER_REQUESTED, Kind.PEER_GRANTED}:

@@ -1,0 +1,318 @@
+"""Would it work here, and if not, what is to be done? Every check looks, and changes nothing that matters."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from syftnotify import ledger, running
+from syftnotify.assembly import syft_bg_pid
+from syftnotify.config import Gmail, Settings, load
+from syftnotify.deliver import transport_for
+from syftnotify.deliver.ping import server_time
+from syftnotify.errors import DeliveryError, Failure, NotifyError, StateError
+from syftnotify.files import is_lockable, too_open
+from syftnotify.google_auth import sign_in_ends, signed_in_at
+from syftnotify.observe import JobReader
+from syftnotify.outbox import Counts, Outbox
+from syftnotify.paths import Home
+from syftnotify.render import TemplateRenderer
+from syftnotify.text import plural, shown
+
+_DAY = 86400.0
+_LEAST_DISK, _LITTLE_DISK = 20 * 2**20, 200 * 2**20  # bytes
+_SKEW, _LITTLE_SKEW = 300.0, 60.0  # seconds; Google refuses a sign-in whose clock is off by minutes
+# A free account may write to 500 recipients in 24 hours, one of Workspace to 2,000.
+# Source: https://support.google.com/mail/answer/22839
+_FREE_QUOTA = 500
+_GOOGLE = "https://gmail.googleapis.com"
+_WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
+
+
+class Level(StrEnum):
+    """How a check came out."""
+
+    PASS = "pass"  # noqa: S105 - a word
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found, and what to do about it."""
+
+    check: str
+    level: Level
+    text: str
+    advice: str = ""
+
+
+def findings(home: Home, *, clock: Callable[[], float] = time.time) -> Iterator[Finding]:
+    """Everything that can be checked in `home`, one after the other; without a configuration less."""
+    yield from _home(home)
+    settings: Settings | None = None
+    try:
+        settings = load(home)
+    except NotifyError as error:
+        yield Finding("config", Level.FAIL, str(error), error.hint)
+    else:
+        for warning in settings.warnings:
+            yield Finding("config", Level.WARN, warning)
+        yield Finding("config", Level.PASS, f"{home.config} holds, for {settings.config.do_email}")
+        if not settings.config.notify.enabled:
+            yield Finding("config", Level.WARN, "nothing is sent", "set `notify.enabled: true`")
+        yield from _root(settings)
+        yield from _transports(settings, clock)
+        yield from _templates(home)
+    yield from _clock(home, settings, clock)
+    yield from _disk(home)
+    yield from _lock(home, clock)
+    yield from _state(home, settings, clock)
+    if settings is not None:
+        yield from _watches(settings)
+    if pid := syft_bg_pid():
+        yield Finding(
+            "syft-bg",
+            Level.WARN,
+            f"its notify service runs here too (pid {pid})",
+            "end one of the two: every mail comes twice",
+        )
+
+
+def _home(home: Home) -> Iterator[Finding]:
+    if not home.root.is_dir():
+        yield Finding("home", Level.FAIL, f"there is no {home.root}", "`notify init` makes it")
+        return
+    try:
+        warning = running.check_owner(home)
+    except NotifyError as error:
+        yield Finding("home", Level.FAIL, str(error), error.hint)
+        return
+    if warning:
+        yield Finding("home", Level.WARN, warning, "work as that user")
+    if not os.access(home.root, os.W_OK | os.X_OK):
+        yield Finding("home", Level.FAIL, f"{home.root} cannot be written", "see that it is yours and not read-only")
+        return
+    open_to_others = [
+        advice for path in (home.root, home.state, home.outbox, home.log, home.worker) if (advice := too_open(path))
+    ]
+    for advice in open_to_others:
+        yield Finding("home", Level.WARN, advice.partition(": say ")[0], advice.partition(": say ")[2])
+    if not warning and not open_to_others:
+        yield Finding("home", Level.PASS, f"{home.root} is yours alone")
+
+
+def _root(settings: Settings) -> Iterator[Finding]:
+    root, owner = settings.root, settings.config.do_email
+    try:
+        there = root.is_dir()
+        readable = there and os.access(root, os.R_OK | os.X_OK)
+    except OSError:
+        there = readable = False
+    if not there:
+        yield Finding(
+            "SyftBox", Level.WARN, f"{root} does not exist yet", "the worker waits for it; or set `syftbox_root`"
+        )
+        return
+    if not readable:
+        yield Finding("SyftBox", Level.FAIL, f"{root} cannot be read", "give yourself the right to")
+        return
+    folders = JobReader(root, owner).folders()
+    if folders:
+        yield Finding("SyftBox", Level.PASS, f"{root} has {plural(len(folders), 'job folder')} of {owner}")
+    else:
+        yield Finding(
+            "SyftBox",
+            Level.WARN,
+            f"{root} has no job folder of {owner}",
+            "see that `do_email` is the address you use there",
+        )
+
+
+def _transports(settings: Settings, clock: Callable[[], float]) -> Iterator[Finding]:
+    for name, section in settings.config.transports.items():
+        check = f"transport {shown(name)}"
+        if isinstance(section, Gmail):
+            yield from _sign_in(check, section, clock())
+            if not section.token.exists():
+                continue
+        with closing(transport_for(section, clock=clock)) as transport:
+            try:
+                transport.check()
+            except DeliveryError as error:
+                advice = {
+                    Failure.SIGN_IN: "sign in with `notify init`"
+                    if isinstance(section, Gmail)
+                    else "see to its user and password",
+                    Failure.NO_ANSWER: "see that the network is up and the address right",
+                }
+                yield Finding(check, Level.FAIL, str(error), advice.get(error.failure, "try again later"))
+            else:
+                role = ", used for mail" if name == settings.mailer else ""
+                yield Finding(check, Level.PASS, f"{section.type} is ready; nothing was sent{role}")
+
+
+def _sign_in(check: str, section: Gmail, now: float) -> Iterator[Finding]:
+    if not section.token.exists():
+        yield Finding(check, Level.FAIL, f"there is no Google sign-in at {section.token}", "sign in with `notify init`")
+        return
+    ends, since = sign_in_ends(section.token), signed_in_at(section.token)
+    if ends is not None:
+        left = ends - now
+        level = Level.FAIL if left <= 0 else Level.WARN if left <= 2 * _DAY else Level.PASS
+        word = f"ends in {left / _DAY:.1f} days" if left > 0 else "has ended"
+        yield Finding(
+            check,
+            level,
+            f"the sign-in {word}",
+            ""
+            if level is Level.PASS
+            else "sign in with `notify init --credentials FILE`; publish the app in Google's console to keep it",
+        )
+    elif since is not None:
+        yield Finding(check, Level.PASS, f"signed in {max(0.0, now - since) / _DAY:.0f} days ago, no end is known")
+    else:
+        yield Finding(check, Level.PASS, "signed in, it is not known when")
+
+
+def _templates(home: Home) -> Iterator[Finding]:
+    if not home.templates.is_dir():
+        return
+    mistakes = TemplateRenderer(home.templates).mistakes()
+    for name, what in mistakes.items():
+        yield Finding("templates", Level.FAIL, f"{shown(name)}: {shown(what)}", f"mend it below {home.templates}")
+    if not mistakes:
+        yield Finding("templates", Level.PASS, f"those in {home.templates} can be used")
+
+
+def _clock(home: Home, settings: Settings | None, clock: Callable[[], float]) -> Iterator[Finding]:
+    now = clock()
+    last = running.read(home).last_scan_s
+    if last is not None and last - now > _LITTLE_SKEW:
+        yield Finding(
+            "clock",
+            Level.WARN,
+            f"it stands {last - now:.0f} s before the last look",
+            "it was set back: see that it is right",
+        )
+        return
+    endpoint = None
+    if settings is not None:
+        of_gmail = [each for each in settings.config.transports.values() if isinstance(each, Gmail)]
+        endpoint = (of_gmail[0].api_endpoint or _GOOGLE) if of_gmail else None
+    theirs = server_time(endpoint) if endpoint else None
+    if theirs is None:
+        yield Finding("clock", Level.PASS, f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC; nobody was asked")
+        return
+    skew = abs(theirs - now)
+    level = Level.FAIL if skew > _SKEW else Level.WARN if skew > _LITTLE_SKEW else Level.PASS
+    yield Finding(
+        "clock",
+        level,
+        f"{skew:.0f} s from Google's",
+        "" if level is Level.PASS else "set it, or let it be set (NTP): a sign-in fails when it is minutes off",
+    )
+
+
+def _disk(home: Home) -> Iterator[Finding]:
+    place = next((path for path in (home.root, *home.root.parents) if path.is_dir()), Path("/"))
+    free = shutil.disk_usage(place).free
+    level = Level.FAIL if free < _LEAST_DISK else Level.WARN if free < _LITTLE_DISK else Level.PASS
+    yield Finding(
+        "disk",
+        level,
+        f"{free / 2**20:,.0f} MB free",
+        "" if level is Level.PASS else "make room: what is owed is written down",
+    )
+
+
+def _lock(home: Home, clock: Callable[[], float]) -> Iterator[Finding]:
+    if not home.root.is_dir():
+        return
+    if not is_lockable(home.root):
+        yield Finding("lock", Level.FAIL, f"{home.root} knows no file locks", "put `--home` on a local disk")
+        return
+    yield Finding("lock", Level.PASS, "file locks hold here")
+    if not running.is_held(home):
+        yield Finding("worker", Level.WARN, "not running", "`notify start`, or `notify ensure` from cron")
+        return
+    ailments = running.ailments(running.read(home), clock())
+    for ailment in ailments:
+        yield Finding("worker", Level.WARN, f"unwell: {ailment}", "`notify logs --level warning` says more")
+    if not ailments:
+        yield Finding("worker", Level.PASS, f"running (pid {running.holder(home)})")
+
+
+def _state(home: Home, settings: Settings | None, clock: Callable[[], float]) -> Iterator[Finding]:
+    if home.state.exists():
+        what = ledger.what_is_wrong(home.state)
+        if what:
+            yield Finding("state", Level.FAIL, what, "`notify restart` takes the last good copy")
+        else:
+            yield Finding("state", Level.PASS, f"{home.state.name} is whole")
+    if not home.outbox.exists():
+        return
+    try:
+        with _opened(home) as outbox:
+            what = outbox.check()
+            counts = outbox.counts(holding=settings.holding if settings else ())
+            today = outbox.messages_since(clock() - _DAY)
+    except StateError as error:
+        yield Finding("outbox", Level.FAIL, str(error), error.hint)
+        return
+    if what:
+        yield Finding(
+            "outbox", Level.FAIL, f"{home.outbox.name} is damaged: {shown(what)}", "`notify restart` mends it"
+        )
+    else:
+        yield Finding("outbox", Level.PASS, f"{home.outbox.name} is whole; {_standing(counts)}")
+    if counts.dead or counts.held:
+        text = f"{plural(counts.dead, 'dead letter')}, {counts.held} held"
+        yield Finding("outbox", Level.WARN, text, "`notify dead` says why, `notify resend` sends again")
+    if settings and isinstance(settings.config.transports[settings.mailer], Gmail):
+        sent = len(today)
+        level = Level.WARN if sent > 0.8 * _FREE_QUOTA else Level.PASS
+        text = f"{plural(sent, 'message')} in 24 hours; a free Gmail account may send {_FREE_QUOTA}, Workspace 2,000"
+        yield Finding(
+            "quota", level, text, "" if level is Level.PASS else "at the limit Gmail pauses, and nothing is lost"
+        )
+
+
+@contextmanager
+def _opened(home: Home) -> Iterator[Outbox]:
+    with closing(Outbox(home.outbox, repair=False)) as outbox:
+        yield outbox
+
+
+def _standing(counts: Counts) -> str:
+    return f"{counts.waiting} waiting, {counts.sent} sent, {counts.unknown} attempts cut off"
+
+
+def _watches(settings: Settings) -> Iterator[Finding]:
+    """A watch of the kernel's for every folder below the jobs."""
+    if settings.config.notify.watch == "off" or not _WATCHES.exists():
+        return
+    try:
+        limit = int(_WATCHES.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return
+    count = 0
+    for folder in JobReader(settings.root, settings.config.do_email).folders():
+        for _ in os.walk(folder):
+            count += 1
+            if count > limit:
+                break
+    level = Level.WARN if count > limit / 2 else Level.PASS
+    yield Finding(
+        "watching",
+        level,
+        f"{plural(count, 'folder')} to watch, the system allows {limit:,} watches",
+        "" if level is Level.PASS else "raise fs.inotify.max_user_watches, or set `notify.watch: off`",
+    )

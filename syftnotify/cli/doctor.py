@@ -1,0 +1,36 @@
+"""`notify doctor`: every check on a line, with what to do."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+
+import typer
+
+from syftnotify.checkup import Level, findings
+from syftnotify.cli.console import out, say
+from syftnotify.paths import Home
+from syftnotify.text import shown_block
+
+_STYLES = {Level.PASS: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
+
+
+def examine(home: Home, *, as_json: bool) -> int:
+    """Print what was found; returns the exit code."""
+    counts: Counter[Level] = Counter()
+    found = []
+    for finding in findings(home):
+        counts[finding.level] += 1
+        if as_json:
+            found.append(asdict(finding))
+            continue
+        out.print(f"{finding.level.value}  ", style=_STYLES[finding.level], end="", markup=False)
+        say(f"{finding.check}: {shown_block(finding.text)}")
+        if finding.advice:
+            say(f"      {shown_block(finding.advice)}")
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        say(f"{counts[Level.PASS]} passed, {counts[Level.WARN]} warnings, {counts[Level.FAIL]} failed")
+    return 1 if counts[Level.FAIL] else 0

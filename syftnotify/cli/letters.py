@@ -1,0 +1,143 @@
+"""`notify dead` and `notify resend`: what will not go out by itself, and sending it all the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import typer
+
+from syftnotify import running
+from syftnotify.cli.console import say
+from syftnotify.config import load
+from syftnotify.errors import ConfigError, NotifyError
+from syftnotify.outbox import Letter, Outbox
+from syftnotify.paths import Home
+from syftnotify.text import plural, shown
+
+_SHORT = 8  # digits of an id that are shown; any that tell it apart are taken
+_AGO = re.compile(r"(\d+)\s*([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def show(home: Home, *, as_json: bool) -> None:
+    """Print the dead letters, and what is held because it may have arrived."""
+    with _outbox(home) as outbox:
+        letters = _stuck(home, outbox)
+    if as_json:
+        typer.echo(json.dumps([_object(letter) for letter in letters]))
+        return
+    for letter in letters:
+        tries = plural(letter.attempts, "attempt")
+        word = "dead" if letter.state == "dead" else "held, may have arrived"
+        say(f"{letter.id[:_SHORT]}  {letter.kind} to {shown(letter.recipient)} through {shown(letter.transport)}")
+        say(f"          {word} after {tries}, noticed {_moment(letter)}")
+        say(f"          {shown(letter.entity)}")
+        say(f"          {shown(letter.reason, limit=1000)}")
+    if letters:
+        say("`notify resend ID...` sends some of them again, `notify resend --all-dead` all that are dead")
+    else:
+        say("no dead letters")
+
+
+def resend(home: Home, ids: list[str], *, all_dead: bool, recipient: str | None, since: str | None) -> None:
+    """Put letters back into the queue: those named, or all that match.
+
+    Raises:
+        NotifyError: an id names none or several, or what was sent, or nothing was asked for; nothing is changed then.
+    """
+    earliest = _parsed(since) if since is not None else None
+    if bool(ids) == bool(all_dead or recipient or since):
+        raise _UsageError(
+            "say which: ids, or --all-dead, --recipient, --since", hint="`notify dead` lists them with their ids"
+        )
+    with _outbox(home) as outbox:
+        chosen = (
+            [_named(outbox, text) for text in ids]
+            if ids
+            else [
+                letter.id
+                for letter in _stuck(home, outbox)
+                if (not all_dead or letter.state == "dead")
+                and (recipient is None or letter.recipient == recipient.lower())
+                and (earliest is None or letter.created_at >= earliest)
+            ]
+        )
+        count = outbox.revive(chosen)
+    if not count:
+        say("nothing to send again")
+        return
+    when = "the worker sends at its next look" if running.is_held(home) else "goes out at the next `notify start`"
+    say(f"{plural(count, 'notification')} back in the queue: {when}")
+
+
+class _UsageError(NotifyError):
+    exit_code = 2
+
+
+@contextmanager
+def _outbox(home: Home) -> Iterator[Outbox]:
+    if not home.outbox.exists():
+        raise NotifyError(f"there is no outbox at {home.outbox} yet", hint="`notify start` begins one")
+    outbox = Outbox(home.outbox, repair=False)
+    try:
+        yield outbox
+    finally:
+        outbox.close()
+
+
+def _stuck(home: Home, outbox: Outbox) -> list[Letter]:
+    """Dead letters, and those of unknown outcome whose transport does not send them again by itself."""
+    try:
+        holding = load(home).holding
+    except ConfigError:
+        holding = frozenset()
+    return [letter for letter in outbox.letters() if letter.state == "dead" or letter.transport in holding]
+
+
+def _named(outbox: Outbox, text: str) -> str:
+    """The id that begins with `text`."""
+    found = outbox.state_of(text.lower()) if re.fullmatch(r"[0-9a-fA-F]{4,32}", text) else {}
+    if not found:
+        raise NotifyError(f"no notification is called {shown(text)!r}", hint="`notify dead` lists them with their ids")
+    if len(found) > 1:
+        raise NotifyError(f"{plural(len(found), 'notification')} begin with {text!r}", hint="say more of the id")
+    name, state = next(iter(found.items()))
+    if state not in {"dead", "unknown"}:
+        why = {"sent": "was sent and is not sent again", "skipped": "was never meant to be sent"}
+        raise NotifyError(f"{name[:_SHORT]} {why.get(state, 'waits already')}")
+    return name
+
+
+def _parsed(text: str) -> float:
+    """`2h`, `3d`, or a date or time as ISO 8601 writes it, in this machine's zone; seconds since 1970."""
+    now = datetime.now(UTC)
+    try:
+        if match := _AGO.fullmatch(text.strip()):
+            return (now - timedelta(**{_UNITS[match.group(2)]: int(match.group(1))})).timestamp()
+        return datetime.fromisoformat(text.strip()).astimezone().timestamp()
+    except (ValueError, OverflowError):
+        raise _UsageError(
+            f"{shown(text)!r} is no time", hint="say one such as 2h, 3d, 2026-01-15 or 2026-01-15T15:30"
+        ) from None
+
+
+def _moment(letter: Letter) -> str:
+    return datetime.fromtimestamp(letter.created_at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _object(letter: Letter) -> dict[str, object]:
+    return {
+        "id": letter.id,
+        "state": letter.state,
+        "event": letter.kind,
+        "entity": letter.entity,
+        "recipient": letter.recipient,
+        "transport": letter.transport,
+        "reason": letter.reason,
+        "created_at": _moment(letter),
+        "attempts": letter.attempts,
+    }
