@@ -452,6 +452,17 @@ class Outbox:
             soonest: float | None = connection.execute(query).scalar_one()
             return soonest
 
+    def last_sent(self, transport: str) -> float | None:
+        """When something last went out through `transport`, in seconds since 1970."""
+        query = (
+            sa.select(sa.func.max(_attempts.c.started_at))
+            .join(_notifications, _notifications.c.id == _attempts.c.notification)
+            .where(_notifications.c.transport == transport, _attempts.c.outcome == "sent")
+        )
+        with self._transaction() as connection:
+            last: float | None = connection.execute(query).scalar_one()
+            return last
+
     def unfinished(self, event_keys: Iterable[str]) -> set[str]:
         """Which of the events still owe something to somebody."""
         found: set[str] = set()

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _PING_GAP = 10.0  # seconds between two pings, however often we look
 _DAY = 86400.0
+_ENDS = "ends "  # before the moment at which a sign-in does
 _WARN_AHEAD = 2 * _DAY  # seconds before a sign-in ends
 
 
@@ -41,10 +42,13 @@ class Vitals:
         self._note(Kind.SCHEDULER_ONLINE, self._entity, iso(self._clock()), "")
 
     def paused(self, name: str, why: str) -> None:
-        """A transport is paused: the owner and the operators hear of it through another one, if there is one."""
+        """A transport is paused: the owner and the operators hear of it through another one, if there is one.
+
+        Not again when the worker was started anew in the same pause.
+        """
         lanes = self._parts.dispatcher.lanes
         other = next((lane.name for lane in lanes.values() if lane.name != name and not lane.problem), None)
-        if other is not None:
+        if other is not None and not self._is_told(name):
             summary = f"Transport {name} is paused: it cannot send."
             self._note(
                 Kind.SYSTEM_ALERT,
@@ -55,12 +59,25 @@ class Vitals:
                 transport=other,
             )
 
+    def _is_told(self, name: str) -> bool:
+        """Whether this pause was told less than a day ago; a message that got through since has ended it."""
+        outbox = self._parts.outbox
+        told = [row[3] for row in outbox.keys_of([entity_id("transport", name)]) if not row[3].startswith(_ENDS)]
+        last = outbox.last_sent(name)
+        yesterday = iso(self._clock() - _DAY)
+        return any(moment > yesterday and (last is None or moment > iso(last)) for moment in told)
+
     def after_look(self, counts: Counts, *, jobs: int, peers: int, looked_well: bool) -> None:
         """A look is over: say what is due. The world hears that all is well only when it is."""
         self._warn_of_ends()
         if looked_well and not any(lane.problem for lane in self._parts.dispatcher.lanes.values()):
             self._ping()
             self._beat(counts, jobs, peers)
+
+    def finish(self) -> None:
+        """Wait for a ping under way."""
+        if self._pinging is not None:
+            self._pinging.join()
 
     def _warn_of_ends(self) -> None:
         """A sign-in that will die is announced while it still works."""
@@ -71,7 +88,7 @@ class Vitals:
             self._note_once(
                 Kind.SYSTEM_ALERT,
                 entity_id("transport", name),
-                f"ends {iso(ends)}",
+                f"{_ENDS}{iso(ends)}",
                 f"The Gmail sign-in of transport {name} ends on {datetime.fromtimestamp(ends, UTC):%d %B, %H:%M} UTC.",
                 detail="Sign in anew with `notify init --credentials FILE` before that; afterwards nothing can be sent "
                 "until you do. Google lets a sign-in end after 7 days while the app's publishing status is Testing.",

@@ -38,6 +38,7 @@ def test_the_default_table() -> None:
         Kind.JOB_TIMEOUT: both,
         Kind.PEER_REQUESTED: both,
         Kind.PEER_GRANTED: {("submitter", ANA)},
+        Kind.HEARTBEAT: {("owner", OWNER)},
         Kind.SYSTEM_ALERT: {("owner", OWNER)},
     }
 

@@ -13,12 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from syftnotify import logs, running
-from syftnotify.assembly import assemble, check_ready
+from syftnotify.assembly import Parts, assemble, check_ready
 from syftnotify.cli.console import out, say, warn
 from syftnotify.config import load
 from syftnotify.errors import NotifyError
 from syftnotify.paths import Home
+from syftnotify.pipeline import Tick
 from syftnotify.text import plural, shown
+from syftnotify.vitals import Vitals
 from syftnotify.worker import report_of, work
 
 
@@ -43,10 +45,14 @@ def once(home: Home) -> None:
         logs.set_up(home.log)
         settings = check_ready(home)
         before = running.read(home)
-        parts = assemble(settings)
+        # A pause is told through another transport, as the worker would.
+        parts = assemble(settings, on_trouble=lambda name, why: vitals.paused(name, why))
+        vitals = Vitals(parts, clock=time.time, monotonic=time.monotonic)
         try:
             begun, now = time.perf_counter(), time.time()
             tick = parts.look_once(before.last_look_s)
+            if settings.config.notify.enabled and not tick.waiting_for:
+                _say_how_it_goes(parts, vitals, tick)
             report = report_of(parts, tick, now, time.perf_counter() - begun)
             if tick.waiting_for or not settings.config.notify.enabled:
                 report.last_look_s = before.last_look_s
@@ -65,6 +71,13 @@ def once(home: Home) -> None:
         f"{plural(len(tick.events), 'new event')}; "
         f"{report.sent} sent in all, {report.waiting} waiting, {report.dead} dead"
     )
+
+
+def _say_how_it_goes(parts: Parts, vitals: Vitals, tick: Tick) -> None:
+    counts = parts.outbox.counts(holding=parts.settings.holding)
+    vitals.after_look(counts, jobs=tick.jobs, peers=tick.peers, looked_well=True)
+    parts.dispatcher.drain()
+    vitals.finish()
 
 
 def rehearse(home: Home) -> None:
