@@ -45,8 +45,11 @@ def once(home: Home) -> None:
         logs.set_up(home.log)
         settings = check_ready(home)
         before = running.read(home)
-        # A pause is told through another transport, as the worker would.
-        parts = assemble(settings, on_trouble=lambda name, why: vitals.paused(name, why))
+
+        def tell_of_pause(name: str, why: str) -> None:
+            vitals.paused(name, why)  # which needs the parts, and is there before anything is sent
+
+        parts = assemble(settings, on_trouble=tell_of_pause)
         vitals = Vitals(parts, clock=time.time, monotonic=time.monotonic)
         try:
             begun, now = time.perf_counter(), time.time()
