@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import jinja2
 
@@ -236,7 +237,7 @@ class Dispatcher:
             now,
             by=self._me,
             resend=lane.resend_unknown,
-            full=lambda recipient: storms.gathering(recipient, now),
+            full=lambda recipient: storms.gathering(recipient, lane.name, now),
         )
         if due:
             storms.note(due[0].recipient, due[0].bundle, now)
@@ -335,25 +336,32 @@ class Dispatcher:
             lane.silences = lane.silences + 1 if is_silent else 0
             lane.is_doubted = lane.is_doubted or is_silent
         hint = error.not_before.timestamp() - now if error.not_before else None
-        # One message, one decision: the rows of a bundle go on leaving together.
-        tried = [item.first_failed_at for item in due if item.first_failed_at is not None]
-        decision = decide(
-            error.failure,
-            Standing(
-                max(item.failures for item in due),
-                max(item.refusals for item in due),
-                min(tried) if tried else None,
-            ),
-            now=now,
-            hint=hint,
-            max_retries=lane.max_retries,
-            silences=lane.silences or 1,
-        )
-        verdict = _verdict(error.failure, decision, now)
-        self._record(lambda: self._outbox.failed(due, now, error.failure, str(error), verdict))
+
+        def decided(items: Sequence[Due]) -> Decision:
+            tried = [item.first_failed_at for item in items if item.first_failed_at is not None]
+            return decide(
+                error.failure,
+                Standing(
+                    max(item.failures for item in items),
+                    max(item.refusals for item in items),
+                    min(tried) if tried else None,
+                ),
+                now=now,
+                hint=hint,
+                max_retries=lane.max_retries,
+                silences=lane.silences or 1,
+            )
+
+        # Each has its own limit. What is left of a digest is one message with one decision, and goes on leaving so.
+        over = [item for item in due if decided([item]).gives_up]
+        rest = [item for item in due if item not in over]
+        decision = decided(rest or over)
         self.last_error = f"{lane.name}: {error}"
-        level = logging.ERROR if decision.gives_up else logging.WARNING
-        self._log(level, _WORDS[error.failure], lane, due, f" ({error.failure.value}): {error}")
+        for items, level in ((over, logging.ERROR), (rest, logging.WARNING)):
+            if items:
+                verdict = _verdict(error.failure, decided(items), now)
+                self._record(partial(self._outbox.failed, items, now, error.failure, str(error), verdict))
+                self._log(level, _WORDS[error.failure], lane, items, f" ({error.failure.value}): {error}")
         if error.failure is Failure.SIGN_IN:
             lane.signs_in = self._can_sign_in(lane)
         self._rest(lane, error, decision)

@@ -302,13 +302,17 @@ class Outbox:
             found = connection.execute(head).first()
             while found is not None and not found.bundle and found.kind not in _OWN_KINDS:
                 gathering = full(found.recipient)
-                if gathering is None or not self._gather(connection, transport, found.recipient, gathering):
+                if gathering is None or not self._gather(connection, transport, found.recipient, gathering, now):
                     break
                 found = connection.execute(head).first()
             if found is None:
                 return []
             which = (
-                sa.and_(_notifications.c.bundle == found.bundle, _is_next(resend=resend))
+                sa.and_(
+                    _notifications.c.bundle == found.bundle,
+                    _notifications.c.transport == transport,
+                    _is_next(resend=resend),
+                )
                 if found.bundle
                 else _notifications.c.id == found.id
             )
@@ -336,8 +340,9 @@ class Outbox:
         return [_due(row) for row in taken]
 
     @staticmethod
-    def _gather(connection: sa.Connection, transport: str, recipient: str, gathering: Gathering) -> int:
-        """Put what waits for `recipient` into one digest; what may have arrived keeps its own name."""
+    def _gather(connection: sa.Connection, transport: str, recipient: str, gathering: Gathering, now: float) -> int:
+        """Put what is due for `recipient` into one digest; what may have arrived keeps its own name."""
+        doubted = sa.select(_attempts.c.notification).where(_attempts.c.outcome == Failure.UNKNOWN.value)
         own = sa.select(_events.c.key).where(_events.c.kind.in_(_OWN_KINDS))
         return connection.execute(
             _notifications.update()
@@ -346,18 +351,22 @@ class Outbox:
                 _notifications.c.recipient == recipient,
                 _notifications.c.state == "pending",
                 _notifications.c.bundle == "",
+                _is_due(now),
                 _notifications.c.event_key.not_in(own),
+                _notifications.c.id.not_in(doubted),
             )
             .values(bundle=gathering.bundle, not_before=gathering.not_before)
         ).rowcount
 
     def messages_since(self, since: float) -> list[tuple[str, str, float]]:
-        """The messages that were sent, or may have been, since then: (recipient, bundle or empty, when)."""
+        """The messages that were sent, or may have been, since then: (recipient, bundle or empty, when), in order."""
+        latest = sa.func.max(_attempts.c.started_at)
         query = (
-            sa.select(_notifications.c.recipient, _notifications.c.bundle, sa.func.max(_attempts.c.started_at))
+            sa.select(_notifications.c.recipient, _notifications.c.bundle, latest)
             .join(_notifications, _notifications.c.id == _attempts.c.notification)
             .where(_attempts.c.started_at > since, _attempts.c.outcome.in_(("sent", Failure.UNKNOWN.value)))
             .group_by(sa.case((_notifications.c.bundle == "", _notifications.c.id), else_=_notifications.c.bundle))
+            .order_by(latest)
         )
         with self._transaction() as connection:
             return [(row[0], row[1], row[2]) for row in connection.execute(query)]
@@ -540,10 +549,22 @@ class Outbox:
             return {row.id: row.state for row in connection.execute(query)}
 
     def revive(self, ids: Iterable[str]) -> int:
-        """Send these again, from the first try on, if they are dead or of unknown outcome; returns how many are."""
+        """Send these again, from the first try on, if they are dead or of unknown outcome; returns how many are.
+
+        What may have arrived as part of a digest goes out with the rest of it: only so does it carry the same id.
+        """
         revived = 0
         with self._transaction() as connection:
-            for some in _heaps(list(ids)):
+            wanted = set(ids)
+            for some in _heaps(sorted(wanted)):
+                digests = sa.select(_notifications.c.bundle).where(
+                    _notifications.c.id.in_(some), _notifications.c.state == "unknown", _notifications.c.bundle != ""
+                )
+                rest = sa.select(_notifications.c.id).where(
+                    _notifications.c.bundle.in_(digests), _notifications.c.state == "unknown"
+                )
+                wanted.update(connection.execute(rest).scalars())
+            for some in _heaps(sorted(wanted)):
                 revived += connection.execute(
                     _notifications.update()
                     .where(_notifications.c.id.in_(some), _notifications.c.state.in_(("dead", "unknown")))

@@ -22,8 +22,7 @@ class Window:
 
     def note(self, key: str, at: float) -> None:
         """It happened."""
-        moments = self._moments.setdefault(key, deque(maxlen=self._above))
-        moments.append(at)
+        self._moments.setdefault(key, deque()).append(at)
 
     def take_back(self, key: str, at: float) -> None:
         """It did not happen after all."""
@@ -63,10 +62,10 @@ class Storms:
         if bundle.startswith(_PREFIX) and self._digests.get(recipient) == at:
             del self._digests[recipient]
 
-    def gathering(self, recipient: str, now: float) -> Gathering | None:
-        """How what waits for `recipient` is gathered, or None while single messages may go."""
+    def gathering(self, recipient: str, transport: str, now: float) -> Gathering | None:
+        """How what waits for `recipient` by `transport` is gathered, or None while single messages may go."""
         if not self._messages.is_full(recipient, now):
             return None
         last = self._digests.get(recipient)
         due = now if last is None or not 0 <= now - last < EVERY else last + EVERY
-        return Gathering(_PREFIX + digest_of(recipient, f"{due:.3f}"), due)
+        return Gathering(_PREFIX + digest_of(recipient, transport, f"{due:.3f}"), due)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 
 import pytest
 
-from syftnotify.deliver import Transport
+from syftnotify.config import Smtp
+from syftnotify.deliver import Transport, transport_for
 from syftnotify.dispatcher import Dispatcher, Lane
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Audience, Event, Kind, Message, Notification, Receipt
 from syftnotify.outbox import Counts, Outbox
 from syftnotify.render import Links, TemplateRenderer, Wording
+from tests.mailserver import HOST, ids, raw, serving, swallows
 from tests.support import Clock, wait_until
 
 
@@ -25,10 +28,12 @@ class Sink:
 
     def __init__(self) -> None:
         self.got: list[Message] = []
+        self.tried: list[str] = []  # ids, of all attempts
         self.failures: list[DeliveryError] = []
         self.checks: list[DeliveryError] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.seconds = 0.0  # that an attempt takes
         self.inside = 0
         self.most = 0
         self._lock = threading.Lock()
@@ -39,9 +44,11 @@ class Sink:
 
     def send(self, message: Message) -> Receipt:
         with self._lock:
+            self.tried.append(message.id)
             self.inside += 1
             self.most = max(self.most, self.inside)
         self.gate.wait()
+        time.sleep(self.seconds)  # as long as the other side takes
         with self._lock:
             self.inside -= 1
             if self.failures:
@@ -87,13 +94,18 @@ def lane(transport: Transport, name: str = "box", **more: Any) -> Lane:
     return Lane(name, transport, **more)
 
 
-def owe(outbox: Outbox, count: int, *, via: str = "box", now: float = 0.0, start: int = 0) -> None:
+def owe(outbox: Outbox, count: int, *, via: str = "box", now: float = 0.0, start: int = 0, to: str = "o@x.org") -> None:
     events = [
         Event(Kind.JOB_SUBMITTED, f"job/{via}/{number}", "T", "", {"name": f"job {number}", "submitter": "a@b.org"})
         for number in range(start, start + count)
     ]
-    items = [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, via) for event in events]
+    items = [Notification(event.key, event.entity, to, Audience.OWNER, via) for event in events]
     outbox.put(events, items, now)
+
+
+def smtp(port: int) -> Transport:
+    section = Smtp.model_validate({"type": "smtp", "smtp_url": f"smtp://{HOST}:{port}"})
+    return transport_for(section)
 
 
 def test_a_drain_delivers_all_that_is_due(make: Make, outbox: Outbox) -> None:
@@ -124,7 +136,7 @@ def test_no_answer_rests_the_transport_not_the_others(make: Make, outbox: Outbox
     owe(outbox, 10, via="dead")
     owe(outbox, 10, via="well")
     lanes = lane(dead, "dead"), lane(well, "well")
-    lanes[0].silences = 5  # it gave no answer before: one permit at a time
+    lanes[0].is_doubted = True  # it gave no answer before: one permit at a time
     make(*lanes).drain()
 
     assert len(well.got) == 10
@@ -174,6 +186,116 @@ def test_a_cut_off_send_is_unknown_and_sent_again_with_the_same_id(make: Make, o
     assert due == Counts(waiting=1, failed=1, unknown=1)
     assert outbox.counts() == Counts(sent=1, unknown=1)
     assert len(sink.got) == 1
+    assert sink.tried == [sink.got[0].id] * 2
+
+
+def test_a_cut_off_send_that_is_held_waits_for_a_word_and_holds_nothing_else_up(
+    make: Make, outbox: Outbox, clock: Clock
+) -> None:
+    """X03: `on_unknown: hold`."""
+    sink = Sink()
+    sink.failures = [DeliveryError(Failure.UNKNOWN, "cut off")]
+    owe(outbox, 1)
+    dispatcher = make(lane(sink, resend_unknown=False))
+    dispatcher.drain()
+    (held,) = sink.tried
+    assert outbox.state_of(held) == {held: "unknown"}
+    later = Event(Kind.JOB_COMPLETED, "job/box/0", "T2", "", {"name": "job 0", "submitter": "a@b.org"})
+    outbox.put([later], [Notification(later.key, later.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
+    owe(outbox, 3, start=1)
+    for _ in range(5):
+        clock.advance(3600)
+        dispatcher.drain()
+
+    assert sink.tried.count(held) == 1
+    assert outbox.counts(holding=["box"]) == Counts(sent=4, failed=1, unknown=1, held=1)
+    assert outbox.revive([held]) == 1
+    dispatcher.drain()
+    assert [message.id for message in sink.got][-1] == held
+    assert outbox.counts(holding=["box"]) == Counts(sent=5, unknown=1)
+
+
+@pytest.mark.parametrize(
+    ("resends", "tried", "counts"), [(True, 1, Counts(sent=1, unknown=1)), (False, 0, Counts(held=1, unknown=1))]
+)
+def test_what_a_killed_worker_was_sending_may_have_arrived(
+    make: Make, outbox: Outbox, clock: Clock, resends: bool, tried: int, counts: Counts
+) -> None:
+    """X01, X03: found sending at the start, it is treated as one that was cut off."""
+    sink = Sink()
+    owe(outbox, 1)
+    (lost,) = outbox.claim("box", clock.now, by="killed")
+    outbox.recover(clock.now)
+    make(lane(sink, resend_unknown=resends)).drain()
+
+    assert sink.tried == [lost.id] * tried
+    assert outbox.counts(holding=[] if resends else ["box"]) == counts
+
+
+@pytest.mark.parametrize("silence", [Failure.NO_ANSWER, Failure.UNKNOWN])
+def test_a_transport_that_was_silent_holds_one_permit_until_one_message_arrives(
+    make: Make, outbox: Outbox, clock: Clock, silence: Failure
+) -> None:
+    """G03: an answer that is a no shows that it speaks, not that it delivers; a success gives it its share back."""
+    sink = Sink()
+    sink.failures = [DeliveryError(silence, "silent")]
+    owe(outbox, 1)
+    box = lane(sink)
+    dispatcher = make(box, max_concurrent=4)
+    dispatcher.drain()
+    assert box.is_doubted
+    clock.advance(4000)
+    sink.failures = [DeliveryError(Failure.NOT_NOW, "503")] * 5
+    owe(outbox, 30, start=1)
+    sink.gate.clear()
+    dispatcher.start()
+    wait_until(lambda: sink.inside == 1)
+    sink.seconds = 0.02
+    sink.gate.set()
+    wait_until(lambda: not sink.failures)
+    assert sink.most == 1, "five were answered, none has arrived"
+    wait_until(lambda: len(sink.got) >= 2)
+    sink.gate.clear()
+
+    wait_until(lambda: sink.inside == 4, what="all four permits after a success")
+    assert not box.is_doubted
+    sink.gate.set()
+
+
+def test_several_cut_off_sends_in_a_row_rest_the_transport(make: Make, outbox: Outbox, clock: Clock) -> None:
+    """X03: a proxy that cuts off every answer for an afternoon doubles a handful of messages, not all that wait."""
+    sink = Sink()
+    sink.failures = [DeliveryError(Failure.UNKNOWN, "cut off")] * 2
+    owe(outbox, 20)
+    box = lane(sink)
+    dispatcher = make(box, max_concurrent=1)
+    dispatcher.drain()
+
+    assert len(sink.tried) == 2, "after one the others go on, after two they rest"
+    assert box.rests_until > clock.monotonic()
+    assert not box.problem, "nobody need act"
+    assert outbox.counts() == Counts(waiting=20, failed=2, unknown=2)
+    clock.advance(3600)
+    dispatcher.drain()
+    assert outbox.counts() == Counts(sent=20, unknown=2)
+    assert box.silences == 0
+    assert set(sink.tried[:2]) <= {message.id for message in sink.got}
+
+
+def test_one_cut_off_send_among_good_ones_rests_nothing(make: Make, outbox: Outbox, clock: Clock) -> None:
+    """X03"""
+    sink = Sink()
+    owe(outbox, 20)
+    box = lane(sink)
+    dispatcher = make(box, max_concurrent=1)
+    for number in range(3):
+        sink.failures = [DeliveryError(Failure.UNKNOWN, "cut off")]
+        dispatcher.drain()
+        owe(outbox, 5, start=100 * (number + 1))
+    dispatcher.drain()
+
+    assert box.rests_until == 0.0
+    assert outbox.counts().sent == 32
 
 
 def test_a_poisoned_message_stops_nothing_else(make: Make, outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
@@ -235,6 +357,24 @@ def test_a_hanging_transport_never_delays_a_healthy_one(make: Make, outbox: Outb
         wait_until(lambda: len(well.got) == 31)
     finally:
         hung.gate.set()
+
+
+def test_a_black_hole_holds_half_of_the_permits_and_the_other_transport_gets_everything(
+    make: Make, outbox: Outbox
+) -> None:
+    """G03: a real server that accepts every connection and never says a word, beside one that is well."""
+    with raw(swallows) as hole, serving() as server:
+        owe(outbox, 200, via="hole")
+        owe(outbox, 200, via="well", to="w@x.org")
+        lanes = lane(smtp(hole.port), "hole"), lane(smtp(server.port), "well")
+        make(*lanes, max_concurrent=8).start()
+        wait_until(lambda: hole.held == 4, what="the black hole has all that it may have")
+        wait_until(lambda: len(server.committed) == 200, seconds=90)
+
+        assert hole.most <= 4
+        assert len(set(ids(server.committed))) == 200
+        assert {mail.to for mail in server.committed} == {"w@x.org"}
+        assert outbox.counts().dead == 0
 
 
 def test_stopping_finishes_what_is_in_flight_and_starts_no_more(make: Make, outbox: Outbox) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from syftnotify.errors import Failure, StateError
 from syftnotify.model import Audience, Event, Kind, Notification
-from syftnotify.outbox import Counts, Outbox, Verdict
+from syftnotify.outbox import SCHEMA_VERSION, Counts, Outbox, Verdict
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_the_database_is_private_and_kept_safe(tmp_path: Path, outbox: Outbox) -
     assert path.stat().st_mode & 0o777 == 0o600
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     connection.close()
 
 
@@ -249,3 +249,233 @@ def test_what_cannot_be_opened_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(StateError, match="cannot be opened"):
         Outbox(tmp_path / "outbox.db")
+
+
+# -- what may have arrived ---------------------------------------------------------------------------------------
+
+
+def cut(outbox: Outbox, event: Event, now: float = 100.0) -> str:
+    """Put it in and cut its attempt off; returns its id."""
+    put(outbox, (event, owed(event)), now=now)
+    due = outbox.claim("box", now, by="me")
+    outbox.failed(due, now, Failure.UNKNOWN, "cut off", Verdict("unknown", not_before=now + 30.0))
+    return due[0].id
+
+
+def test_what_may_have_arrived_has_a_state_of_its_own(outbox: Outbox) -> None:
+    """X03"""
+    name = cut(outbox, submitted())
+
+    assert outbox.state_of(name) == {name: "unknown"}
+    assert outbox.unfinished([submitted().key]) == {submitted().key}
+
+
+def test_what_may_have_arrived_is_tried_again_under_its_id_when_its_moment_comes(outbox: Outbox) -> None:
+    """X03"""
+    name = cut(outbox, submitted())
+
+    assert outbox.claim("box", 129.0, by="me") == []
+    assert outbox.next_due("box", 100.0) == 130.0
+    (again,) = outbox.claim("box", 130.0, by="me")
+    assert (again.id, again.is_repeated, again.failures, again.refusals) == (name, True, 1, 0)
+
+
+def test_what_may_have_arrived_and_is_held_waits_for_a_word_and_is_counted(outbox: Outbox) -> None:
+    """X03"""
+    name = cut(outbox, submitted())
+
+    assert outbox.claim("box", 1e12, by="me", resend=False) == []
+    assert outbox.next_due("box", 100.0, resend=False) is None
+    assert outbox.counts(holding=["box"]) == Counts(failed=1, unknown=1, held=1)
+    assert outbox.counts(holding=["other"]) == outbox.counts() == Counts(waiting=1, failed=1, unknown=1)
+    assert outbox.revive([name]) == 1
+    (again,) = outbox.claim("box", 100.0, by="me", resend=False)
+    assert again.id == name, "the same id, so that the same Message-ID goes out"
+    outbox.sent([again], 101.0)
+    assert outbox.counts(holding=["box"]) == Counts(sent=1, unknown=1), "that it was once cut off stays counted"
+
+
+@pytest.mark.parametrize(("resend", "kinds"), [(True, []), (False, [Kind.JOB_APPROVED])])
+def test_later_news_of_a_job_overtake_only_what_is_held(outbox: Outbox, resend: bool, kinds: list[Kind]) -> None:
+    """X03: what is sent again by itself keeps the order; what waits for a person stops nobody."""
+    cut(outbox, submitted())
+    later = Event(Kind.JOB_APPROVED, "job/a", "T2")
+    put(outbox, (later, owed(later)))
+
+    assert [item.event.kind for item in outbox.claim("box", 110.0, by="me", resend=resend)] == kinds
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state"), [(Verdict("pending", not_before=200.0), "unknown"), (Verdict("dead"), "dead")]
+)
+def test_a_later_no_does_not_make_certain_what_was_not(outbox: Outbox, verdict: Verdict, state: str) -> None:
+    """X03: the earlier attempt may have arrived all the same, so it is not held for one that never did."""
+    name = cut(outbox, submitted())
+    outbox.failed(outbox.claim("box", 130.0, by="me"), 130.0, Failure.NOT_NOW, "503", verdict)
+
+    assert outbox.state_of(name) == {name: state}
+
+
+def test_a_row_found_sending_is_held_where_that_is_asked_for(tmp_path: Path) -> None:
+    """X03: killed in the middle of a send."""
+    event = submitted()
+    before = Outbox(tmp_path / "outbox.db")
+    put(before, (event, owed(event)))
+    (lost,) = before.claim("box", 100.0, by="killed")
+    before.close()
+    after = Outbox(tmp_path / "outbox.db")
+    after.recover(200.0)
+
+    assert after.state_of(lost.id) == {lost.id: "unknown"}
+    (letter,) = after.letters()
+    assert (letter.id, letter.state, letter.attempts) == (lost.id, "unknown", 1)
+    assert "cut off" in letter.reason
+    assert after.claim("box", 1e12, by="me", resend=False) == []
+    assert after.counts(holding=["box"]) == Counts(held=1, unknown=1)
+    after.close()
+
+
+# -- letters that a person looks at ------------------------------------------------------------------------------
+
+
+def refused(outbox: Outbox, event: Event, to: str = "o@x.org", *, times: int = 1) -> str:
+    put(outbox, (event, owed(event, to)))
+    for number in range(times):
+        due = outbox.claim("box", 100.0, by="me")
+        state = "dead" if number == times - 1 else "pending"
+        outbox.failed(due, 100.0, Failure.REFUSED, "550 no such user", Verdict(state))
+    return due[0].id
+
+
+def test_letters_are_what_will_not_go_out_by_itself_oldest_first(outbox: Outbox) -> None:
+    """X04"""
+    dead = refused(outbox, submitted("a"), times=3)
+    cut_off = cut(outbox, submitted("b"))
+    waiting, skipped, arrived = submitted("c"), submitted("d"), submitted("e")
+    put(outbox, (arrived, owed(arrived)))
+    outbox.sent(outbox.claim("box", 100.0, by="me"), 100.0)
+    put(outbox, (waiting, owed(waiting)), (skipped, owed(skipped, skipped="not allowed")))
+
+    letters = outbox.letters()
+    assert [(letter.id, letter.state, letter.attempts) for letter in letters] == [
+        (dead, "dead", 3),
+        (cut_off, "unknown", 1),
+    ]
+    first = letters[0]
+    assert (first.kind, first.entity, first.recipient) == ("job_submitted", "job/a", "o@x.org")
+    assert (first.transport, first.reason, first.created_at) == ("box", "550 no such user", 100.0)
+
+
+def test_a_letter_is_found_by_the_beginning_of_its_id(outbox: Outbox) -> None:
+    """X04: and by no pattern."""
+    ids = {refused(outbox, submitted(name)): "dead" for name in "abc"}
+    one = next(iter(ids))
+
+    assert outbox.state_of(one) == {one: "dead"}
+    assert outbox.state_of(one[:12]) == {one: "dead"}
+    assert outbox.state_of("") == ids
+    for nothing in ("%", "_" * 32, f"%{one[1:]}", f"{one}x", "no such"):
+        assert outbox.state_of(nothing) == {}
+
+
+def test_a_dead_letter_is_sent_again_from_the_first_try_on(outbox: Outbox) -> None:
+    """X04"""
+    name = refused(outbox, submitted(), times=3)
+
+    assert outbox.revive([name]) == 1
+    (again,) = outbox.claim("box", 100.0, by="me")
+    assert (again.id, again.failures, again.refusals, again.first_failed_at) == (name, 0, 0, None)
+    assert outbox.letters() == []
+
+
+def test_nobody_who_was_served_is_served_again(outbox: Outbox) -> None:
+    """X04: per recipient: what was sent, waits, is under way or was never to be sent stays as it is."""
+    event = submitted()
+    put(outbox, *((event, owed(event, to)) for to in ("sent@x.org", "dead@x.org", "sending@x.org", "waiting@x.org")))
+    put(outbox, (event, owed(event, "skipped@x.org", skipped="not allowed")))
+    sent, dead, _ = (outbox.claim("box", 100.0, by="me") for _ in range(3))
+    outbox.sent(sent, 101.0)
+    outbox.failed(dead, 101.0, Failure.REFUSED, "550", Verdict("dead"))
+    before = outbox.state_of("")
+    assert sorted(before.values()) == ["dead", "pending", "sending", "sent", "skipped"]
+
+    assert outbox.revive(before) == 1
+    assert outbox.state_of("") == {**before, dead[0].id: "pending"}
+    assert outbox.revive(before) == 0, "twice is once"
+
+
+def test_no_id_or_an_unknown_one_revives_nothing(outbox: Outbox) -> None:
+    refused(outbox, submitted())
+
+    assert outbox.revive([]) == 0
+    assert outbox.revive(["no such id"]) == 0
+    assert outbox.counts() == Counts(dead=1)
+
+
+def test_any_number_of_letters_is_revived_at_once(outbox: Outbox) -> None:
+    """SQLite takes 999 values in one statement."""
+    events = [submitted(str(number)) for number in range(1200)]
+    put(outbox, *((event, owed(event, bundle="b")) for event in events))
+    outbox.failed(outbox.claim("box", 100.0, by="me"), 100.0, Failure.REFUSED, "550", Verdict("dead"))
+
+    assert outbox.revive(letter.id for letter in outbox.letters()) == 1200
+    assert outbox.counts() == Counts(waiting=1200)
+
+
+# -- opening -----------------------------------------------------------------------------------------------------
+
+
+def test_only_who_may_repair_moves_a_damaged_database(tmp_path: Path) -> None:
+    """X02: `notify dead` and the like look on while a worker may be at work."""
+    path = tmp_path / "outbox.db"
+    path.write_bytes(b"not a database at all" * 100)
+
+    with pytest.raises(StateError, match="damaged") as caught:
+        Outbox(path, repair=False)
+    assert caught.value.hint
+    assert path.read_bytes() == b"not a database at all" * 100
+    assert list(tmp_path.glob("*.damaged-*")) == []
+
+
+def test_who_may_not_repair_can_use_a_good_database(tmp_path: Path, outbox: Outbox) -> None:
+    name = refused(outbox, submitted())
+    beside = Outbox(tmp_path / "outbox.db", repair=False)
+
+    assert beside.revive([name]) == 1
+    assert beside.check() == ""
+    beside.close()
+    assert outbox.counts() == Counts(waiting=1)
+
+
+def indexes(path: Path) -> set[str]:
+    connection = sqlite3.connect(path)
+    try:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    finally:
+        connection.close()
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it(tmp_path: Path) -> None:
+    """X01: an update of the program forgets nothing that is owed."""
+    path = tmp_path / "outbox.db"
+    old = Outbox(path)
+    expected = indexes(path)
+    dead, waiting = refused(old, submitted("a")), submitted("b")
+    put(old, (waiting, owed(waiting)))
+    old.close()
+    connection = sqlite3.connect(path)
+    connection.execute("DROP INDEX recent")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+
+    for _ in range(2):  # and the second time there is nothing to do
+        new = Outbox(path)
+        assert new.counts() == Counts(waiting=1, dead=1)
+        assert [letter.id for letter in new.letters()] == [dead]
+        assert new.damage == ""
+        new.close()
+        assert indexes(path) == expected
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+    connection.close()

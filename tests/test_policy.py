@@ -15,6 +15,7 @@ from syftnotify.deliver.policy import (
     Standing,
     backoff,
     decide,
+    failure_of_reply,
     failure_of_status,
     retry_after,
 )
@@ -57,6 +58,63 @@ def most(low: float = 1.0) -> float:
 )
 def test_a_status_has_one_meaning(status: int, reason: str, failure: Failure) -> None:
     assert failure_of_status(status, reason=reason) is failure
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "failure"),
+    [
+        (421, "4.3.2 too busy", Failure.NOT_NOW),
+        (450, "4.2.1 mailbox busy", Failure.NOT_NOW),
+        (451, "", Failure.NOT_NOW),
+        (452, "4.2.2 mailbox full", Failure.NOT_NOW),
+        (454, "4.7.0 no encryption now", Failure.NOT_NOW),
+        (499, "", Failure.NOT_NOW),
+        (452, "4.4.5 daily quota", Failure.HELD),
+        (550, "5.4.5 daily quota exceeded", Failure.HELD),
+        (554, " 5.4.5 daily quota exceeded", Failure.HELD),
+        (550, "5.1.1 no such user", Failure.REFUSED),
+        (550, "5.4.50 something else", Failure.REFUSED),
+        (550, "15.4.5 something else", Failure.REFUSED),
+        (550, "5.1.1 see 5.4.5", Failure.REFUSED),
+        (550, "", Failure.REFUSED),
+        (552, "5.3.4 too large", Failure.REFUSED),
+        (553, "5.1.3 what an address", Failure.REFUSED),
+        (554, "5.7.1 looks like spam", Failure.REFUSED),
+        (599, "", Failure.REFUSED),
+        (530, "5.7.0 sign in first", Failure.SIGN_IN),
+        (534, "5.7.9 too weak", Failure.SIGN_IN),
+        (535, "5.7.8 not you", Failure.SIGN_IN),
+        (538, "5.7.11 encrypt first", Failure.SIGN_IN),
+    ],
+)
+def test_a_reply_of_a_mail_server_has_one_meaning(code: int, text: str, failure: Failure) -> None:
+    """X03: the code decides, and of the words nothing but the enhanced code in front (RFC 3463)."""
+    assert failure_of_reply(code, text) is failure
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "failure"),
+    [
+        (421, "4.3.2 too busy", Failure.NOT_NOW),
+        (454, "4.7.0 later", Failure.NOT_NOW),
+        (550, "5.4.5 daily quota exceeded", Failure.HELD),
+        (535, "", Failure.SIGN_IN),
+        (550, "5.7.1 your address is blocked", Failure.SIGN_IN),
+        (554, "", Failure.SIGN_IN),
+        (502, "", Failure.SIGN_IN),
+    ],
+)
+def test_a_final_no_to_the_connection_refuses_us_and_no_message(code: int, text: str, failure: Failure) -> None:
+    """X07: greeting, EHLO, STARTTLS, AUTH: nothing is lost while a person mends that."""
+    assert failure_of_reply(code, text, about_us=True) is failure
+
+
+@given(st.integers(400, 599), st.text(max_size=40), st.booleans())
+def test_no_words_of_a_mail_server_break_the_table(code: int, text: str, about_us: bool) -> None:
+    """X11"""
+    meanings = {Failure.NOT_NOW, Failure.REFUSED, Failure.HELD, Failure.SIGN_IN}
+
+    assert failure_of_reply(code, text, about_us=about_us) in meanings
 
 
 @pytest.mark.parametrize(("failures", "longest"), [(1, 30), (2, 60), (3, 120), (7, 1920), (8, 3600), (5000, 3600)])
@@ -162,3 +220,26 @@ def test_a_renewed_sign_in_is_tried_again_at_once() -> None:
     decision = decide(Failure.RENEWED, FRESH, now=0.0, max_retries=0)
 
     assert (decision.wait, decision.transport_wait, decision.counts, decision.gives_up) == (0.0, 0.0, False, False)
+
+
+@pytest.mark.parametrize(
+    ("failures", "silences", "wait", "rest"),
+    [(0, 1, 30, 0), (3, 1, 240, 0), (0, 2, 30, 30), (0, 3, 30, 60), (1, 4, 60, 120), (9, 40, 3600, 3600)],
+)
+def test_what_may_have_arrived_waits_and_several_in_a_row_rest_the_transport(
+    failures: int, silences: int, wait: float, rest: float
+) -> None:
+    """X03: so that not every message that waits goes out twice."""
+    standing = Standing(failures=failures, refusals=0, first_failed_at=0.0)
+    decision = decide(Failure.UNKNOWN, standing, now=10.0, max_retries=0, silences=silences, rand=most)
+
+    assert (decision.wait, decision.transport_wait) == (wait, rest)
+    assert not decision.gives_up, "that it may have arrived is no answer, so it uses up none of the retries"
+    assert not decision.refusal
+    assert not decision.pauses, "nobody need act: it passes by itself"
+    assert decision.counts
+
+
+def test_one_that_is_cut_off_alone_lets_the_others_go_on() -> None:
+    """X03: a single broken connection is no reason to hold everything."""
+    assert decide(Failure.UNKNOWN, FRESH, now=0.0, silences=1, rand=most).transport_wait == 0.0

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Maildir, Smtp
+from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Maildir, Smtp, got
 from syftnotify.errors import ConfigError
 from syftnotify.files import fingerprint, too_open, whose
 from syftnotify.paths import Home, expanded
@@ -173,9 +173,9 @@ def _mistakes(error: ValidationError) -> list[str]:
             guess = f", did you mean `{near[0]}`?" if near else ""
             lines.append(f"{name}.type: expected {_types()}, got {shown(tag, limit=60)!r}{guess}")
         elif kind in {"model_type", "dict_type", "model_attributes_type"}:
-            lines.append(f"{name}: expected keys with values, got {shown(repr(item['input']), limit=60)}")
+            lines.append(f"{name}: expected keys with values, got {got(item['input'])}")
         elif kind in {"tuple_type", "list_type"}:
-            lines.append(f"{name}: expected a list, got {shown(repr(item['input']), limit=60)}")
+            lines.append(f"{name}: expected a list, got {got(item['input'])}")
         else:
             lines.append(f"{name}: {item['msg'].removeprefix('Value error, ')}")
     return lines

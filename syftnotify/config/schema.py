@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import fnmatch
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -15,13 +16,14 @@ from syftnotify.model import is_address
 from syftnotify.text import shown
 
 
-def _got(value: Any) -> str:
-    return shown(repr(value), limit=60)
+def got(value: Any) -> str:
+    """A value as a mistake may show it: of addresses the beginning alone, for the rest is often a secret."""
+    return shown(re.sub(r"(\w+://)[^\s'\"]+", r"\1…", repr(value)), limit=60)
 
 
 def _flag(value: Any) -> Any:
     if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, got {_got(value)}")
+        raise ValueError(f"expected true or false, got {got(value)}")
     return value
 
 
@@ -29,7 +31,7 @@ def _number(low: float, high: float, unit: str, *, whole: bool = False) -> Befor
     def check(value: Any) -> Any:
         kinds = (int,) if whole else (int, float)
         if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-            raise ValueError(f"expected {low:g} to {high:.0f} {unit}, got {_got(value)}")
+            raise ValueError(f"expected {low:g} to {high:.0f} {unit}, got {got(value)}")
         return value
 
     return BeforeValidator(check)
@@ -37,23 +39,23 @@ def _number(low: float, high: float, unit: str, *, whole: bool = False) -> Befor
 
 def _address(value: Any) -> str:
     if not isinstance(value, str) or not is_address(value):
-        raise ValueError(f"expected a mail address, got {_got(value)}")
+        raise ValueError(f"expected a mail address, got {got(value)}")
     return value
 
 
 def _pattern(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"expected an address or a pattern such as '*@uni.example', got {_got(value)}")
+        raise ValueError(f"expected an address or a pattern such as '*@uni.example', got {got(value)}")
     return value
 
 
 def _path(value: Any) -> Path:
     if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
-        raise ValueError(f"expected a path, got {_got(value)}")
+        raise ValueError(f"expected a path, got {got(value)}")
     try:
         Path(value).expanduser()
     except RuntimeError:
-        raise ValueError(f"nobody here is called so: {_got(value)}") from None
+        raise ValueError(f"nobody here is called so: {got(value)}") from None
     return Path(value)
 
 
@@ -85,12 +87,12 @@ def _time_of_day(value: Any) -> dt.time | None:
     try:
         return dt.datetime.strptime(value, "%H:%M").time()  # noqa: DTZ007 - a time of the day has no zone
     except (TypeError, ValueError):
-        raise ValueError(f"expected true, false or a time of the day such as '07:30', got {_got(value)}") from None
+        raise ValueError(f"expected true, false or a time of the day such as '07:30', got {got(value)}") from None
 
 
 def _link(value: Any) -> str:
     if not isinstance(value, str) or urlsplit(value).scheme not in {"http", "https"}:
-        raise ValueError(f"expected an address template such as 'https://box.example/jobs/{{job}}', got {_got(value)}")
+        raise ValueError(f"expected an address template such as 'https://box.example/jobs/{{job}}', got {got(value)}")
     try:
         value.format_map(dict.fromkeys(LINK_FIELDS, ""))
     except (KeyError, ValueError, IndexError, AttributeError):
@@ -141,7 +143,7 @@ class Notify(Section):
     def _watch(cls, value: Any) -> Any:
         value = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
         if not isinstance(value, str) or value not in {"auto", "on", "off"}:
-            raise ValueError(f"expected auto, on or off, got {_got(value)}")
+            raise ValueError(f"expected auto, on or off, got {got(value)}")
         return value
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from email.utils import parseaddr
+from email.utils import getaddresses
 from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from syftnotify.model import is_address
-from syftnotify.text import shown
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 Tls = Literal["implicit", "required", "off"]
@@ -43,16 +42,18 @@ def smtp_server(text: object) -> SmtpServer:
     Raises:
         ValueError: it is none. The text does not repeat the address: a password stands in it.
     """
-    shape = "expected an address such as 'smtp://user:password@mail.example:587'"
+    shape = (
+        "expected an address such as 'smtp://user:password@mail.example:587', letters like @ and # written as %40, %23"
+    )
     if not isinstance(text, str):
         raise ValueError(shape)
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
-        options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError:
         raise ValueError(shape) from None
-    if parts.scheme not in {"smtp", "smtps"} or not host or parts.path not in {"", "/"}:
+    if parts.scheme not in {"smtp", "smtps"} or not host or parts.path not in {"", "/"} or parts.fragment:
         raise ValueError(shape)
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     if any(not character.isprintable() for character in host + user + password):
@@ -66,7 +67,7 @@ def smtp_server(text: object) -> SmtpServer:
 def _tls(scheme: str, host: str, options: dict[str, str]) -> Tls:
     wanted = options.pop("tls", None)
     if options:
-        raise ValueError(f"the only option of an SMTP address is `tls`, got {shown(', '.join(options))}")
+        raise ValueError("the only option of an SMTP address is `tls`; a `?` in a password is written as %3F")
     if wanted not in {None, "required", "off"}:
         raise ValueError("`tls` is `required` or `off`")
     if scheme == "smtps":
@@ -83,7 +84,8 @@ def mailbox(text: object) -> Mailbox:
     shape = "expected an address, or a name and an address: 'SyftBox <noreply@mail.example>'"
     if not isinstance(text, str):
         raise ValueError(shape)
-    name, address = parseaddr(text)
+    found = getaddresses([text])
+    name, address = found[0] if len(found) == 1 else ("", "")
     if not is_address(address) or (name and not name.isprintable()) or (not name and text.strip(" <>") != address):
         raise ValueError(shape)
     return Mailbox(address, name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import re
 import smtplib
+import socket
 import ssl
 import threading
 import time
@@ -22,6 +24,9 @@ from syftnotify.text import shown
 
 CONNECT_SECONDS = 10.0
 _IDLE_SECONDS = 30.0  # a connection that rested longer is not trusted: servers close them after minutes
+_CUT_GAP = 0.1  # seconds
+_LONGEST_LINE = 8192  # bytes of an answer's line, and
+_MOST_LINES = 100  # so many of them
 _LITERAL = "[127.0.0.1]"  # who we are: asking DNS for a name of our own may take half a minute
 _ANSWERED = frozenset({Failure.NOT_NOW, Failure.REFUSED, Failure.HELD})
 
@@ -98,6 +103,8 @@ class SmtpTransport:
                 session = _Session(watched, server.host, server.port, _LITERAL, timeout=seconds)
             if session.sock is not None:
                 session.sock.settimeout(self._settings.timeout_secs)
+                # The final dot is a small packet behind a large one: the kernel would hold it back for 40 ms.
+                session.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             _expect(session.ehlo(_LITERAL), 250, server, "EHLO")
             if server.tls == "required":
                 if not session.has_extn("starttls"):
@@ -109,8 +116,9 @@ class SmtpTransport:
         except BaseException as error:
             for each in watched:
                 each.close()
-            if isinstance(error, smtplib.SMTPConnectError):
-                _expect((int(error.smtp_code), _bytes(error.smtp_error)), 220, server, "the greeting")
+            if isinstance(error, smtplib.SMTPResponseException):
+                what = "the greeting" if isinstance(error, smtplib.SMTPConnectError) else "STARTTLS"
+                _expect((int(error.smtp_code), _bytes(error.smtp_error)), 220, server, what)
             if isinstance(error, (OSError, ValueError)):  # smtplib's own errors are OSErrors, too
                 raise DeliveryError(
                     Failure.NO_ANSWER, f"{server.host} could not be reached ({_name(error)})"
@@ -121,20 +129,26 @@ class SmtpTransport:
     def _context(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
         if self._settings.ca_file is not None:
-            context.load_verify_locations(self._settings.ca_file)
+            try:
+                context.load_verify_locations(self._settings.ca_file)
+            except OSError as error:
+                raise DeliveryError(
+                    Failure.SIGN_IN, f"ca_file {self._settings.ca_file} cannot be used ({type(error).__name__})"
+                ) from error
         return context
 
     @contextlib.contextmanager
     def _deadline(self) -> Iterator[_Watched]:
         """End every session of the block after `timeout_secs`: the library's own limit is for each single read."""
         watched: _Watched = []
-        timer = threading.Timer(self._settings.timeout_secs, _cut, [watched])
-        timer.daemon = True
-        timer.start()
+        done = threading.Event()
+        threading.Thread(
+            target=_cut_in_time, args=(watched, self._settings.timeout_secs, done), name="time limit", daemon=True
+        ).start()
         try:
             yield watched
         finally:
-            timer.cancel()
+            done.set()
 
 
 _Watched = list[smtplib.SMTP]
@@ -156,19 +170,28 @@ class _EncryptedSession(smtplib.SMTP_SSL):
         super().__init__(*arguments, **more)
 
 
-def _cut(watched: _Watched) -> None:
-    for session in watched:
-        if session.sock is not None:
-            with contextlib.suppress(OSError):
-                session.sock.shutdown(2)
+def _cut_in_time(watched: _Watched, seconds: float, done: threading.Event) -> None:
+    """Cut every session when the time is over, again and again: one that is being encrypted escapes a single cut."""
+    done.wait(seconds)
+    while not done.wait(_CUT_GAP):
+        for session in list(watched):
+            connection = session.sock  # None before it is connected and after it was closed
+            if connection is not None:
+                with contextlib.suppress(OSError):
+                    # Not the method of an encrypted one, which would let its next words out in the clear.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def _sign_in(session: smtplib.SMTP, server: SmtpServer) -> None:
     try:
-        session.login(server.user, server.password)
+        if (server.user + server.password).isascii():
+            session.login(server.user, server.password)
+        else:
+            _sign_in_plainly(session, server)
     except smtplib.SMTPAuthenticationError as error:
         # Not the server's words: some repeat what they were sent.
-        failure = failure_of_reply(int(error.smtp_code), "", about_us=True)
+        code = int(error.smtp_code)
+        failure = failure_of_reply(code, "", about_us=True) if 400 <= code < 600 else Failure.NO_ANSWER
         raise DeliveryError(failure, f"{server.host} refuses the sign-in ({error.smtp_code})") from None
     except smtplib.SMTPNotSupportedError:
         raise DeliveryError(Failure.SIGN_IN, f"{server.host} takes no sign-in on this connection") from None
@@ -176,6 +199,16 @@ def _sign_in(session: smtplib.SMTP, server: SmtpServer) -> None:
         raise DeliveryError(Failure.NO_ANSWER, f"{server.host} closed the connection at the sign-in") from error
     except smtplib.SMTPException:
         raise DeliveryError(Failure.SIGN_IN, f"{server.host} knows no way of signing in that we know") from None
+
+
+def _sign_in_plainly(session: smtplib.SMTP, server: SmtpServer) -> None:
+    """AUTH PLAIN in UTF-8, as RFC 4616 has it; the library knows only ASCII."""
+    if "PLAIN" not in session.esmtp_features.get("auth", "").upper().split():
+        raise smtplib.SMTPNotSupportedError
+    word = base64.b64encode(f"\0{server.user}\0{server.password}".encode()).decode("ascii")
+    code, answer = session.docmd("AUTH", f"PLAIN {word}")
+    if code != 235:
+        raise smtplib.SMTPAuthenticationError(code, answer)
 
 
 def _handed_over(session: smtplib.SMTP, host: str, message: Message, content: bytes) -> Receipt:
@@ -189,15 +222,34 @@ def _handed_over(session: smtplib.SMTP, host: str, message: Message, content: by
         may_have_arrived = True
         session.send(b".\r\n")
         reached("smtp.dot")
-        code, text = session.getreply()
-    except OSError as error:  # smtplib's own errors are OSErrors, too
+        code, text = _final_answer(session)
+    except (OSError, ValueError) as error:  # smtplib's own errors are OSErrors; the other one is of a socket cut off
         if may_have_arrived:
             raise DeliveryError(Failure.UNKNOWN, f"cut off before {host} answered ({_name(error)})") from error
         raise DeliveryError(Failure.NO_ANSWER, f"{host} stopped answering ({_name(error)})") from error
-    if not 200 <= code < 600:
+    if 400 <= code < 600:
+        _accept((code, text), host)
+    if not 200 <= code < 300:
         raise DeliveryError(Failure.UNKNOWN, f"the answer of {host} was not understood")
-    _accept((code, text), host)
     return Receipt(provider_id=shown(text.decode("utf-8", "replace"), limit=200))
+
+
+def _final_answer(session: smtplib.SMTP) -> tuple[int, bytes]:
+    """The answer to the final dot. The library takes a line that broke off for a whole one: here that is the question.
+
+    Raises:
+        OSError: it did not come, or not to its end.
+    """
+    words = []
+    while True:
+        if session.file is None:  # closed by the time limit
+            raise smtplib.SMTPServerDisconnected("the connection is closed")
+        line = bytes(session.file.readline(_LONGEST_LINE))
+        if not line.endswith(b"\n"):
+            raise smtplib.SMTPServerDisconnected("the answer broke off")
+        words.append(line[4:].strip())
+        if line[3:4] != b"-" or len(words) > _MOST_LINES:
+            return int(line[:3]) if line[:3].isdigit() else -1, b"\n".join(words)
 
 
 def _accept(answer: tuple[int, bytes], host: str, *, code: int = 250) -> None:
