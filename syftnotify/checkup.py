@@ -10,7 +10,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from syftnotify import ledger, running
 from syftnotify.assembly import syft_bg_pid
@@ -36,6 +38,9 @@ _GOOGLE = "https://gmail.googleapis.com"
 _WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 
 
+_Ask = Callable[[str], float | None]  # what time it is at an address
+
+
 class Level(StrEnum):
     """How a check came out."""
 
@@ -58,6 +63,7 @@ def findings(home: Home, *, clock: Callable[[], float] = time.time) -> Iterator[
     """Everything that can be checked in `home`, one after the other; without a configuration less."""
     yield from _home(home)
     settings: Settings | None = None
+    ask = cache(server_time)  # nobody is asked twice
     try:
         settings = load(home)
     except NotifyError as error:
@@ -69,9 +75,9 @@ def findings(home: Home, *, clock: Callable[[], float] = time.time) -> Iterator[
         if not settings.config.notify.enabled:
             yield Finding("config", Level.WARN, "nothing is sent", "set `notify.enabled: true`")
         yield from _root(settings)
-        yield from _transports(settings, clock)
+        yield from _transports(settings, clock, ask)
         yield from _templates(home)
-    yield from _clock(home, settings, clock)
+    yield from _clock(home, settings, clock, ask)
     yield from _disk(home)
     yield from _lock(home, clock)
     yield from _state(home, settings, clock)
@@ -136,7 +142,7 @@ def _root(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _transports(settings: Settings, clock: Callable[[], float]) -> Iterator[Finding]:
+def _transports(settings: Settings, clock: Callable[[], float], ask: _Ask) -> Iterator[Finding]:
     for name, section in settings.config.transports.items():
         check = f"transport {shown(name)}"
         if isinstance(section, Gmail):
@@ -154,9 +160,18 @@ def _transports(settings: Settings, clock: Callable[[], float]) -> Iterator[Find
                     Failure.NO_ANSWER: "see that the network is up and the address right",
                 }
                 yield Finding(check, Level.FAIL, str(error), advice.get(error.failure, "try again later"))
-            else:
-                role = ", used for mail" if name == settings.mailer else ""
-                yield Finding(check, Level.PASS, f"{section.type} is ready; nothing was sent{role}")
+                continue
+        if isinstance(section, Gmail) and ask(_endpoint(section)) is None:
+            # The last access token may still be fresh, and then signing in asks nobody.
+            host = urlsplit(_endpoint(section)).hostname
+            yield Finding(check, Level.FAIL, f"{host} does not answer", "see that the network is up")
+            continue
+        role = ", used for mail" if name == settings.mailer else ""
+        yield Finding(check, Level.PASS, f"{section.type} is ready; nothing was sent{role}")
+
+
+def _endpoint(section: Gmail) -> str:
+    return section.api_endpoint or _GOOGLE
 
 
 def _sign_in(check: str, section: Gmail, now: float) -> Iterator[Finding]:
@@ -192,7 +207,7 @@ def _templates(home: Home) -> Iterator[Finding]:
         yield Finding("templates", Level.PASS, f"those in {home.templates} can be used")
 
 
-def _clock(home: Home, settings: Settings | None, clock: Callable[[], float]) -> Iterator[Finding]:
+def _clock(home: Home, settings: Settings | None, clock: Callable[[], float], ask: _Ask) -> Iterator[Finding]:
     now = clock()
     last = running.read(home).last_scan_s
     if last is not None and last - now > _LITTLE_SKEW:
@@ -206,8 +221,8 @@ def _clock(home: Home, settings: Settings | None, clock: Callable[[], float]) ->
     endpoint = None
     if settings is not None:
         of_gmail = [each for each in settings.config.transports.values() if isinstance(each, Gmail)]
-        endpoint = (of_gmail[0].api_endpoint or _GOOGLE) if of_gmail else None
-    theirs = server_time(endpoint) if endpoint else None
+        endpoint = _endpoint(of_gmail[0]) if of_gmail else None
+    theirs = ask(endpoint) if endpoint else None
     if theirs is None:
         yield Finding("clock", Level.PASS, f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC; nobody was asked")
         return

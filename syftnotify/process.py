@@ -80,6 +80,8 @@ def start(home: Home) -> Started:
             f"the worker ended before it was ready (exit code {code}). Its last words:\n{_words_since(home.log, size)}",
             hint=f"the whole log is {home.log}",
         )
+    if told["exit_code"] == AlreadyRunningError.exit_code:  # somebody else was faster
+        raise AlreadyRunningError(running.holder(home))
     refusal = NotifyError(told["error"], hint=told.get("hint", ""))
     refusal.exit_code = int(told["exit_code"])
     raise refusal

@@ -97,9 +97,12 @@ def install(home: Home, *, make_way: Callable[[], None]) -> Path:
         start=_START_SECONDS,
         stop=_STOP_SECONDS,
     )
-    before = path.read_bytes() if path.exists() else None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text.encode("utf-8"), mode=0o644)
+    try:
+        before = path.read_bytes() if path.exists() else None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text.encode("utf-8"), mode=0o644)
+    except OSError as error:
+        raise NotifyError(f"{path} cannot be written: {error.strerror}", hint="see that its folder is yours") from error
     try:
         _systemctl("daemon-reload")
         _systemctl("enable", path.name)
@@ -131,7 +134,17 @@ def uninstall(home: Home) -> Path | None:
     return path
 
 
-def _systemctl(*words: str) -> None:
+def main_pid(home: Home) -> int | None:
+    """The pid of the worker that systemd started for `home`, if it runs one."""
+    try:
+        pid = int(_systemctl("show", "--property=MainPID", "--value", unit_name(home)))
+    except (NotifyError, ValueError):
+        return None
+    return pid or None
+
+
+def _systemctl(*words: str) -> str:
+    """What systemctl says. Raises: NotifyError."""
     program = shutil.which("systemctl")
     hint = "without systemd, let cron run `notify ensure` every few minutes"
     if program is None:
@@ -142,6 +155,7 @@ def _systemctl(*words: str) -> None:
     if done.returncode:
         said = done.stderr.strip() or f"exit code {done.returncode}"
         raise NotifyError(f"`systemctl --user {' '.join(words)}` failed: {said}", hint=hint)
+    return done.stdout.strip()
 
 
 def _quoted(word: str) -> str:

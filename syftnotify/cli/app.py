@@ -244,18 +244,26 @@ def ensure(context: typer.Context, home: HomeOption = None) -> None:
 @app.command()
 def install(context: typer.Context, home: HomeOption = None) -> None:
     """Let systemd keep the worker alive: a user unit with a watchdog, started now and with each session."""
-    from syftnotify import running, systemd
+    from syftnotify import process, running, systemd
     from syftnotify.assembly import check_ready
 
     place = _home(context, home)
     check_ready(place)
-    is_there = systemd.unit_path(place).exists()  # then `systemctl restart` ends the worker of before
+    stopped = False
 
     def make_way() -> None:
-        if running.is_held(place) and not is_there:
+        nonlocal stopped
+        pid = running.holder(place)
+        if pid is not None and pid != systemd.main_pid(place):
             _stop(place, 30.0)
+            stopped = True
 
-    path = systemd.install(place, make_way=make_way)
+    try:
+        path = systemd.install(place, make_way=make_way)
+    except NotifyError:
+        if stopped:
+            process.start(place)  # nobody is left without a notifier
+        raise
     say(f"installed and started: {path}")
     say("it starts with your session; `loginctl enable-linger` keeps it running while you are logged out")
 
