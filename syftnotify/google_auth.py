@@ -27,6 +27,7 @@ _CONSENT_SECONDS = 600
 # Our own keys in the token file, beside Google's: when consent was given, and for how many seconds it is good.
 _SIGNED_IN_AT = "signed_in_at"
 _GOOD_FOR = "refresh_token_expires_in"
+_FARTHEST = 1e11  # seconds: the year 5138
 
 _SIGN_IN = "sign in with `notify init`"
 # What OAuth's token endpoint says when no repetition will help (RFC 6749, 5.2). Anything else is trouble that passes.
@@ -223,10 +224,14 @@ def _consent(path: Path) -> tuple[float, float | None] | None:
         info = _token_info(path)
     except NotSignedInError:
         return None
-    at, seconds = info.get(_SIGNED_IN_AT), info.get(_GOOD_FOR)
-    if not isinstance(at, int | float) or isinstance(at, bool):
-        return None
-    return float(at), float(seconds) if isinstance(seconds, int | float) and seconds else None
+    at = _plausible(info.get(_SIGNED_IN_AT))
+    return None if at is None else (at, _plausible(info.get(_GOOD_FOR)))
+
+
+def _plausible(seconds: Any) -> float | None:
+    """A number of seconds that a calendar can hold, else None: anybody may have edited the file."""
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    return float(seconds) if is_number and 0 < seconds < _FARTHEST else None
 
 
 def file_mark(path: Path) -> tuple[int, int, int]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from syftnotify.errors import NotifyError
 from syftnotify.files import fingerprint, write_whole
 from syftnotify.paths import DEFAULT_HOME, Home, expanded
+from syftnotify.text import shown
 
 # A look that takes longer hangs; the first one of a very full tree has until _START_SECONDS.
 _WATCHDOG_SECONDS = 600
@@ -22,7 +23,7 @@ _STOP_SECONDS = 150  # a mail call is cut off after 120
 
 _UNIT = """\
 [Unit]
-Description=syftnotify: tells what happens in {home}
+Description=syftnotify ({name})
 StartLimitIntervalSec=0
 
 [Service]
@@ -91,6 +92,7 @@ def install(home: Home, *, make_way: Callable[[], None]) -> Path:
     """
     path = unit_path(home)
     text = _UNIT.format(
+        name=path.name,
         home=_quoted(str(home.root)),
         python=_quoted(sys.executable),
         watchdog=_WATCHDOG_SECONDS,
@@ -159,6 +161,12 @@ def _systemctl(*words: str) -> str:
 
 
 def _quoted(word: str) -> str:
-    """One word of a unit file, taken as it is. Source: systemd.service(5), "Command lines"."""
+    """One word of a unit file, taken as it is. Source: systemd.service(5), "Command lines".
+
+    Raises:
+        NotifyError: it holds what would end the line.
+    """
+    if not word.isprintable():
+        raise NotifyError(f"{shown(word)} cannot stand in a unit file", hint="choose a plainer path for `--home`")
     plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{plain}"'

@@ -217,7 +217,10 @@ class Worker:
     def _say_how_it_goes(self) -> None:
         if self._settings.config.notify.enabled:
             self._vitals.after_look(
-                self._counts, jobs=self._report.jobs, peers=self._report.peers, looked_well=not self._failed_looks
+                self._counts,
+                jobs=self._report.jobs,
+                peers=self._report.peers,
+                looked_well=not self._failed_looks and not self._report.waiting_for,
             )
 
     # -- being woken and stopped ---------------------------------------------------------------------------------
@@ -361,7 +364,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     home = Home.at(given.home)
     starter = _Starter(given.tell)
+    os.umask(0o077)  # whatever the caller's: all that we make is for its owner alone
     try:
+        running.check_owner(home)
         home.create()
         logs.set_up(home.log)
         os.chdir(home.root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -248,6 +249,8 @@ def install(context: typer.Context, home: HomeOption = None) -> None:
     from syftnotify.assembly import check_ready
 
     place = _home(context, home)
+    if warning := running.check_owner(place):
+        warn(warning)
     check_ready(place)
     stopped = False
 
@@ -326,6 +329,7 @@ def demo() -> None:
 
 def main() -> None:
     """The console script."""
+    os.umask(0o077)  # whatever the caller's: all that we make is for its owner alone
     try:
         app()
     except NotifyError as error:

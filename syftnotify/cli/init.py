@@ -50,6 +50,8 @@ def set_up(home: Home, wishes: Wishes) -> None:
     Raises:
         NotifyError: something is missing or wrong; what had been written before is as it was.
     """
+    if warning := running.check_owner(home):
+        warn(warning)
     fresh = wishes.force or not home.config.exists()
     asks = is_terminal()
     changes = _changes(wishes, fresh=fresh, asks=asks)

@@ -26,6 +26,7 @@ from syftnotify.worker import report_of, work
 
 def foreground(home: Home) -> None:
     """Work until SIGTERM or Ctrl-C."""
+    running.check_owner(home)
     try:
         home.create()
         logs.set_up(home.log, echo=sys.stderr)
@@ -41,6 +42,8 @@ def _say_warnings(warnings: list[str]) -> None:
 
 def once(home: Home) -> None:
     """One look; everything due now is delivered."""
+    if warning := running.check_owner(home):
+        warn(warning)
     with running.hold(home):
         logs.set_up(home.log)
         settings = check_ready(home)

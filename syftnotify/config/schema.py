@@ -82,7 +82,7 @@ def _time_of_day(value: Any) -> dt.time | None:
         return None
     if value is True:
         return dt.time(8)
-    if isinstance(value, int) and 0 <= value < 24 * 60:
+    if isinstance(value, int) and 60 <= value < 24 * 60:  # below an hour it is no time but, say, an 8
         return dt.time(value // 60, value % 60)
     try:
         return dt.datetime.strptime(value, "%H:%M").time()  # noqa: DTZ007 - a time of the day has no zone
