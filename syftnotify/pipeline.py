@@ -7,6 +7,7 @@ key absorbs the repetition.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # No finished look for longer than this is time off: what happened meanwhile is told in one message, when it is much.
 TIME_OFF_SECONDS = 3600.0
+# For so long a look reads what changed; what is left waits for the next one.
+READ_SECONDS = 5.0
 _TOO_MANY = {"path": "all of it", "why": "too many jobs at once"}
 
 
@@ -104,12 +107,14 @@ class Pipeline:
                 self._ledger.note_absence(())
                 self.settle()
             return Tick(waiting_for=missing)
-        look = self._jobs.look() if self._jobs else JobsLook()
+        quiet_for = None if last_look is None else now - last_look
+        time_off = quiet_for is None or quiet_for > TIME_OFF_SECONDS
+        # What a first look left out would be news afterwards, and what one after time off left out no digest.
+        seconds = READ_SECONDS if self._has_looked and not time_off else math.inf
+        look = self._jobs.look(seconds=seconds) if self._jobs else JobsLook()
         peers = self._peers.look()
         tick = Tick(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.restless)
         reach = self._reach(frozenset(peer.address for peer in peers if peer.added))
-        quiet_for = None if last_look is None else now - last_look
-        time_off = quiet_for is None or quiet_for > TIME_OFF_SECONDS
         news = self._news(look.jobs, peers, now)
         self._prepare(tick, news, look.jobs, reach, time_off=time_off, now=now)
         if dry_run:

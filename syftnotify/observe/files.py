@@ -13,7 +13,8 @@ import yaml
 CONFIG_CAP = 256 * 1024  # bytes of a config.yaml or state.yaml
 _FAST_CAP = 1024  # characters: nothing so short nests deep enough to hurt libyaml, whose recursion has no bound
 _MAX_DEPTH = 32
-_MAX_NODES = 100_000
+_MAX_NODES = 20_000  # a fifth of a second of work; a job lists some dozen files
+_LONGEST_NUMBER = 100  # characters
 # A file written in the same clock tick as our look can change again and keep its numbers.
 RACY_SECONDS = 2.0
 
@@ -30,7 +31,28 @@ class UnreadableError(Exception):
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # a base that is found at run time
-    """PyYAML's safe loader, libyaml's where present."""
+    """PyYAML's safe loader, libyaml's where present; nothing in it costs more than its length."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        # Numbers can be made to fall into one place of a dictionary; the hash of a text cannot be foreseen.
+        if any(getattr(key, "tag", "") != _TEXT for key, _ in node.value):
+            raise UnreadableError("a key that is no text")
+        return super().construct_mapping(node, deep=deep)
+
+
+_TEXT = "tag:yaml.org,2002:str"
+
+
+def _number(loader: Any, node: Any) -> Any:
+    """A number, or what is too long to be one as text: one of base 60 costs the square of its length."""
+    if len(node.value) > _LONGEST_NUMBER:
+        return node.value
+    kind = "int" if node.tag.endswith(":int") else "float"
+    return getattr(loader, f"construct_yaml_{kind}")(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
 def signature(path: str) -> Signature:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +88,9 @@ class _Moment:
         return ours >= seconds or (not only_ours and not -seconds <= self.now - stamp < seconds)
 
 
+_Changed = tuple[Layout, Place, tuple[Signature, ...]]
+
+
 class JobReader:
     """Reads the jobs of one owner below one SyftBox root."""
 
@@ -113,9 +118,14 @@ class JobReader:
         self._present: set[str] = set()  # entities of the last look
         self._torn: dict[str, _Torn] = {}  # by path
 
-    def look(self) -> JobsLook:
-        """Every job that changed since the last accepted look, or is not settled yet."""
+    def look(self, *, seconds: float = math.inf) -> JobsLook:
+        """Every job that changed since the last accepted look, or is not settled yet.
+
+        When reading them takes longer than `seconds`, the rest is left for the next look; those come first of whom
+        there are the fewest, so that whoever floods delays only what is his own.
+        """
         look = JobsLook()
+        changed: list[_Changed] = []
         sight = _Moment(self._clock(), self._folders, self._patience, self._open)
         self._folders.begin()
         self._patience.begin()
@@ -127,7 +137,8 @@ class JobReader:
                     continue
                 look.present[place.path] = place.entity
                 if known.get(place.path) != found:
-                    self._read(layout, place, found, sight, look)
+                    changed.append((layout, place, found))
+        self._read_in_time(changed, sight, look, seconds)
         self._folders.end()
         self._patience.end()
         self._note_absence(look)
@@ -173,6 +184,16 @@ class JobReader:
             for layout in layouts:
                 for heap in layout.places(base, owner, sight):
                     yield layout, heap
+
+    def _read_in_time(self, changed: list[_Changed], sight: _Moment, look: JobsLook, seconds: float) -> None:
+        whose = Counter(place.entity.rpartition("/")[0] for _, place, _ in changed)
+        until = self._monotonic() + seconds
+        for layout, place, found in sorted(changed, key=lambda each: whose[each[1].entity.rpartition("/")[0]]):
+            if self._monotonic() > until:
+                self._known.pop(place.path, None)
+                look.restless = True
+            else:
+                self._read(layout, place, found, sight, look)
 
     def _read(self, layout: Layout, place: Place, found: tuple[Signature, ...], sight: _Moment, look: JobsLook) -> None:
         reading = layout.read(place, sight)
