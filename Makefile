@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format lint types contracts wheel lock clean
+.PHONY: demo test chaos check format lint types contracts wheel lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/notify demo
@@ -11,6 +11,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --fail-under=90
+
+# Kills real workers a thousand times, and writes docs/reliability.md.
+chaos: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.chaos --write $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

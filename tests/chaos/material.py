@@ -1,0 +1,107 @@
+"""What is written while workers are killed, and what that owes: recordings of published clients, round after round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import NamedTuple
+
+from syftnotify.model import entity_id
+from tests.recorded import RECORDINGS, Oracle, Recording, Step, read_recording
+from tests.support import ANA, BO, OWNER
+
+# Layouts D and C, in turns.
+_RELEASES = ("0.1.40", "0.1.38")
+
+
+class Owed(NamedTuple):
+    """One thing that one person must be told."""
+
+    event: str
+    audience: str
+    recipient: str
+    entity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One recording with scientists of its own, so that every round is news."""
+
+    steps: tuple[Step, ...]
+    owed: frozenset[Owed]
+
+
+def round_of(number: int) -> Round:
+    """The round of that number, from 0 on; the same in every process."""
+    steps, owed = _lasting_and_owed(number % len(_RELEASES))
+    return Round(
+        tuple(_renamed(step, number) for step in steps),
+        frozenset(Owed(*(_with_number(word, number) for word in each)) for each in owed),
+    )
+
+
+def owed_by(rounds: Iterable[Round]) -> frozenset[Owed]:
+    return frozenset(each for one in rounds for each in one.owed)
+
+
+def recording_of(number: int) -> Recording:
+    """What the round of that number is made of."""
+    release = _RELEASES[number % len(_RELEASES)]
+    (path,) = (path for path in RECORDINGS if path.name == f"syft-job-{release}.tar.gz")
+    return read_recording(path)
+
+
+@cache
+def _lasting_and_owed(number: int) -> tuple[tuple[Step, ...], frozenset[Owed]]:
+    recording = recording_of(number)
+    steps = _lasting(recording)
+    return steps, frozenset(_owed(recording, steps[-1]))
+
+
+def _lasting(recording: Recording) -> tuple[Step, ...]:
+    """The steps without the rerun of a job, whose files stay from then on what they were.
+
+    All that the other steps make true stays true: a worker that was dead meanwhile must tell it all the same, and every
+    item is strictly owed. A rerun writes over the end of the first run, so that nobody who was dead in between can ever
+    know of it.
+    """
+    rerun, rerun_ended = recording.first_of("rerun-"), recording.first_of("run2-")
+    before, after = recording.steps[rerun - 1].files, recording.steps[rerun_ended].files
+    touched = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    kept = {name: before[name] for name in touched & before.keys()}
+    later = (
+        replace(step, files={name: content for name, content in step.files.items() if name not in touched} | kept)
+        for step in recording.steps[rerun_ended + 1 :]
+    )
+    return *recording.steps[:rerun], *later
+
+
+def _owed(recording: Recording, last: Step) -> Iterator[Owed]:
+    """What all steps owe by the time of the last: jobs one by one, to know which entity is meant, then the peers."""
+    for job, status in last.status.items():
+        alone = replace(last, status={job: status}, files={})
+        for told in Oracle(recording).expect(alone):
+            yield Owed(*told, recording.entity(job))
+    for told in Oracle(recording).expect(replace(last, status={})):
+        yield Owed(*told, entity_id("peer", OWNER, told[2]))
+
+
+def _renamed(step: Step, number: int) -> Step:
+    return Step(
+        step.label,
+        {
+            _with_number(name, number): _with_number(content.decode(), number).encode()
+            for name, content in step.files.items()
+        },
+        frozenset(_with_number(name, number) for name in step.folders),
+        {(_with_number(job[0], number), job[1]): status for job, status in step.status.items()},
+    )
+
+
+def _with_number(text: str, number: int) -> str:
+    """ana@uni.example is ana-17@uni.example in round 17."""
+    for address in (ANA, BO):
+        user, _, domain = address.partition("@")
+        text = text.replace(address, f"{user}-{number}@{domain}")
+    return text
