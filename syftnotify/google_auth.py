@@ -264,7 +264,7 @@ def _token_info(path: Path) -> dict[str, Any]:
         info = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise NotSignedInError(f"there is no Google sign-in at {path}", hint=_SIGN_IN) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise NotSignedInError(f"{path} cannot be read as a token", hint=_SIGN_IN) from error
     if not isinstance(info, dict):
         raise NotSignedInError(f"{path} is no Google token", hint=_SIGN_IN)

@@ -402,8 +402,29 @@ def _checked(content: bytes, path: Path) -> _State:
         raise ValueError("no version in it")
     for section in ("notified", "owed"):
         words = state.setdefault(section, {})
-        if not isinstance(words, dict) or not all(isinstance(value, list) for value in words.values()):
+        if not isinstance(words, dict) or not all(_is_words(value) for value in words.values()):
             raise ValueError(f"{section} is wrong in form")
-    if not isinstance(state.setdefault("data", {}), dict):
+    if not isinstance(state.setdefault("data", {}), dict) or not _are_notes(state["data"].get(OURS, {})):
         raise ValueError("data is wrong in form")
     return state
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+
+
+def _are_notes(ours: Any) -> bool:
+    """Whether our own notes have the form in which we write them; parts that we do not know are left alone."""
+    if not isinstance(ours, dict):
+        return False
+    inner: dict[str, type | tuple[type, ...]] = {"occurrences": str, "reruns": int}
+    plain: dict[str, type | tuple[type, ...]] = {"first_look": str, "undecided": bool, "vanished": (int, float)}
+    return (
+        all(isinstance(ours.get(part, {}), dict) for part in (*inner, *plain))
+        and all(isinstance(value, plain[part]) for part in plain for value in ours.get(part, {}).values())
+        and all(
+            isinstance(values, dict) and all(isinstance(value, inner[part]) for value in values.values())
+            for part in inner
+            for values in ours.get(part, {}).values()
+        )
+    )

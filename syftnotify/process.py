@@ -75,6 +75,10 @@ def start(home: Home) -> Started:
         process.returncode = 0  # it lives on without us; Popen would complain that nobody waited for it
         return Started(int(told["pid"]), tuple(told.get("warnings", ())))
     code = process.wait()
+    if "error" not in told and code == -signal.SIGTERM:
+        stopped = NotifyError("the worker was stopped before it was ready", hint="`notify start` starts another one")
+        stopped.exit_code = NotRunningError.exit_code
+        raise stopped
     if "error" not in told:
         raise NotifyError(
             f"the worker ended before it was ready (exit code {code}). Its last words:\n{_words_since(home.log, size)}",

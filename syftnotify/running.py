@@ -18,6 +18,7 @@ _PATIENCE = 1.0
 # A worker is unwell after three intervals without a look, and never sooner than this.
 _LEAST_SILENCE = 30.0
 _FAILED_LOOKS = 3
+_LARGEST = 1e11  # no number of ours is larger; as a time it is the year 5138
 
 
 @dataclass(slots=True)
@@ -79,12 +80,15 @@ def _fits(name: str, kind: Any, value: Any) -> bool:
     if name == "last_scan":
         return (
             isinstance(value, dict)
-            and _fits("", "str | None", value.get("at"))
-            and _fits("", "float | None", value.get("seconds"))
+            and value.keys() >= {"at", "seconds"}
+            and _fits("", "str | None", value["at"])
+            and _fits("", "float | None", value["seconds"])
         )
     if name == "transports":
         return isinstance(value, dict) and all(isinstance(inner, dict) for inner in value.values())
     types = {"int": (int,), "str": (str,), "float": (int, float), "bool": (bool,), "None": (type(None),)}
+    if isinstance(value, int | float) and not -_LARGEST < value < _LARGEST:
+        return False
     allowed = tuple(each for word in str(kind).split(" | ") for each in types[word])
     return isinstance(value, allowed) and (bool in allowed or not isinstance(value, bool))
 

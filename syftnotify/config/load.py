@@ -105,7 +105,15 @@ def _parsed(content: bytes, mistakes: list[str]) -> dict[str, Any]:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ConfigError(f"config.yaml: {where}{error.problem or 'not YAML'}", hint="mend that line") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise ConfigError(f"config.yaml: not YAML: {shown(str(error))}") from error
     if raw is None:
         return {}
