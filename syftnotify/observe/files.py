@@ -145,7 +145,7 @@ def parse_yaml(content: bytes) -> dict[str, Any]:
         loaded = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
     except UnreadableError:
         raise
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, RecursionError, OverflowError, TypeError, AttributeError) as error:
         raise UnreadableError("not readable as YAML") from error
     if not isinstance(loaded, dict):
         raise UnreadableError("not a mapping")

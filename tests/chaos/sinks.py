@@ -128,19 +128,21 @@ class GmailSink:
         self.book = Book()
         self.weather = Weather(seed)
         self.google = Google(usual=self._answer)
+        self._proven: set[str] = set()  # access tokens with which a mail was taken, and said to be
         self._answers: dict[str, Answer] = {
             "429": says(429, "rateLimitExceeded", headers={"Retry-After": "1"}),
             "500": says(500, "backendError"),
             "503": page(503),
             "403": says(403, "userRateLimitExceeded"),
             "401": self._forgets_the_token,
+            "rejected": says(401, "authError"),
             "close": closes,
             "reset": resets,
             "commit then close": self._committing(closes),
             "commit then reset": self._committing(resets),
             "commit then cut": self._committing(cuts_the_body),
             "slow": self._committing(self._answers_slowly),
-            "": self._committing(_agrees),
+            "": self._committing(self._agrees),
         }
 
     def is_idle(self) -> bool:
@@ -158,16 +160,16 @@ class GmailSink:
     def _answer(self, asked: Asked) -> None:
         with self.google.lock:
             knows = asked.post.access_token in self.google.access_tokens
-        if knows:
-            self._answers[self.weather.next(GMAIL_FAULTS)](asked)
-        else:
-            says(401, "authError")(asked)
+        self._answers[self.weather.next(GMAIL_FAULTS) if knows else "rejected"](asked)
 
     def _forgets_the_token(self, asked: Asked) -> None:
-        """Once: the next one that is granted is good."""
+        """A token is only rejected after it was good for something: two in a row rightly pause the transport."""
+        token = asked.post.access_token
         with self.google.lock:
-            self.google.access_tokens.discard(asked.post.access_token)
-        says(401, "authError")(asked)
+            is_proven = token in self._proven
+            if is_proven:
+                self.google.access_tokens.discard(token)
+        self._answers["rejected" if is_proven else ""](asked)
 
     def _committing(self, answer: Answer) -> Answer:
         def act(asked: Asked) -> None:
@@ -178,11 +180,12 @@ class GmailSink:
 
     def _answers_slowly(self, asked: Asked) -> None:
         self.google.ended.wait(self.weather.delay())
-        _agrees(asked)
+        self._agrees(asked)
 
-
-def _agrees(asked: Asked) -> None:
-    asked.answer_json(200, {"id": "taken", "threadId": asked.post.thread or "thread"})
+    def _agrees(self, asked: Asked) -> None:
+        asked.answer_json(200, {"id": "taken", "threadId": asked.post.thread or "thread"})
+        with self.google.lock:
+            self._proven.add(asked.post.access_token)
 
 
 # -- SMTP --------------------------------------------------------------------------------------------------------
