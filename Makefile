@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test chaos check format lint types contracts wheel lock clean
+.PHONY: demo test chaos fuzz check format lint types contracts wheel lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/notify demo
@@ -15,6 +15,10 @@ test: $(VENV)/.installed-dev
 # Kills real workers a thousand times, and writes docs/reliability.md.
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.chaos --write $(ARGS)
+
+# Draws twenty times as many examples as `make test` does, and other ones each time.
+fuzz: $(VENV)/.installed-dev
+	FUZZ=20 $(BIN)/python -m pytest -n 2 --timeout=0 tests/test_fuzz.py tests/test_promises.py $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

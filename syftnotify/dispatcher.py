@@ -311,7 +311,8 @@ class Dispatcher:
         first = due[0]
         thread = "" if first.bundle else self._outbox.thread_of(first.event.entity, first.recipient, lane.name)
         try:
-            return self._wording.message(items, first.recipient, thread=thread, bundled=bool(first.bundle))
+            digest = first.message_id if first.bundle else ""
+            return self._wording.message(items, first.recipient, thread=thread, digest=digest)
         except jinja2.TemplateError as error:
             raise DeliveryError(Failure.NOT_NOW, f"the template cannot be used: {shown(str(error))}") from error
 

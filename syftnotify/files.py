@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from syftnotify.errors import StateError
 from syftnotify.failpoints import reached
 
 
@@ -40,6 +43,28 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600, durable: bool 
     reached("file.renamed")
     if durable:
         sync_folder(path.parent)
+
+
+def put_aside(path: Path) -> Path:
+    """Give a damaged file a name of its own, for a person to look at, and return it.
+
+    Raises:
+        StateError: it cannot be renamed.
+    """
+    aside = stem = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+    for number in itertools.count(2):
+        if not aside.exists():
+            break
+        aside = stem.with_name(f"{stem.name}-{number}")
+    try:
+        path.replace(aside)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StateError(
+            f"{path} is damaged and cannot be put aside: {error.strerror}{whose(path)}",
+            hint="see that its folder is yours and writable",
+        ) from error
+    return aside
 
 
 def fingerprint(content: bytes) -> str:

@@ -6,7 +6,6 @@ import copy
 import logging
 import threading
 from collections.abc import Callable, Container, Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import orjson
 
 from syftnotify.errors import StateError
 from syftnotify.failpoints import reached
-from syftnotify.files import exclusive, sync_folder, whose, write_whole
+from syftnotify.files import exclusive, put_aside, whose, write_whole
 from syftnotify.model import ENDED, Kind
 from syftnotify.paths import expanded
 
@@ -292,9 +291,7 @@ class JsonStateManager:
         self._seen = self._signature()
 
     def _put_aside(self, path: Path, why: str) -> None:
-        aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
-        path.replace(aside)
-        sync_folder(path.parent)
+        aside = put_aside(path)
         self.damage = f"{path.name} was damaged ({why}) and is kept as {aside.name}"
         log.warning("%s", self.damage)
 

@@ -12,7 +12,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,24 @@ import sqlalchemy as sa
 
 from syftnotify.errors import Failure, StateError
 from syftnotify.failpoints import reached
-from syftnotify.files import whose
-from syftnotify.model import Audience, Event, Gathering, Kind, Notification
+from syftnotify.files import put_aside, whose
+from syftnotify.model import Audience, Event, Gathering, Kind, Notification, digest_of
+from syftnotify.text import plural
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # What brings a database of the version named to the next one.
-_UPGRADES = {1: "CREATE INDEX recent ON attempts (started_at)"}
+_UPGRADES = {
+    1: "CREATE INDEX IF NOT EXISTS recent ON attempts (started_at)",
+    2: "CREATE INDEX IF NOT EXISTS waiting ON notifications (transport, seq) WHERE state IN ('pending', 'unknown')",
+}
 _BUSY_SECONDS = 30.0
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _FARTHEST = 8 * 86400.0  # seconds; no wait is longer than seven days
+
+# Spelled out: SQLite uses the index of what waits only where it reads these very words.
+_WAITING = "state IN ('pending', 'unknown')"
 
 _schema = sa.MetaData()
 
@@ -56,7 +63,7 @@ _notifications = sa.Table(
     sa.Column("recipient", sa.Text, nullable=False),
     sa.Column("audience", sa.Text, nullable=False),
     sa.Column("transport", sa.Text, nullable=False),
-    sa.Column("bundle", sa.Text, nullable=False),
+    sa.Column("bundle", sa.Text, nullable=False),  # with `#` and the message's id from the first attempt on
     sa.Column("state", sa.Text, nullable=False),  # pending, sending, sent, unknown, dead, skipped
     sa.Column("reason", sa.Text, nullable=False),  # why it is dead or skipped, or the last error
     sa.Column("created_at", sa.Float, nullable=False),
@@ -71,6 +78,7 @@ _notifications = sa.Table(
     sa.Index("due", "transport", "state", "not_before"),
     sa.Index("conversation", "entity", "recipient", "seq"),
     sa.Index("states", "state"),
+    sa.Index("waiting", "transport", "seq", sqlite_where=sa.text(_WAITING)),
 )
 _attempts = sa.Table(
     "attempts",
@@ -104,6 +112,11 @@ class Due:
     failures: int
     refusals: int
     is_repeated: bool = False  # an earlier attempt was cut off and may have arrived
+
+    @property
+    def message_id(self) -> str:
+        """The id of the message it leaves in: its own, or that of all which leaves with it, the same at each try."""
+        return self.bundle.rpartition("#")[2] or self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,20 +170,24 @@ class Outbox:
         """`repair=False` leaves a damaged database where it is: only the holder of the worker's lock may move it."""
         self._path = path
         self._repairs = repair
+        self._is_broken = False  # SQLite met damage in it
         self.damage = ""  # what was wrong with the database when it was opened
         self._open()
 
     def _open(self) -> None:
+        self._is_broken = False
         try:
             self._connect()
+            found = self.check() if self._repairs else ""
         except StateError as error:
-            cause = error.__cause__
-            # OperationalError is trouble around the file; any other DatabaseError is the file itself.
-            if not isinstance(cause, sa.exc.DatabaseError) or isinstance(cause, sa.exc.OperationalError):
+            if not self._is_broken:
                 raise
+            found = str(getattr(error.__cause__, "orig", ""))
             if not self._repairs:
-                raise StateError(f"{self._path} is damaged ({cause.orig})", hint="`notify restart` mends it") from cause
-            self._put_aside(str(cause.orig))
+                raise StateError(f"{self._path} is damaged ({found})", hint="`notify restart` mends it") from error
+        if found:
+            self._put_aside(found)
+            self._is_broken = False
             self._connect()
 
     def _connect(self) -> None:
@@ -183,6 +200,7 @@ class Outbox:
         sa.event.listen(self._engine, "connect", _prepare)
         # "BEGIN IMMEDIATE" takes the write lock at once, so a writer waits at its start instead of failing at its end.
         sa.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        size = self._path.stat().st_size if self._path.exists() else None
         try:
             # Made before SQLite does: its write-ahead log gets the mode of the database.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -200,6 +218,9 @@ class Outbox:
                     f"(its format is {version}, this one knows {SCHEMA_VERSION})",
                     hint="install that version again",
                 )
+            if not version and size is not None and self._repairs:
+                self.damage = f"{self._path.name} was empty ({plural(size, 'byte')})"
+                log.warning("%s; what is owed is taken from the state file and the tree", self.damage)
             if version < SCHEMA_VERSION:
                 _schema.create_all(connection)
                 for step in range(max(version, 1), SCHEMA_VERSION) if version else ():
@@ -209,8 +230,7 @@ class Outbox:
 
     def _put_aside(self, why: str) -> None:
         self.close()
-        aside = self._path.with_name(f"{self._path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
-        self._path.replace(aside)
+        aside = put_aside(self._path)
         for end in ("-wal", "-shm"):
             self._path.with_name(self._path.name + end).unlink(missing_ok=True)
         self.damage = f"{self._path.name} was damaged ({why}) and is kept as {aside.name}"
@@ -221,13 +241,14 @@ class Outbox:
         self._engine.dispose()
 
     def reopen_if_replaced(self) -> bool:
-        """Whether somebody removed or replaced the database while it was in use; then what is there is opened."""
+        """Whether the database was removed, replaced or damaged while it was in use; then what is there is opened."""
         try:
-            if self._path.stat().st_ino == self._inode:
-                return False
+            is_same = self._path.stat().st_ino == self._inode
         except FileNotFoundError:
-            pass
-        log.warning("%s was removed while it was in use", self._path)
+            is_same = False
+        if is_same and not self._is_broken:
+            return False
+        log.warning("%s was %s while it was in use", self._path, "damaged" if is_same else "removed")
         self.close()
         self._open()
         return True
@@ -324,11 +345,16 @@ class Outbox:
                     .order_by(_notifications.c.seq)
                 )
             )
-            for some in _heaps([row.id for row in taken]):
+            ids = [row.id for row in taken]
+            bundle = found.bundle
+            if bundle and "#" not in bundle:
+                # What becomes free later leaves in a message of its own: this one keeps its id, and what it holds.
+                bundle = f"{bundle}#{digest_of(*sorted(ids))}"
+            for some in _heaps(ids):
                 connection.execute(
                     _notifications.update()
                     .where(_notifications.c.id.in_(some))
-                    .values(state="sending", claimed_by=by, claimed_at=now)
+                    .values(state="sending", claimed_by=by, claimed_at=now, bundle=bundle)
                 )
             connection.execute(
                 _attempts.insert(),
@@ -337,7 +363,7 @@ class Outbox:
                     for row in taken
                 ],
             )
-        return [_due(row) for row in taken]
+        return [_due(row, bundle) for row in taken]
 
     @staticmethod
     def _gather(connection: sa.Connection, transport: str, recipient: str, gathering: Gathering, now: float) -> int:
@@ -606,6 +632,8 @@ class Outbox:
             with self._engine.begin() as connection:
                 yield connection
         except sa.exc.DBAPIError as error:
+            if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+                self._is_broken = True
             raise StateError(
                 f"{self._path} cannot be used: {error.orig}", hint="see that its folder is yours, writable and not full"
             ) from error
@@ -644,17 +672,17 @@ def _is_next(*, resend: bool) -> sa.ColumnElement[bool]:
         .correlate(_notifications)
         .exists()
     )
-    return sa.and_(_notifications.c.state.in_(_claimable(resend)), ~held_back)
+    return sa.and_(sa.text(f"notifications.{_WAITING}"), _notifications.c.state.in_(_claimable(resend)), ~held_back)
 
 
-def _due(row: Any) -> Due:
+def _due(row: Any, bundle: str) -> Due:
     return Due(
         id=row.id,
         event=Event(Kind(row.kind), row.entity, row.occurrence, row.at, row.payload),
         recipient=row.recipient,
         audience=Audience(row.audience),
         transport=row.transport,
-        bundle=row.bundle,
+        bundle=bundle,
         created_at=row.created_at,
         first_failed_at=row.first_failed_at,
         failures=row.failures,

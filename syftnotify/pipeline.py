@@ -95,13 +95,7 @@ class Pipeline:
         Raises:
             StateError: the ledger or the outbox cannot be used; nothing was marked, the next tick finds it all again.
         """
-        self._ledger.refresh()
-        if self._outbox.reopen_if_replaced():
-            self._has_looked = False
-            if self._jobs:
-                self._jobs.forget()
-        if not self._has_looked:
-            self._reconcile()
+        self._take_in()
         if missing := self._missing():
             if not dry_run:
                 self._ledger.note_absence(())
@@ -139,6 +133,20 @@ class Pipeline:
         self._outbox.put([event], notifications, now)
         log.info("noticed %s %s", event.kind.value, event.entity)
 
+    def _take_in(self) -> None:
+        """What happened to ledger and outbox since the last look; after a loss everything is looked at again."""
+        self._ledger.refresh()
+        is_lost = self._outbox.reopen_if_replaced()
+        if self._has_looked and not all(self._ledger.first_look(scope) for scope in self._scopes()):
+            log.warning("the state file was lost while it was in use")
+            is_lost = True
+        if is_lost:
+            self._has_looked = False
+            if self._jobs:
+                self._jobs.forget()
+        if not self._has_looked:
+            self._reconcile()
+
     def _reconcile(self) -> None:
         """After a loss, ledger and outbox are mended from each other: nothing is forgotten, and nothing floods."""
         owed = self._ledger.owed()
@@ -146,7 +154,9 @@ class Pipeline:
         for entity, words in owed.items():
             for word in words:
                 if (entity, word) not in known:
-                    log.warning("what was owed about %s is not in the outbox any more; it is noticed again", entity)
+                    log.warning(
+                        "what was owed about %s is gone from the outbox; what is still so is noticed again", entity
+                    )
                     self._ledger.disown(entity, word)
         if any(self._ledger.first_look(scope) for scope in self._scopes()):
             return

@@ -15,18 +15,24 @@ def shown(text: str, *, limit: int = 300) -> str:
     """`text` on one line, with what could be obeyed written as an escape, cut to `limit` characters."""
     cut = text[:limit]
     if not cut.isascii() or not cut.isprintable():
-        cut = "".join(c if _is_plain(c) else c.encode("unicode_escape").decode("ascii") for c in cut)
+        cut = cut.translate(_Escapes())
     return cut + "…" if len(text) > limit else cut
 
 
 def shown_block(text: str) -> str:
     """Like `shown` for text of many lines: line ends and tabs stay, nothing is cut."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return "\n".join("\t".join(shown(part, limit=len(part) or 1) for part in line.split("\t")) for line in lines)
+    return text.replace("\r\n", "\n").replace("\r", "\n").translate(_Escapes({10: "\n", 9: "\t"}))
 
 
-def _is_plain(character: str) -> bool:
-    return character in _HARMLESS or unicodedata.category(character) not in _OBEYED
+class _Escapes(dict[int, str]):
+    """What each character is shown as; every one is judged once a text."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        if character not in _HARMLESS and unicodedata.category(character) in _OBEYED:
+            character = character.encode("unicode_escape").decode("ascii")
+        self[code] = character
+        return character
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -121,7 +121,8 @@ class Worker:
         except Exception as error:  # the worker must outlive any one look; the log has the traceback
             self._failed_looks += 1
             self._last_error = str(error) or type(error).__name__
-            log.exception("the look failed (%d in a row)", self._failed_looks)
+            is_known = isinstance(error, StateError)  # it says all there is to say
+            log.error("the look failed (%d in a row): %s", self._failed_looks, self._last_error, exc_info=not is_known)
             return None
 
     def _look(self) -> Tick:

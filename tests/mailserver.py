@@ -175,8 +175,7 @@ class Talk(SMTP):
         transport = self._original_transport or self.transport
         if not isinstance(transport, asyncio.WriteTransport):
             return
-        if reset:
-            connection = transport.get_extra_info("socket")
+        connection = transport.get_extra_info("socket") if reset else None
         if connection is not None:  # else the other side was faster
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             transport.abort()

@@ -25,6 +25,9 @@ OWNER = "owner@datasite.example"
 ANA = "ana@uni.example"
 BO = "bo@lab.example"
 
+# How many times the usual number of examples is drawn; `make fuzz` draws more.
+THOROUGH = int(os.environ.get("FUZZ", "1"))
+
 Told = tuple[str, str, str]  # event, audience, recipient
 
 

@@ -179,21 +179,30 @@ def test_a_digest_is_one_mail_with_a_header_for_each_item() -> None:
         )
         for n in range(150)
     ]
-    message = WORDING.message(items, "to@x.org", bundled=True)
+    message = WORDING.message(items, "to@x.org", digest="d1")
     mail = received(message)
 
     assert message.subject == "SyftBox: 150 requests wait for you"
     assert mail["X-SyftNotify-Event"] == "digest"
+    assert mail["X-SyftNotify-Items"] == "150"
+    assert message.id == "d1"
     assert mail.get_all("X-SyftNotify-Entity") == [f"job/{n}" for n in range(150)]
     assert '"job 0" from ana@y.net waits for you' in message.text
     assert "And 50 more: 50 from ana@y.net." in message.text
 
 
-def test_a_digest_is_named_by_what_it_holds() -> None:
-    items = [item(Kind.JOB_SUBMITTED), item(Kind.JOB_FAILED)]
+def test_a_digest_names_as_much_in_its_headers_as_gmail_takes() -> None:
+    """Limits: https://support.google.com/a/answer/14016360"""
+    entities = [f"job/{n}/{'x' * (n % 700)}" for n in range(6000)]
+    items = [Item(entity, Event(Kind.JOB_FAILED, entity), Audience.OWNER, Status.FAILED) for entity in entities]
+    mail = received(WORDING.message(items, "to@x.org", digest="d1"))
 
-    assert WORDING.message(items, "t@x.org", bundled=True).id == WORDING.message(items, "t@x.org", bundled=True).id
-    assert WORDING.message(items, "t@x.org", bundled=True).id != WORDING.message(items[:1], "t@x.org", bundled=True).id
+    named = mail.get_all("X-SyftNotify-Entity", [])
+    assert named == entities[: len(named)]
+    assert len(named) > 500
+    assert len(mail.keys()) < 5000
+    assert sum(len(key) + len(value) + 4 for key, value in mail.items()) < 500_000
+    assert mail["X-SyftNotify-Items"] == "6000"
 
 
 @pytest.mark.parametrize("filling", ["x", "<", "&", "é", "😀"])

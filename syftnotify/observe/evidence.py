@@ -13,7 +13,7 @@ from syftnotify.text import shown, shown_block
 
 FILE_CAP = 50 * 1024  # bytes read of one file of code
 TOTAL_CAP = 500 * 1024  # bytes read of all the code of one job
-SHOWN_CAP = 80 * 1024  # characters of code that are kept for a message
+SHOWN_CAP = 80 * 1024  # bytes of code, as UTF-8, that are kept for a message
 STDERR_CAP = 8 * 1024  # bytes of the end of stderr
 _MAX_LISTED = 200
 
@@ -63,11 +63,11 @@ def _code(job: Job) -> dict[str, Any]:
         if b"\0" in content:
             left_out.append({"path": path, "why": f"binary, {size} bytes"})
             continue
-        text = shown_block(content.decode("utf-8", "replace"))
+        text = shown_block(content.decode("utf-8", "replace")).encode("utf-8")
         room = SHOWN_CAP - kept
         cut = size > len(content) or len(text) > room
-        taken.append({"path": path, "text": text[:room], "cut": cut})
-        kept += len(text[:room])
+        taken.append({"path": path, "text": text[:room].decode("utf-8", "ignore"), "cut": cut})
+        kept += min(len(text), room)
     left_out += [{"path": shown(name), "why": "there, but not named by the job"} for name in _unnamed(job)]
     return {"code": taken, "code_left_out": left_out}
 

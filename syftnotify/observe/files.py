@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ _FAST_CAP = 1024  # characters: nothing so short nests deep enough to hurt libya
 _MAX_DEPTH = 32
 _MAX_NODES = 20_000  # a fifth of a second of work; a job lists some dozen files
 _LONGEST_NUMBER = 100  # characters
+_DIRECTIVE = re.compile(r"^%(?!YAML )", re.MULTILINE)  # libyaml compares each with all before it
 # A file written in the same clock tick as our look can change again and keep its numbers.
 RACY_SECONDS = 2.0
 
@@ -140,6 +142,8 @@ def parse_yaml(content: bytes) -> dict[str, Any]:
         raise UnreadableError("empty")
     try:
         text = content.decode("utf-8")
+        if _DIRECTIVE.search(text):
+            raise UnreadableError("holds directives")
         if len(text) > _FAST_CAP or any(mark in text for mark in "&*[{") or "- -" in text or "? ?" in text:
             _refuse_bombs(text)
         loaded = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 from syftnotify.model import Job
@@ -117,12 +118,13 @@ class JobReader:
         self._open: set[str] = set()  # entities of A and B that had not ended at the last look
         self._present: set[str] = set()  # entities of the last look
         self._torn: dict[str, _Torn] = {}  # by path
+        self._left_out: dict[str, int] = {}  # path -> how many looks in a row had no time to read it
 
     def look(self, *, seconds: float = math.inf) -> JobsLook:
         """Every job that changed since the last accepted look, or is not settled yet.
 
-        When reading them takes longer than `seconds`, the rest is left for the next look; those come first of whom
-        there are the fewest, so that whoever floods delays only what is his own.
+        When reading them takes longer than `seconds`, the rest is left for the next look; whoever floods delays only
+        what is his own.
         """
         look = JobsLook()
         changed: list[_Changed] = []
@@ -186,14 +188,23 @@ class JobReader:
                     yield layout, heap
 
     def _read_in_time(self, changed: list[_Changed], sight: _Moment, look: JobsLook, seconds: float) -> None:
-        whose = Counter(place.entity.rpartition("/")[0] for _, place, _ in changed)
+        """Read in turns, one job of each submitter; of one submitter's, what was left out most often comes first."""
         until = self._monotonic() + seconds
-        for layout, place, found in sorted(changed, key=lambda each: whose[each[1].entity.rpartition("/")[0]]):
+        places: Counter[str] = Counter()
+        queue: list[tuple[int, _Changed]] = []
+        for each in sorted(changed, key=lambda each: -self._left_out.get(each[1].path, 0)):
+            submitter = each[1].entity.rpartition("/")[0]
+            queue.append((places[submitter], each))
+            places[submitter] += 1
+        left_out: dict[str, int] = {}
+        for _, (layout, place, found) in sorted(queue, key=itemgetter(0)):
             if self._monotonic() > until:
                 self._known.pop(place.path, None)
+                left_out[place.path] = self._left_out.get(place.path, 0) + 1
                 look.restless = True
             else:
                 self._read(layout, place, found, sight, look)
+        self._left_out = left_out
 
     def _read(self, layout: Layout, place: Place, found: tuple[Signature, ...], sight: _Moment, look: JobsLook) -> None:
         reading = layout.read(place, sight)

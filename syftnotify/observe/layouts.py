@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date
 from typing import Any, Protocol
 
 from syftnotify.model import Fact, Job, Kind, Status, entity_id
@@ -33,6 +33,7 @@ TIMEOUT_LINE = b"--- PROCESS TIMED OUT ---"
 
 _SEGMENT = re.compile(r"v\d+")
 _MAX_FILES = 1000
+_LONGEST_CLAIM = 300  # characters; an address has at most 254, so what is cut is none
 _STAGES = ("inbox", "approved", "done")
 
 
@@ -290,9 +291,10 @@ def inner_parts(name: str) -> tuple[str, ...] | None:
 
 def time_of(value: Any) -> str:
     """A time as the tree has it, as text: it names an occurrence, so it must never be reworded."""
-    if isinstance(value, datetime):
+    if isinstance(value, date):
         return value.isoformat()
-    return "" if value is None else _short(value, 64)
+    # Anything else is no time, and may be spelled differently by the next process.
+    return _short(value, 64) if isinstance(value, (str, int, float)) else ""
 
 
 def _short(value: Any, limit: int) -> str:
@@ -332,7 +334,7 @@ def _read_unreviewed(
         status,
         tuple(facts),
         generation=generation,
-        claimed=claimed if isinstance(claimed, str) else "",
+        claimed=claimed[:_LONGEST_CLAIM] if isinstance(claimed, str) else "",
         ended=ended_at is not None,
         details=details,
     )

@@ -119,9 +119,13 @@ class PeerReader:
                 base = str(self.root / name / "app_data" / "job")
                 inbox = self._folders.folders(os.path.join(base, "inbox"), now)
                 review = self._folders.folders(os.path.join(base, "review"), now)
-                beside = self._folders.folders(base, now)
-                return _addresses([*(set(inbox) & set(review)), *beside])
+                return _addresses([*(set(inbox) & set(review)), *self._beside(base, now)])
         return set()
+
+    def _beside(self, base: str, now: float) -> list[str]:
+        """The folders in B4 that may be a peer's. One that holds a job's own file is a job of B3, whatever its name."""
+        names = filter(looks_like_email, self._folders.folders(base, now))
+        return [name for name in names if self._folders.files(os.path.join(base, name), now) == frozenset()]
 
 
 def _addresses(names: Iterable[Any]) -> set[str]:

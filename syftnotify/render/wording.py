@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +23,9 @@ _LEFT_OUT = 30  # names of files that are not shown
 DIGEST_ITEMS = 100
 _DIGEST_NAMES = 5  # of whom the items are that are not listed
 _NAME_CAP = 120
+# Gmail refuses a mail with more than 500 KB of headers, or 5,000 of them.
+_MOST_HEADERS = 2000
+_HEADERS_CAP = 200 * 1024  # bytes of entity ids in headers
 
 _TEMPLATES: dict[tuple[Kind, bool], str] = {
     (Kind.JOB_SUBMITTED, True): "new_job",
@@ -79,10 +82,10 @@ class Wording:
         self._sender = sender
         self._links = links
 
-    def message(self, items: Sequence[Item], recipient: str, *, thread: str = "", bundled: bool = False) -> Message:
-        """The one message that tells `recipient` all of `items`."""
-        if bundled:
-            return self._digest(items, recipient)
+    def message(self, items: Sequence[Item], recipient: str, *, thread: str = "", digest: str = "") -> Message:
+        """The one message that tells `recipient` all of `items`; `digest` is its id where it is one."""
+        if digest:
+            return self._digest(items, recipient, digest)
         (item,) = items
         context = self._context(item)
         name = _TEMPLATES[item.event.kind, item.audience in {Audience.OWNER, Audience.OPERATOR}]
@@ -98,7 +101,7 @@ class Wording:
             thread=thread,
         )
 
-    def _digest(self, items: Sequence[Item], recipient: str) -> Message:
+    def _digest(self, items: Sequence[Item], recipient: str, identity: str) -> Message:
         items = _rarest_first(items)
         waiting = all(
             item.event.kind is Kind.PEER_REQUESTED
@@ -114,7 +117,6 @@ class Wording:
         more = Counter(_who(item.event.payload) for item in items[DIGEST_ITEMS:])
         by_whom = ", ".join(f"{count} from {who}" for who, count in more.most_common(_DIGEST_NAMES))
         context = {"summary": summary, "items": lines, "more": more.total(), "more_from": by_whom}
-        identity = digest_of(*sorted(item.id for item in items))
         return Message(
             id=identity,
             recipient=recipient,
@@ -123,7 +125,10 @@ class Wording:
             html=inlined(self._renderer.render("emails/digest.html", context)),
             sender=self._sender,
             conversation=digest_of("conversation", identity, recipient),
-            headers=_headers(Kind.DIGEST.value, audience, [item.event.entity for item in items]),
+            headers=(
+                *_headers(Kind.DIGEST.value, audience, _fitting([item.event.entity for item in items])),
+                ("X-SyftNotify-Items", str(len(items))),
+            ),
         )
 
     def _context(self, item: Item) -> dict[str, Any]:
@@ -229,7 +234,17 @@ def _line(item: Item) -> str:
     return told.get(kind, f"{kind}: {name}")
 
 
-def _headers(kind: str, audience: Audience, entities: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def _fitting(entities: Sequence[str]) -> Iterator[str]:
+    """As many of them as a mail has room to name."""
+    room = _HEADERS_CAP
+    for entity in entities[:_MOST_HEADERS]:
+        room -= len(entity)
+        if room < 0:
+            return
+        yield entity
+
+
+def _headers(kind: str, audience: Audience, entities: Iterable[str]) -> tuple[tuple[str, str], ...]:
     return (
         ("X-SyftNotify-Event", kind),
         ("X-SyftNotify-Audience", audience.value),
