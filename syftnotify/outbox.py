@@ -577,8 +577,11 @@ class Outbox:
     def revive(self, ids: Iterable[str]) -> int:
         """Send these again, from the first try on, if they are dead or of unknown outcome; returns how many are.
 
-        What may have arrived as part of a digest goes out with the rest of it: only so does it carry the same id.
+        What may have arrived as part of a digest goes out with the rest of it: only so does it carry the same id. What
+        is dead leaves its digest's id behind, for the next one may hold other things.
         """
+        bundle = _notifications.c.bundle
+        without_id = sa.func.substr(bundle, 1, sa.func.instr(bundle + "#", "#") - 1)
         revived = 0
         with self._transaction() as connection:
             wanted = set(ids)
@@ -594,7 +597,14 @@ class Outbox:
                 revived += connection.execute(
                     _notifications.update()
                     .where(_notifications.c.id.in_(some), _notifications.c.state.in_(("dead", "unknown")))
-                    .values(state="pending", not_before=0.0, failures=0, refusals=0, first_failed_at=None)
+                    .values(
+                        bundle=sa.case((_notifications.c.state == "dead", without_id), else_=bundle),
+                        state="pending",
+                        not_before=0.0,
+                        failures=0,
+                        refusals=0,
+                        first_failed_at=None,
+                    )
                 ).rowcount
         return revived
 

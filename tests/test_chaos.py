@@ -21,6 +21,8 @@ from tests.chaos.verdict import Verdict, judge
 from tests.recorded import Oracle
 from tests.support import ANA, OWNER
 
+pytestmark = pytest.mark.fire
+
 # Each fail-point once: those that mail servers alone have, and every other one of the rest, fall to SMTP.
 _COMMON = points_of("gmail")
 SHARES = {

@@ -21,6 +21,8 @@ from syftnotify.storms import WITHIN, Storms, Window
 from tests.support import ANA, BO, OWNER, Box
 from tests.trees import TREES, Disk, Tree, VersionedReviewTree
 
+pytestmark = pytest.mark.fire
+
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 YEAR = 365 * DAY
 STORM = 4  # single messages to one recipient; the built-in limit would need hundreds of jobs

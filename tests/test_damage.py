@@ -24,6 +24,8 @@ from syftnotify.paths import Home
 from tests.support import ANA, OWNER, Box, Clock, Mail, Told, mails_in, wait_until
 from tests.trees import TREES, Disk, Tree
 
+pytestmark = pytest.mark.fire
+
 HOUR = 3600.0
 PAGE = 4096  # bytes of a page of the database
 OWED: list[Told] = [("job_submitted", "owner", OWNER), ("job_submitted", "submitter", ANA)]

@@ -32,6 +32,8 @@ from syftnotify.render.wording import Item
 from tests.support import ANA, BO, OWNER, THOROUGH, Box
 from tests.trees import TREES, Disk, ReviewTree, Tree
 
+pytestmark = pytest.mark.fire
+
 WORDING = Wording(TemplateRenderer(), sender=OWNER, links=Links())
 # One of each way to lay a job down, and both of the ways that lie in one folder with others.
 FAMILIES = ["A", "B1", "B2", "B3", "B4", "C1", "C2", "D"]

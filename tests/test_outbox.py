@@ -113,6 +113,64 @@ def test_a_bundle_leaves_whole(outbox: Outbox) -> None:
     assert outbox.counts() == Counts(sent=3)
 
 
+def test_a_digest_that_may_have_arrived_comes_again_as_it_was(outbox: Outbox) -> None:
+    """X03: what of its bundle was held up at first leaves in a message of its own."""
+    held_up, others = submitted("a", "T2"), [submitted(name) for name in "bc"]
+    earlier = submitted("a", "T1")
+    put(outbox, (earlier, owed(earlier)))
+    (first,) = outbox.claim("box", 100.0, by="me")
+    put(outbox, *((event, owed(event, bundle="b")) for event in (held_up, *others)))
+    digest = outbox.claim("box", 100.0, by="me")
+    assert [due.event for due in digest] == others
+    outbox.failed(digest, 101.0, Failure.UNKNOWN, "cut", Verdict("unknown"))
+    outbox.sent([first], 102.0)
+
+    claims = [outbox.claim("box", 200.0, by="me") for _ in range(2)]
+    assert sorted([due.event.key for due in claim] for claim in claims) == sorted(
+        [[event.key for event in others], [held_up.key]]
+    )
+    ids = {due.message_id for claim in claims for due in claim}
+    assert len(ids) == 2
+    assert digest[0].message_id in ids
+
+
+def test_a_part_of_a_dead_digest_is_no_longer_that_digest(outbox: Outbox) -> None:
+    """X04: two parts that are sent again one after the other are two messages."""
+    events = [submitted(name) for name in "abc"]
+    put(outbox, *((event, owed(event, bundle="b")) for event in events))
+    digest = outbox.claim("box", 100.0, by="me")
+    outbox.failed(digest, 101.0, Failure.REFUSED, "550", Verdict("dead"))
+    ids = {digest[0].message_id}
+    for due in digest:
+        assert outbox.revive([due.id]) == 1
+        (again,) = outbox.claim("box", 200.0, by="me")
+        assert again.id == due.id
+        ids.add(again.message_id)
+        outbox.sent([again], 201.0)
+
+    assert len(ids) == 4
+
+
+def test_damage_met_while_it_is_open_is_put_aside_when_next_asked(tmp_path: Path) -> None:
+    """X02: a worker that runs needs no restart."""
+    path = tmp_path / "outbox.db"
+    outbox = Outbox(path)
+    put(outbox, *((event, owed(event)) for event in (submitted(f"{n}") for n in range(500))))
+    outbox.close()
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\x5a" * (len(content) - 4096)
+    path.write_bytes(content)
+
+    with pytest.raises(StateError, match="malformed"):
+        outbox.counts()
+    assert outbox.reopen_if_replaced()
+    assert outbox.counts() == Counts()
+    assert "damaged" in outbox.damage
+    assert len(list(tmp_path.glob("outbox.db.damaged-*"))) == 1
+    assert not outbox.reopen_if_replaced()
+    outbox.close()
+
+
 def test_one_job_twice_in_a_bundle_blocks_nothing(outbox: Outbox) -> None:
     one, two = submitted(), Event(Kind.JOB_COMPLETED, "job/a", "T2")
     put(outbox, (one, owed(one, bundle="b")), (two, owed(two, bundle="b")))

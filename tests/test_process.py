@@ -144,17 +144,6 @@ def test_a_second_start_is_refused_and_names_the_first(box: Box) -> None:
     assert running.holder(box.home) == pid
 
 
-def test_of_eight_starts_at_once_one_wins_and_the_others_name_it(box: Box) -> None:
-    """S16."""
-    with ThreadPoolExecutor(8) as pool:
-        done = list(pool.map(lambda _: box.notify("start"), range(8)))
-
-    assert sorted(one.returncode for one in done) == [0] + [3] * 7, [one.stderr for one in done]
-    pid = running.holder(box.home)
-    assert all(f"pid {pid}" in one.stderr for one in done if one.returncode == 3), [one.stderr for one in done]
-    assert len(workers_of(box)) == 1
-
-
 def test_nobody_who_only_asks_is_taken_for_a_worker(box: Box) -> None:
     """S16: looking whether the lock is held must not look like holding it."""
     started(box)

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -35,6 +36,8 @@ from syftnotify.render import Links, TemplateRenderer, Wording
 from syftnotify.storms import WITHIN, Storms, Window
 from tests.support import ANA, BO, OWNER, THOROUGH, Box, Clock
 from tests.trees import TREES, Disk, Tree
+
+pytestmark = pytest.mark.fire
 
 CY = "cy@clinic.example"
 HOUR, DAY = 3600.0, 86400.0

@@ -22,6 +22,8 @@ from tests.google import Google, Post, answers_slowly, hangs, page, serving
 from tests.support import ANA, OWNER, Box, mails_in, wait_until
 from tests.trees import Disk, VersionedReviewTree
 
+pytestmark = pytest.mark.fire
+
 # A machine with many tests at once is slow: what must be soon is sooner than what is waited for, and that is all.
 SOON = 15.0
 
