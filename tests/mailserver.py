@@ -176,8 +176,9 @@ class Talk(SMTP):
         if not isinstance(transport, asyncio.WriteTransport):
             return
         connection = transport.get_extra_info("socket") if reset else None
-        if connection is not None:  # else the other side was faster
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if connection is not None:
+            with contextlib.suppress(OSError):  # the other side was faster
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             transport.abort()
         else:
             transport.close()

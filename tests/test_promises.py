@@ -649,7 +649,7 @@ def spoil(path: Path, how: str, part: float) -> None:
 
 
 Promises.TestCase.settings = settings(
-    max_examples=15 * THOROUGH,
+    max_examples=10 * THOROUGH,
     stateful_step_count=25,
     deadline=None,
     print_blob=True,
