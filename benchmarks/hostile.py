@@ -11,7 +11,8 @@ job (a cost that comes back at every look), `quiet` the last one, `looks` are al
 second after one another until the reader is no more restless. `cpu` is what the worst one took of this process alone,
 which other programs disturb less, `honest` the number of the look that noticed the honest job, `noticed` how many of
 the others were noticed in the end. A case passes when no look takes longer than `BOUND_SECONDS`, the last one no longer
-than `QUIET_SECONDS`, the first one notices the honest job, and the outbox stays below `OUTBOX_MB`.
+than `QUIET_SECONDS`, the honest job is noticed, by the first one where its path says whose it is, and the outbox stays
+below `OUTBOX_MB`.
 """
 
 from __future__ import annotations
@@ -52,6 +53,11 @@ class Case:
     name: str
     make: Callable[[Path, int], None]
     count: int = 1
+
+    @property
+    def names_submitters(self) -> bool:
+        """Whether the path says whose a job is: without that nobody can be let go first."""
+        return not self.name.startswith("A")
 
 
 class Clock:
@@ -296,7 +302,7 @@ def look_at(case: Case) -> Measured:
             for _ in range(3):  # the first one also warms everything up
                 parts.pipeline.tick(clock(), last_look=clock())
             case.make(root, case.count)
-            honest = stages(root) if case.name.startswith("A") else inbox(root, "bo@lab.example")
+            honest = inbox(root, "bo@lab.example") if case.names_submitters else stages(root)
             write_job(honest / HONEST, config(0, "files: []\n"))
             written, was_restless = time.time(), True
             for moment in (*MOMENTS, *range(int(MOMENTS[-1]) + 1, 10**6)):
@@ -336,7 +342,8 @@ def measure(case: Case) -> dict[str, object]:
         "looks": [round(seconds, 3) for seconds in measured.looks],
         "pass": worst <= BOUND_SECONDS
         and last <= QUIET_SECONDS
-        and measured.honest == 1
+        and measured.honest is not None
+        and (measured.honest == 1 or not case.names_submitters)
         and measured.outbox_mb <= OUTBOX_MB,
     }
 

@@ -15,7 +15,7 @@ FILE_CAP = 50 * 1024  # bytes read of one file of code
 TOTAL_CAP = 500 * 1024  # bytes read of all the code of one job
 SHOWN_CAP = 80 * 1024  # bytes of code, as UTF-8, that are kept for a message
 STDERR_CAP = 8 * 1024  # bytes of the end of stderr
-_MAX_LISTED = 200
+_MAX_LISTED = 100
 
 _GENERATED_FOLDERS = frozenset({"__pycache__", "node_modules", "outputs", "logs", "build", "dist", "venv"})
 _GENERATED_FILES = frozenset({"syft.pub.yaml", "uv.lock", "poetry.lock", "package-lock.json"})
