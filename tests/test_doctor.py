@@ -138,7 +138,7 @@ def test_warnings_alone_are_exit_zero(private: Box) -> None:
     assert lines[place + 1].startswith("      ")
     assert "notify start" in lines[place + 1]
     assert "notify ensure" in lines[place + 1]
-    assert lines[-1].endswith("1 warnings, 0 failed")
+    assert lines[-1].endswith(" 1 warning, 0 failed")
 
 
 def test_one_failure_is_exit_one(private: Box) -> None:

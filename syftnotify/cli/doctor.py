@@ -11,7 +11,7 @@ import typer
 from syftnotify.checkup import Level, findings
 from syftnotify.cli.console import out, say
 from syftnotify.paths import Home
-from syftnotify.text import shown_block
+from syftnotify.text import plural, shown_block
 
 _STYLES = {Level.PASS: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
@@ -32,5 +32,5 @@ def examine(home: Home, *, as_json: bool) -> int:
     if as_json:
         typer.echo(json.dumps(found))
     else:
-        say(f"{counts[Level.PASS]} passed, {counts[Level.WARN]} warnings, {counts[Level.FAIL]} failed")
+        say(f"{counts[Level.PASS]} passed, {plural(counts[Level.WARN], 'warning')}, {counts[Level.FAIL]} failed")
     return 1 if counts[Level.FAIL] else 0
