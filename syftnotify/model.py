@@ -227,6 +227,7 @@ class Notification:
     transport: str
     medium: str = MAIL
     bundle: str = ""  # notifications of one bundle leave as one message
+    route: str = ""  # the rule that decided
     skipped: str = ""  # why it is written down and never sent
 
     @property

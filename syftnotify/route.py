@@ -1,9 +1,12 @@
-"""Who must hear, through what? Pure: events in, notifications out."""
+"""Who must hear, through what, and why? Pure: events in, notifications out, each with the route that decided."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+import fnmatch
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
 
 from syftnotify.model import MAIL, Audience, Event, Kind, Notification, digest_of, is_address
 
@@ -15,58 +18,202 @@ BUILT_IN: dict[Kind, tuple[Audience, ...]] = {
     Kind.JOB_COMPLETED: (Audience.OWNER, Audience.SUBMITTER),
     Kind.JOB_FAILED: (Audience.OWNER, Audience.SUBMITTER),
     Kind.JOB_TIMEOUT: (Audience.OWNER, Audience.SUBMITTER),
+    Kind.JOB_LONG_RUNNING: (Audience.OWNER,),
+    Kind.JOB_WAITING: (Audience.OWNER,),
     Kind.PEER_REQUESTED: (Audience.OWNER, Audience.SUBMITTER),
     Kind.PEER_GRANTED: (Audience.SUBMITTER,),
     Kind.SYSTEM_ALERT: (Audience.OWNER, Audience.OPERATOR),
     Kind.HEARTBEAT: (Audience.OWNER,),
 }
+# The worker's own words: what no route of the configuration takes goes the built-in way, for silence about trouble is
+# what nobody can have meant.
+OWN_KINDS = frozenset({Kind.SYSTEM_ALERT, Kind.HEARTBEAT, Kind.TEST})
 
 # After time off, or when many things happened at once while nobody looked: more than so many become one message.
 BUNDLE_ABOVE = 5
 
 
+class Form(StrEnum):
+    """What a recipient looks like, and so what carries to it."""
+
+    MAIL = "mail"  # an address
+    SLACK = "slack"  # #channel or @user
+    WEBHOOK = "webhook"  # the name of an endpoint
+
+
+ROLES = {audience.value: audience for audience in (Audience.OWNER, Audience.SUBMITTER, Audience.OPERATOR)}
+
+
+def form_of(recipient: str) -> Form:
+    """Which kind of transport carries to `recipient`, which is no role (N15)."""
+    if recipient[:1] in {"#", "@"}:
+        return Form.SLACK
+    return Form.MAIL if is_address(recipient) else Form.WEBHOOK
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A transport as routing sees it."""
+
+    name: str
+    form: Form
+    default: tuple[str, ...] = ()  # who gets what names nobody
+
+    @property
+    def medium(self) -> str:
+        """What makes two ways the same to a recipient: an address is one mailbox, a channel one of its workspace's."""
+        return MAIL if self.form is Form.MAIL else f"{self.form}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What an event must be like: each key that is set must match, by any one of its patterns."""
+
+    submitter: tuple[str, ...] = ()
+    owner: tuple[str, ...] = ()
+    job: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    severity: tuple[str, ...] = ()
+    excluding: Match | None = None  # what it must not be like
+
+    def fits(self, event: Event) -> bool:
+        """Whether `event` is like that; letter case does not matter."""
+        return all(
+            not patterns or any(_like(value, pattern) for value in values for pattern in patterns)
+            for patterns, values in (
+                (self.submitter, submitters_of(event)),
+                (self.owner, _texts(event.payload.get("owner"))),
+                (self.job, _texts(event.payload.get("name"))),
+                (self.tags, _texts(event.payload.get("tags"))),
+                (self.severity, (event.severity.value,)),
+            )
+        ) and not (self.excluding is not None and self.excluding.fits(event))
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One rule. `to` holds roles and recipients; empty means whom the transport serves by default."""
+
+    name: str  # as a person finds it in the configuration
+    kinds: frozenset[Kind] | None = None  # None: every kind
+    match: Match = field(default_factory=Match)
+    to: tuple[str, ...] = ()
+    via: str = ""  # a transport; empty: by the form of each recipient
+    goes_on: bool = False  # whether the routes behind it are asked, too
+
+    def takes(self, event: Event) -> bool:
+        """Whether this rule is about `event`."""
+        return (self.kinds is None or event.kind in self.kinds) and self.match.fits(event)
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Who stands behind the audiences, and who may be mailed.
+    """Who stands behind the roles, and who may be told.
 
-    `allows` says whether the owner's configuration lets an address be mailed that no path vouches for.
+    `allows` says whether the owner's configuration lets somebody be told whom no path vouches for.
     """
 
     owner: str
     operators: tuple[str, ...]
-    transport: str
+    transport: str  # what carries mail unless a route says otherwise
     peers: frozenset[str]
     allows: Callable[[str], bool]
+    routes: tuple[Route, ...] = ()
+    ways: Mapping[str, Way] = field(default_factory=dict)
+
+    @property
+    def mail(self) -> Way:
+        """The way that carries mail when no route names one."""
+        return self.ways.get(self.transport) or Way(self.transport, Form.MAIL)
+
+    def way_to(self, recipient: str) -> Way | None:
+        """The way that carries to `recipient`, which is no role, when no route names one."""
+        form = form_of(recipient)
+        if form is Form.MAIL:
+            return self.mail
+        if form is Form.SLACK:
+            return next((way for way in self.ways.values() if way.form is form), None)
+        way = self.ways.get(recipient)
+        return way if way is not None and way.form is form else None
+
+
+def built_in_routes() -> tuple[Route, ...]:
+    """The table of who is told what, as rules."""
+    return tuple(
+        Route(
+            f"built-in: {audience}",
+            frozenset(kind for kind, audiences in BUILT_IN.items() if audience in audiences),
+            to=(audience.value,),
+            goes_on=True,
+        )
+        for audience in ROLES.values()
+    )
+
+
+_BUILT_IN_ROUTES = built_in_routes()
 
 
 def notifications_for(
     events: Iterable[Event], reach: Reach, *, only_owner: bool = False, transport: str = ""
 ) -> list[Notification]:
-    """What is owed for `events` by the built-in routes: one for each recipient, none twice.
+    """What is owed for `events`: one for each recipient and medium, none twice.
 
-    `only_owner` leaves out everybody else (the catch-up of a first look).
+    `only_owner` leaves out everybody else (the catch-up of a first look); `transport` carries mail if it is given.
     """
+    if transport:
+        reach = replace(reach, transport=transport)
     owed: dict[str, Notification] = {}
     for event in events:
-        for audience in BUILT_IN.get(event.kind, ()):
-            if only_owner and audience is not Audience.OWNER:
-                continue
-            for recipient, refusal in _recipients(event, audience, reach):
-                notification = Notification(
-                    event_key=event.key,
-                    entity=event.entity,
-                    recipient=recipient.lower(),
-                    audience=audience,
-                    transport=transport or reach.transport,
-                    medium=MAIL,
-                    skipped=refusal,
-                )
-                owed.setdefault(notification.id, notification)
+        for notification in _of_event(event, reach):
+            if not only_owner or notification.audience is Audience.OWNER:
+                known = owed.get(notification.id)
+                if known is None or (known.skipped and not notification.skipped):
+                    owed[notification.id] = notification
     return list(owed.values())
 
 
-def _recipients(event: Event, audience: Audience, reach: Reach) -> list[tuple[str, str]]:
-    """Pairs of an address and why it is not mailed (empty: it is)."""
+def deciding(event: Event, reach: Reach) -> list[Route]:
+    """The rules that decide about `event`, in order."""
+    found = []
+    for route in reach.routes or _BUILT_IN_ROUTES:
+        if route.takes(event):
+            found.append(route)
+            if not route.goes_on:
+                break
+    if not found and event.kind in OWN_KINDS:
+        found = [route for route in _BUILT_IN_ROUTES if route.takes(event)]
+    return found
+
+
+def _of_event(event: Event, reach: Reach) -> Iterator[Notification]:
+    for route in deciding(event, reach):
+        for recipient, audience, way, refusal in _recipients(event, route, reach):
+            yield Notification(
+                event_key=event.key,
+                entity=event.entity,
+                recipient=recipient.lower() if way.form is Form.MAIL else recipient,
+                audience=audience,
+                transport=way.name,
+                medium=way.medium,
+                route=route.name,
+                skipped=refusal,
+            )
+
+
+def _recipients(event: Event, route: Route, reach: Reach) -> Iterator[tuple[str, Audience, Way, str]]:
+    """Who a rule tells: the recipient, in which role, by which way, and why not (empty: it is told)."""
+    named = reach.ways.get(route.via)
+    way = named or reach.mail
+    for word in route.to or way.default:
+        if word in ROLES:
+            for recipient, refusal in _in_role(event, ROLES[word], reach):
+                yield recipient, ROLES[word], way, refusal
+        elif found := named or reach.way_to(word):
+            yield word, Audience.RECIPIENT, found, ""
+
+
+def _in_role(event: Event, audience: Audience, reach: Reach) -> list[tuple[str, str]]:
+    """Pairs of an address and why it is not told (empty: it is)."""
     if audience is Audience.OWNER:
         return [(reach.owner, "")]
     if audience is Audience.OPERATOR:
@@ -82,16 +229,31 @@ def _recipients(event: Event, audience: Audience, reach: Reach) -> list[tuple[st
     return [(claimed, "only the job's own config.yaml names this address; recipients.allow would let it pass")]
 
 
+def submitters_of(event: Event) -> tuple[str, ...]:
+    """Whose the event's job, peer request or reservation is."""
+    return _texts(event.payload.get("submitter") or event.payload.get("claimed") or event.payload.get("user"))
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    values = value if isinstance(value, (list, tuple)) else (value,)
+    return tuple(str(each) for each in values if each not in {None, ""})
+
+
+def _like(value: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(value.casefold(), pattern.casefold())
+
+
 def bundled(
     notifications: Sequence[Notification], *, always: bool = False, above: int = BUNDLE_ABOVE
 ) -> list[Notification]:
     """The same notifications; those of a recipient who would get more than `above` leave as one message.
 
-    `always` bundles even a single one (the catch-up of a first look is a digest whatever its size).
+    `always` bundles even a single one (the catch-up of a first look is a digest whatever its size). What a program
+    reads is never bundled.
     """
     by_recipient: dict[tuple[str, str], list[Notification]] = {}
     for notification in notifications:
-        if not notification.skipped:
+        if not notification.skipped and not notification.medium.startswith(Form.WEBHOOK):
             by_recipient.setdefault((notification.recipient, notification.transport), []).append(notification)
     names = {
         recipient: "bundle-" + digest_of(*(item.id for item in items))
@@ -99,6 +261,8 @@ def bundled(
         if always or len(items) > above
     }
     return [
-        replace(item, bundle=names.get((item.recipient, item.transport), "")) if not item.skipped else item
+        item
+        if item.skipped or item.medium.startswith(Form.WEBHOOK)
+        else replace(item, bundle=names.get((item.recipient, item.transport), ""))
         for item in notifications
     ]

@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Maildir, Smtp, got
+from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Maildir, Smtp
+from syftnotify.config.values import got
 from syftnotify.errors import ConfigError
 from syftnotify.files import fingerprint, too_open, whose
 from syftnotify.paths import Home, expanded

@@ -1,0 +1,84 @@
+"""What `config.yaml` says of who hears: events, patterns, routes, tag rules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from syftnotify.config.values import Flag, Section, got
+from syftnotify.errors import UnknownKindError
+from syftnotify.model import Kind, Severity, parse_kind
+
+EVERY = frozenset(Kind)
+
+
+def _one_or_many(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _kinds(value: Any) -> frozenset[Kind]:
+    words = _one_or_many(value)
+    if not isinstance(words, (list, tuple)) or not words or not all(isinstance(word, str) for word in words):
+        raise ValueError(f"expected a list of events, or ['*'], got {got(value)}")
+    if "*" in words:
+        return EVERY
+    try:
+        return frozenset(map(parse_kind, words))
+    except UnknownKindError as error:
+        raise ValueError(str(error)) from None
+
+
+def _words(what: str) -> BeforeValidator:
+    def check(value: Any) -> tuple[str, ...]:
+        words = _one_or_many(value)
+        if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) and word.strip() for word in words):
+            raise ValueError(f"expected {what}, or a list of them, got {got(value)}")
+        return tuple(words)
+
+    return BeforeValidator(check)
+
+
+def _severities(value: Any) -> tuple[str, ...]:
+    words = _one_or_many(value)
+    known = [severity.value for severity in Severity]
+    if not isinstance(words, (list, tuple)) or not all(word in known for word in words):
+        raise ValueError(f"expected {', '.join(known)}, or a list of them, got {got(value)}")
+    return tuple(words)
+
+
+Kinds = Annotated[frozenset[Kind], BeforeValidator(_kinds)]
+Globs = Annotated[tuple[str, ...], _words("a pattern such as 'nightly-*'")]
+People = Annotated[
+    tuple[str, ...], _words("a role (owner, submitter, operator), an address, #channel, @user or endpoint")
+]
+Severities = Annotated[tuple[str, ...], BeforeValidator(_severities)]
+
+
+class Condition(Section):
+    """What an event must be like: every key that is set, by any of its patterns; letter case does not matter."""
+
+    submitter: Globs = Field((), description="whose job or peer request it is")
+    owner: Globs = Field((), description="at whose data")
+    job: Globs = Field((), description="its name")
+    tags: Globs = Field((), description="any of its tags")
+    severity: Severities = Field((), description="high, medium, low")
+
+
+class Matching(Condition):
+    """The same, and what it must not be like."""
+
+    excluding: Condition | None = Field(None, alias="not", description="what it must not be like, by the same keys")
+
+
+class RouteSection(Section):
+    """One rule: which events, like what, go to whom, through what."""
+
+    events: Kinds = Field(EVERY, description="which events; ['*'] for all")
+    match: Matching = Field(Matching(), description="what they must be like")
+    to: People = Field((), description="roles and recipients; unset: the transport's default recipient")
+    via: str | None = Field(None, description="a transport; unset: by what each recipient looks like")
+    goes_on: Flag = Field(False, alias="continue", description="whether the routes behind it are asked, too")
+
+
+Role = Literal["owner", "scientist"]

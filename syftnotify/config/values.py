@@ -1,0 +1,122 @@
+"""What kinds of values stand in `config.yaml`, each with how a mistake in it is told."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from syftnotify.config.smtp import LOOPBACK
+from syftnotify.model import is_address
+from syftnotify.text import shown
+
+
+def got(value: Any) -> str:
+    """A value as a mistake may show it: of addresses the beginning alone, for the rest is often a secret."""
+    return shown(re.sub(r"(\w+://)[^\s'\"]+", r"\1…", repr(value)), limit=60)
+
+
+def _flag(value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, got {got(value)}")
+    return value
+
+
+def number(low: float, high: float, unit: str, *, whole: bool = False) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        kinds = (int,) if whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+            raise ValueError(f"expected {low:g} to {high:.0f} {unit}, got {got(value)}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _address(value: Any) -> str:
+    if not isinstance(value, str) or not is_address(value):
+        raise ValueError(f"expected a mail address, got {got(value)}")
+    return value
+
+
+def _pattern(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"expected an address or a pattern such as '*@uni.example', got {got(value)}")
+    return value
+
+
+def _path(value: Any) -> Path:
+    if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
+        raise ValueError(f"expected a path, got {got(value)}")
+    try:
+        Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError(f"nobody here is called so: {got(value)}") from None
+    return Path(value)
+
+
+def is_safe_url(url: str) -> bool:
+    """Whether `url` is https, or http to this very machine (an emulator, a proxy): secrets travel nowhere else."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK))
+
+
+def _safe_url(value: Any) -> str:
+    # The value itself is not repeated: an address of this sort is often its own password.
+    if not isinstance(value, str) or not is_safe_url(value):
+        raise ValueError("expected an https address (http only on this machine)")
+    return value
+
+
+def time_of_day(value: Any) -> dt.time | None:
+    """`"07:30"`; true is 08:00. YAML reads 18:30 without quotes as a number of base 60, which is the minutes."""
+    if value is None or value is False:
+        return None
+    if value is True:
+        return dt.time(8)
+    if isinstance(value, int) and 60 <= value < 24 * 60:  # below an hour it is no time but, say, an 8
+        return dt.time(value // 60, value % 60)
+    try:
+        return dt.datetime.strptime(value, "%H:%M").time()  # noqa: DTZ007 - a time of the day has no zone
+    except (TypeError, ValueError):
+        raise ValueError(f"expected true, false or a time of the day such as '07:30', got {got(value)}") from None
+
+
+def _link(value: Any) -> str:
+    if not isinstance(value, str) or urlsplit(value).scheme not in {"http", "https"}:
+        raise ValueError(f"expected an address template such as 'https://box.example/jobs/{{job}}', got {got(value)}")
+    try:
+        value.format_map(dict.fromkeys(LINK_FIELDS, ""))
+    except (KeyError, ValueError, IndexError, AttributeError):
+        raise ValueError(f"knows only {', '.join('{' + name + '}' for name in LINK_FIELDS)}") from None
+    return value
+
+
+# What a link template may name. All are percent-encoded when they are put in.
+LINK_FIELDS = ("job", "owner", "submitter", "peer", "entity")
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Address = Annotated[str, BeforeValidator(_address)]
+Pattern = Annotated[str, BeforeValidator(_pattern)]
+FilePath = Annotated[Path, BeforeValidator(_path)]
+SafeUrl = Annotated[str, BeforeValidator(_safe_url)]
+Link = Annotated[str, BeforeValidator(_link)]
+Seconds = Annotated[float, number(1, 86400, "seconds")]
+Retries = Annotated[int, number(0, 1000, "retries", whole=True)]
+Rate = Annotated[float, number(0.001, 10000, "messages a second")]
+TimeOut = Annotated[float, number(1, 3600, "seconds")]
+OnUnknown = Literal["resend", "hold"]
+Burst = Annotated[int, number(1, 10000, "messages", whole=True)]
+
+
+class Section(BaseModel):
+    """A mapping whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
