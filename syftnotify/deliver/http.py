@@ -1,0 +1,125 @@
+"""One request over HTTP: sent once, ended in time, its answer read no further than anybody needs."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from syftnotify.deliver.policy import failure_of_status, retry_after
+from syftnotify.errors import DeliveryError, Failure
+from syftnotify.text import shown
+
+CONNECT_SECONDS = 10.0
+_ANSWER_CAP = 16 * 1024  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    text: str  # its beginning
+    headers: Mapping[str, str]
+
+
+def host_of(url: str) -> str:
+    """The part of an address that may be shown: the path of a webhook is often its password."""
+    return urlsplit(url).hostname or "the address"
+
+
+def post(url: str, content: bytes, headers: Mapping[str, str], *, seconds: float) -> Answer:
+    """Send one POST and read the answer, on a connection of its own: one that was kept may be dead, and nobody knows.
+
+    No redirect is followed, and nothing is sent twice.
+
+    Raises:
+        DeliveryError: NO_ANSWER when nothing was handed over, UNKNOWN when it may have been.
+    """
+    host = host_of(url)
+    attempt = _Attempt()
+    limits = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
+    timer = threading.Timer(seconds, attempt.cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        with (
+            httpx.Client(timeout=limits, limits=httpx.Limits(max_keepalive_connections=0)) as client,
+            client.stream(
+                "POST",
+                url,
+                content=content,
+                headers={"Accept-Encoding": "identity", "User-Agent": "syftnotify", **headers},
+                extensions={"trace": attempt.trace},
+            ) as answer,
+        ):
+            text = b""
+            for chunk in answer.iter_raw():
+                text += chunk
+                if len(text) >= _ANSWER_CAP:
+                    break
+            return Answer(answer.status_code, text[:_ANSWER_CAP].decode("utf-8", "replace"), answer.headers)
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
+        why = "timed out" if attempt.is_cut or isinstance(error, httpx.TimeoutException) else type(error).__name__
+        if attempt.has_begun:
+            raise DeliveryError(Failure.UNKNOWN, f"cut off before {host} answered ({why})") from None
+        raise DeliveryError(Failure.NO_ANSWER, f"{host} could not be reached ({why})") from None
+    finally:
+        timer.cancel()
+        attempt.close()
+
+
+def refusal(answer: Answer, host: str, now: float) -> DeliveryError:
+    """What an answer other than success means; `now` is in seconds since 1970."""
+    words = shown(" ".join(answer.text.split()), limit=120)
+    return DeliveryError(
+        failure_of_status(answer.status),
+        f"{host} answered {answer.status} {words}".rstrip(),
+        not_before=retry_after(answer.headers.get("retry-after"), datetime.fromtimestamp(now, UTC)),
+    )
+
+
+class _Attempt:
+    """How far a request has come, and how to end it: the library's own limits are for each single read."""
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        self.is_cut = False
+        self._lock = threading.Lock()
+        self._connection: socket.socket | None = None
+
+    def trace(self, name: str, info: dict[str, Any]) -> None:
+        """Called by the library at each step."""
+        if name.endswith("connect_tcp.complete"):
+            connected = info["return_value"].get_extra_info("socket")
+            with self._lock:
+                # A second handle of the same connection, for encryption takes the first one away.
+                self._connection = connected.dup()
+                if self.is_cut:
+                    self._shut()
+        elif name.endswith("send_request_headers.started"):
+            self.has_begun = True
+
+    def cut(self) -> None:
+        """The time is over."""
+        with self._lock:
+            self.is_cut = True
+            self._shut()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _shut(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
