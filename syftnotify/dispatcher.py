@@ -39,6 +39,7 @@ _WORDS = {
     Failure.NOT_NOW: "FAILED_DELIVERY",
     Failure.HELD: "FAILED_DELIVERY",
     Failure.REFUSED: "FAILED_DELIVERY",
+    Failure.GONE: "FAILED_DELIVERY",
 }
 _LONGEST_NAP = 60.0  # seconds between two looks into the outbox, whatever it said was due
 _TROUBLE_NAP = 5.0  # seconds to wait when the outbox itself failed

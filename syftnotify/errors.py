@@ -76,6 +76,7 @@ class Failure(StrEnum):
     NO_ANSWER = "no_answer"  # DNS, refused, TLS, connect timeout: nothing was handed over
     NOT_NOW = "not_now"  # the other side said: later
     REFUSED = "refused"  # the other side said: never, for this message
+    GONE = "gone"  # the other side said: nobody is here any more
     SIGN_IN = "sign_in"  # our credentials are not accepted any more
     HELD = "held"  # a daily limit: nothing will pass for hours
     RENEWED = "renewed"  # the sign-in was stale and has been renewed: try again at once

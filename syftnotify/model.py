@@ -264,6 +264,8 @@ class Message:
     conversation: str = ""  # stands before the @ of References
     headers: tuple[tuple[str, str], ...] = ()
     thread: str = ""  # the provider's id of the conversation, where it gave one
+    colour: str = ""  # `#rrggbb`, where lines have one
+    body: bytes = b""  # what a program reads instead of text
 
 
 @dataclass(frozen=True, slots=True)

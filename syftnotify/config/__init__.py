@@ -1,8 +1,21 @@
 """What did the user ask for? `config.yaml`, checked (`schema`, `load`) and changed (`edit`)."""
 
 from syftnotify.config.load import Settings, found_root, load
-from syftnotify.config.schema import Config, Gmail, Maildir, Smtp
+from syftnotify.config.schema import Config, Gmail, Maildir, Slack, Smtp, Transport, Webhook
 from syftnotify.config.smtp import SmtpServer
 from syftnotify.config.values import is_safe_url
 
-__all__ = ["Config", "Gmail", "Maildir", "Settings", "Smtp", "SmtpServer", "found_root", "is_safe_url", "load"]
+__all__ = [
+    "Config",
+    "Gmail",
+    "Maildir",
+    "Settings",
+    "Slack",
+    "Smtp",
+    "SmtpServer",
+    "Transport",
+    "Webhook",
+    "found_root",
+    "is_safe_url",
+    "load",
+]

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Maildir, Smtp
+from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Transport
 from syftnotify.config.values import got
 from syftnotify.errors import ConfigError
 from syftnotify.files import fingerprint, too_open, whose
@@ -221,7 +221,7 @@ def _nearest(path: list[str]) -> str:
 
 def _completed(config: Config, home: Home) -> Config:
     """`config` with every path absolute and the one transport that the shortest configuration leaves unsaid."""
-    transports: dict[str, Gmail | Smtp | Maildir] = {}
+    transports: dict[str, Transport] = {}
     for name, transport in (config.transports or {"gmail": Gmail(type="gmail")}).items():
         paths = {key: getattr(transport, key) for key in type(transport).model_fields}
         places = {key: expanded(path, home.root) for key, path in paths.items() if isinstance(path, Path)}

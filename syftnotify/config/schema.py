@@ -7,9 +7,10 @@ import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from syftnotify.config.smtp import Mailbox, SmtpServer, mailbox, smtp_server
+from syftnotify.config.routing import Globs, Kinds, People, RouteSection
+from syftnotify.config.smtp import Mailbox, SmtpServer, mailbox, smtp_server, smtp_server_of
 from syftnotify.config.values import (
     Address,
     Burst,
@@ -22,12 +23,20 @@ from syftnotify.config.values import (
     Retries,
     SafeUrl,
     Seconds,
+    Secret,
+    SecretUrl,
     Section,
+    Text,
     TimeOut,
+    WebUrl,
     got,
     number,
     time_of_day,
 )
+
+
+def _server(value: Any) -> Any:
+    return value if isinstance(value, SmtpServer) else smtp_server(value)
 
 
 class Notify(Section):
@@ -59,9 +68,20 @@ class Outgoing(Section):
 
     max_retries: Retries | None = Field(None, description="how often a 'not now' is tried again; unset: for 72 h")
     on_unknown: OnUnknown | None = Field(None, description="resend or hold; unset: as notify.on_unknown says")
+    events: Kinds | None = Field(None, description="events that go out here besides what the routes say; ['*'] for all")
+    filter_users: Globs = Field((), description="of these only what these submitters or owners of reservations caused")
+    to: People = Field((), description="to whom these events go; unset: the default recipient")
+    default_recipient: People = Field((), description="who gets what names nobody")
 
 
-class Gmail(Outgoing):
+class MailSection(Outgoing):
+    """What every transport of mail may set."""
+
+    subject_prefix: Text = Field("", description="stands before each subject: '[prod]'")
+    body: Literal["both", "plain", "html"] = Field("both", description="text and HTML, or one of them")
+
+
+class Gmail(MailSection):
     """Mail through the Gmail API."""
 
     type: Literal["gmail"]
@@ -73,25 +93,37 @@ class Gmail(Outgoing):
     burst: Burst = Field(5, description="messages that may go out at once after a pause")
 
 
-class Smtp(Outgoing):
+class Smtp(MailSection):
     """Mail through a mail server."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     type: Literal["smtp"]
-    smtp_url: Annotated[SmtpServer, BeforeValidator(smtp_server)] = Field(
-        description="the server: smtp://user:password@host:587, smtps://host:465"
+    smtp_url: Annotated[SmtpServer, BeforeValidator(_server)] = Field(
+        description="the server: smtp://user:password@host:587, smtps://host:465; or host, port, user, password, tls"
     )
     sender: Annotated[Mailbox, BeforeValidator(mailbox)] | None = Field(
         None, alias="from", description="who the mails come from; unset: do_email"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_pieces(cls, value: Any) -> Any:
+        pieces = ("host", "port", "user", "password", "tls")
+        if not isinstance(value, dict) or not any(name in value for name in pieces):
+            return value
+        if "smtp_url" in value:
+            raise ValueError("say smtp_url, or host with port, user, password and tls, not both")
+        rest = {name: inner for name, inner in value.items() if name not in pieces}
+        return {**rest, "smtp_url": smtp_server_of(*(value.get(name) for name in pieces))}
+
     ca_file: FilePath | None = Field(None, description="certificates to trust besides the system's: a private CA's")
     timeout_secs: TimeOut = Field(60, description="seconds until a send without an end is cut off")
     rate: Rate | None = Field(None, description="messages a second; unset: no limit")
     burst: Burst = Field(5, description="messages that may go out at once after a pause")
 
 
-class Maildir(Outgoing):
+class Maildir(MailSection):
     """Mail into a folder on this machine, one file a message."""
 
     type: Literal["maildir"]
@@ -100,8 +132,44 @@ class Maildir(Outgoing):
     burst: Burst = Field(5, description="messages that may go out at once after a pause")
 
 
-Transport = Annotated[Gmail | Smtp | Maildir, Field(discriminator="type")]
-TRANSPORT_TYPES: dict[str, type[Outgoing]] = {"gmail": Gmail, "smtp": Smtp, "maildir": Maildir}
+class Slack(Outgoing):
+    """Lines in a Slack workspace, through an incoming webhook."""
+
+    type: Literal["slack"]
+    url: SecretUrl = Field(description="the incoming webhook; a secret")
+    username: Text = Field("syftnotify", description="the name beside the lines")
+    icon_emoji: Text = Field(":gear:", description="the picture beside the lines")
+    timeout_secs: TimeOut = Field(10, description="seconds until a request without an end is cut off")
+    max_retries: Retries | None = Field(3, description="how often a 'not now' is tried again")
+    rate: Rate = Field(1, description="messages a second; Slack takes one a channel")
+    burst: Burst = Field(1, description="messages that may go out at once after a pause")
+
+
+class Webhook(Outgoing):
+    """A JSON object to an address of your own, signed when there is a secret."""
+
+    type: Literal["webhook"]
+    url: WebUrl = Field(description="the address; only its host is ever shown")
+    secret: Secret | None = Field(None, description="signs each request as Standard Webhooks says; whsec_...")
+    headers: dict[str, Secret] = Field(default_factory=dict, description="added to each request")
+    format: Literal["native", "gflow", "nomaflow", "run_alert", "template"] = Field(
+        "native", description="what the object looks like"
+    )
+    body: str | None = Field(None, description="for format: template; knows ${job_id} and Jinja")
+    timeout_secs: TimeOut = Field(10, description="seconds until a request without an end is cut off")
+    max_retries: Retries | None = Field(3, description="how often a 'not now' is tried again")
+    rate: Rate | None = Field(None, description="messages a second; unset: no limit")
+    burst: Burst = Field(5, description="messages that may go out at once after a pause")
+
+
+Transport = Annotated[Gmail | Smtp | Maildir | Slack | Webhook, Field(discriminator="type")]
+TRANSPORT_TYPES: dict[str, type[Outgoing]] = {
+    "gmail": Gmail,
+    "smtp": Smtp,
+    "maildir": Maildir,
+    "slack": Slack,
+    "webhook": Webhook,
+}
 
 
 class Recipients(Section):
@@ -138,6 +206,10 @@ class Config(Section):
     syftbox_root: FilePath | None = Field(None, description="the SyftBox folder")
     notify: Notify = Notify()
     transports: dict[str, Transport] = Field(default_factory=dict, description="the ways out, by name")
+    routes: tuple[RouteSection, ...] | None = Field(None, description="who hears what, instead of the built-in rules")
+    more_routes: tuple[RouteSection, ...] = Field(
+        (), alias="routes+", description="who hears besides the built-in rules"
+    )
     recipients: Recipients = Recipients()
     links: Links = Links()
     operator: tuple[Address, ...] = Field((), description="who else hears when the notifier itself is in trouble")

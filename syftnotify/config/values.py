@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 
 from syftnotify.config.smtp import LOOPBACK
 from syftnotify.model import is_address
@@ -102,6 +102,39 @@ def _link(value: Any) -> str:
 # What a link template may name. All are percent-encoded when they are put in.
 LINK_FIELDS = ("job", "owner", "submitter", "peer", "entity")
 
+
+def _secret_url(value: Any) -> SecretStr:
+    return SecretStr(_safe_url(value))
+
+
+def _web_url(value: Any) -> SecretStr:
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+        good = parts is not None and parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        good = False
+    if not good or not value.isprintable():
+        raise ValueError("expected an address such as 'https://hooks.example/x'")
+    return SecretStr(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"expected text of one line, got {got(value)}")
+    return value
+
+
+def _secret(value: Any) -> SecretStr:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError("expected text of one line")
+    return SecretStr(value)
+
+
+# Secrets, shown nowhere.
+SecretUrl = Annotated[SecretStr, BeforeValidator(_secret_url)]  # https, or this machine
+WebUrl = Annotated[SecretStr, BeforeValidator(_web_url)]
+Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+Text = Annotated[str, BeforeValidator(_text)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Address = Annotated[str, BeforeValidator(_address)]
 Pattern = Annotated[str, BeforeValidator(_pattern)]

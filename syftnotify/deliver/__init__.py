@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from syftnotify.config import Gmail, Maildir, Smtp
+from syftnotify.config import Gmail, Slack, Smtp, Webhook
+from syftnotify.config import Transport as SettingsOf
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Message, Receipt
 
@@ -50,7 +51,7 @@ def send_now(transport: _Sends, message: Message) -> Receipt:
     return transport.send(message)
 
 
-def transport_for(settings: Gmail | Smtp | Maildir, *, clock: Callable[[], float] = time.time) -> Transport:
+def transport_for(settings: SettingsOf, *, clock: Callable[[], float] = time.time) -> Transport:
     """The transport that a section of the configuration describes."""
     if isinstance(settings, Gmail):
         from syftnotify.deliver.gmail import GmailTransport
@@ -58,6 +59,14 @@ def transport_for(settings: Gmail | Smtp | Maildir, *, clock: Callable[[], float
         return GmailTransport(
             settings.token, api_endpoint=settings.api_endpoint, read_seconds=settings.timeout_secs, clock=clock
         )
+    if isinstance(settings, Slack):
+        from syftnotify.deliver.slack import SlackTransport
+
+        return SlackTransport(settings, clock=clock)
+    if isinstance(settings, Webhook):
+        from syftnotify.deliver.webhook import WebhookTransport
+
+        return WebhookTransport(settings, clock=clock)
     if isinstance(settings, Smtp):
         from syftnotify.deliver.smtp import SmtpTransport
 

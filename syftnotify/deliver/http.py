@@ -76,11 +76,31 @@ def post(url: str, content: bytes, headers: Mapping[str, str], *, seconds: float
         attempt.close()
 
 
+def reach(url: str, *, seconds: float) -> None:
+    """Connect to where `url` leads, encrypted if it says so, and send nothing.
+
+    Raises:
+        DeliveryError: NO_ANSWER.
+    """
+    parts = urlsplit(url)
+    host = host_of(url)
+    is_encrypted = parts.scheme == "https"
+    try:
+        port = parts.port or (443 if is_encrypted else 80)
+        with socket.create_connection((host, port), timeout=min(CONNECT_SECONDS, seconds)) as connection:
+            if is_encrypted:
+                with httpx.create_ssl_context().wrap_socket(connection, server_hostname=host):
+                    pass
+    except (OSError, ValueError) as error:
+        why = "timed out" if isinstance(error, TimeoutError) else type(error).__name__
+        raise DeliveryError(Failure.NO_ANSWER, f"{host} could not be reached ({why})") from None
+
+
 def refusal(answer: Answer, host: str, now: float) -> DeliveryError:
     """What an answer other than success means; `now` is in seconds since 1970."""
     words = shown(" ".join(answer.text.split()), limit=120)
     return DeliveryError(
-        failure_of_status(answer.status),
+        Failure.GONE if answer.status == 410 else failure_of_status(answer.status),
         f"{host} answered {answer.status} {words}".rstrip(),
         not_before=retry_after(answer.headers.get("retry-after"), datetime.fromtimestamp(now, UTC)),
     )

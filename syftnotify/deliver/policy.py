@@ -19,6 +19,8 @@ GIVE_UP_TRIES = 12
 # How long a transport rests when its sign-in died or a daily limit was reached, before it is probed again.
 SIGN_IN_PROBE = 300.0
 LIMIT_PROBE = 3600.0
+# An address that is no more is asked again when somebody has seen to it and the worker is started anew.
+GONE_REST = 365 * 86400.0
 
 # Google says "too fast" with 403 as well as with 429.
 # Source: https://developers.google.com/workspace/gmail/api/guides/handle-errors
@@ -150,6 +152,8 @@ def decide(
     hinted = max(0.0, min(hint or 0.0, 7 * 86400.0))
     if failure is Failure.REFUSED:
         return Decision(gives_up=True)
+    if failure is Failure.GONE:
+        return Decision(gives_up=True, transport_wait=GONE_REST, pauses=True)
     if failure is Failure.RENEWED:
         return Decision(counts=False)
     if failure is Failure.SIGN_IN:

@@ -1,0 +1,56 @@
+"""Lines in a Slack workspace, through its incoming webhook.
+
+Source: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from syftnotify.config import Slack
+from syftnotify.deliver.http import host_of, post, reach, refusal
+from syftnotify.errors import DeliveryError, Failure
+from syftnotify.model import Message, Receipt
+from syftnotify.text import shown
+
+
+class SlackTransport:
+    """Posts each message as one line with a bar in its colour."""
+
+    def __init__(self, settings: Slack, *, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._url = settings.url.get_secret_value()
+        self._clock = clock
+
+    def check(self) -> None:
+        """Connect, without sending: Slack has no question that posts nothing. Raises: DeliveryError."""
+        reach(self._url, seconds=self._settings.timeout_secs)
+
+    def send(self, message: Message) -> Receipt:
+        """One attempt. Raises: DeliveryError."""
+        words: dict[str, Any] = {
+            "text": message.text,
+            "attachments": [{"color": message.colour, "fallback": message.text, "footer": message.subject}],
+            "username": self._settings.username,
+            "icon_emoji": self._settings.icon_emoji,
+        }
+        if message.recipient[:1] in {"#", "@"}:  # else: the channel that the webhook was made for
+            words["channel"] = message.recipient
+        answer = post(
+            self._url,
+            json.dumps(words).encode("ascii"),
+            {"Content-Type": "application/json"},
+            seconds=self._settings.timeout_secs,
+        )
+        host = host_of(self._url)
+        if not 200 <= answer.status < 300:
+            raise refusal(answer, host, self._clock())
+        if answer.text.strip().lower() != "ok":
+            words_shown = shown(" ".join(answer.text.split()), limit=80)
+            raise DeliveryError(Failure.UNKNOWN, f"{host} answered {answer.status} and not `ok`: {words_shown}")
+        return Receipt()
+
+    def close(self) -> None:
+        """Nothing is kept."""

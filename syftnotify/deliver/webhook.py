@@ -1,0 +1,63 @@
+"""A JSON object to somebody's own address, signed when there is a secret.
+
+Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Callable
+
+from syftnotify.config import Webhook
+from syftnotify.deliver.http import host_of, post, reach, refusal
+from syftnotify.model import Message, Receipt
+
+
+class WebhookTransport:
+    """Posts each message as one request; its id is the same at each try."""
+
+    def __init__(self, settings: Webhook, *, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._url = settings.url.get_secret_value()
+        self._clock = clock
+
+    def check(self) -> None:
+        """Connect, without sending. Raises: DeliveryError."""
+        reach(self._url, seconds=self._settings.timeout_secs)
+
+    def send(self, message: Message) -> Receipt:
+        """One attempt. Raises: DeliveryError."""
+        now = self._clock()
+        headers = {
+            "Content-Type": "application/json",
+            **{name: value.get_secret_value() for name, value in self._settings.headers.items()},
+            "webhook-id": message.id,
+            "webhook-timestamp": str(int(now)),
+        }
+        if self._settings.secret is not None:
+            secret = self._settings.secret.get_secret_value()
+            headers["webhook-signature"] = signature(secret, message.id, int(now), message.body)
+        answer = post(self._url, message.body, headers, seconds=self._settings.timeout_secs)
+        if not 200 <= answer.status < 300:
+            raise refusal(answer, host_of(self._url), now)
+        return Receipt()
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+def signature(secret: str, name: str, moment: int, body: bytes) -> str:
+    """`v1,<base64 of HMAC-SHA256>` over id, time in seconds since 1970, and body.
+
+    A secret is base64, with or without `whsec_` before it; one that is not is taken as it is.
+    """
+    word = secret.removeprefix("whsec_")
+    try:
+        key = base64.b64decode(word, validate=True)
+    except binascii.Error:
+        key = word.encode("utf-8")
+    signed = hmac.new(key, f"{name}.{moment}.".encode("ascii") + body, hashlib.sha256).digest()
+    return "v1," + base64.b64encode(signed).decode("ascii")
