@@ -133,6 +133,15 @@ class Decision:
     refusal: bool = False
 
 
+# What needs no counting.
+_ALWAYS = {
+    Failure.REFUSED: Decision(gives_up=True),
+    Failure.GONE: Decision(gives_up=True, transport_wait=GONE_REST, pauses=True),
+    Failure.RENEWED: Decision(counts=False),
+    Failure.SIGN_IN: Decision(transport_wait=SIGN_IN_PROBE, pauses=True, counts=False),
+}
+
+
 def decide(
     failure: Failure,
     standing: Standing,
@@ -150,14 +159,8 @@ def decide(
     or one that was cut off, this one included.
     """
     hinted = max(0.0, min(hint or 0.0, 7 * 86400.0))
-    if failure is Failure.REFUSED:
-        return Decision(gives_up=True)
-    if failure is Failure.GONE:
-        return Decision(gives_up=True, transport_wait=GONE_REST, pauses=True)
-    if failure is Failure.RENEWED:
-        return Decision(counts=False)
-    if failure is Failure.SIGN_IN:
-        return Decision(transport_wait=SIGN_IN_PROBE, pauses=True, counts=False)
+    if failure in _ALWAYS:
+        return _ALWAYS[failure]
     if failure is Failure.HELD:
         return Decision(transport_wait=max(hinted, LIMIT_PROBE), pauses=True, counts=False)
     tries = standing.failures + 1

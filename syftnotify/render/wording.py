@@ -73,6 +73,22 @@ class Links:
     results: str = ""
     peer: str = ""
 
+    def of(self, event: Event) -> dict[str, str]:
+        """The addresses for `event`: `job_url`, `results_url`, `peer_url`, empty where unset."""
+        payload = event.payload
+        values = {
+            "job": quote(str(payload.get("name") or ""), safe="", errors="replace"),
+            "owner": quote(str(payload.get("owner") or ""), safe="@"),
+            "submitter": quote(str(payload.get("submitter") or ""), safe="@", errors="replace"),
+            "peer": quote(str(payload.get("submitter") or ""), safe="@", errors="replace"),
+            "entity": quote(event.entity, safe=""),
+        }
+        return {
+            "job_url": self.job.format_map(values),
+            "results_url": self.results.format_map(values),
+            "peer_url": self.peer.format_map(values),
+        }
+
 
 class Wording:
     """Words notifications with the templates of one home."""
@@ -102,7 +118,7 @@ class Wording:
         )
 
     def _digest(self, items: Sequence[Item], recipient: str, identity: str) -> Message:
-        items = _rarest_first(items)
+        items = rarest_first(items)
         waiting = all(
             item.event.kind is Kind.PEER_REQUESTED
             or (item.event.kind is Kind.JOB_SUBMITTED and item.standing is Status.WAITING)
@@ -113,7 +129,7 @@ class Wording:
             summary = f"{plural(len(items), 'request waits', 'requests wait')} for you."
         else:
             summary = f"{plural(len(items), 'thing')} happened since the last look."
-        lines = [{"line": _line(item), "url": self._urls(item.event)["job_url"]} for item in items[:DIGEST_ITEMS]]
+        lines = [{"line": line_of(item), "url": self._links.of(item.event)["job_url"]} for item in items[:DIGEST_ITEMS]]
         more = Counter(_who(item.event.payload) for item in items[DIGEST_ITEMS:])
         by_whom = ", ".join(f"{count} from {who}" for who, count in more.most_common(_DIGEST_NAMES))
         context = {"summary": summary, "items": lines, "more": more.total(), "more_from": by_whom}
@@ -153,7 +169,7 @@ class Wording:
             "summary": shown(str(payload.get("summary") or "")),
             "detail": shown(str(payload.get("detail") or ""), limit=2000),
             "figures": payload.get("figures") or [],
-            **self._urls(item.event),
+            **self._links.of(item.event),
         }
         if item.audience is Audience.OWNER:
             # Code and stderr can hold private data: the owner's copy alone carries them.
@@ -162,23 +178,8 @@ class Wording:
             context["stderr_cut"] = bool(payload.get("stderr_cut"))
         return context
 
-    def _urls(self, event: Event) -> dict[str, str]:
-        payload = event.payload
-        values = {
-            "job": quote(str(payload.get("name") or ""), safe="", errors="replace"),
-            "owner": quote(str(payload.get("owner") or ""), safe="@"),
-            "submitter": quote(str(payload.get("submitter") or ""), safe="@", errors="replace"),
-            "peer": quote(str(payload.get("submitter") or ""), safe="@", errors="replace"),
-            "entity": quote(event.entity, safe=""),
-        }
-        return {
-            "job_url": self._links.job.format_map(values),
-            "results_url": self._links.results.format_map(values),
-            "peer_url": self._links.peer.format_map(values),
-        }
 
-
-def _rarest_first(items: Sequence[Item]) -> list[Item]:
+def rarest_first(items: Sequence[Item]) -> list[Item]:
     """Those first of whom there are the fewest: whoever floods hides nobody else."""
     whose = Counter(_who(item.event.payload) for item in items)
     return sorted(items, key=lambda item: whose[_who(item.event.payload)])
@@ -210,7 +211,7 @@ def _subject(item: Item) -> str:
     return f'Your SyftBox job "{_name(payload)}" at {owner}'
 
 
-def _line(item: Item) -> str:
+def line_of(item: Item) -> str:
     """One item of a digest."""
     payload, kind = item.event.payload, item.event.kind
     name, who = f'"{_name(payload)}"', _who(payload)
@@ -250,6 +251,12 @@ def _headers(kind: str, audience: Audience, entities: Iterable[str]) -> tuple[tu
         ("X-SyftNotify-Audience", audience.value),
         *(("X-SyftNotify-Entity", entity) for entity in entities),
     )
+
+
+def error_of(payload: Mapping[str, Any]) -> str:
+    """The last line of what a failed run said, which names the error in most languages; or what an emitter called so."""
+    lines = str(payload.get("stderr") or payload.get("error") or "").strip().splitlines()
+    return shown(lines[-1].strip(), limit=300) if lines else ""
 
 
 def _moment(text: str) -> datetime | str:

@@ -1,0 +1,188 @@
+"""How is a notification worded for a program? As one JSON object, in one of five shapes.
+
+Shapes: `native` is ours; `gflow`, `nomaflow` and `run_alert` are what receivers made for those systems expect (G21, N11,
+A04); `template` is the operator's own text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+from jinja2.sandbox import SandboxedEnvironment
+
+from syftnotify import __version__
+from syftnotify.model import Event, Kind, Message
+from syftnotify.render.wording import Item, Links, error_of, line_of
+
+# The owner's copy of a mail alone carries these.
+_PRIVATE = frozenset({"code", "code_left_out", "stderr", "stderr_cut"})
+_STATES = {
+    Kind.JOB_SUBMITTED: "SUBMITTED",
+    Kind.JOB_APPROVED: "APPROVED",
+    Kind.JOB_REJECTED: "REJECTED",
+    Kind.JOB_STARTED: "RUNNING",
+    Kind.JOB_LONG_RUNNING: "RUNNING",
+    Kind.JOB_COMPLETED: "SUCCEEDED",
+    Kind.JOB_FAILED: "FAILED",
+    Kind.JOB_TIMEOUT: "TIMED_OUT",
+    Kind.JOB_CANCELLED: "CANCELLED",
+    Kind.JOB_HELD: "HELD",
+    Kind.JOB_RELEASED: "QUEUED",
+}
+_GFLOW_STATES = {
+    Kind.JOB_SUBMITTED: "Queued",
+    Kind.JOB_STARTED: "Running",
+    Kind.JOB_COMPLETED: "Finished",
+    Kind.JOB_FAILED: "Failed",
+    Kind.JOB_CANCELLED: "Cancelled",
+    Kind.JOB_TIMEOUT: "Timeout",
+    Kind.JOB_HELD: "Hold",
+    Kind.JOB_RELEASED: "Queued",
+}
+_DOLLAR = re.compile(r"\$\{(\w+)\}")
+
+
+class Objects:
+    """Words notifications for one endpoint."""
+
+    def __init__(self, shape: str, *, links: Links, template: str = "") -> None:
+        """Raises: ValueError, when `template` is no template, or names what there is not."""
+        self._shape = shape
+        self._links = links
+        self._template = _compiled(template) if shape == "template" else None
+
+    def message(self, items: Sequence[Item], recipient: str, *, thread: str = "", digest: str = "") -> Message:
+        """The request that tells of `items`: an object for one, a list of objects for more."""
+        objects = [self._object(item) for item in items]
+        if self._template is None:
+            body = json.dumps(objects if digest else objects[0], ensure_ascii=False, separators=(",", ":"))
+        else:
+            body = "\n".join(self._template.render(each) for each in objects)
+        return Message(
+            id=digest or items[0].id,
+            recipient=recipient,
+            subject=items[0].event.kind.value,
+            text=line_of(items[0]),
+            thread=thread,
+            body=body.encode("utf-8", "backslashreplace"),
+        )
+
+    def _object(self, item: Item) -> dict[str, Any]:
+        native = native_of(item, self._links)
+        if self._shape == "native":
+            return native
+        return {"gflow": _gflow, "nomaflow": _nomaflow, "run_alert": _run_alert, "template": _variables}[self._shape](
+            item.event, native
+        )
+
+
+def native_of(item: Item, links: Links) -> dict[str, Any]:
+    """Our own envelope; what is not known is left out."""
+    event, payload = item.event, item.event.payload
+    job = _present(
+        id=event.entity if event.kind.value.startswith("job_") else None,
+        name=payload.get("name") if event.kind.value.startswith("job_") else None,
+        user=payload.get("submitter") or payload.get("claimed") or payload.get("user"),
+        owner=payload.get("owner"),
+        state=_STATES.get(event.kind),
+        exit_code=payload.get("return_code"),
+        error=error_of(payload),
+        tags=payload.get("tags"),
+    )
+    return _present(
+        id=item.id,
+        event=event.kind.value,
+        severity=event.severity.value,
+        timestamp=event.at,
+        entity=event.entity,
+        job=job if event.kind.value.startswith("job_") else None,
+        url=links.of(event)["job_url"],
+        scheduler=_scheduler(),
+        payload={name: value for name, value in payload.items() if name not in _PRIVATE} or None,
+    )
+
+
+def _gflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
+    payload, job = event.payload, native.get("job")
+    return _present(
+        event=event.kind.value,
+        timestamp=native.get("timestamp"),
+        job=job
+        and _present(
+            id=payload.get("job_id", payload.get("id", payload.get("name"))),
+            user=job.get("user"),
+            state=_GFLOW_STATES.get(event.kind),
+        ),
+        scheduler=payload.get("scheduler") or _scheduler(),
+        **{
+            name: payload.get(name)
+            for name in ("gpu", "gpu_index", "reservation", "reservation_id", "user")
+            if not job and name in payload
+        },
+    )
+
+
+def _nomaflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
+    payload, job = event.payload, native.get("job", {})
+    return _present(
+        job_id=payload.get("job_id") or payload.get("name") or event.entity,
+        run_id=payload.get("run_id") or native["id"],
+        state=job.get("state") or event.kind.value.upper(),
+        triggered_by=payload.get("triggered_by") or job.get("user"),
+        started_at=payload.get("started_at") or payload.get("submitted_at"),
+        finished_at=payload.get("finished_at") or native.get("timestamp"),
+        error=job.get("error"),
+        url=native.get("url"),
+    )
+
+
+def _run_alert(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
+    payload = event.payload
+    return _present(
+        run_id=payload.get("run_id") or native["id"],
+        job_name=payload.get("name") or event.entity,
+        status={Kind.JOB_FAILED: "failed", Kind.JOB_TIMEOUT: "timed_out", Kind.JOB_COMPLETED: "succeeded"}.get(
+            event.kind, event.kind.value
+        ),
+        exit_code=payload.get("return_code"),
+    )
+
+
+def _variables(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
+    """What a template may name: the envelope's keys, and Nomaflow's variables, empty where they are not known."""
+    flat = dict.fromkeys(VARIABLES, "")
+    return {
+        **flat,
+        **_nomaflow(event, native),
+        **native,
+        "job": native.get("job", {}),
+        "payload": native.get("payload"),
+    }
+
+
+VARIABLES = ("job_id", "run_id", "state", "error", "started_at", "finished_at", "triggered_by", "url")
+
+
+def _compiled(text: str) -> jinja2.Template:
+    """`${name}` stands inside a JSON string, so its value is escaped for one; what is in braces is Jinja's own."""
+    jinja = _DOLLAR.sub(r"{{ \1 | inside_string }}", text)
+    environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)
+    environment.filters["inside_string"] = lambda value: json.dumps(str(value), ensure_ascii=False)[1:-1]
+    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    try:
+        return environment.from_string(jinja)
+    except jinja2.TemplateSyntaxError as error:
+        raise ValueError(f"line {error.lineno}: {error.message}") from None
+
+
+def _scheduler() -> dict[str, str]:
+    return {"host": socket.gethostname(), "version": __version__}
+
+
+def _present(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value not in (None, "", [], {})}
