@@ -60,12 +60,12 @@ def dispatching(ports: dict[str, int], count: int) -> Iterator[Dispatcher]:
     with tempfile.TemporaryDirectory() as folder:
         outbox = Outbox(Path(folder) / "outbox.db")
         lanes = {}
+        wording = Wording(TemplateRenderer(), sender=OWNER, links=Links())
         for name, port in ports.items():
             section = Smtp.model_validate({"type": "smtp", "smtp_url": f"smtp://{HOST}:{port}"})
-            lanes[name] = Lane(name, transport_for(section))
+            lanes[name] = Lane(name, transport_for(section), wording)
             owe(outbox, count, name)
-        wording = Wording(TemplateRenderer(), sender=OWNER, links=Links())
-        dispatcher = Dispatcher(outbox, wording, lanes, me="benchmark", max_concurrent=PERMITS)
+        dispatcher = Dispatcher(outbox, lanes, me="benchmark", max_concurrent=PERMITS)
         try:
             yield dispatcher
         finally:

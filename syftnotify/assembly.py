@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from syftnotify.config import Gmail, Settings, load
+from syftnotify.config import Condition, Config, Gmail, Settings, Slack, Smtp, Transport, Webhook, load
 from syftnotify.deliver import transport_for
 from syftnotify.dispatcher import Dispatcher, Lane
 from syftnotify.errors import NotSignedInError
@@ -17,8 +17,8 @@ from syftnotify.observe import JobReader, PeerReader
 from syftnotify.outbox import Outbox
 from syftnotify.paths import Home, expanded
 from syftnotify.pipeline import Pipeline, Tick
-from syftnotify.render import Links, TemplateRenderer, Wording
-from syftnotify.route import Reach
+from syftnotify.render import Lines, Links, Objects, TemplateRenderer, Wording, Words
+from syftnotify.route import Form, Match, Reach, Route, Way, built_in_routes
 from syftnotify.running import is_alive
 
 _COLAB_SYFT_BG = "/content/drive/MyDrive/syft-bg"
@@ -89,13 +89,12 @@ def assemble(
     outbox = Outbox(home.outbox)
     outbox.adopt(list(config.transports), settings.mailer)
     links = Links(config.links.job or "", config.links.results or "", config.links.peer or "")
-    wording = Wording(
-        TemplateRenderer(home.templates if home.templates.is_dir() else None), sender=config.do_email, links=links
-    )
+    renderer = TemplateRenderer(home.templates if home.templates.is_dir() else None)
     lanes = {
         name: Lane(
             name,
             transport_for(section, clock=clock),
+            _words_for(section, renderer, config.do_email, links),
             section.rate,
             section.burst,
             section.max_retries,
@@ -105,7 +104,6 @@ def assemble(
     }
     dispatcher = Dispatcher(
         outbox,
-        wording,
         lanes,
         me=f"{os.uname().nodename if hasattr(os, 'uname') else 'host'}:{os.getpid()}",
         max_concurrent=config.notify.max_concurrent_deliveries,
@@ -128,6 +126,67 @@ def assemble(
     return Parts(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
 
 
+def _words_for(section: Transport, renderer: TemplateRenderer, sender: str, links: Links) -> Words:
+    if isinstance(section, Slack):
+        return Lines(links=links)
+    if isinstance(section, Webhook):
+        return Objects(section.format, links=links, template=section.body or "")
+    return Wording(renderer, sender=sender, links=links, prefix=section.subject_prefix, body=section.body)
+
+
+def _ways(config: Config) -> dict[str, Way]:
+    """The transports as routing sees them."""
+    found = {}
+    for name, section in config.transports.items():
+        default = section.default_recipient
+        if isinstance(section, Slack):
+            # Without a channel of its own a line goes where the webhook was made for.
+            found[name] = Way(name, Form.SLACK, default or (name,))
+        elif isinstance(section, Webhook):
+            found[name] = Way(name, Form.WEBHOOK, (name,))
+        else:
+            sender = section.sender if isinstance(section, Smtp) else None
+            found[name] = Way(name, Form.MAIL, default or (sender.address if sender else config.do_email,))
+    return found
+
+
+def _routes(config: Config) -> tuple[Route, ...]:
+    """The rules in order: what a transport asks for itself, then the configuration's, or the built-in ones and more."""
+    own = [
+        Route(
+            f"transports.{name}.events",
+            section.events,
+            Match(submitter=section.filter_users),
+            section.to or ((name,) if isinstance(section, Webhook) else ()),
+            name,
+            goes_on=True,
+        )
+        for name, section in config.transports.items()
+        if section.events is not None
+    ]
+    written = [
+        *((f"routes[{number}]", section) for number, section in enumerate(config.routes or ())),
+        *((f"routes+[{number}]", section) for number, section in enumerate(config.more_routes)),
+    ]
+    rules = [
+        Route(name, section.events, _match(section.match), section.to, section.via or "", goes_on=section.goes_on)
+        for name, section in written
+    ]
+    return (*own, *(() if config.routes is not None else built_in_routes()), *rules)
+
+
+def _match(section: Condition) -> Match:
+    excluding = getattr(section, "excluding", None)
+    return Match(
+        section.submitter,
+        section.owner,
+        section.job,
+        section.tags,
+        section.severity,
+        _match(excluding) if excluding is not None else None,
+    )
+
+
 def _missing(root: Path) -> str:
     try:
         return "" if root.is_dir() else f"the SyftBox folder {root} does not exist yet"
@@ -137,10 +196,10 @@ def _missing(root: Path) -> str:
 
 def _reach(settings: Settings) -> Callable[[frozenset[str]], Reach]:
     config = settings.config
-    mailer = settings.mailer
+    mailer, ways, routes = settings.mailer, _ways(settings.config), _routes(settings.config)
 
     def reach(peers: frozenset[str]) -> Reach:
-        return Reach(config.do_email, config.operator, mailer, peers, config.recipients.allows)
+        return Reach(config.do_email, config.operator, mailer, peers, config.recipients.allows, routes, ways)
 
     return reach
 

@@ -24,7 +24,7 @@ from syftnotify.events import standing
 from syftnotify.failpoints import reached
 from syftnotify.model import Message, Receipt
 from syftnotify.outbox import Due, Outbox, Verdict
-from syftnotify.render import Item, Wording
+from syftnotify.render import Item, Words
 from syftnotify.storms import WITHIN, Storms
 from syftnotify.text import shown
 
@@ -51,6 +51,7 @@ class Lane:
 
     name: str
     transport: Transport
+    wording: Words
     rate: float | None = None  # messages a second; None: no limit
     burst: int = 1
     max_retries: int | None = None
@@ -86,7 +87,6 @@ class Dispatcher:
     def __init__(
         self,
         outbox: Outbox,
-        wording: Wording,
         lanes: Mapping[str, Lane],
         *,
         me: str,
@@ -97,7 +97,6 @@ class Dispatcher:
         on_trouble: Callable[[str, str], None] = lambda _name, _why: None,
     ) -> None:
         self._outbox = outbox
-        self._wording = wording
         self._lanes = dict(lanes)
         self._me = me
         self._max = max_concurrent
@@ -313,7 +312,7 @@ class Dispatcher:
         thread = "" if first.bundle else self._outbox.thread_of(first.event.entity, first.recipient, lane.name)
         try:
             digest = first.message_id if first.bundle else ""
-            return self._wording.message(items, first.recipient, thread=thread, digest=digest)
+            return lane.wording.message(items, first.recipient, thread=thread, digest=digest)
         except jinja2.TemplateError as error:
             raise DeliveryError(Failure.NOT_NOW, f"the template cannot be used: {shown(str(error))}") from error
 

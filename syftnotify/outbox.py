@@ -25,11 +25,12 @@ from syftnotify.text import plural
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # What brings a database of the version named to the next one.
 _UPGRADES = {
     1: "CREATE INDEX IF NOT EXISTS recent ON attempts (started_at)",
     2: "CREATE INDEX IF NOT EXISTS waiting ON notifications (transport, seq) WHERE state IN ('pending', 'unknown')",
+    3: "ALTER TABLE notifications ADD COLUMN route TEXT NOT NULL DEFAULT ''",
 }
 _BUSY_SECONDS = 30.0
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -63,6 +64,7 @@ _notifications = sa.Table(
     sa.Column("recipient", sa.Text, nullable=False),
     sa.Column("audience", sa.Text, nullable=False),
     sa.Column("transport", sa.Text, nullable=False),
+    sa.Column("route", sa.Text, nullable=False, server_default=""),  # the rule that decided
     sa.Column("bundle", sa.Text, nullable=False),  # with `#` and the message's id from the first attempt on
     sa.Column("state", sa.Text, nullable=False),  # pending, sending, sent, unknown, dead, skipped
     sa.Column("reason", sa.Text, nullable=False),  # why it is dead or skipped, or the last error
@@ -278,6 +280,7 @@ class Outbox:
                 "recipient": item.recipient,
                 "audience": item.audience.value,
                 "transport": item.transport,
+                "route": item.route,
                 "bundle": item.bundle,
                 "state": "skipped" if item.skipped else "pending",
                 "reason": item.skipped,

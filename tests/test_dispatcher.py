@@ -68,6 +68,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 
 Make = Callable[..., Dispatcher]
+WORDING = Wording(TemplateRenderer(), sender="o@x.org", links=Links())
 
 
 @pytest.fixture
@@ -75,9 +76,8 @@ def make(outbox: Outbox, clock: Clock) -> Iterator[Make]:
     made: list[Dispatcher] = []
 
     def make(*lanes: Lane, **more: Any) -> Dispatcher:
-        wording = Wording(TemplateRenderer(), sender="o@x.org", links=Links())
         settings: dict[str, Any] = {"clock": clock.time, "monotonic": clock.monotonic, **more}
-        made.append(Dispatcher(outbox, wording, {lane.name: lane for lane in lanes}, me="test", **settings))
+        made.append(Dispatcher(outbox, {lane.name: lane for lane in lanes}, me="test", **settings))
         return made[-1]
 
     yield make
@@ -91,7 +91,7 @@ def clock() -> Clock:
 
 
 def lane(transport: Transport, name: str = "box", **more: Any) -> Lane:
-    return Lane(name, transport, **more)
+    return Lane(name, transport, WORDING, **more)
 
 
 def owe(outbox: Outbox, count: int, *, via: str = "box", now: float = 0.0, start: int = 0, to: str = "o@x.org") -> None:

@@ -209,11 +209,10 @@ class Promises(RuleBasedStateMachine):
         """A new process: everything is read from disk, and what the last one left behind is unknown."""
         self.is_killed, self.death = False, None
         self.parts = assemble(self.settings, clock=self.box.clock.time, monotonic=self.box.clock.monotonic)
-        lane = Lane(LANE, self, max_retries=self.max_retries, resend_unknown=self.resends)
+        lane = Lane(LANE, self, WORDING, max_retries=self.max_retries, resend_unknown=self.resends)
         # One attempt at a time, so that the same draws give the same story.
         self.dispatcher = Dispatcher(
             self.parts.outbox,
-            WORDING,
             {LANE: lane},
             me="test",
             max_concurrent=1,
@@ -691,8 +690,7 @@ def test_a_digest_that_may_have_arrived_is_sent_again_as_it_was(tmp_path: Path) 
     with contextlib.closing(Outbox(tmp_path / "outbox.db")) as outbox:
         dispatcher = Dispatcher(
             outbox,
-            WORDING,
-            {LANE: Lane(LANE, scripted)},
+            {LANE: Lane(LANE, scripted, WORDING)},
             me="test",
             max_concurrent=1,
             clock=clock.time,

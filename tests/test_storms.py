@@ -282,10 +282,8 @@ def make(outbox: Outbox, clock: Clock) -> Iterator[Make]:
 
     def make(**boxes: Mailbox) -> Dispatcher:
         wording = Wording(TemplateRenderer(), sender=READER, links=Links())
-        lanes = {name: Lane(name, box, max_retries=1) for name, box in boxes.items()}
-        made.append(
-            Dispatcher(outbox, wording, lanes, me="test", clock=clock.time, monotonic=clock.monotonic, max_concurrent=8)
-        )
+        lanes = {name: Lane(name, box, wording, max_retries=1) for name, box in boxes.items()}
+        made.append(Dispatcher(outbox, lanes, me="test", clock=clock.time, monotonic=clock.monotonic, max_concurrent=8))
         return made[-1]
 
     yield make

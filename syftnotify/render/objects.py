@@ -1,7 +1,7 @@
 """How is a notification worded for a program? As one JSON object, in one of five shapes.
 
-Shapes: `native` is ours; `gflow`, `nomaflow` and `run_alert` are what receivers made for those systems expect (G21, N11,
-A04); `template` is the operator's own text.
+Shapes: `native` is ours; `gflow`, `nomaflow` and `run_alert` are what receivers made for those systems expect (G21,
+N11, A04); `template` is the operator's own text.
 """
 
 from __future__ import annotations
@@ -156,13 +156,8 @@ def _run_alert(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
 def _variables(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
     """What a template may name: the envelope's keys, and Nomaflow's variables, empty where they are not known."""
     flat = dict.fromkeys(VARIABLES, "")
-    return {
-        **flat,
-        **_nomaflow(event, native),
-        **native,
-        "job": native.get("job", {}),
-        "payload": native.get("payload"),
-    }
+    certain = {"job": native.get("job", {}), "payload": native.get("payload", {})}
+    return {**flat, **_nomaflow(event, native), **native, **certain}
 
 
 VARIABLES = ("job_id", "run_id", "state", "error", "started_at", "finished_at", "triggered_by", "url")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -93,15 +93,27 @@ class Links:
 class Wording:
     """Words notifications with the templates of one home."""
 
-    def __init__(self, renderer: TemplateRenderer, *, sender: str, links: Links) -> None:
+    def __init__(
+        self, renderer: TemplateRenderer, *, sender: str, links: Links, prefix: str = "", body: str = "both"
+    ) -> None:
+        """`prefix` stands before each subject; `body` is both, plain or html."""
         self._renderer = renderer
         self._sender = sender
         self._links = links
+        self._prefix = prefix
+        self._body = body
 
     def message(self, items: Sequence[Item], recipient: str, *, thread: str = "", digest: str = "") -> Message:
         """The one message that tells `recipient` all of `items`; `digest` is its id where it is one."""
-        if digest:
-            return self._digest(items, recipient, digest)
+        message = self._digest(items, recipient, digest) if digest else self._single(items, recipient, thread)
+        return replace(
+            message,
+            subject=f"{self._prefix} {message.subject}".lstrip(),
+            text=message.text if self._body != "html" else "",
+            html=message.html if self._body != "plain" else "",
+        )
+
+    def _single(self, items: Sequence[Item], recipient: str, thread: str) -> Message:
         (item,) = items
         context = self._context(item)
         name = _TEMPLATES[item.event.kind, item.audience in {Audience.OWNER, Audience.OPERATOR}]
@@ -254,7 +266,7 @@ def _headers(kind: str, audience: Audience, entities: Iterable[str]) -> tuple[tu
 
 
 def error_of(payload: Mapping[str, Any]) -> str:
-    """The last line of what a failed run said, which names the error in most languages; or what an emitter called so."""
+    """The last line of what a failed run said, which mostly names the error; or what an emitter called so."""
     lines = str(payload.get("stderr") or payload.get("error") or "").strip().splitlines()
     return shown(lines[-1].strip(), limit=300) if lines else ""
 
