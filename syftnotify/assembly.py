@@ -13,12 +13,13 @@ from syftnotify.deliver import transport_for
 from syftnotify.dispatcher import Dispatcher, Lane
 from syftnotify.errors import NotSignedInError
 from syftnotify.ledger import JsonStateManager
+from syftnotify.model import Form
 from syftnotify.observe import JobReader, PeerReader
 from syftnotify.outbox import Outbox
 from syftnotify.paths import Home, expanded
 from syftnotify.pipeline import Pipeline, Tick
 from syftnotify.render import Lines, Links, Objects, TemplateRenderer, Wording, Words
-from syftnotify.route import Form, Match, Reach, Route, Way, built_in_routes
+from syftnotify.route import Match, Reach, Route, Way, built_in_routes
 from syftnotify.running import is_alive
 
 _COLAB_SYFT_BG = "/content/drive/MyDrive/syft-bg"

@@ -144,6 +144,24 @@ def is_address(text: str) -> bool:
     return len(text) <= 254 and "=?" not in text and _ADDRESS.fullmatch(text) is not None
 
 
+class Form(StrEnum):
+    """What a recipient looks like, and so what carries to it."""
+
+    MAIL = "mail"  # an address
+    SLACK = "slack"  # #channel or @user
+    WEBHOOK = "webhook"  # the name of an endpoint
+
+
+ROLES = {audience.value: audience for audience in (Audience.OWNER, Audience.SUBMITTER, Audience.OPERATOR)}
+
+
+def form_of(recipient: str) -> Form:
+    """Which kind of transport carries to `recipient`, which is no role (N15)."""
+    if recipient[:1] in {"#", "@"}:
+        return Form.SLACK
+    return Form.MAIL if is_address(recipient) else Form.WEBHOOK
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """Something that is true of an entity now.

@@ -5,10 +5,9 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any
 
-from syftnotify.model import MAIL, Audience, Event, Kind, Notification, digest_of, is_address
+from syftnotify.model import MAIL, ROLES, Audience, Event, Form, Kind, Notification, digest_of, form_of, is_address
 
 # Who is told what by default on the data owner's machine. A kind that is not here is told to nobody.
 BUILT_IN: dict[Kind, tuple[Audience, ...]] = {
@@ -31,24 +30,6 @@ OWN_KINDS = frozenset({Kind.SYSTEM_ALERT, Kind.HEARTBEAT, Kind.TEST})
 
 # After time off, or when many things happened at once while nobody looked: more than so many become one message.
 BUNDLE_ABOVE = 5
-
-
-class Form(StrEnum):
-    """What a recipient looks like, and so what carries to it."""
-
-    MAIL = "mail"  # an address
-    SLACK = "slack"  # #channel or @user
-    WEBHOOK = "webhook"  # the name of an endpoint
-
-
-ROLES = {audience.value: audience for audience in (Audience.OWNER, Audience.SUBMITTER, Audience.OPERATOR)}
-
-
-def form_of(recipient: str) -> Form:
-    """Which kind of transport carries to `recipient`, which is no role (N15)."""
-    if recipient[:1] in {"#", "@"}:
-        return Form.SLACK
-    return Form.MAIL if is_address(recipient) else Form.WEBHOOK
 
 
 @dataclass(frozen=True, slots=True)

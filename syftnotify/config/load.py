@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Transport
+from syftnotify.config.secrets import resolved
 from syftnotify.config.values import got
 from syftnotify.errors import ConfigError
 from syftnotify.files import fingerprint, too_open, whose
+from syftnotify.model import ROLES, Form, form_of
 from syftnotify.paths import Home, expanded
 from syftnotify.text import plural, shown
 
@@ -62,11 +64,17 @@ def load(home: Home) -> Settings:
     foreign = _take_foreign(raw)
     if foreign:
         warnings.append(f"config.yaml: left alone, they are other programs': {', '.join(foreign)}")
+    raw, unresolved, plain, secrets_found = resolved(raw, home)
+    mistakes += unresolved
+    warnings += plain
     config: Config | None = None
     try:
         config = Config.model_validate(raw)
+        mistakes += _misdirected(config)
     except ValidationError as error:
         mistakes += _mistakes(error)
+    for secret in filter(None, secrets_found):
+        mistakes = [line.replace(secret, "…") for line in mistakes]
     if mistakes or config is None:
         lines = "\n".join(f"  {line}" for line in mistakes)
         raise ConfigError(f"config.yaml: {plural(len(mistakes), 'mistake')}\n{lines}", hint=f"edit {home.config}")
@@ -201,6 +209,42 @@ def _plain_path(loc: tuple[int | str, ...]) -> list[str]:
     if len(path) > 2 and path[0] == "transports" and path[2] in TRANSPORT_TYPES:
         del path[2]
     return path
+
+
+def _misdirected(config: Config) -> list[str]:
+    """Recipients that no transport carries to, and transports that are not there."""
+    ways = {
+        name: {"slack": Form.SLACK, "webhook": Form.WEBHOOK}.get(section.type, Form.MAIL)
+        for name, section in config.transports.items()
+    } or {"gmail": Form.MAIL}
+    rules: list[tuple[str, str | None, tuple[str, ...]]] = [
+        *((f"routes[{n}]", rule.via, rule.to) for n, rule in enumerate(config.routes or ())),
+        *((f"routes+[{n}]", rule.via, rule.to) for n, rule in enumerate(config.more_routes)),
+        *((f"transports.{name}", name, section.to) for name, section in config.transports.items()),
+        *((f"transports.{name}", name, section.default_recipient) for name, section in config.transports.items()),
+    ]
+    found = []
+    for path, via, to in rules:
+        if via is not None and via not in ways:
+            near = difflib.get_close_matches(via, ways, n=1)
+            found.append(
+                f"{path}.via: there is no transport {via!r}" + (f", did you mean `{near[0]}`?" if near else "")
+            )
+            continue
+        for word in to:
+            if mistake := _misdirection(word, via, ways):
+                found.append(f"{path}.to: {mistake}")
+    return found
+
+
+def _misdirection(word: str, via: str | None, ways: Mapping[str, Form]) -> str:
+    form = Form.MAIL if word in ROLES else form_of(word)
+    if via is not None:
+        if ways[via] is not form or (form is Form.WEBHOOK and word != via):
+            return f"{shown(word)!r} is no recipient of {via}, which is of type {ways[via]}"
+    elif form not in ways.values() or (form is Form.WEBHOOK and ways.get(word) is not form):
+        return f"no transport carries to {shown(word)!r}"
+    return ""
 
 
 def _nearest(path: list[str]) -> str:

@@ -210,6 +210,7 @@ class Config(Section):
     more_routes: tuple[RouteSection, ...] = Field(
         (), alias="routes+", description="who hears besides the built-in rules"
     )
+    secrets: dict[str, Secret] = Field(default_factory=dict, description="what `notify secret set` keeps, encrypted")
     recipients: Recipients = Recipients()
     links: Links = Links()
     operator: tuple[Address, ...] = Field((), description="who else hears when the notifier itself is in trouble")

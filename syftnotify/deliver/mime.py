@@ -57,9 +57,12 @@ def mail_of(message: Message, *, date: float | None = None) -> EmailMessage:
     mail["List-Id"] = f"{SENDER_NAME} notifications <notifications.{DOMAIN}>"
     for name, value in message.headers:
         mail[name] = _header(value, 2000)
-    mail.set_content(message.text)
-    if message.html:
-        mail.add_alternative(message.html, subtype="html")
+    if message.text or not message.html:
+        mail.set_content(message.text)
+        if message.html:
+            mail.add_alternative(message.html, subtype="html")
+    else:
+        mail.set_content(message.html, subtype="html")
     return mail
 
 

@@ -1,0 +1,120 @@
+"""Where may a secret of `config.yaml` lie? In the environment, in a file, or encrypted in `config.yaml` itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from syftnotify.files import write_whole
+from syftnotify.paths import Home, expanded
+
+_LARGEST = 64 * 1024  # bytes of a file that holds one secret
+# Settings that are secrets wherever they stand, by the type of the transport.
+_PLAIN = {"slack": ("url",), "webhook": ("secret",), "smtp": ("password",)}
+_TELLING = ("authorization", "token", "key", "secret", "password")  # parts of the names of headers with secrets
+
+
+def resolved(raw: dict[str, Any], home: Home) -> tuple[dict[str, Any], list[str], list[str], list[str]]:
+    """`raw` with every `env:`, `file:` and `secret:` of the transports and the heartbeat replaced by what it means.
+
+    Returns the configuration, the mistakes, the warnings, and the secrets, which nobody must show.
+    """
+    sealed = raw.get("secrets")
+    finder = _Finder(home, sealed if isinstance(sealed, dict) else {})
+    found = {
+        key: finder.walk(value, key) if key in {"transports", "heartbeat"} else value for key, value in raw.items()
+    }
+    return found, finder.mistakes, _in_plain_text(raw), finder.values
+
+
+class _Finder:
+    def __init__(self, home: Home, sealed: Mapping[str, Any]) -> None:
+        self._home = home
+        self._sealed = sealed
+        self.mistakes: list[str] = []
+        self.values: list[str] = []
+
+    def walk(self, value: Any, path: str) -> Any:
+        if isinstance(value, dict):
+            return {key: self.walk(inner, f"{path}.{key}") for key, inner in value.items()}
+        if isinstance(value, str) and value.partition(":")[0] in {"env", "file", "secret"}:
+            try:
+                secret = self._value(*value.split(":", 1))
+            except ValueError as error:
+                self.mistakes.append(f"{path}: {error}")
+                return value
+            self.values.append(secret)
+            return secret
+        return value
+
+    def _value(self, kind: str, name: str) -> str:
+        if kind == "env":
+            if not os.environ.get(name):
+                raise ValueError(f"the environment has no {name}; it must be set where `notify start` is typed")
+            return os.environ[name]
+        if kind == "file":
+            path = expanded(name, self._home.root)
+            try:
+                with path.open(encoding="utf-8") as file:
+                    return file.read(_LARGEST).strip()
+            except (OSError, UnicodeDecodeError) as error:
+                why = error.strerror if isinstance(error, OSError) else "not text"
+                raise ValueError(f"{path} cannot be read: {why}") from None
+        word = self._sealed.get(name)
+        if not isinstance(word, str):
+            raise ValueError(f"there is no secret {name}; `notify secret set {name}` keeps one")
+        return opened(word, self._home)
+
+
+def _in_plain_text(raw: dict[str, Any]) -> list[str]:
+    transports = raw.get("transports")
+    found: list[str] = []
+    for name, section in (transports if isinstance(transports, dict) else {}).items():
+        if not isinstance(section, dict):
+            continue
+        names = [key for key in _PLAIN.get(str(section.get("type")), ()) if _is_plain(section.get(key))]
+        url = section.get("smtp_url")
+        if _is_plain(url) and "@" in str(url) and ":" in str(url).partition("://")[2].rpartition("@")[0]:
+            names.append("smtp_url")
+        headers = section.get("headers")
+        for header, value in (headers if isinstance(headers, dict) else {}).items():
+            if _is_plain(value) and any(part in str(header).lower() for part in _TELLING):
+                names.append(f"headers.{header}")
+        found += [f"transports.{name}.{key}" for key in names]
+    if not found:
+        return []
+    return [f"secrets in plain text: {', '.join(found)}; `notify secret set NAME` keeps one encrypted"]
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str) and value.partition(":")[0] not in {"env", "file", "secret"}
+
+
+def sealed(value: str, home: Home) -> str:
+    """`value` as it can stand in `config.yaml`: readable only with the key file of this home, made when missing."""
+    from cryptography.fernet import Fernet
+
+    key = _key_file(home)
+    if not key.exists():
+        home.create()
+        write_whole(key, Fernet.generate_key())
+    return Fernet(key.read_bytes().strip()).encrypt(value.encode("utf-8")).decode("ascii")
+
+
+def opened(word: str, home: Home) -> str:
+    """What `sealed` was given. Raises: ValueError, when the key is gone or another one."""
+    from cryptography.fernet import Fernet, InvalidToken
+
+    key = _key_file(home)
+    try:
+        return Fernet(key.read_bytes().strip()).decrypt(word.encode("utf-8")).decode("utf-8")
+    except OSError as error:
+        raise ValueError(f"the key {key} cannot be read: {error.strerror}; set the secret anew") from None
+    except (InvalidToken, ValueError):
+        raise ValueError(f"the key {key} does not open it; `notify secret set` keeps it anew") from None
+
+
+def _key_file(home: Home) -> Path:
+    return home.root / "secret.key"
