@@ -200,4 +200,5 @@ def _payload(job: Job) -> dict[str, Any]:
         "incomplete": bool(job.details.get("incomplete")),
         "return_code": job.details.get("return_code"),
         "reason": job.details.get("reason", ""),
+        **{name: job.details[name] for name in ("tags", "notify", "alerts") if name in job.details},
     }

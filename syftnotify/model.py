@@ -49,6 +49,20 @@ class Kind(StrEnum):
     DIGEST = "digest"
 
 
+# What happens to a job of any scheduler.
+OF_JOBS = frozenset(
+    {
+        Kind.JOB_SUBMITTED,
+        Kind.JOB_UPDATED,
+        Kind.JOB_STARTED,
+        Kind.JOB_COMPLETED,
+        Kind.JOB_FAILED,
+        Kind.JOB_CANCELLED,
+        Kind.JOB_TIMEOUT,
+        Kind.JOB_HELD,
+        Kind.JOB_RELEASED,
+    }
+)
 ENDED = frozenset({Kind.JOB_COMPLETED, Kind.JOB_FAILED, Kind.JOB_TIMEOUT})
 
 _KINDS = {kind.value: kind for kind in Kind}
@@ -110,7 +124,8 @@ class Audience(StrEnum):
     OWNER = "owner"
     SUBMITTER = "submitter"  # the scientist of the job, or the requesting peer
     OPERATOR = "operator"
-    RECIPIENT = "recipient"  # named by a route or a job, in no role
+    RECIPIENT = "recipient"  # named by the owner's own configuration, in no role
+    GUEST = "guest"  # named by a job
 
 
 class Status(StrEnum):

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from syftnotify.model import MAIL, ROLES, Audience, Event, Form, Kind, Notification, digest_of, form_of, is_address
+from syftnotify.errors import UnknownKindError
+from syftnotify.model import (
+    MAIL,
+    OF_JOBS,
+    ROLES,
+    Audience,
+    Event,
+    Form,
+    Kind,
+    Notification,
+    digest_of,
+    form_of,
+    is_address,
+    parse_kind,
+)
 
 # Who is told what by default on the data owner's machine. A kind that is not here is told to nobody.
 BUILT_IN: dict[Kind, tuple[Audience, ...]] = {
@@ -179,6 +194,56 @@ def _of_event(event: Event, reach: Reach) -> Iterator[Notification]:
                 route=route.name,
                 skipped=refusal,
             )
+    yield from _wishes(event, reach)
+
+
+# G23: of whom a job names without saying what for.
+_WISHED = frozenset({Kind.JOB_COMPLETED, Kind.JOB_FAILED, Kind.JOB_TIMEOUT, Kind.JOB_CANCELLED})
+_ASKED = "the job asks for this; recipients.allow would let it pass"
+
+
+def _wishes(event: Event, reach: Reach) -> Iterator[Notification]:
+    """Whom the job itself names. An emitted event is its operator's word; a scientist's is only a wish."""
+    for word, name in _wished(event):
+        way = reach.way_to(word)
+        may = bool(event.payload.get("emitted")) or word == event.payload.get("submitter") or reach.allows(word)
+        refusal = "" if may else _ASKED
+        yield Notification(
+            event_key=event.key,
+            entity=event.entity,
+            recipient=word.lower() if form_of(word) is Form.MAIL else word,
+            audience=Audience.GUEST,
+            transport=(way or reach.mail).name,
+            medium=(way or reach.mail).medium,
+            route=name,
+            skipped=refusal or ("" if way else f"no transport carries to {word}"),
+        )
+
+
+def _wished(event: Event) -> Iterator[tuple[str, str]]:
+    """Pairs of a recipient and where the job names it."""
+    notify, alerts = event.payload.get("notify"), event.payload.get("alerts")
+    if isinstance(notify, dict) and event.kind in _kinds_of(notify.get("on")):
+        # G24: by mail alone.
+        yield from ((word, "the job's notify") for word in _texts(notify.get("emails")) if form_of(word) is Form.MAIL)
+    if isinstance(alerts, dict):
+        wanted = {
+            Kind.JOB_FAILED: alerts.get("on_failure"),
+            Kind.JOB_TIMEOUT: alerts.get("on_failure"),
+            Kind.JOB_COMPLETED: alerts.get("on_success"),
+            Kind.JOB_LONG_RUNNING: alerts.get("on_long_run_minutes"),
+        }
+        if wanted.get(event.kind):
+            yield from ((word, "the job's alerts") for word in _texts(alerts.get("recipients")))
+
+
+def _kinds_of(words: Any) -> frozenset[Kind]:
+    """The kinds that a job names, as far as there are such of jobs; unset: the usual four."""
+    found = set()
+    for word in _texts(words):
+        with contextlib.suppress(UnknownKindError):
+            found.add(parse_kind(word))
+    return frozenset(found & OF_JOBS) if _texts(words) else _WISHED
 
 
 def _recipients(event: Event, route: Route, reach: Reach) -> Iterator[tuple[str, Audience, Way, str]]:

@@ -227,13 +227,11 @@ def _misdirected(config: Config) -> list[str]:
     for path, via, to in rules:
         if via is not None and via not in ways:
             near = difflib.get_close_matches(via, ways, n=1)
-            found.append(
-                f"{path}.via: there is no transport {via!r}" + (f", did you mean `{near[0]}`?" if near else "")
-            )
-            continue
-        for word in to:
-            if mistake := _misdirection(word, via, ways):
-                found.append(f"{path}.to: {mistake}")
+            guess = f", did you mean `{near[0]}`?" if near else ""
+            found.append(f"{path}.via: there is no transport {via!r}{guess}")
+        else:
+            mistakes = (_misdirection(word, via, ways) for word in to)
+            found += [f"{path}.to: {mistake}" for mistake in mistakes if mistake]
     return found
 
 

@@ -33,6 +33,7 @@ TIMEOUT_LINE = b"--- PROCESS TIMED OUT ---"
 
 _SEGMENT = re.compile(r"v\d+")
 _MAX_FILES = 1000
+_MOST_WISHES = 20  # tags or recipients that one job may name
 _LONGEST_CLAIM = 300  # characters; an address has at most 254, so what is cut is none
 _STAGES = ("inbox", "approved", "done")
 
@@ -469,7 +470,37 @@ def _details_of(config: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]
         "return_code": code if isinstance(code, int) and not isinstance(code, bool) and abs(code) < 2**31 else None,
         "reason": reason[:2000] if isinstance(reason, str) else "",
         "incomplete": False,
+        **_wishes_of(config.get("headers")),
     }
+
+
+def _wishes_of(headers: Any) -> dict[str, Any]:
+    """What a job asks of notifications: `tags`, `notify` and `alerts`, as far as it does. Wishes, not orders."""
+    if not isinstance(headers, dict):
+        return {}
+    notify, alerts = headers.get("notify"), headers.get("alerts")
+    notify = notify if isinstance(notify, dict) else {}
+    alerts = alerts if isinstance(alerts, dict) else None
+    found: dict[str, Any] = {}
+    if tags := _texts(notify.get("tags")):
+        found["tags"] = tags
+    if emails := _texts(notify.get("emails")):
+        found["notify"] = {"emails": emails, "on": _texts(notify.get("on"))}
+    if alerts is not None:
+        minutes = alerts.get("on_long_run_minutes")
+        is_number = isinstance(minutes, (int, float)) and not isinstance(minutes, bool) and 0 < minutes < 1e6
+        found["alerts"] = {
+            "on_failure": alerts.get("on_failure") is not False,
+            "on_success": alerts.get("on_success") is True,
+            "on_long_run_minutes": minutes if is_number else None,
+            "recipients": _texts(alerts.get("recipients")),
+        }
+    return found
+
+
+def _texts(value: Any) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [each[:_LONGEST_CLAIM] for each in values[:_MOST_WISHES] if isinstance(each, str) and each]
 
 
 def _job(place: Place, status: Status, facts: tuple[Fact, ...], **more: Any) -> Job:
