@@ -7,6 +7,7 @@ NotifyError                 1
 ├── NotRunningError         3   there is no worker to talk to
 ├── StateError              1   the ledger or the outbox cannot be read or written
 ├── UnknownKindError        2   no such kind of event
+├── EmitError               2   an event that cannot be handed in
 └── DeliveryError           1   one attempt failed; `.failure` says how
 """
 
@@ -66,6 +67,12 @@ class StateError(NotifyError):
 
 class UnknownKindError(NotifyError, ValueError):
     """No such kind of event; the message names the nearest known one."""
+
+    exit_code = 2
+
+
+class EmitError(NotifyError, ValueError):
+    """An event that cannot be handed in; the message says what is wrong with it."""
 
     exit_code = 2
 

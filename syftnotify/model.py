@@ -237,8 +237,9 @@ class Event:
 
     @property
     def key(self) -> str:
-        """Unique for the fact; entity ids hold no blank, so the parts cannot run together."""
-        return f"{self.entity} {self.kind} {self.occurrence}"
+        """Unique for the fact; a blank in an entity, which only emitted ones have, lets no parts run together."""
+        entity = f"~{digest_of(self.entity)}" if " " in self.entity else self.entity
+        return f"{entity} {self.kind} {self.occurrence}"
 
     @property
     def severity(self) -> Severity:

@@ -67,6 +67,10 @@ class Home:
     def mail(self) -> Path:
         return self.root / "mail"
 
+    @property
+    def spool(self) -> Path:
+        return self.root / "spool"
+
     def create(self) -> None:
         """Make the folder, for its owner alone."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
