@@ -21,6 +21,7 @@ from syftnotify.pipeline import Pipeline, Tick
 from syftnotify.render import Lines, Links, Objects, TemplateRenderer, Wording, Words
 from syftnotify.route import Match, Reach, Route, Way, built_in_routes
 from syftnotify.running import is_alive
+from syftnotify.spool import Spool
 
 _COLAB_SYFT_BG = "/content/drive/MyDrive/syft-bg"
 
@@ -121,6 +122,7 @@ def assemble(
         tells_peers=with_peers and config.notify.monitor_peers,
         ledger=ledger,
         outbox=outbox,
+        spool=Spool(home.spool),
         reach=_reach(settings),
         owner=config.do_email,
     )

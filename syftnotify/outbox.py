@@ -523,6 +523,13 @@ class Outbox:
                 found += [tuple(row) for row in connection.execute(every.where(_events.c.entity.in_(some)))]
             return found
 
+    def last_kind(self, entity: str) -> Kind | None:
+        """What was last noticed of `entity`."""
+        query = sa.select(_events.c.kind).where(_events.c.entity == entity).order_by(_events.c.seq.desc()).limit(1)
+        with self._transaction() as connection:
+            kind = connection.execute(query).scalar()
+        return Kind(kind) if kind else None
+
     def kinds_since(self, event: Event) -> list[Kind]:
         """The kinds of the entity's events, from `event` on, in the order in which they were noticed."""
         first = sa.select(_events.c.seq).where(_events.c.key == event.key).scalar_subquery()

@@ -19,7 +19,9 @@ from syftnotify.model import Event, Job, Kind, Notification, Peer
 from syftnotify.observe import JobReader, JobsLook, PeerReader, Watched, evidence
 from syftnotify.outbox import Outbox
 from syftnotify.route import BUILT_IN, BUNDLE_ABOVE, Reach, bundled, notifications_for
+from syftnotify.spool import Spool
 from syftnotify.storms import Window
+from syftnotify.text import shown
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class Pipeline:
         tells_peers: bool,
         ledger: JsonStateManager,
         outbox: Outbox,
+        spool: Spool,
         reach: Callable[[frozenset[str]], Reach],
         owner: str,
     ) -> None:
@@ -65,6 +68,7 @@ class Pipeline:
         self._tells_peers = tells_peers
         self._ledger = ledger
         self._outbox = outbox
+        self._spool = spool
         self._reach = reach
         self._owner = owner.lower()
         self._has_looked = False
@@ -73,7 +77,8 @@ class Pipeline:
 
     def watchable(self) -> list[Watched]:
         """What is worth watching besides the jobs."""
-        return self._peers.watchable() if self._tells_peers else []
+        spool = [Watched(self._spool.folder, deep=False)] if self._spool.folder.is_dir() else []
+        return [*spool, *(self._peers.watchable() if self._tells_peers else [])]
 
     def look(self) -> Tick:
         """Only count: nothing is noted and nobody is told (the master switch is off)."""
@@ -111,10 +116,16 @@ class Pipeline:
         reach = self._reach(frozenset(peer.address for peer in peers if peer.added))
         news = self._news(look.jobs, peers, now)
         self._prepare(tick, news, look.jobs, reach, time_off=time_off, now=now)
+        taken = self._spool.look()
+        emitted = self._new_of(taken.events)
+        tick.notifications += notifications_for(emitted, reach)
+        tick.restless = tick.restless or not taken.is_all
         if dry_run:
+            tick.events += emitted
             return tick
         reached("tick.looked")
-        self._outbox.put([*news.catch_up, *news.events], tick.notifications, now)
+        self._outbox.put([*tick.events, *emitted], tick.notifications, now)
+        self._spool.remove(taken)
         self._mark(news, tick, now)
         if self._jobs and (look.vanished or not self._has_looked):
             self._ledger.note_absence(set(look.present.values()), look.vanished if self._has_looked else None)
@@ -123,6 +134,7 @@ class Pipeline:
         self._has_looked = True
         if self._jobs:
             self._jobs.accept(look)
+        tick.events += emitted
         for event in tick.events:
             log.info("noticed %s %s", event.kind.value, event.entity)
         return tick
@@ -222,6 +234,19 @@ class Pipeline:
             self._with_evidence(event, by_entity, now) if event.key in alone else event for event in news.events
         ]
         tick.events = [*news.catch_up, *news.events]
+
+    def _new_of(self, emitted: Iterable[Event]) -> list[Event]:
+        """Without what is the same fact again: a GPU that is available, and of which nothing else was heard since."""
+        new: list[Event] = []
+        last: dict[str, Kind | None] = {}
+        for event in emitted:
+            before = last[event.entity] if event.entity in last else self._outbox.last_kind(event.entity)
+            if event.kind is Kind.GPU_AVAILABLE and before is event.kind:
+                log.info("already told: %s %s", event.kind.value, shown(event.entity))
+            else:
+                new.append(event)
+            last[event.entity] = event.kind
+        return new
 
     def _with_evidence(self, event: Event, jobs: dict[tuple[str, str], Job], now: float) -> Event:
         """The event with code or stderr, copied: a digest has no room for it, and who floods us fills no disk."""
