@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from syftnotify.monitors import JobMonitor, PeerMonitor
     from syftnotify.render import TemplateRenderer
     from syftnotify.sender import GmailSender
+    from syftnotify.spool import emit
 
 __version__ = "0.1.0"
 
@@ -26,6 +27,7 @@ __all__ = [
     "PeerMonitor",
     "TemplateRenderer",
     "__version__",
+    "emit",
 ]
 
 _HOMES = {
@@ -35,6 +37,7 @@ _HOMES = {
     "JsonStateManager": "syftnotify.ledger",
     "PeerMonitor": "syftnotify.monitors",
     "TemplateRenderer": "syftnotify.render",
+    "emit": "syftnotify.spool",
 }
 
 

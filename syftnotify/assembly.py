@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from syftnotify.config import Condition, Config, Gmail, Settings, Slack, Smtp, Transport, Webhook, load
+from syftnotify.config import Condition, Config, Gmail, Settings, Slack, Smtp, Webhook, load
 from syftnotify.deliver import transport_for
 from syftnotify.dispatcher import Dispatcher, Lane
 from syftnotify.errors import NotSignedInError
@@ -18,7 +18,7 @@ from syftnotify.observe import JobReader, PeerReader
 from syftnotify.outbox import Outbox
 from syftnotify.paths import Home, expanded
 from syftnotify.pipeline import Pipeline, Tick
-from syftnotify.render import Lines, Links, Objects, TemplateRenderer, Wording, Words
+from syftnotify.render import Lines, Links, Objects, Wording, Words, renderer_of
 from syftnotify.route import Match, Reach, Route, Way, built_in_routes
 from syftnotify.running import is_alive
 from syftnotify.spool import Spool
@@ -90,13 +90,11 @@ def assemble(
     ledger = JsonStateManager(home.state)
     outbox = Outbox(home.outbox)
     outbox.adopt(list(config.transports), settings.mailer)
-    links = Links(config.links.job or "", config.links.results or "", config.links.peer or "")
-    renderer = TemplateRenderer(home.templates if home.templates.is_dir() else None)
     lanes = {
         name: Lane(
             name,
             transport_for(section, clock=clock),
-            _words_for(section, renderer, config.do_email, links),
+            words_for(settings, name),
             section.rate,
             section.burst,
             section.max_retries,
@@ -129,15 +127,25 @@ def assemble(
     return Parts(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
 
 
-def _words_for(section: Transport, renderer: TemplateRenderer, sender: str, links: Links) -> Words:
+def words_for(settings: Settings, name: str) -> Words:
+    """What words notifications for one transport."""
+    config, section = settings.config, settings.config.transports[name]
+    links = Links(config.links.job or "", config.links.results or "", config.links.peer or "")
     if isinstance(section, Slack):
         return Lines(links=links)
     if isinstance(section, Webhook):
         return Objects(section.format, links=links, template=section.body or "")
-    return Wording(renderer, sender=sender, links=links, prefix=section.subject_prefix, body=section.body)
+    own = settings.home.templates
+    return Wording(
+        renderer_of(own if own.is_dir() else None),
+        sender=config.do_email,
+        links=links,
+        prefix=section.subject_prefix,
+        body=section.body,
+    )
 
 
-def _ways(config: Config) -> dict[str, Way]:
+def ways_of(config: Config) -> dict[str, Way]:
     """The transports as routing sees them."""
     found = {}
     for name, section in config.transports.items():
@@ -199,7 +207,7 @@ def _missing(root: Path) -> str:
 
 def _reach(settings: Settings) -> Callable[[frozenset[str]], Reach]:
     config = settings.config
-    mailer, ways, routes = settings.mailer, _ways(settings.config), _routes(settings.config)
+    mailer, ways, routes = settings.mailer, ways_of(settings.config), _routes(settings.config)
 
     def reach(peers: frozenset[str]) -> Reach:
         return Reach(config.do_email, config.operator, mailer, peers, config.recipients.allows, routes, ways)

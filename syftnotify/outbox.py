@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from syftnotify.errors import Failure, StateError
 from syftnotify.failpoints import reached
 from syftnotify.files import put_aside, whose
-from syftnotify.model import Audience, Event, Gathering, Kind, Notification, digest_of
+from syftnotify.model import MAIL, Audience, Event, Gathering, Kind, Notification, digest_of
 from syftnotify.text import plural
 
 log = logging.getLogger(__name__)
@@ -469,18 +469,18 @@ class Outbox:
         return int(cut)
 
     def adopt(self, transports: Sequence[str], by: str) -> int:
-        """What waits for a transport that is not configured any more goes out through `by`; returns how many."""
+        """Mail that waits for a transport that is not configured any more goes out through `by`; returns how much.
+
+        What waits for another kind of transport has nowhere else to go.
+        """
+        orphans = _notifications.update().where(
+            _notifications.c.state.in_(("pending", "unknown")), _notifications.c.transport.not_in(transports)
+        )
+        gone = _notifications.c.transport + " is not configured any more"
         with self._transaction() as connection:
-            return int(
-                connection.execute(
-                    _notifications.update()
-                    .where(
-                        _notifications.c.state.in_(("pending", "unknown")),
-                        _notifications.c.transport.not_in(transports),
-                    )
-                    .values(transport=by)
-                ).rowcount
-            )
+            adopted = connection.execute(orphans.where(_notifications.c.medium == MAIL).values(transport=by)).rowcount
+            connection.execute(orphans.where(_notifications.c.medium != MAIL).values(state="dead", reason=gone))
+        return int(adopted)
 
     def next_due(self, transport: str, now: float, *, resend: bool = True) -> float | None:
         """The earliest moment at which something of `transport` that nothing holds back may be tried, or None."""

@@ -114,7 +114,7 @@ class Reach:
     transport: str  # what carries mail unless a route says otherwise
     peers: frozenset[str]
     allows: Callable[[str], bool]
-    routes: tuple[Route, ...] = ()
+    routes: tuple[Route, ...] | None = None  # None: the built-in ones
     ways: Mapping[str, Way] = field(default_factory=dict)
 
     @property
@@ -171,7 +171,7 @@ def notifications_for(
 def deciding(event: Event, reach: Reach) -> list[Route]:
     """The rules that decide about `event`, in order."""
     found = []
-    for route in reach.routes or _BUILT_IN_ROUTES:
+    for route in _BUILT_IN_ROUTES if reach.routes is None else reach.routes:
         if route.takes(event):
             found.append(route)
             if not route.goes_on:

@@ -299,14 +299,14 @@ def test_one_cut_off_send_among_good_ones_rests_nothing(make: Make, outbox: Outb
 
 
 def test_a_poisoned_message_stops_nothing_else(make: Make, outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
-    event = Event(Kind.GPU_AVAILABLE, "gpu/1", payload={})  # no template knows it
+    event = Event(Kind.HEARTBEAT, "worker/1", payload={"figures": 5})  # the template wants a list
     outbox.put([event], [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
     sink = Sink()
     owe(outbox, 3)
     make(lane(sink)).drain()
 
     assert len(sink.got) == 3
-    assert "KeyError" in caplog.text
+    assert "TypeError" in caplog.text
     assert outbox.counts().waiting == 1
 
 
@@ -452,7 +452,7 @@ def test_a_refusal_of_the_sign_in_that_signing_in_does_not_show_is_told_once(
 
 
 def test_a_message_that_cannot_be_worded_was_not_cut_off(make: Make, outbox: Outbox) -> None:
-    event = Event(Kind.GPU_AVAILABLE, "gpu/1", payload={})
+    event = Event(Kind.HEARTBEAT, "worker/1", payload={"figures": 5})
     outbox.put([event], [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
     make(lane(Sink())).drain()
 

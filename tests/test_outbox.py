@@ -523,6 +523,8 @@ def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_that_is_
     old.close()
     connection = sqlite3.connect(path)
     connection.execute("DROP INDEX recent")
+    connection.execute("DROP INDEX waiting")
+    connection.execute("ALTER TABLE notifications DROP COLUMN route")
     connection.execute("PRAGMA user_version = 1")
     connection.commit()
     connection.close()

@@ -36,6 +36,8 @@ def test_the_default_table() -> None:
         Kind.JOB_COMPLETED: both,
         Kind.JOB_FAILED: both,
         Kind.JOB_TIMEOUT: both,
+        Kind.JOB_LONG_RUNNING: {("owner", OWNER)},
+        Kind.JOB_WAITING: {("owner", OWNER)},
         Kind.PEER_REQUESTED: both,
         Kind.PEER_GRANTED: {("submitter", ANA)},
         Kind.HEARTBEAT: {("owner", OWNER)},

@@ -320,6 +320,81 @@ def doctor(
 
 
 @app.command()
+def emit(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(help="What happened: job_failed, gpu_available, ...")],
+    entity: Annotated[str, typer.Option(help="What it happened to; any text.")],
+    user: Annotated[str, typer.Option(help="Whose it is.")] = "",
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="A word that routes can match; repeatable.")] = None,
+    payload: Annotated[str, typer.Option(help="A JSON object with whatever else is to be told.")] = "",
+    key: Annotated[str, typer.Option(help="The same key twice is one event.")] = "",
+    notify_email: Annotated[list[str] | None, typer.Option(help="Who else hears by mail; repeatable.")] = None,
+    notify_on: Annotated[list[str] | None, typer.Option(help="About which events: job_failed,job_timeout.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Hand in an event of a scheduler, a script or a job; a worker tells it, now or when one runs."""
+    import json
+
+    from syftnotify.errors import EmitError
+    from syftnotify.spool import emit as hand_in
+
+    try:
+        what = json.loads(payload) if payload else None
+    except ValueError as error:
+        raise EmitError(f"the payload is no JSON: {error}", hint="for instance: '{\"job_id\": 42}'") from error
+    if payload and not isinstance(what, dict):
+        raise EmitError(f"the payload must be a JSON object, got {payload[:60]}")
+    hand_in(
+        kind,
+        entity,
+        user=user,
+        tags=tags or [],
+        payload=what,
+        key=key,
+        notify_emails=notify_email or [],
+        notify_on=[word for words in notify_on or [] for word in words.split(",") if word.strip()],
+        home=_home(context, home).root,
+    )
+
+
+@app.command("test")
+def try_out(
+    context: typer.Context,
+    transport: Annotated[str, typer.Argument(help="The transport's name; without one, every transport.")] = "",
+    to: Annotated[str, typer.Option(help="Somebody else than its default recipient.")] = "",
+    home: HomeOption = None,
+) -> None:
+    """Send a one-line test message through a transport. Exit code 1 when it fails."""
+    from syftnotify.cli import trial
+
+    raise typer.Exit(trial.send(_home(context, home), transport, to))
+
+
+secret_app = typer.Typer(name="secret", help="Secrets, encrypted in the configuration.", no_args_is_help=True)
+app.add_typer(secret_app)
+
+
+@secret_app.command("set")
+def secret_set(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The name by which the configuration refers to it.")],
+    home: HomeOption = None,
+) -> None:
+    """Keep a secret, read from the terminal or from standard input; `secret:NAME` stands for it then."""
+    from syftnotify.config.edit import edit
+    from syftnotify.config.secrets import sealed
+
+    place = _home(context, home)
+    if not place.config.exists():
+        raise NotifyError(f"there is no configuration at {place.config}", hint="`notify init` writes one")
+    value = typer.prompt("secret", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    if not value:
+        raise NotifyError("nothing was typed, so nothing was kept")
+    edit(place, {("secrets", name): sealed(value, place)})
+    say(f"kept; `secret:{name}` stands for it")
+
+
+@app.command()
 def demo() -> None:
     """Show the whole main job, with no account and no network."""
     from syftnotify.cli.demo import play

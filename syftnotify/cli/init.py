@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,14 @@ import typer
 
 from syftnotify import running
 from syftnotify.cli.console import is_terminal, say, warn
-from syftnotify.config import Gmail, Maildir, Settings, found_root, is_safe_url, load
+from syftnotify.cli.trial import send_one
+from syftnotify.config import Gmail, Settings, found_root, is_safe_url, load
 from syftnotify.config.edit import edit, written_transports
-from syftnotify.deliver import send_now, transport_for
 from syftnotify.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
 from syftnotify.files import write_whole
 from syftnotify.google_auth import GmailAuth
-from syftnotify.model import Audience, Event, Kind, Status, is_address
+from syftnotify.model import is_address
 from syftnotify.paths import Home, expanded
-from syftnotify.render import Item, Links, TemplateRenderer, Wording
 
 _MAIL_TYPES = ("gmail", "maildir")
 _TRANSPORT = ("transports", "mail", "type")
@@ -232,20 +230,10 @@ def _ask_elsewhere(url: str) -> str:
 
 
 def _send_test(settings: Settings) -> None:
-    config = settings.config
-    wording = Wording(
-        TemplateRenderer(settings.home.templates if settings.home.templates.is_dir() else None),
-        sender=config.do_email,
-        links=Links(),
-    )
-    event = Event(Kind.TEST, f"test/{uuid.uuid4()}", payload={"owner": config.do_email})
-    item = Item(uuid.uuid4().hex, event, Audience.OWNER, Status.WAITING)
-    transport = config.transports[settings.mailer]
     try:
-        send_now(transport_for(transport), wording.message([item], config.do_email))
+        where = send_one(settings, settings.mailer)
     except DeliveryError as error:
         raise NotifyError(
             f"the test mail did not go out through {settings.mailer}: {error}", hint="the configuration is kept"
         ) from error
-    where = f", into {transport.path}" if isinstance(transport, Maildir) else ""
-    say(f"sent a test mail to {config.do_email} through {settings.mailer}{where}")
+    say(f"sent a test mail through {settings.mailer}{where}")

@@ -179,7 +179,7 @@ def _mistakes(error: ValidationError) -> list[str]:
         name = shown(".".join(path))
         kind = item["type"]
         if kind == "extra_forbidden":
-            lines.append(f"{name}: unknown{_nearest(path)}")
+            lines.append(f"{name}: unknown{_nearest([str(part) for part in item['loc']])}")
         elif kind == "missing":
             lines.append(f"{name}: missing, it must be set")
         elif kind == "union_tag_not_found":
@@ -247,16 +247,14 @@ def _misdirection(word: str, via: str | None, ways: Mapping[str, Form]) -> str:
 
 def _nearest(path: list[str]) -> str:
     model: type[BaseModel] | None = Config
-    if path[0] == "transports":
-        known: set[str] = {
-            field.alias or name for kind in TRANSPORT_TYPES.values() for name, field in kind.model_fields.items()
-        }
+    if path[0] == "transports" and len(path) > 2 and path[2] in TRANSPORT_TYPES:
+        known = {field.alias or name for name, field in TRANSPORT_TYPES[path[2]].model_fields.items()}
     else:
         for part in path[:-1]:
             field = model.model_fields.get(part) if model else None
             inner = field.annotation if field else None
             model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
-        known = set(model.model_fields) if model else set()
+        known = {field.alias or name for name, field in model.model_fields.items()} if model else set()
     near = difflib.get_close_matches(path[-1], sorted(known), n=1, cutoff=0.5)
     return f", did you mean `{near[0]}`?" if near else f"; known here: {', '.join(sorted(known))}"
 

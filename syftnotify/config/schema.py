@@ -34,9 +34,15 @@ from syftnotify.config.values import (
     time_of_day,
 )
 
+_PIECES = ("host", "port", "user", "password", "tls")
+
+
+class _Pieces(dict[str, Any]):
+    """A server that is not named by one address."""
+
 
 def _server(value: Any) -> Any:
-    return value if isinstance(value, SmtpServer) else smtp_server(value)
+    return smtp_server_of(*map(value.get, _PIECES)) if isinstance(value, _Pieces) else smtp_server(value)
 
 
 class Notify(Section):
@@ -109,13 +115,10 @@ class Smtp(MailSection):
     @model_validator(mode="before")
     @classmethod
     def _from_pieces(cls, value: Any) -> Any:
-        pieces = ("host", "port", "user", "password", "tls")
-        if not isinstance(value, dict) or not any(name in value for name in pieces):
+        if not isinstance(value, dict) or "host" not in value or "smtp_url" in value:
             return value
-        if "smtp_url" in value:
-            raise ValueError("say smtp_url, or host with port, user, password and tls, not both")
-        rest = {name: inner for name, inner in value.items() if name not in pieces}
-        return {**rest, "smtp_url": smtp_server_of(*(value.get(name) for name in pieces))}
+        rest = {name: inner for name, inner in value.items() if name not in _PIECES}
+        return {**rest, "smtp_url": _Pieces((name, value[name]) for name in _PIECES if name in value)}
 
     ca_file: FilePath | None = Field(None, description="certificates to trust besides the system's: a private CA's")
     timeout_secs: TimeOut = Field(60, description="seconds until a send without an end is cut off")

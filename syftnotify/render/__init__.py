@@ -6,10 +6,10 @@ from typing import Protocol
 from syftnotify.model import Message
 from syftnotify.render.lines import Lines
 from syftnotify.render.objects import Objects
-from syftnotify.render.templates import TemplateRenderer
+from syftnotify.render.templates import TemplateRenderer, renderer_of
 from syftnotify.render.wording import Item, Links, Wording, inlined
 
-__all__ = ["Item", "Lines", "Links", "Objects", "TemplateRenderer", "Wording", "Words", "inlined"]
+__all__ = ["Item", "Lines", "Links", "Objects", "TemplateRenderer", "Wording", "Words", "inlined", "renderer_of"]
 
 
 class Words(Protocol):

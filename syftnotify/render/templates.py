@@ -70,6 +70,12 @@ class TemplateRenderer:
 
 
 @cache
+def renderer_of(folder: Path | None) -> TemplateRenderer:
+    """The renderer of one folder of one's own, made once: compiling its templates costs more than all that follows."""
+    return TemplateRenderer(folder)
+
+
+@cache
 def built_in_folder() -> Path:
     """The templates that come with the program: inside an installed package, at the top of a checkout."""
     package = Path(__file__).resolve().parent.parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from urllib.parse import quote
 import css_inline
 
 from syftnotify.model import Audience, Event, Kind, Message, Status, digest_of
-from syftnotify.render.templates import TemplateRenderer, format_datetime
+from syftnotify.render.templates import TemplateRenderer, format_datetime, format_duration
 from syftnotify.text import plural, shown
 
 # A mail shows at most so much code, counted as HTML: Gmail clips a mail at 102 KB.
@@ -46,6 +47,11 @@ _TEMPLATES: dict[tuple[Kind, bool], str] = {
     (Kind.HEARTBEAT, True): "heartbeat",
     (Kind.TEST, True): "test",
 }
+
+# Who has templates of their own; anybody else gets the general one.
+_ROLES_OF_MAIL = frozenset({Audience.OWNER, Audience.OPERATOR, Audience.SUBMITTER})
+_TRUSTED = frozenset({Audience.OWNER, Audience.OPERATOR, Audience.RECIPIENT})
+_MOST_ROWS = 20
 
 _inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
 
@@ -116,7 +122,9 @@ class Wording:
     def _single(self, items: Sequence[Item], recipient: str, thread: str) -> Message:
         (item,) = items
         context = self._context(item)
-        name = _TEMPLATES[item.event.kind, item.audience in {Audience.OWNER, Audience.OPERATOR}]
+        name = "event"
+        if item.audience in _ROLES_OF_MAIL:
+            name = _TEMPLATES.get((item.event.kind, item.audience in {Audience.OWNER, Audience.OPERATOR}), name)
         return Message(
             id=item.id,
             recipient=recipient,
@@ -181,13 +189,18 @@ class Wording:
             "summary": shown(str(payload.get("summary") or "")),
             "detail": shown(str(payload.get("detail") or ""), limit=2000),
             "figures": payload.get("figures") or [],
+            "line": line_of(item),
+            "rows": _rows(item),
+            "severity": item.event.severity.value,
+            "error": error_of(payload) if item.audience in _TRUSTED or payload.get("emitted") else "",
             **self._links.of(item.event),
         }
-        if item.audience is Audience.OWNER:
-            # Code and stderr can hold private data: the owner's copy alone carries them.
-            context["code"], context["code_left_out"] = _code(payload)
+        # Code and stderr can hold private data: who is not the owner, nor named by the owner, gets neither.
+        if item.audience in _TRUSTED:
             context["stderr"] = payload.get("stderr") or ""
             context["stderr_cut"] = bool(payload.get("stderr_cut"))
+        if item.audience is Audience.OWNER:
+            context["code"], context["code_left_out"] = _code(payload)
         return context
 
 
@@ -201,8 +214,41 @@ def _name(payload: Mapping[str, Any]) -> str:
     return shown(str(payload.get("name") or ""), limit=_NAME_CAP)
 
 
+def _what(event: Event) -> str:
+    """What it is about: a job's name, or the entity of an emitted event."""
+    return _name(event.payload) or shown(event.entity, limit=_NAME_CAP)
+
+
+# Ours, and not for the eye.
+_NOT_ROWS = frozenset(
+    {"name", "submitter", "claimed", "owner", "layout", "status", "incomplete", "code", "code_left_out", "stderr"}
+    | {"stderr_cut", "error", "notify", "alerts", "emitted", "submitted_at", "summary", "detail", "figures"}
+)
+
+
+def _rows(item: Item) -> list[tuple[str, str]]:
+    """What else is known of an event, for the general template."""
+    payload = item.event.payload
+    rows = [("Owner", shown(str(payload.get("owner") or "")))]
+    rows += [
+        (shown(str(name).replace("_", " ").capitalize(), limit=_NAME_CAP), shown(_flat(value)))
+        for name, value in payload.items()
+        if name not in _NOT_ROWS and value not in (None, "", [], {})
+    ]
+    moment = _moment(item.event.at)
+    when = f"{format_datetime(moment)}{' UTC' if isinstance(moment, datetime) else ''}" if moment else ""
+    return [(name, value) for name, value in [*rows[:_MOST_ROWS], ("When", when)] if value]
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, list) and not any(isinstance(each, (list, dict)) for each in value):
+        return ", ".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def _who(payload: Mapping[str, Any]) -> str:
-    return shown(str(payload.get("submitter") or payload.get("claimed") or "an unnamed scientist"), limit=_NAME_CAP)
+    who = payload.get("submitter") or payload.get("claimed") or payload.get("user") or "an unnamed scientist"
+    return shown(str(who), limit=_NAME_CAP)
 
 
 def _subject(item: Item) -> str:
@@ -218,33 +264,73 @@ def _subject(item: Item) -> str:
         return f"SyftBox notifier: {shown(str(payload.get('summary') or 'trouble'))}"
     if event.kind in {Kind.PEER_REQUESTED, Kind.PEER_GRANTED}:
         return f"SyftBox peer request from {_who(payload)}" if is_owner else f"Your SyftBox peer request to {owner}"
-    if is_owner:
+    if item.audience not in _ROLES_OF_MAIL and event.kind in _FAILED:
+        return f"{_FAILED[event.kind]} {_what(event)}"
+    if payload.get("emitted") or not event.kind.value.startswith("job_"):
+        return line_of(item).rstrip(".")
+    if item.audience is not Audience.SUBMITTER:
         return f'SyftBox job "{_name(payload)}" from {_who(payload)}'
     return f'Your SyftBox job "{_name(payload)}" at {owner}'
 
 
+# N25: the subjects of alerts.
+_FAILED = {Kind.JOB_FAILED: "FAILED", Kind.JOB_TIMEOUT: "TIMED OUT"}
+
+# What happened to what, where nothing more is to be said.
+_PLAIN = {
+    Kind.JOB_STARTED: "Job {} is running.",
+    Kind.JOB_UPDATED: "Job {} was changed.",
+    Kind.JOB_HELD: "Job {} was put on hold.",
+    Kind.JOB_RELEASED: "Job {} was released.",
+    Kind.JOB_CANCELLED: "Job {} was cancelled.",
+    Kind.JOB_ENABLED: "Job {} was enabled.",
+    Kind.JOB_DISABLED: "Job {} was disabled.",
+    Kind.WORKFLOW_CREATED: "Workflow {} was created.",
+    Kind.WORKFLOW_UPDATED: "Workflow {} was changed.",
+    Kind.WORKFLOW_BUILD_COMPLETED: "Workflow {} was built.",
+    Kind.WORKFLOW_BUILD_FAILED: "Workflow {} could not be built.",
+    Kind.WORKFLOW_TERMINATED: "Workflow {} was terminated.",
+    Kind.GPU_AVAILABLE: "GPU {} is available again.",
+    Kind.RESERVATION_CREATED: "Reservation {} was made.",
+    Kind.RESERVATION_CANCELLED: "Reservation {} was cancelled.",
+    Kind.SCHEDULER_ONLINE: "The scheduler {} is online.",
+}
+
+
 def line_of(item: Item) -> str:
-    """One item of a digest."""
+    """What happened, in one line."""
     payload, kind = item.event.payload, item.event.kind
-    name, who = f'"{_name(payload)}"', _who(payload)
+    name, who = f'"{_what(item.event)}"', _who(payload)
+    if kind in _PLAIN:
+        return _PLAIN[kind].format(name)
+    code = payload.get("return_code")
+    ended = f" (return code {code})" if code is not None else ""
     told = {
         Kind.JOB_APPROVED: f"Job {name} was approved.",
         Kind.JOB_REJECTED: f"Job {name} was rejected: {shown(str(payload.get('reason') or 'no reason was given'))}",
         Kind.JOB_COMPLETED: f"Job {name} from {who} is done.",
-        Kind.JOB_FAILED: f"Job {name} from {who} failed (return code {payload.get('return_code')}).",
+        Kind.JOB_FAILED: f"Job {name} from {who} failed{ended}.",
+        Kind.JOB_LONG_RUNNING: f"Job {name} from {who} has been running for {_minutes(payload)}.",
+        Kind.JOB_WAITING: f"Job {name} from {who} has been waiting for {_minutes(payload)}.",
         Kind.JOB_TIMEOUT: f"Job {name} from {who} ran out of time.",
         Kind.PEER_REQUESTED: f"{who} wants to work with the data of {shown(str(payload.get('owner') or ''))}.",
         Kind.PEER_GRANTED: f"{shown(str(payload.get('owner') or ''))} accepted the peer request of {who}.",
         Kind.SYSTEM_ALERT: shown(str(payload.get("summary") or "")),
     }
     if kind is Kind.JOB_SUBMITTED:
-        if item.audience is not Audience.OWNER:
+        if item.audience is Audience.SUBMITTER:
             return f"Job {name} was received."
         since = _moment(item.event.at)
         when = f" (submitted {format_datetime(since)}{' UTC' if isinstance(since, datetime) else ''})" if since else ""
         words = {Status.WAITING: "waits for you", Status.DONE: "has ended since", Status.FAILED: "has ended since"}
         return f"Job {name} from {who} {words.get(item.standing, f'came in and is {item.standing.value}')}{when}."
     return told.get(kind, f"{kind}: {name}")
+
+
+def _minutes(payload: Mapping[str, Any]) -> str:
+    """How long a reminder is about."""
+    minutes = payload.get("minutes")
+    return format_duration(float(minutes) * 60) if isinstance(minutes, (int, float)) else "long"
 
 
 def _fitting(entities: Sequence[str]) -> Iterator[str]:

@@ -1,0 +1,178 @@
+"""From an event to each way out: routes, wishes, emitted events, with real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import syftnotify
+from syftnotify.model import Kind
+from tests.support import ANA, OWNER, Box
+from tests.web import Web, web
+
+GFLOW = [
+    "job_submitted",
+    "job_updated",
+    "job_started",
+    "job_completed",
+    "job_failed",
+    "job_cancelled",
+    "job_timeout",
+    "job_held",
+    "job_released",
+    "gpu_available",
+    "reservation_created",
+    "reservation_cancelled",
+    "scheduler_online",
+]
+
+
+@pytest.fixture
+def hook() -> Iterator[Web]:
+    with web() as server:
+        yield server
+
+
+def routed(box: Box, hook: Web, routes: list[dict[str, Any]], **webhook: Any) -> None:
+    box.configure(
+        {
+            "transports": {
+                "box": {"type": "maildir"},
+                "oncall": {"type": "webhook", "url": hook.url, **webhook},
+                "team": {"type": "slack", "url": hook.url, "default_recipient": "#jobs", "rate": 1000, "burst": 1000},
+            },
+            "routes": routes,
+        }
+    )
+
+
+def emit(box: Box, kind: str, entity: str = "gflow/42", **more: Any) -> str:
+    return syftnotify.emit(kind, entity, home=box.home.root, **more)
+
+
+def test_each_of_gflows_thirteen_events_reaches_a_webhook(box: Box, hook: Web) -> None:
+    """G06, G16, G17, G18, G21"""
+    routed(box, hook, [], events=["*"], format="gflow")
+    for kind in GFLOW:
+        emit(box, kind, user="alice", payload={"job_id": 42})
+    box.look()
+
+    assert [request.json["event"] for request in hook.requests] == GFLOW
+    for request in hook.requests:
+        sent = request.json
+        assert sent["timestamp"].endswith("Z")
+        assert set(sent["scheduler"]) == {"host", "version"}
+        if sent["event"].startswith("job_"):
+            assert sent["job"]["id"] == 42
+            assert sent["job"]["user"] == "alice"
+    box.look()
+    assert len(hook.requests) == 13
+
+
+def test_a_gpu_that_is_available_twice_is_told_once(box: Box, hook: Web) -> None:
+    """G19: until something else is heard of it."""
+    routed(box, hook, [], events=["*"])
+    for kind in ("gpu_available", "gpu_available"):
+        emit(box, kind, "gpu 0")
+    box.look()
+    emit(box, "gpu_available", "gpu 0")
+    box.look()
+    assert len(hook.requests) == 1
+    emit(box, "reservation_created", "gpu 0")
+    emit(box, "gpu_available", "gpu 0")
+    box.look()
+
+    assert [request.json["event"] for request in hook.requests] == [
+        "gpu_available",
+        "reservation_created",
+        "gpu_available",
+    ]
+
+
+def test_one_key_is_one_event_and_without_one_each_is_its_own(box: Box, hook: Web) -> None:
+    routed(box, hook, [], events=["*"])
+    for _ in range(3):
+        emit(box, "job_failed", key="run-7")
+        box.look()
+    assert len(hook.requests) == 1
+    emit(box, "job_failed")
+    emit(box, "job_failed")
+    box.look()
+    assert len(hook.requests) == 3
+
+
+def test_an_event_tells_by_mail_whom_it_names(box: Box, hook: Web) -> None:
+    """G22, G23, G24: and no webhook for it."""
+    routed(box, hook, [])
+    emit(box, "job_failed", notify_emails=["a@x.example"], payload={"error": "boom"})
+    emit(box, "job_started", notify_emails=["b@x.example"])
+    emit(box, "job_started", notify_emails=["c@x.example"], notify_on=["job_started"])
+    emit(box, "gpu_available", notify_emails=["d@x.example"], notify_on=["gpu_available"])
+    box.look()
+
+    assert [(mail.event, mail.to) for mail in box.mails()] == [
+        ("job_failed", "a@x.example"),
+        ("job_started", "c@x.example"),
+    ]
+    assert box.mails()[0].subject == "FAILED gflow/42"
+    assert "boom" in box.mails()[0].text
+    assert hook.requests == []
+
+
+def test_routes_are_asked_in_order_until_one_does_not_go_on(box: Box, hook: Web) -> None:
+    """N18, N19"""
+    routed(
+        box,
+        hook,
+        [
+            {
+                "events": ["job_failed"],
+                "match": {"tags": ["team-*"]},
+                "to": ["#data-team"],
+                "via": "team",
+                "continue": True,
+            },
+            {"events": ["job_failed"], "match": {"severity": "high", "not": {"job": "noisy-*"}}, "to": ["oncall"]},
+            {"to": ["owner"]},
+        ],
+    )
+    emit(box, "job_failed", "run/1", tags=["team-data"], payload={"name": "nightly"})
+    emit(box, "job_failed", "run/2", payload={"name": "noisy-one"})
+    box.look()
+
+    told = {request.json.get("channel") or request.json["entity"] for request in hook.requests}
+    assert told == {"#data-team", "run/1"}
+    assert len(hook.requests) == 2
+    (mail,) = box.mails()
+    assert (mail.to, mail.entities) == (OWNER, ["run/2"])
+
+
+def test_users_are_filtered(box: Box, hook: Web) -> None:
+    """G07"""
+    routed(box, hook, [], events=["job_failed"], filter_users=["alice"])
+    emit(box, "job_failed", user="alice")
+    emit(box, "job_failed", user="bob")
+    emit(box, "job_completed", user="alice")
+    box.look()
+
+    assert [request.json["job"]["user"] for request in hook.requests] == ["alice"]
+
+
+def test_trouble_is_told_whatever_the_routes_leave_out(box: Box, hook: Web) -> None:
+    routed(box, hook, [{"events": ["job_failed"], "to": [ANA]}])
+    parts = box.parts()
+    try:
+        parts.pipeline.note(event(Kind.SYSTEM_ALERT, "worker/x", {"summary": "it hurts"}), box.clock.now)
+        parts.dispatcher.drain()
+    finally:
+        parts.close()
+
+    assert [mail.to for mail in box.mails()] == [OWNER]
+
+
+def event(kind: Kind, entity: str, payload: dict[str, Any]) -> Any:
+    from syftnotify.model import Event
+
+    return Event(kind, entity, "T", payload=payload)

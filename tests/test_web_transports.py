@@ -1,0 +1,182 @@
+"""Slack and webhooks, against a real server that records every request."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+from standardwebhooks import Webhook as Verifier
+
+from syftnotify.config.schema import Transport as Section
+from syftnotify.deliver import Transport, transport_for
+from syftnotify.errors import DeliveryError, Failure
+from syftnotify.model import Message
+from tests.web import Answer, Web, babbles, closes, drips, floods, hangs, resets, says, web
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+NOW = 1_800_000_000.0
+HELLO = Message(
+    id="m1",
+    recipient="#jobs",
+    subject="job_failed",
+    text="it &lt;failed&gt;",
+    colour="#a30200",
+    body=b'{"a":"\xc3\xa9"}',
+)
+
+
+@pytest.fixture
+def server() -> Iterator[Web]:
+    with web() as server:
+        yield server
+
+
+def transport(kind: str, url: str, **more: Any) -> Transport:
+    section = TypeAdapter[Any](Section).validate_python({"type": kind, "url": url, **more})
+    return transport_for(section, clock=lambda: NOW)
+
+
+def failed(transport: Transport) -> DeliveryError:
+    with pytest.raises(DeliveryError) as caught:
+        transport.send(HELLO)
+    return caught.value
+
+
+both = pytest.mark.parametrize("kind", ["slack", "webhook"])
+
+
+# -- what both promise -----------------------------------------------------------------------------------------------
+
+_TABLE: list[Any] = [
+    *(pytest.param(says(status, "no"), Failure.REFUSED, id=str(status)) for status in (400, 401, 403, 404, 413, 418)),
+    *(
+        pytest.param(says(status, Location="/elsewhere"), Failure.REFUSED, id=str(status))
+        for status in (301, 302, 307, 308)
+    ),
+    *(pytest.param(says(status), Failure.NOT_NOW, id=str(status)) for status in (408, 425, 429, 500, 502, 503, 504)),
+    pytest.param(says(410, "gone"), Failure.GONE, id="410"),
+    pytest.param(closes, Failure.UNKNOWN, id="closes"),
+    pytest.param(resets, Failure.UNKNOWN, id="resets"),
+    pytest.param(babbles, Failure.UNKNOWN, id="babbles"),
+    pytest.param(hangs, Failure.UNKNOWN, id="hangs"),
+    pytest.param(drips, Failure.UNKNOWN, id="drips"),
+]
+
+
+@both
+@pytest.mark.parametrize(("answer", "failure"), _TABLE)
+def test_each_answer_means_what_the_table_says_and_is_one_request(
+    server: Web, kind: str, answer: Answer, failure: Failure
+) -> None:
+    """X03, G04, G09, N05: and the text names the host alone, for the path is the password."""
+    server.usual = answer
+    error = failed(transport(kind, server.url, timeout_secs=1))
+
+    assert error.failure is failure
+    assert len(server.requests) == 1
+    assert "127.0.0.1" in str(error)
+    assert "secret-path" not in str(error)
+
+
+@both
+def test_the_moment_that_the_other_side_names_is_kept(server: Web, kind: str) -> None:
+    """G10"""
+    server.usual = says(429, Retry_After="120")
+    error = failed(transport(kind, server.url))
+
+    assert error.not_before == datetime.fromtimestamp(NOW + 120, UTC)
+
+
+@both
+def test_a_server_that_is_down_was_sent_nothing(kind: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    error = failed(transport(kind, f"http://127.0.0.1:{port}/x"))
+
+    assert error.failure is Failure.NO_ANSWER
+
+
+@both
+def test_a_name_that_does_not_exist_was_sent_nothing(kind: str) -> None:
+    assert failed(transport(kind, "https://hooks.invalid/x")).failure is Failure.NO_ANSWER
+
+
+@both
+def test_checking_sends_nothing(server: Web, kind: str) -> None:
+    transport(kind, server.url).check()
+
+    assert server.requests == []
+    with pytest.raises(DeliveryError) as caught:
+        transport(kind, "https://hooks.invalid/x").check()
+    assert caught.value.failure is Failure.NO_ANSWER
+
+
+@both
+def test_nothing_that_can_be_printed_shows_the_address(server: Web, kind: str) -> None:
+    """N03"""
+    made = transport(kind, server.url)
+
+    assert "secret-path" not in repr(made)
+    assert "secret-path" not in repr(getattr(made, "_settings", None))
+
+
+# -- Slack -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_line_has_its_text_its_colour_and_who_it_comes_from(server: Web) -> None:
+    """N05, N06"""
+    transport("slack", server.url, username="jobs", icon_emoji=":robot_face:").send(HELLO)
+
+    (request,) = server.requests
+    assert request.json == {
+        "text": "it &lt;failed&gt;",
+        "attachments": [{"color": "#a30200", "fallback": "it &lt;failed&gt;", "footer": "job_failed"}],
+        "username": "jobs",
+        "icon_emoji": ":robot_face:",
+        "channel": "#jobs",
+    }
+    assert request.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("text", ["invalid", "<html>sign in</html>", ""])
+def test_an_answer_that_is_not_ok_proves_nothing(server: Web, text: str) -> None:
+    server.usual = says(200, text)
+
+    assert failed(transport("slack", server.url)).failure is Failure.UNKNOWN
+
+
+# -- webhooks --------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_carries_the_body_the_headers_and_its_id(server: Web) -> None:
+    """G04, G08, N09"""
+    transport("webhook", server.url, headers={"Authorization": "Bearer t", "X-Team": "data"}).send(HELLO)
+
+    (request,) = server.requests
+    assert request.line.startswith("POST ")
+    assert request.body == HELLO.body
+    assert request.headers["authorization"] == "Bearer t"
+    assert request.headers["x-team"] == "data"
+    assert request.headers["webhook-id"] == "m1"
+    assert "webhook-signature" not in request.headers
+
+
+@pytest.mark.parametrize("secret", [SECRET, SECRET.removeprefix("whsec_")])
+def test_a_signature_is_what_its_standard_says(server: Web, secret: str) -> None:
+    """By the verifier of those who made the standard."""
+    section = TypeAdapter[Any](Section).validate_python({"type": "webhook", "url": server.url, "secret": secret})
+    transport_for(section).send(HELLO)
+
+    (request,) = server.requests
+    assert Verifier(SECRET).verify(request.body, request.headers) == {"a": "é"}
+
+
+def test_an_answer_without_an_end_is_not_read_to_its_end(server: Web) -> None:
+    server.usual = floods
+    transport("webhook", server.url, timeout_secs=5).send(HELLO)
+
+    assert len(server.requests) == 1
