@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from syftnotify.errors import Failure, StateError
 from syftnotify.failpoints import reached
 from syftnotify.files import put_aside, whose
-from syftnotify.model import MAIL, Audience, Event, Gathering, Kind, Notification, digest_of
+from syftnotify.model import MAIL, Audience, Event, Gathering, Kind, Notification, digest_of, entity_id
 from syftnotify.text import plural
 
 log = logging.getLogger(__name__)
@@ -123,17 +123,33 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A notification that will not go out by itself: dead, or of unknown outcome."""
+    """One notification as a person looks back at it. Moments are in seconds since 1970."""
 
     id: str
-    state: str  # dead or unknown
+    state: str  # pending, sending, sent, unknown, dead or skipped
     kind: str
     entity: str
+    event_key: str
     recipient: str
+    audience: str
     transport: str
+    route: str
     reason: str
-    created_at: float  # seconds since 1970
+    created_at: float
+    not_before: float
     attempts: int
+    tried_at: float | None  # the last attempt's beginning
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """One event as a person looks back at it."""
+
+    key: str
+    kind: str
+    entity: str
+    at: str  # as the tree has it
+    noticed_at: float  # seconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -560,21 +576,61 @@ class Outbox:
 
     def letters(self) -> list[Letter]:
         """Dead letters, and what may have arrived and is not sent yet; oldest first."""
-        tries = (
-            sa.select(sa.func.count())
-            .where(_attempts.c.notification == _notifications.c.id)
-            .correlate(_notifications)
-            .scalar_subquery()
-        )
+        return self.history(states=("dead", "unknown"))[::-1]
+
+    def history(
+        self,
+        *,
+        states: Collection[str] = (),
+        kinds: Collection[str] = (),
+        about: str = "",
+        recipient: str = "",
+        transport: str = "",
+        since: float | None = None,
+        limit: int | None = None,
+    ) -> list[Letter]:
+        """Who was told what, newest first; each filter that is set must hold.
+
+        `about` is an entity's id, or the name of a job; `since` is when it was noticed.
+        """
+        tries = sa.select(sa.func.count()).where(_attempts.c.notification == _notifications.c.id)
+        last = sa.select(sa.func.max(_attempts.c.started_at)).where(_attempts.c.notification == _notifications.c.id)
         query = (
-            sa.select(_notifications, _events.c.kind, tries.label("attempts"))
+            sa.select(
+                _notifications,
+                _events.c.kind,
+                tries.correlate(_notifications).scalar_subquery().label("attempts"),
+                last.correlate(_notifications).scalar_subquery().label("tried_at"),
+            )
             .join(_events, _events.c.key == _notifications.c.event_key)
-            .where(_notifications.c.state.in_(("dead", "unknown")))
-            .order_by(_notifications.c.seq)
+            .order_by(_notifications.c.seq.desc())
+            .limit(limit)
         )
+        if states:
+            query = query.where(_notifications.c.state.in_(list(states)))
+        if kinds:
+            query = query.where(_events.c.kind.in_(list(kinds)))
+        if about:
+            query = query.where(_is_about(about))
+        if recipient:
+            query = query.where(sa.func.lower(_notifications.c.recipient) == recipient.lower())
+        if transport:
+            query = query.where(_notifications.c.transport == transport)
+        if since is not None:
+            query = query.where(_notifications.c.created_at >= since)
         names = [item.name for item in fields(Letter)]
         with self._transaction() as connection:
             return [Letter(**{name: getattr(row, name) for name in names}) for row in connection.execute(query)]
+
+    def noticed(self, about: str) -> list[Noticed]:
+        """The events of an entity, or of every job of that name, oldest first."""
+        query = (
+            sa.select(_events.c.key, _events.c.kind, _events.c.entity, _events.c.at, _events.c.noticed_at)
+            .where(_is_about(about))
+            .order_by(_events.c.seq)
+        )
+        with self._transaction() as connection:
+            return [Noticed(*row) for row in connection.execute(query)]
 
     def state_of(self, prefix: str) -> dict[str, str]:
         """The notifications whose id begins with `prefix`, with the state of each."""
@@ -657,6 +713,12 @@ class Outbox:
             raise StateError(
                 f"{self._path} cannot be used: {error.orig}", hint="see that its folder is yours, writable and not full"
             ) from error
+
+
+def _is_about(text: str) -> sa.ColumnElement[bool]:
+    """The entity is called so, or is a job of that name."""
+    name = entity_id(text)
+    return sa.or_(_events.c.entity == text, _events.c.entity.endswith(f"/{name}", autoescape=True))
 
 
 def _is_due(now: float) -> sa.ColumnElement[bool]:

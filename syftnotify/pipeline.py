@@ -44,6 +44,13 @@ class Tick:
     restless: bool = False  # look again soon
     waiting_for: str = ""  # what must appear before there is anything to see
 
+    def joined(self, other: Tick) -> Tick:
+        """The same, with what `other` noticed."""
+        self.events += other.events
+        self.notifications += other.notifications
+        self.restless = self.restless or other.restless
+        return self
+
 
 class Pipeline:
     """The rooms of one home in their order. `now` is handed to every tick."""
@@ -101,11 +108,13 @@ class Pipeline:
             StateError: the ledger or the outbox cannot be used; nothing was marked, the next tick finds it all again.
         """
         self._take_in()
+        emitted = self._emitted(now, dry_run=dry_run)
         if missing := self._missing():
             if not dry_run:
                 self._ledger.note_absence(())
                 self.settle()
-            return Tick(waiting_for=missing)
+            emitted.waiting_for = missing
+            return emitted
         quiet_for = None if last_look is None else now - last_look
         time_off = quiet_for is None or quiet_for > TIME_OFF_SECONDS
         # What a first look left out would be news afterwards, and what one after time off left out no digest.
@@ -116,16 +125,10 @@ class Pipeline:
         reach = self._reach(frozenset(peer.address for peer in peers if peer.added))
         news = self._news(look.jobs, peers, now)
         self._prepare(tick, news, look.jobs, reach, time_off=time_off, now=now)
-        taken = self._spool.look()
-        emitted = self._new_of(taken.events)
-        tick.notifications += notifications_for(emitted, reach)
-        tick.restless = tick.restless or not taken.is_all
         if dry_run:
-            tick.events += emitted
-            return tick
+            return tick.joined(emitted)
         reached("tick.looked")
-        self._outbox.put([*tick.events, *emitted], tick.notifications, now)
-        self._spool.remove(taken)
+        self._outbox.put(tick.events, tick.notifications, now)
         self._mark(news, tick, now)
         if self._jobs and (look.vanished or not self._has_looked):
             self._ledger.note_absence(set(look.present.values()), look.vanished if self._has_looked else None)
@@ -134,9 +137,21 @@ class Pipeline:
         self._has_looked = True
         if self._jobs:
             self._jobs.accept(look)
-        tick.events += emitted
         for event in tick.events:
             log.info("noticed %s %s", event.kind.value, event.entity)
+        return tick.joined(emitted)
+
+    def _emitted(self, now: float, *, dry_run: bool) -> Tick:
+        """What others handed in goes into the outbox, whether there is a tree or not."""
+        taken = self._spool.look()
+        new = self._new_of(taken.events)
+        tick = Tick(events=new, notifications=notifications_for(new, self._reach(frozenset())))
+        tick.restless = not taken.is_all
+        if taken.events and not dry_run:
+            self._outbox.put(new, tick.notifications, now)
+            self._spool.remove(taken)
+            for event in new:
+                log.info("noticed %s %s", event.kind.value, shown(event.entity))
         return tick
 
     def note(self, event: Event, now: float, *, transport: str = "") -> None:

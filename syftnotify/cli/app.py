@@ -308,6 +308,50 @@ def resend(
 
 
 @app.command()
+def history(
+    context: typer.Context,
+    to: Annotated[str, typer.Option(help="Only to this recipient.")] = "",
+    about: Annotated[str, typer.Option(help="Only about this entity, or the jobs of this name.")] = "",
+    event: Annotated[list[str] | None, typer.Option(help="Only this kind of event; repeatable.")] = None,
+    state: Annotated[
+        list[str] | None, typer.Option(help="Only pending, sending, sent, unknown, dead, skipped; repeatable.")
+    ] = None,
+    transport: Annotated[str, typer.Option(help="Only through this transport.")] = "",
+    since: Annotated[str | None, typer.Option(help="Only what was noticed since: 2h, 3d, 2026-01-15.")] = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=0, help="How many of the last; 0: all.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, for machines.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """List who was told what, when, through what, with what outcome."""
+    from syftnotify.cli import history as looking_back
+
+    looking_back.show(
+        _home(context, home),
+        recipient=to,
+        about=about,
+        kinds=event or [],
+        states=state or [],
+        transport=transport,
+        since=since,
+        limit=limit,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def why(
+    context: typer.Context,
+    about: Annotated[str, typer.Argument(help="A job's name, or an entity as `notify history` shows it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, for machines.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Say of each event of a job who was told, who was not, and for what reason."""
+    from syftnotify.cli import history as looking_back
+
+    looking_back.explain(_home(context, home), about, as_json=as_json)
+
+
+@app.command()
 def doctor(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list, for machines.")] = False,

@@ -18,14 +18,14 @@ from syftnotify.outbox import Letter, Outbox
 from syftnotify.paths import Home
 from syftnotify.text import plural, shown
 
-_SHORT = 8  # digits of an id that are shown; any that tell it apart are taken
+SHORT = 8  # digits of an id that are shown; any that tell it apart are taken
 _AGO = re.compile(r"(\d+)\s*([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def show(home: Home, *, as_json: bool) -> None:
     """Print the dead letters, and what is held because it may have arrived."""
-    with _outbox(home) as outbox:
+    with outbox_of(home) as outbox:
         letters = _stuck(home, outbox)
     if as_json:
         typer.echo(json.dumps([_object(letter) for letter in letters]))
@@ -33,7 +33,7 @@ def show(home: Home, *, as_json: bool) -> None:
     for letter in letters:
         tries = plural(letter.attempts, "attempt")
         word = "dead" if letter.state == "dead" else "held, may have arrived"
-        say(f"{letter.id[:_SHORT]}  {letter.kind} to {shown(letter.recipient)} through {shown(letter.transport)}")
+        say(f"{letter.id[:SHORT]}  {letter.kind} to {shown(letter.recipient)} through {shown(letter.transport)}")
         say(f"          {word} after {tries}, noticed {_moment(letter)}")
         say(f"          {shown(letter.entity)}")
         say(f"          {shown(letter.reason, limit=1000)}")
@@ -49,12 +49,12 @@ def resend(home: Home, ids: list[str], *, all_dead: bool, recipient: str | None,
     Raises:
         NotifyError: an id names none or several, or what was sent, or nothing was asked for; nothing is changed then.
     """
-    earliest = _parsed(since) if since is not None else None
+    earliest = moment_of(since) if since is not None else None
     if bool(ids) == bool(all_dead or recipient or since):
         raise _UsageError(
             "say which: ids, or --all-dead, --recipient, --since", hint="`notify dead` lists them with their ids"
         )
-    with _outbox(home) as outbox:
+    with outbox_of(home) as outbox:
         chosen = (
             [_named(outbox, text) for text in ids]
             if ids
@@ -79,7 +79,8 @@ class _UsageError(NotifyError):
 
 
 @contextmanager
-def _outbox(home: Home) -> Iterator[Outbox]:
+def outbox_of(home: Home) -> Iterator[Outbox]:
+    """The outbox of `home`, to be looked at. Raises: NotifyError, when there is none."""
     if not home.outbox.exists():
         raise NotifyError(f"there is no outbox at {home.outbox} yet", hint="`notify start` begins one")
     outbox = Outbox(home.outbox, repair=False)
@@ -108,11 +109,11 @@ def _named(outbox: Outbox, text: str) -> str:
     name, state = next(iter(found.items()))
     if state not in {"dead", "unknown"}:
         why = {"sent": "was sent and is not sent again", "skipped": "was never meant to be sent"}
-        raise NotifyError(f"{name[:_SHORT]} {why.get(state, 'waits already')}")
+        raise NotifyError(f"{name[:SHORT]} {why.get(state, 'waits already')}")
     return name
 
 
-def _parsed(text: str) -> float:
+def moment_of(text: str) -> float:
     """`2h`, `3d`, or a date or time as ISO 8601 writes it, in this machine's zone; seconds since 1970."""
     now = datetime.now(UTC)
     try:

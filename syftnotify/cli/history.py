@@ -1,0 +1,139 @@
+"""`notify history` and `notify why`: who was told what, and who was not, and for what reason."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import typer
+
+from syftnotify.cli.console import say
+from syftnotify.cli.letters import SHORT, moment_of, outbox_of
+from syftnotify.errors import NotifyError
+from syftnotify.model import parse_kind
+from syftnotify.outbox import Letter
+from syftnotify.paths import Home
+from syftnotify.text import plural, shown
+
+
+def show(
+    home: Home,
+    *,
+    recipient: str,
+    about: str,
+    kinds: Iterable[str],
+    states: Iterable[str],
+    transport: str,
+    since: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Print who was told what, newest last."""
+    earliest = moment_of(since) if since is not None else None
+    words = [parse_kind(kind).value for kind in kinds]
+    with outbox_of(home) as outbox:
+        letters = outbox.history(
+            states=tuple(states),
+            kinds=words,
+            about=about,
+            recipient=recipient,
+            transport=transport,
+            since=earliest,
+            limit=limit or None,
+        )[::-1]
+    if as_json:
+        typer.echo(json.dumps([as_object(letter) for letter in letters]))
+        return
+    for letter in letters:
+        say(f"{letter.id[:SHORT]}  {letter.kind} to {shown(letter.recipient)} through {shown(letter.transport)}")
+        say(f"          {outcome(letter)}")
+        say(f"          {shown(letter.entity)}")
+    if not letters:
+        say("nobody was told anything that matches")
+
+
+def explain(home: Home, about: str, *, as_json: bool) -> None:
+    """Print of every event of a job, or another entity, who was told, who was not, and why.
+
+    Raises:
+        NotifyError: nothing was ever noticed of it.
+    """
+    with outbox_of(home) as outbox:
+        events = outbox.noticed(about)
+        letters: dict[str, list[Letter]] = {}
+        for letter in outbox.history(about=about)[::-1]:
+            letters.setdefault(letter.event_key, []).append(letter)
+    if not events:
+        raise NotifyError(
+            f"nothing was noticed of {shown(about)!r}",
+            hint="jobs that had ended before the first look count as told; `notify history` names what was noticed",
+        )
+    if as_json:
+        typer.echo(
+            json.dumps(
+                [
+                    {
+                        "event": event.kind,
+                        "entity": event.entity,
+                        "noticed_at": iso(event.noticed_at),
+                        "notifications": [as_object(letter) for letter in letters.get(event.key, [])],
+                    }
+                    for event in events
+                ]
+            )
+        )
+        return
+    entity = ""
+    for event in events:
+        if event.entity != entity:
+            entity = event.entity
+            say(shown(entity))
+        say(f"  {event.kind}, noticed {iso(event.noticed_at)}")
+        for letter in letters.get(event.key, []):
+            say(f"    {letter.audience} {shown(letter.recipient)}: {outcome(letter)}")
+            say(f"      through {shown(letter.transport)}, by {shown(letter.route) or 'a rule of an older version'}")
+        if event.key not in letters:
+            say("    nobody: no route takes it")
+
+
+def outcome(letter: Letter) -> str:
+    """What became of it, in words."""
+    tried = f"{iso(letter.tried_at)}, {plural(letter.attempts, 'attempt')}" if letter.tried_at else ""
+    reason = shown(letter.reason, limit=200)
+    if letter.state == "sent":
+        return f"told {tried}"
+    if letter.state == "skipped":
+        return f"not told: {reason}"
+    if letter.state == "dead":
+        return f"given up {tried}: {reason}"
+    if letter.state == "unknown":
+        return f"may have arrived {tried}: {reason}"
+    held = f", not before {iso(letter.not_before)}" if letter.not_before > time.time() else ""
+    why = f": {reason}" if reason else ""
+    return f"{'being sent' if letter.state == 'sending' else 'waits'}{held}{why}"
+
+
+def as_object(letter: Letter) -> dict[str, object]:
+    """A notification for machines."""
+    return {
+        "id": letter.id,
+        "state": letter.state,
+        "event": letter.kind,
+        "entity": letter.entity,
+        "recipient": letter.recipient,
+        "audience": letter.audience,
+        "transport": letter.transport,
+        "route": letter.route,
+        "reason": letter.reason,
+        "created_at": iso(letter.created_at),
+        "tried_at": iso(letter.tried_at) if letter.tried_at is not None else None,
+        "not_before": iso(letter.not_before) if letter.not_before else None,
+        "attempts": letter.attempts,
+    }
+
+
+def iso(seconds: float) -> str:
+    """`2026-01-15T15:30:00Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

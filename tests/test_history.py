@@ -1,0 +1,105 @@
+"""Looking back: who was told what, and why not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import syftnotify
+from tests.support import ANA, OWNER, Box
+from tests.trees import TREES, Disk, Tree
+
+
+@pytest.fixture
+def tree(box: Box) -> Tree:
+    return TREES["D"](Disk(box.root, box.clock.time))
+
+
+@pytest.fixture
+def told(box: Box, tree: Tree) -> Box:
+    """A job that was rejected, one that a stranger claims, and an event that goes to nobody."""
+    box.look()
+    tree.submit("survey", ANA)
+    box.clock.advance(10)
+    box.look()
+    tree.reject("survey", ANA, reason="raw rows")
+    syftnotify.emit("gpu_available", "gpu 0", home=box.home.root)
+    box.clock.advance(10)
+    box.look()
+    return box
+
+
+def objects(box: Box, *words: str) -> list[dict[str, Any]]:
+    done = box.notify(*words, "--json", check=0)
+    return list(json.loads(done.stdout))
+
+
+def test_history_lists_each_notification_oldest_first(told: Box) -> None:
+    """N27, N31"""
+    found = objects(told, "history")
+
+    assert [(one["event"], one["recipient"], one["state"], one["attempts"]) for one in found] == [
+        ("job_submitted", OWNER, "sent", 1),
+        ("job_submitted", ANA, "sent", 1),
+        ("job_rejected", ANA, "sent", 1),
+    ]
+    assert {one["route"] for one in found} == {"built-in: owner", "built-in: submitter"}
+    assert {one["transport"] for one in found} == {"box"}
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        (("--to", ANA), 2),
+        (("--to", ANA.upper()), 2),
+        (("--about", "survey"), 3),
+        (("--about", "surve"), 0),
+        (("--event", "rejected"), 1),
+        (("--state", "sent", "--state", "dead"), 3),
+        (("--state", "dead"), 0),
+        (("--transport", "box"), 3),
+        (("--transport", "elsewhere"), 0),
+        (("-n", "1"), 1),
+        (("-n", "0"), 3),
+    ],
+    ids=str,
+)
+def test_history_is_filtered(told: Box, words: tuple[str, ...], count: int) -> None:
+    assert len(objects(told, "history", *words)) == count
+
+
+def test_why_says_of_each_event_who_heard_and_by_which_rule(told: Box) -> None:
+    """X05"""
+    lines = told.notify("why", "survey", check=0).stdout
+
+    assert "job_submitted, noticed" in lines
+    assert f"submitter {ANA}: told" in lines
+    assert "through box, by built-in: submitter" in lines
+
+
+def test_why_says_so_when_no_rule_takes_an_event(told: Box) -> None:
+    """X05"""
+    assert "nobody: no route takes it" in told.notify("why", "gpu 0", check=0).stdout
+    (event,) = objects(told, "why", "gpu 0")
+    assert event["notifications"] == []
+
+
+def test_why_says_whom_a_job_asked_for_in_vain(box: Box, tree: Tree) -> None:
+    """X05, G22: nobody can use an owner's mailbox to mail strangers."""
+    box.configure({"recipients": {"allow": ["*@lab.example"]}})
+    box.look()
+    wishes = {"notify": {"emails": ["stranger@x.example", "friend@lab.example"], "on": ["job_submitted"]}}
+    tree.submit("survey", ANA, config={"headers": wishes})
+    box.clock.advance(10)
+    box.look()
+
+    assert sorted(mail.to for mail in box.mails()) == sorted([OWNER, ANA, "friend@lab.example"])
+    lines = box.notify("why", "survey", check=0).stdout
+    assert "guest stranger@x.example: not told: the job asks for this; recipients.allow would let it pass" in lines
+    assert "guest friend@lab.example: told" in lines
+
+
+def test_why_of_what_was_never_noticed_is_an_error(told: Box) -> None:
+    assert "nothing was noticed of 'nothing'" in told.notify("why", "nothing", check=1).stderr
