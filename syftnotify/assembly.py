@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from syftnotify.config import Condition, Config, Gmail, Settings, Slack, Smtp, Webhook, load
@@ -13,11 +14,12 @@ from syftnotify.deliver import transport_for
 from syftnotify.dispatcher import Dispatcher, Lane
 from syftnotify.errors import NotSignedInError
 from syftnotify.ledger import JsonStateManager
-from syftnotify.model import Form
+from syftnotify.model import Form, Severity
 from syftnotify.observe import JobReader, PeerReader
 from syftnotify.outbox import Outbox
 from syftnotify.paths import Home, expanded
 from syftnotify.pipeline import Pipeline, Tick
+from syftnotify.quiet import QuietHours
 from syftnotify.render import Lines, Links, Objects, Wording, Words, renderer_of
 from syftnotify.route import Match, Reach, Route, Way, built_in_routes
 from syftnotify.running import is_alive
@@ -123,6 +125,7 @@ def assemble(
         spool=Spool(home.spool),
         reach=_reach(settings),
         owner=config.do_email,
+        quiet=_quiet_hours(config),
     )
     return Parts(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
 
@@ -184,6 +187,19 @@ def _routes(config: Config) -> tuple[Route, ...]:
         for name, section in written
     ]
     return (*own, *(() if config.routes is not None else built_in_routes()), *rules)
+
+
+def _quiet_hours(config: Config) -> QuietHours | None:
+    section = config.quiet_hours
+    if section is None:
+        return None
+    return QuietHours(
+        section.begin,
+        section.end,
+        section.zone or datetime.now().astimezone().tzinfo or UTC,
+        section.days,
+        frozenset(map(Severity, section.sparing)),
+    )
 
 
 def _match(section: Condition) -> Match:

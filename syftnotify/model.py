@@ -262,6 +262,7 @@ class Notification:
     medium: str = MAIL
     bundle: str = ""  # notifications of one bundle leave as one message
     route: str = ""  # the rule that decided
+    not_before: float = 0.0  # seconds since 1970
     skipped: str = ""  # why it is written down and never sent
 
     @property

@@ -301,7 +301,7 @@ class Outbox:
                 "state": "skipped" if item.skipped else "pending",
                 "reason": item.skipped,
                 "created_at": now,
-                "not_before": 0.0,
+                "not_before": item.not_before,
                 "failures": 0,
                 "refusals": 0,
                 "thread": "",

@@ -18,6 +18,7 @@ from syftnotify.ledger import JsonStateManager
 from syftnotify.model import Event, Job, Kind, Notification, Peer
 from syftnotify.observe import JobReader, JobsLook, PeerReader, Watched, evidence
 from syftnotify.outbox import Outbox
+from syftnotify.quiet import QuietHours, held
 from syftnotify.route import BUILT_IN, BUNDLE_ABOVE, Reach, bundled, notifications_for
 from syftnotify.spool import Spool
 from syftnotify.storms import Window
@@ -67,6 +68,7 @@ class Pipeline:
         spool: Spool,
         reach: Callable[[frozenset[str]], Reach],
         owner: str,
+        quiet: QuietHours | None = None,
     ) -> None:
         """`missing` says what must appear before there is anything to see, and nothing when it is there."""
         self._missing = missing
@@ -78,6 +80,7 @@ class Pipeline:
         self._spool = spool
         self._reach = reach
         self._owner = owner.lower()
+        self._quiet = quiet
         self._has_looked = False
         self._carried = Window()  # whose code was copied lately
         self._known: dict[str, Kind] = {}  # what a lost ledger had told last, by entity
@@ -145,7 +148,8 @@ class Pipeline:
         """What others handed in goes into the outbox, whether there is a tree or not."""
         taken = self._spool.look()
         new = self._new_of(taken.events)
-        tick = Tick(events=new, notifications=notifications_for(new, self._reach(frozenset())))
+        owed = notifications_for(new, self._reach(frozenset()))
+        tick = Tick(events=new, notifications=held(owed, {event.key: event for event in new}, self._quiet, now))
         tick.restless = not taken.is_all
         if taken.events and not dry_run:
             self._outbox.put(new, tick.notifications, now)
@@ -242,7 +246,9 @@ class Pipeline:
         """Fill `tick` with the events, what a message about them may carry, and what is owed for them."""
         catch_up = bundled(notifications_for(news.catch_up, reach, only_owner=True), always=True)
         rest = notifications_for(news.events, reach)
-        tick.notifications = [*catch_up, *(bundled(rest, above=BUNDLE_ABOVE) if time_off else rest)]
+        rest = bundled(rest, above=BUNDLE_ABOVE) if time_off else rest
+        by_key = {event.key: event for event in (*news.catch_up, *news.events)}
+        tick.notifications = held([*catch_up, *rest], by_key, self._quiet, now)
         alone = {item.event_key for item in tick.notifications if not item.bundle and not item.skipped}
         by_entity = {(job.entity, job.generation): job for job in jobs}
         news.events[:] = [

@@ -14,7 +14,9 @@ from tests.trees import TREES, Disk, Tree
 
 @pytest.fixture
 def tree(box: Box) -> Tree:
-    return TREES["D"](Disk(box.root, box.clock.time))
+    tree = TREES["D"](Disk(box.root, box.clock.time))
+    tree.grant(ANA)
+    return tree
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
-from syftnotify.config.values import Flag, Section, got
+from syftnotify.config.values import Flag, Section, got, time_of_day
 from syftnotify.errors import UnknownKindError
 from syftnotify.model import Kind, Severity, parse_kind
 
@@ -79,6 +81,47 @@ class RouteSection(Section):
     to: People = Field((), description="roles and recipients; unset: the transport's default recipient")
     via: str | None = Field(None, description="a transport; unset: by what each recipient looks like")
     goes_on: Flag = Field(False, alias="continue", description="whether the routes behind it are asked, too")
+
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _weekdays(value: Any) -> frozenset[int]:
+    words = _one_or_many(value)
+    if not isinstance(words, (list, tuple)) or not words or not all(str(word).lower()[:3] in _DAYS for word in words):
+        raise ValueError(f"expected a list of days such as [mon, tue], got {got(value)}")
+    return frozenset(_DAYS.index(str(word).lower()[:3]) for word in words)
+
+
+def _zone(value: Any) -> ZoneInfo:
+    try:
+        return ZoneInfo(value)
+    except (ZoneInfoNotFoundError, TypeError, ValueError, OSError):
+        raise ValueError(f"expected a time zone such as 'Europe/Berlin', got {got(value)}") from None
+
+
+def _moment_of_day(value: Any) -> dt.time:
+    moment = None if isinstance(value, bool) else time_of_day(value)
+    if moment is None:
+        raise ValueError(f"expected a time of the day such as '22:00', got {got(value)}")
+    return moment
+
+
+TimeOfDay = Annotated[dt.time, BeforeValidator(_moment_of_day)]
+
+
+class QuietSection(Section):
+    """When nobody is to be disturbed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    begin: TimeOfDay = Field(alias="from", description="their beginning: '22:00'")
+    end: TimeOfDay = Field(alias="to", description="their end: '07:00'")
+    zone: Annotated[ZoneInfo, BeforeValidator(_zone)] | None = Field(None, description="unset: this machine's")
+    days: Annotated[frozenset[int], BeforeValidator(_weekdays)] = Field(
+        frozenset(range(7)), description="on which they begin: [mon, tue]"
+    )
+    sparing: Severities = Field(("high",), alias="except", description="what is told all the same")
 
 
 Role = Literal["owner", "scientist"]

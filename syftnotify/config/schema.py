@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from syftnotify.config.routing import Globs, Kinds, People, RouteSection
+from syftnotify.config.routing import Globs, Kinds, People, QuietSection, RouteSection
 from syftnotify.config.smtp import Mailbox, SmtpServer, mailbox, smtp_server, smtp_server_of
 from syftnotify.config.values import (
     Address,
@@ -216,6 +216,7 @@ class Config(Section):
     secrets: dict[str, Secret] = Field(default_factory=dict, description="what `notify secret set` keeps, encrypted")
     recipients: Recipients = Recipients()
     links: Links = Links()
+    quiet_hours: QuietSection | None = Field(None, description="when nobody is to be disturbed")
     operator: tuple[Address, ...] = Field((), description="who else hears when the notifier itself is in trouble")
     heartbeat: Heartbeat = Heartbeat()
 
