@@ -14,7 +14,7 @@ from syftnotify.deliver import transport_for
 from syftnotify.dispatcher import Dispatcher, Lane
 from syftnotify.errors import NotSignedInError
 from syftnotify.ledger import JsonStateManager
-from syftnotify.model import Form, Severity
+from syftnotify.model import HIGH, Form, Severity
 from syftnotify.observe import JobReader, PeerReader
 from syftnotify.outbox import Outbox
 from syftnotify.paths import Home, expanded
@@ -24,6 +24,7 @@ from syftnotify.render import Lines, Links, Objects, Wording, Words, renderer_of
 from syftnotify.route import Match, Reach, Route, Way, built_in_routes
 from syftnotify.running import is_alive
 from syftnotify.spool import Spool
+from syftnotify.storms import Limit
 
 _COLAB_SYFT_BG = "/content/drive/MyDrive/syft-bg"
 
@@ -100,6 +101,7 @@ def assemble(
             section.rate,
             section.burst,
             section.max_retries,
+            gathers=not isinstance(section, Webhook),
             resend_unknown=name not in settings.holding,
         )
         for name, section in config.transports.items()
@@ -109,6 +111,7 @@ def assemble(
         lanes,
         me=f"{os.uname().nodename if hasattr(os, 'uname') else 'host'}:{os.getpid()}",
         max_concurrent=config.notify.max_concurrent_deliveries,
+        limits=_limits(config),
         clock=clock,
         monotonic=monotonic,
         on_change=on_change,
@@ -200,6 +203,14 @@ def _quiet_hours(config: Config) -> QuietHours | None:
         section.days,
         frozenset(map(Severity, section.sparing)),
     )
+
+
+def _limits(config: Config) -> tuple[Limit, ...]:
+    """What is too much for one reader: always, and by the configuration."""
+    section = config.digest
+    if section is None:
+        return (Limit(),)
+    return Limit(), Limit(section.above, section.within, section.every, "digest", HIGH)
 
 
 def _match(section: Condition) -> Match:

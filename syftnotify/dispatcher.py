@@ -25,7 +25,7 @@ from syftnotify.failpoints import reached
 from syftnotify.model import Message, Receipt
 from syftnotify.outbox import Due, Outbox, Verdict
 from syftnotify.render import Item, Words
-from syftnotify.storms import WITHIN, Storms
+from syftnotify.storms import Limit, Storms
 from syftnotify.text import shown
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class Lane:
     rate: float | None = None  # messages a second; None: no limit
     burst: int = 1
     max_retries: int | None = None
+    gathers: bool = True  # whether who reads it is a person, who can have enough
     resend_unknown: bool = True  # else what may have arrived waits for a person's word
     in_flight: int = 0
     silences: int = 0  # attempts in a row that got no answer
@@ -91,6 +92,7 @@ class Dispatcher:
         *,
         me: str,
         max_concurrent: int = 16,
+        limits: Sequence[Limit] = (Limit(),),
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         on_change: Callable[[], None] = lambda: None,
@@ -100,6 +102,7 @@ class Dispatcher:
         self._lanes = dict(lanes)
         self._me = me
         self._max = max_concurrent
+        self._limits = limits
         self._clock = clock
         self._monotonic = monotonic
         self._on_change = on_change
@@ -227,8 +230,8 @@ class Dispatcher:
     def _claimed(self, lane: Lane, now: float) -> list[Due]:
         """The next message of a lane, noted as one that its recipient gets."""
         if self._storms is None:
-            storms = Storms()
-            for message in self._outbox.messages_since(now - WITHIN):
+            storms = Storms(self._limits)
+            for message in self._outbox.messages_since(now - max(limit.within for limit in self._limits)):
                 storms.note(*message)
             self._storms = storms
         storms = self._storms
@@ -237,7 +240,7 @@ class Dispatcher:
             now,
             by=self._me,
             resend=lane.resend_unknown,
-            full=lambda recipient: storms.gathering(recipient, lane.name, now),
+            full=lambda recipient, kind: storms.gathering(recipient, lane.name, now, kind) if lane.gathers else None,
         )
         if due:
             storms.note(due[0].recipient, due[0].bundle, now)

@@ -118,6 +118,9 @@ _SEVERITIES = {
 }
 
 
+HIGH = frozenset(kind for kind, severity in _SEVERITIES.items() if severity is Severity.HIGH)
+
+
 class Audience(StrEnum):
     """The role in which somebody hears."""
 
@@ -277,6 +280,7 @@ class Gathering:
 
     bundle: str
     not_before: float
+    sparing: frozenset[Kind] = frozenset()  # what is not gathered
 
 
 def digest_of(*parts: str) -> str:

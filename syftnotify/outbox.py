@@ -321,7 +321,7 @@ class Outbox:
         *,
         by: str,
         resend: bool = True,
-        full: Callable[[str], Gathering | None] = lambda _recipient: None,
+        full: Callable[[str, Kind], Gathering | None] = lambda _recipient, _kind: None,
     ) -> list[Due]:
         """The next message of `transport`, now being sent by `by`; empty when nothing is due.
 
@@ -341,7 +341,7 @@ class Outbox:
         with self._transaction() as connection:
             found = connection.execute(head).first()
             while found is not None and not found.bundle and found.kind not in _OWN_KINDS:
-                gathering = full(found.recipient)
+                gathering = full(found.recipient, Kind(found.kind))
                 if gathering is None or not self._gather(connection, transport, found.recipient, gathering, now):
                     break
                 found = connection.execute(head).first()
@@ -388,7 +388,8 @@ class Outbox:
     def _gather(connection: sa.Connection, transport: str, recipient: str, gathering: Gathering, now: float) -> int:
         """Put what is due for `recipient` into one digest; what may have arrived keeps its own name."""
         doubted = sa.select(_attempts.c.notification).where(_attempts.c.outcome == Failure.UNKNOWN.value)
-        own = sa.select(_events.c.key).where(_events.c.kind.in_(_OWN_KINDS))
+        spared = [*_OWN_KINDS, *(kind.value for kind in gathering.sparing)]
+        own = sa.select(_events.c.key).where(_events.c.kind.in_(spared))
         return connection.execute(
             _notifications.update()
             .where(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from syftnotify.model import Gathering, digest_of
+from syftnotify.model import Gathering, Kind, digest_of
 
 ABOVE = 200  # messages to one recipient
 WITHIN = 600.0  # seconds in which they are counted
 EVERY = 600.0  # seconds between two digests of a storm
-_PREFIX = "storm-"
 
 
 class Window:
@@ -43,29 +44,55 @@ class Window:
         return len(moments) >= self._above
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Above so many messages in so short a time, the rest leaves as one digest every so often. Times in seconds."""
+
+    above: int = ABOVE
+    within: float = WITHIN
+    every: float = EVERY
+    name: str = "storm"
+    sparing: frozenset[Kind] = frozenset()  # what leaves singly all the same
+
+
+class _Watch:
+    """One limit at work."""
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+        self.prefix = f"{limit.name}-"
+        self.messages = Window(limit.above, limit.within)
+        self.digests: dict[str, float] = {}
+
+
 class Storms:
     """Who was sent how much lately, and when the next digest of a storm may leave."""
 
-    def __init__(self) -> None:
-        self._messages = Window()
-        self._digests: dict[str, float] = {}
+    def __init__(self, limits: Sequence[Limit] = (Limit(),)) -> None:
+        """The first limit that is reached decides."""
+        self._watches = [_Watch(limit) for limit in limits]
 
     def note(self, recipient: str, bundle: str, at: float) -> None:
         """A message leaves; `bundle` names it if it is a digest."""
-        self._messages.note(recipient, at)
-        if bundle.startswith(_PREFIX):
-            self._digests[recipient] = at
+        for watch in self._watches:
+            watch.messages.note(recipient, at)
+            if bundle.startswith(watch.prefix):
+                watch.digests[recipient] = at
 
     def take_back(self, recipient: str, bundle: str, at: float) -> None:
         """It did not arrive."""
-        self._messages.take_back(recipient, at)
-        if bundle.startswith(_PREFIX) and self._digests.get(recipient) == at:
-            del self._digests[recipient]
+        for watch in self._watches:
+            watch.messages.take_back(recipient, at)
+            if bundle.startswith(watch.prefix) and watch.digests.get(recipient) == at:
+                del watch.digests[recipient]
 
-    def gathering(self, recipient: str, transport: str, now: float) -> Gathering | None:
-        """How what waits for `recipient` by `transport` is gathered, or None while single messages may go."""
-        if not self._messages.is_full(recipient, now):
-            return None
-        last = self._digests.get(recipient)
-        due = now if last is None or not 0 <= now - last < EVERY else last + EVERY
-        return Gathering(_PREFIX + digest_of(recipient, transport, f"{due:.3f}"), due)
+    def gathering(self, recipient: str, transport: str, now: float, kind: Kind = Kind.DIGEST) -> Gathering | None:
+        """How what waits for `recipient` by `transport` is gathered, or None while one of `kind` may go by itself."""
+        for watch in self._watches:
+            limit = watch.limit
+            if kind in limit.sparing or not watch.messages.is_full(recipient, now):
+                continue
+            last = watch.digests.get(recipient)
+            due = now if last is None or not 0 <= now - last < limit.every else last + limit.every
+            return Gathering(watch.prefix + digest_of(recipient, transport, f"{due:.3f}"), due, limit.sparing)
+        return None

@@ -17,7 +17,7 @@ from syftnotify.deliver.mime import mail_of
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Message, Receipt
 from syftnotify.pipeline import Tick
-from syftnotify.storms import WITHIN, Storms, Window
+from syftnotify.storms import WITHIN, Limit, Storms
 from tests.support import ANA, BO, OWNER, Box
 from tests.trees import TREES, Disk, Tree, VersionedReviewTree
 
@@ -96,8 +96,7 @@ class Worker:
         if self.parts is None:
             self.parts = self.box.parts()
             self.parts.dispatcher.lanes["box"].transport = self.post
-            storms = Storms()
-            storms._messages = Window(above=STORM)
+            storms = Storms((Limit(above=STORM),))
             for message in self.parts.outbox.messages_since(self.box.clock.now - WITHIN):
                 storms.note(*message)
             self.parts.dispatcher._storms = storms

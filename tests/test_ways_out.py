@@ -176,3 +176,35 @@ def event(kind: Kind, entity: str, payload: dict[str, Any]) -> Any:
     from syftnotify.model import Event
 
     return Event(kind, entity, "T", payload=payload)
+
+
+def test_above_a_few_in_a_minute_the_rest_is_one_digest_and_what_is_urgent_comes_singly(box: Box, hook: Web) -> None:
+    """X06: per recipient, the worst first; what a program reads is never gathered."""
+    box.configure(
+        {
+            "transports": {
+                "box": {"type": "maildir"},
+                "oncall": {"type": "webhook", "url": hook.url, "events": ["*"]},
+            },
+            "routes": [{"to": ["owner"]}],
+            "digest": {"above": 3, "within": "60s", "every": "10m"},
+        }
+    )
+    for number in range(8):
+        emit(box, "job_completed", f"run/{number}")
+    emit(box, "job_failed", "run/bad")
+    box.look()
+
+    singles = [mail for mail in box.mails() if mail.event != "digest"]
+    (digest,) = [mail for mail in box.mails() if mail.event == "digest"]
+    assert sorted(mail.entities for mail in singles) == [["run/0"], ["run/1"], ["run/2"], ["run/bad"]]
+    assert sorted(digest.entities) == [f"run/{number}" for number in range(3, 8)]
+    assert len(hook.requests) == 9
+
+    emit(box, "job_completed", "run/late")
+    box.clock.advance(30)
+    box.look()
+    assert len(box.mails()) == 5
+    box.clock.advance(600)
+    box.look()
+    assert [mail.entities for mail in box.mails()[5:]] == [["run/late"]]

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from syftnotify.config.values import Flag, Section, got, time_of_day
+from syftnotify.config.values import Duration, Flag, Section, got, number, time_of_day
 from syftnotify.errors import UnknownKindError
 from syftnotify.model import Kind, Severity, parse_kind
 
@@ -122,6 +122,16 @@ class QuietSection(Section):
         frozenset(range(7)), description="on which they begin: [mon, tue]"
     )
     sparing: Severities = Field(("high",), alias="except", description="what is told all the same")
+
+
+class DigestSection(Section):
+    """When somebody has had enough single messages."""
+
+    above: Annotated[int, number(1, 10000, "messages", whole=True)] = Field(
+        5, description="single messages to one recipient"
+    )
+    within: Duration = Field(60.0, description="in this time: 60s")
+    every: Duration = Field(600.0, description="one digest in this time: 10m")
 
 
 Role = Literal["owner", "scientist"]
