@@ -13,6 +13,7 @@ from syftnotify.config import Condition, Config, Gmail, Settings, Slack, Smtp, W
 from syftnotify.deliver import transport_for
 from syftnotify.dispatcher import Dispatcher, Lane
 from syftnotify.errors import NotSignedInError
+from syftnotify.events import Limits
 from syftnotify.ledger import JsonStateManager
 from syftnotify.model import HIGH, Form, Severity
 from syftnotify.observe import JobReader, PeerReader
@@ -129,6 +130,7 @@ def assemble(
         reach=_reach(settings),
         owner=config.do_email,
         quiet=_quiet_hours(config),
+        limits=Limits(config.reminders.job_waiting, config.reminders.job_long_running),
     )
     return Parts(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -128,6 +129,51 @@ def news_of_peers(
             event = Event(fact.kind, peer.entity, fact.occurrence, fact.at, payload)
             (news.catch_up if first else news.events).append(event)
     return news
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """After how many seconds somebody is reminded: of a job that waits for its owner, and of one that runs on."""
+
+    waiting: tuple[float, ...] = ()
+    running: tuple[float, ...] = ()
+
+
+def reminders(jobs: Iterable[tuple[Job, float]], told: Told, limits: Limits, *, now: float) -> list[Event]:
+    """What has been so for too long. `jobs` have not ended, each with when it was first seen as it is now.
+
+    Once for each limit that is passed; of several that are, the longest alone is told. Times are in seconds since 1970.
+    """
+    due = []
+    for job, seen in jobs:
+        is_waiting = job.status is Status.WAITING
+        kind = Kind.JOB_WAITING if is_waiting else Kind.JOB_LONG_RUNNING
+        since = _since(job, Kind.JOB_SUBMITTED if is_waiting else Kind.JOB_APPROVED, seen, now)
+        alerts = job.details.get("alerts")
+        wished = alerts.get("on_long_run_minutes") if isinstance(alerts, dict) else None
+        steps = limits.waiting if is_waiting else (*limits.running, *([wished * 60.0] if wished else ()))
+        passed = [step for step in sorted(steps) if now - since >= step]
+        if not passed:
+            continue
+        occurrence = f"{job.generation}+{passed[-1]:g}"
+        if not told.knows(job.entity, kind, occurrence):
+            payload = {**_payload(job), "minutes": int(passed[-1] // 60)}
+            due.append(Event(kind, job.entity, occurrence, "", payload))
+    return due
+
+
+def _since(job: Job, kind: Kind, seen: float, now: float) -> float:
+    """Since when the job is as it is: what the tree says, where that can be true."""
+    for fact in job.facts:
+        if fact.kind is kind:
+            try:
+                moment = datetime.fromisoformat(fact.at)
+                claimed = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            except (ValueError, OverflowError):
+                continue
+            if 0 < claimed <= now:
+                return claimed
+    return seen
 
 
 def standing(kinds: Iterable[Kind]) -> Status:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from syftnotify.events import News, news_of_jobs, news_of_peers
+from syftnotify.events import Limits, Mark, News, news_of_jobs, news_of_peers, reminders
 from syftnotify.failpoints import reached
 from syftnotify.ledger import JsonStateManager
-from syftnotify.model import Event, Job, Kind, Notification, Peer
+from syftnotify.model import Event, Job, Kind, Notification, Peer, Status
 from syftnotify.observe import JobReader, JobsLook, PeerReader, Watched, evidence
 from syftnotify.outbox import Outbox
 from syftnotify.quiet import QuietHours, held
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 TIME_OFF_SECONDS = 3600.0
 # For so long a look reads what changed; what is left waits for the next one.
 READ_SECONDS = 5.0
+_UNENDED = frozenset({Status.WAITING, Status.APPROVED, Status.RUNNING})
 _TOO_MANY = {"path": "all of it", "why": "too many jobs at once"}
 
 
@@ -68,7 +69,8 @@ class Pipeline:
         spool: Spool,
         reach: Callable[[frozenset[str]], Reach],
         owner: str,
-        quiet: QuietHours | None = None,
+        quiet: QuietHours | None,
+        limits: Limits,
     ) -> None:
         """`missing` says what must appear before there is anything to see, and nothing when it is there."""
         self._missing = missing
@@ -81,6 +83,8 @@ class Pipeline:
         self._reach = reach
         self._owner = owner.lower()
         self._quiet = quiet
+        self._limits = limits
+        self._open: dict[str, tuple[Job, float]] = {}  # jobs that have not ended, and since when they are as they are
         self._has_looked = False
         self._carried = Window()  # whose code was copied lately
         self._known: dict[str, Kind] = {}  # what a lost ledger had told last, by entity
@@ -127,6 +131,7 @@ class Pipeline:
         tick = Tick(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.restless)
         reach = self._reach(frozenset(peer.address for peer in peers if peer.added))
         news = self._news(look.jobs, peers, now)
+        self._remind(look, news, now)
         self._prepare(tick, news, look.jobs, reach, time_off=time_off, now=now)
         if dry_run:
             return tick.joined(emitted)
@@ -231,6 +236,21 @@ class Pipeline:
             news.catch_up += of_peers.catch_up
             news.marks += of_peers.marks
         return news
+
+    def _remind(self, look: JobsLook, news: News, now: float) -> None:
+        """Add what has been so for too long; what was so before the first look is not news then."""
+        for job in look.jobs:
+            known = self._open.pop(job.entity, None)
+            if job.judged and job.status in _UNENDED:
+                is_same = known is not None and known[0].status is job.status and known[0].generation == job.generation
+                self._open[job.entity] = job, known[1] if known is not None and is_same else now
+        for entity in look.vanished:
+            self._open.pop(entity, None)
+        due = reminders(self._open.values(), self._ledger, self._limits, now=now)
+        if self._jobs and not self._ledger.first_look(self._scope("jobs")):
+            news.marks += [Mark(event.entity, event.kind, event.occurrence) for event in due]
+        else:
+            news.events += due
 
     def _scope(self, what: str) -> str:
         return f"{what} {self._owner}"

@@ -134,4 +134,18 @@ class DigestSection(Section):
     every: Duration = Field(600.0, description="one digest in this time: 10m")
 
 
+def _durations(value: Any) -> Any:
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+Durations = Annotated[tuple[Duration, ...], BeforeValidator(_durations)]
+
+
+class Reminders(Section):
+    """After how long somebody is reminded; one time or several."""
+
+    job_waiting: Durations = Field((), description="the owner, of a job that waits: 24h, or [24h, 72h]")
+    job_long_running: Durations = Field((), description="the owner, of a job that runs on: 2h")
+
+
 Role = Literal["owner", "scientist"]

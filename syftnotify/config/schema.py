@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from syftnotify.config.routing import DigestSection, Globs, Kinds, People, QuietSection, RouteSection
+from syftnotify.config.routing import DigestSection, Globs, Kinds, People, QuietSection, Reminders, RouteSection
 from syftnotify.config.smtp import Mailbox, SmtpServer, mailbox, smtp_server, smtp_server_of
 from syftnotify.config.values import (
     Address,
@@ -218,6 +218,7 @@ class Config(Section):
     links: Links = Links()
     quiet_hours: QuietSection | None = Field(None, description="when nobody is to be disturbed")
     digest: DigestSection | None = Field(None, description="when single messages become digests, besides storms")
+    reminders: Reminders = Reminders()
     operator: tuple[Address, ...] = Field((), description="who else hears when the notifier itself is in trouble")
     heartbeat: Heartbeat = Heartbeat()
 
