@@ -21,7 +21,7 @@ from syftnotify.outbox import Outbox
 from syftnotify.paths import Home, expanded
 from syftnotify.pipeline import Pipeline, Tick
 from syftnotify.quiet import QuietHours
-from syftnotify.render import Lines, Links, Objects, Wording, Words, renderer_of
+from syftnotify.render import Lines, Links, Objects, TemplateRenderer, Wording, Words, renderer_of
 from syftnotify.route import Match, Reach, Route, Way, built_in_routes
 from syftnotify.running import is_alive
 from syftnotify.spool import Spool
@@ -135,6 +135,11 @@ def assemble(
     return Parts(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
 
 
+def renderer_for(home: Home) -> TemplateRenderer:
+    """The templates of `home`, one's own before the built-in ones."""
+    return renderer_of(home.templates if home.templates.is_dir() else None)
+
+
 def words_for(settings: Settings, name: str) -> Words:
     """What words notifications for one transport."""
     config, section = settings.config, settings.config.transports[name]
@@ -143,9 +148,8 @@ def words_for(settings: Settings, name: str) -> Words:
         return Lines(links=links)
     if isinstance(section, Webhook):
         return Objects(section.format, links=links, template=section.body or "")
-    own = settings.home.templates
     return Wording(
-        renderer_of(own if own.is_dir() else None),
+        renderer_for(settings.home),
         sender=config.do_email,
         links=links,
         prefix=section.subject_prefix,

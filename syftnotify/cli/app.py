@@ -352,6 +352,19 @@ def why(
 
 
 @app.command()
+def preview(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A template (new_job) or an event (job_failed).")],
+    html: Annotated[Path | None, typer.Option("--html", help="Write the mail's HTML into this file.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Show what a mail looks like, with your own templates where you have some."""
+    from syftnotify.cli import preview as previews
+
+    previews.show(_home(context, home), name, as_html=html)
+
+
+@app.command()
 def doctor(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list, for machines.")] = False,

@@ -28,7 +28,7 @@ _NAME_CAP = 120
 _MOST_HEADERS = 2000
 _HEADERS_CAP = 200 * 1024  # bytes of entity ids in headers
 
-_TEMPLATES: dict[tuple[Kind, bool], str] = {
+TEMPLATES: dict[tuple[Kind, bool], str] = {
     (Kind.JOB_SUBMITTED, True): "new_job",
     (Kind.JOB_SUBMITTED, False): "job_submitted",
     (Kind.JOB_APPROVED, False): "job_approved",
@@ -124,7 +124,7 @@ class Wording:
         context = self._context(item)
         name = "event"
         if item.audience in _ROLES_OF_MAIL:
-            name = _TEMPLATES.get((item.event.kind, item.audience in {Audience.OWNER, Audience.OPERATOR}), name)
+            name = TEMPLATES.get((item.event.kind, item.audience in {Audience.OWNER, Audience.OPERATOR}), name)
         return Message(
             id=item.id,
             recipient=recipient,

@@ -1,0 +1,92 @@
+"""`notify preview`: what a mail looks like, before anybody gets one."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from syftnotify.assembly import renderer_for
+from syftnotify.cli.console import say
+from syftnotify.errors import ConfigError, NotifyError, UnknownKindError
+from syftnotify.model import Audience, Event, Kind, Status, parse_kind
+from syftnotify.paths import Home
+from syftnotify.render import Item, Links, Wording
+from syftnotify.render.wording import TEMPLATES
+from syftnotify.text import plural, shown
+
+OWNER, SCIENTIST = "owner@datasite.example", "ana@uni.example"
+_WHEN = "2026-01-15T15:30:00Z"
+_CODE = [
+    {"path": "run.sh", "text": "#!/bin/bash\nuv run python main.py\n", "cut": False},
+    {"path": "main.py", "text": "import pandas\n\nprint(pandas.read_csv('people.csv').describe())\n", "cut": False},
+]
+_ENDS = {
+    Kind.JOB_FAILED: (Status.FAILED, 1),
+    Kind.JOB_TIMEOUT: (Status.FAILED, -1),
+    Kind.JOB_COMPLETED: (Status.DONE, 0),
+}
+
+
+def show(home: Home, name: str, *, as_html: Path | None) -> None:
+    """Print the mails of a template or an event, or write the last one's HTML to a file.
+
+    Raises:
+        NotifyError: there is no such template or event, or the file cannot be written.
+    """
+    chosen = _chosen(name)
+    wording = Wording(renderer_for(home), sender=OWNER, links=Links())
+    for kind, audience in chosen:
+        message = wording.message([_sample(kind, audience)], OWNER if audience is Audience.OWNER else SCIENTIST)
+        if as_html is not None:
+            continue
+        say(f"{kind} to the {audience}")
+        say(f"Subject: {message.subject}\n")
+        say(message.text)
+    if as_html is not None:
+        try:
+            as_html.write_text(message.html, encoding="utf-8")
+        except OSError as error:
+            raise NotifyError(f"{as_html} cannot be written: {error.strerror}") from error
+        say(f"wrote {as_html}; {plural(len(chosen), 'mail')} would be sent" if len(chosen) > 1 else f"wrote {as_html}")
+
+
+def _chosen(name: str) -> list[tuple[Kind, Audience]]:
+    """The mails that a template's name or an event's stands for."""
+    word = Path(name).stem
+    found = [
+        (kind, Audience.OWNER if is_owner else Audience.SUBMITTER)
+        for (kind, is_owner), template in TEMPLATES.items()
+        if template == word
+    ]
+    if found:
+        return found
+    try:
+        kind = parse_kind(name)
+    except UnknownKindError as error:
+        near = difflib.get_close_matches(word, sorted(set(TEMPLATES.values())), n=1)
+        guess = f", or the template `{near[0]}`" if near else ""
+        raise ConfigError(f"{shown(name)!r} is neither a template nor an event; {error}{guess}") from None
+    roles = [Audience.OWNER, Audience.SUBMITTER]
+    return [(kind, role) for role in roles if (kind, role is Audience.OWNER) in TEMPLATES] or [
+        (kind, Audience.RECIPIENT)
+    ]
+
+
+def _sample(kind: Kind, audience: Audience) -> Item:
+    status, code = _ENDS.get(kind, (Status.WAITING, None))
+    payload = {
+        "name": "income survey",
+        "owner": OWNER,
+        "submitter": SCIENTIST,
+        "return_code": code,
+        "reason": "it reads whole rows" if kind is Kind.JOB_REJECTED else "",
+        "summary": "Transport office is paused: it cannot send.",
+        "detail": "mail.example refuses the sign-in (535)",
+        "figures": [["it knows", "12 jobs, 3 peers"]],
+        "minutes": 1440,
+        "code": _CODE,
+        "stderr": "Traceback (most recent call last):\nKeyError: 'person_id'" if status is Status.FAILED else "",
+    }
+    return Item(
+        "preview", Event(kind, f"job/D/{OWNER}/{SCIENTIST}/income%20survey", "", _WHEN, payload), audience, status
+    )
