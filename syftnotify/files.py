@@ -37,7 +37,7 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600, durable: bool 
                 os.fsync(file.fileno())
         reached("file.written")
         Path(name).replace(path)
-    except BaseException:
+    except BaseException:  # Ctrl-C too must leave no half of a file behind; it goes on its way
         Path(name).unlink(missing_ok=True)
         raise
     reached("file.renamed")
@@ -157,7 +157,7 @@ def is_lockable(folder: Path) -> bool:
     try:
         with exclusive(path, seconds=0) as held:
             return held and is_locked(path)
-    except (OSError, NotImplementedError):
+    except (OSError, NotImplementedError):  # what the system, or filelock, says where there are no locks
         return False
     finally:
         path.unlink(missing_ok=True)

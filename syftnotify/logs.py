@@ -110,7 +110,7 @@ def _new_lines(
             elif not lines:
                 if until():
                     return
-                sleep(_POLL_SECONDS)
+                sleep(_POLL_SECONDS)  # between two looks at a file that other processes write
     finally:
         if file is not None:
             file.close()

@@ -121,7 +121,7 @@ def _has_ended(home: Home, seconds: float, sleep: Callable[[float], None]) -> bo
     while running.is_held(home):
         if time.monotonic() >= until:
             return False
-        sleep(_POLL_SECONDS)
+        sleep(_POLL_SECONDS)  # between two looks at the lock, which tells nobody when it is let go
     return True
 
 

@@ -387,7 +387,7 @@ async def drips(talk: Talk) -> None:
     """Answers one byte at a time and never comes to the end, so that no single read takes long."""
     for byte in itertools.chain(b"250-", itertools.repeat(ord("."))):
         await talk.write(bytes([byte]))
-        await asyncio.sleep(_DRIP_SECONDS)
+        await asyncio.sleep(_DRIP_SECONDS)  # the fault itself
 
 
 async def repeats_what_it_heard(talk: Talk) -> None:

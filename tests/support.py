@@ -185,6 +185,17 @@ class Box:
             assert done.returncode == check, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
+    def begin(self, *words: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Begin the real command with this home; the caller sees to its end."""
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "syftnotify", *words],
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+
     def environment(self) -> dict[str, str]:
         """An environment in which neither the home folder nor a variable of this machine's user matters."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("SYFTNOTIFY")}
@@ -196,6 +207,23 @@ class Box:
             "NO_COLOR": "1",
             **self.env,
         }
+
+
+def alias_bomb() -> str:
+    """Twelve lines of YAML that stand for 280,000,000,000 words."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    return "\n".join(lines)
+
+
+def lose_outbox(box: Box) -> None:
+    for path in box.home.root.glob("outbox.db*"):
+        path.unlink()
+
+
+def lose_ledger(box: Box) -> None:
+    for path in box.home.root.glob("state.json*"):
+        path.unlink()
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -> Any:

@@ -21,7 +21,7 @@ import pytest
 from syftnotify import running
 from syftnotify.errors import StateError
 from syftnotify.paths import Home
-from tests.support import ANA, OWNER, Box, Clock, Mail, Told, mails_in, wait_until
+from tests.support import ANA, OWNER, Box, Clock, Mail, Told, lose_ledger, lose_outbox, mails_in, wait_until
 from tests.trees import TREES, Disk, Tree
 
 pytestmark = pytest.mark.fire
@@ -96,16 +96,6 @@ def copy(another: Copy) -> Box:
 
 def spare(home: Home) -> Path:
     return home.state.with_name("state.json.bak")
-
-
-def without_outbox(box: Box) -> None:
-    for path in box.home.root.glob("outbox.db*"):
-        path.unlink()
-
-
-def without_ledger(box: Box) -> None:
-    for path in box.home.root.glob("state.json*"):
-        path.unlink()
 
 
 def assert_told_once(box: Box) -> None:
@@ -245,7 +235,7 @@ def test_a_ledger_that_vanishes_is_neither_a_silence_nor_a_flood(box: Box, is_al
         submit(tree, "survey")
         parts.look_once(box.clock.now)
         assert told(box.new_mails()) == OWED
-        without_ledger(box)
+        lose_ledger(box)
         if not is_alive:
             parts.close()
             parts = box.parts()
@@ -427,8 +417,8 @@ def test_with_ledger_and_outbox_gone_one_mail_names_what_waits(box: Box) -> None
     box.clock.advance(100)
     box.look()
     assert told(box.new_mails()) == OWED
-    without_ledger(box)
-    without_outbox(box)
+    lose_ledger(box)
+    lose_outbox(box)
     for _ in range(3):
         box.clock.advance(100)
         box.look()
@@ -441,7 +431,7 @@ def test_with_ledger_and_outbox_gone_one_mail_names_what_waits(box: Box) -> None
     assert "ended" not in mail.text
 
 
-@pytest.mark.parametrize("lose", [without_ledger, without_outbox], ids=["the ledger", "the outbox"])
+@pytest.mark.parametrize("lose", [lose_ledger, lose_outbox], ids=["the ledger", "the outbox"])
 def test_with_one_of_both_gone_a_full_tree_is_no_news(box: Box, lose: Callable[[Box], None]) -> None:
     """X01, X02: what is owed is told once, what waits is not told again."""
     fill_tree(box, ended=1000, waiting=5)
@@ -463,6 +453,16 @@ def test_with_one_of_both_gone_a_full_tree_is_no_news(box: Box, lose: Callable[[
 
 
 # -- the disk --------------------------------------------------------------------------------------------------------
+
+
+def at_work(box: Box) -> tuple[Tree, int]:
+    """A tree with a peer, and the pid of a worker that watches it."""
+    tree = TREES["D"](Disk(box.root))
+    tree.grant()
+    box.notify("start", check=0)
+    pid = running.holder(box.home)
+    assert pid is not None
+    return tree, pid
 
 
 @contextlib.contextmanager
@@ -552,10 +552,7 @@ def elsewhere(box: Box) -> Path:
 
 def test_a_home_that_turns_read_only_under_a_worker_loses_nothing(box: Box, elsewhere: Path) -> None:
     """X01, X02: the worker says so and lives on, and goes on when it may write again."""
-    tree = TREES["D"](Disk(box.root))
-    tree.grant()
-    box.notify("start", check=0)
-    pid = running.holder(box.home)
+    tree, pid = at_work(box)
     with read_only(box.home):
         submit(tree, "survey")
         wait_until(lambda: "Read-only file system" in box.home.log.read_text(), 20, "the worker says so")
@@ -597,10 +594,7 @@ def small_disk(box: Box) -> Iterator[None]:
 @pytest.mark.usefixtures("small_disk")
 def test_a_disk_that_fills_up_under_a_worker_loses_nothing(box: Box) -> None:
     """X01, X02: home, outbox, ledger, log and mail are all on it."""
-    tree = TREES["D"](Disk(box.root))
-    tree.grant()
-    box.notify("start", check=0)
-    pid = running.holder(box.home)
+    tree, pid = at_work(box)
     submit(tree, "before")
     wait_until(lambda: running.read(box.home).sent == 2, 20, "the first two")
     filler = fill_up(box.home.root)
@@ -624,11 +618,7 @@ def test_a_disk_that_fills_up_under_a_worker_loses_nothing(box: Box) -> None:
 @pytest.mark.usefixtures("small_disk")
 def test_a_worker_that_is_killed_on_a_full_disk_goes_on_when_there_is_room(box: Box) -> None:
     """X01, X02: and a start without room says so."""
-    tree = TREES["D"](Disk(box.root))
-    tree.grant()
-    box.notify("start", check=0)
-    pid = running.holder(box.home)
-    assert pid is not None
+    tree, pid = at_work(box)
     filler = fill_up(box.home.root)
     submit(tree, "survey")
     wait_until(lambda: "the look failed" in box.home.log.read_text(), 20, "the log says so, as far as it has room")

@@ -28,7 +28,7 @@ import pytest
 import yaml
 
 from syftnotify.observe import JobReader
-from tests.support import BO, OWNER, Box, Clock, Mail
+from tests.support import BO, OWNER, Box, Clock, Mail, alias_bomb
 from tests.trees import RUN_SH, TREES, Disk, ReviewTree, Tree
 
 pytestmark = pytest.mark.fire
@@ -458,15 +458,9 @@ def in_the_cap(head: str, unit: str, tail: str = "") -> str:
     return head + unit * ((CAP - len(head) - len(tail)) // len(unit)) + tail
 
 
-def bomb() -> str:
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
-    return "\n".join(lines)
-
-
 # Each follows the keys that a config.yaml has, so that nothing but itself is wrong with it.
 YAMLS = {
-    "an alias bomb": bomb(),
+    "an alias bomb": alias_bomb(),
     "an alias to what holds it": "x: &a [*a]",
     "aliases that merge": "x: &a {b: 1}\ny: {<<: [" + "*a, " * 1_000 + "*a]}",
     "nested 100,000 deep": "x: " + "[" * 100_000 + "]" * 100_000,

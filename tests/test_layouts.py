@@ -15,7 +15,7 @@ import yaml
 
 from syftnotify.assembly import Parts
 from syftnotify.pipeline import Tick
-from tests.support import ANA, BO, OWNER, Box, Mail, Told
+from tests.support import ANA, BO, OWNER, Box, Mail, Told, alias_bomb
 from tests.trees import CODE, NAME, TREES, Disk, MarkerTree, ReviewTree, StageTree, Tree
 
 SECRET = "the-key-of-the-owner"
@@ -749,14 +749,8 @@ def test_a_pipe_among_the_results_stops_nobody(box: Box, tree: ReviewTree, which
     neighbour_is_told(box, tree)
 
 
-def bomb() -> str:
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
-    return "\n".join(lines)
-
-
 UNBELIEVABLE = {
-    "an alias bomb": bomb(),
+    "an alias bomb": alias_bomb(),
     "a small alias": "name: &a x\nsubmitted_at: *a\n",
     "a hundred thousand brackets": "files: " + "[" * 100_000 + "]" * 100_000,
     "three thousand brackets": "files: " + "[" * 3_000 + "]" * 3_000,

@@ -245,14 +245,7 @@ def test_following_hides_what_matters_less(tmp_path: Path) -> None:
 def test_the_command_follows_through_a_real_rotation_until_ctrl_c(box: Box, words: tuple[str, ...]) -> None:
     """S16."""
     write(box.home.log, line(1))
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "syftnotify", *words],
-        env=box.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = box.begin(*words)
     seen: list[str] = []
     assert process.stdout is not None
     stream = process.stdout

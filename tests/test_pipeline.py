@@ -8,7 +8,7 @@ import pytest
 
 from syftnotify.cli.demo import Tree
 from syftnotify.errors import StateError
-from tests.support import ANA, OWNER, Box, Clock
+from tests.support import ANA, OWNER, Box, Clock, lose_ledger, lose_outbox
 from tests.trees import TREES, Disk
 
 CODE = "print(1)\n"
@@ -21,16 +21,6 @@ def tree(box: Box) -> Tree:
     tree.grant(ANA)
     box.look()
     return tree
-
-
-def lose_outbox(box: Box) -> None:
-    for path in box.home.root.glob("outbox.db*"):
-        path.unlink()
-
-
-def lose_ledger(box: Box) -> None:
-    for path in box.home.root.glob("state.json*"):
-        path.unlink()
 
 
 def unsent(box: Box, tree: Tree) -> None:

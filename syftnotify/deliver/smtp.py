@@ -113,7 +113,7 @@ class SmtpTransport:
                 _expect(session.ehlo(_LITERAL), 250, server, "EHLO")
             if server.user:
                 _sign_in(session, server)
-        except BaseException as error:
+        except BaseException as error:  # whatever it was, it goes on; no connection stays open behind it
             for each in watched:
                 each.close()
             if isinstance(error, smtplib.SMTPResponseException):

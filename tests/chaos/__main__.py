@@ -68,7 +68,7 @@ def _played(planned: list[Campaign]) -> list[Outcome]:
                 outcome = future.result()
                 outcomes.append(outcome)
                 _say(outcome, len(outcomes), len(planned))
-        except BaseException:
+        except BaseException:  # Ctrl-C too: what has not begun need not; goes on its way
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return outcomes

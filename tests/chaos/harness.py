@@ -149,7 +149,7 @@ class Life:
                 cwd=TOP,
                 env=_environment(subject),
             )
-        except BaseException:
+        except BaseException:  # nobody will read from a process that was not born; goes on its way
             os.close(tell)
             raise
         finally:

@@ -265,7 +265,7 @@ class SmtpSink(Controller):
         if fault == "commit then cut":
             return _hang_up(server, "250 2.0.0 tak", end="")
         if fault == "slow":
-            await asyncio.sleep(self.weather.delay())
+            await asyncio.sleep(self.weather.delay())  # the fault itself: a server that takes its time
         return "250 2.0.0 taken"
 
 
