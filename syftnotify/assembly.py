@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from syftnotify.config import Condition, Config, Gmail, Settings, Slack, Smtp, Webhook, load
+from syftnotify.config import Condition, Config, Gmail, Settings, Slack, Smtp, Transport, Webhook, load
 from syftnotify.deliver import transport_for
 from syftnotify.dispatcher import Dispatcher, Lane
 from syftnotify.errors import NotSignedInError
 from syftnotify.events import Limits
 from syftnotify.ledger import JsonStateManager
-from syftnotify.model import HIGH, Form, Severity
+from syftnotify.model import HIGH, AlertRule, Form, Severity
 from syftnotify.observe import JobReader, PeerReader
 from syftnotify.outbox import Outbox
 from syftnotify.paths import Home, expanded
@@ -93,20 +93,9 @@ def assemble(
     home.create()
     ledger = JsonStateManager(home.state)
     outbox = Outbox(home.outbox)
-    outbox.adopt(list(config.transports), settings.mailer)
-    lanes = {
-        name: Lane(
-            name,
-            transport_for(section, clock=clock),
-            words_for(settings, name),
-            section.rate,
-            section.burst,
-            section.max_retries,
-            gathers=not isinstance(section, Webhook),
-            resend_unknown=name not in settings.holding,
-        )
-        for name, section in config.transports.items()
-    }
+    sections: dict[str, Transport] = {**config.transports, **_endpoints(outbox.alerts())}
+    outbox.adopt(list(sections), settings.mailer)
+    lanes = {name: _lane(settings, name, section, clock) for name, section in sections.items()}
     dispatcher = Dispatcher(
         outbox,
         lanes,
@@ -127,7 +116,7 @@ def assemble(
         ledger=ledger,
         outbox=outbox,
         spool=Spool(home.spool),
-        reach=_reach(settings),
+        reach=_reach(settings, outbox, lambda name, section: dispatcher.add(_lane(settings, name, section, clock))),
         owner=config.do_email,
         quiet=_quiet_hours(config),
         limits=Limits(config.reminders.job_waiting, config.reminders.job_long_running),
@@ -135,14 +124,37 @@ def assemble(
     return Parts(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
 
 
+def _lane(settings: Settings, name: str, section: Transport, clock: Callable[[], float]) -> Lane:
+    return Lane(
+        name,
+        transport_for(section, clock=clock),
+        words_of(settings, section),
+        section.rate,
+        section.burst,
+        section.max_retries,
+        gathers=not isinstance(section, Webhook),
+        resend_unknown=not settings.holds(section),
+    )
+
+
+def _endpoints(rules: Iterable[AlertRule]) -> dict[str, Transport]:
+    """A transport for each address that an alert rule names by itself: one that is dead delays no other."""
+    return {rule.endpoint: alert_webhook(rule.target) for rule in rules if rule.has_own_address}
+
+
+def alert_webhook(url: str) -> Webhook:
+    """The endpoint at an address that an alert rule names by itself. Raises: ValueError."""
+    return Webhook.model_validate({"type": "webhook", "url": url, "format": "run_alert", "on_unknown": "resend"})
+
+
 def renderer_for(home: Home) -> TemplateRenderer:
     """The templates of `home`, one's own before the built-in ones."""
     return renderer_of(home.templates if home.templates.is_dir() else None)
 
 
-def words_for(settings: Settings, name: str) -> Words:
+def words_of(settings: Settings, section: Transport) -> Words:
     """What words notifications for one transport."""
-    config, section = settings.config, settings.config.transports[name]
+    config = settings.config
     links = Links(config.links.job or "", config.links.results or "", config.links.peer or "")
     if isinstance(section, Slack):
         return Lines(links=links)
@@ -164,12 +176,13 @@ def ways_of(config: Config) -> dict[str, Way]:
         default = section.default_recipient
         if isinstance(section, Slack):
             # Without a channel of its own a line goes where the webhook was made for.
-            found[name] = Way(name, Form.SLACK, default or (name,))
+            found[name] = Way(name, Form.SLACK, default or (name,), bool(default))
         elif isinstance(section, Webhook):
-            found[name] = Way(name, Form.WEBHOOK, (name,))
+            found[name] = Way(name, Form.WEBHOOK, (name,), bool(default))
         else:
             sender = section.sender if isinstance(section, Smtp) else None
-            found[name] = Way(name, Form.MAIL, default or (sender.address if sender else config.do_email,))
+            usual = (sender.address if sender else config.do_email,)
+            found[name] = Way(name, Form.MAIL, default or usual, bool(default))
     return found
 
 
@@ -238,12 +251,24 @@ def _missing(root: Path) -> str:
         return f"the SyftBox folder {root} cannot be read ({error.strerror})"
 
 
-def _reach(settings: Settings) -> Callable[[frozenset[str]], Reach]:
+def _reach(
+    settings: Settings, outbox: Outbox, add: Callable[[str, Transport], None]
+) -> Callable[[frozenset[str]], Reach]:
+    """Who can be reached, asked anew at each look: alert rules come and go. `add` is given transports of theirs."""
     config = settings.config
     mailer, ways, routes = settings.mailer, ways_of(settings.config), _routes(settings.config)
+    known = set(_endpoints(outbox.alerts()))
 
     def reach(peers: frozenset[str]) -> Reach:
-        return Reach(config.do_email, config.operator, mailer, peers, config.recipients.allows, routes, ways)
+        alerts = outbox.alerts()
+        own = _endpoints(alerts)
+        for name in own.keys() - known:
+            add(name, own[name])
+            known.add(name)
+        every = {**ways, **{name: Way(name, Form.WEBHOOK, (name,)) for name in own}}
+        return Reach(
+            config.do_email, config.operator, mailer, peers, config.recipients.allows, routes, every, tuple(alerts)
+        )
 
     return reach
 

@@ -123,6 +123,11 @@ class Dispatcher:
         """The transports by name, with how they fare."""
         return self._lanes
 
+    def add(self, lane: Lane) -> None:
+        """One more transport, from now on."""
+        with self._state:
+            self._lanes = {**self._lanes, lane.name: lane}
+
     def start(self) -> None:
         """Deliver from now on, in the background."""
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)

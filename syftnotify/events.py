@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from syftnotify.model import ENDED, Event, Fact, Job, Kind, Peer, Status
+from syftnotify.model import BY_JOB, CONFIGURED, ENDED, Event, Fact, Job, Kind, Peer, Status
 
 
 class Told(Protocol):
@@ -139,26 +139,41 @@ class Limits:
     running: tuple[float, ...] = ()
 
 
-def reminders(jobs: Iterable[tuple[Job, float]], told: Told, limits: Limits, *, now: float) -> list[Event]:
+def reminders(
+    jobs: Iterable[tuple[Job, float]],
+    told: Told,
+    limits: Limits,
+    *,
+    now: float,
+    asking: Callable[[Event], Iterable[tuple[str, float]]] = lambda _event: (),
+) -> list[Event]:
     """What has been so for too long. `jobs` have not ended, each with when it was first seen as it is now.
 
-    Once for each limit that is passed; of several that are, the longest alone is told. Times are in seconds since 1970.
+    Once for each limit that is passed; of several of one's own, the longest alone is told. Who set the limit stands
+    in `asked_by`. `asking` says who else wants to know that a job runs on, and after how long. Times are in seconds.
     """
     due = []
     for job, seen in jobs:
         is_waiting = job.status is Status.WAITING
         kind = Kind.JOB_WAITING if is_waiting else Kind.JOB_LONG_RUNNING
         since = _since(job, Kind.JOB_SUBMITTED if is_waiting else Kind.JOB_APPROVED, seen, now)
-        alerts = job.details.get("alerts")
-        wished = alerts.get("on_long_run_minutes") if isinstance(alerts, dict) else None
-        steps = limits.waiting if is_waiting else (*limits.running, *([wished * 60.0] if wished else ()))
-        passed = [step for step in sorted(steps) if now - since >= step]
-        if not passed:
-            continue
-        occurrence = f"{job.generation}+{passed[-1]:g}"
-        if not told.knows(job.entity, kind, occurrence):
-            payload = {**_payload(job), "minutes": int(passed[-1] // 60)}
-            due.append(Event(kind, job.entity, occurrence, "", payload))
+        payload = _payload(job)
+        steps = [(CONFIGURED, step) for step in (limits.waiting if is_waiting else limits.running)]
+        if not is_waiting:
+            alerts = job.details.get("alerts")
+            wished = alerts.get("on_long_run_minutes") if isinstance(alerts, dict) else None
+            steps += [(BY_JOB, wished * 60.0)] if wished else []
+            steps += asking(Event(kind, job.entity, payload=payload))
+        longest: dict[str, float] = {}
+        for who, step in steps:
+            if now - since >= step:
+                longest[who] = max(step, longest.get(who, 0.0))
+        for step in sorted(set(longest.values())):
+            occurrence = f"{job.generation}+{step:g}"
+            if not told.knows(job.entity, kind, occurrence):
+                asked_by = [who for who, own in longest.items() if own == step]
+                more = {"minutes": int(step // 60), "asked_by": asked_by}
+                due.append(Event(kind, job.entity, occurrence, "", {**payload, **more}))
     return due
 
 

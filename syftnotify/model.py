@@ -274,6 +274,41 @@ class Notification:
         return digest_of(self.event_key, self.medium, self.recipient)
 
 
+# Who set the limit of a reminder, as its payload's `asked_by` names it: the configuration, the job itself, or else an
+# alert rule.
+CONFIGURED, BY_JOB = "reminders", "job"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRule:
+    """Somebody who hears how the runs of some jobs end (A01): those of one job, of a pattern of names, or of a tag."""
+
+    id: str
+    target: str  # an address, the name of a webhook transport, or an address of the web
+    job: str = ""  # an entity, or a pattern of names
+    tag: str = ""
+    on_failure: bool = True
+    on_timeout: bool = True
+    on_success: bool = False
+    on_long_run_minutes: float | None = None
+    created_at: float = 0.0  # seconds since 1970
+
+    @property
+    def is_of_one_job(self) -> bool:
+        """Whether it goes when the job goes."""
+        return self.job.startswith("job/") and not any(sign in self.job for sign in "*?[")
+
+    @property
+    def has_own_address(self) -> bool:
+        """Whether the target is an address of the web, and no transport of the configuration."""
+        return "://" in self.target
+
+    @property
+    def endpoint(self) -> str:
+        """The recipient: an address as it is, or the name of a transport; an address of the web is a secret."""
+        return f"alert-{digest_of(self.target)[:8]}" if self.has_own_address else self.target
+
+
 @dataclass(frozen=True, slots=True)
 class Gathering:
     """What waits for one recipient leaves as one digest, `bundle`, not before the moment named (seconds since 1970)."""

@@ -10,8 +10,8 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from syftnotify.errors import Failure, StateError
 from syftnotify.failpoints import reached
 from syftnotify.files import put_aside, whose
-from syftnotify.model import MAIL, Audience, Event, Gathering, Kind, Notification, digest_of, entity_id
+from syftnotify.model import MAIL, AlertRule, Audience, Event, Gathering, Kind, Notification, digest_of, entity_id
 from syftnotify.text import plural
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,8 @@ _UPGRADES = {
 _BUSY_SECONDS = 30.0
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _FARTHEST = 8 * 86400.0  # seconds; no wait is longer than seven days
+# A tree that vanishes mostly comes back: only after so long is a job gone for good.
+JOB_GONE_SECONDS = 86400.0
 
 # Spelled out: SQLite uses the index of what waits only where it reads these very words.
 _WAITING = "state IN ('pending', 'unknown')"
@@ -93,6 +95,20 @@ _attempts = sa.Table(
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("provider_id", sa.Text, nullable=False),
     sa.Index("recent", "started_at"),
+)
+_alerts = sa.Table(
+    "alerts",
+    _schema,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("job", sa.Text, nullable=False),
+    sa.Column("tag", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("on_failure", sa.Boolean, nullable=False),
+    sa.Column("on_timeout", sa.Boolean, nullable=False),
+    sa.Column("on_success", sa.Boolean, nullable=False),
+    sa.Column("on_long_run_minutes", sa.Float),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("gone_at", sa.Float),  # when its job was gone; 0 while it is there, nothing before it ever was
 )
 _UNFINISHED = ("pending", "sending", "unknown")
 # The worker's own words to its owner: never gathered into a digest.
@@ -632,6 +648,40 @@ class Outbox:
         )
         with self._transaction() as connection:
             return [Noticed(*row) for row in connection.execute(query)]
+
+    def add_alert(self, rule: AlertRule) -> None:
+        """Keep a rule."""
+        with self._transaction() as connection:
+            connection.execute(_alerts.insert(), [asdict(rule)])
+
+    def alerts(self) -> list[AlertRule]:
+        """Every rule, oldest first."""
+        names = [item.name for item in fields(AlertRule)]
+        query = sa.select(*(_alerts.c[name] for name in names)).order_by(_alerts.c.created_at, _alerts.c.id)
+        with self._transaction() as connection:
+            return [AlertRule(*row) for row in connection.execute(query)]
+
+    def remove_alert(self, name: str) -> None:
+        """Forget the rule of that id."""
+        with self._transaction() as connection:
+            connection.execute(_alerts.delete().where(_alerts.c.id == name))
+
+    def note_jobs_of_alerts(self, is_there: Mapping[str, bool], now: float) -> list[str]:
+        """`is_there` says of rules, by id, whether their one job is in the tree; returns those that went with it.
+
+        A rule whose job was never seen waits for it.
+        """
+        with self._transaction() as connection:
+            rows = connection.execute(sa.select(_alerts.c.id, _alerts.c.gone_at)).all()
+            since = {row.id: row.gone_at for row in rows if row.id in is_there}
+            over = [name for name, gone_at in since.items() if gone_at and now - gone_at >= JOB_GONE_SECONDS]
+            over = [name for name in over if not is_there[name]]
+            for name, gone_at in since.items():
+                moment = 0.0 if is_there[name] else now if gone_at == 0.0 else gone_at
+                if moment != gone_at:
+                    connection.execute(_alerts.update().where(_alerts.c.id == name).values(gone_at=moment))
+            connection.execute(_alerts.delete().where(_alerts.c.id.in_(over)))
+        return over
 
     def state_of(self, prefix: str) -> dict[str, str]:
         """The notifications whose id begins with `prefix`, with the state of each."""

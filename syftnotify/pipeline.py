@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from syftnotify.events import Limits, Mark, News, news_of_jobs, news_of_peers, reminders
 from syftnotify.failpoints import reached
@@ -19,7 +20,7 @@ from syftnotify.model import Event, Job, Kind, Notification, Peer, Status
 from syftnotify.observe import JobReader, JobsLook, PeerReader, Watched, evidence
 from syftnotify.outbox import Outbox
 from syftnotify.quiet import QuietHours, held
-from syftnotify.route import BUILT_IN, BUNDLE_ABOVE, Reach, bundled, notifications_for
+from syftnotify.route import BUILT_IN, BUNDLE_ABOVE, Reach, bundled, long_runs, notifications_for
 from syftnotify.spool import Spool
 from syftnotify.storms import Window
 from syftnotify.text import shown
@@ -131,13 +132,14 @@ class Pipeline:
         tick = Tick(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.restless)
         reach = self._reach(frozenset(peer.address for peer in peers if peer.added))
         news = self._news(look.jobs, peers, now)
-        self._remind(look, news, now)
+        self._remind(look, news, reach, now)
         self._prepare(tick, news, look.jobs, reach, time_off=time_off, now=now)
         if dry_run:
             return tick.joined(emitted)
         reached("tick.looked")
         self._outbox.put(tick.events, tick.notifications, now)
         self._mark(news, tick, now)
+        self._drop_alerts(look, reach, now)
         if self._jobs and (look.vanished or not self._has_looked):
             self._ledger.note_absence(set(look.present.values()), look.vanished if self._has_looked else None)
         self.settle()
@@ -237,7 +239,7 @@ class Pipeline:
             news.marks += of_peers.marks
         return news
 
-    def _remind(self, look: JobsLook, news: News, now: float) -> None:
+    def _remind(self, look: JobsLook, news: News, reach: Reach, now: float) -> None:
         """Add what has been so for too long; what was so before the first look is not news then."""
         for job in look.jobs:
             known = self._open.pop(job.entity, None)
@@ -246,11 +248,20 @@ class Pipeline:
                 self._open[job.entity] = job, known[1] if known is not None and is_same else now
         for entity in look.vanished:
             self._open.pop(entity, None)
-        due = reminders(self._open.values(), self._ledger, self._limits, now=now)
+        asking = partial(long_runs, reach=reach)
+        due = reminders(self._open.values(), self._ledger, self._limits, now=now, asking=asking)
         if self._jobs and not self._ledger.first_look(self._scope("jobs")):
             news.marks += [Mark(event.entity, event.kind, event.occurrence) for event in due]
         else:
             news.events += due
+
+    def _drop_alerts(self, look: JobsLook, reach: Reach, now: float) -> None:
+        """Rules about one job go when it goes (A01)."""
+        rules = [rule for rule in reach.alerts if rule.is_of_one_job]
+        if rules and self._jobs:
+            present = set(look.present.values())
+            for name in self._outbox.note_jobs_of_alerts({rule.id: rule.job in present for rule in rules}, now):
+                log.info("alert %s is removed: its job is gone", name)
 
     def _scope(self, what: str) -> str:
         return f"{what} {self._owner}"

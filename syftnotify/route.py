@@ -10,9 +10,12 @@ from typing import Any
 
 from syftnotify.errors import UnknownKindError
 from syftnotify.model import (
+    BY_JOB,
+    CONFIGURED,
     MAIL,
     OF_JOBS,
     ROLES,
+    AlertRule,
     Audience,
     Event,
     Form,
@@ -54,6 +57,7 @@ class Way:
     name: str
     form: Form
     default: tuple[str, ...] = ()  # who gets what names nobody
+    has_default: bool = False  # whether the configuration says so
 
     @property
     def medium(self) -> str:
@@ -79,7 +83,7 @@ class Match:
             for patterns, values in (
                 (self.submitter, submitters_of(event)),
                 (self.owner, _texts(event.payload.get("owner"))),
-                (self.job, _texts(event.payload.get("name"))),
+                (self.job, (*_texts(event.payload.get("name")), event.entity)),
                 (self.tags, _texts(event.payload.get("tags"))),
                 (self.severity, (event.severity.value,)),
             )
@@ -96,10 +100,17 @@ class Route:
     to: tuple[str, ...] = ()
     via: str = ""  # a transport; empty: by the form of each recipient
     goes_on: bool = False  # whether the routes behind it are asked, too
+    asks: str = CONFIGURED  # who set the limits of whose reminders it tells
+    after: float = 0.0  # its own limit for a run that goes on, in seconds; 0: none
 
     def takes(self, event: Event) -> bool:
         """Whether this rule is about `event`."""
-        return (self.kinds is None or event.kind in self.kinds) and self.match.fits(event)
+        asked_by = event.payload.get("asked_by")
+        return (
+            (self.kinds is None or event.kind in self.kinds)
+            and (asked_by is None or self.asks in asked_by)
+            and self.match.fits(event)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +127,7 @@ class Reach:
     allows: Callable[[str], bool]
     routes: tuple[Route, ...] | None = None  # None: the built-in ones
     ways: Mapping[str, Way] = field(default_factory=dict)
+    alerts: tuple[AlertRule, ...] = ()  # asked before the routes
 
     @property
     def mail(self) -> Way:
@@ -171,30 +183,66 @@ def notifications_for(
 def deciding(event: Event, reach: Reach) -> list[Route]:
     """The rules that decide about `event`, in order."""
     found = []
-    for route in _BUILT_IN_ROUTES if reach.routes is None else reach.routes:
+    for route in (*map(route_of, reach.alerts), *(_BUILT_IN_ROUTES if reach.routes is None else reach.routes)):
         if route.takes(event):
             found.append(route)
             if not route.goes_on:
                 break
-    if not found and event.kind in OWN_KINDS:
+    if event.kind in OWN_KINDS and not found:
         found = [route for route in _BUILT_IN_ROUTES if route.takes(event)]
     return found
 
 
+def route_of(rule: AlertRule) -> Route:
+    """An alert rule as a route: `on_failure` is about failures alone, for a time-out has a word of its own."""
+    minutes = rule.on_long_run_minutes
+    wanted = {
+        Kind.JOB_FAILED: rule.on_failure,
+        Kind.JOB_TIMEOUT: rule.on_timeout,
+        Kind.JOB_COMPLETED: rule.on_success,
+        Kind.JOB_LONG_RUNNING: minutes is not None,
+    }
+    name = f"alert {rule.id}"
+    return Route(
+        name,
+        frozenset(kind for kind, is_wanted in wanted.items() if is_wanted),
+        Match(job=(rule.job,) if rule.job else (), tags=(rule.tag,) if rule.tag else ()),
+        (rule.endpoint,),
+        "" if is_address(rule.target) else rule.endpoint,
+        goes_on=True,
+        asks=name,
+        after=(minutes or 0.0) * 60.0,
+    )
+
+
+def long_runs(event: Event, reach: Reach) -> list[tuple[str, float]]:
+    """Who wants to know of a job that runs on, and after how many seconds; `event` says what job it is."""
+    routes = map(route_of, reach.alerts)
+    return [(route.asks, route.after) for route in routes if route.after and route.match.fits(event)]
+
+
 def _of_event(event: Event, reach: Reach) -> Iterator[Notification]:
     for route in deciding(event, reach):
-        for recipient, audience, way, refusal in _recipients(event, route, reach):
-            yield Notification(
-                event_key=event.key,
-                entity=event.entity,
-                recipient=recipient.lower() if way.form is Form.MAIL else recipient,
-                audience=audience,
-                transport=way.name,
-                medium=way.medium,
-                route=route.name,
-                skipped=refusal,
-            )
+        yield from _by_route(event, route, reach)
     yield from _wishes(event, reach)
+
+
+def _by_route(event: Event, route: Route, reach: Reach) -> Iterator[Notification]:
+    for recipient, audience, way, refusal in _recipients(event, route, reach):
+        yield _notification(event, recipient, audience, way, route.name, refusal)
+
+
+def _notification(event: Event, recipient: str, audience: Audience, way: Way, route: str, refusal: str) -> Notification:
+    return Notification(
+        event_key=event.key,
+        entity=event.entity,
+        recipient=recipient.lower() if way.form is Form.MAIL else recipient,
+        audience=audience,
+        transport=way.name,
+        medium=way.medium,
+        route=route,
+        skipped=refusal,
+    )
 
 
 # G23: of whom a job names without saying what for.
@@ -204,37 +252,45 @@ _ASKED = "the job asks for this; recipients.allow would let it pass"
 
 def _wishes(event: Event, reach: Reach) -> Iterator[Notification]:
     """Whom the job itself names. An emitted event is its operator's word; a scientist's is only a wish."""
-    for word, name in _wished(event):
-        way = reach.way_to(word)
-        may = bool(event.payload.get("emitted")) or word == event.payload.get("submitter") or reach.allows(word)
-        refusal = "" if may else _ASKED
-        yield Notification(
-            event_key=event.key,
-            entity=event.entity,
-            recipient=word.lower() if form_of(word) is Form.MAIL else word,
-            audience=Audience.GUEST,
-            transport=(way or reach.mail).name,
-            medium=(way or reach.mail).medium,
-            route=name,
-            skipped=refusal or ("" if way else f"no transport carries to {word}"),
-        )
-
-
-def _wished(event: Event) -> Iterator[tuple[str, str]]:
-    """Pairs of a recipient and where the job names it."""
     notify, alerts = event.payload.get("notify"), event.payload.get("alerts")
+    asked_by = event.payload.get("asked_by")
     if isinstance(notify, dict) and event.kind in _kinds_of(notify.get("on")):
-        # G24: by mail alone.
-        yield from ((word, "the job's notify") for word in _texts(notify.get("emails")) if form_of(word) is Form.MAIL)
-    if isinstance(alerts, dict):
-        wanted = {
-            Kind.JOB_FAILED: alerts.get("on_failure"),
-            Kind.JOB_TIMEOUT: alerts.get("on_failure"),
-            Kind.JOB_COMPLETED: alerts.get("on_success"),
-            Kind.JOB_LONG_RUNNING: alerts.get("on_long_run_minutes"),
-        }
-        if wanted.get(event.kind):
-            yield from ((word, "the job's alerts") for word in _texts(alerts.get("recipients")))
+        for word in _texts(notify.get("emails")):
+            if form_of(word) is Form.MAIL:  # G24
+                yield _wish(event, word, "the job's notify", reach)
+    if isinstance(alerts, dict) and _is_alert(event, alerts) and (asked_by is None or BY_JOB in asked_by):
+        words = _texts(alerts.get("recipients"))
+        for word in words:
+            yield _wish(event, word, "the job's alerts", reach)
+        if not words:  # N17
+            for way in [way for way in reach.ways.values() if way.has_default] or [reach.mail]:
+                yield from _by_route(event, Route("the job's alerts", via=way.name), reach)
+
+
+def _is_alert(event: Event, alerts: Mapping[str, Any]) -> bool:
+    """Whether a job's alerts block is about `event` (N12-N14); failing covers running out of time."""
+    wanted = {
+        Kind.JOB_FAILED: alerts.get("on_failure", True),
+        Kind.JOB_TIMEOUT: alerts.get("on_failure", True),
+        Kind.JOB_COMPLETED: alerts.get("on_success"),
+        Kind.JOB_LONG_RUNNING: alerts.get("on_long_run_minutes"),
+    }
+    return bool(wanted.get(event.kind))
+
+
+def _wish(event: Event, word: str, name: str, reach: Reach) -> Notification:
+    way = reach.way_to(word)
+    is_own = word.casefold() in {each.casefold() for each in _texts(event.payload.get("submitter"))}
+    refusal = "" if way else f"no transport carries to {word}"
+    if not (event.payload.get("emitted") or is_own or reach.allows(word)):
+        refusal = _ASKED
+    return _notification(event, word, Audience.GUEST, way or _way_like(word, reach), name, refusal)
+
+
+def _way_like(word: str, reach: Reach) -> Way:
+    """A way that does not exist, for what goes nowhere: an address' mail, or one of its form without a name."""
+    form = form_of(word)
+    return reach.mail if form is Form.MAIL else Way("", form)
 
 
 def _kinds_of(words: Any) -> frozenset[Kind]:
@@ -256,6 +312,8 @@ def _recipients(event: Event, route: Route, reach: Reach) -> Iterator[tuple[str,
                 yield recipient, ROLES[word], way, refusal
         elif found := named or reach.way_to(word):
             yield word, Audience.RECIPIENT, found, ""
+        else:
+            yield word, Audience.RECIPIENT, _way_like(word, reach), f"no transport carries to {word}"
 
 
 def _in_role(event: Event, audience: Audience, reach: Reach) -> list[tuple[str, str]]:

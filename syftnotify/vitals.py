@@ -47,7 +47,9 @@ class Vitals:
         Not again when the worker was started anew in the same pause.
         """
         lanes = self._parts.dispatcher.lanes
-        other = next((lane.name for lane in lanes.values() if lane.name != name and not lane.problem), None)
+        others = [each for each in self._parts.settings.config.transports if each != name and not lanes[each].problem]
+        # To people rather than to programs.
+        other = min(others, key=lambda each: not lanes[each].gathers, default=None)
         if other is not None and not self._is_told(name):
             summary = f"Transport {name} is paused: it cannot send."
             self._note(

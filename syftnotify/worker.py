@@ -299,9 +299,10 @@ def _fill(report: running.Report, parts: Parts, counts: Counts) -> None:
     report.last_error = parts.dispatcher.last_error or None
     report.damage = "; ".join(filter(None, (parts.ledger.damage, parts.outbox.damage)))
     ends = sign_in_end_of_each(parts)
+    sections = parts.settings.config.transports
     report.transports = {
         name: {
-            "type": parts.settings.config.transports[name].type,
+            "type": sections[name].type if name in sections else "webhook",  # an alert rule's own
             "can_send": not lane.problem,
             "problem": lane.problem or None,
             **({"sign_in_ends": iso(ends[name])} if name in ends else {}),

@@ -427,6 +427,74 @@ def try_out(
     raise typer.Exit(trial.send(_home(context, home), transport, to))
 
 
+alerts_app = typer.Typer(
+    name="alerts", help="Rules that tell somebody how the runs of some jobs end.", no_args_is_help=True
+)
+app.add_typer(alerts_app)
+
+
+@alerts_app.command("add")
+def alerts_add(
+    context: typer.Context,
+    job: Annotated[str, typer.Option(help="A job's name or entity, or a pattern such as 'nightly-*'.")] = "",
+    tag: Annotated[str, typer.Option(help="A tag, or a pattern of tags.")] = "",
+    email: Annotated[str, typer.Option(help="Tell this address.")] = "",
+    webhook: Annotated[str, typer.Option(help="Tell this transport, or this address: https://...")] = "",
+    on_failure: Annotated[bool, typer.Option(help="When it failed.")] = True,
+    on_timeout: Annotated[bool, typer.Option(help="When it ran out of time.")] = True,
+    on_success: Annotated[bool, typer.Option(help="When it completed.")] = False,
+    on_long_run_minutes: Annotated[float | None, typer.Option(help="When it still runs after so long.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Add a rule; a running worker obeys it from its next look on."""
+    from syftnotify.cli import alerts
+    from syftnotify.errors import ConfigError
+    from syftnotify.model import AlertRule, is_address
+
+    if bool(email) == bool(webhook):
+        raise ConfigError("say who hears: either --email or --webhook")
+    if email and not is_address(email):
+        raise ConfigError(f"{email[:60]!r} is no mail address")
+    alerts.add(
+        _home(context, home),
+        AlertRule(
+            id="",
+            target=email or webhook,
+            job=job,
+            tag=tag,
+            on_failure=on_failure,
+            on_timeout=on_timeout,
+            on_success=on_success,
+            on_long_run_minutes=on_long_run_minutes,
+        ),
+    )
+
+
+@alerts_app.command("list")
+def alerts_list(
+    context: typer.Context,
+    about: Annotated[str, typer.Argument(help="Only rules about this job, pattern or tag.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, for machines.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """List the rules with their ids."""
+    from syftnotify.cli import alerts
+
+    alerts.show(_home(context, home), about=about, as_json=as_json)
+
+
+@alerts_app.command("rm")
+def alerts_rm(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="ID", help="As `notify alerts list` shows it.")],
+    home: HomeOption = None,
+) -> None:
+    """Remove a rule."""
+    from syftnotify.cli import alerts
+
+    alerts.remove(_home(context, home), name)
+
+
 secret_app = typer.Typer(name="secret", help="Secrets, encrypted in the configuration.", no_args_is_help=True)
 app.add_typer(secret_app)
 

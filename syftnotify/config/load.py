@@ -45,10 +45,11 @@ class Settings:
     @property
     def holding(self) -> frozenset[str]:
         """The names of the transports that do not send again what may have arrived."""
-        default = self.config.notify.on_unknown
-        return frozenset(
-            name for name, transport in self.config.transports.items() if (transport.on_unknown or default) == "hold"
-        )
+        return frozenset(name for name, transport in self.config.transports.items() if self.holds(transport))
+
+    def holds(self, transport: Transport) -> bool:
+        """Whether `transport` does not send again what may have arrived."""
+        return (transport.on_unknown or self.config.notify.on_unknown) == "hold"
 
 
 def load(home: Home) -> Settings:

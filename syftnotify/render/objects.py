@@ -19,8 +19,8 @@ from syftnotify import __version__
 from syftnotify.model import Event, Kind, Message
 from syftnotify.render.wording import Item, Links, error_of, line_of
 
-# The owner's copy of a mail alone carries these.
-_PRIVATE = frozenset({"code", "code_left_out", "stderr", "stderr_cut"})
+# The owner's copy of a mail alone carries these; the last is our own bookkeeping.
+_PRIVATE = frozenset({"code", "code_left_out", "stderr", "stderr_cut", "asked_by"})
 _STATES = {
     Kind.JOB_SUBMITTED: "SUBMITTED",
     Kind.JOB_APPROVED: "APPROVED",

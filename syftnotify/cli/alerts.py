@@ -1,0 +1,127 @@
+"""`notify alerts`: who hears how the runs of some jobs end, kept beside the history and not in the configuration."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from dataclasses import replace
+
+import typer
+
+from syftnotify.assembly import alert_webhook
+from syftnotify.cli.console import say
+from syftnotify.cli.letters import outbox_of
+from syftnotify.config import Webhook, load
+from syftnotify.deliver.http import host_of
+from syftnotify.errors import ConfigError, NotifyError
+from syftnotify.model import AlertRule, is_address
+from syftnotify.outbox import Outbox
+from syftnotify.paths import Home
+from syftnotify.text import shown
+from syftnotify.vitals import iso
+
+
+def add(home: Home, rule: AlertRule) -> None:
+    """Keep `rule`, with an id and a moment of its own.
+
+    Raises:
+        ConfigError: it is about no jobs, about no way in which they end, or its target is none.
+    """
+    if bool(rule.job) == bool(rule.tag):
+        raise ConfigError("say which jobs: either --job or --tag")
+    minutes = rule.on_long_run_minutes
+    if minutes is not None and not 0 < minutes < 1e6:
+        raise ConfigError("--on-long-run-minutes is a number above 0")
+    if not (rule.on_failure or rule.on_timeout or rule.on_success or minutes):
+        raise ConfigError("this rule would never alert anybody", hint="leave one of its conditions on")
+    _check_target(home, rule)
+    home.create()
+    outbox = Outbox(home.outbox, repair=False)
+    try:
+        kept = replace(rule, id=uuid.uuid4().hex[:12], created_at=time.time())
+        outbox.add_alert(kept)
+    finally:
+        outbox.close()
+    say(f"{kept.id}  {_sentence(kept)}")
+
+
+def show(home: Home, *, about: str, as_json: bool) -> None:
+    """Print the rules, or those whose `--job` or `--tag` was typed as `about`."""
+    with outbox_of(home) as outbox:
+        rules = [rule for rule in outbox.alerts() if not about or about in {rule.job, rule.tag}]
+    if as_json:
+        typer.echo(json.dumps([_object(rule) for rule in rules]))
+        return
+    for rule in rules:
+        say(f"{rule.id}  {_sentence(rule)}")
+    if not rules:
+        say("no alert rules; `notify alerts add` makes one")
+
+
+def remove(home: Home, name: str) -> None:
+    """Forget the rule whose id begins with `name`.
+
+    Raises:
+        NotifyError: none does, or several do.
+    """
+    with outbox_of(home) as outbox:
+        found = [rule for rule in outbox.alerts() if name and rule.id.startswith(name.lower())]
+        if len(found) != 1:
+            many = f"{len(found)} alert rules begin" if found else "no alert rule begins"
+            raise NotifyError(f"{many} with {shown(name)!r}", hint="`notify alerts list` names them")
+        outbox.remove_alert(found[0].id)
+    say(f"removed {found[0].id}")
+
+
+def _check_target(home: Home, rule: AlertRule) -> None:
+    if is_address(rule.target):
+        return
+    if rule.has_own_address:
+        try:
+            alert_webhook(rule.target)
+        except ValueError:
+            raise ConfigError("the target is no address such as https://hooks.example/x") from None
+        return
+    transports = load(home).config.transports
+    if not isinstance(transports.get(rule.target), Webhook):
+        names = [name for name, section in transports.items() if isinstance(section, Webhook)]
+        raise ConfigError(
+            f"{shown(rule.target)!r} is no transport of type webhook",
+            hint=f"there are {', '.join(names)}" if names else "give its address: https://hooks.example/x",
+        )
+
+
+def _target(rule: AlertRule) -> str:
+    return f"the webhook at {shown(host_of(rule.target))}" if rule.has_own_address else shown(rule.target)
+
+
+def _sentence(rule: AlertRule) -> str:
+    minutes = rule.on_long_run_minutes
+    when = [
+        word
+        for word, is_wanted in (
+            ("failed", rule.on_failure),
+            ("timed out", rule.on_timeout),
+            ("completed", rule.on_success),
+            (f"running for {minutes:g} minutes" if minutes else "", bool(minutes)),
+        )
+        if is_wanted
+    ]
+    what = f"job {shown(rule.job)}" if rule.job else f"jobs tagged {shown(rule.tag)}"
+    return f"{what} {', '.join(when)} -> {_target(rule)}"
+
+
+def _object(rule: AlertRule) -> dict[str, object]:
+    return {
+        "id": rule.id,
+        "job": rule.job or None,
+        "tag": rule.tag or None,
+        "alert_type": "email" if is_address(rule.target) else "webhook",
+        "target": host_of(rule.target) if rule.has_own_address else rule.target,
+        "on_failure": rule.on_failure,
+        "on_timeout": rule.on_timeout,
+        "on_success": rule.on_success,
+        "on_long_run_minutes": rule.on_long_run_minutes,
+        "created_at": iso(rule.created_at),
+    }
