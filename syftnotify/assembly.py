@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from syftnotify.config import Condition, Config, Gmail, Settings, Slack, Smtp, Transport, Webhook, load
 from syftnotify.deliver import transport_for
 from syftnotify.dispatcher import Dispatcher, Lane
-from syftnotify.errors import NotSignedInError
+from syftnotify.errors import ConfigError, NotSignedInError
 from syftnotify.events import Limits
 from syftnotify.ledger import JsonStateManager
-from syftnotify.model import HIGH, AlertRule, Form, Severity
-from syftnotify.observe import JobReader, PeerReader
+from syftnotify.model import HIGH, AlertRule, Form, Kind, Severity
+from syftnotify.observe import JobReader, OwnRequests, PeerReader
 from syftnotify.outbox import Outbox
 from syftnotify.paths import Home, expanded
 from syftnotify.pipeline import Pipeline, Tick
@@ -26,6 +27,7 @@ from syftnotify.route import Match, Reach, Route, Way, built_in_routes
 from syftnotify.running import is_alive
 from syftnotify.spool import Spool
 from syftnotify.storms import Limit
+from syftnotify.text import shown
 
 _COLAB_SYFT_BG = "/content/drive/MyDrive/syft-bg"
 
@@ -66,7 +68,7 @@ def check_ready(home: Home) -> Settings:
         NotSignedInError: mail would go out by Gmail, and nobody has signed in.
     """
     settings = load(home)
-    transport = settings.config.transports[settings.mailer]
+    transport = settings.mail_section
     if not settings.config.notify.enabled:
         return settings
     if isinstance(transport, Gmail) and not transport.token.exists():
@@ -107,7 +109,7 @@ def assemble(
         on_change=on_change,
         on_trouble=on_trouble,
     )
-    jobs = JobReader(settings.root, config.do_email, clock=clock, monotonic=monotonic, is_settling=ledger.is_settling)
+    jobs = job_reader(settings, clock=clock, monotonic=monotonic, is_settling=ledger.is_settling)
     pipeline = Pipeline(
         missing=lambda: _missing(settings.root),
         jobs=jobs if with_jobs and config.notify.monitor_jobs else None,
@@ -117,11 +119,19 @@ def assemble(
         outbox=outbox,
         spool=Spool(home.spool),
         reach=_reach(settings, outbox, lambda name, section: dispatcher.add(_lane(settings, name, section, clock))),
-        owner=config.do_email,
+        scope=config.do_email.lower() if config.role == "owner" else f"{config.role} {config.do_email.lower()}",
         quiet=_quiet_hours(config),
         limits=Limits(config.reminders.job_waiting, config.reminders.job_long_running),
+        retention=config.retention,
     )
     return Parts(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
+
+
+def job_reader(settings: Settings, **more: Any) -> JobReader:
+    """What reads the jobs that this home is about: those of an owner, or a scientist's own at others'."""
+    email = settings.config.do_email
+    owner, submitter = (email, "") if settings.config.role == "owner" else ("", email)
+    return JobReader(settings.root, owner, submitter=submitter, **more)
 
 
 def _lane(settings: Settings, name: str, section: Transport, clock: Callable[[], float]) -> Lane:
@@ -159,7 +169,10 @@ def words_of(settings: Settings, section: Transport) -> Words:
     if isinstance(section, Slack):
         return Lines(links=links)
     if isinstance(section, Webhook):
-        return Objects(section.format, links=links, template=section.body or "")
+        try:
+            return Objects(section.format, links=links, template=section.body or "")
+        except ValueError as error:
+            raise ConfigError(f"config.yaml: the `body` of a webhook: {shown(str(error), limit=300)}") from None
     return Wording(
         renderer_for(settings.home),
         sender=config.do_email,
@@ -208,7 +221,12 @@ def _routes(config: Config) -> tuple[Route, ...]:
         Route(name, section.events, _match(section.match), section.to, section.via or "", goes_on=section.goes_on)
         for name, section in written
     ]
-    return (*own, *(() if config.routes is not None else built_in_routes()), *rules)
+    reminding = [
+        Route("reminders.to", frozenset({Kind.JOB_WAITING, Kind.JOB_LONG_RUNNING}), to=config.reminders.to)
+        for _ in config.reminders.to[:1]
+    ]
+    built_in = () if config.routes is not None else built_in_routes(for_scientist=config.role == "scientist")
+    return (*own, *reminding, *built_in, *rules)
 
 
 def _quiet_hours(config: Config) -> QuietHours | None:
@@ -291,6 +309,8 @@ def syft_bg_pid() -> int | None:
 
 
 def _peer_reader(settings: Settings, clock: Callable[[], float]) -> PeerReader:
+    if settings.config.role == "scientist":
+        return OwnRequests(settings.root, settings.config.do_email, (), (), clock)
     notify = settings.config.notify
     homes = _syft_bg_homes()
     sync = (

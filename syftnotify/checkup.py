@@ -15,14 +15,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from syftnotify import ledger, running
-from syftnotify.assembly import syft_bg_pid
+from syftnotify.assembly import job_reader, syft_bg_pid
 from syftnotify.config import Gmail, Settings, load
 from syftnotify.deliver import transport_for
 from syftnotify.deliver.ping import server_time
 from syftnotify.errors import DeliveryError, Failure, NotifyError, StateError
 from syftnotify.files import is_lockable, too_open
 from syftnotify.google_auth import sign_in_ends, signed_in_at
-from syftnotify.observe import JobReader
 from syftnotify.outbox import Counts, Outbox
 from syftnotify.paths import Home
 from syftnotify.render import TemplateRenderer
@@ -130,9 +129,12 @@ def _root(settings: Settings) -> Iterator[Finding]:
     if not readable:
         yield Finding("SyftBox", Level.FAIL, f"{root} cannot be read", "give yourself the right to")
         return
-    folders = JobReader(root, owner).folders()
+    folders = job_reader(settings).folders()
     if folders:
-        yield Finding("SyftBox", Level.PASS, f"{root} has {plural(len(folders), 'job folder')} of {owner}")
+        whose = f"of {owner}" if settings.config.role == "owner" else f"to which {owner} may have submitted"
+        yield Finding("SyftBox", Level.PASS, f"{root} has {plural(len(folders), 'job folder')} {whose}")
+    elif settings.config.role == "scientist":
+        yield Finding("SyftBox", Level.PASS, f"{root} has no job folder of any data owner yet")
     else:
         yield Finding(
             "SyftBox",
@@ -291,7 +293,7 @@ def _state(home: Home, settings: Settings | None, clock: Callable[[], float]) ->
     if counts.dead or counts.held:
         text = f"{plural(counts.dead, 'dead letter')}, {counts.held} held"
         yield Finding("outbox", Level.WARN, text, "`notify dead` says why, `notify resend` sends again")
-    if settings and isinstance(settings.config.transports[settings.mailer], Gmail):
+    if settings and isinstance(settings.mail_section, Gmail):
         sent = len(today)
         level = Level.WARN if sent > 0.8 * _FREE_QUOTA else Level.PASS
         text = f"{plural(sent, 'message')} in 24 hours; a free Gmail account may send {_FREE_QUOTA}, Workspace 2,000"
@@ -319,7 +321,7 @@ def _watches(settings: Settings) -> Iterator[Finding]:
     except (OSError, ValueError):
         return
     count = 0
-    for folder in JobReader(settings.root, settings.config.do_email).folders():
+    for folder in job_reader(settings).folders():
         for _ in os.walk(folder):
             count += 1
             if count > limit:

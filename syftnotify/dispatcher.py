@@ -24,6 +24,7 @@ from syftnotify.events import standing
 from syftnotify.failpoints import reached
 from syftnotify.model import Message, Receipt
 from syftnotify.outbox import Due, Outbox, Verdict
+from syftnotify.quiet import HELD
 from syftnotify.render import Item, Words
 from syftnotify.storms import Limit, Storms
 from syftnotify.text import shown
@@ -314,12 +315,15 @@ class Dispatcher:
 
     def _worded(self, lane: Lane, due: Sequence[Due]) -> Message:
         items = [
-            Item(item.id, item.event, item.audience, standing(self._outbox.kinds_since(item.event))) for item in due
+            Item(item.id, item.event, item.audience, standing(self._outbox.kinds_since(item.event)), item.created_at)
+            for item in due
         ]
         first = due[0]
         thread = "" if first.bundle else self._outbox.thread_of(first.event.entity, first.recipient, lane.name)
         try:
-            digest = first.message_id if first.bundle else ""
+            # What quiet hours held comes as itself where it is alone.
+            is_alone = len(due) == 1 and first.bundle.startswith(HELD)
+            digest = first.message_id if first.bundle and not is_alone else ""
             return lane.wording.message(items, first.recipient, thread=thread, digest=digest)
         except jinja2.TemplateError as error:
             raise DeliveryError(Failure.NOT_NOW, f"the template cannot be used: {shown(str(error))}") from error

@@ -683,6 +683,27 @@ class Outbox:
             connection.execute(_alerts.delete().where(_alerts.c.id.in_(over)))
         return over
 
+    def prune(self, before: float, *, limit: int | None = None, dry_run: bool = False) -> int:
+        """Forget the events that were noticed before that moment and owe nothing to anybody; returns how many.
+
+        At most `limit`, the oldest. What becomes of them in the state file is not touched: nothing is told again.
+        """
+        unfinished = sa.select(_notifications.c.event_key).where(_notifications.c.state.in_(_UNFINISHED))
+        query = (
+            sa.select(_events.c.key)
+            .where(_events.c.noticed_at < before, _events.c.key.not_in(unfinished))
+            .order_by(_events.c.seq)
+            .limit(limit)
+        )
+        with self._transaction() as connection:
+            keys = list(connection.execute(query).scalars())
+            for some in _heaps(keys) if not dry_run else ():
+                ids = sa.select(_notifications.c.id).where(_notifications.c.event_key.in_(some))
+                connection.execute(_attempts.delete().where(_attempts.c.notification.in_(ids)))
+                connection.execute(_notifications.delete().where(_notifications.c.event_key.in_(some)))
+                connection.execute(_events.delete().where(_events.c.key.in_(some)))
+        return len(keys)
+
     def state_of(self, prefix: str) -> dict[str, str]:
         """The notifications whose id begins with `prefix`, with the state of each."""
         query = sa.select(_notifications.c.id, _notifications.c.state).where(

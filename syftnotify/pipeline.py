@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 TIME_OFF_SECONDS = 3600.0
 # For so long a look reads what changed; what is left waits for the next one.
 READ_SECONDS = 5.0
+_PRUNE_GAP = 3600.0  # seconds between two clean-ups of the history
+_PRUNE_HEAP = 1000  # events that one look forgets
 _UNENDED = frozenset({Status.WAITING, Status.APPROVED, Status.RUNNING})
 _TOO_MANY = {"path": "all of it", "why": "too many jobs at once"}
 
@@ -69,11 +71,15 @@ class Pipeline:
         outbox: Outbox,
         spool: Spool,
         reach: Callable[[frozenset[str]], Reach],
-        owner: str,
+        scope: str,
         quiet: QuietHours | None,
         limits: Limits,
+        retention: float | None,
     ) -> None:
-        """`missing` says what must appear before there is anything to see, and nothing when it is there."""
+        """`missing` says what must appear before there is anything to see, and nothing when it is there.
+
+        `scope` tells one person's first look from another's in the same home.
+        """
         self._missing = missing
         self._jobs = jobs
         self._peers = peers
@@ -82,9 +88,11 @@ class Pipeline:
         self._outbox = outbox
         self._spool = spool
         self._reach = reach
-        self._owner = owner.lower()
+        self._whose = scope
         self._quiet = quiet
         self._limits = limits
+        self._retention = retention
+        self._prune_at = 0.0  # seconds since 1970
         self._open: dict[str, tuple[Job, float]] = {}  # jobs that have not ended, and since when they are as they are
         self._has_looked = False
         self._carried = Window()  # whose code was copied lately
@@ -143,6 +151,7 @@ class Pipeline:
         if self._jobs and (look.vanished or not self._has_looked):
             self._ledger.note_absence(set(look.present.values()), look.vanished if self._has_looked else None)
         self.settle()
+        self._prune(now)
         reached("tick.settled")
         self._has_looked = True
         if self._jobs:
@@ -255,6 +264,15 @@ class Pipeline:
         else:
             news.events += due
 
+    def _prune(self, now: float) -> None:
+        """Forget what is older than the history is kept, a heap at a look."""
+        if self._retention is None or 0 < self._prune_at - now <= _PRUNE_GAP:
+            return
+        count = self._outbox.prune(now - self._retention, limit=_PRUNE_HEAP)
+        if count:
+            log.info("forgot %d events that were older than `retention`", count)
+        self._prune_at = now if count == _PRUNE_HEAP else now + _PRUNE_GAP
+
     def _drop_alerts(self, look: JobsLook, reach: Reach, now: float) -> None:
         """Rules about one job go when it goes (A01)."""
         rules = [rule for rule in reach.alerts if rule.is_of_one_job]
@@ -264,7 +282,7 @@ class Pipeline:
                 log.info("alert %s is removed: its job is gone", name)
 
     def _scope(self, what: str) -> str:
-        return f"{what} {self._owner}"
+        return f"{what} {self._whose}"
 
     def _scopes(self) -> list[str]:
         """What this pipeline takes a first look at."""

@@ -9,6 +9,7 @@ from datetime import datetime, time, timedelta, tzinfo
 from syftnotify.model import Event, Form, Notification, Severity, digest_of
 from syftnotify.route import OWN_KINDS
 
+HELD = "quiet-"  # how the bundles begin of what was held
 EVERY_DAY = frozenset(range(7))
 
 
@@ -49,7 +50,7 @@ def held(
         replace(
             item,
             not_before=until,
-            bundle="quiet-" + digest_of(item.recipient, item.transport, f"{until:.3f}"),
+            bundle=HELD + digest_of(item.recipient, item.transport, f"{until:.3f}"),
         )
         if not item.skipped
         and not item.medium.startswith(Form.WEBHOOK)

@@ -134,27 +134,31 @@ class Reach:
         """The way that carries mail when no route names one."""
         return self.ways.get(self.transport) or Way(self.transport, Form.MAIL)
 
-    def way_to(self, recipient: str) -> Way | None:
-        """The way that carries to `recipient`, which is no role, when no route names one."""
+    def way_to(self, recipient: str) -> Way:
+        """The way that carries to `recipient`, which is no role, when no route names one; without a name: none does."""
         form = form_of(recipient)
         if form is Form.MAIL:
             return self.mail
         if form is Form.SLACK:
-            return next((way for way in self.ways.values() if way.form is form), None)
+            return next((way for way in self.ways.values() if way.form is form), Way("", form))
         way = self.ways.get(recipient)
-        return way if way is not None and way.form is form else None
+        return way if way is not None and way.form is form else Way("", form)
 
 
-def built_in_routes() -> tuple[Route, ...]:
-    """The table of who is told what, as rules."""
-    return tuple(
-        Route(
-            f"built-in: {audience}",
-            frozenset(kind for kind, audiences in BUILT_IN.items() if audience in audiences),
-            to=(audience.value,),
-            goes_on=True,
-        )
+def built_in_routes(*, for_scientist: bool = False) -> tuple[Route, ...]:
+    """The table of who is told what, as rules.
+
+    A scientist's own worker tells the scientist what a submitter hears, and what the owner would hear of reminders.
+    """
+    table = {
+        audience: frozenset(kind for kind, audiences in BUILT_IN.items() if audience in audiences)
         for audience in ROLES.values()
+    }
+    if for_scientist:
+        table[Audience.SUBMITTER] |= {Kind.JOB_WAITING, Kind.JOB_LONG_RUNNING}
+        table[Audience.OWNER] &= OWN_KINDS
+    return tuple(
+        Route(f"built-in: {audience}", kinds, to=(audience.value,), goes_on=True) for audience, kinds in table.items()
     )
 
 
@@ -189,7 +193,9 @@ def deciding(event: Event, reach: Reach) -> list[Route]:
             if not route.goes_on:
                 break
     if event.kind in OWN_KINDS and not found:
-        found = [route for route in _BUILT_IN_ROUTES if route.takes(event)]
+        if reach.transport:
+            return [route for route in _BUILT_IN_ROUTES if route.takes(event)]
+        return [Route("built-in: without mail", via=name) for name in list(reach.ways)[:1]]
     return found
 
 
@@ -241,7 +247,7 @@ def _notification(event: Event, recipient: str, audience: Audience, way: Way, ro
         transport=way.name,
         medium=way.medium,
         route=route,
-        skipped=refusal,
+        skipped=refusal or ("" if way.name else f"no transport carries to {recipient}"),
     )
 
 
@@ -281,16 +287,8 @@ def _is_alert(event: Event, alerts: Mapping[str, Any]) -> bool:
 def _wish(event: Event, word: str, name: str, reach: Reach) -> Notification:
     way = reach.way_to(word)
     is_own = word.casefold() in {each.casefold() for each in _texts(event.payload.get("submitter"))}
-    refusal = "" if way else f"no transport carries to {word}"
-    if not (event.payload.get("emitted") or is_own or reach.allows(word)):
-        refusal = _ASKED
-    return _notification(event, word, Audience.GUEST, way or _way_like(word, reach), name, refusal)
-
-
-def _way_like(word: str, reach: Reach) -> Way:
-    """A way that does not exist, for what goes nowhere: an address' mail, or one of its form without a name."""
-    form = form_of(word)
-    return reach.mail if form is Form.MAIL else Way("", form)
+    may = event.payload.get("emitted") or is_own or reach.allows(word)
+    return _notification(event, word, Audience.GUEST, way, name, "" if may else _ASKED)
 
 
 def _kinds_of(words: Any) -> frozenset[Kind]:
@@ -310,10 +308,8 @@ def _recipients(event: Event, route: Route, reach: Reach) -> Iterator[tuple[str,
         if word in ROLES:
             for recipient, refusal in _in_role(event, ROLES[word], reach):
                 yield recipient, ROLES[word], way, refusal
-        elif found := named or reach.way_to(word):
-            yield word, Audience.RECIPIENT, found, ""
         else:
-            yield word, Audience.RECIPIENT, _way_like(word, reach), f"no transport carries to {word}"
+            yield word, Audience.RECIPIENT, named or reach.way_to(word), ""
 
 
 def _in_role(event: Event, audience: Audience, reach: Reach) -> list[tuple[str, str]]:

@@ -210,7 +210,8 @@ class Worker:
         if tick.waiting_for:
             found.append(f"{tick.waiting_for}; the first look happens when it is there")
         elif not self._parts.jobs.folders():
-            found.append(f"{config.do_email} has no job folder below {self._settings.root} yet")
+            nobody = f"{config.do_email} has no" if config.role == "owner" else "no data owner has a"
+            found.append(f"{nobody} job folder below {self._settings.root} yet")
         for warning in found:
             log.warning("%s", warning)
         return found

@@ -188,7 +188,37 @@ def test_a_digest_is_one_mail_with_a_header_for_each_item() -> None:
     assert message.id == "d1"
     assert mail.get_all("X-SyftNotify-Entity") == [f"job/{n}" for n in range(150)]
     assert '"job 0" from ana@y.net waits for you' in message.text
-    assert "And 50 more: 50 from ana@y.net." in message.text
+    assert "- and 50 more from ana@y.net" in message.text
+
+
+def test_a_digest_is_by_submitter_the_worst_first_and_nobody_hides_behind_a_flood() -> None:
+    """X06"""
+
+    def of(submitter: str, kind: Kind, count: int = 1) -> list[Item]:
+        payload = {**PAYLOAD, "submitter": submitter}
+        return [Item("i", Event(kind, f"job/{n}", payload=payload), Audience.OWNER, Status.DONE) for n in range(count)]
+
+    items = [
+        *of("calm@x.example", Kind.JOB_COMPLETED, 2),
+        *of("flood@x.example", Kind.JOB_COMPLETED, 400),
+        *of("flood@x.example", Kind.JOB_FAILED),
+        *of("rare@x.example", Kind.JOB_FAILED),
+    ]
+    text = WORDING.message(items, "to@x.org", digest="d1").text
+    places = [text.index(f"\n{who}@x.example\n") for who in ("rare", "flood", "calm")]
+
+    assert places == sorted(places)
+    assert text.index("from flood@x.example failed") < text.index("from flood@x.example is done")
+    assert "- and 304 more from flood@x.example" in text
+    assert text.count("from calm@x.example is done") == 2
+
+
+def test_a_digest_of_very_many_people_counts_whom_it_does_not_name() -> None:
+    people = [{**PAYLOAD, "submitter": f"p{n}@x.example"} for n in range(130)]
+    events = [Event(Kind.JOB_COMPLETED, f"job/{n}", payload=who) for n, who in enumerate(people)]
+    items = [Item("i", event, Audience.OWNER, Status.DONE) for event in [*events, *events[:10]]]
+
+    assert "And 40 more from 30 others." in WORDING.message(items, "to@x.org", digest="d1").text
 
 
 def test_a_digest_names_as_much_in_its_headers_as_gmail_takes() -> None:

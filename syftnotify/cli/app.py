@@ -352,6 +352,21 @@ def why(
 
 
 @app.command()
+def prune(
+    context: typer.Context,
+    older_than: Annotated[
+        str | None, typer.Option(help="Forget what was noticed before: 26w, 365d, 2026-01-15; unset: `retention`.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how much that would be, and change nothing.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Forget old history; what waits is kept, and nothing is told again."""
+    from syftnotify.cli import history as looking_back
+
+    looking_back.prune(_home(context, home), older_than, dry_run=dry_run)
+
+
+@app.command()
 def preview(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A template (new_job) or an event (job_failed).")],

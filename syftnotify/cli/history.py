@@ -11,7 +11,8 @@ import typer
 
 from syftnotify.cli.console import say
 from syftnotify.cli.letters import SHORT, moment_of, outbox_of
-from syftnotify.errors import NotifyError
+from syftnotify.config import load
+from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.model import parse_kind
 from syftnotify.outbox import Letter
 from syftnotify.paths import Home
@@ -96,6 +97,21 @@ def explain(home: Home, about: str, *, as_json: bool) -> None:
             say(f"      through {shown(letter.transport)}, by {shown(letter.route) or 'a rule of an older version'}")
         if event.key not in letters:
             say("    nobody: no route takes it")
+
+
+def prune(home: Home, older_than: str | None, *, dry_run: bool) -> None:
+    """Forget the history before a moment.
+
+    Raises:
+        ConfigError: neither the command nor the configuration says how long it is kept.
+    """
+    retention = None if older_than is not None else load(home).config.retention
+    if older_than is None and retention is None:
+        raise ConfigError("the history is kept for ever", hint="say `--older-than 365d`, or set `retention`")
+    before = moment_of(older_than) if older_than is not None else time.time() - (retention or 0.0)
+    with outbox_of(home) as outbox:
+        count = outbox.prune(before, dry_run=dry_run)
+    say(f"{plural(count, 'event')} from before {iso(before)} {'would be ' if dry_run else ''}forgotten")
 
 
 def outcome(letter: Letter) -> str:

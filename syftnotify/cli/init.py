@@ -178,7 +178,7 @@ def _with_transport(home: Home, changes: dict[tuple[str, ...], Any]) -> dict[tup
     wanted = changes[_TRANSPORT]
     rest = {path: value for path, value in changes.items() if path != _TRANSPORT}
     settings = load(home)
-    if settings.config.transports[settings.mailer].type == wanted:
+    if settings.mail_section is not None and settings.mail_section.type == wanted:
         return rest
     written = written_transports(home)
     if not written:
@@ -193,7 +193,7 @@ def _with_transport(home: Home, changes: dict[tuple[str, ...], Any]) -> dict[tup
 
 def _sign_in(settings: Settings, wishes: Wishes, *, asks: bool) -> bool:
     """Sign in where that is needed and can be done; returns whether mail can go out."""
-    transport = settings.config.transports[settings.mailer]
+    transport = settings.mail_section
     if not isinstance(transport, Gmail):
         return True
     wanted = wishes.credentials is not None or wishes.no_browser
@@ -230,6 +230,9 @@ def _ask_elsewhere(url: str) -> str:
 
 
 def _send_test(settings: Settings) -> None:
+    if not settings.mailer:
+        say("no transport sends mail; `notify test` tries out the others")
+        return
     try:
         where = send_one(settings, settings.mailer)
     except DeliveryError as error:

@@ -35,12 +35,17 @@ class Settings:
 
     @property
     def mailer(self) -> str:
-        """The name of the transport that the built-in routes use: the first gmail, smtp or maildir one."""
+        """The name of the transport that carries mail: the first gmail, smtp or maildir one; empty where none does."""
         for kind in ("gmail", "smtp", "maildir"):
             for name, transport in self.config.transports.items():
                 if transport.type == kind:
                     return name
-        raise ConfigError("config.yaml: no transport can send mail", hint="add one of type gmail, smtp or maildir")
+        return ""
+
+    @property
+    def mail_section(self) -> Transport | None:
+        """The settings of that transport."""
+        return self.config.transports.get(self.mailer)
 
     @property
     def holding(self) -> frozenset[str]:
@@ -221,11 +226,19 @@ def _misdirected(config: Config) -> list[str]:
     rules: list[tuple[str, str | None, tuple[str, ...]]] = [
         *((f"routes[{n}]", rule.via, rule.to) for n, rule in enumerate(config.routes or ())),
         *((f"routes+[{n}]", rule.via, rule.to) for n, rule in enumerate(config.more_routes)),
+        ("reminders", None, config.reminders.to),
         *((f"transports.{name}", name, section.to) for name, section in config.transports.items()),
         *((f"transports.{name}", name, section.default_recipient) for name, section in config.transports.items()),
     ]
     found = []
+    has_mail = Form.MAIL in ways.values()
+    if not has_mail and config.routes is None:
+        found.append(
+            "transports: none of them can send mail; add one of type gmail, smtp or maildir, or write `routes`"
+        )
     for path, via, to in rules:
+        if not has_mail and via is None and not to and path.startswith("routes"):
+            found.append(f"{path}: no transport can send mail, so `to` or `via` must say who hears")
         if via is not None and via not in ways:
             near = difflib.get_close_matches(via, ways, n=1)
             guess = f", did you mean `{near[0]}`?" if near else ""

@@ -134,6 +134,15 @@ class DigestSection(Section):
     every: Duration = Field(600.0, description="one digest in this time: 10m")
 
 
+def _role(value: Any) -> str:
+    if value not in ("owner", "scientist"):
+        raise ValueError(f"expected owner or scientist, got {got(value)}")
+    return str(value)
+
+
+Role = Annotated[Literal["owner", "scientist"], BeforeValidator(_role)]
+
+
 def _durations(value: Any) -> Any:
     return value if isinstance(value, (list, tuple)) else (value,)
 
@@ -146,6 +155,4 @@ class Reminders(Section):
 
     job_waiting: Durations = Field((), description="the owner, of a job that waits: 24h, or [24h, 72h]")
     job_long_running: Durations = Field((), description="the owner, of a job that runs on: 2h")
-
-
-Role = Literal["owner", "scientist"]
+    to: People = Field((), description="who is reminded, a co-owner say; unset: as the routes say")

@@ -5,15 +5,25 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from syftnotify.config.routing import DigestSection, Globs, Kinds, People, QuietSection, Reminders, RouteSection
+from syftnotify.config.routing import (
+    DigestSection,
+    Globs,
+    Kinds,
+    People,
+    QuietSection,
+    Reminders,
+    Role,
+    RouteSection,
+)
 from syftnotify.config.smtp import Mailbox, SmtpServer, mailbox, smtp_server, smtp_server_of
 from syftnotify.config.values import (
     Address,
     Burst,
+    Duration,
     FilePath,
     Flag,
     Link,
@@ -159,6 +169,13 @@ class Webhook(Outgoing):
         "native", description="what the object looks like"
     )
     body: str | None = Field(None, description="for format: template; knows ${job_id} and Jinja")
+
+    @model_validator(mode="after")
+    def _body_fits(self) -> Self:
+        if (self.format == "template") != (self.body is not None):
+            raise ValueError("`body` and `format: template` belong together")
+        return self
+
     timeout_secs: TimeOut = Field(10, description="seconds until a request without an end is cut off")
     max_retries: Retries | None = Field(3, description="how often a 'not now' is tried again")
     rate: Rate | None = Field(None, description="messages a second; unset: no limit")
@@ -205,7 +222,8 @@ class Heartbeat(Section):
 class Config(Section):
     """The whole of `config.yaml`."""
 
-    do_email: Address = Field(description="the data owner's address")
+    do_email: Address = Field(description="the data owner's address; of a scientist, one's own")
+    role: Role = Field("owner", description="owner, or scientist: then one's own submissions to others are told")
     syftbox_root: FilePath | None = Field(None, description="the SyftBox folder")
     notify: Notify = Notify()
     transports: dict[str, Transport] = Field(default_factory=dict, description="the ways out, by name")
@@ -219,6 +237,7 @@ class Config(Section):
     quiet_hours: QuietSection | None = Field(None, description="when nobody is to be disturbed")
     digest: DigestSection | None = Field(None, description="when single messages become digests, besides storms")
     reminders: Reminders = Reminders()
+    retention: Duration | None = Field(None, description="how long the history is kept; unset: for ever")
     operator: tuple[Address, ...] = Field((), description="who else hears when the notifier itself is in trouble")
     heartbeat: Heartbeat = Heartbeat()
 

@@ -99,16 +99,17 @@ def _link(value: Any) -> str:
     return value
 
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_LONGEST = 20 * 366 * 86400.0  # seconds
 
 
 def _duration(value: Any) -> float:
     """`90`, `"90s"`, `"10m"`, `"2h"`, `"3d"`, in seconds."""
     match = _LENGTH.fullmatch(value.strip().lower()) if isinstance(value, str) else None
     seconds = float(match.group(1)) * _UNITS[match.group(2)] if match else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= 366 * 86400:
-        raise ValueError(f"expected a time such as 90s, 10m, 2h or 3d, got {got(value)}")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= _LONGEST:
+        raise ValueError(f"expected a time such as 90s, 10m, 2h, 3d or 26w, got {got(value)}")
     return float(seconds)
 
 

@@ -2,7 +2,7 @@
 
 from syftnotify.observe.evidence import evidence
 from syftnotify.observe.jobs import JobReader, JobsLook
-from syftnotify.observe.peers import PeerReader
+from syftnotify.observe.peers import OwnRequests, PeerReader
 from syftnotify.observe.wake import Wake, Watched
 
-__all__ = ["JobReader", "JobsLook", "PeerReader", "Wake", "Watched", "evidence"]
+__all__ = ["JobReader", "JobsLook", "OwnRequests", "PeerReader", "Wake", "Watched", "evidence"]

@@ -20,6 +20,8 @@ from syftnotify.observe.layouts import (
     is_settled,
     layouts_below_datasites,
     layouts_below_root,
+    layouts_of_submitter,
+    looks_like_email,
 )
 from syftnotify.observe.wake import Watched
 from syftnotify.text import shown
@@ -93,26 +95,34 @@ _Changed = tuple[Layout, Place, tuple[Signature, ...]]
 
 
 class JobReader:
-    """Reads the jobs of one owner below one SyftBox root."""
+    """Reads the jobs of one owner below one SyftBox root, or those that one submitter sent to others."""
 
     def __init__(
         self,
         root: Path,
-        owner: str,
+        owner: str = "",
         *,
+        submitter: str = "",
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         is_settling: Callable[[str], bool] = lambda _entity: False,
     ) -> None:
-        """`is_settling` says of which entities the reader must go on telling although nothing changes."""
+        """Either `owner` or `submitter` is an address.
+
+        `is_settling` says of which entities the reader must go on telling although nothing changes.
+        """
         self._root = root
         self._owner = owner
+        self._submitter = submitter
         self._clock = clock
         self._monotonic = monotonic
         self._is_settling = is_settling
         self._folders = Folders()
-        self._below_datasites = layouts_below_datasites()
-        self._below_root = layouts_below_root()
+        self._layouts: tuple[tuple[Path, tuple[Layout, ...]], ...] = (
+            ((root, layouts_of_submitter(submitter)),)
+            if submitter
+            else ((root / "datasites", layouts_below_datasites()), (root, layouts_below_root()))
+        )
         self._patience = _Patience(monotonic)
         self._known: dict[str, tuple[Signature, ...]] = {}
         self._open: set[str] = set()  # entities of A and B that had not ended at the last look
@@ -159,14 +169,16 @@ class JobReader:
         self._known.clear()
 
     def folders(self) -> list[Path]:
-        """The owner's job folders that exist: what is worth watching."""
+        """The job folders that exist: what is worth watching."""
         return [Path(base) for base, _, _ in self._bases() if os.path.isdir(base)]
 
     def watchable(self) -> list[Watched]:
-        """The owner's job folders; while there is none, the places where the first would appear."""
+        """The job folders; while there is none, the places where the first would appear."""
         existing = [Watched(folder) for folder in self.folders()]
         if existing or not os.path.isdir(self._root):
             return existing
+        if self._submitter:
+            return [Watched(self._root, deep=False)]
         above = {self._deepest(self._root / owner / "app_data") for owner in (self._owner, f"datasites/{self._owner}")}
         return [Watched(folder, deep=False) for folder in sorted(above)]
 
@@ -176,10 +188,15 @@ class JobReader:
         return folder
 
     def _bases(self) -> Iterator[tuple[str, str, tuple[Layout, ...]]]:
-        for above, layouts in ((self._root / "datasites", self._below_datasites), (self._root, self._below_root)):
+        for above, layouts in self._layouts:
             for name in self._folders.folders(str(above), self._clock()):
-                if name.casefold() == self._owner.casefold():
+                if self._is_owner(name):
                     yield str(above / name / "app_data" / "job"), name, layouts
+
+    def _is_owner(self, name: str) -> bool:
+        if self._submitter:
+            return looks_like_email(name) and name.casefold() != self._submitter.casefold()
+        return name.casefold() == self._owner.casefold()
 
     def _heaps(self, sight: _Moment) -> Iterator[tuple[Layout, list[Place]]]:
         for base, owner, layouts in self._bases():

@@ -177,8 +177,12 @@ class StageFolders(_OneFolder):
 class MarkerFiles(_OneFolder):
     """B1-B4 (0.1.9-0.1.27): empty files called `approved` and `done` are the status; B1's begin with a dot."""
 
-    def __init__(self, layout: str, *, below_submitter: bool = False, dotted: bool = False) -> None:
+    def __init__(
+        self, layout: str, *, below_submitter: bool = False, dotted: bool = False, of: str | None = None
+    ) -> None:
+        """`of` leaves out what others than that submitter sent."""
         super().__init__()
+        self._of = of
         self._layout = layout
         self._below_submitter = below_submitter
         self._dotted = dotted
@@ -188,7 +192,7 @@ class MarkerFiles(_OneFolder):
             yield self._heaps.of(base, sight, lambda name: _place(base, self._layout, owner, "", (name,)))
             return
         for submitter in sight.folders.folders(base, sight.now):
-            if looks_like_email(submitter):
+            if looks_like_email(submitter) and _is_of(self._of, submitter):
 
                 def make(name: str, submitter: str = submitter) -> Place:
                     return _place(base, self._layout, owner, submitter, (submitter, name))
@@ -215,13 +219,15 @@ class MarkerFiles(_OneFolder):
 class ReviewFolders:
     """C (0.1.28-0.1.39) and D (0.1.40): the scientist's `inbox`, the owner's `review` with its `state.yaml`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, of: str | None = None) -> None:
+        """`of` leaves out what others than that submitter sent."""
         self._heaps = _Heaps()
+        self._of = of
 
     def places(self, base: str, owner: str, sight: Sight) -> Iterator[list[Place]]:
         inbox = os.path.join(base, "inbox")
         for submitter in sight.folders.folders(inbox, sight.now):
-            if not looks_like_email(submitter):
+            if not looks_like_email(submitter) or not _is_of(self._of, submitter):
                 continue
             below = os.path.join(inbox, submitter)
             # `v1` may be D's segment, or the name of a C job, or both.
@@ -280,6 +286,15 @@ def layouts_below_datasites() -> tuple[Layout, ...]:
 def layouts_below_root() -> tuple[Layout, ...]:
     """The layouts that lie in `R/<owner>/app_data/job`."""
     return MarkerFiles("B3"), MarkerFiles("B4", below_submitter=True), ReviewFolders()
+
+
+def layouts_of_submitter(submitter: str) -> tuple[Layout, ...]:
+    """The layouts below root whose paths say who submitted, for the jobs of one submitter."""
+    return MarkerFiles("B4", below_submitter=True, of=submitter), ReviewFolders(of=submitter)
+
+
+def _is_of(wanted: str | None, submitter: str) -> bool:
+    return wanted is None or submitter.casefold() == wanted.casefold()
 
 
 def inner_parts(name: str) -> tuple[str, ...] | None:

@@ -128,6 +128,21 @@ class PeerReader:
         return [name for name in names if self._folders.files(os.path.join(base, name), now) == frozenset()]
 
 
+class OwnRequests(PeerReader):
+    """On a scientist's machine: whom one asked, by the files that older clients leave there. A grant leaves nothing."""
+
+    def look(self) -> list[Peer]:
+        """Every owner whom the scientist asked."""
+        asked: set[str] = set()
+        for name in self._peer_files():
+            self._take(self.root / ".syft" / "peers" / name, _from_peer_file, asked, set())
+        me = self.owner.lower()
+        return [
+            Peer(entity_id("peer", address, me), address, me, (Fact(Kind.PEER_REQUESTED),))
+            for address in sorted(asked - {me})
+        ]
+
+
 def _addresses(names: Iterable[Any]) -> set[str]:
     return {name.lower() for name in names if isinstance(name, str) and looks_like_email(name) and is_address(name)}
 

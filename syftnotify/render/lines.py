@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from syftnotify.model import Kind, Message, Severity
-from syftnotify.render.wording import Item, Links, error_of, line_of, rarest_first
+from syftnotify.render.wording import Item, Links, error_of, gathered, line_of
 from syftnotify.text import plural, shown
 
 # Slack's own three colours of a bar.
@@ -33,12 +33,14 @@ class Lines:
 
     def message(self, items: Sequence[Item], recipient: str, *, thread: str = "", digest: str = "") -> Message:
         """The one message that tells `recipient` all of `items`; `digest` is its id where it is one."""
-        items = rarest_first(items) if digest else items
         colours = [colour_of(item) for item in items]
         colour = next(each for each in (RED, YELLOW, GREEN, GREY) if each in colours)
-        lines = [self._line(item) for item in items[:_LINES]]
-        if len(items) > _LINES:
-            lines.append(f"and {len(items) - _LINES} more")
+        groups, others = gathered(items, _LINES)
+        lines = []
+        for group in groups:
+            lines += [self._line(item) for item in group.items]
+            lines += [f"and {group.more} more from {escaped(group.who)}"] if group.more else []
+        lines += [f"and {others}"] if others else []
         first = items[0]
         return Message(
             id=digest or first.id,

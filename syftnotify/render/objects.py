@@ -10,14 +10,15 @@ import json
 import re
 import socket
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
 from syftnotify import __version__
-from syftnotify.model import Event, Kind, Message
-from syftnotify.render.wording import Item, Links, error_of, line_of
+from syftnotify.model import ENDED, Audience, Event, Kind, Message, Status
+from syftnotify.render.wording import Item, Links, error_of, line_of, moment_of
 
 # The owner's copy of a mail alone carries these; the last is our own bookkeeping.
 _PRIVATE = frozenset({"code", "code_left_out", "stderr", "stderr_cut", "asked_by"})
@@ -44,7 +45,14 @@ _GFLOW_STATES = {
     Kind.JOB_HELD: "Hold",
     Kind.JOB_RELEASED: "Queued",
 }
+_OVER = ENDED | {Kind.JOB_CANCELLED}
 _DOLLAR = re.compile(r"\$\{(\w+)\}")
+
+
+# What a template is tried out with.
+_SAMPLE = Item(
+    "sample", Event(Kind.JOB_FAILED, "job/sample", "", "2026-01-15T15:30:00Z"), Audience.OWNER, Status.FAILED
+)
 
 
 class Objects:
@@ -55,6 +63,11 @@ class Objects:
         self._shape = shape
         self._links = links
         self._template = _compiled(template) if shape == "template" else None
+        if self._template is not None:
+            try:
+                self._template.render(self._object(_SAMPLE))
+            except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, LookupError) as error:
+                raise ValueError(f"{error}; known are {', '.join(sorted(self._object(_SAMPLE)))}") from None
 
     def message(self, items: Sequence[Item], recipient: str, *, thread: str = "", digest: str = "") -> Message:
         """The request that tells of `items`: an object for one, a list of objects for more."""
@@ -98,13 +111,21 @@ def native_of(item: Item, links: Links) -> dict[str, Any]:
         id=item.id,
         event=event.kind.value,
         severity=event.severity.value,
-        timestamp=event.at,
+        timestamp=_stamp(item),
         entity=event.entity,
         job=job if event.kind.value.startswith("job_") else None,
         url=links.of(event)["job_url"],
         scheduler=_scheduler(),
         payload={name: value for name, value in payload.items() if name not in _PRIVATE} or None,
     )
+
+
+def _stamp(item: Item) -> str:
+    """When it happened, or else when it was noticed, in UTC: `2026-01-15T15:30:00Z`."""
+    moment = moment_of(item.event.at)
+    if not isinstance(moment, datetime):
+        moment = datetime.fromtimestamp(item.noticed_at, UTC)
+    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds").replace("+00:00", "Z")
 
 
 def _gflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,8 +155,8 @@ def _nomaflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
         run_id=payload.get("run_id") or native["id"],
         state=job.get("state") or event.kind.value.upper(),
         triggered_by=payload.get("triggered_by") or job.get("user"),
-        started_at=payload.get("started_at") or payload.get("submitted_at"),
-        finished_at=payload.get("finished_at") or native.get("timestamp"),
+        started_at=payload.get("started_at") or (native["timestamp"] if event.kind is Kind.JOB_STARTED else None),
+        finished_at=payload.get("finished_at") or (native["timestamp"] if event.kind in _OVER else None),
         error=job.get("error"),
         url=native.get("url"),
     )

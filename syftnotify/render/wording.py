@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import css_inline
 
-from syftnotify.model import Audience, Event, Kind, Message, Status, digest_of
+from syftnotify.model import Audience, Event, Kind, Message, Severity, Status, digest_of
 from syftnotify.render.templates import TemplateRenderer, format_datetime, format_duration
 from syftnotify.text import plural, shown
 
@@ -22,7 +22,6 @@ CODE_CAP = 80 * 1024
 _FRAME = 600  # bytes of HTML around the text of one file
 _LEFT_OUT = 30  # names of files that are not shown
 DIGEST_ITEMS = 100
-_DIGEST_NAMES = 5  # of whom the items are that are not listed
 _NAME_CAP = 120
 # Gmail refuses a mail with more than 500 KB of headers, or 5,000 of them.
 _MOST_HEADERS = 2000
@@ -69,6 +68,7 @@ class Item:
     event: Event
     audience: Audience
     standing: Status  # of the job, now
+    noticed_at: float = 0.0  # seconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,6 @@ class Wording:
         )
 
     def _digest(self, items: Sequence[Item], recipient: str, identity: str) -> Message:
-        items = rarest_first(items)
         waiting = all(
             item.event.kind is Kind.PEER_REQUESTED
             or (item.event.kind is Kind.JOB_SUBMITTED and item.standing is Status.WAITING)
@@ -149,10 +148,8 @@ class Wording:
             summary = f"{plural(len(items), 'request waits', 'requests wait')} for you."
         else:
             summary = f"{plural(len(items), 'thing')} happened since the last look."
-        lines = [{"line": line_of(item), "url": self._links.of(item.event)["job_url"]} for item in items[:DIGEST_ITEMS]]
-        more = Counter(_who(item.event.payload) for item in items[DIGEST_ITEMS:])
-        by_whom = ", ".join(f"{count} from {who}" for who, count in more.most_common(_DIGEST_NAMES))
-        context = {"summary": summary, "items": lines, "more": more.total(), "more_from": by_whom}
+        groups, others = gathered(items, DIGEST_ITEMS)
+        context = {"summary": summary, "groups": [self._group(group) for group in groups], "others": others}
         return Message(
             id=identity,
             recipient=recipient,
@@ -162,10 +159,14 @@ class Wording:
             sender=self._sender,
             conversation=digest_of("conversation", identity, recipient),
             headers=(
-                *_headers(Kind.DIGEST.value, audience, _fitting([item.event.entity for item in items])),
+                *_headers(Kind.DIGEST.value, audience, _fitting([item.event.entity for item in _rarest_first(items)])),
                 ("X-SyftNotify-Items", str(len(items))),
             ),
         )
+
+    def _group(self, group: Group) -> dict[str, Any]:
+        lines = [{"line": line_of(item), "url": self._links.of(item.event)["job_url"]} for item in group.items]
+        return {"who": group.who, "lines": lines, "more": group.more}
 
     def _context(self, item: Item) -> dict[str, Any]:
         """The variables of the seed's templates, and what a message may say beyond them."""
@@ -179,7 +180,7 @@ class Wording:
             "claimed": bool(claimed and not submitter),
             "ds_email": shown(submitter or claimed),
             "do_email": shown(str(payload.get("owner") or "")),
-            "timestamp": _moment(item.event.at),
+            "timestamp": moment_of(item.event.at),
             "zone": "UTC",
             "duration": None,
             "timed_out": item.event.kind is Kind.JOB_TIMEOUT,
@@ -204,7 +205,37 @@ class Wording:
         return context
 
 
-def rarest_first(items: Sequence[Item]) -> list[Item]:
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What a digest says of one submitter."""
+
+    who: str
+    items: list[Item]
+    more: int  # that there was no room for
+
+
+def gathered(items: Iterable[Item], room: int) -> tuple[list[Group], str]:
+    """`items` by submitter, the worst first; and in words what nobody is named for.
+
+    There is room for so many items. The submitters take turns in filling it: whoever floods hides nobody else.
+    """
+    by_whom: dict[str, list[Item]] = {}
+    for item in sorted(items, key=_rank):
+        by_whom.setdefault(_who(item.event.payload), []).append(item)
+    order = sorted(by_whom.items(), key=lambda pair: (_rank(pair[1][0]), len(pair[1])))
+    listed = Counter[str]()
+    turns = [who for turn in range(room) for who, own in order if turn < len(own)]
+    listed.update(turns[:room])
+    groups = [Group(who, own[: listed[who]], len(own) - listed[who]) for who, own in order if listed[who]]
+    rest = [len(own) for who, own in order if not listed[who]]
+    return groups, f"{sum(rest)} more from {plural(len(rest), 'other')}" if rest else ""
+
+
+def _rank(item: Item) -> int:
+    return list(Severity).index(item.event.severity)
+
+
+def _rarest_first(items: Sequence[Item]) -> list[Item]:
     """Those first of whom there are the fewest: whoever floods hides nobody else."""
     whose = Counter(_who(item.event.payload) for item in items)
     return sorted(items, key=lambda item: whose[_who(item.event.payload)])
@@ -235,7 +266,7 @@ def _rows(item: Item) -> list[tuple[str, str]]:
         for name, value in payload.items()
         if name not in _NOT_ROWS and value not in (None, "", [], {})
     ]
-    moment = _moment(item.event.at)
+    moment = moment_of(item.event.at)
     when = f"{format_datetime(moment)}{' UTC' if isinstance(moment, datetime) else ''}" if moment else ""
     return [(name, value) for name, value in [*rows[:_MOST_ROWS], ("When", when)] if value]
 
@@ -320,7 +351,7 @@ def line_of(item: Item) -> str:
     if kind is Kind.JOB_SUBMITTED:
         if item.audience is Audience.SUBMITTER:
             return f"Job {name} was received."
-        since = _moment(item.event.at)
+        since = moment_of(item.event.at)
         when = f" (submitted {format_datetime(since)}{' UTC' if isinstance(since, datetime) else ''})" if since else ""
         words = {Status.WAITING: "waits for you", Status.DONE: "has ended since", Status.FAILED: "has ended since"}
         return f"Job {name} from {who} {words.get(item.standing, f'came in and is {item.standing.value}')}{when}."
@@ -357,7 +388,7 @@ def error_of(payload: Mapping[str, Any]) -> str:
     return shown(lines[-1].strip(), limit=300) if lines else ""
 
 
-def _moment(text: str) -> datetime | str:
+def moment_of(text: str) -> datetime | str:
     """An ISO time of the tree in UTC; anything else is shown as it stands."""
     try:
         moment = datetime.fromisoformat(text)
