@@ -68,6 +68,8 @@ def check_ready(home: Home) -> Settings:
         NotSignedInError: mail would go out by Gmail, and nobody has signed in.
     """
     settings = load(home)
+    for section in settings.config.transports.values():
+        words_of(settings, section)
     transport = settings.mail_section
     if not settings.config.notify.enabled:
         return settings

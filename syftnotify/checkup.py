@@ -15,13 +15,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from syftnotify import ledger, running
-from syftnotify.assembly import job_reader, syft_bg_pid
+from syftnotify.assembly import job_reader, syft_bg_pid, words_of
 from syftnotify.config import Gmail, Settings, load
 from syftnotify.deliver import transport_for
 from syftnotify.deliver.ping import server_time
 from syftnotify.errors import DeliveryError, Failure, NotifyError, StateError
 from syftnotify.files import is_lockable, too_open
 from syftnotify.google_auth import sign_in_ends, signed_in_at
+from syftnotify.model import is_address
 from syftnotify.outbox import Counts, Outbox
 from syftnotify.paths import Home
 from syftnotify.render import TemplateRenderer
@@ -147,6 +148,11 @@ def _root(settings: Settings) -> Iterator[Finding]:
 def _transports(settings: Settings, clock: Callable[[], float], ask: _Ask) -> Iterator[Finding]:
     for name, section in settings.config.transports.items():
         check = f"transport {shown(name)}"
+        try:
+            words_of(settings, section)
+        except NotifyError as error:
+            yield Finding(check, Level.FAIL, str(error), "mend it in config.yaml")
+            continue
         if isinstance(section, Gmail):
             yield from _sign_in(check, section, clock())
             if not section.token.exists():
@@ -281,9 +287,15 @@ def _state(home: Home, settings: Settings | None, clock: Callable[[], float]) ->
             what = outbox.check()
             counts = outbox.counts(holding=settings.holding if settings else ())
             today = outbox.messages_since(clock() - _DAY)
+            alerts = outbox.alerts()
     except StateError as error:
         yield Finding("outbox", Level.FAIL, str(error), error.hint)
         return
+    known = settings.config.transports if settings else {}
+    for rule in alerts if settings else ():
+        if not is_address(rule.target) and not rule.has_own_address and rule.target not in known:
+            text = f"{rule.id} tells {shown(rule.target)}, which is not configured"
+            yield Finding("alerts", Level.WARN, text, f"`notify alerts rm {rule.id}`, or add that transport")
     if what:
         yield Finding(
             "outbox", Level.FAIL, f"{home.outbox.name} is damaged: {shown(what)}", "`notify restart` mends it"

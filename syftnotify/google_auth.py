@@ -9,6 +9,7 @@ import time
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -126,6 +127,8 @@ class GmailAuth:
         return token.credentials
 
 
+# Google's own library waits so long.
+REFRESH_SECONDS = 120.0
 _CONSENT = {"access_type": "offline", "prompt": "consent"}
 
 
@@ -136,10 +139,12 @@ class Token:
         NotSignedInError: there is no token, or it is not readable.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, seconds: float = REFRESH_SECONDS) -> None:
+        """`seconds` is how long a refresh may wait for an answer."""
         from google.oauth2.credentials import Credentials
 
         self._path = expanded(path)
+        self._seconds = seconds
         self._lock = threading.Lock()
         self.written = file_mark(self._path)
         info = _token_info(self._path)
@@ -169,7 +174,8 @@ class Token:
             google.auth.exceptions.GoogleAuthError: it could not be done now, but may later.
         """
         with self._lock:
-            if not refreshed(self.credentials, rejected=rejected) or file_mark(self._path) != self.written:
+            is_new = refreshed(self.credentials, rejected=rejected, seconds=self._seconds)
+            if not is_new or file_mark(self._path) != self.written:
                 return  # still good, or somebody signed in anew meanwhile, whose token must not be written over
             try:
                 _save(self._path, self.credentials, self._info)
@@ -179,7 +185,7 @@ class Token:
                 return
 
 
-def refreshed(credentials: Credentials, *, rejected: str = "") -> bool:
+def refreshed(credentials: Credentials, *, rejected: str = "", seconds: float = REFRESH_SECONDS) -> bool:
     """Refresh `credentials` unless they are good; returns whether that was needed. Raises as `Token.refresh` does."""
     from google.auth.exceptions import RefreshError, TransportError
     from google.auth.transport.requests import Request
@@ -189,7 +195,7 @@ def refreshed(credentials: Credentials, *, rejected: str = "") -> bool:
     if not credentials.refresh_token:
         raise NotSignedInError("the Google sign-in has expired and cannot be renewed", hint=_SIGN_IN)
     try:
-        credentials.refresh(Request())
+        credentials.refresh(partial(Request(), timeout=seconds))
     except RefreshError as error:
         reason = _reason(error)
         if error.retryable or reason not in _FINAL:

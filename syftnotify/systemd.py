@@ -29,6 +29,8 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 NotifyAccess=main
+# What `env:NAME` in config.yaml means, a NAME=value on each line; need not be there.
+EnvironmentFile=-{home}/environment
 ExecStart={python} -P -m syftnotify.worker --home {home}
 WatchdogSec={watchdog}
 TimeoutStartSec={start}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 # Categories that a terminal, a mail program or a reader's eye may obey: controls, formats (among them the
 # bidirectional overrides), surrogates, private use, unassigned, line and paragraph separators.
 _OBEYED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 # Joiners are formats too, but harmless, and emoji and several scripts need them.
 _HARMLESS = frozenset("\u200c\u200d")
+_SHORTEST_SECRET = 4
 
 
 def shown(text: str, *, limit: int = 300) -> str:
@@ -22,6 +24,13 @@ def shown(text: str, *, limit: int = 300) -> str:
 def shown_block(text: str) -> str:
     """Like `shown` for text of many lines: line ends and tabs stay, nothing is cut."""
     return text.replace("\r\n", "\n").replace("\r", "\n").translate(_Escapes({10: "\n", 9: "\t"}))
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """`text` without `secrets`: other sides repeat what they were sent. Very short ones would blot out everything."""
+    for secret in sorted({each for each in secrets if len(each) >= _SHORTEST_SECRET}, key=len, reverse=True):
+        text = text.replace(secret, "…")
+    return text
 
 
 class _Escapes(dict[int, str]):

@@ -65,9 +65,9 @@ class Committed:
 
     @property
     def text(self) -> str:
+        """Empty where there is HTML alone."""
         part = self.mail.get_body(("plain",))
-        assert part is not None
-        return str(part.get_content()).replace("\r\n", "\n")
+        return str(part.get_content()).replace("\r\n", "\n") if part is not None else ""
 
     @property
     def html(self) -> str:

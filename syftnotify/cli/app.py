@@ -33,7 +33,15 @@ class TransportKind(StrEnum):
     """How mail can go out."""
 
     GMAIL = "gmail"
+    SMTP = "smtp"
     MAILDIR = "maildir"
+
+
+class RoleKind(StrEnum):
+    """On whose machine it runs."""
+
+    OWNER = "owner"
+    SCIENTIST = "scientist"
 
 
 class Level(StrEnum):
@@ -70,7 +78,10 @@ def _home(context: typer.Context, home: Path | None) -> Home:
 @app.command()
 def init(
     context: typer.Context,
-    email: Annotated[str | None, typer.Option(help="The data owner's mail address.")] = None,
+    email: Annotated[str | None, typer.Option(help="The data owner's mail address; a scientist's own.")] = None,
+    role: Annotated[
+        RoleKind | None, typer.Option(help="owner, or scientist: then your own submissions are told, to you alone.")
+    ] = None,
     syftbox_root: Annotated[Path | None, typer.Option(help="The SyftBox folder.")] = None,
     notify_jobs: Annotated[bool | None, typer.Option("--notify-jobs/--no-notify-jobs", help="Tell of jobs.")] = None,
     notify_peers: Annotated[
@@ -78,6 +89,10 @@ def init(
     ] = None,
     interval: Annotated[float | None, typer.Option(help="Seconds between two looks.")] = None,
     transport: Annotated[TransportKind | None, typer.Option(help="How mail goes out.")] = None,
+    smtp_url: Annotated[
+        str | None,
+        typer.Option(help="A mail server to send through: smtp://user@host:587. The password is asked for, or read."),
+    ] = None,
     credentials: Annotated[
         Path | None, typer.Option(help="Google's client secrets (a desktop app's credentials.json); signs in.")
     ] = None,
@@ -100,7 +115,9 @@ def init(
         notify_jobs=notify_jobs,
         notify_peers=notify_peers,
         interval=interval,
+        role=role.value if role else None,
         transport=transport.value if transport else None,
+        smtp_url=smtp_url,
         credentials=credentials,
         no_browser=no_browser,
         second_way=second_way,

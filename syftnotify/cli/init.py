@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import typer
 
@@ -15,14 +17,17 @@ from syftnotify.cli.console import is_terminal, say, warn
 from syftnotify.cli.trial import send_one
 from syftnotify.config import Gmail, Settings, found_root, is_safe_url, load
 from syftnotify.config.edit import edit, written_transports
+from syftnotify.config.secrets import sealed
+from syftnotify.config.smtp import smtp_server
 from syftnotify.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
 from syftnotify.files import write_whole
 from syftnotify.google_auth import GmailAuth
 from syftnotify.model import is_address
 from syftnotify.paths import Home, expanded
 
-_MAIL_TYPES = ("gmail", "maildir")
+_MAIL_TYPES = ("gmail", "smtp", "maildir")
 _TRANSPORT = ("transports", "mail", "type")
+_SMTP_URL = ("transports", "mail", "smtp_url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,9 @@ class Wishes:
     notify_jobs: bool | None
     notify_peers: bool | None
     interval: float | None
+    role: str | None
     transport: str | None
+    smtp_url: str | None
     credentials: Path | None
     no_browser: bool
     second_way: str | None
@@ -79,14 +86,17 @@ def _changes(wishes: Wishes, *, fresh: bool, asks: bool) -> dict[tuple[str, ...]
     elif fresh and email is not None and (root := _root(email, asks=asks)) is not None:
         changes["syftbox_root",] = str(root)
     said = {
+        ("role",): wishes.role,
         ("notify", "monitor_jobs"): wishes.notify_jobs,
         ("notify", "monitor_peers"): wishes.notify_peers,
         ("notify", "interval"): _plain(wishes.interval),
     }
     changes.update({path: value for path, value in said.items() if value is not None})
-    transport = wishes.transport or (_asked_transport() if fresh and asks else None)
+    transport = wishes.transport or ("smtp" if wishes.smtp_url else _asked_transport() if fresh and asks else None)
     if transport is not None:
         changes[_TRANSPORT] = transport
+    if transport == "smtp" and (wishes.smtp_url or fresh):
+        changes[_SMTP_URL] = _smtp_url(wishes.smtp_url, asks=asks)
     second = wishes.second_way if wishes.second_way is not None or not (fresh and asks) else _asked_second_way()
     if second and second.strip():
         changes.update(_second_way(second.strip()))
@@ -112,11 +122,40 @@ def _email(given: str | None, *, fresh: bool, asks: bool) -> str | None:
 def _asked_transport() -> str:
     while True:
         answer = str(
-            typer.prompt("How shall mail go out: gmail, or maildir (a folder on this machine)?", default="gmail")
+            typer.prompt("How shall mail go out: gmail, smtp, or maildir (a folder on this machine)?", default="gmail")
         ).strip()
         if answer in _MAIL_TYPES:
             return answer
-        warn(f"there is no way {answer!r}; say gmail or maildir")
+        warn(f"there is no way {answer!r}; say gmail, smtp or maildir")
+
+
+def _smtp_url(given: str | None, *, asks: bool) -> str:
+    """The address of a mail server, with its password, which is asked for where it is not in the address."""
+    if given is None and not asks:
+        raise ConfigError("through which mail server?", hint="say `--smtp-url smtp://user@mail.example:587`")
+    question = "The mail server, as smtp://user@mail.example:587"
+    while True:
+        url = str(given if given is not None else typer.prompt(question)).strip()
+        try:
+            server = smtp_server(url)
+            break
+        except ValueError as error:
+            if given is not None:
+                raise ConfigError(f"--smtp-url: {error}") from None
+            warn(str(error))
+    if not server.user or server.password:
+        return url
+    if asks:
+        password = str(typer.prompt(f"The password of {server.user}", hide_input=True))
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    if not password:
+        raise ConfigError(
+            f"the password of {server.user} is missing", hint="say it on standard input, or leave the user out"
+        )
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))
 
 
 def _asked_second_way() -> str:
@@ -154,6 +193,9 @@ def _written(home: Home, changes: dict[tuple[str, ...], Any], *, fresh: bool) ->
     before = home.config.read_bytes() if home.config.exists() else None
     if _TRANSPORT in changes and not fresh:
         changes = _with_transport(home, changes)
+    url = changes.get(_SMTP_URL)
+    if url is not None and smtp_server(url).password:
+        changes = {**changes, ("secrets", "smtp"): sealed(url, home), _SMTP_URL: "secret:smtp"}
     if changes:
         edit(home, changes, fresh=fresh)
     try:
@@ -178,12 +220,12 @@ def _with_transport(home: Home, changes: dict[tuple[str, ...], Any]) -> dict[tup
     wanted = changes[_TRANSPORT]
     rest = {path: value for path, value in changes.items() if path != _TRANSPORT}
     settings = load(home)
-    if settings.mail_section is not None and settings.mail_section.type == wanted:
+    if settings.mail_section is not None and settings.mail_section.type == wanted and _SMTP_URL not in changes:
         return rest
     written = written_transports(home)
-    if not written:
+    if not written or (set(written) == {"mail"} and written["mail"].get("type") == wanted == "smtp"):
         return {**rest, _TRANSPORT: wanted}
-    if len(written) == 1 and all(set(section) == {"type"} for section in written.values()):
+    if wanted != "smtp" and len(written) == 1 and all(set(section) == {"type"} for section in written.values()):
         return {**rest, ("transports", next(iter(written)), "type"): wanted}
     raise ConfigError(
         f"mail goes out through `{settings.mailer}`, and `--transport {wanted}` would have to take its settings away",

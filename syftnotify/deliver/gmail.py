@@ -67,7 +67,7 @@ class GmailTransport:
         with self._lock:
             if self._sender is None or self._sign_in is None or file_mark(self._token) != self._sign_in.written:
                 try:
-                    self._sign_in = Token(self._token)
+                    self._sign_in = Token(self._token, seconds=self._read_seconds)
                 except NotSignedInError as error:
                     raise DeliveryError(Failure.SIGN_IN, f"{error}; {error.hint}") from error
                 self._sender = GmailApi(
@@ -123,7 +123,7 @@ class GmailApi:
         try:
             answer = request.execute(num_retries=0)
         except HttpError as error:
-            raise self._refused(error, used) from error
+            raise self._refused(error, used) from None  # its text may repeat our token
         except ValueError as error:
             # The client's own decoding of a body that is no JSON, after the server had said yes.
             raise DeliveryError(Failure.UNKNOWN, "Gmail's answer was cut off") from error

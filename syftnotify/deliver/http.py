@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,7 @@ import httpx
 
 from syftnotify.deliver.policy import failure_of_status, retry_after
 from syftnotify.errors import DeliveryError, Failure
-from syftnotify.text import shown
+from syftnotify.text import shown, without
 
 CONNECT_SECONDS = 10.0
 _ANSWER_CAP = 16 * 1024  # bytes
@@ -96,9 +96,20 @@ def reach(url: str, *, seconds: float) -> None:
         raise DeliveryError(Failure.NO_ANSWER, f"{host} could not be reached ({why})") from None
 
 
-def refusal(answer: Answer, host: str, now: float) -> DeliveryError:
+def words_of(answer: Answer, secrets: Iterable[str]) -> str:
+    """What the other side said, on one line, without what it was sent and nobody else must see."""
+    return shown(without(" ".join(answer.text.split()), secrets), limit=120)
+
+
+def secrets_of(url: str) -> list[str]:
+    """What of an address is its password: its path, each part of it, and what follows."""
+    parts = urlsplit(url)
+    return [url, parts.path.lstrip("/"), *parts.path.split("/"), parts.query, parts.password or ""]
+
+
+def refusal(answer: Answer, host: str, now: float, secrets: Iterable[str]) -> DeliveryError:
     """What an answer other than success means; `now` is in seconds since 1970."""
-    words = shown(" ".join(answer.text.split()), limit=120)
+    words = words_of(answer, secrets)
     return DeliveryError(
         Failure.GONE if answer.status == 410 else failure_of_status(answer.status),
         f"{host} answered {answer.status} {words}".rstrip(),

@@ -40,6 +40,9 @@ class MaildirTransport:
     def _opened(self) -> mailbox.Maildir:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return mailbox.Maildir(self._path, create=True)
+            box = mailbox.Maildir(self._path, create=True)
+            for part in ("tmp", "new", "cur"):  # in a folder that is there already, the library misses none
+                (self._path / part).mkdir(mode=0o700, exist_ok=True)
+            return box
         except OSError as error:
             raise DeliveryError(Failure.NO_ANSWER, f"the Maildir cannot be opened: {error.strerror}") from error

@@ -8,7 +8,8 @@ from email.policy import EmailPolicy
 from email.utils import formatdate
 from typing import Any
 
-from syftnotify.model import Message
+from syftnotify.errors import DeliveryError, Failure
+from syftnotify.model import Message, is_address
 from syftnotify.text import shown
 
 DOMAIN = "syftnotify.local"
@@ -38,7 +39,13 @@ def mail_of(message: Message, *, date: float | None = None) -> EmailMessage:
     """`message` as one mail: multipart/alternative, text first, or text alone where it has no HTML.
 
     `date` is in seconds since 1970. Header values are stripped of what a mail program could obey, and capped.
+
+    Raises:
+        DeliveryError: REFUSED, the recipient is not one bare address.
     """
+    if not is_address(message.recipient):
+        raise DeliveryError(Failure.REFUSED, f"{shown(message.recipient, limit=80)!r} is not one mail address")
+    text, html = (part.encode("utf-8", "replace").decode("utf-8") for part in (message.text, message.html))
     mail = EmailMessage(policy=_POLICY)
     if message.sender:
         user, _, domain = message.sender.rpartition("@")
@@ -57,12 +64,12 @@ def mail_of(message: Message, *, date: float | None = None) -> EmailMessage:
     mail["List-Id"] = f"{SENDER_NAME} notifications <notifications.{DOMAIN}>"
     for name, value in message.headers:
         mail[name] = _header(value, 2000)
-    if message.text or not message.html:
-        mail.set_content(message.text)
-        if message.html:
-            mail.add_alternative(message.html, subtype="html")
+    if text or not html:
+        mail.set_content(text)
+        if html:
+            mail.add_alternative(html, subtype="html")
     else:
-        mail.set_content(message.html, subtype="html")
+        mail.set_content(html, subtype="html")
     return mail
 
 

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from syftnotify.config import Slack
-from syftnotify.deliver.http import host_of, post, reach, refusal
+from syftnotify.deliver.http import host_of, post, reach, refusal, secrets_of, words_of
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Message, Receipt
-from syftnotify.text import shown
 
 
 class SlackTransport:
@@ -46,10 +45,10 @@ class SlackTransport:
         )
         host = host_of(self._url)
         if not 200 <= answer.status < 300:
-            raise refusal(answer, host, self._clock())
+            raise refusal(answer, host, self._clock(), secrets_of(self._url))
         if answer.text.strip().lower() != "ok":
-            words_shown = shown(" ".join(answer.text.split()), limit=80)
-            raise DeliveryError(Failure.UNKNOWN, f"{host} answered {answer.status} and not `ok`: {words_shown}")
+            said = words_of(answer, secrets_of(self._url))
+            raise DeliveryError(Failure.UNKNOWN, f"{host} answered {answer.status} and not `ok`: {said}")
         return Receipt()
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from syftnotify.deliver.policy import failure_of_reply
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.failpoints import reached
 from syftnotify.model import Message, Receipt
-from syftnotify.text import shown
+from syftnotify.text import shown, without
 
 CONNECT_SECONDS = 10.0
 _IDLE_SECONDS = 30.0  # a connection that rested longer is not trusted: servers close them after minutes
@@ -55,7 +55,7 @@ class SmtpTransport:
         with self._deadline() as watched:
             session = self._rested(watched) or self._connected(watched)
             try:
-                receipt = _handed_over(session, self._server.host, message, content)
+                receipt = _handed_over(session, self._server, message, content)
             except DeliveryError as error:
                 if error.failure in _ANSWERED:
                     self._keep(session)
@@ -211,13 +211,14 @@ def _sign_in_plainly(session: smtplib.SMTP, server: SmtpServer) -> None:
         raise smtplib.SMTPAuthenticationError(code, answer)
 
 
-def _handed_over(session: smtplib.SMTP, host: str, message: Message, content: bytes) -> Receipt:
+def _handed_over(session: smtplib.SMTP, server: SmtpServer, message: Message, content: bytes) -> Receipt:
     """Give one message to a session that is ready for it. Raises: DeliveryError."""
     may_have_arrived = False
+    host = server.host
     try:
-        _accept(session.mail(message.sender), host)
-        _accept(session.rcpt(message.recipient), host)
-        _accept(session.docmd("DATA"), host, code=354)
+        _accept(session.mail(message.sender), server)
+        _accept(session.rcpt(message.recipient), server)
+        _accept(session.docmd("DATA"), server, code=354)
         session.send(re.sub(rb"(?m)^\.", b"..", content))  # a line of one dot would end the message
         may_have_arrived = True
         session.send(b".\r\n")
@@ -228,7 +229,7 @@ def _handed_over(session: smtplib.SMTP, host: str, message: Message, content: by
             raise DeliveryError(Failure.UNKNOWN, f"cut off before {host} answered ({_name(error)})") from error
         raise DeliveryError(Failure.NO_ANSWER, f"{host} stopped answering ({_name(error)})") from error
     if 400 <= code < 600:
-        _accept((code, text), host)
+        _accept((code, text), server)
     if not 200 <= code < 300:
         raise DeliveryError(Failure.UNKNOWN, f"the answer of {host} was not understood")
     return Receipt(provider_id=shown(text.decode("utf-8", "replace"), limit=200))
@@ -252,15 +253,15 @@ def _final_answer(session: smtplib.SMTP) -> tuple[int, bytes]:
             return int(line[:3]) if line[:3].isdigit() else -1, b"\n".join(words)
 
 
-def _accept(answer: tuple[int, bytes], host: str, *, code: int = 250) -> None:
+def _accept(answer: tuple[int, bytes], server: SmtpServer, *, code: int = 250) -> None:
     """Go on when the server agreed; 251 ("will forward") and 252 ("cannot verify, will try") are agreement, too."""
     number, words = answer
     if number == code or (code == 250 and number in {251, 252}):
         return
-    text = shown(words.decode("utf-8", "replace").replace("\n", " "), limit=200)
+    text = _words(words, server)
     if not 400 <= number < 600:
-        raise DeliveryError(Failure.NO_ANSWER, f"the answer of {host} was not understood ({number})")
-    raise DeliveryError(failure_of_reply(number, text), f"{host} answered {number} {text}")
+        raise DeliveryError(Failure.NO_ANSWER, f"the answer of {server.host} was not understood ({number})")
+    raise DeliveryError(failure_of_reply(number, text), f"{server.host} answered {number} {text}")
 
 
 def _expect(answer: tuple[int, bytes], code: int, server: SmtpServer, what: str) -> None:
@@ -268,9 +269,14 @@ def _expect(answer: tuple[int, bytes], code: int, server: SmtpServer, what: str)
     number, words = answer
     if number == code:
         return
-    text = shown(words.decode("utf-8", "replace").replace("\n", " "), limit=200)
+    text = _words(words, server)
     failure = failure_of_reply(number, text, about_us=True) if 400 <= number < 600 else Failure.NO_ANSWER
     raise DeliveryError(failure, f"{server.host} answered {what} with {number} {text}")
+
+
+def _words(words: bytes, server: SmtpServer) -> str:
+    """What a server said, on one line, without the password that it may repeat."""
+    return shown(without(words.decode("utf-8", "replace").replace("\n", " "), [server.password]), limit=200)
 
 
 def _bytes(words: bytes | str) -> bytes:

@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Callable
 
 from syftnotify.config import Webhook
-from syftnotify.deliver.http import host_of, post, reach, refusal
+from syftnotify.deliver.http import host_of, post, reach, refusal, secrets_of
 from syftnotify.model import Message, Receipt
 
 
@@ -42,7 +42,9 @@ class WebhookTransport:
             headers["webhook-signature"] = signature(secret, message.id, int(now), message.body)
         answer = post(self._url, message.body, headers, seconds=self._settings.timeout_secs)
         if not 200 <= answer.status < 300:
-            raise refusal(answer, host_of(self._url), now)
+            own = [value.get_secret_value() for value in self._settings.headers.values()]
+            secrets = [*secrets_of(self._url), *own, *(word for value in own for word in value.split())]
+            raise refusal(answer, host_of(self._url), now, [*secrets, headers.get("webhook-signature", "")])
         return Receipt()
 
     def close(self) -> None:
