@@ -318,10 +318,13 @@ def _in_role(event: Event, audience: Audience, reach: Reach) -> list[tuple[str, 
         return [(reach.owner, "")]
     if audience is Audience.OPERATOR:
         return [(address, "") for address in reach.operators]
-    submitter = str(event.payload.get("submitter") or "")
+    payload = event.payload
+    if payload.get("emitted") and not payload.get("submitter"):
+        return [(user, "") for user in _texts(payload.get("user")) if is_address(user)]
+    submitter = str(payload.get("submitter") or "")
     if submitter:
         return [(submitter, "" if is_address(submitter) else "the folder's name is no mail address")]
-    claimed = str(event.payload.get("claimed") or "")
+    claimed = str(payload.get("claimed") or "")
     if not is_address(claimed):
         return []  # nobody is named, so nobody is left out
     if claimed.lower() in reach.peers or reach.allows(claimed):

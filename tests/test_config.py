@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import pytest
 import yaml
@@ -86,8 +86,8 @@ interval: 30
         "transports.none: expected keys with values, got 3",
         "recipients.allow: expected a list, got 'everybody'",
         "links.job: knows only {job}, {owner}, {submitter}, {peer}, {entity}",
-        "interval: unknown; known here: do_email, heartbeat, links, notify, operator, recipients, syftbox_root, "
-        "transports",
+        "interval: unknown; known here: digest, do_email, heartbeat, links, notify, operator, quiet_hours, "
+        "recipients, reminders, retention, role, routes, routes+, secrets, syftbox_root, transports",
     ]
 
 
@@ -191,16 +191,27 @@ def _names(kind: type[BaseModel]) -> set[str]:
 
 
 def _keys(model: type[BaseModel], above: str = "") -> set[str]:
+    """Every key; `routes[]` is a list of sections, and `routes+` and `not` are like what they stand beside."""
     found = set()
-    for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            found |= _keys(inner, f"{above}{name}.")
-        elif name == "transports":
+    for field_name, field in model.model_fields.items():
+        name = field.alias or field_name
+        inner = next((each for each in _classes(field.annotation) if issubclass(each, BaseModel)), None)
+        if name == "transports":
             found |= {f"transports.<name>.{key}" for kind in TRANSPORT_TYPES.values() for key in _names(kind)}
-        else:
+            found |= {f"transports.<name>.{key}" for key in ("host", "port", "user", "password", "tls")}
+        elif inner is None or name in {"routes+", "not"}:
             found.add(above + name)
+        else:
+            is_list = tuple in {get_origin(each) for each in (field.annotation, *get_args(field.annotation))}
+            found |= _keys(inner, f"{above}{name}{'[]' if is_list else ''}.")
     return found
+
+
+def _classes(annotation: Any) -> list[type]:
+    """The classes in an annotation, however deep."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        return [annotation]
+    return [found for each in get_args(annotation) for found in _classes(each)]
 
 
 def _written_keys(value: dict[str, Any], above: str = "") -> set[str]:
@@ -208,14 +219,20 @@ def _written_keys(value: dict[str, Any], above: str = "") -> set[str]:
     for name, inner in value.items():
         if above == "transports.":
             found |= {f"transports.<name>.{key}" for key in inner}
-        elif isinstance(inner, dict):
+        elif name == "routes":
+            found |= {key for route in inner for key in _written_keys(route, "routes[].")}
+        elif isinstance(inner, dict) and name not in {"secrets", "not"}:
             found |= _written_keys(inner, f"{above}{name}.")
         else:
             found.add(above + name)
     return found
 
 
-def test_the_example_names_every_setting_and_is_good(home: Home) -> None:
+def test_the_example_names_every_setting_and_is_good(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLACK_URL", "https://hooks.slack.example/services/x")
+    monkeypatch.setenv("HOOK_SECRET", "whsec_c2VjcmV0")
+    home.create()
+    (home.root / "mail-password").write_text("a password")
     load(written(home, EXAMPLE.read_text(encoding="utf-8")))
 
     assert _written_keys(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))) == _keys(Config)

@@ -123,7 +123,7 @@ class Wording:
         (item,) = items
         context = self._context(item)
         name = "event"
-        if item.audience in _ROLES_OF_MAIL:
+        if item.audience in _ROLES_OF_MAIL and not item.event.payload.get("emitted"):
             name = TEMPLATES.get((item.event.kind, item.audience in {Audience.OWNER, Audience.OPERATOR}), name)
         return Message(
             id=item.id,
