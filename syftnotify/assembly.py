@@ -68,8 +68,8 @@ def check_ready(home: Home) -> Settings:
         NotSignedInError: mail would go out by Gmail, and nobody has signed in.
     """
     settings = load(home)
-    for section in settings.config.transports.values():
-        words_of(settings, section)
+    for name, section in settings.config.transports.items():
+        words_of(settings, name, section)
     transport = settings.mail_section
     if not settings.config.notify.enabled:
         return settings
@@ -140,7 +140,7 @@ def _lane(settings: Settings, name: str, section: Transport, clock: Callable[[],
     return Lane(
         name,
         transport_for(section, clock=clock),
-        words_of(settings, section),
+        words_of(settings, name, section),
         section.rate,
         section.burst,
         section.max_retries,
@@ -164,8 +164,8 @@ def renderer_for(home: Home) -> TemplateRenderer:
     return renderer_of(home.templates if home.templates.is_dir() else None)
 
 
-def words_of(settings: Settings, section: Transport) -> Words:
-    """What words notifications for one transport."""
+def words_of(settings: Settings, name: str, section: Transport) -> Words:
+    """What words notifications for the transport `name`. Raises: ConfigError, its `body` is no template."""
     config = settings.config
     links = Links(config.links.job or "", config.links.results or "", config.links.peer or "")
     if isinstance(section, Slack):
@@ -174,7 +174,8 @@ def words_of(settings: Settings, section: Transport) -> Words:
         try:
             return Objects(section.format, links=links, template=section.body or "")
         except ValueError as error:
-            raise ConfigError(f"config.yaml: the `body` of a webhook: {shown(str(error), limit=300)}") from None
+            why = shown(str(error), limit=300)
+            raise ConfigError(f"config.yaml: transports.{name}.body: {why}", hint="docs/webhooks.md") from None
     return Wording(
         renderer_for(settings.home),
         sender=config.do_email,

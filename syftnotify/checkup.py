@@ -149,7 +149,7 @@ def _transports(settings: Settings, clock: Callable[[], float], ask: _Ask) -> It
     for name, section in settings.config.transports.items():
         check = f"transport {shown(name)}"
         try:
-            words_of(settings, section)
+            words_of(settings, name, section)
         except NotifyError as error:
             yield Finding(check, Level.FAIL, str(error), "mend it in config.yaml")
             continue

@@ -30,7 +30,7 @@ StartLimitIntervalSec=0
 Type=notify
 NotifyAccess=main
 # What `env:NAME` in config.yaml means, a NAME=value on each line; need not be there.
-EnvironmentFile=-{home}/environment
+EnvironmentFile=-{environment}
 ExecStart={python} -P -m syftnotify.worker --home {home}
 WatchdogSec={watchdog}
 TimeoutStartSec={start}
@@ -96,6 +96,8 @@ def install(home: Home, *, make_way: Callable[[], None]) -> Path:
     text = _UNIT.format(
         name=path.name,
         home=_quoted(str(home.root)),
+        # Read as it stands, quotes included; only the percent sign means something.
+        environment=str(home.root / "environment").replace("%", "%%"),
         python=_quoted(sys.executable),
         watchdog=_WATCHDOG_SECONDS,
         start=_START_SECONDS,

@@ -169,14 +169,16 @@ class Box:
         self._read.update(mail.path.name for mail in fresh)
         return fresh
 
-    def notify(self, *words: str, check: int | None = None, **more: Any) -> subprocess.CompletedProcess[str]:
-        """Run the real command with this home; `check` is the exit code that must come."""
+    def notify(
+        self, *words: str, check: int | None = None, typed: str = "", **more: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the real command with this home; `check` is the exit code that must come, `typed` is standard input."""
         done = subprocess.run(
             [sys.executable, "-P", "-m", "syftnotify", *words],
             env=self.environment(),
             capture_output=True,
             text=True,
-            stdin=subprocess.DEVNULL,
+            input=typed,
             timeout=60,
             check=False,
             **more,

@@ -23,6 +23,7 @@ from syftnotify import __version__, running
 from syftnotify.cli.demo import Tree
 from syftnotify.config import load
 from syftnotify.errors import ConfigError
+from tests.mailserver import serving
 from tests.support import ANA, BO, OWNER, Box, mails_in, wait_until
 
 COMMANDS = ("init", "start", "status", "logs", "stop", "restart", "run", "demo")
@@ -154,6 +155,45 @@ def test_flags_alone_set_everything_up_and_a_test_mail_proves_it(person: Box, cr
     assert [mail.told for mail in mails_in(creds / "mail")] == [("test", "owner", OWNER)]
     assert creds.stat().st_mode & 0o777 == 0o700
     assert (creds / "config.yaml").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("given", ["user@", "user:p%40ss@", ""])
+def test_a_mail_server_is_set_up_and_its_password_is_nowhere_in_plain_text(
+    person: Box, creds: Path, given: str
+) -> None:
+    """G11, N03: whether it stands in the address, or is read."""
+    users = {"user": "p@ss"} if given else {}
+    with serving(users=users) as server:
+        url = f"smtp://{given}127.0.0.1:{server.port}"
+        words = ("init", "--email", OWNER, "--smtp-url", url, "--role", "scientist")
+        done = person.notify(*words, check=0, typed="p@ss\n")
+
+        (mail,) = server.committed
+        assert (mail.to, mail.event, mail.user) == (OWNER, "test", "user" if given else "")
+        assert "through mail" in done.stdout
+    config = config_in(creds)
+    assert config["role"] == "scientist"
+    assert config["transports"]["mail"]["smtp_url"] == ("secret:smtp" if given else url)
+    for path in creds.rglob("*"):
+        assert not path.is_file() or b"p@ss" not in path.read_bytes()
+
+
+def test_a_mail_server_that_cannot_be_is_refused(person: Box, creds: Path) -> None:
+    for words, says in (
+        (("--transport", "smtp"), "--smtp-url smtp://"),
+        (("--smtp-url", "mail.example"), "expected an address such as"),
+        (("--smtp-url", "smtp://user@mail.example"), "the password of user is missing"),
+    ):
+        done = person.notify("init", "--email", OWNER, *words, check=2)
+        assert says in " ".join(done.stderr.split())
+    assert not (creds / "config.yaml").exists()
+
+
+def test_another_mail_server_takes_the_place_of_the_first(person: Box, creds: Path) -> None:
+    for port in (2525, 2526):
+        words = ("--smtp-url", f"smtp://127.0.0.1:{port}", "--no-test")
+        person.notify("init", "--email", OWNER, *words, check=0)
+    assert config_in(creds)["transports"] == {"mail": {"type": "smtp", "smtp_url": "smtp://127.0.0.1:2526"}}
 
 
 @pytest.mark.parametrize("name", [f"SyftBox_{OWNER}", "SyftBox"])

@@ -897,6 +897,31 @@ def test_templates_of_ones_own_that_can_be_used_pass(private: Box) -> None:
     assert the("templates", found(private)).level is PASS
 
 
+def test_a_webhooks_body_that_is_no_template_is_named_with_what_it_may_say(private: Box) -> None:
+    hook = {"type": "webhook", "url": "http://127.0.0.1:9/x", "format": "template", "body": "${jobb_id}"}
+    private.configure({"transports": {"box": {"type": "maildir"}, "hook": hook}})
+
+    one = the("transport hook", found(private))
+    assert one.level is FAIL
+    assert "'jobb_id' is undefined" in one.text
+    assert "job_id, payload, run_id" in one.text
+    assert "jobb_id" in private.notify("start", check=2).stderr
+
+
+def test_an_alert_rule_whose_webhook_is_gone_is_named(private: Box) -> None:
+    """A01."""
+    hook = {"type": "webhook", "url": "http://127.0.0.1:9/x"}
+    private.configure({"transports": {"box": {"type": "maildir"}, "oncall": hook}})
+    rule = private.notify("alerts", "add", "--job", "*", "--webhook", "oncall", check=0).stdout.split()[0]
+    private.configure()
+
+    one = the("alerts", found(private))
+    assert one.level is WARN
+    assert f"{rule} tells oncall, which is not configured" in one.text
+    private.notify("alerts", "rm", rule, check=0)
+    assert not [each for each in found(private) if each.check == "alerts"]
+
+
 @pytest.mark.skipif(not Path("/proc/sys/fs/inotify").exists(), reason="counts the watches of Linux")
 @pytest.mark.parametrize("watch", ["auto", "off"])
 def test_the_folders_to_watch_are_counted_where_they_are_watched(private: Box, watch: str) -> None:

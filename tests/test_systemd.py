@@ -380,6 +380,7 @@ def test_the_unit_says_how_the_worker_is_kept_alive(session: Session) -> None:
     ):
         assert line in lines
     assert any(line.startswith("WatchdogSec=") for line in lines)
+    assert f"EnvironmentFile=-{session.box.home.root / 'environment'}" in lines
     assert f'ExecStart="{sys.executable}" -P -m syftnotify.worker --home "{session.box.home.root}"' in lines
 
 

@@ -46,7 +46,7 @@ def send_one(settings: Settings, name: str, to: str = "") -> str:
         raise ConfigError(f"{name}, which carries {way.form}, carries nothing to {shown(to)!r}")
     owner = settings.config.do_email
     event = Event(Kind.TEST, f"test/{uuid.uuid4()}", at=iso(time.time()), payload={"owner": owner})
-    message = words_of(settings, settings.config.transports[name]).message(
+    message = words_of(settings, name, settings.config.transports[name]).message(
         [Item(uuid.uuid4().hex, event, Audience.OWNER, Status.WAITING)], recipient
     )
     section = settings.config.transports[name]

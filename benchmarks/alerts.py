@@ -1,0 +1,101 @@
+"""How soon after a run's end lies on disk does its alert begin to arrive, while another target is dead?
+
+    python -m benchmarks.alerts [runs]        (default: 1000)
+
+A real worker with watchdog and two alert rules for all jobs: one webhook answers, the other takes every connection and
+is silent. The runs end one after the other, twenty a second. The baseline is the same with the live target alone.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from tests.mailserver import HOST, raw, swallows
+from tests.support import ANA, Box, Clock
+from tests.trees import TREES, Disk
+from tests.web import Web, web
+
+TARGET = 5.0  # seconds at the 99th percentile (A10)
+GAP = 0.05  # seconds between two ends
+PATIENCE = 120.0  # seconds until it is given up
+
+
+class _Now(Clock):
+    """The clock of this machine."""
+
+    def time(self) -> float:
+        return time.time()
+
+
+def arrivals(hook: Web, count: int, seen: dict[str, float], done: threading.Event) -> None:
+    """Note when each alert came, until all did."""
+    read = 0
+    until = time.monotonic() + PATIENCE + count * GAP
+    while len(seen) < count and time.monotonic() < until:
+        for request in hook.requests[read:]:
+            read += 1
+            seen.setdefault(request.json["job_name"], time.perf_counter())
+        time.sleep(0.002)  # polled: what is measured is hundreds of times longer
+    done.set()
+
+
+def delays(runs: int, *, with_dead: bool) -> list[float]:
+    """Seconds from the write that ended each run to its alert's arrival."""
+    with tempfile.TemporaryDirectory() as folder, web() as hook, raw(swallows) as silent:
+        box = Box(Path(folder), _Now())
+        box.configure({"notify": {"interval": 30, "watch": "on"}, "routes": [{"events": ["job_held"]}]})
+        tree = TREES["D"](Disk(box.root, time.time))
+        names = [f"run-{number}" for number in range(runs)]
+        tree.grant(ANA)
+        for name in names:
+            tree.submit(name, ANA)
+            tree.approve(name, ANA)
+        box.notify("alerts", "add", "--job", "*", "--webhook", hook.url, check=0)
+        if with_dead:
+            box.notify("alerts", "add", "--job", "*", "--webhook", f"http://{HOST}:{silent.port}/", check=0)
+        box.notify("start", check=0)
+        seen: dict[str, float] = {}
+        done = threading.Event()
+        threading.Thread(target=arrivals, args=(hook, runs, seen, done), daemon=True).start()
+        ended = {}
+        try:
+            for name in names:
+                tree.run(name, ANA, code=1)
+                ended[name] = time.perf_counter()
+                time.sleep(GAP)  # the pace of the ends
+            done.wait()
+        finally:
+            box.notify("stop")
+        assert len(seen) == runs, f"{runs - len(seen)} alerts never came"
+        return sorted(seen[name] - ended[name] for name in names)
+
+
+def main(runs: int) -> int:
+    """Print one JSON line; the exit code is 1 when the target is missed."""
+    alone = delays(runs, with_dead=False)
+    beside = delays(runs, with_dead=True)
+    p99, base = (statistics.quantiles(each, n=100)[98] for each in (beside, alone))
+    found = {
+        "name": "alert beside a dead target",
+        "value": round(p99, 3),
+        "unit": "s at p99",
+        "p50": round(statistics.median(beside), 3),
+        "max": round(beside[-1], 3),
+        "runs": runs,
+        "baseline": round(base, 3),
+        "ratio": round(p99 / base, 2),
+        "target": TARGET,
+        "pass": p99 <= TARGET,
+    }
+    print(json.dumps(found))
+    return 0 if found["pass"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000))
