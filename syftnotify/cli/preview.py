@@ -12,6 +12,7 @@ from syftnotify.model import Audience, Event, Kind, Status, parse_kind
 from syftnotify.paths import Home
 from syftnotify.render import Item, Links, Wording
 from syftnotify.render.wording import TEMPLATES
+from syftnotify.route import BUILT_IN
 from syftnotify.text import plural, shown
 
 OWNER, SCIENTIST = "owner@datasite.example", "ana@uni.example"
@@ -20,6 +21,8 @@ _CODE = [
     {"path": "run.sh", "text": "#!/bin/bash\nuv run python main.py\n", "cut": False},
     {"path": "main.py", "text": "import pandas\n\nprint(pandas.read_csv('people.csv').describe())\n", "cut": False},
 ]
+# Templates that are no single event's.
+_OTHERS = {"digest": (Kind.DIGEST, Audience.OWNER), "event": (Kind.JOB_HELD, Audience.RECIPIENT)}
 _ENDS = {
     Kind.JOB_FAILED: (Status.FAILED, 1),
     Kind.JOB_TIMEOUT: (Status.FAILED, -1),
@@ -36,7 +39,12 @@ def show(home: Home, name: str, *, as_html: Path | None) -> None:
     chosen = _chosen(name)
     wording = Wording(renderer_for(home), sender=OWNER, links=Links())
     for kind, audience in chosen:
-        message = wording.message([_sample(kind, audience)], OWNER if audience is Audience.OWNER else SCIENTIST)
+        recipient = SCIENTIST if audience is Audience.SUBMITTER else OWNER
+        if kind is Kind.DIGEST:
+            items = [_sample(each, audience) for each in (Kind.JOB_SUBMITTED, Kind.JOB_FAILED, Kind.GPU_AVAILABLE)]
+            message = wording.message(items, recipient, digest="preview")
+        else:
+            message = wording.message([_sample(kind, audience)], recipient)
         if as_html is not None:
             continue
         say(f"{kind} to the {audience}")
@@ -60,19 +68,24 @@ def _chosen(name: str) -> list[tuple[Kind, Audience]]:
     ]
     if found:
         return found
+    if word in _OTHERS:
+        return [_OTHERS[word]]
     try:
         kind = parse_kind(name)
     except UnknownKindError as error:
-        near = difflib.get_close_matches(word, sorted(set(TEMPLATES.values())), n=1)
+        near = difflib.get_close_matches(word, sorted({*TEMPLATES.values(), *_OTHERS}), n=1)
         guess = f", or the template `{near[0]}`" if near else ""
         raise ConfigError(f"{shown(name)!r} is neither a template nor an event; {error}{guess}") from None
-    roles = [Audience.OWNER, Audience.SUBMITTER]
-    return [(kind, role) for role in roles if (kind, role is Audience.OWNER) in TEMPLATES] or [
-        (kind, Audience.RECIPIENT)
-    ]
+    roles = [role for role in BUILT_IN.get(kind, ()) if role is not Audience.OPERATOR]
+    usual = Audience.OWNER if (kind, True) in TEMPLATES else Audience.RECIPIENT
+    return [(kind, role) for role in roles or [usual]]
 
 
 def _sample(kind: Kind, audience: Audience) -> Item:
+    if kind not in BUILT_IN and kind not in {known for known, _ in TEMPLATES}:  # handed in by somebody else
+        of_job = {"name": "nightly-sync"} if kind.value.startswith(("job_", "workflow_")) else {}
+        payload: dict[str, object] = {**of_job, "user": "alice", "emitted": True}
+        return Item("preview", Event(kind, "lab/7", at=_WHEN, payload=payload), audience, Status.WAITING)
     status, code = _ENDS.get(kind, (Status.WAITING, None))
     payload = {
         "name": "income survey",

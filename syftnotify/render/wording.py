@@ -253,7 +253,19 @@ def _what(event: Event) -> str:
 # Ours, and not for the eye.
 _NOT_ROWS = frozenset(
     {"name", "submitter", "claimed", "owner", "layout", "status", "incomplete", "code", "code_left_out", "stderr"}
-    | {"stderr_cut", "error", "notify", "alerts", "emitted", "asked_by", "submitted_at", "summary", "detail", "figures"}
+    | {
+        "stderr_cut",
+        "error",
+        "notify",
+        "alerts",
+        "emitted",
+        "asked_by",
+        "submitted_at",
+        "summary",
+        "detail",
+        "figures",
+        "minutes",
+    }
 )
 
 

@@ -1,0 +1,437 @@
+"""Who hears, whatever the events, the routes and the wishes are: promises of routing, tried with all sorts of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, time
+from fnmatch import fnmatchcase
+from typing import Any
+
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from syftnotify.config.schema import Recipients
+from syftnotify.model import (
+    MAIL,
+    ROLES,
+    AlertRule,
+    Event,
+    Form,
+    Kind,
+    Notification,
+    Severity,
+    form_of,
+    is_address,
+)
+from syftnotify.quiet import HELD, QuietHours, held
+from syftnotify.route import OWN_KINDS, Match, Reach, Route, Way, bundled, deciding, notifications_for
+from tests.support import ANA, BO, OWNER, THOROUGH
+from tests.test_fuzz import quickly
+
+OPERATOR = "op@site.example"
+STRANGER = "stranger@far.example"
+
+often = settings(quickly, max_examples=200 * THOROUGH, derandomize=True)
+
+# -- all sorts of events ---------------------------------------------------------------------------------------------
+
+ADDRESSES = (OWNER, ANA, BO, ANA.upper(), OPERATOR, STRANGER)
+CHANNELS = ("#jobs", "#JOBS", "@bo")
+HOSTILE = (
+    " ",
+    "x\r\nBcc: victim@far.example",
+    ", victim@far.example",
+    "=?utf-8?q?a?=@far.example",
+    "a b@far.example",
+    "a@b@far.example",
+    "\u017ftranger@far.example",
+    "\udc80@far.example",
+    "#jobs@far.example",
+    "x" * 300 + "@far.example",
+    "*",
+    "[a-z]*",
+    "owner",
+    "\x1b[2J",
+)
+words = st.one_of(
+    st.sampled_from(ADDRESSES),
+    st.sampled_from((*CHANNELS, "oncall", "audit", "nowhere")),
+    st.sampled_from(HOSTILE),
+    st.text(max_size=6),
+)
+people = st.one_of(st.just(""), st.sampled_from(ADDRESSES), words)
+lists = st.lists(words, max_size=3)
+wishes: dict[str, st.SearchStrategy[Any]] = {
+    "notify": st.fixed_dictionaries(
+        {"emails": lists, "on": st.lists(st.sampled_from((*Kind, "failed", "JOB_FAILED", "no kind")), max_size=3)}
+    ),
+    "alerts": st.fixed_dictionaries(
+        {
+            "on_failure": st.booleans(),
+            "on_success": st.booleans(),
+            "on_long_run_minutes": st.sampled_from([None, 5]),
+            "recipients": lists,
+        }
+    ),
+}
+facts: dict[str, st.SearchStrategy[Any]] = {
+    "name": st.one_of(st.sampled_from(["nightly-1", "NIGHTLY-2", ""]), words),
+    "owner": st.just(OWNER),
+    "submitter": people,
+    "claimed": people,
+}
+more: dict[str, st.SearchStrategy[Any]] = {
+    "tags": st.lists(st.one_of(st.sampled_from(["team-data", "Team-Data"]), words), max_size=3),
+    "asked_by": st.lists(st.sampled_from(["reminders", "job", "alert a"]), max_size=2),
+}
+kinds = st.sampled_from(Kind)
+of_the_tree = st.fixed_dictionaries(facts, optional={**more, **wishes})
+emitted = st.fixed_dictionaries(
+    {"emitted": st.just(True), "user": people},
+    optional={**{key: facts[key] for key in ("name", "submitter")}, **more, **wishes},
+)
+without_wishes = st.fixed_dictionaries(facts, optional={**more, "emitted": st.just(True), "user": people})
+
+
+def events(payloads: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[Event]:
+    entities = st.one_of(st.sampled_from(["job/D/o/a/nightly-1", "GPU 0"]), words)
+    return st.builds(Event, kinds, entities, st.sampled_from(["", "T1"]), st.just(""), payloads)
+
+
+any_events = st.lists(events(st.one_of(of_the_tree, emitted)), min_size=1, max_size=6)
+
+# -- all sorts of configurations -------------------------------------------------------------------------------------
+
+WAYS = (
+    Way("box", Form.MAIL, (OWNER,)),
+    Way("relay", Form.MAIL, (BO, "operator"), has_default=True),
+    Way("team", Form.SLACK, ("team",)),
+    Way("ops", Form.SLACK, ("#ops", "@bo"), has_default=True),
+    Way("oncall", Form.WEBHOOK, ("oncall",)),
+    Way("audit", Form.WEBHOOK, ("audit",), has_default=True),
+)
+ways = st.lists(st.sampled_from(WAYS), min_size=1, unique=True).map(lambda some: {way.name: way for way in some})
+patterns = st.one_of(
+    st.sampled_from(
+        ["*", "ana@*", "ANA@UNI.example", "nightly-*", "N?ghtly-[0-9]", "*@far.example", "team-*", "[", "#*"]
+    ),
+    st.text("aA*?[]!-@.", max_size=5),
+)
+globs = st.one_of(st.just(()), st.lists(patterns, max_size=2).map(tuple))
+conditions: dict[str, Any] = {
+    **dict.fromkeys(("submitter", "owner", "job", "tags"), globs),
+    "severity": st.one_of(
+        st.just(()), st.lists(st.sampled_from([word.value for word in Severity]), max_size=2).map(tuple)
+    ),
+}
+matches = st.one_of(
+    st.just(Match()), st.builds(Match, **conditions, excluding=st.one_of(st.none(), st.builds(Match, **conditions)))
+)
+rules = st.builds(
+    AlertRule,
+    st.sampled_from(["a", "b"]),
+    st.sampled_from([OWNER, BO, BO.upper(), "oncall", "audit", "https://hooks.example/x"]),
+    job=st.one_of(st.just("*"), patterns),
+    tag=st.one_of(st.just(""), patterns),
+    on_failure=st.booleans(),
+    on_timeout=st.booleans(),
+    on_success=st.booleans(),
+    on_long_run_minutes=st.sampled_from([None, 5.0]),
+)
+
+
+@st.composite
+def routes(draw: st.DrawFn, known: Mapping[str, Way]) -> tuple[Route, ...]:
+    """Such as reading the configuration lets pass, and some whose recipients nothing carries to."""
+    has_mail = any(way.form is Form.MAIL for way in known.values())
+    found = []
+    for number in range(draw(st.integers(0, 4))):
+        via = draw(st.sampled_from(["", *known]))
+        fitting = {Form.MAIL: (*ROLES, *ADDRESSES), Form.SLACK: CHANNELS, Form.WEBHOOK: (via,)}
+        whom = fitting[known[via].form] if via else (*ROLES, *ADDRESSES, *CHANNELS, "oncall", "nowhere")
+        found.append(
+            Route(
+                f"routes[{number}]",
+                draw(st.one_of(st.none(), st.frozensets(kinds))),
+                draw(matches),
+                tuple(draw(st.lists(st.sampled_from(whom), min_size=0 if via or has_mail else 1, max_size=3))),
+                via,
+                goes_on=draw(st.booleans()),
+            )
+        )
+    return tuple(found)
+
+
+@st.composite
+def reaches(draw: st.DrawFn, *, with_alerts: bool = True, with_routes: bool = False) -> Reach:
+    """`with_routes` leaves out the built-in ones."""
+    known = draw(ways)
+    alerts = tuple(draw(st.lists(rules, max_size=2))) if with_alerts else ()
+    written = routes(known)
+    return reached(
+        Reach(
+            OWNER,
+            draw(st.sampled_from([(), (OPERATOR,)])),
+            next((way.name for way in known.values() if way.form is Form.MAIL), ""),
+            draw(st.frozensets(st.sampled_from([ANA, BO]))),
+            Recipients(allow=tuple(draw(st.lists(st.sampled_from([BO.upper(), "*@FAR.example", "#jobs"]))))).allows,
+            draw(written if with_routes else st.one_of(st.none(), written)),
+            known,
+            alerts,
+        )
+    )
+
+
+def reached(reach: Reach) -> Reach:
+    """The same, with a way to each address that a rule names by itself."""
+    own = {
+        rule.endpoint: Way(rule.endpoint, Form.WEBHOOK, (rule.endpoint,))
+        for rule in reach.alerts
+        if rule.has_own_address
+    }
+    return replace(reach, ways={**reach.ways, **own})
+
+
+# -- a plain model of the routes -------------------------------------------------------------------------------------
+
+
+def is_like(match: Match, event: Event) -> bool:
+    """What the configuration's page says of `match`."""
+    payload = event.payload
+    values = {
+        "submitter": [payload.get("submitter") or payload.get("claimed") or payload.get("user")],
+        "owner": [payload.get("owner")],
+        "job": [payload.get("name"), event.entity],
+        "tags": payload.get("tags", []),
+        "severity": [event.severity.value],
+    }
+    return all(
+        any(value and fnmatchcase(value.casefold(), pattern.casefold()) for value in values[key] for pattern in wanted)
+        for key in values
+        if (wanted := getattr(match, key))
+    ) and not (match.excluding and is_like(match.excluding, event))
+
+
+def in_role(role: str, event: Event, reach: Reach) -> list[tuple[str, bool]]:
+    """Who stands behind `role`, and whether they may be told."""
+    payload = event.payload
+    submitter, claimed, user = (payload.get(key, "") for key in ("submitter", "claimed", "user"))
+    if role != "submitter":
+        return [(address, True) for address in ((reach.owner,) if role == "owner" else reach.operators)]
+    if submitter:
+        return [(submitter, is_address(submitter))]
+    if "emitted" in payload:
+        return [(user, True)] if is_address(user) else []
+    return [(claimed, claimed.lower() in reach.peers or reach.allows(claimed))] if is_address(claimed) else []
+
+
+def carrier(word: str, reach: Reach) -> Way:
+    """What carries to a recipient when nobody says: mail, the first workspace, or the webhook of that name."""
+    form = form_of(word)
+    if form is Form.MAIL:
+        return reach.mail
+    fitting = [way for way in reach.ways.values() if way.form is form and (form is Form.SLACK or way.name == word)]
+    return fitting[0] if fitting else Way("", form)
+
+
+def whom(route: Route, event: Event, reach: Reach) -> list[tuple[str, Way, bool]]:
+    """Whom a route names, what carries to them, and whether they may be told."""
+    named = reach.ways.get(route.via)
+    found = []
+    for word in route.to or (named or reach.mail).default:
+        way = named or (reach.mail if word in ROLES else carrier(word, reach))
+        people = in_role(word, event, reach) if word in ROLES else [(word, True)]
+        found += [(who, way, may and way.name != "") for who, may in people]
+    return found
+
+
+def by_the_book(event: Event, reach: Reach) -> dict[tuple[str, str], tuple[str, str, bool]]:
+    """(medium, recipient) -> (route, transport, whether it is told): in order, until a route does not go on."""
+    found: dict[tuple[str, str], tuple[str, str, bool]] = {}
+    for route in reach.routes or ():
+        is_asked = "reminders" in event.payload.get("asked_by", ["reminders"])
+        if is_asked and (route.kinds is None or event.kind in route.kinds) and is_like(route.match, event):
+            for who, way, may in whom(route, event, reach):
+                key = (way.medium, who.lower() if way.form is Form.MAIL else who)
+                if key not in found or may > found[key][2]:
+                    found[key] = (route.name, way.name, may)
+            if not route.goes_on:
+                break
+    return found
+
+
+# -- promises --------------------------------------------------------------------------------------------------------
+
+
+def keys(notifications: Iterable[Notification]) -> set[tuple[str, str, str]]:
+    """Who is told what by which medium."""
+    return {(item.event_key, item.medium, item.recipient) for item in notifications if not item.skipped}
+
+
+@often
+@given(any_events, reaches())
+def test_nobody_is_owed_the_same_twice_by_one_medium(happened: list[Event], reach: Reach) -> None:
+    """N20: letter case of addresses aside, whatever roles, routes, rules and wishes name somebody."""
+    owed = [
+        (item.event_key, item.medium, item.recipient.lower() if item.medium == MAIL else item.recipient)
+        for item in notifications_for(happened, reach)
+    ]
+
+    assert len(set(owed)) == len(owed)
+
+
+@often
+@given(events(without_wishes), reaches(with_alerts=False, with_routes=True))
+def test_routes_are_asked_in_order_until_one_does_not_go_on(event: Event, reach: Reach) -> None:
+    """N18, N19: as the plain model above has it."""
+    book = by_the_book(event, reach)
+    assume(book or event.kind not in OWN_KINDS)
+
+    assert {
+        (item.medium, item.recipient): (item.route, item.transport, not item.skipped)
+        for item in notifications_for([event], reach)
+    } == book
+
+
+@often
+@given(events(st.one_of(of_the_tree, emitted)), reaches())
+def test_whom_a_deciding_route_names_is_told_or_left_out_for_a_reason(event: Event, reach: Reach) -> None:
+    """X05: nothing vanishes silently, unless a role names nobody."""
+    owed = notifications_for([event], reach)
+    shown = {(item.medium, item.recipient) for item in owed}
+
+    for route in deciding(event, reach):
+        for who, way, may in whom(route, event, reach):
+            key = (way.medium, who.lower() if way.form is Form.MAIL else who)
+            assert key in shown
+            assert not may or (event.key, *key) in keys(owed)
+    assert all(item.transport or item.skipped.strip() for item in owed)
+
+
+@often
+@given(events(of_the_tree), reaches())
+def test_a_job_gets_nobody_told_whom_no_one_vouches_for(event: Event, reach: Reach) -> None:
+    """X11: the configuration names them, or lets them pass, or the path does, or they are a known peer."""
+    configured = {
+        reach.owner,
+        *reach.operators,
+        *(word for route in reach.routes or () for word in route.to),
+        *(word for way in reach.ways.values() for word in way.default),
+        *(rule.endpoint for rule in reach.alerts),
+    }
+    own, claimed = event.payload["submitter"].lower(), event.payload["claimed"].lower()
+    for _, _, who in keys(notifications_for([event], reach)):
+        assert (
+            who.lower() in {word.lower() for word in configured}
+            or who.lower() == own
+            or (who.lower() == claimed and claimed in reach.peers)
+            or reach.allows(who)
+        )
+
+
+@often
+@given(any_events, reaches(), st.sampled_from([str.upper, str.lower, str.swapcase]))
+def test_the_letter_case_of_patterns_does_not_matter(
+    happened: list[Event], reach: Reach, spelled: Callable[[str], str]
+) -> None:
+    """N18"""
+
+    def otherwise(match: Match | None) -> Match | None:
+        if match is None:
+            return None
+        respelled = {key: tuple(map(spelled, getattr(match, key))) for key in ("submitter", "owner", "job", "tags")}
+        return replace(match, **respelled, excluding=otherwise(match.excluding))
+
+    other = replace(
+        reach,
+        routes=reach.routes
+        and tuple(replace(route, match=otherwise(route.match) or Match()) for route in reach.routes),
+        alerts=tuple(replace(rule, job=spelled(rule.job), tag=spelled(rule.tag)) for rule in reach.alerts),
+    )
+
+    assert notifications_for(happened, other) == notifications_for(happened, reach)
+
+
+@often
+@given(any_events, reaches(), rules)
+def test_one_more_rule_takes_nothing_from_anybody(happened: list[Event], reach: Reach, rule: AlertRule) -> None:
+    """A03"""
+    with_rule = reached(replace(reach, alerts=(*reach.alerts, replace(rule, id="new"))))
+
+    assert keys(notifications_for(happened, reach)) <= keys(notifications_for(happened, with_rule))
+
+
+NIGHT = 1_800_000_000.0  # 08:00 in UTC
+hours = st.builds(
+    QuietHours,
+    st.sampled_from([time(7), time(8), time(9)]),
+    st.sampled_from([time(6), time(10)]),
+    st.just(UTC),
+    sparing=st.frozensets(st.sampled_from(Severity)),
+)
+
+
+def is_for_people(item: Notification) -> bool:
+    """Whether it leaves, and a person reads it."""
+    return not item.skipped and not item.medium.startswith("webhook")
+
+
+def reader_of(item: Notification) -> tuple[str, str]:
+    return item.recipient, item.transport
+
+
+@often
+@given(any_events, reaches(), st.booleans(), st.integers(0, 3))
+def test_bundling_loses_nothing_and_adds_nothing(happened: list[Event], reach: Reach, always: bool, above: int) -> None:
+    """X06: of each reader, all or none; and what a program reads, or is skipped, is left as it is."""
+    owed = notifications_for(happened, reach)
+    after = bundled(owed, always=always, above=above)
+    count = Counter(reader_of(item) for item in owed if is_for_people(item))
+    bundles = {(item.bundle, reader_of(item)) for item in after if item.bundle}
+
+    assert [replace(item, bundle="") for item in after] == owed
+    for item in after:
+        assert bool(item.bundle) is (is_for_people(item) and (always or count[reader_of(item)] > above))
+    assert len({bundle for bundle, _ in bundles}) == len({reader for _, reader in bundles}) == len(bundles)
+
+
+@often
+@given(any_events, reaches(), hours)
+def test_quiet_hours_lose_nothing_and_hold_nothing_that_is_sparing(
+    happened: list[Event], reach: Reach, hours: QuietHours
+) -> None:
+    """X06"""
+    by_key = {event.key: event for event in happened}
+    owed = bundled(notifications_for(happened, reach), above=2)
+    until = hours.until(NIGHT)
+    for before, after in zip(owed, held(owed, by_key, hours, NIGHT), strict=True):
+        event = by_key[before.event_key]
+        is_urgent = event.severity in hours.sparing or event.kind in OWN_KINDS
+        if until is None or not is_for_people(before) or is_urgent:
+            assert after == before
+        else:
+            assert replace(after, not_before=0.0, bundle=before.bundle) == before
+            assert (after.not_before, after.bundle[: len(HELD)]) == (until, HELD)
+    assert held(owed, by_key, None, NIGHT) == owed
+
+
+anything = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-9, 9), st.floats(allow_nan=False), words),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(words, inner, max_size=2)),
+    max_leaves=4,
+)
+NAMES = ("user", "name", "owner", "submitter", "claimed", "tags", "asked_by", "notify", "alerts")
+
+
+@often
+@given(events(st.dictionaries(st.sampled_from(NAMES), anything, max_size=3)), reaches())
+@example(Event(Kind.JOB_FAILED, "run/1", payload={"user": {"id": 1}}), Reach(OWNER, (), "box", frozenset(), bool))
+@example(Event(Kind.JOB_FAILED, "run/1", payload={"tags": [["a"]]}), Reach(OWNER, (), "box", frozenset(), bool))
+@example(Event(Kind.JOB_FAILED, "run/1", payload={"asked_by": 1}), Reach(OWNER, (), "box", frozenset(), bool))
+def test_no_payload_of_an_emitted_event_stops_the_routing(event: Event, reach: Reach) -> None:
+    """X11, C07: any JSON object is one, and a look that fails on it would fail again and again."""
+    happened = replace(event, payload={**event.payload, "emitted": True})
+
+    assert {item.event_key for item in notifications_for([happened], reach)} <= {happened.key}
