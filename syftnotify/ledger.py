@@ -80,6 +80,7 @@ class JsonStateManager:
         self._changes: list[_Change] = []  # made here, not saved yet
         self._seen: _Signature | None = (-1, -1, -1)  # of the file as last read or written; None: there was none
         self.damage = ""  # what was wrong with the file when it was last found damaged
+        self.readings = 0  # how often the file was read; more when somebody else wrote it
         self.refresh()
 
     # -- what the seed documents ---------------------------------------------------------------------------------
@@ -270,6 +271,7 @@ class JsonStateManager:
 
     def _read(self) -> None:
         """Load the file, else the backup, else nothing; a damaged file is kept aside."""
+        self.readings += 1
         for path in (self._path, self._backup):
             try:
                 self._state = _checked(path.read_bytes(), path)

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -206,6 +207,8 @@ class Outbox:
         self._repairs = repair
         self._is_broken = False  # SQLite met damage in it
         self.damage = ""  # what was wrong with the database when it was opened
+        self._touched: set[str] = set()  # keys of events that were put in, or of which something ended
+        self._touching = threading.Lock()
         self._open()
 
     def _open(self) -> None:
@@ -232,8 +235,7 @@ class Outbox:
             max_overflow=64,
         )
         sa.event.listen(self._engine, "connect", _prepare)
-        # "BEGIN IMMEDIATE" takes the write lock at once, so a writer waits at its start instead of failing at its end.
-        sa.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        sa.event.listen(self._engine, "begin", _begin)
         size = self._path.stat().st_size if self._path.exists() else None
         try:
             # Made before SQLite does: its write-ahead log gets the mode of the database.
@@ -328,7 +330,19 @@ class Outbox:
             connection.execute(_events.insert().prefix_with("OR IGNORE"), event_rows)
             if rows:
                 connection.execute(_notifications.insert().prefix_with("OR IGNORE"), rows)
+        self.touch(event.key for event in events)
         reached("outbox.put")
+
+    def take_touched(self) -> set[str]:
+        """The keys of events that were put in, or of which a notification ended, since this was last asked."""
+        with self._touching:
+            taken, self._touched = self._touched, set()
+            return taken
+
+    def touch(self, keys: Iterable[str]) -> None:
+        """Name these events again when it is asked."""
+        with self._touching:
+            self._touched.update(keys)
 
     def claim(
         self,
@@ -430,7 +444,7 @@ class Outbox:
             .group_by(sa.case((_notifications.c.bundle == "", _notifications.c.id), else_=_notifications.c.bundle))
             .order_by(latest)
         )
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return [(row[0], row[1], row[2]) for row in connection.execute(query)]
 
     def sent(self, due: Sequence[Due], now: float, *, provider_id: str = "", thread: str = "") -> None:
@@ -444,6 +458,7 @@ class Outbox:
                     .values(state="sent", reason="", thread=thread, claimed_by=None, claimed_at=None)
                 )
             self._end_attempts(connection, ids, now, "sent", "", provider_id)
+        self.touch(item.event.key for item in due)
         reached("attempt.recorded")
 
     def failed(self, due: Sequence[Due], now: float, failure: Failure, error: str, verdict: Verdict) -> None:
@@ -465,6 +480,8 @@ class Outbox:
                     )
                 )
             self._end_attempts(connection, [item.id for item in due], now, failure.value, error, "")
+        if verdict.state == "dead":
+            self.touch(item.event.key for item in due)
         reached("attempt.recorded")
 
     @staticmethod
@@ -519,7 +536,7 @@ class Outbox:
         """The earliest moment at which something of `transport` that nothing holds back may be tried, or None."""
         moment = sa.case((_is_due(now), 0.0), else_=_notifications.c.not_before)
         query = sa.select(sa.func.min(moment)).where(_is_next(resend=resend), _notifications.c.transport == transport)
-        with self._transaction() as connection:
+        with self._reading() as connection:
             soonest: float | None = connection.execute(query).scalar_one()
             return soonest
 
@@ -530,14 +547,14 @@ class Outbox:
             .join(_notifications, _notifications.c.id == _attempts.c.notification)
             .where(_notifications.c.transport == transport, _attempts.c.outcome == "sent")
         )
-        with self._transaction() as connection:
+        with self._reading() as connection:
             last: float | None = connection.execute(query).scalar_one()
             return last
 
     def unfinished(self, event_keys: Iterable[str]) -> set[str]:
         """Which of the events still owe something to somebody."""
         found: set[str] = set()
-        with self._transaction() as connection:
+        with self._reading() as connection:
             for some in _heaps(list(event_keys)):
                 query = sa.select(_notifications.c.event_key).where(
                     _notifications.c.event_key.in_(some), _notifications.c.state.in_(_UNFINISHED)
@@ -548,7 +565,7 @@ class Outbox:
     def keys_of(self, entities: Iterable[str] | None = None) -> list[tuple[str, str, str, str]]:
         """The events of `entities`, or all there are, as (key, entity, kind, occurrence), oldest first."""
         every = sa.select(_events.c.key, _events.c.entity, _events.c.kind, _events.c.occurrence).order_by(_events.c.seq)
-        with self._transaction() as connection:
+        with self._reading() as connection:
             if entities is None:
                 return [tuple(row) for row in connection.execute(every)]
             found: list[tuple[str, str, str, str]] = []
@@ -556,10 +573,20 @@ class Outbox:
                 found += [tuple(row) for row in connection.execute(every.where(_events.c.entity.in_(some)))]
             return found
 
+    def events_of(self, keys: Iterable[str]) -> list[tuple[str, str, str, str]]:
+        """The same of the events with these keys."""
+        query = sa.select(_events.c.key, _events.c.entity, _events.c.kind, _events.c.occurrence)
+        with self._reading() as connection:
+            return [
+                tuple(row)
+                for some in _heaps(list(keys))
+                for row in connection.execute(query.where(_events.c.key.in_(some)))
+            ]
+
     def last_kind(self, entity: str) -> Kind | None:
         """What was last noticed of `entity`."""
         query = sa.select(_events.c.kind).where(_events.c.entity == entity).order_by(_events.c.seq.desc()).limit(1)
-        with self._transaction() as connection:
+        with self._reading() as connection:
             kind = connection.execute(query).scalar()
         return Kind(kind) if kind else None
 
@@ -571,7 +598,7 @@ class Outbox:
             .where(_events.c.entity == event.entity, _events.c.seq >= first)
             .order_by(_events.c.seq)
         )
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return [Kind(kind) for kind in connection.execute(query).scalars()]
 
     def thread_of(self, entity: str, recipient: str, transport: str) -> str:
@@ -588,7 +615,7 @@ class Outbox:
             .order_by(_notifications.c.seq.desc())
             .limit(1)
         )
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return connection.execute(query).scalar() or ""
 
     def letters(self) -> list[Letter]:
@@ -636,7 +663,7 @@ class Outbox:
         if since is not None:
             query = query.where(_notifications.c.created_at >= since)
         names = [item.name for item in fields(Letter)]
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return [Letter(**{name: getattr(row, name) for name in names}) for row in connection.execute(query)]
 
     def noticed(self, about: str) -> list[Noticed]:
@@ -646,7 +673,7 @@ class Outbox:
             .where(_is_about(about))
             .order_by(_events.c.seq)
         )
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return [Noticed(*row) for row in connection.execute(query)]
 
     def add_alert(self, rule: AlertRule) -> None:
@@ -658,7 +685,7 @@ class Outbox:
         """Every rule, oldest first."""
         names = [item.name for item in fields(AlertRule)]
         query = sa.select(*(_alerts.c[name] for name in names)).order_by(_alerts.c.created_at, _alerts.c.id)
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return [AlertRule(*row) for row in connection.execute(query)]
 
     def remove_alert(self, name: str) -> None:
@@ -709,7 +736,7 @@ class Outbox:
         query = sa.select(_notifications.c.id, _notifications.c.state).where(
             _notifications.c.id.startswith(prefix, autoescape=True)
         )
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return {row.id: row.state for row in connection.execute(query)}
 
     def revive(self, ids: Iterable[str]) -> int:
@@ -762,7 +789,7 @@ class Outbox:
         held = sa.select(sa.func.count()).where(
             _notifications.c.state == "unknown", _notifications.c.transport.in_(list(holding))
         )
-        with self._transaction() as connection:
+        with self._reading() as connection:
             by_state = {row.state: row.total for row in connection.execute(states)}
             is_held = connection.execute(held).scalar_one()
             return Counts(
@@ -775,9 +802,15 @@ class Outbox:
             )
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
+    def _reading(self) -> Iterator[sa.Connection]:
+        """A transaction that writes nothing, and so waits for no writer."""
+        with self._transaction(reads=True) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _transaction(self, *, reads: bool = False) -> Iterator[sa.Connection]:
         try:
-            with self._engine.begin() as connection:
+            with self._engine.execution_options(reads=reads).begin() as connection:
                 yield connection
         except sa.exc.DBAPIError as error:
             if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
@@ -843,6 +876,12 @@ def _due(row: Any, bundle: str) -> Due:
         refusals=row.refusals,
         is_repeated=row.state == "unknown",
     )
+
+
+def _begin(connection: sa.Connection) -> None:
+    """A writer takes the write lock at once, so it waits at its start instead of failing at its end."""
+    reads = connection.get_execution_options().get("reads")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _prepare(connection: sqlite3.Connection, _record: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -95,6 +95,8 @@ class Pipeline:
         self._prune_at = 0.0  # seconds since 1970
         self._open: dict[str, tuple[Job, float]] = {}  # jobs that have not ended, and since when they are as they are
         self._has_looked = False
+        # At which reading of the ledger all that is owed was compared; from then on only what changed is.
+        self._settled = -1
         self._carried = Window()  # whose code was copied lately
         self._known: dict[str, Kind] = {}  # what a lost ledger had told last, by entity
 
@@ -189,6 +191,7 @@ class Pipeline:
             is_lost = True
         if is_lost:
             self._has_looked = False
+            self._settled = -1
             if self._jobs:
                 self._jobs.forget()
         if not self._has_looked:
@@ -222,14 +225,25 @@ class Pipeline:
 
     def settle(self) -> None:
         """What has left the outbox since leaves `owed` in the ledger; saves once if anything changed."""
-        owed = self._ledger.owed()
-        if owed:
-            known = [row for row in self._outbox.keys_of(owed) if self._word(row) in owed[row[1]]]
-            unfinished = self._outbox.unfinished(key for key, *_ in known)
-            for key, entity, kind, occurrence in known:
-                if key not in unfinished:
-                    self._ledger.tell(entity, Kind(kind), occurrence)
-        self._ledger.save()
+        touched, readings = self._outbox.take_touched(), self._ledger.readings
+        try:
+            if readings != self._settled:
+                owed = self._ledger.owed()
+                self._tell_finished(self._outbox.keys_of(owed), owed)
+            elif touched:
+                self._tell_finished(self._outbox.events_of(touched), self._ledger.owed())
+            self._ledger.save()
+        except BaseException:  # whatever it was, it goes on; nothing that changed is forgotten
+            self._outbox.touch(touched)
+            raise
+        self._settled = readings
+
+    def _tell_finished(self, rows: list[tuple[str, str, str, str]], owed: Mapping[str, list[str]]) -> None:
+        known = [row for row in rows if self._word(row) in owed.get(row[1], ())]
+        unfinished = self._outbox.unfinished(key for key, *_ in known)
+        for key, entity, kind, occurrence in known:
+            if key not in unfinished:
+                self._ledger.tell(entity, Kind(kind), occurrence)
 
     def _word(self, row: tuple[str, str, str, str]) -> str:
         _, entity, kind, occurrence = row

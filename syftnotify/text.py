@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 # Categories that a terminal, a mail program or a reader's eye may obey: controls, formats (among them the
 # bidirectional overrides), surrogates, private use, unassigned, line and paragraph separators.
@@ -24,6 +25,12 @@ def shown(text: str, *, limit: int = 300) -> str:
 def shown_block(text: str) -> str:
     """Like `shown` for text of many lines: line ends and tabs stay, nothing is cut."""
     return text.replace("\r\n", "\n").replace("\r", "\n").translate(_Escapes({10: "\n", 9: "\t"}))
+
+
+def iso(seconds: float, *, exact: bool = False) -> str:
+    """`2026-01-15T15:30:00Z`; `exact` adds milliseconds."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    return moment.isoformat(timespec="milliseconds" if exact else "seconds").replace("+00:00", "Z")
 
 
 def without(text: str, secrets: Iterable[str]) -> str:

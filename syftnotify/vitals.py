@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from syftnotify.assembly import Parts
@@ -16,7 +16,7 @@ from syftnotify.errors import DeliveryError
 from syftnotify.google_auth import sign_in_ends
 from syftnotify.model import Event, Kind, entity_id
 from syftnotify.outbox import Counts
-from syftnotify.text import plural
+from syftnotify.text import iso, plural
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Vitals:
 
     def online(self) -> None:
         """The start-up is finished."""
-        self._note(Kind.SCHEDULER_ONLINE, self._entity, iso(self._clock()), "")
+        self._note(Kind.SCHEDULER_ONLINE, self._entity, iso(self._clock(), exact=True), "")
 
     def paused(self, name: str, why: str) -> None:
         """A transport is paused: the owner and the operators hear of it through another one, if there is one.
@@ -55,7 +55,7 @@ class Vitals:
             self._note(
                 Kind.SYSTEM_ALERT,
                 entity_id("transport", name),
-                iso(self._clock()),
+                iso(self._clock(), exact=True),
                 summary,
                 detail=why,
                 transport=other,
@@ -66,8 +66,8 @@ class Vitals:
         outbox = self._parts.outbox
         told = [row[3] for row in outbox.keys_of([entity_id("transport", name)]) if not row[3].startswith(_ENDS)]
         last = outbox.last_sent(name)
-        yesterday = iso(self._clock() - _DAY)
-        return any(moment > yesterday and (last is None or moment > iso(last)) for moment in told)
+        yesterday = iso(self._clock() - _DAY, exact=True)
+        return any(moment > yesterday and (last is None or moment > iso(last, exact=True)) for moment in told)
 
     def after_look(self, counts: Counts, *, jobs: int, peers: int, looked_well: bool) -> None:
         """A look is over: say what is due. The world hears that all is well only when it is."""
@@ -90,7 +90,7 @@ class Vitals:
             self._note_once(
                 Kind.SYSTEM_ALERT,
                 entity_id("transport", name),
-                f"{_ENDS}{iso(ends)}",
+                f"{_ENDS}{iso(ends, exact=True)}",
                 f"The Gmail sign-in of transport {name} ends on {datetime.fromtimestamp(ends, UTC):%d %B, %H:%M} UTC.",
                 detail="Sign in anew with `notify init --credentials FILE` before that; afterwards nothing can be sent "
                 "until you do. Google lets a sign-in end after 7 days while the app's publishing status is Testing.",
@@ -114,7 +114,10 @@ class Vitals:
                 ["waiting", plural(counts.waiting, "message")],
                 ["dead letters", f"{counts.dead}" + (" (`notify dead` says why)" if counts.dead else "")],
                 ["held, may have arrived", str(counts.held)],
-                *([name, f"sign-in ends {iso(ends)}"] for name, ends in sign_in_end_of_each(self._parts).items()),
+                *(
+                    [name, f"sign-in ends {iso(ends, exact=True)}"]
+                    for name, ends in sign_in_end_of_each(self._parts).items()
+                ),
             ],
         )
 
@@ -128,7 +131,9 @@ class Vitals:
     ) -> None:
         now = self._clock()
         payload = {"owner": self._parts.settings.config.do_email, "summary": summary, **more}
-        self._parts.pipeline.note(Event(kind, entity, occurrence, iso(now), payload), now, transport=transport)
+        self._parts.pipeline.note(
+            Event(kind, entity, occurrence, iso(now, exact=True), payload), now, transport=transport
+        )
         self._parts.dispatcher.poke()
 
     def _ping(self) -> None:
@@ -150,12 +155,6 @@ def sign_in_end_of_each(parts: Parts) -> dict[str, float]:
         if isinstance(section, Gmail)
     }
     return {name: ends for name, ends in found.items() if ends is not None}
-
-
-def iso(seconds: float) -> str:
-    """`2026-01-15T15:30:00.000Z`."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _ping(url: str) -> None:

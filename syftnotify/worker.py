@@ -26,7 +26,8 @@ from syftnotify.observe import Wake
 from syftnotify.outbox import Counts
 from syftnotify.paths import Home
 from syftnotify.pipeline import Tick
-from syftnotify.vitals import Vitals, iso, sign_in_end_of_each
+from syftnotify.text import iso
+from syftnotify.vitals import Vitals, sign_in_end_of_each
 
 log = logging.getLogger("syftnotify.worker")  # also when run as a program
 
@@ -60,7 +61,7 @@ class Worker:
         self._counts = Counts()
         before = running.read(settings.home)
         self._report = _blank(settings)
-        self._report.pid, self._report.started_at = os.getpid(), iso(self._clock())
+        self._report.pid, self._report.started_at = os.getpid(), iso(self._clock(), exact=True)
         self._report.last_look_s = before.last_look_s
 
     def begin(self) -> list[str]:
@@ -291,7 +292,7 @@ def _blank(settings: Settings) -> running.Report:
 
 def _note_look(report: running.Report, tick: Tick, now: float, seconds: float) -> None:
     report.jobs, report.peers, report.waiting_for = tick.jobs, tick.peers, tick.waiting_for
-    report.last_scan, report.last_scan_s = {"at": iso(now), "seconds": seconds}, now
+    report.last_scan, report.last_scan_s = {"at": iso(now, exact=True), "seconds": seconds}, now
 
 
 def _fill(report: running.Report, parts: Parts, counts: Counts) -> None:
@@ -306,7 +307,7 @@ def _fill(report: running.Report, parts: Parts, counts: Counts) -> None:
             "type": sections[name].type if name in sections else "webhook",  # an alert rule's own
             "can_send": not lane.problem,
             "problem": lane.problem or None,
-            **({"sign_in_ends": iso(ends[name])} if name in ends else {}),
+            **({"sign_in_ends": iso(ends[name], exact=True)} if name in ends else {}),
         }
         for name, lane in parts.dispatcher.lanes.items()
     }

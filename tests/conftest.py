@@ -8,6 +8,7 @@ import pytest
 
 from syftnotify import process, running
 from tests.support import Box
+from tests.web import Web, web
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Begun in the background of a shell: programs would inherit that, and Ctrl-C could not be tested.
@@ -23,3 +24,10 @@ def box(tmp_path: Path) -> Iterator[Box]:
     yield box
     if running.is_held(box.home):
         process.stop(box.home, seconds=5)
+
+
+@pytest.fixture
+def hook() -> Iterator[Web]:
+    """A server of the web that answers 200, and takes down what it is sent."""
+    with web() as server:
+        yield server

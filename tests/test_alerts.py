@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,12 +11,6 @@ from tests.trees import TREES, Disk, Tree
 from tests.web import Web, closes, web
 
 DAY = 86400.0
-
-
-@pytest.fixture
-def hook() -> Iterator[Web]:
-    with web() as server:
-        yield server
 
 
 @pytest.fixture

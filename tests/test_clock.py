@@ -17,7 +17,6 @@ from syftnotify.deliver.mime import mail_of
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Message, Receipt
 from syftnotify.pipeline import Tick
-from syftnotify.storms import WITHIN, Limit, Storms
 from tests.support import ANA, BO, OWNER, Box
 from tests.trees import TREES, Disk, Tree, VersionedReviewTree
 
@@ -96,10 +95,6 @@ class Worker:
         if self.parts is None:
             self.parts = self.box.parts()
             self.parts.dispatcher.lanes["box"].transport = self.post
-            storms = Storms((Limit(above=STORM),))
-            for message in self.parts.outbox.messages_since(self.box.clock.now - WITHIN):
-                storms.note(*message)
-            self.parts.dispatcher._storms = storms
             self.parts.outbox.recover(self.box.clock.now)
         return self.parts
 
@@ -202,6 +197,8 @@ def test_what_waits_for_the_digest_of_a_storm_is_told_once(
     worker: Worker, tree: VersionedReviewTree, jump: Jump
 ) -> None:
     """X01: while a storm goes on, and after it."""
+    worker.close()
+    worker.box.configure({"digest": {"above": STORM, "within": "10m", "every": "10m"}})
     jobs: list[str] = []
     for heap in range(4):
         jobs += submit(tree, *(f"job {heap}-{number}" for number in range(STORM)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,16 +13,10 @@ from tests.mailserver import Act, Talk, serving
 from tests.mailserver import says as replies
 from tests.support import ANA, BO, OWNER, Box, wait_until
 from tests.trees import TREES, Disk, Tree
-from tests.web import Web, says, web
+from tests.web import Web, says
 
 HOUR = 3600.0
 DAY = 24 * HOUR
-
-
-@pytest.fixture
-def hook() -> Iterator[Web]:
-    with web() as server:
-        yield server
 
 
 @pytest.fixture

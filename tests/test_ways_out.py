@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 import syftnotify
 from syftnotify.model import Kind
 from tests.support import ANA, OWNER, Box
-from tests.web import Web, web
+from tests.web import Web
 
 GFLOW = [
     "job_submitted",
@@ -27,12 +24,6 @@ GFLOW = [
     "reservation_cancelled",
     "scheduler_online",
 ]
-
-
-@pytest.fixture
-def hook() -> Iterator[Web]:
-    with web() as server:
-        yield server
 
 
 def routed(box: Box, hook: Web, routes: list[dict[str, Any]], **webhook: Any) -> None:

@@ -18,8 +18,7 @@ from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.model import AlertRule, is_address
 from syftnotify.outbox import Outbox
 from syftnotify.paths import Home
-from syftnotify.text import shown
-from syftnotify.vitals import iso
+from syftnotify.text import iso, shown
 
 
 def add(home: Home, rule: AlertRule) -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 import typer
 
 from syftnotify.cli.console import say
-from syftnotify.cli.letters import SHORT, moment_of, outbox_of
+from syftnotify.cli.letters import SHORT, as_object, moment_of, outbox_of
 from syftnotify.config import load
 from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.model import parse_kind
 from syftnotify.outbox import Letter
 from syftnotify.paths import Home
-from syftnotify.text import plural, shown
+from syftnotify.text import iso, plural, shown
 
 
 def show(
@@ -129,27 +128,3 @@ def outcome(letter: Letter) -> str:
     held = f", not before {iso(letter.not_before)}" if letter.not_before > time.time() else ""
     why = f": {reason}" if reason else ""
     return f"{'being sent' if letter.state == 'sending' else 'waits'}{held}{why}"
-
-
-def as_object(letter: Letter) -> dict[str, object]:
-    """A notification for machines."""
-    return {
-        "id": letter.id,
-        "state": letter.state,
-        "event": letter.kind,
-        "entity": letter.entity,
-        "recipient": letter.recipient,
-        "audience": letter.audience,
-        "transport": letter.transport,
-        "route": letter.route,
-        "reason": letter.reason,
-        "created_at": iso(letter.created_at),
-        "tried_at": iso(letter.tried_at) if letter.tried_at is not None else None,
-        "not_before": iso(letter.not_before) if letter.not_before else None,
-        "attempts": letter.attempts,
-    }
-
-
-def iso(seconds: float) -> str:
-    """`2026-01-15T15:30:00Z`."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

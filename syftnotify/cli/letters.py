@@ -16,7 +16,7 @@ from syftnotify.config import load
 from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.outbox import Letter, Outbox
 from syftnotify.paths import Home
-from syftnotify.text import plural, shown
+from syftnotify.text import iso, plural, shown
 
 SHORT = 8  # digits of an id that are shown; any that tell it apart are taken
 _AGO = re.compile(r"(\d+)\s*([smhdw])")
@@ -28,13 +28,13 @@ def show(home: Home, *, as_json: bool) -> None:
     with outbox_of(home) as outbox:
         letters = _stuck(home, outbox)
     if as_json:
-        typer.echo(json.dumps([_object(letter) for letter in letters]))
+        typer.echo(json.dumps([as_object(letter) for letter in letters]))
         return
     for letter in letters:
         tries = plural(letter.attempts, "attempt")
         word = "dead" if letter.state == "dead" else "held, may have arrived"
         say(f"{letter.id[:SHORT]}  {letter.kind} to {shown(letter.recipient)} through {shown(letter.transport)}")
-        say(f"          {word} after {tries}, noticed {_moment(letter)}")
+        say(f"          {word} after {tries}, noticed {iso(letter.created_at)}")
         say(f"          {shown(letter.entity)}")
         say(f"          {shown(letter.reason, limit=1000)}")
     if letters:
@@ -126,19 +126,20 @@ def moment_of(text: str) -> float:
         ) from None
 
 
-def _moment(letter: Letter) -> str:
-    return datetime.fromtimestamp(letter.created_at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _object(letter: Letter) -> dict[str, object]:
+def as_object(letter: Letter) -> dict[str, object]:
+    """A notification for machines."""
     return {
         "id": letter.id,
         "state": letter.state,
         "event": letter.kind,
         "entity": letter.entity,
         "recipient": letter.recipient,
+        "audience": letter.audience,
         "transport": letter.transport,
+        "route": letter.route,
         "reason": letter.reason,
-        "created_at": _moment(letter),
+        "created_at": iso(letter.created_at),
+        "tried_at": iso(letter.tried_at) if letter.tried_at is not None else None,
+        "not_before": iso(letter.not_before) if letter.not_before else None,
         "attempts": letter.attempts,
     }

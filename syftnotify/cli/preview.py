@@ -76,7 +76,7 @@ def _chosen(name: str) -> list[tuple[Kind, Audience]]:
         near = difflib.get_close_matches(word, sorted({*TEMPLATES.values(), *_OTHERS}), n=1)
         guess = f", or the template `{near[0]}`" if near else ""
         raise ConfigError(f"{shown(name)!r} is neither a template nor an event; {error}{guess}") from None
-    roles = [role for role in BUILT_IN.get(kind, ()) if role is not Audience.OPERATOR]
+    roles: list[Audience] = [role for role in BUILT_IN.get(kind, ()) if role is not Audience.OPERATOR]
     usual = Audience.OWNER if (kind, True) in TEMPLATES else Audience.RECIPIENT
     return [(kind, role) for role in roles or [usual]]
 

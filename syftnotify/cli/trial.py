@@ -13,8 +13,7 @@ from syftnotify.errors import ConfigError, DeliveryError
 from syftnotify.model import Audience, Event, Form, Kind, Status, form_of
 from syftnotify.paths import Home
 from syftnotify.render import Item
-from syftnotify.text import shown
-from syftnotify.vitals import iso
+from syftnotify.text import iso, shown
 
 
 def send(home: Home, name: str, to: str) -> int:
@@ -45,7 +44,7 @@ def send_one(settings: Settings, name: str, to: str = "") -> str:
     if to and form_of(to) is not way.form:
         raise ConfigError(f"{name}, which carries {way.form}, carries nothing to {shown(to)!r}")
     owner = settings.config.do_email
-    event = Event(Kind.TEST, f"test/{uuid.uuid4()}", at=iso(time.time()), payload={"owner": owner})
+    event = Event(Kind.TEST, f"test/{uuid.uuid4()}", at=iso(time.time(), exact=True), payload={"owner": owner})
     message = words_of(settings, name, settings.config.transports[name]).message(
         [Item(uuid.uuid4().hex, event, Audience.OWNER, Status.WAITING)], recipient
     )

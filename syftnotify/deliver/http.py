@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,12 +13,29 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from syftnotify.config import Slack, Webhook
 from syftnotify.deliver.policy import failure_of_status, retry_after
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.text import shown, without
 
 CONNECT_SECONDS = 10.0
 _ANSWER_CAP = 16 * 1024  # bytes
+
+
+class Endpoint:
+    """What the transports of the web have in common: one address, and a connection of its own for each attempt."""
+
+    def __init__(self, settings: Slack | Webhook, *, clock: Callable[[], float]) -> None:
+        self._url = settings.url.get_secret_value()
+        self._seconds = settings.timeout_secs
+        self._clock = clock
+
+    def check(self) -> None:
+        """Connect, without sending: there is no question that posts nothing. Raises: DeliveryError."""
+        reach(self._url, seconds=self._seconds)
+
+    def close(self) -> None:
+        """Nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,22 +10,17 @@ from collections.abc import Callable
 from typing import Any
 
 from syftnotify.config import Slack
-from syftnotify.deliver.http import host_of, post, reach, refusal, secrets_of, words_of
+from syftnotify.deliver.http import Endpoint, host_of, post, refusal, secrets_of, words_of
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Message, Receipt
 
 
-class SlackTransport:
+class SlackTransport(Endpoint):
     """Posts each message as one line with a bar in its colour."""
 
     def __init__(self, settings: Slack, *, clock: Callable[[], float]) -> None:
+        super().__init__(settings, clock=clock)
         self._settings = settings
-        self._url = settings.url.get_secret_value()
-        self._clock = clock
-
-    def check(self) -> None:
-        """Connect, without sending: Slack has no question that posts nothing. Raises: DeliveryError."""
-        reach(self._url, seconds=self._settings.timeout_secs)
 
     def send(self, message: Message) -> Receipt:
         """One attempt. Raises: DeliveryError."""
@@ -41,7 +36,7 @@ class SlackTransport:
             self._url,
             json.dumps(words).encode("ascii"),
             {"Content-Type": "application/json"},
-            seconds=self._settings.timeout_secs,
+            seconds=self._seconds,
         )
         host = host_of(self._url)
         if not 200 <= answer.status < 300:
@@ -50,6 +45,3 @@ class SlackTransport:
             said = words_of(answer, secrets_of(self._url))
             raise DeliveryError(Failure.UNKNOWN, f"{host} answered {answer.status} and not `ok`: {said}")
         return Receipt()
-
-    def close(self) -> None:
-        """Nothing is kept."""

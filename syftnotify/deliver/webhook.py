@@ -12,21 +12,16 @@ import hmac
 from collections.abc import Callable
 
 from syftnotify.config import Webhook
-from syftnotify.deliver.http import host_of, post, reach, refusal, secrets_of
+from syftnotify.deliver.http import Endpoint, host_of, post, refusal, secrets_of
 from syftnotify.model import Message, Receipt
 
 
-class WebhookTransport:
+class WebhookTransport(Endpoint):
     """Posts each message as one request; its id is the same at each try."""
 
     def __init__(self, settings: Webhook, *, clock: Callable[[], float]) -> None:
+        super().__init__(settings, clock=clock)
         self._settings = settings
-        self._url = settings.url.get_secret_value()
-        self._clock = clock
-
-    def check(self) -> None:
-        """Connect, without sending. Raises: DeliveryError."""
-        reach(self._url, seconds=self._settings.timeout_secs)
 
     def send(self, message: Message) -> Receipt:
         """One attempt. Raises: DeliveryError."""
@@ -40,15 +35,12 @@ class WebhookTransport:
         if self._settings.secret is not None:
             secret = self._settings.secret.get_secret_value()
             headers["webhook-signature"] = signature(secret, message.id, int(now), message.body)
-        answer = post(self._url, message.body, headers, seconds=self._settings.timeout_secs)
+        answer = post(self._url, message.body, headers, seconds=self._seconds)
         if not 200 <= answer.status < 300:
             own = [value.get_secret_value() for value in self._settings.headers.values()]
             secrets = [*secrets_of(self._url), *own, *(word for value in own for word in value.split())]
             raise refusal(answer, host_of(self._url), now, [*secrets, headers.get("webhook-signature", "")])
         return Receipt()
-
-    def close(self) -> None:
-        """Nothing is kept."""
 
 
 def signature(secret: str, name: str, moment: int, body: bytes) -> str:
