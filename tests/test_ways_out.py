@@ -197,3 +197,26 @@ def test_above_a_few_in_a_minute_the_rest_is_one_digest_and_what_is_urgent_comes
     box.clock.advance(600)
     box.look()
     assert [mail.entities for mail in box.mails()[5:]] == [["run/late"]]
+
+
+def test_a_run_of_a_scheduler_is_told_with_its_step_its_traceback_and_its_page(box: Box, hook: Web) -> None:
+    """N08, N24, N25, C04"""
+    routed(box, hook, [{"to": ["#jobs", "oncall", "team@lab.example"]}])
+    error = "Traceback (most recent call last):\n  File x\nOperationalError: connection refused"
+    payload = {"name": "nightly-sync", "step": "copy-orders", "error": error, "url": "https://runs.example/7"}
+    emit(box, "job_failed", "run/7", payload=payload)
+    emit(box, "workflow_build_failed", "wf/1", payload={"workflow_name": "orders", "url": "javascript:alert(1)"})
+    box.look()
+
+    lines = [request.json["text"] for request in hook.requests if "text" in request.json]
+    assert (
+        '\N{CROSS MARK} Job "nightly-sync" failed at step copy-orders. · '
+        "OperationalError: connection refused <https://runs.example/7|View run>"
+    ) in lines
+    assert any('Workflow "orders" could not be built.' in line and "javascript" not in line for line in lines)
+    failed = next(mail for mail in box.mails() if mail.event == "job_failed")
+    assert failed.subject == "FAILED nightly-sync"
+    assert error in failed.text.replace("\r\n", "\n")
+    assert "<pre" in failed.html
+    assert 'href="https://runs.example/7"' in failed.html
+    assert next(request.json["url"] for request in hook.requests if "url" in request.json) == "https://runs.example/7"

@@ -54,7 +54,7 @@ class Lines:
     def _line(self, item: Item) -> str:
         sign = _SIGNS.get(colour_of(item), "")
         url = self._links.of(item.event)["job_url"]
-        link = f" <{escaped(url)}|View job>" if url else ""
+        link = f" <{escaped(url)}|View run>" if url else ""
         error = error_of(item.event.payload)
         return f"{sign} {escaped(line_of(item))}{f' · {escaped(error)}' if error else ''}{link}".strip()
 

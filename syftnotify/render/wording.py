@@ -15,7 +15,7 @@ import css_inline
 
 from syftnotify.model import Audience, Event, Kind, Message, Severity, Status, digest_of
 from syftnotify.render.templates import TemplateRenderer, format_datetime, format_duration
-from syftnotify.text import plural, shown
+from syftnotify.text import plural, shown, shown_block
 
 # A mail shows at most so much code, counted as HTML: Gmail clips a mail at 102 KB.
 CODE_CAP = 80 * 1024
@@ -51,6 +51,7 @@ TEMPLATES: dict[tuple[Kind, bool], str] = {
 _ROLES_OF_MAIL = frozenset({Audience.OWNER, Audience.OPERATOR, Audience.SUBMITTER})
 _TRUSTED = frozenset({Audience.OWNER, Audience.OPERATOR, Audience.RECIPIENT})
 _MOST_ROWS = 20
+_TRACE_CAP = 20_000  # characters
 
 _inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
 
@@ -89,11 +90,18 @@ class Links:
             "peer": quote(str(payload.get("submitter") or ""), safe="@", errors="replace"),
             "entity": quote(event.entity, safe=""),
         }
+        job_url = self.job.format_map(values)
         return {
-            "job_url": self.job.format_map(values),
+            # An emitted event is its operator's word, and may know its own page.
+            "job_url": job_url or (_web_address(payload.get("url")) if payload.get("emitted") else ""),
             "results_url": self.results.format_map(values),
             "peer_url": self.peer.format_map(values),
         }
+
+
+def _web_address(value: Any) -> str:
+    is_one = isinstance(value, str) and value.startswith(("https://", "http://")) and value.isprintable()
+    return str(value) if is_one and " " not in value else ""
 
 
 class Wording:
@@ -194,6 +202,7 @@ class Wording:
             "rows": _rows(item),
             "severity": item.event.severity.value,
             "error": error_of(payload) if item.audience in _TRUSTED or payload.get("emitted") else "",
+            "trace": _trace(payload) if payload.get("emitted") else "",
             **self._links.of(item.event),
         }
         # Code and stderr can hold private data: who is not the owner, nor named by the owner, gets neither.
@@ -246,8 +255,15 @@ def _name(payload: Mapping[str, Any]) -> str:
 
 
 def _what(event: Event) -> str:
-    """What it is about: a job's name, or the entity of an emitted event."""
-    return _name(event.payload) or shown(event.entity, limit=_NAME_CAP)
+    """What it is about: a job's name, a workflow's, or the entity of an emitted event."""
+    workflow = shown(str(event.payload.get("workflow_name") or ""), limit=_NAME_CAP)
+    return _name(event.payload) or workflow or shown(event.entity, limit=_NAME_CAP)
+
+
+def _trace(payload: Mapping[str, Any]) -> str:
+    """What an emitter gave as the error, as a block, where it has several lines."""
+    text = str(payload.get("error") or "").strip()
+    return shown_block(text[-_TRACE_CAP:]) if "\n" in text else ""
 
 
 # Ours, and not for the eye.
@@ -289,8 +305,11 @@ def _flat(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+_NOBODY = "an unnamed scientist"
+
+
 def _who(payload: Mapping[str, Any]) -> str:
-    who = payload.get("submitter") or payload.get("claimed") or payload.get("user") or "an unnamed scientist"
+    who = payload.get("submitter") or payload.get("claimed") or payload.get("user") or _NOBODY
     return shown(str(who), limit=_NAME_CAP)
 
 
@@ -344,18 +363,20 @@ def line_of(item: Item) -> str:
     """What happened, in one line."""
     payload, kind = item.event.payload, item.event.kind
     name, who = f'"{_what(item.event)}"', _who(payload)
+    by = "" if payload.get("emitted") and who == _NOBODY else f" from {who}"
     if kind in _PLAIN:
         return _PLAIN[kind].format(name)
-    code = payload.get("return_code")
-    ended = f" (return code {code})" if code is not None else ""
+    code, step = payload.get("return_code"), payload.get("step")
+    ended = f" at step {shown(str(step), limit=_NAME_CAP)}" if step else ""
+    ended += f" (return code {code})" if code is not None else ""
     told = {
         Kind.JOB_APPROVED: f"Job {name} was approved.",
         Kind.JOB_REJECTED: f"Job {name} was rejected: {shown(str(payload.get('reason') or 'no reason was given'))}",
-        Kind.JOB_COMPLETED: f"Job {name} from {who} is done.",
-        Kind.JOB_FAILED: f"Job {name} from {who} failed{ended}.",
-        Kind.JOB_LONG_RUNNING: f"Job {name} from {who} has been running for {_minutes(payload)}.",
-        Kind.JOB_WAITING: f"Job {name} from {who} has been waiting for {_minutes(payload)}.",
-        Kind.JOB_TIMEOUT: f"Job {name} from {who} ran out of time.",
+        Kind.JOB_COMPLETED: f"Job {name}{by} is done.",
+        Kind.JOB_FAILED: f"Job {name}{by} failed{ended}.",
+        Kind.JOB_LONG_RUNNING: f"Job {name}{by} has been running for {_minutes(payload)}.",
+        Kind.JOB_WAITING: f"Job {name}{by} has been waiting for {_minutes(payload)}.",
+        Kind.JOB_TIMEOUT: f"Job {name}{by} ran out of time.",
         Kind.PEER_REQUESTED: f"{who} wants to work with the data of {shown(str(payload.get('owner') or ''))}.",
         Kind.PEER_GRANTED: f"{shown(str(payload.get('owner') or ''))} accepted the peer request of {who}.",
         Kind.SYSTEM_ALERT: shown(str(payload.get("summary") or "")),
@@ -366,7 +387,7 @@ def line_of(item: Item) -> str:
         since = moment_of(item.event.at)
         when = f" (submitted {format_datetime(since)}{' UTC' if isinstance(since, datetime) else ''})" if since else ""
         words = {Status.WAITING: "waits for you", Status.DONE: "has ended since", Status.FAILED: "has ended since"}
-        return f"Job {name} from {who} {words.get(item.standing, f'came in and is {item.standing.value}')}{when}."
+        return f"Job {name}{by} {words.get(item.standing, f'came in and is {item.standing.value}')}{when}."
     return told.get(kind, f"{kind}: {name}")
 
 
