@@ -68,17 +68,12 @@ ENDED = frozenset({Kind.JOB_COMPLETED, Kind.JOB_FAILED, Kind.JOB_TIMEOUT})
 _KINDS = {kind.value: kind for kind in Kind}
 _ALIASES = {
     "new": Kind.JOB_SUBMITTED,
-    "approved": Kind.JOB_APPROVED,
-    "rejected": Kind.JOB_REJECTED,
     "running": Kind.JOB_STARTED,
     "executed": Kind.JOB_COMPLETED,
     "succeeded": Kind.JOB_COMPLETED,
     "done": Kind.JOB_COMPLETED,
-    "failed": Kind.JOB_FAILED,
     "timed_out": Kind.JOB_TIMEOUT,
     "job_timed_out": Kind.JOB_TIMEOUT,
-    "canceled": Kind.JOB_CANCELLED,
-    "job_canceled": Kind.JOB_CANCELLED,
     "new_peer_request": Kind.PEER_REQUESTED,
     "peer_request_granted": Kind.PEER_GRANTED,
 }
@@ -90,9 +85,10 @@ def parse_kind(text: str) -> Kind:
     Raises:
         UnknownKindError: no kind is spelled so; the message names the nearest one.
     """
-    word = text.strip().lower().replace(".", "_")
-    if word in _KINDS:
-        return _KINDS[word]
+    word = text.strip().lower().replace(".", "_").replace("canceled", "cancelled")
+    for name in (word, f"job_{word}"):
+        if name in _KINDS:
+            return _KINDS[name]
     if word in _ALIASES:
         return _ALIASES[word]
     near = difflib.get_close_matches(word, [*_KINDS, *_ALIASES], n=1, cutoff=0.0)[0]

@@ -852,6 +852,7 @@ def _is_next(*, resend: bool) -> sa.ColumnElement[bool]:
         .where(
             earlier.c.entity == _notifications.c.entity,
             earlier.c.recipient == _notifications.c.recipient,
+            earlier.c.medium == _notifications.c.medium,
             earlier.c.seq < _notifications.c.seq,
             earlier.c.state.in_(("sending", *_claimable(resend))),
             sa.or_(_notifications.c.bundle == "", earlier.c.bundle != _notifications.c.bundle),

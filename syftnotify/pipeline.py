@@ -307,7 +307,7 @@ class Pipeline:
         self, tick: Tick, news: News, jobs: Iterable[Job], reach: Reach, *, time_off: bool, now: float
     ) -> None:
         """Fill `tick` with the events, what a message about them may carry, and what is owed for them."""
-        catch_up = bundled(notifications_for(news.catch_up, reach, only_owner=True), always=True)
+        catch_up = bundled(notifications_for(news.catch_up, reach, catches_up=True), always=True)
         rest = notifications_for(news.events, reach)
         rest = bundled(rest, above=BUNDLE_ABOVE) if time_off else rest
         by_key = {event.key: event for event in (*news.catch_up, *news.events)}

@@ -50,6 +50,12 @@ OWN_KINDS = frozenset({Kind.SYSTEM_ALERT, Kind.HEARTBEAT, Kind.TEST})
 BUNDLE_ABOVE = 5
 
 
+def is_asked_by(event: Event, who: str) -> bool:
+    """Whether a reminder is about a limit that `who` set; any other event is everybody's."""
+    asked_by = event.payload.get("asked_by")
+    return not isinstance(asked_by, list) or who in asked_by
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """A transport as routing sees it."""
@@ -105,12 +111,8 @@ class Route:
 
     def takes(self, event: Event) -> bool:
         """Whether this rule is about `event`."""
-        asked_by = event.payload.get("asked_by")
-        return (
-            (self.kinds is None or event.kind in self.kinds)
-            and (asked_by is None or self.asks in asked_by)
-            and self.match.fits(event)
-        )
+        is_meant = is_asked_by(event, self.asks)
+        return is_meant and (self.kinds is None or event.kind in self.kinds) and self.match.fits(event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,22 +168,28 @@ _BUILT_IN_ROUTES = built_in_routes()
 
 
 def notifications_for(
-    events: Iterable[Event], reach: Reach, *, only_owner: bool = False, transport: str = ""
+    events: Iterable[Event], reach: Reach, *, catches_up: bool = False, transport: str = ""
 ) -> list[Notification]:
     """What is owed for `events`: one for each recipient and medium, none twice.
 
-    `only_owner` leaves out everybody else (the catch-up of a first look); `transport` carries mail if it is given.
+    The catch-up of a first look leaves out submitters, whom a job names, and programs; `transport` carries mail if it
+    is given.
     """
     if transport:
         reach = replace(reach, transport=transport)
     owed: dict[str, Notification] = {}
     for event in events:
         for notification in _of_event(event, reach):
-            if not only_owner or notification.audience is Audience.OWNER:
+            if not catches_up or _hears_the_past(notification):
                 known = owed.get(notification.id)
                 if known is None or (known.skipped and not notification.skipped):
                     owed[notification.id] = notification
     return list(owed.values())
+
+
+def _hears_the_past(notification: Notification) -> bool:
+    is_ours = notification.audience in {Audience.OWNER, Audience.RECIPIENT}
+    return is_ours and not notification.medium.startswith(Form.WEBHOOK)
 
 
 def deciding(event: Event, reach: Reach) -> list[Route]:
@@ -192,10 +200,6 @@ def deciding(event: Event, reach: Reach) -> list[Route]:
             found.append(route)
             if not route.goes_on:
                 break
-    if event.kind in OWN_KINDS and not found:
-        if reach.transport:
-            return [route for route in _BUILT_IN_ROUTES if route.takes(event)]
-        return [Route("built-in: without mail", via=name) for name in list(reach.ways)[:1]]
     return found
 
 
@@ -228,8 +232,13 @@ def long_runs(event: Event, reach: Reach) -> list[tuple[str, float]]:
 
 
 def _of_event(event: Event, reach: Reach) -> Iterator[Notification]:
-    for route in deciding(event, reach):
-        yield from _by_route(event, route, reach)
+    found = [item for route in deciding(event, reach) for item in _by_route(event, route, reach)]
+    if event.kind in OWN_KINDS and all(item.skipped for item in found):
+        routes = [route for route in _BUILT_IN_ROUTES if route.takes(event)]
+        if not reach.transport:
+            routes = [Route("built-in: without mail", via=name) for name in list(reach.ways)[:1]]
+        found += [item for route in routes for item in _by_route(event, route, reach)]
+    yield from found
     yield from _wishes(event, reach)
 
 
@@ -259,18 +268,23 @@ _ASKED = "the job asks for this; recipients.allow would let it pass"
 def _wishes(event: Event, reach: Reach) -> Iterator[Notification]:
     """Whom the job itself names. An emitted event is its operator's word; a scientist's is only a wish."""
     notify, alerts = event.payload.get("notify"), event.payload.get("alerts")
-    asked_by = event.payload.get("asked_by")
     if isinstance(notify, dict) and event.kind in _kinds_of(notify.get("on")):
         for word in _texts(notify.get("emails")):
             if form_of(word) is Form.MAIL:  # G24
                 yield _wish(event, word, "the job's notify", reach)
-    if isinstance(alerts, dict) and _is_alert(event, alerts) and (asked_by is None or BY_JOB in asked_by):
+    if isinstance(alerts, dict) and _is_alert(event, alerts) and is_asked_by(event, BY_JOB):
         words = _texts(alerts.get("recipients"))
         for word in words:
             yield _wish(event, word, "the job's alerts", reach)
         if not words:  # N17
-            for way in [way for way in reach.ways.values() if way.has_default] or [reach.mail]:
+            for way in _unnamed(reach):
                 yield from _by_route(event, Route("the job's alerts", via=way.name), reach)
+
+
+def _unnamed(reach: Reach) -> list[Way]:
+    """What carries to whom nobody names: what has a default of its own, or else mail, or else what there is."""
+    named = [way for way in reach.ways.values() if way.has_default]
+    return named or ([reach.mail] if reach.transport else list(reach.ways.values()))
 
 
 def _is_alert(event: Event, alerts: Mapping[str, Any]) -> bool:
@@ -286,7 +300,8 @@ def _is_alert(event: Event, alerts: Mapping[str, Any]) -> bool:
 
 def _wish(event: Event, word: str, name: str, reach: Reach) -> Notification:
     way = reach.way_to(word)
-    is_own = word.casefold() in {each.casefold() for each in _texts(event.payload.get("submitter"))}
+    submitter = str(event.payload.get("submitter") or "")
+    is_own = is_address(submitter) and word.lower() == submitter.lower()
     may = event.payload.get("emitted") or is_own or reach.allows(word)
     return _notification(event, word, Audience.GUEST, way, name, "" if may else _ASKED)
 
@@ -339,7 +354,7 @@ def submitters_of(event: Event) -> tuple[str, ...]:
 
 def _texts(value: Any) -> tuple[str, ...]:
     values = value if isinstance(value, (list, tuple)) else (value,)
-    return tuple(str(each) for each in values if each not in {None, ""})
+    return tuple(str(each) for each in values if isinstance(each, (str, int, float)) and each != "")
 
 
 def _like(value: str, pattern: str) -> bool:

@@ -172,4 +172,5 @@ def _read(content: bytes) -> Event:
     words = [loaded[name] for name in ("kind", "entity", "occurrence", "at")]
     if not all(isinstance(word, str) for word in words):
         raise TypeError("its parts are no text")
+    payload.pop("asked_by", None)  # our own bookkeeping
     return Event(Kind(words[0]), words[1], words[2], words[3], {**payload, "emitted": True})

@@ -184,11 +184,21 @@ def test_max_retries_counts_the_answers_that_said_not_now(
 
 
 def test_no_answer_rests_the_transport_and_uses_up_nobodys_retries() -> None:
-    decision = decide(Failure.NO_ANSWER, FRESH, now=0.0, max_retries=0, silences=3, rand=most)
+    spent = Standing(failures=9, refusals=3, first_failed_at=0.0)
+    decision = decide(Failure.NO_ANSWER, spent, now=0.0, max_retries=3, silences=3, rand=most)
 
     assert not decision.gives_up
     assert not decision.refusal
     assert (decision.wait, decision.transport_wait) == (0.0, 120.0)
+
+
+@pytest.mark.parametrize("failure", [Failure.NO_ANSWER, Failure.NOT_NOW, Failure.UNKNOWN])
+def test_no_retries_at_all_is_one_attempt_whatever_comes_of_it(failure: Failure) -> None:
+    """Decisions: 0 is fire and forget."""
+    decision = decide(failure, FRESH, now=0.0, max_retries=0, rand=most)
+
+    assert decision.gives_up
+    assert decision.transport_wait == (30.0 if failure is Failure.NO_ANSWER else 0.0)
 
 
 @pytest.mark.parametrize("failure", [Failure.NO_ANSWER, Failure.NOT_NOW, Failure.UNKNOWN])
@@ -231,7 +241,7 @@ def test_what_may_have_arrived_waits_and_several_in_a_row_rest_the_transport(
 ) -> None:
     """X03: so that not every message that waits goes out twice."""
     standing = Standing(failures=failures, refusals=0, first_failed_at=0.0)
-    decision = decide(Failure.UNKNOWN, standing, now=10.0, max_retries=0, silences=silences, rand=most)
+    decision = decide(Failure.UNKNOWN, standing, now=10.0, max_retries=3, silences=silences, rand=most)
 
     assert (decision.wait, decision.transport_wait) == (wait, rest)
     assert not decision.gives_up, "that it may have arrived is no answer, so it uses up none of the retries"

@@ -91,7 +91,7 @@ def test_one_address_gets_one_mail_whatever_its_roles() -> None:
 
 
 def test_a_catch_up_is_the_owners_alone() -> None:
-    items = notifications_for([event(Kind.JOB_SUBMITTED)], reach(), only_owner=True)
+    items = notifications_for([event(Kind.JOB_SUBMITTED)], reach(), catches_up=True)
 
     assert [item.audience for item in items] == [Audience.OWNER]
 
@@ -99,7 +99,7 @@ def test_a_catch_up_is_the_owners_alone() -> None:
 def test_more_than_five_become_one_message_and_five_do_not() -> None:
     def owed(count: int) -> set[str]:
         events = [event(Kind.JOB_SUBMITTED, f"job/{n}") for n in range(count)]
-        return {item.bundle for item in bundled(notifications_for(events, reach(), only_owner=True))}
+        return {item.bundle for item in bundled(notifications_for(events, reach(), catches_up=True))}
 
     assert owed(5) == {""}
     assert len(owed(6)) == 1
@@ -107,7 +107,7 @@ def test_more_than_five_become_one_message_and_five_do_not() -> None:
 
 
 def test_a_catch_up_of_one_is_a_digest_too() -> None:
-    (item,) = bundled(notifications_for([event(Kind.JOB_SUBMITTED)], reach(), only_owner=True), always=True)
+    (item,) = bundled(notifications_for([event(Kind.JOB_SUBMITTED)], reach(), catches_up=True), always=True)
 
     assert item.bundle
 

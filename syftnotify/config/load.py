@@ -223,14 +223,16 @@ def _misdirected(config: Config) -> list[str]:
         name: {"slack": Form.SLACK, "webhook": Form.WEBHOOK}.get(section.type, Form.MAIL)
         for name, section in config.transports.items()
     } or {"gmail": Form.MAIL}
+    found = [f"transports.{name}: is the name of a role; call it something else" for name in ways if name in ROLES]
     rules: list[tuple[str, str | None, tuple[str, ...]]] = [
         *((f"routes[{n}]", rule.via, rule.to) for n, rule in enumerate(config.routes or ())),
         *((f"routes+[{n}]", rule.via, rule.to) for n, rule in enumerate(config.more_routes)),
         ("reminders", None, config.reminders.to),
         *((f"transports.{name}", name, section.to) for name, section in config.transports.items()),
-        *((f"transports.{name}", name, section.default_recipient) for name, section in config.transports.items()),
     ]
-    found = []
+    for name, section in config.transports.items():
+        mistakes = (_misdirection(word, name, ways) for word in section.default_recipient)
+        found += [f"transports.{name}.default_recipient: {mistake}" for mistake in mistakes if mistake]
     has_mail = Form.MAIL in ways.values()
     if not has_mail and config.routes is None:
         found.append(

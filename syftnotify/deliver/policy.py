@@ -155,14 +155,17 @@ def decide(
     """What follows when an attempt ended in `failure`.
 
     `hint` is in seconds until the moment that the other side named. `max_retries` is how many "not now" answers are
-    tried again, None for as long as 72 h. `silences` is how many attempts of the transport in a row got no answer
-    or one that was cut off, this one included.
+    tried again, None for as long as 72 h, 0 for no second attempt at all. `silences` is how many attempts of the
+    transport in a row got no answer or one that was cut off, this one included.
     """
     hinted = max(0.0, min(hint or 0.0, 7 * 86400.0))
     if failure in _ALWAYS:
         return _ALWAYS[failure]
     if failure is Failure.HELD:
         return Decision(transport_wait=max(hinted, LIMIT_PROBE), pauses=True, counts=False)
+    if max_retries == 0:  # fire and forget; a transport that is down rests all the same
+        rest = backoff(silences, rand=rand) if failure is Failure.NO_ANSWER else 0.0
+        return Decision(gives_up=True, transport_wait=rest, refusal=failure is Failure.NOT_NOW)
     tries = standing.failures + 1
     long_enough = standing.first_failed_at is not None and now - standing.first_failed_at >= GIVE_UP_AFTER
     if long_enough and tries >= GIVE_UP_TRIES:

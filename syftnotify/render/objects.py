@@ -20,8 +20,8 @@ from syftnotify import __version__
 from syftnotify.model import ENDED, Audience, Event, Kind, Message, Status
 from syftnotify.render.wording import Item, Links, error_of, line_of, moment_of
 
-# The owner's copy of a mail alone carries these; the last is our own bookkeeping.
-_PRIVATE = frozenset({"code", "code_left_out", "stderr", "stderr_cut", "asked_by"})
+# The owner's copy of a mail alone carries these; the last two are our own bookkeeping.
+_PRIVATE = frozenset({"code", "code_left_out", "stderr", "stderr_cut", "asked_by", "emitted"})
 _STATES = {
     Kind.JOB_SUBMITTED: "SUBMITTED",
     Kind.JOB_APPROVED: "APPROVED",

@@ -90,11 +90,12 @@ class Links:
             "peer": quote(str(payload.get("submitter") or ""), safe="@", errors="replace"),
             "entity": quote(event.entity, safe=""),
         }
-        job_url = self.job.format_map(values)
+        is_of_job = event.kind.value.startswith("job_") and bool(values["job"])
+        job_url = self.job.format_map(values) if is_of_job else ""
         return {
             # An emitted event is its operator's word, and may know its own page.
             "job_url": job_url or (_web_address(payload.get("url")) if payload.get("emitted") else ""),
-            "results_url": self.results.format_map(values),
+            "results_url": self.results.format_map(values) if is_of_job else "",
             "peer_url": self.peer.format_map(values),
         }
 
@@ -206,10 +207,10 @@ class Wording:
             **self._links.of(item.event),
         }
         # Code and stderr can hold private data: who is not the owner, nor named by the owner, gets neither.
-        if item.audience in _TRUSTED:
+        if item.audience in _TRUSTED and not payload.get("emitted"):
             context["stderr"] = payload.get("stderr") or ""
             context["stderr_cut"] = bool(payload.get("stderr_cut"))
-        if item.audience is Audience.OWNER:
+        if item.audience is Audience.OWNER and not payload.get("emitted"):
             context["code"], context["code_left_out"] = _code(payload)
         return context
 
