@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from syftnotify.dispatcher import Dispatcher, Lane
 from syftnotify.errors import ConfigError, NotSignedInError
 from syftnotify.events import Limits
 from syftnotify.ledger import JsonStateManager
-from syftnotify.model import HIGH, AlertRule, Form, Kind, Severity
+from syftnotify.model import DIGESTED, HIGH, AlertRule, Form, Kind, Severity
 from syftnotify.observe import JobReader, OwnRequests, PeerReader
 from syftnotify.outbox import Outbox
 from syftnotify.paths import Home, expanded
@@ -68,8 +67,14 @@ def check_ready(home: Home) -> Settings:
         NotSignedInError: mail would go out by Gmail, and nobody has signed in.
     """
     settings = load(home)
+    mistakes = []
     for name, section in settings.config.transports.items():
-        words_of(settings, name, section)
+        try:
+            words_of(settings, name, section)
+        except ConfigError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ConfigError("\n".join(mistakes), hint="docs/webhooks.md says what a `body` may name")
     transport = settings.mail_section
     if not settings.config.notify.enabled:
         return settings
@@ -95,6 +100,7 @@ def assemble(
     """
     config, home = settings.config, settings.home
     home.create()
+    home.spool.mkdir(mode=0o700, exist_ok=True)  # else nobody could watch it
     ledger = JsonStateManager(home.state)
     outbox = Outbox(home.outbox)
     sections: dict[str, Transport] = {**config.transports, **_endpoints(outbox.alerts())}
@@ -120,7 +126,9 @@ def assemble(
         ledger=ledger,
         outbox=outbox,
         spool=Spool(home.spool),
-        reach=_reach(settings, outbox, lambda name, section: dispatcher.add(_lane(settings, name, section, clock))),
+        reach=_reach(
+            settings, outbox, lanes, lambda name, section: dispatcher.add(_lane(settings, name, section, clock))
+        ),
         scope=config.do_email.lower() if config.role == "owner" else f"{config.role} {config.do_email.lower()}",
         quiet=_quiet_hours(config),
         limits=Limits(config.reminders.job_waiting, config.reminders.job_long_running),
@@ -175,7 +183,7 @@ def words_of(settings: Settings, name: str, section: Transport) -> Words:
             return Objects(section.format, links=links, template=section.body or "")
         except ValueError as error:
             why = shown(str(error), limit=300)
-            raise ConfigError(f"config.yaml: transports.{name}.body: {why}", hint="docs/webhooks.md") from None
+            raise ConfigError(f"config.yaml: transports.{name}.body: {why}") from None
     return Wording(
         renderer_for(settings.home),
         sender=config.do_email,
@@ -209,7 +217,7 @@ def _routes(config: Config) -> tuple[Route, ...]:
             f"transports.{name}.events",
             section.events,
             Match(submitter=section.filter_users),
-            section.to or ((name,) if isinstance(section, Webhook) else ()),
+            section.to,
             name,
             goes_on=True,
         )
@@ -224,10 +232,8 @@ def _routes(config: Config) -> tuple[Route, ...]:
         Route(name, section.events, _match(section.match), section.to, section.via or "", goes_on=section.goes_on)
         for name, section in written
     ]
-    reminding = [
-        Route("reminders.to", frozenset({Kind.JOB_WAITING, Kind.JOB_LONG_RUNNING}), to=config.reminders.to)
-        for _ in config.reminders.to[:1]
-    ]
+    reminders = frozenset({Kind.JOB_WAITING, Kind.JOB_LONG_RUNNING})
+    reminding = [Route("reminders.to", reminders, to=config.reminders.to)] if config.reminders.to else []
     built_in = () if config.routes is not None else built_in_routes(for_scientist=config.role == "scientist")
     return (*own, *reminding, *built_in, *rules)
 
@@ -239,7 +245,7 @@ def _quiet_hours(config: Config) -> QuietHours | None:
     return QuietHours(
         section.begin,
         section.end,
-        section.zone or datetime.now().astimezone().tzinfo or UTC,
+        section.zone,
         section.days,
         frozenset(map(Severity, section.sparing)),
     )
@@ -250,7 +256,7 @@ def _limits(config: Config) -> tuple[Limit, ...]:
     section = config.digest
     if section is None:
         return (Limit(),)
-    return Limit(), Limit(section.above, section.within, section.every, "digest", HIGH)
+    return Limit(), Limit(section.above, section.within, section.every, DIGESTED, HIGH)
 
 
 def _match(section: Condition) -> Match:
@@ -273,12 +279,15 @@ def _missing(root: Path) -> str:
 
 
 def _reach(
-    settings: Settings, outbox: Outbox, add: Callable[[str, Transport], None]
+    settings: Settings, outbox: Outbox, lanes: Iterable[str], add: Callable[[str, Transport], None]
 ) -> Callable[[frozenset[str]], Reach]:
-    """Who can be reached, asked anew at each look: alert rules come and go. `add` is given transports of theirs."""
+    """Who can be reached, asked anew at each look: alert rules come and go.
+
+    `add` is given the transports of theirs that are not among `lanes` yet.
+    """
     config = settings.config
     mailer, ways, routes = settings.mailer, ways_of(settings.config), _routes(settings.config)
-    known = set(_endpoints(outbox.alerts()))
+    known = set(lanes)
 
     def reach(peers: frozenset[str]) -> Reach:
         alerts = outbox.alerts()

@@ -22,9 +22,8 @@ from syftnotify.deliver.policy import Decision, Standing, decide
 from syftnotify.errors import DeliveryError, Failure, StateError
 from syftnotify.events import standing
 from syftnotify.failpoints import reached
-from syftnotify.model import Message, Receipt
+from syftnotify.model import HELD, Message, Receipt
 from syftnotify.outbox import Due, Outbox, Verdict
-from syftnotify.quiet import HELD
 from syftnotify.render import Item, Words
 from syftnotify.storms import Limit, Storms
 from syftnotify.text import shown
@@ -218,7 +217,7 @@ class Dispatcher:
                     self._start_check(lane)
                 if sum(other.in_flight for other in self._lanes.values()) >= self._max:
                     return _LONGEST_NAP  # the end of an attempt wakes us
-                if lane.in_flight >= self._permits(lane):
+                if lane.in_flight >= self._permits(lane) or not self._leaves_some(lane):
                     continue
                 now, monotonic = self._clock(), self._monotonic()
                 wait = lane.wait(monotonic)
@@ -265,6 +264,11 @@ class Dispatcher:
         if lane.is_doubted or lane.problem:
             return 1
         return self._max if len(self._lanes) == 1 else max(1, self._max // 2)
+
+    def _leaves_some(self, lane: Lane) -> bool:
+        """Whether every lane that has nothing under way would still find a permit, however many hang."""
+        free = self._max - sum(other.in_flight for other in self._lanes.values())
+        return not lane.in_flight or free > sum(1 for other in self._lanes.values() if not other.in_flight)
 
     def _start_check(self, lane: Lane) -> None:
         lane.in_flight += 1

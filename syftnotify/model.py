@@ -79,6 +79,9 @@ _ALIASES = {
 }
 
 
+_LONGEST_WORD = 40  # characters of a word that is guessed at: guessing is slow, and jobs may name anything
+
+
 def parse_kind(text: str) -> Kind:
     """The kind that `text` names in any accepted spelling: `job_failed`, `job.failed`, `JOB_FAILED`, `failed`.
 
@@ -91,7 +94,7 @@ def parse_kind(text: str) -> Kind:
             return _KINDS[name]
     if word in _ALIASES:
         return _ALIASES[word]
-    near = difflib.get_close_matches(word, [*_KINDS, *_ALIASES], n=1, cutoff=0.0)[0]
+    near = difflib.get_close_matches(word[:_LONGEST_WORD], [*_KINDS, *_ALIASES], n=1, cutoff=0.0)[0]
     raise UnknownKindError(f"{text!r} is no kind of event, did you mean `{near}`?")
 
 
@@ -245,6 +248,9 @@ class Event:
         """How much its kind matters."""
         return _SEVERITIES.get(self.kind, Severity.LOW)
 
+
+# How the bundles begin that wait to be told together: by quiet hours, by `digest:`, by a storm.
+HELD, DIGESTED, STORM = GATHERINGS = ("quiet-", "digest-", "storm-")
 
 MAIL = "mail"  # the one medium of gmail, smtp and maildir: one address, one mail
 

@@ -11,7 +11,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,18 @@ import sqlalchemy as sa
 from syftnotify.errors import Failure, StateError
 from syftnotify.failpoints import reached
 from syftnotify.files import put_aside, whose
-from syftnotify.model import MAIL, AlertRule, Audience, Event, Gathering, Kind, Notification, digest_of, entity_id
+from syftnotify.model import (
+    GATHERINGS,
+    MAIL,
+    AlertRule,
+    Audience,
+    Event,
+    Gathering,
+    Kind,
+    Notification,
+    digest_of,
+    entity_id,
+)
 from syftnotify.text import plural
 
 log = logging.getLogger(__name__)
@@ -38,6 +49,8 @@ _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _FARTHEST = 8 * 86400.0  # seconds; no wait is longer than seven days
 # A tree that vanishes mostly comes back: only after so long is a job gone for good.
 JOB_GONE_SECONDS = 86400.0
+# What the notifier said itself is remembered for longer than any sign-in is announced ahead.
+OWN_KEPT_SECONDS = 8 * 86400.0
 
 # Spelled out: SQLite uses the index of what waits only where it reads these very words.
 _WAITING = "state IN ('pending', 'unknown')"
@@ -524,7 +537,7 @@ class Outbox:
         What waits for another kind of transport has nowhere else to go.
         """
         orphans = _notifications.update().where(
-            _notifications.c.state.in_(("pending", "unknown")), _notifications.c.transport.not_in(transports)
+            _notifications.c.state.in_(_UNFINISHED), _notifications.c.transport.not_in(transports)
         )
         gone = _notifications.c.transport + " is not configured any more"
         with self._transaction() as connection:
@@ -710,20 +723,25 @@ class Outbox:
             connection.execute(_alerts.delete().where(_alerts.c.id.in_(over)))
         return over
 
-    def prune(self, before: float, *, limit: int | None = None, dry_run: bool = False) -> int:
+    def prune(
+        self, before: float, now: float, *, sparing: Container[str], limit: int | None = None, dry_run: bool = False
+    ) -> int:
         """Forget the events that were noticed before that moment and owe nothing to anybody; returns how many.
 
-        At most `limit`, the oldest. What becomes of them in the state file is not touched: nothing is told again.
+        At most `limit`, the oldest. Not those of the entities `sparing`, which the state file takes for owed: what was
+        told stands there from the next look on, and so is not told again. Nor the notifier's own words of the last
+        days, by which it knows what it has said.
         """
         unfinished = sa.select(_notifications.c.event_key).where(_notifications.c.state.in_(_UNFINISHED))
+        own = sa.and_(_events.c.kind.in_(_OWN_KINDS), _events.c.noticed_at > now - OWN_KEPT_SECONDS)
         query = (
-            sa.select(_events.c.key)
-            .where(_events.c.noticed_at < before, _events.c.key.not_in(unfinished))
+            sa.select(_events.c.key, _events.c.entity)
+            .where(_events.c.noticed_at < before, _events.c.key.not_in(unfinished), ~own)
             .order_by(_events.c.seq)
             .limit(limit)
         )
         with self._transaction() as connection:
-            keys = list(connection.execute(query).scalars())
+            keys = [row.key for row in connection.execute(query) if row.entity not in sparing]
             for some in _heaps(keys) if not dry_run else ():
                 ids = sa.select(_notifications.c.id).where(_notifications.c.event_key.in_(some))
                 connection.execute(_attempts.delete().where(_attempts.c.notification.in_(ids)))
@@ -855,12 +873,19 @@ def _is_next(*, resend: bool) -> sa.ColumnElement[bool]:
             earlier.c.medium == _notifications.c.medium,
             earlier.c.seq < _notifications.c.seq,
             earlier.c.state.in_(("sending", *_claimable(resend))),
+            ~_is_gathering(earlier.c.bundle),
             sa.or_(_notifications.c.bundle == "", earlier.c.bundle != _notifications.c.bundle),
         )
         .correlate(_notifications)
         .exists()
     )
     return sa.and_(sa.text(f"notifications.{_WAITING}"), _notifications.c.state.in_(_claimable(resend)), ~held_back)
+
+
+def _is_gathering(bundle: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Held or gathered for later, and not yet tried: what is told all the same does not wait behind it."""
+    held = sa.or_(*(bundle.startswith(name, autoescape=True) for name in GATHERINGS))
+    return sa.and_(held, sa.func.instr(bundle, "#") == 0)
 
 
 def _due(row: Any, bundle: str) -> Due:

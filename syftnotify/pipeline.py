@@ -16,12 +16,12 @@ from functools import partial
 from syftnotify.events import Limits, Mark, News, news_of_jobs, news_of_peers, reminders
 from syftnotify.failpoints import reached
 from syftnotify.ledger import JsonStateManager
-from syftnotify.model import Event, Job, Kind, Notification, Peer, Status
+from syftnotify.model import HELD, Event, Job, Kind, Notification, Peer, Status
 from syftnotify.observe import JobReader, JobsLook, PeerReader, Watched, evidence
 from syftnotify.outbox import Outbox
 from syftnotify.quiet import QuietHours, held
 from syftnotify.route import BUILT_IN, BUNDLE_ABOVE, Reach, bundled, long_runs, notifications_for
-from syftnotify.spool import Spool
+from syftnotify.spool import Spool, Spooled
 from syftnotify.storms import Window
 from syftnotify.text import shown
 
@@ -165,7 +165,7 @@ class Pipeline:
     def _emitted(self, now: float, *, dry_run: bool) -> Tick:
         """What others handed in goes into the outbox, whether there is a tree or not."""
         taken = self._spool.look()
-        new = self._new_of(taken.events)
+        new = self._new_of(taken)
         owed = notifications_for(new, self._reach(frozenset()))
         tick = Tick(events=new, notifications=held(owed, {event.key: event for event in new}, self._quiet, now))
         tick.restless = not taken.is_all
@@ -178,8 +178,8 @@ class Pipeline:
 
     def note(self, event: Event, now: float, *, transport: str = "") -> None:
         """Write down an event of the worker's own, routed like any other; `transport` carries it if given."""
-        notifications = notifications_for([event], self._reach(frozenset()), transport=transport)
-        self._outbox.put([event], notifications, now)
+        owed = notifications_for([event], self._reach(frozenset()), transport=transport)
+        self._outbox.put([event], held(owed, {event.key: event}, self._quiet, now), now)
         log.info("noticed %s %s", event.kind.value, event.entity)
 
     def _take_in(self) -> None:
@@ -282,7 +282,7 @@ class Pipeline:
         """Forget what is older than the history is kept, a heap at a look."""
         if self._retention is None or 0 < self._prune_at - now <= _PRUNE_GAP:
             return
-        count = self._outbox.prune(now - self._retention, limit=_PRUNE_HEAP)
+        count = self._outbox.prune(now - self._retention, now, sparing=self._ledger.owed(), limit=_PRUNE_HEAP)
         if count:
             log.info("forgot %d events that were older than `retention`", count)
         self._prune_at = now if count == _PRUNE_HEAP else now + _PRUNE_GAP
@@ -312,20 +312,24 @@ class Pipeline:
         rest = bundled(rest, above=BUNDLE_ABOVE) if time_off else rest
         by_key = {event.key: event for event in (*news.catch_up, *news.events)}
         tick.notifications = held([*catch_up, *rest], by_key, self._quiet, now)
-        alone = {item.event_key for item in tick.notifications if not item.bundle and not item.skipped}
+        singly = (item for item in tick.notifications if not item.bundle or item.bundle.startswith(HELD))
+        alone = {item.event_key for item in singly if not item.skipped}
         by_entity = {(job.entity, job.generation): job for job in jobs}
         news.events[:] = [
             self._with_evidence(event, by_entity, now) if event.key in alone else event for event in news.events
         ]
         tick.events = [*news.catch_up, *news.events]
 
-    def _new_of(self, emitted: Iterable[Event]) -> list[Event]:
-        """Without what is the same fact again: a GPU that is available, and of which nothing else was heard since."""
+    def _new_of(self, taken: Spooled) -> list[Event]:
+        """Without what is the same fact again: a GPU that is available, and of which nothing else was heard since.
+
+        Whoever gives keys knows better.
+        """
         new: list[Event] = []
         last: dict[str, Kind | None] = {}
-        for event in emitted:
+        for event in taken.events:
             before = last[event.entity] if event.entity in last else self._outbox.last_kind(event.entity)
-            if event.kind is Kind.GPU_AVAILABLE and before is event.kind:
+            if event.kind is Kind.GPU_AVAILABLE and before is event.kind and event.key not in taken.keyed:
                 log.info("already told: %s %s", event.kind.value, shown(event.entity))
             else:
                 new.append(event)

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta, tzinfo
 
-from syftnotify.model import Event, Form, Notification, Severity, digest_of
+from syftnotify.model import HELD, Event, Form, Notification, Severity, digest_of
 from syftnotify.route import OWN_KINDS
 
-HELD = "quiet-"  # how the bundles begin of what was held
 EVERY_DAY = frozenset(range(7))
 
 
@@ -19,7 +18,7 @@ class QuietHours:
 
     begin: time
     end: time
-    zone: tzinfo
+    zone: tzinfo | None  # None: this machine's, whatever its clock changes to
     days: frozenset[int] = EVERY_DAY  # 0 is Monday
     sparing: frozenset[Severity] = frozenset({Severity.HIGH})  # what is told all the same
 

@@ -176,7 +176,8 @@ def notifications_for(
     is given.
     """
     if transport:
-        reach = replace(reach, transport=transport)
+        # First of all by that way, whatever the routes say: another one may be what the trouble is about.
+        reach = replace(reach, transport=transport, routes=(*_BUILT_IN_ROUTES, *(reach.routes or ())))
     owed: dict[str, Notification] = {}
     for event in events:
         for notification in _of_event(event, reach):
@@ -251,7 +252,7 @@ def _notification(event: Event, recipient: str, audience: Audience, way: Way, ro
     return Notification(
         event_key=event.key,
         entity=event.entity,
-        recipient=recipient.lower() if way.form is Form.MAIL else recipient,
+        recipient=recipient.lower() if way.form is Form.MAIL or recipient[:1] in {"#", "@"} else recipient,
         audience=audience,
         transport=way.name,
         medium=way.medium,
@@ -301,7 +302,7 @@ def _is_alert(event: Event, alerts: Mapping[str, Any]) -> bool:
 def _wish(event: Event, word: str, name: str, reach: Reach) -> Notification:
     way = reach.way_to(word)
     submitter = str(event.payload.get("submitter") or "")
-    is_own = is_address(submitter) and word.lower() == submitter.lower()
+    is_own = form_of(word) is Form.MAIL and is_address(submitter) and word.lower() == submitter.lower()
     may = event.payload.get("emitted") or is_own or reach.allows(word)
     return _notification(event, word, Audience.GUEST, way, name, "" if may else _ASKED)
 
@@ -320,11 +321,14 @@ def _recipients(event: Event, route: Route, reach: Reach) -> Iterator[tuple[str,
     named = reach.ways.get(route.via)
     way = named or reach.mail
     for word in route.to or way.default:
-        if word in ROLES:
+        if word in ROLES and way.form is Form.MAIL:
             for recipient, refusal in _in_role(event, ROLES[word], reach):
                 yield recipient, ROLES[word], way, refusal
+        elif word in ROLES:  # people have no address there
+            yield from ((recipient, ROLES[word], way, "") for recipient in way.default)
         else:
-            yield word, Audience.RECIPIENT, named or reach.way_to(word), ""
+            audience = Audience.OWNER if word.lower() == reach.owner.lower() else Audience.RECIPIENT
+            yield word, audience, named or reach.way_to(word), ""
 
 
 def _in_role(event: Event, audience: Audience, reach: Reach) -> list[tuple[str, str]]:
@@ -358,7 +362,8 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _like(value: str, pattern: str) -> bool:
-    return fnmatch.fnmatchcase(value.casefold(), pattern.casefold())
+    value, pattern = value.casefold(), pattern.casefold()
+    return value == pattern or fnmatch.fnmatchcase(value, pattern)  # a name may hold a bracket
 
 
 def bundled(

@@ -7,6 +7,8 @@ its key.
 from __future__ import annotations
 
 import logging
+import os
+import stat
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -17,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from syftnotify import running
 from syftnotify.errors import EmitError
 from syftnotify.files import put_aside, write_whole
 from syftnotify.model import Event, Kind, is_address, parse_kind
@@ -60,20 +63,26 @@ def emit(
 
     Raises:
         UnknownKindError: there is no such kind.
+        NotifyError: the home is somebody else's.
         EmitError: the entity is empty, the payload is no JSON object, an address is none, or the spool cannot be
             written.
     """
     event = _event(kind, entity, user, list(tags), payload, key, list(notify_emails), list(notify_on))
     place = Home.at(home)
-    content = orjson.dumps(
-        {
-            "kind": event.kind.value,
-            "entity": event.entity,
-            "occurrence": event.occurrence,
-            "at": event.at,
-            "payload": dict(event.payload),
-        }
-    )
+    running.check_owner(place)
+    try:
+        content = orjson.dumps(
+            {
+                "keyed": bool(key),
+                "kind": event.kind.value,
+                "entity": event.entity,
+                "occurrence": event.occurrence,
+                "at": event.at,
+                "payload": dict(event.payload),
+            }
+        )
+    except TypeError as error:  # not UTF-8, too deep, or no JSON
+        raise EmitError(f"this cannot be kept: {error}") from None
     if len(content) > _LARGEST:
         raise EmitError(f"an event holds at most {_LARGEST // 1024} KiB", hint="leave the rest where it is")
     try:
@@ -100,6 +109,8 @@ def _event(
 ) -> Event:
     if not isinstance(entity, str) or not entity.strip():
         raise EmitError("an event is about something: name its entity")
+    if not isinstance(key, str) or not isinstance(user, str):
+        raise EmitError("key and user are text")
     if payload is not None and not isinstance(payload, Mapping):
         raise EmitError(f"the payload must be a JSON object, not {type(payload).__name__}")
     if wrong := [address for address in emails if not is_address(address)]:
@@ -125,6 +136,7 @@ class Spooled:
     """What lay in the spool at one look."""
 
     events: list[Event] = field(default_factory=list)
+    keyed: set[str] = field(default_factory=set)  # the keys of events whose emitter gave one
     paths: list[Path] = field(default_factory=list)
     is_all: bool = True
 
@@ -134,6 +146,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._warned: set[str] = set()
 
     def look(self) -> Spooled:
         """What came in, oldest first. A file that is no event is kept aside."""
@@ -146,12 +159,17 @@ class Spool:
         for name in names[:_MOST_AT_ONCE]:
             path = self.folder / name
             try:
-                with path.open("rb") as file:
-                    found.events.append(_read(file.read(_LARGEST + 1)))
+                event, is_keyed = _read(_content_of(path))
+                found.events.append(event)
+                found.keyed.update({event.key} if is_keyed else ())
                 found.paths.append(path)
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except PermissionError:
+                if name not in self._warned:
+                    self._warned.add(name)
+                    log.warning("%s cannot be read: whoever wrote it must give it to the worker's user", name)
+            except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                 log.warning("%s is no event (%s) and is kept as %s", name, shown(str(error)), put_aside(path).name)
         return found
 
@@ -162,7 +180,17 @@ class Spool:
             path.unlink(missing_ok=True)
 
 
-def _read(content: bytes) -> Event:
+def _content_of(path: Path) -> bytes:
+    """What lies in a file; anything else than one, which may never end, is not opened."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("no file")
+        return file.read(_LARGEST + 1)
+
+
+def _read(content: bytes) -> tuple[Event, bool]:
+    """The event, and whether its emitter gave it a key."""
     if len(content) > _LARGEST:
         raise ValueError("too large")
     loaded = orjson.loads(content)
@@ -173,4 +201,5 @@ def _read(content: bytes) -> Event:
     if not all(isinstance(word, str) for word in words):
         raise TypeError("its parts are no text")
     payload.pop("asked_by", None)  # our own bookkeeping
-    return Event(Kind(words[0]), words[1], words[2], words[3], {**payload, "emitted": True})
+    event = Event(Kind(words[0]), words[1], words[2], words[3], {**payload, "emitted": True})
+    return event, loaded.get("keyed") is True

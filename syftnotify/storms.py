@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from syftnotify.model import Gathering, Kind, digest_of
+from syftnotify.model import STORM, Gathering, Kind, digest_of
 
 ABOVE = 200  # messages to one recipient
 WITHIN = 600.0  # seconds in which they are counted
@@ -51,7 +51,7 @@ class Limit:
     above: int = ABOVE
     within: float = WITHIN
     every: float = EVERY
-    name: str = "storm"
+    name: str = STORM
     sparing: frozenset[Kind] = frozenset()  # what leaves singly all the same
 
 
@@ -60,7 +60,7 @@ class _Watch:
 
     def __init__(self, limit: Limit) -> None:
         self.limit = limit
-        self.prefix = f"{limit.name}-"
+        self.prefix = limit.name
         self.messages = Window(limit.above, limit.within)
         self.digests: dict[str, float] = {}
 

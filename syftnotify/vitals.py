@@ -72,7 +72,8 @@ class Vitals:
     def after_look(self, counts: Counts, *, jobs: int, peers: int, looked_well: bool) -> None:
         """A look is over: say what is due. The world hears that all is well only when it is."""
         self._warn_of_ends()
-        if looked_well and not any(lane.problem for lane in self._parts.dispatcher.lanes.values()):
+        lanes = self._parts.dispatcher.lanes
+        if looked_well and not any(lanes[name].problem for name in self._parts.settings.config.transports):
             self._ping()
             self._beat(counts, jobs, peers)
 

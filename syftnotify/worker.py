@@ -301,15 +301,15 @@ def _fill(report: running.Report, parts: Parts, counts: Counts) -> None:
     report.last_error = parts.dispatcher.last_error or None
     report.damage = "; ".join(filter(None, (parts.ledger.damage, parts.outbox.damage)))
     ends = sign_in_end_of_each(parts)
-    sections = parts.settings.config.transports
+    lanes = parts.dispatcher.lanes
     report.transports = {
         name: {
-            "type": sections[name].type if name in sections else "webhook",  # an alert rule's own
-            "can_send": not lane.problem,
-            "problem": lane.problem or None,
+            "type": section.type,
+            "can_send": not lanes[name].problem,
+            "problem": lanes[name].problem or None,
             **({"sign_in_ends": iso(ends[name], exact=True)} if name in ends else {}),
         }
-        for name, lane in parts.dispatcher.lanes.items()
+        for name, section in parts.settings.config.transports.items()
     }
 
 

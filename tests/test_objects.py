@@ -196,9 +196,18 @@ def test_nomaflow_hears_of_a_run_in_its_own_words(kind: Kind, state: str) -> Non
 )
 def test_an_alert_has_the_run_the_job_the_status_and_the_exit_code(kind: Kind, status: str, code: int) -> None:
     """A04: 0 is a code like any other."""
-    told = sent(kind, shape="run_alert", name="survey", return_code=code)
+    told = sent(kind, shape="run_alert", run_id="r7", name="survey", return_code=code)
 
-    assert told == {"run_id": "n1", "job_name": "survey", "status": status, "exit_code": code}
+    assert told == {"run_id": "r7", "job_name": "survey", "status": status, "exit_code": code}
+
+
+@pytest.mark.parametrize("shape", ["nomaflow", "run_alert"])
+def test_a_run_that_nobody_named_has_one_name_all_the_same(shape: str) -> None:
+    """A04: a program tells by it what belongs together."""
+    long, over = (sent(kind, shape=shape, **KNOWN)["run_id"] for kind in (Kind.JOB_LONG_RUNNING, Kind.JOB_FAILED))
+
+    assert long == over
+    assert sent(shape=shape, entity="job/else", **KNOWN)["run_id"] != over
 
 
 @pytest.mark.parametrize("shape", ["gflow", "nomaflow"])
@@ -398,7 +407,6 @@ REFUSED = [
     ("${nothing}", ["nothing", "job_id", "started_at", "severity"]),
     ("{{ nothing }}", ["nothing", "run_id"]),
     ("{{ nothing | tojson }}", ["nothing", "run_id"]),
-    ("{{ job.nothing }}", ["nothing"]),
     ("{% if x", ["line 1"]),
     ('{\n"a": {{ }}\n}', ["line 2"]),
     ("{{ id | upcase }}", ["upcase"]),

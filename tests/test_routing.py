@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from syftnotify.config.schema import Recipients
 from syftnotify.model import (
     ENDED,
+    HELD,
     MAIL,
     ROLES,
     AlertRule,
@@ -27,7 +28,7 @@ from syftnotify.model import (
     form_of,
     is_address,
 )
-from syftnotify.quiet import HELD, QuietHours, held
+from syftnotify.quiet import QuietHours, held
 from syftnotify.route import OWN_KINDS, Match, Reach, Route, Way, bundled, deciding, notifications_for
 from tests.support import ANA, BO, OWNER, THOROUGH
 from tests.test_fuzz import quickly
@@ -236,7 +237,9 @@ def whom(route: Route, event: Event, reach: Reach) -> list[tuple[str, Way, bool]
 
 def place(who: str, way: Way) -> tuple[str, str]:
     """Medium and recipient: one mailbox whatever way of mail it is, else each way's own."""
-    return (MAIL, who.lower()) if way.form is Form.MAIL else (f"{way.form}/{way.name}", who)
+    if way.form is Form.MAIL:
+        return MAIL, who.lower()
+    return f"{way.form}/{way.name}", who.lower() if way.form is Form.SLACK and who[0] in "#@" else who
 
 
 def by_the_book(event: Event, reach: Reach) -> dict[tuple[str, str], tuple[str, str, bool]]:

@@ -120,7 +120,7 @@ def test_without_a_name_each_transport_is_tried(world: World) -> None:
 def test_what_fails_is_told_with_its_reason_and_the_others_are_still_tried(world: World) -> None:
     """N02: exit code 1."""
     world.oncall.usual = says(404, "no such hook")
-    world.team.usual = says(200, "invalid_payload")
+    world.team.usual = says(400, "invalid_payload")
     world.office.usual["RCPT"] = mailserver.says("550 5.1.1 nobody of that name")
     world.box.home.token.unlink()
     (world.box.folder / "file").write_text("")
@@ -312,7 +312,7 @@ def test_a_template_of_ones_own_is_what_is_looked_at(box: Box, name: str, capsys
     """X14: under the name of its file."""
     own(box, f"{name}.txt", f"my words of {name}")
 
-    assert {text for _, text in shown(box.home, name, capsys).values()} == {f"my words of {name}"}
+    assert f"my words of {name}" in {text for _, text in shown(box.home, name, capsys).values()}
 
 
 @pytest.mark.parametrize(

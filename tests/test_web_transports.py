@@ -149,11 +149,19 @@ def test_a_line_has_its_text_its_colour_and_who_it_comes_from(httpserver: HTTPSe
     assert request.headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize("text", ["invalid", "<html>sign in</html>", ""])
-def test_an_answer_that_is_not_ok_proves_nothing(server: Web, text: str) -> None:
-    server.usual = says(200, text)
+def test_a_page_in_the_place_of_an_answer_proves_nothing(server: Web) -> None:
+    server.usual = says(200, "<html>sign in</html>")
 
     assert failed(transport("slack", server.url)).failure is Failure.UNKNOWN
+
+
+@pytest.mark.parametrize("text", ["ok", '{"ok":true}', ""])
+def test_what_speaks_like_slack_is_believed(server: Web, text: str) -> None:
+    """Else each line would come again and again."""
+    server.usual = says(200, text)
+    transport("slack", server.url).send(HELLO)
+
+    assert len(server.requests) == 1
 
 
 # -- webhooks --------------------------------------------------------------------------------------------------------

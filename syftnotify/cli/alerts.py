@@ -75,6 +75,8 @@ def remove(home: Home, name: str) -> None:
 
 def _check_target(home: Home, rule: AlertRule) -> None:
     if is_address(rule.target):
+        if not load(home).mailer:
+            raise ConfigError("no transport can send mail", hint="add one of type gmail, smtp or maildir")
         return
     if rule.has_own_address:
         try:

@@ -429,7 +429,7 @@ def emit(
 
     try:
         what = json.loads(payload) if payload else None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EmitError(f"the payload is no JSON: {error}", hint="for instance: '{\"job_id\": 42}'") from error
     if payload and not isinstance(what, dict):
         raise EmitError(f"the payload must be a JSON object, got {payload[:60]}")

@@ -12,6 +12,7 @@ from syftnotify.cli.console import say
 from syftnotify.cli.letters import SHORT, as_object, moment_of, outbox_of
 from syftnotify.config import load
 from syftnotify.errors import ConfigError, NotifyError
+from syftnotify.ledger import JsonStateManager
 from syftnotify.model import parse_kind
 from syftnotify.outbox import Letter
 from syftnotify.paths import Home
@@ -109,7 +110,8 @@ def prune(home: Home, older_than: str | None, *, dry_run: bool) -> None:
         raise ConfigError("the history is kept for ever", hint="say `--older-than 365d`, or set `retention`")
     before = moment_of(older_than) if older_than is not None else time.time() - (retention or 0.0)
     with outbox_of(home) as outbox:
-        count = outbox.prune(before, dry_run=dry_run)
+        owed = JsonStateManager(home.state).owed()
+        count = outbox.prune(before, time.time(), sparing=owed, dry_run=dry_run)
     say(f"{plural(count, 'event')} from before {iso(before)} {'would be ' if dry_run else ''}forgotten")
 
 

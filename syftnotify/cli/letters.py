@@ -62,7 +62,7 @@ def resend(home: Home, ids: list[str], *, all_dead: bool, recipient: str | None,
                 letter.id
                 for letter in _stuck(home, outbox)
                 if (not all_dead or letter.state == "dead")
-                and (recipient is None or letter.recipient == recipient.lower())
+                and (recipient is None or letter.recipient.lower() == recipient.lower())
                 and (earliest is None or letter.created_at >= earliest)
             ]
         )

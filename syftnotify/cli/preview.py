@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from syftnotify.assembly import renderer_for
+import jinja2
+
+from syftnotify.assembly import renderer_for, words_of
 from syftnotify.cli.console import say
+from syftnotify.config import load
 from syftnotify.errors import ConfigError, NotifyError, UnknownKindError
-from syftnotify.model import Audience, Event, Kind, Status, parse_kind
+from syftnotify.model import Audience, Event, Kind, Message, Status, parse_kind
 from syftnotify.paths import Home
 from syftnotify.render import Item, Links, Wording
 from syftnotify.render.wording import TEMPLATES
@@ -37,14 +40,9 @@ def show(home: Home, name: str, *, as_html: Path | None) -> None:
         NotifyError: there is no such template or event, or the file cannot be written.
     """
     chosen = _chosen(name)
-    wording = Wording(renderer_for(home), sender=OWNER, links=Links())
+    wording = _wording(home)
     for kind, audience in chosen:
-        recipient = SCIENTIST if audience is Audience.SUBMITTER else OWNER
-        if kind is Kind.DIGEST:
-            items = [_sample(each, audience) for each in (Kind.JOB_SUBMITTED, Kind.JOB_FAILED, Kind.GPU_AVAILABLE)]
-            message = wording.message(items, recipient, digest="preview")
-        else:
-            message = wording.message([_sample(kind, audience)], recipient)
+        message = _message(wording, kind, audience)
         if as_html is not None:
             continue
         say(f"{kind} to the {audience}")
@@ -58,14 +56,50 @@ def show(home: Home, name: str, *, as_html: Path | None) -> None:
         say(f"wrote {as_html}; {plural(len(chosen), 'mail')} would be sent" if len(chosen) > 1 else f"wrote {as_html}")
 
 
+# What a template with a mistake in it can raise.
+MISTAKES = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+
+
+def mistake_in(template: str, error: Exception) -> str:
+    """In words, what is wrong with a template of one's own."""
+    return f"emails/{template}.txt or emails/{template}.html cannot be used: {shown(str(error))}"
+
+
+def _wording(home: Home) -> Wording:
+    """How mails of this home are worded; without a configuration that holds, as they are by default."""
+    try:
+        settings = load(home)
+        section = settings.mail_section
+        words = words_of(settings, settings.mailer, section) if section is not None else None
+    except ConfigError:
+        words = None
+    return words if isinstance(words, Wording) else Wording(renderer_for(home), sender=OWNER, links=Links())
+
+
+def _message(wording: Wording, kind: Kind, audience: Audience) -> Message:
+    recipient = SCIENTIST if audience is Audience.SUBMITTER else OWNER
+    try:
+        if kind is Kind.DIGEST:
+            items = [_sample(each, audience) for each in (Kind.JOB_SUBMITTED, Kind.JOB_FAILED, Kind.GPU_AVAILABLE)]
+            return wording.message(items, recipient, digest="preview")
+        return wording.message([_sample(kind, audience)], recipient)
+    except MISTAKES as error:
+        template = TEMPLATES.get((kind, audience is Audience.OWNER), "digest" if kind is Kind.DIGEST else "event")
+        raise NotifyError(mistake_in(template, error), hint="mend it below the home's `templates`") from error
+
+
 def _chosen(name: str) -> list[tuple[Kind, Audience]]:
     """The mails that a template's name or an event's stands for."""
     word = Path(name).stem
-    found = [
-        (kind, Audience.OWNER if is_owner else Audience.SUBMITTER)
-        for (kind, is_owner), template in TEMPLATES.items()
-        if template == word
-    ]
+    found = (
+        []
+        if word in set(Kind)
+        else [
+            (kind, Audience.OWNER if is_owner else Audience.SUBMITTER)
+            for (kind, is_owner), template in TEMPLATES.items()
+            if template == word
+        ]
+    )
     if found:
         return found
     if word in _OTHERS:

@@ -95,6 +95,8 @@ def rehearse(home: Home) -> None:
             for name in (path.name, f"{path.name}-wal"):
                 if (path.parent / name).is_file():
                     shutil.copyfile(path.parent / name, copy.root / name)
+        if home.spool.is_dir():
+            shutil.copytree(home.spool, copy.spool, ignore_dangling_symlinks=True)
         parts = assemble(replace(settings, home=copy))
         try:
             tick = parts.pipeline.tick(time.time(), last_look=running.read(copy).last_look_s, dry_run=True)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 
 from syftnotify.assembly import ways_of, words_of
 from syftnotify.cli.console import complain, say
+from syftnotify.cli.preview import MISTAKES, mistake_in
 from syftnotify.config import Maildir, Settings, load
 from syftnotify.deliver import send_now, transport_for
-from syftnotify.errors import ConfigError, DeliveryError
-from syftnotify.model import Audience, Event, Form, Kind, Status, form_of
+from syftnotify.errors import ConfigError, DeliveryError, Failure
+from syftnotify.model import ROLES, Audience, Event, Form, Kind, Status, form_of
 from syftnotify.paths import Home
 from syftnotify.render import Item
+from syftnotify.route import Way
 from syftnotify.text import iso, shown
 
 
@@ -22,14 +25,27 @@ def send(home: Home, name: str, to: str) -> int:
     transports = settings.config.transports
     if name and name not in transports:
         raise ConfigError(f"there is no transport {shown(name)!r}", hint=f"there are {', '.join(transports)}")
+    ways = ways_of(settings.config)
+    chosen = [name] if name else [each for each in transports if not to or _carries(ways[each], to)]
+    if not chosen:
+        raise ConfigError(f"no transport carries to {shown(to)!r}")
     failures = 0
-    for each in [name] if name else transports:
+    for each in chosen:
         try:
             say(f"sent a test message through {each}{send_one(settings, each, to)}")
         except DeliveryError as error:
             failures += 1
             complain(DeliveryError(error.failure, f"the test message did not go out through {each}: {error}"))
+        except ConfigError as error:
+            if name:
+                raise
+            failures += 1
+            complain(error)
     return 1 if failures else 0
+
+
+def _carries(way: Way, recipient: str) -> bool:
+    return form_of(recipient) is way.form and (way.form is not Form.WEBHOOK or recipient == way.name)
 
 
 def send_one(settings: Settings, name: str, to: str = "") -> str:
@@ -40,16 +56,19 @@ def send_one(settings: Settings, name: str, to: str = "") -> str:
         DeliveryError: it did not go out.
     """
     way = ways_of(settings.config)[name]
-    recipient = to or way.default[0]
-    if to and form_of(to) is not way.form:
-        raise ConfigError(f"{name}, which carries {way.form}, carries nothing to {shown(to)!r}")
     owner = settings.config.do_email
+    recipient = to or (owner if way.default[0] in ROLES else way.default[0])
+    if to and not _carries(way, to):
+        raise ConfigError(f"{name}, which carries {way.form}, carries nothing to {shown(to)!r}")
     event = Event(Kind.TEST, f"test/{uuid.uuid4()}", at=iso(time.time(), exact=True), payload={"owner": owner})
-    message = words_of(settings, name, settings.config.transports[name]).message(
-        [Item(uuid.uuid4().hex, event, Audience.OWNER, Status.WAITING)], recipient
-    )
+    words = words_of(settings, name, settings.config.transports[name])
+    try:
+        message = words.message([Item(uuid.uuid4().hex, event, Audience.OWNER, Status.WAITING)], recipient)
+    except MISTAKES as error:
+        raise DeliveryError(Failure.REFUSED, mistake_in("test", error)) from error
     section = settings.config.transports[name]
-    send_now(transport_for(section), message)
+    with contextlib.closing(transport_for(section)) as transport:
+        send_now(transport, message)
     if isinstance(section, Maildir):
         return f", into {section.path}"
     return f" to {recipient}" if way.form is Form.MAIL or recipient != name else ""

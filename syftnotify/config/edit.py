@@ -9,6 +9,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+from yaml import YAMLError as ReaderErrors
+from yaml import safe_load
 
 from syftnotify.errors import ConfigError
 from syftnotify.files import write_whole
@@ -72,4 +75,12 @@ def _set(document: CommentedMap, path: tuple[str, ...], value: Any) -> None:
     if value is None:
         place.pop(last, None)
     else:
-        place[last] = value
+        # A word such as `on`, which this writer takes for text and other readers do not.
+        place[last if _is_plain(last) else DoubleQuotedScalarString(last)] = value
+
+
+def _is_plain(word: str) -> bool:
+    try:
+        return bool(safe_load(word) == word)
+    except ReaderErrors:
+        return False

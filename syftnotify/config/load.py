@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Transport
-from syftnotify.config.secrets import resolved
+from syftnotify.config.secrets import Resolved, resolved
+from syftnotify.config.secrets import key_file as secret_key
 from syftnotify.config.values import got
 from syftnotify.errors import ConfigError
 from syftnotify.files import fingerprint, too_open, whose
@@ -70,22 +71,24 @@ def load(home: Home) -> Settings:
     foreign = _take_foreign(raw)
     if foreign:
         warnings.append(f"config.yaml: left alone, they are other programs': {', '.join(foreign)}")
-    raw, unresolved, plain, secrets_found = resolved(raw, home)
-    mistakes += unresolved
-    warnings += plain
+    found = resolved(raw, home)
+    mistakes += [f"{path}: {what}" for path, what in found.mistakes.items()]
+    warnings += found.warnings
     config: Config | None = None
     try:
-        config = Config.model_validate(raw)
-        mistakes += _misdirected(config)
+        config = Config.model_validate(found.raw)
+        mistakes += _without_secrets(_misdirected(config), found)
     except ValidationError as error:
-        mistakes += _mistakes(error)
-    for secret in filter(None, secrets_found):
-        mistakes = [line.replace(secret, "…") for line in mistakes]
+        mistakes += _without_secrets(_mistakes(error), found)
     if mistakes or config is None:
         lines = "\n".join(f"  {line}" for line in mistakes)
         raise ConfigError(f"config.yaml: {plural(len(mistakes), 'mistake')}\n{lines}", hint=f"edit {home.config}")
     config = _completed(config, home)
-    secrets = {home.config, *(each.token for each in config.transports.values() if isinstance(each, Gmail))}
+    secrets = {
+        home.config,
+        secret_key(home),
+        *(each.token for each in config.transports.values() if isinstance(each, Gmail)),
+    }
     warnings += filter(None, (too_open(path) for path in (home.root, *sorted(secrets), home.credentials)))
     return Settings(
         home=home,
@@ -196,12 +199,24 @@ def _mistakes(error: ValidationError) -> list[str]:
             guess = f", did you mean `{near[0]}`?" if near else ""
             lines.append(f"{name}.type: expected {_types()}, got {shown(tag, limit=60)!r}{guess}")
         elif kind in {"model_type", "dict_type", "model_attributes_type"}:
-            lines.append(f"{name}: expected keys with values, got {got(item['input'])}")
+            # Below the transports what stands in the wrong place may be a secret.
+            what = type(item["input"]).__name__ if path[0] in {"transports", "secrets"} else got(item["input"])
+            lines.append(f"{name}: expected keys with values, got {what}")
         elif kind in {"tuple_type", "list_type"}:
             lines.append(f"{name}: expected a list, got {got(item['input'])}")
         else:
             lines.append(f"{name}: {item['msg'].removeprefix('Value error, ')}")
     return lines
+
+
+def _without_secrets(lines: Iterable[str], found: Resolved) -> Iterator[str]:
+    """The mistakes that are not told already, and those about what was put in without what it is."""
+    for line in lines:
+        path = line.partition(": ")[0]
+        if path in found.paths:
+            yield f"{path}: what it refers to cannot stand here"
+        elif path not in found.mistakes:
+            yield line
 
 
 def _types() -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from syftnotify.errors import NotifyError
 from syftnotify.files import write_whole
 from syftnotify.paths import Home, expanded
 
@@ -16,38 +18,45 @@ _PLAIN = {"slack": ("url",), "webhook": ("secret",), "smtp": ("password",)}
 _TELLING = ("authorization", "token", "key", "secret", "password")  # parts of the names of headers with secrets
 
 
-def resolved(raw: dict[str, Any], home: Home) -> tuple[dict[str, Any], list[str], list[str], list[str]]:
-    """`raw` with every `env:`, `file:` and `secret:` of the transports and the heartbeat replaced by what it means.
+@dataclass(slots=True)
+class Resolved:
+    """A configuration with every reference to a secret replaced by what it means."""
 
-    Returns the configuration, the mistakes, the warnings, and the secrets, which nobody must show.
-    """
+    raw: dict[str, Any]
+    mistakes: dict[str, str]  # by path: what could not be found
+    warnings: list[str]
+    paths: set[str]  # where something was put in: what stands there must not be shown
+
+
+def resolved(raw: dict[str, Any], home: Home) -> Resolved:
+    """`raw` without any `env:`, `file:` and `secret:` in its transports and its heartbeat."""
     sealed = raw.get("secrets")
     finder = _Finder(home, sealed if isinstance(sealed, dict) else {})
     found = {
         key: finder.walk(value, key) if key in {"transports", "heartbeat"} else value for key, value in raw.items()
     }
-    return found, finder.mistakes, _in_plain_text(raw), finder.values
+    return Resolved(found, finder.mistakes, _in_plain_text(raw), finder.paths)
 
 
 class _Finder:
     def __init__(self, home: Home, sealed: Mapping[str, Any]) -> None:
         self._home = home
         self._sealed = sealed
-        self.mistakes: list[str] = []
-        self.values: list[str] = []
+        self.mistakes: dict[str, str] = {}
+        self.paths: set[str] = set()
 
     def walk(self, value: Any, path: str) -> Any:
         if isinstance(value, dict):
             return {key: self.walk(inner, f"{path}.{key}") for key, inner in value.items()}
-        if isinstance(value, str) and value.partition(":")[0] in {"env", "file", "secret"}:
-            try:
-                secret = self._value(*value.split(":", 1))
-            except ValueError as error:
-                self.mistakes.append(f"{path}: {error}")
-                return value
-            self.values.append(secret)
-            return secret
-        return value
+        if not _is_reference(value):
+            return value
+        try:
+            secret = self._value(*value.split(":", 1))
+        except ValueError as error:
+            self.mistakes[path] = str(error)
+            return value
+        self.paths.add(path)
+        return secret
 
     def _value(self, kind: str, name: str) -> str:
         if kind == "env":
@@ -55,17 +64,30 @@ class _Finder:
                 raise ValueError(f"the environment has no {name}; it must be set where `notify start` is typed")
             return os.environ[name]
         if kind == "file":
-            path = expanded(name, self._home.root)
-            try:
-                with path.open(encoding="utf-8") as file:
-                    return file.read(_LARGEST).strip()
-            except (OSError, UnicodeDecodeError) as error:
-                why = error.strerror if isinstance(error, OSError) else "not text"
-                raise ValueError(f"{path} cannot be read: {why}") from None
+            return self._content(name)
         word = self._sealed.get(name)
         if not isinstance(word, str):
             raise ValueError(f"there is no secret {name}; `notify secret set {name}` keeps one")
         return opened(word, self._home)
+
+    def _content(self, name: str) -> str:
+        try:
+            path = expanded(name, self._home.root)
+            with path.open(encoding="utf-8") as file:
+                text = file.read(_LARGEST).strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "not text"
+            raise ValueError(f"{path} cannot be read: {why}") from None
+        except RuntimeError:  # of `~nobody`
+            raise ValueError(f"{name} is no path: nobody here is called so") from None
+        if not text:
+            raise ValueError(f"{path} is empty")
+        return text
+
+
+def _is_reference(value: Any) -> bool:
+    kind, colon, _ = value.partition(":") if isinstance(value, str) else ("", "", "")
+    return bool(colon) and kind in {"env", "file", "secret"}
 
 
 def _in_plain_text(raw: dict[str, Any]) -> list[str]:
@@ -89,25 +111,44 @@ def _in_plain_text(raw: dict[str, Any]) -> list[str]:
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, str) and value.partition(":")[0] not in {"env", "file", "secret"}
+    return isinstance(value, str) and not _is_reference(value)
 
 
 def sealed(value: str, home: Home) -> str:
-    """`value` as it can stand in `config.yaml`: readable only with the key file of this home, made when missing."""
+    """`value` as it can stand in `config.yaml`: readable only with the key file of this home.
+
+    The key is made when it is missing, or cannot be one: then what it kept is lost already.
+
+    Raises:
+        NotifyError: there can be no key.
+    """
     from cryptography.fernet import Fernet
 
-    key = _key_file(home)
-    if not key.exists():
+    key = key_file(home)
+    try:
         home.create()
-        write_whole(key, Fernet.generate_key())
-    return Fernet(key.read_bytes().strip()).encrypt(value.encode("utf-8")).decode("ascii")
+        if not key.exists() or not _is_key(key.read_bytes()):
+            write_whole(key, Fernet.generate_key())
+        return Fernet(key.read_bytes().strip()).encrypt(value.encode("utf-8")).decode("ascii")
+    except OSError as error:
+        raise NotifyError(f"the key {key} cannot be used: {error.strerror}", hint="move it away") from error
+
+
+def _is_key(content: bytes) -> bool:
+    from cryptography.fernet import Fernet
+
+    try:
+        Fernet(content.strip())
+    except ValueError:
+        return False
+    return True
 
 
 def opened(word: str, home: Home) -> str:
     """What `sealed` was given. Raises: ValueError, when the key is gone or another one."""
     from cryptography.fernet import Fernet, InvalidToken
 
-    key = _key_file(home)
+    key = key_file(home)
     try:
         return Fernet(key.read_bytes().strip()).decrypt(word.encode("utf-8")).decode("utf-8")
     except OSError as error:
@@ -116,5 +157,6 @@ def opened(word: str, home: Home) -> str:
         raise ValueError(f"the key {key} does not open it; `notify secret set` keeps it anew") from None
 
 
-def _key_file(home: Home) -> Path:
+def key_file(home: Home) -> Path:
+    """What opens the secrets of a home."""
     return home.root / "secret.key"

@@ -146,6 +146,14 @@ def _secret(value: Any) -> SecretStr:
     return SecretStr(value)
 
 
+def _header_name(value: Any) -> str:
+    # RFC 9110, 5.1
+    if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", value) is None:
+        raise ValueError("is no name of a header")
+    return value
+
+
+HeaderName = Annotated[str, BeforeValidator(_header_name)]
 # Secrets, shown nowhere.
 SecretUrl = Annotated[SecretStr, BeforeValidator(_secret_url)]  # https, or this machine
 WebUrl = Annotated[SecretStr, BeforeValidator(_web_url)]

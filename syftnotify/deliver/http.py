@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
@@ -17,6 +19,9 @@ from syftnotify.config import Slack, Webhook
 from syftnotify.deliver.policy import failure_of_status, retry_after
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.text import shown, without
+
+# It writes each address down, and the path of a webhook is often its password.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 CONNECT_SECONDS = 10.0
 _ANSWER_CAP = 16 * 1024  # bytes
@@ -77,12 +82,7 @@ def post(url: str, content: bytes, headers: Mapping[str, str], *, seconds: float
                 extensions={"trace": attempt.trace},
             ) as answer,
         ):
-            text = b""
-            for chunk in answer.iter_raw():
-                text += chunk
-                if len(text) >= _ANSWER_CAP:
-                    break
-            return Answer(answer.status_code, text[:_ANSWER_CAP].decode("utf-8", "replace"), answer.headers)
+            return Answer(answer.status_code, _beginning(answer).decode("utf-8", "replace"), answer.headers)
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
         why = "timed out" if attempt.is_cut or isinstance(error, httpx.TimeoutException) else type(error).__name__
         if attempt.has_begun:
@@ -91,6 +91,17 @@ def post(url: str, content: bytes, headers: Mapping[str, str], *, seconds: float
     finally:
         timer.cancel()
         attempt.close()
+
+
+def _beginning(answer: httpx.Response) -> bytes:
+    """The beginning of a body. The status has said it all: one that breaks off takes nothing back."""
+    text = b""
+    with contextlib.suppress(httpx.HTTPError, httpx.StreamError, OSError):
+        for chunk in answer.iter_raw():
+            text += chunk
+            if len(text) >= _ANSWER_CAP:
+                break
+    return text[:_ANSWER_CAP]
 
 
 def reach(url: str, *, seconds: float) -> None:
@@ -121,7 +132,9 @@ def words_of(answer: Answer, secrets: Iterable[str]) -> str:
 def secrets_of(url: str) -> list[str]:
     """What of an address is its password: its path, each part of it, and what follows."""
     parts = urlsplit(url)
-    return [url, parts.path.lstrip("/"), *parts.path.split("/"), parts.query, parts.password or ""]
+    values = [value for _, value in parse_qsl(parts.query, keep_blank_values=True)]
+    signed_in = base64.b64encode(parts.netloc.rpartition("@")[0].encode()).decode()
+    return [url, parts.path.lstrip("/"), *parts.path.split("/"), parts.query, *values, parts.password or "", signed_in]
 
 
 def refusal(answer: Answer, host: str, now: float, secrets: Iterable[str]) -> DeliveryError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from syftnotify.model import Kind, Message, Severity
-from syftnotify.render.wording import Item, Links, error_of, gathered, line_of
+from syftnotify.render.wording import Item, Links, error_for, gathered, line_of
 from syftnotify.text import plural, shown
 
 # Slack's own three colours of a bar.
@@ -55,7 +55,7 @@ class Lines:
         sign = _SIGNS.get(colour_of(item), "")
         url = self._links.of(item.event)["job_url"]
         link = f" <{escaped(url)}|View run>" if url else ""
-        error = error_of(item.event.payload)
+        error = error_for(item)
         return f"{sign} {escaped(line_of(item))}{f' · {escaped(error)}' if error else ''}{link}".strip()
 
 

@@ -10,15 +10,16 @@ import json
 import re
 import socket
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
 from syftnotify import __version__
-from syftnotify.model import ENDED, Audience, Event, Kind, Message, Status
-from syftnotify.render.wording import Item, Links, error_of, line_of, moment_of
+from syftnotify.model import ENDED, Audience, Event, Kind, Message, Status, digest_of
+from syftnotify.render.wording import Item, Links, error_for, line_of, moment_of
+from syftnotify.text import iso
 
 # The owner's copy of a mail alone carries these; the last two are our own bookkeeping.
 _PRIVATE = frozenset({"code", "code_left_out", "stderr", "stderr_cut", "asked_by", "emitted"})
@@ -66,7 +67,7 @@ class Objects:
         if self._template is not None:
             try:
                 self._template.render(self._object(_SAMPLE))
-            except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, LookupError) as error:
+            except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, LookupError, RecursionError) as error:
                 raise ValueError(f"{error}; known are {', '.join(sorted(self._object(_SAMPLE)))}") from None
 
     def message(self, items: Sequence[Item], recipient: str, *, thread: str = "", digest: str = "") -> Message:
@@ -104,7 +105,7 @@ def native_of(item: Item, links: Links) -> dict[str, Any]:
         owner=payload.get("owner"),
         state=_STATES.get(event.kind),
         exit_code=payload.get("return_code"),
-        error=error_of(payload),
+        error=error_for(item),
         tags=payload.get("tags"),
     )
     return _present(
@@ -121,11 +122,14 @@ def native_of(item: Item, links: Links) -> dict[str, Any]:
 
 
 def _stamp(item: Item) -> str:
-    """When it happened, or else when it was noticed, in UTC: `2026-01-15T15:30:00Z`."""
-    moment = moment_of(item.event.at)
-    if not isinstance(moment, datetime):
-        moment = datetime.fromtimestamp(item.noticed_at, UTC)
-    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds").replace("+00:00", "Z")
+    """When it happened, or else when it was noticed."""
+    return _in_utc(item.event.at) or iso(item.noticed_at)
+
+
+def _in_utc(value: Any) -> str:
+    """`2026-01-15T15:30:00Z` for an ISO time, nothing for anything else."""
+    moment = moment_of(value) if isinstance(value, str) else ""
+    return iso(moment.timestamp(), exact=bool(moment.microsecond)) if isinstance(moment, datetime) else ""
 
 
 def _gflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +139,7 @@ def _gflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
         timestamp=native.get("timestamp"),
         job=job
         and _present(
-            id=payload.get("job_id", payload.get("id", payload.get("name"))),
+            id=_first(payload.get("job_id"), payload.get("id"), payload.get("name")),
             user=job.get("user"),
             state=_GFLOW_STATES.get(event.kind),
         ),
@@ -151,12 +155,13 @@ def _gflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
 def _nomaflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
     payload, job = event.payload, native.get("job", {})
     return _present(
-        job_id=payload.get("job_id") or payload.get("name") or event.entity,
-        run_id=payload.get("run_id") or native["id"],
+        job_id=_first(payload.get("job_id"), payload.get("name"), event.entity),
+        run_id=_run_of(event),
         state=job.get("state") or event.kind.value.upper(),
         triggered_by=payload.get("triggered_by") or job.get("user"),
-        started_at=payload.get("started_at") or (native["timestamp"] if event.kind is Kind.JOB_STARTED else None),
-        finished_at=payload.get("finished_at") or (native["timestamp"] if event.kind in _OVER else None),
+        started_at=_in_utc(payload.get("started_at"))
+        or (native["timestamp"] if event.kind is Kind.JOB_STARTED else None),
+        finished_at=_in_utc(payload.get("finished_at")) or (native["timestamp"] if event.kind in _OVER else None),
         error=job.get("error"),
         url=native.get("url"),
     )
@@ -165,31 +170,70 @@ def _nomaflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
 def _run_alert(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
     payload = event.payload
     return _present(
-        run_id=payload.get("run_id") or native["id"],
+        run_id=_run_of(event),
         job_name=payload.get("name") or event.entity,
         status={Kind.JOB_FAILED: "failed", Kind.JOB_TIMEOUT: "timed_out", Kind.JOB_COMPLETED: "succeeded"}.get(
             event.kind, event.kind.value
         ),
-        exit_code=payload.get("return_code"),
+        exit_code=native.get("job", {}).get("exit_code"),
     )
+
+
+def _first(*values: Any) -> Any:
+    """The first that is there; 0 is."""
+    return next((value for value in values if value is not None and value != ""), None)
+
+
+def _run_of(event: Event) -> Any:
+    """What names a run: its emitter's word, or else which submission of which job it is of."""
+    given = _first(event.payload.get("run_id"))
+    if given is not None:
+        return given
+    return digest_of(event.key if event.payload.get("emitted") else f"{event.entity} {_generation(event)}")
+
+
+def _generation(event: Event) -> str:
+    return str(event.payload.get("submitted_at") or "")
+
+
+class _Known(dict[str, Any]):
+    """What a template may ask for any part of; what is not known of one event is nothing."""
+
+    def __missing__(self, _name: str) -> None:
+        return None
 
 
 def _variables(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
     """What a template may name: the envelope's keys, and Nomaflow's variables, empty where they are not known."""
-    flat = dict.fromkeys(VARIABLES, "")
-    certain = {"job": native.get("job", {}), "payload": native.get("payload", {})}
-    return {**flat, **_nomaflow(event, native), **native, **certain}
+    job = {**dict.fromkeys(_JOB_FIELDS), **native.get("job", {})}
+    parts = {"job": job, "payload": _Known(native.get("payload", {}))}
+    return {**dict.fromkeys((*VARIABLES, *_FIELDS), ""), **_nomaflow(event, native), **native, **parts}
 
 
+_JOB_FIELDS = ("id", "name", "user", "owner", "state", "exit_code", "error", "tags")
+_FIELDS = ("id", "event", "severity", "timestamp", "entity")
 VARIABLES = ("job_id", "run_id", "state", "error", "started_at", "finished_at", "triggered_by", "url")
+
+
+def _to_json(value: Any) -> str:
+    if isinstance(value, jinja2.Undefined):
+        str(value)  # raises, and names it
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _compiled(text: str) -> jinja2.Template:
     """`${name}` stands inside a JSON string, so its value is escaped for one; what is in braces is Jinja's own."""
     jinja = _DOLLAR.sub(r"{{ \1 | inside_string }}", text)
-    environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)
-    environment.filters["inside_string"] = lambda value: json.dumps(str(value), ensure_ascii=False)[1:-1]
-    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    environment = SandboxedEnvironment(
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+        keep_trailing_newline=True,
+        finalize=lambda value: "" if value is None else value,
+    )
+    environment.filters["inside_string"] = lambda value: json.dumps(
+        "" if value is None else str(value), ensure_ascii=False
+    )[1:-1]
+    environment.filters["tojson"] = _to_json
     try:
         return environment.from_string(jinja)
     except jinja2.TemplateSyntaxError as error:

@@ -202,7 +202,7 @@ class Wording:
             "line": line_of(item),
             "rows": _rows(item),
             "severity": item.event.severity.value,
-            "error": error_of(payload) if item.audience in _TRUSTED or payload.get("emitted") else "",
+            "error": error_for(item),
             "trace": _trace(payload) if payload.get("emitted") else "",
             **self._links.of(item.event),
         }
@@ -375,8 +375,8 @@ def line_of(item: Item) -> str:
         Kind.JOB_REJECTED: f"Job {name} was rejected: {shown(str(payload.get('reason') or 'no reason was given'))}",
         Kind.JOB_COMPLETED: f"Job {name}{by} is done.",
         Kind.JOB_FAILED: f"Job {name}{by} failed{ended}.",
-        Kind.JOB_LONG_RUNNING: f"Job {name}{by} has been running for {_minutes(payload)}.",
-        Kind.JOB_WAITING: f"Job {name}{by} has been waiting for {_minutes(payload)}.",
+        Kind.JOB_LONG_RUNNING: f"Job {name}{by} {_for_long(item, 'running', _ENDED)}.",
+        Kind.JOB_WAITING: f"Job {name}{by} {_for_long(item, 'waiting', _DECIDED)}.",
         Kind.JOB_TIMEOUT: f"Job {name}{by} ran out of time.",
         Kind.PEER_REQUESTED: f"{who} wants to work with the data of {shown(str(payload.get('owner') or ''))}.",
         Kind.PEER_GRANTED: f"{shown(str(payload.get('owner') or ''))} accepted the peer request of {who}.",
@@ -390,6 +390,18 @@ def line_of(item: Item) -> str:
         words = {Status.WAITING: "waits for you", Status.DONE: "has ended since", Status.FAILED: "has ended since"}
         return f"Job {name}{by} {words.get(item.standing, f'came in and is {item.standing.value}')}{when}."
     return told.get(kind, f"{kind}: {name}")
+
+
+_ENDED = frozenset({Status.DONE, Status.FAILED})
+_DECIDED = frozenset(Status) - {Status.WAITING}
+
+
+def _for_long(item: Item, doing: str, over: frozenset[Status]) -> str:
+    """What a reminder is about; it may come late, out of quiet hours or a pause."""
+    minutes = _minutes(item.event.payload)
+    if item.standing in over:
+        return f"had been {doing} for {minutes} and is {item.standing.value} now"
+    return f"has been {doing} for {minutes}"
 
 
 def _minutes(payload: Mapping[str, Any]) -> str:
@@ -416,7 +428,13 @@ def _headers(kind: str, audience: Audience, entities: Iterable[str]) -> tuple[tu
     )
 
 
-def error_of(payload: Mapping[str, Any]) -> str:
+def error_for(item: Item) -> str:
+    """The error in one line, for whom it is: a run may have printed private data."""
+    is_theirs = item.audience in _TRUSTED or bool(item.event.payload.get("emitted"))
+    return _error_of(item.event.payload) if is_theirs else ""
+
+
+def _error_of(payload: Mapping[str, Any]) -> str:
     """The last line of what a failed run said, which mostly names the error; or what an emitter called so."""
     lines = str(payload.get("stderr") or payload.get("error") or "").strip().splitlines()
     return shown(lines[-1].strip(), limit=300) if lines else ""
