@@ -6,6 +6,7 @@ its key.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import stat
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 _LARGEST = 256 * 1024  # bytes of one event
 _MOST_AT_ONCE = 1000  # files that one look takes in
 _END = ".json"
+_STALE_SECONDS = 86400.0  # after which nobody is still writing a file
 
 
 def emit(
@@ -124,8 +126,9 @@ def _event(
         what["user"] = user
     if tags:
         what["tags"] = tags
+    kinds = [parse_kind(word).value for word in on]
     if emails:
-        what["notify"] = {"emails": emails, "on": [parse_kind(word).value for word in on]}
+        what["notify"] = {"emails": emails, "on": kinds}
     what["emitted"] = True
     moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return Event(parse_kind(kind), entity, key or uuid.uuid4().hex, moment, what)
@@ -147,6 +150,14 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._warned: set[str] = set()
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what emitters left half written that were killed."""
+        for path in self.folder.glob(".*"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                    path.unlink()
 
     def look(self) -> Spooled:
         """What came in, oldest first. A file that is no event is kept aside."""

@@ -408,6 +408,10 @@ def doctor(
     raise typer.Exit(doctors.examine(_home(context, home), as_json=as_json))
 
 
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
 @app.command()
 def emit(
     context: typer.Context,
@@ -428,7 +432,7 @@ def emit(
     from syftnotify.spool import emit as hand_in
 
     try:
-        what = json.loads(payload) if payload else None
+        what = json.loads(payload, parse_constant=_refuse) if payload else None
     except (ValueError, RecursionError) as error:
         raise EmitError(f"the payload is no JSON: {error}", hint="for instance: '{\"job_id\": 42}'") from error
     if payload and not isinstance(what, dict):
