@@ -377,6 +377,27 @@ def test_a_black_hole_holds_half_of_the_permits_and_the_other_transport_gets_eve
         assert outbox.counts().dead == 0
 
 
+def test_two_transports_that_hang_leave_a_permit_for_a_third(make: Make, outbox: Outbox) -> None:
+    """G03: however many hang, whoever has nothing under way still finds one."""
+    hung, well = [Sink(), Sink()], Sink()
+    for sink in hung:
+        sink.gate.clear()
+    names = ("one", "two")
+    for name in names:
+        owe(outbox, 20, via=name, to=f"{name}@x.org")
+    lanes = [lane(sink, name) for sink, name in zip(hung, names, strict=True)]
+    dispatcher = make(*lanes, lane(well, "well"), max_concurrent=4)
+    dispatcher.start()
+    try:
+        wait_until(lambda: hung[0].inside + hung[1].inside == 3, what="all but one permit hangs")
+        owe(outbox, 20, via="well", to="w@x.org")
+        dispatcher.poke()
+        wait_until(lambda: len(well.got) == 20)
+    finally:
+        for sink in hung:
+            sink.gate.set()
+
+
 def test_stopping_finishes_what_is_in_flight_and_starts_no_more(make: Make, outbox: Outbox) -> None:
     sink = Sink()
     sink.gate.clear()

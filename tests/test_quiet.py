@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time as clock
 from datetime import UTC, datetime, time
 from zoneinfo import ZoneInfo
 
@@ -105,3 +106,41 @@ def test_by_day_nothing_is_held(box: Box, night: Tree) -> None:
     box.look()
 
     assert len(box.mails()) == 2
+
+
+def test_what_is_urgent_does_not_wait_behind_what_is_held_of_the_same_job(box: Box, night: Tree) -> None:
+    """X06"""
+    night.submit("one", ANA)
+    box.clock.advance(10)
+    box.look()
+    night.approve("one", ANA)
+    night.run("one", ANA, code=1)
+    box.clock.advance(10)
+    box.look()
+
+    assert sorted((mail.event, mail.to) for mail in box.mails()) == [("job_failed", ANA), ("job_failed", OWNER)]
+
+
+def test_a_lone_request_comes_in_the_morning_with_its_code(box: Box, night: Tree) -> None:
+    night.submit("one", ANA)
+    box.clock.advance(10)
+    box.look()
+    box.clock.now = at("2027-01-16T07:00")
+    box.look()
+
+    (mine,) = [mail for mail in box.mails() if mail.to == OWNER]
+    assert mine.event == "job_submitted"
+    assert "the mean of the ages" in mine.text
+
+
+def test_this_machines_zone_goes_with_its_summer_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    clock.tzset()
+    try:
+        hours = QuietHours(time(22), time(7), None)
+        for now, until in (("2026-01-10T22:30", "2026-01-11T07:00"), ("2026-07-10T22:30", "2026-07-11T07:00")):
+            assert hours.until(at(now)) == at(until)
+        assert hours.until(at("2026-07-11T07:30")) is None
+    finally:
+        monkeypatch.undo()
+        clock.tzset()

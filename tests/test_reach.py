@@ -228,3 +228,70 @@ def test_an_endpoint_that_is_gone_is_left_alone_and_its_owner_told(box: Box, tre
     assert "410" in alert[0].text
     assert len(hook.requests) == asked == 1
     assert "410" in json.loads(box.notify("status", "--json").stdout)["transports"]["oncall"]["problem"]
+
+
+# -- the notifier's own trouble, and the first look --------------------------------------------------------------------
+
+
+def trouble(box: Box, through: str) -> None:
+    """What the worker notes when another transport than `through` is paused."""
+    parts = box.parts()
+    try:
+        event = Event(Kind.SYSTEM_ALERT, "transport/dead", "T", payload={"summary": "it is paused"})
+        parts.pipeline.note(event, box.clock.now, transport=through)
+        parts.dispatcher.drain()
+    finally:
+        parts.close()
+
+
+def test_the_word_about_a_dead_transport_never_goes_through_it_alone(box: Box) -> None:
+    """X07: although routes name the owner by it."""
+    dead = {"type": "smtp", "smtp_url": "smtp://127.0.0.1:1", "events": ["*"], "to": OWNER}
+    box.configure({"transports": {"dead": dead, "box": {"type": "maildir"}}, "routes": [{"to": OWNER, "via": "dead"}]})
+    trouble(box, "box")
+
+    assert [(mail.event, mail.to) for mail in box.mails()] == [("system_alert", OWNER)]
+
+
+def test_in_a_channel_trouble_is_one_line(box: Box, hook: Web) -> None:
+    """People have no addresses there: neither the owner nor the operators."""
+    dead = {"type": "smtp", "smtp_url": "smtp://127.0.0.1:1"}
+    team = {"type": "slack", "url": hook.url, "default_recipient": "#ops"}
+    box.configure({"transports": {"dead": dead, "team": team}, "operator": [ANA, BO]})
+    trouble(box, "team")
+
+    assert [request.json["channel"] for request in hook.requests] == ["#ops"]
+
+
+def test_a_first_look_catches_up_with_whom_ones_own_routes_name(box: Box, tree: Tree, hook: Web) -> None:
+    """But no scientist, and no program: the past is one message."""
+    team = {"type": "slack", "url": hook.url, "default_recipient": "#jobs"}
+    oncall = {"type": "webhook", "url": hook.url}
+    transports = {"box": {"type": "maildir"}, "team": team, "oncall": oncall}
+    box.configure({"transports": transports, "routes": [{"to": ["#jobs", BO, "submitter", "oncall"]}]})
+    for name in ("one", "two", "three"):
+        tree.submit(name, ANA)
+    box.clock.advance(60)
+    box.look()
+
+    assert [(mail.event, mail.to) for mail in box.mails()] == [("digest", BO)]
+    assert [request.json["channel"] for request in hook.requests] == ["#jobs"]
+
+
+def test_pruning_what_was_sent_a_moment_ago_tells_nothing_again(box: Box, tree: Tree) -> None:
+    """C14: before the state file knows that it was told."""
+    box.look()
+    tree.submit("survey", ANA)
+    box.clock.advance(60)
+    parts = box.parts()
+    try:
+        parts.pipeline.tick(box.clock.now, last_look=box.last_look)
+        parts.dispatcher.drain()
+    finally:
+        parts.close()
+    assert len(box.mails()) == 2
+    box.notify("prune", "--older-than", "2100-01-01", check=0)
+    box.look()
+    box.look()
+
+    assert len(box.mails()) == 2

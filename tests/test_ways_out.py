@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import yaml
+
 import syftnotify
 from syftnotify.model import Kind
 from tests.support import ANA, OWNER, Box
+from tests.trees import TREES, Disk
 from tests.web import Web
 
 GFLOW = [
@@ -220,3 +223,37 @@ def test_a_run_of_a_scheduler_is_told_with_its_step_its_traceback_and_its_page(b
     assert "<pre" in failed.html
     assert 'href="https://runs.example/7"' in failed.html
     assert next(request.json["url"] for request in hook.requests if "url" in request.json) == "https://runs.example/7"
+
+
+def test_a_gpu_whose_scheduler_gives_keys_is_told_each_time(box: Box, hook: Web) -> None:
+    """G19: it says itself when it is news."""
+    routed(box, hook, [], events=["*"])
+    for key in ("monday", "tuesday", "tuesday"):
+        emit(box, "gpu_available", "gpu 0", key=key)
+    box.look()
+
+    assert len(hook.requests) == 2
+
+
+def test_who_is_only_named_by_a_job_hears_nothing_of_what_it_printed(box: Box, hook: Web) -> None:
+    """G25: the owner's own readers do."""
+    routed(box, hook, [{"to": ["oncall"]}])
+    box.configure({**config_of(box), "recipients": {"allow": ["#jobs"]}})
+    tree = TREES["D"](Disk(box.root, box.clock.time))
+    box.look()
+    tree.submit("survey", ANA, config={"headers": {"alerts": {"recipients": ["#jobs"]}}})
+    tree.approve("survey", ANA)
+    tree.run("survey", ANA, code=1, stderr="PRIVATE row 17: 42\n")
+    box.clock.advance(60)
+    box.look()
+
+    line = next(request.json["text"] for request in hook.requests if "text" in request.json)
+    errors = [request.json["job"].get("error") for request in hook.requests if "job" in request.json]
+    assert "survey" in line
+    assert "PRIVATE" not in line
+    assert "PRIVATE row 17: 42" in errors
+
+
+def config_of(box: Box) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(box.home.config.read_text())
+    return loaded

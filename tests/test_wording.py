@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from syftnotify.deliver.mime import mail_of
 from syftnotify.model import Audience, Event, Kind, Message, Status
 from syftnotify.render import Item, Links, TemplateRenderer, Wording
+from syftnotify.render.wording import line_of
 
 WORDING = Wording(
     TemplateRenderer(),
@@ -292,3 +293,19 @@ def test_ones_own_template_is_used_and_the_rest_is_built_in(tmp_path: Any) -> No
 
     assert message.text == "Mine: income <survey>"
     assert "New job request" in message.html
+
+
+@pytest.mark.parametrize(
+    ("kind", "standing", "says"),
+    [
+        (Kind.JOB_WAITING, Status.WAITING, "has been waiting for 24 hours."),
+        (Kind.JOB_WAITING, Status.APPROVED, "had been waiting for 24 hours and is approved now."),
+        (Kind.JOB_LONG_RUNNING, Status.WAITING, "has been running for 24 hours."),
+        (Kind.JOB_LONG_RUNNING, Status.DONE, "had been running for 24 hours and is done now."),
+    ],
+)
+def test_a_reminder_that_comes_late_says_what_is_so_now(kind: Kind, standing: Status, says: str) -> None:
+    """X08: out of quiet hours, or a pause."""
+    event = Event(kind, "job/x", payload={**PAYLOAD, "minutes": 1440})
+
+    assert line_of(Item("i", event, Audience.OWNER, standing)).endswith(says)
