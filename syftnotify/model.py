@@ -250,7 +250,7 @@ class Event:
 
 
 # How the bundles begin that wait to be told together: by quiet hours, by `digest:`, by a storm.
-HELD, DIGESTED, STORM = GATHERINGS = ("quiet-", "digest-", "storm-")
+HELD, DIGESTED, STORM = "quiet-", "digest-", "storm-"
 
 MAIL = "mail"  # the one medium of gmail, smtp and maildir: one address, one mail
 

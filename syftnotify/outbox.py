@@ -22,7 +22,9 @@ from syftnotify.errors import Failure, StateError
 from syftnotify.failpoints import reached
 from syftnotify.files import put_aside, whose
 from syftnotify.model import (
-    GATHERINGS,
+    DIGESTED,
+    HELD,
+    HIGH,
     MAIL,
     AlertRule,
     Audience,
@@ -873,7 +875,7 @@ def _is_next(*, resend: bool) -> sa.ColumnElement[bool]:
             earlier.c.medium == _notifications.c.medium,
             earlier.c.seq < _notifications.c.seq,
             earlier.c.state.in_(("sending", *_claimable(resend))),
-            ~_is_gathering(earlier.c.bundle),
+            ~_lets_pass(earlier.c.bundle),
             sa.or_(_notifications.c.bundle == "", earlier.c.bundle != _notifications.c.bundle),
         )
         .correlate(_notifications)
@@ -882,10 +884,15 @@ def _is_next(*, resend: bool) -> sa.ColumnElement[bool]:
     return sa.and_(sa.text(f"notifications.{_WAITING}"), _notifications.c.state.in_(_claimable(resend)), ~held_back)
 
 
-def _is_gathering(bundle: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Held or gathered for later, and not yet tried: what is told all the same does not wait behind it."""
-    held = sa.or_(*(bundle.startswith(name, autoescape=True) for name in GATHERINGS))
-    return sa.and_(held, sa.func.instr(bundle, "#") == 0)
+def _lets_pass(bundle: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Whether what is held in `bundle`, and was not tried yet, is overtaken by what is told all the same."""
+    events = _events.alias()
+    urgent = sa.select(events.c.key).where(events.c.kind.in_([kind.value for kind in HIGH]))
+    is_spared = sa.or_(
+        bundle.startswith(HELD, autoescape=True),
+        sa.and_(bundle.startswith(DIGESTED, autoescape=True), _notifications.c.event_key.in_(urgent)),
+    )
+    return sa.and_(bundle != "", sa.func.instr(bundle, "#") == 0, is_spared)
 
 
 def _due(row: Any, bundle: str) -> Due:

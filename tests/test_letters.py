@@ -181,8 +181,12 @@ def test_for_machines_each_letter_is_an_object_with_its_whole_id(box: Box) -> No
         "event": "job_approved",
         "entity": f"job/D/{OWNER}/{ANA}/survey",
         "recipient": BO,
+        "audience": "submitter",
         "transport": "box",
+        "route": "",
         "reason": "Gmail answered 400",
+        "tried_at": found[0]["tried_at"],
+        "not_before": None,
         "attempts": 1,
     }
 

@@ -473,8 +473,7 @@ def test_a_digest_lists_first_who_has_the_fewest_things_in_it(
     assert RARE in lines[0]
     assert "two@uni.example" in lines[1]
     assert len(lines) == 101
-    assert lines[-1] == "- and 53 more from flood@lab.example"
-    assert f"And 53 more: 53 from {FLOOD}." in digest.text
+    assert lines[-1] == f"- and 53 more from {FLOOD}"
 
 
 def test_what_may_have_arrived_is_never_gathered_and_keeps_its_name(
