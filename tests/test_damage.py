@@ -305,6 +305,7 @@ def test_an_outbox_that_is_no_database_is_kept_aside_and_said(copy: Box, caplog:
 def test_the_outbox_of_a_newer_version_is_left_alone(copy: Box) -> None:
     """X02."""
     with contextlib.closing(sqlite3.connect(copy.home.outbox)) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
         connection.execute("PRAGMA user_version = 99")
     before = copy.home.outbox.read_bytes()
     with pytest.raises(StateError, match="written by a newer version"):
@@ -312,7 +313,7 @@ def test_the_outbox_of_a_newer_version_is_left_alone(copy: Box) -> None:
 
     assert copy.home.outbox.read_bytes() == before
     with contextlib.closing(sqlite3.connect(copy.home.outbox)) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA user_version = {version}")
     assert_told_once(copy)
 
 

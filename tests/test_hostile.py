@@ -89,7 +89,7 @@ class _Tags(HTMLParser):
 
     ours = (
         *("html", "head", "meta", "title", "style", "body"),
-        *("div", "p", "table", "tbody", "tr", "th", "td", "pre"),
+        *("div", "p", "h2", "table", "tbody", "tr", "th", "td", "pre"),
     )
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
