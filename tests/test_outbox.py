@@ -522,6 +522,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_that_is_
     put(old, (waiting, owed(waiting)))
     old.close()
     connection = sqlite3.connect(path)
+    connection.execute("DROP TABLE alerts")
     connection.execute("DROP INDEX recent")
     connection.execute("DROP INDEX waiting")
     connection.execute("ALTER TABLE notifications DROP COLUMN route")
@@ -533,6 +534,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_that_is_
         new = Outbox(path)
         assert new.counts() == Counts(waiting=1, dead=1)
         assert [letter.id for letter in new.letters()] == [dead]
+        assert new.alerts() == []
         assert new.damage == ""
         new.close()
         assert indexes(path) == expected
