@@ -145,7 +145,7 @@ def reminders(
     limits: Limits,
     *,
     now: float,
-    asking: Callable[[Event], Iterable[tuple[str, float]]] = lambda _event: (),
+    asking: Callable[[Event], Iterable[tuple[str, float]]] | None = None,
 ) -> list[Event]:
     """What has been so for too long. `jobs` have not ended, each with when it was first seen as it is now.
 
@@ -156,15 +156,14 @@ def reminders(
     for job, seen in jobs:
         is_waiting = job.status is Status.WAITING
         kind = Kind.JOB_WAITING if is_waiting else Kind.JOB_LONG_RUNNING
-        since = _since(job, Kind.JOB_SUBMITTED if is_waiting else Kind.JOB_APPROVED, seen, now)
-        payload = _payload(job)
         steps = [(CONFIGURED, step) for step in (limits.waiting if is_waiting else limits.running)]
-        if not is_waiting:
-            alerts = job.details.get("alerts")
-            wished = alerts.get("on_long_run_minutes") if isinstance(alerts, dict) else None
-            steps += [(BY_JOB, wished * 60.0)] if wished else []
-            steps += asking(Event(kind, job.entity, payload=payload))
+        alerts = job.details.get("alerts")
+        wished = alerts.get("on_long_run_minutes") if isinstance(alerts, dict) and not is_waiting else None
+        steps += [(BY_JOB, wished * 60.0)] if wished else []
+        if asking is not None and not is_waiting:
+            steps += asking(Event(kind, job.entity, payload=_payload(job)))
         longest: dict[str, float] = {}
+        since = _since(job, Kind.JOB_SUBMITTED if is_waiting else Kind.JOB_APPROVED, seen, now) if steps else now
         for who, step in steps:
             if now - since >= step:
                 longest[who] = max(step, longest.get(who, 0.0))
@@ -173,7 +172,7 @@ def reminders(
             if not told.knows(job.entity, kind, occurrence):
                 asked_by = [who for who, own in longest.items() if own == step]
                 more = {"minutes": int(step // 60), "asked_by": asked_by}
-                due.append(Event(kind, job.entity, occurrence, "", {**payload, **more}))
+                due.append(Event(kind, job.entity, occurrence, "", {**_payload(job), **more}))
     return due
 
 

@@ -271,7 +271,7 @@ class Pipeline:
                 self._open[job.entity] = job, known[1] if known is not None and is_same else now
         for entity in look.vanished:
             self._open.pop(entity, None)
-        asking = partial(long_runs, reach=reach)
+        asking = partial(long_runs, reach=reach) if any(rule.on_long_run_minutes for rule in reach.alerts) else None
         due = reminders(self._open.values(), self._ledger, self._limits, now=now, asking=asking)
         if self._jobs and not self._ledger.first_look(self._scope("jobs")):
             news.marks += [Mark(event.entity, event.kind, event.occurrence) for event in due]
