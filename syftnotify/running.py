@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -17,6 +18,7 @@ from syftnotify.paths import Home
 _PATIENCE = 1.0
 # A worker is unwell after three intervals without a look, and never sooner than this.
 _LEAST_SILENCE = 30.0
+_PID_SECONDS = 2.0  # until a holder of the lock has written who it is
 _FAILED_LOOKS = 3
 _LARGEST = 1e11  # no number of ours is larger; as a time it is the year 5138
 
@@ -111,7 +113,7 @@ def hold(home: Home, *, seconds: float = _PATIENCE) -> Iterator[None]:
             home.create()
             check_owner(home)
             if not stack.enter_context(exclusive(home.lock, seconds=seconds)):
-                raise AlreadyRunningError(_written_pid(home))
+                raise AlreadyRunningError(holder(home))
             home.lock.write_text(f"{os.getpid()}\n", encoding="ascii")
         except OSError as error:
             raise unusable(home, error) from error
@@ -147,8 +149,17 @@ def is_held(home: Home) -> bool:
 
 
 def holder(home: Home) -> int | None:
-    """The pid of the running worker, as far as it is known; None when none is running."""
-    return _written_pid(home) if is_held(home) else None
+    """The pid of the running worker, as far as it is known; None when none is running.
+
+    It is written a moment after the lock was taken, and that moment is waited for.
+    """
+    until = time.monotonic() + _PID_SECONDS
+    while is_held(home):
+        pid = _written_pid(home)
+        if (pid is not None and is_alive(pid)) or time.monotonic() > until:
+            return pid
+        time.sleep(0.01)  # polled: the lock has no other way to say so
+    return None
 
 
 def is_alive(pid: int) -> bool:
