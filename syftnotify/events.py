@@ -52,6 +52,17 @@ class News:
     returned: set[str] = field(default_factory=set)  # entities that had vanished and are back
     settled: set[str] = field(default_factory=set)  # of these, the ones that are whole again
 
+    def add(self, more: News) -> None:
+        """The same, with `more`."""
+        self.events += more.events
+        self.catch_up += more.catch_up
+        self.marks += more.marks
+        self.reruns.update(more.reruns)
+        self.undecided |= more.undecided
+        self.decided |= more.decided
+        self.returned |= more.returned
+        self.settled |= more.settled
+
 
 # Un-endedness of a job that vanished and came back is a rerun only after so long: restored trees come file by file.
 SETTLING_SECONDS = 60.0

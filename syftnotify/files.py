@@ -8,7 +8,7 @@ import itertools
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,8 +18,8 @@ from syftnotify.errors import StateError
 from syftnotify.failpoints import reached
 
 
-def write_whole(path: Path, content: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
-    """Replace `path` by `content` so that a reader, or a power cut, finds the old file or the new one.
+def write_whole(path: Path, content: bytes | Iterable[bytes], *, mode: int = 0o600, durable: bool = True) -> None:
+    """Replace `path` by `content`, whole or in pieces, so that a reader, or a power cut, finds the old file or the new.
 
     `durable=False` leaves out the syncs, for a file that may be lost but never torn.
 
@@ -31,7 +31,7 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600, durable: bool 
         with os.fdopen(descriptor, "wb") as file:
             if hasattr(os, "fchmod"):
                 os.fchmod(file.fileno(), mode)
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             if durable:
                 os.fsync(file.fileno())

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import threading
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
 from syftnotify.errors import StateError
 from syftnotify.failpoints import reached
 from syftnotify.files import exclusive, put_aside, whose, write_whole
-from syftnotify.model import ENDED, Kind
+from syftnotify.model import ENDED, Kind, digest_of
 from syftnotify.paths import expanded
 
 log = logging.getLogger(__name__)
@@ -31,18 +33,25 @@ _FILE_WORD = {
     Kind.JOB_COMPLETED.value: "executed",
 }
 
-# Jobs of the layouts that give an end no time.
-_TIMELESS = ("job/A/", "job/B")
-
-_State = dict[str, Any]
-_Change = Callable[[_State], None]
-_Signature = tuple[int, int, int]
-
 
 def _word(event_type: str) -> str:
     """The file's spelling of an event type; any string of a caller's own is fine."""
     kind, at, _ = event_type.partition("@")
     return event_type if at else _FILE_WORD.get(kind, kind)
+
+
+_ENDS = frozenset(spelling for kind in (*ENDED, Kind.JOB_REJECTED) for spelling in (kind.value, _word(kind)))
+
+# Jobs of the layouts that give an end no time.
+_TIMELESS = ("job/A/", "job/B")
+
+# What is noted of each entity under `data.syftnotify`, besides which occurrence was its first of each kind.
+_NOTED = ("first", "reruns", "undecided", "vanished")
+_HEAP = 500  # entities on one line of the file
+
+_State = dict[str, Any]
+_Signature = tuple[int, int, int]
+_Words = tuple[str, ...]
 
 
 def _plain(text: str) -> str:
@@ -77,7 +86,11 @@ class JsonStateManager:
         self._backup = self._path.with_name(self._path.name + ".bak")
         self._lock = threading.RLock()
         self._state = _empty()
-        self._changes: list[_Change] = []  # made here, not saved yet
+        # What was changed here and is not saved yet: entities, keys of `data`, and whether the file must be written.
+        self._changed: set[str] = set()
+        self._changed_data: set[str] = set()
+        self._is_stale = False
+        self._spellings = _Spellings()
         self._seen: _Signature | None = (-1, -1, -1)  # of the file as last read or written; None: there was none
         self.damage = ""  # what was wrong with the file when it was last found damaged
         self.readings = 0  # how often the file was read; more when somebody else wrote it
@@ -93,8 +106,9 @@ class JsonStateManager:
 
     def mark_notified(self, entity_id: str, event_type: str) -> None:
         """Remember, on disk and at once, that `entity_id` was told about `event_type`."""
-        self._change(_adding("notified", _plain(entity_id), _word(_plain(event_type))))
-        self.save()
+        with self._lock:
+            self._add("notified", _plain(entity_id), _word(_plain(event_type)))
+            self.save()
 
     def get_data(self, key: str, default: Any = None) -> Any:
         """The JSON value kept under `key`, or `default`. It is a copy: changing it changes nothing here."""
@@ -110,8 +124,10 @@ class JsonStateManager:
             TypeError: `value` is not JSON.
         """
         frozen, name = orjson.dumps(value), _plain(key)
-        self._change(lambda state: state["data"].__setitem__(name, orjson.loads(frozen)))
-        self.save()
+        with self._lock:
+            self._state["data"][name] = orjson.loads(frozen)
+            self._changed_data.add(name)
+            self.save()
 
     # -- what the worker asks ------------------------------------------------------------------------------------
 
@@ -122,12 +138,12 @@ class JsonStateManager:
             return True
         if _word(kind) not in words:
             return False
-        first = self._ours("occurrences").get(entity, {}).get(kind.value)
-        if first is None:
+        first = self._first(entity, kind)
+        if not first:
             # Somebody marked it by hand, without saying which: it is the one that is true now.
-            self._change(_noting(entity, kind.value, occurrence))
+            self._note_first(entity, kind, occurrence)
             return True
-        return bool(first == occurrence)
+        return first == _digest(occurrence)
 
     def reruns(self, entity: str, generation: str) -> int:
         """How often that submission was seen un-ended after a told end."""
@@ -151,7 +167,11 @@ class JsonStateManager:
         """Whether an entity had vanished and is not whole again."""
         return entity in self._ours("vanished")
 
-    def note_absence(self, present: Container[str], among: Iterable[str] | None = None) -> None:
+    def has_ended(self, entity: str) -> bool:
+        """Whether an end or a rejection of `entity` has been told, or is owed."""
+        return self._spellings.has_end(self._words(entity))
+
+    def note_absence(self, is_there: Callable[[str], bool], among: Iterable[str] | None = None) -> None:
         """Remember the jobs that ended and are not there, for their layouts give an end no time to know it again by.
 
         `among` names who may have gone; None looks at all that was ever told.
@@ -161,19 +181,19 @@ class JsonStateManager:
             entity
             for entity in (self._state["notified"] if among is None else among)
             if entity.startswith(_TIMELESS)
-            and entity not in present
+            and not is_there(entity)
             and vanished.get(entity) != 0
             and self.ends_told(entity)
         ]
-        if gone:
-            self._change(lambda state: _inner(state, "vanished").update(dict.fromkeys(gone, 0)))
+        for entity in gone:
+            self._note("vanished", entity, 0)
 
     def note_return(self, returned: Iterable[str], settled: Iterable[str], at: float) -> None:
         """`returned` are back since `at`; `settled` are whole again."""
         for entity in returned:
-            self._change(_setting("vanished", entity, at))
+            self._note("vanished", entity, at)
         for entity in settled:
-            self._change(_forgetting("vanished", entity))
+            self._note("vanished", entity, None)
 
     def first_look(self, what: str) -> str:
         """When the first look at `what` ("jobs <owner>", say) was finished, or empty if it never was."""
@@ -181,8 +201,7 @@ class JsonStateManager:
 
     def word_for(self, entity: str, kind: Kind, occurrence: str) -> str:
         """How this occurrence is written: the first one plainly, later ones with their name."""
-        first = self._ours("occurrences").get(entity, {}).get(kind.value)
-        return _word(kind) if first is None or first == occurrence else f"{kind}@{occurrence}"
+        return _word(kind) if self._first(entity, kind) in {"", _digest(occurrence)} else f"{kind}@{occurrence}"
 
     def owed(self) -> dict[str, list[str]]:
         """The words that stand under `owed`, by entity."""
@@ -191,39 +210,50 @@ class JsonStateManager:
 
     def owe(self, entity: str, kind: Kind, occurrence: str) -> None:
         """An event went into the outbox."""
-        self._change(_adding("owed", entity, self._claim_word(entity, kind, occurrence)))
+        with self._lock:
+            self._add("owed", entity, self._claim_word(entity, kind, occurrence))
 
     def disown(self, entity: str, word: str) -> None:
         """What stands under `owed` is not in the outbox any more: the fact is news again."""
-        self._change(_removing("owed", entity, word))
+        with self._lock:
+            self._remove("owed", entity, word)
 
     def tell(self, entity: str, kind: Kind, occurrence: str) -> None:
         """An event counts as told: all its notifications are sent, dead or skipped, or it had none."""
-        word = self._claim_word(entity, kind, occurrence)
-        self._change(_removing("owed", entity, word))
-        self._change(_adding("notified", entity, word))
+        with self._lock:
+            word = self._claim_word(entity, kind, occurrence)
+            self._remove("owed", entity, word)
+            self._add("notified", entity, word)
 
     def count_rerun(self, entity: str, generation: str, count: int) -> None:
         """Remember the number of the run that is under way."""
-        self._change(lambda state: _inner(state, "reruns").setdefault(entity, {}).__setitem__(generation, count))
+        self._note("reruns", entity, {**self._ours("reruns").get(entity, {}), generation: count})
 
     def decide(self, undecided: set[str], decided: set[str]) -> None:
         """Remember which entities the first look could not read, and which of them could be read since."""
-        if undecided - self._ours("undecided").keys():
-            self._change(lambda state: _inner(state, "undecided").update(dict.fromkeys(sorted(undecided), True)))
+        for entity in sorted(undecided - self._ours("undecided").keys()):
+            self._note("undecided", entity, True)
         for entity in decided:
-            self._change(_forgetting("undecided", entity))
+            self._note("undecided", entity, None)
 
     def finish_first_look(self, what: str, at: str) -> None:
         """The first look at `what` is done."""
-        self._change(_setting("first_look", what, at))
+        with self._lock:
+            _inner(self._state, "first_look")[what] = at
+            self._is_stale = True
 
     # -- the file ------------------------------------------------------------------------------------------------
 
     @property
     def is_changed(self) -> bool:
         """Whether something here is not saved yet."""
-        return bool(self._changes)
+        return bool(self._changed or self._changed_data or self._is_stale)
+
+    @property
+    def edition(self) -> list[Any]:
+        """Which state file this is, and how often it was saved: `[name, count]`; nothing before the first save."""
+        edition: list[Any] = self._ours("edition").get("is", [])
+        return edition
 
     def refresh(self) -> None:
         """Take in what others wrote since the file was last read; costs one `stat` when nobody did."""
@@ -231,14 +261,14 @@ class JsonStateManager:
             found = self._signature()
             if found == self._seen:
                 return
+            ours = self._state
             self._read()
-            for change in self._changes:
-                change(self._state)
+            self._merge(ours)
 
     def save(self) -> None:
         """Write all changes made here, after merging what others wrote; nothing to write costs nothing."""
         with self._lock:
-            if not self._changes:
+            if not self.is_changed:
                 return
             try:
                 self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -252,7 +282,7 @@ class JsonStateManager:
                     f"{self._path} cannot be written: {error.strerror}{whose(self._path)}",
                     hint="see that its folder is yours, writable and not full",
                 ) from error
-            self._changes.clear()
+            self._changed, self._changed_data, self._is_stale = set(), set(), False
         reached("ledger.saved")
 
     def _write(self) -> None:
@@ -266,7 +296,9 @@ class JsonStateManager:
                 write_whole(spare, self._path.read_bytes())
             spare.replace(self._backup)
             reached("ledger.backed_up")
-        write_whole(self._path, orjson.dumps(self._state))
+        name, count = self.edition or (os.urandom(8).hex(), 0)
+        _inner(self._state, "edition")["is"] = [name, count + 1]
+        write_whole(self._path, _spelled(self._state))
         self._seen = self._signature()
 
     def _read(self) -> None:
@@ -274,7 +306,7 @@ class JsonStateManager:
         self.readings += 1
         for path in (self._path, self._backup):
             try:
-                self._state = _checked(path.read_bytes(), path)
+                self._state = _loaded(path, self._spellings)
             except FileNotFoundError:
                 continue
             except ValueError as error:
@@ -286,7 +318,7 @@ class JsonStateManager:
                 ) from error
             if path is self._backup:
                 log.warning("%s: the last good copy %s is used", self.damage or f"{self._path} is gone", path.name)
-                self._changes.append(_nothing)
+                self._is_stale = True
             break
         else:
             self._state = _empty()
@@ -304,13 +336,53 @@ class JsonStateManager:
             return None
         return found.st_mtime_ns, found.st_size, found.st_ino
 
-    def _change(self, change: _Change) -> None:
-        with self._lock:
-            change(self._state)
-            self._changes.append(change)
+    def _merge(self, ours: _State) -> None:
+        """Put what was changed in `ours` into what somebody else wrote."""
+        for entity in self._changed:
+            for word in ours["notified"].get(entity, ()):
+                self._add("notified", entity, word)
+            _take_over(self._state["owed"], ours["owed"], entity)
+            for part in _NOTED:
+                _take_over(_inner(self._state, part), _inner(ours, part), entity)
+        for key in self._changed_data:
+            _take_over(self._state["data"], ours["data"], key)
+        _inner(self._state, "first_look").update(_inner(ours, "first_look") if self._is_stale else {})
 
-    def _words(self, entity: str) -> list[str]:
-        return [*self._state["notified"].get(entity, ()), *self._state["owed"].get(entity, ())]
+    def _words(self, entity: str) -> _Words:
+        return (*self._state["notified"].get(entity, ()), *self._state["owed"].get(entity, ()))
+
+    def _add(self, section: str, entity: str, word: str) -> None:
+        words = self._state[section].get(entity, ())
+        if word not in words:
+            self._state[section][entity] = self._spellings.one((*words, word))
+            self._changed.add(entity)
+
+    def _remove(self, section: str, entity: str, word: str) -> None:
+        words = self._state[section].get(entity, ())
+        if word in words:
+            self._changed.add(entity)
+            if rest := tuple(each for each in words if each != word):
+                self._state[section][entity] = self._spellings.one(rest)
+            else:
+                del self._state[section][entity]
+
+    def _note(self, part: str, entity: str, value: Any) -> None:
+        """Note `value` of an entity, or None: nothing."""
+        with self._lock:
+            _take_over(_inner(self._state, part), {} if value is None else {entity: value}, entity)
+            self._changed.add(entity)
+
+    def _first(self, entity: str, kind: Kind) -> str:
+        """By which digest the occurrence is known that the plain word of a kind stands for, or nothing."""
+        for noted in self._ours("first").get(entity, "").split():
+            name, _, known = noted.partition("=")
+            if name == kind.value:
+                return str(known)
+        return ""
+
+    def _note_first(self, entity: str, kind: Kind, occurrence: str) -> None:
+        noted = f"{self._ours('first').get(entity, '')} {kind.value}={_digest(occurrence)}"
+        self._note("first", entity, noted.lstrip())
 
     def _ours(self, part: str) -> dict[str, Any]:
         ours = self._state["data"].get(OURS)
@@ -318,15 +390,15 @@ class JsonStateManager:
         return inner if isinstance(inner, dict) else {}
 
     def _claim_word(self, entity: str, kind: Kind, occurrence: str) -> str:
-        if self._ours("occurrences").get(entity, {}).get(kind.value) is None:
-            self._change(_noting(entity, kind.value, occurrence))
+        if not self._first(entity, kind):
+            self._note_first(entity, kind, occurrence)
         return self.word_for(entity, kind, occurrence)
 
 
 def what_is_wrong(path: Path) -> str:
     """Why the state file `path` could not be used, or nothing. Looks, and puts nothing aside."""
     try:
-        _checked(path.read_bytes(), path)
+        _loaded(path, _Spellings())
     except (ValueError, StateError) as error:
         return f"{path.name} is damaged ({error})" if isinstance(error, ValueError) else str(error)
     except OSError as error:
@@ -334,43 +406,41 @@ def what_is_wrong(path: Path) -> str:
     return ""
 
 
-def _adding(section: str, entity: str, word: str) -> _Change:
-    def change(state: _State) -> None:
-        words = state[section].setdefault(entity, [])
-        if word not in words:
-            words.append(word)
+class _Spellings:
+    """The same words of very many entities, kept once."""
 
-    return change
+    def __init__(self) -> None:
+        self._known: dict[_Words, _Words] = {}
+        self._ends: dict[_Words, bool] = {}
 
+    def one(self, words: Any) -> _Words:
+        """`words` as the one tuple that spells them. Raises: ValueError, it is no list of texts."""
+        if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
+            raise ValueError("not a list of texts")
+        spelled = tuple(words)
+        # What names its occurrence is like nothing else.
+        return spelled if any("@" in word for word in spelled) else self._known.setdefault(spelled, spelled)
 
-def _removing(section: str, entity: str, word: str) -> _Change:
-    def change(state: _State) -> None:
-        words = state[section].get(entity)
-        if words and word in words:
-            words.remove(word)
-            if not words:
-                del state[section][entity]
-
-    return change
-
-
-def _noting(entity: str, kind: str, occurrence: str) -> _Change:
-    return lambda state: _inner(state, "occurrences").setdefault(entity, {}).__setitem__(kind, occurrence)
-
-
-def _setting(part: str, key: str, value: Any) -> _Change:
-    return lambda state: _inner(state, part).__setitem__(key, value)
+    def has_end(self, words: _Words) -> bool:
+        """Whether one of them is an end, or a rejection."""
+        known = self._ends.get(words)
+        if known is None:
+            known = any(word.partition("@")[0] in _ENDS for word in words)
+            if words in self._known:
+                self._ends[words] = known
+        return known
 
 
-def _forgetting(part: str, entity: str) -> _Change:
-    def change(state: _State) -> None:
-        _inner(state, part).pop(entity, None)
-
-    return change
+def _digest(occurrence: str) -> str:
+    """A short name for an occurrence: 48 bits, so that the file stays small; two of one job never meet."""
+    return digest_of(occurrence)[:12]
 
 
-def _nothing(state: _State) -> None:
-    """The change that makes the next save write the file again."""
+def _take_over(to: dict[str, Any], source: Mapping[str, Any], key: str) -> None:
+    if key in source:
+        to[key] = source[key]
+    else:
+        to.pop(key, None)
 
 
 def _inner(state: _State, part: str) -> dict[str, Any]:
@@ -381,14 +451,80 @@ def _inner(state: _State, part: str) -> dict[str, Any]:
     return inner
 
 
-def _checked(content: bytes, path: Path) -> _State:
-    """The state that `content` spells.
+def _spelled(state: _State) -> Iterator[bytes]:
+    """The file: JSON, in which what is said of very many entities stands on lines of its own.
+
+    So neither reading nor writing needs all of it at once. `_loaded` knows these lines again.
+    """
+    ours = dict(state["data"].get(OURS, {}))
+    first = ours.pop("first", {})
+    data = {key: value for key, value in state["data"].items() if key != OURS}
+    yield b'{"version":%d,"notified":{\n' % VERSION
+    yield from _lines(state["notified"])
+    yield (
+        b'},"owed":' + orjson.dumps(state["owed"]) + b',"data":' + _open_ended(data, OURS) + _open_ended(ours, "first")
+    )
+    yield b"{\n"
+    yield from _lines(first)
+    yield b"}}}}\n"
+
+
+def _open_ended(mapping: dict[str, Any], key: str) -> bytes:
+    """The JSON of `mapping` up to the value of one more `key`."""
+    return orjson.dumps({**mapping, key: 0})[: -len(b"0}")]
+
+
+def _lines(mapping: dict[str, Any]) -> Iterator[bytes]:
+    items = iter(mapping.items())
+    comma = b""
+    while heap := dict(islice(items, _HEAP)):
+        yield comma + orjson.dumps(heap)[1:-1]
+        comma = b",\n"
+    yield b"\n"
+
+
+def _loaded(path: Path, spellings: _Spellings) -> _State:
+    """The state that the file `path` spells.
 
     Raises:
+        OSError: it cannot be read.
         ValueError: it is damaged.
         StateError: a newer version wrote it; it must not be touched.
     """
-    state = orjson.loads(content)
+    with path.open("rb") as file:
+        try:
+            state = _read_lines(file, spellings)
+        except (ValueError, LookupError, TypeError):  # written by hand, by an older version, or damaged
+            file.seek(0)
+            state = orjson.loads(file.read())
+    _check(state, path, spellings)
+    _upgrade(state)
+    return dict(state)
+
+
+def _read_lines(file: IO[bytes], spellings: _Spellings) -> _State:
+    """What `_spelled` wrote. Raises: ValueError, LookupError, TypeError: it did not write this."""
+    frame: list[bytes] = []
+    below: list[_State] = []  # what stands on lines of its own below each line of the frame
+    same: dict[str, str] = {}  # entities, so that each is kept once
+    for line in file:
+        if line[:1] != b'"':
+            frame += [line] if line.strip() else []
+            below += [{}] if line.strip() else []
+            continue
+        for entity, value in orjson.loads(b"{%b}" % line.rstrip(b",\n")).items():
+            below[-1][same.setdefault(entity, entity)] = value if isinstance(value, str) else spellings.one(value)
+    notified, first, nothing = below
+    state: _State = orjson.loads(b"".join(frame))
+    ours = state["data"][OURS]
+    if nothing or state["notified"] or ours["first"]:
+        raise ValueError("not our lines")
+    state["notified"], ours["first"] = notified, first
+    return state
+
+
+def _check(state: Any, path: Path, spellings: _Spellings) -> None:
+    """See that `state` is one, and keep its words once. Raises: ValueError, StateError, as in `_loaded`."""
     if not isinstance(state, dict):
         raise ValueError("not an object")
     version = state.get("version")
@@ -401,15 +537,20 @@ def _checked(content: bytes, path: Path) -> _State:
         raise ValueError("no version in it")
     for section in ("notified", "owed"):
         words = state.setdefault(section, {})
-        if not isinstance(words, dict) or not all(_is_words(value) for value in words.values()):
+        if not isinstance(words, dict):
             raise ValueError(f"{section} is wrong in form")
+        for entity, value in words.items():
+            if not isinstance(value, tuple):
+                words[entity] = spellings.one(value)
     if not isinstance(state.setdefault("data", {}), dict) or not _are_notes(state["data"].get(OURS, {})):
         raise ValueError("data is wrong in form")
-    return state
 
 
-def _is_words(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+def _upgrade(state: _State) -> None:
+    """First occurrences were noted in full."""
+    for entity, known in state["data"].get(OURS, {}).pop("occurrences", {}).items():
+        noted = (f"{kind}={_digest(occurrence)}" for kind, occurrence in known.items())
+        _inner(state, "first")[entity] = " ".join(noted)
 
 
 def _are_notes(ours: Any) -> bool:
@@ -417,7 +558,13 @@ def _are_notes(ours: Any) -> bool:
     if not isinstance(ours, dict):
         return False
     inner: dict[str, type | tuple[type, ...]] = {"occurrences": str, "reruns": int}
-    plain: dict[str, type | tuple[type, ...]] = {"first_look": str, "undecided": bool, "vanished": (int, float)}
+    plain: dict[str, type | tuple[type, ...]] = {
+        "edition": list,
+        "first": str,
+        "first_look": str,
+        "undecided": bool,
+        "vanished": (int, float),
+    }
     return (
         all(isinstance(ours.get(part, {}), dict) for part in (*inner, *plain))
         and all(isinstance(value, plain[part]) for part in plain for value in ours.get(part, {}).values())

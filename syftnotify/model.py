@@ -141,6 +141,10 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+# Only a rerun changes such a job again.
+AT_REST = frozenset({Status.REJECTED, Status.DONE, Status.FAILED})
+
+
 def entity_id(*parts: str) -> str:
     """`job/<layout>/<owner>/<submitter>/<name>`: every part percent-encoded except `@`, so `/` only separates.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +16,7 @@ from functools import partial
 from syftnotify.events import Limits, Mark, News, news_of_jobs, news_of_peers, reminders
 from syftnotify.failpoints import reached
 from syftnotify.ledger import JsonStateManager
-from syftnotify.model import HELD, Event, Job, Kind, Notification, Peer, Status
+from syftnotify.model import AT_REST, HELD, Event, Job, Kind, Notification, Peer
 from syftnotify.observe import JobReader, JobsLook, PeerReader, Watched, evidence
 from syftnotify.outbox import Outbox
 from syftnotify.quiet import QuietHours, held
@@ -33,7 +33,6 @@ TIME_OFF_SECONDS = 3600.0
 READ_SECONDS = 5.0
 _PRUNE_GAP = 3600.0  # seconds between two clean-ups of the history
 _PRUNE_HEAP = 1000  # events that one look forgets
-_UNENDED = frozenset({Status.WAITING, Status.APPROVED, Status.RUNNING})
 _TOO_MANY = {"path": "all of it", "why": "too many jobs at once"}
 
 
@@ -114,12 +113,15 @@ class Pipeline:
             self._jobs.accept(look)
         return Tick(jobs=look.count, peers=len(self._peers.look()), problems=look.problems)
 
-    def tick(self, now: float, *, last_look: float | None, dry_run: bool = False) -> Tick:
+    def tick(
+        self, now: float, *, last_look: float | None, where: Collection[str] | None = None, dry_run: bool = False
+    ) -> Tick:
         """Look, and write down what is owed.
 
         Args:
             now: seconds since 1970.
             last_look: when the last tick was finished, None if nobody knows.
+            where: paths at which something changed; None: look everywhere.
             dry_run: find out, and change nothing.
 
         Raises:
@@ -129,7 +131,7 @@ class Pipeline:
         emitted = self._emitted(now, dry_run=dry_run)
         if missing := self._missing():
             if not dry_run:
-                self._ledger.note_absence(())
+                self._ledger.note_absence(lambda _entity: False)
                 self.settle()
             emitted.waiting_for = missing
             return emitted
@@ -137,21 +139,23 @@ class Pipeline:
         time_off = quiet_for is None or quiet_for > TIME_OFF_SECONDS
         # What a first look left out would be news afterwards, and what one after time off left out no digest.
         seconds = READ_SECONDS if self._has_looked and not time_off else math.inf
-        look = self._jobs.look(seconds=seconds) if self._jobs else JobsLook()
+        news, of_news = News(), dict[tuple[str, str], Job]()
+        take = partial(self._judge, news, of_news, now, dry_run)
+        look = self._jobs.look(where=where, seconds=seconds, take=take) if self._jobs else JobsLook()
         peers = self._peers.look()
         tick = Tick(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.restless)
         reach = self._reach(frozenset(peer.address for peer in peers if peer.added))
-        news = self._news(look.jobs, peers, now)
+        self._judge_peers(news, peers)
         self._remind(look, news, reach, now)
-        self._prepare(tick, news, look.jobs, reach, time_off=time_off, now=now)
+        self._prepare(tick, news, of_news, reach, time_off=time_off, now=now)
         if dry_run:
             return tick.joined(emitted)
         reached("tick.looked")
         self._outbox.put(tick.events, tick.notifications, now)
         self._mark(news, tick, now)
-        self._drop_alerts(look, reach, now)
+        self._drop_alerts(reach, now)
         if self._jobs and (look.vanished or not self._has_looked):
-            self._ledger.note_absence(set(look.present.values()), look.vanished if self._has_looked else None)
+            self._ledger.note_absence(self._jobs.holds, look.vanished if self._has_looked else None)
         self.settle()
         self._prune(now)
         reached("tick.settled")
@@ -249,26 +253,30 @@ class Pipeline:
         _, entity, kind, occurrence = row
         return self._ledger.word_for(entity, Kind(kind), occurrence)
 
-    def _news(self, jobs: list[Job], peers: list[Peer], now: float) -> News:
-        news = News()
-        if self._jobs:
-            first = not self._ledger.first_look(self._scope("jobs"))
-            news = news_of_jobs(jobs, self._ledger, now=now, first_look=first, known=self._known)
+    def _judge(
+        self, news: News, of_news: dict[tuple[str, str], Job], now: float, dry_run: bool, jobs: list[Job]
+    ) -> None:
+        """Add what is new about some jobs. A first look meets very many: of those without news no more is kept."""
+        first = not self._ledger.first_look(self._scope("jobs"))
+        new = news_of_jobs(jobs, self._ledger, now=now, first_look=first, known=self._known)
+        if not dry_run:
+            self._count_as_told(new.marks)
+        news.add(new)
+        named = {(event.entity, event.payload["submitted_at"]) for event in new.events}
+        of_news |= {key: job for job in jobs if (key := (job.entity, job.generation)) in named}
+        for job in jobs:
+            known = self._open.pop(job.entity, None)
+            if job.judged and job.status not in AT_REST:
+                is_same = known is not None and known[0].status is job.status and known[0].generation == job.generation
+                self._open[job.entity] = job, known[1] if known is not None and is_same else now
+
+    def _judge_peers(self, news: News, peers: list[Peer]) -> None:
         if self._tells_peers:
             first = not self._ledger.first_look(self._scope("peers"))
-            of_peers = news_of_peers(peers, self._ledger, first_look=first, known=self._known)
-            news.events += of_peers.events
-            news.catch_up += of_peers.catch_up
-            news.marks += of_peers.marks
-        return news
+            news.add(news_of_peers(peers, self._ledger, first_look=first, known=self._known))
 
     def _remind(self, look: JobsLook, news: News, reach: Reach, now: float) -> None:
         """Add what has been so for too long; what was so before the first look is not news then."""
-        for job in look.jobs:
-            known = self._open.pop(job.entity, None)
-            if job.judged and job.status in _UNENDED:
-                is_same = known is not None and known[0].status is job.status and known[0].generation == job.generation
-                self._open[job.entity] = job, known[1] if known is not None and is_same else now
         for entity in look.vanished:
             self._open.pop(entity, None)
         asking = partial(long_runs, reach=reach) if any(rule.on_long_run_minutes for rule in reach.alerts) else None
@@ -287,12 +295,12 @@ class Pipeline:
             log.info("forgot %d events that were older than `retention`", count)
         self._prune_at = now if count == _PRUNE_HEAP else now + _PRUNE_GAP
 
-    def _drop_alerts(self, look: JobsLook, reach: Reach, now: float) -> None:
+    def _drop_alerts(self, reach: Reach, now: float) -> None:
         """Rules about one job go when it goes (A01)."""
         rules = [rule for rule in reach.alerts if rule.is_of_one_job]
         if rules and self._jobs:
-            present = set(look.present.values())
-            for name in self._outbox.note_jobs_of_alerts({rule.id: rule.job in present for rule in rules}, now):
+            is_there = {rule.id: self._jobs.holds(rule.job) for rule in rules}
+            for name in self._outbox.note_jobs_of_alerts(is_there, now):
                 log.info("alert %s is removed: its job is gone", name)
 
     def _scope(self, what: str) -> str:
@@ -304,7 +312,7 @@ class Pipeline:
         return [self._scope(what) for what, is_told in told if is_told]
 
     def _prepare(
-        self, tick: Tick, news: News, jobs: Iterable[Job], reach: Reach, *, time_off: bool, now: float
+        self, tick: Tick, news: News, jobs: dict[tuple[str, str], Job], reach: Reach, *, time_off: bool, now: float
     ) -> None:
         """Fill `tick` with the events, what a message about them may carry, and what is owed for them."""
         catch_up = bundled(notifications_for(news.catch_up, reach, catches_up=True), always=True)
@@ -314,9 +322,8 @@ class Pipeline:
         tick.notifications = held([*catch_up, *rest], by_key, self._quiet, now)
         singly = (item for item in tick.notifications if not item.bundle or item.bundle.startswith(HELD))
         alone = {item.event_key for item in singly if not item.skipped}
-        by_entity = {(job.entity, job.generation): job for job in jobs}
         news.events[:] = [
-            self._with_evidence(event, by_entity, now) if event.key in alone else event for event in news.events
+            self._with_evidence(event, jobs, now) if event.key in alone else event for event in news.events
         ]
         tick.events = [*news.catch_up, *news.events]
 
@@ -347,11 +354,15 @@ class Pipeline:
         self._carried.note(source, now)
         return replace(event, payload={**event.payload, **evidence(job, event.kind)})
 
+    def _count_as_told(self, marks: list[Mark]) -> None:
+        for mark in marks:
+            self._ledger.tell(mark.entity, mark.kind, mark.occurrence)
+        marks.clear()
+
     def _mark(self, news: News, tick: Tick, now: float) -> None:
         ledger = self._ledger
         owing = {item.event_key for item in tick.notifications if not item.skipped}
-        for mark in news.marks:
-            ledger.tell(mark.entity, mark.kind, mark.occurrence)
+        self._count_as_told(news.marks)
         for event in tick.events:
             put = ledger.owe if event.key in owing else ledger.tell
             put(event.entity, event.kind, event.occurrence)

@@ -431,7 +431,7 @@ def test_a_state_file_of_any_form_is_used_or_kept_aside(content: bytes) -> None:
         for entity, owed in ledger.owed().items():
             for word in owed:
                 ledger.disown(entity, word)
-        ledger.note_absence(())
+        ledger.note_absence(lambda _entity: False)
         ledger.note_return([JOB], [JOB], 1e9)
         ledger.count_rerun(JOB, "T0", 1)
         ledger.decide({JOB}, set())

@@ -12,7 +12,10 @@ from typing import Any
 import yaml
 
 CONFIG_CAP = 256 * 1024  # bytes of a config.yaml or state.yaml
-_FAST_CAP = 1024  # characters: nothing so short nests deep enough to hurt libyaml, whose recursion has no bound
+# Nothing so short, with so few brackets, nests deep enough to hurt libyaml, whose recursion has no bound: block style
+# takes one blank more at each level, so N characters nest no deeper than the root of 2 N.
+_FAST_CAP = 16 * 1024  # characters
+_FEW_BRACKETS = 32
 _MAX_DEPTH = 32
 _MAX_NODES = 20_000  # a fifth of a second of work; a job lists some dozen files
 _LONGEST_NUMBER = 100  # characters
@@ -22,7 +25,7 @@ RACY_SECONDS = 2.0
 
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _FOLDER_FLAGS = _FLAGS | getattr(os, "O_DIRECTORY", 0)
-_HAS_DIR_FD = os.open in os.supports_dir_fd
+HAS_DIR_FD = os.open in os.supports_dir_fd
 
 Signature = tuple[int, int, int]
 GONE: Signature = (0, 0, 0)
@@ -66,9 +69,18 @@ def signature(path: str) -> Signature:
     return (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
+def regular_file(path: str) -> Signature | None:
+    """The signature of `path` where it is a regular file, and no link."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
 def is_racy(found: Signature, now: float) -> bool:
-    """Whether another write could have left the same signature."""
-    return abs(now - found[0] / 1e9) < RACY_SECONDS
+    """Whether another write could have left the same signature; never where there is no file."""
+    return found != GONE and abs(now - found[0] / 1e9) < RACY_SECONDS
 
 
 def read_inside(base: str, parts: Sequence[str], *, cap: int, tail: bool = False) -> tuple[bytes, int]:
@@ -105,7 +117,7 @@ def read_inside(base: str, parts: Sequence[str], *, cap: int, tail: bool = False
 
 
 def _open_inside(base: str, parts: Sequence[str]) -> int:
-    if not _HAS_DIR_FD:  # Windows: no links without special rights, and no way to walk by descriptor
+    if not HAS_DIR_FD:  # Windows: no links without special rights, and no way to walk by descriptor
         path = base
         for part in parts:
             path = os.path.join(path, part)
@@ -144,7 +156,7 @@ def parse_yaml(content: bytes) -> dict[str, Any]:
         text = content.decode("utf-8")
         if _DIRECTIVE.search(text):
             raise UnreadableError("holds directives")
-        if len(text) > _FAST_CAP or any(mark in text for mark in "&*[{") or "- -" in text or "? ?" in text:
+        if not _is_harmless(text):
             _refuse_bombs(text)
         loaded = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
     except UnreadableError:
@@ -154,6 +166,14 @@ def parse_yaml(content: bytes) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise UnreadableError("not a mapping")
     return loaded
+
+
+def _is_harmless(text: str) -> bool:
+    return (
+        len(text) <= _FAST_CAP
+        and text.count("[") + text.count("{") <= _FEW_BRACKETS
+        and not any(sign in text for sign in ("&", "*", "- -", "? ?"))
+    )
 
 
 def _refuse_bombs(text: str) -> None:
@@ -206,13 +226,6 @@ class Folders:
         """Which of a job's known files lie in `path`, or None where there is no such folder."""
         listing = self._listing(path, now)
         return listing.files if listing else None
-
-    def changed_at(self, path: str) -> int:
-        """When names last came or went in a folder that was just listed, in nanoseconds."""
-        return self._known[path].found[0]
-
-    def inode(self, path: str) -> int:
-        return self._known[path].found[2]
 
     def _listing(self, path: str, now: float) -> _Listing | None:
         self._seen.add(path)

@@ -5,43 +5,46 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from urllib.parse import unquote
 
-from syftnotify.model import Job
-from syftnotify.observe.files import Folders, Signature
+from syftnotify.model import AT_REST, Job
+from syftnotify.observe.files import Folders, is_racy, signature
 from syftnotify.observe.layouts import (
     Layout,
-    Place,
     Reading,
-    is_settled,
     layouts_below_datasites,
     layouts_below_root,
     layouts_of_submitter,
     looks_like_email,
 )
+from syftnotify.observe.shelves import Columns, Place, Shelf
 from syftnotify.observe.wake import Watched
 from syftnotify.text import shown
 
 # A file that cannot be read for so long gets one warning.
 TORN_SECONDS = 600.0
+_HEAP = 1000  # jobs that are handed over at once
+
+_Changed = tuple[str, Shelf]  # a name in it
+# By the base, the layout and the folder of a shelf.
+Memory = dict[str, Columns]
 
 
 @dataclass(slots=True)
 class JobsLook:
     """What one look at the jobs found."""
 
-    jobs: list[Job] = field(default_factory=list)  # all that may hold news
+    jobs: list[Job] = field(default_factory=list)  # all that may hold news, unless they were handed over
     count: int = 0  # jobs in the tree
     problems: list[str] = field(default_factory=list)  # for the log, each told once
     restless: bool = False  # something is not settled: look again soon
-    present: dict[str, str] = field(default_factory=dict)  # path -> entity of every job in the tree
     vanished: set[str] = field(default_factory=set)  # entities of the last look that are gone
-    settled: dict[str, tuple[Signature, ...]] = field(default_factory=dict)  # what need not be read again
-    read: dict[str, bool] = field(default_factory=dict)  # entity -> has not ended, of what was read
 
 
 class _Patience:
@@ -74,24 +77,105 @@ class _Torn:
     told: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class _Moment:
     """The moment of one look; a layout's `Sight`."""
 
-    now: float
-    folders: Folders
-    patience: _Patience
-    was_open: set[str]
+    def __init__(
+        self, now: float, folders: Folders, patience: _Patience, was_open: set[str], shelves: _Shelves
+    ) -> None:
+        self.now = now
+        self._folders = folders
+        self._patience = patience
+        self._was_open = was_open
+        self.shelf = shelves.at
+
+    def folders(self, path: str) -> tuple[str, ...]:
+        return self._folders.folders(path, self.now)
 
     def waited(self, place: Place, what: str, seconds: float, stamp: float) -> bool:
         # Seen un-ended a moment ago and ended now: then only our own clock counts, for a folder of layout A keeps its
         # old time when it is moved to done/.
-        just_ended = what == "end" and place.entity in self.was_open
-        ours, only_ours = self.patience.seconds(f"{place.path} {what}", only_ours=just_ended)
+        just_ended = what == "end" and place.entity in self._was_open
+        ours, only_ours = self._patience.seconds(f"{place.path} {what}", only_ours=just_ended)
         return ours >= seconds or (not only_ours and not -seconds <= self.now - stamp < seconds)
 
 
-_Changed = tuple[Layout, Place, tuple[Signature, ...]]
+class _Shelves:
+    """Every folder with jobs, kept from look to look."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Shelf] = {}
+        self._by_entities: dict[str, list[Shelf]] = {}
+        self._by_folder: dict[str, list[Shelf]] = {}
+        self._seen: dict[tuple[str, str], Shelf] = {}
+        self._gone: list[_Changed] = []
+        self._now = 0.0
+        self._memory: Memory = {}
+        self._is_told: Callable[[str], bool] = lambda _entity: False
+
+    def begin(self, now: float) -> None:
+        self._now, self._seen, self._gone = now, {}, []
+
+    def at(
+        self,
+        layout: str,
+        base: str,
+        owner: str,
+        submitter: str,
+        parts: tuple[str, ...],
+        states: tuple[str, ...] = (),
+        takes: Callable[[str], bool] = lambda _name: True,
+    ) -> Shelf:
+        key = layout, os.path.join(base, *parts)
+        shelf = self._known.get(key)
+        if shelf is None:
+            shelf = Shelf(layout, base, owner, submitter, parts, states, takes)
+            if columns := self._memory.pop(" ".join(key), None):
+                shelf.recall(columns, self._is_told)
+        self._seen[key] = shelf
+        self._gone += [(name, shelf) for name in shelf.refresh(self._now)]
+        return shelf
+
+    def end(self) -> list[_Changed]:
+        """The jobs that went with their names since the last look."""
+        for key, shelf in self._known.items():
+            if key not in self._seen:
+                self._gone += [(name, shelf) for name in shelf]
+        if self._known.keys() != self._seen.keys():
+            self._by_entities, self._by_folder = defaultdict(list), defaultdict(list)
+            for shelf in self._seen.values():
+                self._by_entities[shelf.entities].append(shelf)
+                for folder in {shelf.folder, shelf.states}:
+                    self._by_folder[folder].append(shelf)
+        self._known = self._seen
+        self._memory = {}
+        return self._gone
+
+    def __iter__(self) -> Iterator[Shelf]:
+        return iter(self._known.values())
+
+    def holds(self, entity: str) -> bool:
+        """Whether a job of that id lies in any of them."""
+        above, _, name = entity.rpartition("/")
+        name = unquote(name, errors="surrogateescape")
+        return any(name in shelf for shelf in self._by_entities.get(f"{above}/", ()))
+
+    def spots(self, paths: Iterable[str]) -> dict[Shelf, set[str]]:
+        """The jobs to which these paths belong, and which may or may not be there."""
+        spots: dict[Shelf, set[str]] = defaultdict(set)
+        for path in paths:
+            above, name = os.path.split(path)
+            while name:
+                for shelf in self._by_folder.get(above, ()):
+                    spots[shelf].add(name)
+                above, name = os.path.split(above)
+        return spots
+
+    def remember(self, memory: Memory, is_told: Callable[[str], bool]) -> None:
+        self._memory, self._is_told = memory, is_told
+
+    def memory(self) -> Memory:
+        return {f"{shelf.layout} {shelf.folder}": columns for shelf in self if (columns := shelf.columns())[0]}
 
 
 class JobReader:
@@ -123,50 +207,77 @@ class JobReader:
             if submitter
             else ((root / "datasites", layouts_below_datasites()), (root, layouts_below_root()))
         )
+        self._shelves = _Shelves()
+        self._pieces: dict[Shelf, Layout] = {}  # what reads each
         self._patience = _Patience(monotonic)
-        self._known: dict[str, tuple[Signature, ...]] = {}
-        self._open: set[str] = set()  # entities of A and B that had not ended at the last look
-        self._present: set[str] = set()  # entities of the last look
-        self._torn: dict[str, _Torn] = {}  # by path
-        self._left_out: dict[str, int] = {}  # path -> how many looks in a row had no time to read it
+        self._turn = 0  # whole looks so far
+        self._offered: list[_Changed] = []  # by a look that was not accepted yet
+        self._open: set[str] = set()  # entities that had not ended when they were read last
+        self._torn: dict[_Changed, _Torn] = {}
+        self._left_out: dict[str, int] = {}  # entity -> how many looks in a row had no time to read it
 
-    def look(self, *, seconds: float = math.inf) -> JobsLook:
+    def look(
+        self,
+        *,
+        where: Collection[str] | None = None,
+        seconds: float = math.inf,
+        take: Callable[[list[Job]], None] | None = None,
+    ) -> JobsLook:
         """Every job that changed since the last accepted look, or is not settled yet.
 
-        When reading them takes longer than `seconds`, the rest is left for the next look; whoever floods delays only
-        what is his own.
+        Args:
+            where: paths at which something changed: what has settled elsewhere is not looked at. None: everywhere.
+            seconds: when reading takes longer, the rest is left for the next look; whoever floods delays only what is
+                his own.
+            take: is handed the jobs, some at a time, so that they need not all be kept; those of one entity together.
         """
         look = JobsLook()
-        changed: list[_Changed] = []
-        sight = _Moment(self._clock(), self._folders, self._patience, self._open)
+        self._offer_again()
+        now = self._clock()
+        sight = _Moment(now, self._folders, self._patience, self._open, self._shelves)
         self._folders.begin()
         self._patience.begin()
-        known = self._known
-        for layout, heap in self._heaps(sight):
-            for place in heap:
-                found = layout.signature(place, sight)
-                if found is None:
-                    continue
-                look.present[place.path] = place.entity
-                if known.get(place.path) != found:
-                    changed.append((layout, place, found))
-        self._read_in_time(changed, sight, look, seconds)
+        self._shelves.begin(now)
+        self._pieces = dict(self._find(sight))
+        gone = self._shelves.end()
+        turn = self._turn if where is None or not self._turn else None
+        self._turn += turn is not None
+        spots = self._shelves.spots(where) if where and turn is None else {}
+        changed: list[_Changed] = []
+        for shelf in self._pieces:
+            names, lost = shelf.changed(turn, spots.get(shelf, ()))
+            changed += ((name, shelf) for name in names)
+            gone += ((name, shelf) for name in lost)
+        self._offered = changed
+        self._read_in_time(changed, sight, look, seconds, take or look.jobs.extend)
         self._folders.end()
         self._patience.end()
-        self._note_absence(look)
+        look.vanished = {entity for name, shelf in gone if not self.holds(entity := shelf.place(name).entity)}
+        self._open -= look.vanished
         self._note_torn(look)
-        look.count = len(self._present)
+        look.count = sum(map(len, self._shelves))
         return look
 
-    def accept(self, look: JobsLook) -> None:
-        """What `look` found is written down; only what changes from now on is offered again."""
-        for path in self._known.keys() - look.present.keys():
-            del self._known[path]
-        self._known.update(look.settled)
+    def accept(self, _look: JobsLook) -> None:
+        """What the look found is written down; only what changes from now on is offered again."""
+        self._offered = []
 
     def forget(self) -> None:
         """Offer everything again at the next look."""
-        self._known.clear()
+        for shelf in self._shelves:
+            shelf.unsettle([*shelf])
+
+    def holds(self, entity: str) -> bool:
+        """Whether that job was in the tree at the last look."""
+        return self._shelves.holds(entity)
+
+    def remember(self, memory: Memory, is_told: Callable[[str], bool]) -> None:
+        """Before the first look: what an earlier process knew by `memory`; of these, `is_told` says which count."""
+        self._shelves.remember(memory, is_told)
+
+    def memory(self) -> Memory:
+        """What is remembered of the jobs that rest, for the next process."""
+        return self._shelves.memory()
 
     def folders(self) -> list[Path]:
         """The job folders that exist: what is worth watching."""
@@ -198,63 +309,104 @@ class JobReader:
             return looks_like_email(name) and name.casefold() != self._submitter.casefold()
         return name.casefold() == self._owner.casefold()
 
-    def _heaps(self, sight: _Moment) -> Iterator[tuple[Layout, list[Place]]]:
+    def _find(self, sight: _Moment) -> Iterator[tuple[Shelf, Layout]]:
         for base, owner, layouts in self._bases():
             for layout in layouts:
-                for heap in layout.places(base, owner, sight):
-                    yield layout, heap
+                for shelf in layout.shelves(base, owner, sight):
+                    yield shelf, layout
 
-    def _read_in_time(self, changed: list[_Changed], sight: _Moment, look: JobsLook, seconds: float) -> None:
-        """Read in turns, one job of each submitter; of one submitter's, what was left out most often comes first."""
+    def _offer_again(self) -> None:
+        for shelf, names in _by_shelf(self._offered).items():
+            shelf.unsettle(names)
+        self._offered = []
+
+    def _read_in_time(
+        self,
+        changed: list[_Changed],
+        sight: _Moment,
+        look: JobsLook,
+        seconds: float,
+        take: Callable[[list[Job]], None],
+    ) -> None:
         until = self._monotonic() + seconds
-        places: Counter[str] = Counter()
-        queue: list[tuple[int, _Changed]] = []
-        for each in sorted(changed, key=lambda each: -self._left_out.get(each[1].path, 0)):
-            submitter = each[1].entity.rpartition("/")[0]
-            queue.append((places[submitter], each))
-            places[submitter] += 1
-        left_out: dict[str, int] = {}
-        for _, (layout, place, found) in sorted(queue, key=itemgetter(0)):
+        left_out: list[_Changed] = []
+        heap: list[Job] = []
+        for places in self._in_turns(changed):
             if self._monotonic() > until:
-                self._known.pop(place.path, None)
-                left_out[place.path] = self._left_out.get(place.path, 0) + 1
+                left_out += places
+                continue
+            heap += self._read(places, sight, look)
+            if len(heap) >= _HEAP:
+                take(heap)
+                heap = []
+        take(heap)
+        for shelf, names in _by_shelf(left_out).items():
+            shelf.unsettle(names)
+        look.restless = look.restless or bool(left_out)
+        entities = {shelf.place(name).entity for name, shelf in left_out}
+        self._left_out = {entity: self._left_out.get(entity, 0) + 1 for entity in entities}
+
+    def _in_turns(self, changed: list[_Changed]) -> Iterator[list[_Changed]]:
+        """One entity of each submitter in turns; of one submitter's, what was left out most often comes first."""
+        by_submitter: dict[str, list[_Changed]] = defaultdict(list)
+        for each in changed:
+            by_submitter[each[1].entities].append(each)
+        queues = deque(map(self._in_order, by_submitter.values()))
+        while queues:
+            queue = queues.popleft()
+            places = next(queue, None)
+            if places:
+                yield places
+                queues.append(queue)
+
+    def _in_order(self, changed: list[_Changed]) -> Iterator[list[_Changed]]:
+        changed.sort(key=itemgetter(0))
+        if self._left_out:
+            changed.sort(key=lambda each: -self._left_out.get(each[1].place(each[0]).entity, 0))
+        for _, places in groupby(changed, itemgetter(0)):
+            yield list(places)
+
+    def _read(self, places: list[_Changed], sight: _Moment, look: JobsLook) -> list[Job]:
+        """The jobs of one entity: in layout A one name may lie in several stages."""
+        jobs: list[Job] = []
+        for name, shelf in places:
+            place = shelf.place(name)
+            first, second = map(signature, shelf.decided_by(name))  # before reading: what changes meanwhile is seen
+            reading = self._pieces[shelf].read(place, sight)
+            if reading.job is not None:
+                jobs.append(reading.job)
+            self._note_reading((name, shelf), reading)
+            fresh = is_racy(first, sight.now) or is_racy(second, sight.now)
+            if reading.waiting or fresh or not second[2] or self._is_settling(place.entity):
+                shelf.unsettle([name])
                 look.restless = True
             else:
-                self._read(layout, place, found, sight, look)
-        self._left_out = left_out
+                job = reading.job
+                shelf.settle(name, first, second, rests=job is not None and job.judged and job.status in AT_REST)
+        if any(not job.ended for job in jobs):
+            self._open.add(jobs[0].entity)
+        elif jobs:
+            self._open.discard(jobs[0].entity)
+        return jobs
 
-    def _read(self, layout: Layout, place: Place, found: tuple[Signature, ...], sight: _Moment, look: JobsLook) -> None:
-        reading = layout.read(place, sight)
-        if reading.job is not None:
-            look.jobs.append(reading.job)
-            look.read[place.entity] = look.read.get(place.entity, False) or not reading.job.ended
-        if self._is_quiet(place, reading, found, sight.now):
-            look.settled[place.path] = found
-        else:
-            self._known.pop(place.path, None)
-            look.restless = True
-
-    def _note_absence(self, look: JobsLook) -> None:
-        """Remember who is there, who vanished, and who has not ended."""
-        present = set(look.present.values())
-        look.vanished = self._present - present
-        self._open = {entity for entity in self._open if entity in present and entity not in look.read}
-        self._open |= {entity for entity, is_open in look.read.items() if is_open}
-        self._present = present
-
-    def _is_quiet(self, place: Place, reading: Reading, found: tuple[Signature, ...], now: float) -> bool:
-        """Whether the job need not be read again before it changes."""
+    def _note_reading(self, which: _Changed, reading: Reading) -> None:
         if not reading.torn:
-            self._torn.pop(place.path, None)
-        elif place.path not in self._torn:
-            self._torn[place.path] = _Torn(reading.torn, self._monotonic())
-        return not reading.waiting and is_settled(found, now) and not self._is_settling(place.entity)
+            self._torn.pop(which, None)
+        elif which not in self._torn:
+            self._torn[which] = _Torn(reading.torn, self._monotonic())
 
     def _note_torn(self, look: JobsLook) -> None:
         """A file that stays unreadable is named once; it is read again when it changes."""
-        for path, torn in list(self._torn.items()):
-            if path not in look.present:
-                del self._torn[path]
+        for (name, shelf), torn in list(self._torn.items()):
+            if shelf not in self._pieces or name not in shelf:
+                del self._torn[name, shelf]
             elif not torn.told and self._monotonic() - torn.since >= TORN_SECONDS:
                 torn.told = True
-                look.problems.append(f"unreadable for ten minutes: {shown(path)}: {shown(torn.why)}")
+                look.problems.append(f"unreadable for ten minutes: {shown(shelf.place(name).path)}: {shown(torn.why)}")
+
+
+def _by_shelf(places: Iterable[_Changed]) -> dict[Shelf, list[str]]:
+    found: dict[Shelf, list[str]] = defaultdict(list)
+    for name, shelf in places:
+        found[shelf].append(name)
+    return found

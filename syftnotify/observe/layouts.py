@@ -7,22 +7,21 @@ here, and its line in one of the two functions below them.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol
 
-from syftnotify.model import Fact, Job, Kind, Status, entity_id
+from syftnotify.model import Fact, Job, Kind, Status
 from syftnotify.observe.files import (
-    Folders,
     Signature,
     UnreadableError,
-    is_racy,
     read_inside,
     read_yaml,
+    regular_file,
     signature,
 )
+from syftnotify.observe.shelves import Place, Shelf
 
 # An end without a return code (layouts A and B) is believed once its marker is so old: some releases write the
 # marker first and the code after it.
@@ -31,51 +30,10 @@ END_SECONDS = 5.0
 ARRIVAL_SECONDS = 60.0
 TIMEOUT_LINE = b"--- PROCESS TIMED OUT ---"
 
-_SEGMENT = re.compile(r"v\d+")
 _MAX_FILES = 1000
 _MOST_WISHES = 20  # tags or recipients that one job may name
 _LONGEST_CLAIM = 300  # characters; an address has at most 254, so what is cut is none
 _STAGES = ("inbox", "approved", "done")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where one job lies; made once and kept as long as its folder is there, because there are very many.
-
-    `parts` (the submission) and `results` (state and logs) are relative to `base`, the owner's job folder.
-    """
-
-    base: str
-    layout: str
-    owner: str
-    submitter: str
-    name: str
-    parts: tuple[str, ...]
-    results: tuple[str, ...]
-    entity: str
-    path: str
-    config: str  # the paths of the two files that a look stats
-    state: str
-
-
-def _place(
-    base: str, layout: str, owner: str, submitter: str, parts: tuple[str, ...], results: tuple[str, ...] = ()
-) -> Place:
-    path = os.path.join(base, *parts)
-    name = parts[-1]
-    return Place(
-        base=base,
-        layout=layout,
-        owner=owner,
-        submitter=submitter,
-        name=name,
-        parts=parts,
-        results=results or parts,
-        entity=entity_id("job", layout, owner, submitter or "-", name),
-        path=path,
-        config=os.path.join(path, "config.yaml"),
-        state=os.path.join(base, *results, "state.yaml") if results else "",
-    )
 
 
 @dataclass(slots=True)
@@ -94,9 +52,20 @@ class Sight(Protocol):
     def now(self) -> float:
         """Seconds since 1970."""
 
-    @property
-    def folders(self) -> Folders:
-        """The names in the tree's folders."""
+    def folders(self, path: str) -> tuple[str, ...]:
+        """The names of the folders in `path`, sorted; empty where there is no such folder."""
+
+    def shelf(
+        self,
+        layout: str,
+        base: str,
+        owner: str,
+        submitter: str,
+        parts: tuple[str, ...],
+        states: tuple[str, ...] = (),
+        takes: Callable[[str], bool] = lambda _name: True,
+    ) -> Shelf:
+        """The shelf of that folder, with the names that are in it now."""
 
     def waited(self, place: Place, what: str, seconds: float, stamp: float) -> bool:
         """Whether `what` has been so for that long.
@@ -109,28 +78,11 @@ class Sight(Protocol):
 class Layout(Protocol):
     """How to find the jobs of one family, and how to read one."""
 
-    def places(self, base: str, owner: str, sight: Sight) -> Iterator[list[Place]]:
-        """Every folder that may be a job, in heaps that stay the same list as long as nothing came or went."""
-
-    def signature(self, place: Place, sight: Sight) -> tuple[Signature, ...] | None:
-        """What changes when the job changes; None where there is no job (any more)."""
+    def shelves(self, base: str, owner: str, sight: Sight) -> Iterator[Shelf]:
+        """Every folder whose folders may be jobs."""
 
     def read(self, place: Place, sight: Sight) -> Reading:
-        """Read the job; only called when the signature says that it may have changed."""
-
-
-@dataclass(slots=True)
-class _Heaps:
-    """The places in each folder, made again only when the folder's names changed."""
-
-    _known: dict[str, tuple[tuple[str, ...], list[Place]]] = field(default_factory=dict)
-
-    def of(self, folder: str, sight: Sight, make: Callable[[str], Place | None]) -> list[Place]:
-        names = sight.folders.folders(folder, sight.now)
-        known = self._known.get(folder)
-        if known is None or known[0] is not names:
-            known = self._known[folder] = names, [place for name in names if (place := make(name)) is not None]
-        return known[1]
+        """Read the job; only called when one of the two files by which it is known may have changed."""
 
 
 def looks_like_email(name: str) -> bool:
@@ -139,81 +91,49 @@ def looks_like_email(name: str) -> bool:
     return bool(user and domain) and "@" not in domain and not name.startswith(".") and name.isprintable()
 
 
-class _OneFolder:
-    """What A and B have in common: a job's own folder says by its time that names came or went."""
-
-    def __init__(self) -> None:
-        self._heaps = _Heaps()
-
-    def signature(self, place: Place, sight: Sight) -> tuple[Signature, ...] | None:
-        files = sight.folders.files(place.path, sight.now)
-        if files is None or "config.yaml" not in files:
-            return None
-        folder = (sight.folders.changed_at(place.path), 0, sight.folders.inode(place.path))
-        return folder, signature(place.config)
-
-
-class StageFolders(_OneFolder):
+class StageFolders:
     """A (syft-job 0.1.0-0.1.8): the stage folder a job lies in is its status."""
 
-    def places(self, base: str, owner: str, sight: Sight) -> Iterator[list[Place]]:
+    def shelves(self, base: str, owner: str, sight: Sight) -> Iterator[Shelf]:
         for stage in _STAGES:
-
-            def make(name: str, stage: str = stage) -> Place | None:
-                # A folder with a mail address for a name is always C or D.
-                return None if looks_like_email(name) else _place(base, "A", owner, "", (stage, name))
-
-            yield self._heaps.of(os.path.join(base, stage), sight, make)
+            # A folder with a mail address for a name is always C or D.
+            yield sight.shelf("A", base, owner, "", (stage,), takes=lambda name: not looks_like_email(name))
 
     def read(self, place: Place, sight: Sight) -> Reading:
         stage = place.parts[0]
-        files = sight.folders.files(place.path, sight.now) or frozenset()
-        stamp = sight.folders.changed_at(place.path) / 1e9
-        return _read_unreviewed(
-            place, sight, files, approved=stage != "inbox", ended_at=stamp if stage == "done" else None
-        )
+        moved_at = signature(place.path)[0] / 1e9
+        return _read_unreviewed(place, sight, approved=stage != "inbox", ended_at=moved_at if stage == "done" else None)
 
 
-class MarkerFiles(_OneFolder):
+class MarkerFiles:
     """B1-B4 (0.1.9-0.1.27): empty files called `approved` and `done` are the status; B1's begin with a dot."""
 
     def __init__(
         self, layout: str, *, below_submitter: bool = False, dotted: bool = False, of: str | None = None
     ) -> None:
         """`of` leaves out what others than that submitter sent."""
-        super().__init__()
         self._of = of
         self._layout = layout
         self._below_submitter = below_submitter
         self._dotted = dotted
 
-    def places(self, base: str, owner: str, sight: Sight) -> Iterator[list[Place]]:
+    def shelves(self, base: str, owner: str, sight: Sight) -> Iterator[Shelf]:
         if not self._below_submitter:
-            yield self._heaps.of(base, sight, lambda name: _place(base, self._layout, owner, "", (name,)))
+            yield sight.shelf(self._layout, base, owner, "", ())
             return
-        for submitter in sight.folders.folders(base, sight.now):
+        for submitter in sight.folders(base):
             if looks_like_email(submitter) and _is_of(self._of, submitter):
-
-                def make(name: str, submitter: str = submitter) -> Place:
-                    return _place(base, self._layout, owner, submitter, (submitter, name))
-
-                yield self._heaps.of(os.path.join(base, submitter), sight, make)
+                yield sight.shelf(self._layout, base, owner, submitter, (submitter,))
 
     def read(self, place: Place, sight: Sight) -> Reading:
-        files = sight.folders.files(place.path, sight.now) or frozenset()
-        done = self._marker("done", files)
-        ended_at = None
-        if done:
-            found = signature(os.path.join(place.path, done))
-            ended_at = found[0] / 1e9 if found[2] else None
-        return _read_unreviewed(
-            place, sight, files, approved=bool(done or self._marker("approved", files)), ended_at=ended_at
-        )
+        done, approved = self._marker(place, "done"), self._marker(place, "approved")
+        return _read_unreviewed(place, sight, approved=bool(done or approved), ended_at=done[0] / 1e9 if done else None)
 
-    def _marker(self, name: str, files: frozenset[str]) -> str:
-        if name in files:
-            return name
-        return f".{name}" if self._dotted and f".{name}" in files else ""
+    def _marker(self, place: Place, name: str) -> Signature | None:
+        for each in (name, f".{name}") if self._dotted else (name,):
+            if found := regular_file(os.path.join(place.path, each)):
+                return found
+        return None
 
 
 class ReviewFolders:
@@ -221,29 +141,17 @@ class ReviewFolders:
 
     def __init__(self, *, of: str | None = None) -> None:
         """`of` leaves out what others than that submitter sent."""
-        self._heaps = _Heaps()
         self._of = of
 
-    def places(self, base: str, owner: str, sight: Sight) -> Iterator[list[Place]]:
-        inbox = os.path.join(base, "inbox")
-        for submitter in sight.folders.folders(inbox, sight.now):
-            if not looks_like_email(submitter) or not _is_of(self._of, submitter):
-                continue
-            below = os.path.join(inbox, submitter)
-            # `v1` may be D's segment, or the name of a C job, or both.
-            yield self._heaps.of(below, sight, self._maker(base, "C", owner, submitter))
-            for name in sight.folders.folders(below, sight.now):
-                if _SEGMENT.fullmatch(name):
-                    segment = os.path.join(below, name)
-                    yield self._heaps.of(segment, sight, self._maker(base, "D", owner, submitter, name))
-
-    @staticmethod
-    def _maker(base: str, layout: str, owner: str, *above: str) -> Callable[[str], Place]:
-        return lambda name: _place(base, layout, owner, above[0], ("inbox", *above, name), ("review", *above, name))
-
-    def signature(self, place: Place, _sight: Sight) -> tuple[Signature, ...] | None:
-        config = signature(place.config)
-        return (config, signature(place.state)) if config[2] else None
+    def shelves(self, base: str, owner: str, sight: Sight) -> Iterator[Shelf]:
+        for submitter in sight.folders(os.path.join(base, "inbox")):
+            if looks_like_email(submitter) and _is_of(self._of, submitter):
+                # `v1` may be D's segment, or the name of a C job, or both.
+                flat = sight.shelf("C", base, owner, submitter, ("inbox", submitter), ("review", submitter))
+                yield flat
+                for name in flat.segments:
+                    below = submitter, name
+                    yield sight.shelf("D", base, owner, submitter, ("inbox", *below), ("review", *below))
 
     def read(self, place: Place, sight: Sight) -> Reading:
         reading = Reading()
@@ -321,9 +229,7 @@ def _short(value: Any, limit: int) -> str:
         return ""
 
 
-def _read_unreviewed(
-    place: Place, sight: Sight, files: frozenset[str], *, approved: bool, ended_at: float | None
-) -> Reading:
+def _read_unreviewed(place: Place, sight: Sight, *, approved: bool, ended_at: float | None) -> Reading:
     """A job of A or B, whose own folder holds everything, the submitter's files and the owner's marks."""
     reading = Reading()
     config = _mapping(place, place.parts, "config.yaml", reading)
@@ -332,7 +238,7 @@ def _read_unreviewed(
         return reading
     generation = time_of(config.get("submitted_at"))
     details = _details_of(config, {})
-    arrived = approved or "run.sh" in files
+    arrived = approved or regular_file(os.path.join(place.path, "run.sh")) is not None
     facts = _submission(place, sight, reading, details, generation, arrived)
     if approved:
         facts.append(Fact(Kind.JOB_APPROVED, generation))
@@ -361,7 +267,7 @@ def _submission(
     place: Place, sight: Sight, reading: Reading, details: dict[str, Any], generation: str, arrived: bool
 ) -> list[Fact]:
     """The fact that a job was submitted, once its files have arrived or enough was waited for them."""
-    written = signature(place.config)[0] / 1e9
+    written = signature(os.path.join(place.path, "config.yaml"))[0] / 1e9
     if not arrived and not sight.waited(place, "arrival", ARRIVAL_SECONDS, written):
         reading.waiting = True
         return []
@@ -531,8 +437,3 @@ def _job(place: Place, status: Status, facts: tuple[Fact, ...], **more: Any) -> 
         results=os.path.join(place.base, *place.results),
         **{"claimed": "", **more},
     )
-
-
-def is_settled(found: tuple[Signature, ...], now: float) -> bool:
-    """Whether no file of a signature is so fresh that a second write could hide in it."""
-    return not any(part[2] and is_racy(part, now) for part in found)
