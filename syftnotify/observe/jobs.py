@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from syftnotify.model import AT_REST, Job
-from syftnotify.observe.files import Folders, is_racy, signature
+from syftnotify.observe.files import Folders, Opened, is_racy, signature
 from syftnotify.observe.layouts import (
     Layout,
     Reading,
@@ -84,6 +84,7 @@ class _Moment:
         self, now: float, folders: Folders, patience: _Patience, was_open: set[str], shelves: _Shelves
     ) -> None:
         self.now = now
+        self.opened = Opened()
         self._folders = folders
         self._patience = patience
         self._was_open = was_open
@@ -249,7 +250,10 @@ class JobReader:
             changed += ((name, shelf) for name in names)
             gone += ((name, shelf) for name in lost)
         self._offered = changed
-        self._read_in_time(changed, sight, look, seconds, take or look.jobs.extend)
+        try:
+            self._read_in_time(changed, sight, look, seconds, take or look.jobs.extend)
+        finally:
+            sight.opened.close()
         self._folders.end()
         self._patience.end()
         look.vanished = {entity for name, shelf in gone if not self.holds(entity := shelf.place(name).entity)}

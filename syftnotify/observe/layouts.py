@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from syftnotify.model import Fact, Job, Kind, Status
 from syftnotify.observe.files import (
+    Opened,
     Signature,
     UnreadableError,
     read_inside,
@@ -51,6 +52,10 @@ class Sight(Protocol):
     @property
     def now(self) -> float:
         """Seconds since 1970."""
+
+    @property
+    def opened(self) -> Opened:
+        """The folders of the tree that are open during the look."""
 
     def folders(self, path: str) -> tuple[str, ...]:
         """The names of the folders in `path`, sorted; empty where there is no such folder."""
@@ -155,8 +160,8 @@ class ReviewFolders:
 
     def read(self, place: Place, sight: Sight) -> Reading:
         reading = Reading()
-        config = _mapping(place, place.parts, "config.yaml", reading)
-        state = _mapping(place, place.results, "state.yaml", reading)
+        config = _mapping(place, sight, place.parts, "config.yaml", reading)
+        state = _mapping(place, sight, place.results, "state.yaml", reading)
         status = _status(state, reading)
         if status is None:  # its state is torn: nothing is known, so nothing is said
             reading.job = _job(place, Status.WAITING, (), judged=False)
@@ -232,7 +237,7 @@ def _short(value: Any, limit: int) -> str:
 def _read_unreviewed(place: Place, sight: Sight, *, approved: bool, ended_at: float | None) -> Reading:
     """A job of A or B, whose own folder holds everything, the submitter's files and the owner's marks."""
     reading = Reading()
-    config = _mapping(place, place.parts, "config.yaml", reading)
+    config = _mapping(place, sight, place.parts, "config.yaml", reading)
     if reading.torn:
         reading.job = _job(place, Status.WAITING, (), judged=False)
         return reading
@@ -267,10 +272,11 @@ def _submission(
     place: Place, sight: Sight, reading: Reading, details: dict[str, Any], generation: str, arrived: bool
 ) -> list[Fact]:
     """The fact that a job was submitted, once its files have arrived or enough was waited for them."""
-    written = signature(os.path.join(place.path, "config.yaml"))[0] / 1e9
-    if not arrived and not sight.waited(place, "arrival", ARRIVAL_SECONDS, written):
-        reading.waiting = True
-        return []
+    if not arrived:
+        written = signature(os.path.join(place.path, "config.yaml"))[0] / 1e9
+        if not sight.waited(place, "arrival", ARRIVAL_SECONDS, written):
+            reading.waiting = True
+            return []
     details["incomplete"] = not arrived
     return [Fact(Kind.JOB_SUBMITTED, generation, at=generation)]
 
@@ -323,10 +329,10 @@ def _kind_of_end(place: Place, code: int | None) -> Kind:
     return Kind.JOB_FAILED
 
 
-def _mapping(place: Place, folder: tuple[str, ...], name: str, reading: Reading) -> dict[str, Any]:
+def _mapping(place: Place, sight: Sight, folder: tuple[str, ...], name: str, reading: Reading) -> dict[str, Any]:
     """The mapping in one file; a file that is not there is an empty one, an unreadable one marks `reading` torn."""
     try:
-        return read_yaml(place.base, (*folder, name))
+        return read_yaml(place.base, (*folder, name), sight.opened)
     except FileNotFoundError:
         if name == "config.yaml":
             reading.torn = "config.yaml: gone while we looked"

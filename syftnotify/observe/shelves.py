@@ -8,7 +8,6 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 
 from syftnotify.model import entity_id
 from syftnotify.observe.files import HAS_DIR_FD, Signature, is_racy, signature
@@ -173,10 +172,10 @@ class Shelf:
         doubted = _differing(self._names, self._deciding, self._ask_deciding(self._names))
         return [*doubted, *set(_differing(some, self._second[part], self._ask_second(some))).difference(doubted)]
 
-    def _ask_deciding(self, names: Sequence[str]) -> Iterator[int]:
+    def _ask_deciding(self, names: Sequence[str]) -> array[int]:
         return _fingerprints(self.states, names, self._tail)
 
-    def _ask_second(self, names: Sequence[str]) -> Iterator[int]:
+    def _ask_second(self, names: Sequence[str]) -> array[int]:
         return _fingerprints(self.folder, names, "/config.yaml")
 
     # -- what is remembered ----------------------------------------------------------------------------------------
@@ -244,28 +243,29 @@ def fingerprint(found: Signature) -> int:
     return hash(found) if found[2] else _GONE
 
 
-def _differing(names: Sequence[str], known: Iterable[int], found: Iterable[int]) -> list[str]:
+def _differing(names: Sequence[str], known: array[int], found: array[int]) -> list[str]:
+    if known == found:  # nearly always, and a thousand times faster
+        return []
     return [name for name, before, now in zip(names, known, found, strict=True) if before != now]
 
 
-def _fingerprints(folder: str, names: Sequence[str], tail: str) -> Iterator[int]:
+def _fingerprints(folder: str, names: Sequence[str], tail: str) -> array[int]:
     """The fingerprint of `name + tail` in `folder`, for each name."""
     if not HAS_DIR_FD:
-        yield from (fingerprint(signature(os.path.join(folder, name) + tail)) for name in names)
-        return
+        return array("q", (fingerprint(signature(os.path.join(folder, name) + tail)) for name in names))
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        yield from repeat(_GONE, len(names))
-        return
+        return array("q", [_GONE]) * len(names)
+    stat, fingerprints = os.stat, []
     try:
-        # A short path is a quarter of the whole look's time saved: the kernel walks less.
+        # A quarter of the whole look's time is saved by short paths, of which the kernel walks less.
         for name in names:
             try:
-                found = os.stat(name + tail, dir_fd=descriptor, follow_symlinks=False)
+                found = stat(name + tail, dir_fd=descriptor, follow_symlinks=False)
+                fingerprints.append(hash((found.st_mtime_ns, found.st_size, found.st_ino)))
             except OSError:
-                yield _GONE
-            else:
-                yield hash((found.st_mtime_ns, found.st_size, found.st_ino))
+                fingerprints.append(_GONE)
     finally:
         os.close(descriptor)
+    return array("q", fingerprints)
