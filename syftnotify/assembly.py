@@ -295,7 +295,8 @@ def _reach(
         for name in own.keys() - known:
             add(name, own[name])
             known.add(name)
-        every = {**ways, **{name: Way(name, Form.WEBHOOK, (name,)) for name in own}}
+        # Without a default: of what names nobody, only the rule's own jobs are its business.
+        every = {**ways, **{name: Way(name, Form.WEBHOOK) for name in own}}
         return Reach(
             config.do_email, config.operator, mailer, peers, config.recipients.allows, routes, every, tuple(alerts)
         )

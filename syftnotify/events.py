@@ -67,9 +67,12 @@ class News:
 # Un-endedness of a job that vanished and came back is a rerun only after so long: restored trees come file by file.
 SETTLING_SECONDS = 60.0
 
-# In which order the facts of one job come to be; what is at the same place excludes each other.
+# In which order the facts of one job come to be; what is at the same place excludes each other. A reminder is no fact,
+# and shows that one has been before it.
 _ORDER = {
     Kind.JOB_SUBMITTED: 0,
+    Kind.JOB_WAITING: 1,
+    Kind.JOB_LONG_RUNNING: 2,
     Kind.JOB_APPROVED: 1,
     Kind.JOB_REJECTED: 1,
     Kind.JOB_STARTED: 2,

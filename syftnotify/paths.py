@@ -68,6 +68,11 @@ class Home:
         return self.root / "mail"
 
     @property
+    def environment(self) -> Path:
+        """What `env:` means under systemd."""
+        return self.root / "environment"
+
+    @property
     def spool(self) -> Path:
         return self.root / "spool"
 

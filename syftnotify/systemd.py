@@ -97,7 +97,7 @@ def install(home: Home, *, make_way: Callable[[], None]) -> Path:
         name=path.name,
         home=_quoted(str(home.root)),
         # Read as it stands, quotes included; only the percent sign means something.
-        environment=str(home.root / "environment").replace("%", "%%"),
+        environment=str(home.environment).replace("%", "%%"),
         python=_quoted(sys.executable),
         watchdog=_WATCHDOG_SECONDS,
         start=_START_SECONDS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -153,6 +154,23 @@ def test_a_long_run_is_told_once_to_whom_that_rule_names(box: Box, tree: Tree) -
     assert told == [("job_long_running", BO), ("job_long_running", OWNER)]
 
 
+def test_a_rules_own_address_hears_of_no_other_job(box: Box, tree: Tree, hook: Web) -> None:
+    """N17, A03: where nobody has a default, an alerts block without recipients goes to every transport, not to it."""
+    with web() as team:
+        transports = {"team": {"type": "slack", "url": team.url}}
+        box.configure({"transports": transports, "routes": [{"events": ["job_held"], "to": ["#jobs"]}]})
+        add(box, "--job", "other", "--webhook", hook.url)
+        tree.grant(ANA)
+        box.look()
+        tree.submit("survey", ANA, config={"headers": {"alerts": {}}})
+        tree.approve("survey", ANA)
+        tree.run("survey", ANA, code=1)
+        box.clock.advance(60)
+        box.look()
+
+        assert (len(team.requests), hook.requests) == (1, [])
+
+
 def test_one_dead_address_delays_no_other(box: Box, tree: Tree, hook: Web) -> None:
     """A06, A10, A12"""
     with web(closes) as dead:
@@ -167,7 +185,7 @@ def test_one_dead_address_delays_no_other(box: Box, tree: Tree, hook: Web) -> No
 
 def test_a_rule_that_comes_while_the_worker_runs_is_obeyed(box: Box, tree: Tree, hook: Web) -> None:
     """A07: and each dispatch is in the log."""
-    box.clock.now = __import__("time").time()
+    box.clock.now = time.time()
     tree.grant(ANA)
     box.notify("start", check=0)
     try:

@@ -142,6 +142,35 @@ def test_a_key_that_stands_twice_is_a_mistake(home: Home) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("transports: {on: {type: maildir}}", "transports: YAML does not read the name `on`, `yes` or `true`"),
+        ("transports: {no: {type: maildir}}", "transports: YAML does not read the name `off`, `no` or `false`"),
+        ("transports: {7: {type: maildir}}", "transports: YAML does not read the name `7`"),
+        ("transports: {2026-01-15: {type: maildir}}", "transports: YAML does not read the name `2026-01-15`"),
+        (
+            "transports: {box: {type: maildir, on: 1}}",
+            "transports.box: YAML does not read the name `on`, `yes` or `true`",
+        ),
+        ("secrets: {null: gAAAAABn}", "secrets: YAML does not read the name `null`"),
+        ("notify: {off: 1}", "notify: YAML does not read the name `off`, `no` or `false`"),
+        ("on: 1", "YAML does not read the name `on`, `yes` or `true`"),
+    ],
+)
+def test_a_name_that_yaml_takes_for_no_text_is_told_with_what_to_do(home: Home, text: str, told: str) -> None:
+    assert mistakes(home, f"do_email: o@x.org\n{text}\n") == [f"{told} as text: put the name into quotes"]
+
+
+def test_a_value_that_yaml_takes_for_no_text_is_told_with_what_to_do(home: Home) -> None:
+    text = "do_email: o@x.org\ntransports: {'on': {type: maildir}}\nroutes: [{via: on}]\n"
+
+    assert mistakes(home, text) == [
+        "routes.0.via: YAML does not read `on`, `yes` or `true` as text: put it into quotes"
+    ]
+    assert list(load(written(home, text.replace("via: on", "via: 'on'"))).config.transports) == ["on"]
+
+
 @pytest.mark.parametrize("text", ["- a\n", "just text", "a: [", "\t", "a: &x [*x]\n", "{a: b", "%", "\x00"])
 def test_what_is_no_configuration_says_so(home: Home, text: str) -> None:
     with pytest.raises(ConfigError, match=r"config\.yaml"):

@@ -81,9 +81,12 @@ def test_why_says_of_each_event_who_heard_and_by_which_rule(told: Box) -> None:
     assert "through box, by built-in: submitter" in lines
 
 
-def test_why_says_so_when_no_rule_takes_an_event(told: Box) -> None:
-    """X05"""
-    assert "nobody: no route takes it" in told.notify("why", "gpu 0", check=0).stdout
+def test_why_says_so_when_no_rule_names_anybody(told: Box) -> None:
+    """X05: or, on a scientist's machine, what had been so before."""
+    assert (
+        "nobody: no route names anybody, or it was so before the first look"
+        in told.notify("why", "gpu 0", check=0).stdout
+    )
     (event,) = objects(told, "why", "gpu 0")
     assert event["notifications"] == []
 
@@ -101,6 +104,11 @@ def test_why_says_whom_a_job_asked_for_in_vain(box: Box, tree: Tree) -> None:
     lines = box.notify("why", "survey", check=0).stdout
     assert "guest stranger@x.example: not told: the job asks for this; recipients.allow would let it pass" in lines
     assert "guest friend@lab.example: told" in lines
+
+
+def test_a_state_that_there_is_not_is_an_error(told: Box) -> None:
+    """Else nothing would match, and that would look like an answer."""
+    assert "'snet' is no state" in told.notify("history", "--state", "snet", check=2).stderr
 
 
 def test_why_of_what_was_never_noticed_is_an_error(told: Box) -> None:

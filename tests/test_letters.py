@@ -705,3 +705,14 @@ def test_a_part_of_a_held_digest_is_not_sent_under_another_name(google: Google, 
     to_ana = [post for post in google.posts if post.to == ANA]
     assert [post.event for post in to_ana] == ["digest", "digest"]
     assert len({name_of(post) for post in to_ana}) == 1
+
+
+def test_what_is_held_is_shown_although_a_secret_is_missing_where_one_asks(box: Box) -> None:
+    """X04: it was set where the worker was started."""
+    hook = {"type": "webhook", "url": "env:NOT_HERE", "on_unknown": "hold"}
+    box.configure({"transports": {"box": {"type": "maildir"}, "hook": hook}})
+    (held,) = write(box, Letter("survey", state="unknown", transport="hook"))
+    done = box.notify("dead", check=0)
+
+    assert held[:8] in done.stdout
+    assert "the environment has no NOT_HERE" in done.stderr

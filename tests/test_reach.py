@@ -110,7 +110,7 @@ def test_what_was_held_alone_comes_as_itself(box: Box, tree: Tree) -> None:
 
     (mail,) = box.mails()
     assert mail.event == "job_submitted"
-    assert "print('the mean" not in mail.subject
+    assert "the mean of the ages" in mail.text
 
 
 def test_the_history_is_kept_for_ever_unless_somebody_says_how_long(box: Box, tree: Tree) -> None:

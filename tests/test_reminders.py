@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support import ANA, OWNER, Box
+from tests.support import ANA, OWNER, Box, lose_ledger
 from tests.trees import TREES, Disk, Tree
 
 HOUR = 3600.0
@@ -74,3 +74,17 @@ def test_what_was_so_before_the_first_look_is_no_news(box: Box, tree: Tree) -> N
     box.look()
 
     assert [mail.event for mail in box.mails()] == ["digest"]
+
+
+def test_a_ledger_that_is_lost_after_a_reminder_tells_nothing_of_what_was_before_it(box: Box, tree: Tree) -> None:
+    """X02: a job that had been approved at the first look, and of which the outbox knows the reminder alone."""
+    lose_ledger(box)
+    box.home.outbox.unlink()
+    tree.submit("old", ANA)
+    tree.approve("old", ANA)
+    box.clock.advance(10)
+    box.look()
+    assert pass_hours(box, 4) == [("job_long_running", OWNER)]
+    lose_ledger(box)
+
+    assert pass_hours(box, 1) == []

@@ -177,7 +177,7 @@ def reaches(draw: st.DrawFn, *, with_alerts: bool = True, with_routes: bool = Fa
 def reached(reach: Reach) -> Reach:
     """The same, with a way to each address that a rule names by itself."""
     own = [rule.endpoint for rule in reach.alerts if rule.has_own_address]
-    return replace(reach, ways={**reach.ways, **{name: Way(name, Form.WEBHOOK, (name,)) for name in own}})
+    return replace(reach, ways={**reach.ways, **{name: Way(name, Form.WEBHOOK) for name in own}})
 
 
 PLAIN = Reach(OWNER, (), "box", frozenset(), lambda _: False, ways={"box": BOX})

@@ -8,7 +8,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,12 +37,6 @@ WORDS = ["T000", "secret-path", SIGNING, SIGNING.removeprefix("whsec_"), BEARER,
 
 
 @pytest.fixture
-def hook() -> Iterator[Web]:
-    with web() as server:
-        yield server
-
-
-@pytest.fixture
 def office() -> Iterator[MailServer]:
     """A mail server that lets nobody write who has not signed in."""
     with mailserver.serving(users={USER: PASSWORD}) as server:
@@ -52,17 +45,7 @@ def office() -> Iterator[MailServer]:
 
 def keep(box: Box, name: str, value: str, *, check: int = 0) -> subprocess.CompletedProcess[str]:
     """`notify secret set`, from a pipe."""
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "syftnotify", "secret", "set", name],
-        env=box.environment(),
-        input=f"{value}\n",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == check, done.stderr
-    return done
+    return box.notify("secret", "set", name, typed=f"{value}\n", check=check)
 
 
 def put(box: Box, name: str, value: str) -> None:
@@ -477,10 +460,10 @@ def test_a_secret_in_the_wrong_place_is_not_shown_by_the_mistake(box: Box, place
     (box.home.root / "word").write_text(secret)
     team = {"type": "slack", "url": "https://hooks.example/x", place: "file:word"}
     box.configure({"transports": {"box": {"type": "maildir"}, "team": team}})
-    try:
+    with pytest.raises(ConfigError) as caught:
         load(box.home)
-    except ConfigError as error:
-        assert_silent([str(error)], [secret[:6]])
+
+    assert_silent([str(caught.value)], [secret[:6]])
 
 
 def test_a_value_from_elsewhere_blots_out_no_path(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:

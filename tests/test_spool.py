@@ -433,6 +433,18 @@ def test_a_rehearsal_takes_nothing_up(box: Box) -> None:
     assert "1 message would be sent" in said
 
 
+def test_a_rehearsal_minds_nothing_that_is_no_event(box: Box) -> None:
+    """X11: a pipe, a link into another folder, and a file that its emitter is about to rename."""
+    emit(box)
+    os.mkfifo(box.home.spool / "0.json")
+    (box.home.spool / "1.json").symlink_to(TOP)
+    (box.home.spool / ".2.json.half").write_text("{")
+    said = box.notify("run", "--dry-run", check=0).stdout
+
+    assert "1 message would be sent" in said
+    assert len(list(box.home.spool.iterdir())) == 4
+
+
 # -- killed ------------------------------------------------------------------------------------------------------------
 
 # Hands in events without an end, and says each key when it is safe; dies where it is told to.

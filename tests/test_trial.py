@@ -496,6 +496,17 @@ def test_what_the_configuration_adds_to_each_mail_is_looked_at_too(box: Box) -> 
     assert "https://box.example/jobs/income%20survey" in text
 
 
+@pytest.mark.parametrize("body", ["plain", "html"])
+def test_both_faces_can_be_looked_at_whichever_is_sent(box: Box, body: str) -> None:
+    box.configure({"transports": {"box": {"type": "maildir", "body": body}}})
+    path = box.folder / "look.html"
+    ((_, text),) = previewed(box.notify("preview", "new_job", check=0).stdout).values()
+    box.notify("preview", "new_job", "--html", str(path), check=0)
+
+    assert "income survey" in text
+    assert "income survey" in path.read_text(encoding="utf-8")
+
+
 def test_looking_changes_nothing(box: Box) -> None:
     before = fingerprints(box.folder)
     with contextlib.suppress(ConfigError):

@@ -921,13 +921,21 @@ def test_root_in_somebodys_home_is_warned(box: Box, words: tuple[str, ...]) -> N
 
 @pytest.mark.parametrize(
     ("which", "mode"),
-    [("config", 0o644), ("token", 0o644), ("credentials", 0o644), ("token", 0o640), ("config", 0o602)],
+    [
+        ("config", 0o644),
+        ("environment", 0o644),
+        ("token", 0o644),
+        ("credentials", 0o644),
+        ("token", 0o640),
+        ("config", 0o602),
+    ],
 )
 def test_a_start_warns_of_secrets_that_others_can_read(google: Google, box: Box, which: str, mode: int) -> None:
     """S16: with what to do; and of those alone."""
     configure(box, google)
     google.write_token(box.home.token)
     google.write_credentials(box.home.credentials).chmod(0o600)
+    box.home.environment.touch(0o600)
     path: Path = getattr(box.home, which)
     path.chmod(mode)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pytest_httpserver import HTTPServer
 from standardwebhooks import Webhook as Verifier
 
 from syftnotify.config.schema import Transport as Section
 from syftnotify.deliver import Transport, transport_for
+from syftnotify.deliver.webhook import signature
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Message
 from tests.web import Answer, Web, babbles, closes, drips, floods, hangs, resets, says, web
@@ -191,6 +193,40 @@ def test_a_signature_is_what_its_standard_says(httpserver: HTTPServer, secret: s
     ((request, _),) = httpserver.log
     headers = {name.lower(): value for name, value in request.headers.items()}
     assert Verifier(SECRET).verify(request.get_data(), headers) == {"a": "é"}
+
+
+def test_a_secret_may_be_any_text(httpserver: HTTPServer) -> None:
+    """And is then taken as it is, in UTF-8."""
+    transport("webhook", answering(httpserver), secret="žluť").send(HELLO)
+
+    ((request, _),) = httpserver.log
+    again = base64.b64encode("žluť".encode()).decode()
+    assert request.headers["webhook-signature"] == signature(again, "m1", int(NOW), HELLO.body)
+
+
+def test_a_header_of_ones_own_takes_the_place_of_ours_however_it_is_spelled(httpserver: HTTPServer) -> None:
+    headers = {"CONTENT-type": "application/cloudevents+json", "User-agent": "me", "Webhook-Id": "mine"}
+    transport("webhook", answering(httpserver), headers=headers).send(HELLO)
+
+    ((request, _),) = httpserver.log
+    sent = {name: request.headers.getlist(name) for name in ("content-type", "user-agent", "webhook-id")}
+    assert sent == {"content-type": ["application/cloudevents+json"], "user-agent": ["me"], "webhook-id": ["m1"]}
+
+
+def test_a_header_that_cannot_be_sent_is_refused_at_load() -> None:
+    with pytest.raises(ValidationError, match="in ASCII"):
+        transport("webhook", "https://hooks.example/x", headers={"X-Team": "žluť"})
+
+
+@both
+def test_what_a_proxy_refuses_was_not_handed_over(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X03: it was asked to connect, and told nothing else."""
+    with web(says(502)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.rpartition("/services")[0])
+        error = failed(transport(kind, "https://hooks.invalid/x"))
+
+    assert error.failure is Failure.NO_ANSWER
+    assert [request.line for request in proxy.requests] == ["CONNECT hooks.invalid:443 HTTP/1.1"]
 
 
 def test_an_answer_without_an_end_is_not_read_to_its_end(server: Web) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import typer
 
@@ -18,6 +18,8 @@ from syftnotify.outbox import Letter
 from syftnotify.paths import Home
 from syftnotify.text import iso, plural, shown
 
+STATES = ("pending", "sending", "sent", "unknown", "dead", "skipped")
+
 
 def show(
     home: Home,
@@ -25,18 +27,24 @@ def show(
     recipient: str,
     about: str,
     kinds: Iterable[str],
-    states: Iterable[str],
+    states: Sequence[str],
     transport: str,
     since: str | None,
     limit: int,
     as_json: bool,
 ) -> None:
-    """Print who was told what, newest last."""
+    """Print who was told what, newest last.
+
+    Raises:
+        ConfigError: there is no such state.
+    """
     earliest = moment_of(since) if since is not None else None
     words = [parse_kind(kind).value for kind in kinds]
+    if wrong := [state for state in states if state not in STATES]:
+        raise ConfigError(f"{shown(wrong[0])!r} is no state", hint=f"there are {', '.join(STATES)}")
     with outbox_of(home) as outbox:
         letters = outbox.history(
-            states=tuple(states),
+            states=states,
             kinds=words,
             about=about,
             recipient=recipient,
@@ -96,7 +104,7 @@ def explain(home: Home, about: str, *, as_json: bool) -> None:
             say(f"    {letter.audience} {shown(letter.recipient)}: {outcome(letter)}")
             say(f"      through {shown(letter.transport)}, by {shown(letter.route) or 'a rule of an older version'}")
         if event.key not in letters:
-            say("    nobody: no route takes it")
+            say("    nobody: no route names anybody, or it was so before the first look")
 
 
 def prune(home: Home, older_than: str | None, *, dry_run: bool) -> None:

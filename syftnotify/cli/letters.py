@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import typer
 
 from syftnotify import running
-from syftnotify.cli.console import say
+from syftnotify.cli.console import say, warn
 from syftnotify.config import load
 from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.outbox import Letter, Outbox
@@ -91,11 +91,15 @@ def outbox_of(home: Home) -> Iterator[Outbox]:
 
 
 def _stuck(home: Home, outbox: Outbox) -> list[Letter]:
-    """Dead letters, and those of unknown outcome whose transport does not send them again by itself."""
+    """Dead letters, and those of unknown outcome whose transport does not send them again by itself.
+
+    All of unknown outcome where nobody can tell, as when the environment lacks a secret: none is forgotten.
+    """
     try:
         holding = load(home).holding
-    except ConfigError:
-        holding = frozenset()
+    except ConfigError as error:
+        warn(str(error))
+        return outbox.letters()
     return [letter for letter in outbox.letters() if letter.state == "dead" or letter.transport in holding]
 
 

@@ -66,11 +66,15 @@ def mistake_in(template: str, error: Exception) -> str:
 
 
 def _wording(home: Home) -> Wording:
-    """How mails of this home are worded; without a configuration that holds, as they are by default."""
+    """How mails of this home are worded; without a configuration that holds, as they are by default.
+
+    Text and HTML both, whichever of them is sent.
+    """
     try:
         settings = load(home)
         section = settings.mail_section
-        words = words_of(settings, settings.mailer, section) if section is not None else None
+        both = section.model_copy(update={"body": "both"}) if section is not None else None
+        words = words_of(settings, settings.mailer, both) if both is not None else None
     except ConfigError:
         words = None
     return words if isinstance(words, Wording) else Wording(renderer_for(home), sender=OWNER, links=Links())

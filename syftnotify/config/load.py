@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def load(home: Home) -> Settings:
     config = _completed(config, home)
     secrets = {
         home.config,
+        home.environment,
         secret_key(home),
         *(each.token for each in config.transports.values() if isinstance(each, Gmail)),
     }
@@ -187,7 +189,13 @@ def _mistakes(error: ValidationError) -> list[str]:
         path = _plain_path(item["loc"])
         name = shown(".".join(path))
         kind = item["type"]
-        if kind == "extra_forbidden":
+        if kind == "invalid_key" or (path[-1] == "[key]" and not isinstance(item["input"], str)):
+            above = path[:-2] if path[-1] == "[key]" else path[:-1]
+            place = f"{shown('.'.join(above))}: " if above else ""
+            lines.append(
+                f"{place}YAML does not read the name {_written(item['input'])} as text: put the name into quotes"
+            )
+        elif kind == "extra_forbidden":
             lines.append(f"{name}: unknown{_nearest([str(part) for part in item['loc']])}")
         elif kind == "missing":
             lines.append(f"{name}: missing, it must be set")
@@ -204,9 +212,18 @@ def _mistakes(error: ValidationError) -> list[str]:
             lines.append(f"{name}: expected keys with values, got {what}")
         elif kind in {"tuple_type", "list_type"}:
             lines.append(f"{name}: expected a list, got {got(item['input'])}")
+        elif kind == "string_type" and isinstance(item["input"], (bool, int, float, date)):
+            lines.append(f"{name}: YAML does not read {_written(item['input'])} as text: put it into quotes")
         else:
             lines.append(f"{name}: {item['msg'].removeprefix('Value error, ')}")
     return lines
+
+
+def _written(value: Any) -> str:
+    """How something without quotes is written that YAML reads as `value`, which is no text."""
+    if isinstance(value, bool):
+        return "`on`, `yes` or `true`" if value else "`off`, `no` or `false`"
+    return f"`{'null' if value is None else shown(str(value), limit=60)}`"
 
 
 def _without_secrets(lines: Iterable[str], found: Resolved) -> Iterator[str]:

@@ -27,6 +27,7 @@ from syftnotify.config.values import (
     FilePath,
     Flag,
     HeaderName,
+    HeaderValue,
     Link,
     OnUnknown,
     Pattern,
@@ -165,7 +166,7 @@ class Webhook(Outgoing):
     type: Literal["webhook"]
     url: WebUrl = Field(description="the address; only its host is ever shown")
     secret: Secret | None = Field(None, description="signs each request as Standard Webhooks says; whsec_...")
-    headers: dict[HeaderName, Secret] = Field(default_factory=dict, description="added to each request")
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict, description="added to each request")
     format: Literal["native", "gflow", "nomaflow", "run_alert", "template"] = Field(
         "native", description="what the object looks like"
     )

@@ -153,11 +153,18 @@ def _header_name(value: Any) -> str:
     return value
 
 
+def _header_value(value: Any) -> SecretStr:
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
+        raise ValueError("expected text of one line, in ASCII")
+    return SecretStr(value)
+
+
 HeaderName = Annotated[str, BeforeValidator(_header_name)]
 # Secrets, shown nowhere.
 SecretUrl = Annotated[SecretStr, BeforeValidator(_secret_url)]  # https, or this machine
 WebUrl = Annotated[SecretStr, BeforeValidator(_web_url)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+HeaderValue = Annotated[SecretStr, BeforeValidator(_header_value)]
 Text = Annotated[str, BeforeValidator(_text)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Address = Annotated[str, BeforeValidator(_address)]

@@ -73,6 +73,8 @@ def post(url: str, content: bytes, headers: Mapping[str, str], *, seconds: float
 
     No redirect is followed, and nothing is sent twice.
 
+    `headers` are named in small letters.
+
     Raises:
         DeliveryError: NO_ANSWER when nothing was handed over, UNKNOWN when it may have been.
     """
@@ -89,7 +91,7 @@ def post(url: str, content: bytes, headers: Mapping[str, str], *, seconds: float
                 "POST",
                 url,
                 content=content,
-                headers={"Accept-Encoding": "identity", "User-Agent": "syftnotify", **headers},
+                headers={"accept-encoding": "identity", "user-agent": "syftnotify", **headers},
                 extensions={"trace": attempt.trace},
             ) as answer,
         ):
@@ -176,8 +178,8 @@ class _Attempt:
                 self._connection = connected.dup()
                 if self.is_cut:
                     self._shut()
-        elif name.endswith("send_request_headers.started"):
-            self.has_begun = True
+        elif name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
+            self.has_begun = True  # what a proxy is asked first holds nothing of ours
 
     def cut(self) -> None:
         """The time is over."""

@@ -35,7 +35,7 @@ class SlackTransport(Endpoint):
         answer = post(
             self._url,
             json.dumps(words).encode("ascii"),
-            {"Content-Type": "application/json"},
+            {"content-type": "application/json"},
             seconds=self._seconds,
         )
         host = host_of(self._url)

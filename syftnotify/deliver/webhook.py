@@ -6,7 +6,6 @@ Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/st
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Callable
@@ -27,8 +26,9 @@ class WebhookTransport(Endpoint):
         """One attempt. Raises: DeliveryError."""
         now = self._clock()
         headers = {
-            "Content-Type": "application/json",
-            **{name: value.get_secret_value() for name, value in self._settings.headers.items()},
+            "content-type": "application/json",
+            # In small letters: one that is spelled otherwise would go out beside ours.
+            **{name.lower(): value.get_secret_value() for name, value in self._settings.headers.items()},
             "webhook-id": message.id,
             "webhook-timestamp": str(int(now)),
         }
@@ -51,7 +51,7 @@ def signature(secret: str, name: str, moment: int, body: bytes) -> str:
     word = secret.removeprefix("whsec_")
     try:
         key = base64.b64decode(word, validate=True)
-    except binascii.Error:
+    except ValueError:
         key = word.encode("utf-8")
     signed = hmac.new(key, f"{name}.{moment}.".encode("ascii") + body, hashlib.sha256).digest()
     return "v1," + base64.b64encode(signed).decode("ascii")

@@ -99,8 +99,8 @@ def native_of(item: Item, links: Links) -> dict[str, Any]:
     """Our own envelope; what is not known is left out."""
     event, payload = item.event, item.event.payload
     job = _present(
-        id=event.entity if event.kind.value.startswith("job_") else None,
-        name=payload.get("name") if event.kind.value.startswith("job_") else None,
+        id=event.entity,
+        name=payload.get("name"),
         user=payload.get("submitter") or payload.get("claimed") or payload.get("user"),
         owner=payload.get("owner"),
         state=_STATES.get(event.kind),
