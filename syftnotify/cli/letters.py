@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import typer
 
 from syftnotify import running
 from syftnotify.cli.console import say, warn
 from syftnotify.config import load
+from syftnotify.config.values import duration
 from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.outbox import Letter, Outbox
 from syftnotify.paths import Home
 from syftnotify.text import iso, plural, shown
 
 SHORT = 8  # digits of an id that are shown; any that tell it apart are taken
-_AGO = re.compile(r"(\d+)\s*([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def show(home: Home, *, as_json: bool) -> None:
@@ -78,7 +78,7 @@ class _UsageError(NotifyError):
     exit_code = 2
 
 
-@contextmanager
+@contextlib.contextmanager
 def outbox_of(home: Home) -> Iterator[Outbox]:
     """The outbox of `home`, to be looked at. Raises: NotifyError, when there is none."""
     if not home.outbox.exists():
@@ -119,10 +119,9 @@ def _named(outbox: Outbox, text: str) -> str:
 
 def moment_of(text: str) -> float:
     """`2h`, `3d`, or a date or time as ISO 8601 writes it, in this machine's zone; seconds since 1970."""
-    now = datetime.now(UTC)
+    with contextlib.suppress(ValueError):
+        return time.time() - duration(text)
     try:
-        if match := _AGO.fullmatch(text.strip()):
-            return (now - timedelta(**{_UNITS[match.group(2)]: int(match.group(1))})).timestamp()
         return datetime.fromisoformat(text.strip()).astimezone().timestamp()
     except (ValueError, OverflowError):
         raise _UsageError(

@@ -104,8 +104,8 @@ _LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _LONGEST = 20 * 366 * 86400.0  # seconds
 
 
-def _duration(value: Any) -> float:
-    """`90`, `"90s"`, `"10m"`, `"2h"`, `"3d"`, in seconds."""
+def duration(value: Any) -> float:
+    """`90`, `"90s"`, `"10m"`, `"2h"`, `"3d"`, in seconds. Raises: ValueError."""
     match = _LENGTH.fullmatch(value.strip().lower()) if isinstance(value, str) else None
     seconds = float(match.group(1)) * _UNITS[match.group(2)] if match else value
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= _LONGEST:
@@ -113,7 +113,7 @@ def _duration(value: Any) -> float:
     return float(seconds)
 
 
-Duration = Annotated[float, BeforeValidator(_duration)]
+Duration = Annotated[float, BeforeValidator(duration)]
 
 # What a link template may name. All are percent-encoded when they are put in.
 LINK_FIELDS = ("job", "owner", "submitter", "peer", "entity")
