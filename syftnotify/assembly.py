@@ -15,6 +15,7 @@ from syftnotify.dispatcher import Dispatcher, Lane
 from syftnotify.errors import ConfigError, NotSignedInError
 from syftnotify.events import Limits
 from syftnotify.ledger import JsonStateManager
+from syftnotify.memory import MemoryFile
 from syftnotify.model import DIGESTED, HIGH, AlertRule, Form, Kind, Severity
 from syftnotify.observe import JobReader, OwnRequests, PeerReader
 from syftnotify.outbox import Outbox
@@ -51,6 +52,7 @@ class Parts:
         tick = self.pipeline.tick(self.clock(), last_look=last_look)
         self.dispatcher.drain()
         self.pipeline.settle()
+        self.pipeline.remember()
         return tick
 
     def close(self) -> None:
@@ -118,6 +120,7 @@ def assemble(
         on_trouble=on_trouble,
     )
     jobs = job_reader(settings, clock=clock, monotonic=monotonic, is_settling=ledger.is_settling)
+    scope = config.do_email.lower() if config.role == "owner" else f"{config.role} {config.do_email.lower()}"
     pipeline = Pipeline(
         missing=lambda: _missing(settings.root),
         jobs=jobs if with_jobs and config.notify.monitor_jobs else None,
@@ -125,11 +128,12 @@ def assemble(
         tells_peers=with_peers and config.notify.monitor_peers,
         ledger=ledger,
         outbox=outbox,
+        memory=MemoryFile(home.memory, scope),
         spool=Spool(home.spool),
         reach=_reach(
             settings, outbox, lanes, lambda name, section: dispatcher.add(_lane(settings, name, section, clock))
         ),
-        scope=config.do_email.lower() if config.role == "owner" else f"{config.role} {config.do_email.lower()}",
+        scope=scope,
         quiet=_quiet_hours(config),
         limits=Limits(config.reminders.job_waiting, config.reminders.job_long_running),
         retention=config.retention,

@@ -44,6 +44,10 @@ class Home:
         return self.root / "state.json"
 
     @property
+    def memory(self) -> Path:
+        return self.root / "jobs.json"
+
+    @property
     def outbox(self) -> Path:
         return self.root / "outbox.db"
 

@@ -16,6 +16,7 @@ from functools import partial
 from syftnotify.events import Limits, Mark, News, news_of_jobs, news_of_peers, reminders
 from syftnotify.failpoints import reached
 from syftnotify.ledger import JsonStateManager
+from syftnotify.memory import MemoryFile
 from syftnotify.model import AT_REST, HELD, Event, Job, Kind, Notification, Peer
 from syftnotify.observe import JobReader, JobsLook, PeerReader, Watched, evidence
 from syftnotify.outbox import Outbox
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 TIME_OFF_SECONDS = 3600.0
 # For so long a look reads what changed; what is left waits for the next one.
 READ_SECONDS = 5.0
+_REMEMBER_GAP = 600.0  # seconds between two times that what is known of the jobs that rest is written down
 _PRUNE_GAP = 3600.0  # seconds between two clean-ups of the history
 _PRUNE_HEAP = 1000  # events that one look forgets
 _TOO_MANY = {"path": "all of it", "why": "too many jobs at once"}
@@ -68,6 +70,7 @@ class Pipeline:
         tells_peers: bool,
         ledger: JsonStateManager,
         outbox: Outbox,
+        memory: MemoryFile,
         spool: Spool,
         reach: Callable[[frozenset[str]], Reach],
         scope: str,
@@ -85,6 +88,10 @@ class Pipeline:
         self._tells_peers = tells_peers
         self._ledger = ledger
         self._outbox = outbox
+        self._memory = memory
+        self._unremembered = 0  # jobs that were read since
+        self._remember_at = 0.0  # seconds since 1970
+        self._doubted: set[str] = set()  # entities of which something is news again
         self._spool = spool
         self._reach = reach
         self._whose = scope
@@ -159,9 +166,12 @@ class Pipeline:
         self.settle()
         self._prune(now)
         reached("tick.settled")
-        self._has_looked = True
         if self._jobs:
             self._jobs.accept(look)
+        if not self._has_looked or not 0 < self._remember_at - now <= _REMEMBER_GAP:
+            self.remember()
+            self._remember_at = now + _REMEMBER_GAP
+        self._has_looked = True
         for event in tick.events:
             log.info("noticed %s %s", event.kind.value, event.entity)
         return tick.joined(emitted)
@@ -186,6 +196,12 @@ class Pipeline:
         self._outbox.put([event], held(owed, {event.key: event}, self._quiet, now), now)
         log.info("noticed %s %s", event.kind.value, event.entity)
 
+    def remember(self) -> None:
+        """Write down for the next process what is known of the jobs that rest, if that has changed."""
+        if self._jobs and self._unremembered:
+            self._memory.save(self._jobs.memory(), self._ledger.edition)
+            self._unremembered = 0
+
     def _take_in(self) -> None:
         """What happened to ledger and outbox since the last look; after a loss everything is looked at again."""
         self._ledger.refresh()
@@ -200,6 +216,11 @@ class Pipeline:
                 self._jobs.forget()
         if not self._has_looked:
             self._reconcile()
+            if self._jobs and not is_lost:
+                self._jobs.remember(self._memory.load(self._ledger.edition), self._is_all_told)
+
+    def _is_all_told(self, entity: str) -> bool:
+        return self._ledger.has_ended(entity) and entity not in self._doubted
 
     def _reconcile(self) -> None:
         """After a loss, ledger and outbox are mended from each other: nothing is forgotten, and nothing floods."""
@@ -212,6 +233,7 @@ class Pipeline:
                         "what was owed about %s is gone from the outbox; what is still so is noticed again", entity
                     )
                     self._ledger.disown(entity, word)
+                    self._doubted.add(entity)
         if any(self._ledger.first_look(scope) for scope in self._scopes()):
             return
         rows = [row for row in self._outbox.keys_of() if row[2] in BUILT_IN]
@@ -257,6 +279,7 @@ class Pipeline:
         self, news: News, of_news: dict[tuple[str, str], Job], now: float, dry_run: bool, jobs: list[Job]
     ) -> None:
         """Add what is new about some jobs. A first look meets very many: of those without news no more is kept."""
+        self._unremembered += len(jobs)
         first = not self._ledger.first_look(self._scope("jobs"))
         new = news_of_jobs(jobs, self._ledger, now=now, first_look=first, known=self._known)
         if not dry_run:

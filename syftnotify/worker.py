@@ -259,6 +259,7 @@ class Worker:
         self._parts.dispatcher.stop()
         try:
             self._parts.pipeline.settle()
+            self._parts.pipeline.remember()
         except StateError as error:
             log.error("the ledger could not be saved at the end: %s", error)
         self._changed = True

@@ -1,0 +1,59 @@
+"""What did the last worker know of the jobs that rest? A file that may be lost: then all of them are read again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from syftnotify import __version__
+from syftnotify.files import write_whole
+
+log = logging.getLogger(__name__)
+
+# By shelf: the names of the jobs that rest, and the fingerprints of both files of each.
+Memory = dict[str, tuple[list[str], list[int], list[int]]]
+
+
+class MemoryFile:
+    """The fingerprints of the jobs that rest, from one process to the next.
+
+    They count as long as everything that was found out of these files is in the state file: so they belong to one
+    state file, and are too new for an older copy of it that was put back. They also belong to one version of the
+    rules by which jobs are read.
+    """
+
+    def __init__(self, path: Path, whose: str) -> None:
+        self._path = path
+        # `hash` is the same in each process of one Python; which Python that is stands here.
+        self._mark = [__version__, sys.version, whose]
+
+    def load(self, edition: list[Any]) -> Memory:
+        """What was remembered when the state file was of that edition, or of an earlier one; nothing if in doubt."""
+        try:
+            found = json.loads(self._path.read_bytes())
+            name, count = found["edition"]
+            if found["mark"] == self._mark and edition and edition[0] == name and edition[1] >= count:
+                return {key: _columns(value) for key, value in found["shelves"].items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            log.warning("%s cannot be used (%s): every job is read again", self._path.name, type(error).__name__)
+        return {}
+
+    def save(self, memory: Memory, edition: list[Any]) -> None:
+        """Remember. Nothing is lost when it fails."""
+        content = json.dumps({"mark": self._mark, "edition": edition, "shelves": memory}, separators=(",", ":"))
+        try:
+            write_whole(self._path, content.encode("ascii"), durable=False)
+        except OSError as error:
+            log.warning("%s cannot be written: %s; a restart reads every job again", self._path.name, error.strerror)
+
+
+def _columns(value: Any) -> tuple[list[str], list[int], list[int]]:
+    names, deciding, second = value
+    if len(names) != len(deciding) or len(names) != len(second) or sorted(names) != names:
+        raise ValueError("columns that do not belong together")
+    return names, deciding, second
