@@ -169,7 +169,7 @@ class JsonStateManager:
 
     def has_ended(self, entity: str) -> bool:
         """Whether an end or a rejection of `entity` has been told, or is owed."""
-        return self._spellings.has_end(self._words(entity))
+        return any(self._spellings.has_end(self._state[part].get(entity, ())) for part in ("notified", "owed"))
 
     def note_absence(self, is_there: Callable[[str], bool], among: Iterable[str] | None = None) -> None:
         """Remember the jobs that ended and are not there, for their layouts give an end no time to know it again by.
@@ -415,9 +415,11 @@ class _Spellings:
 
     def one(self, words: Any) -> _Words:
         """`words` as the one tuple that spells them. Raises: ValueError, it is no list of texts."""
-        if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
-            raise ValueError("not a list of texts")
+        if not isinstance(words, (list, tuple)):
+            raise ValueError("not a list")
         spelled = tuple(words)
+        if not all(type(word) is str for word in spelled):
+            raise ValueError("not a list of texts")
         # What names its occurrence is like nothing else.
         return spelled if any("@" in word for word in spelled) else self._known.setdefault(spelled, spelled)
 
@@ -513,7 +515,7 @@ def _read_lines(file: IO[bytes], spellings: _Spellings) -> _State:
             below += [{}] if line.strip() else []
             continue
         for entity, value in orjson.loads(b"{%b}" % line.rstrip(b",\n")).items():
-            below[-1][same.setdefault(entity, entity)] = value if isinstance(value, str) else spellings.one(value)
+            below[-1][same.setdefault(entity, entity)] = value if type(value) is str else spellings.one(value)
     notified, first, nothing = below
     state: _State = orjson.loads(b"".join(frame))
     ours = state["data"][OURS]

@@ -145,12 +145,20 @@ class Status(StrEnum):
 AT_REST = frozenset({Status.REJECTED, Status.DONE, Status.FAILED})
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.~@-]+")
+
+
+def _encoded(part: str) -> str:
+    # Mostly there is nothing to encode, which is seen five times as quickly.
+    return part if _PLAIN.fullmatch(part) else quote(part.encode("utf-8", "surrogateescape"), safe="@")
+
+
 def entity_id(*parts: str) -> str:
     """`job/<layout>/<owner>/<submitter>/<name>`: every part percent-encoded except `@`, so `/` only separates.
 
     File names that are not UTF-8 keep their bytes (they arrive as surrogates).
     """
-    return "/".join(quote(part.encode("utf-8", "surrogateescape"), safe="@") for part in parts)
+    return "/".join(map(_encoded, parts))
 
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")

@@ -57,7 +57,8 @@ class Worker:
         self._watchdog = systemd.watchdog_seconds()
         self._parts: Parts = assemble(settings, clock=clock, on_change=self._on_change, on_trouble=self._on_trouble)
         self._vitals = Vitals(self._parts, clock=clock, monotonic=time.monotonic)
-        self._wake = Wake(self._on_wake)
+        self._wake = Wake(self._on_wake, is_careful=settings.config.notify.watch != "on")
+        self._everywhere = True  # whether the next look must be
         self._counts = Counts()
         before = running.read(settings.home)
         self._report = _blank(settings)
@@ -93,10 +94,15 @@ class Worker:
         restless = True
         try:
             self._guarded(self._watch)
+            looked_everywhere = time.monotonic()
             while not self._stopping:
-                self._rest(min(again, interval) if restless else interval)
+                whole = looked_everywhere + interval
+                self._rest(min(time.monotonic() + again, whole) if restless else whole)
                 if self._stopping:
                     break
+                self._everywhere = self._everywhere or time.monotonic() >= whole
+                if self._everywhere:
+                    looked_everywhere = time.monotonic()
                 tick = self._guarded(self._look)
                 self._guarded(self._watch)
                 restless = tick is not None and tick.restless
@@ -130,12 +136,16 @@ class Worker:
         begun = time.perf_counter()
         now = self._clock()
         pipeline = self._parts.pipeline
+        places = self._wake.take()
+        where = None if self._everywhere else places
+        self._everywhere = True  # unless this one comes to its end
         if self._settings.config.notify.enabled:
-            tick = pipeline.tick(now, last_look=self._report.last_look_s)
+            tick = pipeline.tick(now, last_look=self._report.last_look_s, where=where)
             if not tick.waiting_for:
                 self._report.last_look_s = now
         else:
             tick = pipeline.look()
+        self._everywhere = False
         self._seconds = time.perf_counter() - begun
         for problem in tick.problems:
             log.warning("%s", problem)
@@ -156,12 +166,11 @@ class Worker:
         if self._settings.config.notify.watch == "off":
             return
         if self._wake.watch([*self._parts.jobs.watchable(), *self._parts.pipeline.watchable()]):
-            self._woken = True  # what changed before the watch stood would else be seen an interval later
+            self._woken = self._everywhere = True  # what changed before the watch stood would else be seen later
         self._report.watching = self._wake.is_watching
 
-    def _rest(self, seconds: float) -> None:
-        """Sleep until the next look is due; deliveries are reported meanwhile."""
-        due = time.monotonic() + seconds
+    def _rest(self, due: float) -> None:
+        """Sleep until the next look is due, on the monotonic clock; deliveries are reported meanwhile."""
         looked = time.monotonic()
         while not self._stopping:
             now = time.monotonic()

@@ -1,10 +1,13 @@
-"""When is it worth looking early? watchdog only says "look now"; what is true, the look itself finds out."""
+"""When and where is it worth looking early? watchdog only says so; what is true, the look itself finds out."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +17,14 @@ log = logging.getLogger(__name__)
 
 # Folders of a running job that change thousands of times and never decide anything.
 _NOISE = ("/.venv/", "/__pycache__/")
+# Each folder takes a watch of the kernel's and 0.65 KB of memory here.
+_MOST_FOLDERS = 100_000
+_MOST_PLACES = 1000  # when more than these changed, everywhere is looked at
+_TRY_AGAIN = 1800.0  # seconds until what could not be watched is tried again
+_LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
+_MOUNTS = Path("/proc/self/mounts")
+# File systems to which others write without this kernel knowing, and those that begin with `fuse.`.
+_REMOTE = frozenset({"9p", "afs", "ceph", "cifs", "davfs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +43,95 @@ class Wake:
     """Calls `wake` when something changed below the watched folders, as long as the system lets it.
 
     Where it does not (limits, missing folders, file systems without events), one line says so and the caller's own
-    interval goes on being the truth; every `watch` tries again.
+    interval goes on being the truth; half an hour later it is tried again.
     """
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        wake: Callable[[], None],
+        *,
+        is_careful: bool = True,
+        most: Callable[[], int] = lambda: min(_MOST_FOLDERS, _half_of_all_watches()),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """A careful one watches `most` folders at most, and none on a file system that others write to."""
         self._wake = wake
+        self._is_careful = is_careful
+        self._most = most
+        self._monotonic = monotonic
         self._observer: Any = None
         self._watched: dict[Watched, int] = {}
+        self._refused: dict[Watched, int] = {}  # what could not be watched
+        self._try_again_at = 0.0
         self._complained = ""
+        self._folders = 0  # that are watched, as far as a careful one knows
+        self._grown = 0  # folders that came since it was last seen that they could be watched
+        self._places: set[str] = set()
+        self._is_anywhere = False
+        self._noting = threading.Lock()
+        self._overflows = _Overflows(self._note_overflow)
 
     def watch(self, wanted: list[Watched]) -> bool:
         """Watch exactly what is wanted, and return whether that is news. Cheap when nothing changed."""
         found = {watched: inode for watched in wanted if (inode := _inode(watched.folder))}
         if found == self._watched and (not found or self._observer.is_alive()):
+            self._follow_growth()
+            return False
+        if found == self._refused and self._monotonic() < self._try_again_at:
             return False
         self.stop()
         if not found:
             return False
+        try:
+            if self._is_careful:
+                self._folders = self._counted(found)
+            self._start(found)
+        except (OSError, RuntimeError) as error:
+            self._refuse(found, str(error))
+            return False
+        self._watched, self._complained = found, ""
+        return True
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether changes wake us now."""
+        return self._observer is not None
+
+    def take(self) -> set[str] | None:
+        """The paths at which something changed since this was last asked; None: it may be anywhere."""
+        with self._noting:
+            places, is_anywhere = self._places, self._is_anywhere
+            self._places, self._is_anywhere = set(), False
+        return None if is_anywhere else places
+
+    def stop(self) -> None:
+        """Watch nothing."""
+        if self._observer is not None:
+            self._overflows.stop()
+            self._observer.stop()
+            self._observer.join(timeout=5)
+        self._observer, self._watched, self._refused = None, {}, {}
+
+    def _start(self, found: Iterable[Watched]) -> None:
         # Imported here: 60 ms, and a command that does not watch never needs it.
-        from watchdog import events
         from watchdog.observers import Observer
+
+        observer = Observer()
+        try:
+            for watched in found:
+                self._schedule(observer, watched)
+            observer.start()
+            # Deep below, watchdog says nothing when there are no more watches; whoever asks for one more is told.
+            self._observer = observer
+            self._ask_for_one_more()
+        except (OSError, RuntimeError):
+            self._observer = None
+            observer.unschedule_all()  # else what did start would live on
+            raise
+        self._overflows.start()
+
+    def _schedule(self, observer: Any, watched: Watched) -> Any:
+        from watchdog import events
 
         # The default set also listens to opens and closes without writing, which our own look makes: on a large tree
         # that never ends. One event per written file is enough: its close, when it is whole.
@@ -66,43 +146,86 @@ class Wake:
         ]
         if sys.platform == "darwin":  # which tells of no closes
             told.append(events.FileModifiedEvent)
-        observer = Observer()
-        try:
-            for watched in found:
-                handler = events.FileSystemEventHandler()
-                handler.on_any_event = partial(self._on_event, watched)  # type: ignore[method-assign] # its documented way
-                observer.schedule(handler, str(watched.folder), recursive=watched.deep, event_filter=told)
-            observer.start()
-        except (OSError, RuntimeError) as error:
-            observer.unschedule_all()  # else what did start would live on
-            self._complain(f"watching is not possible ({error}); looking every interval instead")
-            return False
-        self._observer, self._watched, self._complained = observer, found, ""
-        return True
+        handler = events.FileSystemEventHandler()
+        handler.on_any_event = partial(self._on_event, watched)  # type: ignore[method-assign] # its documented way
+        return observer.schedule(handler, str(watched.folder), recursive=watched.deep, event_filter=told)
 
-    @property
-    def is_watching(self) -> bool:
-        """Whether changes wake us now."""
-        return self._observer is not None
+    def _counted(self, found: Iterable[Watched]) -> int:
+        """How many folders there are to watch. Raises: RuntimeError, it is better not to."""
+        for watched in found:
+            if kind := _remote_kind(watched.folder):
+                raise RuntimeError(f"{watched.folder} lies on {kind}, to which others may write unseen")
+        most = self._most()
+        count = 0
+        for watched in found:
+            count += _count_folders(str(watched.folder), most - count) if watched.deep else 1
+            if count > most:
+                raise RuntimeError(f"there are more than {most} folders; `notify.watch: on` does it all the same")
+        return count
 
-    def stop(self) -> None:
-        """Watch nothing."""
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join(timeout=5)
-        self._observer, self._watched = None, {}
-
-    def _on_event(self, watched: Watched, event: Any) -> None:
-        paths = [str(path) for path in (event.src_path, getattr(event, "dest_path", "")) if path]
-        if watched.names and not any(Path(path).name in watched.names for path in paths):
+    def _follow_growth(self) -> None:
+        """Stop where there are too many folders by now, or no watches left for the new ones."""
+        with self._noting:
+            grown, self._grown = self._grown, 0
+        if not grown:
             return
-        if not any(part in path for path in paths for part in _NOISE):
-            self._wake()
+        self._folders += grown
+        try:
+            if self._is_careful and self._folders > self._most():
+                self._folders = self._counted(self._watched)  # some may have gone meanwhile
+            self._ask_for_one_more()
+        except (OSError, RuntimeError) as error:
+            refused = self._watched
+            self.stop()
+            self._refuse(refused, str(error))
 
-    def _complain(self, message: str) -> None:
+    def _ask_for_one_more(self) -> None:
+        self._observer.unschedule(self._schedule(self._observer, Watched(Path(os.sep), deep=False)))
+
+    def _refuse(self, found: dict[Watched, int], why: str) -> None:
+        self._refused, self._try_again_at = found, self._monotonic() + _TRY_AGAIN
+        message = f"watching is not possible ({why}); looking every interval instead"
         if message != self._complained:
             log.warning("%s", message)
             self._complained = message
+
+    def _on_event(self, watched: Watched, event: Any) -> None:
+        paths = [str(path) for path in (event.src_path, getattr(event, "dest_path", "")) if path]
+        if watched.names and not any(os.path.basename(path) in watched.names for path in paths):
+            return
+        if any(part in path for path in paths for part in _NOISE):
+            return
+        with self._noting:
+            self._grown += event.is_directory and event.event_type in {"created", "moved"}
+            self._places.update(paths)
+            self._is_anywhere = self._is_anywhere or len(self._places) > _MOST_PLACES
+            if self._is_anywhere:
+                self._places.clear()
+        self._wake()
+
+    def _note_overflow(self) -> None:
+        with self._noting:
+            self._is_anywhere = True
+        self._wake()
+
+
+class _Overflows(logging.Handler):
+    """Calls `note` when watchdog says, as it only does in the log, that the kernel has dropped events."""
+
+    def __init__(self, note: Callable[[], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._note = note
+        self._source = logging.getLogger("watchdog.observers.inotify_c")
+
+    def start(self) -> None:
+        self._source.addHandler(self)
+
+    def stop(self) -> None:
+        self._source.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "overflow" in record.getMessage():
+            self._note()
 
 
 def _inode(folder: Path) -> int:
@@ -110,3 +233,41 @@ def _inode(folder: Path) -> int:
         return folder.stat().st_ino
     except OSError:
         return 0
+
+
+def _count_folders(folder: str, most: int) -> int:
+    """How many folders lie in `folder`, itself included, as far as `most` and one more."""
+    count, left = 1, [folder]
+    while left and count <= most:
+        try:
+            with os.scandir(left.pop()) as entries:
+                below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:  # gone, or not ours to look into
+            continue
+        count += len(below)
+        left += below
+    return count
+
+
+def _half_of_all_watches() -> int:
+    """The other half is for everything else that its user runs."""
+    try:
+        return int(_LIMIT.read_text(encoding="ascii")) // 2
+    except (OSError, ValueError):  # no Linux, and no such limit
+        return sys.maxsize
+
+
+def _remote_kind(folder: Path) -> str:
+    """The kind of the file system on which `folder` lies, where it is one that others may write to; else nothing."""
+    try:
+        lines = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    inside = os.path.realpath(folder)
+    kind, deepest = "", ""
+    for line in lines:
+        _, mounted, name, *_ = line.split(" ")
+        place = mounted.encode("ascii", "surrogateescape").decode("unicode_escape")  # blanks are written as \040
+        if len(place) >= len(deepest) and (f"{inside}/".startswith(f"{place.rstrip('/')}/")):
+            kind, deepest = name, place
+    return kind if kind in _REMOTE or kind.startswith("fuse.") else ""
