@@ -418,7 +418,7 @@ class _Spellings:
         if not isinstance(words, (list, tuple)):
             raise ValueError("not a list")
         spelled = tuple(words)
-        if not all(type(word) is str for word in spelled):
+        if not all(isinstance(word, str) for word in spelled):
             raise ValueError("not a list of texts")
         # What names its occurrence is like nothing else.
         return spelled if any("@" in word for word in spelled) else self._known.setdefault(spelled, spelled)
