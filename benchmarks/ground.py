@@ -23,8 +23,6 @@ TREES_VARIABLE = "BENCH_TREES"
 AGE = 3600.0  # seconds: what is older than two is not read again at the next look
 START_SECONDS = 900.0  # until a first look at many jobs is given up
 
-_SCRIPT = b"#!/bin/bash\npython code/main.py\n"
-_CODE = b"import json\n\nprint(json.dumps({'rows': 10_000}))\n"
 # As syft-job 0.1.40 writes them.
 _CONFIG = """\
 canonical_name: JobSubmissionMetadata
@@ -153,12 +151,12 @@ def write(path: Path | str, content: bytes, *, at: float | None = None) -> None:
     os.close(descriptor)
 
 
-def write_job(folder: Path | str, config: bytes, *, code: bytes | None = None, at: float | None = None) -> None:
-    """One submission; `code` is its main.py."""
-    os.makedirs(f"{folder}/code" if code is not None else folder)
-    if code is not None:
-        write(f"{folder}/code/main.py", code, at=at)
-    write(f"{folder}/run.sh", _SCRIPT, at=at)
+def write_job(folder: Path | str, config: bytes, *, code: bool = False, at: float | None = None) -> None:
+    """One submission."""
+    os.makedirs(f"{folder}/code" if code else folder)
+    if code:
+        write(f"{folder}/code/main.py", b"print(1)\n", at=at)
+    write(f"{folder}/run.sh", b"#!/bin/bash\npython code/main.py\n", at=at)
     write(f"{folder}/config.yaml", config, at=at)
 
 
@@ -193,9 +191,9 @@ def make_tree(root: Path, count: int) -> None:
         below_scientist = f"{_scientist(number)}/v1/{name_of(number)}"
         submission, results = f"{base}/inbox/{below_scientist}", f"{base}/review/{below_scientist}"
         config = _CONFIG.format(name=name_of(number), number=number).encode()
-        write_job(submission, config, code=_CODE, at=at)
+        write_job(submission, config, code=True, at=at)
         os.makedirs(results)
-        for name, content in (("stdout.txt", b'{"rows": 10000}\n'), ("returncode.txt", b"0")):
+        for name, content in (("stdout.txt", b"1\n"), ("returncode.txt", b"0")):
             write(f"{results}/{name}", content, at=at)
         write(f"{results}/state.yaml", state(number), at=at)
     for folder, _, _ in os.walk(root, topdown=False):

@@ -42,10 +42,8 @@ def installed() -> Path | None:
         return python
     try:
         venv.create(PLACE, with_pip=True, clear=True)
-        command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"syft-bg=={VERSION}"]
-        subprocess.run(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=INSTALL_SECONDS
-        )
+        command = [str(python), "-m", "pip", "install", "--quiet", f"syft-bg=={VERSION}"]
+        subprocess.run(command, capture_output=True, check=True, timeout=INSTALL_SECONDS)
     except (OSError, subprocess.SubprocessError):
         shutil.rmtree(PLACE, ignore_errors=True)
         return None
