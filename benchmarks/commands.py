@@ -32,7 +32,7 @@ def figures() -> Iterator[Figure]:
         medians(1, *commands)  # else the first round would write bytecode
         bare, *taken = medians(ROUNDS, *commands)
     for (word, factor), each in zip(FACTORS.items(), taken, strict=True):
-        yield at_most(factor, f"`notify {word}`", each * 1000, "ms", bare * 1000)
+        yield at_most(factor, f"notify {word}", each * 1000, "ms", bare * 1000)
 
 
 if __name__ == "__main__":
