@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test chaos fuzz check format lint types contracts wheel lock clean
+.PHONY: demo test chaos fuzz bench check format lint types contracts wheel lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/notify demo
@@ -22,6 +22,10 @@ chaos: $(VENV)/.installed-dev
 # Draws twenty times as many examples as `make test` does, and other ones each time.
 fuzz: $(VENV)/.installed-dev
 	FUZZ=20 $(BIN)/python -m pytest -n 2 --timeout=0 tests/test_fuzz.py tests/test_promises.py $(ARGS)
+
+# Measures how fast everything is (about a quarter of an hour), and writes docs/performance.md.
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks --write
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -44,7 +48,7 @@ lock: $(VENV)/.installed-dev
 		--no-header --annotation-style line --allow-unsafe --output-file constraints.txt pyproject.toml
 
 clean:
-	rm -rf $(VENV) dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .bench dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

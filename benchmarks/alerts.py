@@ -8,14 +8,15 @@ is silent. The runs end one after the other, twenty a second. The baseline is th
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.ground import Figure, report
 from tests.mailserver import HOST, raw, swallows
 from tests.support import ANA, Box, Clock
 from tests.trees import TREES, Disk
@@ -76,26 +77,20 @@ def delays(runs: int, *, with_dead: bool) -> list[float]:
         return sorted(seen[name] - ended[name] for name in names)
 
 
-def main(runs: int) -> int:
-    """Print one JSON line; the exit code is 1 when the target is missed."""
+def figures(runs: int) -> Iterator[Figure]:
     alone = delays(runs, with_dead=False)
     beside = delays(runs, with_dead=True)
     p99, base = (statistics.quantiles(each, n=100)[98] for each in (beside, alone))
-    found = {
-        "name": "alert beside a dead target",
-        "value": round(p99, 3),
-        "unit": "s at p99",
-        "p50": round(statistics.median(beside), 3),
-        "max": round(beside[-1], 3),
-        "runs": runs,
-        "baseline": round(base, 3),
-        "ratio": round(p99 / base, 2),
-        "target": TARGET,
-        "pass": p99 <= TARGET,
-    }
-    print(json.dumps(found))
-    return 0 if found["pass"] else 1
+    yield Figure(
+        f"alert beside a dead target, p99 of {runs:,} runs",
+        p99,
+        "s",
+        base,
+        f"at most {TARGET:g} s",
+        p99 <= TARGET,
+        f"p50 {statistics.median(beside):.3f} s, worst {beside[-1]:.3f} s",
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000))
+    sys.exit(report(figures(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)))

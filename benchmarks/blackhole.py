@@ -9,7 +9,6 @@ and is silent. The baseline is the same burst where there is no other transport,
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.ground import Figure, report
 from syftnotify.config import Smtp
 from syftnotify.deliver import transport_for
 from syftnotify.dispatcher import Dispatcher, Lane
@@ -99,24 +99,22 @@ def beside(count: int) -> tuple[float, RawServer]:
         return taken, hole
 
 
-def measure(count: int) -> dict[str, object]:
-    """One figure for a burst of `count` mails to each."""
-    baseline = alone(count)
-    value, hole = beside(count)
-    return {
-        "name": f"burst of {count} beside a black hole",
-        "value": round(value, 2),
-        "unit": "s",
-        "baseline": round(baseline, 2),
-        "later": round(value - baseline, 2),
-        "target": f"at most {TARGET:g} s later",
-        "reached": value - baseline <= TARGET,
-        "permits": PERMITS,
-        "permits_of_the_black_hole": hole.most,
-    }
+def figures(counts: list[int]) -> Iterator[Figure]:
+    """One figure for a burst of each count of mails to both."""
+    for count in counts:
+        baseline = alone(count)
+        value, hole = beside(count)
+        yield Figure(
+            f"burst of {count:,} mails beside a black hole",
+            value,
+            "s",
+            baseline,
+            f"at most {TARGET:g} s later",
+            value - baseline <= TARGET,
+            f"the black hole held {hole.most} of {PERMITS} permits at the most",
+        )
 
 
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)  # what the black hole costs is the figure, not news
-    for messages in [int(word) for word in sys.argv[1:]] or [200]:
-        print(json.dumps(measure(messages)))
+    sys.exit(report(figures([int(word) for word in sys.argv[1:]] or [200])))

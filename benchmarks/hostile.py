@@ -26,12 +26,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.ground import jobs_of, write, write_job
 from syftnotify.assembly import assemble
 from syftnotify.config import load
 from syftnotify.paths import Home
+from tests.support import ANA as PEER
+from tests.support import BO, OWNER
 
-OWNER = "owner@datasite.example"
-PEER = "ana@uni.example"
 CAP = 256 * 1024  # bytes: what the reader takes of one file at the most
 NODES = 19_900  # of YAML: nearly as many as are read
 BOUND_SECONDS = 6.0  # five of reading, and what must be done about what was read
@@ -75,11 +76,11 @@ class Clock:
 
 def inbox(root: Path, peer: str = PEER) -> Path:
     """Where a peer's jobs of layout D lie."""
-    return root / OWNER / "app_data" / "job" / "inbox" / peer / "v1"
+    return jobs_of(root) / "inbox" / peer / "v1"
 
 
 def review(root: Path) -> Path:
-    return root / OWNER / "app_data" / "job" / "review" / PEER / "v1"
+    return jobs_of(root) / "review" / PEER / "v1"
 
 
 def stages(root: Path) -> Path:
@@ -89,22 +90,7 @@ def stages(root: Path) -> Path:
 
 def beside(root: Path) -> Path:
     """Where a peer's jobs of layout B4 lie."""
-    return root / OWNER / "app_data" / "job" / PEER
-
-
-def write_job(folder: Path, config: bytes, *, code: bool = False) -> None:
-    """One submission."""
-    os.makedirs(folder / "code" if code else folder)
-    for name, content in (("run.sh", b"true\n"), ("config.yaml", config)):
-        write(folder / name, content)
-    if code:
-        write(folder / "code" / "main.py", b"print(1)\n")
-
-
-def write(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.write(descriptor, content)
-    os.close(descriptor)
+    return jobs_of(root) / PEER
 
 
 def config(number: int, rest: str = "files: [main.py]\n") -> bytes:
@@ -302,7 +288,7 @@ def look_at(case: Case) -> Measured:
             for _ in range(3):  # the first one also warms everything up
                 parts.pipeline.tick(clock(), last_look=clock())
             case.make(root, case.count)
-            honest = inbox(root, "bo@lab.example") if case.names_submitters else stages(root)
+            honest = inbox(root, BO) if case.names_submitters else stages(root)
             write_job(honest / HONEST, config(0, "files: []\n"))
             written, was_restless = time.time(), True
             for moment in (*MOMENTS, *range(int(MOMENTS[-1]) + 1, 10**6)):

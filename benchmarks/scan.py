@@ -1,53 +1,45 @@
-"""How long does a look take when nothing changed, beside a bare walk of the same files?
+"""How long does a look take: when nothing changed, after ten jobs did, and when nothing is known yet?
 
-    python -m benchmarks.scan [jobs ...]        (default: 1000 10000)
+    python -m benchmarks.scan [jobs ...]        (default: 250 1000 10000 100000)
 
-The bare walk lists the folders of inbox/ with `os.scandir` and stats each job's two files with `os.stat`.
+Beside each stands a bare loop in the same process. For a quiet look it lists the folders of jobs with `os.scandir` and
+stats the one file of each job that decides, its state.yaml; for the first look it reads and parses the config.yaml and
+the state.yaml of each job with libyaml. The figures without a target are there for the growth.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
+from benchmarks.ground import AGE, Figure, at_most, jobs_of, medians, report, seconds, state, state_path, tree, write
 from syftnotify.observe import JobReader
+from tests.support import OWNER, wait_until
 
-OWNER = "owner@datasite.example"
-ROUNDS = 15
+COUNTS = (250, 1_000, 10_000, 100_000)
+JUDGED_FROM = 10_000  # jobs: below that a look is over in some milliseconds, whatever it does
+CHANGED_FROM = 100_000
+FACTOR, FIRST_FACTOR = 1.2, 1.5
+CHANGED, CHANGED_SECONDS = 10, 0.001  # jobs, and what each may take
+ROUNDS, FIRST_ROUNDS = 15, 3
+SETTLED_SECONDS = 600.0  # until it is given up
 
-_CONFIG = "files: [main.py]\nname: job\nsubmitted_at: '2026-11-21T21:49:25.984946Z'\ntype: python\n"
-_STATE = (
-    "approved_at: '2026-11-21T21:49:32.665036Z'\ncompleted_at: '2026-11-21T21:49:34.815674Z'\n"
-    "rejected_at: null\nreturn_code: 0\nreview_reason: null\nstatus: done\n"
-)
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def make_tree(root: Path, count: int) -> Path:
-    """`count` ended jobs of ten scientists in layout D, written an hour ago; returns the owner's job folder."""
-    base = root / OWNER / "app_data" / "job"
-    old = time.time() - 3600
-    for number in range(count):
-        scientist = f"ds{number % 10}@lab.example"
-        inbox = base / "inbox" / scientist / "v1" / f"job-{number}"
-        review = base / "review" / scientist / "v1" / f"job-{number}"
-        (inbox / "code").mkdir(parents=True)
-        review.mkdir(parents=True)
-        for path, text in (
-            (inbox / "config.yaml", _CONFIG),
-            (inbox / "code" / "main.py", ""),
-            (review / "state.yaml", _STATE),
-        ):
-            path.write_text(text)
-            os.utime(path, (old, old))
-    for folder, _, _ in os.walk(root, topdown=False):
-        os.utime(folder, (old, old))
-    return base
+def _jobs(base: Path) -> Iterator[tuple[str, str]]:
+    """The folders of each job: its submission, and its results."""
+    for scientist in os.scandir(base / "inbox"):
+        for segment in os.scandir(scientist.path):
+            results = f"{base}/review/{scientist.name}/{segment.name}"
+            for job in os.scandir(segment.path):
+                yield job.path, f"{results}/{job.name}"
 
 
 def bare_walk(base: Path) -> int:
@@ -55,52 +47,103 @@ def bare_walk(base: Path) -> int:
     count = 0
     for scientist in os.scandir(base / "inbox"):
         for segment in os.scandir(scientist.path):
-            review = os.path.join(base, "review", scientist.name, segment.name)
+            results = f"{base}/review/{scientist.name}/{segment.name}"
             for job in os.scandir(segment.path):
-                os.stat(os.path.join(job.path, "config.yaml"))
-                os.stat(os.path.join(review, job.name, "state.yaml"))
+                os.stat(f"{results}/{job.name}/state.yaml")
                 count += 1
     return count
 
 
-def seconds(action: Callable[[], object]) -> float:
-    """The median of some rounds."""
-    taken = []
-    for _ in range(ROUNDS):
-        begun = time.perf_counter()
-        action()
-        taken.append(time.perf_counter() - begun)
-    return statistics.median(taken)
+def bare_reading(base: Path) -> int:
+    """The least that anybody who knows nothing must do."""
+    count = 0
+    for submission, results in _jobs(base):
+        for path in (f"{submission}/config.yaml", f"{results}/state.yaml"):
+            with open(path, "rb") as file:
+                yaml.load(file.read(), _Loader)
+        count += 1
+    return count
 
 
-def measure(count: int) -> dict[str, object]:
-    """One figure for `count` jobs."""
-    with tempfile.TemporaryDirectory() as folder:
-        base = make_tree(Path(folder), count)
-        reader = JobReader(Path(folder), OWNER)
+def knowing(root: Path) -> JobReader:
+    """A reader that has nothing left to read again."""
+    reader = JobReader(root, OWNER)
+
+    def is_quiet() -> bool:
+        look = reader.look()
+        reader.accept(look)
+        return not look.jobs
+
+    wait_until(is_quiet, SETTLED_SECONDS, "a look at which nothing is new")
+    return reader
+
+
+def quiet_name(count: int) -> str:
+    return f"look, nothing changed, {count:,} jobs"
+
+
+def first_look(root: Path, count: int) -> Figure:
+    """One round of the largest tree takes minutes: the bare loop stands before and behind ours, against drift."""
+
+    def ours() -> None:
+        assert JobReader(root, OWNER).look().count == count
+
+    def bare() -> None:
+        assert bare_reading(jobs_of(root)) == count
+
+    before, taken, behind = medians(FIRST_ROUNDS if count < CHANGED_FROM else 1, bare, ours, bare)
+    name = f"first look, {count:,} jobs"
+    return at_most(FIRST_FACTOR, name, taken, "s", statistics.mean((before, behind)))
+
+
+def quiet_look(root: Path, reader: JobReader, count: int) -> Figure:
+    def ours() -> None:
+        look = reader.look()
+        assert not look.jobs
+        reader.accept(look)
+
+    assert bare_walk(jobs_of(root)) == count
+    bare, taken = medians(ROUNDS, lambda: bare_walk(jobs_of(root)), ours)
+    if count < JUDGED_FROM:
+        return Figure(quiet_name(count), taken * 1000, "ms", bare * 1000)
+    return at_most(FACTOR, quiet_name(count), taken * 1000, "ms", bare * 1000)
+
+
+def changed_look(root: Path, reader: JobReader, count: int) -> Figure:
+    """Each round rewrites the states of ten other jobs, so that their runs ended once more."""
+    walks, looks = [], []
+    old = time.time() - AGE / 2
+    for number in range(ROUNDS):
+        changed = [number + each * (count // CHANGED) for each in range(CHANGED)]
+        for job in changed:
+            write(state_path(root, job), state(job, minute=30), at=old)
+        walks.append(seconds(lambda: bare_walk(jobs_of(root))))
         begun = time.perf_counter()
         look = reader.look()
-        first = time.perf_counter() - begun
         reader.accept(look)
-        assert look.count == count == bare_walk(base)
+        looks.append(time.perf_counter() - begun)
+        assert len(look.jobs) >= CHANGED
+    bare, taken = statistics.median(walks), statistics.median(looks)
+    return Figure(
+        f"look after {CHANGED} of {count:,} jobs changed",
+        taken * 1000,
+        "ms",
+        bare * 1000,
+        f"at most {FACTOR:g} x + {CHANGED_SECONDS * 1000:g} ms a changed job",
+        taken <= FACTOR * bare + CHANGED * CHANGED_SECONDS,
+    )
 
-        def quiet() -> None:
-            look = reader.look()
-            assert look.jobs == []
-            reader.accept(look)
 
-        quiet()
-        ours, bare = seconds(quiet), seconds(lambda: bare_walk(base))
-    return {
-        "name": f"quiet look, {count} jobs",
-        "value": round(ours * 1000, 2),
-        "unit": "ms",
-        "baseline": round(bare * 1000, 2),
-        "ratio": round(ours / bare, 2),
-        "first_look_ms": round(first * 1000, 1),
-    }
+def figures(counts: list[int]) -> Iterator[Figure]:
+    for count in counts:
+        with tree(count) as root:
+            if count >= JUDGED_FROM:
+                yield first_look(root, count)
+            reader = knowing(root)
+            yield quiet_look(root, reader, count)
+            if count >= CHANGED_FROM:
+                yield changed_look(root, reader, count)
 
 
 if __name__ == "__main__":
-    for jobs in [int(word) for word in sys.argv[1:]] or [1000, 10000]:
-        print(json.dumps(measure(jobs)))
+    sys.exit(report(figures([int(word) for word in sys.argv[1:]] or list(COUNTS))))

@@ -1,0 +1,86 @@
+"""How soon after a change on disk does the first byte about it arrive at the other side of the transport?
+
+    python -m benchmarks.latency [jobs]        (default: 10000)
+
+A real worker with one webhook. One job after the other ends once more: its state.yaml is written in place, and the
+clock runs from the end of that write until the server has the first byte of the request. Once with watchdog, once
+polling every second, at moments that a fixed seed draws.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from benchmarks.ground import Figure, below, box_of, name_of, report, state, state_path, tree, worker, write
+from syftnotify import running
+from tests.mailserver import HOST, raw
+from tests.support import wait_until
+from tests.web import Web, says
+
+WATCHED, POLLED = 200, 60  # changes
+P50_MS, P99_MS = 40.0, 150.0
+INTERVAL = 1  # seconds, while polling
+LATER_MS = 250.0  # than the interval
+SEED = 1
+PATIENCE = 60.0  # seconds until a change is given up
+
+
+def noting(arrived: dict[str, float]) -> Callable[[socket.socket], None]:
+    """What handles a connection: notes by the job's name when the first byte came, and answers."""
+
+    def handle(connection: socket.socket) -> None:
+        if connection.recv(1, socket.MSG_PEEK):
+            at = time.perf_counter()
+            hook = Web(says(200, "ok"))
+            hook.handle(connection)
+            for request in hook.requests:
+                arrived.setdefault(request.json["job"]["name"], at)
+
+    return handle
+
+
+def delays(
+    root: Path, count: int, changes: int, *, watch: str, interval: int, pause: tuple[float, float]
+) -> list[float]:
+    """Milliseconds from each change to its first byte; `pause` are the least and the most seconds between two."""
+    arrived: dict[str, float] = {}
+    found = []
+    draw = random.Random(SEED)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(raw(noting(arrived)))
+        hook = f"http://{HOST}:{server.port}/"
+        box = stack.enter_context(box_of(root, interval=interval, watch=watch, hook=hook))
+        stack.enter_context(worker(box.home))
+        is_watching = watch == "on"
+        wait_until(lambda: running.read(box.home).watching is is_watching, PATIENCE, "watching")
+        for number in draw.sample(range(count), changes):
+            time.sleep(draw.uniform(*pause))  # the pace of the changes
+            content = state(number, minute=draw.randrange(30, 60))
+            write(state_path(root, number), content)
+            written, name = time.perf_counter(), name_of(number)
+            wait_until(partial(arrived.__contains__, name), PATIENCE, f"the message about {name}")
+            found.append((arrived[name] - written) * 1000)
+    return found
+
+
+def figures(count: int) -> Iterator[Figure]:
+    what = f"change on disk to first byte, {count:,} jobs"
+    with tree(count) as root:
+        watched = delays(root, count, WATCHED, watch="on", interval=30, pause=(0.25, 0.75))
+        yield below(P50_MS, f"{what}, p50", statistics.median(watched), "ms")
+        yield below(P99_MS, f"{what}, p99", statistics.quantiles(watched, n=100)[98], "ms")
+        polled = delays(root, count, POLLED, watch="off", interval=INTERVAL, pause=(0.0, INTERVAL))
+        limit = INTERVAL * 1000 + LATER_MS
+        yield below(limit, f"{what}, polling every {INTERVAL} s, worst of {POLLED}", max(polled), "ms")
+
+
+if __name__ == "__main__":
+    sys.exit(report(figures(int(sys.argv[1]) if sys.argv[1:] else 10_000)))

@@ -1,0 +1,60 @@
+"""How many notifications a second does the outbox take?
+
+    python -m benchmarks.outbox [notifications]        (default: 10000)
+
+Each with an event of its own, all in one transaction that is on disk when the call returns; a new database a round.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from benchmarks.ground import Figure, name_of, report, seconds
+from syftnotify.model import Audience, Event, Kind, Notification, entity_id
+from syftnotify.outbox import Outbox
+from tests.support import ANA, OWNER
+
+TARGET = 25_000  # a second
+ROUNDS = 7
+
+
+def owed(count: int, transport: str, *, to: str, medium: str) -> tuple[list[Event], list[Notification]]:
+    """Ends of `count` jobs, and one notification of each."""
+    events = [
+        Event(
+            Kind.JOB_COMPLETED,
+            entity_id("job", "D", OWNER, ANA, name_of(number)),
+            f"2026-11-21T22:07:27.{number:06}Z",
+            f"2026-11-21T22:07:27.{number:06}Z",
+            {"name": name_of(number), "submitter": ANA, "owner": OWNER, "return_code": 0},
+        )
+        for number in range(count)
+    ]
+    return events, [
+        Notification(event.key, event.entity, to, Audience.SUBMITTER, transport, medium, route="bench")
+        for event in events
+    ]
+
+
+def figures(count: int) -> Iterator[Figure]:
+    events, notifications = owed(count, "box", to=ANA, medium="mail")
+    taken = []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as folder:
+            outbox = Outbox(Path(folder) / "outbox.db")
+            taken.append(seconds(partial(outbox.put, events, notifications, time.time())))
+            assert outbox.counts().waiting == count
+            outbox.close()
+    rate = count / statistics.median(taken)
+    name = f"putting {count:,} notifications into the outbox"
+    yield Figure(name, rate, "a second", target=f"at least {TARGET:,} a second", is_met=rate >= TARGET)
+
+
+if __name__ == "__main__":
+    sys.exit(report(figures(int(sys.argv[1]) if sys.argv[1:] else 10_000)))
