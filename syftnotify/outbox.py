@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -376,52 +377,30 @@ class Outbox:
         `resend` says whether what may have arrived is tried again; else it waits for a person's word. `full` says of a
         recipient who has had enough single messages for now how the rest is gathered.
         """
-        head = (
-            sa.select(_notifications.c.id, _notifications.c.bundle, _notifications.c.recipient, _events.c.kind)
-            .join(_events, _events.c.key == _notifications.c.event_key)
-            .where(_is_next(resend=resend), _notifications.c.transport == transport, _is_due(now))
-            .order_by(_notifications.c.seq)
-            .limit(1)
-        )
+        head, values = _head(resend), {"transport": transport, "now": now}
         with self._transaction() as connection:
-            found = connection.execute(head).first()
+            found = connection.execute(head, values).first()
             while found is not None and not found.bundle and found.kind not in _OWN_KINDS:
                 gathering = full(found.recipient, Kind(found.kind))
                 if gathering is None or not self._gather(connection, transport, found.recipient, gathering, now):
                     break
-                found = connection.execute(head).first()
+                found = connection.execute(head, values).first()
             if found is None:
                 return []
-            which = (
-                sa.and_(
-                    _notifications.c.bundle == found.bundle,
-                    _notifications.c.transport == transport,
-                    _is_next(resend=resend),
-                )
-                if found.bundle
-                else _notifications.c.id == found.id
-            )
-            taken = list(
-                connection.execute(
-                    sa.select(_notifications, _events.c.kind, _events.c.occurrence, _events.c.at, _events.c.payload)
-                    .join(_events, _events.c.key == _notifications.c.event_key)
-                    .where(which)
-                    .order_by(_notifications.c.seq)
-                )
-            )
+            if found.bundle:
+                of_bundle = {"transport": transport, "bundle": found.bundle}
+                taken = connection.execute(_whole_bundle(resend), of_bundle).all()
+            else:
+                taken = connection.execute(_ONE, {"id": found.id}).all()
             ids = [row.id for row in taken]
             bundle = found.bundle
             if bundle and "#" not in bundle:
                 # What becomes free later leaves in a message of its own: this one keeps its id, and what it holds.
                 bundle = f"{bundle}#{digest_of(*sorted(ids))}"
             for some in _heaps(ids):
-                connection.execute(
-                    _notifications.update()
-                    .where(_notifications.c.id.in_(some))
-                    .values(state="sending", claimed_by=by, claimed_at=now, bundle=bundle)
-                )
+                connection.execute(_CLAIM, {"ids": some, "by": by, "at": now, "into": bundle})
             connection.execute(
-                _attempts.insert(),
+                _BEGIN_ATTEMPT,
                 [
                     {"notification": row.id, "started_at": now, "outcome": "started", "error": "", "provider_id": ""}
                     for row in taken
@@ -467,11 +446,7 @@ class Outbox:
         ids = [item.id for item in due]
         with self._transaction() as connection:
             for some in _heaps(ids):
-                connection.execute(
-                    _notifications.update()
-                    .where(_notifications.c.id.in_(some))
-                    .values(state="sent", reason="", thread=thread, claimed_by=None, claimed_at=None)
-                )
+                connection.execute(_MARK_SENT, {"ids": some, "joined": thread})
             self._end_attempts(connection, ids, now, "sent", "", provider_id)
         self.touch(item.event.key for item in due)
         reached("attempt.recorded")
@@ -479,21 +454,21 @@ class Outbox:
     def failed(self, due: Sequence[Due], now: float, failure: Failure, error: str, verdict: Verdict) -> None:
         """The attempt at the message that held `due` failed; `verdict` says what becomes of them."""
         with self._transaction() as connection:
-            for item in due:
-                connection.execute(
-                    _notifications.update()
-                    .where(_notifications.c.id == item.id)
-                    .values(
-                        state="unknown" if item.is_repeated and verdict.state == "pending" else verdict.state,
-                        reason=error,
-                        not_before=verdict.not_before,
-                        failures=item.failures + verdict.counts,
-                        refusals=item.refusals + verdict.refusal,
-                        first_failed_at=item.first_failed_at or now,
-                        claimed_by=None,
-                        claimed_at=None,
-                    )
-                )
+            connection.execute(
+                _MARK_FAILED,
+                [
+                    {
+                        "this": item.id,
+                        "state": "unknown" if item.is_repeated and verdict.state == "pending" else verdict.state,
+                        "reason": error,
+                        "not_before": verdict.not_before,
+                        "failures": item.failures + verdict.counts,
+                        "refusals": item.refusals + verdict.refusal,
+                        "first_failed_at": item.first_failed_at or now,
+                    }
+                    for item in due
+                ],
+            )
             self._end_attempts(connection, [item.id for item in due], now, failure.value, error, "")
         if verdict.state == "dead":
             self.touch(item.event.key for item in due)
@@ -504,11 +479,8 @@ class Outbox:
         connection: sa.Connection, ids: Sequence[str], now: float, outcome: str, error: str, provider_id: str
     ) -> None:
         for some in _heaps(ids):
-            connection.execute(
-                _attempts.update()
-                .where(_attempts.c.notification.in_(some), _attempts.c.outcome == "started")
-                .values(ended_at=now, outcome=outcome, error=error, provider_id=provider_id)
-            )
+            values = {"ids": some, "at": now, "became": outcome, "why": error, "given": provider_id}
+            connection.execute(_END_ATTEMPTS, values)
 
     def recover(self, now: float) -> int:
         """Attempts that a killed process left behind are unknown, and so are their notifications; returns how many.
@@ -548,11 +520,15 @@ class Outbox:
         return int(adopted)
 
     def next_due(self, transport: str, now: float, *, resend: bool = True) -> float | None:
-        """The earliest moment at which something of `transport` that nothing holds back may be tried, or None."""
-        moment = sa.case((_is_due(now), 0.0), else_=_notifications.c.not_before)
-        query = sa.select(sa.func.min(moment)).where(_is_next(resend=resend), _notifications.c.transport == transport)
+        """The earliest moment at which something of `transport` may be tried, or None; 0.0: now.
+
+        What is held back by something earlier may name a moment, too; until then that has ended, or has one itself.
+        """
+        values = {"transport": transport, "now": now}
         with self._reading() as connection:
-            soonest: float | None = connection.execute(query).scalar_one()
+            if connection.execute(_any_due(resend), values).first() is not None:
+                return 0.0
+            soonest: float | None = connection.execute(_soonest(resend), values).scalar_one()
             return soonest
 
     def last_sent(self, transport: str) -> float | None:
@@ -571,10 +547,7 @@ class Outbox:
         found: set[str] = set()
         with self._reading() as connection:
             for some in _heaps(list(event_keys)):
-                query = sa.select(_notifications.c.event_key).where(
-                    _notifications.c.event_key.in_(some), _notifications.c.state.in_(_UNFINISHED)
-                )
-                found.update(connection.execute(query).scalars())
+                found.update(connection.execute(_UNFINISHED_OF, {"keys": some}).scalars())
         return found
 
     def keys_of(self, entities: Iterable[str] | None = None) -> list[tuple[str, str, str, str]]:
@@ -590,13 +563,8 @@ class Outbox:
 
     def events_of(self, keys: Iterable[str]) -> list[tuple[str, str, str, str]]:
         """The same of the events with these keys."""
-        query = sa.select(_events.c.key, _events.c.entity, _events.c.kind, _events.c.occurrence)
         with self._reading() as connection:
-            return [
-                tuple(row)
-                for some in _heaps(list(keys))
-                for row in connection.execute(query.where(_events.c.key.in_(some)))
-            ]
+            return [tuple(row) for some in _heaps(list(keys)) for row in connection.execute(_EVENTS_OF, {"keys": some})]
 
     def last_kind(self, entity: str) -> Kind | None:
         """What was last noticed of `entity`."""
@@ -607,31 +575,15 @@ class Outbox:
 
     def kinds_since(self, event: Event) -> list[Kind]:
         """The kinds of the entity's events, from `event` on, in the order in which they were noticed."""
-        first = sa.select(_events.c.seq).where(_events.c.key == event.key).scalar_subquery()
-        query = (
-            sa.select(_events.c.kind)
-            .where(_events.c.entity == event.entity, _events.c.seq >= first)
-            .order_by(_events.c.seq)
-        )
         with self._reading() as connection:
-            return [Kind(kind) for kind in connection.execute(query).scalars()]
+            found = connection.execute(_KINDS_SINCE, {"entity": event.entity, "key": event.key})
+            return [Kind(kind) for kind in found.scalars()]
 
     def thread_of(self, entity: str, recipient: str, transport: str) -> str:
         """The provider's conversation that the last message about `entity` to `recipient` joined, or empty."""
-        query = (
-            sa.select(_notifications.c.thread)
-            .where(
-                _notifications.c.entity == entity,
-                _notifications.c.recipient == recipient,
-                _notifications.c.transport == transport,
-                _notifications.c.bundle == "",
-                _notifications.c.thread != "",
-            )
-            .order_by(_notifications.c.seq.desc())
-            .limit(1)
-        )
+        values = {"entity": entity, "recipient": recipient, "transport": transport}
         with self._reading() as connection:
-            return connection.execute(query).scalar() or ""
+            return connection.execute(_THREAD_OF, values).scalar() or ""
 
     def letters(self) -> list[Letter]:
         """Dead letters, and what may have arrived and is not sent yet; oldest first."""
@@ -698,10 +650,8 @@ class Outbox:
 
     def alerts(self) -> list[AlertRule]:
         """Every rule, oldest first."""
-        names = [item.name for item in fields(AlertRule)]
-        query = sa.select(*(_alerts.c[name] for name in names)).order_by(_alerts.c.created_at, _alerts.c.id)
         with self._reading() as connection:
-            return [AlertRule(*row) for row in connection.execute(query)]
+            return [AlertRule(*row) for row in connection.execute(_ALERTS)]
 
     def remove_alert(self, name: str) -> None:
         """Forget the rule of that id."""
@@ -846,7 +796,7 @@ def _is_about(text: str) -> sa.ColumnElement[bool]:
     return sa.or_(_events.c.entity == text, _events.c.entity.endswith(f"/{name}", autoescape=True))
 
 
-def _is_due(now: float) -> sa.ColumnElement[bool]:
+def _is_due(now: float | sa.BindParameter[float]) -> sa.ColumnElement[bool]:
     """Its moment has come, or lies so far away that only a clock that jumped can have set it."""
     return sa.or_(_notifications.c.not_before <= now, _notifications.c.not_before > now + _FARTHEST)
 
@@ -931,3 +881,114 @@ def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+# -- statements of every mail and every look: to put one together takes SQLAlchemy longer than SQLite to answer --------
+
+_NOW: sa.BindParameter[float] = sa.bindparam("now", type_=sa.Float)
+_HERE = _notifications.c.transport == sa.bindparam("transport", type_=sa.Text)
+_THESE = _notifications.c.id.in_(sa.bindparam("ids", expanding=True))
+_WORDED = (
+    sa.select(_notifications, _events.c.kind, _events.c.occurrence, _events.c.at, _events.c.payload)
+    .join(_events, _events.c.key == _notifications.c.event_key)
+    .order_by(_notifications.c.seq)
+)
+
+
+@cache
+def _head(resend: bool) -> sa.Select[Any]:
+    """The next notification of a transport."""
+    return (
+        sa.select(_notifications.c.id, _notifications.c.bundle, _notifications.c.recipient, _events.c.kind)
+        .join(_events, _events.c.key == _notifications.c.event_key)
+        .where(_is_next(resend=resend), _HERE, _is_due(_NOW))
+        .order_by(_notifications.c.seq)
+        .limit(1)
+    )
+
+
+@cache
+def _any_due(resend: bool) -> sa.Select[Any]:
+    return sa.select(_notifications.c.id).where(_is_next(resend=resend), _HERE, _is_due(_NOW)).limit(1)
+
+
+@cache
+def _soonest(resend: bool) -> sa.Select[Any]:
+    moment = _notifications.c.not_before
+    is_waiting = _notifications.c.state.in_(_claimable(resend))
+    return sa.select(sa.func.min(moment)).where(_HERE, is_waiting, moment > _NOW)
+
+
+_ONE = _WORDED.where(_notifications.c.id == sa.bindparam("id", type_=sa.Text))
+
+
+@cache
+def _whole_bundle(resend: bool) -> sa.Select[Any]:
+    is_of_it = _notifications.c.bundle == sa.bindparam("bundle", type_=sa.Text)
+    return _WORDED.where(is_of_it, _HERE, _is_next(resend=resend))
+
+
+_CLAIM = (
+    _notifications.update()
+    .where(_THESE)
+    .values(
+        state="sending",
+        claimed_by=sa.bindparam("by"),
+        claimed_at=sa.bindparam("at"),
+        bundle=sa.bindparam("into"),
+    )
+)
+_BEGIN_ATTEMPT = _attempts.insert()
+_MARK_SENT = (
+    _notifications.update()
+    .where(_THESE)
+    .values(state="sent", reason="", thread=sa.bindparam("joined"), claimed_by=None, claimed_at=None)
+)
+_MARK_FAILED = (
+    _notifications.update()
+    .where(_notifications.c.id == sa.bindparam("this"))
+    .values(
+        {
+            name: sa.bindparam(name)
+            for name in ("state", "reason", "not_before", "failures", "refusals", "first_failed_at")
+        }
+        | {"claimed_by": None, "claimed_at": None}
+    )
+)
+_END_ATTEMPTS = (
+    _attempts.update()
+    .where(_attempts.c.notification.in_(sa.bindparam("ids", expanding=True)), _attempts.c.outcome == "started")
+    .values(
+        ended_at=sa.bindparam("at"),
+        outcome=sa.bindparam("became"),
+        error=sa.bindparam("why"),
+        provider_id=sa.bindparam("given"),
+    )
+)
+_UNFINISHED_OF = sa.select(_notifications.c.event_key).where(
+    _notifications.c.event_key.in_(sa.bindparam("keys", expanding=True)), _notifications.c.state.in_(_UNFINISHED)
+)
+_EVENTS_OF = sa.select(_events.c.key, _events.c.entity, _events.c.kind, _events.c.occurrence).where(
+    _events.c.key.in_(sa.bindparam("keys", expanding=True))
+)
+_KINDS_SINCE = (
+    sa.select(_events.c.kind)
+    .where(
+        _events.c.entity == sa.bindparam("entity"),
+        _events.c.seq >= sa.select(_events.c.seq).where(_events.c.key == sa.bindparam("key")).scalar_subquery(),
+    )
+    .order_by(_events.c.seq)
+)
+_THREAD_OF = (
+    sa.select(_notifications.c.thread)
+    .where(
+        _notifications.c.entity == sa.bindparam("entity"),
+        _notifications.c.recipient == sa.bindparam("recipient"),
+        _HERE,
+        _notifications.c.bundle == "",
+        _notifications.c.thread != "",
+    )
+    .order_by(_notifications.c.seq.desc())
+    .limit(1)
+)
+_ALERTS = sa.select(*(_alerts.c[item.name] for item in fields(AlertRule))).order_by(_alerts.c.created_at, _alerts.c.id)
