@@ -7,6 +7,7 @@ An attempt's row is written before its I/O and its outcome after, so an attempt 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sqlite3
@@ -17,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 
 from syftnotify.errors import Failure, StateError
@@ -249,6 +251,8 @@ class Outbox:
             connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
             pool_size=4,
             max_overflow=64,
+            json_serializer=_spelled,
+            json_deserializer=_parsed,
         )
         sa.event.listen(self._engine, "connect", _prepare)
         sa.event.listen(self._engine, "begin", _begin)
@@ -336,16 +340,13 @@ class Outbox:
                 "reason": item.skipped,
                 "created_at": now,
                 "not_before": item.not_before,
-                "failures": 0,
-                "refusals": 0,
-                "thread": "",
             }
             for item in notifications
         ]
         with self._transaction() as connection:
-            connection.execute(_events.insert().prefix_with("OR IGNORE"), event_rows)
+            connection.execute(_PUT_EVENT, event_rows)
             if rows:
-                connection.execute(_notifications.insert().prefix_with("OR IGNORE"), rows)
+                connection.execute(_PUT_NOTIFICATION, rows)
         self.touch(event.key for event in events)
         reached("outbox.put")
 
@@ -790,6 +791,21 @@ class Outbox:
             ) from error
 
 
+def _spelled(value: Any) -> str:
+    """`value` as JSON; a file name that is not UTF-8 is in it as only the slower library spells it."""
+    try:
+        return orjson.dumps(value).decode("utf-8")
+    except TypeError:
+        return json.dumps(value)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return json.loads(text)
+
+
 def _is_about(text: str) -> sa.ColumnElement[bool]:
     """The entity is called so, or is a job of that name."""
     name = entity_id(text)
@@ -892,6 +908,14 @@ _WORDED = (
     sa.select(_notifications, _events.c.kind, _events.c.occurrence, _events.c.at, _events.c.payload)
     .join(_events, _events.c.key == _notifications.c.event_key)
     .order_by(_notifications.c.seq)
+)
+
+
+_PUT_EVENT = _events.insert().prefix_with("OR IGNORE")
+_PUT_NOTIFICATION = (
+    _notifications.insert()
+    .prefix_with("OR IGNORE")
+    .values(failures=sa.literal_column("0"), refusals=sa.literal_column("0"), thread=sa.literal_column("''"))
 )
 
 
