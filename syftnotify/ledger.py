@@ -7,9 +7,8 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
@@ -47,7 +46,8 @@ _TIMELESS = ("job/A/", "job/B")
 
 # What is noted of each entity under `data.syftnotify`, besides which occurrence was its first of each kind.
 _NOTED = ("first", "reruns", "undecided", "vanished")
-_HEAP = 500  # entities on one line of the file
+_HEAD, _TAIL = b'{"version":%d,"notified":' % VERSION, b"}}}"
+_PIECE = 1 << 16  # bytes of the file that are read as objects at once
 
 _State = dict[str, Any]
 _Signature = tuple[int, int, int]
@@ -454,35 +454,21 @@ def _inner(state: _State, part: str) -> dict[str, Any]:
 
 
 def _spelled(state: _State) -> Iterator[bytes]:
-    """The file: JSON, in which what is said of very many entities stands on lines of its own.
-
-    So neither reading nor writing needs all of it at once. `_loaded` knows these lines again.
-    """
+    """The file, in the order in which `_in_pieces` can read it: what is said of very many entities stands by itself."""
     ours = dict(state["data"].get(OURS, {}))
     first = ours.pop("first", {})
     data = {key: value for key, value in state["data"].items() if key != OURS}
-    yield b'{"version":%d,"notified":{\n' % VERSION
-    yield from _lines(state["notified"])
-    yield (
-        b'},"owed":' + orjson.dumps(state["owed"]) + b',"data":' + _open_ended(data, OURS) + _open_ended(ours, "first")
-    )
-    yield b"{\n"
-    yield from _lines(first)
-    yield b"}}}}\n"
+    yield _HEAD
+    yield orjson.dumps(state["notified"])
+    yield b',"owed":' + orjson.dumps(state["owed"])
+    yield b',"data":' + _open_ended(data, OURS) + _open_ended(ours, "first")
+    yield orjson.dumps(first)
+    yield _TAIL
 
 
 def _open_ended(mapping: dict[str, Any], key: str) -> bytes:
     """The JSON of `mapping` up to the value of one more `key`."""
     return orjson.dumps({**mapping, key: 0})[: -len(b"0}")]
-
-
-def _lines(mapping: dict[str, Any]) -> Iterator[bytes]:
-    items = iter(mapping.items())
-    comma = b""
-    while heap := dict(islice(items, _HEAP)):
-        yield comma + orjson.dumps(heap)[1:-1]
-        comma = b",\n"
-    yield b"\n"
 
 
 def _loaded(path: Path, spellings: _Spellings) -> _State:
@@ -493,36 +479,46 @@ def _loaded(path: Path, spellings: _Spellings) -> _State:
         ValueError: it is damaged.
         StateError: a newer version wrote it; it must not be touched.
     """
-    with path.open("rb") as file:
-        try:
-            state = _read_lines(file, spellings)
-        except (ValueError, LookupError, TypeError):  # written by hand, by an older version, or damaged
-            file.seek(0)
-            state = orjson.loads(file.read())
+    content = path.read_bytes()
+    try:
+        state = _in_pieces(content, spellings)
+    except (ValueError, LookupError, TypeError, AttributeError):  # written by others or an older version, or damaged
+        state = orjson.loads(content)
     _check(state, path, spellings)
     _upgrade(state)
     return dict(state)
 
 
-def _read_lines(file: IO[bytes], spellings: _Spellings) -> _State:
-    """What `_spelled` wrote. Raises: ValueError, LookupError, TypeError: it did not write this."""
-    frame: list[bytes] = []
-    below: list[_State] = []  # what stands on lines of its own below each line of the frame
-    same: dict[str, str] = {}  # entities, so that each is kept once
-    for line in file:
-        if line[:1] != b'"':
-            frame += [line] if line.strip() else []
-            below += [{}] if line.strip() else []
-            continue
-        for entity, value in orjson.loads(b"{%b}" % line.rstrip(b",\n")).items():
-            below[-1][same.setdefault(entity, entity)] = value if type(value) is str else spellings.one(value)
-    notified, first, nothing = below
-    state: _State = orjson.loads(b"".join(frame))
+def _in_pieces(content: bytes, spellings: _Spellings) -> _State:
+    """What `_spelled` wrote, without all of it as objects at once: that would be ten times its size.
+
+    What is searched for holds quotes that stand by themselves, and so lies within no text.
+
+    Raises:
+        ValueError, LookupError, TypeError, AttributeError: something else wrote it.
+    """
+    owed, first = content.index(b'},"owed":{'), content.rindex(b'"first":{') + len(b'"first":')
+    begin, end = len(_HEAD), len(content) - len(_TAIL)
+    if content[: begin + 1] != _HEAD + b"{" or content[end - 1 :] != b"}" + _TAIL:
+        raise ValueError("not our order")
+    state: _State = orjson.loads(content[:begin] + b"{}" + content[owed + 1 : first] + b"{}" + _TAIL)
     ours = state["data"][OURS]
-    if nothing or state["notified"] or ours["first"]:
-        raise ValueError("not our lines")
-    state["notified"], ours["first"] = notified, first
+    if state["notified"] or ours["first"]:
+        raise ValueError("not our order")
+    same: dict[str, str] = {}  # entities, so that each is kept once
+    told = _members(content, begin + 1, owed, b'],"')
+    state["notified"] = {same.setdefault(entity, entity): spellings.one(words) for entity, words in told}
+    ours["first"] = {same.get(entity, entity): noted for entity, noted in _members(content, first + 1, end - 1, b'","')}
     return state
+
+
+def _members(content: bytes, begin: int, end: int, between: bytes) -> Iterator[tuple[str, Any]]:
+    """The members of a JSON object, read some at a time; `between` begins with what ends one of them."""
+    while begin < end:
+        found = content.find(between, begin + _PIECE, end)
+        stop = end if found < 0 else found + 1
+        yield from orjson.loads(b"{%b}" % content[begin:stop]).items()
+        begin = stop + 1
 
 
 def _check(state: Any, path: Path, spellings: _Spellings) -> None:

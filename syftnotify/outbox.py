@@ -227,6 +227,8 @@ class Outbox:
         self.damage = ""  # what was wrong with the database when it was opened
         self._touched: set[str] = set()  # keys of events that were put in, or of which something ended
         self._touching = threading.Lock()
+        # One writer at a time here: SQLite itself lets the second one sleep, longer each time it asks.
+        self._writing = threading.Lock()
         self._open()
 
     def _open(self) -> None:
@@ -781,7 +783,10 @@ class Outbox:
     @contextlib.contextmanager
     def _transaction(self, *, reads: bool = False) -> Iterator[sa.Connection]:
         try:
-            with self._engine.execution_options(reads=reads).begin() as connection:
+            with (
+                contextlib.nullcontext() if reads else self._writing,
+                self._engine.execution_options(reads=reads).begin() as connection,
+            ):
                 yield connection
         except sa.exc.DBAPIError as error:
             if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
