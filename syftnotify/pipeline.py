@@ -179,11 +179,13 @@ class Pipeline:
     def _emitted(self, now: float, *, dry_run: bool) -> Tick:
         """What others handed in goes into the outbox, whether there is a tree or not."""
         taken = self._spool.look()
+        if not taken.events:
+            return Tick(restless=not taken.is_all)
         new = self._new_of(taken)
         owed = notifications_for(new, self._reach(frozenset()))
         tick = Tick(events=new, notifications=held(owed, {event.key: event for event in new}, self._quiet, now))
         tick.restless = not taken.is_all
-        if taken.events and not dry_run:
+        if not dry_run:
             self._outbox.put(new, tick.notifications, now)
             self._spool.remove(taken)
             for event in new:

@@ -1,0 +1,184 @@
+"""What a look costs, in counts that no machine disturbs: files asked for, statements, saves."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from syftnotify.assembly import Parts
+from syftnotify.observe.shelves import TURNS
+from tests.support import ANA, Box
+from tests.trees import TREES, Disk, Tree
+
+# What asks the file system, by the name of the call.
+_ASKING = {getattr(os, name): name for name in ("stat", "lstat", "scandir", "open", "read")}
+HOUR = 3600.0
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """The calls of the block that ask the file system."""
+    calls: Counter[str] = Counter()
+
+    def note(_frame: FrameType, event: str, argument: Any) -> None:
+        if event == "c_call" and argument in _ASKING:
+            calls[_ASKING[argument]] += 1
+
+    sys.setprofile(note)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
+@contextmanager
+def statements(parts: Parts) -> Iterator[list[str]]:
+    """The SQL of the block."""
+    said: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        said.append(statement)
+
+    engine = parts.outbox._engine
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield said
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
+
+
+class Home:
+    """A home at work beside a tree in which jobs have ended, an hour ago."""
+
+    def __init__(self, box: Box, layout: str, count: int) -> None:
+        self.box = box
+        self.tree: Tree = TREES[layout](Disk(box.root, box.clock.time))
+        for number in range(count):
+            self.end(f"job-{number:04}")
+        box.clock.advance(HOUR)
+        self.parts = box.parts()
+        for _ in range(3):
+            self.look()
+
+    def end(self, name: str, code: int = 0) -> None:
+        self.tree.submit(name, ANA)
+        self.tree.approve(name, ANA)
+        self.tree.run(name, ANA, code=code)
+
+    def look(self) -> None:
+        self.box.clock.advance(HOUR / 10)
+        self.parts.pipeline.tick(self.box.clock.now, last_look=self.box.clock.now - 60)
+
+
+@pytest.fixture
+def home_of(tmp_path: Any) -> Iterator[Callable[[str, int], Home]]:
+    made: list[Home] = []
+
+    def make(layout: str, count: int) -> Home:
+        box = Box(tmp_path / f"{layout}-{count}")
+        box.configure()
+        made.append(Home(box, layout, count))
+        return made[-1]
+
+    yield make
+    for home in made:
+        home.parts.close()
+
+
+LAYOUTS = ["A", "B2", "B3", "B4", "C2", "D"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_quiet_look_asks_once_for_each_job_that_rests_and_opens_none(
+    home_of: Callable[[str, int], Home], layout: str
+) -> None:
+    """And for a second file of every fourth. What is not a job's is asked for as often, however many there are."""
+    asked: list[int] = []
+    for count in (20, 60):
+        home = home_of(layout, count)
+        total = 0
+        for _ in range(TURNS):
+            with counted() as calls:
+                home.look()
+            assert calls["read"] == 0
+            assert calls["scandir"] <= 2  # the folders of old peer files and of emitted events
+            total += calls["stat"] + calls["lstat"]
+        asked.append(total)
+
+    assert asked[1] - asked[0] == 40 * (TURNS + 1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_one_change_among_many_opens_the_files_of_one_job(home_of: Callable[[str, int], Home], layout: str) -> None:
+    opened: list[int] = []
+    for count in (20, 60):
+        home = home_of(layout, count)
+        home.end("job-0007", code=3)
+        home.box.clock.advance(10)
+        with counted() as calls:
+            home.look()
+        opened.append(calls["open"])
+
+    assert opened[0] == opened[1]
+
+
+def test_a_wake_up_that_says_where_asks_for_no_other_job(home_of: Callable[[str, int], Home]) -> None:
+    asked: list[int] = []
+    for count in (20, 60):
+        home = home_of("D", count)
+        assert home.parts.jobs is not None
+        with counted() as calls:
+            look = home.parts.jobs.look(where=[f"{home.box.root}/nowhere"])
+        assert look.count == count
+        asked.append(calls["stat"] + calls["lstat"])
+
+    assert asked[0] == asked[1]
+
+
+def test_a_quiet_look_takes_one_statement_and_no_save(home_of: Callable[[str, int], Home]) -> None:
+    home = home_of("D", 10)
+    edition = home.parts.ledger.edition
+    with statements(home.parts) as said:
+        home.look()
+
+    assert [words for words in said if not words.startswith(("BEGIN", "COMMIT"))] == said[1:]
+    assert len(said) == 2, said  # the alert rules, in a transaction
+    assert home.parts.ledger.edition == edition
+
+
+@pytest.mark.parametrize("changed", [1, 7])
+def test_a_look_with_news_saves_once_and_takes_as_many_statements_for_one_as_for_seven(
+    home_of: Callable[[str, int], Home], changed: int
+) -> None:
+    home = home_of("D", 10)
+    for number in range(changed):
+        home.end(f"job-{number:04}", code=5)
+    home.box.clock.advance(10)
+    name, saves = home.parts.ledger.edition
+    with statements(home.parts) as said:
+        home.look()
+
+    assert home.parts.ledger.edition == [name, saves + 1]
+    assert len(said) <= 14, said
+
+
+def test_the_first_look_saves_once(box: Box) -> None:
+    tree = TREES["D"](Disk(box.root, box.clock.time))
+    tree.grant(ANA)
+    for number in range(30):
+        tree.submit(f"job-{number}", ANA)
+    box.clock.advance(HOUR)
+    box.look()
+    parts = box.parts()
+    try:
+        assert parts.ledger.edition[1] <= 2  # what was told, and that it was sent
+    finally:
+        parts.close()

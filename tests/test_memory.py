@@ -1,0 +1,180 @@
+"""What is known of jobs at rest outlives the process, and is never believed when in doubt."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from typing import Any
+
+import pytest
+
+from syftnotify.model import entity_id
+from tests.support import ANA, OWNER, Box, lose_outbox
+from tests.test_costs import counted
+from tests.trees import TREES, Disk, Tree
+
+HOUR = 3600.0
+COUNT = 12
+
+
+@pytest.fixture(params=["A", "B4", "D"])
+def tree(box: Box, request: pytest.FixtureRequest) -> Tree:
+    """Twelve jobs that ended an hour before the first look, which was an hour ago."""
+    tree: Tree = TREES[request.param](Disk(box.root, box.clock.time))
+    for number in range(COUNT):
+        end(tree, number)
+    box.clock.advance(HOUR)
+    box.look()
+    box.clock.advance(HOUR)
+    return tree
+
+
+def end(tree: Tree, number: int, *, code: int = 0) -> None:
+    tree.submit(f"job-{number}", ANA)
+    tree.approve(f"job-{number}", ANA)
+    tree.run(f"job-{number}", ANA, code=code)
+
+
+def opened(box: Box) -> int:
+    """How many files a look of a fresh process opens."""
+    with counted() as calls:
+        box.look()
+    box.clock.advance(HOUR)
+    return calls["open"]
+
+
+def failures(box: Box) -> list[str]:
+    return sorted({name for mail in box.new_mails() if mail.event == "job_failed" for name in mail.entities})
+
+
+def rewrite(box: Box, **changes: Any) -> None:
+    """Change the file."""
+    box.home.memory.write_text(json.dumps({**json.loads(box.home.memory.read_text()), **changes}))
+
+
+def test_the_next_process_opens_no_file_of_a_job_at_rest(box: Box, tree: Tree) -> None:
+    with_memory = opened(box)
+    box.home.memory.unlink()
+
+    assert with_memory + COUNT <= opened(box)
+
+
+def test_what_changed_meanwhile_is_read(box: Box, tree: Tree) -> None:
+    end(tree, 3, code=9)
+    box.clock.advance(HOUR)
+    quiet = opened(box)
+    told = failures(box)
+
+    assert [name.rpartition("/")[2] for name in told] == ["job-3"]
+    assert opened(box) < quiet
+
+
+@pytest.mark.parametrize(
+    "changes", [{"mark": ["0.0.1", "3.8", OWNER]}, {"edition": ["another", 1]}, {"shelves": {"A /x": [1]}}, {"mark": 3}]
+)
+def test_what_belongs_to_something_else_is_not_believed(box: Box, tree: Tree, changes: dict[str, Any]) -> None:
+    quiet = opened(box)
+    rewrite(box, **changes)
+
+    assert opened(box) >= quiet + COUNT
+    assert opened(box) == quiet
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\0" * 100, b'{"mark": ' * 2000])
+def test_a_damaged_file_costs_a_whole_reading(
+    box: Box, tree: Tree, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    quiet = opened(box)
+    box.home.memory.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert opened(box) >= quiet + COUNT
+
+    assert "every job is read again" in caplog.text
+    assert opened(box) == quiet
+    assert box.new_mails() == []
+
+
+def test_an_older_state_file_that_is_put_back_hears_of_what_it_lacks(box: Box, tree: Tree) -> None:
+    """The memory is younger than it, and would hide the second end of a job that it knows."""
+    older = box.home.state.read_bytes()
+    end(tree, 5, code=1)
+    box.clock.advance(HOUR)
+    box.look()
+    box.new_mails()
+    box.clock.advance(HOUR)
+    box.home.state.write_bytes(older)
+    lose_outbox(box)
+    box.look()
+
+    assert [name.rpartition("/")[2] for name in failures(box)] == ["job-5"]
+
+
+def test_an_entity_that_a_person_takes_out_of_the_state_file_is_told_again(box: Box, tree: Tree) -> None:
+    state = json.loads(box.home.state.read_text())
+    entity = next(name for name in state["notified"] if name.endswith("/job-7"))
+    del state["notified"][entity]
+    box.home.state.write_text(json.dumps(state))
+    box.look()
+
+    assert entity in {name for mail in box.new_mails() for name in mail.entities}
+
+
+def test_an_end_that_was_owed_is_noticed_again_when_the_outbox_is_lost(box: Box, tree: Tree) -> None:
+    """X01, of a job at rest that the next process would not read."""
+    box.home.mail.rename(box.home.root / "put-by") if box.home.mail.exists() else None
+    box.home.mail.write_text("in the way")
+    end(tree, 2, code=4)
+    box.clock.advance(HOUR)
+    box.look()
+    box.home.mail.unlink()
+    box.clock.advance(HOUR)
+    lose_outbox(box)
+    box.look()
+
+    assert [name.rpartition("/")[2] for name in failures(box)] == ["job-2"]
+
+
+def test_what_was_only_counted_is_not_remembered(box: Box, tree: Tree) -> None:
+    """With the master switch off nothing is noted, so it must be read when it is on again."""
+    box.configure({"notify": {"enabled": False}})
+    end(tree, 1, code=2)
+    box.clock.advance(HOUR)
+    box.look()
+    assert box.new_mails() == []
+    box.configure()
+    box.clock.advance(HOUR)
+    box.look()
+
+    assert [name.rpartition("/")[2] for name in failures(box)] == ["job-1"]
+
+
+def test_a_tree_that_is_gone_and_came_back_is_told_nothing_twice(box: Box, tree: Tree) -> None:
+    aside = box.folder / "aside"
+    box.root.rename(aside)
+    box.look()
+    box.clock.advance(HOUR)
+    shutil.copytree(aside, box.root)  # with new times
+    box.clock.advance(HOUR)
+    box.look()
+    box.clock.advance(HOUR)
+    box.look()
+
+    assert box.new_mails() == []
+
+
+def test_names_that_are_no_text_are_remembered(box: Box) -> None:
+    tree = TREES["D"](Disk(box.root, box.clock.time))
+    strange = "caf\udce9 \n'"
+    tree.submit(strange, ANA)
+    tree.approve(strange, ANA)
+    tree.run(strange, ANA)
+    box.clock.advance(HOUR)
+    box.look()
+    box.clock.advance(HOUR)
+    first = opened(box)
+    box.home.memory.unlink()
+
+    assert first < opened(box)
+    assert strange in json.dumps(json.loads(box.home.memory.read_bytes()), ensure_ascii=False)
+    assert entity_id(strange) in box.home.state.read_text()
