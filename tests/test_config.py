@@ -98,6 +98,18 @@ def test_an_interval_out_of_range_is_refused(home: Home, value: str) -> None:
     assert line.startswith("notify.interval: expected 1 to 86400 seconds, got ")
 
 
+def test_nobody_waits_for_a_digest_for_more_than_seven_days(home: Home) -> None:
+    """X06: the outbox would take so far a moment for that of a clock that jumped, and send at once."""
+    text = "do_email: o@x.org\ndigest: {every: %s}\n"
+    for value in ("8d", "700000", "2w"):
+        (line,) = mistakes(home, text % value)
+        assert line.startswith("digest.every: expected at most 7d, got ")
+    for value in ("7d", "1w", "604800"):
+        digest = load(written(home, text % value)).config.digest
+        assert digest is not None
+        assert digest.every == 7 * 86400
+
+
 @pytest.mark.parametrize(
     ("spelling", "watch"),
     [("auto", "auto"), ("on", "on"), ("off", "off"), ("true", "on"), ("false", "off"), ("yes", "on")],
