@@ -98,6 +98,21 @@ def test_an_interval_out_of_range_is_refused(home: Home, value: str) -> None:
     assert line.startswith("notify.interval: expected 1 to 86400 seconds, got ")
 
 
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ("to: b@x.org", "`to`"),
+        ("filter_users: b*", "`filter_users`"),
+        ("filter_users: b*, to: b", "`filter_users` and `to`"),
+    ],
+)
+def test_whom_without_which_events_is_a_mistake(home: Home, settings: str, names: str) -> None:
+    """G05, G07: it would be read and never be obeyed."""
+    text = f"do_email: o@x.org\ntransports: {{box: {{type: maildir, {settings}}}}}\n"
+
+    assert mistakes(home, text) == [f"transports.box: {names} of which events? set `events`, too: ['*'] for all"]
+
+
 def test_nobody_waits_for_a_digest_for_more_than_seven_days(home: Home) -> None:
     """X06: the outbox would take so far a moment for that of a clock that jumped, and send at once."""
     text = "do_email: o@x.org\ndigest: {every: %s}\n"
