@@ -228,6 +228,8 @@ def test_a_rule_about_one_job_goes_with_it(box: Box, tree: Tree) -> None:
         (["--job", "a"], "either --email or --webhook"),
         (["--job", "a", "--email", BO, "--webhook", "oncall"], "either --email or --webhook"),
         (["--job", "a", "--email", "nobody"], "'nobody' is no mail address"),
+        (["--job", "a", "--email", "https://hooks.example/secret"], "no address of the web say `--webhook` instead"),
+        (["--job", "a", "--webhook", BO], f"'{BO}' is a mail address and no webhook say `--email` instead"),
         (["--job", "a", "--webhook", "oncall"], "'oncall' is no transport of type webhook"),
         (["--job", "a", "--webhook", "ftp://hooks.example/x"], "no address such as https://"),
         (["--job", "a", "--email", BO, "--no-on-failure", "--no-on-timeout"], "would never alert"),
@@ -237,6 +239,7 @@ def test_a_rule_about_one_job_goes_with_it(box: Box, tree: Tree) -> None:
 def test_a_rule_that_cannot_be_is_refused(box: Box, tree: Tree, words: list[str], says: str) -> None:
     done = box.notify("alerts", "add", *words, check=2)
     assert says in " ".join(done.stderr.split())
+    assert "secret" not in done.stderr
     assert not box.home.outbox.exists()
 
 
