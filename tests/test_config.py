@@ -193,9 +193,34 @@ def test_a_value_that_yaml_takes_for_no_text_is_told_with_what_to_do(home: Home)
     text = "do_email: o@x.org\ntransports: {'on': {type: maildir}}\nroutes: [{via: on}]\n"
 
     assert mistakes(home, text) == [
-        "routes.0.via: YAML does not read `on`, `yes` or `true` as text: put it into quotes"
+        "routes[0].via: YAML does not read `on`, `yes` or `true` as text: put it into quotes"
     ]
     assert list(load(written(home, text.replace("via: on", "via: 'on'"))).config.transports) == ["on"]
+
+
+def test_places_in_lists_are_spelled_alike_whoever_finds_the_mistake(home: Home) -> None:
+    """S15"""
+    text = """\
+do_email: o@x.org
+transports: {box: {type: maildir, tokn: x}}
+routes: [{via: box}, 3, {match: {not: {severity: x}}}]
+routes+: [{to: 3}]
+recipients: {allow: ['*', 3]}
+reminders: {job_waiting: [2h, soon]}
+operator: [a]
+"""
+    assert [line.partition(": ")[0] for line in mistakes(home, text)] == [
+        "transports.box.tokn",
+        "routes[1]",
+        "routes[2].match.not.severity",
+        "routes+[0].to",
+        "recipients.allow[1]",
+        "reminders.job_waiting[1]",
+        "operator[0]",
+    ]
+    assert mistakes(home, "do_email: o@x.org\nroutes: [{via: nowhere}]\n") == [
+        "routes[0].via: there is no transport 'nowhere'"
+    ]
 
 
 @pytest.mark.parametrize("text", ["- a\n", "just text", "a: [", "\t", "a: &x [*x]\n", "{a: b", "%", "\x00"])
