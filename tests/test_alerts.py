@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import ANA, BO, OWNER, Box, wait_until
 from tests.trees import TREES, Disk, Tree
-from tests.web import Web, closes, web
+from tests.web import Web, closes, says, web
 
 DAY = 86400.0
 
@@ -199,6 +199,30 @@ def test_a_rule_that_comes_while_the_worker_runs_is_obeyed(box: Box, tree: Tree,
 
     log = box.home.log.read_text()
     assert "INFO" in next(line for line in log.splitlines() if "notification SENT: job_failed" in line)
+
+
+def test_a_target_that_is_gone_is_named_as_the_list_names_it(box: Box, hook: Web) -> None:
+    """A07"""
+    hook.usual = says(410, "gone")
+    rule = add(box, "--job", "fails", "--webhook", hook.url)
+    tree = TREES["D"](Disk(box.root, time.time))
+    tree.grant(ANA)
+    box.notify("start", check=0)
+    try:
+        tree.submit("fails", ANA)
+        tree.approve("fails", ANA)
+        tree.run("fails", ANA, code=1)
+        (mail,) = wait_until(
+            lambda: [mail for mail in box.mails() if mail.event == "system_alert"], what="the word about the target"
+        )
+    finally:
+        box.notify("stop", check=0)
+
+    (line,) = box.notify("alerts", "list", check=0).stdout.splitlines()
+    name = line.rpartition("(")[2].rstrip(")")
+    assert line == f"{rule}  job fails failed, timed out -> the webhook at 127.0.0.1 ({name})"
+    assert f"The webhook at 127.0.0.1 of an alert rule ({name} in" in mail.subject
+    assert "secret" not in mail.subject + mail.text + line
 
 
 def test_a_rule_about_one_job_goes_with_it(box: Box, tree: Tree) -> None:
