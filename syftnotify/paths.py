@@ -73,7 +73,7 @@ class Home:
 
     @property
     def environment(self) -> Path:
-        """What `env:` means under systemd."""
+        """What `env:` means under systemd, and to a command whose own environment has no such variable."""
         return self.root / "environment"
 
     @property

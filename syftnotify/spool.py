@@ -66,9 +66,12 @@ def emit(
     Raises:
         UnknownKindError: there is no such kind.
         NotifyError: the home is somebody else's.
-        EmitError: the entity is empty, the payload is no JSON object, an address is none, or the spool cannot be
-            written.
+        EmitError: the entity is empty, the payload is no JSON object, an address is none, one text stands where
+            several belong, or the spool cannot be written.
     """
+    for name, words in (("tags", tags), ("notify_emails", notify_emails), ("notify_on", notify_on)):
+        if isinstance(words, str):  # else each of its letters would be a word
+            raise EmitError(f"{name} is a list of texts, not one text: write [{shown(words, limit=60)!r}]")
     event = _event(kind, entity, user, list(tags), payload, key, list(notify_emails), list(notify_on))
     place = Home.at(home)
     running.check_owner(place)

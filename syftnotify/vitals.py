@@ -11,6 +11,7 @@ from typing import Any
 
 from syftnotify.assembly import Parts
 from syftnotify.config import Gmail
+from syftnotify.deliver.http import host_of
 from syftnotify.deliver.ping import ping
 from syftnotify.errors import DeliveryError
 from syftnotify.google_auth import sign_in_ends
@@ -51,7 +52,7 @@ class Vitals:
         # To people rather than to programs.
         other = min(others, key=lambda each: not lanes[each].gathers, default=None)
         if other is not None and not self._is_told(name):
-            summary = f"Transport {name} is paused: it cannot send."
+            summary = f"{self._called(name)} is paused: it cannot send."
             self._note(
                 Kind.SYSTEM_ALERT,
                 entity_id("transport", name),
@@ -60,6 +61,13 @@ class Vitals:
                 detail=why,
                 transport=other,
             )
+
+    def _called(self, name: str) -> str:
+        rules = (rule for rule in self._parts.outbox.alerts() if rule.has_own_address and rule.endpoint == name)
+        rule = next(rules, None)
+        if rule is None:
+            return f"Transport {name}"
+        return f"The webhook at {host_of(rule.target)} of an alert rule ({name} in `notify alerts list`)"
 
     def _is_told(self, name: str) -> bool:
         """Whether this pause was told less than a day ago; a message that got through since has ended it."""

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import ANA, BO, OWNER, Box, wait_until
 from tests.trees import TREES, Disk, Tree
-from tests.web import Web, closes, web
+from tests.web import Web, closes, says, web
 
 DAY = 86400.0
 
@@ -201,6 +201,30 @@ def test_a_rule_that_comes_while_the_worker_runs_is_obeyed(box: Box, tree: Tree,
     assert "INFO" in next(line for line in log.splitlines() if "notification SENT: job_failed" in line)
 
 
+def test_a_target_that_is_gone_is_named_as_the_list_names_it(box: Box, hook: Web) -> None:
+    """A07"""
+    hook.usual = says(410, "gone")
+    rule = add(box, "--job", "fails", "--webhook", hook.url)
+    tree = TREES["D"](Disk(box.root, time.time))
+    tree.grant(ANA)
+    box.notify("start", check=0)
+    try:
+        tree.submit("fails", ANA)
+        tree.approve("fails", ANA)
+        tree.run("fails", ANA, code=1)
+        (mail,) = wait_until(
+            lambda: [mail for mail in box.mails() if mail.event == "system_alert"], what="the word about the target"
+        )
+    finally:
+        box.notify("stop", check=0)
+
+    (line,) = box.notify("alerts", "list", check=0).stdout.splitlines()
+    name = line.rpartition("(")[2].rstrip(")")
+    assert line == f"{rule}  job fails failed, timed out -> the webhook at 127.0.0.1 ({name})"
+    assert f"The webhook at 127.0.0.1 of an alert rule ({name} in" in mail.subject
+    assert "secret" not in mail.subject + mail.text + line
+
+
 def test_a_rule_about_one_job_goes_with_it(box: Box, tree: Tree) -> None:
     """A01: a day later, for trees vanish and come back."""
     tree.grant(ANA)
@@ -228,6 +252,8 @@ def test_a_rule_about_one_job_goes_with_it(box: Box, tree: Tree) -> None:
         (["--job", "a"], "either --email or --webhook"),
         (["--job", "a", "--email", BO, "--webhook", "oncall"], "either --email or --webhook"),
         (["--job", "a", "--email", "nobody"], "'nobody' is no mail address"),
+        (["--job", "a", "--email", "https://hooks.example/secret"], "no address of the web say `--webhook` instead"),
+        (["--job", "a", "--webhook", BO], f"'{BO}' is a mail address and no webhook say `--email` instead"),
         (["--job", "a", "--webhook", "oncall"], "'oncall' is no transport of type webhook"),
         (["--job", "a", "--webhook", "ftp://hooks.example/x"], "no address such as https://"),
         (["--job", "a", "--email", BO, "--no-on-failure", "--no-on-timeout"], "would never alert"),
@@ -237,6 +263,7 @@ def test_a_rule_about_one_job_goes_with_it(box: Box, tree: Tree) -> None:
 def test_a_rule_that_cannot_be_is_refused(box: Box, tree: Tree, words: list[str], says: str) -> None:
     done = box.notify("alerts", "add", *words, check=2)
     assert says in " ".join(done.stderr.split())
+    assert "secret" not in done.stderr
     assert not box.home.outbox.exists()
 
 

@@ -99,6 +99,33 @@ def test_an_interval_out_of_range_is_refused(home: Home, value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ("to: b@x.org", "`to`"),
+        ("filter_users: b*", "`filter_users`"),
+        ("filter_users: b*, to: b", "`filter_users` and `to`"),
+    ],
+)
+def test_whom_without_which_events_is_a_mistake(home: Home, settings: str, names: str) -> None:
+    """G05, G07: it would be read and never be obeyed."""
+    text = f"do_email: o@x.org\ntransports: {{box: {{type: maildir, {settings}}}}}\n"
+
+    assert mistakes(home, text) == [f"transports.box: {names} of which events? set `events`, too: ['*'] for all"]
+
+
+def test_nobody_waits_for_a_digest_for_more_than_seven_days(home: Home) -> None:
+    """X06: the outbox would take so far a moment for that of a clock that jumped, and send at once."""
+    text = "do_email: o@x.org\ndigest: {every: %s}\n"
+    for value in ("8d", "700000", "2w"):
+        (line,) = mistakes(home, text % value)
+        assert line.startswith("digest.every: expected at most 7d, got ")
+    for value in ("7d", "1w", "604800"):
+        digest = load(written(home, text % value)).config.digest
+        assert digest is not None
+        assert digest.every == 7 * 86400
+
+
+@pytest.mark.parametrize(
     ("spelling", "watch"),
     [("auto", "auto"), ("on", "on"), ("off", "off"), ("true", "on"), ("false", "off"), ("yes", "on")],
 )
@@ -166,9 +193,34 @@ def test_a_value_that_yaml_takes_for_no_text_is_told_with_what_to_do(home: Home)
     text = "do_email: o@x.org\ntransports: {'on': {type: maildir}}\nroutes: [{via: on}]\n"
 
     assert mistakes(home, text) == [
-        "routes.0.via: YAML does not read `on`, `yes` or `true` as text: put it into quotes"
+        "routes[0].via: YAML does not read `on`, `yes` or `true` as text: put it into quotes"
     ]
     assert list(load(written(home, text.replace("via: on", "via: 'on'"))).config.transports) == ["on"]
+
+
+def test_places_in_lists_are_spelled_alike_whoever_finds_the_mistake(home: Home) -> None:
+    """S15"""
+    text = """\
+do_email: o@x.org
+transports: {box: {type: maildir, tokn: x}}
+routes: [{via: box}, 3, {match: {not: {severity: x}}}]
+routes+: [{to: 3}]
+recipients: {allow: ['*', 3]}
+reminders: {job_waiting: [2h, soon]}
+operator: [a]
+"""
+    assert [line.partition(": ")[0] for line in mistakes(home, text)] == [
+        "transports.box.tokn",
+        "routes[1]",
+        "routes[2].match.not.severity",
+        "routes+[0].to",
+        "recipients.allow[1]",
+        "reminders.job_waiting[1]",
+        "operator[0]",
+    ]
+    assert mistakes(home, "do_email: o@x.org\nroutes: [{via: nowhere}]\n") == [
+        "routes[0].via: there is no transport 'nowhere'"
+    ]
 
 
 @pytest.mark.parametrize("text", ["- a\n", "just text", "a: [", "\t", "a: &x [*x]\n", "{a: b", "%", "\x00"])

@@ -345,9 +345,18 @@ def test_what_a_job_notifies_is_mail_and_what_it_alerts_is_anything(box: Box, tr
 @pytest.mark.parametrize(
     ("changes", "mistake"),
     [
-        ({"team": {"to": [BO]}}, f"transports.team.to: '{BO}' is no recipient of team, which is of type slack"),
-        ({"hook": {"to": ["team"]}}, "transports.hook.to: 'team' is no recipient of hook, which is of type webhook"),
-        ({"box": {"to": ["#jobs"]}}, "transports.box.to: '#jobs' is no recipient of box, which is of type mail"),
+        (
+            {"team": {"events": "*", "to": [BO]}},
+            f"transports.team.to: '{BO}' is no recipient of team, which is of type slack",
+        ),
+        (
+            {"hook": {"events": "*", "to": ["team"]}},
+            "transports.hook.to: 'team' is no recipient of hook, which is of type webhook",
+        ),
+        (
+            {"box": {"events": "*", "to": ["#jobs"]}},
+            "transports.box.to: '#jobs' is no recipient of box, which is of type mail",
+        ),
         ({"team": {"default_recipient": BO}}, f"transports.team.default_recipient: '{BO}' is no recipient of team"),
     ],
     ids=lambda value: str(*value) if isinstance(value, dict) else "",

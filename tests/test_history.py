@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 import syftnotify
+from syftnotify.cli.history import forget
+from syftnotify.ledger import JsonStateManager
+from syftnotify.model import Event, Kind
+from syftnotify.outbox import Outbox
 from tests.support import ANA, OWNER, Box
 from tests.trees import TREES, Disk, Tree
 
@@ -113,3 +117,48 @@ def test_a_state_that_there_is_not_is_an_error(told: Box) -> None:
 
 def test_why_of_what_was_never_noticed_is_an_error(told: Box) -> None:
     assert "nothing was noticed of 'nothing'" in told.notify("why", "nothing", check=1).stderr
+
+
+def gpus(first: int, last: int) -> list[Event]:
+    return [Event(Kind.GPU_AVAILABLE, f"gpu/{number}", "T1", "", {}) for number in range(first, last)]
+
+
+class Heaps(Outbox):
+    """An outbox that remembers how much each of its transactions forgot."""
+
+    sizes: list[int]
+
+    def prune(self, *words: Any, **more: Any) -> int:
+        self.sizes.append(super().prune(*words, **more))
+        return self.sizes[-1]
+
+
+@pytest.mark.parametrize("owed", [0, 3, 1200])
+def test_much_is_forgotten_a_heap_at_a_time(box: Box, owed: int) -> None:
+    """C14: a running worker has its turn in between, and what is owed hides nothing that is not."""
+    box.home.create()
+    ledger = JsonStateManager(box.home.state)
+    for event in gpus(0, owed):
+        ledger.owe(event.entity, event.kind, event.occurrence)
+    ledger.save()
+    outbox = Heaps(box.home.outbox)
+    outbox.sizes = []
+    outbox.put(gpus(0, 2300), [], 100.0)
+    count = forget(outbox, ledger, 200.0)
+    left = outbox.keys_of([event.entity for event in gpus(0, 2300)])
+    outbox.close()
+
+    assert count == 2300 - owed
+    assert len(left) == owed
+    assert owed > 1000 or max(outbox.sizes) <= 1000
+
+
+def test_the_count_of_what_was_forgotten_is_that_of_all_heaps(box: Box) -> None:
+    outbox = Outbox(box.home.outbox)
+    outbox.put(gpus(0, 2300), [], 100.0)
+    outbox.close()
+
+    for words in (["--dry-run"], []):
+        done = box.notify("prune", "--older-than", "2000-01-01", *words, check=0)
+        assert done.stdout.startswith("2300 events from before 2000-01-01")
+    assert box.notify("prune", "--older-than", "2000-01-01", check=0).stdout.startswith("0 events ")

@@ -158,6 +158,57 @@ def test_a_file_is_found_in_the_home_or_by_its_whole_path(box: Box, monkeypatch:
     assert password_of(load(box.home)) == "pass word"
 
 
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("WORD=pass=word", "pass=word"),
+        ("  WORD = pass word \r", "pass word"),
+        ('WORD="pass word "', "pass word "),
+        ("WORD='it\"s'", 'it"s'),
+        ('WORD=a"b"c', 'a"b"c'),
+        ("# WORD=no\n;WORD=no\n\nWORDS=no\nnothing\nWORD=old\nWORD=žluť", "žluť"),
+    ],
+)
+def test_what_is_not_exported_is_read_as_systemd_reads_it(
+    box: Box, monkeypatch: pytest.MonkeyPatch, line: str, value: str
+) -> None:
+    """B07: a command says what systemd's worker will find."""
+    monkeypatch.delenv("WORD", raising=False)
+    box.configure({"transports": {"relay": smtp(password="env:WORD")}})
+    box.home.environment.write_bytes(f"FIRST=1\n{line}\n".encode())
+
+    assert password_of(load(box.home)) == value
+    monkeypatch.setenv("WORD", "exported")
+    assert password_of(load(box.home)) == "exported"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "has no NOT_HERE;"),
+        (b"NOT_HERE=\n", "has no NOT_HERE;"),
+        (b"\xff", "environment cannot be read: not text"),
+    ],
+)
+def test_a_variable_that_is_nowhere_is_asked_for_by_both_its_places(box: Box, content: bytes, told: str) -> None:
+    box.configure({"transports": {"relay": smtp(password="env:NOT_HERE")}})
+    box.home.environment.write_bytes(content)
+
+    with pytest.raises(ConfigError) as caught:
+        load(box.home)
+    assert told in str(caught.value)
+    assert str(box.home.environment) in str(caught.value)
+
+
+def test_commands_find_what_only_systemd_was_told(box: Box, hook: Web) -> None:
+    """B07"""
+    box.configure({"transports": {"box": {"type": "maildir"}, "team": {"type": "slack", "url": "env:TEAM_URL"}}})
+    box.home.environment.write_text(f"# for systemd\nTEAM_URL='{hook.url}'\n")
+    box.notify("test", "team", check=0)
+
+    assert len(hook.requests) == 1
+
+
 def smtp(**more: Any) -> dict[str, Any]:
     return {"type": "smtp", "host": HOST, "user": USER, **more}
 

@@ -207,7 +207,10 @@ def test_the_command_says_so_and_ends_with_exit_two(box: Box) -> None:
         ({"tags": ["\ud800"]}, r"\w"),
         ({"key": "\ud800"}, r"\w"),
         ({"notify_emails": ["nobody"]}, "no mail address"),
-        ({"notify_emails": BO}, "no mail address"),
+        ({"notify_emails": BO}, rf"notify_emails is a list of texts, not one text: write \['{BO}'\]"),
+        ({"notify_on": "job_failed"}, "notify_on is a list"),
+        ({"tags": "team-data"}, "tags is a list"),
+        ({"tags": ""}, "tags is a list"),
     ],
 )
 def test_python_is_told_the_same_as_an_error_of_its_own(box: Box, arguments: dict[str, Any], says: str) -> None:

@@ -218,6 +218,13 @@ def test_a_header_that_cannot_be_sent_is_refused_at_load() -> None:
         transport("webhook", "https://hooks.example/x", headers={"X-Team": "žluť"})
 
 
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "HOST"])
+def test_a_header_that_would_break_the_request_is_refused_at_load(name: str) -> None:
+    """G04"""
+    with pytest.raises(ValidationError, match="leave it out"):
+        transport("webhook", "https://hooks.example/x", headers={name: "7"})
+
+
 @both
 def test_what_a_proxy_refuses_was_not_handed_over(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """X03: it was asked to connect, and told nothing else."""

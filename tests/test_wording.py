@@ -205,9 +205,11 @@ def test_a_digest_is_by_submitter_the_worst_first_and_nobody_hides_behind_a_floo
         *of("flood@x.example", Kind.JOB_FAILED),
         *of("rare@x.example", Kind.JOB_FAILED),
     ]
-    text = WORDING.message(items, "to@x.org", digest="d1").text
+    message = WORDING.message(items, "to@x.org", digest="d1")
+    text = message.text
     places = [text.index(f"\n{who}@x.example\n") for who in ("rare", "flood", "calm")]
 
+    assert message.subject == "SyftBox: 404 things happened", "in quiet hours, too"
     assert places == sorted(places)
     assert text.index("from flood@x.example failed") < text.index("from flood@x.example is done")
     assert "- and 304 more from flood@x.example" in text

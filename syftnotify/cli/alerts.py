@@ -94,7 +94,9 @@ def _check_target(home: Home, rule: AlertRule) -> None:
 
 
 def _target(rule: AlertRule) -> str:
-    return f"the webhook at {shown(host_of(rule.target))}" if rule.has_own_address else shown(rule.target)
+    if rule.has_own_address:
+        return f"the webhook at {shown(host_of(rule.target))} ({rule.endpoint})"
+    return shown(rule.target)
 
 
 def _sentence(rule: AlertRule) -> str:

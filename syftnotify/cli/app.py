@@ -489,8 +489,12 @@ def alerts_add(
 
     if bool(email) == bool(webhook):
         raise ConfigError("say who hears: either --email or --webhook")
+    if "://" in email:  # not repeated: the address of a webhook is often its own password
+        raise ConfigError("--email takes no address of the web", hint="say `--webhook` instead")
     if email and not is_address(email):
-        raise ConfigError(f"{email[:60]!r} is no mail address")
+        raise ConfigError(f"{email[:60]!r} is no mail address", hint="a webhook is told by `--webhook`")
+    if is_address(webhook):
+        raise ConfigError(f"{webhook!r} is a mail address and no webhook", hint="say `--email` instead")
     alerts.add(
         _home(context, home),
         AlertRule(

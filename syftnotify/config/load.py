@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -23,6 +23,7 @@ from syftnotify.paths import Home, expanded
 from syftnotify.text import plural, shown
 
 _MAX_BYTES = 1 << 20
+_NAMING = frozenset({"transports", "secrets"})  # below them a number is a name, wrongly written, and no place in a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +188,11 @@ def _mistakes(error: ValidationError) -> list[str]:
     lines = []
     for item in error.errors():
         path = _plain_path(item["loc"])
-        name = shown(".".join(path))
+        name = _spelled(path)
         kind = item["type"]
         if kind == "invalid_key" or (path[-1] == "[key]" and not isinstance(item["input"], str)):
             above = path[:-2] if path[-1] == "[key]" else path[:-1]
-            place = f"{shown('.'.join(above))}: " if above else ""
+            place = f"{_spelled(above)}: " if above else ""
             lines.append(
                 f"{place}YAML does not read the name {_written(item['input'])} as text: put the name into quotes"
             )
@@ -208,7 +209,7 @@ def _mistakes(error: ValidationError) -> list[str]:
             lines.append(f"{name}.type: expected {_types()}, got {shown(tag, limit=60)!r}{guess}")
         elif kind in {"model_type", "dict_type", "model_attributes_type"}:
             # Below the transports what stands in the wrong place may be a secret.
-            what = type(item["input"]).__name__ if path[0] in {"transports", "secrets"} else got(item["input"])
+            what = type(item["input"]).__name__ if path[0] in _NAMING else got(item["input"])
             lines.append(f"{name}: expected keys with values, got {what}")
         elif kind in {"tuple_type", "list_type"}:
             lines.append(f"{name}: expected a list, got {got(item['input'])}")
@@ -241,12 +242,18 @@ def _types() -> str:
     return f"{', '.join(others)} or {last}"
 
 
-def _plain_path(loc: tuple[int | str, ...]) -> list[str]:
+def _plain_path(loc: tuple[int | str, ...]) -> list[int | str]:
     """Where the mistake is as the file has it: without the tag that pydantic puts in for a union."""
-    path = [str(part) for part in loc]
+    path = list(loc)
     if len(path) > 2 and path[0] == "transports" and path[2] in TRANSPORT_TYPES:
         del path[2]
     return path
+
+
+def _spelled(path: Sequence[int | str]) -> str:
+    """`routes[0].via`."""
+    words = (f"[{part}]" if isinstance(part, int) and path[0] not in _NAMING else f".{part}" for part in path)
+    return shown("".join(words).removeprefix("."))
 
 
 def _misdirected(config: Config) -> list[str]:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from syftnotify.config.values import Duration, Flag, Section, got, number, time_of_day
+from syftnotify.config.values import Duration, Flag, Section, duration, got, number, time_of_day
 from syftnotify.errors import UnknownKindError
 from syftnotify.model import Kind, Severity, parse_kind
 
@@ -124,6 +124,16 @@ class QuietSection(Section):
     sparing: Severities = Field(("high",), alias="except", description="what is told all the same")
 
 
+_LONGEST_PAUSE = 7 * 86400.0  # seconds; what waits for longer counts in the outbox as set by a clock that jumped
+
+
+def _pause(value: Any) -> float:
+    seconds = duration(value)
+    if seconds > _LONGEST_PAUSE:
+        raise ValueError(f"expected at most 7d, got {got(value)}")
+    return seconds
+
+
 class DigestSection(Section):
     """When somebody has had enough single messages."""
 
@@ -131,7 +141,9 @@ class DigestSection(Section):
         5, description="single messages to one recipient"
     )
     within: Duration = Field(60.0, description="in this time: 60s")
-    every: Duration = Field(600.0, description="one digest in this time: 10m")
+    every: Annotated[float, BeforeValidator(_pause)] = Field(
+        600.0, description="one digest in this time: 10m, at most 7d"
+    )
 
 
 def _role(value: Any) -> str:

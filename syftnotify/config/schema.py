@@ -91,6 +91,13 @@ class Outgoing(Section):
     to: People = Field((), description="to whom these events go; unset: the default recipient")
     default_recipient: People = Field((), description="who gets what names nobody")
 
+    @model_validator(mode="after")
+    def _is_about_events(self) -> Self:
+        names = [f"`{name}`" for name in ("filter_users", "to") if getattr(self, name)]
+        if names and self.events is None:
+            raise ValueError(f"{' and '.join(names)} of which events? set `events`, too: ['*'] for all")
+        return self
+
 
 class MailSection(Outgoing):
     """What every transport of mail may set."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from syftnotify.paths import Home, expanded
 _LARGEST = 64 * 1024  # bytes of a file that holds one secret
 # Settings that are secrets wherever they stand, by the type of the transport.
 _PLAIN = {"slack": ("url",), "webhook": ("secret",), "smtp": ("password",)}
+_QUOTED = re.compile(r"""^(["'])(.*)\1$""")
 _TELLING = ("authorization", "token", "key", "secret", "password")  # parts of the names of headers with secrets
 
 
@@ -60,9 +62,7 @@ class _Finder:
 
     def _value(self, kind: str, name: str) -> str:
         if kind == "env":
-            if not os.environ.get(name):
-                raise ValueError(f"the environment has no {name}; it must be set where `notify start` is typed")
-            return os.environ[name]
+            return self._variable(name)
         if kind == "file":
             return self._content(name)
         word = self._sealed.get(name)
@@ -70,19 +70,41 @@ class _Finder:
             raise ValueError(f"there is no secret {name}; `notify secret set {name}` keeps one")
         return opened(word, self._home)
 
+    def _variable(self, name: str) -> str:
+        value, file = os.environ.get(name), self._home.environment
+        if not value and file.exists():  # a command has not what systemd gives the worker
+            value = _assigned(self._text(str(file))).get(name)
+        if not value:
+            raise ValueError(
+                f"the environment has no {name}; set it where `notify start` is typed, or in {file} ({name}=...)"
+            )
+        return value
+
     def _content(self, name: str) -> str:
+        text = self._text(name).strip()
+        if not text:
+            raise ValueError(f"{expanded(name, self._home.root)} is empty")
+        return text
+
+    def _text(self, name: str) -> str:
         try:
             path = expanded(name, self._home.root)
             with path.open(encoding="utf-8") as file:
-                text = file.read(_LARGEST).strip()
+                return file.read(_LARGEST)
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "not text"
             raise ValueError(f"{path} cannot be read: {why}") from None
         except RuntimeError:  # of `~nobody`
             raise ValueError(f"{name} is no path: nobody here is called so") from None
-        if not text:
-            raise ValueError(f"{path} is empty")
-        return text
+
+
+def _assigned(text: str) -> dict[str, str]:
+    """What the lines `NAME=value` of an environment file say, the last of a name; the value may stand in quotes.
+
+    Source: systemd.exec(5), `EnvironmentFile=`, without its continued lines and backslashes.
+    """
+    pairs = (line.partition("=") for line in text.split("\n") if not line.lstrip().startswith(("#", ";")))
+    return {name.strip(): _QUOTED.sub(r"\2", value.strip()) for name, equals, value in pairs if equals}
 
 
 def _is_reference(value: Any) -> bool:

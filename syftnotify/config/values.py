@@ -146,10 +146,16 @@ def _secret(value: Any) -> SecretStr:
     return SecretStr(value)
 
 
+# They say how the request itself is written: of ours alone, one that says something else breaks it.
+_FRAMING = frozenset({"content-length", "host", "transfer-encoding"})
+
+
 def _header_name(value: Any) -> str:
     # RFC 9110, 5.1
     if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", value) is None:
         raise ValueError("is no name of a header")
+    if value.lower() in _FRAMING:
+        raise ValueError("is a header that each request sets for itself: leave it out")
     return value
 
 

@@ -156,7 +156,8 @@ class Wording:
         if waiting and audience is Audience.OWNER:
             summary = f"{plural(len(items), 'request waits', 'requests wait')} for you."
         else:
-            summary = f"{plural(len(items), 'thing')} happened since the last look."
+            # True of all that gathers: time off, quiet hours, storms, `digest`.
+            summary = f"{plural(len(items), 'thing')} happened."
         groups, others = gathered(items, DIGEST_ITEMS)
         context = {"summary": summary, "groups": [self._group(group) for group in groups], "others": others}
         return Message(
