@@ -606,7 +606,7 @@ ME = "do_email: a@b.example\n"
         (f"{ME}transports:\n  mail: {{type: gmial}}\n", ["transports.mail.type", "did you mean `gmail`?"]),
         (f"{ME}transports:\n  mail: {{type: gmail, tokn: x}}\n", ["mail.tokn: unknown, did you mean `token`?"]),
         (f"{ME}notify: 5\n", ["notify: expected keys with values"]),
-        (f"{ME}7: x\n", ["7: "]),
+        (f"{ME}7: x\n", ["the name `7`", "quotes"]),
         (f"{ME}notify:\n\tinterval: 5\n", ["line 3"]),
         ("just words\n", ["expected keys with values"]),
     ],

@@ -166,8 +166,8 @@ class Shelf:
         return changed, gone
 
     def _doubted(self, turn: int) -> list[str]:
-        """What rests and seems to have changed."""
-        part = slice(turn % TURNS, None, TURNS)
+        """What rests and seems to have changed; the first whole look of a process asks for everything."""
+        part = slice(turn % TURNS, None, TURNS if turn else None)
         some = self._names[part]
         doubted = _differing(self._names, self._deciding, self._ask_deciding(self._names))
         return [*doubted, *set(_differing(some, self._second[part], self._ask_second(some))).difference(doubted)]
