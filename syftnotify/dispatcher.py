@@ -217,7 +217,8 @@ class Dispatcher:
                     self._start_check(lane)
                 if sum(other.in_flight for other in self._lanes.values()) >= self._max:
                     return _LONGEST_NAP  # the end of an attempt wakes us
-                if lane.in_flight >= self._permits(lane) or not self._leaves_some(lane):
+                room = self._room(lane)
+                if room <= 0:
                     continue
                 now, monotonic = self._clock(), self._monotonic()
                 wait = lane.wait(monotonic)
@@ -226,30 +227,31 @@ class Dispatcher:
                         waits.append(wait)
                     continue
                 moment = now if until is None else min(now, until)
-                if due := self._claimed(lane, moment):
+                for due in self._claimed(lane, moment, room if lane.rate is None else 1):
                     lane.start()
                     self._pool.submit(self._attempt, lane, due, moment)
                     progress = True
         return min(waits) if waits else None
 
-    def _claimed(self, lane: Lane, now: float) -> list[Due]:
-        """The next message of a lane, noted as one that its recipient gets."""
+    def _claimed(self, lane: Lane, now: float, most: int) -> list[list[Due]]:
+        """The next messages of a lane, noted as ones that their recipients get."""
         if self._storms is None:
             storms = Storms(self._limits)
             for message in self._outbox.messages_since(now - max(limit.within for limit in self._limits)):
                 storms.note(*message)
             self._storms = storms
         storms = self._storms
-        due = self._outbox.claim(
+        if not lane.gathers:
+            return self._outbox.claim(lane.name, now, by=self._me, most=most, resend=lane.resend_unknown)
+        return self._outbox.claim(
             lane.name,
             now,
             by=self._me,
+            most=most,
             resend=lane.resend_unknown,
-            full=lambda recipient, kind: storms.gathering(recipient, lane.name, now, kind) if lane.gathers else None,
+            full=lambda recipient, kind: storms.gathering(recipient, lane.name, now, kind),
+            note=lambda due: storms.note(due[0].recipient, due[0].bundle, now),
         )
-        if due:
-            storms.note(due[0].recipient, due[0].bundle, now)
-        return due
 
     def _has_due(self, lane: Lane, until: float | None) -> bool:
         now = self._clock()
@@ -265,10 +267,14 @@ class Dispatcher:
             return 1
         return self._max if len(self._lanes) == 1 else max(1, self._max // 2)
 
-    def _leaves_some(self, lane: Lane) -> bool:
-        """Whether every lane that has nothing under way would still find a permit, however many hang."""
+    def _room(self, lane: Lane) -> int:
+        """How many more attempts a lane may start.
+
+        Every lane that has nothing under way would still find a permit, however many hang.
+        """
         free = self._max - sum(other.in_flight for other in self._lanes.values())
-        return not lane.in_flight or free > sum(1 for other in self._lanes.values() if not other.in_flight)
+        idle = sum(1 for other in self._lanes.values() if other is not lane and not other.in_flight)
+        return min(self._permits(lane) - lane.in_flight, free, max(free - idle, 0 if lane.in_flight else 1))
 
     def _start_check(self, lane: Lane) -> None:
         lane.in_flight += 1
@@ -298,7 +304,7 @@ class Dispatcher:
             reached("attempt.handed_over")
         except DeliveryError as error:
             self._note_failure(lane, due, error)
-            if self._storms is not None and error.failure is not Failure.UNKNOWN:
+            if self._storms is not None and lane.gathers and error.failure is not Failure.UNKNOWN:
                 with self._state:
                     self._storms.take_back(due[0].recipient, due[0].bundle, claimed_at)
         except Exception as error:  # one poisoned message must stop nothing else; the traceback says what to mend
@@ -417,8 +423,12 @@ class Dispatcher:
     def _save_outcomes(self) -> None:
         with self._saving:
             while self._unsaved:
-                self._unsaved[0]()
-                self._unsaved.popleft()
+                outcomes = list(self._unsaved)  # others may come meanwhile
+                with self._outbox.together():
+                    for write in outcomes:
+                        write()
+                for _ in outcomes:
+                    self._unsaved.popleft()
 
     def _log(self, level: int, word: str, lane: Lane, due: Sequence[Due], more: str) -> None:
         for item in due:

@@ -229,6 +229,7 @@ class Outbox:
         self._touching = threading.Lock()
         # One writer at a time here: SQLite itself lets the second one sleep, longer each time it asks.
         self._writing = threading.Lock()
+        self._shared = threading.local()  # the transaction that a thread is in, if it writes several things in one
         self._open()
 
     def _open(self) -> None:
@@ -369,46 +370,63 @@ class Outbox:
         now: float,
         *,
         by: str,
+        most: int = 1,
         resend: bool = True,
         full: Callable[[str, Kind], Gathering | None] = lambda _recipient, _kind: None,
-    ) -> list[Due]:
-        """The next message of `transport`, now being sent by `by`; empty when nothing is due.
+        note: Callable[[list[Due]], None] = lambda _due: None,
+    ) -> list[list[Due]]:
+        """The next messages of `transport`, `most` at the most, now being sent by `by`; empty when nothing is due.
 
-        One notification, or all of a bundle. Per entity and recipient they go out in order, one at a time. The rows of
-        the attempts are written in the same transaction.
+        Each is one notification, or all of a bundle. Per entity and recipient they go out in order, one at a time. The
+        rows of the attempts are written in the same transaction.
 
         `resend` says whether what may have arrived is tried again; else it waits for a person's word. `full` says of a
-        recipient who has had enough single messages for now how the rest is gathered.
+        recipient who has had enough single messages for now how the rest is gathered; `note` is told of each message.
         """
-        head, values = _head(resend), {"transport": transport, "now": now}
+        messages: list[list[Due]] = []
         with self._transaction() as connection:
+            while len(messages) < most and (due := self._claim(connection, transport, now, by, resend, full)):
+                note(due)
+                messages.append(due)
+        return messages
+
+    def _claim(
+        self,
+        connection: sa.Connection,
+        transport: str,
+        now: float,
+        by: str,
+        resend: bool,
+        full: Callable[[str, Kind], Gathering | None],
+    ) -> list[Due]:
+        head, values = _head(resend), {"transport": transport, "now": now}
+        found = connection.execute(head, values).first()
+        while found is not None and not found.bundle and found.kind not in _OWN_KINDS:
+            gathering = full(found.recipient, Kind(found.kind))
+            if gathering is None or not self._gather(connection, transport, found.recipient, gathering, now):
+                break
             found = connection.execute(head, values).first()
-            while found is not None and not found.bundle and found.kind not in _OWN_KINDS:
-                gathering = full(found.recipient, Kind(found.kind))
-                if gathering is None or not self._gather(connection, transport, found.recipient, gathering, now):
-                    break
-                found = connection.execute(head, values).first()
-            if found is None:
-                return []
-            if found.bundle:
-                of_bundle = {"transport": transport, "bundle": found.bundle}
-                taken = connection.execute(_whole_bundle(resend), of_bundle).all()
-            else:
-                taken = connection.execute(_ONE, {"id": found.id}).all()
-            ids = [row.id for row in taken]
-            bundle = found.bundle
-            if bundle and "#" not in bundle:
-                # What becomes free later leaves in a message of its own: this one keeps its id, and what it holds.
-                bundle = f"{bundle}#{digest_of(*sorted(ids))}"
-            for some in _heaps(ids):
-                connection.execute(_CLAIM, {"ids": some, "by": by, "at": now, "into": bundle})
-            connection.execute(
-                _BEGIN_ATTEMPT,
-                [
-                    {"notification": row.id, "started_at": now, "outcome": "started", "error": "", "provider_id": ""}
-                    for row in taken
-                ],
-            )
+        if found is None:
+            return []
+        if found.bundle:
+            of_bundle = {"transport": transport, "bundle": found.bundle}
+            taken = connection.execute(_whole_bundle(resend), of_bundle).all()
+        else:
+            taken = connection.execute(_ONE, {"id": found.id}).all()
+        ids = [row.id for row in taken]
+        bundle = found.bundle
+        if bundle and "#" not in bundle:
+            # What becomes free later leaves in a message of its own: this one keeps its id, and what it holds.
+            bundle = f"{bundle}#{digest_of(*sorted(ids))}"
+        for some in _heaps(ids):
+            connection.execute(_CLAIM, {"ids": some, "by": by, "at": now, "into": bundle})
+        connection.execute(
+            _BEGIN_ATTEMPT,
+            [
+                {"notification": row.id, "started_at": now, "outcome": "started", "error": "", "provider_id": ""}
+                for row in taken
+            ],
+        )
         return [_due(row, bundle) for row in taken]
 
     @staticmethod
@@ -451,8 +469,7 @@ class Outbox:
             for some in _heaps(ids):
                 connection.execute(_MARK_SENT, {"ids": some, "joined": thread})
             self._end_attempts(connection, ids, now, "sent", "", provider_id)
-        self.touch(item.event.key for item in due)
-        reached("attempt.recorded")
+        self._recorded(due)
 
     def failed(self, due: Sequence[Due], now: float, failure: Failure, error: str, verdict: Verdict) -> None:
         """The attempt at the message that held `due` failed; `verdict` says what becomes of them."""
@@ -473,8 +490,27 @@ class Outbox:
                 ],
             )
             self._end_attempts(connection, [item.id for item in due], now, failure.value, error, "")
-        if verdict.state == "dead":
-            self.touch(item.event.key for item in due)
+        self._recorded(due if verdict.state == "dead" else ())
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """The outcomes that this thread writes down in the block are one transaction, and one sync of the disk."""
+        with self._transaction() as connection:
+            self._shared.connection, self._shared.ended = connection, []
+            try:
+                yield
+            finally:
+                ended = self._shared.ended
+                del self._shared.connection, self._shared.ended
+        for due in ended:
+            self._recorded(due)
+
+    def _recorded(self, ended: Sequence[Due]) -> None:
+        """Outcomes are written down; the notifications `ended` owe nothing any more."""
+        if hasattr(self._shared, "ended"):
+            self._shared.ended.append(ended)
+            return
+        self.touch(item.event.key for item in ended)
         reached("attempt.recorded")
 
     @staticmethod
@@ -782,6 +818,9 @@ class Outbox:
 
     @contextlib.contextmanager
     def _transaction(self, *, reads: bool = False) -> Iterator[sa.Connection]:
+        if hasattr(self._shared, "connection"):
+            yield self._shared.connection
+            return
         try:
             with (
                 contextlib.nullcontext() if reads else self._writing,

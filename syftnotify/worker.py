@@ -50,6 +50,7 @@ class Worker:
         self._stopping = False
         self._woken = False
         self._changed = True
+        self._reported = 0.0  # on the monotonic clock
         self._has_begun = False  # deliveries run
         self._seconds = 0.0  # that the last look took
         self._failed_looks = 0
@@ -179,19 +180,22 @@ class Worker:
                 self._woken = False
             if now >= due:
                 return
-            wait = due - now
+            unreported = max(0.0, self._reported + _REPORT_GAP - now) if self._changed else due - now
+            wait = min(due - now, unreported)
             if self._watchdog is not None:
                 systemd.say("WATCHDOG=1")
                 wait = min(wait, self._watchdog / 2)
-            select.select([self._bell], [], [], min(wait, _REPORT_GAP) if self._changed else wait)
+            select.select([self._bell], [], [], wait)
             self._silence()
-            if self._changed and not self._stopping and time.monotonic() < due:
+            is_time = time.monotonic() >= self._reported + _REPORT_GAP
+            if self._changed and is_time and not self._stopping and not self._woken:
                 self._write_report()
 
     # -- saying how it goes --------------------------------------------------------------------------------------
 
     def _write_report(self) -> None:
         report = self._report
+        self._reported = time.monotonic()
         if self._changed:
             self._changed = False
             try:
