@@ -62,8 +62,8 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-trees-") as trees:
         os.environ[TREES_VARIABLE] = trees
         code = report(kept())
-    if "--write" in words:
-        write_page(found, TOP / "docs")
+        if "--write" in words:
+            write_page(found, TOP / "docs")
     return code
 
 

@@ -105,7 +105,7 @@ def at_most(factor: float, name: str, value: float, unit: str, baseline: float, 
 
 def below(limit: float, name: str, value: float, unit: str, *, note: str = "") -> Figure:
     """A figure with a limit of its own."""
-    return Figure(name, value, unit, None, f"at most {limit:g} {unit}", value <= limit, note)
+    return Figure(name, value, unit, None, f"at most {limit:,g} {unit}", value <= limit, note)
 
 
 def report(figures: Iterable[Figure]) -> int:

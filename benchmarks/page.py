@@ -18,7 +18,8 @@ _PAGE = """\
 # Performance
 
 `make bench` measures all of this and writes this page. What stands beside a baseline was measured in turns with it, in
-one run on one machine, and is a median: the ratio is what to compare, the times are this machine's.
+one run on one machine, and is a median: the ratio is what to compare, the times are this machine's. Targets without a
+baseline want a machine that has nothing else to do.
 This run: {machine}, {day}.
 
 The trees hold jobs of ten scientists that ended, as syft-job 0.1.40 lays them down (layout D). A *look* is one reading
