@@ -18,6 +18,7 @@ import yaml
 
 from syftnotify.assembly import Parts, assemble
 from syftnotify.config import load
+from syftnotify.outbox import Due, Outbox
 from syftnotify.paths import Home
 from syftnotify.pipeline import Tick
 
@@ -226,6 +227,11 @@ def lose_outbox(box: Box) -> None:
 def lose_ledger(box: Box) -> None:
     for path in box.home.root.glob("state.json*"):
         path.unlink()
+
+
+def claim(outbox: Outbox, transport: str, now: float, **more: Any) -> list[Due]:
+    """The next message of a transport; empty when nothing is due."""
+    return next(iter(outbox.claim(transport, now, **more)), [])
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -> Any:

@@ -20,7 +20,7 @@ from syftnotify.model import Audience, Event, Kind, Message, Notification, Recei
 from syftnotify.outbox import Counts, Outbox
 from syftnotify.render import Links, TemplateRenderer, Wording
 from tests.mailserver import HOST, ids, raw, serving, swallows
-from tests.support import Clock, wait_until
+from tests.support import Clock, claim, wait_until
 
 
 class Sink:
@@ -224,7 +224,7 @@ def test_what_a_killed_worker_was_sending_may_have_arrived(
     """X01, X03: found sending at the start, it is treated as one that was cut off."""
     sink = Sink()
     owe(outbox, 1)
-    (lost,) = outbox.claim("box", clock.now, by="killed")
+    (lost,) = claim(outbox, "box", clock.now, by="killed")
     outbox.recover(clock.now)
     make(lane(sink, resend_unknown=resends)).drain()
 

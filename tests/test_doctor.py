@@ -31,7 +31,7 @@ from syftnotify.outbox import Outbox, Verdict
 from tests import mailserver
 from tests.google import SECRET, SEND_PATH, Google, refuses_the_grant, serving
 from tests.mailserver import PASSWORD, USER, MailServer, says_and_closes
-from tests.support import ANA, OWNER, Box, wait_until
+from tests.support import ANA, OWNER, Box, claim, wait_until
 
 PASS, WARN, FAIL = Level.PASS, Level.WARN, Level.FAIL
 DAY = 86400.0
@@ -773,7 +773,7 @@ def outbox_of(box: Box, *states: str, transport: str = "box", now: float | None 
         for number, state in enumerate(states):
             event = Event(Kind.JOB_APPROVED, f"job/D/{OWNER}/{ANA}/survey{number}", payload={"detail": "x" * 2000})
             outbox.put([event], [Notification(event.key, event.entity, ANA, Audience.SUBMITTER, transport)], moment)
-            due = outbox.claim(transport, moment, by="tests", resend=False)
+            due = claim(outbox, transport, moment, by="tests", resend=False)
             if state == "sent":
                 outbox.sent(due, moment)
             else:
@@ -848,7 +848,7 @@ def send(box: Box, count: int, now: float) -> None:
     outbox = Outbox(box.home.outbox)
     try:
         outbox.put(events, [Notification(one.key, one.entity, ANA, Audience.SUBMITTER, "mail") for one in events], now)
-        while due := outbox.claim("mail", now, by="tests"):
+        while due := claim(outbox, "mail", now, by="tests"):
             outbox.sent(due, now)
     finally:
         outbox.close()

@@ -22,7 +22,7 @@ from syftnotify.errors import Failure
 from syftnotify.model import Audience, Event, Kind, Notification, entity_id
 from syftnotify.outbox import Counts, Outbox, Verdict
 from tests.google import Answer, Asked, Google, Post, closes, page, says, serving
-from tests.support import ANA, BO, OWNER, Box, wait_until
+from tests.support import ANA, BO, OWNER, Box, claim, wait_until
 
 CODE = "print('mean income')\n"
 HOUR = 3600.0
@@ -80,7 +80,7 @@ def write(box: Box, *letters: Letter) -> list[str]:
             outbox.put([letter.event], [letter.notification], now)
             if letter.state in {"pending", "skipped"}:
                 continue
-            due = outbox.claim(letter.transport, now, by="tests", resend=False)
+            due = claim(outbox, letter.transport, now, by="tests", resend=False)
             assert [item.id for item in due] == [letter.id], "what waits comes last"
             if letter.state == "sent":
                 outbox.sent(due, now)
@@ -495,7 +495,7 @@ def test_what_is_sent_again_begins_with_its_first_try(box: Box) -> None:
     typed(box, "resend", name, check=0)
 
     with opened(box) as outbox:
-        (due,) = outbox.claim("box", time.time(), by="tests")
+        (due,) = claim(outbox, "box", time.time(), by="tests")
     assert (due.id, due.failures, due.refusals, due.first_failed_at) == (name, 0, 0, None)
 
 

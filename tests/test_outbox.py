@@ -12,6 +12,7 @@ import pytest
 from syftnotify.errors import Failure, StateError
 from syftnotify.model import Audience, Event, Kind, Notification
 from syftnotify.outbox import SCHEMA_VERSION, Counts, Outbox, Verdict
+from tests.support import claim
 
 
 @pytest.fixture
@@ -45,18 +46,18 @@ def test_the_same_fact_twice_is_owed_once(outbox: Outbox) -> None:
 def test_a_claim_carries_what_the_wording_needs_and_hides_the_row(outbox: Outbox) -> None:
     event = submitted()
     put(outbox, (event, owed(event)))
-    (due,) = outbox.claim("box", 100.0, by="me")
+    (due,) = claim(outbox, "box", 100.0, by="me")
 
     assert (due.event, due.recipient, due.audience) == (event, "o@x.org", Audience.OWNER)
-    assert outbox.claim("box", 100.0, by="me") == []
-    assert outbox.claim("other", 100.0, by="me") == []
+    assert claim(outbox, "box", 100.0, by="me") == []
+    assert claim(outbox, "other", 100.0, by="me") == []
     assert outbox.counts() == Counts(waiting=1)
 
 
 def test_what_was_sent_is_history(outbox: Outbox) -> None:
     event = submitted()
     put(outbox, (event, owed(event)))
-    outbox.sent(outbox.claim("box", 100.0, by="me"), 101.0, provider_id="p1", thread="t1")
+    outbox.sent(claim(outbox, "box", 100.0, by="me"), 101.0, provider_id="p1", thread="t1")
 
     assert outbox.counts() == Counts(sent=1)
     assert outbox.unfinished([event.key]) == set()
@@ -67,46 +68,46 @@ def test_what_was_sent_is_history(outbox: Outbox) -> None:
 def test_a_failed_row_waits_for_its_moment(outbox: Outbox) -> None:
     event = submitted()
     put(outbox, (event, owed(event)))
-    due = outbox.claim("box", 100.0, by="me")
+    due = claim(outbox, "box", 100.0, by="me")
     outbox.failed(due, 101.0, Failure.NOT_NOW, "503", Verdict("pending", not_before=200.0, refusal=True))
 
-    assert outbox.claim("box", 199.0, by="me") == []
+    assert claim(outbox, "box", 199.0, by="me") == []
     assert outbox.next_due("box", 150.0) == 200.0
     assert outbox.counts() == Counts(waiting=1, failed=1)
-    (again,) = outbox.claim("box", 200.0, by="me")
+    (again,) = claim(outbox, "box", 200.0, by="me")
     assert (again.failures, again.refusals, again.first_failed_at) == (1, 1, 101.0)
 
 
 def test_a_dead_letter_is_counted_and_never_claimed(outbox: Outbox) -> None:
     event = submitted()
     put(outbox, (event, owed(event)))
-    outbox.failed(outbox.claim("box", 100.0, by="me"), 101.0, Failure.REFUSED, "400", Verdict("dead"))
+    outbox.failed(claim(outbox, "box", 100.0, by="me"), 101.0, Failure.REFUSED, "400", Verdict("dead"))
 
     assert outbox.counts() == Counts(dead=1)
-    assert outbox.claim("box", 1e12, by="me") == []
+    assert claim(outbox, "box", 1e12, by="me") == []
     assert outbox.unfinished([event.key]) == set()
 
 
 def test_per_entity_and_recipient_they_leave_in_order_one_at_a_time(outbox: Outbox) -> None:
     first, second = submitted(), Event(Kind.JOB_APPROVED, "job/a", "T2")
     put(outbox, (first, owed(first)), (second, owed(second)), (second, owed(second, "b@x.org")))
-    (one,) = outbox.claim("box", 100.0, by="me")
-    (other,) = outbox.claim("box", 100.0, by="me")
+    (one,) = claim(outbox, "box", 100.0, by="me")
+    (other,) = claim(outbox, "box", 100.0, by="me")
 
     assert one.event.kind is Kind.JOB_SUBMITTED
     assert other.recipient == "b@x.org"
-    assert outbox.claim("box", 100.0, by="me") == []
+    assert claim(outbox, "box", 100.0, by="me") == []
     outbox.failed([one], 101.0, Failure.NOT_NOW, "503", Verdict("pending", not_before=500.0))
-    assert outbox.claim("box", 200.0, by="me") == [], "an earlier one in backoff holds the later one back"
+    assert claim(outbox, "box", 200.0, by="me") == [], "an earlier one in backoff holds the later one back"
     assert outbox.next_due("box", 200.0) == 500.0, "and nobody need ask again before"
-    outbox.sent(outbox.claim("box", 500.0, by="me"), 501.0)
-    assert outbox.claim("box", 501.0, by="me")[0].event.kind is Kind.JOB_APPROVED
+    outbox.sent(claim(outbox, "box", 500.0, by="me"), 501.0)
+    assert claim(outbox, "box", 501.0, by="me")[0].event.kind is Kind.JOB_APPROVED
 
 
 def test_a_bundle_leaves_whole(outbox: Outbox) -> None:
     events = [submitted(name) for name in "abc"]
     put(outbox, *((event, owed(event, bundle="b1")) for event in events))
-    due = outbox.claim("box", 100.0, by="me")
+    due = claim(outbox, "box", 100.0, by="me")
 
     assert [item.event.entity for item in due] == ["job/a", "job/b", "job/c"]
     outbox.sent(due, 101.0)
@@ -118,15 +119,15 @@ def test_a_digest_that_may_have_arrived_comes_again_as_it_was(outbox: Outbox) ->
     held_up, others = submitted("a", "T2"), [submitted(name) for name in "bc"]
     earlier = submitted("a", "T1")
     put(outbox, (earlier, owed(earlier)))
-    (first,) = outbox.claim("box", 100.0, by="me")
+    (first,) = claim(outbox, "box", 100.0, by="me")
     put(outbox, *((event, owed(event, bundle="b")) for event in (held_up, *others)))
-    digest = outbox.claim("box", 100.0, by="me")
+    digest = claim(outbox, "box", 100.0, by="me")
     assert [due.event for due in digest] == others
     outbox.failed(digest, 101.0, Failure.UNKNOWN, "cut", Verdict("unknown"))
     outbox.sent([first], 102.0)
 
-    claims = [outbox.claim("box", 200.0, by="me") for _ in range(2)]
-    assert sorted([due.event.key for due in claim] for claim in claims) == sorted(
+    claims = [claim(outbox, "box", 200.0, by="me") for _ in range(2)]
+    assert sorted([due.event.key for due in message] for message in claims) == sorted(
         [[event.key for event in others], [held_up.key]]
     )
     ids = {due.message_id for claim in claims for due in claim}
@@ -138,12 +139,12 @@ def test_a_part_of_a_dead_digest_is_no_longer_that_digest(outbox: Outbox) -> Non
     """X04: two parts that are sent again one after the other are two messages."""
     events = [submitted(name) for name in "abc"]
     put(outbox, *((event, owed(event, bundle="b")) for event in events))
-    digest = outbox.claim("box", 100.0, by="me")
+    digest = claim(outbox, "box", 100.0, by="me")
     outbox.failed(digest, 101.0, Failure.REFUSED, "550", Verdict("dead"))
     ids = {digest[0].message_id}
     for due in digest:
         assert outbox.revive([due.id]) == 1
-        (again,) = outbox.claim("box", 200.0, by="me")
+        (again,) = claim(outbox, "box", 200.0, by="me")
         assert again.id == due.id
         ids.add(again.message_id)
         outbox.sent([again], 201.0)
@@ -175,14 +176,14 @@ def test_one_job_twice_in_a_bundle_blocks_nothing(outbox: Outbox) -> None:
     one, two = submitted(), Event(Kind.JOB_COMPLETED, "job/a", "T2")
     put(outbox, (one, owed(one, bundle="b")), (two, owed(two, bundle="b")))
 
-    assert len(outbox.claim("box", 100.0, by="me")) == 2
+    assert len(claim(outbox, "box", 100.0, by="me")) == 2
 
 
 def test_what_is_skipped_is_written_down_and_never_sent(outbox: Outbox) -> None:
     event = submitted()
     put(outbox, (event, owed(event, skipped="not allowed")))
 
-    assert outbox.claim("box", 100.0, by="me") == []
+    assert claim(outbox, "box", 100.0, by="me") == []
     assert outbox.counts() == Counts()
     assert outbox.unfinished([event.key]) == set()
 
@@ -192,14 +193,14 @@ def test_a_row_found_sending_is_unknown_counted_and_due_again(tmp_path: Path) ->
     event = submitted()
     before = Outbox(tmp_path / "outbox.db")
     put(before, (event, owed(event)))
-    (lost,) = before.claim("box", 100.0, by="killed")
+    (lost,) = claim(before, "box", 100.0, by="killed")
     before.close()
     after = Outbox(tmp_path / "outbox.db")
 
     assert after.recover(200.0) == 1
     assert after.recover(200.0) == 0
     assert after.counts() == Counts(waiting=1, unknown=1)
-    (again,) = after.claim("box", 200.0, by="me")
+    (again,) = claim(after, "box", 200.0, by="me")
     assert again.id == lost.id, "the same id, so that the same Message-ID goes out"
     assert again.failures == 0, "a crash uses up nobody's retries"
     after.close()
@@ -211,7 +212,7 @@ def test_what_waits_for_a_transport_that_is_gone_goes_another_way(outbox: Outbox
 
     assert outbox.adopt(["box"], by="box") == 1
     assert outbox.adopt(["box"], by="box") == 0
-    assert len(outbox.claim("box", 100.0, by="me")) == 1
+    assert len(claim(outbox, "box", 100.0, by="me")) == 1
 
 
 def test_claims_of_many_threads_never_overlap(outbox: Outbox) -> None:
@@ -220,7 +221,7 @@ def test_claims_of_many_threads_never_overlap(outbox: Outbox) -> None:
     taken: list[str] = []
 
     def work() -> None:
-        while due := outbox.claim("box", 100.0, by="me"):
+        while due := claim(outbox, "box", 100.0, by="me"):
             taken.extend(item.id for item in due)
             outbox.sent(due, 101.0)
 
@@ -257,11 +258,11 @@ def test_the_database_is_private_and_kept_safe(tmp_path: Path, outbox: Outbox) -
 def test_a_wait_that_a_jumping_clock_set_does_not_hold(outbox: Outbox) -> None:
     event = submitted()
     put(outbox, (event, owed(event)))
-    due = outbox.claim("box", 100.0, by="me")
+    due = claim(outbox, "box", 100.0, by="me")
     outbox.failed(due, 100.0, Failure.NOT_NOW, "503", Verdict("pending", not_before=100.0 + 30 * 86400))
 
     assert outbox.next_due("box", 100.0) == 0.0
-    assert len(outbox.claim("box", 100.0, by="me")) == 1
+    assert len(claim(outbox, "box", 100.0, by="me")) == 1
 
 
 def test_a_database_that_is_removed_in_use_is_opened_anew(tmp_path: Path, outbox: Outbox) -> None:
@@ -315,7 +316,7 @@ def test_what_cannot_be_opened_says_so(tmp_path: Path) -> None:
 def cut(outbox: Outbox, event: Event, now: float = 100.0) -> str:
     """Put it in and cut its attempt off; returns its id."""
     put(outbox, (event, owed(event)), now=now)
-    due = outbox.claim("box", now, by="me")
+    due = claim(outbox, "box", now, by="me")
     outbox.failed(due, now, Failure.UNKNOWN, "cut off", Verdict("unknown", not_before=now + 30.0))
     return due[0].id
 
@@ -332,9 +333,9 @@ def test_what_may_have_arrived_is_tried_again_under_its_id_when_its_moment_comes
     """X03"""
     name = cut(outbox, submitted())
 
-    assert outbox.claim("box", 129.0, by="me") == []
+    assert claim(outbox, "box", 129.0, by="me") == []
     assert outbox.next_due("box", 100.0) == 130.0
-    (again,) = outbox.claim("box", 130.0, by="me")
+    (again,) = claim(outbox, "box", 130.0, by="me")
     assert (again.id, again.is_repeated, again.failures, again.refusals) == (name, True, 1, 0)
 
 
@@ -342,12 +343,12 @@ def test_what_may_have_arrived_and_is_held_waits_for_a_word_and_is_counted(outbo
     """X03"""
     name = cut(outbox, submitted())
 
-    assert outbox.claim("box", 1e12, by="me", resend=False) == []
+    assert claim(outbox, "box", 1e12, by="me", resend=False) == []
     assert outbox.next_due("box", 100.0, resend=False) is None
     assert outbox.counts(holding=["box"]) == Counts(failed=1, unknown=1, held=1)
     assert outbox.counts(holding=["other"]) == outbox.counts() == Counts(waiting=1, failed=1, unknown=1)
     assert outbox.revive([name]) == 1
-    (again,) = outbox.claim("box", 100.0, by="me", resend=False)
+    (again,) = claim(outbox, "box", 100.0, by="me", resend=False)
     assert again.id == name, "the same id, so that the same Message-ID goes out"
     outbox.sent([again], 101.0)
     assert outbox.counts(holding=["box"]) == Counts(sent=1, unknown=1), "that it was once cut off stays counted"
@@ -360,7 +361,7 @@ def test_later_news_of_a_job_overtake_only_what_is_held(outbox: Outbox, resend: 
     later = Event(Kind.JOB_APPROVED, "job/a", "T2")
     put(outbox, (later, owed(later)))
 
-    assert [item.event.kind for item in outbox.claim("box", 110.0, by="me", resend=resend)] == kinds
+    assert [item.event.kind for item in claim(outbox, "box", 110.0, by="me", resend=resend)] == kinds
 
 
 @pytest.mark.parametrize(
@@ -369,7 +370,7 @@ def test_later_news_of_a_job_overtake_only_what_is_held(outbox: Outbox, resend: 
 def test_a_later_no_does_not_make_certain_what_was_not(outbox: Outbox, verdict: Verdict, state: str) -> None:
     """X03: the earlier attempt may have arrived all the same, so it is not held for one that never did."""
     name = cut(outbox, submitted())
-    outbox.failed(outbox.claim("box", 130.0, by="me"), 130.0, Failure.NOT_NOW, "503", verdict)
+    outbox.failed(claim(outbox, "box", 130.0, by="me"), 130.0, Failure.NOT_NOW, "503", verdict)
 
     assert outbox.state_of(name) == {name: state}
 
@@ -379,7 +380,7 @@ def test_a_row_found_sending_is_held_where_that_is_asked_for(tmp_path: Path) -> 
     event = submitted()
     before = Outbox(tmp_path / "outbox.db")
     put(before, (event, owed(event)))
-    (lost,) = before.claim("box", 100.0, by="killed")
+    (lost,) = claim(before, "box", 100.0, by="killed")
     before.close()
     after = Outbox(tmp_path / "outbox.db")
     after.recover(200.0)
@@ -388,7 +389,7 @@ def test_a_row_found_sending_is_held_where_that_is_asked_for(tmp_path: Path) -> 
     (letter,) = after.letters()
     assert (letter.id, letter.state, letter.attempts) == (lost.id, "unknown", 1)
     assert "cut off" in letter.reason
-    assert after.claim("box", 1e12, by="me", resend=False) == []
+    assert claim(after, "box", 1e12, by="me", resend=False) == []
     assert after.counts(holding=["box"]) == Counts(held=1, unknown=1)
     after.close()
 
@@ -399,7 +400,7 @@ def test_a_row_found_sending_is_held_where_that_is_asked_for(tmp_path: Path) -> 
 def refused(outbox: Outbox, event: Event, to: str = "o@x.org", *, times: int = 1) -> str:
     put(outbox, (event, owed(event, to)))
     for number in range(times):
-        due = outbox.claim("box", 100.0, by="me")
+        due = claim(outbox, "box", 100.0, by="me")
         state = "dead" if number == times - 1 else "pending"
         outbox.failed(due, 100.0, Failure.REFUSED, "550 no such user", Verdict(state))
     return due[0].id
@@ -411,7 +412,7 @@ def test_letters_are_what_will_not_go_out_by_itself_oldest_first(outbox: Outbox)
     cut_off = cut(outbox, submitted("b"))
     waiting, skipped, arrived = submitted("c"), submitted("d"), submitted("e")
     put(outbox, (arrived, owed(arrived)))
-    outbox.sent(outbox.claim("box", 100.0, by="me"), 100.0)
+    outbox.sent(claim(outbox, "box", 100.0, by="me"), 100.0)
     put(outbox, (waiting, owed(waiting)), (skipped, owed(skipped, skipped="not allowed")))
 
     letters = outbox.letters()
@@ -441,7 +442,7 @@ def test_a_dead_letter_is_sent_again_from_the_first_try_on(outbox: Outbox) -> No
     name = refused(outbox, submitted(), times=3)
 
     assert outbox.revive([name]) == 1
-    (again,) = outbox.claim("box", 100.0, by="me")
+    (again,) = claim(outbox, "box", 100.0, by="me")
     assert (again.id, again.failures, again.refusals, again.first_failed_at) == (name, 0, 0, None)
     assert outbox.letters() == []
 
@@ -451,7 +452,7 @@ def test_nobody_who_was_served_is_served_again(outbox: Outbox) -> None:
     event = submitted()
     put(outbox, *((event, owed(event, to)) for to in ("sent@x.org", "dead@x.org", "sending@x.org", "waiting@x.org")))
     put(outbox, (event, owed(event, "skipped@x.org", skipped="not allowed")))
-    sent, dead, _ = (outbox.claim("box", 100.0, by="me") for _ in range(3))
+    sent, dead, _ = (claim(outbox, "box", 100.0, by="me") for _ in range(3))
     outbox.sent(sent, 101.0)
     outbox.failed(dead, 101.0, Failure.REFUSED, "550", Verdict("dead"))
     before = outbox.state_of("")
@@ -474,7 +475,7 @@ def test_any_number_of_letters_is_revived_at_once(outbox: Outbox) -> None:
     """SQLite takes 999 values in one statement."""
     events = [submitted(str(number)) for number in range(1200)]
     put(outbox, *((event, owed(event, bundle="b")) for event in events))
-    outbox.failed(outbox.claim("box", 100.0, by="me"), 100.0, Failure.REFUSED, "550", Verdict("dead"))
+    outbox.failed(claim(outbox, "box", 100.0, by="me"), 100.0, Failure.REFUSED, "550", Verdict("dead"))
 
     assert outbox.revive(letter.id for letter in outbox.letters()) == 1200
     assert outbox.counts() == Counts(waiting=1200)

@@ -34,7 +34,7 @@ from syftnotify.model import ENDED, Audience, Event, Kind, Message, Notification
 from syftnotify.outbox import Counts, Due, Outbox, Verdict
 from syftnotify.render import Links, TemplateRenderer, Wording
 from syftnotify.storms import Limit
-from tests.support import ANA, BO, OWNER, THOROUGH, Box, Clock
+from tests.support import ANA, BO, OWNER, THOROUGH, Box, Clock, claim
 from tests.trees import TREES, Disk, Tree
 
 pytestmark = pytest.mark.fire
@@ -522,7 +522,7 @@ class Promises(RuleBasedStateMachine):
         """As many attempts under way as there can be; what is left is found by the next process."""
         now, outbox = self.box.clock.now, self.parts.outbox
         claims: list[list[Due]] = []
-        while due := outbox.claim(LANE, now, by="hand", resend=self.resends):
+        while due := claim(outbox, LANE, now, by="hand", resend=self.resends):
             claims.append(due)
         self.take_down()
         taken = [item.id for claim in claims for item in claim]
@@ -531,12 +531,12 @@ class Promises(RuleBasedStateMachine):
             conversation for claim in claims for conversation in {(item.event.entity, item.recipient) for item in claim}
         )
         assert not [each for each, count in conversations.items() if count > 1], "two attempts in one conversation"
-        for claim in claims:
-            for item in claim:
+        for message in claims:
+            for item in message:
                 assert not self.owed[item.id].is_confirmed, f"what was confirmed is sent again: {item}"
                 self.demand(not self.held_up_by(self.rows[item.id]), f"overtakes another: {item}")
-        for claim, outcome in zip(claims, [*outcomes, *["left"] * len(claims)], strict=False):
-            for item in claim:
+        for message, outcome in zip(claims, [*outcomes, *["left"] * len(claims)], strict=False):
+            for item in message:
                 self.owed[item.id].handed_over += outcome != "refused"
                 self.owed[item.id].is_nameless = self.owed[item.id].is_nameless or len(claim) > 1
                 self.owed[item.id].is_taken = self.owed[item.id].is_taken or outcome == "sent"

@@ -19,7 +19,7 @@ from syftnotify.model import Audience, Event, Kind, Message, Notification, Recei
 from syftnotify.outbox import Counts, Outbox, Verdict
 from syftnotify.render import Links, TemplateRenderer, Wording
 from syftnotify.storms import ABOVE, EVERY, WITHIN, Storms, Window
-from tests.support import Clock, wait_until
+from tests.support import Clock, claim, wait_until
 
 READER = "o@x.org"
 OTHER = "b@x.org"
@@ -505,7 +505,7 @@ def test_a_row_found_sending_is_not_gathered_either(make: Make, outbox: Outbox, 
     box = Mailbox()
     had(outbox, clock, tmp_path, numbered(200))
     owe(outbox, clock, ["cut"])
-    (lost,) = outbox.claim("box", clock.now, by="killed")
+    (lost,) = claim(outbox, "box", clock.now, by="killed")
     outbox.recover(clock.now)
     owe(outbox, clock, numbered(10, 1000))
     make(box=box).drain()
@@ -522,7 +522,7 @@ def test_what_may_have_arrived_keeps_its_name_when_a_person_sends_it_again(
     box = Mailbox()
     had(outbox, clock, tmp_path, numbered(200))
     owe(outbox, clock, ["cut"])
-    (lost,) = outbox.claim("box", clock.now, by="killed")
+    (lost,) = claim(outbox, "box", clock.now, by="killed")
     outbox.recover(clock.now)
     outbox.revive([lost.id])
     owe(outbox, clock, numbered(10, 1000))
@@ -540,7 +540,7 @@ def test_a_moment_that_the_other_side_named_holds_in_a_storm_as_well(
     had(outbox, clock, tmp_path, numbered(200))
     owe(outbox, clock, ["slow"])
     asked = Verdict("pending", not_before=clock.now + 5000.0, refusal=True)
-    outbox.failed(outbox.claim("box", clock.now, by="before"), clock.now, Failure.NOT_NOW, "429", asked)
+    outbox.failed(claim(outbox, "box", clock.now, by="before"), clock.now, Failure.NOT_NOW, "429", asked)
     owe(outbox, clock, numbered(10, 1000))
     dispatcher = make(box=box)
     dispatcher.drain()
@@ -688,7 +688,11 @@ def test_one_whose_retries_are_used_up_does_not_take_the_digest_with_it(
     had(outbox, clock, tmp_path, numbered(200))
     owe(outbox, clock, ["old"])
     outbox.failed(
-        outbox.claim("box", clock.now, by="before"), clock.now, Failure.NOT_NOW, "503", Verdict("pending", refusal=True)
+        claim(outbox, "box", clock.now, by="before"),
+        clock.now,
+        Failure.NOT_NOW,
+        "503",
+        Verdict("pending", refusal=True),
     )
     box.faults["digest"] = [DeliveryError(Failure.NOT_NOW, "503")]
     dispatcher = make(box=box)  # of one retry
@@ -726,12 +730,12 @@ def test_the_messages_of_the_last_minutes_are_found_again(outbox: Outbox, clock:
     for name, failure in (("refused", Failure.REFUSED), ("later", Failure.NOT_NOW), ("cut", Failure.UNKNOWN)):
         owe(outbox, clock, [name])
         verdict = Verdict("unknown" if failure is Failure.UNKNOWN else "dead")
-        outbox.failed(outbox.claim("box", clock.now, by="me"), clock.now, failure, "", verdict)
+        outbox.failed(claim(outbox, "box", clock.now, by="me"), clock.now, failure, "", verdict)
     clock.advance(10)
-    outbox.sent(outbox.claim("box", clock.now, by="me"), clock.now)
+    outbox.sent(claim(outbox, "box", clock.now, by="me"), clock.now)
     bundle = [submitted(name) for name in ("b1", "b2", "b3")]
     outbox.put(bundle, [Notification(e.key, e.entity, READER, Audience.OWNER, "box", bundle="b") for e in bundle], 0.0)
-    digest = outbox.claim("box", clock.now, by="me")
+    digest = claim(outbox, "box", clock.now, by="me")
     assert len(digest) == 3
     outbox.sent(digest, clock.now)
 
