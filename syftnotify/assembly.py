@@ -156,6 +156,7 @@ def _lane(settings: Settings, name: str, section: Transport, clock: Callable[[],
         section.rate,
         section.burst,
         section.max_retries,
+        threads=isinstance(section, Gmail),
         gathers=not isinstance(section, Webhook),
         resend_unknown=not settings.holds(section),
     )

@@ -22,7 +22,7 @@ from syftnotify.deliver.policy import Decision, Standing, decide
 from syftnotify.errors import DeliveryError, Failure, StateError
 from syftnotify.events import standing
 from syftnotify.failpoints import reached
-from syftnotify.model import HELD, Message, Receipt
+from syftnotify.model import HELD, Gathering, Kind, Message, Receipt
 from syftnotify.outbox import Due, Outbox, Verdict
 from syftnotify.render import Item, Words
 from syftnotify.storms import Limit, Storms
@@ -55,6 +55,7 @@ class Lane:
     rate: float | None = None  # messages a second; None: no limit
     burst: int = 1
     max_retries: int | None = None
+    threads: bool = False  # whether the provider has conversations, and says to which one a message belongs
     gathers: bool = True  # whether who reads it is a person, who can have enough
     resend_unknown: bool = True  # else what may have arrived waits for a person's word
     in_flight: int = 0
@@ -65,6 +66,11 @@ class Lane:
     signs_in: bool = True  # False while the problem is its sign-in, which can be tried without a message
     tokens: float = field(default=0.0)
     filled_at: float = field(default=0.0)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether its last attempts had no trouble."""
+        return self.signs_in and not (self.silences or self.is_doubted or self.rests_until or self.problem)
 
     def wait(self, monotonic: float) -> float:
         """Seconds until this lane may start another attempt."""
@@ -148,12 +154,15 @@ class Dispatcher:
 
     def stop(self, seconds: float | None = None) -> bool:
         """Start no more attempts and wait for those under way; returns whether all ended within `seconds`."""
+        until = None if seconds is None else time.monotonic() + seconds
         with self._state:
             self._stopping = True
             self._state.notify_all()
-            ended = self._state.wait_for(lambda: not self._busy(), timeout=seconds)
-        if self._thread is not None:
+        if self._thread is not None:  # what it is just claiming is still begun
             self._thread.join(timeout=seconds)
+        with self._state:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            ended = self._state.wait_for(lambda: not self._busy(), timeout=left) and not self.is_alive
         self._pool.shutdown(wait=ended, cancel_futures=True)
         if ended:
             for lane in self._lanes.values():
@@ -164,12 +173,13 @@ class Dispatcher:
         """Attempt everything that is due now, once, and return when it is done."""
         until = self._clock()
         while True:
+            self._poked = False
+            nap = self._start_due(until)
             with self._state:
-                nap = self._start_due(until)
                 if nap is None and not self._busy():
                     return
                 # A pace or a permit is waited for; a rest or a backoff is not due now.
-                self._state.wait(timeout=nap)
+                self._state.wait_for(lambda: self._poked, timeout=nap)
 
     def _run(self) -> None:
         while True:
@@ -178,7 +188,7 @@ class Dispatcher:
                 if self._stopping:
                     return
                 self._poked = False
-                self._nap = self._next_nap()
+            self._nap = self._next_nap()
 
     def _next_nap(self) -> float:
         try:
@@ -228,7 +238,8 @@ class Dispatcher:
                     continue
                 moment = now if until is None else min(now, until)
                 for due in self._claimed(lane, moment, room if lane.rate is None else 1):
-                    lane.start()
+                    with self._state:
+                        lane.start()
                     self._pool.submit(self._attempt, lane, due, moment)
                     progress = True
         return min(waits) if waits else None
@@ -243,14 +254,17 @@ class Dispatcher:
         storms = self._storms
         if not lane.gathers:
             return self._outbox.claim(lane.name, now, by=self._me, most=most, resend=lane.resend_unknown)
+
+        def full(recipient: str, kind: Kind) -> Gathering | None:
+            with self._state:
+                return storms.gathering(recipient, lane.name, now, kind)
+
+        def note(due: list[Due]) -> None:
+            with self._state:
+                storms.note(due[0].recipient, due[0].bundle, now)
+
         return self._outbox.claim(
-            lane.name,
-            now,
-            by=self._me,
-            most=most,
-            resend=lane.resend_unknown,
-            full=lambda recipient, kind: storms.gathering(recipient, lane.name, now, kind),
-            note=lambda due: storms.note(due[0].recipient, due[0].bundle, now),
+            lane.name, now, by=self._me, most=most, resend=lane.resend_unknown, full=full, note=note
         )
 
     def _has_due(self, lane: Lane, until: float | None) -> bool:
@@ -277,7 +291,8 @@ class Dispatcher:
         return min(self._permits(lane) - lane.in_flight, free, max(free - idle, 0 if lane.in_flight else 1))
 
     def _start_check(self, lane: Lane) -> None:
-        lane.in_flight += 1
+        with self._state:
+            lane.in_flight += 1
         self._pool.submit(self._check, lane)
 
     def _check(self, lane: Lane) -> None:
@@ -324,12 +339,15 @@ class Dispatcher:
         self._on_change()
 
     def _worded(self, lane: Lane, due: Sequence[Due]) -> Message:
-        items = [
-            Item(item.id, item.event, item.audience, standing(self._outbox.kinds_since(item.event)), item.created_at)
-            for item in due
-        ]
         first = due[0]
-        thread = "" if first.bundle else self._outbox.thread_of(first.event.entity, first.recipient, lane.name)
+        with self._outbox.together(reads=True):
+            since = [self._outbox.kinds_since(item.event) for item in due]
+            asks = lane.threads and not first.bundle
+            thread = self._outbox.thread_of(first.event.entity, first.recipient, lane.name) if asks else ""
+        items = [
+            Item(item.id, item.event, item.audience, standing(kinds), item.created_at)
+            for item, kinds in zip(due, since, strict=True)
+        ]
         try:
             # What quiet hours held comes as itself where it is alone.
             is_alone = len(due) == 1 and first.bundle.startswith(HELD)
@@ -346,6 +364,8 @@ class Dispatcher:
         self._log(logging.INFO, "SENT", lane, due, "")
 
     def _works(self, lane: Lane) -> None:
+        if lane.is_well:
+            return
         with self._state:
             lane.silences, lane.is_doubted, lane.rests_until, lane.signs_in = 0, False, 0.0, True
             recovered, lane.problem = lane.problem, ""

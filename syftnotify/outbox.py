@@ -259,6 +259,7 @@ class Outbox:
         )
         sa.event.listen(self._engine, "connect", _prepare)
         sa.event.listen(self._engine, "begin", _begin)
+        self._reader = self._engine.execution_options(reads=True)
         size = self._path.stat().st_size if self._path.exists() else None
         try:
             # Made before SQLite does: its write-ahead log gets the mode of the database.
@@ -408,18 +409,16 @@ class Outbox:
             found = connection.execute(head, values).first()
         if found is None:
             return []
+        taken = [found]
         if found.bundle:
             of_bundle = {"transport": transport, "bundle": found.bundle}
-            taken = connection.execute(_whole_bundle(resend), of_bundle).all()
-        else:
-            taken = connection.execute(_ONE, {"id": found.id}).all()
+            taken = list(connection.execute(_whole_bundle(resend), of_bundle))
         ids = [row.id for row in taken]
         bundle = found.bundle
         if bundle and "#" not in bundle:
             # What becomes free later leaves in a message of its own: this one keeps its id, and what it holds.
             bundle = f"{bundle}#{digest_of(*sorted(ids))}"
-        for some in _heaps(ids):
-            connection.execute(_CLAIM, {"ids": some, "by": by, "at": now, "into": bundle})
+        connection.execute(_CLAIM, [{"this": each, "by": by, "at": now, "into": bundle} for each in ids])
         connection.execute(
             _BEGIN_ATTEMPT,
             [
@@ -466,8 +465,7 @@ class Outbox:
         """The message that held `due` was handed over."""
         ids = [item.id for item in due]
         with self._transaction() as connection:
-            for some in _heaps(ids):
-                connection.execute(_MARK_SENT, {"ids": some, "joined": thread})
+            connection.execute(_MARK_SENT, [{"this": each, "joined": thread} for each in ids])
             self._end_attempts(connection, ids, now, "sent", "", provider_id)
         self._recorded(due)
 
@@ -493,9 +491,9 @@ class Outbox:
         self._recorded(due if verdict.state == "dead" else ())
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """The outcomes that this thread writes down in the block are one transaction, and one sync of the disk."""
-        with self._transaction() as connection:
+    def together(self, *, reads: bool = False) -> Iterator[None]:
+        """What this thread reads, or the outcomes that it writes down in the block, are one transaction."""
+        with self._transaction(reads=reads) as connection:
             self._shared.connection, self._shared.ended = connection, []
             try:
                 yield
@@ -517,9 +515,8 @@ class Outbox:
     def _end_attempts(
         connection: sa.Connection, ids: Sequence[str], now: float, outcome: str, error: str, provider_id: str
     ) -> None:
-        for some in _heaps(ids):
-            values = {"ids": some, "at": now, "became": outcome, "why": error, "given": provider_id}
-            connection.execute(_END_ATTEMPTS, values)
+        values = {"at": now, "became": outcome, "why": error, "given": provider_id}
+        connection.execute(_END_ATTEMPT, [{"this": each, **values} for each in ids])
 
     def recover(self, now: float) -> int:
         """Attempts that a killed process left behind are unknown, and so are their notifications; returns how many.
@@ -790,22 +787,14 @@ class Outbox:
 
     def counts(self, *, holding: Collection[str] = ()) -> Counts:
         """How many notifications stand where; transports that are `holding` do not resend what may have arrived."""
-        states = sa.select(_notifications.c.state, sa.func.count().label("total")).group_by(_notifications.c.state)
-        failed = sa.select(sa.func.count()).where(
-            _notifications.c.state.in_(("pending", "unknown")), _notifications.c.failures > 0
-        )
-        unknown = sa.select(sa.func.count()).where(_attempts.c.outcome == Failure.UNKNOWN.value)
-        held = sa.select(sa.func.count()).where(
-            _notifications.c.state == "unknown", _notifications.c.transport.in_(list(holding))
-        )
         with self._reading() as connection:
-            by_state = {row.state: row.total for row in connection.execute(states)}
-            is_held = connection.execute(held).scalar_one()
+            by_state = {row.state: row.total for row in connection.execute(_STATES)}
+            is_held = connection.execute(_COUNT_HELD, {"names": list(holding)}).scalar_one() if holding else 0
             return Counts(
                 waiting=sum(by_state.get(state, 0) for state in _UNFINISHED) - is_held,
                 sent=by_state.get("sent", 0),
-                failed=connection.execute(failed).scalar_one(),
-                unknown=connection.execute(unknown).scalar_one(),
+                failed=connection.execute(_COUNT_FAILED).scalar_one(),
+                unknown=connection.execute(_COUNT_UNKNOWN).scalar_one(),
                 held=is_held,
                 dead=by_state.get("dead", 0),
             )
@@ -824,7 +813,7 @@ class Outbox:
         try:
             with (
                 contextlib.nullcontext() if reads else self._writing,
-                self._engine.execution_options(reads=reads).begin() as connection,
+                (self._reader if reads else self._engine).begin() as connection,
             ):
                 yield connection
         except sa.exc.DBAPIError as error:
@@ -924,7 +913,8 @@ def _due(row: Any, bundle: str) -> Due:
 def _begin(connection: sa.Connection) -> None:
     """A writer takes the write lock at once, so it waits at its start instead of failing at its end."""
     reads = connection.get_execution_options().get("reads")
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    # Straight to the driver: twice a mail SQLAlchemy's way there would be as long as the rest of it.
+    connection.connection.cursor().execute("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
@@ -947,7 +937,7 @@ def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
 
 _NOW: sa.BindParameter[float] = sa.bindparam("now", type_=sa.Float)
 _HERE = _notifications.c.transport == sa.bindparam("transport", type_=sa.Text)
-_THESE = _notifications.c.id.in_(sa.bindparam("ids", expanding=True))
+_THIS = sa.bindparam("this", type_=sa.Text)
 _WORDED = (
     sa.select(_notifications, _events.c.kind, _events.c.occurrence, _events.c.at, _events.c.payload)
     .join(_events, _events.c.key == _notifications.c.event_key)
@@ -966,13 +956,7 @@ _PUT_NOTIFICATION = (
 @cache
 def _head(resend: bool) -> sa.Select[Any]:
     """The next notification of a transport."""
-    return (
-        sa.select(_notifications.c.id, _notifications.c.bundle, _notifications.c.recipient, _events.c.kind)
-        .join(_events, _events.c.key == _notifications.c.event_key)
-        .where(_is_next(resend=resend), _HERE, _is_due(_NOW))
-        .order_by(_notifications.c.seq)
-        .limit(1)
-    )
+    return _WORDED.where(_is_next(resend=resend), _HERE, _is_due(_NOW)).limit(1)
 
 
 @cache
@@ -987,9 +971,6 @@ def _soonest(resend: bool) -> sa.Select[Any]:
     return sa.select(sa.func.min(moment)).where(_HERE, is_waiting, moment > _NOW)
 
 
-_ONE = _WORDED.where(_notifications.c.id == sa.bindparam("id", type_=sa.Text))
-
-
 @cache
 def _whole_bundle(resend: bool) -> sa.Select[Any]:
     is_of_it = _notifications.c.bundle == sa.bindparam("bundle", type_=sa.Text)
@@ -998,7 +979,7 @@ def _whole_bundle(resend: bool) -> sa.Select[Any]:
 
 _CLAIM = (
     _notifications.update()
-    .where(_THESE)
+    .where(_notifications.c.id == _THIS)
     .values(
         state="sending",
         claimed_by=sa.bindparam("by"),
@@ -1009,12 +990,12 @@ _CLAIM = (
 _BEGIN_ATTEMPT = _attempts.insert()
 _MARK_SENT = (
     _notifications.update()
-    .where(_THESE)
+    .where(_notifications.c.id == _THIS)
     .values(state="sent", reason="", thread=sa.bindparam("joined"), claimed_by=None, claimed_at=None)
 )
 _MARK_FAILED = (
     _notifications.update()
-    .where(_notifications.c.id == sa.bindparam("this"))
+    .where(_notifications.c.id == _THIS)
     .values(
         {
             name: sa.bindparam(name)
@@ -1023,9 +1004,9 @@ _MARK_FAILED = (
         | {"claimed_by": None, "claimed_at": None}
     )
 )
-_END_ATTEMPTS = (
+_END_ATTEMPT = (
     _attempts.update()
-    .where(_attempts.c.notification.in_(sa.bindparam("ids", expanding=True)), _attempts.c.outcome == "started")
+    .where(_attempts.c.notification == _THIS, _attempts.c.outcome == "started")
     .values(
         ended_at=sa.bindparam("at"),
         outcome=sa.bindparam("became"),
@@ -1058,5 +1039,13 @@ _THREAD_OF = (
     )
     .order_by(_notifications.c.seq.desc())
     .limit(1)
+)
+_STATES = sa.select(_notifications.c.state, sa.func.count().label("total")).group_by(_notifications.c.state)
+_COUNT_FAILED = sa.select(sa.func.count()).where(
+    _notifications.c.state.in_(("pending", "unknown")), _notifications.c.failures > 0
+)
+_COUNT_UNKNOWN = sa.select(sa.func.count()).where(_attempts.c.outcome == Failure.UNKNOWN.value)
+_COUNT_HELD = sa.select(sa.func.count()).where(
+    _notifications.c.state == "unknown", _notifications.c.transport.in_(sa.bindparam("names", expanding=True))
 )
 _ALERTS = sa.select(*(_alerts.c[item.name] for item in fields(AlertRule))).order_by(_alerts.c.created_at, _alerts.c.id)

@@ -538,14 +538,14 @@ class Promises(RuleBasedStateMachine):
         for message, outcome in zip(claims, [*outcomes, *["left"] * len(claims)], strict=False):
             for item in message:
                 self.owed[item.id].handed_over += outcome != "refused"
-                self.owed[item.id].is_nameless = self.owed[item.id].is_nameless or len(claim) > 1
+                self.owed[item.id].is_nameless = self.owed[item.id].is_nameless or len(message) > 1
                 self.owed[item.id].is_taken = self.owed[item.id].is_taken or outcome == "sent"
             if outcome == "sent":
-                outbox.sent(claim, now)
+                outbox.sent(message, now)
             elif outcome != "left":
                 failure = Failure.UNKNOWN if outcome == "unknown" else Failure.REFUSED
                 verdict = Verdict("unknown", now + 60) if outcome == "unknown" else Verdict("dead")
-                outbox.failed(claim, now, failure, outcome, verdict)
+                outbox.failed(message, now, failure, outcome, verdict)
         self.restart()
 
     def the_wall_clock_jumps(self, seconds: float) -> None:
