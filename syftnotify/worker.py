@@ -246,8 +246,9 @@ class Worker:
         self._ring()
 
     def _on_change(self) -> None:
-        self._changed = True
-        self._ring()
+        if not self._changed:  # once rung, it waits for the next report
+            self._changed = True
+            self._ring()
 
     def _on_trouble(self, name: str, why: str) -> None:
         self._vitals.paused(name, why)
