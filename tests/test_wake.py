@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from syftnotify.observe import Wake, Watched
-from tests.support import wait_until
+from syftnotify.observe.wake import remote_kind
+from tests.support import Clock, wait_until
 
 
 @pytest.fixture
@@ -83,3 +87,152 @@ def test_what_cannot_be_watched_is_said_once(wake: Wake, caplog: pytest.LogCaptu
 
     assert caplog.text.count("looking every interval instead") <= 1
     assert not wake.is_watching or caplog.text == ""
+
+
+def in_a_namespace(watches: int, program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python where the kernel gives its user no more than so many watches."""
+    limit = "/proc/sys/user/max_inotify_watches"
+    begin = f'echo {watches} > {limit} && exec "$0" -c "$1" "$2"'
+    command = ["unshare", "-Ur", "sh", "-c", begin, sys.executable, program, str(folder)]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no user namespaces here: {error}")
+
+
+PROGRAM = """
+import logging, pathlib, sys, time
+from syftnotify.observe import Wake, Watched
+logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
+root = pathlib.Path(sys.argv[1])
+woken = []
+wake = Wake(lambda: woken.append(1))
+watched = [Watched(root)]
+wake.watch(watched)
+print("at first", wake.is_watching)
+for number in range(30):
+    (root / "deep" / f"new-{number}").mkdir()
+until = time.monotonic() + 20
+while not woken and time.monotonic() < until:
+    time.sleep(0.01)  # for the first event, never instead of it
+while wake.is_watching and time.monotonic() < until:
+    wake.watch(watched)
+wake.watch(watched)
+print("then", wake.is_watching)
+"""
+
+
+@pytest.mark.parametrize(("watches", "at_first"), [(12, True), (2, False)])
+def test_the_kernels_limit_is_noticed_at_the_start_and_later(tmp_path: Path, watches: int, at_first: bool) -> None:
+    """watchdog itself says nothing when a folder deep below finds no watch any more."""
+    (tmp_path / "deep" / "deeper" / "deepest").mkdir(parents=True)
+    said = in_a_namespace(watches, PROGRAM, tmp_path).stdout
+
+    assert f"at first {at_first}" in said
+    assert "then False" in said
+    assert said.count("looking every interval instead") == 1, said
+    assert "watch limit reached" in said
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_too_many_folders_are_counted_first_and_tried_again_later(
+    tmp_path: Path, woken: threading.Event, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders = [tmp_path / f"folder-{number}" for number in range(9)]
+    for folder in folders:
+        folder.mkdir()
+    wake = Wake(woken.set, most=lambda: 5, monotonic=clock.monotonic)
+    watched = [Watched(tmp_path)]
+    with caplog.at_level(logging.WARNING):
+        assert not wake.watch(watched)
+        for folder in folders[3:]:
+            folder.rmdir()
+        assert not wake.watch(watched), "counting takes time, and is not done at every look"
+        clock.advance(3600)
+        assert wake.watch(watched)
+    wake.stop()
+
+    assert caplog.text.count("there are more than 5 folders") == 1
+    assert "notify.watch: on" in caplog.text
+
+
+def test_a_tree_that_grows_beyond_what_may_be_watched_is_let_go(
+    tmp_path: Path, woken: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    wake = Wake(woken.set, most=lambda: 5)
+    watched = [Watched(tmp_path)]
+    assert wake.watch(watched)
+    for number in range(9):
+        (tmp_path / f"folder-{number}").mkdir()
+    wait_until(lambda: wake.watch(watched) or not wake.is_watching)
+
+    assert "there are more than 5 folders" in caplog.text
+
+
+def test_whoever_asks_for_it_watches_as_much_as_the_system_lets_him(tmp_path: Path, woken: threading.Event) -> None:
+    for number in range(9):
+        (tmp_path / f"folder-{number}").mkdir()
+    wake = Wake(woken.set, is_careful=False, most=lambda: 5)
+    assert wake.watch([Watched(tmp_path)])
+    wake.stop()
+
+
+def test_a_wake_up_says_where(tmp_path: Path, wake: Wake, woken: threading.Event) -> None:
+    (tmp_path / "job").mkdir()
+    wake.watch([Watched(tmp_path)])
+    (tmp_path / "job" / "state.yaml").write_text("x")
+    assert woken.wait(10)
+    places: set[str] = set()
+    wait_until(lambda: str(tmp_path / "job" / "state.yaml") in places.union(wake.take() or ()))
+
+    assert wake.take() == set()
+
+
+def test_when_the_kernel_has_dropped_events_it_may_be_anywhere(
+    tmp_path: Path, wake: Wake, woken: threading.Event
+) -> None:
+    """watchdog tells of that in its log alone; these are its words."""
+    from watchdog.observers import inotify_c
+
+    words = "Inotify queue overflowed; filesystem events were lost"
+    assert words in inspect.getsource(inotify_c)
+    wake.watch([Watched(tmp_path)])
+    assert wake.take() == set()
+    logging.getLogger(inotify_c.__name__).warning(words)
+
+    assert woken.is_set()
+    assert wake.take() is None
+    assert wake.take() == set()
+
+
+def test_very_many_changes_may_be_anywhere(tmp_path: Path, wake: Wake) -> None:
+    wake.watch([Watched(tmp_path)])
+    for number in range(1100):
+        (tmp_path / f"file-{number}").touch()
+    wait_until(lambda: wake._is_anywhere)
+
+    assert wake.take() is None
+
+
+@pytest.mark.parametrize(
+    ("mounts", "kind"),
+    [
+        ("tmpfs / tmpfs rw 0 0\nserver:/x {} nfs4 rw 0 0\n", "nfs4"),
+        ("tmpfs / tmpfs rw 0 0\ndrive {} fuse.rclone rw 0 0\n", "fuse.rclone"),
+        ("server:/x / nfs rw 0 0\n/dev/sda {} ext4 rw 0 0\n", ""),
+        ("/dev/sda / ext4 rw 0 0\nserver:/x {}x nfs rw 0 0\n", ""),
+        ("", ""),
+    ],
+)
+def test_a_file_system_that_others_write_to_is_known_by_its_mount(tmp_path: Path, mounts: str, kind: str) -> None:
+    folder = tmp_path / "my SyftBox"
+    folder.mkdir()
+    path = tmp_path / "mounts"
+    path.write_text(mounts.format(str(folder).replace(" ", "\\040")))
+
+    assert remote_kind(folder, mounts=path) == kind
+    assert remote_kind(folder, mounts=tmp_path / "none") == ""

@@ -153,7 +153,7 @@ class Wake:
     def _counted(self, found: Iterable[Watched]) -> int:
         """How many folders there are to watch. Raises: RuntimeError, it is better not to."""
         for watched in found:
-            if kind := _remote_kind(watched.folder):
+            if kind := remote_kind(watched.folder):
                 raise RuntimeError(f"{watched.folder} lies on {kind}, to which others may write unseen")
         most = self._most()
         count = 0
@@ -257,10 +257,10 @@ def _half_of_all_watches() -> int:
         return sys.maxsize
 
 
-def _remote_kind(folder: Path) -> str:
+def remote_kind(folder: Path, *, mounts: Path = _MOUNTS) -> str:
     """The kind of the file system on which `folder` lies, where it is one that others may write to; else nothing."""
     try:
-        lines = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return ""
     inside = os.path.realpath(folder)
