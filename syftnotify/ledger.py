@@ -489,7 +489,7 @@ def _loaded(path: Path, spellings: _Spellings) -> _State:
     return dict(state)
 
 
-def _in_pieces(content: bytes, spellings: _Spellings) -> _State:
+def _in_pieces(content: bytes, spellings: _Spellings, *, piece: int = _PIECE) -> _State:
     """What `_spelled` wrote, without all of it as objects at once: that would be ten times its size.
 
     What is searched for holds quotes that stand by themselves, and so lies within no text.
@@ -506,16 +506,18 @@ def _in_pieces(content: bytes, spellings: _Spellings) -> _State:
     if state["notified"] or ours["first"]:
         raise ValueError("not our order")
     same: dict[str, str] = {}  # entities, so that each is kept once
-    told = _members(content, begin + 1, owed, b'],"')
+    told = _members(content, begin + 1, owed, b'],"', piece)
     state["notified"] = {same.setdefault(entity, entity): spellings.one(words) for entity, words in told}
-    ours["first"] = {same.get(entity, entity): noted for entity, noted in _members(content, first + 1, end - 1, b'","')}
+    ours["first"] = {
+        same.get(entity, entity): noted for entity, noted in _members(content, first + 1, end - 1, b'","', piece)
+    }
     return state
 
 
-def _members(content: bytes, begin: int, end: int, between: bytes) -> Iterator[tuple[str, Any]]:
+def _members(content: bytes, begin: int, end: int, between: bytes, piece: int) -> Iterator[tuple[str, Any]]:
     """The members of a JSON object, read some at a time; `between` begins with what ends one of them."""
     while begin < end:
-        found = content.find(between, begin + _PIECE, end)
+        found = content.find(between, begin + piece, end)
         stop = end if found < 0 else found + 1
         yield from orjson.loads(b"{%b}" % content[begin:stop]).items()
         begin = stop + 1

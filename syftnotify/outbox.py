@@ -544,15 +544,17 @@ class Outbox:
     def adopt(self, transports: Sequence[str], by: str) -> int:
         """Mail that waits for a transport that is not configured any more goes out through `by`; returns how much.
 
-        What waits for another kind of transport has nowhere else to go.
+        What waits for another kind of transport has nowhere else to go, nor has mail where nothing sends mail (`by` is
+        empty).
         """
         orphans = _notifications.update().where(
             _notifications.c.state.in_(_UNFINISHED), _notifications.c.transport.not_in(transports)
         )
         gone = _notifications.c.transport + " is not configured any more"
+        is_mail = sa.and_(_notifications.c.medium == MAIL, sa.true() if by else sa.false())
         with self._transaction() as connection:
-            adopted = connection.execute(orphans.where(_notifications.c.medium == MAIL).values(transport=by)).rowcount
-            connection.execute(orphans.where(_notifications.c.medium != MAIL).values(state="dead", reason=gone))
+            adopted = connection.execute(orphans.where(is_mail).values(transport=by)).rowcount
+            connection.execute(orphans.where(~is_mail).values(state="dead", reason=gone))
         return int(adopted)
 
     def next_due(self, transport: str, now: float, *, resend: bool = True) -> float | None:

@@ -135,15 +135,16 @@ class Pipeline:
             StateError: the ledger or the outbox cannot be used; nothing was marked, the next tick finds it all again.
         """
         self._take_in()
-        emitted = self._emitted(now, dry_run=dry_run)
+        quiet_for = None if last_look is None else now - last_look
+        time_off = quiet_for is None or quiet_for > TIME_OFF_SECONDS
+        # Before the first look of all nobody had time off: what is handed in then is told as ever.
+        emitted = self._emitted(now, time_off=time_off and last_look is not None, dry_run=dry_run)
         if missing := self._missing():
             if not dry_run:
                 self._ledger.note_absence(lambda _entity: False)
                 self.settle()
             emitted.waiting_for = missing
             return emitted
-        quiet_for = None if last_look is None else now - last_look
-        time_off = quiet_for is None or quiet_for > TIME_OFF_SECONDS
         # What a first look left out would be news afterwards, and what one after time off left out no digest.
         seconds = READ_SECONDS if self._has_looked and not time_off else math.inf
         news, of_news = News(), dict[tuple[str, str], Job]()
@@ -176,13 +177,14 @@ class Pipeline:
             log.info("noticed %s %s", event.kind.value, event.entity)
         return tick.joined(emitted)
 
-    def _emitted(self, now: float, *, dry_run: bool) -> Tick:
+    def _emitted(self, now: float, *, time_off: bool, dry_run: bool) -> Tick:
         """What others handed in goes into the outbox, whether there is a tree or not."""
         taken = self._spool.look()
         if not taken.events:
             return Tick(restless=not taken.is_all)
         new = self._new_of(taken)
         owed = notifications_for(new, self._reach(frozenset()))
+        owed = bundled(owed, above=BUNDLE_ABOVE) if time_off else owed
         tick = Tick(events=new, notifications=held(owed, {event.key: event for event in new}, self._quiet, now))
         tick.restless = not taken.is_all
         if not dry_run:

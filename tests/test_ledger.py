@@ -9,13 +9,15 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syftnotify import JsonStateManager
+from syftnotify import JsonStateManager, ledger
 from syftnotify.errors import StateError
 from syftnotify.model import Kind
+from tests.support import THOROUGH
 
 
 @pytest.fixture
@@ -266,3 +268,58 @@ def test_no_content_of_the_file_breaks_the_reading(tmp_path_factory: pytest.Temp
     state.mark_notified("a", "new")
 
     assert JsonStateManager(path).was_notified("a", "new")
+
+
+NASTY = st.text(alphabet='a"],{}:\\[ ', max_size=12) | st.sampled_from(
+    ['],"', '","', '"first":{', '},"owed":{', "}}}", '"first":{}}}}', "\\"]
+)
+
+
+@settings(max_examples=60 * THOROUGH, deadline=None)
+@given(
+    st.dictionaries(NASTY, st.lists(NASTY, min_size=1, max_size=3), max_size=6),
+    st.dictionaries(NASTY, NASTY, max_size=4),
+    st.dictionaries(NASTY, st.lists(NASTY, max_size=2) | NASTY, max_size=3),
+    st.sampled_from([1, 30, 1 << 16]),
+)
+def test_what_is_read_in_pieces_is_what_was_written(
+    told: dict[str, list[str]], first: dict[str, str], data: dict[str, Any], piece: int
+) -> None:
+    """Whatever stands in it, and wherever the pieces end: read as it is, or not in pieces at all."""
+    told |= {f"job/D/{number}": ["new", "approved", "executed"] for number in range(40)}
+    notified = {entity: tuple(words) for entity, words in told.items()}
+    state = {"version": 1, "notified": notified, "owed": {}, "data": {**data, ledger.OURS: {"first": first}}}
+    content = b"".join(ledger._spelled(state))
+    try:
+        found = ledger._in_pieces(content, ledger._Spellings(), piece=piece)
+    except ValueError:
+        return
+    found["notified"] = {entity: list(words) for entity, words in found["notified"].items()}
+
+    assert found == orjson.loads(content)
+
+
+def test_a_large_file_is_read_in_pieces(tmp_path: Path) -> None:
+    """Else its objects would take ten times its size."""
+    notified = {f"job/D/owner@x.org/ana@y.net/job-{number}": ("new", "executed") for number in range(5000)}
+    first = dict.fromkeys(notified, "job_submitted=0123456789ab")
+    state = {"version": 1, "notified": notified, "owed": {}, "data": {ledger.OURS: {"first": first}}}
+    content = b"".join(ledger._spelled(state))
+    found = ledger._in_pieces(content, ledger._Spellings())
+
+    assert found["notified"] == notified
+    assert len({id(words) for words in found["notified"].values()}) == 1
+    assert all(one is other for one, other in zip(found["notified"], found["data"][ledger.OURS]["first"], strict=True))
+
+
+def test_what_an_older_version_noted_is_still_known(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    noted = {"job/x": {"job_submitted": "T1", "job_completed": "T2"}}
+    old = {"version": 1, "notified": {"job/x": ["new", "executed"]}, "owed": {}, "data": {}}
+    path.write_bytes(orjson.dumps({**old, "data": {"syftnotify": {"occurrences": noted}}}))
+    told = JsonStateManager(path)
+
+    assert told.knows("job/x", Kind.JOB_SUBMITTED, "T1")
+    assert not told.knows("job/x", Kind.JOB_SUBMITTED, "T3")
+    assert not told.knows("job/x", Kind.JOB_COMPLETED, "T1")
+    assert told.word_for("job/x", Kind.JOB_COMPLETED, "T2") == "executed"

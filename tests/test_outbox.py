@@ -215,6 +215,16 @@ def test_what_waits_for_a_transport_that_is_gone_goes_another_way(outbox: Outbox
     assert len(claim(outbox, "box", 100.0, by="me")) == 1
 
 
+def test_mail_is_dead_when_nothing_sends_mail_any_more(outbox: Outbox) -> None:
+    """It would wait for ever, and nobody would know."""
+    event = submitted()
+    put(outbox, (event, owed(event)))
+
+    assert outbox.adopt(["hook"], by="") == 0
+    (letter,) = outbox.letters()
+    assert (letter.state, letter.reason) == ("dead", "box is not configured any more")
+
+
 def test_claims_of_many_threads_never_overlap(outbox: Outbox) -> None:
     events = [submitted(str(number)) for number in range(60)]
     put(outbox, *((event, owed(event)) for event in events))

@@ -764,3 +764,15 @@ def test_three_thousand_at_once_are_all_told_none_twice_and_in_order(box: Box) -
     for places in places_of(each["entity"] for each in history).values():
         assert [history[place]["event"] for place in places] == STORY
     assert spooled(box) == []
+
+
+def test_what_was_handed_in_during_time_off_is_one_message(box: Box) -> None:
+    box.look()
+    box.new_mails()
+    for number in range(30):
+        emit(box, "job_failed", f"run/{number}", user=OWNER)
+    box.clock.advance(3 * 86400)
+    box.look()
+
+    (mail,) = [mail for mail in box.new_mails() if mail.to == OWNER]
+    assert len(mail.entities) == 30
