@@ -240,7 +240,7 @@ class Outbox:
         except StateError as error:
             if not self._is_broken:
                 raise
-            found = str(getattr(error.__cause__, "orig", ""))
+            found = str(getattr(error.__cause__, "orig", error.__cause__))
             if not self._repairs:
                 raise StateError(f"{self._path} is damaged ({found})", hint="`notify restart` mends it") from error
         if found:
@@ -818,11 +818,12 @@ class Outbox:
                 (self._reader if reads else self._engine).begin() as connection,
             ):
                 yield connection
-        except sa.exc.DBAPIError as error:
-            if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+        except (sa.exc.DBAPIError, sqlite3.Error) as error:
+            why = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            if getattr(why, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
                 self._is_broken = True
             raise StateError(
-                f"{self._path} cannot be used: {error.orig}", hint="see that its folder is yours, writable and not full"
+                f"{self._path} cannot be used: {why}", hint="see that its folder is yours, writable and not full"
             ) from error
 
 
