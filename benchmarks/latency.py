@@ -63,7 +63,10 @@ def delays(
         wait_until(lambda: running.read(box.home).watching is is_watching, PATIENCE, "watching")
         for number in draw.sample(range(count), changes):
             time.sleep(draw.uniform(*pause))  # the pace of the changes
-            content = state(number, minute=draw.randrange(30, 60))
+            minute = draw.randrange(30, 59)
+            content = state(number, minute=minute)
+            if content == Path(state_path(root, number)).read_bytes():  # a tree that was kept from an earlier run
+                content = state(number, minute=minute + 1)
             write(state_path(root, number), content)
             written, name = time.perf_counter(), name_of(number)
             wait_until(partial(arrived.__contains__, name), PATIENCE, f"the message about {name}")
