@@ -34,7 +34,7 @@ log = logging.getLogger("syftnotify.worker")  # also when run as a program
 _Result = TypeVar("_Result")
 
 _REPORT_GAP = 0.5  # seconds between two reports that only tell of deliveries
-_WAKE_GAP = 0.01  # seconds between a wake-up and the look, so that a burst is one look
+_WAKE_GAP = 0.005  # seconds between a wake-up and the look, so that a burst is one look
 _FIRST_RETURN = 1.0  # seconds until something unsettled is looked at again; doubles
 
 
