@@ -39,8 +39,6 @@ def _word(event_type: str) -> str:
     return event_type if at else _FILE_WORD.get(kind, kind)
 
 
-_ENDS = frozenset(spelling for kind in (*ENDED, Kind.JOB_REJECTED) for spelling in (kind.value, _word(kind)))
-
 # Jobs of the layouts that give an end no time.
 _TIMELESS = ("job/A/", "job/B")
 
@@ -167,10 +165,6 @@ class JsonStateManager:
         """Whether an entity had vanished and is not whole again."""
         return entity in self._ours("vanished")
 
-    def has_ended(self, entity: str) -> bool:
-        """Whether an end or a rejection of `entity` has been told, or is owed."""
-        return any(self._spellings.has_end(self._state[part].get(entity, ())) for part in ("notified", "owed"))
-
     def note_absence(self, is_there: Callable[[str], bool], among: Iterable[str] | None = None) -> None:
         """Remember the jobs that ended and are not there, for their layouts give an end no time to know it again by.
 
@@ -250,10 +244,10 @@ class JsonStateManager:
         return bool(self._changed or self._changed_data or self._is_stale)
 
     @property
-    def edition(self) -> list[Any]:
-        """Which state file this is, and how often it was saved: `[name, count]`; nothing before the first save."""
-        edition: list[Any] = self._ours("edition").get("is", [])
-        return edition
+    def edition(self) -> tuple[str, int] | None:
+        """Which state file this is, and how often it was saved; None before the first save or after an edit by hand."""
+        found = self._ours("edition").get("is")
+        return (found[0], found[1]) if found else None
 
     def refresh(self) -> None:
         """Take in what others wrote since the file was last read; costs one `stat` when nobody did."""
@@ -297,7 +291,7 @@ class JsonStateManager:
             spare.replace(self._backup)
             reached("ledger.backed_up")
         name, count = self.edition or (os.urandom(8).hex(), 0)
-        _inner(self._state, "edition")["is"] = [name, count + 1]
+        _inner(self._state, "edition")["is"] = [name, count + 1, _count_words(self._state)]
         write_whole(self._path, _spelled(self._state))
         self._seen = self._signature()
 
@@ -411,7 +405,6 @@ class _Spellings:
 
     def __init__(self) -> None:
         self._known: dict[_Words, _Words] = {}
-        self._ends: dict[_Words, bool] = {}
 
     def one(self, words: Any) -> _Words:
         """`words` as the one tuple that spells them. Raises: ValueError, it is no list of texts."""
@@ -422,15 +415,6 @@ class _Spellings:
             raise ValueError("not a list of texts")
         # What names its occurrence is like nothing else.
         return spelled if any("@" in word for word in spelled) else self._known.setdefault(spelled, spelled)
-
-    def has_end(self, words: _Words) -> bool:
-        """Whether one of them is an end, or a rejection."""
-        known = self._ends.get(words)
-        if known is None:
-            known = any(word.partition("@")[0] in _ENDS for word in words)
-            if words in self._known:
-                self._ends[words] = known
-        return known
 
 
 def _digest(occurrence: str) -> str:
@@ -546,8 +530,16 @@ def _check(state: Any, path: Path, spellings: _Spellings) -> None:
         raise ValueError("data is wrong in form")
 
 
+def _count_words(state: _State) -> int:
+    return sum(map(len, state["notified"].values())) + sum(map(len, state["owed"].values()))
+
+
 def _upgrade(state: _State) -> None:
-    """First occurrences were noted in full."""
+    """What an older version wrote, or a person: then it is another file than the one that was saved so often."""
+    edition = state["data"].get(OURS, {}).get("edition", {}).get("is")
+    if edition and edition[2:] != [_count_words(state)]:
+        del state["data"][OURS]["edition"]
+    # First occurrences were noted in full.
     for entity, known in state["data"].get(OURS, {}).pop("occurrences", {}).items():
         noted = (f"{kind}={_digest(occurrence)}" for kind, occurrence in known.items())
         _inner(state, "first")[entity] = " ".join(noted)

@@ -30,7 +30,7 @@ class MemoryFile:
         # `hash` is the same in each process of one Python; which Python that is stands here.
         self._mark = [__version__, sys.version, whose]
 
-    def load(self, edition: list[Any]) -> Memory:
+    def load(self, edition: tuple[str, int] | None) -> Memory:
         """What was remembered when the state file was of that edition, or of an earlier one; nothing if in doubt."""
         try:
             found = json.loads(self._path.read_bytes())
@@ -43,7 +43,7 @@ class MemoryFile:
             log.warning("%s cannot be used (%s): every job is read again", self._path.name, type(error).__name__)
         return {}
 
-    def save(self, memory: Memory, edition: list[Any]) -> None:
+    def save(self, memory: Memory, edition: tuple[str, int] | None) -> None:
         """Remember. Nothing is lost when it fails."""
         content = json.dumps({"mark": self._mark, "edition": edition, "shelves": memory}, separators=(",", ":"))
         try:

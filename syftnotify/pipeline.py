@@ -121,7 +121,13 @@ class Pipeline:
         return Tick(jobs=look.count, peers=len(self._peers.look()), problems=look.problems)
 
     def tick(
-        self, now: float, *, last_look: float | None, where: Collection[str] | None = None, dry_run: bool = False
+        self,
+        now: float,
+        *,
+        last_look: float | None,
+        where: Collection[str] | None = None,
+        hurried: bool = False,
+        dry_run: bool = False,
     ) -> Tick:
         """Look, and write down what is owed.
 
@@ -129,6 +135,7 @@ class Pipeline:
             now: seconds since 1970.
             last_look: when the last tick was finished, None if nobody knows.
             where: paths at which something changed; None: look everywhere.
+            hurried: leave what can wait to the next tick, which comes soon.
             dry_run: find out, and change nothing.
 
         Raises:
@@ -149,7 +156,9 @@ class Pipeline:
         seconds = READ_SECONDS if self._has_looked and not time_off else math.inf
         news, of_news = News(), dict[tuple[str, str], Job]()
         take = partial(self._judge, news, of_news, now, dry_run)
-        look = self._jobs.look(where=where, seconds=seconds, take=take) if self._jobs else JobsLook()
+        look = JobsLook()
+        if self._jobs:
+            look = self._jobs.look(where=where, hurried=hurried, seconds=seconds, take=take)
         peers = self._peers.look()
         tick = Tick(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.restless)
         reach = self._reach(frozenset(peer.address for peer in peers if peer.added))
@@ -221,10 +230,7 @@ class Pipeline:
         if not self._has_looked:
             self._reconcile()
             if self._jobs and not is_lost:
-                self._jobs.remember(self._memory.load(self._ledger.edition), self._is_all_told)
-
-    def _is_all_told(self, entity: str) -> bool:
-        return self._ledger.has_ended(entity) and entity not in self._doubted
+                self._jobs.remember(self._memory.load(self._ledger.edition), self._doubted)
 
     def _reconcile(self) -> None:
         """After a loss, ledger and outbox are mended from each other: nothing is forgotten, and nothing floods."""

@@ -141,7 +141,8 @@ class Worker:
         where = None if self._everywhere else places
         self._everywhere = True  # unless this one comes to its end
         if self._settings.config.notify.enabled:
-            tick = pipeline.tick(now, last_look=self._report.last_look_s, where=where)
+            hurried = self._report.last_scan_s is None
+            tick = pipeline.tick(now, last_look=self._report.last_look_s, where=where, hurried=hurried)
             if not tick.waiting_for:
                 self._report.last_look_s = now
         else:

@@ -71,7 +71,14 @@ def test_what_changed_meanwhile_is_read(box: Box, tree: Tree) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"mark": ["0.0.1", "3.8", OWNER]}, {"edition": ["another", 1]}, {"shelves": {"A /x": [1]}}, {"mark": 3}]
+    "changes",
+    [
+        {"mark": ["0.0.1", "3.8", OWNER]},
+        {"edition": ["another", 1]},
+        {"edition": None},
+        {"shelves": {"A /x": [1]}},
+        {"mark": 3},
+    ],
 )
 def test_what_belongs_to_something_else_is_not_believed(box: Box, tree: Tree, changes: dict[str, Any]) -> None:
     quiet = opened(box)

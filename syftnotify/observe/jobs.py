@@ -23,7 +23,7 @@ from syftnotify.observe.layouts import (
     layouts_of_submitter,
     looks_like_email,
 )
-from syftnotify.observe.shelves import Columns, Place, Shelf
+from syftnotify.observe.shelves import TURNS, Columns, Place, Shelf
 from syftnotify.observe.wake import Watched
 from syftnotify.text import shown
 
@@ -112,7 +112,7 @@ class _Shelves:
         self._gone: list[_Changed] = []
         self._now = 0.0
         self._memory: Memory = {}
-        self._is_told: Callable[[str], bool] = lambda _entity: False
+        self._doubted: Collection[str] = ()
 
     def begin(self, now: float) -> None:
         self._now, self._seen, self._gone = now, {}, []
@@ -132,7 +132,7 @@ class _Shelves:
         if shelf is None:
             shelf = Shelf(layout, base, owner, submitter, parts, states, takes)
             if columns := self._memory.pop(" ".join(key), None):
-                shelf.recall(columns, self._is_told)
+                shelf.recall(columns, self._doubted)
         self._seen[key] = shelf
         self._gone += [(name, shelf) for name in shelf.refresh(self._now)]
         return shelf
@@ -172,8 +172,8 @@ class _Shelves:
                 above, name = os.path.split(above)
         return spots
 
-    def remember(self, memory: Memory, is_told: Callable[[str], bool]) -> None:
-        self._memory, self._is_told = memory, is_told
+    def remember(self, memory: Memory, doubted: Collection[str]) -> None:
+        self._memory, self._doubted = memory, doubted
 
     def memory(self) -> Memory:
         return {f"{shelf.layout} {shelf.folder}": columns for shelf in self if (columns := shelf.columns())[0]}
@@ -212,6 +212,7 @@ class JobReader:
         self._pieces: dict[Shelf, Layout] = {}  # what reads each
         self._patience = _Patience(monotonic)
         self._turn = 0  # whole looks so far
+        self._has_seen_all = False  # the second files, too, of all that rests
         self._offered: list[_Changed] = []  # by a look that was not accepted yet
         self._open: set[str] = set()  # entities that had not ended when they were read last
         self._torn: dict[_Changed, _Torn] = {}
@@ -221,6 +222,7 @@ class JobReader:
         self,
         *,
         where: Collection[str] | None = None,
+        hurried: bool = False,
         seconds: float = math.inf,
         take: Callable[[list[Job]], None] | None = None,
     ) -> JobsLook:
@@ -228,6 +230,7 @@ class JobReader:
 
         Args:
             where: paths at which something changed: what has settled elsewhere is not looked at. None: everywhere.
+            hurried: a first look that leaves the second files of jobs that rest to the next one.
             seconds: when reading takes longer, the rest is left for the next look; whoever floods delays only what is
                 his own.
             take: is handed the jobs, some at a time, so that they need not all be kept; those of one entity together.
@@ -241,12 +244,13 @@ class JobReader:
         self._shelves.begin(now)
         self._pieces = dict(self._find(sight))
         gone = self._shelves.end()
-        turn = self._turn if where is None or not self._turn else None
-        self._turn += turn is not None
-        spots = self._shelves.spots(where) if where and turn is None else {}
+        is_whole = where is None or not self._turn
+        second = self._second_files(is_whole=is_whole, hurried=hurried)
+        self._turn += is_whole
+        spots = self._shelves.spots(where) if where and not is_whole else {}
         changed: list[_Changed] = []
         for shelf in self._pieces:
-            names, lost = shelf.changed(turn, spots.get(shelf, ()))
+            names, lost = shelf.changed(is_whole=is_whole, second=second, only=spots.get(shelf, ()))
             changed += ((name, shelf) for name in names)
             gone += ((name, shelf) for name in lost)
         self._offered = changed
@@ -256,6 +260,7 @@ class JobReader:
             sight.opened.close()
         self._folders.end()
         self._patience.end()
+        look.restless = look.restless or not self._has_seen_all
         look.vanished = {entity for name, shelf in gone if not self.holds(entity := shelf.place(name).entity)}
         self._open -= look.vanished
         self._note_torn(look)
@@ -275,9 +280,9 @@ class JobReader:
         """Whether that job was in the tree at the last look."""
         return self._shelves.holds(entity)
 
-    def remember(self, memory: Memory, is_told: Callable[[str], bool]) -> None:
-        """Before the first look: what an earlier process knew by `memory`; of these, `is_told` says which count."""
-        self._shelves.remember(memory, is_told)
+    def remember(self, memory: Memory, doubted: Collection[str]) -> None:
+        """Before the first look: what an earlier process knew by `memory`, the entities that are `doubted` aside."""
+        self._shelves.remember(memory, doubted)
 
     def memory(self) -> Memory:
         """What is remembered of the jobs that rest, for the next process."""
@@ -318,6 +323,13 @@ class JobReader:
             for layout in layouts:
                 for shelf in layout.shelves(base, owner, sight):
                     yield shelf, layout
+
+    def _second_files(self, *, is_whole: bool, hurried: bool) -> slice:
+        """Of which jobs that rest the second file is asked for: of all once, then in turns at each whole look."""
+        if not self._has_seen_all and not hurried:
+            self._has_seen_all = True
+            return slice(None)
+        return slice(self._turn % TURNS, None, TURNS) if is_whole and not hurried else slice(0)
 
     def _offer_again(self) -> None:
         for shelf, names in _by_shelf(self._offered).items():

@@ -138,18 +138,16 @@ class Shelf:
 
     # -- which of them changed -------------------------------------------------------------------------------------
 
-    def changed(self, turn: int | None, only: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    def changed(self, *, is_whole: bool, second: slice, only: Collection[str] = ()) -> tuple[list[str], list[str]]:
         """The names of the jobs that are to be read, and of those that are no more.
 
         Args:
-            turn: the number of a whole look; None: look only at what is not settled.
-            only: and at these, in any case.
+            is_whole: look at all that is awake, and at what decides of all that rests; else at what is not settled.
+            second: of which jobs that rest the second file is asked for.
+            only: at these in any case.
         """
-        if turn is None:
-            asked = [name for name, (first, _) in self._awake.items() if first == _UNKNOWN or name in only]
-            asked += [name for name in only if self._index(name) is not None]
-        else:
-            asked = [*self._awake, *self._doubted(turn)]
+        asked = [name for name, (first, _) in self._awake.items() if is_whole or first == _UNKNOWN or name in only]
+        asked += self._doubted(second, is_whole=is_whole).union(name for name in only if self._index(name) is not None)
         changed: list[str] = []
         gone: list[str] = []
         for name, *found in zip(asked, self._ask_deciding(asked), self._ask_second(asked), strict=True):
@@ -165,12 +163,13 @@ class Shelf:
                     self._awake[name] = (_UNKNOWN, found[1])
         return changed, gone
 
-    def _doubted(self, turn: int) -> list[str]:
-        """What rests and seems to have changed; the first whole look of a process asks for everything."""
-        part = slice(turn % TURNS, None, TURNS if turn else None)
-        some = self._names[part]
-        doubted = _differing(self._names, self._deciding, self._ask_deciding(self._names))
-        return [*doubted, *set(_differing(some, self._second[part], self._ask_second(some))).difference(doubted)]
+    def _doubted(self, second: slice, *, is_whole: bool) -> set[str]:
+        """What rests and seems to have changed."""
+        some = self._names[second]
+        doubted = set(_differing(some, self._second[second], self._ask_second(some)) if some else ())
+        if is_whole:
+            doubted.update(_differing(self._names, self._deciding, self._ask_deciding(self._names)))
+        return doubted
 
     def _ask_deciding(self, names: Sequence[str]) -> array[int]:
         return _fingerprints(self.states, names, self._tail)
@@ -206,12 +205,12 @@ class Shelf:
         """What is remembered of the jobs that rest: their names, and the fingerprints of both files."""
         return self._names, self._deciding.tolist(), self._second.tolist()
 
-    def recall(self, columns: Columns, is_told: Callable[[str], bool]) -> None:
-        """Take over what an earlier process remembered; `is_told` says of which entities that still counts."""
-        rows = [row for row in zip(*columns, strict=True) if is_told(self.entities + entity_id(row[0]))]
-        self._names = [name for name, _, _ in rows]
-        self._deciding = array("q", (deciding for _, deciding, _ in rows))
-        self._second = array("q", (second for _, _, second in rows))
+    def recall(self, columns: Columns, doubted: Collection[str]) -> None:
+        """Take over what an earlier process remembered, the entities that are `doubted` aside."""
+        names, deciding, second = columns
+        self._names, self._deciding, self._second = names, array("q", deciding), array("q", second)
+        if doubted:
+            self._wake_up([name for name in names if self.entities + entity_id(name) in doubted])
 
     def _known(self, name: str) -> tuple[int, int]:
         index = self._index(name)
