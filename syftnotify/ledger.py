@@ -411,8 +411,11 @@ class _Spellings:
         if not isinstance(words, (list, tuple)):
             raise ValueError("not a list")
         spelled = tuple(words)
-        if not all(isinstance(word, str) for word in spelled):
-            raise ValueError("not a list of texts")
+        try:
+            return self._known[spelled]  # nearly always, so it comes first
+        except (KeyError, TypeError):
+            if not all(isinstance(word, str) for word in spelled):
+                raise ValueError("not a list of texts") from None
         # What names its occurrence is like nothing else.
         return spelled if any("@" in word for word in spelled) else self._known.setdefault(spelled, spelled)
 
