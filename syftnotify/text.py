@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 # Categories that a terminal, a mail program or a reader's eye may obey: controls, formats (among them the
 # bidirectional overrides), surrogates, private use, unassigned, line and paragraph separators.
@@ -25,6 +26,11 @@ def shown(text: str, *, limit: int = 300) -> str:
 def shown_block(text: str) -> str:
     """Like `shown` for text of many lines: line ends and tabs stay, nothing is cut."""
     return text.replace("\r\n", "\n").replace("\r", "\n").translate(_Escapes({10: "\n", 9: "\t"}))
+
+
+def host_of(url: str) -> str:
+    """The part of an address that may be shown: the path of a webhook is often its password."""
+    return urlsplit(url).hostname or "the address"
 
 
 def iso(seconds: float, *, exact: bool = False) -> str:

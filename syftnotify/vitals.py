@@ -11,13 +11,11 @@ from typing import Any
 
 from syftnotify.assembly import Parts
 from syftnotify.config import Gmail
-from syftnotify.deliver.http import host_of
-from syftnotify.deliver.ping import ping
 from syftnotify.errors import DeliveryError
 from syftnotify.google_auth import sign_in_ends
 from syftnotify.model import Event, Kind, entity_id
 from syftnotify.outbox import Counts
-from syftnotify.text import iso, plural
+from syftnotify.text import host_of, iso, plural
 
 log = logging.getLogger(__name__)
 
@@ -167,6 +165,8 @@ def sign_in_end_of_each(parts: Parts) -> dict[str, float]:
 
 
 def _ping(url: str) -> None:
+    from syftnotify.deliver.ping import ping  # httpx is 70 ms of a start, and few ask for it
+
     begun = time.monotonic()
     try:
         ping(url)

@@ -13,12 +13,11 @@ from syftnotify.assembly import alert_webhook
 from syftnotify.cli.console import say
 from syftnotify.cli.letters import outbox_of
 from syftnotify.config import Webhook, load
-from syftnotify.deliver.http import host_of
 from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.model import AlertRule, is_address
 from syftnotify.outbox import Outbox
 from syftnotify.paths import Home
-from syftnotify.text import iso, shown
+from syftnotify.text import host_of, iso, shown
 
 
 def add(home: Home, rule: AlertRule) -> None:

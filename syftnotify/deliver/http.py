@@ -20,7 +20,7 @@ import httpx
 from syftnotify.config import Slack, Webhook
 from syftnotify.deliver.policy import failure_of_status, retry_after
 from syftnotify.errors import DeliveryError, Failure
-from syftnotify.text import shown, without
+from syftnotify.text import host_of, shown, without
 
 # It writes each address down, and the path of a webhook is often its password.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -61,11 +61,6 @@ class Answer:
     status: int
     text: str  # its beginning
     headers: Mapping[str, str]
-
-
-def host_of(url: str) -> str:
-    """The part of an address that may be shown: the path of a webhook is often its password."""
-    return urlsplit(url).hostname or "the address"
 
 
 def post(url: str, content: bytes, headers: Mapping[str, str], *, seconds: float) -> Answer:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from syftnotify.config import Slack
-from syftnotify.deliver.http import Endpoint, host_of, post, refusal, secrets_of, words_of
+from syftnotify.deliver.http import Endpoint, post, refusal, secrets_of, words_of
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Message, Receipt
+from syftnotify.text import host_of
 
 
 class SlackTransport(Endpoint):

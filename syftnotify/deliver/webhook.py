@@ -11,8 +11,9 @@ import hmac
 from collections.abc import Callable
 
 from syftnotify.config import Webhook
-from syftnotify.deliver.http import Endpoint, host_of, post, refusal, secrets_of
+from syftnotify.deliver.http import Endpoint, post, refusal, secrets_of
 from syftnotify.model import Message, Receipt
+from syftnotify.text import host_of
 
 
 class WebhookTransport(Endpoint):
