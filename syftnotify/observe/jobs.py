@@ -23,7 +23,7 @@ from syftnotify.observe.layouts import (
     layouts_of_submitter,
     looks_like_email,
 )
-from syftnotify.observe.shelves import Columns, Place, Shelf
+from syftnotify.observe.shelves import Columns, Place, Shelf, Site
 from syftnotify.observe.wake import Watched
 from syftnotify.text import shown
 
@@ -34,7 +34,7 @@ TURNS = 4
 _HEAP = 1000  # jobs that are handed over at once
 
 _Changed = tuple[str, Shelf]  # a name in it
-# By the base, the layout and the folder of a shelf.
+# By layout and folder of a shelf.
 Memory = dict[str, Columns]
 
 
@@ -107,10 +107,10 @@ class _Shelves:
     """Every folder with jobs, kept from look to look."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], Shelf] = {}
+        self._known: dict[str, Shelf] = {}  # by layout and folder
         self._by_entities: dict[str, list[Shelf]] = {}
         self._by_folder: dict[str, list[Shelf]] = {}
-        self._seen: dict[tuple[str, str], Shelf] = {}
+        self._seen: dict[str, Shelf] = {}
         self._gone: list[_Changed] = []
         self._now = 0.0
         self._memory: Memory = {}
@@ -119,21 +119,12 @@ class _Shelves:
     def begin(self, now: float) -> None:
         self._now, self._seen, self._gone = now, {}, []
 
-    def at(
-        self,
-        layout: str,
-        base: str,
-        owner: str,
-        submitter: str,
-        parts: tuple[str, ...],
-        states: tuple[str, ...] = (),
-        takes: Callable[[str], bool] = lambda _name: True,
-    ) -> Shelf:
-        key = layout, os.path.join(base, *parts)
+    def at(self, site: Site) -> Shelf:
+        key = f"{site.layout} {site.folder}"
         shelf = self._known.get(key)
         if shelf is None:
-            shelf = Shelf(layout, base, owner, submitter, parts, states, takes)
-            if columns := self._memory.pop(" ".join(key), None):
+            shelf = Shelf(site)
+            if columns := self._memory.pop(key, None):
                 shelf.recall(columns, self._doubted)
         self._seen[key] = shelf
         self._gone += [(name, shelf) for name in shelf.refresh(self._now)]
@@ -178,7 +169,7 @@ class _Shelves:
         self._memory, self._doubted = memory, doubted
 
     def memory(self) -> Memory:
-        return {f"{shelf.layout} {shelf.folder}": columns for shelf in self if (columns := shelf.columns())[0]}
+        return {key: columns for key, shelf in self._known.items() if (columns := shelf.columns())[0]}
 
 
 class JobReader:

@@ -7,7 +7,7 @@ here, and its line in one of the two functions below them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from syftnotify.observe.files import (
     regular_file,
     signature,
 )
-from syftnotify.observe.shelves import Place, Shelf
+from syftnotify.observe.shelves import Place, Shelf, Site
 
 # An end without a return code (layouts A and B) is believed once its marker is so old: some releases write the
 # marker first and the code after it.
@@ -60,16 +60,7 @@ class Sight(Protocol):
     def folders(self, path: str) -> tuple[str, ...]:
         """The names of the folders in `path`, sorted; empty where there is no such folder."""
 
-    def shelf(
-        self,
-        layout: str,
-        base: str,
-        owner: str,
-        submitter: str,
-        parts: tuple[str, ...],
-        states: tuple[str, ...] = (),
-        takes: Callable[[str], bool] = lambda _name: True,
-    ) -> Shelf:
+    def shelf(self, site: Site) -> Shelf:
         """The shelf of that folder, with the names that are in it now."""
 
     def waited(self, place: Place, what: str, seconds: float, stamp: float) -> bool:
@@ -102,7 +93,7 @@ class StageFolders:
     def shelves(self, base: str, owner: str, sight: Sight) -> Iterator[Shelf]:
         for stage in _STAGES:
             # A folder with a mail address for a name is always C or D.
-            yield sight.shelf("A", base, owner, "", (stage,), takes=lambda name: not looks_like_email(name))
+            yield sight.shelf(Site("A", base, owner, "", (stage,), takes=lambda name: not looks_like_email(name)))
 
     def read(self, place: Place, sight: Sight) -> Reading:
         stage = place.parts[0]
@@ -124,11 +115,11 @@ class MarkerFiles:
 
     def shelves(self, base: str, owner: str, sight: Sight) -> Iterator[Shelf]:
         if not self._below_submitter:
-            yield sight.shelf(self._layout, base, owner, "", ())
+            yield sight.shelf(Site(self._layout, base, owner, "", ()))
             return
         for submitter in sight.folders(base):
             if looks_like_email(submitter) and _is_of(self._of, submitter):
-                yield sight.shelf(self._layout, base, owner, submitter, (submitter,))
+                yield sight.shelf(Site(self._layout, base, owner, submitter, (submitter,)))
 
     def read(self, place: Place, sight: Sight) -> Reading:
         done, approved = self._marker(place, "done"), self._marker(place, "approved")
@@ -152,11 +143,11 @@ class ReviewFolders:
         for submitter in sight.folders(os.path.join(base, "inbox")):
             if looks_like_email(submitter) and _is_of(self._of, submitter):
                 # `v1` may be D's segment, or the name of a C job, or both.
-                flat = sight.shelf("C", base, owner, submitter, ("inbox", submitter), ("review", submitter))
+                flat = sight.shelf(Site("C", base, owner, submitter, ("inbox", submitter), ("review", submitter)))
                 yield flat
                 for name in flat.segments:
                     below = submitter, name
-                    yield sight.shelf("D", base, owner, submitter, ("inbox", *below), ("review", *below))
+                    yield sight.shelf(Site("D", base, owner, submitter, ("inbox", *below), ("review", *below)))
 
     def read(self, place: Place, sight: Sight) -> Reading:
         reading = Reading()

@@ -36,6 +36,27 @@ class Place:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where jobs of one layout lie.
+
+    `base` is the owner's job folder; `parts`, the folder of the submissions, and `states`, that of states and logs
+    where it is another one, are relative to it. `takes` says which names may be jobs.
+    """
+
+    layout: str
+    base: str
+    owner: str
+    submitter: str
+    parts: tuple[str, ...]
+    states: tuple[str, ...] = ()
+    takes: Callable[[str], bool] = lambda _name: True
+
+    @property
+    def folder(self) -> str:
+        return os.path.join(self.base, *self.parts)
+
+
 class Shelf:
     """One folder whose folders are jobs of one layout, and what is remembered of each.
 
@@ -43,36 +64,15 @@ class Shelf:
     and go). A second one may change beside it (`config.yaml`), and without it there is no job. Jobs that have ended
     rest: a whole look asks for the file that decides of each, and for the second one of every fourth. They are very
     many, so they lie in columns, 24 bytes and the name. All others are awake, and asked for both.
-
-    Args:
-        base: the owner's job folder.
-        parts: the folder of the submissions, relative to `base`.
-        states: that of the states and logs, where it is another one.
-        takes: which names may be jobs.
     """
 
-    def __init__(
-        self,
-        layout: str,
-        base: str,
-        owner: str,
-        submitter: str,
-        parts: tuple[str, ...],
-        states: tuple[str, ...] = (),
-        takes: Callable[[str], bool] = lambda _name: True,
-    ) -> None:
-        self.layout = layout
-        self.base = base
-        self.owner = owner
-        self.submitter = submitter
-        self.entities = entity_id("job", layout, owner, submitter or "-") + "/"
-        self.folder = os.path.join(base, *parts)
-        self.states = os.path.join(base, *states) if states else self.folder
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self.entities = entity_id("job", site.layout, site.owner, site.submitter or "-") + "/"
+        self.folder = site.folder
+        self.states = os.path.join(site.base, *site.states) if site.states else self.folder
         self.segments: tuple[str, ...] = ()  # names in it that may be shelves themselves: v1, v2, ...
-        self._parts = parts
-        self._results = states or parts
-        self._takes = takes
-        self._tail = "/state.yaml" if states else ""  # of what decides, behind a job's name
+        self._tail = "/state.yaml" if site.states else ""  # of what decides, behind a job's name
         self._listed: Signature | None = None
         self._is_racy = False
         # The jobs that rest, sorted by name, with the fingerprints of both files.
@@ -83,14 +83,15 @@ class Shelf:
 
     def place(self, name: str) -> Place:
         """Where the job of that name lies."""
+        site = self._site
         return Place(
-            base=self.base,
-            layout=self.layout,
-            owner=self.owner,
-            submitter=self.submitter,
+            base=site.base,
+            layout=site.layout,
+            owner=site.owner,
+            submitter=site.submitter,
             name=name,
-            parts=(*self._parts, name),
-            results=(*self._results, name),
+            parts=(*site.parts, name),
+            results=(*(site.states or site.parts), name),
             entity=self.entities + entity_id(name),
             path=os.path.join(self.folder, name),
         )
@@ -120,7 +121,7 @@ class Shelf:
         for name in self._awake.keys() - listed:
             del self._awake[name]
         new = listed.difference(self._names, self._awake)
-        self._awake.update((name, (_UNKNOWN, _GONE)) for name in sorted(filter(self._takes, new)))
+        self._awake.update((name, (_UNKNOWN, _GONE)) for name in sorted(filter(self._site.takes, new)))
         return gone
 
     def __iter__(self) -> Iterator[str]:
