@@ -259,9 +259,9 @@ class Dispatcher:
             with self._state:
                 return storms.gathering(recipient, lane.name, now, kind)
 
-        def note(due: list[Due]) -> None:
+        def note(recipient: str, bundle: str) -> None:
             with self._state:
-                storms.note(due[0].recipient, due[0].bundle, now)
+                storms.note(recipient, bundle, now)
 
         return self._outbox.claim(
             lane.name, now, by=self._me, most=most, resend=lane.resend_unknown, full=full, note=note
@@ -340,14 +340,9 @@ class Dispatcher:
 
     def _worded(self, lane: Lane, due: Sequence[Due]) -> Message:
         first = due[0]
-        with self._outbox.together(reads=True):
-            since = [self._outbox.kinds_since(item.event) for item in due]
-            asks = lane.threads and not first.bundle
-            thread = self._outbox.thread_of(first.event.entity, first.recipient, lane.name) if asks else ""
-        items = [
-            Item(item.id, item.event, item.audience, standing(kinds), item.created_at)
-            for item, kinds in zip(due, since, strict=True)
-        ]
+        items = [Item(item.id, item.event, item.audience, standing(item.kinds), item.created_at) for item in due]
+        asks = lane.threads and not first.bundle
+        thread = self._outbox.thread_of(first.event.entity, first.recipient, lane.name) if asks else ""
         try:
             # What quiet hours held comes as itself where it is alone.
             is_alone = len(due) == 1 and first.bundle.startswith(HELD)

@@ -149,6 +149,7 @@ class Due:
     failures: int
     refusals: int
     is_repeated: bool = False  # an earlier attempt was cut off and may have arrived
+    kinds: tuple[Kind, ...] = ()  # of the entity's events, from this one on, in the order in which they were noticed
 
     @property
     def message_id(self) -> str:
@@ -254,6 +255,7 @@ class Outbox:
             connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
             pool_size=4,
             max_overflow=64,
+            pool_reset_on_return=None,  # each ends its own transaction
             json_serializer=_spelled,
             json_deserializer=_parsed,
         )
@@ -374,7 +376,7 @@ class Outbox:
         most: int = 1,
         resend: bool = True,
         full: Callable[[str, Kind], Gathering | None] = lambda _recipient, _kind: None,
-        note: Callable[[list[Due]], None] = lambda _due: None,
+        note: Callable[[str, str], None] = lambda _recipient, _bundle: None,
     ) -> list[list[Due]]:
         """The next messages of `transport`, `most` at the most, now being sent by `by`; empty when nothing is due.
 
@@ -382,14 +384,27 @@ class Outbox:
         rows of the attempts are written in the same transaction.
 
         `resend` says whether what may have arrived is tried again; else it waits for a person's word. `full` says of a
-        recipient who has had enough single messages for now how the rest is gathered; `note` is told of each message.
+        recipient who has had enough single messages for now how the rest is gathered; `note` is told of each message:
+        its recipient, and its bundle if it is one.
         """
-        messages: list[list[Due]] = []
+        messages: list[list[sa.Row[Any]]] = []
+        bundles: list[str] = []
+        kinds: dict[str, list[tuple[int, Kind]]] = {}
         with self._transaction() as connection:
-            while len(messages) < most and (due := self._claim(connection, transport, now, by, resend, full)):
-                note(due)
-                messages.append(due)
-        return messages
+            while len(messages) < most:
+                rows, bundle = self._claim(connection, transport, now, by, resend, full)
+                if not rows:
+                    break
+                note(rows[0].recipient, bundle)
+                messages.append(rows)
+                bundles.append(bundle)
+            for some in _heaps(sorted({row.entity for rows in messages for row in rows})):
+                for entity, seq, kind in connection.execute(_KINDS_OF, {"entities": some}):
+                    kinds.setdefault(entity, []).append((seq, Kind(kind)))
+        return [
+            [_due(row, bundle, kinds[row.entity]) for row in rows]
+            for rows, bundle in zip(messages, bundles, strict=True)
+        ]
 
     def _claim(
         self,
@@ -399,7 +414,8 @@ class Outbox:
         by: str,
         resend: bool,
         full: Callable[[str, Kind], Gathering | None],
-    ) -> list[Due]:
+    ) -> tuple[list[sa.Row[Any]], str]:
+        """The rows of the next message, none when nothing is due, and the bundle in which they leave."""
         head, values = _head(resend), {"transport": transport, "now": now}
         found = connection.execute(head, values).first()
         while found is not None and not found.bundle and found.kind not in _OWN_KINDS:
@@ -408,7 +424,7 @@ class Outbox:
                 break
             found = connection.execute(head, values).first()
         if found is None:
-            return []
+            return [], ""
         taken = [found]
         if found.bundle:
             of_bundle = {"transport": transport, "bundle": found.bundle}
@@ -426,7 +442,7 @@ class Outbox:
                 for row in taken
             ],
         )
-        return [_due(row, bundle) for row in taken]
+        return taken, bundle
 
     @staticmethod
     def _gather(connection: sa.Connection, transport: str, recipient: str, gathering: Gathering, now: float) -> int:
@@ -491,9 +507,9 @@ class Outbox:
         self._recorded(due if verdict.state == "dead" else ())
 
     @contextlib.contextmanager
-    def together(self, *, reads: bool = False) -> Iterator[None]:
-        """What this thread reads, or the outcomes that it writes down in the block, are one transaction."""
-        with self._transaction(reads=reads) as connection:
+    def together(self) -> Iterator[None]:
+        """The outcomes that this thread writes down in the block are one transaction, and one sync of the disk."""
+        with self._transaction() as connection:
             self._shared.connection, self._shared.ended = connection, []
             try:
                 yield
@@ -610,12 +626,6 @@ class Outbox:
         with self._reading() as connection:
             kind = connection.execute(query).scalar()
         return Kind(kind) if kind else None
-
-    def kinds_since(self, event: Event) -> list[Kind]:
-        """The kinds of the entity's events, from `event` on, in the order in which they were noticed."""
-        with self._reading() as connection:
-            found = connection.execute(_KINDS_SINCE, {"entity": event.entity, "key": event.key})
-            return [Kind(kind) for kind in found.scalars()]
 
     def thread_of(self, entity: str, recipient: str, transport: str) -> str:
         """The provider's conversation that the last message about `entity` to `recipient` joined, or empty."""
@@ -897,7 +907,7 @@ def _lets_pass(bundle: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
     return sa.and_(bundle != "", sa.func.instr(bundle, "#") == 0, is_spared)
 
 
-def _due(row: Any, bundle: str) -> Due:
+def _due(row: Any, bundle: str, kinds: Iterable[tuple[int, Kind]]) -> Due:
     return Due(
         id=row.id,
         event=Event(Kind(row.kind), row.entity, row.occurrence, row.at, row.payload),
@@ -910,6 +920,7 @@ def _due(row: Any, bundle: str) -> Due:
         failures=row.failures,
         refusals=row.refusals,
         is_repeated=row.state == "unknown",
+        kinds=tuple(kind for seq, kind in kinds if seq >= row.event_seq),
     )
 
 
@@ -942,7 +953,14 @@ _NOW: sa.BindParameter[float] = sa.bindparam("now", type_=sa.Float)
 _HERE = _notifications.c.transport == sa.bindparam("transport", type_=sa.Text)
 _THIS = sa.bindparam("this", type_=sa.Text)
 _WORDED = (
-    sa.select(_notifications, _events.c.kind, _events.c.occurrence, _events.c.at, _events.c.payload)
+    sa.select(
+        _notifications,
+        _events.c.kind,
+        _events.c.occurrence,
+        _events.c.at,
+        _events.c.payload,
+        _events.c.seq.label("event_seq"),
+    )
     .join(_events, _events.c.key == _notifications.c.event_key)
     .order_by(_notifications.c.seq)
 )
@@ -1023,12 +1041,9 @@ _UNFINISHED_OF = sa.select(_notifications.c.event_key).where(
 _EVENTS_OF = sa.select(_events.c.key, _events.c.entity, _events.c.kind, _events.c.occurrence).where(
     _events.c.key.in_(sa.bindparam("keys", expanding=True))
 )
-_KINDS_SINCE = (
-    sa.select(_events.c.kind)
-    .where(
-        _events.c.entity == sa.bindparam("entity"),
-        _events.c.seq >= sa.select(_events.c.seq).where(_events.c.key == sa.bindparam("key")).scalar_subquery(),
-    )
+_KINDS_OF = (
+    sa.select(_events.c.entity, _events.c.seq, _events.c.kind)
+    .where(_events.c.entity.in_(sa.bindparam("entities", expanding=True)))
     .order_by(_events.c.seq)
 )
 _THREAD_OF = (

@@ -247,10 +247,14 @@ def test_claims_of_many_threads_never_overlap(outbox: Outbox) -> None:
 def test_the_kinds_since_an_event_say_where_a_job_stands(outbox: Outbox) -> None:
     first, second = submitted(), Event(Kind.JOB_REJECTED, "job/a", "T2")
     other = submitted("b")
-    outbox.put([first, other, second], [], 1.0)
+    outbox.put([first, other, second], [owed(first), owed(other), owed(second)], 1.0)
 
-    assert outbox.kinds_since(first) == [Kind.JOB_SUBMITTED, Kind.JOB_REJECTED]
-    assert outbox.kinds_since(second) == [Kind.JOB_REJECTED]
+    (one,), (another,) = outbox.claim("box", 100.0, by="me", most=9)
+    assert (one.event, one.kinds) == (first, (Kind.JOB_SUBMITTED, Kind.JOB_REJECTED))
+    assert (another.event, another.kinds) == (other, (Kind.JOB_SUBMITTED,))
+    outbox.sent([one], 101.0)
+    ((last,),) = outbox.claim("box", 102.0, by="me", most=9)
+    assert (last.event, last.kinds) == (second, (Kind.JOB_REJECTED,))
     assert sorted(outbox.keys_of(["job/a"])) == sorted(
         [(e.key, e.entity, e.kind.value, e.occurrence) for e in (first, second)]
     )
