@@ -556,3 +556,49 @@ def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_that_is_
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     connection.close()
+
+
+def test_several_messages_are_claimed_at_once_each_by_itself(outbox: Outbox) -> None:
+    """A digest is one of them; two of one conversation are never under way together."""
+    single = [submitted(name) for name in "abc"]
+    later = Event(Kind.JOB_APPROVED, "job/a", "T2")
+    digest = [submitted(name) for name in "xyz"]
+    put(outbox, *((event, owed(event)) for event in (*single, later)))
+    put(outbox, *((event, owed(event, bundle="b")) for event in digest))
+    noted: list[tuple[str, str]] = []
+    messages = outbox.claim("box", 100.0, by="me", most=9, note=lambda *each: noted.append(each))
+
+    assert [[due.event for due in message] for message in messages] == [*([event] for event in single), digest]
+    assert [bundle.partition("#")[0] for _, bundle in noted] == ["", "", "", "b"]
+    assert outbox.claim("box", 100.0, by="me", most=9) == []
+
+
+def test_no_more_than_asked_for_are_claimed(outbox: Outbox) -> None:
+    put(outbox, *((event, owed(event)) for event in map(submitted, "abcde")))
+
+    assert [len(outbox.claim("box", 100.0, by="me", most=most)) for most in (2, 0, 9)] == [2, 0, 3]
+
+
+def test_outcomes_that_are_written_down_together_are_all_there_or_none(outbox: Outbox) -> None:
+    events = [submitted(name) for name in "abc"]
+    put(outbox, *((event, owed(event)) for event in events))
+    first, second, third = outbox.claim("box", 100.0, by="me", most=3)
+    outbox.take_touched()
+
+    def break_off() -> None:
+        with outbox.together():
+            outbox.sent(first, 101.0)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        break_off()
+    assert outbox.counts() == Counts(waiting=3)
+    assert outbox.take_touched() == set()
+    with outbox.together():
+        outbox.sent(first, 101.0)
+        outbox.failed(second, 101.0, Failure.REFUSED, "550", Verdict("dead"))
+        outbox.failed(third, 101.0, Failure.NOT_NOW, "503", Verdict("pending"))
+        assert outbox.take_touched() == set(), "nobody may believe yet that they have ended"
+
+    assert outbox.counts() == Counts(waiting=1, sent=1, dead=1, failed=1)
+    assert outbox.take_touched() == {events[0].key, events[1].key}
