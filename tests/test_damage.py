@@ -27,7 +27,7 @@ from tests.trees import TREES, Disk, Tree
 pytestmark = pytest.mark.fire
 
 HOUR = 3600.0
-PAGE = 4096  # bytes of a page of the database
+PAGE = 4096  # bytes of a page of the database, and of the small disk
 OWED: list[Told] = [("job_submitted", "owner", OWNER), ("job_submitted", "submitter", ANA)]
 
 
@@ -570,6 +570,12 @@ def test_a_home_that_turns_read_only_under_a_worker_loses_nothing(box: Box, else
     assert told(mails_in(elsewhere)) == OWED
 
 
+def leave_room_in(log: Path) -> None:
+    """Begin a page of the log: else it depends on the length of what stands in it whether one more line has room."""
+    with log.open("ab") as file:
+        file.write(b"\n" * (PAGE - file.tell() % PAGE + 1))
+
+
 def fill_up(folder: Path) -> Path:
     """Leave not one byte of the file system of `folder` free."""
     filler = folder / "filler"
@@ -598,6 +604,7 @@ def test_a_disk_that_fills_up_under_a_worker_loses_nothing(box: Box) -> None:
     tree, pid = at_work(box)
     submit(tree, "before")
     wait_until(lambda: running.read(box.home).sent == 2, 20, "the first two")
+    leave_room_in(box.home.log)
     filler = fill_up(box.home.root)
     full_since = running.read(box.home).last_scan_s or 0.0
     submit(tree, "survey")
@@ -620,6 +627,7 @@ def test_a_disk_that_fills_up_under_a_worker_loses_nothing(box: Box) -> None:
 def test_a_worker_that_is_killed_on_a_full_disk_goes_on_when_there_is_room(box: Box) -> None:
     """X01, X02: and a start without room says so."""
     tree, pid = at_work(box)
+    leave_room_in(box.home.log)
     filler = fill_up(box.home.root)
     submit(tree, "survey")
     wait_until(lambda: "the look failed" in box.home.log.read_text(), 20, "the log says so, as far as it has room")
