@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from syftnotify.errors import StateError
 from syftnotify.model import entity_id
 from tests.support import ANA, OWNER, Box, lose_outbox
 from tests.test_costs import counted
@@ -154,6 +155,28 @@ def test_what_was_only_counted_is_not_remembered(box: Box, tree: Tree) -> None:
     box.look()
 
     assert [name.rpartition("/")[2] for name in failures(box)] == ["job-1"]
+
+
+def test_what_a_failed_look_read_is_not_remembered(box: Box, tree: Tree) -> None:
+    """A worker that is told to stop while the outbox cannot be written has noted nothing of it."""
+    parts = box.parts()
+    parts.look_once(box.last_look)
+    end(tree, 6, code=3)
+    box.clock.advance(HOUR)
+    parts.outbox.put = refuse  # type: ignore[method-assign,assignment]
+    with pytest.raises(StateError):
+        parts.look_once(box.last_look)
+    parts.pipeline.settle()
+    parts.pipeline.remember()
+    parts.close()
+    box.clock.advance(HOUR)
+    box.look()
+
+    assert [name.rpartition("/")[2] for name in failures(box)] == ["job-6"]
+
+
+def refuse(*_: Any) -> None:
+    raise StateError("the outbox is locked")
 
 
 def test_a_tree_that_is_gone_and_came_back_is_told_nothing_twice(box: Box, tree: Tree) -> None:

@@ -278,7 +278,8 @@ class JobReader:
         self._shelves.remember(memory, doubted)
 
     def memory(self) -> Memory:
-        """What is remembered of the jobs that rest, for the next process."""
+        """What is remembered of the jobs that rest, for the next process; nothing of a look that was not accepted."""
+        self._offer_again()
         return self._shelves.memory()
 
     def folders(self) -> list[Path]:
