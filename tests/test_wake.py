@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -226,13 +227,16 @@ def test_very_many_changes_may_be_anywhere(tmp_path: Path, wake: Wake) -> None:
         ("server:/x / nfs rw 0 0\n/dev/sda {} ext4 rw 0 0\n", ""),
         ("/dev/sda / ext4 rw 0 0\nserver:/x {}x nfs rw 0 0\n", ""),
         ("", ""),
+        ("server:/x {} nfs rw 0 0\n/dev/sdb /media/me/Müller ext4 rw 0 0\n", "nfs"),
+        ("server:/x {} nfs rw 0 0\n/dev/sdb /media/me/a\rb\u2028c ext4 rw 0 0\n", "nfs"),
+        ("server:/x {} nfs rw 0 0\n/dev/sdb /media/me/\udcff\\134 ext4 rw 0 0\n", "nfs"),
     ],
 )
 def test_a_file_system_that_others_write_to_is_known_by_its_mount(tmp_path: Path, mounts: str, kind: str) -> None:
-    folder = tmp_path / "my SyftBox"
+    folder = tmp_path / "my SyftBöx"
     folder.mkdir()
     path = tmp_path / "mounts"
-    path.write_text(mounts.format(str(folder).replace(" ", "\\040")))
+    path.write_bytes(os.fsencode(mounts.format(str(folder).replace(" ", "\\040"))))
 
     assert remote_kind(folder, mounts=path) == kind
     assert remote_kind(folder, mounts=tmp_path / "none") == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ _MOST_PLACES = 1000  # when more than these changed, everywhere is looked at
 _TRY_AGAIN = 1800.0  # seconds until what could not be watched is tried again
 _LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
 _MOUNTS = Path("/proc/self/mounts")
+_OCTAL = re.compile(rb"\\([0-3][0-7]{2})")  # how a blank is written there
 # File systems to which others write without this kernel knowing, and those that begin with `fuse.`.
 _REMOTE = frozenset({"9p", "afs", "ceph", "cifs", "davfs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"})
 
@@ -260,14 +262,13 @@ def _half_of_all_watches() -> int:
 def remote_kind(folder: Path, *, mounts: Path = _MOUNTS) -> str:
     """The kind of the file system on which `folder` lies, where it is one that others may write to; else nothing."""
     try:
-        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = mounts.read_bytes().split(b"\n")
     except OSError:
         return ""
     inside = os.path.realpath(folder)
     kind, deepest = "", ""
-    for line in lines:
-        _, mounted, name, *_ = line.split(" ")
-        place = mounted.encode("ascii", "surrogateescape").decode("unicode_escape")  # blanks are written as \040
+    for mounted, name in (line.split(b" ")[1:3] for line in lines if line.count(b" ") > 1):
+        place = os.fsdecode(_OCTAL.sub(lambda found: bytes([int(found[1], 8)]), mounted))
         if len(place) >= len(deepest) and (f"{inside}/".startswith(f"{place.rstrip('/')}/")):
-            kind, deepest = name, place
+            kind, deepest = name.decode("ascii", "replace"), place
     return kind if kind in _REMOTE or kind.startswith("fuse.") else ""
