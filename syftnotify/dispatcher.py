@@ -176,7 +176,7 @@ class Dispatcher:
             self._poked = False
             nap = self._start_due(until)
             with self._state:
-                if nap is None and not self._busy():
+                if nap is None and not self._busy() and not self._poked:  # else one that ended let the next one go
                     return
                 # A pace or a permit is waited for; a rest or a backoff is not due now.
                 self._state.wait_for(lambda: self._poked, timeout=nap)

@@ -17,7 +17,7 @@ from syftnotify.deliver import Transport, transport_for
 from syftnotify.dispatcher import Dispatcher, Lane
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Audience, Event, Kind, Message, Notification, Receipt
-from syftnotify.outbox import Counts, Outbox
+from syftnotify.outbox import Counts, Due, Outbox
 from syftnotify.render import Links, TemplateRenderer, Wording
 from tests.mailserver import HOST, ids, raw, serving, swallows
 from tests.support import Clock, claim, wait_until
@@ -115,6 +115,23 @@ def test_a_drain_delivers_all_that_is_due(make: Make, outbox: Outbox) -> None:
 
     assert len({message.id for message in sink.got}) == 20
     assert outbox.counts() == Counts(sent=20)
+
+
+def test_a_drain_leaves_nothing_behind_that_an_attempt_let_go_on(make: Make, outbox: Outbox) -> None:
+    """The attempt ended after the outbox had been asked for the last time."""
+    sink, ended, claim_some = Sink(), threading.Event(), outbox.claim
+    events = [Event(kind, "job/x", "T", "", {"name": "x"}) for kind in (Kind.JOB_SUBMITTED, Kind.JOB_FAILED)]
+    outbox.put(events, [Notification(each.key, "job/x", "o@x.org", Audience.OWNER, "box") for each in events], 0.0)
+
+    def slowly(*arguments: Any, **more: Any) -> list[list[Due]]:
+        found = claim_some(*arguments, **more)
+        assert found or ended.wait(10)
+        return found
+
+    outbox.claim = slowly  # type: ignore[method-assign]
+    make(lane(sink), on_change=ended.set).drain()
+
+    assert outbox.counts() == Counts(sent=2)
 
 
 def test_what_fails_now_is_tried_later_and_only_later(make: Make, outbox: Outbox, clock: Clock) -> None:
