@@ -216,6 +216,26 @@ def test_a_submission_that_is_written_over_in_place_is_seen_within_four_looks(
     assert sum(submissions(home) for _ in range(TURNS)) == 9
 
 
+@pytest.mark.parametrize("coming", [True, False])
+def test_and_while_others_come_or_go_before_it(home_of: Callable[[str, int], Home], coming: bool) -> None:
+    home = home_of("D", 9)
+    for number in range(TURNS):
+        home.end(f"a-{number}")
+    for _ in range(TURNS):
+        submissions(home)
+    for number in range(9):
+        resubmit(home, f"job-{number:04}")
+    seen = 0
+    for number in range(TURNS):
+        if coming:
+            home.end(f"aa-{number}")
+        else:
+            home.tree.delete(f"a-{number}", ANA)
+        seen += submissions(home) - coming
+
+    assert seen == 9
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_and_at_once_when_a_wake_up_says_where(home_of: Callable[[str, int], Home], layout: str) -> None:
     home = home_of(layout, 9)

@@ -318,12 +318,12 @@ class JobReader:
                 for shelf in layout.shelves(base, owner, sight):
                     yield shelf, layout
 
-    def _second_files(self, *, is_whole: bool, hurried: bool) -> slice:
-        """Of which jobs that rest the second file is asked for: of all once, then in turns at each whole look."""
+    def _second_files(self, *, is_whole: bool, hurried: bool) -> Collection[int]:
+        """Whose turn it is to be asked for the second file: all of them once, then one at each whole look."""
         if not self._has_seen_all and not hurried:
             self._has_seen_all = True
-            return slice(None)
-        return slice(self._turn % TURNS, None, TURNS) if is_whole and not hurried else slice(0)
+            return range(TURNS)
+        return (self._turn % TURNS,) if is_whole and not hurried else ()
 
     def _offer_again(self) -> None:
         for shelf, names in _by_shelf(self._offered).items():

@@ -137,12 +137,14 @@ class Shelf:
 
     # -- which of them changed -------------------------------------------------------------------------------------
 
-    def changed(self, *, is_whole: bool, second: slice, only: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    def changed(
+        self, *, is_whole: bool, second: Collection[int], only: Collection[str] = ()
+    ) -> tuple[list[str], list[str]]:
         """The names of the jobs that are to be read, and of those that are no more.
 
         Args:
             is_whole: look at all that is awake, and at what decides of all that rests; else at what is not settled.
-            second: of which jobs that rest the second file is asked for.
+            second: whose turn it is, of the jobs that rest, to be asked for the second file: numbers below `TURNS`.
             only: at these in any case.
         """
         asked = [name for name, (first, _) in self._awake.items() if is_whole or first == _UNKNOWN or name in only]
@@ -162,10 +164,13 @@ class Shelf:
                     self._awake[name] = (_UNKNOWN, found[1])
         return changed, gone
 
-    def _doubted(self, second: slice, *, is_whole: bool) -> set[str]:
+    def _doubted(self, second: Collection[int], *, is_whole: bool) -> set[str]:
         """What rests and seems to have changed."""
-        some = self._names[second]
-        doubted = set(_differing(some, self._second[second], self._ask_second(some)) if some else ())
+        # A job's turn is its own: by its place it would be put off for ever while others come and go before it.
+        some = [index for index, name in enumerate(self._names) if hash(name) % TURNS in second] if second else []
+        names = [self._names[index] for index in some]
+        known = array("q", (self._second[index] for index in some))
+        doubted = set(_differing(names, known, self._ask_second(names)) if some else ())
         if is_whole:
             doubted.update(_differing(self._names, self._deciding, self._ask_deciding(self._names)))
         return doubted
