@@ -88,6 +88,7 @@ class JsonStateManager:
         self._changed: set[str] = set()
         self._changed_data: set[str] = set()
         self._is_stale = False
+        self._is_another = False  # whoever knew this file must look again
         self._spellings = _Spellings()
         self._seen: _Signature | None = (-1, -1, -1)  # of the file as last read or written; None: there was none
         self.damage = ""  # what was wrong with the file when it was last found damaged
@@ -165,10 +166,14 @@ class JsonStateManager:
         """Whether an entity had vanished and is not whole again."""
         return entity in self._ours("vanished")
 
-    def note_absence(self, is_there: Callable[[str], bool], among: Iterable[str] | None = None) -> None:
+    def settling(self) -> set[str]:
+        """All such entities."""
+        return set(self._ours("vanished"))
+
+    def note_absence(self, is_there: Callable[[str], bool], among: Iterable[str] | None = None) -> list[str]:
         """Remember the jobs that ended and are not there, for their layouts give an end no time to know it again by.
 
-        `among` names who may have gone; None looks at all that was ever told.
+        Returns those of which that is new. `among` names who may have gone; None looks at all that was ever told.
         """
         vanished = self._ours("vanished")
         gone = [
@@ -181,6 +186,7 @@ class JsonStateManager:
         ]
         for entity in gone:
             self._note("vanished", entity, 0)
+        return gone
 
     def note_return(self, returned: Iterable[str], settled: Iterable[str], at: float) -> None:
         """`returned` are back since `at`; `settled` are whole again."""
@@ -208,8 +214,9 @@ class JsonStateManager:
             self._add("owed", entity, self._claim_word(entity, kind, occurrence))
 
     def disown(self, entity: str, word: str) -> None:
-        """What stands under `owed` is not in the outbox any more: the fact is news again."""
+        """What stands under `owed` is not in the outbox any more: the fact is news again, to every later process."""
         with self._lock:
+            self._is_another = True
             self._remove("owed", entity, word)
 
     def tell(self, entity: str, kind: Kind, occurrence: str) -> None:
@@ -245,8 +252,11 @@ class JsonStateManager:
 
     @property
     def edition(self) -> tuple[str, int] | None:
-        """Which state file this is, and how often it was saved; None before the first save or after an edit by hand."""
-        found = self._ours("edition").get("is")
+        """Which state file this is, and how often it was saved; None before the first save or after an edit by hand.
+
+        After something became news again it is another one.
+        """
+        found = None if self._is_another else self._ours("edition").get("is")
         return (found[0], found[1]) if found else None
 
     def refresh(self) -> None:
@@ -294,6 +304,7 @@ class JsonStateManager:
         _inner(self._state, "edition")["is"] = [name, count + 1, _count_words(self._state)]
         write_whole(self._path, _spelled(self._state))
         self._seen = self._signature()
+        self._is_another = False
 
     def _read(self) -> None:
         """Load the file, else the backup, else nothing; a damaged file is kept aside."""

@@ -91,7 +91,6 @@ class Pipeline:
         self._memory = memory
         self._unremembered = 0  # jobs that were read since
         self._remember_at = 0.0  # seconds since 1970
-        self._doubted: set[str] = set()  # entities of which something is news again
         self._spool = spool
         self._reach = reach
         self._whose = scope
@@ -148,7 +147,9 @@ class Pipeline:
         emitted = self._emitted(now, time_off=time_off and last_look is not None, dry_run=dry_run)
         if missing := self._missing():
             if not dry_run:
-                self._ledger.note_absence(lambda _entity: False)
+                gone = self._ledger.note_absence(lambda _entity: False)
+                if self._jobs:
+                    self._jobs.doubt(gone)
                 self.settle()
             emitted.waiting_for = missing
             return emitted
@@ -230,7 +231,7 @@ class Pipeline:
         if not self._has_looked:
             self._reconcile()
             if self._jobs and not is_lost:
-                self._jobs.remember(self._memory.load(self._ledger.edition), self._doubted)
+                self._jobs.remember(self._memory.load(self._ledger.edition), self._ledger.settling())
 
     def _reconcile(self) -> None:
         """After a loss, ledger and outbox are mended from each other: nothing is forgotten, and nothing floods."""
@@ -243,7 +244,6 @@ class Pipeline:
                         "what was owed about %s is gone from the outbox; what is still so is noticed again", entity
                     )
                     self._ledger.disown(entity, word)
-                    self._doubted.add(entity)
         if any(self._ledger.first_look(scope) for scope in self._scopes()):
             return
         rows = [row for row in self._outbox.keys_of() if row[2] in BUILT_IN]

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from syftnotify.errors import StateError
+from syftnotify.assembly import assemble
+from syftnotify.config import load
 from syftnotify.model import entity_id
 from tests.support import ANA, OWNER, Box, lose_outbox
 from tests.test_costs import counted
@@ -46,7 +48,11 @@ def opened(box: Box) -> int:
 
 
 def failures(box: Box) -> list[str]:
-    return sorted({name for mail in box.new_mails() if mail.event == "job_failed" for name in mail.entities})
+    return told(box, "job_failed")
+
+
+def told(box: Box, event: str) -> list[str]:
+    return sorted({name for mail in box.new_mails() if mail.event == event for name in mail.entities})
 
 
 def rewrite(box: Box, **changes: Any) -> None:
@@ -65,9 +71,9 @@ def test_what_changed_meanwhile_is_read(box: Box, tree: Tree) -> None:
     end(tree, 3, code=9)
     box.clock.advance(HOUR)
     quiet = opened(box)
-    told = failures(box)
+    failed = failures(box)
 
-    assert [name.rpartition("/")[2] for name in told] == ["job-3"]
+    assert [name.rpartition("/")[2] for name in failed] == ["job-3"]
     assert opened(box) < quiet
 
 
@@ -141,6 +147,53 @@ def test_an_end_that_was_owed_is_noticed_again_when_the_outbox_is_lost(box: Box,
     box.look()
 
     assert [name.rpartition("/")[2] for name in failures(box)] == ["job-2"]
+
+
+def test_and_when_others_met_the_lost_outbox_first(box: Box, tree: Tree) -> None:
+    """A `PeerMonitor` mends the state file; what it takes out is news to the next who looks at jobs."""
+    box.home.mail.write_text("in the way")
+    end(tree, 2, code=4)
+    box.clock.advance(HOUR)
+    box.look()
+    box.home.mail.unlink()
+    lose_outbox(box)
+    parts = assemble(load(box.home), with_jobs=False, clock=box.clock.time, monotonic=box.clock.monotonic)
+    parts.look_once(box.last_look)
+    parts.close()
+    box.clock.advance(HOUR)
+    box.look()
+
+    assert [name.rpartition("/")[2] for name in failures(box)] == ["job-2"]
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_a_short_rerun_after_the_root_was_away_is_told(box: Box, tree: Tree, restarts: bool) -> None:
+    """It comes back as it was, so nothing in it changed: that all is there again must be seen all the same."""
+    if tree.layout == "A":
+        pytest.skip("knows no rerun")
+    aside = box.folder / "aside"
+    parts = box.parts()
+    parts.look_once(box.last_look)
+    box.root.rename(aside)
+    parts.look_once(box.last_look)
+    if restarts:
+        parts.close()
+    aside.rename(box.root)
+    parts = box.parts() if restarts else parts
+    for _ in range(2):
+        box.clock.advance(HOUR)
+        parts.look_once(box.clock.now - 10)
+    assert box.new_mails() == []
+    tree.rerun("job-4", ANA)
+    parts.look_once(box.clock.now - 10)
+    box.clock.advance(10)
+    tree.run("job-4", ANA)
+    for _ in range(3):
+        box.clock.advance(10)
+        parts.look_once(box.clock.now - 10)
+    parts.close()
+
+    assert [name.rpartition("/")[2] for name in told(box, "job_completed")] == ["job-4"]
 
 
 def test_what_was_only_counted_is_not_remembered(box: Box, tree: Tree) -> None:

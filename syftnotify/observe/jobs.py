@@ -150,9 +150,16 @@ class _Shelves:
 
     def holds(self, entity: str) -> bool:
         """Whether a job of that id lies in any of them."""
+        return any(name in shelf for name, shelf in self._places_of(entity))
+
+    def doubt(self, entities: Iterable[str]) -> None:
+        for shelf, names in _by_shelf(place for entity in entities for place in self._places_of(entity)).items():
+            shelf.unsettle(names)
+
+    def _places_of(self, entity: str) -> Iterator[_Changed]:
         above, _, name = entity.rpartition("/")
         name = unquote(name, errors="surrogateescape")
-        return any(name in shelf for shelf in self._by_entities.get(f"{above}/", ()))
+        return ((name, shelf) for shelf in self._by_entities.get(f"{above}/", ()))
 
     def spots(self, paths: Iterable[str]) -> dict[Shelf, set[str]]:
         """The jobs to which these paths belong, and which may or may not be there."""
@@ -268,6 +275,10 @@ class JobReader:
         """Offer everything again at the next look."""
         for shelf in self._shelves:
             shelf.unsettle([*shelf])
+
+    def doubt(self, entities: Iterable[str]) -> None:
+        """Offer these jobs again at the next look."""
+        self._shelves.doubt(entities)
 
     def holds(self, entity: str) -> bool:
         """Whether that job was in the tree at the last look."""
