@@ -14,8 +14,10 @@ import pytest
 import yaml
 
 from syftnotify.assembly import Parts
+from syftnotify.model import Status
+from syftnotify.observe import JobReader
 from syftnotify.pipeline import Tick
-from tests.support import ANA, BO, OWNER, Box, Mail, Told, alias_bomb
+from tests.support import ANA, BO, OWNER, Box, Clock, Mail, Told, alias_bomb
 from tests.trees import CODE, NAME, TREES, Disk, MarkerTree, ReviewTree, StageTree, Tree
 
 SECRET = "the-key-of-the-owner"
@@ -977,3 +979,38 @@ def test_a_mail_says_which_files_it_left_out(box: Box, tree: Tree) -> None:
     assert len(mail.html.encode()) < 102 * 1024
     for name in (".hidden", "__pycache__/a.pyc", "blob.bin", "part-05.py"):
         assert name in mail.text
+
+
+def test_a_folder_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    """A restore puts another one in its place: what the old one said is not what the new one's times stand for."""
+    clock = Clock()
+    tree = TREES["D"](Disk(tmp_path, clock.time))
+    for name in ("a", "b"):
+        tree.submit(name, ANA)
+        tree.approve(name, ANA)
+    clock.advance(60)
+    review, asked = tree.results("a", ANA).parent, 0
+    shutil.copytree(review, review.with_name("old"))
+    tree.run("b", ANA)
+    review.rename(review.with_name("new"))
+    review.with_name("old").rename(review)
+    clock.advance(3600)
+
+    def monotonic() -> float:
+        """Asked at the beginning, and before each job is read."""
+        nonlocal asked
+        asked += 1
+        if asked == 3:  # `a` was read in the old one
+            review.rename(review.with_name("old"))
+            review.with_name("new").rename(review)
+        return clock.monotonic()
+
+    reader = JobReader(tmp_path, OWNER, clock=clock.time, monotonic=monotonic)
+    found = set()
+    for _ in range(6):
+        look = reader.look()
+        reader.accept(look)
+        found |= {(job.name, job.status) for job in look.jobs}
+        clock.advance(60)
+
+    assert ("b", Status.DONE) in found

@@ -91,6 +91,7 @@ class Opened:
 
     def __init__(self) -> None:
         self._folders: dict[tuple[str, tuple[str, ...]], int] = {}
+        self.has_moved = False  # one of them lay elsewhere when it was closed: what was read below it is not there
 
     def at(self, base: str, parts: tuple[str, ...]) -> int:
         """The descriptor of that folder. Raises: OSError."""
@@ -102,7 +103,11 @@ class Opened:
 
     def close(self) -> None:
         while self._folders:
-            os.close(self._folders.popitem()[1])
+            (base, parts), descriptor = self._folders.popitem()
+            found = os.fstat(descriptor)
+            os.close(descriptor)
+            path = os.path.join(base, *parts)
+            self.has_moved = self.has_moved or signature(path)[2] != found.st_ino
 
 
 def read_inside(

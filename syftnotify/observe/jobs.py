@@ -258,6 +258,10 @@ class JobReader:
             self._read_in_time(changed, sight, look, seconds, take or look.jobs.extend)
         finally:
             sight.opened.close()
+        if sight.opened.has_moved:
+            look.restless = True
+            for shelf, some in _by_shelf(changed).items():
+                shelf.unsettle(some)
         self._folders.end()
         self._patience.end()
         look.restless = look.restless or not self._has_seen_all
