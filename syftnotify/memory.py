@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class MemoryFile:
                 return {key: _columns(value) for key, value in found["shelves"].items()}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             log.warning("%s cannot be used (%s): every job is read again", self._path.name, type(error).__name__)
         return {}
 
@@ -54,6 +55,7 @@ class MemoryFile:
 
 def _columns(value: Any) -> tuple[list[str], list[int], list[int]]:
     names, deciding, second = value
-    if len(names) != len(deciding) or len(names) != len(second) or sorted(names) != names:
+    array("q", [*deciding, *second])  # else they are no fingerprints
+    if len(names) != len(deciding) or len(names) != len(second) or sorted(map(str, names)) != names:
         raise ValueError("columns that do not belong together")
     return names, deciding, second

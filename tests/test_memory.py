@@ -109,6 +109,16 @@ def test_a_damaged_file_costs_a_whole_reading(
     assert box.new_mails() == []
 
 
+@pytest.mark.parametrize("wrong", ["text", None, 1.5, 2**70])
+def test_columns_that_hold_no_fingerprints_cost_a_whole_reading(box: Box, tree: Tree, wrong: Any) -> None:
+    quiet = opened(box)
+    shelves = json.loads(box.home.memory.read_text())["shelves"]
+    rewrite(box, shelves={key: [names, [wrong] * len(names), [1] * len(names)] for key, (names, *_) in shelves.items()})
+
+    assert opened(box) >= quiet + COUNT
+    assert opened(box) == quiet
+
+
 def test_an_older_state_file_that_is_put_back_hears_of_what_it_lacks(box: Box, tree: Tree) -> None:
     """The memory is younger than it, and would hide the second end of a job that it knows."""
     older = box.home.state.read_bytes()
