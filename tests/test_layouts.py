@@ -995,6 +995,14 @@ def test_a_folder_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path
     review.rename(review.with_name("new"))
     review.with_name("old").rename(review)
     clock.advance(3600)
+def test_a_mark_of_the_same_instant_is_seen_however_long_the_look_lasts(tmp_path: Path) -> None:
+    """A folder's time is as coarse as the kernel's clock: what was read right after its last change is read again."""
+    clock = Clock()
+    tree = TREES["B4"](Disk(tmp_path, clock.time))
+    for name in ("a", "b", "c"):
+        tree.submit(name, ANA)
+    clock.advance(3600)
+    place, asked = tree.place("b", ANA), 0
 
     def monotonic() -> float:
         """Asked at the beginning, and before each job is read."""
@@ -1003,14 +1011,24 @@ def test_a_folder_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path
         if asked == 3:  # `a` was read in the old one
             review.rename(review.with_name("old"))
             review.with_name("new").rename(review)
+        if asked == 3:  # what comes before `b` took three seconds
+            clock.advance(3.0)
+            tree.approve("b", ANA)
+        elif asked == 4:
+            found = place.stat()
+            (place / "done").touch()
+            (place / "returncode.txt").write_text("0")
+            os.utime(place, ns=(found.st_atime_ns, found.st_mtime_ns))
         return clock.monotonic()
 
     reader = JobReader(tmp_path, OWNER, clock=clock.time, monotonic=monotonic)
     found = set()
     for _ in range(6):
+    for _ in range(4):
         look = reader.look()
         reader.accept(look)
         found |= {(job.name, job.status) for job in look.jobs}
         clock.advance(60)
 
+    assert ("b", Status.APPROVED) in found
     assert ("b", Status.DONE) in found

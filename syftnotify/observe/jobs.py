@@ -112,12 +112,12 @@ class _Shelves:
         self._by_folder: dict[str, list[Shelf]] = {}
         self._seen: dict[str, Shelf] = {}
         self._gone: list[_Changed] = []
-        self._now = 0.0
+        self._clock: Callable[[], float] = time.time
         self._memory: Memory = {}
         self._doubted: Collection[str] = ()
 
-    def begin(self, now: float) -> None:
-        self._now, self._seen, self._gone = now, {}, []
+    def begin(self, clock: Callable[[], float]) -> None:
+        self._clock, self._seen, self._gone = clock, {}, []
 
     def at(self, site: Site) -> Shelf:
         key = f"{site.layout} {site.folder}"
@@ -127,7 +127,7 @@ class _Shelves:
             if columns := self._memory.pop(key, None):
                 shelf.recall(columns, self._doubted)
         self._seen[key] = shelf
-        self._gone += [(name, shelf) for name in shelf.refresh(self._now)]
+        self._gone += [(name, shelf) for name in shelf.refresh(self._clock())]
         return shelf
 
     def end(self) -> list[_Changed]:
@@ -241,7 +241,7 @@ class JobReader:
         sight = _Moment(now, self._folders, self._patience, self._open, self._shelves)
         self._folders.begin()
         self._patience.begin()
-        self._shelves.begin(now)
+        self._shelves.begin(self._clock)
         self._pieces = dict(self._find(sight))
         gone = self._shelves.end()
         is_whole = where is None or not self._turn
@@ -396,12 +396,13 @@ class JobReader:
         jobs: list[Job] = []
         for name, shelf in places:
             place = shelf.place(name)
+            now = self._clock()  # a look may last longer than a file is racy
             first, second = map(signature, shelf.decided_by(name))  # before reading: what changes meanwhile is seen
             reading = self._pieces[shelf].read(place, sight)
             if reading.job is not None:
                 jobs.append(reading.job)
             self._note_reading((name, shelf), reading)
-            fresh = is_racy(first, sight.now) or is_racy(second, sight.now)
+            fresh = is_racy(first, now) or is_racy(second, now)
             if reading.waiting or fresh or not second[2] or self._is_settling(place.entity):
                 shelf.unsettle([name])
                 look.restless = True
