@@ -199,6 +199,8 @@ class Dispatcher:
             now, monotonic = self._clock(), self._monotonic()
             naps = []
             for lane in self._lanes.values():
+                if self._room(lane) <= 0:  # the end of an attempt wakes us
+                    continue
                 due = self._outbox.next_due(lane.name, now, resend=lane.resend_unknown)
                 if due is not None:
                     naps.append(max(due - now, lane.wait(monotonic)))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from syftnotify.config import Smtp
 from syftnotify.deliver import Transport, transport_for
@@ -132,6 +133,25 @@ def test_a_drain_leaves_nothing_behind_that_an_attempt_let_go_on(make: Make, out
     make(lane(sink), on_change=ended.set).drain()
 
     assert outbox.counts() == Counts(sent=2)
+def test_while_an_attempt_hangs_the_outbox_is_left_alone(make: Make, outbox: Outbox) -> None:
+    sink = Sink()
+    sink.gate.clear()
+    owe(outbox, 5)
+    slow = lane(sink)
+    slow.is_doubted = True  # one permit
+    dispatcher = make(slow)
+    asked: list[str] = []
+    sa.event.listen(outbox._engine, "before_cursor_execute", lambda *words: asked.append(words[2]))
+    dispatcher.start()
+    try:
+        wait_until(lambda: sink.tried)
+        wait_until(lambda: dispatcher._nap > 1.0, 5)
+        before = len(asked)
+        time.sleep(0.5)  # ten of the shortest naps
+        assert len(asked) == before
+    finally:
+        sink.gate.set()
+    wait_until(lambda: len(sink.got) == 5)
 
 
 def test_what_fails_now_is_tried_later_and_only_later(make: Make, outbox: Outbox, clock: Clock) -> None:
