@@ -174,6 +174,15 @@ def test_a_tree_that_grows_beyond_what_may_be_watched_is_let_go(
     assert "there are more than 5 folders" in caplog.text
 
 
+def test_what_grew_and_is_gone_asks_for_no_more_watches(tmp_path: Path, wake: Wake, woken: threading.Event) -> None:
+    wake.watch([Watched(tmp_path)])
+    (tmp_path / "folder").mkdir()
+    assert woken.wait(10)
+
+    assert not wake.watch([])
+    assert not wake.watch([])
+
+
 def test_whoever_asks_for_it_watches_as_much_as_the_system_lets_him(tmp_path: Path, woken: threading.Event) -> None:
     for number in range(9):
         (tmp_path / f"folder-{number}").mkdir()

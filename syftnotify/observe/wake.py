@@ -169,7 +169,7 @@ class Wake:
         """Stop where there are too many folders by now, or no watches left for the new ones."""
         with self._noting:
             grown, self._grown = self._grown, 0
-        if not grown:
+        if not grown or self._observer is None:
             return
         self._folders += grown
         try:
