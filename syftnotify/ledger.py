@@ -427,8 +427,9 @@ class _Spellings:
         except (KeyError, TypeError):
             if not all(isinstance(word, str) for word in spelled):
                 raise ValueError("not a list of texts") from None
-        # What names its occurrence is like nothing else.
-        return spelled if any("@" in word for word in spelled) else self._known.setdefault(spelled, spelled)
+        # What names its occurrence is like nothing else, and so is what a caller has many words for.
+        is_rare = len(spelled) > len(Kind) or any("@" in word for word in spelled)
+        return spelled if is_rare else self._known.setdefault(spelled, spelled)
 
 
 def _digest(occurrence: str) -> str:

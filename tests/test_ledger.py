@@ -312,6 +312,14 @@ def test_a_large_file_is_read_in_pieces(tmp_path: Path) -> None:
     assert all(one is other for one, other in zip(found["notified"], found["data"][ledger.OURS]["first"], strict=True))
 
 
+def test_ever_new_words_of_one_entity_take_no_more_than_they_are_long(tmp_path: Path) -> None:
+    state = JsonStateManager(tmp_path / "state.json")
+    for number in range(500):
+        state._add("notified", "daily", f"sent-{number}")
+
+    assert sum(map(len, state._spellings._known)) < 1000
+
+
 def test_what_an_older_version_noted_is_still_known(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     noted = {"job/x": {"job_submitted": "T1", "job_completed": "T2"}}
