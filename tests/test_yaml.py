@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -106,6 +108,19 @@ def is_refused(value: Any) -> bool:
 def test_what_hurts_or_says_nothing_is_refused(text: str, why: str) -> None:
     with pytest.raises(UnreadableError, match=why):
         parse_yaml(text.encode())
+
+
+def test_half_a_character_is_refused_without_libyaml_too() -> None:
+    """It could be written down nowhere, and would stop every look."""
+    program = (
+        "import yaml; del yaml.CSafeLoader\n"
+        "from syftnotify.observe.files import UnreadableError, parse_yaml\n"
+        "try: print(parse_yaml(b'a: \"\\\\ud800\"'))\n"
+        "except UnreadableError as error: print('refused:', error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout == "refused: not readable as YAML\n"
 
 
 def test_the_version_may_be_said_first() -> None:

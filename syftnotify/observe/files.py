@@ -240,6 +240,7 @@ class _Document:
         if event.anchor is not None:  # an alias has one, too
             raise UnreadableError("holds anchors or aliases")
         if kind is yaml.ScalarEvent:
+            event.value.encode("utf-8")  # else no text: a half of a character, which libyaml alone refuses itself
             return _scalar(event)
         if depth == _MAX_DEPTH:
             raise UnreadableError("nested too deep")
