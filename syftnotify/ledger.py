@@ -556,8 +556,11 @@ def _upgrade(state: _State) -> None:
         del state["data"][OURS]["edition"]
     # First occurrences were noted in full.
     for entity, known in state["data"].get(OURS, {}).pop("occurrences", {}).items():
-        noted = (f"{kind}={_digest(occurrence)}" for kind, occurrence in known.items())
-        _inner(state, "first")[entity] = " ".join(noted)
+        first = _inner(state, "first")
+        noted = {kind: f"{kind}={_digest(occurrence)}" for kind, occurrence in known.items()}
+        # What this version noted before the older one came in between stands.
+        noted |= {word.partition("=")[0]: word for word in first.get(entity, "").split()}
+        first[entity] = " ".join(noted.values())
 
 
 def _are_notes(ours: Any) -> bool:

@@ -299,6 +299,21 @@ def test_what_is_read_in_pieces_is_what_was_written(
     assert found == orjson.loads(content)
 
 
+def test_what_was_noted_before_an_older_version_came_in_between_is_still_known(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    told = JsonStateManager(path)
+    told.tell("job/x", Kind.JOB_COMPLETED, "T1")
+    told.tell("job/x", Kind.JOB_SUBMITTED, "T0")
+    told.save()
+    written = raw(path)
+    written["data"]["syftnotify"]["occurrences"] = {"job/x": {"job_submitted": "T0"}}
+    path.write_text(json.dumps(written))
+    told = JsonStateManager(path)
+
+    assert not told.knows("job/x", Kind.JOB_COMPLETED, "T2")
+    assert told.knows("job/x", Kind.JOB_COMPLETED, "T1")
+
+
 def test_a_large_file_is_read_in_pieces(tmp_path: Path) -> None:
     """Else its objects would take ten times its size."""
     notified = {f"job/D/owner@x.org/ana@y.net/job-{number}": ("new", "executed") for number in range(5000)}
