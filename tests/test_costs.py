@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from syftnotify.assembly import Parts
 from syftnotify.model import Kind
-from syftnotify.observe.jobs import TURNS
+from syftnotify.observe.shelves import TURNS
 from tests.support import ANA, Box
 from tests.trees import TREES, Disk, Tree
 

@@ -133,6 +133,8 @@ def test_a_drain_leaves_nothing_behind_that_an_attempt_let_go_on(make: Make, out
     make(lane(sink), on_change=ended.set).drain()
 
     assert outbox.counts() == Counts(sent=2)
+
+
 def test_while_an_attempt_hangs_the_outbox_is_left_alone(make: Make, outbox: Outbox) -> None:
     sink = Sink()
     sink.gate.clear()

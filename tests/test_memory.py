@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from syftnotify.errors import StateError
 from syftnotify.assembly import assemble
 from syftnotify.config import load
+from syftnotify.errors import StateError
 from syftnotify.model import entity_id
 from tests.support import ANA, OWNER, Box, lose_outbox
 from tests.test_costs import counted

@@ -23,14 +23,12 @@ from syftnotify.observe.layouts import (
     layouts_of_submitter,
     looks_like_email,
 )
-from syftnotify.observe.shelves import Columns, Place, Shelf, Site
+from syftnotify.observe.shelves import TURNS, Columns, Place, Shelf, Site
 from syftnotify.observe.wake import Watched
 from syftnotify.text import shown
 
 # A file that cannot be read for so long gets one warning.
 TORN_SECONDS = 600.0
-# Of a job that rests, the second file is asked for once in so many whole looks.
-TURNS = 4
 _HEAP = 1000  # jobs that are handed over at once
 
 _Changed = tuple[str, Shelf]  # a name in it

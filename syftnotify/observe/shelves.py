@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from syftnotify.model import entity_id
 from syftnotify.observe.files import HAS_DIR_FD, Signature, is_racy, signature
 
+# Of a job that rests, the second file is asked for once in so many whole looks.
+TURNS = 4
 _MAX_NAMES = 200_000  # a folder that holds more is read to here, and the rest left out
 _FEW = 100
 _SEGMENT = re.compile(r"v\d+")
