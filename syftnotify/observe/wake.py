@@ -26,7 +26,9 @@ _LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
 _MOUNTS = Path("/proc/self/mounts")
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")  # how a blank is written there
 # File systems to which others write without this kernel knowing, and those that begin with `fuse.`.
-_REMOTE = frozenset({"9p", "afs", "ceph", "cifs", "davfs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"})
+_REMOTE = frozenset(
+    "9p afs ceph cifs davfs fuse glusterfs lustre nfs nfs4 prl_fs smb3 smbfs vboxsf virtiofs".split()  # noqa: SIM905 - a list of words
+)
 
 
 @dataclass(frozen=True, slots=True)
