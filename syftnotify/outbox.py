@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -740,10 +741,11 @@ class Outbox:
             sa.select(_events.c.key, _events.c.entity)
             .where(_events.c.noticed_at < before, _events.c.key.not_in(unfinished), ~own)
             .order_by(_events.c.seq)
-            .limit(limit)
         )
         with self._transaction() as connection:
-            keys = [row.key for row in connection.execute(query) if row.entity not in sparing]
+            with connection.execute(query) as rows:
+                free = (row.key for row in rows if row.entity not in sparing)
+                keys = list(islice(free, limit))  # past what is spared, or nothing behind it would ever be forgotten
             for some in _heaps(keys) if not dry_run else ():
                 ids = sa.select(_notifications.c.id).where(_notifications.c.event_key.in_(some))
                 connection.execute(_attempts.delete().where(_attempts.c.notification.in_(ids)))

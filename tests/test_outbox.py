@@ -602,3 +602,13 @@ def test_outcomes_that_are_written_down_together_are_all_there_or_none(outbox: O
 
     assert outbox.counts() == Counts(waiting=1, sent=1, dead=1, failed=1)
     assert outbox.take_touched() == {events[0].key, events[1].key}
+
+
+def test_what_is_spared_keeps_nothing_behind_it_from_being_forgotten(outbox: Outbox) -> None:
+    spared = [submitted(f"a{number}") for number in range(7)]
+    free = [submitted(f"b{number}") for number in range(5)]
+    outbox.put([*spared, *free], [], 1.0)
+    owing = {event.entity for event in spared}
+
+    assert [outbox.prune(10.0, 1e9, sparing=owing, limit=3) for _ in range(3)] == [3, 2, 0]
+    assert {row[1] for row in outbox.keys_of()} == owing
