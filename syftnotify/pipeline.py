@@ -89,7 +89,6 @@ class Pipeline:
         self._ledger = ledger
         self._outbox = outbox
         self._memory = memory
-        self._unremembered = 0  # jobs that were read since
         self._remember_at = 0.0  # seconds since 1970
         self._spool = spool
         self._reach = reach
@@ -179,10 +178,10 @@ class Pipeline:
         reached("tick.settled")
         if self._jobs:
             self._jobs.accept(look)
-        if not self._has_looked or not 0 < self._remember_at - now <= _REMEMBER_GAP:
+        is_first, self._has_looked = not self._has_looked, True
+        if is_first or not 0 < self._remember_at - now <= _REMEMBER_GAP:
             self.remember()
             self._remember_at = now + _REMEMBER_GAP
-        self._has_looked = True
         for event in tick.events:
             log.info("noticed %s %s", event.kind.value, event.entity)
         return tick.joined(emitted)
@@ -212,9 +211,8 @@ class Pipeline:
 
     def remember(self) -> None:
         """Write down for the next process what is known of the jobs that rest, if that has changed."""
-        if self._jobs and self._unremembered:
+        if self._jobs and self._has_looked and self._jobs.is_altered:
             self._memory.save(self._jobs.memory(), self._ledger.edition)
-            self._unremembered = 0
 
     def _take_in(self) -> None:
         """What happened to ledger and outbox since the last look; after a loss everything is looked at again."""
@@ -289,7 +287,6 @@ class Pipeline:
         self, news: News, of_news: dict[tuple[str, str], Job], now: float, dry_run: bool, jobs: list[Job]
     ) -> None:
         """Add what is new about some jobs. A first look meets very many: of those without news no more is kept."""
-        self._unremembered += len(jobs)
         first = not self._ledger.first_look(self._scope("jobs"))
         new = news_of_jobs(jobs, self._ledger, now=now, first_look=first, known=self._known)
         if not dry_run:

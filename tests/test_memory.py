@@ -272,3 +272,21 @@ def test_strange_names_are_remembered(box: Box) -> None:
     (columns,) = json.loads(box.home.memory.read_bytes())["shelves"].values()
     assert columns[0] == [strange]
     assert entity_id(strange) in box.home.state.read_text()
+
+
+def test_a_check_in_which_nothing_came_to_rest_writes_nothing(box: Box, tree: Tree) -> None:
+    """Though a job that waits is read by each new process."""
+    tree.submit("waits", ANA)
+    box.clock.advance(HOUR)
+    box.look()
+    box.clock.advance(HOUR)
+    before = box.home.memory.stat()
+    box.look()
+    box.clock.advance(HOUR)
+    box.look()
+
+    assert (box.home.memory.stat().st_ino, box.home.memory.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    end(tree, COUNT)
+    box.clock.advance(HOUR)
+    box.look()
+    assert box.home.memory.stat().st_mtime_ns != before.st_mtime_ns

@@ -290,6 +290,11 @@ class JobReader:
         """Before the first look: what an earlier process knew by `memory`, the entities that are `doubted` aside."""
         self._shelves.remember(memory, doubted)
 
+    @property
+    def is_altered(self) -> bool:
+        """Whether other jobs rest than when the memory was last asked for, or as other files."""
+        return any(shelf.is_altered for shelf in self._shelves)
+
     def memory(self) -> Memory:
         """What is remembered of the jobs that rest, for the next process; nothing of a look that was not accepted."""
         self._offer_again()

@@ -74,6 +74,7 @@ class Shelf:
         self.folder = site.folder
         self.states = os.path.join(site.base, *site.states) if site.states else self.folder
         self.segments: tuple[str, ...] = ()  # names in it that may be shelves themselves: v1, v2, ...
+        self.is_altered = False  # what rests, since that was last remembered
         self._tail = "/state.yaml" if site.states else ""  # of what decides, behind a job's name
         self._listed: Signature | None = None
         self._is_racy = False
@@ -193,6 +194,7 @@ class Shelf:
             self._awake[name] = known
             return
         self._awake.pop(name, None)
+        self.is_altered = self.is_altered or self._known(name) != known
         index = bisect_left(self._names, name)
         if index < len(self._names) and self._names[index] == name:
             self._deciding[index], self._second[index] = known
@@ -208,7 +210,8 @@ class Shelf:
         self._awake.update((name, (_UNKNOWN, self._awake[name][1])) for name in known)
 
     def columns(self) -> Columns:
-        """What is remembered of the jobs that rest: their names, and the fingerprints of both files."""
+        """What is to be remembered of the jobs that rest: their names, and the fingerprints of both files."""
+        self.is_altered = False
         return self._names, self._deciding.tolist(), self._second.tolist()
 
     def recall(self, columns: Columns, doubted: Collection[str]) -> None:
@@ -230,6 +233,7 @@ class Shelf:
 
     def _wake_up(self, names: Collection[str]) -> None:
         resting = [name for name in names if self._index(name) is not None]
+        self.is_altered = self.is_altered or bool(resting)
         self._awake.update((name, (_UNKNOWN, _UNKNOWN)) for name in resting)
         if len(resting) > _FEW:
             woken = set(resting)
