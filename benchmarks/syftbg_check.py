@@ -12,8 +12,8 @@ import sys
 import time
 
 from syft_bg.common.state import JsonStateManager  # type: ignore[import-not-found]  # lives in another environment
-from syft_bg.notify.handlers.job import JobHandler  # type: ignore[import-not-found]
-from syft_bg.notify.monitors.job import JobMonitor  # type: ignore[import-not-found]
+from syft_bg.notify.handlers.job import JobHandler  # type: ignore[import-not-found] # in its own environment alone
+from syft_bg.notify.monitors.job import JobMonitor  # type: ignore[import-not-found] # in its own environment alone
 
 
 def main(root: str, owner: str, state_file: str) -> None:

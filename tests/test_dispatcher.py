@@ -129,7 +129,7 @@ def test_a_drain_leaves_nothing_behind_that_an_attempt_let_go_on(make: Make, out
         assert found or ended.wait(10)
         return found
 
-    outbox.claim = slowly  # type: ignore[method-assign]
+    outbox.claim = slowly  # type: ignore[method-assign] # this one is slow at a chosen moment
     make(lane(sink), on_change=ended.set).drain()
 
     assert outbox.counts() == Counts(sent=2)

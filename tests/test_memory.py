@@ -226,7 +226,7 @@ def test_what_a_failed_look_read_is_not_remembered(box: Box, tree: Tree) -> None
     parts.look_once(box.last_look)
     end(tree, 6, code=3)
     box.clock.advance(HOUR)
-    parts.outbox.put = refuse  # type: ignore[method-assign,assignment]
+    parts.outbox.put = refuse  # type: ignore[method-assign,assignment] # a fault at one step
     with pytest.raises(StateError):
         parts.look_once(box.last_look)
     parts.pipeline.settle()

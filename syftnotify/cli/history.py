@@ -141,7 +141,7 @@ def forget(outbox: Outbox, ledger: JsonStateManager, before: float) -> int:
     total = 0
     while count := heap():
         total += count
-        time.sleep(_TURN)
+        time.sleep(_TURN)  # a running worker gets its turn between two heaps
     return total + heap(None)  # what stands behind a whole heap that is owed
 
 
