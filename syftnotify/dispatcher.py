@@ -254,8 +254,9 @@ class Dispatcher:
                 storms.note(*message)
             self._storms = storms
         storms = self._storms
+        claim = partial(self._outbox.claim, lane.name, now, by=self._me, most=most, resend=lane.resend_unknown)
         if not lane.gathers:
-            return self._outbox.claim(lane.name, now, by=self._me, most=most, resend=lane.resend_unknown)
+            return claim()
 
         def full(recipient: str, kind: Kind) -> Gathering | None:
             with self._state:
@@ -265,9 +266,11 @@ class Dispatcher:
             with self._state:
                 storms.note(recipient, bundle, now)
 
-        return self._outbox.claim(
-            lane.name, now, by=self._me, most=most, resend=lane.resend_unknown, full=full, note=note
-        )
+        try:
+            return claim(full=full, note=note)
+        except StateError:
+            self._storms = None  # it noted messages that nobody gets
+            raise
 
     def _has_due(self, lane: Lane, until: float | None) -> bool:
         now = self._clock()
@@ -439,13 +442,23 @@ class Dispatcher:
 
     def _save_outcomes(self) -> None:
         with self._saving:
+            most: int | None = None
             while self._unsaved:
-                outcomes = list(self._unsaved)  # others may come meanwhile
-                with self._outbox.together():
-                    for write in outcomes:
-                        write()
-                for _ in outcomes:
-                    self._unsaved.popleft()
+                outcomes = list(self._unsaved)[:most]  # others may come meanwhile
+                try:
+                    with self._outbox.together():
+                        for write in outcomes:
+                            write()
+                except (
+                    Exception
+                ) as error:  # one of them may be at fault: it holds no other back
+                    if len(outcomes) == 1:
+                        self._unsaved.rotate(-1)
+                        raise StateError(str(error)) from error
+                    most = 1
+                else:
+                    for _ in outcomes:
+                        self._unsaved.popleft()
 
     def _log(self, level: int, word: str, lane: Lane, due: Sequence[Due], more: str) -> None:
         for item in due:

@@ -11,11 +11,9 @@ from typing import Any
 
 from syftnotify import __version__
 from syftnotify.files import write_whole
+from syftnotify.model import Columns, Memory
 
 log = logging.getLogger(__name__)
-
-# By shelf: the names of the jobs that rest, and the fingerprints of both files of each.
-Memory = dict[str, tuple[list[str], list[int], list[int]]]
 
 
 class MemoryFile:
@@ -53,7 +51,7 @@ class MemoryFile:
             log.warning("%s cannot be written: %s; a restart reads every job again", self._path.name, error.strerror)
 
 
-def _columns(value: Any) -> tuple[list[str], list[int], list[int]]:
+def _columns(value: Any) -> Columns:
     names, deciding, second = value
     array("q", [*deciding, *second])  # else they are no fingerprints
     if len(names) != len(deciding) or len(names) != len(second) or sorted(map(str, names)) != names:

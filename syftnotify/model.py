@@ -144,6 +144,10 @@ class Status(StrEnum):
 # Only a rerun changes such a job again.
 AT_REST = frozenset({Status.REJECTED, Status.DONE, Status.FAILED})
 
+# Of jobs that rest: their names, sorted, and by what both files of each would be known again.
+Columns = tuple[list[str], list[int], list[int]]
+Memory = dict[str, Columns]  # by layout and folder
+
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.~@-]+")
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ import pytest
 from syftnotify.assembly import assemble
 from syftnotify.config import load
 from syftnotify.errors import StateError
+from syftnotify.ledger import JsonStateManager
 from syftnotify.model import entity_id
 from tests.support import ANA, OWNER, Box, lose_outbox
 from tests.test_costs import counted
@@ -224,10 +229,9 @@ def test_what_a_failed_look_read_is_not_remembered(box: Box, tree: Tree) -> None
     """A worker that is told to stop while the outbox cannot be written has noted nothing of it."""
     parts = box.parts()
     parts.look_once(box.last_look)
-    end(tree, 6, code=3)
+    end(tree, COUNT, code=3)
     box.clock.advance(HOUR)
-    parts.outbox.put = refuse  # type: ignore[method-assign,assignment] # a fault at one step
-    with pytest.raises(StateError):
+    with takes_no_events(box.home.outbox), pytest.raises(StateError):
         parts.look_once(box.last_look)
     parts.pipeline.settle()
     parts.pipeline.remember()
@@ -235,11 +239,40 @@ def test_what_a_failed_look_read_is_not_remembered(box: Box, tree: Tree) -> None
     box.clock.advance(HOUR)
     box.look()
 
-    assert [name.rpartition("/")[2] for name in failures(box)] == ["job-6"]
+    assert [name.rpartition("/")[2] for name in failures(box)] == [f"job-{COUNT}"]
 
 
-def refuse(*_: Any) -> None:
-    raise StateError("the outbox is locked")
+def test_a_job_that_went_while_the_outbox_could_not_be_written_is_missed_afterwards(box: Box) -> None:
+    """When it comes back it has not ended once more: only its absence tells the layouts without times."""
+    tree: Tree = TREES["A"](Disk(box.root, box.clock.time))
+    box.look()
+    end(tree, 1)
+    end(tree, 2)
+    box.clock.advance(HOUR)
+    parts = box.parts()
+    parts.look_once(box.last_look)
+    box.new_mails()
+    (stage,) = (path.parent for path in box.root.rglob("job-1") if path.is_dir())
+    shutil.move(stage / "job-1", box.folder / "aside")
+    end(tree, 3)
+    box.clock.advance(HOUR)
+    with takes_no_events(box.home.outbox), pytest.raises(StateError):
+        parts.look_once(box.last_look)
+    box.clock.advance(HOUR)
+    tick = parts.look_once(box.last_look)
+    parts.close()
+
+    assert {event.payload["name"] for event in tick.events} == {"job-3"}
+    assert [entity.rpartition("/")[2] for entity in JsonStateManager(box.home.state).settling()] == ["job-1"]
+
+
+@contextlib.contextmanager
+def takes_no_events(outbox: Path) -> Iterator[None]:
+    """SQLite itself refuses every event meanwhile."""
+    with contextlib.closing(sqlite3.connect(outbox, isolation_level=None)) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ROLLBACK, 'disk is full'); END")
+        yield
+        other.execute("DROP TRIGGER full")
 
 
 def test_a_tree_that_is_gone_and_came_back_is_told_nothing_twice(box: Box, tree: Tree) -> None:

@@ -24,6 +24,11 @@ def woken() -> threading.Event:
 
 
 @pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
 def wake(woken: threading.Event) -> Iterator[Wake]:
     wake = Wake(woken.set)
     yield wake
@@ -78,16 +83,23 @@ def test_a_folder_that_vanished_and_came_back_is_watched_again(
     assert woken.wait(10)
 
 
-def test_what_cannot_be_watched_is_said_once(wake: Wake, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    """The folder is there when asked and gone when watched: a file instead of a folder fails likewise."""
-    path = tmp_path / "file"
-    path.write_text("no folder")
-    with caplog.at_level(logging.WARNING):
-        wake.watch([Watched(path / ".." / "file")])
-        wake.watch([Watched(path / ".." / "file")])
+def test_what_cannot_be_watched_is_said_once_however_often_it_is_tried(
+    tmp_path: Path, woken: threading.Event, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[float] = []
 
-    assert caplog.text.count("looking every interval instead") <= 1
-    assert not wake.is_watching or caplog.text == ""
+    def none_left() -> int:
+        tried.append(clock.now)
+        return 0
+
+    wake = Wake(woken.set, most=none_left, monotonic=clock.monotonic)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert not wake.watch([Watched(tmp_path)])
+            clock.advance(3600)
+
+    assert len(tried) == 3
+    assert caplog.text.count("looking every interval instead") == 1
 
 
 def in_a_namespace(watches: int, program: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -133,11 +145,6 @@ def test_the_kernels_limit_is_noticed_at_the_start_and_later(tmp_path: Path, wat
     assert "then False" in said
     assert said.count("looking every interval instead") == 1, said
     assert "watch limit reached" in said
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def test_too_many_folders_are_counted_first_and_tried_again_later(

@@ -19,6 +19,7 @@ from syftnotify.deliver.policy import failure_of_status, retry_after
 from syftnotify.errors import ConfigError, DeliveryError, Failure, NotSignedInError
 from syftnotify.google_auth import Token, file_mark
 from syftnotify.model import Message, Receipt
+from syftnotify.text import shown
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 120  # the documented limit of a mail API call
@@ -130,7 +131,7 @@ class GmailApi:
         if not isinstance(answer, dict) or not isinstance(answer.get("id"), str):
             raise DeliveryError(Failure.UNKNOWN, "Gmail's answer was not understood")
         self._renewed = ""
-        return Receipt(provider_id=answer["id"], thread=str(answer.get("threadId") or ""))
+        return Receipt(provider_id=shown(answer["id"]), thread=shown(str(answer.get("threadId") or "")))
 
     def _refused(self, error: Any, used: str) -> DeliveryError:
         status = int(error.status_code)

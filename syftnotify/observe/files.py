@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+MAX_NAMES = 200_000  # a folder that holds more is read to here, and the rest left out
 CONFIG_CAP = 256 * 1024  # bytes of a config.yaml or state.yaml
 _MAX_DEPTH = 32
 _MAX_NODES = 20_000  # events of libyaml, a fifth of a second of work; a job lists some dozen files
@@ -292,7 +293,6 @@ class _Listing:
 class Folders:
     """The names in the folders of the tree, listed again only where a folder says that names came or went."""
 
-    max_names: int = 200_000  # a folder that holds more is read to here, and the rest left out
     _known: dict[str, _Listing] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
 
@@ -330,7 +330,7 @@ class Folders:
         try:
             with os.scandir(path) as entries:
                 for count, entry in enumerate(entries):
-                    if count >= self.max_names:
+                    if count >= MAX_NAMES:
                         break
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.name)

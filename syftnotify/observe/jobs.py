@@ -13,7 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 from urllib.parse import unquote
 
-from syftnotify.model import AT_REST, Job
+from syftnotify.model import AT_REST, Job, Memory
 from syftnotify.observe.files import Folders, Opened, is_racy, signature
 from syftnotify.observe.layouts import (
     Layout,
@@ -23,7 +23,7 @@ from syftnotify.observe.layouts import (
     layouts_of_submitter,
     looks_like_email,
 )
-from syftnotify.observe.shelves import TURNS, Columns, Place, Shelf, Site
+from syftnotify.observe.shelves import TURNS, Place, Shelf, Site
 from syftnotify.observe.wake import Watched
 from syftnotify.text import shown
 
@@ -32,8 +32,6 @@ TORN_SECONDS = 600.0
 _HEAP = 1000  # jobs that are handed over at once
 
 _Changed = tuple[str, Shelf]  # a name in it
-# By layout and folder of a shelf.
-Memory = dict[str, Columns]
 
 
 @dataclass(slots=True)
@@ -211,7 +209,9 @@ class JobReader:
         self._patience = _Patience(monotonic)
         self._turn = 0  # whole looks so far
         self._has_seen_all = False  # the second files, too, of all that rests
-        self._offered: list[_Changed] = []  # by a look that was not accepted yet
+        # By a look that was not accepted yet: what it offered, and the entities that it missed.
+        self._offered: list[_Changed] = []
+        self._missed: set[str] = set()
         self._open: set[str] = set()  # entities that had not ended when they were read last
         self._torn: dict[_Changed, _Torn] = {}
         self._left_out: dict[str, int] = {}  # entity -> how many looks in a row had no time to read it
@@ -263,7 +263,8 @@ class JobReader:
         self._folders.end()
         self._patience.end()
         look.restless = look.restless or not self._has_seen_all
-        look.vanished = {entity for name, shelf in gone if not self.holds(entity := shelf.place(name).entity)}
+        self._missed = {entity for entity in self._missed.union(_entities(gone)) if not self.holds(entity)}
+        look.vanished = set(self._missed)
         self._open -= look.vanished
         self._note_torn(look)
         look.count = sum(map(len, self._shelves))
@@ -272,6 +273,7 @@ class JobReader:
     def accept(self, _look: JobsLook) -> None:
         """What the look found is written down; only what changes from now on is offered again."""
         self._offered = []
+        self._missed = set()
 
     def forget(self) -> None:
         """Offer everything again at the next look."""
@@ -371,8 +373,7 @@ class JobReader:
         for shelf, names in _by_shelf(left_out).items():
             shelf.unsettle(names)
         look.restless = look.restless or bool(left_out)
-        entities = {shelf.place(name).entity for name, shelf in left_out}
-        self._left_out = {entity: self._left_out.get(entity, 0) + 1 for entity in entities}
+        self._left_out = {entity: self._left_out.get(entity, 0) + 1 for entity in _entities(left_out)}
 
     def _in_turns(self, changed: list[_Changed]) -> Iterator[list[_Changed]]:
         """One entity of each submitter in turns; of one submitter's, what was left out most often comes first."""
@@ -432,6 +433,10 @@ class JobReader:
             elif not torn.told and self._monotonic() - torn.since >= TORN_SECONDS:
                 torn.told = True
                 look.problems.append(f"unreadable for ten minutes: {shown(shelf.place(name).path)}: {shown(torn.why)}")
+
+
+def _entities(places: Iterable[_Changed]) -> set[str]:
+    return {shelf.place(name).entity for name, shelf in places}
 
 
 def _by_shelf(places: Iterable[_Changed]) -> dict[Shelf, list[str]]:

@@ -9,18 +9,15 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from syftnotify.model import entity_id
-from syftnotify.observe.files import HAS_DIR_FD, Signature, is_racy, signature
+from syftnotify.model import Columns, entity_id
+from syftnotify.observe.files import HAS_DIR_FD, MAX_NAMES, Signature, is_racy, signature
 
 # Of a job that rests, the second file is asked for once in so many whole looks.
 TURNS = 4
-_MAX_NAMES = 200_000  # a folder that holds more is read to here, and the rest left out
 _FEW = 100
 _SEGMENT = re.compile(r"v\d+")
 # Fingerprints of what is to be read in any case, and of what is not there.
 _UNKNOWN, _GONE = -1, 0
-
-Columns = tuple[list[str], list[int], list[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,7 @@ class Shelf:
             if found == self._listed and not self._is_racy:
                 return []
             with os.scandir(self.folder) as entries:
-                some = zip(entries, range(_MAX_NAMES), strict=False)
+                some = zip(entries, range(MAX_NAMES), strict=False)
                 listed = {entry.name for entry, _ in some if entry.is_dir(follow_symlinks=False)}
         except OSError:
             found, listed = None, set()
