@@ -449,9 +449,7 @@ class Dispatcher:
                     with self._outbox.together():
                         for write in outcomes:
                             write()
-                except (
-                    Exception
-                ) as error:  # one of them may be at fault: it holds no other back
+                except Exception as error:  # one of them may be at fault: it holds no other back
                     if len(outcomes) == 1:
                         self._unsaved.rotate(-1)
                         raise StateError(str(error)) from error

@@ -70,6 +70,7 @@ def test_all_mistakes_are_told_at_once_each_by_its_path(home: Home) -> None:
     text = """\
 do_email: owner
 notify: {interval: soon, wacth: on, monitor_jobs: 1}
+routes: [{evnts: [job_failed]}]
 transports: {mail: {type: gmail, tokn: x}, box: {type: mailbox}, bare: {}, none: 3}
 links: {job: "https://x.example/{jbo}"}
 recipients: {allow: everybody}
@@ -84,6 +85,7 @@ interval: 30
         "transports.box.type: expected gmail, smtp, maildir, slack or webhook, got 'mailbox', did you mean `gmail`?",
         "transports.bare.type: missing, expected gmail, smtp, maildir, slack or webhook",
         "transports.none: expected keys with values, got int",
+        "routes[0].evnts: unknown, did you mean `events`?",
         "recipients.allow: expected a list, got 'everybody'",
         "links.job: knows only {job}, {owner}, {submitter}, {peer}, {entity}",
         "interval: unknown; known here: digest, do_email, heartbeat, links, notify, operator, quiet_hours, "
@@ -164,6 +166,9 @@ def test_a_refused_address_of_a_monitor_is_not_repeated(home: Home) -> None:
 
 
 def test_a_key_that_stands_twice_is_a_mistake(home: Home) -> None:
+    assert mistakes(home, "do_email: o@x.org\nroutes:\n- to: [owner]\n  to: [submitter]\n") == [
+        "routes[0].to: stands twice (again in line 4)"
+    ]
     assert mistakes(home, "do_email: o@x.org\nnotify: {interval: 5}\nnotify: {interval: 6}\n") == [
         "notify: stands twice (again in line 3)"
     ]

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Transport
 from syftnotify.config.secrets import Resolved, resolved
@@ -145,15 +146,18 @@ def _parsed(content: bytes, mistakes: list[str]) -> dict[str, Any]:
 
 def _repeated(node: yaml.Node | None, path: str = "") -> Iterator[str]:
     """Keys that stand twice in one mapping; YAML readers silently keep the last."""
+    if isinstance(node, yaml.SequenceNode):
+        for index, entry in enumerate(node.value):
+            yield from _repeated(entry, f"{path}[{index}]")
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[str] = set()
     for key, value in node.value:
-        name = f"{path}{key.value}"
+        name = f"{path}.{key.value}".removeprefix(".")
         if name in seen:
             yield f"{shown(name)}: stands twice (again in line {key.start_mark.line + 1})"
         seen.add(name)
-        yield from _repeated(value, f"{name}.")
+        yield from _repeated(value, name)
 
 
 def _without_nothing(value: dict[str, Any]) -> dict[str, Any]:
@@ -303,15 +307,27 @@ def _misdirection(word: str, via: str | None, ways: Mapping[str, Form]) -> str:
 def _nearest(path: list[str]) -> str:
     model: type[BaseModel] | None = Config
     if path[0] == "transports" and len(path) > 2 and path[2] in TRANSPORT_TYPES:
-        known = {field.alias or name for name, field in TRANSPORT_TYPES[path[2]].model_fields.items()}
+        known = set(_fields(TRANSPORT_TYPES[path[2]]))
     else:
         for part in path[:-1]:
-            field = model.model_fields.get(part) if model else None
-            inner = field.annotation if field else None
-            model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+            if not part.isdigit():
+                field = _fields(model).get(part)
+                model = _model_in(field.annotation) if field else None
         known = {field.alias or name for name, field in model.model_fields.items()} if model else set()
     near = difflib.get_close_matches(path[-1], sorted(known), n=1, cutoff=0.5)
     return f", did you mean `{near[0]}`?" if near else f"; known here: {', '.join(sorted(known))}"
+
+
+def _fields(model: type[BaseModel] | None) -> dict[str, FieldInfo]:
+    """By the names that the file has for them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()} if model else {}
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The first model that is named in a field's type: `tuple[RouteSection, ...] | None`, say."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
 def _completed(config: Config, home: Home) -> Config:
