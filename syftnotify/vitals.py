@@ -165,7 +165,7 @@ def sign_in_end_of_each(parts: Parts) -> dict[str, float]:
 
 
 def _ping(url: str) -> None:
-    from syftnotify.deliver.ping import ping  # httpx is 70 ms of a start, and few ask for it
+    from syftnotify.deliver.ping import ping  # httpcore is 50 ms of a start, and few ask for it
 
     begun = time.monotonic()
     try:

@@ -159,6 +159,15 @@ def test_http_only_on_this_machine(home: Home, url: str, holds: bool) -> None:
         ]
 
 
+@pytest.mark.parametrize(
+    "url", ["https://x.example:0/y", "https://x.example:99999/y", "https://:1/y", "https://[::1/y"]
+)
+def test_an_address_that_leads_nowhere_is_refused(home: Home, url: str) -> None:
+    assert mistakes(home, f"do_email: o@x.org\nheartbeat: {{ping_url: '{url}'}}\n") == [
+        "heartbeat.ping_url: expected an https address (http only on this machine)"
+    ]
+
+
 def test_a_refused_address_of_a_monitor_is_not_repeated(home: Home) -> None:
     (line,) = mistakes(home, "do_email: o@x.org\nheartbeat: {ping_url: 'http://x.example/secret'}\n")
 

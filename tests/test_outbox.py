@@ -11,7 +11,8 @@ import pytest
 
 from syftnotify.errors import Failure, StateError
 from syftnotify.model import Audience, Event, Kind, Notification
-from syftnotify.outbox import SCHEMA_VERSION, Counts, Outbox, Verdict
+from syftnotify.outbox import Counts, Outbox, Verdict
+from syftnotify.outbox.tables import SCHEMA_VERSION
 from tests.support import claim
 
 

@@ -15,6 +15,7 @@ from standardwebhooks import Webhook as Verifier
 
 from syftnotify.config.schema import Transport as Section
 from syftnotify.deliver import Transport, transport_for
+from syftnotify.deliver.http import address_of
 from syftnotify.deliver.webhook import signature
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Message
@@ -234,6 +235,53 @@ def test_what_a_proxy_refuses_was_not_handed_over(kind: str, monkeypatch: pytest
 
     assert error.failure is Failure.NO_ANSWER
     assert [request.line for request in proxy.requests] == ["CONNECT hooks.invalid:443 HTTP/1.1"]
+
+
+def test_plain_http_goes_through_the_proxy_that_is_named_and_signs_in_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with web() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.rpartition("/services")[0].replace("://", "://me:p%40ss@"))
+        transport("webhook", "http://localhost:9/x").send(HELLO)
+        monkeypatch.setenv("NO_PROXY", "localhost")
+        error = failed(transport("webhook", "http://localhost:9/x"))
+
+    (request,) = proxy.requests
+    assert request.line == "POST http://localhost:9/x HTTP/1.1"
+    assert request.headers["proxy-authorization"] == "Basic " + base64.b64encode(b"me:p@ss").decode()
+    assert error.failure is Failure.NO_ANSWER
+
+
+@both
+@pytest.mark.parametrize("proxy", ["http://[::1", "http://proxy.invalid:port", "socks5://127.0.0.1:9"])
+def test_a_proxy_that_is_none_is_said_and_nothing_is_handed_over(
+    kind: str, proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    error = failed(transport(kind, "https://hooks.example/secret-path"))
+
+    assert error.failure is Failure.NO_ANSWER
+    assert "hooks.example could not be reached" in str(error)
+    assert "secret" not in str(error)
+
+
+def test_an_address_goes_out_escaped_and_with_its_sign_in(server: Web) -> None:
+    base = server.url.rpartition("/services")[0]
+    transport("webhook", base.replace("://", "://me:p%40ss@") + "/a b/ü?x=%C3%A4&y=ö#part").send(HELLO)
+    transport("webhook", base).send(HELLO)
+
+    assert [request.line for request in server.requests] == [
+        "POST /a%20b/%C3%BC?x=%C3%A4&y=%C3%B6 HTTP/1.1",
+        "POST / HTTP/1.1",
+    ]
+    assert [request.headers.get("authorization") for request in server.requests] == [
+        "Basic " + base64.b64encode(b"me:p@ss").decode(),
+        None,
+    ]
+    assert {request.headers["host"] for request in server.requests} == {base.removeprefix("http://")}
+
+
+def test_a_name_of_other_letters_is_looked_up_as_the_net_knows_it() -> None:
+    assert address_of("https://bücher.example:8443/x").headers["host"] == "xn--bcher-kva.example:8443"
+    assert address_of("http://[::1]:80/x").headers["host"] == "[::1]:80"
 
 
 def test_an_answer_without_an_end_is_not_read_to_its_end(server: Web) -> None:

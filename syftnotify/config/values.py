@@ -63,9 +63,10 @@ def is_safe_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         host = parts.hostname
+        is_there = bool(host) and parts.port != 0
     except ValueError:
         return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK))
+    return is_there and (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK))
 
 
 def _safe_url(value: Any) -> str:

@@ -4,38 +4,96 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import logging
+import os
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import httpx
+import certifi
+import httpcore
 
 from syftnotify.config import Slack, Webhook
 from syftnotify.deliver.policy import failure_of_status, retry_after
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.text import host_of, shown, without
 
-# It writes each address down, and the path of a webhook is often its password.
-logging.getLogger("httpx").setLevel(logging.WARNING)
-
 CONNECT_SECONDS = 10.0
 _ANSWER_CAP = 16 * 1024  # bytes
-
-
-_NONE_KEPT = httpx.Limits(max_keepalive_connections=0)
+# What a path or a query may hold as it stands (RFC 3986, 3.3 and 3.4); what was escaped already stays as it is.
+_AS_IT_IS = "/?:@!$&'()*+,;=%~"
+_ERRORS = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+    OSError,
+    ValueError,
+    ImportError,  # a SOCKS proxy without the library for it
+)
 
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """Whom we trust; made once, for that takes 50 ms."""
-    return httpx.create_ssl_context()
+    """Whom we trust: whom the variables of OpenSSL name, else whom Mozilla does. Made once, for that takes 50 ms."""
+    is_named = any(map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR")))
+    return ssl.create_default_context(cafile=None if is_named else certifi.where())
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where requests go, and through which proxy."""
+
+    host: str  # as it may be shown
+    url: httpcore.URL
+    headers: Mapping[str, str]
+    proxy: httpcore.Proxy | None
+
+
+def address_of(url: str) -> Address:
+    """`url` as it is sent, by the way that the environment says (`HTTPS_PROXY`, `NO_PROXY`).
+
+    Raises:
+        DeliveryError: NO_ANSWER, it or the proxy is no address.
+    """
+    try:
+        parts = urlsplit(url)
+        name = parts.hostname or ""
+        host = name.encode("ascii" if name.isascii() else "idna").decode("ascii")
+        target = quote(f"{parts.path or '/'}?{parts.query}".rstrip("?"), safe=_AS_IT_IS)
+        port = "" if parts.port is None else f":{parts.port}"
+        headers = {"host": (f"[{host}]" if ":" in host else host) + port}
+        if parts.username is not None:
+            who = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            headers["authorization"] = "Basic " + base64.b64encode(who.encode()).decode("ascii")
+        return Address(
+            host=host_of(url),
+            url=httpcore.URL(scheme=parts.scheme, host=host, port=parts.port, target=target),
+            headers=headers,
+            proxy=_proxy_to(host, parts.scheme),
+        )
+    except ValueError as error:
+        # Its own words may repeat the address.
+        why = f"{type(error).__name__}: see the address, and that of the proxy"
+        raise DeliveryError(Failure.NO_ANSWER, f"{host_of(url)} could not be reached ({why})") from None
+
+
+def _proxy_to(host: str, scheme: str) -> httpcore.Proxy | None:
+    proxies = getproxies()
+    found = proxies.get(scheme) or proxies.get("all")
+    if not found or proxy_bypass(host):
+        return None
+    found = found if "://" in found else f"http://{found}"
+    parts = urlsplit(found)
+    auth = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
+    return httpcore.Proxy(found, auth=auth)
 
 
 class Endpoint:
@@ -45,6 +103,14 @@ class Endpoint:
         self._url = settings.url.get_secret_value()
         self._seconds = settings.timeout_secs
         self._clock = clock
+
+    @cached_property
+    def _address(self) -> Address:
+        return address_of(self._url)
+
+    def post(self, content: bytes, headers: Mapping[str, str]) -> Answer:
+        """One request. Raises: DeliveryError, as `request` does."""
+        return request("POST", self._address, content, headers, seconds=self._seconds)
 
     def check(self) -> None:
         """Connect, without sending: there is no question that posts nothing. Raises: DeliveryError."""
@@ -60,52 +126,53 @@ class Answer:
 
     status: int
     text: str  # its beginning
-    headers: Mapping[str, str]
+    headers: Mapping[str, str]  # named in small letters
 
 
-def post(url: str, content: bytes, headers: Mapping[str, str], *, seconds: float) -> Answer:
-    """Send one POST and read the answer, on a connection of its own: one that was kept may be dead, and nobody knows.
+def request(
+    method: str, to: Address, content: bytes = b"", headers: Mapping[str, str] | None = None, *, seconds: float
+) -> Answer:
+    """Send one request and read the answer, on a connection of its own: a kept one may be dead, and nobody knows.
 
-    No redirect is followed, and nothing is sent twice.
-
-    `headers` are named in small letters.
+    No redirect is followed, and nothing is sent twice. `headers` are named in small letters.
 
     Raises:
         DeliveryError: NO_ANSWER when nothing was handed over, UNKNOWN when it may have been.
     """
-    host = host_of(url)
     attempt = _Attempt()
-    limits = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
+    limits = {"connect": min(CONNECT_SECONDS, seconds), "read": seconds, "write": seconds}
+    said = {"accept-encoding": "identity", "user-agent": "syftnotify", **to.headers, **(headers or {})}
     timer = threading.Timer(seconds, attempt.cut)
     timer.daemon = True
     timer.start()
     try:
         with (
-            httpx.Client(timeout=limits, limits=_NONE_KEPT, verify=_trusted()) as client,
-            client.stream(
-                "POST",
-                url,
-                content=content,
-                headers={"accept-encoding": "identity", "user-agent": "syftnotify", **headers},
-                extensions={"trace": attempt.trace},
+            httpcore.ConnectionPool(_trusted(), proxy=to.proxy, max_keepalive_connections=0) as connections,
+            connections.stream(
+                method,
+                to.url,
+                content=content or None,
+                headers=[*said.items()],
+                extensions={"timeout": limits, "trace": attempt.trace},
             ) as answer,
         ):
-            return Answer(answer.status_code, _beginning(answer).decode("utf-8", "replace"), answer.headers)
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
-        why = "timed out" if attempt.is_cut or isinstance(error, httpx.TimeoutException) else type(error).__name__
+            found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
+            return Answer(answer.status, _beginning(answer).decode("utf-8", "replace"), found)
+    except _ERRORS as error:
+        why = "timed out" if attempt.is_cut or isinstance(error, httpcore.TimeoutException) else type(error).__name__
         if attempt.has_begun:
-            raise DeliveryError(Failure.UNKNOWN, f"cut off before {host} answered ({why})") from None
-        raise DeliveryError(Failure.NO_ANSWER, f"{host} could not be reached ({why})") from None
+            raise DeliveryError(Failure.UNKNOWN, f"cut off before {to.host} answered ({why})") from None
+        raise DeliveryError(Failure.NO_ANSWER, f"{to.host} could not be reached ({why})") from None
     finally:
         timer.cancel()
         attempt.close()
 
 
-def _beginning(answer: httpx.Response) -> bytes:
+def _beginning(answer: httpcore.Response) -> bytes:
     """The beginning of a body. The status has said it all: one that breaks off takes nothing back."""
     text = b""
-    with contextlib.suppress(httpx.HTTPError, httpx.StreamError, OSError):
-        for chunk in answer.iter_raw():
+    with contextlib.suppress(*_ERRORS):
+        for chunk in answer.iter_stream():
             text += chunk
             if len(text) >= _ANSWER_CAP:
                 break

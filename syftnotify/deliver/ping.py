@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
 
-import httpx
-
+from syftnotify.deliver.http import address_of, request
 from syftnotify.errors import DeliveryError, Failure
+from syftnotify.text import host_of
 
 _SECONDS = 10.0
 
@@ -15,9 +14,9 @@ _SECONDS = 10.0
 def server_time(url: str) -> float | None:
     """What time it is at `url`, in seconds since 1970; None when it does not say."""
     try:
-        answer = httpx.head(url, timeout=_SECONDS, follow_redirects=False)
+        answer = request("HEAD", address_of(url), seconds=_SECONDS)
         return parsedate_to_datetime(answer.headers["date"]).timestamp()
-    except (httpx.HTTPError, KeyError, ValueError):
+    except (DeliveryError, KeyError, ValueError):
         return None
 
 
@@ -27,10 +26,6 @@ def ping(url: str) -> None:
     Raises:
         DeliveryError: it did not answer with success. The text names the host alone: the path is often the password.
     """
-    host = urlsplit(url).hostname
-    try:
-        answer = httpx.get(url, timeout=_SECONDS, follow_redirects=False)
-    except httpx.HTTPError as error:
-        raise DeliveryError(Failure.NO_ANSWER, f"{host} could not be reached ({type(error).__name__})") from error
-    if not answer.is_success:
-        raise DeliveryError(Failure.REFUSED, f"{host} answered {answer.status_code}")
+    answer = request("GET", address_of(url), seconds=_SECONDS)
+    if not 200 <= answer.status < 300:
+        raise DeliveryError(Failure.REFUSED, f"{host_of(url)} answered {answer.status}")

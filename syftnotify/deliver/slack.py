@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from syftnotify.config import Slack
-from syftnotify.deliver.http import Endpoint, post, refusal, secrets_of, words_of
+from syftnotify.deliver.http import Endpoint, refusal, secrets_of, words_of
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Message, Receipt
 from syftnotify.text import host_of
@@ -33,12 +33,7 @@ class SlackTransport(Endpoint):
         }
         if message.recipient[:1] in {"#", "@"}:  # else: the channel that the webhook was made for
             words["channel"] = message.recipient
-        answer = post(
-            self._url,
-            json.dumps(words).encode("ascii"),
-            {"content-type": "application/json"},
-            seconds=self._seconds,
-        )
+        answer = self.post(json.dumps(words).encode("ascii"), {"content-type": "application/json"})
         host = host_of(self._url)
         if not 200 <= answer.status < 300:
             raise refusal(answer, host, self._clock(), secrets_of(self._url))

@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Callable
 
 from syftnotify.config import Webhook
-from syftnotify.deliver.http import Endpoint, post, refusal, secrets_of
+from syftnotify.deliver.http import Endpoint, refusal, secrets_of
 from syftnotify.model import Message, Receipt
 from syftnotify.text import host_of
 
@@ -36,7 +36,7 @@ class WebhookTransport(Endpoint):
         if self._settings.secret is not None:
             secret = self._settings.secret.get_secret_value()
             headers["webhook-signature"] = signature(secret, message.id, int(now), message.body)
-        answer = post(self._url, message.body, headers, seconds=self._seconds)
+        answer = self.post(message.body, headers)
         if not 200 <= answer.status < 300:
             own = [value.get_secret_value() for value in self._settings.headers.values()]
             secrets = [*secrets_of(self._url), *own, *(word for value in own for word in value.split())]

@@ -1,4 +1,4 @@
-"""What do we owe, since when, what became of it? The durable queue and history, in SQLite.
+"""The queue and its history: who puts in, claims, records, looks back.
 
 An attempt's row is written before its I/O and its outcome after, so an attempt that was cut off is found again, as
 *unknown*, and never forgotten.
@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import cache
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,6 @@ from syftnotify.errors import Failure, StateError
 from syftnotify.failpoints import reached
 from syftnotify.files import put_aside, whose
 from syftnotify.model import (
-    DIGESTED,
-    HELD,
-    HIGH,
     MAIL,
     AlertRule,
     Audience,
@@ -37,102 +34,34 @@ from syftnotify.model import (
     Kind,
     Notification,
     digest_of,
-    entity_id,
+)
+from syftnotify.outbox import statements
+from syftnotify.outbox.statements import listed
+from syftnotify.outbox.tables import (
+    ALERTS,
+    ATTEMPTS,
+    EVENTS,
+    NOTIFICATIONS,
+    OWN_KINDS,
+    SCHEMA,
+    SCHEMA_VERSION,
+    UNFINISHED,
+    UPGRADES,
+    heaps,
+    is_about,
+    is_due,
 )
 from syftnotify.text import plural
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 4
-# What brings a database of the version named to the next one.
-_UPGRADES = {
-    1: "CREATE INDEX IF NOT EXISTS recent ON attempts (started_at)",
-    2: "CREATE INDEX IF NOT EXISTS waiting ON notifications (transport, seq) WHERE state IN ('pending', 'unknown')",
-    3: "ALTER TABLE notifications ADD COLUMN route TEXT NOT NULL DEFAULT ''",
-}
 _BUSY_SECONDS = 30.0
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_FARTHEST = 8 * 86400.0  # seconds; no wait is longer than seven days
 # A tree that vanishes mostly comes back: only after so long is a job gone for good.
 JOB_GONE_SECONDS = 86400.0
 # What the notifier said itself is remembered for longer than any sign-in is announced ahead.
 OWN_KEPT_SECONDS = 8 * 86400.0
-
-# Spelled out: SQLite uses the index of what waits only where it reads these very words.
-_WAITING = "state IN ('pending', 'unknown')"
-
-_schema = sa.MetaData()
-
-_events = sa.Table(
-    "events",
-    _schema,
-    sa.Column("seq", sa.Integer, primary_key=True),
-    sa.Column("key", sa.Text, nullable=False, unique=True),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("entity", sa.Text, nullable=False, index=True),
-    sa.Column("occurrence", sa.Text, nullable=False),
-    sa.Column("at", sa.Text, nullable=False),
-    sa.Column("payload", sa.JSON, nullable=False),
-    sa.Column("noticed_at", sa.Float, nullable=False),
-)
-_notifications = sa.Table(
-    "notifications",
-    _schema,
-    sa.Column("seq", sa.Integer, primary_key=True),
-    sa.Column("id", sa.Text, nullable=False, unique=True),
-    sa.Column("event_key", sa.Text, sa.ForeignKey("events.key"), nullable=False),
-    sa.Column("entity", sa.Text, nullable=False),
-    sa.Column("medium", sa.Text, nullable=False),
-    sa.Column("recipient", sa.Text, nullable=False),
-    sa.Column("audience", sa.Text, nullable=False),
-    sa.Column("transport", sa.Text, nullable=False),
-    sa.Column("route", sa.Text, nullable=False, server_default=""),  # the rule that decided
-    sa.Column("bundle", sa.Text, nullable=False),  # with `#` and the message's id from the first attempt on
-    sa.Column("state", sa.Text, nullable=False),  # pending, sending, sent, unknown, dead, skipped
-    sa.Column("reason", sa.Text, nullable=False),  # why it is dead or skipped, or the last error
-    sa.Column("created_at", sa.Float, nullable=False),
-    sa.Column("not_before", sa.Float, nullable=False),
-    sa.Column("first_failed_at", sa.Float),
-    sa.Column("failures", sa.Integer, nullable=False),  # attempts that did not end well
-    sa.Column("refusals", sa.Integer, nullable=False),  # of these, how often the other side said: not now
-    sa.Column("claimed_by", sa.Text),
-    sa.Column("claimed_at", sa.Float),
-    sa.Column("thread", sa.Text, nullable=False),
-    sa.UniqueConstraint("event_key", "medium", "recipient"),
-    sa.Index("due", "transport", "state", "not_before"),
-    sa.Index("conversation", "entity", "recipient", "seq"),
-    sa.Index("states", "state"),
-    sa.Index("waiting", "transport", "seq", sqlite_where=sa.text(_WAITING)),
-)
-_attempts = sa.Table(
-    "attempts",
-    _schema,
-    sa.Column("seq", sa.Integer, primary_key=True),
-    sa.Column("notification", sa.Text, sa.ForeignKey("notifications.id"), nullable=False, index=True),
-    sa.Column("started_at", sa.Float, nullable=False),
-    sa.Column("ended_at", sa.Float),
-    sa.Column("outcome", sa.Text, nullable=False, index=True),  # started, sent, or a Failure
-    sa.Column("error", sa.Text, nullable=False),
-    sa.Column("provider_id", sa.Text, nullable=False),
-    sa.Index("recent", "started_at"),
-)
-_alerts = sa.Table(
-    "alerts",
-    _schema,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("job", sa.Text, nullable=False),
-    sa.Column("tag", sa.Text, nullable=False),
-    sa.Column("target", sa.Text, nullable=False),
-    sa.Column("on_failure", sa.Boolean, nullable=False),
-    sa.Column("on_timeout", sa.Boolean, nullable=False),
-    sa.Column("on_success", sa.Boolean, nullable=False),
-    sa.Column("on_long_run_minutes", sa.Float),
-    sa.Column("created_at", sa.Float, nullable=False),
-    sa.Column("gone_at", sa.Float),  # when its job was gone; 0 while it is there, nothing before it ever was
-)
-_UNFINISHED = ("pending", "sending", "unknown")
-# The worker's own words to its owner: never gathered into a digest.
-_OWN_KINDS = (Kind.SYSTEM_ALERT.value, Kind.HEARTBEAT.value, Kind.TEST.value)
+_RULES = sa.select(*(ALERTS.c[item.name] for item in fields(AlertRule))).order_by(ALERTS.c.created_at, ALERTS.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,8 +186,6 @@ class Outbox:
             pool_size=4,
             max_overflow=64,
             pool_reset_on_return=None,  # each ends its own transaction
-            json_serializer=_spelled,
-            json_deserializer=_parsed,
         )
         sa.event.listen(self._engine, "connect", _prepare)
         sa.event.listen(self._engine, "begin", _begin)
@@ -285,9 +212,9 @@ class Outbox:
                 self.damage = f"{self._path.name} was empty ({plural(size, 'byte')})"
                 log.warning("%s; what is owed is taken from the state file and the tree", self.damage)
             if version < SCHEMA_VERSION:
-                _schema.create_all(connection)
+                SCHEMA.create_all(connection)
                 for step in range(max(version, 1), SCHEMA_VERSION) if version else ():
-                    connection.exec_driver_sql(_UPGRADES[step])
+                    connection.exec_driver_sql(UPGRADES[step])
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._inode = self._path.stat().st_ino
 
@@ -327,7 +254,7 @@ class Outbox:
                 "entity": event.entity,
                 "occurrence": event.occurrence,
                 "at": event.at,
-                "payload": dict(event.payload),
+                "payload": _spelled(dict(event.payload)),
                 "noticed_at": now,
             }
             for event in events
@@ -351,9 +278,9 @@ class Outbox:
             for item in notifications
         ]
         with self._transaction() as connection:
-            connection.execute(_PUT_EVENT, event_rows)
+            statements.PUT_EVENT.run_many(connection, event_rows)
             if rows:
-                connection.execute(_PUT_NOTIFICATION, rows)
+                statements.PUT_NOTIFICATION.run_many(connection, rows)
         self.touch(event.key for event in events)
         reached("outbox.put")
 
@@ -399,9 +326,10 @@ class Outbox:
                 note(rows[0].recipient, bundle)
                 messages.append(rows)
                 bundles.append(bundle)
-            for some in _heaps(sorted({row.entity for rows in messages for row in rows})):
-                for entity, seq, kind in connection.execute(_KINDS_OF, {"entities": some}):
-                    kinds.setdefault(entity, []).append((seq, Kind(kind)))
+            if messages:
+                entities = listed({row.entity for rows in messages for row in rows})
+                for row in statements.KINDS_OF.run(connection, entities=entities):
+                    kinds.setdefault(row.entity, []).append((row.seq, Kind(row.kind)))
         return [
             [_due(row, bundle, kinds[row.entity]) for row in rows]
             for rows, bundle in zip(messages, bundles, strict=True)
@@ -417,62 +345,55 @@ class Outbox:
         full: Callable[[str, Kind], Gathering | None],
     ) -> tuple[list[sa.Row[Any]], str]:
         """The rows of the next message, none when nothing is due, and the bundle in which they leave."""
-        head, values = _head(resend), {"transport": transport, "now": now}
-        found = connection.execute(head, values).first()
-        while found is not None and not found.bundle and found.kind not in _OWN_KINDS:
+        head = partial(statements.head(resend).run, connection, transport=transport, now=now)
+        found = head().first()
+        while found is not None and not found.bundle and found.kind not in OWN_KINDS:
             gathering = full(found.recipient, Kind(found.kind))
             if gathering is None or not self._gather(connection, transport, found.recipient, gathering, now):
                 break
-            found = connection.execute(head, values).first()
+            found = head().first()
         if found is None:
             return [], ""
         taken = [found]
         if found.bundle:
-            of_bundle = {"transport": transport, "bundle": found.bundle}
-            taken = list(connection.execute(_whole_bundle(resend), of_bundle))
+            taken = list(statements.whole_bundle(resend).run(connection, transport=transport, bundle=found.bundle))
         ids = [row.id for row in taken]
         bundle = found.bundle
         if bundle and "#" not in bundle:
             # What becomes free later leaves in a message of its own: this one keeps its id, and what it holds.
             bundle = f"{bundle}#{digest_of(*sorted(ids))}"
-        connection.execute(_CLAIM, [{"this": each, "by": by, "at": now, "into": bundle} for each in ids])
-        connection.execute(
-            _BEGIN_ATTEMPT,
-            [
-                {"notification": row.id, "started_at": now, "outcome": "started", "error": "", "provider_id": ""}
-                for row in taken
-            ],
-        )
+        statements.CLAIM.run_many(connection, [{"this": each, "by": by, "moment": now, "into": bundle} for each in ids])
+        statements.BEGIN_ATTEMPT.run_many(connection, [{"this": each, "moment": now} for each in ids])
         return taken, bundle
 
     @staticmethod
     def _gather(connection: sa.Connection, transport: str, recipient: str, gathering: Gathering, now: float) -> int:
         """Put what is due for `recipient` into one digest; what may have arrived keeps its own name."""
-        doubted = sa.select(_attempts.c.notification).where(_attempts.c.outcome == Failure.UNKNOWN.value)
-        spared = [*_OWN_KINDS, *(kind.value for kind in gathering.sparing)]
-        own = sa.select(_events.c.key).where(_events.c.kind.in_(spared))
+        doubted = sa.select(ATTEMPTS.c.notification).where(ATTEMPTS.c.outcome == Failure.UNKNOWN.value)
+        spared = [*OWN_KINDS, *(kind.value for kind in gathering.sparing)]
+        own = sa.select(EVENTS.c.key).where(EVENTS.c.kind.in_(spared))
         return connection.execute(
-            _notifications.update()
+            NOTIFICATIONS.update()
             .where(
-                _notifications.c.transport == transport,
-                _notifications.c.recipient == recipient,
-                _notifications.c.state == "pending",
-                _notifications.c.bundle == "",
-                _is_due(now),
-                _notifications.c.event_key.not_in(own),
-                _notifications.c.id.not_in(doubted),
+                NOTIFICATIONS.c.transport == transport,
+                NOTIFICATIONS.c.recipient == recipient,
+                NOTIFICATIONS.c.state == "pending",
+                NOTIFICATIONS.c.bundle == "",
+                is_due(now),
+                NOTIFICATIONS.c.event_key.not_in(own),
+                NOTIFICATIONS.c.id.not_in(doubted),
             )
             .values(bundle=gathering.bundle, not_before=gathering.not_before)
         ).rowcount
 
     def messages_since(self, since: float) -> list[tuple[str, str, float]]:
         """The messages that were sent, or may have been, since then: (recipient, bundle or empty, when), in order."""
-        latest = sa.func.max(_attempts.c.started_at)
+        latest = sa.func.max(ATTEMPTS.c.started_at)
         query = (
-            sa.select(_notifications.c.recipient, _notifications.c.bundle, latest)
-            .join(_notifications, _notifications.c.id == _attempts.c.notification)
-            .where(_attempts.c.started_at > since, _attempts.c.outcome.in_(("sent", Failure.UNKNOWN.value)))
-            .group_by(sa.case((_notifications.c.bundle == "", _notifications.c.id), else_=_notifications.c.bundle))
+            sa.select(NOTIFICATIONS.c.recipient, NOTIFICATIONS.c.bundle, latest)
+            .join(NOTIFICATIONS, NOTIFICATIONS.c.id == ATTEMPTS.c.notification)
+            .where(ATTEMPTS.c.started_at > since, ATTEMPTS.c.outcome.in_(("sent", Failure.UNKNOWN.value)))
+            .group_by(sa.case((NOTIFICATIONS.c.bundle == "", NOTIFICATIONS.c.id), else_=NOTIFICATIONS.c.bundle))
             .order_by(latest)
         )
         with self._reading() as connection:
@@ -482,24 +403,24 @@ class Outbox:
         """The message that held `due` was handed over."""
         ids = [item.id for item in due]
         with self._transaction() as connection:
-            connection.execute(_MARK_SENT, [{"this": each, "joined": thread} for each in ids])
+            statements.MARK_SENT.run_many(connection, [{"this": each, "joined": thread} for each in ids])
             self._end_attempts(connection, ids, now, "sent", "", provider_id)
         self._recorded(due)
 
     def failed(self, due: Sequence[Due], now: float, failure: Failure, error: str, verdict: Verdict) -> None:
         """The attempt at the message that held `due` failed; `verdict` says what becomes of them."""
         with self._transaction() as connection:
-            connection.execute(
-                _MARK_FAILED,
+            statements.MARK_FAILED.run_many(
+                connection,
                 [
                     {
                         "this": item.id,
-                        "state": "unknown" if item.is_repeated and verdict.state == "pending" else verdict.state,
-                        "reason": error,
-                        "not_before": verdict.not_before,
-                        "failures": item.failures + verdict.counts,
-                        "refusals": item.refusals + verdict.refusal,
-                        "first_failed_at": item.first_failed_at or now,
+                        "becomes": "unknown" if item.is_repeated and verdict.state == "pending" else verdict.state,
+                        "why": error,
+                        "until": verdict.not_before,
+                        "failed": item.failures + verdict.counts,
+                        "refused": item.refusals + verdict.refusal,
+                        "since": item.first_failed_at or now,
                     }
                     for item in due
                 ],
@@ -532,8 +453,8 @@ class Outbox:
     def _end_attempts(
         connection: sa.Connection, ids: Sequence[str], now: float, outcome: str, error: str, provider_id: str
     ) -> None:
-        values = {"at": now, "became": outcome, "why": error, "given": provider_id}
-        connection.execute(_END_ATTEMPT, [{"this": each, **values} for each in ids])
+        values = {"moment": now, "became": outcome, "why": error, "given": provider_id}
+        statements.END_ATTEMPT.run_many(connection, [{"this": each, **values} for each in ids])
 
     def recover(self, now: float) -> int:
         """Attempts that a killed process left behind are unknown, and so are their notifications; returns how many.
@@ -542,8 +463,8 @@ class Outbox:
         """
         with self._transaction() as connection:
             cut = connection.execute(
-                _notifications.update()
-                .where(_notifications.c.state == "sending")
+                NOTIFICATIONS.update()
+                .where(NOTIFICATIONS.c.state == "sending")
                 .values(
                     state="unknown",
                     reason="cut off: the process ended during the attempt",
@@ -552,8 +473,8 @@ class Outbox:
                 )
             ).rowcount
             connection.execute(
-                _attempts.update()
-                .where(_attempts.c.outcome == "started")
+                ATTEMPTS.update()
+                .where(ATTEMPTS.c.outcome == "started")
                 .values(ended_at=now, outcome=Failure.UNKNOWN.value, error="the process ended during the attempt")
             )
         return int(cut)
@@ -564,11 +485,11 @@ class Outbox:
         What waits for another kind of transport has nowhere else to go, nor has mail where nothing sends mail (`by` is
         empty).
         """
-        orphans = _notifications.update().where(
-            _notifications.c.state.in_(_UNFINISHED), _notifications.c.transport.not_in(transports)
+        orphans = NOTIFICATIONS.update().where(
+            NOTIFICATIONS.c.state.in_(UNFINISHED), NOTIFICATIONS.c.transport.not_in(transports)
         )
-        gone = _notifications.c.transport + " is not configured any more"
-        is_mail = sa.and_(_notifications.c.medium == MAIL, sa.true() if by else sa.false())
+        gone = NOTIFICATIONS.c.transport + " is not configured any more"
+        is_mail = sa.and_(NOTIFICATIONS.c.medium == MAIL, sa.true() if by else sa.false())
         with self._transaction() as connection:
             adopted = connection.execute(orphans.where(is_mail).values(transport=by)).rowcount
             connection.execute(orphans.where(~is_mail).values(state="dead", reason=gone))
@@ -579,21 +500,21 @@ class Outbox:
 
         What is held back by something earlier may name a moment, too; until then that has ended, or has one itself.
         """
-        values = {"transport": transport, "now": now}
+        values: dict[str, Any] = {"transport": transport, "now": now}
         with self._reading() as connection:
             # Nearly always none is ready, which an index says at once; whether something holds one back takes longer.
-            is_ready = connection.execute(_any_ready(resend), values).scalar_one()
-            if is_ready and connection.execute(_any_due(resend), values).first() is not None:
+            is_ready = statements.any_ready(resend).run(connection, **values).scalar_one()
+            if is_ready and statements.any_due(resend).run(connection, **values).first() is not None:
                 return 0.0
-            soonest: float | None = connection.execute(_soonest(resend), values).scalar_one()
+            soonest: float | None = statements.soonest(resend).run(connection, **values).scalar_one()
             return soonest
 
     def last_sent(self, transport: str) -> float | None:
         """When something last went out through `transport`, in seconds since 1970."""
         query = (
-            sa.select(sa.func.max(_attempts.c.started_at))
-            .join(_notifications, _notifications.c.id == _attempts.c.notification)
-            .where(_notifications.c.transport == transport, _attempts.c.outcome == "sent")
+            sa.select(sa.func.max(ATTEMPTS.c.started_at))
+            .join(NOTIFICATIONS, NOTIFICATIONS.c.id == ATTEMPTS.c.notification)
+            .where(NOTIFICATIONS.c.transport == transport, ATTEMPTS.c.outcome == "sent")
         )
         with self._reading() as connection:
             last: float | None = connection.execute(query).scalar_one()
@@ -601,40 +522,37 @@ class Outbox:
 
     def unfinished(self, event_keys: Iterable[str]) -> set[str]:
         """Which of the events still owe something to somebody."""
-        found: set[str] = set()
         with self._reading() as connection:
-            for some in _heaps(list(event_keys)):
-                found.update(connection.execute(_UNFINISHED_OF, {"keys": some}).scalars())
-        return found
+            return set(statements.UNFINISHED_OF.run(connection, keys=listed(event_keys)).scalars())
 
     def keys_of(self, entities: Iterable[str] | None = None) -> list[tuple[str, str, str, str]]:
         """The events of `entities`, or all there are, as (key, entity, kind, occurrence), oldest first."""
-        every = sa.select(_events.c.key, _events.c.entity, _events.c.kind, _events.c.occurrence).order_by(_events.c.seq)
+        every = sa.select(EVENTS.c.key, EVENTS.c.entity, EVENTS.c.kind, EVENTS.c.occurrence).order_by(EVENTS.c.seq)
         with self._reading() as connection:
             if entities is None:
                 return [tuple(row) for row in connection.execute(every)]
             found: list[tuple[str, str, str, str]] = []
-            for some in _heaps(list(entities)):
-                found += [tuple(row) for row in connection.execute(every.where(_events.c.entity.in_(some)))]
+            for some in heaps(list(entities)):
+                found += [tuple(row) for row in connection.execute(every.where(EVENTS.c.entity.in_(some)))]
             return found
 
     def events_of(self, keys: Iterable[str]) -> list[tuple[str, str, str, str]]:
         """The same of the events with these keys."""
         with self._reading() as connection:
-            return [tuple(row) for some in _heaps(list(keys)) for row in connection.execute(_EVENTS_OF, {"keys": some})]
+            return [tuple(row) for row in statements.EVENTS_OF.run(connection, keys=listed(keys))]
 
     def last_kind(self, entity: str) -> Kind | None:
         """What was last noticed of `entity`."""
-        query = sa.select(_events.c.kind).where(_events.c.entity == entity).order_by(_events.c.seq.desc()).limit(1)
+        query = sa.select(EVENTS.c.kind).where(EVENTS.c.entity == entity).order_by(EVENTS.c.seq.desc()).limit(1)
         with self._reading() as connection:
             kind = connection.execute(query).scalar()
         return Kind(kind) if kind else None
 
     def thread_of(self, entity: str, recipient: str, transport: str) -> str:
         """The provider's conversation that the last message about `entity` to `recipient` joined, or empty."""
-        values = {"entity": entity, "recipient": recipient, "transport": transport}
         with self._reading() as connection:
-            return connection.execute(_THREAD_OF, values).scalar() or ""
+            found = statements.THREAD_OF.run(connection, entity=entity, recipient=recipient, transport=transport)
+            return found.scalar() or ""
 
     def letters(self) -> list[Letter]:
         """Dead letters, and what may have arrived and is not sent yet; oldest first."""
@@ -655,31 +573,31 @@ class Outbox:
 
         `about` is an entity's id, or the name of a job; `since` is when it was noticed.
         """
-        tries = sa.select(sa.func.count()).where(_attempts.c.notification == _notifications.c.id)
-        last = sa.select(sa.func.max(_attempts.c.started_at)).where(_attempts.c.notification == _notifications.c.id)
+        tries = sa.select(sa.func.count()).where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id)
+        last = sa.select(sa.func.max(ATTEMPTS.c.started_at)).where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id)
         query = (
             sa.select(
-                _notifications,
-                _events.c.kind,
-                tries.correlate(_notifications).scalar_subquery().label("attempts"),
-                last.correlate(_notifications).scalar_subquery().label("tried_at"),
+                NOTIFICATIONS,
+                EVENTS.c.kind,
+                tries.correlate(NOTIFICATIONS).scalar_subquery().label("attempts"),
+                last.correlate(NOTIFICATIONS).scalar_subquery().label("tried_at"),
             )
-            .join(_events, _events.c.key == _notifications.c.event_key)
-            .order_by(_notifications.c.seq.desc())
+            .join(EVENTS, EVENTS.c.key == NOTIFICATIONS.c.event_key)
+            .order_by(NOTIFICATIONS.c.seq.desc())
             .limit(limit)
         )
         if states:
-            query = query.where(_notifications.c.state.in_(list(states)))
+            query = query.where(NOTIFICATIONS.c.state.in_(list(states)))
         if kinds:
-            query = query.where(_events.c.kind.in_(list(kinds)))
+            query = query.where(EVENTS.c.kind.in_(list(kinds)))
         if about:
-            query = query.where(_is_about(about))
+            query = query.where(is_about(about))
         if recipient:
-            query = query.where(sa.func.lower(_notifications.c.recipient) == recipient.lower())
+            query = query.where(sa.func.lower(NOTIFICATIONS.c.recipient) == recipient.lower())
         if transport:
-            query = query.where(_notifications.c.transport == transport)
+            query = query.where(NOTIFICATIONS.c.transport == transport)
         if since is not None:
-            query = query.where(_notifications.c.created_at >= since)
+            query = query.where(NOTIFICATIONS.c.created_at >= since)
         names = [item.name for item in fields(Letter)]
         with self._reading() as connection:
             return [Letter(**{name: getattr(row, name) for name in names}) for row in connection.execute(query)]
@@ -687,9 +605,9 @@ class Outbox:
     def noticed(self, about: str) -> list[Noticed]:
         """The events of an entity, or of every job of that name, oldest first."""
         query = (
-            sa.select(_events.c.key, _events.c.kind, _events.c.entity, _events.c.at, _events.c.noticed_at)
-            .where(_is_about(about))
-            .order_by(_events.c.seq)
+            sa.select(EVENTS.c.key, EVENTS.c.kind, EVENTS.c.entity, EVENTS.c.at, EVENTS.c.noticed_at)
+            .where(is_about(about))
+            .order_by(EVENTS.c.seq)
         )
         with self._reading() as connection:
             return [Noticed(*row) for row in connection.execute(query)]
@@ -697,17 +615,17 @@ class Outbox:
     def add_alert(self, rule: AlertRule) -> None:
         """Keep a rule."""
         with self._transaction() as connection:
-            connection.execute(_alerts.insert(), [asdict(rule)])
+            connection.execute(ALERTS.insert(), [asdict(rule)])
 
     def alerts(self) -> list[AlertRule]:
         """Every rule, oldest first."""
         with self._reading() as connection:
-            return [AlertRule(*row) for row in connection.execute(_ALERTS)]
+            return [AlertRule(*row) for row in connection.execute(_RULES)]
 
     def remove_alert(self, name: str) -> None:
         """Forget the rule of that id."""
         with self._transaction() as connection:
-            connection.execute(_alerts.delete().where(_alerts.c.id == name))
+            connection.execute(ALERTS.delete().where(ALERTS.c.id == name))
 
     def note_jobs_of_alerts(self, is_there: Mapping[str, bool], now: float) -> list[str]:
         """`is_there` says of rules, by id, whether their one job is in the tree; returns those that went with it.
@@ -715,15 +633,15 @@ class Outbox:
         A rule whose job was never seen waits for it.
         """
         with self._transaction() as connection:
-            rows = connection.execute(sa.select(_alerts.c.id, _alerts.c.gone_at)).all()
+            rows = connection.execute(sa.select(ALERTS.c.id, ALERTS.c.gone_at)).all()
             since = {row.id: row.gone_at for row in rows if row.id in is_there}
             over = [name for name, gone_at in since.items() if gone_at and now - gone_at >= JOB_GONE_SECONDS]
             over = [name for name in over if not is_there[name]]
             for name, gone_at in since.items():
                 moment = 0.0 if is_there[name] else now if gone_at == 0.0 else gone_at
                 if moment != gone_at:
-                    connection.execute(_alerts.update().where(_alerts.c.id == name).values(gone_at=moment))
-            connection.execute(_alerts.delete().where(_alerts.c.id.in_(over)))
+                    connection.execute(ALERTS.update().where(ALERTS.c.id == name).values(gone_at=moment))
+            connection.execute(ALERTS.delete().where(ALERTS.c.id.in_(over)))
         return over
 
     def prune(
@@ -735,28 +653,28 @@ class Outbox:
         told stands there from the next look on, and so is not told again. Nor the notifier's own words of the last
         days, by which it knows what it has said.
         """
-        unfinished = sa.select(_notifications.c.event_key).where(_notifications.c.state.in_(_UNFINISHED))
-        own = sa.and_(_events.c.kind.in_(_OWN_KINDS), _events.c.noticed_at > now - OWN_KEPT_SECONDS)
+        unfinished = sa.select(NOTIFICATIONS.c.event_key).where(NOTIFICATIONS.c.state.in_(UNFINISHED))
+        own = sa.and_(EVENTS.c.kind.in_(OWN_KINDS), EVENTS.c.noticed_at > now - OWN_KEPT_SECONDS)
         query = (
-            sa.select(_events.c.key, _events.c.entity)
-            .where(_events.c.noticed_at < before, _events.c.key.not_in(unfinished), ~own)
-            .order_by(_events.c.seq)
+            sa.select(EVENTS.c.key, EVENTS.c.entity)
+            .where(EVENTS.c.noticed_at < before, EVENTS.c.key.not_in(unfinished), ~own)
+            .order_by(EVENTS.c.seq)
         )
         with self._transaction() as connection:
             with connection.execute(query) as rows:
                 free = (row.key for row in rows if row.entity not in sparing)
                 keys = list(islice(free, limit))  # past what is spared, or nothing behind it would ever be forgotten
-            for some in _heaps(keys) if not dry_run else ():
-                ids = sa.select(_notifications.c.id).where(_notifications.c.event_key.in_(some))
-                connection.execute(_attempts.delete().where(_attempts.c.notification.in_(ids)))
-                connection.execute(_notifications.delete().where(_notifications.c.event_key.in_(some)))
-                connection.execute(_events.delete().where(_events.c.key.in_(some)))
+            for some in heaps(keys) if not dry_run else ():
+                ids = sa.select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.event_key.in_(some))
+                connection.execute(ATTEMPTS.delete().where(ATTEMPTS.c.notification.in_(ids)))
+                connection.execute(NOTIFICATIONS.delete().where(NOTIFICATIONS.c.event_key.in_(some)))
+                connection.execute(EVENTS.delete().where(EVENTS.c.key.in_(some)))
         return len(keys)
 
     def state_of(self, prefix: str) -> dict[str, str]:
         """The notifications whose id begins with `prefix`, with the state of each."""
-        query = sa.select(_notifications.c.id, _notifications.c.state).where(
-            _notifications.c.id.startswith(prefix, autoescape=True)
+        query = sa.select(NOTIFICATIONS.c.id, NOTIFICATIONS.c.state).where(
+            NOTIFICATIONS.c.id.startswith(prefix, autoescape=True)
         )
         with self._reading() as connection:
             return {row.id: row.state for row in connection.execute(query)}
@@ -767,25 +685,25 @@ class Outbox:
         What may have arrived as part of a digest goes out with the rest of it: only so does it carry the same id. What
         is dead leaves its digest's id behind, for the next one may hold other things.
         """
-        bundle = _notifications.c.bundle
+        bundle = NOTIFICATIONS.c.bundle
         without_id = sa.func.substr(bundle, 1, sa.func.instr(bundle + "#", "#") - 1)
         revived = 0
         with self._transaction() as connection:
             wanted = set(ids)
-            for some in _heaps(sorted(wanted)):
-                digests = sa.select(_notifications.c.bundle).where(
-                    _notifications.c.id.in_(some), _notifications.c.state == "unknown", _notifications.c.bundle != ""
+            for some in heaps(sorted(wanted)):
+                digests = sa.select(NOTIFICATIONS.c.bundle).where(
+                    NOTIFICATIONS.c.id.in_(some), NOTIFICATIONS.c.state == "unknown", NOTIFICATIONS.c.bundle != ""
                 )
-                rest = sa.select(_notifications.c.id).where(
-                    _notifications.c.bundle.in_(digests), _notifications.c.state == "unknown"
+                rest = sa.select(NOTIFICATIONS.c.id).where(
+                    NOTIFICATIONS.c.bundle.in_(digests), NOTIFICATIONS.c.state == "unknown"
                 )
                 wanted.update(connection.execute(rest).scalars())
-            for some in _heaps(sorted(wanted)):
+            for some in heaps(sorted(wanted)):
                 revived += connection.execute(
-                    _notifications.update()
-                    .where(_notifications.c.id.in_(some), _notifications.c.state.in_(("dead", "unknown")))
+                    NOTIFICATIONS.update()
+                    .where(NOTIFICATIONS.c.id.in_(some), NOTIFICATIONS.c.state.in_(("dead", "unknown")))
                     .values(
-                        bundle=sa.case((_notifications.c.state == "dead", without_id), else_=bundle),
+                        bundle=sa.case((NOTIFICATIONS.c.state == "dead", without_id), else_=bundle),
                         state="pending",
                         not_before=0.0,
                         failures=0,
@@ -804,13 +722,13 @@ class Outbox:
     def counts(self, *, holding: Collection[str] = ()) -> Counts:
         """How many notifications stand where; transports that are `holding` do not resend what may have arrived."""
         with self._reading() as connection:
-            by_state = {row.state: row.total for row in connection.execute(_STATES)}
-            is_held = connection.execute(_COUNT_HELD, {"names": list(holding)}).scalar_one() if holding else 0
+            by_state = {row.state: row.total for row in statements.STATES.run(connection)}
+            is_held = statements.COUNT_HELD.run(connection, names=listed(holding)).scalar_one() if holding else 0
             return Counts(
-                waiting=sum(by_state.get(state, 0) for state in _UNFINISHED) - is_held,
+                waiting=sum(by_state.get(state, 0) for state in UNFINISHED) - is_held,
                 sent=by_state.get("sent", 0),
-                failed=connection.execute(_COUNT_FAILED).scalar_one(),
-                unknown=connection.execute(_COUNT_UNKNOWN).scalar_one(),
+                failed=statements.COUNT_FAILED.run(connection).scalar_one(),
+                unknown=statements.COUNT_UNKNOWN.run(connection).scalar_one(),
                 held=is_held,
                 dead=by_state.get("dead", 0),
             )
@@ -856,65 +774,10 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
 
 
-def _is_about(text: str) -> sa.ColumnElement[bool]:
-    """The entity is called so, or is a job of that name."""
-    name = entity_id(text)
-    return sa.or_(_events.c.entity == text, _events.c.entity.endswith(f"/{name}", autoescape=True))
-
-
-def _is_due(now: float | sa.BindParameter[float]) -> sa.ColumnElement[bool]:
-    """Its moment has come, or lies so far away that only a clock that jumped can have set it."""
-    return sa.or_(_notifications.c.not_before <= now, _notifications.c.not_before > now + _FARTHEST)
-
-
-def _heaps(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    """`values` in heaps that fit into one statement: SQLite allows 999 variables in an old build."""
-    for start in range(0, len(values), 500):
-        yield values[start : start + 500]
-
-
-def _claimable(resend: bool) -> tuple[str, ...]:
-    return ("pending", "unknown") if resend else ("pending",)
-
-
-def _is_next(*, resend: bool) -> sa.ColumnElement[bool]:
-    """Waiting, and nothing earlier about the same entity to the same recipient is unfinished, its own bundle aside.
-
-    What is held because it may have arrived holds nothing else up.
-    """
-    earlier = _notifications.alias()
-    held_back = (
-        sa.select(sa.literal(1))
-        .where(
-            earlier.c.entity == _notifications.c.entity,
-            earlier.c.recipient == _notifications.c.recipient,
-            earlier.c.medium == _notifications.c.medium,
-            earlier.c.seq < _notifications.c.seq,
-            earlier.c.state.in_(("sending", *_claimable(resend))),
-            ~_lets_pass(earlier.c.bundle),
-            sa.or_(_notifications.c.bundle == "", earlier.c.bundle != _notifications.c.bundle),
-        )
-        .correlate(_notifications)
-        .exists()
-    )
-    return sa.and_(sa.text(f"notifications.{_WAITING}"), _notifications.c.state.in_(_claimable(resend)), ~held_back)
-
-
-def _lets_pass(bundle: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Whether what is held in `bundle`, and was not tried yet, is overtaken by what is told all the same."""
-    events = _events.alias()
-    urgent = sa.select(events.c.key).where(events.c.kind.in_([kind.value for kind in HIGH]))
-    is_spared = sa.or_(
-        bundle.startswith(HELD, autoescape=True),
-        sa.and_(bundle.startswith(DIGESTED, autoescape=True), _notifications.c.event_key.in_(urgent)),
-    )
-    return sa.and_(bundle != "", sa.func.instr(bundle, "#") == 0, is_spared)
-
-
 def _due(row: Any, bundle: str, kinds: Iterable[tuple[int, Kind]]) -> Due:
     return Due(
         id=row.id,
-        event=Event(Kind(row.kind), row.entity, row.occurrence, row.at, row.payload),
+        event=Event(Kind(row.kind), row.entity, row.occurrence, row.at, _parsed(row.payload)),
         recipient=row.recipient,
         audience=Audience(row.audience),
         transport=row.transport,
@@ -949,133 +812,3 @@ def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
-
-
-# -- statements of every mail and every look: to put one together takes SQLAlchemy longer than SQLite to answer --------
-
-_NOW: sa.BindParameter[float] = sa.bindparam("now", type_=sa.Float)
-_HERE = _notifications.c.transport == sa.bindparam("transport", type_=sa.Text)
-_THIS = sa.bindparam("this", type_=sa.Text)
-_WORDED = (
-    sa.select(
-        _notifications,
-        _events.c.kind,
-        _events.c.occurrence,
-        _events.c.at,
-        _events.c.payload,
-        _events.c.seq.label("event_seq"),
-    )
-    .join(_events, _events.c.key == _notifications.c.event_key)
-    .order_by(_notifications.c.seq)
-)
-
-
-_PUT_EVENT = _events.insert().prefix_with("OR IGNORE")
-_PUT_NOTIFICATION = (
-    _notifications.insert()
-    .prefix_with("OR IGNORE")
-    .values(failures=sa.literal_column("0"), refusals=sa.literal_column("0"), thread=sa.literal_column("''"))
-)
-
-
-@cache
-def _head(resend: bool) -> sa.Select[Any]:
-    """The next notification of a transport."""
-    return _WORDED.where(_is_next(resend=resend), _HERE, _is_due(_NOW)).limit(1)
-
-
-@cache
-def _any_ready(resend: bool) -> sa.Select[Any]:
-    # Two questions, for SQLite uses the index for no moment that is below one or above another.
-    waiting = sa.select(_notifications.c.seq).where(_HERE, _notifications.c.state.in_(_claimable(resend)))
-    moment = _notifications.c.not_before
-    return sa.select(sa.or_(waiting.where(moment <= _NOW).exists(), waiting.where(moment > _NOW + _FARTHEST).exists()))
-
-
-@cache
-def _any_due(resend: bool) -> sa.Select[Any]:
-    return sa.select(_notifications.c.id).where(_is_next(resend=resend), _HERE, _is_due(_NOW)).limit(1)
-
-
-@cache
-def _soonest(resend: bool) -> sa.Select[Any]:
-    moment = _notifications.c.not_before
-    is_waiting = _notifications.c.state.in_(_claimable(resend))
-    return sa.select(sa.func.min(moment)).where(_HERE, is_waiting, moment > _NOW)
-
-
-@cache
-def _whole_bundle(resend: bool) -> sa.Select[Any]:
-    is_of_it = _notifications.c.bundle == sa.bindparam("bundle", type_=sa.Text)
-    return _WORDED.where(is_of_it, _HERE, _is_next(resend=resend))
-
-
-_CLAIM = (
-    _notifications.update()
-    .where(_notifications.c.id == _THIS)
-    .values(
-        state="sending",
-        claimed_by=sa.bindparam("by"),
-        claimed_at=sa.bindparam("at"),
-        bundle=sa.bindparam("into"),
-    )
-)
-_BEGIN_ATTEMPT = _attempts.insert()
-_MARK_SENT = (
-    _notifications.update()
-    .where(_notifications.c.id == _THIS)
-    .values(state="sent", reason="", thread=sa.bindparam("joined"), claimed_by=None, claimed_at=None)
-)
-_MARK_FAILED = (
-    _notifications.update()
-    .where(_notifications.c.id == _THIS)
-    .values(
-        {
-            name: sa.bindparam(name)
-            for name in ("state", "reason", "not_before", "failures", "refusals", "first_failed_at")
-        }
-        | {"claimed_by": None, "claimed_at": None}
-    )
-)
-_END_ATTEMPT = (
-    _attempts.update()
-    .where(_attempts.c.notification == _THIS, _attempts.c.outcome == "started")
-    .values(
-        ended_at=sa.bindparam("at"),
-        outcome=sa.bindparam("became"),
-        error=sa.bindparam("why"),
-        provider_id=sa.bindparam("given"),
-    )
-)
-_UNFINISHED_OF = sa.select(_notifications.c.event_key).where(
-    _notifications.c.event_key.in_(sa.bindparam("keys", expanding=True)), _notifications.c.state.in_(_UNFINISHED)
-)
-_EVENTS_OF = sa.select(_events.c.key, _events.c.entity, _events.c.kind, _events.c.occurrence).where(
-    _events.c.key.in_(sa.bindparam("keys", expanding=True))
-)
-_KINDS_OF = (
-    sa.select(_events.c.entity, _events.c.seq, _events.c.kind)
-    .where(_events.c.entity.in_(sa.bindparam("entities", expanding=True)))
-    .order_by(_events.c.seq)
-)
-_THREAD_OF = (
-    sa.select(_notifications.c.thread)
-    .where(
-        _notifications.c.entity == sa.bindparam("entity"),
-        _notifications.c.recipient == sa.bindparam("recipient"),
-        _HERE,
-        _notifications.c.bundle == "",
-        _notifications.c.thread != "",
-    )
-    .order_by(_notifications.c.seq.desc())
-    .limit(1)
-)
-_STATES = sa.select(_notifications.c.state, sa.func.count().label("total")).group_by(_notifications.c.state)
-_COUNT_FAILED = sa.select(sa.func.count()).where(
-    _notifications.c.state.in_(("pending", "unknown")), _notifications.c.failures > 0
-)
-_COUNT_UNKNOWN = sa.select(sa.func.count()).where(_attempts.c.outcome == Failure.UNKNOWN.value)
-_COUNT_HELD = sa.select(sa.func.count()).where(
-    _notifications.c.state == "unknown", _notifications.c.transport.in_(sa.bindparam("names", expanding=True))
-)
-_ALERTS = sa.select(*(_alerts.c[item.name] for item in fields(AlertRule))).order_by(_alerts.c.created_at, _alerts.c.id)
