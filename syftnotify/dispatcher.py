@@ -120,7 +120,6 @@ class Dispatcher:
         self._thread: threading.Thread | None = None
         self._nap = 0.0
         self._unsaved: deque[Callable[[], None]] = deque()  # outcomes that the outbox has not taken yet
-        self._saving = threading.Lock()
         self._storms: Storms | None = None  # who was sent how much lately; read from the outbox at the first claim
         self.last_error = ""
 
@@ -158,11 +157,16 @@ class Dispatcher:
         with self._state:
             self._stopping = True
             self._state.notify_all()
-        if self._thread is not None:  # what it is just claiming is still begun
+        if self._thread is not None:  # what it is just claiming is still begun, and what comes of it written down
             self._thread.join(timeout=seconds)
         with self._state:
             left = None if until is None else max(0.0, until - time.monotonic())
             ended = self._state.wait_for(lambda: not self._busy(), timeout=left) and not self.is_alive
+        if ended:
+            try:
+                self._save_outcomes()
+            except StateError as error:
+                log.error("an outcome could not be written down: %s", error)
         self._pool.shutdown(wait=ended, cancel_futures=True)
         if ended:
             for lane in self._lanes.values():
@@ -174,7 +178,7 @@ class Dispatcher:
         until = self._clock()
         while True:
             self._poked = False
-            nap = self._start_due(until)
+            nap = self._turn(until)
             with self._state:
                 if nap is None and not self._busy() and not self._poked:  # else one that ended let the next one go
                     return
@@ -182,18 +186,20 @@ class Dispatcher:
                 self._state.wait_for(lambda: self._poked, timeout=nap)
 
     def _run(self) -> None:
-        while True:
+        is_over = False
+        while not is_over:
             with self._state:
-                self._state.wait_for(lambda: self._poked or self._stopping, timeout=self._nap)
-                if self._stopping:
-                    return
+                self._state.wait_for(lambda: self._poked or self._is_over(), timeout=self._nap)
                 self._poked = False
+                is_over = self._is_over()  # what came of the last attempts is still written down
             self._nap = self._next_nap()
+
+    def _is_over(self) -> bool:
+        return self._stopping and not self._busy()
 
     def _next_nap(self) -> float:
         try:
-            self._save_outcomes()
-            nap = self._start_due(None)
+            nap = self._turn(None)
             if nap is not None:
                 return nap
             now, monotonic = self._clock(), self._monotonic()
@@ -214,6 +220,17 @@ class Dispatcher:
 
     def _busy(self) -> bool:
         return any(lane.in_flight for lane in self._lanes.values())
+
+    def _turn(self, until: float | None) -> float | None:
+        """Write down what ended and start what may start; returns seconds until more is to be done, if it knows."""
+        if not self._busy():
+            self._save_outcomes()
+        try:
+            nap = self._start_due(until)
+        finally:
+            # While others are under way the next ones go first: what ended would hold them up for a sync of the disk.
+            is_news = self._save_outcomes()
+        return 0.0 if is_news else nap  # one that ended may let the next one go
 
     def _start_due(self, until: float | None) -> float | None:
         """Start every attempt that may start; returns seconds until a pace allows the next, None when nothing waits.
@@ -432,31 +449,52 @@ class Dispatcher:
             self._on_trouble(lane.name, str(error))
 
     def _record(self, write: Callable[[], None]) -> None:
-        """Write an outcome down, now or as soon as the outbox takes it: until then its conversation stands still."""
+        """An outcome waits to be written down, by the one thread that claims: until then its conversation stands."""
         self._unsaved.append(write)
+
+    def _try_to_save(self) -> bool:
+        """Save, or say why not."""
         try:
-            self._save_outcomes()
+            return self._save_outcomes()
         except StateError as error:
             self.last_error = str(error)
-            log.error("an outcome could not be written down yet: %s", error)
+            log.error("an outcome could not be written down: %s", error)
+            return False
 
-    def _save_outcomes(self) -> None:
-        with self._saving:
-            most: int | None = None
-            while self._unsaved:
-                outcomes = list(self._unsaved)[:most]  # others may come meanwhile
-                try:
-                    with self._outbox.together():
-                        for write in outcomes:
-                            write()
-                except Exception as error:  # one of them may be at fault: it holds no other back
-                    if len(outcomes) == 1:
-                        self._unsaved.rotate(-1)
-                        raise StateError(str(error)) from error
-                    most = 1
-                else:
-                    for _ in outcomes:
-                        self._unsaved.popleft()
+    def _save_outcomes(self) -> bool:
+        """Write down what came of attempts; returns whether there was any.
+
+        Raises:
+            StateError: the outbox takes none now; they are kept.
+        """
+        outcomes = list(self._unsaved)  # others may come meanwhile
+        if not outcomes:
+            return False
+        try:
+            with self._outbox.together():
+                for write in outcomes:
+                    write()
+        except Exception as error:
+            if isinstance(error, StateError) and len(outcomes) == 1:
+                raise
+            self._save_one_by_one(outcomes)
+        else:
+            for _ in outcomes:
+                self._unsaved.popleft()
+        self._on_change()
+        return True
+
+    def _save_one_by_one(self, outcomes: Sequence[Callable[[], None]]) -> None:
+        """One of them may be at fault, and holds back no other."""
+        for write in outcomes:
+            try:
+                write()
+            except StateError:
+                raise
+            except Exception as error:  # it would fail for ever: the next start takes its message for unknown
+                self.last_error = f"an outcome cannot be written down: {error}"
+                log.exception("an outcome cannot be written down")
+            self._unsaved.popleft()
 
     def _log(self, level: int, word: str, lane: Lane, due: Sequence[Due], more: str) -> None:
         for item in due:

@@ -18,7 +18,7 @@ from syftnotify.deliver import Transport, transport_for
 from syftnotify.dispatcher import Dispatcher, Lane
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Audience, Event, Kind, Message, Notification, Receipt
-from syftnotify.outbox import Counts, Due, Outbox
+from syftnotify.outbox import Counts, Outbox
 from syftnotify.render import Links, TemplateRenderer, Wording
 from tests.mailserver import HOST, ids, raw, serving, swallows
 from tests.support import Clock, claim, wait_until
@@ -76,9 +76,9 @@ WORDING = Wording(TemplateRenderer(), sender="o@x.org", links=Links())
 def make(outbox: Outbox, clock: Clock) -> Iterator[Make]:
     made: list[Dispatcher] = []
 
-    def make(*lanes: Lane, to: Outbox = outbox, **more: Any) -> Dispatcher:
+    def make(*lanes: Lane, **more: Any) -> Dispatcher:
         settings: dict[str, Any] = {"clock": clock.time, "monotonic": clock.monotonic, **more}
-        made.append(Dispatcher(to, {lane.name: lane for lane in lanes}, me="test", **settings))
+        made.append(Dispatcher(outbox, {lane.name: lane for lane in lanes}, me="test", **settings))
         return made[-1]
 
     yield make
@@ -137,28 +137,12 @@ def test_an_outcome_that_cannot_be_written_down_holds_no_other_back(make: Make, 
     assert "surrogates" in dispatcher.last_error
 
 
-class SlowOutbox(Outbox):
-    """Says that nothing is due only after an attempt has ended, so its answer is old."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.ended = threading.Event()
-
-    def claim(self, *arguments: Any, **more: Any) -> list[list[Due]]:
-        found = super().claim(*arguments, **more)
-        assert found or self.ended.wait(10)
-        return found
-
-
-def test_a_drain_leaves_nothing_behind_that_an_attempt_let_go_on(make: Make, tmp_path: Path) -> None:
-    """The attempt ended after the outbox had been asked for the last time."""
-    outbox = SlowOutbox(tmp_path / "slow.db")
+def test_a_drain_leaves_nothing_behind_that_an_attempt_let_go_on(make: Make, outbox: Outbox) -> None:
     events = [Event(kind, "job/x", "T", "", {"name": "x"}) for kind in (Kind.JOB_SUBMITTED, Kind.JOB_FAILED)]
     outbox.put(events, [Notification(each.key, "job/x", "o@x.org", Audience.OWNER, "box") for each in events], 0.0)
-    make(lane(Sink()), to=outbox, on_change=outbox.ended.set).drain()
+    make(lane(Sink())).drain()
 
     assert outbox.counts() == Counts(sent=2)
-    outbox.close()
 
 
 def test_while_an_attempt_hangs_the_outbox_is_left_alone(make: Make, outbox: Outbox) -> None:

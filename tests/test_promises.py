@@ -260,7 +260,8 @@ class Promises(RuleBasedStateMachine):
             self.death = (point, self.death[1] - 1)
             if not self.death[1]:
                 self.is_killed = True
-                self.dispatcher.stop(seconds=0)  # a kill ends every thread
+                self.dispatcher._unsaved.clear()  # a kill leaves no memory
+                self.dispatcher.stop(seconds=0)  # and ends every thread
                 raise Killed
 
     # -- the other side: a Transport -------------------------------------------------------------------------------
