@@ -452,15 +452,6 @@ class Dispatcher:
         """An outcome waits to be written down, by the one thread that claims: until then its conversation stands."""
         self._unsaved.append(write)
 
-    def _try_to_save(self) -> bool:
-        """Save, or say why not."""
-        try:
-            return self._save_outcomes()
-        except StateError as error:
-            self.last_error = str(error)
-            log.error("an outcome could not be written down: %s", error)
-            return False
-
     def _save_outcomes(self) -> bool:
         """Write down what came of attempts; returns whether there was any.
 

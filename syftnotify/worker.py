@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -343,6 +344,17 @@ def _signals(worker: Worker, *, detached: bool) -> Iterator[None]:
             signal.signal(name, handler)
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What is made in the block is nearly all kept: the collector would go through it again and again for nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def work(home: Home, *, started: Callable[[list[str]], None] = lambda _warnings: None, detached: bool = False) -> None:
     """Be the worker of `home` until told to stop; `started` is called with warnings after the first look.
 
@@ -353,9 +365,12 @@ def work(home: Home, *, started: Callable[[list[str]], None] = lambda _warnings:
     """
     with running.hold(home):
         reached("worker.locked")
-        worker = Worker(check_ready(home))
+        with _undisturbed():
+            worker = Worker(check_ready(home))
         with _signals(worker, detached=detached):
-            started(worker.begin())
+            with _undisturbed():
+                warnings = worker.begin()
+            started(warnings)
             worker.run()
 
 
