@@ -200,6 +200,8 @@ class Dispatcher:
     def _next_nap(self) -> float:
         try:
             nap = self._turn(None)
+            if self._stopping:  # the end of an attempt wakes us
+                return _LONGEST_NAP
             if nap is not None:
                 return nap
             now, monotonic = self._clock(), self._monotonic()
