@@ -6,14 +6,17 @@ import json
 import logging
 import sys
 from array import array
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from syftnotify import __version__
 from syftnotify.files import write_whole
-from syftnotify.model import Columns, Memory
+from syftnotify.model import Memory, Remembered
 
 log = logging.getLogger(__name__)
+
+_FIELDS = [field.name for field in fields(Remembered)]
 
 
 class MemoryFile:
@@ -35,7 +38,7 @@ class MemoryFile:
             found = json.loads(self._path.read_bytes())
             name, count = found["edition"]
             if found["mark"] == self._mark and edition and edition[0] == name and edition[1] >= count:
-                return {key: _columns(value) for key, value in found["shelves"].items()}
+                return {key: _remembered(value) for key, value in found["shelves"].items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -44,16 +47,20 @@ class MemoryFile:
 
     def save(self, memory: Memory, edition: tuple[str, int] | None) -> None:
         """Remember. Nothing is lost when it fails."""
-        content = json.dumps({"mark": self._mark, "edition": edition, "shelves": memory}, separators=(",", ":"))
+        shelves = {key: [getattr(known, name) for name in _FIELDS] for key, known in memory.items()}
+        content = json.dumps({"mark": self._mark, "edition": edition, "shelves": shelves}, separators=(",", ":"))
         try:
             write_whole(self._path, content.encode("ascii"), durable=False)
         except OSError as error:
             log.warning("%s cannot be written: %s; a restart reads every job again", self._path.name, error.strerror)
 
 
-def _columns(value: Any) -> Columns:
-    names, deciding, second = value
-    array("q", [*deciding, *second])  # else they are no fingerprints
-    if len(names) != len(deciding) or len(names) != len(second) or sorted(map(str, names)) != names:
+def _remembered(value: Any) -> Remembered:
+    known = Remembered(*value)
+    array("q", [*known.deciding, *known.second, *known.listed])  # else they are no fingerprints
+    for names in (known.names, known.awake, known.segments):
+        "".join(names)  # else they are no names
+    is_whole = len(known.names) == len(known.deciding) == len(known.second) and len(known.listed) in {0, 3}
+    if not is_whole or sorted(known.names) != known.names:
         raise ValueError("columns that do not belong together")
-    return names, deciding, second
+    return known

@@ -144,9 +144,20 @@ class Status(StrEnum):
 # Only a rerun changes such a job again.
 AT_REST = frozenset({Status.REJECTED, Status.DONE, Status.FAILED})
 
-# Of jobs that rest: their names, sorted, and by what both files of each would be known again.
-Columns = tuple[list[str], list[int], list[int]]
-Memory = dict[str, Columns]  # by layout and folder
+
+@dataclass(slots=True)
+class Remembered:
+    """What is known of a folder whose folders are jobs: of those that rest, and which others there are."""
+
+    names: list[str]  # of the jobs that rest, sorted
+    deciding: list[int]  # by what their files would be known again: the one that decides,
+    second: list[int]  # and the other
+    listed: list[int]  # by what the folder would be, whose names these are; empty: it must be listed
+    awake: list[str]  # the names of all others that may be jobs
+    segments: list[str]  # those that may be such folders themselves
+
+
+Memory = dict[str, Remembered]  # by layout and folder
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.~@-]+")

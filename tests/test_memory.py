@@ -17,7 +17,7 @@ from syftnotify.assembly import assemble
 from syftnotify.config import load
 from syftnotify.errors import StateError
 from syftnotify.ledger import JsonStateManager
-from syftnotify.model import entity_id
+from syftnotify.model import Kind, entity_id
 from tests.support import ANA, OWNER, Box, lose_outbox
 from tests.test_costs import counted
 from tests.trees import TREES, Disk, Tree
@@ -72,6 +72,49 @@ def test_the_next_process_opens_no_file_of_a_job_at_rest(box: Box, tree: Tree) -
     assert with_memory + COUNT <= opened(box)
 
 
+def test_nor_lists_folders_in_which_names_neither_came_nor_went(box: Box, tree: Tree) -> None:
+    def listed() -> int:
+        with counted() as calls:
+            box.look()
+        box.clock.advance(HOUR)
+        return calls["scandir"]
+
+    listed()
+    with_memory = listed()
+    box.home.memory.unlink()
+
+    assert with_memory < listed()
+
+
+def test_what_came_went_or_went_on_meanwhile_is_seen(box: Box, tree: Tree) -> None:
+    tree.submit("waiting", ANA)
+    box.clock.advance(HOUR)
+    box.look()
+    box.new_mails()
+    box.clock.advance(HOUR)
+    tree.approve("waiting", ANA)
+    tree.submit("new", ANA)
+    tree.delete("job-1", ANA)
+    box.clock.advance(HOUR)
+    tick = box.look()
+
+    assert tick.jobs == COUNT + 1
+    assert {(event.payload["name"], event.kind) for event in tick.events} >= {
+        ("waiting", Kind.JOB_APPROVED),
+        ("new", Kind.JOB_SUBMITTED),
+    }
+
+
+@pytest.mark.parametrize("wrong", [[1, 2], ["a", "b", "c"], None, 7])
+def test_a_folder_that_would_not_be_known_again_costs_a_whole_reading(box: Box, tree: Tree, wrong: Any) -> None:
+    quiet = opened(box)
+    shelves = json.loads(box.home.memory.read_text())["shelves"]
+    rewrite(box, shelves={key: [*known[:3], wrong, *known[4:]] for key, known in shelves.items()})
+
+    assert opened(box) >= quiet + COUNT
+    assert opened(box) == quiet
+
+
 def test_what_changed_meanwhile_is_read(box: Box, tree: Tree) -> None:
     end(tree, 3, code=9)
     box.clock.advance(HOUR)
@@ -118,7 +161,7 @@ def test_a_damaged_file_costs_a_whole_reading(
 def test_columns_that_hold_no_fingerprints_cost_a_whole_reading(box: Box, tree: Tree, wrong: Any) -> None:
     quiet = opened(box)
     shelves = json.loads(box.home.memory.read_text())["shelves"]
-    rewrite(box, shelves={key: [names, [wrong] * len(names), [1] * len(names)] for key, (names, *_) in shelves.items()})
+    rewrite(box, shelves={key: [names, [wrong] * len(names), *more] for key, (names, _, *more) in shelves.items()})
 
     assert opened(box) >= quiet + COUNT
     assert opened(box) == quiet

@@ -120,8 +120,8 @@ class _Shelves:
         shelf = self._known.get(key)
         if shelf is None:
             shelf = Shelf(site)
-            if columns := self._memory.pop(key, None):
-                shelf.recall(columns, self._doubted)
+            if known := self._memory.pop(key, None):
+                shelf.recall(known, self._doubted)
         self._seen[key] = shelf
         self._gone += [(name, shelf) for name in shelf.refresh(self._clock())]
         return shelf
@@ -172,7 +172,7 @@ class _Shelves:
         self._memory, self._doubted = memory, doubted
 
     def memory(self) -> Memory:
-        return {key: columns for key, shelf in self._known.items() if (columns := shelf.columns())[0]}
+        return {key: known for key, shelf in self._known.items() if (known := shelf.remembered()).names}
 
 
 class JobReader:

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from syftnotify.model import Columns, entity_id
+from syftnotify.model import Remembered, entity_id
 from syftnotify.observe.files import HAS_DIR_FD, MAX_NAMES, Signature, is_racy, signature
 
 # Of a job that rests, the second file is asked for once in so many whole looks.
@@ -206,17 +206,23 @@ class Shelf:
         self._wake_up(known)
         self._awake.update((name, (_UNKNOWN, self._awake[name][1])) for name in known)
 
-    def columns(self) -> Columns:
-        """What is to be remembered of the jobs that rest: their names, and the fingerprints of both files."""
+    def remembered(self) -> Remembered:
+        """What the next process is to know."""
         self.is_altered = False
-        return self._names, self._deciding.tolist(), self._second.tolist()
+        listed = [] if self._listed is None or self._is_racy else [*self._listed]
+        return Remembered(
+            self._names, self._deciding.tolist(), self._second.tolist(), listed, [*self._awake], [*self.segments]
+        )
 
-    def recall(self, columns: Columns, doubted: Collection[str]) -> None:
+    def recall(self, known: Remembered, doubted: Collection[str]) -> None:
         """Take over what an earlier process remembered, the entities that are `doubted` aside."""
-        names, deciding, second = columns
-        self._names, self._deciding, self._second = names, array("q", deciding), array("q", second)
+        self._names, self._deciding, self._second = known.names, array("q", known.deciding), array("q", known.second)
+        self._awake = dict.fromkeys(known.awake, (_UNKNOWN, _GONE))
+        if known.listed:
+            mtime, size, inode = known.listed
+            self._listed, self.segments = (mtime, size, inode), tuple(known.segments)
         if doubted:
-            self._wake_up([name for name in names if self.entities + entity_id(name) in doubted])
+            self._wake_up([name for name in known.names if self.entities + entity_id(name) in doubted])
 
     def _known(self, name: str) -> tuple[int, int]:
         index = self._index(name)
