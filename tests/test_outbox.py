@@ -613,3 +613,16 @@ def test_what_is_spared_keeps_nothing_behind_it_from_being_forgotten(outbox: Out
 
     assert [outbox.prune(10.0, 1e9, sparing=owing, limit=3) for _ in range(3)] == [3, 2, 0]
     assert {row[1] for row in outbox.keys_of()} == owing
+
+
+def test_a_nul_in_an_entity_cuts_nothing_off(outbox: Outbox) -> None:
+    """As `notify emit` takes it; SQLite's own functions end a text there."""
+    events = [Event(kind, "a\0b", "T", "", {}) for kind in (Kind.JOB_SUBMITTED, Kind.JOB_FAILED)]
+    outbox.put(events, [Notification(each.key, each.entity, "o@x.org", Audience.OWNER, "box") for each in events], 0.0)
+    ((due,),) = outbox.claim("box", 0.0, by="me", most=2)
+    keys = {event.key for event in events}
+
+    assert due.event == events[0]
+    assert due.kinds == (Kind.JOB_SUBMITTED, Kind.JOB_FAILED)
+    assert outbox.unfinished(keys) == keys
+    assert {row[0] for row in outbox.events_of(keys)} == keys

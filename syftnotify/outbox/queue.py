@@ -36,7 +36,6 @@ from syftnotify.model import (
     digest_of,
 )
 from syftnotify.outbox import statements
-from syftnotify.outbox.statements import listed
 from syftnotify.outbox.tables import (
     ALERTS,
     ATTEMPTS,
@@ -326,10 +325,9 @@ class Outbox:
                 note(rows[0].recipient, bundle)
                 messages.append(rows)
                 bundles.append(bundle)
-            if messages:
-                entities = listed({row.entity for rows in messages for row in rows})
-                for row in statements.KINDS_OF.run(connection, entities=entities):
-                    kinds.setdefault(row.entity, []).append((row.seq, Kind(row.kind)))
+            for entity in {row.entity for rows in messages for row in rows}:
+                of_it = statements.KINDS_OF.run(connection, entity=entity)
+                kinds[entity] = [(row.seq, Kind(row.kind)) for row in of_it]
         return [
             [_due(row, bundle, kinds[row.entity]) for row in rows]
             for rows, bundle in zip(messages, bundles, strict=True)
@@ -522,8 +520,11 @@ class Outbox:
 
     def unfinished(self, event_keys: Iterable[str]) -> set[str]:
         """Which of the events still owe something to somebody."""
+        found: set[str] = set()
         with self._reading() as connection:
-            return set(statements.UNFINISHED_OF.run(connection, keys=listed(event_keys)).scalars())
+            for some in heaps(list(event_keys)):
+                found.update(connection.execute(statements.UNFINISHED_OF, {"keys": some}).scalars())
+        return found
 
     def keys_of(self, entities: Iterable[str] | None = None) -> list[tuple[str, str, str, str]]:
         """The events of `entities`, or all there are, as (key, entity, kind, occurrence), oldest first."""
@@ -539,7 +540,8 @@ class Outbox:
     def events_of(self, keys: Iterable[str]) -> list[tuple[str, str, str, str]]:
         """The same of the events with these keys."""
         with self._reading() as connection:
-            return [tuple(row) for row in statements.EVENTS_OF.run(connection, keys=listed(keys))]
+            rows = (connection.execute(statements.EVENTS_OF, {"keys": some}) for some in heaps(list(keys)))
+            return [tuple(row) for found in rows for row in found]
 
     def last_kind(self, entity: str) -> Kind | None:
         """What was last noticed of `entity`."""
@@ -723,7 +725,8 @@ class Outbox:
         """How many notifications stand where; transports that are `holding` do not resend what may have arrived."""
         with self._reading() as connection:
             by_state = {row.state: row.total for row in statements.STATES.run(connection)}
-            is_held = statements.COUNT_HELD.run(connection, names=listed(holding)).scalar_one() if holding else 0
+            of_held = {"names": list(holding)}
+            is_held = connection.execute(statements.COUNT_HELD, of_held).scalar_one() if holding else 0
             return Counts(
                 waiting=sum(by_state.get(state, 0) for state in UNFINISHED) - is_held,
                 sent=by_state.get("sent", 0),

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from typing import Any
 
-import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
@@ -45,16 +44,6 @@ class Statement:
         missing = {name: None for name, bind in compiled.binds.items() if bind.required}
         whole = compiled.construct_expanded_state(missing)
         return whole.statement, {name: value for name, value in whole.parameters.items() if name not in missing}
-
-
-def listed(values: Iterable[str]) -> str:
-    """A list as one value, for `_among`."""
-    return orjson.dumps([*values]).decode("utf-8")
-
-
-def _among(name: str) -> sa.Select[Any]:
-    """The texts in the list of that name: one statement for lists of any length."""
-    return sa.select(sa.column("value")).select_from(sa.func.json_each(sa.bindparam(name, type_=sa.Text)))
 
 
 _NOW: sa.BindParameter[float] = sa.bindparam("now", type_=sa.Float)
@@ -196,17 +185,9 @@ END_ATTEMPT = Statement(
         provider_id=sa.bindparam("given"),
     )
 )
-UNFINISHED_OF = Statement(
-    sa.select(NOTIFICATIONS.c.event_key).where(
-        NOTIFICATIONS.c.event_key.in_(_among("keys")), NOTIFICATIONS.c.state.in_(UNFINISHED)
-    )
-)
-EVENTS_OF = Statement(
-    sa.select(EVENTS.c.key, EVENTS.c.entity, EVENTS.c.kind, EVENTS.c.occurrence).where(EVENTS.c.key.in_(_among("keys")))
-)
 KINDS_OF = Statement(
-    sa.select(EVENTS.c.entity, EVENTS.c.seq, EVENTS.c.kind)
-    .where(EVENTS.c.entity.in_(_among("entities")))
+    sa.select(EVENTS.c.seq, EVENTS.c.kind)
+    .where(EVENTS.c.entity == sa.bindparam("entity", type_=sa.Text))
     .order_by(EVENTS.c.seq)
 )
 THREAD_OF = Statement(
@@ -228,6 +209,14 @@ COUNT_FAILED = Statement(
     sa.select(sa.func.count()).where(NOTIFICATIONS.c.state.in_(("pending", "unknown")), NOTIFICATIONS.c.failures > 0)
 )
 COUNT_UNKNOWN = Statement(sa.select(sa.func.count()).where(ATTEMPTS.c.outcome == Failure.UNKNOWN.value))
-COUNT_HELD = Statement(
-    sa.select(sa.func.count()).where(NOTIFICATIONS.c.state == "unknown", NOTIFICATIONS.c.transport.in_(_among("names")))
+
+# Those of lists are spelled anew for each length: SQLite's own lists, of JSON, would end a text at a NUL.
+UNFINISHED_OF = sa.select(NOTIFICATIONS.c.event_key).where(
+    NOTIFICATIONS.c.event_key.in_(sa.bindparam("keys", expanding=True)), NOTIFICATIONS.c.state.in_(UNFINISHED)
+)
+EVENTS_OF = sa.select(EVENTS.c.key, EVENTS.c.entity, EVENTS.c.kind, EVENTS.c.occurrence).where(
+    EVENTS.c.key.in_(sa.bindparam("keys", expanding=True))
+)
+COUNT_HELD = sa.select(sa.func.count()).where(
+    NOTIFICATIONS.c.state == "unknown", NOTIFICATIONS.c.transport.in_(sa.bindparam("names", expanding=True))
 )
