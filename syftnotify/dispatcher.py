@@ -41,6 +41,7 @@ _WORDS = {
     Failure.REFUSED: "FAILED_DELIVERY",
     Failure.GONE: "FAILED_DELIVERY",
 }
+_UNWRITABLE = (ValueError, TypeError, OverflowError)  # what SQLite's driver says of a text or number that is none
 _LONGEST_NAP = 60.0  # seconds between two looks into the outbox, whatever it said was due
 _TROUBLE_NAP = 5.0  # seconds to wait when the outbox itself failed
 
@@ -263,6 +264,8 @@ class Dispatcher:
                         lane.start()
                     self._pool.submit(self._attempt, lane, due, moment)
                     progress = True
+            # What ended meanwhile made room again, for ever where the other side is quick: first it is written down.
+            progress = progress and not self._unsaved
         return min(waits) if waits else None
 
     def _claimed(self, lane: Lane, now: float, most: int) -> list[list[Due]]:
@@ -281,14 +284,19 @@ class Dispatcher:
             with self._state:
                 return storms.gathering(recipient, lane.name, now, kind)
 
+        noted: list[tuple[str, str]] = []
+
         def note(recipient: str, bundle: str) -> None:
+            noted.append((recipient, bundle))
             with self._state:
                 storms.note(recipient, bundle, now)
 
         try:
             return claim(full=full, note=note)
         except StateError:
-            self._storms = None  # it noted messages that nobody gets
+            with self._state:
+                for recipient, bundle in noted:  # messages that nobody gets
+                    storms.take_back(recipient, bundle, now)
             raise
 
     def _has_due(self, lane: Lane, until: float | None) -> bool:
@@ -333,7 +341,7 @@ class Dispatcher:
             self._finish(lane)
 
     def _attempt(self, lane: Lane, due: list[Due], claimed_at: float) -> None:
-        """One attempt, from wording to the row of its outcome. Nothing may escape: the row would stay claimed."""
+        """One attempt, from wording to its outcome. Nothing may escape: the row would stay claimed."""
         began = False
         try:
             reached("attempt.claimed")
@@ -376,9 +384,8 @@ class Dispatcher:
             raise DeliveryError(Failure.NOT_NOW, f"the template cannot be used: {shown(str(error))}") from error
 
     def _note_success(self, lane: Lane, due: Sequence[Due], receipt: Receipt) -> None:
-        self._record(
-            lambda: self._outbox.sent(due, self._clock(), provider_id=receipt.provider_id, thread=receipt.thread)
-        )
+        now = self._clock()
+        self._record(lambda: self._outbox.sent(due, now, provider_id=receipt.provider_id, thread=receipt.thread))
         self._works(lane)
         self._log(logging.INFO, "SENT", lane, due, "")
 
@@ -467,9 +474,7 @@ class Dispatcher:
             with self._outbox.together():
                 for write in outcomes:
                     write()
-        except Exception as error:
-            if isinstance(error, StateError) and len(outcomes) == 1:
-                raise
+        except _UNWRITABLE:
             self._save_one_by_one(outcomes)
         else:
             for _ in outcomes:
@@ -482,9 +487,7 @@ class Dispatcher:
         for write in outcomes:
             try:
                 write()
-            except StateError:
-                raise
-            except Exception as error:  # it would fail for ever: the next start takes its message for unknown
+            except _UNWRITABLE as error:  # it would fail for ever: the next start takes its message for unknown
                 self.last_error = f"an outcome cannot be written down: {error}"
                 log.exception("an outcome cannot be written down")
             self._unsaved.popleft()

@@ -166,6 +166,8 @@ def test_an_address_that_leads_nowhere_is_refused(home: Home, url: str) -> None:
     assert mistakes(home, f"do_email: o@x.org\nheartbeat: {{ping_url: '{url}'}}\n") == [
         "heartbeat.ping_url: expected an https address (http only on this machine)"
     ]
+    (line,) = mistakes(home, f"do_email: o@x.org\ntransports: {{m: {{type: webhook, url: '{url}'}}}}\nroutes: []\n")
+    assert line == "transports.m.url: expected an address such as 'https://hooks.example/x'"
 
 
 def test_a_refused_address_of_a_monitor_is_not_repeated(home: Home) -> None:

@@ -118,6 +118,26 @@ def test_a_drain_delivers_all_that_is_due(make: Make, outbox: Outbox) -> None:
     assert outbox.counts() == Counts(sent=20)
 
 
+def test_what_ended_is_written_down_although_the_other_side_is_quick(make: Make, outbox: Outbox) -> None:
+    """Else a kill would leave unknown all that a quick server took since the first message."""
+    sink = Sink()
+    owe(outbox, 200)
+    dispatcher = make(lane(sink), max_concurrent=4)
+    unwritten: list[int] = []
+    keep = sink.send
+
+    class Counting(Sink):
+        def send(self, message: Message) -> Receipt:
+            unwritten.append(len(dispatcher._unsaved))
+            return keep(message)
+
+    dispatcher.add(lane(Counting()))
+    dispatcher.drain()
+
+    assert len(sink.got) == 200
+    assert max(unwritten) <= 8
+
+
 class Babbler(Sink):
     """Gives its first message an id that no database takes."""
 
@@ -486,14 +506,15 @@ def test_an_outcome_that_could_not_be_saved_is_saved_later(make: Make, outbox: O
     sink = Sink()
     sink.gate.clear()
     owe(outbox, 1)
-    make(lane(sink)).start()
+    dispatcher = make(lane(sink))
+    dispatcher.start()
     wait_until(lambda: sink.inside == 1)
     (tmp_path / "outbox.db").chmod(0o600)
     blocker = sqlite3.connect(tmp_path / "outbox.db", timeout=5)
     blocker.execute("ALTER TABLE attempts RENAME TO elsewhere")
     blocker.commit()
     sink.gate.set()
-    wait_until(lambda: len(sink.got) == 1)
+    wait_until(lambda: "attempts" in dispatcher.last_error)
     blocker.execute("ALTER TABLE elsewhere RENAME TO attempts")
     blocker.commit()
     blocker.close()

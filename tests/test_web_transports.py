@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -239,19 +240,30 @@ def test_what_a_proxy_refuses_was_not_handed_over(kind: str, monkeypatch: pytest
 
 def test_plain_http_goes_through_the_proxy_that_is_named_and_signs_in_there(monkeypatch: pytest.MonkeyPatch) -> None:
     with web() as proxy:
-        monkeypatch.setenv("HTTP_PROXY", proxy.url.rpartition("/services")[0].replace("://", "://me:p%40ss@"))
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.rpartition("/services")[0].replace("://", "://mé:p%40ss@"))
         transport("webhook", "http://localhost:9/x").send(HELLO)
-        monkeypatch.setenv("NO_PROXY", "localhost")
-        error = failed(transport("webhook", "http://localhost:9/x"))
+        for without in ("localhost", "localhost:9"):
+            monkeypatch.setenv("NO_PROXY", without)
+            error = failed(transport("webhook", "http://localhost:9/x"))
+            assert error.failure is Failure.NO_ANSWER
 
     (request,) = proxy.requests
     assert request.line == "POST http://localhost:9/x HTTP/1.1"
-    assert request.headers["proxy-authorization"] == "Basic " + base64.b64encode(b"me:p@ss").decode()
-    assert error.failure is Failure.NO_ANSWER
+    assert request.headers["proxy-authorization"] == "Basic " + base64.b64encode("mé:p@ss".encode()).decode()
 
 
 @both
-@pytest.mark.parametrize("proxy", ["http://[::1", "http://proxy.invalid:port", "socks5://127.0.0.1:9"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://[::1",
+        "http://proxy.invalid:port",
+        "socks5://127.0.0.1:9",
+        "socks://127.0.0.1:9",
+        "ftp://proxy.invalid",
+        "http://",
+    ],
+)
 def test_a_proxy_that_is_none_is_said_and_nothing_is_handed_over(
     kind: str, proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,23 +277,27 @@ def test_a_proxy_that_is_none_is_said_and_nothing_is_handed_over(
 
 def test_an_address_goes_out_escaped_and_with_its_sign_in(server: Web) -> None:
     base = server.url.rpartition("/services")[0]
-    transport("webhook", base.replace("://", "://me:p%40ss@") + "/a b/ü?x=%C3%A4&y=ö#part").send(HELLO)
-    transport("webhook", base).send(HELLO)
+    transport("webhook", base.replace("://", "://me:p%40ss@") + "/a b/ü?x=%C3%A4&y=ö&z=100%?#part").send(HELLO)
+    transport("webhook", base).send(replace(HELLO, body=b""))
 
     assert [request.line for request in server.requests] == [
-        "POST /a%20b/%C3%BC?x=%C3%A4&y=%C3%B6 HTTP/1.1",
+        "POST /a%20b/%C3%BC?x=%C3%A4&y=%C3%B6&z=100%25? HTTP/1.1",
         "POST / HTTP/1.1",
     ]
     assert [request.headers.get("authorization") for request in server.requests] == [
         "Basic " + base64.b64encode(b"me:p@ss").decode(),
         None,
     ]
+    assert server.requests[1].headers["content-length"] == "0"
     assert {request.headers["host"] for request in server.requests} == {base.removeprefix("http://")}
 
 
 def test_a_name_of_other_letters_is_looked_up_as_the_net_knows_it() -> None:
     assert address_of("https://bücher.example:8443/x").headers["host"] == "xn--bcher-kva.example:8443"
+    assert address_of("https://xn--bcher-kva.example/x").headers["host"] == "xn--bcher-kva.example"
     assert address_of("http://[::1]:80/x").headers["host"] == "[::1]:80"
+    with pytest.raises(DeliveryError, match="could not be reached"):  # else it would be strasse.example, who is another
+        address_of("https://straße.example/x")
 
 
 def test_an_answer_without_an_end_is_not_read_to_its_end(server: Web) -> None:

@@ -313,7 +313,7 @@ def _nearest(path: list[str]) -> str:
             if not part.isdigit():
                 field = _fields(model).get(part)
                 model = _model_in(field.annotation) if field else None
-        known = {field.alias or name for name, field in model.model_fields.items()} if model else set()
+        known = set(_fields(model))
     near = difflib.get_close_matches(path[-1], sorted(known), n=1, cutoff=0.5)
     return f", did you mean `{near[0]}`?" if near else f"; known here: {', '.join(sorted(known))}"
 

@@ -60,13 +60,16 @@ def _path(value: Any) -> Path:
 
 def is_safe_url(url: str) -> bool:
     """Whether `url` is https, or http to this very machine (an emulator, a proxy): secrets travel nowhere else."""
+    return _leads_by(url) == "https" or (_leads_by(url) == "http" and urlsplit(url).hostname in LOOPBACK)
+
+
+def _leads_by(url: str) -> str:
+    """The scheme of an address that leads somewhere, nothing of any other."""
     try:
         parts = urlsplit(url)
-        host = parts.hostname
-        is_there = bool(host) and parts.port != 0
+        return parts.scheme if parts.hostname and parts.port != 0 else ""
     except ValueError:
-        return False
-    return is_there and (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK))
+        return ""
 
 
 def _safe_url(value: Any) -> str:
@@ -125,12 +128,7 @@ def _secret_url(value: Any) -> SecretStr:
 
 
 def _web_url(value: Any) -> SecretStr:
-    try:
-        parts = urlsplit(value) if isinstance(value, str) else None
-        good = parts is not None and parts.scheme in {"http", "https"} and bool(parts.hostname)
-    except ValueError:
-        good = False
-    if not good or not value.isprintable():
+    if not isinstance(value, str) or _leads_by(value) not in {"http", "https"} or not value.isprintable():
         raise ValueError("expected an address such as 'https://hooks.example/x'")
     return SecretStr(value)
 

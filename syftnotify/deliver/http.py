@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import socket
 import ssl
 import threading
@@ -28,6 +29,7 @@ CONNECT_SECONDS = 10.0
 _ANSWER_CAP = 16 * 1024  # bytes
 # What a path or a query may hold as it stands (RFC 3986, 3.3 and 3.4); what was escaped already stays as it is.
 _AS_IT_IS = "/?:@!$&'()*+,;=%~"
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ERRORS = (
     httpcore.NetworkError,
     httpcore.ProtocolError,
@@ -66,8 +68,12 @@ def address_of(url: str) -> Address:
     try:
         parts = urlsplit(url)
         name = parts.hostname or ""
-        host = name.encode("ascii" if name.isascii() else "idna").decode("ascii")
-        target = quote(f"{parts.path or '/'}?{parts.query}".rstrip("?"), safe=_AS_IT_IS)
+        host = name
+        if not name.isascii():
+            host = name.encode("idna").decode("ascii")
+            if host.encode("ascii").decode("idna") != name:
+                raise ValueError("by the rules of 2003 this is another name than by those of 2008")
+        target = _escaped(parts.path or "/") + (f"?{_escaped(parts.query)}" if parts.query else "")
         port = "" if parts.port is None else f":{parts.port}"
         headers = {"host": (f"[{host}]" if ":" in host else host) + port}
         if parts.username is not None:
@@ -77,7 +83,7 @@ def address_of(url: str) -> Address:
             host=host_of(url),
             url=httpcore.URL(scheme=parts.scheme, host=host, port=parts.port, target=target),
             headers=headers,
-            proxy=_proxy_to(host, parts.scheme),
+            proxy=_proxy_to(host + port, parts.scheme),
         )
     except ValueError as error:
         # Its own words may repeat the address.
@@ -85,15 +91,23 @@ def address_of(url: str) -> Address:
         raise DeliveryError(Failure.NO_ANSWER, f"{host_of(url)} could not be reached ({why})") from None
 
 
-def _proxy_to(host: str, scheme: str) -> httpcore.Proxy | None:
+def _escaped(text: str) -> str:
+    return quote(_BARE_PERCENT.sub("%25", text), safe=_AS_IT_IS)
+
+
+def _proxy_to(place: str, scheme: str) -> httpcore.Proxy | None:
+    """The proxy by which `place`, a host and perhaps a port, is reached. Raises: ValueError, it is none."""
     proxies = getproxies()
     found = proxies.get(scheme) or proxies.get("all")
-    if not found or proxy_bypass(host):
+    if not found or proxy_bypass(place):
         return None
-    found = found if "://" in found else f"http://{found}"
-    parts = urlsplit(found)
-    auth = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
-    return httpcore.Proxy(found, auth=auth)
+    parts = urlsplit(found if "://" in found else f"http://{found}")
+    if parts.scheme not in {"http", "https", "socks5", "socks5h"} or not parts.hostname:
+        raise ValueError("no proxy")
+    url = httpcore.URL(scheme=parts.scheme, host=parts.hostname, port=parts.port, target="/")
+    if parts.username is None:
+        return httpcore.Proxy(url)
+    return httpcore.Proxy(url, auth=(unquote(parts.username).encode(), unquote(parts.password or "").encode()))
 
 
 class Endpoint:
@@ -151,7 +165,7 @@ def request(
             connections.stream(
                 method,
                 to.url,
-                content=content or None,
+                content=content if method == "POST" else None,
                 headers=[*said.items()],
                 extensions={"timeout": limits, "trace": attempt.trace},
             ) as answer,
@@ -208,8 +222,10 @@ def secrets_of(url: str) -> list[str]:
     """What of an address is its password: its path, each part of it, and what follows."""
     parts = urlsplit(url)
     values = [value for _, value in parse_qsl(parts.query, keep_blank_values=True)]
-    signed_in = base64.b64encode(parts.netloc.rpartition("@")[0].encode()).decode()
-    return [url, parts.path.lstrip("/"), *parts.path.split("/"), parts.query, *values, parts.password or "", signed_in]
+    written = parts.netloc.rpartition("@")[0]
+    ways_in = [base64.b64encode(text.encode()).decode() for text in (written, unquote(written))]
+    passwords = [parts.password or "", unquote(parts.password or "")]
+    return [url, parts.path.lstrip("/"), *parts.path.split("/"), parts.query, *values, *passwords, *ways_in]
 
 
 def refusal(answer: Answer, host: str, now: float, secrets: Iterable[str]) -> DeliveryError:

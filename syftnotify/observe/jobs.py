@@ -252,6 +252,7 @@ class JobReader:
             changed += ((name, shelf) for name in names)
             gone += ((name, shelf) for name in lost)
         self._offered = changed
+        self._missed |= _entities(gone)
         try:
             self._read_in_time(changed, sight, look, seconds, take or look.jobs.extend)
         finally:
@@ -263,7 +264,7 @@ class JobReader:
         self._folders.end()
         self._patience.end()
         look.restless = look.restless or not self._has_seen_all
-        self._missed = {entity for entity in self._missed.union(_entities(gone)) if not self.holds(entity)}
+        self._missed = {entity for entity in self._missed if not self.holds(entity)}
         look.vanished = set(self._missed)
         self._open -= look.vanished
         self._note_torn(look)

@@ -328,10 +328,11 @@ class Outbox:
             for entity in {row.entity for rows in messages for row in rows}:
                 of_it = statements.KINDS_OF.run(connection, entity=entity)
                 kinds[entity] = [(row.seq, Kind(row.kind)) for row in of_it]
-        return [
-            [_due(row, bundle, kinds[row.entity]) for row in rows]
-            for rows, bundle in zip(messages, bundles, strict=True)
-        ]
+            # In the transaction: what cannot be read is not claimed.
+            return [
+                [_due(row, bundle, kinds[row.entity]) for row in rows]
+                for rows, bundle in zip(messages, bundles, strict=True)
+            ]
 
     def _claim(
         self,
