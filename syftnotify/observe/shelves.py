@@ -71,7 +71,7 @@ class Shelf:
         self.folder = site.folder
         self.states = os.path.join(site.base, *site.states) if site.states else self.folder
         self.segments: tuple[str, ...] = ()  # names in it that may be shelves themselves: v1, v2, ...
-        self.is_altered = False  # what rests, since that was last remembered
+        self.is_altered = False  # since it was last remembered
         self._tail = "/state.yaml" if site.states else ""  # of what decides, behind a job's name
         self._listed: Signature | None = None
         self._is_racy = False
@@ -114,7 +114,10 @@ class Shelf:
                 listed = {entry.name for entry, _ in some if entry.is_dir(follow_symlinks=False)}
         except OSError:
             found, listed = None, set()
+        before = self._listed, self._is_racy
         self._listed, self._is_racy = found, found is not None and is_racy(found, now)
+        if self._names:  # else nothing is remembered of it
+            self.is_altered = self.is_altered or before != (self._listed, self._is_racy)
         self.segments = tuple(sorted(filter(_SEGMENT.fullmatch, listed)))
         gone = [name for name in self if name not in listed]
         self._wake_up(gone)
