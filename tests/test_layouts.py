@@ -1006,14 +1006,20 @@ def test_a_folder_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path
         return clock.monotonic()
 
     reader = JobReader(tmp_path, OWNER, clock=clock.time, monotonic=monotonic)
+    found = statuses(reader, clock, looks=6)
+
+    assert ("b", Status.DONE) in found
+
+
+def statuses(reader: JobReader, clock: Clock, *, looks: int) -> set[tuple[str, Status]]:
+    """What so many looks, a minute apart, say of jobs."""
     found = set()
-    for _ in range(6):
+    for _ in range(looks):
         look = reader.look()
         reader.accept(look)
         found |= {(job.name, job.status) for job in look.jobs}
         clock.advance(60)
-
-    assert ("b", Status.DONE) in found
+    return found
 
 
 def test_a_mark_of_the_same_instant_is_seen_however_long_the_look_lasts(tmp_path: Path) -> None:
@@ -1040,12 +1046,7 @@ def test_a_mark_of_the_same_instant_is_seen_however_long_the_look_lasts(tmp_path
         return clock.monotonic()
 
     reader = JobReader(tmp_path, OWNER, clock=clock.time, monotonic=monotonic)
-    found = set()
-    for _ in range(4):
-        look = reader.look()
-        reader.accept(look)
-        found |= {(job.name, job.status) for job in look.jobs}
-        clock.advance(60)
+    found = statuses(reader, clock, looks=4)
 
     assert ("b", Status.APPROVED) in found
     assert ("b", Status.DONE) in found

@@ -515,7 +515,9 @@ def test_a_restart_that_could_not_start_again_leaves_the_worker_alone(box: Box) 
 
 
 @pytest.mark.parametrize(
-    "words", [["sleep", "60"], [sys.executable, "-c", "import time; time.sleep(60)", "notify.log"]]
+    # Programs of others, which must only be there: each is ended by the test.
+    "words",
+    [["sleep", "60"], [sys.executable, "-c", "import time; time.sleep(60)", "notify.log"]],
 )
 @pytest.mark.parametrize("held", [True, False], ids=["lock held", "lock free"])
 def test_a_pid_that_belongs_to_another_program_is_never_signalled(
