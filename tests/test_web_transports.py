@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -20,9 +23,11 @@ from syftnotify.deliver.http import address_of
 from syftnotify.deliver.webhook import signature
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Message
+from tests.mailserver import HOST, Authority, authority
 from tests.web import Answer, Web, babbles, closes, drips, floods, hangs, resets, says, web
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+PASSWORD = "pä:ss@wörd"
 NOW = 1_800_000_000.0
 HELLO = Message(
     id="m1",
@@ -37,6 +42,17 @@ HELLO = Message(
 @pytest.fixture
 def server() -> Iterator[Web]:
     with web() as server:
+        yield server
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Authority:
+    return authority(tmp_path)
+
+
+@pytest.fixture
+def encrypted(private: Authority) -> Iterator[Web]:
+    with web(context=private.context(HOST)) as server:
         yield server
 
 
@@ -91,6 +107,38 @@ def test_each_answer_means_what_the_table_says_and_is_one_request(
     assert len(server.requests) == 1
     assert "127.0.0.1" in str(error)
     assert "secret-path" not in str(error)
+
+
+@pytest.mark.parametrize(("answer", "failure"), _TABLE)
+def test_each_answer_means_the_same_where_all_is_encrypted(
+    encrypted: Web, private: Authority, answer: Answer, failure: Failure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X03"""
+    monkeypatch.setenv("SSL_CERT_FILE", str(private.file))
+    encrypted.usual = answer
+
+    assert failed(transport("webhook", encrypted.url, timeout_secs=1)).failure is failure
+    assert len(encrypted.requests) == 1
+
+
+def test_whoever_is_not_trusted_is_sent_nothing(
+    encrypted: Web, private: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trusted are those whom the variables of OpenSSL name and, without these, those whom Mozilla does."""
+    (tmp_path / "nobody").mkdir()
+    doubtful: dict[str, str] = {"SSL_CERT_DIR": str(tmp_path / "nobody"), "SSL_CERT_FILE": str(tmp_path / "missing")}
+    for name, value in [("SSL_CERT_FILE", ""), *doubtful.items()]:
+        with monkeypatch.context() as environment:
+            environment.setenv(name, value)
+            assert failed(transport("webhook", encrypted.url)).failure is Failure.NO_ANSWER
+            with pytest.raises(DeliveryError, match="could not be reached"):
+                transport("webhook", encrypted.url).check()
+    assert encrypted.requests == []
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(private.file))
+    transport("webhook", encrypted.url).check()
+    transport("webhook", encrypted.url).send(HELLO)
+    assert [request.body for request in encrypted.requests] == [HELLO.body]
 
 
 @both
@@ -290,6 +338,26 @@ def test_an_address_goes_out_escaped_and_with_its_sign_in(server: Web) -> None:
     ]
     assert server.requests[1].headers["content-length"] == "0"
     assert {request.headers["host"] for request in server.requests} == {base.removeprefix("http://")}
+
+
+@both
+def test_a_refusal_that_repeats_an_address_in_any_of_its_forms_gives_no_secret_away(server: Web, kind: str) -> None:
+    """N03: as the configuration has it, as it is meant, and as it was sent."""
+
+    def repeats(connection: socket.socket) -> None:
+        request = server.requests[-1]
+        line = request.line.split()[1]
+        says(403, f"{line}\n{unquote(line)}\n{request.headers['authorization']}\n{PASSWORD}")(connection)
+
+    server.usual = repeats
+    base = server.url.rpartition("/services")[0]
+    url = base.replace("://", f"://me:{quote(PASSWORD)}@") + "/pfad-ü%C3%A4/zweiter%20teil?schlüssel=wört%C3%A4r"
+    said = str(failed(transport(kind, url)))
+
+    assert "answered 403" in said
+    for secret in ("pfad", "zweiter", "teil", "wört", PASSWORD, base64.b64encode(f"me:{PASSWORD}".encode()).decode()):
+        assert secret not in said
+    assert not re.search("%[0-9A-F]{2}", said)
 
 
 def test_a_name_of_other_letters_is_looked_up_as_the_net_knows_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -38,14 +39,22 @@ class Web:
     answers: list[Answer] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     server: RawServer | None = None
+    context: ssl.SSLContext | None = None  # its side of the encryption, if it encrypts
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def url(self) -> str:
         assert self.server is not None
-        return f"http://{HOST}:{self.server.port}/services/T000/secret-path"
+        return f"http{'s' * bool(self.context)}://{HOST}:{self.server.port}/services/T000/secret-path"
 
     def handle(self, connection: socket.socket) -> None:
+        if self.context is None:
+            self._serve(connection)
+        else:
+            with self.context.wrap_socket(connection, server_side=True) as encrypted:
+                self._serve(encrypted)
+
+    def _serve(self, connection: socket.socket) -> None:
         file = connection.makefile("rb")
         while request := _read(file):
             with self._lock:
@@ -66,9 +75,9 @@ def _read(file: Any) -> Request | None:
 
 
 @contextlib.contextmanager
-def web(usual: Answer | None = None) -> Iterator[Web]:
+def web(usual: Answer | None = None, context: ssl.SSLContext | None = None) -> Iterator[Web]:
     """A server of the web, while the block runs."""
-    made = Web(usual or says(200, "ok"))
+    made = Web(usual or says(200, "ok"), context=context)
     with raw(made.handle) as server:
         made.server = server
         yield made
