@@ -491,10 +491,11 @@ def _loaded(path: Path, spellings: _Spellings) -> _State:
 def _in_pieces(content: bytes, spellings: _Spellings, *, piece: int = _PIECE) -> _State:
     """What `_spelled` wrote, without all of it as objects at once: that would be ten times its size.
 
-    What is searched for holds quotes that stand by themselves, and so lies within no text.
+    What is searched for holds quotes, which stand in no text by themselves. Where it is found at the end of a text all
+    the same, the piece that ends there is no JSON.
 
     Raises:
-        ValueError, LookupError, TypeError, AttributeError: something else wrote it.
+        ValueError, LookupError, TypeError, AttributeError: something else wrote it, or it must be read at once.
     """
     owed, first = content.index(b'},"owed":{'), content.rindex(b'"first":{') + len(b'"first":')
     begin, end = len(_HEAD), len(content) - len(_TAIL)
@@ -504,21 +505,21 @@ def _in_pieces(content: bytes, spellings: _Spellings, *, piece: int = _PIECE) ->
     ours = state["data"][OURS]
     if state["notified"] or ours["first"]:
         raise ValueError("not our order")
-    same: dict[str, str] = {}  # entities, so that each is kept once
-    told = _members(content, begin + 1, owed, b'],"', piece)
-    state["notified"] = {same.setdefault(entity, entity): spellings.one(words) for entity, words in told}
-    ours["first"] = {
-        same.get(entity, entity): noted for entity, noted in _members(content, first + 1, end - 1, b'","', piece)
-    }
+    notified, noted = state["notified"], ours["first"]
+    for some in _members(content, begin + 1, owed, b'],"', piece):
+        notified.update(zip(some, map(spellings.one, some.values()), strict=True))
+    same = dict(zip(notified, notified, strict=True))  # so that each entity is kept once
+    for some in _members(content, first + 1, end - 1, b'","', piece):
+        noted.update(zip(map(same.get, some, some), some.values(), strict=True))
     return state
 
 
-def _members(content: bytes, begin: int, end: int, between: bytes, piece: int) -> Iterator[tuple[str, Any]]:
+def _members(content: bytes, begin: int, end: int, between: bytes, piece: int) -> Iterator[dict[str, Any]]:
     """The members of a JSON object, read some at a time; `between` begins with what ends one of them."""
     while begin < end:
         found = content.find(between, begin + piece, end)
         stop = end if found < 0 else found + 1
-        yield from orjson.loads(b"{%b}" % content[begin:stop]).items()
+        yield orjson.loads(b"{%b}" % content[begin:stop])
         begin = stop + 1
 
 

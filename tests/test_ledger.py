@@ -285,12 +285,17 @@ NASTY = st.text(alphabet='a"],{}:\\[ ', max_size=12) | st.sampled_from(
 def test_what_is_read_in_pieces_is_what_was_written(
     told: dict[str, list[str]], first: dict[str, str], data: dict[str, Any], piece: int
 ) -> None:
-    """Whatever stands in it, and wherever the pieces end."""
+    """Whatever stands in it, and wherever the pieces end; a text that looks like the end of one is noticed."""
     told |= {f"job/D/{number}": ["new", "approved", "executed"] for number in range(40)}
     notified = {entity: tuple(words) for entity, words in told.items()}
     state = {"version": 1, "notified": notified, "owed": {}, "data": {**data, ledger.OURS: {"first": first}}}
     content = b"".join(ledger._spelled(state))
-    found = ledger._in_pieces(content, ledger._Spellings(), piece=piece)
+    try:
+        found = ledger._in_pieces(content, ledger._Spellings(), piece=piece)
+    except ValueError:
+        texts = [*told, *(word for words in told.values() for word in words), *first, *first.values()]
+        assert any(text.endswith(",") for text in texts)
+        return
     found["notified"] = {entity: list(words) for entity, words in found["notified"].items()}
 
     assert found == orjson.loads(content)
