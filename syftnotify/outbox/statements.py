@@ -6,7 +6,7 @@ comes back is as SQLite keeps it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ from sqlalchemy.dialects import sqlite
 from syftnotify.errors import Failure
 from syftnotify.outbox.tables import ATTEMPTS, EVENTS, FARTHEST, NOTIFICATIONS, UNFINISHED, claimable, is_due, is_next
 
-_DIALECT = sqlite.dialect(paramstyle="named")
+_DIALECT = sqlite.dialect(paramstyle="qmark")  # by place: by name an insert takes a third longer
 
 
 class Statement:
@@ -29,21 +29,24 @@ class Statement:
 
     def run(self, connection: sa.Connection, **values: Any) -> sa.CursorResult[Any]:
         """Ask it once."""
-        spelled, fixed = self._spelled
-        return connection.exec_driver_sql(spelled, {**fixed, **values})
+        spelled, names, fixed = self._spelled
+        given = {**fixed, **values}
+        return connection.exec_driver_sql(spelled, tuple(map(given.__getitem__, names)))
 
     def run_many(self, connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> None:
         """Ask it with each of these values in turn."""
-        spelled, fixed = self._spelled
-        connection.exec_driver_sql(spelled, [{**fixed, **row} for row in rows] if fixed else [*rows])
+        spelled, names, fixed = self._spelled
+        given = ({**fixed, **row} for row in rows) if fixed else rows
+        connection.exec_driver_sql(spelled, [tuple(map(row.__getitem__, names)) for row in given])
 
     @cached_property
-    def _spelled(self) -> tuple[str, dict[str, Any]]:
-        """The SQL, and the values in it that are always the same."""
+    def _spelled(self) -> tuple[str, Sequence[str], dict[str, Any]]:
+        """The SQL, which values it wants in which order, and those that are always the same."""
         compiled = self._asked.compile(dialect=_DIALECT, column_keys=self._columns)
         missing = {name: None for name, bind in compiled.binds.items() if bind.required}
         whole = compiled.construct_expanded_state(missing)
-        return whole.statement, {name: value for name, value in whole.parameters.items() if name not in missing}
+        fixed = {name: value for name, value in whole.parameters.items() if name not in missing}
+        return whole.statement, whole.positiontup or (), fixed
 
 
 _NOW: sa.BindParameter[float] = sa.bindparam("now", type_=sa.Float)
