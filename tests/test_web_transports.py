@@ -300,6 +300,17 @@ def test_plain_http_goes_through_the_proxy_that_is_named_and_signs_in_there(monk
     assert request.headers["proxy-authorization"] == "Basic " + base64.b64encode("mé:p@ss".encode()).decode()
 
 
+def test_the_way_to_a_proxy_may_be_encrypted_too(
+    encrypted: Web, private: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", encrypted.url.rpartition("/services")[0])
+    assert failed(transport("webhook", "http://hooks.invalid/x")).failure is Failure.NO_ANSWER
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(private.file))
+    transport("webhook", "http://hooks.invalid/x").send(HELLO)
+    assert [request.line for request in encrypted.requests] == ["POST http://hooks.invalid/x HTTP/1.1"]
+
+
 @both
 @pytest.mark.parametrize(
     "proxy",

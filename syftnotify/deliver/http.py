@@ -42,10 +42,14 @@ _ERRORS = (
 )
 
 
+_MAKING = threading.Lock()
+
+
 def _trusted() -> ssl.SSLContext:
     """Whom we trust: whom the variables of OpenSSL name, else whom Mozilla does."""
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    return _context(file or None, folder or None) if file or folder else _context(certifi.where(), None)
+    with _MAKING:  # sixteen that begin together would make sixteen
+        return _context(file or None, folder or None) if file or folder else _context(certifi.where(), None)
 
 
 @cache  # for it takes 50 ms
@@ -89,7 +93,7 @@ def address_of(url: str) -> Address:
             headers=headers,
             proxy=_proxy_to(host + port, parts.scheme),
         )
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         # Its own words may repeat the address.
         why = f"{type(error).__name__}: see the address, and that of the proxy"
         raise DeliveryError(Failure.NO_ANSWER, f"{host_of(url)} could not be reached ({why})") from None
@@ -100,7 +104,12 @@ def _escaped(text: str) -> str:
 
 
 def _proxy_to(place: str, scheme: str) -> httpcore.Proxy | None:
-    """The proxy by which `place`, a host and perhaps a port, is reached. Raises: ValueError, it is none."""
+    """The proxy by which `place`, a host and perhaps a port, is reached.
+
+    Raises:
+        ValueError: it is none.
+        OSError: what says whom we trust cannot be read.
+    """
     proxies = getproxies()
     found = proxies.get(scheme) or proxies.get("all")
     if not found or proxy_bypass(place):
@@ -109,9 +118,10 @@ def _proxy_to(place: str, scheme: str) -> httpcore.Proxy | None:
     if parts.scheme not in {"http", "https", "socks5", "socks5h"} or not parts.hostname:
         raise ValueError("no proxy")
     url = httpcore.URL(scheme=parts.scheme, host=parts.hostname, port=parts.port, target="/")
-    if parts.username is None:
-        return httpcore.Proxy(url)
-    return httpcore.Proxy(url, auth=(unquote(parts.username).encode(), unquote(parts.password or "").encode()))
+    auth = None
+    if parts.username is not None:
+        auth = unquote(parts.username).encode(), unquote(parts.password or "").encode()
+    return httpcore.Proxy(url, auth=auth, ssl_context=_trusted() if parts.scheme == "https" else None)
 
 
 class Endpoint:
@@ -158,6 +168,7 @@ def request(
         DeliveryError: NO_ANSWER when nothing was handed over, UNKNOWN when it may have been.
     """
     attempt = _Attempt()
+    is_encrypted = to.url.scheme == b"https"
     limits = {"connect": min(CONNECT_SECONDS, seconds), "read": seconds, "write": seconds}
     said = {"accept-encoding": "identity", "user-agent": "syftnotify", **to.headers, **(headers or {})}
     timer = threading.Timer(seconds, attempt.cut)
@@ -165,7 +176,9 @@ def request(
     timer.start()
     try:
         with (
-            httpcore.ConnectionPool(_trusted(), proxy=to.proxy, max_keepalive_connections=0) as connections,
+            httpcore.ConnectionPool(
+                _trusted() if is_encrypted else None, proxy=to.proxy, max_keepalive_connections=0
+            ) as connections,
             connections.stream(
                 method,
                 to.url,
