@@ -172,8 +172,8 @@ def test_while_an_attempt_hangs_the_outbox_is_left_alone(make: Make, outbox: Out
     slow = lane(sink)
     slow.is_doubted = True  # one permit
     dispatcher = make(slow)
-    asked: list[str] = []
-    sa.event.listen(outbox._engine, "before_cursor_execute", lambda *words: asked.append(words[2]))
+    asked: list[object] = []
+    sa.event.listen(outbox._engine, "checkout", lambda connection, *_: asked.append(connection))
     dispatcher.start()
     try:
         wait_until(lambda: sink.tried)

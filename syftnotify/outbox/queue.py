@@ -314,7 +314,7 @@ class Outbox:
         recipient who has had enough single messages for now how the rest is gathered; `note` is told of each message:
         its recipient, and its bundle if it is one.
         """
-        messages: list[list[sa.Row[Any]]] = []
+        messages: list[list[Any]] = []
         bundles: list[str] = []
         kinds: dict[str, list[tuple[int, Kind]]] = {}
         with self._transaction() as connection:
@@ -326,7 +326,7 @@ class Outbox:
                 messages.append(rows)
                 bundles.append(bundle)
             for entity in {row.entity for rows in messages for row in rows}:
-                of_it = statements.KINDS_OF.run(connection, entity=entity)
+                of_it = statements.KINDS_OF.rows(connection, entity=entity)
                 kinds[entity] = [(row.seq, Kind(row.kind)) for row in of_it]
             # In the transaction: what cannot be read is not claimed.
             return [
@@ -342,22 +342,22 @@ class Outbox:
         by: str,
         resend: bool,
         full: Callable[[str, Kind], Gathering | None],
-    ) -> tuple[list[sa.Row[Any]], str]:
+    ) -> tuple[list[Any], str]:
         """The rows of the next message, none when nothing is due, and the bundle in which they leave."""
-        head = partial(statements.head(resend).run, connection, transport=transport, now=now)
-        found = head().first()
-        while found is not None and not found.bundle and found.kind not in OWN_KINDS:
-            gathering = full(found.recipient, Kind(found.kind))
-            if gathering is None or not self._gather(connection, transport, found.recipient, gathering, now):
+        head = partial(statements.head(resend).rows, connection, transport=transport, now=now)
+        taken = head()
+        while taken and not taken[0].bundle and taken[0].kind not in OWN_KINDS:
+            recipient, kind = taken[0].recipient, Kind(taken[0].kind)
+            gathering = full(recipient, kind)
+            if gathering is None or not self._gather(connection, transport, recipient, gathering, now):
                 break
-            found = head().first()
-        if found is None:
+            taken = head()
+        if not taken:
             return [], ""
-        taken = [found]
-        if found.bundle:
-            taken = list(statements.whole_bundle(resend).run(connection, transport=transport, bundle=found.bundle))
+        bundle = taken[0].bundle
+        if bundle:
+            taken = statements.whole_bundle(resend).rows(connection, transport=transport, bundle=bundle)
         ids = [row.id for row in taken]
-        bundle = found.bundle
         if bundle and "#" not in bundle:
             # What becomes free later leaves in a message of its own: this one keeps its id, and what it holds.
             bundle = f"{bundle}#{digest_of(*sorted(ids))}"
@@ -502,10 +502,10 @@ class Outbox:
         values: dict[str, Any] = {"transport": transport, "now": now}
         with self._reading() as connection:
             # Nearly always none is ready, which an index says at once; whether something holds one back takes longer.
-            is_ready = statements.any_ready(resend).run(connection, **values).scalar_one()
-            if is_ready and statements.any_due(resend).run(connection, **values).first() is not None:
+            is_ready = statements.any_ready(resend).value(connection, **values)
+            if is_ready and statements.any_due(resend).rows(connection, **values):
                 return 0.0
-            soonest: float | None = statements.soonest(resend).run(connection, **values).scalar_one()
+            soonest: float | None = statements.soonest(resend).value(connection, **values)
             return soonest
 
     def last_sent(self, transport: str) -> float | None:
@@ -554,8 +554,8 @@ class Outbox:
     def thread_of(self, entity: str, recipient: str, transport: str) -> str:
         """The provider's conversation that the last message about `entity` to `recipient` joined, or empty."""
         with self._reading() as connection:
-            found = statements.THREAD_OF.run(connection, entity=entity, recipient=recipient, transport=transport)
-            return found.scalar() or ""
+            asked = {"entity": entity, "recipient": recipient, "transport": transport}
+            return statements.THREAD_OF.value(connection, **asked) or ""
 
     def letters(self) -> list[Letter]:
         """Dead letters, and what may have arrived and is not sent yet; oldest first."""
@@ -725,14 +725,14 @@ class Outbox:
     def counts(self, *, holding: Collection[str] = ()) -> Counts:
         """How many notifications stand where; transports that are `holding` do not resend what may have arrived."""
         with self._reading() as connection:
-            by_state = {row.state: row.total for row in statements.STATES.run(connection)}
+            by_state = {row.state: row.total for row in statements.STATES.rows(connection)}
             of_held = {"names": list(holding)}
             is_held = connection.execute(statements.COUNT_HELD, of_held).scalar_one() if holding else 0
             return Counts(
                 waiting=sum(by_state.get(state, 0) for state in UNFINISHED) - is_held,
                 sent=by_state.get("sent", 0),
-                failed=statements.COUNT_FAILED.run(connection).scalar_one(),
-                unknown=statements.COUNT_UNKNOWN.run(connection).scalar_one(),
+                failed=statements.COUNT_FAILED.value(connection),
+                unknown=statements.COUNT_UNKNOWN.value(connection),
                 held=is_held,
                 dead=by_state.get("dead", 0),
             )

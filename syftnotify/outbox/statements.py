@@ -1,12 +1,13 @@
 """Which SQL is asked at every mail and every look? Each statement is put together once, and spelled once.
 
-For one row SQLAlchemy takes several times as long as SQLite; so these go to the driver as they are spelled, and what
-comes back is as SQLite keeps it.
+For one row SQLAlchemy takes several times as long as SQLite; so these go to the driver itself, within SQLAlchemy's
+transaction, and what comes back is as SQLite keeps it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any
 
@@ -20,24 +21,42 @@ _DIALECT = sqlite.dialect(paramstyle="qmark")  # by place: by name an insert tak
 
 
 class Statement:
-    """One statement with named values."""
+    """One statement with named values. Its errors are the driver's: sqlite3.Error."""
 
     def __init__(self, asked: sa.Select[Any] | sa.Update | sa.Insert, columns: Iterable[str] | None = None) -> None:
         """`columns` are those of an insert."""
         self._asked = asked
         self._columns = None if columns is None else [*columns]
 
-    def run(self, connection: sa.Connection, **values: Any) -> sa.CursorResult[Any]:
-        """Ask it once."""
+    def rows(self, connection: sa.Connection, **values: Any) -> list[Any]:
+        """What it finds, as tuples whose values have the names of the columns."""
         spelled, names, fixed = self._spelled
         given = {**fixed, **values}
-        return connection.exec_driver_sql(spelled, tuple(map(given.__getitem__, names)))
+        cursor = connection.connection.cursor()
+        found = cursor.execute(spelled, tuple(map(given.__getitem__, names))).fetchall()
+        cursor.close()
+        return [*map(self._row, found)]
+
+    def value(self, connection: sa.Connection, **values: Any) -> Any:
+        """The first thing that it finds, or None."""
+        found = self.rows(connection, **values)
+        return found[0][0] if found else None
 
     def run_many(self, connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> None:
         """Ask it with each of these values in turn."""
         spelled, names, fixed = self._spelled
         given = ({**fixed, **row} for row in rows) if fixed else rows
-        connection.exec_driver_sql(spelled, [tuple(map(row.__getitem__, names)) for row in given])
+        cursor = connection.connection.cursor()
+        cursor.executemany(spelled, [tuple(map(row.__getitem__, names)) for row in given])
+        cursor.close()
+
+    @cached_property
+    def _row(self) -> Callable[[Iterable[Any]], Any]:
+        """What makes a row of its values."""
+        columns = self._asked.selected_columns.keys() if isinstance(self._asked, sa.Select) else ()
+        row: Any = namedtuple("Row", columns, rename=True)  # type: ignore[misc] # columns are known at run time
+        made: Callable[[Iterable[Any]], Any] = row._make
+        return made
 
     @cached_property
     def _spelled(self) -> tuple[str, Sequence[str], dict[str, Any]]:
