@@ -23,7 +23,7 @@ chaos: $(VENV)/.installed-dev
 fuzz: $(VENV)/.installed-dev
 	FUZZ=20 $(BIN)/python -m pytest -n 2 --timeout=0 tests/test_fuzz.py tests/test_promises.py $(ARGS)
 
-# Measures how fast everything is (half an hour, on a machine that is idle), and writes docs/performance.md.
+# Measures how fast everything is (some twenty minutes, on a machine that is idle), and writes docs/performance.md.
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks --write
 

@@ -1,4 +1,4 @@
-"""Runs all benches one after another, about half an hour, and prints their figures.
+"""Runs all benches one after another, some twenty minutes, and prints their figures.
 
     python -m benchmarks [--write]
 

@@ -11,7 +11,7 @@ import io
 import sys
 import time
 
-from syft_bg.common.state import JsonStateManager  # type: ignore[import-not-found]  # lives in another environment
+from syft_bg.common.state import JsonStateManager  # type: ignore[import-not-found] # in its own environment alone
 from syft_bg.notify.handlers.job import JobHandler  # type: ignore[import-not-found] # in its own environment alone
 from syft_bg.notify.monitors.job import JobMonitor  # type: ignore[import-not-found] # in its own environment alone
 
