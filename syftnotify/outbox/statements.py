@@ -17,7 +17,7 @@ from sqlalchemy.dialects import sqlite
 from syftnotify.errors import Failure
 from syftnotify.outbox.tables import ATTEMPTS, EVENTS, FARTHEST, NOTIFICATIONS, UNFINISHED, claimable, is_due, is_next
 
-_DIALECT = sqlite.dialect(paramstyle="qmark")  # by place: by name an insert takes a third longer
+_DIALECT = sqlite.dialect(paramstyle="qmark")  # by place: by name the driver takes a third longer
 
 
 class Statement:
