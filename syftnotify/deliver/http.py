@@ -46,10 +46,19 @@ _MAKING = threading.Lock()
 
 
 def _trusted() -> ssl.SSLContext:
-    """Whom we trust: whom the variables of OpenSSL name, else whom Mozilla does."""
+    """Whom we trust: whom the variables of OpenSSL name, else whom Mozilla does.
+
+    Raises:
+        DeliveryError: NO_ANSWER, what they name cannot be read.
+    """
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    with _MAKING:  # sixteen that begin together would make sixteen
-        return _context(file or None, folder or None) if file or folder else _context(certifi.where(), None)
+    try:
+        with _MAKING:  # sixteen that begin together would make sixteen
+            return _context(file or None, folder or None) if file or folder else _context(certifi.where(), None)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        said = f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read: {why}"
+        raise DeliveryError(Failure.NO_ANSWER, said) from None
 
 
 @cache  # for it takes 50 ms
@@ -71,7 +80,7 @@ def address_of(url: str) -> Address:
     """`url` as it is sent, by the way that the environment says (`HTTPS_PROXY`, `NO_PROXY`).
 
     Raises:
-        DeliveryError: NO_ANSWER, it or the proxy is no address.
+        DeliveryError: NO_ANSWER, it or the proxy is no address, or nobody is known who could vouch for the proxy.
     """
     try:
         parts = urlsplit(url)
@@ -93,7 +102,7 @@ def address_of(url: str) -> Address:
             headers=headers,
             proxy=_proxy_to(host + port, parts.scheme),
         )
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         # Its own words may repeat the address.
         why = f"{type(error).__name__}: see the address, and that of the proxy"
         raise DeliveryError(Failure.NO_ANSWER, f"{host_of(url)} could not be reached ({why})") from None
@@ -108,7 +117,7 @@ def _proxy_to(place: str, scheme: str) -> httpcore.Proxy | None:
 
     Raises:
         ValueError: it is none.
-        OSError: what says whom we trust cannot be read.
+        DeliveryError: as `_trusted` does.
     """
     proxies = getproxies()
     found = proxies.get(scheme) or proxies.get("all")
