@@ -126,7 +126,7 @@ print("at first", wake.is_watching)
 for number in range(30):
     (root / "deep" / f"new-{number}").mkdir()
 until = time.monotonic() + 20
-while not woken and time.monotonic() < until:
+while wake.is_watching and not woken and time.monotonic() < until:
     time.sleep(0.01)  # for the first event, never instead of it
 while wake.is_watching and time.monotonic() < until:
     wake.watch(watched)

@@ -21,6 +21,9 @@ _NOISE = ("/.venv/", "/__pycache__/")
 # Each folder takes a watch of the kernel's and 0.65 KB of memory here.
 _MOST_FOLDERS = 100_000
 _MOST_PLACES = 1000  # when more than these changed, everywhere is looked at
+# Seconds from new folders to the question whether there are watches left: asked while they still come, it would take
+# the last one away from one of them, of which watchdog says nothing, and find it free afterwards.
+_HUSH = 1.0
 _TRY_AGAIN = 1800.0  # seconds until what could not be watched is tried again
 _LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
 _MOUNTS = Path("/proc/self/mounts")
@@ -70,6 +73,7 @@ class Wake:
         self._complained = ""
         self._folders = 0  # that are watched, as far as a careful one knows
         self._grown = 0  # folders that came since it was last seen that they could be watched
+        self._grown_at = 0.0  # when the first of them came, on the monotonic clock
         self._places: set[str] = set()
         self._is_anywhere = False
         self._noting = threading.Lock()
@@ -170,6 +174,8 @@ class Wake:
     def _follow_growth(self) -> None:
         """Stop where there are too many folders by now, or no watches left for the new ones."""
         with self._noting:
+            if self._monotonic() - self._grown_at < _HUSH:
+                return
             grown, self._grown = self._grown, 0
         if not grown or self._observer is None:
             return
@@ -200,7 +206,9 @@ class Wake:
         if any(part in path for path in paths for part in _NOISE):
             return
         with self._noting:
-            self._grown += event.is_directory and event.event_type in {"created", "moved"}
+            if event.is_directory and event.event_type in {"created", "moved"}:
+                self._grown_at = self._grown_at if self._grown else self._monotonic()
+                self._grown += 1
             self._places.update(paths)
             self._is_anywhere = self._is_anywhere or len(self._places) > _MOST_PLACES
             if self._is_anywhere:
