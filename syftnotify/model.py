@@ -263,6 +263,9 @@ class Event:
     occurrence: str = ""
     at: str = ""  # ISO time
     payload: Mapping[str, Any] = field(default_factory=dict)  # a JSON object
+    # What may choose recipients besides the configuration: `user`, `tags`, `notify` {emails, on} and `alerts`, as the
+    # options of `notify emit` or the headers of a job give them. The payload is data and routes nothing.
+    routing: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -296,6 +299,8 @@ class Notification:
     route: str = ""  # the rule that decided
     not_before: float = 0.0  # seconds since 1970
     skipped: str = ""  # why it is written down and never sent
+    withheld: str = ""  # why it is not sent yet: an unverified recipient, too many new recipients
+    source: str = ""  # who caused the event: a submitter or user; empty: nobody whose share is limited
 
     @property
     def id(self) -> str:

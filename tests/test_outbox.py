@@ -541,7 +541,10 @@ def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_that_is_
     connection.execute("DROP TABLE alerts")
     connection.execute("DROP INDEX recent")
     connection.execute("DROP INDEX waiting")
-    connection.execute("ALTER TABLE notifications DROP COLUMN route")
+    connection.execute("DROP TABLE emitted_jobs")
+    for column in ("route", "source", "priority", "acknowledged_at"):
+        connection.execute(f"ALTER TABLE notifications DROP COLUMN {column}")
+    connection.execute("ALTER TABLE events DROP COLUMN routing")
     connection.execute("PRAGMA user_version = 1")
     connection.commit()
     connection.close()

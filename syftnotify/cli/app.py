@@ -330,7 +330,8 @@ def history(
     about: Annotated[str, typer.Option(help="Only about this entity, or the jobs of this name.")] = "",
     event: Annotated[list[str] | None, typer.Option(help="Only this kind of event; repeatable.")] = None,
     state: Annotated[
-        list[str] | None, typer.Option(help="Only pending, sending, sent, unknown, dead, skipped; repeatable.")
+        list[str] | None,
+        typer.Option(help="Only pending, withheld, sending, sent, unknown, dead, skipped; repeatable."),
     ] = None,
     transport: Annotated[str, typer.Option(help="Only through this transport.")] = "",
     since: Annotated[str | None, typer.Option(help="Only what was noticed since: 2h, 3d, 2026-01-15.")] = None,

@@ -18,7 +18,7 @@ from syftnotify.outbox import Letter, Outbox
 from syftnotify.paths import Home
 from syftnotify.text import iso, plural, shown
 
-STATES = ("pending", "sending", "sent", "unknown", "dead", "skipped")
+STATES = ("pending", "withheld", "sending", "sent", "unknown", "dead", "skipped")
 _HEAP = 1000  # events that are forgotten in one transaction, which keeps every other writer out
 _TURN = 0.05  # seconds between two heaps: a writer waited 0.05 s at the most, without them 1.3 s (100,000 events)
 

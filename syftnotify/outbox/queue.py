@@ -26,6 +26,7 @@ from syftnotify.errors import Failure, StateError
 from syftnotify.failpoints import reached
 from syftnotify.files import put_aside, whose
 from syftnotify.model import (
+    HIGH,
     MAIL,
     AlertRule,
     Audience,
@@ -91,7 +92,7 @@ class Letter:
     """One notification as a person looks back at it. Moments are in seconds since 1970."""
 
     id: str
-    state: str  # pending, sending, sent, unknown, dead or skipped
+    state: str  # pending, withheld, sending, sent, unknown, dead or skipped
     kind: str
     entity: str
     event_key: str
@@ -213,7 +214,8 @@ class Outbox:
             if version < SCHEMA_VERSION:
                 SCHEMA.create_all(connection)
                 for step in range(max(version, 1), SCHEMA_VERSION) if version else ():
-                    connection.exec_driver_sql(UPGRADES[step])
+                    for statement in UPGRADES[step]:
+                        connection.exec_driver_sql(statement)
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._inode = self._path.stat().st_ino
 
@@ -254,10 +256,12 @@ class Outbox:
                 "occurrence": event.occurrence,
                 "at": event.at,
                 "payload": _spelled(dict(event.payload)),
+                "routing": _spelled(dict(event.routing)),
                 "noticed_at": now,
             }
             for event in events
         ]
+        kinds = {event.key: event.kind for event in events}
         rows = [
             {
                 "id": item.id,
@@ -269,8 +273,10 @@ class Outbox:
                 "transport": item.transport,
                 "route": item.route,
                 "bundle": item.bundle,
-                "state": "skipped" if item.skipped else "pending",
-                "reason": item.skipped,
+                "state": "skipped" if item.skipped else "withheld" if item.withheld else "pending",
+                "reason": item.skipped or item.withheld,
+                "source": item.source,
+                "priority": 0 if kinds.get(item.event_key) in HIGH else 1,
                 "created_at": now,
                 "not_before": item.not_before,
             }
@@ -781,7 +787,7 @@ def _parsed(text: str) -> Any:
 def _due(row: Any, bundle: str, kinds: Iterable[tuple[int, Kind]]) -> Due:
     return Due(
         id=row.id,
-        event=Event(Kind(row.kind), row.entity, row.occurrence, row.at, _parsed(row.payload)),
+        event=Event(Kind(row.kind), row.entity, row.occurrence, row.at, _parsed(row.payload), _parsed(row.routing)),
         recipient=row.recipient,
         audience=Audience(row.audience),
         transport=row.transport,

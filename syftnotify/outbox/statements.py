@@ -89,7 +89,7 @@ _WORDED = (
                 "refusals",
             )
         ),
-        *(EVENTS.c[name] for name in ("kind", "occurrence", "at", "payload")),
+        *(EVENTS.c[name] for name in ("kind", "occurrence", "at", "payload", "routing")),
         EVENTS.c.seq.label("event_seq"),
     )
     .join(EVENTS, EVENTS.c.key == NOTIFICATIONS.c.event_key)
@@ -98,7 +98,7 @@ _WORDED = (
 
 PUT_EVENT = Statement(
     EVENTS.insert().prefix_with("OR IGNORE"),
-    ("key", "kind", "entity", "occurrence", "at", "payload", "noticed_at"),
+    ("key", "kind", "entity", "occurrence", "at", "payload", "routing", "noticed_at"),
 )
 PUT_NOTIFICATION = Statement(
     NOTIFICATIONS.insert()
@@ -118,6 +118,8 @@ PUT_NOTIFICATION = Statement(
         "reason",
         "created_at",
         "not_before",
+        "source",
+        "priority",
     ),
 )
 

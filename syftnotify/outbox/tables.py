@@ -8,12 +8,18 @@ import sqlalchemy as sa
 
 from syftnotify.model import DIGESTED, HELD, HIGH, Kind, entity_id
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 # What brings a database of the version named to the next one.
-UPGRADES = {
-    1: "CREATE INDEX IF NOT EXISTS recent ON attempts (started_at)",
-    2: "CREATE INDEX IF NOT EXISTS waiting ON notifications (transport, seq) WHERE state IN ('pending', 'unknown')",
-    3: "ALTER TABLE notifications ADD COLUMN route TEXT NOT NULL DEFAULT ''",
+UPGRADES: dict[int, tuple[str, ...]] = {
+    1: ("CREATE INDEX IF NOT EXISTS recent ON attempts (started_at)",),
+    2: ("CREATE INDEX IF NOT EXISTS waiting ON notifications (transport, seq) WHERE state IN ('pending', 'unknown')",),
+    3: ("ALTER TABLE notifications ADD COLUMN route TEXT NOT NULL DEFAULT ''",),
+    4: (
+        "ALTER TABLE events ADD COLUMN routing JSON NOT NULL DEFAULT '{}'",
+        "ALTER TABLE notifications ADD COLUMN source TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE notifications ADD COLUMN priority INTEGER NOT NULL DEFAULT 1",
+        "ALTER TABLE notifications ADD COLUMN acknowledged_at FLOAT",
+    ),
 }
 FARTHEST = 8 * 86400.0  # seconds; no wait is longer than seven days
 
@@ -32,6 +38,7 @@ EVENTS = sa.Table(
     sa.Column("occurrence", sa.Text, nullable=False),
     sa.Column("at", sa.Text, nullable=False),
     sa.Column("payload", sa.JSON, nullable=False),
+    sa.Column("routing", sa.JSON, nullable=False, server_default="{}"),  # `Event.routing`
     sa.Column("noticed_at", sa.Float, nullable=False),
 )
 NOTIFICATIONS = sa.Table(
@@ -47,7 +54,7 @@ NOTIFICATIONS = sa.Table(
     sa.Column("transport", sa.Text, nullable=False),
     sa.Column("route", sa.Text, nullable=False, server_default=""),  # the rule that decided
     sa.Column("bundle", sa.Text, nullable=False),  # with `#` and the message's id from the first attempt on
-    sa.Column("state", sa.Text, nullable=False),  # pending, sending, sent, unknown, dead, skipped
+    sa.Column("state", sa.Text, nullable=False),  # pending, withheld, sending, sent, unknown, dead, skipped
     sa.Column("reason", sa.Text, nullable=False),  # why it is dead or skipped, or the last error
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("not_before", sa.Float, nullable=False),
@@ -57,6 +64,9 @@ NOTIFICATIONS = sa.Table(
     sa.Column("claimed_by", sa.Text),
     sa.Column("claimed_at", sa.Float),
     sa.Column("thread", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False, server_default=""),  # who caused the event
+    sa.Column("priority", sa.Integer, nullable=False, server_default="1"),  # 0: high severity, sent first
+    sa.Column("acknowledged_at", sa.Float),  # when a person took note of a dead letter
     sa.UniqueConstraint("event_key", "medium", "recipient"),
     sa.Index("due", "transport", "state", "not_before"),
     sa.Index("conversation", "entity", "recipient", "seq"),
@@ -75,6 +85,16 @@ ATTEMPTS = sa.Table(
     sa.Column("provider_id", sa.Text, nullable=False),
     sa.Index("recent", "started_at"),
 )
+# Jobs of other schedulers, from the first emitted event that says something of them until the one that ends them.
+EMITTED_JOBS = sa.Table(
+    "emitted_jobs",
+    SCHEMA,
+    sa.Column("entity", sa.Text, primary_key=True),
+    sa.Column("payload", sa.JSON, nullable=False),  # of the last event that had one
+    sa.Column("routing", sa.JSON, nullable=False),  # `Event.routing`, merged over the events of the job
+    sa.Column("started_at", sa.Float),  # when `job_started` was taken in; null before
+    sa.Column("occurrence", sa.Text, nullable=False),  # of that `job_started`
+)
 ALERTS = sa.Table(
     "alerts",
     SCHEMA,
@@ -89,7 +109,7 @@ ALERTS = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("gone_at", sa.Float),  # when its job was gone; 0 while it is there, nothing before it ever was
 )
-UNFINISHED = ("pending", "sending", "unknown")
+UNFINISHED = ("pending", "withheld", "sending", "unknown")
 # The worker's own words to its owner: never gathered into a digest.
 OWN_KINDS = (Kind.SYSTEM_ALERT.value, Kind.HEARTBEAT.value, Kind.TEST.value)
 
