@@ -11,7 +11,8 @@ import jinja2
 
 from syftnotify.deliver import send_now
 from syftnotify.deliver.gmail import GmailApi
-from syftnotify.errors import DeliveryError, Failure
+from syftnotify.deliver.policy import OUTCOME_LABELS
+from syftnotify.errors import DeliveryError
 from syftnotify.model import Audience, Kind, Message, is_address
 from syftnotify.render import TemplateRenderer, inlined
 from syftnotify.text import shown
@@ -129,8 +130,7 @@ class GmailSender:
         try:
             send_now(self._api, message)
         except DeliveryError as error:
-            word = "FAILED_DELIVERY" if error.failure in {Failure.REFUSED, Failure.NOT_NOW} else "FAILED_TRANSPORT"
-            log.error("notification %s: to %s: %s", word, to_email, error)
+            log.error("notification %s: to %s: %s", OUTCOME_LABELS[error.failure], to_email, error)
             return False
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             log.error("notification FAILED_DELIVERY: to %s: not a mail: %s", to_email, shown(str(error)))

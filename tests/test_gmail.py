@@ -238,12 +238,12 @@ _TABLE = [
     pytest.param(
         says(403, "rateLimitExceeded", info="RATE_LIMIT_EXCEEDED"), Failure.NOT_NOW, id="403-rate-with-error-info"
     ),
-    pytest.param(says(500, "backendError"), Failure.NOT_NOW, id="500"),
-    pytest.param(page(500), Failure.NOT_NOW, id="500-html"),
-    pytest.param(page(502), Failure.NOT_NOW, id="502-html"),
+    pytest.param(says(500, "backendError"), Failure.UNKNOWN, id="500"),
+    pytest.param(page(500), Failure.UNKNOWN, id="500-html"),
+    pytest.param(page(502), Failure.UNKNOWN, id="502-html"),
     pytest.param(says(503, "backendError"), Failure.NOT_NOW, id="503"),
     pytest.param(page(503), Failure.NOT_NOW, id="503-html"),
-    pytest.param(page(504), Failure.NOT_NOW, id="504-html"),
+    pytest.param(page(504), Failure.UNKNOWN, id="504-html"),
     pytest.param(says(403, "dailyLimitExceeded"), Failure.HELD, id="403-daily"),
     pytest.param(says(429, "dailyLimitExceeded"), Failure.HELD, id="429-daily"),
     pytest.param(

@@ -36,7 +36,10 @@ def most(low: float = 1.0) -> float:
         (408, "", Failure.NOT_NOW),
         (425, "", Failure.NOT_NOW),
         (429, "", Failure.NOT_NOW),
-        (500, "", Failure.NOT_NOW),
+        (500, "", Failure.UNKNOWN),
+        (502, "", Failure.UNKNOWN),
+        (504, "", Failure.UNKNOWN),
+        (501, "", Failure.NOT_NOW),
         (503, "", Failure.NOT_NOW),
         (599, "", Failure.NOT_NOW),
         (403, "rateLimitExceeded", Failure.NOT_NOW),
@@ -174,13 +177,16 @@ def test_not_now_waits_for_the_later_of_hint_and_backoff() -> None:
 @pytest.mark.parametrize(
     ("max_retries", "refusals", "gives_up"), [(0, 0, True), (3, 2, False), (3, 3, True), (None, 99, False)]
 )
-def test_max_retries_counts_the_answers_that_said_not_now(
-    max_retries: int | None, refusals: int, gives_up: bool
+@pytest.mark.parametrize("failure", [Failure.NOT_NOW, Failure.UNKNOWN])
+def test_max_retries_counts_temporary_rejections_and_unknown_outcomes(
+    failure: Failure, max_retries: int | None, refusals: int, gives_up: bool
 ) -> None:
-    """Decisions: retry or not"""
+    """Decisions: retry or not; resends of unknown outcomes are bounded like other retries."""
     standing = Standing(failures=refusals, refusals=refusals, first_failed_at=0.0)
+    decision = decide(failure, standing, now=10.0, max_retries=max_retries)
 
-    assert decide(Failure.NOT_NOW, standing, now=10.0, max_retries=max_retries).gives_up is gives_up
+    assert decision.gives_up is gives_up
+    assert decision.refusal
 
 
 def test_no_answer_rests_the_transport_and_uses_up_nobodys_retries() -> None:
@@ -233,19 +239,18 @@ def test_a_renewed_sign_in_is_tried_again_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failures", "silences", "wait", "rest"),
+    ("refusals", "silences", "wait", "rest"),
     [(0, 1, 30, 0), (3, 1, 240, 0), (0, 2, 30, 30), (0, 3, 30, 60), (1, 4, 60, 120), (9, 40, 3600, 3600)],
 )
 def test_what_may_have_arrived_waits_and_several_in_a_row_rest_the_transport(
-    failures: int, silences: int, wait: float, rest: float
+    refusals: int, silences: int, wait: float, rest: float
 ) -> None:
     """X03: so that not every message that waits goes out twice."""
-    standing = Standing(failures=failures, refusals=0, first_failed_at=0.0)
-    decision = decide(Failure.UNKNOWN, standing, now=10.0, max_retries=3, silences=silences, rand=most)
+    standing = Standing(failures=refusals, refusals=refusals, first_failed_at=0.0)
+    decision = decide(Failure.UNKNOWN, standing, now=10.0, silences=silences, rand=most)
 
     assert (decision.wait, decision.transport_wait) == (wait, rest)
-    assert not decision.gives_up, "that it may have arrived is no answer, so it uses up none of the retries"
-    assert not decision.refusal
+    assert not decision.gives_up
     assert not decision.pauses, "nobody need act: it passes by itself"
     assert decision.counts
 

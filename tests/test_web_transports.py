@@ -84,7 +84,8 @@ _TABLE: list[Any] = [
         pytest.param(says(status, Location="/elsewhere"), Failure.REFUSED, id=str(status))
         for status in (301, 302, 307, 308)
     ),
-    *(pytest.param(says(status), Failure.NOT_NOW, id=str(status)) for status in (408, 425, 429, 500, 502, 503, 504)),
+    *(pytest.param(says(status), Failure.NOT_NOW, id=str(status)) for status in (408, 425, 429, 501, 503)),
+    *(pytest.param(says(status), Failure.UNKNOWN, id=str(status)) for status in (500, 502, 504)),
     pytest.param(says(410, "gone"), Failure.GONE, id="410"),
     pytest.param(closes, Failure.UNKNOWN, id="closes"),
     pytest.param(resets, Failure.UNKNOWN, id="resets"),

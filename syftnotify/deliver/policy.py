@@ -35,14 +35,16 @@ SETUP_REASONS = frozenset(
 _ENHANCED = re.compile(r"\s*(\d\.\d{1,3}\.\d{1,3})\b")
 _DAILY_CODES = frozenset({"5.4.5", "4.4.5"})
 _SIGN_IN_CODES = frozenset({530, 534, 535, 538})
-_PASSING = frozenset({408, 425, 429})
+_TEMPORARY_STATUSES = frozenset({408, 425, 429})
+# The gateway or server gave up after it had the request: the message may have been accepted.
+_UNKNOWN_STATUSES = frozenset({500, 502, 504})
 _RETRY_AFTER_TEXT = re.compile(
     r"retry after (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)", re.IGNORECASE
 )
 
 
 def failure_of_status(status: int, *, reason: str = "") -> Failure:
-    """What an HTTP answer other than success means, for any transport.
+    """The failure class of an HTTP response other than success, for any transport.
 
     `reason` is Google's word where it gave one, in either spelling (`rateLimitExceeded`, `RATE_LIMIT_EXCEEDED`).
     A 401 counts as a refusal here: only a transport that can sign in again knows better.
@@ -52,7 +54,9 @@ def failure_of_status(status: int, *, reason: str = "") -> Failure:
         return Failure.HELD
     if status == 403 and word in SETUP_REASONS:
         return Failure.SIGN_IN
-    if status in _PASSING or 500 <= status < 600 or (status == 403 and word in RATE_REASONS):
+    if status in _UNKNOWN_STATUSES:
+        return Failure.UNKNOWN
+    if status in _TEMPORARY_STATUSES or 500 <= status < 600 or (status == 403 and word in RATE_REASONS):
         return Failure.NOT_NOW
     return Failure.REFUSED
 
@@ -113,7 +117,7 @@ class Standing:
     """What is known of a notification when one more attempt has failed."""
 
     failures: int  # before this attempt
-    refusals: int  # of these, "not now"
+    refusals: int  # of these, how many count against `max_retries`
     first_failed_at: float | None  # seconds since 1970
 
 
@@ -130,8 +134,22 @@ class Decision:
     transport_wait: float = 0.0
     pauses: bool = False
     counts: bool = True
-    refusal: bool = False
+    refusal: bool = False  # counts against `max_retries`
 
+
+# The outcome of a failed attempt as the log and `GmailSender` name it: did the transport fail, or was this message
+# rejected. A daily limit or an endpoint that no longer exists concerns every message.
+_TRANSPORT, _DELIVERY = "FAILED_TRANSPORT", "FAILED_DELIVERY"
+OUTCOME_LABELS = {
+    Failure.NO_ANSWER: _TRANSPORT,
+    Failure.SIGN_IN: _TRANSPORT,
+    Failure.RENEWED: _TRANSPORT,
+    Failure.UNKNOWN: _TRANSPORT,
+    Failure.HELD: _TRANSPORT,
+    Failure.GONE: _TRANSPORT,
+    Failure.NOT_NOW: _DELIVERY,
+    Failure.REFUSED: _DELIVERY,
+}
 
 # What needs no counting.
 _ALWAYS = {
@@ -154,9 +172,9 @@ def decide(
 ) -> Decision:
     """What follows when an attempt ended in `failure`.
 
-    `hint` is in seconds until the moment that the other side named. `max_retries` is how many "not now" answers are
-    tried again, None for as long as 72 h, 0 for no second attempt at all. `silences` is how many attempts of the
-    transport in a row got no answer or one that was cut off, this one included.
+    `hint` is in seconds until the moment that the other side named. `max_retries` is how many temporary
+    rejections and unknown outcomes are tried again, None for as long as 72 h, 0 for no second attempt at all.
+    `silences` is how many attempts of the transport in a row were unreachable or unknown, this one included.
     """
     hinted = max(0.0, min(hint or 0.0, 7 * 86400.0))
     if failure in _ALWAYS:
@@ -165,18 +183,19 @@ def decide(
         return Decision(transport_wait=max(hinted, LIMIT_PROBE), pauses=True, counts=False)
     if max_retries == 0:  # fire and forget; a transport that is down rests all the same
         rest = backoff(silences, rand=rand) if failure is Failure.NO_ANSWER else 0.0
-        return Decision(gives_up=True, transport_wait=rest, refusal=failure is Failure.NOT_NOW)
+        return Decision(gives_up=True, transport_wait=rest, refusal=failure is not Failure.NO_ANSWER)
     tries = standing.failures + 1
     long_enough = standing.first_failed_at is not None and now - standing.first_failed_at >= GIVE_UP_AFTER
     if long_enough and tries >= GIVE_UP_TRIES:
         return Decision(gives_up=True)
     if failure is Failure.NO_ANSWER:
         return Decision(transport_wait=backoff(silences, rand=rand))
+    if max_retries is not None and standing.refusals >= max_retries:
+        return Decision(gives_up=True, refusal=True)
+    wait = max(hinted, backoff(standing.refusals + 1, rand=rand))
     if failure is Failure.NOT_NOW:
-        if max_retries is not None and standing.refusals >= max_retries:
-            return Decision(gives_up=True, refusal=True)
-        return Decision(wait=max(hinted, backoff(standing.refusals + 1, rand=rand)), refusal=True)
-    # Unknown: the same message again, by and by. A transport that cuts off one answer after the other rests as well,
-    # so that not every message that waits goes out twice.
+        return Decision(wait=wait, refusal=True)
+    # A transport with several unknown outcomes in a row backs off as a whole, so that not every queued message is sent
+    # twice.
     rest = backoff(silences - 1, rand=rand) if silences > 1 else 0.0
-    return Decision(wait=backoff(tries, rand=rand), transport_wait=rest)
+    return Decision(wait=wait, transport_wait=rest, refusal=True)

@@ -117,6 +117,7 @@ GMAIL_FAULTS = {
     "commit then close": 0.04,
     "commit then reset": 0.03,
     "commit then cut": 0.04,
+    "commit then 504": 0.03,
     "slow": 0.10,
 }
 
@@ -141,6 +142,7 @@ class GmailSink:
             "commit then close": self._committing(closes),
             "commit then reset": self._committing(resets),
             "commit then cut": self._committing(cuts_the_body),
+            "commit then 504": self._committing(page(504)),
             "slow": self._committing(self._answers_slowly),
             "": self._committing(self._agrees),
         }
