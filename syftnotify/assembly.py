@@ -93,7 +93,6 @@ def assemble(
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
     on_change: Callable[[], None] = lambda: None,
-    on_trouble: Callable[[str, str], None] = lambda _name, _why: None,
 ) -> Parts:
     """The rooms of one home, ready for a tick.
 
@@ -117,7 +116,6 @@ def assemble(
         clock=clock,
         monotonic=monotonic,
         on_change=on_change,
-        on_trouble=on_trouble,
     )
     jobs = job_reader(settings, clock=clock, monotonic=monotonic, is_settling=ledger.is_settling)
     scope = config.do_email.lower() if config.role == "owner" else f"{config.role} {config.do_email.lower()}"
@@ -159,6 +157,7 @@ def _lane(settings: Settings, name: str, section: Transport, clock: Callable[[],
         threads=isinstance(section, Gmail),
         gathers=not isinstance(section, Webhook),
         resend_unknown=not settings.holds(section),
+        daily_limit=section.daily_limit,
     )
 
 

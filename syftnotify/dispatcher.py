@@ -12,38 +12,32 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import jinja2
 
 from syftnotify.deliver import Transport
-from syftnotify.deliver.policy import Decision, Standing, decide
+from syftnotify.deliver.policy import LONGEST_WAIT, OUTCOME_LABELS, SIGN_IN_PROBE, Decision, Standing, backoff, decide
 from syftnotify.errors import DeliveryError, Failure, StateError
 from syftnotify.events import standing
 from syftnotify.failpoints import reached
 from syftnotify.model import HELD, Gathering, Kind, Message, Receipt
 from syftnotify.outbox import Due, Outbox, Verdict
 from syftnotify.render import Item, Words
-from syftnotify.storms import Limit, Storms
-from syftnotify.text import shown
+from syftnotify.storms import DailyShare, Limit, Storms
+from syftnotify.text import iso, plural, shown
 
 log = logging.getLogger(__name__)
 
-# People's words for what became of an attempt.
-_WORDS = {
-    Failure.NO_ANSWER: "FAILED_TRANSPORT",
-    Failure.SIGN_IN: "FAILED_TRANSPORT",
-    Failure.RENEWED: "FAILED_TRANSPORT",
-    Failure.UNKNOWN: "FAILED_TRANSPORT",
-    Failure.NOT_NOW: "FAILED_DELIVERY",
-    Failure.HELD: "FAILED_DELIVERY",
-    Failure.REFUSED: "FAILED_DELIVERY",
-    Failure.GONE: "FAILED_DELIVERY",
-}
 _UNWRITABLE = (ValueError, TypeError, OverflowError)  # what SQLite's driver says of a text or number that is none
 _LONGEST_NAP = 60.0  # seconds between two looks into the outbox, whatever it said was due
 _TROUBLE_NAP = 5.0  # seconds to wait when the outbox itself failed
+# Seconds without a success after which a transport counts as unreachable, in status and alerts.
+UNREACHABLE_SECONDS = 120.0
+# So many different messages in a row that got the same kind of answer: it concerns the transport, not the message.
+_IN_A_ROW = 3
+_CLOCK_SET_BACK = 60.0  # seconds
 
 
 @dataclass(slots=True)
@@ -60,8 +54,15 @@ class Lane:
     gathers: bool = True  # whether who reads it is a person, who can have enough
     resend_unknown: bool = True  # else what may have arrived waits for a person's word
     in_flight: int = 0
+    daily_limit: int | None = None  # messages in 24 hours; None: no limit
     silences: int = 0  # attempts in a row that got no answer
     is_doubted: bool = False  # none has succeeded since an attempt got no answer
+    # Ids of the messages that were rejected, and of those that were put off, in a row.
+    rejected: list[str] = field(default_factory=list)
+    deferred: list[str] = field(default_factory=list)
+    unreachable_since: float | None = None  # seconds since 1970; None while the last attempt succeeded
+    unreachable_at: float = 0.0  # the same on the monotonic clock
+    last_failure: str = ""
     rests_until: float = 0.0  # on the monotonic clock: wall clocks jump
     problem: str = ""  # why it rests until a person acts
     signs_in: bool = True  # False while the problem is its sign-in, which can be tried without a message
@@ -71,7 +72,14 @@ class Lane:
     @property
     def is_well(self) -> bool:
         """Whether its last attempts had no trouble."""
-        return self.signs_in and not (self.silences or self.is_doubted or self.rests_until or self.problem)
+        in_doubt = self.silences or self.is_doubted or self.rejected or self.deferred
+        return self.signs_in and not (in_doubt or self.rests_until or self.problem or self.unreachable_since)
+
+    def trouble(self, monotonic: float) -> str:
+        """Why it cannot send, for a person; empty while it can, or failed for less than two minutes."""
+        if self.problem or self.unreachable_since is None or monotonic - self.unreachable_at < UNREACHABLE_SECONDS:
+            return self.problem
+        return f"unreachable since {iso(self.unreachable_since)}: {self.last_failure}"
 
     def wait(self, monotonic: float) -> float:
         """Seconds until this lane may start another attempt."""
@@ -103,7 +111,6 @@ class Dispatcher:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         on_change: Callable[[], None] = lambda: None,
-        on_trouble: Callable[[str, str], None] = lambda _name, _why: None,
     ) -> None:
         self._outbox = outbox
         self._lanes = dict(lanes)
@@ -113,7 +120,6 @@ class Dispatcher:
         self._clock = clock
         self._monotonic = monotonic
         self._on_change = on_change
-        self._on_trouble = on_trouble
         self._state = threading.Condition()
         self._stopping = False
         self._poked = True
@@ -122,6 +128,10 @@ class Dispatcher:
         self._nap = 0.0
         self._unsaved: deque[Callable[[], None]] = deque()  # outcomes that the outbox has not taken yet
         self._storms: Storms | None = None  # who was sent how much lately; read from the outbox at the first claim
+        self._shares: dict[str, DailyShare] = {}  # by transport, likewise
+        self._unsubmitted: deque[Callable[[], None]] = deque()  # attempts that are claimed and not begun
+        self._in_flight: set[str] = set()  # ids of notifications claimed here whose outcome is not written down
+        self._clock_ahead: float | None = None  # wall clock minus monotonic clock, as last seen
         self.last_error = ""
 
     @property
@@ -199,26 +209,44 @@ class Dispatcher:
         return self._stopping and not self._busy()
 
     def _next_nap(self) -> float:
+        """Do what is due; returns the seconds until the next turn. Never raises: the outermost loop of the thread."""
         try:
-            nap = self._turn(None)
-            if self._stopping:  # the end of an attempt wakes us
-                return _LONGEST_NAP
-            if nap is not None:
-                return nap
-            now, monotonic = self._clock(), self._monotonic()
-            naps = []
-            for lane in self._lanes.values():
-                if self._room(lane) <= 0:  # the end of an attempt wakes us
-                    continue
-                due = self._outbox.next_due(lane.name, now, resend=lane.resend_unknown)
-                if due is not None:
-                    naps.append(max(due - now, lane.wait(monotonic)))
-                elif lane.problem:
-                    naps.append(lane.wait(monotonic))
+            return self._next_due()
         except StateError as error:
             self.last_error = str(error)
             log.error("the outbox cannot be used: %s", error)
-            return _TROUBLE_NAP
+        except Exception as error:  # memory or threads have run out, say: it may pass, and nobody else delivers
+            self.last_error = f"unexpected {type(error).__name__} in the dispatcher"
+            log.exception("unexpected error in the dispatcher")
+            self._recover()
+        return _TROUBLE_NAP
+
+    def _recover(self) -> None:
+        """What was claimed when the error came, and is in no thread's hands, is unknown: it is sent again."""
+        try:
+            lost = self._outbox.recover(self._clock(), except_for=self._in_flight)
+        except Exception:  # as above; the next start recovers it
+            log.exception("claimed notifications cannot be recovered now")
+        else:
+            if lost:
+                log.warning("notification: %d attempts were cut off by an error and may have arrived", lost)
+
+    def _next_due(self) -> float:
+        nap = self._turn(None)
+        if self._stopping:  # the end of an attempt wakes us
+            return _LONGEST_NAP
+        if nap is not None:
+            return nap
+        now, monotonic = self._clock(), self._monotonic()
+        naps = []
+        for lane in self._lanes.values():
+            if self._room(lane) <= 0:  # the end of an attempt wakes us
+                continue
+            due = self._outbox.next_due(lane.name, now, resend=lane.resend_unknown)
+            if due is not None:
+                naps.append(max(due - now, lane.wait(monotonic)))
+            elif lane.problem or lane.unreachable_since is not None:
+                naps.append(lane.wait(monotonic))
         return min([_LONGEST_NAP, *(max(0.05, nap) for nap in naps)])
 
     def _busy(self) -> bool:
@@ -226,6 +254,7 @@ class Dispatcher:
 
     def _turn(self, until: float | None) -> float | None:
         """Write down what ended and start what may start; returns seconds until more is to be done, if it knows."""
+        self._check_clock()
         if not self._busy():
             self._save_outcomes()
         try:
@@ -235,17 +264,27 @@ class Dispatcher:
             is_news = self._save_outcomes()
         return 0.0 if is_news else nap  # one that ended may let the next one go
 
+    def _check_clock(self) -> None:
+        """At the start, and when the clock was set back, waits that a wrong clock made too long are bounded."""
+        ahead = self._clock() - self._monotonic()
+        if self._clock_ahead is None or self._clock_ahead - ahead > _CLOCK_SET_BACK:
+            if moved := self._outbox.bound_waits(self._clock()):
+                log.warning("the clock was set back: %s waited too long", plural(moved, "notification"))
+            self._clock_ahead = ahead
+        self._clock_ahead = max(self._clock_ahead, ahead)
+
     def _start_due(self, until: float | None) -> float | None:
         """Start every attempt that may start; returns seconds until a pace allows the next, None when nothing waits.
 
         With `until`, rows that fall due after that moment are left alone, and so are lanes that rest.
         """
+        self._submit_claimed()
         waits: list[float] = []
         progress = True
         while progress and not self._stopping:
             progress = False
             for lane in self._lanes.values():
-                if until is None and not lane.signs_in and not lane.wait(self._monotonic()) and not lane.in_flight:
+                if until is None and self._wants_check(lane):
                     self._start_check(lane)
                 if sum(other.in_flight for other in self._lanes.values()) >= self._max:
                     return _LONGEST_NAP  # the end of an attempt wakes us
@@ -260,44 +299,70 @@ class Dispatcher:
                     continue
                 moment = now if until is None else min(now, until)
                 for due in self._claimed(lane, moment, room if lane.rate is None else 1):
-                    with self._state:
-                        lane.start()
-                    self._pool.submit(self._attempt, lane, due, moment)
+                    self._in_flight.update(item.id for item in due)
+                    self._unsubmitted.append(partial(self._begin, lane, due, moment))
                     progress = True
+                self._submit_claimed()
             # What ended meanwhile made room again, for ever where the other side is quick: first it is written down.
             progress = progress and not self._unsaved
         return min(waits) if waits else None
 
+    def _submit_claimed(self) -> None:
+        """Begin what is claimed; an error leaves the rest to the next turn."""
+        while self._unsubmitted:
+            self._unsubmitted[0]()
+            self._unsubmitted.popleft()
+
+    def _begin(self, lane: Lane, due: list[Due], claimed_at: float) -> None:
+        with self._state:
+            lane.start()
+        self._submit(partial(self._attempt, lane, due, claimed_at))
+
+    def _submit(self, act: Callable[[], None]) -> None:
+        """Do it in a thread of the pool, or in this one where the system gives no more threads."""
+        once = _Once(act)
+        try:
+            self._pool.submit(once)
+        except (RuntimeError, MemoryError) as error:
+            # The pool has queued it all the same: whichever thread takes it first does it.
+            log.warning("no thread can be started (%s); sending one at a time", error)
+            once()
+
+    def _wants_check(self, lane: Lane) -> bool:
+        """Whether a sign-in or a connection, without a message, shows that a transport has recovered."""
+        if lane.in_flight or lane.wait(self._monotonic()):
+            return False
+        if not lane.signs_in:
+            return True
+        # A queued message, or one that was put off, shows more than a connection does.
+        return lane.unreachable_since is not None and not lane.deferred and not self._has_due(lane, None)
+
     def _claimed(self, lane: Lane, now: float, most: int) -> list[list[Due]]:
-        """The next messages of a lane, noted as ones that their recipients get."""
-        if self._storms is None:
-            storms = Storms(self._limits)
-            for message in self._outbox.messages_since(now - max(limit.within for limit in self._limits)):
-                storms.note(*message)
-            self._storms = storms
-        storms = self._storms
+        """The next messages of a lane, recorded as ones that their recipients get."""
         claim = partial(self._outbox.claim, lane.name, now, by=self._me, most=most, resend=lane.resend_unknown)
         if not lane.gathers:
             return claim()
-
-        def full(recipient: str, kind: Kind) -> Gathering | None:
-            with self._state:
-                return storms.gathering(recipient, lane.name, now, kind)
-
-        noted: list[tuple[str, str]] = []
-
-        def note(recipient: str, bundle: str) -> None:
-            noted.append((recipient, bundle))
-            with self._state:
-                storms.note(recipient, bundle, now)
-
+        throttle = _LaneThrottle(lane.name, now, self._state, self._throttles(), self._shares.get(lane.name))
         try:
-            return claim(full=full, note=note)
-        except StateError:
-            with self._state:
-                for recipient, bundle in noted:  # messages that nobody gets
-                    storms.take_back(recipient, bundle, now)
+            return claim(throttle=throttle)
+        except BaseException:  # whatever it was, it goes on; the messages are not sent
+            throttle.undo()
             raise
+
+    def _throttles(self) -> Storms:
+        """How much each recipient and each submitter was sent lately; read from the outbox once."""
+        if self._storms is None:
+            storms = Storms(self._limits)
+            now = self._clock()
+            limited = {lane.name: lane.daily_limit for lane in self._lanes.values() if lane.daily_limit is not None}
+            shares = {name: DailyShare(limit) for name, limit in limited.items()}
+            seconds = max([limit.within for limit in self._limits] + [86400.0] * bool(shares))
+            for message in self._outbox.messages_since(now - seconds):
+                storms.note(message.recipient, message.bundle, message.at)
+                if message.transport in shares:
+                    shares[message.transport].record(message.recipient, message.bundle, message.source, message.at)
+            self._storms, self._shares = storms, shares
+        return self._storms
 
     def _has_due(self, lane: Lane, until: float | None) -> bool:
         now = self._clock()
@@ -325,7 +390,7 @@ class Dispatcher:
     def _start_check(self, lane: Lane) -> None:
         with self._state:
             lane.in_flight += 1
-        self._pool.submit(self._check, lane)
+        self._submit(partial(self._check, lane))
 
     def _check(self, lane: Lane) -> None:
         """Sign in without a message: a dead sign-in is known before the first mail, and a mended one by itself."""
@@ -333,10 +398,16 @@ class Dispatcher:
             lane.transport.check()
         except DeliveryError as error:
             lane.signs_in = error.failure is not Failure.SIGN_IN
-            self._rest(lane, error, decide(error.failure, Standing(0, 0, None), now=self._clock()))
+            self._count(lane, error, "")
+            decision = decide(error.failure, Standing(0, 0, None), now=self._clock(), silences=lane.silences or 1)
+            self._rest(lane, str(error), decision)
+        except Exception:  # as in an attempt: the lane would stay busy for ever
+            log.exception("unexpected error in the check of transport %s", lane.name)
         else:
             if not lane.signs_in:
                 self._works(lane)
+            elif not lane.deferred:  # it can be reached; whether it delivers, the next message shows
+                lane.unreachable_since = None
         finally:
             self._finish(lane)
 
@@ -350,14 +421,16 @@ class Dispatcher:
             receipt = lane.transport.send(message)
             reached("attempt.handed_over")
         except DeliveryError as error:
-            self._note_failure(lane, due, error)
+            self._note_failure(lane, due, error, is_answer=began)
             if self._storms is not None and lane.gathers and error.failure is not Failure.UNKNOWN:
-                with self._state:
-                    self._storms.take_back(due[0].recipient, due[0].bundle, claimed_at)
-        except Exception as error:  # one poisoned message must stop nothing else; the traceback says what to mend
+                throttle = _LaneThrottle(lane.name, claimed_at, self._state, self._storms, self._shares.get(lane.name))
+                throttle.undo([(due[0].recipient, due[0].bundle, _common_source(due))])
+        except Exception as error:  # one bad message must stop nothing else; the traceback says what is wrong
             log.exception("notification of %s: unexpected error in the attempt", shown(due[0].event.entity))
-            failure = Failure.UNKNOWN if began else Failure.NOT_NOW
-            self._note_failure(lane, due, DeliveryError(failure, f"unexpected {type(error).__name__}, see the log"))
+            # Before the send it is the row or a template: nothing that another attempt would change.
+            failure = Failure.UNKNOWN if began or isinstance(error, MemoryError) else Failure.REFUSED
+            why = DeliveryError(failure, f"unexpected {type(error).__name__}, see the log")
+            self._note_failure(lane, due, why, is_answer=False)
         else:
             self._note_success(lane, due, receipt)
         finally:
@@ -372,7 +445,10 @@ class Dispatcher:
 
     def _worded(self, lane: Lane, due: Sequence[Due]) -> Message:
         first = due[0]
-        items = [Item(item.id, item.event, item.audience, standing(item.kinds), item.created_at) for item in due]
+        items = [
+            Item(item.id, item.event, item.audience, standing([item.last_kind or item.event.kind]), item.created_at)
+            for item in due
+        ]
         asks = lane.threads and not first.bundle
         thread = self._outbox.thread_of(first.event.entity, first.recipient, lane.name) if asks else ""
         try:
@@ -385,7 +461,8 @@ class Dispatcher:
 
     def _note_success(self, lane: Lane, due: Sequence[Due], receipt: Receipt) -> None:
         now = self._clock()
-        self._record(lambda: self._outbox.sent(due, now, provider_id=receipt.provider_id, thread=receipt.thread))
+        write = partial(self._outbox.sent, due, now, provider_id=receipt.provider_id, thread=receipt.thread)
+        self._record(write, due)
         self._works(lane)
         self._log(logging.INFO, "SENT", lane, due, "")
 
@@ -393,20 +470,48 @@ class Dispatcher:
         if lane.is_well:
             return
         with self._state:
+            recovered = lane.trouble(self._monotonic())
             lane.silences, lane.is_doubted, lane.rests_until, lane.signs_in = 0, False, 0.0, True
-            recovered, lane.problem = lane.problem, ""
+            lane.rejected, lane.deferred, lane.unreachable_since, lane.problem = [], [], None, ""
         if recovered:
             log.info("transport %s works again", lane.name)
 
-    def _note_failure(self, lane: Lane, due: Sequence[Due], error: DeliveryError) -> None:
-        now = self._clock()
+    def _count(self, lane: Lane, error: DeliveryError, message_id: str) -> bool:
+        """Note what a failure says about the transport itself. `message_id` is empty for a check.
+
+        Returns whether the message was rejected because every message is: more than `_IN_A_ROW` were, or the transport
+        is paused for it.
+        """
+        failure = error.failure
         with self._state:
-            is_silent = error.failure in {Failure.NO_ANSWER, Failure.UNKNOWN}
+            lane.last_failure = str(error)
+            is_paused = bool(lane.problem)
+            if failure is Failure.REFUSED and message_id:
+                lane.rejected = _with(lane.rejected, message_id)
+            elif failure is Failure.NOT_NOW and message_id:
+                lane.deferred = _with(lane.deferred, message_id)
+            defers_all = failure is Failure.NOT_NOW and len(lane.deferred) >= _IN_A_ROW
+            is_silent = failure in {Failure.NO_ANSWER, Failure.UNKNOWN} or defers_all
             lane.silences = lane.silences + 1 if is_silent else 0
             lane.is_doubted = lane.is_doubted or is_silent
+            if is_silent and lane.unreachable_since is None:
+                lane.unreachable_since, lane.unreachable_at = self._clock(), self._monotonic()
+            elif failure in {Failure.REFUSED, Failure.RENEWED}:  # it answers
+                lane.unreachable_since = None
+            rejected = len(lane.rejected)
+        return failure is Failure.REFUSED and (rejected > _IN_A_ROW or (rejected == _IN_A_ROW and is_paused))
+
+    def _note_failure(self, lane: Lane, due: Sequence[Due], error: DeliveryError, *, is_answer: bool) -> None:
+        """Decide what becomes of `due`; `is_answer` says whether the other side, and not our own code, failed it."""
+        now = self._clock()
+        # A message that is rejected like all others is kept, and the next probe takes another one.
+        is_answer = is_answer and not error.is_local
+        keeps = is_answer and self._count(lane, error, due[0].message_id)
         hint = error.not_before.timestamp() - now if error.not_before else None
 
         def decided(items: Sequence[Due]) -> Decision:
+            if keeps:
+                return Decision(wait=LONGEST_WAIT, transport_wait=SIGN_IN_PROBE, pauses=True, counts=False)
             tried = [item.first_failed_at for item in items if item.first_failed_at is not None]
             return decide(
                 error.failure,
@@ -429,11 +534,18 @@ class Dispatcher:
         for items, level in ((over, logging.ERROR), (rest, logging.WARNING)):
             if items:
                 verdict = _verdict(error.failure, decided(items), now)
-                self._record(partial(self._outbox.failed, items, now, error.failure, str(error), verdict))
-                self._log(level, _WORDS[error.failure], lane, items, f" ({error.failure.value}): {error}")
+                write = partial(self._outbox.failed, items, now, error.failure, str(error), verdict)
+                self._record(write, items)
+                self._log(level, OUTCOME_LABELS[error.failure], lane, items, f" ({error.failure.value}): {error}")
         if error.failure is Failure.SIGN_IN:
             lane.signs_in = self._can_sign_in(lane)
-        self._rest(lane, error, decision)
+        why = str(error)
+        if is_answer and error.failure is Failure.REFUSED and len(lane.rejected) >= _IN_A_ROW:
+            why = f"the last messages were all rejected: {error}"
+            decision = replace(decision, transport_wait=SIGN_IN_PROBE, pauses=True)
+        elif is_answer and error.failure is Failure.NOT_NOW and lane.silences:
+            decision = replace(decision, transport_wait=backoff(lane.silences))
+        self._rest(lane, why, decision)
 
     @staticmethod
     def _can_sign_in(lane: Lane) -> bool:
@@ -444,22 +556,26 @@ class Dispatcher:
             return error.failure is not Failure.SIGN_IN
         return True
 
-    def _rest(self, lane: Lane, error: DeliveryError, decision: Decision) -> None:
-        """What a failure means for the whole lane; of one that only a person can end, others are told, once."""
+    def _rest(self, lane: Lane, why: str, decision: Decision) -> None:
+        """Pause or back off the whole lane, where the failure calls for it. The worker alerts its owner of a pause."""
         with self._state:
             if decision.transport_wait:
                 lane.rests_until = self._monotonic() + decision.transport_wait
             paused = decision.pauses and not lane.problem
             if decision.pauses:
-                lane.problem = str(error)
+                lane.problem = why
         if paused:
-            self.last_error = f"{lane.name}: {error}"
-            log.error("transport %s is paused: %s; nothing is dropped", lane.name, error)
-            self._on_trouble(lane.name, str(error))
+            self.last_error = f"{lane.name}: {why}"
+            log.error("transport %s is paused: %s; queued notifications are kept", lane.name, why)
 
-    def _record(self, write: Callable[[], None]) -> None:
+    def _record(self, write: Callable[[], None], due: Sequence[Due]) -> None:
         """An outcome waits to be written down, by the one thread that claims: until then its conversation stands."""
-        self._unsaved.append(write)
+
+        def written() -> None:
+            write()
+            self._in_flight.difference_update(item.id for item in due)
+
+        self._unsaved.append(written)
 
     def _save_outcomes(self) -> bool:
         """Write down what came of attempts; returns whether there was any.
@@ -493,19 +609,21 @@ class Dispatcher:
             self._unsaved.popleft()
 
     def _log(self, level: int, word: str, lane: Lane, due: Sequence[Due], more: str) -> None:
-        for item in due:
-            log.log(
-                level,
-                "notification %s: %s to %s (%s) through %s, attempt %d, %s%s",
-                word,
-                item.event.kind.value,
-                item.recipient,
-                item.audience.value,
-                lane.name,
-                item.failures + 1,
-                item.event.entity,
-                more,
-            )
+        """One line per message, however many notifications are in it."""
+        first = due[0]
+        log.log(
+            level,
+            "notification %s: %s to %s (%s) through %s, attempt %d, %s%s%s",
+            word,
+            first.event.kind.value,
+            first.recipient,
+            first.audience.value,
+            lane.name,
+            first.failures + 1,
+            first.event.entity,
+            f" and {len(due) - 1} more in one digest" if len(due) > 1 else "",
+            more,
+        )
 
 
 def _verdict(failure: Failure, decision: Decision, now: float) -> Verdict:
@@ -516,3 +634,62 @@ def _verdict(failure: Failure, decision: Decision, now: float) -> Verdict:
         counts=decision.counts,
         refusal=decision.refusal,
     )
+
+
+def _with(ids: list[str], message_id: str) -> list[str]:
+    """`ids`, each once; more than enough of them need not be kept."""
+    return ids if message_id in ids else [*ids, message_id][-10 * _IN_A_ROW :]
+
+
+def _common_source(due: Sequence[Due]) -> str:
+    sources = {item.source for item in due}
+    return sources.pop() if len(sources) == 1 else ""
+
+
+class _Once:
+    """A call that happens once, whoever comes first."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+        self._taking = threading.Lock()
+
+    def __call__(self) -> None:
+        if self._taking.acquire(blocking=False):  # and never let go
+            self._act()
+
+
+class _LaneThrottle:
+    """The throttles of one transport at one moment; an `outbox.Throttle`."""
+
+    def __init__(
+        self, transport: str, now: float, lock: threading.Condition, recipients: Storms, share: DailyShare | None
+    ) -> None:
+        self._transport = transport
+        self._now = now
+        self._lock = lock
+        self._recipients = recipients
+        self._share = share
+        self._recorded: list[tuple[str, str, str]] = []
+
+    def gathering(self, recipient: str, kind: Kind, source: str, bundle: str) -> Gathering | None:
+        with self._lock:
+            if self._share is not None:
+                found = self._share.gathering(recipient, self._transport, self._now, source, bundle)
+                if found is not None or bundle:
+                    return found
+            return self._recipients.gathering(recipient, self._transport, self._now, kind)
+
+    def record(self, recipient: str, bundle: str, source: str) -> None:
+        self._recorded.append((recipient, bundle, source))
+        with self._lock:
+            self._recipients.note(recipient, bundle, self._now)
+            if self._share is not None:
+                self._share.record(recipient, bundle, source, self._now)
+
+    def undo(self, messages: Sequence[tuple[str, str, str]] | None = None) -> None:
+        """These messages, or all that were recorded, were not delivered."""
+        with self._lock:
+            for recipient, bundle, source in self._recorded if messages is None else messages:
+                self._recipients.take_back(recipient, bundle, self._now)
+                if self._share is not None:
+                    self._share.undo(recipient, bundle, source, self._now)

@@ -98,9 +98,13 @@ class DeliveryError(NotifyError):
     Attributes:
         failure: what it means.
         not_before: the earliest moment the other side named for another attempt, if it named one.
+        is_local: whether our own code refused the message, and the other side was not asked.
     """
 
-    def __init__(self, failure: Failure, message: str, *, not_before: datetime | None = None) -> None:
+    def __init__(
+        self, failure: Failure, message: str, *, not_before: datetime | None = None, is_local: bool = False
+    ) -> None:
         super().__init__(message)
         self.failure = failure
         self.not_before = not_before
+        self.is_local = is_local

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from syftnotify.model import BY_JOB, CONFIGURED, ENDED, Event, Fact, Job, Kind, Peer, Status
+from syftnotify.model import BY_JOB, CONFIGURED, ENDED, STATUS_OF, Event, Fact, Job, Kind, Peer, Status
 
 
 class Told(Protocol):
@@ -207,17 +207,8 @@ def _since(job: Job, kind: Kind, seen: float, now: float) -> float:
 def standing(kinds: Iterable[Kind]) -> Status:
     """Where a job stands, given the kinds of its events in the order in which they were noticed."""
     status = Status.WAITING
-    words = {
-        Kind.JOB_SUBMITTED: Status.WAITING,
-        Kind.JOB_APPROVED: Status.APPROVED,
-        Kind.JOB_STARTED: Status.RUNNING,
-        Kind.JOB_REJECTED: Status.REJECTED,
-        Kind.JOB_COMPLETED: Status.DONE,
-        Kind.JOB_FAILED: Status.FAILED,
-        Kind.JOB_TIMEOUT: Status.FAILED,
-    }
     for kind in kinds:
-        status = words.get(kind, status)
+        status = STATUS_OF.get(kind, status)
     return status
 
 

@@ -141,6 +141,17 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+# What an event of a kind says about the status of its job.
+STATUS_OF = {
+    Kind.JOB_SUBMITTED: Status.WAITING,
+    Kind.JOB_APPROVED: Status.APPROVED,
+    Kind.JOB_STARTED: Status.RUNNING,
+    Kind.JOB_REJECTED: Status.REJECTED,
+    Kind.JOB_COMPLETED: Status.DONE,
+    Kind.JOB_FAILED: Status.FAILED,
+    Kind.JOB_TIMEOUT: Status.FAILED,
+}
+
 # Only a rerun changes such a job again.
 AT_REST = frozenset({Status.REJECTED, Status.DONE, Status.FAILED})
 
@@ -279,8 +290,9 @@ class Event:
         return _SEVERITIES.get(self.kind, Severity.LOW)
 
 
-# How the bundles begin that wait to be told together: by quiet hours, by `digest:`, by a storm.
-HELD, DIGESTED, STORM = "quiet-", "digest-", "storm-"
+# Prefixes of the bundles that wait to be sent as one digest: quiet hours, `digest:`, the throttle of a recipient, the
+# daily share of a submitter.
+HELD, DIGESTED, STORM, SHARE = "quiet-", "digest-", "storm-", "share-"
 
 MAIL = "mail"  # the one medium of gmail, smtp and maildir: one address, one mail
 
@@ -345,11 +357,12 @@ class AlertRule:
 
 @dataclass(frozen=True, slots=True)
 class Gathering:
-    """What waits for one recipient leaves as one digest, `bundle`, not before the moment named (seconds since 1970)."""
+    """Due notifications of one recipient become one digest, `bundle`, sent at `not_before` (seconds since 1970)."""
 
     bundle: str
     not_before: float
-    sparing: frozenset[Kind] = frozenset()  # what is not gathered
+    sparing: frozenset[Kind] = frozenset()  # kinds that are not gathered
+    source: str | None = None  # only what this source caused; None: all
 
 
 def digest_of(*parts: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -35,6 +36,8 @@ READ_SECONDS = 5.0
 _REMEMBER_GAP = 600.0  # seconds between two times that what is known of the jobs that rest is written down
 _PRUNE_GAP = 3600.0  # seconds between two clean-ups of the history
 _PRUNE_HEAP = 1000  # events that one look forgets
+# One submitter causes at most so many events in a minute; what is still true later is noticed then.
+EVENTS_PER_MINUTE = 100
 _TOO_MANY = {"path": "all of it", "why": "too many jobs at once"}
 
 
@@ -49,6 +52,7 @@ class Tick:
     problems: list[str] = field(default_factory=list)
     restless: bool = False  # look again soon
     waiting_for: str = ""  # what must appear before there is anything to see
+    delayed: int = 0  # jobs with events beyond the limit per submitter and minute
 
     def joined(self, other: Tick) -> Tick:
         """The same, with what `other` noticed."""
@@ -102,6 +106,8 @@ class Pipeline:
         # At which reading of the ledger all that is owed was compared; from then on only what changed is.
         self._settled = -1
         self._carried = Window()  # whose code was copied lately
+        self._admitted = Window(EVENTS_PER_MINUTE, 60.0)  # events, by submitter
+        self._delayed: dict[str, None] = {}  # entities with events beyond that limit, in the order in which they came
         self._known: dict[str, Kind] = {}  # what a lost ledger had told last, by entity
 
     def watchable(self) -> list[Watched]:
@@ -157,11 +163,13 @@ class Pipeline:
         news, of_news = News(), dict[tuple[str, str], Job]()
         take = partial(self._judge, news, of_news, now, dry_run)
         look = JobsLook()
+        self._offer_delayed(now)
         if self._jobs:
             look = self._jobs.look(where=where, hurried=hurried, seconds=seconds, take=take)
         peers = self._peers.look()
         tick = Tick(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.restless)
         reach = self._reach(frozenset(peer.address for peer in peers if peer.added))
+        self._admit(tick, news, now, is_limited=not time_off)
         self._judge_peers(news, peers)
         self._remind(look, news, reach, now)
         self._prepare(tick, news, of_news, reach, time_off=time_off, now=now)
@@ -211,7 +219,8 @@ class Pipeline:
 
     def remember(self) -> None:
         """Write down for the next process what is known of the jobs that rest, if that has changed."""
-        if self._jobs and self._has_looked and self._jobs.is_altered:
+        # A delayed job must be read again after a restart.
+        if self._jobs and self._has_looked and self._jobs.is_altered and not self._delayed:
             self._memory.save(self._jobs.memory(), self._ledger.edition)
 
     def _take_in(self) -> None:
@@ -224,6 +233,7 @@ class Pipeline:
         if is_lost:
             self._has_looked = False
             self._settled = -1
+            self._delayed.clear()
             if self._jobs:
                 self._jobs.forget()
         if not self._has_looked:
@@ -299,6 +309,46 @@ class Pipeline:
             if job.judged and job.status not in AT_REST:
                 is_same = known is not None and known[0].status is job.status and known[0].generation == job.generation
                 self._open[job.entity] = job, known[1] if known is not None and is_same else now
+
+    def _offer_delayed(self, now: float) -> None:
+        """Let the scan read again what was delayed, as many jobs of each submitter as the limit allows now."""
+        room: dict[str, int] = {}
+        offered = []
+        for entity in self._delayed:
+            source = entity.rpartition("/")[0]
+            left = room.get(source)
+            if left is None:
+                left = EVENTS_PER_MINUTE - self._admitted.count(source, now)
+            room[source] = left - 1
+            if left > 0:
+                offered.append(entity)
+        for entity in offered:
+            del self._delayed[entity]
+        if offered and self._jobs:
+            self._jobs.doubt(offered)
+
+    def _admit(self, tick: Tick, news: News, now: float, *, is_limited: bool) -> None:
+        """Drop the events of submitters who cause too many, and remember their jobs.
+
+        What is still true when the job is read again is noticed then, so nothing is lost, and a fact that was replaced
+        meanwhile costs nothing.
+        """
+        admitted: list[Event] = []
+        delayed = Counter[str]()
+        for event in news.events if is_limited else ():
+            source = event.entity.rpartition("/")[0]
+            if self._admitted.is_full(source, now):
+                self._delayed[event.entity] = None
+                delayed[source] += 1
+            else:
+                self._admitted.note(source, now)
+                admitted.append(event)
+        if delayed:
+            news.events[:] = admitted
+        for source, count in delayed.items():
+            log.info("delayed %d events of %s: more than %d in a minute", count, source, EVENTS_PER_MINUTE)
+        tick.delayed = len(self._delayed)
+        tick.restless = tick.restless or bool(self._delayed)
 
     def _judge_peers(self, news: News, peers: list[Peer]) -> None:
         if self._tells_peers:

@@ -41,11 +41,16 @@ class Report:
     last_scan_s: float | None = None
     last_look_s: float | None = None  # the last look that noted what was new
     waiting: int = 0
-    sent: int = 0
+    sent: int = 0  # messages
+    notifications: int = 0  # in those messages
     failed: int = 0
     unknown: int = 0
     held: int = 0
+    withheld: int = 0
     dead: int = 0
+    unacknowledged: int = 0  # dead letters
+    vanished: str = ""  # the folder that was there and is not any more, and since when
+    delayed: int = 0  # events of submitters who cause more than the limit per minute
     last_error: str | None = None
     transports: dict[str, dict[str, Any]] = field(default_factory=dict)
     enabled: bool = True
@@ -190,6 +195,11 @@ def ailments(report: Report, now: float) -> list[str]:
         found.append(f"its last {report.failed_looks} looks failed: {report.last_error}")
     if report.damage:
         found.append(report.damage)
+    if report.vanished:
+        found.append(report.vanished)
+    if report.unacknowledged:
+        count = f"{report.unacknowledged} dead letter{'s' if report.unacknowledged > 1 else ''}"
+        found.append(f"{count} not acknowledged: `notify dead-letters` lists them")
     for name, transport in report.transports.items():
         if transport.get("problem"):
             found.append(f"transport {name}: {transport['problem']}")

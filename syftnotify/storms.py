@@ -1,4 +1,8 @@
-"""Has somebody had enough for now? Pure: above so many single messages in so short a time, the rest is one digest."""
+"""Flood control. Pure: above a number of messages in a time, the rest becomes digests.
+
+Per recipient: 200 messages in ten minutes, and what `digest:` sets. Per submitter: a share of what a transport may send
+in a day, so that one submitter cannot use up the daily limit of the provider.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,17 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from syftnotify.model import STORM, Gathering, Kind, digest_of
+from syftnotify.model import SHARE, STORM, Gathering, Kind, digest_of
 
 ABOVE = 200  # messages to one recipient
 WITHIN = 600.0  # seconds in which they are counted
 EVERY = 600.0  # seconds between two digests of a storm
+_DAY = 86400.0
+_SHARE = 5  # a submitter causes at most one fifth of the messages of a day
 
 
 class Window:
-    """How often something happened, by key, in the last `seconds`; a clock that jumps forgets."""
+    """How often something happened, by key, in the last `seconds`; a clock that jumps resets it."""
 
     def __init__(self, above: int = ABOVE, seconds: float = WITHIN) -> None:
         self._above = above
@@ -42,6 +48,16 @@ class Window:
             del self._moments[key]
             return False
         return len(moments) >= self._above
+
+    def count(self, key: str, now: float) -> int:
+        """How often it happened in the last `seconds`."""
+        self.is_full(key, now)  # forgets what is older
+        return len(self._moments.get(key, ()))
+
+    def free_at(self, key: str) -> float | None:
+        """When the oldest occurrence leaves the window; None when there is none."""
+        moments = self._moments.get(key)
+        return moments[0] + self._seconds if moments else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +112,49 @@ class Storms:
             due = now if last is None or not 0 <= now - last < limit.every else last + limit.every
             return Gathering(watch.prefix + digest_of(recipient, transport, f"{due:.3f}"), due, limit.sparing)
         return None
+
+
+class DailyShare:
+    """The share of one submitter in what a transport may send in 24 hours.
+
+    One submitter causes at most a fifth of `daily_limit`: half of that as single messages, the rest as digests, which
+    are spread over the day. Everything else keeps the remainder: other submitters, and the notifier's own alerts.
+    """
+
+    def __init__(self, daily_limit: int) -> None:
+        """`daily_limit` is the number of messages that the transport may send in 24 hours."""
+        self._share = max(1, daily_limit // _SHARE)
+        self._single = max(1, self._share // 2)
+        # A digest for each of two recipients, the owner and the submitter, fits into the other half.
+        self._gap = min(_DAY, 4 * _DAY / self._share)
+        self._messages = Window(self._share, _DAY)
+        self._digests: dict[tuple[str, str], float] = {}  # by source and recipient
+
+    def record(self, recipient: str, bundle: str, source: str, at: float) -> None:
+        """A message that `source` alone caused is sent; `bundle` names it if it is a digest."""
+        if source:
+            self._messages.note(source, at)
+            if bundle.startswith(SHARE):
+                self._digests[source, recipient] = at
+
+    def undo(self, recipient: str, bundle: str, source: str, at: float) -> None:
+        """It was not delivered."""
+        self._messages.take_back(source, at)
+        if bundle.startswith(SHARE) and self._digests.get((source, recipient)) == at:
+            del self._digests[source, recipient]
+
+    def gathering(self, recipient: str, transport: str, now: float, source: str, bundle: str) -> Gathering | None:
+        """The digest for what `source` causes, or None while a message may be sent.
+
+        `bundle` is a digest of this kind that is due, or empty for a single message.
+        """
+        sent = self._messages.count(source, now) if source else 0
+        if sent < (self._share if bundle else self._single):
+            return None
+        last = self._digests.get((source, recipient))
+        due = now if last is None or not 0 <= now - last < self._gap else last + self._gap
+        if sent >= self._share:
+            due = max(due, self._messages.free_at(source) or due)
+        if bundle:
+            return Gathering(bundle, due)
+        return Gathering(SHARE + digest_of(recipient, transport, source, f"{due:.3f}"), due, source=source)

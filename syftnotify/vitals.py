@@ -1,11 +1,11 @@
-"""How does the worker itself fare, and who must know? Its own alerts, the daily mail, the ping of a dead-man switch."""
+"""The worker's own health: alerts about transports and dead letters, the daily mail, the dead-man ping."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,13 +13,15 @@ from syftnotify.assembly import Parts
 from syftnotify.config import Gmail
 from syftnotify.errors import DeliveryError
 from syftnotify.google_auth import sign_in_ends
-from syftnotify.model import Event, Kind, entity_id
+from syftnotify.model import Event, Kind, digest_of, entity_id
 from syftnotify.outbox import Counts
-from syftnotify.text import host_of, iso, plural
+from syftnotify.text import host_of, iso, plural, shown
 
 log = logging.getLogger(__name__)
 
 _PING_GAP = 10.0  # seconds between two pings, however often we look
+_DEAD_LETTER_GAP = 600.0  # seconds between two alerts about dead letters
+_LISTED = 10  # dead letters that one alert names
 _DAY = 86400.0
 _ENDS = "ends "  # before the moment at which a sign-in does
 _WARN_AHEAD = 2 * _DAY  # seconds before a sign-in ends
@@ -35,30 +37,75 @@ class Vitals:
         self._entity = entity_id("worker", str(parts.settings.home.root))
         self._pinged_at: float | None = None
         self._pinging: threading.Thread | None = None
+        self._alerted: set[str] = set()  # transports that cannot send, about which the owner was alerted
+        self._reported_at: float | None = None  # the last alert about dead letters, on the monotonic clock
 
     def online(self) -> None:
         """The start-up is finished."""
         self._note(Kind.SCHEDULER_ONLINE, self._entity, iso(self._clock(), exact=True), "")
 
-    def paused(self, name: str, why: str) -> None:
-        """A transport is paused: the owner and the operators hear of it through another one, if there is one.
+    def check(self) -> None:
+        """Alert the owner about transports that cannot send and about new dead letters.
 
-        Not again when the worker was started anew in the same pause.
+        Raises:
+            StateError: an alert could not be queued; the next call tries again.
         """
-        lanes = self._parts.dispatcher.lanes
-        others = [each for each in self._parts.settings.config.transports if each != name and not lanes[each].problem]
-        # To people rather than to programs.
-        other = min(others, key=lambda each: not lanes[each].gathers, default=None)
-        if other is not None and not self._is_told(name):
-            summary = f"{self._called(name)} is paused: it cannot send."
+        monotonic = self._monotonic()
+        for name, lane in self._parts.dispatcher.lanes.items():
+            trouble = lane.trouble(monotonic)
+            if not trouble:
+                self._alerted.discard(name)
+            elif name not in self._alerted:
+                self._alert_of_transport(name, trouble)
+                self._alerted.add(name)
+        self._report_dead_letters()
+
+    def _alert_of_transport(self, name: str, why: str) -> None:
+        """The owner and the operators are alerted through another transport, if there is one.
+
+        Not again when the worker was restarted during the same pause.
+        """
+        other = self._working_transport(except_for={name})
+        if other and not self._is_told(name):
             self._note(
                 Kind.SYSTEM_ALERT,
                 entity_id("transport", name),
                 iso(self._clock(), exact=True),
-                summary,
+                f"{self._called(name)} cannot send.",
                 detail=why,
                 transport=other,
             )
+
+    def _working_transport(self, except_for: Collection[str]) -> str:
+        """A transport that can send, one that people read before one that programs read; empty if there is none."""
+        lanes, monotonic = self._parts.dispatcher.lanes, self._monotonic()
+        names = self._parts.settings.config.transports
+        working = [name for name in names if name not in except_for and not lanes[name].trouble(monotonic)]
+        return min(working, key=lambda name: not lanes[name].gathers, default="")
+
+    def _report_dead_letters(self) -> None:
+        """One alert about all new dead letters, at most one in ten minutes; first as soon as there is one."""
+        now = self._monotonic()
+        if self._reported_at is not None and now - self._reported_at < _DEAD_LETTER_GAP:
+            return
+        letters = self._parts.outbox.unreported_dead_letters()
+        if not letters:
+            return
+        lines = [
+            f"{letter.kind} to {shown(letter.recipient)} through {shown(letter.transport)}: {shown(letter.reason)}"
+            for letter in letters[:_LISTED]
+        ]
+        lines += [f"and {len(letters) - _LISTED} more"] if len(letters) > _LISTED else []
+        self._note(
+            Kind.SYSTEM_ALERT,
+            self._entity,
+            digest_of(*(letter.id for letter in letters)),  # the same after a crash between the next two steps
+            f"{plural(len(letters), 'notification')} could not be delivered.",
+            detail="\n".join([*lines, "`notify dead-letters` lists them, `notify resend` sends them again."]),
+            transport=self._working_transport(except_for={letter.transport for letter in letters}),
+        )
+        self._parts.outbox.mark_reported([letter.id for letter in letters], self._clock())
+        self._reported_at = now
 
     def _called(self, name: str) -> str:
         rules = (rule for rule in self._parts.outbox.alerts() if rule.has_own_address and rule.endpoint == name)
@@ -76,10 +123,12 @@ class Vitals:
         return any(moment > yesterday and (last is None or moment > iso(last, exact=True)) for moment in told)
 
     def after_look(self, counts: Counts, *, jobs: int, peers: int, looked_well: bool) -> None:
-        """A look is over: say what is due. The world hears that all is well only when it is."""
+        """A scan is over: send the alerts that are due, and the signs of life if everything is well."""
         self._warn_of_ends()
-        lanes = self._parts.dispatcher.lanes
-        if looked_well and not any(lanes[name].problem for name in self._parts.settings.config.transports):
+        self.check()
+        lanes, monotonic = self._parts.dispatcher.lanes, self._monotonic()
+        all_send = not any(lanes[name].trouble(monotonic) for name in self._parts.settings.config.transports)
+        if looked_well and all_send and not counts.unacknowledged:
             self._ping()
             self._beat(counts, jobs, peers)
 
@@ -119,7 +168,7 @@ class Vitals:
                 ["it knows", f"{plural(jobs, 'job')}, {plural(peers, 'peer')}"],
                 ["sent since yesterday", plural(sent, "message")],
                 ["waiting", plural(counts.waiting, "message")],
-                ["dead letters", f"{counts.dead}" + (" (`notify dead` says why)" if counts.dead else "")],
+                ["dead letters", f"{counts.dead}" + (" (`notify dead-letters` lists them)" if counts.dead else "")],
                 ["held, may have arrived", str(counts.held)],
                 *(
                     [name, f"sign-in ends {iso(ends, exact=True)}"]

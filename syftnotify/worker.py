@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +39,7 @@ log = logging.getLogger("syftnotify.worker")  # also when run as a program
 
 _Result = TypeVar("_Result")
 
+_HEALTH_GAP = 10.0  # seconds between two checks of transports that fail
 _REPORT_GAP = 0.5  # seconds between two reports that only tell of deliveries
 _WAKE_GAP = 0.005  # seconds between a wake-up and the look, so that a burst is one look
 _FIRST_RETURN = 1.0  # seconds until something unsettled is looked at again; doubles
@@ -57,12 +58,14 @@ class Worker:
         self._woken = False
         self._changed = True
         self._reported = 0.0  # on the monotonic clock
+        self._checked = 0.0  # likewise: the last health check between two scans
+        self._had_folders = False  # whether the owner's job folder was there at an earlier scan
         self._has_begun = False  # deliveries run
         self._seconds = 0.0  # that the last look took
         self._failed_looks = 0
         self._last_error = ""
         self._watchdog = systemd.watchdog_seconds()
-        self._parts: Parts = assemble(settings, clock=clock, on_change=self._on_change, on_trouble=self._on_trouble)
+        self._parts: Parts = assemble(settings, clock=clock, on_change=self._on_change)
         self._vitals = Vitals(self._parts, clock=clock, monotonic=time.monotonic)
         self._wake = Wake(self._on_wake, is_careful=settings.config.notify.watch != "on")
         self._everywhere = True  # whether the next look must be
@@ -159,6 +162,7 @@ class Worker:
             log.warning("%s", problem)
             self._last_error = problem
         _note_look(self._report, tick, now, self._seconds)
+        self._note_folders(tick, now)
         level = logging.INFO if tick.events else logging.DEBUG
         log.log(level, "looked at %d jobs and %d peers in %.3f s", tick.jobs, tick.peers, self._seconds)
         self._parts.dispatcher.poke()  # also for what somebody else put back into the outbox
@@ -169,6 +173,17 @@ class Worker:
             self._parts.dispatcher.start()
         self._failed_looks = 0
         return tick
+
+    def _note_folders(self, tick: Tick, now: float) -> None:
+        """A SyftBox folder that was there and is gone is a fault: an unmounted disk, say. A restart accepts it."""
+        are_there = not tick.waiting_for and bool(self._parts.jobs.folders())
+        if are_there or not self._had_folders:
+            self._had_folders = are_there
+            self._report.vanished = ""
+        elif not self._report.vanished:
+            what = tick.waiting_for or f"there is no job folder below {self._settings.root} any more"
+            self._report.vanished = f"{what} (since {iso(now)}); mount it again, or accept this with `notify restart`"
+            log.error("%s", self._report.vanished)
 
     def _watch(self) -> None:
         if self._settings.config.notify.watch == "off":
@@ -189,14 +204,28 @@ class Worker:
                 return
             unreported = max(0.0, self._reported + _REPORT_GAP - now) if self._changed else due - now
             wait = min(due - now, unreported)
+            if self._needs_health_check():
+                wait = min(wait, max(0.0, self._checked + _HEALTH_GAP - now))
             if self._watchdog is not None:
                 systemd.say("WATCHDOG=1")
                 wait = min(wait, self._watchdog / 2)
             select.select([self._bell], [], [], wait)
             self._silence()
+            if self._needs_health_check() and time.monotonic() >= self._checked + _HEALTH_GAP:
+                self._checked = time.monotonic()
+                self._changed = True  # how long a transport has failed is in the report
+                self._guarded(self._vitals.check)
             is_time = time.monotonic() >= self._reported + _REPORT_GAP
             if self._changed and is_time and not self._stopping and not self._woken:
                 self._write_report()
+
+    def _needs_health_check(self) -> bool:
+        """Whether something happened between two scans of which the owner may have to be alerted."""
+        if not self._settings.config.notify.enabled:
+            return False
+        return self._counts.unacknowledged > 0 or any(
+            not lane.is_well for lane in self._parts.dispatcher.lanes.values()
+        )
 
     # -- saying how it goes --------------------------------------------------------------------------------------
 
@@ -243,7 +272,7 @@ class Worker:
                 self._counts,
                 jobs=self._report.jobs,
                 peers=self._report.peers,
-                looked_well=not self._failed_looks and not self._report.waiting_for,
+                looked_well=not (self._failed_looks or self._report.waiting_for or self._report.vanished),
             )
 
     # -- being woken and stopped ---------------------------------------------------------------------------------
@@ -256,9 +285,6 @@ class Worker:
         if not self._changed:  # once rung, it waits for the next report
             self._changed = True
             self._ring()
-
-    def _on_trouble(self, name: str, why: str) -> None:
-        self._vitals.paused(name, why)
 
     def _ring(self) -> None:
         try:
@@ -314,12 +340,14 @@ def _blank(settings: Settings) -> running.Report:
 
 def _note_look(report: running.Report, tick: Tick, now: float, seconds: float) -> None:
     report.jobs, report.peers, report.waiting_for = tick.jobs, tick.peers, tick.waiting_for
+    report.delayed = tick.delayed
     report.last_scan, report.last_scan_s = {"at": iso(now, exact=True), "seconds": seconds}, now
 
 
 def _fill(report: running.Report, parts: Parts, counts: Counts) -> None:
-    report.waiting, report.sent, report.failed = counts.waiting, counts.sent, counts.failed
-    report.unknown, report.held, report.dead = counts.unknown, counts.held, counts.dead
+    monotonic = time.monotonic()
+    for name, value in asdict(counts).items():
+        setattr(report, name, value)
     report.last_error = parts.dispatcher.last_error or None
     report.damage = "; ".join(filter(None, (parts.ledger.damage, parts.outbox.damage)))
     ends = sign_in_end_of_each(parts)
@@ -327,8 +355,8 @@ def _fill(report: running.Report, parts: Parts, counts: Counts) -> None:
     report.transports = {
         name: {
             "type": section.type,
-            "can_send": not lanes[name].problem,
-            "problem": lanes[name].problem or None,
+            "can_send": not lanes[name].trouble(monotonic),
+            "problem": lanes[name].trouble(monotonic) or None,
             **({"sign_in_ends": iso(ends[name], exact=True)} if name in ends else {}),
         }
         for name, section in parts.settings.config.transports.items()

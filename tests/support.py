@@ -18,7 +18,7 @@ import yaml
 
 from syftnotify.assembly import Parts, assemble
 from syftnotify.config import load
-from syftnotify.outbox import Due, Outbox
+from syftnotify.outbox import Counts, Due, Outbox
 from syftnotify.paths import Home
 from syftnotify.pipeline import Tick
 
@@ -227,6 +227,12 @@ def lose_outbox(box: Box) -> None:
 def lose_ledger(box: Box) -> None:
     for path in box.home.root.glob("state.json*"):
         path.unlink()
+
+
+def tally(**values: int) -> Counts:
+    """The counts in which, unless named, each message holds one notification and no dead letter is acknowledged."""
+    filled = {"notifications": values.get("sent", 0), "unacknowledged": values.get("dead", 0), **values}
+    return Counts(**filled)
 
 
 def claim(outbox: Outbox, transport: str, now: float, **more: Any) -> list[Due]:

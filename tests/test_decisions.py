@@ -13,11 +13,10 @@ import pytest
 from syftnotify import __version__
 from syftnotify.config import load
 from syftnotify.errors import ConfigError
-from syftnotify.outbox import Counts
 from tests import google
 from tests.mailserver import HOST, MailServer, serving
 from tests.mailserver import says as replies
-from tests.support import ANA, BO, OWNER, Box, wait_until
+from tests.support import ANA, BO, OWNER, Box, tally, wait_until
 from tests.test_alerts import add
 from tests.test_history import objects
 from tests.test_reminders import pass_hours
@@ -82,7 +81,7 @@ def test_a_webhook_and_slack_are_tried_again_three_times(box: Box, hook: Web, ki
     pass_hours(box, 5)
 
     assert len(hook.requests) == 4
-    assert counts(box) == Counts(dead=1)
+    assert counts(box) == tally(dead=1)
 
 
 def test_mail_is_tried_for_72_hours(box: Box) -> None:
@@ -94,9 +93,9 @@ def test_mail_is_tried_for_72_hours(box: Box) -> None:
         for _ in range(24):
             box.look()
             box.clock.advance(3 * HOUR)
-        assert counts(box) == Counts(waiting=1, failed=1)
+        assert counts(box) == tally(waiting=1, failed=1)
         box.look()
-        assert counts(box) == Counts(dead=1)
+        assert counts(box) == tally(dead=1)
         assert server.attempts == 25
 
 
@@ -111,7 +110,7 @@ def test_without_retries_a_not_now_is_final(box: Box, hook: Web) -> None:
         emit(box, "job_failed")
         pass_hours(box, 5)
         assert (len(hook.requests), server.attempts) == (1, 1)
-    assert counts(box) == Counts(dead=2)
+    assert counts(box) == tally(dead=2)
 
 
 @pytest.mark.parametrize(("retries", "state"), [(0, "dead"), (3, "pending")])
@@ -143,7 +142,7 @@ def test_a_refusal_is_final_after_one_request(box: Box, hook: Web) -> None:
         emit(box, "job_failed")
         pass_hours(box, 5)
         assert (len(hook.requests), server.attempts) == (2, 1)
-    assert counts(box) == Counts(dead=3)
+    assert counts(box) == tally(dead=3)
 
 
 def test_the_wait_that_the_other_side_names_is_kept(box: Box, hook: Web) -> None:
@@ -156,7 +155,7 @@ def test_the_wait_that_the_other_side_names_is_kept(box: Box, hook: Web) -> None
     assert len(hook.requests) == 1
     look_later(box, 1)
     assert len(hook.requests) == 2
-    assert counts(box) == Counts(sent=1)
+    assert counts(box) == tally(sent=1)
 
 
 # -- drop or keep ------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from syftnotify.model import Audience, Event, Kind, Message, Notification, Recei
 from syftnotify.outbox import Counts, Outbox
 from syftnotify.render import Links, TemplateRenderer, Wording
 from tests.mailserver import HOST, ids, raw, serving, swallows
-from tests.support import Clock, claim, wait_until
+from tests.support import Clock, claim, tally, wait_until
 
 
 class Sink:
@@ -83,6 +83,9 @@ def make(outbox: Outbox, clock: Clock) -> Iterator[Make]:
 
     yield make
     for dispatcher in made:
+        for each in dispatcher.lanes.values():
+            if isinstance(each.transport, Sink):
+                each.transport.gate.set()  # a test that failed may have left it closed
         dispatcher.stop()
 
 
@@ -115,7 +118,7 @@ def test_a_drain_delivers_all_that_is_due(make: Make, outbox: Outbox) -> None:
     make(lane(sink)).drain()
 
     assert len({message.id for message in sink.got}) == 20
-    assert outbox.counts() == Counts(sent=20)
+    assert outbox.counts() == tally(sent=20)
 
 
 def test_what_ended_is_written_down_although_the_other_side_is_quick(make: Make, outbox: Outbox) -> None:
@@ -153,7 +156,7 @@ def test_an_outcome_that_cannot_be_written_down_holds_no_other_back(make: Make, 
     dispatcher.drain()
 
     assert len(sink.got) == 5
-    assert outbox.counts() == Counts(sent=4, waiting=1)
+    assert outbox.counts() == tally(sent=4, waiting=1)
     assert "surrogates" in dispatcher.last_error
 
 
@@ -162,7 +165,7 @@ def test_a_drain_leaves_nothing_behind_that_an_attempt_let_go_on(make: Make, out
     outbox.put(events, [Notification(each.key, "job/x", "o@x.org", Audience.OWNER, "box") for each in events], 0.0)
     make(lane(Sink())).drain()
 
-    assert outbox.counts() == Counts(sent=2)
+    assert outbox.counts() == tally(sent=2)
 
 
 def test_while_an_attempt_hangs_the_outbox_is_left_alone(make: Make, outbox: Outbox) -> None:
@@ -192,7 +195,7 @@ def test_what_fails_now_is_tried_later_and_only_later(make: Make, outbox: Outbox
     owe(outbox, 1)
     dispatcher = make(lane(sink))
     dispatcher.drain()
-    assert (sink.got, outbox.counts()) == ([], Counts(waiting=1, failed=1))
+    assert (sink.got, outbox.counts()) == ([], tally(waiting=1, failed=1))
     clock.advance(3600)
     dispatcher.drain()
 
@@ -219,22 +222,21 @@ def test_a_refusal_is_dead_after_one_attempt(make: Make, outbox: Outbox) -> None
     owe(outbox, 1)
     make(lane(sink)).drain()
 
-    assert outbox.counts() == Counts(dead=1)
+    assert outbox.counts() == tally(dead=1)
 
 
 @pytest.mark.parametrize("failure", [Failure.SIGN_IN, Failure.HELD])
-def test_a_pause_keeps_every_row_in_order_and_tells(make: Make, outbox: Outbox, clock: Clock, failure: Failure) -> None:
+def test_a_pause_keeps_every_row_in_order(make: Make, outbox: Outbox, clock: Clock, failure: Failure) -> None:
     """X07"""
-    sink, told = Sink(), []
+    sink = Sink()
     sink.failures = [DeliveryError(failure, "sign in again")]
     owe(outbox, 5)
     box = lane(sink)
-    dispatcher = make(box, on_trouble=lambda name, why: told.append((name, why)), max_concurrent=1)
+    dispatcher = make(box, max_concurrent=1)
     dispatcher.drain()
 
-    assert told == [("box", "sign in again")]
-    assert box.problem == "sign in again"
-    assert outbox.counts() == Counts(waiting=5)
+    assert box.trouble(clock.ticks) == "sign in again"
+    assert outbox.counts() == tally(waiting=5)
     clock.advance(7200)
     dispatcher.drain()
     assert [message.subject for message in sink.got] == [f'SyftBox job "job {n}" from a@b.org' for n in range(5)]
@@ -252,8 +254,8 @@ def test_a_cut_off_send_is_unknown_and_sent_again_with_the_same_id(make: Make, o
     clock.advance(3600)
     dispatcher.drain()
 
-    assert due == Counts(waiting=1, failed=1, unknown=1)
-    assert outbox.counts() == Counts(sent=1, unknown=1)
+    assert due == tally(waiting=1, failed=1, unknown=1)
+    assert outbox.counts() == tally(sent=1, unknown=1)
     assert len(sink.got) == 1
     assert sink.tried == [sink.got[0].id] * 2
 
@@ -277,15 +279,15 @@ def test_a_cut_off_send_that_is_held_waits_for_a_word_and_holds_nothing_else_up(
         dispatcher.drain()
 
     assert sink.tried.count(held) == 1
-    assert outbox.counts(holding=["box"]) == Counts(sent=4, failed=1, unknown=1, held=1)
+    assert outbox.counts(holding=["box"]) == tally(sent=4, failed=1, unknown=1, held=1)
     assert outbox.revive([held]) == 1
     dispatcher.drain()
     assert [message.id for message in sink.got][-1] == held
-    assert outbox.counts(holding=["box"]) == Counts(sent=5, unknown=1)
+    assert outbox.counts(holding=["box"]) == tally(sent=5, unknown=1)
 
 
 @pytest.mark.parametrize(
-    ("resends", "tried", "counts"), [(True, 1, Counts(sent=1, unknown=1)), (False, 0, Counts(held=1, unknown=1))]
+    ("resends", "tried", "counts"), [(True, 1, tally(sent=1, unknown=1)), (False, 0, tally(held=1, unknown=1))]
 )
 def test_what_a_killed_worker_was_sending_may_have_arrived(
     make: Make, outbox: Outbox, clock: Clock, resends: bool, tried: int, counts: Counts
@@ -314,7 +316,7 @@ def test_a_transport_that_was_silent_holds_one_permit_until_one_message_arrives(
     dispatcher.drain()
     assert box.is_doubted
     clock.advance(4000)
-    sink.failures = [DeliveryError(Failure.NOT_NOW, "503")] * 5
+    sink.failures = [DeliveryError(Failure.NOT_NOW, "503")] * 2
     owe(outbox, 30, start=1)
     sink.gate.clear()
     dispatcher.start()
@@ -322,7 +324,7 @@ def test_a_transport_that_was_silent_holds_one_permit_until_one_message_arrives(
     sink.seconds = 0.02
     sink.gate.set()
     wait_until(lambda: not sink.failures)
-    assert sink.most == 1, "five were answered, none has arrived"
+    assert sink.most == 1, "two were answered, none has arrived"
     wait_until(lambda: len(sink.got) >= 2)
     sink.gate.clear()
 
@@ -343,10 +345,10 @@ def test_several_cut_off_sends_in_a_row_rest_the_transport(make: Make, outbox: O
     assert len(sink.tried) == 2, "after one the others go on, after two they rest"
     assert box.rests_until > clock.monotonic()
     assert not box.problem, "nobody need act"
-    assert outbox.counts() == Counts(waiting=20, failed=2, unknown=2)
+    assert outbox.counts() == tally(waiting=20, failed=2, unknown=2)
     clock.advance(3600)
     dispatcher.drain()
-    assert outbox.counts() == Counts(sent=20, unknown=2)
+    assert outbox.counts() == tally(sent=20, unknown=2)
     assert box.silences == 0
     assert set(sink.tried[:2]) <= {message.id for message in sink.got}
 
@@ -376,7 +378,7 @@ def test_a_poisoned_message_stops_nothing_else(make: Make, outbox: Outbox, caplo
 
     assert len(sink.got) == 3
     assert "TypeError" in caplog.text
-    assert outbox.counts().waiting == 1
+    assert outbox.counts().dead == 1
 
 
 def test_the_pace_is_kept(make: Make, outbox: Outbox, clock: Clock) -> None:
@@ -391,7 +393,7 @@ def test_the_pace_is_kept(make: Make, outbox: Outbox, clock: Clock) -> None:
     clock.advance(2)
     dispatcher.poke()
 
-    wait_until(lambda: outbox.counts() == Counts(waiting=3, sent=7))
+    wait_until(lambda: outbox.counts() == tally(waiting=3, sent=7))
     assert len(sink.got) == 7
 
 
@@ -480,7 +482,7 @@ def test_stopping_finishes_what_is_in_flight_and_starts_no_more(make: Make, outb
     stopping.join()
 
     assert len(sink.got) == 2
-    assert outbox.counts() == Counts(waiting=8, sent=2)
+    assert outbox.counts() == tally(waiting=8, sent=2)
 
 
 def test_a_bundle_waits_as_long_as_a_single_message(make: Make, outbox: Outbox, clock: Clock) -> None:
@@ -498,7 +500,7 @@ def test_a_bundle_waits_as_long_as_a_single_message(make: Make, outbox: Outbox, 
     dispatcher.drain()
 
     assert len(sink.got) == 1
-    assert outbox.counts() == Counts(sent=100)
+    assert outbox.counts() == tally(sent=1, notifications=100)
 
 
 def test_an_outcome_that_could_not_be_saved_is_saved_later(make: Make, outbox: Outbox, tmp_path: Path) -> None:
@@ -519,35 +521,35 @@ def test_an_outcome_that_could_not_be_saved_is_saved_later(make: Make, outbox: O
     blocker.commit()
     blocker.close()
 
-    wait_until(lambda: outbox.counts() == Counts(sent=1))
+    wait_until(lambda: outbox.counts() == tally(sent=1))
     assert len(sink.got) == 1
 
 
-def test_a_refusal_of_the_sign_in_that_signing_in_does_not_show_is_told_once(
+def test_a_refusal_that_signing_in_does_not_show_pauses_until_a_send_succeeds(
     make: Make, outbox: Outbox, clock: Clock
 ) -> None:
     """X07"""
-    sink, told = Sink(), []
+    sink = Sink()
     sink.failures = [DeliveryError(Failure.SIGN_IN, "403 accessNotConfigured")] * 3
     owe(outbox, 1)
     box = lane(sink)
-    dispatcher = make(box, on_trouble=lambda name, why: told.append(name))
+    dispatcher = make(box)
     for _ in range(3):
         dispatcher.drain()
         assert box.problem
         clock.advance(301)
     dispatcher.drain()
 
-    assert told == ["box"]
     assert (box.problem, len(sink.got)) == ("", 1)
 
 
-def test_a_message_that_cannot_be_worded_was_not_cut_off(make: Make, outbox: Outbox) -> None:
+def test_a_message_that_cannot_be_worded_is_a_dead_letter(make: Make, outbox: Outbox) -> None:
+    """A2: another attempt would change nothing, and nothing was sent."""
     event = Event(Kind.HEARTBEAT, "worker/1", payload={"figures": 5})
     outbox.put([event], [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
     make(lane(Sink())).drain()
 
-    assert outbox.counts() == Counts(waiting=1, failed=1)
+    assert outbox.counts() == tally(dead=1)
 
 
 def test_a_dead_sign_in_is_known_before_the_first_mail_and_mends_by_itself(make: Make, clock: Clock) -> None:

@@ -24,7 +24,7 @@ from syftnotify.assembly import Parts
 from syftnotify.cli.demo import Tree
 from syftnotify.outbox import Counts, Outbox
 from tests.google import Answer, Asked, Google, Post, closes, cuts_the_body, hangs, page, resets, says, serving, visited
-from tests.support import ANA, BO, OWNER, Box, wait_until
+from tests.support import ANA, BO, OWNER, Box, tally, wait_until
 
 CODE = "print('mean income')\n"
 HOUR = 3600.0
@@ -102,7 +102,7 @@ def test_a_job_reaches_gmail_once_for_each_who_is_told(google: Google, box: Box,
     assert Counter(told(google.posts)) == Counter({("job_submitted", OWNER): 1, ("job_submitted", ANA): 1})
     to_owner = next(post for post in google.posts if post.to == OWNER)
     assert CODE.strip() in to_owner.text
-    assert counts(box) == Counts(sent=2)
+    assert counts(box) == tally(sent=2)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_what_gmail_did_not_take_is_delivered_exactly_once_when_it_works_again(
     box.look()
 
     assert Counter(told(google.posts[faulty:])) == Counter({("job_submitted", OWNER): 1, ("job_submitted", ANA): 1})
-    assert counts(box) == Counts(sent=2)
+    assert counts(box) == tally(sent=2)
 
 
 def test_a_server_that_was_down_gets_everything_once_when_it_is_back(google: Google, box: Box, tree: Tree) -> None:
@@ -142,13 +142,13 @@ def test_a_server_that_was_down_gets_everything_once_when_it_is_back(google: Goo
         through_gmail(box, gone)
     tree.submit(ANA, "survey", CODE)
     box.look()
-    assert counts(box) == Counts(waiting=2, failed=counts(box).failed)
+    assert counts(box) == tally(waiting=2, failed=counts(box).failed)
     through_gmail(box, google)
     box.clock.advance(HOUR)
     box.look()
 
     assert len(google.posts) == 2
-    assert counts(box) == Counts(sent=2)
+    assert counts(box) == tally(sent=2)
 
 
 @pytest.mark.parametrize("fault", [closes, resets, hangs(0.2), cuts_the_body])
@@ -159,7 +159,7 @@ def test_an_unknown_outcome_is_counted_and_sent_again_under_the_same_name(
     google.usual = fault
     tree.submit(ANA, "survey", CODE)
     box.look()
-    assert counts(box) == Counts(waiting=2, failed=2, unknown=2)
+    assert counts(box) == tally(waiting=2, failed=2, unknown=2)
 
     google.usual = None
     box.clock.advance(HOUR)
@@ -167,7 +167,7 @@ def test_an_unknown_outcome_is_counted_and_sent_again_under_the_same_name(
 
     assert len(google.posts) == 4
     assert set(ids(google.posts).values()) == {2}
-    assert counts(box) == Counts(sent=2, unknown=2)
+    assert counts(box) == tally(sent=2, unknown=2)
 
 
 @pytest.mark.parametrize("refusal", [says(400, "invalidArgument"), page(404), page(302, {"Location": "/elsewhere"})])
@@ -179,7 +179,7 @@ def test_a_refused_mail_is_dead_after_one_post_and_holds_up_nobody(
     tree.submit(ANA, "survey", CODE)
     box.look()
     assert len(google.posts) == 2
-    assert counts(box) == Counts(dead=2)
+    assert counts(box) == tally(dead=2)
 
     google.usual = None
     box.clock.advance(100 * HOUR)
@@ -205,7 +205,7 @@ def test_one_refused_recipient_does_not_stop_the_other(google: Google, box: Box,
     box.look()
 
     assert [post.to for post in google.posts].count(ANA) == 1
-    assert counts(box) == Counts(sent=1, dead=1)
+    assert counts(box) == tally(sent=1, dead=1)
 
 
 def test_a_daily_limit_holds_everything_in_order_and_then_lets_it_go(google: Google, box: Box, tree: Tree) -> None:
@@ -233,7 +233,7 @@ def test_a_daily_limit_holds_everything_in_order_and_then_lets_it_go(google: Goo
     assert [post.event for post in to_ana] == ["job_submitted", "job_approved", "job_completed"]
     to_owner = [post.event for post in google.posts[asked:] if post.to == OWNER]
     assert to_owner == ["job_submitted", "job_completed"]
-    assert counts(box) == Counts(sent=5)
+    assert counts(box) == tally(sent=5)
 
 
 def test_a_dead_sign_in_holds_everything_until_somebody_signs_in_again(google: Google, box: Box, tree: Tree) -> None:
@@ -256,7 +256,7 @@ def test_a_dead_sign_in_holds_everything_until_somebody_signs_in_again(google: G
         assert not parts.dispatcher.lanes["mail"].problem
 
     assert [post.event for post in google.posts[asked:] if post.to == ANA] == ["job_submitted", "job_approved"]
-    assert counts(box) == Counts(sent=3)
+    assert counts(box) == tally(sent=3)
 
 
 def test_gmails_own_limit_of_retries_is_kept_when_one_is_set(google: Google, box: Box, tree: Tree) -> None:
@@ -269,7 +269,7 @@ def test_gmails_own_limit_of_retries_is_kept_when_one_is_set(google: Google, box
         box.clock.advance(2 * HOUR)
 
     assert set(ids(google.posts).values()) == {3}
-    assert counts(box) == Counts(dead=2)
+    assert counts(box) == tally(dead=2)
 
 
 def test_the_moment_that_google_names_is_waited_for(google: Google, box: Box, tree: Tree) -> None:
@@ -287,7 +287,7 @@ def test_the_moment_that_google_names_is_waited_for(google: Google, box: Box, tr
     box.look()
 
     assert len(google.posts) == 4
-    assert counts(box) == Counts(sent=2)
+    assert counts(box) == tally(sent=2)
 
 
 def test_later_mails_of_a_job_join_their_conversation(google: Google, box: Box, tree: Tree) -> None:
@@ -411,7 +411,7 @@ def test_a_worker_that_is_killed_while_gmail_is_silent_sends_again_and_counts_it
     box.notify("stop", check=0)
 
     assert set(ids(google.posts).values()) == {2}
-    assert counts(box) == Counts(sent=2, unknown=2)
+    assert counts(box) == tally(sent=2, unknown=2)
 
 
 def test_a_worker_does_not_start_before_somebody_has_signed_in(google: Google, box: Box, tree: Tree) -> None:

@@ -31,10 +31,10 @@ from syftnotify.dispatcher import Dispatcher, Lane
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.ledger import JsonStateManager
 from syftnotify.model import ENDED, Audience, Event, Kind, Message, Notification, Receipt
-from syftnotify.outbox import Counts, Due, Outbox, Verdict
+from syftnotify.outbox import Due, Outbox, Verdict
 from syftnotify.render import Links, TemplateRenderer, Wording
 from syftnotify.storms import Limit
-from tests.support import ANA, BO, OWNER, THOROUGH, Box, Clock, claim
+from tests.support import ANA, BO, OWNER, THOROUGH, Box, Clock, claim, tally
 from tests.trees import TREES, Disk, Tree
 
 pytestmark = pytest.mark.fire
@@ -704,7 +704,7 @@ def test_a_digest_that_may_have_arrived_is_sent_again_as_it_was(tmp_path: Path) 
             dispatcher.drain()
         dispatcher.stop()
 
-        assert outbox.counts() == Counts(sent=7, unknown=5)
+        assert outbox.counts() == tally(sent=7, unknown=5)
     digests = Counter(message.id for message in scripted.got if message.subject.startswith("SyftBox: "))
     arrived = [entity for message in scripted.got if message.id in digests for entity in entities_of(message)]
     assert max(digests.values()) == 2, "the one that may have arrived, under its own name"

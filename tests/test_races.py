@@ -19,7 +19,7 @@ from syftnotify import process, running
 from syftnotify.files import exclusive
 from syftnotify.outbox import Counts, Outbox
 from tests.google import Google, Post, answers_slowly, hangs, page, serving
-from tests.support import ANA, OWNER, Box, mails_in, wait_until
+from tests.support import ANA, OWNER, Box, mails_in, tally, wait_until
 from tests.trees import Disk, VersionedReviewTree
 
 pytestmark = pytest.mark.fire
@@ -185,7 +185,7 @@ def test_a_stop_finishes_what_is_on_its_way_and_leaves_the_rest_to_the_next_work
 
     # What was on its way, and perhaps two more that began before the stop came.
     halfway = len(google.posts)
-    assert counts(box) == Counts(waiting=12 - halfway, sent=halfway)
+    assert counts(box) == tally(waiting=12 - halfway, sent=halfway)
     assert halfway < 12
     google.usual = None
     started(box)
@@ -210,7 +210,7 @@ def test_a_stop_that_cannot_wait_counts_what_it_cut_off(box: Box, tree: Versione
     wait_until(lambda: running.read(box.home).sent == 2, SOON, "both again")
     box.notify("stop", check=0)
     assert set(ids(google.posts).values()) == {2}
-    assert counts(box) == Counts(sent=2, unknown=2)
+    assert counts(box) == tally(sent=2, unknown=2)
 
 
 def test_a_stop_during_a_backoff_returns_soon_and_the_next_worker_delivers(
@@ -226,7 +226,7 @@ def test_a_stop_during_a_backoff_returns_soon_and_the_next_worker_delivers(
     box.notify("stop", check=0)
     assert time.monotonic() - begun < SOON
     refused = len(google.posts)
-    assert counts(box) == Counts(waiting=2, failed=2)
+    assert counts(box) == tally(waiting=2, failed=2)
 
     google.usual = None
     started(box)
@@ -266,7 +266,7 @@ def test_a_stop_during_the_first_look_is_heard_after_it(box: Box, tree: Versione
         starting = subprocess.Popen(
             [sys.executable, "-P", "-m", "syftnotify", "start"], env=box.environment(), stderr=subprocess.DEVNULL
         )
-        wait_until(lambda: box.home.outbox.exists() and counts_or_none(box) == Counts(waiting=1), SOON, "it looks")
+        wait_until(lambda: box.home.outbox.exists() and counts_or_none(box) == tally(waiting=1), SOON, "it looks")
         pid = running.holder(box.home)
         assert pid is not None
         os.kill(pid, signal.SIGTERM)
@@ -299,7 +299,7 @@ def test_a_start_whose_worker_is_killed_before_it_is_ready_says_so(box: Box, tre
             stderr=subprocess.PIPE,
             text=True,
         )
-        wait_until(lambda: counts_or_none(box) == Counts(waiting=1), SOON, "the first look is under way")
+        wait_until(lambda: counts_or_none(box) == tally(waiting=1), SOON, "the first look is under way")
         pid = running.holder(box.home)
         assert pid is not None
         kill(box, pid)

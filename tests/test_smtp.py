@@ -52,7 +52,7 @@ from tests.mailserver import (
     serving,
     swallows,
 )
-from tests.support import ANA, OWNER, Box, wait_until
+from tests.support import ANA, OWNER, Box, tally, wait_until
 
 NOW = 1_800_000_000.0
 HELLO = Message(
@@ -1004,7 +1004,7 @@ def test_a_job_reaches_each_who_is_told_by_smtp_alone(box: Box, private: Authori
         wait_until(lambda: not server.connections, what="a look leaves no connection open")
     told = {(mail.event, mail.to, mail.sender) for mail in server.committed}
     assert told == {("job_submitted", OWNER, "no@x.org"), ("job_submitted", ANA, "no@x.org")}
-    assert counts(box) == Counts(sent=2)
+    assert counts(box) == tally(sent=2)
 
 
 def test_what_may_have_arrived_is_sent_again_under_the_same_name(box: Box) -> None:
@@ -1014,13 +1014,13 @@ def test_what_may_have_arrived_is_sent_again_under_the_same_name(box: Box) -> No
         server.usual["dot"] = in_turn(commits, closes)
         tree.submit(ANA, "survey", "print(1)\n")
         box.look()
-        assert counts(box) == Counts(waiting=2, failed=2, unknown=2)
+        assert counts(box) == tally(waiting=2, failed=2, unknown=2)
         server.behaves()
         box.clock.advance(3600)
         box.look()
 
     assert set(Counter(ids(server.committed)).values()) == {2}
-    assert counts(box) == Counts(sent=2, unknown=2)
+    assert counts(box) == tally(sent=2, unknown=2)
 
 
 def test_what_may_have_arrived_waits_where_that_is_asked_for(box: Box) -> None:
@@ -1035,7 +1035,7 @@ def test_what_may_have_arrived_waits_where_that_is_asked_for(box: Box) -> None:
         box.look()
 
     assert set(Counter(ids(server.committed)).values()) == {1}
-    assert counts(box, holding=["mail"]) == Counts(failed=2, unknown=2, held=2)
+    assert counts(box, holding=["mail"]) == tally(failed=2, unknown=2, held=2)
 
 
 def test_a_refused_recipient_does_not_stop_the_other(box: Box) -> None:
@@ -1057,7 +1057,7 @@ def test_a_refused_recipient_does_not_stop_the_other(box: Box) -> None:
         box.look()
 
     assert [mail.to for mail in server.committed] == [OWNER]
-    assert counts(box) == Counts(sent=1, dead=1)
+    assert counts(box) == tally(sent=1, dead=1)
     assert server.attempts == 2
 
 
@@ -1072,7 +1072,7 @@ def test_a_dead_sign_in_pauses_the_transport_and_drops_nothing(box: Box, step: s
         try:
             parts.look_once(None)
             assert "535" in parts.dispatcher.lanes["mail"].problem
-            assert counts(box) == Counts(waiting=2)
+            assert counts(box) == tally(waiting=2)
             server.behaves()
             box.clock.advance(301)
             parts.look_once(box.clock.now)
@@ -1080,7 +1080,7 @@ def test_a_dead_sign_in_pauses_the_transport_and_drops_nothing(box: Box, step: s
         finally:
             parts.close()
 
-    assert counts(box) == Counts(sent=2)
+    assert counts(box) == tally(sent=2)
 
 
 def test_no_password_is_logged_or_written_down_whatever_happens(

@@ -49,11 +49,7 @@ def once(home: Home) -> None:
         logs.set_up(home.log)
         settings = check_ready(home)
         before = running.read(home)
-
-        def tell_of_pause(name: str, why: str) -> None:
-            vitals.paused(name, why)  # which needs the parts, and is there before anything is sent
-
-        parts = assemble(settings, on_trouble=tell_of_pause)
+        parts = assemble(settings)
         vitals = Vitals(parts, clock=time.time, monotonic=time.monotonic)
         try:
             begun, now = time.perf_counter(), time.time()

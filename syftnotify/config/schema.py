@@ -23,6 +23,7 @@ from syftnotify.config.smtp import Mailbox, SmtpServer, mailbox, smtp_server, sm
 from syftnotify.config.values import (
     Address,
     Burst,
+    DailyLimit,
     Duration,
     FilePath,
     Flag,
@@ -90,6 +91,9 @@ class Outgoing(Section):
     filter_users: Globs = Field((), description="of these only what these submitters or owners of reservations caused")
     to: People = Field((), description="to whom these events go; unset: the default recipient")
     default_recipient: People = Field((), description="who gets what names nobody")
+    daily_limit: DailyLimit = Field(
+        None, description="messages in 24 hours that the provider allows, or none; one submitter causes a fifth at most"
+    )
 
     @model_validator(mode="after")
     def _is_about_events(self) -> Self:
@@ -115,6 +119,9 @@ class Gmail(MailSection):
     api_endpoint: SafeUrl | None = Field(None, description="another address of the API: a proxy, an emulator")
     timeout_secs: TimeOut = Field(120, description="seconds until a call without an answer is cut off")
     rate: Rate = Field(1, description="messages a second")
+    daily_limit: DailyLimit = Field(
+        500, description="messages in 24 hours that the provider allows, or none; one submitter causes a fifth at most"
+    )
     burst: Burst = Field(5, description="messages that may go out at once after a pause")
 
 

@@ -123,6 +123,14 @@ Duration = Annotated[float, BeforeValidator(duration)]
 LINK_FIELDS = ("job", "owner", "submitter", "peer", "entity")
 
 
+def _daily_limit(value: Any) -> int | None:
+    if value is None or value == "none":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
+        raise ValueError(f"expected a number of messages from 1 to 1000000, or none, got {got(value)}")
+    return value
+
+
 def _secret_url(value: Any) -> SecretStr:
     return SecretStr(_safe_url(value))
 
@@ -181,6 +189,7 @@ Seconds = Annotated[float, number(1, 86400, "seconds")]
 Retries = Annotated[int, number(0, 1000, "retries", whole=True)]
 Rate = Annotated[float, number(0.001, 10000, "messages a second")]
 TimeOut = Annotated[float, number(1, 3600, "seconds")]
+DailyLimit = Annotated[int | None, BeforeValidator(_daily_limit)]
 OnUnknown = Literal["resend", "hold"]
 Burst = Annotated[int, number(1, 10000, "messages", whole=True)]
 

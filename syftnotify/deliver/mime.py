@@ -44,7 +44,8 @@ def mail_of(message: Message, *, date: float | None = None) -> EmailMessage:
         DeliveryError: REFUSED, the recipient is not one bare address.
     """
     if not is_address(message.recipient):
-        raise DeliveryError(Failure.REFUSED, f"{shown(message.recipient, limit=80)!r} is not one mail address")
+        why = f"{shown(message.recipient, limit=80)!r} is not one mail address"
+        raise DeliveryError(Failure.REFUSED, why, is_local=True)
     text, html = (part.encode("utf-8", "replace").decode("utf-8") for part in (message.text, message.html))
     mail = EmailMessage(policy=_POLICY)
     if message.sender:

@@ -12,11 +12,11 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -28,6 +28,7 @@ from syftnotify.files import put_aside, whose
 from syftnotify.model import (
     HIGH,
     MAIL,
+    SHARE,
     AlertRule,
     Audience,
     Event,
@@ -37,6 +38,7 @@ from syftnotify.model import (
     digest_of,
 )
 from syftnotify.outbox import statements
+from syftnotify.outbox.claims import ClaimOrder, Throttle, Unlimited
 from syftnotify.outbox.tables import (
     ALERTS,
     ATTEMPTS,
@@ -47,14 +49,16 @@ from syftnotify.outbox.tables import (
     SCHEMA_VERSION,
     UNFINISHED,
     UPGRADES,
+    Priority,
     heaps,
     is_about,
     is_due,
 )
-from syftnotify.text import plural
+from syftnotify.text import plural, shown
 
 log = logging.getLogger(__name__)
 
+_UNLIMITED = Unlimited()
 _BUSY_SECONDS = 30.0
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 # A tree that vanishes mostly comes back: only after so long is a job gone for good.
@@ -78,8 +82,9 @@ class Due:
     first_failed_at: float | None
     failures: int
     refusals: int
+    source: str = ""  # who caused the event
     is_repeated: bool = False  # an earlier attempt was cut off and may have arrived
-    kinds: tuple[Kind, ...] = ()  # of the entity's events, from this one on, in the order in which they were noticed
+    last_kind: Kind | None = None  # of the entity's last event that says where its job stands
 
     @property
     def message_id(self) -> str:
@@ -105,6 +110,18 @@ class Letter:
     not_before: float
     attempts: int
     tried_at: float | None  # the last attempt's beginning
+    acknowledged_at: float | None = None  # when a person took note of a dead letter
+
+
+@dataclass(frozen=True, slots=True)
+class SentMessage:
+    """One message that was sent, or may have been."""
+
+    recipient: str
+    transport: str
+    bundle: str  # empty unless it was a digest
+    source: str  # who caused all of it; empty when there are several, or nobody
+    at: float  # seconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +137,21 @@ class Noticed:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How the outbox stands. `unknown` counts attempts that were ever cut off, the others notifications.
+    """The state of the outbox.
 
-    `held` are notifications of unknown outcome that wait for a person's word.
+    `sent`, `notifications` and `unknown` are totals since the outbox was made, which pruning does not lower; the others
+    count notifications that are in that state now.
     """
 
     waiting: int = 0
-    sent: int = 0
-    failed: int = 0
-    unknown: int = 0
-    held: int = 0
+    sent: int = 0  # messages; a digest is one
+    notifications: int = 0  # in those messages
+    failed: int = 0  # waiting, with at least one failed attempt
+    unknown: int = 0  # attempts of unknown outcome
+    held: int = 0  # of unknown outcome, not sent again before a person decides
+    withheld: int = 0  # the recipient is not verified yet
     dead: int = 0
+    unacknowledged: int = 0  # of the dead, those that no person took note of
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +181,7 @@ class Outbox:
         self._touching = threading.Lock()
         # One writer at a time here: SQLite itself lets the second one sleep, longer each time it asks.
         self._writing = threading.Lock()
+        self._order = ClaimOrder()
         self._shared = threading.local()  # the transaction that a thread is in, if it writes several things in one
         self._open()
 
@@ -276,7 +298,8 @@ class Outbox:
                 "state": "skipped" if item.skipped else "withheld" if item.withheld else "pending",
                 "reason": item.skipped or item.withheld,
                 "source": item.source,
-                "priority": 0 if kinds.get(item.event_key) in HIGH else 1,
+                "priority": _priority(kinds.get(item.event_key), item.audience).value,
+                "longest_wait": max(0.0, item.not_before - now) if item.not_before else 0.0,
                 "created_at": now,
                 "not_before": item.not_before,
             }
@@ -308,101 +331,152 @@ class Outbox:
         by: str,
         most: int = 1,
         resend: bool = True,
-        full: Callable[[str, Kind], Gathering | None] = lambda _recipient, _kind: None,
-        note: Callable[[str, str], None] = lambda _recipient, _bundle: None,
+        throttle: Throttle = _UNLIMITED,
     ) -> list[list[Due]]:
-        """The next messages of `transport`, `most` at the most, now being sent by `by`; empty when nothing is due.
+        """Claim the next messages of `transport`, at most `most`, for `by`; empty when nothing is due.
 
-        Each is one notification, or all of a bundle. Per entity and recipient they go out in order, one at a time. The
-        rows of the attempts are written in the same transaction.
+        Each message is one notification, or all of a bundle. Per entity and recipient they go out in order, one at a
+        time. The rows of the attempts are written in the same transaction. A row that cannot be read is quarantined: it
+        becomes a dead letter with the reason, and the rest goes on.
 
-        `resend` says whether what may have arrived is tried again; else it waits for a person's word. `full` says of a
-        recipient who has had enough single messages for now how the rest is gathered; `note` is told of each message:
-        its recipient, and its bundle if it is one.
+        Args:
+            transport: name of the transport.
+            now: seconds since 1970.
+            by: the claiming worker.
+            most: number of messages.
+            resend: whether unknown outcomes are sent again; otherwise they wait for a person's decision.
+            throttle: decides which notifications become a digest instead.
         """
-        messages: list[list[Any]] = []
-        bundles: list[str] = []
-        kinds: dict[str, list[tuple[int, Kind]]] = {}
+        try:
+            return self._claimed(transport, now, by, most, resend, throttle)
+        except (*_UNREADABLE, StateError) as error:
+            if isinstance(error, StateError) and not _is_undecodable(error):
+                raise
+            if not self._quarantine(transport, now):
+                raise
+        return self._claimed(transport, now, by, most, resend, throttle)
+
+    def _claimed(
+        self, transport: str, now: float, by: str, most: int, resend: bool, throttle: Throttle
+    ) -> list[list[Due]]:
+        messages: list[list[Due]] = []
         with self._transaction() as connection:
             while len(messages) < most:
-                rows, bundle = self._claim(connection, transport, now, by, resend, full)
+                rows, bundle = self._claim(connection, transport, now, by, resend, throttle)
                 if not rows:
                     break
-                note(rows[0].recipient, bundle)
-                messages.append(rows)
-                bundles.append(bundle)
-            for entity in {row.entity for rows in messages for row in rows}:
-                of_it = statements.KINDS_OF.rows(connection, entity=entity)
-                kinds[entity] = [(row.seq, Kind(row.kind)) for row in of_it]
-            # In the transaction: what cannot be read is not claimed.
-            return [
-                [_due(row, bundle, kinds[row.entity]) for row in rows]
-                for rows, bundle in zip(messages, bundles, strict=True)
-            ]
+                # In the transaction: a row that cannot be read is not claimed.
+                messages.append([_due(row, bundle, _last_kind(connection, row.entity)) for row in rows])
+        return messages
 
     def _claim(
-        self,
-        connection: sa.Connection,
-        transport: str,
-        now: float,
-        by: str,
-        resend: bool,
-        full: Callable[[str, Kind], Gathering | None],
+        self, connection: sa.Connection, transport: str, now: float, by: str, resend: bool, throttle: Throttle
     ) -> tuple[list[Any], str]:
         """The rows of the next message, none when nothing is due, and the bundle in which they leave."""
-        head = partial(statements.head(resend).rows, connection, transport=transport, now=now)
-        taken = head()
-        while taken and not taken[0].bundle and taken[0].kind not in OWN_KINDS:
-            recipient, kind = taken[0].recipient, Kind(taken[0].kind)
-            gathering = full(recipient, kind)
-            if gathering is None or not self._gather(connection, transport, recipient, gathering, now):
+        while (first := self._order.next(connection, transport, now, resend=resend)) is not None:
+            if first.kind in OWN_KINDS or (first.bundle and not _is_open_share(first.bundle)):
                 break
-            taken = head()
-        if not taken:
+            gathering = throttle.gathering(first.recipient, Kind(first.kind), first.source, first.bundle)
+            if gathering is None or not self._gather(connection, transport, first, gathering, now):
+                break
+        if first is None:
             return [], ""
-        bundle = taken[0].bundle
+        taken, bundle = [first], first.bundle
         if bundle:
             taken = statements.whole_bundle(resend).rows(connection, transport=transport, bundle=bundle)
         ids = [row.id for row in taken]
         if bundle and "#" not in bundle:
             # What becomes free later leaves in a message of its own: this one keeps its id, and what it holds.
             bundle = f"{bundle}#{digest_of(*sorted(ids))}"
+        throttle.record(first.recipient, bundle, _common_source(taken))
         statements.CLAIM.run_many(connection, [{"this": each, "by": by, "moment": now, "into": bundle} for each in ids])
         statements.BEGIN_ATTEMPT.run_many(connection, [{"this": each, "moment": now} for each in ids])
         return taken, bundle
 
     @staticmethod
-    def _gather(connection: sa.Connection, transport: str, recipient: str, gathering: Gathering, now: float) -> int:
-        """Put what is due for `recipient` into one digest; what may have arrived keeps its own name."""
-        doubted = sa.select(ATTEMPTS.c.notification).where(ATTEMPTS.c.outcome == Failure.UNKNOWN.value)
-        spared = [*OWN_KINDS, *(kind.value for kind in gathering.sparing)]
-        own = sa.select(EVENTS.c.key).where(EVENTS.c.kind.in_(spared))
-        return connection.execute(
-            NOTIFICATIONS.update()
-            .where(
-                NOTIFICATIONS.c.transport == transport,
-                NOTIFICATIONS.c.recipient == recipient,
-                NOTIFICATIONS.c.state == "pending",
-                NOTIFICATIONS.c.bundle == "",
-                is_due(now),
-                NOTIFICATIONS.c.event_key.not_in(own),
-                NOTIFICATIONS.c.id.not_in(doubted),
-            )
-            .values(bundle=gathering.bundle, not_before=gathering.not_before)
-        ).rowcount
+    def _gather(connection: sa.Connection, transport: str, first: Any, gathering: Gathering, now: float) -> int:
+        """Put what is due for a recipient into one digest; a message of unknown outcome keeps its id."""
+        wait = {"not_before": gathering.not_before, "longest_wait": max(0.0, gathering.not_before - now)}
+        here = NOTIFICATIONS.update().where(
+            NOTIFICATIONS.c.transport == transport,
+            NOTIFICATIONS.c.recipient == first.recipient,
+            NOTIFICATIONS.c.state == "pending",
+            NOTIFICATIONS.c.bundle == first.bundle,
+        )
+        if first.bundle:  # a digest that is postponed
+            return connection.execute(here.values(**wait)).rowcount
+        unknown = ATTEMPTS.c.outcome == Failure.UNKNOWN.value
+        is_doubted = sa.exists().where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id, unknown)
+        exempt = [*OWN_KINDS, *(kind.value for kind in gathering.sparing)]
+        is_exempt = sa.exists().where(EVENTS.c.key == NOTIFICATIONS.c.event_key, EVENTS.c.kind.in_(exempt))
+        here = here.where(is_due(now), ~is_exempt, ~is_doubted)
+        if gathering.source is not None:
+            here = here.where(NOTIFICATIONS.c.source == gathering.source)
+        return connection.execute(here.values(bundle=gathering.bundle, **wait)).rowcount
 
-    def messages_since(self, since: float) -> list[tuple[str, str, float]]:
-        """The messages that were sent, or may have been, since then: (recipient, bundle or empty, when), in order."""
-        latest = sa.func.max(ATTEMPTS.c.started_at)
+    def _quarantine(self, transport: str, now: float) -> int:
+        """Make dead letters of the queued rows of `transport` that cannot be read; returns how many there are."""
         query = (
-            sa.select(NOTIFICATIONS.c.recipient, NOTIFICATIONS.c.bundle, latest)
+            sa.select(
+                NOTIFICATIONS.c.seq,
+                *(NOTIFICATIONS.c[name] for name in ("id", "entity", "recipient", "audience", "bundle", "source")),
+                *(EVENTS.c[name] for name in ("kind", "occurrence", "at")),
+                # As they are stored: what is no JSON is the question.
+                sa.type_coerce(EVENTS.c.payload, sa.Text).label("payload"),
+                sa.type_coerce(EVENTS.c.routing, sa.Text).label("routing"),
+            )
+            .join(EVENTS, EVENTS.c.key == NOTIFICATIONS.c.event_key)
+            .where(NOTIFICATIONS.c.transport == transport, NOTIFICATIONS.c.state.in_(("pending", "unknown")))
+        )
+        with self._transaction() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None  # for mypy: the pool gives a connected one
+            driver.text_factory = bytes
+            try:
+                rows = connection.execute(query).mappings().all()
+            finally:
+                driver.text_factory = str
+            bad = {row["seq"]: why for row in rows if (why := _mistake_in(row))}
+            for seq, why in bad.items():
+                reason = f"quarantined: {why}"
+                log.error(
+                    "notification %d of transport %s cannot be read (%s); it is a dead letter", seq, transport, why
+                )
+                connection.execute(
+                    NOTIFICATIONS.update()
+                    .where(NOTIFICATIONS.c.seq == seq)
+                    .values(state="dead", reason=reason, first_failed_at=now)
+                )
+        return len(bad)
+
+    def messages_since(self, since: float) -> list[SentMessage]:
+        """The messages that were sent, or may have been, since then, in order."""
+        latest = sa.func.max(ATTEMPTS.c.started_at)
+        source = NOTIFICATIONS.c.source
+        query = (
+            sa.select(
+                NOTIFICATIONS.c.recipient,
+                NOTIFICATIONS.c.transport,
+                NOTIFICATIONS.c.bundle,
+                sa.case((sa.func.min(source) == sa.func.max(source), sa.func.min(source)), else_=""),
+                latest,
+            )
             .join(NOTIFICATIONS, NOTIFICATIONS.c.id == ATTEMPTS.c.notification)
             .where(ATTEMPTS.c.started_at > since, ATTEMPTS.c.outcome.in_(("sent", Failure.UNKNOWN.value)))
             .group_by(sa.case((NOTIFICATIONS.c.bundle == "", NOTIFICATIONS.c.id), else_=NOTIFICATIONS.c.bundle))
             .order_by(latest)
         )
         with self._reading() as connection:
-            return [(row[0], row[1], row[2]) for row in connection.execute(query)]
+            return [SentMessage(*row) for row in connection.execute(query)]
+
+    def bound_waits(self, now: float) -> int:
+        """Move what waits longer than it ever may: a clock that was wrong set it. Returns how many rows."""
+        limit = now + NOTIFICATIONS.c.longest_wait
+        late = NOTIFICATIONS.update().where(
+            NOTIFICATIONS.c.state.in_(("pending", "unknown")), NOTIFICATIONS.c.not_before > limit
+        )
+        with self._transaction() as connection:
+            return int(connection.execute(late.values(not_before=limit)).rowcount)
 
     def sent(self, due: Sequence[Due], now: float, *, provider_id: str = "", thread: str = "") -> None:
         """The message that held `due` was handed over."""
@@ -410,6 +484,7 @@ class Outbox:
         with self._transaction() as connection:
             statements.MARK_SENT.run_many(connection, [{"this": each, "joined": thread} for each in ids])
             self._end_attempts(connection, ids, now, "sent", "", provider_id)
+            _add_to_totals(connection, messages=1, notifications=len(ids))
         self._recorded(due)
 
     def failed(self, due: Sequence[Due], now: float, failure: Failure, error: str, verdict: Verdict) -> None:
@@ -423,6 +498,7 @@ class Outbox:
                         "becomes": "unknown" if item.is_repeated and verdict.state == "pending" else verdict.state,
                         "why": error,
                         "until": verdict.not_before,
+                        "wait": max(0.0, verdict.not_before - now) if verdict.not_before else 0.0,
                         "failed": item.failures + verdict.counts,
                         "refused": item.refusals + verdict.refusal,
                         "since": item.first_failed_at or now,
@@ -431,6 +507,8 @@ class Outbox:
                 ],
             )
             self._end_attempts(connection, [item.id for item in due], now, failure.value, error, "")
+            if failure is Failure.UNKNOWN:
+                _add_to_totals(connection, unknown=len(due))
         self._recorded(due if verdict.state == "dead" else ())
 
     @contextlib.contextmanager
@@ -461,28 +539,35 @@ class Outbox:
         values = {"moment": now, "became": outcome, "why": error, "given": provider_id}
         statements.END_ATTEMPT.run_many(connection, [{"this": each, **values} for each in ids])
 
-    def recover(self, now: float) -> int:
-        """Attempts that a killed process left behind are unknown, and so are their notifications; returns how many.
+    def recover(self, now: float, *, except_for: Collection[str] = ()) -> int:
+        """Attempts that a process left behind are unknown, and so are their notifications; returns how many.
 
-        Only to be called by the holder of the worker's lock: nobody else can be sending then.
+        Only for the holder of the worker's lock: nobody else can be sending then. `except_for` are the ids of the
+        notifications that this process itself is sending, or whose outcome it has not written down yet.
         """
         with self._transaction() as connection:
-            cut = connection.execute(
-                NOTIFICATIONS.update()
-                .where(NOTIFICATIONS.c.state == "sending")
-                .values(
-                    state="unknown",
-                    reason="cut off: the process ended during the attempt",
-                    claimed_by=None,
-                    claimed_at=None,
+            sending = connection.execute(sa.select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.state == "sending"))
+            lost = [name for name in sending.scalars() if name not in except_for]
+            begun = 0
+            for some in heaps(lost):
+                connection.execute(
+                    NOTIFICATIONS.update()
+                    .where(NOTIFICATIONS.c.id.in_(some))
+                    .values(
+                        state="unknown",
+                        reason="cut off: the process ended during the attempt",
+                        claimed_by=None,
+                        claimed_at=None,
+                    )
                 )
-            ).rowcount
-            connection.execute(
-                ATTEMPTS.update()
-                .where(ATTEMPTS.c.outcome == "started")
-                .values(ended_at=now, outcome=Failure.UNKNOWN.value, error="the process ended during the attempt")
-            )
-        return int(cut)
+                begun += connection.execute(
+                    ATTEMPTS.update()
+                    .where(ATTEMPTS.c.notification.in_(some), ATTEMPTS.c.outcome == "started")
+                    .values(ended_at=now, outcome=Failure.UNKNOWN.value, error="the process ended during the attempt")
+                ).rowcount
+            if begun:
+                _add_to_totals(connection, unknown=begun)
+        return len(lost)
 
     def adopt(self, transports: Sequence[str], by: str) -> int:
         """Mail that waits for a transport that is not configured any more goes out through `by`; returns how much.
@@ -582,6 +667,23 @@ class Outbox:
 
         `about` is an entity's id, or the name of a job; `since` is when it was noticed.
         """
+        conditions: list[sa.ColumnElement[bool]] = []
+        if states:
+            conditions.append(NOTIFICATIONS.c.state.in_(list(states)))
+        if kinds:
+            conditions.append(EVENTS.c.kind.in_(list(kinds)))
+        if about:
+            conditions.append(is_about(about))
+        if recipient:
+            conditions.append(sa.func.lower(NOTIFICATIONS.c.recipient) == recipient.lower())
+        if transport:
+            conditions.append(NOTIFICATIONS.c.transport == transport)
+        if since is not None:
+            conditions.append(NOTIFICATIONS.c.created_at >= since)
+        return self._letters(*conditions, limit=limit)
+
+    def _letters(self, *conditions: sa.ColumnElement[bool], limit: int | None = None) -> list[Letter]:
+        """The notifications that fulfil all `conditions`, newest first."""
         tries = sa.select(sa.func.count()).where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id)
         last = sa.select(sa.func.max(ATTEMPTS.c.started_at)).where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id)
         query = (
@@ -592,21 +694,10 @@ class Outbox:
                 last.correlate(NOTIFICATIONS).scalar_subquery().label("tried_at"),
             )
             .join(EVENTS, EVENTS.c.key == NOTIFICATIONS.c.event_key)
+            .where(*conditions)
             .order_by(NOTIFICATIONS.c.seq.desc())
             .limit(limit)
         )
-        if states:
-            query = query.where(NOTIFICATIONS.c.state.in_(list(states)))
-        if kinds:
-            query = query.where(EVENTS.c.kind.in_(list(kinds)))
-        if about:
-            query = query.where(is_about(about))
-        if recipient:
-            query = query.where(sa.func.lower(NOTIFICATIONS.c.recipient) == recipient.lower())
-        if transport:
-            query = query.where(NOTIFICATIONS.c.transport == transport)
-        if since is not None:
-            query = query.where(NOTIFICATIONS.c.created_at >= since)
         names = [item.name for item in fields(Letter)]
         with self._reading() as connection:
             return [Letter(**{name: getattr(row, name) for name in names}) for row in connection.execute(query)]
@@ -718,9 +809,33 @@ class Outbox:
                         failures=0,
                         refusals=0,
                         first_failed_at=None,
+                        acknowledged_at=None,
+                        reported_at=None,
                     )
                 ).rowcount
         return revived
+
+    def acknowledge(self, now: float, ids: Iterable[str] | None = None) -> int:
+        """Note that a person knows of these dead letters, or of all; returns how many were new."""
+        dead = NOTIFICATIONS.update().where(NOTIFICATIONS.c.state == "dead", NOTIFICATIONS.c.acknowledged_at.is_(None))
+        count = 0
+        with self._transaction() as connection:
+            for some in [None] if ids is None else heaps(sorted(ids)):
+                these = dead if some is None else dead.where(NOTIFICATIONS.c.id.in_(some))
+                count += connection.execute(these.values(acknowledged_at=now)).rowcount
+        return count
+
+    def unreported_dead_letters(self) -> list[Letter]:
+        """Dead letters about which the owner was not alerted yet, oldest first; the notifier's own alerts aside."""
+        is_new = sa.and_(NOTIFICATIONS.c.reported_at.is_(None), NOTIFICATIONS.c.acknowledged_at.is_(None))
+        letters = self._letters(NOTIFICATIONS.c.state == "dead", is_new, EVENTS.c.kind.not_in(OWN_KINDS))
+        return letters[::-1]
+
+    def mark_reported(self, ids: Iterable[str], now: float) -> None:
+        """The owner was alerted about these dead letters."""
+        with self._transaction() as connection:
+            for some in heaps(sorted(ids)):
+                connection.execute(NOTIFICATIONS.update().where(NOTIFICATIONS.c.id.in_(some)).values(reported_at=now))
 
     def check(self) -> str:
         """What SQLite finds wrong with the database, or nothing."""
@@ -729,18 +844,23 @@ class Outbox:
         return "" if found == "ok" else found
 
     def counts(self, *, holding: Collection[str] = ()) -> Counts:
-        """How many notifications stand where; transports that are `holding` do not resend what may have arrived."""
+        """The state of the outbox; transports that are `holding` do not resend unknown outcomes."""
         with self._reading() as connection:
             by_state = {row.state: row.total for row in statements.STATES.rows(connection)}
+            totals = {row.name: row.value for row in statements.TOTAL_OF.rows(connection)}
             of_held = {"names": list(holding)}
             is_held = connection.execute(statements.COUNT_HELD, of_held).scalar_one() if holding else 0
+            withheld, dead = by_state.pop("withheld", 0), by_state.pop("dead", 0)
             return Counts(
-                waiting=sum(by_state.get(state, 0) for state in UNFINISHED) - is_held,
-                sent=by_state.get("sent", 0),
+                waiting=sum(by_state.values()) - is_held,
+                sent=totals.get("messages", 0),
+                notifications=totals.get("notifications", 0),
                 failed=statements.COUNT_FAILED.value(connection),
-                unknown=statements.COUNT_UNKNOWN.value(connection),
+                unknown=totals.get("unknown", 0),
                 held=is_held,
-                dead=by_state.get("dead", 0),
+                withheld=withheld,
+                dead=dead,
+                unacknowledged=statements.COUNT_UNACKNOWLEDGED.value(connection) if dead else 0,
             )
 
     @contextlib.contextmanager
@@ -784,10 +904,17 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
 
 
-def _due(row: Any, bundle: str, kinds: Iterable[tuple[int, Kind]]) -> Due:
+def _priority(kind: Kind | None, audience: Audience) -> Priority:
+    if kind in HIGH:
+        return Priority.HIGH
+    return Priority.OTHER if audience in {Audience.SUBMITTER, Audience.GUEST} else Priority.OPERATION
+
+
+def _due(row: Any, bundle: str, last_kind: Kind | None) -> Due:
+    """The claimed notification. Raises: one of `_UNREADABLE`."""
     return Due(
         id=row.id,
-        event=Event(Kind(row.kind), row.entity, row.occurrence, row.at, _parsed(row.payload), _parsed(row.routing)),
+        event=_event(row),
         recipient=row.recipient,
         audience=Audience(row.audience),
         transport=row.transport,
@@ -796,9 +923,58 @@ def _due(row: Any, bundle: str, kinds: Iterable[tuple[int, Kind]]) -> Due:
         first_failed_at=row.first_failed_at,
         failures=row.failures,
         refusals=row.refusals,
+        source=row.source,
         is_repeated=row.state == "unknown",
-        kinds=tuple(kind for seq, kind in kinds if seq >= row.event_seq),
+        last_kind=last_kind,
     )
+
+
+def _event(row: Any) -> Event:
+    payload, routing = _parsed(row.payload), _parsed(row.routing)
+    if not isinstance(payload, dict) or not isinstance(routing, dict):
+        raise TypeError("its payload is not an object")
+    return Event(Kind(row.kind), row.entity, row.occurrence, row.at, payload, routing)
+
+
+# What a row that was damaged, or that a newer version wrote, can raise.
+_UNREADABLE = (ValueError, TypeError, LookupError, RecursionError)
+
+
+def _is_undecodable(error: StateError) -> bool:
+    """Whether SQLite found text that is not UTF-8."""
+    return "Could not decode to UTF-8" in str(error.__cause__)
+
+
+def _mistake_in(row: sa.RowMapping) -> str:
+    """Why a row, whose texts are bytes, cannot be read; empty if it can be."""
+    try:
+        texts = {name: value.decode("utf-8") if isinstance(value, bytes) else value for name, value in row.items()}
+        _event(SimpleNamespace(**texts))
+        Audience(texts["audience"])
+    except UnicodeDecodeError as error:
+        return f"text that is not UTF-8 ({error.reason})"
+    except _UNREADABLE as error:
+        return shown(str(error) or type(error).__name__)
+    return ""
+
+
+def _last_kind(connection: sa.Connection, entity: str) -> Kind | None:
+    found = statements.LATEST_STATUS_EVENT.rows(connection, entity=entity)
+    return Kind(found[0].kind) if found else None
+
+
+def _common_source(rows: Sequence[Any]) -> str:
+    sources = {row.source for row in rows}
+    return str(sources.pop()) if len(sources) == 1 else ""
+
+
+def _is_open_share(bundle: str) -> bool:
+    """Whether it is a digest within a daily share that was not attempted yet, and so can be postponed."""
+    return bundle.startswith(SHARE) and "#" not in bundle
+
+
+def _add_to_totals(connection: sa.Connection, **counts: int) -> None:
+    statements.ADD_TO_TOTAL.run_many(connection, [{"total": name, "count": count} for name, count in counts.items()])
 
 
 def _begin(connection: sa.Connection) -> None:

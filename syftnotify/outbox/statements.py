@@ -14,8 +14,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from syftnotify.errors import Failure
-from syftnotify.outbox.tables import ATTEMPTS, EVENTS, FARTHEST, NOTIFICATIONS, UNFINISHED, claimable, is_due, is_next
+from syftnotify.model import STATUS_OF
+from syftnotify.outbox.tables import (
+    ATTEMPTS,
+    EVENTS,
+    NOTIFICATIONS,
+    TOTALS,
+    UNFINISHED,
+    claimable,
+    is_due,
+    is_next,
+    is_waiting,
+)
 
 _DIALECT = sqlite.dialect(paramstyle="qmark")  # by place: by name the driver takes a third longer
 
@@ -87,6 +97,7 @@ _WORDED = (
                 "first_failed_at",
                 "failures",
                 "refusals",
+                "source",
             )
         ),
         *(EVENTS.c[name] for name in ("kind", "occurrence", "at", "payload", "routing")),
@@ -118,26 +129,87 @@ PUT_NOTIFICATION = Statement(
         "reason",
         "created_at",
         "not_before",
+        "longest_wait",
         "source",
         "priority",
     ),
 )
 
 
+_CLASS = NOTIFICATIONS.c.priority == sa.bindparam("priority", type_=sa.Integer)
+_TO = NOTIFICATIONS.c.recipient == sa.bindparam("recipient", type_=sa.Text)
+
+
 @cache
-def head(resend: bool) -> Statement:
-    """The next notification of a transport."""
-    return Statement(_WORDED.where(is_next(resend=resend), _HERE, is_due(_NOW)).limit(1))
+def next_recipient(resend: bool) -> Statement:
+    """The first recipient after `after` to whom something of a priority is due."""
+    return Statement(
+        sa.select(NOTIFICATIONS.c.recipient)
+        .where(
+            is_waiting(resend=resend),
+            _HERE,
+            _CLASS,
+            NOTIFICATIONS.c.recipient > sa.bindparam("after", type_=sa.Text),
+            is_due(_NOW),
+        )
+        .order_by(NOTIFICATIONS.c.recipient)
+        .limit(1)
+    )
+
+
+@cache
+def first_of(resend: bool) -> Statement:
+    """The oldest due notification of one priority to one recipient that nothing holds back."""
+    # Skips what the index alone shows to be blocked by an attempt under way.
+    sending = NOTIFICATIONS.alias("sending")
+    under_way = (
+        sa.select(sending.c.entity)
+        .where(
+            sending.c.transport == sa.bindparam("transport", type_=sa.Text),
+            sending.c.state == "sending",
+            sending.c.recipient == sa.bindparam("recipient", type_=sa.Text),
+        )
+        .limit(64)
+    )
+    is_free = NOTIFICATIONS.c.entity.not_in(under_way)
+    return Statement(_WORDED.where(is_next(resend=resend), _HERE, _CLASS, _TO, is_due(_NOW), is_free).limit(1))
+
+
+@cache
+def first_for_urgent(resend: bool) -> Statement:
+    """What is to be sent now so that the oldest due notification of high severity can be: it, or an earlier one."""
+    urgent = NOTIFICATIONS.alias("urgent")
+    return Statement(
+        _WORDED.join(
+            urgent,
+            sa.and_(
+                urgent.c.entity == NOTIFICATIONS.c.entity,
+                urgent.c.recipient == NOTIFICATIONS.c.recipient,
+                urgent.c.medium == NOTIFICATIONS.c.medium,
+                urgent.c.seq >= NOTIFICATIONS.c.seq,
+            ),
+        )
+        .where(
+            is_waiting(resend=resend, table=urgent),
+            urgent.c.transport == sa.bindparam("transport", type_=sa.Text),
+            urgent.c.priority == sa.bindparam("priority", type_=sa.Integer),
+            urgent.c.recipient == sa.bindparam("recipient", type_=sa.Text),
+            urgent.c.not_before <= _NOW,
+            is_next(resend=resend),
+            _HERE,
+            is_due(_NOW),
+        )
+        .order_by(None)
+        .order_by(urgent.c.seq, NOTIFICATIONS.c.seq)
+        .limit(1)
+    )
 
 
 @cache
 def any_ready(resend: bool) -> Statement:
-    """Whether the moment of something that waits has come, though something earlier may hold it back."""
-    # Two questions, for SQLite uses the index for no moment that is below one or above another.
-    waiting = sa.select(NOTIFICATIONS.c.seq).where(_HERE, NOTIFICATIONS.c.state.in_(claimable(resend)))
-    moment = NOTIFICATIONS.c.not_before
-    is_ready = sa.or_(waiting.where(moment <= _NOW).exists(), waiting.where(moment > _NOW + FARTHEST).exists())
-    return Statement(sa.select(is_ready))
+    """Whether anything is due, though something earlier may hold it back."""
+    waiting = sa.select(NOTIFICATIONS.c.seq).where(_HERE, NOTIFICATIONS.c.state.in_(claimable(resend)), is_due(_NOW))
+    return Statement(sa.select(waiting.exists()))
 
 
 @cache
@@ -150,8 +222,8 @@ def any_due(resend: bool) -> Statement:
 def soonest(resend: bool) -> Statement:
     """The next moment that has not come yet."""
     moment = NOTIFICATIONS.c.not_before
-    is_waiting = NOTIFICATIONS.c.state.in_(claimable(resend))
-    return Statement(sa.select(sa.func.min(moment)).where(_HERE, is_waiting, moment > _NOW))
+    is_queued = NOTIFICATIONS.c.state.in_(claimable(resend))
+    return Statement(sa.select(sa.func.min(moment)).where(_HERE, is_queued, moment > _NOW))
 
 
 @cache
@@ -192,6 +264,7 @@ MARK_FAILED = Statement(
         state=sa.bindparam("becomes"),
         reason=sa.bindparam("why"),
         not_before=sa.bindparam("until"),
+        longest_wait=sa.bindparam("wait"),
         failures=sa.bindparam("failed"),
         refusals=sa.bindparam("refused"),
         first_failed_at=sa.bindparam("since"),
@@ -209,10 +282,20 @@ END_ATTEMPT = Statement(
         provider_id=sa.bindparam("given"),
     )
 )
-KINDS_OF = Statement(
+# How many of an entity's last events are searched for one that says where its job stands.
+_STATUS_EVENTS = 100
+_LATEST = (
     sa.select(EVENTS.c.seq, EVENTS.c.kind)
     .where(EVENTS.c.entity == sa.bindparam("entity", type_=sa.Text))
-    .order_by(EVENTS.c.seq)
+    .order_by(EVENTS.c.seq.desc())
+    .limit(_STATUS_EVENTS)
+    .subquery()
+)
+LATEST_STATUS_EVENT = Statement(
+    sa.select(_LATEST.c.seq, _LATEST.c.kind)
+    .where(_LATEST.c.kind.in_([kind.value for kind in STATUS_OF]))
+    .order_by(_LATEST.c.seq.desc())
+    .limit(1)
 )
 THREAD_OF = Statement(
     sa.select(NOTIFICATIONS.c.thread)
@@ -226,13 +309,23 @@ THREAD_OF = Statement(
     .order_by(NOTIFICATIONS.c.seq.desc())
     .limit(1)
 )
+COUNTED_STATES = (*UNFINISHED, "dead")
 STATES = Statement(
-    sa.select(NOTIFICATIONS.c.state, sa.func.count().label("total")).group_by(NOTIFICATIONS.c.state),
+    sa.select(NOTIFICATIONS.c.state, sa.func.count().label("total"))
+    .where(NOTIFICATIONS.c.state.in_(COUNTED_STATES))
+    .group_by(NOTIFICATIONS.c.state),
 )
 COUNT_FAILED = Statement(
     sa.select(sa.func.count()).where(NOTIFICATIONS.c.state.in_(("pending", "unknown")), NOTIFICATIONS.c.failures > 0)
 )
-COUNT_UNKNOWN = Statement(sa.select(sa.func.count()).where(ATTEMPTS.c.outcome == Failure.UNKNOWN.value))
+COUNT_UNACKNOWLEDGED = Statement(
+    sa.select(sa.func.count()).where(NOTIFICATIONS.c.state == "dead", NOTIFICATIONS.c.acknowledged_at.is_(None))
+)
+TOTAL_OF = Statement(sa.select(TOTALS.c.name, TOTALS.c.value))
+_ADDED = sqlite.insert(TOTALS).values(name=sa.bindparam("total"), value=sa.bindparam("count"))
+ADD_TO_TOTAL = Statement(
+    _ADDED.on_conflict_do_update(index_elements=["name"], set_={"value": TOTALS.c.value + _ADDED.excluded.value})
+)
 
 # Those of lists are spelled anew for each length: SQLite's own lists, of JSON, would end a text at a NUL.
 UNFINISHED_OF = sa.select(NOTIFICATIONS.c.event_key).where(

@@ -3,28 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from enum import IntEnum
 
 import sqlalchemy as sa
 
-from syftnotify.model import DIGESTED, HELD, HIGH, Kind, entity_id
+from syftnotify.model import DIGESTED, HELD, Kind, entity_id
 
 SCHEMA_VERSION = 5
+# Spelled out: SQLite uses a partial index only where the query has the very words of the index.
+_WAITING = "state IN ('pending', 'unknown')"
+_UNSENT = "state IN ('pending', 'unknown', 'sending')"
+_QUEUE_COLUMNS = "transport, priority, recipient, seq, not_before, entity"
+_CONVERSATION_COLUMNS = "entity, recipient, medium, seq"
 # What brings a database of the version named to the next one.
 UPGRADES: dict[int, tuple[str, ...]] = {
     1: ("CREATE INDEX IF NOT EXISTS recent ON attempts (started_at)",),
-    2: ("CREATE INDEX IF NOT EXISTS waiting ON notifications (transport, seq) WHERE state IN ('pending', 'unknown')",),
+    2: (),  # an index that version 5 replaces
     3: ("ALTER TABLE notifications ADD COLUMN route TEXT NOT NULL DEFAULT ''",),
     4: (
         "ALTER TABLE events ADD COLUMN routing JSON NOT NULL DEFAULT '{}'",
         "ALTER TABLE notifications ADD COLUMN source TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE notifications ADD COLUMN priority INTEGER NOT NULL DEFAULT 1",
+        "ALTER TABLE notifications ADD COLUMN longest_wait FLOAT NOT NULL DEFAULT 691200",
         "ALTER TABLE notifications ADD COLUMN acknowledged_at FLOAT",
+        "ALTER TABLE notifications ADD COLUMN reported_at FLOAT",
+        "UPDATE notifications SET priority = 2 WHERE audience IN ('submitter', 'guest')",
+        "UPDATE notifications SET priority = 0 WHERE event_key IN (SELECT key FROM events WHERE kind IN ('job_failed', "
+        "'job_timeout', 'workflow_build_failed', 'workflow_terminated', 'system_alert'))",
+        "DROP INDEX IF EXISTS waiting",
+        f"CREATE INDEX IF NOT EXISTS queue ON notifications ({_QUEUE_COLUMNS}) WHERE {_WAITING}",
+        f"CREATE INDEX IF NOT EXISTS unfinished ON notifications ({_CONVERSATION_COLUMNS}) WHERE {_UNSENT}",
+        "INSERT OR REPLACE INTO totals SELECT 'messages', count(DISTINCT iif(bundle = '', id, bundle)) "
+        "FROM notifications WHERE state = 'sent'",
+        "INSERT OR REPLACE INTO totals SELECT 'notifications', count(*) FROM notifications WHERE state = 'sent'",
+        "INSERT OR REPLACE INTO totals SELECT 'unknown', count(*) FROM attempts WHERE outcome = 'unknown'",
     ),
 }
-FARTHEST = 8 * 86400.0  # seconds; no wait is longer than seven days
 
-# Spelled out: SQLite uses the index of what waits only where it reads these very words.
-_WAITING = "state IN ('pending', 'unknown')"
+
+class Priority(IntEnum):
+    """Which notifications are sent first; the two lower classes take turns."""
+
+    HIGH = 0  # severity high
+    OPERATION = 1  # to the owner, operators and configured recipients
+    OTHER = 2  # to submitters and recipients that a job names
+
 
 SCHEMA = sa.MetaData()
 
@@ -65,13 +88,16 @@ NOTIFICATIONS = sa.Table(
     sa.Column("claimed_at", sa.Float),
     sa.Column("thread", sa.Text, nullable=False),
     sa.Column("source", sa.Text, nullable=False, server_default=""),  # who caused the event
-    sa.Column("priority", sa.Integer, nullable=False, server_default="1"),  # 0: high severity, sent first
+    sa.Column("priority", sa.Integer, nullable=False, server_default="1"),  # `Priority`
+    sa.Column("longest_wait", sa.Float, nullable=False, server_default="691200"),  # seconds to `not_before` when set
     sa.Column("acknowledged_at", sa.Float),  # when a person took note of a dead letter
+    sa.Column("reported_at", sa.Float),  # when the owner was alerted about a dead letter
     sa.UniqueConstraint("event_key", "medium", "recipient"),
     sa.Index("due", "transport", "state", "not_before"),
     sa.Index("conversation", "entity", "recipient", "seq"),
     sa.Index("states", "state"),
-    sa.Index("waiting", "transport", "seq", sqlite_where=sa.text(_WAITING)),
+    sa.Index("queue", *_QUEUE_COLUMNS.split(", "), sqlite_where=sa.text(_WAITING)),
+    sa.Index("unfinished", *_CONVERSATION_COLUMNS.split(", "), sqlite_where=sa.text(_UNSENT)),
 )
 ATTEMPTS = sa.Table(
     "attempts",
@@ -109,6 +135,13 @@ ALERTS = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("gone_at", sa.Float),  # when its job was gone; 0 while it is there, nothing before it ever was
 )
+# Counters that pruning does not lower: messages sent, notifications in them, attempts of unknown outcome.
+TOTALS = sa.Table(
+    "totals",
+    SCHEMA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Integer, nullable=False),
+)
 UNFINISHED = ("pending", "withheld", "sending", "unknown")
 # The worker's own words to its owner: never gathered into a digest.
 OWN_KINDS = (Kind.SYSTEM_ALERT.value, Kind.HEARTBEAT.value, Kind.TEST.value)
@@ -121,8 +154,8 @@ def is_about(text: str) -> sa.ColumnElement[bool]:
 
 
 def is_due(now: float | sa.BindParameter[float]) -> sa.ColumnElement[bool]:
-    """Its moment has come, or lies so far away that only a clock that jumped can have set it."""
-    return sa.or_(NOTIFICATIONS.c.not_before <= now, NOTIFICATIONS.c.not_before > now + FARTHEST)
+    """Its time has come. What a clock that was set back left too far in the future is moved by `bound_waits`."""
+    return NOTIFICATIONS.c.not_before <= now
 
 
 def heaps(values: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -135,19 +168,25 @@ def claimable(resend: bool) -> tuple[str, ...]:
     return ("pending", "unknown") if resend else ("pending",)
 
 
+def is_waiting(*, resend: bool, table: sa.FromClause = NOTIFICATIONS) -> sa.ColumnElement[bool]:
+    """Queued; unknown outcomes too, unless they are held. In the words of the partial index `queue`."""
+    return sa.and_(sa.text(f"{getattr(table, 'name', '')}.{_WAITING}"), table.c.state.in_(claimable(resend)))
+
+
 def is_next(*, resend: bool) -> sa.ColumnElement[bool]:
     """Waiting, and nothing earlier about the same entity to the same recipient is unfinished, its own bundle aside.
 
-    What is held because it may have arrived holds nothing else up.
+    A message of unknown outcome that is held blocks no later one.
     """
-    earlier = NOTIFICATIONS.alias()
-    held_back = (
+    earlier = NOTIFICATIONS.alias("earlier")
+    blocked = (
         sa.select(sa.literal(1))
         .where(
             earlier.c.entity == NOTIFICATIONS.c.entity,
             earlier.c.recipient == NOTIFICATIONS.c.recipient,
             earlier.c.medium == NOTIFICATIONS.c.medium,
             earlier.c.seq < NOTIFICATIONS.c.seq,
+            sa.text(f"earlier.{_UNSENT}"),
             earlier.c.state.in_(("sending", *claimable(resend))),
             ~_lets_pass(earlier.c.bundle),
             sa.or_(NOTIFICATIONS.c.bundle == "", earlier.c.bundle != NOTIFICATIONS.c.bundle),
@@ -155,15 +194,13 @@ def is_next(*, resend: bool) -> sa.ColumnElement[bool]:
         .correlate(NOTIFICATIONS)
         .exists()
     )
-    return sa.and_(sa.text(f"notifications.{_WAITING}"), NOTIFICATIONS.c.state.in_(claimable(resend)), ~held_back)
+    return sa.and_(is_waiting(resend=resend), ~blocked)
 
 
 def _lets_pass(bundle: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Whether what is held in `bundle`, and was not tried yet, is overtaken by what is told all the same."""
-    events = EVENTS.alias()
-    urgent = sa.select(events.c.key).where(events.c.kind.in_([kind.value for kind in HIGH]))
-    is_spared = sa.or_(
+    """Whether the candidate may overtake what waits in `bundle`, a digest that was not attempted yet."""
+    is_exempt = sa.or_(
         bundle.startswith(HELD, autoescape=True),
-        sa.and_(bundle.startswith(DIGESTED, autoescape=True), NOTIFICATIONS.c.event_key.in_(urgent)),
+        sa.and_(bundle.startswith(DIGESTED, autoescape=True), NOTIFICATIONS.c.priority == Priority.HIGH.value),
     )
-    return sa.and_(bundle != "", sa.func.instr(bundle, "#") == 0, is_spared)
+    return sa.and_(bundle != "", sa.func.instr(bundle, "#") == 0, is_exempt)

@@ -1,0 +1,363 @@
+"""When a failure concerns the transport and not the message: pauses, unreachable transports, exhausted resources."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syftnotify.dispatcher import UNREACHABLE_SECONDS, Dispatcher, Lane
+from syftnotify.errors import DeliveryError, Failure
+from syftnotify.model import Audience, Event, Kind, Message, Notification, Receipt
+from syftnotify.outbox import Outbox
+from syftnotify.render import Links, TemplateRenderer, Wording
+from tests.support import Clock, claim, tally, wait_until
+
+READER = "owner@datasite.example"
+WORDING = Wording(TemplateRenderer(), sender=READER, links=Links())
+
+
+class Server:
+    """A transport whose server answers each message as `answer` says: with None it is accepted."""
+
+    def __init__(self, answer: Callable[[Message], DeliveryError | None] = lambda _message: None) -> None:
+        self.answer = answer
+        self.tried: list[str] = []
+        self.accepted: list[str] = []
+        self.reachable = True
+        self._lock = threading.Lock()
+
+    def check(self) -> None:
+        if not self.reachable:
+            raise DeliveryError(Failure.NO_ANSWER, "mail.example could not be reached")
+
+    def send(self, message: Message) -> Receipt:
+        with self._lock:
+            self.tried.append(message.id)
+            error = self.answer(message)
+            if error is not None:
+                raise error
+            self.accepted.append(message.id)
+        return Receipt()
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "outbox.db")
+    yield outbox
+    outbox.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+Make = Callable[..., Dispatcher]
+
+
+@pytest.fixture
+def make(outbox: Outbox, clock: Clock) -> Iterator[Make]:
+    made: list[Dispatcher] = []
+
+    def make(*lanes: Lane, **more: Any) -> Dispatcher:
+        settings: dict[str, Any] = {"clock": clock.time, "monotonic": clock.monotonic, **more}
+        made.append(Dispatcher(outbox, {lane.name: lane for lane in lanes}, me="test", **settings))
+        return made[-1]
+
+    yield make
+    for dispatcher in made:
+        dispatcher.stop()
+
+
+def lane(server: Server, name: str = "mail", **more: Any) -> Lane:
+    return Lane(name, server, WORDING, **more)
+
+
+def enqueue(
+    outbox: Outbox, count: int, *, start: int = 0, to: str = READER, source: str = "", via: str = "mail"
+) -> None:
+    events = [
+        Event(Kind.JOB_SUBMITTED, f"job/{source}/{number}", "T", "", {"name": f"job {number}", "submitter": source})
+        for number in range(start, start + count)
+    ]
+    items = [Notification(e.key, e.entity, to, Audience.OWNER, via, source=source) for e in events]
+    outbox.put(events, items, 0.0)
+
+
+def rejects(_message: Message) -> DeliveryError:
+    return DeliveryError(Failure.REFUSED, "hooks.example answered 404 no_service")
+
+
+def puts_off(_message: Message) -> DeliveryError:
+    return DeliveryError(Failure.NOT_NOW, "mail.example answered 451")
+
+
+# -- rejections -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("permits", [1, 16])
+def test_three_rejections_in_a_row_pause_the_transport(make: Make, outbox: Outbox, clock: Clock, permits: int) -> None:
+    """A4: three messages stay dead letters, however many are under way; every later one is kept."""
+    server = Server(rejects)
+    mail = lane(server)
+    enqueue(outbox, 20)
+    dispatcher = make(mail, max_concurrent=permits)
+    dispatcher.drain()
+
+    assert outbox.counts().dead == 3
+    assert outbox.counts().waiting == 17
+    assert mail.trouble(clock.ticks).startswith("the last messages were all rejected: hooks.example answered 404")
+
+
+def test_a_paused_transport_is_probed_with_other_messages_and_resumes(make: Make, outbox: Outbox, clock: Clock) -> None:
+    """A4: a probe that is rejected costs no message; the first accepted one ends the pause."""
+    server = Server(rejects)
+    mail = lane(server)
+    enqueue(outbox, 10)
+    dispatcher = make(mail, max_concurrent=1)
+    dispatcher.drain()
+    probed = []
+    for _ in range(3):
+        clock.advance(301)
+        before = len(server.tried)
+        dispatcher.drain()
+        probed += server.tried[before:]
+    assert len(set(probed)) == len(probed) == 3
+    assert outbox.counts().dead == 3
+    server.answer = lambda _message: None
+    clock.advance(301)
+    dispatcher.drain()
+    assert mail.trouble(clock.ticks) == ""
+    clock.advance(3600)
+    dispatcher.drain()
+
+    assert outbox.counts() == tally(sent=7, dead=3)
+
+
+def test_rejections_between_accepted_messages_pause_nothing(make: Make, outbox: Outbox, clock: Clock) -> None:
+    """A4: only rejections of different messages in a row count."""
+    rejected = iter([True, True, False] * 4)
+    server = Server(lambda message: rejects(message) if next(rejected) else None)
+    mail = lane(server)
+    enqueue(outbox, 12)
+    make(mail, max_concurrent=1).drain()
+
+    assert mail.trouble(clock.ticks) == ""
+    assert outbox.counts() == tally(sent=4, dead=8)
+
+
+def test_addresses_that_we_reject_ourselves_pause_nothing(make: Make, outbox: Outbox, clock: Clock) -> None:
+    """A4: no server was asked."""
+    server = Server(lambda _message: DeliveryError(Failure.REFUSED, "not an address", is_local=True))
+    mail = lane(server)
+    enqueue(outbox, 5)
+    make(mail, max_concurrent=1).drain()
+
+    assert mail.trouble(clock.ticks) == ""
+    assert outbox.counts() == tally(dead=5)
+
+
+# -- unreachable ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("failure", "count"), [(Failure.NO_ANSWER, 1), (Failure.UNKNOWN, 1), (Failure.NOT_NOW, 3)], ids=str
+)
+def test_a_transport_without_success_for_two_minutes_is_unreachable(
+    make: Make, outbox: Outbox, clock: Clock, failure: Failure, count: int
+) -> None:
+    """B1, A4: one silent server, or three different messages that were put off."""
+    server = Server(lambda _message: DeliveryError(failure, "mail.example failed"))
+    mail = lane(server)
+    enqueue(outbox, count)
+    dispatcher = make(mail, max_concurrent=1)
+    dispatcher.drain()
+    assert mail.trouble(clock.ticks) == "", "one failure is no fault yet"
+    clock.advance(UNREACHABLE_SECONDS)
+    assert mail.trouble(clock.ticks).startswith("unreachable since 2027-")
+    server.answer = lambda _message: None
+    clock.advance(7200)
+    dispatcher.drain()
+
+    assert mail.trouble(clock.ticks) == ""
+    assert outbox.counts().sent == count
+
+
+def test_one_message_that_is_put_off_is_no_fault_of_the_transport(make: Make, outbox: Outbox, clock: Clock) -> None:
+    """A4: greylisting of one message."""
+    server = Server(puts_off)
+    mail = lane(server)
+    enqueue(outbox, 1)
+    dispatcher = make(mail)
+    for _ in range(3):
+        dispatcher.drain()
+        clock.advance(3600)
+
+    assert mail.trouble(clock.ticks) == ""
+
+
+def test_a_transport_with_nothing_to_send_recovers_when_it_can_be_reached(
+    make: Make, outbox: Outbox, clock: Clock
+) -> None:
+    """B1: it does not stay unhealthy until the next message, which may come in a week."""
+    server = Server(lambda _message: DeliveryError(Failure.NO_ANSWER, "mail.example could not be reached"))
+    mail = lane(server, max_retries=0)
+    server.reachable = False
+    enqueue(outbox, 1)
+    dispatcher = make(mail)
+    dispatcher.start()
+
+    def given_up() -> bool:
+        clock.advance(60)
+        dispatcher.poke()
+        return outbox.counts().dead == 1
+
+    wait_until(given_up)
+    clock.advance(UNREACHABLE_SECONDS)
+    assert mail.trouble(clock.ticks)
+    server.reachable = True
+
+    def recovered() -> bool:
+        clock.advance(3600)
+        dispatcher.poke()
+        return not mail.trouble(clock.ticks)
+
+    wait_until(recovered)
+
+
+# -- resources --------------------------------------------------------------------------------------------------------
+
+
+def test_messages_are_sent_where_no_thread_can_be_started(make: Make, outbox: Outbox) -> None:
+    """A10: one at a time in the dispatcher's own thread, each once."""
+    server = Server()
+    enqueue(outbox, 5)
+    dispatcher = make(lane(server))
+    dispatcher._pool = _NoThreads()  # type: ignore[assignment] # what the pool does where the system has no threads left
+    dispatcher.drain()
+
+    assert outbox.counts() == tally(sent=5)
+    assert Counter(server.tried).most_common(1)[0][1] == 1
+
+
+class _NoThreads:
+    """A pool that queues what it is given and cannot start a thread, as `ThreadPoolExecutor` fails."""
+
+    def __init__(self) -> None:
+        self.queued: list[Callable[[], None]] = []
+
+    def submit(self, act: Callable[[], None]) -> None:
+        self.queued.append(act)
+        raise RuntimeError("can't start new thread")
+
+    def shutdown(self, **_options: bool) -> None:
+        for act in self.queued:
+            act()  # a thread that came later takes what is queued
+
+
+def test_the_dispatcher_survives_an_unexpected_error_and_recovers_its_claims(
+    make: Make, outbox: Outbox, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A10: what was claimed and is in no thread's hands is unknown, counted and sent again."""
+    server = Server()
+    enqueue(outbox, 3)
+    (lost,) = claim(outbox, "mail", clock.now, by="test")
+    mail = lane(server)
+    calls = iter([MemoryError()])
+
+    def wait(monotonic: float) -> float:
+        error = next(calls, None)
+        if error is not None:
+            raise error
+        return Lane.wait(mail, monotonic)
+
+    class Failing(Lane):
+        def wait(self, monotonic: float) -> float:
+            return wait(monotonic)
+
+    failing = Failing("mail", server, WORDING)
+    mail = failing
+    dispatcher = make(failing)
+    dispatcher.start()
+    dispatcher.poke()
+
+    def all_sent() -> bool:
+        dispatcher.poke()
+        return outbox.counts().sent == 3
+
+    wait_until(all_sent)
+    assert lost.id in server.accepted
+    assert outbox.counts().unknown == 1
+    assert "unexpected error in the dispatcher" in caplog.text
+    assert dispatcher.is_alive
+
+
+def test_a_clock_that_is_set_back_leaves_no_message_waiting(make: Make, outbox: Outbox, clock: Clock) -> None:
+    """A11: three days ahead during a temporary failure, then right again."""
+    server = Server(puts_off)
+    enqueue(outbox, 1)
+    dispatcher = make(lane(server))
+    dispatcher.drain()
+    clock.now += 3 * 86400
+    dispatcher.drain()
+    clock.now -= 3 * 86400
+    server.answer = lambda _message: None
+    dispatcher.drain()
+    clock.advance(3600)
+    dispatcher.drain()
+
+    assert outbox.counts().sent == 1
+
+
+# -- daily limits -----------------------------------------------------------------------------------------------------
+
+
+def test_one_submitter_causes_at_most_a_fifth_of_the_daily_limit(make: Make, outbox: Outbox, clock: Clock) -> None:
+    """C3: 600 jobs of one scientist in a day; honest jobs and alerts are sent at once, nothing is lost."""
+    server = Server()
+    dispatcher = make(lane(server, daily_limit=500))
+    for hour in range(24):
+        for to in (READER, "flood@lab.example"):
+            enqueue(outbox, 25, start=25 * hour, to=to, source="flood@lab.example")
+        enqueue(outbox, 1, start=hour, source="ana@uni.example")
+        before = set(server.accepted)
+        for _ in range(6):
+            dispatcher.drain()
+            clock.advance(600)
+        assert len(set(server.accepted) - before) > 0
+    sent = outbox.messages_since(clock.now - 86401)
+    by_source = Counter(message.source for message in sent)
+
+    assert by_source["flood@lab.example"] <= 100
+    assert by_source["ana@uni.example"] == 24
+    clock.advance(86400)
+    dispatcher.drain()
+    assert outbox.counts().waiting == 0
+    assert outbox.counts().notifications == 2 * 600 + 24
+
+
+def test_the_daily_share_is_known_after_a_restart(make: Make, outbox: Outbox, clock: Clock) -> None:
+    """C3"""
+    server = Server()
+    for start in (0, 100):
+        enqueue(outbox, 100, start=start, source="flood@lab.example")
+        make(lane(server, daily_limit=500)).drain()
+
+    assert len(server.accepted) <= 100
+
+
+def test_without_a_daily_limit_no_share_applies(make: Make, outbox: Outbox) -> None:
+    """C3: `daily_limit: none`."""
+    server = Server()
+    enqueue(outbox, 150, source="flood@lab.example")
+    make(lane(server, daily_limit=None)).drain()
+
+    assert len(server.accepted) == 150
