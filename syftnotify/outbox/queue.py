@@ -60,6 +60,8 @@ log = logging.getLogger(__name__)
 
 _UNLIMITED = Unlimited()
 _BUSY_SECONDS = 30.0
+# A read that found less than it should: the file was cut while it was open.
+_SHORT_READ = sqlite3.SQLITE_IOERR_SHORT_READ
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 # A tree that vanishes mostly comes back: only after so long is a job gone for good.
 JOB_GONE_SECONDS = 86400.0
@@ -207,7 +209,7 @@ class Outbox:
             connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
             pool_size=4,
             max_overflow=64,
-            pool_reset_on_return=None,  # each ends its own transaction
+            pool_reset_on_return="rollback",  # a commit that failed leaves its transaction open
         )
         sa.event.listen(self._engine, "connect", _prepare)
         sa.event.listen(self._engine, "begin", _begin)
@@ -882,7 +884,8 @@ class Outbox:
                 yield connection
         except (sa.exc.DBAPIError, sqlite3.Error) as error:
             why = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-            if getattr(why, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+            code = getattr(why, "sqlite_errorcode", 0)
+            if code == _SHORT_READ or code & 0xFF in _DAMAGE:
                 self._is_broken = True
             raise StateError(
                 f"{self._path} cannot be used: {why}", hint="see that its folder is yours, writable and not full"
