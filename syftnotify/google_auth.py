@@ -1,23 +1,27 @@
-"""Signing in to Google: once, with a person's consent; afterwards by the saved token."""
+"""Google sign-in: once, with a person's consent; afterwards by the saved token."""
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import threading
 import time
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from syftnotify.config import is_safe_url
-from syftnotify.errors import NotSignedInError
+from syftnotify.errors import DeliveryError, NotSignedInError
 from syftnotify.files import write_whole
+from syftnotify.google_files import client_secrets, kind_of
 from syftnotify.paths import expanded
+from syftnotify.text import decoded
 
 if TYPE_CHECKING:
     from google.oauth2.credentials import Credentials
@@ -30,7 +34,10 @@ _SIGNED_IN_AT = "signed_in_at"
 _GOOD_FOR = "refresh_token_expires_in"
 _FARTHEST = 1e11  # seconds: the year 5138
 
+REFRESH_SECONDS = 120.0  # as Google's own library
+_CONSENT = {"access_type": "offline", "prompt": "consent"}
 _SIGN_IN = "sign in with `notify init`"
+_AGAIN = "run `notify init` again"
 # What OAuth's token endpoint says when no repetition will help (RFC 6749, 5.2). Anything else is trouble that passes.
 _FINAL = frozenset(
     {
@@ -48,7 +55,14 @@ _FINAL = frozenset(
 
 
 class GmailAuth:
-    """Gets and keeps the right to send mail in somebody's name; nothing more than that (`gmail.send`)."""
+    """Gets and keeps the permission to send mail for an account, and no other (`gmail.send`).
+
+    Args:
+        timeout_secs: limit of each request to Google, in seconds.
+    """
+
+    def __init__(self, *, timeout_secs: float = REFRESH_SECONDS) -> None:
+        self._seconds = timeout_secs
 
     def setup_auth(
         self,
@@ -56,14 +70,16 @@ class GmailAuth:
         *,
         open_browser: bool = True,
         ask: Callable[[str], str] | None = None,
+        show: Callable[[str], None] = print,
     ) -> Credentials:
         """Ask for consent, once, and save the token as `gmail_token.json` beside `credentials_path`.
 
         Args:
             credentials_path: the client secrets of a "Desktop app", as Google's console gives them.
-            open_browser: whether to open one on this machine; else the address is only printed.
+            open_browser: whether to open one on this machine; otherwise the address is only shown.
             ask: for machines without a browser: is given the address to open elsewhere, and returns the whole address
                 on which that browser ended. Its state and PKCE proof are checked.
+            show: is given the line with the address to open on this machine.
 
         Raises:
             NotSignedInError: the file is missing or of another kind, or consent was not given.
@@ -72,47 +88,35 @@ class GmailAuth:
         from oauthlib.oauth2 import OAuth2Error
 
         path = expanded(credentials_path)
-        _check_client_secrets(path)
-        try:
-            flow = InstalledAppFlow.from_client_secrets_file(str(path), scopes=list(SCOPES))
-        except ValueError as error:
-            raise NotSignedInError(
-                f"{path} holds no client secrets of a desktop app",
-                hint="in Google's console create an OAuth client of type 'Desktop app' and download its JSON",
-            ) from error
+        flow = InstalledAppFlow.from_client_config(client_secrets(path), scopes=list(SCOPES))
+        _bound_requests(flow.oauth2session, self._seconds)
         with _lenient_oauthlib():
             try:
-                if ask is None:
-                    credentials = flow.run_local_server(
-                        port=0, open_browser=open_browser, timeout_seconds=_CONSENT_SECONDS, **_CONSENT
-                    )
-                else:
-                    credentials = _pasted(flow, ask)
+                answer = _pasted(flow, ask) if ask is not None else _redirected(flow, show, open_browser=open_browser)
+                # oauthlib insists on https in an address that never leaves this machine.
+                flow.fetch_token(authorization_response=answer.replace("http://", "https://", 1))
             except webbrowser.Error as error:
                 raise NotSignedInError(
                     "there is no browser on this machine",
-                    hint="say `notify init --no-browser` and use one on another machine",
+                    hint="run `notify init --no-browser` and use one on another machine",
                 ) from error
-            except AttributeError as error:  # the library's way to say that the browser never came back
-                raise NotSignedInError(
-                    f"nobody gave consent within {_CONSENT_SECONDS // 60} minutes", hint="try again: `notify init`"
-                ) from error
+            except DeliveryError as error:
+                raise NotSignedInError(f"the sign-in could not be finished: {error}", hint=_AGAIN) from None
             except (OAuth2Error, ValueError) as error:
-                raise NotSignedInError(
-                    f"Google did not give consent ({type(error).__name__})", hint="try again: `notify init`"
-                ) from error
+                raise NotSignedInError(f"Google did not give consent ({type(error).__name__})", hint=_AGAIN) from error
             except OSError as error:
-                raise NotSignedInError("Google could not be reached to finish the sign-in") from error
+                raise NotSignedInError(
+                    f"the sign-in could not be finished ({type(error).__name__})", hint=_AGAIN
+                ) from error
+        credentials: Credentials = flow.credentials
         granted = getattr(credentials, "granted_scopes", None)
         if granted and not set(SCOPES) & set(granted):
             raise NotSignedInError(
-                "consent was given, but not to send mail", hint="try again: `notify init`, and leave the box ticked"
+                "consent was given, but not to send mail", hint="run `notify init` again, and leave the box ticked"
             )
-        _save(
-            path.with_name(TOKEN_NAME),
-            credentials,
-            {_SIGNED_IN_AT: int(time.time()), _GOOD_FOR: flow.oauth2session.token.get(_GOOD_FOR)},
-        )
+        kept = {_SIGNED_IN_AT: int(time.time()), _GOOD_FOR: flow.oauth2session.token.get(_GOOD_FOR)}
+        info = {**json.loads(credentials.to_json()), **{key: value for key, value in kept.items() if value is not None}}
+        _save(path.with_name(TOKEN_NAME), info)
         return credentials
 
     def load_credentials(self, token_path: str | Path) -> Credentials:
@@ -122,14 +126,9 @@ class GmailAuth:
             NotSignedInError: there is no token, it is not readable, or Google does not accept it any more.
             google.auth.exceptions.TransportError: Google could not be reached for the refresh.
         """
-        token = Token(token_path)
+        token = Token(token_path, seconds=self._seconds)
         token.refresh()
         return token.credentials
-
-
-# Google's own library waits so long.
-REFRESH_SECONDS = 120.0
-_CONSENT = {"access_type": "offline", "prompt": "consent"}
 
 
 class Token:
@@ -140,7 +139,7 @@ class Token:
     """
 
     def __init__(self, path: str | Path, *, seconds: float = REFRESH_SECONDS) -> None:
-        """`seconds` is how long a refresh may wait for an answer."""
+        """`seconds` limits a refresh."""
         from google.oauth2.credentials import Credentials
 
         self._path = expanded(path)
@@ -149,10 +148,15 @@ class Token:
         self.written = file_mark(self._path)
         info = _token_info(self._path)
         try:
-            credentials = Credentials.from_authorized_user_info(info, list(SCOPES))
+            # A refresh that names scopes gets an access token for these alone: without any it keeps those of the
+            # sign-in, which other programs that share the file may need.
+            unscoped = {key: value for key, value in info.items() if key != "scopes"}
+            credentials = Credentials.from_authorized_user_info(unscoped, None if info.get("scopes") else list(SCOPES))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise NotSignedInError(f"{self._path} is no Google token", hint=_SIGN_IN) from error
-        # The library knows only Google's own address; a file that names another one means it.
+            kind = kind_of(info)
+            what = f"is {kind}, not a saved sign-in" if kind else "is no Google token"
+            raise NotSignedInError(f"{self._path} {what}", hint=_SIGN_IN) from error
+        # The library ignores the file's `token_uri`.
         uri = info.get("token_uri")
         if isinstance(uri, str) and uri:
             if not is_safe_url(uri):
@@ -173,40 +177,95 @@ class Token:
             NotSignedInError: Google does not accept the sign-in any more.
             google.auth.exceptions.GoogleAuthError: it could not be done now, but may later.
         """
-        with self._lock:
-            is_new = refreshed(self.credentials, rejected=rejected, seconds=self._seconds)
-            if not is_new or file_mark(self._path) != self.written:
-                return  # still good, or somebody signed in anew meanwhile, whose token must not be written over
-            try:
-                _save(self._path, self.credentials, self._info)
-                self.written = file_mark(self._path)
-            except OSError:
-                # A token that cannot be saved still works; the next start refreshes it again.
-                return
+        until = time.monotonic() + self._seconds
+        if not self._lock.acquire(timeout=self._seconds):
+            from google.auth.exceptions import TransportError
+
+            raise TransportError("another refresh has not ended yet")
+        try:
+            is_new = refreshed(self.credentials, rejected=rejected, seconds=until - time.monotonic())
+            if is_new and file_mark(self._path) == self.written:  # else somebody signed in anew: keep that token
+                self._write()
+        finally:
+            self._lock.release()
+
+    def _write(self) -> None:
+        """Save what the refresh changed; every other key belongs to whoever wrote it."""
+        fresh = json.loads(self.credentials.to_json())
+        self._info |= {key: fresh[key] for key in ("token", "expiry", "refresh_token") if key in fresh}
+        try:
+            _save(self._path.resolve(), self._info)  # the file itself, where a link leads to one that is shared
+            self.written = file_mark(self._path)
+        except OSError:
+            # A token that cannot be saved still works; the next start refreshes it again.
+            return
 
 
 def refreshed(credentials: Credentials, *, rejected: str = "", seconds: float = REFRESH_SECONDS) -> bool:
     """Refresh `credentials` unless they are good; returns whether that was needed. Raises as `Token.refresh` does."""
     from google.auth.exceptions import RefreshError, TransportError
-    from google.auth.transport.requests import Request
 
     if credentials.valid and credentials.token != rejected:
         return False
     if not credentials.refresh_token:
         raise NotSignedInError("the Google sign-in has expired and cannot be renewed", hint=_SIGN_IN)
+    # It warns there of scopes that were not granted. Gmail itself refuses a token without the one that is needed.
+    logging.getLogger("google.oauth2.credentials").setLevel(logging.ERROR)
     try:
-        credentials.refresh(partial(Request(), timeout=seconds))
+        credentials.refresh(_requests_within(seconds))
     except RefreshError as error:
         reason = _reason(error)
         if error.retryable or reason not in _FINAL:
             raise
         raise NotSignedInError(f"Google does not accept the sign-in any more ({reason})", hint=_SIGN_IN) from None
-    except OSError as error:  # a missing certificate bundle, say
-        raise TransportError(f"the token endpoint could not be asked ({type(error).__name__})") from error
+    except DeliveryError as error:
+        raise TransportError(str(error)) from None
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        # The library's own stumbling over an answer that is no token: some proxy's page.
+        # The library's own failure at a response that is no token: the page of a proxy, or one that was cut off.
         raise TransportError("the token endpoint's answer was not understood") from error
     return True
+
+
+def _requests_within(seconds: float) -> Callable[..., Any]:
+    """The function by which Google's library sends requests; `seconds` is the limit for all of them together."""
+    from syftnotify.net.http import address_of, request  # httpcore: 50 ms that light commands do not need
+
+    until = time.monotonic() + seconds
+
+    def send(url: str, method: str = "GET", body: Any = None, headers: Any = None, **_more: Any) -> Any:
+        sent = {name.lower(): value for name, value in (headers or {}).items()}
+        answer = request(method, address_of(url), body or b"", sent, seconds=max(0.0, until - time.monotonic()))
+        return SimpleNamespace(status=answer.status, headers=answer.headers, data=answer.content)
+
+    return send
+
+
+def _bound_requests(session: Any, seconds: float) -> None:
+    """Let a session of `requests` send through `net.http`, without redirects, each request within `seconds`."""
+    import requests
+    from requests.adapters import BaseAdapter
+
+    send_within = _requests_within
+
+    class Adapter(BaseAdapter):
+        def send(self, request: requests.PreparedRequest, *_arguments: Any, **_more: Any) -> requests.Response:
+            body = request.body.encode("utf-8") if isinstance(request.body, str) else request.body
+            answer = send_within(seconds)(request.url, request.method, body, request.headers)
+            response = requests.Response()
+            response.status_code = answer.status
+            response.headers.update(answer.headers)
+            response.encoding = "utf-8"
+            response.raw = io.BytesIO(answer.data)
+            response.request, response.url = request, str(request.url)
+            return response
+
+        def close(self) -> None:
+            """Nothing is kept."""
+
+    session.trust_env = False  # no passwords of a .netrc; proxies and certificates are the business of `net.http`
+    session.max_redirects = 0
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, Adapter())
 
 
 def sign_in_ends(path: Path) -> float | None:
@@ -249,25 +308,9 @@ def file_mark(path: Path) -> tuple[int, int, int]:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _check_client_secrets(path: Path) -> None:
-    hint = "download it from Google's console (OAuth client, type 'Desktop app') and place it there"
-    try:
-        loaded = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise NotSignedInError(f"there is no {path}", hint=hint) from None
-    except (OSError, ValueError) as error:
-        raise NotSignedInError(f"{path} cannot be read as JSON", hint=hint) from error
-    inner = (
-        next((value for value in loaded.values() if isinstance(value, dict)), {}) if isinstance(loaded, dict) else {}
-    )
-    for key in ("auth_uri", "token_uri"):
-        if not is_safe_url(str(inner.get(key, ""))):
-            raise NotSignedInError(f"{path}: {key} must be an https address (http only on this machine)", hint=hint)
-
-
 def _token_info(path: Path) -> dict[str, Any]:
     try:
-        info = json.loads(path.read_bytes())
+        info = json.loads(decoded(path.read_bytes()))
     except FileNotFoundError:
         raise NotSignedInError(f"there is no Google sign-in at {path}", hint=_SIGN_IN) from None
     except (OSError, ValueError, RecursionError) as error:
@@ -277,27 +320,38 @@ def _token_info(path: Path) -> dict[str, Any]:
     return info
 
 
-def _save(path: Path, credentials: Credentials, more: dict[str, Any]) -> None:
-    known = json.loads(credentials.to_json())
-    kept = {key: more[key] for key in (_SIGNED_IN_AT, _GOOD_FOR) if more.get(key) is not None}
-    write_whole(path, json.dumps({**known, **kept}, indent=1).encode("utf-8"))
+def _save(path: Path, info: dict[str, Any]) -> None:
+    write_whole(path, json.dumps(info, indent=1).encode("utf-8"))
 
 
-def _pasted(flow: Any, ask: Callable[[str], str]) -> Credentials:
-    """Consent given in a browser elsewhere: it ends on an address that nobody serves, and that address says it all."""
+def _redirected(flow: Any, show: Callable[[str], None], *, open_browser: bool) -> str:
+    """Consent given in a browser on this machine: the address of the redirect."""
+    from syftnotify.net.redirect import redirect_server
+
+    with redirect_server() as server:
+        flow.redirect_uri = server.url
+        url, server.state = flow.authorization_url(**_CONSENT)
+        if open_browser:
+            webbrowser.get().open(url, new=1)
+        show(f"Open this address in a browser on this machine, if none opened: {url}")
+        answer = server.wait(_CONSENT_SECONDS)
+    if answer is None:
+        raise NotSignedInError(f"nobody gave consent within {_CONSENT_SECONDS // 60} minutes", hint=_AGAIN)
+    return answer
+
+
+def _pasted(flow: Any, ask: Callable[[str], str]) -> str:
+    """Consent given in a browser elsewhere, which ends on an address that nobody serves: that address."""
     flow.redirect_uri = "http://127.0.0.1:8085/"
     url, _ = flow.authorization_url(**_CONSENT)
     answer = ask(url).strip()
     if not answer or "code=" not in urlsplit(answer).query:
         raise ValueError("not the whole address")
-    # oauthlib insists on https in an address that never travels.
-    flow.fetch_token(authorization_response=answer.replace("http://", "https://", 1))
-    credentials: Credentials = flow.credentials
-    return credentials
+    return answer
 
 
 def _reason(error: Exception) -> str:
-    """Google's word for a refused refresh, and nothing else of its answer."""
+    """Google's code for a refused refresh, and nothing else of its answer."""
     answer = error.args[1] if len(error.args) > 1 else None
     word = answer.get("error") if isinstance(answer, dict) else None
     return word if isinstance(word, str) and word.replace("_", "").isalnum() else "refused"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,20 @@ def shown(text: str, *, limit: int = 300) -> str:
 def shown_block(text: str) -> str:
     """Like `shown` for text of many lines: line ends and tabs stay, nothing is cut."""
     return text.replace("\r\n", "\n").replace("\r", "\n").translate(_Escapes({10: "\n", 9: "\t"}))
+
+
+def decoded(content: bytes) -> str:
+    """The text of a file that people edit or download: UTF-8, with or without a byte order mark.
+
+    Raises:
+        ValueError: it is in another encoding. The message repeats nothing of the content.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+        raise ValueError("it is UTF-16 or UTF-32 text; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text; save it as UTF-8") from None
 
 
 def host_of(url: str) -> str:

@@ -19,10 +19,10 @@ from standardwebhooks import Webhook as Verifier
 
 from syftnotify.config.schema import Transport as Section
 from syftnotify.deliver import Transport, transport_for
-from syftnotify.deliver.http import address_of
 from syftnotify.deliver.webhook import signature
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Message
+from syftnotify.net.http import address_of
 from tests.mailserver import HOST, Authority, authority
 from tests.web import Answer, Web, babbles, closes, drips, floods, hangs, resets, says, web
 

@@ -22,6 +22,7 @@ from syftnotify.config.smtp import smtp_server
 from syftnotify.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
 from syftnotify.files import write_whole
 from syftnotify.google_auth import GmailAuth
+from syftnotify.google_files import client_secrets
 from syftnotify.model import is_address
 from syftnotify.paths import Home, expanded
 
@@ -57,6 +58,8 @@ def set_up(home: Home, wishes: Wishes) -> None:
     """
     if warning := running.check_owner(home):
         warn(warning)
+    if wishes.credentials is not None:
+        client_secrets(expanded(wishes.credentials))  # before anything is written
     fresh = wishes.force or not home.config.exists()
     asks = is_terminal()
     changes = _changes(wishes, fresh=fresh, asks=asks)
@@ -243,10 +246,7 @@ def _sign_in(settings: Settings, wishes: Wishes, *, asks: bool) -> bool:
         return True
     secrets = transport.credentials
     if wishes.credentials is not None:
-        given = expanded(wishes.credentials)
-        if not given.is_file():
-            raise NotSignedInError(f"there is no {given}", hint="download it from Google's console")
-        write_whole(secrets, given.read_bytes())
+        write_whole(secrets, expanded(wishes.credentials).read_bytes())
     if not secrets.exists() or not (asks or wanted):
         say(f"Not signed in yet. Put the OAuth client of a desktop app from Google's console at {secrets}, then")
         say(f"run `notify init --credentials {secrets}` (with --no-browser over SSH and on Colab).")

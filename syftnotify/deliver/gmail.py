@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import logging
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from http.client import responses
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,11 +18,10 @@ from syftnotify.deliver.policy import failure_of_status, retry_after
 from syftnotify.errors import ConfigError, DeliveryError, Failure, NotSignedInError
 from syftnotify.google_auth import Token, file_mark
 from syftnotify.model import Message, Receipt
+from syftnotify.net.http import address_of, request
 from syftnotify.text import shown
 
-CONNECT_SECONDS = 10
 READ_SECONDS = 120  # the documented limit of a mail API call
-_ANSWER_CAP = 1 << 20  # bytes; an answer has some hundred
 
 
 class SignIn(Protocol):
@@ -83,7 +81,7 @@ class GmailTransport:
 
 
 class GmailApi:
-    """The Gmail API with one sign-in; safe to share between threads, each has its own connection.
+    """The Gmail API with one sign-in; safe to share between threads.
 
     Raises:
         ConfigError: `api_endpoint` is neither https nor on this machine.
@@ -100,16 +98,16 @@ class GmailApi:
 
     def sign_in(self, *, rejected: str = "") -> None:
         """Make sure that there is a good access token. Raises: DeliveryError."""
-        from google.auth.exceptions import GoogleAuthError
+        from google.auth.exceptions import GoogleAuthError, TransportError
 
         try:
             self._sign_in.refresh(rejected=rejected)
         except NotSignedInError as error:
             raise DeliveryError(Failure.SIGN_IN, f"{error}; {error.hint}") from error
         except GoogleAuthError as error:
-            raise DeliveryError(
-                Failure.NO_ANSWER, f"Google's sign-in gave no answer ({type(error).__name__})"
-            ) from error
+            # Of other errors the text may repeat what the server sent.
+            why = str(error) if isinstance(error, TransportError) else type(error).__name__
+            raise DeliveryError(Failure.NO_ANSWER, f"Google's sign-in gave no answer ({why})") from error
 
     def send(self, message: Message, *, date: float | None = None) -> Receipt:
         """One attempt: one POST at most. Raises: DeliveryError."""
@@ -120,9 +118,9 @@ class GmailApi:
         body: dict[str, str] = {"raw": base64.urlsafe_b64encode(mail_of(message, date=date).as_bytes()).decode("ascii")}
         if message.thread:
             body["threadId"] = message.thread
-        request = self._messages().send(userId="me", body=body)
+        call = self._messages().send(userId="me", body=body)
         try:
-            answer = request.execute(num_retries=0)
+            answer = call.execute(num_retries=0)
         except HttpError as error:
             raise self._refused(error, used) from None  # its text may repeat our token
         except ValueError as error:
@@ -155,7 +153,7 @@ class GmailApi:
             service = build(
                 "gmail",
                 "v1",
-                http=_OnePost(self._sign_in.credentials, self._read_seconds),
+                http=_ClientHttp(self._sign_in.credentials, self._read_seconds),
                 static_discovery=True,
                 cache_discovery=False,
                 client_options={"api_endpoint": self._endpoint} if self._endpoint else None,
@@ -164,20 +162,13 @@ class GmailApi:
         return known
 
 
-class _OnePost:
-    """What Google's client asks of its HTTP object, over a session that never sends anything twice.
+class _ClientHttp:
+    """The HTTP object of Google's client. Its default, httplib2, repeats a POST when the connection closes."""
 
-    Its default, httplib2, repeats a POST when the connection closes without an answer, and the mail goes out twice.
-    """
-
-    def __init__(self, credentials: Any, read_seconds: float) -> None:
-        from google.auth.transport.requests import AuthorizedSession
-
-        self._session: Any = AuthorizedSession(credentials, max_refresh_attempts=0)
-        # Else requests looks into the user's .netrc and puts what it finds there in the place of the token.
-        self._session.auth = lambda request: request
-        self._read_seconds = read_seconds
-        # The client repeats a server's error text there, and a server may repeat our token in it.
+    def __init__(self, credentials: Any, seconds: float) -> None:
+        self._credentials = credentials
+        self._seconds = seconds
+        # The client logs the text of an error there, and a server may repeat our token in it.
         logging.getLogger("googleapiclient.http").setLevel(logging.CRITICAL)
 
     def request(
@@ -189,53 +180,17 @@ class _OnePost:
         redirections: int = 0,  # noqa: ARG002 - part of the interface; a send is never redirected
         connection_type: Any = None,  # noqa: ARG002 - likewise
     ) -> tuple[Any, bytes]:
+        """One request. Raises: DeliveryError, as `net.http.request` does."""
         import httplib2
-        import requests
-        from google.auth.exceptions import GoogleAuthError
 
-        payload = _Payload(body.encode("utf-8") if isinstance(body, str) else body or b"")
-        deadline = time.monotonic() + self._read_seconds
-        try:
-            answer = self._session.request(
-                method,
-                uri,
-                data=payload,
-                headers=headers,
-                timeout=(CONNECT_SECONDS, self._read_seconds),
-                allow_redirects=False,
-                stream=True,
-            )
-            content = _read(answer, deadline)
-        except (GoogleAuthError, requests.RequestException, OSError) as error:
-            name = type(error).__name__
-            if payload.was_read:
-                raise DeliveryError(Failure.UNKNOWN, f"cut off before Gmail answered ({name})") from error
-            raise DeliveryError(Failure.NO_ANSWER, f"Gmail could not be reached ({name})") from error
-        response = httplib2.Response({name.lower(): value for name, value in answer.headers.items()})
-        response.status = answer.status_code
-        response.reason = answer.reason
-        return response, content
-
-
-def _read(answer: Any, deadline: float) -> bytes:
-    """The body of an answer. The library's own time limit is for each read: a server that drips would never end."""
-    with answer:
-        content = b""
-        for chunk in answer.iter_content(65536):
-            content += chunk
-            if time.monotonic() > deadline or len(content) > _ANSWER_CAP:
-                raise TimeoutError("the answer does not end")
-        return content
-
-
-class _Payload(io.BytesIO):
-    """The body of a request, which knows whether it began to travel: only then may the message have arrived."""
-
-    was_read = False
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self.was_read = True
-        return super().read(size)
+        sent = {name.lower(): value for name, value in (headers or {}).items()}
+        self._credentials.apply(sent)
+        content = body.encode("utf-8") if isinstance(body, str) else body or b""
+        answer = request(method, address_of(uri), content, sent, seconds=self._seconds)
+        response = httplib2.Response(dict(answer.headers))
+        response.status = answer.status
+        response.reason = responses.get(answer.status, "")
+        return response, answer.content
 
 
 def _google_words(error: Any) -> tuple[str, str]:

@@ -1,18 +1,18 @@
-"""A sign of life to a dead-man switch: any monitor that counts visits to an address."""
+"""Ping of a dead-man switch: any monitor that counts requests to an address."""
 
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
 
-from syftnotify.deliver.http import address_of, request
 from syftnotify.errors import DeliveryError, Failure
+from syftnotify.net.http import address_of, request
 from syftnotify.text import host_of
 
 _SECONDS = 10.0
 
 
 def server_time(url: str) -> float | None:
-    """What time it is at `url`, in seconds since 1970; None when it does not say."""
+    """The time at `url` by its `Date` header, in seconds since 1970; None when there is none."""
     try:
         answer = request("HEAD", address_of(url), seconds=_SECONDS)
         return parsedate_to_datetime(answer.headers["date"]).timestamp()

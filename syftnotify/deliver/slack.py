@@ -5,6 +5,7 @@ Source: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhook
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,30 @@ from syftnotify.config import Slack
 from syftnotify.deliver.http import Endpoint, refusal, secrets_of, words_of
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Message, Receipt
+from syftnotify.net.http import Answer
 from syftnotify.text import host_of
+
+# Slack names the reason in the body, whatever the status is: `channel_is_archived` comes with 410, `no_service` with
+# 404. Any other response is judged by its status.
+# Source: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors
+_REASONS = {
+    # Concern one recipient, or one message.
+    "channel_is_archived": Failure.REFUSED,
+    "channel_not_found": Failure.REFUSED,
+    "invalid_payload": Failure.REFUSED,
+    "no_text": Failure.REFUSED,
+    "posting_to_general_channel_denied": Failure.REFUSED,
+    "too_many_attachments": Failure.REFUSED,
+    "user_not_found": Failure.REFUSED,
+    # Concern the webhook, whoever the recipient is.
+    "action_prohibited": Failure.GONE,
+    "invalid_token": Failure.GONE,
+    "no_active_hooks": Failure.GONE,
+    "no_service": Failure.GONE,
+    "no_service_id": Failure.GONE,
+    "no_team": Failure.GONE,
+    "team_disabled": Failure.GONE,
+}
 
 
 class SlackTransport(Endpoint):
@@ -35,10 +59,20 @@ class SlackTransport(Endpoint):
             words["channel"] = message.recipient
         answer = self.post(json.dumps(words).encode("ascii"), {"content-type": "application/json"})
         host = host_of(self._url)
-        if not 200 <= answer.status < 300:
-            raise refusal(answer, host, self._clock(), secrets_of(self._url))
-        # Slack says `ok`, what speaks like it says other things, and a page is somebody in between.
+        failure = _REASONS.get(_reason(answer))
+        if failure is not None or not 200 <= answer.status < 300:
+            raise refusal(answer, host, self._clock(), secrets_of(self._url), failure=failure)
+        # Slack responds with `ok`, compatible servers with other texts; a page of HTML is from something in between.
         if answer.text.lstrip().startswith("<"):
             said = words_of(answer, secrets_of(self._url))
             raise DeliveryError(Failure.UNKNOWN, f"{host} answered {answer.status} with a page: {said}")
         return Receipt()
+
+
+def _reason(answer: Answer) -> str:
+    """Slack's word for an error: the whole body, or `error` in the JSON object that workflow triggers respond with."""
+    text = answer.text.strip()
+    if text.startswith("{"):
+        with contextlib.suppress(ValueError, RecursionError):
+            return str(json.loads(text).get("error", ""))
+    return text

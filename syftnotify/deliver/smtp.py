@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,13 +20,13 @@ from syftnotify.deliver.policy import failure_of_reply
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.failpoints import reached
 from syftnotify.model import Message, Receipt
+from syftnotify.net.deadline import Deadline
 from syftnotify.text import shown, without
 
 CONNECT_SECONDS = 10.0
 _IDLE_SECONDS = 30.0  # a connection that rested longer is not trusted: servers close them after minutes
-_CUT_GAP = 0.1  # seconds
-_LONGEST_LINE = 8192  # bytes of an answer's line, and
-_MOST_LINES = 100  # so many of them
+_LONGEST_LINE = 8192  # bytes of a line of a reply
+_MOST_LINES = 100  # lines of a reply
 _LITERAL = "[127.0.0.1]"  # who we are: asking DNS for a name of our own may take half a minute
 _ANSWERED = frozenset({Failure.NOT_NOW, Failure.REFUSED, Failure.HELD})
 
@@ -43,8 +43,8 @@ class SmtpTransport:
 
     def check(self) -> None:
         """Connect, encrypt and sign in, without sending. Raises: DeliveryError."""
-        with self._deadline() as watched:
-            self._keep(self._connected(watched))
+        with Deadline(self._settings.timeout_secs) as deadline:
+            self._keep(self._connected(deadline))
 
     def send(self, message: Message) -> Receipt:
         """One attempt. Raises: DeliveryError."""
@@ -52,10 +52,10 @@ class SmtpTransport:
         if sender is not None:
             message = replace(message, sender=sender.address, sender_name=sender.name)
         content = mail_of(message, date=self._clock()).as_bytes()
-        with self._deadline() as watched:
-            session = self._rested(watched) or self._connected(watched)
+        with Deadline(self._settings.timeout_secs) as deadline:
+            session = self._rested(deadline) or self._connected(deadline)
             try:
-                receipt = _handed_over(session, self._server, message, content)
+                receipt = _handed_over(session, self._server, message, content, deadline)
             except DeliveryError as error:
                 if error.failure in _ANSWERED:
                     self._keep(session)
@@ -76,31 +76,31 @@ class SmtpTransport:
         with self._lock:
             self._idle.append((session, time.monotonic()))
 
-    def _rested(self, watched: _Watched) -> smtplib.SMTP | None:
-        """A kept connection that still answers. A message that failed half-way is forgotten by it, too."""
+    def _rested(self, deadline: Deadline) -> smtplib.SMTP | None:
+        """A kept connection that still responds. RSET also discards a message that failed half-way."""
         while True:
             with self._lock:
                 if not self._idle:
                     return None
                 session, since = self._idle.pop()
-            if time.monotonic() - since <= _IDLE_SECONDS:
-                watched.append(session)
+            if session.sock is not None and time.monotonic() - since <= _IDLE_SECONDS:
                 with contextlib.suppress(OSError):
+                    deadline.watch(session.sock)
                     if session.rset()[0] == 250:
                         return session
             session.close()
 
-    def _connected(self, watched: _Watched) -> smtplib.SMTP:
+    def _connected(self, deadline: Deadline) -> smtplib.SMTP:
         server = self._server
         seconds = min(CONNECT_SECONDS, self._settings.timeout_secs)
         session: smtplib.SMTP | None = None
         try:
             if server.tls == "implicit":
                 session = _EncryptedSession(
-                    watched, server.host, server.port, _LITERAL, timeout=seconds, context=self._context()
+                    deadline, server.host, server.port, _LITERAL, timeout=seconds, context=self._context()
                 )
             else:
-                session = _Session(watched, server.host, server.port, _LITERAL, timeout=seconds)
+                session = _Session(deadline, server.host, server.port, _LITERAL, timeout=seconds)
             if session.sock is not None:
                 session.sock.settimeout(self._settings.timeout_secs)
                 # The final dot is a small packet behind a large one: the kernel would hold it back for 40 ms.
@@ -113,15 +113,15 @@ class SmtpTransport:
                 _expect(session.ehlo(_LITERAL), 250, server, "EHLO")
             if server.user:
                 _sign_in(session, server)
-        except BaseException as error:  # whatever it was, it goes on; no connection stays open behind it
-            for each in watched:
-                each.close()
+        except BaseException as error:  # raised again below; no connection stays open
+            if session is not None:
+                session.close()
             if isinstance(error, smtplib.SMTPResponseException):
                 what = "the greeting" if isinstance(error, smtplib.SMTPConnectError) else "STARTTLS"
                 _expect((int(error.smtp_code), _bytes(error.smtp_error)), 220, server, what)
             if isinstance(error, (OSError, ValueError)):  # smtplib's own errors are OSErrors, too
                 raise DeliveryError(
-                    Failure.NO_ANSWER, f"{server.host} could not be reached ({_name(error)})"
+                    Failure.NO_ANSWER, f"{server.host} could not be reached ({_name(error, deadline)})"
                 ) from error
             raise
         return session
@@ -137,49 +137,51 @@ class SmtpTransport:
                 ) from error
         return context
 
-    @contextlib.contextmanager
-    def _deadline(self) -> Iterator[_Watched]:
-        """End every session of the block after `timeout_secs`: the library's own limit is for each single read."""
-        watched: _Watched = []
-        done = threading.Event()
-        threading.Thread(
-            target=_cut_in_time, args=(watched, self._settings.timeout_secs, done), name="time limit", daemon=True
-        ).start()
-        try:
-            yield watched
-        finally:
-            done.set()
-
-
-_Watched = list[smtplib.SMTP]
-
 
 class _Session(smtplib.SMTP):
-    """A session that is watched before it connects: its constructor waits for the greeting."""
+    """A session within a deadline, whose replies have a limit of length."""
 
-    def __init__(self, watched: _Watched, *arguments: Any, **more: Any) -> None:
-        watched.append(self)
+    def __init__(self, deadline: Deadline, *arguments: Any, **more: Any) -> None:
+        self._deadline = deadline
         super().__init__(*arguments, **more)
 
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        return self._deadline.connect(host, port, seconds=timeout)
 
-class _EncryptedSession(smtplib.SMTP_SSL):
+    def getreply(self) -> tuple[int, bytes]:
+        """One whole reply. The library reads endless ones, and takes a line that broke off for a whole one.
+
+        Raises:
+            smtplib.SMTPServerDisconnected: it did not arrive, not completely, or is too long.
+        """
+        try:
+            return self._reply()
+        except (OSError, ValueError) as error:  # a ValueError when another thread closed the file
+            self.close()
+            raise smtplib.SMTPServerDisconnected(str(error)) from error
+
+    def _reply(self) -> tuple[int, bytes]:
+        if self.file is None:
+            if self.sock is None:
+                raise OSError("the connection is closed")
+            self.file = self.sock.makefile("rb")
+        words: list[bytes] = []
+        while len(words) < _MOST_LINES:
+            line = bytes(self.file.readline(_LONGEST_LINE))
+            if not line.endswith(b"\n"):
+                raise OSError("the reply broke off, or a line of it is too long")
+            words.append(line[4:].strip())
+            if line[3:4] != b"-":
+                return int(line[:3]) if line[:3].isdigit() else -1, b"\n".join(words)
+        raise OSError("the reply has too many lines")
+
+
+class _EncryptedSession(smtplib.SMTP_SSL, _Session):
     """The same, encrypted from the start."""
 
-    def __init__(self, watched: _Watched, *arguments: Any, **more: Any) -> None:
-        watched.append(self)
+    def __init__(self, deadline: Deadline, *arguments: Any, **more: Any) -> None:
+        self._deadline = deadline  # the library's constructor passes ours over
         super().__init__(*arguments, **more)
-
-
-def _cut_in_time(watched: _Watched, seconds: float, done: threading.Event) -> None:
-    """Cut every session when the time is over, again and again: one that is being encrypted escapes a single cut."""
-    done.wait(seconds)
-    while not done.wait(_CUT_GAP):
-        for session in list(watched):
-            connection = session.sock  # None before it is connected and after it was closed
-            if connection is not None:
-                with contextlib.suppress(OSError):
-                    # Not the method of an encrypted one, which would let its next words out in the clear.
-                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def _sign_in(session: smtplib.SMTP, server: SmtpServer) -> None:
@@ -211,7 +213,9 @@ def _sign_in_plainly(session: smtplib.SMTP, server: SmtpServer) -> None:
         raise smtplib.SMTPAuthenticationError(code, answer)
 
 
-def _handed_over(session: smtplib.SMTP, server: SmtpServer, message: Message, content: bytes) -> Receipt:
+def _handed_over(
+    session: smtplib.SMTP, server: SmtpServer, message: Message, content: bytes, deadline: Deadline
+) -> Receipt:
     """Give one message to a session that is ready for it. Raises: DeliveryError."""
     may_have_arrived = False
     host = server.host
@@ -223,34 +227,17 @@ def _handed_over(session: smtplib.SMTP, server: SmtpServer, message: Message, co
         may_have_arrived = True
         session.send(b".\r\n")
         reached("smtp.dot")
-        code, text = _final_answer(session)
+        code, text = session.getreply()
     except (OSError, ValueError) as error:  # smtplib's own errors are OSErrors; the other one is of a socket cut off
+        why = _name(error, deadline)
         if may_have_arrived:
-            raise DeliveryError(Failure.UNKNOWN, f"cut off before {host} answered ({_name(error)})") from error
-        raise DeliveryError(Failure.NO_ANSWER, f"{host} stopped answering ({_name(error)})") from error
+            raise DeliveryError(Failure.UNKNOWN, f"cut off before {host} answered ({why})") from error
+        raise DeliveryError(Failure.NO_ANSWER, f"{host} stopped answering ({why})") from error
     if 400 <= code < 600:
         _accept((code, text), server)
     if not 200 <= code < 300:
         raise DeliveryError(Failure.UNKNOWN, f"the answer of {host} was not understood")
     return Receipt(provider_id=shown(text.decode("utf-8", "replace"), limit=200))
-
-
-def _final_answer(session: smtplib.SMTP) -> tuple[int, bytes]:
-    """The answer to the final dot. The library takes a line that broke off for a whole one: here that is the question.
-
-    Raises:
-        OSError: it did not come, or not to its end.
-    """
-    words = []
-    while True:
-        if session.file is None:  # closed by the time limit
-            raise smtplib.SMTPServerDisconnected("the connection is closed")
-        line = bytes(session.file.readline(_LONGEST_LINE))
-        if not line.endswith(b"\n"):
-            raise smtplib.SMTPServerDisconnected("the answer broke off")
-        words.append(line[4:].strip())
-        if line[3:4] != b"-" or len(words) > _MOST_LINES:
-            return int(line[:3]) if line[:3].isdigit() else -1, b"\n".join(words)
 
 
 def _accept(answer: tuple[int, bytes], server: SmtpServer, *, code: int = 250) -> None:
@@ -283,5 +270,5 @@ def _bytes(words: bytes | str) -> bytes:
     return words.encode() if isinstance(words, str) else words
 
 
-def _name(error: Exception) -> str:
-    return "timed out" if isinstance(error, TimeoutError) else type(error).__name__
+def _name(error: Exception, deadline: Deadline) -> str:
+    return "timed out" if deadline.has_passed or isinstance(error, TimeoutError) else type(error).__name__

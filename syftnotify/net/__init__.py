@@ -1,0 +1,1 @@
+"""Network access: the overall time limit of a conversation (`deadline`), and one HTTP request (`http`)."""
