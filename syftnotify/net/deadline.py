@@ -7,8 +7,9 @@ import queue
 import socket
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from syftnotify.errors import DeliveryError, Failure
 
@@ -19,12 +20,15 @@ class Deadline:
     Timeouts of the libraries hold for a single read or write: a peer that sends one byte now and then never exceeds
     them. A shutdown ends whatever is under way on the socket, also inside a library and inside TLS.
 
+    `look_up` is called as `socket.getaddrinfo` is.
+
     Raises:
         DeliveryError: NO_ANSWER, the system starts no thread for the time limit.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, look_up: Callable[..., Any] = socket.getaddrinfo) -> None:
         self.has_passed = False
+        self._look_up = look_up
         self._ends = time.monotonic() + seconds
         self._lock = threading.Lock()
         self._handles: list[socket.socket] = []
@@ -72,7 +76,7 @@ class Deadline:
 
         def look_up() -> None:
             try:
-                entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                entries = self._look_up(host, port, type=socket.SOCK_STREAM)
                 found.put(list(dict.fromkeys(str(entry[4][0]) for entry in entries)))
             except (OSError, UnicodeError) as error:
                 found.put(error)

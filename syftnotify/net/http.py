@@ -64,7 +64,7 @@ def _context(places: tuple[tuple[str, str | None, str | None], ...]) -> ssl.SSLC
     (name, file, folder), *others = places
     try:
         context = ssl.create_default_context(cafile=file, capath=folder)
-        for name, file, folder in others:
+        for name, file, folder in others:  # noqa: B007 - the error names it
             context.load_verify_locations(file, folder)
     except OSError as error:
         why = error.strerror or type(error).__name__
