@@ -36,11 +36,11 @@ def decoded(content: bytes) -> str:
         ValueError: it is in another encoding. The message repeats nothing of the content.
     """
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
-        raise ValueError("it is UTF-16 or UTF-32 text; save it as UTF-8")
+        raise ValueError("UTF-16 or UTF-32 text; save it as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError("it is not UTF-8 text; save it as UTF-8") from None
+        raise ValueError("not UTF-8 text; save it as UTF-8") from None
 
 
 def host_of(url: str) -> str:

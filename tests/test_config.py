@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -49,6 +50,29 @@ def test_the_seeds_six_lines_are_complete(home: Home, tmp_path: Path) -> None:
     assert found.root == tmp_path / "SyftBox"
     assert found.mailer == "gmail"
     assert found.config.transports["gmail"].model_dump()["token"] == home.token
+
+
+def test_a_byte_order_mark_is_skipped_when_loading_and_when_editing(home: Home) -> None:
+    """D4"""
+    home.create()
+    home.config.write_bytes(codecs.BOM_UTF8 + b"do_email: o@x.org\n")
+    assert load(home).config.do_email == "o@x.org"
+
+    edit(home, {("notify", "interval"): 20})
+    assert load(home).config.notify.interval == 20
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "latin-1"])
+def test_another_encoding_is_refused_with_what_to_do(home: Home, encoding: str) -> None:
+    """D4"""
+    home.create()
+    mark = codecs.BOM_UTF16_BE if encoding == "utf-16-be" else b""
+    home.config.write_bytes(mark + "do_email: ö@x.org\n".encode(encoding))
+
+    with pytest.raises(ConfigError, match="save it as UTF-8"):
+        load(home)
+    with pytest.raises(ConfigError):
+        edit(home, {("notify", "interval"): 20})
 
 
 def test_defaults_are_the_documented_ones(home: Home) -> None:

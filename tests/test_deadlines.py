@@ -303,6 +303,11 @@ def _outcome(talk: Conversation, server: RawServer, folder: Path, seconds: float
     return SENT
 
 
+def _is_cut(peer: Peer, server: RawServer) -> bool:
+    # Who floods learns of the end only when the kernel asks again whether it may send, after a minute.
+    return bool(peer.sent) or not server.held
+
+
 @pytest.mark.parametrize("case", [*_web_cases(), *_tunnel_cases(), *_mail_cases()])
 def test_conversation_with_a_faulty_peer_ends_in_time_and_memory(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -321,8 +326,7 @@ def test_conversation_with_a_faulty_peer_ends_in_time_and_memory(
                 memory = tracemalloc.get_traced_memory()[1]
             finally:
                 tracemalloc.stop()
-            # Who floods learns of the end only when the kernel asks again whether it may send, after a minute.
-            wait_until(lambda peer=peer, server=server: peer.sent or not server.held, what="the peer is cut off")
+            wait_until(partial(_is_cut, peer, server), what="the peer is cut off")
         assert peer.sent <= MOST_BYTES
         assert memory <= MOST_MEMORY
         if peer.reached and outcome == case.outcome:

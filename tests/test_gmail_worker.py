@@ -492,6 +492,25 @@ def test_signing_in_without_a_browser_ends_with_a_test_mail(
     assert token["refresh_token"] not in heard
 
 
+@pytest.mark.parametrize("content", ['{"web": {}}', "no JSON", None])
+def test_init_with_a_wrong_credentials_file_changes_nothing(
+    google: Google, box: Box, tmp_path: Path, content: str | None
+) -> None:
+    """D3: neither the credentials that are there nor the configuration; the file that was given is named."""
+    through_gmail(box, google)
+    good = google.write_credentials(box.home.credentials).read_bytes()
+    config = box.home.config.read_bytes()
+    bad = tmp_path / "bad.json"
+    if content is not None:
+        bad.write_text(content, encoding="utf-8")
+
+    done = box.notify("init", "--no-browser", "--interval", "77", "--credentials", str(bad), check=2)
+
+    assert str(bad) in " ".join(done.stderr.split())
+    assert box.home.credentials.read_bytes() == good
+    assert box.home.config.read_bytes() == config
+
+
 def test_a_token_that_is_kept_elsewhere_is_saved_there(google: Google, box: Box, tmp_path: Path) -> None:
     """S02: `transports.<name>.token` says where."""
     through_gmail(box, google, token="tokens/mail.json")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
+import http.client
 import json
 import logging
 import os
+import queue
+import socket
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -93,6 +98,62 @@ def test_consent_in_a_browser_saves_a_token_beside_the_credentials(google: Googl
     assert consent["scope"] == SCOPE
     assert urlsplit(consent["redirect_uri"]).hostname in {"127.0.0.1", "localhost"}
     assert SECRET not in done.stdout + done.stderr
+
+
+def test_consent_ends_only_by_the_redirect_with_its_state(google: Google, tmp_path: Path) -> None:
+    """C11: other visitors get an error, and a connection without a request blocks nobody."""
+    credentials = google.write_credentials(tmp_path / "credentials.json")
+    shown: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with ThreadPoolExecutor(1) as pool:
+        granted = pool.submit(GmailAuth().setup_auth, credentials, open_browser=False, show=shown.put)
+        redirect = visited(shown.get(timeout=30).split()[-1])
+        place = urlsplit(redirect)
+        assert place.hostname == "127.0.0.1"
+        with socket.create_connection(("127.0.0.1", place.port or 0)):
+            for query in ("", "?code=x", "?code=x&state=", "?code=x&state=other", "?state=%00&error=access_denied"):
+                assert fetched(f"http://127.0.0.1:{place.port}/{query}") == 404
+            assert fetched(f"http://127.0.0.1:{place.port}/favicon.ico?{place.query}") == 404
+            assert fetched(f"http://127.0.0.1:{place.port}/?state={parse_qs(place.query)['state'][0]}") == 404
+            assert not granted.done()
+            assert fetched(redirect) == 200
+        assert granted.result(timeout=30).token in google.access_tokens
+
+
+def test_consent_that_is_denied_in_the_browser_ends_at_once(google: Google, tmp_path: Path) -> None:
+    """C11: an error with the right state is an answer, too."""
+    credentials = google.write_credentials(tmp_path / "credentials.json")
+    google.denies = True
+    with ThreadPoolExecutor(1) as pool:
+        refused(
+            lambda: GmailAuth().setup_auth(
+                credentials, open_browser=False, show=lambda line: void(pool.submit(fetched, visited(line.split()[-1])))
+            )
+        )
+    assert google.token_requests == []
+
+
+def test_the_code_exchange_follows_no_redirect(google: Google, tmp_path: Path) -> None:
+    """B2: the code and the client's secret go to the address in the client secrets alone."""
+    credentials = google.write_credentials(tmp_path / "credentials.json")
+    google.token_answer = page(307, {"Location": "/elsewhere"})
+
+    refused(lambda: GmailAuth().setup_auth(credentials, ask=visited))
+    assert google.requests == ["GET /auth", "POST /token"]
+
+
+def fetched(url: str) -> int:
+    """The status of a GET."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    try:
+        connection.request("GET", f"{parts.path}?{parts.query}")
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def void(_: Any) -> None:
+    """For callbacks that return nothing."""
 
 
 def test_a_machine_without_any_browser_is_told_what_to_do(google: Google, tmp_path: Path) -> None:
@@ -270,6 +331,69 @@ def test_client_secrets_that_are_none_are_told_with_where_to_get_them(tmp_path: 
     assert "Desktop app" in error.hint
 
 
+_KEY = "AIza" + "x" * 35
+_OTHERS: dict[str, tuple[Any, str]] = {
+    "web": ({"web": {"client_id": "x", "client_secret": "x"}}, "an OAuth client of type 'Web application'"),
+    "service-account": ({"type": "service_account", "private_key": f"{SECRET}key"}, "a service account key"),
+    "authorized-user": ({"type": "authorized_user", "refresh_token": f"{SECRET}x"}, "a saved sign-in (a token)"),
+    "token": ({"token": f"{SECRET}x", "refresh_token": f"{SECRET}x"}, "a saved sign-in (a token)"),
+    "external": ({"type": "external_account"}, "a credentials file of type 'external_account'"),
+    "api-key-json": ({"api_key": _KEY}, "an API key"),
+}
+
+
+@pytest.mark.parametrize(("content", "kind"), _OTHERS.values(), ids=_OTHERS)
+def test_another_file_of_googles_is_named_with_the_one_that_is_needed(
+    tmp_path: Path, content: dict[str, Any], kind: str
+) -> None:
+    """D4"""
+    path = tmp_path / "credentials.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+    error = refused(lambda: GmailAuth().setup_auth(path, ask=visited))
+    assert str(error) == f"{path} is {kind}, not an OAuth client of type 'Desktop app'"
+    assert "Desktop app" in error.hint
+
+
+def test_an_api_key_as_text_is_named(tmp_path: Path) -> None:
+    """D4"""
+    path = tmp_path / "credentials.json"
+    path.write_text(f"{_KEY}\n", encoding="utf-8")
+
+    assert "is an API key" in str(refused(lambda: GmailAuth().setup_auth(path, ask=visited)))
+
+
+def test_client_secrets_in_the_place_of_a_token_are_named(google: Google, tmp_path: Path) -> None:
+    """D4"""
+    path = google.write_credentials(tmp_path / "gmail_token.json")
+
+    assert "type 'Desktop app', not a saved sign-in" in str(refused(lambda: GmailAuth().load_credentials(path)))
+
+
+def test_client_secrets_with_a_byte_order_mark_are_read(google: Google, tmp_path: Path) -> None:
+    """D4"""
+    path = google.write_credentials(tmp_path / "credentials.json")
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+
+    assert GmailAuth().setup_auth(path, ask=visited).valid
+
+
+def test_client_secrets_in_utf_16_are_refused_with_the_reason(google: Google, tmp_path: Path) -> None:
+    """D4"""
+    path = google.write_credentials(tmp_path / "credentials.json")
+    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-16")
+
+    assert "save it as UTF-8" in str(refused(lambda: GmailAuth().setup_auth(path, ask=visited)))
+
+
+def test_a_token_with_a_byte_order_mark_is_read(google: Google, tmp_path: Path) -> None:
+    """D4"""
+    path = google.write_token(tmp_path / "gmail_token.json", expired=True)
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+
+    assert GmailAuth().load_credentials(path).valid
+
+
 @pytest.mark.parametrize("of", [str, Path])
 def test_signing_in_takes_a_path_of_either_kind_below_the_home_folder(
     google: Google, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: Callable[[str], str | Path]
@@ -318,6 +442,75 @@ def test_an_expired_token_is_refreshed_where_its_file_says_and_saved(google: Goo
     assert mode_of(token) == 0o600
     GmailAuth().load_credentials(token)
     assert len(google.token_requests) == 1
+
+
+_SHARED = ["https://www.googleapis.com/auth/drive", SCOPE]
+
+
+@pytest.mark.parametrize("scopes", [_SHARED, " ".join(_SHARED)])
+def test_a_token_that_other_programs_share_keeps_its_scopes_and_keys(
+    google: Google, tmp_path: Path, scopes: Any
+) -> None:
+    """E: a refresh that names a scope would narrow the access token for all of them."""
+    token = google.write_token(
+        tmp_path / "gmail_token.json", expired=True, scopes=scopes, quota_project_id="p1", theirs={"a": [1]}
+    )
+    before = json.loads(token.read_text())
+
+    fresh = GmailAuth().load_credentials(token).token
+
+    assert "scope" not in google.token_requests[0]
+    after = json.loads(token.read_text())
+    assert after["token"] == fresh
+    changed = {"token", "expiry"}
+    assert {key: after[key] for key in after if key not in changed} == {
+        key: before[key] for key in before if key not in changed
+    }
+
+
+def test_a_token_without_scopes_asks_for_the_one_that_is_needed(google: Google, tmp_path: Path) -> None:
+    """E"""
+    token = google.write_token(tmp_path / "gmail_token.json", expired=True, scopes=[])
+
+    GmailAuth().load_credentials(token)
+
+    assert google.token_requests[0]["scope"] == SCOPE
+    assert json.loads(token.read_text())["scopes"] == []
+
+
+def test_a_rotated_refresh_token_is_saved(google: Google, tmp_path: Path) -> None:
+    """E"""
+    token = google.write_token(tmp_path / "gmail_token.json", expired=True)
+    fresh = {"access_token": google.new_access_token(), "refresh_token": f"1//{SECRET}new", "expires_in": 3599}
+    google.token_answer = lambda asked: asked.answer_json(200, fresh)
+
+    GmailAuth().load_credentials(token)
+
+    assert json.loads(token.read_text())["refresh_token"] == f"1//{SECRET}new"
+
+
+def test_a_linked_token_stays_a_link(google: Google, tmp_path: Path) -> None:
+    """E: the file that is shared is the one that changes."""
+    shared = google.write_token(tmp_path / "shared.json", expired=True)
+    token = tmp_path / "gmail_token.json"
+    token.symlink_to(shared)
+
+    fresh = GmailAuth().load_credentials(token).token
+
+    assert token.is_symlink()
+    assert json.loads(shared.read_text())["token"] == fresh
+
+
+def test_a_scope_that_was_not_granted_is_no_line_on_stderr(google: Google, tmp_path: Path) -> None:
+    """E: Google's library warns of it, and without a logging setup that ends on the terminal."""
+    token = google.write_token(tmp_path / "gmail_token.json", expired=True, scopes=[])
+    narrow = {"access_token": google.new_access_token(), "expires_in": 3599, "scope": "openid"}
+    google.token_answer = lambda asked: asked.answer_json(200, narrow)
+    script = "import sys; from syftnotify import GmailAuth; GmailAuth().load_credentials(sys.argv[1])"
+
+    done = subprocess.run([sys.executable, "-c", script, str(token)], capture_output=True, timeout=60, check=True)
+
+    assert done.stderr == b""
 
 
 def test_a_refused_refresh_asks_to_sign_in_again_and_keeps_the_file(google: Google, tmp_path: Path) -> None:

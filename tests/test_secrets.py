@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import contextlib
 import json
 import os
@@ -187,7 +188,7 @@ def test_what_is_not_exported_is_read_as_systemd_reads_it(
     [
         (b"", "has no NOT_HERE;"),
         (b"NOT_HERE=\n", "has no NOT_HERE;"),
-        (b"\xff", "environment cannot be read: not text"),
+        (b"\xff", "environment cannot be read: not UTF-8 text"),
     ],
 )
 def test_a_variable_that_is_nowhere_is_asked_for_by_both_its_places(box: Box, content: bytes, told: str) -> None:
@@ -207,6 +208,16 @@ def test_commands_find_what_only_systemd_was_told(box: Box, hook: Web) -> None:
     box.notify("test", "team", check=0)
 
     assert len(hook.requests) == 1
+
+
+def test_a_byte_order_mark_before_a_secret_is_no_part_of_it(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D4: in the environment file, and in a file of its own."""
+    monkeypatch.delenv("WORD", raising=False)
+    box.home.environment.write_bytes(codecs.BOM_UTF8 + b"WORD=first\r\n")
+    (box.home.root / "word").write_bytes(codecs.BOM_UTF8 + b"second\r\n")
+    for reference, value in (("env:WORD", "first"), ("file:word", "second")):
+        box.configure({"transports": {"relay": smtp(password=reference)}})
+        assert password_of(load(box.home)) == value
 
 
 def smtp(**more: Any) -> dict[str, Any]:
@@ -431,7 +442,7 @@ def test_every_mistake_is_told_at_once_by_its_path_and_with_what_to_do(box: Box,
         "transports.team.url": ["NOT_THERE", "notify start"],
         "transports.oncall.url": [str(box.home.root / "nowhere"), "No such file"],
         "transports.oncall.secret": ["folder", "Is a directory"],
-        "transports.oncall.headers.Authorization": ["binary", "not text"],
+        "transports.oncall.headers.Authorization": ["binary", "save it as UTF-8"],
         "transports.office.smtp_url": ["notify secret set unknown"],
         "transports.relay.password": ["notify secret set gone"],
         "heartbeat.ping_url": ["NOT_THERE_EITHER", "notify start"],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import default
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +60,16 @@ SUBMITTERS = [*OWNERS, Kind.JOB_APPROVED, Kind.JOB_REJECTED]
 ALL = [(kind, Audience.OWNER) for kind in [*OWNERS, Kind.PEER_REQUESTED, Kind.SYSTEM_ALERT, Kind.TEST]] + [
     (kind, Audience.SUBMITTER) for kind in [*SUBMITTERS, Kind.PEER_REQUESTED, Kind.PEER_GRANTED]
 ]
+
+
+@pytest.mark.parametrize("emitted", [True, False])
+def test_return_code_of_any_kind_is_escaped(emitted: bool) -> None:
+    """C11: it may come from an emitter."""
+    message = worded(Kind.JOB_FAILED, return_code="1\x1b[2J\r\nPaid: yes", emitted=emitted)
+
+    assert "\x1b" not in message.text
+    assert "Paid" not in [line.partition(":")[0] for line in message.text.splitlines()]
+    assert "Return code: 3" in worded(Kind.JOB_FAILED, emitted=False).text
 
 
 @pytest.mark.parametrize(("kind", "audience"), ALL)
@@ -311,3 +323,12 @@ def test_a_reminder_that_comes_late_says_what_is_so_now(kind: Kind, standing: St
     event = Event(kind, "job/x", payload={**PAYLOAD, "minutes": 1440})
 
     assert line_of(Item("i", event, Audience.OWNER, standing)).endswith(says)
+
+
+def test_template_with_a_byte_order_mark_is_read_without_it(tmp_path: Path) -> None:
+    """D4"""
+    folder = tmp_path / "emails"
+    folder.mkdir()
+    (folder / "test.txt").write_bytes(codecs.BOM_UTF8 + b"hello")
+
+    assert TemplateRenderer(tmp_path).render("emails/test.txt", {}) == "hello"

@@ -16,6 +16,7 @@ from yaml import safe_load
 from syftnotify.errors import ConfigError
 from syftnotify.files import write_whole
 from syftnotify.paths import Home
+from syftnotify.text import decoded
 
 _FRESH = """\
 # syftnotify's configuration. Every setting is described in config.example.yaml and docs/configuration.md.
@@ -41,9 +42,9 @@ def edit(home: Home, changes: Mapping[tuple[str, ...], Any], *, fresh: bool = Fa
     yaml.width = 4096
     yaml.preserve_quotes = True  # an "off" that loses its quotes is another value
     try:
-        text = _FRESH if fresh or not home.config.exists() else home.config.read_text(encoding="utf-8")
+        text = _FRESH if fresh or not home.config.exists() else decoded(home.config.read_bytes())
         document = yaml.load(text)
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError) as error:
         raise ConfigError(
             f"{home.config} is not YAML, so nothing was changed", hint="mend it, or start over with `--force`"
         ) from error
@@ -61,7 +62,7 @@ def edit(home: Home, changes: Mapping[tuple[str, ...], Any], *, fresh: bool = Fa
 
 def written_transports(home: Home) -> dict[str, dict[str, Any]]:
     """The transports as the file of `home` has them, without any defaults."""
-    document = YAML(typ="safe").load(home.config.read_text(encoding="utf-8"))
+    document = YAML(typ="safe").load(decoded(home.config.read_bytes()))
     return dict(document.get("transports") or {})
 
 

@@ -21,7 +21,7 @@ from syftnotify.errors import ConfigError
 from syftnotify.files import fingerprint, too_open, whose
 from syftnotify.model import ROLES, Form, form_of
 from syftnotify.paths import Home, expanded
-from syftnotify.text import plural, shown
+from syftnotify.text import decoded, plural, shown
 
 _MAX_BYTES = 1 << 20
 _NAMING = frozenset({"transports", "secrets"})  # below them a number is a name, wrongly written, and no place in a list
@@ -70,7 +70,7 @@ def load(home: Home) -> Settings:
     content = _read(home.config)
     warnings: list[str] = []
     mistakes: list[str] = []
-    raw = _without_nothing(_parsed(content, mistakes))
+    raw = _without_nothing(_parsed(_text(content), mistakes))
     foreign = _take_foreign(raw)
     if foreign:
         warnings.append(f"config.yaml: left alone, they are other programs': {', '.join(foreign)}")
@@ -116,7 +116,14 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _parsed(content: bytes, mistakes: list[str]) -> dict[str, Any]:
+def _text(content: bytes) -> str:
+    try:
+        return decoded(content)
+    except ValueError as error:
+        raise ConfigError(f"config.yaml: {error}") from None
+
+
+def _parsed(content: str, mistakes: list[str]) -> dict[str, Any]:
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, Loader=yaml.SafeLoader)):
             raise ConfigError("config.yaml: YAML aliases (*name) are not understood here", hint="write it out instead")

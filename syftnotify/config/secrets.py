@@ -12,6 +12,7 @@ from typing import Any
 from syftnotify.errors import NotifyError
 from syftnotify.files import write_whole
 from syftnotify.paths import Home, expanded
+from syftnotify.text import decoded
 
 _LARGEST = 64 * 1024  # bytes of a file that holds one secret
 # Settings that are secrets wherever they stand, by the type of the transport.
@@ -89,13 +90,16 @@ class _Finder:
     def _text(self, name: str) -> str:
         try:
             path = expanded(name, self._home.root)
-            with path.open(encoding="utf-8") as file:
-                return file.read(_LARGEST)
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "not text"
-            raise ValueError(f"{path} cannot be read: {why}") from None
+            with path.open("rb") as file:
+                content = file.read(_LARGEST)
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror}") from None
         except RuntimeError:  # of `~nobody`
             raise ValueError(f"{name} is no path: nobody here is called so") from None
+        try:
+            return decoded(content)
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be read: {error}") from None
 
 
 def _assigned(text: str) -> dict[str, str]:

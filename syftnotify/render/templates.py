@@ -40,7 +40,7 @@ class TemplateRenderer:
     def __init__(self, templates_dir: str | Path | None = None) -> None:
         folders = [*([expanded(templates_dir)] if templates_dir is not None else []), built_in_folder()]
         self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(folders),
+            loader=jinja2.FileSystemLoader(folders, encoding="utf-8-sig"),
             autoescape=jinja2.select_autoescape(("html", "htm", "xml"), default=False),
             keep_trailing_newline=True,
         )

@@ -195,7 +195,7 @@ class Wording:
             "duration": None,
             "timed_out": item.event.kind is Kind.JOB_TIMEOUT,
             "reason": shown(str(payload.get("reason") or ""), limit=2000),
-            "return_code": payload.get("return_code"),
+            "return_code": _return_code(payload),
             "incomplete": bool(payload.get("incomplete")),
             "summary": shown(str(payload.get("summary") or "")),
             "detail": shown(str(payload.get("detail") or ""), limit=2000),
@@ -260,6 +260,12 @@ def _what(event: Event) -> str:
     """What it is about: a job's name, a workflow's, or the entity of an emitted event."""
     workflow = shown(str(event.payload.get("workflow_name") or ""), limit=_NAME_CAP)
     return _name(event.payload) or workflow or shown(event.entity, limit=_NAME_CAP)
+
+
+def _return_code(payload: Mapping[str, Any]) -> int | str | None:
+    """The return code; an emitted one may be anything."""
+    code = payload.get("return_code")
+    return code if code is None or isinstance(code, int) else shown(str(code), limit=_NAME_CAP)
 
 
 def _trace(payload: Mapping[str, Any]) -> str:
@@ -368,7 +374,7 @@ def line_of(item: Item) -> str:
     by = "" if payload.get("emitted") and who == _NOBODY else f" from {who}"
     if kind in _PLAIN:
         return _PLAIN[kind].format(name)
-    code, step = payload.get("return_code"), payload.get("step")
+    code, step = _return_code(payload), payload.get("step")
     ended = f" at step {shown(str(step), limit=_NAME_CAP)}" if step else ""
     ended += f" (return code {code})" if code is not None else ""
     told = {
