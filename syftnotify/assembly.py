@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +69,18 @@ def check_ready(home: Home) -> Settings:
         NotSignedInError: mail would go out by Gmail, and nobody has signed in.
     """
     settings = load(home)
-    mistakes = []
+    mistakes, warnings = [], []
     for name, section in settings.config.transports.items():
         try:
-            words_of(settings, name, section)
+            words = words_of(settings, name, section)
         except ConfigError as error:
             mistakes.append(str(error))
+        else:
+            if isinstance(words, Objects) and words.warning:
+                warnings.append(f"config.yaml: transports.{name}.body: {words.warning}")
     if mistakes:
         raise ConfigError("\n".join(mistakes), hint="docs/webhooks.md says what a `body` may name")
+    settings = replace(settings, warnings=(*settings.warnings, *warnings))
     transport = settings.mail_section
     if not settings.config.notify.enabled:
         return settings
@@ -184,7 +188,7 @@ def words_of(settings: Settings, name: str, section: Transport) -> Words:
         return Lines(links=links)
     if isinstance(section, Webhook):
         try:
-            return Objects(section.format, links=links, template=section.body or "")
+            return Objects(section.format, links=links, template=section.body or "", is_json=section.sends_json)
         except ValueError as error:
             why = shown(str(error), limit=300)
             raise ConfigError(f"config.yaml: transports.{name}.body: {why}") from None

@@ -25,7 +25,7 @@ from syftnotify.google_auth import sign_in_ends, signed_in_at
 from syftnotify.model import is_address
 from syftnotify.outbox import Counts, Outbox
 from syftnotify.paths import Home
-from syftnotify.render import TemplateRenderer
+from syftnotify.render import Objects, TemplateRenderer
 from syftnotify.text import plural, shown
 
 _DAY = 86400.0
@@ -149,10 +149,12 @@ def _transports(settings: Settings, clock: Callable[[], float], ask: _Ask) -> It
     for name, section in settings.config.transports.items():
         check = f"transport {shown(name)}"
         try:
-            words_of(settings, name, section)
+            words = words_of(settings, name, section)
         except NotifyError as error:
             yield Finding(check, Level.FAIL, str(error), "mend it in config.yaml")
             continue
+        if isinstance(words, Objects) and words.warning:
+            yield Finding(check, Level.WARN, f"`body`: {words.warning}", "change `body` in config.yaml")
         if isinstance(section, Gmail):
             yield from _sign_in(check, section, clock())
             if not section.token.exists():

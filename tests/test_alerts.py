@@ -271,3 +271,12 @@ def test_an_id_that_names_no_rule_or_several_removes_none(box: Box, tree: Tree) 
     add(box, "--job", "a", "--email", BO)
     assert "no alert rule begins" in box.notify("alerts", "rm", "zz", check=1).stderr
     assert len(rules(box)) == 1
+
+
+def test_alert_target_with_a_secret_over_plain_http_is_warned_of(box: Box) -> None:
+    """C10"""
+    words = ("--job", "survey", "--webhook", "http://me:t0p@hooks.example/x")
+    done = box.notify("alerts", "add", *words, check=0)
+
+    assert "unencrypted" in done.stderr
+    assert "t0p" not in done.stderr + done.stdout

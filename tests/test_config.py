@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -50,6 +51,35 @@ def test_the_seeds_six_lines_are_complete(home: Home, tmp_path: Path) -> None:
     assert found.root == tmp_path / "SyftBox"
     assert found.mailer == "gmail"
     assert found.config.transports["gmail"].model_dump()["token"] == home.token
+
+
+HOOKS: list[tuple[str, str]] = [
+    ("url: 'http://hooks.example/x', headers: {Authorization: Bearer t0p}", "the header Authorization"),
+    ("url: 'http://hooks.example/x', headers: {X-Api-Key: t0p}", "the header X-Api-Key"),
+    ("url: 'http://hooks.example/x', headers: {cookie: t0p}", "the header cookie"),
+    ("url: 'http://hooks.example/x', secret: t0p", "`secret`"),
+    ("url: 'http://me:t0p@10.0.0.7/x'", "the sign-in in the address"),
+    ("url: 'http://hooks.example/x?access_token=t0p'", "the parameter access_token of the address"),
+]
+
+
+@pytest.mark.parametrize(("hook", "what"), HOOKS)
+def test_secrets_over_plain_http_are_warned_of_off_this_machine(home: Home, hook: str, what: str) -> None:
+    """C10: without what they are."""
+    text = "do_email: o@x.org\ntransports: {box: {type: maildir}, oncall: {type: webhook, %s}}\n"
+    (warning,) = [line for line in load(written(home, text % hook)).warnings if "http://" in line]
+
+    assert warning.startswith(f"config.yaml: transports.oncall: {what} ")
+    assert "t0p" not in warning
+    for safe in (hook.replace("http:", "https:"), re.sub(r"hooks.example|10.0.0.7", "127.0.0.1", hook)):
+        assert not [line for line in load(written(home, text % safe)).warnings if "http://" in line]
+
+
+def test_plain_http_without_a_secret_is_not_warned_of(home: Home) -> None:
+    """C10"""
+    text = "do_email: o@x.org\ntransports: {box: {type: maildir}, oncall: {type: webhook, url: 'http://h.example/x'}}\n"
+
+    assert not [line for line in load(written(home, text)).warnings if "http://" in line]
 
 
 def test_a_byte_order_mark_is_skipped_when_loading_and_when_editing(home: Home) -> None:

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from syftnotify import __version__
 from syftnotify.config import load
-from syftnotify.errors import ConfigError
+from syftnotify.errors import ConfigError, DeliveryError, Failure
 from syftnotify.model import Audience, Event, Kind, Message, Status
 from syftnotify.render import Item, Links
 from syftnotify.render.objects import Objects
 from tests.support import ANA, OWNER, Box
+from tests.web import Web
 
 TOP = Path(__file__).parent.parent
 PAGE = (TOP / "docs" / "webhooks.md").read_text(encoding="utf-8")
@@ -398,9 +399,9 @@ def test_jinja_knows_every_field_of_the_envelope(field: str) -> None:
 def test_a_field_that_one_event_lacks_keeps_no_event_from_being_told(kind: Kind) -> None:
     """docs/webhooks.md: what is not known is left out."""
     template = " ".join(f"{{{{ {field} or '-' }}}}" for field in FIELDS)
-    body = message(item(kind, entity="x"), shape="template", template=template).body
+    words = Objects("template", links=LINKS, template=template, is_json=False)
 
-    assert b"-" in body
+    assert b"-" in words.message([item(kind, entity="x")], "oncall").body
 
 
 REFUSED = [
@@ -513,11 +514,94 @@ def test_several_are_a_list_in_their_order_under_one_id() -> None:
     assert isinstance(json.loads(message(item(), digest="d1").body), list)
 
 
-def test_several_in_ones_own_text_are_a_line_each() -> None:
+@pytest.mark.parametrize("is_json", [True, False])
+def test_several_in_ones_own_text_are_a_list_or_a_line_each(is_json: bool) -> None:
+    """C8: a list where JSON is expected."""
     items = [item(entity=f"run/{n}", name=f"line\n{n}") for n in range(3)]
-    body = message(*items, shape="template", template='{"a": "${job_id}"}', digest="d1").body
+    words = Objects("template", links=LINKS, template='{"a": "${job_id}"}', is_json=is_json)
+    body = words.message(items, "oncall", digest="d1").body
 
-    assert [json.loads(line)["a"] for line in body.splitlines()] == ["line\n0", "line\n1", "line\n2"]
+    told = json.loads(body) if is_json else [json.loads(line) for line in body.splitlines()]
+    assert [each["a"] for each in told] == ["line\n0", "line\n1", "line\n2"]
+
+
+# -- output that is no JSON --------------------------------------------------------------------------------------------
+
+INJECTABLE = [
+    '{"a": "{{ job.name }}"}',
+    '{"a": "{{ job.error }}"}',
+    '{"a": "{{ payload.note }}"}',
+    '{"a": "{{ job.tags }}"}',
+    '{"a": "{{ entity }}"}',
+    '{"a": "{{ job.user or "nobody" }}"}',
+    """{"a": "{{ job.name | replace('"', '') }}"}""",
+    '{"a": "{{ job.name | e }}"}',
+    '{"a": {{ payload.count }}}',
+    '{"a": {{ job.exit_code }}}',
+]
+
+
+@pytest.mark.parametrize("template", INJECTABLE)
+def test_template_that_escapes_nothing_is_warned_of_at_load(template: str) -> None:
+    """C8: and the filter that does is named."""
+    assert "tojson" in Objects("template", links=LINKS, template=template).warning
+    assert not Objects("template", links=LINKS, template=template, is_json=False).warning
+
+
+@pytest.mark.parametrize("template", [EVERY, '{"a": {{ job.name | tojson }}, "b": {{ payload.x | tojson }}}', "[]"])
+def test_template_that_escapes_everything_is_not_warned_of(template: str) -> None:
+    """C8"""
+    assert not Objects("template", links=LINKS, template=template).warning
+
+
+@pytest.mark.parametrize("template", ["", "job {{ id }}", '{"a": {{ job.name | tojson }}', '{"a": NaN}', "{'a': 1}"])
+def test_template_that_is_never_json_is_refused(template: str) -> None:
+    """C8"""
+    with pytest.raises(ValueError, match="not valid JSON"):
+        Objects("template", links=LINKS, template=template)
+
+
+def test_output_that_is_not_json_is_refused_with_the_reason() -> None:
+    """C8"""
+    words = Objects("template", links=LINKS, template='{"a": "{{ job.name }}"}')
+    with pytest.raises(DeliveryError, match="not valid JSON") as caught:
+        words.message([item(name='x" , y')], "oncall")
+
+    assert caught.value.failure is Failure.REFUSED
+    assert json.loads(words.message([item(name="x")], "oncall").body) == {"a": "x"}
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded; charset=utf-8"])
+def test_template_for_another_content_type_is_not_checked(box: Box, hook: Web, kind: str) -> None:
+    """C8"""
+    settings = {"format": "template", "body": "{{ job.name }}", "headers": {"Content-Type": kind}}
+    box.configure({"transports": {"box": {"type": "maildir"}, "oncall": {**settings, **oncall(hook)}}})
+    emit(box, 'x" \\ y')
+    box.look()
+
+    assert [request.body for request in hook.requests] == [b'x" \\ y']
+
+
+def test_output_that_is_not_json_becomes_a_dead_letter_and_is_not_sent(box: Box, hook: Web) -> None:
+    """C8"""
+    settings = {"format": "template", "body": '{"a": "{{ job.name }}"}', **oncall(hook)}
+    box.configure({"transports": {"box": {"type": "maildir"}, "oncall": settings}})
+    emit(box, 'x", "admin')
+    emit(box, "good")
+    box.look()
+
+    assert [request.json for request in hook.requests] == [{"a": "good"}]
+    assert "not valid JSON" in box.notify("dead", check=0).stdout.replace("\n", " ")
+    assert "tojson" in " ".join(box.notify("doctor").stdout.split())
+    assert "tojson" in " ".join(box.notify("run", "--once").stderr.split())
+
+
+def oncall(hook: Web) -> dict[str, Any]:
+    return {"type": "webhook", "url": hook.url, "events": ["job_failed"], "to": ["oncall"]}
+
+
+def emit(box: Box, name: str) -> None:
+    box.notify("emit", "job_failed", "--entity", "run/1", "--key", name, "--payload", json.dumps({"name": name}))
 
 
 def test_an_object_is_utf8_without_needless_blanks() -> None:

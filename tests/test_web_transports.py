@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -203,6 +205,43 @@ def test_a_line_has_its_text_its_colour_and_who_it_comes_from(httpserver: HTTPSe
     assert request.headers["content-type"] == "application/json"
 
 
+_REASONS: list[Any] = [
+    (410, "channel_is_archived", Failure.REFUSED),
+    (404, "channel_not_found", Failure.REFUSED),
+    (404, "user_not_found\n", Failure.REFUSED),
+    (403, "posting_to_general_channel_denied", Failure.REFUSED),
+    (400, "too_many_attachments", Failure.REFUSED),
+    (404, "no_service", Failure.GONE),
+    (404, "no_active_hooks", Failure.GONE),
+    (403, "invalid_token", Failure.GONE),
+    (403, "action_prohibited", Failure.GONE),
+    (404, "no_team", Failure.GONE),
+    (403, "team_disabled", Failure.GONE),
+    (403, '{"ok": false, "error": "invalid_token"}', Failure.GONE),
+    (410, "gone", Failure.GONE),
+    (404, "what?", Failure.REFUSED),
+    (429, '{"ok": false, "error": ["rate_limited"]}', Failure.NOT_NOW),
+    (429, "{", Failure.NOT_NOW),
+    (200, "channel_not_found", Failure.REFUSED),
+]
+
+
+@pytest.mark.parametrize(("status", "reason", "failure"), _REASONS)
+def test_slack_failure_is_what_slack_names(server: Web, status: int, reason: str, failure: Failure) -> None:
+    """A3: a reason that concerns one recipient pauses nothing, one that concerns the webhook does."""
+    server.usual = says(status, reason)
+
+    assert failed(transport("slack", server.url)).failure is failure
+
+
+@pytest.mark.parametrize("reason", ["channel_is_archived", "no_service"])
+def test_webhook_failure_is_not_what_slack_would_name(server: Web, reason: str) -> None:
+    """A3: these are words of Slack alone."""
+    server.usual = says(410, reason)
+
+    assert failed(transport("webhook", server.url)).failure is Failure.GONE
+
+
 def test_a_page_in_the_place_of_an_answer_proves_nothing(server: Web) -> None:
     server.usual = says(200, "<html>sign in</html>")
 
@@ -286,6 +325,66 @@ def test_what_a_proxy_refuses_was_not_handed_over(kind: str, monkeypatch: pytest
 
     assert error.failure is Failure.NO_ANSWER
     assert [request.line for request in proxy.requests] == ["CONNECT hooks.invalid:443 HTTP/1.1"]
+
+
+@both
+def test_check_goes_through_the_proxy_and_sends_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B6: the name is looked up by the proxy, as when sending."""
+    with web(says(502)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.rpartition("/services")[0])
+        monkeypatch.setenv("NO_PROXY", "")
+        with pytest.raises(DeliveryError):
+            transport(kind, "https://hooks.invalid/x").check()
+        monkeypatch.setenv("NO_PROXY", "hooks.invalid")
+        with pytest.raises(DeliveryError):
+            transport(kind, "https://hooks.invalid/x").check()
+
+    assert [request.line for request in proxy.requests] == ["CONNECT hooks.invalid:443 HTTP/1.1"]
+
+
+def test_check_of_plain_http_connects_to_the_proxy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """B6"""
+    with web() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.rpartition("/services")[0])
+        transport("webhook", "http://hooks.invalid/x").check()
+
+    assert proxy.requests == []
+
+
+def test_check_through_a_proxy_ends_when_the_target_is_encrypted(
+    encrypted: Web, private: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B6: the certificate of the target is verified, and nothing is sent."""
+    target = urlsplit(encrypted.url)
+
+    def tunnel(connection: socket.socket) -> None:
+        says(200)(connection)
+        with socket.create_connection((HOST, target.port or 0)) as beyond:
+            pipe = threading.Thread(target=_copy, args=(beyond, connection), daemon=True)
+            pipe.start()
+            _copy(connection, beyond)
+            pipe.join()
+
+    with web(tunnel) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.rpartition("/services")[0])
+        monkeypatch.setenv("NO_PROXY", "")
+        with pytest.raises(DeliveryError):
+            transport("webhook", encrypted.url).check()
+        monkeypatch.setenv("SSL_CERT_FILE", str(private.file))
+        transport("webhook", encrypted.url).check()
+        assert encrypted.requests == []
+        transport("webhook", encrypted.url).send(HELLO)
+
+    assert len(encrypted.requests) == 1
+    assert len(proxy.requests) == 3
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while content := source.recv(65536):
+            sink.sendall(content)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_RDWR)
 
 
 def test_plain_http_goes_through_the_proxy_that_is_named_and_signs_in_there(monkeypatch: pytest.MonkeyPatch) -> None:

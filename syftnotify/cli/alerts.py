@@ -10,7 +10,7 @@ from dataclasses import replace
 import typer
 
 from syftnotify.assembly import alert_webhook
-from syftnotify.cli.console import say
+from syftnotify.cli.console import say, warn
 from syftnotify.cli.letters import outbox_of
 from syftnotify.config import Webhook, load
 from syftnotify.errors import ConfigError, NotifyError
@@ -79,9 +79,11 @@ def _check_target(home: Home, rule: AlertRule) -> None:
         return
     if rule.has_own_address:
         try:
-            alert_webhook(rule.target)
+            exposed = alert_webhook(rule.target).exposed
         except ValueError:
             raise ConfigError("the target is no address such as https://hooks.example/x") from None
+        if exposed:
+            warn(f"{', '.join(exposed)} with unencrypted http://; use an https:// address")
         return
     transports = load(home).config.transports
     if not isinstance(transports.get(rule.target), Webhook):

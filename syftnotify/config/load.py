@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Transport
+from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Transport, Webhook
 from syftnotify.config.secrets import Resolved, resolved
 from syftnotify.config.secrets import key_file as secret_key
 from syftnotify.config.values import got
@@ -87,6 +87,7 @@ def load(home: Home) -> Settings:
         lines = "\n".join(f"  {line}" for line in mistakes)
         raise ConfigError(f"config.yaml: {plural(len(mistakes), 'mistake')}\n{lines}", hint=f"edit {home.config}")
     config = _completed(config, home)
+    warnings += _unencrypted(config)
     secrets = {
         home.config,
         home.environment,
@@ -351,6 +352,13 @@ def _completed(config: Config, home: Home) -> Config:
         if (path := getattr(notify, key)) is not None
     }
     return config.model_copy(update={"transports": transports, "notify": notify.model_copy(update=notes)})
+
+
+def _unencrypted(config: Config) -> Iterator[str]:
+    for name, section in config.transports.items():
+        if isinstance(section, Webhook) and section.exposed:
+            what = ", ".join(section.exposed)
+            yield f"config.yaml: transports.{name}: {what} with unencrypted http://; change `url` to https://"
 
 
 def _root(config: Config, home: Home) -> Path:

@@ -6,6 +6,7 @@ import datetime as dt
 import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -19,6 +20,7 @@ from syftnotify.config.routing import (
     Role,
     RouteSection,
 )
+from syftnotify.config.secrets import names_secret
 from syftnotify.config.smtp import Mailbox, SmtpServer, mailbox, smtp_server, smtp_server_of
 from syftnotify.config.values import (
     Address,
@@ -43,9 +45,11 @@ from syftnotify.config.values import (
     TimeOut,
     WebUrl,
     got,
+    is_safe_url,
     number,
     time_of_day,
 )
+from syftnotify.text import shown
 
 _PIECES = ("host", "port", "user", "password", "tls")
 
@@ -185,6 +189,31 @@ class Webhook(Outgoing):
         "native", description="what the object looks like"
     )
     body: str | None = Field(None, description="for format: template; knows ${job_id} and Jinja")
+
+    @property
+    def sends_json(self) -> bool:
+        """Whether the requests say that they are JSON: by default, or by a header `content-type`."""
+        given = {name.lower(): value.get_secret_value() for name, value in self.headers.items()}
+        kind = given.get("content-type", "application/json").partition(";")[0].strip().lower()
+        return kind.endswith(("/json", "+json"))
+
+    @property
+    def exposed(self) -> list[str]:
+        """The secrets, by name, that leave this machine unencrypted."""
+        url = self.url.get_secret_value()
+        if is_safe_url(url):
+            return []
+        parts = urlsplit(url)
+        return [
+            *(["`secret`"] if self.secret is not None else []),
+            *(f"the header {header}" for header in self.headers if names_secret(header)),
+            *(["the sign-in in the address"] if parts.username is not None else []),
+            *(
+                f"the parameter {shown(name, limit=40)} of the address"
+                for name, _ in parse_qsl(parts.query, keep_blank_values=True)
+                if names_secret(name)
+            ),
+        ]
 
     @model_validator(mode="after")
     def _body_fits(self) -> Self:

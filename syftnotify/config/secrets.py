@@ -18,7 +18,8 @@ _LARGEST = 64 * 1024  # bytes of a file that holds one secret
 # Settings that are secrets wherever they stand, by the type of the transport.
 _PLAIN = {"slack": ("url",), "webhook": ("secret",), "smtp": ("password",)}
 _QUOTED = re.compile(r"""^(["'])(.*)\1$""")
-_TELLING = ("authorization", "token", "key", "secret", "password")  # parts of the names of headers with secrets
+# Parts of the names of headers and of parameters whose values are secrets.
+_TELLING = ("authorization", "cookie", "token", "key", "secret", "password", "signature", "x-auth")
 
 
 @dataclass(slots=True)
@@ -128,12 +129,17 @@ def _in_plain_text(raw: dict[str, Any]) -> list[str]:
             names.append("smtp_url")
         headers = section.get("headers")
         for header, value in (headers if isinstance(headers, dict) else {}).items():
-            if _is_plain(value) and any(part in str(header).lower() for part in _TELLING):
+            if _is_plain(value) and names_secret(str(header)):
                 names.append(f"headers.{header}")
         found += [f"transports.{name}.{key}" for key in names]
     if not found:
         return []
     return [f"secrets in plain text: {', '.join(found)}; `notify secret set NAME` keeps one encrypted"]
+
+
+def names_secret(name: str) -> bool:
+    """Whether a header or a parameter of this name usually carries a secret."""
+    return any(part in name.lower() for part in _TELLING)
 
 
 def _is_plain(value: Any) -> bool:

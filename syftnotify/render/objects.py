@@ -6,6 +6,7 @@ N11, A04); `template` is the operator's own text.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -17,9 +18,10 @@ import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
 from syftnotify import __version__
+from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import ENDED, Audience, Event, Kind, Message, Status, digest_of
 from syftnotify.render.wording import Item, Links, error_for, line_of, moment_of
-from syftnotify.text import iso
+from syftnotify.text import iso, shown
 
 # The owner's copy of a mail alone carries these; the last two are our own bookkeeping.
 _PRIVATE = frozenset({"code", "code_left_out", "stderr", "stderr_cut", "asked_by", "emitted"})
@@ -50,33 +52,82 @@ _OVER = ENDED | {Kind.JOB_CANCELLED}
 _DOLLAR = re.compile(r"\$\{(\w+)\}")
 
 
-# What a template is tried out with.
-_SAMPLE = Item(
-    "sample", Event(Kind.JOB_FAILED, "job/sample", "", "2026-01-15T15:30:00Z"), Audience.OWNER, Status.FAILED
+_FAULTS = (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, LookupError, RecursionError)
+# A value that no JSON string may contain unescaped: a line break, quotes, a backslash that escapes nothing.
+_HOSTILE = 'a\nb"c\\d'
+_WARNING = (
+    "the output is not valid JSON when a value is missing or contains quotes, backslashes or line breaks, and such "
+    "messages become dead letters; write each value as `{{ value | tojson }}`, without quotes around it"
 )
 
 
-class Objects:
-    """Words notifications for one endpoint."""
+def _sample(entity: str, payload: Mapping[str, Any]) -> Item:
+    """What a template is tried out with."""
+    event = Event(Kind.JOB_FAILED, entity, "", "2026-01-15T15:30:00Z", payload=dict(payload))
+    return Item("sample", event, Audience.OWNER, Status.FAILED)
 
-    def __init__(self, shape: str, *, links: Links, template: str = "") -> None:
-        """Raises: ValueError, when `template` is no template, or names what there is not."""
+
+def _sample_of(text: str) -> Item:
+    """The same, with `text` wherever an event may have text."""
+    names = ("name", "submitter", "owner", "run_id", "job_id", "triggered_by", "stderr")
+    return _sample(text, {**dict.fromkeys(names, text), "tags": [text], "return_code": 1})
+
+
+class Objects:
+    """Words notifications for one endpoint.
+
+    Attributes:
+        warning: which output of the template is not valid JSON although it has to be; empty when none is known.
+    """
+
+    def __init__(self, shape: str, *, links: Links, template: str = "", is_json: bool = True) -> None:
+        """`is_json` says that the endpoint expects JSON.
+
+        Raises:
+            ValueError: `template` is no template, names an unknown variable, or never gives JSON.
+        """
+        self.warning = ""
         self._shape = shape
         self._links = links
+        self._is_json = is_json
         self._template = _compiled(template) if shape == "template" else None
         if self._template is not None:
-            try:
-                self._template.render(self._object(_SAMPLE))
-            except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, LookupError, RecursionError) as error:
-                raise ValueError(f"{error}; known are {', '.join(sorted(self._object(_SAMPLE)))}") from None
+            self._try_out(self._template)
+
+    def _try_out(self, template: jinja2.Template) -> None:
+        bare = self._object(_sample("job/sample", {}))
+        try:
+            outputs = [template.render(bare)]
+        except _FAULTS as error:
+            raise ValueError(f"{error}; known are {', '.join(sorted(bare))}") from None
+        for text, unknown in (("a", 1), (_HOSTILE, _HOSTILE)):
+            known = self._object(_sample_of(text))
+            known["payload"] = _Known(known["payload"], unknown)
+            with contextlib.suppress(*_FAULTS):  # a sample may be of another type than the template expects
+                outputs.append(template.render(known))
+        mistakes = [_mistake_in(output) for output in outputs]
+        if self._is_json and all(mistakes):
+            raise ValueError(
+                f"the output is not valid JSON ({mistakes[0]}); mend it, or set the header `content-type` to what it is"
+            )
+        if self._is_json and any(mistakes):
+            self.warning = _WARNING
 
     def message(self, items: Sequence[Item], recipient: str, *, thread: str = "", digest: str = "") -> Message:
-        """The request that tells of `items`: an object for one, a list of objects for more."""
+        """The request for `items`: an object for one, a list of objects for more.
+
+        Raises:
+            DeliveryError: REFUSED, it is not valid JSON although the endpoint expects it.
+        """
         objects = [self._object(item) for item in items]
         if self._template is None:
-            body = json.dumps(objects if digest else objects[0], ensure_ascii=False, separators=(",", ":"))
+            texts = [json.dumps(objects if digest else objects[0], ensure_ascii=False, separators=(",", ":"))]
         else:
-            body = "\n".join(self._template.render(each) for each in objects)
+            texts = [self._template.render(each) for each in objects]
+        if self._is_json and (mistake := next(filter(None, map(_mistake_in, texts)), "")):
+            why = f"the body is not valid JSON ({mistake}); write values in `body` as {{{{ value | tojson }}}}"
+            raise DeliveryError(Failure.REFUSED, why)
+        body = f"[{','.join(texts)}]" if self._is_json and len(texts) > 1 else "\n".join(texts)
         return Message(
             id=digest or items[0].id,
             recipient=recipient,
@@ -197,10 +248,14 @@ def _generation(event: Event) -> str:
 
 
 class _Known(dict[str, Any]):
-    """What a template may ask for any part of; what is not known of one event is nothing."""
+    """A mapping of which a template may name any part; what one event lacks is `unknown`."""
 
-    def __missing__(self, _name: str) -> None:
-        return None
+    def __init__(self, known: Mapping[str, Any], unknown: Any = None) -> None:
+        super().__init__(known)
+        self._unknown = unknown
+
+    def __missing__(self, _name: str) -> Any:
+        return self._unknown
 
 
 def _variables(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,6 +268,19 @@ def _variables(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
 _JOB_FIELDS = ("id", "name", "user", "owner", "state", "exit_code", "error", "tags")
 _FIELDS = ("id", "event", "severity", "timestamp", "entity")
 VARIABLES = ("job_id", "run_id", "state", "error", "started_at", "finished_at", "triggered_by", "url")
+
+
+def _mistake_in(text: str) -> str:
+    """What keeps `text` from being valid JSON; empty when it is."""
+    try:
+        json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        return shown(str(error)) or type(error).__name__
+    return ""
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON number")
 
 
 def _to_json(value: Any) -> str:
