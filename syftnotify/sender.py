@@ -49,7 +49,7 @@ class GmailSender:
         context = {"job_name": job_name, "submitter": submitter, "timestamp": timestamp, "job_url": job_url}
         return self._notify(
             do_email,
-            f'New job request "{job_name}" from {submitter}',
+            'New job request "{job_name}" from {submitter}',
             "new_job",
             context,
             Kind.JOB_SUBMITTED,
@@ -59,21 +59,21 @@ class GmailSender:
     def notify_job_approved(self, ds_email: str, job_name: str, job_url: str | None = None) -> bool:
         """Tell the scientist that a job was approved."""
         context = {"job_name": job_name, "job_url": job_url}
-        return self._notify(ds_email, f'Your job "{job_name}" was approved', "job_approved", context, Kind.JOB_APPROVED)
+        return self._notify(ds_email, 'Your job "{job_name}" was approved', "job_approved", context, Kind.JOB_APPROVED)
 
     def notify_job_executed(
         self, ds_email: str, job_name: str, duration: int | None = None, results_url: str | None = None
     ) -> bool:
         """Tell the scientist that a job is done; `duration` in seconds."""
         context = {"job_name": job_name, "duration": duration, "results_url": results_url}
-        return self._notify(ds_email, f'Your job "{job_name}" is done', "job_executed", context, Kind.JOB_COMPLETED)
+        return self._notify(ds_email, 'Your job "{job_name}" is done', "job_executed", context, Kind.JOB_COMPLETED)
 
     def notify_new_peer_request_to_do(self, do_email: str, ds_email: str, peer_url: str | None = None) -> bool:
         """Tell the data owner that somebody asks to become a peer."""
         context = {"do_email": do_email, "ds_email": ds_email, "peer_url": peer_url}
         return self._notify(
             do_email,
-            f"New peer request from {ds_email}",
+            "New peer request from {ds_email}",
             "new_peer_request",
             context,
             Kind.PEER_REQUESTED,
@@ -84,14 +84,14 @@ class GmailSender:
         """Tell the scientist that a peer request went out."""
         context = {"do_email": do_email, "ds_email": ds_email}
         return self._notify(
-            ds_email, f"Your peer request to {do_email} was sent", "peer_request_sent", context, Kind.PEER_REQUESTED
+            ds_email, "Your peer request to {do_email} was sent", "peer_request_sent", context, Kind.PEER_REQUESTED
         )
 
     def notify_peer_request_granted(self, ds_email: str, do_email: str) -> bool:
         """Tell the scientist that a peer request was accepted."""
         context = {"do_email": do_email, "ds_email": ds_email}
         return self._notify(
-            ds_email, f"{do_email} accepted your peer request", "peer_granted", context, Kind.PEER_GRANTED
+            ds_email, "{do_email} accepted your peer request", "peer_granted", context, Kind.PEER_GRANTED
         )
 
     def send_email(self, to_email: str, subject: str, body_text: str, body_html: str | None = None) -> bool:
@@ -107,7 +107,10 @@ class GmailSender:
         kind: Kind,
         audience: Audience = Audience.SUBMITTER,
     ) -> bool:
-        plain = {key: shown(value) if isinstance(value, str) else value for key, value in context.items()}
+        plain = {
+            key: shown(value, quoted=key == "job_name") if isinstance(value, str) else value
+            for key, value in context.items()
+        }
         try:
             text = self._renderer.render(f"emails/{template}.txt", plain)
             html = inlined(self._renderer.render(f"emails/{template}.html", plain)) if self._use_html else None
@@ -115,7 +118,7 @@ class GmailSender:
             log.error("notification FAILED_DELIVERY: to %s: cannot be worded: %s", shown(str(to_email)), error)
             return False
         headers = (("X-SyftNotify-Event", kind.value), ("X-SyftNotify-Audience", audience.value))
-        return self._send(to_email, subject, text, html, headers)
+        return self._send(to_email, subject.format(**plain), text, html, headers)
 
     def _send(
         self, to_email: str, subject: str, text: str, html: str | None, headers: tuple[tuple[str, str], ...]

@@ -1,32 +1,63 @@
-"""How is text from outside made harmless? Shown, never obeyed: no control character survives."""
+"""Text from outside made harmless: displayed, never interpreted; nothing hides in it, and nothing imitates it."""
 
 from __future__ import annotations
 
 import codecs
+import itertools
+import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 # Categories that a terminal, a mail program or a reader's eye may obey: controls, formats (among them the
 # bidirectional overrides), surrogates, private use, unassigned, line and paragraph separators.
 _OBEYED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-# Joiners are formats too, but harmless, and emoji and several scripts need them.
-_HARMLESS = frozenset("\u200c\u200d")
+# What shows nothing, or a blank, and is in none of these: Unicode's default ignorable characters, fillers, blanks.
+# Source: https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt
+_INVISIBLE = frozenset(
+    {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, 0xFFFC, 0x13441, 0x13442, 0x16FE4, 0x1D159}
+).union(range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
+# Invisible too, and needed: joiners between emoji and in several scripts, the presentation of emoji, the blank of
+# Chinese and Japanese. Each is harmless in its place only.
+_JOINERS = "\u200c\u200d"
+_IN_PLACE = re.compile("[\u200c\u200d\ufe0e\ufe0f\u3000]")
+_JOINED_SCRIPTS = frozenset(
+    "ARABIC SYRIAC MONGOLIAN NKO MANDAIC DEVANAGARI BENGALI GURMUKHI GUJARATI ORIYA TAMIL TELUGU KANNADA MALAYALAM "  # noqa: SIM905 - a list of words
+    "SINHALA KHMER MYANMAR TIBETAN BALINESE JAVANESE".split()
+)
+# Scripts that are written together in one word, and with Latin letters; what is neither and stands beside Latin letters
+# may be there to look like them.
+_EAST_ASIAN = frozenset(
+    ["CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC", "HALFWIDTH", "MODIFIER"]
+)
+_LATIN = frozenset({"LATIN", "FEMININE", "MASCULINE", "MICRO", "SUPERSCRIPT", "SUBSCRIPT", *_EAST_ASIAN})
+_WITHOUT_LATIN = frozenset({"FULLWIDTH", *_EAST_ASIAN})
+_TOKEN = re.compile(r"\S+")
+# In source code, and of ours: these letters belong to the backslash, and to no word.
+_ESCAPED = re.compile(r"\\(?:[abfnrtv]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
+_QUOTES = dict.fromkeys(map(ord, '"\u201c\u201d\u201e\u201f\u2033\u2036\u275d\u275e\u301d\u301e\u301f\uff02'))
+_LETTERS = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl"})  # and digits
 _SHORTEST_SECRET = 4
 
 
-def shown(text: str, *, limit: int = 300) -> str:
-    """`text` on one line, with what could be obeyed written as an escape, cut to `limit` characters."""
+def shown(text: str, *, limit: int = 300, quoted: bool = False) -> str:
+    """`text` on one line, cut to `limit` characters; what could be obeyed, hide or imitate is written as an escape.
+
+    `quoted` escapes quotation marks as well, so that the result can stand between them.
+    """
     cut = text[:limit]
     if not cut.isascii() or not cut.isprintable():
-        cut = cut.translate(_Escapes())
+        cut = _escaped(cut, "")
+    if quoted:
+        cut = cut.translate(_ESCAPED_QUOTES)
     return cut + "…" if len(text) > limit else cut
 
 
 def shown_block(text: str) -> str:
     """Like `shown` for text of many lines: line ends and tabs stay, nothing is cut."""
-    return text.replace("\r\n", "\n").replace("\r", "\n").translate(_Escapes({10: "\n", 9: "\t"}))
+    return _escaped(text.replace("\r\n", "\n").replace("\r", "\n"), "\n\t")
 
 
 def decoded(content: bytes) -> str:
@@ -61,15 +92,107 @@ def without(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
+def _escaped(text: str, kept: str) -> str:
+    if not text.isascii():
+        text = _TOKEN.sub(_mixed_scripts_escaped, text)
+    text = text.translate(_Escapes({ord(each): each for each in kept}))
+    return text if text.isascii() else _IN_PLACE.sub(_in_place_or_escaped, text)
+
+
 class _Escapes(dict[int, str]):
     """What each character is shown as; every one is judged once a text."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
-        if character not in _HARMLESS and unicodedata.category(character) in _OBEYED:
-            character = character.encode("unicode_escape").decode("ascii")
+        is_hidden = unicodedata.category(character) in _OBEYED or code in _INVISIBLE or _is_odd_blank(character)
+        if is_hidden and not _IN_PLACE.match(character):
+            character = _escape(character)
         self[code] = character
         return character
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return character.encode("unicode_escape").decode("ascii") if not 0x20 <= code < 0x7F else f"\\x{code:02x}"
+
+
+_ESCAPED_QUOTES = {code: _escape(chr(code)) for code in _QUOTES}
+
+
+def _is_odd_blank(character: str) -> bool:
+    return character != " " and unicodedata.category(character) == "Zs"
+
+
+def _in_place_or_escaped(found: re.Match[str]) -> str:
+    return found[0] if _is_in_place(found) else _escape(found[0])
+
+
+def _is_in_place(found: re.Match[str]) -> bool:
+    """Whether a joiner, a selector of an emoji's look, or a wide blank stands where it is needed."""
+    sign = found[0]
+    before = found.string[found.start() - 1 : found.start()]
+    after = found.string[found.end() : found.end() + 1]
+    if not before:
+        return False
+    if sign == "\u3000":
+        return _script(before) in _EAST_ASIAN and _script(after) in _EAST_ASIAN
+    if sign not in _JOINERS:
+        is_symbol = not before.isascii() and unicodedata.category(before) in {"So", "Sm"}
+        return is_symbol or after == "\u20e3"
+    if _script(before) in _JOINED_SCRIPTS:
+        return _script(after) == _script(before) or unicodedata.combining(before) == 9  # a virama
+    is_emoji = before == "\ufe0f" or unicodedata.category(before) in {"So", "Sk"}
+    return is_emoji and unicodedata.category(after or " ") in {"So", "Sm"}
+
+
+def _mixed_scripts_escaped(found: re.Match[str]) -> str:
+    """A token with the letters escaped that do not belong to the script of their word.
+
+    A word with Latin letters is a Latin one. In an address all of it is one word, and any letter that is not ASCII is
+    escaped, because no address that is mailed to has one.
+    """
+    token = found[0]
+    if token.isascii():
+        return token
+    if "@" in token and any(each.isascii() and each.isalpha() for each in _ESCAPED.sub("", token)):
+        return _only(_EAST_ASIAN, token)
+    ends = [0]
+    ends += [index + 1 for index, each in enumerate(token) if not _is_in_word(each)]
+    ends += [end for match in _ESCAPED.finditer(token) for end in match.span()]
+    ends = sorted({*ends, len(token)})
+    return "".join(_one_script(token[begin:end]) for begin, end in itertools.pairwise(ends))
+
+
+def _one_script(word: str) -> str:
+    scripts = [_script(each) for each in word if unicodedata.category(each)[0] == "L"]
+    if word.isascii() or not scripts:
+        return word
+    if "LATIN" in scripts:
+        return _only(_LATIN, word)
+    allowed = _WITHOUT_LATIN if scripts[0] in _WITHOUT_LATIN else {scripts[0], "MODIFIER"}
+    is_other = (unicodedata.category(each)[0] == "L" and _script(each) not in allowed for each in word)
+    return "".join(_escape(each) if other else each for each, other in zip(word, is_other, strict=True))
+
+
+def _only(scripts: frozenset[str], word: str) -> str:
+    """`word` with each letter and digit escaped that is neither ASCII nor of `scripts`."""
+    return "".join(
+        _escape(each)
+        if not each.isascii() and unicodedata.category(each) in _LETTERS and _script(each) not in scripts
+        else each
+        for each in word
+    )
+
+
+def _is_in_word(character: str) -> bool:
+    """Whether a word goes on with it: letters, marks, numbers, and what is invisible."""
+    return unicodedata.category(character)[0] in "LMN" or unicodedata.category(character) == "Cf"
+
+
+@lru_cache(maxsize=4096)
+def _script(character: str) -> str:
+    """The script of a character, by the first word of its name: `LATIN`, `CYRILLIC`, `CJK`, ..."""
+    return unicodedata.name(character, "").partition(" ")[0] if character else ""
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -50,3 +50,86 @@ def test_one_and_many() -> None:
     assert plural(1, "job") == "1 job"
     assert plural(2, "job") == "2 jobs"
     assert plural(2, "request waits", "requests wait") == "2 requests wait"
+
+
+@pytest.mark.parametrize(
+    ("hostile", "marked"),
+    [
+        ("\u0430na@uni.example", "\\u0430na@uni.example"),
+        ("\u0441\u043e\u0441\u043e@uni.example", "\\u0441\\u043e\\u0441\\u043e@uni.example"),
+        ("ana@un\u0131.example", "ana@un\\u0131.example"),
+        ("j\u03bfb", "j\\u03bfb"),
+        ("p\u0430ypal \u0438 \u043c\u0438\u0440", "p\\u0430ypal \u0438 \u043c\u0438\u0440"),
+        ("a\u0301\u0430", "a\u0301\\u0430"),
+        ("\u0430\u200dna", "\\u0430\\u200dna"),
+        ("\U0001d41ana", "\\U0001d41ana"),
+        ("\uff41na", "\\uff41na"),
+        ("\u13aana", "\\u13aana"),
+        ("\u212aelvin \u2160x", "\\u212aelvin \\u2160x"),
+        ("\u03b1\u0430", "\u03b1\\u0430"),
+    ],
+    ids=ascii,
+)
+def test_shown_of_mixed_scripts_marks_the_letters_of_the_other(hostile: str, marked: str) -> None:
+    """C6"""
+    assert shown(hostile) == marked
+    assert shown_block(f"{hostile}\n") == f"{marked}\n"
+    assert shown(marked) == marked
+
+
+HIDDEN = (
+    "\u3164\u115f\u1160\uffa0\u2800\u180e\ufe0f\ufe0e\u034f\u200b\u200c\u200d\u2060\u00ad\u00a0\u2003\u3000"
+    "\U000e0041\U000e0101"
+)
+
+
+@pytest.mark.parametrize("sign", HIDDEN, ids=ascii)
+def test_shown_of_what_is_invisible_or_blank_is_an_escape(sign: str) -> None:
+    """C6: beside Latin letters, twice, and alone."""
+    for text in (f"a{sign}b", f"a{sign}{sign}b", sign):
+        assert sign not in shown(text)
+        assert sign.encode("unicode_escape").decode() in shown(text)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u0418\u0432\u0430\u043d \u041f\u0435\u0442\u0440\u043e\u0432",
+        "\u0430\u043d\u0430\u043b\u0438\u0437 \u0434\u0430\u043d\u043d\u044b\u0445_v2.csv",
+        "\u0438\u0432\u0430\u043d@\u043f\u043e\u0447\u0442\u0430.\u0440\u0444",
+        "\u5c71\u7530\u3000\u592a\u90ce",
+        "\u65e5\u672c\u8a9e\u30c6\u30b9\u30c8 analysis\u6f22\u5b57 \uff21\uff22\uff23\u6f22\u5b57",
+        "\ud55c\uad6d\uc5b4 \uc774\ub984",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \u0641\u0627\u062a\u0648\u0631\u0629\u0661\u0662",
+        "\u0939\u093f\u0928\u094d\u0926\u0940 \u0915\u094d\u200d\u0937",
+        "\u0d05\u0d35\u0d28\u0d4d\u200d",
+        "\U0001f469\u200d\U0001f52c \u2764\ufe0f 1\ufe0f\u20e3 \U0001f3f3\ufe0f\u200d\U0001f308 \U0001f44d\U0001f3fd",
+        "M\xfcller, caf\xe9, \u0141\xf3d\u017a, Vi\u1ec7t Nam, \xbd x\xb2, 10 \xb5m",
+        "\u0395\u03bb\u03bb\u03b7\u03bd\u03b9\u03ba\u03ac \u03b2-carotene",
+        "print('\\n\u041f\u0440\u0438\u0432\u0435\u0442')",
+    ],
+    ids=ascii,
+)
+def test_shown_of_a_genuine_name_is_the_name(name: str) -> None:
+    """C6"""
+    assert shown(name) == name
+    assert shown_block(name) == name
+
+
+@pytest.mark.parametrize(
+    ("sign", "escape"), [('"', "\\x22"), ("\u201c", "\\u201c"), ("\u201d", "\\u201d"), ("\uff02", "\\uff02")], ids=ascii
+)
+def test_shown_between_quotation_marks_cannot_end_them(sign: str, escape: str) -> None:
+    """C6"""
+    name = shown(f"x{sign} from b@lab.example is done. Job {sign}y", quoted=True)
+
+    assert sign not in name
+    assert name.startswith(f"x{escape} from")
+
+
+@given(st.text(max_size=60))
+def test_shown_of_shown_is_the_same(text: str) -> None:
+    """C6: text passes through more than one place that displays it."""
+    once = shown(text)
+
+    assert shown(once) == once
