@@ -23,6 +23,7 @@ from syftnotify.errors import DeliveryError, Failure, NotifyError, StateError
 from syftnotify.files import is_lockable, too_open
 from syftnotify.google_auth import sign_in_ends, signed_in_at
 from syftnotify.model import is_address
+from syftnotify.observe import count_folders
 from syftnotify.outbox import Counts, Outbox
 from syftnotify.paths import Home
 from syftnotify.render import Objects, TemplateRenderer
@@ -335,11 +336,13 @@ def _watches(settings: Settings) -> Iterator[Finding]:
     except (OSError, ValueError):
         return
     count = 0
-    for folder in job_reader(settings).folders():
-        for _ in os.walk(folder):
-            count += 1
-            if count > limit:
-                break
+    try:
+        for folder in job_reader(settings).folders():
+            count += count_folders(folder, limit - count)
+    except RuntimeError as error:
+        advice = "see what it is and remove it; until then the worker only scans every `notify.interval`"
+        yield Finding("watching", Level.WARN, shown(str(error)), advice)
+        return
     level = Level.WARN if count > limit / 2 else Level.PASS
     yield Finding(
         "watching",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import itertools
 import logging
 import os
 import subprocess
@@ -256,3 +258,83 @@ def test_a_file_system_that_others_write_to_is_known_by_its_mount(tmp_path: Path
 
     assert remote_kind(folder, mounts=path) == kind
     assert remote_kind(folder, mounts=tmp_path / "none") == ""
+
+
+@contextlib.contextmanager
+def nested(folder: Path, depth: int) -> Iterator[Path]:
+    """A folder with so many in one another, and removed again: pytest cannot do that by itself."""
+    folder.mkdir()
+    here = os.open(folder, os.O_RDONLY)
+    opened = [here]
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=here)
+        here = os.open("d", os.O_RDONLY, dir_fd=here)
+        opened.append(here)
+    yield folder
+    for below, above in itertools.pairwise(reversed(opened)):
+        os.close(below)
+        os.rmdir("d", dir_fd=above)
+    os.close(opened[0])
+
+
+@pytest.mark.parametrize("is_careful", [True, False])
+def test_wake_with_folders_nested_too_deep_watches_none(
+    tmp_path: Path, woken: threading.Event, clock: Clock, caplog: pytest.LogCaptureFixture, is_careful: bool
+) -> None:
+    """B8: watchdog walks by recursion; the interval goes on, and later it is tried again."""
+    (tmp_path / "job").mkdir()
+    wake = Wake(woken.set, is_careful=is_careful, monotonic=clock.monotonic)
+    watched = [Watched(tmp_path / "job")]
+    with nested(tmp_path / "job" / "deep", 1100):
+        assert not wake.watch(watched)
+        assert not wake.is_watching
+    assert "nested more than" in caplog.text
+    clock.advance(3600)
+    assert wake.watch(watched)
+    wake.stop()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_wake_with_deep_folders_that_come_later_tells_the_truth(tmp_path: Path, woken: threading.Event) -> None:
+    """B8: it watches, or it is known that it does not; Python 3.12 and later walk without recursion."""
+    (tmp_path / "job").mkdir()
+    wake = Wake(woken.set)
+    watched = [Watched(tmp_path / "job")]
+    assert wake.watch(watched)
+    with nested(tmp_path / "deep", 1100) as deep:
+        deep.rename(tmp_path / "job" / "deep")
+        assert woken.wait(30) or not wake.is_watching
+        woken.clear()
+        if sys.version_info < (3, 12):
+            wait_until(lambda: not wake.is_watching)
+            assert not wake.watch(watched)
+        wake.watch(watched)
+        (tmp_path / "job" / "file").write_text("x")
+        assert not wake.is_watching or woken.wait(30)
+    wake.stop()
+
+
+def test_wake_whose_thread_has_ended_starts_again_once(
+    tmp_path: Path, woken: threading.Event, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """B8: whatever ended it; at the second time within half an hour the interval is the truth."""
+    wake = Wake(woken.set, monotonic=clock.monotonic)
+    watched = [Watched(tmp_path)]
+    assert wake.watch(watched)
+    for is_first in (True, False):
+        end_reader(wake)
+        assert not wake.is_watching
+        assert wake.watch(watched) is is_first
+        assert wake.is_watching is is_first
+    assert "has ended twice" in caplog.text
+    clock.advance(3600)
+    assert wake.watch(watched)
+    wake.stop()
+
+
+def end_reader(wake: Wake) -> None:
+    """End one of watchdog's threads, as an error in it would."""
+    thread = next(each for each in wake._threads if each is not wake._observer)
+    thread.stop()  # type: ignore[attr-defined]
+    thread.join(30)
+    assert not thread.is_alive()

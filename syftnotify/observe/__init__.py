@@ -3,6 +3,6 @@
 from syftnotify.observe.evidence import evidence
 from syftnotify.observe.jobs import JobReader, JobsLook
 from syftnotify.observe.peers import OwnRequests, PeerReader
-from syftnotify.observe.wake import Wake, Watched
+from syftnotify.observe.wake import Wake, Watched, count_folders
 
-__all__ = ["JobReader", "JobsLook", "OwnRequests", "PeerReader", "Wake", "Watched", "evidence"]
+__all__ = ["JobReader", "JobsLook", "OwnRequests", "PeerReader", "Wake", "Watched", "count_folders", "evidence"]

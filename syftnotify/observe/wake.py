@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import sys
@@ -14,12 +15,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from syftnotify.text import shown
+
 log = logging.getLogger(__name__)
 
 # Folders of a running job that change thousands of times and never decide anything.
 _NOISE = ("/.venv/", "/__pycache__/")
 # Each folder takes a watch of the kernel's and 0.65 KB of memory here.
 _MOST_FOLDERS = 100_000
+# Folders in one another below a watched one. watchdog walks them by recursion where Python's own `os.walk` does (3.11),
+# and a thread of its dies at a thousand.
+_MOST_DEPTH = 400
+_LONGEST_PATH = 120  # characters of such a path that are shown
 _MOST_PLACES = 1000  # when more than these changed, everywhere is looked at
 # Seconds from new folders to the question whether there are watches left: asked while they still come, it would take
 # the last one away from one of them, of which watchdog says nothing, and find it free afterwards.
@@ -67,6 +74,8 @@ class Wake:
         self._most = most
         self._monotonic = monotonic
         self._observer: Any = None
+        self._threads: list[threading.Thread] = []  # of the observer
+        self._died_at = -math.inf  # when it was last found dead, on the monotonic clock
         self._watched: dict[Watched, int] = {}
         self._refused: dict[Watched, int] = {}  # what could not be watched
         self._try_again_at = 0.0
@@ -82,17 +91,20 @@ class Wake:
     def watch(self, wanted: list[Watched]) -> bool:
         """Watch exactly what is wanted, and return whether that is news. Cheap when nothing changed."""
         found = {watched: inode for watched in wanted if (inode := _inode(watched.folder))}
-        if found == self._watched and (not found or self._observer.is_alive()):
+        if found == self._watched and (not found or self.is_watching):
             self._follow_growth()
             return False
         if found == self._refused and self._monotonic() < self._try_again_at:
             return False
+        is_dead = found == self._watched
         self.stop()
         if not found:
             return False
+        if is_dead and self._dies_again():
+            self._refuse(found, "a thread that watches has ended twice")
+            return False
         try:
-            if self._is_careful:
-                self._folders = self._counted(found)
+            self._folders = self._counted(found)
             self._start(found)
         except (OSError, RuntimeError) as error:
             self._refuse(found, str(error))
@@ -102,8 +114,8 @@ class Wake:
 
     @property
     def is_watching(self) -> bool:
-        """Whether changes wake us now."""
-        return self._observer is not None
+        """Whether changes wake us now; not once a thread of the observer has ended."""
+        return self._observer is not None and all(thread.is_alive() for thread in self._threads)
 
     def take(self) -> set[str] | None:
         """The paths at which something changed since this was last asked; None: it may be anywhere."""
@@ -118,22 +130,33 @@ class Wake:
             self._overflows.stop()
             self._observer.stop()
             self._observer.join(timeout=5)
-        self._observer, self._watched, self._refused = None, {}, {}
+        self._observer, self._threads, self._watched, self._refused = None, [], {}, {}
+
+    def _dies_again(self) -> bool:
+        """Whether the observer died before, not long ago: then starting it again is no remedy."""
+        before, self._died_at = self._died_at, self._monotonic()
+        return self._died_at - before < _TRY_AGAIN
 
     def _start(self, found: Iterable[Watched]) -> None:
         # Imported here: 60 ms, and a command that does not watch never needs it.
         from watchdog.observers import Observer
+        from watchdog.utils import BaseThread
 
+        before = set(threading.enumerate())
         observer = Observer()
+        begun = set(threading.enumerate())
         try:
             for watched in found:
                 self._schedule(observer, watched)
             observer.start()
             # Deep below, watchdog says nothing when there are no more watches; whoever asks for one more is told.
             self._observer = observer
+            # One of them reads the kernel's events and belongs to no emitter; when it dies, nothing else ends.
+            begun |= set(threading.enumerate())
+            self._threads = [each for each in begun - before if isinstance(each, BaseThread)]
             self._ask_for_one_more()
         except (OSError, RuntimeError):
-            self._observer = None
+            self._observer, self._threads = None, []
             observer.unschedule_all()  # else what did start would live on
             raise
         self._overflows.start()
@@ -159,14 +182,14 @@ class Wake:
         return observer.schedule(handler, str(watched.folder), recursive=watched.deep, event_filter=told)
 
     def _counted(self, found: Iterable[Watched]) -> int:
-        """How many folders there are to watch. Raises: RuntimeError, it is better not to."""
+        """How many folders there are to watch. Raises: RuntimeError, they cannot or should not be watched."""
         for watched in found:
-            if kind := remote_kind(watched.folder):
+            if self._is_careful and (kind := remote_kind(watched.folder)):
                 raise RuntimeError(f"{watched.folder} lies on {kind}, to which others may write unseen")
-        most = self._most()
+        most = self._most() if self._is_careful else sys.maxsize
         count = 0
         for watched in found:
-            count += _count_folders(str(watched.folder), most - count) if watched.deep else 1
+            count += count_folders(watched.folder, most - count) if watched.deep else 1
             if count > most:
                 raise RuntimeError(f"there are more than {most} folders; `notify.watch: on` does it all the same")
         return count
@@ -247,13 +270,21 @@ def _inode(folder: Path) -> int:
         return 0
 
 
-def _count_folders(folder: str, most: int) -> int:
-    """How many folders lie in `folder`, itself included, as far as `most` and one more."""
-    count, left = 1, [folder]
+def count_folders(folder: Path, most: int) -> int:
+    """How many folders lie in `folder`, itself included, as far as `most` and one more.
+
+    Raises:
+        RuntimeError: they are nested deeper than can be watched.
+    """
+    count, left = 1, [(str(folder), 0)]
     while left and count <= most:
+        path, depth = left.pop()
+        if depth > _MOST_DEPTH:
+            nested = shown(os.path.relpath(path, folder)[:_LONGEST_PATH])
+            raise RuntimeError(f"folders are nested more than {_MOST_DEPTH} deep: {folder}/{nested}…")
         try:
-            with os.scandir(left.pop()) as entries:
-                below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+            with os.scandir(path) as entries:
+                below = [(entry.path, depth + 1) for entry in entries if entry.is_dir(follow_symlinks=False)]
         except OSError:  # gone, or not ours to look into
             continue
         count += len(below)
