@@ -15,7 +15,7 @@ import orjson
 from syftnotify.errors import StateError
 from syftnotify.failpoints import reached
 from syftnotify.files import exclusive, put_aside, whose, write_whole
-from syftnotify.model import ENDED, Kind, digest_of
+from syftnotify.model import ENDED, Kind, digest_of, entity_id
 from syftnotify.paths import expanded
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,15 @@ def _word(event_type: str) -> str:
     """The file's spelling of an event type; any string of a caller's own is fine."""
     kind, at, _ = event_type.partition("@")
     return event_type if at else _FILE_WORD.get(kind, kind)
+
+
+_KIND_OF_WORD = {word: kind for kind, word in _FILE_WORD.items()}
+
+
+def _kind_word(word: str) -> str:
+    """The kind of event that a word of the file stands for, in whatever spelling."""
+    plain = word.partition("@")[0]
+    return _KIND_OF_WORD.get(plain, plain)
 
 
 # Jobs of the layouts that give an end no time.
@@ -198,6 +207,20 @@ class JsonStateManager:
     def first_look(self, what: str) -> str:
         """When the first look at `what` ("jobs <owner>", say) was finished, or empty if it never was."""
         return str(self._ours("first_look").get(what, ""))
+
+    def recorded(self, about: str) -> dict[str, list[Kind]]:
+        """The kinds that are recorded as notified, by entity: of the entity `about`, or of every job of that name."""
+        ending = f"/{entity_id(about)}"
+        found = {}
+        for entity, words in self._state["notified"].items():
+            if entity == about or entity.endswith(ending):
+                kinds = {_kind_word(word) for word in words}
+                found[entity] = [kind for kind in Kind if kind.value in kinds]
+        return found
+
+    def baselines(self) -> dict[str, str]:
+        """When each baseline scan was finished, by what it was of: "jobs <owner>", say."""
+        return dict(self._ours("first_look"))
 
     def word_for(self, entity: str, kind: Kind, occurrence: str) -> str:
         """How this occurrence is written: the first one plainly, later ones with their name."""

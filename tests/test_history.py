@@ -119,6 +119,31 @@ def test_why_of_what_was_never_noticed_is_an_error(told: Box) -> None:
     assert "nothing was noticed of 'nothing'" in told.notify("why", "nothing", check=1).stderr
 
 
+def test_why_of_a_job_before_the_baseline_names_the_baseline(box: Box, tree: Tree) -> None:
+    """E, X05: what was so before it is recorded as notified; what came later is explained as ever."""
+    tree.submit("old", ANA)
+    tree.approve("old", ANA)
+    box.clock.advance(10)
+    box.look()
+    tree.run("old", ANA)
+    before = box.notify("why", "old", check=0).stdout.splitlines()
+    box.clock.advance(10)
+    box.look()
+    lines = box.notify("why", "old", check=0).stdout.splitlines()
+
+    for kind in ("job_submitted", "job_approved"):
+        recorded = f"  {kind}, recorded as notified by the baseline scan of 2027-01-15T08:00:10+00:00"
+        assert recorded in before
+        assert recorded in lines
+    assert before[0] == lines[0] == tree.entity("old", ANA)
+    assert any(line.startswith("  job_completed, noticed") for line in lines)
+    assert [(one["event"], one.get("recorded_by")) for one in objects(box, "why", "old")] == [
+        ("job_submitted", "baseline"),
+        ("job_approved", "baseline"),
+        ("job_completed", None),
+    ]
+
+
 def gpus(first: int, last: int) -> list[Event]:
     return [Event(Kind.GPU_AVAILABLE, f"gpu/{number}", "T1", "", {}) for number in range(first, last)]
 

@@ -12,9 +12,9 @@ from syftnotify.cli.console import say
 from syftnotify.cli.letters import SHORT, as_object, moment_of, outbox_of
 from syftnotify.config import load
 from syftnotify.errors import ConfigError, NotifyError
-from syftnotify.ledger import JsonStateManager
-from syftnotify.model import parse_kind
-from syftnotify.outbox import Letter, Outbox
+from syftnotify.ledger import JsonStateManager, what_is_wrong
+from syftnotify.model import Kind, parse_kind
+from syftnotify.outbox import Letter, Noticed, Outbox
 from syftnotify.paths import Home
 from syftnotify.text import iso, plural, shown
 
@@ -66,47 +66,66 @@ def show(
 
 
 def explain(home: Home, about: str, *, as_json: bool) -> None:
-    """Print of every event of a job, or another entity, who was told, who was not, and why.
+    """Print of every event of a job, or another entity, who was notified, who was not, and why.
 
     Raises:
-        NotifyError: nothing was ever noticed of it.
+        NotifyError: nothing is recorded of it.
     """
     with outbox_of(home) as outbox:
         events = outbox.noticed(about)
         letters: dict[str, list[Letter]] = {}
         for letter in outbox.history(about=about)[::-1]:
             letters.setdefault(letter.event_key, []).append(letter)
-    if not events:
+    silent = _recorded_silently(home, about, events)
+    if not events and not silent:
         raise NotifyError(
             f"nothing was noticed of {shown(about)!r}",
-            hint="jobs that had ended before the first look count as told; `notify history` names what was noticed",
+            hint="`notify history` lists what was noticed; a job can be named by its folder or its entity id",
         )
     if as_json:
-        typer.echo(
-            json.dumps(
-                [
-                    {
-                        "event": event.kind,
-                        "entity": event.entity,
-                        "noticed_at": iso(event.noticed_at),
-                        "notifications": [as_object(letter) for letter in letters.get(event.key, [])],
-                    }
-                    for event in events
-                ]
-            )
-        )
+        found = [{**_as_object(entity, kind.value, since), "recorded_by": "baseline"} for entity, kind, since in silent]
+        for event in events:
+            told = [as_object(letter) for letter in letters.get(event.key, [])]
+            found.append({**_as_object(event.entity, event.kind, iso(event.noticed_at)), "notifications": told})
+        typer.echo(json.dumps(found))
         return
-    entity = ""
-    for event in events:
-        if event.entity != entity:
-            entity = event.entity
-            say(shown(entity))
-        say(f"  {event.kind}, noticed {iso(event.noticed_at)}")
-        for letter in letters.get(event.key, []):
-            say(f"    {letter.audience} {shown(letter.recipient)}: {outcome(letter)}")
-            say(f"      through {shown(letter.transport)}, by {shown(letter.route) or 'a rule of an older version'}")
-        if event.key not in letters:
-            say("    nobody: no route names anybody, or it was so before the first look")
+    for entity in dict.fromkeys([*(entity for entity, *_ in silent), *(event.entity for event in events)]):
+        say(shown(entity))
+        for _, kind, since in (each for each in silent if each[0] == entity):
+            say(f"  {kind}, recorded as notified by the baseline scan of {shown(since)}")
+            say("    nobody: it was so before the first scan (or `notify prune` has removed who was notified)")
+        for event in (each for each in events if each.entity == entity):
+            _explain_event(event, letters.get(event.key, []))
+
+
+def _explain_event(event: Noticed, letters: Sequence[Letter]) -> None:
+    say(f"  {event.kind}, noticed {iso(event.noticed_at)}")
+    for letter in letters:
+        say(f"    {letter.audience} {shown(letter.recipient)}: {outcome(letter)}")
+        say(f"      through {shown(letter.transport)}, by {shown(letter.route) or 'a rule of an older version'}")
+    if not letters:
+        say("    nobody: no route names anybody, or it was so before the first look")
+
+
+def _recorded_silently(home: Home, about: str, events: Sequence[Noticed]) -> list[tuple[str, Kind, str]]:
+    """What the ledger records as notified and the outbox does not have: entity, kind, time of the baseline scan.
+
+    The baseline scan records what had happened before it so; it is the earliest of those of jobs, or of peers.
+    """
+    if what_is_wrong(home.state):
+        return []
+    ledger = JsonStateManager(home.state)
+    noticed = {(event.entity, event.kind) for event in events}
+    silent = []
+    for entity, kinds in ledger.recorded(about).items():
+        what = "peers " if entity.startswith("peer/") else "jobs "
+        since = min((at for name, at in ledger.baselines().items() if name.startswith(what)), default="")
+        silent += [(entity, kind, since) for kind in kinds if since and (entity, kind.value) not in noticed]
+    return silent
+
+
+def _as_object(entity: str, kind: str, noticed_at: str) -> dict[str, object]:
+    return {"event": kind, "entity": entity, "noticed_at": noticed_at, "notifications": []}
 
 
 def prune(home: Home, older_than: str | None, *, dry_run: bool) -> None:
