@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from syftnotify.model import BY_JOB, CONFIGURED, ENDED, STATUS_OF, Event, Fact, Job, Kind, Peer, Status
+from syftnotify.model import BY_JOB, CONFIGURED, ENDED, STATUS_OF, UNREADABLE, Event, Fact, Job, Kind, Peer, Status
 
 
 class Told(Protocol):
@@ -93,7 +93,8 @@ def news_of_jobs(
     """What is new about `jobs` at `now`, in seconds since 1970.
 
     At the first look jobs that have ended count as told, waiting ones join the catch-up, and approved ones count as
-    told up to there. The same rule holds later for a job that could not be read at the first look. Of `known` entities
+    told up to there. The same rule holds later for a job that could not be read at the first look; one that stays
+    unreadable joins the catch-up as such. Of `known` entities
     something was told before a ledger was lost, the named kind last: they count as told up to there.
     """
     news = News()
@@ -101,10 +102,12 @@ def news_of_jobs(
     ended = {(job.entity, job.generation) for job in jobs if job.ended}
     for job in jobs:
         first = (first_look and job.entity not in known) or told.is_undecided(job.entity)
-        if first and not job.judged:
+        if first and not job.judged and "unreadable" not in job.details:
             news.undecided.add(job.entity)
             continue
-        if first and not first_look:
+        if first and not _is_decided(job):
+            news.undecided.add(job.entity)
+        elif first and not first_look:
             news.decided.add(job.entity)
         count = _reruns(job, told, (job.entity, job.generation) in ended, news, now)
         for fact in sorted(job.facts, key=lambda fact: _ORDER[fact.kind]):
@@ -118,6 +121,14 @@ def news_of_jobs(
             event = Event(fact.kind, job.entity, occurrence, fact.at, _payload(job))
             (news.catch_up if first else news.events).append(event)
     return news
+
+
+def _is_decided(job: Job) -> bool:
+    """Whether the rules of the first look are done with the job: what it shows from now on is news.
+
+    They are not while its state cannot be read, for it may have ended long ago.
+    """
+    return job.judged or any(fact.occurrence == UNREADABLE for fact in job.facts)
 
 
 def news_of_peers(
@@ -265,5 +276,5 @@ def _payload(job: Job) -> dict[str, Any]:
         "incomplete": bool(job.details.get("incomplete")),
         "return_code": job.details.get("return_code"),
         "reason": job.details.get("reason", ""),
-        **{name: job.details[name] for name in ("tags", "notify", "alerts") if name in job.details},
+        **{name: job.details[name] for name in ("unreadable", "tags", "notify", "alerts") if name in job.details},
     }

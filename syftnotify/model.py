@@ -217,6 +217,10 @@ def form_of(recipient: str) -> Form:
     return Form.MAIL if is_address(recipient) else Form.WEBHOOK
 
 
+# The occurrence of a submission whose configuration cannot be read.
+UNREADABLE = "unreadable"
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """Something that is true of an entity now.
@@ -246,9 +250,11 @@ class Job:
     generation: str = ""  # which submission of this name: its submitted_at
     ended: bool = False
     judged: bool = True  # False while its state cannot be read
-    details: Mapping[str, Any] = field(default_factory=dict)  # JSON: reason, return_code, files, ...
-    place: str = ""  # the folder of the submission
-    results: str = ""  # the folder of its logs
+    details: Mapping[str, Any] = field(default_factory=dict)  # JSON: reason, return_code, files, unreadable, ...
+    # Where it lies: `base` is trusted; `parts` (the submission) and `results` (the logs) are relative to it.
+    base: str = ""
+    parts: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,6 +268,8 @@ _ASKED = "the job asks for this; recipients.allow would let it pass"
 
 def _wishes(event: Event, reach: Reach) -> Iterator[Notification]:
     """Whom the job itself names. An emitted event is its operator's word; a scientist's is only a wish."""
+    if _is_unreadable(event):
+        return
     notify, alerts = event.payload.get("notify"), event.payload.get("alerts")
     if isinstance(notify, dict) and event.kind in _kinds_of(notify.get("on")):
         for word in _texts(notify.get("emails")):
@@ -338,6 +340,8 @@ def _in_role(event: Event, audience: Audience, reach: Reach) -> list[tuple[str, 
     if audience is Audience.OPERATOR:
         return [(address, "") for address in reach.operators]
     payload = event.payload
+    if _is_unreadable(event):
+        return []
     if payload.get("emitted") and not payload.get("submitter"):
         return [(user, "") for user in _texts(payload.get("user")) if is_address(user)]
     submitter = str(payload.get("submitter") or "")
@@ -349,6 +353,11 @@ def _in_role(event: Event, audience: Audience, reach: Reach) -> list[tuple[str, 
     if claimed.lower() in reach.peers or reach.allows(claimed):
         return [(claimed, "")]
     return [(claimed, "only the job's own config.yaml names this address; recipients.allow would let it pass")]
+
+
+def _is_unreadable(event: Event) -> bool:
+    """Whether it is about a job of the tree that cannot be read: only the owner's configuration names who gets it."""
+    return bool(event.payload.get("unreadable")) and not event.payload.get("emitted")
 
 
 def submitters_of(event: Event) -> tuple[str, ...]:

@@ -25,7 +25,8 @@ from syftnotify.errors import ConfigError, NotSignedInError
 from syftnotify.google_auth import Token, sign_in_ends, signed_in_at
 from syftnotify.model import Kind, Status
 from syftnotify.observe import PeerReader
-from syftnotify.observe.files import UnreadableError, parse_yaml
+from syftnotify.observe.files import UnreadableError
+from syftnotify.observe.yaml_files import parse_yaml
 from syftnotify.paths import Home
 from syftnotify.render import Links, TemplateRenderer, Wording
 from syftnotify.render.wording import Item

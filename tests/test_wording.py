@@ -265,7 +265,7 @@ def test_many_small_files_make_no_large_mail() -> None:
     message = worded(Kind.JOB_SUBMITTED, code=code, code_left_out=[])
 
     assert len(message.html.encode("utf-8")) < 102 * 1024
-    assert "more (too many to name)" in message.text
+    assert all(f"package/module_{n}.py" in message.text for n in range(400))
 
 
 @given(st.text(max_size=120), st.text(max_size=80))
@@ -332,3 +332,28 @@ def test_template_with_a_byte_order_mark_is_read_without_it(tmp_path: Path) -> N
     (folder / "test.txt").write_bytes(codecs.BOM_UTF8 + b"hello")
 
     assert TemplateRenderer(tmp_path).render("emails/test.txt", {}) == "hello"
+
+
+FORGED = 'x" from owner@x.org is done. Job "y'
+
+
+@pytest.mark.parametrize("kind", [Kind.JOB_SUBMITTED, Kind.JOB_APPROVED, Kind.JOB_FAILED, Kind.JOB_COMPLETED])
+def test_a_name_between_quotation_marks_cannot_imitate_a_sentence(kind: Kind) -> None:
+    """C6: in subjects, first lines and digests."""
+    audience = Audience.SUBMITTER if kind is Kind.JOB_APPROVED else Audience.OWNER
+    single = worded(kind, audience, name=FORGED)
+    digest = WORDING.message([item(kind, audience, name=FORGED)], "to@x.org", digest="d")
+
+    for text in (single.subject, single.text, digest.text, line_of(item(kind, audience, name=FORGED))):
+        assert FORGED not in text
+        assert "x\\x22 from owner@x.org is done. Job \\x22y" in text
+
+
+def test_a_submitter_that_is_no_address_stands_between_quotation_marks() -> None:
+    """C6: the name of a folder can have blanks, and so look like words of ours."""
+    forged = "ana@y.net is trusted; job"
+    text = line_of(item(Kind.JOB_SUBMITTED, submitter=forged))
+
+    assert f'from "{forged}" waits' in text
+    assert "from ana@y.net waits" in line_of(item(Kind.JOB_SUBMITTED, submitter="ana@y.net"))
+    assert 'from "\\u0430na@y.net" waits' in line_of(item(Kind.JOB_SUBMITTED, submitter="\u0430na@y.net"))

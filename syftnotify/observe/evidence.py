@@ -1,31 +1,50 @@
-"""What of a job may a message carry? Its code and the end of its logs, capped, copied while they are there."""
+"""What of a job a message may contain: its code and the end of its logs, capped, copied while they are there.
+
+Every file of a submission is either shown or named as not shown, so that nothing that runs can hide.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import html
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from syftnotify.model import Job, Kind
-from syftnotify.observe.files import UnreadableError, read_inside, signature
+from syftnotify.observe.files import UnreadableError, read_inside
 from syftnotify.observe.layouts import inner_parts, read_result
+from syftnotify.observe.listing import MAX_DEPTH, Listed, is_executable_name, list_files
 from syftnotify.text import shown, shown_block
 
 FILE_CAP = 50 * 1024  # bytes read of one file of code
 TOTAL_CAP = 500 * 1024  # bytes read of all the code of one job
 SHOWN_CAP = 80 * 1024  # bytes of code, as UTF-8, that are kept for a message
 STDERR_CAP = 8 * 1024  # bytes of the end of stderr
-_MAX_LISTED = 100
+_MAX_SHOWN = 100  # files
+MAX_NAMED = 200  # files that are named as not shown; the rest is counted by folder
+_MAX_COUNTED = 40  # folders
+_NAMES_CAP = 24 * 1024  # bytes of HTML for the names of what is shown, and of what is not: Gmail clips at 102 KB
+_LONGEST_PATH = 100  # characters
+
+_Parts = tuple[str, ...]
+
+_MISSING = "not there"
 
 _GENERATED_FOLDERS = frozenset({"__pycache__", "node_modules", "outputs", "logs", "build", "dist", "venv"})
 _GENERATED_FILES = frozenset({"syft.pub.yaml", "uv.lock", "poetry.lock", "package-lock.json"})
 _GENERATED_ENDS = (".pyc", ".pyo", ".egg-info", ".so", ".class")
+# In A and B the owner's marks and the results of a run lie in the submission's own folder.
+_RESULT_FOLDERS = dict.fromkeys(("outputs", "logs"), "results of a run, not listed")
+_RESULT_FILES = frozenset(
+    {"approved", "done", ".approved", ".done", "stdout.txt", "stderr.txt", "returncode.txt", "syft.pub.yaml"}
+)
 
 
 def evidence(job: Job, kind: Kind) -> dict[str, Any]:
     """The JSON that joins the payload of an event of `kind`: `code` and `code_left_out`, or `stderr`.
 
-    `code` is a list of {path, text, cut}; `code_left_out` a list of {path, why}.
+    `code` is a list of {path, text, cut}; `code_left_out` a list of {path, why}. Paths begin at the job's folder.
     """
     if kind is Kind.JOB_SUBMITTED:
         return _code(job)
@@ -34,86 +53,186 @@ def evidence(job: Job, kind: Kind) -> dict[str, Any]:
     return {}
 
 
+@dataclass(frozen=True, slots=True)
+class _LeftOut:
+    """A file that is not shown, or a folder that is not listed."""
+
+    path: _Parts
+    why: str
+    is_named: bool = False  # by the job's own list of files
+    is_folder: bool = False
+    is_executable: bool = False
+
+    @property
+    def rank(self) -> tuple[bool, bool, _Parts]:
+        """What the job does not name comes first, and of that what may run."""
+        return self.is_named, not (self.is_executable or self.is_folder), self.path
+
+    @property
+    def line(self) -> dict[str, str]:
+        """What a message says of it."""
+        why = f"{self.why}, executable" if self.is_executable and not self.is_folder else self.why
+        return {"path": _path(self.path, is_folder=self.is_folder), "why": why}
+
+
 def _code(job: Job) -> dict[str, Any]:
-    taken: list[dict[str, Any]] = []
-    left_out: list[dict[str, str]] = []
-    total = kept = 0
-    for name, parts in _code_files(job):
-        path = shown(name)
-        if len(taken) + len(left_out) >= _MAX_LISTED:
-            break
+    closed = {} if _has_list(job) else _RESULT_FOLDERS
+    listed = {item.parts: item for item in list_files(job.base, job.parts, closed=closed)}
+    left_out: list[_LeftOut] = []
+    named: dict[_Parts, bool] = {}  # in the order in which they are shown
+    for name, parts in _named(job, listed):
         if parts is None:
-            left_out.append({"path": path, "why": "not a name inside the job"})
-            continue
-        if _is_generated(parts):
-            left_out.append({"path": path, "why": "hidden or generated"})
-            continue
-        if total >= TOTAL_CAP or kept >= SHOWN_CAP:
-            left_out.append({"path": path, "why": "too much code for one mail"})
-            continue
-        try:
-            content, size = read_inside(job.place, parts, cap=min(FILE_CAP, TOTAL_CAP - total))
-        except FileNotFoundError:
-            left_out.append({"path": path, "why": "not there"})
-            continue
-        except UnreadableError as error:
-            left_out.append({"path": path, "why": str(error)})
-            continue
-        total += len(content)
-        if b"\0" in content:
-            left_out.append({"path": path, "why": f"binary, {size} bytes"})
-            continue
-        text = shown_block(content.decode("utf-8", "replace")).encode("utf-8")
-        room = SHOWN_CAP - kept
-        cut = size > len(content) or len(text) > room
-        taken.append({"path": path, "text": text[:room].decode("utf-8", "ignore"), "cut": cut})
-        kept += min(len(text), room)
-    left_out += [{"path": shown(name), "why": "there, but not named by the job"} for name in _unnamed(job)]
-    return {"code": taken, "code_left_out": left_out}
+            left_out.append(_LeftOut((name,), "not a name inside the job", is_named=True))
+        else:
+            named[parts] = True
+    taken = _Taken(job)
+    for parts in named:
+        if why := taken.take(parts, listed.get(parts)):
+            item = listed.get(parts)
+            is_executable = item.is_executable if item else why != _MISSING and is_executable_name(parts[-1])
+            left_out.append(_LeftOut(parts, why, is_named=True, is_executable=is_executable))
+    left_out += [_unnamed(item, job) for parts, item in listed.items() if parts not in named or item.is_folder]
+    return {"code": taken.files, "code_left_out": _lines(sorted(left_out, key=lambda item: item.rank))}
 
 
-def _code_files(job: Job) -> Iterator[tuple[str, tuple[str, ...] | None]]:
-    """The names to show and where they lie below the job: `run.sh`, which is what runs, and what the job names."""
+def _has_list(job: Job) -> bool:
+    """Whether jobs of its layout name their files."""
+    return job.layout in {"C", "D"}
+
+
+def _named(job: Job, listed: dict[_Parts, Listed]) -> Iterator[tuple[str, _Parts | None]]:
+    """The names to show and where they lie below the job: what runs first, then what the job names, then its settings.
+
+    In A and B nothing is named but the entry point, so all code beside it is shown.
+    """
     yield "run.sh", ("run.sh",)
-    if job.layout in {"C", "D"}:
-        for name in job.details.get("files") or ():
+    entry = str(job.details.get("entrypoint") or "")
+    if _has_list(job):
+        for name in dict.fromkeys([*([entry] if entry else []), *(job.details.get("files") or ())]):
             parts = inner_parts(name)
             yield name, ("code", *parts) if parts else None
-        return
-    entry = str(job.details.get("entrypoint") or "")
-    folder = str(job.details.get("code_path") or "").rstrip("/").rpartition("/")[2]
-    # Beside run.sh; in the folder that was submitted (0.1.23 and later); below code/ (0.1.3 and 0.1.4).
-    for name in dict.fromkeys((entry, f"{folder}/{entry}", f"code/{entry}") if entry else ()):
-        parts = inner_parts(name)
-        if parts is None or signature(os.path.join(job.place, *parts))[2]:
-            yield name, parts
+    else:
+        folder = str(job.details.get("code_path") or "").rstrip("/").rpartition("/")[2]
+        # Beside run.sh; in the folder that was submitted (0.1.23 and later); below code/ (0.1.3 and 0.1.4).
+        for name in dict.fromkeys((entry, f"{folder}/{entry}", f"code/{entry}") if entry else ()):
+            parts = inner_parts(name)
+            if parts is None or parts in listed:
+                yield name, parts
+        for parts, item in sorted(listed.items()):
+            if item.is_executable and not (item.why or _is_generated(parts) or _is_result(parts)):
+                yield parts[-1], parts
+    yield "config.yaml", ("config.yaml",)
 
 
-def _unnamed(job: Job) -> list[str]:
-    """What lies in `code/` although the job's own list does not name it; the list is the scientist's word."""
-    if job.layout not in {"C", "D"}:
-        return []
-    named = {name.partition("/")[0] for name in job.details.get("files") or ()}
-    code = os.path.join(job.place, "code")
-    try:
-        if os.path.islink(code):
-            return []
-        with os.scandir(code) as entries:
-            found = [entry.name for entry, _ in zip(entries, range(_MAX_LISTED), strict=False)]
-    except OSError:
-        return []
-    return sorted(name for name in found if name not in named and name not in _GENERATED_FOLDERS)
+class _Taken:
+    """The files that are shown, as long as there is room."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self.files: list[dict[str, Any]] = []
+        self._read = self._kept = self._named = 0  # bytes
+
+    def take(self, parts: _Parts, item: Listed | None) -> str:
+        """Show one file; returns why it is not shown, or nothing."""
+        if item is not None and item.why:
+            return item.why
+        if _is_generated(parts):
+            return "hidden or generated"
+        path = _path(parts)
+        is_full = self._read >= TOTAL_CAP or self._kept >= SHOWN_CAP or len(self.files) >= _MAX_SHOWN
+        if is_full or self._named + _html_size(path) > _NAMES_CAP:
+            return "too much code for one mail"
+        job = self._job
+        try:
+            cap = min(FILE_CAP, TOTAL_CAP - self._read)
+            content, size = read_inside(job.base, (*job.parts, *parts), cap=cap, may_be_hard_link=False)
+        except FileNotFoundError:
+            return _MISSING
+        except UnreadableError as error:
+            return str(error)
+        self._read += len(content)
+        if b"\0" in content:
+            return f"binary, {size} bytes"
+        text = shown_block(content.decode("utf-8", "replace")).encode("utf-8")
+        room = SHOWN_CAP - self._kept
+        cut = size > len(content) or len(text) > room
+        self.files.append({"path": path, "text": text[:room].decode("utf-8", "ignore"), "cut": cut})
+        self._kept += min(len(text), room)
+        self._named += _html_size(path)
+        return ""
 
 
-def _is_generated(parts: tuple[str, ...]) -> bool:
+def _unnamed(item: Listed, job: Job) -> _LeftOut:
+    reasons = [item.why]
+    if not item.is_folder:
+        if not _has_list(job) and _is_result(item.parts):
+            reasons.append("result or mark of the client")
+        elif _is_generated(item.parts):
+            reasons.append("hidden or generated")
+        reasons.append("not in the job's list of files" if _has_list(job) else "" if any(reasons) else "not code")
+    return _LeftOut(
+        item.parts,
+        ", ".join(filter(None, reasons)),
+        is_folder=item.is_folder,
+        is_executable=item.is_executable,
+    )
+
+
+def _is_result(parts: _Parts) -> bool:
+    return len(parts) == 1 and parts[0] in _RESULT_FILES
+
+
+def _is_generated(parts: _Parts) -> bool:
     hidden = any(part.startswith(".") for part in parts)
     generated = any(part in _GENERATED_FOLDERS for part in parts[:-1]) or parts[-1] in _GENERATED_FILES
     return hidden or generated or parts[-1].endswith(_GENERATED_ENDS)
 
 
+def _lines(left_out: Sequence[_LeftOut]) -> list[dict[str, str]]:
+    """As many lines as there is room for, and the rest counted by folder."""
+    lines: list[dict[str, str]] = []
+    room = _NAMES_CAP
+    for item in left_out[:MAX_NAMED]:
+        line = item.line
+        room -= _html_size(line["path"] + line["why"])
+        if room < 0:
+            break
+        lines.append(line)
+    return lines + _counts(left_out[len(lines) :])
+
+
+def _counts(left_out: Iterable[_LeftOut]) -> list[dict[str, str]]:
+    """How many there are in each folder; of very many folders, in those above them."""
+    rest = list(left_out)
+    for depth in range(MAX_DEPTH + 2, -1, -1):
+        counts = Counter(item.path[:-1][:depth] for item in rest)
+        if len(counts) <= _MAX_COUNTED:
+            break
+    executable = Counter(item.path[:-1][:depth] for item in rest if item.is_executable or item.is_folder)
+    return [
+        {
+            "path": _path(folder, is_folder=True),
+            "why": f"{count} more in it or below, {executable[folder]} of them executable or folders",
+        }
+        for folder, count in sorted(counts.items())
+    ]
+
+
+def _path(parts: _Parts, *, is_folder: bool = False) -> str:
+    """A path as it is shown; a long one without its middle."""
+    path = shown("/".join(parts) + ("/" if is_folder and parts else ""), limit=5000)
+    if len(path) > _LONGEST_PATH:
+        path = f"{path[:39]}…{path[40 - _LONGEST_PATH :]}"
+    return path or "the job's folder"
+
+
+def _html_size(text: str) -> int:
+    return len(html.escape(text).encode("utf-8"))
+
+
 def _stderr(job: Job) -> dict[str, Any]:
     try:
-        content = read_result(job.results, (), "stderr.txt", job.layout, cap=STDERR_CAP + 1)
+        content = read_result(job.base, job.results, "stderr.txt", job.layout, cap=STDERR_CAP + 1)
     except (FileNotFoundError, UnreadableError):
         return {"stderr": "", "stderr_cut": False}
     text = content[-STDERR_CAP:].decode("utf-8", "replace")

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
-
-import yaml
 
 MAX_NAMES = 200_000  # a folder that holds more is read to here, and the rest left out
-CONFIG_CAP = 256 * 1024  # bytes of a config.yaml or state.yaml
-_MAX_DEPTH = 32
-_MAX_NODES = 20_000  # events of libyaml, a fifth of a second of work; a job lists some dozen files
-_LONGEST_NUMBER = 100  # characters
-_DIRECTIVE = re.compile(r"^%(?!YAML )", re.MULTILINE)  # libyaml compares each with all before it
 # A file written in the same clock tick as our look can change again and keep its numbers.
 RACY_SECONDS = 2.0
 
@@ -24,42 +17,15 @@ _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(o
 _FOLDER_FLAGS = _FLAGS | getattr(os, "O_DIRECTORY", 0)
 HAS_DIR_FD = os.open in os.supports_dir_fd
 
+# Why a file was not opened, where the system's own words would mislead.
+_REASONS = {errno.ELOOP: "a symbolic link", errno.ENXIO: "not a regular file"}
+
 Signature = tuple[int, int, int]
 GONE: Signature = (0, 0, 0)
 
 
 class UnreadableError(Exception):
     """A file that is there and cannot be believed now: torn, too large, no regular file, wrong in form."""
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # a base that is found at run time
-    """PyYAML's safe loader, libyaml's where present; nothing in it costs more than its length."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        # Numbers can be made to fall into one place of a dictionary; the hash of a text cannot be foreseen.
-        if any(getattr(key, "tag", "") != _TEXT for key, _ in node.value):
-            raise UnreadableError("a key that is no text")
-        return super().construct_mapping(node, deep=deep)
-
-
-_TEXT = "tag:yaml.org,2002:str"
-_NULL = "tag:yaml.org,2002:null"
-_SCALARS = frozenset(
-    {_TEXT, _NULL, *(f"tag:yaml.org,2002:{kind}" for kind in ["bool", "int", "float", "timestamp", "binary"])}
-)
-
-
-def _number(loader: Any, node: Any) -> Any:
-    """A number, or what is too long to be one as text: one of base 60 costs the square of its length."""
-    if len(node.value) > _LONGEST_NUMBER:
-        return node.value
-    kind = "int" if node.tag.endswith(":int") else "float"
-    return getattr(loader, f"construct_yaml_{kind}")(node)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _number)
-_Loader.add_constructor("tag:yaml.org,2002:float", _number)
-_MAKER = _Loader("")  # constructors of scalars keep nothing in it
 
 
 def signature(path: str) -> Signature:
@@ -112,12 +78,19 @@ class Opened:
 
 
 def read_inside(
-    base: str, parts: Sequence[str], *, cap: int, tail: bool = False, opened: Opened | None = None
+    base: str,
+    parts: Sequence[str],
+    *,
+    cap: int,
+    tail: bool = False,
+    opened: Opened | None = None,
+    may_be_hard_link: bool = True,
 ) -> tuple[bytes, int]:
     """At most `cap` bytes of the regular file `parts` below `base`, and its whole size.
 
     `base` itself is trusted; no link is followed below it. `tail` reads the end instead of the beginning. The folder
-    above the file's own is one of those that stay `opened`.
+    above the file's own is one of those that stay `opened`. A file with several names may be one of somewhere else;
+    so are those of a backup that shares files, so they are refused only where the content is sent.
 
     Raises:
         FileNotFoundError: there is none.
@@ -130,11 +103,13 @@ def read_inside(
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(parts[-1]) from None
     except OSError as error:
-        raise UnreadableError(error.strerror or "cannot be opened") from error
+        raise UnreadableError(_REASONS.get(error.errno or 0) or error.strerror or "cannot be opened") from error
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise UnreadableError("not a regular file")
+        if found.st_nlink > 1 and not may_be_hard_link:
+            raise UnreadableError("hard link, not shown")
         if tail and found.st_size > cap:
             os.lseek(descriptor, found.st_size - cap, os.SEEK_SET)
         content = os.read(descriptor, cap)
@@ -143,6 +118,23 @@ def read_inside(
         return content, found.st_size
     except OSError as error:
         raise UnreadableError(error.strerror or "cannot be read") from error
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def scan_inside(base: str, parts: Sequence[str]) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """The entries of the folder `parts` below `base`, which is opened through no link. Raises: OSError."""
+    if not HAS_DIR_FD:  # Windows
+        if any(os.path.islink(os.path.join(base, *parts[: end + 1])) for end in range(len(parts))):
+            raise OSError(errno.ELOOP, "behind a link")
+        with os.scandir(os.path.join(base, *parts)) as entries:
+            yield entries
+        return
+    descriptor = _open_inside(base, parts)
+    try:
+        with os.scandir(descriptor) as entries:
+            yield entries
     finally:
         os.close(descriptor)
 
@@ -172,109 +164,6 @@ def _open_inside(base: str, parts: Sequence[str], opened: Opened | None = None) 
     finally:
         if folder != kept:
             os.close(folder)
-
-
-def read_yaml(base: str, parts: Sequence[str], opened: Opened | None = None) -> dict[str, Any]:
-    """The mapping in a YAML file of the tree.
-
-    Raises:
-        FileNotFoundError: there is none.
-        UnreadableError: empty, cut, too large, not a mapping, or built to hurt.
-    """
-    content, size = read_inside(base, parts, cap=CONFIG_CAP, opened=opened)
-    if size > CONFIG_CAP:
-        raise UnreadableError(f"larger than {CONFIG_CAP // 1024} KiB")
-    return parse_yaml(content)
-
-
-def parse_yaml(content: bytes) -> dict[str, Any]:
-    """The mapping that `content` spells. Raises: UnreadableError, as in `read_yaml`."""
-    if not content.strip():
-        raise UnreadableError("empty")
-    try:
-        text = content.decode("utf-8")
-        if _DIRECTIVE.search(text):
-            raise UnreadableError("holds directives")
-        document = _Document(text)
-        loaded = document.root
-        if document.is_unusual:
-            loaded = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
-    except UnreadableError:
-        raise
-    except (yaml.YAMLError, ValueError, LookupError, RecursionError, OverflowError, TypeError, AttributeError) as error:
-        raise UnreadableError("not readable as YAML") from error
-    if not isinstance(loaded, dict):
-        raise UnreadableError("not a mapping")
-    return loaded
-
-
-class _Document:
-    """A document, built from libyaml's events: in half the time of PyYAML's nodes, and no deeper than is good."""
-
-    def __init__(self, text: str) -> None:
-        self.is_unusual = False  # only the library's own way of building can spell it: sets, and the like
-        self._left = _MAX_NODES
-        self._loader = _Loader(text)
-        try:
-            self.root = self._only_one()
-        finally:
-            self._loader.dispose()
-
-    def _only_one(self) -> Any:
-        self._next()  # the beginning of the stream
-        if type(self._next()) is yaml.StreamEndEvent:
-            return None
-        root = self._node(self._next(), 0)
-        self._next()  # the end of the document
-        if type(self._next()) is not yaml.StreamEndEvent:
-            raise UnreadableError("more than one document")
-        return root
-
-    def _next(self) -> Any:
-        self._left -= 1
-        if self._left < 0:
-            raise UnreadableError("too large")
-        return self._loader.get_event()
-
-    def _node(self, event: Any, depth: int) -> Any:
-        kind = type(event)
-        if event.anchor is not None:  # an alias has one, too
-            raise UnreadableError("holds anchors or aliases")
-        if kind is yaml.ScalarEvent:
-            event.value.encode("utf-8")  # else no text: a half of a character, which libyaml alone refuses itself
-            return _scalar(event)
-        if depth == _MAX_DEPTH:
-            raise UnreadableError("nested too deep")
-        self.is_unusual = self.is_unusual or not event.implicit
-        if kind is yaml.SequenceStartEvent:
-            sequence = []
-            while type(event := self._next()) is not yaml.SequenceEndEvent:
-                sequence.append(self._node(event, depth + 1))
-            return sequence
-        mapping = {}
-        while type(event := self._next()) is not yaml.MappingEndEvent:
-            key = self._node(event, depth + 1)
-            if type(key) is not str:
-                raise UnreadableError("a key that is no text")
-            mapping[key] = self._node(self._next(), depth + 1)
-        return mapping
-
-
-def _scalar(event: Any) -> Any:
-    """The value of a scalar, as PyYAML's safe loader has it."""
-    text = event.value
-    if event.implicit[0]:  # plain: it may be more than a text
-        for tag, spelled in _Loader.yaml_implicit_resolvers.get(text[:1], ()):
-            if spelled.match(text):
-                return None if tag == _NULL else _made(tag, text)
-        return text
-    return text if event.implicit[1] else _made(event.tag, text)
-
-
-def _made(tag: str, text: str) -> Any:
-    if tag not in _SCALARS:
-        raise UnreadableError("a tag that nobody knows")
-    return _Loader.yaml_constructors[tag](_MAKER, yaml.ScalarNode(tag, text))
 
 
 # The only file names of a job that anybody asks for; a folder may hold fifty thousand others.

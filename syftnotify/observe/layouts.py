@@ -9,30 +9,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Protocol
 
-from syftnotify.model import Fact, Job, Kind, Status
+from syftnotify.model import UNREADABLE, Fact, Job, Kind, Status
+from syftnotify.observe.details import details_of, short, time_of
 from syftnotify.observe.files import (
+    GONE,
     Opened,
     Signature,
     UnreadableError,
     read_inside,
-    read_yaml,
     regular_file,
     signature,
 )
 from syftnotify.observe.shelves import Place, Shelf, Site
+from syftnotify.observe.yaml_files import read_yaml
 
 # An end without a return code (layouts A and B) is believed once its marker is so old: some releases write the
 # marker first and the code after it.
 END_SECONDS = 5.0
-# A submission whose files have not all arrived is told after so long, marked incomplete.
+# A submission whose files have not all arrived is reported after so long, marked incomplete; and so is one with a file
+# that stays unreadable, because a client may still be writing it.
 ARRIVAL_SECONDS = 60.0
 TIMEOUT_LINE = b"--- PROCESS TIMED OUT ---"
 
-_MAX_FILES = 1000
-_MOST_WISHES = 20  # tags or recipients that one job may name
 _LONGEST_CLAIM = 300  # characters; an address has at most 254, so what is cut is none
 _STAGES = ("inbox", "approved", "done")
 
@@ -151,18 +151,26 @@ class ReviewFolders:
 
     def read(self, place: Place, sight: Sight) -> Reading:
         reading = Reading()
-        config = _mapping(place, sight, place.parts, "config.yaml", reading)
-        state = _mapping(place, sight, place.results, "state.yaml", reading)
-        status = _status(state, reading)
-        if status is None:  # its state is torn: nothing is known, so nothing is said
-            reading.job = _job(place, Status.WAITING, (), judged=False)
-            return reading
+        config, problem = _mapping(place, sight, place.parts, "config.yaml")
+        state, state_problem = _mapping(place, sight, place.results, "state.yaml")
+        reading.torn = state_problem or problem
+        status = _status(state)
+        if status is None or state_problem:
+            reading.torn = state_problem or f"state.yaml: unknown status {short(state.get('status'), 40)!r}"
+            if not _lasts(place, sight, place.results, "state.yaml", reading):  # torn: nothing is known
+                reading.job = _job(place, Status.WAITING, (), judged=False)
+                return reading
+            status = _status_by_times(state)
         generation = time_of(config.get("submitted_at"))
+        details = details_of(config, state)
         facts: list[Fact] = []
-        details = _details_of(config, state)
-        if not reading.torn:
+        if problem:
+            facts += _unreadable(place, sight, reading, details, problem) if status is Status.WAITING else []
+        else:
             arrived = status is not Status.WAITING or self._has_arrived(place, details["files"])
             facts += _submission(place, sight, reading, details, generation, arrived)
+            if state_problem:
+                details["unreadable"] = state_problem
         facts += _facts_of(state, status, details, place)
         reading.job = _job(
             place,
@@ -170,7 +178,7 @@ class ReviewFolders:
             tuple(facts),
             generation=generation,
             ended=status in {Status.DONE, Status.FAILED},
-            judged=not reading.torn,
+            judged=not problem and not state_problem,
             details=details,
         )
         return reading
@@ -209,31 +217,16 @@ def inner_parts(name: str) -> tuple[str, ...] | None:
     return parts
 
 
-def time_of(value: Any) -> str:
-    """A time as the tree has it, as text: it names an occurrence, so it must never be reworded."""
-    if isinstance(value, date):
-        return value.isoformat()
-    # Anything else is no time, and may be spelled differently by the next process.
-    return _short(value, 64) if isinstance(value, (str, int, float)) else ""
-
-
-def _short(value: Any, limit: int) -> str:
-    """`value` as text, or nothing where it has no sensible one: a number of thousands of digits cannot be written."""
-    try:
-        return str(value)[:limit]
-    except (ValueError, RecursionError):
-        return ""
-
-
 def _read_unreviewed(place: Place, sight: Sight, *, approved: bool, ended_at: float | None) -> Reading:
     """A job of A or B, whose own folder holds everything, the submitter's files and the owner's marks."""
     reading = Reading()
-    config = _mapping(place, sight, place.parts, "config.yaml", reading)
+    config, reading.torn = _mapping(place, sight, place.parts, "config.yaml")
+    details = details_of(config, {})
     if reading.torn:
-        reading.job = _job(place, Status.WAITING, (), judged=False)
+        facts = [] if approved else _unreadable(place, sight, reading, details, reading.torn)
+        reading.job = _job(place, Status.WAITING, tuple(facts), judged=False, details=details)
         return reading
     generation = time_of(config.get("submitted_at"))
-    details = _details_of(config, {})
     arrived = approved or regular_file(os.path.join(place.path, "run.sh")) is not None
     facts = _submission(place, sight, reading, details, generation, arrived)
     if approved:
@@ -320,16 +313,32 @@ def _kind_of_end(place: Place, code: int | None) -> Kind:
     return Kind.JOB_FAILED
 
 
-def _mapping(place: Place, sight: Sight, folder: tuple[str, ...], name: str, reading: Reading) -> dict[str, Any]:
-    """The mapping in one file; a file that is not there is an empty one, an unreadable one marks `reading` torn."""
+def _mapping(place: Place, sight: Sight, folder: tuple[str, ...], name: str) -> tuple[dict[str, Any], str]:
+    """The mapping in one file and why it cannot be read; a file that is not there is an empty mapping."""
     try:
-        return read_yaml(place.base, (*folder, name), sight.opened)
+        return read_yaml(place.base, (*folder, name), sight.opened), ""
     except FileNotFoundError:
-        if name == "config.yaml":
-            reading.torn = "config.yaml: gone while we looked"
+        return {}, "config.yaml: gone while the job was read" if name == "config.yaml" else ""
     except UnreadableError as error:
-        reading.torn = f"{name}: {error}"
-    return {}
+        return {}, f"{name}: {error}"
+
+
+def _lasts(place: Place, sight: Sight, folder: tuple[str, ...], name: str, reading: Reading) -> bool:
+    """Whether a file that cannot be read has been as it is for `ARRIVAL_SECONDS`."""
+    found = signature(os.path.join(place.base, *folder, name))
+    if found == GONE:
+        return False
+    lasts = sight.waited(place, f"{name} {found}", ARRIVAL_SECONDS, found[0] / 1e9)
+    reading.waiting = reading.waiting or not lasts
+    return lasts
+
+
+def _unreadable(place: Place, sight: Sight, reading: Reading, details: dict[str, Any], problem: str) -> list[Fact]:
+    """The fact that a job waits whose config.yaml stays unreadable."""
+    if not _lasts(place, sight, place.parts, "config.yaml", reading):
+        return []
+    details["unreadable"] = problem
+    return [Fact(Kind.JOB_SUBMITTED, UNREADABLE)]
 
 
 _STATUSES = {
@@ -343,15 +352,21 @@ _STATUSES = {
 }
 
 
-def _status(state: dict[str, Any], reading: Reading) -> Status | None:
-    """The status in a state.yaml, WAITING where there is none yet, None where it cannot be believed."""
+def _status(state: dict[str, Any]) -> Status | None:
+    """The status in a state.yaml: WAITING where there is no file, None where the status is missing or unknown."""
     if not state:
-        return None if reading.torn.startswith("state.yaml") else Status.WAITING
+        return Status.WAITING
     word = state.get("status")
-    status = _STATUSES.get(word) if isinstance(word, str) else None
-    if status is None:
-        reading.torn = f"state.yaml: unknown status {_short(word, 40)!r}"
-    return status
+    return _STATUSES.get(word) if isinstance(word, str) else None
+
+
+def _status_by_times(state: dict[str, Any]) -> Status:
+    """The status that the other fields of a state.yaml show; every client writes them all."""
+    if state.get("completed_at"):
+        return Status.FAILED if state.get("return_code") else Status.DONE
+    if state.get("rejected_at"):
+        return Status.REJECTED
+    return Status.APPROVED if state.get("approved_at") else Status.WAITING
 
 
 def _facts_of(state: dict[str, Any], status: Status, details: dict[str, Any], place: Place) -> Iterator[Fact]:
@@ -372,55 +387,6 @@ def _facts_of(state: dict[str, Any], status: Status, details: dict[str, Any], pl
         yield Fact(kind, completed, at=completed)
 
 
-def _details_of(config: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-    """The few things that a message may say, each checked for its type."""
-    files = config.get("files")
-    names = [name for name in files if isinstance(name, str)][:_MAX_FILES] if isinstance(files, list) else []
-    code = state.get("return_code")
-    reason = state.get("rejection_reason") or state.get("review_reason")
-    entry = config.get("entrypoint") or config.get("entry_point")
-    path = config.get("code_path")
-    return {
-        "files": names,
-        "entrypoint": entry if isinstance(entry, str) else "",
-        "code_path": path if isinstance(path, str) else "",
-        "type": _short(config.get("type") or "", 20),
-        "return_code": code if isinstance(code, int) and not isinstance(code, bool) and abs(code) < 2**31 else None,
-        "reason": reason[:2000] if isinstance(reason, str) else "",
-        "incomplete": False,
-        **_wishes_of(config.get("headers")),
-    }
-
-
-def _wishes_of(headers: Any) -> dict[str, Any]:
-    """What a job asks of notifications: `tags`, `notify` and `alerts`, as far as it does. Wishes, not orders."""
-    if not isinstance(headers, dict):
-        return {}
-    notify, alerts = headers.get("notify"), headers.get("alerts")
-    notify = notify if isinstance(notify, dict) else {}
-    alerts = alerts if isinstance(alerts, dict) else None
-    found: dict[str, Any] = {}
-    if tags := _texts(notify.get("tags")):
-        found["tags"] = tags
-    if emails := _texts(notify.get("emails")):
-        found["notify"] = {"emails": emails, "on": _texts(notify.get("on"))}
-    if alerts is not None:
-        minutes = alerts.get("on_long_run_minutes")
-        is_number = isinstance(minutes, (int, float)) and not isinstance(minutes, bool) and 0 < minutes < 1e6
-        found["alerts"] = {
-            "on_failure": alerts.get("on_failure") is not False,
-            "on_success": alerts.get("on_success") is True,
-            "on_long_run_minutes": minutes if is_number else None,
-            "recipients": _texts(alerts.get("recipients")),
-        }
-    return found
-
-
-def _texts(value: Any) -> list[str]:
-    values = value if isinstance(value, list) else [value]
-    return [each[:_LONGEST_CLAIM] for each in values[:_MOST_WISHES] if isinstance(each, str) and each]
-
-
 def _job(place: Place, status: Status, facts: tuple[Fact, ...], **more: Any) -> Job:
     return Job(
         entity=place.entity,
@@ -430,7 +396,8 @@ def _job(place: Place, status: Status, facts: tuple[Fact, ...], **more: Any) -> 
         name=place.name,
         status=status,
         facts=facts,
-        place=place.path,
-        results=os.path.join(place.base, *place.results),
+        base=place.base,
+        parts=place.parts,
+        results=place.results,
         **{"claimed": "", **more},
     )

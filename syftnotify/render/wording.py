@@ -13,14 +13,13 @@ from urllib.parse import quote
 
 import css_inline
 
-from syftnotify.model import Audience, Event, Kind, Message, Severity, Status, digest_of
+from syftnotify.model import Audience, Event, Kind, Message, Severity, Status, digest_of, is_address
 from syftnotify.render.templates import TemplateRenderer, format_datetime, format_duration
 from syftnotify.text import plural, shown, shown_block
 
 # A mail shows at most so much code, counted as HTML: Gmail clips a mail at 102 KB.
 CODE_CAP = 80 * 1024
 _FRAME = 600  # bytes of HTML around the text of one file
-_LEFT_OUT = 30  # names of files that are not shown
 DIGEST_ITEMS = 100
 _NAME_CAP = 120
 # Gmail refuses a mail with more than 500 KB of headers, or 5,000 of them.
@@ -186,9 +185,9 @@ class Wording:
             "audience": item.audience.value,
             "status": item.standing.value,
             "job_name": _name(payload),
-            "submitter": shown(submitter or claimed),
+            "submitter": _person(submitter or claimed),
             "claimed": bool(claimed and not submitter),
-            "ds_email": shown(submitter or claimed),
+            "ds_email": _person(submitter or claimed),
             "do_email": shown(str(payload.get("owner") or "")),
             "timestamp": moment_of(item.event.at),
             "zone": "UTC",
@@ -197,6 +196,7 @@ class Wording:
             "reason": shown(str(payload.get("reason") or ""), limit=2000),
             "return_code": _return_code(payload),
             "incomplete": bool(payload.get("incomplete")),
+            "unreadable": _unreadable(payload),
             "summary": shown(str(payload.get("summary") or "")),
             "detail": shown(str(payload.get("detail") or ""), limit=2000),
             "figures": payload.get("figures") or [],
@@ -253,13 +253,14 @@ def _rarest_first(items: Sequence[Item]) -> list[Item]:
 
 
 def _name(payload: Mapping[str, Any]) -> str:
-    return shown(str(payload.get("name") or ""), limit=_NAME_CAP)
+    """The job's name, as it can stand between quotation marks."""
+    return shown(str(payload.get("name") or ""), limit=_NAME_CAP, quoted=True)
 
 
 def _what(event: Event) -> str:
-    """What it is about: a job's name, a workflow's, or the entity of an emitted event."""
-    workflow = shown(str(event.payload.get("workflow_name") or ""), limit=_NAME_CAP)
-    return _name(event.payload) or workflow or shown(event.entity, limit=_NAME_CAP)
+    """What it is about, for quotation marks: a job's name, a workflow's, or the entity of an emitted event."""
+    workflow = shown(str(event.payload.get("workflow_name") or ""), limit=_NAME_CAP, quoted=True)
+    return _name(event.payload) or workflow or shown(event.entity, limit=_NAME_CAP, quoted=True)
 
 
 def _return_code(payload: Mapping[str, Any]) -> int | str | None:
@@ -317,8 +318,16 @@ _NOBODY = "an unnamed scientist"
 
 
 def _who(payload: Mapping[str, Any]) -> str:
-    who = payload.get("submitter") or payload.get("claimed") or payload.get("user") or _NOBODY
-    return shown(str(who), limit=_NAME_CAP)
+    who = str(payload.get("submitter") or payload.get("claimed") or payload.get("user") or "")
+    return _person(who) or _NOBODY
+
+
+def _person(who: str) -> str:
+    """An address as it is; any other name between quotation marks, where it cannot pass for words of ours."""
+    if not who or is_address(who):
+        return who
+    name = shown(who, limit=_NAME_CAP, quoted=True)
+    return f'"{name}"' if " " in who or name != who else name
 
 
 def _subject(item: Item) -> str:
@@ -395,8 +404,16 @@ def line_of(item: Item) -> str:
         since = moment_of(item.event.at)
         when = f" (submitted {format_datetime(since)}{' UTC' if isinstance(since, datetime) else ''})" if since else ""
         words = {Status.WAITING: "waits for you", Status.DONE: "has ended since", Status.FAILED: "has ended since"}
-        return f"Job {name}{by} {words.get(item.standing, f'came in and is {item.standing.value}')}{when}."
+        waits = words.get(item.standing, f"came in and is {item.standing.value}")
+        return " ".join(filter(None, [f"Job {name}{by} {waits}{when}.", _unreadable(payload)]))
     return told.get(kind, f"{kind}: {name}")
+
+
+def _unreadable(payload: Mapping[str, Any]) -> str:
+    """One sentence about a job of the tree that cannot be read, or nothing."""
+    reason = "" if payload.get("emitted") else shown(str(payload.get("unreadable") or ""))
+    what = "state" if reason.startswith("state.yaml") else "configuration"
+    return f"Its {what} cannot be read ({reason})." if reason else ""
 
 
 _ENDED = frozenset({Status.DONE, Status.FAILED})
@@ -457,10 +474,12 @@ def moment_of(text: str) -> datetime | str:
 
 
 def _code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    room = CODE_CAP
+    """The files to show, cut to what a mail may hold, and the list of those that are not shown, which is never cut."""
     files: list[dict[str, Any]] = []
     left_out = list(payload.get("code_left_out") or [])
-    for file in payload.get("code") or []:
+    code = list(payload.get("code") or [])
+    room = CODE_CAP - sum(map(_line_size, left_out)) - sum(map(_line_size, code))
+    for file in code:
         text = file["text"]
         size = _FRAME + len(html.escape(text).encode("utf-8")) + text.count("\n")  # a line end leaves as two bytes
         if room <= _FRAME:
@@ -471,6 +490,9 @@ def _code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[s
             text = text[: len(text) * (room - _FRAME) // size]
         files.append({"path": file["path"], "text": text, "cut": file["cut"] or len(text) < len(file["text"])})
         room -= size
-    if len(left_out) > _LEFT_OUT:
-        left_out = [*left_out[:_LEFT_OUT], {"path": f"{len(left_out) - _LEFT_OUT} more", "why": "too many to name"}]
     return files, left_out
+
+
+def _line_size(item: Mapping[str, Any]) -> int:
+    """Bytes of HTML that one line of the list takes at most."""
+    return len(html.escape(f"{item['path']} ({item.get('why', 'too much code for one mail')})").encode("utf-8")) + 2

@@ -1,0 +1,264 @@
+"""Every file of a submission is shown to the owner or named as not shown; nothing outside of it is read (C2, C9)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syftnotify.model import Job, Kind
+from syftnotify.observe import JobReader, evidence
+from syftnotify.observe.evidence import MAX_NAMED
+from syftnotify.observe.listing import MAX_DEPTH, list_files
+from tests.support import ANA, OWNER, Box, Clock
+from tests.trees import NAME, TREES, Disk, Tree
+
+SECRET = "the-key-of-the-owner"
+FAMILIES = ["A", "B2", "B3", "B4", "C1", "D"]
+
+
+@pytest.fixture
+def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Tree:
+    return TREES[request.param](Disk(tmp_path / "SyftBox", Clock().time))
+
+
+def on(*keys: str) -> pytest.MarkDecorator:
+    """Run the test on these layouts."""
+    return pytest.mark.parametrize("tree", keys, indirect=True)
+
+
+def job_of(tree: Tree) -> Job:
+    """The only job of a tree."""
+    clock = Clock()
+    clock.advance(3600)
+    (job,) = JobReader(tree.disk.root, OWNER, clock=clock.time, monotonic=clock.monotonic).look().jobs
+    return job
+
+
+def reviewed(tree: Tree) -> tuple[list[str], dict[str, str]]:
+    """The paths that the owner's mail shows, and why others are not shown."""
+    found: dict[str, Any] = evidence(job_of(tree), Kind.JOB_SUBMITTED)
+    return [file["path"] for file in found["code"]], {item["path"]: item["why"] for item in found["code_left_out"]}
+
+
+@on("C1", "D")
+def test_evidence_of_a_job_shows_the_entry_point_first(tree: Tree) -> None:
+    """C2: many small files that are named before it hide it from nobody."""
+    files = {f"a{number:03}.py": f"x = {number}\n" for number in range(150)}
+    tree.submit(files={**files, "main.py": "evil\n"}, config={"entrypoint": "main.py"})
+    shown, left_out = reviewed(tree)
+
+    assert shown[:2] == ["run.sh", "code/main.py"]
+    assert {*shown, *left_out} == {"run.sh", "config.yaml", "code/main.py", *(f"code/{name}" for name in files)}
+
+
+@on("C1", "D")
+def test_evidence_of_unnamed_files_names_executable_ones_first(tree: Tree) -> None:
+    """C2: by mode, first bytes or ending; in every folder, generated and hidden ones as well."""
+    tree.submit(files={"lib/ok.py": "x\n"})
+    code = tree.place() / "code"
+    unnamed = {
+        "lib/helper.py": "evil\n",
+        "build/x.py": "evil\n",
+        ".hidden/y.sh": "evil\n",
+        "native.so": "evil\n",
+        "script": "#!/bin/sh\nevil\n",
+        "mode": "evil\n",
+        "data.csv": "1,2\n",
+        "../beside.txt": "1\n",
+        "../lib/deeper/z.ipynb": "{}\n",
+    }
+    for name, text in unnamed.items():
+        tree.disk.write(code / name, text)
+    (code / "mode").chmod(0o755)
+    shown, left_out = reviewed(tree)
+
+    assert shown == ["run.sh", "code/lib/ok.py", "config.yaml"]
+    executable = [path for path, why in left_out.items() if "executable" in why]
+    assert executable == [*left_out][: len(executable)]
+    assert {*executable} == {
+        *("code/lib/helper.py", "code/build/x.py", "code/.hidden/y.sh", "code/native.so"),
+        *("code/script", "code/mode", "lib/deeper/z.ipynb"),
+    }
+    assert {*left_out} - {*executable} == {"code/data.csv", "beside.txt"}
+    assert left_out["code/build/x.py"] == "hidden or generated, not in the job's list of files, executable"
+
+
+@on("A", "B2", "B3", "B4")
+def test_evidence_of_a_job_without_a_list_shows_all_code(tree: Tree) -> None:
+    """C2: modules beside the entry point are code, too; what is none is named, and results are not listed."""
+    tree.submit(files={"main.py": "import helper\n", "helper.py": "evil\n", "lib/deep.py": "evil\n", "in.csv": "1\n"})
+    for name in ("outputs/big.bin", ".venv/lib/x.py", "stdout.txt"):
+        tree.disk.write(tree.place() / name, "x\n")
+    shown, left_out = reviewed(tree)
+
+    assert shown == ["run.sh", "main.py", "helper.py", "lib/deep.py", "config.yaml"]
+    assert left_out == {
+        ".venv/": "installed packages, not listed",
+        "outputs/": "results of a run, not listed",
+        "in.csv": "not code",
+        "stdout.txt": "result or mark of the client",
+    }
+
+
+@on("D")
+def test_evidence_of_very_many_files_counts_them_by_folder(tree: Tree) -> None:
+    """C2: two hundred are named, executable ones first; no folder is silent."""
+    tree.submit()
+    for number in range(300):
+        tree.disk.write(tree.place() / "code" / "data" / f"{number:03}.csv", "1\n")
+    tree.disk.write(tree.place() / "code" / "data" / "evil.py", "evil\n")
+    _, left_out = reviewed(tree)
+
+    assert next(iter(left_out)) == "code/data/evil.py"
+    assert len(left_out) == MAX_NAMED + 1
+    assert left_out["code/data/"] == "101 more in it or below, 0 of them executable or folders"
+
+
+@on("D")
+def test_evidence_of_very_many_folders_counts_them_above(tree: Tree) -> None:
+    """C2"""
+    tree.submit()
+    for number in range(500):
+        tree.disk.write(tree.place() / "code" / f"part-{number:03}" / "x.csv", "1\n")
+    _, left_out = reviewed(tree)
+
+    assert left_out["code/"] == "300 more in it or below, 0 of them executable or folders"
+
+
+@on("D")
+def test_evidence_of_a_folder_of_thousands_of_files_finds_the_executable_one(tree: Tree) -> None:
+    """C2: endings are read of all of them, and what is not listed is counted."""
+    tree.submit()
+    folder = tree.place() / "code" / "data"
+    folder.mkdir(parents=True)
+    for number in range(3000):
+        (folder / f"{number:04}").touch()
+    (folder / "zzz.py").touch()
+    left_out = evidence(job_of(tree), Kind.JOB_SUBMITTED)["code_left_out"]
+
+    assert {"path": "code/data/", "why": "2001 more names in it, not listed"} in left_out[:2]
+    assert "code/data/zzz.py" in {item["path"] for item in left_out[:2]}
+
+
+@on("D")
+def test_evidence_of_deep_folders_names_the_one_that_is_not_listed(tree: Tree) -> None:
+    """C2, B8: to a bounded depth."""
+    tree.submit()
+    deep = tree.place().joinpath("code", *["d"] * 30)
+    tree.disk.write(deep / "evil.py", "evil\n")
+    _, left_out = reviewed(tree)
+
+    assert left_out == {f"{'/'.join(['code', *['d'] * MAX_DEPTH])}/": "nested too deep, not listed"}
+
+
+@on("D")
+def test_evidence_of_names_of_any_length_fits_into_a_mail(tree: Tree, box: Box) -> None:
+    """C2, B02: the list is bounded in bytes, too."""
+    names = [f"{number:03}" + sign * 40 for number in range(150) for sign in ('"', "\U000e0041", "\u0430a")]
+    tree = TREES["D"](Disk(box.root, box.clock.time))
+    tree.grant(ANA)
+    box.look()
+    tree.submit(files={f"{name[:50]}.py": "x" * 2000 for name in names[::2]})
+    for name in names[1::2]:
+        tree.disk.write(tree.place() / "code" / f"{name[:50]}.py", "x")
+    box.clock.advance(10)
+    box.look()
+    (mail,) = [mail for mail in box.mails() if mail.told == ("job_submitted", "owner", OWNER)]
+
+    assert len(mail.html.encode()) < 102 * 1024
+    assert "more in it or below" in mail.text
+
+
+@on("D")
+def test_mail_names_every_file_that_evidence_names(tree: Tree, box: Box) -> None:
+    """C2: the mail has no smaller limit of its own."""
+    tree = TREES["D"](Disk(box.root, box.clock.time))
+    tree.grant(ANA)
+    box.look()
+    tree.submit()
+    unnamed = [f"helper-{number:03}.py" for number in range(MAX_NAMED)]
+    for name in unnamed:
+        tree.disk.write(tree.place() / "code" / name, "evil\n")
+    box.clock.advance(10)
+    box.look()
+    (mail,) = [mail for mail in box.mails() if mail.told == ("job_submitted", "owner", OWNER)]
+
+    assert all(name in mail.text and name in mail.html for name in unnamed)
+
+
+@on(*FAMILIES)
+def test_evidence_of_hard_links_and_symbolic_links_shows_neither(tree: Tree, tmp_path: Path) -> None:
+    """C9: another name of a file outside shows what lies there."""
+    outside = tmp_path / "outside.py"
+    outside.write_text(SECRET)
+    tree.submit(files={"main.py": "x\n"})
+    code = tree.place() / ("code" if tree.layout in {"C", "D"} else "")
+    (code / "main.py").unlink()
+    os.link(outside, code / "main.py")
+    (code / "link.py").symlink_to(outside)
+    found = evidence(job_of(tree), Kind.JOB_SUBMITTED)
+
+    assert SECRET not in str(found)
+    left_out = {item["path"].rpartition("/")[2]: item["why"] for item in found["code_left_out"]}
+    assert left_out["main.py"].startswith("hard link, not shown")
+    assert left_out["link.py"].startswith("symbolic link, not followed")
+
+
+def swap(place: Path, outside: Path) -> None:
+    """The job's folder becomes a link to a folder outside, with files of the same names."""
+    outside.mkdir()
+    for path in [each for each in place.rglob("*") if each.is_file()]:
+        copy = outside / path.relative_to(place)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(SECRET)
+    for name in ("stderr.txt", "stdout.txt", "returncode.txt"):
+        (outside / name).write_text(SECRET)
+    place.rename(place.with_name(f"{NAME}-aside"))
+    place.symlink_to(outside)
+
+
+@on(*FAMILIES)
+@pytest.mark.parametrize("kind", [Kind.JOB_SUBMITTED, Kind.JOB_FAILED])
+@pytest.mark.parametrize("which", ["submission", "results", "folder above"])
+def test_evidence_of_a_job_exchanged_with_a_link_shows_nothing(
+    tree: Tree, tmp_path: Path, kind: Kind, which: str
+) -> None:
+    """C9: exchanged after the job was read and before its mail is composed."""
+    tree.submit()
+    tree.approve()
+    tree.run(code=3, stderr="oh\n")
+    job = job_of(tree)
+    place = tree.results() if which == "results" else tree.place()
+    swap(place.parent if which == "folder above" and tree.names_submitter else place, tmp_path / "outside")
+
+    assert SECRET not in str(evidence(job, kind))
+
+
+class Exchanging(dict[str, Any]):
+    """The details of a job whose folder is exchanged when they are asked for, which is after its files were listed."""
+
+    def __init__(self, job: Job, exchange: Callable[[], None]) -> None:
+        super().__init__(job.details)
+        self._exchange = exchange
+
+    def get(self, *words: Any) -> Any:
+        self._exchange()
+        self._exchange = lambda: None
+        return super().get(*words)
+
+
+@on("D")
+def test_list_files_then_exchanged_with_a_link_reads_nothing(tree: Tree, tmp_path: Path) -> None:
+    """C9: exchanged between the listing and the reading of the files in it."""
+    tree.submit()
+    job = job_of(tree)
+    details = Exchanging(job, lambda: swap(tree.place(), tmp_path / "outside"))
+
+    assert SECRET not in str(evidence(replace(job, details=details), Kind.JOB_SUBMITTED))
+    assert tree.place().is_symlink()
+    assert [item.parts for item in list_files(job.base, job.parts, closed={})] == [()]
