@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -238,6 +239,27 @@ def tally(**values: int) -> Counts:
 def claim(outbox: Outbox, transport: str, now: float, **more: Any) -> list[Due]:
     """The next message of a transport; empty when nothing is due."""
     return next(iter(outbox.claim(transport, now, **more)), [])
+
+
+@contextmanager
+def nested(folder: Path, depth: int) -> Iterator[list[Path]]:
+    """So many folders in one another; removed again from wherever they are then, which pytest cannot do by itself."""
+    folder.mkdir()
+    where = [folder]
+    for _ in range(depth - 1):  # each becomes the first of those below it
+        outer = folder.with_name("outer")
+        outer.mkdir()
+        folder.rename(outer / "d")
+        outer.rename(folder)
+    try:
+        yield where
+    finally:
+        folder = where[0]
+        while (folder / "d").exists():
+            (folder / "d").rename(folder.with_name("inner"))
+            folder.rmdir()
+            folder.with_name("inner").rename(folder)
+        folder.rmdir()
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -> Any:

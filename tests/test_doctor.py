@@ -31,7 +31,7 @@ from syftnotify.outbox import Outbox, Verdict
 from tests import mailserver
 from tests.google import SECRET, SEND_PATH, Google, refuses_the_grant, serving
 from tests.mailserver import PASSWORD, USER, MailServer, says_and_closes
-from tests.support import ANA, OWNER, Box, claim, wait_until
+from tests.support import ANA, OWNER, Box, claim, nested, wait_until
 
 PASS, WARN, FAIL = Level.PASS, Level.WARN, Level.FAIL
 DAY = 86400.0
@@ -931,6 +931,19 @@ def test_the_folders_to_watch_are_counted_where_they_are_watched(private: Box, w
     said = about("watching", found(private))
 
     assert [one.level for one in said] == ([PASS] if watch == "auto" else [])
+
+
+@pytest.mark.skipif(not Path("/proc/sys/fs/inotify").exists(), reason="counts the watches of Linux")
+def test_folders_nested_too_deep_to_watch_are_warned_of(private: Box) -> None:
+    """B8: counted without recursion."""
+    base = private.root / OWNER / "app_data" / "job"
+    base.mkdir(parents=True, exist_ok=True)
+    with nested(private.folder / "deep", 1100) as where:
+        where[0] = where[0].rename(base / "deep")
+        one = the("watching", found(private))
+
+    assert one.level is WARN
+    assert "nested more than" in one.text
 
 
 def test_syft_bgs_own_notifier_is_warned_of(private: Box) -> None:

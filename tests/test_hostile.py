@@ -425,7 +425,8 @@ def test_what_is_no_file_in_the_place_of_one_is_never_read(
         replace(tree, inbox / MAL, instead, outside)
     mails = live(box, tree, also={MAL} if instead is a_folder else ())  # which is a scientist's all the same
     told = submissions(mails)
-    assert not told & {tree.entity("config", ABE), tree.entity("whole", MAL)}
+    assert tree.entity("whole", MAL) not in told
+    assert tree.entity("config", ABE) in told, "A1: the owner is notified that it waits and cannot be read"
     if instead is not a_folder:  # which holds a config.yaml, and so is a job
         assert tree.entity("job", ABE) not in told
     assert {tree.entity(name, ABE) for name in ("run", "code-file", "code-folder", "stdout")} <= told

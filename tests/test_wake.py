@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import itertools
 import logging
 import os
 import subprocess
@@ -17,7 +15,7 @@ import pytest
 
 from syftnotify.observe import Wake, Watched
 from syftnotify.observe.wake import remote_kind
-from tests.support import Clock, wait_until
+from tests.support import Clock, nested, wait_until
 
 
 @pytest.fixture
@@ -260,23 +258,6 @@ def test_a_file_system_that_others_write_to_is_known_by_its_mount(tmp_path: Path
     assert remote_kind(folder, mounts=tmp_path / "none") == ""
 
 
-@contextlib.contextmanager
-def nested(folder: Path, depth: int) -> Iterator[Path]:
-    """A folder with so many in one another, and removed again: pytest cannot do that by itself."""
-    folder.mkdir()
-    here = os.open(folder, os.O_RDONLY)
-    opened = [here]
-    for _ in range(depth):
-        os.mkdir("d", dir_fd=here)
-        here = os.open("d", os.O_RDONLY, dir_fd=here)
-        opened.append(here)
-    yield folder
-    for below, above in itertools.pairwise(reversed(opened)):
-        os.close(below)
-        os.rmdir("d", dir_fd=above)
-    os.close(opened[0])
-
-
 @pytest.mark.parametrize("is_careful", [True, False])
 def test_wake_with_folders_nested_too_deep_watches_none(
     tmp_path: Path, woken: threading.Event, clock: Clock, caplog: pytest.LogCaptureFixture, is_careful: bool
@@ -285,7 +266,8 @@ def test_wake_with_folders_nested_too_deep_watches_none(
     (tmp_path / "job").mkdir()
     wake = Wake(woken.set, is_careful=is_careful, monotonic=clock.monotonic)
     watched = [Watched(tmp_path / "job")]
-    with nested(tmp_path / "job" / "deep", 1100):
+    with nested(tmp_path / "deep", 1100) as where:
+        where[0] = where[0].rename(tmp_path / "job" / "deep")
         assert not wake.watch(watched)
         assert not wake.is_watching
     assert "nested more than" in caplog.text
@@ -301,8 +283,8 @@ def test_wake_with_deep_folders_that_come_later_tells_the_truth(tmp_path: Path, 
     wake = Wake(woken.set)
     watched = [Watched(tmp_path / "job")]
     assert wake.watch(watched)
-    with nested(tmp_path / "deep", 1100) as deep:
-        deep.rename(tmp_path / "job" / "deep")
+    with nested(tmp_path / "deep", 1100) as where:
+        where[0] = where[0].rename(tmp_path / "job" / "deep")
         assert woken.wait(30) or not wake.is_watching
         woken.clear()
         if sys.version_info < (3, 12):
