@@ -1,4 +1,7 @@
-"""Where do lines go, and how are they read again? One file, rotated, in which nothing can be obeyed."""
+"""The log file: writing, rotation, reading and following. External text in it is escaped.
+
+A record is one line, and further ones that are indented by four spaces. Every reader here works with whole records.
+"""
 
 from __future__ import annotations
 
@@ -16,58 +19,88 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from syftnotify.text import shown, shown_block
+from syftnotify.text import shown_block
 
 MAX_BYTES = 10_000_000
 KEPT = 5
 _POLL_SECONDS = 0.2
+_LONGEST = 4000  # characters of a message
+_INDENT = "    "  # before every line of a record but its first
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 _LINE = re.compile(r"(?P<time>\S+Z) (?P<level>[A-Z]+) (?P<logger>[\w.]+): (?P<message>.*)", re.DOTALL)
 
 
-class _Harmless(logging.Formatter):
-    """One line per record; tracebacks follow, indented. Whatever a terminal could obey is escaped."""
+class _Formatter(logging.Formatter):
+    """Formats records; further lines of a message and tracebacks are indented, control characters are escaped.
+
+    Only the first line of a record is not indented, so that no text can imitate another record.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC)
         head = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z {record.levelname} {record.name}: "
-        line = head + shown(record.getMessage(), limit=4000)
+        message = record.getMessage()
+        text = head + shown_block(message[:_LONGEST] + ("…" if len(message) > _LONGEST else ""))
         if record.exc_info:
-            text = shown_block(self.formatException(record.exc_info))
-            line += "".join(f"\n    {part}" for part in text.splitlines())
-        return line
+            text += "\n" + shown_block(self.formatException(record.exc_info))
+        return text.rstrip("\n").replace("\n", f"\n{_INDENT}")
 
 
-class _PrivateFile(RotatingFileHandler):
-    """Rotated by size; every file of it is for its owner alone."""
+class _LogFile(RotatingFileHandler):
+    """A log file readable by its owner only, rotated by size, and opened again when it was renamed or removed.
+
+    Another program may rotate it, too: the file of that name is the one written to.
+    Source: the standard library's WatchedFileHandler, which does not rotate by itself.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._reopen_if_replaced()
+        except OSError:  # such as a home folder that was moved away: the open file is used further
+            self.handleError(record)
+        super().emit(record)
+
+    def _reopen_if_replaced(self) -> None:
+        try:
+            found: os.stat_result | None = Path(self.baseFilename).stat()
+        except FileNotFoundError:
+            found = None
+        stream = self.stream
+        if stream is None:
+            return
+        mine = os.fstat(stream.fileno())
+        if found is None or (found.st_dev, found.st_ino) != (mine.st_dev, mine.st_ino):
+            self.stream = self._open()
+            stream.close()
 
     def _open(self) -> TextIOWrapper:
         file = super()._open()
-        Path(self.baseFilename).chmod(0o600)
+        with contextlib.suppress(PermissionError):  # the rotating program gave it to another user
+            Path(self.baseFilename).chmod(0o600)
         return file
 
 
 def set_up(path: Path, *, level: str = "info", echo: TextIO | None = None) -> None:
-    """Send this process's lines to `path` (10 MB, five older ones kept), and to `echo` as well if given."""
+    """Send the log records of this process to `path` (10 MB, five older files kept), and to `echo` if given."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
         handler.close()
-    opened = _PrivateFile(path, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8")
+    opened = _LogFile(path, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8")
     handlers: list[logging.Handler] = [opened]
     if echo is not None:
         handlers.append(logging.StreamHandler(echo))
     for handler in handlers:
-        handler.setFormatter(_Harmless())
+        handler.setFormatter(_Formatter())
         root.addHandler(handler)
     root.setLevel(logging.WARNING)  # of the libraries
     logging.getLogger("syftnotify").setLevel(level.upper())
     logging.captureWarnings(capture=True)
 
 
-def last_lines(path: Path, count: int, *, level: str = "debug") -> list[str]:
-    """The last `count` records of at least `level`, oldest first; a traceback stays with its line."""
+def last_records(path: Path, count: int, *, level: str = "debug") -> list[str]:
+    """The last `count` records of at least `level`, oldest first."""
     kept: deque[str] = deque(maxlen=max(0, count))
     for each in (path.with_name(f"{path.name}.1"), path):  # a log that was rotated a moment ago is nearly empty
         # Lines from other writers' crashes may be anything; what is undecodable is shown as such.
@@ -83,17 +116,20 @@ def follow(
     sleep: Callable[[float], None] = time.sleep,
     until: Callable[[], bool] = lambda: False,
 ) -> Iterator[str]:
-    """Every line written from this call on, through rotations and truncations, until `until()`."""
+    """Every record written from this call on, through rotations and truncations, until `until()`."""
     file = _opened(path)
     if file is not None:
         file.seek(0, os.SEEK_END)
-    return _at_least(_new_lines(path, file, sleep, until), level)
+    return (record for record in _new_records(path, file, sleep, until) if _is_at_least(record, level))
 
 
-def _new_lines(
+def _new_records(
     path: Path, file: BinaryIO | None, sleep: Callable[[float], None], until: Callable[[], bool]
 ) -> Iterator[str]:
+    """A record is complete when another one follows, or when nothing was written between two reads."""
     rest = b""
+    record: list[str] = []
+    idle = False
     try:
         while True:
             if file is None:
@@ -103,30 +139,32 @@ def _new_lines(
             rest += file.read() if file is not None else b""
             *lines, rest = rest.split(b"\n")
             for line in lines:
-                yield line.decode("utf-8", "backslashreplace")
+                text = line.decode("utf-8", "backslashreplace")
+                if record and not text.startswith(_INDENT):
+                    yield "\n".join(record)
+                    record = []
+                record.append(text)
             if replaced and file is not None:
                 file.close()
                 file = None
-            elif not lines:
-                if until():
+            elif lines:
+                idle = False
+            else:
+                over = until()
+                if record and (idle or over):
+                    yield "\n".join(record)
+                    record = []
+                if over:
                     return
-                sleep(_POLL_SECONDS)  # between two looks at a file that other processes write
+                sleep(_POLL_SECONDS)  # other processes write the file
+                idle = True
     finally:
         if file is not None:
             file.close()
 
 
-def _at_least(lines: Iterator[str], level: str) -> Iterator[str]:
-    shows = True
-    for line in lines:
-        if not line.startswith("    "):  # else it belongs to the line above
-            shows = _is_at_least(line, level)
-        if shows:
-            yield line
-
-
 def as_json(record: str) -> str:
-    """One record as a JSON object: {time, level, logger, message}; a foreign line has its text as message alone."""
+    """One record as a JSON object: {time, level, logger, message}; an unknown line has its text as message alone."""
     match = _LINE.fullmatch(record)
     return json.dumps(match.groupdict() if match else {"message": record})
 
@@ -139,7 +177,7 @@ def _opened(path: Path) -> BinaryIO | None:
 
 
 def _was_replaced(path: Path, file: BinaryIO) -> bool:
-    """Whether `path` is another file by now, or the same one cut short."""
+    """Whether `path` is another file now, or the same one truncated."""
     mine = os.fstat(file.fileno())
     if mine.st_size < file.tell():
         return True
@@ -153,7 +191,7 @@ def _was_replaced(path: Path, file: BinaryIO) -> bool:
 def _records(lines: Iterator[str]) -> Iterator[str]:
     record = ""
     for line in lines:
-        if record and line.startswith("    "):
+        if record and line.startswith(_INDENT):
             record += line
             continue
         if record:

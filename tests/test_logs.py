@@ -238,7 +238,7 @@ def test_following_hides_what_matters_less(tmp_path: Path) -> None:
 
     write(path, *MIXED, line(6, "ERROR"))
 
-    follower.saw(*MIXED[3:-1], line(6, "ERROR"))
+    follower.saw("\n".join(MIXED[3:-1]), line(6, "ERROR"))
 
 
 @pytest.mark.parametrize("words", [("logs", "notify", "-f"), ("logs", "-f")])
@@ -278,7 +278,7 @@ def test_the_command_follows_through_a_real_rotation_until_ctrl_c(box: Box, word
 
 
 def test_nothing_that_a_terminal_obeys_reaches_the_file(tmp_path: Path) -> None:
-    """S16: neither as a message nor in a traceback; one record is one line."""
+    """S16: neither as a message nor in a traceback; only the first line of a record is not indented."""
     path = tmp_path / "notify.log"
     log_from_a_process(
         path,
@@ -295,7 +295,7 @@ def test_nothing_that_a_terminal_obeys_reaches_the_file(tmp_path: Path) -> None:
     assert all(
         re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (INFO|ERROR) syftnotify\.test: ", one) for one in heads
     )
-    assert "\\x1b[31m" in heads[0]
+    assert "\\x1b[31m" in written
 
 
 def test_a_hostile_job_name_does_not_reach_the_log_raw(box: Box) -> None:
@@ -345,6 +345,127 @@ def test_the_file_is_for_its_owner_alone_and_stays_so_through_a_rotation(tmp_pat
     assert not (tmp_path / "notify.log.6").exists()
     assert (tmp_path / "notify.log.1").stat().st_mode & 0o777 == 0o600
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+# -- records of several lines ----------------------------------------------------------------------------------------
+
+
+def test_message_of_several_lines_is_readable_and_one_record(box: Box) -> None:
+    """D11: indented as tracebacks are; nothing in it can look like another record."""
+    forged = line(7, "ERROR")
+    log_from_a_process(
+        box.home.log, f"log.error('config.yaml: 2 mistakes\\n  a: b\\r\\n{forged}\\n\\n')\nlog.info('next')\n"
+    )
+
+    text = box.home.log.read_text()
+    assert "config.yaml: 2 mistakes\n      a: b\n    2026-" in text
+    assert "\\n" not in text
+    assert len([each for each in text.splitlines() if not each.startswith("    ")]) == 2
+    objects = [json.loads(each) for each in box.notify("logs", "--json", check=0).stdout.splitlines()]
+    assert [each["level"] for each in objects] == ["ERROR", "INFO"]
+    assert objects[0]["message"] == f"config.yaml: 2 mistakes\n      a: b\n    {forged}"
+
+
+def test_separators_that_only_some_readers_know_stay_escaped(tmp_path: Path) -> None:
+    """D11"""
+    path = tmp_path / "notify.log"
+    log_from_a_process(path, "log.info('a\\x0bb\\x0cc\\x1cd\\x85e\\u2028f\\u2029g')\n")
+
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_followed_record_is_one_object(box: Box) -> None:
+    """D11: with its further lines, also while it is followed."""
+    write(box.home.log, line(1))
+    process = box.begin("logs", "-f", "--json")
+    seen: list[str] = []
+    assert process.stdout is not None
+    stream = process.stdout
+    reader = threading.Thread(target=lambda: seen.extend(iter(stream.readline, "")))
+    reader.start()
+    try:
+        wait_until(lambda: seen, 60, "what was there")
+        write(box.home.log, *MIXED[3:-1], line(6))
+        wait_until(lambda: any("line 6" in each for each in seen), 60, "the last record")
+    finally:
+        process.kill()
+        process.wait()
+        reader.join(10)
+        stream.close()
+        assert process.stderr is not None
+        process.stderr.close()
+    assert [json.loads(each)["message"] for each in seen] == ["line 1", "\n".join(["line 4", *TRACEBACK]), "line 6"]
+
+
+def test_failed_start_is_readable_in_the_log_and_in_the_answer(box: Box) -> None:
+    """D11"""
+    box.home.config.write_text("do_email: a\nrole: b\n")
+
+    for text in (box.notify("start", check=2).stderr, box.home.log.read_text()):
+        assert "config.yaml: 2 mistakes\n" in text
+        assert "\\n" not in text
+
+
+def test_last_error_of_several_lines_is_readable_in_status(box: Box) -> None:
+    """D11"""
+    running.write(box.home, running.Report(last_error=f"one\ntwo {ESCAPE}[31m"))
+
+    shown = box.notify("status", check=3).stdout
+
+    assert "\\n" not in shown
+    assert "two \\x1b[31m" in shown
+
+
+# -- rotation by another program -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [
+        "os.rename(path, path + '.1')",
+        "os.remove(path)",
+        "os.rename(path, path + '.1'); os.close(os.open(path, os.O_CREAT, 0o644)); os.chmod(path, 0o644)",
+    ],
+    ids=["renamed", "removed", "made anew"],
+)
+def test_log_is_opened_again_when_it_was_replaced(tmp_path: Path, replace: str) -> None:
+    """B9: for its owner alone."""
+    path = tmp_path / "notify.log"
+    log_from_a_process(
+        path, f"path = sys.argv[1]\nlog.info('one')\n{replace}\nlog.info('two')\nlog.info('three')\n", umask=0
+    )
+
+    assert [text.rpartition(": ")[2] for text in path.read_text().splitlines()] == ["two", "three"]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_log_is_still_written_when_its_folder_was_moved_away(tmp_path: Path) -> None:
+    """B9: into the open file; nothing fails."""
+    (tmp_path / "home").mkdir()
+    log_from_a_process(
+        tmp_path / "home" / "notify.log",
+        "logging.raiseExceptions = False\nlog.info('one')\n"
+        "folder = pathlib.Path(sys.argv[1]).parent\nfolder.rename(folder.with_name('moved'))\nlog.info('two')\n",
+    )
+
+    assert [text.rpartition(": ")[2] for text in (tmp_path / "moved" / "notify.log").read_text().splitlines()] == [
+        "one",
+        "two",
+    ]
+
+
+def test_worker_and_follower_go_on_when_the_log_was_removed(box: Box) -> None:
+    """B9: with a real worker."""
+    box.notify("start", check=0)
+    follower = Follower(box.home.log)
+    try:
+        box.home.log.unlink()
+        box.notify("stop", check=0)
+        wait_until(lambda: any("stopped" in each for each in follower.lines), 60, "what the worker wrote last")
+    finally:
+        follower.close()
+    assert "stopped" in box.home.log.read_text()
+    assert box.home.log.stat().st_mode & 0o777 == 0o600
 
 
 # -- secrets ---------------------------------------------------------------------------------------------------------
