@@ -13,7 +13,7 @@ from pathlib import Path
 
 from syftnotify.errors import NotifyError
 from syftnotify.files import fingerprint, write_whole
-from syftnotify.paths import DEFAULT_HOME, Home, expanded
+from syftnotify.paths import DEFAULT_HOME, Home, expanded_if_possible, why_not_expanded
 from syftnotify.text import shown
 
 # A look that takes longer hangs; the first one of a very full tree has until _START_SECONDS.
@@ -73,14 +73,23 @@ def watchdog_seconds() -> float | None:
 
 def unit_name(home: Home) -> str:
     """`syftnotify.service` for the usual home; others have a part of their path's fingerprint in it."""
-    if home.root == expanded(DEFAULT_HOME):
+    if home.root == expanded_if_possible(DEFAULT_HOME):
         return "syftnotify.service"
     return f"syftnotify-{fingerprint(os.fsencode(home.root))[:8]}.service"
 
 
 def unit_path(home: Home) -> Path:
-    """Where the unit of `home` lies."""
-    settings = Path(os.environ.get("XDG_CONFIG_HOME") or expanded("~/.config"))
+    """The path of the unit file of `home`.
+
+    Raises:
+        NotifyError: there is no folder for the units of this user.
+    """
+    variable = os.environ.get("XDG_CONFIG_HOME")
+    settings = Path(variable) if variable else expanded_if_possible("~/.config")
+    if settings is None:
+        raise NotifyError(
+            why_not_expanded("~/.config"), hint="set HOME or XDG_CONFIG_HOME to the folder for user units"
+        )
     return settings / "systemd" / "user" / unit_name(home)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from syftnotify.errors import NotifyError
+from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.files import write_whole
 from syftnotify.paths import Home, expanded
 from syftnotify.text import decoded
@@ -95,8 +95,8 @@ class _Finder:
                 content = file.read(_LARGEST)
         except OSError as error:
             raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-        except RuntimeError:  # of `~nobody`
-            raise ValueError(f"{name} is no path: nobody here is called so") from None
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
         try:
             return decoded(content)
         except ValueError as error:
