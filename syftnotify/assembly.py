@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from syftnotify.memory import MemoryFile
 from syftnotify.model import DIGESTED, HIGH, AlertRule, Form, Kind, Severity
 from syftnotify.observe import JobReader, OwnRequests, PeerReader
 from syftnotify.outbox import Outbox
-from syftnotify.paths import Home, expanded
+from syftnotify.paths import Home, expanded_if_possible
 from syftnotify.pipeline import Pipeline, Tick
 from syftnotify.quiet import QuietHours
 from syftnotify.render import Lines, Links, Objects, TemplateRenderer, Wording, Words, renderer_of
@@ -68,25 +68,22 @@ def check_ready(home: Home) -> Settings:
         ConfigError: it has mistakes.
         NotSignedInError: mail would go out by Gmail, and nobody has signed in.
     """
-    settings = load(home)
-    mistakes, warnings = [], []
-    for name, section in settings.config.transports.items():
-        try:
-            words = words_of(settings, name, section)
-        except ConfigError as error:
-            mistakes.append(str(error))
-        else:
-            if isinstance(words, Objects) and words.warning:
-                warnings.append(f"config.yaml: transports.{name}.body: {words.warning}")
-    if mistakes:
-        raise ConfigError("\n".join(mistakes), hint="docs/webhooks.md says what a `body` may name")
-    settings = replace(settings, warnings=(*settings.warnings, *warnings))
+    settings = load(home, check=template_mistakes)
+    settings = replace(settings, warnings=(*settings.warnings, *_template_warnings(settings)))
     transport = settings.mail_section
     if not settings.config.notify.enabled:
         return settings
     if isinstance(transport, Gmail) and not transport.token.exists():
         raise NotSignedInError(f"there is no Google sign-in at {transport.token}", hint="sign in with `notify init`")
     return settings
+
+
+def _template_warnings(settings: Settings) -> Iterator[str]:
+    """What is suspicious about the templates of webhooks."""
+    for name, section in settings.config.transports.items():
+        words = words_of(settings, name, section)
+        if isinstance(words, Objects) and words.warning:
+            yield f"config.yaml: transports.{name}.body: {words.warning}"
 
 
 def assemble(
@@ -180,6 +177,20 @@ def renderer_for(home: Home) -> TemplateRenderer:
     return renderer_of(home.templates if home.templates.is_dir() else None)
 
 
+def template_mistakes(raw: Mapping[str, Any]) -> Iterator[str]:
+    """The mistakes in the templates of webhooks, as `path: text`; `raw` is the configuration, checked or not."""
+    sections = raw.get("transports")
+    for name, section in sections.items() if isinstance(sections, dict) else ():
+        if not isinstance(section, dict) or section.get("format") != "template":
+            continue
+        body = section.get("body")
+        if isinstance(body, str):
+            try:
+                Objects("template", links=Links(), template=body)
+            except ValueError as error:
+                yield f"transports.{shown(str(name))}.body: {shown(str(error))}"
+
+
 def words_of(settings: Settings, name: str, section: Transport) -> Words:
     """What words notifications for the transport `name`. Raises: ConfigError, its `body` is no template."""
     config = settings.config
@@ -260,11 +271,12 @@ def _quiet_hours(config: Config) -> QuietHours | None:
 
 
 def _limits(config: Config) -> tuple[Limit, ...]:
-    """What is too much for one reader: always, and by the configuration."""
+    """The limits of single messages to one recipient: the fixed one, and that of the configuration."""
     section = config.digest
     if section is None:
         return (Limit(),)
-    return Limit(), Limit(section.above, section.within, section.every, DIGESTED, HIGH)
+    exempt = frozenset() if section.include_high else HIGH
+    return Limit(), Limit(section.above, section.within, section.every, DIGESTED, exempt)
 
 
 def _match(section: Condition) -> Match:
@@ -314,7 +326,7 @@ def _reach(
 
 def _syft_bg_homes() -> tuple[Path, ...]:
     """Where syft-bg keeps its things: newer releases, older ones, and on Colab."""
-    return tuple(expanded(path) for path in ("~/.syft-bg", "~/.syft-creds", _COLAB_SYFT_BG))
+    return tuple(filter(None, map(expanded_if_possible, ("~/.syft-bg", "~/.syft-creds", _COLAB_SYFT_BG))))
 
 
 def syft_bg_pid() -> int | None:

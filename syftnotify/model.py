@@ -95,7 +95,9 @@ def parse_kind(text: str) -> Kind:
     if word in _ALIASES:
         return _ALIASES[word]
     near = difflib.get_close_matches(word[:_LONGEST_WORD], [*_KINDS, *_ALIASES], n=1, cutoff=0.0)[0]
-    raise UnknownKindError(f"{text!r} is no kind of event, did you mean `{near}`?")
+    raise UnknownKindError(
+        f"{text!r} is no kind of event, did you mean `{near}`?", hint=f"the event kinds are {', '.join(_KINDS)}"
+    )
 
 
 class Severity(StrEnum):

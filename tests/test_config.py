@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -13,11 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from syftnotify.assembly import template_mistakes
 from syftnotify.config import load
 from syftnotify.config.edit import edit
-from syftnotify.config.schema import TRANSPORT_TYPES, Config
+from syftnotify.config.routing import Matching
+from syftnotify.config.schema import MAIL_TYPES, TRANSPORT_TYPES, Config
+from syftnotify.config.values import duration
 from syftnotify.errors import ConfigError, NotifyError
+from syftnotify.model import Kind
 from syftnotify.paths import Home
+from tests.support import Box
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
 
@@ -113,10 +122,13 @@ def test_defaults_are_the_documented_ones(home: Home) -> None:
 
 
 def test_the_root_is_found_where_clients_put_it(home: Home, tmp_path: Path) -> None:
+    """D6: where none exists, where the published clients create it."""
     written(home, "do_email: o@x.org\n")
+    assert load(home).root == tmp_path / "SyftBox_o@x.org"
+    (tmp_path / "SyftBox").mkdir()
+
     assert load(home).root == tmp_path / "SyftBox"
     (tmp_path / "SyftBox_o@x.org").mkdir()
-
     assert load(home).root == tmp_path / "SyftBox_o@x.org"
 
 
@@ -157,25 +169,25 @@ def test_an_interval_out_of_range_is_refused(home: Home, value: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
-        ("to: b@x.org", "`to`"),
-        ("filter_users: b*", "`filter_users`"),
-        ("filter_users: b*, to: b", "`filter_users` and `to`"),
+        ("to: b@x.org", "`to` needs"),
+        ("filter_users: b*", "`filter_users` needs"),
+        ("filter_users: b*, to: b@x.org", "`filter_users` and `to` need"),
     ],
 )
 def test_whom_without_which_events_is_a_mistake(home: Home, settings: str, names: str) -> None:
     """G05, G07: it would be read and never be obeyed."""
     text = f"do_email: o@x.org\ntransports: {{box: {{type: maildir, {settings}}}}}\n"
 
-    assert mistakes(home, text) == [f"transports.box: {names} of which events? set `events`, too: ['*'] for all"]
+    assert mistakes(home, text) == [f"transports.box: {names} `events` as well (['*'] for all)"]
 
 
 def test_nobody_waits_for_a_digest_for_more_than_seven_days(home: Home) -> None:
     """X06: the outbox would take so far a moment for that of a clock that jumped, and send at once."""
     text = "do_email: o@x.org\ndigest: {every: %s}\n"
-    for value in ("8d", "700000", "2w"):
+    for value in ("8d", "700000s", "2w"):
         (line,) = mistakes(home, text % value)
         assert line.startswith("digest.every: expected at most 7d, got ")
-    for value in ("7d", "1w", "604800"):
+    for value in ("7d", "1w", "604800s"):
         digest = load(written(home, text % value)).config.digest
         assert digest is not None
         assert digest.every == 7 * 86400
@@ -410,3 +422,331 @@ def test_an_edit_of_what_is_no_yaml_changes_nothing(home: Home) -> None:
         edit(home, {("do_email",): "o@x.org"})
 
     assert home.config.read_text(encoding="utf-8") == "a: ["
+
+
+# -- all mistakes at once --------------------------------------------------------------------------------------------
+
+
+def test_load_mistakes_of_all_kinds_are_listed_together(home: Home) -> None:
+    """D7: whichever part of the program finds them."""
+    text = """\
+do_email: o@x.org
+transports:
+  box: {type: maildir, to: owner}
+  hook: {type: webhook, url: env:NOT_SET_ANYWHERE, format: template, body: '{{ nothing }}'}
+  half: {type: webhook, url: 'https://x.example', format: template}
+  relay: {type: smtp, host: a/b, port: 0, tls: maybe}
+routes: [{via: nowhere}]
+routes+:
+- {events: [job_faild, job_timout]}
+- {via: nowhere, to: '#jobs'}
+- {to: ['#jobs']}
+links: {job: 'https://x.example/{jbo}'}
+digest: {above: 0, every: 9d}
+reminders: {to: '#jobs'}
+quiet_hours: {from: 25:00, to: '07:00'}
+"""
+    with pytest.raises(ConfigError) as caught:
+        load(written(home, text), check=template_mistakes)
+
+    found = [line.strip().partition(": ")[0] for line in str(caught.value).splitlines()[1:]]
+    assert sorted(found) == sorted(
+        [
+            "transports.hook.url",
+            "transports.hook.body",
+            "transports.half",
+            "transports.box",
+            "transports.relay.smtp_url",
+            "routes[0].via",
+            "routes+[0].events",
+            "routes+[1].via",
+            "routes+[2].to",
+            "links.job",
+            "digest.above",
+            "digest.every",
+            "reminders.to",
+            "quiet_hours.from",
+        ]
+    )
+    for word in ("job_faild", "job_timout", "`host`", "`port`", "`tls`"):
+        assert word in str(caught.value)
+
+
+def test_load_unknown_transport_type_hides_no_other_route(home: Home) -> None:
+    """D7: recipients are checked as far as the transports are known."""
+    text = (
+        "do_email: o@x.org\ntransports: {a: {type: mial}, b: {type: slack, url: 'https://x.example'}}\nroutes: [%s]\n"
+    )
+    for route, path in (
+        ("{via: a, to: '#x'}", ""),
+        ("{via: b, to: o@x.org}", "routes[0].to"),
+        ("{via: c}", "routes[0].via"),
+    ):
+        found = [line.partition(": ")[0] for line in mistakes(home, text % route)]
+        assert found == ["transports.a.type", *filter(None, [path])]
+
+
+# -- values ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pattern", ["[a-", "a[", "[]", "[!]", "x[[]["])
+@pytest.mark.parametrize(
+    "place",
+    ["routes: [{match: {job: '%s'}}]", "routes: [{match: {not: {tags: ['%s']}}}]", "recipients: {allow: ['%s']}"],
+)
+def test_pattern_with_an_unclosed_bracket_is_refused(home: Home, place: str, pattern: str) -> None:
+    """D8"""
+    (line,) = mistakes(home, f"do_email: o@x.org\n{place % pattern}\n")
+
+    assert "unclosed bracket" in line
+
+
+def test_pattern_that_matches_no_character_is_refused(home: Home) -> None:
+    """D8"""
+    (line,) = mistakes(home, "do_email: o@x.org\nroutes: [{match: {job: 'x[z-a]'}}]\n")
+
+    assert "no character matches" in line
+
+
+@pytest.mark.parametrize("pattern", ["[a-z]*", "[[]x", "[]]", "[!]]", "a]b", "run[0-9]", "*"])
+def test_pattern_with_closed_brackets_is_accepted(home: Home, pattern: str) -> None:
+    """D8"""
+    route = load(written(home, f"do_email: o@x.org\nroutes: [{{match: {{job: '{pattern}'}}}}]\n")).config.routes
+
+    assert route is not None
+    assert route[0].match.job == (pattern,)
+
+
+@pytest.mark.parametrize("place", ["to: []", "match: {job: []}", "events: []"])
+def test_route_with_an_empty_list_is_refused(home: Home, place: str) -> None:
+    """D8: an empty `to` would otherwise be the default recipient."""
+    (line,) = mistakes(home, f"do_email: o@x.org\nroutes: [{{{place}}}]\n")
+
+    assert "got []" in line
+
+
+@pytest.mark.parametrize(
+    ("more", "is_warned"),
+    [
+        ("", True),
+        ("routes+: [{to: owner}]\n", False),
+        ("transports: {box: {type: maildir, events: job_failed}}\n", False),
+        ("transports: {box: {type: maildir}}\n", True),
+    ],
+)
+def test_empty_routes_are_warned_about_when_nobody_is_notified(home: Home, more: str, is_warned: bool) -> None:
+    """D8"""
+    warnings = load(written(home, f"do_email: o@x.org\nroutes: []\n{more}")).warnings
+
+    assert any("nobody is notified" in warning for warning in warnings) is is_warned
+
+
+@pytest.mark.parametrize("path", ["notify.interval", "transports.m.timeout_secs"])
+@pytest.mark.parametrize(("written_as", "seconds"), [("30", 30), ("30s", 30), ("5m", 300), ("0.5 m", 30), ("1H", 3600)])
+def test_seconds_take_a_number_or_a_duration(home: Home, path: str, written_as: str, seconds: float) -> None:
+    """D8: seed 002 has `interval: 30`."""
+    section = f"{{type: gmail, timeout_secs: {written_as}}}" if "timeout" in path else "{type: gmail}"
+    interval = written_as if "interval" in path else "30"
+    config = load(
+        written(home, f"do_email: o@x.org\nnotify: {{interval: {interval}}}\ntransports: {{m: {section}}}\n")
+    ).config
+
+    found = config.notify.interval if "interval" in path else config.transports["m"].model_dump()["timeout_secs"]
+    assert found == seconds
+
+
+DURATIONS = [
+    "reminders: {job_waiting: %s}",
+    "reminders: {job_long_running: [2h, %s]}",
+    "digest: {within: %s}",
+    "digest: {every: %s}",
+    "retention: %s",
+]
+
+
+@pytest.mark.parametrize("place", DURATIONS)
+@pytest.mark.parametrize("value", ["24", "24.0", "'24'", "true", "-1h", "0s", "h", "1x", "1h30m", "9999999w"])
+def test_duration_without_a_unit_is_refused(home: Home, place: str, value: str) -> None:
+    """D8: 24 would be 24 seconds."""
+    (line,) = mistakes(home, f"do_email: o@x.org\n{place % value}\n")
+
+    assert "expected a duration with a unit such as 90s, 10m, 2h, 3d or 26w, got " in line
+
+
+@pytest.mark.parametrize("place", DURATIONS)
+@pytest.mark.parametrize("value", ["90s", "10m", "2h", "3d", "1w", "'1.5 h'"])
+def test_duration_with_a_unit_is_accepted(home: Home, place: str, value: str) -> None:
+    """D8"""
+    load(written(home, f"do_email: o@x.org\n{place % value}\n"))
+
+
+@pytest.mark.parametrize(("written_as", "hour"), [("22:00", 22), ("'22:00'", 22), ("8:30", 8), ("0:30", 0)])
+def test_time_of_day_needs_no_quotes(home: Home, written_as: str, hour: int) -> None:
+    """D9: YAML 1.1 would read 22:00 as a number."""
+    text = f"do_email: o@x.org\nquiet_hours: {{from: {written_as}, to: '07:00'}}\nheartbeat: {{daily: {written_as}}}\n"
+    config = load(written(home, text)).config
+
+    assert config.quiet_hours is not None
+    assert config.heartbeat.daily is not None
+    assert config.quiet_hours.begin.hour == config.heartbeat.daily.hour == hour
+
+
+@pytest.mark.parametrize(
+    ("written_as", "got"),
+    [
+        ("25:00", "'25:00'"),
+        ("24:00", "'24:00'; midnight is 00:00"),
+        ("'24:00'", "'24:00'; midnight is 00:00"),
+        ("12:60", "'12:60'"),
+        ("1200", "1200"),
+        ("22:00:00", "'22:00:00'"),
+        ("22.5", "22.5"),
+        ("true", "True"),
+        ("soon", "'soon'"),
+    ],
+)
+def test_time_of_day_mistakes_are_shown_as_they_are_written(home: Home, written_as: str, got: str) -> None:
+    """D9"""
+    text = f"do_email: o@x.org\nquiet_hours: {{from: {written_as}, to: '07:00'}}\n"
+
+    assert mistakes(home, text) == [f"quiet_hours.from: expected a time of the day such as '22:00', got {got}"]
+
+
+def test_time_zone_mistake_names_the_nearest_zone(home: Home) -> None:
+    """D9"""
+    (line,) = mistakes(home, "do_email: o@x.org\nquiet_hours: {from: '1:00', to: '2:00', zone: Europe/Berlim}\n")
+
+    assert line.endswith("got 'Europe/Berlim', did you mean `Europe/Berlin`?")
+
+
+def test_time_zones_need_no_database_of_the_system(box: Box) -> None:
+    """D9: `tzdata` is a dependency."""
+    box.configure({"quiet_hours": {"from": "22:00", "to": "07:00", "zone": "Europe/Berlin"}})
+    box.env["PYTHONTZPATH"] = "/nonexistent"
+
+    box.notify("run", "--dry-run", check=0)
+
+
+def test_missing_time_zone_database_is_said(home: Home) -> None:
+    """D9"""
+    text = "do_email: o@x.org\nquiet_hours: {from: '1:00', to: '2:00', zone: Europe/Berlin}\n"
+    program = (
+        "import sys; sys.modules['tzdata'] = None\n"
+        "import zoneinfo; zoneinfo.reset_tzpath(to=[])\n"
+        "from syftnotify.config import load; from syftnotify.paths import Home; load(Home.at(sys.argv[1]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(written(home, text).root)], capture_output=True, text=True, check=False
+    )
+
+    assert "this machine has no time zone database; run `pip install tzdata`" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text", ["notify:\n\tinterval: 5\n", "notify:\n  interval: 5\n\twatch: auto\n", "routes:\n\t- {}\n"]
+)
+def test_tabs_are_named_with_their_line(home: Home, text: str) -> None:
+    """D9"""
+    line = text[: text.index("\t")].count("\n") + 2
+    for act in (load, lambda home: edit(home, {("do_email",): "o@x.org"})):
+        with pytest.raises(ConfigError, match=f"line {line}.*YAML does not allow tabs for indentation"):
+            act(written(home, f"do_email: o@x.org\n{text}"))
+
+
+@pytest.mark.parametrize(("make", "kind"), [(Path.mkdir, "a folder"), (os.mkfifo, "not a regular file")])
+def test_configuration_that_is_not_a_file_is_refused(box: Box, make: Callable[[Path], None], kind: str) -> None:
+    """D9: by every command, and without waiting for a pipe."""
+    box.home.config.unlink()
+    make(box.home.config)
+
+    for words in (("run", "--once"), ("init", "--interval", "5"), ("start",)):
+        done = box.notify(*words, check=2)
+        assert f"config.yaml is {kind}" in " ".join(done.stderr.split())
+        assert "move it away" in done.stderr
+
+
+# -- the documentation -----------------------------------------------------------------------------------------------
+
+# What the documentation calls a default that is no single value in the schema.
+_IN_WORDS = {"must be set", "found", "none", "unset", "all", "any", "nothing", "never", "for ever", ""}
+
+
+def _documented_defaults() -> dict[str, str]:
+    page = (EXAMPLE.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
+    return {key.strip(" `"): default.strip() for keys, default in rows for key in keys.split(",")}
+
+
+def _defaults(model: type[BaseModel], above: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        key = f"{above}{field.alias or name}"
+        default = ... if field.is_required() else field.get_default(call_default_factory=True)
+        inner = next((each for each in _classes(field.annotation) if issubclass(each, BaseModel)), None)
+        if inner is None or key == "routes+" or key.endswith(".not") or name == "transports":
+            found[key] = default
+        else:
+            found |= _defaults(inner, f"{key}[]." if key == "routes" else f"{key}.")
+    return found
+
+
+def _says(documented: str, default: Any) -> bool:
+    """Whether the cell of a table is right about a default: its code spans are YAML, other words stand for unset."""
+    spans = re.findall(r"`([^`]*)`", documented)
+    if default is ...:
+        return documented == "must be set"
+    if default in (None, (), {}, "", frozenset(range(7)), frozenset(Kind), Matching()):
+        return not spans or spans == ["[]"] or documented in _IN_WORDS or "unset" in documented or not _is_value(spans)
+    return any(_same(span, default) for span in spans)
+
+
+def _is_value(spans: list[str]) -> bool:
+    """Whether these would be values, and not other settings or paths that stand for the default."""
+    return any(re.fullmatch(r"[0-9]+[smhdw]?|true|false", span) for span in spans)
+
+
+def _same(span: str, default: Any) -> bool:
+    if span == str(default):
+        return True
+    value = yaml.safe_load(span)
+    if isinstance(value, str) and isinstance(default, float):
+        return duration(value) == default
+    if isinstance(default, tuple):
+        return tuple(value) == default
+    return bool(str(value) == str(default) if isinstance(default, Path) else value == default)
+
+
+def test_documentation_gives_the_defaults_of_the_schema() -> None:
+    """D10"""
+    documented = _documented_defaults()
+    found = {key: value for key, value in _defaults(Config, "").items() if key != "transports"}
+    wrong = {key: (documented[key], value) for key, value in found.items() if not _says(documented[key], value)}
+    assert wrong == {}
+
+
+def _of_type(cell: str, kind: str) -> str:
+    """The default for one type of transport in a cell such as "gmail, slack `1`; others none"."""
+    known = {*TRANSPORT_TYPES, "mail", "others"}
+    named: dict[str, str] = {}
+    for entry in cell.split("; "):
+        names = re.match(r"(?:\w+, )*\w+", entry)
+        if names and set(names.group().split(", ")) <= known:
+            named |= dict.fromkeys(names.group().split(", "), entry[names.end() :].strip())
+    if not named:
+        return cell
+    return next(
+        (named[each] for each in (kind, "mail" if kind in MAIL_TYPES else "", "others") if each in named), "unset"
+    )
+
+
+@pytest.mark.parametrize("kind", TRANSPORT_TYPES)
+def test_documentation_gives_the_defaults_of_each_transport(kind: str) -> None:
+    """D10"""
+    documented = _documented_defaults()
+    found = _defaults(TRANSPORT_TYPES[kind], "transports.<name>.")
+    wrong = {
+        key: (documented[key], value)
+        for key, value in found.items()
+        if key != "transports.<name>.type" and not _says(_of_type(documented[key], kind), value)
+    }
+    assert wrong == {}

@@ -588,6 +588,17 @@ def test_failures_come_singly_whatever_digest_says_up_to_the_cap_that_is_built_i
     assert sorted(digest.entities) == [f"run/{number}" for number in range(200, 205)]
 
 
+def test_failures_are_gathered_with_include_high(box: Box) -> None:
+    """D10: array jobs with many failures."""
+    box.configure({"digest": {"above": 2, "include_high": True}})
+    for number in range(12):
+        emit(box, "job_failed", f"run/{number}")
+    box.look()
+
+    events = [mail.event for mail in box.mails()]
+    assert (events.count("job_failed"), events.count("digest")) == (2, 1)
+
+
 # -- order -------------------------------------------------------------------------------------------------------------
 
 

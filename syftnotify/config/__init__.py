@@ -1,6 +1,6 @@
 """What did the user ask for? `config.yaml`, checked (`schema`, `load`) and changed (`edit`)."""
 
-from syftnotify.config.load import Settings, found_root, load
+from syftnotify.config.load import Settings, default_root, found_root, load
 from syftnotify.config.routing import Condition
 from syftnotify.config.schema import Config, Gmail, Maildir, Slack, Smtp, Transport, Webhook
 from syftnotify.config.smtp import SmtpServer
@@ -17,6 +17,7 @@ __all__ = [
     "SmtpServer",
     "Transport",
     "Webhook",
+    "default_root",
     "found_root",
     "is_safe_url",
     "load",

@@ -1,4 +1,4 @@
-"""Writing `config.yaml`: only the keys that were named change, and comments stay."""
+"""Changing `config.yaml`: only the named keys change, and comments stay."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from yaml import YAMLError as ReaderErrors
 from yaml import safe_load
 
+from syftnotify.config.load import parsed, read
 from syftnotify.errors import ConfigError
 from syftnotify.files import write_whole
 from syftnotify.paths import Home
-from syftnotify.text import decoded
 
 _FRESH = """\
 # syftnotify's configuration. Every setting is described in config.example.yaml and docs/configuration.md.
@@ -24,46 +24,53 @@ do_email:
 syftbox_root:
 
 notify:
-  interval: 30          # seconds between two looks
+  interval: 30          # seconds between two scans
   monitor_jobs: true
   monitor_peers: true
 """
 
 
-def edit(home: Home, changes: Mapping[tuple[str, ...], Any], *, fresh: bool = False) -> None:
-    """Set the keys of `changes` (path -> value; None removes it) in the configuration of `home`.
+Changes = Mapping[tuple[str, ...], Any]  # the path of each key, and its new value; None removes it
 
-    A missing file, or `fresh`, starts from a commented skeleton.
+
+def edit(home: Home, changes: Changes) -> None:
+    """Write `changes` into the configuration of `home`; a missing file starts from a commented skeleton.
 
     Raises:
-        ConfigError: the file that is there is not YAML.
+        ConfigError: the existing file cannot be read, or is not YAML.
+    """
+    content = changed(home, changes, fresh=not home.config.exists())
+    home.create()
+    write_whole(home.config, content)
+
+
+def changed(home: Home, changes: Changes, *, fresh: bool) -> bytes:
+    """The content of the configuration of `home` with `changes`; `fresh` starts from a commented skeleton.
+
+    Raises:
+        ConfigError: the existing file cannot be read, or is not YAML.
     """
     yaml = YAML()
     yaml.width = 4096
     yaml.preserve_quotes = True  # an "off" that loses its quotes is another value
+    content = _FRESH.encode("utf-8") if fresh else read(home.config)
     try:
-        text = _FRESH if fresh or not home.config.exists() else decoded(home.config.read_bytes())
-        document = yaml.load(text)
-    except (YAMLError, ValueError) as error:
+        parsed(content, [])
+        document = yaml.load(content)
+    except ConfigError as error:
+        hint = f"correct {home.config}, or start over with `notify init --force`"
+        raise ConfigError(f"{error}; nothing was changed", hint=hint) from None
+    except YAMLError as error:
         raise ConfigError(
-            f"{home.config} is not YAML, so nothing was changed", hint="mend it, or start over with `--force`"
+            f"{home.config} cannot be edited; nothing was changed", hint="edit it by hand, or use `notify init --force`"
         ) from error
     if document is None:
         document = CommentedMap()
-    if not isinstance(document, CommentedMap):
-        raise ConfigError(f"{home.config} has no keys, so nothing was changed", hint="start over with `--force`")
     for path, value in changes.items():
         _set(document, path, value)
     out = io.StringIO()
     yaml.dump(document, out)
-    home.create()
-    write_whole(home.config, out.getvalue().encode("utf-8"))
-
-
-def written_transports(home: Home) -> dict[str, dict[str, Any]]:
-    """The transports as the file of `home` has them, without any defaults."""
-    document = YAML(typ="safe").load(decoded(home.config.read_bytes()))
-    return dict(document.get("transports") or {})
+    return out.getvalue().encode("utf-8")
 
 
 def _set(document: CommentedMap, path: tuple[str, ...], value: Any) -> None:

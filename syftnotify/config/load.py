@@ -1,30 +1,31 @@
-"""Reading `config.yaml`: all mistakes at once, each by its path, with what to do."""
+"""Reading `config.yaml`: all mistakes at once, each by its path, with what to do about it."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import ValidationError
 
-from syftnotify.config.schema import FOREIGN, TRANSPORT_TYPES, Config, Gmail, Transport, Webhook
+from syftnotify.config.mistakes import lines_of
+from syftnotify.config.relations import conflicts
+from syftnotify.config.schema import FOREIGN, MAIL_TYPES, Config, Gmail, Transport, Webhook
 from syftnotify.config.secrets import Resolved, resolved
 from syftnotify.config.secrets import key_file as secret_key
-from syftnotify.config.values import got
 from syftnotify.errors import ConfigError
 from syftnotify.files import fingerprint, too_open, whose
-from syftnotify.model import ROLES, Form, form_of
-from syftnotify.paths import Home, expanded
+from syftnotify.paths import Home, expanded, expanded_if_possible, why_not_expanded
 from syftnotify.text import decoded, plural, shown
 
 _MAX_BYTES = 1 << 20
-_NAMING = frozenset({"transports", "secrets"})  # below them a number is a name, wrongly written, and no place in a list
+
+# A further check of what the file says, mistakes included; what it finds is listed with all other mistakes.
+Check = Callable[[Mapping[str, Any]], Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Settings:
     @property
     def mailer(self) -> str:
         """The name of the transport that carries mail: the first gmail, smtp or maildir one; empty where none does."""
-        for kind in ("gmail", "smtp", "maildir"):
+        for kind in MAIL_TYPES:
             for name, transport in self.config.transports.items():
                 if transport.type == kind:
                     return name
@@ -61,31 +62,42 @@ class Settings:
         return (transport.on_unknown or self.config.notify.on_unknown) == "hold"
 
 
-def load(home: Home) -> Settings:
+def load(home: Home, *, check: Check | None = None) -> Settings:
     """The configuration of `home`.
 
     Raises:
         ConfigError: it is missing, cannot be read, or has mistakes; the message lists them all.
     """
-    content = _read(home.config)
+    return parse(read(home.config), home, check=check)
+
+
+def parse(content: bytes, home: Home, *, check: Check | None = None) -> Settings:
+    """The configuration that `content` would be as the `config.yaml` of `home`. Raises: ConfigError."""
     warnings: list[str] = []
     mistakes: list[str] = []
-    raw = _without_nothing(_parsed(_text(content), mistakes))
+    raw = _without_nothing(parsed(content, mistakes))
     foreign = _take_foreign(raw)
     if foreign:
-        warnings.append(f"config.yaml: left alone, they are other programs': {', '.join(foreign)}")
+        warnings.append(f"config.yaml: left alone, settings of other programs: {', '.join(foreign)}")
     found = resolved(raw, home)
     mistakes += [f"{path}: {what}" for path, what in found.mistakes.items()]
     warnings += found.warnings
     config: Config | None = None
+    others: list[str] = []  # found in what references to secrets were replaced in
     try:
         config = Config.model_validate(found.raw)
-        mistakes += _without_secrets(_misdirected(config), found)
     except ValidationError as error:
-        mistakes += _without_secrets(_mistakes(error), found)
+        others += lines_of(error)
+    others += conflicts(found.raw)
+    if check is not None:
+        others += check(found.raw)
+    if "syftbox_root" not in found.raw and default_root(str(found.raw.get("do_email"))) is None:
+        others.append(f"syftbox_root: missing, and it cannot be found: {why_not_expanded('~')}")
+    mistakes += _without_secrets(others, found)
     if mistakes or config is None:
         lines = "\n".join(f"  {line}" for line in mistakes)
         raise ConfigError(f"config.yaml: {plural(len(mistakes), 'mistake')}\n{lines}", hint=f"edit {home.config}")
+    warnings += _suspicious(config)
     config = _completed(config, home)
     warnings += _unencrypted(config)
     secrets = {
@@ -104,37 +116,69 @@ def load(home: Home) -> Settings:
     )
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """The bytes of a `config.yaml`.
+
+    Raises:
+        ConfigError: it is missing, not a regular file, or cannot be read.
+    """
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # opening a pipe would block
+            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise ConfigError(f"{path} is {kind}", hint="move it away, then run `notify init`")
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError(f"there is no configuration at {path}", hint="`notify init` writes one") from None
+        raise ConfigError(f"there is no configuration at {path}", hint="run `notify init`") from None
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}{whose(path)}", hint="make it yours") from error
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}{whose(path)}",
+            hint="give yourself read permission, or choose another `--home`",
+        ) from error
     if len(content) > _MAX_BYTES:
-        raise ConfigError(f"{path} is larger than 1 MiB; that is no configuration")
+        raise ConfigError(f"{path} is larger than 1 MiB, so it is not a configuration", hint="move it away")
     return content
 
 
-def _text(content: bytes) -> str:
+_DECIMAL = {
+    "tag:yaml.org,2002:int": r"^[-+]?(?:0b[01_]+|0[0-7_]+|0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$",
+    "tag:yaml.org,2002:float": (
+        r"^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 without numbers of base 60: 22:00 is text, as it is in YAML 1.2, and not 1320."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, re.compile(_DECIMAL[tag]) if tag in _DECIMAL else pattern) for tag, pattern in resolvers]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def parsed(content: bytes, mistakes: list[str]) -> dict[str, Any]:
+    """The keys and values of a `config.yaml`; keys that stand twice are added to `mistakes`. Raises: ConfigError."""
     try:
-        return decoded(content)
+        text = decoded(content)
     except ValueError as error:
         raise ConfigError(f"config.yaml: {error}") from None
-
-
-def _parsed(content: str, mistakes: list[str]) -> dict[str, Any]:
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, Loader=yaml.SafeLoader)):
-            raise ConfigError("config.yaml: YAML aliases (*name) are not understood here", hint="write it out instead")
-        node = yaml.compose(content, Loader=yaml.SafeLoader)
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
+            raise ConfigError("config.yaml: YAML aliases (*name) are not supported", hint="repeat the value instead")
+        node = yaml.compose(text, Loader=_Loader)
         mistakes += _repeated(node)
-        raw = yaml.safe_load(content)
+        raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ConfigError(f"config.yaml: {where}{error.problem or 'not YAML'}", hint="mend that line") from error
+        problem = error.problem or "not YAML"
+        if "'\\t'" in problem:
+            problem = "YAML does not allow tabs for indentation or before a value; use spaces"
+        raise ConfigError(f"config.yaml: {where}{problem}", hint="correct that line") from error
     except (
         yaml.YAMLError,
         ValueError,
@@ -144,7 +188,9 @@ def _parsed(content: str, mistakes: list[str]) -> dict[str, Any]:
         ArithmeticError,
         RecursionError,
     ) as error:
-        raise ConfigError(f"config.yaml: not YAML: {shown(str(error))}") from error
+        raise ConfigError(
+            f"config.yaml: not YAML: {shown(str(error))}", hint="it must be UTF-8 text, `key: value` on each line"
+        ) from error
     if raw is None:
         return {}
     if not isinstance(raw, dict):
@@ -176,7 +222,7 @@ def _without_nothing(value: dict[str, Any]) -> dict[str, Any]:
         if inner is not None
     }
     if isinstance(kept.get("transports"), dict):
-        # A transport without settings is a mistake to be told, not a transport that was never meant.
+        # A transport without settings is reported as a mistake.
         kept["transports"] = {
             name: _without_nothing(inner) if isinstance(inner, dict) else ({} if inner is None else inner)
             for name, inner in kept["transports"].items()
@@ -196,51 +242,8 @@ def _take_foreign(raw: dict[str, Any]) -> list[str]:
     return found
 
 
-def _mistakes(error: ValidationError) -> list[str]:
-    lines = []
-    for item in error.errors():
-        path = _plain_path(item["loc"])
-        name = _spelled(path)
-        kind = item["type"]
-        if kind == "invalid_key" or (path[-1] == "[key]" and not isinstance(item["input"], str)):
-            above = path[:-2] if path[-1] == "[key]" else path[:-1]
-            place = f"{_spelled(above)}: " if above else ""
-            lines.append(
-                f"{place}YAML does not read the name {_written(item['input'])} as text: put the name into quotes"
-            )
-        elif kind == "extra_forbidden":
-            lines.append(f"{name}: unknown{_nearest([str(part) for part in item['loc']])}")
-        elif kind == "missing":
-            lines.append(f"{name}: missing, it must be set")
-        elif kind == "union_tag_not_found":
-            lines.append(f"{name}.type: missing, expected {_types()}")
-        elif kind == "union_tag_invalid":
-            tag = str(item.get("ctx", {}).get("tag", ""))
-            near = difflib.get_close_matches(tag, TRANSPORT_TYPES, n=1)
-            guess = f", did you mean `{near[0]}`?" if near else ""
-            lines.append(f"{name}.type: expected {_types()}, got {shown(tag, limit=60)!r}{guess}")
-        elif kind in {"model_type", "dict_type", "model_attributes_type"}:
-            # Below the transports what stands in the wrong place may be a secret.
-            what = type(item["input"]).__name__ if path[0] in _NAMING else got(item["input"])
-            lines.append(f"{name}: expected keys with values, got {what}")
-        elif kind in {"tuple_type", "list_type"}:
-            lines.append(f"{name}: expected a list, got {got(item['input'])}")
-        elif kind == "string_type" and isinstance(item["input"], (bool, int, float, date)):
-            lines.append(f"{name}: YAML does not read {_written(item['input'])} as text: put it into quotes")
-        else:
-            lines.append(f"{name}: {item['msg'].removeprefix('Value error, ')}")
-    return lines
-
-
-def _written(value: Any) -> str:
-    """How something without quotes is written that YAML reads as `value`, which is no text."""
-    if isinstance(value, bool):
-        return "`on`, `yes` or `true`" if value else "`off`, `no` or `false`"
-    return f"`{'null' if value is None else shown(str(value), limit=60)}`"
-
-
 def _without_secrets(lines: Iterable[str], found: Resolved) -> Iterator[str]:
-    """The mistakes that are not told already, and those about what was put in without what it is."""
+    """`lines` without those about settings whose secret was not found, and without the values of secrets."""
     for line in lines:
         path = line.partition(": ")[0]
         if path in found.paths:
@@ -249,93 +252,11 @@ def _without_secrets(lines: Iterable[str], found: Resolved) -> Iterator[str]:
             yield line
 
 
-def _types() -> str:
-    *others, last = TRANSPORT_TYPES
-    return f"{', '.join(others)} or {last}"
-
-
-def _plain_path(loc: tuple[int | str, ...]) -> list[int | str]:
-    """Where the mistake is as the file has it: without the tag that pydantic puts in for a union."""
-    path = list(loc)
-    if len(path) > 2 and path[0] == "transports" and path[2] in TRANSPORT_TYPES:
-        del path[2]
-    return path
-
-
-def _spelled(path: Sequence[int | str]) -> str:
-    """`routes[0].via`."""
-    words = (f"[{part}]" if isinstance(part, int) and path[0] not in _NAMING else f".{part}" for part in path)
-    return shown("".join(words).removeprefix("."))
-
-
-def _misdirected(config: Config) -> list[str]:
-    """Recipients that no transport carries to, and transports that are not there."""
-    ways = {
-        name: {"slack": Form.SLACK, "webhook": Form.WEBHOOK}.get(section.type, Form.MAIL)
-        for name, section in config.transports.items()
-    } or {"gmail": Form.MAIL}
-    found = [f"transports.{name}: is the name of a role; call it something else" for name in ways if name in ROLES]
-    rules: list[tuple[str, str | None, tuple[str, ...]]] = [
-        *((f"routes[{n}]", rule.via, rule.to) for n, rule in enumerate(config.routes or ())),
-        *((f"routes+[{n}]", rule.via, rule.to) for n, rule in enumerate(config.more_routes)),
-        ("reminders", None, config.reminders.to),
-        *((f"transports.{name}", name, section.to) for name, section in config.transports.items()),
-    ]
-    for name, section in config.transports.items():
-        mistakes = (_misdirection(word, name, ways) for word in section.default_recipient)
-        found += [f"transports.{name}.default_recipient: {mistake}" for mistake in mistakes if mistake]
-    has_mail = Form.MAIL in ways.values()
-    if not has_mail and config.routes is None:
-        found.append(
-            "transports: none of them can send mail; add one of type gmail, smtp or maildir, or write `routes`"
-        )
-    for path, via, to in rules:
-        if not has_mail and via is None and not to and path.startswith("routes"):
-            found.append(f"{path}: no transport can send mail, so `to` or `via` must say who hears")
-        if via is not None and via not in ways:
-            near = difflib.get_close_matches(via, ways, n=1)
-            guess = f", did you mean `{near[0]}`?" if near else ""
-            found.append(f"{path}.via: there is no transport {via!r}{guess}")
-        else:
-            mistakes = (_misdirection(word, via, ways) for word in to)
-            found += [f"{path}.to: {mistake}" for mistake in mistakes if mistake]
-    return found
-
-
-def _misdirection(word: str, via: str | None, ways: Mapping[str, Form]) -> str:
-    form = Form.MAIL if word in ROLES else form_of(word)
-    if via is not None:
-        if ways[via] is not form or (form is Form.WEBHOOK and word != via):
-            return f"{shown(word)!r} is no recipient of {via}, which is of type {ways[via]}"
-    elif form not in ways.values() or (form is Form.WEBHOOK and ways.get(word) is not form):
-        return f"no transport carries to {shown(word)!r}"
-    return ""
-
-
-def _nearest(path: list[str]) -> str:
-    model: type[BaseModel] | None = Config
-    if path[0] == "transports" and len(path) > 2 and path[2] in TRANSPORT_TYPES:
-        known = set(_fields(TRANSPORT_TYPES[path[2]]))
-    else:
-        for part in path[:-1]:
-            if not part.isdigit():
-                field = _fields(model).get(part)
-                model = _model_in(field.annotation) if field else None
-        known = set(_fields(model))
-    near = difflib.get_close_matches(path[-1], sorted(known), n=1, cutoff=0.5)
-    return f", did you mean `{near[0]}`?" if near else f"; known here: {', '.join(sorted(known))}"
-
-
-def _fields(model: type[BaseModel] | None) -> dict[str, FieldInfo]:
-    """By the names that the file has for them."""
-    return {field.alias or name: field for name, field in model.model_fields.items()} if model else {}
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The first model that is named in a field's type: `tuple[RouteSection, ...] | None`, say."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_model_in, get_args(annotation))), None)
+def _suspicious(config: Config) -> Iterator[str]:
+    """Warnings about settings that are allowed, and that hardly anybody means."""
+    asks = any(transport.events is not None for transport in config.transports.values())
+    if config.routes == () and not config.more_routes and not asks:
+        yield "routes: the list is empty, so nobody is notified of jobs and peers; remove it to use the built-in routes"
 
 
 def _completed(config: Config, home: Home) -> Config:
@@ -364,10 +285,26 @@ def _unencrypted(config: Config) -> Iterator[str]:
 def _root(config: Config, home: Home) -> Path:
     if config.syftbox_root is not None:
         return expanded(config.syftbox_root, home.root)
-    return found_root(config.do_email) or expanded("~/SyftBox")
+    return default_root(config.do_email) or expanded("~")
+
+
+def default_root(email: str) -> Path | None:
+    """The SyftBox folder where none is configured: the one that exists, else where a published client will create it.
+
+    None where there is no home directory in which it could be.
+    """
+    return found_root(email) or expanded_if_possible(f"~/SyftBox_{email}")
 
 
 def found_root(email: str) -> Path | None:
-    """The SyftBox folder of `email` where the published clients put it, if one is there."""
-    places = [f"~/SyftBox_{email}", "~/SyftBox", f"/content/SyftBox_{email}"]
-    return next((path for path in map(expanded, places) if path.is_dir()), None)
+    """The SyftBox folder of `email` where the published clients put it, if it exists."""
+    places = filter(None, map(expanded_if_possible, (f"~/SyftBox_{email}", "~/SyftBox", f"/content/SyftBox_{email}")))
+    return next((path for path in places if is_folder(path)), None)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether `path` is a folder; no, where that cannot be found out."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

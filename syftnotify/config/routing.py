@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
+import zoneinfo
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from syftnotify.config.values import Duration, Flag, Section, duration, got, number, time_of_day
+from syftnotify.config.values import Duration, Flag, Section, duration, glob, got, number, time_of_day
 from syftnotify.errors import UnknownKindError
 from syftnotify.model import Kind, Severity, parse_kind
 
@@ -25,20 +26,34 @@ def _kinds(value: Any) -> frozenset[Kind]:
         raise ValueError(f"expected a list of events, or ['*'], got {got(value)}")
     if "*" in words:
         return EVERY
-    try:
-        return frozenset(map(parse_kind, words))
-    except UnknownKindError as error:
-        raise ValueError(str(error)) from None
+    known, unknown = set(), []
+    for word in words:
+        try:
+            known.add(parse_kind(word))
+        except UnknownKindError as error:
+            unknown.append(str(error))
+    if unknown:
+        raise ValueError("; ".join(unknown))
+    return frozenset(known)
 
 
-def _words(what: str) -> BeforeValidator:
-    def check(value: Any) -> tuple[str, ...]:
-        words = _one_or_many(value)
-        if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) and word.strip() for word in words):
-            raise ValueError(f"expected {what}, or a list of them, got {got(value)}")
-        return tuple(words)
+def _words(value: Any, what: str) -> tuple[str, ...]:
+    words = _one_or_many(value)
+    if (
+        not isinstance(words, (list, tuple))
+        or not words
+        or not all(isinstance(word, str) and word.strip() for word in words)
+    ):
+        raise ValueError(f"expected {what}, or a list of them, got {got(value)}")
+    return tuple(words)
 
-    return BeforeValidator(check)
+
+def _globs(value: Any) -> tuple[str, ...]:
+    return tuple(map(glob, _words(value, "a pattern such as 'nightly-*'")))
+
+
+def _people(value: Any) -> tuple[str, ...]:
+    return _words(value, "a role (owner, submitter, operator), an address, #channel, @user or endpoint")
 
 
 def _severities(value: Any) -> tuple[str, ...]:
@@ -50,10 +65,8 @@ def _severities(value: Any) -> tuple[str, ...]:
 
 
 Kinds = Annotated[frozenset[Kind], BeforeValidator(_kinds)]
-Globs = Annotated[tuple[str, ...], _words("a pattern such as 'nightly-*'")]
-People = Annotated[
-    tuple[str, ...], _words("a role (owner, submitter, operator), an address, #channel, @user or endpoint")
-]
+Globs = Annotated[tuple[str, ...], BeforeValidator(_globs)]
+People = Annotated[tuple[str, ...], BeforeValidator(_people)]
 Severities = Annotated[tuple[str, ...], BeforeValidator(_severities)]
 
 
@@ -93,21 +106,19 @@ def _weekdays(value: Any) -> frozenset[int]:
     return frozenset(_DAYS.index(str(word).lower()[:3]) for word in words)
 
 
-def _zone(value: Any) -> ZoneInfo:
+def _zone(value: Any) -> zoneinfo.ZoneInfo:
     try:
-        return ZoneInfo(value)
-    except (ZoneInfoNotFoundError, TypeError, ValueError, OSError):
-        raise ValueError(f"expected a time zone such as 'Europe/Berlin', got {got(value)}") from None
+        return zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, TypeError, ValueError, OSError):
+        known = zoneinfo.available_timezones()
+    if not known:
+        raise ValueError("this machine has no time zone database; run `pip install tzdata`")
+    near = difflib.get_close_matches(str(value), sorted(known), n=1)
+    guess = f", did you mean `{near[0]}`?" if near else ""
+    raise ValueError(f"expected a time zone such as 'Europe/Berlin', got {got(value)}{guess}")
 
 
-def _moment_of_day(value: Any) -> dt.time:
-    moment = None if isinstance(value, bool) else time_of_day(value)
-    if moment is None:
-        raise ValueError(f"expected a time of the day such as '22:00', got {got(value)}")
-    return moment
-
-
-TimeOfDay = Annotated[dt.time, BeforeValidator(_moment_of_day)]
+TimeOfDay = Annotated[dt.time, BeforeValidator(time_of_day)]
 
 
 class QuietSection(Section):
@@ -117,7 +128,7 @@ class QuietSection(Section):
 
     begin: TimeOfDay = Field(alias="from", description="their beginning: '22:00'")
     end: TimeOfDay = Field(alias="to", description="their end: '07:00'")
-    zone: Annotated[ZoneInfo, BeforeValidator(_zone)] | None = Field(None, description="unset: this machine's")
+    zone: Annotated[zoneinfo.ZoneInfo, BeforeValidator(_zone)] | None = Field(None, description="unset: this machine's")
     days: Annotated[frozenset[int], BeforeValidator(_weekdays)] = Field(
         frozenset(range(7)), description="on which they begin: [mon, tue]"
     )
@@ -135,7 +146,7 @@ def _pause(value: Any) -> float:
 
 
 class DigestSection(Section):
-    """When somebody has had enough single messages."""
+    """The limit of single messages to one recipient; excess messages become one digest."""
 
     above: Annotated[int, number(1, 10000, "messages", whole=True)] = Field(
         5, description="single messages to one recipient"
@@ -144,6 +155,7 @@ class DigestSection(Section):
     every: Annotated[float, BeforeValidator(_pause)] = Field(
         600.0, description="one digest in this time: 10m, at most 7d"
     )
+    include_high: Flag = Field(False, description="whether events of high severity are put into digests, too")
 
 
 def _role(value: Any) -> str:

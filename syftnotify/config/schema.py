@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -31,13 +31,13 @@ from syftnotify.config.values import (
     Flag,
     HeaderName,
     HeaderValue,
+    Interval,
     Link,
     OnUnknown,
     Pattern,
     Rate,
     Retries,
     SafeUrl,
-    Seconds,
     Secret,
     SecretUrl,
     Section,
@@ -47,7 +47,7 @@ from syftnotify.config.values import (
     got,
     is_safe_url,
     number,
-    time_of_day,
+    optional_time_of_day,
 )
 from syftnotify.text import shown
 
@@ -66,7 +66,7 @@ class Notify(Section):
     """When and at what the worker looks."""
 
     enabled: Flag = Field(True, description="the master switch: false sends nothing")
-    interval: Seconds = Field(30, description="seconds between two looks, 1 to 86400")
+    interval: Interval = Field(30, description="time between two scans, 1 s to 24 h: 30 (seconds), 30s or 5m")
     watch: Literal["auto", "on", "off"] = Field("auto", description="let the file system wake the look early")
     monitor_jobs: Flag = Field(True, description="tell of jobs")
     monitor_peers: Flag = Field(True, description="tell of peer requests and grants")
@@ -98,13 +98,6 @@ class Outgoing(Section):
     daily_limit: DailyLimit = Field(
         None, description="messages in 24 hours that the provider allows, or none; one submitter causes a fifth at most"
     )
-
-    @model_validator(mode="after")
-    def _is_about_events(self) -> Self:
-        names = [f"`{name}`" for name in ("filter_users", "to") if getattr(self, name)]
-        if names and self.events is None:
-            raise ValueError(f"{' and '.join(names)} of which events? set `events`, too: ['*'] for all")
-        return self
 
 
 class MailSection(Outgoing):
@@ -215,12 +208,6 @@ class Webhook(Outgoing):
             ),
         ]
 
-    @model_validator(mode="after")
-    def _body_fits(self) -> Self:
-        if (self.format == "template") != (self.body is not None):
-            raise ValueError("`body` and `format: template` belong together")
-        return self
-
     timeout_secs: TimeOut = Field(10, description="seconds until a request without an end is cut off")
     max_retries: Retries | None = Field(3, description="how often a 'not now' is tried again")
     rate: Rate | None = Field(None, description="messages a second; unset: no limit")
@@ -235,6 +222,9 @@ TRANSPORT_TYPES: dict[str, type[Outgoing]] = {
     "slack": Slack,
     "webhook": Webhook,
 }
+
+
+MAIL_TYPES = ("gmail", "smtp", "maildir")  # the preferred one first
 
 
 class Recipients(Section):
@@ -259,7 +249,7 @@ class Heartbeat(Section):
     """How the world learns that the worker has died."""
 
     ping_url: SafeUrl | None = Field(None, description="fetched after every good look; a dead-man switch counts it")
-    daily: Annotated[dt.time | None, BeforeValidator(time_of_day)] = Field(
+    daily: Annotated[dt.time | None, BeforeValidator(optional_time_of_day)] = Field(
         None, description="a mail a day that all is well: true (08:00), or a time of the day such as '07:30'"
     )
 

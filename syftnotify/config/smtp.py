@@ -78,23 +78,27 @@ def smtp_server_of(host: object, port: object, user: object, password: object, t
     """The server that single settings name; None where one is unset.
 
     Raises:
-        ValueError: one of them cannot be. The text repeats no password.
+        ValueError: some of them are wrong; the text lists all of these. It repeats no password.
     """
+    mistakes = []
     if not isinstance(host, str) or not host or not host.isprintable() or "/" in host or "@" in host:
-        raise ValueError("`host` is the name of a mail server, such as mail.example")
+        mistakes.append("`host` is the name of a mail server, such as mail.example")
     if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
-        raise ValueError("`port` is a number from 1 to 65535")
+        mistakes.append("`port` is a number from 1 to 65535")
     if any(each is not None and not (isinstance(each, str) and each.isprintable()) for each in (user, password)):
-        raise ValueError("`user` and `password` are text")
+        mistakes.append("`user` and `password` are text")
     if tls is None:
         way: Tls | None = "implicit" if port == 465 else "off" if host in LOOPBACK else "required"
     else:
         way = _TLS_WORDS.get(tls) if isinstance(tls, (str, bool)) else None
     if way is None:
-        raise ValueError("`tls` is starttls, implicit or off")
+        mistakes.append("`tls` is starttls, implicit or off")
     if password and way == "off" and host not in LOOPBACK:
-        raise ValueError("a password never travels unencrypted: leave `tls: off` out")
-    return SmtpServer(host, port or _PORTS[way], str(user or ""), str(password or ""), way)
+        mistakes.append("a password is never sent unencrypted: remove `tls: off`")
+    if mistakes or way is None:
+        raise ValueError("; ".join(mistakes))
+    number = port if isinstance(port, int) and port else _PORTS[way]
+    return SmtpServer(str(host), number, str(user or ""), str(password or ""), way)
 
 
 def _tls(scheme: str, host: str, options: dict[str, str]) -> Tls:

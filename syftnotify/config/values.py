@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import fnmatch
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 
 from syftnotify.config.smtp import LOOPBACK
 from syftnotify.model import is_address
+from syftnotify.paths import why_not_expanded
 from syftnotify.text import shown
 
 
@@ -45,7 +48,24 @@ def _address(value: Any) -> str:
 def _pattern(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"expected an address or a pattern such as '*@uni.example', got {got(value)}")
-    return value
+    return glob(value)
+
+
+def glob(text: str) -> str:
+    """A pattern with `*`, `?` and `[a-z]`, returned as it is.
+
+    Raises:
+        ValueError: a bracket is never closed, or no character can match it, so that it would match by accident only.
+    """
+    if "[" in _BRACKET.sub("", text):
+        raise ValueError(f"the pattern {got(text)} has an unclosed bracket; `[[]` matches a `[` itself")
+    if "(?!)" in fnmatch.translate(text):  # how it writes an empty range such as [z-a]
+        raise ValueError(f"no character matches a bracket of the pattern {got(text)}")
+    return text
+
+
+# A `]` directly after the opening bracket stands for itself. Source: the module fnmatch.
+_BRACKET = re.compile(r"\[!?+\]?+[^\]]*\]")
 
 
 def _path(value: Any) -> Path:
@@ -54,7 +74,7 @@ def _path(value: Any) -> Path:
     try:
         Path(value).expanduser()
     except RuntimeError:
-        raise ValueError(f"nobody here is called so: {got(value)}") from None
+        raise ValueError(f"expected a path, got {got(value)}: {why_not_expanded(value)}") from None
     return Path(value)
 
 
@@ -79,18 +99,22 @@ def _safe_url(value: Any) -> str:
     return value
 
 
-def time_of_day(value: Any) -> dt.time | None:
-    """`"07:30"`; true is 08:00. YAML reads 18:30 without quotes as a number of base 60, which is the minutes."""
+def time_of_day(value: Any, *, expected: str = "a time of the day such as '22:00'") -> dt.time:
+    """`"07:30"`, from 00:00 to 23:59. Raises: ValueError."""
+    try:
+        return dt.datetime.strptime(value, "%H:%M").time()  # noqa: DTZ007 - a time of day has no zone
+    except (TypeError, ValueError):
+        midnight = "; midnight is 00:00" if str(value).startswith("24:") else ""
+        raise ValueError(f"expected {expected}, got {got(value)}{midnight}") from None
+
+
+def optional_time_of_day(value: Any) -> dt.time | None:
+    """Like `time_of_day`; true is 08:00, false is None. Raises: ValueError."""
     if value is None or value is False:
         return None
     if value is True:
         return dt.time(8)
-    if isinstance(value, int) and 60 <= value < 24 * 60:  # below an hour it is no time but, say, an 8
-        return dt.time(value // 60, value % 60)
-    try:
-        return dt.datetime.strptime(value, "%H:%M").time()  # noqa: DTZ007 - a time of the day has no zone
-    except (TypeError, ValueError):
-        raise ValueError(f"expected true, false or a time of the day such as '07:30', got {got(value)}") from None
+    return time_of_day(value, expected="true, false or a time of the day such as '07:30'")
 
 
 def _link(value: Any) -> str:
@@ -104,19 +128,42 @@ def _link(value: Any) -> str:
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
-_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhdw])")
 _LONGEST = 20 * 366 * 86400.0  # seconds
 
 
+def _with_unit(value: Any) -> float:
+    """`"90s"`, `"10m"`, `"2h"`, `"3d"`, `"26w"` in seconds; NaN for anything else."""
+    match = _DURATION.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+    return float(match.group(1)) * _UNITS[match.group(2)] if match else math.nan
+
+
 def duration(value: Any) -> float:
-    """`90`, `"90s"`, `"10m"`, `"2h"`, `"3d"`, in seconds. Raises: ValueError."""
-    match = _LENGTH.fullmatch(value.strip().lower()) if isinstance(value, str) else None
-    seconds = float(match.group(1)) * _UNITS[match.group(2)] if match else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= _LONGEST:
-        raise ValueError(f"expected a time such as 90s, 10m, 2h, 3d or 26w, got {got(value)}")
-    return float(seconds)
+    """A duration with a unit, in seconds. A bare number is refused, because it does not show its unit.
+
+    Raises:
+        ValueError: it is not a duration, or longer than 20 years.
+    """
+    seconds = _with_unit(value)
+    if not 0 < seconds <= _LONGEST:
+        raise ValueError(f"expected a duration with a unit such as 90s, 10m, 2h, 3d or 26w, got {got(value)}")
+    return seconds
 
 
+def seconds(value: Any, low: float, high: float) -> float:
+    """A number of seconds, or a duration with a unit. Raises: ValueError."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    found = value if is_number else _with_unit(value)
+    if not low <= found <= high:
+        raise ValueError(f"expected {low:g} to {high:.0f} seconds, got {got(value)}")
+    return float(found)
+
+
+def _seconds(low: float, high: float) -> BeforeValidator:
+    return BeforeValidator(lambda value: seconds(value, low, high))
+
+
+LEAST_INTERVAL, LONGEST_INTERVAL = 1, 86400  # seconds between two scans
 Duration = Annotated[float, BeforeValidator(duration)]
 
 # What a link template may name. All are percent-encoded when they are put in.
@@ -185,10 +232,10 @@ Pattern = Annotated[str, BeforeValidator(_pattern)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 SafeUrl = Annotated[str, BeforeValidator(_safe_url)]
 Link = Annotated[str, BeforeValidator(_link)]
-Seconds = Annotated[float, number(1, 86400, "seconds")]
+Interval = Annotated[float, _seconds(LEAST_INTERVAL, LONGEST_INTERVAL)]
 Retries = Annotated[int, number(0, 1000, "retries", whole=True)]
 Rate = Annotated[float, number(0.001, 10000, "messages a second")]
-TimeOut = Annotated[float, number(1, 3600, "seconds")]
+TimeOut = Annotated[float, _seconds(1, 3600)]
 DailyLimit = Annotated[int | None, BeforeValidator(_daily_limit)]
 OnUnknown = Literal["resend", "hold"]
 Burst = Annotated[int, number(1, 10000, "messages", whole=True)]
