@@ -62,6 +62,12 @@ class Finding:
 
 def findings(home: Home, *, clock: Callable[[], float] = time.time) -> Iterator[Finding]:
     """Everything that can be checked in `home`, one after the other; without a configuration less."""
+    try:
+        home.config.exists()
+    except OSError as error:
+        text = f"{home.root} cannot be read: {error.strerror}"
+        yield Finding("home", Level.FAIL, text, "give yourself the permission, or choose another `--home`")
+        return
     yield from _home(home)
     settings: Settings | None = None
     ask = cache(server_time)  # nobody is asked twice
@@ -120,9 +126,13 @@ def _root(settings: Settings) -> Iterator[Finding]:
     root, owner = settings.root, settings.config.do_email
     try:
         there = root.is_dir()
+        is_file = not there and root.exists()
         readable = there and os.access(root, os.R_OK | os.X_OK)
     except OSError:
-        there = readable = False
+        there = is_file = readable = False
+    if is_file:
+        yield Finding("SyftBox", Level.FAIL, f"{root} is not a folder", "set `syftbox_root` to the SyftBox folder")
+        return
     if not there:
         yield Finding(
             "SyftBox", Level.WARN, f"{root} does not exist yet", "the worker waits for it; or set `syftbox_root`"
@@ -307,7 +317,7 @@ def _state(home: Home, settings: Settings | None, clock: Callable[[], float]) ->
         yield Finding("outbox", Level.PASS, f"{home.outbox.name} is whole; {_standing(counts)}")
     if counts.dead or counts.held:
         text = f"{plural(counts.dead, 'dead letter')}, {counts.held} held"
-        yield Finding("outbox", Level.WARN, text, "`notify dead` says why, `notify resend` sends again")
+        yield Finding("outbox", Level.WARN, text, "`notify dead-letters` lists them, `notify resend` sends them again")
     if settings and isinstance(settings.mail_section, Gmail):
         sent = len(today)
         level = Level.WARN if sent > 0.8 * _FREE_QUOTA else Level.PASS

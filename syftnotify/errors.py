@@ -9,6 +9,8 @@ NotifyError                 1
 ├── UnknownKindError        2   no such kind of event
 ├── EmitError               2   an event that cannot be handed in
 └── DeliveryError           1   one attempt failed; `.failure` says how
+
+Not errors: `notify status` ends with 4 for an unhealthy worker, `notify init` with 5 when nobody has signed in yet.
 """
 
 from __future__ import annotations

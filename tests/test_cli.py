@@ -87,6 +87,8 @@ def test_help_names_every_command_and_fits_the_terminal(person: Box) -> None:
 
     assert all(f"\n  {command} " in done.stdout for command in COMMANDS)
     assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "..." not in done.stdout, "a line of help is cut off"
+    assert "\n  dead " not in done.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -196,23 +198,194 @@ def test_another_mail_server_takes_the_place_of_the_first(person: Box, creds: Pa
     assert config_in(creds)["transports"] == {"mail": {"type": "smtp", "smtp_url": "smtp://127.0.0.1:2526"}}
 
 
+def test_init_smtp_url_after_maildir_sends_by_smtp(person: Box, creds: Path) -> None:
+    """D5: the README's own next step; comments and other settings stay."""
+    person.notify("init", "--email", OWNER, "--transport", "maildir", "--no-test", check=0)
+    config = creds / "config.yaml"
+    config.write_text(config.read_text() + "# mine\nrecipients: {allow: ['*@uni.example']}  # all of them\n")
+
+    with serving() as server:
+        done = person.notify("init", "--smtp-url", f"smtp://127.0.0.1:{server.port}", check=0)
+        (mail,) = server.committed
+
+    assert mail.event == "test"
+    assert "mail goes out through transport `mail` (smtp)" in done.stdout
+    assert config_in(creds)["transports"] == {"mail": {"type": "smtp", "smtp_url": f"smtp://127.0.0.1:{server.port}"}}
+    assert "# mine" in config.read_text()
+    assert "# all of them" in config.read_text()
+
+
+TEAM = "  team: {type: slack, url: 'https://hooks.slack.example/x'}  # the team\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "words", "after", "mailer"),
+    [
+        ("  mail: {type: gmail}\n", ("--smtp-url", "URL"), {"mail": {"type": "smtp", "smtp_url": "URL"}}, "mail"),
+        (
+            "  g: {type: gmail, token: t.json, subject_prefix: x}\n",
+            ("--smtp-url", "URL"),
+            {"g": {"type": "smtp", "subject_prefix": "x", "smtp_url": "URL"}},
+            "g",
+        ),
+        (
+            "  box: {type: maildir, path: off-site}\n",
+            ("--smtp-url", "URL"),
+            {"box": {"type": "maildir", "path": "off-site"}, "mail": {"type": "smtp", "smtp_url": "URL"}},
+            "mail",
+        ),
+        (
+            "  office: {type: smtp, host: relay.example, port: 465, user: a, password: b, from: a@b.example}\n",
+            ("--smtp-url", "URL"),
+            {"office": {"type": "smtp", "from": "a@b.example", "smtp_url": "URL"}},
+            "office",
+        ),
+        (
+            "  mail: {type: smtp, smtp_url: 'smtp://127.0.0.1:1'}\n",
+            ("--transport", "gmail"),
+            {"mail": {"type": "smtp", "smtp_url": "smtp://127.0.0.1:1"}, "gmail": {"type": "gmail"}},
+            "gmail",
+        ),
+        (
+            "  mail: {type: smtp, smtp_url: 'smtp://127.0.0.1:1'}\n",
+            ("--transport", "maildir"),
+            {"mail": {"type": "maildir"}},
+            "mail",
+        ),
+        ("  box: {type: maildir}\n", ("--transport", "maildir"), {"box": {"type": "maildir"}}, "box"),
+        ("", ("--smtp-url", "URL"), {"mail": {"type": "smtp", "smtp_url": "URL"}}, "mail"),
+    ],
+)
+def test_init_changes_the_mail_transport_and_keeps_the_rest(
+    box: Box, before: str, words: tuple[str, ...], after: dict[str, Any], mailer: str
+) -> None:
+    """D5: routes refer to transports by name, and still hold."""
+    url = "smtp://127.0.0.1:2525"
+    name = before.split(":", maxsplit=1)[0].strip()
+    routes = f"routes+: [{{via: {name}, to: owner}}, {{via: team}}]\n" if name else "routes+: [{via: team}]\n"
+    box.home.config.write_text(f"do_email: {OWNER}\nsyftbox_root: {box.root}\ntransports:\n{before}{TEAM}{routes}")
+    text = box.home.config.read_text()
+
+    done = box.notify("init", "--no-test", *(url if word == "URL" else word for word in words))
+
+    assert done.returncode in {0, 5}, done.stderr
+    settings = load(box.home)
+    assert settings.mailer == mailer
+    expected = {key: {k: url if v == "URL" else v for k, v in section.items()} for key, section in after.items()}
+    found = yaml.safe_load(box.home.config.read_text())["transports"]
+    assert found == {**expected, "team": {"type": "slack", "url": "https://hooks.slack.example/x"}}
+    assert "# the team" in box.home.config.read_text()
+    if "token" in before:
+        assert "removed from `g`: token" in done.stdout
+        assert (box.home.root / "config.yaml.old").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("before", "error"),
+    [
+        ("routes: [{via: gmail, to: owner}]\n", "routes[0].via: there is no transport 'gmail'"),
+        (
+            "transports: {a: {type: smtp, smtp_url: 'smtp://127.0.0.1:1'}, b: {type: gmail, token: x}}\n",
+            "mail would still go out through transport `a`",
+        ),
+    ],
+)
+def test_init_that_cannot_change_the_transport_changes_nothing(box: Box, before: str, error: str) -> None:
+    """D5: and names no option that nobody typed."""
+    text = f"do_email: {OWNER}\nsyftbox_root: {box.root}\n{before}"
+    box.home.config.write_text(text)
+
+    done = box.notify("init", "--no-test", "--smtp-url", "smtp://127.0.0.1:2525", check=2)
+
+    assert error in " ".join(done.stderr.split())
+    assert "nothing was changed" in done.stderr
+    assert "--transport" not in done.stderr
+    assert box.home.config.read_text() == text
+
+
+def test_init_keeps_the_secret_of_another_transport(box: Box) -> None:
+    """D5: `secret:smtp` may be another server's."""
+    sections = "  relay: {type: smtp, smtp_url: 'smtp://127.0.0.1:1'}\n  other: {type: smtp, smtp_url: 'secret:smtp'}\n"
+    box.home.config.write_text(f"do_email: {OWNER}\nsyftbox_root: {box.root}\ntransports:\n{sections}")
+    box.notify("secret", "set", "smtp", typed="smtp://127.0.0.1:2\n", check=0)
+
+    box.notify("init", "--no-test", "--smtp-url", "smtp://a:b@127.0.0.1:3", check=0)
+
+    servers = {
+        name: section.model_dump()["smtp_url"]["port"] for name, section in load(box.home).config.transports.items()
+    }
+    assert servers == {"relay": 3, "other": 2}
+
+
+def test_init_with_contradicting_options_is_refused(person: Box, creds: Path) -> None:
+    """D5"""
+    words = ("--email", OWNER, "--transport", "maildir", "--smtp-url", "smtp://127.0.0.1:1")
+
+    assert "--smtp-url contradicts --transport maildir" in person.notify("init", *words, check=2).stderr
+    assert not (creds / "config.yaml").exists()
+
+
+@pytest.mark.parametrize("root", ["FILE", "FILE/below"])
+def test_init_with_a_file_as_root_is_refused(person: Box, creds: Path, tmp_path: Path, root: str) -> None:
+    """D6"""
+    (tmp_path / "file").write_text("")
+    words = ("--email", OWNER, "--transport", "maildir", "--syftbox-root", root.replace("FILE", str(tmp_path / "file")))
+
+    assert f"--syftbox-root: {tmp_path}/file is not a folder" in person.notify("init", *words, check=2).stderr
+    assert not (creds / "config.yaml").exists()
+
+
+@pytest.mark.parametrize("value", ["0", "soon", "nan", "-1", "86401", "2d", "30x"])
+def test_init_with_a_wrong_interval_names_the_option(person: Box, value: str) -> None:
+    """D6"""
+    done = person.notify("init", "--email", OWNER, "--interval", value, check=2)
+
+    assert "'--interval': expected 1 to 86400 seconds" in " ".join(done.stderr.split())
+    assert "config.yaml" not in done.stderr
+
+
+@pytest.mark.parametrize(("value", "written"), [("12", 12), ("12.5", 12.5), ("30s", "30s"), ("5m", "5m")])
+def test_init_interval_takes_seconds_or_a_duration(box: Box, value: str, written: float | str) -> None:
+    """D8"""
+    box.notify("init", "--interval", value, "--no-test", check=0)
+
+    assert yaml.safe_load(box.home.config.read_text())["notify"]["interval"] == written
+
+
+@pytest.mark.parametrize(("contact", "is_warned"), [(BO, True), ("https://ping.example/abc", False)])
+def test_init_explains_an_alert_contact_that_needs_more(person: Box, contact: str, is_warned: bool) -> None:
+    """B5: an address needs a second mail transport."""
+    words = ("--email", OWNER, "--transport", "maildir", "--no-test", "--alert-contact", contact)
+    done = person.notify("init", *words, check=0)
+
+    assert ("pass a ping URL" in " ".join(done.stderr.split())) is is_warned
+
+
+def test_init_with_a_second_mail_transport_needs_no_explanation(box: Box) -> None:
+    """B5"""
+    box.configure({"transports": {"a": {"type": "maildir"}, "b": {"type": "maildir", "path": "other"}}})
+
+    assert box.notify("init", "--alert-contact", BO, "--no-test", check=0).stderr == ""
+
+
 @pytest.mark.parametrize("name", [f"SyftBox_{OWNER}", "SyftBox"])
 def test_the_syftbox_folder_is_found(person: Box, creds: Path, tmp_path: Path, name: str) -> None:
     """S15."""
     (tmp_path / name).mkdir()
 
-    done = person.notify("init", "--email", OWNER, "--no-test", check=0)
+    done = person.notify("init", "--email", OWNER, "--no-test", check=5)
 
     assert str(tmp_path / name) in done.stdout
     assert config_in(creds)["syftbox_root"] == str(tmp_path / name)
 
 
 def test_without_a_sign_in_init_says_what_to_do_next(person: Box, creds: Path) -> None:
-    """S15."""
-    done = person.notify("init", "--email", OWNER, check=0)
+    """S15, D6: with an exit code of its own."""
+    done = person.notify("init", "--email", OWNER, check=5)
 
     assert "Not signed in yet" in done.stdout
     assert "notify init --credentials" in done.stdout
+    assert "`notify start` fails (exit code 2)" in done.stdout
     assert "sent a test mail" not in done.stdout
     assert person.notify("start").returncode == 2
 
@@ -316,7 +489,7 @@ def test_force_starts_over_and_keeps_the_old_file_aside(person: Box, creds: Path
         ("--interval", "soon"),
         ("--interval", "nan"),
         ("--transport", "pigeon"),
-        ("--second-way", "http://elsewhere.example/"),
+        ("--alert-contact", "http://elsewhere.example/"),
         ("--force", "--email", OWNER, "--interval", "-1"),
         ("--force",),
     ],
@@ -437,9 +610,11 @@ def test_in_a_terminal_init_asks_for_the_little_it_needs(
     terminals.append(terminal := Terminal(person, "init"))
 
     terminal.answer("mail address", OWNER)
-    terminal.answer("Where is your SyftBox folder", str(tmp_path / "box"))
-    terminal.answer("How shall mail go out", "maildir")
-    terminal.answer("second way", second)
+    (tmp_path / "file").write_text("")
+    terminal.answer(f"[{tmp_path}/SyftBox_{OWNER}]", str(tmp_path / "file"))
+    terminal.answer("SyftBox folder", str(tmp_path / "box"))
+    terminal.answer("Mail transport", "maildir")
+    terminal.answer("Alert contact", second)
 
     assert terminal.end() == 0, terminal.seen
     config = config_in(creds)
@@ -451,7 +626,7 @@ def test_in_a_terminal_init_asks_for_the_little_it_needs(
 
 def test_what_flags_have_said_is_not_asked(person: Box, terminals: list[Terminal], tmp_path: Path) -> None:
     """S16."""
-    words = ("--email", OWNER, "--syftbox-root", str(tmp_path), "--transport", "maildir", "--second-way", BO)
+    words = ("--email", OWNER, "--syftbox-root", str(tmp_path), "--transport", "maildir", "--alert-contact", BO)
     terminals.append(terminal := Terminal(person, "init", *words))
 
     assert terminal.end() == 0, terminal.seen
@@ -475,8 +650,8 @@ def test_a_person_who_leaves_in_the_middle_has_changed_nothing(
     terminals.append(terminal := Terminal(person, "init"))
 
     terminal.answer("mail address", OWNER)
-    terminal.answer("Where is your SyftBox folder", "")
-    terminal.interrupt("How shall mail go out")
+    terminal.answer("SyftBox folder", "")
+    terminal.interrupt("Mail transport")
 
     assert terminal.end() != 0
     assert "Traceback" not in terminal.seen
@@ -700,6 +875,34 @@ def test_a_damaged_report_is_no_traceback_for_a_person(box: Box, content: bytes)
 
     assert "not running" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_status_without_a_configuration_names_init(person: Box) -> None:
+    """D9"""
+    assert "run `notify init`" in " ".join(person.notify("status", check=3).stdout.split())
+
+
+@pytest.mark.parametrize("command", ["history", "why x", "dead-letters", "dead"])
+def test_there_are_no_notifications_before_the_first_start(box: Box, command: str) -> None:
+    """D9"""
+    assert box.notify(*command.split(), check=0).stdout.startswith("No notifications yet")
+    assert box.notify(*command.split(), "--json", check=0).stdout == "[]\n"
+
+
+def test_there_are_no_alert_rules_before_the_first_start(box: Box) -> None:
+    """D9"""
+    assert "no alert rules" in box.notify("alerts", "list", check=0).stdout
+    assert "nothing to send again" in box.notify("resend", "--all-dead", check=0).stdout
+    assert "0 events" in box.notify("prune", "--older-than", "3d", check=0).stdout
+    assert "no alert rule" in box.notify("alerts", "rm", "x", check=1).stderr
+
+
+def test_an_unknown_kind_lists_the_known_ones(box: Box) -> None:
+    """D9"""
+    done = box.notify("emit", "job_faild", "--entity", "x", check=2)
+
+    assert "did you mean `job_failed`?" in done.stderr
+    assert "gpu_available" in done.stderr
 
 
 @pytest.mark.parametrize("config", [None, "do_email: [\n", "do_email: nobody\n"])

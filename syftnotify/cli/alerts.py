@@ -7,12 +7,11 @@ import time
 import uuid
 from dataclasses import replace
 
-import typer
-
 from syftnotify.assembly import alert_webhook
-from syftnotify.cli.console import say, warn
+from syftnotify.cli.console import emit_line, say, warn
 from syftnotify.cli.letters import outbox_of
 from syftnotify.config import Webhook, load
+from syftnotify.config.values import glob
 from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.model import AlertRule, is_address
 from syftnotify.outbox import Outbox
@@ -27,12 +26,16 @@ def add(home: Home, rule: AlertRule) -> None:
         ConfigError: it is about no jobs, about no way in which they end, or its target is none.
     """
     if bool(rule.job) == bool(rule.tag):
-        raise ConfigError("say which jobs: either --job or --tag")
+        raise ConfigError("the jobs are missing or ambiguous", hint="pass either --job or --tag")
+    try:
+        glob(rule.job or rule.tag)
+    except ValueError as error:
+        raise ConfigError(f"{'--job' if rule.job else '--tag'}: {error}") from None
     minutes = rule.on_long_run_minutes
     if minutes is not None and not 0 < minutes < 1e6:
         raise ConfigError("--on-long-run-minutes is a number above 0")
     if not (rule.on_failure or rule.on_timeout or rule.on_success or minutes):
-        raise ConfigError("this rule would never alert anybody", hint="leave one of its conditions on")
+        raise ConfigError("this rule would never alert anybody", hint="enable one of its conditions")
     _check_target(home, rule)
     home.create()
     outbox = Outbox(home.outbox, repair=False)
@@ -47,14 +50,15 @@ def add(home: Home, rule: AlertRule) -> None:
 def show(home: Home, *, about: str, as_json: bool) -> None:
     """Print the rules, or those whose `--job` or `--tag` was typed as `about`."""
     with outbox_of(home) as outbox:
-        rules = [rule for rule in outbox.alerts() if not about or about in {rule.job, rule.tag}]
+        known = outbox.alerts() if outbox else []
+    rules = [rule for rule in known if not about or about in {rule.job, rule.tag}]
     if as_json:
-        typer.echo(json.dumps([_object(rule) for rule in rules]))
+        emit_line(json.dumps([_object(rule) for rule in rules]))
         return
     for rule in rules:
         say(f"{rule.id}  {_sentence(rule)}")
     if not rules:
-        say("no alert rules; `notify alerts add` makes one")
+        say("no alert rules; add one with `notify alerts add`")
 
 
 def remove(home: Home, name: str) -> None:
@@ -64,11 +68,13 @@ def remove(home: Home, name: str) -> None:
         NotifyError: none does, or several do.
     """
     with outbox_of(home) as outbox:
-        found = [rule for rule in outbox.alerts() if name and rule.id.startswith(name.lower())]
+        known = outbox.alerts() if outbox else []
+        found = [rule for rule in known if name and rule.id.startswith(name.lower())]
         if len(found) != 1:
             many = f"{len(found)} alert rules begin" if found else "no alert rule begins"
-            raise NotifyError(f"{many} with {shown(name)!r}", hint="`notify alerts list` names them")
-        outbox.remove_alert(found[0].id)
+            raise NotifyError(f"{many} with {shown(name)!r}", hint="`notify alerts list` shows the ids")
+        if outbox:
+            outbox.remove_alert(found[0].id)
     say(f"removed {found[0].id}")
 
 

@@ -1,4 +1,4 @@
-"""The commands of `notify`."""
+"""The commands of `notify`: options and arguments; the work is done in the modules beside this one."""
 
 # Without `from __future__ import annotations`: typer would compile each of them again, a tenth of `notify --help`.
 import contextlib
@@ -11,25 +11,64 @@ from typing import Annotated
 import typer
 
 from syftnotify import __version__
-from syftnotify.cli.console import complain, say, warn
+from syftnotify.cli.console import complain, emit_line, say, typed_line, use_safe_streams, warn
 from syftnotify.errors import AlreadyRunningError, NotifyError, NotRunningError
 from syftnotify.paths import Home
 
+_CHECK_FILES = "check the permissions and free space of the home folder, or choose another `--home`"
+
 app = typer.Typer(
     name="notify",
-    help="Tells a SyftBox data owner, and the scientists, what happens to jobs and peers.",
+    help="Notify SyftBox data owners and scientists about jobs and peers.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="The folder that holds everything (SYFTNOTIFY_HOME, ~/.syft-creds).")
+    Path | None, typer.Option("--home", help="Home folder; default: SYFTNOTIFY_HOME, or ~/.syft-creds.")
+]
+
+
+def _interval(text: str) -> float | str:
+    """The value of `--interval`, as it is written into the configuration."""
+    from syftnotify.config.values import LEAST_INTERVAL, LONGEST_INTERVAL, got, seconds
+
+    value = _number_or_text(text)
+    try:
+        seconds(value, LEAST_INTERVAL, LONGEST_INTERVAL)
+    except ValueError:
+        expected = f"{LEAST_INTERVAL} to {LONGEST_INTERVAL} seconds (30, 30s or 5m)"
+        raise typer.BadParameter(f"expected {expected}, got {got(text)}.") from None
+    return value
+
+
+def _timeout(text: str | float) -> float:
+    from syftnotify.config.values import got, seconds
+
+    try:
+        return seconds(_number_or_text(text), 0, 86400)
+    except ValueError:
+        raise typer.BadParameter(f"expected 0 to 86400 seconds (30, 30s or 5m), got {got(text)}.") from None
+
+
+def _number_or_text(text: str | float) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return str(text)
+
+
+TimeoutOption = Annotated[
+    float,
+    typer.Option(
+        parser=_timeout, metavar="DURATION", help="Time to finish sends in progress; then the worker is killed."
+    ),
 ]
 
 
 class TransportKind(StrEnum):
-    """How mail can go out."""
+    """The types of transport that carry mail."""
 
     GMAIL = "gmail"
     SMTP = "smtp"
@@ -37,14 +76,14 @@ class TransportKind(StrEnum):
 
 
 class RoleKind(StrEnum):
-    """On whose machine it runs."""
+    """The role of the user of this machine."""
 
     OWNER = "owner"
     SCIENTIST = "scientist"
 
 
 class Level(StrEnum):
-    """How much a log line matters."""
+    """Log levels."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -63,10 +102,10 @@ def everywhere(
     context: typer.Context,
     home: HomeOption = None,
     version: Annotated[  # noqa: ARG001 - its callback acts
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and end.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """What holds for every command."""
+    """Options of every command."""
     context.obj = home
 
 
@@ -77,35 +116,44 @@ def _home(context: typer.Context, home: Path | None) -> Home:
 @app.command()
 def init(
     context: typer.Context,
-    email: Annotated[str | None, typer.Option(help="The data owner's mail address; a scientist's own.")] = None,
+    email: Annotated[str | None, typer.Option(help="Mail address of the data owner, or of the scientist.")] = None,
     role: Annotated[
-        RoleKind | None, typer.Option(help="owner, or scientist: then your own submissions are told, to you alone.")
+        RoleKind | None, typer.Option(help="Notify an owner about jobs at their data, or a scientist about their own.")
     ] = None,
-    syftbox_root: Annotated[Path | None, typer.Option(help="The SyftBox folder.")] = None,
-    notify_jobs: Annotated[bool | None, typer.Option("--notify-jobs/--no-notify-jobs", help="Tell of jobs.")] = None,
+    syftbox_root: Annotated[Path | None, typer.Option(help="SyftBox folder.")] = None,
+    notify_jobs: Annotated[bool | None, typer.Option("--notify-jobs/--no-notify-jobs", help="Monitor jobs.")] = None,
     notify_peers: Annotated[
-        bool | None, typer.Option("--notify-peers/--no-notify-peers", help="Tell of peer requests and grants.")
+        bool | None, typer.Option("--notify-peers/--no-notify-peers", help="Monitor peers.")
     ] = None,
-    interval: Annotated[float | None, typer.Option(help="Seconds between two looks.")] = None,
-    transport: Annotated[TransportKind | None, typer.Option(help="How mail goes out.")] = None,
+    interval: Annotated[
+        str | None,
+        typer.Option(parser=_interval, metavar="DURATION", help="Time between two scans: 30 (seconds), 30s or 5m."),
+    ] = None,
+    transport: Annotated[TransportKind | None, typer.Option(help="Transport for mail.")] = None,
     smtp_url: Annotated[
         str | None,
-        typer.Option(help="A mail server to send through: smtp://user@host:587. The password is asked for, or read."),
+        typer.Option(help="Mail server: smtp://user@host:587. The password is prompted for, or read from stdin."),
     ] = None,
     credentials: Annotated[
-        Path | None, typer.Option(help="Google's client secrets (a desktop app's credentials.json); signs in.")
+        Path | None, typer.Option(help="Client secrets of a Google desktop app (credentials.json); signs in.")
     ] = None,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Sign in with a browser on another machine (SSH, Colab).")
     ] = False,
-    second_way: Annotated[
-        str | None, typer.Option(help="Another address, or a ping URL, that tells when the notifier is in trouble.")
+    alert_contact: Annotated[
+        str | None,
+        typer.Option(
+            help="Ping URL of a dead-man switch, or a mail address that another mail transport alerts when one fails."
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Start over with a new configuration.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the configuration by a new one.")] = False,
     no_test: Annotated[bool, typer.Option("--no-test", help="Send no test mail.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Write or change the configuration, sign in, send a test mail."""
+    """Write the configuration, sign in, send a test mail.
+
+    Exit code 5: the configuration is written, but nobody has signed in to Google yet.
+    """
     from syftnotify.cli.init import Wishes, set_up
 
     wishes = Wishes(
@@ -119,16 +167,16 @@ def init(
         smtp_url=smtp_url,
         credentials=credentials,
         no_browser=no_browser,
-        second_way=second_way,
+        alert_contact=alert_contact,
         force=force,
         test=not no_test,
     )
-    set_up(_home(context, home), wishes)
+    raise typer.Exit(set_up(_home(context, home), wishes))
 
 
 @app.command()
 def start(context: typer.Context, home: HomeOption = None) -> None:
-    """Start the background worker and return once it is really running."""
+    """Start the background worker and return when it is running."""
     _start(_home(context, home))
 
 
@@ -138,16 +186,16 @@ def _start(home: Home) -> None:
     started = process.start(home)
     for warning in started.warnings:
         warn(warning)
-    say(f"worker started (pid {started.pid}); `notify logs -f` follows it")
+    say(f"worker started (pid {started.pid}); follow it with `notify logs -f`")
 
 
 @app.command()
 def status(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Say how it is going. Exit code 0: running, 3: not running, 4: running but unwell."""
+    """Show worker status. Exit code 0: running, 3: not running, 4: unhealthy."""
     from syftnotify.cli.status import show
 
     raise typer.Exit(show(_home(context, home), as_json=as_json))
@@ -156,29 +204,28 @@ def status(
 @app.command()
 def logs(
     context: typer.Context,
-    service: Annotated[str, typer.Argument(help="Whose log; there is only `notify`.")] = "notify",
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last lines.")] = 50,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with new lines as they come.")] = False,
-    level: Annotated[Level, typer.Option(help="Only lines that matter at least so much.")] = Level.DEBUG,
-    as_json: Annotated[bool, typer.Option("--json", help="Each line as a JSON object.")] = False,
+    service: Annotated[str, typer.Argument(help="Name of the log; only `notify` exists.")] = "notify",
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Number of records to show.")] = 50,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Follow new records.")] = False,
+    level: Annotated[Level, typer.Option(help="Minimum level.")] = Level.DEBUG,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per record.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Show what the worker wrote down."""
+    """Show the log of the worker."""
     from syftnotify import logs as log_file
 
     if service != "notify":
-        raise NotifyError(f"there is no log of {service!r}", hint="`notify logs` shows the only one")
+        raise NotifyError(f"there is no log of {service!r}", hint="run `notify logs`")
     path = _home(context, home).log
     if not path.exists() and not follow:
-        raise NotifyError(f"there is no log at {path} yet", hint="`notify start` begins one")
+        raise NotifyError(f"there is no log at {path} yet", hint="run `notify start`")
     shown = log_file.as_json if as_json else str
     following = log_file.follow(path, level=level.value) if follow else iter(())
-    for record in log_file.last_lines(path, lines, level=level.value):
-        typer.echo(shown(record))
+    for record in log_file.last_records(path, lines, level=level.value):
+        emit_line(shown(record))
     try:
-        for line in following:
-            typer.echo(shown(line))
-            sys.stdout.flush()
+        for record in following:
+            emit_line(shown(record), flush=True)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
 
@@ -186,16 +233,16 @@ def logs(
 @app.command()
 def stop(
     context: typer.Context,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds for the sends in flight.")] = 30.0,
+    timeout: TimeoutOption = 30.0,
     home: HomeOption = None,
 ) -> None:
-    """End the worker when the sends in flight are finished."""
+    """Stop the worker after its sends in progress."""
     if not _stop(_home(context, home), timeout):
         raise typer.Exit(1)
 
 
 def _stop(home: Home, timeout: float) -> bool:
-    """Stop the worker and say how it ended; returns whether it ended by itself."""
+    """Stop the worker and print how it ended; returns whether it did not have to be killed."""
     from syftnotify import process
     from syftnotify.text import plural
 
@@ -212,10 +259,10 @@ def _stop(home: Home, timeout: float) -> bool:
 @app.command()
 def restart(
     context: typer.Context,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds for the sends in flight.")] = 30.0,
+    timeout: TimeoutOption = 30.0,
     home: HomeOption = None,
 ) -> None:
-    """Stop the worker and start it anew, with the configuration of now."""
+    """Restart the worker with the current configuration."""
     from syftnotify.assembly import check_ready
 
     place = _home(context, home)
@@ -230,11 +277,11 @@ def restart(
 @app.command()
 def run(
     context: typer.Context,
-    once: Annotated[bool, typer.Option("--once", help="One look; what is due is delivered; then end.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, and change nothing.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Scan and deliver once, then exit.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent; change nothing.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Be the worker in the foreground, until Ctrl-C."""
+    """Run the worker in the foreground until Ctrl-C."""
     from syftnotify.cli import run as runs
 
     place = _home(context, home)
@@ -248,7 +295,7 @@ def run(
 
 @app.command()
 def ensure(context: typer.Context, home: HomeOption = None) -> None:
-    """Start the worker unless one is running; says nothing. Made for cron."""
+    """Start the worker unless it is running; silent, for cron."""
     from syftnotify import process, running
 
     place = _home(context, home)
@@ -260,7 +307,7 @@ def ensure(context: typer.Context, home: HomeOption = None) -> None:
 
 @app.command()
 def install(context: typer.Context, home: HomeOption = None) -> None:
-    """Let systemd keep the worker alive: a user unit with a watchdog, started now and with each session."""
+    """Install and start a systemd user unit for the worker."""
     from syftnotify import process, running, systemd
     from syftnotify.assembly import check_ready
 
@@ -289,20 +336,21 @@ def install(context: typer.Context, home: HomeOption = None) -> None:
 
 @app.command()
 def uninstall(context: typer.Context, home: HomeOption = None) -> None:
-    """Stop the worker that systemd keeps alive, and remove the unit."""
+    """Stop the worker of the systemd unit, and remove the unit."""
     from syftnotify import systemd
 
     path = systemd.uninstall(_home(context, home))
     say(f"stopped and removed: {path}" if path else "nothing was installed")
 
 
-@app.command()
-def dead(
+@app.command("dead", hidden=True)
+@app.command("dead-letters")
+def dead_letters(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, for machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """List what could not be delivered, and why."""
+    """List notifications that could not be delivered, and why."""
     from syftnotify.cli import letters
 
     letters.show(_home(context, home), as_json=as_json)
@@ -311,13 +359,13 @@ def dead(
 @app.command()
 def resend(
     context: typer.Context,
-    ids: Annotated[list[str] | None, typer.Argument(help="Ids as `notify dead` shows them.")] = None,
-    all_dead: Annotated[bool, typer.Option("--all-dead", help="Every dead letter.")] = False,
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids as `notify dead-letters` shows them.")] = None,
+    all_dead: Annotated[bool, typer.Option("--all-dead", help="All dead letters.")] = False,
     recipient: Annotated[str | None, typer.Option(help="Only to this address.")] = None,
-    since: Annotated[str | None, typer.Option(help="Only what was noticed since: 2h, 3d, 2026-01-15.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only of events since: 2h, 3d, 2026-01-15.")] = None,
     home: HomeOption = None,
 ) -> None:
-    """Send dead letters again; who was served is left alone."""
+    """Send dead letters again."""
     from syftnotify.cli import letters
 
     letters.resend(_home(context, home), ids or [], all_dead=all_dead, recipient=recipient, since=since)
@@ -327,19 +375,19 @@ def resend(
 def history(
     context: typer.Context,
     to: Annotated[str, typer.Option(help="Only to this recipient.")] = "",
-    about: Annotated[str, typer.Option(help="Only about this entity, or the jobs of this name.")] = "",
-    event: Annotated[list[str] | None, typer.Option(help="Only this kind of event; repeatable.")] = None,
+    about: Annotated[str, typer.Option(help="Only about this entity, or jobs of this name.")] = "",
+    event: Annotated[list[str] | None, typer.Option(help="Only this event kind; repeatable.")] = None,
     state: Annotated[
         list[str] | None,
         typer.Option(help="Only pending, withheld, sending, sent, unknown, dead, skipped; repeatable."),
     ] = None,
     transport: Annotated[str, typer.Option(help="Only through this transport.")] = "",
-    since: Annotated[str | None, typer.Option(help="Only what was noticed since: 2h, 3d, 2026-01-15.")] = None,
-    limit: Annotated[int, typer.Option("-n", "--limit", min=0, help="How many of the last; 0: all.")] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, for machines.")] = False,
+    since: Annotated[str | None, typer.Option(help="Only of events since: 2h, 3d, 2026-01-15.")] = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=0, help="Number of notifications; 0: all.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """List who was told what, when, through what, with what outcome."""
+    """List notifications and their outcome."""
     from syftnotify.cli import history as looking_back
 
     looking_back.show(
@@ -359,10 +407,10 @@ def history(
 def why(
     context: typer.Context,
     about: Annotated[str, typer.Argument(help="A job's name, or an entity as `notify history` shows it.")],
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, for machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Say of each event of a job who was told, who was not, and for what reason."""
+    """Explain who was notified of a job, who was not, and why."""
     from syftnotify.cli import history as looking_back
 
     looking_back.explain(_home(context, home), about, as_json=as_json)
@@ -372,12 +420,12 @@ def why(
 def prune(
     context: typer.Context,
     older_than: Annotated[
-        str | None, typer.Option(help="Forget what was noticed before: 26w, 365d, 2026-01-15; unset: `retention`.")
+        str | None, typer.Option(help="Delete events before: 26w, 365d, 2026-01-15; default: `retention`.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how much that would be, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the number of events; change nothing.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Forget old history; what waits is kept, and nothing is told again."""
+    """Delete old history; waiting notifications are kept."""
     from syftnotify.cli import history as looking_back
 
     looking_back.prune(_home(context, home), older_than, dry_run=dry_run)
@@ -386,11 +434,11 @@ def prune(
 @app.command()
 def preview(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A template (new_job) or an event (job_failed).")],
-    html: Annotated[Path | None, typer.Option("--html", help="Write the mail's HTML into this file.")] = None,
+    name: Annotated[str, typer.Argument(help="Template (new_job) or event kind (job_failed).")],
+    html: Annotated[Path | None, typer.Option("--html", help="Write the HTML part to this file.")] = None,
     home: HomeOption = None,
 ) -> None:
-    """Show what a mail looks like, with your own templates where you have some."""
+    """Preview a mail, rendered with your own templates."""
     from syftnotify.cli import preview as previews
 
     previews.show(_home(context, home), name, as_html=html)
@@ -399,33 +447,33 @@ def preview(
 @app.command()
 def doctor(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, for machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Check everything and say what to do. Exit code 1 when something fails."""
+    """Check configuration, transports and state. Exit code 1: a check failed."""
     from syftnotify.cli import doctor as doctors
 
     raise typer.Exit(doctors.examine(_home(context, home), as_json=as_json))
 
 
 def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is no JSON")
+    raise ValueError(f"{word} is not JSON")
 
 
 @app.command()
 def emit(
     context: typer.Context,
-    kind: Annotated[str, typer.Argument(help="What happened: job_failed, gpu_available, ...")],
-    entity: Annotated[str, typer.Option(help="What it happened to; any text.")],
-    user: Annotated[str, typer.Option(help="Whose it is.")] = "",
-    tags: Annotated[list[str] | None, typer.Option("--tag", help="A word that routes can match; repeatable.")] = None,
-    payload: Annotated[str, typer.Option(help="A JSON object with whatever else is to be told.")] = "",
-    key: Annotated[str, typer.Option(help="The same key twice is one event.")] = "",
-    notify_email: Annotated[list[str] | None, typer.Option(help="Who else hears by mail; repeatable.")] = None,
-    notify_on: Annotated[list[str] | None, typer.Option(help="About which events: job_failed,job_timeout.")] = None,
+    kind: Annotated[str, typer.Argument(help="Event kind: job_failed, gpu_available, ...")],
+    entity: Annotated[str, typer.Option(help="Entity that the event is about; any text.")],
+    user: Annotated[str, typer.Option(help="Owner of the entity.")] = "",
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="Tag that routes can match; repeatable.")] = None,
+    payload: Annotated[str, typer.Option(help="JSON object with further data.")] = "",
+    key: Annotated[str, typer.Option(help="Deduplication key: the same key is the same event.")] = "",
+    notify_email: Annotated[list[str] | None, typer.Option(help="Further mail recipient; repeatable.")] = None,
+    notify_on: Annotated[list[str] | None, typer.Option(help="Event kinds for them: job_failed,job_timeout.")] = None,
     home: HomeOption = None,
 ) -> None:
-    """Hand in an event of a scheduler, a script or a job; a worker tells it, now or when one runs."""
+    """Submit an event from a scheduler or script to the worker."""
     import json
 
     from syftnotify.errors import EmitError
@@ -453,18 +501,18 @@ def emit(
 @app.command("test")
 def try_out(
     context: typer.Context,
-    transport: Annotated[str, typer.Argument(help="The transport's name; without one, every transport.")] = "",
-    to: Annotated[str, typer.Option(help="Somebody else than its default recipient.")] = "",
+    transport: Annotated[str, typer.Argument(help="Transport name; default: all transports.")] = "",
+    to: Annotated[str, typer.Option(help="Recipient instead of the default one.")] = "",
     home: HomeOption = None,
 ) -> None:
-    """Send a one-line test message through a transport. Exit code 1 when it fails."""
+    """Send a test message through a transport. Exit code 1: it failed."""
     from syftnotify.cli import trial
 
     raise typer.Exit(trial.send(_home(context, home), transport, to))
 
 
 alerts_app = typer.Typer(
-    name="alerts", help="Rules that tell somebody how the runs of some jobs end.", no_args_is_help=True
+    name="alerts", help="Manage alert rules for jobs that fail, time out or run long.", no_args_is_help=True
 )
 app.add_typer(alerts_app)
 
@@ -472,29 +520,29 @@ app.add_typer(alerts_app)
 @alerts_app.command("add")
 def alerts_add(
     context: typer.Context,
-    job: Annotated[str, typer.Option(help="A job's name or entity, or a pattern such as 'nightly-*'.")] = "",
-    tag: Annotated[str, typer.Option(help="A tag, or a pattern of tags.")] = "",
-    email: Annotated[str, typer.Option(help="Tell this address.")] = "",
-    webhook: Annotated[str, typer.Option(help="Tell this transport, or this address: https://...")] = "",
-    on_failure: Annotated[bool, typer.Option(help="When it failed.")] = True,
-    on_timeout: Annotated[bool, typer.Option(help="When it ran out of time.")] = True,
-    on_success: Annotated[bool, typer.Option(help="When it completed.")] = False,
-    on_long_run_minutes: Annotated[float | None, typer.Option(help="When it still runs after so long.")] = None,
+    job: Annotated[str, typer.Option(help="Job name, entity, or pattern such as 'nightly-*'.")] = "",
+    tag: Annotated[str, typer.Option(help="Tag, or pattern of tags.")] = "",
+    email: Annotated[str, typer.Option(help="Alert this mail address.")] = "",
+    webhook: Annotated[str, typer.Option(help="Alert this webhook transport, or URL: https://...")] = "",
+    on_failure: Annotated[bool, typer.Option(help="Alert on failures.")] = True,
+    on_timeout: Annotated[bool, typer.Option(help="Alert on timeouts.")] = True,
+    on_success: Annotated[bool, typer.Option(help="Alert on completion.")] = False,
+    on_long_run_minutes: Annotated[float | None, typer.Option(help="Alert when a run takes longer.")] = None,
     home: HomeOption = None,
 ) -> None:
-    """Add a rule; a running worker obeys it from its next look on."""
+    """Add a rule; a running worker applies it from its next scan on."""
     from syftnotify.cli import alerts
     from syftnotify.errors import ConfigError
     from syftnotify.model import AlertRule, is_address
 
     if bool(email) == bool(webhook):
-        raise ConfigError("say who hears: either --email or --webhook")
-    if "://" in email:  # not repeated: the address of a webhook is often its own password
-        raise ConfigError("--email takes no address of the web", hint="say `--webhook` instead")
+        raise ConfigError("the target is missing or ambiguous", hint="pass either --email or --webhook")
+    if "://" in email:  # not repeated: the URL of a webhook is often its own password
+        raise ConfigError("--email: expected a mail address, got a URL", hint="pass `--webhook` instead")
     if email and not is_address(email):
-        raise ConfigError(f"{email[:60]!r} is no mail address", hint="a webhook is told by `--webhook`")
+        raise ConfigError(f"--email: {email[:60]!r} is not a mail address", hint="pass `--webhook` for a webhook")
     if is_address(webhook):
-        raise ConfigError(f"{webhook!r} is a mail address and no webhook", hint="say `--email` instead")
+        raise ConfigError(f"--webhook: {webhook!r} is a mail address", hint="pass `--email` instead")
     alerts.add(
         _home(context, home),
         AlertRule(
@@ -513,8 +561,8 @@ def alerts_add(
 @alerts_app.command("list")
 def alerts_list(
     context: typer.Context,
-    about: Annotated[str, typer.Argument(help="Only rules about this job, pattern or tag.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, for machines.")] = False,
+    about: Annotated[str, typer.Argument(help="Only rules for this job, pattern or tag.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     home: HomeOption = None,
 ) -> None:
     """List the rules with their ids."""
@@ -526,7 +574,7 @@ def alerts_list(
 @alerts_app.command("rm")
 def alerts_rm(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="ID", help="As `notify alerts list` shows it.")],
+    name: Annotated[str, typer.Argument(metavar="ID", help="Id as `notify alerts list` shows it.")],
     home: HomeOption = None,
 ) -> None:
     """Remove a rule."""
@@ -535,33 +583,33 @@ def alerts_rm(
     alerts.remove(_home(context, home), name)
 
 
-secret_app = typer.Typer(name="secret", help="Secrets, encrypted in the configuration.", no_args_is_help=True)
+secret_app = typer.Typer(name="secret", help="Manage secrets, encrypted in the configuration.", no_args_is_help=True)
 app.add_typer(secret_app)
 
 
 @secret_app.command("set")
 def secret_set(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The name by which the configuration refers to it.")],
+    name: Annotated[str, typer.Argument(help="Name by which the configuration refers to it.")],
     home: HomeOption = None,
 ) -> None:
-    """Keep a secret, read from the terminal or from standard input; `secret:NAME` stands for it then."""
+    """Store a secret from the terminal or standard input, for `secret:NAME`."""
     from syftnotify.config.edit import edit
     from syftnotify.config.secrets import sealed
 
     place = _home(context, home)
     if not place.config.exists():
-        raise NotifyError(f"there is no configuration at {place.config}", hint="`notify init` writes one")
-    value = typer.prompt("secret", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+        raise NotifyError(f"there is no configuration at {place.config}", hint="run `notify init`")
+    value = typer.prompt("secret", hide_input=True) if sys.stdin and sys.stdin.isatty() else typed_line()
     if not value:
-        raise NotifyError("nothing was typed, so nothing was kept")
+        raise NotifyError("the secret is empty; nothing was stored", hint="type it, or pipe it to standard input")
     edit(place, {("secrets", name): sealed(value, place)})
-    say(f"kept; `secret:{name}` stands for it")
+    say(f"stored; use it as `secret:{name}`")
 
 
 @app.command()
 def demo() -> None:
-    """Show the whole main job, with no account and no network."""
+    """Run a demonstration; it needs no account and no network."""
     from syftnotify.cli.demo import play
 
     raise typer.Exit(play())
@@ -569,9 +617,21 @@ def demo() -> None:
 
 def main() -> None:
     """The console script."""
-    os.umask(0o077)  # whatever the caller's: all that we make is for its owner alone
+    os.umask(0o077)  # new files are readable by their owner only
+    use_safe_streams()
     try:
         app()
     except NotifyError as error:
         complain(error)
         sys.exit(error.exit_code)
+    except UnicodeEncodeError as error:  # the output streams escape what they cannot encode, so it is an argument
+        complain(NotifyError(f"the argument {error.object[:60]!r} is not valid UTF-8", hint="pass it as UTF-8 text"))
+        sys.exit(2)
+    except OSError as error:  # an unreadable home folder, a full disk: a condition of the machine
+        complain(NotifyError(f"{error.filename or 'input or output'}: {error.strerror or error}", hint=_CHECK_FILES))
+        sys.exit(1)
+    except RuntimeError as error:  # `--install-completion` looks for the shell's files in the home directory
+        if "home directory" not in str(error):
+            raise
+        complain(NotifyError("there is no home directory", hint="set HOME"))
+        sys.exit(2)

@@ -6,10 +6,8 @@ import json
 from collections import Counter
 from dataclasses import asdict
 
-import typer
-
 from syftnotify.checkup import Level, findings
-from syftnotify.cli.console import out, say
+from syftnotify.cli.console import emit_line, out, say
 from syftnotify.paths import Home
 from syftnotify.text import plural, shown_block
 
@@ -30,7 +28,7 @@ def examine(home: Home, *, as_json: bool) -> int:
         if finding.advice:
             say(f"      {shown_block(finding.advice)}")
     if as_json:
-        typer.echo(json.dumps(found))
+        emit_line(json.dumps(found))
     else:
         say(f"{counts[Level.PASS]} passed, {plural(counts[Level.WARN], 'warning')}, {counts[Level.FAIL]} failed")
     return 1 if counts[Level.FAIL] else 0

@@ -6,10 +6,8 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 
-import typer
-
-from syftnotify.cli.console import say
-from syftnotify.cli.letters import SHORT, as_object, moment_of, outbox_of
+from syftnotify.cli.console import emit_line, say
+from syftnotify.cli.letters import SHORT, as_object, moment_of, none_yet, outbox_of
 from syftnotify.config import load
 from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.ledger import JsonStateManager, what_is_wrong
@@ -45,24 +43,28 @@ def show(
     if wrong := [state for state in states if state not in STATES]:
         raise ConfigError(f"{shown(wrong[0])!r} is no state", hint=f"there are {', '.join(STATES)}")
     with outbox_of(home) as outbox:
-        letters = outbox.history(
-            states=states,
-            kinds=words,
-            about=about,
-            recipient=recipient,
-            transport=transport,
-            since=earliest,
-            limit=limit or None,
-        )[::-1]
+        letters = (
+            outbox.history(
+                states=states,
+                kinds=words,
+                about=about,
+                recipient=recipient,
+                transport=transport,
+                since=earliest,
+                limit=limit or None,
+            )[::-1]
+            if outbox
+            else []
+        )
     if as_json:
-        typer.echo(json.dumps([as_object(letter) for letter in letters]))
+        emit_line(json.dumps([as_object(letter) for letter in letters]))
         return
     for letter in letters:
         say(f"{letter.id[:SHORT]}  {letter.kind} to {shown(letter.recipient)} through {shown(letter.transport)}")
         say(f"          {outcome(letter)}")
         say(f"          {shown(letter.entity)}")
     if not letters:
-        say("nobody was told anything that matches")
+        say("no notification matches" if outbox else none_yet(home))
 
 
 def explain(home: Home, about: str, *, as_json: bool) -> None:
@@ -72,6 +74,9 @@ def explain(home: Home, about: str, *, as_json: bool) -> None:
         NotifyError: nothing is recorded of it.
     """
     with outbox_of(home) as outbox:
+        if outbox is None:
+            emit_line("[]" if as_json else none_yet(home))
+            return
         events = outbox.noticed(about)
         letters: dict[str, list[Letter]] = {}
         for letter in outbox.history(about=about)[::-1]:
@@ -87,7 +92,7 @@ def explain(home: Home, about: str, *, as_json: bool) -> None:
         for event in events:
             told = [as_object(letter) for letter in letters.get(event.key, [])]
             found.append({**_as_object(event.entity, event.kind, iso(event.noticed_at)), "notifications": told})
-        typer.echo(json.dumps(found))
+        emit_line(json.dumps(found))
         return
     for entity in dict.fromkeys([*(entity for entity, *_ in silent), *(event.entity for event in events)]):
         say(shown(entity))
@@ -140,7 +145,9 @@ def prune(home: Home, older_than: str | None, *, dry_run: bool) -> None:
     before = moment_of(older_than) if older_than is not None else time.time() - (retention or 0.0)
     with outbox_of(home) as outbox:
         ledger = JsonStateManager(home.state)
-        if dry_run:
+        if outbox is None:
+            count = 0
+        elif dry_run:
             count = outbox.prune(before, time.time(), sparing=ledger.owed(), dry_run=True)
         else:
             count = forget(outbox, ledger, before)

@@ -1,10 +1,10 @@
-"""`notify init`: asks little, writes the configuration, signs in, proves it with a test mail."""
+"""`notify init`: write or change the configuration, sign in, send a test mail."""
 
 from __future__ import annotations
 
 import math
 import shutil
-import sys
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,14 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import typer
 
 from syftnotify import running
-from syftnotify.cli.console import is_terminal, say, warn
+from syftnotify.assembly import template_mistakes
+from syftnotify.cli.console import emit_line, is_terminal, say, typed_line, warn
 from syftnotify.cli.trial import send_one
-from syftnotify.config import Gmail, Settings, found_root, is_safe_url, load
-from syftnotify.config.edit import edit, written_transports
+from syftnotify.config import Gmail, Settings, default_root, found_root, is_safe_url
+from syftnotify.config.edit import changed
+from syftnotify.config.load import parse, parsed, read
+from syftnotify.config.mailer import Plan, plan
+from syftnotify.config.schema import MAIL_TYPES
 from syftnotify.config.secrets import sealed
 from syftnotify.config.smtp import smtp_server
 from syftnotify.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
@@ -26,35 +30,33 @@ from syftnotify.google_files import client_secrets
 from syftnotify.model import is_address
 from syftnotify.paths import Home, expanded
 
-_MAIL_TYPES = ("gmail", "smtp", "maildir")
-_TRANSPORT = ("transports", "mail", "type")
-_SMTP_URL = ("transports", "mail", "smtp_url")
+DONE, NOT_SIGNED_IN = 0, 5  # exit codes
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What was said on the command line; None where nothing was."""
+    """The options of the command line; None where one was not given."""
 
     email: str | None
     syftbox_root: Path | None
     notify_jobs: bool | None
     notify_peers: bool | None
-    interval: float | None
+    interval: float | str | None
     role: str | None
     transport: str | None
     smtp_url: str | None
     credentials: Path | None
     no_browser: bool
-    second_way: str | None
+    alert_contact: str | None
     force: bool
     test: bool
 
 
-def set_up(home: Home, wishes: Wishes) -> None:
-    """Do what `notify init` promises.
+def set_up(home: Home, wishes: Wishes) -> int:
+    """Run `notify init`; returns the exit code.
 
     Raises:
-        NotifyError: something is missing or wrong; what had been written before is as it was.
+        NotifyError: something is missing or wrong; the existing configuration is unchanged.
     """
     if warning := running.check_owner(home):
         warn(warning)
@@ -62,48 +64,66 @@ def set_up(home: Home, wishes: Wishes) -> None:
         client_secrets(expanded(wishes.credentials))  # before anything is written
     fresh = wishes.force or not home.config.exists()
     asks = is_terminal()
+    raw = {} if fresh else parsed(read(home.config), [])
     changes = _changes(wishes, fresh=fresh, asks=asks)
-    settings = _written(home, changes, fresh=fresh)
+    mail = _mail_transport(raw, wishes, fresh=fresh, asks=asks)
+    contact = _alert_contact(wishes.alert_contact, fresh=fresh, asks=asks)
+    if mail is not None:
+        changes |= mail.changes
+    if contact:
+        changes |= _contact_changes(contact)
+    settings = _written(home, changes, mail, fresh=fresh)
     say(f"wrote {home.config}" if changes else f"{home.config} is unchanged")
+    if mail is not None and mail.changes:
+        _report_mail(home, settings, mail)
     for warning in settings.warnings:
         warn(warning)
+    _report_contact(settings, contact)
     if not settings.root.is_dir():
         say(f"{settings.root} does not exist yet; the worker waits for it")
     ready = _sign_in(settings, wishes, asks=asks)
     if ready and wishes.test:
         _send_test(settings)
-    if running.is_held(home):
-        say("next: `notify restart` takes the configuration up")
-    elif ready:
-        say("next: `notify start`")
+    if ready:
+        is_running = running.is_held(home)
+        say("next: run `notify restart` to apply the configuration" if is_running else "next: run `notify start`")
+    return DONE if ready else NOT_SIGNED_IN
 
 
 def _changes(wishes: Wishes, *, fresh: bool, asks: bool) -> dict[tuple[str, ...], Any]:
-    """What is to be written, by path in the configuration; asks for what a fresh one still lacks."""
+    """The values to write besides transports, by path; asks for what a fresh configuration still lacks."""
     changes: dict[tuple[str, ...], Any] = {}
     email = _email(wishes.email, fresh=fresh, asks=asks)
     if email is not None:
         changes["do_email",] = email
     if wishes.syftbox_root is not None:
-        changes["syftbox_root",] = str(expanded(wishes.syftbox_root))
-    elif fresh and email is not None and (root := _root(email, asks=asks)) is not None:
+        root = expanded(wishes.syftbox_root)
+        if problem := _root_problem(root):
+            raise ConfigError(f"--syftbox-root: {problem}", hint="pass the SyftBox folder")
         changes["syftbox_root",] = str(root)
-    said = {
+    elif fresh and email is not None and (found := _root(email, asks=asks)) is not None:
+        changes["syftbox_root",] = str(found)
+    options = {
         ("role",): wishes.role,
         ("notify", "monitor_jobs"): wishes.notify_jobs,
         ("notify", "monitor_peers"): wishes.notify_peers,
         ("notify", "interval"): _plain(wishes.interval),
     }
-    changes.update({path: value for path, value in said.items() if value is not None})
-    transport = wishes.transport or ("smtp" if wishes.smtp_url else _asked_transport() if fresh and asks else None)
-    if transport is not None:
-        changes[_TRANSPORT] = transport
-    if transport == "smtp" and (wishes.smtp_url or fresh):
-        changes[_SMTP_URL] = _smtp_url(wishes.smtp_url, asks=asks)
-    second = wishes.second_way if wishes.second_way is not None or not (fresh and asks) else _asked_second_way()
-    if second and second.strip():
-        changes.update(_second_way(second.strip()))
+    changes.update({path: value for path, value in options.items() if value is not None})
     return changes
+
+
+def _mail_transport(raw: dict[str, Any], wishes: Wishes, *, fresh: bool, asks: bool) -> Plan | None:
+    """The changes that make mail go out as requested; None where nothing was requested."""
+    if wishes.smtp_url and wishes.transport not in {None, "smtp"}:
+        raise ConfigError(f"--smtp-url contradicts --transport {wishes.transport}", hint="pass one of them")
+    wanted = wishes.transport or ("smtp" if wishes.smtp_url else _asked_transport() if fresh and asks else None)
+    if wanted is None:
+        return None
+    found = plan(raw, wanted)
+    if wanted == "smtp" and (wishes.smtp_url or found.needs_server):
+        return found.with_server(_smtp_url(wishes.smtp_url, asks=asks))
+    return found
 
 
 def _email(given: str | None, *, fresh: bool, asks: bool) -> str | None:
@@ -111,32 +131,33 @@ def _email(given: str | None, *, fresh: bool, asks: bool) -> str | None:
         return None
     if given is None and not asks:
         raise ConfigError(
-            "whose SyftBox is it?", hint="say `notify init --email you@example.org`, or run it in a terminal"
+            "the data owner's mail address is missing",
+            hint="pass `--email you@example.org`, or run `notify init` in a terminal",
         )
     while True:
         email = str(given if given is not None else typer.prompt("Your mail address, the data owner's")).strip()
         if is_address(email):
             return email
         if given is not None:
-            raise ConfigError(f"{email!r} is no mail address", hint="say one such as owner@example.org")
-        warn(f"{email!r} is no mail address")
+            raise ConfigError(f"--email: {email!r} is not a mail address", hint="pass one such as owner@example.org")
+        warn(f"{email!r} is not a mail address")
 
 
 def _asked_transport() -> str:
     while True:
         answer = str(
-            typer.prompt("How shall mail go out: gmail, smtp, or maildir (a folder on this machine)?", default="gmail")
+            typer.prompt("Mail transport: gmail, smtp, or maildir (a folder on this machine)", default="gmail")
         ).strip()
-        if answer in _MAIL_TYPES:
+        if answer in MAIL_TYPES:
             return answer
-        warn(f"there is no way {answer!r}; say gmail, smtp or maildir")
+        warn(f"{answer!r} is not a mail transport; enter gmail, smtp or maildir")
 
 
 def _smtp_url(given: str | None, *, asks: bool) -> str:
-    """The address of a mail server, with its password, which is asked for where it is not in the address."""
+    """The URL of a mail server with its password, which is asked for where the URL lacks it."""
     if given is None and not asks:
-        raise ConfigError("through which mail server?", hint="say `--smtp-url smtp://user@mail.example:587`")
-    question = "The mail server, as smtp://user@mail.example:587"
+        raise ConfigError("the mail server is missing", hint="pass `--smtp-url smtp://user@mail.example:587`")
+    question = "Mail server, as smtp://user@mail.example:587"
     while True:
         url = str(given if given is not None else typer.prompt(question)).strip()
         try:
@@ -148,96 +169,140 @@ def _smtp_url(given: str | None, *, asks: bool) -> str:
             warn(str(error))
     if not server.user or server.password:
         return url
-    if asks:
-        password = str(typer.prompt(f"The password of {server.user}", hide_input=True))
-    else:
-        password = sys.stdin.readline().rstrip("\r\n")
+    password = str(typer.prompt(f"Password of {server.user}", hide_input=True)) if asks else typed_line()
     if not password:
         raise ConfigError(
-            f"the password of {server.user} is missing", hint="say it on standard input, or leave the user out"
+            f"the password of {server.user} is missing", hint="write it to standard input, or leave the user out"
         )
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))
 
 
-def _asked_second_way() -> str:
-    question = (
-        "A second way to reach you, should this one fail: another address, or the ping URL of a monitor (Enter: none)"
-    )
-    return str(typer.prompt(question, default="", show_default=False))
+def _alert_contact(given: str | None, *, fresh: bool, asks: bool) -> str:
+    """The alert contact; a terminal is asked for a ping URL, since a fresh configuration has one mail transport."""
+    if given is None and fresh and asks:
+        given = str(
+            typer.prompt(
+                "Alert contact: the https ping URL of a monitor (dead-man switch) that alerts you when the notifier "
+                "or its mail fails (Enter: none)",
+                default="",
+                show_default=False,
+            )
+        )
+    return (given or "").strip()
 
 
-def _plain(number: float | None) -> float | int | None:
+def _plain(interval: float | str | None) -> float | int | str | None:
     """30 instead of 30.0, as a person would write it."""
-    return int(number) if number is not None and math.isfinite(number) and number == int(number) else number
+    if isinstance(interval, float) and math.isfinite(interval) and interval == int(interval):
+        return int(interval)
+    return interval
 
 
 def _root(email: str, *, asks: bool) -> Path | None:
-    """The SyftBox folder, found or asked for; None leaves it to be found when it is there."""
-    found = found_root(email)
+    """The SyftBox folder, found or asked for; None leaves the default."""
+    found, default = found_root(email), default_root(email)
     if found is not None:
         say(f"found the SyftBox folder {found}")
         return found
-    guess = expanded(f"~/SyftBox_{email}")
-    return expanded(typer.prompt("Where is your SyftBox folder?", default=str(guess))) if asks else None
+    if not asks:
+        if default is None:
+            raise ConfigError(
+                "there is no home directory to find the SyftBox folder in", hint="pass --syftbox-root DIR"
+            )
+        return None
+    while True:
+        root = expanded(typer.prompt("SyftBox folder", default=str(default) if default else None))
+        problem = _root_problem(root)
+        if not problem:
+            return root
+        warn(problem)
 
 
-def _second_way(text: str) -> dict[tuple[str, ...], Any]:
-    if is_address(text):
-        return {("operator",): [text]}
-    if is_safe_url(text):
-        return {("heartbeat", "ping_url"): text}
-    raise ConfigError("a second way is a mail address or an https address")
+def _root_problem(path: Path) -> str:
+    """The reason why `path` can never be a folder; empty where it is one, or does not exist yet."""
+    for place in (path, *path.parents):
+        try:
+            mode = place.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:
+            return f"{place} cannot be used: {getattr(error, 'strerror', None) or error}"
+        return "" if stat.S_ISDIR(mode) else f"{place} is not a folder"
+    return ""
 
 
-def _written(home: Home, changes: dict[tuple[str, ...], Any], *, fresh: bool) -> Settings:
-    """Write, read back as the worker would, and put the old file back if that does not hold."""
-    before = home.config.read_bytes() if home.config.exists() else None
-    if _TRANSPORT in changes and not fresh:
-        changes = _with_transport(home, changes)
-    url = changes.get(_SMTP_URL)
-    if url is not None and smtp_server(url).password:
-        changes = {**changes, ("secrets", "smtp"): sealed(url, home), _SMTP_URL: "secret:smtp"}
-    if changes:
-        edit(home, changes, fresh=fresh)
-    try:
-        settings = load(home)
-    except ConfigError:
-        if changes and before is not None:
-            write_whole(home.config, before)
-        elif changes:
-            home.config.unlink()
-        raise
-    if changes and fresh and before is not None:
-        write_whole(home.config.with_name("config.yaml.old"), before)
-    return settings
-
-
-def _with_transport(home: Home, changes: dict[tuple[str, ...], Any]) -> dict[tuple[str, ...], Any]:
-    """The changes that make mail go out the wanted way, and touch no transport that somebody has set up.
-
-    Raises:
-        ConfigError: only an editor can tell which of the transports shall go.
-    """
-    wanted = changes[_TRANSPORT]
-    rest = {path: value for path, value in changes.items() if path != _TRANSPORT}
-    settings = load(home)
-    if settings.mail_section is not None and settings.mail_section.type == wanted and _SMTP_URL not in changes:
-        return rest
-    written = written_transports(home)
-    if not written or (set(written) == {"mail"} and written["mail"].get("type") == wanted == "smtp"):
-        return {**rest, _TRANSPORT: wanted}
-    if wanted != "smtp" and len(written) == 1 and all(set(section) == {"type"} for section in written.values()):
-        return {**rest, ("transports", next(iter(written)), "type"): wanted}
+def _contact_changes(contact: str) -> dict[tuple[str, ...], Any]:
+    if is_address(contact):
+        return {("operator",): [contact]}
+    if is_safe_url(contact):
+        return {("heartbeat", "ping_url"): contact}
     raise ConfigError(
-        f"mail goes out through `{settings.mailer}`, and `--transport {wanted}` would have to take its settings away",
-        hint=f"edit `transports:` in {home.config}, or start over with `--force`",
+        "--alert-contact: expected the https ping URL of a monitor, or a mail address",
+        hint="for instance `--alert-contact https://monitor.example/ping/1234`",
     )
 
 
+def _report_contact(settings: Settings, contact: str) -> None:
+    """Explain when an address is of no use: mail about a failed mail transport needs another one."""
+    mail = [name for name, section in settings.config.transports.items() if section.type in MAIL_TYPES]
+    if is_address(contact) and len(mail) < 2:
+        warn(
+            f"{contact} is alerted by mail, through another mail transport than the failed one, and there is only "
+            f"`{settings.mailer}`. To be alerted when it fails, pass a ping URL "
+            "(`notify init --alert-contact https://...`) or add a second mail transport to `transports:`"
+        )
+
+
+def _report_mail(home: Home, settings: Settings, mail: Plan) -> None:
+    section = settings.config.transports[mail.name]
+    say(f"mail goes out through transport `{mail.name}` ({section.type})")
+    if mail.removed:
+        say(
+            f"removed from `{mail.name}`: {', '.join(mail.removed)}; the previous configuration is "
+            f"{_previous(home).name}"
+        )
+    if mail.kept:
+        say(f"transport `{mail.kept}` stays configured")
+
+
+def _previous(home: Home) -> Path:
+    return home.config.with_name("config.yaml.old")
+
+
+def _written(home: Home, changes: dict[tuple[str, ...], Any], mail: Plan | None, *, fresh: bool) -> Settings:
+    """Check the new configuration as the worker would, then write it.
+
+    Raises:
+        ConfigError: it would have mistakes; nothing was written.
+    """
+    before = home.config.read_bytes() if home.config.exists() else None
+    if mail is not None and mail.password_of is not None:
+        # Written before the check, which decrypts it; an unused key does no harm.
+        changes = {**changes, ("secrets", mail.secret): sealed(mail.password_of, home)}
+    content = changed(home, changes, fresh=fresh) if changes else read(home.config)
+    try:
+        settings = parse(content, home, check=template_mistakes)
+    except ConfigError as error:
+        if not changes or before is None:
+            raise
+        raise ConfigError(f"{error}\nnothing was changed", hint=error.hint) from None
+    if mail is not None and mail.changes and settings.mailer != mail.name:
+        raise ConfigError(
+            f"mail would still go out through transport `{settings.mailer}`; nothing was changed",
+            hint=f"remove it from `transports:` in {home.config}, or use `via:` in a route",
+        )
+    if changes:
+        home.create()
+        if before is not None and (fresh or (mail is not None and mail.removed)):
+            write_whole(_previous(home), before)
+        write_whole(home.config, content)
+    return settings
+
+
 def _sign_in(settings: Settings, wishes: Wishes, *, asks: bool) -> bool:
-    """Sign in where that is needed and can be done; returns whether mail can go out."""
+    """Sign in to Google where that is needed and possible; returns whether mail can go out."""
     transport = settings.mail_section
     if not isinstance(transport, Gmail):
         return True
@@ -250,7 +315,7 @@ def _sign_in(settings: Settings, wishes: Wishes, *, asks: bool) -> bool:
     if not secrets.exists() or not (asks or wanted):
         say(f"Not signed in yet. Put the OAuth client of a desktop app from Google's console at {secrets}, then")
         say(f"run `notify init --credentials {secrets}` (with --no-browser over SSH and on Colab).")
-        say("No test mail was sent, and `notify start` will ask for the sign-in.")
+        say("No test mail was sent. Until you have signed in, `notify start` fails (exit code 2).")
         return False
     say("Google asks for your consent to send mail in your name, and for nothing else.")
     GmailAuth().setup_auth(secrets, ask=_ask_elsewhere if wishes.no_browser else None)
@@ -263,7 +328,7 @@ def _sign_in(settings: Settings, wishes: Wishes, *, asks: bool) -> bool:
 
 def _ask_elsewhere(url: str) -> str:
     say("Open this address in a browser, on any machine, and agree:\n")
-    typer.echo(url)
+    emit_line(url)
     say("\nThe browser ends on an address at 127.0.0.1 that it cannot show. That is right:")
     try:
         return str(typer.prompt("paste that whole address here", prompt_suffix=":\n"))

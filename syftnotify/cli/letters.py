@@ -1,4 +1,4 @@
-"""`notify dead` and `notify resend`: what will not go out by itself, and sending it all the same."""
+"""`notify dead-letters` and `notify resend`: notifications that are not retried any more, and their requeueing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 
-import typer
-
 from syftnotify import running
-from syftnotify.cli.console import say, warn
+from syftnotify.cli.console import emit_line, say, warn
 from syftnotify.config import load
 from syftnotify.config.values import duration
 from syftnotify.errors import ConfigError, NotifyError
@@ -26,9 +24,9 @@ SHORT = 8  # digits of an id that are shown; any that tell it apart are taken
 def show(home: Home, *, as_json: bool) -> None:
     """Print the dead letters, and what is held because it may have arrived."""
     with outbox_of(home) as outbox:
-        letters = _stuck(home, outbox)
+        letters = _stuck(home, outbox) if outbox else []
     if as_json:
-        typer.echo(json.dumps([as_object(letter) for letter in letters]))
+        emit_line(json.dumps([as_object(letter) for letter in letters]))
         return
     for letter in letters:
         tries = plural(letter.attempts, "attempt")
@@ -38,9 +36,9 @@ def show(home: Home, *, as_json: bool) -> None:
         say(f"          {shown(letter.entity)}")
         say(f"          {shown(letter.reason, limit=1000)}")
     if letters:
-        say("`notify resend ID...` sends some of them again, `notify resend --all-dead` all that are dead")
+        say("send some of them again with `notify resend ID...`, all dead ones with `notify resend --all-dead`")
     else:
-        say("no dead letters")
+        say("no dead letters" if outbox else none_yet(home))
 
 
 def resend(home: Home, ids: list[str], *, all_dead: bool, recipient: str | None, since: str | None) -> None:
@@ -52,7 +50,7 @@ def resend(home: Home, ids: list[str], *, all_dead: bool, recipient: str | None,
     earliest = moment_of(since) if since is not None else None
     if bool(ids) == bool(all_dead or recipient or since):
         raise _UsageError(
-            "say which: ids, or --all-dead, --recipient, --since", hint="`notify dead` lists them with their ids"
+            "pass ids, or --all-dead, --recipient, --since", hint="`notify dead-letters` lists them with their ids"
         )
     with outbox_of(home) as outbox:
         chosen = (
@@ -60,13 +58,13 @@ def resend(home: Home, ids: list[str], *, all_dead: bool, recipient: str | None,
             if ids
             else [
                 letter.id
-                for letter in _stuck(home, outbox)
+                for letter in (_stuck(home, outbox) if outbox else ())
                 if (not all_dead or letter.state == "dead")
                 and (recipient is None or letter.recipient.lower() == recipient.lower())
                 and (earliest is None or letter.created_at >= earliest)
             ]
         )
-        count = outbox.revive(chosen)
+        count = outbox.revive(chosen) if outbox else 0
     if not count:
         say("nothing to send again")
         return
@@ -79,15 +77,22 @@ class _UsageError(NotifyError):
 
 
 @contextlib.contextmanager
-def outbox_of(home: Home) -> Iterator[Outbox]:
-    """The outbox of `home`, to be looked at. Raises: NotifyError, when there is none."""
+def outbox_of(home: Home) -> Iterator[Outbox | None]:
+    """The outbox of `home`, without repairing it; None before the first start."""
     if not home.outbox.exists():
-        raise NotifyError(f"there is no outbox at {home.outbox} yet", hint="`notify start` begins one")
+        yield None
+        return
     outbox = Outbox(home.outbox, repair=False)
     try:
         yield outbox
     finally:
         outbox.close()
+
+
+def none_yet(home: Home) -> str:
+    """The sentence for a home without an outbox."""
+    command = "`notify start`" if home.config.exists() else "`notify init`"
+    return f"No notifications yet in {home.root}; run {command}"
 
 
 def _stuck(home: Home, outbox: Outbox) -> list[Letter]:
@@ -103,11 +108,13 @@ def _stuck(home: Home, outbox: Outbox) -> list[Letter]:
     return [letter for letter in outbox.letters() if letter.state == "dead" or letter.transport in holding]
 
 
-def _named(outbox: Outbox, text: str) -> str:
+def _named(outbox: Outbox | None, text: str) -> str:
     """The id that begins with `text`."""
-    found = outbox.state_of(text.lower()) if re.fullmatch(r"[0-9a-fA-F]{4,32}", text) else {}
+    found = outbox.state_of(text.lower()) if outbox and re.fullmatch(r"[0-9a-fA-F]{4,32}", text) else {}
     if not found:
-        raise NotifyError(f"no notification is called {shown(text)!r}", hint="`notify dead` lists them with their ids")
+        raise NotifyError(
+            f"no notification is called {shown(text)!r}", hint="`notify dead-letters` lists them with their ids"
+        )
     if len(found) > 1:
         raise NotifyError(f"{plural(len(found), 'notification')} begin with {text!r}", hint="say more of the id")
     name, state = next(iter(found.items()))

@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from syftnotify import __version__, running
-from syftnotify.cli.console import out, say, warn
+from syftnotify.cli.console import emit_line, out, say, warn
 from syftnotify.files import fingerprint
 from syftnotify.paths import Home
-from syftnotify.text import plural, shown
+from syftnotify.text import plural, shown, shown_block
 
 RUNNING, NOT_RUNNING, UNWELL = 0, 3, 4
 _NEAR_SECONDS = 2 * 86400  # before a sign-in ends
@@ -29,9 +29,9 @@ def show(home: Home, *, as_json: bool) -> int:
     ailments = running.ailments(report, time.time()) if held else []
     notices = _notices(home, report) if held else []
     if as_json:
-        print(json.dumps(_object(report, pid, held, ailments, notices)))  # noqa: T201 - this is the output
+        emit_line(json.dumps(_object(report, pid, held, ailments, notices)))
     else:
-        _print(report, pid, held, ailments, notices)
+        _print(home, report, pid, held, ailments, notices)
     if not held:
         return NOT_RUNNING
     return UNWELL if ailments else RUNNING
@@ -92,13 +92,15 @@ def _object(
     }
 
 
-def _print(report: running.Report, pid: int | None, held: bool, ailments: list[str], notices: list[str]) -> None:
+def _print(
+    home: Home, report: running.Report, pid: int | None, held: bool, ailments: list[str], notices: list[str]
+) -> None:
     word = "not running" if not held else ("running, but unwell" if ailments else "running")
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in [("worker", f"{word} (pid {pid})" if held else word), *_rows(report, held)]:
-        table.add_row(name, Text(shown(value, limit=1000)))
+        table.add_row(name, Text(shown_block(value[:1000])))
     out.print(table)
     if not report.enabled:
         warn("notify.enabled is false: nothing is sent")
@@ -107,7 +109,11 @@ def _print(report: running.Report, pid: int | None, held: bool, ailments: list[s
     for line in [*(f"unwell: {ailment}" for ailment in ailments), *notices]:
         warn(line)
     if not held:
-        say("`notify start` starts it")
+        say(
+            "run `notify start`"
+            if home.config.exists()
+            else f"there is no configuration in {home.root}; run `notify init`"
+        )
 
 
 def _rows(report: running.Report, held: bool) -> Iterator[tuple[str, str]]:
@@ -127,7 +133,7 @@ def _rows(report: running.Report, held: bool) -> Iterator[tuple[str, str]]:
     if report.held:
         yield "", f"{plural(report.held, 'message')} of these held until you say `notify resend`"
     if report.dead:
-        yield "", "`notify dead` says why, `notify resend` sends again"
+        yield "", "`notify dead-letters` lists them, `notify resend` sends them again"
     if held:
         for name, transport in report.transports.items():
             yield f"transport {shown(name)}", f"{transport.get('type')}, {transport.get('problem') or 'can send'}"
