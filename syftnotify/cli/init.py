@@ -181,16 +181,17 @@ def _smtp_url(given: str | None, *, asks: bool) -> str:
 
 def _alert_contact(given: str | None, *, fresh: bool, asks: bool) -> str:
     """The alert contact; a terminal is asked for a ping URL, since a fresh configuration has one mail transport."""
-    if given is None and fresh and asks:
-        given = str(
-            typer.prompt(
-                "Alert contact: the https ping URL of a monitor (dead-man switch) that alerts you when the notifier "
-                "or its mail fails (Enter: none)",
-                default="",
-                show_default=False,
-            )
-        )
-    return (given or "").strip()
+    if given is not None or not (fresh and asks):
+        return (given or "").strip()
+    question = (
+        "Alert contact: the https ping URL of a monitor (dead-man switch) that alerts you when the notifier or its "
+        "mail fails (Enter: none)"
+    )
+    while True:
+        answer = str(typer.prompt(question, default="", show_default=False)).strip()
+        if not answer or is_address(answer) or is_safe_url(answer):
+            return answer
+        warn(f"{answer!r} is neither an https URL nor a mail address")
 
 
 def _plain(interval: float | str | None) -> float | int | str | None:
