@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from pathlib import Path
 
 from syftnotify.errors import StateError
 from syftnotify.failpoints import reached
+
+_NAME_MAX = 255  # bytes of a file name, where the system does not tell its own limit
 
 
 def write_whole(path: Path, content: bytes | Iterable[bytes], *, mode: int = 0o600, durable: bool = True) -> None:
@@ -46,16 +49,14 @@ def write_whole(path: Path, content: bytes | Iterable[bytes], *, mode: int = 0o6
 
 
 def put_aside(path: Path) -> Path:
-    """Give a damaged file a name of its own, for a person to look at, and return it.
+    """Rename a damaged file so that nothing reads it again, and return the new path.
+
+    The new name fits into one name of the file system: the end of a very long one is left out.
 
     Raises:
         StateError: it cannot be renamed.
     """
-    aside = stem = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
-    for number in itertools.count(2):
-        if not aside.exists():
-            break
-        aside = stem.with_name(f"{stem.name}-{number}")
+    aside = _free_name(path)
     try:
         path.replace(aside)
         sync_folder(path.parent)
@@ -65,6 +66,30 @@ def put_aside(path: Path) -> Path:
             hint="see that its folder is yours and writable",
         ) from error
     return aside
+
+
+def _free_name(path: Path) -> Path:
+    stamp = f".damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    for number in itertools.count(1):
+        end = stamp if number == 1 else f"{stamp}-{number}"
+        aside = path.with_name(_cut(path.name, _longest_name(path.parent) - len(end)) + end)
+        if not os.path.lexists(aside):
+            break
+    return aside
+
+
+def _cut(name: str, most: int) -> str:
+    """`name` without its end where it has more than `most` bytes; no character is cut in two."""
+    spelled = os.fsencode(name)
+    return name if len(spelled) <= most else spelled[:most].decode(sys.getfilesystemencoding(), "ignore")
+
+
+def _longest_name(folder: Path) -> int:
+    """Bytes that a name in `folder` may have."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows has no such call
+        return _NAME_MAX
 
 
 def fingerprint(content: bytes) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.files import exclusive, write_whole
+from syftnotify.files import exclusive, put_aside, write_whole
 
 
 def test_a_file_is_replaced_whole_and_is_its_owners_alone(tmp_path: Path) -> None:
@@ -56,3 +56,30 @@ def test_who_cannot_have_the_lock_is_told(tmp_path: Path) -> None:
     with exclusive(tmp_path / "lock", seconds=0) as first, exclusive(tmp_path / "lock", seconds=0.05) as second:
         assert first
         assert not second
+
+
+@pytest.mark.parametrize("name", ["x", "a" * 255, "é" * 127, "☃" * 85])
+def test_put_aside_keeps_content_under_names_that_fit(tmp_path: Path, name: str) -> None:
+    """A7: several damaged files of one long name are kept apart; no character is cut in two."""
+    kept = []
+    for number in range(12):
+        (tmp_path / name).write_text(str(number))
+        kept.append(put_aside(tmp_path / name))
+
+    assert [path.read_text() for path in kept] == [str(number) for number in range(12)]
+    for path in kept:
+        start, sign, _ = path.name.partition(".damaged-")
+        assert sign
+        assert name.startswith(start)
+        assert len(path.name.encode()) <= 255
+
+
+def test_put_aside_takes_the_name_of_no_broken_link(tmp_path: Path) -> None:
+    """A7"""
+    links = []
+    for _ in range(3):
+        (tmp_path / "x").symlink_to("nowhere")
+        links.append(put_aside(tmp_path / "x"))
+
+    assert len(set(links)) == 3
+    assert all(path.is_symlink() for path in links)
