@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from syftnotify.model import BY_JOB, CONFIGURED, ENDED, STATUS_OF, UNREADABLE, Event, Fact, Job, Kind, Peer, Status
+from syftnotify.emitted_jobs import EmittedJob
+from syftnotify.model import (
+    BY_JOB,
+    CONFIGURED,
+    ENDED,
+    STATUS_AFTER,
+    UNREADABLE,
+    Event,
+    Fact,
+    Job,
+    Kind,
+    Peer,
+    Status,
+)
 
 
 class Told(Protocol):
@@ -118,7 +131,7 @@ def news_of_jobs(
             if overtaken or (first and not (job.status is Status.WAITING and fact.kind is Kind.JOB_SUBMITTED)):
                 news.marks.append(Mark(job.entity, fact.kind, occurrence))
                 continue
-            event = Event(fact.kind, job.entity, occurrence, fact.at, _payload(job))
+            event = Event(fact.kind, job.entity, occurrence, fact.at, _payload(job), _routing(job))
             (news.catch_up if first else news.events).append(event)
     return news
 
@@ -181,24 +194,69 @@ def reminders(
     for job, seen in jobs:
         is_waiting = job.status is Status.WAITING
         kind = Kind.JOB_WAITING if is_waiting else Kind.JOB_LONG_RUNNING
-        steps = [(CONFIGURED, step) for step in (limits.waiting if is_waiting else limits.running)]
-        alerts = job.details.get("alerts")
-        wished = alerts.get("on_long_run_minutes") if isinstance(alerts, dict) and not is_waiting else None
-        steps += [(BY_JOB, wished * 60.0)] if wished else []
-        if asking is not None and not is_waiting:
-            steps += asking(Event(kind, job.entity, payload=_payload(job)))
-        longest: dict[str, float] = {}
-        since = _since(job, Kind.JOB_SUBMITTED if is_waiting else Kind.JOB_APPROVED, seen, now) if steps else now
-        for who, step in steps:
-            if now - since >= step:
-                longest[who] = max(step, longest.get(who, 0.0))
-        for step in sorted(set(longest.values())):
+        about = Event(kind, job.entity, payload=_payload(job), routing=_routing(job))
+        steps = [(CONFIGURED, step) for step in limits.waiting] if is_waiting else _run_limits(about, limits, asking)
+        if not steps:
+            continue
+        since = _since(job, Kind.JOB_SUBMITTED if is_waiting else Kind.JOB_APPROVED, seen, now)
+        for step, asked_by in _passed(steps, now - since):
             occurrence = f"{job.generation}+{step:g}"
             if not told.knows(job.entity, kind, occurrence):
-                asked_by = [who for who, own in longest.items() if own == step]
-                more = {"minutes": int(step // 60), "asked_by": asked_by}
-                due.append(Event(kind, job.entity, occurrence, "", {**_payload(job), **more}))
+                due.append(_reminder(about, occurrence, step, asked_by))
     return due
+
+
+def reminders_of_emitted(
+    jobs: Iterable[EmittedJob],
+    limits: Limits,
+    *,
+    now: float,
+    asking: Callable[[Event], Iterable[tuple[str, float]]] | None = None,
+) -> tuple[list[Event], dict[str, EmittedJob]]:
+    """Warnings about long runs of emitted jobs, once for each limit, and these jobs with what has been reported.
+
+    `jobs` have started and not ended; limits and `asking` are those of `reminders`.
+    """
+    due: list[Event] = []
+    changed: dict[str, EmittedJob] = {}
+    for job in jobs:
+        about = Event(Kind.JOB_LONG_RUNNING, job.entity, payload=job.payload, routing=job.routing, emitted=True)
+        seconds = now - (now if job.started_at is None else job.started_at)
+        passed = [each for each in _passed(_run_limits(about, limits, asking), seconds) if each[0] not in job.reminded]
+        if passed:
+            due += [_reminder(about, f"{job.occurrence}+{step:g}", step, asked_by) for step, asked_by in passed]
+            changed[job.entity] = replace(job, reminded=(*job.reminded, *(step for step, _ in passed)))
+    return due, changed
+
+
+def _run_limits(
+    about: Event, limits: Limits, asking: Callable[[Event], Iterable[tuple[str, float]]] | None
+) -> list[tuple[str, float]]:
+    """Who wants to hear of a long run, each with the limit in seconds: the configuration, the job, alert rules."""
+    steps = [(CONFIGURED, step) for step in limits.running]
+    alerts = about.routing.get("alerts")
+    minutes = alerts.get("on_long_run_minutes") if isinstance(alerts, dict) else None
+    steps += [(BY_JOB, minutes * 60.0)] if minutes else []
+    return [*steps, *(asking(about) if asking is not None else ())]
+
+
+def _passed(steps: Iterable[tuple[str, float]], seconds: float) -> Iterator[tuple[float, list[str]]]:
+    """The limits that are passed after so many seconds, each with who set it; of several by one, only the longest."""
+    longest: dict[str, float] = {}
+    for who, step in steps:
+        if seconds >= step:
+            longest[who] = max(step, longest.get(who, 0.0))
+    for step in sorted(set(longest.values())):
+        yield step, [who for who, own in longest.items() if own == step]
+
+
+def _reminder(about: Event, occurrence: str, step: float, asked_by: list[str]) -> Event:
+    return replace(
+        about,
+        occurrence=occurrence,
+        payload={**about.payload, "minutes": int(step // 60)},
+        routing={**about.routing, "asked_by": asked_by},
+    )
 
 
 def _since(job: Job, kind: Kind, seen: float, now: float) -> float:
@@ -219,7 +277,7 @@ def standing(kinds: Iterable[Kind]) -> Status:
     """Where a job stands, given the kinds of its events in the order in which they were noticed."""
     status = Status.WAITING
     for kind in kinds:
-        status = STATUS_OF.get(kind, status)
+        status = STATUS_AFTER.get(kind, status)
     return status
 
 
@@ -276,5 +334,10 @@ def _payload(job: Job) -> dict[str, Any]:
         "incomplete": bool(job.details.get("incomplete")),
         "return_code": job.details.get("return_code"),
         "reason": job.details.get("reason", ""),
-        **{name: job.details[name] for name in ("unreadable", "tags", "notify", "alerts") if name in job.details},
+        **({"unreadable": job.details["unreadable"]} if "unreadable" in job.details else {}),
     }
+
+
+def _routing(job: Job) -> dict[str, Any]:
+    """What the job's own file asks of notifications."""
+    return {name: job.details[name] for name in ("tags", "notify", "alerts") if name in job.details}

@@ -64,6 +64,10 @@ OF_JOBS = frozenset(
     }
 )
 ENDED = frozenset({Kind.JOB_COMPLETED, Kind.JOB_FAILED, Kind.JOB_TIMEOUT})
+# After these a job does not run any more, whatever its scheduler.
+FINAL_KINDS = ENDED | {Kind.JOB_CANCELLED}
+# Reserved for the worker itself; nobody else can emit them.
+RESERVED_KINDS = frozenset({Kind.HEARTBEAT, Kind.SYSTEM_ALERT, Kind.TEST, Kind.DIGEST})
 
 _KINDS = {kind.value: kind for kind in Kind}
 _ALIASES = {
@@ -82,18 +86,26 @@ _ALIASES = {
 _LONGEST_WORD = 40  # characters of a word that is guessed at: guessing is slow, and jobs may name anything
 
 
+def find_kind(text: str) -> Kind | None:
+    """The kind that `text` names in any accepted spelling, None for anything else. Makes no guess, so it is cheap."""
+    word = _normalized(text)
+    return _KINDS.get(word) or _KINDS.get(f"job_{word}") or _ALIASES.get(word)
+
+
+def _normalized(text: str) -> str:
+    return text.strip().lower().replace(".", "_").replace("canceled", "cancelled")
+
+
 def parse_kind(text: str) -> Kind:
     """The kind that `text` names in any accepted spelling: `job_failed`, `job.failed`, `JOB_FAILED`, `failed`.
 
     Raises:
         UnknownKindError: no kind is spelled so; the message names the nearest one.
     """
-    word = text.strip().lower().replace(".", "_").replace("canceled", "cancelled")
-    for name in (word, f"job_{word}"):
-        if name in _KINDS:
-            return _KINDS[name]
-    if word in _ALIASES:
-        return _ALIASES[word]
+    kind = find_kind(text)
+    if kind is not None:
+        return kind
+    word = _normalized(text)
     near = difflib.get_close_matches(word[:_LONGEST_WORD], [*_KINDS, *_ALIASES], n=1, cutoff=0.0)[0]
     raise UnknownKindError(
         f"{text!r} is no kind of event, did you mean `{near}`?", hint=f"the event kinds are {', '.join(_KINDS)}"
@@ -143,8 +155,8 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-# What an event of a kind says about the status of its job.
-STATUS_OF = {
+# The status of a job after an event of each of these kinds; other kinds leave it as it was.
+STATUS_AFTER = {
     Kind.JOB_SUBMITTED: Status.WAITING,
     Kind.JOB_APPROVED: Status.APPROVED,
     Kind.JOB_STARTED: Status.RUNNING,
@@ -270,6 +282,9 @@ class Peer:
     added: bool = True  # by the owner; somebody who only asks is not
 
 
+EMITTED_PREFIX = "emitted "  # of the keys of emitted events
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One fact, named by what it is and not by when we saw it.
@@ -283,14 +298,21 @@ class Event:
     at: str = ""  # ISO time
     payload: Mapping[str, Any] = field(default_factory=dict)  # a JSON object
     # What may choose recipients besides the configuration: `user`, `tags`, `notify` {emails, on} and `alerts`, as the
-    # options of `notify emit` or the headers of a job give them. The payload is data and routes nothing.
+    # options of `notify emit` or the headers of a job give them; and `asked_by`, who set the limit of a reminder. The
+    # payload is data and routes nothing.
     routing: Mapping[str, Any] = field(default_factory=dict)
+    emitted: bool = False  # handed in through the spool, not observed in the tree
 
     @property
     def key(self) -> str:
-        """Unique for the fact; a blank in an entity, which only emitted ones have, lets no parts run together."""
-        entity = f"~{digest_of(self.entity)}" if " " in self.entity else self.entity
-        return f"{entity} {self.kind} {self.occurrence}"
+        """Identifies the fact; one line of printable text unless `occurrence` is not.
+
+        Keys of emitted events have a first segment that no entity of the tree has, so that neither suppresses the
+        other. Entities with blanks or control characters, which only emitted ones have, are replaced by a hash.
+        """
+        is_plain = self.entity.isprintable() and " " not in self.entity
+        entity = self.entity if is_plain else f"~{digest_of(self.entity)}"
+        return f"{EMITTED_PREFIX if self.emitted else ''}{entity} {self.kind} {self.occurrence}"
 
     @property
     def severity(self) -> Severity:
@@ -328,7 +350,7 @@ class Notification:
         return digest_of(self.event_key, self.medium, self.recipient)
 
 
-# Who set the limit of a reminder, as its payload's `asked_by` names it: the configuration, the job itself, or else an
+# Who set the limit of a reminder, as its routing's `asked_by` names it: the configuration, the job itself, or else an
 # alert rule.
 CONFIGURED, BY_JOB = "reminders", "job"
 

@@ -16,6 +16,7 @@ from functools import partial
 
 from syftnotify.events import Limits, Mark, News, news_of_jobs, news_of_peers, reminders
 from syftnotify.failpoints import reached
+from syftnotify.intake import Intake
 from syftnotify.ledger import JsonStateManager
 from syftnotify.memory import MemoryFile
 from syftnotify.model import AT_REST, HELD, Event, Job, Kind, Notification, Peer
@@ -23,9 +24,8 @@ from syftnotify.observe import JobReader, JobsLook, PeerReader, Watched, evidenc
 from syftnotify.outbox import Outbox
 from syftnotify.quiet import QuietHours, held
 from syftnotify.route import BUILT_IN, BUNDLE_ABOVE, Reach, bundled, long_runs, notifications_for
-from syftnotify.spool import Spool, Spooled
+from syftnotify.spool import Spool
 from syftnotify.storms import Window
-from syftnotify.text import shown
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,7 @@ class Pipeline:
         self._memory = memory
         self._remember_at = 0.0  # seconds since 1970
         self._spool = spool
+        self._intake = Intake(spool, outbox, reach=partial(reach, frozenset()), quiet=quiet, limits=limits)
         self._reach = reach
         self._whose = scope
         self._quiet = quiet
@@ -149,7 +150,8 @@ class Pipeline:
         quiet_for = None if last_look is None else now - last_look
         time_off = quiet_for is None or quiet_for > TIME_OFF_SECONDS
         # Before the first look of all nobody had time off: what is handed in then is told as ever.
-        emitted = self._emitted(now, time_off=time_off and last_look is not None, dry_run=dry_run)
+        taken = self._intake.take_in(now, time_off=time_off and last_look is not None, dry_run=dry_run)
+        emitted = Tick(events=taken.events, notifications=taken.notifications, restless=not taken.is_all)
         if missing := self._missing():
             if not dry_run:
                 gone = self._ledger.note_absence(lambda _entity: False)
@@ -193,23 +195,6 @@ class Pipeline:
         for event in tick.events:
             log.info("noticed %s %s", event.kind.value, event.entity)
         return tick.joined(emitted)
-
-    def _emitted(self, now: float, *, time_off: bool, dry_run: bool) -> Tick:
-        """What others handed in goes into the outbox, whether there is a tree or not."""
-        taken = self._spool.look()
-        if not taken.events:
-            return Tick(restless=not taken.is_all)
-        new = self._new_of(taken)
-        owed = notifications_for(new, self._reach(frozenset()))
-        owed = bundled(owed, above=BUNDLE_ABOVE) if time_off else owed
-        tick = Tick(events=new, notifications=held(owed, {event.key: event for event in new}, self._quiet, now))
-        tick.restless = not taken.is_all
-        if not dry_run:
-            self._outbox.put(new, tick.notifications, now)
-            self._spool.remove(taken)
-            for event in new:
-                log.info("noticed %s %s", event.kind.value, shown(event.entity))
-        return tick
 
     def note(self, event: Event, now: float, *, transport: str = "") -> None:
         """Write down an event of the worker's own, routed like any other; `transport` carries it if given."""
@@ -406,22 +391,6 @@ class Pipeline:
             self._with_evidence(event, jobs, now) if event.key in alone else event for event in news.events
         ]
         tick.events = [*news.catch_up, *news.events]
-
-    def _new_of(self, taken: Spooled) -> list[Event]:
-        """Without what is the same fact again: a GPU that is available, and of which nothing else was heard since.
-
-        Whoever gives keys knows better.
-        """
-        new: list[Event] = []
-        last: dict[str, Kind | None] = {}
-        for event in taken.events:
-            before = last[event.entity] if event.entity in last else self._outbox.last_kind(event.entity)
-            if event.kind is Kind.GPU_AVAILABLE and before is event.kind and event.key not in taken.keyed:
-                log.info("already told: %s %s", event.kind.value, shown(event.entity))
-            else:
-                new.append(event)
-            last[event.entity] = event.kind
-        return new
 
     def _with_evidence(self, event: Event, jobs: dict[tuple[str, str], Job], now: float) -> Event:
         """The event with code or stderr, copied: a digest has no room for it, and who floods us fills no disk."""

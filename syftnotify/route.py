@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from syftnotify.errors import UnknownKindError
 from syftnotify.model import (
     BY_JOB,
     CONFIGURED,
@@ -22,9 +20,9 @@ from syftnotify.model import (
     Kind,
     Notification,
     digest_of,
+    find_kind,
     form_of,
     is_address,
-    parse_kind,
 )
 
 # Who is told what by default on the data owner's machine. A kind that is not here is told to nobody.
@@ -52,7 +50,7 @@ BUNDLE_ABOVE = 5
 
 def is_asked_by(event: Event, who: str) -> bool:
     """Whether a reminder is about a limit that `who` set; any other event is everybody's."""
-    asked_by = event.payload.get("asked_by")
+    asked_by = event.routing.get("asked_by")
     return not isinstance(asked_by, list) or who in asked_by
 
 
@@ -88,9 +86,9 @@ class Match:
             not patterns or any(_like(value, pattern) for value in values for pattern in patterns)
             for patterns, values in (
                 (self.submitter, submitters_of(event)),
-                (self.owner, _texts(event.payload.get("owner"))),
+                (self.owner, () if event.emitted else _texts(event.payload.get("owner"))),
                 (self.job, (*_texts(event.payload.get("name")), event.entity)),
-                (self.tags, _texts(event.payload.get("tags"))),
+                (self.tags, _texts(event.routing.get("tags"))),
                 (self.severity, (event.severity.value,)),
             )
         ) and not (self.excluding is not None and self.excluding.fits(event))
@@ -270,7 +268,7 @@ def _wishes(event: Event, reach: Reach) -> Iterator[Notification]:
     """Whom the job itself names. An emitted event is its operator's word; a scientist's is only a wish."""
     if _is_unreadable(event):
         return
-    notify, alerts = event.payload.get("notify"), event.payload.get("alerts")
+    notify, alerts = event.routing.get("notify"), event.routing.get("alerts")
     if isinstance(notify, dict) and event.kind in _kinds_of(notify.get("on")):
         for word in _texts(notify.get("emails")):
             if form_of(word) is Form.MAIL:  # G24
@@ -305,16 +303,13 @@ def _wish(event: Event, word: str, name: str, reach: Reach) -> Notification:
     way = reach.way_to(word)
     submitter = str(event.payload.get("submitter") or "")
     is_own = form_of(word) is Form.MAIL and is_address(submitter) and word.lower() == submitter.lower()
-    may = event.payload.get("emitted") or is_own or reach.allows(word)
+    may = event.emitted or is_own or reach.allows(word)
     return _notification(event, word, Audience.GUEST, way, name, "" if may else _ASKED)
 
 
 def _kinds_of(words: Any) -> frozenset[Kind]:
     """The kinds that a job names, as far as there are such of jobs; unset: the usual four."""
-    found = set()
-    for word in _texts(words):
-        with contextlib.suppress(UnknownKindError):
-            found.add(parse_kind(word))
+    found = {kind for word in _texts(words) if (kind := find_kind(word)) is not None}
     return frozenset(found & OF_JOBS) if _texts(words) else _WISHED
 
 
@@ -339,11 +334,11 @@ def _in_role(event: Event, audience: Audience, reach: Reach) -> list[tuple[str, 
         return [(reach.owner, "")]
     if audience is Audience.OPERATOR:
         return [(address, "") for address in reach.operators]
+    if event.emitted:
+        return [(user, "") for user in submitters_of(event) if is_address(user)]
     payload = event.payload
     if _is_unreadable(event):
         return []
-    if payload.get("emitted") and not payload.get("submitter"):
-        return [(user, "") for user in _texts(payload.get("user")) if is_address(user)]
     submitter = str(payload.get("submitter") or "")
     if submitter:
         return [(submitter, "" if is_address(submitter) else "the folder's name is no mail address")]
@@ -357,12 +352,14 @@ def _in_role(event: Event, audience: Audience, reach: Reach) -> list[tuple[str, 
 
 def _is_unreadable(event: Event) -> bool:
     """Whether it is about a job of the tree that cannot be read: only the owner's configuration names who gets it."""
-    return bool(event.payload.get("unreadable")) and not event.payload.get("emitted")
+    return bool(event.payload.get("unreadable")) and not event.emitted
 
 
 def submitters_of(event: Event) -> tuple[str, ...]:
-    """Whose the event's job, peer request or reservation is."""
-    return _texts(event.payload.get("submitter") or event.payload.get("claimed") or event.payload.get("user"))
+    """Whose the event's job, peer request or reservation is; of an emitted event, the `user` that its options name."""
+    if event.emitted:
+        return _texts(event.routing.get("user"))
+    return _texts(event.payload.get("submitter") or event.payload.get("claimed"))
 
 
 def _texts(value: Any) -> tuple[str, ...]:

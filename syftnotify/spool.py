@@ -1,18 +1,20 @@
-"""How does somebody else's event come in? As one file in the spool, whole or not at all; no worker need be running.
+"""Events of other programs: each is one file in the spool folder, whole or not at all; no worker need be running.
 
-A file that was taken in is removed after its event lies in the outbox; killed between the two, the event is known by
-its key.
+A file is removed after its event is in the outbox. If the worker is killed between the two, the event is found again
+and recognized by its key.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
+import shlex
 import stat
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,18 +23,23 @@ from typing import Any
 import orjson
 
 from syftnotify import running
-from syftnotify.errors import EmitError
+from syftnotify.emit_options import checked, routing_of
+from syftnotify.errors import EmitError, StateError
 from syftnotify.files import put_aside, write_whole
-from syftnotify.model import Event, Kind, is_address, parse_kind
+from syftnotify.model import RESERVED_KINDS, Event, Kind, parse_kind
 from syftnotify.paths import Home
 from syftnotify.text import shown
 
 log = logging.getLogger(__name__)
 
 _LARGEST = 256 * 1024  # bytes of one event
-_MOST_AT_ONCE = 1000  # files that one look takes in
+# Characters of `error` that are kept, from its end: as many as a mail shows, and worst case escaped they fit.
+_LONGEST_ERROR = 16_000
+_MOST_AT_ONCE = 1000  # files that one scan takes in
 _END = ".json"
 _STALE_SECONDS = 86400.0  # after which nobody is still writing a file
+# What opening something that is not a regular file fails with.
+_NO_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EOPNOTSUPP})
 
 
 def emit(
@@ -45,19 +52,24 @@ def emit(
     key: str = "",
     notify_emails: Iterable[str] = (),
     notify_on: Iterable[str] = (),
+    alerts: Mapping[str, Any] | None = None,
     home: str | Path | None = None,
 ) -> str:
-    """Hand in an event: it is told by the worker of `home`, now or when one runs again.
+    """Hand in an event; the worker of `home` delivers its notifications, now or when it runs again.
+
+    Only `user`, `tags`, `notify_emails`, `notify_on` and `alerts` choose recipients. They are remembered until the
+    job has ended: its later events need not repeat them.
 
     Args:
-        kind: what happened: `job_failed`, `gpu_available`, ... in any accepted spelling.
+        kind: `job_failed`, `gpu_available`, ... in any accepted spelling.
         entity: what it happened to; any text, kept as it is.
-        user: whose it is; an address is told as its submitter.
+        user: whose it is; an email address is notified as its submitter.
         tags: words that routes can match.
-        payload: a JSON object with whatever else is to be told.
+        payload: a JSON object with whatever else is to be shown. Of a long `error` the end is kept.
         key: two events of one kind about one entity with the same key are one; without it each is its own.
-        notify_emails: who else hears by mail.
-        notify_on: of which kinds of events they hear; unset: when a job ended.
+        notify_emails: additional recipients, by email.
+        notify_on: the kinds of events for `notify_emails`; unset: the ends of a job.
+        alerts: an alerts block: `on_failure` (true), `on_success` (false), `on_long_run_minutes`, `recipients`.
         home: the folder of the worker; unset: `SYFTNOTIFY_HOME`, or `~/.syft-creds`.
 
     Returns:
@@ -65,14 +77,11 @@ def emit(
 
     Raises:
         UnknownKindError: there is no such kind.
-        NotifyError: the home is somebody else's.
-        EmitError: the entity is empty, the payload is no JSON object, an address is none, one text stands where
-            several belong, or the spool cannot be written.
+        NotifyError: the home belongs to another user.
+        EmitError: an option is invalid, the event is too large, or the spool cannot be written.
     """
-    for name, words in (("tags", tags), ("notify_emails", notify_emails), ("notify_on", notify_on)):
-        if isinstance(words, str):  # else each of its letters would be a word
-            raise EmitError(f"{name} is a list of texts, not one text: write [{shown(words, limit=60)!r}]")
-    event = _event(kind, entity, user, list(tags), payload, key, list(notify_emails), list(notify_on))
+    routing = routing_of(user=user, tags=tags, emails=notify_emails, on=notify_on, alerts=alerts)
+    event = _event(kind, entity, payload, key, routing)
     place = Home.at(home)
     running.check_owner(place)
     try:
@@ -84,6 +93,7 @@ def emit(
                 "occurrence": event.occurrence,
                 "at": event.at,
                 "payload": dict(event.payload),
+                "routing": dict(event.routing),
             }
         )
     except TypeError as error:  # not UTF-8, too deep, or no JSON
@@ -99,47 +109,53 @@ def emit(
         raise EmitError(
             f"{place.spool} cannot be written: {error.strerror}", hint="see that it is yours and not full"
         ) from error
+    if missing := missing_configuration(place):
+        log.warning("%s", missing)
     return event.key
 
 
-def _event(
-    kind: str,
-    entity: str,
-    user: str,
-    tags: list[str],
-    payload: Mapping[str, Any] | None,
-    key: str,
-    emails: list[str],
-    on: list[str],
-) -> Event:
+def missing_configuration(home: Home) -> str:
+    """A warning when no worker can run in `home` yet, else nothing."""
+    if home.config.exists():
+        return ""
+    option = f"--home {shlex.quote(str(home.root))}"
+    return (
+        f"no configuration at {home.config}; the event is delivered once `notify init {option}` and "
+        f"`notify start {option}` have run"
+    )
+
+
+def _event(kind: str, entity: str, payload: Mapping[str, Any] | None, key: str, routing: dict[str, Any]) -> Event:
     if not isinstance(entity, str) or not entity.strip():
-        raise EmitError("an event is about something: name its entity")
-    if not isinstance(key, str) or not isinstance(user, str):
-        raise EmitError("key and user are text")
+        raise EmitError("the entity is empty; name what the event is about")
+    if not isinstance(key, str):
+        raise EmitError("the key must be text")
     if payload is not None and not isinstance(payload, Mapping):
         raise EmitError(f"the payload must be a JSON object, not {type(payload).__name__}")
-    if wrong := [address for address in emails if not is_address(address)]:
-        raise EmitError(f"{shown(wrong[0])!r} is no mail address")
     what = dict(payload or {})
+    error = what.get("error")
+    if isinstance(error, str) and len(error) > _LONGEST_ERROR:
+        what["error"] = f"[{len(error) - _LONGEST_ERROR:,} characters omitted]\n{error[-_LONGEST_ERROR:]}"
     try:
         orjson.dumps(what)
-    except TypeError as error:
-        raise EmitError(f"the payload is no JSON: {error}") from None
-    if user:
-        what["user"] = user
-    if tags:
-        what["tags"] = tags
-    kinds = [parse_kind(word).value for word in on]
-    if emails:
-        what["notify"] = {"emails": emails, "on": kinds}
-    what["emitted"] = True
+    except TypeError as mistake:
+        raise EmitError(f"the payload is not valid JSON: {mistake}") from None
     moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Event(parse_kind(kind), entity, key or uuid.uuid4().hex, moment, what)
+    return Event(_emittable(parse_kind(kind)), entity, key or uuid.uuid4().hex, moment, what, routing, emitted=True)
+
+
+def _emittable(kind: Kind) -> Kind:
+    if kind in RESERVED_KINDS:
+        raise EmitError(
+            f"`{kind}` is reserved for the worker itself and cannot be emitted",
+            hint="for your own purposes use another kind, such as `job_failed`, and a route of your own",
+        )
+    return kind
 
 
 @dataclass(slots=True)
 class Spooled:
-    """What lay in the spool at one look."""
+    """The events that one scan found in the spool."""
 
     events: list[Event] = field(default_factory=list)
     keyed: set[str] = field(default_factory=set)  # the keys of events whose emitter gave one
@@ -148,11 +164,12 @@ class Spooled:
 
 
 class Spool:
-    """The incoming side, of the worker."""
+    """The worker's side of the spool folder. A file that cannot be used never keeps others from being taken in."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._warned: set[str] = set()
+        self._done: set[str] = set()  # files whose events are in the outbox and that cannot be removed
         self._sweep()
 
     def _sweep(self) -> None:
@@ -163,43 +180,82 @@ class Spool:
                     path.unlink()
 
     def look(self) -> Spooled:
-        """What came in, oldest first. A file that is no event is kept aside."""
+        """The events that came in, oldest first, at most 1,000.
+
+        A file that is not an event is put aside. One that cannot be read or put aside is left where it is, with one
+        warning, and tried again at the next scan.
+        """
         found = Spooled()
-        try:
-            names = sorted(path.name for path in self.folder.glob(f"[!.]*{_END}"))
-        except OSError:
-            return found
-        found.is_all = len(names) <= _MOST_AT_ONCE
-        for name in names[:_MOST_AT_ONCE]:
+        for name in self._names():
+            if len(found.paths) == _MOST_AT_ONCE:
+                found.is_all = False
+                break
             path = self.folder / name
             try:
                 event, is_keyed = _read(_content_of(path))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._warn_once(name, f"cannot be read ({error.strerror}); make it readable for the worker's user")
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                self._put_aside(path, str(error))
+            else:
                 found.events.append(event)
                 found.keyed.update({event.key} if is_keyed else ())
                 found.paths.append(path)
-            except FileNotFoundError:
-                continue
-            except PermissionError:
-                if name not in self._warned:
-                    self._warned.add(name)
-                    log.warning("%s cannot be read: whoever wrote it must give it to the worker's user", name)
-            except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-                log.warning("%s is no event (%s) and is kept as %s", name, shown(str(error)), put_aside(path).name)
         return found
 
-    @staticmethod
-    def remove(taken: Spooled) -> None:
-        """Its events lie in the outbox."""
+    def _names(self) -> Iterator[str]:
+        try:
+            names = sorted(path.name for path in self.folder.iterdir())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._warn_once("", f"cannot be listed ({error.strerror}); no emitted event is delivered")
+            return
+        self._done.intersection_update(names)
+        yield from (name for name in names if name.endswith(_END) and name[0] != "." and name not in self._done)
+
+    def _put_aside(self, path: Path, why: str) -> None:
+        try:
+            aside = put_aside(path)
+        except StateError as error:
+            self._warn_once(path.name, f"is not an event ({why}) and cannot be renamed ({error}); remove it")
+        else:
+            log.warning("%s is not an event (%s); renamed to %s", shown(path.name), shown(why), shown(aside.name))
+
+    def _warn_once(self, name: str, what: str) -> None:
+        if name not in self._warned:
+            self._warned.add(name)
+            log.warning("%s %s", shown(name or str(self.folder)), shown(what, limit=600))
+
+    def remove(self, taken: Spooled) -> None:
+        """Remove the files of events that are in the outbox now."""
         for path in taken.paths:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                self._done.add(path.name)
+                self._warn_once(path.name, f"was taken in and cannot be removed ({error.strerror}); remove it")
 
 
 def _content_of(path: Path) -> bytes:
-    """What lies in a file; anything else than one, which may never end, is not opened."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
+    """The content of a regular file; anything else, which may never end, is not opened.
+
+    Raises:
+        ValueError: it is not a regular file.
+        OSError: it cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise ValueError("not a regular file") from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError("not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("no file")
         return file.read(_LARGEST + 1)
 
 
@@ -210,10 +266,11 @@ def _read(content: bytes) -> tuple[Event, bool]:
     loaded = orjson.loads(content)
     payload = loaded.get("payload") if isinstance(loaded, dict) else None
     if not isinstance(payload, dict):
-        raise TypeError("its payload is no object")
+        raise TypeError("its payload is not an object")
+    orjson.dumps(payload)  # raises where it is nested too deeply to be written again
     words = [loaded[name] for name in ("kind", "entity", "occurrence", "at")]
     if not all(isinstance(word, str) for word in words):
-        raise TypeError("its parts are no text")
-    payload.pop("asked_by", None)  # our own bookkeeping
-    event = Event(Kind(words[0]), words[1], words[2], words[3], {**payload, "emitted": True})
+        raise TypeError("its parts are not text")
+    routing = checked(loaded.get("routing", {}))
+    event = Event(_emittable(Kind(words[0])), words[1], words[2], words[3], payload, routing, emitted=True)
     return event, loaded.get("keyed") is True

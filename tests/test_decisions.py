@@ -198,7 +198,7 @@ def test_running_out_of_time_is_a_failure_to_a_job_and_not_to_a_rule(box: Box, h
     box.configure({"routes": NOBODY})
     add(box, "--job", "*", "--webhook", hook.url, "--no-on-timeout")
     for kind in ("job_failed", "job_timeout"):
-        emit(box, kind, kind, payload={"alerts": {"on_failure": True, "recipients": [BO]}})
+        emit(box, kind, kind, alerts={"on_failure": True, "recipients": [BO]})
     box.look()
 
     assert [request.json["status"] for request in hook.requests] == ["failed"]
@@ -395,7 +395,7 @@ def test_where_nobody_is_named_each_transport_has_somebody(box: Box, hook: Web) 
 def test_an_alert_that_nobody_can_hear_is_not_swallowed(box: Box, hook: Web) -> None:
     """N17: no silence at run time; here is no mail, and no transport says who hears what names nobody."""
     box.configure({"transports": {"team": {"type": "slack", "url": hook.url}}, "routes": []})
-    emit(box, "job_failed", "run/1", payload={"alerts": {"recipients": []}})
+    emit(box, "job_failed", "run/1", alerts={"recipients": []})
     box.look()
 
     assert hook.requests or "not told" in box.notify("why", "run/1", check=0).stdout
@@ -415,7 +415,7 @@ def test_gmail_smtp_and_a_maildir_are_one_medium(box: Box) -> None:
         routes = [{"to": [BO.upper(), BO], "via": name, "continue": True} for name in reversed(transports)]
         box.configure({"transports": transports, "routes": routes})
         gmail.write_token(box.home.token)
-        emit(box, "job_failed", notify_emails=[BO.title()], payload={"alerts": {"recipients": [BO]}})
+        emit(box, "job_failed", notify_emails=[BO.title()], alerts={"recipients": [BO]})
         look_later(box)
         look_later(box)
 
@@ -489,7 +489,7 @@ def test_an_alerts_block_tells_of_failures_and_no_block_of_nothing(
     """N12, N14, N22: success only where asked for; cancelled, enabled and disabled never."""
     box.configure({"routes": NOBODY})
     for kind in ENDS:
-        emit(box, kind, kind, payload=block)
+        emit(box, kind, kind, **block)
     box.look()
 
     assert sorted((mail.event, mail.to) for mail in box.mails()) == [(kind, BO) for kind in told]
@@ -505,7 +505,7 @@ def test_an_alerts_block_without_recipients_goes_to_those_of_the_transports(
         transports["box"]["default_recipient"] = BO
         transports["team"]["default_recipient"] = "#jobs"
     box.configure({"transports": transports, "routes": NOBODY})
-    emit(box, "job_failed", payload={"alerts": {"recipients": []}})
+    emit(box, "job_failed", alerts={"recipients": []})
     box.look()
 
     assert [request.json["channel"] for request in hook.requests] == (["#jobs"] if has_defaults else [])

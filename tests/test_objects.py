@@ -45,8 +45,17 @@ KNOWN: dict[str, Any] = {
 SCHEDULER = {"host": socket.gethostname(), "version": __version__}
 
 
-def item(kind: Kind = Kind.JOB_FAILED, *, at: str = WHEN, entity: str = ENTITY, **payload: Any) -> Item:
-    return Item("n1", Event(kind, entity, "T", at, payload), Audience.OWNER, Status.FAILED, NOTICED)
+def item(
+    kind: Kind = Kind.JOB_FAILED,
+    *,
+    at: str = WHEN,
+    entity: str = ENTITY,
+    is_emitted: bool = False,
+    **payload: Any,
+) -> Item:
+    routing = {"tags": payload.pop("tags")} if "tags" in payload else {}
+    event = Event(kind, entity, "T", at, payload, routing, emitted=is_emitted)
+    return Item("n1", event, Audience.OWNER, Status.FAILED, NOTICED)
 
 
 def message(*items: Item, shape: str = "native", template: str = "", digest: str = "") -> Message:
@@ -230,11 +239,9 @@ def test_code_and_stderr_never_leave_but_for_the_last_line(shape: str, emitted: 
         "code_left_out": [{"path": "PRIVATE.bin", "why": "binary"}],
         "stderr": "PRIVATE row\nKeyError: 'age'\n",
         "stderr_cut": True,
-        "asked_by": ["PRIVATE"],
-        "emitted": emitted,
     }
     template = '{"all": {{ [job, payload, scheduler] | tojson }}, "error": "${error}"}'
-    body = message(item(**{**KNOWN, **private}), shape=shape, template=template).body
+    body = message(item(**{**KNOWN, **private}, is_emitted=emitted), shape=shape, template=template).body
 
     assert b"PRIVATE" not in body
     assert (b"KeyError: 'age'" in body) == (shape in {"native", "nomaflow", "template"})

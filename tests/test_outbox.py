@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -245,10 +246,11 @@ def test_claims_of_many_threads_never_overlap(outbox: Outbox) -> None:
     assert len(taken) == len(set(taken)) == 60
 
 
-def test_the_kinds_since_an_event_say_where_a_job_stands(outbox: Outbox) -> None:
-    first, second = submitted(), Event(Kind.JOB_REJECTED, "job/a", "T2")
+def test_claim_gives_last_status_kind_since_the_event(outbox: Outbox) -> None:
+    """A13: one row, however many events the job has; kinds that leave the status as it was do not count."""
+    first, second, third = submitted(), Event(Kind.JOB_REJECTED, "job/a", "T2"), Event(Kind.JOB_UPDATED, "job/a", "T3")
     other = submitted("b")
-    outbox.put([first, other, second], [owed(first), owed(other), owed(second)], 1.0)
+    outbox.put([first, other, second, third], [owed(first), owed(other), owed(second)], 1.0)
 
     (one,), (another,) = outbox.claim("box", 100.0, by="me", most=9)
     assert (one.event, one.last_kind) == (first, Kind.JOB_REJECTED)
@@ -257,8 +259,26 @@ def test_the_kinds_since_an_event_say_where_a_job_stands(outbox: Outbox) -> None
     ((last,),) = outbox.claim("box", 102.0, by="me", most=9)
     assert (last.event, last.last_kind) == (second, Kind.JOB_REJECTED)
     assert sorted(outbox.keys_of(["job/a"])) == sorted(
-        [(e.key, e.entity, e.kind.value, e.occurrence) for e in (first, second)]
+        [(e.key, e.entity, e.kind.value, e.occurrence) for e in (first, second, third)]
     )
+
+
+def test_claim_keeps_emitted_events_apart_from_those_of_the_tree(outbox: Outbox) -> None:
+    """A12: of an entity that is called the same."""
+    observed = submitted()
+    emitted = [replace(observed, emitted=True), Event(Kind.JOB_FAILED, "job/a", "T1", emitted=True)]
+    outbox.put([observed, *emitted], [owed(observed, "o@x.org"), owed(emitted[0], "e@x.org")], 1.0)
+    claimed = [due for (due,) in outbox.claim("box", 100.0, by="me", most=9)]
+    keys = [event.key for event in (observed, *emitted)]
+
+    assert len(set(keys)) == 3
+    found = {due.recipient: (due.event, due.last_kind) for due in claimed}
+    assert found == {"o@x.org": (observed, Kind.JOB_SUBMITTED), "e@x.org": (emitted[0], Kind.JOB_FAILED)}
+    assert [row[0] for row in outbox.keys_of(["job/a"])] == [row[0] for row in outbox.keys_of()] == keys[:1]
+    assert [row[0] for row in outbox.events_of(keys)] == keys[:1]
+    assert outbox.known([*keys, "other"]) == set(keys)
+    assert outbox.last_emitted("job/a") is Kind.JOB_FAILED
+    assert outbox.last_emitted("job/b") is None
 
 
 def test_the_database_is_private_and_kept_safe(tmp_path: Path, outbox: Outbox) -> None:

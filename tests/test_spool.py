@@ -24,7 +24,7 @@ import syftnotify
 from syftnotify import running
 from syftnotify.cli.app import app
 from syftnotify.errors import EmitError, NotifyError, UnknownKindError
-from syftnotify.model import Kind
+from syftnotify.model import RESERVED_KINDS, Kind
 from syftnotify.outbox import Outbox
 from syftnotify.spool import Spool
 from tests.support import ANA, BO, OWNER, Box, wait_until
@@ -69,10 +69,11 @@ OTHERS = {
     "new_peer_request": Kind.PEER_REQUESTED,
     "WORKFLOW_BUILD_FAILED": Kind.WORKFLOW_BUILD_FAILED,
 }
+EMITTABLE = [kind for kind in Kind if kind not in RESERVED_KINDS]
 SPELLINGS = [
     *(
         (spelled, kind)
-        for kind in Kind
+        for kind in EMITTABLE
         for spelled in (kind.value, kind.value.upper(), kind.value.replace("_", ".", 1))
     ),
     *OTHERS.items(),
@@ -90,11 +91,20 @@ def test_every_kind_is_taken_in_every_spelling(box: Box) -> None:
 def test_every_kind_is_told(box: Box) -> None:
     """C02, N28"""
     box.configure({"routes": [{"to": ["owner"]}]})
-    for kind in Kind:
+    for kind in EMITTABLE:
         emit(box, kind.value, f"thing/{kind}")
     looked(box)
 
-    assert sorted(mail.event for mail in box.mails()) == sorted(Kind)
+    assert sorted(mail.event for mail in box.mails()) == sorted(EMITTABLE)
+
+
+@pytest.mark.parametrize("spelled", [*sorted(RESERVED_KINDS), "SYSTEM.ALERT", "system_alert", " Test "])
+def test_emit_reserved_kind_is_refused(box: Box, spelled: str) -> None:
+    """C11: only the worker itself sends these; `scheduler_online` may be emitted."""
+    with pytest.raises(EmitError, match="is reserved for the worker itself"):
+        emit(box, spelled)
+
+    assert not box.home.spool.exists()
 
 
 def test_the_command_hands_in_what_it_is_given(box: Box) -> None:
@@ -112,18 +122,22 @@ def test_the_command_hands_in_what_it_is_given(box: Box) -> None:
         '{"error": "disk full", "n": 1}',
     ]
     wishes = ["--notify-email", "x@lab.example", "--notify-email", BO, "--notify-on", "failed,job.timeout"]
+    wishes += ["--alerts", '{"on_success": true, "on_long_run_minutes": 90, "recipients": ["#jobs"]}']
     done = box.notify("emit", "JOB.FAILED", "--entity", "nightly-sync", *words, *wishes, check=0)
 
     (event,) = spooled(box)
-    assert done.stdout == done.stderr == ""
+    assert done.stdout == "emitted nightly-sync job_failed run-7\n"
+    assert done.stderr == ""
     assert (event["kind"], event["entity"], event["occurrence"]) == ("job_failed", "nightly-sync", "run-7")
     assert event["payload"] == {
         "error": "disk full",
         "n": 1,
+    }
+    assert event["routing"] == {
         "user": ANA,
         "tags": ["a b", "c"],
         "notify": {"emails": ["x@lab.example", BO], "on": ["job_failed", "job_timeout"]},
-        "emitted": True,
+        "alerts": {"on_failure": True, "on_success": True, "on_long_run_minutes": 90, "recipients": ["#jobs"]},
     }
     assert box.home.spool.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in box.home.spool.iterdir()} == {0o600}
@@ -143,20 +157,20 @@ REFUSED: list[tuple[list[str], str]] = [
     (["job_failed", "--entity", "x", "--payload", "[1, 2]"], "must be a JSON object"),
     (["job_failed", "--entity", "x", "--payload", "42"], "must be a JSON object"),
     (["job_failed", "--entity", "x", "--payload", "true"], "must be a JSON object"),
-    (["job_failed", "--entity", "x", "--payload", '{"a": '], "no JSON"),
-    (["job_failed", "--entity", "x", "--payload", "{a: 1}"], "no JSON"),
-    (["job_failed", "--entity", "x", "--payload", " "], "no JSON"),
-    (["job_failed", "--entity", "x", "--payload", '{"a": NaN}'], "no JSON"),
-    (["job_failed", "--entity", "x", "--payload", '{"a":' * 5000 + "1" + "}" * 5000], "payload"),
+    (["job_failed", "--entity", "x", "--payload", '{"a": '], "not valid JSON"),
+    (["job_failed", "--entity", "x", "--payload", "{a: 1}"], "not valid JSON"),
+    (["job_failed", "--entity", "x", "--payload", " "], "not valid JSON"),
+    (["job_failed", "--entity", "x", "--payload", '{"a": NaN}'], "not valid JSON"),
+    (["job_failed", "--entity", "x", "--payload", '{"a":' * 5000 + "1" + "}" * 5000], "not valid JSON"),
     (["job_failed", "--entity", "x" * 100_000, "--user", "x" * 100_000, "--key", "x" * 100_000], "256 KiB"),
     (["job_faild", "--entity", "x"], "job_failed"),
     (["", "--entity", "x"], "no kind of event"),
     (["job_failed", "--entity", ""], "entity"),
     (["job_failed", "--entity", " \n "], "entity"),
     (["job_failed"], "--entity"),
-    (["job_failed", "--entity", "x", "--notify-email", "nobody"], "'nobody' is no mail address"),
-    (["job_failed", "--entity", "x", "--notify-email", "#jobs"], "is no mail address"),
-    (["job_failed", "--entity", "x", "--notify-email", "a@x.example\nbcc: b@x.example"], "is no mail address"),
+    (["job_failed", "--entity", "x", "--notify-email", "nobody"], "'nobody' is not an email address"),
+    (["job_failed", "--entity", "x", "--notify-email", "#jobs"], "is not an email address"),
+    (["job_failed", "--entity", "x", "--notify-email", "a@x.example\nbcc: b@x.example"], "is not an email address"),
     (["job_failed", "--entity", "x", "--notify-email", "a@x.example", "--notify-on", "faild"], "failed"),
     (["job_failed", "--entity", "x", "--notify-on", "faild"], "failed"),
     (["job_failed", "--entity", "caf\udce9"], ""),
@@ -196,9 +210,9 @@ def test_the_command_says_so_and_ends_with_exit_two(box: Box) -> None:
         ({"payload": "text"}, "must be a JSON object"),
         ({"payload": ["a"]}, "must be a JSON object"),
         ({"payload": 42}, "must be a JSON object"),
-        ({"payload": {"a": object()}}, "no JSON"),
-        ({"payload": {1: "a"}}, "no JSON"),
-        ({"payload": {"a": "\ud800"}}, "no JSON"),
+        ({"payload": {"a": object()}}, "not valid JSON"),
+        ({"payload": {1: "a"}}, "not valid JSON"),
+        ({"payload": {"a": "\ud800"}}, "not valid JSON"),
         ({"payload": {"a": "x" * 300_000}}, "256 KiB"),
         ({"entity": ""}, "entity"),
         ({"entity": None}, "entity"),
@@ -206,11 +220,11 @@ def test_the_command_says_so_and_ends_with_exit_two(box: Box) -> None:
         ({"user": "\ud800"}, r"\w"),
         ({"tags": ["\ud800"]}, r"\w"),
         ({"key": "\ud800"}, r"\w"),
-        ({"notify_emails": ["nobody"]}, "no mail address"),
-        ({"notify_emails": BO}, rf"notify_emails is a list of texts, not one text: write \['{BO}'\]"),
-        ({"notify_on": "job_failed"}, "notify_on is a list"),
-        ({"tags": "team-data"}, "tags is a list"),
-        ({"tags": ""}, "tags is a list"),
+        ({"notify_emails": ["nobody"]}, "not an email address"),
+        ({"notify_emails": BO}, rf"notify_emails must be a list of texts, not one text; write \['{BO}'\]"),
+        ({"notify_on": "job_failed"}, "notify_on must be a list"),
+        ({"tags": "team-data"}, "tags must be a list"),
+        ({"tags": ""}, "tags must be a list"),
     ],
 )
 def test_python_is_told_the_same_as_an_error_of_its_own(box: Box, arguments: dict[str, Any], says: str) -> None:
@@ -293,7 +307,7 @@ def test_an_entity_is_kept_as_it_was_typed_and_shown_harmlessly(box: Box) -> Non
 
 @pytest.mark.parametrize("entity", [" two\nlines ", "-n"])
 def test_an_entity_can_be_typed_and_asked_about(box: Box, entity: str) -> None:
-    assert refusal(box, "job_failed", f"--entity={entity}") == (0, "")
+    assert refusal(box, "job_failed", f"--entity={entity}")[0] == 0
     looked(box)
     found = json.loads(box.notify("why", "--json", "--", entity, check=0).stdout)
 

@@ -456,46 +456,36 @@ def doctor(
     raise typer.Exit(doctors.examine(_home(context, home), as_json=as_json))
 
 
-def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is not JSON")
-
-
 @app.command()
 def emit(
     context: typer.Context,
     kind: Annotated[str, typer.Argument(help="Event kind: job_failed, gpu_available, ...")],
     entity: Annotated[str, typer.Option(help="Entity that the event is about; any text.")],
-    user: Annotated[str, typer.Option(help="Owner of the entity.")] = "",
+    user: Annotated[str, typer.Option(help="Owner of the entity; an email address is notified as submitter.")] = "",
     tags: Annotated[list[str] | None, typer.Option("--tag", help="Tag that routes can match; repeatable.")] = None,
-    payload: Annotated[str, typer.Option(help="JSON object with further data.")] = "",
+    payload: Annotated[str, typer.Option(help="JSON object with data to show; `-` reads standard input.")] = "",
     key: Annotated[str, typer.Option(help="Deduplication key: the same key is the same event.")] = "",
     notify_email: Annotated[list[str] | None, typer.Option(help="Further mail recipient; repeatable.")] = None,
     notify_on: Annotated[list[str] | None, typer.Option(help="Event kinds for them: job_failed,job_timeout.")] = None,
+    alerts: Annotated[str, typer.Option(help="Alerts block, as a JSON object.")] = "",
     home: HomeOption = None,
 ) -> None:
-    """Submit an event from a scheduler or script to the worker."""
-    import json
+    """Submit an event from a scheduler or script, and print its key."""
+    from syftnotify.cli.emit import hand_in
 
-    from syftnotify.errors import EmitError
-    from syftnotify.spool import emit as hand_in
-
-    try:
-        what = json.loads(payload, parse_constant=_refuse) if payload else None
-    except (ValueError, RecursionError) as error:
-        raise EmitError(f"the payload is no JSON: {error}", hint="for instance: '{\"job_id\": 42}'") from error
-    if payload and not isinstance(what, dict):
-        raise EmitError(f"the payload must be a JSON object, got {payload[:60]}")
-    hand_in(
+    key = hand_in(
+        _home(context, home),
         kind,
         entity,
+        payload=payload,
+        alerts=alerts,
         user=user,
         tags=tags or [],
-        payload=what,
         key=key,
         notify_emails=notify_email or [],
         notify_on=[word for words in notify_on or [] for word in words.split(",") if word.strip()],
-        home=_home(context, home).root,
     )
+    typer.echo(key)
 
 
 @app.command("test")

@@ -122,8 +122,8 @@ def _chosen(name: str) -> list[tuple[Kind, Audience]]:
 def _sample(kind: Kind, audience: Audience) -> Item:
     if kind not in BUILT_IN and kind not in {known for known, _ in TEMPLATES}:  # handed in by somebody else
         of_job = {"name": "nightly-sync"} if kind.value.startswith(("job_", "workflow_")) else {}
-        payload: dict[str, object] = {**of_job, "user": "alice", "emitted": True}
-        return Item("preview", Event(kind, "lab/7", at=_WHEN, payload=payload), audience, Status.WAITING)
+        event = Event(kind, "lab/7", at=_WHEN, payload=of_job, routing={"user": "alice"}, emitted=True)
+        return Item("preview", event, audience, Status.WAITING)
     status, code = _ENDS.get(kind, (Status.WAITING, None))
     payload = {
         "name": "income survey",

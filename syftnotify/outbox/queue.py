@@ -22,10 +22,12 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from syftnotify.emitted_jobs import Changes, EmittedJob
 from syftnotify.errors import Failure, StateError
 from syftnotify.failpoints import reached
 from syftnotify.files import put_aside, whose
 from syftnotify.model import (
+    EMITTED_PREFIX,
     HIGH,
     MAIL,
     SHARE,
@@ -37,7 +39,7 @@ from syftnotify.model import (
     Notification,
     digest_of,
 )
-from syftnotify.outbox import statements
+from syftnotify.outbox import emitted, statements
 from syftnotify.outbox.claims import ClaimOrder, Throttle, Unlimited
 from syftnotify.outbox.tables import (
     ALERTS,
@@ -53,6 +55,7 @@ from syftnotify.outbox.tables import (
     heaps,
     is_about,
     is_due,
+    is_emitted,
 )
 from syftnotify.text import plural, shown
 
@@ -268,8 +271,18 @@ class Outbox:
         self._open()
         return True
 
-    def put(self, events: Sequence[Event], notifications: Sequence[Notification], now: float) -> None:
-        """Write down `events` and what is owed for them, in one transaction; what is known already is left as it is."""
+    def put(
+        self,
+        events: Sequence[Event],
+        notifications: Sequence[Notification],
+        now: float,
+        *,
+        jobs: Changes | None = None,
+    ) -> None:
+        """Write `events`, their notifications and changes to emitted `jobs` in one transaction.
+
+        Events and notifications that are there already stay as they are.
+        """
         if not events:
             return
         event_rows = [
@@ -311,8 +324,26 @@ class Outbox:
             statements.PUT_EVENT.run_many(connection, event_rows)
             if rows:
                 statements.PUT_NOTIFICATION.run_many(connection, rows)
+            if jobs:
+                emitted.change(connection, jobs, now)
         self.touch(event.key for event in events)
         reached("outbox.put")
+
+    def emitted_jobs(self, entities: Collection[str]) -> dict[str, EmittedJob]:
+        """What is remembered of these entities as jobs of other schedulers, by entity."""
+        with self._reading() as connection:
+            return {job.entity: job for job in emitted.find(connection, entities)}
+
+    def started_jobs(self) -> list[EmittedJob]:
+        """The emitted jobs that have started and not ended."""
+        with self._reading() as connection:
+            return emitted.started(connection)
+
+    def known(self, keys: Iterable[str]) -> set[str]:
+        """Those of the event keys that have been put in."""
+        with self._reading() as connection:
+            found = (connection.execute(statements.KEYS_KNOWN, {"keys": some}) for some in heaps(list(keys)))
+            return {key for some in found for key in some.scalars()}
 
     def take_touched(self) -> set[str]:
         """The keys of events that were put in, or of which a notification ended, since this was last asked."""
@@ -368,7 +399,7 @@ class Outbox:
                 if not rows:
                     break
                 # In the transaction: a row that cannot be read is not claimed.
-                messages.append([_due(row, bundle, _last_kind(connection, row.entity)) for row in rows])
+                messages.append([_due(row, bundle, _last_kind(connection, row)) for row in rows])
         return messages
 
     def _claim(
@@ -422,7 +453,7 @@ class Outbox:
             sa.select(
                 NOTIFICATIONS.c.seq,
                 *(NOTIFICATIONS.c[name] for name in ("id", "entity", "recipient", "audience", "bundle", "source")),
-                *(EVENTS.c[name] for name in ("kind", "occurrence", "at")),
+                *(EVENTS.c[name] for name in ("key", "kind", "occurrence", "at")),
                 # As they are stored: what is no JSON is the question.
                 sa.type_coerce(EVENTS.c.payload, sa.Text).label("payload"),
                 sa.type_coerce(EVENTS.c.routing, sa.Text).label("routing"),
@@ -621,8 +652,9 @@ class Outbox:
         return found
 
     def keys_of(self, entities: Iterable[str] | None = None) -> list[tuple[str, str, str, str]]:
-        """The events of `entities`, or all there are, as (key, entity, kind, occurrence), oldest first."""
-        every = sa.select(EVENTS.c.key, EVENTS.c.entity, EVENTS.c.kind, EVENTS.c.occurrence).order_by(EVENTS.c.seq)
+        """The events of `entities`, or all, as (key, entity, kind, occurrence), oldest first; without emitted ones."""
+        columns = (EVENTS.c.key, EVENTS.c.entity, EVENTS.c.kind, EVENTS.c.occurrence)
+        every = sa.select(*columns).where(~is_emitted()).order_by(EVENTS.c.seq)
         with self._reading() as connection:
             if entities is None:
                 return [tuple(row) for row in connection.execute(every)]
@@ -637,9 +669,10 @@ class Outbox:
             rows = (connection.execute(statements.EVENTS_OF, {"keys": some}) for some in heaps(list(keys)))
             return [tuple(row) for found in rows for row in found]
 
-    def last_kind(self, entity: str) -> Kind | None:
-        """What was last noticed of `entity`."""
-        query = sa.select(EVENTS.c.kind).where(EVENTS.c.entity == entity).order_by(EVENTS.c.seq.desc()).limit(1)
+    def last_emitted(self, entity: str) -> Kind | None:
+        """The kind of the last event of `entity` that was emitted."""
+        of_it = sa.select(EVENTS.c.kind).where(EVENTS.c.entity == entity, is_emitted())
+        query = of_it.order_by(EVENTS.c.seq.desc()).limit(1)
         with self._reading() as connection:
             kind = connection.execute(query).scalar()
         return Kind(kind) if kind else None
@@ -936,7 +969,9 @@ def _event(row: Any) -> Event:
     payload, routing = _parsed(row.payload), _parsed(row.routing)
     if not isinstance(payload, dict) or not isinstance(routing, dict):
         raise TypeError("its payload is not an object")
-    return Event(Kind(row.kind), row.entity, row.occurrence, row.at, payload, routing)
+    return Event(
+        Kind(row.kind), row.entity, row.occurrence, row.at, payload, routing, emitted=row.key.startswith(EMITTED_PREFIX)
+    )
 
 
 # What a row that was damaged, or that a newer version wrote, can raise.
@@ -961,8 +996,9 @@ def _mistake_in(row: sa.RowMapping) -> str:
     return ""
 
 
-def _last_kind(connection: sa.Connection, entity: str) -> Kind | None:
-    found = statements.LATEST_STATUS_EVENT.rows(connection, entity=entity)
+def _last_kind(connection: sa.Connection, row: Any) -> Kind | None:
+    emitted = row.key.startswith(EMITTED_PREFIX)
+    found = statements.LATEST_STATUS_EVENT.rows(connection, entity=row.entity, emitted=emitted)
     return Kind(found[0].kind) if found else None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from syftnotify.model import STATUS_OF
+from syftnotify.model import STATUS_AFTER
 from syftnotify.outbox.tables import (
     ATTEMPTS,
     EVENTS,
@@ -23,6 +23,7 @@ from syftnotify.outbox.tables import (
     UNFINISHED,
     claimable,
     is_due,
+    is_emitted,
     is_next,
     is_waiting,
 )
@@ -100,7 +101,7 @@ _WORDED = (
                 "source",
             )
         ),
-        *(EVENTS.c[name] for name in ("kind", "occurrence", "at", "payload", "routing")),
+        *(EVENTS.c[name] for name in ("key", "kind", "occurrence", "at", "payload", "routing")),
         EVENTS.c.seq.label("event_seq"),
     )
     .join(EVENTS, EVENTS.c.key == NOTIFICATIONS.c.event_key)
@@ -286,14 +287,17 @@ END_ATTEMPT = Statement(
 _STATUS_EVENTS = 100
 _LATEST = (
     sa.select(EVENTS.c.seq, EVENTS.c.kind)
-    .where(EVENTS.c.entity == sa.bindparam("entity", type_=sa.Text))
+    .where(
+        EVENTS.c.entity == sa.bindparam("entity", type_=sa.Text),
+        is_emitted() == sa.bindparam("emitted", type_=sa.Boolean),
+    )
     .order_by(EVENTS.c.seq.desc())
     .limit(_STATUS_EVENTS)
     .subquery()
 )
 LATEST_STATUS_EVENT = Statement(
     sa.select(_LATEST.c.seq, _LATEST.c.kind)
-    .where(_LATEST.c.kind.in_([kind.value for kind in STATUS_OF]))
+    .where(_LATEST.c.kind.in_([kind.value for kind in STATUS_AFTER]))
     .order_by(_LATEST.c.seq.desc())
     .limit(1)
 )
@@ -332,8 +336,9 @@ UNFINISHED_OF = sa.select(NOTIFICATIONS.c.event_key).where(
     NOTIFICATIONS.c.event_key.in_(sa.bindparam("keys", expanding=True)), NOTIFICATIONS.c.state.in_(UNFINISHED)
 )
 EVENTS_OF = sa.select(EVENTS.c.key, EVENTS.c.entity, EVENTS.c.kind, EVENTS.c.occurrence).where(
-    EVENTS.c.key.in_(sa.bindparam("keys", expanding=True))
+    EVENTS.c.key.in_(sa.bindparam("keys", expanding=True)), ~is_emitted()
 )
+KEYS_KNOWN = sa.select(EVENTS.c.key).where(EVENTS.c.key.in_(sa.bindparam("keys", expanding=True)))
 COUNT_HELD = sa.select(sa.func.count()).where(
     NOTIFICATIONS.c.state == "unknown", NOTIFICATIONS.c.transport.in_(sa.bindparam("names", expanding=True))
 )

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import sqlalchemy as sa
 
-from syftnotify.model import DIGESTED, HELD, Kind, entity_id
+from syftnotify.model import DIGESTED, EMITTED_PREFIX, HELD, Kind, entity_id
 
 SCHEMA_VERSION = 5
 # Spelled out: SQLite uses a partial index only where the query has the very words of the index.
@@ -111,7 +111,7 @@ ATTEMPTS = sa.Table(
     sa.Column("provider_id", sa.Text, nullable=False),
     sa.Index("recent", "started_at"),
 )
-# Jobs of other schedulers, from the first emitted event that says something of them until the one that ends them.
+# Jobs of other schedulers, from their first emitted event to the one that ends them: see `emitted_jobs.py`.
 EMITTED_JOBS = sa.Table(
     "emitted_jobs",
     SCHEMA,
@@ -120,6 +120,8 @@ EMITTED_JOBS = sa.Table(
     sa.Column("routing", sa.JSON, nullable=False),  # `Event.routing`, merged over the events of the job
     sa.Column("started_at", sa.Float),  # when `job_started` was taken in; null before
     sa.Column("occurrence", sa.Text, nullable=False),  # of that `job_started`
+    sa.Column("reminded", sa.JSON, nullable=False),  # limits of that run, in seconds, that have been reported
+    sa.Column("changed_at", sa.Float, nullable=False, index=True),  # when its last event was taken in
 )
 ALERTS = sa.Table(
     "alerts",
@@ -151,6 +153,11 @@ def is_about(text: str) -> sa.ColumnElement[bool]:
     """The entity is called so, or is a job of that name."""
     name = entity_id(text)
     return sa.or_(EVENTS.c.entity == text, EVENTS.c.entity.endswith(f"/{name}", autoescape=True))
+
+
+def is_emitted() -> sa.ColumnElement[bool]:
+    """The event was handed in through the spool; its entity may be called like one of the tree."""
+    return sa.func.substr(EVENTS.c.key, 1, len(EMITTED_PREFIX)) == EMITTED_PREFIX
 
 
 def is_due(now: float | sa.BindParameter[float]) -> sa.ColumnElement[bool]:

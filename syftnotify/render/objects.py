@@ -19,12 +19,10 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from syftnotify import __version__
 from syftnotify.errors import DeliveryError, Failure
-from syftnotify.model import ENDED, Audience, Event, Kind, Message, Status, digest_of
-from syftnotify.render.wording import Item, Links, error_for, line_of, moment_of
+from syftnotify.model import FINAL_KINDS, Audience, Event, Kind, Message, Status, digest_of
+from syftnotify.render.wording import PRIVATE, Item, Links, details_of, error_for, line_of, moment_of, user_of
 from syftnotify.text import iso, shown
 
-# The owner's copy of a mail alone carries these; the last two are our own bookkeeping.
-_PRIVATE = frozenset({"code", "code_left_out", "stderr", "stderr_cut", "asked_by", "emitted"})
 _STATES = {
     Kind.JOB_SUBMITTED: "SUBMITTED",
     Kind.JOB_APPROVED: "APPROVED",
@@ -48,7 +46,6 @@ _GFLOW_STATES = {
     Kind.JOB_HELD: "Hold",
     Kind.JOB_RELEASED: "Queued",
 }
-_OVER = ENDED | {Kind.JOB_CANCELLED}
 _DOLLAR = re.compile(r"\$\{(\w+)\}")
 
 
@@ -152,12 +149,12 @@ def native_of(item: Item, links: Links) -> dict[str, Any]:
     job = _present(
         id=event.entity,
         name=payload.get("name"),
-        user=payload.get("submitter") or payload.get("claimed") or payload.get("user"),
+        user=user_of(event),
         owner=payload.get("owner"),
         state=_STATES.get(event.kind),
         exit_code=payload.get("return_code"),
         error=error_for(item),
-        tags=payload.get("tags"),
+        tags=event.routing.get("tags"),
     )
     return _present(
         id=item.id,
@@ -168,7 +165,7 @@ def native_of(item: Item, links: Links) -> dict[str, Any]:
         job=job if event.kind.value.startswith("job_") else None,
         url=links.of(event)["job_url"],
         scheduler=_scheduler(),
-        payload={name: value for name, value in payload.items() if name not in _PRIVATE} or None,
+        payload={name: value for name, value in details_of(event).items() if name not in PRIVATE} or None,
     )
 
 
@@ -184,7 +181,7 @@ def _in_utc(value: Any) -> str:
 
 
 def _gflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
-    payload, job = event.payload, native.get("job")
+    payload, job = details_of(event), native.get("job")
     return _present(
         event=event.kind.value,
         timestamp=native.get("timestamp"),
@@ -212,7 +209,7 @@ def _nomaflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
         triggered_by=payload.get("triggered_by") or job.get("user"),
         started_at=_in_utc(payload.get("started_at"))
         or (native["timestamp"] if event.kind is Kind.JOB_STARTED else None),
-        finished_at=_in_utc(payload.get("finished_at")) or (native["timestamp"] if event.kind in _OVER else None),
+        finished_at=_in_utc(payload.get("finished_at")) or (native["timestamp"] if event.kind in FINAL_KINDS else None),
         error=job.get("error"),
         url=native.get("url"),
     )
@@ -240,7 +237,7 @@ def _run_of(event: Event) -> Any:
     given = _first(event.payload.get("run_id"))
     if given is not None:
         return given
-    return digest_of(event.key if event.payload.get("emitted") else f"{event.entity} {_generation(event)}")
+    return digest_of(event.key if event.emitted else f"{event.entity} {_generation(event)}")
 
 
 def _generation(event: Event) -> str:

@@ -49,6 +49,8 @@ TEMPLATES: dict[tuple[Kind, bool], str] = {
 # Who has templates of their own; anybody else gets the general one.
 _ROLES_OF_MAIL = frozenset({Audience.OWNER, Audience.OPERATOR, Audience.SUBMITTER})
 _TRUSTED = frozenset({Audience.OWNER, Audience.OPERATOR, Audience.RECIPIENT})
+# Parts of a payload that no webhook and no general mail carries: a run may have printed private data.
+PRIVATE = frozenset({"code", "code_left_out", "stderr", "stderr_cut"})
 _MOST_ROWS = 20
 _TRACE_CAP = 20_000  # characters
 
@@ -93,7 +95,7 @@ class Links:
         job_url = self.job.format_map(values) if is_of_job else ""
         return {
             # An emitted event is its operator's word, and may know its own page.
-            "job_url": job_url or (_web_address(payload.get("url")) if payload.get("emitted") else ""),
+            "job_url": job_url or (_web_address(payload.get("url")) if event.emitted else ""),
             "results_url": self.results.format_map(values) if is_of_job else "",
             "peer_url": self.peer.format_map(values),
         }
@@ -131,7 +133,7 @@ class Wording:
         (item,) = items
         context = self._context(item)
         name = "event"
-        if item.audience in _ROLES_OF_MAIL and not item.event.payload.get("emitted"):
+        if item.audience in _ROLES_OF_MAIL and not item.event.emitted:
             name = TEMPLATES.get((item.event.kind, item.audience in {Audience.OWNER, Audience.OPERATOR}), name)
         return Message(
             id=item.id,
@@ -204,14 +206,14 @@ class Wording:
             "rows": _rows(item),
             "severity": item.event.severity.value,
             "error": error_for(item),
-            "trace": _trace(payload) if payload.get("emitted") else "",
+            "trace": _trace(payload) if item.event.emitted else "",
             **self._links.of(item.event),
         }
         # Code and stderr can hold private data: who is not the owner, nor named by the owner, gets neither.
-        if item.audience in _TRUSTED and not payload.get("emitted"):
+        if item.audience in _TRUSTED and not item.event.emitted:
             context["stderr"] = payload.get("stderr") or ""
             context["stderr_cut"] = bool(payload.get("stderr_cut"))
-        if item.audience is Audience.OWNER and not payload.get("emitted"):
+        if item.audience is Audience.OWNER and not item.event.emitted:
             context["code"], context["code_left_out"] = _code(payload)
         return context
 
@@ -232,7 +234,7 @@ def gathered(items: Iterable[Item], room: int) -> tuple[list[Group], str]:
     """
     by_whom: dict[str, list[Item]] = {}
     for item in sorted(items, key=_rank):
-        by_whom.setdefault(_who(item.event.payload), []).append(item)
+        by_whom.setdefault(_who(item.event), []).append(item)
     order = sorted(by_whom.items(), key=lambda pair: (_rank(pair[1][0]), len(pair[1])))
     listed = Counter[str]()
     turns = [who for turn in range(room) for who, own in order if turn < len(own)]
@@ -248,8 +250,8 @@ def _rank(item: Item) -> int:
 
 def _rarest_first(items: Sequence[Item]) -> list[Item]:
     """Those first of whom there are the fewest: whoever floods hides nobody else."""
-    whose = Counter(_who(item.event.payload) for item in items)
-    return sorted(items, key=lambda item: whose[_who(item.event.payload)])
+    whose = Counter(_who(item.event) for item in items)
+    return sorted(items, key=lambda item: whose[_who(item.event)])
 
 
 def _name(payload: Mapping[str, Any]) -> str:
@@ -275,33 +277,24 @@ def _trace(payload: Mapping[str, Any]) -> str:
     return shown_block(text[-_TRACE_CAP:]) if "\n" in text else ""
 
 
-# Ours, and not for the eye.
-_NOT_ROWS = frozenset(
-    {"name", "submitter", "claimed", "owner", "layout", "status", "incomplete", "code", "code_left_out", "stderr"}
-    | {
-        "stderr_cut",
-        "error",
-        "notify",
-        "alerts",
-        "emitted",
-        "asked_by",
-        "submitted_at",
-        "summary",
-        "detail",
-        "figures",
-        "minutes",
-    }
+# Not in rows: what has its own place in the message, what may be private; of a job of the tree also our own data.
+_NOT_ROWS_OF_EMITTED = PRIVATE | {"name", "error"}
+_NOT_ROWS = _NOT_ROWS_OF_EMITTED | frozenset(
+    {"submitter", "claimed", "owner", "layout", "status", "incomplete", "submitted_at", "summary", "detail", "figures"}
+    | {"minutes"}
 )
 
 
 def _rows(item: Item) -> list[tuple[str, str]]:
     """What else is known of an event, for the general template."""
-    payload = item.event.payload
-    rows = [("Owner", shown(str(payload.get("owner") or "")))]
+    event = item.event
+    rows = [] if event.emitted else [("Owner", shown(str(event.payload.get("owner") or "")))]
+    hidden = _NOT_ROWS_OF_EMITTED if event.emitted else _NOT_ROWS
+    hidden |= {"minutes"} if event.kind is Kind.JOB_LONG_RUNNING else frozenset()
     rows += [
         (shown(str(name).replace("_", " ").capitalize(), limit=_NAME_CAP), shown(_flat(value)))
-        for name, value in payload.items()
-        if name not in _NOT_ROWS and value not in (None, "", [], {})
+        for name, value in details_of(event).items()
+        if name not in hidden and value not in (None, "", [], {})
     ]
     moment = moment_of(item.event.at)
     when = f"{format_datetime(moment)}{' UTC' if isinstance(moment, datetime) else ''}" if moment else ""
@@ -317,9 +310,19 @@ def _flat(value: Any) -> str:
 _NOBODY = "an unnamed scientist"
 
 
-def _who(payload: Mapping[str, Any]) -> str:
-    who = str(payload.get("submitter") or payload.get("claimed") or payload.get("user") or "")
-    return _person(who) or _NOBODY
+def user_of(event: Event) -> Any:
+    """Whose the event's job or reservation is, for display: what `--user` gave goes before the payload."""
+    payload = event.payload
+    return event.routing.get("user") or payload.get("submitter") or payload.get("claimed") or payload.get("user")
+
+
+def details_of(event: Event) -> dict[str, Any]:
+    """What is shown of an event beyond its kind: the payload, and the user and tags of its routing."""
+    return {**{name: event.routing[name] for name in ("user", "tags") if name in event.routing}, **event.payload}
+
+
+def _who(event: Event) -> str:
+    return _person(str(user_of(event) or "")) or _NOBODY
 
 
 def _person(who: str) -> str:
@@ -342,13 +345,13 @@ def _subject(item: Item) -> str:
     if event.kind is Kind.SYSTEM_ALERT:
         return f"SyftBox notifier: {shown(str(payload.get('summary') or 'trouble'))}"
     if event.kind in {Kind.PEER_REQUESTED, Kind.PEER_GRANTED}:
-        return f"SyftBox peer request from {_who(payload)}" if is_owner else f"Your SyftBox peer request to {owner}"
+        return f"SyftBox peer request from {_who(event)}" if is_owner else f"Your SyftBox peer request to {owner}"
     if item.audience not in _ROLES_OF_MAIL and event.kind in _FAILED:
         return f"{_FAILED[event.kind]} {_what(event)}"
-    if payload.get("emitted") or not event.kind.value.startswith("job_"):
+    if event.emitted or not event.kind.value.startswith("job_"):
         return line_of(item).rstrip(".")
     if item.audience is not Audience.SUBMITTER:
-        return f'SyftBox job "{_name(payload)}" from {_who(payload)}'
+        return f'SyftBox job "{_name(payload)}" from {_who(event)}'
     return f'Your SyftBox job "{_name(payload)}" at {owner}'
 
 
@@ -379,8 +382,8 @@ _PLAIN = {
 def line_of(item: Item) -> str:
     """What happened, in one line."""
     payload, kind = item.event.payload, item.event.kind
-    name, who = f'"{_what(item.event)}"', _who(payload)
-    by = "" if payload.get("emitted") and who == _NOBODY else f" from {who}"
+    name, who = f'"{_what(item.event)}"', _who(item.event)
+    by = "" if item.event.emitted and who == _NOBODY else f" from {who}"
     if kind in _PLAIN:
         return _PLAIN[kind].format(name)
     code, step = _return_code(payload), payload.get("step")
@@ -411,7 +414,7 @@ def line_of(item: Item) -> str:
 
 def _unreadable(payload: Mapping[str, Any]) -> str:
     """One sentence about a job of the tree that cannot be read, or nothing."""
-    reason = "" if payload.get("emitted") else shown(str(payload.get("unreadable") or ""))
+    reason = "" if item.event.emitted else shown(str(payload.get("unreadable") or ""))
     what = "state" if reason.startswith("state.yaml") else "configuration"
     return f"Its {what} cannot be read ({reason})." if reason else ""
 
@@ -454,7 +457,7 @@ def _headers(kind: str, audience: Audience, entities: Iterable[str]) -> tuple[tu
 
 def error_for(item: Item) -> str:
     """The error in one line, for whom it is: a run may have printed private data."""
-    is_theirs = item.audience in _TRUSTED or bool(item.event.payload.get("emitted"))
+    is_theirs = item.audience in _TRUSTED or item.event.emitted
     return _error_of(item.event.payload) if is_theirs else ""
 
 

@@ -1,0 +1,56 @@
+"""`notify emit`: options that are JSON, standard input, and warnings on standard error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+from syftnotify.errors import EmitError
+from syftnotify.paths import Home
+from syftnotify.spool import emit
+from syftnotify.text import shown
+
+_LARGEST_INPUT = 16 * 1024 * 1024  # bytes of standard input; of a long `error` in it the end is kept
+
+
+def hand_in(home: Home, kind: str, entity: str, *, payload: str, alerts: str, **options: Any) -> str:
+    """Hand in an event and return its key on one line of printable text. Raises as `syftnotify.emit`."""
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    key = emit(
+        kind,
+        entity,
+        payload=_object("payload", _standard_input() if payload == "-" else payload),
+        alerts=_object("alerts", alerts),
+        home=home.root,
+        **options,
+    )
+    return shown(key, limit=len(key))
+
+
+def _standard_input() -> str:
+    content = sys.stdin.buffer.read(_LARGEST_INPUT + 1)
+    if len(content) > _LARGEST_INPUT:
+        raise EmitError(
+            f"standard input holds more than {_LARGEST_INPUT >> 20} MiB", hint="pass on the end of it: `tail -c 100000`"
+        )
+    # An event with a replaced character is worth more than none.
+    return content.decode("utf-8-sig", "replace") or " "
+
+
+def _object(name: str, text: str) -> dict[str, Any] | None:
+    """The JSON object that an option holds; None when it is not given."""
+    if not text:
+        return None
+    try:
+        found = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise EmitError(f"the {name} is not valid JSON: {error}", hint="for example: '{\"job_id\": 42}'") from error
+    if not isinstance(found, dict):
+        raise EmitError(f"the {name} must be a JSON object, got {shown(text, limit=60)}")
+    return found
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")

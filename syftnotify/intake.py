@@ -1,0 +1,97 @@
+"""Takes emitted events from the spool into the outbox, and warns about long runs of emitted jobs.
+
+Needs no tree: it works while the SyftBox folder does not exist.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from syftnotify.emitted_jobs import with_remembered
+from syftnotify.events import Limits, reminders_of_emitted
+from syftnotify.model import Event, Kind, Notification
+from syftnotify.outbox import Outbox
+from syftnotify.quiet import QuietHours, held
+from syftnotify.route import BUNDLE_ABOVE, Reach, bundled, long_runs, notifications_for
+from syftnotify.spool import Spool, Spooled
+from syftnotify.text import shown
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class TakenIn:
+    """The new events of one scan and their notifications."""
+
+    events: list[Event] = field(default_factory=list)
+    notifications: list[Notification] = field(default_factory=list)
+    is_all: bool = True  # False: the spool holds more
+
+
+class Intake:
+    """The emitted events of one home."""
+
+    def __init__(
+        self, spool: Spool, outbox: Outbox, *, reach: Callable[[], Reach], quiet: QuietHours | None, limits: Limits
+    ) -> None:
+        self._spool = spool
+        self._outbox = outbox
+        self._reach = reach
+        self._quiet = quiet
+        self._limits = limits
+
+    def take_in(self, now: float, *, time_off: bool, dry_run: bool = False) -> TakenIn:
+        """Write what came in and what is due into the outbox, in one transaction, and empty the spool.
+
+        Raises:
+            StateError: the outbox cannot be used; nothing was written, the next scan finds it all again.
+        """
+        found = self._spool.look()
+        new = self._new_of(found) if found.events else []
+        remembered = self._outbox.emitted_jobs({event.entity for event in new}) if new else {}
+        new, jobs = with_remembered(new, remembered, now)
+        started = {job.entity: job for job in self._outbox.started_jobs()}
+        started.update((entity, job) for entity, job in jobs.items() if job is not None)
+        running = [job for entity, job in started.items() if jobs.get(entity, job) is not None]
+        taken = TakenIn(new, is_all=found.is_all)
+        if new or running:
+            reach = self._reach()
+            due, reminded = reminders_of_emitted(running, self._limits, now=now, asking=partial(long_runs, reach=reach))
+            taken.events += due
+            jobs.update(reminded)
+            owed = notifications_for(taken.events, reach)
+            owed = bundled(owed, above=BUNDLE_ABOVE) if time_off else owed
+            taken.notifications = held(owed, {event.key: event for event in taken.events}, self._quiet, now)
+        if not dry_run:
+            self._outbox.put(taken.events, taken.notifications, now, jobs=jobs)
+            self._spool.remove(found)
+            for event in taken.events:
+                log.info("noticed %s %s", event.kind.value, shown(event.entity))
+        return taken
+
+    def _new_of(self, found: Spooled) -> list[Event]:
+        """The events that are not in the outbox yet.
+
+        A GPU that is available is reported once until something else is emitted about it (G19), unless its emitter
+        gives keys.
+        """
+        known = self._outbox.known(event.key for event in found.events)
+        new: list[Event] = []
+        last: dict[str, Kind | None] = {}
+        for event in found.events:
+            if event.key in known:
+                continue
+            known.add(event.key)
+            is_repeated = False
+            if event.kind is Kind.GPU_AVAILABLE and event.key not in found.keyed:
+                before = last[event.entity] if event.entity in last else self._outbox.last_emitted(event.entity)
+                is_repeated = before is event.kind
+            if is_repeated:
+                log.info("already reported: %s %s", event.kind.value, shown(event.entity))
+            else:
+                new.append(event)
+            last[event.entity] = event.kind
+        return new
