@@ -408,13 +408,15 @@ def line_of(item: Item) -> str:
         when = f" (submitted {format_datetime(since)}{' UTC' if isinstance(since, datetime) else ''})" if since else ""
         words = {Status.WAITING: "waits for you", Status.DONE: "has ended since", Status.FAILED: "has ended since"}
         waits = words.get(item.standing, f"came in and is {item.standing.value}")
-        return " ".join(filter(None, [f"Job {name}{by} {waits}{when}.", _unreadable(payload)]))
+        return " ".join(
+            filter(None, [f"Job {name}{by} {waits}{when}.", "" if item.event.emitted else _unreadable(payload)])
+        )
     return told.get(kind, f"{kind}: {name}")
 
 
 def _unreadable(payload: Mapping[str, Any]) -> str:
     """One sentence about a job of the tree that cannot be read, or nothing."""
-    reason = "" if item.event.emitted else shown(str(payload.get("unreadable") or ""))
+    reason = shown(str(payload.get("unreadable") or ""))
     what = "state" if reason.startswith("state.yaml") else "configuration"
     return f"Its {what} cannot be read ({reason})." if reason else ""
 
