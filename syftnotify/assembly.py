@@ -12,7 +12,7 @@ from typing import Any
 from syftnotify.config import Condition, Config, Gmail, Settings, Slack, Smtp, Transport, Webhook, load
 from syftnotify.deliver import transport_for
 from syftnotify.dispatcher import Dispatcher, Lane
-from syftnotify.errors import ConfigError, NotSignedInError
+from syftnotify.errors import ConfigError, NotSignedInError, StateError
 from syftnotify.events import Limits
 from syftnotify.ledger import JsonStateManager
 from syftnotify.memory import MemoryFile
@@ -98,11 +98,16 @@ def assemble(
     """The rooms of one home, ready for a tick.
 
     Raises:
-        StateError: the ledger or the outbox cannot be used.
+        StateError: the ledger, the outbox or the spool cannot be used.
     """
     config, home = settings.config, settings.home
     home.create()
-    home.spool.mkdir(mode=0o700, exist_ok=True)  # else nobody could watch it
+    try:
+        home.spool.mkdir(mode=0o700, exist_ok=True)  # else nobody could watch it
+    except OSError as error:
+        raise StateError(
+            f"{home.spool} cannot be created: {error.strerror}", hint="remove what is in its place"
+        ) from error
     ledger = JsonStateManager(home.state)
     outbox = Outbox(home.outbox)
     sections: dict[str, Transport] = {**config.transports, **_endpoints(outbox.alerts())}

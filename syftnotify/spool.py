@@ -83,7 +83,7 @@ def emit(
     routing = routing_of(user=user, tags=tags, emails=notify_emails, on=notify_on, alerts=alerts)
     event = _event(kind, entity, payload, key, routing)
     place = Home.at(home)
-    running.check_owner(place)
+    foreign = running.check_owner(place)
     try:
         content = orjson.dumps(
             {
@@ -109,12 +109,13 @@ def emit(
         raise EmitError(
             f"{place.spool} cannot be written: {error.strerror}", hint="see that it is yours and not full"
         ) from error
-    if missing := missing_configuration(place):
-        log.warning("%s", missing)
+    for warning in (foreign, _missing_configuration(place)):
+        if warning:
+            log.warning("%s", warning)
     return event.key
 
 
-def missing_configuration(home: Home) -> str:
+def _missing_configuration(home: Home) -> str:
     """A warning when no worker can run in `home` yet, else nothing."""
     if home.config.exists():
         return ""

@@ -680,3 +680,21 @@ def test_spool_folder_that_cannot_be_listed_is_warned_of_once(tmp_path: Path, ca
         assert [reader.look().events for _ in range(3)] == [[], [], []]
 
     assert len(warnings_of(caplog)) == 1
+
+
+def test_run_with_file_in_place_of_the_spool_is_a_clear_error(box: Box) -> None:
+    """A7"""
+    box.home.spool.write_text("")
+    done = box.notify("run", "--once", check=1)
+
+    assert f"{box.home.spool} cannot be created" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can work in the home of another user")
+def test_emit_as_root_in_home_of_another_user_warns(box: Box) -> None:
+    """A9: the worker of that user cannot read the file."""
+    os.chown(box.home.root, 65534, 65534)
+    done = box.notify("emit", "job_failed", "--entity", "x", check=0)
+
+    assert "who cannot read what root writes there" in " ".join(done.stderr.split())

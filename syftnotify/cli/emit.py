@@ -30,7 +30,7 @@ def hand_in(home: Home, kind: str, entity: str, *, payload: str, alerts: str, **
 
 
 def _standard_input() -> str:
-    content = sys.stdin.buffer.read(_LARGEST_INPUT + 1)
+    content = b"" if sys.stdin is None else sys.stdin.buffer.read(_LARGEST_INPUT + 1)
     if len(content) > _LARGEST_INPUT:
         raise EmitError(
             f"standard input holds more than {_LARGEST_INPUT >> 20} MiB", hint="pass on the end of it: `tail -c 100000`"
