@@ -193,11 +193,11 @@ def reminders(
     due = []
     for job, seen in jobs:
         is_waiting = job.status is Status.WAITING
+        if not (limits.waiting if is_waiting else limits.running or asking is not None or "alerts" in job.details):
+            continue
         kind = Kind.JOB_WAITING if is_waiting else Kind.JOB_LONG_RUNNING
         about = Event(kind, job.entity, payload=_payload(job), routing=_routing(job))
         steps = [(CONFIGURED, step) for step in limits.waiting] if is_waiting else _run_limits(about, limits, asking)
-        if not steps:
-            continue
         since = _since(job, Kind.JOB_SUBMITTED if is_waiting else Kind.JOB_APPROVED, seen, now)
         for step, asked_by in _passed(steps, now - since):
             occurrence = f"{job.generation}+{step:g}"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from syftnotify.emitted_jobs import with_remembered
+from syftnotify.emitted_jobs import Changes, EmittedJob, with_remembered
 from syftnotify.events import Limits, reminders_of_emitted
 from syftnotify.model import Event, Kind, Notification
 from syftnotify.outbox import Outbox
@@ -42,6 +42,11 @@ class Intake:
         self._reach = reach
         self._quiet = quiet
         self._limits = limits
+        self._started: dict[str, EmittedJob] | None = None  # as the outbox has them; None: not read yet
+
+    def forget(self) -> None:
+        """Read again what is remembered: the outbox was replaced."""
+        self._started = None
 
     def take_in(self, now: float, *, time_off: bool, dry_run: bool = False) -> TakenIn:
         """Write what came in and what is due into the outbox, in one transaction, and empty the spool.
@@ -52,25 +57,33 @@ class Intake:
         found = self._spool.look()
         new = self._new_of(found) if found.events else []
         remembered = self._outbox.emitted_jobs({event.entity for event in new}) if new else {}
-        new, jobs = with_remembered(new, remembered, now)
-        started = {job.entity: job for job in self._outbox.started_jobs()}
-        started.update((entity, job) for entity, job in jobs.items() if job is not None)
-        running = [job for entity, job in started.items() if jobs.get(entity, job) is not None]
+        new, changes = with_remembered(new, remembered, now)
+        started = self._with(changes)
         taken = TakenIn(new, is_all=found.is_all)
-        if new or running:
+        if new or started:
             reach = self._reach()
-            due, reminded = reminders_of_emitted(running, self._limits, now=now, asking=partial(long_runs, reach=reach))
+            due, reminded = reminders_of_emitted(
+                started.values(), self._limits, now=now, asking=partial(long_runs, reach=reach)
+            )
             taken.events += due
-            jobs.update(reminded)
+            changes.update(reminded)
             owed = notifications_for(taken.events, reach)
             owed = bundled(owed, above=BUNDLE_ABOVE) if time_off else owed
             taken.notifications = held(owed, {event.key: event for event in taken.events}, self._quiet, now)
         if not dry_run:
-            self._outbox.put(taken.events, taken.notifications, now, jobs=jobs)
+            self._outbox.put(taken.events, taken.notifications, now, jobs=changes)
+            self._started = self._with(changes)
             self._spool.remove(found)
             for event in taken.events:
                 log.info("noticed %s %s", event.kind.value, shown(event.entity))
         return taken
+
+    def _with(self, changes: Changes) -> dict[str, EmittedJob]:
+        """The jobs that have started and not ended, after `changes`. A quiet scan reads nothing for this."""
+        if self._started is None:
+            self._started = {job.entity: job for job in self._outbox.started_jobs()}
+        both: Changes = {**self._started, **changes}
+        return {entity: job for entity, job in both.items() if job is not None and job.started_at is not None}
 
     def _new_of(self, found: Spooled) -> list[Event]:
         """The events that are not in the outbox yet.

@@ -219,6 +219,7 @@ class Pipeline:
             self._has_looked = False
             self._settled = -1
             self._delayed.clear()
+            self._intake.forget()
             if self._jobs:
                 self._jobs.forget()
         if not self._has_looked:

@@ -24,7 +24,7 @@ from syftnotify.ledger import JsonStateManager
 from syftnotify.model import FINAL_KINDS, Event, Kind
 from syftnotify.outbox import Outbox
 from syftnotify.spool import Spool
-from tests.support import ANA, BO, OWNER, Box, lose_ledger
+from tests.support import ANA, BO, OWNER, Box, lose_ledger, lose_outbox
 from tests.test_alerts import add
 from tests.trees import TREES, Disk
 from tests.web import Web
@@ -444,6 +444,35 @@ def test_emitted_run_that_starts_again_is_another_run(box: Box) -> None:
 
     assert later(box, 59) == []
     assert later(box, 1) == [("job_long_running", OWNER)]
+
+
+def test_emitted_run_is_reported_by_one_worker_at_the_same_limits(box: Box) -> None:
+    """A15: a worker that goes on keeps the started jobs in memory; ends, and a lost outbox, change them."""
+    box.configure({"reminders": {"job_long_running": "1h"}})
+    parts = box.parts()
+
+    def scan(minutes: float) -> list[str]:
+        box.clock.advance(minutes * MINUTE)
+        parts.look_once(box.clock.now)
+        return sorted(mail.entities[0] for mail in box.new_mails() if mail.event == "job_long_running")
+
+    try:
+        for entity in ("a", "b", "c"):
+            emit(box, "job_started", entity)
+        assert scan(0) == []
+        emit(box, "job_completed", "b")
+        assert scan(30) == []
+        assert scan(30) == ["a", "c"]
+        assert scan(30) == []
+        emit(box, "job_started", "a")
+        assert scan(0) == scan(59) == []
+        lose_outbox(box)
+        assert scan(10) == []
+        emit(box, "job_started", "d")
+        assert scan(0) == []
+        assert scan(60) == ["d"]
+    finally:
+        parts.close()
 
 
 def test_emitted_run_is_reported_once_though_history_is_pruned(box: Box) -> None:
