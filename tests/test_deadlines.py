@@ -304,7 +304,7 @@ def _outcome(talk: Conversation, server: RawServer, folder: Path, seconds: float
 
 
 def _is_cut(peer: Peer, server: RawServer) -> bool:
-    # Who floods learns of the end only when the kernel asks again whether it may send, after a minute.
+    # A flooding peer is stuck in its send until the kernel probes the closed connection, up to a minute later.
     return bool(peer.sent) or not server.held
 
 
