@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -27,7 +26,7 @@ from syftnotify.observe import count_folders
 from syftnotify.outbox import Counts, Outbox
 from syftnotify.paths import Home
 from syftnotify.render import Objects, TemplateRenderer
-from syftnotify.text import plural, shown
+from syftnotify.text import local_time, plural, shown
 
 _DAY = 86400.0
 _LEAST_DISK, _LITTLE_DISK = 20 * 2**20, 200 * 2**20  # bytes
@@ -245,7 +244,7 @@ def _clock(home: Home, settings: Settings | None, clock: Callable[[], float], as
         endpoint = _endpoint(of_gmail[0]) if of_gmail else None
     theirs = ask(endpoint) if endpoint else None
     if theirs is None:
-        yield Finding("clock", Level.PASS, f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC; nobody was asked")
+        yield Finding("clock", Level.PASS, f"{local_time(now)}; not compared with a server's clock")
         return
     skew = abs(theirs - now)
     level = Level.FAIL if skew > _SKEW else Level.WARN if skew > _LITTLE_SKEW else Level.PASS

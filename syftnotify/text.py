@@ -85,6 +85,25 @@ def iso(seconds: float, *, exact: bool = False) -> str:
     return moment.isoformat(timespec="milliseconds" if exact else "seconds").replace("+00:00", "Z")
 
 
+def local_time(seconds: float) -> str:
+    """`2026-01-15 21:00:00+05:30`: the time in this machine's zone with its offset, for a person to read.
+
+    `--since` and `--older-than` accept it as it is printed. JSON and log lines use `iso`.
+    """
+    try:
+        return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(sep=" ", timespec="seconds")
+    except (OverflowError, ValueError, OSError):  # outside the years that `datetime` or the platform can express
+        return f"{seconds:.0f} s since 1970"
+
+
+def localized(moment: str) -> str:
+    """An ISO 8601 time as `local_time` prints it; any other text is returned unchanged."""
+    try:
+        return local_time(datetime.fromisoformat(moment).timestamp())
+    except (OverflowError, ValueError):
+        return moment
+
+
 def without(text: str, secrets: Iterable[str]) -> str:
     """`text` without `secrets`: other sides repeat what they were sent. Very short ones would blot out everything."""
     for secret in sorted({each for each in secrets if len(each) >= _SHORTEST_SECRET}, key=len, reverse=True):

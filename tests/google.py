@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from tests.support import PATIENCE
+
 SCOPE = "https://www.googleapis.com/auth/gmail.send"
 SEND_PATH = "/gmail/v1/users/me/messages/send"
 CLIENT_ID = "tests.apps.googleusercontent.example"
@@ -377,7 +379,7 @@ def visited(url: str) -> str:
     """The address on which a browser ends that opens `url` and agrees; that address itself is not opened."""
     parts = urlsplit(url)
     assert parts.hostname == "127.0.0.1"
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE)
     try:
         connection.request("GET", f"{parts.path}?{parts.query}")
         answer = connection.getresponse()

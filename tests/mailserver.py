@@ -23,6 +23,8 @@ from typing import Any
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests.support import PATIENCE
+
 HOST = "127.0.0.1"
 USER = "notifier"
 # What the password of this server contains, so that one look at a text tells whether any of it is there.
@@ -135,6 +137,9 @@ class Talk(SMTP):
     async def _obey(self, name: str, method: Callable[[str | None], Awaitable[None]], argument: str | None) -> None:
         # What an AUTH command carries is noted by its mechanism alone.
         said = (argument or "").split(" ")[0] if name == "AUTH" else argument or ""
+        # SMTP keywords have no case (RFC 5321, 2.4): smtplib of Python 3.13 writes `MAIL from:`, earlier ones `FROM:`.
+        keyword, colon, rest = said.partition(":")
+        said = keyword.upper() + colon + rest if name in {"MAIL", "RCPT"} else said
         self.commands.append(f"{name} {said}".rstrip())
         if (act := self.server.act(name)) is not None:
             await act(self)
@@ -308,7 +313,7 @@ class MailServer:
         return sum(command.startswith("MAIL") for command in self.commands)
 
     def _done(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=20)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=PATIENCE)
 
 
 @contextlib.contextmanager

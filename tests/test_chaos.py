@@ -33,7 +33,6 @@ ONE = Owed("job_submitted", "owner", OWNER, "job/D/x/y/z")
 OTHER = Owed("job_submitted", "submitter", ANA, "job/D/x/y/z")
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", SHARES)
 def test_killed_anywhere_it_loses_nothing_and_counts_what_came_twice(kind: str, tmp_path: Path) -> None:
     """X01, X03."""
@@ -49,7 +48,6 @@ def test_the_short_form_dies_at_every_fail_point() -> None:
     assert sorted(point for points in SHARES.values() for point in points) == sorted(failpoints.POINTS)
 
 
-@pytest.mark.timeout(300)
 def test_the_harness_finds_out_a_naive_notifier(tmp_path: Path) -> None:
     outcome = run(Campaign("naive", "short naive", naive.POINTS * 3, from_outside=4), tmp_path)
 

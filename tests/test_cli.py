@@ -24,7 +24,7 @@ from syftnotify.cli.demo import Tree
 from syftnotify.config import load
 from syftnotify.errors import ConfigError
 from tests.mailserver import serving
-from tests.support import ANA, BO, OWNER, Box, mails_in, wait_until
+from tests.support import ANA, BO, OWNER, PATIENCE, Box, mails_in, wait_until
 
 COMMANDS = ("init", "start", "status", "logs", "stop", "restart", "run", "demo")
 
@@ -563,7 +563,7 @@ class Terminal:
     def end(self) -> int:
         """Read to the end; the exit code."""
         self._wait_for(None)
-        return self.process.wait(10)
+        return self.process.wait(PATIENCE)
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -572,7 +572,7 @@ class Terminal:
         os.close(self._master)
 
     def _wait_for(self, text: str | None) -> None:
-        until = time.monotonic() + 20
+        until = time.monotonic() + PATIENCE
         while text is None or text not in self.seen[self._read :]:
             assert time.monotonic() < until, f"no {text!r} in:\n{self.seen}"
             if not select.select([self._master], [], [], 0.2)[0]:
@@ -754,9 +754,9 @@ def test_the_foreground_worker_ends_on_ctrl_c(box: Box, tree: Tree) -> None:
         text=True,
     )
     try:
-        wait_until(lambda: running.read(box.home).last_scan_s, 20, "a look")
+        wait_until(lambda: running.read(box.home).last_scan_s, what="a look")
         process.send_signal(signal.SIGINT)
-        words, _ = process.communicate(timeout=20)
+        words, _ = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
         process.wait()

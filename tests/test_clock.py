@@ -356,19 +356,6 @@ CHANGES = {
 Story = list[tuple[float, str, str, str]]
 
 
-@pytest.fixture
-def in_zone() -> Iterator[Callable[[str], None]]:
-    """Sets this process's time zone; the fixture sets it back."""
-    with pytest.MonkeyPatch.context() as patch:
-
-        def set_zone(name: str) -> None:
-            patch.setenv("TZ", name)
-            time.tzset()
-
-        yield set_zone
-    time.tzset()
-
-
 def story(folder: Path, around: datetime) -> Story:
     """What is told, and when, from an hour before that moment to three hours after it."""
     random.seed(1)  # waits are drawn

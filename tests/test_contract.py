@@ -27,7 +27,7 @@ from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Message
 from tests import google, mailserver, web
 from tests.mailserver import HOST, raw, swallows
-from tests.support import ANA, OWNER, mails_in
+from tests.support import ANA, OWNER, PATIENCE, mails_in
 
 NOW = 1_800_000_000.0
 LATER = datetime.fromtimestamp(NOW + 120, UTC)
@@ -402,7 +402,7 @@ def test_eight_threads_share_one_transport_and_each_message_arrives_once(rig: Ri
     ready = threading.Barrier(8)
 
     def send(part: int) -> None:
-        ready.wait(timeout=10)
+        ready.wait(timeout=PATIENCE)
         for number in range(2):
             transport.send(rig.message(id=f"id-{part}-{number}", text=f"text {part}-{number}\n"))
 
@@ -490,17 +490,17 @@ def test_a_side_that_took_everything_and_died_leaves_it_in_doubt(rig: Served) ->
 
 
 @each_served
-@pytest.mark.timeout(8)
+@pytest.mark.timeout(50)
 def test_a_side_that_took_everything_and_is_silent_is_left_in_time(rig: Served) -> None:
-    """G09: `timeout_secs`; the limit of this test is far above it, and far below those of the libraries."""
+    """G09: `timeout_secs`; the time limit of this test is far above it, and below those of the libraries."""
     rig.hangs()
 
-    assert failed(rig.transport(seconds=1), rig.message()).failure is Failure.UNKNOWN
+    assert failed(rig.transport(seconds=3), rig.message()).failure is Failure.UNKNOWN
     assert rig.requests == 1
 
 
 @each_served
-@pytest.mark.timeout(8)
+@pytest.mark.timeout(50)
 def test_a_black_hole_is_left_in_time(rig: Served) -> None:
     """G09: it accepts every connection and never says a word, not even about the sign-in."""
     with raw(swallows) as hole:

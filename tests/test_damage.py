@@ -21,7 +21,7 @@ import pytest
 from syftnotify import running
 from syftnotify.errors import StateError
 from syftnotify.paths import Home
-from tests.support import ANA, OWNER, Box, Clock, Mail, Told, lose_ledger, lose_outbox, mails_in, wait_until
+from tests.support import ANA, OWNER, PATIENCE, Box, Clock, Mail, Told, lose_ledger, lose_outbox, mails_in, wait_until
 from tests.trees import TREES, Disk, Tree
 
 pytestmark = pytest.mark.fire
@@ -503,7 +503,7 @@ def somebodys_box() -> Iterator[tuple[Box, Callable[..., subprocess.CompletedPro
                 subprocess.run(["chown", "-R", "65534:65534", str(folder)], check=True)
             command = [*prefix, sys.executable, "-P", "-m", "syftnotify", *words]
             return subprocess.run(
-                command, env=box.environment(), cwd="/", capture_output=True, text=True, timeout=60, check=False
+                command, env=box.environment(), cwd="/", capture_output=True, text=True, timeout=PATIENCE, check=False
             )
 
         try:
@@ -556,13 +556,13 @@ def test_a_home_that_turns_read_only_under_a_worker_loses_nothing(box: Box, else
     tree, pid = at_work(box)
     with read_only(box.home):
         submit(tree, "survey")
-        wait_until(lambda: "Read-only file system" in box.home.log.read_text(), 20, "the worker says so")
+        wait_until(lambda: "Read-only file system" in box.home.log.read_text(), what="the worker says so")
         stuck = running.read(box.home)
         assert running.ailments(stuck, time.time() + 60), "status tells it when nobody can write it down"
         box.notify("start", check=3)
-    wait_until(lambda: (running.read(box.home).last_scan_s or 0) > (stuck.last_scan_s or 0) + 2, 20, "looks go on")
-    wait_until(lambda: len(mails_in(elsewhere)) >= 2, 20, "both mails")
-    wait_until(lambda: running.read(box.home).waiting == 0, 20, "nothing waits")
+    wait_until(lambda: (running.read(box.home).last_scan_s or 0) > (stuck.last_scan_s or 0) + 2, what="looks go on")
+    wait_until(lambda: len(mails_in(elsewhere)) >= 2, what="both mails")
+    wait_until(lambda: running.read(box.home).waiting == 0, what="nothing waits")
     assert running.holder(box.home) == pid
     box.notify("restart", check=0)
     box.notify("stop", check=0)
@@ -603,18 +603,18 @@ def test_a_disk_that_fills_up_under_a_worker_loses_nothing(box: Box) -> None:
     """X01, X02: home, outbox, ledger, log and mail are all on it."""
     tree, pid = at_work(box)
     submit(tree, "before")
-    wait_until(lambda: running.read(box.home).sent == 2, 20, "the first two")
+    wait_until(lambda: running.read(box.home).sent == 2, what="the first two")
     leave_room_in(box.home.log)
     filler = fill_up(box.home.root)
     full_since = running.read(box.home).last_scan_s or 0.0
     submit(tree, "survey")
-    wait_until(lambda: "the look failed" in box.home.log.read_text(), 20, "the log says so, as far as it has room")
+    wait_until(lambda: "the look failed" in box.home.log.read_text(), what="the log says so, as far as it has room")
     assert running.holder(box.home) == pid
     assert running.ailments(running.read(box.home), time.time() + 60), "status tells it when nobody can write it down"
     filler.unlink()
-    wait_until(lambda: len(mails_in(box.home.mail)) >= 4, 30, "what was owed")
-    wait_until(lambda: running.read(box.home).waiting == 0, 20, "nothing waits")
-    wait_until(lambda: (running.read(box.home).last_scan_s or 0.0) > full_since + 2, 20, "looks go on")
+    wait_until(lambda: len(mails_in(box.home.mail)) >= 4, what="what was owed")
+    wait_until(lambda: running.read(box.home).waiting == 0, what="nothing waits")
+    wait_until(lambda: (running.read(box.home).last_scan_s or 0.0) > full_since + 2, what="looks go on")
     assert "full" in str(running.read(box.home).last_error)
     assert running.holder(box.home) == pid
     box.notify("restart", check=0)
@@ -630,16 +630,16 @@ def test_a_worker_that_is_killed_on_a_full_disk_goes_on_when_there_is_room(box: 
     leave_room_in(box.home.log)
     filler = fill_up(box.home.root)
     submit(tree, "survey")
-    wait_until(lambda: "the look failed" in box.home.log.read_text(), 20, "the log says so, as far as it has room")
+    wait_until(lambda: "the look failed" in box.home.log.read_text(), what="the log says so, as far as it has room")
     os.kill(pid, 9)
-    wait_until(lambda: not running.is_held(box.home), 5, "the lock is free")
+    wait_until(lambda: not running.is_held(box.home), what="the lock is free")
     done = box.notify("start")
     assert done.returncode == 1, done
     assert "full" in done.stderr or "No space left" in done.stderr
     assert "Traceback" not in done.stderr
     filler.unlink()
     box.notify("start", check=0)
-    wait_until(lambda: running.read(box.home).sent == 2, 20, "both mails")
+    wait_until(lambda: running.read(box.home).sent == 2, what="both mails")
     box.notify("stop", check=0)
 
     assert told(box.mails()) == OWED

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -654,7 +655,7 @@ def test_a_server_that_does_not_say_what_time_it_is_proves_nothing(gmail: Box, t
     one = the("clock", found(gmail))
 
     assert one.level is PASS
-    assert "nobody was asked" in one.text
+    assert "not compared with a server's clock" in one.text
 
 
 @pytest.mark.parametrize(("later", "level"), [(30.0, PASS), (3600.0, WARN)])
@@ -974,7 +975,7 @@ def test_a_worker_that_is_unwell_is_warned_of(private: Box) -> None:
         one = the("worker", found(private))
 
     assert one.level is WARN
-    assert "has not looked for 3600 s" in one.text
+    assert re.search(r"has not looked for 3[67]\d\d s", one.text)
     assert "notify logs" in one.advice
 
 

@@ -24,7 +24,7 @@ from syftnotify.assembly import Parts
 from syftnotify.cli.demo import Tree
 from syftnotify.outbox import Counts, Outbox
 from tests.google import Answer, Asked, Google, Post, closes, cuts_the_body, hangs, page, resets, says, serving, visited
-from tests.support import ANA, BO, OWNER, Box, tally, wait_until
+from tests.support import ANA, BO, OWNER, PATIENCE, Box, tally, wait_until
 
 CODE = "print('mean income')\n"
 HOUR = 3600.0
@@ -458,7 +458,7 @@ def conversation(box: Box, google: Google, words: list[str], *, terminal: bool) 
                 if question and not answered:
                     answered = True
                     os.write(writes, f"{visited(question[1])}\n".encode())
-            code = started.wait(timeout=30)
+            code = started.wait(timeout=PATIENCE)
     finally:
         if started.poll() is None:
             started.kill()

@@ -38,6 +38,7 @@ from tests.google import (
     serving,
     visited,
 )
+from tests.support import PATIENCE
 
 _SIGN_IN = "import sys; from syftnotify import GmailAuth; GmailAuth().setup_auth(sys.argv[1])"
 
@@ -77,7 +78,7 @@ def signing_in(credentials: Path, folder: Path, **env: str) -> subprocess.Comple
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -121,6 +122,7 @@ def test_why_of_what_was_never_noticed_is_an_error(told: Box) -> None:
 
 def test_why_of_a_job_before_the_baseline_names_the_baseline(box: Box, tree: Tree) -> None:
     """E, X05: what was so before it is recorded as notified; what came later is explained as ever."""
+    box.env["TZ"] = "UTC"
     tree.submit("old", ANA)
     tree.approve("old", ANA)
     box.clock.advance(10)
@@ -132,7 +134,7 @@ def test_why_of_a_job_before_the_baseline_names_the_baseline(box: Box, tree: Tre
     lines = box.notify("why", "old", check=0).stdout.splitlines()
 
     for kind in ("job_submitted", "job_approved"):
-        recorded = f"  {kind}, recorded as notified by the baseline scan of 2027-01-15T08:00:10+00:00"
+        recorded = f"  {kind}, recorded as notified by the baseline scan of 2027-01-15 08:00:10+00:00"
         assert recorded in before
         assert recorded in lines
     assert before[0] == lines[0] == tree.entity("old", ANA)
@@ -142,6 +144,35 @@ def test_why_of_a_job_before_the_baseline_names_the_baseline(box: Box, tree: Tre
         ("job_approved", "baseline"),
         ("job_completed", None),
     ]
+
+
+def test_history_and_why_print_times_in_the_local_zone(told: Box) -> None:
+    """F6: JSON stays UTC."""
+    told.env["TZ"] = "IST-5:30"
+    (first, *_) = objects(told, "history")
+    tried_at = datetime.fromisoformat(first["tried_at"])
+    here = tried_at.astimezone(timezone(timedelta(hours=5, minutes=30))).isoformat(sep=" ")
+
+    assert first["tried_at"].endswith("Z")
+    assert f"told {here}, 1 attempt" in told.notify("history", check=0).stdout
+    assert f"told {here}, 1 attempt" in told.notify("why", "survey", check=0).stdout
+    (event, *_) = objects(told, "why", "survey")
+    assert event["noticed_at"].endswith("Z")
+    assert f"noticed {here}" in told.notify("why", "survey", check=0).stdout
+
+
+@pytest.mark.parametrize("zone", ["UTC", "IST-5:30", "XXX11"])
+def test_prune_names_the_typed_date_in_the_local_zone(box: Box, zone: str) -> None:
+    """F6"""
+    Outbox(box.home.outbox).close()
+    box.env["TZ"] = zone
+
+    said = box.notify("prune", "--older-than", "2000-01-01", "--dry-run", check=0).stdout
+
+    offset = {"UTC": "+00:00", "IST-5:30": "+05:30", "XXX11": "-11:00"}[zone]
+    assert said == f"0 events from before 2000-01-01 00:00:00{offset} would be forgotten\n"
+    typed_back = box.notify("prune", "--older-than", f"2000-01-01 00:00:00{offset}", "--dry-run", check=0).stdout
+    assert typed_back == said
 
 
 def gpus(first: int, last: int) -> list[Event]:

@@ -586,7 +586,6 @@ COSTLY = {
 
 
 @on("D")
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("text", COSTLY.values(), ids=COSTLY.keys())
 def test_a_config_that_is_costly_to_read_hurts_nobody(box: Box, tree: Tree, text: str) -> None:
     """X11"""
@@ -722,7 +721,6 @@ def test_lists_of_very_many_files_stop_nobody(box: Box, tree: Tree) -> None:
 # Very much of it
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("tree", "where"),
     [("A", ""), ("B4", ""), ("D", ""), ("D", "code")],
@@ -808,7 +806,6 @@ class Flood:
 
 
 @on("A", "D")
-@pytest.mark.timeout(600)
 def test_thousands_of_jobs_in_a_minute_drown_nobody(box: Box, tree: Tree) -> None:
     """X11, X12: at most 200 single messages in ten minutes and one digest, the honest job first in it; none is lost."""
     flood = Flood(box, tree)
@@ -876,7 +873,6 @@ def test_what_one_look_had_no_time_for_is_read_before_the_same_again(box: Box, t
     assert seen >= {tree.entity(name, BO) for name in honest}
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("count", "name"), [(1_000, "é" * 125), (5_100, "job")], ids=["long names", "many"])
 def test_the_digest_of_a_flood_is_a_mail_that_gmail_takes(box: Box, count: int, name: str) -> None:
     """X11: what is refused for its size would take the honest job in it along.
@@ -930,7 +926,6 @@ def zoo(box: Box, tree: Tree, outside: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["A", "D"])
-@pytest.mark.timeout(300)
 def test_the_commands_show_nothing_that_a_terminal_obeys(now: Box, tmp_path: Path, layout: str) -> None:
     """X11, S16: `notify run`, `status` and `logs` over a tree of everything hostile."""
     box, tree = now, TREES[layout](Disk(now.root, now.clock.time))

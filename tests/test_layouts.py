@@ -723,7 +723,6 @@ def test_linked_code_is_not_shown(box: Box, tree: Tree, tmp_path: Path, what: st
 
 
 @on(*FAMILIES)
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize("which", ["config.yaml", "run.sh", "main.py"])
 def test_a_pipe_stops_nobody(box: Box, tree: Tree, which: str) -> None:
     """X11: regular files only; a FIFO that nobody writes to must not be waited for."""
@@ -740,7 +739,6 @@ def test_a_pipe_stops_nobody(box: Box, tree: Tree, which: str) -> None:
 
 
 @on("D")
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize("which", ["state.yaml", "stderr.txt", "stdout.txt"])
 def test_a_pipe_among_the_results_stops_nobody(box: Box, tree: ReviewTree, which: str) -> None:
     begin(box, tree)
@@ -768,7 +766,6 @@ UNBELIEVABLE = {
 
 
 @on("A", "D")
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("content", UNBELIEVABLE.values(), ids=UNBELIEVABLE.keys())
 def test_a_config_built_to_hurt_stops_nobody(box: Box, tree: Tree, content: str) -> None:
     """X11: aliases refused, depth and size capped; the neighbours are told as ever."""

@@ -19,7 +19,7 @@ import pytest
 
 from syftnotify import logs, running
 from syftnotify.cli.demo import Tree
-from tests.support import ANA, OWNER, Box, wait_until
+from tests.support import ANA, OWNER, PATIENCE, Box, wait_until
 
 ESCAPE, OVERRIDE, SEPARATOR = "\x1b", "\u202e", "\u2028"  # ANSI, right to left, a line end that is none for grep
 
@@ -42,7 +42,7 @@ def log_from_a_process(path: Path, code: str, *, umask: int = 0o022) -> None:
         "logs.set_up(pathlib.Path(sys.argv[1]))\n"
         "log = logging.getLogger('syftnotify.test')\n" + code
     )
-    subprocess.run([sys.executable, "-P", "-c", program, str(path)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-P", "-c", program, str(path)], check=True, timeout=PATIENCE)
 
 
 class Follower:
@@ -55,7 +55,7 @@ class Follower:
         self._pool = ThreadPoolExecutor(1)
         following = logs.follow(path, level=level, sleep=self._sleep, until=self._done.is_set)
         self._running = self._pool.submit(lambda: self.lines.extend(following))
-        assert self._asked.wait(10), "it never came to the end of the file"
+        assert self._asked.wait(PATIENCE), "it never came to the end of the file"
 
     def _sleep(self, _seconds: float) -> None:
         self._asked.set()
@@ -64,14 +64,14 @@ class Follower:
     def saw(self, *lines: str) -> None:
         """Wait until exactly these came."""
         try:
-            wait_until(lambda: len(self.lines) >= len(lines), 10, f"{len(lines)} lines")
+            wait_until(lambda: len(self.lines) >= len(lines), what=f"{len(lines)} lines")
         finally:
             self.close()
         assert self.lines == list(lines)
 
     def close(self) -> None:
         self._done.set()
-        self._running.result(10)
+        self._running.result(PATIENCE)
         self._pool.shutdown()
 
 
@@ -252,22 +252,22 @@ def test_the_command_follows_through_a_real_rotation_until_ctrl_c(box: Box, word
     reader = threading.Thread(target=lambda: seen.extend(iter(stream.readline, "")))
     reader.start()
     try:
-        wait_until(lambda: line(1) + "\n" in seen, 20, "what was there")
+        wait_until(lambda: line(1) + "\n" in seen, what="what was there")
         # Once it follows, it sees this; before, it may see it as well. Either way it is shown once.
         write(box.home.log, line(2))
-        wait_until(lambda: line(2) + "\n" in seen, 10, "a new line")
+        wait_until(lambda: line(2) + "\n" in seen, what="a new line")
         with box.home.log.open("ab") as file:
             file.truncate(logs.MAX_BYTES - 10)
         log_from_a_process(box.home.log, "log.info('after the rotation')\n")
-        wait_until(lambda: any("after the rotation" in one for one in seen), 10, "the line after the rotation")
+        wait_until(lambda: any("after the rotation" in one for one in seen), what="the line after the rotation")
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
     finally:
         process.kill()
         process.wait()
-        reader.join(10)
+        reader.join(PATIENCE)
         stream.close()
         if process.stderr:
             process.stderr.close()
@@ -533,8 +533,8 @@ def test_no_secret_reaches_the_log_or_the_report(box: Box, unfriendly: Unfriendl
     Tree(box.root, box.snapshot).submit(ANA, "survey", "print(1)\n")
 
     started = box.notify("start", check=0)
-    wait_until(lambda: running.read(box.home).last_error, 10, "an attempt failed")
-    wait_until(lambda: any(path != "/ping-SECRET" for path in unfriendly.paths), 10, "an attempt was made")
+    wait_until(lambda: running.read(box.home).last_error, what="an attempt failed")
+    wait_until(lambda: any(path != "/ping-SECRET" for path in unfriendly.paths), what="an attempt was made")
     status = box.notify("status")
     box.notify("stop", check=0)
 

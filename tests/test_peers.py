@@ -257,7 +257,6 @@ def test_what_is_no_address_is_no_peer(box: Box, disk: Disk, address: str) -> No
     assert after(box, 10) == requested(ANA)
 
 
-@pytest.mark.timeout(30)
 def test_links_and_pipes_among_peer_files_stop_nobody(box: Box, disk: Disk, tmp_path: Path) -> None:
     """X11: no symlink followed, regular files only."""
     box.look()

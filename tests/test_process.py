@@ -20,7 +20,8 @@ import pytest
 
 from syftnotify import running
 from syftnotify.cli.demo import Tree
-from tests.support import ANA, OWNER, Box, Told, wait_until
+from syftnotify.text import iso
+from tests.support import ANA, OWNER, PATIENCE, Box, Told, wait_until
 
 STATUS_KEYS = {
     "running",
@@ -247,25 +248,25 @@ def test_start_warns_when_syft_bg_mails_too(box: Box, sleepers: list[subprocess.
 
 
 def test_a_change_in_the_tree_wakes_the_worker_long_before_its_interval(box: Box) -> None:
-    """S05: interval 60, and the mail is there within seconds."""
-    configure(box, interval=60, watch="on")
+    """S05: the interval is an hour, and the mail is there at once."""
+    configure(box, interval=3600, watch="on")
     tree = tree_of(box)
     started(box)
 
     tree.submit(ANA, "survey", "print(1)\n")
 
-    wait_until(lambda: told(box) == SUBMITTED, 8, "both mails")
+    wait_until(lambda: told(box) == SUBMITTED, what="both mails")
 
 
 def test_the_first_job_ever_wakes_the_worker_too(box: Box) -> None:
     """S05: nobody has a job folder before the first job arrives."""
-    configure(box, interval=60, watch="on", monitor_peers=False)
+    configure(box, interval=3600, watch="on", monitor_peers=False)
     started(box)
-    wait_until(lambda: running.read(box.home).watching, 8, "the place where the first job would appear is watched")
+    wait_until(lambda: running.read(box.home).watching, what="the place where the first job would appear is watched")
 
     tree_of(box).submit(ANA, "survey", "print(1)\n")
 
-    wait_until(lambda: told(box) == SUBMITTED, 8, "both mails")
+    wait_until(lambda: told(box) == SUBMITTED, what="both mails")
 
 
 def test_polling_alone_is_enough(box: Box) -> None:
@@ -277,7 +278,7 @@ def test_polling_alone_is_enough(box: Box) -> None:
 
     tree.submit(ANA, "survey", "print(1)\n")
 
-    wait_until(lambda: told(box) == SUBMITTED, 8, "both mails")
+    wait_until(lambda: told(box) == SUBMITTED, what="both mails")
 
 
 def test_a_root_that_does_not_exist_yet_is_waited_for(box: Box) -> None:
@@ -290,10 +291,10 @@ def test_a_root_that_does_not_exist_yet_is_waited_for(box: Box) -> None:
 
     tree_of(box).submit(ANA, "survey", "print(1)\n")
 
-    [mail] = wait_until(box.mails, 8, "the catch-up")
+    [mail] = wait_until(box.mails, what="the catch-up")
     assert mail.to == OWNER
     assert "survey" in mail.text
-    wait_until(lambda: not running.read(box.home).waiting_for, 5, "nothing is waited for")
+    wait_until(lambda: not running.read(box.home).waiting_for, what="nothing is waited for")
     assert running.read(box.home).jobs == 1
 
 
@@ -305,7 +306,7 @@ def test_losing_the_terminal_is_nothing_to_the_worker(box: Box) -> None:
     os.kill(pid, signal.SIGHUP)
     tree.submit(ANA, "survey", "print(1)\n")
 
-    wait_until(lambda: told(box) == SUBMITTED, 8, "both mails")
+    wait_until(lambda: told(box) == SUBMITTED, what="both mails")
     assert running.holder(box.home) == pid
 
 
@@ -319,8 +320,8 @@ def test_switched_off_it_sends_nothing_and_says_so(box: Box) -> None:
 
     tree.submit(ANA, "survey", "print(1)\n")
 
-    wait_until(lambda: running.read(box.home).jobs == 1, 8, "a later look")
-    wait_until(lambda: (running.read(box.home).last_scan_s or 0.0) > before + 1, 8, "and one more")
+    wait_until(lambda: running.read(box.home).jobs == 1, what="a later look")
+    wait_until(lambda: (running.read(box.home).last_scan_s or 0.0) > before + 1, what="and one more")
     status = box.notify("status", check=0)
     assert "nothing is sent" in status.stdout + status.stderr
     box.notify("stop", check=0)
@@ -335,7 +336,7 @@ def test_status_tells_all_of_a_running_worker(box: Box) -> None:
     """S16."""
     tree_of(box).submit(ANA, "survey", "print(1)\n")
     pid = started(box)
-    wait_until(lambda: counts(box) == (1, 0), 8, "the catch-up is counted")
+    wait_until(lambda: counts(box) == (1, 0), what="the catch-up is counted")
 
     status = status_of(box)
 
@@ -350,6 +351,21 @@ def test_status_tells_all_of_a_running_worker(box: Box) -> None:
     assert status["transports"]["box"]["type"] == "maildir"
     assert datetime.fromisoformat(status["started_at"]) <= datetime.now(UTC)
     assert status["last_scan"]["seconds"] >= 0
+
+
+def test_status_prints_times_in_the_local_zone(box: Box) -> None:
+    """F6: in JSON they stay UTC."""
+    box.env["TZ"] = "IST-5:30"
+    long_ago = 1_700_000_000.0
+    with running.hold(box.home):
+        last_scan = {"at": iso(long_ago), "seconds": 0.1}
+        report = running.Report(pid=os.getpid(), started_at=iso(long_ago), last_scan_s=long_ago, last_scan=last_scan)
+        running.write(box.home, report)
+        said = box.notify("status", check=4).stdout
+        status = status_of(box)
+
+    assert said.count("2023-11-15 03:43:20+05:30") == 2, said
+    assert status["started_at"] == status["last_scan"]["at"] == "2023-11-14T22:13:20Z"
 
 
 def test_status_says_when_the_configuration_is_not_the_one_in_use(box: Box) -> None:
@@ -403,7 +419,7 @@ def test_a_transport_that_cannot_sign_in_is_unwell(box: Box, owes: bool) -> None
         tree_of(box).submit(ANA, "survey", "print(1)\n")
     box.notify("start", check=0)
 
-    done = wait_until(lambda: (found := box.notify("status")).returncode == 4 and found, 6, "status 4")
+    done = wait_until(lambda: (found := box.notify("status")).returncode == 4 and found, what="status 4")
 
     assert "transport mail" in done.stdout + done.stderr
     assert "notify init" in done.stdout + done.stderr
@@ -430,7 +446,7 @@ def test_stop_ends_the_worker_and_says_how(box: Box) -> None:
 
     assert f"pid {pid}" in done.stdout
     assert not running.is_held(box.home)
-    wait_until(lambda: not workers_of(box), 5, "no worker is left")
+    wait_until(lambda: not workers_of(box), what="no worker is left")
     assert "worker stopped" in box.home.log.read_text()
     status = status_of(box)
     assert (status["running"], status["pid"]) == (False, None)
@@ -464,17 +480,17 @@ def test_killed_it_is_seen_as_gone_and_tells_nothing_twice(box: Box) -> None:
     tree = tree_of(box)
     pid = started(box)
     tree.submit(ANA, "survey", "print(1)\n")
-    wait_until(lambda: counts(box) == (2, 0), 8, "both are sent")
+    wait_until(lambda: counts(box) == (2, 0), what="both are sent")
 
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not running.is_held(box.home), 5, "the lock is free")
+    wait_until(lambda: not running.is_held(box.home), what="the lock is free")
 
     assert "not running" in box.notify("status", check=3).stdout
     assert status_of(box)["pid"] is None
     begun = started(box)
     assert begun != pid
     tree.approve(ANA, "survey")
-    wait_until(lambda: len(told(box)) > 2, 8, "the approval")
+    wait_until(lambda: len(told(box)) > 2, what="the approval")
     box.notify("stop", check=0)
     assert told(box) == [("job_approved", "submitter", ANA), *SUBMITTED]
 
@@ -484,7 +500,7 @@ def test_restart_is_another_worker_that_tells_nothing_twice(box: Box) -> None:
     tree = tree_of(box)
     pid = started(box)
     tree.submit(ANA, "survey", "print(1)\n")
-    wait_until(lambda: told(box) == SUBMITTED, 8, "both mails")
+    wait_until(lambda: told(box) == SUBMITTED, what="both mails")
 
     done = box.notify("restart", check=0)
 
@@ -555,7 +571,7 @@ class SlowGoogle:
                 self.rfile.read(int(self.headers["Content-Length"]))
                 google.mails += 1
                 google.asked.set()
-                google.may_answer.wait(20)
+                google.may_answer.wait(PATIENCE)
                 answer = b'{"id": "m1", "threadId": "t1"}'
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
@@ -595,14 +611,14 @@ def test_stop_waits_for_the_mail_that_is_on_its_way(box: Box, google: SlowGoogle
     """S16, S17: it is sent once, and counted."""
     tree_of(box).submit(ANA, "survey", "print(1)\n")
     started(box)
-    assert google.asked.wait(10)
+    assert google.asked.wait(PATIENCE)
 
     with ThreadPoolExecutor(1) as pool:
         stopping = pool.submit(box.notify, "stop")
-        wait_until(lambda: "stopping" in box.home.log.read_text(), 8, "the worker has heard")
+        wait_until(lambda: "stopping" in box.home.log.read_text(), what="the worker has heard")
         assert running.is_held(box.home)
         google.may_answer.set()
-        done = stopping.result(20)
+        done = stopping.result(PATIENCE)
 
     assert done.returncode == 0, done.stderr
     assert status_of(box)["sent"] == 1

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time as clock
-from datetime import UTC, datetime, time
+from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
 import pytest
 
 import syftnotify
 from syftnotify.quiet import QuietHours
+from syftnotify.text import iso
 from tests.support import ANA, BO, OWNER, Box
 from tests.trees import TREES, Disk, Tree
 
@@ -77,8 +79,8 @@ def test_what_happens_at_night_is_told_in_the_morning_in_one_message(box: Box, n
     box.clock.now = at("2027-01-16T06:59")
     box.look()
     assert box.mails() == []
-    why = box.notify("why", "one", check=0).stdout
-    assert datetime.fromtimestamp(at("2027-01-16T07:00"), UTC).strftime("not before %Y-%m-%dT%H:%M:%SZ") in why
+    (event,) = json.loads(box.notify("why", "one", "--json", check=0).stdout)
+    assert {one["not_before"] for one in event["notifications"]} == {iso(at("2027-01-16T07:00"))}
 
     box.clock.now = at("2027-01-16T07:00")
     box.look()

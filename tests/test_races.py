@@ -19,13 +19,12 @@ from syftnotify import process, running
 from syftnotify.files import exclusive
 from syftnotify.outbox import Counts, Outbox
 from tests.google import Google, Post, answers_slowly, hangs, page, serving
-from tests.support import ANA, OWNER, Box, mails_in, tally, wait_until
+from tests.support import ANA, OWNER, PATIENCE, Box, mails_in, tally, wait_until
 from tests.trees import Disk, VersionedReviewTree
 
 pytestmark = pytest.mark.fire
 
 # A machine with many tests at once is slow: what must be soon is sooner than what is waited for, and that is all.
-SOON = 15.0
 
 
 @pytest.fixture
@@ -93,14 +92,14 @@ def started(box: Box) -> int:
 
 def kill(box: Box, pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not running.is_held(box.home), 10, "the lock is free")
+    wait_until(lambda: not running.is_held(box.home), what="the lock is free")
 
 
 def at_once(box: Box, commands: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
     """Run these commands at the same time; the exit code of each and what it said."""
     begun = [box.begin(*words, stderr=subprocess.STDOUT) for words in commands]
     try:
-        return [(each.returncode, said) for each in begun for said, _ in [each.communicate(timeout=240)]]
+        return [(each.returncode, said) for each in begun for said, _ in [each.communicate(timeout=4 * PATIENCE)]]
     finally:
         for each in begun:
             each.kill()
@@ -118,7 +117,6 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 # -- many at once ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(300)
 def test_of_twenty_starts_at_once_one_wins_and_the_others_name_it(box: Box) -> None:
     """S16."""
     done = at_once(box, [["start"]] * 20)
@@ -129,10 +127,9 @@ def test_of_twenty_starts_at_once_one_wins_and_the_others_name_it(box: Box) -> N
     assert all(f"pid {pid}" in said for _, said in done), done
     assert not [said for _, said in done if "Traceback" in said]
     box.notify("stop", check=0)
-    wait_until(lambda: not workers_of(box), 10, "no worker is left")
+    wait_until(lambda: not workers_of(box), what="no worker is left")
 
 
-@pytest.mark.timeout(300)
 def test_of_many_who_look_once_at_once_nobody_tells_twice(box: Box, tree: VersionedReviewTree) -> None:
     """S16, N20: as from a crontab that overtakes itself."""
     box.notify("run", "--once", check=0)
@@ -144,7 +141,6 @@ def test_of_many_who_look_once_at_once_nobody_tells_twice(box: Box, tree: Versio
     assert sorted(mail.to for mail in box.mails()) == [ANA, OWNER]
 
 
-@pytest.mark.timeout(300)
 def test_of_many_stops_at_once_none_hangs_and_none_is_a_traceback(box: Box) -> None:
     """S16."""
     pid = started(box)
@@ -154,10 +150,9 @@ def test_of_many_stops_at_once_none_hangs_and_none_is_a_traceback(box: Box) -> N
     assert 0 in {code for code, _ in done}
     assert not [said for _, said in done if "Traceback" in said]
     assert not running.is_held(box.home)
-    wait_until(lambda: pid not in workers_of(box), 10, "it is gone")
+    wait_until(lambda: pid not in workers_of(box), what="it is gone")
 
 
-@pytest.mark.timeout(300)
 def test_many_restarts_at_once_leave_one_worker(box: Box) -> None:
     """B07."""
     started(box)
@@ -166,7 +161,7 @@ def test_many_restarts_at_once_leave_one_worker(box: Box) -> None:
     assert {code for code, _ in done} <= {0, 3}, done
     assert 0 in {code for code, _ in done}
     assert not [said for _, said in done if "Traceback" in said]
-    wait_until(lambda: workers_of(box) == [running.holder(box.home)], 10, "one worker is left, and holds the lock")
+    wait_until(lambda: workers_of(box) == [running.holder(box.home)], what="one worker is left, and holds the lock")
 
 
 # -- a stop in the middle ----------------------------------------------------------------------------------------------
@@ -180,7 +175,7 @@ def test_a_stop_finishes_what_is_on_its_way_and_leaves_the_rest_to_the_next_work
     google.usual = answers_slowly(2)
     started(box)
     submit(tree, *(f"job {number}" for number in range(6)))
-    wait_until(lambda: len(google.posts) >= 2, SOON, "two mails are on their way")
+    wait_until(lambda: len(google.posts) >= 2, what="two mails are on their way")
     box.notify("stop", check=0)
 
     # What was on its way, and perhaps two more that began before the stop came.
@@ -189,7 +184,7 @@ def test_a_stop_finishes_what_is_on_its_way_and_leaves_the_rest_to_the_next_work
     assert halfway < 12
     google.usual = None
     started(box)
-    wait_until(lambda: running.read(box.home).sent == 12, SOON, "the rest")
+    wait_until(lambda: running.read(box.home).sent == 12, what="the rest")
     box.notify("stop", check=0)
     assert set(ids(google.posts).values()) == {1}
     assert len(google.posts) == 12
@@ -201,13 +196,13 @@ def test_a_stop_that_cannot_wait_counts_what_it_cut_off(box: Box, tree: Versione
     google.usual = hangs(60)
     started(box)
     submit(tree, "survey")
-    wait_until(lambda: len(google.posts) == 2, SOON, "both mails are on their way")
+    wait_until(lambda: len(google.posts) == 2, what="both mails are on their way")
     done = box.notify("stop", "--timeout", "0.5", check=1)
     assert "killed" in done.stderr
 
     google.usual = None
     started(box)
-    wait_until(lambda: running.read(box.home).sent == 2, SOON, "both again")
+    wait_until(lambda: running.read(box.home).sent == 2, what="both again")
     box.notify("stop", check=0)
     assert set(ids(google.posts).values()) == {2}
     assert counts(box) == tally(sent=2, unknown=2)
@@ -221,17 +216,15 @@ def test_a_stop_during_a_backoff_returns_soon_and_the_next_worker_delivers(
     google.usual = page(503)
     started(box)
     submit(tree, "survey")
-    wait_until(lambda: running.read(box.home).failed == 2, SOON, "both wait for their next try")
-    begun = time.monotonic()
-    box.notify("stop", check=0)
-    assert time.monotonic() - begun < SOON
+    wait_until(lambda: running.read(box.home).failed == 2, what="both wait for their next try")
+    box.notify("stop", check=0)  # it would have been killed, and exit 1, had it waited for the next try
     refused = len(google.posts)
     assert counts(box) == tally(waiting=2, failed=2)
 
     google.usual = None
     started(box)
     # The first wait is 30 s at the most.
-    wait_until(lambda: running.read(box.home).sent == 2, 30 + SOON, "both")
+    wait_until(lambda: running.read(box.home).sent == 2, what="both")
     box.notify("stop", check=0)
     assert set(ids(google.posts[refused:]).values()) == {1}
     assert len(google.posts) == refused + 2
@@ -245,15 +238,13 @@ def test_a_stop_while_a_transport_rests_returns_soon_and_the_next_worker_tries_a
         through(box, gone)
     started(box)
     submit(tree, "survey")
-    wait_until(lambda: running.read(box.home).failed > 0, SOON, "nobody answers")
-    begun = time.monotonic()
-    box.notify("stop", check=0)
-    assert time.monotonic() - begun < SOON
+    wait_until(lambda: running.read(box.home).failed > 0, what="nobody answers")
+    box.notify("stop", check=0)  # it would have been killed, and exit 1, had it waited for the next try
 
     box.home.token.unlink()
     through(box, google)
     started(box)
-    wait_until(lambda: running.read(box.home).sent == 2, SOON, "both")
+    wait_until(lambda: running.read(box.home).sent == 2, what="both")
     box.notify("stop", check=0)
     assert set(ids(google.posts).values()) == {1}
 
@@ -266,13 +257,13 @@ def test_a_stop_during_the_first_look_is_heard_after_it(box: Box, tree: Versione
         starting = subprocess.Popen(
             [sys.executable, "-P", "-m", "syftnotify", "start"], env=box.environment(), stderr=subprocess.DEVNULL
         )
-        wait_until(lambda: box.home.outbox.exists() and counts_or_none(box) == tally(waiting=1), SOON, "it looks")
+        wait_until(lambda: box.home.outbox.exists() and counts_or_none(box) == tally(waiting=1), what="it looks")
         pid = running.holder(box.home)
         assert pid is not None
         os.kill(pid, signal.SIGTERM)
-    assert starting.wait(timeout=60) == 0
-    wait_until(lambda: not running.is_held(box.home), SOON, "it ends")
-    wait_until(lambda: not workers_of(box), SOON, "and is gone")
+    assert starting.wait(timeout=PATIENCE) == 0
+    wait_until(lambda: not running.is_held(box.home), what="it ends")
+    wait_until(lambda: not workers_of(box), what="and is gone")
     box.notify("run", "--once", check=0)
 
     assert [mail.told for mail in box.mails()] == [("digest", "owner", OWNER)]
@@ -299,23 +290,22 @@ def test_a_start_whose_worker_is_killed_before_it_is_ready_says_so(box: Box, tre
             stderr=subprocess.PIPE,
             text=True,
         )
-        wait_until(lambda: counts_or_none(box) == tally(waiting=1), SOON, "the first look is under way")
+        wait_until(lambda: counts_or_none(box) == tally(waiting=1), what="the first look is under way")
         pid = running.holder(box.home)
         assert pid is not None
         kill(box, pid)
-        _, said = starting.communicate(timeout=60)
+        _, said = starting.communicate(timeout=PATIENCE)
     assert starting.returncode == 1
     assert "ended before it was ready" in said
     assert "Traceback" not in said
     box.notify("status", check=3)
     started(box)
-    wait_until(lambda: running.read(box.home).sent == 1, SOON, "the catch-up")
+    wait_until(lambda: running.read(box.home).sent == 1, what="the catch-up")
     box.notify("stop", check=0)
 
     assert [mail.told for mail in box.mails()] == [("digest", "owner", OWNER)]
 
 
-@pytest.mark.timeout(300)
 def test_killed_again_and_again_while_it_works_it_always_starts_and_loses_nothing(
     box: Box, tree: VersionedReviewTree
 ) -> None:
@@ -329,8 +319,8 @@ def test_killed_again_and_again_while_it_works_it_always_starts_and_loses_nothin
         kill(box, pid)
         box.notify("status", check=3)
     started(box)
-    wait_until(lambda: running.read(box.home).jobs == 15, 30, "all jobs are seen")
-    wait_until(lambda: running.read(box.home).waiting == 0, 60, "nothing waits")
+    wait_until(lambda: running.read(box.home).jobs == 15, what="all jobs are seen")
+    wait_until(lambda: running.read(box.home).waiting == 0, what="nothing waits")
     box.notify("stop", check=0)
     box.notify("run", "--once", check=0)
 
@@ -362,7 +352,7 @@ def test_a_number_that_went_to_another_program_is_no_worker(
     assert pid != sleeper.pid
     assert box.home.lock.read_text().strip() == str(pid)
     submit(tree, "survey")
-    wait_until(lambda: running.read(box.home).sent == 2, SOON, "it works")
+    wait_until(lambda: running.read(box.home).sent == 2, what="it works")
     box.notify("stop", check=0)
     assert sleeper.poll() is None
 
@@ -404,4 +394,4 @@ def test_whatever_stands_in_the_lock_is_only_information(box: Box) -> None:
         assert "Traceback" not in done.stderr
         assert running.is_held(box.home)
     os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: not running.is_held(box.home), SOON, "it ends")
+    wait_until(lambda: not running.is_held(box.home), what="it ends")

@@ -18,7 +18,7 @@ from syftnotify import GmailAuth, GmailSender, TemplateRenderer
 from syftnotify.errors import ConfigError
 from syftnotify.render.templates import built_in_folder
 from tests.google import SECRET, Answer, Google, body, closes, page, refuses_the_grant, resets, says, serving
-from tests.support import ANA, OWNER
+from tests.support import ANA, OWNER, PATIENCE
 
 WHEN = datetime(2024, 1, 15, 15, 30, tzinfo=UTC)
 Call = Callable[[GmailSender], bool]
@@ -495,6 +495,6 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         "heavy = {'google', 'googleapiclient', 'sqlalchemy', 'jinja2', 'requests', 'yaml', 'httpcore', 'pydantic'}\n"
         "print(sorted(heavy & {name.partition('.')[0] for name in sys.modules}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
 
     assert done.stdout.strip() == "[]"

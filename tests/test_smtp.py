@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from syftnotify.cli.demo import Tree
 from syftnotify.config import load
 from syftnotify.config.schema import Smtp
 from syftnotify.deliver import Transport, transport_for
+from syftnotify.deliver.smtp import SmtpTransport
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Message
 from syftnotify.outbox import Counts, Outbox
@@ -52,7 +52,7 @@ from tests.mailserver import (
     serving,
     swallows,
 )
-from tests.support import ANA, OWNER, Box, tally, wait_until
+from tests.support import ANA, OWNER, PATIENCE, Box, tally, wait_until
 
 NOW = 1_800_000_000.0
 HELLO = Message(
@@ -131,7 +131,7 @@ def failed_in_time(transport: Transport, message: Message = HELLO) -> DeliveryEr
     """As `failed`, for a server that would never let go: it must end long before anybody here gives up."""
     pool = ThreadPoolExecutor(1)
     try:
-        return pool.submit(failed, transport, message).result(timeout=20)
+        return pool.submit(failed, transport, message).result(timeout=PATIENCE)
     finally:
         pool.shutdown(wait=False)
 
@@ -693,16 +693,15 @@ def test_a_batch_needs_one_connection_and_one_sign_in(private: Authority, transp
     assert sum(command.startswith("AUTH") for command in server.commands) == 1
 
 
-def test_a_mail_on_a_kept_connection_waits_for_nothing(server: MailServer, transports: Transports) -> None:
-    """The fastest of many: without 40 ms in which each side waits for the other's packet (Nagle, delayed ACK)."""
+def test_smtp_kept_connection_sends_small_packets_at_once(server: MailServer, transports: Transports) -> None:
+    """F2: otherwise each side waits 40 ms for the other's packet (Nagle's algorithm, delayed ACK)."""
     transport = transports.to(server)
-    taken = []
-    for _ in range(30):
-        begun = time.perf_counter()
-        transport.send(HELLO)
-        taken.append(time.perf_counter() - begun)
+    transport.send(HELLO)
 
-    assert min(taken) < 0.03
+    assert isinstance(transport, SmtpTransport)
+    ((session, _),) = transport._idle
+    assert session.sock is not None
+    assert session.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_kept_connection_that_died_is_replaced_without_a_second_copy(
@@ -774,7 +773,7 @@ def test_closing_leaves_no_connection_open(private: Authority, transports: Trans
         ready = threading.Barrier(4)
 
         def send(number: int) -> None:
-            ready.wait(timeout=10)
+            ready.wait(timeout=PATIENCE)
             transport.send(replace(HELLO, id=f"mail-{number}"))
 
         with ThreadPoolExecutor(4) as pool:
@@ -810,6 +809,11 @@ def test_a_connection_that_is_not_kept_is_closed(transports: Transports, step: s
 # -- how long it may take ----------------------------------------------------------------------------------------
 
 
+def _limit(failure: Failure) -> int:
+    """Seconds that a send may take. Longer where it must get to its last step within them, on a busy machine too."""
+    return 8 if failure is Failure.UNKNOWN else 1
+
+
 @pytest.mark.parametrize(
     ("step", "failure"),
     [
@@ -828,7 +832,7 @@ def test_a_send_ends_in_time_whether_the_server_is_silent_or_drips(
     """G09: `timeout_secs` bounds the whole send, not each byte of it."""
     with serving(users={USER: PASSWORD}) as server:
         server.usual[step] = act
-        error = failed_in_time(transports.to(server, form=IN_THE_OPEN, timeout_secs=1))
+        error = failed_in_time(transports.to(server, form=IN_THE_OPEN, timeout_secs=_limit(failure)))
 
         assert error.failure is failure
         wait_until(lambda: not server.connections, what="no connection")
@@ -843,7 +847,7 @@ def test_an_encrypted_send_ends_in_time_as_well(
     """G09"""
     with serving(private.context(), starttls=form == STARTTLS, users={USER: PASSWORD}) as server:
         server.usual[step] = act
-        transport = transports.to(server, form=form, ca_file=str(private.file), timeout_secs=1)
+        transport = transports.to(server, form=form, ca_file=str(private.file), timeout_secs=_limit(failure))
         error = failed_in_time(transport)
 
     assert error.failure is failure
@@ -901,7 +905,7 @@ def test_a_time_limit_that_falls_on_a_dead_kept_connection_holds_for_the_next_on
     server: MailServer, transports: Transports
 ) -> None:
     """G09: the kept connection is silent until the end of the time, and a new one drips."""
-    transport = transports.to(server, timeout_secs=1)
+    transport = transports.to(server, timeout_secs=5)
     transport.send(HELLO)
     server.usual.update({"RSET": hangs, "greeting": drips})
 
@@ -934,7 +938,7 @@ def test_eight_threads_share_one_transport_and_every_mail_goes_out_once(
         transport = transports.to(server, form=STARTTLS, ca_file=str(private.file))
 
         def send(part: int) -> None:
-            ready.wait(timeout=10)
+            ready.wait(timeout=PATIENCE)
             for number in range(25):
                 transport.send(replace(HELLO, id=f"mail-{part}-{number}", recipient=f"r{part}@lab.example"))
 
@@ -957,7 +961,7 @@ def test_eight_threads_whose_connections_died_replace_them_and_double_nothing(
     ready = threading.Barrier(8)
 
     def send(part: int) -> None:
-        ready.wait(timeout=10)
+        ready.wait(timeout=PATIENCE)
         for number in range(5):
             transport.send(replace(HELLO, id=f"mail-{part}-{number}"))
 

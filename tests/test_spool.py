@@ -27,7 +27,7 @@ from syftnotify.errors import EmitError, NotifyError, UnknownKindError
 from syftnotify.model import RESERVED_KINDS, Kind
 from syftnotify.outbox import Outbox
 from syftnotify.spool import Spool
-from tests.support import ANA, BO, OWNER, Box, wait_until
+from tests.support import ANA, BO, OWNER, PATIENCE, Box, wait_until
 from tests.test_hostile import assert_harmless, is_shown
 
 TOP = Path(__file__).parent.parent
@@ -414,9 +414,9 @@ def test_a_worker_takes_up_what_comes_at_once(box: Box, is_first: bool) -> None:
         emit(box, entity="before")
     with patient(box):
         emit(box, entity="now")
-        wait_until(lambda: "now" in told(box), 15, "it is told long before the next look is due")
+        wait_until(lambda: "now" in told(box), what="it is told long before the next look is due")
         emit(box, entity="later")
-        wait_until(lambda: "later" in told(box), 15, "and so is the next one")
+        wait_until(lambda: "later" in told(box), what="and so is the next one")
 
 
 def test_without_a_tree_it_is_told_all_the_same(box: Box) -> None:
@@ -496,7 +496,7 @@ def emitter(box: Box, name: str, *, death: str = "", count: int = 100_000) -> su
 def test_an_emitter_that_is_killed_leaves_nothing_or_a_whole_event(box: Box, death: str, whole: int) -> None:
     """X01"""
     process = emitter(box, "a", death=death)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
 
     assert process.returncode == -signal.SIGKILL
     assert [event["entity"] for event in spooled(box)] == [f"a/{number}" for number in range(whole)]
@@ -519,7 +519,7 @@ def test_emitters_that_are_killed_at_any_time_lose_nothing_that_they_said_was_sa
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(dice.uniform(0.2, 2.0))
         process.kill()
-        safe.extend(process.communicate(timeout=60)[0].split())
+        safe.extend(process.communicate(timeout=PATIENCE)[0].split())
 
     spool = Spool(box.home.spool)
     with ThreadPoolExecutor(len(processes)) as pool:
@@ -542,7 +542,7 @@ def test_emitters_that_are_killed_at_any_time_lose_nothing_that_they_said_was_sa
 def test_eight_emitters_at_once_lose_nothing(box: Box) -> None:
     processes = [emitter(box, f"e{number}", count=5) for number in range(8)]
     for process in processes:
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
     assert [process.returncode for process in processes] == [0] * 8
     looked(box)
 
@@ -583,7 +583,7 @@ def test_a_worker_that_is_killed_before_it_removes_the_file_tells_the_event_once
     """X01: the event lies in the outbox, and still in the spool."""
     emit(box)
     with mortal(box, "outbox.put:1") as worker:
-        assert worker.wait(60) == -signal.SIGKILL
+        assert worker.wait(PATIENCE) == -signal.SIGKILL
     assert len(spooled(box)) == 1
     with contextlib.closing(Outbox(box.home.outbox)) as outbox:
         assert outbox.counts().waiting == 1
@@ -706,7 +706,7 @@ def test_a_pipe_stops_nobody(box: Box) -> None:
     os.mkfifo(box.home.spool / "0.json")
     process = box.begin("run", "--once", stderr=subprocess.STDOUT)
     try:
-        said, _ = process.communicate(timeout=10)
+        said, _ = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
         process.communicate()
@@ -770,7 +770,10 @@ def test_three_thousand_at_once_are_all_told_none_twice_and_in_order(box: Box) -
     counted = Counter(entity for mail in box.mails() for entity in mail.entities)
     assert counted == dict.fromkeys((f"run/{number}" for number in range(1000)), 3)
     assert len(single) == 200
-    assert len(digests) < 10
+    # Two digests, and one more for each message that was under way: what follows it in its run leaves after it. How
+    # many that are depends on the machine; that each has several items does not.
+    assert 2 <= len(digests) <= 100
+    assert all(len(mail.entities) > 1 for mail in digests)
     for places in places_of(mail.entities[0] for mail in single).values():
         assert [single[place].event for place in places] == STORY[: len(places)]
     history = json.loads(box.notify("history", "-n", "0", "--json", check=0).stdout)

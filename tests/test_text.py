@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syftnotify.text import plural, shown, shown_block
+from syftnotify.text import local_time, localized, plural, shown, shown_block
 
 
 @pytest.mark.parametrize(
@@ -133,3 +135,34 @@ def test_shown_of_shown_is_the_same(text: str) -> None:
     once = shown(text)
 
     assert shown(once) == once
+
+
+# 2027-01-15 08:00 and 2027-07-15 08:00 in UTC.
+WINTER, SUMMER = 1_800_000_000.0, 1_815_638_400.0
+
+
+@pytest.mark.parametrize(
+    ("zone", "seconds", "text"),
+    [
+        ("UTC", WINTER, "2027-01-15 08:00:00+00:00"),
+        ("IST-5:30", WINTER, "2027-01-15 13:30:00+05:30"),
+        ("CET-1CEST,M3.5.0,M10.5.0/3", WINTER, "2027-01-15 09:00:00+01:00"),
+        ("CET-1CEST,M3.5.0,M10.5.0/3", SUMMER, "2027-07-15 10:00:00+02:00"),
+        ("XXX11", WINTER, "2027-01-14 21:00:00-11:00"),
+        ("UTC", 1e18, "1000000000000000000 s since 1970"),
+        ("IST-5:30", 253_402_300_000.0, "253402300000 s since 1970"),
+    ],
+)
+def test_local_time_has_the_zones_offset(in_zone: Callable[[str], None], zone: str, seconds: float, text: str) -> None:
+    """F6"""
+    in_zone(zone)
+
+    assert local_time(seconds) == text
+
+
+def test_localized_converts_iso_and_keeps_other_text(in_zone: Callable[[str], None]) -> None:
+    """F6"""
+    in_zone("IST-5:30")
+
+    assert localized("2027-01-15T08:00:00.000Z") == "2027-01-15 13:30:00+05:30"
+    assert localized("soon") == "soon"

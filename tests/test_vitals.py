@@ -29,7 +29,7 @@ from syftnotify.files import write_whole
 from syftnotify.outbox import Counts, Outbox
 from syftnotify.vitals import Vitals
 from tests.google import SECRET, Answer, Google, Post, hangs, page, says, serving
-from tests.support import ANA, OWNER, Box, wait_until
+from tests.support import ANA, OWNER, PATIENCE, Box, wait_until
 from tests.test_doctor import a_box_in_reach_of_all, as_somebody_else
 
 DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
@@ -697,9 +697,9 @@ def test_a_monitor_in_trouble_disturbs_nothing(box: Box, tree: Tree, monitor: Mo
     looks_again(box)
 
     tree.submit(ANA, "survey", CODE)
-    wait_until(lambda: len(box.mails()) == 2, 10, "both mails")
+    wait_until(lambda: len(box.mails()) == 2, what="both mails")
     if fault != "silent":
-        wait_until(lambda: "heartbeat did not arrive" in box.home.log.read_text(), 10, "a line in the log")
+        wait_until(lambda: "heartbeat did not arrive" in box.home.log.read_text(), what="a line in the log")
     box.notify("status", check=0)
     box.notify("stop", check=0)
 
@@ -737,7 +737,7 @@ def breakable(box: Box) -> Iterator[Path]:
     try:
         yield switch
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
     finally:
         if process.poll() is None:
             process.kill()

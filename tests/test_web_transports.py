@@ -97,6 +97,11 @@ _TABLE: list[Any] = [
 ]
 
 
+def _limit(answer: Answer) -> int:
+    """Seconds that a send may take. Short only where the answer never comes; a busy machine needs some for the rest."""
+    return 3 if answer in {hangs, drips} else 30
+
+
 @both
 @pytest.mark.parametrize(("answer", "failure"), _TABLE)
 def test_each_answer_means_what_the_table_says_and_is_one_request(
@@ -104,7 +109,7 @@ def test_each_answer_means_what_the_table_says_and_is_one_request(
 ) -> None:
     """X03, G04, G09, N05: and the text names the host alone, for the path is the password."""
     server.usual = answer
-    error = failed(transport(kind, server.url, timeout_secs=1))
+    error = failed(transport(kind, server.url, timeout_secs=_limit(answer)))
 
     assert error.failure is failure
     assert len(server.requests) == 1
@@ -120,7 +125,7 @@ def test_each_answer_means_the_same_where_all_is_encrypted(
     monkeypatch.setenv("SSL_CERT_FILE", str(private.file))
     encrypted.usual = answer
 
-    assert failed(transport("webhook", encrypted.url, timeout_secs=1)).failure is failure
+    assert failed(transport("webhook", encrypted.url, timeout_secs=_limit(answer))).failure is failure
     assert len(encrypted.requests) == 1
 
 
@@ -482,6 +487,6 @@ def test_a_name_of_other_letters_is_looked_up_as_the_net_knows_it() -> None:
 
 def test_an_answer_without_an_end_is_not_read_to_its_end(server: Web) -> None:
     server.usual = floods
-    transport("webhook", server.url, timeout_secs=5).send(HELLO)
+    transport("webhook", server.url, timeout_secs=30).send(HELLO)
 
     assert len(server.requests) == 1

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from syftnotify.observe.files import UnreadableError
 from syftnotify.observe.yaml_files import parse_yaml
-from tests.support import THOROUGH, alias_bomb
+from tests.support import PATIENCE, THOROUGH, alias_bomb
 
 TEXTS = st.one_of(
     st.text(max_size=12),
@@ -141,7 +141,7 @@ def test_parse_yaml_of_an_odd_detail_keeps_the_rest(without: str) -> None:
         input=json.dumps([*ODD]),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
 

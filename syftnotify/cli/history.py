@@ -14,7 +14,7 @@ from syftnotify.ledger import JsonStateManager, what_is_wrong
 from syftnotify.model import Kind, parse_kind
 from syftnotify.outbox import Letter, Noticed, Outbox
 from syftnotify.paths import Home
-from syftnotify.text import iso, plural, shown
+from syftnotify.text import iso, local_time, localized, plural, shown
 
 STATES = ("pending", "withheld", "sending", "sent", "unknown", "dead", "skipped")
 _HEAP = 1000  # events that are forgotten in one transaction, which keeps every other writer out
@@ -97,14 +97,14 @@ def explain(home: Home, about: str, *, as_json: bool) -> None:
     for entity in dict.fromkeys([*(entity for entity, *_ in silent), *(event.entity for event in events)]):
         say(shown(entity))
         for _, kind, since in (each for each in silent if each[0] == entity):
-            say(f"  {kind}, recorded as notified by the baseline scan of {shown(since)}")
+            say(f"  {kind}, recorded as notified by the baseline scan of {localized(shown(since))}")
             say("    nobody: it was so before the first scan (or `notify prune` has removed who was notified)")
         for event in (each for each in events if each.entity == entity):
             _explain_event(event, letters.get(event.key, []))
 
 
 def _explain_event(event: Noticed, letters: Sequence[Letter]) -> None:
-    say(f"  {event.kind}, noticed {iso(event.noticed_at)}")
+    say(f"  {event.kind}, noticed {local_time(event.noticed_at)}")
     for letter in letters:
         say(f"    {letter.audience} {shown(letter.recipient)}: {outcome(letter)}")
         say(f"      through {shown(letter.transport)}, by {shown(letter.route) or 'a rule of an older version'}")
@@ -151,7 +151,7 @@ def prune(home: Home, older_than: str | None, *, dry_run: bool) -> None:
             count = outbox.prune(before, time.time(), sparing=ledger.owed(), dry_run=True)
         else:
             count = forget(outbox, ledger, before)
-    say(f"{plural(count, 'event')} from before {iso(before)} {'would be ' if dry_run else ''}forgotten")
+    say(f"{plural(count, 'event')} from before {local_time(before)} {'would be ' if dry_run else ''}forgotten")
 
 
 def forget(outbox: Outbox, ledger: JsonStateManager, before: float) -> int:
@@ -173,7 +173,7 @@ def forget(outbox: Outbox, ledger: JsonStateManager, before: float) -> int:
 
 def outcome(letter: Letter) -> str:
     """What became of it, in words."""
-    tried = f"{iso(letter.tried_at)}, {plural(letter.attempts, 'attempt')}" if letter.tried_at else ""
+    tried = f"{local_time(letter.tried_at)}, {plural(letter.attempts, 'attempt')}" if letter.tried_at else ""
     reason = shown(letter.reason, limit=200)
     if letter.state == "sent":
         return f"told {tried}"
@@ -183,6 +183,6 @@ def outcome(letter: Letter) -> str:
         return f"given up {tried}: {reason}"
     if letter.state == "unknown":
         return f"may have arrived {tried}: {reason}"
-    held = f", not before {iso(letter.not_before)}" if letter.not_before > time.time() else ""
+    held = f", not before {local_time(letter.not_before)}" if letter.not_before > time.time() else ""
     why = f": {reason}" if reason else ""
     return f"{'being sent' if letter.state == 'sending' else 'waits'}{held}{why}"

@@ -16,7 +16,7 @@ from syftnotify.config.values import duration
 from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.outbox import Letter, Outbox
 from syftnotify.paths import Home
-from syftnotify.text import iso, plural, shown
+from syftnotify.text import iso, local_time, plural, shown
 
 SHORT = 8  # digits of an id that are shown; any that tell it apart are taken
 
@@ -32,7 +32,7 @@ def show(home: Home, *, as_json: bool) -> None:
         tries = plural(letter.attempts, "attempt")
         word = "dead" if letter.state == "dead" else "held, may have arrived"
         say(f"{letter.id[:SHORT]}  {letter.kind} to {shown(letter.recipient)} through {shown(letter.transport)}")
-        say(f"          {word} after {tries}, noticed {iso(letter.created_at)}")
+        say(f"          {word} after {tries}, noticed {local_time(letter.created_at)}")
         say(f"          {shown(letter.entity)}")
         say(f"          {shown(letter.reason, limit=1000)}")
     if letters:

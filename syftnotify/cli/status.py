@@ -15,7 +15,7 @@ from syftnotify import __version__, running
 from syftnotify.cli.console import emit_line, out, say, warn
 from syftnotify.files import fingerprint
 from syftnotify.paths import Home
-from syftnotify.text import plural, shown, shown_block
+from syftnotify.text import local_time, localized, plural, shown, shown_block
 
 RUNNING, NOT_RUNNING, UNWELL = 0, 3, 4
 _NEAR_SECONDS = 2 * 86400  # before a sign-in ends
@@ -45,7 +45,8 @@ def _notices(home: Home, report: running.Report) -> list[str]:
         found.append(f"version {__version__} is installed, {report.version} is running: `notify restart` takes it up")
     for name, transport in report.transports.items():
         if (ends := transport.get("sign_in_ends")) and _is_near(str(ends)):
-            found.append(f"the sign-in of transport {name} ends at {ends}: `notify init --credentials FILE` renews it")
+            when = localized(str(ends))
+            found.append(f"the sign-in of transport {name} ends at {when}: `notify init --credentials FILE` renews it")
     return found
 
 
@@ -119,7 +120,7 @@ def _print(
 def _rows(report: running.Report, held: bool) -> Iterator[tuple[str, str]]:
     """What there is to tell; lines that would say nothing are left out."""
     if held and report.started_at:
-        yield "since", report.started_at
+        yield "since", localized(report.started_at)
     yield "version", (report.version if held else "") or __version__
     yield "home", report.home
     if report.root:
@@ -146,5 +147,5 @@ def _last_look(report: running.Report) -> str:
     if report.last_scan_s is None or seconds is None:
         return "never"
     ago = max(0.0, time.time() - report.last_scan_s)
-    when = f"{ago:.0f} s ago" if ago < 3600 else str(report.last_scan["at"])
+    when = f"{ago:.0f} s ago" if ago < 3600 else local_time(report.last_scan_s)
     return f"{when}, took {seconds:.3f} s"
