@@ -1,7 +1,7 @@
-"""Where could the worker be killed? Moments between two steps, each with a name.
+"""Named points between two steps at which a test can kill the worker.
 
-The chaos run ends real workers at every one of them (`python -m chaos`). Anywhere else nobody listens, and reaching one
-costs a comparison.
+The chaos run kills real workers at every one of them (`python -m tests.chaos`). In production `on_reach` is unset, and
+reaching a point costs a comparison.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ POINTS = frozenset(
     }
 )
 
-# Called with the name of each point that is reached; may never return.
+# Called with the name of each point that is reached; need not return.
 on_reach: Callable[[str], None] | None = None
 
 
 def reached(point: str) -> None:
-    """Tell whoever listens that this moment has come."""
+    """Call `on_reach`, if it is set."""
     if on_reach is not None:
         on_reach(point)
