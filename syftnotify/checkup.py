@@ -256,10 +256,15 @@ def _clock(home: Home, settings: Settings | None, clock: Callable[[], float], as
     )
 
 
+def disk_level(free: int) -> Level:
+    """How serious it is that only `free` bytes are left on the disk."""
+    return Level.FAIL if free < _LEAST_DISK else Level.WARN if free < _LITTLE_DISK else Level.PASS
+
+
 def _disk(home: Home) -> Iterator[Finding]:
     place = next((path for path in (home.root, *home.root.parents) if path.is_dir()), Path("/"))
     free = shutil.disk_usage(place).free
-    level = Level.FAIL if free < _LEAST_DISK else Level.WARN if free < _LITTLE_DISK else Level.PASS
+    level = disk_level(free)
     yield Finding(
         "disk",
         level,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from email.policy import default
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from syftnotify.assembly import Parts, assemble
@@ -33,6 +35,11 @@ THOROUGH = int(os.environ.get("FUZZ", "1"))
 # Seconds until something that must happen counts as missing. Far above what a slow or busy machine needs, so that
 # no verdict depends on its speed; a program that works never waits that long.
 PATIENCE = 90.0
+
+# What an unprivileged user cannot set up; each promise that is tested so is also tested without.
+needs_root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, which alone may give files to another user"
+)
 
 Told = tuple[str, str, str]  # event, audience, recipient
 
@@ -264,6 +271,34 @@ def nested(folder: Path, depth: int) -> Iterator[list[Path]]:
             folder.rmdir()
             folder.with_name("inner").rename(folder)
         folder.rmdir()
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that runs on this machine; zombies are left out."""
+
+    pid: int
+    command: str  # its arguments, joined by blanks
+
+
+def processes() -> list[Process]:
+    """Every process: from /proc, otherwise from `ps`, which a minimal Linux lacks."""
+    if Path("/proc/self/cmdline").exists():
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended
+                words = (folder / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+                found.append(Process(int(folder.name), os.fsdecode(b" ".join(words))))
+        return [each for each in found if each.command]  # a zombie has no arguments left
+    shown = subprocess.run(["ps", "-ww", "-axo", "pid=,stat=,command="], capture_output=True, text=True, check=True)
+    rows = [line.split(None, 2) for line in shown.stdout.splitlines()]
+    return [Process(int(pid), command) for pid, state, command in rows if not state.startswith("Z")]
+
+
+def workers_of(box: Box) -> list[int]:
+    """The pids of every worker that runs for the home of `box`."""
+    inside = f"{box.home.root} "
+    return [each.pid for each in processes() if "syftnotify.worker" in each.command and inside in f"{each.command} "]
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE, what: str = "") -> Any:

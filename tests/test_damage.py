@@ -598,6 +598,24 @@ def small_disk(box: Box) -> Iterator[None]:
             box.notify("stop")
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_worker_whose_home_turns_unwritable_loses_nothing(box: Box, elsewhere: Path) -> None:
+    """X01, X02, F5: as the test above, without root."""
+    tree, pid = at_work(box)
+    box.home.root.chmod(0o500)
+    try:
+        submit(tree, "survey")
+        wait_until(lambda: "the look failed" in box.home.log.read_text(), what="a failed scan in the log")
+    finally:
+        box.home.root.chmod(0o700)
+    wait_until(lambda: len(mails_in(elsewhere)) >= 2, what="both mails")
+    wait_until(lambda: running.read(box.home).waiting == 0, what="an empty queue")
+    assert running.holder(box.home) == pid
+    box.notify("stop", check=0)
+
+    assert told(mails_in(elsewhere)) == OWED
+
+
 @pytest.mark.usefixtures("small_disk")
 def test_a_disk_that_fills_up_under_a_worker_loses_nothing(box: Box) -> None:
     """X01, X02: home, outbox, ledger, log and mail are all on it."""

@@ -24,15 +24,16 @@ import pytest
 import yaml
 
 from syftnotify import running
-from syftnotify.checkup import Finding, Level, findings
+from syftnotify.checkup import Finding, Level, disk_level, findings
 from syftnotify.cli.demo import Tree
 from syftnotify.errors import Failure
 from syftnotify.model import Audience, Event, Kind, Notification
 from syftnotify.outbox import Outbox, Verdict
+from syftnotify.paths import Home
 from tests import mailserver
 from tests.google import SECRET, SEND_PATH, Google, refuses_the_grant, serving
 from tests.mailserver import PASSWORD, USER, MailServer, says_and_closes
-from tests.support import ANA, OWNER, Box, claim, nested, wait_until
+from tests.support import ANA, OWNER, Box, claim, needs_root, nested, wait_until
 
 PASS, WARN, FAIL = Level.PASS, Level.WARN, Level.FAIL
 DAY = 86400.0
@@ -192,7 +193,7 @@ def test_a_home_that_is_a_file_is_said_without_a_traceback(box: Box, tmp_path: P
     assert place.read_text() == "mine\n"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+@needs_root
 def test_root_is_warned_in_somebody_elses_home(private: Box) -> None:
     """B07."""
     os.chown(private.home.root, 65534, 65534)
@@ -327,8 +328,8 @@ def test_a_syftbox_without_a_job_folder_asks_whose_it_is(box: Box) -> None:
 def as_somebody_else(box: Box, *words: str) -> subprocess.CompletedProcess[str]:
     """The real command, run by root as a user who owns nothing here; skips where that cannot be done."""
     setpriv = shutil.which("setpriv")
-    if os.geteuid() != 0 or setpriv is None:
-        pytest.skip("only root may become somebody else, by setpriv")
+    if setpriv is None:
+        pytest.skip("there is no setpriv to become another user by")
     become = [setpriv, "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-P", "-m", "syftnotify"]
     # Nor can that user write what coverage measures into the folder where the tests began.
     environment = {name: value for name, value in box.environment().items() if not name.startswith("COVERAGE")}
@@ -356,10 +357,9 @@ def a_box_in_reach_of_all() -> Iterator[Box]:
         yield box
 
 
+@needs_root
 def test_a_syftbox_that_cannot_be_read_is_a_failure() -> None:
     """B07."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may give a folder away")
     with a_box_in_reach_of_all() as box:
         for path in (box.home.root, box.home.config):
             os.chown(path, 65534, 65534)
@@ -371,6 +371,30 @@ def test_a_syftbox_that_cannot_be_read_is_a_failure() -> None:
     assert one["advice"]
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every folder")
+def test_doctor_syftbox_without_read_permission_fails(private: Box) -> None:
+    """B07, F5: as the test above, without root."""
+    private.root.chmod(0o000)
+    try:
+        one = the("SyftBox", found(private))
+    finally:
+        private.root.chmod(0o700)
+
+    assert (one.level, one.text) == (FAIL, f"{private.root} cannot be read")
+    assert one.advice
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may work in every home")
+def test_doctor_home_of_another_user_fails() -> None:
+    """B07, F5: `/` belongs to root, or to nobody in a user namespace; needs no root, as the next test does."""
+    one = next(findings(Home(Path("/")), clock=time.time))
+
+    assert (one.check, one.level) == ("home", FAIL)
+    assert "/ belongs to " in one.text
+    assert "--home" in one.advice
+
+
+@needs_root
 def test_somebody_elses_home_is_a_failure() -> None:
     """B07: whose it is, and what to do."""
     with a_box_in_reach_of_all() as box:
@@ -692,7 +716,7 @@ def small_disk(place: Path, megabytes: int) -> Iterator[None]:
         subprocess.run(["umount", str(place)], check=True)
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="only root may mount")
+@needs_root
 @pytest.mark.parametrize(("megabytes", "level"), [(8, FAIL), (100, WARN), (400, PASS)])
 def test_a_disk_that_is_nearly_full_is_found(tmp_path: Path, megabytes: int, level: Level) -> None:
     """B07: what is owed is written down, and that needs room."""
@@ -703,6 +727,12 @@ def test_a_disk_that_is_nearly_full_is_found(tmp_path: Path, megabytes: int, lev
     assert one.level is level
     assert "MB free" in one.text
     assert bool(one.advice) == (level is not PASS)
+
+
+@pytest.mark.parametrize(("megabytes", "level"), [(19, FAIL), (20, WARN), (199, WARN), (200, PASS)])
+def test_disk_level_follows_the_free_space(megabytes: int, level: Level) -> None:
+    """B07, F5: as the test above, without root."""
+    assert disk_level(megabytes * 2**20) is level
 
 
 def test_the_disk_of_a_home_that_is_not_there_is_that_of_the_folder_above(tmp_path: Path) -> None:

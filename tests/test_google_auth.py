@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import queue
+import shlex
 import socket
 import subprocess
 import sys
@@ -87,9 +88,10 @@ def test_consent_in_a_browser_saves_a_token_beside_the_credentials(google: Googl
     """S02."""
     credentials = google.write_credentials(tmp_path / "creds" / "credentials.json")
     browser = tmp_path / "browser.py"
-    browser.write_text("import sys, urllib.request\nurllib.request.urlopen(sys.argv[1], timeout=20).read()\n")
+    browser.write_text("import sys, urllib.request\nurllib.request.urlopen(sys.argv[1]).read()\n")
 
-    done = signing_in(credentials, tmp_path, BROWSER=f"{sys.executable} {browser} %s &")
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(browser))} %s &"
+    done = signing_in(credentials, tmp_path, BROWSER=command)
 
     assert done.returncode == 0, done.stderr
     saved = tmp_path / "creds" / "gmail_token.json"

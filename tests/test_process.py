@@ -21,7 +21,7 @@ import pytest
 from syftnotify import running
 from syftnotify.cli.demo import Tree
 from syftnotify.text import iso
-from tests.support import ANA, OWNER, PATIENCE, Box, Told, wait_until
+from tests.support import ANA, OWNER, PATIENCE, Box, Told, wait_until, workers_of
 
 STATUS_KEYS = {
     "running",
@@ -89,16 +89,6 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def workers_of(box: Box) -> list[str]:
-    """The command lines of every worker that runs for this home."""
-    shown = subprocess.run(["ps", "-ww", "-eo", "stat=,command="], capture_output=True, text=True, check=True).stdout
-    return [
-        line
-        for line in shown.splitlines()
-        if "syftnotify.worker" in line and str(box.home.root) in line and not line.startswith("Z")
-    ]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from syftnotify import process, running
 from syftnotify.files import exclusive
 from syftnotify.outbox import Counts, Outbox
 from tests.google import Google, Post, answers_slowly, hangs, page, serving
-from tests.support import ANA, OWNER, PATIENCE, Box, mails_in, tally, wait_until
+from tests.support import ANA, OWNER, PATIENCE, Box, mails_in, tally, wait_until, workers_of
 from tests.trees import Disk, VersionedReviewTree
 
 pytestmark = pytest.mark.fire
@@ -70,17 +70,6 @@ def ids(posts: Sequence[Post]) -> Counter[str]:
 def counts(box: Box) -> Counts:
     with contextlib.closing(Outbox(box.home.outbox, repair=False)) as outbox:
         return outbox.counts()
-
-
-def workers_of(box: Box) -> list[int]:
-    """The processes that are workers of this home."""
-    found = []
-    shown = subprocess.run(["ps", "-ww", "-eo", "pid=,stat=,args="], capture_output=True, text=True, check=True).stdout
-    for line in shown.splitlines():
-        pid, state, command = line.split(None, 2)
-        if "syftnotify.worker" in command and f"{box.home.root} " in f"{command} " and not state.startswith("Z"):
-            found.append(int(pid))
-    return found
 
 
 def started(box: Box) -> int:

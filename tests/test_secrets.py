@@ -26,7 +26,7 @@ from syftnotify.config.secrets import sealed
 from syftnotify.errors import ConfigError
 from tests import mailserver
 from tests.mailserver import HOST, PASSWORD, USER, MailServer
-from tests.support import ANA, OWNER, Box, wait_until
+from tests.support import ANA, OWNER, Box, processes, wait_until
 from tests.test_cli import Terminal, terminals  # noqa: F401 - a fixture
 from tests.trees import TREES, Disk
 from tests.web import Answer, Web, says, web
@@ -684,12 +684,12 @@ def test_a_process_list_shows_no_secret(hostile: Box) -> None:
     hostile.notify("start", check=0)
     try:
         pid = running.holder(hostile.home)
-        shown = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=True)
+        (shown,) = [each.command for each in processes() if each.pid == pid]
     finally:
         hostile.notify("stop", check=0)
 
-    assert "syftnotify" in shown.stdout
-    assert_silent([shown.stdout], EVERYWHERE)
+    assert "syftnotify" in shown
+    assert_silent([shown], EVERYWHERE)
 
 
 def test_a_worker_that_may_not_start_shows_none_either(hostile: Box) -> None:

@@ -12,6 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from syftnotify import running
 from syftnotify.cli.demo import Tree
 from syftnotify.files import exclusive
 from syftnotify.outbox import Outbox
-from tests.support import ANA, OWNER, PATIENCE, Box, wait_until
+from tests.support import ANA, OWNER, PATIENCE, Box, wait_until, workers_of
 
 if not hasattr(socket, "AF_UNIX"):
     pytest.skip("systemd's socket is a Unix one", allow_module_level=True)
@@ -89,23 +90,26 @@ class Supervisor:
 
 
 @pytest.fixture(params=["a path", "an abstract name"])
-def supervisor(request: pytest.FixtureRequest, box: Box, tmp_path: Path) -> Iterator[Supervisor]:
-    yield from supervising(box, tmp_path, abstract=request.param == "an abstract name")
+def supervisor(request: pytest.FixtureRequest, box: Box) -> Iterator[Supervisor]:
+    yield from supervising(box, abstract=request.param == "an abstract name")
 
 
 @pytest.fixture
-def plain(box: Box, tmp_path: Path) -> Iterator[Supervisor]:
+def plain(box: Box) -> Iterator[Supervisor]:
     """A supervisor with a socket of the usual sort."""
-    yield from supervising(box, tmp_path, abstract=False)
+    yield from supervising(box, abstract=False)
 
 
-def supervising(box: Box, folder: Path, *, abstract: bool) -> Iterator[Supervisor]:
+def supervising(box: Box, *, abstract: bool) -> Iterator[Supervisor]:
     if abstract and not sys.platform.startswith("linux"):
         pytest.skip("only Linux has abstract names")
     name = f"syftnotify-tests-{uuid.uuid4()}"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.bind(f"\0{name}" if abstract else str(folder / "notify"))
-        supervisor = Supervisor(box, channel, f"@{name}" if abstract else str(folder / "notify"))
+    # Not below `tmp_path`: the path of a socket has some hundred characters at the most.
+    short = tempfile.TemporaryDirectory(prefix="sn-", dir="/tmp")
+    with short as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        path = f"{folder}/notify"
+        channel.bind(f"\0{name}" if abstract else path)
+        supervisor = Supervisor(box, channel, f"@{name}" if abstract else path)
         try:
             yield supervisor
         finally:
@@ -659,16 +663,6 @@ def test_a_systemd_that_cannot_stop_it_keeps_the_unit(session: Session) -> None:
 
 
 # -- ensure ------------------------------------------------------------------------------------------------------
-
-
-def workers_of(box: Box) -> list[str]:
-    """The command lines of every worker that runs for this home."""
-    shown = subprocess.run(["ps", "-ww", "-eo", "stat=,command="], capture_output=True, text=True, check=True).stdout
-    return [
-        line
-        for line in shown.splitlines()
-        if "syftnotify.worker" in line and str(box.home.root) in line and not line.startswith("Z")
-    ]
 
 
 def test_ensure_starts_a_worker_and_then_leaves_it_alone_without_a_word(box: Box) -> None:

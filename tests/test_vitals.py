@@ -24,12 +24,13 @@ from syftnotify import running
 from syftnotify.assembly import Parts
 from syftnotify.cli.demo import Tree
 from syftnotify.config import load
-from syftnotify.errors import ConfigError
+from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.files import write_whole
 from syftnotify.outbox import Counts, Outbox
+from syftnotify.paths import Home
 from syftnotify.vitals import Vitals
 from tests.google import SECRET, Answer, Google, Post, hangs, page, says, serving
-from tests.support import ANA, OWNER, PATIENCE, Box, wait_until
+from tests.support import ANA, OWNER, PATIENCE, Box, needs_root, wait_until
 from tests.test_doctor import a_box_in_reach_of_all, as_somebody_else
 
 DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
@@ -872,6 +873,7 @@ def test_a_delivery_that_hangs_holds_up_no_look(google: Google, box: Box, tree: 
 # -- whose a home is ---------------------------------------------------------------------------------------------
 
 
+@needs_root
 @pytest.mark.parametrize("mode", [0o755, 0o777], ids=["readable", "writable"])
 @pytest.mark.parametrize(
     "words",
@@ -907,7 +909,16 @@ def test_somebody_elses_home_is_refused_and_nothing_is_written_there(words: tupl
         assert not running.is_held(box.home)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may work in every home")
+def test_check_owner_of_a_folder_of_another_user_raises() -> None:
+    """S16, F5: `/` belongs to root, or to nobody in a user namespace; needs no root, as the test above does."""
+    with pytest.raises(NotifyError, match="/ belongs to ") as caught:
+        running.check_owner(Home(Path("/")))
+
+    assert "--home" in caught.value.hint
+
+
+@needs_root
 @pytest.mark.parametrize("words", [("start",), ("run", "--once")], ids=" ".join)
 def test_root_in_somebodys_home_is_warned(box: Box, words: tuple[str, ...]) -> None:
     """S16: what root writes there its owner cannot read."""

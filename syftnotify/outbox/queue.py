@@ -188,7 +188,11 @@ class Outbox:
         self._writing = threading.Lock()
         self._order = ClaimOrder()
         self._shared = threading.local()  # the transaction that a thread is in, if it writes several things in one
-        self._open()
+        try:
+            self._open()
+        except StateError:
+            self.close()  # nobody gets this object to close it
+            raise
 
     def _open(self) -> None:
         self._is_broken = False
