@@ -3,17 +3,23 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test chaos fuzz bench check format lint types contracts wheel lock clean
+.PHONY: demo test quick chaos fuzz bench check format lint types contracts wheel lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/notify demo
 
-# Many tests wait for a real worker most of the time: four at once suit two cores. Those that set it on fire run code that
-# the others have measured, ten thousand times over, and do without being measured.
+# Many tests wait for a real worker most of the time: four at once suit two cores. Tests marked `fire` (kills, damage,
+# floods) run code that the others have covered, ten thousand times over: their coverage is not measured.
+# The order is random; the seed is printed, and ARGS=--randomly-seed=N repeats it.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 4 -m "not fire" --cov --cov-report=
+	$(BIN)/python -m pytest -n 4 -m "not fire" --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --fail-under=90
-	$(BIN)/python -m pytest -n 4 -m fire
+	$(BIN)/python -m pytest -n 4 -m fire $(ARGS)
+
+# The first half of `make test`, without coverage: what .ci/run repeats with other Pythons, users and time zones. What it
+# leaves out takes as long again and tests the program's logic, which these do not change.
+quick: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 4 -m "not fire" $(ARGS)
 
 # Kills real workers a thousand times, and writes docs/reliability.md.
 chaos: $(VENV)/.installed-dev
@@ -52,7 +58,7 @@ clean:
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "Python 3.11 or newer is needed; say for instance: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+		|| { echo "Python 3.11 or newer is needed; for example: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
