@@ -441,7 +441,7 @@ def test_any_home_is_taken_as_it_is(box: Box, name: str) -> None:
 
     words = [sys.executable, "-P", "-m", "syftnotify.worker", "--home", str(home)]
     assert words_of(session.unit) == words
-    assert as_systemd_reads(session.unit, box.folder) in (words, None)
+    assert as_systemd_reads(session.unit) in (words, None)
 
 
 def words_of(unit: Path) -> list[str]:
@@ -451,9 +451,9 @@ def words_of(unit: Path) -> list[str]:
     return [word.replace("%%", "%").replace("$$", "$") for word in words]
 
 
-def as_systemd_reads(unit: Path, folder: Path) -> list[str] | None:
+def as_systemd_reads(unit: Path) -> list[str] | None:
     """The words of ExecStart by systemd's own account, before it looks for variables; None where it is not present."""
-    said = verified(unit, folder, SYSTEMD_LOG_LEVEL="debug")
+    said = verified(unit, SYSTEMD_LOG_LEVEL="debug")
     if said is None:
         return None
     (line,) = [line for line in said.stdout.splitlines() if "Command Line: " in line]
@@ -461,30 +461,29 @@ def as_systemd_reads(unit: Path, folder: Path) -> list[str] | None:
     return [word.replace("$$", "$") for word in words]
 
 
-def verified(unit: Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str] | None:
+def verified(unit: Path, **environment: str) -> subprocess.CompletedProcess[str] | None:
     """What `systemd-analyze verify` says of a user's unit; None where there is none."""
     program = shutil.which("systemd-analyze")
     if program is None:
         return None
-    # It looks for units in the user's own folders, and is not to find any.
-    nothing = folder / "nothing"
-    nothing.mkdir(exist_ok=True)
-    places = {name: str(nothing) for name in ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
-    return subprocess.run(
-        [program, "--user", "--man=no", "verify", str(unit)],
-        env={**os.environ, **places, **environment},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    # It looks for units in the user's own folders, and is not to find any. Their sockets need a short path.
+    with tempfile.TemporaryDirectory(prefix="sn-", dir="/tmp") as nothing:
+        places = dict.fromkeys(("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), nothing)
+        return subprocess.run(
+            [program, "--user", "--man=no", "verify", str(unit)],
+            env={**os.environ, **places, **environment},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
 
 
 def test_systemd_itself_finds_nothing_wrong_with_the_unit(session: Session) -> None:
     """B07."""
     session.box.notify("install", check=0)
 
-    said = verified(session.unit, session.box.folder)
+    said = verified(session.unit)
 
     if said is None:
         pytest.skip("there is no systemd-analyze")
