@@ -455,6 +455,16 @@ def answers_slowly(seconds: float) -> Answer:
     return answer
 
 
+def answers_when(released: threading.Event) -> Answer:
+    """Takes the mail, and says so once `released` is set."""
+
+    def answer(asked: Asked) -> None:
+        released.wait(PATIENCE)
+        asked.answer_json(200, {"id": "held", "threadId": "held"})
+
+    return answer
+
+
 def cuts_the_body(asked: Asked) -> None:
     """Success, but the body ends in its middle."""
     asked.send_response(200)

@@ -557,7 +557,7 @@ class Terminal:
         for _ in range(10):
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(1)
+                self.process.wait(10)
                 return
 
     def end(self) -> int:

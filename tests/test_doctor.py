@@ -120,7 +120,7 @@ def private(box: Box, tree: Tree) -> Box:
 def test_a_good_home_passes_every_check_with_exit_zero(private: Box) -> None:
     """B07."""
     with running.hold(private.home):
-        running.write(private.home, running.Report(last_scan_s=time.time()))
+        running.write(private.home, running.Report(last_scan_s=time.time(), interval=3600))
         done = private.notify("doctor", check=0)
 
     *lines, last = done.stdout.splitlines()

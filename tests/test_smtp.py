@@ -215,7 +215,12 @@ def test_a_line_of_one_dot_does_not_end_the_mail(server: MailServer, transports:
 
 
 @given(st.text(st.sampled_from(".\r\n aü"), max_size=60))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    database=None,
+)
 def test_whatever_the_text_every_mail_arrives_whole_and_alone(
     server: MailServer, transport: Transport, text: str
 ) -> None:
