@@ -440,7 +440,7 @@ def test_a_black_hole_holds_half_of_the_permits_and_the_other_transport_gets_eve
         lanes = lane(smtp(hole.port), "hole"), lane(smtp(server.port), "well")
         make(*lanes, max_concurrent=8).start()
         wait_until(lambda: hole.held == 4, what="the black hole has all that it may have")
-        wait_until(lambda: len(server.committed) == 200, seconds=90)
+        wait_until(lambda: len(server.committed) == 200, seconds=400)
 
         assert hole.most <= 4
         assert len(set(ids(server.committed))) == 200

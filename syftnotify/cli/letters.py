@@ -125,14 +125,19 @@ def _named(outbox: Outbox | None, text: str) -> str:
 
 
 def moment_of(text: str) -> float:
-    """`2h`, `3d`, or a date or time as ISO 8601 writes it, in this machine's zone; seconds since 1970."""
+    """Seconds since 1970 of `2h` or `3d` ago, or of an ISO 8601 date or time, which is local unless it has an offset.
+
+    Raises:
+        NotifyError: it is neither.
+    """
     with contextlib.suppress(ValueError):
         return time.time() - duration(text)
     try:
         return datetime.fromisoformat(text.strip()).astimezone().timestamp()
     except (ValueError, OverflowError):
         raise _UsageError(
-            f"{shown(text)!r} is no time", hint="say one such as 2h, 3d, 2026-01-15 or 2026-01-15T15:30"
+            f"{shown(text)!r} is not a time",
+            hint="use one such as 2h, 3d, 2026-01-15 or 2026-01-15T15:30, in local time",
         ) from None
 
 
