@@ -14,6 +14,7 @@ from syftnotify.deliver import transport_for
 from syftnotify.dispatcher import Dispatcher, Lane
 from syftnotify.errors import ConfigError, NotSignedInError, StateError
 from syftnotify.events import Limits
+from syftnotify.files import private_folder
 from syftnotify.ledger import JsonStateManager
 from syftnotify.memory import MemoryFile
 from syftnotify.model import DIGESTED, HIGH, AlertRule, Form, Kind, Severity
@@ -21,10 +22,10 @@ from syftnotify.observe import JobReader, OwnRequests, PeerReader
 from syftnotify.outbox import Outbox
 from syftnotify.paths import Home, expanded_if_possible
 from syftnotify.pipeline import Pipeline, Tick
+from syftnotify.procinfo import is_alive
 from syftnotify.quiet import QuietHours
 from syftnotify.render import Lines, Links, Objects, TemplateRenderer, Wording, Words, renderer_of
 from syftnotify.route import Match, Reach, Route, Way, built_in_routes
-from syftnotify.running import is_alive
 from syftnotify.spool import Spool
 from syftnotify.storms import Limit
 from syftnotify.text import shown
@@ -101,9 +102,8 @@ def assemble(
         StateError: the ledger, the outbox or the spool cannot be used.
     """
     config, home = settings.config, settings.home
-    home.create()
     try:
-        home.spool.mkdir(mode=0o700, exist_ok=True)  # else nobody could watch it
+        private_folder(home.spool)  # or it could not be watched
     except OSError as error:
         raise StateError(
             f"{home.spool} cannot be created: {error.strerror}", hint="remove what is in its place"

@@ -24,6 +24,7 @@ from syftnotify.google_auth import sign_in_ends, signed_in_at
 from syftnotify.model import is_address
 from syftnotify.observe import count_folders
 from syftnotify.outbox import Counts, Outbox
+from syftnotify.ownership import check_home
 from syftnotify.paths import Home
 from syftnotify.render import Objects, TemplateRenderer
 from syftnotify.text import local_time, plural, shown
@@ -103,21 +104,17 @@ def _home(home: Home) -> Iterator[Finding]:
         yield Finding("home", Level.FAIL, f"there is no {home.root}", "`notify init` makes it")
         return
     try:
-        warning = running.check_owner(home)
+        check_home(home)
     except NotifyError as error:
         yield Finding("home", Level.FAIL, str(error), error.hint)
         return
-    if warning:
-        yield Finding("home", Level.WARN, warning, "work as that user")
     if not os.access(home.root, os.W_OK | os.X_OK):
         yield Finding("home", Level.FAIL, f"{home.root} cannot be written", "see that it is yours and not read-only")
         return
-    open_to_others = [
-        advice for path in (home.root, home.state, home.outbox, home.log, home.worker) if (advice := too_open(path))
-    ]
+    open_to_others = [advice for path in (home.state, home.outbox, home.log, home.worker) if (advice := too_open(path))]
     for advice in open_to_others:
         yield Finding("home", Level.WARN, advice.partition(": say ")[0], advice.partition(": say ")[2])
-    if not warning and not open_to_others:
+    if not open_to_others:
         yield Finding("home", Level.PASS, f"{home.root} is yours alone")
 
 
@@ -283,7 +280,7 @@ def _lock(home: Home, clock: Callable[[], float]) -> Iterator[Finding]:
     if not running.is_held(home):
         yield Finding("worker", Level.WARN, "not running", "`notify start`, or `notify ensure` from cron")
         return
-    ailments = running.ailments(running.read(home), clock())
+    ailments = running.ailments(running.read(home), clock(), lock_lost=running.has_lost_lock(home))
     for ailment in ailments:
         yield Finding("worker", Level.WARN, f"unwell: {ailment}", "`notify logs --level warning` says more")
     if not ailments:

@@ -2,10 +2,13 @@
 
 NotifyError                 1
 ├── ConfigError             2   config.yaml is missing, unreadable or has mistakes
+│   └── UnsafeHomeError     2   others own or can change what decides what is sent
 ├── NotSignedInError        2   no Google sign-in, or one that died
 ├── AlreadyRunningError     3   another worker holds the lock of this home
 ├── NotRunningError         3   there is no worker to talk to
+├── LockLostError           1   the lock file was removed or replaced while the worker ran
 ├── StateError              1   the ledger or the outbox cannot be read or written
+│   └── NoLocksError        2   the file system of the home has no working locks
 ├── UnknownKindError        2   no such kind of event
 ├── EmitError               2   an event that cannot be handed in
 └── DeliveryError           1   one attempt failed; `.failure` says how
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 
 
 class NotifyError(Exception):
@@ -33,6 +37,10 @@ class ConfigError(NotifyError):
     """The configuration cannot be used; the message lists every mistake."""
 
     exit_code = 2
+
+
+class UnsafeHomeError(ConfigError):
+    """The home, its configuration or its templates belong to somebody else, or others can write to them."""
 
 
 class NotSignedInError(NotifyError):
@@ -65,6 +73,28 @@ class NotRunningError(NotifyError):
 
 class StateError(NotifyError):
     """The ledger or the outbox cannot be read or written."""
+
+
+class NoLocksError(StateError):
+    """The file system has no working locks, so two workers could run at once; starting again does not help."""
+
+    exit_code = 2
+
+    def __init__(self, folder: Path, why: str) -> None:
+        super().__init__(
+            f"file locks do not work in {folder}{f' ({why})' if why else ''}",
+            hint="keep the home on a local disk: `notify --home DIR`",
+        )
+
+
+class LockLostError(NotifyError):
+    """The lock file was removed or replaced while the worker ran."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} was removed or replaced while the worker ran, so another worker could start beside it",
+            hint="run `notify start`, and leave that file alone",
+        )
 
 
 class UnknownKindError(NotifyError, ValueError):

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from syftnotify.errors import StateError
+from syftnotify.errors import NoLocksError, StateError
 from syftnotify.failpoints import reached
 
 _NAME_MAX = 255  # bytes of a file name, where the system does not tell its own limit
+# What the system reports where a file system has no locks, or has run out of them.
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
 
 def write_whole(path: Path, content: bytes | Iterable[bytes], *, mode: int = 0o600, durable: bool = True) -> None:
@@ -46,6 +48,21 @@ def write_whole(path: Path, content: bytes | Iterable[bytes], *, mode: int = 0o6
     reached("file.renamed")
     if durable:
         sync_folder(path.parent)
+
+
+def private_folder(path: Path) -> None:
+    """Create `path` and its missing parents, each with mode 0700 whatever the umask.
+
+    `Path.mkdir(mode, parents=True)` gives the mode to the last folder only.
+
+    Raises:
+        OSError: one of them cannot be created, or `path` is no folder.
+    """
+    missing = [path]
+    while not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def put_aside(path: Path) -> Path:
@@ -177,12 +194,12 @@ def is_locked(path: Path) -> bool:
 
 
 def is_lockable(folder: Path) -> bool:
-    """Whether locks hold in `folder`: some mounted drives know none, or only say so. Leaves nothing behind."""
+    """Whether locks work in `folder`. Leaves nothing behind."""
     path = folder / f".lockable-{os.getpid()}"
     try:
         with exclusive(path, seconds=0) as held:
-            return held and is_locked(path)
-    except (OSError, NotImplementedError):  # what the system, or filelock, says where there are no locks
+            return held
+    except (OSError, NoLocksError):
         return False
     finally:
         path.unlink(missing_ok=True)
@@ -190,19 +207,40 @@ def is_lockable(folder: Path) -> bool:
 
 @contextmanager
 def exclusive(path: Path, *, seconds: float) -> Iterator[bool]:
-    """Hold the lock file `path` while the block runs; yields whether it could be had within `seconds`.
+    """Hold the lock file `path` while the block runs; yields whether it was acquired within `seconds`.
 
     The lock is the operating system's, so it ends with the process that holds it, however that ends.
+
+    Raises:
+        NoLocksError: the file system has no locks, or grants them to everybody.
+        OSError: the lock file cannot be opened.
     """
     from filelock import FileLock, Timeout  # 40 ms of import that `notify --help` need not pay
 
-    lock = FileLock(path, mode=0o600)
+    lock = FileLock(path, mode=0o600, fallback_to_soft=False)
     try:
         lock.acquire(timeout=seconds, poll_interval=0.02)
     except Timeout:
         yield False
         return
+    except NotImplementedError as error:
+        raise NoLocksError(path.parent, "not implemented") from error
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise NoLocksError(path.parent, error.strerror or "") from error
+        raise
     try:
+        if not _is_effective(path):
+            raise NoLocksError(path.parent, "a lock excludes nobody")
         yield True
     finally:
         lock.release()
+
+
+def _is_effective(path: Path) -> bool:
+    """Whether the lock that this process holds is seen from another descriptor, and so by another process."""
+    try:
+        import fcntl  # noqa: F401 - only whether it exists
+    except ImportError:  # Windows: its locks are mandatory
+        return True
+    return is_locked(path) or not path.exists()

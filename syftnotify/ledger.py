@@ -14,7 +14,7 @@ import orjson
 
 from syftnotify.errors import StateError
 from syftnotify.failpoints import reached
-from syftnotify.files import exclusive, put_aside, whose, write_whole
+from syftnotify.files import exclusive, private_folder, put_aside, whose, write_whole
 from syftnotify.model import ENDED, Kind, digest_of, entity_id
 from syftnotify.paths import expanded
 
@@ -298,7 +298,7 @@ class JsonStateManager:
             if not self.is_changed:
                 return
             try:
-                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                private_folder(self._path.parent)
                 with exclusive(self._path.with_name(self._path.name + ".lock"), seconds=_LOCK_SECONDS) as held:
                     if not held:
                         raise StateError(f"{self._path} is held by another program for {_LOCK_SECONDS:.0f} s")

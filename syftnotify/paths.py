@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syftnotify.errors import ConfigError
+from syftnotify.files import private_folder
 from syftnotify.text import shown
 
 HOME_VARIABLE = "SYFTNOTIFY_HOME"
@@ -127,5 +128,5 @@ class Home:
         return self.root / "spool"
 
     def create(self) -> None:
-        """Make the folder, for its owner alone."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Create the folder and its missing parents, for their owner alone."""
+        private_folder(self.root)

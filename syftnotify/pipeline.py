@@ -133,6 +133,7 @@ class Pipeline:
         where: Collection[str] | None = None,
         hurried: bool = False,
         dry_run: bool = False,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Tick:
         """Look, and write down what is owed.
 
@@ -142,6 +143,7 @@ class Pipeline:
             where: paths at which something changed; None: look everywhere.
             hurried: leave what can wait to the next tick, which comes soon.
             dry_run: find out, and change nothing.
+            progress: called with the number of jobs read so far and of those to read.
 
         Raises:
             StateError: the ledger or the outbox cannot be used; nothing was marked, the next tick finds it all again.
@@ -167,7 +169,7 @@ class Pipeline:
         look = JobsLook()
         self._offer_delayed(now)
         if self._jobs:
-            look = self._jobs.look(where=where, hurried=hurried, seconds=seconds, take=take)
+            look = self._jobs.look(where=where, hurried=hurried, seconds=seconds, take=take, progress=progress)
         peers = self._peers.look()
         tick = Tick(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.restless)
         reach = self._reach(frozenset(peer.address for peer in peers if peer.added))

@@ -16,9 +16,10 @@ from typing import Any
 
 from syftnotify import running
 from syftnotify.errors import AlreadyRunningError, NotifyError, NotRunningError
+from syftnotify.ownership import check_home
 from syftnotify.paths import Home
+from syftnotify.procinfo import WORKER_PROGRAM, is_worker
 
-_PROGRAM = "syftnotify.worker"
 _POLL_SECONDS = 0.05
 _KILLED_SECONDS = 10.0
 
@@ -47,9 +48,9 @@ def start(home: Home) -> Started:
         AlreadyRunningError: one is running.
         NotifyError: it could not start; the text and the exit code are the worker's own.
     """
+    check_home(home)
     if running.is_held(home):
         raise AlreadyRunningError(running.holder(home))
-    running.check_owner(home)
     reader, writer = os.pipe()
     try:
         home.create()
@@ -57,7 +58,7 @@ def start(home: Home) -> Started:
             size = log.tell()
             home.log.chmod(0o600)
             process = subprocess.Popen(  # noqa: S603 - our own program, no shell
-                [sys.executable, "-P", "-m", _PROGRAM, "--home", str(home.root), "--tell", str(writer)],
+                [sys.executable, "-P", "-m", WORKER_PROGRAM, "--home", str(home.root), "--tell", str(writer)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -103,7 +104,7 @@ def stop(home: Home, *, seconds: float = 30.0, sleep: Callable[[float], None] = 
         if running.is_held(home):
             raise NotifyError("a worker holds the lock, but its pid is not known", hint=f"see who has {home.lock} open")
         raise NotRunningError
-    if not _is_ours(pid, home):
+    if not is_worker(pid, home.root, if_unclear=True):
         raise NotifyError(
             f"the lock is held, but pid {pid} in it is some other program's", hint=f"see who has {home.lock} open"
         )
@@ -132,28 +133,6 @@ def _signal(pid: int, number: int) -> None:
         return
     except PermissionError as error:
         raise NotifyError(f"the worker (pid {pid}) belongs to another user", hint="stop it as that user") from error
-
-
-def _is_ours(pid: int, home: Home) -> bool:
-    """Whether `pid` is a worker of `home`: a number in a file may have gone to another process since."""
-    words = _command_of(pid)
-    if _PROGRAM in words:
-        place = words[words.index("--home") + 1] if "--home" in words[:-1] else ""
-        # Where only a line of text is to be had, a path with blanks is in pieces: then its being there must do.
-        return os.path.realpath(place) == os.path.realpath(home.root) or str(home.root) in " ".join(words)
-    return "run" in words and any(Path(word).name in {"notify", "syftnotify"} for word in words)
-
-
-def _command_of(pid: int) -> list[str]:
-    with contextlib.suppress(OSError):
-        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
-    try:
-        shown = subprocess.run(  # noqa: S603 - fixed words and a number
-            ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, check=False
-        )
-    except OSError:
-        return []
-    return os.fsdecode(shown.stdout).split()
 
 
 def _told(line: bytes) -> dict[str, Any]:

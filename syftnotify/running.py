@@ -8,19 +8,32 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from typing import Any
 
-from syftnotify.errors import AlreadyRunningError, NotifyError
-from syftnotify.files import exclusive, is_locked, owner_of, whose, write_whole
+from syftnotify.errors import AlreadyRunningError, LockLostError, NotifyError
+from syftnotify.files import exclusive, is_locked, whose, write_whole
+from syftnotify.ownership import check_home
 from syftnotify.paths import Home
+from syftnotify.procinfo import is_alive, is_worker
 
 # Somebody who only asks whether the lock is held holds it for an instant; a worker that starts waits that out.
 _PATIENCE = 1.0
 # A worker is unwell after three intervals without a look, and never sooner than this.
 _LEAST_SILENCE = 30.0
 _PID_SECONDS = 2.0  # until a holder of the lock has written who it is
-_FAILED_LOOKS = 3
+_FAILURES = 3  # of one step in a row; fewer may pass by themselves
+_STUCK_SECONDS = 600.0  # without progress of a first scan; as the watchdog of systemd
 _LARGEST = 1e11  # no number of ours is larger; as a time it is the year 5138
+
+
+class Phase(StrEnum):
+    """What a worker is doing, or how the last one ended."""
+
+    STARTING = "starting"  # the first scan is not finished
+    RUNNING = "running"
+    STOPPED = "stopped"
+    KILLED = "killed"  # it ended without stopping
 
 
 @dataclass(slots=True)
@@ -57,10 +70,30 @@ class Report:
     interval: float = 30.0
     watching: bool = False
     waiting_for: str = ""
-    failed_looks: int = 0
+    failures: dict[str, dict[str, Any]] = field(default_factory=dict)  # by step of the loop: "count" in a row, "error"
     damage: str = ""
     config: str = ""  # fingerprint of the configuration in use
-    ended: str = ""  # how it ended, when it said good-bye
+    phase: str = "running"  # a Phase
+    scanned: int = 0  # by the first scan: jobs read so far, of `total`
+    total: int = 0
+    reported_s: float | None = None  # when this was written
+    ended: str = ""  # how it ended, if it did so in order
+
+
+def read_current(home: Home) -> tuple[Report, int | None, Phase]:
+    """The report with the pid of the running worker, and what that worker is doing or how the last one ended.
+
+    A worker that holds the lock and has not reported yet has an empty report, not that of the one before.
+    """
+    report = read(home)
+    if not is_held(home):
+        is_killed = report.pid is not None and not report.ended
+        return report, None, Phase.KILLED if is_killed else Phase.STOPPED
+    pid = holder(home) or report.pid
+    report = read(home)
+    if report.pid != pid:
+        return Report(home=str(home.root), phase=Phase.STARTING), pid, Phase.STARTING
+    return report, pid, Phase(report.phase)
 
 
 def read(home: Home) -> Report:
@@ -93,6 +126,13 @@ def _fits(name: str, kind: Any, value: Any) -> bool:
         )
     if name == "transports":
         return isinstance(value, dict) and all(isinstance(inner, dict) for inner in value.values())
+    if name == "failures":
+        return isinstance(value, dict) and all(
+            isinstance(inner, dict) and _fits("", "int", inner.get("count")) and isinstance(inner.get("error"), str)
+            for inner in value.values()
+        )
+    if name == "phase":
+        return isinstance(value, str) and value in set(Phase)
     types = {"int": (int,), "str": (str,), "float": (int, float), "bool": (bool,), "None": (type(None),)}
     if isinstance(value, int | float) and not -_LARGEST < value < _LARGEST:
         return False
@@ -105,24 +145,53 @@ def write(home: Home, report: Report) -> None:
     write_whole(home.worker, json.dumps(asdict(report), indent=1).encode("utf-8"), durable=False)
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerLock:
+    """The lock of a home as its holder has it: which file it was when it was acquired."""
+
+    home: Home
+    device: int
+    inode: int
+
+    def check(self) -> None:
+        """See that the lock file is still the one that is held, or another worker could hold the new one.
+
+        Raises:
+            AlreadyRunningError: another worker holds the file that is there now.
+            LockLostError: the file was removed or replaced.
+        """
+        try:
+            found = self.home.lock.stat()
+        except FileNotFoundError:
+            raise LockLostError(self.home.lock) from None
+        if (found.st_dev, found.st_ino) != (self.device, self.inode):
+            if is_locked(self.home.lock):
+                raise AlreadyRunningError(_written_pid(self.home))
+            raise LockLostError(self.home.lock)
+
+
 @contextmanager
-def hold(home: Home, *, seconds: float = _PATIENCE) -> Iterator[None]:
+def hold(home: Home, *, seconds: float = _PATIENCE) -> Iterator[WorkerLock]:
     """Be the one worker of `home` while the block runs.
 
     Raises:
         AlreadyRunningError: somebody else is.
-        NotifyError: the home cannot be written.
+        NoLocksError: the file system has no working locks.
+        NotifyError: the home cannot be written, or others can change it.
     """
     with ExitStack() as stack:
         try:
+            check_home(home)
             home.create()
-            check_owner(home)
             if not stack.enter_context(exclusive(home.lock, seconds=seconds)):
                 raise AlreadyRunningError(holder(home))
+            if (pid := _without_lock(home)) is not None:
+                raise AlreadyRunningError(pid)
             home.lock.write_text(f"{os.getpid()}\n", encoding="ascii")
+            found = home.lock.stat()
         except OSError as error:
             raise unusable(home, error) from error
-        yield
+        yield WorkerLock(home, found.st_dev, found.st_ino)
 
 
 def unusable(home: Home, error: OSError) -> NotifyError:
@@ -134,48 +203,36 @@ def unusable(home: Home, error: OSError) -> NotifyError:
     )
 
 
-def check_owner(home: Home) -> str:
-    """A warning when root works in a home of somebody else, else nothing.
-
-    Raises:
-        NotifyError: the home is somebody else's: whoever can write there decides what is sent in whose name.
-    """
-    owner = owner_of(home.root)
-    if owner is None or owner.is_me:
-        return ""
-    if os.geteuid() == 0:
-        return f"{home.root} belongs to {owner.name}, who cannot read what root writes there"
-    raise NotifyError(f"{home.root} belongs to {owner.name}", hint="work as that user, or choose another `--home`")
-
-
 def is_held(home: Home) -> bool:
     """Whether a worker is running in `home`."""
-    return is_locked(home.lock)
+    return is_locked(home.lock) or _without_lock(home) is not None
 
 
 def holder(home: Home) -> int | None:
     """The pid of the running worker, as far as it is known; None when none is running.
 
-    It is written a moment after the lock was taken, and that moment is waited for.
+    It is written a moment after the lock was acquired; the call waits for it.
     """
     until = time.monotonic() + _PID_SECONDS
-    while is_held(home):
+    while is_locked(home.lock):
         pid = _written_pid(home)
         if (pid is not None and is_alive(pid)) or time.monotonic() > until:
             return pid
-        time.sleep(0.01)  # polled: the lock has no other way to say so
-    return None
+        time.sleep(0.01)  # polled: a lock file cannot be waited for
+    return _without_lock(home)
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process of that number lives."""
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return True
+def has_lost_lock(home: Home) -> bool:
+    """Whether a worker runs in `home` whose lock file was removed or replaced."""
+    return not is_locked(home.lock) and _without_lock(home) is not None
+
+
+def _without_lock(home: Home) -> int | None:
+    """The pid of a worker of `home` whose lock file was removed or replaced, until its next scan stops it."""
+    report = read(home)
+    if report.pid in {None, os.getpid()} or report.ended or not is_alive(report.pid or 0):
+        return None
+    return report.pid if is_worker(report.pid or 0, home.root) else None
 
 
 def _written_pid(home: Home) -> int | None:
@@ -185,22 +242,42 @@ def _written_pid(home: Home) -> int | None:
         return None
 
 
-def ailments(report: Report, now: float) -> list[str]:
-    """Why a running worker is unwell, in words; empty when it is well."""
-    found = []
+def ailments(report: Report, now: float, *, lock_lost: bool = False) -> list[str]:
+    """Why a running worker is unhealthy, in words; empty when it is healthy."""
+    checks = (
+        ["its lock file was removed or replaced: run `notify restart`"] if lock_lost else [],
+        _silence(report, now),
+        (
+            f"its last {found['count']} {_plural_of(step)} failed: {found['error']}"
+            for step, found in report.failures.items()
+            if found["count"] >= _FAILURES
+        ),
+        [report.damage] if report.damage else [],
+        [report.vanished] if report.vanished else [],
+        _dead_letters(report),
+        (
+            f"transport {name}: {transport['problem']}"
+            for name, transport in report.transports.items()
+            if transport.get("problem")
+        ),
+    )
+    return [text for found in checks for text in found]
+
+
+def _silence(report: Report, now: float) -> Iterator[str]:
     limit = max(_LEAST_SILENCE, 3 * report.interval)
-    if report.last_scan_s is not None and now - report.last_scan_s > limit:
-        found.append(f"it has not looked for {now - report.last_scan_s:.0f} s")
-    if report.failed_looks >= _FAILED_LOOKS:
-        found.append(f"its last {report.failed_looks} looks failed: {report.last_error}")
-    if report.damage:
-        found.append(report.damage)
-    if report.vanished:
-        found.append(report.vanished)
+    if report.phase == Phase.STARTING:
+        if report.reported_s is not None and now - report.reported_s > _STUCK_SECONDS:
+            yield f"its first scan has made no progress for {now - report.reported_s:.0f} s"
+    elif report.last_scan_s is not None and now - report.last_scan_s > limit:
+        yield f"it has not looked for {now - report.last_scan_s:.0f} s"
+
+
+def _dead_letters(report: Report) -> Iterator[str]:
     if report.unacknowledged:
         count = f"{report.unacknowledged} dead letter{'s' if report.unacknowledged > 1 else ''}"
-        found.append(f"{count} not acknowledged: `notify dead-letters` lists them")
-    for name, transport in report.transports.items():
-        if transport.get("problem"):
-            found.append(f"transport {name}: {transport['problem']}")
-    return found
+        yield f"{count} not acknowledged: `notify dead-letters` lists them"
+
+
+def _plural_of(step: str) -> str:
+    return {"scan": "scans", "watch": "attempts to watch folders", "health": "health checks"}.get(step, f"{step} steps")

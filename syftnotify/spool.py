@@ -22,11 +22,11 @@ from typing import Any
 
 import orjson
 
-from syftnotify import running
 from syftnotify.emit_options import checked, routing_of
 from syftnotify.errors import EmitError, StateError
-from syftnotify.files import put_aside, write_whole
+from syftnotify.files import private_folder, put_aside, write_whole
 from syftnotify.model import RESERVED_KINDS, Event, Kind, parse_kind
+from syftnotify.ownership import check_home
 from syftnotify.paths import Home
 from syftnotify.text import shown
 
@@ -77,13 +77,13 @@ def emit(
 
     Raises:
         UnknownKindError: there is no such kind.
-        NotifyError: the home belongs to another user.
+        NotifyError: the home belongs to another user, or others can write to it.
         EmitError: an option is invalid, the event is too large, or the spool cannot be written.
     """
     routing = routing_of(user=user, tags=tags, emails=notify_emails, on=notify_on, alerts=alerts)
     event = _event(kind, entity, payload, key, routing)
     place = Home.at(home)
-    foreign = running.check_owner(place)
+    check_home(place)
     try:
         content = orjson.dumps(
             {
@@ -101,17 +101,15 @@ def emit(
     if len(content) > _LARGEST:
         raise EmitError(f"an event holds at most {_LARGEST // 1024} KiB", hint="leave the rest where it is")
     try:
-        place.create()
-        place.spool.mkdir(mode=0o700, exist_ok=True)
+        private_folder(place.spool)
         # The names sort as the events came.
         write_whole(place.spool / f"{time.time_ns():020d}-{uuid.uuid4().hex}{_END}", content)
     except OSError as error:
         raise EmitError(
             f"{place.spool} cannot be written: {error.strerror}", hint="see that it is yours and not full"
         ) from error
-    for warning in (foreign, _missing_configuration(place)):
-        if warning:
-            log.warning("%s", warning)
+    if warning := _missing_configuration(place):
+        log.warning("%s", warning)
     return event.key
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from syftnotify.errors import NotifyError
-from syftnotify.files import fingerprint, write_whole
+from syftnotify.files import fingerprint, private_folder, write_whole
 from syftnotify.paths import DEFAULT_HOME, Home, expanded_if_possible, why_not_expanded
 from syftnotify.text import shown
 
@@ -114,7 +114,7 @@ def install(home: Home, *, make_way: Callable[[], None]) -> Path:
     )
     try:
         before = path.read_bytes() if path.exists() else None
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         write_whole(path, text.encode("utf-8"), mode=0o644)
     except OSError as error:
         raise NotifyError(f"{path} cannot be written: {error.strerror}", hint="see that its folder is yours") from error

@@ -9,6 +9,7 @@ if __name__ == "__main__":
     gc.disable()  # `work` lets it begin after the first look
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -20,18 +21,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
 from syftnotify import __version__, logs, running, systemd
 from syftnotify.assembly import Parts, assemble, check_ready, syft_bg_pid
 from syftnotify.config import Settings
-from syftnotify.errors import NotifyError, StateError
+from syftnotify.errors import AlreadyRunningError, LockLostError, NotifyError, StateError
 from syftnotify.failpoints import reached
 from syftnotify.observe import Wake
 from syftnotify.outbox import Counts
+from syftnotify.ownership import become_owner, check_home
 from syftnotify.paths import Home
 from syftnotify.pipeline import Tick
+from syftnotify.running import Phase
 from syftnotify.text import iso
 from syftnotify.vitals import Vitals, sign_in_end_of_each
 
@@ -39,17 +43,28 @@ log = logging.getLogger("syftnotify.worker")  # also when run as a program
 
 _Result = TypeVar("_Result")
 
+
+class Step(StrEnum):
+    """The steps of the loop; each counts its own failures."""
+
+    SCAN = "scan"
+    WATCH = "watch"
+    HEALTH = "health"
+
+
 _HEALTH_GAP = 10.0  # seconds between two checks of transports that fail
 _REPORT_GAP = 0.5  # seconds between two reports that only tell of deliveries
 _WAKE_GAP = 0.005  # seconds between a wake-up and the look, so that a burst is one look
 _FIRST_RETURN = 1.0  # seconds until something unsettled is looked at again; doubles
+_LOCK_ERRORS = (AlreadyRunningError, LockLostError)
 
 
 class Worker:
-    """Looks, notes and delivers until it is told to stop. The caller holds the lock of the home."""
+    """Looks, notes and delivers until it is told to stop, or until `lock` is lost."""
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Settings, lock: running.WorkerLock, *, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
+        self._lock = lock
         self._clock = clock
         self._bell, self._rope = socket.socketpair()
         self._bell.setblocking(False)
@@ -61,19 +76,21 @@ class Worker:
         self._checked = 0.0  # likewise: the last health check between two scans
         self._had_folders = False  # whether the owner's job folder was there at an earlier scan
         self._has_begun = False  # deliveries run
+        self._is_replaced = False  # another worker holds the home
         self._seconds = 0.0  # that the last look took
-        self._failed_looks = 0
+        self._failures: dict[str, dict[str, Any]] = {}  # as in the report
         self._last_error = ""
         self._watchdog = systemd.watchdog_seconds()
+        self._report = _blank(settings)
+        self._report.phase = Phase.STARTING
+        self._report.pid, self._report.started_at = os.getpid(), iso(self._clock(), exact=True)
+        self._report.last_look_s = running.read(settings.home).last_look_s
+        self._save_report()  # before the outbox is opened and checked, which may take long
         self._parts: Parts = assemble(settings, clock=clock, on_change=self._on_change)
         self._vitals = Vitals(self._parts, clock=clock, monotonic=time.monotonic)
         self._wake = Wake(self._on_wake, is_careful=settings.config.notify.watch != "on")
         self._everywhere = True  # whether the next look must be
         self._counts = Counts()
-        before = running.read(settings.home)
-        self._report = _blank(settings)
-        self._report.pid, self._report.started_at = os.getpid(), iso(self._clock(), exact=True)
-        self._report.last_look_s = before.last_look_s
 
     def begin(self) -> list[str]:
         """The first look; afterwards deliveries run. Returns warnings for whoever started us.
@@ -85,25 +102,30 @@ class Worker:
         cut = self._parts.outbox.recover(self._clock())
         if cut:
             log.warning("notification: %d attempts were cut off when the last worker ended and may have arrived", cut)
-        tick = self._guarded(self._look, fatal=StateError)
+        tick = self._guarded(Step.SCAN, self._look, fatal=(StateError, *_LOCK_ERRORS))
         if self._settings.config.notify.enabled:
             self._parts.dispatcher.start()
             self._has_begun = True
             self._vitals.online()
         else:
             log.warning("notify.enabled is false: nothing is sent")
+        self._report.phase = Phase.RUNNING
         self._write_report()
         log.info("worker %s started, pid %d, root %s", __version__, os.getpid(), self._settings.root)
         systemd.say("READY=1\nSTATUS=at work")
         return self._warnings(tick or Tick(problems=[f"the first look failed: {self._last_error}"]))
 
     def run(self) -> None:
-        """Look every interval, or sooner when woken, until `stop`."""
+        """Look every interval, or sooner when woken, until `stop`.
+
+        Raises:
+            AlreadyRunningError, LockLostError: the lock file was replaced or removed.
+        """
         interval = float(self._settings.config.notify.interval)
         again = _FIRST_RETURN
         restless = True
         try:
-            self._guarded(self._watch)
+            self._guarded(Step.WATCH, self._watch)
             looked_everywhere = time.monotonic()
             while not self._stopping:
                 whole = looked_everywhere + interval
@@ -113,12 +135,17 @@ class Worker:
                 self._everywhere = self._everywhere or time.monotonic() >= whole
                 if self._everywhere:
                     looked_everywhere = time.monotonic()
-                tick = self._guarded(self._look)
-                self._guarded(self._watch)
+                tick = self._guarded(Step.SCAN, self._look, fatal=_LOCK_ERRORS)
+                self._guarded(Step.WATCH, self._watch)
                 restless = tick is not None and tick.restless
                 again = _FIRST_RETURN if tick is None or tick.events or not restless else again * 2
                 self._write_report()
-                self._guarded(self._say_how_it_goes)
+                self._guarded(Step.HEALTH, self._say_how_it_goes)
+        except _LOCK_ERRORS as error:
+            log.error("stopping: %s", error)
+            self._report.ended = "lost its lock"
+            self._is_replaced = isinstance(error, AlreadyRunningError)
+            raise
         finally:
             self._end()
 
@@ -129,20 +156,26 @@ class Worker:
 
     # -- looking -------------------------------------------------------------------------------------------------
 
-    def _guarded(self, act: Callable[[], _Result], *, fatal: type[Exception] | tuple[()] = ()) -> _Result | None:
-        """Do what may fail: whatever goes wrong, `fatal` aside, is written down, and tried again at the next look."""
+    def _guarded(
+        self, step: Step, act: Callable[[], _Result], *, fatal: tuple[type[Exception], ...] = ()
+    ) -> _Result | None:
+        """Do one step of the loop. A failure, `fatal` aside, is counted until that step succeeds, and retried."""
         try:
-            return act()
+            result = act()
         except fatal:
             raise
-        except Exception as error:  # the worker must outlive any one look; the log has the traceback
-            self._failed_looks += 1
+        except Exception as error:  # the worker must outlive any one step; the log has the traceback
             self._last_error = str(error) or type(error).__name__
-            is_known = isinstance(error, StateError)  # it says all there is to say
-            log.error("the look failed (%d in a row): %s", self._failed_looks, self._last_error, exc_info=not is_known)
+            count = self._failures.get(step, {"count": 0})["count"] + 1
+            self._failures[step] = {"count": count, "error": self._last_error}
+            is_known = isinstance(error, StateError)  # its text is complete
+            log.error("%s failed (%d in a row): %s", step, count, self._last_error, exc_info=not is_known)
             return None
+        self._failures.pop(step, None)
+        return result
 
     def _look(self) -> Tick:
+        self._lock.check()
         begun = time.perf_counter()
         now = self._clock()
         pipeline = self._parts.pipeline
@@ -151,7 +184,10 @@ class Worker:
         self._everywhere = True  # unless this one comes to its end
         if self._settings.config.notify.enabled:
             hurried = self._report.last_scan_s is None
-            tick = pipeline.tick(now, last_look=self._report.last_look_s, where=where, hurried=hurried)
+            progress = self._note_progress if hurried else None
+            tick = pipeline.tick(
+                now, last_look=self._report.last_look_s, where=where, hurried=hurried, progress=progress
+            )
             if not tick.waiting_for:
                 self._report.last_look_s = now
         else:
@@ -171,7 +207,6 @@ class Worker:
         if self._has_begun and not self._parts.dispatcher.is_alive:
             log.error("the dispatcher had ended; it is started again")
             self._parts.dispatcher.start()
-        self._failed_looks = 0
         return tick
 
     def _note_folders(self, tick: Tick, now: float) -> None:
@@ -214,7 +249,7 @@ class Worker:
             if self._needs_health_check() and time.monotonic() >= self._checked + _HEALTH_GAP:
                 self._checked = time.monotonic()
                 self._changed = True  # how long a transport has failed is in the report
-                self._guarded(self._vitals.check)
+                self._guarded(Step.HEALTH, self._vitals.check)
             is_time = time.monotonic() >= self._reported + _REPORT_GAP
             if self._changed and is_time and not self._stopping and not self._woken:
                 self._write_report()
@@ -231,7 +266,6 @@ class Worker:
 
     def _write_report(self) -> None:
         report = self._report
-        self._reported = time.monotonic()
         if self._changed:
             self._changed = False
             try:
@@ -240,14 +274,25 @@ class Worker:
                 self._last_error = str(error)
         _fill(report, self._parts, self._counts)
         report.last_error = report.last_error or self._last_error or None
-        report.failed_looks = self._failed_looks
+        self._save_report()
+
+    def _note_progress(self, scanned: int, total: int) -> None:
+        """The first scan has read `scanned` of `total` jobs."""
+        self._report.scanned, self._report.total = scanned, total
+        if scanned == total or time.monotonic() >= self._reported + _REPORT_GAP:
+            self._save_report()
+
+    def _save_report(self) -> None:
+        self._reported = time.monotonic()
+        self._report.reported_s = self._clock()
+        self._report.failures = self._failures
         try:
-            running.write(self._settings.home, report)
+            running.write(self._settings.home, self._report)
         except OSError as error:
             log.error("worker.json cannot be written: %s", error.strerror)
 
     def _warnings(self, tick: Tick) -> list[str]:
-        found = [*self._settings.warnings, *filter(None, [running.check_owner(self._settings.home)]), *tick.problems]
+        found = [*self._settings.warnings, *tick.problems]
         config = self._settings.config
         if pid := syft_bg_pid():
             found.append(
@@ -272,7 +317,8 @@ class Worker:
                 self._counts,
                 jobs=self._report.jobs,
                 peers=self._report.peers,
-                looked_well=not (self._failed_looks or self._report.waiting_for or self._report.vanished),
+                looked_well=not self._failures.keys() & {Step.SCAN, Step.WATCH}
+                and not (self._report.waiting_for or self._report.vanished),
             )
 
     # -- being woken and stopped ---------------------------------------------------------------------------------
@@ -309,9 +355,10 @@ class Worker:
             self._parts.pipeline.remember()
         except StateError as error:
             log.error("the ledger could not be saved at the end: %s", error)
-        self._changed = True
-        self._report.ended = "stopped"
-        self._write_report()
+        if not self._is_replaced:  # or the report is another worker's by now
+            self._changed = True
+            self._report.ended = self._report.ended or "stopped"
+            self._write_report()
         self._parts.outbox.close()
         log.info("worker stopped, pid %d: %d waiting, %d sent", os.getpid(), self._counts.waiting, self._counts.sent)
 
@@ -319,6 +366,7 @@ class Worker:
 def report_of(parts: Parts, tick: Tick, now: float, seconds: float) -> running.Report:
     """The report of a single look that nobody is going to repeat; `now` and `seconds` are the look's."""
     report = _blank(parts.settings)
+    report.reported_s = now
     report.ended = "looked once"
     if not tick.waiting_for:
         report.last_look_s = now
@@ -395,16 +443,32 @@ def work(home: Home, *, started: Callable[[list[str]], None] = lambda _warnings:
 
     Raises:
         AlreadyRunningError, ConfigError, NotSignedInError, StateError: it could not start.
+        AlreadyRunningError, LockLostError: the lock file was replaced or removed while it ran.
     """
-    with running.hold(home):
+    with running.hold(home) as lock:
         reached("worker.locked")
-        with _undisturbed():
-            worker = Worker(check_ready(home))
+        settings = check_ready(home)
+        with _noting_a_failed_start(home), _undisturbed():
+            worker = Worker(settings, lock)
         with _signals(worker, detached=detached):
-            with _undisturbed():
+            with _noting_a_failed_start(home), _undisturbed():
                 warnings = worker.begin()
             started(warnings)
             worker.run()
+
+
+@contextmanager
+def _noting_a_failed_start(home: Home) -> Iterator[None]:
+    """A worker that cannot start ends in order: its report must not look like one of a worker that was killed."""
+    try:
+        yield
+    except Exception:
+        report = running.read(home)
+        report.ended = "did not start"
+        if report.pid == os.getpid():
+            with contextlib.suppress(OSError):
+                running.write(home, report)
+        raise
 
 
 @dataclass(slots=True)
@@ -412,8 +476,10 @@ class _Starter:
     """Whoever started us reads one JSON line: that we run, or why we do not."""
 
     descriptor: int | None
+    is_told: bool = False
 
     def tell(self, message: dict[str, Any]) -> None:
+        self.is_told = True
         if self.descriptor is None:
             return
         try:
@@ -429,18 +495,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="syftnotify.worker")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--tell", type=int)
+    parser.add_argument("--as-owner", action="store_true", help="as root: work as the owner of the home")
     given = parser.parse_args(arguments)
     home = Home.at(given.home)
     starter = _Starter(given.tell)
     os.umask(0o077)  # whatever the caller's: all that we make is for its owner alone
     try:
-        running.check_owner(home)
+        if given.as_owner:
+            become_owner(home)
+        check_home(home)
         home.create()
         logs.set_up(home.log)
         os.chdir(home.root)
         work(home, started=lambda warnings: starter.tell({"pid": os.getpid(), "warnings": warnings}), detached=True)
     except NotifyError as error:
-        log.error("not started: %s", error)
+        log.error("%s%s", "" if starter.is_told else "not started: ", error)
         starter.tell({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
         return error.exit_code
     except OSError as error:

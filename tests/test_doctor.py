@@ -194,15 +194,15 @@ def test_a_home_that_is_a_file_is_said_without_a_traceback(box: Box, tmp_path: P
 
 
 @needs_root
-def test_root_is_warned_in_somebody_elses_home(private: Box) -> None:
-    """B07."""
+def test_root_in_somebody_elses_home_is_a_failure(private: Box) -> None:
+    """B07, C7."""
     os.chown(private.home.root, 65534, 65534)
 
     one = the("home", found(private))
 
-    assert one.level is WARN
+    assert one.level is FAIL
     assert "belongs to" in one.text
-    assert one.advice == "work as that user"
+    assert "--as-owner" in one.advice
 
 
 @pytest.mark.parametrize("name", ["state", "outbox", "log", "worker"])
@@ -223,11 +223,10 @@ def test_a_home_that_others_can_write_to_is_named_with_its_remedy(private: Box) 
     """B07."""
     private.home.root.chmod(0o777)
 
-    all_found = found(private)
+    one = the("home", found(private))
 
-    assert any(
-        one.level is WARN and one.advice == f"`chmod 700 {private.home.root}`" for one in about("home", all_found)
-    )
+    assert one.level is FAIL
+    assert f"`chmod 700 {private.home.root}`" in one.advice
 
 
 # -- the configuration -------------------------------------------------------------------------------------------

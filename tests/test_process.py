@@ -20,6 +20,7 @@ import pytest
 
 from syftnotify import running
 from syftnotify.cli.demo import Tree
+from syftnotify.files import exclusive
 from syftnotify.text import iso
 from tests.support import ANA, OWNER, PATIENCE, Box, Told, wait_until, workers_of
 
@@ -483,6 +484,79 @@ def test_killed_it_is_seen_as_gone_and_tells_nothing_twice(box: Box) -> None:
     wait_until(lambda: len(told(box)) > 2, what="the approval")
     box.notify("stop", check=0)
     assert told(box) == [("job_approved", "submitter", ANA), *SUBMITTED]
+
+
+def test_status_after_a_kill_names_the_last_report(box: Box) -> None:
+    """B12: also for machines; a start and a stop end that."""
+    pid = started(box)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not running.is_held(box.home), what="the lock is free")
+    moment = iso(running.read(box.home).reported_s or 0.0)
+
+    done = box.notify("status", check=3)
+    status = status_of(box)
+
+    assert f"not running; ended without stopping at {moment}" in done.stdout
+    assert (status["running"], status["phase"], status["killed_at"]) == (False, "killed", moment)
+    started(box)
+    assert status_of(box)["phase"] == "running"
+    box.notify("stop", check=0)
+    status = status_of(box)
+    assert (status["phase"], status["killed_at"]) == ("stopped", None)
+
+
+def test_status_after_a_start_that_failed_is_not_that_of_a_kill(box: Box) -> None:
+    """B12: the worker reports before it opens the outbox, and ends in order when it cannot."""
+    box.home.outbox.mkdir()
+    box.notify("start", check=1)
+
+    assert "ended without" not in box.notify("status", check=3).stdout
+    assert status_of(box)["phase"] == "stopped"
+
+
+def test_status_during_the_first_scan_shows_its_progress(box: Box) -> None:
+    """B12: beside the new pid stand no figures of the worker before."""
+    tree = tree_of(box)
+    for name in ("one", "two", "three"):
+        tree.submit(ANA, name, "print(1)\n")
+    before = started(box)
+    wait_until(lambda: counts(box) == (3, 0), what="the catch-up is counted")
+    box.notify("stop", check=0)
+
+    with exclusive(box.home.state.with_name("state.json.lock"), seconds=10) as held:
+        assert held  # so that the scan reads every job, and cannot be finished
+        tree.submit(ANA, "four", "print(1)\n")
+        starting = box.begin("start")
+        wait_until(lambda: running.read(box.home).scanned == 4, what="four jobs are read")
+        done = box.notify("status", check=0)
+        status = status_of(box)
+    assert starting.wait(60) == 0
+    starting.communicate()
+
+    assert f"starting: scanned 4 of 4 jobs (pid {status['pid']})" in done.stdout
+    assert (status["phase"], status["progress"]) == ("starting", {"scanned": 4, "total": 4})
+    assert status["pid"] not in {None, before}
+    assert (status["sent"], status["last_scan"]["at"]) == (0, None)
+    status = status_of(box)
+    assert (status["phase"], status["progress"]) == ("running", None)
+
+
+def test_worker_that_holds_the_lock_and_has_not_reported_is_starting(box: Box) -> None:
+    """B12: the report of another pid is not its own."""
+    running.write(box.home, running.Report(pid=1, jobs=7, sent=9, ended="stopped"))
+
+    with running.hold(box.home):
+        status = status_of(box)
+
+    assert (status["phase"], status["pid"], status["jobs"], status["sent"]) == ("starting", os.getpid(), 0, 0)
+
+
+def test_first_scan_without_progress_for_ten_minutes_is_unhealthy() -> None:
+    """B12: a start that hangs does not look like one that takes long."""
+    report = running.Report(phase=running.Phase.STARTING, reported_s=1000.0)
+
+    assert running.ailments(report, 1500.0) == []
+    assert running.ailments(report, 1700.0) == ["its first scan has made no progress for 700 s"]
 
 
 def test_restart_is_another_worker_that_tells_nothing_twice(box: Box) -> None:

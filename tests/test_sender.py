@@ -469,6 +469,30 @@ def test_a_template_outside_of_the_folders_is_not_read(name: str) -> None:
         TemplateRenderer().render(name, {})
 
 
+ESCAPES = {
+    "class": "{{ ''.__class__.__mro__ }}",
+    "class alone": "{{ ''.__class__ }}",
+    "item": "{{ ''['__class__'] }}",
+    "filter": "{{ ''|attr('__class__') }}",
+    "format": "{{ '{0.__class__}'.format(1) }}",
+    "function": "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+    "loop": "{% for name in job_name.__class__.__subclasses__() %}{{ name }}{% endfor %}",
+    "change": "{{ given.append(1) }}",
+}
+
+
+@pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES)
+def test_template_that_reaches_for_internals_is_an_error(tmp_path: Path, escape: str) -> None:
+    """C7: not an empty text, and nothing is run or changed."""
+    (tmp_path / "mine.txt").write_text(escape, encoding="utf-8")
+    given: list[int] = []
+
+    with pytest.raises(jinja2.exceptions.SecurityError):
+        TemplateRenderer(tmp_path).render("mine.txt", {"job_name": "survey", "given": given})
+
+    assert given == []
+
+
 # -- the package -------------------------------------------------------------------------------------------------
 
 

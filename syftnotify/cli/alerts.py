@@ -15,6 +15,7 @@ from syftnotify.config.values import glob
 from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.model import AlertRule, is_address
 from syftnotify.outbox import Outbox
+from syftnotify.ownership import check_home
 from syftnotify.paths import Home
 from syftnotify.text import host_of, iso, shown
 
@@ -25,6 +26,7 @@ def add(home: Home, rule: AlertRule) -> None:
     Raises:
         ConfigError: it is about no jobs, about no way in which they end, or its target is none.
     """
+    check_home(home)
     if bool(rule.job) == bool(rule.tag):
         raise ConfigError("the jobs are missing or ambiguous", hint="pass either --job or --tag")
     try:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from syftnotify import __version__
+from syftnotify import __version__, ownership
 from syftnotify.cli.console import complain, emit_line, say, typed_line, use_safe_streams, warn
 from syftnotify.errors import AlreadyRunningError, NotifyError, NotRunningError
 from syftnotify.paths import Home
@@ -101,16 +101,29 @@ def _version(asked: bool) -> None:
 def everywhere(
     context: typer.Context,
     home: HomeOption = None,
+    as_owner: Annotated[
+        bool, typer.Option("--as-owner", help="As root: give up root's rights and work as the owner of the home.")
+    ] = False,
     version: Annotated[  # noqa: ARG001 - its callback acts
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Options of every command."""
-    context.obj = home
+    context.obj = home, as_owner
 
 
 def _home(context: typer.Context, home: Path | None) -> Home:
-    return Home.at(home or context.find_root().obj)
+    """The home to work in; with `--as-owner` this process is its owner's afterwards.
+
+    Raises:
+        UnsafeHomeError: the caller is root and the home belongs to another user.
+    """
+    common, as_owner = context.find_root().obj
+    place = Home.at(home or common)
+    if as_owner:
+        ownership.become_owner(place)
+    ownership.refuse_root(place)
+    return place
 
 
 @app.command()
@@ -312,8 +325,7 @@ def install(context: typer.Context, home: HomeOption = None) -> None:
     from syftnotify.assembly import check_ready
 
     place = _home(context, home)
-    if warning := running.check_owner(place):
-        warn(warning)
+    ownership.check_home(place)
     check_ready(place)
     stopped = False
 
@@ -588,6 +600,7 @@ def secret_set(
     from syftnotify.config.secrets import sealed
 
     place = _home(context, home)
+    ownership.check_home(place)
     if not place.config.exists():
         raise NotifyError(f"there is no configuration at {place.config}", hint="run `notify init`")
     value = typer.prompt("secret", hide_input=True) if sys.stdin and sys.stdin.isatty() else typed_line()

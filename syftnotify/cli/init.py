@@ -28,6 +28,7 @@ from syftnotify.files import write_whole
 from syftnotify.google_auth import GmailAuth
 from syftnotify.google_files import client_secrets
 from syftnotify.model import is_address
+from syftnotify.ownership import check_home
 from syftnotify.paths import Home, expanded
 
 DONE, NOT_SIGNED_IN = 0, 5  # exit codes
@@ -58,8 +59,7 @@ def set_up(home: Home, wishes: Wishes) -> int:
     Raises:
         NotifyError: something is missing or wrong; the existing configuration is unchanged.
     """
-    if warning := running.check_owner(home):
-        warn(warning)
+    check_home(home)
     if wishes.credentials is not None:
         client_secrets(expanded(wishes.credentials))  # before anything is written
     fresh = wishes.force or not home.config.exists()

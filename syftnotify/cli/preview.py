@@ -12,6 +12,7 @@ from syftnotify.cli.console import say
 from syftnotify.config import load
 from syftnotify.errors import ConfigError, NotifyError, UnknownKindError
 from syftnotify.model import Audience, Event, Kind, Message, Status, parse_kind
+from syftnotify.ownership import check_config, check_home
 from syftnotify.paths import Home
 from syftnotify.render import Item, Links, Wording
 from syftnotify.render.wording import TEMPLATES
@@ -38,7 +39,10 @@ def show(home: Home, name: str, *, as_html: Path | None) -> None:
 
     Raises:
         NotifyError: there is no such template or event, or the file cannot be written.
+        UnsafeHomeError: others can change the templates.
     """
+    check_home(home)
+    check_config(home)
     chosen = _chosen(name)
     wording = _wording(home)
     for kind, audience in chosen:

@@ -18,6 +18,7 @@ from syftnotify.assembly import Parts, assemble, check_ready
 from syftnotify.cli.console import out, say, warn
 from syftnotify.config import load
 from syftnotify.errors import NotifyError
+from syftnotify.ownership import check_home
 from syftnotify.paths import Home
 from syftnotify.pipeline import Tick
 from syftnotify.text import plural, shown
@@ -27,7 +28,7 @@ from syftnotify.worker import report_of, work
 
 def foreground(home: Home) -> None:
     """Work until SIGTERM or Ctrl-C."""
-    running.check_owner(home)
+    check_home(home)
     try:
         home.create()
         logs.set_up(home.log, echo=sys.stderr)
@@ -43,8 +44,6 @@ def _say_warnings(warnings: list[str]) -> None:
 
 def once(home: Home) -> None:
     """One look; everything due now is delivered."""
-    if warning := running.check_owner(home):
-        warn(warning)
     with running.hold(home):
         logs.set_up(home.log)
         settings = check_ready(home)

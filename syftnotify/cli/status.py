@@ -15,23 +15,25 @@ from syftnotify import __version__, running
 from syftnotify.cli.console import emit_line, out, say, warn
 from syftnotify.files import fingerprint
 from syftnotify.paths import Home
+from syftnotify.running import Phase
 from syftnotify.text import local_time, localized, plural, shown, shown_block
 
 RUNNING, NOT_RUNNING, UNWELL = 0, 3, 4
+_AT_WORK = frozenset({Phase.STARTING, Phase.RUNNING})
 _NEAR_SECONDS = 2 * 86400  # before a sign-in ends
 
 
 def show(home: Home, *, as_json: bool) -> int:
     """Print how the worker of `home` stands; returns the exit code."""
-    held = running.is_held(home)
-    report = running.read(home)
-    pid = (running.holder(home) or report.pid) if held else None
-    ailments = running.ailments(report, time.time()) if held else []
+    report, pid, phase = running.read_current(home)
+    held = phase in _AT_WORK
+    lock_lost = held and running.has_lost_lock(home)
+    ailments = running.ailments(report, time.time(), lock_lost=lock_lost) if held else []
     notices = _notices(home, report) if held else []
     if as_json:
-        emit_line(json.dumps(_object(report, pid, held, ailments, notices)))
+        emit_line(json.dumps(_object(report, pid, phase, ailments, notices)))
     else:
-        _print(home, report, pid, held, ailments, notices)
+        _print(home, report, pid, phase, ailments, notices)
     if not held:
         return NOT_RUNNING
     return UNWELL if ailments else RUNNING
@@ -65,10 +67,15 @@ def _fingerprint(home: Home) -> str:
 
 
 def _object(
-    report: running.Report, pid: int | None, held: bool, ailments: list[str], notices: list[str]
+    report: running.Report, pid: int | None, phase: Phase, ailments: list[str], notices: list[str]
 ) -> dict[str, Any]:
+    held = phase in _AT_WORK
+    is_scanning = phase is Phase.STARTING and report.total
     return {
         "running": held,
+        "phase": phase.value,
+        "progress": {"scanned": report.scanned, "total": report.total} if is_scanning else None,
+        "killed_at": _last_report(report) if phase is Phase.KILLED else None,
         "pid": pid,
         "started_at": report.started_at if held else None,
         "version": report.version if held else __version__,
@@ -94,9 +101,10 @@ def _object(
 
 
 def _print(
-    home: Home, report: running.Report, pid: int | None, held: bool, ailments: list[str], notices: list[str]
+    home: Home, report: running.Report, pid: int | None, phase: Phase, ailments: list[str], notices: list[str]
 ) -> None:
-    word = "not running" if not held else ("running, but unwell" if ailments else "running")
+    held = phase in _AT_WORK
+    word = _word(report, phase, is_unwell=bool(ailments))
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -115,6 +123,21 @@ def _print(
             if home.config.exists()
             else f"there is no configuration in {home.root}; run `notify init`"
         )
+
+
+def _word(report: running.Report, phase: Phase, *, is_unwell: bool) -> str:
+    if phase is Phase.STOPPED:
+        return "not running"
+    if phase is Phase.KILLED:
+        return f"not running; ended without stopping at {_last_report(report) or 'an unknown time'}"
+    word = "running"
+    if phase is Phase.STARTING:
+        word = f"starting: scanned {report.scanned:,} of {plural(report.total, 'job')}" if report.total else "starting"
+    return f"{word}, but unwell" if is_unwell else word
+
+
+def _last_report(report: running.Report) -> str | None:
+    return local_time(report.reported_s) if report.reported_s is not None else None
 
 
 def _rows(report: running.Report, held: bool) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,9 @@ from syftnotify.config.schema import FOREIGN, MAIL_TYPES, Config, Gmail, Transpo
 from syftnotify.config.secrets import Resolved, resolved
 from syftnotify.config.secrets import key_file as secret_key
 from syftnotify.errors import ConfigError
-from syftnotify.files import fingerprint, too_open, whose
+from syftnotify.files import fingerprint, whose
+from syftnotify.ownership import check_config, check_home
+from syftnotify.ownership import warning as ownership_warning
 from syftnotify.paths import Home, expanded, expanded_if_possible, why_not_expanded
 from syftnotify.text import decoded, plural, shown
 
@@ -67,7 +69,11 @@ def load(home: Home, *, check: Check | None = None) -> Settings:
 
     Raises:
         ConfigError: it is missing, cannot be read, or has mistakes; the message lists them all.
+        UnsafeHomeError: others can change the home, the configuration or the templates.
+        NotifyError: the home belongs to somebody else.
     """
+    check_home(home)
+    check_config(home)
     return parse(read(home.config), home, check=check)
 
 
@@ -106,7 +112,7 @@ def parse(content: bytes, home: Home, *, check: Check | None = None) -> Settings
         secret_key(home),
         *(each.token for each in config.transports.values() if isinstance(each, Gmail)),
     }
-    warnings += filter(None, (too_open(path) for path in (home.root, *sorted(secrets), home.credentials)))
+    warnings += filter(None, map(ownership_warning, (home.root, *sorted(secrets), home.credentials)))
     return Settings(
         home=home,
         config=config,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from syftnotify.deliver.mime import mail_of
 from syftnotify.errors import DeliveryError, Failure
+from syftnotify.files import private_folder
 from syftnotify.model import Message, Receipt
 
 
@@ -39,7 +40,7 @@ class MaildirTransport:
 
     def _opened(self) -> mailbox.Maildir:
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(self._path.parent)
             box = mailbox.Maildir(self._path, create=True)
             for part in ("tmp", "new", "cur"):  # in a folder that is there already, the library misses none
                 (self._path / part).mkdir(mode=0o700, exist_ok=True)

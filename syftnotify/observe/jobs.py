@@ -223,6 +223,7 @@ class JobReader:
         hurried: bool = False,
         seconds: float = math.inf,
         take: Callable[[list[Job]], None] | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> JobsLook:
         """Every job that changed since the last accepted look, or is not settled yet.
 
@@ -232,6 +233,7 @@ class JobReader:
             seconds: when reading takes longer, the rest is left for the next look; whoever floods delays only what is
                 his own.
             take: is handed the jobs, some at a time, so that they need not all be kept; those of one entity together.
+            progress: called with the number of jobs read so far and of those to read.
         """
         look = JobsLook()
         self._offer_again()
@@ -254,7 +256,7 @@ class JobReader:
         self._offered = changed
         self._missed |= _entities(gone)
         try:
-            self._read_in_time(changed, sight, look, seconds, take or look.jobs.extend)
+            self._read_in_time(changed, sight, look, seconds, take or look.jobs.extend, progress)
         finally:
             sight.opened.close()
         if sight.opened.has_moved:
@@ -358,7 +360,9 @@ class JobReader:
         look: JobsLook,
         seconds: float,
         take: Callable[[list[Job]], None],
+        progress: Callable[[int, int], None] | None,
     ) -> None:
+        count = 0
         until = self._monotonic() + seconds
         left_out: list[_Changed] = []
         heap: list[Job] = []
@@ -367,6 +371,9 @@ class JobReader:
                 left_out += places
                 continue
             heap += self._read(places, sight, look)
+            count += len(places)
+            if progress:
+                progress(count, len(changed))
             if len(heap) >= _HEAP:
                 take(heap)
                 heap = []

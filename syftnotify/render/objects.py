@@ -15,11 +15,11 @@ from datetime import datetime
 from typing import Any
 
 import jinja2
-from jinja2.sandbox import SandboxedEnvironment
 
 from syftnotify import __version__
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import FINAL_KINDS, Audience, Event, Kind, Message, Status, digest_of
+from syftnotify.render.sandbox import TemplateSandbox
 from syftnotify.render.wording import PRIVATE, Item, Links, details_of, error_for, line_of, moment_of, user_of
 from syftnotify.text import iso, shown
 
@@ -289,7 +289,7 @@ def _to_json(value: Any) -> str:
 def _compiled(text: str) -> jinja2.Template:
     """`${name}` stands inside a JSON string, so its value is escaped for one; what is in braces is Jinja's own."""
     jinja = _DOLLAR.sub(r"{{ \1 | inside_string }}", text)
-    environment = SandboxedEnvironment(
+    environment = TemplateSandbox(
         undefined=jinja2.StrictUndefined,
         autoescape=False,
         keep_trailing_newline=True,

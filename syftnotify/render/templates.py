@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from syftnotify.paths import expanded
+from syftnotify.render.sandbox import TemplateSandbox
 
 _MONTHS = (
     "January",
@@ -39,7 +40,7 @@ class TemplateRenderer:
 
     def __init__(self, templates_dir: str | Path | None = None) -> None:
         folders = [*([expanded(templates_dir)] if templates_dir is not None else []), built_in_folder()]
-        self._environment = jinja2.Environment(
+        self._environment = TemplateSandbox(
             loader=jinja2.FileSystemLoader(folders, encoding="utf-8-sig"),
             autoescape=jinja2.select_autoescape(("html", "htm", "xml"), default=False),
             keep_trailing_newline=True,
@@ -52,7 +53,7 @@ class TemplateRenderer:
 
         Raises:
             jinja2.TemplateNotFound: there is no such template.
-            jinja2.TemplateError: it is wrong.
+            jinja2.TemplateError: it is wrong, or does what the sandbox forbids.
         """
         text: str = self._environment.get_template(template_name).render(context)
         return text

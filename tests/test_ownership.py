@@ -1,0 +1,373 @@
+"""Who owns a home, and who else can change it: refused before anything in it is read."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from syftnotify import JobMonitor, running
+from syftnotify.errors import UnsafeHomeError
+from syftnotify.ownership import check_home
+from syftnotify.spool import emit
+from tests.support import ANA, OWNER, Box
+from tests.test_doctor import as_somebody_else
+from tests.trees import TREES, Disk
+
+NOBODY = 65534
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+COMMANDS = [
+    ("status",),
+    ("logs",),
+    ("start",),
+    ("stop",),
+    ("restart",),
+    ("run",),
+    ("run", "--once"),
+    ("run", "--dry-run"),
+    ("ensure",),
+    ("install",),
+    ("uninstall",),
+    ("init", "--email", OWNER, "--no-test"),
+    ("dead",),
+    ("resend", "--all-dead"),
+    ("history",),
+    ("why", "survey"),
+    ("prune",),
+    ("preview", "new_job"),
+    ("doctor",),
+    ("emit", "job_failed", "--entity", "run/1"),
+    ("test",),
+    ("alerts", "add", "--job", "x", "--email", OWNER),
+    ("alerts", "list"),
+    ("alerts", "rm", "1"),
+    ("secret", "set", "smtp"),
+]
+
+
+def content(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """What is in a folder, with owner, mode and time of change."""
+    return {
+        str(path.relative_to(folder)): (found.st_uid, found.st_mode, found.st_ctime_ns)
+        for path in folder.rglob("*")
+        if (found := path.lstat())
+    }
+
+
+def give(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+
+
+@pytest.fixture
+def theirs() -> Iterator[Box]:
+    """A configured box of another user, who can get to it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may give a folder away")
+    with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
+        Path(folder).chmod(0o755)
+        box = Box(Path(folder))
+        box.root.mkdir()
+        box.configure()
+        (box.home.root / "templates" / "emails").mkdir(parents=True)
+        give(box.home.root)
+        give(box.root)
+        yield box
+        if running.is_held(box.home):
+            box.notify("--as-owner", "stop", check=0)
+
+
+# -- root ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_root_is_refused_in_the_home_of_another_user(theirs: Box, words: tuple[str, ...]) -> None:
+    """C7: every command, before it reads or writes anything there."""
+    before = content(theirs.folder)
+
+    done = theirs.notify(*words, check=2, typed="hush\n")
+
+    assert f"{theirs.home.root} belongs to {pwd.getpwuid(NOBODY).pw_name}" in done.stderr
+    assert f"`notify --as-owner --home {theirs.home.root} ...`" in done.stderr
+    assert content(theirs.folder) == before
+
+
+def test_worker_program_refuses_root_in_the_home_of_another_user(theirs: Box) -> None:
+    """C7."""
+    done = subprocess.run([sys.executable, "-m", "syftnotify.worker", "--home", str(theirs.home.root)], check=False)
+
+    assert done.returncode == 2
+    assert not theirs.home.log.exists()
+
+
+def test_python_calls_refuse_root_in_the_home_of_another_user(theirs: Box) -> None:
+    """C7."""
+    before = content(theirs.folder)
+
+    for call in (lambda: emit("job_failed", "run/1", home=theirs.home.root), JobMonitor(theirs.home.root).check):
+        with pytest.raises(UnsafeHomeError, match="root does not work there"):
+            call()
+
+    assert content(theirs.folder) == before
+
+
+@pytest.mark.parametrize("words", [("status",), ("run", "--once"), ("start",), ("alerts", "list")], ids=" ".join)
+def test_root_is_refused_where_a_home_would_be_created_for_another_user(theirs: Box, words: tuple[str, ...]) -> None:
+    """C12: its later owner would be locked out."""
+    fresh = theirs.home.root / "sub" / "home"
+
+    done = theirs.notify("--home", str(fresh), *words, check=2)
+
+    assert f"{theirs.home.root} belongs to" in done.stderr
+    assert not fresh.parent.exists()
+
+
+def test_as_owner_gives_up_all_rights_of_root(theirs: Box) -> None:
+    """C7: user, groups and environment; what is written belongs to the owner."""
+    theirs.env["SECRET_OF_ROOT"] = "hush"
+    done = theirs.notify("--as-owner", "start")
+    if "cannot read" in done.stderr:
+        pytest.skip("that user cannot read the interpreter, or the program")
+
+    assert done.returncode == 0, done.stderr
+    pid = running.holder(theirs.home)
+    process = Path(f"/proc/{pid}")
+    if process.exists():
+        facts = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
+        assert facts["Uid"].split() == facts["Gid"].split() == [str(NOBODY)] * 4
+        assert "0" not in facts["Groups"].split()
+        environment = (process / "environ").read_bytes().split(b"\0")
+        assert not [each for each in environment if b"hush" in each or b"SYFTNOTIFY" in each]
+        assert f"HOME={pwd.getpwuid(NOBODY).pw_dir}".encode() in environment
+    assert {path.stat().st_uid for path in theirs.home.root.rglob("*")} == {NOBODY}
+    assert json.loads(theirs.notify("--as-owner", "status", "--json", check=0).stdout)["pid"] == pid
+
+
+def test_as_owner_creates_a_home_for_the_owner_of_the_folder(theirs: Box) -> None:
+    """C12."""
+    fresh = theirs.root / "home"
+
+    done = theirs.notify(
+        *("--as-owner", "--home", str(fresh)), *("init", "--email", OWNER, "--transport", "maildir", "--no-test")
+    )
+    if "cannot read" in done.stderr:
+        pytest.skip("that user cannot read the interpreter, or the program")
+
+    assert done.returncode == 0, done.stderr
+    assert {path.stat().st_uid for path in (fresh, fresh / "config.yaml")} == {NOBODY}
+    assert fresh.stat().st_mode & 0o777 == 0o700
+
+
+def test_as_owner_in_ones_own_home_changes_nothing(box: Box) -> None:
+    """C7."""
+    box.notify("--as-owner", "run", "--once", check=0)
+
+    assert box.home.outbox.stat().st_uid == os.geteuid()
+
+
+def test_as_owner_without_root_is_refused(theirs: Box) -> None:
+    """C7."""
+    os.chown(theirs.home.root, 0, 0)
+
+    done = as_somebody_else(theirs, "--as-owner", "status")
+
+    assert done.returncode == 1
+    assert "`--as-owner` needs root" in done.stderr
+
+
+# -- others who can write ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702, 0o1777], ids=oct)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("start",),
+        ("run",),
+        ("run", "--once"),
+        ("ensure",),
+        ("init", "--interval", "20", "--no-test"),
+        ("emit", "job_failed", "--entity", "run/1"),
+        ("alerts", "add", "--job", "x", "--email", OWNER),
+        ("secret", "set", "smtp"),
+        ("preview", "new_job"),
+    ],
+    ids=" ".join,
+)
+def test_home_that_others_can_write_to_is_refused(box: Box, mode: int, words: tuple[str, ...]) -> None:
+    """C7: with the command that ends it."""
+    if mode != 0o777 and words != ("start",):
+        pytest.skip("one command shows every mode")
+    box.home.root.chmod(mode)
+    before = content(box.folder)
+
+    done = box.notify(*words, check=2, typed="hush\n")
+
+    assert f"others can write to {box.home.root} (mode {mode:04o})" in done.stderr
+    assert f"`chmod 700 {box.home.root}`" in done.stderr
+    assert content(box.folder) == before
+
+
+def elsewhere(box: Box) -> Path:
+    folder = box.folder / "elsewhere"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def writable_config(box: Box) -> Path:
+    box.home.config.chmod(0o660)
+    return box.home.config
+
+
+def writable_environment(box: Box) -> Path:
+    box.home.environment.write_text("LD_PRELOAD=/tmp/x.so\n")
+    box.home.environment.chmod(0o602)
+    return box.home.environment
+
+
+def writable_templates(box: Box) -> Path:
+    box.home.templates.mkdir()
+    box.home.templates.chmod(0o777)
+    return box.home.templates
+
+
+def writable_folder_of_templates(box: Box) -> Path:
+    folder = box.home.templates / "emails"
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    return folder
+
+
+def writable_template(box: Box) -> Path:
+    path = box.home.templates / "emails" / "new_job.html"
+    path.parent.mkdir(parents=True)
+    path.write_text("{{ job_name }}")
+    path.chmod(0o666)
+    return path
+
+
+def link_to_a_writable_template(box: Box) -> Path:
+    path = box.home.templates / "emails" / "new_job.html"
+    path.parent.mkdir(parents=True)
+    real = elsewhere(box) / "new_job.html"
+    real.write_text("{{ job_name }}")
+    real.chmod(0o666)
+    path.symlink_to(real)
+    return path
+
+
+def link_into_a_writable_folder(box: Box) -> Path:
+    real = elsewhere(box) / "config.yaml"
+    box.home.config.rename(real)
+    box.home.config.symlink_to(real)
+    real.parent.chmod(0o777)
+    return real.parent
+
+
+def linked_folder_of_templates(box: Box) -> Path:
+    path = elsewhere(box) / "emails" / "new_job.txt"
+    path.parent.mkdir()
+    path.write_text("{{ job_name }}")
+    path.chmod(0o666)
+    box.home.templates.mkdir()
+    (box.home.templates / "emails").symlink_to(path.parent)
+    (path.parent / "round").symlink_to(path.parent)
+    return box.home.templates / "emails" / "new_job.txt"
+
+
+WRITABLE = [
+    writable_config,
+    writable_environment,
+    writable_templates,
+    writable_folder_of_templates,
+    writable_template,
+    link_to_a_writable_template,
+    link_into_a_writable_folder,
+    linked_folder_of_templates,
+]
+
+
+@pytest.mark.parametrize("make", WRITABLE, ids=lambda each: each.__name__)
+def test_configuration_that_others_can_write_is_refused(box: Box, make: Callable[[Box], Path]) -> None:
+    """C7: each file by name, with the command that ends it."""
+    path = make(box)
+
+    done = box.notify("start", check=2)
+
+    mode = path.stat().st_mode & 0o777
+    assert f"{path} can be written by others (mode {mode:04o}): `chmod go-w {path}`" in done.stderr
+    assert not running.is_held(box.home)
+
+
+@only_root
+@pytest.mark.parametrize("name", ["config.yaml", "templates", "templates/emails/new_job.html", "environment"])
+def test_configuration_that_belongs_to_another_user_is_refused(box: Box, name: str) -> None:
+    """C7: whoever owns it can change it."""
+    (box.home.templates / "emails").mkdir(parents=True)
+    (box.home.templates / "emails" / "new_job.html").touch()
+    box.home.environment.touch()
+    path = box.home.root / name
+    os.chown(path, NOBODY, NOBODY)
+
+    done = box.notify("run", "--once", check=2)
+
+    assert f"{path} belongs to {pwd.getpwuid(NOBODY).pw_name}: `chown root {path}`" in done.stderr
+
+
+def test_configuration_that_an_administrator_deployed_is_accepted(theirs: Box) -> None:
+    """C7: it belongs to root, and only root can change it; that others can read it is root's decision."""
+    for path in (theirs.home.config, theirs.home.templates, theirs.home.templates / "emails"):
+        os.chown(path, 0, 0)
+    theirs.home.config.chmod(0o644)
+
+    done = as_somebody_else(theirs, "run", "--once")
+
+    assert done.returncode == 0, done.stderr
+    assert "config.yaml" not in done.stderr
+
+
+@only_root
+def test_secrets_that_belong_to_another_user_are_a_warning(box: Box) -> None:
+    """C7: they make no code run."""
+    box.home.credentials.write_text("{}")
+    os.chown(box.home.credentials, NOBODY, NOBODY)
+
+    done = box.notify("run", "--once", check=0)
+
+    assert f"{box.home.credentials} belongs to" in done.stderr
+
+
+def test_home_in_a_sticky_folder_is_accepted(tmp_path: Path) -> None:
+    """C7: as below /tmp, where nobody else can rename it."""
+    tmp_path.chmod(0o1777)
+    box = Box(tmp_path)
+    box.configure()
+
+    check_home(box.home)
+
+
+# -- templates -----------------------------------------------------------------------------------------------------
+
+
+def test_template_that_reaches_for_internals_holds_back_its_mail_alone(box: Box) -> None:
+    """C7: the error is kept with the notification; the worker goes on."""
+    tree = TREES["D"](Disk(box.root, box.clock.time))
+    tree.grant(ANA)
+    box.look()
+    path = box.home.templates / "emails" / "new_job.html"
+    path.parent.mkdir(parents=True)
+    path.write_text("{{ job_name.__class__.__mro__ }}")
+    tree.submit("survey", ANA)
+    box.look()
+
+    assert [mail.told for mail in box.mails()] == [("job_submitted", "submitter", ANA)]
+    (waiting,) = json.loads(box.notify("history", "--state", "pending", "--json", check=0).stdout)
+    assert waiting["recipient"] == OWNER
+    assert "the template cannot be used: access to attribute '__class__'" in waiting["reason"]
