@@ -315,7 +315,7 @@ def _reach(
     known = set(lanes)
 
     def reach(peers: frozenset[str]) -> Reach:
-        alerts = outbox.alerts()
+        alerts = [rule for rule in outbox.alerts() if rule.target]
         own = _endpoints(alerts)
         for name in own.keys() - known:
             add(name, own[name])

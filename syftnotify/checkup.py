@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 from syftnotify import ledger, running
 from syftnotify.assembly import job_reader, syft_bg_pid, words_of
 from syftnotify.config import Gmail, Settings, load
+from syftnotify.config.secrets import key_file
 from syftnotify.deliver import transport_for
 from syftnotify.deliver.ping import server_time
 from syftnotify.errors import DeliveryError, Failure, NotifyError, StateError
 from syftnotify.files import is_lockable, too_open
 from syftnotify.google_auth import sign_in_ends, signed_in_at
-from syftnotify.model import is_address
+from syftnotify.model import AlertRule, is_address
 from syftnotify.observe import count_folders
 from syftnotify.outbox import Counts, Outbox
 from syftnotify.ownership import check_home
@@ -305,11 +306,7 @@ def _state(home: Home, settings: Settings | None, clock: Callable[[], float]) ->
     except StateError as error:
         yield Finding("outbox", Level.FAIL, str(error), error.hint)
         return
-    known = settings.config.transports if settings else {}
-    for rule in alerts if settings else ():
-        if not is_address(rule.target) and not rule.has_own_address and rule.target not in known:
-            text = f"{rule.id} tells {shown(rule.target)}, which is not configured"
-            yield Finding("alerts", Level.WARN, text, f"`notify alerts rm {rule.id}`, or add that transport")
+    yield from _alerts(home, settings, alerts)
     if what:
         yield Finding(
             "outbox", Level.FAIL, f"{home.outbox.name} is damaged: {shown(what)}", "`notify restart` mends it"
@@ -326,6 +323,22 @@ def _state(home: Home, settings: Settings | None, clock: Callable[[], float]) ->
         yield Finding(
             "quota", level, text, "" if level is Level.PASS else "at the limit Gmail pauses, and nothing is lost"
         )
+
+
+def _alerts(home: Home, settings: Settings | None, rules: Iterable[AlertRule]) -> Iterator[Finding]:
+    for rule in rules:
+        if not rule.target:
+            yield Finding(
+                "alerts",
+                Level.FAIL,
+                f"{rule.id}: its address cannot be decrypted with {key_file(home)}",
+                f"restore that file, or `notify alerts rm {rule.id}` and add the rule again",
+            )
+        elif is_address(rule.target) or rule.has_own_address or settings is None:
+            continue
+        elif rule.target not in settings.config.transports:
+            text = f"{rule.id} tells {shown(rule.target)}, which is not configured"
+            yield Finding("alerts", Level.WARN, text, f"`notify alerts rm {rule.id}`, or add that transport")
 
 
 @contextmanager

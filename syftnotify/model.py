@@ -360,7 +360,7 @@ class AlertRule:
     """Somebody who hears how the runs of some jobs end (A01): those of one job, of a pattern of names, or of a tag."""
 
     id: str
-    target: str  # an address, the name of a webhook transport, or an address of the web
+    target: str  # an address, the name of a webhook transport, or a URL; empty if its key is lost
     job: str = ""  # an entity, or a pattern of names
     tag: str = ""
     on_failure: bool = True

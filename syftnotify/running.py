@@ -72,6 +72,7 @@ class Report:
     waiting_for: str = ""
     failures: dict[str, dict[str, Any]] = field(default_factory=dict)  # by step of the loop: "count" in a row, "error"
     damage: str = ""
+    unreadable_alerts: int = 0  # alert rules whose address cannot be decrypted
     config: str = ""  # fingerprint of the configuration in use
     phase: str = "running"  # a Phase
     scanned: int = 0  # by the first scan: jobs read so far, of `total`
@@ -255,6 +256,9 @@ def ailments(report: Report, now: float, *, lock_lost: bool = False) -> list[str
         [report.damage] if report.damage else [],
         [report.vanished] if report.vanished else [],
         _dead_letters(report),
+        ["alert rules have an address that cannot be decrypted: `notify alerts list` names them"]
+        if report.unreadable_alerts
+        else [],
         (
             f"transport {name}: {transport['problem']}"
             for name, transport in report.transports.items()

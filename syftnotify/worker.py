@@ -294,6 +294,10 @@ class Worker:
     def _warnings(self, tick: Tick) -> list[str]:
         found = [*self._settings.warnings, *tick.problems]
         config = self._settings.config
+        if names := self._parts.outbox.unreadable_alerts:
+            found.append(
+                f"the address of alert rule {', '.join(names)} cannot be decrypted; restore secret.key or add it again"
+            )
         if pid := syft_bg_pid():
             found.append(
                 f"syft-bg's notify service runs here too (pid {pid}): every mail would come twice; end one of the two"
@@ -398,6 +402,7 @@ def _fill(report: running.Report, parts: Parts, counts: Counts) -> None:
         setattr(report, name, value)
     report.last_error = parts.dispatcher.last_error or None
     report.damage = "; ".join(filter(None, (parts.ledger.damage, parts.outbox.damage)))
+    report.unreadable_alerts = len(parts.outbox.unreadable_alerts)
     ends = sign_in_end_of_each(parts)
     lanes = parts.dispatcher.lanes
     report.transports = {

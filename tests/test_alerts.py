@@ -280,3 +280,36 @@ def test_alert_target_with_a_secret_over_plain_http_is_warned_of(box: Box) -> No
 
     assert "unencrypted" in done.stderr
     assert "t0p" not in done.stderr + done.stdout
+
+
+def test_rule_whose_key_is_lost_is_named_everywhere_and_stops_no_other(box: Box, tree: Tree, hook: Web) -> None:
+    """C12: in the list, by doctor, at the start and in status."""
+    lost = add(box, "--job", "*", "--webhook", hook.url)
+    add(box, "--job", "*", "--email", BO)
+    (box.home.root / "secret.key").unlink()
+    ends(box, tree)
+
+    assert hook.requests == []
+    assert {(mail.to, mail.event) for mail in box.mails()} == {(BO, "job_failed"), (BO, "job_timeout")}
+    assert "cannot be decrypted" in box.notify("alerts", "list", check=0).stdout
+    assert [rule["target"] for rule in rules(box)] == [None, BO]
+    (finding,) = [each for each in json.loads(box.notify("doctor", "--json").stdout) if each["check"] == "alerts"]
+    assert lost in finding["text"]
+    assert f"notify alerts rm {lost}" in finding["advice"]
+    assert f"alert rule {lost} cannot be decrypted" in box.notify("start", check=0).stderr
+    assert "cannot be decrypted" in " ".join(json.loads(box.notify("status", "--json", check=4).stdout)["unwell"])
+    box.notify("alerts", "rm", lost, check=0)
+    wait_until(lambda: box.notify("status").returncode == 0, what="healthy without that rule")
+
+
+def test_dry_run_reads_the_rules_with_the_key_of_the_home(box: Box, tree: Tree, hook: Web) -> None:
+    """C12."""
+    tree.grant(ANA)
+    box.look()
+    add(box, "--job", "*", "--webhook", hook.url)
+    tree.submit("fails", ANA)
+    tree.approve("fails", ANA)
+    tree.run("fails", ANA, code=3, stderr="")
+    box.clock.advance(60)
+
+    assert "through alert-" in box.notify("run", "--dry-run", check=0).stdout.replace("\n", " ")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from syftnotify.errors import Failure, StateError
-from syftnotify.model import Audience, Event, Kind, Notification
+from syftnotify.model import AlertRule, Audience, Event, Kind, Notification, digest_of
 from syftnotify.outbox import Counts, Outbox, Verdict
 from syftnotify.outbox.tables import SCHEMA_VERSION
 from tests.support import claim, tally
@@ -587,6 +590,139 @@ def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_that_is_
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     connection.close()
+
+
+V4 = Path(__file__).with_name("outbox-v4.sql")  # what version 4 of the format wrote
+
+
+def version_4(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(V4.read_text(encoding="utf-8"))
+
+
+def rows_of(path: Path, query: str) -> list[tuple[Any, ...]]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+@pytest.mark.parametrize("repair", [True, False], ids=["worker", "command"])
+def test_database_of_version_4_is_copied_before_it_is_upgraded(tmp_path: Path, repair: bool) -> None:
+    """C13: the copy is whole, private, and the only one."""
+    path = tmp_path / "outbox.db"
+    version_4(path)
+    older = tmp_path / "outbox.db.v3.bak"
+    older.touch()
+
+    outbox = Outbox(path, repair=repair)
+    assert outbox.counts() == Counts(waiting=1, sent=1, dead=1)
+    assert [rule.target for rule in outbox.alerts()] == ["https://hooks.example/secret-path", "bo@lab.example"]
+    outbox.close()
+
+    copy = tmp_path / "outbox.db.v4.bak"
+    assert rows_of(path, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
+    assert rows_of(copy, "PRAGMA user_version") == [(4,)]
+    assert rows_of(copy, "SELECT state FROM notifications ORDER BY seq") == [("sent",), ("dead",), ("pending",)]
+    assert rows_of(copy, "PRAGMA integrity_check") == [("ok",)]
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert not older.exists()
+    assert b"secret-path" not in copy.read_bytes()
+
+
+def test_copy_before_an_upgrade_holds_what_is_only_in_the_log(tmp_path: Path) -> None:
+    """C13: the write-ahead log of a worker that was killed."""
+    path = tmp_path / "outbox.db"
+    version_4(path)
+    with contextlib.closing(sqlite3.connect(path)) as killed:
+        killed.execute("PRAGMA journal_mode = WAL")
+        killed.execute("UPDATE notifications SET reason = 'only in the log' WHERE seq = 3")
+        killed.commit()
+        assert b"only in the log" not in path.read_bytes()
+
+        Outbox(path).close()
+
+    copy = tmp_path / "outbox.db.v4.bak"
+    assert rows_of(copy, "SELECT reason FROM notifications WHERE seq = 3") == [("only in the log",)]
+
+
+def test_database_that_cannot_be_copied_is_not_upgraded(tmp_path: Path) -> None:
+    """C13."""
+    path = tmp_path / "outbox.db"
+    version_4(path)
+    (tmp_path / "outbox.db.v4.bak").mkdir()
+
+    with pytest.raises(StateError, match=r"cannot be copied to outbox\.db\.v4\.bak"):
+        Outbox(path)
+
+    assert rows_of(path, "PRAGMA user_version") == [(4,)]
+    assert not list(tmp_path.glob(".outbox*"))
+
+
+def test_new_database_needs_no_copy(tmp_path: Path) -> None:
+    """C13."""
+    Outbox(tmp_path / "outbox.db").close()
+    Outbox(tmp_path / "outbox.db").close()
+
+    assert not list(tmp_path.glob("*.bak"))
+
+
+def test_url_of_an_alert_rule_is_stored_encrypted(outbox: Outbox, tmp_path: Path) -> None:
+    """C12: not that of a mail address or a transport; reading it back gives the rule as it was."""
+    rules = [
+        AlertRule(id=target[:5], target=target, job="x")
+        for target in ("https://hooks.example/secret-path", "bo@lab.example", "oncall")
+    ]
+    for rule in rules:
+        outbox.add_alert(rule)
+
+    assert sorted(outbox.alerts(), key=lambda rule: rule.id) == sorted(rules, key=lambda rule: rule.id)
+    files = [path for path in tmp_path.iterdir() if path.name.startswith("outbox.db")]
+    assert files
+    assert not [path for path in files if b"secret-path" in path.read_bytes()]
+
+
+@pytest.mark.parametrize("adds", [True, False], ids=["alerts add", "worker"])
+def test_url_that_was_stored_as_plain_text_is_encrypted_in_place(tmp_path: Path, adds: bool) -> None:
+    """C12: nothing of it stays in the file, a rule that was removed before included; its transport keeps its name."""
+    path = tmp_path / "outbox.db"
+    version_4(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute("INSERT INTO alerts SELECT 'gone', job, tag, target, 1, 1, 1, 1, 1, 1 FROM alerts LIMIT 1")
+        connection.commit()
+        connection.execute("DELETE FROM alerts WHERE id = 'gone'")
+        connection.commit()
+
+    outbox = Outbox(path, repair=not adds)
+    if adds:
+        outbox.add_alert(AlertRule(id="x", target="bo@lab.example", job="x", created_at=2e9))
+    rule = outbox.alerts()[0]
+    outbox.close()
+
+    assert rule == AlertRule(
+        id="0123456789ab", target="https://hooks.example/secret-path", job="nightly-*", created_at=1768500000.0
+    )
+    assert rule.endpoint == "alert-" + digest_of("https://hooks.example/secret-path")[:8]
+    assert not [each for each in tmp_path.iterdir() if b"secret-path" in each.read_bytes()]
+
+
+@pytest.mark.parametrize("how", ["gone", "another", "garbage"])
+def test_rule_whose_key_is_lost_stays_and_others_work(outbox: Outbox, tmp_path: Path, how: str) -> None:
+    """C12: and when the key is put back it works again."""
+    outbox.add_alert(AlertRule(id="a", target="https://hooks.example/x", job="x", created_at=1.0))
+    outbox.add_alert(AlertRule(id="b", target="bo@lab.example", job="x", created_at=2.0))
+    key = tmp_path / "secret.key"
+    content = key.read_bytes()
+    key.unlink()
+    if how != "gone":
+        key.write_bytes(Fernet.generate_key() if how == "another" else b"no key")
+
+    fresh = Outbox(tmp_path / "outbox.db", repair=False)
+    assert [(rule.id, rule.target) for rule in fresh.alerts()] == [("a", ""), ("b", "bo@lab.example")]
+    assert fresh.unreadable_alerts == ["a"]
+    key.write_bytes(content)
+    assert [rule.target for rule in fresh.alerts()] == ["https://hooks.example/x", "bo@lab.example"]
+    assert fresh.unreadable_alerts == []
+    fresh.close()
 
 
 def test_several_messages_are_claimed_at_once_each_by_itself(outbox: Outbox) -> None:

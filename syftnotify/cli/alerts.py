@@ -103,6 +103,8 @@ def _check_target(home: Home, rule: AlertRule) -> None:
 
 
 def _target(rule: AlertRule) -> str:
+    if not rule.target:
+        return "an address that cannot be decrypted; restore secret.key, or remove the rule and add it again"
     if rule.has_own_address:
         return f"the webhook at {shown(host_of(rule.target))} ({rule.endpoint})"
     return shown(rule.target)
@@ -130,7 +132,7 @@ def _object(rule: AlertRule) -> dict[str, object]:
         "job": rule.job or None,
         "tag": rule.tag or None,
         "alert_type": "email" if is_address(rule.target) else "webhook",
-        "target": host_of(rule.target) if rule.has_own_address else rule.target,
+        "target": host_of(rule.target) if rule.has_own_address else rule.target or None,
         "on_failure": rule.on_failure,
         "on_timeout": rule.on_timeout,
         "on_success": rule.on_success,

@@ -17,6 +17,7 @@ from syftnotify import logs, running
 from syftnotify.assembly import Parts, assemble, check_ready
 from syftnotify.cli.console import out, say, warn
 from syftnotify.config import load
+from syftnotify.config.secrets import key_file
 from syftnotify.errors import NotifyError
 from syftnotify.ownership import check_home
 from syftnotify.paths import Home
@@ -87,7 +88,13 @@ def rehearse(home: Home) -> None:
     settings = load(home)
     with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
         copy = Home(Path(folder))
-        for path in (home.state, home.state.with_name(home.state.name + ".bak"), home.outbox, home.worker):
+        for path in (
+            home.state,
+            home.state.with_name(home.state.name + ".bak"),
+            home.outbox,
+            home.worker,
+            key_file(home),
+        ):
             for name in (path.name, f"{path.name}-wal"):
                 if (path.parent / name).is_file():
                     shutil.copyfile(path.parent / name, copy.root / name)

@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,6 +40,7 @@ from syftnotify.model import (
     digest_of,
 )
 from syftnotify.outbox import emitted, statements
+from syftnotify.outbox.backup import back_up
 from syftnotify.outbox.claims import ClaimOrder, Throttle, Unlimited
 from syftnotify.outbox.tables import (
     ALERTS,
@@ -57,6 +58,7 @@ from syftnotify.outbox.tables import (
     is_due,
     is_emitted,
 )
+from syftnotify.outbox.targets import Targets
 from syftnotify.text import plural, shown
 
 log = logging.getLogger(__name__)
@@ -181,6 +183,8 @@ class Outbox:
         self._path = path
         self._repairs = repair
         self._is_broken = False  # SQLite met damage in it
+        self._targets = Targets(path)
+        self.unreadable_alerts: list[str] = []  # ids of the rules whose address could not be decrypted lately
         self.damage = ""  # what was wrong with the database when it was opened
         self._touched: set[str] = set()  # keys of events that were put in, or of which something ended
         self._touching = threading.Lock()
@@ -209,6 +213,8 @@ class Outbox:
             self._put_aside(found)
             self._is_broken = False
             self._connect()
+        if self._repairs:
+            self._seal_alerts()
 
     def _connect(self) -> None:
         self._engine = sa.create_engine(
@@ -242,6 +248,9 @@ class Outbox:
             if not version and size is not None and self._repairs:
                 self.damage = f"{self._path.name} was empty ({plural(size, 'byte')})"
                 log.warning("%s; what is owed is taken from the state file and the tree", self.damage)
+            if 0 < version < SCHEMA_VERSION:
+                copy = back_up(self._path, version)
+                log.info("%s is brought to format %d; %s is a copy of before", self._path, SCHEMA_VERSION, copy.name)
             if version < SCHEMA_VERSION:
                 SCHEMA.create_all(connection)
                 for step in range(max(version, 1), SCHEMA_VERSION) if version else ():
@@ -752,14 +761,27 @@ class Outbox:
             return [Noticed(*row) for row in connection.execute(query)]
 
     def add_alert(self, rule: AlertRule) -> None:
-        """Keep a rule."""
+        """Keep a rule. Raises: NotifyError, its address cannot be encrypted."""
+        self._seal_alerts()
+        row = asdict(rule) | {"target": self._targets.sealed(rule.target)}
         with self._transaction() as connection:
-            connection.execute(ALERTS.insert(), [asdict(rule)])
+            connection.execute(ALERTS.insert(), [row])
 
     def alerts(self) -> list[AlertRule]:
-        """Every rule, oldest first."""
+        """Every rule, oldest first; without a target where the key that decrypts its address is lost."""
         with self._reading() as connection:
-            return [AlertRule(*row) for row in connection.execute(_RULES)]
+            stored = [AlertRule(*row) for row in connection.execute(_RULES)]
+        rules = [replace(rule, target=self._targets.opened(rule.target)) for rule in stored]
+        self.unreadable_alerts = [rule.id for rule in rules if not rule.target]
+        return rules
+
+    def _seal_alerts(self) -> None:
+        """Encrypt the addresses that an earlier version stored as plain text."""
+        is_plain = sa.select(ALERTS.c.id).where(ALERTS.c.target.contains("://")).limit(1)
+        with self._reading() as connection:
+            if connection.execute(is_plain).first() is None:
+                return
+        self._targets.seal_stored(self._path)
 
     def remove_alert(self, name: str) -> None:
         """Forget the rule of that id."""
