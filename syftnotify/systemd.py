@@ -40,7 +40,20 @@ RestartSec=5
 # A configuration with mistakes, or another worker: starting again would not help.
 RestartPreventExitStatus=2 3
 UMask=0077
+# What a user's own systemd can enforce without privileges; options that need a mount namespace are left out,
+# because they fail where the kernel does not allow users to create one.
 NoNewPrivileges=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+KeyringMode=private
 
 [Install]
 WantedBy=default.target

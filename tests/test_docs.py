@@ -22,7 +22,13 @@ from syftnotify.cli.app import app
 
 TOP = Path(__file__).parent.parent
 PACKAGE = TOP / "syftnotify"
-PAGES = [TOP / "README.md", TOP / "CONTRIBUTING.md", TOP / "CHANGELOG.md", *sorted((TOP / "docs").rglob("*.md"))]
+PAGES = [
+    TOP / "README.md",
+    TOP / "CONTRIBUTING.md",
+    TOP / "CHANGELOG.md",
+    TOP / "SECURITY.md",
+    *sorted((TOP / "docs").rglob("*.md")),
+]
 COMMANDS: Any = typer.main.get_command(app)  # a group, which its annotation does not say
 
 
@@ -51,8 +57,9 @@ def test_every_command_and_option_that_a_page_names_exists(page: Path) -> None:
     for line in _words(page.read_text(encoding="utf-8")):
         _, command, *rest = line.split()
         assert command in known or command.startswith("-"), line
-        found = known[command]
-        if hasattr(found, "commands") and rest:
+        found = known.get(command, COMMANDS)
+        rest = rest if command in known else [command, *rest]
+        if hasattr(found, "commands") and rest and not rest[0].startswith("-"):
             assert rest[0] in found.commands, line
             found = found.commands[rest.pop(0)]
         options = {option for param in found.params for option in (*param.opts, *param.secondary_opts)}

@@ -388,6 +388,45 @@ def test_the_unit_says_how_the_worker_is_kept_alive(session: Session) -> None:
     assert f'ExecStart="{sys.executable}" -P -m syftnotify.worker --home "{session.box.home.root}"' in lines
 
 
+def test_unit_is_hardened_without_options_that_need_privileges(session: Session) -> None:
+    """C13: an option that a user's systemd cannot enforce keeps the worker from starting."""
+    session.box.notify("install", check=0)
+
+    lines = session.unit.read_text().splitlines()
+    for line in (
+        "NoNewPrivileges=yes",
+        "LockPersonality=yes",
+        "MemoryDenyWriteExecute=yes",
+        "RestrictNamespaces=yes",
+        "RestrictRealtime=yes",
+        "RestrictSUIDSGID=yes",
+        "SystemCallArchitectures=native",
+        "SystemCallFilter=@system-service",
+    ):
+        assert line in lines
+    needing_privileges = ("Protect", "Private", "CapabilityBoundingSet", "ReadWritePaths", "Device", "User")
+    assert not [line for line in lines if line.startswith(needing_privileges)]
+
+
+def test_exposure_of_the_unit_is_medium_by_systemds_own_measure(session: Session) -> None:
+    """C13: 9.4 (unsafe) without the restrictions; the scale is that of `systemd-analyze security`."""
+    session.box.notify("install", check=0)
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("there is no systemd-analyze")
+
+    done = subprocess.run(
+        [program, "security", "--offline=true", "--threshold=65", "--no-pager", str(session.unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "offline" in done.stderr:
+        pytest.skip("this systemd-analyze measures no file")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("variable", ["", "settings"])
 def test_the_unit_lies_where_systemd_looks_for_it(box: Box, variable: str) -> None:
     """B07: `syftnotify.service` for the usual home."""
