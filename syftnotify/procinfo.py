@@ -15,6 +15,8 @@ _COMMANDS = frozenset({"notify", "syftnotify"})
 
 def is_alive(pid: int) -> bool:
     """Whether a process of that number exists."""
+    if pid <= 0:  # for kill(2) a group of processes
+        return False
     try:
         os.kill(pid, 0)
     except PermissionError:

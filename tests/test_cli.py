@@ -843,7 +843,7 @@ DAMAGED = [
     b'{"last_scan_s": "yesterday"}',
     b'{"transports": []}',
     b'{"sent": NaN}',
-    b'{"interval": null, "failed_looks": "many", "home": 7, "last_error": {}}',
+    b'{"interval": null, "failures": {"scan": "many"}, "home": 7, "last_error": {}}',
 ]
 
 

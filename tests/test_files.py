@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from syftnotify.files import exclusive, put_aside, write_whole
+from syftnotify import JsonStateManager
+from syftnotify.config.secrets import sealed
+from syftnotify.deliver.maildir import MaildirTransport
+from syftnotify.files import exclusive, private_folder, put_aside, write_whole
+from syftnotify.model import Message
+from syftnotify.paths import Home
+from syftnotify.spool import emit
 
 
 def test_a_file_is_replaced_whole_and_is_its_owners_alone(tmp_path: Path) -> None:
@@ -19,6 +27,51 @@ def test_a_file_is_replaced_whole_and_is_its_owners_alone(tmp_path: Path) -> Non
     assert path.read_bytes() == b"two"
     assert path.stat().st_mode & 0o777 == 0o600
     assert os.listdir(tmp_path) == ["state.json"]
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def maildir(path: Path) -> None:
+    MaildirTransport(path, clock=time.time).send(Message("id", "o@x.example", "subject", "text"))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        private_folder,
+        lambda path: JsonStateManager(path / "state.json").mark_notified("job", "new"),
+        lambda path: emit("job_failed", "run/1", home=path),
+        lambda path: sealed("hush", Home(path)),
+        maildir,
+    ],
+    ids=["private_folder", "JsonStateManager", "emit", "sealed", "maildir"],
+)
+def test_missing_parents_are_created_private_whatever_the_umask(
+    tmp_path: Path, no_umask: None, use: Callable[[Path], object]
+) -> None:
+    """C12: also through the Python API, where no command sets the umask."""
+    use(tmp_path / "a" / "b" / "c")
+
+    made = list((tmp_path / "a").rglob("*"))
+    assert tmp_path / "a" / "b" / "c" in made
+    assert [path for path in (tmp_path / "a", *made) if path.stat().st_mode & 0o077] == []
+
+
+def test_private_folder_leaves_existing_folders_as_they_are(tmp_path: Path) -> None:
+    """C12."""
+    (tmp_path / "a").mkdir(mode=0o755)
+    private_folder(tmp_path / "a")
+    private_folder(tmp_path / "a" / "b")
+
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o755
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        private_folder(tmp_path / "file")
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import io
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from datetime import date
@@ -456,7 +457,17 @@ odd_reports = st.fixed_dictionaries(
         "last_scan": st.fixed_dictionaries({"at": json_scalars, "seconds": json_scalars}),
         "last_scan_s": json_scalars,
         "interval": json_scalars,
-        "failed_looks": json_scalars,
+        "failures": st.dictionaries(
+            st.text(max_size=4),
+            st.fixed_dictionaries({}, optional={"count": json_scalars, "error": json_scalars}),
+            max_size=2,
+        ),
+        "pid": st.just(os.getpid()) | json_scalars,
+        "phase": st.sampled_from(running.Phase) | json_scalars,
+        "reported_s": json_scalars,
+        "scanned": json_scalars,
+        "total": json_scalars,
+        "ended": json_scalars,
         "transports": st.dictionaries(
             st.text(max_size=4),
             st.fixed_dictionaries(
@@ -469,6 +480,7 @@ odd_reports = st.fixed_dictionaries(
 
 
 @example(content=b'{"last_scan": {}}')
+@example(content=b'{"pid": -1, "reported_s": -9e10}')
 @example(content=as_json({"last_scan_s": 10**400}))
 @example(content=as_json({"last_scan_s": 1, "last_scan": {"at": None, "seconds": 10**400}}))
 @given(content=(reports | odd_reports | json_values).map(as_json) | st.binary(max_size=100) | nested)

@@ -137,7 +137,7 @@ def _word(report: running.Report, phase: Phase, *, is_unwell: bool) -> str:
 
 
 def _last_report(report: running.Report) -> str | None:
-    return local_time(report.reported_s) if report.reported_s is not None else None
+    return local_time(report.reported_s) if report.reported_s is not None and report.reported_s >= 0 else None
 
 
 def _rows(report: running.Report, held: bool) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mailbox
 import threading
 from collections.abc import Callable
@@ -31,6 +32,8 @@ class MaildirTransport:
             box = self._opened()
             try:
                 name = box.add(mail_of(message, date=self._clock()))
+                with contextlib.suppress(FileNotFoundError):  # a mail program has taken it
+                    (self._path / "new" / name).chmod(0o600)
             except OSError as error:
                 raise DeliveryError(Failure.NOT_NOW, f"the Maildir cannot be written: {error.strerror}") from error
         return Receipt(provider_id=name)
