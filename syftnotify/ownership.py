@@ -55,9 +55,11 @@ def refuse_root(home: Home) -> None:
     Raises:
         UnsafeHomeError: as described.
     """
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return
     place = _existing(home.root)
     owner = owner_of(place)
-    if owner is None or owner.is_me or os.geteuid() != 0:
+    if owner is None or owner.is_me:
         return
     where = f"{home.root} belongs to {owner.name}" if place == home.root else f"{place} belongs to {owner.name}"
     raise UnsafeHomeError(
@@ -103,11 +105,12 @@ def become_owner(home: Home) -> None:
     Raises:
         NotifyError: the caller is not root, or the owner has no account or cannot read this program.
     """
-    place = _existing(home.root)
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
+    place = _existing(home.root) if is_root else home.root
     owner = owner_of(place)
     if owner is None or owner.is_me:
         return
-    if os.geteuid() != 0:
+    if not is_root:
         raise NotifyError(f"`--as-owner` needs root: {place} belongs to {owner.name}", hint=f"run it as {owner.name}")
     import pwd
 

@@ -41,7 +41,7 @@ def is_worker(pid: int, home: Path, *, if_unclear: bool = False) -> bool:
     given = _option(words, "--home")
     if given:
         # `ps` prints one line of text: a path with blanks in it is in pieces, and is only searched for.
-        return _resolved(pid, given) == os.path.realpath(home) or str(home) in " ".join(words)
+        return _resolved(pid, given) == os.path.realpath(home) or f" --home {home} " in f"{' '.join(words)} "
     environment = _environment_of(pid)
     if not environment:
         return if_unclear

@@ -168,10 +168,12 @@ class Worker:
             self._last_error = str(error) or type(error).__name__
             count = self._failures.get(step, {"count": 0})["count"] + 1
             self._failures[step] = {"count": count, "error": self._last_error}
+            self._changed = True
             is_known = isinstance(error, StateError)  # its text is complete
             log.error("%s failed (%d in a row): %s", step, count, self._last_error, exc_info=not is_known)
             return None
-        self._failures.pop(step, None)
+        if self._failures.pop(step, None):
+            self._changed = True
         return result
 
     def _look(self) -> Tick:
