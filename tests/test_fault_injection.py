@@ -160,14 +160,19 @@ def statements_of(prepared: Path, folder: Path) -> list[str]:
     return plan.statements
 
 
-def one_by_one(prepared: Path, folder: Path, code: int) -> Iterator[tuple[int, Box, Parts]]:
-    """One run for each statement, which fails there."""
-    for number in range(1, len(statements_of(prepared, folder)) + 1):
+def one_by_one(prepared: Path, folder: Path, code: int) -> Iterator[tuple[str, Box, Parts]]:
+    """One run for each different statement, which fails when it is first and, in another run, last reached."""
+    statements = statements_of(prepared, folder)
+    first = {statement: number for number, statement in reversed([*enumerate(statements, 1)])}
+    last = {statement: number for number, statement in enumerate(statements, 1)}
+    for number in sorted({*first.values(), *last.values()}):
         box = copied(prepared, folder / f"at{number}")
-        parts = box.parts()
+        parts, plan = box.parts(), Plan(number, code)
         try:
-            inject(parts.outbox, Plan(number, code))
-            yield number, box, parts
+            inject(parts.outbox, plan)
+            until_quiet(box, parts)
+            plan.fails_at = 0
+            yield f"{number}: {statements[number - 1]}", box, parts
         finally:
             parts.close()
         shutil.rmtree(box.folder)
@@ -179,17 +184,16 @@ def test_an_error_at_any_statement_loses_nothing_and_counts_what_it_doubles(
     prepared: Path, tmp_path: Path, code: int
 ) -> None:
     """A8, A10, X01: each statement of a tick and of an attempt fails once."""
-    for number, box, parts in one_by_one(prepared, tmp_path, code):
-        until_quiet(box, parts)
+    for statement, box, parts in one_by_one(prepared, tmp_path, code):
         counts = parts.outbox.counts()
         arrived = Counter((mail.event, mail.to, str(mail.message["Message-ID"])) for mail in box.mails())
         distinct = Counter((event, to) for event, to, _ in arrived)
         doubled = sum(arrived.values()) - len(arrived)
 
-        assert distinct == OWED, f"statement {number}"
-        assert doubled <= counts.unknown, f"statement {number}: doubled and not counted"
-        assert (counts.waiting, counts.dead, counts.held) == (0, 0, 0), f"statement {number}"
-        assert parts.ledger.owed() == {}, f"statement {number}"
+        assert distinct == OWED, statement
+        assert doubled <= counts.unknown, f"doubled and not counted; {statement}"
+        assert (counts.waiting, counts.dead, counts.held) == (0, 0, 0), statement
+        assert parts.ledger.owed() == {}, statement
 
 
 _WITHOUT_MEMORY = """
