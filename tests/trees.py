@@ -54,7 +54,7 @@ class Disk:
     def link(self, path: Path, target: Path) -> None:
         self.folder(path.parent)
         path.symlink_to(target)
-        self.stamp(path.parent)
+        self.stamp(path, path.parent)
 
     def move(self, old: Path, new: Path) -> None:
         """One rename: the folder that is moved keeps its own time."""
@@ -76,7 +76,7 @@ class Disk:
         self._writes += 1
         at = self._now_us() * 1000
         for path in paths:
-            os.utime(path, ns=(at, at))
+            os.utime(path, ns=(at, at), follow_symlinks=False)
 
     def moment(self) -> str:
         """Now, as the clients write it; never the same twice."""
