@@ -145,9 +145,9 @@ def test_foreground_worker_without_lock_file_is_found_by_its_environment(box: Bo
         worker.communicate(timeout=60)
 
 
-def test_pid_of_an_old_report_that_is_no_worker_here_prevents_no_start(box: Box, tmp_path: Path) -> None:
+def test_pid_of_an_old_report_that_is_no_worker_here_prevents_no_start(box: Box) -> None:
     """B7: process ids are used again, also by the worker of another home."""
-    other = Box(tmp_path / "other")
+    other = Box(Path(f"{box.home.root}x"))  # whose path begins with that of this home
     other.folder.mkdir()
     other.root.mkdir()
     other.configure()
