@@ -130,7 +130,6 @@ class Dispatcher:
         self._storms: Storms | None = None  # who was sent how much lately; read from the outbox at the first claim
         self._shares: dict[str, DailyShare] = {}  # by transport, likewise
         self._unsubmitted: deque[Callable[[], None]] = deque()  # attempts that are claimed and not begun
-        self._in_flight: set[str] = set()  # ids of notifications claimed here whose outcome is not written down
         self._clock_ahead: float | None = None  # wall clock minus monotonic clock, as last seen
         self.last_error = ""
 
@@ -224,7 +223,7 @@ class Dispatcher:
     def _recover(self) -> None:
         """What was claimed when the error came, and is in no thread's hands, is unknown: it is sent again."""
         try:
-            lost = self._outbox.recover(self._clock(), except_for=self._in_flight)
+            lost = self._outbox.recover(self._clock())
         except Exception:  # as above; the next start recovers it
             log.exception("claimed notifications cannot be recovered now")
         else:
@@ -299,7 +298,6 @@ class Dispatcher:
                     continue
                 moment = now if until is None else min(now, until)
                 for due in self._claimed(lane, moment, room if lane.rate is None else 1):
-                    self._in_flight.update(item.id for item in due)
                     self._unsubmitted.append(partial(self._begin, lane, due, moment))
                     progress = True
                 self._submit_claimed()
@@ -462,7 +460,7 @@ class Dispatcher:
     def _note_success(self, lane: Lane, due: Sequence[Due], receipt: Receipt) -> None:
         now = self._clock()
         write = partial(self._outbox.sent, due, now, provider_id=receipt.provider_id, thread=receipt.thread)
-        self._record(write, due)
+        self._record(write)
         self._works(lane)
         self._log(logging.INFO, "SENT", lane, due, "")
 
@@ -535,7 +533,7 @@ class Dispatcher:
             if items:
                 verdict = _verdict(error.failure, decided(items), now)
                 write = partial(self._outbox.failed, items, now, error.failure, str(error), verdict)
-                self._record(write, items)
+                self._record(write)
                 self._log(level, OUTCOME_LABELS[error.failure], lane, items, f" ({error.failure.value}): {error}")
         if error.failure is Failure.SIGN_IN:
             lane.signs_in = self._can_sign_in(lane)
@@ -568,14 +566,9 @@ class Dispatcher:
             self.last_error = f"{lane.name}: {why}"
             log.error("transport %s is paused: %s; queued notifications are kept", lane.name, why)
 
-    def _record(self, write: Callable[[], None], due: Sequence[Due]) -> None:
+    def _record(self, write: Callable[[], None]) -> None:
         """An outcome waits to be written down, by the one thread that claims: until then its conversation stands."""
-
-        def written() -> None:
-            write()
-            self._in_flight.difference_update(item.id for item in due)
-
-        self._unsaved.append(written)
+        self._unsaved.append(write)
 
     def _save_outcomes(self) -> bool:
         """Write down what came of attempts; returns whether there was any.

@@ -52,7 +52,7 @@ def _kind_word(word: str) -> str:
 _TIMELESS = ("job/A/", "job/B")
 
 # What is noted of each entity under `data.syftnotify`, besides which occurrence was its first of each kind.
-_NOTED = ("first", "reruns", "undecided", "vanished")
+_NOTED = ("first", "reruns", "undecided", "vanished", "emitted", "outbox")
 _HEAD, _TAIL = b'{"version":%d,"notified":' % VERSION, b"}}}"
 _PIECE = 1 << 16  # bytes of the file that are read as objects at once
 
@@ -248,6 +248,23 @@ class JsonStateManager:
             word = self._claim_word(entity, kind, occurrence)
             self._remove("owed", entity, word)
             self._add("notified", entity, word)
+
+    def note_emitted(self, key: str, *, owed: bool) -> None:
+        """Record whether the emitted event with that key owes a notification; what owes nothing is forgotten."""
+        if owed or key in self._ours("emitted"):
+            self._note("emitted", _plain(key), True if owed else None)
+
+    def emitted_owed(self) -> set[str]:
+        """The keys of emitted events that owed a notification when the ledger was last changed."""
+        return set(self._ours("emitted"))
+
+    def note_outbox_progress(self, progress: list[int]) -> None:
+        """Record how far the outbox is; see `Outbox.progress`."""
+        self._note("outbox", "progress", progress)
+
+    def outbox_progress(self) -> list[int]:
+        """How far the outbox was at the last save; empty if that was never recorded."""
+        return list(self._ours("outbox").get("progress", []))
 
     def count_rerun(self, entity: str, generation: str, count: int) -> None:
         """Remember the number of the run that is under way."""
@@ -598,6 +615,8 @@ def _are_notes(ours: Any) -> bool:
         "first_look": str,
         "undecided": bool,
         "vanished": (int, float),
+        "emitted": bool,
+        "outbox": list,
     }
     return (
         all(isinstance(ours.get(part, {}), dict) for part in (*inner, *plain))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +23,8 @@ from syftnotify.model import AT_REST, HELD, Event, Job, Kind, Notification, Peer
 from syftnotify.observe import JobReader, JobsLook, PeerReader, Watched, evidence
 from syftnotify.outbox import Outbox
 from syftnotify.quiet import QuietHours, held
-from syftnotify.route import BUILT_IN, BUNDLE_ABOVE, Reach, bundled, long_runs, notifications_for
+from syftnotify.recovery import Recovery
+from syftnotify.route import BUNDLE_ABOVE, Reach, bundled, long_runs, notifications_for
 from syftnotify.spool import Spool
 from syftnotify.storms import Window
 
@@ -92,6 +93,7 @@ class Pipeline:
         self._tells_peers = tells_peers
         self._ledger = ledger
         self._outbox = outbox
+        self._recovery = Recovery(ledger, outbox)
         self._memory = memory
         self._remember_at = 0.0  # seconds since 1970
         self._spool = spool
@@ -148,11 +150,13 @@ class Pipeline:
         Raises:
             StateError: the ledger or the outbox cannot be used; nothing was marked, the next tick finds it all again.
         """
-        self._take_in()
+        self._take_in(now)
         quiet_for = None if last_look is None else now - last_look
         time_off = quiet_for is None or quiet_for > TIME_OFF_SECONDS
         # Before the first look of all nobody had time off: what is handed in then is told as ever.
         taken = self._intake.take_in(now, time_off=time_off and last_look is not None, dry_run=dry_run)
+        owing = {item.event_key for item in taken.notifications if not item.skipped}
+        self._recovery.emitted(event.key for event in taken.events if event.key in owing and not dry_run)
         emitted = Tick(events=taken.events, notifications=taken.notifications, restless=not taken.is_all)
         if missing := self._missing():
             if not dry_run:
@@ -180,7 +184,8 @@ class Pipeline:
         if dry_run:
             return tick.joined(emitted)
         reached("tick.looked")
-        self._outbox.put(tick.events, tick.notifications, now)
+        self._outbox.put(tick.events, tick.notifications, now, uncertain=self._recovery.uncertain_keys(tick.events))
+        self._recovery.enqueued(tick.events)
         self._mark(news, tick, now)
         self._drop_alerts(reach, now)
         if self._jobs and (look.vanished or not self._has_looked):
@@ -198,6 +203,15 @@ class Pipeline:
             log.info("noticed %s %s", event.kind.value, event.entity)
         return tick.joined(emitted)
 
+    @property
+    def lost_events(self) -> list[str]:
+        """Keys of emitted events that were lost with the outbox; until `forget_lost_events`."""
+        return self._recovery.lost_emitted
+
+    def forget_lost_events(self) -> None:
+        """The owner was alerted about them."""
+        self._recovery.forget_lost()
+
     def note(self, event: Event, now: float, *, transport: str = "") -> None:
         """Write down an event of the worker's own, routed like any other; `transport` carries it if given."""
         owed = notifications_for([event], self._reach(frozenset()), transport=transport)
@@ -210,7 +224,7 @@ class Pipeline:
         if self._jobs and self._has_looked and self._jobs.is_altered and not self._delayed:
             self._memory.save(self._jobs.memory(), self._ledger.edition)
 
-    def _take_in(self) -> None:
+    def _take_in(self, now: float) -> None:
         """What happened to ledger and outbox since the last look; after a loss everything is looked at again."""
         self._ledger.refresh()
         is_lost = self._outbox.reopen_if_replaced()
@@ -225,61 +239,27 @@ class Pipeline:
             if self._jobs:
                 self._jobs.forget()
         if not self._has_looked:
-            self._reconcile()
+            is_baseline_done = any(self._ledger.first_look(scope) for scope in self._scopes())
+            self._known = self._recovery.run(now, is_baseline_done=is_baseline_done)
             if self._jobs and not is_lost:
                 self._jobs.remember(self._memory.load(self._ledger.edition), self._ledger.settling())
-
-    def _reconcile(self) -> None:
-        """After a loss, ledger and outbox are mended from each other: nothing is forgotten, and nothing floods."""
-        owed = self._ledger.owed()
-        known = {(row[1], self._word(row)) for row in self._outbox.keys_of(owed)}
-        for entity, words in owed.items():
-            for word in words:
-                if (entity, word) not in known:
-                    log.warning(
-                        "what was owed about %s is gone from the outbox; what is still so is noticed again", entity
-                    )
-                    self._ledger.disown(entity, word)
-        if any(self._ledger.first_look(scope) for scope in self._scopes()):
-            return
-        rows = [row for row in self._outbox.keys_of() if row[2] in BUILT_IN]
-        if not rows:
-            return
-        log.warning("the state file knows nothing, the outbox does: %d events are taken from there", len(rows))
-        unfinished = self._outbox.unfinished(key for key, *_ in rows)
-        for key, entity, kind, occurrence in rows:
-            put = self._ledger.owe if key in unfinished else self._ledger.tell
-            put(entity, Kind(kind), occurrence)
-            generation, counted, count = occurrence.rpartition("#")
-            if counted and count.isdigit():
-                self._ledger.count_rerun(entity, generation, int(count))
-        self._known = {entity: Kind(kind) for _, entity, kind, _ in rows}
 
     def settle(self) -> None:
         """What has left the outbox since leaves `owed` in the ledger; saves once if anything changed."""
         touched, readings = self._outbox.take_touched(), self._ledger.readings
         try:
             if readings != self._settled:
-                owed = self._ledger.owed()
-                self._tell_finished(self._outbox.keys_of(owed), owed)
+                self._recovery.finish(self._outbox.keys_of(self._ledger.owed()))
+                self._recovery.settle(self._ledger.emitted_owed())
             elif touched:
-                self._tell_finished(self._outbox.events_of(touched), self._ledger.owed())
+                self._recovery.finish(self._outbox.events_of(touched))
+                self._recovery.settle(touched)
+            self._recovery.note()
             self._ledger.save()
         except BaseException:  # whatever it was, it goes on; nothing that changed is forgotten
             self._outbox.touch(touched)
             raise
         self._settled = readings
-
-    def _tell_finished(self, rows: list[tuple[str, str, str, str]], owed: Mapping[str, list[str]]) -> None:
-        known = [row for row in rows if self._word(row) in owed.get(row[1], ())]
-        unfinished = self._outbox.unfinished(key for key, *_ in known)
-        for key, entity, kind, occurrence in known:
-            if key not in unfinished:
-                self._ledger.tell(entity, Kind(kind), occurrence)
-
-    def _word(self, row: tuple[str, str, str, str]) -> str:
-        _, entity, kind, occurrence = row
-        return self._ledger.word_for(entity, Kind(kind), occurrence)
 
     def _judge(
         self, news: News, of_news: dict[tuple[str, str], Job], now: float, dry_run: bool, jobs: list[Job]

@@ -59,6 +59,22 @@ class Vitals:
                 self._alert_of_transport(name, trouble)
                 self._alerted.add(name)
         self._report_dead_letters()
+        self._report_lost_events()
+
+    def _report_lost_events(self) -> None:
+        """Emitted events exist in the outbox alone: the owner is alerted when it was lost with some."""
+        lost = self._parts.pipeline.lost_events
+        if lost:
+            lines = [shown(key) for key in lost[:_LISTED]]
+            lines += [f"and {len(lost) - _LISTED} more"] if len(lost) > _LISTED else []
+            self._note(
+                Kind.SYSTEM_ALERT,
+                self._entity,
+                digest_of("lost", *lost),
+                f"{plural(len(lost), 'emitted event')} may not have been delivered: outbox.db was lost or damaged.",
+                detail="\n".join([*lines, "Emit them again with a new `--key` if they still matter."]),
+            )
+            self._parts.pipeline.forget_lost_events()
 
     def _alert_of_transport(self, name: str, why: str) -> None:
         """The owner and the operators are alerted through another transport, if there is one.

@@ -359,13 +359,20 @@ def uninstall(context: typer.Context, home: HomeOption = None) -> None:
 @app.command("dead-letters")
 def dead_letters(
     context: typer.Context,
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids for --ack; without any, all.")] = None,
+    ack: Annotated[bool, typer.Option("--ack", help="Acknowledge them: they stop counting as unhealthy.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     home: HomeOption = None,
 ) -> None:
     """List notifications that could not be delivered, and why."""
     from syftnotify.cli import letters
 
-    letters.show(_home(context, home), as_json=as_json)
+    if ids and not ack:
+        raise NotifyError("ids are for --ack", hint="run `notify dead-letters --ack ID...` or `notify resend ID...`")
+    if ack:
+        letters.acknowledge(_home(context, home), ids or [])
+    else:
+        letters.show(_home(context, home), as_json=as_json)
 
 
 @app.command()

@@ -31,14 +31,31 @@ def show(home: Home, *, as_json: bool) -> None:
     for letter in letters:
         tries = plural(letter.attempts, "attempt")
         word = "dead" if letter.state == "dead" else "held, may have arrived"
+        word += ", acknowledged" if letter.acknowledged_at is not None else ""
         say(f"{letter.id[:SHORT]}  {letter.kind} to {shown(letter.recipient)} through {shown(letter.transport)}")
         say(f"          {word} after {tries}, noticed {local_time(letter.created_at)}")
         say(f"          {shown(letter.entity)}")
         say(f"          {shown(letter.reason, limit=1000)}")
     if letters:
         say("send some of them again with `notify resend ID...`, all dead ones with `notify resend --all-dead`")
+        if any(letter.state == "dead" and letter.acknowledged_at is None for letter in letters):
+            say("the worker is unhealthy until they are sent again or acknowledged: `notify dead-letters --ack`")
     else:
         say("no dead letters" if outbox else none_yet(home))
+
+
+def acknowledge(home: Home, ids: list[str]) -> None:
+    """Note that a person knows of these dead letters, or of all: they do not make the worker unhealthy any more.
+
+    Raises:
+        NotifyError: an id names no dead letter, or several; nothing is changed then.
+    """
+    with outbox_of(home) as outbox:
+        if outbox is None:
+            say(none_yet(home))
+            return
+        count = outbox.acknowledge(time.time(), [_named(outbox, text) for text in ids] or None)
+    say(f"{plural(count, 'dead letter')} acknowledged")
 
 
 def resend(home: Home, ids: list[str], *, all_dead: bool, recipient: str | None, since: str | None) -> None:
@@ -157,4 +174,5 @@ def as_object(letter: Letter) -> dict[str, object]:
         "tried_at": iso(letter.tried_at) if letter.tried_at is not None else None,
         "not_before": iso(letter.not_before) if letter.not_before else None,
         "attempts": letter.attempts,
+        "acknowledged_at": iso(letter.acknowledged_at) if letter.acknowledged_at is not None else None,
     }

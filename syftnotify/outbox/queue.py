@@ -191,6 +191,7 @@ class Outbox:
         # One writer at a time here: SQLite itself lets the second one sleep, longer each time it asks.
         self._writing = threading.Lock()
         self._order = ClaimOrder()
+        self._in_flight: set[str] = set()  # ids of notifications that were claimed here and have no outcome yet
         self._shared = threading.local()  # the transaction that a thread is in, if it writes several things in one
         try:
             self._open()
@@ -291,10 +292,12 @@ class Outbox:
         now: float,
         *,
         jobs: Changes | None = None,
+        uncertain: Collection[str] = (),
     ) -> None:
         """Write `events`, their notifications and changes to emitted `jobs` in one transaction.
 
-        Events and notifications that are there already stay as they are.
+        Events and notifications that are there already stay as they are. Those of the events `uncertain` (keys) may
+        have been sent already: their outcome is unknown from the start.
         """
         if not events:
             return
@@ -339,6 +342,10 @@ class Outbox:
                 statements.PUT_NOTIFICATION.run_many(connection, rows)
             if jobs:
                 emitted.change(connection, jobs, now)
+            if uncertain:
+                ids = [row["id"] for row in rows if row["event_key"] in uncertain and row["state"] == "pending"]
+                _count_as_unknown(connection, ids, now)
+            _add_to_totals(connection, events=len(events))
         self.touch(event.key for event in events)
         reached("outbox.put")
 
@@ -357,6 +364,49 @@ class Outbox:
         with self._reading() as connection:
             found = (connection.execute(statements.KEYS_KNOWN, {"keys": some}) for some in heaps(list(keys)))
             return {key for some in found for key in some.scalars()}
+
+    def progress(self) -> list[int]:
+        """How far the outbox is: totals that only grow. A database that lost its last changes has smaller ones."""
+        with self._reading() as connection:
+            totals = {row.name: row.value for row in statements.TOTAL_OF.rows(connection)}
+        return [totals.get(name, 0) for name in ("events", "notifications", "unknown")]
+
+    def has_regressed(self, progress: Sequence[int]) -> bool:
+        """Whether the database is older than when `progress` was recorded."""
+        return any(now < before for now, before in zip(self.progress(), progress, strict=False))
+
+    def unfinished_events(self) -> list[tuple[str, str, str, str]]:
+        """The events of the tree that owe something, as (key, entity, kind, occurrence)."""
+        columns = (EVENTS.c.key, EVENTS.c.entity, EVENTS.c.kind, EVENTS.c.occurrence)
+        owing = sa.select(NOTIFICATIONS.c.event_key).where(NOTIFICATIONS.c.state.in_(UNFINISHED))
+        with self._reading() as connection:
+            found = connection.execute(sa.select(*columns).where(EVENTS.c.key.in_(owing), ~is_emitted()))
+            return [tuple(row) for row in found]
+
+    def unfinished_emitted(self) -> set[str]:
+        """The keys of emitted events that owe something."""
+        owing = sa.select(NOTIFICATIONS.c.event_key).where(NOTIFICATIONS.c.state.in_(UNFINISHED))
+        with self._reading() as connection:
+            return set(
+                connection.execute(sa.select(EVENTS.c.key).where(EVENTS.c.key.in_(owing), is_emitted())).scalars()
+            )
+
+    def count_as_unknown(self, now: float, *, finished: Collection[str]) -> int:
+        """After lost changes: notifications of `finished` events (keys) were sent, other queued ones may have been.
+
+        Returns how many became unknown.
+        """
+        queued = NOTIFICATIONS.update().where(NOTIFICATIONS.c.state.in_(("pending", "unknown")))
+        with self._transaction() as connection:
+            for some in heaps(sorted(finished)):
+                reason = "recorded as finished before the outbox lost its last changes"
+                connection.execute(
+                    queued.where(NOTIFICATIONS.c.event_key.in_(some)).values(state="sent", reason=reason)
+                )
+            pending = sa.select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.state == "pending")
+            ids = list(connection.execute(pending).scalars())
+            _count_as_unknown(connection, ids, now)
+        return len(ids)
 
     def take_touched(self) -> set[str]:
         """The keys of events that were put in, or of which a notification ended, since this was last asked."""
@@ -413,6 +463,7 @@ class Outbox:
                     break
                 # In the transaction: a row that cannot be read is not claimed.
                 messages.append([_due(row, bundle, _last_kind(connection, row)) for row in rows])
+        self._in_flight.update(due.id for message in messages for due in message)
         return messages
 
     def _claim(
@@ -531,6 +582,7 @@ class Outbox:
             statements.MARK_SENT.run_many(connection, [{"this": each, "joined": thread} for each in ids])
             self._end_attempts(connection, ids, now, "sent", "", provider_id)
             _add_to_totals(connection, messages=1, notifications=len(ids))
+        self._in_flight.difference_update(ids)
         self._recorded(due)
 
     def failed(self, due: Sequence[Due], now: float, failure: Failure, error: str, verdict: Verdict) -> None:
@@ -555,6 +607,7 @@ class Outbox:
             self._end_attempts(connection, [item.id for item in due], now, failure.value, error, "")
             if failure is Failure.UNKNOWN:
                 _add_to_totals(connection, unknown=len(due))
+        self._in_flight.difference_update(item.id for item in due)
         self._recorded(due if verdict.state == "dead" else ())
 
     @contextlib.contextmanager
@@ -585,15 +638,15 @@ class Outbox:
         values = {"moment": now, "became": outcome, "why": error, "given": provider_id}
         statements.END_ATTEMPT.run_many(connection, [{"this": each, **values} for each in ids])
 
-    def recover(self, now: float, *, except_for: Collection[str] = ()) -> int:
+    def recover(self, now: float) -> int:
         """Attempts that a process left behind are unknown, and so are their notifications; returns how many.
 
-        Only for the holder of the worker's lock: nobody else can be sending then. `except_for` are the ids of the
-        notifications that this process itself is sending, or whose outcome it has not written down yet.
+        Only for the holder of the worker's lock: nobody else can be sending then. What this process itself is sending
+        is left alone.
         """
         with self._transaction() as connection:
             sending = connection.execute(sa.select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.state == "sending"))
-            lost = [name for name in sending.scalars() if name not in except_for]
+            lost = [name for name in sending.scalars() if name not in self._in_flight]
             begun = 0
             for some in heaps(lost):
                 connection.execute(
@@ -1036,6 +1089,24 @@ def _common_source(rows: Sequence[Any]) -> str:
 def _is_open_share(bundle: str) -> bool:
     """Whether it is a digest within a daily share that was not attempted yet, and so can be postponed."""
     return bundle.startswith(SHARE) and "#" not in bundle
+
+
+def _count_as_unknown(connection: sa.Connection, ids: Sequence[Any], now: float) -> None:
+    """These pending notifications may have been sent by an attempt that is not recorded: record it as unknown."""
+    reason = "the outbox lost its last changes, and this may have been sent"
+    for some in heaps(ids):
+        rows = NOTIFICATIONS.update().where(NOTIFICATIONS.c.id.in_(some))
+        connection.execute(rows.values(state="unknown", reason=reason))
+        attempt = {
+            "started_at": now,
+            "ended_at": now,
+            "outcome": Failure.UNKNOWN.value,
+            "error": reason,
+            "provider_id": "",
+        }
+        connection.execute(ATTEMPTS.insert(), [{"notification": each, **attempt} for each in some])
+    if ids:
+        _add_to_totals(connection, unknown=len(ids))
 
 
 def _add_to_totals(connection: sa.Connection, **counts: int) -> None:
