@@ -44,6 +44,8 @@ def _interval(text: str) -> float | str:
 
 
 def _timeout(text: str | float) -> float:
+    if isinstance(text, float):  # the default
+        return text
     from syftnotify.config.values import got, seconds
 
     try:
