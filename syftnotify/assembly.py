@@ -17,13 +17,15 @@ from syftnotify.events import Limits
 from syftnotify.files import private_folder
 from syftnotify.ledger import JsonStateManager
 from syftnotify.memory import MemoryFile
-from syftnotify.model import DIGESTED, HIGH, AlertRule, Form, Kind, Severity
+from syftnotify.model import DIGESTED, HIGH, AlertRule, Form, Kind, Severity, is_address
 from syftnotify.observe import JobReader, OwnRequests, PeerReader
 from syftnotify.outbox import Outbox
 from syftnotify.paths import Home, expanded_if_possible
+from syftnotify.peer_changes import PeerChanges
 from syftnotify.pipeline import Pipeline, Tick
 from syftnotify.procinfo import is_alive
 from syftnotify.quiet import QuietHours
+from syftnotify.recipients import Recipients
 from syftnotify.render import Lines, Links, Objects, TemplateRenderer, Wording, Words, renderer_of
 from syftnotify.route import Match, Reach, Route, Way, built_in_routes
 from syftnotify.spool import Spool
@@ -124,11 +126,14 @@ def assemble(
         on_change=on_change,
     )
     jobs = job_reader(settings, clock=clock, monotonic=monotonic, is_settling=ledger.is_settling)
-    scope = config.do_email.lower() if config.role == "owner" else f"{config.role} {config.do_email.lower()}"
+    peers, owner = peer_reader(settings, clock), config.do_email.lower()
+    scope = owner if config.role == "owner" else f"{config.role} {owner}"
     pipeline = Pipeline(
         missing=lambda: _missing(settings.root),
         jobs=jobs if with_jobs and config.notify.monitor_jobs else None,
-        peers=_peer_reader(settings, clock),
+        peers=peers,
+        peer_changes=PeerChanges(peers, ledger, owner, trusts_folders=config.notify.peers_from_folders),
+        recipients=Recipients(outbox, owner, config.recipients.new_per_day),
         tells_peers=with_peers and config.notify.monitor_peers,
         ledger=ledger,
         outbox=outbox,
@@ -305,16 +310,20 @@ def _missing(root: Path) -> str:
 
 def _reach(
     settings: Settings, outbox: Outbox, lanes: Iterable[str], add: Callable[[str, Transport], None]
-) -> Callable[[frozenset[str]], Reach]:
+) -> Callable[[frozenset[str], Callable[[str], bool]], Reach]:
     """Who can be reached, asked anew at each look: alert rules come and go.
 
     `add` is given the transports of theirs that are not among `lanes` yet.
     """
     config = settings.config
     mailer, ways, routes = settings.mailer, ways_of(settings.config), _routes(settings.config)
+    configured = _configured(config, routes, ways)
     known = set(lanes)
 
-    def reach(peers: frozenset[str]) -> Reach:
+    def reach(peers: frozenset[str], is_recorded: Callable[[str], bool]) -> Reach:
+        def is_known(address: str) -> bool:
+            return address.lower() in configured or config.recipients.allows(address) or is_recorded(address)
+
         alerts = [rule for rule in outbox.alerts() if rule.target]
         own = _endpoints(alerts)
         for name in own.keys() - known:
@@ -323,10 +332,27 @@ def _reach(
         # Without a default: of what names nobody, only the rule's own jobs are its business.
         every = {**ways, **{name: Way(name, Form.WEBHOOK) for name in own}}
         return Reach(
-            config.do_email, config.operator, mailer, peers, config.recipients.allows, routes, every, tuple(alerts)
+            config.do_email,
+            config.operator,
+            mailer,
+            peers,
+            config.recipients.allows,
+            routes,
+            every,
+            tuple(alerts),
+            is_known,
+            configured,
         )
 
     return reach
+
+
+def _configured(config: Config, routes: Iterable[Route], ways: Mapping[str, Way]) -> frozenset[str]:
+    """The addresses that the configuration names as recipients, in small letters."""
+    named = [config.do_email, *config.operator]
+    named += [word for route in routes for word in route.to]
+    named += [word for way in ways.values() for word in way.default]
+    return frozenset(word.lower() for word in named if is_address(word))
 
 
 def _syft_bg_homes() -> tuple[Path, ...]:
@@ -346,7 +372,8 @@ def syft_bg_pid() -> int | None:
     return None
 
 
-def _peer_reader(settings: Settings, clock: Callable[[], float]) -> PeerReader:
+def peer_reader(settings: Settings, clock: Callable[[], float] = time.time) -> PeerReader:
+    """What reads the peers of this home's owner, or whom its scientist asked."""
     if settings.config.role == "scientist":
         return OwnRequests(settings.root, settings.config.do_email, (), (), clock)
     notify = settings.config.notify

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from syftnotify import ledger, running
-from syftnotify.assembly import job_reader, syft_bg_pid, words_of
+from syftnotify.assembly import job_reader, peer_reader, syft_bg_pid, words_of
 from syftnotify.config import Gmail, Settings, load
 from syftnotify.config.secrets import key_file
 from syftnotify.deliver import transport_for
@@ -83,6 +83,7 @@ def findings(home: Home, *, clock: Callable[[], float] = time.time) -> Iterator[
         if not settings.config.notify.enabled:
             yield Finding("config", Level.WARN, "nothing is sent", "set `notify.enabled: true`")
         yield from _root(settings)
+        yield from _peers(settings, clock)
         yield from _transports(settings, clock, ask)
         yield from _templates(home)
     yield from _clock(home, settings, clock, ask)
@@ -151,6 +152,22 @@ def _root(settings: Settings) -> Iterator[Finding]:
             f"{root} has no job folder of {owner}",
             "see that `do_email` is the address you use there",
         )
+
+
+def _peers(settings: Settings, clock: Callable[[], float]) -> Iterator[Finding]:
+    """Whether there is a sync snapshot to learn of peers from."""
+    if not settings.config.notify.monitor_peers:
+        return
+    reader = peer_reader(settings, clock)
+    count = len(reader.look())
+    status = reader.status
+    if status is None:  # a scientist's machine has none
+        return
+    if status.problem:
+        text, advice = running.no_peer_notifications(status.problem)
+        yield Finding("peers", Level.WARN, text, advice)
+        return
+    yield Finding("peers", Level.PASS, f"{plural(count, 'peer')}, by the sync snapshot in {status.path}")
 
 
 def _transports(settings: Settings, clock: Callable[[], float], ask: _Ask) -> Iterator[Finding]:
@@ -348,7 +365,8 @@ def _opened(home: Home) -> Iterator[Outbox]:
 
 
 def _standing(counts: Counts) -> str:
-    return f"{counts.waiting} waiting, {counts.sent} sent, {counts.unknown} attempts cut off"
+    withheld = f", {counts.withheld} withheld" if counts.withheld else ""
+    return f"{counts.waiting} waiting, {counts.sent} sent, {counts.unknown} attempts cut off{withheld}"
 
 
 def _watches(settings: Settings) -> Iterator[Finding]:

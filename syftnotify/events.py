@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from syftnotify.emitted_jobs import EmittedJob
 from syftnotify.model import (
+    ABSENT_SNAPSHOTS,
     BY_JOB,
     CONFIGURED,
     ENDED,
@@ -20,6 +21,7 @@ from syftnotify.model import (
     Job,
     Kind,
     Peer,
+    PeerRound,
     Status,
 )
 
@@ -64,6 +66,7 @@ class News:
     decided: set[str] = field(default_factory=set)
     returned: set[str] = field(default_factory=set)  # entities that had vanished and are back
     settled: set[str] = field(default_factory=set)  # of these, the ones that are whole again
+    rounds: dict[str, PeerRound] = field(default_factory=dict)  # of peers, where it changed
 
     def add(self, more: News) -> None:
         """The same, with `more`."""
@@ -75,6 +78,7 @@ class News:
         self.decided |= more.decided
         self.returned |= more.returned
         self.settled |= more.settled
+        self.rounds.update(more.rounds)
 
 
 # Un-endedness of a job that vanished and came back is a rerun only after so long: restored trees come file by file.
@@ -150,23 +154,67 @@ def news_of_peers(
     *,
     first_look: bool = False,
     known: Mapping[str, Kind] = MappingProxyType({}),
+    rounds: Mapping[str, PeerRound] = MappingProxyType({}),
+    trusts_folders: bool = False,
 ) -> News:
-    """What is new about `peers`. At the first look grants count as told and requests join the catch-up."""
+    """What is new about `peers`. At the first look grants count as told and requests join the catch-up.
+
+    Job folders are the grant of a request that was recorded before they appeared, or of any peer with
+    `trusts_folders`. `rounds` are those of peers that differ from the default, by entity.
+    """
     news = News()
     for peer in peers:
         first = first_look and peer.entity not in known
-        for fact in peer.facts:
-            if told.knows(peer.entity, fact.kind, fact.occurrence):
+        before = rounds.get(peer.entity, PeerRound())
+        now = _round_of(peer, before)
+        for kind in _kinds_of_peer(peer, told, now, first=first, trusts_folders=trusts_folders):
+            if told.knows(peer.entity, kind, now.occurrence):
                 continue
-            if fact.kind is Kind.PEER_REQUESTED and told.knows(peer.entity, Kind.PEER_GRANTED, fact.occurrence):
-                continue  # an empty list of grants proves nothing
-            if first and fact.kind is Kind.PEER_GRANTED:
-                news.marks.append(Mark(peer.entity, fact.kind, fact.occurrence))
+            if kind is Kind.PEER_REQUESTED:
+                if told.knows(peer.entity, Kind.PEER_GRANTED, now.occurrence):
+                    continue  # an empty list of grants proves nothing
+                now = replace(now, had_folders=peer.has_folders)
+            if first and kind is Kind.PEER_GRANTED:
+                news.marks.append(Mark(peer.entity, kind, now.occurrence))
                 continue
             payload = {"owner": peer.owner, "submitter": peer.address, "name": peer.address}
-            event = Event(fact.kind, peer.entity, fact.occurrence, fact.at, payload)
+            event = Event(kind, peer.entity, now.occurrence, payload=payload)
             (news.catch_up if first else news.events).append(event)
+        if now != before:
+            news.rounds[peer.entity] = now
     return news
+
+
+def _round_of(peer: Peer, before: PeerRound) -> PeerRound:
+    """The peer's round now: another one when the peer is listed again after an absence."""
+    if not peer.is_listed or not before.absent:
+        return before
+    if before.absent >= ABSENT_SNAPSHOTS:
+        return PeerRound(before.number + 1)
+    return replace(before, absent=0, synced_at=0.0)
+
+
+def _kinds_of_peer(peer: Peer, told: Told, now: PeerRound, *, first: bool, trusts_folders: bool) -> list[Kind]:
+    """What is true of `peer`, in the order in which it comes to be."""
+    kinds = [fact.kind for fact in peer.facts]
+    if not peer.has_folders or Kind.PEER_GRANTED in kinds:
+        return kinds
+    # The owner's own `add_peer` makes the same folders, so they answer only a request, and only when newer.
+    answers = told.knows(peer.entity, Kind.PEER_REQUESTED, now.occurrence) and not now.had_folders
+    is_old = first and not kinds
+    return [Kind.PEER_GRANTED] if answers or is_old or (trusts_folders and now.number == 1) else kinds
+
+
+def absences(
+    recorded: Iterable[str], present: Iterable[str], rounds: Mapping[str, PeerRound], synced_at: float
+) -> dict[str, PeerRound]:
+    """The rounds of the `recorded` peers (entities) that a complete snapshot of that time lacks; each counted once."""
+    found = {}
+    for entity in set(recorded).difference(present):
+        before = rounds.get(entity, PeerRound())
+        if before.absent < ABSENT_SNAPSHOTS and before.synced_at != synced_at:
+            found[entity] = replace(before, absent=before.absent + 1, synced_at=synced_at)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import orjson
 from syftnotify.errors import StateError
 from syftnotify.failpoints import reached
 from syftnotify.files import exclusive, private_folder, put_aside, whose, write_whole
-from syftnotify.model import ENDED, Kind, digest_of, entity_id
+from syftnotify.model import ENDED, Kind, PeerRound, digest_of, entity_id
 from syftnotify.paths import expanded
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def _kind_word(word: str) -> str:
 _TIMELESS = ("job/A/", "job/B")
 
 # What is noted of each entity under `data.syftnotify`, besides which occurrence was its first of each kind.
-_NOTED = ("first", "reruns", "undecided", "vanished", "emitted", "outbox")
+_NOTED = ("first", "peer_rounds", "reruns", "undecided", "vanished", "emitted", "outbox")
 _HEAD, _TAIL = b'{"version":%d,"notified":' % VERSION, b"}}}"
 _PIECE = 1 << 16  # bytes of the file that are read as objects at once
 
@@ -203,6 +204,27 @@ class JsonStateManager:
             self._note("vanished", entity, at)
         for entity in settled:
             self._note("vanished", entity, None)
+
+    def has_events(self, entity: str) -> bool:
+        """Whether any event of `entity` has been recorded."""
+        return bool(self._words(entity))
+
+    def entities(self, prefix: str) -> list[str]:
+        """The entities with recorded events whose ids begin with `prefix`."""
+        with self._lock:
+            found = {
+                entity for part in ("notified", "owed") for entity in self._state[part] if entity.startswith(prefix)
+            }
+        return sorted(found)
+
+    def peer_rounds(self) -> dict[str, PeerRound]:
+        """The rounds of peers that differ from the default, by entity."""
+        with self._lock:
+            return {entity: PeerRound(*noted) for entity, noted in self._ours("peer_rounds").items()}
+
+    def note_peer_round(self, entity: str, current: PeerRound) -> None:
+        """Record which request of a peer is current, and for how many snapshots the peer has been absent."""
+        self._note("peer_rounds", entity, list(astuple(current)) if current != PeerRound() else None)
 
     def first_look(self, what: str) -> str:
         """When the first look at `what` ("jobs <owner>", say) was finished, or empty if it never was."""
@@ -613,6 +635,7 @@ def _are_notes(ours: Any) -> bool:
         "edition": list,
         "first": str,
         "first_look": str,
+        "peer_rounds": list,
         "undecided": bool,
         "vanished": (int, float),
         "emitted": bool,
@@ -620,6 +643,7 @@ def _are_notes(ours: Any) -> bool:
     }
     return (
         all(isinstance(ours.get(part, {}), dict) for part in (*inner, *plain))
+        and all(map(_is_round, ours.get("peer_rounds", {}).values()))
         and all(isinstance(value, plain[part]) for part in plain for value in ours.get(part, {}).values())
         and all(
             isinstance(values, dict) and all(isinstance(value, inner[part]) for value in values.values())
@@ -627,3 +651,9 @@ def _are_notes(ours: Any) -> bool:
             for values in ours.get(part, {}).values()
         )
     )
+
+
+def _is_round(noted: Any) -> bool:
+    """Whether `noted` is a `PeerRound` as it is written: number, absent, synced_at, had_folders."""
+    types: tuple[type | tuple[type, ...], ...] = (int, int, (int, float), bool)
+    return isinstance(noted, list) and len(noted) == len(types) and all(map(isinstance, noted, types))

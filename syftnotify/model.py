@@ -280,6 +280,45 @@ class Peer:
     address: str
     facts: tuple[Fact, ...]
     added: bool = True  # by the owner; somebody who only asks is not
+    is_listed: bool = False  # in the sync snapshot in use
+    has_folders: bool = False  # the owner's client made the job folders of an accepted peer
+
+
+# A peer who was absent from so many complete snapshots in a row and is listed again has asked again.
+ABSENT_SNAPSHOTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRound:
+    """Which request of a peer is current. Requests after an absence are occurrences of their own."""
+
+    number: int = 1
+    absent: int = 0  # complete snapshots in a row without the peer, up to `ABSENT_SNAPSHOTS`
+    synced_at: float = 0.0  # the last of them, seconds since 1970
+    had_folders: bool = False  # the job folders are older than the request, so they do not show that it was accepted
+
+    @property
+    def occurrence(self) -> str:
+        """The occurrence of its events: empty for the first request."""
+        return "" if self.number == 1 else str(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAbsences:
+    """A complete sync snapshot: who is not in `listed` is absent."""
+
+    synced_at: float  # seconds since 1970
+    listed: frozenset[str]  # addresses
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotStatus:
+    """The sync snapshot that decides about peers, and whether it is usable."""
+
+    path: str | None  # None: there is none
+    synced_at: float | None  # seconds since 1970
+    usable: bool
+    problem: str = ""  # why it is not usable
 
 
 EMITTED_PREFIX = "emitted "  # of the keys of emitted events

@@ -14,17 +14,19 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from syftnotify.events import Limits, Mark, News, news_of_jobs, news_of_peers, reminders
+from syftnotify.events import Limits, Mark, News, news_of_jobs, reminders
 from syftnotify.failpoints import reached
 from syftnotify.intake import Intake
 from syftnotify.ledger import JsonStateManager
 from syftnotify.memory import MemoryFile
-from syftnotify.model import AT_REST, HELD, Event, Job, Kind, Notification, Peer
+from syftnotify.model import AT_REST, HELD, Event, Job, Kind, Notification, Peer, SnapshotStatus
 from syftnotify.observe import JobReader, JobsLook, PeerReader, Watched, evidence
 from syftnotify.outbox import Outbox
+from syftnotify.peer_changes import PeerChanges
 from syftnotify.quiet import QuietHours, held
+from syftnotify.recipients import Recipients
 from syftnotify.recovery import Recovery
-from syftnotify.route import BUNDLE_ABOVE, Reach, bundled, long_runs, notifications_for
+from syftnotify.route import BUNDLE_ABOVE, Reach, bundled, is_unverified, long_runs, notifications_for
 from syftnotify.spool import Spool
 from syftnotify.storms import Window
 
@@ -54,6 +56,9 @@ class Tick:
     restless: bool = False  # look again soon
     waiting_for: str = ""  # what must appear before there is anything to see
     delayed: int = 0  # jobs with events beyond the limit per submitter and minute
+    newcomers: frozenset[str] = frozenset()  # recipients that are mailed for the first time
+    excess: int = 0  # recipients above the daily limit of new ones
+    released: int = 0  # notifications that are withheld no longer
 
     def joined(self, other: Tick) -> Tick:
         """The same, with what `other` noticed."""
@@ -73,11 +78,13 @@ class Pipeline:
         jobs: JobReader | None,
         peers: PeerReader,
         tells_peers: bool,
+        peer_changes: PeerChanges,
+        recipients: Recipients,
         ledger: JsonStateManager,
         outbox: Outbox,
         memory: MemoryFile,
         spool: Spool,
-        reach: Callable[[frozenset[str]], Reach],
+        reach: Callable[[frozenset[str], Callable[[str], bool]], Reach],
         scope: str,
         quiet: QuietHours | None,
         limits: Limits,
@@ -91,13 +98,15 @@ class Pipeline:
         self._jobs = jobs
         self._peers = peers
         self._tells_peers = tells_peers
+        self._peer_changes = peer_changes
+        self._recipients = recipients
         self._ledger = ledger
         self._outbox = outbox
-        self._recovery = Recovery(ledger, outbox)
+        self._recovery = Recovery(ledger, outbox, restore=peer_changes.restore)
         self._memory = memory
         self._remember_at = 0.0  # seconds since 1970
         self._spool = spool
-        self._intake = Intake(spool, outbox, reach=partial(reach, frozenset()), quiet=quiet, limits=limits)
+        self._intake = Intake(spool, outbox, reach=partial(reach, frozenset(), _nobody), quiet=quiet, limits=limits)
         self._reach = reach
         self._whose = scope
         self._quiet = quiet
@@ -117,6 +126,11 @@ class Pipeline:
         """What is worth watching besides the jobs."""
         spool = [Watched(self._spool.folder, deep=False)] if self._spool.folder.is_dir() else []
         return [*spool, *(self._peers.watchable() if self._tells_peers else [])]
+
+    @property
+    def peers_status(self) -> SnapshotStatus | None:
+        """The sync snapshot in use at the last look; None where peers are not monitored by one."""
+        return self._peer_changes.status if self._tells_peers else None
 
     def look(self) -> Tick:
         """Only count: nothing is noted and nobody is told (the master switch is off)."""
@@ -176,16 +190,18 @@ class Pipeline:
             look = self._jobs.look(where=where, hurried=hurried, seconds=seconds, take=take, progress=progress)
         peers = self._peers.look()
         tick = Tick(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.restless)
-        reach = self._reach(frozenset(peer.address for peer in peers if peer.added))
+        reach = self._reach(
+            frozenset(peer.address for peer in peers if peer.added), self._peer_changes.recorded_test(peers)
+        )
         self._admit(tick, news, now, is_limited=not time_off)
         self._judge_peers(news, peers)
         self._remind(look, news, reach, now)
         self._prepare(tick, news, of_news, reach, time_off=time_off, now=now)
+        self._release_and_withhold(tick, reach, now, dry_run=dry_run)
         if dry_run:
             return tick.joined(emitted)
         reached("tick.looked")
-        self._outbox.put(tick.events, tick.notifications, now, uncertain=self._recovery.uncertain_keys(tick.events))
-        self._recovery.enqueued(tick.events)
+        self._put(tick, now)
         self._mark(news, tick, now)
         self._drop_alerts(reach, now)
         if self._jobs and (look.vanished or not self._has_looked):
@@ -212,9 +228,25 @@ class Pipeline:
         """The owner was alerted about them."""
         self._recovery.forget_lost()
 
+    def _release_and_withhold(self, tick: Tick, reach: Reach, now: float, *, dry_run: bool) -> None:
+        """Release what was withheld from recipients that may be mailed now, and withhold what is above the limit."""
+        if not dry_run:
+            tick.released = self._recipients.release(reach, now)  # before later notifications of the same recipients
+        by_key = {event.key: event for event in tick.events}
+        admission = self._recipients.admit(tick.notifications, by_key, reach, now)
+        tick.notifications, tick.newcomers = admission.notifications, admission.newcomers
+        tick.excess = admission.excess
+
+    def _put(self, tick: Tick, now: float) -> None:
+        uncertain = self._recovery.uncertain_keys(tick.events)
+        self._outbox.put(tick.events, tick.notifications, now, uncertain=uncertain, newcomers=tick.newcomers)
+        self._recovery.enqueued(tick.events)
+        if tick.excess:
+            self.note(self._recipients.alert(tick.excess, now), now)
+
     def note(self, event: Event, now: float, *, transport: str = "") -> None:
         """Write down an event of the worker's own, routed like any other; `transport` carries it if given."""
-        owed = notifications_for([event], self._reach(frozenset()), transport=transport)
+        owed = notifications_for([event], self._reach(frozenset(), _nobody), transport=transport)
         self._outbox.put([event], held(owed, {event.key: event}, self._quiet, now), now)
         log.info("noticed %s %s", event.kind.value, event.entity)
 
@@ -321,7 +353,7 @@ class Pipeline:
     def _judge_peers(self, news: News, peers: list[Peer]) -> None:
         if self._tells_peers:
             first = not self._ledger.first_look(self._scope("peers"))
-            news.add(news_of_peers(peers, self._ledger, first_look=first, known=self._known))
+            news.add(self._peer_changes.detect(peers, first_look=first, known=self._known))
 
     def _remind(self, look: JobsLook, news: News, reach: Reach, now: float) -> None:
         """Add what has been so for too long; what was so before the first look is not news then."""
@@ -363,6 +395,8 @@ class Pipeline:
         self, tick: Tick, news: News, jobs: dict[tuple[str, str], Job], reach: Reach, *, time_off: bool, now: float
     ) -> None:
         """Fill `tick` with the events, what a message about them may carry, and what is owed for them."""
+        for events in (news.catch_up, news.events):
+            events[:] = [_marked(event) if is_unverified(event, reach) else event for event in events]
         catch_up = bundled(notifications_for(news.catch_up, reach, catches_up=True), always=True)
         rest = notifications_for(news.events, reach)
         rest = bundled(rest, above=BUNDLE_ABOVE) if time_off else rest
@@ -393,7 +427,7 @@ class Pipeline:
 
     def _mark(self, news: News, tick: Tick, now: float) -> None:
         ledger = self._ledger
-        owing = {item.event_key for item in tick.notifications if not item.skipped}
+        owing = {item.event_key for item in tick.notifications if not (item.skipped or item.withheld)}
         self._count_as_told(news.marks)
         for event in tick.events:
             put = ledger.owe if event.key in owing else ledger.tell
@@ -402,10 +436,19 @@ class Pipeline:
             ledger.count_rerun(entity, generation, count)
         ledger.decide(news.undecided, news.decided)
         ledger.note_return(news.returned, news.settled, now)
+        self._peer_changes.record(news)
         for scope in self._scopes():
             if not ledger.first_look(scope):
                 ledger.finish_first_look(scope, _iso(now))
                 log.info("first look at %s is done", scope)
+
+
+def _marked(event: Event) -> Event:
+    return replace(event, payload={**event.payload, "unverified": True})
+
+
+def _nobody(_address: str) -> bool:
+    return False
 
 
 def _iso(now: float) -> str:

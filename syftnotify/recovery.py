@@ -7,7 +7,7 @@ records how far the outbox was, which events were owed, and which emitted events
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from syftnotify.ledger import JsonStateManager
 from syftnotify.model import Event, Kind
@@ -24,9 +24,11 @@ _KINDS = frozenset(Kind)
 class Recovery:
     """Compares the ledger and the outbox of one home."""
 
-    def __init__(self, ledger: JsonStateManager, outbox: Outbox) -> None:
+    def __init__(self, ledger: JsonStateManager, outbox: Outbox, *, restore: Callable[[str, str, str], None]) -> None:
+        """`restore` is called with (entity, kind, occurrence) of each event that a lost ledger takes back."""
         self._ledger = ledger
         self._outbox = outbox
+        self._restore = restore
         self.lost_emitted: list[str] = []  # keys of emitted events that are gone and were not delivered for certain
         # What was owed when the outbox was lost, by entity and word: it may have been sent.
         self._uncertain: set[tuple[str, str]] = set()
@@ -141,4 +143,5 @@ class Recovery:
             generation, counted, count = occurrence.rpartition("#")
             if counted and count.isdigit():
                 self._ledger.count_rerun(entity, generation, int(count))
+            self._restore(entity, kind, occurrence)
         return {entity: Kind(kind) for _, entity, kind, _ in rows}

@@ -44,6 +44,11 @@ BUILT_IN: dict[Kind, tuple[Audience, ...]] = {
 # what nobody can have meant.
 OWN_KINDS = frozenset({Kind.SYSTEM_ALERT, Kind.HEARTBEAT, Kind.TEST})
 
+# The source of what an unverified submitter caused. It is one for all of them: the names are the sender's choice, and
+# each would have a share of its own. No address equals it.
+UNVERIFIED_SOURCE = "-"
+UNVERIFIED = "unverified: no peer record of this address; add the peer, or name it in `recipients.allow`"
+
 # After time off, or when many things happened at once while nobody looked: more than so many become one message.
 BUNDLE_ABOVE = 5
 
@@ -115,9 +120,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Who stands behind the roles, and who may be told.
+    """The recipients behind the roles, and who may be mailed.
 
-    `allows` says whether the owner's configuration lets somebody be told whom no path vouches for.
+    `peers` are those whom the owner added. `allows` tests an address against `recipients.allow`. `is_known` tells of an
+    address in the tree whether a peer record, the owner's client or the configuration confirms it.
     """
 
     owner: str
@@ -128,6 +134,8 @@ class Reach:
     routes: tuple[Route, ...] | None = None  # None: the built-in ones
     ways: Mapping[str, Way] = field(default_factory=dict)
     alerts: tuple[AlertRule, ...] = ()  # asked before the routes
+    is_known: Callable[[str], bool] = lambda _address: True
+    configured: frozenset[str] = frozenset()  # addresses that the configuration names as recipients, in small letters
 
     @property
     def mail(self) -> Way:
@@ -243,10 +251,13 @@ def _of_event(event: Event, reach: Reach) -> Iterator[Notification]:
 
 def _by_route(event: Event, route: Route, reach: Reach) -> Iterator[Notification]:
     for recipient, audience, way, refusal in _recipients(event, route, reach):
-        yield _notification(event, recipient, audience, way, route.name, refusal)
+        yield _notification(event, recipient, audience, way, route.name, refusal, reach)
 
 
-def _notification(event: Event, recipient: str, audience: Audience, way: Way, route: str, refusal: str) -> Notification:
+def _notification(
+    event: Event, recipient: str, audience: Audience, way: Way, route: str, refusal: str, reach: Reach
+) -> Notification:
+    is_known = not is_named_by_tree(event, audience) or reach.is_known(recipient)
     return Notification(
         event_key=event.key,
         entity=event.entity,
@@ -256,7 +267,29 @@ def _notification(event: Event, recipient: str, audience: Audience, way: Way, ro
         medium=way.medium,
         route=route,
         skipped=refusal or ("" if way.name else f"no transport carries to {recipient}"),
+        withheld="" if is_known else UNVERIFIED,
+        source=source_of(event),
     )
+
+
+def is_named_by_tree(event: Event, audience: Audience) -> bool:
+    """Whether the recipient comes from the tree, and not from the configuration or an emitter."""
+    return audience in {Audience.SUBMITTER, Audience.GUEST} and not event.emitted
+
+
+def is_unverified(event: Event, reach: Reach) -> bool:
+    """Whether the submitter in a job's path is confirmed by nothing else."""
+    submitter = str(event.payload.get("submitter") or "")
+    return is_named_by_tree(event, Audience.SUBMITTER) and bool(submitter) and not reach.is_known(submitter)
+
+
+def source_of(event: Event) -> str:
+    """Who caused `event`: the submitter or peer, the user of an emitted event; empty for the worker's own events."""
+    if event.emitted:
+        return str(event.routing.get("user") or "")
+    submitter = str(event.payload.get("submitter") or "").lower()
+    is_of_tree = "layout" in event.payload
+    return UNVERIFIED_SOURCE if event.payload.get("unverified") or (is_of_tree and not submitter) else submitter
 
 
 # G23: of whom a job names without saying what for.
@@ -304,7 +337,7 @@ def _wish(event: Event, word: str, name: str, reach: Reach) -> Notification:
     submitter = str(event.payload.get("submitter") or "")
     is_own = form_of(word) is Form.MAIL and is_address(submitter) and word.lower() == submitter.lower()
     may = event.emitted or is_own or reach.allows(word)
-    return _notification(event, word, Audience.GUEST, way, name, "" if may else _ASKED)
+    return _notification(event, word, Audience.GUEST, way, name, "" if may else _ASKED, reach)
 
 
 def _kinds_of(words: Any) -> frozenset[Kind]:

@@ -66,6 +66,8 @@ class Report:
     delayed: int = 0  # events of submitters who cause more than the limit per minute
     last_error: str | None = None
     transports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # The sync snapshot of syft-bg in use: path, synced_at, usable, problem; None where peers are not monitored by one.
+    peers_source: dict[str, Any] | None = None
     enabled: bool = True
     interval: float = 30.0
     watching: bool = False
@@ -125,6 +127,8 @@ def _fits(name: str, kind: Any, value: Any) -> bool:
             and _fits("", "str | None", value["at"])
             and _fits("", "float | None", value["seconds"])
         )
+    if name == "peers_source":
+        return value is None or (isinstance(value, dict) and isinstance(value.get("problem"), str | None))
     if name == "transports":
         return isinstance(value, dict) and all(isinstance(inner, dict) for inner in value.values())
     if name == "failures":
@@ -285,3 +289,9 @@ def _dead_letters(report: Report) -> Iterator[str]:
 
 def _plural_of(step: str) -> str:
     return {"scan": "scans", "watch": "attempts to watch folders", "health": "health checks"}.get(step, f"{step} steps")
+
+
+def no_peer_notifications(problem: str) -> tuple[str, str]:
+    """The notice of status and doctor when there is no usable sync snapshot, and what to do."""
+    advice = "run syft-bg with its sync service (`syft-bg start`), or set `notify.sync_state_path`"
+    return f"peer notifications cannot be sent: {problem}", advice

@@ -30,6 +30,7 @@ from syftnotify.assembly import Parts, assemble, check_ready, syft_bg_pid
 from syftnotify.config import Settings
 from syftnotify.errors import AlreadyRunningError, LockLostError, NotifyError, StateError
 from syftnotify.failpoints import reached
+from syftnotify.model import SnapshotStatus
 from syftnotify.observe import Wake
 from syftnotify.outbox import Counts
 from syftnotify.ownership import become_owner, check_home
@@ -204,7 +205,7 @@ class Worker:
         level = logging.INFO if tick.events else logging.DEBUG
         log.log(level, "looked at %d jobs and %d peers in %.3f s", tick.jobs, tick.peers, self._seconds)
         self._parts.dispatcher.poke()  # also for what somebody else put back into the outbox
-        if tick.notifications:
+        if tick.notifications or tick.released:
             self._changed = True
         if self._has_begun and not self._parts.dispatcher.is_alive:
             log.error("the dispatcher had ended; it is started again")
@@ -402,6 +403,7 @@ def _fill(report: running.Report, parts: Parts, counts: Counts) -> None:
     monotonic = time.monotonic()
     for name, value in asdict(counts).items():
         setattr(report, name, value)
+    report.peers_source = _source_of(parts.pipeline.peers_status)
     report.last_error = parts.dispatcher.last_error or None
     report.damage = "; ".join(filter(None, (parts.ledger.damage, parts.outbox.damage)))
     report.unreadable_alerts = len(parts.outbox.unreadable_alerts)
@@ -415,6 +417,18 @@ def _fill(report: running.Report, parts: Parts, counts: Counts) -> None:
             **({"sign_in_ends": iso(ends[name], exact=True)} if name in ends else {}),
         }
         for name, section in parts.settings.config.transports.items()
+    }
+
+
+def _source_of(status: SnapshotStatus | None) -> dict[str, Any] | None:
+    if status is None:
+        return None
+    synced_at = None if status.synced_at is None else iso(status.synced_at, exact=True)
+    return {
+        "path": status.path,
+        "synced_at": synced_at,
+        "usable": status.usable,
+        "problem": status.problem or None,
     }
 
 

@@ -142,8 +142,8 @@ class Box:
         """Where syft-bg's sync state lies for this box."""
         return self.folder / "syft-bg" / "sync" / "state.json"
 
-    def configure(self, changes: Mapping[str, Any] | None = None) -> None:
-        """Write config.yaml: a Maildir, a short interval; `changes` replace top-level keys."""
+    def configure(self, changes: Mapping[str, Any] | None = None, *, notify: Mapping[str, Any] | None = None) -> None:
+        """Write config.yaml: a Maildir, a short interval; `changes` replace top-level keys, `notify` keys of that."""
         settings: dict[str, Any] = {
             "do_email": OWNER,
             "syftbox_root": str(self.root),
@@ -151,6 +151,7 @@ class Box:
                 "interval": 1,
                 "sync_state_path": str(self.snapshot),
                 "notify_state_path": str(self.folder / "syft-bg" / "notify" / "state.json"),
+                **(notify or {}),
             },
             "transports": {"box": {"type": "maildir"}},
         }

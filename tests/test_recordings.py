@@ -15,6 +15,8 @@ from tests.support import ANA, BO, OWNER, Box, Told
 from tests.trees import Disk
 
 ALLOWED = {"recipients": {"allow": ["*@uni.example"]}}
+# The recordings hold no snapshot of syft-bg: the folders alone show that a peer was accepted.
+BY_FOLDERS = {"peers_from_folders": True}
 # Older than any marker must be, so that an end without a return code is believed.
 SETTLED_SECONDS = 6.0
 
@@ -75,7 +77,7 @@ def test_each_step_tells_exactly_what_the_client_says_through_restarts(
     """
     if allowed and recording.proves_submitters:
         pytest.skip("the path proves who submitted")
-    box.configure(ALLOWED if allowed else None)
+    box.configure(ALLOWED if allowed else None, notify=BY_FOLDERS)
     oracle = Oracle(recording, allowed)
     box.look()
     assert postbox.new() == Counter()
@@ -103,7 +105,7 @@ def test_each_step_tells_exactly_what_the_client_says_in_one_process(
     """X10: the same from a worker that lives through all of it and reads again only what changed."""
     if allowed and recording.proves_submitters:
         pytest.skip("the path proves who submitted")
-    box.configure(ALLOWED if allowed else None)
+    box.configure(ALLOWED if allowed else None, notify=BY_FOLDERS)
     oracle = Oracle(recording, allowed)
     parts = box.parts()
     try:
@@ -123,6 +125,7 @@ def test_steps_that_nobody_saw_are_told_all_the_same(
     box: Box, player: Player, postbox: Postbox, recording: Recording
 ) -> None:
     """Facts, not edges: a worker that sees only the last step tells every fact that is still true."""
+    box.configure(notify=BY_FOLDERS)
     box.look()
     bring(box, player, recording.steps[-1])
     box.clock.advance(SETTLED_SECONDS)
@@ -171,6 +174,7 @@ def test_after_time_off_more_than_five_come_in_one_message(
     box: Box, player: Player, postbox: Postbox, recording: Recording
 ) -> None:
     """No look for more than an hour: what happened meanwhile leaves as one message for each recipient."""
+    box.configure(notify=BY_FOLDERS)
     box.look()
     box.clock.advance(3 * 3600)
     player.play(recording.steps[-1])

@@ -24,6 +24,7 @@ from tests.support import ANA, OWNER
 NAME = "analysis"
 CODE = "print('the mean of the ages')\n"
 RUN_SH = "#!/bin/bash\npython main.py\n"
+PERMISSIONS = "syft.pub.yaml"
 TIMEOUT_LINE = "--- PROCESS TIMED OUT ---"
 
 
@@ -88,12 +89,19 @@ class Disk:
         return int(self.clock() * 1_000_000) + self._writes
 
 
+def permission(peer: str, access: str, pattern: str = "**") -> dict[str, Any]:
+    """A permission file in which one rule gives a peer access."""
+    rights: dict[str, list[str]] = {"admin": [], "read": [], "write": []}
+    return {"rules": [{"access": {**rights, access: [peer]}, "pattern": pattern}], "terminal": False}
+
+
 @dataclass
 class Tree(ABC):
     """One owner's jobs as one release lays them down."""
 
     disk: Disk
     owner: str = OWNER
+    adds_peers: bool = True  # whether the owner adds a peer before the first submission, as real owners do
 
     layout: ClassVar[str]  # as entity ids spell it
     names_submitter: ClassVar[bool]  # whether the path says who submitted
@@ -152,6 +160,10 @@ class Tree(ABC):
     def grant(self, by: str = ANA) -> None:
         """The owner accepts a peer."""
         raise NotImplementedError(f"{self.layout} leaves no trace of it")
+
+    def _add_peer(self, by: str, folder: Path) -> None:
+        if self.adds_peers and not (folder / PERMISSIONS).exists():
+            self.grant(by)
 
     def delete(self, name: str = NAME, by: str = ANA) -> None:
         for path in {self.place(name, by), self.results(name, by)}:
@@ -305,7 +317,11 @@ class SubmitterMarkerTree(RootMarkerTree):
         return self.base / by / name
 
     def grant(self, by: str = ANA) -> None:
-        self.disk.write(self.base / by / "syft.pub.yaml", "rules: []\n")
+        self.disk.write_yaml(self.base / by / PERMISSIONS, permission(by, "write"))
+
+    def _arrival(self, name: str, by: str) -> Path:
+        self._add_peer(by, self.base / by)
+        return super()._arrival(name, by)
 
 
 @dataclass
@@ -332,8 +348,8 @@ class ReviewTree(Tree):
         return self.base.joinpath("review", by, *self.segment, name)
 
     def grant(self, by: str = ANA) -> None:
-        for side in ("inbox", "review"):
-            self.disk.write(self.base / side / by / "syft.pub.yaml", "rules: []\n")
+        for side, access in (("inbox", "write"), ("review", "read")):
+            self.disk.write_yaml(self.base / side / by / PERMISSIONS, permission(by, access))
 
     def submit(
         self,
@@ -343,6 +359,7 @@ class ReviewTree(Tree):
         files: Mapping[str, str] | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
+        self._add_peer(by, self.base / "review" / by)
         folder = self.place(name, by)
         code = {"main.py": CODE} if files is None else files
         for path, text in code.items():

@@ -56,12 +56,20 @@ class Tree:
 
     def peers(self, requested: list[str], granted: list[str]) -> None:
         """What syft-bg's sync writes down about peers."""
-        snapshot = {"sync_error": None, "peer_emails": requested, "approved_peer_emails": granted}
+        snapshot = {
+            "sync_time": time.time(),
+            "sync_error": None,
+            "peer_emails": requested,
+            "approved_peer_emails": granted,
+        }
         self.notes.write_text(json.dumps({"snapshot": snapshot}), encoding="utf-8")
 
     def grant(self, scientist: str) -> None:
-        for side in ("inbox", "review"):
-            (self._job_folder / side / scientist).mkdir(parents=True)
+        for side, access in (("inbox", "write"), ("review", "read")):
+            folder = self._job_folder / side / scientist
+            folder.mkdir(parents=True)
+            rule = {"pattern": "**", "access": {access: [scientist]}}
+            (folder / "syft.pub.yaml").write_text(yaml.safe_dump({"rules": [rule]}), encoding="utf-8")
 
     def submit(self, scientist: str, name: str, code: str) -> None:
         folder = self._job_folder / "inbox" / scientist / "v1" / name

@@ -179,6 +179,8 @@ def outcome(letter: Letter) -> str:
         return f"told {tried}"
     if letter.state == "skipped":
         return f"not told: {reason}"
+    if letter.state == "withheld":
+        return f"withheld: {reason}"
     if letter.state == "dead":
         return f"given up {tried}: {reason}"
     if letter.state == "unknown":

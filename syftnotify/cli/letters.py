@@ -136,7 +136,11 @@ def _named(outbox: Outbox | None, text: str) -> str:
         raise NotifyError(f"{plural(len(found), 'notification')} begin with {text!r}", hint="say more of the id")
     name, state = next(iter(found.items()))
     if state not in {"dead", "unknown"}:
-        why = {"sent": "was sent and is not sent again", "skipped": "was never meant to be sent"}
+        why = {
+            "sent": "was sent and is not sent again",
+            "skipped": "was never meant to be sent",
+            "withheld": "is withheld; `notify history --state withheld` shows why",
+        }
         raise NotifyError(f"{name[:SHORT]} {why.get(state, 'waits already')}")
     return name
 

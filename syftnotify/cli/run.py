@@ -111,7 +111,8 @@ def rehearse(home: Home) -> None:
     kinds = {event.key: event.kind.value for event in tick.events}
     for item in tick.notifications:
         kind = kinds[item.event_key] + (" (digest)" if item.bundle else "")
-        way = f"not sent: {item.skipped}" if item.skipped else f"as {item.audience.value}, through {item.transport}"
+        reason = item.skipped or item.withheld
+        way = f"not sent: {reason}" if reason else f"as {item.audience.value}, through {item.transport}"
         table.add_row(kind, Text(shown(item.recipient)), Text(f"{shown(item.entity)}\n{way}"))
     if tick.waiting_for:
         warn(tick.waiting_for)
@@ -120,7 +121,7 @@ def rehearse(home: Home) -> None:
     if not settings.config.notify.enabled:
         warn("notify.enabled is false: nothing would be sent, and nothing was changed")
         return
-    messages = {item.bundle or item.id for item in tick.notifications if not item.skipped}
+    messages = {item.bundle or item.id for item in tick.notifications if not (item.skipped or item.withheld)}
     say(
         f"{plural(len(messages), 'message')} would be sent for {plural(len(tick.events), 'new event')}, besides "
         f"{plural(counts.waiting, 'notification')} that {'waits' if counts.waiting == 1 else 'wait'} already. "

@@ -49,6 +49,8 @@ def _notices(home: Home, report: running.Report) -> list[str]:
         if (ends := transport.get("sign_in_ends")) and _is_near(str(ends)):
             when = localized(str(ends))
             found.append(f"the sign-in of transport {name} ends at {when}: `notify init --credentials FILE` renews it")
+    if report.peers_source and (problem := report.peers_source.get("problem")):
+        found.append("; ".join(running.no_peer_notifications(str(problem))))
     return found
 
 
@@ -90,8 +92,10 @@ def _object(
         "unknown": report.unknown,
         "held": report.held,
         "dead": report.dead,
+        "withheld": report.withheld,
         "last_error": report.last_error,
         "transports": report.transports,
+        "peers_source": report.peers_source,
         "enabled": report.enabled,
         "watching": report.watching if held else False,
         "waiting_for": (report.waiting_for or None) if held else None,
@@ -156,6 +160,8 @@ def _rows(report: running.Report, held: bool) -> Iterator[tuple[str, str]]:
         yield "", f"{plural(report.unknown, 'attempt was', 'attempts were')} cut off and may have arrived"
     if report.held:
         yield "", f"{plural(report.held, 'message')} of these held until you say `notify resend`"
+    if report.withheld:
+        yield "", f"{plural(report.withheld, 'message')} withheld, `notify history --state withheld` shows why"
     if report.dead:
         yield "", "`notify dead-letters` lists them, `notify resend` sends them again"
     if held:

@@ -54,6 +54,14 @@ from syftnotify.text import shown
 _PIECES = ("host", "port", "user", "password", "tls")
 
 
+def _count_or_none(value: Any) -> int | None:
+    if value == "none":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10_000:
+        raise ValueError(f"expected 0 to 10000 recipients, or none, got {got(value)}")
+    return value
+
+
 class _Pieces(dict[str, Any]):
     """A server that is not named by one address."""
 
@@ -70,6 +78,9 @@ class Notify(Section):
     watch: Literal["auto", "on", "off"] = Field("auto", description="let the file system wake the look early")
     monitor_jobs: Flag = Field(True, description="tell of jobs")
     monitor_peers: Flag = Field(True, description="tell of peer requests and grants")
+    peers_from_folders: Flag = Field(
+        False, description="without any sync snapshot of syft-bg, take new job folders of a peer for your acceptance"
+    )
     max_concurrent_deliveries: Annotated[int, number(1, 256, "deliveries", whole=True)] = Field(
         16, description="attempts under way at once, over all transports"
     )
@@ -228,9 +239,12 @@ MAIL_TYPES = ("gmail", "smtp", "maildir")  # the preferred one first
 
 
 class Recipients(Section):
-    """Who may be mailed beyond those whom the tree vouches for."""
+    """Which recipients named in the tree may be mailed."""
 
-    allow: tuple[Pattern, ...] = Field((), description="addresses or patterns")
+    allow: tuple[Pattern, ...] = Field((), description="addresses or patterns that need no peer record")
+    new_per_day: Annotated[int | None, BeforeValidator(_count_or_none)] = Field(
+        20, description="recipients mailed for the first time in 24 hours, 0 to 10000, or none for no limit"
+    )
 
     def allows(self, address: str) -> bool:
         """Whether a pattern matches `address`, letter case aside."""

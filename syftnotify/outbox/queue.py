@@ -293,11 +293,13 @@ class Outbox:
         *,
         jobs: Changes | None = None,
         uncertain: Collection[str] = (),
+        newcomers: Collection[str] = (),
     ) -> None:
         """Write `events`, their notifications and changes to emitted `jobs` in one transaction.
 
         Events and notifications that are there already stay as they are. Those of the events `uncertain` (keys) may
-        have been sent already: their outcome is unknown from the start.
+        have been sent already: their outcome is unknown from the start. `newcomers` are the addresses that count
+        towards the day's new recipients.
         """
         if not events:
             return
@@ -340,6 +342,12 @@ class Outbox:
             statements.PUT_EVENT.run_many(connection, event_rows)
             if rows:
                 statements.PUT_NOTIFICATION.run_many(connection, rows)
+                mailed = {
+                    item.recipient
+                    for item in notifications
+                    if item.medium == MAIL and not (item.skipped or item.withheld)
+                }
+                self._admit(connection, mailed, newcomers, now)
             if jobs:
                 emitted.change(connection, jobs, now)
             if uncertain:
@@ -407,6 +415,44 @@ class Outbox:
             ids = list(connection.execute(pending).scalars())
             _count_as_unknown(connection, ids, now)
         return len(ids)
+
+    @staticmethod
+    def _admit(connection: sa.Connection, addresses: Iterable[str], newcomers: Collection[str], now: float) -> None:
+        rows = [{"address": each, "admitted_at": now, "is_counted": each in newcomers} for each in addresses]
+        statements.ADMIT.run_many(connection, rows)
+
+    def withheld(self) -> dict[str, int]:
+        """How many notifications are withheld from each recipient, those that have waited longest first."""
+        with self._reading() as connection:
+            return {row.recipient: row.total for row in statements.WITHHELD.rows(connection)}
+
+    def unmailed(self, addresses: Iterable[str]) -> set[str]:
+        """Those of `addresses` that were never mailed."""
+        asked = set(addresses)
+        with self._reading() as connection:
+            for some in heaps(sorted(asked)):
+                found = connection.execute(statements.ADMITTED_OF, {"addresses": some}).scalars()
+                asked.difference_update(found)
+        return asked
+
+    def newcomers_since(self, since: float, now: float) -> int:
+        """How many recipients counted as new between two moments."""
+        with self._reading() as connection:
+            return int(statements.COUNT_NEWCOMERS.value(connection, since=since, now=now))
+
+    def release(self, recipients: Iterable[str], now: float, *, newcomers: Collection[str] = ()) -> int:
+        """Queue what is withheld from these recipients; returns how many notifications that are."""
+        released = 0
+        with self._transaction() as connection:
+            for some in heaps(sorted(recipients)):
+                is_theirs = NOTIFICATIONS.c.recipient.in_(some)
+                released += connection.execute(
+                    NOTIFICATIONS.update()
+                    .where(NOTIFICATIONS.c.state == sa.text("'withheld'"), is_theirs)
+                    .values(state="pending", reason="")
+                ).rowcount
+                self._admit(connection, some, newcomers, now)
+        return released
 
     def take_touched(self) -> set[str]:
         """The keys of events that were put in, or of which a notification ended, since this was last asked."""
@@ -675,7 +721,7 @@ class Outbox:
         empty).
         """
         orphans = NOTIFICATIONS.update().where(
-            NOTIFICATIONS.c.state.in_(UNFINISHED), NOTIFICATIONS.c.transport.not_in(transports)
+            NOTIFICATIONS.c.state.in_((*UNFINISHED, "withheld")), NOTIFICATIONS.c.transport.not_in(transports)
         )
         gone = NOTIFICATIONS.c.transport + " is not configured any more"
         is_mail = sa.and_(NOTIFICATIONS.c.medium == MAIL, sa.true() if by else sa.false())

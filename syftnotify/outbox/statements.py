@@ -19,6 +19,7 @@ from syftnotify.outbox.tables import (
     ATTEMPTS,
     EVENTS,
     NOTIFICATIONS,
+    RECIPIENTS,
     TOTALS,
     UNFINISHED,
     claimable,
@@ -134,6 +135,22 @@ PUT_NOTIFICATION = Statement(
         "source",
         "priority",
     ),
+)
+
+ADMIT = Statement(RECIPIENTS.insert().prefix_with("OR IGNORE"), ("address", "admitted_at", "is_counted"))
+# Spelled out: SQLite uses the partial index only where it reads these very words.
+WITHHELD = Statement(
+    sa.select(NOTIFICATIONS.c.recipient, sa.func.count().label("total"))
+    .where(sa.text("state = 'withheld'"))
+    .group_by(NOTIFICATIONS.c.recipient)
+    .order_by(sa.func.min(NOTIFICATIONS.c.seq))
+)
+COUNT_NEWCOMERS = Statement(
+    sa.select(sa.func.count()).where(
+        RECIPIENTS.c.admitted_at > sa.bindparam("since", type_=sa.Float),
+        RECIPIENTS.c.admitted_at <= _NOW,
+        RECIPIENTS.c.is_counted,
+    )
 )
 
 
@@ -339,6 +356,7 @@ EVENTS_OF = sa.select(EVENTS.c.key, EVENTS.c.entity, EVENTS.c.kind, EVENTS.c.occ
     EVENTS.c.key.in_(sa.bindparam("keys", expanding=True)), ~is_emitted()
 )
 KEYS_KNOWN = sa.select(EVENTS.c.key).where(EVENTS.c.key.in_(sa.bindparam("keys", expanding=True)))
+ADMITTED_OF = sa.select(RECIPIENTS.c.address).where(RECIPIENTS.c.address.in_(sa.bindparam("addresses", expanding=True)))
 COUNT_HELD = sa.select(sa.func.count()).where(
     NOTIFICATIONS.c.state == "unknown", NOTIFICATIONS.c.transport.in_(sa.bindparam("names", expanding=True))
 )

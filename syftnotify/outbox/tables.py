@@ -37,6 +37,10 @@ UPGRADES: dict[int, tuple[str, ...]] = {
         "FROM notifications WHERE state = 'sent'",
         "INSERT OR REPLACE INTO totals SELECT 'notifications', count(*) FROM notifications WHERE state = 'sent'",
         "INSERT OR REPLACE INTO totals SELECT 'unknown', count(*) FROM attempts WHERE outcome = 'unknown'",
+        "CREATE INDEX IF NOT EXISTS withheld ON notifications (recipient, seq) WHERE state = 'withheld'",
+        "INSERT OR IGNORE INTO recipients (address, admitted_at, is_counted) "
+        "SELECT recipient, min(created_at), 0 FROM notifications "
+        "WHERE medium = 'mail' AND state NOT IN ('skipped', 'withheld') GROUP BY recipient",
     ),
 }
 
@@ -98,6 +102,7 @@ NOTIFICATIONS = sa.Table(
     sa.Index("states", "state"),
     sa.Index("queue", *_QUEUE_COLUMNS.split(", "), sqlite_where=sa.text(_WAITING)),
     sa.Index("unfinished", *_CONVERSATION_COLUMNS.split(", "), sqlite_where=sa.text(_UNSENT)),
+    sa.Index("withheld", "recipient", "seq", sqlite_where=sa.text("state = 'withheld'")),
 )
 ATTEMPTS = sa.Table(
     "attempts",
@@ -110,6 +115,15 @@ ATTEMPTS = sa.Table(
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("provider_id", sa.Text, nullable=False),
     sa.Index("recent", "started_at"),
+)
+# Every address that was ever mailed, pruned history included: the daily limit is about new ones.
+RECIPIENTS = sa.Table(
+    "recipients",
+    SCHEMA,
+    sa.Column("address", sa.Text, primary_key=True),
+    sa.Column("admitted_at", sa.Float, nullable=False),  # when its first mail was queued or released
+    sa.Column("is_counted", sa.Boolean, nullable=False),  # whether it counts towards `recipients.new_per_day`
+    sa.Index("admitted", "admitted_at"),
 )
 # Jobs of other schedulers, from their first emitted event to the one that ends them: see `emitted_jobs.py`.
 EMITTED_JOBS = sa.Table(
@@ -144,7 +158,7 @@ TOTALS = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.Integer, nullable=False),
 )
-UNFINISHED = ("pending", "withheld", "sending", "unknown")
+UNFINISHED = ("pending", "sending", "unknown")  # what is withheld may stay so for ever, and holds up nothing
 # The worker's own words to its owner: never gathered into a digest.
 OWN_KINDS = (Kind.SYSTEM_ALERT.value, Kind.HEARTBEAT.value, Kind.TEST.value)
 

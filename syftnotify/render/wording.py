@@ -187,7 +187,7 @@ class Wording:
             "audience": item.audience.value,
             "status": item.standing.value,
             "job_name": _name(payload),
-            "submitter": _person(submitter or claimed),
+            "submitter": _person(submitter or claimed) + _mark(item),
             "claimed": bool(claimed and not submitter),
             "ds_email": _person(submitter or claimed),
             "do_email": shown(str(payload.get("owner") or "")),
@@ -280,7 +280,19 @@ def _trace(payload: Mapping[str, Any]) -> str:
 # Not in rows: what has its own place in the message, what may be private; of a job of the tree also our own data.
 _NOT_ROWS_OF_EMITTED = PRIVATE | {"name", "error"}
 _NOT_ROWS = _NOT_ROWS_OF_EMITTED | frozenset(
-    {"submitter", "claimed", "owner", "layout", "status", "incomplete", "submitted_at", "summary", "detail", "figures"}
+    {
+        "submitter",
+        "claimed",
+        "unverified",
+        "owner",
+        "layout",
+        "status",
+        "incomplete",
+        "submitted_at",
+        "summary",
+        "detail",
+        "figures",
+    }
     | {"minutes"}
 )
 
@@ -308,6 +320,7 @@ def _flat(value: Any) -> str:
 
 
 _NOBODY = "an unnamed scientist"
+_UNVERIFIED = " (unverified: no peer record)"
 
 
 def user_of(event: Event) -> Any:
@@ -331,6 +344,12 @@ def _person(who: str) -> str:
         return who
     name = shown(who, limit=_NAME_CAP, quoted=True)
     return f'"{name}"' if " " in who or name != who else name
+
+
+def _mark(item: Item) -> str:
+    """What stands behind the name of a submitter whom no peer record confirms, for everybody else."""
+    is_marked = bool(item.event.payload.get("unverified")) and item.audience is not Audience.SUBMITTER
+    return _UNVERIFIED if is_marked else ""
 
 
 def _subject(item: Item) -> str:
@@ -383,7 +402,7 @@ def line_of(item: Item) -> str:
     """What happened, in one line."""
     payload, kind = item.event.payload, item.event.kind
     name, who = f'"{_what(item.event)}"', _who(item.event)
-    by = "" if item.event.emitted and who == _NOBODY else f" from {who}"
+    by = "" if item.event.emitted and who == _NOBODY else f" from {who}{_mark(item)}"
     if kind in _PLAIN:
         return _PLAIN[kind].format(name)
     code, step = _return_code(payload), payload.get("step")

@@ -65,7 +65,11 @@ class Ours:
             mail: dict[str, Any] = {"type": "gmail", "token": "gmail_token.json", "api_endpoint": self.sink.google.url}
         else:
             mail = {"type": "smtp", "smtp_url": self.sink.url}
-        self.box.configure({"transports": {"mail": {**mail, "rate": 1000, "burst": 1000, "timeout_secs": 2}}})
+        settings = {
+            "transports": {"mail": {**mail, "rate": 1000, "burst": 1000, "timeout_secs": 2}},
+            "recipients": {"new_per_day": "none"},  # every round has scientists of its own
+        }
+        self.box.configure(settings, notify={"peers_from_folders": True})
         if isinstance(self.sink, GmailSink):
             self.sink.google.write_token(self.box.home.token)
 
