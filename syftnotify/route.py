@@ -257,7 +257,8 @@ def _by_route(event: Event, route: Route, reach: Reach) -> Iterator[Notification
 def _notification(
     event: Event, recipient: str, audience: Audience, way: Way, route: str, refusal: str, reach: Reach
 ) -> Notification:
-    is_known = not is_named_by_tree(event, audience) or reach.is_known(recipient)
+    # Channels and endpoints are the configuration's: nobody else can name one.
+    is_known = way.form is not Form.MAIL or not is_named_by_tree(event, audience) or reach.is_known(recipient)
     return Notification(
         event_key=event.key,
         entity=event.entity,

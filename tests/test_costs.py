@@ -160,6 +160,8 @@ def test_a_look_with_news_saves_once_and_takes_as_many_statements_for_one_as_for
     home_of: Callable[[str, int], Home], changed: int
 ) -> None:
     home = home_of("D", 10)
+    home.end("job-0009", code=5)  # who is mailed for the first time takes more
+    home.look()
     for number in range(changed):
         home.end(f"job-{number:04}", code=5)
     home.box.clock.advance(10)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syftnotify.model import Audience, Event, Kind
-from syftnotify.route import BUILT_IN, Reach, bundled, notifications_for
+from syftnotify.model import Audience, Event, Form, Kind
+from syftnotify.route import BUILT_IN, Reach, Route, Way, built_in_routes, bundled, notifications_for, source_of
 
 OWNER, ANA = "owner@x.org", "ana@y.net"
 
@@ -110,6 +111,39 @@ def test_a_catch_up_of_one_is_a_digest_too() -> None:
     (item,) = bundled(notifications_for([event(Kind.JOB_SUBMITTED)], reach(), catches_up=True), always=True)
 
     assert item.bundle
+
+
+def test_route_withholds_mail_to_an_unknown_submitter() -> None:
+    """C1: not what the owner, or a channel of the configuration, is told."""
+    team = Way("team", Form.SLACK, ("#jobs",))
+    routes = (*built_in_routes(), Route("routes[0]", to=("submitter",), via="team"))
+    told_of = reach(routes=routes, ways={"team": team}, is_known=lambda _address: False)
+    items = notifications_for([event(Kind.JOB_SUBMITTED)], told_of)
+
+    assert {item.recipient: bool(item.withheld) for item in items} == {OWNER: False, ANA: True, "#jobs": False}
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "routing", "source"),
+    [
+        (Kind.JOB_SUBMITTED, {"layout": "D", "submitter": ANA.upper()}, {}, ANA),
+        (Kind.JOB_SUBMITTED, {"layout": "D", "submitter": ANA, "unverified": True}, {}, "-"),
+        (Kind.JOB_SUBMITTED, {"layout": "B2", "submitter": "", "claimed": ANA}, {}, "-"),
+        (Kind.JOB_SUBMITTED, {"layout": "A", "submitter": "", "claimed": ""}, {}, "-"),
+        (Kind.PEER_REQUESTED, {"submitter": ANA}, {}, ANA),
+        (Kind.JOB_FAILED, {"emitted": True, "submitter": "b@z.org"}, {"user": ANA}, ANA),
+        (Kind.JOB_FAILED, {"emitted": True, "submitter": "b@z.org"}, {}, ""),
+        (Kind.SYSTEM_ALERT, {"owner": OWNER}, {}, ""),
+    ],
+)
+def test_route_source_is_who_caused_the_event(
+    kind: Kind, payload: dict[str, Any], routing: dict[str, Any], source: str
+) -> None:
+    """C3: names that a sender can choose freely share one source, or each would have a limit of its own."""
+    caused = Event(kind, "job/x", "T", payload=payload, routing=routing)
+
+    assert {item.source for item in notifications_for([caused], reach(peers=frozenset({ANA})))} <= {source}
+    assert source_of(caused) == source
 
 
 @given(

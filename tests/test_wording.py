@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from syftnotify.deliver.mime import mail_of
 from syftnotify.model import Audience, Event, Kind, Message, Status
-from syftnotify.render import Item, Links, TemplateRenderer, Wording
+from syftnotify.render import Item, Lines, Links, TemplateRenderer, Wording
 from syftnotify.render.wording import line_of
 
 WORDING = Wording(
@@ -357,3 +357,15 @@ def test_a_submitter_that_is_no_address_stands_between_quotation_marks() -> None
     assert f'from "{forged}" waits' in text
     assert "from ana@y.net waits" in line_of(item(Kind.JOB_SUBMITTED, submitter="ana@y.net"))
     assert 'from "\\u0430na@y.net" waits' in line_of(item(Kind.JOB_SUBMITTED, submitter="\u0430na@y.net"))
+
+
+@pytest.mark.parametrize("audience", [Audience.OWNER, Audience.OPERATOR, Audience.RECIPIENT, Audience.GUEST])
+@pytest.mark.parametrize("kind", [*OWNERS, Kind.JOB_WAITING, Kind.JOB_LONG_RUNNING])
+def test_line_marks_an_unverified_submitter(kind: Kind, audience: Audience) -> None:
+    """C1: in digests and on Slack, too."""
+    unverified = item(kind, audience, unverified=True)
+
+    assert "ana@y.net (unverified: no peer record)" in line_of(unverified)
+    assert "ana@y.net (unverified: no peer record)" in Lines(links=Links()).message([unverified], "#jobs").text
+    assert "unverified" not in line_of(item(kind, audience))
+    assert "unverified" not in received(worded(kind, Audience.SUBMITTER, unverified=True)).as_string()

@@ -73,6 +73,7 @@ def once(home: Home) -> None:
         f"looked at {plural(tick.jobs, 'job')} and {plural(tick.peers, 'peer')}: "
         f"{plural(len(tick.events), 'new event')}; "
         f"{report.sent} sent in all, {report.waiting} waiting, {report.dead} dead"
+        + (f", {report.withheld} withheld" if report.withheld else "")
     )
 
 

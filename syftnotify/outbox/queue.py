@@ -201,6 +201,10 @@ class Outbox:
 
     def _open(self) -> None:
         self._is_broken = False
+        # What this process found in the database, so that a quiet scan asks nothing: addresses that were mailed, and
+        # whether anything may be withheld. Only the holder of the worker's lock adds either.
+        self._admitted: set[str] = set()
+        self._may_withhold = True
         try:
             self._connect()
             found = self.check() if self._repairs else ""
@@ -317,6 +321,8 @@ class Outbox:
             for event in events
         ]
         kinds = {event.key: event.kind for event in events}
+        queued = (item for item in notifications if not (item.skipped or item.withheld))
+        mailed = {item.recipient for item in queued if item.medium == MAIL}
         rows = [
             {
                 "id": item.id,
@@ -342,11 +348,6 @@ class Outbox:
             statements.PUT_EVENT.run_many(connection, event_rows)
             if rows:
                 statements.PUT_NOTIFICATION.run_many(connection, rows)
-                mailed = {
-                    item.recipient
-                    for item in notifications
-                    if item.medium == MAIL and not (item.skipped or item.withheld)
-                }
                 self._admit(connection, mailed, newcomers, now)
             if jobs:
                 emitted.change(connection, jobs, now)
@@ -354,6 +355,8 @@ class Outbox:
                 ids = [row["id"] for row in rows if row["event_key"] in uncertain and row["state"] == "pending"]
                 _count_as_unknown(connection, ids, now)
             _add_to_totals(connection, events=len(events))
+        self._admitted |= mailed
+        self._may_withhold = self._may_withhold or any(item.withheld for item in notifications)
         self.touch(event.key for event in events)
         reached("outbox.put")
 
@@ -416,24 +419,31 @@ class Outbox:
             _count_as_unknown(connection, ids, now)
         return len(ids)
 
-    @staticmethod
-    def _admit(connection: sa.Connection, addresses: Iterable[str], newcomers: Collection[str], now: float) -> None:
-        rows = [{"address": each, "admitted_at": now, "is_counted": each in newcomers} for each in addresses]
-        statements.ADMIT.run_many(connection, rows)
+    def _admit(self, connection: sa.Connection, addresses: set[str], newcomers: Collection[str], now: float) -> None:
+        """Record the addresses that are mailed for the first time."""
+        new = addresses - self._admitted
+        if new:
+            rows = ({"address": each, "admitted_at": now, "is_counted": each in newcomers} for each in new)
+            statements.ADMIT.run_many(connection, rows)
 
-    def withheld(self) -> dict[str, int]:
-        """How many notifications are withheld from each recipient, those that have waited longest first."""
+    def withheld(self) -> list[str]:
+        """The recipients from whom something is withheld, those who have waited longest first."""
+        if not self._may_withhold:
+            return []
         with self._reading() as connection:
-            return {row.recipient: row.total for row in statements.WITHHELD.rows(connection)}
+            found = [row.recipient for row in statements.WITHHELD.rows(connection)]
+        self._may_withhold = bool(found)
+        return found
 
     def unmailed(self, addresses: Iterable[str]) -> set[str]:
         """Those of `addresses` that were never mailed."""
-        asked = set(addresses)
-        with self._reading() as connection:
-            for some in heaps(sorted(asked)):
-                found = connection.execute(statements.ADMITTED_OF, {"addresses": some}).scalars()
-                asked.difference_update(found)
-        return asked
+        asked = set(addresses) - self._admitted
+        if asked:
+            with self._reading() as connection:
+                for some in heaps(sorted(asked)):
+                    found = connection.execute(statements.ADMITTED_OF, {"addresses": some}).scalars()
+                    self._admitted.update(found)
+        return asked - self._admitted
 
     def newcomers_since(self, since: float, now: float) -> int:
         """How many recipients counted as new between two moments."""
@@ -442,16 +452,17 @@ class Outbox:
 
     def release(self, recipients: Iterable[str], now: float, *, newcomers: Collection[str] = ()) -> int:
         """Queue what is withheld from these recipients; returns how many notifications that are."""
-        released = 0
+        released, every = 0, set(recipients)
         with self._transaction() as connection:
-            for some in heaps(sorted(recipients)):
+            for some in heaps(sorted(every)):
                 is_theirs = NOTIFICATIONS.c.recipient.in_(some)
                 released += connection.execute(
                     NOTIFICATIONS.update()
                     .where(NOTIFICATIONS.c.state == sa.text("'withheld'"), is_theirs)
                     .values(state="pending", reason="")
                 ).rowcount
-                self._admit(connection, some, newcomers, now)
+            self._admit(connection, every, newcomers, now)
+        self._admitted |= every
         return released
 
     def take_touched(self) -> set[str]:
