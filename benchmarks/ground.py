@@ -17,7 +17,7 @@ from syftnotify import process, running
 from syftnotify.paths import Home
 from tests.support import OWNER, Box, wait_until
 
-SCIENTISTS = 10
+SCIENTISTS = 50
 # Names a folder in which the trees of one run of all benches are kept: 100,000 jobs take half a minute to write.
 TREES_VARIABLE = "BENCH_TREES"
 AGE = 3600.0  # seconds: what is older than two is not read again at the next look
@@ -184,7 +184,7 @@ def _scientist(number: int) -> str:
 
 
 def make_tree(root: Path, count: int) -> None:
-    """`count` jobs of ten scientists in layout D, all ended, written an hour ago."""
+    """`count` jobs of fifty scientists in layout D, all ended, written an hour ago."""
     base = jobs_of(root)
     at = time.time() - AGE
     for number in range(count):

@@ -1,6 +1,9 @@
-"""How long does a look take: when nothing changed, after ten jobs did, and when nothing is known yet?
+"""How long does a scan take: in a worker, when nothing changed, after ten jobs did, and when nothing is known yet?
 
     python -m benchmarks.scan [jobs ...]        (default: 250 1000 10000 100000)
+
+Of a real worker it is what `status --json` reports as `last_scan.seconds`, with watching off, beside a bare walk in
+another process. The other figures are those of the job reader alone.
 
 Beside each stands a bare loop in the same process. For a quiet look it lists the folders of jobs with `os.scandir` and
 stats the one file of each job that decides, its state.yaml; for the first look it reads and parses the config.yaml and
@@ -9,16 +12,35 @@ the state.yaml of each job with libyaml. The figures without a target are there 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import statistics
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import yaml
 
-from benchmarks.ground import AGE, Figure, at_most, jobs_of, medians, report, seconds, state, state_path, tree, write
+from benchmarks.ground import (
+    AGE,
+    SCIENTISTS,
+    Figure,
+    at_most,
+    box_of,
+    jobs_of,
+    look_after,
+    medians,
+    report,
+    seconds,
+    state,
+    state_path,
+    tree,
+    worker,
+    write,
+)
+from syftnotify import running
 from syftnotify.observe import JobReader
 from tests.support import OWNER, wait_until
 
@@ -28,6 +50,9 @@ CHANGED_FROM = 100_000
 FACTOR, FIRST_FACTOR = 1.2, 1.5
 CHANGED, CHANGED_SECONDS = 10, 0.001  # jobs, and what each may take
 ROUNDS, FIRST_ROUNDS = 15, 3
+WORKER_JOBS = 10_000
+WORKER_INTERVAL = 1  # seconds
+WARM_UP, WORKER_ROUNDS = 6, 30  # scans; the first ones may still read what was young
 SETTLED_SECONDS = 600.0  # until it is given up
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -109,6 +134,33 @@ def quiet_look(root: Path, reader: JobReader, count: int) -> Figure:
     return at_most(FACTOR, quiet_name(count), taken * 1000, "ms", bare * 1000)
 
 
+def worker_scan(root: Path, count: int) -> Figure:
+    """The scans of a worker for which nothing is new, and a bare walk in another process after each."""
+    walks, scans = [], []
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(1, mp_context=spawn) as other,
+        box_of(root, interval=WORKER_INTERVAL, watch="off") as box,
+        worker(box.home),
+    ):
+        moment = time.time()
+        for number in range(WARM_UP + WORKER_ROUNDS):
+            scan = look_after(box.home, moment)
+            moment = running.read(box.home).last_scan_s or moment
+            walk = other.submit(timed_walk, jobs_of(root)).result()
+            if number >= WARM_UP:
+                scans.append(scan)
+                walks.append(walk)
+    scanned, walked = statistics.median(scans), statistics.median(walks)
+    name = f"scan of a worker, nothing changed, {count:,} jobs of {SCIENTISTS} scientists"
+    return at_most(FACTOR, name, scanned * 1000, "ms", walked * 1000)
+
+
+def timed_walk(base: Path) -> float:
+    """The seconds that one bare walk takes."""
+    return seconds(lambda: bare_walk(base))
+
+
 def changed_look(root: Path, reader: JobReader, count: int) -> Figure:
     """Each round rewrites the states of ten other jobs, so that their runs ended once more."""
     walks, looks = [], []
@@ -137,6 +189,8 @@ def changed_look(root: Path, reader: JobReader, count: int) -> Figure:
 def figures(counts: list[int]) -> Iterator[Figure]:
     for count in counts:
         with tree(count) as root:
+            if count == WORKER_JOBS:
+                yield worker_scan(root, count)
             if count >= JUDGED_FROM:
                 yield first_look(root, count)
             reader = knowing(root)

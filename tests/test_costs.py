@@ -102,7 +102,7 @@ LAYOUTS = ["A", "B2", "B3", "B4", "C2", "D"]
 def test_a_quiet_look_asks_once_for_each_job_that_rests_and_opens_none(
     home_of: Callable[[str, int], Home], layout: str
 ) -> None:
-    """And for a second file of every fourth. What is not a job's is asked for as often, however many there are."""
+    """And for a second file of every eighth. What is not a job's is asked for as often, however many there are."""
     asked: list[int] = []
     for count in (20, 60):
         home = home_of(layout, count)

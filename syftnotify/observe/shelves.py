@@ -13,7 +13,7 @@ from syftnotify.model import Remembered, entity_id
 from syftnotify.observe.files import HAS_DIR_FD, MAX_NAMES, Signature, is_racy, signature
 
 # Of a job that rests, the second file is asked for once in so many whole looks.
-TURNS = 4
+TURNS = 8
 _FEW = 100
 _SEGMENT = re.compile(r"v\d+")
 # Fingerprints of what is to be read in any case, and of what is not there.
@@ -61,7 +61,7 @@ class Shelf:
 
     One file decides what a job is (`state.yaml`; where the layout has none, the job's own folder, in which marks come
     and go). A second one may change beside it (`config.yaml`), and without it there is no job. Jobs that have ended
-    rest: a whole look asks for the file that decides of each, and for the second one of every fourth. They are very
+    rest: a whole look asks for the file that decides of each, and for the second one of every eighth. They are very
     many, so they lie in columns, 24 bytes and the name. All others are awake, and asked for both.
     """
 
@@ -266,6 +266,8 @@ def _differing(names: Sequence[str], known: array[int], found: array[int]) -> li
 
 def _fingerprints(folder: str, names: Sequence[str], tail: str) -> array[int]:
     """The fingerprint of `name + tail` in `folder`, for each name."""
+    if not names:  # in a quiet scan nothing is awake: opening the folder would cost as much as some tens of jobs
+        return array("q")
     if not HAS_DIR_FD:
         return array("q", (fingerprint(signature(os.path.join(folder, name) + tail)) for name in names))
     try:
