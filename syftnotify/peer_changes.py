@@ -25,7 +25,7 @@ class PeerChanges:
         self._owner = owner
         self._trusts_folders = trusts_folders
         self._counted_at: float | None = None  # sync time of the last snapshot in which absences were counted
-        self._problem = ""  # as it was logged last
+        self._problem: str | None = None  # as it was logged last; None: not yet
 
     @property
     def status(self) -> SnapshotStatus | None:
@@ -76,7 +76,9 @@ class PeerChanges:
     def _log_source(self, status: SnapshotStatus | None) -> None:
         problem = status.problem if status is not None else ""
         if problem and not self._problem:
-            log.warning("peer notifications cannot be sent: %s", problem)
+            # Many homes never had a snapshot: only losing it is a warning.
+            level = logging.INFO if self._problem is None else logging.WARNING
+            log.log(level, "peer notifications cannot be sent: %s", problem)
         elif self._problem and not problem:
             log.info("peer notifications can be sent again")
         self._problem = problem

@@ -393,6 +393,7 @@ def test_an_outbox_damaged_under_a_running_worker_is_mended_by_the_next_one(copy
 def fill_tree(box: Box, ended: int, waiting: int) -> None:
     """Many jobs of layout D at once: the two files of each that say how it stands."""
     base = box.root / OWNER / "app_data" / "job"
+    jobs_of(box).grant(ANA)
     for number in range(ended + waiting):
         is_waiting = number < waiting
         name = f"waiting {number}" if is_waiting else f"ended {number}"
