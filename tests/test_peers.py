@@ -200,6 +200,7 @@ def test_folders_count_without_any_snapshot_where_the_owner_says_so(box: Box, di
 def test_a_received_job_of_a_stranger_makes_no_grant(box: Box, disk: Disk, tree: Tree) -> None:
     """C1: the owner's client makes `review/<scientist>/<job>/` for every job that it receives."""
     box.configure(notify={"peers_from_folders": True})
+    tree.grant(ANA)
     box.look()
     tree.adds_peers = False
     tree.submit(by=EVE)

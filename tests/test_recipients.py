@@ -15,10 +15,11 @@ from syftnotify.ledger import JsonStateManager
 from syftnotify.model import Audience, Event, Kind, Notification
 from syftnotify.outbox import Counts, Outbox
 from syftnotify.spool import emit
-from tests.support import ANA, BO, OWNER, Box, Told, claim
+from tests.support import ANA, BO, OWNER, Box, Told, claim, tally
 from tests.trees import PERMISSIONS, TREES, Disk, Tree, permission
 
 VICTIM = "victim@bank.example"
+PEER = "cara@peer.example"  # whom the owner added
 OWNERS_COPY = Counter({("job_submitted", "owner", OWNER): 1})
 NAMING = ["B4", "C1", "C2", "D"]  # layouts whose paths name the submitter
 
@@ -30,15 +31,20 @@ def disk(box: Box) -> Disk:
 
 @pytest.fixture(params=NAMING)
 def tree(request: pytest.FixtureRequest, box: Box, disk: Disk) -> Tree:
-    """A tree in which submissions come without the owner having added anybody; the first scan is done."""
-    box.look()
-    return TREES[request.param](disk, adds_peers=False)
+    """A tree in which submissions come from scientists whom the owner did not add; the first scan is done."""
+    return tree_with_a_peer(request.param, box, disk)
 
 
 @pytest.fixture
 def strangers(box: Box, disk: Disk) -> Tree:
+    return tree_with_a_peer("D", box, disk)
+
+
+def tree_with_a_peer(layout: str, box: Box, disk: Disk) -> Tree:
+    tree = TREES[layout](disk, adds_peers=False)
+    tree.grant(PEER)
     box.look()
-    return TREES["D"](disk, adds_peers=False)
+    return tree
 
 
 def after(box: Box, seconds: float = 10) -> Counter[Told]:
@@ -76,7 +82,7 @@ def test_a_submitter_without_a_peer_record_gets_no_mail(box: Box, tree: Tree) ->
     tree.run(by=VICTIM, code=1)
     box.clock.advance(10)
     assert after(box) == Counter({("job_failed", "owner", OWNER): 1})
-    assert counts(box) == Counts(sent=2, withheld=3)
+    assert counts(box) == tally(sent=2, withheld=3)
 
 
 def test_the_folder_of_a_received_job_confirms_nobody(box: Box, strangers: Tree) -> None:
@@ -85,6 +91,16 @@ def test_the_folder_of_a_received_job_confirms_nobody(box: Box, strangers: Tree)
     strangers.disk.write(strangers.base / "review" / VICTIM / "v1" / "analysis" / "state.yaml", "status: pending\n")
     strangers.disk.folder(strangers.base / "review" / VICTIM / PERMISSIONS)  # of a job that is called so
     assert after(box) == OWNERS_COPY
+
+
+def test_a_review_folder_confirms_where_no_peer_has_a_permission(box: Box, disk: Disk) -> None:
+    """C1: a tree that another program made; `inbox/<scientist>/` alone still proves nothing."""
+    tree = TREES["D"](disk, adds_peers=False)
+    box.look()
+    tree.submit(by=VICTIM)
+    disk.folder(tree.base / "review" / ANA)
+    tree.submit(by=ANA)
+    assert submitters(after(box)) == {ANA}
 
 
 def test_history_and_why_show_what_is_withheld_and_why(box: Box, strangers: Tree) -> None:
@@ -122,7 +138,7 @@ def test_withheld_mail_holds_up_neither_ledger_nor_pruning(box: Box, strangers: 
     box.clock.advance(100)
     outbox = Outbox(box.home.outbox)
     assert outbox.prune(box.clock.now, box.clock.now, sparing=()) == 2
-    assert outbox.counts() == Counts()
+    assert outbox.counts() == tally(sent=1)
     outbox.close()
 
 
@@ -387,7 +403,7 @@ def test_a_rehearsal_shows_the_limit_and_changes_nothing(box: Box, disk: Disk) -
     said = " ".join(box.notify("run", "--dry-run", check=0).stdout.split())
     assert "1 message would be sent" in said
     assert "not sent: above" in said
-    assert counts(box) == Counts()
+    assert counts(box) == tally()
 
 
 def test_the_home_of_a_scientist_mails_its_owner(box: Box, disk: Disk) -> None:
@@ -420,7 +436,7 @@ def test_outbox_release_queues_only_the_recipients_named(outbox: Outbox) -> None
     assert claim(outbox, "box", 3.0, by="me") == []
     assert outbox.withheld() == [ANA, BO]
     assert outbox.release([BO], 4.0) == 1
-    assert outbox.counts() == Counts(waiting=1, withheld=1)
+    assert outbox.counts() == tally(waiting=1, withheld=1)
     assert [due.recipient for due in claim(outbox, "box", 5.0, by="me")] == [BO]
     assert outbox.release([BO], 6.0) == 0
 
@@ -462,13 +478,14 @@ def as_version_4(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.executescript(
         """
-        DROP INDEX withheld;
-        DROP TABLE recipients;
-        DROP TABLE emitted_jobs;
+        DROP INDEX withheld; DROP INDEX queue; DROP INDEX unfinished;
+        DROP TABLE recipients; DROP TABLE emitted_jobs; DROP TABLE totals;
         ALTER TABLE events DROP COLUMN routing;
         ALTER TABLE notifications DROP COLUMN source;
         ALTER TABLE notifications DROP COLUMN priority;
+        ALTER TABLE notifications DROP COLUMN longest_wait;
         ALTER TABLE notifications DROP COLUMN acknowledged_at;
+        ALTER TABLE notifications DROP COLUMN reported_at;
         PRAGMA user_version = 4;
         """
     )

@@ -111,8 +111,9 @@ class PeerReader:
         """Peers with all the job folders of an accepted one, and those for whom the owner's client made any.
 
         C and D: `inbox/<peer>/` and `review/<peer>/`; B4: `<peer>/`. A submission makes `inbox/<peer>/`, and receiving
-        it `review/<peer>/<job>/`; the permission is written only when the owner adds the peer. So where any permission
-        of a peer is found, only peers with one count; where there is none at all, the folders do.
+        it `review/<peer>/<job>/`; the permission is written only when the owner adds the peer. So where the permission
+        of any peer is found, only peers with one count. Where there is none at all, as in trees that other programs
+        made, `review/<peer>/` does.
         """
         with_folders: set[str] = set()
         added: set[str] = set()
@@ -124,13 +125,12 @@ class PeerReader:
             named = self._named_by_rules(site, now)
             inbox = set(self._folders.folders(os.path.join(base, "inbox"), now))
             reviewed = set(filter(looks_like_email, self._folders.folders(os.path.join(base, "review"), now)))
-            beside = set(self._beside(base, now))
-            with_rule = {peer for peer in reviewed if _is_permitted(site, f"app_data/job/review/{peer}", named)}
-            with_rule_beside = {peer for peer in beside if _is_permitted(site, f"app_data/job/{peer}", named)}
-            if with_rule or with_rule_beside:
-                reviewed, beside = with_rule, with_rule_beside
+            permitted = {peer for peer in reviewed if _is_permitted(site, f"app_data/job/review/{peer}", named)}
+            others = self._beside(base, now)
+            beside = {peer for peer in others if _is_permitted(site, f"app_data/job/{peer}", named)}
+            reviewed = permitted if permitted or beside or named else reviewed
             added |= addresses_in([*reviewed, *beside])
-            with_folders |= addresses_in([*(reviewed & inbox), *beside])
+            with_folders |= addresses_in([*(permitted & inbox), *beside])
         return with_folders, added
 
     def _beside(self, base: str, now: float) -> list[str]:

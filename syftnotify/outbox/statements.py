@@ -330,7 +330,7 @@ THREAD_OF = Statement(
     .order_by(NOTIFICATIONS.c.seq.desc())
     .limit(1)
 )
-COUNTED_STATES = (*UNFINISHED, "dead")
+COUNTED_STATES = (*UNFINISHED, "withheld", "dead")
 STATES = Statement(
     sa.select(NOTIFICATIONS.c.state, sa.func.count().label("total"))
     .where(NOTIFICATIONS.c.state.in_(COUNTED_STATES))
