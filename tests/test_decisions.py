@@ -145,6 +145,34 @@ def test_a_refusal_is_final_after_one_request(box: Box, hook: Web) -> None:
     assert counts(box) == tally(dead=3)
 
 
+@pytest.mark.parametrize("status", [500, 502, 504])
+@pytest.mark.parametrize("kind", ["webhook", "gmail"])
+@pytest.mark.parametrize("on_unknown", ["resend", "hold"])
+def test_a_server_that_commits_and_answers_with_an_error_gets_one_id_and_no_more_than_the_retries(
+    box: Box, kind: str, on_unknown: str, status: int
+) -> None:
+    """The outcome is unknown: sent again with the same id and counted, `max_retries` times, or held."""
+    with web(says(status)) as hook, google.serving() as gmail:
+        gmail.usual = google.page(status)
+        way: dict[str, Any] = {"type": "webhook", "url": hook.url}
+        if kind == "gmail":
+            way = {"type": "gmail", "token": "gmail_token.json", "api_endpoint": gmail.url}
+            gmail.write_token(box.home.token)
+        box.configure(
+            {"transports": {"way": {**way, "max_retries": 2, "on_unknown": on_unknown}}, "routes": [{"via": "way"}]}
+        )
+        emit(box, "job_failed")
+        pass_hours(box, 8)
+        ids = [request.headers["webhook-id"] for request in hook.requests]
+        ids += [str(post.mail["Message-ID"]) for post in gmail.posts]
+
+    is_held = on_unknown == "hold"
+    assert (len(ids), len(set(ids))) == (1 if is_held else 3, 1)
+    assert counts(box, holding=["way"] if is_held else []) == (
+        tally(unknown=1, held=1, failed=1) if is_held else tally(unknown=3, dead=1)
+    )
+
+
 def test_the_wait_that_the_other_side_names_is_kept(box: Box, hook: Web) -> None:
     """G10: `Retry-After` is honoured, here two hours."""
     hook.answers = [says(429, Retry_After="7200")]
