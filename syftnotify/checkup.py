@@ -366,7 +366,7 @@ def _opened(home: Home) -> Iterator[Outbox]:
 
 def _standing(counts: Counts) -> str:
     withheld = f", {counts.withheld} withheld" if counts.withheld else ""
-    return f"{counts.waiting} waiting, {counts.sent} sent, {counts.unknown} attempts cut off{withheld}"
+    return f"{counts.waiting} waiting, {counts.sent} sent, {counts.unknown} of unknown outcome{withheld}"
 
 
 def _watches(settings: Settings) -> Iterator[Finding]:

@@ -63,7 +63,7 @@ class Report:
     dead: int = 0
     unacknowledged: int = 0  # dead letters
     vanished: str = ""  # the folder that was there and is not any more, and since when
-    delayed: int = 0  # events of submitters who cause more than the limit per minute
+    delayed: int = 0  # jobs of submitters who cause more events than the limit per minute
     last_error: str | None = None
     transports: dict[str, dict[str, Any]] = field(default_factory=dict)
     # The sync snapshot of syft-bg in use: path, synced_at, usable, problem; None where peers are not monitored by one.

@@ -253,6 +253,15 @@ def claim(outbox: Outbox, transport: str, now: float, **more: Any) -> list[Due]:
     return next(iter(outbox.claim(transport, now, **more)), [])
 
 
+def claim_and_die(path: Path, transport: str, now: float) -> list[Due]:
+    """The message that another process claimed from the database at `path` before it was killed."""
+    other = Outbox(path)
+    try:
+        return claim(other, transport, now, by="killed")
+    finally:
+        other.close()
+
+
 @contextmanager
 def nested(folder: Path, depth: int) -> Iterator[list[Path]]:
     """So many folders in one another; removed again from wherever they are then, which pytest cannot do by itself."""

@@ -171,7 +171,7 @@ def test_a_look_with_news_saves_once_and_takes_as_many_statements_for_one_as_for
 
     assert before is not None
     assert home.parts.ledger.edition == (before[0], before[1] + 1)
-    assert len(asked) == 9, asked
+    assert len(asked) == 12, asked
 
 
 def test_the_first_look_saves_once(box: Box) -> None:

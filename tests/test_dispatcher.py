@@ -21,7 +21,7 @@ from syftnotify.model import Audience, Event, Kind, Message, Notification, Recei
 from syftnotify.outbox import Counts, Outbox
 from syftnotify.render import Links, TemplateRenderer, Wording
 from tests.mailserver import HOST, ids, raw, serving, swallows
-from tests.support import Clock, claim, tally, wait_until
+from tests.support import Clock, claim_and_die, tally, wait_until
 
 
 class Sink:
@@ -290,12 +290,12 @@ def test_a_cut_off_send_that_is_held_waits_for_a_word_and_holds_nothing_else_up(
     ("resends", "tried", "counts"), [(True, 1, tally(sent=1, unknown=1)), (False, 0, tally(held=1, unknown=1))]
 )
 def test_what_a_killed_worker_was_sending_may_have_arrived(
-    make: Make, outbox: Outbox, clock: Clock, resends: bool, tried: int, counts: Counts
+    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path, resends: bool, tried: int, counts: Counts
 ) -> None:
     """X01, X03: found sending at the start, it is treated as one that was cut off."""
     sink = Sink()
     owe(outbox, 1)
-    (lost,) = claim(outbox, "box", clock.now, by="killed")
+    (lost,) = claim_and_die(tmp_path / "outbox.db", "box", clock.now)
     outbox.recover(clock.now)
     make(lane(sink, resend_unknown=resends)).drain()
 

@@ -614,7 +614,7 @@ def test_database_of_version_4_is_copied_before_it_is_upgraded(tmp_path: Path, r
     older.touch()
 
     outbox = Outbox(path, repair=repair)
-    assert outbox.counts() == Counts(waiting=1, sent=1, dead=1)
+    assert outbox.counts() == tally(waiting=1, sent=1, dead=1)
     assert [rule.target for rule in outbox.alerts()] == ["https://hooks.example/secret-path", "bo@lab.example"]
     outbox.close()
 

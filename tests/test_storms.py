@@ -19,7 +19,7 @@ from syftnotify.model import Audience, Event, Kind, Message, Notification, Recei
 from syftnotify.outbox import Outbox, Verdict
 from syftnotify.render import Links, TemplateRenderer, Wording
 from syftnotify.storms import ABOVE, EVERY, WITHIN, Storms, Window
-from tests.support import Clock, claim, tally, wait_until
+from tests.support import Clock, claim, claim_and_die, tally, wait_until
 
 READER = "o@x.org"
 OTHER = "b@x.org"
@@ -511,7 +511,7 @@ def test_a_row_found_sending_is_not_gathered_either(make: Make, outbox: Outbox, 
     box = Mailbox()
     had(outbox, clock, tmp_path, numbered(200))
     owe(outbox, clock, ["cut"])
-    (lost,) = claim(outbox, "box", clock.now, by="killed")
+    (lost,) = claim_and_die(tmp_path / "outbox.db", "box", clock.now)
     outbox.recover(clock.now)
     owe(outbox, clock, numbered(10, 1000))
     make(box=box).drain()
@@ -528,7 +528,7 @@ def test_what_may_have_arrived_keeps_its_name_when_a_person_sends_it_again(
     box = Mailbox()
     had(outbox, clock, tmp_path, numbered(200))
     owe(outbox, clock, ["cut"])
-    (lost,) = claim(outbox, "box", clock.now, by="killed")
+    (lost,) = claim_and_die(tmp_path / "outbox.db", "box", clock.now)
     outbox.recover(clock.now)
     outbox.revive([lost.id])
     owe(outbox, clock, numbered(10, 1000))

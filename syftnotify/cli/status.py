@@ -144,6 +144,22 @@ def _last_report(report: running.Report) -> str | None:
     return local_time(report.reported_s) if report.reported_s is not None and report.reported_s >= 0 else None
 
 
+def _messages(report: running.Report) -> Iterator[tuple[str, str]]:
+    failed = f" ({report.failed} after a failure)" if report.failed else ""
+    items = f" ({plural(report.notifications, 'notification')})" if report.notifications != report.sent else ""
+    yield "messages", f"{report.sent} sent{items}, {report.waiting} waiting{failed}, {report.dead} dead"
+    if report.delayed:
+        yield "", f"{plural(report.delayed, 'job')} of submitters with more than 100 events a minute: noticed later"
+    if report.unknown:
+        yield "", f"{plural(report.unknown, 'attempt')} of unknown outcome: the message may have arrived"
+    if report.held:
+        yield "", f"{plural(report.held, 'message')} of these held until you say `notify resend`"
+    if report.withheld:
+        yield "", f"{plural(report.withheld, 'message')} withheld, `notify history --state withheld` shows why"
+    if report.dead:
+        yield "", "`notify dead-letters` lists them, `notify resend` sends them again"
+
+
 def _rows(report: running.Report, held: bool) -> Iterator[tuple[str, str]]:
     """What there is to tell; lines that would say nothing are left out."""
     if held and report.started_at:
@@ -154,16 +170,7 @@ def _rows(report: running.Report, held: bool) -> Iterator[tuple[str, str]]:
         yield "SyftBox", report.root
     yield "known", f"{plural(report.jobs, 'job')}, {plural(report.peers, 'peer')}"
     yield "last look", _last_look(report)
-    failed = f" ({report.failed} after a failure)" if report.failed else ""
-    yield "messages", f"{report.sent} sent, {report.waiting} waiting{failed}, {report.dead} dead"
-    if report.unknown:
-        yield "", f"{plural(report.unknown, 'attempt was', 'attempts were')} cut off and may have arrived"
-    if report.held:
-        yield "", f"{plural(report.held, 'message')} of these held until you say `notify resend`"
-    if report.withheld:
-        yield "", f"{plural(report.withheld, 'message')} withheld, `notify history --state withheld` shows why"
-    if report.dead:
-        yield "", "`notify dead-letters` lists them, `notify resend` sends them again"
+    yield from _messages(report)
     if held:
         for name, transport in report.transports.items():
             yield f"transport {shown(name)}", f"{transport.get('type')}, {transport.get('problem') or 'can send'}"
