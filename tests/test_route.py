@@ -131,8 +131,8 @@ def test_route_withholds_mail_to_an_unknown_submitter() -> None:
         (Kind.JOB_SUBMITTED, {"layout": "B2", "submitter": "", "claimed": ANA}, {}, "-"),
         (Kind.JOB_SUBMITTED, {"layout": "A", "submitter": "", "claimed": ""}, {}, "-"),
         (Kind.PEER_REQUESTED, {"submitter": ANA}, {}, ANA),
-        (Kind.JOB_FAILED, {"emitted": True, "submitter": "b@z.org"}, {"user": ANA}, ANA),
-        (Kind.JOB_FAILED, {"emitted": True, "submitter": "b@z.org"}, {}, ""),
+        (Kind.JOB_FAILED, {"submitter": "b@z.org"}, {"user": ANA}, ANA),
+        (Kind.JOB_FAILED, {"submitter": "b@z.org"}, {}, ""),
         (Kind.SYSTEM_ALERT, {"owner": OWNER}, {}, ""),
     ],
 )
@@ -140,7 +140,7 @@ def test_route_source_is_who_caused_the_event(
     kind: Kind, payload: dict[str, Any], routing: dict[str, Any], source: str
 ) -> None:
     """C3: names that a sender can choose freely share one source, or each would have a limit of its own."""
-    caused = Event(kind, "job/x", "T", payload=payload, routing=routing)
+    caused = Event(kind, "job/x", "T", payload=payload, routing=routing, emitted=kind is Kind.JOB_FAILED)
 
     assert {item.source for item in notifications_for([caused], reach(peers=frozenset({ANA})))} <= {source}
     assert source_of(caused) == source

@@ -399,7 +399,7 @@ def test_nothing_typed_is_nothing_kept(box: Box) -> None:
     written(box)
     done = keep(box, "hook", "", check=1)
 
-    assert "nothing was kept" in done.stderr
+    assert "nothing was stored" in done.stderr
     assert box.home.config.read_text() == HAND_MADE
 
 

@@ -15,7 +15,7 @@ from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Audience, Event, Kind, Message, Notification, Receipt
 from syftnotify.outbox import Outbox
 from syftnotify.render import Links, TemplateRenderer, Wording
-from tests.support import Clock, claim, tally, wait_until
+from tests.support import Clock, claim_and_die, tally, wait_until
 
 READER = "owner@datasite.example"
 WORDING = Wording(TemplateRenderer(), sender=READER, links=Links())
@@ -264,12 +264,12 @@ class _NoThreads:
 
 
 def test_the_dispatcher_survives_an_unexpected_error_and_recovers_its_claims(
-    make: Make, outbox: Outbox, clock: Clock, caplog: pytest.LogCaptureFixture
+    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A10: what was claimed and is in no thread's hands is unknown, counted and sent again."""
+    """A10: what a dead process left claimed is unknown, counted and sent again."""
     server = Server()
     enqueue(outbox, 3)
-    (lost,) = claim(outbox, "mail", clock.now, by="test")
+    (lost,) = claim_and_die(tmp_path / "outbox.db", "mail", clock.now)
     mail = lane(server)
     calls = iter([MemoryError()])
 

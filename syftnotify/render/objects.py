@@ -58,16 +58,17 @@ _WARNING = (
 )
 
 
-def _sample(entity: str, payload: Mapping[str, Any]) -> Item:
+def _sample(entity: str, payload: Mapping[str, Any], *tags: str) -> Item:
     """What a template is tried out with."""
-    event = Event(Kind.JOB_FAILED, entity, "", "2026-01-15T15:30:00Z", payload=dict(payload))
+    at = "2026-01-15T15:30:00Z"
+    event = Event(Kind.JOB_FAILED, entity, "", at, payload=dict(payload), routing={"tags": list(tags)} if tags else {})
     return Item("sample", event, Audience.OWNER, Status.FAILED)
 
 
 def _sample_of(text: str) -> Item:
     """The same, with `text` wherever an event may have text."""
     names = ("name", "submitter", "owner", "run_id", "job_id", "triggered_by", "stderr")
-    return _sample(text, {**dict.fromkeys(names, text), "tags": [text], "return_code": 1})
+    return _sample(text, {**dict.fromkeys(names, text), "return_code": 1}, text)
 
 
 class Objects:
