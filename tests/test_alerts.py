@@ -213,7 +213,7 @@ def test_a_target_that_is_gone_is_named_as_the_list_names_it(box: Box, hook: Web
         tree.approve("fails", ANA)
         tree.run("fails", ANA, code=1)
         (mail,) = wait_until(
-            lambda: [mail for mail in box.mails() if mail.event == "system_alert"], what="the word about the target"
+            lambda: [mail for mail in box.mails() if "cannot send" in mail.subject + mail.text], what="the alert"
         )
     finally:
         box.notify("stop", check=0)
