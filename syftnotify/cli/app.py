@@ -491,7 +491,7 @@ def emit(
     alerts: Annotated[str, typer.Option(help="Alerts block, as a JSON object.")] = "",
     home: HomeOption = None,
 ) -> None:
-    """Submit an event from a scheduler or script, and print its key."""
+    """Submit an event of a scheduler or script; prints its key."""
     from syftnotify.cli.emit import hand_in
 
     key = hand_in(
