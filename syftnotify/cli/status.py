@@ -16,7 +16,7 @@ from syftnotify.cli.console import emit_line, out, say, warn
 from syftnotify.files import fingerprint
 from syftnotify.paths import Home
 from syftnotify.running import Phase
-from syftnotify.text import local_time, localized, plural, shown, shown_block
+from syftnotify.text import iso, local_time, localized, plural, shown, shown_block
 
 RUNNING, NOT_RUNNING, UNWELL = 0, 3, 4
 _AT_WORK = frozenset({Phase.STARTING, Phase.RUNNING})
@@ -133,7 +133,7 @@ def _word(report: running.Report, phase: Phase, *, is_unwell: bool) -> str:
     if phase is Phase.STOPPED:
         return "not running"
     if phase is Phase.KILLED:
-        return f"not running; ended without stopping at {_last_report(report) or 'an unknown time'}"
+        return f"not running; ended without stopping at {localized(_last_report(report) or '') or 'an unknown time'}"
     word = "running"
     if phase is Phase.STARTING:
         word = f"starting: scanned {report.scanned:,} of {plural(report.total, 'job')}" if report.total else "starting"
@@ -141,7 +141,7 @@ def _word(report: running.Report, phase: Phase, *, is_unwell: bool) -> str:
 
 
 def _last_report(report: running.Report) -> str | None:
-    return local_time(report.reported_s) if report.reported_s is not None and report.reported_s >= 0 else None
+    return iso(report.reported_s) if report.reported_s is not None and report.reported_s >= 0 else None
 
 
 def _messages(report: running.Report) -> Iterator[tuple[str, str]]:
