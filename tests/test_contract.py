@@ -214,7 +214,7 @@ class WebRig(Served):
         return self.server.url if port is None else f"http://{HOST}:{port}/services/T000/{SECRET}path"
 
     def refuses(self) -> None:
-        self.server.usual = web.says(404, "no_service")
+        self.server.usual = web.says(404, "channel_not_found")
 
     def repeats(self) -> None:
         def answer(connection: socket.socket) -> None:
@@ -423,7 +423,7 @@ def test_a_refusal_is_final_and_is_one_request(rig: Served) -> None:
     """X03, X04"""
     rig.refuses()
 
-    assert failed(rig.transport(), rig.message()).failure in {Failure.REFUSED, Failure.GONE}
+    assert failed(rig.transport(), rig.message()).failure is Failure.REFUSED
     assert rig.requests == 1
 
 
