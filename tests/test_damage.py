@@ -606,7 +606,7 @@ def test_worker_whose_home_turns_unwritable_loses_nothing(box: Box, elsewhere: P
     box.home.root.chmod(0o500)
     try:
         submit(tree, "survey")
-        wait_until(lambda: "the look failed" in box.home.log.read_text(), what="a failed scan in the log")
+        wait_until(lambda: "scan failed" in box.home.log.read_text(), what="a failed scan in the log")
     finally:
         box.home.root.chmod(0o700)
     wait_until(lambda: len(mails_in(elsewhere)) >= 2, what="both mails")
@@ -627,7 +627,7 @@ def test_a_disk_that_fills_up_under_a_worker_loses_nothing(box: Box) -> None:
     filler = fill_up(box.home.root)
     full_since = running.read(box.home).last_scan_s or 0.0
     submit(tree, "survey")
-    wait_until(lambda: "the look failed" in box.home.log.read_text(), what="the log says so, as far as it has room")
+    wait_until(lambda: "scan failed" in box.home.log.read_text(), what="the log says so, as far as it has room")
     assert running.holder(box.home) == pid
     assert running.ailments(running.read(box.home), time.time() + 60), "status tells it when nobody can write it down"
     filler.unlink()
@@ -649,7 +649,7 @@ def test_a_worker_that_is_killed_on_a_full_disk_goes_on_when_there_is_room(box: 
     leave_room_in(box.home.log)
     filler = fill_up(box.home.root)
     submit(tree, "survey")
-    wait_until(lambda: "the look failed" in box.home.log.read_text(), what="the log says so, as far as it has room")
+    wait_until(lambda: "scan failed" in box.home.log.read_text(), what="the log says so, as far as it has room")
     os.kill(pid, 9)
     wait_until(lambda: not running.is_held(box.home), what="the lock is free")
     done = box.notify("start")
