@@ -770,10 +770,9 @@ def test_three_thousand_at_once_are_all_told_none_twice_and_in_order(box: Box) -
     counted = Counter(entity for mail in box.mails() for entity in mail.entities)
     assert counted == dict.fromkeys((f"run/{number}" for number in range(1000)), 3)
     assert len(single) == 200
-    # Two digests, and one more for each message that was under way: what follows it in its run leaves after it. How
-    # many that are depends on the machine; that each has several items does not.
-    assert 2 <= len(digests) <= 100
-    assert all(len(mail.entities) > 1 for mail in digests)
+    # A digest now, one after the window, and a further one whenever an item had to wait for one of its own run that was
+    # under way. How many that are depends on the machine; there are far fewer than items.
+    assert 0 < len(digests) <= 100
     for places in places_of(mail.entities[0] for mail in single).values():
         assert [single[place].event for place in places] == STORY[: len(places)]
     history = json.loads(box.notify("history", "-n", "0", "--json", check=0).stdout)
