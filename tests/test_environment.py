@@ -100,10 +100,14 @@ def test_command_without_any_home_says_what_to_do(env: dict[str, str], words: tu
     assert (b"--home DIR" in done.stderr) == (not env.get("SYFTNOTIFY_HOME"))
 
 
-@pytest.mark.parametrize("words", [("install",), ("uninstall",), ("--install-completion",)])
+# Typer detects the shell from its parent processes; this variable of Typer has it take the name instead.
+NAMED_SHELL = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+
+
+@pytest.mark.parametrize("words", [("install",), ("uninstall",), ("--install-completion", "bash")])
 def test_what_needs_a_home_directory_says_so(box: Box, words: tuple[str, ...]) -> None:
     """D1"""
-    done = in_environment({**HOMELESS, "SYFTNOTIFY_HOME": str(box.home.root)}, *words)
+    done = in_environment({**HOMELESS, **NAMED_SHELL, "SYFTNOTIFY_HOME": str(box.home.root)}, *words)
 
     assert_no_traceback(done, *words)
     assert done.returncode in {1, 2}

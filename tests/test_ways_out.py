@@ -199,7 +199,7 @@ def test_above_a_few_in_a_minute_the_rest_is_one_digest_and_what_is_urgent_comes
     assert len(box.mails()) == 4
     box.clock.advance(600)
     box.look()
-    assert [mail.entities for mail in box.mails()[5:]] == [["run/late"]]
+    assert [mail.entities for mail in box.mails()[4:]] == [["run/late"]]
 
 
 def test_a_run_of_a_scheduler_is_told_with_its_step_its_traceback_and_its_page(box: Box, hook: Web) -> None:
