@@ -374,6 +374,33 @@ def test_what_comes_within_the_ten_minutes_leaves_as_one_digest_ten_minutes_afte
     assert outbox.counts() == tally(sent=202, notifications=221)
 
 
+def test_rows_blocked_by_an_attempt_when_a_digest_leaves_wait_for_the_next_digest(
+    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path
+) -> None:
+    """X06: they do not leave in one small digest each as soon as that attempt ends."""
+    box = Mailbox()
+    slow = numbered(5)
+    box.held = {f"job/{name}": threading.Event() for name in slow}
+    had(outbox, clock, tmp_path, numbered(195, 1000))
+    owe(outbox, clock, slow)
+    later = [Event(Kind.JOB_APPROVED, f"job/{name}", "T", "", {"name": name, "submitter": FLOOD}) for name in slow]
+    outbox.put(later, [owed(event) for event in later], clock.now)
+    owe(outbox, clock, numbered(20, 2000))
+    dispatcher = make(box=box)
+    drain = threading.Thread(target=dispatcher.drain)
+    drain.start()
+    wait_until(lambda: box.digests)
+    for held in box.held.values():
+        held.set()
+    drain.join()
+    assert [sorted(digest) for digest in box.digests] == [[f"job/{name}" for name in numbered(20, 2000)]]
+    clock.advance(TEN_MINUTES)
+    dispatcher.drain()
+
+    assert sorted(name for message in box.got[6:] for name in entities(message)) == [f"job/{name}" for name in slow]
+    assert outbox.counts().waiting == 0
+
+
 def test_when_the_storm_is_over_messages_come_one_by_one_again(make: Make, outbox: Outbox, clock: Clock) -> None:
     """X06"""
     box = Mailbox()

@@ -27,10 +27,12 @@ from syftnotify.errors import Failure, StateError
 from syftnotify.failpoints import reached
 from syftnotify.files import put_aside, whose
 from syftnotify.model import (
+    DIGESTED,
     EMITTED_PREFIX,
     HIGH,
     MAIL,
     SHARE,
+    STORM,
     AlertRule,
     Audience,
     Event,
@@ -539,13 +541,32 @@ class Outbox:
         if bundle:
             taken = statements.whole_bundle(resend).rows(connection, transport=transport, bundle=bundle)
         ids = [row.id for row in taken]
-        if bundle and "#" not in bundle:
-            # What becomes free later leaves in a message of its own: this one keeps its id, and what it holds.
+        is_new_digest = bundle and "#" not in bundle
+        if is_new_digest:
+            # What becomes free later leaves in another message: this one keeps its id and its items.
             bundle = f"{bundle}#{digest_of(*sorted(ids))}"
         throttle.record(first.recipient, bundle, _common_source(taken))
         statements.CLAIM.run_many(connection, [{"this": each, "by": by, "moment": now, "into": bundle} for each in ids])
         statements.BEGIN_ATTEMPT.run_many(connection, [{"this": each, "moment": now} for each in ids])
+        if is_new_digest and first.bundle.startswith((DIGESTED, STORM, SHARE)):
+            self._ungroup(connection, transport, first.bundle)
         return taken, bundle
+
+    @staticmethod
+    def _ungroup(connection: sa.Connection, transport: str, bundle: str) -> None:
+        """Return what a throttle's digest left behind, blocked by an attempt under way, to the throttle.
+
+        Otherwise each of these rows would leave in a digest of its own as soon as that attempt ends.
+        """
+        connection.execute(
+            NOTIFICATIONS.update()
+            .where(
+                NOTIFICATIONS.c.transport == transport,
+                NOTIFICATIONS.c.state == "pending",
+                NOTIFICATIONS.c.bundle == bundle,
+            )
+            .values(bundle="")
+        )
 
     @staticmethod
     def _gather(connection: sa.Connection, transport: str, first: Any, gathering: Gathering, now: float) -> int:
