@@ -109,20 +109,21 @@ def stop(home: Home, *, seconds: float = 30.0, sleep: Callable[[float], None] = 
             f"the lock is held, but pid {pid} in it is some other program's", hint=f"see who has {home.lock} open"
         )
     _signal(pid, signal.SIGTERM)
-    killed = not _has_ended(home, seconds, sleep)
+    killed = not _has_ended(home, pid, seconds, sleep)
     if killed:
         _signal(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-        if not _has_ended(home, _KILLED_SECONDS, sleep):
+        if not _has_ended(home, pid, _KILLED_SECONDS, sleep):
             raise NotifyError(f"the worker (pid {pid}) does not end", hint="it may hang in a system call")
     return Stopped(pid, killed, running.read(home).waiting)
 
 
-def _has_ended(home: Home, seconds: float, sleep: Callable[[float], None]) -> bool:
+def _has_ended(home: Home, pid: int, seconds: float, sleep: Callable[[float], None]) -> bool:
+    """Whether worker `pid` ends within `seconds`. Another one may be started before this process notices."""
     until = time.monotonic() + seconds
-    while running.is_held(home):
+    while running.holder(home) == pid:
         if time.monotonic() >= until:
             return False
-        sleep(_POLL_SECONDS)  # between two looks at the lock, which tells nobody when it is let go
+        sleep(_POLL_SECONDS)  # the lock has to be polled: nothing signals its release
     return True
 
 

@@ -572,7 +572,11 @@ def test_a_home_that_turns_read_only_under_a_worker_loses_nothing(box: Box, else
 
 
 def leave_room_in(log: Path) -> None:
-    """Begin a page of the log: else it depends on the length of what stands in it whether one more line has room."""
+    """Begin a page of the log: else it depends on the length of what stands in it whether one more line has room.
+
+    A line that the worker writes meanwhile would make it another place of the page: its last one is waited for.
+    """
+    wait_until(lambda: "started, pid" in log.read_text(), what="the last line of a start")
     with log.open("ab") as file:
         file.write(b"\n" * (PAGE - file.tell() % PAGE + 1))
 
@@ -594,6 +598,7 @@ def small_disk(box: Box) -> Iterator[None]:
     settings = box.home.config.read_bytes()
     with mounted(box.home.root, "-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs"):
         box.home.config.write_bytes(settings)
+        box.home.config.chmod(0o600)  # no warning about it after the start
         yield
         if running.is_held(box.home):
             box.notify("stop")

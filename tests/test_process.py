@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from syftnotify import running
+from syftnotify import process, running
 from syftnotify.cli.demo import Tree
 from syftnotify.files import exclusive
 from syftnotify.text import iso, localized
@@ -441,6 +441,22 @@ def test_stop_ends_the_worker_and_says_how(box: Box) -> None:
     assert "worker stopped" in box.home.log.read_text()
     status = status_of(box)
     assert (status["running"], status["pid"]) == (False, None)
+
+
+def test_stop_when_another_worker_starts_at_once_leaves_that_one_alone(box: Box) -> None:
+    """B7"""
+    pid = started(box)
+    others: list[int] = []
+
+    def start_another(_seconds: float) -> None:
+        if not others:
+            wait_until(lambda: pid not in workers_of(box), what="the first worker has ended")
+            others.append(started(box))
+
+    stopped = process.stop(box.home, sleep=start_another)
+
+    assert (stopped.pid, stopped.killed) == (pid, False)
+    assert [running.holder(box.home)] == others == workers_of(box)
 
 
 @pytest.mark.parametrize("ran", [True, False])
