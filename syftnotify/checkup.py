@@ -249,7 +249,7 @@ def _clock(home: Home, settings: Settings | None, clock: Callable[[], float], as
         yield Finding(
             "clock",
             Level.WARN,
-            f"it stands {last - now:.0f} s before the last look",
+            f"it stands {last - now:.0f} s before the last scan",
             "it was set back: see that it is right",
         )
         return
@@ -300,7 +300,7 @@ def _lock(home: Home, clock: Callable[[], float]) -> Iterator[Finding]:
         return
     ailments = running.ailments(running.read(home), clock(), lock_lost=running.has_lost_lock(home))
     for ailment in ailments:
-        yield Finding("worker", Level.WARN, f"unwell: {ailment}", "`notify logs --level warning` says more")
+        yield Finding("worker", Level.WARN, f"unhealthy: {ailment}", "`notify logs --level warning` says more")
     if not ailments:
         yield Finding("worker", Level.PASS, f"running (pid {running.holder(home)})")
 

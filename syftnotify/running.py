@@ -1,4 +1,4 @@
-"""Is somebody at work in this home, and what do they say of themselves? The lock, and `worker.json`."""
+"""The lock of a home and `worker.json`: whether a worker runs, and what it reports."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from syftnotify.procinfo import is_alive, is_worker
 
 # Somebody who only asks whether the lock is held holds it for an instant; a worker that starts waits that out.
 _PATIENCE = 1.0
-# A worker is unwell after three intervals without a look, and never sooner than this.
+# A worker is unhealthy after three intervals without a scan, and never sooner than this.
 _LEAST_SILENCE = 30.0
 _PID_SECONDS = 2.0  # until a holder of the lock has written who it is
-_FAILURES = 3  # of one step in a row; fewer may pass by themselves
+_FAILURES = 3  # of one step in a row; fewer may be temporary
 _STUCK_SECONDS = 600.0  # without progress of a first scan; as the watchdog of systemd
 _LARGEST = 1e11  # no number of ours is larger; as a time it is the year 5138
 
@@ -71,6 +71,7 @@ class Report:
     enabled: bool = True
     interval: float = 30.0
     watching: bool = False
+    warnings: list[str] = field(default_factory=list)  # about the configuration in use
     waiting_for: str = ""
     failures: dict[str, dict[str, Any]] = field(default_factory=dict)  # by step of the loop: "count" in a row, "error"
     damage: str = ""
@@ -127,6 +128,8 @@ def _fits(name: str, kind: Any, value: Any) -> bool:
             and _fits("", "str | None", value["at"])
             and _fits("", "float | None", value["seconds"])
         )
+    if name == "warnings":
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
     if name == "peers_source":
         return value is None or (isinstance(value, dict) and isinstance(value.get("problem"), str | None))
     if name == "transports":

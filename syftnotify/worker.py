@@ -99,7 +99,7 @@ class Worker:
         Raises:
             StateError: the ledger or the outbox cannot be used.
         """
-        systemd.say("STATUS=the first look")
+        systemd.say("STATUS=first scan")
         cut = self._parts.outbox.recover(self._clock())
         if cut:
             log.warning("notification: %d attempts were cut off when the last worker ended and may have arrived", cut)
@@ -114,7 +114,7 @@ class Worker:
         self._write_report()
         log.info("worker %s started, pid %d, root %s", __version__, os.getpid(), self._settings.root)
         systemd.say("READY=1\nSTATUS=at work")
-        return self._warnings(tick or Tick(problems=[f"the first look failed: {self._last_error}"]))
+        return self._warnings(tick or Tick(problems=[f"the first scan failed: {self._last_error}"]))
 
     def run(self) -> None:
         """Look every interval, or sooner when woken, until `stop`.
@@ -310,7 +310,7 @@ class Worker:
         elif not config.notify.monitor_jobs:
             found.append("nobody is told of submitted or failed jobs: notify.monitor_jobs is false")
         if tick.waiting_for:
-            found.append(f"{tick.waiting_for}; the first look happens when it is there")
+            found.append(f"{tick.waiting_for}; the first scan starts when it is there")
         elif not self._parts.jobs.folders():
             nobody = f"{config.do_email} has no" if config.role == "owner" else "no data owner has a"
             found.append(f"{nobody} job folder below {self._settings.root} yet")
@@ -403,6 +403,7 @@ def _fill(report: running.Report, parts: Parts, counts: Counts) -> None:
     monotonic = time.monotonic()
     for name, value in asdict(counts).items():
         setattr(report, name, value)
+    report.warnings = list(parts.settings.warnings)
     report.peers_source = _source_of(parts.pipeline.peers_status)
     report.last_error = parts.dispatcher.last_error or None
     report.damage = "; ".join(filter(None, (parts.ledger.damage, parts.outbox.damage)))

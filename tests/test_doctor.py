@@ -691,7 +691,7 @@ def test_a_clock_that_was_set_back_is_found_by_the_last_look(private: Box, later
 
     assert one.level is level
     if level is WARN:
-        assert "3600 s before the last look" in one.text
+        assert "3600 s before the last scan" in one.text
         assert "set back" in one.advice
 
 

@@ -89,7 +89,7 @@ def test_why_says_of_each_event_who_heard_and_by_which_rule(told: Box) -> None:
 def test_why_says_so_when_no_rule_names_anybody(told: Box) -> None:
     """X05: or, on a scientist's machine, what had been so before."""
     assert (
-        "nobody: no route names anybody, or it was so before the first look"
+        "nobody: no route names anybody, or it was so before the first scan"
         in told.notify("why", "gpu 0", check=0).stdout
     )
     (event,) = objects(told, "why", "gpu 0")

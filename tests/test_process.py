@@ -289,6 +289,14 @@ def test_a_root_that_does_not_exist_yet_is_waited_for(box: Box) -> None:
     assert running.read(box.home).jobs == 1
 
 
+def test_status_repeats_the_warnings_about_the_configuration(box: Box) -> None:
+    """C10: whoever missed those of the start sees them later."""
+    box.configure({"routes": []})
+    started(box)
+
+    assert [each for each in status_of(box)["notices"] if each.startswith("routes: the list is empty")]
+
+
 def test_losing_the_terminal_is_nothing_to_the_worker(box: Box) -> None:
     """S16: SIGHUP."""
     tree = tree_of(box)
@@ -396,7 +404,7 @@ def test_a_worker_that_hangs_is_unwell(box: Box) -> None:
         report.last_scan_s = time.time() - 3600
         running.write(box.home, report)
         done = box.notify("status", check=4)
-        assert "unwell" in done.stdout
+        assert "running, unhealthy" in done.stdout
     finally:
         os.kill(pid, signal.SIGCONT)
 

@@ -174,7 +174,7 @@ def test_it_is_not_ready_while_its_first_look_goes_on(plain: Supervisor) -> None
     tree_of(plain.box).submit(ANA, "survey", "print(1)\n")
     with a_look_that_hangs(plain.box):
         plain.start()
-        plain.hears("STATUS=the first look")
+        plain.hears("STATUS=first scan")
         wait_until(lambda: waiting(plain.box), what="what the look found is written down")
         plain.listen(0.5)
         assert "READY=1" not in plain.lines

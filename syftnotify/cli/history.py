@@ -109,7 +109,7 @@ def _explain_event(event: Noticed, letters: Sequence[Letter]) -> None:
         say(f"    {letter.audience} {shown(letter.recipient)}: {outcome(letter)}")
         say(f"      through {shown(letter.transport)}, by {shown(letter.route) or 'a rule of an older version'}")
     if not letters:
-        say("    nobody: no route names anybody, or it was so before the first look")
+        say("    nobody: no route names anybody, or it was so before the first scan")
 
 
 def _recorded_silently(home: Home, about: str, events: Sequence[Noticed]) -> list[tuple[str, Kind, str]]:

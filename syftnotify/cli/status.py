@@ -18,13 +18,13 @@ from syftnotify.paths import Home
 from syftnotify.running import Phase
 from syftnotify.text import iso, local_time, localized, plural, shown, shown_block
 
-RUNNING, NOT_RUNNING, UNWELL = 0, 3, 4
+RUNNING, NOT_RUNNING, UNHEALTHY = 0, 3, 4
 _AT_WORK = frozenset({Phase.STARTING, Phase.RUNNING})
 _NEAR_SECONDS = 2 * 86400  # before a sign-in ends
 
 
 def show(home: Home, *, as_json: bool) -> int:
-    """Print how the worker of `home` stands; returns the exit code."""
+    """Print the status of the worker of `home`; returns the exit code."""
     report, pid, phase = running.read_current(home)
     held = phase in _AT_WORK
     lock_lost = held and running.has_lost_lock(home)
@@ -36,15 +36,15 @@ def show(home: Home, *, as_json: bool) -> int:
         _print(home, report, pid, phase, ailments, notices)
     if not held:
         return NOT_RUNNING
-    return UNWELL if ailments else RUNNING
+    return UNHEALTHY if ailments else RUNNING
 
 
 def _notices(home: Home, report: running.Report) -> list[str]:
-    found = []
+    found = list(report.warnings)
     if report.config and report.config != _fingerprint(home):
-        found.append("the configuration changed since the start: `notify restart` takes it up")
+        found.append("the configuration changed since the start: `notify restart` applies it")
     if report.version and report.version != __version__:
-        found.append(f"version {__version__} is installed, {report.version} is running: `notify restart` takes it up")
+        found.append(f"version {__version__} is installed, {report.version} is running: `notify restart` applies it")
     for name, transport in report.transports.items():
         if (ends := transport.get("sign_in_ends")) and _is_near(str(ends)):
             when = localized(str(ends))
@@ -108,7 +108,7 @@ def _print(
     home: Home, report: running.Report, pid: int | None, phase: Phase, ailments: list[str], notices: list[str]
 ) -> None:
     held = phase in _AT_WORK
-    word = _word(report, phase, is_unwell=bool(ailments))
+    word = _word(report, phase, is_unhealthy=bool(ailments))
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -118,8 +118,8 @@ def _print(
     if not report.enabled:
         warn("notify.enabled is false: nothing is sent")
     if held and report.waiting_for:
-        say(f"{report.waiting_for}; the first look happens when it is there")
-    for line in [*(f"unwell: {ailment}" for ailment in ailments), *notices]:
+        say(f"{report.waiting_for}; the first scan starts when it is there")
+    for line in [*(f"unhealthy: {ailment}" for ailment in ailments), *notices]:
         warn(line)
     if not held:
         say(
@@ -129,7 +129,7 @@ def _print(
         )
 
 
-def _word(report: running.Report, phase: Phase, *, is_unwell: bool) -> str:
+def _word(report: running.Report, phase: Phase, *, is_unhealthy: bool) -> str:
     if phase is Phase.STOPPED:
         return "not running"
     if phase is Phase.KILLED:
@@ -137,7 +137,7 @@ def _word(report: running.Report, phase: Phase, *, is_unwell: bool) -> str:
     word = "running"
     if phase is Phase.STARTING:
         word = f"starting: scanned {report.scanned:,} of {plural(report.total, 'job')}" if report.total else "starting"
-    return f"{word}, but unwell" if is_unwell else word
+    return f"{word}, unhealthy" if is_unhealthy else word
 
 
 def _last_report(report: running.Report) -> str | None:
@@ -153,7 +153,7 @@ def _messages(report: running.Report) -> Iterator[tuple[str, str]]:
     if report.unknown:
         yield "", f"{plural(report.unknown, 'attempt')} of unknown outcome: the message may have arrived"
     if report.held:
-        yield "", f"{plural(report.held, 'message')} of these held until you say `notify resend`"
+        yield "", f"{plural(report.held, 'message')} of these held; `notify resend` sends them again"
     if report.withheld:
         yield "", f"{plural(report.withheld, 'message')} withheld, `notify history --state withheld` shows why"
     if report.dead:
@@ -161,7 +161,7 @@ def _messages(report: running.Report) -> Iterator[tuple[str, str]]:
 
 
 def _rows(report: running.Report, held: bool) -> Iterator[tuple[str, str]]:
-    """What there is to tell; lines that would say nothing are left out."""
+    """Label and value of each line; empty ones are left out."""
     if held and report.started_at:
         yield "since", localized(report.started_at)
     yield "version", (report.version if held else "") or __version__
@@ -169,7 +169,7 @@ def _rows(report: running.Report, held: bool) -> Iterator[tuple[str, str]]:
     if report.root:
         yield "SyftBox", report.root
     yield "known", f"{plural(report.jobs, 'job')}, {plural(report.peers, 'peer')}"
-    yield "last look", _last_look(report)
+    yield "last scan", _last_scan(report)
     yield from _messages(report)
     if held:
         for name, transport in report.transports.items():
@@ -178,7 +178,7 @@ def _rows(report: running.Report, held: bool) -> Iterator[tuple[str, str]]:
         yield "last error", report.last_error
 
 
-def _last_look(report: running.Report) -> str:
+def _last_scan(report: running.Report) -> str:
     seconds = report.last_scan["seconds"]
     if report.last_scan_s is None or seconds is None:
         return "never"
