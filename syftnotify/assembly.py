@@ -373,7 +373,7 @@ def syft_bg_pid() -> int | None:
 
 
 def peer_reader(settings: Settings, clock: Callable[[], float] = time.time) -> PeerReader:
-    """What reads the peers of this home's owner, or whom its scientist asked."""
+    """The reader of this owner's peers, or of the owners that a scientist asked."""
     if settings.config.role == "scientist":
         return OwnRequests(settings.root, settings.config.do_email, (), (), clock)
     notify = settings.config.notify

@@ -214,7 +214,7 @@ class Dispatcher:
         except StateError as error:
             self.last_error = str(error)
             log.error("the outbox cannot be used: %s", error)
-        except Exception as error:  # memory or threads have run out, say: it may pass, and nobody else delivers
+        except Exception as error:  # for example no memory or threads: temporary, and no other thread delivers
             self.last_error = f"unexpected {type(error).__name__} in the dispatcher"
             log.exception("unexpected error in the dispatcher")
             self._recover()
@@ -399,7 +399,7 @@ class Dispatcher:
             self._count(lane, error, "")
             decision = decide(error.failure, Standing(0, 0, None), now=self._clock(), silences=lane.silences or 1)
             self._rest(lane, str(error), decision)
-        except Exception:  # as in an attempt: the lane would stay busy for ever
+        except Exception:  # as in an attempt: the transport would stay busy
             log.exception("unexpected error in the check of transport %s", lane.name)
         else:
             if not lane.signs_in:
@@ -640,7 +640,7 @@ def _common_source(due: Sequence[Due]) -> str:
 
 
 class _Once:
-    """A call that happens once, whoever comes first."""
+    """A call that happens once, in the thread that calls it first."""
 
     def __init__(self, act: Callable[[], None]) -> None:
         self._act = act

@@ -13,7 +13,7 @@ NotifyError                 1
 ├── EmitError               2   an event that cannot be handed in
 └── DeliveryError           1   one attempt failed; `.failure` says how
 
-Not errors: `notify status` ends with 4 for an unhealthy worker, `notify init` with 5 when nobody has signed in yet.
+Not errors: `notify status` ends with 4 for an unhealthy worker, `notify init` with 5 when the sign-in is missing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ConfigError(NotifyError):
 
 
 class UnsafeHomeError(ConfigError):
-    """The home, its configuration or its templates belong to somebody else, or others can write to them."""
+    """The home, its configuration or its templates belong to another user, or other users can write to them."""
 
 
 class NotSignedInError(NotifyError):

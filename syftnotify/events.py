@@ -109,8 +109,8 @@ def news_of_jobs(
 ) -> News:
     """What is new about `jobs` at `now`, in seconds since 1970.
 
-    At the first look jobs that have ended count as told, waiting ones join the catch-up, and approved ones count as
-    told up to there. The same rule holds later for a job that could not be read at the first look; one that stays
+    At the first scan jobs that have ended count as notified, waiting ones join the catch-up, and approved ones count as
+    notified up to there. The same rule holds later for a job that the first scan could not read; one that stays
     unreadable joins the catch-up as such. Of `known` entities
     something was told before a ledger was lost, the named kind last: they count as told up to there.
     """
@@ -141,7 +141,7 @@ def news_of_jobs(
 
 
 def _is_decided(job: Job) -> bool:
-    """Whether the rules of the first look are done with the job: what it shows from now on is news.
+    """Whether the rules of the first scan no longer apply to the job.
 
     They are not while its state cannot be read, for it may have ended long ago.
     """
@@ -157,7 +157,7 @@ def news_of_peers(
     rounds: Mapping[str, PeerRound] = MappingProxyType({}),
     trusts_folders: bool = False,
 ) -> News:
-    """What is new about `peers`. At the first look grants count as told and requests join the catch-up.
+    """Changes of `peers`. At the first scan grants count as notified and requests join the catch-up.
 
     Job folders are the grant of a request that was recorded before they appeared, or of any peer with
     `trusts_folders`. `rounds` are those of peers that differ from the default, by entity.

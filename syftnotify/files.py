@@ -231,7 +231,7 @@ def exclusive(path: Path, *, seconds: float) -> Iterator[bool]:
         raise
     try:
         if not _is_effective(path):
-            raise NoLocksError(path.parent, "a lock excludes nobody")
+            raise NoLocksError(path.parent, "a lock excludes no other process")
         yield True
     finally:
         lock.release()

@@ -184,13 +184,13 @@ class Token:
             raise TransportError("another refresh has not ended yet")
         try:
             is_new = refreshed(self.credentials, rejected=rejected, seconds=until - time.monotonic())
-            if is_new and file_mark(self._path) == self.written:  # else somebody signed in anew: keep that token
+            if is_new and file_mark(self._path) == self.written:  # otherwise a newer sign-in replaced it: keep that one
                 self._write()
         finally:
             self._lock.release()
 
     def _write(self) -> None:
-        """Save what the refresh changed; every other key belongs to whoever wrote it."""
+        """Save what the refresh changed; every other key belongs to the program that wrote it."""
         fresh = json.loads(self.credentials.to_json())
         self._info |= {key: fresh[key] for key in ("token", "expiry", "refresh_token") if key in fresh}
         try:
@@ -336,12 +336,12 @@ def _redirected(flow: Any, show: Callable[[str], None], *, open_browser: bool) -
         show(f"Open this address in a browser on this machine, if none opened: {url}")
         answer = server.wait(_CONSENT_SECONDS)
     if answer is None:
-        raise NotSignedInError(f"nobody gave consent within {_CONSENT_SECONDS // 60} minutes", hint=_AGAIN)
+        raise NotSignedInError(f"no consent was given within {_CONSENT_SECONDS // 60} minutes", hint=_AGAIN)
     return answer
 
 
 def _pasted(flow: Any, ask: Callable[[str], str]) -> str:
-    """Consent given in a browser elsewhere, which ends on an address that nobody serves: that address."""
+    """Consent given in a browser elsewhere, whose redirect address is not served here: that address."""
     flow.redirect_uri = "http://127.0.0.1:8085/"
     url, _ = flow.authorization_url(**_CONSENT)
     answer = ask(url).strip()

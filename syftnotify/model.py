@@ -66,7 +66,7 @@ OF_JOBS = frozenset(
 ENDED = frozenset({Kind.JOB_COMPLETED, Kind.JOB_FAILED, Kind.JOB_TIMEOUT})
 # After these a job does not run any more, whatever its scheduler.
 FINAL_KINDS = ENDED | {Kind.JOB_CANCELLED}
-# Reserved for the worker itself; nobody else can emit them.
+# Reserved for the worker; `emit` refuses them.
 RESERVED_KINDS = frozenset({Kind.HEARTBEAT, Kind.SYSTEM_ALERT, Kind.TEST, Kind.DIGEST})
 
 _KINDS = {kind.value: kind for kind in Kind}
@@ -381,7 +381,7 @@ class Notification:
     not_before: float = 0.0  # seconds since 1970
     skipped: str = ""  # why it is written down and never sent
     withheld: str = ""  # why it is not sent yet: an unverified recipient, too many new recipients
-    source: str = ""  # who caused the event: a submitter or user; empty: nobody whose share is limited
+    source: str = ""  # submitter or user who caused the event; empty: no share is limited
 
     @property
     def id(self) -> str:

@@ -1,7 +1,7 @@
 """Who owns a home, and who else can change what is in it.
 
-Whoever can write to the home, to `config.yaml` or to a template decides what is sent in the owner's name: these are
-refused unless they belong to the user (or to root, for files that an administrator deploys) and nobody else can write
+A user who can write to the home, to `config.yaml` or to a template decides what is sent in the owner's name: these are
+refused unless they belong to the user (or to root, for files that an administrator deploys) and no other user can write
 to them. For other files a warning is enough.
 """
 
@@ -27,7 +27,7 @@ _HARMLESS = frozenset(
 
 
 def check_home(home: Home) -> None:
-    """Refuse a home that belongs to somebody else, or that others can write to.
+    """Refuse a home that belongs to another user, or that others can write to.
 
     Raises:
         UnsafeHomeError: others can write to it, or the caller is root and it belongs to another user.
@@ -90,7 +90,7 @@ def check_config(home: Home) -> None:
 
 
 def warning(path: Path) -> str:
-    """What to do about a file with secrets that belongs to somebody else, or that others can read; else empty."""
+    """What to do about a file with secrets that belongs to another user, or that others can read; else empty."""
     owner = owner_of(path)
     if owner is None or owner.is_me:
         return too_open(path)
@@ -175,7 +175,7 @@ def _problems(path: Path) -> Iterator[str]:
             above = real.parent.stat()
             if not above.st_mode & stat.S_ISVTX:
                 yield from _problems_of(real.parent, above)
-    except OSError:  # it is reported by whoever needs to read it
+    except OSError:  # the code that reads it reports this
         return
 
 

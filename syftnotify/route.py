@@ -122,7 +122,7 @@ class Route:
 class Reach:
     """The recipients behind the roles, and who may be mailed.
 
-    `peers` are those whom the owner added. `allows` tests an address against `recipients.allow`. `is_known` tells of an
+    `peers` are those the owner added. `allows` tests an address against `recipients.allow`. `is_known` tells of an
     address in the tree whether a peer record, the owner's client or the configuration confirms it.
     """
 
@@ -257,7 +257,7 @@ def _by_route(event: Event, route: Route, reach: Reach) -> Iterator[Notification
 def _notification(
     event: Event, recipient: str, audience: Audience, way: Way, route: str, refusal: str, reach: Reach
 ) -> Notification:
-    # Channels and endpoints are the configuration's: nobody else can name one.
+    # Channels and endpoints come from the configuration alone.
     is_known = way.form is not Form.MAIL or not is_named_by_tree(event, audience) or reach.is_known(recipient)
     return Notification(
         event_key=event.key,

@@ -147,7 +147,7 @@ def _emittable(kind: Kind) -> Kind:
     if kind in RESERVED_KINDS:
         raise EmitError(
             f"`{kind}` is reserved for the worker itself and cannot be emitted",
-            hint="for your own purposes use another kind, such as `job_failed`, and a route of your own",
+            hint="use another kind, for example `job_failed`, and add a route for it",
         )
     return kind
 

@@ -61,7 +61,7 @@ _LOCK_ERRORS = (AlreadyRunningError, LockLostError)
 
 
 class Worker:
-    """Looks, notes and delivers until it is told to stop, or until `lock` is lost."""
+    """Scans, records and delivers until it is stopped or loses `lock`."""
 
     def __init__(self, settings: Settings, lock: running.WorkerLock, *, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings

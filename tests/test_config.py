@@ -538,7 +538,7 @@ def test_empty_routes_are_warned_about_when_nobody_is_notified(home: Home, more:
     """D8"""
     warnings = load(written(home, f"do_email: o@x.org\nroutes: []\n{more}")).warnings
 
-    assert any("nobody is notified" in warning for warning in warnings) is is_warned
+    assert any("routes: the list is empty" in warning for warning in warnings) is is_warned
 
 
 @pytest.mark.parametrize("path", ["notify.interval", "transports.m.timeout_secs"])

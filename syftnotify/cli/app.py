@@ -167,7 +167,7 @@ def init(
 ) -> None:
     """Write the configuration, sign in, send a test mail.
 
-    Exit code 5: the configuration is written, but nobody has signed in to Google yet.
+    Exit code 5: the configuration is written, but the sign-in to Google is missing.
     """
     from syftnotify.cli.init import Wishes, set_up
 
@@ -531,7 +531,7 @@ app.add_typer(alerts_app)
 @alerts_app.command("add")
 def alerts_add(
     context: typer.Context,
-    job: Annotated[str, typer.Option(help="Job name, entity, or pattern such as 'nightly-*'.")] = "",
+    job: Annotated[str, typer.Option(help="Job name, entity, or pattern, for example 'nightly-*'.")] = "",
     tag: Annotated[str, typer.Option(help="Tag, or pattern of tags.")] = "",
     email: Annotated[str, typer.Option(help="Alert this mail address.")] = "",
     webhook: Annotated[str, typer.Option(help="Alert this webhook transport, or URL: https://...")] = "",

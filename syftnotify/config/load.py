@@ -70,7 +70,7 @@ def load(home: Home, *, check: Check | None = None) -> Settings:
     Raises:
         ConfigError: it is missing, cannot be read, or has mistakes; the message lists them all.
         UnsafeHomeError: others can change the home, the configuration or the templates.
-        NotifyError: the home belongs to somebody else.
+        NotifyError: the home belongs to another user.
     """
     check_home(home)
     check_config(home)
@@ -262,7 +262,7 @@ def _suspicious(config: Config) -> Iterator[str]:
     """Warnings about settings that are allowed, and that hardly anybody means."""
     asks = any(transport.events is not None for transport in config.transports.values())
     if config.routes == () and not config.more_routes and not asks:
-        yield "routes: the list is empty, so nobody is notified of jobs and peers; remove it to use the built-in routes"
+        yield "routes: the list is empty, so no job or peer is notified; remove it to use the built-in routes"
 
 
 def _completed(config: Config, home: Home) -> Config:

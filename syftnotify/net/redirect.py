@@ -21,7 +21,7 @@ _PAGE = b"""<!doctype html><meta charset="utf-8"><title>syftnotify</title>
 class RedirectServer(ThreadingTCPServer):
     """Waits for one request with the expected `state`. Any other one is answered with an error and has no effect.
 
-    Each connection has its own thread: one that stays open without a request blocks nobody.
+    Each connection has its own thread: one that stays open without a request does not block the others.
     """
 
     daemon_threads = True
@@ -60,7 +60,7 @@ class RedirectServer(ThreadingTCPServer):
         self._accepted.put(self.url + target.lstrip("/"))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that breaks off concerns nobody."""
+        """Ignore a connection that breaks off."""
 
 
 class _Handler(BaseHTTPRequestHandler):

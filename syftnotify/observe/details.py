@@ -77,5 +77,5 @@ def _texts(value: Any) -> list[str]:
 
 
 def _is_word(value: Any) -> bool:
-    """Whether it is a text, or a number such as the tag 2026; a boolean has lost what was written."""
+    """Whether it is a text, or a number such as the tag 2026; a boolean does not keep the original text."""
     return isinstance(value, (str, int)) and not isinstance(value, bool)

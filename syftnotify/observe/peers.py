@@ -54,7 +54,7 @@ class PeerReader:
 
     @property
     def absences(self) -> PeerAbsences | None:
-        """Whom that snapshot lists, while it is complete."""
+        """Peers in that snapshot, while it is complete."""
         return self._states.absences
 
     def watchable(self) -> list[Watched]:

@@ -135,7 +135,7 @@ class _Document:
         mapping = {}
         while type(key := self._next()) is not yaml.MappingEndEvent:
             if type(key) is yaml.ScalarEvent:
-                # As it is written: YAML 1.1 reads `on` and `yes` as true, and nobody means that.
+                # As it is written: YAML 1.1 reads `on` and `yes` as true, which is not intended.
                 name = _text(key.value)
                 mapping[name] = self._value(self._next(), depth + 1)
             else:

@@ -68,7 +68,7 @@ class ClaimOrder:
 
     @staticmethod
     def _recipients(connection: sa.Connection, values: dict[str, Any], last: str, resend: bool) -> Iterator[str]:
-        """The recipients to whom something is due, each once, beginning behind the one who had the last turn."""
+        """Recipients with due notifications, each once, starting after the recipient of the last turn."""
         ask = statements.next_recipient(resend).value
         after = last
         while (found := ask(connection, after=after, **values)) is not None:

@@ -198,7 +198,7 @@ class Outbox:
         try:
             self._open()
         except StateError:
-            self.close()  # nobody gets this object to close it
+            self.close()  # no caller gets this object to close it
             raise
 
     def _open(self) -> None:
@@ -429,7 +429,7 @@ class Outbox:
             statements.ADMIT.run_many(connection, rows)
 
     def withheld(self) -> list[str]:
-        """The recipients from whom something is withheld, those who have waited longest first."""
+        """Recipients with withheld notifications, the longest waiting first."""
         if not self._may_withhold:
             return []
         with self._reading() as connection:
@@ -719,7 +719,7 @@ class Outbox:
     def recover(self, now: float) -> int:
         """Attempts that a process left behind are unknown, and so are their notifications; returns how many.
 
-        Only for the holder of the worker's lock: nobody else can be sending then. What this process itself is sending
+        Only for the holder of the worker's lock: no other process can be sending then. What this process is sending
         is left alone.
         """
         with self._transaction() as connection:

@@ -160,7 +160,7 @@ _TO = NOTIFICATIONS.c.recipient == sa.bindparam("recipient", type_=sa.Text)
 
 @cache
 def next_recipient(resend: bool) -> Statement:
-    """The first recipient after `after` to whom something of a priority is due."""
+    """The first recipient after `after` with a due notification of a priority."""
     return Statement(
         sa.select(NOTIFICATIONS.c.recipient)
         .where(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from syftnotify.model import DIGESTED, EMITTED_PREFIX, HELD, Kind, entity_id
 
 SCHEMA_VERSION = 5
-# Spelled out: SQLite uses a partial index only where the query has the very words of the index.
+# Spelled out: SQLite uses a partial index only where the query repeats the text of the index.
 _WAITING = "state IN ('pending', 'unknown')"
 _UNSENT = "state IN ('pending', 'unknown', 'sending')"
 _QUEUE_COLUMNS = "transport, priority, recipient, seq, not_before, entity"
@@ -158,7 +158,7 @@ TOTALS = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.Integer, nullable=False),
 )
-UNFINISHED = ("pending", "sending", "unknown")  # what is withheld may stay so for ever, and holds up nothing
+UNFINISHED = ("pending", "sending", "unknown")  # withheld ones may stay so and block nothing
 # The worker's own words to its owner: never gathered into a digest.
 OWN_KINDS = (Kind.SYSTEM_ALERT.value, Kind.HEARTBEAT.value, Kind.TEST.value)
 
@@ -190,7 +190,7 @@ def claimable(resend: bool) -> tuple[str, ...]:
 
 
 def is_waiting(*, resend: bool, table: sa.FromClause = NOTIFICATIONS) -> sa.ColumnElement[bool]:
-    """Queued; unknown outcomes too, unless they are held. In the words of the partial index `queue`."""
+    """Queued; unknown outcomes too, unless they are held. Uses the text of the partial index `queue`."""
     return sa.and_(sa.text(f"{getattr(table, 'name', '')}.{_WAITING}"), table.c.state.in_(claimable(resend)))
 
 

@@ -339,7 +339,7 @@ def _who(event: Event) -> str:
 
 
 def _person(who: str) -> str:
-    """An address as it is; any other name between quotation marks, where it cannot pass for words of ours."""
+    """An address as it is; any other name between quotation marks, so that it cannot pass for our own text."""
     if not who or is_address(who):
         return who
     name = shown(who, limit=_NAME_CAP, quoted=True)
@@ -347,7 +347,7 @@ def _person(who: str) -> str:
 
 
 def _mark(item: Item) -> str:
-    """What stands behind the name of a submitter whom no peer record confirms, for everybody else."""
+    """Suffix of a submitter without a peer record, in messages to anyone but the submitter."""
     is_marked = bool(item.event.payload.get("unverified")) and item.audience is not Audience.SUBMITTER
     return _UNVERIFIED if is_marked else ""
 
