@@ -5,12 +5,15 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from syftnotify import process, running
-from tests.support import Box
+from syftnotify.dispatcher import Dispatcher, Lane
+from syftnotify.outbox import Outbox
+from tests.support import Box, Clock, MakeDispatcher
 from tests.web import Web, web
 
 # How long an example takes depends on the machine.
@@ -35,6 +38,33 @@ def box(tmp_path: Path) -> Iterator[Box]:
     yield box
     if running.is_held(box.home):
         process.stop(box.home, seconds=5)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "outbox.db")
+    yield outbox
+    outbox.close()
+
+
+@pytest.fixture
+def make(outbox: Outbox, clock: Clock) -> Iterator[MakeDispatcher]:
+    """A function that makes a dispatcher of `outbox` with the given lanes; each is stopped afterwards."""
+    made: list[Dispatcher] = []
+
+    def make(*lanes: Lane, **more: Any) -> Dispatcher:
+        settings: dict[str, Any] = {"clock": clock.time, "monotonic": clock.monotonic, **more}
+        made.append(Dispatcher(outbox, {lane.name: lane for lane in lanes}, me="test", **settings))
+        return made[-1]
+
+    yield make
+    for dispatcher in made:
+        dispatcher.stop()
 
 
 @pytest.fixture

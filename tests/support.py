@@ -21,9 +21,11 @@ import yaml
 
 from syftnotify.assembly import Parts, assemble
 from syftnotify.config import load
+from syftnotify.dispatcher import Dispatcher
 from syftnotify.outbox import Counts, Due, Outbox
 from syftnotify.paths import Home
 from syftnotify.pipeline import Tick
+from syftnotify.vitals import Vitals
 
 OWNER = "owner@datasite.example"
 ANA = "ana@uni.example"
@@ -42,6 +44,9 @@ needs_root = pytest.mark.skipif(
 )
 
 Told = tuple[str, str, str]  # event, audience, recipient
+
+
+MakeDispatcher = Callable[..., Dispatcher]  # takes lanes, and settings of the dispatcher
 
 
 @dataclass(slots=True)
@@ -309,6 +314,27 @@ def workers_of(box: Box) -> list[int]:
     """The pids of every worker that runs for the home of `box`."""
     inside = f"{box.home.root} "
     return [each.pid for each in processes() if "syftnotify.worker" in each.command and inside in f"{each.command} "]
+
+
+@contextmanager
+def worker_in_process(box: Box) -> Iterator[Callable[..., Parts]]:
+    """A worker's parts, and a function for one scan with the health checks that follow it."""
+    parts = box.parts()
+    vitals = Vitals(parts, clock=box.clock.time, monotonic=box.clock.monotonic)
+
+    def scan(*, advance: float = 0.0, well: bool = True) -> Parts:
+        box.clock.advance(advance)
+        tick = parts.look_once(box.last_look)
+        box.last_look = box.clock.now
+        vitals.after_look(parts.outbox.counts(), jobs=tick.jobs, peers=tick.peers, looked_well=well)
+        vitals.finish()
+        parts.dispatcher.drain()
+        return parts
+
+    try:
+        yield scan
+    finally:
+        parts.close()
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE, what: str = "") -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,13 +14,6 @@ from syftnotify.outbox import Outbox, Verdict
 from tests.support import claim, tally
 
 READER = "owner@datasite.example"
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    outbox = Outbox(tmp_path / "outbox.db")
-    yield outbox
-    outbox.close()
 
 
 def enqueue(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from syftnotify.model import Audience, Event, Kind, Message, Notification, Recei
 from syftnotify.outbox import Counts, Outbox
 from syftnotify.render import Links, TemplateRenderer, Wording
 from tests.mailserver import HOST, ids, raw, serving, swallows
-from tests.support import Clock, claim_and_die, tally, wait_until
+from tests.support import Clock, MakeDispatcher, claim_and_die, tally, wait_until
 
 
 class Sink:
@@ -61,37 +61,21 @@ class Sink:
         """Nothing is kept."""
 
 
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    outbox = Outbox(tmp_path / "outbox.db")
-    yield outbox
-    outbox.close()
-
-
-Make = Callable[..., Dispatcher]
 WORDING = Wording(TemplateRenderer(), sender="o@x.org", links=Links())
 
 
 @pytest.fixture
-def make(outbox: Outbox, clock: Clock) -> Iterator[Make]:
-    made: list[Dispatcher] = []
+def make(make: MakeDispatcher) -> Iterator[MakeDispatcher]:
+    every: list[Lane] = []
 
-    def make(*lanes: Lane, **more: Any) -> Dispatcher:
-        settings: dict[str, Any] = {"clock": clock.time, "monotonic": clock.monotonic, **more}
-        made.append(Dispatcher(outbox, {lane.name: lane for lane in lanes}, me="test", **settings))
-        return made[-1]
+    def made(*lanes: Lane, **more: Any) -> Dispatcher:
+        every.extend(lanes)
+        return make(*lanes, **more)
 
-    yield make
-    for dispatcher in made:
-        for each in dispatcher.lanes.values():
-            if isinstance(each.transport, Sink):
-                each.transport.gate.set()  # a test that failed may have left it closed
-        dispatcher.stop()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+    yield made
+    for lane in every:
+        if isinstance(lane.transport, Sink):
+            lane.transport.gate.set()  # a test that failed may have left it closed
 
 
 def lane(transport: Transport, name: str = "box", **more: Any) -> Lane:
@@ -112,7 +96,7 @@ def smtp(port: int) -> Transport:
     return transport_for(section)
 
 
-def test_a_drain_delivers_all_that_is_due(make: Make, outbox: Outbox) -> None:
+def test_a_drain_delivers_all_that_is_due(make: MakeDispatcher, outbox: Outbox) -> None:
     sink = Sink()
     owe(outbox, 20)
     make(lane(sink)).drain()
@@ -121,7 +105,7 @@ def test_a_drain_delivers_all_that_is_due(make: Make, outbox: Outbox) -> None:
     assert outbox.counts() == tally(sent=20)
 
 
-def test_what_ended_is_written_down_although_the_other_side_is_quick(make: Make, outbox: Outbox) -> None:
+def test_what_ended_is_written_down_although_the_other_side_is_quick(make: MakeDispatcher, outbox: Outbox) -> None:
     """Else a kill would leave unknown all that a quick server took since the first message."""
     sink = Sink()
     owe(outbox, 200)
@@ -149,7 +133,7 @@ class Babbler(Sink):
         return Receipt("\ud800") if message is self.got[0] else receipt
 
 
-def test_an_outcome_that_cannot_be_written_down_holds_no_other_back(make: Make, outbox: Outbox) -> None:
+def test_an_outcome_that_cannot_be_written_down_holds_no_other_back(make: MakeDispatcher, outbox: Outbox) -> None:
     owe(outbox, 5)
     sink = Babbler()
     dispatcher = make(lane(sink))
@@ -160,7 +144,7 @@ def test_an_outcome_that_cannot_be_written_down_holds_no_other_back(make: Make, 
     assert "surrogates" in dispatcher.last_error
 
 
-def test_a_drain_leaves_nothing_behind_that_an_attempt_let_go_on(make: Make, outbox: Outbox) -> None:
+def test_a_drain_leaves_nothing_behind_that_an_attempt_let_go_on(make: MakeDispatcher, outbox: Outbox) -> None:
     events = [Event(kind, "job/x", "T", "", {"name": "x"}) for kind in (Kind.JOB_SUBMITTED, Kind.JOB_FAILED)]
     outbox.put(events, [Notification(each.key, "job/x", "o@x.org", Audience.OWNER, "box") for each in events], 0.0)
     make(lane(Sink())).drain()
@@ -168,7 +152,7 @@ def test_a_drain_leaves_nothing_behind_that_an_attempt_let_go_on(make: Make, out
     assert outbox.counts() == tally(sent=2)
 
 
-def test_while_an_attempt_hangs_the_outbox_is_left_alone(make: Make, outbox: Outbox) -> None:
+def test_while_an_attempt_hangs_the_outbox_is_left_alone(make: MakeDispatcher, outbox: Outbox) -> None:
     sink = Sink()
     sink.gate.clear()
     owe(outbox, 5)
@@ -189,7 +173,7 @@ def test_while_an_attempt_hangs_the_outbox_is_left_alone(make: Make, outbox: Out
     wait_until(lambda: len(sink.got) == 5)
 
 
-def test_what_fails_now_is_tried_later_and_only_later(make: Make, outbox: Outbox, clock: Clock) -> None:
+def test_what_fails_now_is_tried_later_and_only_later(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
     sink = Sink()
     sink.failures = [DeliveryError(Failure.NOT_NOW, "503")]
     owe(outbox, 1)
@@ -202,7 +186,7 @@ def test_what_fails_now_is_tried_later_and_only_later(make: Make, outbox: Outbox
     assert len(sink.got) == 1
 
 
-def test_no_answer_rests_the_transport_not_the_others(make: Make, outbox: Outbox, clock: Clock) -> None:
+def test_no_answer_rests_the_transport_not_the_others(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
     dead, well = Sink(), Sink()
     dead.failures = [DeliveryError(Failure.NO_ANSWER, "refused")] * 99
     owe(outbox, 10, via="dead")
@@ -216,7 +200,7 @@ def test_no_answer_rests_the_transport_not_the_others(make: Make, outbox: Outbox
     assert outbox.counts().waiting == 10
 
 
-def test_a_refusal_is_dead_after_one_attempt(make: Make, outbox: Outbox) -> None:
+def test_a_refusal_is_dead_after_one_attempt(make: MakeDispatcher, outbox: Outbox) -> None:
     sink = Sink()
     sink.failures = [DeliveryError(Failure.REFUSED, "400")]
     owe(outbox, 1)
@@ -226,7 +210,7 @@ def test_a_refusal_is_dead_after_one_attempt(make: Make, outbox: Outbox) -> None
 
 
 @pytest.mark.parametrize("failure", [Failure.SIGN_IN, Failure.HELD])
-def test_a_pause_keeps_every_row_in_order(make: Make, outbox: Outbox, clock: Clock, failure: Failure) -> None:
+def test_a_pause_keeps_every_row_in_order(make: MakeDispatcher, outbox: Outbox, clock: Clock, failure: Failure) -> None:
     """X07"""
     sink = Sink()
     sink.failures = [DeliveryError(failure, "sign in again")]
@@ -243,7 +227,9 @@ def test_a_pause_keeps_every_row_in_order(make: Make, outbox: Outbox, clock: Clo
     assert box.problem == ""
 
 
-def test_a_cut_off_send_is_unknown_and_sent_again_with_the_same_id(make: Make, outbox: Outbox, clock: Clock) -> None:
+def test_a_cut_off_send_is_unknown_and_sent_again_with_the_same_id(
+    make: MakeDispatcher, outbox: Outbox, clock: Clock
+) -> None:
     """X03"""
     sink = Sink()
     sink.failures = [DeliveryError(Failure.UNKNOWN, "cut off")]
@@ -261,7 +247,7 @@ def test_a_cut_off_send_is_unknown_and_sent_again_with_the_same_id(make: Make, o
 
 
 def test_a_cut_off_send_that_is_held_waits_for_a_word_and_holds_nothing_else_up(
-    make: Make, outbox: Outbox, clock: Clock
+    make: MakeDispatcher, outbox: Outbox, clock: Clock
 ) -> None:
     """X03: `on_unknown: hold`."""
     sink = Sink()
@@ -290,7 +276,7 @@ def test_a_cut_off_send_that_is_held_waits_for_a_word_and_holds_nothing_else_up(
     ("resends", "tried", "counts"), [(True, 1, tally(sent=1, unknown=1)), (False, 0, tally(held=1, unknown=1))]
 )
 def test_what_a_killed_worker_was_sending_may_have_arrived(
-    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path, resends: bool, tried: int, counts: Counts
+    make: MakeDispatcher, outbox: Outbox, clock: Clock, tmp_path: Path, resends: bool, tried: int, counts: Counts
 ) -> None:
     """X01, X03: found sending at the start, it is treated as one that was cut off."""
     sink = Sink()
@@ -305,7 +291,7 @@ def test_what_a_killed_worker_was_sending_may_have_arrived(
 
 @pytest.mark.parametrize("silence", [Failure.NO_ANSWER, Failure.UNKNOWN])
 def test_a_transport_that_was_silent_holds_one_permit_until_one_message_arrives(
-    make: Make, outbox: Outbox, clock: Clock, silence: Failure
+    make: MakeDispatcher, outbox: Outbox, clock: Clock, silence: Failure
 ) -> None:
     """G03: an answer that is a no shows that it speaks, not that it delivers; a success gives it its share back."""
     sink = Sink()
@@ -333,7 +319,7 @@ def test_a_transport_that_was_silent_holds_one_permit_until_one_message_arrives(
     sink.gate.set()
 
 
-def test_several_cut_off_sends_in_a_row_rest_the_transport(make: Make, outbox: Outbox, clock: Clock) -> None:
+def test_several_cut_off_sends_in_a_row_rest_the_transport(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
     """X03: a proxy that cuts off every answer for an afternoon doubles a handful of messages, not all that wait."""
     sink = Sink()
     sink.failures = [DeliveryError(Failure.UNKNOWN, "cut off")] * 2
@@ -353,7 +339,7 @@ def test_several_cut_off_sends_in_a_row_rest_the_transport(make: Make, outbox: O
     assert set(sink.tried[:2]) <= {message.id for message in sink.got}
 
 
-def test_one_cut_off_send_among_good_ones_rests_nothing(make: Make, outbox: Outbox, clock: Clock) -> None:
+def test_one_cut_off_send_among_good_ones_rests_nothing(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
     """X03"""
     sink = Sink()
     owe(outbox, 20)
@@ -369,7 +355,9 @@ def test_one_cut_off_send_among_good_ones_rests_nothing(make: Make, outbox: Outb
     assert outbox.counts().sent == 32
 
 
-def test_a_poisoned_message_stops_nothing_else(make: Make, outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_poisoned_message_stops_nothing_else(
+    make: MakeDispatcher, outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
     event = Event(Kind.HEARTBEAT, "worker/1", payload={"figures": 5})  # the template wants a list
     outbox.put([event], [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
     sink = Sink()
@@ -381,7 +369,7 @@ def test_a_poisoned_message_stops_nothing_else(make: Make, outbox: Outbox, caplo
     assert outbox.counts().dead == 1
 
 
-def test_the_pace_is_kept(make: Make, outbox: Outbox, clock: Clock) -> None:
+def test_the_pace_is_kept(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
     sink = Sink()
     owe(outbox, 10)
     slow = lane(sink, rate=1.0, burst=5)
@@ -397,7 +385,7 @@ def test_the_pace_is_kept(make: Make, outbox: Outbox, clock: Clock) -> None:
     assert len(sink.got) == 7
 
 
-def test_the_permits_are_shared_and_never_exceeded(make: Make, outbox: Outbox) -> None:
+def test_the_permits_are_shared_and_never_exceeded(make: MakeDispatcher, outbox: Outbox) -> None:
     """G02"""
     one, two = Sink(), Sink()
     one.gate.clear()
@@ -413,7 +401,7 @@ def test_the_permits_are_shared_and_never_exceeded(make: Make, outbox: Outbox) -
     assert max(one.most, two.most) <= 4
 
 
-def test_a_hanging_transport_never_delays_a_healthy_one(make: Make, outbox: Outbox) -> None:
+def test_a_hanging_transport_never_delays_a_healthy_one(make: MakeDispatcher, outbox: Outbox) -> None:
     """G03"""
     hung, well = Sink(), Sink()
     hung.gate.clear()
@@ -431,7 +419,7 @@ def test_a_hanging_transport_never_delays_a_healthy_one(make: Make, outbox: Outb
 
 
 def test_a_black_hole_holds_half_of_the_permits_and_the_other_transport_gets_everything(
-    make: Make, outbox: Outbox
+    make: MakeDispatcher, outbox: Outbox
 ) -> None:
     """G03: a real server that accepts every connection and never says a word, beside one that is well."""
     with raw(swallows) as hole, serving() as server:
@@ -448,7 +436,7 @@ def test_a_black_hole_holds_half_of_the_permits_and_the_other_transport_gets_eve
         assert outbox.counts().dead == 0
 
 
-def test_two_transports_that_hang_leave_a_permit_for_a_third(make: Make, outbox: Outbox) -> None:
+def test_two_transports_that_hang_leave_a_permit_for_a_third(make: MakeDispatcher, outbox: Outbox) -> None:
     """G03: however many hang, whoever has nothing under way still finds one."""
     hung, well = [Sink(), Sink()], Sink()
     for sink in hung:
@@ -469,7 +457,7 @@ def test_two_transports_that_hang_leave_a_permit_for_a_third(make: Make, outbox:
             sink.gate.set()
 
 
-def test_stopping_finishes_what_is_in_flight_and_starts_no_more(make: Make, outbox: Outbox) -> None:
+def test_stopping_finishes_what_is_in_flight_and_starts_no_more(make: MakeDispatcher, outbox: Outbox) -> None:
     sink = Sink()
     sink.gate.clear()
     owe(outbox, 10)
@@ -485,7 +473,7 @@ def test_stopping_finishes_what_is_in_flight_and_starts_no_more(make: Make, outb
     assert outbox.counts() == tally(waiting=8, sent=2)
 
 
-def test_a_bundle_waits_as_long_as_a_single_message(make: Make, outbox: Outbox, clock: Clock) -> None:
+def test_a_bundle_waits_as_long_as_a_single_message(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
     events = [Event(Kind.JOB_SUBMITTED, f"job/{n}", "T", "", {"name": str(n)}) for n in range(100)]
     items = [Notification(e.key, e.entity, "o@x.org", Audience.OWNER, "box", bundle="b") for e in events]
     outbox.put(events, items, 0.0)
@@ -503,7 +491,9 @@ def test_a_bundle_waits_as_long_as_a_single_message(make: Make, outbox: Outbox, 
     assert outbox.counts() == tally(sent=1, notifications=100)
 
 
-def test_an_outcome_that_could_not_be_saved_is_saved_later(make: Make, outbox: Outbox, tmp_path: Path) -> None:
+def test_an_outcome_that_could_not_be_saved_is_saved_later(
+    make: MakeDispatcher, outbox: Outbox, tmp_path: Path
+) -> None:
     """X01"""
     sink = Sink()
     sink.gate.clear()
@@ -526,7 +516,7 @@ def test_an_outcome_that_could_not_be_saved_is_saved_later(make: Make, outbox: O
 
 
 def test_a_refusal_that_signing_in_does_not_show_pauses_until_a_send_succeeds(
-    make: Make, outbox: Outbox, clock: Clock
+    make: MakeDispatcher, outbox: Outbox, clock: Clock
 ) -> None:
     """X07"""
     sink = Sink()
@@ -543,7 +533,7 @@ def test_a_refusal_that_signing_in_does_not_show_pauses_until_a_send_succeeds(
     assert (box.problem, len(sink.got)) == ("", 1)
 
 
-def test_a_message_that_cannot_be_worded_is_a_dead_letter(make: Make, outbox: Outbox) -> None:
+def test_a_message_that_cannot_be_worded_is_a_dead_letter(make: MakeDispatcher, outbox: Outbox) -> None:
     """A2: another attempt would change nothing, and nothing was sent."""
     event = Event(Kind.HEARTBEAT, "worker/1", payload={"figures": 5})
     outbox.put([event], [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
@@ -552,7 +542,7 @@ def test_a_message_that_cannot_be_worded_is_a_dead_letter(make: Make, outbox: Ou
     assert outbox.counts() == tally(dead=1)
 
 
-def test_a_dead_sign_in_is_known_before_the_first_mail_and_mends_by_itself(make: Make, clock: Clock) -> None:
+def test_a_dead_sign_in_is_known_before_the_first_mail_and_mends_by_itself(make: MakeDispatcher, clock: Clock) -> None:
     sink = Sink()
     sink.checks = [DeliveryError(Failure.SIGN_IN, "sign in again")]
     box = lane(sink)

@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from syftnotify import running
-from syftnotify.assembly import Parts
 from syftnotify.cli.demo import Tree
 from syftnotify.errors import StateError
-from syftnotify.vitals import Vitals
-from tests.support import ANA, OWNER, Box, wait_until
+from tests.support import ANA, OWNER, Box, wait_until, worker_in_process
 from tests.web import Web, says
-
-Look = Callable[..., Parts]
-
-
-@contextlib.contextmanager
-def a_worker(box: Box) -> Iterator[Look]:
-    """One process's scans, each followed by the health checks of the worker."""
-    parts = box.parts()
-    vitals = Vitals(parts, clock=box.clock.time, monotonic=box.clock.monotonic)
-
-    def look(*, advance: float = 0.0) -> Parts:
-        box.clock.advance(advance)
-        tick = parts.look_once(box.last_look)
-        box.last_look = box.clock.now
-        vitals.after_look(parts.outbox.counts(), jobs=tick.jobs, peers=tick.peers, looked_well=True)
-        vitals.finish()
-        parts.dispatcher.drain()
-        return parts
-
-    try:
-        yield look
-    finally:
-        parts.close()
 
 
 def nobody_listens() -> int:
@@ -76,7 +49,7 @@ def configure(box: Box, hook: Web, **more: Any) -> None:
 def test_an_unreachable_transport_alerts_through_another_and_stops_the_ping(box: Box, hook: Web) -> None:
     """B1: after two minutes; nothing before that, and once."""
     configure(box, hook)
-    with a_worker(box) as look:
+    with worker_in_process(box) as look:
         look()
         submit(box, "survey")
         look(advance=1)
@@ -106,7 +79,7 @@ def test_dead_letters_are_reported_in_one_alert_and_stop_the_ping(box: Box, hook
             "heartbeat": {"ping_url": hook.url},
         }
     )
-    with a_worker(box) as look:
+    with worker_in_process(box) as look:
         look()
         hook.answers += [says(400, "invalid_payload"), says(400, "invalid_payload")]
         submit(box, "survey")
@@ -130,7 +103,7 @@ def test_dead_letters_are_reported_in_one_alert_and_stop_the_ping(box: Box, hook
 def test_an_alert_that_cannot_be_queued_is_tried_again(box: Box, hook: Web) -> None:
     """A10: the database fails at the moment of the alert."""
     configure(box, hook)
-    with a_worker(box) as look:
+    with worker_in_process(box) as look:
         look()
         submit(box, "survey")
         look(advance=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,6 @@ from syftnotify.model import AlertRule, Audience, Event, Kind, Notification, dig
 from syftnotify.outbox import Counts, Outbox, Verdict
 from syftnotify.outbox.tables import SCHEMA_VERSION
 from tests.support import claim, tally
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    outbox = Outbox(tmp_path / "outbox.db")
-    yield outbox
-    outbox.close()
 
 
 def submitted(name: str = "a", occurrence: str = "T1") -> Event:

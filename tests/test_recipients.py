@@ -417,11 +417,6 @@ def test_the_home_of_a_scientist_mails_its_owner(box: Box, disk: Disk) -> None:
 # The outbox
 
 
-@pytest.fixture
-def outbox(tmp_path: Path) -> Outbox:
-    return Outbox(tmp_path / "outbox.db")
-
-
 def put(outbox: Outbox, name: str, recipient: str, now: float, **more: Any) -> Notification:
     event = Event(Kind.JOB_SUBMITTED, f"job/{name}")
     item = Notification(event.key, event.entity, recipient, Audience.SUBMITTER, "box", **more)

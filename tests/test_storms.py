@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from syftnotify.model import Audience, Event, Kind, Message, Notification, Recei
 from syftnotify.outbox import Outbox, Verdict
 from syftnotify.render import Links, TemplateRenderer, Wording
 from syftnotify.storms import ABOVE, EVERY, WITHIN, Storms, Window
-from tests.support import Clock, claim, claim_and_die, tally, wait_until
+from tests.support import Clock, MakeDispatcher, claim, claim_and_die, tally, wait_until
 
 READER = "o@x.org"
 OTHER = "b@x.org"
@@ -261,35 +261,17 @@ def is_digest(message: Message) -> bool:
     return ("X-SyftNotify-Event", "digest") in message.headers
 
 
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    outbox = Outbox(tmp_path / "outbox.db")
-    yield outbox
-    outbox.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 Make = Callable[..., Dispatcher]
 
 
 @pytest.fixture
-def make(outbox: Outbox, clock: Clock) -> Iterator[Make]:
-    made: list[Dispatcher] = []
-
-    def make(*, max_concurrent: int = 8, **boxes: Mailbox) -> Dispatcher:
+def make(make: MakeDispatcher) -> Make:
+    def made(*, max_concurrent: int = 8, **boxes: Mailbox) -> Dispatcher:
         wording = Wording(TemplateRenderer(), sender=READER, links=Links())
-        lanes = {name: Lane(name, box, wording, max_retries=1) for name, box in boxes.items()}
-        clocks: dict[str, Any] = {"clock": clock.time, "monotonic": clock.monotonic}
-        made.append(Dispatcher(outbox, lanes, me="test", max_concurrent=max_concurrent, **clocks))
-        return made[-1]
+        lanes = [Lane(name, box, wording, max_retries=1) for name, box in boxes.items()]
+        return make(*lanes, max_concurrent=max_concurrent)
 
-    yield make
-    for dispatcher in made:
-        dispatcher.stop()
+    return made
 
 
 def submitted(name: str, by: str = FLOOD) -> Event:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from syftnotify.dispatcher import UNREACHABLE_SECONDS, Dispatcher, Lane
+from syftnotify.dispatcher import UNREACHABLE_SECONDS, Lane
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Audience, Event, Kind, Message, Notification, Receipt
 from syftnotify.outbox import Outbox
 from syftnotify.render import Links, TemplateRenderer, Wording
-from tests.support import Clock, claim_and_die, tally, wait_until
+from tests.support import Clock, MakeDispatcher, claim_and_die, tally, wait_until
 
 READER = "owner@datasite.example"
 WORDING = Wording(TemplateRenderer(), sender=READER, links=Links())
@@ -48,35 +48,6 @@ class Server:
         """Nothing is kept."""
 
 
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    outbox = Outbox(tmp_path / "outbox.db")
-    yield outbox
-    outbox.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-Make = Callable[..., Dispatcher]
-
-
-@pytest.fixture
-def make(outbox: Outbox, clock: Clock) -> Iterator[Make]:
-    made: list[Dispatcher] = []
-
-    def make(*lanes: Lane, **more: Any) -> Dispatcher:
-        settings: dict[str, Any] = {"clock": clock.time, "monotonic": clock.monotonic, **more}
-        made.append(Dispatcher(outbox, {lane.name: lane for lane in lanes}, me="test", **settings))
-        return made[-1]
-
-    yield make
-    for dispatcher in made:
-        dispatcher.stop()
-
-
 def lane(server: Server, name: str = "mail", **more: Any) -> Lane:
     return Lane(name, server, WORDING, **more)
 
@@ -104,7 +75,9 @@ def puts_off(_message: Message) -> DeliveryError:
 
 
 @pytest.mark.parametrize("permits", [1, 16])
-def test_three_rejections_in_a_row_pause_the_transport(make: Make, outbox: Outbox, clock: Clock, permits: int) -> None:
+def test_three_rejections_in_a_row_pause_the_transport(
+    make: MakeDispatcher, outbox: Outbox, clock: Clock, permits: int
+) -> None:
     """A4: three messages stay dead letters, however many are under way; every later one is kept."""
     server = Server(rejects)
     mail = lane(server)
@@ -117,7 +90,9 @@ def test_three_rejections_in_a_row_pause_the_transport(make: Make, outbox: Outbo
     assert mail.trouble(clock.ticks).startswith("the last messages were all rejected: hooks.example answered 404")
 
 
-def test_a_paused_transport_is_probed_with_other_messages_and_resumes(make: Make, outbox: Outbox, clock: Clock) -> None:
+def test_a_paused_transport_is_probed_with_other_messages_and_resumes(
+    make: MakeDispatcher, outbox: Outbox, clock: Clock
+) -> None:
     """A4: a probe that is rejected costs no message; the first accepted one ends the pause."""
     server = Server(rejects)
     mail = lane(server)
@@ -142,7 +117,7 @@ def test_a_paused_transport_is_probed_with_other_messages_and_resumes(make: Make
     assert outbox.counts() == tally(sent=7, dead=3)
 
 
-def test_rejections_between_accepted_messages_pause_nothing(make: Make, outbox: Outbox, clock: Clock) -> None:
+def test_rejections_between_accepted_messages_pause_nothing(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
     """A4: only rejections of different messages in a row count."""
     rejected = iter([True, True, False] * 4)
     server = Server(lambda message: rejects(message) if next(rejected) else None)
@@ -154,7 +129,7 @@ def test_rejections_between_accepted_messages_pause_nothing(make: Make, outbox: 
     assert outbox.counts() == tally(sent=4, dead=8)
 
 
-def test_addresses_that_we_reject_ourselves_pause_nothing(make: Make, outbox: Outbox, clock: Clock) -> None:
+def test_addresses_that_we_reject_ourselves_pause_nothing(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
     """A4: no server was asked."""
     server = Server(lambda _message: DeliveryError(Failure.REFUSED, "not an address", is_local=True))
     mail = lane(server)
@@ -172,7 +147,7 @@ def test_addresses_that_we_reject_ourselves_pause_nothing(make: Make, outbox: Ou
     ("failure", "count"), [(Failure.NO_ANSWER, 1), (Failure.UNKNOWN, 1), (Failure.NOT_NOW, 3)], ids=str
 )
 def test_a_transport_without_success_for_two_minutes_is_unreachable(
-    make: Make, outbox: Outbox, clock: Clock, failure: Failure, count: int
+    make: MakeDispatcher, outbox: Outbox, clock: Clock, failure: Failure, count: int
 ) -> None:
     """B1, A4: one silent server, or three different messages that were put off."""
     server = Server(lambda _message: DeliveryError(failure, "mail.example failed"))
@@ -191,7 +166,9 @@ def test_a_transport_without_success_for_two_minutes_is_unreachable(
     assert outbox.counts().sent == count
 
 
-def test_one_message_that_is_put_off_is_no_fault_of_the_transport(make: Make, outbox: Outbox, clock: Clock) -> None:
+def test_one_message_that_is_put_off_is_no_fault_of_the_transport(
+    make: MakeDispatcher, outbox: Outbox, clock: Clock
+) -> None:
     """A4: greylisting of one message."""
     server = Server(puts_off)
     mail = lane(server)
@@ -205,7 +182,7 @@ def test_one_message_that_is_put_off_is_no_fault_of_the_transport(make: Make, ou
 
 
 def test_a_transport_with_nothing_to_send_recovers_when_it_can_be_reached(
-    make: Make, outbox: Outbox, clock: Clock
+    make: MakeDispatcher, outbox: Outbox, clock: Clock
 ) -> None:
     """B1: it does not stay unhealthy until the next message, which may come in a week."""
     server = Server(lambda _message: DeliveryError(Failure.NO_ANSWER, "mail.example could not be reached"))
@@ -236,7 +213,7 @@ def test_a_transport_with_nothing_to_send_recovers_when_it_can_be_reached(
 # -- resources --------------------------------------------------------------------------------------------------------
 
 
-def test_messages_are_sent_where_no_thread_can_be_started(make: Make, outbox: Outbox) -> None:
+def test_messages_are_sent_where_no_thread_can_be_started(make: MakeDispatcher, outbox: Outbox) -> None:
     """A10: one at a time in the dispatcher's own thread, each once."""
     server = Server()
     enqueue(outbox, 5)
@@ -264,7 +241,7 @@ class _NoThreads:
 
 
 def test_the_dispatcher_survives_an_unexpected_error_and_recovers_its_claims(
-    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    make: MakeDispatcher, outbox: Outbox, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A10: what a dead process left claimed is unknown, counted and sent again."""
     server = Server()
@@ -300,7 +277,7 @@ def test_the_dispatcher_survives_an_unexpected_error_and_recovers_its_claims(
     assert dispatcher.is_alive
 
 
-def test_a_clock_that_is_set_back_leaves_no_message_waiting(make: Make, outbox: Outbox, clock: Clock) -> None:
+def test_a_clock_that_is_set_back_leaves_no_message_waiting(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
     """A11: three days ahead during a temporary failure, then right again."""
     server = Server(puts_off)
     enqueue(outbox, 1)
@@ -320,7 +297,9 @@ def test_a_clock_that_is_set_back_leaves_no_message_waiting(make: Make, outbox: 
 # -- daily limits -----------------------------------------------------------------------------------------------------
 
 
-def test_one_submitter_causes_at_most_a_fifth_of_the_daily_limit(make: Make, outbox: Outbox, clock: Clock) -> None:
+def test_one_submitter_causes_at_most_a_fifth_of_the_daily_limit(
+    make: MakeDispatcher, outbox: Outbox, clock: Clock
+) -> None:
     """C3: 600 jobs of one scientist in a day; honest jobs and alerts are sent at once, nothing is lost."""
     server = Server()
     dispatcher = make(lane(server, daily_limit=500))
@@ -344,7 +323,7 @@ def test_one_submitter_causes_at_most_a_fifth_of_the_daily_limit(make: Make, out
     assert outbox.counts().notifications == 2 * 600 + 24
 
 
-def test_the_daily_share_is_known_after_a_restart(make: Make, outbox: Outbox, clock: Clock) -> None:
+def test_the_daily_share_is_known_after_a_restart(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
     """C3"""
     server = Server()
     for start in (0, 100):
@@ -354,7 +333,7 @@ def test_the_daily_share_is_known_after_a_restart(make: Make, outbox: Outbox, cl
     assert len(server.accepted) <= 100
 
 
-def test_without_a_daily_limit_no_share_applies(make: Make, outbox: Outbox) -> None:
+def test_without_a_daily_limit_no_share_applies(make: MakeDispatcher, outbox: Outbox) -> None:
     """C3: `daily_limit: none`."""
     server = Server()
     enqueue(outbox, 150, source="flood@lab.example")

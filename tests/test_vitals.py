@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,15 +22,13 @@ from typing import Any
 import pytest
 
 from syftnotify import running
-from syftnotify.assembly import Parts
 from syftnotify.cli.demo import Tree
 from syftnotify.config import load
 from syftnotify.errors import ConfigError
 from syftnotify.files import write_whole
 from syftnotify.outbox import Counts, Outbox
-from syftnotify.vitals import Vitals
 from tests.google import SECRET, Answer, Google, Post, hangs, page, says, serving
-from tests.support import ANA, OWNER, PATIENCE, Box, needs_root, wait_until
+from tests.support import ANA, OWNER, PATIENCE, Box, needs_root, wait_until, worker_in_process
 from tests.test_doctor import a_box_in_reach_of_all, as_somebody_else
 
 DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
@@ -64,32 +62,9 @@ def configure(box: Box, google: Google | None = None, *, second: bool = True, **
     box.home.config.chmod(0o600)
 
 
-Look = Callable[..., Parts]
-
-
-@contextlib.contextmanager
-def a_worker(box: Box) -> Iterator[Look]:
-    """One process's worth of looks, each followed by what the worker says of itself."""
-    parts = box.parts()
-    vitals = Vitals(parts, clock=box.clock.time, monotonic=box.clock.monotonic)
-
-    def look(*, well: bool = True) -> Parts:
-        tick = parts.look_once(box.last_look)
-        box.last_look = box.clock.now
-        vitals.after_look(parts.outbox.counts(), jobs=tick.jobs, peers=tick.peers, looked_well=well)
-        vitals.finish()
-        parts.dispatcher.drain()
-        return parts
-
-    try:
-        yield look
-    finally:
-        parts.close()
-
-
 def look(box: Box) -> None:
     """One look of a fresh process."""
-    with a_worker(box) as look:
+    with worker_in_process(box) as look:
         look()
 
 
@@ -155,18 +130,18 @@ def test_it_is_announced_once_for_each_sign_in_through_restarts(google: Google, 
     configure(box, google)
     sign_in(box, google, days_left=1.9)
     for _ in range(3):
-        with a_worker(box) as look:
+        with worker_in_process(box) as look:
             for _ in range(3):
                 look()
                 box.clock.advance(HOUR)
     assert len(alerts(google)) == 1
 
     sign_in(box, google, days_left=7)
-    with a_worker(box) as look:
+    with worker_in_process(box) as look:
         for _ in range(22):
             look()
             box.clock.advance(6 * HOUR)
-    with a_worker(box) as look:
+    with worker_in_process(box) as look:
         look()
 
     assert len(alerts(google)) == 2
@@ -206,7 +181,7 @@ def test_it_is_announced_when_the_time_comes_and_not_before(google: Google, box:
     configure(box, google)
     sign_in(box, google, days_left=2.5)
 
-    with a_worker(box) as look:
+    with worker_in_process(box) as look:
         look()
         assert alerts(google) == []
         box.clock.advance(0.4 * DAY)
@@ -323,7 +298,7 @@ def beats(box: Box) -> list[str]:
 def beats_at(box: Box, *moments: str) -> list[str]:
     """Let one worker look at each of `moments`; at which of them a daily mail came."""
     came = []
-    with a_worker(box) as look:
+    with worker_in_process(box) as look:
         for text in moments:
             known = len(beats(box))
             box.clock.advance(MINUTE)
@@ -472,7 +447,7 @@ def test_it_does_not_come_after_a_look_that_failed(box: Box, tree: Tree, berlin:
     """B06: it comes with the first good one, however late."""
     daily(box, "true")
     box.clock.now = moment_of("2027-01-11T08:00")
-    with a_worker(box) as look:
+    with worker_in_process(box) as look:
         for _ in range(3):
             look(well=False)
             box.clock.advance(HOUR)
@@ -487,7 +462,7 @@ def test_it_does_not_come_while_a_transport_is_paused(google: Google, box: Box, 
     configure(box, google, heartbeat={"daily": "08:00"})
     google.write_token(box.home.token)
     box.clock.now = moment_of("2027-01-11T07:00")
-    with a_worker(box) as look:
+    with worker_in_process(box) as look:
         look()
         google.revoke()
         tree.submit(ANA, "survey", CODE)
@@ -587,7 +562,7 @@ def monitor() -> Iterator[Monitor]:
 def test_a_good_look_is_told_to_the_monitor(box: Box, tree: Tree, monitor: Monitor) -> None:
     """B06: by one GET, not more often than the monitor needs it."""
     configure(box, heartbeat={"ping_url": monitor.url})
-    with a_worker(box) as look:
+    with worker_in_process(box) as look:
         look()
         assert monitor.visits == [f"GET /ping/{SECRET}the-monitor"]
         look()
@@ -601,7 +576,7 @@ def test_a_good_look_is_told_to_the_monitor(box: Box, tree: Tree, monitor: Monit
 def test_a_look_that_failed_is_not(box: Box, tree: Tree, monitor: Monitor) -> None:
     """B06: the world hears that all is well only when it is."""
     configure(box, heartbeat={"ping_url": monitor.url})
-    with a_worker(box) as look:
+    with worker_in_process(box) as look:
         look(well=False)
         box.clock.advance(MINUTE)
         look(well=False)
@@ -615,7 +590,7 @@ def test_a_look_while_a_transport_is_paused_is_not(google: Google, box: Box, tre
     """B06, X07: what cannot send is not well, although another way could."""
     configure(box, google, heartbeat={"ping_url": monitor.url})
     google.write_token(box.home.token)
-    with a_worker(box) as look:
+    with worker_in_process(box) as look:
         look()
         assert len(monitor.visits) == 1
         google.revoke()

@@ -106,7 +106,7 @@ class Objects:
         mistakes = [_mistake_in(output) for output in outputs]
         if self._is_json and all(mistakes):
             raise ValueError(
-                f"the output is not valid JSON ({mistakes[0]}); correct it, or set the header `content-type` to its type"
+                f"the output is not valid JSON ({mistakes[0]}); correct it, or name its type in header `content-type`"
             )
         if self._is_json and any(mistakes):
             self.warning = _WARNING
