@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def check_ready(home: Home) -> Settings:
 
     Raises:
         ConfigError: it has mistakes.
-        NotSignedInError: mail would go out by Gmail, and nobody has signed in.
+        NotSignedInError: mail would go out by Gmail, and there is no sign-in.
     """
     settings = load(home, check=template_mistakes)
     settings = replace(settings, warnings=(*settings.warnings, *_template_warnings(settings)))
@@ -98,7 +99,7 @@ def assemble(
     monotonic: Callable[[], float] = time.monotonic,
     on_change: Callable[[], None] = lambda: None,
 ) -> Parts:
-    """The rooms of one home, ready for a tick.
+    """The parts of one home, wired together.
 
     Raises:
         StateError: the ledger, the outbox or the spool cannot be used.
@@ -110,43 +111,46 @@ def assemble(
         raise StateError(
             f"{home.spool} cannot be created: {error.strerror}", hint="remove what is in its place"
         ) from error
-    ledger = JsonStateManager(home.state)
-    outbox = Outbox(home.outbox)
-    sections: dict[str, Transport] = {**config.transports, **_endpoints(outbox.alerts())}
-    outbox.adopt(list(sections), settings.mailer)
-    lanes = {name: _lane(settings, name, section, clock) for name, section in sections.items()}
-    dispatcher = Dispatcher(
-        outbox,
-        lanes,
-        me=f"{os.uname().nodename if hasattr(os, 'uname') else 'host'}:{os.getpid()}",
-        max_concurrent=config.notify.max_concurrent_deliveries,
-        limits=_limits(config),
-        clock=clock,
-        monotonic=monotonic,
-        on_change=on_change,
-    )
-    jobs = job_reader(settings, clock=clock, monotonic=monotonic, is_settling=ledger.is_settling)
-    peers, owner = peer_reader(settings, clock), config.do_email.lower()
-    scope = owner if config.role == "owner" else f"{config.role} {owner}"
-    pipeline = Pipeline(
-        missing=lambda: _missing(settings.root),
-        jobs=jobs if with_jobs and config.notify.monitor_jobs else None,
-        peers=peers,
-        peer_changes=PeerChanges(peers, ledger, owner, trusts_folders=config.notify.peers_from_folders),
-        recipients=Recipients(outbox, owner, config.recipients.new_per_day),
-        tells_peers=with_peers and config.notify.monitor_peers,
-        ledger=ledger,
-        outbox=outbox,
-        memory=MemoryFile(home.memory, scope),
-        spool=Spool(home.spool),
-        reach=_reach(
-            settings, outbox, lanes, lambda name, section: dispatcher.add(_lane(settings, name, section, clock))
-        ),
-        scope=scope,
-        quiet=_quiet_hours(config),
-        limits=Limits(config.reminders.job_waiting, config.reminders.job_long_running),
-        retention=config.retention,
-    )
+    with ExitStack() as stack:
+        ledger = JsonStateManager(home.state)
+        outbox = Outbox(home.outbox)
+        stack.callback(outbox.close)  # unless everything below succeeds
+        sections: dict[str, Transport] = {**config.transports, **_endpoints(outbox.alerts())}
+        outbox.adopt(list(sections), settings.mailer)
+        lanes = {name: _lane(settings, name, section, clock) for name, section in sections.items()}
+        dispatcher = Dispatcher(
+            outbox,
+            lanes,
+            me=f"{os.uname().nodename if hasattr(os, 'uname') else 'host'}:{os.getpid()}",
+            max_concurrent=config.notify.max_concurrent_deliveries,
+            limits=_limits(config),
+            clock=clock,
+            monotonic=monotonic,
+            on_change=on_change,
+        )
+        jobs = job_reader(settings, clock=clock, monotonic=monotonic, is_settling=ledger.is_settling)
+        peers, owner = peer_reader(settings, clock), config.do_email.lower()
+        scope = owner if config.role == "owner" else f"{config.role} {owner}"
+        pipeline = Pipeline(
+            missing=lambda: _missing(settings.root),
+            jobs=jobs if with_jobs and config.notify.monitor_jobs else None,
+            peers=peers,
+            peer_changes=PeerChanges(peers, ledger, owner, trusts_folders=config.notify.peers_from_folders),
+            recipients=Recipients(outbox, owner, config.recipients.new_per_day),
+            tells_peers=with_peers and config.notify.monitor_peers,
+            ledger=ledger,
+            outbox=outbox,
+            memory=MemoryFile(home.memory, scope),
+            spool=Spool(home.spool),
+            reach=_reach(
+                settings, outbox, lanes, lambda name, section: dispatcher.add(_lane(settings, name, section, clock))
+            ),
+            scope=scope,
+            quiet=_quiet_hours(config),
+            limits=Limits(config.reminders.job_waiting, config.reminders.job_long_running),
+            retention=config.retention,
+        )
+        stack.pop_all()
     return Parts(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
 
 

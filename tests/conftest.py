@@ -26,7 +26,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 # Files that tests write can be changed by their owner alone, whatever the shell's umask: others are refused.
-os.umask(0o022)
+_UMASK = 0o022
+os.umask(_UMASK)
+
+
+@pytest.fixture(autouse=True)
+def _same_umask() -> Iterator[None]:
+    yield
+    os.umask(_UMASK)  # a command that a test calls in this process sets its own
 
 
 @pytest.fixture

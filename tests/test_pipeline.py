@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from urllib.parse import unquote
 
 import pytest
+import yaml
 
+from syftnotify.assembly import Parts
 from syftnotify.cli.demo import Tree
 from syftnotify.errors import StateError
-from tests.support import ANA, OWNER, Box, Clock, lose_ledger, lose_outbox
-from tests.trees import TREES, Disk
+from syftnotify.model import Event
+from syftnotify.pipeline import EVENTS_PER_MINUTE, Tick
+from tests.support import ANA, BO, OWNER, Box, Clock, lose_ledger, lose_outbox
+from tests.trees import TREES, Disk, VersionedReviewTree
 
 CODE = "print(1)\n"
 
@@ -207,3 +213,56 @@ def test_an_outbox_that_is_removed_in_use_is_mended_at_the_next_look(box: Box, t
 
     assert len(box.mails()) == 4
     assert len({str(mail.message["Message-ID"]) for mail in box.mails()}) == 4
+
+
+def scan(box: Box, parts: Parts, *, after: float) -> Tick:
+    """One scan of the same process, so many seconds after the last."""
+    box.clock.advance(after)
+    tick = parts.look_once(box.last_look)
+    box.last_look = box.clock.now
+    return tick
+
+
+@pytest.fixture
+def versioned(box: Box) -> VersionedReviewTree:
+    """A tree after its first scan, with two known scientists."""
+    tree = VersionedReviewTree(Disk(box.root))
+    tree.grant(ANA)
+    tree.grant(BO)
+    box.look()
+    return tree
+
+
+def test_events_above_the_limit_of_a_submitter_are_noticed_in_the_next_minute(
+    box: Box, versioned: VersionedReviewTree
+) -> None:
+    """A13: the jobs of other submitters are noticed at once, and no event is lost."""
+    for number in range(EVENTS_PER_MINUTE + 30):
+        versioned.submit(f"job-{number:03}", ANA)
+    versioned.submit("honest", BO)
+    with contextlib.closing(box.parts()) as parts:
+        ticks = [scan(box, parts, after=after) for after in (10, 20, 40)]
+
+    submitters = [[event.entity.split("/")[-2] for event in tick.events] for tick in ticks]
+    assert sorted(map(unquote, submitters[0])) == [ANA] * EVENTS_PER_MINUTE + [BO]
+    assert [(len(tick.events), tick.delayed) for tick in ticks] == [(EVENTS_PER_MINUTE + 1, 30), (0, 30), (30, 0)]
+    assert len({event.key for tick in ticks for event in tick.events}) == EVENTS_PER_MINUTE + 31
+
+
+def test_job_submitted_again_at_every_scan_causes_no_more_events_than_the_limit(
+    box: Box, versioned: VersionedReviewTree
+) -> None:
+    """A13: `submitted_at` is rewritten 400 times in 100 seconds; the last submission is noticed."""
+    versioned.submit("restless", ANA)
+    moments = [f"2027-01-15T08:{number // 60:02}:{number % 60:02}+00:00" for number in range(400)]
+    config = versioned.place("restless", ANA) / "config.yaml"
+    events: list[Event] = []
+    with contextlib.closing(box.parts()) as parts:
+        for moment in moments:
+            settings = {**yaml.safe_load(config.read_text()), "submitted_at": moment}
+            versioned.disk.write(config, yaml.safe_dump(settings))
+            events += scan(box, parts, after=0.25).events
+        events += scan(box, parts, after=60).events
+
+    assert EVENTS_PER_MINUTE < len(events) <= 2 * EVENTS_PER_MINUTE + 1
+    assert events[-1].occurrence == moments[-1]
