@@ -46,12 +46,12 @@ def with_remembered(
             continue
         entity = event.entity
         job = changes[entity] if entity in changes else known.get(entity)
-        event = replace(event, routing=merged(job.routing if job else {}, event.routing))  # noqa: PLW2901
-        routed.append(event)
+        complete = replace(event, routing=merged(job.routing if job else {}, event.routing))
+        routed.append(complete)
         if event.kind in FINAL_KINDS:
             changes[entity] = None
         else:
-            changes[entity] = _after(job or EmittedJob(entity), event, now)
+            changes[entity] = _after(job or EmittedJob(entity), complete, now)
     return routed, changes
 
 

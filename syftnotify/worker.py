@@ -484,7 +484,7 @@ def _noting_a_failed_start(home: Home) -> Iterator[None]:
     """A worker that cannot start ends in order: its report must not look like one of a worker that was killed."""
     try:
         yield
-    except Exception:
+    except Exception:  # of any kind: it is raised again
         report = running.read(home)
         report.ended = "did not start"
         if report.pid == os.getpid():

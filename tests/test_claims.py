@@ -149,7 +149,7 @@ def test_claim_cost_does_not_grow_with_the_history_of_an_entity(tmp_path: Path) 
         for run in range(20):
             enqueue(outbox, "busy", Kind.JOB_FAILED, occurrence=f"new{run}")
         claimed: list[object] = []
-        steps.append(steps_of(outbox, lambda: claimed.append(claim(outbox, "box", 100.0, by="me"))))  # noqa: B023
+        steps.append(steps_of(outbox, lambda: claimed.append(claim(outbox, "box", 100.0, by="me"))))  # noqa: B023 - called at once
         assert claimed[0]
         outbox.close()
 

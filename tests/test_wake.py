@@ -317,6 +317,6 @@ def test_wake_whose_thread_has_ended_starts_again_once(
 def end_reader(wake: Wake) -> None:
     """End one of watchdog's threads, as an error in it would."""
     thread = next(each for each in wake._threads if each is not wake._observer)
-    thread.stop()  # type: ignore[attr-defined]
+    thread.stop()  # type: ignore[attr-defined]  # BaseThread of watchdog
     thread.join(30)
     assert not thread.is_alive()
