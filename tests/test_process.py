@@ -289,6 +289,25 @@ def test_a_root_that_does_not_exist_yet_is_waited_for(box: Box) -> None:
     assert running.read(box.home).jobs == 1
 
 
+def test_status_counts_messages_items_and_what_is_delayed_or_withheld(box: Box) -> None:
+    """B10, A13, C1"""
+    running.write(
+        box.home,
+        running.Report(
+            sent=3, notifications=2002, waiting=1, delayed=30, withheld=4, unknown=2, held=1, dead=5, ended="stopped"
+        ),
+    )
+
+    shown = " ".join(box.notify("status", check=3).stdout.split())  # lines are folded at the terminal's width
+
+    assert "messages 3 sent (2002 notifications), 1 waiting, 5 dead" in shown
+    assert "30 jobs of submitters with more than 100 events a minute: noticed later" in shown
+    assert "2 attempts of unknown outcome: the message may have arrived" in shown
+    assert "1 message of these held; `notify resend` sends them again" in shown
+    assert "4 messages withheld, `notify history --state withheld` shows why" in shown
+    assert "`notify dead-letters` lists them, `notify resend` sends them again" in shown
+
+
 def test_status_repeats_the_warnings_about_the_configuration(box: Box) -> None:
     """C10: whoever missed those of the start sees them later."""
     box.configure({"routes": []})
