@@ -355,6 +355,26 @@ def test_one_cut_off_send_among_good_ones_rests_nothing(make: MakeDispatcher, ou
     assert outbox.counts().sent == 32
 
 
+@pytest.mark.parametrize(
+    ("failure", "label"),
+    [
+        (Failure.REFUSED, "FAILED_DELIVERY"),
+        (Failure.NOT_NOW, "FAILED_DELIVERY"),
+        *((each, "FAILED_TRANSPORT") for each in Failure if each not in {Failure.REFUSED, Failure.NOT_NOW}),
+    ],
+)
+def test_a_failed_attempt_is_logged_with_the_label_of_its_class(
+    make: MakeDispatcher, outbox: Outbox, caplog: pytest.LogCaptureFixture, failure: Failure, label: str
+) -> None:
+    """B11"""
+    sink = Sink()
+    sink.failures = [DeliveryError(failure, "no")]
+    owe(outbox, 1)
+    make(lane(sink)).drain()
+
+    assert f"notification {label}: job_submitted to o@x.org" in caplog.text
+
+
 def test_a_poisoned_message_stops_nothing_else(
     make: MakeDispatcher, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
