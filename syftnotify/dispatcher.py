@@ -18,7 +18,16 @@ from functools import partial
 import jinja2
 
 from syftnotify.deliver import Transport
-from syftnotify.deliver.policy import LONGEST_WAIT, OUTCOME_LABELS, SIGN_IN_PROBE, Decision, Standing, backoff, decide
+from syftnotify.deliver.policy import (
+    GONE_REST,
+    LONGEST_WAIT,
+    OUTCOME_LABELS,
+    SIGN_IN_PROBE,
+    Decision,
+    Standing,
+    backoff,
+    decide,
+)
 from syftnotify.errors import DeliveryError, Failure, StateError
 from syftnotify.events import standing
 from syftnotify.failpoints import reached
@@ -60,6 +69,8 @@ class Lane:
     # Ids of the messages that were rejected, and of those that were put off, in a row.
     rejected: list[str] = field(default_factory=list)
     deferred: list[str] = field(default_factory=list)
+    hides_outcomes: bool = False  # accepts requests, and none has succeeded since one had an unknown outcome
+    is_gone: bool = False  # a message was answered with GONE
     unreachable_since: float | None = None  # seconds since 1970; None while the last attempt succeeded
     unreachable_at: float = 0.0  # the same on the monotonic clock
     last_failure: str = ""
@@ -72,7 +83,7 @@ class Lane:
     @property
     def is_well(self) -> bool:
         """Whether its last attempts had no trouble."""
-        in_doubt = self.silences or self.is_doubted or self.rejected or self.deferred
+        in_doubt = self.silences or self.is_doubted or self.rejected or self.deferred or self.is_gone
         return self.signs_in and not (in_doubt or self.rests_until or self.problem or self.unreachable_since)
 
     def trouble(self, monotonic: float) -> str:
@@ -126,7 +137,8 @@ class Dispatcher:
         self._pool = ThreadPoolExecutor(max_workers=max_concurrent, thread_name_prefix="send")
         self._thread: threading.Thread | None = None
         self._nap = 0.0
-        self._unsaved: deque[Callable[[], None]] = deque()  # outcomes that the outbox has not taken yet
+        # Outcomes that the outbox has not saved yet: the ids of their notifications, and what saves them.
+        self._unsaved: deque[tuple[frozenset[str], Callable[[], None]]] = deque()
         self._storms: Storms | None = None  # who was sent how much lately; read from the outbox at the first claim
         self._shares: dict[str, DailyShare] = {}  # by transport, likewise
         self._unsubmitted: deque[Callable[[], None]] = deque()  # attempts that are claimed and not begun
@@ -244,8 +256,8 @@ class Dispatcher:
             due = self._outbox.next_due(lane.name, now, resend=lane.resend_unknown)
             if due is not None:
                 naps.append(max(due - now, lane.wait(monotonic)))
-            elif lane.problem or lane.unreachable_since is not None:
-                naps.append(lane.wait(monotonic))
+            elif wait := lane.wait(monotonic):  # then a check may be due; one that is due has begun
+                naps.append(wait)
         return min([_LONGEST_NAP, *(max(0.05, nap) for nap in naps)])
 
     def _busy(self) -> bool:
@@ -312,13 +324,13 @@ class Dispatcher:
             self._unsubmitted.popleft()
 
     def _begin(self, lane: Lane, due: list[Due], claimed_at: float) -> None:
+        attempt = _Once(partial(self._attempt, lane, due, claimed_at))
         with self._state:
             lane.start()
-        self._submit(partial(self._attempt, lane, due, claimed_at))
+        self._submit(attempt)
 
-    def _submit(self, act: Callable[[], None]) -> None:
+    def _submit(self, once: _Once) -> None:
         """Do it in a thread of the pool, or in this one where the system gives no more threads."""
-        once = _Once(act)
         try:
             self._pool.submit(once)
         except (RuntimeError, MemoryError) as error:
@@ -332,8 +344,12 @@ class Dispatcher:
             return False
         if not lane.signs_in:
             return True
-        # A queued message, or one that was put off, shows more than a connection does.
-        return lane.unreachable_since is not None and not lane.deferred and not self._has_due(lane, None)
+        if lane.unreachable_since is None:
+            return False
+        now = self._clock()
+        due = self._outbox.next_due(lane.name, now, resend=lane.resend_unknown)
+        # A queued message shows more than a connection does: at once if it is due, and later if only messages failed.
+        return due is None or (due > now and not lane.deferred and not lane.hides_outcomes)
 
     def _claimed(self, lane: Lane, now: float, most: int) -> list[list[Due]]:
         """The next messages of a lane, recorded as ones that their recipients get."""
@@ -386,9 +402,10 @@ class Dispatcher:
         return min(self._permits(lane) - lane.in_flight, free, max(free - idle, 0 if lane.in_flight else 1))
 
     def _start_check(self, lane: Lane) -> None:
+        check = _Once(partial(self._check, lane))
         with self._state:
             lane.in_flight += 1
-        self._submit(partial(self._check, lane))
+        self._submit(check)
 
     def _check(self, lane: Lane) -> None:
         """Sign in without a message: a dead sign-in is known before the first mail, and a mended one by itself."""
@@ -404,13 +421,24 @@ class Dispatcher:
         else:
             if not lane.signs_in:
                 self._works(lane)
-            elif not lane.deferred:  # it can be reached; whether it delivers, the next message shows
-                lane.unreachable_since = None
+            else:  # it can be reached; whether it delivers, the next message shows
+                lane.unreachable_since, lane.deferred, lane.hides_outcomes = None, [], False
         finally:
             self._finish(lane)
 
     def _attempt(self, lane: Lane, due: list[Due], claimed_at: float) -> None:
-        """One attempt, from wording to its outcome. Nothing may escape: the row would stay claimed."""
+        """One attempt, from rendering to its outcome. Nothing may escape: the row would stay claimed."""
+        try:
+            self._attempt_once(lane, due, claimed_at)
+        except Exception:  # for example no memory to record the outcome: it is unknown
+            log.exception("notification of %s: its outcome cannot be recorded", shown(due[0].event.entity))
+            unsaved = {name for ids, _ in list(self._unsaved) for name in ids}
+            self._outbox.abandon({item.id for item in due} - unsaved)
+            self._recover()
+        finally:
+            self._finish(lane)
+
+    def _attempt_once(self, lane: Lane, due: list[Due], claimed_at: float) -> None:
         began = False
         try:
             reached("attempt.claimed")
@@ -431,8 +459,6 @@ class Dispatcher:
             self._note_failure(lane, due, why, is_answer=False)
         else:
             self._note_success(lane, due, receipt)
-        finally:
-            self._finish(lane)
 
     def _finish(self, lane: Lane) -> None:
         with self._state:
@@ -460,7 +486,7 @@ class Dispatcher:
     def _note_success(self, lane: Lane, due: Sequence[Due], receipt: Receipt) -> None:
         now = self._clock()
         write = partial(self._outbox.sent, due, now, provider_id=receipt.provider_id, thread=receipt.thread)
-        self._record(write)
+        self._record(due, write)
         self._works(lane)
         self._log(logging.INFO, "SENT", lane, due, "")
 
@@ -470,6 +496,7 @@ class Dispatcher:
         with self._state:
             recovered = lane.trouble(self._monotonic())
             lane.silences, lane.is_doubted, lane.rests_until, lane.signs_in = 0, False, 0.0, True
+            lane.hides_outcomes = lane.is_gone = False
             lane.rejected, lane.deferred, lane.unreachable_since, lane.problem = [], [], None, ""
         if recovered:
             log.info("transport %s works again", lane.name)
@@ -477,13 +504,15 @@ class Dispatcher:
     def _count(self, lane: Lane, error: DeliveryError, message_id: str) -> bool:
         """Note what a failure says about the transport itself. `message_id` is empty for a check.
 
-        Returns whether the message was rejected because every message is: more than `_IN_A_ROW` were, or the transport
-        is paused for it.
+        Returns whether the message was rejected because every message is: more than `_IN_A_ROW` were, the transport
+        is paused for it, or the transport is gone and another message showed it.
         """
         failure = error.failure
         with self._state:
             lane.last_failure = str(error)
-            is_paused = bool(lane.problem)
+            is_paused, was_gone = bool(lane.problem), lane.is_gone
+            lane.is_gone = lane.is_gone or failure is Failure.GONE
+            lane.hides_outcomes = lane.hides_outcomes or (failure is Failure.UNKNOWN and bool(message_id))
             if failure is Failure.REFUSED and message_id:
                 lane.rejected = _with(lane.rejected, message_id)
             elif failure is Failure.NOT_NOW and message_id:
@@ -497,6 +526,8 @@ class Dispatcher:
             elif failure in {Failure.REFUSED, Failure.RENEWED}:  # it answers
                 lane.unreachable_since = None
             rejected = len(lane.rejected)
+        if failure is Failure.GONE:
+            return was_gone
         return failure is Failure.REFUSED and (rejected > _IN_A_ROW or (rejected == _IN_A_ROW and is_paused))
 
     def _note_failure(self, lane: Lane, due: Sequence[Due], error: DeliveryError, *, is_answer: bool) -> None:
@@ -509,7 +540,8 @@ class Dispatcher:
 
         def decided(items: Sequence[Due]) -> Decision:
             if keeps:
-                return Decision(wait=LONGEST_WAIT, transport_wait=SIGN_IN_PROBE, pauses=True, counts=False)
+                rest = GONE_REST if error.failure is Failure.GONE else SIGN_IN_PROBE
+                return Decision(wait=LONGEST_WAIT, transport_wait=rest, pauses=True, counts=False)
             tried = [item.first_failed_at for item in items if item.first_failed_at is not None]
             return decide(
                 error.failure,
@@ -533,7 +565,7 @@ class Dispatcher:
             if items:
                 verdict = _verdict(error.failure, decided(items), now)
                 write = partial(self._outbox.failed, items, now, error.failure, str(error), verdict)
-                self._record(write)
+                self._record(items, write)
                 self._log(level, OUTCOME_LABELS[error.failure], lane, items, f" ({error.failure.value}): {error}")
         if error.failure is Failure.SIGN_IN:
             lane.signs_in = self._can_sign_in(lane)
@@ -566,9 +598,9 @@ class Dispatcher:
             self.last_error = f"{lane.name}: {why}"
             log.error("transport %s is paused: %s; queued notifications are kept", lane.name, why)
 
-    def _record(self, write: Callable[[], None]) -> None:
-        """An outcome waits to be written down, by the one thread that claims: until then its conversation stands."""
-        self._unsaved.append(write)
+    def _record(self, due: Sequence[Due], write: Callable[[], None]) -> None:
+        """Queue an outcome for the thread that claims: until it is saved nothing else of the conversation is sent."""
+        self._unsaved.append((frozenset(item.id for item in due), write))
 
     def _save_outcomes(self) -> bool:
         """Write down what came of attempts; returns whether there was any.
@@ -581,10 +613,10 @@ class Dispatcher:
             return False
         try:
             with self._outbox.together():
-                for write in outcomes:
+                for _, write in outcomes:
                     write()
         except _UNWRITABLE:
-            self._save_one_by_one(outcomes)
+            self._save_one_by_one([write for _, write in outcomes])
         else:
             for _ in outcomes:
                 self._unsaved.popleft()
@@ -681,8 +713,10 @@ class _LaneThrottle:
 
     def undo(self, messages: Sequence[tuple[str, str, str]] | None = None) -> None:
         """These messages, or all that were recorded, were not delivered."""
+        if messages is None:
+            messages, self._recorded = self._recorded, []
         with self._lock:
-            for recipient, bundle, source in self._recorded if messages is None else messages:
+            for recipient, bundle, source in messages:
                 self._recipients.take_back(recipient, bundle, self._now)
                 if self._share is not None:
                     self._share.undo(recipient, bundle, source, self._now)

@@ -142,7 +142,7 @@ def history(path: Path, count: int, entity: str) -> None:
 def test_claim_cost_does_not_grow_with_the_history_of_an_entity(tmp_path: Path) -> None:
     """A13: counted in instructions of SQLite, so that a slow machine changes nothing."""
     steps = []
-    for number, past in enumerate((10, 10_000)):
+    for number, past in enumerate((200, 10_000)):
         path = tmp_path / f"{number}.db"
         outbox = Outbox(path)
         history(path, past, "job/busy")

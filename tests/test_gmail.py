@@ -684,11 +684,3 @@ def test_the_certificates_that_openssl_variables_name_are_trusted(
     GmailTransport(token, api_endpoint=secure_google.url, clock=lambda: NOW).send(HELLO)
 
     assert secure_google.requests == ["POST /token", f"POST {SEND_PATH}"]
-
-
-def test_gmail_twenty_mails_use_one_connection(google: Google, transport: GmailTransport) -> None:
-    """F2: the connection and the client are kept; no mail costs a new handshake."""
-    for _ in range(20):
-        transport.send(HELLO)
-
-    assert len(google.connections) == 1

@@ -473,7 +473,7 @@ def as_version_4(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.executescript(
         """
-        DROP INDEX withheld; DROP INDEX queue; DROP INDEX unfinished;
+        DROP INDEX queue; DROP INDEX unfinished;
         DROP TABLE recipients; DROP TABLE emitted_jobs; DROP TABLE totals;
         ALTER TABLE events DROP COLUMN routing;
         ALTER TABLE notifications DROP COLUMN source;

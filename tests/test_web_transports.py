@@ -219,7 +219,7 @@ _REASONS: list[Any] = [
     (404, "no_service", Failure.GONE),
     (404, "no_active_hooks", Failure.GONE),
     (403, "invalid_token", Failure.GONE),
-    (403, "action_prohibited", Failure.GONE),
+    (403, "action_prohibited", Failure.REFUSED),
     (404, "no_team", Failure.GONE),
     (403, "team_disabled", Failure.GONE),
     (403, '{"ok": false, "error": "invalid_token"}', Failure.GONE),

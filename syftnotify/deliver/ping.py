@@ -16,7 +16,7 @@ def server_time(url: str) -> float | None:
     try:
         answer = request("HEAD", address_of(url), seconds=_SECONDS)
         return parsedate_to_datetime(answer.headers["date"]).timestamp()
-    except (DeliveryError, KeyError, ValueError):
+    except (DeliveryError, KeyError, ValueError, OverflowError):
         return None
 
 

@@ -100,7 +100,7 @@ def retry_after(header: str | None, now: datetime, *, text: str = "") -> datetim
         else:
             try:
                 named = parsedate_to_datetime(word)
-            except ValueError:
+            except (ValueError, OverflowError):
                 named = None
     if named is None and (match := _RETRY_AFTER_TEXT.search(text)):
         try:

@@ -22,6 +22,7 @@ from syftnotify.text import host_of
 # Source: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors
 _REASONS = {
     # Concern one recipient, or one message.
+    "action_prohibited": Failure.REFUSED,
     "channel_is_archived": Failure.REFUSED,
     "channel_not_found": Failure.REFUSED,
     "invalid_payload": Failure.REFUSED,
@@ -30,7 +31,6 @@ _REASONS = {
     "too_many_attachments": Failure.REFUSED,
     "user_not_found": Failure.REFUSED,
     # Concern the webhook, whoever the recipient is.
-    "action_prohibited": Failure.GONE,
     "invalid_token": Failure.GONE,
     "no_active_hooks": Failure.GONE,
     "no_service": Failure.GONE,

@@ -21,6 +21,9 @@ class Throttle(Protocol):
     def record(self, recipient: str, bundle: str, source: str) -> None:
         """A message was claimed; `bundle` is empty unless it is a digest, `source` unless all of it has one source."""
 
+    def undo(self) -> None:
+        """Nothing that was recorded since the claim began was claimed."""
+
 
 class Unlimited:
     """Sends every notification by itself."""
@@ -30,6 +33,9 @@ class Unlimited:
 
     def record(self, recipient: str, bundle: str, source: str) -> None:
         """Keep nothing."""
+
+    def undo(self) -> None:
+        """There is nothing to undo."""
 
 
 class ClaimOrder:

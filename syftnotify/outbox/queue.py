@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -460,7 +460,7 @@ class Outbox:
                 is_theirs = NOTIFICATIONS.c.recipient.in_(some)
                 released += connection.execute(
                     NOTIFICATIONS.update()
-                    .where(NOTIFICATIONS.c.state == sa.text("'withheld'"), is_theirs)
+                    .where(NOTIFICATIONS.c.state == "withheld", is_theirs)
                     .values(state="pending", reason="")
                 ).rowcount
             self._admit(connection, every, newcomers, now)
@@ -509,20 +509,27 @@ class Outbox:
                 raise
             if not self._quarantine(transport, now):
                 raise
+        throttle.undo()
         return self._claimed(transport, now, by, most, resend, throttle)
 
     def _claimed(
         self, transport: str, now: float, by: str, most: int, resend: bool, throttle: Throttle
     ) -> list[list[Due]]:
         messages: list[list[Due]] = []
-        with self._transaction() as connection:
-            while len(messages) < most:
-                rows, bundle = self._claim(connection, transport, now, by, resend, throttle)
-                if not rows:
-                    break
-                # In the transaction: a row that cannot be read is not claimed.
-                messages.append([_due(row, bundle, _last_kind(connection, row)) for row in rows])
-        self._in_flight.update(due.id for message in messages for due in message)
+        claimed: set[str] = set()
+        try:
+            with self._transaction() as connection, _text_as(connection, str):
+                while len(messages) < most:
+                    rows, bundle = self._claim(connection, transport, now, by, resend, throttle)
+                    if not rows:
+                        break
+                    # In the transaction: a row that cannot be read is not claimed.
+                    messages.append([_due(row, bundle, _last_kind(connection, row)) for row in rows])
+                claimed = {due.id for message in messages for due in message}
+                self._in_flight |= claimed  # before the commit: `recover` must not take them for abandoned
+        except BaseException:
+            self._in_flight -= claimed
+            raise
         return messages
 
     def _claim(
@@ -580,7 +587,8 @@ class Outbox:
         )
         if first.bundle:  # a digest that is postponed
             return connection.execute(here.values(**wait)).rowcount
-        unknown = ATTEMPTS.c.outcome == Failure.UNKNOWN.value
+        # `+` keeps SQLite from the index of outcomes: it would read every unknown attempt there ever was.
+        unknown = sa.literal_column("+attempts.outcome") == Failure.UNKNOWN.value
         is_doubted = sa.exists().where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id, unknown)
         exempt = [*OWN_KINDS, *(kind.value for kind in gathering.sparing)]
         is_exempt = sa.exists().where(EVENTS.c.key == NOTIFICATIONS.c.event_key, EVENTS.c.kind.in_(exempt))
@@ -604,13 +612,8 @@ class Outbox:
             .where(NOTIFICATIONS.c.transport == transport, NOTIFICATIONS.c.state.in_(("pending", "unknown")))
         )
         with self._transaction() as connection:
-            driver = connection.connection.driver_connection
-            assert driver is not None  # for mypy: the pool gives a connected one
-            driver.text_factory = bytes
-            try:
+            with _text_as(connection, bytes):
                 rows = connection.execute(query).mappings().all()
-            finally:
-                driver.text_factory = str
             bad = {row["seq"]: why for row in rows if (why := _mistake_in(row))}
             for seq, why in bad.items():
                 reason = f"quarantined: {why}"
@@ -637,7 +640,11 @@ class Outbox:
                 latest,
             )
             .join(NOTIFICATIONS, NOTIFICATIONS.c.id == ATTEMPTS.c.notification)
-            .where(ATTEMPTS.c.started_at > since, ATTEMPTS.c.outcome.in_(("sent", Failure.UNKNOWN.value)))
+            # `+` keeps SQLite from the index of outcomes, which would read the whole history.
+            .where(
+                ATTEMPTS.c.started_at > since,
+                sa.literal_column("+attempts.outcome").in_(("sent", Failure.UNKNOWN.value)),
+            )
             .group_by(sa.case((NOTIFICATIONS.c.bundle == "", NOTIFICATIONS.c.id), else_=NOTIFICATIONS.c.bundle))
             .order_by(latest)
         )
@@ -660,7 +667,6 @@ class Outbox:
             statements.MARK_SENT.run_many(connection, [{"this": each, "joined": thread} for each in ids])
             self._end_attempts(connection, ids, now, "sent", "", provider_id)
             _add_to_totals(connection, messages=1, notifications=len(ids))
-        self._in_flight.difference_update(ids)
         self._recorded(due)
 
     def failed(self, due: Sequence[Due], now: float, failure: Failure, error: str, verdict: Verdict) -> None:
@@ -685,28 +691,29 @@ class Outbox:
             self._end_attempts(connection, [item.id for item in due], now, failure.value, error, "")
             if failure is Failure.UNKNOWN:
                 _add_to_totals(connection, unknown=len(due))
-        self._in_flight.difference_update(item.id for item in due)
-        self._recorded(due if verdict.state == "dead" else ())
+        self._recorded(due, is_final=verdict.state == "dead")
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """The outcomes that this thread writes down in the block are one transaction, and one sync of the disk."""
         with self._transaction() as connection:
-            self._shared.connection, self._shared.ended = connection, []
+            self._shared.connection, self._shared.recorded = connection, []
             try:
                 yield
             finally:
-                ended = self._shared.ended
-                del self._shared.connection, self._shared.ended
-        for due in ended:
-            self._recorded(due)
+                recorded = self._shared.recorded
+                del self._shared.connection, self._shared.recorded
+        for due, is_final in recorded:
+            self._recorded(due, is_final=is_final)
 
-    def _recorded(self, ended: Sequence[Due]) -> None:
-        """Outcomes are written down; the notifications `ended` owe nothing any more."""
-        if hasattr(self._shared, "ended"):
-            self._shared.ended.append(ended)
+    def _recorded(self, due: Sequence[Due], *, is_final: bool = True) -> None:
+        """The outcome of an attempt is committed, or will be with the transaction of `together`."""
+        if hasattr(self._shared, "recorded"):
+            self._shared.recorded.append((due, is_final))
             return
-        self.touch(item.event.key for item in ended)
+        self._in_flight.difference_update(item.id for item in due)
+        if is_final:
+            self.touch(item.event.key for item in due)
         reached("attempt.recorded")
 
     @staticmethod
@@ -715,6 +722,10 @@ class Outbox:
     ) -> None:
         values = {"moment": now, "became": outcome, "why": error, "given": provider_id}
         statements.END_ATTEMPT.run_many(connection, [{"this": each, **values} for each in ids])
+
+    def abandon(self, ids: Iterable[str]) -> None:
+        """These attempts of this process ended without an outcome: `recover` may count them as unknown."""
+        self._in_flight.difference_update(ids)
 
     def recover(self, now: float) -> int:
         """Attempts that a process left behind are unknown, and so are their notifications; returns how many.
@@ -941,15 +952,19 @@ class Outbox:
     ) -> int:
         """Forget the events that were noticed before that moment and owe nothing to anybody; returns how many.
 
-        At most `limit`, the oldest. Not those of the entities `sparing`, which the state file takes for owed: what was
-        told stands there from the next look on, and so is not told again. Nor the notifier's own words of the last
-        days, by which it knows what it has said.
+        At most `limit`, the oldest. Exempt are events with unacknowledged dead letters, those of the entities
+        `sparing`, which the state file takes for owed, and the notifier's own alerts of the last days, by which it
+        knows what it has reported.
         """
         unfinished = sa.select(NOTIFICATIONS.c.event_key).where(NOTIFICATIONS.c.state.in_(UNFINISHED))
+        # Dead letters make the worker unhealthy until a person takes note of them.
+        new = sa.select(NOTIFICATIONS.c.event_key).where(
+            NOTIFICATIONS.c.state == "dead", NOTIFICATIONS.c.acknowledged_at.is_(None)
+        )
         own = sa.and_(EVENTS.c.kind.in_(OWN_KINDS), EVENTS.c.noticed_at > now - OWN_KEPT_SECONDS)
         query = (
             sa.select(EVENTS.c.key, EVENTS.c.entity)
-            .where(EVENTS.c.noticed_at < before, EVENTS.c.key.not_in(unfinished), ~own)
+            .where(EVENTS.c.noticed_at < before, EVENTS.c.key.not_in(unfinished), EVENTS.c.key.not_in(new), ~own)
             .order_by(EVENTS.c.seq)
         )
         with self._transaction() as connection:
@@ -1140,6 +1155,23 @@ def _is_undecodable(error: StateError) -> bool:
     return "Could not decode to UTF-8" in str(error.__cause__)
 
 
+def _tolerant(raw: bytes) -> str:
+    """Text as it is stored; a byte that is not UTF-8 is escaped."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+@contextlib.contextmanager
+def _text_as(connection: sa.Connection, factory: Callable[[bytes], str] | type[str] | type[bytes]) -> Iterator[None]:
+    """Read text by `factory` in the block. Only a claim must not tolerate what is not UTF-8: it would send it."""
+    driver = connection.connection.driver_connection
+    assert driver is not None  # for mypy: the pool gives a connected one
+    driver.text_factory = factory
+    try:
+        yield
+    finally:
+        driver.text_factory = _tolerant
+
+
 def _mistake_in(row: sa.RowMapping) -> str:
     """Why a row, whose texts are bytes, cannot be read; empty if it can be."""
     try:
@@ -1172,9 +1204,14 @@ def _is_open_share(bundle: str) -> bool:
 def _count_as_unknown(connection: sa.Connection, ids: Sequence[Any], now: float) -> None:
     """These pending notifications may have been sent by an attempt that is not recorded: record it as unknown."""
     reason = "the outbox lost its last changes, and this may have been sent"
+    count = 0
     for some in heaps(ids):
-        rows = NOTIFICATIONS.update().where(NOTIFICATIONS.c.id.in_(some))
-        connection.execute(rows.values(state="unknown", reason=reason))
+        is_pending = sa.and_(NOTIFICATIONS.c.id.in_(some), NOTIFICATIONS.c.state == "pending")
+        pending = connection.execute(sa.select(NOTIFICATIONS.c.id).where(is_pending)).scalars().all()
+        if not pending:
+            continue
+        count += len(pending)
+        connection.execute(NOTIFICATIONS.update().where(is_pending).values(state="unknown", reason=reason))
         attempt = {
             "started_at": now,
             "ended_at": now,
@@ -1182,9 +1219,9 @@ def _count_as_unknown(connection: sa.Connection, ids: Sequence[Any], now: float)
             "error": reason,
             "provider_id": "",
         }
-        connection.execute(ATTEMPTS.insert(), [{"notification": each, **attempt} for each in some])
-    if ids:
-        _add_to_totals(connection, unknown=len(ids))
+        connection.execute(ATTEMPTS.insert(), [{"notification": each, **attempt} for each in pending])
+    if count:
+        _add_to_totals(connection, unknown=count)
 
 
 def _add_to_totals(connection: sa.Connection, **counts: int) -> None:
@@ -1201,6 +1238,7 @@ def _begin(connection: sa.Connection) -> None:
 def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
     """Settings of one connection. A write-ahead log where it works; mounted drives may lack what it needs."""
     connection.isolation_level = None  # SQLAlchemy's own BEGIN, not the driver's
+    connection.text_factory = _tolerant
     cursor = connection.cursor()
     try:
         mode = cursor.execute("PRAGMA journal_mode = WAL").fetchone()[0]

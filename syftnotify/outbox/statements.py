@@ -22,6 +22,7 @@ from syftnotify.outbox.tables import (
     RECIPIENTS,
     TOTALS,
     UNFINISHED,
+    UNSENT,
     claimable,
     is_due,
     is_emitted,
@@ -138,10 +139,9 @@ PUT_NOTIFICATION = Statement(
 )
 
 ADMIT = Statement(RECIPIENTS.insert().prefix_with("OR IGNORE"), ("address", "admitted_at", "is_counted"))
-# Spelled out: SQLite uses the partial index only where it reads these very words.
 WITHHELD = Statement(
     sa.select(NOTIFICATIONS.c.recipient)
-    .where(sa.text("state = 'withheld'"))
+    .where(NOTIFICATIONS.c.state == "withheld")
     .group_by(NOTIFICATIONS.c.recipient)
     .order_by(sa.func.min(NOTIFICATIONS.c.seq))
 )
@@ -197,6 +197,8 @@ def first_of(resend: bool) -> Statement:
 def first_for_urgent(resend: bool) -> Statement:
     """What is to be sent now so that the oldest due notification of high severity can be: it, or an earlier one."""
     urgent = NOTIFICATIONS.alias("urgent")
+    # `+` keeps SQLite from beginning with everything that is due: the few urgent ones come first.
+    is_here = sa.literal_column("+notifications.transport") == sa.bindparam("transport", type_=sa.Text)
     return Statement(
         _WORDED.join(
             urgent,
@@ -214,7 +216,8 @@ def first_for_urgent(resend: bool) -> Statement:
             urgent.c.recipient == sa.bindparam("recipient", type_=sa.Text),
             urgent.c.not_before <= _NOW,
             is_next(resend=resend),
-            _HERE,
+            sa.text(f"notifications.{UNSENT}"),  # for the index of unfinished conversations
+            is_here,
             is_due(_NOW),
         )
         .order_by(None)

@@ -12,7 +12,7 @@ from syftnotify.model import DIGESTED, EMITTED_PREFIX, HELD, Kind, entity_id
 SCHEMA_VERSION = 5
 # Spelled out: SQLite uses a partial index only where the query repeats the text of the index.
 _WAITING = "state IN ('pending', 'unknown')"
-_UNSENT = "state IN ('pending', 'unknown', 'sending')"
+UNSENT = "state IN ('pending', 'unknown', 'sending')"
 _QUEUE_COLUMNS = "transport, priority, recipient, seq, not_before, entity"
 _CONVERSATION_COLUMNS = "entity, recipient, medium, seq"
 # What brings a database of the version named to the next one.
@@ -32,12 +32,11 @@ UPGRADES: dict[int, tuple[str, ...]] = {
         "'job_timeout', 'workflow_build_failed', 'workflow_terminated', 'system_alert'))",
         "DROP INDEX IF EXISTS waiting",
         f"CREATE INDEX IF NOT EXISTS queue ON notifications ({_QUEUE_COLUMNS}) WHERE {_WAITING}",
-        f"CREATE INDEX IF NOT EXISTS unfinished ON notifications ({_CONVERSATION_COLUMNS}) WHERE {_UNSENT}",
+        f"CREATE INDEX IF NOT EXISTS unfinished ON notifications ({_CONVERSATION_COLUMNS}) WHERE {UNSENT}",
         "INSERT OR REPLACE INTO totals SELECT 'messages', count(DISTINCT iif(bundle = '', id, bundle)) "
         "FROM notifications WHERE state = 'sent'",
         "INSERT OR REPLACE INTO totals SELECT 'notifications', count(*) FROM notifications WHERE state = 'sent'",
         "INSERT OR REPLACE INTO totals SELECT 'unknown', count(*) FROM attempts WHERE outcome = 'unknown'",
-        "CREATE INDEX IF NOT EXISTS withheld ON notifications (recipient, seq) WHERE state = 'withheld'",
         "INSERT OR IGNORE INTO recipients (address, admitted_at, is_counted) "
         "SELECT recipient, min(created_at), 0 FROM notifications "
         "WHERE medium = 'mail' AND state NOT IN ('skipped', 'withheld') GROUP BY recipient",
@@ -101,8 +100,7 @@ NOTIFICATIONS = sa.Table(
     sa.Index("conversation", "entity", "recipient", "seq"),
     sa.Index("states", "state"),
     sa.Index("queue", *_QUEUE_COLUMNS.split(", "), sqlite_where=sa.text(_WAITING)),
-    sa.Index("unfinished", *_CONVERSATION_COLUMNS.split(", "), sqlite_where=sa.text(_UNSENT)),
-    sa.Index("withheld", "recipient", "seq", sqlite_where=sa.text("state = 'withheld'")),
+    sa.Index("unfinished", *_CONVERSATION_COLUMNS.split(", "), sqlite_where=sa.text(UNSENT)),
 )
 ATTEMPTS = sa.Table(
     "attempts",
@@ -207,7 +205,7 @@ def is_next(*, resend: bool) -> sa.ColumnElement[bool]:
             earlier.c.recipient == NOTIFICATIONS.c.recipient,
             earlier.c.medium == NOTIFICATIONS.c.medium,
             earlier.c.seq < NOTIFICATIONS.c.seq,
-            sa.text(f"earlier.{_UNSENT}"),
+            sa.text(f"earlier.{UNSENT}"),
             earlier.c.state.in_(("sending", *claimable(resend))),
             ~_lets_pass(earlier.c.bundle),
             sa.or_(NOTIFICATIONS.c.bundle == "", earlier.c.bundle != NOTIFICATIONS.c.bundle),
