@@ -50,6 +50,22 @@ def write_whole(path: Path, content: bytes | Iterable[bytes], *, mode: int = 0o6
         sync_folder(path.parent)
 
 
+def read_regular(path: Path, limit: int | None = None) -> bytes:
+    """The content of a regular file of at most `limit` bytes; a pipe or a device, which may never end, is not read.
+
+    Raises:
+        OSError: it is missing, something else, larger, or cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        content = file.read() if limit is None else file.read(limit + 1)
+    if limit is not None and len(content) > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit} bytes", str(path))
+    return content
+
+
 def private_folder(path: Path) -> None:
     """Create `path` and its missing parents, each with mode 0700 whatever the umask.
 

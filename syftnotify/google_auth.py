@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 from syftnotify.config import is_safe_url
 from syftnotify.errors import DeliveryError, NotSignedInError
-from syftnotify.files import write_whole
-from syftnotify.google_files import client_secrets, kind_of
+from syftnotify.files import read_regular, write_whole
+from syftnotify.google_files import LARGEST, client_secrets, kind_of
 from syftnotify.paths import expanded
 from syftnotify.text import decoded
 
@@ -310,7 +310,7 @@ def file_mark(path: Path) -> tuple[int, int, int]:
 
 def _token_info(path: Path) -> dict[str, Any]:
     try:
-        info = json.loads(decoded(path.read_bytes()))
+        info = json.loads(decoded(read_regular(path, LARGEST)))
     except FileNotFoundError:
         raise NotSignedInError(f"there is no Google sign-in at {path}", hint=_SIGN_IN) from None
     except (OSError, ValueError, RecursionError) as error:

@@ -9,12 +9,14 @@ from typing import Any
 
 from syftnotify.config import is_safe_url
 from syftnotify.errors import NotSignedInError
+from syftnotify.files import read_regular
 from syftnotify.text import decoded, shown
 
 _CLIENT_NEEDED = (
     "create an OAuth client of type 'Desktop app' in Google's console, download its JSON file, and run "
     "`notify init --credentials FILE`"
 )
+LARGEST = 1 << 20  # bytes of a file from Google
 _SAVED_SIGN_IN = "a saved sign-in (a token)"
 _API_KEY = re.compile(r"AIza[\w-]{30,}")  # how Google's API keys begin
 _KINDS = {"service_account": "a service account key", "authorized_user": _SAVED_SIGN_IN}
@@ -27,7 +29,7 @@ def client_secrets(path: Path) -> dict[str, Any]:
         NotSignedInError: the file is missing, or is something else; the message says what.
     """
     try:
-        text = decoded(path.read_bytes())
+        text = decoded(read_regular(path, LARGEST))
     except FileNotFoundError:
         raise NotSignedInError(f"there is no {path}", hint=_CLIENT_NEEDED) from None
     except (OSError, ValueError) as error:

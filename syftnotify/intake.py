@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from syftnotify.emitted_jobs import Changes, EmittedJob, with_remembered
+from syftnotify.emitted_jobs import FORGOTTEN_SECONDS, Changes, EmittedJob, with_remembered
 from syftnotify.events import Limits, reminders_of_emitted
 from syftnotify.model import Event, Kind, Notification
 from syftnotify.outbox import Outbox
@@ -58,7 +58,7 @@ class Intake:
         new = self._new_of(found) if found.events else []
         remembered = self._outbox.emitted_jobs({event.entity for event in new}) if new else {}
         new, changes = with_remembered(new, remembered, now)
-        started = self._with(changes)
+        started = self._with(changes, now)
         taken = TakenIn(new, is_all=found.is_all)
         if new or started:
             reach = self._reach()
@@ -72,18 +72,25 @@ class Intake:
             taken.notifications = held(owed, {event.key: event for event in taken.events}, self._quiet, now)
         if not dry_run:
             self._outbox.put(taken.events, taken.notifications, now, jobs=changes)
-            self._started = self._with(changes)
+            self._started = self._with(changes, now)
             self._spool.remove(found)
             for event in taken.events:
                 log.info("noticed %s %s", event.kind.value, shown(event.entity))
         return taken
 
-    def _with(self, changes: Changes) -> dict[str, EmittedJob]:
-        """The jobs that have started and not ended, after `changes`. A quiet scan reads nothing for this."""
+    def _with(self, changes: Changes, now: float) -> dict[str, EmittedJob]:
+        """The jobs that have started and not ended, after `changes`; forgotten ones aside.
+
+        Without changes nothing is read from the database.
+        """
         if self._started is None:
             self._started = {job.entity: job for job in self._outbox.started_jobs()}
         both: Changes = {**self._started, **changes}
-        return {entity: job for entity, job in both.items() if job is not None and job.started_at is not None}
+        return {
+            entity: job
+            for entity, job in both.items()
+            if job is not None and job.started_at is not None and now - job.started_at < FORGOTTEN_SECONDS
+        }
 
     def _new_of(self, found: Spooled) -> list[Event]:
         """The events that are not in the outbox yet.

@@ -15,7 +15,7 @@ import orjson
 
 from syftnotify.errors import StateError
 from syftnotify.failpoints import reached
-from syftnotify.files import exclusive, private_folder, put_aside, whose, write_whole
+from syftnotify.files import exclusive, private_folder, put_aside, read_regular, whose, write_whole
 from syftnotify.model import ENDED, Kind, PeerRound, digest_of, entity_id
 from syftnotify.paths import expanded
 
@@ -540,7 +540,7 @@ def _loaded(path: Path, spellings: _Spellings) -> _State:
         ValueError: it is damaged.
         StateError: a newer version wrote it; it must not be touched.
     """
-    content = path.read_bytes()
+    content = read_regular(path)
     try:
         state = _in_pieces(content, spellings)
     except (ValueError, LookupError, TypeError, AttributeError):  # written by others or an older version, or damaged

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from syftnotify import __version__
-from syftnotify.files import write_whole
+from syftnotify.files import read_regular, write_whole
 from syftnotify.model import Memory, Remembered
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class MemoryFile:
     def load(self, edition: tuple[str, int] | None) -> Memory:
         """What was remembered when the state file was of that edition, or of an earlier one; nothing if in doubt."""
         try:
-            found = json.loads(self._path.read_bytes())
+            found = json.loads(read_regular(self._path))
             name, count = found["edition"]
             if found["mark"] == self._mark and edition and edition[0] == name and edition[1] >= count:
                 return {key: _remembered(value) for key, value in found["shelves"].items()}

@@ -26,9 +26,19 @@ from syftnotify.peer_changes import PeerChanges
 from syftnotify.quiet import QuietHours, held
 from syftnotify.recipients import Recipients
 from syftnotify.recovery import Recovery
-from syftnotify.route import BUNDLE_ABOVE, Reach, bundled, is_unverified, long_runs, notifications_for
+from syftnotify.route import (
+    BUNDLE_ABOVE,
+    UNVERIFIED_SOURCE,
+    Reach,
+    bundled,
+    is_unverified,
+    long_runs,
+    notifications_for,
+    source_of,
+)
 from syftnotify.spool import Spool
 from syftnotify.storms import Window
+from syftnotify.text import shown
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +129,7 @@ class Pipeline:
         self._settled = -1
         self._carried = Window()  # whose code was copied lately
         self._admitted = Window(EVENTS_PER_MINUTE, 60.0)  # events, by submitter
-        self._delayed: dict[str, None] = {}  # entities with events beyond that limit, in the order in which they came
+        self._delayed: dict[str, str] = {}  # entities with events beyond that limit, oldest first, with their source
         self._known: dict[str, Kind] = {}  # what a lost ledger had told last, by entity
 
     def watchable(self) -> list[Watched]:
@@ -193,7 +203,7 @@ class Pipeline:
         reach = self._reach(
             frozenset(peer.address for peer in peers if peer.added), self._peer_changes.recorded_test(peers)
         )
-        self._admit(tick, news, now, is_limited=not time_off)
+        self._admit(tick, news, reach, now, is_limited=not time_off)
         self._judge_peers(news, peers)
         self._remind(look, news, reach, now)
         self._prepare(tick, news, of_news, reach, time_off=time_off, now=now)
@@ -230,7 +240,8 @@ class Pipeline:
 
     def _release_and_withhold(self, tick: Tick, reach: Reach, now: float, *, dry_run: bool) -> None:
         """Release what was withheld from recipients that may be mailed now, and withhold what is above the limit."""
-        if not dry_run:
+        is_quiet = self._quiet is not None and self._quiet.until(now) is not None
+        if not (dry_run or is_quiet):
             tick.released = self._recipients.release(reach, now)  # before later notifications of the same recipients
         by_key = {event.key: event for event in tick.events}
         admission = self._recipients.admit(tick.notifications, by_key, reach, now)
@@ -314,8 +325,7 @@ class Pipeline:
         """Let the scan read again what was delayed, as many jobs of each submitter as the limit allows now."""
         room: dict[str, int] = {}
         offered = []
-        for entity in self._delayed:
-            source = entity.rpartition("/")[0]
+        for entity, source in self._delayed.items():
             left = room.get(source)
             if left is None:
                 left = EVENTS_PER_MINUTE - self._admitted.count(source, now)
@@ -327,7 +337,7 @@ class Pipeline:
         if offered and self._jobs:
             self._jobs.doubt(offered)
 
-    def _admit(self, tick: Tick, news: News, now: float, *, is_limited: bool) -> None:
+    def _admit(self, tick: Tick, news: News, reach: Reach, now: float, *, is_limited: bool) -> None:
         """Drop the events of submitters who cause too many, and remember their jobs.
 
         What is still true when the job is read again is noticed then, so nothing is lost, and a fact that was replaced
@@ -336,9 +346,10 @@ class Pipeline:
         admitted: list[Event] = []
         delayed = Counter[str]()
         for event in news.events if is_limited else ():
-            source = event.entity.rpartition("/")[0]
+            # Unverified submitters share one limit: their number is whatever the tree says.
+            source = UNVERIFIED_SOURCE if is_unverified(event, reach) else source_of(event)
             if self._admitted.is_full(source, now):
-                self._delayed[event.entity] = None
+                self._delayed[event.entity] = source
                 delayed[source] += 1
             else:
                 self._admitted.note(source, now)
@@ -346,7 +357,8 @@ class Pipeline:
         if delayed:
             news.events[:] = admitted
         for source, count in delayed.items():
-            log.info("delayed %d events of %s: more than %d in a minute", count, source, EVENTS_PER_MINUTE)
+            who = "unverified submitters" if source == UNVERIFIED_SOURCE else shown(source)
+            log.info("delayed %d events of %s: more than %d in a minute", count, who, EVENTS_PER_MINUTE)
         tick.delayed = len(self._delayed)
         tick.restless = tick.restless or bool(self._delayed)
 
@@ -412,9 +424,9 @@ class Pipeline:
     def _with_evidence(self, event: Event, jobs: dict[tuple[str, str], Job], now: float) -> Event:
         """The event with code or stderr, copied: a digest has no room for it, and who floods us fills no disk."""
         job = jobs.get((event.entity, str(event.payload.get("submitted_at", ""))))
-        source = event.entity.rpartition("/")[0]
         if job is None:
             return event
+        source = source_of(event)
         if self._carried.is_full(source, now):
             return replace(event, payload={**event.payload, "code_left_out": [_TOO_MANY]})
         self._carried.note(source, now)

@@ -288,6 +288,8 @@ def source_of(event: Event) -> str:
     """Who caused `event`: the submitter or peer, the user of an emitted event; empty for the worker's own events."""
     if event.emitted:
         return str(event.routing.get("user") or "")
+    if event.kind is Kind.PEER_REQUESTED:  # anybody can ask, under any address
+        return UNVERIFIED_SOURCE
     submitter = str(event.payload.get("submitter") or "").lower()
     is_of_tree = "layout" in event.payload
     return UNVERIFIED_SOURCE if event.payload.get("unverified") or (is_of_tree and not submitter) else submitter

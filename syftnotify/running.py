@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from syftnotify.errors import AlreadyRunningError, LockLostError, NotifyError
-from syftnotify.files import exclusive, is_locked, whose, write_whole
+from syftnotify.files import exclusive, is_locked, read_regular, whose, write_whole
 from syftnotify.ownership import check_home
 from syftnotify.paths import Home
 from syftnotify.procinfo import is_alive, is_worker
@@ -104,7 +104,7 @@ def read(home: Home) -> Report:
     """The last report of `home`; what cannot be read, or is of a wrong type, is as if it had not been written."""
     report = Report(home=str(home.root))
     try:
-        loaded = json.loads(home.worker.read_bytes(), parse_constant=_no_number)
+        loaded = json.loads(read_regular(home.worker), parse_constant=_no_number)
     except (OSError, ValueError, RecursionError):
         return report
     if not isinstance(loaded, dict):
@@ -197,6 +197,8 @@ def hold(home: Home, *, seconds: float = _PATIENCE) -> Iterator[WorkerLock]:
                 raise AlreadyRunningError(pid)
             home.lock.write_text(f"{os.getpid()}\n", encoding="ascii")
             found = home.lock.stat()
+            if not is_locked(home.lock):  # another file was put in its place just now
+                raise LockLostError(home.lock)
         except OSError as error:
             raise unusable(home, error) from error
         yield WorkerLock(home, found.st_dev, found.st_ino)

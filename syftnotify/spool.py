@@ -242,7 +242,7 @@ def _content_of(path: Path) -> bytes:
     """The content of a regular file; anything else, which may never end, is not opened.
 
     Raises:
-        ValueError: it is not a regular file.
+        ValueError: it is not a regular file, or belongs to another user.
         OSError: it cannot be read.
     """
     try:
@@ -251,9 +251,14 @@ def _content_of(path: Path) -> bytes:
         if error.errno in _NO_FILE:
             raise ValueError("not a regular file") from None
         raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
         raise ValueError("not a regular file")
+    # A spool that others can write to must not let them send mail in the owner's name.
+    if hasattr(os, "geteuid") and found.st_uid not in {os.geteuid(), 0}:
+        os.close(descriptor)
+        raise ValueError("it belongs to another user")
     with os.fdopen(descriptor, "rb") as file:
         return file.read(_LARGEST + 1)
 

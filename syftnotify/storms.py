@@ -26,10 +26,21 @@ class Window:
         self._above = above
         self._seconds = seconds
         self._moments: dict[str, deque[float]] = {}
+        self._swept_at = 0.0
 
     def note(self, key: str, at: float) -> None:
         """It happened."""
+        if not 0 <= at - self._swept_at < self._seconds:  # so that keys that never return are dropped
+            self._moments = {each: moments for each in list(self._moments) if (moments := self._recent(each, at))}
+            self._swept_at = at
         self._moments.setdefault(key, deque()).append(at)
+
+    def _recent(self, key: str, now: float) -> deque[float]:
+        """When `key` happened in the last `seconds`; what is older is dropped."""
+        moments = self._moments.get(key, deque())
+        while moments and not 0 <= now - moments[0] < self._seconds:
+            moments.popleft()
+        return moments
 
     def take_back(self, key: str, at: float) -> None:
         """It did not happen after all."""
@@ -39,20 +50,11 @@ class Window:
 
     def is_full(self, key: str, now: float) -> bool:
         """Whether it happened as often as it may."""
-        moments = self._moments.get(key)
-        if not moments:
-            return False
-        while moments and not 0 <= now - moments[0] < self._seconds:
-            moments.popleft()
-        if not moments:
-            del self._moments[key]
-            return False
-        return len(moments) >= self._above
+        return self.count(key, now) >= self._above
 
     def count(self, key: str, now: float) -> int:
         """How often it happened in the last `seconds`."""
-        self.is_full(key, now)  # forgets what is older
-        return len(self._moments.get(key, ()))
+        return len(self._recent(key, now))
 
     def free_at(self, key: str) -> float | None:
         """When the oldest occurrence leaves the window; None when there is none."""

@@ -55,8 +55,7 @@ class Vitals:
             trouble = lane.trouble(monotonic)
             if not trouble:
                 self._alerted.discard(name)
-            elif name not in self._alerted:
-                self._alert_of_transport(name, trouble)
+            elif name not in self._alerted and self._alert_of_transport(name, trouble):
                 self._alerted.add(name)
         self._report_dead_letters()
         self._report_lost_events()
@@ -76,13 +75,15 @@ class Vitals:
             )
             self._parts.pipeline.forget_lost_events()
 
-    def _alert_of_transport(self, name: str, why: str) -> None:
-        """The owner and the operators are alerted through another transport, if there is one.
+    def _alert_of_transport(self, name: str, why: str) -> bool:
+        """The owner and the operators are alerted through another transport; False while none can send.
 
         Not again when the worker was restarted during the same pause.
         """
         other = self._working_transport(except_for={name})
-        if other and not self._is_told(name):
+        if not other:
+            return False
+        if not self._is_told(name):
             self._note(
                 Kind.SYSTEM_ALERT,
                 entity_id("transport", name),
@@ -91,6 +92,7 @@ class Vitals:
                 detail=why,
                 transport=other,
             )
+        return True
 
     def _working_transport(self, except_for: Collection[str]) -> str:
         """A transport that can send, one that people read before one that programs read; empty if there is none."""

@@ -274,6 +274,7 @@ class Worker:
             try:
                 self._counts = self._parts.outbox.counts(holding=self._settings.holding)
             except StateError as error:
+                self._changed = True  # the old counts must not stand until the next change
                 self._last_error = str(error)
         _fill(report, self._parts, self._counts)
         report.last_error = report.last_error or self._last_error or None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.errors import Failure
+from syftnotify.errors import Failure, StateError
 from syftnotify.model import Audience, Event, Kind, Notification
 from syftnotify.outbox import Outbox, Verdict
 from tests.support import claim, tally
@@ -157,6 +157,21 @@ def test_claim_cost_does_not_grow_with_the_history_of_an_entity(tmp_path: Path) 
     assert steps[1] <= 2 * steps[0], steps
 
 
+def test_claim_cost_of_an_urgent_message_does_not_grow_with_the_queue(tmp_path: Path) -> None:
+    """A13: counted in instructions of SQLite, so that a slow machine changes nothing."""
+    steps = []
+    for waiting in (100, 3_000):
+        outbox = Outbox(tmp_path / f"{waiting}.db")
+        for number in range(waiting):
+            enqueue(outbox, f"low{number}")
+        enqueue(outbox, "broken", Kind.JOB_FAILED)
+        steps.append(steps_of(outbox, lambda: claim(outbox, "box", 100.0, by="me")))  # noqa: B023 - called at once
+        assert outbox.counts().waiting == waiting + 1
+        outbox.close()
+
+    assert 0 < steps[1] <= 2 * steps[0], steps
+
+
 BAD_ROWS = {
     "kind": "UPDATE events SET kind = 'job_x' WHERE entity = 'job/bad'",
     "payload": "UPDATE events SET payload = '{broken' WHERE entity = 'job/bad'",
@@ -192,6 +207,62 @@ def test_claim_quarantines_a_row_that_cannot_be_read(
         (reason,) = connection.execute("SELECT reason FROM notifications WHERE state = 'dead'").fetchone()
     connection.close()
     assert reason.startswith("quarantined: ")
+    (letter,) = outbox.unreported_dead_letters()
+    outbox.mark_reported([letter.id], 100.0)
+    assert outbox.unreported_dead_letters() == []
+    assert len(outbox.history()) == len(outbox.messages_since(0.0)) + 1 + (1 if bundle else 0)
+    assert [event.entity for event in outbox.noticed("job/bad")] == ["job/bad"]
+
+
+class Counted:
+    """A throttle that lets everything pass and counts what it was told of."""
+
+    def __init__(self) -> None:
+        self.recorded = 0
+
+    def gathering(self, recipient: str, kind: Kind, source: str, bundle: str) -> None:
+        return None
+
+    def record(self, recipient: str, bundle: str, source: str) -> None:
+        self.recorded += 1
+
+    def undo(self) -> None:
+        self.recorded = 0
+
+
+def test_claim_that_quarantines_a_row_records_no_message_twice(tmp_path: Path, outbox: Outbox) -> None:
+    """A2, C3: a daily share would count the surplus for a day."""
+    for name in ("a", "bad", "c"):
+        enqueue(outbox, name)
+    with sqlite3.connect(tmp_path / "outbox.db") as connection:
+        connection.execute(BAD_ROWS["kind"])
+    connection.close()
+    throttle = Counted()
+
+    assert len(outbox.claim("box", 100.0, by="me", most=5, throttle=throttle)) == throttle.recorded == 2
+
+
+def test_recover_leaves_attempts_of_this_process_alone_until_their_outcome_is_saved(
+    tmp_path: Path, outbox: Outbox
+) -> None:
+    """A10: also when saving it fails the first time."""
+    enqueue(outbox, "a")
+    due = claim(outbox, "box", 100.0, by="me")
+    with sqlite3.connect(tmp_path / "outbox.db") as connection:
+        connection.execute(
+            "CREATE TRIGGER fails BEFORE UPDATE ON notifications BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
+        )
+    connection.close()
+    with pytest.raises(StateError), outbox.together():
+        outbox.sent(due, 100.0)
+    with sqlite3.connect(tmp_path / "outbox.db") as connection:
+        connection.execute("DROP TRIGGER fails")
+    connection.close()
+
+    assert outbox.recover(100.0) == 0
+    with outbox.together():
+        outbox.sent(due, 100.0)
+    assert outbox.counts() == tally(sent=1)
 
 
 def test_acknowledge_and_requeue_end_the_count_of_new_dead_letters(outbox: Outbox) -> None:
@@ -221,3 +292,13 @@ def test_totals_survive_pruning_and_count_messages_and_notifications(outbox: Out
 
     assert before == tally(sent=2, notifications=6)
     assert outbox.counts() == before
+
+
+def test_prune_keeps_dead_letters_until_they_are_acknowledged(outbox: Outbox) -> None:
+    """A4: they keep the worker unhealthy until a person has seen them."""
+    enqueue(outbox, "a")
+    outbox.failed(claim(outbox, "box", 100.0, by="me"), 100.0, Failure.REFUSED, "550", Verdict("dead"))
+
+    assert outbox.prune(1e9, 1e12, sparing=()) == 0
+    outbox.acknowledge(100.0)
+    assert outbox.prune(1e9, 1e12, sparing=()) == 1

@@ -670,6 +670,19 @@ def test_spool_file_that_cannot_be_read_or_renamed_is_skipped(box: Box, caplog: 
         assert sum(name in warning for warning in warnings_of(caplog)) == 1, warnings_of(caplog)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_spool_file_of_another_user_is_put_aside(box: Box) -> None:
+    """C7: a spool that others can write to lets nobody send mail in the owner's name."""
+    box.configure({"routes": NOBODY})
+    emit(box, entity="run/1", notify_emails=[BO])
+    (path,) = box.home.spool.glob("*.json")
+    os.chown(path, 65534, 65534)
+    box.look()
+
+    assert box.mails() == []
+    assert not path.exists()
+
+
 @pytest.mark.usefixtures("unlocked")
 def test_spool_full_of_unusable_files_delays_no_event(box: Box) -> None:
     """A7: they do not count towards what one scan takes in."""

@@ -276,6 +276,14 @@ def test_closed_streams_do_not_matter(box: Box, words: str, redirected: str) -> 
     assert_no_traceback(done)
 
 
+@pytest.mark.parametrize("columns", ["0", "1", "-3", "none"])
+def test_width_of_the_terminal_that_is_nonsense_is_ignored(box: Box, columns: str) -> None:
+    """D2"""
+    done = in_environment({**box.environment(), "COLUMNS": columns}, "status")
+
+    assert b"not running" in done.stdout
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is full")
 def test_output_that_cannot_be_written_is_an_error(box: Box) -> None:
     """D2"""

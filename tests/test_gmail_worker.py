@@ -511,6 +511,15 @@ def test_init_with_a_wrong_credentials_file_changes_nothing(
     assert box.home.config.read_bytes() == config
 
 
+def test_init_with_an_endless_credentials_file_is_refused(google: Google, box: Box) -> None:
+    """D4"""
+    through_gmail(box, google)
+
+    done = box.notify("init", "--no-browser", "--credentials", "/dev/zero", check=2)
+
+    assert "/dev/zero cannot be read: not a regular file" in " ".join(done.stderr.split())
+
+
 def test_a_token_that_is_kept_elsewhere_is_saved_there(google: Google, box: Box, tmp_path: Path) -> None:
     """S02: `transports.<name>.token` says where."""
     through_gmail(box, google, token="tokens/mail.json")

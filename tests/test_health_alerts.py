@@ -14,7 +14,7 @@ from syftnotify import running
 from syftnotify.cli.demo import Tree
 from syftnotify.errors import StateError
 from tests.support import ANA, OWNER, Box, wait_until, worker_in_process
-from tests.web import Web, says
+from tests.web import Web, closes, says
 
 
 def nobody_listens() -> int:
@@ -65,6 +65,22 @@ def test_an_unreachable_transport_alerts_through_another_and_stops_the_ping(box:
     assert "Transport mail cannot send." in alert
     assert before > 0
     assert pings(hook) == stopped
+
+
+def test_alert_is_sent_when_another_transport_works_again(box: Box, hook: Web) -> None:
+    """B1, B5: after a network failure that both transports had."""
+    configure(box, hook)
+    with worker_in_process(box) as look:
+        look()
+        hook.usual = closes
+        submit(box, "survey")
+        look(advance=1)
+        look(advance=130)
+        hook.usual = says(200, "ok")
+        for _ in range(5):
+            look(advance=3600)
+
+    assert [text for text in texts(hook) if "Transport mail cannot send." in text]
 
 
 def test_dead_letters_are_reported_in_one_alert_and_stop_the_ping(box: Box, hook: Web) -> None:

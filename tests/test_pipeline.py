@@ -249,6 +249,20 @@ def test_events_above_the_limit_of_a_submitter_are_noticed_in_the_next_minute(
     assert len({event.key for tick in ticks for event in tick.events}) == EVENTS_PER_MINUTE + 31
 
 
+def test_unverified_submitters_share_one_limit(box: Box) -> None:
+    """A13, C1: whoever floods invents a submitter for each job."""
+    tree = TREES["D"](Disk(box.root), adds_peers=False)
+    tree.grant(ANA)
+    box.look()
+    for number in range(EVENTS_PER_MINUTE + 20):
+        tree.submit("job", f"invented{number}@lab.example")
+    tree.submit("honest", ANA)
+    with contextlib.closing(box.parts()) as parts:
+        ticks = [scan(box, parts, after=after) for after in (10, 60)]
+
+    assert [(len(tick.events), tick.delayed) for tick in ticks] == [(EVENTS_PER_MINUTE + 1, 20), (20, 0)]
+
+
 def test_job_submitted_again_at_every_scan_causes_no_more_events_than_the_limit(
     box: Box, versioned: VersionedReviewTree
 ) -> None:

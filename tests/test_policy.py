@@ -146,6 +146,7 @@ def test_no_wait_is_longer_than_an_hour(failures: int, chance: float) -> None:
         (None, "User-rate limit exceeded.  Retry after 2026-11-21T12:05:00.123Z", 300.123),
         (None, "Retry after 2026-11-21T12:05:00+00:00 (Mail sending)", 300),
         ("soon", "", None),
+        ("Fri, 31 Dec 99999999999999999999 12:00:00 GMT", "", None),
         ("-5", "", None),
         ("", "", None),
         (None, "no time in it", None),

@@ -308,6 +308,13 @@ def test_status_counts_messages_items_and_what_is_delayed_or_withheld(box: Box) 
     assert "`notify dead-letters` lists them, `notify resend` sends them again" in shown
 
 
+def test_status_does_not_wait_for_a_report_that_is_a_pipe(box: Box) -> None:
+    """D9"""
+    os.mkfifo(box.home.worker)
+
+    assert "not running" in box.notify("status", check=3).stdout
+
+
 def test_status_repeats_the_warnings_about_the_configuration(box: Box) -> None:
     """C10: whoever missed those of the start sees them later."""
     box.configure({"routes": []})

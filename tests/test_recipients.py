@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,20 @@ def test_withheld_mail_is_sent_in_order_when_its_recipient_is_known(
     assert [mail.event for mail in mails] == ["job_submitted", "job_approved", "job_completed"]
     assert not any("unverified" in mail.text for mail in mails)
     assert counts(box).withheld == 0
+
+
+def test_withheld_mail_waits_for_the_end_of_quiet_hours(box: Box, strangers: Tree) -> None:
+    """C1: a release is no reason to disturb anybody."""
+    strangers.submit(by=VICTIM)
+    after(box)
+    begin = datetime.fromtimestamp(box.clock.now + 60, UTC)
+    times = {"from": f"{begin:%H:%M}", "to": f"{begin + timedelta(hours=8):%H:%M}", "zone": "UTC"}
+    box.configure({"quiet_hours": times})
+    strangers.grant(VICTIM)
+    assert VICTIM not in {mail[2] for mail in after(box, 3600)}
+    box.clock.advance(5 * 3600)
+
+    assert VICTIM in {mail[2] for mail in after(box, 4 * 3600)}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syftnotify.model import Audience, Event, Form, Kind
-from syftnotify.route import BUILT_IN, Reach, Route, Way, built_in_routes, bundled, notifications_for, source_of
+from syftnotify.route import (
+    BUILT_IN,
+    UNVERIFIED_SOURCE,
+    Reach,
+    Route,
+    Way,
+    built_in_routes,
+    bundled,
+    notifications_for,
+    source_of,
+)
 
 OWNER, ANA = "owner@x.org", "ana@y.net"
 
@@ -130,7 +140,7 @@ def test_route_withholds_mail_to_an_unknown_submitter() -> None:
         (Kind.JOB_SUBMITTED, {"layout": "D", "submitter": ANA, "unverified": True}, {}, "-"),
         (Kind.JOB_SUBMITTED, {"layout": "B2", "submitter": "", "claimed": ANA}, {}, "-"),
         (Kind.JOB_SUBMITTED, {"layout": "A", "submitter": "", "claimed": ""}, {}, "-"),
-        (Kind.PEER_REQUESTED, {"submitter": ANA}, {}, ANA),
+        (Kind.PEER_REQUESTED, {"submitter": ANA}, {}, UNVERIFIED_SOURCE),
         (Kind.JOB_FAILED, {"submitter": "b@z.org"}, {"user": ANA}, ANA),
         (Kind.JOB_FAILED, {"submitter": "b@z.org"}, {}, ""),
         (Kind.SYSTEM_ALERT, {"owner": OWNER}, {}, ""),

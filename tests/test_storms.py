@@ -140,6 +140,15 @@ def test_two_hundred_go_as_they_are_and_then_all_is_gathered() -> None:
     assert storms.gathering(OTHER, "box", 20.0) is None
 
 
+def test_window_drops_keys_that_never_return() -> None:
+    """A13: a worker runs for a year, and anybody can invent a key."""
+    window = Window(3, 10.0)
+    for number in range(1000):
+        window.note(f"key {number}", float(number))
+
+    assert len(window._moments) <= 20
+
+
 def test_the_first_digest_leaves_at_once_and_the_next_ten_minutes_after_it() -> None:
     """X06"""
     storms = after_a_storm()

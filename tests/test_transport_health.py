@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from syftnotify.dispatcher import UNREACHABLE_SECONDS, Lane
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.model import Audience, Event, Kind, Message, Notification, Receipt
-from syftnotify.outbox import Outbox
+from syftnotify.outbox import Due, Outbox
 from syftnotify.render import Links, TemplateRenderer, Wording
 from tests.support import Clock, MakeDispatcher, claim_and_die, tally, wait_until
 
@@ -69,6 +69,14 @@ def rejects(_message: Message) -> DeliveryError:
 
 def puts_off(_message: Message) -> DeliveryError:
     return DeliveryError(Failure.NOT_NOW, "mail.example answered 451")
+
+
+def loses_the_answer(_message: Message) -> DeliveryError:
+    return DeliveryError(Failure.UNKNOWN, "mail.example answered 504")
+
+
+def is_gone(_message: Message) -> DeliveryError:
+    return DeliveryError(Failure.GONE, "hooks.example answered 410")
 
 
 # -- rejections -------------------------------------------------------------------------------------------------------
@@ -340,3 +348,87 @@ def test_without_a_daily_limit_no_share_applies(make: MakeDispatcher, outbox: Ou
     make(lane(server, daily_limit=None)).drain()
 
     assert len(server.accepted) == 150
+
+
+# -- endpoints that are gone, servers that lose answers ---------------------------------------------------------------
+
+
+def test_endpoint_that_is_gone_costs_one_message_however_many_are_under_way(
+    make: MakeDispatcher, outbox: Outbox, clock: Clock
+) -> None:
+    """A4: it concerns the endpoint, not the message."""
+    hook = lane(Server(is_gone))
+    enqueue(outbox, 40)
+    make(hook).drain()
+
+    assert (outbox.counts().dead, outbox.counts().waiting) == (1, 39)
+    assert "answered 410" in hook.trouble(clock.ticks)
+
+
+def test_transport_that_loses_every_answer_stays_unreachable_though_it_can_be_connected_to(
+    make: MakeDispatcher, outbox: Outbox, clock: Clock
+) -> None:
+    """B1: a connection check between two attempts proves nothing about the messages."""
+    mail = lane(Server(loses_the_answer))
+    enqueue(outbox, 1)
+    dispatcher = make(mail)
+    dispatcher.drain()
+    found = []
+    for _ in range(60):
+        clock.advance(60)
+        dispatcher._next_due()
+        wait_until(lambda: not mail.in_flight, what="what was begun has ended")
+        found.append(bool(mail.trouble(clock.ticks)))
+
+    assert found[2:] == [True] * 58
+
+
+def test_transport_without_messages_is_reachable_again_after_a_connection(
+    make: MakeDispatcher, outbox: Outbox, clock: Clock
+) -> None:
+    """B1: with an empty queue nothing else could ever show it."""
+    server = Server(puts_off)
+    mail = lane(server, max_retries=0)
+    enqueue(outbox, 3)
+    dispatcher = make(mail, max_concurrent=1)
+    dispatcher.drain()
+    assert outbox.counts().waiting == 0
+    clock.advance(UNREACHABLE_SECONDS + 1)
+    assert mail.trouble(clock.ticks)
+    clock.advance(3600)
+    dispatcher._next_due()
+    wait_until(lambda: not mail.trouble(clock.ticks), what="the check has succeeded")
+
+
+def test_paused_transport_with_an_empty_queue_needs_no_wake_ups(
+    make: MakeDispatcher, outbox: Outbox, clock: Clock
+) -> None:
+    """A4: the dispatcher waits as long as for a quiet transport."""
+    mail = lane(Server(rejects))
+    enqueue(outbox, 3)
+    dispatcher = make(mail, max_concurrent=1)
+    dispatcher.drain()
+    clock.advance(3600)
+
+    assert mail.trouble(clock.ticks)
+    assert dispatcher._next_due() >= 60
+
+
+def test_outcome_that_cannot_be_recorded_for_lack_of_memory_is_unknown(make: MakeDispatcher, outbox: Outbox) -> None:
+    """A10: the message is sent again under its id, and counted; nothing stays claimed until the next start."""
+    server = Server()
+    dispatcher = make(lane(server))
+    record, failures = dispatcher._record, [MemoryError()]
+
+    def fails_once(due: Sequence[Due], write: Callable[[], None]) -> None:
+        if failures:
+            raise failures.pop()
+        record(due, write)
+
+    dispatcher._record = fails_once  # type: ignore[method-assign]  # the place at which memory may run out
+    enqueue(outbox, 1)
+    dispatcher.drain()
+    dispatcher.drain()
+
+    assert len(set(server.tried)) == 1
+    assert outbox.counts() == tally(sent=1, unknown=1)

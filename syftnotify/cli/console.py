@@ -11,8 +11,17 @@ from rich.console import Console
 
 from syftnotify.errors import NotifyError
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+_NARROWEST = 20  # columns; a table in less than that shows nothing
+
+
+def _console(*, stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    if console.width < _NARROWEST:  # `COLUMNS=0`, and terminals that do not know their width
+        console.width = 80
+    return console
+
+
+out, err = _console(), _console(stderr=True)
 
 
 def use_safe_streams() -> None:

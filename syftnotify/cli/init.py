@@ -24,7 +24,7 @@ from syftnotify.config.schema import MAIL_TYPES
 from syftnotify.config.secrets import sealed
 from syftnotify.config.smtp import smtp_server
 from syftnotify.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
-from syftnotify.files import write_whole
+from syftnotify.files import read_regular, write_whole
 from syftnotify.google_auth import GmailAuth
 from syftnotify.google_files import client_secrets
 from syftnotify.model import is_address
@@ -312,7 +312,7 @@ def _sign_in(settings: Settings, wishes: Wishes, *, asks: bool) -> bool:
         return True
     secrets = transport.credentials
     if wishes.credentials is not None:
-        write_whole(secrets, expanded(wishes.credentials).read_bytes())
+        write_whole(secrets, read_regular(expanded(wishes.credentials)))
     if not secrets.exists() or not (asks or wanted):
         say(f"Not signed in yet. Put the OAuth client of a desktop app from Google's console at {secrets}, then")
         say(f"run `notify init --credentials {secrets}` (with --no-browser over SSH and on Colab).")
