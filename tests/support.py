@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -335,6 +338,16 @@ def worker_in_process(box: Box) -> Iterator[Callable[..., Parts]]:
         yield scan
     finally:
         parts.close()
+
+
+def without_blanks(folder: Path) -> Path:
+    """`folder` under a name that fits into a shebang line or into LD_PRELOAD, which blanks would end."""
+    if " " not in str(folder):
+        return folder
+    place = Path(tempfile.mkdtemp(prefix="sn-", dir="/tmp"))
+    atexit.register(shutil.rmtree, place)
+    (place / "link").symlink_to(folder)
+    return place / "link"
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE, what: str = "") -> Any:

@@ -41,7 +41,7 @@ def _words(text: str) -> list[str]:
 
 
 # What the files that pages name end in: `worker.json` is no name in the module `worker`.
-_ENDINGS = frozenset({"db", "json", "key", "lock", "log", "md", "py", "sh", "yaml"})
+_ENDINGS = frozenset({"db", "json", "key", "lock", "log", "md", "old", "py", "sh", "yaml"})
 
 
 def _spans(page: Path) -> list[str]:

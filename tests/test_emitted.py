@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -585,7 +586,7 @@ def test_emit_without_configuration_warns_and_prints_the_key(tmp_path: Path) -> 
     assert done.stdout == "emitted run/1 job_failed 7\n"
     warning = " ".join(done.stderr.split())
     assert warning.startswith(f"warning: no configuration at {box.home.config}; the event is delivered once")
-    assert f"`notify init --home {box.home.root}`" in warning
+    assert f"`notify init --home {shlex.quote(str(box.home.root))}`" in warning
     assert len(spooled(box)) == 1
 
 

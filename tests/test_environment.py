@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -270,7 +271,7 @@ def test_argument_that_is_not_text_is_an_error(cup: Box) -> None:
 )
 def test_closed_streams_do_not_matter(box: Box, words: str, redirected: str) -> None:
     """D2"""
-    command = f"{sys.executable} -P -m syftnotify {words} {redirected}"
+    command = f"{shlex.quote(sys.executable)} -P -m syftnotify {words} {redirected}"
     done = subprocess.run(["/bin/sh", "-c", command], env=box.environment(), capture_output=True, check=False)
 
     assert_no_traceback(done)
@@ -287,7 +288,7 @@ def test_width_of_the_terminal_that_is_nonsense_is_ignored(box: Box, columns: st
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is full")
 def test_output_that_cannot_be_written_is_an_error(box: Box) -> None:
     """D2"""
-    command = f"{sys.executable} -P -m syftnotify status > /dev/full"
+    command = f"{shlex.quote(sys.executable)} -P -m syftnotify status > /dev/full"
     done = subprocess.run(["/bin/sh", "-c", command], env=box.environment(), capture_output=True, check=False)
 
     assert_no_traceback(done)

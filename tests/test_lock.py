@@ -17,7 +17,7 @@ import pytest
 from syftnotify import running
 from syftnotify.files import exclusive, is_lockable
 from syftnotify.procinfo import is_worker
-from tests.support import Box, wait_until
+from tests.support import Box, wait_until, without_blanks
 
 
 def started(box: Box) -> int:
@@ -182,7 +182,7 @@ def lockless(box: Box, request: pytest.FixtureRequest) -> Box:
     compiler = shutil.which("cc")
     if compiler is None or sys.platform != "linux":
         pytest.skip("needs a C compiler and LD_PRELOAD")
-    library, source = box.folder / "flock.so", box.folder / "flock.c"
+    library, source = without_blanks(box.folder) / "flock.so", box.folder / "flock.c"
     source.write_text(PRELOAD)
     subprocess.run(
         [compiler, "-shared", "-fPIC", f"-DREASON={REASONS[request.param]}", "-o", str(library), str(source)],

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import Box, wait_until
+from tests.support import Box, wait_until, without_blanks
 from tests.test_emitted import spooled
 from tests.test_emitting_docs import HERE, INSTALLED, blocks
 
@@ -96,7 +96,7 @@ def free_ports(count: int) -> list[int]:
 @pytest.fixture
 def cluster(box: Box, tmp_path: Path) -> Iterator[Cluster]:
     """A cluster that runs the script of the page at the end of each job."""
-    folder = tmp_path / "cluster"
+    folder = without_blanks(tmp_path) / "cluster"
     for name in ("", "state", "slurmd"):
         (folder / name).mkdir()
     key, munge = folder / "munge.key", folder / "munge.sock"
@@ -107,7 +107,9 @@ def cluster(box: Box, tmp_path: Path) -> Iterator[Cluster]:
         assert text in script
     report = folder / "report-job"
     report.write_text(
-        script.replace(f"{INSTALLED}/python", f"{HERE}/python").replace("/var/lib/syftnotify", str(box.home.root))
+        script.replace(f"{INSTALLED}/python", f"{HERE}/python").replace(
+            "/var/lib/syftnotify", str(without_blanks(box.home.root))
+        )
     )
     report.chmod(0o755)
     assert "/etc/slurm/report-job" in lines
