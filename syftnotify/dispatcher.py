@@ -144,6 +144,7 @@ class Dispatcher:
         self._unsubmitted: deque[Callable[[], None]] = deque()  # attempts that are claimed and not begun
         self._clock_ahead: float | None = None  # wall clock minus monotonic clock, as last seen
         self.last_error = ""
+        self.failures = 0  # turns in a row that failed
 
     @property
     def lanes(self) -> Mapping[str, Lane]:
@@ -222,7 +223,7 @@ class Dispatcher:
     def _next_nap(self) -> float:
         """Do what is due; returns the seconds until the next turn. Never raises: the outermost loop of the thread."""
         try:
-            return self._next_due()
+            nap = self._next_due()
         except StateError as error:
             self.last_error = str(error)
             log.error("the outbox cannot be used: %s", error)
@@ -230,6 +231,11 @@ class Dispatcher:
             self.last_error = f"unexpected {type(error).__name__} in the dispatcher"
             log.exception("unexpected error in the dispatcher")
             self._recover()
+        else:
+            self.failures = 0
+            return nap
+        self.failures += 1
+        self._on_change()
         return _TROUBLE_NAP
 
     def _recover(self) -> None:
@@ -504,6 +510,8 @@ class Dispatcher:
     def _count(self, lane: Lane, error: DeliveryError, message_id: str) -> bool:
         """Note what a failure says about the transport itself. `message_id` is empty for a check.
 
+        Rejections of one recipient have one id.
+
         Returns whether the message was rejected because every message is: more than `_IN_A_ROW` were, the transport
         is paused for it, or the transport is gone and another message showed it.
         """
@@ -535,7 +543,9 @@ class Dispatcher:
         now = self._clock()
         # A message that is rejected like all others is kept, and the next probe takes another one.
         is_answer = is_answer and not error.is_local
-        keeps = is_answer and self._count(lane, error, due[0].message_id)
+        # One recipient who does not exist says nothing about the transport, however many messages are rejected.
+        about = f"to {due[0].recipient}" if error.is_about_recipient else due[0].message_id
+        keeps = is_answer and self._count(lane, error, about)
         hint = error.not_before.timestamp() - now if error.not_before else None
 
         def decided(items: Sequence[Due]) -> Decision:

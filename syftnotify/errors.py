@@ -131,12 +131,20 @@ class DeliveryError(NotifyError):
         failure: what it means.
         not_before: the earliest moment the other side named for another attempt, if it named one.
         is_local: whether our own code refused the message, and the other side was not asked.
+        is_about_recipient: whether the other side named the recipient as the reason.
     """
 
     def __init__(
-        self, failure: Failure, message: str, *, not_before: datetime | None = None, is_local: bool = False
+        self,
+        failure: Failure,
+        message: str,
+        *,
+        not_before: datetime | None = None,
+        is_local: bool = False,
+        is_about_recipient: bool = False,
     ) -> None:
         super().__init__(message)
         self.failure = failure
         self.not_before = not_before
         self.is_local = is_local
+        self.is_about_recipient = is_about_recipient

@@ -226,8 +226,10 @@ def holder(home: Home) -> int | None:
     until = time.monotonic() + _PID_SECONDS
     while is_locked(home.lock):
         pid = _written_pid(home)
-        if (pid is not None and is_alive(pid)) or time.monotonic() > until:
+        if pid is not None and is_alive(pid):
             return pid
+        if time.monotonic() > until:  # the file was emptied, or another program wrote into it
+            return _reported_pid(home) or pid
         time.sleep(0.01)  # polled: a lock file cannot be waited for
     return _without_lock(home)
 
@@ -239,10 +241,16 @@ def has_lost_lock(home: Home) -> bool:
 
 def _without_lock(home: Home) -> int | None:
     """The pid of a worker of `home` whose lock file was removed or replaced, until its next scan stops it."""
+    pid = _reported_pid(home)
+    return None if pid == os.getpid() else pid
+
+
+def _reported_pid(home: Home) -> int | None:
+    """The pid in the report, while that process is a worker of `home`."""
     report = read(home)
-    if report.pid in {None, os.getpid()} or report.ended or not is_alive(report.pid or 0):
+    if report.pid is None or report.ended or not is_alive(report.pid):
         return None
-    return report.pid if is_worker(report.pid or 0, home.root) else None
+    return report.pid if is_worker(report.pid, home.root) else None
 
 
 def _written_pid(home: Home) -> int | None:
@@ -280,7 +288,9 @@ def ailments(report: Report, now: float, *, lock_lost: bool = False) -> list[str
 def _silence(report: Report, now: float) -> Iterator[str]:
     limit = max(_LEAST_SILENCE, 3 * report.interval)
     if report.phase == Phase.STARTING:
-        if report.reported_s is not None and now - report.reported_s > _STUCK_SECONDS:
+        if report.reported_s is None:
+            yield "it has not written worker.json yet: see `notify logs --level warning` if this stays so"
+        elif now - report.reported_s > _STUCK_SECONDS:
             yield f"its first scan has made no progress for {now - report.reported_s:.0f} s"
     elif report.last_scan_s is not None and now - report.last_scan_s > limit:
         yield f"it has not looked for {now - report.last_scan_s:.0f} s"
@@ -293,7 +303,13 @@ def _dead_letters(report: Report) -> Iterator[str]:
 
 
 def _plural_of(step: str) -> str:
-    return {"scan": "scans", "watch": "attempts to watch folders", "health": "health checks"}.get(step, f"{step} steps")
+    plurals = {
+        "scan": "scans",
+        "watch": "attempts to watch folders",
+        "health": "health checks",
+        "delivery": "attempts to read the outbox",
+    }
+    return plurals.get(step, f"{step} steps")
 
 
 def no_peer_notifications(problem: str) -> tuple[str, str]:

@@ -51,6 +51,7 @@ class Step(StrEnum):
     SCAN = "scan"
     WATCH = "watch"
     HEALTH = "health"
+    DELIVERY = "delivery"  # in the threads of the dispatcher, which counts
 
 
 _HEALTH_GAP = 10.0  # seconds between two checks of transports that fail
@@ -75,7 +76,7 @@ class Worker:
         self._changed = True
         self._reported = 0.0  # on the monotonic clock
         self._checked = 0.0  # likewise: the last health check between two scans
-        self._had_folders = False  # whether the owner's job folder was there at an earlier scan
+        self._had_folders: set[Path] = set()  # job folders of an earlier scan
         self._has_begun = False  # deliveries run
         self._is_replaced = False  # another worker holds the home
         self._seconds = 0.0  # that the last look took
@@ -214,12 +215,15 @@ class Worker:
 
     def _note_folders(self, tick: Tick, now: float) -> None:
         """A SyftBox folder that was there and is gone is a fault: an unmounted disk, say. A restart accepts it."""
-        are_there = not tick.waiting_for and bool(self._parts.jobs.folders())
-        if are_there or not self._had_folders:
-            self._had_folders = are_there
+        there = set() if tick.waiting_for else set(self._parts.jobs.folders())
+        missing = self._had_folders - there
+        if self._settings.config.role != "owner" and there:
+            missing = set()  # other owners come and go
+        if not missing:
+            self._had_folders |= there
             self._report.vanished = ""
         elif not self._report.vanished:
-            what = tick.waiting_for or f"there is no job folder below {self._settings.root} any more"
+            what = tick.waiting_for or f"the job folder {min(missing)} is gone"
             self._report.vanished = f"{what} (since {iso(now)}); mount it again, or accept this with `notify restart`"
             log.error("%s", self._report.vanished)
 
@@ -289,7 +293,9 @@ class Worker:
     def _save_report(self) -> None:
         self._reported = time.monotonic()
         self._report.reported_s = self._clock()
-        self._report.failures = self._failures
+        dispatcher = self._parts.dispatcher if self._has_begun else None
+        failed = {"count": dispatcher.failures, "error": dispatcher.last_error} if dispatcher else {}
+        self._report.failures = {**self._failures, **({Step.DELIVERY: failed} if failed.get("count") else {})}
         try:
             running.write(self._settings.home, self._report)
         except OSError as error:
@@ -325,7 +331,7 @@ class Worker:
                 self._counts,
                 jobs=self._report.jobs,
                 peers=self._report.peers,
-                looked_well=not self._failures.keys() & {Step.SCAN, Step.WATCH}
+                looked_well=not self._report.failures.keys() & {Step.SCAN, Step.WATCH, Step.DELIVERY}
                 and not (self._report.waiting_for or self._report.vanished),
             )
 

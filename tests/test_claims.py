@@ -179,6 +179,9 @@ BAD_ROWS = {
     "routing": "UPDATE events SET routing = 'x' WHERE entity = 'job/bad'",
     "audience": "UPDATE notifications SET audience = 'nobody' WHERE entity = 'job/bad'",
     "recipient": "UPDATE notifications SET recipient = CAST(x'ff40' AS TEXT) WHERE entity = 'job/bad'",
+    "kind_blob": "UPDATE events SET kind = CAST(kind AS BLOB) WHERE entity = 'job/bad'",
+    "audience_blob": "UPDATE notifications SET audience = CAST(audience AS BLOB) WHERE entity = 'job/bad'",
+    "entity_blob": "UPDATE notifications SET entity = CAST(entity AS BLOB) WHERE entity = 'job/bad'",
     "text": "UPDATE events SET at = CAST(x'fffe' AS TEXT) WHERE entity = 'job/bad'",
 }
 

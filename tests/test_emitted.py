@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
 import os
 import shlex
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -669,6 +671,34 @@ def test_spool_file_that_cannot_be_read_or_renamed_is_skipped(box: Box, caplog: 
     assert sorted(mail.entities[0] for mail in box.mails()) == ["good/0", "good/1", "good/2"]
     for name in names:
         assert sum(name in warning for warning in warnings_of(caplog)) == 1, warnings_of(caplog)
+
+
+def test_emit_replaces_what_json_and_utf8_cannot_hold(box: Box) -> None:
+    """A6: such an event is worth more than none."""
+    payload = '{"error": "\\ud800", "number": 123456789012345678901234567890}'
+    box.notify("emit", "job_failed", "--entity", "run/1", "--payload", payload, check=0)
+    (event,) = spooled(box)
+
+    assert event["payload"] == {"error": "?", "number": "123456789012345678901234567890"}
+
+
+@pytest.mark.parametrize("change", ["payload = '{broken'", "routing = '[1]'", "reminded = '7'", "started_at = 'x'"])
+def test_emitted_job_whose_row_is_not_valid_stops_no_other(
+    box: Box, caplog: pytest.LogCaptureFixture, change: str
+) -> None:
+    """A2: its options are lost, and the log names it."""
+    emit(box, "job_started", "bad")
+    emit(box, "job_started", "good", notify_emails=[BO])
+    box.look()
+    box.new_mails()
+    with contextlib.closing(sqlite3.connect(box.home.outbox)) as database, database:
+        database.execute(f"UPDATE emitted_jobs SET {change} WHERE entity = 'bad'")
+    emit(box, "job_failed", "good")
+    emit(box, "job_failed", "bad")
+    box.look()
+
+    assert {mail.entities[0] for mail in box.new_mails()} == {"good", "bad"}
+    assert "job bad is not valid" in caplog.text
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")

@@ -152,7 +152,7 @@ def test_current_folder_that_is_gone_matters_to_relative_paths_only(box: Box, tm
     for home, code in ((str(box.home.root), 3), ("relative", 2)):
         (tmp_path / "gone").mkdir()
         done = subprocess.run(
-            [sys.executable, "-c", program, str(tmp_path / "gone"), "--home", home, "status"],
+            [sys.executable, "-P", "-c", program, str(tmp_path / "gone"), "--home", home, "status"],
             env={},
             capture_output=True,
             check=False,

@@ -139,15 +139,40 @@ def test_an_alert_that_cannot_be_queued_is_tried_again(box: Box, hook: Web) -> N
     assert len(texts(hook)) == 1
 
 
-@pytest.mark.parametrize("what", ["root", "owner"])
+def test_dispatcher_that_fails_again_and_again_makes_the_worker_unhealthy(box: Box, hook: Web) -> None:
+    """A2, B4: whatever the cause is; here the table of attempts is gone."""
+    box.configure({"heartbeat": {"ping_url": hook.url}, "transports": {"box": {"type": "maildir"}}})
+    submit(box, "survey")
+    box.notify("start", check=0)
+    wait_until(box.mails, what="mail")
+    with sqlite3.connect(box.home.outbox, timeout=30) as database:
+        database.execute("ALTER TABLE attempts RENAME TO away")
+    submit(box, "other")
+    (problem,) = wait_until(
+        lambda: [
+            each for each in unhealthy_status(box).get("unwell", []) if "attempts to read the outbox failed" in each
+        ],
+        what="an unhealthy status",
+    )
+    with sqlite3.connect(box.home.outbox, timeout=30) as database:
+        database.execute("ALTER TABLE away RENAME TO attempts")
+    database.close()
+
+    assert "attempts" in problem
+    wait_until(lambda: not json.loads(box.notify("status", "--json").stdout)["unwell"], what="healthy again")
+
+
+@pytest.mark.parametrize("what", ["root", "owner", "owner beside an older layout"])
 def test_a_syftbox_folder_that_vanishes_makes_the_worker_unhealthy(box: Box, hook: Web, what: str) -> None:
     """B3: an unmounted disk; `restart` accepts the new state."""
     box.configure({"heartbeat": {"ping_url": hook.url}})
     submit(box, "survey")
+    if "older" in what:
+        (box.root / "datasites" / OWNER / "app_data" / "job").mkdir(parents=True)
     box.notify("start", check=0)
     wait_until(lambda: pings(hook), what="a ping while all is well")
     shutil.rmtree(box.root if what == "root" else box.root / OWNER)
-    status = wait_until(lambda: vanished(box), what="an unhealthy status")
+    status = wait_until(lambda: unhealthy_status(box), what="an unhealthy status")
 
     assert "notify restart" in status["unwell"][0]
     assert box.notify("status").returncode == 4
@@ -159,6 +184,6 @@ def test_a_syftbox_folder_that_vanishes_makes_the_worker_unhealthy(box: Box, hoo
     assert box.notify("status").returncode == 0
 
 
-def vanished(box: Box) -> dict[str, Any]:
+def unhealthy_status(box: Box) -> dict[str, Any]:
     status: dict[str, Any] = json.loads(box.notify("status", "--json").stdout)
     return status if status["unwell"] else {}

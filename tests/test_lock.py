@@ -71,6 +71,15 @@ def test_commands_agree_while_the_lock_file_is_lost(box: Box, lose: Callable[[Pa
     assert not running.is_held(box.home)
 
 
+def test_worker_whose_lock_file_was_emptied_is_found_by_its_report(box: Box) -> None:
+    """B7"""
+    box.notify("start", check=0)
+    pid = running.holder(box.home)
+    box.home.lock.write_text("")
+
+    assert f"pid {pid}" in box.notify("stop", check=0).stdout
+
+
 @pytest.mark.parametrize("lose", LOSSES, ids=lambda each: each.__name__)
 def test_restart_replaces_a_worker_whose_lock_file_is_lost(box: Box, lose: Callable[[Path], None]) -> None:
     """B7: what status recommends works."""

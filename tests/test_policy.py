@@ -17,6 +17,7 @@ from syftnotify.deliver.policy import (
     decide,
     failure_of_reply,
     failure_of_status,
+    is_about_recipient,
     retry_after,
 )
 from syftnotify.errors import Failure
@@ -98,8 +99,8 @@ def test_a_reply_of_a_mail_server_has_one_meaning(code: int, text: str, failure:
 @pytest.mark.parametrize(
     ("code", "text", "failure"),
     [
-        (421, "4.3.2 too busy", Failure.NOT_NOW),
-        (454, "4.7.0 later", Failure.NOT_NOW),
+        (421, "4.3.2 too busy", Failure.NO_ANSWER),
+        (454, "4.7.0 later", Failure.NO_ANSWER),
         (550, "5.4.5 daily quota exceeded", Failure.HELD),
         (535, "", Failure.SIGN_IN),
         (550, "5.7.1 your address is blocked", Failure.SIGN_IN),
@@ -112,10 +113,27 @@ def test_a_final_no_to_the_connection_refuses_us_and_no_message(code: int, text:
     assert failure_of_reply(code, text, about_us=True) is failure
 
 
+@pytest.mark.parametrize(
+    ("text", "is_about"),
+    [
+        ("5.1.1 no such user", True),
+        ("5.1.10 null MX", True),
+        ("5.2.2 mailbox full", True),
+        ("5.1.7 bad sender", False),
+        ("5.1.8 bad sender's domain", False),
+        ("5.7.1 relaying denied", False),
+        ("no such user", False),
+    ],
+)
+def test_reply_that_names_the_recipient_is_known_by_its_code(text: str, is_about: bool) -> None:
+    """A3"""
+    assert is_about_recipient(text) is is_about
+
+
 @given(st.integers(400, 599), st.text(max_size=40), st.booleans())
 def test_no_words_of_a_mail_server_break_the_table(code: int, text: str, about_us: bool) -> None:
     """X11"""
-    meanings = {Failure.NOT_NOW, Failure.REFUSED, Failure.HELD, Failure.SIGN_IN}
+    meanings = {Failure.NO_ANSWER, Failure.NOT_NOW, Failure.REFUSED, Failure.HELD, Failure.SIGN_IN}
 
     assert failure_of_reply(code, text, about_us=about_us) in meanings
 

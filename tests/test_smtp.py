@@ -484,14 +484,14 @@ def test_checking_finds_a_dead_sign_in_before_the_first_mail(
 # The step, what happens there instead, what that means, and how many messages the server has then.
 _TABLE = [
     pytest.param("greeting", says("554 5.7.1 not from there"), Failure.SIGN_IN, 0, id="greeting-554"),
-    pytest.param("greeting", says("421 4.3.2 too busy"), Failure.NOT_NOW, 0, id="greeting-421"),
-    pytest.param("greeting", says_and_closes("421 4.3.2 too busy"), Failure.NOT_NOW, 0, id="greeting-421-and-closes"),
+    pytest.param("greeting", says("421 4.3.2 too busy"), Failure.NO_ANSWER, 0, id="greeting-421"),
+    pytest.param("greeting", says_and_closes("421 4.3.2 too busy"), Failure.NO_ANSWER, 0, id="greeting-421-and-closes"),
     pytest.param("greeting", closes, Failure.NO_ANSWER, 0, id="greeting-closes"),
     pytest.param("greeting", resets, Failure.NO_ANSWER, 0, id="greeting-resets"),
     pytest.param("greeting", babbles, Failure.NO_ANSWER, 0, id="greeting-babbles"),
     pytest.param("EHLO", says("550 5.7.1 not you"), Failure.SIGN_IN, 0, id="ehlo-550"),
     pytest.param("EHLO", says("502 5.5.1 not here"), Failure.SIGN_IN, 0, id="ehlo-502"),
-    pytest.param("EHLO", says("451 4.3.0 later"), Failure.NOT_NOW, 0, id="ehlo-451"),
+    pytest.param("EHLO", says("451 4.3.0 later"), Failure.NO_ANSWER, 0, id="ehlo-451"),
     pytest.param("EHLO", closes, Failure.NO_ANSWER, 0, id="ehlo-closes"),
     pytest.param("EHLO", resets, Failure.NO_ANSWER, 0, id="ehlo-resets"),
     pytest.param("EHLO", babbles, Failure.NO_ANSWER, 0, id="ehlo-babbles"),
@@ -551,7 +551,7 @@ def test_each_fault_means_what_the_table_says_and_one_attempt_begins_one_mail(
 @pytest.mark.parametrize(
     ("step", "act", "failure"),
     [
-        pytest.param("STARTTLS", says("454 4.7.0 not now"), Failure.NOT_NOW, id="starttls-454"),
+        pytest.param("STARTTLS", says("454 4.7.0 not now"), Failure.NO_ANSWER, id="starttls-454"),
         pytest.param("STARTTLS", says("554 5.7.3 never"), Failure.SIGN_IN, id="starttls-554"),
         pytest.param("STARTTLS", closes, Failure.NO_ANSWER, id="starttls-closes"),
         pytest.param("STARTTLS", babbles, Failure.NO_ANSWER, id="starttls-babbles"),
@@ -559,8 +559,8 @@ def test_each_fault_means_what_the_table_says_and_one_attempt_begins_one_mail(
         pytest.param("AUTH", says("535 5.7.8 no"), Failure.SIGN_IN, id="auth-535"),
         pytest.param("AUTH", says("534 5.7.9 too weak"), Failure.SIGN_IN, id="auth-534"),
         pytest.param("AUTH", says("550 5.7.1 locked out"), Failure.SIGN_IN, id="auth-550"),
-        pytest.param("AUTH", says("454 4.7.0 later"), Failure.NOT_NOW, id="auth-454"),
-        pytest.param("AUTH", says("421 4.7.0 too often"), Failure.NOT_NOW, id="auth-421"),
+        pytest.param("AUTH", says("454 4.7.0 later"), Failure.NO_ANSWER, id="auth-454"),
+        pytest.param("AUTH", says("421 4.7.0 too often"), Failure.NO_ANSWER, id="auth-421"),
         pytest.param("AUTH", closes, Failure.NO_ANSWER, id="auth-closes"),
         pytest.param("AUTH", resets, Failure.NO_ANSWER, id="auth-resets"),
         pytest.param("AUTH", babbles, Failure.NO_ANSWER, id="auth-babbles"),

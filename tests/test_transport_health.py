@@ -350,6 +350,20 @@ def test_without_a_daily_limit_no_share_applies(make: MakeDispatcher, outbox: Ou
     assert len(server.accepted) == 150
 
 
+@pytest.mark.parametrize(("recipients", "is_paused"), [(1, False), (3, True)])
+def test_rejected_recipient_counts_once_however_many_messages_it_has(
+    make: MakeDispatcher, outbox: Outbox, clock: Clock, recipients: int, is_paused: bool
+) -> None:
+    """A3: three different recipients are a sign that the transport is at fault, three messages to one are not."""
+    server = Server(lambda _: DeliveryError(Failure.REFUSED, "550 5.1.1 no such user", is_about_recipient=True))
+    mail = lane(server)
+    for number in range(6):
+        enqueue(outbox, 1, start=number, to=f"nobody{number % recipients}@lab.example")
+    make(mail, max_concurrent=1).drain()
+
+    assert bool(mail.trouble(clock.ticks)) is is_paused
+
+
 # -- endpoints that are gone, servers that lose answers ---------------------------------------------------------------
 
 

@@ -55,7 +55,13 @@ def secrets_of(url: str) -> list[str]:
 
 
 def refusal(
-    answer: Answer, host: str, now: float, secrets: Iterable[str], *, failure: Failure | None = None
+    answer: Answer,
+    host: str,
+    now: float,
+    secrets: Iterable[str],
+    *,
+    failure: Failure | None = None,
+    is_about_recipient: bool = False,
 ) -> DeliveryError:
     """The meaning of a response other than success; `now` is in seconds since 1970.
 
@@ -67,4 +73,5 @@ def refusal(
         failure or by_status,
         f"{host} answered {answer.status} {words}".rstrip(),
         not_before=retry_after(answer.headers.get("retry-after"), datetime.fromtimestamp(now, UTC)),
+        is_about_recipient=is_about_recipient,
     )

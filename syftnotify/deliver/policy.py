@@ -33,6 +33,7 @@ SETUP_REASONS = frozenset(
 # Replies of mail servers. 5.4.5 looks permanent and is not: a daily limit of the sender's. 530 to 538 are about signing
 # in (RFC 4954), wherever they come.
 _ENHANCED = re.compile(r"\s*(\d\.\d{1,3}\.\d{1,3})\b")
+_RECIPIENT_CODES = re.compile(r"5\.(?:1\.(?:[0-6]|10)|2\.\d+)$")
 _DAILY_CODES = frozenset({"5.4.5", "4.4.5"})
 _SIGN_IN_CODES = frozenset({530, 534, 535, 538})
 _TEMPORARY_STATUSES = frozenset({408, 425, 429})
@@ -64,15 +65,24 @@ def failure_of_status(status: int, *, reason: str = "") -> Failure:
 def failure_of_reply(code: int, text: str, *, about_us: bool = False) -> Failure:
     """What a mail server's refusal (a code of 400 to 599) means.
 
-    `about_us` says that it refused the connection, the encryption or the sign-in, and no message: then a person must
-    see to it, whoever the recipient is.
+    `about_us` says that it refused the connection, the encryption or the sign-in, and no message: for now the server
+    cannot be reached, or a person must act, whoever the recipient is.
     """
     enhanced = _ENHANCED.match(text)
     if enhanced and enhanced.group(1) in _DAILY_CODES:
         return Failure.HELD
     if 400 <= code < 500:
-        return Failure.NOT_NOW
+        return Failure.NO_ANSWER if about_us else Failure.NOT_NOW
     return Failure.SIGN_IN if about_us or code in _SIGN_IN_CODES else Failure.REFUSED
+
+
+def is_about_recipient(text: str) -> bool:
+    """Whether a mail server's refusal concerns the recipient's address or mailbox, by its enhanced code.
+
+    Source: RFC 3463, 3.2 (X.1.7 and X.1.8 concern the sender) and 3.3.
+    """
+    enhanced = _ENHANCED.match(text)
+    return enhanced is not None and _RECIPIENT_CODES.match(enhanced.group(1)) is not None
 
 
 def backoff(failures: int, *, rand: Callable[[], float] = random.random) -> float:

@@ -20,6 +20,15 @@ from syftnotify.text import host_of
 # Slack names the reason in the body, whatever the status is: `channel_is_archived` comes with 410, `no_service` with
 # 404. Any other response is judged by its status.
 # Source: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors
+_ABOUT_RECIPIENT = frozenset(
+    [
+        "action_prohibited",
+        "channel_is_archived",
+        "channel_not_found",
+        "posting_to_general_channel_denied",
+        "user_not_found",
+    ]
+)
 _REASONS = {
     # Concern one recipient, or one message.
     "action_prohibited": Failure.REFUSED,
@@ -59,9 +68,18 @@ class SlackTransport(Endpoint):
             words["channel"] = message.recipient
         answer = self.post(json.dumps(words).encode("ascii"), {"content-type": "application/json"})
         host = host_of(self._url)
-        failure = _REASONS.get(_reason(answer))
+        reason = _reason(answer)
+        failure = _REASONS.get(reason)
         if failure is not None or not 200 <= answer.status < 300:
-            raise refusal(answer, host, self._clock(), secrets_of(self._url), failure=failure)
+            is_about_recipient = reason in _ABOUT_RECIPIENT
+            raise refusal(
+                answer,
+                host,
+                self._clock(),
+                secrets_of(self._url),
+                failure=failure,
+                is_about_recipient=is_about_recipient,
+            )
         # Slack responds with `ok`, compatible servers with other texts; a page of HTML is from something in between.
         if answer.text.lstrip().startswith("<"):
             said = words_of(answer, secrets_of(self._url))

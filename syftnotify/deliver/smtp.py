@@ -16,7 +16,7 @@ from typing import Any
 
 from syftnotify.config import Smtp, SmtpServer
 from syftnotify.deliver.mime import mail_of
-from syftnotify.deliver.policy import failure_of_reply
+from syftnotify.deliver.policy import failure_of_reply, is_about_recipient
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.failpoints import reached
 from syftnotify.model import Message, Receipt
@@ -248,7 +248,11 @@ def _accept(answer: tuple[int, bytes], server: SmtpServer, *, code: int = 250) -
     text = _words(words, server)
     if not 400 <= number < 600:
         raise DeliveryError(Failure.NO_ANSWER, f"the answer of {server.host} was not understood ({number})")
-    raise DeliveryError(failure_of_reply(number, text), f"{server.host} answered {number} {text}")
+    raise DeliveryError(
+        failure_of_reply(number, text),
+        f"{server.host} answered {number} {text}",
+        is_about_recipient=is_about_recipient(text),
+    )
 
 
 def _expect(answer: tuple[int, bytes], code: int, server: SmtpServer, what: str) -> None:

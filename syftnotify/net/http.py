@@ -21,7 +21,7 @@ import httpcore
 
 from syftnotify.errors import DeliveryError, Failure
 from syftnotify.net.deadline import Deadline
-from syftnotify.text import host_of
+from syftnotify.text import host_of, shown
 
 CONNECT_SECONDS = 10.0
 _BODY_CAP = 64 * 1024  # bytes of a body that are read
@@ -209,10 +209,21 @@ def _exchange(
         if attempt.deadline.has_passed or isinstance(error, (httpcore.TimeoutException, TimeoutError)):
             why = "timed out"
         else:
-            why = "its answer is too long" if isinstance(error, _TooLongError) else type(error).__name__
+            why = _cause_of(error)
         if attempt.has_begun:
             raise DeliveryError(Failure.UNKNOWN, f"cut off before {to.host} answered ({why})") from None
         raise DeliveryError(Failure.NO_ANSWER, f"{to.host} could not be reached ({why})") from None
+
+
+def _cause_of(error: Exception) -> str:
+    """The cause of a failed exchange, in words that repeat nothing of the address."""
+    if isinstance(error, _TooLongError):
+        return "its answer is too long"
+    if isinstance(error, ImportError):
+        return "a SOCKS proxy needs the package `socksio`: install `httpcore[socks]`"
+    if isinstance(error, httpcore.ProxyError):
+        return f"the proxy answered {shown(str(error), limit=60)}"
+    return type(error).__name__
 
 
 def _beginning(answer: httpcore.Response) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -9,8 +11,19 @@ import sqlalchemy as sa
 
 from syftnotify.emitted_jobs import FORGOTTEN_SECONDS, Changes, EmittedJob
 from syftnotify.outbox.tables import EMITTED_JOBS, heaps
+from syftnotify.text import shown
 
-_JOBS = sa.select(EMITTED_JOBS)
+log = logging.getLogger(__name__)
+
+# As it is stored: a row that is not valid must not keep the others from being read.
+_JOBS = sa.select(
+    *(column for column in EMITTED_JOBS.c if not isinstance(column.type, sa.JSON)),
+    *(
+        sa.type_coerce(column, sa.Text).label(column.name)
+        for column in EMITTED_JOBS.c
+        if isinstance(column.type, sa.JSON)
+    ),
+)
 _STARTED = _JOBS.where(EMITTED_JOBS.c.started_at.is_not(None)).order_by(EMITTED_JOBS.c.entity)
 
 
@@ -18,12 +31,13 @@ def find(connection: sa.Connection, entities: Collection[str]) -> Iterator[Emitt
     """Those of `entities` that are remembered."""
     for some in heaps(sorted(entities)):
         for row in connection.execute(_JOBS.where(EMITTED_JOBS.c.entity.in_(some))):
-            yield _job(row)
+            if job := _job(row):
+                yield job
 
 
 def started(connection: sa.Connection) -> list[EmittedJob]:
     """Every job that has started and not ended."""
-    return [_job(row) for row in connection.execute(_STARTED)]
+    return [job for row in connection.execute(_STARTED) if (job := _job(row))]
 
 
 def change(connection: sa.Connection, changes: Changes, now: float) -> None:
@@ -48,5 +62,12 @@ def change(connection: sa.Connection, changes: Changes, now: float) -> None:
     connection.execute(EMITTED_JOBS.delete().where(EMITTED_JOBS.c.changed_at < now - FORGOTTEN_SECONDS))
 
 
-def _job(row: Any) -> EmittedJob:
-    return EmittedJob(row.entity, row.payload, row.routing, row.started_at, row.occurrence, tuple(row.reminded))
+def _job(row: Any) -> EmittedJob | None:
+    """The job of a row; None with an entry in the log for one that is not valid: its options are lost."""
+    try:
+        payload, routing, reminded = map(json.loads, (row.payload, row.routing, row.reminded))
+        started_at = None if row.started_at is None else float(row.started_at)
+        return EmittedJob(row.entity, dict(payload), dict(routing), started_at, row.occurrence, tuple(reminded))
+    except (ValueError, TypeError, RecursionError) as error:
+        log.error("what is remembered of job %s is not valid (%s) and is ignored", shown(str(row.entity)), error)
+        return None

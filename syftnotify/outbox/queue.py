@@ -607,6 +607,7 @@ class Outbox:
                 # As they are stored: what is no JSON is the question.
                 sa.type_coerce(EVENTS.c.payload, sa.Text).label("payload"),
                 sa.type_coerce(EVENTS.c.routing, sa.Text).label("routing"),
+                *(sa.func.typeof(_column(name)).label(f"type_of_{name}") for name in _TEXTS),
             )
             .join(EVENTS, EVENTS.c.key == NOTIFICATIONS.c.event_key)
             .where(NOTIFICATIONS.c.transport == transport, NOTIFICATIONS.c.state.in_(("pending", "unknown")))
@@ -1120,6 +1121,9 @@ def _priority(kind: Kind | None, audience: Audience) -> Priority:
 
 def _due(row: Any, bundle: str, last_kind: Kind | None) -> Due:
     """The claimed notification. Raises: one of `_UNREADABLE`."""
+    for name in _TEXTS:  # SQLite keeps bytes in a column of text
+        if not isinstance(getattr(row, name), str):
+            raise TypeError(f"{name} is not text")
     return Due(
         id=row.id,
         event=_event(row),
@@ -1148,6 +1152,12 @@ def _event(row: Any) -> Event:
 
 # What a row that was damaged, or that a newer version wrote, can raise.
 _UNREADABLE = (ValueError, TypeError, LookupError, RecursionError)
+_TEXTS = ("id", "entity", "recipient", "audience", "bundle", "source", "key", "kind", "occurrence", "at")
+
+
+def _column(name: str) -> sa.Column[Any]:
+    """One of `_TEXTS`."""
+    return NOTIFICATIONS.c[name] if name in NOTIFICATIONS.c else EVENTS.c[name]
 
 
 def _is_undecodable(error: StateError) -> bool:
@@ -1174,6 +1184,8 @@ def _text_as(connection: sa.Connection, factory: Callable[[bytes], str] | type[s
 
 def _mistake_in(row: sa.RowMapping) -> str:
     """Why a row, whose texts are bytes, cannot be read; empty if it can be."""
+    if blobs := [name for name in _TEXTS if row[f"type_of_{name}"] != b"text"]:
+        return f"{blobs[0]} is not text"
     try:
         texts = {name: value.decode("utf-8") if isinstance(value, bytes) else value for name, value in row.items()}
         _event(SimpleNamespace(**texts))

@@ -295,7 +295,8 @@ MARK_FAILED = Statement(
 )
 END_ATTEMPT = Statement(
     ATTEMPTS.update()
-    .where(ATTEMPTS.c.notification == _THIS, ATTEMPTS.c.outcome == "started")
+    # `+` keeps SQLite from the index of outcomes: all of a large digest have begun.
+    .where(ATTEMPTS.c.notification == _THIS, sa.literal_column("+attempts.outcome") == "started")
     .values(
         ended_at=sa.bindparam("moment"),
         outcome=sa.bindparam("became"),
