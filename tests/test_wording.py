@@ -18,7 +18,7 @@ from syftnotify.model import Audience, Event, Kind, Message, Status
 from syftnotify.render import Item, Lines, Links, TemplateRenderer, Wording
 from syftnotify.render.templates import indented
 from syftnotify.render.wording import line_of
-from syftnotify.text import shown_block
+from syftnotify.text import shown, shown_block
 
 WORDING = Wording(
     TemplateRenderer(),
@@ -410,3 +410,11 @@ def test_indented_of_a_block_keeps_its_lines() -> None:
     """C6: lines without text stay empty."""
     assert indented("a\n\n\tb\r\nc\u2028d\n") == "    a\n\n    \tb\r\n    c\u2028    d\n"
     assert indented("") == ""
+
+
+@pytest.mark.parametrize(
+    "who", ["ana", "ana.y.net", "\u0430na@y.net", "ana@", "ana@y.net.", "\u7528\u6237@\u4f8b\u3048.jp"]
+)
+def test_a_submitter_without_a_mail_address_is_quoted(who: str) -> None:
+    """C6: one word, too, so that it is not read as an address or as our own word."""
+    assert f'from "{shown(who, quoted=True)}" waits' in line_of(item(Kind.JOB_SUBMITTED, submitter=who))
