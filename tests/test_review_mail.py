@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from syftnotify.model import Job, Kind
+from syftnotify.model import Job, Kind, Status
 from syftnotify.observe import JobReader, evidence
 from syftnotify.observe.evidence import MAX_NAMED
 from syftnotify.observe.listing import MAX_DEPTH, list_files
@@ -256,6 +256,31 @@ def test_evidence_of_hard_links_and_symbolic_links_shows_neither(tree: Tree, tmp
     left_out = {item["path"].rpartition("/")[2]: item["why"] for item in found["code_left_out"]}
     assert left_out["main.py"].startswith("hard link, not shown")
     assert left_out["link.py"].startswith("symbolic link, not followed")
+
+
+def link_to(outside: Path, path: Path, text: str) -> None:
+    """Make `path` another name of a file outside of the tree."""
+    outside.write_text(text)
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.link(outside, path)
+
+
+@on(*FAMILIES)
+@pytest.mark.parametrize("folder", ["", "logs"])
+def test_evidence_of_hard_linked_results_shows_nothing(tree: Tree, tmp_path: Path, folder: str) -> None:
+    """C9: neither stderr nor, where a time limit is looked for, stdout; the return code still counts."""
+    tree.submit()
+    tree.approve()
+    tree.run(code=3, stderr="oh\n")
+    for name, text in {"stderr.txt": SECRET, "stdout.txt": SECRET, "returncode.txt": "3\n"}.items():
+        (tree.results() / name).unlink(missing_ok=True)
+        link_to(tmp_path / name, tree.results() / folder / name, text)
+    job = job_of(tree)
+
+    assert evidence(job, Kind.JOB_FAILED)["stderr"] == ""
+    if tree.layout == "A" or not folder:
+        assert job.status is Status.FAILED
 
 
 def swap(place: Path, outside: Path) -> None:

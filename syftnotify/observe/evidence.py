@@ -165,7 +165,7 @@ class _Taken:
         except FileNotFoundError:
             return _MISSING
         except UnreadableError as error:
-            return str(error)
+            return f"{error}, not shown"
         self._read += len(content)
         if b"\0" in content:
             return f"binary, {size} bytes"
