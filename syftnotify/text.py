@@ -47,7 +47,6 @@ _SIGN = re.compile(f"[{_EMOJI}]\ufe0f|[^\x00-\x7f]")
 _AROUND = frozenset("\u2026\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f")
 _LABEL_END = re.compile(r"[\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]")
 _MOST_MARKS = 3  # combining marks in a row
-_TOKEN = re.compile(r"\S+")
 # In source code, and of ours: these letters belong to the backslash, and to no word.
 _ESCAPED = re.compile(r"\\(?:[abfnrtv]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 # What looks like a quotation mark, and of what two do.
@@ -135,7 +134,8 @@ def without(text: str, secrets: Iterable[str]) -> str:
 
 def _escaped(text: str, kept: str) -> str:
     if not text.isascii():
-        text = _TOKEN.sub(_mixed_scripts_escaped, text)
+        # Other blanks and line ends become escapes, and so parts of the word.
+        text = re.sub(f"[^ {kept}]+", _mixed_scripts_escaped, text)
     text = text.translate(_Escapes({ord(each): each for each in kept}))
     return text if text.isascii() else _IN_PLACE.sub(_in_place_or_escaped, text)
 

@@ -93,6 +93,7 @@ def test_shown_of_mixed_scripts_marks_the_letters_of_the_other(hostile: str, mar
         ("ana\uff20uni.example", "ana\\uff20uni.example"),
         ("ana\ufe6buni.example", "ana\\ufe6buni.example"),
         ("\U0001d41a\U0001d427\U0001d41a@uni.example", "\\U0001d41a\\U0001d427\\U0001d41a@uni.example"),
+        ("ana@\r\u0456", "ana@\\r\\u0456"),
         ("ana@un\ufb01.example", "ana@un\\ufb01.example"),
         ("m\xfcller@uni.example", "m\\xfcller@uni.example"),
         ("\u0438\u0432\u0430\u043d@\u5c71.\u0440\u0444", "\\u0438\\u0432\\u0430\\u043d@\\u5c71.\\u0440\\u0444"),
