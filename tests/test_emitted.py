@@ -404,7 +404,7 @@ def test_emitted_run_is_reported_once_by_an_alert_rule(box: Box) -> None:
     (mail,) = box.mails()
     assert (
         " ".join(mail.text.split())
-        == 'Job "nightly" from ana has been running for 1 hour 30 minutes. User: ana Step: copy'
+        == 'Job "nightly" from "ana" has been running for 1 hour 30 minutes. User: ana Step: copy'
     )
 
 

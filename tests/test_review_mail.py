@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from syftnotify.model import Job, Kind
+from syftnotify.model import Job, Kind, Status
 from syftnotify.observe import JobReader, evidence
 from syftnotify.observe.evidence import MAX_NAMED
 from syftnotify.observe.listing import MAX_DEPTH, list_files
@@ -85,12 +85,14 @@ def test_evidence_of_unnamed_files_names_executable_ones_first(tree: Tree) -> No
         *("code/script", "code/mode", "lib/deeper/z.ipynb"),
     }
     assert {*left_out} - {*executable} == {"code/data.csv", "beside.txt"}
-    assert left_out["code/build/x.py"] == "hidden or generated, not in the job's list of files, executable"
+    assert (
+        left_out["code/build/x.py"] == "name of a hidden or generated file, not in the job's list of files, executable"
+    )
 
 
 @on("A", "B2", "B3", "B4")
 def test_evidence_of_a_job_without_a_list_shows_all_code(tree: Tree) -> None:
-    """C2: modules beside the entry point are code, too; what is none is named, and results are not listed."""
+    """C2: modules beside the entry point are code, too; other files are named, and results are counted."""
     tree.submit(files={"main.py": "import helper\n", "helper.py": "evil\n", "lib/deep.py": "evil\n", "in.csv": "1\n"})
     for name in ("outputs/big.bin", ".venv/lib/x.py", "stdout.txt"):
         tree.disk.write(tree.place() / name, "x\n")
@@ -98,11 +100,58 @@ def test_evidence_of_a_job_without_a_list_shows_all_code(tree: Tree) -> None:
 
     assert shown == ["run.sh", "main.py", "helper.py", "lib/deep.py", "config.yaml"]
     assert left_out == {
-        ".venv/": "installed packages, not listed",
-        "outputs/": "results of a run, not listed",
-        "in.csv": "not code",
-        "stdout.txt": "result or mark of the client",
+        ".venv/": "not listed: 1 file, 1 executable: lib/x.py",
+        "outputs/": "not listed: 1 file, 0 executable",
+        "in.csv": "not shown: no known code suffix",
+        "stdout.txt": "name of a result or mark of the client",
     }
+
+
+@on("B2", "D")
+@pytest.mark.parametrize("name", [".git", ".venv", "venv", "node_modules", "__pycache__"])
+def test_evidence_of_a_closed_folder_names_what_may_be_executed(tree: Tree, name: str) -> None:
+    """C2: by mode, first bytes or ending, at any depth; no claim is made about what lies in such a folder."""
+    tree.submit()
+    folder = tree.place() / "code" / name
+    for path, text in {"evil.py": "", "a/tool": "#!/bin/sh\n", "a/data.csv": "1\n", "empty/x.bin": "1\n"}.items():
+        tree.disk.write(folder / path, text or "evil\n")
+
+    assert reviewed(tree)[1][f"code/{name}/"] == "not listed: 4 files, 2 executable: evil.py, a/tool"
+
+
+@on("A", "B2", "B4")
+@pytest.mark.parametrize("name", ["outputs", "logs"])
+def test_evidence_of_a_result_folder_names_three_executable_files(tree: Tree, name: str) -> None:
+    """C2: the others are counted."""
+    tree.submit()
+    for letter in "dcba":
+        tree.disk.write(tree.place() / name / f"{letter}.py", "evil\n")
+
+    assert reviewed(tree)[1][f"{name}/"] == "not listed: 4 files, 4 executable: a.py, b.py, c.py, …"
+
+
+@on("A", "B2")
+def test_evidence_of_an_entry_point_in_a_result_folder_shows_it(tree: Tree) -> None:
+    """C2: the job names it."""
+    tree.submit(files={"outputs/main.py": "evil\n"}, config={"entrypoint": "outputs/main.py"})
+
+    assert "outputs/main.py" in reviewed(tree)[0]
+
+
+@on("D")
+def test_evidence_of_large_closed_folders_counts_to_a_limit(tree: Tree) -> None:
+    """C2: one of them takes nothing from another; executable names come first."""
+    tree.submit(files={"main.py": "x\n"})
+    for name in (".git", "venv"):
+        folder = tree.place() / "code" / name
+        folder.mkdir()
+        for number in range(3000):
+            (folder / f"{number:04}").touch()
+        (folder / "zzz.py").touch()
+    _, left_out = reviewed(tree)
+
+    why = "not listed: at least 2500 files, 1 executable: zzz.py"
+    assert [left_out["code/.git/"], left_out["code/venv/"]] == [why, why]
 
 
 @on("D")
@@ -207,6 +256,31 @@ def test_evidence_of_hard_links_and_symbolic_links_shows_neither(tree: Tree, tmp
     left_out = {item["path"].rpartition("/")[2]: item["why"] for item in found["code_left_out"]}
     assert left_out["main.py"].startswith("hard link, not shown")
     assert left_out["link.py"].startswith("symbolic link, not followed")
+
+
+def link_to(outside: Path, path: Path, text: str) -> None:
+    """Make `path` another name of a file outside of the tree."""
+    outside.write_text(text)
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.link(outside, path)
+
+
+@on(*FAMILIES)
+@pytest.mark.parametrize("folder", ["", "logs"])
+def test_evidence_of_hard_linked_results_shows_nothing(tree: Tree, tmp_path: Path, folder: str) -> None:
+    """C9: neither stderr nor, where a time limit is looked for, stdout; the return code still counts."""
+    tree.submit()
+    tree.approve()
+    tree.run(code=3, stderr="oh\n")
+    for name, text in {"stderr.txt": SECRET, "stdout.txt": SECRET, "returncode.txt": "3\n"}.items():
+        (tree.results() / name).unlink(missing_ok=True)
+        link_to(tmp_path / name, tree.results() / folder / name, text)
+    job = job_of(tree)
+
+    assert evidence(job, Kind.JOB_FAILED)["stderr"] == ""
+    if tree.layout == "A" or not folder:
+        assert job.status is Status.FAILED
 
 
 def swap(place: Path, outside: Path) -> None:

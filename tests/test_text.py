@@ -79,6 +79,59 @@ def test_shown_of_mixed_scripts_marks_the_letters_of_the_other(hostile: str, mar
     assert shown(marked) == marked
 
 
+@pytest.mark.parametrize(
+    ("hostile", "marked"),
+    [
+        ("ana@uni\u2024example", "ana@uni\\u2024example"),
+        ("a\u0323na@uni.example", "a\\u0323na@uni.example"),
+        ("ana\u0335@uni.example", "ana\\u0335@uni.example"),
+        ("\u24d0na@uni.example", "\\u24d0na@uni.example"),
+        ("ana@uni\uff0eexample", "ana@uni\\uff0eexample"),
+        ("ana@uni\u3002example", "ana@uni\\u3002example"),
+        ("ana@uni\u4e00example", "ana@uni\\u4e00example"),
+        ("\u1d43na@uni.example", "\\u1d43na@uni.example"),
+        ("ana\uff20uni.example", "ana\\uff20uni.example"),
+        ("ana\ufe6buni.example", "ana\\ufe6buni.example"),
+        ("\U0001d41a\U0001d427\U0001d41a@uni.example", "\\U0001d41a\\U0001d427\\U0001d41a@uni.example"),
+        ("ana@\r\u0456", "ana@\\r\\u0456"),
+        ("ana@un\ufb01.example", "ana@un\\ufb01.example"),
+        ("m\xfcller@uni.example", "m\\xfcller@uni.example"),
+        ("\u0438\u0432\u0430\u043d@\u5c71.\u0440\u0444", "\\u0438\\u0432\\u0430\\u043d@\\u5c71.\\u0440\\u0444"),
+    ],
+    ids=ascii,
+)
+def test_shown_of_an_address_with_foreign_signs_is_ascii(hostile: str, marked: str) -> None:
+    """C6: letters, dots, marks and other forms of the `@`."""
+    assert shown(hostile) == marked
+    assert shown(marked) == marked
+    assert shown(f"\u201c{hostile}\u201d") == f"\u201c{marked}\u201d"
+
+
+@pytest.mark.parametrize(
+    ("hostile", "marked"),
+    [
+        ("uni\u2024example", "uni\\u2024example"),
+        ("\u24d0na", "\\u24d0na"),
+        ("\u24d0\u24dd\u24d0", "\\u24d0\\u24dd\\u24d0"),
+        ("\U0001d41a\U0001d427\U0001d41a", "\\U0001d41a\\U0001d427\\U0001d41a"),
+        ("\uff21\uff4e\uff41", "\\uff21\\uff4e\\uff41"),
+        ("uni\uff0eexample", "uni\\uff0eexample"),
+        ("pro\ufb01le", "pro\\ufb01le"),
+        ("\u1d43na", "\\u1d43na"),
+    ],
+    ids=ascii,
+)
+def test_shown_of_imitated_ascii_is_an_escape(hostile: str, marked: str) -> None:
+    """C6: beside Latin letters, and alone where it looks like them."""
+    assert shown(hostile) == marked
+    assert shown(marked) == marked
+
+
+def test_shown_of_stacked_marks_keeps_three() -> None:
+    """C6: more of them cover other lines."""
+    assert shown("a" + "\u0301" * 5 + "b\u0301") == "a\u0301\u0301\u0301\\u0301\\u0301b\u0301"
+
+
 HIDDEN = (
     "\u3164\u115f\u1160\uffa0\u2800\u180e\ufe0f\ufe0e\u034f\u200b\u200c\u200d\u2060\u00ad\u00a0\u2003\u3000"
     "\U000e0041\U000e0101"
@@ -109,6 +162,15 @@ def test_shown_of_what_is_invisible_or_blank_is_an_escape(sign: str) -> None:
         "M\xfcller, caf\xe9, \u0141\xf3d\u017a, Vi\u1ec7t Nam, \xbd x\xb2, 10 \xb5m",
         "\u0395\u03bb\u03bb\u03b7\u03bd\u03b9\u03ba\u03ac \u03b2-carotene",
         "print('\\n\u041f\u0440\u0438\u0432\u0435\u0442')",
+        "\u7528\u6237@\u4f8b\u3048.jp \u043f\u043e\u0447\u0442\u0430@\u0434\u043e\u043c\u0435\u043d.\u0440\u0444",
+        "\u0909\u092a\u092f\u094b\u0917@\u0909\u0926\u093e\u0939\u0930\u0923.\u092d\u093e\u0930\u0924",
+        "\u8bf7\u53d1\u5230ana@uni.example\u3002 \xabana@uni.example\xbb",
+        "\u6a21\u578b\uff1aResNet50\uff0c\u6570\u636e\uff08\u65b0\uff09 \u2460\u6570\u636e \u2160 \uff12\uff10",
+        "cafe\u0301 Mu\u0308ller Vie\u0323\u0302t \u0938\u094d\u0924\u094d\u0930\u0940",
+        "\uac00\u1100\u1161 \u1112\u1161\u11ab",
+        "\u0e17\u0e35\u0e48 \u05e9\u05b8\u05c1\u05dc\u05d5\u05b9\u05dd",
+        "\u0627\u0644\u0639\u064e\u0631\u064e\u0628\u0650\u064a\u0651\u064e\u0629",
+        "\u2139\ufe0f \u203c\ufe0f \U0001f1e9\U0001f1ea SyftBox\u2122 n.\xba 1 wait\u2026 CO\u2082 \U0001f170\ufe0f",
     ],
     ids=ascii,
 )
@@ -119,14 +181,26 @@ def test_shown_of_a_genuine_name_is_the_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sign", "escape"), [('"', "\\x22"), ("\u201c", "\\u201c"), ("\u201d", "\\u201d"), ("\uff02", "\\uff02")], ids=ascii
+    "sign",
+    [
+        *'"\u201c\u201d\uff02\u02ba\u02ee\u05f4\u02dd\u3003\u2e42\U0001f676\U0001f677\U0001f678',
+        *("''", "\u2019\u2019", "\u2032\u2032", "\u2019'", "``"),
+    ],
+    ids=ascii,
 )
-def test_shown_between_quotation_marks_cannot_end_them(sign: str, escape: str) -> None:
-    """C6"""
+def test_shown_between_quotation_marks_cannot_end_them(sign: str) -> None:
+    """C6: of two single marks, the second one is escaped."""
     name = shown(f"x{sign} from b@lab.example is done. Job {sign}y", quoted=True)
+    code = ord(sign[-1])
+    escape = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
     assert sign not in name
-    assert name.startswith(f"x{escape} from")
+    assert name.startswith(f"x{sign[:-1]}{escape} from")
+
+
+def test_shown_between_quotation_marks_keeps_an_apostrophe() -> None:
+    """C6"""
+    assert shown("ana's caf\xe9 o\u2019neill", quoted=True) == "ana's caf\xe9 o\u2019neill"
 
 
 @given(st.text(max_size=60))
@@ -134,7 +208,22 @@ def test_shown_of_shown_is_the_same(text: str) -> None:
     """C6: text passes through more than one place that displays it."""
     once = shown(text)
 
-    assert shown(once) == once
+    assert shown(once, limit=len(once)) == once
+
+
+MIXED = (
+    "a\xe9\u0430\u6f22\u30fc\u3042\uff21\uff1a\uff20@.\u3002\u2024\u24d0\ufb01\u1d43\u2139\u2160\u2460\U0001d41a\u0301\u3164\\"
+    " \xb2\u2026'\"\u02bc\u3003"
+)
+
+
+@given(st.text(st.sampled_from(MIXED), max_size=20))
+def test_shown_of_shown_of_mixed_scripts_is_the_same(text: str) -> None:
+    """C6"""
+    for quoted in (False, True):
+        once = shown(text, quoted=quoted)
+
+        assert shown(once, quoted=quoted) == once
 
 
 # 2027-01-15 08:00 and 2027-07-15 08:00 in UTC.

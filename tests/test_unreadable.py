@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.support import ANA, OWNER, Box, Mail, lose_ledger, lose_outbox
 from tests.trees import TREES, Disk, ReviewTree, Tree
 
 FRIEND = "friend@lab.example"
+SECRET = "the-key-of-the-owner"
 FAMILIES = ["A", "B4", "C1", "D"]
 ORDINARY = {("job_submitted", "owner", OWNER), ("job_submitted", "submitter", ANA)}
 
@@ -193,6 +195,41 @@ def test_config_that_stays_unreadable_is_reported_to_the_owner(box: Box, tree: T
     tree.disk.write(config, whole)
     assert told(scan(box, 10)) == ordinary(tree)
     assert told(scan(box, 100)) == set()
+
+
+def link_to_outside(path: Path, outside: Path) -> None:
+    """Give a file of the tree a second name outside."""
+    os.link(path, outside)
+
+
+@on("A", "B2", "B3", "B4", "C1", "D")
+def test_config_with_a_hard_link_is_reported_to_the_owner(box: Box, tree: Tree, tmp_path: Path) -> None:
+    """C9: nothing of it is mailed, and the job is not lost."""
+    tree.submit()
+    config = tree.place() / "config.yaml"
+    tree.disk.write(config, config.read_text() + f"submitted_by: {SECRET}\n")
+    link_to_outside(config, tmp_path / "outside")
+    assert told(scan(box, 40)) == set()
+    (mail,) = scan(box, 30)
+
+    assert mail.told == ("job_submitted", "owner", OWNER)
+    assert "Its configuration cannot be read (config.yaml: hard link)." in mail.text
+    assert SECRET not in mail.text
+
+
+@on("C1", "D")
+def test_state_with_a_hard_link_is_reported_to_the_owner(box: Box, tree: ReviewTree, tmp_path: Path) -> None:
+    """C9: its reason is not mailed, and the job is not lost."""
+    tree.submit()
+    tree.receive()
+    tree.set_state(status="rejected", review_reason=SECRET, rejected_at="2026-11-22T00:00:00Z")
+    link_to_outside(tree.results() / "state.yaml", tmp_path / "outside")
+    assert told(scan(box, 10)) == set()
+    mails = scan(box, 60)
+
+    assert ("job_submitted", "owner", OWNER) in told(mails)
+    assert all(SECRET not in mail.text for mail in mails)
+    assert any("Its state cannot be read (state.yaml: hard link)." in mail.text for mail in mails)
 
 
 @on("A", "D")

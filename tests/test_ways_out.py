@@ -8,6 +8,7 @@ import yaml
 
 import syftnotify
 from syftnotify.model import Kind
+from syftnotify.render.templates import indented
 from tests.support import ANA, OWNER, Box
 from tests.trees import TREES, Disk
 from tests.web import Web
@@ -219,7 +220,7 @@ def test_a_run_of_a_scheduler_is_told_with_its_step_its_traceback_and_its_page(b
     assert any('Workflow "orders" could not be built.' in line and "javascript" not in line for line in lines)
     failed = next(mail for mail in box.mails() if mail.event == "job_failed")
     assert failed.subject == "FAILED nightly-sync"
-    assert error in failed.text.replace("\r\n", "\n")
+    assert indented(error) in failed.text.replace("\r\n", "\n")
     assert "<pre" in failed.html
     assert 'href="https://runs.example/7"' in failed.html
     assert next(request.json["url"] for request in hook.requests if "url" in request.json) == "https://runs.example/7"

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from syftnotify.deliver.mime import mail_of
 from syftnotify.model import Audience, Event, Kind, Message, Status
 from syftnotify.render import Item, Lines, Links, TemplateRenderer, Wording
+from syftnotify.render.templates import indented
 from syftnotify.render.wording import line_of
+from syftnotify.text import shown, shown_block
 
 WORDING = Wording(
     TemplateRenderer(),
@@ -369,3 +371,50 @@ def test_line_marks_an_unverified_submitter(kind: Kind, audience: Audience) -> N
     assert "ana@y.net (unverified: no peer record)" in Lines(links=Links()).message([unverified], "#jobs").text
     assert "unverified" not in line_of(item(kind, audience))
     assert "unverified" not in received(worded(kind, Audience.SUBMITTER, unverified=True)).as_string()
+
+
+LINE_ENDS = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
+IMITATIONS = ["--- code/main.py ---", "See the job: https://evil.example/login", "Not shown:"]
+
+
+@pytest.mark.parametrize("end", LINE_ENDS, ids=ascii)
+@pytest.mark.parametrize(
+    ("kind", "audience", "more"),
+    [
+        (Kind.JOB_SUBMITTED, Audience.OWNER, {}),
+        (Kind.JOB_FAILED, Audience.OWNER, {}),
+        (Kind.JOB_FAILED, Audience.RECIPIENT, {}),
+        (Kind.JOB_FAILED, Audience.RECIPIENT, {"emitted": True}),
+        (Kind.JOB_FAILED, Audience.RECIPIENT, {"emitted": True, "error": IMITATIONS[1]}),
+        (Kind.JOB_REJECTED, Audience.SUBMITTER, {}),
+        (Kind.JOB_APPROVED, Audience.SUBMITTER, {}),
+    ],
+)
+def test_text_of_foreign_blocks_cannot_begin_a_line(
+    kind: Kind, audience: Audience, more: dict[str, Any], end: str
+) -> None:
+    """C6, C2: code, stderr, an error or a reason cannot imitate headings and links of the mail."""
+    foreign = end.join(["", *IMITATIONS, ""])
+    code = [{"path": "run.sh", "text": shown_block(foreign), "cut": False}]
+    values = {"code": code, "stderr": shown_block(foreign), "error": foreign, "reason": foreign, **more}
+    emitted = bool(values.pop("emitted", False))
+    event = Event(kind, "job/x", payload={**PAYLOAD, "code_left_out": [], **values}, emitted=emitted)
+    plain = Wording(TemplateRenderer(), sender="o@x.org", links=Links())
+    text = plain.message([Item("i", event, audience, Status.FAILED)], "to@x.org").text
+
+    assert any(imitation in text for imitation in IMITATIONS)
+    assert not [line for line in text.splitlines() if line.startswith(tuple(IMITATIONS))]
+
+
+def test_indented_of_a_block_keeps_its_lines() -> None:
+    """C6: lines without text stay empty."""
+    assert indented("a\n\n\tb\r\nc\u2028d\n") == "    a\n\n    \tb\r\n    c\u2028    d\n"
+    assert indented("") == ""
+
+
+@pytest.mark.parametrize(
+    "who", ["ana", "ana.y.net", "\u0430na@y.net", "ana@", "ana@y.net.", "\u7528\u6237@\u4f8b\u3048.jp"]
+)
+def test_a_submitter_without_a_mail_address_is_quoted(who: str) -> None:
+    """C6: one word, too, so that it is not read as an address or as our own word."""
+    assert f'from "{shown(who, quoted=True)}" waits' in line_of(item(Kind.JOB_SUBMITTED, submitter=who))

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from syftnotify.model import Job, Kind
 from syftnotify.observe.files import UnreadableError, read_inside
 from syftnotify.observe.layouts import inner_parts, read_result
-from syftnotify.observe.listing import MAX_DEPTH, Listed, is_executable_name, list_files
-from syftnotify.text import shown, shown_block
+from syftnotify.observe.listing import MAX_DEPTH, Listed, is_executable_name, list_files, shown_path
+from syftnotify.text import shown_block
 
 FILE_CAP = 50 * 1024  # bytes read of one file of code
 TOTAL_CAP = 500 * 1024  # bytes read of all the code of one job
@@ -25,17 +25,20 @@ _MAX_SHOWN = 100  # files
 MAX_NAMED = 200  # files that are named as not shown; the rest is counted by folder
 _MAX_COUNTED = 40  # folders
 _NAMES_CAP = 24 * 1024  # bytes of HTML for the names of what is shown, and of what is not: Gmail clips at 102 KB
-_LONGEST_PATH = 100  # characters
 
 _Parts = tuple[str, ...]
 
+# Reasons: what a name shows, and nothing about the content.
 _MISSING = "not there"
+_GENERATED = "name of a hidden or generated file"
+_RESULT = "name of a result or mark of the client"
+_NO_CODE = "not shown: no known code suffix"
 
 _GENERATED_FOLDERS = frozenset({"__pycache__", "node_modules", "outputs", "logs", "build", "dist", "venv"})
 _GENERATED_FILES = frozenset({"syft.pub.yaml", "uv.lock", "poetry.lock", "package-lock.json"})
 _GENERATED_ENDS = (".pyc", ".pyo", ".egg-info", ".so", ".class")
 # In A and B the owner's marks and the results of a run lie in the submission's own folder.
-_RESULT_FOLDERS = dict.fromkeys(("outputs", "logs"), "results of a run, not listed")
+_RESULT_FOLDERS = frozenset({"outputs", "logs"})
 _RESULT_FILES = frozenset(
     {"approved", "done", ".approved", ".done", "stdout.txt", "stderr.txt", "returncode.txt", "syft.pub.yaml"}
 )
@@ -76,7 +79,7 @@ class _LeftOut:
 
 
 def _code(job: Job) -> dict[str, Any]:
-    closed = {} if _has_list(job) else _RESULT_FOLDERS
+    closed = frozenset[str]() if _has_list(job) else _RESULT_FOLDERS
     listed = {item.parts: item for item in list_files(job.base, job.parts, closed=closed)}
     left_out: list[_LeftOut] = []
     named: dict[_Parts, bool] = {}  # in the order in which they are shown
@@ -116,12 +119,25 @@ def _named(job: Job, listed: dict[_Parts, Listed]) -> Iterator[tuple[str, _Parts
         # Beside run.sh; in the folder that was submitted (0.1.23 and later); below code/ (0.1.3 and 0.1.4).
         for name in dict.fromkeys((entry, f"{folder}/{entry}", f"code/{entry}") if entry else ()):
             parts = inner_parts(name)
-            if parts is None or parts in listed:
+            if parts is None or parts in listed or _is_in_closed(job, parts, listed):
                 yield name, parts
         for parts, item in sorted(listed.items()):
             if item.is_executable and not (item.why or _is_generated(parts) or _is_result(parts)):
                 yield parts[-1], parts
     yield "config.yaml", ("config.yaml",)
+
+
+def _is_in_closed(job: Job, parts: _Parts, listed: Container[_Parts]) -> bool:
+    """Whether that file lies in a folder that is not listed."""
+    if not any(parts[:end] in listed for end in range(1, len(parts))):
+        return False
+    try:
+        read_inside(job.base, (*job.parts, *parts), cap=0)
+    except FileNotFoundError:
+        return False
+    except UnreadableError:
+        pass
+    return True
 
 
 class _Taken:
@@ -136,8 +152,8 @@ class _Taken:
         """Show one file; returns why it is not shown, or nothing."""
         if item is not None and item.why:
             return item.why
-        if _is_generated(parts):
-            return "hidden or generated"
+        if _is_generated(parts) and not _is_entry(self._job, parts):
+            return _GENERATED
         path = _path(parts)
         is_full = self._read >= TOTAL_CAP or self._kept >= SHOWN_CAP or len(self.files) >= _MAX_SHOWN
         if is_full or self._named + _html_size(path) > _NAMES_CAP:
@@ -149,7 +165,7 @@ class _Taken:
         except FileNotFoundError:
             return _MISSING
         except UnreadableError as error:
-            return str(error)
+            return f"{error}, not shown"
         self._read += len(content)
         if b"\0" in content:
             return f"binary, {size} bytes"
@@ -166,10 +182,10 @@ def _unnamed(item: Listed, job: Job) -> _LeftOut:
     reasons = [item.why]
     if not item.is_folder:
         if not _has_list(job) and _is_result(item.parts):
-            reasons.append("result or mark of the client")
+            reasons.append(_RESULT)
         elif _is_generated(item.parts):
-            reasons.append("hidden or generated")
-        reasons.append("not in the job's list of files" if _has_list(job) else "" if any(reasons) else "not code")
+            reasons.append(_GENERATED)
+        reasons.append("not in the job's list of files" if _has_list(job) else "" if any(reasons) else _NO_CODE)
     return _LeftOut(
         item.parts,
         ", ".join(filter(None, reasons)),
@@ -180,6 +196,12 @@ def _unnamed(item: Listed, job: Job) -> _LeftOut:
 
 def _is_result(parts: _Parts) -> bool:
     return len(parts) == 1 and parts[0] in _RESULT_FILES
+
+
+def _is_entry(job: Job, parts: _Parts) -> bool:
+    """Whether it is the entry point, directly in the job's folder or in a folder of it."""
+    entry = inner_parts(str(job.details.get("entrypoint") or ""))
+    return entry is not None and parts[-len(entry) :] == entry and len(parts) <= len(entry) + 1
 
 
 def _is_generated(parts: _Parts) -> bool:
@@ -219,11 +241,7 @@ def _counts(left_out: Iterable[_LeftOut]) -> list[dict[str, str]]:
 
 
 def _path(parts: _Parts, *, is_folder: bool = False) -> str:
-    """A path as it is shown; a long one without its middle."""
-    path = shown("/".join(parts) + ("/" if is_folder and parts else ""), limit=5000)
-    if len(path) > _LONGEST_PATH:
-        path = f"{path[:39]}…{path[40 - _LONGEST_PATH :]}"
-    return path or "the job's folder"
+    return shown_path(parts, is_folder=is_folder) or "the job's folder"
 
 
 def _html_size(text: str) -> int:

@@ -109,7 +109,7 @@ def read_inside(
         if not stat.S_ISREG(found.st_mode):
             raise UnreadableError("not a regular file")
         if found.st_nlink > 1 and not may_be_hard_link:
-            raise UnreadableError("hard link, not shown")
+            raise UnreadableError("hard link")
         if tail and found.st_size > cap:
             os.lseek(descriptor, found.st_size - cap, os.SEEK_SET)
         content = os.read(descriptor, cap)

@@ -279,23 +279,27 @@ def _end_of(place: Place, sight: Sight, ended_at: float, details: dict[str, Any]
 
 def _return_code(place: Place) -> int | None:
     try:
-        content = read_result(place.base, place.results, "returncode.txt", place.layout, cap=32)
+        # Only a number is taken from it; without it a failed run would count as completed.
+        content = read_result(place.base, place.results, "returncode.txt", place.layout, cap=32, may_be_hard_link=True)
         return int(content.decode("ascii"))
     except (OSError, UnreadableError, ValueError):
         return None
 
 
-def read_result(base: str, results: tuple[str, ...], name: str, layout: str, *, cap: int) -> bytes:
+def read_result(
+    base: str, results: tuple[str, ...], name: str, layout: str, *, cap: int, may_be_hard_link: bool = False
+) -> bytes:
     """The last `cap` bytes of what a run left behind. syft-job 0.1.3 and 0.1.4 (A) put it one folder deeper.
 
     Raises: FileNotFoundError, UnreadableError, as `files.read_inside` does.
     """
     try:
-        return read_inside(base, (*results, name), cap=cap, tail=True)[0]
+        return read_inside(base, (*results, name), cap=cap, tail=True, may_be_hard_link=may_be_hard_link)[0]
     except FileNotFoundError:
         if layout != "A":
             raise
-        return read_inside(base, (*results, "logs", name), cap=cap, tail=True)[0]
+        inner = (*results, "logs", name)
+        return read_inside(base, inner, cap=cap, tail=True, may_be_hard_link=may_be_hard_link)[0]
 
 
 def _kind_of_end(place: Place, code: int | None) -> Kind:

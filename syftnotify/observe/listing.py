@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from syftnotify.observe.files import UnreadableError, read_inside, scan_inside
+from syftnotify.text import plural, shown
 
 MAX_DEPTH = 8  # folders below the job's own
 _MAX_NAMES = 20_000  # names that are read of one folder
 _MAX_OF_FOLDER = 1000  # entries of one folder that are listed
-_MAX_ENTRIES = 5000  # and of all of them
+_MAX_ENTRIES = 5000  # and of all of them; as many are counted in closed folders
 _MAX_HEADS = 500  # files whose first bytes are read
+_MAX_EXECUTABLES = 3  # files of a closed folder that are named
+_LONGEST_PATH = 100  # characters
 
-# Thousands of files that no reviewer reads: named as one folder.
-_CLOSED = dict.fromkeys((".venv", "venv", "node_modules"), "installed packages, not listed")
-_CLOSED |= {"__pycache__": "compiled files, not listed", ".git": "version control, not listed"}
+# Often thousands of files that no reviewer reads: counted, and named as one folder.
+_CLOSED = frozenset({".venv", "venv", "node_modules", "__pycache__", ".git"})
 
 _EXECUTABLE_ENDS = (
     *(".py", ".pyc", ".pyd", ".pyw", ".pyz", ".pth", ".ipynb", ".whl", ".egg", ".pkl", ".pickle", ".joblib", ".pt"),
@@ -30,12 +32,14 @@ _EXECUTABLE_ENDS = (
 _EXECUTABLE_NAMES = frozenset({"makefile", "dockerfile", "justfile", "snakefile"})
 _EXECUTABLE_HEADS = (b"#!", b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe")
 
+_Parts = tuple[str, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
     """One file, or a folder that is not listed; `parts` are relative to the job's own folder."""
 
-    parts: tuple[str, ...]
+    parts: _Parts
     why: str = ""  # why it cannot be shown; empty: a regular file
     is_folder: bool = False
     is_executable: bool = False
@@ -47,29 +51,68 @@ def is_executable_name(name: str) -> bool:
     return lowered.endswith(_EXECUTABLE_ENDS) or ".so." in lowered or lowered in _EXECUTABLE_NAMES
 
 
-def list_files(base: str, parts: tuple[str, ...], *, closed: Mapping[str, str]) -> list[Listed]:
+def shown_path(parts: Sequence[str], *, is_folder: bool = False) -> str:
+    """A path as it is shown; a long one without its middle."""
+    path = shown("/".join(parts) + ("/" if is_folder and parts else ""), limit=5000)
+    return path if len(path) <= _LONGEST_PATH else f"{path[:39]}…{path[40 - _LONGEST_PATH :]}"
+
+
+def list_files(base: str, parts: _Parts, *, closed: Collection[str]) -> list[Listed]:
     """Every file below the folder `parts` of `base`; what is not listed is there as the folder that holds it.
 
-    `closed` names folders directly in it that are not listed, and why.
+    `closed` names folders directly in it that are not listed but counted, like those that `_CLOSED` names anywhere.
     """
+    listed, closed_folders = _walk(base, parts, (), _MAX_ENTRIES, closed)
+    counted: list[tuple[_Parts, list[Listed]]] = []
+    room = _MAX_ENTRIES
+    for index, folder in enumerate(closed_folders):
+        # Each has its share: a folder with thousands of files hides nothing in another.
+        found, _ = _walk(base, parts, folder, room // (len(closed_folders) - index), None)
+        room -= sum(not item.is_folder for item in found)
+        counted.append((folder, found))
+    begun = _begun_as_executable(base, parts, [*listed, *(item for _, found in counted for item in found)])
+    listed = [_marked(item, begun) for item in listed]
+    return listed + [_summary(folder, [_marked(item, begun) for item in found]) for folder, found in counted]
+
+
+def _walk(
+    base: str, parts: _Parts, start: _Parts, most: int, closed: Collection[str] | None
+) -> tuple[list[Listed], list[_Parts]]:
+    """At most `most` files below `start`, and the closed folders; None for `closed`: no folder is closed."""
     listed: list[Listed] = []
-    folders: deque[tuple[str, ...]] = deque([()])
+    closed_folders: list[_Parts] = []
+    folders = deque([start])
     while folders:  # the folders above come first: who nests thousands below one hides nothing beside it
         folder = folders.popleft()
         if len(folder) > MAX_DEPTH:
             listed.append(Listed(folder, "nested too deep, not listed", is_folder=True))
             continue
-        room = min(_MAX_OF_FOLDER, _MAX_ENTRIES - len(listed) - len(folders))
-        for item in _scan(base, parts, folder, max(room, 0)):
-            why = _CLOSED.get(item.parts[-1]) or (not folder and closed.get(item.parts[-1])) if item.parts else ""
-            if item.is_folder and not item.why and not why:
-                folders.append(item.parts)
+        room = most - len(listed) - len(folders) - len(closed_folders)
+        for item in _scan(base, parts, folder, max(room if closed is None else min(room, _MAX_OF_FOLDER), 0)):
+            if not item.is_folder or item.why:
+                listed.append(item)
+            elif closed is not None and (item.parts[-1] in _CLOSED or (not folder and item.parts[-1] in closed)):
+                closed_folders.append(item.parts)
             else:
-                listed.append(replace(item, why=why) if item.is_folder and why else item)
-    return _with_heads(base, parts, listed)
+                folders.append(item.parts)
+    return listed, closed_folders
 
 
-def _scan(base: str, parts: tuple[str, ...], folder: tuple[str, ...], room: int) -> list[Listed]:
+def _summary(folder: _Parts, inside: Sequence[Listed]) -> Listed:
+    """One line for a closed folder: how many files it contains, and what of them may be executed."""
+    if len(inside) == 1 and inside[0].parts == folder:  # nothing in it was read, and the reason is known
+        return inside[0]
+    files = [item for item in inside if not item.is_folder]
+    executable = [shown_path(item.parts[len(folder) :]) for item in files if item.is_executable]
+    # What is there as a folder was not read to its end.
+    count = (
+        f"{'at least ' if len(files) < len(inside) else ''}{plural(len(files), 'file')}, {len(executable)} executable"
+    )
+    names = executable[:_MAX_EXECUTABLES] + ["…"] * (len(executable) > _MAX_EXECUTABLES)
+    return Listed(folder, f"not listed: {count}{': ' if names else ''}{', '.join(names)}", is_folder=True)
+
+
+def _scan(base: str, parts: _Parts, folder: _Parts, room: int) -> list[Listed]:
     """What lies directly in one folder, as far as there is room; the folder itself with what is left."""
     try:
         with scan_inside(base, (*parts, *folder)) as entries:
@@ -88,7 +131,7 @@ def _executables_first(entry: os.DirEntry[str]) -> tuple[int, str]:
     return (1 if is_folder else 0 if is_executable_name(entry.name) else 2), entry.name
 
 
-def _entry(entry: os.DirEntry[str], parts: tuple[str, ...]) -> Listed:
+def _entry(entry: os.DirEntry[str], parts: _Parts) -> Listed:
     if entry.is_dir(follow_symlinks=False):
         return Listed(parts, is_folder=True)
     try:
@@ -103,14 +146,17 @@ def _entry(entry: os.DirEntry[str], parts: tuple[str, ...]) -> Listed:
     return Listed(parts, "hard link, not shown" if found.st_nlink > 1 else "", is_executable=is_executable)
 
 
-def _with_heads(base: str, parts: tuple[str, ...], listed: list[Listed]) -> list[Listed]:
-    """The same, with some more marked as executable by their first bytes."""
+def _begun_as_executable(base: str, parts: _Parts, listed: Sequence[Listed]) -> set[_Parts]:
+    """Which other files are executable by their first bytes."""
     doubtful = [item for item in listed if not (item.why or item.is_executable)]
-    found = {item.parts for item in doubtful[:_MAX_HEADS] if _begins_as_executable(base, (*parts, *item.parts))}
-    return [replace(item, is_executable=True) if item.parts in found else item for item in listed]
+    return {item.parts for item in doubtful[:_MAX_HEADS] if _begins_as_executable(base, (*parts, *item.parts))}
 
 
-def _begins_as_executable(base: str, parts: tuple[str, ...]) -> bool:
+def _marked(item: Listed, executable: Collection[_Parts]) -> Listed:
+    return replace(item, is_executable=True) if item.parts in executable else item
+
+
+def _begins_as_executable(base: str, parts: _Parts) -> bool:
     try:
         return read_inside(base, parts, cap=4)[0].startswith(_EXECUTABLE_HEADS)
     except (FileNotFoundError, UnreadableError):

@@ -43,9 +43,9 @@ def read_yaml(base: str, parts: Sequence[str], opened: Opened | None = None) -> 
 
     Raises:
         FileNotFoundError: there is none.
-        UnreadableError: see `parse_yaml`; or the file is too large, no regular file, or behind a link.
+        UnreadableError: see `parse_yaml`; or the file is too large, no regular file, a hard link, or behind a link.
     """
-    content, size = read_inside(base, parts, cap=CONFIG_CAP, opened=opened)
+    content, size = read_inside(base, parts, cap=CONFIG_CAP, opened=opened, may_be_hard_link=False)
     if size > CONFIG_CAP:
         raise UnreadableError(f"larger than {CONFIG_CAP // 1024} KiB")
     return parse_yaml(content)

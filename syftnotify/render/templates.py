@@ -35,7 +35,8 @@ class TemplateRenderer:
     Args:
         templates_dir: a folder of one's own; what it lacks comes from the built-in templates.
 
-    Filters: `datetime` (`January 15, 2024 at 03:30 PM`) and `duration` (`2 hours 15 minutes 30 seconds`).
+    Filters: `datetime` (`January 15, 2024 at 03:30 PM`), `duration` (`2 hours 15 minutes 30 seconds`) and `indented`
+    (for code and stderr in plain text).
     """
 
     def __init__(self, templates_dir: str | Path | None = None) -> None:
@@ -47,6 +48,7 @@ class TemplateRenderer:
         )
         self._environment.filters["datetime"] = format_datetime
         self._environment.filters["duration"] = format_duration
+        self._environment.filters["indented"] = indented
 
     def render(self, template_name: str, context: Mapping[str, Any]) -> str:
         """The text of `template_name`, such as `emails/new_job.html`, with the variables of `context`.
@@ -96,6 +98,15 @@ def format_datetime(value: Any) -> str:
     half = "AM" if value.hour < 12 else "PM"
     hour = value.hour % 12 or 12
     return f"{_MONTHS[value.month - 1]} {value.day:02d}, {value.year} at {hour:02d}:{value.minute:02d} {half}"
+
+
+def indented(value: Any) -> str:
+    """Foreign text with four spaces before each line, so that no line of it can imitate one of the mail's own.
+
+    Lines end where `str.splitlines` ends them, which is wherever a mail program may; lines without text stay empty.
+    """
+    lines = str(value).splitlines(keepends=True)
+    return "".join(f"    {line}" if line.strip() else line for line in lines)
 
 
 def format_duration(value: Any) -> str:

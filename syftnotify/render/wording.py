@@ -340,10 +340,7 @@ def _who(event: Event) -> str:
 
 def _person(who: str) -> str:
     """An address as it is; any other name between quotation marks, so that it cannot pass for our own text."""
-    if not who or is_address(who):
-        return who
-    name = shown(who, limit=_NAME_CAP, quoted=True)
-    return f'"{name}"' if " " in who or name != who else name
+    return who if not who or is_address(who) else f'"{shown(who, limit=_NAME_CAP, quoted=True)}"'
 
 
 def _mark(item: Item) -> str:
