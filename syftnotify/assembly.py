@@ -82,6 +82,21 @@ def check_ready(home: Home) -> Settings:
     return settings
 
 
+def load_listing_all(home: Home) -> Settings:
+    """The configuration of `home`; when it has mistakes, the error lists those in the templates of webhooks as well.
+
+    Mistakes in templates alone are no error here.
+
+    Raises:
+        ConfigError, NotifyError: as `load`.
+    """
+    try:
+        return load(home)
+    except ConfigError:
+        load(home, check=template_mistakes)
+        raise
+
+
 def _template_warnings(settings: Settings) -> Iterator[str]:
     """What is suspicious about the templates of webhooks."""
     for name, section in settings.config.transports.items():

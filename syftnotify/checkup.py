@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from syftnotify import ledger, running
-from syftnotify.assembly import job_reader, peer_reader, syft_bg_pid, words_of
-from syftnotify.config import Gmail, Settings, load
+from syftnotify.assembly import job_reader, load_listing_all, peer_reader, syft_bg_pid, words_of
+from syftnotify.config import Gmail, Settings
 from syftnotify.config.secrets import key_file
 from syftnotify.deliver import transport_for
 from syftnotify.deliver.ping import server_time
@@ -73,7 +73,7 @@ def findings(home: Home, *, clock: Callable[[], float] = time.time) -> Iterator[
     settings: Settings | None = None
     ask = cache(server_time)  # nobody is asked twice
     try:
-        settings = load(home)
+        settings = load_listing_all(home)
     except NotifyError as error:
         yield Finding("config", Level.FAIL, str(error), error.hint)
     else:

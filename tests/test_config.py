@@ -472,6 +472,35 @@ quiet_hours: {from: 25:00, to: '07:00'}
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize("command", [("start",), ("doctor",), ("run", "--dry-run"), ("test",), ("prune",)])
+def test_command_with_a_mistake_lists_those_of_templates_too(box: Box, command: tuple[str, ...]) -> None:
+    """D7"""
+    hook = {"type": "webhook", "url": "https://x.example", "format": "template", "body": "{{ nope }}"}
+    box.configure({"transports": {"box": {"type": "maildir"}, "w": hook}, "routes+": [{"via": "nosuch"}]})
+
+    done = box.notify(*command)
+
+    assert "config.yaml: 2 mistakes" in done.stdout + done.stderr
+    assert "transports.w.body: 'nope' is undefined" in done.stdout + done.stderr
+
+
+def test_load_unknown_events_beside_a_star_are_listed(home: Home) -> None:
+    """D7"""
+    (line,) = mistakes(home, "do_email: o@x.org\nroutes: [{events: ['*', bogus, job_faild]}]\n")
+
+    assert line.startswith("routes[0].events: ")
+    assert "'bogus'" in line
+    assert "'job_faild'" in line
+
+
+def test_load_names_that_are_not_text_and_equal_are_both_listed(home: Home) -> None:
+    """D7: 1 and yes are the same key for Python."""
+    found = mistakes(home, "do_email: o@x.org\ntransports: {1: {type: maildir}, yes: {type: maildir}, 2: {}}\n")
+
+    named = [line for line in found if "as text: put the name into quotes" in line]
+    assert [line.partition("`")[2].partition("`")[0] for line in named] == ["yes", "1", "2"]
+
+
 def test_load_unknown_transport_type_hides_no_other_route(home: Home) -> None:
     """D7: recipients are checked as far as the transports are known."""
     text = (

@@ -6,9 +6,9 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 
+from syftnotify.assembly import load_listing_all
 from syftnotify.cli.console import emit_line, say
 from syftnotify.cli.letters import SHORT, as_object, moment_of, none_yet, outbox_of
-from syftnotify.config import load
 from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.ledger import JsonStateManager, what_is_wrong
 from syftnotify.model import Kind, parse_kind
@@ -139,7 +139,7 @@ def prune(home: Home, older_than: str | None, *, dry_run: bool) -> None:
     Raises:
         ConfigError: neither the command nor the configuration says how long it is kept.
     """
-    retention = None if older_than is not None else load(home).config.retention
+    retention = None if older_than is not None else load_listing_all(home).config.retention
     if older_than is None and retention is None:
         raise ConfigError("the history is kept for ever", hint="say `--older-than 365d`, or set `retention`")
     before = moment_of(older_than) if older_than is not None else time.time() - (retention or 0.0)

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from syftnotify.config.mistakes import lines_of
+from syftnotify.config.mistakes import lines_of, not_text_name
 from syftnotify.config.relations import conflicts
 from syftnotify.config.schema import FOREIGN, MAIL_TYPES, Config, Gmail, Transport, Webhook
 from syftnotify.config.secrets import Resolved, resolved
@@ -156,6 +156,9 @@ _DECIMAL = {
 }
 
 
+_TEXT = "tag:yaml.org,2002:str"
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 without numbers of base 60: 22:00 is text, as it is in YAML 1.2, and not 1320."""
 
@@ -205,18 +208,24 @@ def parsed(content: bytes, mistakes: list[str]) -> dict[str, Any]:
 
 
 def _repeated(node: yaml.Node | None, path: str = "") -> Iterator[str]:
-    """Keys that stand twice in one mapping; YAML readers silently keep the last."""
+    """Keys that stand twice in one mapping, in words or by their value; YAML readers silently keep the last."""
     if isinstance(node, yaml.SequenceNode):
         for index, entry in enumerate(node.value):
             yield from _repeated(entry, f"{path}[{index}]")
     if not isinstance(node, yaml.MappingNode):
         return
-    seen: set[str] = set()
+    names: set[str] = set()
+    values: set[object] = set()  # of names that are not text: `1` and `yes` are equal, so one would hide the other
     for key, value in node.value:
         name = f"{path}.{key.value}".removeprefix(".")
-        if name in seen:
+        if name in names:
             yield f"{shown(name)}: stands twice (again in line {key.start_mark.line + 1})"
-        seen.add(name)
+        elif isinstance(key, yaml.ScalarNode) and key.tag != _TEXT:
+            meaning = yaml.load(key.value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+            if meaning in values:
+                yield f"{f'{shown(path)}: ' if path else ''}{not_text_name(f'`{shown(key.value, limit=60)}`')}"
+            values.add(meaning)
+        names.add(name)
         yield from _repeated(value, name)
 
 

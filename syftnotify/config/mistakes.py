@@ -27,9 +27,7 @@ def lines_of(error: ValidationError) -> list[str]:
         if kind == "invalid_key" or (path[-1] == "[key]" and not isinstance(item["input"], str)):
             above = path[:-2] if path[-1] == "[key]" else path[:-1]
             place = f"{_spelled(above)}: " if above else ""
-            lines.append(
-                f"{place}YAML does not read the name {_written(item['input'])} as text: put the name into quotes"
-            )
+            lines.append(f"{place}{not_text_name(_written(item['input']))}")
         elif kind == "extra_forbidden":
             lines.append(f"{name}: unknown{_nearest([str(part) for part in item['loc']])}")
         elif kind == "missing":
@@ -52,6 +50,11 @@ def lines_of(error: ValidationError) -> list[str]:
         else:
             lines.append(f"{name}: {item['msg'].removeprefix('Value error, ')}")
     return lines
+
+
+def not_text_name(written: str) -> str:
+    """The mistake that a name, as it is `written`, is not text for YAML."""
+    return f"YAML does not read the name {written} as text: put the name into quotes"
 
 
 def _written(value: Any) -> str:

@@ -24,12 +24,11 @@ def _kinds(value: Any) -> frozenset[Kind]:
     words = _one_or_many(value)
     if not isinstance(words, (list, tuple)) or not words or not all(isinstance(word, str) for word in words):
         raise ValueError(f"expected a list of events, or ['*'], got {got(value)}")
-    if "*" in words:
-        return EVERY
-    known, unknown = set(), []
+    known: set[Kind] = set()
+    unknown = []
     for word in words:
         try:
-            known.add(parse_kind(word))
+            known |= EVERY if word == "*" else {parse_kind(word)}
         except UnknownKindError as error:
             unknown.append(str(error))
     if unknown:
