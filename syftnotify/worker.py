@@ -307,7 +307,7 @@ class Worker:
             )
         if not config.notify.enabled:
             found.append("notify.enabled is false: nothing is sent")
-        elif not config.notify.monitor_jobs:
+        elif config.notify.monitor_peers and not config.notify.monitor_jobs:
             found.append("nobody is told of submitted or failed jobs: notify.monitor_jobs is false")
         if tick.waiting_for:
             found.append(f"{tick.waiting_for}; the first scan starts when it is there")

@@ -113,6 +113,12 @@ def test_asking_leaves_no_trace(person: Box, creds: Path) -> None:
     assert not creds.exists()
 
 
+@pytest.mark.parametrize("words", [("--home", "", "status"), ("status", "--home", " "), ("init", "--syftbox-root", "")])
+def test_empty_path_is_refused(box: Box, words: tuple[str, ...]) -> None:
+    """D8: it would be the current folder."""
+    assert "expected a path, got an empty text" in box.notify(*words, check=2).stderr
+
+
 @pytest.mark.parametrize("words", [("--home", "HERE", "status", "--json"), ("status", "--json", "--home", "HERE")])
 def test_the_home_may_be_named_before_and_after_the_command(box: Box, tmp_path: Path, words: tuple[str, ...]) -> None:
     """S15: and both win over SYFTNOTIFY_HOME."""

@@ -594,12 +594,83 @@ DURATIONS = [
 
 
 @pytest.mark.parametrize("place", DURATIONS)
-@pytest.mark.parametrize("value", ["24", "24.0", "'24'", "true", "-1h", "0s", "h", "1x", "1h30m", "9999999w"])
+@pytest.mark.parametrize("value", ["24", "24.0", "'24'", "true", "-1h", "h", "1x", "1h30m"])
 def test_duration_without_a_unit_is_refused(home: Home, place: str, value: str) -> None:
     """D8: 24 would be 24 seconds."""
     (line,) = mistakes(home, f"do_email: o@x.org\n{place % value}\n")
 
     assert "expected a duration with a unit such as 90s, 10m, 2h, 3d or 26w, got " in line
+
+
+@pytest.mark.parametrize("place", DURATIONS)
+@pytest.mark.parametrize("value", ["0s", "0d", "9999999w", "36500d"])
+def test_duration_out_of_range_is_refused_with_the_range(home: Home, place: str, value: str) -> None:
+    """D8"""
+    (line,) = mistakes(home, f"do_email: o@x.org\n{place % value}\n")
+
+    least = "more than 0s and " if value.startswith("0") else ""
+    assert f"expected {least}at most {'7' if 'every' in place else '7320'}d, got '{value}'" in line
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ("uni.example", "has no @, so it matches no address; write a whole address, or a pattern such as '*@uni."),
+        ("@uni.example", "has nothing before the @"),
+        ("ana@", "has nothing after the @"),
+        ("#jobs", "has no @"),
+        ("ana@uni.example, bo@uni.example", "expected one address or pattern in each entry"),
+        (" *@uni.example", "no address has blanks"),
+    ],
+)
+def test_allowed_recipient_that_matches_no_address_is_refused(home: Home, entry: str, why: str) -> None:
+    """D8"""
+    (line,) = mistakes(home, f"do_email: o@x.org\nrecipients: {{allow: ['{entry}']}}\n")
+
+    assert line.startswith("recipients.allow[0]: ")
+    assert why in line
+
+
+@pytest.mark.parametrize("entry", ["*", "ana@uni.example", "*@uni.example", "a?a@[u]ni.example", "*.example"])
+def test_allowed_recipient_that_matches_addresses_is_accepted(home: Home, entry: str) -> None:
+    """D8"""
+    load(written(home, f"do_email: o@x.org\nrecipients: {{allow: ['{entry}']}}\n"))
+
+
+@pytest.mark.parametrize("entry", ["#jobs", "@ana", "oncall"])
+def test_allowed_recipient_of_a_transport_without_addresses_is_accepted(home: Home, entry: str) -> None:
+    """D8"""
+    ways = "{m: {type: maildir}, s: {type: slack, url: 'https://x.example'}, oncall: {type: webhook, url: 'https://x'}}"
+    load(written(home, f"do_email: o@x.org\ntransports: {ways}\nrecipients: {{allow: ['{entry}']}}\n"))
+
+
+def test_quiet_hours_without_a_length_are_refused(home: Home) -> None:
+    """D8"""
+    (line,) = mistakes(home, "do_email: o@x.org\nquiet_hours: {from: 22:00, to: '22:00'}\n")
+
+    assert line.startswith("quiet_hours: `from` and `to` are both 22:00; set different times")
+
+
+@pytest.mark.parametrize("name", ["", "on call", "#jobs", "@ana", "a@b.example", "a\tb"])
+def test_transport_name_that_reads_as_a_recipient_is_refused(home: Home, name: str) -> None:
+    """D8"""
+    content = {"do_email": "o@x.org", "transports": {name: {"type": "maildir"}}}
+    (line,) = mistakes(home, yaml.safe_dump(content))
+
+    assert line.startswith("transports: ")
+    assert "cannot be the name of a transport; use one without blanks, # and @" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("notify: {monitor_jobs: false, monitor_peers: false}", "so no job or peer is notified"),
+        ("reminders: {to: owner}", "reminders.to: has no effect; set `reminders.job_waiting` or"),
+    ],
+)
+def test_setting_without_an_effect_is_warned_about(home: Home, text: str, warning: str) -> None:
+    """D8"""
+    assert any(warning in each for each in load(written(home, f"do_email: o@x.org\n{text}\n")).warnings)
 
 
 @pytest.mark.parametrize("place", DURATIONS)

@@ -25,8 +25,19 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+def _path(text: str) -> Path:
+    """A path option; an empty one, as an unset shell variable gives it, would be the current folder."""
+    if not text.strip():
+        raise typer.BadParameter("expected a path, got an empty text.")
+    return Path(text)
+
+
 HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="Home folder; default: SYFTNOTIFY_HOME, or ~/.syft-creds.")
+    Path | None,
+    typer.Option(
+        "--home", parser=_path, metavar="PATH", help="Home folder; default: SYFTNOTIFY_HOME, or ~/.syft-creds."
+    ),
 ]
 
 
@@ -135,7 +146,7 @@ def init(
     role: Annotated[
         RoleKind | None, typer.Option(help="Notify an owner about jobs at their data, or a scientist about their own.")
     ] = None,
-    syftbox_root: Annotated[Path | None, typer.Option(help="SyftBox folder.")] = None,
+    syftbox_root: Annotated[Path | None, typer.Option(parser=_path, metavar="PATH", help="SyftBox folder.")] = None,
     notify_jobs: Annotated[bool | None, typer.Option("--notify-jobs/--no-notify-jobs", help="Monitor jobs.")] = None,
     notify_peers: Annotated[
         bool | None, typer.Option("--notify-peers/--no-notify-peers", help="Monitor peers.")
@@ -150,7 +161,10 @@ def init(
         typer.Option(help="Mail server: smtp://user@host:587. The password is prompted for, or read from stdin."),
     ] = None,
     credentials: Annotated[
-        Path | None, typer.Option(help="Client secrets of a Google desktop app (credentials.json); signs in.")
+        Path | None,
+        typer.Option(
+            parser=_path, metavar="PATH", help="Client secrets of a Google desktop app (credentials.json); signs in."
+        ),
     ] = None,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Sign in with a browser on another machine (SSH, Colab).")
@@ -456,7 +470,9 @@ def prune(
 def preview(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Template (new_job) or event kind (job_failed).")],
-    html: Annotated[Path | None, typer.Option("--html", help="Write the HTML part to this file.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", parser=_path, metavar="PATH", help="Write the HTML part to this file.")
+    ] = None,
     home: HomeOption = None,
 ) -> None:
     """Preview a mail, rendered with your own templates."""

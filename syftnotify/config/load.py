@@ -272,6 +272,14 @@ def _suspicious(config: Config) -> Iterator[str]:
     asks = any(transport.events is not None for transport in config.transports.values())
     if config.routes == () and not config.more_routes and not asks:
         yield "routes: the list is empty, so no job or peer is notified; remove it to use the built-in routes"
+    if not (config.notify.monitor_jobs or config.notify.monitor_peers):
+        yield (
+            "notify.monitor_jobs and notify.monitor_peers are false, so no job or peer is notified; set one of them to "
+            "true"
+        )
+    reminders = config.reminders
+    if reminders.to and not (reminders.job_waiting or reminders.job_long_running):
+        yield "reminders.to: has no effect; set `reminders.job_waiting` or `reminders.job_long_running` as well"
 
 
 def _completed(config: Config, home: Home) -> Config:
