@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from syftnotify import ledger, running
 from syftnotify.assembly import job_reader, load_listing_all, peer_reader, syft_bg_pid, words_of
-from syftnotify.config import Gmail, Settings
+from syftnotify.config import Gmail, Maildir, Settings
 from syftnotify.config.secrets import key_file
 from syftnotify.deliver import transport_for
 from syftnotify.deliver.ping import server_time
@@ -192,7 +192,9 @@ def _transports(settings: Settings, clock: Callable[[], float], ask: _Ask) -> It
                     Failure.SIGN_IN: "sign in with `notify init`"
                     if isinstance(section, Gmail)
                     else "see to its user and password",
-                    Failure.NO_ANSWER: "see that the network is up and the address right",
+                    Failure.NO_ANSWER: f"see that {section.path} is a folder that you can write to, or change `path`"
+                    if isinstance(section, Maildir)
+                    else "see that the network is up and the address right",
                 }
                 yield Finding(check, Level.FAIL, str(error), advice.get(error.failure, "try again later"))
                 continue

@@ -145,7 +145,9 @@ def _event(kind: str, entity: str, payload: Mapping[str, Any] | None, key: str, 
     except TypeError as mistake:
         raise EmitError(f"the payload is not valid JSON: {mistake}") from None
     moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Event(_emittable(parse_kind(kind)), entity, key or uuid.uuid4().hex, moment, what, routing, emitted=True)
+    return Event(
+        _emittable(parse_kind(kind, emitted=True)), entity, key or uuid.uuid4().hex, moment, what, routing, emitted=True
+    )
 
 
 def _emittable(kind: Kind) -> Kind:

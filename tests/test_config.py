@@ -456,7 +456,7 @@ quiet_hours: {from: 25:00, to: '07:00'}
             "transports.hook.body",
             "transports.half",
             "transports.box",
-            "transports.relay.smtp_url",
+            "transports.relay",
             "routes[0].via",
             "routes+[0].events",
             "routes+[1].via",
@@ -499,6 +499,30 @@ def test_load_names_that_are_not_text_and_equal_are_both_listed(home: Home) -> N
 
     named = [line for line in found if "as text: put the name into quotes" in line]
     assert [line.partition("`")[2].partition("`")[0] for line in named] == ["yes", "1", "2"]
+
+
+def test_value_of_a_fixed_set_lists_the_allowed_ones(home: Home) -> None:
+    """D9"""
+    assert mistakes(home, "do_email: o@x.org\nnotify: {on_unknown: drop}\nroutes: [{via: [m]}]\n") == [
+        "notify.on_unknown: expected resend or hold, got 'drop'",
+        "routes[0].via: expected text, got a list",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("do_email: o@x.org\n---\na: 1\n", "line 2, column 1: a second YAML document begins here"),
+        ("do_email: o@x.org\nlinks: {job: '\0'}\n", "line 2: the character U+0000 is not allowed in YAML"),
+    ],
+)
+def test_file_that_is_not_one_document_says_where(home: Home, text: str, said: str) -> None:
+    """D9"""
+    with pytest.raises(ConfigError) as caught:
+        load(written(home, text))
+
+    assert said in str(caught.value)
+    assert "\\n" not in str(caught.value)
 
 
 def test_load_unknown_transport_type_hides_no_other_route(home: Home) -> None:

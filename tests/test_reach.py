@@ -126,7 +126,7 @@ def test_the_history_is_kept_for_ever_unless_somebody_says_how_long(box: Box, tr
 
     box.configure({"retention": "365d"})
     box.look()
-    assert "no notification matches" in box.notify("history").stdout
+    assert "No notifications yet" in box.notify("history").stdout
     box.new_mails()
     box.look()
     assert box.new_mails() == []  # what is forgotten is not told again

@@ -15,6 +15,7 @@ from syftnotify.cli.console import complain, emit_line, say, typed_line, use_saf
 from syftnotify.errors import AlreadyRunningError, NotifyError, NotRunningError
 from syftnotify.paths import Home
 
+_CHECK_STREAMS = "check where the output goes, and the free space there and in the home folder"
 _CHECK_FILES = "check the permissions and free space of the home folder, or choose another `--home`"
 
 app = typer.Typer(
@@ -469,7 +470,9 @@ def prune(
 @app.command()
 def preview(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Template (new_job) or event kind (job_failed).")],
+    name: Annotated[
+        str, typer.Argument(help="Template (new_job) or event kind (job_failed); default: list the names.")
+    ] = "",
     html: Annotated[
         Path | None, typer.Option("--html", parser=_path, metavar="PATH", help="Write the HTML part to this file.")
     ] = None,
@@ -478,7 +481,13 @@ def preview(
     """Preview a mail, rendered with your own templates."""
     from syftnotify.cli import preview as previews
 
-    previews.show(_home(context, home), name, as_html=html)
+    place = _home(context, home)
+    if name:
+        previews.show(place, name, as_html=html)
+    elif html is not None:
+        raise NotifyError("`--html` needs a name", hint="run `notify preview` for the names")
+    else:
+        previews.list_names()
 
 
 @app.command()
@@ -656,7 +665,8 @@ def main() -> None:
         complain(NotifyError(f"the argument {error.object[:60]!r} is not valid UTF-8", hint="pass it as UTF-8 text"))
         sys.exit(2)
     except OSError as error:  # an unreadable home folder, a full disk: a condition of the machine
-        complain(NotifyError(f"{error.filename or 'input or output'}: {error.strerror or error}", hint=_CHECK_FILES))
+        place, hint = (error.filename, _CHECK_FILES) if error.filename else ("input or output", _CHECK_STREAMS)
+        complain(NotifyError(f"{place}: {error.strerror or error}", hint=hint))
         sys.exit(1)
     except RuntimeError as error:  # `--install-completion` looks for the shell's files in the home directory
         if "home directory" not in str(error):

@@ -64,7 +64,8 @@ def show(
         say(f"          {outcome(letter)}")
         say(f"          {shown(letter.entity)}")
     if not letters:
-        say("no notification matches" if outbox else none_yet(home))
+        is_filtered = recipient or about or words or states or transport or since is not None
+        say("no notification matches" if outbox and is_filtered else none_yet(home))
 
 
 def explain(home: Home, about: str, *, as_json: bool) -> None:

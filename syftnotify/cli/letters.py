@@ -109,7 +109,9 @@ def outbox_of(home: Home) -> Iterator[Outbox | None]:
 
 
 def none_yet(home: Home) -> str:
-    """The sentence for a home without an outbox."""
+    """The sentence for a home without notifications."""
+    if running.is_held(home):
+        return f"No notifications yet in {home.root}"
     command = "`notify start`" if home.config.exists() else "`notify init`"
     return f"No notifications yet in {home.root}; run {command}"
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from yaml.reader import ReaderError
 
 from syftnotify.config.mistakes import lines_of, not_text_name
 from syftnotify.config.relations import conflicts
@@ -185,9 +186,16 @@ def parsed(content: bytes, mistakes: list[str]) -> dict[str, Any]:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = error.problem or "not YAML"
+        if problem == "but found another document":
+            problem = "a second YAML document begins here; a configuration is one document"
         if "'\\t'" in problem:
             problem = "YAML does not allow tabs for indentation or before a value; use spaces"
         raise ConfigError(f"config.yaml: {where}{problem}", hint="correct that line") from error
+    except ReaderError as error:
+        line, code = text.count("\n", 0, error.position) + 1, f"U+{ord(text[error.position]):04X}"
+        raise ConfigError(
+            f"config.yaml: line {line}: the character {code} is not allowed in YAML", hint="remove that character"
+        ) from error
     except (
         yaml.YAMLError,
         ValueError,

@@ -17,6 +17,11 @@ from syftnotify.text import decoded
 _LARGEST = 64 * 1024  # bytes of a file that holds one secret
 # Settings that are secrets wherever they stand, by the type of the transport.
 _PLAIN = {"slack": ("url",), "webhook": ("secret",), "smtp": ("password",)}
+_FORMS = {
+    "env": "`env:NAME` for a variable of the environment",
+    "file": "`file:PATH` for a file with the secret",
+    "secret": "`secret:NAME` for one that `notify secret set NAME` keeps",
+}
 _QUOTED = re.compile(r"""^(["'])(.*)\1$""")
 # Parts of the names of headers and of parameters whose values are secrets.
 _TELLING = ("authorization", "cookie", "token", "key", "secret", "password", "signature", "x-auth")
@@ -63,6 +68,8 @@ class _Finder:
         return secret
 
     def _value(self, kind: str, name: str) -> str:
+        if not name.strip():
+            raise ValueError(f"`{kind}:` names nothing; write {_FORMS[kind]}")
         if kind == "env":
             return self._variable(name)
         if kind == "file":
