@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from syftnotify import ledger, running
-from syftnotify.assembly import job_reader, load_listing_all, peer_reader, syft_bg_pid, words_of
+from syftnotify.assembly import alert_warning, job_reader, load_listing_all, peer_reader, syft_bg_pid, words_of
 from syftnotify.config import Gmail, Maildir, Settings
 from syftnotify.config.secrets import key_file
 from syftnotify.deliver import transport_for
@@ -353,6 +353,9 @@ def _alerts(home: Home, settings: Settings | None, rules: Iterable[AlertRule]) -
                 f"{rule.id}: its address cannot be decrypted with {key_file(home)}",
                 f"restore that file, or `notify alerts rm {rule.id}` and add the rule again",
             )
+        elif warning := alert_warning(rule):
+            advice = f"`notify alerts rm {rule.id}`, then add the rule with an https:// address"
+            yield Finding("alerts", Level.WARN, f"{rule.id}: {warning}", advice)
         elif is_address(rule.target) or rule.has_own_address or settings is None:
             continue
         elif rule.target not in settings.config.transports:

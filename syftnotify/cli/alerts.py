@@ -7,7 +7,7 @@ import time
 import uuid
 from dataclasses import replace
 
-from syftnotify.assembly import alert_webhook, load_listing_all
+from syftnotify.assembly import alert_warning, alert_webhook, load_listing_all
 from syftnotify.cli.console import emit_line, say, warn
 from syftnotify.cli.letters import outbox_of
 from syftnotify.config import Webhook
@@ -87,11 +87,11 @@ def _check_target(home: Home, rule: AlertRule) -> None:
         return
     if rule.has_own_address:
         try:
-            exposed = alert_webhook(rule.target).exposed
+            alert_webhook(rule.target)
         except ValueError:
             raise ConfigError("the target is no address such as https://hooks.example/x") from None
-        if exposed:
-            warn(f"{', '.join(exposed)} with unencrypted http://; use an https:// address")
+        if warning := alert_warning(rule):
+            warn(f"{warning}; use an https:// address")
         return
     transports = load_listing_all(home).config.transports
     if not isinstance(transports.get(rule.target), Webhook):

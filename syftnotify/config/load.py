@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -306,11 +306,17 @@ def _completed(config: Config, home: Home) -> Config:
     return config.model_copy(update={"transports": transports, "notify": notify.model_copy(update=notes)})
 
 
+def unencrypted(exposed: Sequence[str]) -> str:
+    """The warning that these parts of requests, by name, leave this machine unencrypted."""
+    *others, last = exposed
+    what = f"{', '.join(others)} and {last}" if others else last
+    return f"{what} {'are' if others else 'is'} sent over unencrypted http:// and can be read on the way"
+
+
 def _unencrypted(config: Config) -> Iterator[str]:
     for name, section in config.transports.items():
         if isinstance(section, Webhook) and section.exposed:
-            what = ", ".join(section.exposed)
-            yield f"config.yaml: transports.{name}: {what} with unencrypted http://; change `url` to https://"
+            yield f"config.yaml: transports.{name}: {unencrypted(section.exposed)}; change `url` to https://"
 
 
 def _root(config: Config, home: Home) -> Path:

@@ -89,7 +89,7 @@ def _leads_by(url: str) -> str:
     """The scheme of an address that leads somewhere, nothing of any other."""
     try:
         parts = urlsplit(url)
-        return parts.scheme if parts.hostname and parts.port != 0 else ""
+        return parts.scheme if parts.hostname and " " not in parts.netloc and parts.port != 0 else ""
     except ValueError:
         return ""
 
