@@ -25,7 +25,7 @@ from syftnotify.google_auth import sign_in_ends, signed_in_at
 from syftnotify.model import AlertRule, is_address
 from syftnotify.observe import count_folders
 from syftnotify.outbox import Counts, Outbox
-from syftnotify.ownership import check_home
+from syftnotify.ownership import check_home, foreign_owner
 from syftnotify.paths import Home
 from syftnotify.render import Objects, TemplateRenderer
 from syftnotify.text import local_time, plural, shown
@@ -113,10 +113,12 @@ def _home(home: Home) -> Iterator[Finding]:
     if not os.access(home.root, os.W_OK | os.X_OK):
         yield Finding("home", Level.FAIL, f"{home.root} cannot be written", "see that it is yours and not read-only")
         return
-    open_to_others = [advice for path in (home.state, home.outbox, home.log, home.worker) if (advice := too_open(path))]
-    for advice in open_to_others:
-        yield Finding("home", Level.WARN, advice.partition(": say ")[0], advice.partition(": say ")[2])
-    if not open_to_others:
+    own = [path for path in (home.state, home.outbox, home.log, home.worker) if path.is_file()]
+    problems = [found for path in own if (found := foreign_owner(path))]
+    problems += [(text, advice) for path in own for text, said, advice in [too_open(path).partition(": say ")] if said]
+    for text, advice in problems:
+        yield Finding("home", Level.WARN, text, advice)
+    if not problems:
         yield Finding("home", Level.PASS, f"{home.root} is yours alone")
 
 

@@ -15,12 +15,12 @@ from yaml.reader import ReaderError
 
 from syftnotify.config.mistakes import lines_of, not_text_name
 from syftnotify.config.relations import conflicts
-from syftnotify.config.schema import FOREIGN, MAIL_TYPES, Config, Gmail, Transport, Webhook
+from syftnotify.config.schema import FOREIGN, MAIL_TYPES, Config, Gmail, Smtp, Transport, Webhook
 from syftnotify.config.secrets import Resolved, resolved
 from syftnotify.config.secrets import key_file as secret_key
 from syftnotify.errors import ConfigError
 from syftnotify.files import fingerprint, whose
-from syftnotify.ownership import check_config, check_home
+from syftnotify.ownership import changeable_warning, check_config, check_home
 from syftnotify.ownership import warning as ownership_warning
 from syftnotify.paths import Home, expanded, expanded_if_possible, why_not_expanded
 from syftnotify.text import decoded, plural, shown
@@ -114,6 +114,8 @@ def parse(content: bytes, home: Home, *, check: Check | None = None) -> Settings
         *(each.token for each in config.transports.values() if isinstance(each, Gmail)),
     }
     warnings += filter(None, map(ownership_warning, (home.root, *sorted(secrets), home.credentials)))
+    authorities = {each.ca_file for each in config.transports.values() if isinstance(each, Smtp) and each.ca_file}
+    warnings += filter(None, map(changeable_warning, sorted((found.files | authorities) - secrets)))
     return Settings(
         home=home,
         config=config,

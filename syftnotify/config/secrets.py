@@ -35,6 +35,7 @@ class Resolved:
     mistakes: dict[str, str]  # by path: what could not be found
     warnings: list[str]
     paths: set[str]  # where something was put in: what stands there must not be shown
+    files: set[Path]  # that secrets were read from
 
 
 def resolved(raw: dict[str, Any], home: Home) -> Resolved:
@@ -44,7 +45,7 @@ def resolved(raw: dict[str, Any], home: Home) -> Resolved:
     found = {
         key: finder.walk(value, key) if key in {"transports", "heartbeat"} else value for key, value in raw.items()
     }
-    return Resolved(found, finder.mistakes, _in_plain_text(raw), finder.paths)
+    return Resolved(found, finder.mistakes, _in_plain_text(raw), finder.paths, finder.files)
 
 
 class _Finder:
@@ -53,6 +54,7 @@ class _Finder:
         self._sealed = sealed
         self.mistakes: dict[str, str] = {}
         self.paths: set[str] = set()
+        self.files: set[Path] = set()
 
     def walk(self, value: Any, path: str) -> Any:
         if isinstance(value, dict):
@@ -91,6 +93,7 @@ class _Finder:
 
     def _content(self, name: str) -> str:
         text = self._text(name).strip()
+        self.files.add(expanded(name, self._home.root))
         if not text:
             raise ValueError(f"{expanded(name, self._home.root)} is empty")
         return text
