@@ -113,6 +113,7 @@ def _home(home: Home) -> Iterator[Finding]:
     if not os.access(home.root, os.W_OK | os.X_OK):
         yield Finding("home", Level.FAIL, f"{home.root} cannot be written", "see that it is yours and not read-only")
         return
+    yield from _misplaced(home)
     own = [path for path in (home.state, home.outbox, home.log, home.worker) if path.is_file()]
     problems = [found for path in own if (found := foreign_owner(path))]
     problems += [(text, advice) for path in own for text, said, advice in [too_open(path).partition(": say ")] if said]
@@ -120,6 +121,19 @@ def _home(home: Home) -> Iterator[Finding]:
         yield Finding("home", Level.WARN, text, advice)
     if not problems:
         yield Finding("home", Level.PASS, f"{home.root} is yours alone")
+
+
+def _misplaced(home: Home) -> Iterator[Finding]:
+    """What has the name of a file of the worker and is no file, or of its folder and is no folder."""
+    wrong = [
+        (path, "not a file" if not path.is_dir() else "a folder, but the worker keeps a file there")
+        for path in (home.lock, home.log, home.worker, home.state, home.outbox)
+        if os.path.exists(path) and not path.is_file()  # noqa: PTH110 - never raises
+    ]
+    if os.path.lexists(home.spool) and not home.spool.is_dir():
+        wrong.append((home.spool, "not a folder, but emitted events are kept there"))
+    for path, what in wrong:
+        yield Finding("home", Level.FAIL, f"{path} is {what}", f"move it away: `mv {path} {path}.old`")
 
 
 def _root(settings: Settings) -> Iterator[Finding]:
@@ -310,13 +324,13 @@ def _lock(home: Home, clock: Callable[[], float]) -> Iterator[Finding]:
 
 
 def _state(home: Home, settings: Settings | None, clock: Callable[[], float]) -> Iterator[Finding]:
-    if home.state.exists():
+    if home.state.is_file():
         what = ledger.what_is_wrong(home.state)
         if what:
             yield Finding("state", Level.FAIL, what, "`notify restart` takes the last good copy")
         else:
             yield Finding("state", Level.PASS, f"{home.state.name} is whole")
-    if not home.outbox.exists():
+    if not home.outbox.is_file():
         return
     try:
         with _opened(home) as outbox:
