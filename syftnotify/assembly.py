@@ -9,8 +9,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from syftnotify.config import Condition, Config, Gmail, Settings, Slack, Smtp, Transport, Webhook, load
+from syftnotify.config import Condition, Config, Gmail, Settings, Slack, Smtp, Transport, Webhook, is_safe_url, load
+from syftnotify.config.load import unencrypted
 from syftnotify.deliver import transport_for
 from syftnotify.dispatcher import Dispatcher, Lane
 from syftnotify.errors import ConfigError, NotSignedInError, StateError
@@ -80,6 +82,21 @@ def check_ready(home: Home) -> Settings:
     if isinstance(transport, Gmail) and not transport.token.exists():
         raise NotSignedInError(f"there is no Google sign-in at {transport.token}", hint="sign in with `notify init`")
     return settings
+
+
+def load_listing_all(home: Home) -> Settings:
+    """The configuration of `home`; when it has mistakes, the error lists those in the templates of webhooks as well.
+
+    Mistakes in templates alone are no error here.
+
+    Raises:
+        ConfigError, NotifyError: as `load`.
+    """
+    try:
+        return load(home)
+    except ConfigError:
+        load(home, check=template_mistakes)
+        raise
 
 
 def _template_warnings(settings: Settings) -> Iterator[str]:
@@ -178,12 +195,23 @@ def _lane(settings: Settings, name: str, section: Transport, clock: Callable[[],
 
 def _endpoints(rules: Iterable[AlertRule]) -> dict[str, Transport]:
     """A transport for each address that an alert rule names by itself: one that is dead delays no other."""
-    return {rule.endpoint: alert_webhook(rule.target) for rule in rules if rule.has_own_address}
+    # Earlier versions accepted blanks in the host.
+    return {rule.endpoint: alert_webhook(rule.target.replace(" ", "%20")) for rule in rules if rule.has_own_address}
 
 
 def alert_webhook(url: str) -> Webhook:
     """The endpoint at an address that an alert rule names by itself. Raises: ValueError."""
     return Webhook.model_validate({"type": "webhook", "url": url, "format": "run_alert", "on_unknown": "resend"})
+
+
+def alert_warning(rule: AlertRule) -> str:
+    """The warning that the address that `rule` names by itself is sent unencrypted; else empty. Raises: ValueError."""
+    if not rule.has_own_address or is_safe_url(rule.target):
+        return ""
+    exposed = alert_webhook(rule.target.replace(" ", "%20")).exposed
+    if urlsplit(rule.target).path.strip("/"):  # often the token of a receiver
+        exposed.append("the path of the address")
+    return unencrypted(exposed) if exposed else ""
 
 
 def renderer_for(home: Home) -> TemplateRenderer:

@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from syftnotify import ledger, running
-from syftnotify.assembly import job_reader, peer_reader, syft_bg_pid, words_of
-from syftnotify.config import Gmail, Settings, load
+from syftnotify.assembly import alert_warning, job_reader, load_listing_all, peer_reader, syft_bg_pid, words_of
+from syftnotify.config import Gmail, Maildir, Settings
 from syftnotify.config.secrets import key_file
 from syftnotify.deliver import transport_for
 from syftnotify.deliver.ping import server_time
@@ -25,7 +25,7 @@ from syftnotify.google_auth import sign_in_ends, signed_in_at
 from syftnotify.model import AlertRule, is_address
 from syftnotify.observe import count_folders
 from syftnotify.outbox import Counts, Outbox
-from syftnotify.ownership import check_home
+from syftnotify.ownership import check_home, foreign_owner
 from syftnotify.paths import Home
 from syftnotify.render import Objects, TemplateRenderer
 from syftnotify.text import local_time, plural, shown
@@ -73,7 +73,7 @@ def findings(home: Home, *, clock: Callable[[], float] = time.time) -> Iterator[
     settings: Settings | None = None
     ask = cache(server_time)  # nobody is asked twice
     try:
-        settings = load(home)
+        settings = load_listing_all(home)
     except NotifyError as error:
         yield Finding("config", Level.FAIL, str(error), error.hint)
     else:
@@ -113,11 +113,27 @@ def _home(home: Home) -> Iterator[Finding]:
     if not os.access(home.root, os.W_OK | os.X_OK):
         yield Finding("home", Level.FAIL, f"{home.root} cannot be written", "see that it is yours and not read-only")
         return
-    open_to_others = [advice for path in (home.state, home.outbox, home.log, home.worker) if (advice := too_open(path))]
-    for advice in open_to_others:
-        yield Finding("home", Level.WARN, advice.partition(": say ")[0], advice.partition(": say ")[2])
-    if not open_to_others:
+    yield from _misplaced(home)
+    own = [path for path in (home.state, home.outbox, home.log, home.worker) if path.is_file()]
+    problems = [found for path in own if (found := foreign_owner(path))]
+    problems += [(text, advice) for path in own for text, said, advice in [too_open(path).partition(": say ")] if said]
+    for text, advice in problems:
+        yield Finding("home", Level.WARN, text, advice)
+    if not problems:
         yield Finding("home", Level.PASS, f"{home.root} is yours alone")
+
+
+def _misplaced(home: Home) -> Iterator[Finding]:
+    """What has the name of a file of the worker and is no file, or of its folder and is no folder."""
+    wrong = [
+        (path, "not a file" if not path.is_dir() else "a folder, but the worker keeps a file there")
+        for path in (home.lock, home.log, home.worker, home.state, home.outbox)
+        if os.path.exists(path) and not path.is_file()  # noqa: PTH110 - never raises
+    ]
+    if os.path.lexists(home.spool) and not home.spool.is_dir():
+        wrong.append((home.spool, "not a folder, but emitted events are kept there"))
+    for path, what in wrong:
+        yield Finding("home", Level.FAIL, f"{path} is {what}", f"move it away: `mv {path} {path}.old`")
 
 
 def _root(settings: Settings) -> Iterator[Finding]:
@@ -192,7 +208,9 @@ def _transports(settings: Settings, clock: Callable[[], float], ask: _Ask) -> It
                     Failure.SIGN_IN: "sign in with `notify init`"
                     if isinstance(section, Gmail)
                     else "see to its user and password",
-                    Failure.NO_ANSWER: "see that the network is up and the address right",
+                    Failure.NO_ANSWER: f"see that {section.path} is a folder that you can write to, or change `path`"
+                    if isinstance(section, Maildir)
+                    else "see that the network is up and the address right",
                 }
                 yield Finding(check, Level.FAIL, str(error), advice.get(error.failure, "try again later"))
                 continue
@@ -306,13 +324,13 @@ def _lock(home: Home, clock: Callable[[], float]) -> Iterator[Finding]:
 
 
 def _state(home: Home, settings: Settings | None, clock: Callable[[], float]) -> Iterator[Finding]:
-    if home.state.exists():
+    if home.state.is_file():
         what = ledger.what_is_wrong(home.state)
         if what:
             yield Finding("state", Level.FAIL, what, "`notify restart` takes the last good copy")
         else:
             yield Finding("state", Level.PASS, f"{home.state.name} is whole")
-    if not home.outbox.exists():
+    if not home.outbox.is_file():
         return
     try:
         with _opened(home) as outbox:
@@ -351,6 +369,9 @@ def _alerts(home: Home, settings: Settings | None, rules: Iterable[AlertRule]) -
                 f"{rule.id}: its address cannot be decrypted with {key_file(home)}",
                 f"restore that file, or `notify alerts rm {rule.id}` and add the rule again",
             )
+        elif warning := alert_warning(rule):
+            advice = f"`notify alerts rm {rule.id}`, then add the rule with an https:// address"
+            yield Finding("alerts", Level.WARN, f"{rule.id}: {warning}", advice)
         elif is_address(rule.target) or rule.has_own_address or settings is None:
             continue
         elif rule.target not in settings.config.transports:

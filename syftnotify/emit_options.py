@@ -38,7 +38,7 @@ def routing_of(*, user: Any = "", tags: Any = (), emails: Any = (), on: Any = ()
     if addresses := _texts("notify_emails", emails):
         notify["emails"] = [_address(word) for word in addresses]
     if kinds := _texts("notify_on", on):
-        notify["on"] = [kind.value for kind in dict.fromkeys(map(parse_kind, kinds))]
+        notify["on"] = [kind.value for kind in dict.fromkeys(parse_kind(word, emitted=True) for word in kinds)]
     if notify:
         routing["notify"] = notify
     if alerts is not None:
@@ -96,8 +96,9 @@ def _alerts(block: Any) -> dict[str, Any]:
         raise EmitError("alerts must be a JSON object", hint=_EXAMPLE)
     for key in block:
         if key not in _ALERT_KEYS:
-            near = difflib.get_close_matches(str(key)[:_LONGEST_WORD], _ALERT_KEYS, n=1, cutoff=0.0)[0]
-            raise EmitError(f"alerts: {shown(str(key), limit=60)!r} is not a known key, did you mean `{near}`?")
+            near = difflib.get_close_matches(str(key)[:_LONGEST_WORD], _ALERT_KEYS, n=1)
+            guess = f", did you mean `{near[0]}`?" if near else f"; known are {', '.join(_ALERT_KEYS)}"
+            raise EmitError(f"alerts: {shown(str(key), limit=60)!r} is not a known key{guess}")
     for key in _CONDITIONS:
         if not isinstance(block.get(key, False), bool):
             raise EmitError(f"alerts: `{key}` must be true or false", hint=_EXAMPLE)

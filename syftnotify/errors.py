@@ -98,7 +98,7 @@ class LockLostError(NotifyError):
 
 
 class UnknownKindError(NotifyError, ValueError):
-    """No such kind of event; the message names the nearest known one."""
+    """No such kind of event; the message names a similar known one, if any."""
 
     exit_code = 2
 

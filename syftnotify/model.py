@@ -96,20 +96,22 @@ def _normalized(text: str) -> str:
     return text.strip().lower().replace(".", "_").replace("canceled", "cancelled")
 
 
-def parse_kind(text: str) -> Kind:
+def parse_kind(text: str, *, emitted: bool = False) -> Kind:
     """The kind that `text` names in any accepted spelling: `job_failed`, `job.failed`, `JOB_FAILED`, `failed`.
 
+    `emitted` leaves the reserved kinds out of the message.
+
     Raises:
-        UnknownKindError: no kind is spelled so; the message names the nearest one.
+        UnknownKindError: no kind is spelled so; the message names a similar one, if there is one.
     """
     kind = find_kind(text)
     if kind is not None:
         return kind
     word = _normalized(text)
-    near = difflib.get_close_matches(word[:_LONGEST_WORD], [*_KINDS, *_ALIASES], n=1, cutoff=0.0)[0]
-    raise UnknownKindError(
-        f"{text!r} is no kind of event, did you mean `{near}`?", hint=f"the event kinds are {', '.join(_KINDS)}"
-    )
+    known = [each.value for each in Kind if not (emitted and each in RESERVED_KINDS)]
+    near = difflib.get_close_matches(word[:_LONGEST_WORD], [*known, *_ALIASES], n=1)
+    guess = f", did you mean `{near[0]}`?" if near else ""
+    raise UnknownKindError(f"{text!r} is no kind of event{guess}", hint=f"the event kinds are {', '.join(known)}")
 
 
 class Severity(StrEnum):

@@ -97,6 +97,19 @@ def warning(path: Path) -> str:
     return next(_problems(path), "")
 
 
+def changeable_warning(path: Path) -> str:
+    """What to do about a file that another user (but root) owns or can write to; else empty."""
+    return next(_problems(path), "") if hasattr(os, "geteuid") else ""
+
+
+def foreign_owner(path: Path) -> tuple[str, str] | None:
+    """That a file of the program's own belongs to another user, root included, and the command that ends it."""
+    owner = owner_of(path)
+    if owner is None or owner.is_me:
+        return None
+    return f"{path} belongs to {owner.name}", f"`sudo chown {_me()} {path}`"
+
+
 def become_owner(home: Home) -> None:
     """Give up root's rights for those of the owner of `home`, or of the folder in which it will be created.
 

@@ -82,6 +82,9 @@ def emit(
     """
     routing = routing_of(user=user, tags=tags, emails=notify_emails, on=notify_on, alerts=alerts)
     event = _event(kind, entity, payload, key, routing)
+    notify = routing.get("notify", {})
+    if "emails" not in notify and notify and not event.kind.value.startswith("job_"):
+        raise EmitError("notify_on has no effect without notify_emails", hint="name the recipients: --notify-email")
     place = Home.at(home)
     check_home(place)
     try:
@@ -108,6 +111,8 @@ def emit(
         raise EmitError(
             f"{place.spool} cannot be written: {error.strerror}", hint="see that it is yours and not full"
         ) from error
+    if "on" in routing.get("notify", {}) and "emails" not in routing["notify"]:
+        log.warning("notify_on has no effect unless an earlier event of this job named notify_emails")
     if warning := _missing_configuration(place):
         log.warning("%s", warning)
     return event.key
@@ -142,7 +147,7 @@ def _event(kind: str, entity: str, payload: Mapping[str, Any] | None, key: str, 
         raise EmitError(f"the payload is not valid JSON: {mistake}") from None
     moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return Event(
-        _emittable(parse_kind(kind)),
+        _emittable(parse_kind(kind, emitted=True)),
         _keepable(entity),
         _keepable(key) or uuid.uuid4().hex,
         moment,

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from syftnotify import __version__, logs, running, systemd
-from syftnotify.assembly import Parts, assemble, check_ready, syft_bg_pid
+from syftnotify.assembly import Parts, alert_warning, assemble, check_ready, syft_bg_pid
 from syftnotify.config import Settings
 from syftnotify.errors import AlreadyRunningError, LockLostError, NotifyError, StateError
 from syftnotify.failpoints import reached
@@ -308,13 +308,18 @@ class Worker:
             found.append(
                 f"the address of alert rule {', '.join(names)} cannot be decrypted; restore secret.key or add it again"
             )
+        found += [
+            f"alert rule {rule.id}: {warning}; remove it and add it with an https:// address"
+            for rule in self._parts.outbox.alerts()
+            if (warning := alert_warning(rule))
+        ]
         if pid := syft_bg_pid():
             found.append(
                 f"syft-bg's notify service runs here too (pid {pid}): every mail would come twice; end one of the two"
             )
         if not config.notify.enabled:
             found.append("notify.enabled is false: nothing is sent")
-        elif not config.notify.monitor_jobs:
+        elif config.notify.monitor_peers and not config.notify.monitor_jobs:
             found.append("nobody is told of submitted or failed jobs: notify.monitor_jobs is false")
         if tick.waiting_for:
             found.append(f"{tick.waiting_for}; the first scan starts when it is there")

@@ -259,6 +259,7 @@ def test_a_rule_about_one_job_goes_with_it(box: Box, tree: Tree) -> None:
         (["--job", "a", "--webhook", BO], f"'{BO}' is a mail address pass `--email` instead"),
         (["--job", "a", "--webhook", "oncall"], "'oncall' is no transport of type webhook"),
         (["--job", "a", "--webhook", "ftp://hooks.example/x"], "no address such as https://"),
+        (["--job", "a", "--webhook", "https://exa mple/x"], "no address such as https://"),
         (["--job", "a", "--email", BO, "--no-on-failure", "--no-on-timeout"], "would never alert"),
         (["--job", "a", "--email", BO, "--on-long-run-minutes", "0"], "above 0"),
     ],
@@ -283,6 +284,27 @@ def test_alert_target_with_a_secret_over_plain_http_is_warned_of(box: Box) -> No
 
     assert "unencrypted" in done.stderr
     assert "t0p" not in done.stderr + done.stdout
+
+
+def test_alert_address_over_plain_http_is_warned_of_whenever_it_is_used(box: Box) -> None:
+    """C10: its path is often the token of the receiver."""
+    box.configure()
+    words = ("--job", "survey", "--webhook", "http://hooks.invalid/T0KEN")
+    added = box.notify("alerts", "add", *words, check=0)
+    started = box.notify("start", check=0)
+    box.notify("stop", check=0)
+    doctor = box.notify("doctor")
+
+    said = "the path of the address is sent over unencrypted http:// and can be read on the way"
+    for text in (added.stderr, started.stderr, doctor.stdout):
+        assert said in " ".join(text.split())
+        assert "T0KEN" not in text
+
+
+@pytest.mark.parametrize("url", ["https://hooks.invalid/T0KEN", "http://127.0.0.1:9/T0KEN", "http://hooks.invalid/"])
+def test_alert_address_that_exposes_nothing_is_not_warned_of(box: Box, url: str) -> None:
+    """C10"""
+    assert "unencrypted" not in box.notify("alerts", "add", "--job", "x", "--webhook", url, check=0).stderr
 
 
 def test_rule_whose_key_is_lost_is_named_everywhere_and_stops_no_other(box: Box, tree: Tree, hook: Web) -> None:

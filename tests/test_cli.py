@@ -113,6 +113,50 @@ def test_asking_leaves_no_trace(person: Box, creds: Path) -> None:
     assert not creds.exists()
 
 
+@pytest.mark.parametrize(
+    "words", [("emit", "bogus", "--entity", "x"), ("preview", "bogus"), ("history", "--event", "bogus")]
+)
+def test_unknown_kind_that_resembles_none_is_not_guessed_at(box: Box, words: tuple[str, ...]) -> None:
+    """D9: and `emit` lists none of the kinds that it refuses."""
+    said = box.notify(*words, check=2).stderr
+
+    assert "did you mean" not in said
+    assert words[0] != "emit" or "digest" not in said
+
+
+def test_preview_without_a_name_lists_the_names(box: Box) -> None:
+    """D9"""
+    listed = box.notify("preview", check=0).stdout
+
+    assert "new_job" in listed
+    assert "gpu_available" in listed
+
+
+def test_status_with_a_mistake_in_the_configuration_shows_it(box: Box) -> None:
+    """D9"""
+    box.configure({"bogus": 1})
+
+    done = box.notify("status", check=3)
+
+    assert "bogus: unknown" in done.stderr
+    assert f"correct {box.home.config}, then run `notify start`" in done.stdout
+
+
+def test_history_without_notifications_is_not_a_filter_without_matches(box: Box) -> None:
+    """D9"""
+    box.configure()
+    box.look()
+
+    assert "No notifications yet in" in box.notify("history", check=0).stdout
+    assert "no notification matches" in box.notify("history", "--event", "job_failed", check=0).stdout
+
+
+@pytest.mark.parametrize("words", [("--home", "", "status"), ("status", "--home", " "), ("init", "--syftbox-root", "")])
+def test_empty_path_is_refused(box: Box, words: tuple[str, ...]) -> None:
+    """D8: it would be the current folder."""
+    assert "expected a path, got an empty text" in box.notify(*words, check=2).stderr
+
+
 @pytest.mark.parametrize("words", [("--home", "HERE", "status", "--json"), ("status", "--json", "--home", "HERE")])
 def test_the_home_may_be_named_before_and_after_the_command(box: Box, tmp_path: Path, words: tuple[str, ...]) -> None:
     """S15: and both win over SYFTNOTIFY_HOME."""

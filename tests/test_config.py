@@ -456,7 +456,7 @@ quiet_hours: {from: 25:00, to: '07:00'}
             "transports.hook.body",
             "transports.half",
             "transports.box",
-            "transports.relay.smtp_url",
+            "transports.relay",
             "routes[0].via",
             "routes+[0].events",
             "routes+[1].via",
@@ -470,6 +470,59 @@ quiet_hours: {from: 25:00, to: '07:00'}
     )
     for word in ("job_faild", "job_timout", "`host`", "`port`", "`tls`"):
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("command", [("start",), ("doctor",), ("run", "--dry-run"), ("test",), ("prune",)])
+def test_command_with_a_mistake_lists_those_of_templates_too(box: Box, command: tuple[str, ...]) -> None:
+    """D7"""
+    hook = {"type": "webhook", "url": "https://x.example", "format": "template", "body": "{{ nope }}"}
+    box.configure({"transports": {"box": {"type": "maildir"}, "w": hook}, "routes+": [{"via": "nosuch"}]})
+
+    done = box.notify(*command)
+
+    assert "config.yaml: 2 mistakes" in done.stdout + done.stderr
+    assert "transports.w.body: 'nope' is undefined" in done.stdout + done.stderr
+
+
+def test_load_unknown_events_beside_a_star_are_listed(home: Home) -> None:
+    """D7"""
+    (line,) = mistakes(home, "do_email: o@x.org\nroutes: [{events: ['*', bogus, job_faild]}]\n")
+
+    assert line.startswith("routes[0].events: ")
+    assert "'bogus'" in line
+    assert "'job_faild'" in line
+
+
+def test_load_names_that_are_not_text_and_equal_are_both_listed(home: Home) -> None:
+    """D7: 1 and yes are the same key for Python."""
+    found = mistakes(home, "do_email: o@x.org\ntransports: {1: {type: maildir}, yes: {type: maildir}, 2: {}}\n")
+
+    named = [line for line in found if "as text: put the name into quotes" in line]
+    assert [line.partition("`")[2].partition("`")[0] for line in named] == ["yes", "1", "2"]
+
+
+def test_value_of_a_fixed_set_lists_the_allowed_ones(home: Home) -> None:
+    """D9"""
+    assert mistakes(home, "do_email: o@x.org\nnotify: {on_unknown: drop}\nroutes: [{via: [m]}]\n") == [
+        "notify.on_unknown: expected resend or hold, got 'drop'",
+        "routes[0].via: expected text, got a list",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("do_email: o@x.org\n---\na: 1\n", "line 2, column 1: a second YAML document begins here"),
+        ("do_email: o@x.org\nlinks: {job: '\0'}\n", "line 2: the character U+0000 is not allowed in YAML"),
+    ],
+)
+def test_file_that_is_not_one_document_says_where(home: Home, text: str, said: str) -> None:
+    """D9"""
+    with pytest.raises(ConfigError) as caught:
+        load(written(home, text))
+
+    assert said in str(caught.value)
+    assert "\\n" not in str(caught.value)
 
 
 def test_load_unknown_transport_type_hides_no_other_route(home: Home) -> None:
@@ -565,12 +618,83 @@ DURATIONS = [
 
 
 @pytest.mark.parametrize("place", DURATIONS)
-@pytest.mark.parametrize("value", ["24", "24.0", "'24'", "true", "-1h", "0s", "h", "1x", "1h30m", "9999999w"])
+@pytest.mark.parametrize("value", ["24", "24.0", "'24'", "true", "-1h", "h", "1x", "1h30m"])
 def test_duration_without_a_unit_is_refused(home: Home, place: str, value: str) -> None:
     """D8: 24 would be 24 seconds."""
     (line,) = mistakes(home, f"do_email: o@x.org\n{place % value}\n")
 
     assert "expected a duration with a unit such as 90s, 10m, 2h, 3d or 26w, got " in line
+
+
+@pytest.mark.parametrize("place", DURATIONS)
+@pytest.mark.parametrize("value", ["0s", "0d", "9999999w", "36500d"])
+def test_duration_out_of_range_is_refused_with_the_range(home: Home, place: str, value: str) -> None:
+    """D8"""
+    (line,) = mistakes(home, f"do_email: o@x.org\n{place % value}\n")
+
+    least = "more than 0s and " if value.startswith("0") else ""
+    assert f"expected {least}at most {'7' if 'every' in place else '7320'}d, got '{value}'" in line
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ("uni.example", "has no @, so it matches no address; write a whole address, or a pattern such as '*@uni."),
+        ("@uni.example", "has nothing before the @"),
+        ("ana@", "has nothing after the @"),
+        ("#jobs", "has no @"),
+        ("ana@uni.example, bo@uni.example", "expected one address or pattern in each entry"),
+        (" *@uni.example", "no address has blanks"),
+    ],
+)
+def test_allowed_recipient_that_matches_no_address_is_refused(home: Home, entry: str, why: str) -> None:
+    """D8"""
+    (line,) = mistakes(home, f"do_email: o@x.org\nrecipients: {{allow: ['{entry}']}}\n")
+
+    assert line.startswith("recipients.allow[0]: ")
+    assert why in line
+
+
+@pytest.mark.parametrize("entry", ["*", "ana@uni.example", "*@uni.example", "a?a@[u]ni.example", "*.example"])
+def test_allowed_recipient_that_matches_addresses_is_accepted(home: Home, entry: str) -> None:
+    """D8"""
+    load(written(home, f"do_email: o@x.org\nrecipients: {{allow: ['{entry}']}}\n"))
+
+
+@pytest.mark.parametrize("entry", ["#jobs", "@ana", "oncall"])
+def test_allowed_recipient_of_a_transport_without_addresses_is_accepted(home: Home, entry: str) -> None:
+    """D8"""
+    ways = "{m: {type: maildir}, s: {type: slack, url: 'https://x.example'}, oncall: {type: webhook, url: 'https://x'}}"
+    load(written(home, f"do_email: o@x.org\ntransports: {ways}\nrecipients: {{allow: ['{entry}']}}\n"))
+
+
+def test_quiet_hours_without_a_length_are_refused(home: Home) -> None:
+    """D8"""
+    (line,) = mistakes(home, "do_email: o@x.org\nquiet_hours: {from: 22:00, to: '22:00'}\n")
+
+    assert line.startswith("quiet_hours: `from` and `to` are both 22:00; set different times")
+
+
+@pytest.mark.parametrize("name", ["", "on call", "#jobs", "@ana", "a@b.example", "a\tb"])
+def test_transport_name_that_reads_as_a_recipient_is_refused(home: Home, name: str) -> None:
+    """D8"""
+    content = {"do_email": "o@x.org", "transports": {name: {"type": "maildir"}}}
+    (line,) = mistakes(home, yaml.safe_dump(content))
+
+    assert line.startswith("transports: ")
+    assert "cannot be the name of a transport; use one without blanks, # and @" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("notify: {monitor_jobs: false, monitor_peers: false}", "so no job or peer is notified"),
+        ("reminders: {to: owner}", "reminders.to: has no effect; set `reminders.job_waiting` or"),
+    ],
+)
+def test_setting_without_an_effect_is_warned_about(home: Home, text: str, warning: str) -> None:
+    """D8"""
+    assert any(warning in each for each in load(written(home, f"do_email: o@x.org\n{text}\n")).warnings)
 
 
 @pytest.mark.parametrize("place", DURATIONS)

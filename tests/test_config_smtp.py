@@ -339,6 +339,41 @@ def test_a_misspelled_key_is_told_with_the_right_one(home: Home, key: str, near:
     ]
 
 
+def test_unknown_key_lists_the_single_settings_of_the_server_too(home: Home) -> None:
+    """D9"""
+    (line,) = mistakes(home, {"type": "smtp", "host": "mail.example", "zzz": 1})
+
+    for key in ("host", "port", "user", "password", "tls", "smtp_url"):
+        assert f" {key}" in line.partition("known here:")[2]
+
+
+def test_single_settings_beside_the_url_are_refused_with_the_reason(home: Home) -> None:
+    """D9"""
+    lines = mistakes(home, {"type": "smtp", "smtp_url": GOOD, "host": "mail.example", "port": 587})
+
+    assert [line.partition(": ")[0] for line in lines] == ["transports.mail.host", "transports.mail.port"]
+    assert all("cannot stand beside `smtp_url`" in line for line in lines)
+
+
+@pytest.mark.parametrize("content", [f"{SECRET}\nmore", f"{SECRET}\0"])
+def test_password_file_that_is_not_one_line_names_the_password(home: Home, content: str) -> None:
+    """D9: `smtp_url` is a key that nobody wrote."""
+    home.create()
+    (home.root / "pw").write_text(content, encoding="utf-8")
+
+    (line,) = mistakes(home, {"type": "smtp", "host": "mail.example", "user": "u", "password": "file:pw"})
+
+    assert line == "transports.mail: `password` must be one line of text without control characters"
+
+
+@pytest.mark.parametrize("reference", ["env:", "secret:", "file:", "env: "])
+def test_reference_that_names_nothing_is_refused(home: Home, reference: str) -> None:
+    """D9"""
+    (line,) = mistakes(home, {"type": "smtp", "host": "mail.example", "user": "u", "password": reference})
+
+    assert line.startswith(f"transports.mail.password: `{reference.strip()}` names nothing; write `{reference.strip()}")
+
+
 def test_from_is_the_only_name_of_from(home: Home) -> None:
     (line,) = mistakes(home, {"type": "smtp", "smtp_url": GOOD, "sender": "o@x.org"})
 

@@ -938,6 +938,32 @@ def test_a_webhooks_body_that_is_no_template_is_named_with_what_it_may_say(priva
     assert "jobb_id" in private.notify("start", check=2).stderr
 
 
+def test_a_maildir_whose_path_is_a_file_is_no_failure_of_the_network(private: Box) -> None:
+    """D9"""
+    private.configure({"transports": {"box": {"type": "maildir", "path": "config.yaml"}}})
+
+    one = the("transport box", found(private))
+    assert one.level is FAIL
+    assert one.advice == f"see that {private.home.config} is a folder that you can write to, or change `path`"
+
+
+@pytest.mark.parametrize("name", ["worker.lock", "notify.log", "worker.json", "state.json", "outbox.db", "spool"])
+def test_folder_in_the_place_of_a_file_is_a_failure(private: Box, name: str) -> None:
+    """D9: and a file in the place of a folder; `run --once` fails."""
+    path = private.home.root / name
+    if name == "spool":
+        path.touch()
+    else:
+        path.mkdir()
+
+    (one,) = [each for each in found(private) if each.level is FAIL]
+    assert one.text.startswith(f"{path} is {'not a folder' if name == 'spool' else 'a folder'}, but ")
+    assert one.advice == f"move it away: `mv {path} {path}.old`"
+    assert private.notify("run", "--once").returncode != 0
+    path.rename(path.with_name(f"{name}.old"))
+    private.notify("run", "--once", check=0)
+
+
 def test_an_alert_rule_whose_webhook_is_gone_is_named(private: Box) -> None:
     """A01."""
     hook = {"type": "webhook", "url": "http://127.0.0.1:9/x"}

@@ -294,3 +294,4 @@ def test_output_that_cannot_be_written_is_an_error(box: Box) -> None:
     assert_no_traceback(done)
     assert done.returncode == 1
     assert b"No space left" in done.stderr
+    assert b"check where the output goes" in done.stderr

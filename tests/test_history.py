@@ -175,6 +175,21 @@ def test_prune_names_the_typed_date_in_the_local_zone(box: Box, zone: str) -> No
     assert typed_back == said
 
 
+@pytest.mark.parametrize(
+    ("older_than", "said"),
+    [
+        ("0d", "'0d' is not a time: expected more than 0s and at most 7320d"),
+        ("36500d", "'36500d' is not a time: expected at most 7320d"),
+        ("2100-01-01", "is in the future"),
+    ],
+)
+def test_prune_moment_out_of_range_is_refused(box: Box, older_than: str, said: str) -> None:
+    """D8"""
+    Outbox(box.home.outbox).close()
+
+    assert said in box.notify("prune", "--older-than", older_than, check=2).stderr
+
+
 def gpus(first: int, last: int) -> list[Event]:
     return [Event(Kind.GPU_AVAILABLE, f"gpu/{number}", "T1", "", {}) for number in range(first, last)]
 

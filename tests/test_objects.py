@@ -545,6 +545,10 @@ INJECTABLE = [
     '{"a": "{{ job.name | e }}"}',
     '{"a": {{ payload.count }}}',
     '{"a": {{ job.exit_code }}}',
+    '{% if event == "job_submitted" %}{"t": "{{ job.name }}"}{% else %}{"t": 1}{% endif %}',
+    '{% if event == "gpu_available" %}{"t": "{{ entity }}"}{% endif %}',
+    """{"x": "{{ payload.get('x', '') }}"}""",
+    '{"x": {% if "x" in payload %}"{{ payload.x }}"{% else %}1{% endif %}}',
 ]
 
 
@@ -566,6 +570,25 @@ def test_template_that_is_never_json_is_refused(template: str) -> None:
     """C8"""
     with pytest.raises(ValueError, match="not valid JSON"):
         Objects("template", links=LINKS, template=template)
+
+
+def test_template_for_one_kind_alone_is_accepted() -> None:
+    """C8: routes may send it nothing else."""
+    template = '{% if event == "job_submitted" %}{"t": {{ job.name | tojson }}}{% endif %}'
+
+    assert not Objects("template", links=LINKS, template=template).warning
+
+
+def test_template_may_go_through_tags_that_are_missing() -> None:
+    """C8"""
+    template = '[{% for t in job.tags %}{{ t | tojson }}{{ "" if loop.last else "," }}{% endfor %}]'
+
+    words = Objects("template", links=LINKS, template=template)
+
+    assert not words.warning
+    assert json.loads(words.message([item()], "oncall").body) == []
+    with pytest.raises(ValueError, match="a value may be missing; write"):
+        Objects("template", links=LINKS, template="[{% for t in payload.x %}1{% endfor %}]")
 
 
 def test_output_that_is_not_json_is_refused_with_the_reason() -> None:

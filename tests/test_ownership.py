@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from syftnotify import JobMonitor, running
+from syftnotify.checkup import Level, findings
+from syftnotify.config import load
 from syftnotify.errors import UnsafeHomeError
 from syftnotify.ownership import check_home
 from syftnotify.spool import emit
@@ -342,6 +344,42 @@ def test_secrets_that_belong_to_another_user_are_a_warning(box: Box) -> None:
     done = box.notify("run", "--once", check=0)
 
     assert f"{box.home.credentials} belongs to" in done.stderr
+
+
+@pytest.mark.parametrize("change", ["chmod", pytest.param("chown", marks=only_root)])
+def test_files_of_a_transport_that_others_can_change_are_a_warning(box: Box, change: str) -> None:
+    """C7: whoever writes them decides who is trusted, or signs in as another user."""
+    mail = {"type": "smtp", "host": "mail.example", "user": "u", "password": "file:pw", "ca_file": "ca.pem"}
+    box.configure({"transports": {"mail": mail}})
+    for name in ("pw", "ca.pem"):
+        path = box.home.root / name
+        path.write_text("secret\n")
+        path.chmod(0o600)
+    assert not [each for each in load(box.home).warnings if "ca.pem" in each or "/pw" in each]
+    for name in ("pw", "ca.pem"):
+        path = box.home.root / name
+        path.chmod(0o666) if change == "chmod" else os.chown(path, NOBODY, -1)
+
+    found = load(box.home).warnings
+
+    said = "can be written by others" if change == "chmod" else "belongs to nobody"
+    for name in ("pw", "ca.pem"):
+        assert any(f"{box.home.root / name} {said}" in each for each in found)
+
+
+@only_root
+@pytest.mark.parametrize("name", ["state.json", "outbox.db"])
+def test_doctor_names_state_that_belongs_to_another_user(box: Box, name: str) -> None:
+    """C12"""
+    box.configure()
+    box.look()
+    os.chown(box.home.root / name, NOBODY, -1)
+
+    found = [each for each in findings(box.home) if each.text == f"{box.home.root / name} belongs to nobody"]
+
+    assert [(each.check, each.level, each.advice) for each in found] == [
+        ("home", Level.WARN, f"`sudo chown root {box.home.root / name}`")
+    ]
 
 
 def test_home_in_a_sticky_folder_is_accepted(tmp_path: Path) -> None:

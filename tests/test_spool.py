@@ -173,6 +173,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["job_failed", "--entity", "x", "--notify-email", "a@x.example\nbcc: b@x.example"], "is not an email address"),
     (["job_failed", "--entity", "x", "--notify-email", "a@x.example", "--notify-on", "faild"], "failed"),
     (["job_failed", "--entity", "x", "--notify-on", "faild"], "failed"),
+    (["gpu_available", "--entity", "x", "--notify-on", "gpu_available"], "notify_on has no effect without"),
     (["job_failed", "--entity", "caf\udce9"], ""),
 ]
 
@@ -194,6 +195,15 @@ def test_what_cannot_be_told_is_refused_and_leaves_nothing(box: Box, words: list
 
     assert (code, says in said) == (2, True), said
     assert not box.home.spool.exists()
+
+
+def test_emit_conditions_without_recipients_are_warned_of(box: Box) -> None:
+    """D8: an earlier event of the job may have named them."""
+    box.configure()
+
+    done = box.notify("emit", "job_failed", "--entity", "x", "--notify-on", "job_failed", check=0)
+
+    assert "warning: notify_on has no effect unless" in done.stderr
 
 
 def test_the_command_says_so_and_ends_with_exit_two(box: Box) -> None:

@@ -7,10 +7,10 @@ import time
 import uuid
 from dataclasses import replace
 
-from syftnotify.assembly import alert_webhook
+from syftnotify.assembly import alert_warning, alert_webhook, load_listing_all
 from syftnotify.cli.console import emit_line, say, warn
 from syftnotify.cli.letters import outbox_of
-from syftnotify.config import Webhook, load
+from syftnotify.config import Webhook
 from syftnotify.config.values import glob
 from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.model import AlertRule, is_address
@@ -82,18 +82,18 @@ def remove(home: Home, name: str) -> None:
 
 def _check_target(home: Home, rule: AlertRule) -> None:
     if is_address(rule.target):
-        if not load(home).mailer:
+        if not load_listing_all(home).mailer:
             raise ConfigError("no transport can send mail", hint="add one of type gmail, smtp or maildir")
         return
     if rule.has_own_address:
         try:
-            exposed = alert_webhook(rule.target).exposed
+            alert_webhook(rule.target)
         except ValueError:
             raise ConfigError("the target is no address such as https://hooks.example/x") from None
-        if exposed:
-            warn(f"{', '.join(exposed)} with unencrypted http://; use an https:// address")
+        if warning := alert_warning(rule):
+            warn(f"{warning}; use an https:// address")
         return
-    transports = load(home).config.transports
+    transports = load_listing_all(home).config.transports
     if not isinstance(transports.get(rule.target), Webhook):
         names = [name for name, section in transports.items() if isinstance(section, Webhook)]
         raise ConfigError(

@@ -15,6 +15,7 @@ from syftnotify.cli.console import complain, emit_line, say, typed_line, use_saf
 from syftnotify.errors import AlreadyRunningError, NotifyError, NotRunningError
 from syftnotify.paths import Home
 
+_CHECK_STREAMS = "check where the output goes, and the free space there and in the home folder"
 _CHECK_FILES = "check the permissions and free space of the home folder, or choose another `--home`"
 
 app = typer.Typer(
@@ -25,8 +26,19 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+def _path(text: str) -> Path:
+    """A path option; an empty one, as an unset shell variable gives it, would be the current folder."""
+    if not text.strip():
+        raise typer.BadParameter("expected a path, got an empty text.")
+    return Path(text)
+
+
 HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="Home folder; default: SYFTNOTIFY_HOME, or ~/.syft-creds.")
+    Path | None,
+    typer.Option(
+        "--home", parser=_path, metavar="PATH", help="Home folder; default: SYFTNOTIFY_HOME, or ~/.syft-creds."
+    ),
 ]
 
 
@@ -135,7 +147,7 @@ def init(
     role: Annotated[
         RoleKind | None, typer.Option(help="Notify an owner about jobs at their data, or a scientist about their own.")
     ] = None,
-    syftbox_root: Annotated[Path | None, typer.Option(help="SyftBox folder.")] = None,
+    syftbox_root: Annotated[Path | None, typer.Option(parser=_path, metavar="PATH", help="SyftBox folder.")] = None,
     notify_jobs: Annotated[bool | None, typer.Option("--notify-jobs/--no-notify-jobs", help="Monitor jobs.")] = None,
     notify_peers: Annotated[
         bool | None, typer.Option("--notify-peers/--no-notify-peers", help="Monitor peers.")
@@ -150,7 +162,10 @@ def init(
         typer.Option(help="Mail server: smtp://user@host:587. The password is prompted for, or read from stdin."),
     ] = None,
     credentials: Annotated[
-        Path | None, typer.Option(help="Client secrets of a Google desktop app (credentials.json); signs in.")
+        Path | None,
+        typer.Option(
+            parser=_path, metavar="PATH", help="Client secrets of a Google desktop app (credentials.json); signs in."
+        ),
     ] = None,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Sign in with a browser on another machine (SSH, Colab).")
@@ -455,14 +470,24 @@ def prune(
 @app.command()
 def preview(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Template (new_job) or event kind (job_failed).")],
-    html: Annotated[Path | None, typer.Option("--html", help="Write the HTML part to this file.")] = None,
+    name: Annotated[
+        str, typer.Argument(help="Template (new_job) or event kind (job_failed); default: list the names.")
+    ] = "",
+    html: Annotated[
+        Path | None, typer.Option("--html", parser=_path, metavar="PATH", help="Write the HTML part to this file.")
+    ] = None,
     home: HomeOption = None,
 ) -> None:
     """Preview a mail, rendered with your own templates."""
     from syftnotify.cli import preview as previews
 
-    previews.show(_home(context, home), name, as_html=html)
+    place = _home(context, home)
+    if name:
+        previews.show(place, name, as_html=html)
+    elif html is not None:
+        raise NotifyError("`--html` needs a name", hint="run `notify preview` for the names")
+    else:
+        previews.list_names()
 
 
 @app.command()
@@ -640,7 +665,8 @@ def main() -> None:
         complain(NotifyError(f"the argument {error.object[:60]!r} is not valid UTF-8", hint="pass it as UTF-8 text"))
         sys.exit(2)
     except OSError as error:  # an unreadable home folder, a full disk: a condition of the machine
-        complain(NotifyError(f"{error.filename or 'input or output'}: {error.strerror or error}", hint=_CHECK_FILES))
+        place, hint = (error.filename, _CHECK_FILES) if error.filename else ("input or output", _CHECK_STREAMS)
+        complain(NotifyError(f"{place}: {error.strerror or error}", hint=hint))
         sys.exit(1)
     except RuntimeError as error:  # `--install-completion` looks for the shell's files in the home directory
         if "home directory" not in str(error):

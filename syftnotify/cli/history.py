@@ -6,9 +6,9 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 
+from syftnotify.assembly import load_listing_all
 from syftnotify.cli.console import emit_line, say
-from syftnotify.cli.letters import SHORT, as_object, moment_of, none_yet, outbox_of
-from syftnotify.config import load
+from syftnotify.cli.letters import SHORT, UsageError, as_object, moment_of, none_yet, outbox_of
 from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.ledger import JsonStateManager, what_is_wrong
 from syftnotify.model import Kind, parse_kind
@@ -64,7 +64,8 @@ def show(
         say(f"          {outcome(letter)}")
         say(f"          {shown(letter.entity)}")
     if not letters:
-        say("no notification matches" if outbox else none_yet(home))
+        is_filtered = recipient or about or words or states or transport or since is not None
+        say("no notification matches" if outbox and is_filtered else none_yet(home))
 
 
 def explain(home: Home, about: str, *, as_json: bool) -> None:
@@ -138,11 +139,16 @@ def prune(home: Home, older_than: str | None, *, dry_run: bool) -> None:
 
     Raises:
         ConfigError: neither the command nor the configuration says how long it is kept.
+        UsageError: the moment is in the future, or is none.
     """
-    retention = None if older_than is not None else load(home).config.retention
+    retention = None if older_than is not None else load_listing_all(home).config.retention
     if older_than is None and retention is None:
         raise ConfigError("the history is kept for ever", hint="say `--older-than 365d`, or set `retention`")
     before = moment_of(older_than) if older_than is not None else time.time() - (retention or 0.0)
+    if older_than is not None and before > time.time():
+        raise UsageError(
+            f"--older-than: {local_time(before)} is in the future", hint="pass a past time: 26w, 365d or 2026-01-15"
+        )
     with outbox_of(home) as outbox:
         ledger = JsonStateManager(home.state)
         if outbox is None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from syftnotify import running
 from syftnotify.cli.console import emit_line, say, warn
 from syftnotify.config import load
-from syftnotify.config.values import duration
+from syftnotify.config.values import DurationRangeError, duration
 from syftnotify.errors import ConfigError, NotifyError
 from syftnotify.outbox import Letter, Outbox
 from syftnotify.paths import Home
@@ -66,7 +66,7 @@ def resend(home: Home, ids: list[str], *, all_dead: bool, recipient: str | None,
     """
     earliest = moment_of(since) if since is not None else None
     if bool(ids) == bool(all_dead or recipient or since):
-        raise _UsageError(
+        raise UsageError(
             "pass ids, or --all-dead, --recipient, --since", hint="`notify dead-letters` lists them with their ids"
         )
     with outbox_of(home) as outbox:
@@ -89,7 +89,9 @@ def resend(home: Home, ids: list[str], *, all_dead: bool, recipient: str | None,
     say(f"{plural(count, 'notification')} back in the queue: {when}")
 
 
-class _UsageError(NotifyError):
+class UsageError(NotifyError):
+    """An option or argument that cannot be used."""
+
     exit_code = 2
 
 
@@ -107,7 +109,9 @@ def outbox_of(home: Home) -> Iterator[Outbox | None]:
 
 
 def none_yet(home: Home) -> str:
-    """The sentence for a home without an outbox."""
+    """The sentence for a home without notifications."""
+    if running.is_held(home):
+        return f"No notifications yet in {home.root}"
     command = "`notify start`" if home.config.exists() else "`notify init`"
     return f"No notifications yet in {home.root}; run {command}"
 
@@ -151,13 +155,18 @@ def moment_of(text: str) -> float:
     Raises:
         NotifyError: it is neither.
     """
-    with contextlib.suppress(ValueError):
+    why = ""
+    try:
         return time.time() - duration(text)
+    except DurationRangeError as error:
+        why = f": {error}"
+    except ValueError:
+        pass
     try:
         return datetime.fromisoformat(text.strip()).astimezone().timestamp()
     except (ValueError, OverflowError):
-        raise _UsageError(
-            f"{shown(text)!r} is not a time",
+        raise UsageError(
+            f"{shown(text)!r} is not a time{why}",
             hint="use one such as 2h, 3d, 2026-01-15 or 2026-01-15T15:30, in local time",
         ) from None
 

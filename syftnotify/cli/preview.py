@@ -25,6 +25,7 @@ _CODE = [
     {"path": "run.sh", "text": "#!/bin/bash\nuv run python main.py\n", "cut": False},
     {"path": "main.py", "text": "import pandas\n\nprint(pandas.read_csv('people.csv').describe())\n", "cut": False},
 ]
+_LONGEST_WORD = 40  # characters of a wrong name that are compared
 # Templates that are no single event's.
 _OTHERS = {"digest": (Kind.DIGEST, Audience.OWNER), "event": (Kind.JOB_HELD, Audience.RECIPIENT)}
 _ENDS = {
@@ -58,6 +59,16 @@ def show(home: Home, name: str, *, as_html: Path | None) -> None:
         except OSError as error:
             raise NotifyError(f"{as_html} cannot be written: {error.strerror}") from error
         say(f"wrote {as_html}; {plural(len(chosen), 'mail')} would be sent" if len(chosen) > 1 else f"wrote {as_html}")
+
+
+def list_names() -> None:
+    """Print the names of the templates and of the event kinds."""
+    say(f"templates: {', '.join(_names())}")
+    say(f"event kinds: {', '.join(Kind)}")
+
+
+def _names() -> list[str]:
+    return sorted({*TEMPLATES.values(), *_OTHERS})
 
 
 # What a template with a mistake in it can raise.
@@ -114,10 +125,13 @@ def _chosen(name: str) -> list[tuple[Kind, Audience]]:
         return [_OTHERS[word]]
     try:
         kind = parse_kind(name)
-    except UnknownKindError as error:
-        near = difflib.get_close_matches(word, sorted({*TEMPLATES.values(), *_OTHERS}), n=1)
-        guess = f", or the template `{near[0]}`" if near else ""
-        raise ConfigError(f"{shown(name)!r} is neither a template nor an event; {error}{guess}") from None
+    except UnknownKindError:
+        near = difflib.get_close_matches(word[:_LONGEST_WORD], [*_names(), *Kind], n=1)
+        guess = f", did you mean `{near[0]}`?" if near else ""
+        raise ConfigError(
+            f"{shown(name)!r} is neither a template nor an event{guess}",
+            hint="run `notify preview` for the names",
+        ) from None
     roles: list[Audience] = [role for role in BUILT_IN.get(kind, ()) if role is not Audience.OPERATOR]
     usual = Audience.OWNER if (kind, True) in TEMPLATES else Audience.RECIPIENT
     return [(kind, role) for role in roles or [usual]]

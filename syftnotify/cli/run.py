@@ -14,9 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from syftnotify import logs, running
-from syftnotify.assembly import Parts, assemble, check_ready
+from syftnotify.assembly import Parts, assemble, check_ready, load_listing_all
 from syftnotify.cli.console import out, say, warn
-from syftnotify.config import load
 from syftnotify.config.secrets import key_file
 from syftnotify.errors import NotifyError
 from syftnotify.ownership import check_home
@@ -88,7 +87,7 @@ def _say_how_it_goes(parts: Parts, vitals: Vitals, tick: Tick) -> None:
 
 def rehearse(home: Home) -> None:
     """Print what a look would send now. It works on a copy of what is known, so nothing here changes."""
-    settings = load(home)
+    settings = load_listing_all(home)
     with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
         copy = Home(Path(folder))
         for path in (

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from syftnotify import __version__, running
 from syftnotify.cli.console import emit_line, out, say, warn
+from syftnotify.errors import NotifyError
 from syftnotify.files import fingerprint
 from syftnotify.paths import Home
 from syftnotify.running import Phase
@@ -29,7 +30,7 @@ def show(home: Home, *, as_json: bool) -> int:
     held = phase in _AT_WORK
     lock_lost = held and running.has_lost_lock(home)
     ailments = running.ailments(report, time.time(), lock_lost=lock_lost) if held else []
-    notices = _notices(home, report) if held else []
+    notices = _notices(home, report) if held else _mistakes(home)
     if as_json:
         emit_line(json.dumps(_object(report, pid, phase, ailments, notices)))
     else:
@@ -42,7 +43,7 @@ def show(home: Home, *, as_json: bool) -> int:
 def _notices(home: Home, report: running.Report) -> list[str]:
     found = list(report.warnings)
     if report.config and report.config != _fingerprint(home):
-        found.append("the configuration changed since the start: `notify restart` applies it")
+        found += _mistakes(home) or ["the configuration changed since the start: `notify restart` applies it"]
     if report.version and report.version != __version__:
         found.append(f"version {__version__} is installed, {report.version} is running: `notify restart` applies it")
     for name, transport in report.transports.items():
@@ -52,6 +53,19 @@ def _notices(home: Home, report: running.Report) -> list[str]:
     if report.peers_source and (problem := report.peers_source.get("problem")):
         found.append("; ".join(running.no_peer_notifications(str(problem))))
     return found
+
+
+def _mistakes(home: Home) -> list[str]:
+    """What keeps the configuration from being used, in one text; nothing where there is none yet."""
+    if not home.config.exists():
+        return []
+    from syftnotify.assembly import load_listing_all  # heavy, and not needed while a worker runs
+
+    try:
+        load_listing_all(home)
+    except NotifyError as error:
+        return [str(error)]
+    return []
 
 
 def _is_near(moment: str) -> bool:
@@ -126,11 +140,14 @@ def _print(
     for line in [*(f"unhealthy: {ailment}" for ailment in ailments), *notices]:
         warn(line)
     if not held:
-        say(
-            "run `notify start`"
-            if home.config.exists()
-            else f"there is no configuration in {home.root}; run `notify init`"
-        )
+        if notices:
+            say(f"correct {home.config}, then run `notify start`")
+        else:
+            say(
+                "run `notify start`"
+                if home.config.exists()
+                else f"there is no configuration in {home.root}; run `notify init`"
+            )
 
 
 def _word(report: running.Report, phase: Phase, *, is_unhealthy: bool) -> str:

@@ -6,10 +6,10 @@ import contextlib
 import time
 import uuid
 
-from syftnotify.assembly import ways_of, words_of
+from syftnotify.assembly import load_listing_all, ways_of, words_of
 from syftnotify.cli.console import complain, say
 from syftnotify.cli.preview import MISTAKES, mistake_in
-from syftnotify.config import Maildir, Settings, load
+from syftnotify.config import Maildir, Settings
 from syftnotify.deliver import send_now, transport_for
 from syftnotify.errors import ConfigError, DeliveryError, Failure
 from syftnotify.model import ROLES, Audience, Event, Form, Kind, Status, form_of
@@ -21,7 +21,7 @@ from syftnotify.text import iso, shown
 
 def send(home: Home, name: str, to: str) -> int:
     """Send a test message through the transport `name`, or through each; returns the exit code."""
-    settings = load(home)
+    settings = load_listing_all(home)
     transports = settings.config.transports
     if name and name not in transports:
         raise ConfigError(f"there is no transport {shown(name)!r}", hint=f"there are {', '.join(transports)}")

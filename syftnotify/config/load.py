@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from yaml.reader import ReaderError
 
-from syftnotify.config.mistakes import lines_of
+from syftnotify.config.mistakes import lines_of, not_text_name
 from syftnotify.config.relations import conflicts
-from syftnotify.config.schema import FOREIGN, MAIL_TYPES, Config, Gmail, Transport, Webhook
+from syftnotify.config.schema import FOREIGN, MAIL_TYPES, Config, Gmail, Smtp, Transport, Webhook
 from syftnotify.config.secrets import Resolved, resolved
 from syftnotify.config.secrets import key_file as secret_key
 from syftnotify.errors import ConfigError
 from syftnotify.files import fingerprint, whose
-from syftnotify.ownership import check_config, check_home
+from syftnotify.ownership import changeable_warning, check_config, check_home
 from syftnotify.ownership import warning as ownership_warning
 from syftnotify.paths import Home, expanded, expanded_if_possible, why_not_expanded
 from syftnotify.text import decoded, plural, shown
@@ -113,6 +114,8 @@ def parse(content: bytes, home: Home, *, check: Check | None = None) -> Settings
         *(each.token for each in config.transports.values() if isinstance(each, Gmail)),
     }
     warnings += filter(None, map(ownership_warning, (home.root, *sorted(secrets), home.credentials)))
+    authorities = {each.ca_file for each in config.transports.values() if isinstance(each, Smtp) and each.ca_file}
+    warnings += filter(None, map(changeable_warning, sorted((found.files | authorities) - secrets)))
     return Settings(
         home=home,
         config=config,
@@ -156,6 +159,9 @@ _DECIMAL = {
 }
 
 
+_TEXT = "tag:yaml.org,2002:str"
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 without numbers of base 60: 22:00 is text, as it is in YAML 1.2, and not 1320."""
 
@@ -182,9 +188,16 @@ def parsed(content: bytes, mistakes: list[str]) -> dict[str, Any]:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = error.problem or "not YAML"
+        if problem == "but found another document":
+            problem = "a second YAML document begins here; a configuration is one document"
         if "'\\t'" in problem:
             problem = "YAML does not allow tabs for indentation or before a value; use spaces"
         raise ConfigError(f"config.yaml: {where}{problem}", hint="correct that line") from error
+    except ReaderError as error:
+        line, code = text.count("\n", 0, error.position) + 1, f"U+{ord(text[error.position]):04X}"
+        raise ConfigError(
+            f"config.yaml: line {line}: the character {code} is not allowed in YAML", hint="remove that character"
+        ) from error
     except (
         yaml.YAMLError,
         ValueError,
@@ -205,18 +218,24 @@ def parsed(content: bytes, mistakes: list[str]) -> dict[str, Any]:
 
 
 def _repeated(node: yaml.Node | None, path: str = "") -> Iterator[str]:
-    """Keys that stand twice in one mapping; YAML readers silently keep the last."""
+    """Keys that stand twice in one mapping, in words or by their value; YAML readers silently keep the last."""
     if isinstance(node, yaml.SequenceNode):
         for index, entry in enumerate(node.value):
             yield from _repeated(entry, f"{path}[{index}]")
     if not isinstance(node, yaml.MappingNode):
         return
-    seen: set[str] = set()
+    names: set[str] = set()
+    values: set[object] = set()  # of names that are not text: `1` and `yes` are equal, so one would hide the other
     for key, value in node.value:
         name = f"{path}.{key.value}".removeprefix(".")
-        if name in seen:
+        if name in names:
             yield f"{shown(name)}: stands twice (again in line {key.start_mark.line + 1})"
-        seen.add(name)
+        elif isinstance(key, yaml.ScalarNode) and key.tag != _TEXT:
+            meaning = yaml.load(key.value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+            if meaning in values:
+                yield f"{f'{shown(path)}: ' if path else ''}{not_text_name(f'`{shown(key.value, limit=60)}`')}"
+            values.add(meaning)
+        names.add(name)
         yield from _repeated(value, name)
 
 
@@ -263,6 +282,14 @@ def _suspicious(config: Config) -> Iterator[str]:
     asks = any(transport.events is not None for transport in config.transports.values())
     if config.routes == () and not config.more_routes and not asks:
         yield "routes: the list is empty, so no job or peer is notified; remove it to use the built-in routes"
+    if not (config.notify.monitor_jobs or config.notify.monitor_peers):
+        yield (
+            "notify.monitor_jobs and notify.monitor_peers are false, so no job or peer is notified; set one of them to "
+            "true"
+        )
+    reminders = config.reminders
+    if reminders.to and not (reminders.job_waiting or reminders.job_long_running):
+        yield "reminders.to: has no effect; set `reminders.job_waiting` or `reminders.job_long_running` as well"
 
 
 def _completed(config: Config, home: Home) -> Config:
@@ -281,11 +308,17 @@ def _completed(config: Config, home: Home) -> Config:
     return config.model_copy(update={"transports": transports, "notify": notify.model_copy(update=notes)})
 
 
+def unencrypted(exposed: Sequence[str]) -> str:
+    """The warning that these parts of requests, by name, leave this machine unencrypted."""
+    *others, last = exposed
+    what = f"{', '.join(others)} and {last}" if others else last
+    return f"{what} {'are' if others else 'is'} sent over unencrypted http:// and can be read on the way"
+
+
 def _unencrypted(config: Config) -> Iterator[str]:
     for name, section in config.transports.items():
         if isinstance(section, Webhook) and section.exposed:
-            what = ", ".join(section.exposed)
-            yield f"config.yaml: transports.{name}: {what} with unencrypted http://; change `url` to https://"
+            yield f"config.yaml: transports.{name}: {unencrypted(section.exposed)}; change `url` to https://"
 
 
 def _root(config: Config, home: Home) -> Path:

@@ -9,8 +9,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
-from syftnotify.config.schema import TRANSPORT_TYPES, Config
+from syftnotify.config.schema import PIECES, TRANSPORT_TYPES, Config, Pieces
 from syftnotify.config.values import got
 from syftnotify.text import shown
 
@@ -22,16 +23,16 @@ def lines_of(error: ValidationError) -> list[str]:
     lines = []
     for item in error.errors():
         path = _plain_path(item["loc"])
+        if isinstance(item["input"], Pieces):  # nobody wrote `smtp_url`
+            path = path[:-1]
         name = _spelled(path)
         kind = item["type"]
         if kind == "invalid_key" or (path[-1] == "[key]" and not isinstance(item["input"], str)):
             above = path[:-2] if path[-1] == "[key]" else path[:-1]
             place = f"{_spelled(above)}: " if above else ""
-            lines.append(
-                f"{place}YAML does not read the name {_written(item['input'])} as text: put the name into quotes"
-            )
+            lines.append(f"{place}{not_text_name(_written(item['input']))}")
         elif kind == "extra_forbidden":
-            lines.append(f"{name}: unknown{_nearest([str(part) for part in item['loc']])}")
+            lines.append(f"{name}: {_unknown([str(part) for part in item['loc']])}")
         elif kind == "missing":
             lines.append(f"{name}: missing, it must be set")
         elif kind == "union_tag_not_found":
@@ -45,13 +46,28 @@ def lines_of(error: ValidationError) -> list[str]:
             # Below the transports what stands in the wrong place may be a secret.
             what = type(item["input"]).__name__ if path[0] in _NAMING else got(item["input"])
             lines.append(f"{name}: expected keys with values, got {what}")
-        elif kind in {"tuple_type", "list_type"}:
-            lines.append(f"{name}: expected a list, got {got(item['input'])}")
-        elif kind == "string_type" and isinstance(item["input"], (bool, int, float, date)):
-            lines.append(f"{name}: YAML does not read {_written(item['input'])} as text: put it into quotes")
         else:
-            lines.append(f"{name}: {item['msg'].removeprefix('Value error, ')}")
+            lines.append(f"{name}: {_of_value(item)}")
     return lines
+
+
+def _of_value(item: ErrorDetails) -> str:
+    """What is wrong with a single value."""
+    kind, value = item["type"], item["input"]
+    if kind in {"tuple_type", "list_type"}:
+        return f"expected a list, got {got(value)}"
+    if kind == "string_type" and isinstance(value, (bool, int, float, date)):
+        return f"YAML does not read {_written(value)} as text: put it into quotes"
+    if kind == "string_type":
+        return f"expected text, got {'a list' if isinstance(value, list) else 'keys with values'}"
+    if kind == "literal_error":
+        return f"expected {item['ctx']['expected'].replace(chr(39), '')}, got {got(value)}"
+    return item["msg"].removeprefix("Value error, ")
+
+
+def not_text_name(written: str) -> str:
+    """The mistake that a name, as it is `written`, is not text for YAML."""
+    return f"YAML does not read the name {written} as text: put the name into quotes"
 
 
 def _written(value: Any) -> str:
@@ -80,18 +96,22 @@ def _spelled(path: Sequence[int | str]) -> str:
     return shown("".join(words).removeprefix("."))
 
 
-def _nearest(path: list[str]) -> str:
+def _unknown(path: list[str]) -> str:
     model: type[BaseModel] | None = Config
     if path[0] == "transports" and len(path) > 2 and path[2] in TRANSPORT_TYPES:
         known = set(_fields(TRANSPORT_TYPES[path[2]]))
+        if "smtp_url" in known:
+            if path[-1] in PIECES:
+                return "cannot stand beside `smtp_url`, which names the server as well; remove one of them"
+            known.update(PIECES)
     else:
         for part in path[:-1]:
             if not part.isdigit():
                 field = _fields(model).get(part)
                 model = _model_in(field.annotation) if field else None
         known = set(_fields(model))
-    near = difflib.get_close_matches(path[-1], sorted(known), n=1, cutoff=0.5)
-    return f", did you mean `{near[0]}`?" if near else f"; known here: {', '.join(sorted(known))}"
+    near = difflib.get_close_matches(path[-1], sorted(known), n=1, cutoff=0.6)
+    return f"unknown, did you mean `{near[0]}`?" if near else f"unknown; known here: {', '.join(sorted(known))}"
 
 
 def _fields(model: type[BaseModel] | None) -> dict[str, FieldInfo]:

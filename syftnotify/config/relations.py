@@ -23,10 +23,8 @@ def conflicts(raw: Mapping[str, Any]) -> Iterator[str]:
     sections = _mapping(raw.get("transports"))
     forms = {name: _form(section) for name, section in sections.items() if isinstance(name, str)}
     for name, section in sections.items():
-        path = f"transports.{shown(str(name))}"
-        if name in ROLES:
-            yield f"{path}: is the name of a role; call it something else"
-        yield from _incomplete(path, _mapping(section))
+        yield from _misnamed(name)
+        yield from _incomplete(f"transports.{shown(str(name))}", _mapping(section))
     forms = forms or {"gmail": Form.MAIL}
     can_mail = Form.MAIL in forms.values() or None in forms.values()
     if not can_mail and "routes" not in raw:
@@ -35,12 +33,40 @@ def conflicts(raw: Mapping[str, Any]) -> Iterator[str]:
         for key in ("default_recipient", "to"):
             for word in _words(_mapping(section).get(key)):
                 yield from _wrong_recipient(f"transports.{shown(str(name))}.{key}", word, str(name), forms)
+    yield from _unmatchable(_mapping(raw.get("recipients")).get("allow"), forms)
     for word in _words(_mapping(raw.get("reminders")).get("to")):
         yield from _wrong_recipient("reminders.to", word, None, forms)
     for key in ("routes", "routes+"):
         routes = raw.get(key)
         for number, route in enumerate(routes if isinstance(routes, list) else ()):
             yield from _misrouted(f"{key}[{number}]", _mapping(route), forms, can_mail=can_mail)
+
+
+def _misnamed(name: object) -> Iterator[str]:
+    """Names of transports that mean something else where a recipient is named."""
+    if name in ROLES:
+        yield f"transports.{name}: is the name of a role; call it something else"
+    elif isinstance(name, str) and (not name or any(sign in "#@" or sign.isspace() for sign in name)):
+        text = shown(name, limit=60)
+        yield f"transports: {text!r} cannot be the name of a transport; use one without blanks, # and @"
+
+
+def _unmatchable(allow: Any, forms: _Forms) -> Iterator[str]:
+    """Entries of `recipients.allow` that match neither an address nor a recipient of a configured transport."""
+    for number, entry in enumerate(allow if isinstance(allow, list) else ()):
+        if not isinstance(entry, str) or not entry.strip():
+            continue
+        before, at, after = entry.partition("@")
+        is_of_slack = entry[0] in "#@" and (Form.SLACK in forms.values() or None in forms.values())
+        if is_of_slack or any(sign in before for sign in "*?[") or (before and after) or entry in forms:
+            continue
+        domain = after or entry.strip("@# ")
+        why = "has nothing before the @" if at and not before else "has nothing after the @" if at else "has no @"
+        hint = f"'*@{domain}'" if "." in domain and not entry.endswith("@") else "'*@uni.example'"
+        yield (
+            f"recipients.allow[{number}]: {shown(entry, limit=60)!r} {why}, so it matches no address; write a whole "
+            f"address, or a pattern such as {shown(hint, limit=60)}"
+        )
 
 
 def _incomplete(path: str, section: Mapping[str, Any]) -> Iterator[str]:

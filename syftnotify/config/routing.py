@@ -7,7 +7,7 @@ import difflib
 import zoneinfo
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from syftnotify.config.values import Duration, Flag, Section, duration, glob, got, number, time_of_day
 from syftnotify.errors import UnknownKindError
@@ -24,12 +24,11 @@ def _kinds(value: Any) -> frozenset[Kind]:
     words = _one_or_many(value)
     if not isinstance(words, (list, tuple)) or not words or not all(isinstance(word, str) for word in words):
         raise ValueError(f"expected a list of events, or ['*'], got {got(value)}")
-    if "*" in words:
-        return EVERY
-    known, unknown = set(), []
+    known: set[Kind] = set()
+    unknown = []
     for word in words:
         try:
-            known.add(parse_kind(word))
+            known |= EVERY if word == "*" else {parse_kind(word)}
         except UnknownKindError as error:
             unknown.append(str(error))
     if unknown:
@@ -134,15 +133,21 @@ class QuietSection(Section):
     )
     sparing: Severities = Field(("high",), alias="except", description="what is told all the same")
 
+    @model_validator(mode="after")
+    def _not_empty(self) -> QuietSection:
+        if self.begin == self.end:
+            raise ValueError(
+                f"`from` and `to` are both {self.begin:%H:%M}; set different times, or remove the section for no "
+                "quiet hours (whole days are from '00:00' to '23:59')"
+            )
+        return self
+
 
 _LONGEST_PAUSE = 7 * 86400.0  # seconds; what waits for longer counts in the outbox as set by a clock that jumped
 
 
 def _pause(value: Any) -> float:
-    seconds = duration(value)
-    if seconds > _LONGEST_PAUSE:
-        raise ValueError(f"expected at most 7d, got {got(value)}")
-    return seconds
+    return duration(value, longest=_LONGEST_PAUSE)
 
 
 class DigestSection(Section):

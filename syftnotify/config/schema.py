@@ -51,7 +51,7 @@ from syftnotify.config.values import (
 )
 from syftnotify.text import shown
 
-_PIECES = ("host", "port", "user", "password", "tls")
+PIECES = ("host", "port", "user", "password", "tls")
 
 
 def _count_or_none(value: Any) -> int | None:
@@ -62,12 +62,12 @@ def _count_or_none(value: Any) -> int | None:
     return value
 
 
-class _Pieces(dict[str, Any]):
+class Pieces(dict[str, Any]):
     """A server that is not named by one address."""
 
 
 def _server(value: Any) -> Any:
-    return smtp_server_of(*map(value.get, _PIECES)) if isinstance(value, _Pieces) else smtp_server(value)
+    return smtp_server_of(*map(value.get, PIECES)) if isinstance(value, Pieces) else smtp_server(value)
 
 
 class Notify(Section):
@@ -149,10 +149,10 @@ class Smtp(MailSection):
     @model_validator(mode="before")
     @classmethod
     def _from_pieces(cls, value: Any) -> Any:
-        if not isinstance(value, dict) or "host" not in value or "smtp_url" in value:
+        if not isinstance(value, dict) or "smtp_url" in value or value.keys().isdisjoint(PIECES):
             return value
-        rest = {name: inner for name, inner in value.items() if name not in _PIECES}
-        return {**rest, "smtp_url": _Pieces((name, value[name]) for name in _PIECES if name in value)}
+        rest = {name: inner for name, inner in value.items() if name not in PIECES}
+        return {**rest, "smtp_url": Pieces((name, value[name]) for name in PIECES if name in value)}
 
     ca_file: FilePath | None = Field(None, description="certificates to trust besides the system's: a private CA's")
     timeout_secs: TimeOut = Field(60, description="seconds until a send without an end is cut off")

@@ -17,6 +17,11 @@ from syftnotify.text import decoded
 _LARGEST = 64 * 1024  # bytes of a file that holds one secret
 # Settings that are secrets wherever they stand, by the type of the transport.
 _PLAIN = {"slack": ("url",), "webhook": ("secret",), "smtp": ("password",)}
+_FORMS = {
+    "env": "`env:NAME` for a variable of the environment",
+    "file": "`file:PATH` for a file with the secret",
+    "secret": "`secret:NAME` for one that `notify secret set NAME` keeps",
+}
 _QUOTED = re.compile(r"""^(["'])(.*)\1$""")
 # Parts of the names of headers and of parameters whose values are secrets.
 _TELLING = ("authorization", "cookie", "token", "key", "secret", "password", "signature", "x-auth")
@@ -30,6 +35,7 @@ class Resolved:
     mistakes: dict[str, str]  # by path: what could not be found
     warnings: list[str]
     paths: set[str]  # where something was put in: what stands there must not be shown
+    files: set[Path]  # that secrets were read from
 
 
 def resolved(raw: dict[str, Any], home: Home) -> Resolved:
@@ -39,7 +45,7 @@ def resolved(raw: dict[str, Any], home: Home) -> Resolved:
     found = {
         key: finder.walk(value, key) if key in {"transports", "heartbeat"} else value for key, value in raw.items()
     }
-    return Resolved(found, finder.mistakes, _in_plain_text(raw), finder.paths)
+    return Resolved(found, finder.mistakes, _in_plain_text(raw), finder.paths, finder.files)
 
 
 class _Finder:
@@ -48,6 +54,7 @@ class _Finder:
         self._sealed = sealed
         self.mistakes: dict[str, str] = {}
         self.paths: set[str] = set()
+        self.files: set[Path] = set()
 
     def walk(self, value: Any, path: str) -> Any:
         if isinstance(value, dict):
@@ -63,6 +70,8 @@ class _Finder:
         return secret
 
     def _value(self, kind: str, name: str) -> str:
+        if not name.strip():
+            raise ValueError(f"`{kind}:` names nothing; write {_FORMS[kind]}")
         if kind == "env":
             return self._variable(name)
         if kind == "file":
@@ -84,6 +93,7 @@ class _Finder:
 
     def _content(self, name: str) -> str:
         text = self._text(name).strip()
+        self.files.add(expanded(name, self._home.root))
         if not text:
             raise ValueError(f"{expanded(name, self._home.root)} is empty")
         return text

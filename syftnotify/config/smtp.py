@@ -82,17 +82,18 @@ def smtp_server_of(host: object, port: object, user: object, password: object, t
     """
     mistakes = []
     if not isinstance(host, str) or not host or not host.isprintable() or "/" in host or "@" in host:
-        mistakes.append("`host` is the name of a mail server, such as mail.example")
+        mistakes.append("`host` must be the name of a mail server, such as mail.example")
     if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
-        mistakes.append("`port` is a number from 1 to 65535")
-    if any(each is not None and not (isinstance(each, str) and each.isprintable()) for each in (user, password)):
-        mistakes.append("`user` and `password` are text")
+        mistakes.append("`port` must be a number from 1 to 65535")
+    for name, each in (("user", user), ("password", password)):
+        if each is not None and not (isinstance(each, str) and each.isprintable()):
+            mistakes.append(f"`{name}` must be one line of text without control characters")
     if tls is None:
         way: Tls | None = "implicit" if port == 465 else "off" if host in LOOPBACK else "required"
     else:
         way = _TLS_WORDS.get(tls) if isinstance(tls, (str, bool)) else None
     if way is None:
-        mistakes.append("`tls` is starttls, implicit or off")
+        mistakes.append("`tls` must be starttls, implicit or off")
     if password and way == "off" and host not in LOOPBACK:
         mistakes.append("a password is never sent unencrypted: remove `tls: off`")
     if mistakes or way is None:

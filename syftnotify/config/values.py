@@ -48,6 +48,8 @@ def _address(value: Any) -> str:
 def _pattern(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"expected an address or a pattern such as '*@uni.example', got {got(value)}")
+    if any(character.isspace() for character in value):
+        raise ValueError(f"expected one address or pattern in each entry, got {got(value)}; no address has blanks")
     return glob(value)
 
 
@@ -87,7 +89,7 @@ def _leads_by(url: str) -> str:
     """The scheme of an address that leads somewhere, nothing of any other."""
     try:
         parts = urlsplit(url)
-        return parts.scheme if parts.hostname and parts.port != 0 else ""
+        return parts.scheme if parts.hostname and " " not in parts.netloc and parts.port != 0 else ""
     except ValueError:
         return ""
 
@@ -138,15 +140,23 @@ def _with_unit(value: Any) -> float:
     return float(match.group(1)) * _UNITS[match.group(2)] if match else math.nan
 
 
-def duration(value: Any) -> float:
+class DurationRangeError(ValueError):
+    """A duration of zero, or one that is too long."""
+
+
+def duration(value: Any, *, longest: float = _LONGEST) -> float:
     """A duration with a unit, in seconds. A bare number is refused, because it does not show its unit.
 
     Raises:
-        ValueError: it is not a duration, or longer than 20 years.
+        DurationRangeError: it is zero, or longer than `longest` (20 years).
+        ValueError: it is not a duration.
     """
     seconds = _with_unit(value)
-    if not 0 < seconds <= _LONGEST:
+    if math.isnan(seconds):
         raise ValueError(f"expected a duration with a unit such as 90s, 10m, 2h, 3d or 26w, got {got(value)}")
+    if not 0 < seconds <= longest:
+        least = "" if seconds else "more than 0s and "
+        raise DurationRangeError(f"expected {least}at most {longest / 86400:g}d, got {got(value)}")
     return seconds
 
 

@@ -18,7 +18,7 @@ import jinja2
 
 from syftnotify import __version__
 from syftnotify.errors import DeliveryError, Failure
-from syftnotify.model import FINAL_KINDS, Audience, Event, Kind, Message, Status, digest_of
+from syftnotify.model import FINAL_KINDS, STATUS_AFTER, Audience, Event, Kind, Message, Status, digest_of
 from syftnotify.render.sandbox import TemplateSandbox
 from syftnotify.render.wording import PRIVATE, Item, Links, details_of, error_for, line_of, moment_of, user_of
 from syftnotify.text import iso, shown
@@ -58,17 +58,17 @@ _WARNING = (
 )
 
 
-def _sample(entity: str, payload: Mapping[str, Any], *tags: str) -> Item:
+def _sample(kind: Kind, entity: str, payload: Mapping[str, Any], *tags: str) -> Item:
     """What a template is tried out with."""
     at = "2026-01-15T15:30:00Z"
-    event = Event(Kind.JOB_FAILED, entity, "", at, payload=dict(payload), routing={"tags": list(tags)} if tags else {})
-    return Item("sample", event, Audience.OWNER, Status.FAILED)
+    event = Event(kind, entity, "", at, payload=dict(payload), routing={"tags": list(tags)} if tags else {})
+    return Item("sample", event, Audience.OWNER, STATUS_AFTER.get(kind, Status.WAITING))
 
 
-def _sample_of(text: str) -> Item:
+def _sample_of(kind: Kind, text: str) -> Item:
     """The same, with `text` wherever an event may have text."""
     names = ("name", "submitter", "owner", "run_id", "job_id", "triggered_by", "stderr")
-    return _sample(text, {**dict.fromkeys(names, text), "return_code": 1}, text)
+    return _sample(kind, text, {**dict.fromkeys(names, text), "return_code": 1}, text)
 
 
 class Objects:
@@ -93,23 +93,38 @@ class Objects:
             self._try_out(self._template)
 
     def _try_out(self, template: jinja2.Template) -> None:
-        bare = self._object(_sample("job/sample", {}))
+        bare = self._object(_sample(Kind.JOB_FAILED, "job/sample", {}))
         try:
-            outputs = [template.render(bare)]
+            template.render(bare)
         except _FAULTS as error:
+            if "'NoneType'" in str(error):
+                raise ValueError(f"{error}: a value may be missing; write `(value or [])` or the like") from None
             raise ValueError(f"{error}; known are {', '.join(sorted(bare))}") from None
-        for text, unknown in (("a", 1), (_HOSTILE, _HOSTILE)):
-            known = self._object(_sample_of(text))
-            known["payload"] = _Known(known["payload"], unknown)
-            with contextlib.suppress(*_FAULTS):  # a sample may be of another type than the template expects
-                outputs.append(template.render(known))
-        mistakes = [_mistake_in(output) for output in outputs]
-        if self._is_json and all(mistakes):
+        if not self._is_json:
+            return
+        # A kind for which the template prints nothing at all is one that the routes need not send here.
+        outputs = {kind: self._samples(template, kind) for kind in Kind}
+        mistakes = [_mistake_in(each) for texts in outputs.values() for each in texts if any(map(str.strip, texts))]
+        if all(mistakes):
+            why = mistakes[0] if mistakes else _mistake_in("")
             raise ValueError(
-                f"the output is not valid JSON ({mistakes[0]}); correct it, or name its type in header `content-type`"
+                f"the output is not valid JSON ({why}); correct it, or name its type in header `content-type`"
             )
-        if self._is_json and any(mistakes):
+        if any(mistakes):
             self.warning = _WARNING
+
+    def _samples(self, template: jinja2.Template, kind: Kind) -> list[str]:
+        """The output for events of `kind`: without optional values, with plain ones, with hostile ones."""
+        variables = [self._object(_sample(kind, "job/sample", {}))]
+        for text, unknown in (("a", 1), (_HOSTILE, _HOSTILE)):
+            known = self._object(_sample_of(kind, text))
+            known["payload"] = _Complete(known["payload"], unknown)
+            variables.append(known)
+        outputs = []
+        for each in variables:
+            with contextlib.suppress(*_FAULTS):  # a sample may be of another type than the template expects
+                outputs.append(template.render(each))
+        return outputs
 
     def message(self, items: Sequence[Item], recipient: str, *, thread: str = "", digest: str = "") -> Message:
         """The request for `items`: an object for one, a list of objects for more.
@@ -256,9 +271,19 @@ class _Known(dict[str, Any]):
         return self._unknown
 
 
+class _Complete(_Known):
+    """The payload of a sample: it has every part that a template asks for, in whatever way."""
+
+    def __contains__(self, _name: object) -> bool:
+        return True
+
+    def get(self, name: str, default: Any = None) -> Any:  # noqa: ARG002 - nothing is missing
+        return self[name]
+
+
 def _variables(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
     """What a template may name: the envelope's keys, and Nomaflow's variables, empty where they are not known."""
-    job = {**dict.fromkeys(_JOB_FIELDS), **native.get("job", {})}
+    job = {**dict.fromkeys(_JOB_FIELDS), "tags": [], **native.get("job", {})}
     parts = {"job": job, "payload": _Known(native.get("payload", {}))}
     return {**dict.fromkeys((*VARIABLES, *_FIELDS), ""), **_nomaflow(event, native), **native, **parts}
 
