@@ -60,7 +60,7 @@ def show(
         emit_line(json.dumps([as_object(letter) for letter in letters]))
         return
     for letter in letters:
-        say(f"{letter.id[:SHORT]}  {letter.kind} to {shown(letter.recipient)} through {shown(letter.transport)}")
+        say(f"{letter.id[:SHORT]}  {letter.kind} to {shown(letter.recipient)}{_way(letter)}")
         say(f"          {outcome(letter)}")
         say(f"          {shown(letter.entity)}")
     if not letters:
@@ -104,11 +104,17 @@ def explain(home: Home, about: str, *, as_json: bool) -> None:
             _explain_event(event, letters.get(event.key, []))
 
 
+def _way(letter: Letter) -> str:
+    """The transport, if there is one for that recipient."""
+    return f" through {shown(letter.transport)}" if letter.transport else ""
+
+
 def _explain_event(event: Noticed, letters: Sequence[Letter]) -> None:
     say(f"  {event.kind}, noticed {local_time(event.noticed_at)}")
     for letter in letters:
         say(f"    {letter.audience} {shown(letter.recipient)}: {outcome(letter)}")
-        say(f"      through {shown(letter.transport)}, by {shown(letter.route) or 'a rule of an older version'}")
+        rule = f"by {shown(letter.route) or 'a rule of an older version'}"
+        say(f"      {_way(letter).strip()}, {rule}" if letter.transport else f"      {rule}")
     if not letters:
         say("    nobody: no route names anybody, or it was so before the first scan")
 
