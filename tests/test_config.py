@@ -668,11 +668,12 @@ def test_allowed_recipient_of_a_transport_without_addresses_is_accepted(home: Ho
     load(written(home, f"do_email: o@x.org\ntransports: {ways}\nrecipients: {{allow: ['{entry}']}}\n"))
 
 
-def test_quiet_hours_without_a_length_are_refused(home: Home) -> None:
+def test_quiet_hours_without_an_end_are_refused(home: Home) -> None:
     """D8"""
     (line,) = mistakes(home, "do_email: o@x.org\nquiet_hours: {from: 22:00, to: '22:00'}\n")
 
-    assert line.startswith("quiet_hours: `from` and `to` are both 22:00; set different times")
+    assert line.startswith("quiet_hours: `from` and `to` are both 22:00, so every hour is quiet; set different times")
+    load(written(home, "do_email: o@x.org\nquiet_hours: {from: '00:00', to: '00:00', days: [sat, sun]}\n"))
 
 
 @pytest.mark.parametrize("name", ["", "on call", "#jobs", "@ana", "a@b.example", "a\tb"])

@@ -134,11 +134,11 @@ class QuietSection(Section):
     sparing: Severities = Field(("high",), alias="except", description="what is told all the same")
 
     @model_validator(mode="after")
-    def _not_empty(self) -> QuietSection:
-        if self.begin == self.end:
+    def _not_always(self) -> QuietSection:
+        if self.begin == self.end and len(self.days) == len(_DAYS):
             raise ValueError(
-                f"`from` and `to` are both {self.begin:%H:%M}; set different times, or remove the section for no "
-                "quiet hours (whole days are from '00:00' to '23:59')"
+                f"`from` and `to` are both {self.begin:%H:%M}, so every hour is quiet; set different times, or `days` "
+                "for whole days"
             )
         return self
 
