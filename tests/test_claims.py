@@ -172,6 +172,21 @@ def test_claim_cost_of_an_urgent_message_does_not_grow_with_the_queue(tmp_path: 
     assert 0 < steps[1] <= 2 * steps[0], steps
 
 
+def test_claim_cost_of_a_busy_urgent_conversation_grows_with_its_length_only(tmp_path: Path) -> None:
+    """A13: in proportion, and not with the square of it."""
+    steps = []
+    for waiting in (200, 2_000):
+        outbox = Outbox(tmp_path / f"{waiting}.db")
+        events = [Event(Kind.JOB_FAILED, "job/broken", str(number)) for number in range(waiting)]
+        items = [Notification(event.key, event.entity, READER, Audience.OWNER, "box") for event in events]
+        outbox.put(events, items, 0.0)
+        assert claim(outbox, "box", 100.0, by="me")
+        steps.append(steps_of(outbox, lambda: claim(outbox, "box", 100.0, by="me")))  # noqa: B023 - called at once
+        outbox.close()
+
+    assert 0 < steps[1] <= 20 * steps[0], steps
+
+
 BAD_ROWS = {
     "kind": "UPDATE events SET kind = 'job_x' WHERE entity = 'job/bad'",
     "payload": "UPDATE events SET payload = '{broken' WHERE entity = 'job/bad'",

@@ -22,8 +22,8 @@ from syftnotify.outbox.tables import (
     RECIPIENTS,
     TOTALS,
     UNFINISHED,
-    UNSENT,
     claimable,
+    first_unfinished,
     is_due,
     is_emitted,
     is_next,
@@ -197,18 +197,8 @@ def first_of(resend: bool) -> Statement:
 def first_for_urgent(resend: bool) -> Statement:
     """What is to be sent now so that the oldest due notification of high severity can be: it, or an earlier one."""
     urgent = NOTIFICATIONS.alias("urgent")
-    # `+` keeps SQLite from beginning with everything that is due: the few urgent ones come first.
-    is_here = sa.literal_column("+notifications.transport") == sa.bindparam("transport", type_=sa.Text)
     return Statement(
-        _WORDED.join(
-            urgent,
-            sa.and_(
-                urgent.c.entity == NOTIFICATIONS.c.entity,
-                urgent.c.recipient == NOTIFICATIONS.c.recipient,
-                urgent.c.medium == NOTIFICATIONS.c.medium,
-                urgent.c.seq >= NOTIFICATIONS.c.seq,
-            ),
-        )
+        _WORDED.join(urgent, NOTIFICATIONS.c.seq == first_unfinished(urgent, resend=resend))
         .where(
             is_waiting(resend=resend, table=urgent),
             urgent.c.transport == sa.bindparam("transport", type_=sa.Text),
@@ -216,12 +206,12 @@ def first_for_urgent(resend: bool) -> Statement:
             urgent.c.recipient == sa.bindparam("recipient", type_=sa.Text),
             urgent.c.not_before <= _NOW,
             is_next(resend=resend),
-            sa.text(f"notifications.{UNSENT}"),  # for the index of unfinished conversations
-            is_here,
+            # `+` keeps SQLite from beginning with everything that is due: the few urgent ones come first.
+            sa.literal_column("+notifications.transport") == sa.bindparam("transport", type_=sa.Text),
             is_due(_NOW),
         )
         .order_by(None)
-        .order_by(urgent.c.seq, NOTIFICATIONS.c.seq)
+        .order_by(urgent.c.seq)
         .limit(1)
     )
 

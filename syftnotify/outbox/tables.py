@@ -12,7 +12,7 @@ from syftnotify.model import DIGESTED, EMITTED_PREFIX, HELD, Kind, entity_id
 SCHEMA_VERSION = 5
 # Spelled out: SQLite uses a partial index only where the query repeats the text of the index.
 _WAITING = "state IN ('pending', 'unknown')"
-UNSENT = "state IN ('pending', 'unknown', 'sending')"
+_UNSENT = "state IN ('pending', 'unknown', 'sending')"
 _QUEUE_COLUMNS = "transport, priority, recipient, seq, not_before, entity"
 _CONVERSATION_COLUMNS = "entity, recipient, medium, seq"
 # What brings a database of the version named to the next one.
@@ -32,7 +32,7 @@ UPGRADES: dict[int, tuple[str, ...]] = {
         "'job_timeout', 'workflow_build_failed', 'workflow_terminated', 'system_alert'))",
         "DROP INDEX IF EXISTS waiting",
         f"CREATE INDEX IF NOT EXISTS queue ON notifications ({_QUEUE_COLUMNS}) WHERE {_WAITING}",
-        f"CREATE INDEX IF NOT EXISTS unfinished ON notifications ({_CONVERSATION_COLUMNS}) WHERE {UNSENT}",
+        f"CREATE INDEX IF NOT EXISTS unfinished ON notifications ({_CONVERSATION_COLUMNS}) WHERE {_UNSENT}",
         "INSERT OR REPLACE INTO totals SELECT 'messages', count(DISTINCT iif(bundle = '', id, bundle)) "
         "FROM notifications WHERE state = 'sent'",
         "INSERT OR REPLACE INTO totals SELECT 'notifications', count(*) FROM notifications WHERE state = 'sent'",
@@ -100,7 +100,7 @@ NOTIFICATIONS = sa.Table(
     sa.Index("conversation", "entity", "recipient", "seq"),
     sa.Index("states", "state"),
     sa.Index("queue", *_QUEUE_COLUMNS.split(", "), sqlite_where=sa.text(_WAITING)),
-    sa.Index("unfinished", *_CONVERSATION_COLUMNS.split(", "), sqlite_where=sa.text(UNSENT)),
+    sa.Index("unfinished", *_CONVERSATION_COLUMNS.split(", "), sqlite_where=sa.text(_UNSENT)),
 )
 ATTEMPTS = sa.Table(
     "attempts",
@@ -205,9 +205,9 @@ def is_next(*, resend: bool) -> sa.ColumnElement[bool]:
             earlier.c.recipient == NOTIFICATIONS.c.recipient,
             earlier.c.medium == NOTIFICATIONS.c.medium,
             earlier.c.seq < NOTIFICATIONS.c.seq,
-            sa.text(f"earlier.{UNSENT}"),
+            sa.text(f"earlier.{_UNSENT}"),
             earlier.c.state.in_(("sending", *claimable(resend))),
-            ~_lets_pass(earlier.c.bundle),
+            ~_lets_pass(earlier.c.bundle, NOTIFICATIONS.c.priority),
             sa.or_(NOTIFICATIONS.c.bundle == "", earlier.c.bundle != NOTIFICATIONS.c.bundle),
         )
         .correlate(NOTIFICATIONS)
@@ -216,10 +216,31 @@ def is_next(*, resend: bool) -> sa.ColumnElement[bool]:
     return sa.and_(is_waiting(resend=resend), ~blocked)
 
 
-def _lets_pass(bundle: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Whether the candidate may overtake what waits in `bundle`, a digest that was not attempted yet."""
+def first_unfinished(of: sa.FromClause, *, resend: bool) -> sa.ScalarSelect[int]:
+    """The `seq` of the earliest row of the same conversation that `of` waits for, or that of `of` itself."""
+    earlier = NOTIFICATIONS.alias("earliest")
+    return (
+        sa.select(earlier.c.seq)
+        .where(
+            earlier.c.entity == of.c.entity,
+            earlier.c.recipient == of.c.recipient,
+            earlier.c.medium == of.c.medium,
+            earlier.c.seq <= of.c.seq,
+            sa.text(f"earliest.{_UNSENT}"),
+            earlier.c.state.in_(("sending", *claimable(resend))),
+            sa.or_(earlier.c.seq == of.c.seq, ~_lets_pass(earlier.c.bundle, of.c.priority)),
+        )
+        .order_by(earlier.c.seq)
+        .limit(1)
+        .correlate(of)
+        .scalar_subquery()
+    )
+
+
+def _lets_pass(bundle: sa.ColumnElement[str], priority: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+    """Whether a candidate may overtake what waits in `bundle`, a digest that was not attempted yet."""
     is_exempt = sa.or_(
         bundle.startswith(HELD, autoescape=True),
-        sa.and_(bundle.startswith(DIGESTED, autoescape=True), NOTIFICATIONS.c.priority == Priority.HIGH.value),
+        sa.and_(bundle.startswith(DIGESTED, autoescape=True), priority == Priority.HIGH.value),
     )
     return sa.and_(bundle != "", sa.func.instr(bundle, "#") == 0, is_exempt)
