@@ -210,7 +210,7 @@ def _transports(settings: Settings, clock: Callable[[], float], ask: _Ask) -> It
                     else "see to its user and password",
                     Failure.NO_ANSWER: f"see that {section.path} is a folder that you can write to, or change `path`"
                     if isinstance(section, Maildir)
-                    else "see that the network is up and the address right",
+                    else "try again later, or check the network and the address",
                 }
                 yield Finding(check, Level.FAIL, str(error), advice.get(error.failure, "try again later"))
                 continue

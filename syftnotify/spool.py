@@ -141,33 +141,19 @@ def _event(kind: str, entity: str, payload: Mapping[str, Any] | None, key: str, 
     if isinstance(error, str) and len(error) > _LONGEST_ERROR:
         what["error"] = f"[{len(error) - _LONGEST_ERROR:,} characters omitted]\n{error[-_LONGEST_ERROR:]}"
     try:
-        what = _keepable(what)
         orjson.dumps(what)
-    except (TypeError, RecursionError) as mistake:
+    except TypeError as mistake:
         raise EmitError(f"the payload is not valid JSON: {mistake}") from None
     moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return Event(
         _emittable(parse_kind(kind, emitted=True)),
-        _keepable(entity),
-        _keepable(key) or uuid.uuid4().hex,
+        entity,
+        key or uuid.uuid4().hex,
         moment,
         what,
         routing,
         emitted=True,
     )
-
-
-def _keepable(value: Any) -> Any:
-    """The same with what UTF-8 and 64 bits cannot hold replaced: such an event is worth more than none."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
-        return str(value)
-    if isinstance(value, dict):
-        return {_keepable(key): _keepable(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_keepable(each) for each in value]
-    return value
 
 
 def _emittable(kind: Kind) -> Kind:

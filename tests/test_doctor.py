@@ -578,7 +578,7 @@ def test_a_mail_server_that_is_busy_is_asked_again_later(private: Box, server: M
     one = the("transport office", found(private))
 
     assert one.level is FAIL
-    assert one.advice == "try again later"
+    assert one.advice == "try again later, or check the network and the address"
 
 
 def test_one_transport_that_fails_hides_no_other(private: Box, server: MailServer) -> None:

@@ -44,12 +44,25 @@ def _object(name: str, text: str) -> dict[str, Any] | None:
     if not text:
         return None
     try:
-        found = json.loads(text, parse_constant=_refuse)
+        found = _keepable(json.loads(text, parse_constant=_refuse))
     except (ValueError, RecursionError) as error:
         raise EmitError(f"the {name} is not valid JSON: {error}", hint="for example: '{\"job_id\": 42}'") from error
     if not isinstance(found, dict):
         raise EmitError(f"the {name} must be a JSON object, got {shown(text, limit=60)}")
     return found
+
+
+def _keepable(value: Any) -> Any:
+    """The same with what UTF-8 and 64 bits cannot hold replaced: such an event is worth more than none."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        return str(value)
+    if isinstance(value, dict):
+        return {_keepable(key): _keepable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_keepable(each) for each in value]
+    return value
 
 
 def _refuse(word: str) -> None:
