@@ -40,8 +40,8 @@ from syftnotify.text import iso, plural, shown
 log = logging.getLogger(__name__)
 
 _UNWRITABLE = (ValueError, TypeError, OverflowError)  # what SQLite's driver says of a text or number that is none
-_LONGEST_NAP = 60.0  # seconds between two looks into the outbox, whatever it said was due
-_TROUBLE_NAP = 5.0  # seconds to wait when the outbox itself failed
+_LONGEST_TIMEOUT = 60.0  # seconds between two readings of the outbox, whatever is due
+_ERROR_TIMEOUT = 5.0  # seconds to wait when the outbox itself failed
 # Seconds without a success after which a transport counts as unreachable, in status and alerts.
 UNREACHABLE_SECONDS = 120.0
 # So many different messages in a row that got the same kind of answer: it concerns the transport, not the message.
@@ -136,7 +136,7 @@ class Dispatcher:
         self._poked = True
         self._pool = ThreadPoolExecutor(max_workers=max_concurrent, thread_name_prefix="send")
         self._thread: threading.Thread | None = None
-        self._nap = 0.0
+        self._timeout = 0.0
         # Outcomes that the outbox has not saved yet: the ids of their notifications, and what saves them.
         self._unsaved: deque[tuple[frozenset[str], Callable[[], None]]] = deque()
         self._storms: Storms | None = None  # who was sent how much lately; read from the outbox at the first claim
@@ -201,29 +201,29 @@ class Dispatcher:
         until = self._clock()
         while True:
             self._poked = False
-            nap = self._turn(until)
+            timeout = self._turn(until)
             with self._state:
-                if nap is None and not self._busy() and not self._poked:  # else one that ended let the next one go
+                if timeout is None and not self._busy() and not self._poked:  # else one that ended let the next one go
                     return
                 # A pace or a permit is waited for; a rest or a backoff is not due now.
-                self._state.wait_for(lambda: self._poked, timeout=nap)
+                self._state.wait_for(lambda: self._poked, timeout=timeout)
 
     def _run(self) -> None:
         is_over = False
         while not is_over:
             with self._state:
-                self._state.wait_for(lambda: self._poked or self._is_over(), timeout=self._nap)
+                self._state.wait_for(lambda: self._poked or self._is_over(), timeout=self._timeout)
                 self._poked = False
                 is_over = self._is_over()  # what came of the last attempts is still written down
-            self._nap = self._next_nap()
+            self._timeout = self._next_timeout()
 
     def _is_over(self) -> bool:
         return self._stopping and not self._busy()
 
-    def _next_nap(self) -> float:
+    def _next_timeout(self) -> float:
         """Do what is due; returns the seconds until the next turn. Never raises: the outermost loop of the thread."""
         try:
-            nap = self._next_due()
+            timeout = self._next_due()
         except StateError as error:
             self.last_error = str(error)
             log.error("the outbox cannot be used: %s", error)
@@ -233,10 +233,10 @@ class Dispatcher:
             self._recover()
         else:
             self.failures = 0
-            return nap
+            return timeout
         self.failures += 1
         self._on_change()
-        return _TROUBLE_NAP
+        return _ERROR_TIMEOUT
 
     def _recover(self) -> None:
         """What was claimed when the error came, and is in no thread's hands, is unknown: it is sent again."""
@@ -249,22 +249,22 @@ class Dispatcher:
                 log.warning("notification: %d attempts were cut off by an error and may have arrived", lost)
 
     def _next_due(self) -> float:
-        nap = self._turn(None)
+        timeout = self._turn(None)
         if self._stopping:  # the end of an attempt wakes us
-            return _LONGEST_NAP
-        if nap is not None:
-            return nap
+            return _LONGEST_TIMEOUT
+        if timeout is not None:
+            return timeout
         now, monotonic = self._clock(), self._monotonic()
-        naps = []
+        timeouts = []
         for lane in self._lanes.values():
             if self._room(lane) <= 0:  # the end of an attempt wakes us
                 continue
             due = self._outbox.next_due(lane.name, now, resend=lane.resend_unknown)
             if due is not None:
-                naps.append(max(due - now, lane.wait(monotonic)))
+                timeouts.append(max(due - now, lane.wait(monotonic)))
             elif wait := lane.wait(monotonic):  # then a check may be due; one that is due has begun
-                naps.append(wait)
-        return min([_LONGEST_NAP, *(max(0.05, nap) for nap in naps)])
+                timeouts.append(wait)
+        return min([_LONGEST_TIMEOUT, *(max(0.05, timeout) for timeout in timeouts)])
 
     def _busy(self) -> bool:
         return any(lane.in_flight for lane in self._lanes.values())
@@ -275,11 +275,11 @@ class Dispatcher:
         if not self._busy():
             self._save_outcomes()
         try:
-            nap = self._start_due(until)
+            timeout = self._start_due(until)
         finally:
             # While others are under way the next ones go first: what ended would hold them up for a sync of the disk.
             is_news = self._save_outcomes()
-        return 0.0 if is_news else nap  # one that ended may let the next one go
+        return 0.0 if is_news else timeout  # one that ended may let the next one go
 
     def _check_clock(self) -> None:
         """At the start, and when the clock was set back, waits that a wrong clock made too long are bounded."""
@@ -304,7 +304,7 @@ class Dispatcher:
                 if until is None and self._wants_check(lane):
                     self._start_check(lane)
                 if sum(other.in_flight for other in self._lanes.values()) >= self._max:
-                    return _LONGEST_NAP  # the end of an attempt wakes us
+                    return _LONGEST_TIMEOUT  # the end of an attempt wakes us
                 room = self._room(lane)
                 if room <= 0:
                     continue

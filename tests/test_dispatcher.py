@@ -164,9 +164,9 @@ def test_while_an_attempt_hangs_the_outbox_is_left_alone(make: MakeDispatcher, o
     dispatcher.start()
     try:
         wait_until(lambda: sink.tried)
-        wait_until(lambda: dispatcher._nap > 1.0)
+        wait_until(lambda: dispatcher._timeout > 1.0)
         before = len(asked)
-        time.sleep(0.5)  # ten of the shortest naps
+        time.sleep(0.5)  # ten of the shortest waits
         assert len(asked) == before
     finally:
         sink.gate.set()
