@@ -22,7 +22,7 @@ one run on one machine, and is a median: the ratio is what to compare, the times
 baseline want a machine that has nothing else to do.
 This run: {machine}, {day}.
 
-The trees hold jobs of fifty scientists that ended, as syft-job 0.1.40 lays them down (layout D). A *look* is one reading
+The trees hold jobs of fifty scientists that ended, as syft-job 0.1.40 lays them down (layout D). A *look* is one scan
 of the tree. Its baseline is a bare loop that lists the folders and asks for the state of the one file of each job that
 decides; the baseline of a first look is a bare loop that reads and parses both files of each job with libyaml. Each
 program in `benchmarks/` says what it does and what it is measured against; `python -m benchmarks.scan` runs one alone.

@@ -116,7 +116,7 @@ def _home(home: Home) -> Iterator[Finding]:
     yield from _misplaced(home)
     own = [path for path in (home.state, home.outbox, home.log, home.worker) if path.is_file()]
     problems = [found for path in own if (found := foreign_owner(path))]
-    problems += [(text, advice) for path in own for text, said, advice in [too_open(path).partition(": say ")] if said]
+    problems += [(text, advice) for path in own for text, said, advice in [too_open(path).rpartition(": run ")] if said]
     for text, advice in problems:
         yield Finding("home", Level.WARN, text, advice)
     if not problems:

@@ -170,7 +170,7 @@ def too_open(path: Path) -> str:
     # A folder may be looked into; what is in it has modes of its own.
     if not hasattr(os, "geteuid") or not mode & (0o022 if path.is_dir() else 0o077):
         return ""
-    return f"{path} is open to others (mode {mode:04o}): say `chmod {'700' if path.is_dir() else '600'} {path}`"
+    return f"{path} is open to others (mode {mode:04o}): run `chmod {'700' if path.is_dir() else '600'} {path}`"
 
 
 def sync_folder(folder: Path) -> None:

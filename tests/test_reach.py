@@ -122,7 +122,7 @@ def test_the_history_is_kept_for_ever_unless_somebody_says_how_long(box: Box, tr
     box.clock.advance(1000 * DAY)
     box.look()
     assert "job_submitted" in box.notify("history").stdout
-    assert "kept for ever" in box.notify("prune", check=2).stderr
+    assert "kept without limit" in box.notify("prune", check=2).stderr
 
     box.configure({"retention": "365d"})
     box.look()

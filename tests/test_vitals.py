@@ -939,7 +939,7 @@ def test_a_start_warns_of_secrets_that_others_can_read(google: Google, box: Box,
     done = box.notify("start" if mode == 0o644 else "run", *(() if mode == 0o644 else ("--once",)), check=0)
 
     warnings = [line for line in done.stderr.splitlines() if "open to others" in line]
-    assert warnings == [f"warning: {path} is open to others (mode {mode:04o}): say `chmod 600 {path}`"]
+    assert warnings == [f"warning: {path} is open to others (mode {mode:04o}): run `chmod 600 {path}`"]
     assert path.stat().st_mode & 0o777 == mode
 
 

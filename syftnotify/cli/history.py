@@ -149,7 +149,7 @@ def prune(home: Home, older_than: str | None, *, dry_run: bool) -> None:
     """
     retention = None if older_than is not None else load_listing_all(home).config.retention
     if older_than is None and retention is None:
-        raise ConfigError("the history is kept for ever", hint="say `--older-than 365d`, or set `retention`")
+        raise ConfigError("the history is kept without limit", hint="pass `--older-than 365d`, or set `retention`")
     before = moment_of(older_than) if older_than is not None else time.time() - (retention or 0.0)
     if older_than is not None and before > time.time():
         raise UsageError(
