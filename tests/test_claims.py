@@ -233,7 +233,7 @@ def test_claim_quarantines_a_row_that_cannot_be_read(
 
 
 class Counted:
-    """A throttle that lets everything pass and counts what it was told of."""
+    """A throttle that lets every message pass and counts those recorded."""
 
     def __init__(self) -> None:
         self.recorded = 0

@@ -20,7 +20,7 @@ from tests.support import ANA, BO, OWNER, Box, Told, claim, tally
 from tests.trees import PERMISSIONS, TREES, Disk, Tree, permission
 
 VICTIM = "victim@bank.example"
-PEER = "cara@peer.example"  # whom the owner added
+PEER = "cara@peer.example"  # added by the owner
 OWNERS_COPY = Counter({("job_submitted", "owner", OWNER): 1})
 NAMING = ["B4", "C1", "C2", "D"]  # layouts whose paths name the submitter
 
@@ -32,7 +32,7 @@ def disk(box: Box) -> Disk:
 
 @pytest.fixture(params=NAMING)
 def tree(request: pytest.FixtureRequest, box: Box, disk: Disk) -> Tree:
-    """A tree in which submissions come from scientists whom the owner did not add; the first scan is done."""
+    """A tree in which submissions come from scientists that the owner did not add; the first scan is done."""
     return tree_with_a_peer(request.param, box, disk)
 
 
