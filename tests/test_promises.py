@@ -180,6 +180,7 @@ class Promises(RuleBasedStateMachine):
         self.death: tuple[str, int] | None = None
         self.is_killed = False
         self.last_look: float | None = None
+        self.rejected: set[str] = set()  # messages that were refused since the last that was taken
         self.resends = True
         self.max_retries: int | None = None
         self.parts: Parts
@@ -209,7 +210,7 @@ class Promises(RuleBasedStateMachine):
 
     def open(self) -> None:
         """A new process: everything is read from disk, and what the last one left behind is unknown."""
-        self.is_killed, self.death = False, None
+        self.is_killed, self.death, self.rejected = False, None, set()
         self.parts = assemble(self.settings, clock=self.box.clock.time, monotonic=self.box.clock.monotonic)
         lane = Lane(LANE, self, WORDING, max_retries=self.max_retries, resend_unknown=self.resends)
         # One attempt at a time, so that the same draws give the same story.
@@ -279,6 +280,10 @@ class Promises(RuleBasedStateMachine):
         sending = [row for row in self.rows.values() if row.state == "sending"]
         self.judge(message, sending)
         answer = self.script.pop(0) if self.script else "sent"
+        if answer == "sent":
+            self.rejected = set()
+        elif answer == Failure.REFUSED:
+            self.rejected.add(message.id)
         for row in sending:
             owed = self.owed[row.id]
             if answer in {"sent", "arrived", "breaks"}:
@@ -287,7 +292,8 @@ class Promises(RuleBasedStateMachine):
                 owed.left_as = "" if owed.is_nameless else message.id
             owed.not_now += answer == Failure.NOT_NOW
             owed.is_taken = owed.is_taken or answer == "sent"
-            owed.is_refused = answer == Failure.REFUSED
+            # From the third in a row on, the transport is at fault and not the message, which may be kept.
+            owed.is_refused = answer == Failure.REFUSED and len(self.rejected) < 3
         if answer == "breaks":
             raise RuntimeError("nobody expected this")
         if answer != "sent":
