@@ -36,7 +36,7 @@ from tests.test_fuzz import quickly
 OPERATOR = "op@site.example"
 STRANGER = "stranger@far.example"
 
-often = settings(quickly, max_examples=150 * THOROUGH, derandomize=True)
+often = settings(quickly, max_examples=150 * THOROUGH)
 
 # -- all sorts of events ---------------------------------------------------------------------------------------------
 
