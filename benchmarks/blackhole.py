@@ -17,12 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.ground import Figure, report
-from syftnotify.config import Smtp
-from syftnotify.deliver import transport_for
-from syftnotify.dispatcher import Dispatcher, Lane
-from syftnotify.model import Audience, Event, Kind, Notification
-from syftnotify.outbox import Outbox
-from syftnotify.render import Links, TemplateRenderer, Wording
+from syftnotify.config.schema import Smtp
+from syftnotify.core.kinds import Audience, EventKind
+from syftnotify.core.models import Event, Notification
+from syftnotify.delivery.dispatcher import Dispatcher, Lane
+from syftnotify.rendering.email import Links, Wording
+from syftnotify.rendering.templates import TemplateRenderer
+from syftnotify.store.outbox.queue import Outbox
+from syftnotify.transports.registry import transport_for
 from tests.mailserver import HOST, MailServer, RawServer, raw, serving, swallows
 
 OWNER = "owner@datasite.example"
@@ -36,7 +38,7 @@ def owe(outbox: Outbox, count: int, via: str) -> None:
     """`count` mails, all at once."""
     events = [
         Event(
-            Kind.JOB_SUBMITTED,
+            EventKind.JOB_SUBMITTED,
             f"job/{via}/{number}",
             "T",
             "",

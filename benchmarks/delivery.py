@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.ground import Figure, box_of, report, worker
 from benchmarks.outbox import owed
-from syftnotify.outbox import Outbox
+from syftnotify.store.outbox.queue import Outbox
 from tests.support import wait_until
 from tests.web import says, web
 

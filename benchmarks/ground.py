@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from syftnotify import process, running
-from syftnotify.paths import Home
+from syftnotify.runtime import process
+from syftnotify.system import worker_status
+from syftnotify.system.paths import Home
 from tests.support import OWNER, Box, wait_until
 
 SCIENTISTS = 50
@@ -259,7 +260,7 @@ def look_after(home: Home, moment: float) -> float:
     """The seconds that the worker's first look after `moment` took, by its own report."""
 
     def looked() -> Any:
-        found = running.read(home)
+        found = worker_status.read(home)
         return found.last_scan["seconds"] if (found.last_scan_s or 0.0) > moment else None
 
     return float(wait_until(looked, START_SECONDS, "a look"))

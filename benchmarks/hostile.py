@@ -27,9 +27,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.ground import jobs_of, write, write_job
-from syftnotify.assembly import assemble
-from syftnotify.config import load
-from syftnotify.paths import Home
+from syftnotify.config.load import load
+from syftnotify.runtime.container import assemble
+from syftnotify.system.paths import Home
 from tests.support import ANA as PEER
 from tests.support import BO, OWNER
 

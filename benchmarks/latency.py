@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.ground import Figure, below, box_of, name_of, report, state, state_path, tree, worker, write
-from syftnotify import running
+from syftnotify.system import worker_status
 from tests.mailserver import HOST, raw
 from tests.support import wait_until
 from tests.web import Web, says
@@ -60,7 +60,7 @@ def delays(
         box = stack.enter_context(box_of(root, interval=interval, watch=watch, hook=hook))
         stack.enter_context(worker(box.home))
         is_watching = watch == "on"
-        wait_until(lambda: running.read(box.home).watching is is_watching, PATIENCE, "watching")
+        wait_until(lambda: worker_status.read(box.home).watching is is_watching, PATIENCE, "watching")
         for number in draw.sample(range(count), changes):
             time.sleep(draw.uniform(*pause))  # the pace of the changes
             minute = draw.randrange(30, 59)

@@ -17,8 +17,8 @@ from pathlib import Path
 import orjson
 
 from benchmarks.ground import Figure, at_most, medians, name_of, report
-from syftnotify import JsonStateManager
-from syftnotify.model import entity_id
+from syftnotify.core.identifiers import entity_id
+from syftnotify.store.ledger import JsonStateManager
 from tests.support import ANA, OWNER
 
 FACTOR = 1.5

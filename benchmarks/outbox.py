@@ -16,8 +16,10 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.ground import Figure, name_of, report, seconds
-from syftnotify.model import Audience, Event, Kind, Notification, entity_id
-from syftnotify.outbox import Outbox
+from syftnotify.core.identifiers import entity_id
+from syftnotify.core.kinds import Audience, EventKind
+from syftnotify.core.models import Event, Notification
+from syftnotify.store.outbox.queue import Outbox
 from tests.support import ANA, OWNER
 
 TARGET = 25_000  # a second
@@ -28,7 +30,7 @@ def owed(count: int, transport: str, *, to: str, medium: str) -> tuple[list[Even
     """Ends of `count` jobs, and one notification of each."""
     events = [
         Event(
-            Kind.JOB_COMPLETED,
+            EventKind.JOB_COMPLETED,
             entity_id("job", "D", OWNER, ANA, name_of(number)),
             f"2026-11-21T22:07:27.{number:06}Z",
             f"2026-11-21T22:07:27.{number:06}Z",

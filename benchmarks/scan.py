@@ -40,8 +40,8 @@ from benchmarks.ground import (
     worker,
     write,
 )
-from syftnotify import running
-from syftnotify.observe import JobReader
+from syftnotify.sources.syftbox.scanner import JobReader
+from syftnotify.system import worker_status
 from tests.support import OWNER, wait_until
 
 COUNTS = (250, 1_000, 10_000, 100_000)
@@ -146,7 +146,7 @@ def worker_scan(root: Path, count: int) -> Figure:
         moment = time.time()
         for number in range(WARM_UP + WORKER_ROUNDS):
             scan = look_after(box.home, moment)
-            moment = running.read(box.home).last_scan_s or moment
+            moment = worker_status.read(box.home).last_scan_s or moment
             walk = other.submit(timed_walk, jobs_of(root)).result()
             if number >= WARM_UP:
                 scans.append(scan)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from benchmarks.ground import Figure, at_most, below, box_of, look_after, proc, report, tree, worker
-from syftnotify import running
+from syftnotify.system import worker_status
 from tests.support import Box
 
 FACTOR = 3.0
@@ -51,7 +51,7 @@ def start(box: Box) -> Start:
     begun = time.perf_counter()
     with worker(box.home) as pid:
         taken = time.perf_counter() - begun
-        of_look = float(running.read(box.home).last_scan["seconds"])
+        of_look = float(worker_status.read(box.home).last_scan["seconds"])
         quiet = statistics.median(look_after(box.home, time.time()) for _ in range(LOOKS))
         return Start(taken, of_look, quiet, peak_kb(pid))
 

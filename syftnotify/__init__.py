@@ -10,12 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from syftnotify.google_auth import GmailAuth
-    from syftnotify.ledger import JsonStateManager
     from syftnotify.monitors import JobMonitor, PeerMonitor
-    from syftnotify.render import TemplateRenderer
+    from syftnotify.rendering.templates import TemplateRenderer
     from syftnotify.sender import GmailSender
-    from syftnotify.spool import emit
+    from syftnotify.sources.spool import emit
+    from syftnotify.store.ledger import JsonStateManager
+    from syftnotify.transports.gmail.auth import GmailAuth
 
 __version__ = "0.1.0"
 
@@ -31,13 +31,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "GmailAuth": "syftnotify.google_auth",
+    "GmailAuth": "syftnotify.transports.gmail.auth",
     "GmailSender": "syftnotify.sender",
     "JobMonitor": "syftnotify.monitors",
-    "JsonStateManager": "syftnotify.ledger",
+    "JsonStateManager": "syftnotify.store.ledger",
     "PeerMonitor": "syftnotify.monitors",
-    "TemplateRenderer": "syftnotify.render",
-    "emit": "syftnotify.spool",
+    "TemplateRenderer": "syftnotify.rendering.templates",
+    "emit": "syftnotify.sources.spool",
 }
 
 

@@ -7,10 +7,10 @@ import threading
 import time
 from pathlib import Path
 
-from syftnotify import running
-from syftnotify.assembly import assemble, check_ready
-from syftnotify.errors import NotifyError
-from syftnotify.paths import Home
+from syftnotify.core.errors import NotifyError
+from syftnotify.runtime.container import assemble, check_ready
+from syftnotify.system import worker_lock, worker_status
+from syftnotify.system.paths import Home
 
 log = logging.getLogger(__name__)
 
@@ -62,16 +62,16 @@ class _Monitor:
         self._stop.set()
 
     def _check_once(self) -> None:
-        with running.hold(self._home, seconds=_TURN_SECONDS):
+        with worker_lock.hold(self._home, seconds=_TURN_SECONDS):
             settings = check_ready(self._home)
-            report = running.read(self._home)
+            report = worker_status.read(self._home)
             parts = assemble(settings, with_jobs=self._jobs, with_peers=self._peers)
             try:
                 now = time.time()
                 tick = parts.look_once(report.last_look_s)
                 if settings.config.notify.enabled and not tick.waiting_for:
                     report.last_look_s = now
-                    running.write(self._home, report)
+                    worker_status.write(self._home, report)
             finally:
                 parts.close()
 

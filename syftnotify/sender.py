@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from syftnotify.deliver import send_now
-from syftnotify.deliver.gmail import GmailApi
-from syftnotify.deliver.policy import OUTCOME_LABELS
-from syftnotify.errors import DeliveryError
-from syftnotify.model import Audience, Kind, Message, is_address
-from syftnotify.render import TemplateRenderer, inlined
-from syftnotify.text import shown
+from syftnotify.core.errors import DeliveryError
+from syftnotify.core.identifiers import is_address
+from syftnotify.core.kinds import Audience, EventKind
+from syftnotify.core.models import Message
+from syftnotify.core.retry import OUTCOME_LABELS
+from syftnotify.core.text import shown
+from syftnotify.rendering.email import inlined
+from syftnotify.rendering.templates import TemplateRenderer
+from syftnotify.transports.gmail.sending import GmailApi
+from syftnotify.transports.registry import send_now
 
 if TYPE_CHECKING:
     from google.oauth2.credentials import Credentials
@@ -52,21 +55,23 @@ class GmailSender:
             'New job request "{job_name}" from {submitter}',
             "new_job",
             context,
-            Kind.JOB_SUBMITTED,
+            EventKind.JOB_SUBMITTED,
             Audience.OWNER,
         )
 
     def notify_job_approved(self, ds_email: str, job_name: str, job_url: str | None = None) -> bool:
         """Tell the scientist that a job was approved."""
         context = {"job_name": job_name, "job_url": job_url}
-        return self._notify(ds_email, 'Your job "{job_name}" was approved', "job_approved", context, Kind.JOB_APPROVED)
+        return self._notify(
+            ds_email, 'Your job "{job_name}" was approved', "job_approved", context, EventKind.JOB_APPROVED
+        )
 
     def notify_job_executed(
         self, ds_email: str, job_name: str, duration: int | None = None, results_url: str | None = None
     ) -> bool:
         """Tell the scientist that a job is done; `duration` in seconds."""
         context = {"job_name": job_name, "duration": duration, "results_url": results_url}
-        return self._notify(ds_email, 'Your job "{job_name}" is done', "job_executed", context, Kind.JOB_COMPLETED)
+        return self._notify(ds_email, 'Your job "{job_name}" is done', "job_executed", context, EventKind.JOB_COMPLETED)
 
     def notify_new_peer_request_to_do(self, do_email: str, ds_email: str, peer_url: str | None = None) -> bool:
         """Tell the data owner that somebody asks to become a peer."""
@@ -76,7 +81,7 @@ class GmailSender:
             "New peer request from {ds_email}",
             "new_peer_request",
             context,
-            Kind.PEER_REQUESTED,
+            EventKind.PEER_REQUESTED,
             Audience.OWNER,
         )
 
@@ -84,14 +89,14 @@ class GmailSender:
         """Tell the scientist that a peer request went out."""
         context = {"do_email": do_email, "ds_email": ds_email}
         return self._notify(
-            ds_email, "Your peer request to {do_email} was sent", "peer_request_sent", context, Kind.PEER_REQUESTED
+            ds_email, "Your peer request to {do_email} was sent", "peer_request_sent", context, EventKind.PEER_REQUESTED
         )
 
     def notify_peer_request_granted(self, ds_email: str, do_email: str) -> bool:
         """Tell the scientist that a peer request was accepted."""
         context = {"do_email": do_email, "ds_email": ds_email}
         return self._notify(
-            ds_email, "{do_email} accepted your peer request", "peer_granted", context, Kind.PEER_GRANTED
+            ds_email, "{do_email} accepted your peer request", "peer_granted", context, EventKind.PEER_GRANTED
         )
 
     def send_email(self, to_email: str, subject: str, body_text: str, body_html: str | None = None) -> bool:
@@ -104,7 +109,7 @@ class GmailSender:
         subject: str,
         template: str,
         context: Mapping[str, Any],
-        kind: Kind,
+        kind: EventKind,
         audience: Audience = Audience.SUBMITTER,
     ) -> bool:
         plain = {
@@ -149,6 +154,6 @@ class _SignIn:
         self.credentials = credentials
 
     def refresh(self, *, rejected: str = "") -> None:
-        from syftnotify.google_auth import refreshed
+        from syftnotify.transports.gmail.auth import refreshed
 
         refreshed(self.credentials, rejected=rejected)

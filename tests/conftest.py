@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from syftnotify import process, running
-from syftnotify.dispatcher import Dispatcher, Lane
-from syftnotify.outbox import Outbox
+from syftnotify.delivery.dispatcher import Dispatcher, Lane
+from syftnotify.runtime import process
+from syftnotify.store.outbox.queue import Outbox
+from syftnotify.system import worker_lock
 from tests.support import THOROUGH, Box, Clock, MakeDispatcher
 from tests.web import Web, web
 
@@ -46,7 +47,7 @@ def box(tmp_path: Path) -> Iterator[Box]:
     box.root.mkdir()
     box.configure()
     yield box
-    if running.is_held(box.home):
+    if worker_lock.is_held(box.home):
         process.stop(box.home, seconds=5)
 
 

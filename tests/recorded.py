@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from syftnotify.model import entity_id
+from syftnotify.core.identifiers import entity_id
 from tests.support import ANA, BO, OWNER, Told
 from tests.trees import Disk
 
@@ -29,7 +29,7 @@ LAYOUT = {
 }
 
 WAITING = frozenset({"inbox", "received", "pending"})
-ENDED = frozenset({"done", "failed"})
+END_KINDS = frozenset({"done", "failed"})
 
 JobKey = tuple[str, str]  # submitter, name
 
@@ -132,7 +132,7 @@ class Oracle:
         owed: Counter[Told] = Counter()
         for job, status in step.status.items():
             known = self.told.setdefault(job, [])
-            if status not in ENDED:  # rerun: its next end is another
+            if status not in END_KINDS:  # rerun: its next end is another
                 known[:] = [kind for kind in known if kind not in {"job_completed", "job_failed"}]
             for kind in self._facts(step, job, status):
                 if kind not in known:
@@ -146,7 +146,7 @@ class Oracle:
 
     def _facts(self, step: Step, job: JobKey, status: str) -> Iterator[str]:
         yield "job_submitted"
-        if status in {"approved", "running", *ENDED}:
+        if status in {"approved", "running", *END_KINDS}:
             yield "job_approved"
         if status == "rejected":
             yield "job_rejected"

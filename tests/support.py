@@ -22,13 +22,13 @@ from typing import Any
 import pytest
 import yaml
 
-from syftnotify.assembly import Parts, assemble
-from syftnotify.config import load
-from syftnotify.dispatcher import Dispatcher
-from syftnotify.outbox import Counts, Due, Outbox
-from syftnotify.paths import Home
-from syftnotify.pipeline import Tick
-from syftnotify.vitals import Vitals
+from syftnotify.config.load import load
+from syftnotify.delivery.dispatcher import Dispatcher
+from syftnotify.runtime.container import Parts, assemble
+from syftnotify.runtime.health import Vitals
+from syftnotify.runtime.pipeline import Tick
+from syftnotify.store.outbox.queue import Counts, Due, Outbox
+from syftnotify.system.paths import Home
 
 OWNER = "owner@datasite.example"
 ANA = "ana@uni.example"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify import failpoints
+from syftnotify.system import failpoints
 from tests.chaos import naive
 from tests.chaos.harness import Campaign, Outcome, campaigns, run
 from tests.chaos.material import Owed, recording_of, round_of

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.errors import Failure, StateError
-from syftnotify.model import Audience, Event, Kind, Notification
-from syftnotify.outbox import Outbox, Verdict
+from syftnotify.core.errors import Failure, StateError
+from syftnotify.core.kinds import Audience, EventKind
+from syftnotify.core.models import Event, Notification
+from syftnotify.store.outbox.queue import Outbox, Verdict
 from tests.support import claim, tally
 
 READER = "owner@datasite.example"
@@ -19,7 +20,7 @@ READER = "owner@datasite.example"
 def enqueue(
     outbox: Outbox,
     name: str,
-    kind: Kind = Kind.JOB_SUBMITTED,
+    kind: EventKind = EventKind.JOB_SUBMITTED,
     *,
     to: str = READER,
     audience: Audience = Audience.OWNER,
@@ -65,7 +66,7 @@ def test_claim_sends_high_severity_first(outbox: Outbox) -> None:
     """A13"""
     for number in range(20):
         enqueue(outbox, f"low{number}")
-    enqueue(outbox, "broken", Kind.JOB_FAILED)
+    enqueue(outbox, "broken", EventKind.JOB_FAILED)
 
     assert order(outbox, 1) == [("job/broken", READER)]
 
@@ -74,28 +75,30 @@ def test_claim_sends_what_an_urgent_message_waits_for_before_it(outbox: Outbox) 
     """A13: the order within a conversation stays, and the whole conversation is moved forward."""
     for number in range(20):
         enqueue(outbox, f"low{number}")
-    enqueue(outbox, "broken", Kind.JOB_SUBMITTED)
-    enqueue(outbox, "broken", Kind.JOB_APPROVED)
-    enqueue(outbox, "broken", Kind.JOB_FAILED)
+    enqueue(outbox, "broken", EventKind.JOB_SUBMITTED)
+    enqueue(outbox, "broken", EventKind.JOB_APPROVED)
+    enqueue(outbox, "broken", EventKind.JOB_FAILED)
     kinds = []
     for _ in range(3):
         (due,) = claim(outbox, "box", 100.0, by="me")
         outbox.sent([due], 100.0)
         kinds.append((due.event.entity, due.event.kind))
 
-    assert kinds == [("job/broken", kind) for kind in (Kind.JOB_SUBMITTED, Kind.JOB_APPROVED, Kind.JOB_FAILED)]
+    assert kinds == [
+        ("job/broken", kind) for kind in (EventKind.JOB_SUBMITTED, EventKind.JOB_APPROVED, EventKind.JOB_FAILED)
+    ]
 
 
 def test_claim_leaves_an_urgent_message_whose_conversation_is_busy(outbox: Outbox) -> None:
-    enqueue(outbox, "broken", Kind.JOB_SUBMITTED)
+    enqueue(outbox, "broken", EventKind.JOB_SUBMITTED)
     (first,) = claim(outbox, "box", 100.0, by="me")
-    enqueue(outbox, "broken", Kind.JOB_FAILED)
+    enqueue(outbox, "broken", EventKind.JOB_FAILED)
     enqueue(outbox, "other")
 
     assert claim(outbox, "box", 100.0, by="me")[0].event.entity == "job/other"
     assert claim(outbox, "box", 100.0, by="me") == []
     outbox.sent([first], 100.0)
-    assert claim(outbox, "box", 100.0, by="me")[0].event.kind is Kind.JOB_FAILED
+    assert claim(outbox, "box", 100.0, by="me")[0].event.kind is EventKind.JOB_FAILED
 
 
 def steps_of(outbox: Outbox, act: Callable[[], object]) -> int:
@@ -147,7 +150,7 @@ def test_claim_cost_does_not_grow_with_the_history_of_an_entity(tmp_path: Path) 
         outbox = Outbox(path)
         history(path, past, "job/busy")
         for run in range(20):
-            enqueue(outbox, "busy", Kind.JOB_FAILED, occurrence=f"new{run}")
+            enqueue(outbox, "busy", EventKind.JOB_FAILED, occurrence=f"new{run}")
         claimed: list[object] = []
         steps.append(steps_of(outbox, lambda: claimed.append(claim(outbox, "box", 100.0, by="me"))))  # noqa: B023 - called at once
         assert claimed[0]
@@ -164,7 +167,7 @@ def test_claim_cost_of_an_urgent_message_does_not_grow_with_the_queue(tmp_path: 
         outbox = Outbox(tmp_path / f"{waiting}.db")
         for number in range(waiting):
             enqueue(outbox, f"low{number}")
-        enqueue(outbox, "broken", Kind.JOB_FAILED)
+        enqueue(outbox, "broken", EventKind.JOB_FAILED)
         steps.append(steps_of(outbox, lambda: claim(outbox, "box", 100.0, by="me")))  # noqa: B023 - called at once
         assert outbox.counts().waiting == waiting + 1
         outbox.close()
@@ -177,7 +180,7 @@ def test_claim_cost_of_a_busy_urgent_conversation_grows_with_its_length_only(tmp
     steps = []
     for waiting in (200, 2_000):
         outbox = Outbox(tmp_path / f"{waiting}.db")
-        events = [Event(Kind.JOB_FAILED, "job/broken", str(number)) for number in range(waiting)]
+        events = [Event(EventKind.JOB_FAILED, "job/broken", str(number)) for number in range(waiting)]
         items = [Notification(event.key, event.entity, READER, Audience.OWNER, "box") for event in events]
         outbox.put(events, items, 0.0)
         assert claim(outbox, "box", 100.0, by="me")
@@ -238,7 +241,7 @@ class Counted:
     def __init__(self) -> None:
         self.recorded = 0
 
-    def gathering(self, recipient: str, kind: Kind, source: str, bundle: str) -> None:
+    def gathering(self, recipient: str, kind: EventKind, source: str, bundle: str) -> None:
         return None
 
     def record(self, recipient: str, bundle: str, source: str) -> None:

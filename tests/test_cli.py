@@ -19,10 +19,11 @@ from typing import Any
 import pytest
 import yaml
 
-from syftnotify import __version__, running
+from syftnotify import __version__
 from syftnotify.cli.demo import Tree
-from syftnotify.config import load
-from syftnotify.errors import ConfigError
+from syftnotify.config.load import load
+from syftnotify.core.errors import ConfigError
+from syftnotify.system import worker_lock, worker_status
 from tests.mailserver import serving
 from tests.support import ANA, BO, OWNER, PATIENCE, Box, mails_in, wait_until
 
@@ -718,7 +719,7 @@ def test_one_look_delivers_what_is_due_and_ends(box: Box, tree: Tree) -> None:
     ]
     assert "1 new event" in done.stdout
     assert "scheduler_online" not in box.home.log.read_text()
-    assert not running.is_held(box.home)
+    assert not worker_lock.is_held(box.home)
     box.notify("run", "--once", check=0)
     assert len(box.mails()) == 2
 
@@ -736,7 +737,7 @@ def test_one_look_is_exit_zero_even_when_nothing_could_be_sent(box: Box, tree: T
 
 def test_one_look_is_refused_while_a_worker_runs(box: Box) -> None:
     """B07."""
-    with running.hold(box.home):
+    with worker_lock.hold(box.home):
         done = box.notify("run", "--once", check=3)
 
     assert f"pid {os.getpid()}" in done.stderr
@@ -798,7 +799,7 @@ def test_the_foreground_worker_ends_on_ctrl_c(box: Box, tree: Tree) -> None:
         text=True,
     )
     try:
-        wait_until(lambda: running.read(box.home).last_scan_s, what="a look")
+        wait_until(lambda: worker_status.read(box.home).last_scan_s, what="a look")
         process.send_signal(signal.SIGINT)
         words, _ = process.communicate(timeout=PATIENCE)
     finally:
@@ -898,7 +899,7 @@ def test_a_damaged_report_still_gives_one_object(box: Box, content: bytes, held:
     box.home.worker.write_bytes(content)
 
     if held:
-        with running.hold(box.home):
+        with worker_lock.hold(box.home):
             done = box.notify("status", "--json")
     else:
         done = box.notify("status", "--json")
@@ -964,7 +965,7 @@ def test_status_needs_no_good_configuration(box: Box, config: str | None) -> Non
 
 def test_a_worker_that_has_gone_is_not_waited_with(box: Box) -> None:
     """S16: nobody waits for a missing folder, and no transport can send, when nothing runs."""
-    running.write(box.home, running.Report(waiting_for="the SyftBox folder /x does not exist yet"))
+    worker_status.write(box.home, worker_status.Report(waiting_for="the SyftBox folder /x does not exist yet"))
 
     done = box.notify("status", check=3)
 

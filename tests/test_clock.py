@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.assembly import Parts
-from syftnotify.deliver.mime import mail_of
-from syftnotify.errors import DeliveryError, Failure
-from syftnotify.model import Message, Receipt
-from syftnotify.pipeline import Tick
+from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.models import Message, Receipt
+from syftnotify.runtime.container import Parts
+from syftnotify.runtime.pipeline import Tick
+from syftnotify.transports.mime import mail_of
 from tests.support import ANA, BO, OWNER, Box
 from tests.trees import TREES, Disk, Tree, VersionedReviewTree
 

@@ -17,15 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from syftnotify.assembly import template_mistakes
-from syftnotify.config import load
 from syftnotify.config.edit import edit
+from syftnotify.config.load import load
 from syftnotify.config.routing import Matching
 from syftnotify.config.schema import MAIL_TYPES, TRANSPORT_TYPES, Config
 from syftnotify.config.values import duration
-from syftnotify.errors import ConfigError, NotifyError
-from syftnotify.model import Kind
-from syftnotify.paths import Home
+from syftnotify.core.errors import ConfigError, NotifyError
+from syftnotify.core.kinds import EventKind
+from syftnotify.runtime.container import template_mistakes
+from syftnotify.system.paths import Home
 from tests.support import Box
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
@@ -758,7 +758,7 @@ def test_missing_time_zone_database_is_said(home: Home) -> None:
     program = (
         "import sys; sys.modules['tzdata'] = None\n"
         "import zoneinfo; zoneinfo.reset_tzpath(to=[])\n"
-        "from syftnotify.config import load; from syftnotify.paths import Home; load(Home.at(sys.argv[1]))"
+        "from syftnotify.config.load import load; from syftnotify.system.paths import Home; load(Home.at(sys.argv[1]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(written(home, text).root)], capture_output=True, text=True, check=False
@@ -820,7 +820,7 @@ def _says(documented: str, default: Any) -> bool:
     spans = re.findall(r"`([^`]*)`", documented)
     if default is ...:
         return documented == "must be set"
-    if default in (None, (), {}, "", frozenset(range(7)), frozenset(Kind), Matching()):
+    if default in (None, (), {}, "", frozenset(range(7)), frozenset(EventKind), Matching()):
         return not spans or spans == ["[]"] or documented in _IN_WORDS or "unset" in documented or not _is_value(spans)
     return any(_same(span, default) for span in spans)
 

@@ -10,11 +10,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syftnotify.assembly import assemble
-from syftnotify.config import Settings, Smtp, load
-from syftnotify.config.smtp import Mailbox, SmtpServer, mailbox, smtp_server
-from syftnotify.errors import ConfigError
-from syftnotify.paths import Home
+from syftnotify.config.load import Settings, load
+from syftnotify.config.schema import Smtp
+from syftnotify.core.errors import ConfigError
+from syftnotify.runtime.container import assemble
+from syftnotify.system.paths import Home
+from syftnotify.transports.smtp.server import Mailbox, SmtpServer, mailbox, smtp_server
 
 SECRET = "hunter2"
 GOOD = "smtp://mail.example:587"

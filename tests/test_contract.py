@@ -22,9 +22,10 @@ from pydantic import TypeAdapter
 
 from syftnotify.config.schema import TRANSPORT_TYPES
 from syftnotify.config.schema import Transport as Section
-from syftnotify.deliver import Transport, transport_for
-from syftnotify.errors import DeliveryError, Failure
-from syftnotify.model import Message
+from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.models import Message
+from syftnotify.core.ports import Transport
+from syftnotify.transports.registry import transport_for
 from tests import google, mailserver, web
 from tests.mailserver import HOST, raw, swallows
 from tests.support import ANA, OWNER, PATIENCE, mails_in

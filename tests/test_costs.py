@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from syftnotify.model import Kind
-from syftnotify.observe.shelves import TURNS
+from syftnotify.core.kinds import EventKind
+from syftnotify.sources.syftbox.job_index import TURNS
 from tests.support import ANA, Box
 from tests.trees import TREES, Disk, Tree
 
@@ -203,7 +203,7 @@ def submissions(home: Home, where: list[str] | None = None) -> int:
     home.box.clock.advance(HOUR / 10)
     now = home.box.clock.now
     tick = home.parts.pipeline.tick(now, last_look=now - 60, where=where)
-    return sum(event.kind is Kind.JOB_SUBMITTED for event in tick.events)
+    return sum(event.kind is EventKind.JOB_SUBMITTED for event in tick.events)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify import running
-from syftnotify.errors import StateError
-from syftnotify.paths import Home
+from syftnotify.core.errors import StateError
+from syftnotify.system import worker_lock, worker_status
+from syftnotify.system.paths import Home
 from tests.support import ANA, OWNER, PATIENCE, Box, Clock, Mail, Told, lose_ledger, lose_outbox, mails_in, wait_until
 from tests.trees import TREES, Disk, Tree
 
@@ -462,7 +462,7 @@ def at_work(box: Box) -> tuple[Tree, int]:
     tree = TREES["D"](Disk(box.root))
     tree.grant()
     box.notify("start", check=0)
-    pid = running.holder(box.home)
+    pid = worker_lock.holder(box.home)
     assert pid is not None
     return tree, pid
 
@@ -558,13 +558,15 @@ def test_a_home_that_turns_read_only_under_a_worker_loses_nothing(box: Box, else
     with read_only(box.home):
         submit(tree, "survey")
         wait_until(lambda: "Read-only file system" in box.home.log.read_text(), what="the worker says so")
-        stuck = running.read(box.home)
-        assert running.ailments(stuck, time.time() + 60), "status tells it when nobody can write it down"
+        stuck = worker_status.read(box.home)
+        assert worker_status.ailments(stuck, time.time() + 60), "status tells it when nobody can write it down"
         box.notify("start", check=3)
-    wait_until(lambda: (running.read(box.home).last_scan_s or 0) > (stuck.last_scan_s or 0) + 2, what="looks go on")
+    wait_until(
+        lambda: (worker_status.read(box.home).last_scan_s or 0) > (stuck.last_scan_s or 0) + 2, what="looks go on"
+    )
     wait_until(lambda: len(mails_in(elsewhere)) >= 2, what="both mails")
-    wait_until(lambda: running.read(box.home).waiting == 0, what="nothing waits")
-    assert running.holder(box.home) == pid
+    wait_until(lambda: worker_status.read(box.home).waiting == 0, what="nothing waits")
+    assert worker_lock.holder(box.home) == pid
     box.notify("restart", check=0)
     box.notify("stop", check=0)
 
@@ -600,7 +602,7 @@ def small_disk(box: Box) -> Iterator[None]:
         box.home.config.write_bytes(settings)
         box.home.config.chmod(0o600)  # no warning about it after the start
         yield
-        if running.is_held(box.home):
+        if worker_lock.is_held(box.home):
             box.notify("stop")
 
 
@@ -615,8 +617,8 @@ def test_worker_whose_home_turns_unwritable_loses_nothing(box: Box, elsewhere: P
     finally:
         box.home.root.chmod(0o700)
     wait_until(lambda: len(mails_in(elsewhere)) >= 2, what="both mails")
-    wait_until(lambda: running.read(box.home).waiting == 0, what="an empty queue")
-    assert running.holder(box.home) == pid
+    wait_until(lambda: worker_status.read(box.home).waiting == 0, what="an empty queue")
+    assert worker_lock.holder(box.home) == pid
     box.notify("stop", check=0)
 
     assert told(mails_in(elsewhere)) == OWED
@@ -627,20 +629,22 @@ def test_a_disk_that_fills_up_under_a_worker_loses_nothing(box: Box) -> None:
     """X01, X02: home, outbox, ledger, log and mail are all on it."""
     tree, pid = at_work(box)
     submit(tree, "before")
-    wait_until(lambda: running.read(box.home).sent == 2, what="the first two")
+    wait_until(lambda: worker_status.read(box.home).sent == 2, what="the first two")
     leave_room_in(box.home.log)
     filler = fill_up(box.home.root)
-    full_since = running.read(box.home).last_scan_s or 0.0
+    full_since = worker_status.read(box.home).last_scan_s or 0.0
     submit(tree, "survey")
     wait_until(lambda: "scan failed" in box.home.log.read_text(), what="the log says so, as far as it has room")
-    assert running.holder(box.home) == pid
-    assert running.ailments(running.read(box.home), time.time() + 60), "status tells it when nobody can write it down"
+    assert worker_lock.holder(box.home) == pid
+    assert worker_status.ailments(worker_status.read(box.home), time.time() + 60), (
+        "status tells it when nobody can write it down"
+    )
     filler.unlink()
     wait_until(lambda: len(mails_in(box.home.mail)) >= 4, what="what was owed")
-    wait_until(lambda: running.read(box.home).waiting == 0, what="nothing waits")
-    wait_until(lambda: (running.read(box.home).last_scan_s or 0.0) > full_since + 2, what="looks go on")
-    assert "full" in str(running.read(box.home).last_error)
-    assert running.holder(box.home) == pid
+    wait_until(lambda: worker_status.read(box.home).waiting == 0, what="nothing waits")
+    wait_until(lambda: (worker_status.read(box.home).last_scan_s or 0.0) > full_since + 2, what="looks go on")
+    assert "full" in str(worker_status.read(box.home).last_error)
+    assert worker_lock.holder(box.home) == pid
     box.notify("restart", check=0)
     box.notify("stop", check=0)
 
@@ -656,14 +660,14 @@ def test_a_worker_that_is_killed_on_a_full_disk_goes_on_when_there_is_room(box: 
     submit(tree, "survey")
     wait_until(lambda: "scan failed" in box.home.log.read_text(), what="the log says so, as far as it has room")
     os.kill(pid, 9)
-    wait_until(lambda: not running.is_held(box.home), what="the lock is free")
+    wait_until(lambda: not worker_lock.is_held(box.home), what="the lock is free")
     done = box.notify("start")
     assert done.returncode == 1, done
     assert "full" in done.stderr or "No space left" in done.stderr
     assert "Traceback" not in done.stderr
     filler.unlink()
     box.notify("start", check=0)
-    wait_until(lambda: running.read(box.home).sent == 2, what="both mails")
+    wait_until(lambda: worker_status.read(box.home).sent == 2, what="both mails")
     box.notify("stop", check=0)
 
     assert told(box.mails()) == OWED

@@ -22,14 +22,14 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from syftnotify import GmailAuth
 from syftnotify.config.schema import Slack, Smtp, Webhook
-from syftnotify.deliver import transport_for
-from syftnotify.deliver.gmail import GmailTransport
-from syftnotify.errors import DeliveryError, Failure, NotSignedInError
-from syftnotify.model import Message
-from syftnotify.net.deadline import Deadline
-from syftnotify.net.http import address_of, reach, request
+from syftnotify.core.errors import DeliveryError, Failure, NotSignedInError
+from syftnotify.core.models import Message
+from syftnotify.transports.deadline import Deadline
+from syftnotify.transports.gmail.auth import GmailAuth
+from syftnotify.transports.gmail.sending import GmailTransport
+from syftnotify.transports.http_client import address_of, reach, request
+from syftnotify.transports.registry import transport_for
 from tests.google import SCOPE, Google
 from tests.mailserver import HOST, RawServer, raw
 from tests.support import ANA, OWNER, wait_until

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.paths import Home
-from syftnotify.running import is_held
+from syftnotify.system.paths import Home
+from syftnotify.system.worker_lock import is_held
 from tests.support import ANA, OWNER, Box, mails_in
 
 OWED = {

@@ -13,13 +13,16 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from syftnotify.config import Smtp
-from syftnotify.deliver import Transport, transport_for
-from syftnotify.dispatcher import Dispatcher, Lane
-from syftnotify.errors import DeliveryError, Failure
-from syftnotify.model import Audience, Event, Kind, Message, Notification, Receipt
-from syftnotify.outbox import Counts, Outbox
-from syftnotify.render import Links, TemplateRenderer, Wording
+from syftnotify.config.schema import Smtp
+from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.kinds import Audience, EventKind
+from syftnotify.core.models import Event, Message, Notification, Receipt
+from syftnotify.core.ports import Transport
+from syftnotify.delivery.dispatcher import Dispatcher, Lane
+from syftnotify.rendering.email import Links, Wording
+from syftnotify.rendering.templates import TemplateRenderer
+from syftnotify.store.outbox.queue import Counts, Outbox
+from syftnotify.transports.registry import transport_for
 from tests.mailserver import HOST, ids, raw, serving, swallows
 from tests.support import Clock, MakeDispatcher, claim_and_die, tally, wait_until
 
@@ -84,7 +87,9 @@ def lane(transport: Transport, name: str = "box", **more: Any) -> Lane:
 
 def owe(outbox: Outbox, count: int, *, via: str = "box", now: float = 0.0, start: int = 0, to: str = "o@x.org") -> None:
     events = [
-        Event(Kind.JOB_SUBMITTED, f"job/{via}/{number}", "T", "", {"name": f"job {number}", "submitter": "a@b.org"})
+        Event(
+            EventKind.JOB_SUBMITTED, f"job/{via}/{number}", "T", "", {"name": f"job {number}", "submitter": "a@b.org"}
+        )
         for number in range(start, start + count)
     ]
     items = [Notification(event.key, event.entity, to, Audience.OWNER, via) for event in events]
@@ -145,7 +150,7 @@ def test_an_outcome_that_cannot_be_written_down_holds_no_other_back(make: MakeDi
 
 
 def test_a_drain_leaves_nothing_behind_that_an_attempt_let_go_on(make: MakeDispatcher, outbox: Outbox) -> None:
-    events = [Event(kind, "job/x", "T", "", {"name": "x"}) for kind in (Kind.JOB_SUBMITTED, Kind.JOB_FAILED)]
+    events = [Event(kind, "job/x", "T", "", {"name": "x"}) for kind in (EventKind.JOB_SUBMITTED, EventKind.JOB_FAILED)]
     outbox.put(events, [Notification(each.key, "job/x", "o@x.org", Audience.OWNER, "box") for each in events], 0.0)
     make(lane(Sink())).drain()
 
@@ -257,7 +262,7 @@ def test_a_cut_off_send_that_is_held_waits_for_a_word_and_holds_nothing_else_up(
     dispatcher.drain()
     (held,) = sink.tried
     assert outbox.state_of(held) == {held: "unknown"}
-    later = Event(Kind.JOB_COMPLETED, "job/box/0", "T2", "", {"name": "job 0", "submitter": "a@b.org"})
+    later = Event(EventKind.JOB_COMPLETED, "job/box/0", "T2", "", {"name": "job 0", "submitter": "a@b.org"})
     outbox.put([later], [Notification(later.key, later.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
     owe(outbox, 3, start=1)
     for _ in range(5):
@@ -378,7 +383,7 @@ def test_a_failed_attempt_is_logged_with_the_label_of_its_class(
 def test_a_poisoned_message_stops_nothing_else(
     make: MakeDispatcher, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    event = Event(Kind.HEARTBEAT, "worker/1", payload={"figures": 5})  # the template wants a list
+    event = Event(EventKind.HEARTBEAT, "worker/1", payload={"figures": 5})  # the template wants a list
     outbox.put([event], [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
     sink = Sink()
     owe(outbox, 3)
@@ -494,7 +499,7 @@ def test_stopping_finishes_what_is_in_flight_and_starts_no_more(make: MakeDispat
 
 
 def test_a_bundle_waits_as_long_as_a_single_message(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
-    events = [Event(Kind.JOB_SUBMITTED, f"job/{n}", "T", "", {"name": str(n)}) for n in range(100)]
+    events = [Event(EventKind.JOB_SUBMITTED, f"job/{n}", "T", "", {"name": str(n)}) for n in range(100)]
     items = [Notification(e.key, e.entity, "o@x.org", Audience.OWNER, "box", bundle="b") for e in events]
     outbox.put(events, items, 0.0)
     sink = Sink()
@@ -555,7 +560,7 @@ def test_a_refusal_that_signing_in_does_not_show_pauses_until_a_send_succeeds(
 
 def test_a_message_that_cannot_be_worded_is_a_dead_letter(make: MakeDispatcher, outbox: Outbox) -> None:
     """A2: another attempt would change nothing, and nothing was sent."""
-    event = Event(Kind.HEARTBEAT, "worker/1", payload={"figures": 5})
+    event = Event(EventKind.HEARTBEAT, "worker/1", payload={"figures": 5})
     outbox.put([event], [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
     make(lane(Sink())).drain()
 

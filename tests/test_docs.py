@@ -17,9 +17,9 @@ import pytest
 import typer
 
 import syftnotify
-from syftnotify import failpoints
 from syftnotify.cli.app import app
-from syftnotify.config import Config
+from syftnotify.config.schema import Config
+from syftnotify.system import failpoints
 
 TOP = Path(__file__).parent.parent
 PACKAGE = TOP / "syftnotify"

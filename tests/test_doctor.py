@@ -23,13 +23,14 @@ from typing import Any
 import pytest
 import yaml
 
-from syftnotify import running
-from syftnotify.checkup import Finding, Level, disk_level, findings
 from syftnotify.cli.demo import Tree
-from syftnotify.errors import Failure
-from syftnotify.model import Audience, Event, Kind, Notification
-from syftnotify.outbox import Outbox, Verdict
-from syftnotify.paths import Home
+from syftnotify.core.errors import Failure
+from syftnotify.core.kinds import Audience, EventKind
+from syftnotify.core.models import Event, Notification
+from syftnotify.services.doctor import Finding, Level, disk_level, findings
+from syftnotify.store.outbox.queue import Outbox, Verdict
+from syftnotify.system import worker_lock, worker_status
+from syftnotify.system.paths import Home
 from tests import mailserver
 from tests.google import SECRET, SEND_PATH, Google, refuses_the_grant, serving
 from tests.mailserver import PASSWORD, USER, MailServer, says_and_closes
@@ -119,8 +120,8 @@ def private(box: Box, tree: Tree) -> Box:
 
 def test_a_good_home_passes_every_check_with_exit_zero(private: Box) -> None:
     """B07."""
-    with running.hold(private.home):
-        running.write(private.home, running.Report(last_scan_s=time.time(), interval=3600))
+    with worker_lock.hold(private.home):
+        worker_status.write(private.home, worker_status.Report(last_scan_s=time.time(), interval=3600))
         done = private.notify("doctor", check=0)
 
     *lines, last = done.stdout.splitlines()
@@ -685,7 +686,7 @@ def test_a_server_that_does_not_say_what_time_it_is_proves_nothing(gmail: Box, t
 def test_a_clock_that_was_set_back_is_found_by_the_last_look(private: Box, later: float, level: Level) -> None:
     """B07."""
     now = time.time()
-    running.write(private.home, running.Report(last_scan_s=now + later))
+    worker_status.write(private.home, worker_status.Report(last_scan_s=now + later))
 
     one = the("clock", found(private, now=now))
 
@@ -801,7 +802,7 @@ def outbox_of(box: Box, *states: str, transport: str = "box", now: float | None 
     outbox = Outbox(box.home.outbox)
     try:
         for number, state in enumerate(states):
-            event = Event(Kind.JOB_APPROVED, f"job/D/{OWNER}/{ANA}/survey{number}", payload={"detail": "x" * 2000})
+            event = Event(EventKind.JOB_APPROVED, f"job/D/{OWNER}/{ANA}/survey{number}", payload={"detail": "x" * 2000})
             outbox.put([event], [Notification(event.key, event.entity, ANA, Audience.SUBMITTER, transport)], moment)
             due = claim(outbox, transport, moment, by="tests", resend=False)
             if state == "sent":
@@ -874,7 +875,7 @@ def test_dead_letters_and_held_ones_are_warned_of(private: Box) -> None:
 
 def send(box: Box, count: int, now: float) -> None:
     """Let `count` messages have gone out through Gmail at `now`."""
-    events = [Event(Kind.JOB_APPROVED, f"job/D/{OWNER}/{ANA}/{now}-{number}") for number in range(count)]
+    events = [Event(EventKind.JOB_APPROVED, f"job/D/{OWNER}/{ANA}/{now}-{number}") for number in range(count)]
     outbox = Outbox(box.home.outbox)
     try:
         outbox.put(events, [Notification(one.key, one.entity, ANA, Audience.SUBMITTER, "mail") for one in events], now)
@@ -1025,8 +1026,8 @@ def test_syft_bgs_own_notifier_is_warned_of(private: Box) -> None:
 
 def test_a_worker_that_is_unwell_is_warned_of(private: Box) -> None:
     """B07, S16."""
-    with running.hold(private.home):
-        running.write(private.home, running.Report(last_scan_s=time.time() - 3600, interval=1))
+    with worker_lock.hold(private.home):
+        worker_status.write(private.home, worker_status.Report(last_scan_s=time.time() - 3600, interval=1))
         one = the("worker", found(private))
 
     assert one.level is WARN
@@ -1037,8 +1038,8 @@ def test_a_worker_that_is_unwell_is_warned_of(private: Box) -> None:
 def test_a_transport_that_the_worker_has_paused_is_warned_of(private: Box) -> None:
     """B07, X07."""
     paused = {"box": {"type": "maildir", "can_send": False, "problem": "sign in with `notify init`"}}
-    with running.hold(private.home):
-        running.write(private.home, running.Report(last_scan_s=time.time(), transports=paused))
+    with worker_lock.hold(private.home):
+        worker_status.write(private.home, worker_status.Report(last_scan_s=time.time(), transports=paused))
         one = the("worker", found(private))
 
     assert one.level is WARN
@@ -1051,8 +1052,8 @@ def test_a_worker_at_work_is_seen_and_nothing_of_its_is_changed(gmail: Box, goog
     config["notify"] |= {"interval": 3600, "watch": "off"}
     gmail.home.config.write_text(yaml.safe_dump(config))
     gmail.notify("start", check=0)
-    pid = running.holder(gmail.home)
-    wait_until(lambda: running.read(gmail.home).last_scan_s, what="a look")
+    pid = worker_lock.holder(gmail.home)
+    wait_until(lambda: worker_status.read(gmail.home).last_scan_s, what="a look")
     before = fingerprints(gmail.home.root)
 
     said = asked(gmail, check=0)
@@ -1062,7 +1063,7 @@ def test_a_worker_at_work_is_seen_and_nothing_of_its_is_changed(gmail: Box, goog
     for name in ("state.json", "config.yaml", "gmail_token.json", "notify.log", "worker.lock", "outbox.db"):
         assert after[name] == before[name], name
     assert after.keys() == before.keys()
-    assert running.holder(gmail.home) == pid
+    assert worker_lock.holder(gmail.home) == pid
     gmail.notify("stop", check=0)
     assert google.posts == []
 

@@ -21,12 +21,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import syftnotify
-from syftnotify.emitted_jobs import FORGOTTEN_SECONDS, merged, with_remembered
-from syftnotify.errors import EmitError, UnknownKindError
-from syftnotify.ledger import JsonStateManager
-from syftnotify.model import FINAL_KINDS, Event, Kind
-from syftnotify.outbox import Outbox
-from syftnotify.spool import Spool
+from syftnotify.core.emitted_jobs import FORGOTTEN_SECONDS, merged, with_remembered
+from syftnotify.core.errors import EmitError, UnknownKindError
+from syftnotify.core.kinds import FINAL_KINDS, EventKind
+from syftnotify.core.models import Event
+from syftnotify.sources.spool import Spool
+from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.outbox.queue import Outbox
 from tests.support import ANA, BO, OWNER, Box, lose_ledger, lose_outbox
 from tests.test_alerts import add
 from tests.trees import TREES, Disk
@@ -299,7 +300,7 @@ def test_emit_later_option_replaces_earlier_one_of_its_name(box: Box) -> None:
 
 
 @pytest.mark.parametrize("end", sorted(FINAL_KINDS))
-def test_emit_options_are_forgotten_when_the_job_ends(box: Box, end: Kind) -> None:
+def test_emit_options_are_forgotten_when_the_job_ends(box: Box, end: EventKind) -> None:
     """A14: the end itself still uses them."""
     box.configure({"routes": NOBODY})
     emit(box, "job_submitted", notify_emails=[BO])
@@ -349,7 +350,7 @@ def test_emit_job_without_end_is_forgotten_after_180_days(box: Box) -> None:
 
 jobs_events = st.builds(
     Event,
-    st.sampled_from([kind for kind in Kind if kind.value.startswith("job_")]),
+    st.sampled_from([kind for kind in EventKind if kind.value.startswith("job_")]),
     st.sampled_from(["a", "b"]),
     st.text(max_size=2),
     payload=st.dictionaries(st.sampled_from(["name"]), st.text(max_size=2)),
@@ -425,7 +426,7 @@ def test_emitted_run_is_reported_once_for_each_limit_to_who_set_it(box: Box) -> 
 
 
 @pytest.mark.parametrize("end", sorted(FINAL_KINDS))
-def test_emitted_run_that_ended_is_never_reported(box: Box, end: Kind) -> None:
+def test_emitted_run_that_ended_is_never_reported(box: Box, end: EventKind) -> None:
     """A15: also when the end and the limit come at once."""
     box.configure({"routes": NOBODY})
     add(box, "--job", "*", "--email", BO, "--on-long-run-minutes", "1", "--no-on-failure", "--no-on-timeout")

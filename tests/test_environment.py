@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from syftnotify import emit
-from syftnotify.errors import ConfigError
-from syftnotify.paths import Home, expanded, expanded_if_possible
+from syftnotify.core.errors import ConfigError
+from syftnotify.sources.spool import emit
+from syftnotify.system.paths import Home, expanded, expanded_if_possible
 from tests.support import OWNER, Box
 
 # A `HOME` that cannot be expanded has the same effect as none for a user without an entry in the user database.

@@ -9,27 +9,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syftnotify.events import news_of_jobs, news_of_peers, standing
-from syftnotify.model import ENDED, Fact, Job, Kind, Peer, Status
+from syftnotify.core.detection import news_of_jobs, news_of_peers
+from syftnotify.core.kinds import END_KINDS, EventKind, Status, current_status
+from syftnotify.core.models import Fact, Job, Peer
 
 
 @dataclass
 class Known:
     """A ledger of the test's own."""
 
-    told: set[tuple[str, Kind, str]] = field(default_factory=set)
+    told: set[tuple[str, EventKind, str]] = field(default_factory=set)
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     undecided: set[str] = field(default_factory=set)
     back: dict[str, float] = field(default_factory=dict)
 
-    def knows(self, entity: str, kind: Kind, occurrence: str) -> bool:
+    def knows(self, entity: str, kind: EventKind, occurrence: str) -> bool:
         return (entity, kind, occurrence) in self.told
 
     def reruns(self, entity: str, generation: str) -> int:
         return self.counts.get((entity, generation), 0)
 
     def ends_told(self, entity: str) -> int:
-        return sum(1 for told, kind, _ in self.told if told == entity and kind in ENDED)
+        return sum(1 for told, kind, _ in self.told if told == entity and kind in END_KINDS)
 
     def is_undecided(self, entity: str) -> bool:
         return entity in self.undecided
@@ -41,9 +42,9 @@ class Known:
 NOW = 1000.0
 
 
-SUBMITTED = Fact(Kind.JOB_SUBMITTED, "T0")
-APPROVED = Fact(Kind.JOB_APPROVED, "T1")
-DONE = Fact(Kind.JOB_COMPLETED, "T2")
+SUBMITTED = Fact(EventKind.JOB_SUBMITTED, "T0")
+APPROVED = Fact(EventKind.JOB_APPROVED, "T1")
+DONE = Fact(EventKind.JOB_COMPLETED, "T2")
 
 
 def job(*facts: Fact, status: Status = Status.WAITING, layout: str = "D", **more: Any) -> Job:
@@ -51,42 +52,54 @@ def job(*facts: Fact, status: Status = Status.WAITING, layout: str = "D", **more
     return Job("job/x", layout, "o@x.org", "a@y.net", "", "x", status, facts, **settings)
 
 
-def kinds(job: Job, known: Known, *, first_look: bool = False) -> list[Kind]:
+def kinds(job: Job, known: Known, *, first_look: bool = False) -> list[EventKind]:
     return [event.kind for event in news_of_jobs([job], known, first_look=first_look, now=NOW).events]
 
 
 def test_all_that_is_true_and_untold_is_news_in_order() -> None:
     assert kinds(job(DONE, APPROVED, SUBMITTED, status=Status.DONE), Known()) == [
-        Kind.JOB_SUBMITTED,
-        Kind.JOB_APPROVED,
-        Kind.JOB_COMPLETED,
+        EventKind.JOB_SUBMITTED,
+        EventKind.JOB_APPROVED,
+        EventKind.JOB_COMPLETED,
     ]
 
 
 def test_what_was_told_is_no_news() -> None:
-    known = Known({("job/x", Kind.JOB_SUBMITTED, "T0"), ("job/x", Kind.JOB_APPROVED, "T1")})
+    known = Known({("job/x", EventKind.JOB_SUBMITTED, "T0"), ("job/x", EventKind.JOB_APPROVED, "T1")})
 
-    assert kinds(job(SUBMITTED, APPROVED, DONE, status=Status.DONE), known) == [Kind.JOB_COMPLETED]
+    assert kinds(job(SUBMITTED, APPROVED, DONE, status=Status.DONE), known) == [EventKind.JOB_COMPLETED]
 
 
 def test_a_later_occurrence_is_news_again() -> None:
-    known = Known({("job/x", Kind.JOB_SUBMITTED, "T0"), ("job/x", Kind.JOB_COMPLETED, "T2")})
+    known = Known({("job/x", EventKind.JOB_SUBMITTED, "T0"), ("job/x", EventKind.JOB_COMPLETED, "T2")})
 
-    assert kinds(job(SUBMITTED, Fact(Kind.JOB_COMPLETED, "T9"), status=Status.DONE), known) == [Kind.JOB_COMPLETED]
-    assert kinds(job(Fact(Kind.JOB_SUBMITTED, "T8"), DONE, status=Status.DONE), known) == [Kind.JOB_SUBMITTED]
+    assert kinds(job(SUBMITTED, Fact(EventKind.JOB_COMPLETED, "T9"), status=Status.DONE), known) == [
+        EventKind.JOB_COMPLETED
+    ]
+    assert kinds(job(Fact(EventKind.JOB_SUBMITTED, "T8"), DONE, status=Status.DONE), known) == [EventKind.JOB_SUBMITTED]
 
 
 @pytest.mark.parametrize(
     ("status", "facts", "caught_up", "marked"),
     [
-        (Status.WAITING, (SUBMITTED,), [Kind.JOB_SUBMITTED], []),
-        (Status.APPROVED, (SUBMITTED, APPROVED), [], [Kind.JOB_SUBMITTED, Kind.JOB_APPROVED]),
-        (Status.DONE, (SUBMITTED, APPROVED, DONE), [], [Kind.JOB_SUBMITTED, Kind.JOB_APPROVED, Kind.JOB_COMPLETED]),
-        (Status.REJECTED, (SUBMITTED, Fact(Kind.JOB_REJECTED, "R")), [], [Kind.JOB_SUBMITTED, Kind.JOB_REJECTED]),
+        (Status.WAITING, (SUBMITTED,), [EventKind.JOB_SUBMITTED], []),
+        (Status.APPROVED, (SUBMITTED, APPROVED), [], [EventKind.JOB_SUBMITTED, EventKind.JOB_APPROVED]),
+        (
+            Status.DONE,
+            (SUBMITTED, APPROVED, DONE),
+            [],
+            [EventKind.JOB_SUBMITTED, EventKind.JOB_APPROVED, EventKind.JOB_COMPLETED],
+        ),
+        (
+            Status.REJECTED,
+            (SUBMITTED, Fact(EventKind.JOB_REJECTED, "R")),
+            [],
+            [EventKind.JOB_SUBMITTED, EventKind.JOB_REJECTED],
+        ),
     ],
 )
 def test_the_first_look_neither_floods_nor_swallows(
-    status: Status, facts: tuple[Fact, ...], caught_up: list[Kind], marked: list[Kind]
+    status: Status, facts: tuple[Fact, ...], caught_up: list[EventKind], marked: list[EventKind]
 ) -> None:
     """B05"""
     news = news_of_jobs([job(*facts, status=status)], Known(), first_look=True, now=NOW)
@@ -102,27 +115,27 @@ def test_a_job_that_the_first_look_could_not_read_is_judged_by_its_rules_later()
     later = news_of_jobs([job(SUBMITTED, DONE, status=Status.DONE)], Known(undecided={"job/x"}), now=NOW)
 
     assert later.events == []
-    assert [mark.kind for mark in later.marks] == [Kind.JOB_SUBMITTED, Kind.JOB_COMPLETED]
+    assert [mark.kind for mark in later.marks] == [EventKind.JOB_SUBMITTED, EventKind.JOB_COMPLETED]
     assert later.decided == {"job/x"}
 
 
-END = Fact(Kind.JOB_COMPLETED, "T0", counted=True)
+END = Fact(EventKind.JOB_COMPLETED, "T0", counted=True)
 
 
 def test_a_rerun_without_times_is_counted_by_un_endings_after_a_told_end() -> None:
     """X10"""
-    known = Known({("job/x", Kind.JOB_SUBMITTED, "T0"), ("job/x", Kind.JOB_COMPLETED, "T0")})
+    known = Known({("job/x", EventKind.JOB_SUBMITTED, "T0"), ("job/x", EventKind.JOB_COMPLETED, "T0")})
     un_ended = news_of_jobs([job(SUBMITTED, layout="B2")], known, now=NOW)
     assert un_ended.reruns == {("job/x", "T0"): 1}
     known.counts = un_ended.reruns
     assert news_of_jobs([job(SUBMITTED, layout="B2")], known, now=NOW).reruns == {}
     (again,) = news_of_jobs([job(SUBMITTED, END, status=Status.DONE, layout="B2")], known, now=NOW).events
 
-    assert (again.kind, again.occurrence) == (Kind.JOB_COMPLETED, "T0#1")
+    assert (again.kind, again.occurrence) == (EventKind.JOB_COMPLETED, "T0#1")
 
 
 def ended_before(**more: Any) -> Known:
-    return Known({("job/x", Kind.JOB_SUBMITTED, "T0"), ("job/x", Kind.JOB_COMPLETED, "T0")}, **more)
+    return Known({("job/x", EventKind.JOB_SUBMITTED, "T0"), ("job/x", EventKind.JOB_COMPLETED, "T0")}, **more)
 
 
 def test_a_job_that_cannot_be_read_is_no_rerun() -> None:
@@ -147,7 +160,7 @@ def test_a_job_that_stays_un_ended_after_it_came_back_is_a_rerun() -> None:
 
 def test_one_job_seen_in_two_stages_is_ended() -> None:
     """A scanner may see a job before and after its rename."""
-    known = Known({("job/x", Kind.JOB_COMPLETED, "T0")})
+    known = Known({("job/x", EventKind.JOB_COMPLETED, "T0")})
     seen = [job(SUBMITTED, layout="A"), job(SUBMITTED, END, status=Status.DONE, layout="A")]
 
     assert news_of_jobs(seen, known, now=NOW).reruns == {}
@@ -156,7 +169,7 @@ def test_one_job_seen_in_two_stages_is_ended() -> None:
 facts = st.lists(
     st.builds(
         Fact,
-        st.sampled_from([Kind.JOB_SUBMITTED, Kind.JOB_APPROVED, Kind.JOB_REJECTED, *sorted(ENDED)]),
+        st.sampled_from([EventKind.JOB_SUBMITTED, EventKind.JOB_APPROVED, EventKind.JOB_REJECTED, *sorted(END_KINDS)]),
         st.text(max_size=3),
     ),
     max_size=6,
@@ -176,21 +189,21 @@ def test_after_noting_the_news_there_is_none(facts: list[Fact], status: Status, 
     assert (again.events, again.catch_up, again.marks) == ([], [], [])
 
 
-def peer(kind: Kind) -> Peer:
+def peer(kind: EventKind) -> Peer:
     return Peer("peer/o/a", "o@x.org", "a@y.net", (Fact(kind),))
 
 
 def test_peers_are_told_once_and_existing_grants_never() -> None:
-    first = news_of_peers([peer(Kind.PEER_GRANTED)], Known(), first_look=True)
-    waiting = news_of_peers([peer(Kind.PEER_REQUESTED)], Known(), first_look=True)
-    later = news_of_peers([peer(Kind.PEER_GRANTED)], Known({("peer/o/a", Kind.PEER_REQUESTED, "")}))
+    first = news_of_peers([peer(EventKind.PEER_GRANTED)], Known(), first_look=True)
+    waiting = news_of_peers([peer(EventKind.PEER_REQUESTED)], Known(), first_look=True)
+    later = news_of_peers([peer(EventKind.PEER_GRANTED)], Known({("peer/o/a", EventKind.PEER_REQUESTED, "")}))
 
     assert (first.events, len(first.marks)) == ([], 1)
-    assert [event.kind for event in waiting.catch_up] == [Kind.PEER_REQUESTED]
-    assert [event.kind for event in later.events] == [Kind.PEER_GRANTED]
+    assert [event.kind for event in waiting.catch_up] == [EventKind.PEER_REQUESTED]
+    assert [event.kind for event in later.events] == [EventKind.PEER_GRANTED]
 
 
 def test_the_latest_event_says_where_a_job_stands() -> None:
-    assert standing([]) is Status.WAITING
-    assert standing([Kind.JOB_SUBMITTED, Kind.JOB_APPROVED, Kind.JOB_FAILED]) is Status.FAILED
-    assert standing([Kind.JOB_COMPLETED, Kind.JOB_SUBMITTED]) is Status.WAITING
+    assert current_status([]) is Status.WAITING
+    assert current_status([EventKind.JOB_SUBMITTED, EventKind.JOB_APPROVED, EventKind.JOB_FAILED]) is Status.FAILED
+    assert current_status([EventKind.JOB_COMPLETED, EventKind.JOB_SUBMITTED]) is Status.WAITING

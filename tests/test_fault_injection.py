@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from syftnotify.assembly import Parts
 from syftnotify.cli.demo import Tree
-from syftnotify.errors import StateError
-from syftnotify.outbox import Outbox
+from syftnotify.core.errors import StateError
+from syftnotify.runtime.container import Parts
+from syftnotify.store.outbox.queue import Outbox
 from tests.support import ANA, OWNER, Box
 
 pytestmark = pytest.mark.fire

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify import JsonStateManager
 from syftnotify.config.secrets import sealed
-from syftnotify.deliver.maildir import MaildirTransport
-from syftnotify.files import exclusive, private_folder, put_aside, write_whole
-from syftnotify.model import Message
-from syftnotify.paths import Home
-from syftnotify.spool import emit
+from syftnotify.core.models import Message
+from syftnotify.sources.spool import emit
+from syftnotify.store.ledger import JsonStateManager
+from syftnotify.system.files import exclusive, private_folder, put_aside, write_whole
+from syftnotify.system.paths import Home
+from syftnotify.transports.maildir.sending import MaildirTransport
 
 
 def test_a_file_is_replaced_whole_and_is_its_owners_alone(tmp_path: Path) -> None:

@@ -18,19 +18,21 @@ import yaml
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from syftnotify import JsonStateManager, running
 from syftnotify.cli.status import show
-from syftnotify.config import load
-from syftnotify.deliver.mime import mail_of
-from syftnotify.errors import ConfigError, NotSignedInError
-from syftnotify.google_auth import Token, sign_in_ends, signed_in_at
-from syftnotify.model import Kind, Status
-from syftnotify.observe import PeerReader
-from syftnotify.observe.files import UnreadableError
-from syftnotify.observe.yaml_files import parse_yaml
-from syftnotify.paths import Home
-from syftnotify.render import Links, TemplateRenderer, Wording
-from syftnotify.render.wording import Item
+from syftnotify.config.load import load
+from syftnotify.core.errors import ConfigError, NotSignedInError
+from syftnotify.core.kinds import EventKind, Status
+from syftnotify.core.models import Item
+from syftnotify.rendering.email import Links, Wording
+from syftnotify.rendering.templates import TemplateRenderer
+from syftnotify.sources.syftbox.peers import PeerReader
+from syftnotify.sources.syftbox.safe_files import UnreadableError
+from syftnotify.sources.syftbox.yaml_files import parse_yaml
+from syftnotify.store.ledger import JsonStateManager
+from syftnotify.system import worker_lock, worker_status
+from syftnotify.system.paths import Home
+from syftnotify.transports.gmail.auth import Token, sign_in_ends, signed_in_at
+from syftnotify.transports.mime import mail_of
 from tests.support import ANA, BO, OWNER, THOROUGH, Box
 from tests.trees import TREES, Disk, ReviewTree, Tree
 
@@ -162,7 +164,7 @@ def tell(box: Box, tree: Tree, honest: str) -> None:
         tick = parts.pipeline.tick(box.clock.now, last_look=box.clock.now)
     finally:
         parts.close()
-    assert (Kind.JOB_SUBMITTED, tree.entity(honest, BO)) in {(event.kind, event.entity) for event in tick.events}
+    assert (EventKind.JOB_SUBMITTED, tree.entity(honest, BO)) in {(event.kind, event.entity) for event in tick.events}
     events = {event.key: event for event in tick.events}
     for item in tick.notifications:
         if not item.skipped:
@@ -420,7 +422,7 @@ def test_a_state_file_of_any_form_is_used_or_kept_aside(content: bytes) -> None:
         path = Path(folder) / "state.json"
         path.write_bytes(content)
         ledger = JsonStateManager(path)
-        for kind in (Kind.JOB_SUBMITTED, Kind.JOB_COMPLETED):
+        for kind in (EventKind.JOB_SUBMITTED, EventKind.JOB_COMPLETED):
             ledger.knows(JOB, kind, "T1")
             ledger.word_for(JOB, kind, "T1")
         ledger.reruns(JOB, "T0")
@@ -438,19 +440,21 @@ def test_a_state_file_of_any_form_is_used_or_kept_aside(content: bytes) -> None:
         ledger.count_rerun(JOB, "T0", 1)
         ledger.decide({JOB}, set())
         ledger.decide(set(), {JOB})
-        ledger.owe(JOB, Kind.JOB_FAILED, "T9")
-        ledger.tell(JOB, Kind.JOB_FAILED, "T9")
+        ledger.owe(JOB, EventKind.JOB_FAILED, "T9")
+        ledger.tell(JOB, EventKind.JOB_FAILED, "T9")
         ledger.finish_first_look("jobs x", "now")
         ledger.set_data("mine", 1)
         ledger.mark_notified(JOB, "mine")
         again = JsonStateManager(path)
 
         assert again.was_notified(JOB, "mine")
-        assert again.knows(JOB, Kind.JOB_FAILED, "T9")
+        assert again.knows(JOB, EventKind.JOB_FAILED, "T9")
         assert again.get_data("mine") == 1
 
 
-reports = st.dictionaries(st.sampled_from(list(running.Report.__dataclass_fields__)) | st.text(max_size=4), json_values)
+reports = st.dictionaries(
+    st.sampled_from(list(worker_status.Report.__dataclass_fields__)) | st.text(max_size=4), json_values
+)
 odd_reports = st.fixed_dictionaries(
     {},
     optional={
@@ -463,7 +467,7 @@ odd_reports = st.fixed_dictionaries(
             max_size=2,
         ),
         "pid": st.just(os.getpid()) | json_scalars,
-        "phase": st.sampled_from(running.Phase) | json_scalars,
+        "phase": st.sampled_from(worker_status.Phase) | json_scalars,
         "reported_s": json_scalars,
         "scanned": json_scalars,
         "total": json_scalars,
@@ -490,10 +494,10 @@ def test_no_report_of_a_worker_breaks_the_status(content: bytes) -> None:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         home = Home(Path(folder))
         home.worker.write_bytes(content)
-        report = running.read(home)
+        report = worker_status.read(home)
         assert report.home == str(home.root)
-        running.ailments(report, 1e9)
-        with running.hold(home), contextlib.redirect_stdout(io.StringIO()) as out:
+        worker_status.ailments(report, 1e9)
+        with worker_lock.hold(home), contextlib.redirect_stdout(io.StringIO()) as out:
             assert show(home, as_json=True) in {0, 4}
             json.loads(out.getvalue())
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

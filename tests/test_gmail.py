@@ -22,10 +22,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from syftnotify.deliver import gmail
-from syftnotify.deliver.gmail import GmailTransport
-from syftnotify.errors import ConfigError, DeliveryError, Failure
-from syftnotify.model import Message
+from syftnotify.core.errors import ConfigError, DeliveryError, Failure
+from syftnotify.core.models import Message
+from syftnotify.transports.gmail import sending
+from syftnotify.transports.gmail.sending import GmailTransport
 from tests.google import (
     SECRET,
     SEND_PATH,
@@ -201,7 +201,7 @@ def test_checking_signs_in_and_sends_nothing(google: Google, tmp_path: Path) -> 
 
 def test_a_mail_call_is_cut_off_after_two_minutes() -> None:
     """S17."""
-    assert gmail.READ_SECONDS == 120
+    assert sending.READ_SECONDS == 120
 
 
 @pytest.mark.parametrize("address", ["http://mail.example", "http://127.0.0.1.mail.example", "gmail", ""])

@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from syftnotify import running
-from syftnotify.assembly import Parts
 from syftnotify.cli.demo import Tree
-from syftnotify.outbox import Counts, Outbox
+from syftnotify.runtime.container import Parts
+from syftnotify.store.outbox.queue import Counts, Outbox
+from syftnotify.system import worker_lock, worker_status
 from tests.google import Answer, Asked, Google, Post, closes, cuts_the_body, hangs, page, resets, says, serving, visited
 from tests.support import ANA, BO, OWNER, PATIENCE, Box, tally, wait_until
 
@@ -346,7 +346,7 @@ def test_a_real_worker_sends_through_gmail_and_says_that_it_can(google: Google, 
     tree.submit(ANA, "survey", CODE)
     wait_until(lambda: len(google.posts) == 2, what="two mails at Gmail")
 
-    wait_until(lambda: running.read(box.home).sent == 2)
+    wait_until(lambda: worker_status.read(box.home).sent == 2)
     code, said = status(box)
     assert code == 0
     assert said["transports"]["mail"] == {"type": "gmail", "can_send": True, "problem": None}
@@ -370,8 +370,10 @@ def test_a_real_worker_whose_sign_in_died_says_so_by_another_way(
     assert alert.told == ("system_alert", "owner", OWNER)
     assert "mail" in alert.subject
     assert "notify init" in alert.text
-    wait_until(lambda: running.read(box.home).transports["mail"]["problem"] and running.read(box.home).sent == 1)
-    wait_until(lambda: running.read(box.home).waiting == 2)
+    wait_until(
+        lambda: worker_status.read(box.home).transports["mail"]["problem"] and worker_status.read(box.home).sent == 1
+    )
+    wait_until(lambda: worker_status.read(box.home).waiting == 2)
     code, said = status(box)
     assert code == 4
     assert said["waiting"] == 2
@@ -384,7 +386,7 @@ def test_a_real_worker_whose_sign_in_died_says_so_by_another_way(
 
     google.write_token(box.home.token)
     box.notify("start", check=0)
-    wait_until(lambda: running.read(box.home).sent == 3, what="the two mails")
+    wait_until(lambda: worker_status.read(box.home).sent == 3, what="the two mails")
     assert status(box)[0] == 0
     box.notify("stop", check=0)
     assert Counter(told(google.posts[refused:])) == Counter({("job_submitted", OWNER): 1, ("job_submitted", ANA): 1})
@@ -400,10 +402,10 @@ def test_a_worker_that_is_killed_while_gmail_is_silent_sends_again_and_counts_it
     box.notify("start", check=0)
     tree.submit(ANA, "survey", CODE)
     wait_until(lambda: len(google.posts) == 2, what="two sends under way")
-    pid = running.holder(box.home)
+    pid = worker_lock.holder(box.home)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not running.is_held(box.home))
+    wait_until(lambda: not worker_lock.is_held(box.home))
 
     google.usual = None
     box.notify("start", check=0)
@@ -421,7 +423,7 @@ def test_a_worker_does_not_start_before_somebody_has_signed_in(google: Google, b
     done = box.notify("start", check=2)
 
     assert "notify init" in done.stdout + done.stderr
-    assert not running.is_held(box.home)
+    assert not worker_lock.is_held(box.home)
 
 
 # -- a real sign-in ----------------------------------------------------------------------------------------------

@@ -23,8 +23,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from google.auth.exceptions import GoogleAuthError
 
-from syftnotify import GmailAuth
-from syftnotify.errors import NotSignedInError
+from syftnotify.core.errors import NotSignedInError
+from syftnotify.transports.gmail.auth import GmailAuth
 from tests.google import (
     CLIENT_SECRET,
     SCOPE,

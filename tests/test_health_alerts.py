@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from syftnotify import running
 from syftnotify.cli.demo import Tree
-from syftnotify.errors import StateError
+from syftnotify.core.errors import StateError
+from syftnotify.system import worker_status
 from tests.support import ANA, OWNER, Box, wait_until, worker_in_process
 from tests.web import Web, closes, says
 
@@ -177,8 +177,8 @@ def test_a_syftbox_folder_that_vanishes_makes_the_worker_unhealthy(box: Box, hoo
     assert "notify restart" in status["unwell"][0]
     assert box.notify("status").returncode == 4
     stopped = pings(hook)
-    scan = running.read(box.home).last_scan_s
-    wait_until(lambda: running.read(box.home).last_scan_s != scan, what="another scan")
+    scan = worker_status.read(box.home).last_scan_s
+    wait_until(lambda: worker_status.read(box.home).last_scan_s != scan, what="another scan")
     assert pings(hook) <= stopped + 1, "one may have been under way"
     box.notify("restart", check=0)
     assert box.notify("status").returncode == 0

@@ -10,9 +10,10 @@ import pytest
 
 import syftnotify
 from syftnotify.cli.history import forget
-from syftnotify.ledger import JsonStateManager
-from syftnotify.model import Event, Kind
-from syftnotify.outbox import Outbox
+from syftnotify.core.kinds import EventKind
+from syftnotify.core.models import Event
+from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.outbox.queue import Outbox
 from tests.support import ANA, OWNER, Box
 from tests.trees import TREES, Disk, Tree
 
@@ -191,7 +192,7 @@ def test_prune_moment_out_of_range_is_refused(box: Box, older_than: str, said: s
 
 
 def gpus(first: int, last: int) -> list[Event]:
-    return [Event(Kind.GPU_AVAILABLE, f"gpu/{number}", "T1", "", {}) for number in range(first, last)]
+    return [Event(EventKind.GPU_AVAILABLE, f"gpu/{number}", "T1", "", {}) for number in range(first, last)]
 
 
 class Heaps(Outbox):

@@ -27,7 +27,7 @@ from typing import Any
 import pytest
 import yaml
 
-from syftnotify.observe import JobReader
+from syftnotify.sources.syftbox.scanner import JobReader
 from tests.support import BO, OWNER, Box, Clock, Mail, alias_bomb
 from tests.trees import RUN_SH, TREES, Disk, ReviewTree, Tree
 

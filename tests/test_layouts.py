@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from syftnotify.assembly import Parts
-from syftnotify.model import Status
-from syftnotify.observe import JobReader
-from syftnotify.pipeline import Tick
+from syftnotify.core.kinds import Status
+from syftnotify.runtime.container import Parts
+from syftnotify.runtime.pipeline import Tick
+from syftnotify.sources.syftbox.scanner import JobReader
 from tests.support import ANA, BO, OWNER, Box, Clock, Mail, Told, alias_bomb
 from tests.trees import CODE, NAME, TREES, Disk, MarkerTree, ReviewTree, StageTree, Tree
 

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syftnotify import JsonStateManager, ledger
-from syftnotify.errors import StateError
-from syftnotify.model import Kind
+from syftnotify.core.errors import StateError
+from syftnotify.core.kinds import EventKind
+from syftnotify.store import ledger
+from syftnotify.store.ledger import JsonStateManager
 from tests.support import THOROUGH
 
 
@@ -114,8 +115,8 @@ def test_the_tilde_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_file_is_as_documented_and_private(path: Path) -> None:
     state = JsonStateManager(path)
-    state.owe("job/x", Kind.JOB_FAILED, "T1")
-    state.tell("job/x", Kind.JOB_SUBMITTED, "T0")
+    state.owe("job/x", EventKind.JOB_FAILED, "T1")
+    state.tell("job/x", EventKind.JOB_SUBMITTED, "T0")
     state.save()
 
     written = raw(path)
@@ -127,17 +128,17 @@ def test_the_file_is_as_documented_and_private(path: Path) -> None:
 
 def test_owed_becomes_notified_and_later_occurrences_carry_their_name(path: Path) -> None:
     state = JsonStateManager(path)
-    state.owe("job/x", Kind.JOB_COMPLETED, "T1")
-    state.tell("job/x", Kind.JOB_COMPLETED, "T1")
-    state.owe("job/x", Kind.JOB_COMPLETED, "T2")
+    state.owe("job/x", EventKind.JOB_COMPLETED, "T1")
+    state.tell("job/x", EventKind.JOB_COMPLETED, "T1")
+    state.owe("job/x", EventKind.JOB_COMPLETED, "T2")
     state.save()
 
     assert raw(path)["notified"] == {"job/x": ["executed"]}
     assert raw(path)["owed"] == {"job/x": ["job_completed@T2"]}
     again = JsonStateManager(path)
-    assert again.knows("job/x", Kind.JOB_COMPLETED, "T1")
-    assert again.knows("job/x", Kind.JOB_COMPLETED, "T2")
-    assert not again.knows("job/x", Kind.JOB_COMPLETED, "T3")
+    assert again.knows("job/x", EventKind.JOB_COMPLETED, "T1")
+    assert again.knows("job/x", EventKind.JOB_COMPLETED, "T2")
+    assert not again.knows("job/x", EventKind.JOB_COMPLETED, "T3")
     assert not again.was_notified("job/x", "job_completed@T2")
 
 
@@ -145,8 +146,8 @@ def test_a_mark_by_hand_stands_for_what_is_true_then(path: Path) -> None:
     JsonStateManager(path).mark_notified("job/x", "executed")
     state = JsonStateManager(path)
 
-    assert state.knows("job/x", Kind.JOB_COMPLETED, "T1")
-    assert not state.knows("job/x", Kind.JOB_COMPLETED, "T2")
+    assert state.knows("job/x", EventKind.JOB_COMPLETED, "T1")
+    assert not state.knows("job/x", EventKind.JOB_COMPLETED, "T2")
 
 
 def test_two_managers_never_overwrite_each_other(path: Path) -> None:
@@ -164,10 +165,10 @@ def test_two_managers_never_overwrite_each_other(path: Path) -> None:
 
 def test_what_was_settled_here_does_not_come_back_from_there(path: Path) -> None:
     worker, other = JsonStateManager(path), JsonStateManager(path)
-    worker.owe("job/x", Kind.JOB_FAILED, "")
+    worker.owe("job/x", EventKind.JOB_FAILED, "")
     worker.save()
     other.mark_notified("y", "new")
-    worker.tell("job/x", Kind.JOB_FAILED, "")
+    worker.tell("job/x", EventKind.JOB_FAILED, "")
     worker.save()
     other.mark_notified("z", "new")
 
@@ -304,16 +305,16 @@ def test_what_is_read_in_pieces_is_what_was_written(
 def test_what_was_noted_before_an_older_version_came_in_between_is_still_known(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     told = JsonStateManager(path)
-    told.tell("job/x", Kind.JOB_COMPLETED, "T1")
-    told.tell("job/x", Kind.JOB_SUBMITTED, "T0")
+    told.tell("job/x", EventKind.JOB_COMPLETED, "T1")
+    told.tell("job/x", EventKind.JOB_SUBMITTED, "T0")
     told.save()
     written = raw(path)
     written["data"]["syftnotify"]["occurrences"] = {"job/x": {"job_submitted": "T0"}}
     path.write_text(json.dumps(written))
     told = JsonStateManager(path)
 
-    assert not told.knows("job/x", Kind.JOB_COMPLETED, "T2")
-    assert told.knows("job/x", Kind.JOB_COMPLETED, "T1")
+    assert not told.knows("job/x", EventKind.JOB_COMPLETED, "T2")
+    assert told.knows("job/x", EventKind.JOB_COMPLETED, "T1")
 
 
 def test_a_large_file_is_read_in_pieces(tmp_path: Path) -> None:
@@ -344,7 +345,7 @@ def test_what_an_older_version_noted_is_still_known(tmp_path: Path) -> None:
     path.write_bytes(orjson.dumps({**old, "data": {"syftnotify": {"occurrences": noted}}}))
     told = JsonStateManager(path)
 
-    assert told.knows("job/x", Kind.JOB_SUBMITTED, "T1")
-    assert not told.knows("job/x", Kind.JOB_SUBMITTED, "T3")
-    assert not told.knows("job/x", Kind.JOB_COMPLETED, "T1")
-    assert told.word_for("job/x", Kind.JOB_COMPLETED, "T2") == "executed"
+    assert told.knows("job/x", EventKind.JOB_SUBMITTED, "T1")
+    assert not told.knows("job/x", EventKind.JOB_SUBMITTED, "T3")
+    assert not told.knows("job/x", EventKind.JOB_COMPLETED, "T1")
+    assert told.word_for("job/x", EventKind.JOB_COMPLETED, "T2") == "executed"

@@ -15,13 +15,15 @@ from typing import Any
 
 import pytest
 
-from syftnotify import running
 from syftnotify.cli.app import main
 from syftnotify.cli.demo import Tree
-from syftnotify.errors import Failure
-from syftnotify.model import Audience, Event, Kind, Notification, entity_id
-from syftnotify.outbox import Counts, Outbox, Verdict
-from syftnotify.text import local_time
+from syftnotify.core.errors import Failure
+from syftnotify.core.identifiers import entity_id
+from syftnotify.core.kinds import Audience, EventKind
+from syftnotify.core.models import Event, Notification
+from syftnotify.core.text import local_time
+from syftnotify.store.outbox.queue import Counts, Outbox, Verdict
+from syftnotify.system import worker_status
 from tests.google import Answer, Asked, Google, Post, closes, page, says, serving
 from tests.support import ANA, BO, OWNER, Box, claim, tally, wait_until
 
@@ -55,7 +57,7 @@ class Letter:
     @property
     def event(self) -> Event:
         payload = {"name": self.name, "owner": OWNER, "submitter": ANA}
-        return Event(Kind.JOB_APPROVED, entity_id("job", "D", OWNER, ANA, self.name), payload=payload)
+        return Event(EventKind.JOB_APPROVED, entity_id("job", "D", OWNER, ANA, self.name), payload=payload)
 
     @property
     def notification(self) -> Notification:
@@ -648,21 +650,23 @@ def test_a_running_worker_takes_it_up_at_its_next_look(google: Google, box: Box,
     google.usual = to_ana_alone(says(400))
     box.notify("start", check=0)
     tree.submit(ANA, "survey", CODE)
-    wait_until(lambda: running.read(box.home).dead == 1, what="one dead letter")
-    wait_until(lambda: running.read(box.home).sent == 2, what="the owner's mail, and the alert about the dead letter")
+    wait_until(lambda: worker_status.read(box.home).dead == 1, what="one dead letter")
+    wait_until(
+        lambda: worker_status.read(box.home).sent == 2, what="the owner's mail, and the alert about the dead letter"
+    )
 
     google.usual = None
     done = box.notify("resend", "--all-dead", check=0)
 
     assert "the worker sends at its next look" in done.stdout
-    wait_until(lambda: running.read(box.home).sent == 3, what="the other mail")
+    wait_until(lambda: worker_status.read(box.home).sent == 3, what="the other mail")
     box.notify("stop", check=0)
     to_ana = [post for post in google.posts if post.to == ANA]
     assert [post.event for post in google.posts].count("system_alert") == 1
     assert len(google.posts) == 4
     assert len(to_ana) == 2
     assert len({name_of(post) for post in to_ana}) == 1
-    assert running.read(box.home).dead == 0
+    assert worker_status.read(box.home).dead == 0
 
 
 def test_status_names_the_dead_letters_and_what_to_do(google: Google, box: Box, tree: Tree) -> None:

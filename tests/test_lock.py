@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify import running
-from syftnotify.files import exclusive, is_lockable
-from syftnotify.procinfo import is_worker
+from syftnotify.system import worker_lock, worker_status
+from syftnotify.system.files import exclusive, is_lockable
+from syftnotify.system.procinfo import is_worker
 from tests.support import Box, wait_until, without_blanks
 
 
 def started(box: Box) -> int:
     box.notify("start", check=0)
-    pid = running.holder(box.home)
+    pid = worker_lock.holder(box.home)
     assert pid is not None
     return pid
 
@@ -68,13 +68,13 @@ def test_commands_agree_while_the_lock_file_is_lost(box: Box, lose: Callable[[Pa
     assert (found["running"], found["pid"], found["phase"]) == (True, pid, "running")
     assert "its lock file was removed or replaced: run `notify restart`" in found["unwell"]
     assert f"(pid {pid})" in box.notify("stop", "--timeout", "0.3", check=1).stderr
-    assert not running.is_held(box.home)
+    assert not worker_lock.is_held(box.home)
 
 
 def test_worker_whose_lock_file_was_emptied_is_found_by_its_report(box: Box) -> None:
     """B7"""
     box.notify("start", check=0)
-    pid = running.holder(box.home)
+    pid = worker_lock.holder(box.home)
     box.home.lock.write_text("")
 
     assert f"pid {pid}" in box.notify("stop", check=0).stdout
@@ -87,7 +87,7 @@ def test_restart_replaces_a_worker_whose_lock_file_is_lost(box: Box, lose: Calla
 
     box.notify("restart", "--timeout", "0.3", check=0)
 
-    assert running.holder(box.home) != pid
+    assert worker_lock.holder(box.home) != pid
     box.notify("status", check=0)
 
 
@@ -103,7 +103,7 @@ def worker_program(box: Box) -> subprocess.Popen[bytes]:
 
 
 def has_scanned(box: Box) -> bool:
-    return running.read(box.home).last_scan_s is not None
+    return worker_status.read(box.home).last_scan_s is not None
 
 
 @pytest.mark.parametrize("lose", LOSSES, ids=lambda each: each.__name__)
@@ -131,10 +131,10 @@ def test_worker_leaves_the_home_to_another_that_holds_the_new_lock(box: Box) -> 
         box.home.lock.unlink()
         with exclusive(box.home.lock, seconds=10) as held:
             assert held
-            running.write(box.home, running.Report(pid=os.getpid(), version="another"))
+            worker_status.write(box.home, worker_status.Report(pid=os.getpid(), version="another"))
 
             assert worker.wait(60) == 3, box.home.log.read_text()
-            assert running.read(box.home).version == "another"
+            assert worker_status.read(box.home).version == "another"
     finally:
         worker.kill()
         worker.wait()
@@ -162,7 +162,7 @@ def test_pid_of_an_old_report_that_is_no_worker_here_prevents_no_start(box: Box)
     other.configure()
     pid = started(other)
     try:
-        running.write(box.home, running.Report(pid=pid))
+        worker_status.write(box.home, worker_status.Report(pid=pid))
         assert is_worker(pid, other.home.root)
         assert not is_worker(pid, box.home.root)
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from syftnotify import logs, running
 from syftnotify.cli.demo import Tree
+from syftnotify.system import logs, worker_status
 from tests.support import ANA, OWNER, PATIENCE, Box, wait_until
 
 ESCAPE, OVERRIDE, SEPARATOR = "\x1b", "\u202e", "\u2028"  # ANSI, right to left, a line end that is none for grep
@@ -408,7 +408,7 @@ def test_failed_start_is_readable_in_the_log_and_in_the_answer(box: Box) -> None
 
 def test_last_error_of_several_lines_is_readable_in_status(box: Box) -> None:
     """D11"""
-    running.write(box.home, running.Report(last_error=f"one\ntwo {ESCAPE}[31m"))
+    worker_status.write(box.home, worker_status.Report(last_error=f"one\ntwo {ESCAPE}[31m"))
 
     shown = box.notify("status", check=3).stdout
 
@@ -533,7 +533,7 @@ def test_no_secret_reaches_the_log_or_the_report(box: Box, unfriendly: Unfriendl
     Tree(box.root, box.snapshot).submit(ANA, "survey", "print(1)\n")
 
     started = box.notify("start", check=0)
-    wait_until(lambda: running.read(box.home).last_error, what="an attempt failed")
+    wait_until(lambda: worker_status.read(box.home).last_error, what="an attempt failed")
     wait_until(lambda: any(path != "/ping-SECRET" for path in unfriendly.paths), what="an attempt was made")
     status = box.notify("status")
     box.notify("stop", check=0)

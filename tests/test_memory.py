@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from syftnotify.assembly import assemble
-from syftnotify.config import load
-from syftnotify.errors import StateError
-from syftnotify.ledger import JsonStateManager
-from syftnotify.model import Kind, entity_id
+from syftnotify.config.load import load
+from syftnotify.core.errors import StateError
+from syftnotify.core.identifiers import entity_id
+from syftnotify.core.kinds import EventKind
+from syftnotify.runtime.container import assemble
+from syftnotify.store.ledger import JsonStateManager
 from tests.support import ANA, OWNER, Box, lose_outbox
 from tests.test_costs import counted
 from tests.trees import TREES, Disk, Tree
@@ -100,8 +101,8 @@ def test_what_came_went_or_went_on_meanwhile_is_seen(box: Box, tree: Tree) -> No
 
     assert tick.jobs == COUNT + 1
     assert {(event.payload["name"], event.kind) for event in tick.events} >= {
-        ("waiting", Kind.JOB_APPROVED),
-        ("new", Kind.JOB_SUBMITTED),
+        ("waiting", EventKind.JOB_APPROVED),
+        ("new", EventKind.JOB_SUBMITTED),
     }
 
 

@@ -8,33 +8,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syftnotify.errors import UnknownKindError
-from syftnotify.model import Audience, Event, Kind, Notification, Severity, entity_id, is_address, parse_kind
+from syftnotify.core.errors import UnknownKindError
+from syftnotify.core.identifiers import entity_id, is_address
+from syftnotify.core.kinds import Audience, EventKind, Severity, parse_kind
+from syftnotify.core.models import Event, Notification
 
 
 @pytest.mark.parametrize(
     ("spelling", "kind"),
     [
-        ("job_failed", Kind.JOB_FAILED),
-        ("job.failed", Kind.JOB_FAILED),
-        ("JOB_FAILED", Kind.JOB_FAILED),
-        ("failed", Kind.JOB_FAILED),
-        ("new", Kind.JOB_SUBMITTED),
-        ("approved", Kind.JOB_APPROVED),
-        ("executed", Kind.JOB_COMPLETED),
-        ("succeeded", Kind.JOB_COMPLETED),
-        ("done", Kind.JOB_COMPLETED),
-        ("running", Kind.JOB_STARTED),
-        ("timed_out", Kind.JOB_TIMEOUT),
-        ("job_timed_out", Kind.JOB_TIMEOUT),
-        ("canceled", Kind.JOB_CANCELLED),
-        ("JOB_CANCELED", Kind.JOB_CANCELLED),
-        ("new_peer_request", Kind.PEER_REQUESTED),
-        ("peer_request_granted", Kind.PEER_GRANTED),
-        ("workflow.build_failed", Kind.WORKFLOW_BUILD_FAILED),
+        ("job_failed", EventKind.JOB_FAILED),
+        ("job.failed", EventKind.JOB_FAILED),
+        ("JOB_FAILED", EventKind.JOB_FAILED),
+        ("failed", EventKind.JOB_FAILED),
+        ("new", EventKind.JOB_SUBMITTED),
+        ("approved", EventKind.JOB_APPROVED),
+        ("executed", EventKind.JOB_COMPLETED),
+        ("succeeded", EventKind.JOB_COMPLETED),
+        ("done", EventKind.JOB_COMPLETED),
+        ("running", EventKind.JOB_STARTED),
+        ("timed_out", EventKind.JOB_TIMEOUT),
+        ("job_timed_out", EventKind.JOB_TIMEOUT),
+        ("canceled", EventKind.JOB_CANCELLED),
+        ("JOB_CANCELED", EventKind.JOB_CANCELLED),
+        ("new_peer_request", EventKind.PEER_REQUESTED),
+        ("peer_request_granted", EventKind.PEER_GRANTED),
+        ("workflow.build_failed", EventKind.WORKFLOW_BUILD_FAILED),
     ],
 )
-def test_every_accepted_spelling_is_one_kind(spelling: str, kind: Kind) -> None:
+def test_every_accepted_spelling_is_one_kind(spelling: str, kind: EventKind) -> None:
     assert parse_kind(spelling) is kind
 
 
@@ -45,9 +47,9 @@ def test_an_unknown_kind_names_the_nearest() -> None:
 
 def test_failures_matter_most() -> None:
     """N21"""
-    assert Event(Kind.JOB_FAILED, "job/x").severity is Severity.HIGH
-    assert Event(Kind.JOB_LONG_RUNNING, "job/x").severity is Severity.MEDIUM
-    assert Event(Kind.JOB_COMPLETED, "job/x").severity is Severity.LOW
+    assert Event(EventKind.JOB_FAILED, "job/x").severity is Severity.HIGH
+    assert Event(EventKind.JOB_LONG_RUNNING, "job/x").severity is Severity.MEDIUM
+    assert Event(EventKind.JOB_COMPLETED, "job/x").severity is Severity.LOW
 
 
 names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=40)
@@ -69,9 +71,14 @@ def test_an_entity_id_keeps_the_at_sign_and_names_that_are_not_utf8() -> None:
 
 
 @given(
-    names, st.sampled_from(list(Kind)), st.text(max_size=30), names, st.sampled_from(list(Kind)), st.text(max_size=30)
+    names,
+    st.sampled_from(list(EventKind)),
+    st.text(max_size=30),
+    names,
+    st.sampled_from(list(EventKind)),
+    st.text(max_size=30),
 )
-def test_two_facts_never_share_a_key(a: str, kind: Kind, when: str, b: str, other: Kind, then: str) -> None:
+def test_two_facts_never_share_a_key(a: str, kind: EventKind, when: str, b: str, other: EventKind, then: str) -> None:
     one, two = Event(kind, entity_id("job", a), when), Event(other, entity_id("job", b), then)
 
     assert (one.key == two.key) == ((one.entity, kind, when) == (two.entity, other, then))

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syftnotify import __version__
-from syftnotify.config import load
-from syftnotify.errors import ConfigError, DeliveryError, Failure
-from syftnotify.model import Audience, Event, Kind, Message, Status
-from syftnotify.render import Item, Links
-from syftnotify.render.objects import Objects
+from syftnotify.config.load import load
+from syftnotify.core.errors import ConfigError, DeliveryError, Failure
+from syftnotify.core.kinds import Audience, EventKind, Status
+from syftnotify.core.models import Event, Item, Message
+from syftnotify.rendering.email import Links
+from syftnotify.transports.webhook.renderer import Objects
 from tests.support import ANA, OWNER, Box
 from tests.web import Web
 
@@ -46,7 +47,7 @@ SCHEDULER = {"host": socket.gethostname(), "version": __version__}
 
 
 def item(
-    kind: Kind = Kind.JOB_FAILED,
+    kind: EventKind = EventKind.JOB_FAILED,
     *,
     at: str = WHEN,
     entity: str = ENTITY,
@@ -62,12 +63,12 @@ def message(*items: Item, shape: str = "native", template: str = "", digest: str
     return Objects(shape, links=LINKS, template=template).message(items, "oncall", digest=digest)
 
 
-def sent(kind: Kind = Kind.JOB_FAILED, /, *, shape: str = "native", template: str = "", **more: Any) -> Any:
+def sent(kind: EventKind = EventKind.JOB_FAILED, /, *, shape: str = "native", template: str = "", **more: Any) -> Any:
     """The object that tells of one event."""
     return json.loads(message(item(kind, **more), shape=shape, template=template).body)
 
 
-def filled(template: str, kind: Kind = Kind.JOB_FAILED, /, **more: Any) -> Any:
+def filled(template: str, kind: EventKind = EventKind.JOB_FAILED, /, **more: Any) -> Any:
     """What becomes of an operator's own text, read as JSON."""
     return sent(kind, shape="template", template=template, **more)
 
@@ -124,7 +125,7 @@ def test_our_own_envelope_says_all_that_is_known() -> None:
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    plain = Objects("native", links=Links()).message([item(Kind.JOB_UPDATED, entity="run/1", name="")], "oncall")
+    plain = Objects("native", links=Links()).message([item(EventKind.JOB_UPDATED, entity="run/1", name="")], "oncall")
 
     assert json.loads(plain.body) == {
         "id": "n1",
@@ -140,11 +141,11 @@ def test_what_is_not_known_is_left_out() -> None:
 
 def test_an_event_that_is_of_no_job_has_none() -> None:
     """G17"""
-    gpu = sent(Kind.GPU_AVAILABLE, entity="gpu/0", gpu=0, user="alice")
+    gpu = sent(EventKind.GPU_AVAILABLE, entity="gpu/0", gpu=0, user="alice")
 
     assert "job" not in gpu
     assert gpu["payload"] == {"gpu": 0, "user": "alice"}
-    assert sent(Kind.GPU_AVAILABLE, shape="gflow", entity="gpu/0", gpu=0) == {
+    assert sent(EventKind.GPU_AVAILABLE, shape="gflow", entity="gpu/0", gpu=0) == {
         "event": "gpu_available",
         "timestamp": WHEN,
         "scheduler": SCHEDULER,
@@ -154,24 +155,24 @@ def test_an_event_that_is_of_no_job_has_none() -> None:
 
 @pytest.mark.parametrize("shape", [*SHAPES, "template"])
 def test_every_kind_of_event_is_an_object_in_every_shape(shape: str) -> None:
-    for kind in Kind:
+    for kind in EventKind:
         assert isinstance(sent(kind, shape=shape, template=EVERY), dict), kind
 
 
 @pytest.mark.parametrize(
     ("kind", "state"),
     [
-        (Kind.JOB_SUBMITTED, "Queued"),
-        (Kind.JOB_STARTED, "Running"),
-        (Kind.JOB_COMPLETED, "Finished"),
-        (Kind.JOB_FAILED, "Failed"),
-        (Kind.JOB_CANCELLED, "Cancelled"),
-        (Kind.JOB_TIMEOUT, "Timeout"),
-        (Kind.JOB_HELD, "Hold"),
-        (Kind.JOB_RELEASED, "Queued"),
+        (EventKind.JOB_SUBMITTED, "Queued"),
+        (EventKind.JOB_STARTED, "Running"),
+        (EventKind.JOB_COMPLETED, "Finished"),
+        (EventKind.JOB_FAILED, "Failed"),
+        (EventKind.JOB_CANCELLED, "Cancelled"),
+        (EventKind.JOB_TIMEOUT, "Timeout"),
+        (EventKind.JOB_HELD, "Hold"),
+        (EventKind.JOB_RELEASED, "Queued"),
     ],
 )
-def test_gflow_hears_of_a_job_in_its_own_words(kind: Kind, state: str) -> None:
+def test_gflow_hears_of_a_job_in_its_own_words(kind: EventKind, state: str) -> None:
     """G21"""
     assert sent(kind, shape="gflow", user="alice", job_id=42) == {
         "event": kind.value,
@@ -182,12 +183,13 @@ def test_gflow_hears_of_a_job_in_its_own_words(kind: Kind, state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "state"), [(Kind.JOB_STARTED, "RUNNING"), (Kind.JOB_COMPLETED, "SUCCEEDED"), (Kind.JOB_FAILED, "FAILED")]
+    ("kind", "state"),
+    [(EventKind.JOB_STARTED, "RUNNING"), (EventKind.JOB_COMPLETED, "SUCCEEDED"), (EventKind.JOB_FAILED, "FAILED")],
 )
-def test_nomaflow_hears_of_a_run_in_its_own_words(kind: Kind, state: str) -> None:
+def test_nomaflow_hears_of_a_run_in_its_own_words(kind: EventKind, state: str) -> None:
     """N11"""
     told = sent(kind, shape="nomaflow", name="nightly", run_id="r7", user="alice", error="disk full")
-    moment = {"started_at": WHEN} if kind is Kind.JOB_STARTED else {"finished_at": WHEN}
+    moment = {"started_at": WHEN} if kind is EventKind.JOB_STARTED else {"finished_at": WHEN}
 
     assert told == {
         "job_id": "nightly",
@@ -202,9 +204,13 @@ def test_nomaflow_hears_of_a_run_in_its_own_words(kind: Kind, state: str) -> Non
 
 @pytest.mark.parametrize(
     ("kind", "status", "code"),
-    [(Kind.JOB_FAILED, "failed", 3), (Kind.JOB_TIMEOUT, "timed_out", -1), (Kind.JOB_COMPLETED, "succeeded", 0)],
+    [
+        (EventKind.JOB_FAILED, "failed", 3),
+        (EventKind.JOB_TIMEOUT, "timed_out", -1),
+        (EventKind.JOB_COMPLETED, "succeeded", 0),
+    ],
 )
-def test_an_alert_has_the_run_the_job_the_status_and_the_exit_code(kind: Kind, status: str, code: int) -> None:
+def test_an_alert_has_the_run_the_job_the_status_and_the_exit_code(kind: EventKind, status: str, code: int) -> None:
     """A04: 0 is a code like any other."""
     told = sent(kind, shape="run_alert", run_id="r7", name="survey", return_code=code)
 
@@ -214,7 +220,9 @@ def test_an_alert_has_the_run_the_job_the_status_and_the_exit_code(kind: Kind, s
 @pytest.mark.parametrize("shape", ["nomaflow", "run_alert"])
 def test_a_run_that_nobody_named_has_one_name_all_the_same(shape: str) -> None:
     """A04: a program tells by it what belongs together."""
-    long, over = (sent(kind, shape=shape, **KNOWN)["run_id"] for kind in (Kind.JOB_LONG_RUNNING, Kind.JOB_FAILED))
+    long, over = (
+        sent(kind, shape=shape, **KNOWN)["run_id"] for kind in (EventKind.JOB_LONG_RUNNING, EventKind.JOB_FAILED)
+    )
 
     assert long == over
     assert sent(shape=shape, entity="job/else", **KNOWN)["run_id"] != over
@@ -297,7 +305,9 @@ def test_every_variable_has_its_value() -> None:
 
 
 def test_a_variable_is_empty_where_nothing_is_known() -> None:
-    plain = Objects("template", links=Links(), template=EVERY).message([item(Kind.JOB_UPDATED, entity="x")], "oncall")
+    plain = Objects("template", links=Links(), template=EVERY).message(
+        [item(EventKind.JOB_UPDATED, entity="x")], "oncall"
+    )
     told = json.loads(plain.body)
 
     assert {name for name, value in told.items() if value} == {"job_id", "run_id", "state"}
@@ -402,8 +412,8 @@ def test_jinja_knows_every_field_of_the_envelope(field: str) -> None:
     assert filled(f'{{"x": {{{{ {field} | tojson }}}}}}', **KNOWN)["x"] == (whole[second] if second else whole)
 
 
-@pytest.mark.parametrize("kind", [Kind.JOB_UPDATED, Kind.GPU_AVAILABLE])
-def test_a_field_that_one_event_lacks_keeps_no_event_from_being_told(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [EventKind.JOB_UPDATED, EventKind.GPU_AVAILABLE])
+def test_a_field_that_one_event_lacks_keeps_no_event_from_being_told(kind: EventKind) -> None:
     """docs/webhooks.md: what is not known is left out."""
     template = " ".join(f"{{{{ {field} or '-' }}}}" for field in FIELDS)
     words = Objects("template", links=LINKS, template=template, is_json=False)

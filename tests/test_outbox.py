@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from syftnotify.errors import Failure, StateError
-from syftnotify.model import AlertRule, Audience, Event, Kind, Notification, digest_of
-from syftnotify.outbox import Counts, Outbox, Verdict
-from syftnotify.outbox.tables import SCHEMA_VERSION
+from syftnotify.core.errors import Failure, StateError
+from syftnotify.core.identifiers import digest_of
+from syftnotify.core.kinds import Audience, EventKind
+from syftnotify.core.models import AlertRule, Event, Notification
+from syftnotify.store.outbox.queue import Counts, Outbox, Verdict
+from syftnotify.store.outbox.tables import SCHEMA_VERSION
 from tests.support import claim, tally
 
 
 def submitted(name: str = "a", occurrence: str = "T1") -> Event:
-    return Event(Kind.JOB_SUBMITTED, f"job/{name}", occurrence, "", {"name": name})
+    return Event(EventKind.JOB_SUBMITTED, f"job/{name}", occurrence, "", {"name": name})
 
 
 def owed(event: Event, to: str = "o@x.org", *, bundle: str = "", skipped: str = "", via: str = "box") -> Notification:
@@ -86,19 +88,19 @@ def test_a_dead_letter_is_counted_and_never_claimed(outbox: Outbox) -> None:
 
 
 def test_per_entity_and_recipient_they_leave_in_order_one_at_a_time(outbox: Outbox) -> None:
-    first, second = submitted(), Event(Kind.JOB_APPROVED, "job/a", "T2")
+    first, second = submitted(), Event(EventKind.JOB_APPROVED, "job/a", "T2")
     put(outbox, (first, owed(first)), (second, owed(second)), (second, owed(second, "b@x.org")))
     (other,) = claim(outbox, "box", 100.0, by="me")
     (one,) = claim(outbox, "box", 100.0, by="me")
 
-    assert one.event.kind is Kind.JOB_SUBMITTED
+    assert one.event.kind is EventKind.JOB_SUBMITTED
     assert other.recipient == "b@x.org"
     assert claim(outbox, "box", 100.0, by="me") == []
     outbox.failed([one], 101.0, Failure.NOT_NOW, "503", Verdict("pending", not_before=500.0))
     assert claim(outbox, "box", 200.0, by="me") == [], "an earlier one in backoff holds the later one back"
     assert outbox.next_due("box", 200.0) == 500.0, "and nobody need ask again before"
     outbox.sent(claim(outbox, "box", 500.0, by="me"), 501.0)
-    assert claim(outbox, "box", 501.0, by="me")[0].event.kind is Kind.JOB_APPROVED
+    assert claim(outbox, "box", 501.0, by="me")[0].event.kind is EventKind.JOB_APPROVED
 
 
 def test_a_bundle_leaves_whole(outbox: Outbox) -> None:
@@ -170,7 +172,7 @@ def test_damage_met_while_it_is_open_is_put_aside_when_next_asked(tmp_path: Path
 
 
 def test_one_job_twice_in_a_bundle_blocks_nothing(outbox: Outbox) -> None:
-    one, two = submitted(), Event(Kind.JOB_COMPLETED, "job/a", "T2")
+    one, two = submitted(), Event(EventKind.JOB_COMPLETED, "job/a", "T2")
     put(outbox, (one, owed(one, bundle="b")), (two, owed(two, bundle="b")))
 
     assert len(claim(outbox, "box", 100.0, by="me")) == 2
@@ -243,16 +245,20 @@ def test_claims_of_many_threads_never_overlap(outbox: Outbox) -> None:
 
 def test_claim_gives_last_status_kind_since_the_event(outbox: Outbox) -> None:
     """A13: one row, however many events the job has; kinds that leave the status as it was do not count."""
-    first, second, third = submitted(), Event(Kind.JOB_REJECTED, "job/a", "T2"), Event(Kind.JOB_UPDATED, "job/a", "T3")
+    first, second, third = (
+        submitted(),
+        Event(EventKind.JOB_REJECTED, "job/a", "T2"),
+        Event(EventKind.JOB_UPDATED, "job/a", "T3"),
+    )
     other = submitted("b")
     outbox.put([first, other, second, third], [owed(first), owed(other), owed(second)], 1.0)
 
     (one,), (another,) = outbox.claim("box", 100.0, by="me", most=9)
-    assert (one.event, one.last_kind) == (first, Kind.JOB_REJECTED)
-    assert (another.event, another.last_kind) == (other, Kind.JOB_SUBMITTED)
+    assert (one.event, one.last_kind) == (first, EventKind.JOB_REJECTED)
+    assert (another.event, another.last_kind) == (other, EventKind.JOB_SUBMITTED)
     outbox.sent([one], 101.0)
     ((last,),) = outbox.claim("box", 102.0, by="me", most=9)
-    assert (last.event, last.last_kind) == (second, Kind.JOB_REJECTED)
+    assert (last.event, last.last_kind) == (second, EventKind.JOB_REJECTED)
     assert sorted(outbox.keys_of(["job/a"])) == sorted(
         [(e.key, e.entity, e.kind.value, e.occurrence) for e in (first, second, third)]
     )
@@ -261,18 +267,18 @@ def test_claim_gives_last_status_kind_since_the_event(outbox: Outbox) -> None:
 def test_claim_keeps_emitted_events_apart_from_those_of_the_tree(outbox: Outbox) -> None:
     """A12: of an entity that is called the same."""
     observed = submitted()
-    emitted = [replace(observed, emitted=True), Event(Kind.JOB_FAILED, "job/a", "T1", emitted=True)]
+    emitted = [replace(observed, emitted=True), Event(EventKind.JOB_FAILED, "job/a", "T1", emitted=True)]
     outbox.put([observed, *emitted], [owed(observed, "o@x.org"), owed(emitted[0], "e@x.org")], 1.0)
     claimed = [due for (due,) in outbox.claim("box", 100.0, by="me", most=9)]
     keys = [event.key for event in (observed, *emitted)]
 
     assert len(set(keys)) == 3
     found = {due.recipient: (due.event, due.last_kind) for due in claimed}
-    assert found == {"o@x.org": (observed, Kind.JOB_SUBMITTED), "e@x.org": (emitted[0], Kind.JOB_FAILED)}
+    assert found == {"o@x.org": (observed, EventKind.JOB_SUBMITTED), "e@x.org": (emitted[0], EventKind.JOB_FAILED)}
     assert [row[0] for row in outbox.keys_of(["job/a"])] == [row[0] for row in outbox.keys_of()] == keys[:1]
     assert [row[0] for row in outbox.events_of(keys)] == keys[:1]
     assert outbox.known([*keys, "other"]) == set(keys)
-    assert outbox.last_emitted("job/a") is Kind.JOB_FAILED
+    assert outbox.last_emitted("job/a") is EventKind.JOB_FAILED
     assert outbox.last_emitted("job/b") is None
 
 
@@ -389,11 +395,11 @@ def test_what_may_have_arrived_and_is_held_waits_for_a_word_and_is_counted(outbo
     assert outbox.counts(holding=["box"]) == tally(sent=1, unknown=1), "that it was once cut off stays counted"
 
 
-@pytest.mark.parametrize(("resend", "kinds"), [(True, []), (False, [Kind.JOB_APPROVED])])
-def test_later_news_of_a_job_overtake_only_what_is_held(outbox: Outbox, resend: bool, kinds: list[Kind]) -> None:
+@pytest.mark.parametrize(("resend", "kinds"), [(True, []), (False, [EventKind.JOB_APPROVED])])
+def test_later_news_of_a_job_overtake_only_what_is_held(outbox: Outbox, resend: bool, kinds: list[EventKind]) -> None:
     """X03: what is sent again by itself keeps the order; what waits for a person stops nobody."""
     cut(outbox, submitted())
-    later = Event(Kind.JOB_APPROVED, "job/a", "T2")
+    later = Event(EventKind.JOB_APPROVED, "job/a", "T2")
     put(outbox, (later, owed(later)))
 
     assert [item.event.kind for item in claim(outbox, "box", 110.0, by="me", resend=resend)] == kinds
@@ -720,7 +726,7 @@ def test_rule_whose_key_is_lost_stays_and_others_work(outbox: Outbox, tmp_path: 
 def test_several_messages_are_claimed_at_once_each_by_itself(outbox: Outbox) -> None:
     """A digest is one of them; two of one conversation are never under way together."""
     single = [submitted(name) for name in "abc"]
-    later = Event(Kind.JOB_APPROVED, "job/a", "T2")
+    later = Event(EventKind.JOB_APPROVED, "job/a", "T2")
     digest = [submitted(name) for name in "xyz"]
     put(outbox, *((event, owed(event)) for event in (*single, later)))
     put(outbox, *((event, owed(event, bundle="b")) for event in digest))
@@ -774,12 +780,12 @@ def test_what_is_spared_keeps_nothing_behind_it_from_being_forgotten(outbox: Out
 
 def test_a_nul_in_an_entity_cuts_nothing_off(outbox: Outbox) -> None:
     """As `notify emit` takes it; SQLite's own functions end a text there."""
-    events = [Event(kind, "a\0b", "T", "", {}) for kind in (Kind.JOB_SUBMITTED, Kind.JOB_FAILED)]
+    events = [Event(kind, "a\0b", "T", "", {}) for kind in (EventKind.JOB_SUBMITTED, EventKind.JOB_FAILED)]
     outbox.put(events, [Notification(each.key, each.entity, "o@x.org", Audience.OWNER, "box") for each in events], 0.0)
     ((due,),) = outbox.claim("box", 0.0, by="me", most=2)
     keys = {event.key for event in events}
 
     assert due.event == events[0]
-    assert due.last_kind is Kind.JOB_FAILED
+    assert due.last_kind is EventKind.JOB_FAILED
     assert outbox.unfinished(keys) == keys
     assert {row[0] for row in outbox.events_of(keys)} == keys

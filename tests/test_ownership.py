@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify import JobMonitor, running
-from syftnotify.checkup import Level, findings
-from syftnotify.config import load
-from syftnotify.errors import UnsafeHomeError
-from syftnotify.ownership import check_home
-from syftnotify.spool import emit
+from syftnotify.config.load import load
+from syftnotify.core.errors import UnsafeHomeError
+from syftnotify.monitors import JobMonitor
+from syftnotify.services.doctor import Level, findings
+from syftnotify.sources.spool import emit
+from syftnotify.system import worker_lock
+from syftnotify.system.ownership import check_home
 from tests.support import ANA, OWNER, Box
 from tests.test_doctor import as_somebody_else
 from tests.trees import TREES, Disk
@@ -82,7 +83,7 @@ def theirs() -> Iterator[Box]:
         give(box.home.root)
         give(box.root)
         yield box
-        if running.is_held(box.home):
+        if worker_lock.is_held(box.home):
             box.notify("--as-owner", "stop", check=0)
 
 
@@ -139,7 +140,7 @@ def test_as_owner_gives_up_all_rights_of_root(theirs: Box) -> None:
         pytest.skip("that user cannot read the interpreter, or the program")
 
     assert done.returncode == 0, done.stderr
-    pid = running.holder(theirs.home)
+    pid = worker_lock.holder(theirs.home)
     process = Path(f"/proc/{pid}")
     if process.exists():
         facts = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
@@ -305,7 +306,7 @@ def test_configuration_that_others_can_write_is_refused(box: Box, make: Callable
 
     mode = path.stat().st_mode & 0o777
     assert f"{path} can be written by others (mode {mode:04o}): `chmod go-w {path}`" in done.stderr
-    assert not running.is_held(box.home)
+    assert not worker_lock.is_held(box.home)
 
 
 @only_root

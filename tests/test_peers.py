@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from syftnotify.assembly import Parts
-from syftnotify.model import entity_id
-from syftnotify.observe import PeerReader
+from syftnotify.core.identifiers import entity_id
+from syftnotify.runtime.container import Parts
+from syftnotify.sources.syftbox.peers import PeerReader
 from tests.support import ANA, BO, OWNER, Box, Told, lose_ledger
 from tests.trees import TREES, Disk, ReviewTree, Tree
 

@@ -9,11 +9,11 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from syftnotify.assembly import Parts
 from syftnotify.cli.demo import Tree
-from syftnotify.errors import StateError
-from syftnotify.model import Event
-from syftnotify.pipeline import EVENTS_PER_MINUTE, Tick
+from syftnotify.core.errors import StateError
+from syftnotify.core.models import Event
+from syftnotify.runtime.container import Parts
+from syftnotify.runtime.pipeline import EVENTS_PER_MINUTE, Tick
 from tests.support import ANA, BO, OWNER, Box, Clock, lose_ledger, lose_outbox
 from tests.trees import TREES, Disk, VersionedReviewTree
 

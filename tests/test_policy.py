@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syftnotify.deliver.policy import (
+from syftnotify.core.errors import Failure
+from syftnotify.core.retry import (
     GIVE_UP_AFTER,
     GIVE_UP_TRIES,
     LONGEST_WAIT,
@@ -20,7 +21,6 @@ from syftnotify.deliver.policy import (
     is_about_recipient,
     retry_after,
 )
-from syftnotify.errors import Failure
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 FRESH = Standing(failures=0, refusals=0, first_failed_at=None)

@@ -18,10 +18,11 @@ from typing import Any
 
 import pytest
 
-from syftnotify import process, running
 from syftnotify.cli.demo import Tree
-from syftnotify.files import exclusive
-from syftnotify.text import iso, localized
+from syftnotify.core.text import iso, localized
+from syftnotify.runtime import process
+from syftnotify.system import worker_lock, worker_status
+from syftnotify.system.files import exclusive
 from tests.support import ANA, OWNER, PATIENCE, Box, Told, wait_until, workers_of
 
 STATUS_KEYS = {
@@ -68,7 +69,7 @@ def status_of(box: Box) -> dict[str, Any]:
 def started(box: Box) -> int:
     """Start the worker with the real command; its pid."""
     words = box.notify("start", check=0).stdout
-    pid = running.holder(box.home)
+    pid = worker_lock.holder(box.home)
     assert pid is not None
     assert f"(pid {pid})" in words
     return pid
@@ -76,7 +77,7 @@ def started(box: Box) -> int:
 
 def counts(box: Box) -> tuple[int, int]:
     """What the worker says of itself: mails sent, mails waiting."""
-    report = running.read(box.home)
+    report = worker_status.read(box.home)
     return report.sent, report.waiting
 
 
@@ -112,7 +113,7 @@ def test_start_returns_when_the_worker_holds_its_lock_and_has_looked(box: Box) -
     done = box.notify("start", check=0)
 
     status = status_of(box)
-    assert running.is_held(box.home)
+    assert worker_lock.is_held(box.home)
     assert status["last_scan"]["at"] is not None
     assert f"pid {status['pid']}" in done.stdout
     assert "scheduler_online" in box.home.log.read_text()
@@ -133,7 +134,7 @@ def test_a_second_start_is_refused_and_names_the_first(box: Box) -> None:
 
     assert f"pid {pid}" in done.stderr
     assert "Traceback" not in done.stderr
-    assert running.holder(box.home) == pid
+    assert worker_lock.holder(box.home) == pid
 
 
 def test_nobody_who_only_asks_is_taken_for_a_worker(box: Box) -> None:
@@ -142,7 +143,7 @@ def test_nobody_who_only_asks_is_taken_for_a_worker(box: Box) -> None:
     box.notify("stop", check=0)
 
     with ThreadPoolExecutor(4) as pool:
-        lies = sum(pool.map(lambda _: sum(running.is_held(box.home) for _ in range(200)), range(4)))
+        lies = sum(pool.map(lambda _: sum(worker_lock.is_held(box.home) for _ in range(200)), range(4)))
 
     assert lies == 0
 
@@ -180,7 +181,7 @@ def test_start_without_a_sign_in_says_how_to_sign_in(box: Box) -> None:
     done = box.notify("start", check=2)
 
     assert "sign in with `notify init`" in done.stderr
-    assert not running.is_held(box.home)
+    assert not worker_lock.is_held(box.home)
     assert not box.home.mail.exists()
 
 
@@ -253,7 +254,9 @@ def test_the_first_job_ever_wakes_the_worker_too(box: Box) -> None:
     """S05: nobody has a job folder before the first job arrives."""
     configure(box, interval=3600, watch="on", monitor_peers=False)
     started(box)
-    wait_until(lambda: running.read(box.home).watching, what="the place where the first job would appear is watched")
+    wait_until(
+        lambda: worker_status.read(box.home).watching, what="the place where the first job would appear is watched"
+    )
 
     tree_of(box).submit(ANA, "survey", "print(1)\n")
 
@@ -265,7 +268,7 @@ def test_polling_alone_is_enough(box: Box) -> None:
     configure(box, watch="off")
     tree = tree_of(box)
     started(box)
-    assert running.read(box.home).watching is False
+    assert worker_status.read(box.home).watching is False
 
     tree.submit(ANA, "survey", "print(1)\n")
 
@@ -285,15 +288,15 @@ def test_a_root_that_does_not_exist_yet_is_waited_for(box: Box) -> None:
     [mail] = wait_until(box.mails, what="the catch-up")
     assert mail.to == OWNER
     assert "survey" in mail.text
-    wait_until(lambda: not running.read(box.home).waiting_for, what="nothing is waited for")
-    assert running.read(box.home).jobs == 1
+    wait_until(lambda: not worker_status.read(box.home).waiting_for, what="nothing is waited for")
+    assert worker_status.read(box.home).jobs == 1
 
 
 def test_status_counts_messages_items_and_what_is_delayed_or_withheld(box: Box) -> None:
     """B10, A13, C1"""
-    running.write(
+    worker_status.write(
         box.home,
-        running.Report(
+        worker_status.Report(
             sent=3, notifications=2002, waiting=1, delayed=30, withheld=4, unknown=2, held=1, dead=5, ended="stopped"
         ),
     )
@@ -332,7 +335,7 @@ def test_losing_the_terminal_is_nothing_to_the_worker(box: Box) -> None:
     tree.submit(ANA, "survey", "print(1)\n")
 
     wait_until(lambda: told(box) == SUBMITTED, what="both mails")
-    assert running.holder(box.home) == pid
+    assert worker_lock.holder(box.home) == pid
 
 
 def test_switched_off_it_sends_nothing_and_says_so(box: Box) -> None:
@@ -341,12 +344,12 @@ def test_switched_off_it_sends_nothing_and_says_so(box: Box) -> None:
     tree = tree_of(box)
     done = box.notify("start", check=0)
     assert "nothing is sent" in done.stderr
-    before = running.read(box.home).last_scan_s or 0.0
+    before = worker_status.read(box.home).last_scan_s or 0.0
 
     tree.submit(ANA, "survey", "print(1)\n")
 
-    wait_until(lambda: running.read(box.home).jobs == 1, what="a later look")
-    wait_until(lambda: (running.read(box.home).last_scan_s or 0.0) > before + 1, what="and one more")
+    wait_until(lambda: worker_status.read(box.home).jobs == 1, what="a later look")
+    wait_until(lambda: (worker_status.read(box.home).last_scan_s or 0.0) > before + 1, what="and one more")
     status = box.notify("status", check=0)
     assert "nothing is sent" in status.stdout + status.stderr
     box.notify("stop", check=0)
@@ -382,10 +385,12 @@ def test_status_prints_times_in_the_local_zone(box: Box) -> None:
     """F6: in JSON they stay UTC."""
     box.env["TZ"] = "IST-5:30"
     long_ago = 1_700_000_000.0
-    with running.hold(box.home):
+    with worker_lock.hold(box.home):
         last_scan = {"at": iso(long_ago), "seconds": 0.1}
-        report = running.Report(pid=os.getpid(), started_at=iso(long_ago), last_scan_s=long_ago, last_scan=last_scan)
-        running.write(box.home, report)
+        report = worker_status.Report(
+            pid=os.getpid(), started_at=iso(long_ago), last_scan_s=long_ago, last_scan=last_scan
+        )
+        worker_status.write(box.home, report)
         said = box.notify("status", check=4).stdout
         status = status_of(box)
 
@@ -412,9 +417,9 @@ def test_a_worker_is_unwell_after_three_intervals_without_a_look(
     box: Box, interval: float, silence: float, code: int
 ) -> None:
     """S16: and never sooner than after 30 s."""
-    with running.hold(box.home):
-        report = running.Report(pid=os.getpid(), interval=interval, last_scan_s=time.time() - silence)
-        running.write(box.home, report)
+    with worker_lock.hold(box.home):
+        report = worker_status.Report(pid=os.getpid(), interval=interval, last_scan_s=time.time() - silence)
+        worker_status.write(box.home, report)
 
         done = box.notify("status", check=code)
 
@@ -426,9 +431,9 @@ def test_a_worker_that_hangs_is_unwell(box: Box) -> None:
     pid = started(box)
     os.kill(pid, signal.SIGSTOP)
     try:
-        report = running.read(box.home)
+        report = worker_status.read(box.home)
         report.last_scan_s = time.time() - 3600
-        running.write(box.home, report)
+        worker_status.write(box.home, report)
         done = box.notify("status", check=4)
         assert "running, unhealthy" in done.stdout
     finally:
@@ -470,7 +475,7 @@ def test_stop_ends_the_worker_and_says_how(box: Box) -> None:
     done = box.notify("stop", check=0)
 
     assert f"pid {pid}" in done.stdout
-    assert not running.is_held(box.home)
+    assert not worker_lock.is_held(box.home)
     wait_until(lambda: not workers_of(box), what="no worker is left")
     assert "worker stopped" in box.home.log.read_text()
     status = status_of(box)
@@ -490,7 +495,7 @@ def test_stop_when_another_worker_starts_at_once_leaves_that_one_alone(box: Box)
     stopped = process.stop(box.home, sleep=start_another)
 
     assert (stopped.pid, stopped.killed) == (pid, False)
-    assert [running.holder(box.home)] == others == workers_of(box)
+    assert [worker_lock.holder(box.home)] == others == workers_of(box)
 
 
 @pytest.mark.parametrize("ran", [True, False])
@@ -513,7 +518,7 @@ def test_a_worker_that_does_not_end_in_time_is_killed_and_that_is_said(box: Box)
     done = box.notify("stop", "--timeout", "0.3", check=1)
 
     assert "killed" in done.stderr
-    assert not running.is_held(box.home)
+    assert not worker_lock.is_held(box.home)
 
 
 def test_killed_it_is_seen_as_gone_and_tells_nothing_twice(box: Box) -> None:
@@ -524,7 +529,7 @@ def test_killed_it_is_seen_as_gone_and_tells_nothing_twice(box: Box) -> None:
     wait_until(lambda: counts(box) == (2, 0), what="both are sent")
 
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not running.is_held(box.home), what="the lock is free")
+    wait_until(lambda: not worker_lock.is_held(box.home), what="the lock is free")
 
     assert "not running" in box.notify("status", check=3).stdout
     assert status_of(box)["pid"] is None
@@ -540,8 +545,8 @@ def test_status_after_a_kill_names_the_last_report(box: Box) -> None:
     """B12: also for machines; a start and a stop end that."""
     pid = started(box)
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not running.is_held(box.home), what="the lock is free")
-    moment = iso(running.read(box.home).reported_s or 0.0)
+    wait_until(lambda: not worker_lock.is_held(box.home), what="the lock is free")
+    moment = iso(worker_status.read(box.home).reported_s or 0.0)
 
     done = box.notify("status", check=3)
     status = status_of(box)
@@ -577,7 +582,7 @@ def test_status_during_the_first_scan_shows_its_progress(box: Box) -> None:
         assert held  # so that the scan reads every job, and cannot be finished
         tree.submit(ANA, "four", "print(1)\n")
         starting = box.begin("start")
-        wait_until(lambda: running.read(box.home).scanned == 4, what="four jobs are read")
+        wait_until(lambda: worker_status.read(box.home).scanned == 4, what="four jobs are read")
         done = box.notify("status", check=0)
         status = status_of(box)
     assert starting.wait(60) == 0
@@ -593,9 +598,9 @@ def test_status_during_the_first_scan_shows_its_progress(box: Box) -> None:
 
 def test_worker_that_holds_the_lock_and_has_not_reported_is_starting(box: Box) -> None:
     """B12: the report of another pid is not its own."""
-    running.write(box.home, running.Report(pid=1, jobs=7, sent=9, ended="stopped"))
+    worker_status.write(box.home, worker_status.Report(pid=1, jobs=7, sent=9, ended="stopped"))
 
-    with running.hold(box.home):
+    with worker_lock.hold(box.home):
         status = status_of(box)
 
     assert (status["phase"], status["pid"], status["jobs"], status["sent"]) == ("starting", os.getpid(), 0, 0)
@@ -603,10 +608,10 @@ def test_worker_that_holds_the_lock_and_has_not_reported_is_starting(box: Box) -
 
 def test_first_scan_without_progress_for_ten_minutes_is_unhealthy() -> None:
     """B12: a start that hangs does not look like one that takes long."""
-    report = running.Report(phase=running.Phase.STARTING, reported_s=1000.0)
+    report = worker_status.Report(phase=worker_status.Phase.STARTING, reported_s=1000.0)
 
-    assert running.ailments(report, 1500.0) == []
-    assert running.ailments(report, 1700.0) == ["its first scan has made no progress for 700 s"]
+    assert worker_status.ailments(report, 1500.0) == []
+    assert worker_status.ailments(report, 1700.0) == ["its first scan has made no progress for 700 s"]
 
 
 def test_restart_is_another_worker_that_tells_nothing_twice(box: Box) -> None:
@@ -631,7 +636,7 @@ def test_restart_without_a_worker_starts_one(box: Box) -> None:
     done = box.notify("restart", check=0)
 
     assert "no worker was running" in done.stdout
-    assert running.is_held(box.home)
+    assert worker_lock.is_held(box.home)
 
 
 def test_a_restart_that_could_not_start_again_leaves_the_worker_alone(box: Box) -> None:
@@ -641,7 +646,7 @@ def test_a_restart_that_could_not_start_again_leaves_the_worker_alone(box: Box) 
 
     box.notify("restart", check=2)
 
-    assert running.holder(box.home) == pid
+    assert worker_lock.holder(box.home) == pid
 
 
 @pytest.mark.parametrize(
@@ -656,7 +661,7 @@ def test_a_pid_that_belongs_to_another_program_is_never_signalled(
     """S16: a pid in a file is information, never proof; not even when `notify` stands in that program's arguments."""
     sleepers.append(subprocess.Popen(words))
     if held:
-        with running.hold(box.home):
+        with worker_lock.hold(box.home):
             box.home.lock.write_text(f"{sleepers[0].pid}\n")
             done = box.notify("stop", "--timeout", "0.3")
     else:
@@ -730,7 +735,7 @@ def test_stop_waits_for_the_mail_that_is_on_its_way(box: Box, google: SlowGoogle
     with ThreadPoolExecutor(1) as pool:
         stopping = pool.submit(box.notify, "stop")
         wait_until(lambda: "stopping" in box.home.log.read_text(), what="the worker has heard")
-        assert running.is_held(box.home)
+        assert worker_lock.is_held(box.home)
         google.may_answer.set()
         done = stopping.result(PATIENCE)
 

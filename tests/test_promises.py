@@ -24,16 +24,18 @@ from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from syftnotify import failpoints
-from syftnotify.assembly import Parts, assemble
-from syftnotify.config import load
-from syftnotify.dispatcher import Dispatcher, Lane
-from syftnotify.errors import DeliveryError, Failure
-from syftnotify.ledger import JsonStateManager
-from syftnotify.model import ENDED, Audience, Event, Kind, Message, Notification, Receipt
-from syftnotify.outbox import Due, Outbox, Verdict
-from syftnotify.render import Links, TemplateRenderer, Wording
-from syftnotify.storms import Limit
+from syftnotify.config.load import load
+from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.kinds import END_KINDS, Audience, EventKind
+from syftnotify.core.models import Event, Message, Notification, Receipt
+from syftnotify.core.throttle import Limit
+from syftnotify.delivery.dispatcher import Dispatcher, Lane
+from syftnotify.rendering.email import Links, Wording
+from syftnotify.rendering.templates import TemplateRenderer
+from syftnotify.runtime.container import Parts, assemble
+from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.outbox.queue import Due, Outbox, Verdict
+from syftnotify.system import failpoints
 from tests.support import ANA, BO, OWNER, THOROUGH, Box, Clock, claim, tally
 from tests.trees import TREES, Disk, Tree
 
@@ -94,7 +96,7 @@ class Owed:
     id: str
     event_key: str
     entity: str
-    kind: Kind
+    kind: EventKind
     occurrence: str
     recipient: str
     run: int  # which run of its job it tells the end of
@@ -149,7 +151,7 @@ class Row:
     seq: int
     event_key: str
     entity: str
-    kind: Kind
+    kind: EventKind
     occurrence: str
     recipient: str
     bundle: str
@@ -372,7 +374,7 @@ class Promises(RuleBasedStateMachine):
             )
             for each in found:
                 id_, seq, key, entity, kind, occurrence, recipient, bundle, state, unknown = each
-                yield Row(id_, seq, key, entity, Kind(kind), occurrence, recipient, bundle, state, unknown)
+                yield Row(id_, seq, key, entity, EventKind(kind), occurrence, recipient, bundle, state, unknown)
 
     @contextlib.contextmanager
     def ledger_on_disk(self) -> Iterator[JsonStateManager]:
@@ -407,12 +409,12 @@ class Promises(RuleBasedStateMachine):
 
     def is_true(self, owed: Owed) -> bool:
         """Whether the tree still says what is owed."""
-        if owed.kind is Kind.PEER_REQUESTED:
+        if owed.kind is EventKind.PEER_REQUESTED:
             return any(owed.entity.endswith(f"/{peer}") and state == "requested" for peer, state in self.peers.items())
         job = next((job for job in self.jobs if job.entity == owed.entity), None)
         if job is None:
-            return owed.kind is Kind.PEER_GRANTED
-        if owed.kind in ENDED:
+            return owed.kind is EventKind.PEER_GRANTED
+        if owed.kind in END_KINDS:
             return job.stage == "ended" and job.runs == owed.run
         return job.stage != "deleted"
 
@@ -679,7 +681,7 @@ class Scripted:
         return Receipt("taken")
 
 
-def about(number: int, kind: Kind, *, bundle: str = "") -> tuple[Event, Notification]:
+def about(number: int, kind: EventKind, *, bundle: str = "") -> tuple[Event, Notification]:
     event = Event(kind, f"job/D/o/a/{number}", "T", "", {"name": f"job {number}", "submitter": ANA})
     return event, Notification(event.key, event.entity, OWNER, Audience.OWNER, LANE, bundle=bundle)
 
@@ -697,11 +699,11 @@ def test_a_digest_that_may_have_arrived_is_sent_again_as_it_was(tmp_path: Path) 
             clock=clock.time,
             monotonic=clock.monotonic,
         )
-        earlier, single = about(1, Kind.JOB_SUBMITTED)
+        earlier, single = about(1, EventKind.JOB_SUBMITTED)
         outbox.put([earlier], [single], clock.now)
         scripted.failures = [DeliveryError(Failure.NOT_NOW, "later", not_before=later)]
         dispatcher.drain()
-        news = [about(number, Kind.JOB_COMPLETED, bundle="bundle-x") for number in range(1, 7)]
+        news = [about(number, EventKind.JOB_COMPLETED, bundle="bundle-x") for number in range(1, 7)]
         outbox.put([event for event, _ in news], [item for _, item in news], clock.now)
         scripted.failures = [DeliveryError(Failure.UNKNOWN, "cut off")]
         dispatcher.drain()

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import syftnotify
-from syftnotify.quiet import QuietHours
-from syftnotify.text import iso
+from syftnotify.core.quiet_hours import QuietHours
+from syftnotify.core.text import iso
 from tests.support import ANA, BO, OWNER, Box
 from tests.trees import TREES, Disk, Tree
 

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify import process, running
-from syftnotify.files import exclusive
-from syftnotify.outbox import Counts, Outbox
+from syftnotify.runtime import process
+from syftnotify.store.outbox.queue import Counts, Outbox
+from syftnotify.system import worker_lock, worker_status
+from syftnotify.system.files import exclusive
 from tests.google import Google, Post, answers_when, hangs, page, serving
 from tests.support import ANA, OWNER, PATIENCE, Box, mails_in, tally, wait_until, workers_of
 from tests.trees import Disk, VersionedReviewTree
@@ -74,14 +75,14 @@ def counts(box: Box) -> Counts:
 
 def started(box: Box) -> int:
     box.notify("start", check=0)
-    pid = running.holder(box.home)
+    pid = worker_lock.holder(box.home)
     assert pid is not None
     return pid
 
 
 def kill(box: Box, pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not running.is_held(box.home), what="the lock is free")
+    wait_until(lambda: not worker_lock.is_held(box.home), what="the lock is free")
 
 
 def at_once(box: Box, commands: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
@@ -111,7 +112,7 @@ def test_of_twenty_starts_at_once_one_wins_and_the_others_name_it(box: Box) -> N
     done = at_once(box, [["start"]] * 20)
 
     assert sorted(code for code, _ in done) == [0] + [3] * 19, done
-    pid = running.holder(box.home)
+    pid = worker_lock.holder(box.home)
     assert workers_of(box) == [pid]
     assert all(f"pid {pid}" in said for _, said in done), done
     assert not [said for _, said in done if "Traceback" in said]
@@ -138,7 +139,7 @@ def test_of_many_stops_at_once_none_hangs_and_none_is_a_traceback(box: Box) -> N
     assert {code for code, _ in done} <= {0, 3}, done
     assert 0 in {code for code, _ in done}
     assert not [said for _, said in done if "Traceback" in said]
-    assert not running.is_held(box.home)
+    assert not worker_lock.is_held(box.home)
     wait_until(lambda: pid not in workers_of(box), what="it is gone")
 
 
@@ -150,7 +151,7 @@ def test_many_restarts_at_once_leave_one_worker(box: Box) -> None:
     assert {code for code, _ in done} <= {0, 3}, done
     assert 0 in {code for code, _ in done}
     assert not [said for _, said in done if "Traceback" in said]
-    wait_until(lambda: workers_of(box) == [running.holder(box.home)], what="one worker is left, and holds the lock")
+    wait_until(lambda: workers_of(box) == [worker_lock.holder(box.home)], what="one worker is left, and holds the lock")
 
 
 # -- a stop in the middle ----------------------------------------------------------------------------------------------
@@ -178,7 +179,7 @@ def test_a_stop_finishes_what_is_on_its_way_and_leaves_the_rest_to_the_next_work
     assert halfway <= 4
     google.usual = None
     started(box)
-    wait_until(lambda: running.read(box.home).sent == 12, what="the rest")
+    wait_until(lambda: worker_status.read(box.home).sent == 12, what="the rest")
     box.notify("stop", check=0)
     assert set(ids(google.posts).values()) == {1}
     assert len(google.posts) == 12
@@ -196,7 +197,7 @@ def test_a_stop_that_cannot_wait_counts_what_it_cut_off(box: Box, tree: Versione
 
     google.usual = None
     started(box)
-    wait_until(lambda: running.read(box.home).sent == 2, what="both again")
+    wait_until(lambda: worker_status.read(box.home).sent == 2, what="both again")
     box.notify("stop", check=0)
     assert set(ids(google.posts).values()) == {2}
     assert counts(box) == tally(sent=2, unknown=2)
@@ -210,7 +211,7 @@ def test_a_stop_during_a_backoff_returns_soon_and_the_next_worker_delivers(
     google.usual = page(503)
     started(box)
     submit(tree, "survey")
-    wait_until(lambda: running.read(box.home).failed == 2, what="both wait for their next try")
+    wait_until(lambda: worker_status.read(box.home).failed == 2, what="both wait for their next try")
     box.notify("stop", check=0)  # it would have been killed, and exit 1, had it waited for the next try
     refused = len(google.posts)
     assert counts(box) == tally(waiting=2, failed=2)
@@ -218,7 +219,7 @@ def test_a_stop_during_a_backoff_returns_soon_and_the_next_worker_delivers(
     google.usual = None
     started(box)
     # The first wait is 30 s at the most.
-    wait_until(lambda: running.read(box.home).sent == 2, what="both")
+    wait_until(lambda: worker_status.read(box.home).sent == 2, what="both")
     box.notify("stop", check=0)
     assert set(ids(google.posts[refused:]).values()) == {1}
     assert len(google.posts) == refused + 2
@@ -232,13 +233,13 @@ def test_a_stop_while_a_transport_rests_returns_soon_and_the_next_worker_tries_a
         through(box, gone)
     started(box)
     submit(tree, "survey")
-    wait_until(lambda: running.read(box.home).failed > 0, what="nobody answers")
+    wait_until(lambda: worker_status.read(box.home).failed > 0, what="nobody answers")
     box.notify("stop", check=0)  # it would have been killed, and exit 1, had it waited for the next try
 
     box.home.token.unlink()
     through(box, google)
     started(box)
-    wait_until(lambda: running.read(box.home).sent == 2, what="both")
+    wait_until(lambda: worker_status.read(box.home).sent == 2, what="both")
     box.notify("stop", check=0)
     assert set(ids(google.posts).values()) == {1}
 
@@ -252,11 +253,11 @@ def test_a_stop_during_the_first_look_is_heard_after_it(box: Box, tree: Versione
             [sys.executable, "-P", "-m", "syftnotify", "start"], env=box.environment(), stderr=subprocess.DEVNULL
         )
         wait_until(lambda: box.home.outbox.exists() and counts_or_none(box) == tally(waiting=1), what="it looks")
-        pid = running.holder(box.home)
+        pid = worker_lock.holder(box.home)
         assert pid is not None
         os.kill(pid, signal.SIGTERM)
     assert starting.wait(timeout=PATIENCE) == 0
-    wait_until(lambda: not running.is_held(box.home), what="it ends")
+    wait_until(lambda: not worker_lock.is_held(box.home), what="it ends")
     wait_until(lambda: not workers_of(box), what="and is gone")
     box.notify("run", "--once", check=0)
 
@@ -285,7 +286,7 @@ def test_a_start_whose_worker_is_killed_before_it_is_ready_says_so(box: Box, tre
             text=True,
         )
         wait_until(lambda: counts_or_none(box) == tally(waiting=1), what="the first look is under way")
-        pid = running.holder(box.home)
+        pid = worker_lock.holder(box.home)
         assert pid is not None
         kill(box, pid)
         _, said = starting.communicate(timeout=PATIENCE)
@@ -294,7 +295,7 @@ def test_a_start_whose_worker_is_killed_before_it_is_ready_says_so(box: Box, tre
     assert "Traceback" not in said
     box.notify("status", check=3)
     started(box)
-    wait_until(lambda: running.read(box.home).sent == 1, what="the catch-up")
+    wait_until(lambda: worker_status.read(box.home).sent == 1, what="the catch-up")
     box.notify("stop", check=0)
 
     assert [mail.told for mail in box.mails()] == [("digest", "owner", OWNER)]
@@ -313,8 +314,8 @@ def test_killed_again_and_again_while_it_works_it_always_starts_and_loses_nothin
         kill(box, pid)
         box.notify("status", check=3)
     started(box)
-    wait_until(lambda: running.read(box.home).jobs == 15, what="all jobs are seen")
-    wait_until(lambda: running.read(box.home).waiting == 0, what="nothing waits")
+    wait_until(lambda: worker_status.read(box.home).jobs == 15, what="all jobs are seen")
+    wait_until(lambda: worker_status.read(box.home).waiting == 0, what="nothing waits")
     box.notify("stop", check=0)
     box.notify("run", "--once", check=0)
 
@@ -335,9 +336,9 @@ def test_a_number_that_went_to_another_program_is_no_worker(
     """S16: after kill -9 the system gave the pid away."""
     kill(box, started(box))
     box.home.lock.write_text(f"{sleeper.pid}\n")
-    report = running.read(box.home)
+    report = worker_status.read(box.home)
     report.pid = sleeper.pid
-    running.write(box.home, report)
+    worker_status.write(box.home, report)
 
     assert "not running" in box.notify("status", check=3).stdout
     box.notify("stop", check=3)
@@ -346,7 +347,7 @@ def test_a_number_that_went_to_another_program_is_no_worker(
     assert pid != sleeper.pid
     assert box.home.lock.read_text().strip() == str(pid)
     submit(tree, "survey")
-    wait_until(lambda: running.read(box.home).sent == 2, what="it works")
+    wait_until(lambda: worker_status.read(box.home).sent == 2, what="it works")
     box.notify("stop", check=0)
     assert sleeper.poll() is None
 
@@ -360,14 +361,14 @@ def test_the_worker_of_another_home_is_never_stopped(box: Box, tmp_path: Path, h
     pid = started(other)
     try:
         if held:
-            with running.hold(box.home):
+            with worker_lock.hold(box.home):
                 box.home.lock.write_text(f"{pid}\n")
                 done = box.notify("stop", "--timeout", "0.3", check=1)
             assert "some other program" in done.stderr
         else:
             box.home.lock.write_text(f"{pid}\n")
             box.notify("stop", check=3)
-        assert running.holder(other.home) == pid
+        assert worker_lock.holder(other.home) == pid
         assert "not running" in box.notify("status", check=3).stdout
     finally:
         process.stop(other.home, seconds=20)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import syftnotify
-from syftnotify.model import Event, Kind
+from syftnotify.core.kinds import EventKind
+from syftnotify.core.models import Event
 from tests.mailserver import Act, Talk, serving
 from tests.mailserver import says as replies
 from tests.support import ANA, BO, OWNER, Box, wait_until
@@ -52,7 +53,9 @@ def test_without_mail_trouble_is_told_by_what_there_is(box: Box, hook: Web) -> N
     box.configure({"transports": {"oncall": oncall}, "routes": [{"events": ["job_failed"], "to": ["oncall"]}]})
     parts = box.parts()
     try:
-        parts.pipeline.note(Event(Kind.SYSTEM_ALERT, "worker/x", "T", payload={"summary": "it hurts"}), box.clock.now)
+        parts.pipeline.note(
+            Event(EventKind.SYSTEM_ALERT, "worker/x", "T", payload={"summary": "it hurts"}), box.clock.now
+        )
         parts.dispatcher.drain()
     finally:
         parts.close()
@@ -241,7 +244,7 @@ def trouble(box: Box, through: str) -> None:
     """What the worker notes when another transport than `through` is paused."""
     parts = box.parts()
     try:
-        event = Event(Kind.SYSTEM_ALERT, "transport/dead", "T", payload={"summary": "it is paused"})
+        event = Event(EventKind.SYSTEM_ALERT, "transport/dead", "T", payload={"summary": "it is paused"})
         parts.pipeline.note(event, box.clock.now, transport=through)
         parts.dispatcher.drain()
     finally:

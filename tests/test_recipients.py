@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from syftnotify.ledger import JsonStateManager
-from syftnotify.model import Audience, Event, Kind, Notification
-from syftnotify.outbox import Counts, Outbox
-from syftnotify.spool import emit
+from syftnotify.core.kinds import Audience, EventKind
+from syftnotify.core.models import Event, Notification
+from syftnotify.sources.spool import emit
+from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.outbox.queue import Counts, Outbox
 from tests.support import ANA, BO, OWNER, Box, Told, claim, tally
 from tests.trees import PERMISSIONS, TREES, Disk, Tree, permission
 
@@ -433,7 +434,7 @@ def test_the_home_of_a_scientist_mails_its_owner(box: Box, disk: Disk) -> None:
 
 
 def put(outbox: Outbox, name: str, recipient: str, now: float, **more: Any) -> Notification:
-    event = Event(Kind.JOB_SUBMITTED, f"job/{name}")
+    event = Event(EventKind.JOB_SUBMITTED, f"job/{name}")
     item = Notification(event.key, event.entity, recipient, Audience.SUBMITTER, "box", **more)
     outbox.put([event], [item], now)
     return item

@@ -9,7 +9,7 @@ from email.policy import default
 
 import pytest
 
-from syftnotify.assembly import Parts
+from syftnotify.runtime.container import Parts
 from tests.recorded import RECORDINGS, Oracle, Player, Recording, Step, read_recording
 from tests.support import ANA, BO, OWNER, Box, Told
 from tests.trees import Disk

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify import emit
-from syftnotify.assembly import Parts
 from syftnotify.cli.demo import Tree
-from syftnotify.vitals import Vitals
+from syftnotify.runtime.container import Parts
+from syftnotify.runtime.health import Vitals
+from syftnotify.sources.spool import emit
 from tests.support import ANA, OWNER, Box, lose_outbox
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from syftnotify.model import Job, Kind, Status
-from syftnotify.observe import JobReader, evidence
-from syftnotify.observe.evidence import MAX_NAMED
-from syftnotify.observe.listing import MAX_DEPTH, list_files
+from syftnotify.core.kinds import EventKind, Status
+from syftnotify.core.models import Job
+from syftnotify.sources.syftbox.attachments import MAX_NAMED, evidence
+from syftnotify.sources.syftbox.listing import MAX_DEPTH, list_files
+from syftnotify.sources.syftbox.scanner import JobReader
 from tests.support import ANA, OWNER, Box, Clock
 from tests.trees import NAME, TREES, Disk, Tree
 
@@ -41,7 +42,7 @@ def job_of(tree: Tree) -> Job:
 
 def reviewed(tree: Tree) -> tuple[list[str], dict[str, str]]:
     """The paths that the owner's mail shows, and why others are not shown."""
-    found: dict[str, Any] = evidence(job_of(tree), Kind.JOB_SUBMITTED)
+    found: dict[str, Any] = evidence(job_of(tree), EventKind.JOB_SUBMITTED)
     return [file["path"] for file in found["code"]], {item["path"]: item["why"] for item in found["code_left_out"]}
 
 
@@ -188,7 +189,7 @@ def test_evidence_of_a_folder_of_thousands_of_files_finds_the_executable_one(tre
     for number in range(3000):
         (folder / f"{number:04}").touch()
     (folder / "zzz.py").touch()
-    left_out = evidence(job_of(tree), Kind.JOB_SUBMITTED)["code_left_out"]
+    left_out = evidence(job_of(tree), EventKind.JOB_SUBMITTED)["code_left_out"]
 
     assert {"path": "code/data/", "why": "2001 more names in it, not listed"} in left_out[:2]
     assert "code/data/zzz.py" in {item["path"] for item in left_out[:2]}
@@ -250,7 +251,7 @@ def test_evidence_of_hard_links_and_symbolic_links_shows_neither(tree: Tree, tmp
     (code / "main.py").unlink()
     os.link(outside, code / "main.py")
     (code / "link.py").symlink_to(outside)
-    found = evidence(job_of(tree), Kind.JOB_SUBMITTED)
+    found = evidence(job_of(tree), EventKind.JOB_SUBMITTED)
 
     assert SECRET not in str(found)
     left_out = {item["path"].rpartition("/")[2]: item["why"] for item in found["code_left_out"]}
@@ -278,7 +279,7 @@ def test_evidence_of_hard_linked_results_shows_nothing(tree: Tree, tmp_path: Pat
         link_to(tmp_path / name, tree.results() / folder / name, text)
     job = job_of(tree)
 
-    assert evidence(job, Kind.JOB_FAILED)["stderr"] == ""
+    assert evidence(job, EventKind.JOB_FAILED)["stderr"] == ""
     if tree.layout == "A" or not folder:
         assert job.status is Status.FAILED
 
@@ -297,10 +298,10 @@ def swap(place: Path, outside: Path) -> None:
 
 
 @on(*FAMILIES)
-@pytest.mark.parametrize("kind", [Kind.JOB_SUBMITTED, Kind.JOB_FAILED])
+@pytest.mark.parametrize("kind", [EventKind.JOB_SUBMITTED, EventKind.JOB_FAILED])
 @pytest.mark.parametrize("which", ["submission", "results", "folder above"])
 def test_evidence_of_a_job_exchanged_with_a_link_shows_nothing(
-    tree: Tree, tmp_path: Path, kind: Kind, which: str
+    tree: Tree, tmp_path: Path, kind: EventKind, which: str
 ) -> None:
     """C9: exchanged after the job was read and before its mail is composed."""
     tree.submit()
@@ -333,6 +334,6 @@ def test_list_files_then_exchanged_with_a_link_reads_nothing(tree: Tree, tmp_pat
     job = job_of(tree)
     details = Exchanging(job, lambda: swap(tree.place(), tmp_path / "outside"))
 
-    assert SECRET not in str(evidence(replace(job, details=details), Kind.JOB_SUBMITTED))
+    assert SECRET not in str(evidence(replace(job, details=details), EventKind.JOB_SUBMITTED))
     assert tree.place().is_symlink()
     assert [item.parts for item in list_files(job.base, job.parts, closed={})] == [()]

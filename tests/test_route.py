@@ -8,18 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syftnotify.model import Audience, Event, Form, Kind
-from syftnotify.route import (
-    BUILT_IN,
-    UNVERIFIED_SOURCE,
-    Reach,
-    Route,
-    Way,
-    built_in_routes,
-    bundled,
-    notifications_for,
-    source_of,
-)
+from syftnotify.core.digests import bundled
+from syftnotify.core.identifiers import Form
+from syftnotify.core.kinds import Audience, EventKind
+from syftnotify.core.matching import Route
+from syftnotify.core.models import Event
+from syftnotify.core.routing import UNVERIFIED_SOURCE, Reach, Way, built_in_routes, notifications_for, source_of
 
 OWNER, ANA = "owner@x.org", "ana@y.net"
 
@@ -29,7 +23,7 @@ def reach(peers: frozenset[str] = frozenset(), allow: frozenset[str] = frozenset
     return Reach(peers=peers, allows=lambda address: address in allow, **settings)
 
 
-def event(kind: Kind, entity: str = "job/x", **payload: str) -> Event:
+def event(kind: EventKind, entity: str = "job/x", **payload: str) -> Event:
     return Event(kind, entity, "T", payload=payload or {"submitter": ANA})
 
 
@@ -40,29 +34,29 @@ def told(event: Event, reach: Reach) -> set[tuple[str, str]]:
 def test_the_default_table() -> None:
     """S01"""
     both = {("owner", OWNER), ("submitter", ANA)}
-    assert {kind: told(event(kind), reach()) for kind in Kind if told(event(kind), reach())} == {
-        Kind.JOB_SUBMITTED: both,
-        Kind.JOB_APPROVED: {("submitter", ANA)},
-        Kind.JOB_REJECTED: {("submitter", ANA)},
-        Kind.JOB_COMPLETED: both,
-        Kind.JOB_FAILED: both,
-        Kind.JOB_TIMEOUT: both,
-        Kind.JOB_LONG_RUNNING: {("owner", OWNER)},
-        Kind.JOB_WAITING: {("owner", OWNER)},
-        Kind.PEER_REQUESTED: both,
-        Kind.PEER_GRANTED: {("submitter", ANA)},
-        Kind.HEARTBEAT: {("owner", OWNER)},
-        Kind.SYSTEM_ALERT: {("owner", OWNER)},
+    assert {kind: told(event(kind), reach()) for kind in EventKind if told(event(kind), reach())} == {
+        EventKind.JOB_SUBMITTED: both,
+        EventKind.JOB_APPROVED: {("submitter", ANA)},
+        EventKind.JOB_REJECTED: {("submitter", ANA)},
+        EventKind.JOB_COMPLETED: both,
+        EventKind.JOB_FAILED: both,
+        EventKind.JOB_TIMEOUT: both,
+        EventKind.JOB_LONG_RUNNING: {("owner", OWNER)},
+        EventKind.JOB_WAITING: {("owner", OWNER)},
+        EventKind.PEER_REQUESTED: both,
+        EventKind.PEER_GRANTED: {("submitter", ANA)},
+        EventKind.HEARTBEAT: {("owner", OWNER)},
+        EventKind.SYSTEM_ALERT: {("owner", OWNER)},
     }
 
 
 def test_scheduler_online_is_told_to_nobody() -> None:
     """G20"""
-    assert Kind.SCHEDULER_ONLINE not in BUILT_IN
+    assert not EventKind.SCHEDULER_ONLINE.spec.audiences
 
 
 def test_operators_hear_of_the_notifiers_own_trouble() -> None:
-    assert told(event(Kind.SYSTEM_ALERT), reach(operators=("op@x.org",))) == {
+    assert told(event(EventKind.SYSTEM_ALERT), reach(operators=("op@x.org",))) == {
         ("owner", OWNER),
         ("operator", "op@x.org"),
     }
@@ -70,7 +64,7 @@ def test_operators_hear_of_the_notifiers_own_trouble() -> None:
 
 def test_a_claimed_address_is_not_mailed_and_it_is_written_down_why() -> None:
     """X11"""
-    claimed = event(Kind.JOB_APPROVED, claimed="stranger@z.org")
+    claimed = event(EventKind.JOB_APPROVED, claimed="stranger@z.org")
     (item,) = notifications_for([claimed], reach())
 
     assert item.recipient == "stranger@z.org"
@@ -78,38 +72,38 @@ def test_a_claimed_address_is_not_mailed_and_it_is_written_down_why() -> None:
 
 
 def test_a_claimed_address_is_mailed_when_it_is_a_known_peer_or_allowed() -> None:
-    claimed = event(Kind.JOB_APPROVED, claimed="Ana@y.net")
+    claimed = event(EventKind.JOB_APPROVED, claimed="Ana@y.net")
 
     assert told(claimed, reach(peers=frozenset({ANA}))) == {("submitter", ANA)}
     assert told(claimed, reach(allow=frozenset({"Ana@y.net"}))) == {("submitter", ANA)}
 
 
 def test_a_claim_that_is_no_address_reaches_nobody() -> None:
-    assert notifications_for([event(Kind.JOB_APPROVED, claimed="x\nBcc: y@z.org")], reach()) == []
+    assert notifications_for([event(EventKind.JOB_APPROVED, claimed="x\nBcc: y@z.org")], reach()) == []
 
 
 def test_a_folder_whose_name_cannot_be_mailed_is_skipped_with_a_reason() -> None:
-    (item,) = notifications_for([event(Kind.JOB_APPROVED, submitter="a b@c.org")], reach())
+    (item,) = notifications_for([event(EventKind.JOB_APPROVED, submitter="a b@c.org")], reach())
 
     assert item.skipped
 
 
 def test_one_address_gets_one_mail_whatever_its_roles() -> None:
     """N20"""
-    own = event(Kind.JOB_SUBMITTED, submitter="OWNER@x.org")
+    own = event(EventKind.JOB_SUBMITTED, submitter="OWNER@x.org")
 
     assert told(own, reach()) == {("owner", OWNER)}
 
 
 def test_a_catch_up_is_the_owners_alone() -> None:
-    items = notifications_for([event(Kind.JOB_SUBMITTED)], reach(), catches_up=True)
+    items = notifications_for([event(EventKind.JOB_SUBMITTED)], reach(), catches_up=True)
 
     assert [item.audience for item in items] == [Audience.OWNER]
 
 
 def test_more_than_five_become_one_message_and_five_do_not() -> None:
     def owed(count: int) -> set[str]:
-        events = [event(Kind.JOB_SUBMITTED, f"job/{n}") for n in range(count)]
+        events = [event(EventKind.JOB_SUBMITTED, f"job/{n}") for n in range(count)]
         return {item.bundle for item in bundled(notifications_for(events, reach(), catches_up=True))}
 
     assert owed(5) == {""}
@@ -118,7 +112,7 @@ def test_more_than_five_become_one_message_and_five_do_not() -> None:
 
 
 def test_a_catch_up_of_one_is_a_digest_too() -> None:
-    (item,) = bundled(notifications_for([event(Kind.JOB_SUBMITTED)], reach(), catches_up=True), always=True)
+    (item,) = bundled(notifications_for([event(EventKind.JOB_SUBMITTED)], reach(), catches_up=True), always=True)
 
     assert item.bundle
 
@@ -128,7 +122,7 @@ def test_route_withholds_mail_to_an_unknown_submitter() -> None:
     team = Way("team", Form.SLACK, ("#jobs",))
     routes = (*built_in_routes(), Route("routes[0]", to=("submitter",), via="team"))
     told_of = reach(routes=routes, ways={"team": team}, is_known=lambda _address: False)
-    items = notifications_for([event(Kind.JOB_SUBMITTED)], told_of)
+    items = notifications_for([event(EventKind.JOB_SUBMITTED)], told_of)
 
     assert {item.recipient: bool(item.withheld) for item in items} == {OWNER: False, ANA: True, "#jobs": False}
 
@@ -136,21 +130,21 @@ def test_route_withholds_mail_to_an_unknown_submitter() -> None:
 @pytest.mark.parametrize(
     ("kind", "payload", "routing", "source"),
     [
-        (Kind.JOB_SUBMITTED, {"layout": "D", "submitter": ANA.upper()}, {}, ANA),
-        (Kind.JOB_SUBMITTED, {"layout": "D", "submitter": ANA, "unverified": True}, {}, "-"),
-        (Kind.JOB_SUBMITTED, {"layout": "B2", "submitter": "", "claimed": ANA}, {}, "-"),
-        (Kind.JOB_SUBMITTED, {"layout": "A", "submitter": "", "claimed": ""}, {}, "-"),
-        (Kind.PEER_REQUESTED, {"submitter": ANA}, {}, UNVERIFIED_SOURCE),
-        (Kind.JOB_FAILED, {"submitter": "b@z.org"}, {"user": ANA}, ANA),
-        (Kind.JOB_FAILED, {"submitter": "b@z.org"}, {}, ""),
-        (Kind.SYSTEM_ALERT, {"owner": OWNER}, {}, ""),
+        (EventKind.JOB_SUBMITTED, {"layout": "D", "submitter": ANA.upper()}, {}, ANA),
+        (EventKind.JOB_SUBMITTED, {"layout": "D", "submitter": ANA, "unverified": True}, {}, "-"),
+        (EventKind.JOB_SUBMITTED, {"layout": "B2", "submitter": "", "claimed": ANA}, {}, "-"),
+        (EventKind.JOB_SUBMITTED, {"layout": "A", "submitter": "", "claimed": ""}, {}, "-"),
+        (EventKind.PEER_REQUESTED, {"submitter": ANA}, {}, UNVERIFIED_SOURCE),
+        (EventKind.JOB_FAILED, {"submitter": "b@z.org"}, {"user": ANA}, ANA),
+        (EventKind.JOB_FAILED, {"submitter": "b@z.org"}, {}, ""),
+        (EventKind.SYSTEM_ALERT, {"owner": OWNER}, {}, ""),
     ],
 )
 def test_route_source_is_who_caused_the_event(
-    kind: Kind, payload: dict[str, Any], routing: dict[str, Any], source: str
+    kind: EventKind, payload: dict[str, Any], routing: dict[str, Any], source: str
 ) -> None:
     """C3: names that a sender can choose freely share one source, or each would have a limit of its own."""
-    caused = Event(kind, "job/x", "T", payload=payload, routing=routing, emitted=kind is Kind.JOB_FAILED)
+    caused = Event(kind, "job/x", "T", payload=payload, routing=routing, emitted=kind is EventKind.JOB_FAILED)
 
     assert {item.source for item in notifications_for([caused], reach(peers=frozenset({ANA})))} <= {source}
     assert source_of(caused) == source
@@ -158,11 +152,15 @@ def test_route_source_is_who_caused_the_event(
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(list(BUILT_IN)), st.sampled_from("abc"), st.sampled_from([ANA, OWNER, "b@z.org"])),
+        st.tuples(
+            st.sampled_from([kind for kind in EventKind if kind.spec.audiences]),
+            st.sampled_from("abc"),
+            st.sampled_from([ANA, OWNER, "b@z.org"]),
+        ),
         max_size=20,
     )
 )
-def test_nobody_is_owed_the_same_twice(given_events: list[tuple[Kind, str, str]]) -> None:
+def test_nobody_is_owed_the_same_twice(given_events: list[tuple[EventKind, str, str]]) -> None:
     events = [event(kind, f"job/{name}", submitter=submitter) for kind, name, submitter in given_events]
     items = notifications_for(events, reach())
 

@@ -14,22 +14,13 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from syftnotify.config.schema import Recipients
-from syftnotify.model import (
-    ENDED,
-    HELD,
-    MAIL,
-    ROLES,
-    AlertRule,
-    Event,
-    Form,
-    Kind,
-    Notification,
-    Severity,
-    form_of,
-    is_address,
-)
-from syftnotify.quiet import QuietHours, held
-from syftnotify.route import OWN_KINDS, Match, Reach, Route, Way, bundled, deciding, notifications_for
+from syftnotify.core.digests import bundled
+from syftnotify.core.identifiers import Form, form_of, is_address
+from syftnotify.core.kinds import END_KINDS, ROLES, WORKER_KINDS, EventKind, Severity
+from syftnotify.core.matching import Match, Route
+from syftnotify.core.models import HELD, MAIL, AlertRule, Event, Notification
+from syftnotify.core.quiet_hours import QuietHours, held
+from syftnotify.core.routing import Reach, Way, deciding, notifications_for
 from tests.support import ANA, BO, OWNER, THOROUGH
 from tests.test_fuzz import quickly
 
@@ -73,7 +64,7 @@ more: dict[str, st.SearchStrategy[Any]] = {
 }
 wishes: dict[str, st.SearchStrategy[Any]] = {
     "notify": st.fixed_dictionaries(
-        {"emails": lists, "on": st.sampled_from([[], ["failed"], ["JOB_FAILED", "no kind"], [*Kind]])}
+        {"emails": lists, "on": st.sampled_from([[], ["failed"], ["JOB_FAILED", "no kind"], [*EventKind]])}
     ),
     "alerts": st.fixed_dictionaries(
         {
@@ -84,7 +75,9 @@ wishes: dict[str, st.SearchStrategy[Any]] = {
         }
     ),
 }
-kinds = st.one_of(st.sampled_from([Kind.JOB_FAILED, Kind.JOB_TIMEOUT, Kind.JOB_COMPLETED]), st.sampled_from(Kind))
+kinds = st.one_of(
+    st.sampled_from([EventKind.JOB_FAILED, EventKind.JOB_TIMEOUT, EventKind.JOB_COMPLETED]), st.sampled_from(EventKind)
+)
 Parts = tuple[dict[str, Any], dict[str, Any], bool]  # payload, routing, whether it was emitted
 
 
@@ -106,7 +99,7 @@ without_wishes = st.one_of(
 def events(drawn: st.SearchStrategy[Parts]) -> st.SearchStrategy[Event]:
     entities = st.sampled_from(["job/D/o/a/nightly-1", "GPU 0", *HOSTILE])
 
-    def made(kind: Kind, entity: str, drawn: Parts) -> Event:
+    def made(kind: EventKind, entity: str, drawn: Parts) -> Event:
         payload, routing, is_emitted = drawn
         return Event(kind, entity, payload=payload, routing=routing, emitted=is_emitted)
 
@@ -145,7 +138,7 @@ matches = st.one_of(
     ),
     st.builds(Match, globs, globs, globs, globs, excluding=st.one_of(st.none(), st.builds(Match, job=globs))),
 )
-wanted = st.sampled_from([None, None, None, ENDED, frozenset(Kind) - {Kind.JOB_FAILED}])
+wanted = st.sampled_from([None, None, None, END_KINDS, frozenset(EventKind) - {EventKind.JOB_FAILED}])
 rules = st.builds(
     AlertRule,
     st.sampled_from(["a", "b"]),
@@ -297,13 +290,13 @@ def test_nobody_is_owed_the_same_twice_by_one_medium(happened: list[Event], reac
 @often
 @given(events(without_wishes), reaches(with_alerts=False, with_routes=True))
 @example(
-    Event(Kind.JOB_APPROVED, "job/A/o/-/x", payload={"claimed": BO}),
+    Event(EventKind.JOB_APPROVED, "job/A/o/-/x", payload={"claimed": BO}),
     replace(PLAIN, routes=(Route("refused", to=("submitter",), goes_on=True), Route("told", to=(BO.upper(),)))),
 )
 def test_routes_are_asked_in_order_until_one_does_not_go_on(event: Event, reach: Reach) -> None:
     """N18, N19: as the plain model above has it."""
     book = by_the_book(event, reach)
-    assume(book or event.kind not in OWN_KINDS)
+    assume(book or event.kind not in WORKER_KINDS)
 
     assert {
         (item.medium, item.recipient): (item.route, item.transport, not item.skipped)
@@ -314,7 +307,7 @@ def test_routes_are_asked_in_order_until_one_does_not_go_on(event: Event, reach:
 @pytest.mark.parametrize("role", ["submitter", "operator"])
 def test_no_route_of_ones_own_silences_the_notifiers_own_trouble(role: str) -> None:
     """X07: nor one that takes everything, to a role in which nobody is here."""
-    trouble = Event(Kind.SYSTEM_ALERT, "worker/x", payload={"summary": "it hurts"})
+    trouble = Event(EventKind.SYSTEM_ALERT, "worker/x", payload={"summary": "it hurts"})
 
     assert keys(notifications_for([trouble], replace(PLAIN, routes=(Route("all", to=(role,)),))))
 
@@ -432,7 +425,7 @@ def test_quiet_hours_lose_nothing_and_hold_nothing_that_is_sparing(
     until = hours.until(NIGHT)
     for before, after in zip(owed, held(owed, by_key, hours, NIGHT), strict=True):
         event = by_key[before.event_key]
-        is_urgent = event.severity in hours.sparing or event.kind in OWN_KINDS
+        is_urgent = event.severity in hours.sparing or event.kind in WORKER_KINDS
         if until is None or not is_for_people(before) or is_urgent:
             assert after == before
         else:
@@ -451,11 +444,11 @@ NAMES = ("user", "name", "owner", "submitter", "claimed", "tags", "asked_by", "n
 
 @often
 @given(events(parts(st.dictionaries(st.sampled_from(NAMES), anything, max_size=3), st.just({}), True)), reaches())
-@example(Event(Kind.JOB_FAILED, "run/1", payload={"user": {"id": 1}}, emitted=True), PLAIN)
-@example(Event(Kind.JOB_FAILED, "run/1", payload={"notify": {"emails": [BO]}}, emitted=True), PLAIN)
-@example(Event(Kind.JOB_FAILED, "run/1", payload={"alerts": {"recipients": [BO]}}, emitted=True), PLAIN)
-@example(Event(Kind.JOB_FAILED, "run/1", payload={"submitter": BO, "emitted": False}, emitted=True), PLAIN)
-@example(Event(Kind.JOB_LONG_RUNNING, "run/1", payload={"asked_by": ["job"]}, emitted=True), PLAIN)
+@example(Event(EventKind.JOB_FAILED, "run/1", payload={"user": {"id": 1}}, emitted=True), PLAIN)
+@example(Event(EventKind.JOB_FAILED, "run/1", payload={"notify": {"emails": [BO]}}, emitted=True), PLAIN)
+@example(Event(EventKind.JOB_FAILED, "run/1", payload={"alerts": {"recipients": [BO]}}, emitted=True), PLAIN)
+@example(Event(EventKind.JOB_FAILED, "run/1", payload={"submitter": BO, "emitted": False}, emitted=True), PLAIN)
+@example(Event(EventKind.JOB_LONG_RUNNING, "run/1", payload={"asked_by": ["job"]}, emitted=True), PLAIN)
 def test_route_payload_of_emitted_event_routes_nothing(event: Event, reach: Reach) -> None:
     """C4, X11, C07: whatever the payload holds, `name` for `match.job` aside, the recipients are the same."""
     plain = replace(event, payload={key: value for key, value in event.payload.items() if key == "name"})

@@ -19,11 +19,11 @@ from cryptography.fernet import Fernet
 from standardwebhooks import Webhook as Verifier
 
 import syftnotify
-from syftnotify import running
-from syftnotify.config import Settings, load
 from syftnotify.config.edit import edit
+from syftnotify.config.load import Settings, load
 from syftnotify.config.secrets import sealed
-from syftnotify.errors import ConfigError
+from syftnotify.core.errors import ConfigError
+from syftnotify.system import worker_lock, worker_status
 from tests import mailserver
 from tests.mailserver import HOST, PASSWORD, USER, MailServer
 from tests.support import ANA, OWNER, Box, processes, wait_until
@@ -661,8 +661,10 @@ def test_no_command_and_no_file_shows_a_secret_that_others_repeat(hostile: Box) 
     syftnotify.emit("job_failed", "run/1", home=box.home.root)
     said = [box.notify("start", check=0)]
     try:
-        wait_until(lambda: running.read(box.home).dead >= 5, what="five dead letters")
-        wait_until(lambda: running.read(box.home).transports["gate"]["problem"], what="a sign-in that was refused")
+        wait_until(lambda: worker_status.read(box.home).dead >= 5, what="five dead letters")
+        wait_until(
+            lambda: worker_status.read(box.home).transports["gate"]["problem"], what="a sign-in that was refused"
+        )
         commands = [
             *(["status"], ["status", "--json"], ["doctor"], ["history"], ["history", "--json"]),
             *(["why", "run/1"], ["dead"], ["dead", "--json"], ["test"], ["logs", "-n", "500"]),
@@ -683,7 +685,7 @@ def test_no_command_and_no_file_shows_a_secret_that_others_repeat(hostile: Box) 
 def test_a_process_list_shows_no_secret(hostile: Box) -> None:
     hostile.notify("start", check=0)
     try:
-        pid = running.holder(hostile.home)
+        pid = worker_lock.holder(hostile.home)
         (shown,) = [each.command for each in processes() if each.pid == pid]
     finally:
         hostile.notify("stop", check=0)

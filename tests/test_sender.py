@@ -14,9 +14,10 @@ import jinja2
 import pytest
 
 import syftnotify
-from syftnotify import GmailAuth, GmailSender, TemplateRenderer
-from syftnotify.errors import ConfigError
-from syftnotify.render.templates import built_in_folder
+from syftnotify.core.errors import ConfigError
+from syftnotify.rendering.templates import TemplateRenderer, built_in_folder
+from syftnotify.sender import GmailSender
+from syftnotify.transports.gmail.auth import GmailAuth
 from tests.google import SECRET, Answer, Google, body, closes, page, refuses_the_grant, resets, says, serving
 from tests.support import ANA, OWNER, PATIENCE
 

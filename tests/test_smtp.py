@@ -20,14 +20,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syftnotify.cli.demo import Tree
-from syftnotify.config import load
+from syftnotify.config.load import load
 from syftnotify.config.schema import Smtp
-from syftnotify.deliver import Transport, transport_for
-from syftnotify.deliver.smtp import SmtpTransport
-from syftnotify.errors import DeliveryError, Failure
-from syftnotify.model import Message
-from syftnotify.outbox import Counts, Outbox
-from syftnotify.paths import Home
+from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.models import Message
+from syftnotify.core.ports import Transport
+from syftnotify.store.outbox.queue import Counts, Outbox
+from syftnotify.system.paths import Home
+from syftnotify.transports.registry import transport_for
+from syftnotify.transports.smtp.sending import SmtpTransport
 from tests.mailserver import (
     HOST,
     PASSWORD,

@@ -21,12 +21,12 @@ import pytest
 from typer.testing import CliRunner
 
 import syftnotify
-from syftnotify import running
 from syftnotify.cli.app import app
-from syftnotify.errors import EmitError, NotifyError, UnknownKindError
-from syftnotify.model import RESERVED_KINDS, Kind
-from syftnotify.outbox import Outbox
-from syftnotify.spool import Spool
+from syftnotify.core.errors import EmitError, NotifyError, UnknownKindError
+from syftnotify.core.kinds import RESERVED_KINDS, EventKind
+from syftnotify.sources.spool import Spool
+from syftnotify.store.outbox.queue import Outbox
+from syftnotify.system import worker_status
 from tests.support import ANA, BO, OWNER, PATIENCE, Box, wait_until
 from tests.test_hostile import assert_harmless, is_shown
 
@@ -56,20 +56,20 @@ def looked(box: Box) -> None:
 # -- what may be handed in ---------------------------------------------------------------------------------------------
 
 OTHERS = {
-    "new": Kind.JOB_SUBMITTED,
-    "executed": Kind.JOB_COMPLETED,
-    "succeeded": Kind.JOB_COMPLETED,
-    "done": Kind.JOB_COMPLETED,
-    "running": Kind.JOB_STARTED,
-    "Failed": Kind.JOB_FAILED,
-    "timed_out": Kind.JOB_TIMEOUT,
-    "canceled": Kind.JOB_CANCELLED,
-    "job.canceled": Kind.JOB_CANCELLED,
-    "JOB_CANCELED": Kind.JOB_CANCELLED,
-    "new_peer_request": Kind.PEER_REQUESTED,
-    "WORKFLOW_BUILD_FAILED": Kind.WORKFLOW_BUILD_FAILED,
+    "new": EventKind.JOB_SUBMITTED,
+    "executed": EventKind.JOB_COMPLETED,
+    "succeeded": EventKind.JOB_COMPLETED,
+    "done": EventKind.JOB_COMPLETED,
+    "running": EventKind.JOB_STARTED,
+    "Failed": EventKind.JOB_FAILED,
+    "timed_out": EventKind.JOB_TIMEOUT,
+    "canceled": EventKind.JOB_CANCELLED,
+    "job.canceled": EventKind.JOB_CANCELLED,
+    "JOB_CANCELED": EventKind.JOB_CANCELLED,
+    "new_peer_request": EventKind.PEER_REQUESTED,
+    "WORKFLOW_BUILD_FAILED": EventKind.WORKFLOW_BUILD_FAILED,
 }
-EMITTABLE = [kind for kind in Kind if kind not in RESERVED_KINDS]
+EMITTABLE = [kind for kind in EventKind if kind not in RESERVED_KINDS]
 SPELLINGS = [
     *(
         (spelled, kind)
@@ -411,7 +411,7 @@ def patient(box: Box, **changes: Any) -> Iterator[None]:
     box.configure({"notify": {"interval": 3600}, **changes})
     box.notify("start", check=0)
     try:
-        wait_until(lambda: running.read(box.home).watching, what="it looks at what may wake it")
+        wait_until(lambda: worker_status.read(box.home).watching, what="it looks at what may wake it")
         yield
     finally:
         box.notify("stop", check=0)

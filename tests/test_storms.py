@@ -13,12 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syftnotify.dispatcher import Dispatcher, Lane
-from syftnotify.errors import DeliveryError, Failure
-from syftnotify.model import Audience, Event, Kind, Message, Notification, Receipt
-from syftnotify.outbox import Outbox, Verdict
-from syftnotify.render import Links, TemplateRenderer, Wording
-from syftnotify.storms import ABOVE, EVERY, WITHIN, Storms, Window
+from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.kinds import Audience, EventKind
+from syftnotify.core.models import Event, Message, Notification, Receipt
+from syftnotify.core.throttle import ABOVE, EVERY, WITHIN, Storms, Window
+from syftnotify.delivery.dispatcher import Dispatcher, Lane
+from syftnotify.rendering.email import Links, Wording
+from syftnotify.rendering.templates import TemplateRenderer
+from syftnotify.store.outbox.queue import Outbox, Verdict
 from tests.support import Clock, MakeDispatcher, claim, claim_and_die, tally, wait_until
 
 READER = "o@x.org"
@@ -284,7 +286,7 @@ def make(make: MakeDispatcher) -> Make:
 
 
 def submitted(name: str, by: str = FLOOD) -> Event:
-    return Event(Kind.JOB_SUBMITTED, f"job/{name}", "T", "", {"name": name, "submitter": by})
+    return Event(EventKind.JOB_SUBMITTED, f"job/{name}", "T", "", {"name": name, "submitter": by})
 
 
 def owed(event: Event, *, to: str = READER, via: str = "box") -> Notification:
@@ -374,7 +376,7 @@ def test_rows_blocked_by_an_attempt_when_a_digest_leaves_wait_for_the_next_diges
     box.held = {f"job/{name}": threading.Event() for name in slow}
     had(outbox, clock, tmp_path, numbered(195, 1000))
     owe(outbox, clock, slow)
-    later = [Event(Kind.JOB_APPROVED, f"job/{name}", "T", "", {"name": name, "submitter": FLOOD}) for name in slow]
+    later = [Event(EventKind.JOB_APPROVED, f"job/{name}", "T", "", {"name": name, "submitter": FLOOD}) for name in slow]
     outbox.put(later, [owed(event) for event in later], clock.now)
     owe(outbox, clock, numbered(20, 2000))
     dispatcher = make(box=box)
@@ -418,9 +420,9 @@ def test_a_storm_stops_nobody_elses_mail(make: Make, outbox: Outbox, clock: Cloc
     assert {message.recipient for message in box.got if not is_digest(message)} == {OTHER}
 
 
-@pytest.mark.parametrize("kind", [Kind.SYSTEM_ALERT, Kind.TEST])
+@pytest.mark.parametrize("kind", [EventKind.SYSTEM_ALERT, EventKind.TEST])
 def test_the_workers_own_words_are_never_gathered(
-    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path, kind: Kind
+    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path, kind: EventKind
 ) -> None:
     """X06, X07: that the sign-in died must not wait ten minutes behind a flood."""
     box = Mailbox()
@@ -587,7 +589,7 @@ def test_the_news_of_one_job_stay_in_order_in_a_storm(make: Make, outbox: Outbox
     owe(outbox, clock, ["x"])
     dispatcher.start()
     wait_until(lambda: outbox.state_of(owed(submitted("x")).id) == {owed(submitted("x")).id: "sending"})
-    done = Event(Kind.JOB_COMPLETED, "job/x", "T2", "", {"name": "x", "submitter": FLOOD})
+    done = Event(EventKind.JOB_COMPLETED, "job/x", "T2", "", {"name": "x", "submitter": FLOOD})
     outbox.put([done], [owed(done)], clock.now)
     owe(outbox, clock, numbered(10, 1000))
     dispatcher.poke()
@@ -612,7 +614,7 @@ def test_the_news_of_one_job_that_wait_together_are_in_one_digest_in_order(
     """X06"""
     box = Mailbox()
     had(outbox, clock, tmp_path, numbered(200))
-    done = Event(Kind.JOB_COMPLETED, "job/x", "T2", "", {"name": "x", "submitter": FLOOD})
+    done = Event(EventKind.JOB_COMPLETED, "job/x", "T2", "", {"name": "x", "submitter": FLOOD})
     owe(outbox, clock, ["x"])
     outbox.put([done], [owed(done)], clock.now)
     make(box=box).drain()
@@ -634,7 +636,7 @@ def test_later_news_of_a_gathered_job_wait_for_its_digest(
     owe(outbox, clock, ["x"])
     dispatcher.drain()
     clock.advance(60)  # the window is empty, the digest waits for 540 s more
-    done = Event(Kind.JOB_COMPLETED, "job/x", "T2", "", {"name": "x", "submitter": FLOOD})
+    done = Event(EventKind.JOB_COMPLETED, "job/x", "T2", "", {"name": "x", "submitter": FLOOD})
     outbox.put([done], [owed(done)], clock.now)
     owe(outbox, clock, ["y"])
     dispatcher.drain()

@@ -23,10 +23,10 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify import running
 from syftnotify.cli.demo import Tree
-from syftnotify.files import exclusive
-from syftnotify.outbox import Outbox
+from syftnotify.store.outbox.queue import Outbox
+from syftnotify.system import worker_lock, worker_status
+from syftnotify.system.files import exclusive
 from tests.support import ANA, OWNER, PATIENCE, Box, wait_until, workers_of
 
 if not hasattr(socket, "AF_UNIX"):
@@ -157,15 +157,15 @@ def test_it_is_ready_when_it_has_looked_and_ends_well_on_sigterm(supervisor: Sup
     process = supervisor.start()
 
     supervisor.hears("READY=1")
-    assert running.is_held(supervisor.box.home)
-    assert running.read(supervisor.box.home).last_scan_s is not None
+    assert worker_lock.is_held(supervisor.box.home)
+    assert worker_status.read(supervisor.box.home).last_scan_s is not None
     process.terminate()
     supervisor.hears("STOPPING=1")
     assert process.wait(PATIENCE) == 0
 
     supervisor.listen(0.01)
     assert [line for line in supervisor.lines if not line.startswith("STATUS=")] == ["READY=1", "STOPPING=1"]
-    assert running.read(supervisor.box.home).ended == "stopped"
+    assert worker_status.read(supervisor.box.home).ended == "stopped"
 
 
 def test_it_is_not_ready_while_its_first_look_goes_on(plain: Supervisor) -> None:
@@ -180,7 +180,7 @@ def test_it_is_not_ready_while_its_first_look_goes_on(plain: Supervisor) -> None
         assert "READY=1" not in plain.lines
 
     plain.hears("READY=1")
-    assert running.read(plain.box.home).jobs == 1
+    assert worker_status.read(plain.box.home).jobs == 1
 
 
 def test_it_says_that_it_lives_long_before_the_limit_however_rarely_it_looks(plain: Supervisor) -> None:
@@ -258,9 +258,9 @@ def test_nobody_who_did_not_ask_hears_that_it_lives(plain: Supervisor, asked: di
     quiet(plain.box, interval=1)
     process = plain.start(**asked)
     plain.hears("READY=1")
-    first = running.read(plain.box.home).last_scan_s or 0.0
+    first = worker_status.read(plain.box.home).last_scan_s or 0.0
 
-    wait_until(lambda: (running.read(plain.box.home).last_scan_s or 0.0) > first, what="another look")
+    wait_until(lambda: (worker_status.read(plain.box.home).last_scan_s or 0.0) > first, what="another look")
     process.terminate()
     plain.hears("STOPPING=1")
 
@@ -271,7 +271,7 @@ def test_a_supervisor_that_has_gone_disturbs_nothing(plain: Supervisor) -> None:
     """B07."""
     quiet(plain.box, interval=1)
     process = plain.start(NOTIFY_SOCKET=str(plain.box.folder / "gone"), WATCHDOG_USEC="400000")
-    wait_until(lambda: running.read(plain.box.home).last_scan_s, what="a look")
+    wait_until(lambda: worker_status.read(plain.box.home).last_scan_s, what="a look")
 
     process.terminate()
 
@@ -283,7 +283,7 @@ def test_what_starting_again_would_not_help_has_the_exit_codes_of_the_unit(
     plain: Supervisor, broken: bool, code: int
 ) -> None:
     """B07: RestartPreventExitStatus names them."""
-    with running.hold(plain.box.home) if not broken else contextlib.nullcontext():
+    with worker_lock.hold(plain.box.home) if not broken else contextlib.nullcontext():
         if broken:
             plain.box.home.config.write_text("do_email: nobody\n")
         process = plain.start()
@@ -543,7 +543,7 @@ def test_install_again_writes_the_unit_anew(session: Session) -> None:
 
 def holder(box: Box) -> int:
     """The pid of the worker that runs."""
-    pid = running.holder(box.home)
+    pid = worker_lock.holder(box.home)
     assert pid is not None
     return pid
 
@@ -556,7 +556,7 @@ def test_install_ends_a_worker_that_was_started_by_hand(session: Session) -> Non
     done = session.box.notify("install", check=0)
 
     assert f"worker stopped (pid {pid})" in done.stdout
-    assert not running.is_held(session.box.home)
+    assert not worker_lock.is_held(session.box.home)
 
 
 def test_install_over_a_unit_ends_a_worker_that_was_started_by_hand_too(session: Session) -> None:
@@ -566,7 +566,7 @@ def test_install_over_a_unit_ends_a_worker_that_was_started_by_hand_too(session:
 
     session.box.notify("install", check=0)
 
-    assert not running.is_held(session.box.home)
+    assert not worker_lock.is_held(session.box.home)
 
 
 def test_install_leaves_the_worker_that_systemd_started_to_systemd(session: Session) -> None:
@@ -595,7 +595,7 @@ def test_a_systemd_that_does_not_answer_leaves_no_unit_and_a_worker_at_work(sess
     assert "notify ensure" in done.stderr
     assert "Traceback" not in done.stderr
     assert session.units == []
-    assert running.is_held(session.box.home)
+    assert worker_lock.is_held(session.box.home)
 
 
 @pytest.mark.parametrize("word", ["daemon-reload", "enable", "restart"])
@@ -620,7 +620,7 @@ def test_a_place_for_units_that_is_none_is_said_without_a_traceback(session: Ses
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ")
     assert session.calls == []
-    assert running.is_held(session.box.home)
+    assert worker_lock.is_held(session.box.home)
 
 
 @pytest.mark.parametrize("command", ["install", "uninstall"])
@@ -713,7 +713,7 @@ def test_ensure_starts_a_worker_and_then_leaves_it_alone_without_a_word(box: Box
     assert (first.stdout, first.stderr) == ("", "")
     assert (second.stdout, second.stderr) == ("", "")
     assert holder(box) == pid
-    assert running.read(box.home).last_scan_s is not None
+    assert worker_status.read(box.home).last_scan_s is not None
 
 
 def test_of_five_at_once_all_are_content_and_one_worker_runs(box: Box) -> None:
@@ -730,7 +730,7 @@ def test_ensure_replaces_a_worker_that_was_killed(box: Box) -> None:
     box.notify("ensure", check=0)
     pid = holder(box)
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not running.is_held(box.home), what="the lock is free")
+    wait_until(lambda: not worker_lock.is_held(box.home), what="the lock is free")
 
     done = box.notify("ensure", check=0)
 
@@ -747,7 +747,7 @@ def test_ensure_says_why_it_cannot(box: Box) -> None:
     assert done.stdout == ""
     assert "2 mistakes" in done.stderr
     assert "did you mean `interval`?" in done.stderr
-    assert not running.is_held(box.home)
+    assert not worker_lock.is_held(box.home)
 
 
 def test_ensure_needs_no_good_configuration_where_a_worker_runs(box: Box) -> None:

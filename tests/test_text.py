@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syftnotify.text import local_time, localized, plural, shown, shown_block
+from syftnotify.core.text import local_time, localized, plural, shown, shown_block
 
 
 @pytest.mark.parametrize(

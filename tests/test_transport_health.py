@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from syftnotify.dispatcher import UNREACHABLE_SECONDS, Lane
-from syftnotify.errors import DeliveryError, Failure
-from syftnotify.model import Audience, Event, Kind, Message, Notification, Receipt
-from syftnotify.outbox import Due, Outbox
-from syftnotify.render import Links, TemplateRenderer, Wording
+from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.kinds import Audience, EventKind
+from syftnotify.core.models import Event, Message, Notification, Receipt
+from syftnotify.delivery.dispatcher import UNREACHABLE_SECONDS, Lane
+from syftnotify.rendering.email import Links, Wording
+from syftnotify.rendering.templates import TemplateRenderer
+from syftnotify.store.outbox.queue import Due, Outbox
 from tests.support import Clock, MakeDispatcher, claim_and_die, tally, wait_until
 
 READER = "owner@datasite.example"
@@ -56,7 +58,9 @@ def enqueue(
     outbox: Outbox, count: int, *, start: int = 0, to: str = READER, source: str = "", via: str = "mail"
 ) -> None:
     events = [
-        Event(Kind.JOB_SUBMITTED, f"job/{source}/{number}", "T", "", {"name": f"job {number}", "submitter": source})
+        Event(
+            EventKind.JOB_SUBMITTED, f"job/{source}/{number}", "T", "", {"name": f"job {number}", "submitter": source}
+        )
         for number in range(start, start + count)
     ]
     items = [Notification(e.key, e.entity, to, Audience.OWNER, via, source=source) for e in events]

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from syftnotify import running
 from syftnotify.cli import preview, trial
-from syftnotify.errors import ConfigError, NotifyError
-from syftnotify.model import Kind
-from syftnotify.paths import Home
-from syftnotify.render.templates import built_in_folder
+from syftnotify.core.errors import ConfigError, NotifyError
+from syftnotify.core.kinds import EventKind
+from syftnotify.rendering.templates import built_in_folder
+from syftnotify.system import worker_lock, worker_status
+from syftnotify.system.paths import Home
 from tests import google, mailserver
 from tests.google import Google
 from tests.mailserver import HOST, MailServer
@@ -251,13 +251,13 @@ def test_a_test_beside_a_worker_is_nothing_that_the_worker_knows(world: World) -
     )
     world.box.notify("start", check=0)
     try:
-        wait_until(lambda: running.read(world.box.home).last_scan_s, what="a look")
+        wait_until(lambda: worker_status.read(world.box.home).last_scan_s, what="a look")
         before = {name: (world.box.home.root / name).read_bytes() for name in ("outbox.db", "state.json")}
-        pid = running.holder(world.box.home)
+        pid = worker_lock.holder(world.box.home)
         world.box.notify("test", check=0)
 
         assert world.counts == dict.fromkeys(NAMES, 1)
-        assert running.holder(world.box.home) == pid
+        assert worker_lock.holder(world.box.home) == pid
         assert json.loads(world.box.notify("history", "--json", check=0).stdout) == []
         assert {name: (world.box.home.root / name).read_bytes() for name in before} == before
     finally:
@@ -292,7 +292,7 @@ def shown(home: Home, name: str, capsys: pytest.CaptureFixture[str]) -> Shown:
 TEMPLATES = sorted({path.stem for path in (built_in_folder() / "emails").iterdir()})
 
 
-@pytest.mark.parametrize("name", [*TEMPLATES, *(kind.value for kind in Kind)])
+@pytest.mark.parametrize("name", [*TEMPLATES, *(kind.value for kind in EventKind)])
 def test_every_template_and_every_event_can_be_looked_at(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

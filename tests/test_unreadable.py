@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from syftnotify.model import Audience, Event, Kind, Status
-from syftnotify.render import Item, Links, Wording
-from syftnotify.render.lines import Lines
-from syftnotify.render.objects import native_of
-from syftnotify.render.templates import TemplateRenderer
+from syftnotify.core.kinds import Audience, EventKind, Status
+from syftnotify.core.models import Event, Item
+from syftnotify.rendering.email import Links, Wording
+from syftnotify.rendering.templates import TemplateRenderer
+from syftnotify.transports.slack.renderer import Lines
+from syftnotify.transports.webhook.renderer import native_of
 from tests.support import ANA, OWNER, Box, Mail, lose_ledger, lose_outbox
 from tests.trees import TREES, Disk, ReviewTree, Tree
 
@@ -308,7 +309,7 @@ def test_state_unreadable_at_the_baseline_stays_undecided(box: Box, tree: Review
 def test_unreadable_job_in_one_line_names_the_reason() -> None:
     """A1: in a digest, in Slack and for programs."""
     payload = {"name": "x", "submitter": ANA, "owner": OWNER, "unreadable": "config.yaml: not UTF-8 text"}
-    item = Item("id", Event(Kind.JOB_SUBMITTED, "job/D/o/a/x", "", "", payload), Audience.OWNER, Status.WAITING)
+    item = Item("id", Event(EventKind.JOB_SUBMITTED, "job/D/o/a/x", "", "", payload), Audience.OWNER, Status.WAITING)
     sentence = "Its configuration cannot be read (config.yaml: not UTF-8 text)."
     mails = Wording(TemplateRenderer(), sender=OWNER, links=Links())
 

@@ -21,12 +21,12 @@ from typing import Any
 
 import pytest
 
-from syftnotify import running
 from syftnotify.cli.demo import Tree
-from syftnotify.config import load
-from syftnotify.errors import ConfigError
-from syftnotify.files import write_whole
-from syftnotify.outbox import Counts, Outbox
+from syftnotify.config.load import load
+from syftnotify.core.errors import ConfigError
+from syftnotify.store.outbox.queue import Counts, Outbox
+from syftnotify.system import worker_lock, worker_status
+from syftnotify.system.files import write_whole
 from tests.google import SECRET, Answer, Google, Post, hangs, page, says, serving
 from tests.support import ANA, OWNER, PATIENCE, Box, needs_root, wait_until, worker_in_process
 from tests.test_doctor import a_box_in_reach_of_all, as_somebody_else
@@ -79,7 +79,7 @@ def counts(box: Box) -> Counts:
 def started(box: Box, **more: Any) -> int:
     """Start the worker with the real command; its pid."""
     box.notify("start", check=0, **more)
-    pid = running.holder(box.home)
+    pid = worker_lock.holder(box.home)
     assert pid is not None
     return pid
 
@@ -88,7 +88,7 @@ def looks_again(box: Box, times: int = 2) -> None:
     """Wait until the worker has finished so many looks more."""
 
     def last() -> float:
-        return running.read(box.home).last_scan_s or 0.0
+        return worker_status.read(box.home).last_scan_s or 0.0
 
     for _ in range(times):
         before = last()
@@ -722,7 +722,7 @@ def breakable(box: Box) -> Iterator[Path]:
 
 def failures(box: Box, step: str = "scan") -> int:
     """How often in a row that step of the loop failed."""
-    return int(running.read(box.home).failures.get(step, {"count": 0})["count"])
+    return int(worker_status.read(box.home).failures.get(step, {"count": 0})["count"])
 
 
 def test_a_look_that_breaks_unexpectedly_does_not_end_the_worker(box: Box, tree: Tree, monitor: Monitor) -> None:
@@ -755,7 +755,7 @@ def test_one_look_that_breaks_is_not_unwell_yet(box: Box, tree: Tree) -> None:
     """S16: what it would have seen is seen by the next."""
     configure(box)
     with breakable(box) as switch:
-        wait_until(lambda: running.read(box.home).last_scan_s, what="a look")
+        wait_until(lambda: worker_status.read(box.home).last_scan_s, what="a look")
         switch.touch()
         tree.submit(ANA, "survey", CODE)
         wait_until(lambda: failures(box) >= 1, what="a look that broke")
@@ -777,9 +777,9 @@ def test_health_step_failing_every_time_is_shown_until_it_succeeds(box: Box, tre
             return [text for text in status(box)[1]["unwell"] if "health checks failed" in text]
 
         (text,) = wait_until(shown, what="unhealthy")
-        scans = running.read(box.home).last_scan_s
+        scans = worker_status.read(box.home).last_scan_s
         count = failures(box, "health")
-        wait_until(lambda: running.read(box.home).last_scan_s != scans, what="one more scan")
+        wait_until(lambda: worker_status.read(box.home).last_scan_s != scans, what="one more scan")
         wait_until(lambda: failures(box, "health") > count, what="one more failure")
 
         assert "attempts" in text
@@ -870,7 +870,7 @@ def test_a_delivery_that_hangs_holds_up_no_look(google: Google, box: Box, tree: 
     looks_again(box)
     assert fingerprints(box.root) == before
     tree.approve(ANA, "survey")
-    wait_until(lambda: running.read(box.home).waiting == 3, what="the approval waits")
+    wait_until(lambda: worker_status.read(box.home).waiting == 3, what="the approval waits")
     assert status(box)[0] == 0
 
     google.stop()
@@ -913,7 +913,7 @@ def test_somebody_elses_home_is_refused_and_nothing_is_written_there(words: tupl
         assert "Traceback" not in done.stderr
         assert fingerprints(box.home.root) == before
         assert fingerprints(theirs) == {}
-        assert not running.is_held(box.home)
+        assert not worker_lock.is_held(box.home)
 
 
 @pytest.mark.parametrize(

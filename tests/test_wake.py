@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.observe import Wake, Watched
-from syftnotify.observe.wake import remote_kind
+from syftnotify.sources.syftbox.watcher import Wake, Watched, remote_kind
 from tests.support import PATIENCE, Clock, nested, wait_until
 
 
@@ -115,7 +114,7 @@ def in_a_namespace(watches: int, program: str, folder: Path) -> subprocess.Compl
 
 PROGRAM = """
 import logging, pathlib, sys, time
-from syftnotify.observe import Wake, Watched
+from syftnotify.sources.syftbox.watcher import Wake, Watched
 logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
 root = pathlib.Path(sys.argv[1])
 woken = []

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 import syftnotify
-from syftnotify.model import Kind
-from syftnotify.render.templates import indented
+from syftnotify.core.kinds import EventKind
+from syftnotify.rendering.templates import indented
 from tests.support import ANA, OWNER, Box
 from tests.trees import TREES, Disk
 from tests.web import Web
@@ -157,7 +157,7 @@ def test_trouble_is_told_whatever_the_routes_leave_out(box: Box, hook: Web) -> N
     routed(box, hook, [{"events": ["job_failed"], "to": [ANA]}])
     parts = box.parts()
     try:
-        parts.pipeline.note(event(Kind.SYSTEM_ALERT, "worker/x", {"summary": "it hurts"}), box.clock.now)
+        parts.pipeline.note(event(EventKind.SYSTEM_ALERT, "worker/x", {"summary": "it hurts"}), box.clock.now)
         parts.dispatcher.drain()
     finally:
         parts.close()
@@ -165,8 +165,8 @@ def test_trouble_is_told_whatever_the_routes_leave_out(box: Box, hook: Web) -> N
     assert [mail.to for mail in box.mails()] == [OWNER]
 
 
-def event(kind: Kind, entity: str, payload: dict[str, Any]) -> Any:
-    from syftnotify.model import Event
+def event(kind: EventKind, entity: str, payload: dict[str, Any]) -> Any:
+    from syftnotify.core.models import Event
 
     return Event(kind, entity, "T", payload=payload)
 

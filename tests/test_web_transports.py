@@ -20,11 +20,12 @@ from pytest_httpserver import HTTPServer
 from standardwebhooks import Webhook as Verifier
 
 from syftnotify.config.schema import Transport as Section
-from syftnotify.deliver import Transport, transport_for
-from syftnotify.deliver.webhook import signature
-from syftnotify.errors import DeliveryError, Failure
-from syftnotify.model import Message
-from syftnotify.net.http import address_of
+from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.models import Message
+from syftnotify.core.ports import Transport
+from syftnotify.transports.http_client import address_of
+from syftnotify.transports.registry import transport_for
+from syftnotify.transports.webhook.sending import signature
 from tests.mailserver import HOST, Authority, authority
 from tests.web import Answer, Web, babbles, closes, drips, floods, hangs, resets, says, web
 

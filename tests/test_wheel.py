@@ -39,7 +39,7 @@ def test_the_demo_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     unpacked = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(unpacked)
     env = {**os.environ, "PYTHONPATH": str(unpacked), "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
-    code = "from syftnotify.render.templates import built_in_folder; print(built_in_folder())"
+    code = "from syftnotify.rendering.templates import built_in_folder; print(built_in_folder())"
     where = subprocess.run([sys.executable, "-P", "-c", code], env=env, capture_output=True, text=True, check=True)
     done = subprocess.run(
         [sys.executable, "-P", "-m", "syftnotify", "demo"], env=env, capture_output=True, text=True, check=False

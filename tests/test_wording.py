@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syftnotify.deliver.mime import mail_of
-from syftnotify.model import Audience, Event, Kind, Message, Status
-from syftnotify.render import Item, Lines, Links, TemplateRenderer, Wording
-from syftnotify.render.templates import indented
-from syftnotify.render.wording import line_of
-from syftnotify.text import shown, shown_block
+from syftnotify.core.kinds import Audience, EventKind, Status
+from syftnotify.core.models import Event, Item, Message
+from syftnotify.core.text import shown, shown_block
+from syftnotify.rendering.email import Links, Wording, line_of
+from syftnotify.rendering.templates import TemplateRenderer, indented
+from syftnotify.transports.mime import mail_of
+from syftnotify.transports.slack.renderer import Lines
 
 WORDING = Wording(
     TemplateRenderer(),
@@ -43,12 +44,14 @@ PAYLOAD: dict[str, Any] = {
 }
 
 
-def item(kind: Kind, audience: Audience = Audience.OWNER, standing: Status = Status.WAITING, **more: Any) -> Item:
+def item(kind: EventKind, audience: Audience = Audience.OWNER, standing: Status = Status.WAITING, **more: Any) -> Item:
     event = Event(kind, "job/D/owner@x.org/ana@y.net/x", "T", "2026-11-22T00:02:00Z", {**PAYLOAD, **more})
     return Item(f"id-{kind.value}-{audience.value}", event, audience, standing)
 
 
-def worded(kind: Kind, audience: Audience = Audience.OWNER, standing: Status = Status.WAITING, **more: Any) -> Message:
+def worded(
+    kind: EventKind, audience: Audience = Audience.OWNER, standing: Status = Status.WAITING, **more: Any
+) -> Message:
     return WORDING.message([item(kind, audience, standing, **more)], "to@x.org")
 
 
@@ -57,25 +60,25 @@ def received(message: Message) -> EmailMessage:
     return BytesParser(policy=default).parsebytes(mail_of(message, date=0.0).as_bytes())
 
 
-OWNERS = [Kind.JOB_SUBMITTED, Kind.JOB_COMPLETED, Kind.JOB_FAILED, Kind.JOB_TIMEOUT]
-SUBMITTERS = [*OWNERS, Kind.JOB_APPROVED, Kind.JOB_REJECTED]
-ALL = [(kind, Audience.OWNER) for kind in [*OWNERS, Kind.PEER_REQUESTED, Kind.SYSTEM_ALERT, Kind.TEST]] + [
-    (kind, Audience.SUBMITTER) for kind in [*SUBMITTERS, Kind.PEER_REQUESTED, Kind.PEER_GRANTED]
-]
+OWNERS = [EventKind.JOB_SUBMITTED, EventKind.JOB_COMPLETED, EventKind.JOB_FAILED, EventKind.JOB_TIMEOUT]
+SUBMITTERS = [*OWNERS, EventKind.JOB_APPROVED, EventKind.JOB_REJECTED]
+ALL = [
+    (kind, Audience.OWNER) for kind in [*OWNERS, EventKind.PEER_REQUESTED, EventKind.SYSTEM_ALERT, EventKind.TEST]
+] + [(kind, Audience.SUBMITTER) for kind in [*SUBMITTERS, EventKind.PEER_REQUESTED, EventKind.PEER_GRANTED]]
 
 
 @pytest.mark.parametrize("emitted", [True, False])
 def test_return_code_of_any_kind_is_escaped(emitted: bool) -> None:
     """C11: it may come from an emitter."""
-    message = worded(Kind.JOB_FAILED, return_code="1\x1b[2J\r\nPaid: yes", emitted=emitted)
+    message = worded(EventKind.JOB_FAILED, return_code="1\x1b[2J\r\nPaid: yes", emitted=emitted)
 
     assert "\x1b" not in message.text
     assert "Paid" not in [line.partition(":")[0] for line in message.text.splitlines()]
-    assert "Return code: 3" in worded(Kind.JOB_FAILED, emitted=False).text
+    assert "Return code: 3" in worded(EventKind.JOB_FAILED, emitted=False).text
 
 
 @pytest.mark.parametrize(("kind", "audience"), ALL)
-def test_every_mail_is_standard(kind: Kind, audience: Audience) -> None:
+def test_every_mail_is_standard(kind: EventKind, audience: Audience) -> None:
     """X13"""
     mail = received(worded(kind, audience))
 
@@ -90,7 +93,7 @@ def test_every_mail_is_standard(kind: Kind, audience: Audience) -> None:
 
 
 @pytest.mark.parametrize(("kind", "audience"), ALL)
-def test_every_mail_reads_well(kind: Kind, audience: Audience) -> None:
+def test_every_mail_reads_well(kind: EventKind, audience: Audience) -> None:
     message = worded(kind, audience)
     first = message.text.splitlines()[0]
 
@@ -116,14 +119,14 @@ def test_a_job_is_one_conversation_for_each_reader(audience: Audience) -> None:
 
 
 def test_two_readers_have_two_conversations() -> None:
-    other = WORDING.message([item(Kind.JOB_FAILED)], "else@x.org")
+    other = WORDING.message([item(EventKind.JOB_FAILED)], "else@x.org")
 
-    assert worded(Kind.JOB_FAILED).conversation != other.conversation
+    assert worded(EventKind.JOB_FAILED).conversation != other.conversation
 
 
 def test_the_owner_sees_the_code_and_what_is_left_out() -> None:
     """B02"""
-    message = worded(Kind.JOB_SUBMITTED)
+    message = worded(EventKind.JOB_SUBMITTED)
 
     assert "print('</pre><script>')" in message.text
     assert "&lt;/pre&gt;&lt;script&gt;" in message.html
@@ -132,14 +135,14 @@ def test_the_owner_sees_the_code_and_what_is_left_out() -> None:
 
 def test_the_owner_sees_the_end_of_stderr_and_the_code_of_return() -> None:
     """B03"""
-    message = worded(Kind.JOB_FAILED, standing=Status.FAILED)
+    message = worded(EventKind.JOB_FAILED, standing=Status.FAILED)
 
     assert "KeyError: 'secret-row'" in message.text
     assert "Return code: 3" in message.text
 
 
 @pytest.mark.parametrize("kind", SUBMITTERS)
-def test_the_scientists_copy_carries_no_private_output(kind: Kind) -> None:
+def test_the_scientists_copy_carries_no_private_output(kind: EventKind) -> None:
     message = worded(kind, Audience.SUBMITTER)
 
     assert "secret-row" not in message.text + message.html
@@ -147,8 +150,8 @@ def test_the_scientists_copy_carries_no_private_output(kind: Kind) -> None:
 
 
 def test_a_rejection_carries_its_reason() -> None:
-    assert "Reason: prints raw rows" in worded(Kind.JOB_REJECTED, Audience.SUBMITTER).text
-    assert "Reason: none was given" in worded(Kind.JOB_REJECTED, Audience.SUBMITTER, reason="").text
+    assert "Reason: prints raw rows" in worded(EventKind.JOB_REJECTED, Audience.SUBMITTER).text
+    assert "Reason: none was given" in worded(EventKind.JOB_REJECTED, Audience.SUBMITTER, reason="").text
 
 
 @pytest.mark.parametrize(
@@ -161,7 +164,7 @@ def test_a_rejection_carries_its_reason() -> None:
     ],
 )
 def test_what_is_true_now_decides_the_words(standing: Status, says: str) -> None:
-    text = worded(Kind.JOB_SUBMITTED, standing=standing).text
+    text = worded(EventKind.JOB_SUBMITTED, standing=standing).text
 
     assert says in text
     assert ("waits for you" in text) == (standing is Status.WAITING)
@@ -169,17 +172,19 @@ def test_what_is_true_now_decides_the_words(standing: Status, says: str) -> None
 
 def test_a_claimed_submitter_is_shown_as_claimed() -> None:
     """X11"""
-    text = worded(Kind.JOB_SUBMITTED, submitter="", claimed="stranger@z.org").text
+    text = worded(EventKind.JOB_SUBMITTED, submitter="", claimed="stranger@z.org").text
 
     assert "stranger@z.org (claimed by the job itself, not verified)" in text
 
 
 def test_links_are_put_in_where_they_are_set() -> None:
     """N08"""
-    assert "https://box.example/jobs/ana@y.net/income%20%3Csurvey%3E" in worded(Kind.JOB_SUBMITTED).text
-    assert "https://box.example/results/" in worded(Kind.JOB_COMPLETED, Audience.SUBMITTER).text
-    assert "https://box.example/peers/ana@y.net" in worded(Kind.PEER_REQUESTED).text
-    plain = Wording(TemplateRenderer(), sender="o@x.org", links=Links()).message([item(Kind.JOB_SUBMITTED)], "t@x.org")
+    assert "https://box.example/jobs/ana@y.net/income%20%3Csurvey%3E" in worded(EventKind.JOB_SUBMITTED).text
+    assert "https://box.example/results/" in worded(EventKind.JOB_COMPLETED, Audience.SUBMITTER).text
+    assert "https://box.example/peers/ana@y.net" in worded(EventKind.PEER_REQUESTED).text
+    plain = Wording(TemplateRenderer(), sender="o@x.org", links=Links()).message(
+        [item(EventKind.JOB_SUBMITTED)], "t@x.org"
+    )
     assert "http" not in plain.text
     assert "href" not in plain.html
 
@@ -188,7 +193,7 @@ def test_a_digest_is_one_mail_with_a_header_for_each_item() -> None:
     items = [
         Item(
             str(n),
-            Event(Kind.JOB_SUBMITTED, f"job/{n}", payload={**PAYLOAD, "name": f"job {n}"}),
+            Event(EventKind.JOB_SUBMITTED, f"job/{n}", payload={**PAYLOAD, "name": f"job {n}"}),
             Audience.OWNER,
             Status.WAITING,
         )
@@ -209,15 +214,15 @@ def test_a_digest_is_one_mail_with_a_header_for_each_item() -> None:
 def test_a_digest_is_by_submitter_the_worst_first_and_nobody_hides_behind_a_flood() -> None:
     """X06"""
 
-    def of(submitter: str, kind: Kind, count: int = 1) -> list[Item]:
+    def of(submitter: str, kind: EventKind, count: int = 1) -> list[Item]:
         payload = {**PAYLOAD, "submitter": submitter}
         return [Item("i", Event(kind, f"job/{n}", payload=payload), Audience.OWNER, Status.DONE) for n in range(count)]
 
     items = [
-        *of("calm@x.example", Kind.JOB_COMPLETED, 2),
-        *of("flood@x.example", Kind.JOB_COMPLETED, 400),
-        *of("flood@x.example", Kind.JOB_FAILED),
-        *of("rare@x.example", Kind.JOB_FAILED),
+        *of("calm@x.example", EventKind.JOB_COMPLETED, 2),
+        *of("flood@x.example", EventKind.JOB_COMPLETED, 400),
+        *of("flood@x.example", EventKind.JOB_FAILED),
+        *of("rare@x.example", EventKind.JOB_FAILED),
     ]
     message = WORDING.message(items, "to@x.org", digest="d1")
     text = message.text
@@ -232,7 +237,7 @@ def test_a_digest_is_by_submitter_the_worst_first_and_nobody_hides_behind_a_floo
 
 def test_a_digest_of_very_many_people_counts_whom_it_does_not_name() -> None:
     people = [{**PAYLOAD, "submitter": f"p{n}@x.example"} for n in range(130)]
-    events = [Event(Kind.JOB_COMPLETED, f"job/{n}", payload=who) for n, who in enumerate(people)]
+    events = [Event(EventKind.JOB_COMPLETED, f"job/{n}", payload=who) for n, who in enumerate(people)]
     items = [Item("i", event, Audience.OWNER, Status.DONE) for event in [*events, *events[:10]]]
 
     assert "And 40 more from 30 others." in WORDING.message(items, "to@x.org", digest="d1").text
@@ -241,7 +246,7 @@ def test_a_digest_of_very_many_people_counts_whom_it_does_not_name() -> None:
 def test_a_digest_names_as_much_in_its_headers_as_gmail_takes() -> None:
     """Limits: https://support.google.com/a/answer/14016360"""
     entities = [f"job/{n}/{'x' * (n % 700)}" for n in range(6000)]
-    items = [Item(entity, Event(Kind.JOB_FAILED, entity), Audience.OWNER, Status.FAILED) for entity in entities]
+    items = [Item(entity, Event(EventKind.JOB_FAILED, entity), Audience.OWNER, Status.FAILED) for entity in entities]
     mail = received(WORDING.message(items, "to@x.org", digest="d1"))
 
     named = mail.get_all("X-SyftNotify-Entity", [])
@@ -256,7 +261,7 @@ def test_a_digest_names_as_much_in_its_headers_as_gmail_takes() -> None:
 def test_no_mail_is_so_large_that_gmail_clips_it(filling: str) -> None:
     """B02"""
     code = [{"path": f"{n}.py", "text": filling * 40_000, "cut": False} for n in range(5)]
-    message = worded(Kind.JOB_SUBMITTED, code=code, code_left_out=[])
+    message = worded(EventKind.JOB_SUBMITTED, code=code, code_left_out=[])
 
     assert len(message.html.encode("utf-8")) < 102 * 1024
     assert "too much code for one mail" in message.text
@@ -264,7 +269,7 @@ def test_no_mail_is_so_large_that_gmail_clips_it(filling: str) -> None:
 
 def test_many_small_files_make_no_large_mail() -> None:
     code = [{"path": f"package/module_{n}.py", "text": "x = 1\n" * 20, "cut": False} for n in range(400)]
-    message = worded(Kind.JOB_SUBMITTED, code=code, code_left_out=[])
+    message = worded(EventKind.JOB_SUBMITTED, code=code, code_left_out=[])
 
     assert len(message.html.encode("utf-8")) < 102 * 1024
     assert all(f"package/module_{n}.py" in message.text for n in range(400))
@@ -274,7 +279,7 @@ def test_many_small_files_make_no_large_mail() -> None:
 @settings(max_examples=60, deadline=None)
 def test_no_name_can_break_out_of_its_place(name: str, submitter: str) -> None:
     """X11"""
-    message = worded(Kind.JOB_SUBMITTED, name=name, submitter=submitter, reason=name)
+    message = worded(EventKind.JOB_SUBMITTED, name=name, submitter=submitter, reason=name)
     mail = received(message)
 
     assert set(mail.keys()) == {
@@ -305,7 +310,7 @@ def test_ones_own_template_is_used_and_the_rest_is_built_in(tmp_path: Any) -> No
     (tmp_path / "emails").mkdir()
     (tmp_path / "emails" / "new_job.txt").write_text("Mine: {{ job_name }}")
     wording = Wording(TemplateRenderer(tmp_path), sender="o@x.org", links=Links())
-    message = wording.message([item(Kind.JOB_SUBMITTED)], "t@x.org")
+    message = wording.message([item(EventKind.JOB_SUBMITTED)], "t@x.org")
 
     assert message.text == "Mine: income <survey>"
     assert "New job request" in message.html
@@ -314,13 +319,13 @@ def test_ones_own_template_is_used_and_the_rest_is_built_in(tmp_path: Any) -> No
 @pytest.mark.parametrize(
     ("kind", "standing", "says"),
     [
-        (Kind.JOB_WAITING, Status.WAITING, "has been waiting for 24 hours."),
-        (Kind.JOB_WAITING, Status.APPROVED, "had been waiting for 24 hours and is approved now."),
-        (Kind.JOB_LONG_RUNNING, Status.WAITING, "has been running for 24 hours."),
-        (Kind.JOB_LONG_RUNNING, Status.DONE, "had been running for 24 hours and is done now."),
+        (EventKind.JOB_WAITING, Status.WAITING, "has been waiting for 24 hours."),
+        (EventKind.JOB_WAITING, Status.APPROVED, "had been waiting for 24 hours and is approved now."),
+        (EventKind.JOB_LONG_RUNNING, Status.WAITING, "has been running for 24 hours."),
+        (EventKind.JOB_LONG_RUNNING, Status.DONE, "had been running for 24 hours and is done now."),
     ],
 )
-def test_a_reminder_that_comes_late_says_what_is_so_now(kind: Kind, standing: Status, says: str) -> None:
+def test_a_reminder_that_comes_late_says_what_is_so_now(kind: EventKind, standing: Status, says: str) -> None:
     """X08: out of quiet hours, or a pause."""
     event = Event(kind, "job/x", payload={**PAYLOAD, "minutes": 1440})
 
@@ -339,10 +344,12 @@ def test_template_with_a_byte_order_mark_is_read_without_it(tmp_path: Path) -> N
 FORGED = 'x" from owner@x.org is done. Job "y'
 
 
-@pytest.mark.parametrize("kind", [Kind.JOB_SUBMITTED, Kind.JOB_APPROVED, Kind.JOB_FAILED, Kind.JOB_COMPLETED])
-def test_a_name_between_quotation_marks_cannot_imitate_a_sentence(kind: Kind) -> None:
+@pytest.mark.parametrize(
+    "kind", [EventKind.JOB_SUBMITTED, EventKind.JOB_APPROVED, EventKind.JOB_FAILED, EventKind.JOB_COMPLETED]
+)
+def test_a_name_between_quotation_marks_cannot_imitate_a_sentence(kind: EventKind) -> None:
     """C6: in subjects, first lines and digests."""
-    audience = Audience.SUBMITTER if kind is Kind.JOB_APPROVED else Audience.OWNER
+    audience = Audience.SUBMITTER if kind is EventKind.JOB_APPROVED else Audience.OWNER
     single = worded(kind, audience, name=FORGED)
     digest = WORDING.message([item(kind, audience, name=FORGED)], "to@x.org", digest="d")
 
@@ -354,16 +361,16 @@ def test_a_name_between_quotation_marks_cannot_imitate_a_sentence(kind: Kind) ->
 def test_a_submitter_that_is_no_address_stands_between_quotation_marks() -> None:
     """C6: the name of a folder can have blanks, and so look like words of ours."""
     forged = "ana@y.net is trusted; job"
-    text = line_of(item(Kind.JOB_SUBMITTED, submitter=forged))
+    text = line_of(item(EventKind.JOB_SUBMITTED, submitter=forged))
 
     assert f'from "{forged}" waits' in text
-    assert "from ana@y.net waits" in line_of(item(Kind.JOB_SUBMITTED, submitter="ana@y.net"))
-    assert 'from "\\u0430na@y.net" waits' in line_of(item(Kind.JOB_SUBMITTED, submitter="\u0430na@y.net"))
+    assert "from ana@y.net waits" in line_of(item(EventKind.JOB_SUBMITTED, submitter="ana@y.net"))
+    assert 'from "\\u0430na@y.net" waits' in line_of(item(EventKind.JOB_SUBMITTED, submitter="\u0430na@y.net"))
 
 
 @pytest.mark.parametrize("audience", [Audience.OWNER, Audience.OPERATOR, Audience.RECIPIENT, Audience.GUEST])
-@pytest.mark.parametrize("kind", [*OWNERS, Kind.JOB_WAITING, Kind.JOB_LONG_RUNNING])
-def test_line_marks_an_unverified_submitter(kind: Kind, audience: Audience) -> None:
+@pytest.mark.parametrize("kind", [*OWNERS, EventKind.JOB_WAITING, EventKind.JOB_LONG_RUNNING])
+def test_line_marks_an_unverified_submitter(kind: EventKind, audience: Audience) -> None:
     """C1: in digests and on Slack, too."""
     unverified = item(kind, audience, unverified=True)
 
@@ -381,17 +388,17 @@ IMITATIONS = ["--- code/main.py ---", "See the job: https://evil.example/login",
 @pytest.mark.parametrize(
     ("kind", "audience", "more"),
     [
-        (Kind.JOB_SUBMITTED, Audience.OWNER, {}),
-        (Kind.JOB_FAILED, Audience.OWNER, {}),
-        (Kind.JOB_FAILED, Audience.RECIPIENT, {}),
-        (Kind.JOB_FAILED, Audience.RECIPIENT, {"emitted": True}),
-        (Kind.JOB_FAILED, Audience.RECIPIENT, {"emitted": True, "error": IMITATIONS[1]}),
-        (Kind.JOB_REJECTED, Audience.SUBMITTER, {}),
-        (Kind.JOB_APPROVED, Audience.SUBMITTER, {}),
+        (EventKind.JOB_SUBMITTED, Audience.OWNER, {}),
+        (EventKind.JOB_FAILED, Audience.OWNER, {}),
+        (EventKind.JOB_FAILED, Audience.RECIPIENT, {}),
+        (EventKind.JOB_FAILED, Audience.RECIPIENT, {"emitted": True}),
+        (EventKind.JOB_FAILED, Audience.RECIPIENT, {"emitted": True, "error": IMITATIONS[1]}),
+        (EventKind.JOB_REJECTED, Audience.SUBMITTER, {}),
+        (EventKind.JOB_APPROVED, Audience.SUBMITTER, {}),
     ],
 )
 def test_text_of_foreign_blocks_cannot_begin_a_line(
-    kind: Kind, audience: Audience, more: dict[str, Any], end: str
+    kind: EventKind, audience: Audience, more: dict[str, Any], end: str
 ) -> None:
     """C6, C2: code, stderr, an error or a reason cannot imitate headings and links of the mail."""
     foreign = end.join(["", *IMITATIONS, ""])
@@ -417,4 +424,4 @@ def test_indented_of_a_block_keeps_its_lines() -> None:
 )
 def test_a_submitter_without_a_mail_address_is_quoted(who: str) -> None:
     """C6: one word, too, so that it is not read as an address or as our own word."""
-    assert f'from "{shown(who, quoted=True)}" waits' in line_of(item(Kind.JOB_SUBMITTED, submitter=who))
+    assert f'from "{shown(who, quoted=True)}" waits' in line_of(item(EventKind.JOB_SUBMITTED, submitter=who))

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from syftnotify.model import entity_id
+from syftnotify.core.identifiers import entity_id
 from tests.support import ANA, OWNER
 
 NAME = "analysis"

@@ -1,1 +1,1 @@
-"""What may be typed, what is printed. Thin: parse, one call, print."""
+"""The command line: one module per command. Parse, call a service, print."""

@@ -7,17 +7,18 @@ import time
 import uuid
 from dataclasses import replace
 
-from syftnotify.assembly import alert_warning, alert_webhook, load_listing_all
 from syftnotify.cli.console import emit_line, say, warn
 from syftnotify.cli.letters import outbox_of
-from syftnotify.config import Webhook
+from syftnotify.config.schema import Webhook
 from syftnotify.config.values import glob
-from syftnotify.errors import ConfigError, NotifyError
-from syftnotify.model import AlertRule, is_address
-from syftnotify.outbox import Outbox
-from syftnotify.ownership import check_home
-from syftnotify.paths import Home
-from syftnotify.text import host_of, iso, shown
+from syftnotify.core.errors import ConfigError, NotifyError
+from syftnotify.core.identifiers import is_address
+from syftnotify.core.models import AlertRule
+from syftnotify.core.text import host_of, iso, shown
+from syftnotify.runtime.container import alert_warning, alert_webhook, load_listing_all
+from syftnotify.store.outbox.queue import Outbox
+from syftnotify.system.ownership import check_home
+from syftnotify.system.paths import Home
 
 
 def add(home: Home, rule: AlertRule) -> None:

@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
-from syftnotify import __version__, ownership
+from syftnotify import __version__
 from syftnotify.cli.console import complain, emit_line, say, typed_line, use_safe_streams, warn
-from syftnotify.errors import AlreadyRunningError, NotifyError, NotRunningError
-from syftnotify.paths import Home
+from syftnotify.core.errors import AlreadyRunningError, NotifyError, NotRunningError
+from syftnotify.system import ownership
+from syftnotify.system.paths import Home
 
 _CHECK_STREAMS = "check where the output goes, and the free space there and in the home folder"
 _CHECK_FILES = "check the permissions and free space of the home folder, or choose another `--home`"
@@ -211,7 +212,7 @@ def start(context: typer.Context, home: HomeOption = None) -> None:
 
 
 def _start(home: Home) -> None:
-    from syftnotify import process
+    from syftnotify.runtime import process
 
     started = process.start(home)
     for warning in started.warnings:
@@ -242,7 +243,7 @@ def logs(
     home: HomeOption = None,
 ) -> None:
     """Show the log of the worker."""
-    from syftnotify import logs as log_file
+    from syftnotify.system import logs as log_file
 
     if service != "notify":
         raise NotifyError(f"there is no log of {service!r}", hint="run `notify logs`")
@@ -273,8 +274,8 @@ def stop(
 
 def _stop(home: Home, timeout: float) -> bool:
     """Stop the worker and print how it ended; returns whether it did not have to be killed."""
-    from syftnotify import process
-    from syftnotify.text import plural
+    from syftnotify.core.text import plural
+    from syftnotify.runtime import process
 
     stopped = process.stop(home, seconds=timeout)
     left = f"; left for the next start: {plural(stopped.waiting, 'notification')}" if stopped.waiting else ""
@@ -293,7 +294,7 @@ def restart(
     home: HomeOption = None,
 ) -> None:
     """Restart the worker with the current configuration."""
-    from syftnotify.assembly import check_ready
+    from syftnotify.runtime.container import check_ready
 
     place = _home(context, home)
     check_ready(place)  # before the worker that runs is stopped for nothing
@@ -326,10 +327,11 @@ def run(
 @app.command()
 def ensure(context: typer.Context, home: HomeOption = None) -> None:
     """Start the worker unless it is running; silent, for cron."""
-    from syftnotify import process, running
+    from syftnotify.runtime import process
+    from syftnotify.system import worker_lock
 
     place = _home(context, home)
-    if running.is_held(place):
+    if worker_lock.is_held(place):
         return
     with contextlib.suppress(AlreadyRunningError):  # somebody else was faster
         process.start(place)
@@ -338,8 +340,9 @@ def ensure(context: typer.Context, home: HomeOption = None) -> None:
 @app.command()
 def install(context: typer.Context, home: HomeOption = None) -> None:
     """Install and start a systemd user unit for the worker."""
-    from syftnotify import process, running, systemd
-    from syftnotify.assembly import check_ready
+    from syftnotify.runtime import process, systemd
+    from syftnotify.runtime.container import check_ready
+    from syftnotify.system import worker_lock
 
     place = _home(context, home)
     ownership.check_home(place)
@@ -348,7 +351,7 @@ def install(context: typer.Context, home: HomeOption = None) -> None:
 
     def make_way() -> None:
         nonlocal stopped
-        pid = running.holder(place)
+        pid = worker_lock.holder(place)
         if pid is not None and pid != systemd.main_pid(place):
             _stop(place, 30.0)
             stopped = True
@@ -366,7 +369,7 @@ def install(context: typer.Context, home: HomeOption = None) -> None:
 @app.command()
 def uninstall(context: typer.Context, home: HomeOption = None) -> None:
     """Stop the worker of the systemd unit, and remove the unit."""
-    from syftnotify import systemd
+    from syftnotify.runtime import systemd
 
     path = systemd.uninstall(_home(context, home))
     say(f"stopped and removed: {path}" if path else "nothing was installed")
@@ -568,8 +571,9 @@ def alerts_add(
 ) -> None:
     """Add a rule; a running worker applies it from its next scan on."""
     from syftnotify.cli import alerts
-    from syftnotify.errors import ConfigError
-    from syftnotify.model import AlertRule, is_address
+    from syftnotify.core.errors import ConfigError
+    from syftnotify.core.identifiers import is_address
+    from syftnotify.core.models import AlertRule
 
     if bool(email) == bool(webhook):
         raise ConfigError("the target is missing or ambiguous", hint="pass either --email or --webhook")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from syftnotify.errors import NotifyError
+from syftnotify.core.errors import NotifyError
 
 _NARROWEST = 20  # columns; a table in less than that shows nothing
 

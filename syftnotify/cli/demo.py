@@ -21,11 +21,11 @@ import yaml
 from rich.table import Table
 from rich.text import Text
 
-from syftnotify import process
 from syftnotify.cli.console import out, say
 from syftnotify.config.edit import edit
-from syftnotify.paths import Home
-from syftnotify.text import plural, shown
+from syftnotify.core.text import plural, shown
+from syftnotify.runtime import process
+from syftnotify.system.paths import Home
 
 OWNER, ANA = "owner@datasite.example", "ana@uni.example"
 _WIDE = 140  # columns of a terminal in which one line has room for a whole row

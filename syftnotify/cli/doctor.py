@@ -6,10 +6,10 @@ import json
 from collections import Counter
 from dataclasses import asdict
 
-from syftnotify.checkup import Level, findings
 from syftnotify.cli.console import emit_line, out, say
-from syftnotify.paths import Home
-from syftnotify.text import plural, shown_block
+from syftnotify.core.text import plural, shown_block
+from syftnotify.services.doctor import Level, findings
+from syftnotify.system.paths import Home
 
 _STYLES = {Level.PASS: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 

@@ -7,10 +7,10 @@ import logging
 import sys
 from typing import Any
 
-from syftnotify.errors import EmitError
-from syftnotify.paths import Home
-from syftnotify.spool import emit
-from syftnotify.text import shown
+from syftnotify.core.errors import EmitError
+from syftnotify.core.text import shown
+from syftnotify.sources.spool import emit
+from syftnotify.system.paths import Home
 
 _LARGEST_INPUT = 16 * 1024 * 1024  # bytes of standard input; of a long `error` in it the end is kept
 

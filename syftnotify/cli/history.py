@@ -6,15 +6,15 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 
-from syftnotify.assembly import load_listing_all
 from syftnotify.cli.console import emit_line, say
 from syftnotify.cli.letters import SHORT, UsageError, as_object, moment_of, none_yet, outbox_of
-from syftnotify.errors import ConfigError, NotifyError
-from syftnotify.ledger import JsonStateManager, what_is_wrong
-from syftnotify.model import Kind, parse_kind
-from syftnotify.outbox import Letter, Noticed, Outbox
-from syftnotify.paths import Home
-from syftnotify.text import iso, local_time, localized, plural, shown
+from syftnotify.core.errors import ConfigError, NotifyError
+from syftnotify.core.kinds import EventKind, parse_kind
+from syftnotify.core.text import iso, local_time, localized, plural, shown
+from syftnotify.runtime.container import load_listing_all
+from syftnotify.store.ledger import JsonStateManager, what_is_wrong
+from syftnotify.store.outbox.queue import Letter, Noticed, Outbox
+from syftnotify.system.paths import Home
 
 STATES = ("pending", "withheld", "sending", "sent", "unknown", "dead", "skipped")
 _HEAP = 1000  # events that are forgotten in one transaction, which keeps every other writer out
@@ -119,7 +119,7 @@ def _explain_event(event: Noticed, letters: Sequence[Letter]) -> None:
         say("    nobody: no route names anybody, or it was so before the first scan")
 
 
-def _recorded_silently(home: Home, about: str, events: Sequence[Noticed]) -> list[tuple[str, Kind, str]]:
+def _recorded_silently(home: Home, about: str, events: Sequence[Noticed]) -> list[tuple[str, EventKind, str]]:
     """What the ledger records as notified and the outbox does not have: entity, kind, time of the baseline scan.
 
     The baseline scan records what had happened before it so; it is the earliest of those of jobs, or of peers.

@@ -12,24 +12,24 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import typer
 
-from syftnotify import running
-from syftnotify.assembly import template_mistakes
 from syftnotify.cli.console import emit_line, is_terminal, say, typed_line, warn
 from syftnotify.cli.trial import send_one
-from syftnotify.config import Gmail, Settings, default_root, found_root, is_safe_url
 from syftnotify.config.edit import changed
-from syftnotify.config.load import parse, parsed, read
+from syftnotify.config.load import Settings, default_root, found_root, parse, parsed, read
 from syftnotify.config.mailer import Plan, plan
-from syftnotify.config.schema import MAIL_TYPES
+from syftnotify.config.schema import MAIL_TYPES, Gmail
 from syftnotify.config.secrets import sealed
-from syftnotify.config.smtp import smtp_server
-from syftnotify.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
-from syftnotify.files import read_regular, write_whole
-from syftnotify.google_auth import GmailAuth
-from syftnotify.google_files import client_secrets
-from syftnotify.model import is_address
-from syftnotify.ownership import check_home
-from syftnotify.paths import Home, expanded
+from syftnotify.config.values import is_safe_url
+from syftnotify.core.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
+from syftnotify.core.identifiers import is_address
+from syftnotify.runtime.container import template_mistakes
+from syftnotify.system import worker_lock
+from syftnotify.system.files import read_regular, write_whole
+from syftnotify.system.ownership import check_home
+from syftnotify.system.paths import Home, expanded
+from syftnotify.transports.gmail.auth import GmailAuth
+from syftnotify.transports.gmail.client_files import client_secrets
+from syftnotify.transports.smtp.server import smtp_server
 
 DONE, NOT_SIGNED_IN = 0, 5  # exit codes
 
@@ -85,7 +85,7 @@ def set_up(home: Home, wishes: Wishes) -> int:
     if ready and wishes.test:
         _send_test(settings)
     if ready:
-        is_running = running.is_held(home)
+        is_running = worker_lock.is_held(home)
         say("next: run `notify restart` to apply the configuration" if is_running else "next: run `notify start`")
     return DONE if ready else NOT_SIGNED_IN
 

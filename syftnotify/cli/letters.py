@@ -9,14 +9,14 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 
-from syftnotify import running
 from syftnotify.cli.console import emit_line, say, warn
-from syftnotify.config import load
+from syftnotify.config.load import load
 from syftnotify.config.values import DurationRangeError, duration
-from syftnotify.errors import ConfigError, NotifyError
-from syftnotify.outbox import Letter, Outbox
-from syftnotify.paths import Home
-from syftnotify.text import iso, local_time, plural, shown
+from syftnotify.core.errors import ConfigError, NotifyError
+from syftnotify.core.text import iso, local_time, plural, shown
+from syftnotify.store.outbox.queue import Letter, Outbox
+from syftnotify.system import worker_lock
+from syftnotify.system.paths import Home
 
 SHORT = 8  # digits of an id that are shown; any that tell it apart are taken
 
@@ -85,7 +85,7 @@ def resend(home: Home, ids: list[str], *, all_dead: bool, recipient: str | None,
     if not count:
         say("nothing to send again")
         return
-    when = "the worker sends at its next look" if running.is_held(home) else "goes out at the next `notify start`"
+    when = "the worker sends at its next look" if worker_lock.is_held(home) else "goes out at the next `notify start`"
     say(f"{plural(count, 'notification')} back in the queue: {when}")
 
 
@@ -110,7 +110,7 @@ def outbox_of(home: Home) -> Iterator[Outbox | None]:
 
 def none_yet(home: Home) -> str:
     """The sentence for a home without notifications."""
-    if running.is_held(home):
+    if worker_lock.is_held(home):
         return f"No notifications yet in {home.root}"
     command = "`notify start`" if home.config.exists() else "`notify init`"
     return f"No notifications yet in {home.root}; run {command}"

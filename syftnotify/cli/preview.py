@@ -7,17 +7,16 @@ from pathlib import Path
 
 import jinja2
 
-from syftnotify.assembly import renderer_for, words_of
 from syftnotify.cli.console import say
-from syftnotify.config import load
-from syftnotify.errors import ConfigError, NotifyError, UnknownKindError
-from syftnotify.model import Audience, Event, Kind, Message, Status, parse_kind
-from syftnotify.ownership import check_config, check_home
-from syftnotify.paths import Home
-from syftnotify.render import Item, Links, Wording
-from syftnotify.render.wording import TEMPLATES
-from syftnotify.route import BUILT_IN
-from syftnotify.text import plural, shown
+from syftnotify.config.load import load
+from syftnotify.core.errors import ConfigError, NotifyError, UnknownKindError
+from syftnotify.core.kinds import Audience, EventKind, Status, parse_kind
+from syftnotify.core.models import Event, Item, Message
+from syftnotify.core.text import plural, shown
+from syftnotify.rendering.email import TEMPLATES, Links, Wording
+from syftnotify.runtime.container import renderer_for, words_of
+from syftnotify.system.ownership import check_config, check_home
+from syftnotify.system.paths import Home
 
 OWNER, SCIENTIST = "owner@datasite.example", "ana@uni.example"
 _WHEN = "2026-01-15T15:30:00Z"
@@ -27,11 +26,11 @@ _CODE = [
 ]
 _LONGEST_WORD = 40  # characters of a wrong name that are compared
 # Templates that are no single event's.
-_OTHERS = {"digest": (Kind.DIGEST, Audience.OWNER), "event": (Kind.JOB_HELD, Audience.RECIPIENT)}
+_OTHERS = {"digest": (EventKind.DIGEST, Audience.OWNER), "event": (EventKind.JOB_HELD, Audience.RECIPIENT)}
 _ENDS = {
-    Kind.JOB_FAILED: (Status.FAILED, 1),
-    Kind.JOB_TIMEOUT: (Status.FAILED, -1),
-    Kind.JOB_COMPLETED: (Status.DONE, 0),
+    EventKind.JOB_FAILED: (Status.FAILED, 1),
+    EventKind.JOB_TIMEOUT: (Status.FAILED, -1),
+    EventKind.JOB_COMPLETED: (Status.DONE, 0),
 }
 
 
@@ -64,7 +63,7 @@ def show(home: Home, name: str, *, as_html: Path | None) -> None:
 def list_names() -> None:
     """Print the names of the templates and of the event kinds."""
     say(f"templates: {', '.join(_names())}")
-    say(f"event kinds: {', '.join(Kind)}")
+    say(f"event kinds: {', '.join(EventKind)}")
 
 
 def _names() -> list[str]:
@@ -95,24 +94,27 @@ def _wording(home: Home) -> Wording:
     return words if isinstance(words, Wording) else Wording(renderer_for(home), sender=OWNER, links=Links())
 
 
-def _message(wording: Wording, kind: Kind, audience: Audience) -> Message:
+def _message(wording: Wording, kind: EventKind, audience: Audience) -> Message:
     recipient = SCIENTIST if audience is Audience.SUBMITTER else OWNER
     try:
-        if kind is Kind.DIGEST:
-            items = [_sample(each, audience) for each in (Kind.JOB_SUBMITTED, Kind.JOB_FAILED, Kind.GPU_AVAILABLE)]
+        if kind is EventKind.DIGEST:
+            items = [
+                _sample(each, audience)
+                for each in (EventKind.JOB_SUBMITTED, EventKind.JOB_FAILED, EventKind.GPU_AVAILABLE)
+            ]
             return wording.message(items, recipient, digest="preview")
         return wording.message([_sample(kind, audience)], recipient)
     except MISTAKES as error:
-        template = TEMPLATES.get((kind, audience is Audience.OWNER), "digest" if kind is Kind.DIGEST else "event")
+        template = TEMPLATES.get((kind, audience is Audience.OWNER), "digest" if kind is EventKind.DIGEST else "event")
         raise NotifyError(mistake_in(template, error), hint="mend it below the home's `templates`") from error
 
 
-def _chosen(name: str) -> list[tuple[Kind, Audience]]:
+def _chosen(name: str) -> list[tuple[EventKind, Audience]]:
     """The mails that a template's name or an event's stands for."""
     word = Path(name).stem
     found = (
         []
-        if word in set(Kind)
+        if word in set(EventKind)
         else [
             (kind, Audience.OWNER if is_owner else Audience.SUBMITTER)
             for (kind, is_owner), template in TEMPLATES.items()
@@ -126,19 +128,19 @@ def _chosen(name: str) -> list[tuple[Kind, Audience]]:
     try:
         kind = parse_kind(name)
     except UnknownKindError:
-        near = difflib.get_close_matches(word[:_LONGEST_WORD], [*_names(), *Kind], n=1)
+        near = difflib.get_close_matches(word[:_LONGEST_WORD], [*_names(), *EventKind], n=1)
         guess = f", did you mean `{near[0]}`?" if near else ""
         raise ConfigError(
             f"{shown(name)!r} is neither a template nor an event{guess}",
             hint="run `notify preview` for the names",
         ) from None
-    roles: list[Audience] = [role for role in BUILT_IN.get(kind, ()) if role is not Audience.OPERATOR]
+    roles: list[Audience] = [role for role in kind.spec.audiences if role is not Audience.OPERATOR]
     usual = Audience.OWNER if (kind, True) in TEMPLATES else Audience.RECIPIENT
     return [(kind, role) for role in roles or [usual]]
 
 
-def _sample(kind: Kind, audience: Audience) -> Item:
-    if kind not in BUILT_IN and kind not in {known for known, _ in TEMPLATES}:  # handed in by somebody else
+def _sample(kind: EventKind, audience: Audience) -> Item:
+    if not kind.spec.audiences and kind not in {known for known, _ in TEMPLATES}:  # handed in by somebody else
         of_job = {"name": "nightly-sync"} if kind.value.startswith(("job_", "workflow_")) else {}
         event = Event(kind, "lab/7", at=_WHEN, payload=of_job, routing={"user": "alice"}, emitted=True)
         return Item("preview", event, audience, Status.WAITING)
@@ -148,7 +150,7 @@ def _sample(kind: Kind, audience: Audience) -> Item:
         "owner": OWNER,
         "submitter": SCIENTIST,
         "return_code": code,
-        "reason": "it reads whole rows" if kind is Kind.JOB_REJECTED else "",
+        "reason": "it reads whole rows" if kind is EventKind.JOB_REJECTED else "",
         "summary": "Transport office is paused: it cannot send.",
         "detail": "mail.example refuses the sign-in (535)",
         "figures": [["it knows", "12 jobs, 3 peers"]],

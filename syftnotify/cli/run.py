@@ -13,17 +13,17 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from syftnotify import logs, running
-from syftnotify.assembly import Parts, assemble, check_ready, load_listing_all
 from syftnotify.cli.console import out, say, warn
 from syftnotify.config.secrets import key_file
-from syftnotify.errors import NotifyError
-from syftnotify.ownership import check_home
-from syftnotify.paths import Home
-from syftnotify.pipeline import Tick
-from syftnotify.text import plural, shown
-from syftnotify.vitals import Vitals
-from syftnotify.worker import report_of, work
+from syftnotify.core.errors import NotifyError
+from syftnotify.core.text import plural, shown
+from syftnotify.runtime.container import Parts, assemble, check_ready, load_listing_all
+from syftnotify.runtime.health import Vitals
+from syftnotify.runtime.pipeline import Tick
+from syftnotify.runtime.worker import report_of, work
+from syftnotify.system import logs, worker_lock, worker_status
+from syftnotify.system.ownership import check_home
+from syftnotify.system.paths import Home
 
 
 def foreground(home: Home) -> None:
@@ -33,7 +33,7 @@ def foreground(home: Home) -> None:
         home.create()
         logs.set_up(home.log, echo=sys.stderr)
     except OSError as error:
-        raise running.unusable(home, error) from error
+        raise worker_lock.unusable(home, error) from error
     work(home, started=_say_warnings)
 
 
@@ -44,10 +44,10 @@ def _say_warnings(warnings: list[str]) -> None:
 
 def once(home: Home) -> None:
     """One look; everything due now is delivered."""
-    with running.hold(home):
+    with worker_lock.hold(home):
         logs.set_up(home.log)
         settings = check_ready(home)
-        before = running.read(home)
+        before = worker_status.read(home)
         parts = assemble(settings)
         vitals = Vitals(parts, clock=time.time, monotonic=time.monotonic)
         try:
@@ -58,7 +58,7 @@ def once(home: Home) -> None:
             report = report_of(parts, tick, now, time.perf_counter() - begun)
             if tick.waiting_for or not settings.config.notify.enabled:
                 report.last_look_s = before.last_look_s
-            running.write(home, report)
+            worker_status.write(home, report)
         except NotifyError as error:
             raise NotifyError(f"the look failed: {error}", hint=error.hint) from error
         finally:
@@ -103,7 +103,7 @@ def rehearse(home: Home) -> None:
         _copy_files(home.spool, copy.spool)
         parts = assemble(replace(settings, home=copy))
         try:
-            tick = parts.pipeline.tick(time.time(), last_look=running.read(copy).last_look_s, dry_run=True)
+            tick = parts.pipeline.tick(time.time(), last_look=worker_status.read(copy).last_look_s, dry_run=True)
             counts = parts.outbox.counts(holding=settings.holding)
         finally:
             parts.close()

@@ -11,13 +11,14 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from syftnotify import __version__, running
+from syftnotify import __version__
 from syftnotify.cli.console import emit_line, out, say, warn
-from syftnotify.errors import NotifyError
-from syftnotify.files import fingerprint
-from syftnotify.paths import Home
-from syftnotify.running import Phase
-from syftnotify.text import iso, local_time, localized, plural, shown, shown_block
+from syftnotify.core.errors import NotifyError
+from syftnotify.core.text import iso, local_time, localized, plural, shown, shown_block
+from syftnotify.system import worker_lock, worker_status
+from syftnotify.system.files import fingerprint
+from syftnotify.system.paths import Home
+from syftnotify.system.worker_status import Phase
 
 RUNNING, NOT_RUNNING, UNHEALTHY = 0, 3, 4
 _AT_WORK = frozenset({Phase.STARTING, Phase.RUNNING})
@@ -26,10 +27,10 @@ _NEAR_SECONDS = 2 * 86400  # before a sign-in ends
 
 def show(home: Home, *, as_json: bool) -> int:
     """Print the status of the worker of `home`; returns the exit code."""
-    report, pid, phase = running.read_current(home)
+    report, pid, phase = worker_lock.read_current(home)
     held = phase in _AT_WORK
-    lock_lost = held and running.has_lost_lock(home)
-    ailments = running.ailments(report, time.time(), lock_lost=lock_lost) if held else []
+    lock_lost = held and worker_lock.has_lost_lock(home)
+    ailments = worker_status.ailments(report, time.time(), lock_lost=lock_lost) if held else []
     notices = _notices(home, report) if held else _mistakes(home)
     if as_json:
         emit_line(json.dumps(_object(report, pid, phase, ailments, notices)))
@@ -40,7 +41,7 @@ def show(home: Home, *, as_json: bool) -> int:
     return UNHEALTHY if ailments else RUNNING
 
 
-def _notices(home: Home, report: running.Report) -> list[str]:
+def _notices(home: Home, report: worker_status.Report) -> list[str]:
     found = list(report.warnings)
     if report.config and report.config != _fingerprint(home):
         found += _mistakes(home) or ["the configuration changed since the start: `notify restart` applies it"]
@@ -51,7 +52,7 @@ def _notices(home: Home, report: running.Report) -> list[str]:
             when = localized(str(ends))
             found.append(f"the sign-in of transport {name} ends at {when}: `notify init --credentials FILE` renews it")
     if report.peers_source and (problem := report.peers_source.get("problem")):
-        found.append("; ".join(running.no_peer_notifications(str(problem))))
+        found.append("; ".join(worker_status.no_peer_notifications(str(problem))))
     return found
 
 
@@ -59,7 +60,7 @@ def _mistakes(home: Home) -> list[str]:
     """What keeps the configuration from being used, in one text; nothing where there is none yet."""
     if not home.config.exists():
         return []
-    from syftnotify.assembly import load_listing_all  # heavy, and not needed while a worker runs
+    from syftnotify.runtime.container import load_listing_all
 
     try:
         load_listing_all(home)
@@ -83,7 +84,7 @@ def _fingerprint(home: Home) -> str:
 
 
 def _object(
-    report: running.Report, pid: int | None, phase: Phase, ailments: list[str], notices: list[str]
+    report: worker_status.Report, pid: int | None, phase: Phase, ailments: list[str], notices: list[str]
 ) -> dict[str, Any]:
     held = phase in _AT_WORK
     is_scanning = phase is Phase.STARTING and report.total
@@ -123,7 +124,7 @@ def _object(
 
 
 def _print(
-    home: Home, report: running.Report, pid: int | None, phase: Phase, ailments: list[str], notices: list[str]
+    home: Home, report: worker_status.Report, pid: int | None, phase: Phase, ailments: list[str], notices: list[str]
 ) -> None:
     held = phase in _AT_WORK
     word = _word(report, phase, is_unhealthy=bool(ailments))
@@ -150,7 +151,7 @@ def _print(
             )
 
 
-def _word(report: running.Report, phase: Phase, *, is_unhealthy: bool) -> str:
+def _word(report: worker_status.Report, phase: Phase, *, is_unhealthy: bool) -> str:
     if phase is Phase.STOPPED:
         return "not running"
     if phase is Phase.KILLED:
@@ -161,11 +162,11 @@ def _word(report: running.Report, phase: Phase, *, is_unhealthy: bool) -> str:
     return f"{word}, unhealthy" if is_unhealthy else word
 
 
-def _last_report(report: running.Report) -> str | None:
+def _last_report(report: worker_status.Report) -> str | None:
     return iso(report.reported_s) if report.reported_s is not None and report.reported_s >= 0 else None
 
 
-def _messages(report: running.Report) -> Iterator[tuple[str, str]]:
+def _messages(report: worker_status.Report) -> Iterator[tuple[str, str]]:
     failed = f" ({report.failed} after a failure)" if report.failed else ""
     items = f" ({plural(report.notifications, 'notification')})" if report.notifications != report.sent else ""
     yield "messages", f"{report.sent} sent{items}, {report.waiting} waiting{failed}, {report.dead} dead"
@@ -181,7 +182,7 @@ def _messages(report: running.Report) -> Iterator[tuple[str, str]]:
         yield "", "`notify dead-letters` lists them, `notify resend` sends them again"
 
 
-def _rows(report: running.Report, held: bool) -> Iterator[tuple[str, str]]:
+def _rows(report: worker_status.Report, held: bool) -> Iterator[tuple[str, str]]:
     """Label and value of each line; empty ones are left out."""
     if held and report.started_at:
         yield "since", localized(report.started_at)
@@ -199,7 +200,7 @@ def _rows(report: running.Report, held: bool) -> Iterator[tuple[str, str]]:
         yield "last error", report.last_error
 
 
-def _last_scan(report: running.Report) -> str:
+def _last_scan(report: worker_status.Report) -> str:
     seconds = report.last_scan["seconds"]
     if report.last_scan_s is None or seconds is None:
         return "never"

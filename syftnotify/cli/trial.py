@@ -6,17 +6,19 @@ import contextlib
 import time
 import uuid
 
-from syftnotify.assembly import load_listing_all, ways_of, words_of
 from syftnotify.cli.console import complain, say
 from syftnotify.cli.preview import MISTAKES, mistake_in
-from syftnotify.config import Maildir, Settings
-from syftnotify.deliver import send_now, transport_for
-from syftnotify.errors import ConfigError, DeliveryError, Failure
-from syftnotify.model import ROLES, Audience, Event, Form, Kind, Status, form_of
-from syftnotify.paths import Home
-from syftnotify.render import Item
-from syftnotify.route import Way
-from syftnotify.text import iso, shown
+from syftnotify.config.load import Settings
+from syftnotify.config.schema import Maildir
+from syftnotify.core.errors import ConfigError, DeliveryError, Failure
+from syftnotify.core.identifiers import Form, form_of
+from syftnotify.core.kinds import ROLES, Audience, EventKind, Status
+from syftnotify.core.models import Event, Item
+from syftnotify.core.routing import Way
+from syftnotify.core.text import iso, shown
+from syftnotify.runtime.container import load_listing_all, ways_of, words_of
+from syftnotify.system.paths import Home
+from syftnotify.transports.registry import send_now, transport_for
 
 
 def send(home: Home, name: str, to: str) -> int:
@@ -60,7 +62,7 @@ def send_one(settings: Settings, name: str, to: str = "") -> str:
     recipient = to or (owner if way.default[0] in ROLES else way.default[0])
     if to and not _carries(way, to):
         raise ConfigError(f"{name}, which carries {way.form}, carries nothing to {shown(to)!r}")
-    event = Event(Kind.TEST, f"test/{uuid.uuid4()}", at=iso(time.time(), exact=True), payload={"owner": owner})
+    event = Event(EventKind.TEST, f"test/{uuid.uuid4()}", at=iso(time.time(), exact=True), payload={"owner": owner})
     words = words_of(settings, name, settings.config.transports[name])
     try:
         message = words.message([Item(uuid.uuid4().hex, event, Audience.OWNER, Status.WAITING)], recipient)

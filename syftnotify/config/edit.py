@@ -14,9 +14,9 @@ from yaml import YAMLError as ReaderErrors
 from yaml import safe_load
 
 from syftnotify.config.load import parsed, read
-from syftnotify.errors import ConfigError
-from syftnotify.files import write_whole
-from syftnotify.paths import Home
+from syftnotify.core.errors import ConfigError
+from syftnotify.system.files import write_whole
+from syftnotify.system.paths import Home
 
 _FRESH = """\
 # syftnotify's configuration. Every setting is described in config.example.yaml and docs/configuration.md.

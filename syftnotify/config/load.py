@@ -18,12 +18,12 @@ from syftnotify.config.relations import conflicts
 from syftnotify.config.schema import FOREIGN, MAIL_TYPES, Config, Gmail, Smtp, Transport, Webhook
 from syftnotify.config.secrets import Resolved, resolved
 from syftnotify.config.secrets import key_file as secret_key
-from syftnotify.errors import ConfigError
-from syftnotify.files import fingerprint, whose
-from syftnotify.ownership import changeable_warning, check_config, check_home
-from syftnotify.ownership import warning as ownership_warning
-from syftnotify.paths import Home, expanded, expanded_if_possible, why_not_expanded
-from syftnotify.text import decoded, plural, shown
+from syftnotify.core.errors import ConfigError
+from syftnotify.core.text import decoded, plural, shown
+from syftnotify.system.files import fingerprint, whose
+from syftnotify.system.ownership import changeable_warning, check_config, check_home
+from syftnotify.system.ownership import warning as ownership_warning
+from syftnotify.system.paths import Home, expanded, expanded_if_possible, why_not_expanded
 
 _MAX_BYTES = 1 << 20
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from syftnotify.config.schema import MAIL_TYPES, TRANSPORT_TYPES
-from syftnotify.config.smtp import smtp_server
+from syftnotify.transports.smtp.server import smtp_server
 
 _SERVER = ("smtp_url", "host", "port", "user", "password", "tls")  # the settings that name a mail server
 

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from syftnotify.config.schema import PIECES, TRANSPORT_TYPES, Config, Pieces
 from syftnotify.config.values import got
-from syftnotify.text import shown
+from syftnotify.core.text import shown
 
 _NAMING = frozenset({"transports", "secrets"})  # below them a number is a name, wrongly written, and no place in a list
 

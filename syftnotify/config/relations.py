@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from syftnotify.config.schema import TRANSPORT_TYPES
-from syftnotify.model import ROLES, Form, form_of
-from syftnotify.text import shown
+from syftnotify.core.identifiers import Form, form_of
+from syftnotify.core.kinds import ROLES
+from syftnotify.core.text import shown
 
 # What a transport delivers to, by its name; None where its type is unknown.
 _Forms = Mapping[str, Form | None]

@@ -10,21 +10,21 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from syftnotify.config.values import Duration, Flag, Section, duration, glob, got, number, time_of_day
-from syftnotify.errors import UnknownKindError
-from syftnotify.model import Kind, Severity, parse_kind
+from syftnotify.core.errors import UnknownKindError
+from syftnotify.core.kinds import EventKind, Severity, parse_kind
 
-EVERY = frozenset(Kind)
+EVERY = frozenset(EventKind)
 
 
 def _one_or_many(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-def _kinds(value: Any) -> frozenset[Kind]:
+def _kinds(value: Any) -> frozenset[EventKind]:
     words = _one_or_many(value)
     if not isinstance(words, (list, tuple)) or not words or not all(isinstance(word, str) for word in words):
         raise ValueError(f"expected a list of events, or ['*'], got {got(value)}")
-    known: set[Kind] = set()
+    known: set[EventKind] = set()
     unknown = []
     for word in words:
         try:
@@ -63,7 +63,7 @@ def _severities(value: Any) -> tuple[str, ...]:
     return tuple(words)
 
 
-Kinds = Annotated[frozenset[Kind], BeforeValidator(_kinds)]
+Kinds = Annotated[frozenset[EventKind], BeforeValidator(_kinds)]
 Globs = Annotated[tuple[str, ...], BeforeValidator(_globs)]
 People = Annotated[tuple[str, ...], BeforeValidator(_people)]
 Severities = Annotated[tuple[str, ...], BeforeValidator(_severities)]

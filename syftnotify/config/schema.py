@@ -10,18 +10,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from syftnotify.config.routing import (
-    DigestSection,
-    Globs,
-    Kinds,
-    People,
-    QuietSection,
-    Reminders,
-    Role,
-    RouteSection,
-)
+from syftnotify.config.routing import DigestSection, Globs, Kinds, People, QuietSection, Reminders, Role, RouteSection
 from syftnotify.config.secrets import names_secret
-from syftnotify.config.smtp import Mailbox, SmtpServer, mailbox, smtp_server, smtp_server_of
 from syftnotify.config.values import (
     Address,
     Burst,
@@ -49,7 +39,8 @@ from syftnotify.config.values import (
     number,
     optional_time_of_day,
 )
-from syftnotify.text import shown
+from syftnotify.core.text import shown
+from syftnotify.transports.smtp.server import Mailbox, SmtpServer, mailbox, smtp_server, smtp_server_of
 
 PIECES = ("host", "port", "user", "password", "tls")
 

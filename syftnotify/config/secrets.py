@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from syftnotify.errors import ConfigError, NotifyError
-from syftnotify.files import write_whole
-from syftnotify.paths import Home, expanded
-from syftnotify.text import decoded
+from syftnotify.core.errors import ConfigError, NotifyError
+from syftnotify.core.text import decoded
+from syftnotify.system.files import write_whole
+from syftnotify.system.paths import Home, expanded
 
 _LARGEST = 64 * 1024  # bytes of a file that holds one secret
 # Settings that are secrets wherever they stand, by the type of the transport.

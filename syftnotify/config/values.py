@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 
-from syftnotify.config.smtp import LOOPBACK
-from syftnotify.model import is_address
-from syftnotify.paths import why_not_expanded
-from syftnotify.text import shown
+from syftnotify.core.identifiers import is_address
+from syftnotify.core.text import shown
+from syftnotify.system.paths import why_not_expanded
+from syftnotify.transports.smtp.server import LOOPBACK
 
 
 def got(value: Any) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
-from syftnotify.model import entity_id
+from syftnotify.core.identifiers import entity_id
 from tests.recorded import RECORDINGS, Oracle, Recording, Step, read_recording
 from tests.support import ANA, BO, OWNER
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from syftnotify.model import entity_id
+from syftnotify.core.identifiers import entity_id
 from tests.chaos.death import die_at, end_with_the_harness
 
 POINTS = ("naive.sent", "naive.writing")  # sent and not marked; the state file half written

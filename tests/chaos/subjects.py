@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from syftnotify import failpoints
+from syftnotify.system import failpoints
 from tests.chaos import naive
 from tests.chaos.sinks import GmailSink, Sink, SmtpSink
 from tests.support import Box

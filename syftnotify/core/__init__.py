@@ -1,0 +1,1 @@
+"""Domain model and rules. No I/O, no clock and no randomness of their own."""

@@ -1,0 +1,1 @@
+"""Delivers what the outbox holds: scheduling, one attempt, recording outcomes."""

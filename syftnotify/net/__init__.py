@@ -1,1 +1,0 @@
-"""Network access: the overall time limit of a conversation (`deadline`), and one HTTP request (`http`)."""

@@ -1,0 +1,1 @@
+"""Renders messages: e-mail, digest, summary line."""

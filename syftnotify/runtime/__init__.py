@@ -1,0 +1,1 @@
+"""Composition root, scan pipeline, worker loop, health, process control."""

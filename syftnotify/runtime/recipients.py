@@ -1,0 +1,103 @@
+"""Which recipients that the tree names may be mailed now: known ones, and a limited number of new ones a day."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from syftnotify.core.identifiers import entity_id
+from syftnotify.core.kinds import EventKind
+from syftnotify.core.models import MAIL, Event, Notification
+from syftnotify.core.routing import Reach, is_named_by_tree
+from syftnotify.core.text import iso, plural
+from syftnotify.store.outbox.queue import Outbox
+
+log = logging.getLogger(__name__)
+
+_DAY = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What may be queued, and what it means for the daily limit."""
+
+    notifications: list[Notification]  # those above the limit are withheld
+    newcomers: frozenset[str]  # addresses that count towards the limit
+    excess: int  # addresses above the limit
+
+
+class Recipients:
+    """The limit on recipients that are mailed for the first time (`recipients.new_per_day`).
+
+    It is about addresses that the tree names. Those of the configuration and of emitted events are exempt.
+    """
+
+    def __init__(self, outbox: Outbox, owner: str, new_per_day: int | None) -> None:
+        """`new_per_day` is None for no limit."""
+        self._outbox = outbox
+        self._owner = owner
+        self._limit = new_per_day
+
+    def release(self, reach: Reach, now: float) -> int:
+        """Queue what was withheld from recipients that may be mailed by now; returns how many notifications.
+
+        To be called before later notifications of theirs are queued, so that these come after.
+        """
+        known = [address for address in self._outbox.withheld() if reach.is_known(address)]
+        newcomers, excess = self._newcomers(known, reach, now)
+        free = [address for address in known if address not in excess]
+        released = self._outbox.release(free, now, newcomers=newcomers) if free else 0
+        if released:
+            log.info("released %d withheld notifications", released)
+        return released
+
+    def admit(
+        self, notifications: Iterable[Notification], events: Mapping[str, Event], reach: Reach, now: float
+    ) -> Admission:
+        """`notifications` with those of new recipients above the limit withheld; `events` are by key."""
+        items = list(notifications)
+        limited = [
+            item.recipient
+            for item in items
+            if not item.skipped
+            and not item.withheld
+            and item.medium == MAIL
+            and is_named_by_tree(events[item.event_key], item.audience)
+        ]
+        newcomers, excess = self._newcomers(limited, reach, now)
+        if excess:
+            why = f"above the daily limit of {plural(self._limit or 0, 'new recipient')} (`recipients.new_per_day`)"
+            items = [
+                replace(item, withheld=why)
+                if item.recipient in excess and not item.skipped and not item.withheld
+                else item
+                for item in items
+            ]
+        return Admission(items, newcomers, len(excess))
+
+    def alert(self, excess: int, now: float) -> Event:
+        """The alert that the limit is reached. Its key is the date, so that one a day is sent."""
+        log.warning("mail to %d new recipients is withheld: `recipients.new_per_day` is reached", excess)
+        moment = iso(now)
+        payload = {
+            "owner": self._owner,
+            "summary": "The daily limit of new recipients is reached; mail to further ones is withheld.",
+            "detail": "Jobs or peer requests name addresses that were never mailed before. What is withheld from them "
+            "is sent as the limit allows; `notify history --state withheld` lists it. If they are genuine, raise "
+            "`recipients.new_per_day` or name them in `recipients.allow`, then run `notify restart`.",
+        }
+        return Event(EventKind.SYSTEM_ALERT, entity_id("recipients", self._owner), moment[:10], moment, payload)
+
+    def _newcomers(self, addresses: Iterable[str], reach: Reach, now: float) -> tuple[frozenset[str], frozenset[str]]:
+        """The addresses that are mailed for the first time: those within the limit, in order, and those above it."""
+        named = dict.fromkeys(addresses)
+        limited = [each for each in named if each not in reach.configured and not reach.allows(each)]
+        if not limited:
+            return frozenset(), frozenset()
+        unmailed = self._outbox.unmailed(limited)
+        new = [address for address in limited if address in unmailed]
+        if self._limit is None or not new:
+            return frozenset(new), frozenset()
+        room = max(0, self._limit - self._outbox.newcomers_since(now - _DAY, now))
+        return frozenset(new[:room]), frozenset(new[room:])

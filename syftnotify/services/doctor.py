@@ -1,0 +1,419 @@
+"""Would it work here, and if not, what is to be done? Every check looks, and changes nothing that matters."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from syftnotify.config.load import Settings
+from syftnotify.config.schema import Gmail, Maildir
+from syftnotify.config.secrets import key_file
+from syftnotify.core.errors import DeliveryError, Failure, NotifyError, StateError
+from syftnotify.core.identifiers import is_address
+from syftnotify.core.models import AlertRule
+from syftnotify.core.text import local_time, plural, shown
+from syftnotify.rendering.templates import TemplateRenderer
+from syftnotify.runtime.container import alert_warning, job_reader, load_listing_all, peer_reader, syft_bg_pid, words_of
+from syftnotify.sources.syftbox.watcher import count_folders
+from syftnotify.store import ledger
+from syftnotify.store.outbox.queue import Counts, Outbox
+from syftnotify.system import worker_lock, worker_status
+from syftnotify.system.files import is_lockable, too_open
+from syftnotify.system.ownership import check_home, foreign_owner
+from syftnotify.system.paths import Home
+from syftnotify.transports.gmail.auth import sign_in_ends, signed_in_at
+from syftnotify.transports.ping import server_time
+from syftnotify.transports.registry import transport_for
+from syftnotify.transports.webhook.renderer import Objects
+
+_DAY = 86400.0
+_LEAST_DISK, _LITTLE_DISK = 20 * 2**20, 200 * 2**20  # bytes
+_SKEW, _LITTLE_SKEW = 300.0, 60.0  # seconds; Google refuses a sign-in whose clock is off by minutes
+# A free account may write to 500 recipients in 24 hours, one of Workspace to 2,000.
+# Source: https://support.google.com/mail/answer/22839
+_FREE_QUOTA = 500
+_GOOGLE = "https://gmail.googleapis.com"
+_WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
+
+
+_Ask = Callable[[str], float | None]  # what time it is at an address
+
+
+class Level(StrEnum):
+    """How a check came out."""
+
+    PASS = "pass"  # noqa: S105 - a word
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found, and what to do about it."""
+
+    check: str
+    level: Level
+    text: str
+    advice: str = ""
+
+
+def findings(home: Home, *, clock: Callable[[], float] = time.time) -> Iterator[Finding]:
+    """Everything that can be checked in `home`, one after the other; without a configuration less."""
+    try:
+        home.config.exists()
+    except OSError as error:
+        text = f"{home.root} cannot be read: {error.strerror}"
+        yield Finding("home", Level.FAIL, text, "give yourself the permission, or choose another `--home`")
+        return
+    yield from _home(home)
+    settings: Settings | None = None
+    ask = cache(server_time)  # nobody is asked twice
+    try:
+        settings = load_listing_all(home)
+    except NotifyError as error:
+        yield Finding("config", Level.FAIL, str(error), error.hint)
+    else:
+        for warning in settings.warnings:
+            yield Finding("config", Level.WARN, warning)
+        yield Finding("config", Level.PASS, f"{home.config} holds, for {settings.config.do_email}")
+        if not settings.config.notify.enabled:
+            yield Finding("config", Level.WARN, "nothing is sent", "set `notify.enabled: true`")
+        yield from _root(settings)
+        yield from _peers(settings, clock)
+        yield from _transports(settings, clock, ask)
+        yield from _templates(home)
+    yield from _clock(home, settings, clock, ask)
+    yield from _disk(home)
+    yield from _lock(home, clock)
+    yield from _state(home, settings, clock)
+    if settings is not None:
+        yield from _watches(settings)
+    if pid := syft_bg_pid():
+        yield Finding(
+            "syft-bg",
+            Level.WARN,
+            f"its notify service runs here too (pid {pid})",
+            "end one of the two: every mail comes twice",
+        )
+
+
+def _home(home: Home) -> Iterator[Finding]:
+    if not home.root.is_dir():
+        yield Finding("home", Level.FAIL, f"there is no {home.root}", "`notify init` makes it")
+        return
+    try:
+        check_home(home)
+    except NotifyError as error:
+        yield Finding("home", Level.FAIL, str(error), error.hint)
+        return
+    if not os.access(home.root, os.W_OK | os.X_OK):
+        yield Finding("home", Level.FAIL, f"{home.root} cannot be written", "see that it is yours and not read-only")
+        return
+    yield from _misplaced(home)
+    own = [path for path in (home.state, home.outbox, home.log, home.worker) if path.is_file()]
+    problems = [found for path in own if (found := foreign_owner(path))]
+    problems += [(text, advice) for path in own for text, said, advice in [too_open(path).rpartition(": run ")] if said]
+    for text, advice in problems:
+        yield Finding("home", Level.WARN, text, advice)
+    if not problems:
+        yield Finding("home", Level.PASS, f"{home.root} is yours alone")
+
+
+def _misplaced(home: Home) -> Iterator[Finding]:
+    """What has the name of a file of the worker and is no file, or of its folder and is no folder."""
+    wrong = [
+        (path, "not a file" if not path.is_dir() else "a folder, but the worker keeps a file there")
+        for path in (home.lock, home.log, home.worker, home.state, home.outbox)
+        if os.path.exists(path) and not path.is_file()  # noqa: PTH110 - never raises
+    ]
+    if os.path.lexists(home.spool) and not home.spool.is_dir():
+        wrong.append((home.spool, "not a folder, but emitted events are kept there"))
+    for path, what in wrong:
+        yield Finding("home", Level.FAIL, f"{path} is {what}", f"move it away: `mv {path} {path}.old`")
+
+
+def _root(settings: Settings) -> Iterator[Finding]:
+    root, owner = settings.root, settings.config.do_email
+    try:
+        there = root.is_dir()
+        is_file = not there and root.exists()
+        readable = there and os.access(root, os.R_OK | os.X_OK)
+    except OSError:
+        there = is_file = readable = False
+    if is_file:
+        yield Finding("SyftBox", Level.FAIL, f"{root} is not a folder", "set `syftbox_root` to the SyftBox folder")
+        return
+    if not there:
+        yield Finding(
+            "SyftBox", Level.WARN, f"{root} does not exist yet", "the worker waits for it; or set `syftbox_root`"
+        )
+        return
+    if not readable:
+        yield Finding("SyftBox", Level.FAIL, f"{root} cannot be read", "give yourself the right to")
+        return
+    folders = job_reader(settings).folders()
+    if folders:
+        whose = f"of {owner}" if settings.config.role == "owner" else f"to which {owner} may have submitted"
+        yield Finding("SyftBox", Level.PASS, f"{root} has {plural(len(folders), 'job folder')} {whose}")
+    elif settings.config.role == "scientist":
+        yield Finding("SyftBox", Level.PASS, f"{root} has no job folder of any data owner yet")
+    else:
+        yield Finding(
+            "SyftBox",
+            Level.WARN,
+            f"{root} has no job folder of {owner}",
+            "see that `do_email` is the address you use there",
+        )
+
+
+def _peers(settings: Settings, clock: Callable[[], float]) -> Iterator[Finding]:
+    """Whether there is a sync snapshot to learn of peers from."""
+    if not settings.config.notify.monitor_peers:
+        return
+    reader = peer_reader(settings, clock)
+    count = len(reader.look())
+    status = reader.status
+    if status is None:  # a scientist's machine has none
+        return
+    if status.problem:
+        text, advice = worker_status.no_peer_notifications(status.problem)
+        yield Finding("peers", Level.WARN, text, advice)
+        return
+    yield Finding("peers", Level.PASS, f"{plural(count, 'peer')}, by the sync snapshot in {status.path}")
+
+
+def _transports(settings: Settings, clock: Callable[[], float], ask: _Ask) -> Iterator[Finding]:
+    for name, section in settings.config.transports.items():
+        check = f"transport {shown(name)}"
+        try:
+            words = words_of(settings, name, section)
+        except NotifyError as error:
+            yield Finding(check, Level.FAIL, str(error), "mend it in config.yaml")
+            continue
+        if isinstance(words, Objects) and words.warning:
+            yield Finding(check, Level.WARN, f"`body`: {words.warning}", "change `body` in config.yaml")
+        if isinstance(section, Gmail):
+            yield from _sign_in(check, section, clock())
+            if not section.token.exists():
+                continue
+        with closing(transport_for(section, clock=clock)) as transport:
+            try:
+                transport.check()
+            except DeliveryError as error:
+                advice = {
+                    Failure.SIGN_IN: "sign in with `notify init`"
+                    if isinstance(section, Gmail)
+                    else "see to its user and password",
+                    Failure.NO_ANSWER: f"see that {section.path} is a folder that you can write to, or change `path`"
+                    if isinstance(section, Maildir)
+                    else "try again later, or check the network and the address",
+                }
+                yield Finding(check, Level.FAIL, str(error), advice.get(error.failure, "try again later"))
+                continue
+        if isinstance(section, Gmail) and ask(_endpoint(section)) is None:
+            # The last access token may still be fresh, and then signing in asks nobody.
+            host = urlsplit(_endpoint(section)).hostname
+            yield Finding(check, Level.FAIL, f"{host} does not answer", "see that the network is up")
+            continue
+        role = ", used for mail" if name == settings.mailer else ""
+        yield Finding(check, Level.PASS, f"{section.type} is ready; nothing was sent{role}")
+
+
+def _endpoint(section: Gmail) -> str:
+    return section.api_endpoint or _GOOGLE
+
+
+def _sign_in(check: str, section: Gmail, now: float) -> Iterator[Finding]:
+    if not section.token.exists():
+        yield Finding(check, Level.FAIL, f"there is no Google sign-in at {section.token}", "sign in with `notify init`")
+        return
+    ends, since = sign_in_ends(section.token), signed_in_at(section.token)
+    if ends is not None:
+        left = ends - now
+        level = Level.FAIL if left <= 0 else Level.WARN if left <= 2 * _DAY else Level.PASS
+        word = f"ends in {left / _DAY:.1f} days" if left > 0 else "has ended"
+        yield Finding(
+            check,
+            level,
+            f"the sign-in {word}",
+            ""
+            if level is Level.PASS
+            else "sign in with `notify init --credentials FILE`; publish the app in Google's console to keep it",
+        )
+    elif since is not None:
+        yield Finding(check, Level.PASS, f"signed in {max(0.0, now - since) / _DAY:.0f} days ago, no end is known")
+    else:
+        yield Finding(check, Level.PASS, "signed in, it is not known when")
+
+
+def _templates(home: Home) -> Iterator[Finding]:
+    if not home.templates.is_dir():
+        return
+    mistakes = TemplateRenderer(home.templates).mistakes()
+    for name, what in mistakes.items():
+        yield Finding("templates", Level.FAIL, f"{shown(name)}: {shown(what)}", f"mend it below {home.templates}")
+    if not mistakes:
+        yield Finding("templates", Level.PASS, f"those in {home.templates} can be used")
+
+
+def _clock(home: Home, settings: Settings | None, clock: Callable[[], float], ask: _Ask) -> Iterator[Finding]:
+    now = clock()
+    last = worker_status.read(home).last_scan_s
+    if last is not None and last - now > _LITTLE_SKEW:
+        yield Finding(
+            "clock",
+            Level.WARN,
+            f"it stands {last - now:.0f} s before the last scan",
+            "it was set back: see that it is right",
+        )
+        return
+    endpoint = None
+    if settings is not None:
+        of_gmail = [each for each in settings.config.transports.values() if isinstance(each, Gmail)]
+        endpoint = _endpoint(of_gmail[0]) if of_gmail else None
+    theirs = ask(endpoint) if endpoint else None
+    if theirs is None:
+        yield Finding("clock", Level.PASS, f"{local_time(now)}; not compared with a server's clock")
+        return
+    skew = abs(theirs - now)
+    level = Level.FAIL if skew > _SKEW else Level.WARN if skew > _LITTLE_SKEW else Level.PASS
+    yield Finding(
+        "clock",
+        level,
+        f"{skew:.0f} s from Google's",
+        "" if level is Level.PASS else "set it, or let it be set (NTP): a sign-in fails when it is minutes off",
+    )
+
+
+def disk_level(free: int) -> Level:
+    """How serious it is that only `free` bytes are left on the disk."""
+    return Level.FAIL if free < _LEAST_DISK else Level.WARN if free < _LITTLE_DISK else Level.PASS
+
+
+def _disk(home: Home) -> Iterator[Finding]:
+    place = next((path for path in (home.root, *home.root.parents) if path.is_dir()), Path("/"))
+    free = shutil.disk_usage(place).free
+    level = disk_level(free)
+    yield Finding(
+        "disk",
+        level,
+        f"{free / 2**20:,.0f} MB free",
+        "" if level is Level.PASS else "make room: what is owed is written down",
+    )
+
+
+def _lock(home: Home, clock: Callable[[], float]) -> Iterator[Finding]:
+    if not home.root.is_dir():
+        return
+    if not is_lockable(home.root):
+        yield Finding("lock", Level.FAIL, f"{home.root} knows no file locks", "put `--home` on a local disk")
+        return
+    yield Finding("lock", Level.PASS, "file locks hold here")
+    if not worker_lock.is_held(home):
+        yield Finding("worker", Level.WARN, "not running", "`notify start`, or `notify ensure` from cron")
+        return
+    ailments = worker_status.ailments(worker_status.read(home), clock(), lock_lost=worker_lock.has_lost_lock(home))
+    for ailment in ailments:
+        yield Finding("worker", Level.WARN, f"unhealthy: {ailment}", "`notify logs --level warning` says more")
+    if not ailments:
+        yield Finding("worker", Level.PASS, f"running (pid {worker_lock.holder(home)})")
+
+
+def _state(home: Home, settings: Settings | None, clock: Callable[[], float]) -> Iterator[Finding]:
+    if home.state.is_file():
+        what = ledger.what_is_wrong(home.state)
+        if what:
+            yield Finding("state", Level.FAIL, what, "`notify restart` takes the last good copy")
+        else:
+            yield Finding("state", Level.PASS, f"{home.state.name} is whole")
+    if not home.outbox.is_file():
+        return
+    try:
+        with _opened(home) as outbox:
+            what = outbox.check()
+            counts = outbox.counts(holding=settings.holding if settings else ())
+            today = outbox.messages_since(clock() - _DAY)
+            alerts = outbox.alerts()
+    except StateError as error:
+        yield Finding("outbox", Level.FAIL, str(error), error.hint)
+        return
+    yield from _alerts(home, settings, alerts)
+    if what:
+        yield Finding(
+            "outbox", Level.FAIL, f"{home.outbox.name} is damaged: {shown(what)}", "`notify restart` mends it"
+        )
+    else:
+        yield Finding("outbox", Level.PASS, f"{home.outbox.name} is whole; {_standing(counts)}")
+    if counts.dead or counts.held:
+        text = f"{plural(counts.dead, 'dead letter')}, {counts.held} held"
+        yield Finding("outbox", Level.WARN, text, "`notify dead-letters` lists them, `notify resend` sends them again")
+    if settings and isinstance(settings.mail_section, Gmail):
+        sent = len(today)
+        level = Level.WARN if sent > 0.8 * _FREE_QUOTA else Level.PASS
+        text = f"{plural(sent, 'message')} in 24 hours; a free Gmail account may send {_FREE_QUOTA}, Workspace 2,000"
+        yield Finding(
+            "quota", level, text, "" if level is Level.PASS else "at the limit Gmail pauses, and nothing is lost"
+        )
+
+
+def _alerts(home: Home, settings: Settings | None, rules: Iterable[AlertRule]) -> Iterator[Finding]:
+    for rule in rules:
+        if not rule.target:
+            yield Finding(
+                "alerts",
+                Level.FAIL,
+                f"{rule.id}: its address cannot be decrypted with {key_file(home)}",
+                f"restore that file, or `notify alerts rm {rule.id}` and add the rule again",
+            )
+        elif warning := alert_warning(rule):
+            advice = f"`notify alerts rm {rule.id}`, then add the rule with an https:// address"
+            yield Finding("alerts", Level.WARN, f"{rule.id}: {warning}", advice)
+        elif is_address(rule.target) or rule.has_own_address or settings is None:
+            continue
+        elif rule.target not in settings.config.transports:
+            text = f"{rule.id} tells {shown(rule.target)}, which is not configured"
+            yield Finding("alerts", Level.WARN, text, f"`notify alerts rm {rule.id}`, or add that transport")
+
+
+@contextmanager
+def _opened(home: Home) -> Iterator[Outbox]:
+    with closing(Outbox(home.outbox, repair=False)) as outbox:
+        yield outbox
+
+
+def _standing(counts: Counts) -> str:
+    withheld = f", {counts.withheld} withheld" if counts.withheld else ""
+    return f"{counts.waiting} waiting, {counts.sent} sent, {counts.unknown} of unknown outcome{withheld}"
+
+
+def _watches(settings: Settings) -> Iterator[Finding]:
+    """A watch of the kernel's for every folder below the jobs."""
+    if settings.config.notify.watch == "off" or not _WATCHES.exists():
+        return
+    try:
+        limit = int(_WATCHES.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return
+    count = 0
+    try:
+        for folder in job_reader(settings).folders():
+            count += count_folders(folder, limit - count)
+    except RuntimeError as error:
+        advice = "see what it is and remove it; until then the worker only scans every `notify.interval`"
+        yield Finding("watching", Level.WARN, shown(str(error)), advice)
+        return
+    level = Level.WARN if count > limit / 2 else Level.PASS
+    yield Finding(
+        "watching",
+        level,
+        f"{plural(count, 'folder')} to watch, the system allows {limit:,} watches",
+        "" if level is Level.PASS else "raise fs.inotify.max_user_watches, or set `notify.watch: off`",
+    )

@@ -1,0 +1,1 @@
+"""Where events come from: the SyftBox tree and the spool of emitted events."""

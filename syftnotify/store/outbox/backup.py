@@ -1,0 +1,45 @@
+"""A copy of the database before its schema is changed."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from syftnotify.core.errors import StateError
+from syftnotify.store.outbox.targets import Targets
+from syftnotify.system.files import sync_folder
+
+
+def back_up(database: Path, version: int) -> Path:
+    """Copy `database`, its write-ahead log included, to `<name>.v<version>.bak`; returns that path.
+
+    Only the newest such copy is kept.
+
+    Raises:
+        StateError: it cannot be written.
+    """
+    path = database.with_name(f"{database.name}.v{version}.bak")
+    part = path.with_name(f".{path.name}")
+    try:
+        part.unlink(missing_ok=True)
+        os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        with closing(sqlite3.connect(database, timeout=30)) as source, closing(sqlite3.connect(part)) as copy:
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # all of it in one file
+            has_alerts = copy.execute("SELECT count(*) FROM sqlite_master WHERE name = 'alerts'").fetchone()[0]
+        if has_alerts:
+            Targets(database).seal_stored(part)
+        part.replace(path)
+        for other in database.parent.glob(f"{database.name}.v*.bak"):
+            if other != path:
+                other.unlink()
+        sync_folder(database.parent)
+    except (OSError, sqlite3.Error) as error:
+        part.unlink(missing_ok=True)
+        raise StateError(
+            f"{database} cannot be copied to {path.name} before its format is changed: {error}",
+            hint="see that its folder is yours, writable and not full",
+        ) from error
+    return path

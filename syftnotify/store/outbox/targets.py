@@ -1,0 +1,63 @@
+"""Addresses of alert rules at rest: a webhook's URL is often its own password, so it is stored encrypted.
+
+Email addresses and names of transports are stored as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from syftnotify.core.errors import NotifyError
+from syftnotify.system.paths import Home
+
+log = logging.getLogger(__name__)
+
+_PREFIX = "sealed:"
+
+
+class Targets:
+    """Encrypts and decrypts with the key of the home in which the database lies."""
+
+    def __init__(self, database: Path) -> None:
+        self._home = Home(database.parent)
+        self._opened: dict[str, str] = {}  # by stored text
+
+    def sealed(self, target: str) -> str:
+        """`target` as it is stored. Raises: NotifyError, there can be no key."""
+        from syftnotify.config.secrets import sealed
+
+        return f"{_PREFIX}{sealed(target, self._home)}" if "://" in target else target
+
+    def opened(self, stored: str) -> str:
+        """The target that was stored; empty if the key is lost."""
+        if not stored.startswith(_PREFIX):
+            return stored
+        if stored not in self._opened:
+            from syftnotify.config.secrets import opened
+
+            try:
+                self._opened[stored] = opened(stored.removeprefix(_PREFIX), self._home)
+            except ValueError:
+                return ""
+        return self._opened[stored]
+
+    def seal_stored(self, database: Path) -> None:
+        """Encrypt in `database` what an earlier version stored as plain text, and leave no copy of it in the file."""
+        try:
+            with closing(sqlite3.connect(database, timeout=30, isolation_level=None)) as connection:
+                connection.execute("PRAGMA secure_delete = ON")
+                connection.execute("BEGIN IMMEDIATE")
+                rows = connection.execute("SELECT id, target FROM alerts WHERE instr(target, '://')").fetchall()
+                values = [(self.sealed(target), name) for name, target in rows]
+                connection.executemany("UPDATE alerts SET target = ? WHERE id = ?", values)
+                connection.execute("COMMIT")
+                if rows:
+                    with contextlib.suppress(sqlite3.OperationalError):  # in use, or too little room
+                        connection.execute("VACUUM")
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except (sqlite3.Error, NotifyError) as error:
+            log.warning("the addresses of alert rules in %s stay in plain text: %s", database.name, error)

@@ -1,0 +1,1 @@
+"""Access to the machine: paths, atomic files, locks, processes, log files."""

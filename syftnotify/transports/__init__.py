@@ -1,0 +1,1 @@
+"""One folder per transport, what they share, and the registry."""

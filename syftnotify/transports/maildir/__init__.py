@@ -1,0 +1,1 @@
+"""Mail into a Maildir on this machine."""

@@ -1,0 +1,52 @@
+"""Mail into a Maildir on this machine: for a try-out, for the demo, and for who reads mail there."""
+
+from __future__ import annotations
+
+import contextlib
+import mailbox
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.models import Message, Receipt
+from syftnotify.system.files import private_folder
+from syftnotify.transports.mime import mail_of
+
+
+class MaildirTransport:
+    """Writes each message as one file; a reader never sees half of one."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float]) -> None:
+        self._path = path
+        self._clock = clock
+        self._lock = threading.Lock()  # mailbox's counter for file names is not made for threads
+
+    def check(self) -> None:
+        """Raises: DeliveryError, when the folder cannot be written."""
+        self._opened()
+
+    def send(self, message: Message) -> Receipt:
+        """Write the message. Raises: DeliveryError."""
+        with self._lock:
+            box = self._opened()
+            try:
+                name = box.add(mail_of(message, date=self._clock()))
+                with contextlib.suppress(FileNotFoundError):  # a mail program has taken it
+                    (self._path / "new" / name).chmod(0o600)
+            except OSError as error:
+                raise DeliveryError(Failure.NOT_NOW, f"the Maildir cannot be written: {error.strerror}") from error
+        return Receipt(provider_id=name)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+    def _opened(self) -> mailbox.Maildir:
+        try:
+            private_folder(self._path.parent)
+            box = mailbox.Maildir(self._path, create=True)
+            for part in ("tmp", "new", "cur"):  # in a folder that is there already, the library misses none
+                (self._path / part).mkdir(mode=0o700, exist_ok=True)
+            return box
+        except OSError as error:
+            raise DeliveryError(Failure.NO_ANSWER, f"the Maildir cannot be opened: {error.strerror}") from error

@@ -1,0 +1,84 @@
+"""How does a message look on the wire as mail? Multipart, text first, with the headers of a serious sender."""
+
+from __future__ import annotations
+
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import EmailPolicy
+from email.utils import formatdate
+from typing import Any
+
+from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.identifiers import is_address
+from syftnotify.core.models import Message
+from syftnotify.core.text import shown
+
+DOMAIN = "syftnotify.local"
+SENDER_NAME = "SyftBox"
+_SUBJECT_CAP = 200
+_LONGEST_LINE = 998  # characters, RFC 5322
+
+
+class _Policy(EmailPolicy):
+    """Our own headers stay on one readable line: people filter on them, and folding would encode a long word."""
+
+    def fold(self, name: str, value: Any) -> str:
+        line = f"{name}: {value}"
+        if name.lower().startswith("x-") and line.isascii() and len(line) <= _LONGEST_LINE:
+            return line + self.linesep
+        folded: str = super().fold(name, value)
+        return folded
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        return self.fold(name, value).encode("ascii", "surrogateescape")
+
+
+_POLICY = _Policy(linesep="\r\n", cte_type="7bit")  # what every relay takes
+
+
+def mail_of(message: Message, *, date: float | None = None) -> EmailMessage:
+    """`message` as one mail: multipart/alternative, text first, or text alone where it has no HTML.
+
+    `date` is in seconds since 1970. Header values are stripped of what a mail program could obey, and capped.
+
+    Raises:
+        DeliveryError: REFUSED, the recipient is not one bare address.
+    """
+    if not is_address(message.recipient):
+        why = f"{shown(message.recipient, limit=80)!r} is not one mail address"
+        raise DeliveryError(Failure.REFUSED, why, is_local=True)
+    text, html = (part.encode("utf-8", "replace").decode("utf-8") for part in (message.text, message.html))
+    mail = EmailMessage(policy=_POLICY)
+    if message.sender:
+        user, _, domain = message.sender.rpartition("@")
+        mail["From"] = Address(message.sender_name or SENDER_NAME, user, domain)
+    mail["To"] = message.recipient
+    mail["Subject"] = _header(message.subject, _SUBJECT_CAP)
+    mail["Date"] = formatdate(date, localtime=False)
+    if message.id:
+        mail["Message-ID"] = f"<{message.id}@{DOMAIN}>"
+    if message.conversation:
+        root = f"<{message.conversation}@{DOMAIN}>"
+        mail["In-Reply-To"] = root
+        mail["References"] = root
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834
+    mail["X-Auto-Response-Suppress"] = "All"
+    mail["List-Id"] = f"{SENDER_NAME} notifications <notifications.{DOMAIN}>"
+    for name, value in message.headers:
+        mail[name] = _header(value, 2000)
+    if text or not html:
+        mail.set_content(text)
+        if html:
+            mail.add_alternative(html, subtype="html")
+    else:
+        mail.set_content(html, subtype="html")
+    return mail
+
+
+def _header(value: str, limit: int) -> str:
+    """A value from outside as one header line.
+
+    `EmailMessage` decodes RFC 2047 words in what it is given, and a line end hidden in one would begin a header of
+    somebody else's choice.
+    """
+    return shown(value, limit=limit).replace("=?", "= ?")

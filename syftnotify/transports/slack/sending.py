@@ -1,0 +1,96 @@
+"""Lines in a Slack workspace, through its incoming webhook.
+
+Source: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from syftnotify.config.schema import Slack
+from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.models import Message, Receipt
+from syftnotify.core.text import host_of
+from syftnotify.transports.http_client import Answer
+from syftnotify.transports.http_transport import Endpoint, refusal, secrets_of, words_of
+
+# Slack names the reason in the body, whatever the status is: `channel_is_archived` comes with 410, `no_service` with
+# 404. Any other response is judged by its status.
+# Source: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors
+_ABOUT_RECIPIENT = frozenset(
+    [
+        "action_prohibited",
+        "channel_is_archived",
+        "channel_not_found",
+        "posting_to_general_channel_denied",
+        "user_not_found",
+    ]
+)
+_REASONS = {
+    # Concern one recipient, or one message.
+    "action_prohibited": Failure.REFUSED,
+    "channel_is_archived": Failure.REFUSED,
+    "channel_not_found": Failure.REFUSED,
+    "invalid_payload": Failure.REFUSED,
+    "no_text": Failure.REFUSED,
+    "posting_to_general_channel_denied": Failure.REFUSED,
+    "too_many_attachments": Failure.REFUSED,
+    "user_not_found": Failure.REFUSED,
+    # Concern the webhook, whoever the recipient is.
+    "invalid_token": Failure.GONE,
+    "no_active_hooks": Failure.GONE,
+    "no_service": Failure.GONE,
+    "no_service_id": Failure.GONE,
+    "no_team": Failure.GONE,
+    "team_disabled": Failure.GONE,
+}
+
+
+class SlackTransport(Endpoint):
+    """Posts each message as one line with a bar in its colour."""
+
+    def __init__(self, settings: Slack, *, clock: Callable[[], float]) -> None:
+        super().__init__(settings, clock=clock)
+        self._settings = settings
+
+    def send(self, message: Message) -> Receipt:
+        """One attempt. Raises: DeliveryError."""
+        words: dict[str, Any] = {
+            "text": message.text,
+            "attachments": [{"color": message.colour, "fallback": message.text, "footer": message.subject}],
+            "username": self._settings.username,
+            "icon_emoji": self._settings.icon_emoji,
+        }
+        if message.recipient[:1] in {"#", "@"}:  # else: the channel that the webhook was made for
+            words["channel"] = message.recipient
+        answer = self.post(json.dumps(words).encode("ascii"), {"content-type": "application/json"})
+        host = host_of(self._url)
+        reason = _reason(answer)
+        failure = _REASONS.get(reason)
+        if failure is not None or not 200 <= answer.status < 300:
+            is_about_recipient = reason in _ABOUT_RECIPIENT
+            raise refusal(
+                answer,
+                host,
+                self._clock(),
+                secrets_of(self._url),
+                failure=failure,
+                is_about_recipient=is_about_recipient,
+            )
+        # Slack responds with `ok`, compatible servers with other texts; a page of HTML is from something in between.
+        if answer.text.lstrip().startswith("<"):
+            said = words_of(answer, secrets_of(self._url))
+            raise DeliveryError(Failure.UNKNOWN, f"{host} answered {answer.status} with a page: {said}")
+        return Receipt()
+
+
+def _reason(answer: Answer) -> str:
+    """Slack's word for an error: the whole body, or `error` in the JSON object that workflow triggers respond with."""
+    text = answer.text.strip()
+    if text.startswith("{"):
+        with contextlib.suppress(ValueError, RecursionError):
+            return str(json.loads(text).get("error", ""))
+    return text

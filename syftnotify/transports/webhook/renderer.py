@@ -1,0 +1,343 @@
+"""How is a notification worded for a program? As one JSON object, in one of five shapes.
+
+Shapes: `native` is ours; `gflow`, `nomaflow` and `run_alert` are what receivers made for those systems expect (G21,
+N11, A04); `template` is the operator's own text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import jinja2
+
+from syftnotify import __version__
+from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.identifiers import digest_of
+from syftnotify.core.kinds import FINAL_KINDS, Audience, EventKind, Status
+from syftnotify.core.models import Event, Item, Message
+from syftnotify.core.text import iso, shown
+from syftnotify.rendering.email import PRIVATE, Links, details_of, error_for, line_of, moment_of, user_of
+from syftnotify.rendering.sandbox import TemplateSandbox
+
+_STATES = {
+    EventKind.JOB_SUBMITTED: "SUBMITTED",
+    EventKind.JOB_APPROVED: "APPROVED",
+    EventKind.JOB_REJECTED: "REJECTED",
+    EventKind.JOB_STARTED: "RUNNING",
+    EventKind.JOB_LONG_RUNNING: "RUNNING",
+    EventKind.JOB_COMPLETED: "SUCCEEDED",
+    EventKind.JOB_FAILED: "FAILED",
+    EventKind.JOB_TIMEOUT: "TIMED_OUT",
+    EventKind.JOB_CANCELLED: "CANCELLED",
+    EventKind.JOB_HELD: "HELD",
+    EventKind.JOB_RELEASED: "QUEUED",
+}
+_GFLOW_STATES = {
+    EventKind.JOB_SUBMITTED: "Queued",
+    EventKind.JOB_STARTED: "Running",
+    EventKind.JOB_COMPLETED: "Finished",
+    EventKind.JOB_FAILED: "Failed",
+    EventKind.JOB_CANCELLED: "Cancelled",
+    EventKind.JOB_TIMEOUT: "Timeout",
+    EventKind.JOB_HELD: "Hold",
+    EventKind.JOB_RELEASED: "Queued",
+}
+_DOLLAR = re.compile(r"\$\{(\w+)\}")
+
+
+_FAULTS = (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, LookupError, RecursionError)
+# A value that no JSON string may contain unescaped: a line break, quotes, a backslash that escapes nothing.
+_HOSTILE = 'a\nb"c\\d'
+_WARNING = (
+    "the output is not valid JSON when a value is missing or contains quotes, backslashes or line breaks, and such "
+    "messages become dead letters; write each value as `{{ value | tojson }}`, without quotes around it"
+)
+
+
+def _sample(kind: EventKind, entity: str, payload: Mapping[str, Any], *tags: str) -> Item:
+    """What a template is tried out with."""
+    at = "2026-01-15T15:30:00Z"
+    event = Event(kind, entity, "", at, payload=dict(payload), routing={"tags": list(tags)} if tags else {})
+    return Item("sample", event, Audience.OWNER, kind.spec.status_after or Status.WAITING)
+
+
+def _sample_of(kind: EventKind, text: str) -> Item:
+    """The same, with `text` wherever an event may have text."""
+    names = ("name", "submitter", "owner", "run_id", "job_id", "triggered_by", "stderr")
+    return _sample(kind, text, {**dict.fromkeys(names, text), "return_code": 1}, text)
+
+
+class Objects:
+    """Words notifications for one endpoint.
+
+    Attributes:
+        warning: which output of the template is not valid JSON although it has to be; empty when none is known.
+    """
+
+    def __init__(self, shape: str, *, links: Links, template: str = "", is_json: bool = True) -> None:
+        """`is_json` says that the endpoint expects JSON.
+
+        Raises:
+            ValueError: `template` is no template, names an unknown variable, or never gives JSON.
+        """
+        self.warning = ""
+        self._shape = shape
+        self._links = links
+        self._is_json = is_json
+        self._template = _compiled(template) if shape == "template" else None
+        if self._template is not None:
+            self._try_out(self._template)
+
+    def _try_out(self, template: jinja2.Template) -> None:
+        bare = self._object(_sample(EventKind.JOB_FAILED, "job/sample", {}))
+        try:
+            template.render(bare)
+        except _FAULTS as error:
+            if "'NoneType'" in str(error):
+                raise ValueError(f"{error}: a value may be missing; write `(value or [])` or the like") from None
+            raise ValueError(f"{error}; known are {', '.join(sorted(bare))}") from None
+        if not self._is_json:
+            return
+        # A kind for which the template prints nothing at all is one that the routes need not send here.
+        outputs = {kind: self._samples(template, kind) for kind in EventKind}
+        mistakes = [_mistake_in(each) for texts in outputs.values() for each in texts if any(map(str.strip, texts))]
+        if all(mistakes):
+            why = mistakes[0] if mistakes else _mistake_in("")
+            raise ValueError(
+                f"the output is not valid JSON ({why}); correct it, or name its type in header `content-type`"
+            )
+        if any(mistakes):
+            self.warning = _WARNING
+
+    def _samples(self, template: jinja2.Template, kind: EventKind) -> list[str]:
+        """The output for events of `kind`: without optional values, with plain ones, with hostile ones."""
+        variables = [self._object(_sample(kind, "job/sample", {}))]
+        for text, unknown in (("a", 1), (_HOSTILE, _HOSTILE)):
+            known = self._object(_sample_of(kind, text))
+            known["payload"] = _Complete(known["payload"], unknown)
+            variables.append(known)
+        outputs = []
+        for each in variables:
+            with contextlib.suppress(*_FAULTS):  # a sample may be of another type than the template expects
+                outputs.append(template.render(each))
+        return outputs
+
+    def message(self, items: Sequence[Item], recipient: str, *, thread: str = "", digest: str = "") -> Message:
+        """The request for `items`: an object for one, a list of objects for more.
+
+        Raises:
+            DeliveryError: REFUSED, it is not valid JSON although the endpoint expects it.
+        """
+        objects = [self._object(item) for item in items]
+        if self._template is None:
+            texts = [json.dumps(objects if digest else objects[0], ensure_ascii=False, separators=(",", ":"))]
+        else:
+            texts = [self._template.render(each) for each in objects]
+        if self._is_json and (mistake := next(filter(None, map(_mistake_in, texts)), "")):
+            why = f"the body is not valid JSON ({mistake}); write values in `body` as {{{{ value | tojson }}}}"
+            raise DeliveryError(Failure.REFUSED, why)
+        body = f"[{','.join(texts)}]" if self._is_json and len(texts) > 1 else "\n".join(texts)
+        return Message(
+            id=digest or items[0].id,
+            recipient=recipient,
+            subject=items[0].event.kind.value,
+            text=line_of(items[0]),
+            thread=thread,
+            body=body.encode("utf-8", "backslashreplace"),
+        )
+
+    def _object(self, item: Item) -> dict[str, Any]:
+        native = native_of(item, self._links)
+        if self._shape == "native":
+            return native
+        return {"gflow": _gflow, "nomaflow": _nomaflow, "run_alert": _run_alert, "template": _variables}[self._shape](
+            item.event, native
+        )
+
+
+def native_of(item: Item, links: Links) -> dict[str, Any]:
+    """Our own envelope; what is not known is left out."""
+    event, payload = item.event, item.event.payload
+    job = _present(
+        id=event.entity,
+        name=payload.get("name"),
+        user=user_of(event),
+        owner=payload.get("owner"),
+        state=_STATES.get(event.kind),
+        exit_code=payload.get("return_code"),
+        error=error_for(item),
+        tags=event.routing.get("tags"),
+    )
+    return _present(
+        id=item.id,
+        event=event.kind.value,
+        severity=event.severity.value,
+        timestamp=_stamp(item),
+        entity=event.entity,
+        job=job if event.kind.value.startswith("job_") else None,
+        url=links.of(event)["job_url"],
+        scheduler=_scheduler(),
+        payload={name: value for name, value in details_of(event).items() if name not in PRIVATE} or None,
+    )
+
+
+def _stamp(item: Item) -> str:
+    """When it happened, or else when it was noticed."""
+    return _in_utc(item.event.at) or iso(item.noticed_at)
+
+
+def _in_utc(value: Any) -> str:
+    """`2026-01-15T15:30:00Z` for an ISO time, nothing for anything else."""
+    moment = moment_of(value) if isinstance(value, str) else ""
+    return iso(moment.timestamp(), exact=bool(moment.microsecond)) if isinstance(moment, datetime) else ""
+
+
+def _gflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
+    payload, job = details_of(event), native.get("job")
+    return _present(
+        event=event.kind.value,
+        timestamp=native.get("timestamp"),
+        job=job
+        and _present(
+            id=_first(payload.get("job_id"), payload.get("id"), payload.get("name")),
+            user=job.get("user"),
+            state=_GFLOW_STATES.get(event.kind),
+        ),
+        scheduler=payload.get("scheduler") or _scheduler(),
+        **{
+            name: payload.get(name)
+            for name in ("gpu", "gpu_index", "reservation", "reservation_id", "user")
+            if not job and name in payload
+        },
+    )
+
+
+def _nomaflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
+    payload, job = event.payload, native.get("job", {})
+    return _present(
+        job_id=_first(payload.get("job_id"), payload.get("name"), event.entity),
+        run_id=_run_of(event),
+        state=job.get("state") or event.kind.value.upper(),
+        triggered_by=payload.get("triggered_by") or job.get("user"),
+        started_at=_in_utc(payload.get("started_at"))
+        or (native["timestamp"] if event.kind is EventKind.JOB_STARTED else None),
+        finished_at=_in_utc(payload.get("finished_at")) or (native["timestamp"] if event.kind in FINAL_KINDS else None),
+        error=job.get("error"),
+        url=native.get("url"),
+    )
+
+
+def _run_alert(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
+    payload = event.payload
+    return _present(
+        run_id=_run_of(event),
+        job_name=payload.get("name") or event.entity,
+        status={
+            EventKind.JOB_FAILED: "failed",
+            EventKind.JOB_TIMEOUT: "timed_out",
+            EventKind.JOB_COMPLETED: "succeeded",
+        }.get(event.kind, event.kind.value),
+        exit_code=native.get("job", {}).get("exit_code"),
+    )
+
+
+def _first(*values: Any) -> Any:
+    """The first that is there; 0 is."""
+    return next((value for value in values if value is not None and value != ""), None)
+
+
+def _run_of(event: Event) -> Any:
+    """What names a run: its emitter's word, or else which submission of which job it is of."""
+    given = _first(event.payload.get("run_id"))
+    if given is not None:
+        return given
+    return digest_of(event.key if event.emitted else f"{event.entity} {_generation(event)}")
+
+
+def _generation(event: Event) -> str:
+    return str(event.payload.get("submitted_at") or "")
+
+
+class _Known(dict[str, Any]):
+    """A mapping of which a template may name any part; what one event lacks is `unknown`."""
+
+    def __init__(self, known: Mapping[str, Any], unknown: Any = None) -> None:
+        super().__init__(known)
+        self._unknown = unknown
+
+    def __missing__(self, _name: str) -> Any:
+        return self._unknown
+
+
+class _Complete(_Known):
+    """The payload of a sample: it has every part that a template asks for, in whatever way."""
+
+    def __contains__(self, _name: object) -> bool:
+        return True
+
+    def get(self, name: str, default: Any = None) -> Any:  # noqa: ARG002 - nothing is missing
+        return self[name]
+
+
+def _variables(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
+    """What a template may name: the envelope's keys, and Nomaflow's variables, empty where they are not known."""
+    job = {**dict.fromkeys(_JOB_FIELDS), "tags": [], **native.get("job", {})}
+    parts = {"job": job, "payload": _Known(native.get("payload", {}))}
+    return {**dict.fromkeys((*VARIABLES, *_FIELDS), ""), **_nomaflow(event, native), **native, **parts}
+
+
+_JOB_FIELDS = ("id", "name", "user", "owner", "state", "exit_code", "error", "tags")
+_FIELDS = ("id", "event", "severity", "timestamp", "entity")
+VARIABLES = ("job_id", "run_id", "state", "error", "started_at", "finished_at", "triggered_by", "url")
+
+
+def _mistake_in(text: str) -> str:
+    """What keeps `text` from being valid JSON; empty when it is."""
+    try:
+        json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        return shown(str(error)) or type(error).__name__
+    return ""
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON number")
+
+
+def _to_json(value: Any) -> str:
+    if isinstance(value, jinja2.Undefined):
+        str(value)  # raises, and names it
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _compiled(text: str) -> jinja2.Template:
+    """`${name}` stands inside a JSON string, so its value is escaped for one; what is in braces is Jinja's own."""
+    jinja = _DOLLAR.sub(r"{{ \1 | inside_string }}", text)
+    environment = TemplateSandbox(
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+        keep_trailing_newline=True,
+        finalize=lambda value: "" if value is None else value,
+    )
+    environment.filters["inside_string"] = lambda value: json.dumps(
+        "" if value is None else str(value), ensure_ascii=False
+    )[1:-1]
+    environment.filters["tojson"] = _to_json
+    try:
+        return environment.from_string(jinja)
+    except jinja2.TemplateSyntaxError as error:
+        raise ValueError(f"line {error.lineno}: {error.message}") from None
+
+
+def _scheduler() -> dict[str, str]:
+    return {"host": socket.gethostname(), "version": __version__}
+
+
+def _present(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value not in (None, "", [], {})}

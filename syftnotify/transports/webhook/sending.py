@@ -1,0 +1,58 @@
+"""A JSON object to somebody's own address, signed when there is a secret.
+
+Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable
+
+from syftnotify.config.schema import Webhook
+from syftnotify.core.models import Message, Receipt
+from syftnotify.core.text import host_of
+from syftnotify.transports.http_transport import Endpoint, refusal, secrets_of
+
+
+class WebhookTransport(Endpoint):
+    """Posts each message as one request; its id is the same at each try."""
+
+    def __init__(self, settings: Webhook, *, clock: Callable[[], float]) -> None:
+        super().__init__(settings, clock=clock)
+        self._settings = settings
+
+    def send(self, message: Message) -> Receipt:
+        """One attempt. Raises: DeliveryError."""
+        now = self._clock()
+        headers = {
+            "content-type": "application/json",
+            # In small letters: one that is spelled otherwise would go out beside ours.
+            **{name.lower(): value.get_secret_value() for name, value in self._settings.headers.items()},
+            "webhook-id": message.id,
+            "webhook-timestamp": str(int(now)),
+        }
+        if self._settings.secret is not None:
+            secret = self._settings.secret.get_secret_value()
+            headers["webhook-signature"] = signature(secret, message.id, int(now), message.body)
+        answer = self.post(message.body, headers)
+        if not 200 <= answer.status < 300:
+            own = [value.get_secret_value() for value in self._settings.headers.values()]
+            secrets = [*secrets_of(self._url), *own, *(word for value in own for word in value.split())]
+            raise refusal(answer, host_of(self._url), now, [*secrets, headers.get("webhook-signature", "")])
+        return Receipt()
+
+
+def signature(secret: str, name: str, moment: int, body: bytes) -> str:
+    """`v1,<base64 of HMAC-SHA256>` over id, time in seconds since 1970, and body.
+
+    A secret is base64, with or without `whsec_` before it; one that is not is taken as it is.
+    """
+    word = secret.removeprefix("whsec_")
+    try:
+        key = base64.b64decode(word, validate=True)
+    except ValueError:
+        key = word.encode("utf-8")
+    signed = hmac.new(key, f"{name}.{moment}.".encode("ascii") + body, hashlib.sha256).digest()
+    return "v1," + base64.b64encode(signed).decode("ascii")
