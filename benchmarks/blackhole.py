@@ -20,8 +20,8 @@ from benchmarks.ground import Figure, report
 from syftnotify.config.schema import Smtp
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification
-from syftnotify.delivery.dispatcher import Dispatcher, Lane
-from syftnotify.rendering.email import Links, Wording
+from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
+from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.queue import Outbox
 from syftnotify.transports.registry import transport_for
@@ -62,10 +62,10 @@ def dispatching(ports: dict[str, int], count: int) -> Iterator[Dispatcher]:
     with tempfile.TemporaryDirectory() as folder:
         outbox = Outbox(Path(folder) / "outbox.db")
         lanes = {}
-        wording = Wording(TemplateRenderer(), sender=OWNER, links=Links())
+        wording = EmailRenderer(TemplateRenderer(), sender=OWNER, links=Links())
         for name, port in ports.items():
             section = Smtp.model_validate({"type": "smtp", "smtp_url": f"smtp://{HOST}:{port}"})
-            lanes[name] = Lane(name, transport_for(section), wording)
+            lanes[name] = TransportQueue(name, transport_for(section), wording)
             owe(outbox, count, name)
         dispatcher = Dispatcher(outbox, lanes, me="benchmark", max_concurrent=PERMITS)
         try:

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from benchmarks.ground import jobs_of, write, write_job
 from syftnotify.config.load import load
-from syftnotify.runtime.container import assemble
+from syftnotify.runtime.container import build_app
 from syftnotify.system.paths import Home
 from tests.support import ANA as PEER
 from tests.support import BO, OWNER
@@ -283,7 +283,7 @@ def look_at(case: Case) -> Measured:
             "transports: {box: {type: maildir}}\n".encode(),
         )
         clock = Clock(time.time())
-        parts = assemble(load(home), clock=clock, monotonic=clock)
+        parts = build_app(load(home), clock=clock, monotonic=clock)
         try:
             for _ in range(3):  # the first one also warms everything up
                 parts.pipeline.tick(clock(), last_look=clock())

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from syftnotify.core.errors import NotifyError
-from syftnotify.runtime.container import assemble, check_ready
+from syftnotify.runtime.container import build_app, check_ready
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
 
@@ -65,7 +65,7 @@ class _Monitor:
         with worker_lock.hold(self._home, seconds=_TURN_SECONDS):
             settings = check_ready(self._home)
             report = worker_status.read(self._home)
-            parts = assemble(settings, with_jobs=self._jobs, with_peers=self._peers)
+            parts = build_app(settings, with_jobs=self._jobs, with_peers=self._peers)
             try:
                 now = time.time()
                 tick = parts.look_once(report.last_look_s)

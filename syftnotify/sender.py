@@ -14,8 +14,8 @@ from syftnotify.core.identifiers import is_address
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Message
 from syftnotify.core.retry import OUTCOME_LABELS
-from syftnotify.core.text import shown
-from syftnotify.rendering.email import inlined
+from syftnotify.core.text import escape
+from syftnotify.rendering.email import inline_css
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.transports.gmail.sending import GmailApi
 from syftnotify.transports.registry import send_now
@@ -113,14 +113,14 @@ class GmailSender:
         audience: Audience = Audience.SUBMITTER,
     ) -> bool:
         plain = {
-            key: shown(value, quoted=key == "job_name") if isinstance(value, str) else value
+            key: escape(value, quoted=key == "job_name") if isinstance(value, str) else value
             for key, value in context.items()
         }
         try:
             text = self._renderer.render(f"emails/{template}.txt", plain)
-            html = inlined(self._renderer.render(f"emails/{template}.html", plain)) if self._use_html else None
+            html = inline_css(self._renderer.render(f"emails/{template}.html", plain)) if self._use_html else None
         except (jinja2.TemplateError, TypeError, ValueError) as error:
-            log.error("notification FAILED_DELIVERY: to %s: cannot be worded: %s", shown(str(to_email)), error)
+            log.error("notification FAILED_DELIVERY: to %s: cannot be worded: %s", escape(str(to_email)), error)
             return False
         headers = (("X-SyftNotify-Event", kind.value), ("X-SyftNotify-Audience", audience.value))
         return self._send(to_email, subject.format(**plain), text, html, headers)
@@ -129,7 +129,7 @@ class GmailSender:
         self, to_email: str, subject: str, text: str, html: str | None, headers: tuple[tuple[str, str], ...]
     ) -> bool:
         if not isinstance(to_email, str) or not is_address(to_email):
-            log.error("notification FAILED_DELIVERY: %s is no mail address", shown(str(to_email)))
+            log.error("notification FAILED_DELIVERY: %s is no mail address", escape(str(to_email)))
             return False
         if not all(isinstance(part, str) for part in (subject, text, html or "")):
             log.error("notification FAILED_DELIVERY: to %s: subject and body must be text", to_email)
@@ -141,7 +141,7 @@ class GmailSender:
             log.error("notification %s: to %s: %s", OUTCOME_LABELS[error.failure], to_email, error)
             return False
         except (TypeError, ValueError, AttributeError, KeyError) as error:
-            log.error("notification FAILED_DELIVERY: to %s: not a mail: %s", to_email, shown(str(error)))
+            log.error("notification FAILED_DELIVERY: to %s: not a mail: %s", to_email, escape(str(error)))
             return False
         log.info("notification SENT: to %s", to_email)
         return True

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from syftnotify.delivery.dispatcher import Dispatcher, Lane
+from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
 from syftnotify.runtime import process
 from syftnotify.store.outbox.queue import Outbox
 from syftnotify.system import worker_lock
@@ -68,7 +68,7 @@ def make(outbox: Outbox, clock: Clock) -> Iterator[MakeDispatcher]:
     """A function that makes a dispatcher of `outbox` with the given lanes; each is stopped afterwards."""
     made: list[Dispatcher] = []
 
-    def make(*lanes: Lane, **more: Any) -> Dispatcher:
+    def make(*lanes: TransportQueue, **more: Any) -> Dispatcher:
         settings: dict[str, Any] = {"clock": clock.time, "monotonic": clock.monotonic, **more}
         made.append(Dispatcher(outbox, {lane.name: lane for lane in lanes}, me="test", **settings))
         return made[-1]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from syftnotify.core.identifiers import entity_id
-from tests.support import ANA, BO, OWNER, Told
+from tests.support import ANA, BO, OWNER, Sent
 from tests.trees import Disk
 
 RECORDINGS = sorted((Path(__file__).parent / "recordings").glob("*.tar.gz"))
@@ -127,9 +127,9 @@ class Oracle:
         self.expect(step)
         return [job for job, status in step.status.items() if status in WAITING]
 
-    def expect(self, step: Step) -> Counter[Told]:
+    def expect(self, step: Step) -> Counter[Sent]:
         """The mails that `step` owes beyond those before it."""
-        owed: Counter[Told] = Counter()
+        owed: Counter[Sent] = Counter()
         for job, status in step.status.items():
             known = self.told.setdefault(job, [])
             if status not in END_KINDS:  # rerun: its next end is another

@@ -24,10 +24,10 @@ import yaml
 
 from syftnotify.config.load import load
 from syftnotify.delivery.dispatcher import Dispatcher
-from syftnotify.runtime.container import Parts, assemble
-from syftnotify.runtime.health import Vitals
-from syftnotify.runtime.pipeline import Tick
-from syftnotify.store.outbox.queue import Counts, Due, Outbox
+from syftnotify.runtime.container import App, build_app
+from syftnotify.runtime.health import HealthReporter
+from syftnotify.runtime.pipeline import ScanReport
+from syftnotify.store.outbox.queue import ClaimedNotification, Counts, Outbox
 from syftnotify.system.paths import Home
 
 OWNER = "owner@datasite.example"
@@ -46,7 +46,7 @@ needs_root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, which alone may give files to another user"
 )
 
-Told = tuple[str, str, str]  # event, audience, recipient
+Sent = tuple[str, str, str]  # event, audience, recipient
 
 
 MakeDispatcher = Callable[..., Dispatcher]  # takes lanes, and settings of the dispatcher
@@ -110,7 +110,7 @@ class Mail:
         return str(part.get_content())
 
     @property
-    def told(self) -> Told:
+    def told(self) -> Sent:
         return self.event, self.audience, self.to
 
 
@@ -167,11 +167,11 @@ class Box:
         self.home.create()
         self.home.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
 
-    def parts(self) -> Parts:
+    def parts(self) -> App:
         """The rooms of this home, with this box's clock; the caller closes them."""
-        return assemble(load(self.home), clock=self.clock.time, monotonic=self.clock.monotonic)
+        return build_app(load(self.home), clock=self.clock.time, monotonic=self.clock.monotonic)
 
-    def look(self) -> Tick:
+    def look(self) -> ScanReport:
         """One look of a fresh process: everything is read from disk again, and what is due is delivered."""
         parts = self.parts()
         try:
@@ -256,12 +256,12 @@ def tally(**values: int) -> Counts:
     return Counts(**filled)
 
 
-def claim(outbox: Outbox, transport: str, now: float, **more: Any) -> list[Due]:
+def claim(outbox: Outbox, transport: str, now: float, **more: Any) -> list[ClaimedNotification]:
     """The next message of a transport; empty when nothing is due."""
     return next(iter(outbox.claim(transport, now, **more)), [])
 
 
-def claim_and_die(path: Path, transport: str, now: float) -> list[Due]:
+def claim_and_die(path: Path, transport: str, now: float) -> list[ClaimedNotification]:
     """The message that another process claimed from the database at `path` before it was killed."""
     other = Outbox(path)
     try:
@@ -320,12 +320,12 @@ def workers_of(box: Box) -> list[int]:
 
 
 @contextmanager
-def worker_in_process(box: Box) -> Iterator[Callable[..., Parts]]:
+def worker_in_process(box: Box) -> Iterator[Callable[..., App]]:
     """A worker's parts, and a function for one scan with the health checks that follow it."""
     parts = box.parts()
-    vitals = Vitals(parts, clock=box.clock.time, monotonic=box.clock.monotonic)
+    vitals = HealthReporter(parts, clock=box.clock.time, monotonic=box.clock.monotonic)
 
-    def scan(*, advance: float = 0.0, well: bool = True) -> Parts:
+    def scan(*, advance: float = 0.0, well: bool = True) -> App:
         box.clock.advance(advance)
         tick = parts.look_once(box.last_look)
         box.last_look = box.clock.now

@@ -72,7 +72,9 @@ def test_all_told_once_or_counted_is_good() -> None:
         pytest.param([Committed("1", (ONE,))] * 2, Verdict(1, 1, doubled=("1",), uncounted=("1",)), id="not counted"),
         pytest.param([Committed("1", (ONE,)), Committed("2", (OTHER,))], Verdict(1, 1, foreign=(OTHER,)), id="foreign"),
         pytest.param(
-            [Committed("1", (ONE,)), Committed("2", (ONE,))], Verdict(1, 1, foreign=(ONE,)), id="under another id"
+            [Committed("1", (ONE,)), Committed("2", (ONE,))],
+            Verdict(1, 1, foreign=(ONE,)),
+            id="under another id",
         ),
         pytest.param(
             [Committed("1", (ONE,)), Committed("1", (OTHER,))],

@@ -965,7 +965,7 @@ def test_status_needs_no_good_configuration(box: Box, config: str | None) -> Non
 
 def test_a_worker_that_has_gone_is_not_waited_with(box: Box) -> None:
     """S16: nobody waits for a missing folder, and no transport can send, when nothing runs."""
-    worker_status.write(box.home, worker_status.Report(waiting_for="the SyftBox folder /x does not exist yet"))
+    worker_status.write(box.home, worker_status.WorkerStatus(waiting_for="the SyftBox folder /x does not exist yet"))
 
     done = box.notify("status", check=3)
 

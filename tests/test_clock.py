@@ -14,9 +14,9 @@ import pytest
 
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
-from syftnotify.runtime.container import Parts
-from syftnotify.runtime.pipeline import Tick
-from syftnotify.transports.mime import mail_of
+from syftnotify.runtime.container import App
+from syftnotify.runtime.pipeline import ScanReport
+from syftnotify.transports.mime import build_mime
 from tests.support import ANA, BO, OWNER, Box
 from tests.trees import TREES, Disk, Tree, VersionedReviewTree
 
@@ -57,7 +57,7 @@ class Post:
         if self.failures:
             failure = self.failures.pop(0)
             raise DeliveryError(failure, f"said {failure}")
-        mail_of(message, date=self.clock())
+        build_mime(message, date=self.clock())
         self.got.append((self.clock(), message))
         return Receipt("taken")
 
@@ -79,9 +79,9 @@ class Worker:
     box: Box
     post: Post
     lives: bool
-    parts: Parts | None = None
+    parts: App | None = None
 
-    def look(self) -> Tick:
+    def look(self) -> ScanReport:
         parts = self.opened()
         tick = parts.pipeline.tick(self.box.clock.now, last_look=self.box.last_look)
         parts.dispatcher.drain()
@@ -91,7 +91,7 @@ class Worker:
             self.close()
         return tick
 
-    def opened(self) -> Parts:
+    def opened(self) -> App:
         if self.parts is None:
             self.parts = self.box.parts()
             self.parts.dispatcher.lanes["box"].transport = self.post

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from syftnotify.config.load import Settings, load
 from syftnotify.config.schema import Smtp
 from syftnotify.core.errors import ConfigError
-from syftnotify.runtime.container import assemble
+from syftnotify.runtime.container import build_app
 from syftnotify.system.paths import Home
 from syftnotify.transports.smtp.server import Mailbox, SmtpServer, mailbox, smtp_server
 
@@ -410,7 +410,7 @@ def test_a_transports_own_word_on_what_may_have_arrived_goes_first(
     """X03"""
     mail = {"type": "smtp", "smtp_url": GOOD, **({"on_unknown": own} if own else {})}
     found = load(written(home, mail, notify={"on_unknown": overall} if overall else {}))
-    parts = assemble(found)
+    parts = build_app(found)
     try:
         assert parts.dispatcher.lanes["mail"].resend_unknown is resends
         assert found.holding == (frozenset() if resends else {"mail"})

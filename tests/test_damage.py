@@ -21,14 +21,14 @@ import pytest
 from syftnotify.core.errors import StateError
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
-from tests.support import ANA, OWNER, PATIENCE, Box, Clock, Mail, Told, lose_ledger, lose_outbox, mails_in, wait_until
+from tests.support import ANA, OWNER, PATIENCE, Box, Clock, Mail, Sent, lose_ledger, lose_outbox, mails_in, wait_until
 from tests.trees import TREES, Disk, Tree
 
 pytestmark = pytest.mark.fire
 
 HOUR = 3600.0
 PAGE = 4096  # bytes of a page of the database, and of the small disk
-OWED: list[Told] = [("job_submitted", "owner", OWNER), ("job_submitted", "submitter", ANA)]
+OWED: list[Sent] = [("job_submitted", "owner", OWNER), ("job_submitted", "submitter", ANA)]
 
 
 def jobs_of(box: Box) -> Tree:
@@ -40,7 +40,7 @@ def submit(tree: Tree, name: str) -> None:
     tree.set_state(name, status="pending")  # type: ignore[attr-defined] # layout D has a state
 
 
-def told(mails: list[Mail]) -> list[Told]:
+def told(mails: list[Mail]) -> list[Sent]:
     return sorted(mail.told for mail in mails)
 
 

@@ -18,8 +18,8 @@ from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, Receipt
 from syftnotify.core.ports import Transport
-from syftnotify.delivery.dispatcher import Dispatcher, Lane
-from syftnotify.rendering.email import Links, Wording
+from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
+from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.queue import Counts, Outbox
 from syftnotify.transports.registry import transport_for
@@ -64,14 +64,14 @@ class Sink:
         """Nothing is kept."""
 
 
-WORDING = Wording(TemplateRenderer(), sender="o@x.org", links=Links())
+WORDING = EmailRenderer(TemplateRenderer(), sender="o@x.org", links=Links())
 
 
 @pytest.fixture
 def make(make: MakeDispatcher) -> Iterator[MakeDispatcher]:
-    every: list[Lane] = []
+    every: list[TransportQueue] = []
 
-    def made(*lanes: Lane, **more: Any) -> Dispatcher:
+    def made(*lanes: TransportQueue, **more: Any) -> Dispatcher:
         every.extend(lanes)
         return make(*lanes, **more)
 
@@ -81,8 +81,8 @@ def make(make: MakeDispatcher) -> Iterator[MakeDispatcher]:
             lane.transport.gate.set()  # a test that failed may have left it closed
 
 
-def lane(transport: Transport, name: str = "box", **more: Any) -> Lane:
-    return Lane(name, transport, WORDING, **more)
+def lane(transport: Transport, name: str = "box", **more: Any) -> TransportQueue:
+    return TransportQueue(name, transport, WORDING, **more)
 
 
 def owe(outbox: Outbox, count: int, *, via: str = "box", now: float = 0.0, start: int = 0, to: str = "o@x.org") -> None:

@@ -28,7 +28,7 @@ from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification
 from syftnotify.services.doctor import Finding, Level, disk_level, findings
-from syftnotify.store.outbox.queue import Outbox, Verdict
+from syftnotify.store.outbox.queue import AttemptOutcome, Outbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
 from tests import mailserver
@@ -121,7 +121,7 @@ def private(box: Box, tree: Tree) -> Box:
 def test_a_good_home_passes_every_check_with_exit_zero(private: Box) -> None:
     """B07."""
     with worker_lock.hold(private.home):
-        worker_status.write(private.home, worker_status.Report(last_scan_s=time.time(), interval=3600))
+        worker_status.write(private.home, worker_status.WorkerStatus(last_scan_s=time.time(), interval=3600))
         done = private.notify("doctor", check=0)
 
     *lines, last = done.stdout.splitlines()
@@ -686,7 +686,7 @@ def test_a_server_that_does_not_say_what_time_it_is_proves_nothing(gmail: Box, t
 def test_a_clock_that_was_set_back_is_found_by_the_last_look(private: Box, later: float, level: Level) -> None:
     """B07."""
     now = time.time()
-    worker_status.write(private.home, worker_status.Report(last_scan_s=now + later))
+    worker_status.write(private.home, worker_status.WorkerStatus(last_scan_s=now + later))
 
     one = the("clock", found(private, now=now))
 
@@ -809,7 +809,7 @@ def outbox_of(box: Box, *states: str, transport: str = "box", now: float | None 
                 outbox.sent(due, moment)
             else:
                 failure = {"dead": Failure.REFUSED, "unknown": Failure.UNKNOWN}[state]
-                outbox.failed(due, moment, failure, "said no", Verdict(state))
+                outbox.failed(due, moment, failure, "said no", AttemptOutcome(state))
     finally:
         outbox.close()
 
@@ -1027,7 +1027,7 @@ def test_syft_bgs_own_notifier_is_warned_of(private: Box) -> None:
 def test_a_worker_that_is_unwell_is_warned_of(private: Box) -> None:
     """B07, S16."""
     with worker_lock.hold(private.home):
-        worker_status.write(private.home, worker_status.Report(last_scan_s=time.time() - 3600, interval=1))
+        worker_status.write(private.home, worker_status.WorkerStatus(last_scan_s=time.time() - 3600, interval=1))
         one = the("worker", found(private))
 
     assert one.level is WARN
@@ -1039,7 +1039,7 @@ def test_a_transport_that_the_worker_has_paused_is_warned_of(private: Box) -> No
     """B07, X07."""
     paused = {"box": {"type": "maildir", "can_send": False, "problem": "sign in with `notify init`"}}
     with worker_lock.hold(private.home):
-        worker_status.write(private.home, worker_status.Report(last_scan_s=time.time(), transports=paused))
+        worker_status.write(private.home, worker_status.WorkerStatus(last_scan_s=time.time(), transports=paused))
         one = the("worker", found(private))
 
     assert one.level is WARN

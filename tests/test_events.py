@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syftnotify.core.detection import news_of_jobs, news_of_peers
+from syftnotify.core.detection import detect_jobs, detect_peers
 from syftnotify.core.kinds import END_KINDS, EventKind, Status, current_status
 from syftnotify.core.models import Fact, Job, Peer
 
@@ -53,7 +53,7 @@ def job(*facts: Fact, status: Status = Status.WAITING, layout: str = "D", **more
 
 
 def kinds(job: Job, known: Known, *, first_look: bool = False) -> list[EventKind]:
-    return [event.kind for event in news_of_jobs([job], known, first_look=first_look, now=NOW).events]
+    return [event.kind for event in detect_jobs([job], known, first_look=first_look, now=NOW).events]
 
 
 def test_all_that_is_true_and_untold_is_news_in_order() -> None:
@@ -102,7 +102,7 @@ def test_the_first_look_neither_floods_nor_swallows(
     status: Status, facts: tuple[Fact, ...], caught_up: list[EventKind], marked: list[EventKind]
 ) -> None:
     """B05"""
-    news = news_of_jobs([job(*facts, status=status)], Known(), first_look=True, now=NOW)
+    news = detect_jobs([job(*facts, status=status)], Known(), first_look=True, now=NOW)
 
     assert news.events == []
     assert [event.kind for event in news.catch_up] == caught_up
@@ -110,9 +110,9 @@ def test_the_first_look_neither_floods_nor_swallows(
 
 
 def test_a_job_that_the_first_look_could_not_read_is_judged_by_its_rules_later() -> None:
-    torn = news_of_jobs([job(judged=False)], Known(), first_look=True, now=NOW)
+    torn = detect_jobs([job(judged=False)], Known(), first_look=True, now=NOW)
     assert torn.undecided == {"job/x"}
-    later = news_of_jobs([job(SUBMITTED, DONE, status=Status.DONE)], Known(undecided={"job/x"}), now=NOW)
+    later = detect_jobs([job(SUBMITTED, DONE, status=Status.DONE)], Known(undecided={"job/x"}), now=NOW)
 
     assert later.events == []
     assert [mark.kind for mark in later.marks] == [EventKind.JOB_SUBMITTED, EventKind.JOB_COMPLETED]
@@ -125,11 +125,11 @@ END = Fact(EventKind.JOB_COMPLETED, "T0", counted=True)
 def test_a_rerun_without_times_is_counted_by_un_endings_after_a_told_end() -> None:
     """X10"""
     known = Known({("job/x", EventKind.JOB_SUBMITTED, "T0"), ("job/x", EventKind.JOB_COMPLETED, "T0")})
-    un_ended = news_of_jobs([job(SUBMITTED, layout="B2")], known, now=NOW)
+    un_ended = detect_jobs([job(SUBMITTED, layout="B2")], known, now=NOW)
     assert un_ended.reruns == {("job/x", "T0"): 1}
     known.counts = un_ended.reruns
-    assert news_of_jobs([job(SUBMITTED, layout="B2")], known, now=NOW).reruns == {}
-    (again,) = news_of_jobs([job(SUBMITTED, END, status=Status.DONE, layout="B2")], known, now=NOW).events
+    assert detect_jobs([job(SUBMITTED, layout="B2")], known, now=NOW).reruns == {}
+    (again,) = detect_jobs([job(SUBMITTED, END, status=Status.DONE, layout="B2")], known, now=NOW).events
 
     assert (again.kind, again.occurrence) == (EventKind.JOB_COMPLETED, "T0#1")
 
@@ -139,13 +139,13 @@ def ended_before(**more: Any) -> Known:
 
 
 def test_a_job_that_cannot_be_read_is_no_rerun() -> None:
-    assert news_of_jobs([job(SUBMITTED, layout="B2", judged=False)], ended_before(), now=NOW).reruns == {}
+    assert detect_jobs([job(SUBMITTED, layout="B2", judged=False)], ended_before(), now=NOW).reruns == {}
 
 
 def test_a_job_that_only_comes_back_is_no_rerun() -> None:
-    just_back = news_of_jobs([job(SUBMITTED, layout="B2")], ended_before(back={"job/x": 0}), now=NOW)
+    just_back = detect_jobs([job(SUBMITTED, layout="B2")], ended_before(back={"job/x": 0}), now=NOW)
     assert (just_back.reruns, just_back.returned) == ({}, {"job/x"})
-    whole = news_of_jobs(
+    whole = detect_jobs(
         [job(SUBMITTED, END, status=Status.DONE, layout="B2")], ended_before(back={"job/x": NOW}), now=NOW
     )
 
@@ -153,7 +153,7 @@ def test_a_job_that_only_comes_back_is_no_rerun() -> None:
 
 
 def test_a_job_that_stays_un_ended_after_it_came_back_is_a_rerun() -> None:
-    later = news_of_jobs([job(SUBMITTED, layout="B2")], ended_before(back={"job/x": NOW}), now=NOW + 61)
+    later = detect_jobs([job(SUBMITTED, layout="B2")], ended_before(back={"job/x": NOW}), now=NOW + 61)
 
     assert (later.reruns, later.settled) == ({("job/x", "T0"): 1}, {"job/x"})
 
@@ -163,7 +163,7 @@ def test_one_job_seen_in_two_stages_is_ended() -> None:
     known = Known({("job/x", EventKind.JOB_COMPLETED, "T0")})
     seen = [job(SUBMITTED, layout="A"), job(SUBMITTED, END, status=Status.DONE, layout="A")]
 
-    assert news_of_jobs(seen, known, now=NOW).reruns == {}
+    assert detect_jobs(seen, known, now=NOW).reruns == {}
 
 
 facts = st.lists(
@@ -179,12 +179,12 @@ facts = st.lists(
 @given(facts, st.sampled_from(list(Status)), st.booleans())
 def test_after_noting_the_news_there_is_none(facts: list[Fact], status: Status, first_look: bool) -> None:
     known = Known()
-    news = news_of_jobs([job(*facts, status=status)], known, first_look=first_look, now=NOW)
+    news = detect_jobs([job(*facts, status=status)], known, first_look=first_look, now=NOW)
     for event in (*news.events, *news.catch_up):
         known.told.add((event.entity, event.kind, event.occurrence))
     for mark in news.marks:
         known.told.add((mark.entity, mark.kind, mark.occurrence))
-    again = news_of_jobs([job(*facts, status=status)], known, now=NOW)
+    again = detect_jobs([job(*facts, status=status)], known, now=NOW)
 
     assert (again.events, again.catch_up, again.marks) == ([], [], [])
 
@@ -194,9 +194,9 @@ def peer(kind: EventKind) -> Peer:
 
 
 def test_peers_are_told_once_and_existing_grants_never() -> None:
-    first = news_of_peers([peer(EventKind.PEER_GRANTED)], Known(), first_look=True)
-    waiting = news_of_peers([peer(EventKind.PEER_REQUESTED)], Known(), first_look=True)
-    later = news_of_peers([peer(EventKind.PEER_GRANTED)], Known({("peer/o/a", EventKind.PEER_REQUESTED, "")}))
+    first = detect_peers([peer(EventKind.PEER_GRANTED)], Known(), first_look=True)
+    waiting = detect_peers([peer(EventKind.PEER_REQUESTED)], Known(), first_look=True)
+    later = detect_peers([peer(EventKind.PEER_GRANTED)], Known({("peer/o/a", EventKind.PEER_REQUESTED, "")}))
 
     assert (first.events, len(first.marks)) == ([], 1)
     assert [event.kind for event in waiting.catch_up] == [EventKind.PEER_REQUESTED]

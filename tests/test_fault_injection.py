@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from syftnotify.cli.demo import Tree
 from syftnotify.core.errors import StateError
-from syftnotify.runtime.container import Parts
+from syftnotify.runtime.container import App
 from syftnotify.store.outbox.queue import Outbox
 from tests.support import ANA, OWNER, Box
 
@@ -121,7 +121,7 @@ def copied(prepared: Path, to: Path) -> Box:
     return box
 
 
-def work(box: Box, parts: Parts) -> None:
+def work(box: Box, parts: App) -> None:
     """What a worker does at each scan; an error of the outbox ends the step, and the next scan comes."""
     for act in (
         lambda: parts.pipeline.tick(box.clock.now, last_look=box.last_look),
@@ -137,7 +137,7 @@ def work(box: Box, parts: Parts) -> None:
     box.last_look = box.clock.now
 
 
-def until_quiet(box: Box, parts: Parts) -> None:
+def until_quiet(box: Box, parts: App) -> None:
     for _ in range(4):
         work(box, parts)
         box.clock.advance(3700)
@@ -160,7 +160,7 @@ def statements_of(prepared: Path, folder: Path) -> list[str]:
     return plan.statements
 
 
-def one_by_one(prepared: Path, folder: Path, code: int) -> Iterator[tuple[str, Box, Parts]]:
+def one_by_one(prepared: Path, folder: Path, code: int) -> Iterator[tuple[str, Box, App]]:
     """One run for each different statement, which fails when it is first and, in another run, last reached."""
     statements = statements_of(prepared, folder)
     first = {statement: number for number, statement in reversed([*enumerate(statements, 1)])}

@@ -14,15 +14,15 @@ from syftnotify.config.secrets import sealed
 from syftnotify.core.models import Message
 from syftnotify.sources.spool import emit
 from syftnotify.store.ledger import JsonStateManager
-from syftnotify.system.files import exclusive, private_folder, put_aside, write_whole
+from syftnotify.system.files import atomic_write, file_lock, private_folder, quarantine
 from syftnotify.system.paths import Home
 from syftnotify.transports.maildir.sending import MaildirTransport
 
 
 def test_a_file_is_replaced_whole_and_is_its_owners_alone(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
-    write_whole(path, b"one")
-    write_whole(path, b"two", durable=False)
+    atomic_write(path, b"one")
+    atomic_write(path, b"two", durable=False)
 
     assert path.read_bytes() == b"two"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -79,14 +79,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -
     path.mkdir()  # a folder cannot be replaced by a file
 
     with pytest.raises(OSError, match=r"state\.json"):
-        write_whole(path, b"two")
+        atomic_write(path, b"two")
 
     assert os.listdir(tmp_path) == ["state.json"]
 
 
 def _count(path: Path, times: int) -> None:
     for _ in range(times):
-        with exclusive(path.with_suffix(".lock"), seconds=30) as held:
+        with file_lock(path.with_suffix(".lock"), seconds=30) as held:
             assert held
             path.write_text(str(int(path.read_text()) + 1))
 
@@ -106,7 +106,7 @@ def test_only_one_process_is_inside_at_a_time(tmp_path: Path) -> None:
 
 
 def test_who_cannot_have_the_lock_is_told(tmp_path: Path) -> None:
-    with exclusive(tmp_path / "lock", seconds=0) as first, exclusive(tmp_path / "lock", seconds=0.05) as second:
+    with file_lock(tmp_path / "lock", seconds=0) as first, file_lock(tmp_path / "lock", seconds=0.05) as second:
         assert first
         assert not second
 
@@ -117,7 +117,7 @@ def test_put_aside_keeps_content_under_names_that_fit(tmp_path: Path, name: str)
     kept = []
     for number in range(12):
         (tmp_path / name).write_text(str(number))
-        kept.append(put_aside(tmp_path / name))
+        kept.append(quarantine(tmp_path / name))
 
     assert [path.read_text() for path in kept] == [str(number) for number in range(12)]
     for path in kept:
@@ -132,7 +132,7 @@ def test_put_aside_takes_the_name_of_no_broken_link(tmp_path: Path) -> None:
     links = []
     for _ in range(3):
         (tmp_path / "x").symlink_to("nowhere")
-        links.append(put_aside(tmp_path / "x"))
+        links.append(quarantine(tmp_path / "x"))
 
     assert len(set(links)) == 3
     assert all(path.is_symlink() for path in links)

@@ -23,7 +23,7 @@ from syftnotify.config.load import load
 from syftnotify.core.errors import ConfigError, NotSignedInError
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Item
-from syftnotify.rendering.email import Links, Wording
+from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.sources.syftbox.peers import PeerReader
 from syftnotify.sources.syftbox.safe_files import UnreadableError
@@ -32,13 +32,13 @@ from syftnotify.store.ledger import JsonStateManager
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
 from syftnotify.transports.gmail.auth import Token, sign_in_ends, signed_in_at
-from syftnotify.transports.mime import mail_of
+from syftnotify.transports.mime import build_mime
 from tests.support import ANA, BO, OWNER, THOROUGH, Box
 from tests.trees import TREES, Disk, ReviewTree, Tree
 
 pytestmark = pytest.mark.fire
 
-WORDING = Wording(TemplateRenderer(), sender=OWNER, links=Links())
+WORDING = EmailRenderer(TemplateRenderer(), sender=OWNER, links=Links())
 # One of each way to lay a job down, and both of the ways that lie in one folder with others.
 FAMILIES = ["A", "B1", "B2", "B3", "B4", "C1", "C2", "D"]
 
@@ -169,7 +169,7 @@ def tell(box: Box, tree: Tree, honest: str) -> None:
     for item in tick.notifications:
         if not item.skipped:
             words = Item(item.id, events[item.event_key], item.audience, Status.WAITING)
-            mail_of(WORDING.message([words], item.recipient), date=box.clock.now)
+            build_mime(WORDING.message([words], item.recipient), date=box.clock.now)
 
 
 @contextlib.contextmanager
@@ -453,7 +453,7 @@ def test_a_state_file_of_any_form_is_used_or_kept_aside(content: bytes) -> None:
 
 
 reports = st.dictionaries(
-    st.sampled_from(list(worker_status.Report.__dataclass_fields__)) | st.text(max_size=4), json_values
+    st.sampled_from(list(worker_status.WorkerStatus.__dataclass_fields__)) | st.text(max_size=4), json_values
 )
 odd_reports = st.fixed_dictionaries(
     {},

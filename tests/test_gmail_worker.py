@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from syftnotify.cli.demo import Tree
-from syftnotify.runtime.container import Parts
+from syftnotify.runtime.container import App
 from syftnotify.store.outbox.queue import Counts, Outbox
 from syftnotify.system import worker_lock, worker_status
 from tests.google import Answer, Asked, Google, Post, closes, cuts_the_body, hangs, page, resets, says, serving, visited
@@ -80,7 +80,7 @@ def ids(posts: list[Post]) -> Counter[str]:
 
 
 @contextlib.contextmanager
-def at_work(box: Box) -> Iterator[Parts]:
+def at_work(box: Box) -> Iterator[App]:
     """The parts of one process that goes on from look to look, so that a pause is remembered."""
     parts = box.parts()
     try:

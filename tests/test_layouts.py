@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from syftnotify.core.kinds import Status
-from syftnotify.runtime.container import Parts
-from syftnotify.runtime.pipeline import Tick
+from syftnotify.runtime.container import App
+from syftnotify.runtime.pipeline import ScanReport
 from syftnotify.sources.syftbox.scanner import JobReader
-from tests.support import ANA, BO, OWNER, Box, Clock, Mail, Told, alias_bomb
+from tests.support import ANA, BO, OWNER, Box, Clock, Mail, Sent, alias_bomb
 from tests.trees import CODE, NAME, TREES, Disk, MarkerTree, ReviewTree, StageTree, Tree
 
 SECRET = "the-key-of-the-owner"
@@ -52,9 +52,9 @@ class OneProcess:
     """A worker that lives on: what it has read it does not read again."""
 
     box: Box
-    parts: Parts
+    parts: App
 
-    def look(self) -> Tick:
+    def look(self) -> ScanReport:
         tick = self.parts.look_once(self.box.last_look)
         self.box.last_look = self.box.clock.now
         return tick
@@ -67,7 +67,7 @@ def one(box: Box) -> Iterator[OneProcess]:
     parts.close()
 
 
-Look = Callable[[], Tick]
+Look = Callable[[], ScanReport]
 
 
 @pytest.fixture(params=["restarts", "one process"])
@@ -87,20 +87,20 @@ def lasting(one: OneProcess) -> Look:
     return one.look
 
 
-def told(box: Box) -> Counter[Told]:
+def told(box: Box) -> Counter[Sent]:
     return Counter(mail.told for mail in box.new_mails())
 
 
-def after(box: Box, seconds: float, look: Look | None = None) -> Counter[Told]:
+def after(box: Box, seconds: float, look: Look | None = None) -> Counter[Sent]:
     """What a look tells so many seconds later."""
     box.clock.advance(seconds)
     (look or box.look)()
     return told(box)
 
 
-def owed(tree: Tree, *kinds: str, by: str = ANA) -> Counter[Told]:
+def owed(tree: Tree, *kinds: str, by: str = ANA) -> Counter[Sent]:
     """What the table of who hears what owes for `kinds`."""
-    found: Counter[Told] = Counter()
+    found: Counter[Sent] = Counter()
     for kind in kinds:
         if kind not in {"job_approved", "job_rejected"}:
             found[kind, "owner", OWNER] += 1
@@ -109,7 +109,7 @@ def owed(tree: Tree, *kinds: str, by: str = ANA) -> Counter[Told]:
     return found
 
 
-NOTHING: Counter[Told] = Counter()
+NOTHING: Counter[Sent] = Counter()
 
 
 def begin(box: Box, tree: Tree, *, look: Look | None = None, granted: bool = True) -> None:
@@ -122,16 +122,16 @@ def begin(box: Box, tree: Tree, *, look: Look | None = None, granted: bool = Tru
     assert told(box) == NOTHING
 
 
-def mail_of(box: Box, kind: str, audience: str = "owner") -> Mail:
+def build_mime(box: Box, kind: str, audience: str = "owner") -> Mail:
     (mail,) = [mail for mail in box.mails() if (mail.event, mail.audience) == (kind, audience)]
     return mail
 
 
-def granted(*peers: str) -> Counter[Told]:
+def granted(*peers: str) -> Counter[Sent]:
     return Counter({("peer_granted", "submitter", peer): 1 for peer in peers})
 
 
-def without_grants(found: Counter[Told]) -> Counter[Told]:
+def without_grants(found: Counter[Sent]) -> Counter[Sent]:
     return Counter({key: count for key, count in found.items() if key[0] != "peer_granted"})
 
 
@@ -161,7 +161,7 @@ def test_a_failure_tells_the_owner_its_stderr_and_the_scientist_only_that(box: B
     tree.approve()
     tree.run(code=3, stderr=f"Traceback: {SECRET}")
     assert without_grants(after(box, 10)) == owed(tree, "job_submitted", "job_approved", "job_failed")
-    failure = mail_of(box, "job_failed")
+    failure = build_mime(box, "job_failed")
     assert SECRET in failure.text
     assert SECRET in failure.html
     assert "3" in failure.text
@@ -216,7 +216,7 @@ def test_a_rejection_is_told_with_its_reason(box: Box, tree: Tree, lasting: Look
     after(box, 10, lasting)
     tree.reject(reason="touches raw rows")
     assert after(box, 10, lasting) == owed(tree, "job_rejected")
-    assert "touches raw rows" in mail_of(box, "job_rejected", "submitter").text
+    assert "touches raw rows" in build_mime(box, "job_rejected", "submitter").text
 
 
 @on("C1", "D")
@@ -226,7 +226,7 @@ def test_a_rejection_without_a_reason_is_told_too(box: Box, tree: Tree, reason: 
     tree.submit()
     tree.reject(reason=reason)
     assert after(box, 10) == owed(tree, "job_submitted", "job_rejected")
-    assert "none was given" in mail_of(box, "job_rejected", "submitter").text
+    assert "none was given" in build_mime(box, "job_rejected", "submitter").text
 
 
 @on(*(key for key in ALL if TREES[key].marks_timeout))
@@ -358,7 +358,7 @@ def test_a_stranger_that_a_job_names_is_not_mailed(box: Box, tree: Tree) -> None
     tree.run(by=STRANGER)
     found = after(box, 10)
     assert found == Counter({("job_submitted", "owner", OWNER): 1, ("job_completed", "owner", OWNER): 1})
-    mail = mail_of(box, "job_submitted")
+    mail = build_mime(box, "job_submitted")
     assert STRANGER in mail.text
     assert "claimed" in mail.text
     assert "claimed" in mail.html
@@ -369,7 +369,7 @@ def test_the_path_and_not_the_file_says_who_submitted(box: Box, tree: Tree) -> N
     begin(box, tree)
     tree.submit(config={"submitted_by": STRANGER, "name": "another", "datasite_email": STRANGER})
     assert without_grants(after(box, 10)) == owed(tree, "job_submitted")
-    assert mail_of(box, "job_submitted").entities == [tree.entity()]
+    assert build_mime(box, "job_submitted").entities == [tree.entity()]
 
 
 @on(*CLAIMING)
@@ -542,7 +542,7 @@ def test_a_submission_is_told_when_its_files_are_there(box: Box, tree: Tree, las
     assert after(box, 40, lasting) == NOTHING
     tree.disk.write(late, content)
     assert after(box, 1, lasting) == owed(tree, "job_submitted")
-    assert "Not all of its files" not in mail_of(box, "job_submitted").text
+    assert "Not all of its files" not in build_mime(box, "job_submitted").text
 
 
 @on(*FAMILIES)
@@ -554,7 +554,7 @@ def test_an_incomplete_submission_is_told_after_a_minute_and_says_so(box: Box, t
     tree.disk.remove(late)
     assert without_grants(after(box, 10, look)) == NOTHING
     assert after(box, 51, look) == owed(tree, "job_submitted")
-    assert "Not all of its files" in mail_of(box, "job_submitted").text
+    assert "Not all of its files" in build_mime(box, "job_submitted").text
     tree.disk.write(late, content)
     assert after(box, 10, look) == NOTHING
 
@@ -948,7 +948,7 @@ def test_the_owners_mail_carries_the_code(box: Box, tree: Tree) -> None:
     tree.submit(files={"main.py": f"value = '{SECRET}'\n"})
     box.clock.advance(10)
     box.look()
-    mail = mail_of(box, "job_submitted")
+    mail = build_mime(box, "job_submitted")
     assert SECRET in mail.text
     assert SECRET in mail.html
     assert not any(SECRET in str(mail.message) for mail in box.mails() if mail.audience != "owner")
@@ -962,7 +962,7 @@ def test_a_mail_shows_a_part_of_very_long_code(box: Box, tree: Tree, sign: str) 
     tree.submit(files={"main.py": sign * 200_000})
     box.clock.advance(10)
     box.look()
-    mail = mail_of(box, "job_submitted")
+    mail = build_mime(box, "job_submitted")
     assert len(mail.html.encode()) < 102 * 1024
     assert "(cut)" in mail.text
     if sign == "x":

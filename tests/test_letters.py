@@ -22,7 +22,7 @@ from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification
 from syftnotify.core.text import local_time
-from syftnotify.store.outbox.queue import Counts, Outbox, Verdict
+from syftnotify.store.outbox.queue import AttemptOutcome, Counts, Outbox
 from syftnotify.system import worker_status
 from tests.google import Answer, Asked, Google, Post, closes, page, says, serving
 from tests.support import ANA, BO, OWNER, Box, claim, tally, wait_until
@@ -44,7 +44,7 @@ def opened(box: Box) -> Iterator[Outbox]:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class ListedLetter:
     """One notification to be written down, and what had become of it."""
 
     name: str
@@ -75,7 +75,7 @@ class Letter:
         return self.notification.id
 
 
-def write(box: Box, *letters: Letter) -> list[str]:
+def write(box: Box, *letters: ListedLetter) -> list[str]:
     """Put `letters` into the outbox, each in its state; their ids."""
     with opened(box) as outbox:
         for letter in letters:
@@ -89,7 +89,7 @@ def write(box: Box, *letters: Letter) -> list[str]:
                 outbox.sent(due, now)
             else:
                 failure = {"dead": Failure.REFUSED, "unknown": Failure.UNKNOWN}[letter.state]
-                outbox.failed(due, now, failure, letter.reason, Verdict(letter.state))
+                outbox.failed(due, now, failure, letter.reason, AttemptOutcome(letter.state))
     return [letter.id for letter in letters]
 
 
@@ -155,7 +155,7 @@ def test_a_home_that_is_not_there_is_not_made(box: Box) -> None:
 
 def test_an_outbox_without_dead_letters_says_so(box: Box) -> None:
     """X04."""
-    write(box, Letter("survey", "sent"), Letter("merge", "pending"))
+    write(box, ListedLetter("survey", "sent"), ListedLetter("merge", "pending"))
 
     assert "no dead letters" in box.notify("dead", check=0).stdout
     assert dead(box) == []
@@ -163,7 +163,7 @@ def test_an_outbox_without_dead_letters_says_so(box: Box) -> None:
 
 def test_a_dead_letter_is_shown_with_all_that_a_person_needs(box: Box) -> None:
     """X04: which, what, to whom, through what, why, since when, after how many attempts."""
-    (name,) = write(box, Letter("survey", age=3 * HOUR))
+    (name,) = write(box, ListedLetter("survey", age=3 * HOUR))
 
     shown = box.notify("dead", check=0).stdout
 
@@ -179,7 +179,7 @@ def test_a_dead_letter_is_shown_with_all_that_a_person_needs(box: Box) -> None:
 
 def test_for_machines_each_letter_is_an_object_with_its_whole_id(box: Box) -> None:
     """X04."""
-    names = write(box, Letter("survey", recipient=BO, age=3 * HOUR), Letter("merge"))
+    names = write(box, ListedLetter("survey", recipient=BO, age=3 * HOUR), ListedLetter("merge"))
 
     found = dead(box)
 
@@ -208,11 +208,11 @@ def test_what_was_sent_or_waits_or_was_left_out_is_no_dead_letter(box: Box) -> N
     """X04."""
     (name, *_) = write(
         box,
-        Letter("dead"),
-        Letter("sent", "sent"),
-        Letter("left out", "skipped"),
-        Letter("cut off", "unknown"),  # is sent again by itself, as on_unknown says by default
-        Letter("waiting", "pending"),
+        ListedLetter("dead"),
+        ListedLetter("sent", "sent"),
+        ListedLetter("left out", "skipped"),
+        ListedLetter("cut off", "unknown"),  # is sent again by itself, as on_unknown says by default
+        ListedLetter("waiting", "pending"),
     )
 
     assert [one["id"] for one in dead(box)] == [name]
@@ -220,7 +220,7 @@ def test_what_was_sent_or_waits_or_was_left_out_is_no_dead_letter(box: Box) -> N
 
 def test_what_may_have_arrived_is_listed_where_it_is_held(holding: Box) -> None:
     """X04: `on_unknown: hold` waits for a person, so a person must see it."""
-    (name,) = write(holding, Letter("survey", "unknown", reason="cut off before Gmail answered"))
+    (name,) = write(holding, ListedLetter("survey", "unknown", reason="cut off before Gmail answered"))
 
     shown = holding.notify("dead", check=0).stdout
 
@@ -236,7 +236,7 @@ HOSTILE = "\x1b]0;pwned\x07\x1b[2J\u202e[bold]x[/bold]\r\nno dead letters"
 def test_names_and_reasons_are_shown_and_not_obeyed(box: Box) -> None:
     """X04, X11: neither by the terminal nor by the library that prints."""
     box.configure({"transports": {"box": {"type": "maildir"}, "[red]\x1b[31m": {"type": "maildir"}}})
-    write(box, Letter(HOSTILE, reason=HOSTILE, transport="[red]\x1b[31m", recipient="[link=x]@uni.example"))
+    write(box, ListedLetter(HOSTILE, reason=HOSTILE, transport="[red]\x1b[31m", recipient="[link=x]@uni.example"))
 
     done = box.notify("dead", check=0)
 
@@ -254,7 +254,7 @@ def test_names_and_reasons_are_shown_and_not_obeyed(box: Box) -> None:
 @pytest.mark.parametrize("words", [("dead",), ("dead", "--json"), ("resend", "--all-dead"), ("resend", "abcd")])
 def test_a_damaged_outbox_is_reported_and_left_where_it_is(box: Box, words: tuple[str, ...], where: str) -> None:
     """X04, X02: only the worker mends it."""
-    write(box, *(Letter(f"survey {number}", reason="x" * 2000) for number in range(20)))
+    write(box, *(ListedLetter(f"survey {number}", reason="x" * 2000) for number in range(20)))
     content = bytearray(box.home.outbox.read_bytes())
     first = 0 if where == "start" else 4096  # bytes; the schema's page is whole then, and all others are not
     content[first:] = b"\xa5" * (len(content) - first)
@@ -276,7 +276,7 @@ def test_a_damaged_outbox_is_reported_and_left_where_it_is(box: Box, words: tupl
 @pytest.mark.parametrize("upper", [True, False])
 def test_a_letter_is_named_by_its_id_or_by_how_that_begins(box: Box, digits: int, upper: bool) -> None:
     """X04."""
-    name, other = write(box, Letter("survey"), Letter("merge"))
+    name, other = write(box, ListedLetter("survey"), ListedLetter("merge"))
     text = name[:digits]
 
     said = typed(box, "resend", text.upper() if upper else text, check=0)
@@ -287,7 +287,7 @@ def test_a_letter_is_named_by_its_id_or_by_how_that_begins(box: Box, digits: int
 
 def test_several_are_named_at_once_and_one_of_them_twice(box: Box) -> None:
     """X04."""
-    first, second, third = write(box, Letter("survey"), Letter("merge"), Letter("rows"))
+    first, second, third = write(box, ListedLetter("survey"), ListedLetter("merge"), ListedLetter("rows"))
 
     done = box.notify("resend", first, third[:8], first[:8], check=0)
 
@@ -295,11 +295,11 @@ def test_several_are_named_at_once_and_one_of_them_twice(box: Box) -> None:
     assert states(box) == {first: "pending", second: "dead", third: "pending"}
 
 
-def alike() -> tuple[Letter, Letter]:
+def alike() -> tuple[ListedLetter, ListedLetter]:
     """Two letters whose ids begin with the same four digits."""
-    seen: dict[str, Letter] = {}
+    seen: dict[str, ListedLetter] = {}
     for number in range(100_000):
-        letter = Letter(f"survey {number}")
+        letter = ListedLetter(f"survey {number}")
         if (other := seen.setdefault(letter.id[:4], letter)) is not letter:
             return other, letter
     raise AssertionError("there are 65,536 ways to begin")
@@ -336,7 +336,7 @@ def test_a_beginning_of_two_ids_changes_nothing(box: Box) -> None:
 )
 def test_what_is_no_id_changes_nothing_not_even_for_the_ids_beside_it(box: Box, text: str) -> None:
     """X04."""
-    (name,) = write(box, Letter("survey"))
+    (name,) = write(box, ListedLetter("survey"))
     assert not name.startswith("fff")
 
     said = typed(box, "resend", name, "--", text, check=1)
@@ -357,7 +357,7 @@ def test_what_is_no_id_changes_nothing_not_even_for_the_ids_beside_it(box: Box, 
 )
 def test_only_what_did_not_go_out_is_sent_again(box: Box, state: str, words: str) -> None:
     """X04: who was served is left alone, even when asked for by name."""
-    gone, name = write(box, Letter("merge"), Letter("survey", state))
+    gone, name = write(box, ListedLetter("merge"), ListedLetter("survey", state))
 
     said = typed(box, "resend", gone, name, check=1)
 
@@ -368,7 +368,7 @@ def test_only_what_did_not_go_out_is_sent_again(box: Box, state: str, words: str
 @pytest.mark.parametrize("words", [(), ("abcd", "--all-dead"), ("abcd", "--recipient", ANA), ("abcd", "--since", "2h")])
 def test_one_says_which_either_by_ids_or_by_what_they_have_in_common(box: Box, words: tuple[str, ...]) -> None:
     """X04."""
-    (name,) = write(box, Letter("survey"))
+    (name,) = write(box, ListedLetter("survey"))
 
     said = typed(box, "resend", *words, check=2)
 
@@ -380,12 +380,12 @@ def test_all_dead_is_all_that_are_dead_and_nothing_else(holding: Box) -> None:
     """X04: what may have arrived is sent again only when it is named."""
     first, second, held, sent, left_out, waiting = write(
         holding,
-        Letter("survey"),
-        Letter("merge", recipient=BO),
-        Letter("rows", "unknown"),
-        Letter("columns", "sent"),
-        Letter("cells", "skipped"),
-        Letter("tables", "pending"),
+        ListedLetter("survey"),
+        ListedLetter("merge", recipient=BO),
+        ListedLetter("rows", "unknown"),
+        ListedLetter("columns", "sent"),
+        ListedLetter("cells", "skipped"),
+        ListedLetter("tables", "pending"),
     )
 
     done = holding.notify("resend", "--all-dead", check=0)
@@ -406,7 +406,10 @@ def test_all_dead_is_all_that_are_dead_and_nothing_else(holding: Box) -> None:
 def test_a_recipient_gets_theirs_dead_or_held(holding: Box, spelled: str) -> None:
     """X04."""
     first, held, other = write(
-        holding, Letter("survey", recipient=BO), Letter("rows", "unknown", recipient=BO), Letter("merge")
+        holding,
+        ListedLetter("survey", recipient=BO),
+        ListedLetter("rows", "unknown", recipient=BO),
+        ListedLetter("merge"),
     )
 
     holding.notify("resend", "--recipient", spelled, check=0)
@@ -436,7 +439,7 @@ def test_a_time_takes_what_was_noticed_since(box: Box, since: str, which: list[s
     since = since.replace("{3 days ago}", f"{today - timedelta(days=3):%Y-%m-%d}")
     since = since.replace("{tomorrow}", f"{today + timedelta(days=1):%Y-%m-%d}")
     ages = {"hour": HOUR, "day": 26 * HOUR, "week": 8 * 24 * HOUR}
-    names = dict(zip(ages, write(box, *(Letter(name, age=age) for name, age in ages.items())), strict=True))
+    names = dict(zip(ages, write(box, *(ListedLetter(name, age=age) for name, age in ages.items())), strict=True))
 
     typed(box, "resend", "--since", since, check=0)
 
@@ -451,8 +454,8 @@ def test_a_date_is_one_of_this_machines_zone(box: Box) -> None:
     since_midnight = today - today.replace(hour=0, minute=0, second=0, microsecond=0)
     before, after = write(
         box,
-        Letter("survey", age=since_midnight.total_seconds() + 300),
-        Letter("merge", age=max(0.0, since_midnight.total_seconds() - 300)),
+        ListedLetter("survey", age=since_midnight.total_seconds() + 300),
+        ListedLetter("merge", age=max(0.0, since_midnight.total_seconds() - 300)),
     )
 
     box.notify("resend", "--since", f"{today:%Y-%m-%d}", check=0)
@@ -465,7 +468,7 @@ def test_a_date_is_one_of_this_machines_zone(box: Box) -> None:
 )
 def test_what_is_no_time_is_exit_two_and_changes_nothing(box: Box, since: str) -> None:
     """X04."""
-    (name,) = write(box, Letter("survey"))
+    (name,) = write(box, ListedLetter("survey"))
 
     said = typed(box, "resend", f"--since={since}", check=2)
 
@@ -479,10 +482,10 @@ def test_what_is_said_together_must_hold_together(holding: Box) -> None:
     """X04: dead, to that recipient, and since then."""
     right, elsewhere, old, held = write(
         holding,
-        Letter("survey", recipient=BO, age=HOUR),
-        Letter("merge", age=HOUR),
-        Letter("rows", recipient=BO, age=5 * HOUR),
-        Letter("columns", "unknown", recipient=BO, age=HOUR),
+        ListedLetter("survey", recipient=BO, age=HOUR),
+        ListedLetter("merge", age=HOUR),
+        ListedLetter("rows", recipient=BO, age=5 * HOUR),
+        ListedLetter("columns", "unknown", recipient=BO, age=HOUR),
     )
 
     done = holding.notify("resend", "--all-dead", "--recipient", BO, "--since", "2h", check=0)
@@ -493,7 +496,7 @@ def test_what_is_said_together_must_hold_together(holding: Box) -> None:
 
 def test_nothing_that_matches_is_no_error(box: Box) -> None:
     """X04: so that a script may say it every day."""
-    (name,) = write(box, Letter("survey"))
+    (name,) = write(box, ListedLetter("survey"))
 
     said = typed(box, "resend", "--recipient", "nobody@elsewhere.example", check=0)
 
@@ -503,7 +506,7 @@ def test_nothing_that_matches_is_no_error(box: Box) -> None:
 
 def test_what_is_sent_again_begins_with_its_first_try(box: Box) -> None:
     """X04: neither an old wait nor an old count of refusals holds it up."""
-    (name,) = write(box, Letter("survey", age=100 * HOUR))
+    (name,) = write(box, ListedLetter("survey", age=100 * HOUR))
 
     typed(box, "resend", name, check=0)
 
@@ -728,7 +731,7 @@ def test_what_is_held_is_shown_although_a_secret_is_missing_where_one_asks(box: 
     """X04: it was set where the worker was started."""
     hook = {"type": "webhook", "url": "env:NOT_HERE", "on_unknown": "hold"}
     box.configure({"transports": {"box": {"type": "maildir"}, "hook": hook}})
-    (held,) = write(box, Letter("survey", state="unknown", transport="hook"))
+    (held,) = write(box, ListedLetter("survey", state="unknown", transport="hook"))
     done = box.notify("dead", check=0)
 
     assert held[:8] in done.stdout

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import exclusive, is_lockable
+from syftnotify.system.files import file_lock, is_lockable
 from syftnotify.system.procinfo import is_worker
 from tests.support import Box, wait_until, without_blanks
 
@@ -129,9 +129,9 @@ def test_worker_leaves_the_home_to_another_that_holds_the_new_lock(box: Box) -> 
     try:
         wait_until(lambda: has_scanned(box), what="a scan")
         box.home.lock.unlink()
-        with exclusive(box.home.lock, seconds=10) as held:
+        with file_lock(box.home.lock, seconds=10) as held:
             assert held
-            worker_status.write(box.home, worker_status.Report(pid=os.getpid(), version="another"))
+            worker_status.write(box.home, worker_status.WorkerStatus(pid=os.getpid(), version="another"))
 
             assert worker.wait(60) == 3, box.home.log.read_text()
             assert worker_status.read(box.home).version == "another"
@@ -162,7 +162,7 @@ def test_pid_of_an_old_report_that_is_no_worker_here_prevents_no_start(box: Box)
     other.configure()
     pid = started(other)
     try:
-        worker_status.write(box.home, worker_status.Report(pid=pid))
+        worker_status.write(box.home, worker_status.WorkerStatus(pid=pid))
         assert is_worker(pid, other.home.root)
         assert not is_worker(pid, box.home.root)
 

@@ -408,7 +408,7 @@ def test_failed_start_is_readable_in_the_log_and_in_the_answer(box: Box) -> None
 
 def test_last_error_of_several_lines_is_readable_in_status(box: Box) -> None:
     """D11"""
-    worker_status.write(box.home, worker_status.Report(last_error=f"one\ntwo {ESCAPE}[31m"))
+    worker_status.write(box.home, worker_status.WorkerStatus(last_error=f"one\ntwo {ESCAPE}[31m"))
 
     shown = box.notify("status", check=3).stdout
 

@@ -17,7 +17,7 @@ from syftnotify.config.load import load
 from syftnotify.core.errors import StateError
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import EventKind
-from syftnotify.runtime.container import assemble
+from syftnotify.runtime.container import build_app
 from syftnotify.store.ledger import JsonStateManager
 from tests.support import ANA, OWNER, Box, lose_outbox
 from tests.test_costs import counted
@@ -216,7 +216,7 @@ def test_and_when_others_met_the_lost_outbox_first(box: Box, tree: Tree) -> None
     box.look()
     box.home.mail.unlink()
     lose_outbox(box)
-    parts = assemble(load(box.home), with_jobs=False, clock=box.clock.time, monotonic=box.clock.monotonic)
+    parts = build_app(load(box.home), with_jobs=False, clock=box.clock.time, monotonic=box.clock.monotonic)
     parts.look_once(box.last_look)
     parts.close()
     box.clock.advance(HOUR)

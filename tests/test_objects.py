@@ -20,7 +20,7 @@ from syftnotify.core.errors import ConfigError, DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind, Status
 from syftnotify.core.models import Event, Item, Message
 from syftnotify.rendering.email import Links
-from syftnotify.transports.webhook.renderer import Objects
+from syftnotify.transports.webhook.renderer import WebhookRenderer
 from tests.support import ANA, OWNER, Box
 from tests.web import Web
 
@@ -60,7 +60,7 @@ def item(
 
 
 def message(*items: Item, shape: str = "native", template: str = "", digest: str = "") -> Message:
-    return Objects(shape, links=LINKS, template=template).message(items, "oncall", digest=digest)
+    return WebhookRenderer(shape, links=LINKS, template=template).message(items, "oncall", digest=digest)
 
 
 def sent(kind: EventKind = EventKind.JOB_FAILED, /, *, shape: str = "native", template: str = "", **more: Any) -> Any:
@@ -125,7 +125,9 @@ def test_our_own_envelope_says_all_that_is_known() -> None:
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    plain = Objects("native", links=Links()).message([item(EventKind.JOB_UPDATED, entity="run/1", name="")], "oncall")
+    plain = WebhookRenderer("native", links=Links()).message(
+        [item(EventKind.JOB_UPDATED, entity="run/1", name="")], "oncall"
+    )
 
     assert json.loads(plain.body) == {
         "id": "n1",
@@ -305,7 +307,7 @@ def test_every_variable_has_its_value() -> None:
 
 
 def test_a_variable_is_empty_where_nothing_is_known() -> None:
-    plain = Objects("template", links=Links(), template=EVERY).message(
+    plain = WebhookRenderer("template", links=Links(), template=EVERY).message(
         [item(EventKind.JOB_UPDATED, entity="x")], "oncall"
     )
     told = json.loads(plain.body)
@@ -416,7 +418,7 @@ def test_jinja_knows_every_field_of_the_envelope(field: str) -> None:
 def test_a_field_that_one_event_lacks_keeps_no_event_from_being_told(kind: EventKind) -> None:
     """docs/webhooks.md: what is not known is left out."""
     template = " ".join(f"{{{{ {field} or '-' }}}}" for field in FIELDS)
-    words = Objects("template", links=LINKS, template=template, is_json=False)
+    words = WebhookRenderer("template", links=LINKS, template=template, is_json=False)
 
     assert b"-" in words.message([item(kind, entity="x")], "oncall").body
 
@@ -449,7 +451,7 @@ ESCAPES = [
 def test_a_text_that_cannot_be_is_refused_at_once(template: str, words: list[str]) -> None:
     """And what could stand there instead is named."""
     with pytest.raises(ValueError, match=r"\w") as caught:
-        Objects("template", links=LINKS, template=template)
+        WebhookRenderer("template", links=LINKS, template=template)
 
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
@@ -458,7 +460,7 @@ def test_a_text_that_cannot_be_is_refused_at_once(template: str, words: list[str
 def test_a_text_cannot_leave_its_sandbox(template: str) -> None:
     """X11"""
     with pytest.raises(ValueError, match=r"\w"):
-        Objects("template", links=LINKS, template=template)
+        WebhookRenderer("template", links=LINKS, template=template)
 
 
 # -- at load -----------------------------------------------------------------------------------------------------------
@@ -535,7 +537,7 @@ def test_several_are_a_list_in_their_order_under_one_id() -> None:
 def test_several_in_ones_own_text_are_a_list_or_a_line_each(is_json: bool) -> None:
     """C8: a list where JSON is expected."""
     items = [item(entity=f"run/{n}", name=f"line\n{n}") for n in range(3)]
-    words = Objects("template", links=LINKS, template='{"a": "${job_id}"}', is_json=is_json)
+    words = WebhookRenderer("template", links=LINKS, template='{"a": "${job_id}"}', is_json=is_json)
     body = words.message(items, "oncall", digest="d1").body
 
     told = json.loads(body) if is_json else [json.loads(line) for line in body.splitlines()]
@@ -565,45 +567,45 @@ INJECTABLE = [
 @pytest.mark.parametrize("template", INJECTABLE)
 def test_template_that_escapes_nothing_is_warned_of_at_load(template: str) -> None:
     """C8: and the filter that does is named."""
-    assert "tojson" in Objects("template", links=LINKS, template=template).warning
-    assert not Objects("template", links=LINKS, template=template, is_json=False).warning
+    assert "tojson" in WebhookRenderer("template", links=LINKS, template=template).warning
+    assert not WebhookRenderer("template", links=LINKS, template=template, is_json=False).warning
 
 
 @pytest.mark.parametrize("template", [EVERY, '{"a": {{ job.name | tojson }}, "b": {{ payload.x | tojson }}}', "[]"])
 def test_template_that_escapes_everything_is_not_warned_of(template: str) -> None:
     """C8"""
-    assert not Objects("template", links=LINKS, template=template).warning
+    assert not WebhookRenderer("template", links=LINKS, template=template).warning
 
 
 @pytest.mark.parametrize("template", ["", "job {{ id }}", '{"a": {{ job.name | tojson }}', '{"a": NaN}', "{'a': 1}"])
 def test_template_that_is_never_json_is_refused(template: str) -> None:
     """C8"""
     with pytest.raises(ValueError, match="not valid JSON"):
-        Objects("template", links=LINKS, template=template)
+        WebhookRenderer("template", links=LINKS, template=template)
 
 
 def test_template_for_one_kind_alone_is_accepted() -> None:
     """C8: routes may send it nothing else."""
     template = '{% if event == "job_submitted" %}{"t": {{ job.name | tojson }}}{% endif %}'
 
-    assert not Objects("template", links=LINKS, template=template).warning
+    assert not WebhookRenderer("template", links=LINKS, template=template).warning
 
 
 def test_template_may_go_through_tags_that_are_missing() -> None:
     """C8"""
     template = '[{% for t in job.tags %}{{ t | tojson }}{{ "" if loop.last else "," }}{% endfor %}]'
 
-    words = Objects("template", links=LINKS, template=template)
+    words = WebhookRenderer("template", links=LINKS, template=template)
 
     assert not words.warning
     assert json.loads(words.message([item()], "oncall").body) == []
     with pytest.raises(ValueError, match="a value may be missing; write"):
-        Objects("template", links=LINKS, template="[{% for t in payload.x %}1{% endfor %}]")
+        WebhookRenderer("template", links=LINKS, template="[{% for t in payload.x %}1{% endfor %}]")
 
 
 def test_output_that_is_not_json_is_refused_with_the_reason() -> None:
     """C8"""
-    words = Objects("template", links=LINKS, template='{"a": "{{ job.name }}"}')
+    words = WebhookRenderer("template", links=LINKS, template='{"a": "{{ job.name }}"}')
     with pytest.raises(DeliveryError, match="not valid JSON") as caught:
         words.message([item(name='x" , y')], "oncall")
 

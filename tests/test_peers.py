@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from syftnotify.core.identifiers import entity_id
-from syftnotify.runtime.container import Parts
+from syftnotify.runtime.container import App
 from syftnotify.sources.syftbox.peers import PeerReader
-from tests.support import ANA, BO, OWNER, Box, Told, lose_ledger
+from tests.support import ANA, BO, OWNER, Box, Sent, lose_ledger
 from tests.trees import TREES, Disk, ReviewTree, Tree
 
-NOTHING: Counter[Told] = Counter()
+NOTHING: Counter[Sent] = Counter()
 EVE = "eve@else.example"
 
 
@@ -33,19 +33,19 @@ def tree(request: pytest.FixtureRequest, disk: Disk) -> Tree:
     return TREES[request.param](disk)
 
 
-def requested(peer: str) -> Counter[Told]:
+def requested(peer: str) -> Counter[Sent]:
     return Counter({("peer_requested", "owner", OWNER): 1, ("peer_requested", "submitter", peer): 1})
 
 
-def granted(peer: str) -> Counter[Told]:
+def granted(peer: str) -> Counter[Sent]:
     return Counter({("peer_granted", "submitter", peer): 1})
 
 
-def told(box: Box) -> Counter[Told]:
+def told(box: Box) -> Counter[Sent]:
     return Counter(mail.told for mail in box.new_mails())
 
 
-def after(box: Box, seconds: float) -> Counter[Told]:
+def after(box: Box, seconds: float) -> Counter[Sent]:
     box.clock.advance(seconds)
     box.look()
     return told(box)
@@ -245,7 +245,7 @@ def test_the_first_submission_of_a_peer_is_no_request(box: Box, tree: Tree) -> N
 # Asking again
 
 
-def asks_again(box: Box, disk: Disk, times: int, **more: Any) -> Counter[Told]:
+def asks_again(box: Box, disk: Disk, times: int, **more: Any) -> Counter[Sent]:
     """ANA is absent from so many snapshots, and then asks."""
     for _ in range(times):
         snapshot(box, disk, [], [BO], **more)
@@ -358,7 +358,7 @@ def test_state_files_of_another_owner_are_ignored(box: Box, disk: Disk, config: 
     assert after(box, 10) == requested(ANA) + granted(BO)
 
 
-def test_a_torn_configuration_changes_no_owner(box: Box, disk: Disk, parts: Parts) -> None:
+def test_a_torn_configuration_changes_no_owner(box: Box, disk: Disk, parts: App) -> None:
     """E: what was read before still holds."""
     home_of_syft_bg(box, disk, f"do_email: {OWNER}\n")
     parts.look_once(None)
@@ -502,13 +502,13 @@ def test_a_torn_snapshot_says_nothing_until_it_is_whole(box: Box, disk: Disk, to
 
 
 @pytest.fixture
-def parts(box: Box) -> Iterator[Parts]:
+def parts(box: Box) -> Iterator[App]:
     parts = box.parts()
     yield parts
     parts.close()
 
 
-def test_one_process_sees_a_torn_snapshot_become_whole(box: Box, disk: Disk, parts: Parts) -> None:
+def test_one_process_sees_a_torn_snapshot_become_whole(box: Box, disk: Disk, parts: App) -> None:
     """Read again only when it changed; torn at one look, told at the next."""
     parts.look_once(None)
     for content, expected in ((b"", NOTHING), (None, requested(ANA)), (b"{", NOTHING)):

@@ -12,8 +12,8 @@ import yaml
 from syftnotify.cli.demo import Tree
 from syftnotify.core.errors import StateError
 from syftnotify.core.models import Event
-from syftnotify.runtime.container import Parts
-from syftnotify.runtime.pipeline import EVENTS_PER_MINUTE, Tick
+from syftnotify.runtime.container import App
+from syftnotify.runtime.pipeline import EVENTS_PER_MINUTE, ScanReport
 from tests.support import ANA, BO, OWNER, Box, Clock, lose_ledger, lose_outbox
 from tests.trees import TREES, Disk, VersionedReviewTree
 
@@ -215,7 +215,7 @@ def test_an_outbox_that_is_removed_in_use_is_mended_at_the_next_look(box: Box, t
     assert len({str(mail.message["Message-ID"]) for mail in box.mails()}) == 4
 
 
-def scan(box: Box, parts: Parts, *, after: float) -> Tick:
+def scan(box: Box, parts: App, *, after: float) -> ScanReport:
     """One scan of the same process, so many seconds after the last."""
     box.clock.advance(after)
     tick = parts.look_once(box.last_look)

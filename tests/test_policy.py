@@ -13,7 +13,7 @@ from syftnotify.core.retry import (
     GIVE_UP_AFTER,
     GIVE_UP_TRIES,
     LONGEST_WAIT,
-    Standing,
+    AttemptHistory,
     backoff,
     decide,
     failure_of_reply,
@@ -23,7 +23,7 @@ from syftnotify.core.retry import (
 )
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-FRESH = Standing(failures=0, refusals=0, first_failed_at=None)
+FRESH = AttemptHistory(failures=0, refusals=0, first_failed_at=None)
 
 
 def most(low: float = 1.0) -> float:
@@ -201,7 +201,7 @@ def test_max_retries_counts_temporary_rejections_and_unknown_outcomes(
     failure: Failure, max_retries: int | None, refusals: int, gives_up: bool
 ) -> None:
     """Decisions: retry or not; resends of unknown outcomes are bounded like other retries."""
-    standing = Standing(failures=refusals, refusals=refusals, first_failed_at=0.0)
+    standing = AttemptHistory(failures=refusals, refusals=refusals, first_failed_at=0.0)
     decision = decide(failure, standing, now=10.0, max_retries=max_retries)
 
     assert decision.gives_up is gives_up
@@ -209,7 +209,7 @@ def test_max_retries_counts_temporary_rejections_and_unknown_outcomes(
 
 
 def test_no_answer_rests_the_transport_and_uses_up_nobodys_retries() -> None:
-    spent = Standing(failures=9, refusals=3, first_failed_at=0.0)
+    spent = AttemptHistory(failures=9, refusals=3, first_failed_at=0.0)
     decision = decide(Failure.NO_ANSWER, spent, now=0.0, max_retries=3, silences=3, rand=most)
 
     assert not decision.gives_up
@@ -228,21 +228,21 @@ def test_no_retries_at_all_is_one_attempt_whatever_comes_of_it(failure: Failure)
 
 @pytest.mark.parametrize("failure", [Failure.NO_ANSWER, Failure.NOT_NOW, Failure.UNKNOWN])
 def test_after_72_hours_of_trying_it_is_given_up(failure: Failure) -> None:
-    tried = Standing(failures=GIVE_UP_TRIES, refusals=GIVE_UP_TRIES, first_failed_at=0.0)
+    tried = AttemptHistory(failures=GIVE_UP_TRIES, refusals=GIVE_UP_TRIES, first_failed_at=0.0)
 
     assert decide(failure, tried, now=GIVE_UP_AFTER).gives_up
     assert not decide(failure, tried, now=GIVE_UP_AFTER - 1).gives_up
 
 
 def test_a_closed_laptop_has_not_tried_for_72_hours() -> None:
-    asleep = Standing(failures=1, refusals=0, first_failed_at=0.0)
+    asleep = AttemptHistory(failures=1, refusals=0, first_failed_at=0.0)
 
     assert not decide(Failure.NO_ANSWER, asleep, now=GIVE_UP_AFTER * 3).gives_up
 
 
 @pytest.mark.parametrize("failure", [Failure.SIGN_IN, Failure.HELD])
 def test_what_a_person_must_mend_pauses_the_transport_and_costs_no_row_anything(failure: Failure) -> None:
-    old = Standing(failures=500, refusals=500, first_failed_at=0.0)
+    old = AttemptHistory(failures=500, refusals=500, first_failed_at=0.0)
     decision = decide(failure, old, now=GIVE_UP_AFTER * 9, max_retries=0)
 
     assert decision.pauses
@@ -265,7 +265,7 @@ def test_what_may_have_arrived_waits_and_several_in_a_row_rest_the_transport(
     refusals: int, silences: int, wait: float, rest: float
 ) -> None:
     """X03: so that not every message that waits goes out twice."""
-    standing = Standing(failures=refusals, refusals=refusals, first_failed_at=0.0)
+    standing = AttemptHistory(failures=refusals, refusals=refusals, first_failed_at=0.0)
     decision = decide(Failure.UNKNOWN, standing, now=10.0, silences=silences, rand=most)
 
     assert (decision.wait, decision.transport_wait) == (wait, rest)

@@ -22,8 +22,8 @@ from syftnotify.cli.demo import Tree
 from syftnotify.core.text import iso, localized
 from syftnotify.runtime import process
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import exclusive
-from tests.support import ANA, OWNER, PATIENCE, Box, Told, wait_until, workers_of
+from syftnotify.system.files import file_lock
+from tests.support import ANA, OWNER, PATIENCE, Box, Sent, wait_until, workers_of
 
 STATUS_KEYS = {
     "running",
@@ -43,7 +43,7 @@ STATUS_KEYS = {
     "last_error",
     "transports",
 }
-SUBMITTED: list[Told] = [("job_submitted", "owner", OWNER), ("job_submitted", "submitter", ANA)]
+SUBMITTED: list[Sent] = [("job_submitted", "owner", OWNER), ("job_submitted", "submitter", ANA)]
 
 
 def tree_of(box: Box) -> Tree:
@@ -81,7 +81,7 @@ def counts(box: Box) -> tuple[int, int]:
     return report.sent, report.waiting
 
 
-def told(box: Box) -> list[Told]:
+def told(box: Box) -> list[Sent]:
     return sorted(mail.told for mail in box.mails())
 
 
@@ -296,7 +296,7 @@ def test_status_counts_messages_items_and_what_is_delayed_or_withheld(box: Box) 
     """B10, A13, C1"""
     worker_status.write(
         box.home,
-        worker_status.Report(
+        worker_status.WorkerStatus(
             sent=3, notifications=2002, waiting=1, delayed=30, withheld=4, unknown=2, held=1, dead=5, ended="stopped"
         ),
     )
@@ -387,7 +387,7 @@ def test_status_prints_times_in_the_local_zone(box: Box) -> None:
     long_ago = 1_700_000_000.0
     with worker_lock.hold(box.home):
         last_scan = {"at": iso(long_ago), "seconds": 0.1}
-        report = worker_status.Report(
+        report = worker_status.WorkerStatus(
             pid=os.getpid(), started_at=iso(long_ago), last_scan_s=long_ago, last_scan=last_scan
         )
         worker_status.write(box.home, report)
@@ -418,7 +418,7 @@ def test_a_worker_is_unwell_after_three_intervals_without_a_look(
 ) -> None:
     """S16: and never sooner than after 30 s."""
     with worker_lock.hold(box.home):
-        report = worker_status.Report(pid=os.getpid(), interval=interval, last_scan_s=time.time() - silence)
+        report = worker_status.WorkerStatus(pid=os.getpid(), interval=interval, last_scan_s=time.time() - silence)
         worker_status.write(box.home, report)
 
         done = box.notify("status", check=code)
@@ -578,7 +578,7 @@ def test_status_during_the_first_scan_shows_its_progress(box: Box) -> None:
     wait_until(lambda: counts(box) == (1, 0), what="the catch-up is counted")
     box.notify("stop", check=0)
 
-    with exclusive(box.home.state.with_name("state.json.lock"), seconds=10) as held:
+    with file_lock(box.home.state.with_name("state.json.lock"), seconds=10) as held:
         assert held  # so that the scan reads every job, and cannot be finished
         tree.submit(ANA, "four", "print(1)\n")
         starting = box.begin("start")
@@ -598,7 +598,7 @@ def test_status_during_the_first_scan_shows_its_progress(box: Box) -> None:
 
 def test_worker_that_holds_the_lock_and_has_not_reported_is_starting(box: Box) -> None:
     """B12: the report of another pid is not its own."""
-    worker_status.write(box.home, worker_status.Report(pid=1, jobs=7, sent=9, ended="stopped"))
+    worker_status.write(box.home, worker_status.WorkerStatus(pid=1, jobs=7, sent=9, ended="stopped"))
 
     with worker_lock.hold(box.home):
         status = status_of(box)
@@ -608,7 +608,7 @@ def test_worker_that_holds_the_lock_and_has_not_reported_is_starting(box: Box) -
 
 def test_first_scan_without_progress_for_ten_minutes_is_unhealthy() -> None:
     """B12: a start that hangs does not look like one that takes long."""
-    report = worker_status.Report(phase=worker_status.Phase.STARTING, reported_s=1000.0)
+    report = worker_status.WorkerStatus(phase=worker_status.Phase.STARTING, reported_s=1000.0)
 
     assert worker_status.ailments(report, 1500.0) == []
     assert worker_status.ailments(report, 1700.0) == ["its first scan has made no progress for 700 s"]

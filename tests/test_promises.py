@@ -28,13 +28,13 @@ from syftnotify.config.load import load
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import END_KINDS, Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, Receipt
-from syftnotify.core.throttle import Limit
-from syftnotify.delivery.dispatcher import Dispatcher, Lane
-from syftnotify.rendering.email import Links, Wording
+from syftnotify.core.throttle import ThrottleRule
+from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
+from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
-from syftnotify.runtime.container import Parts, assemble
+from syftnotify.runtime.container import App, build_app
 from syftnotify.store.ledger import JsonStateManager
-from syftnotify.store.outbox.queue import Due, Outbox, Verdict
+from syftnotify.store.outbox.queue import AttemptOutcome, ClaimedNotification, Outbox
 from syftnotify.system import failpoints
 from tests.support import ANA, BO, OWNER, THOROUGH, Box, Clock, claim, tally
 from tests.trees import TREES, Disk, Tree
@@ -47,7 +47,7 @@ STORM = 4  # single messages to one recipient; the built-in limit would need hun
 MOST_JOBS = 10
 LANE = "box"
 # Made once: compiling the templates costs more than everything else here.
-WORDING = Wording(TemplateRenderer(), sender=OWNER, links=Links())
+WORDING = EmailRenderer(TemplateRenderer(), sender=OWNER, links=Links())
 
 # What the other side does with one message. `lost` and `arrived` are both of unknown outcome to us.
 # GONE is an endpoint's word; no mail server says it.
@@ -185,7 +185,7 @@ class Promises(RuleBasedStateMachine):
         self.rejected: set[str] = set()  # messages that were refused since the last that was taken
         self.resends = True
         self.max_retries: int | None = None
-        self.parts: Parts
+        self.parts: App
         self.dispatcher: Dispatcher
         failpoints.on_reach = self.on_reach
 
@@ -213,15 +213,15 @@ class Promises(RuleBasedStateMachine):
     def open(self) -> None:
         """A new process: everything is read from disk, and what the last one left behind is unknown."""
         self.is_killed, self.death, self.rejected = False, None, set()
-        self.parts = assemble(self.settings, clock=self.box.clock.time, monotonic=self.box.clock.monotonic)
-        lane = Lane(LANE, self, WORDING, max_retries=self.max_retries, resend_unknown=self.resends)
+        self.parts = build_app(self.settings, clock=self.box.clock.time, monotonic=self.box.clock.monotonic)
+        lane = TransportQueue(LANE, self, WORDING, max_retries=self.max_retries, resend_unknown=self.resends)
         # One attempt at a time, so that the same draws give the same story.
         self.dispatcher = Dispatcher(
             self.parts.outbox,
             {LANE: lane},
             me="test",
             max_concurrent=1,
-            limits=(Limit(above=STORM),),
+            limits=(ThrottleRule(above=STORM),),
             clock=self.box.clock.time,
             monotonic=self.box.clock.monotonic,
         )
@@ -530,7 +530,7 @@ class Promises(RuleBasedStateMachine):
     def many_hands_claim_at_once(self, outcomes: list[str]) -> None:
         """As many attempts under way as there can be; what is left is found by the next process."""
         now, outbox = self.box.clock.now, self.parts.outbox
-        claims: list[list[Due]] = []
+        claims: list[list[ClaimedNotification]] = []
         while due := claim(outbox, LANE, now, by="hand", resend=self.resends):
             claims.append(due)
         self.take_down()
@@ -553,7 +553,7 @@ class Promises(RuleBasedStateMachine):
                 outbox.sent(message, now)
             elif outcome != "left":
                 failure = Failure.UNKNOWN if outcome == "unknown" else Failure.REFUSED
-                verdict = Verdict("unknown", now + 60) if outcome == "unknown" else Verdict("dead")
+                verdict = AttemptOutcome("unknown", now + 60) if outcome == "unknown" else AttemptOutcome("dead")
                 outbox.failed(message, now, failure, outcome, verdict)
         self.restart()
 
@@ -693,7 +693,7 @@ def test_a_digest_that_may_have_arrived_is_sent_again_as_it_was(tmp_path: Path) 
     with contextlib.closing(Outbox(tmp_path / "outbox.db")) as outbox:
         dispatcher = Dispatcher(
             outbox,
-            {LANE: Lane(LANE, scripted, WORDING)},
+            {LANE: TransportQueue(LANE, scripted, WORDING)},
             me="test",
             max_concurrent=1,
             clock=clock.time,

@@ -20,7 +20,7 @@ import pytest
 from syftnotify.runtime import process
 from syftnotify.store.outbox.queue import Counts, Outbox
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import exclusive
+from syftnotify.system.files import file_lock
 from tests.google import Google, Post, answers_when, hangs, page, serving
 from tests.support import ANA, OWNER, PATIENCE, Box, mails_in, tally, wait_until, workers_of
 from tests.trees import Disk, VersionedReviewTree
@@ -247,7 +247,7 @@ def test_a_stop_while_a_transport_rests_returns_soon_and_the_next_worker_tries_a
 def test_a_stop_during_the_first_look_is_heard_after_it(box: Box, tree: VersionedReviewTree) -> None:
     """S16: whoever started it is told that it started, and then it ends."""
     submit(tree, "survey")
-    with exclusive(box.home.root / "state.json.lock", seconds=5) as held:
+    with file_lock(box.home.root / "state.json.lock", seconds=5) as held:
         assert held
         starting = subprocess.Popen(
             [sys.executable, "-P", "-m", "syftnotify", "start"], env=box.environment(), stderr=subprocess.DEVNULL
@@ -277,7 +277,7 @@ def counts_or_none(box: Box) -> Counts | None:
 def test_a_start_whose_worker_is_killed_before_it_is_ready_says_so(box: Box, tree: VersionedReviewTree) -> None:
     """S16: it neither hangs nor claims that one runs."""
     submit(tree, "survey")
-    with exclusive(box.home.root / "state.json.lock", seconds=5) as held:
+    with file_lock(box.home.root / "state.json.lock", seconds=5) as held:
         assert held
         starting = subprocess.Popen(
             [sys.executable, "-P", "-m", "syftnotify", "start"],

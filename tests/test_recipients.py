@@ -17,7 +17,7 @@ from syftnotify.core.models import Event, Notification
 from syftnotify.sources.spool import emit
 from syftnotify.store.ledger import JsonStateManager
 from syftnotify.store.outbox.queue import Counts, Outbox
-from tests.support import ANA, BO, OWNER, Box, Told, claim, tally
+from tests.support import ANA, BO, OWNER, Box, Sent, claim, tally
 from tests.trees import PERMISSIONS, TREES, Disk, Tree, permission
 
 VICTIM = "victim@bank.example"
@@ -49,7 +49,7 @@ def tree_with_a_peer(layout: str, box: Box, disk: Disk) -> Tree:
     return tree
 
 
-def after(box: Box, seconds: float = 10) -> Counter[Told]:
+def after(box: Box, seconds: float = 10) -> Counter[Sent]:
     box.clock.advance(seconds)
     box.look()
     return Counter(mail.told for mail in box.new_mails())
@@ -323,7 +323,7 @@ def submit_all(tree: Tree, count: int, domain: str = "crowd.example") -> list[st
     return crowd
 
 
-def submitters(told: Counter[Told]) -> set[str]:
+def submitters(told: Counter[Sent]) -> set[str]:
     return {recipient for _, audience, recipient in told if audience == "submitter"}
 
 

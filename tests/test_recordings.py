@@ -9,9 +9,9 @@ from email.policy import default
 
 import pytest
 
-from syftnotify.runtime.container import Parts
+from syftnotify.runtime.container import App
 from tests.recorded import RECORDINGS, Oracle, Player, Recording, Step, read_recording
-from tests.support import ANA, BO, OWNER, Box, Told
+from tests.support import ANA, BO, OWNER, Box, Sent
 from tests.trees import Disk
 
 ALLOWED = {"recipients": {"allow": ["*@uni.example"]}}
@@ -38,7 +38,7 @@ class Postbox:
     box: Box
     _read: set[str] = field(default_factory=set)
 
-    def new(self) -> Counter[Told]:
+    def new(self) -> Counter[Sent]:
         """Who was told what since this was last asked."""
         folder = self.box.home.mail / "new"
         fresh = [path for path in folder.iterdir() if path.name not in self._read] if folder.is_dir() else []
@@ -54,7 +54,7 @@ def postbox(box: Box) -> Postbox:
     return Postbox(box)
 
 
-def look_with(box: Box, parts: Parts) -> None:
+def look_with(box: Box, parts: App) -> None:
     parts.look_once(box.last_look)
     box.last_look = box.clock.now
 
@@ -181,7 +181,7 @@ def test_after_time_off_more_than_five_come_in_one_message(
     box.clock.advance(SETTLED_SECONDS)
     box.look()
     owed = Oracle(recording).expect(recording.steps[-1])
-    expected: Counter[Told] = Counter()
+    expected: Counter[Sent] = Counter()
     for recipient in {OWNER, ANA, BO}:
         own = Counter({told: count for told, count in owed.items() if told[2] == recipient})
         if own.total() > 5:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from syftnotify.cli.demo import Tree
-from syftnotify.runtime.container import Parts
-from syftnotify.runtime.health import Vitals
+from syftnotify.runtime.container import App
+from syftnotify.runtime.health import HealthReporter
 from syftnotify.sources.spool import emit
 from tests.support import ANA, OWNER, Box, lose_outbox
 
@@ -28,7 +28,7 @@ def tree(box: Box) -> Tree:
 
 
 @contextlib.contextmanager
-def a_worker(box: Box) -> Iterator[Parts]:
+def a_worker(box: Box) -> Iterator[App]:
     parts = box.parts()
     try:
         yield parts
@@ -36,17 +36,17 @@ def a_worker(box: Box) -> Iterator[Parts]:
         parts.close()
 
 
-def scan(box: Box, parts: Parts) -> None:
+def scan(box: Box, parts: App) -> None:
     """One scan with the health checks of a worker, and all deliveries that are due."""
     box.clock.advance(30)
     parts.look_once(box.last_look)
     box.last_look = box.clock.now
-    Vitals(parts, clock=box.clock.time, monotonic=box.clock.monotonic).check()
+    HealthReporter(parts, clock=box.clock.time, monotonic=box.clock.monotonic).check()
     parts.dispatcher.drain()
     parts.pipeline.settle()
 
 
-def enqueue(box: Box, parts: Parts) -> None:
+def enqueue(box: Box, parts: App) -> None:
     """A scan whose worker is killed before it sends anything."""
     box.clock.advance(30)
     parts.pipeline.tick(box.clock.now, last_look=box.last_look)

@@ -12,7 +12,7 @@ import pytest
 
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Job
-from syftnotify.sources.syftbox.attachments import MAX_NAMED, evidence
+from syftnotify.sources.syftbox.attachments import MAX_NAMED, attachments_of
 from syftnotify.sources.syftbox.listing import MAX_DEPTH, list_files
 from syftnotify.sources.syftbox.scanner import JobReader
 from tests.support import ANA, OWNER, Box, Clock
@@ -42,7 +42,7 @@ def job_of(tree: Tree) -> Job:
 
 def reviewed(tree: Tree) -> tuple[list[str], dict[str, str]]:
     """The paths that the owner's mail shows, and why others are not shown."""
-    found: dict[str, Any] = evidence(job_of(tree), EventKind.JOB_SUBMITTED)
+    found: dict[str, Any] = attachments_of(job_of(tree), EventKind.JOB_SUBMITTED)
     return [file["path"] for file in found["code"]], {item["path"]: item["why"] for item in found["code_left_out"]}
 
 
@@ -189,7 +189,7 @@ def test_evidence_of_a_folder_of_thousands_of_files_finds_the_executable_one(tre
     for number in range(3000):
         (folder / f"{number:04}").touch()
     (folder / "zzz.py").touch()
-    left_out = evidence(job_of(tree), EventKind.JOB_SUBMITTED)["code_left_out"]
+    left_out = attachments_of(job_of(tree), EventKind.JOB_SUBMITTED)["code_left_out"]
 
     assert {"path": "code/data/", "why": "2001 more names in it, not listed"} in left_out[:2]
     assert "code/data/zzz.py" in {item["path"] for item in left_out[:2]}
@@ -251,7 +251,7 @@ def test_evidence_of_hard_links_and_symbolic_links_shows_neither(tree: Tree, tmp
     (code / "main.py").unlink()
     os.link(outside, code / "main.py")
     (code / "link.py").symlink_to(outside)
-    found = evidence(job_of(tree), EventKind.JOB_SUBMITTED)
+    found = attachments_of(job_of(tree), EventKind.JOB_SUBMITTED)
 
     assert SECRET not in str(found)
     left_out = {item["path"].rpartition("/")[2]: item["why"] for item in found["code_left_out"]}
@@ -279,7 +279,7 @@ def test_evidence_of_hard_linked_results_shows_nothing(tree: Tree, tmp_path: Pat
         link_to(tmp_path / name, tree.results() / folder / name, text)
     job = job_of(tree)
 
-    assert evidence(job, EventKind.JOB_FAILED)["stderr"] == ""
+    assert attachments_of(job, EventKind.JOB_FAILED)["stderr"] == ""
     if tree.layout == "A" or not folder:
         assert job.status is Status.FAILED
 
@@ -311,7 +311,7 @@ def test_evidence_of_a_job_exchanged_with_a_link_shows_nothing(
     place = tree.results() if which == "results" else tree.place()
     swap(place.parent if which == "folder above" and tree.names_submitter else place, tmp_path / "outside")
 
-    assert SECRET not in str(evidence(job, kind))
+    assert SECRET not in str(attachments_of(job, kind))
 
 
 class Exchanging(dict[str, Any]):
@@ -334,6 +334,6 @@ def test_list_files_then_exchanged_with_a_link_reads_nothing(tree: Tree, tmp_pat
     job = job_of(tree)
     details = Exchanging(job, lambda: swap(tree.place(), tmp_path / "outside"))
 
-    assert SECRET not in str(evidence(replace(job, details=details), EventKind.JOB_SUBMITTED))
+    assert SECRET not in str(attachments_of(replace(job, details=details), EventKind.JOB_SUBMITTED))
     assert tree.place().is_symlink()
     assert [item.parts for item in list_files(job.base, job.parts, closed={})] == [()]

@@ -8,26 +8,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syftnotify.core.digests import bundled
-from syftnotify.core.identifiers import Form
+from syftnotify.core.digests import group_into_digests
+from syftnotify.core.identifiers import AddressType
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.matching import Route
 from syftnotify.core.models import Event
-from syftnotify.core.routing import UNVERIFIED_SOURCE, Reach, Way, built_in_routes, notifications_for, source_of
+from syftnotify.core.routing import (
+    UNVERIFIED_SOURCE,
+    RoutingContext,
+    TransportInfo,
+    built_in_routes,
+    notifications_for,
+    source_of,
+)
 
 OWNER, ANA = "owner@x.org", "ana@y.net"
 
 
-def reach(peers: frozenset[str] = frozenset(), allow: frozenset[str] = frozenset(), **more: Any) -> Reach:
+def reach(peers: frozenset[str] = frozenset(), allow: frozenset[str] = frozenset(), **more: Any) -> RoutingContext:
     settings: dict[str, Any] = {"owner": OWNER, "operators": (), "transport": "mail", **more}
-    return Reach(peers=peers, allows=lambda address: address in allow, **settings)
+    return RoutingContext(peers=peers, allows=lambda address: address in allow, **settings)
 
 
 def event(kind: EventKind, entity: str = "job/x", **payload: str) -> Event:
     return Event(kind, entity, "T", payload=payload or {"submitter": ANA})
 
 
-def told(event: Event, reach: Reach) -> set[tuple[str, str]]:
+def told(event: Event, reach: RoutingContext) -> set[tuple[str, str]]:
     return {(item.audience.value, item.recipient) for item in notifications_for([event], reach) if not item.skipped}
 
 
@@ -104,7 +111,7 @@ def test_a_catch_up_is_the_owners_alone() -> None:
 def test_more_than_five_become_one_message_and_five_do_not() -> None:
     def owed(count: int) -> set[str]:
         events = [event(EventKind.JOB_SUBMITTED, f"job/{n}") for n in range(count)]
-        return {item.bundle for item in bundled(notifications_for(events, reach(), catches_up=True))}
+        return {item.bundle for item in group_into_digests(notifications_for(events, reach(), catches_up=True))}
 
     assert owed(5) == {""}
     assert len(owed(6)) == 1
@@ -112,14 +119,16 @@ def test_more_than_five_become_one_message_and_five_do_not() -> None:
 
 
 def test_a_catch_up_of_one_is_a_digest_too() -> None:
-    (item,) = bundled(notifications_for([event(EventKind.JOB_SUBMITTED)], reach(), catches_up=True), always=True)
+    (item,) = group_into_digests(
+        notifications_for([event(EventKind.JOB_SUBMITTED)], reach(), catches_up=True), always=True
+    )
 
     assert item.bundle
 
 
 def test_route_withholds_mail_to_an_unknown_submitter() -> None:
     """C1: not what the owner, or a channel of the configuration, is told."""
-    team = Way("team", Form.SLACK, ("#jobs",))
+    team = TransportInfo("team", AddressType.SLACK, ("#jobs",))
     routes = (*built_in_routes(), Route("routes[0]", to=("submitter",), via="team"))
     told_of = reach(routes=routes, ways={"team": team}, is_known=lambda _address: False)
     items = notifications_for([event(EventKind.JOB_SUBMITTED)], told_of)
@@ -165,4 +174,4 @@ def test_nobody_is_owed_the_same_twice(given_events: list[tuple[EventKind, str, 
     items = notifications_for(events, reach())
 
     assert len({(item.event_key, item.medium, item.recipient) for item in items}) == len(items)
-    assert [item.id for item in bundled(items)] == [item.id for item in items]
+    assert [item.id for item in group_into_digests(items)] == [item.id for item in items]

@@ -14,13 +14,13 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from syftnotify.config.schema import Recipients
-from syftnotify.core.digests import bundled
-from syftnotify.core.identifiers import Form, form_of, is_address
+from syftnotify.core.digests import group_into_digests
+from syftnotify.core.identifiers import AddressType, address_type_of, is_address
 from syftnotify.core.kinds import END_KINDS, ROLES, WORKER_KINDS, EventKind, Severity
 from syftnotify.core.matching import Match, Route
 from syftnotify.core.models import HELD, MAIL, AlertRule, Event, Notification
 from syftnotify.core.quiet_hours import QuietHours, held
-from syftnotify.core.routing import Reach, Way, deciding, notifications_for
+from syftnotify.core.routing import RoutingContext, TransportInfo, matching_routes, notifications_for
 from tests.support import ANA, BO, OWNER, THOROUGH
 from tests.test_fuzz import quickly
 
@@ -78,10 +78,10 @@ wishes: dict[str, st.SearchStrategy[Any]] = {
 kinds = st.one_of(
     st.sampled_from([EventKind.JOB_FAILED, EventKind.JOB_TIMEOUT, EventKind.JOB_COMPLETED]), st.sampled_from(EventKind)
 )
-Parts = tuple[dict[str, Any], dict[str, Any], bool]  # payload, routing, whether it was emitted
+PayloadParts = tuple[dict[str, Any], dict[str, Any], bool]  # payload, routing, whether it was emitted
 
 
-def parts(payload: Any, routing: Any, emitted: bool) -> st.SearchStrategy[Parts]:
+def parts(payload: Any, routing: Any, emitted: bool) -> st.SearchStrategy[PayloadParts]:
     return st.tuples(payload, routing, st.just(emitted))
 
 
@@ -96,10 +96,10 @@ without_wishes = st.one_of(
 )
 
 
-def events(drawn: st.SearchStrategy[Parts]) -> st.SearchStrategy[Event]:
+def events(drawn: st.SearchStrategy[PayloadParts]) -> st.SearchStrategy[Event]:
     entities = st.sampled_from(["job/D/o/a/nightly-1", "GPU 0", *HOSTILE])
 
-    def made(kind: EventKind, entity: str, drawn: Parts) -> Event:
+    def made(kind: EventKind, entity: str, drawn: PayloadParts) -> Event:
         payload, routing, is_emitted = drawn
         return Event(kind, entity, payload=payload, routing=routing, emitted=is_emitted)
 
@@ -110,9 +110,17 @@ any_events = st.lists(events(st.one_of(of_the_tree, emitted)), min_size=1, max_s
 
 # -- all sorts of configurations -------------------------------------------------------------------------------------
 
-BOX, RELAY = Way("box", Form.MAIL, (OWNER,)), Way("relay", Form.MAIL, (BO, "operator"), has_default=True)
-TEAM, OPS = Way("team", Form.SLACK, ("team",)), Way("ops", Form.SLACK, ("#ops", "@bo"), has_default=True)
-ONCALL, AUDIT = (Way(name, Form.WEBHOOK, (name,), has_default=name == "audit") for name in ("oncall", "audit"))
+BOX, RELAY = (
+    TransportInfo("box", AddressType.MAIL, (OWNER,)),
+    TransportInfo("relay", AddressType.MAIL, (BO, "operator"), has_default=True),
+)
+TEAM, OPS = (
+    TransportInfo("team", AddressType.SLACK, ("team",)),
+    TransportInfo("ops", AddressType.SLACK, ("#ops", "@bo"), has_default=True),
+)
+ONCALL, AUDIT = (
+    TransportInfo(name, AddressType.WEBHOOK, (name,), has_default=name == "audit") for name in ("oncall", "audit")
+)
 ways = st.sampled_from(
     [(BOX,), (RELAY, BOX), (TEAM, ONCALL), (AUDIT, OPS), (BOX, TEAM, OPS), (BOX, TEAM, ONCALL, RELAY, OPS, AUDIT)]
 )
@@ -151,13 +159,13 @@ rules = st.builds(
 
 
 @st.composite
-def routes(draw: st.DrawFn, known: Mapping[str, Way]) -> tuple[Route, ...]:
+def routes(draw: st.DrawFn, known: Mapping[str, TransportInfo]) -> tuple[Route, ...]:
     """Such as reading the configuration lets pass, and some whose recipients nothing carries to."""
-    has_mail = any(way.form is Form.MAIL for way in known.values())
+    has_mail = any(way.form is AddressType.MAIL for way in known.values())
     found = []
     for number in range(draw(st.sampled_from([2, 3, 1, 4, 0]))):
         via = draw(st.sampled_from(["", "", *known]))
-        fitting = {Form.MAIL: (*ROLES, *ADDRESSES), Form.SLACK: CHANNELS, Form.WEBHOOK: (via,)}
+        fitting = {AddressType.MAIL: (*ROLES, *ADDRESSES), AddressType.SLACK: CHANNELS, AddressType.WEBHOOK: (via,)}
         whom = fitting[known[via].form] if via else (*ROLES, *ADDRESSES, *CHANNELS, "oncall", "nowhere")
         to = draw(st.lists(st.sampled_from(whom), min_size=0 if via or has_mail else 1, max_size=3))
         name, goes_on = f"routes[{number}]", draw(st.booleans())
@@ -166,15 +174,15 @@ def routes(draw: st.DrawFn, known: Mapping[str, Way]) -> tuple[Route, ...]:
 
 
 @st.composite
-def reaches(draw: st.DrawFn, *, with_alerts: bool = True, with_routes: bool = False) -> Reach:
+def reaches(draw: st.DrawFn, *, with_alerts: bool = True, with_routes: bool = False) -> RoutingContext:
     """`with_routes` leaves out the built-in ones."""
     known = {way.name: way for way in draw(ways)}
     allow = draw(st.sampled_from([(), (), (BO.upper(), "#jobs"), ("*@FAR.example",)]))
     return reached(
-        Reach(
+        RoutingContext(
             OWNER,
             draw(st.sampled_from([(), (OPERATOR,)])),
-            next((way.name for way in known.values() if way.form is Form.MAIL), ""),
+            next((way.name for way in known.values() if way.form is AddressType.MAIL), ""),
             draw(st.sampled_from([frozenset(), frozenset({ANA})])),
             Recipients(allow=allow).allows,
             draw(routes(known)) if with_routes or draw(st.booleans()) else None,
@@ -184,13 +192,13 @@ def reaches(draw: st.DrawFn, *, with_alerts: bool = True, with_routes: bool = Fa
     )
 
 
-def reached(reach: Reach) -> Reach:
+def reached(reach: RoutingContext) -> RoutingContext:
     """The same, with a way to each address that a rule names by itself."""
     own = [rule.endpoint for rule in reach.alerts if rule.has_own_address]
-    return replace(reach, ways={**reach.ways, **{name: Way(name, Form.WEBHOOK) for name in own}})
+    return replace(reach, ways={**reach.ways, **{name: TransportInfo(name, AddressType.WEBHOOK) for name in own}})
 
 
-PLAIN = Reach(OWNER, (), "box", frozenset(), lambda _: False, ways={"box": BOX})
+PLAIN = RoutingContext(OWNER, (), "box", frozenset(), lambda _: False, ways={"box": BOX})
 
 # -- a plain model of the routes -------------------------------------------------------------------------------------
 
@@ -212,7 +220,7 @@ def is_like(match: Match, event: Event) -> bool:
     ) and not (match.excluding and is_like(match.excluding, event))
 
 
-def in_role(role: str, event: Event, reach: Reach) -> list[tuple[str, bool]]:
+def in_role(role: str, event: Event, reach: RoutingContext) -> list[tuple[str, bool]]:
     """Who stands behind `role`, and whether they may be told."""
     if role != "submitter":
         return [(address, True) for address in ((reach.owner,) if role == "owner" else reach.operators)]
@@ -225,16 +233,18 @@ def in_role(role: str, event: Event, reach: Reach) -> list[tuple[str, bool]]:
     return [(claimed, claimed.lower() in reach.peers or reach.allows(claimed))] if is_address(claimed) else []
 
 
-def carrier(word: str, reach: Reach) -> Way:
+def carrier(word: str, reach: RoutingContext) -> TransportInfo:
     """What carries to a recipient when nobody says: mail, the first workspace, or the webhook of that name."""
-    form = form_of(word)
-    if form is Form.MAIL:
+    form = address_type_of(word)
+    if form is AddressType.MAIL:
         return reach.mail
-    fitting = [way for way in reach.ways.values() if way.form is form and (form is Form.SLACK or way.name == word)]
-    return fitting[0] if fitting else Way("", form)
+    fitting = [
+        way for way in reach.ways.values() if way.form is form and (form is AddressType.SLACK or way.name == word)
+    ]
+    return fitting[0] if fitting else TransportInfo("", form)
 
 
-def whom(route: Route, event: Event, reach: Reach) -> list[tuple[str, Way, bool]]:
+def whom(route: Route, event: Event, reach: RoutingContext) -> list[tuple[str, TransportInfo, bool]]:
     """Whom a route names, what carries to them, and whether they may be told."""
     named = reach.ways.get(route.via)
     found = []
@@ -245,14 +255,14 @@ def whom(route: Route, event: Event, reach: Reach) -> list[tuple[str, Way, bool]
     return found
 
 
-def place(who: str, way: Way) -> tuple[str, str]:
+def place(who: str, way: TransportInfo) -> tuple[str, str]:
     """Medium and recipient: one mailbox whatever way of mail it is, else each way's own."""
-    if way.form is Form.MAIL:
+    if way.form is AddressType.MAIL:
         return MAIL, who.lower()
-    return f"{way.form}/{way.name}", who.lower() if way.form is Form.SLACK and who[0] in "#@" else who
+    return f"{way.form}/{way.name}", who.lower() if way.form is AddressType.SLACK and who[0] in "#@" else who
 
 
-def by_the_book(event: Event, reach: Reach) -> dict[tuple[str, str], tuple[str, str, bool]]:
+def by_the_book(event: Event, reach: RoutingContext) -> dict[tuple[str, str], tuple[str, str, bool]]:
     """(medium, recipient) -> (route, transport, whether it is told): in order, until a route does not go on."""
     found: dict[tuple[str, str], tuple[str, str, bool]] = {}
     for route in reach.routes or ():
@@ -277,7 +287,7 @@ def keys(notifications: Iterable[Notification]) -> set[tuple[str, str, str]]:
 
 @often
 @given(any_events, reaches())
-def test_nobody_is_owed_the_same_twice_by_one_medium(happened: list[Event], reach: Reach) -> None:
+def test_nobody_is_owed_the_same_twice_by_one_medium(happened: list[Event], reach: RoutingContext) -> None:
     """N20: letter case of addresses aside, whatever roles, routes, rules and wishes name somebody."""
     owed = [
         (item.event_key, item.medium, item.recipient.lower() if item.medium == MAIL else item.recipient)
@@ -293,7 +303,7 @@ def test_nobody_is_owed_the_same_twice_by_one_medium(happened: list[Event], reac
     Event(EventKind.JOB_APPROVED, "job/A/o/-/x", payload={"claimed": BO}),
     replace(PLAIN, routes=(Route("refused", to=("submitter",), goes_on=True), Route("told", to=(BO.upper(),)))),
 )
-def test_routes_are_asked_in_order_until_one_does_not_go_on(event: Event, reach: Reach) -> None:
+def test_routes_are_asked_in_order_until_one_does_not_go_on(event: Event, reach: RoutingContext) -> None:
     """N18, N19: as the plain model above has it."""
     book = by_the_book(event, reach)
     assume(book or event.kind not in WORKER_KINDS)
@@ -314,12 +324,12 @@ def test_no_route_of_ones_own_silences_the_notifiers_own_trouble(role: str) -> N
 
 @often
 @given(events(st.one_of(of_the_tree, emitted)), reaches())
-def test_whom_a_deciding_route_names_is_told_or_left_out_for_a_reason(event: Event, reach: Reach) -> None:
+def test_whom_a_deciding_route_names_is_told_or_left_out_for_a_reason(event: Event, reach: RoutingContext) -> None:
     """X05: nothing vanishes silently, unless a role names nobody."""
     owed = notifications_for([event], reach)
     shown = {(item.medium, item.recipient) for item in owed}
 
-    for route in deciding(event, reach):
+    for route in matching_routes(event, reach):
         for who, way, may in whom(route, event, reach):
             key = place(who, way)
             assert key in shown
@@ -329,7 +339,7 @@ def test_whom_a_deciding_route_names_is_told_or_left_out_for_a_reason(event: Eve
 
 @often
 @given(events(of_the_tree), reaches())
-def test_a_job_gets_nobody_told_whom_no_one_vouches_for(event: Event, reach: Reach) -> None:
+def test_a_job_gets_nobody_told_whom_no_one_vouches_for(event: Event, reach: RoutingContext) -> None:
     """X11: the configuration names them, or lets them pass, or the path does, or they are a known peer."""
     configured = {
         reach.owner,
@@ -351,7 +361,7 @@ def test_a_job_gets_nobody_told_whom_no_one_vouches_for(event: Event, reach: Rea
 @often
 @given(any_events, reaches(), st.sampled_from([str.upper, str.lower, str.swapcase]))
 def test_the_letter_case_of_patterns_does_not_matter(
-    happened: list[Event], reach: Reach, spelled: Callable[[str], str]
+    happened: list[Event], reach: RoutingContext, spelled: Callable[[str], str]
 ) -> None:
     """N18"""
 
@@ -373,7 +383,9 @@ def test_the_letter_case_of_patterns_does_not_matter(
 
 @often
 @given(any_events, reaches(), rules)
-def test_one_more_rule_takes_nothing_from_anybody(happened: list[Event], reach: Reach, rule: AlertRule) -> None:
+def test_one_more_rule_takes_nothing_from_anybody(
+    happened: list[Event], reach: RoutingContext, rule: AlertRule
+) -> None:
     """A03"""
     with_rule = reached(replace(reach, alerts=(*reach.alerts, replace(rule, id="new"))))
 
@@ -401,10 +413,12 @@ def reader_of(item: Notification) -> tuple[str, str]:
 
 @often
 @given(any_events, reaches(), st.booleans(), st.integers(0, 3))
-def test_bundling_loses_nothing_and_adds_nothing(happened: list[Event], reach: Reach, always: bool, above: int) -> None:
+def test_bundling_loses_nothing_and_adds_nothing(
+    happened: list[Event], reach: RoutingContext, always: bool, above: int
+) -> None:
     """X06: of each reader, all or none; and what a program reads, or is skipped, is left as it is."""
     owed = notifications_for(happened, reach)
-    after = bundled(owed, always=always, above=above)
+    after = group_into_digests(owed, always=always, above=above)
     count = Counter(reader_of(item) for item in owed if is_for_people(item))
     bundles = {(item.bundle, reader_of(item)) for item in after if item.bundle}
 
@@ -417,11 +431,11 @@ def test_bundling_loses_nothing_and_adds_nothing(happened: list[Event], reach: R
 @often
 @given(any_events, reaches(), hours)
 def test_quiet_hours_lose_nothing_and_hold_nothing_that_is_sparing(
-    happened: list[Event], reach: Reach, hours: QuietHours
+    happened: list[Event], reach: RoutingContext, hours: QuietHours
 ) -> None:
     """X06"""
     by_key = {event.key: event for event in happened}
-    owed = bundled(notifications_for(happened, reach), above=2)
+    owed = group_into_digests(notifications_for(happened, reach), above=2)
     until = hours.until(NIGHT)
     for before, after in zip(owed, held(owed, by_key, hours, NIGHT), strict=True):
         event = by_key[before.event_key]
@@ -449,7 +463,7 @@ NAMES = ("user", "name", "owner", "submitter", "claimed", "tags", "asked_by", "n
 @example(Event(EventKind.JOB_FAILED, "run/1", payload={"alerts": {"recipients": [BO]}}, emitted=True), PLAIN)
 @example(Event(EventKind.JOB_FAILED, "run/1", payload={"submitter": BO, "emitted": False}, emitted=True), PLAIN)
 @example(Event(EventKind.JOB_LONG_RUNNING, "run/1", payload={"asked_by": ["job"]}, emitted=True), PLAIN)
-def test_route_payload_of_emitted_event_routes_nothing(event: Event, reach: Reach) -> None:
+def test_route_payload_of_emitted_event_routes_nothing(event: Event, reach: RoutingContext) -> None:
     """C4, X11, C07: whatever the payload holds, `name` for `match.job` aside, the recipients are the same."""
     plain = replace(event, payload={key: value for key, value in event.payload.items() if key == "name"})
 

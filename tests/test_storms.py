@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, Receipt
-from syftnotify.core.throttle import ABOVE, EVERY, WITHIN, Storms, Window
-from syftnotify.delivery.dispatcher import Dispatcher, Lane
-from syftnotify.rendering.email import Links, Wording
+from syftnotify.core.throttle import ABOVE, EVERY, WITHIN, RecipientThrottle, Window
+from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
+from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
-from syftnotify.store.outbox.queue import Outbox, Verdict
+from syftnotify.store.outbox.queue import AttemptOutcome, Outbox
 from tests.support import Clock, MakeDispatcher, claim, claim_and_die, tally, wait_until
 
 READER = "o@x.org"
@@ -124,8 +124,8 @@ def test_a_window_counts_right_whenever_it_is_asked(moments: list[float], now: f
 # -- who was sent how much ---------------------------------------------------------------------------------------
 
 
-def after_a_storm(at: float = 0.0) -> Storms:
-    storms = Storms()
+def after_a_storm(at: float = 0.0) -> RecipientThrottle:
+    storms = RecipientThrottle()
     for _ in range(ABOVE):
         storms.note(READER, "", at)
     return storms
@@ -133,7 +133,7 @@ def after_a_storm(at: float = 0.0) -> Storms:
 
 def test_two_hundred_go_as_they_are_and_then_all_is_gathered() -> None:
     """X06"""
-    storms = Storms()
+    storms = RecipientThrottle()
     for number in range(ABOVE):
         assert storms.gathering(READER, "box", float(number) / 10) is None
         storms.note(READER, "", float(number) / 10)
@@ -203,7 +203,7 @@ def test_a_bundle_of_another_kind_is_a_message_and_no_digest_of_a_storm() -> Non
 @given(st.lists(st.tuples(st.floats(0, 40), st.integers(1, 60)), max_size=60))
 def test_nobody_gets_more_than_that_whenever_it_comes(bursts: list[tuple[float, int]]) -> None:
     """X06: 200 messages and one digest in any ten minutes, whatever the pace of the flood."""
-    storms, now, left = Storms(), 0.0, []
+    storms, now, left = RecipientThrottle(), 0.0, []
     waiting: dict[str, float] = {}
     for pause, count in bursts:
         now += pause
@@ -278,8 +278,8 @@ Make = Callable[..., Dispatcher]
 @pytest.fixture
 def make(make: MakeDispatcher) -> Make:
     def made(*, max_concurrent: int = 8, **boxes: Mailbox) -> Dispatcher:
-        wording = Wording(TemplateRenderer(), sender=READER, links=Links())
-        lanes = [Lane(name, box, wording, max_retries=1) for name, box in boxes.items()]
+        wording = EmailRenderer(TemplateRenderer(), sender=READER, links=Links())
+        lanes = [TransportQueue(name, box, wording, max_retries=1) for name, box in boxes.items()]
         return make(*lanes, max_concurrent=max_concurrent)
 
     return made
@@ -565,7 +565,7 @@ def test_a_moment_that_the_other_side_named_holds_in_a_storm_as_well(
     box = Mailbox()
     had(outbox, clock, tmp_path, numbered(200))
     owe(outbox, clock, ["slow"])
-    asked = Verdict("pending", not_before=clock.now + 5000.0, refusal=True)
+    asked = AttemptOutcome("pending", not_before=clock.now + 5000.0, refusal=True)
     outbox.failed(claim(outbox, "box", clock.now, by="before"), clock.now, Failure.NOT_NOW, "429", asked)
     owe(outbox, clock, numbered(10, 1000))
     dispatcher = make(box=box)
@@ -720,7 +720,7 @@ def test_one_whose_retries_are_used_up_does_not_take_the_digest_with_it(
         clock.now,
         Failure.NOT_NOW,
         "503",
-        Verdict("pending", refusal=True),
+        AttemptOutcome("pending", refusal=True),
     )
     box.faults["digest"] = [DeliveryError(Failure.NOT_NOW, "503")]
     dispatcher = make(box=box)  # of one retry
@@ -759,7 +759,7 @@ def test_the_messages_of_the_last_minutes_are_found_again(outbox: Outbox, clock:
     had(outbox, clock, tmp_path, ["theirs"], ago=50.0, to=OTHER)
     for name, failure in (("refused", Failure.REFUSED), ("later", Failure.NOT_NOW), ("cut", Failure.UNKNOWN)):
         owe(outbox, clock, [name])
-        verdict = Verdict("unknown" if failure is Failure.UNKNOWN else "dead")
+        verdict = AttemptOutcome("unknown" if failure is Failure.UNKNOWN else "dead")
         outbox.failed(claim(outbox, "box", clock.now, by="me"), clock.now, failure, "", verdict)
     clock.advance(10)
     outbox.sent(claim(outbox, "box", clock.now, by="me"), clock.now)

@@ -26,7 +26,7 @@ import pytest
 from syftnotify.cli.demo import Tree
 from syftnotify.store.outbox.queue import Outbox
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import exclusive
+from syftnotify.system.files import file_lock
 from tests.support import ANA, OWNER, PATIENCE, Box, wait_until, workers_of
 
 if not hasattr(socket, "AF_UNIX"):
@@ -147,7 +147,7 @@ def waiting(box: Box) -> int:
 @contextlib.contextmanager
 def a_look_that_hangs(box: Box) -> Iterator[None]:
     """No look can be finished while the block runs: somebody else holds the ledger."""
-    with exclusive(box.home.state.with_name("state.json.lock"), seconds=10) as held:
+    with file_lock(box.home.state.with_name("state.json.lock"), seconds=10) as held:
         assert held
         yield
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syftnotify.core.text import local_time, localized, plural, shown, shown_block
+from syftnotify.core.text import escape, escape_block, local_time, localized, plural
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,12 @@ from syftnotify.core.text import local_time, localized, plural, shown, shown_blo
 )
 def test_what_could_be_obeyed_is_written_out(hostile: str, harmless: str) -> None:
     """X11"""
-    assert shown(hostile) == harmless
+    assert escape(hostile) == harmless
 
 
 @given(st.text(max_size=200))
 def test_nothing_a_terminal_obeys_survives(text: str) -> None:
-    safe = shown(text)
+    safe = escape(text)
 
     assert "\n" not in safe
     assert "\x1b" not in safe
@@ -41,11 +41,11 @@ def test_nothing_a_terminal_obeys_survives(text: str) -> None:
 
 
 def test_long_text_is_cut_with_a_mark() -> None:
-    assert shown("a" * 400, limit=10) == "a" * 10 + "…"
+    assert escape("a" * 400, limit=10) == "a" * 10 + "…"
 
 
 def test_a_block_keeps_its_lines_and_tabs() -> None:
-    assert shown_block("a\tb\r\n\n\x1bc\r") == "a\tb\n\n\\x1bc\n"
+    assert escape_block("a\tb\r\n\n\x1bc\r") == "a\tb\n\n\\x1bc\n"
 
 
 def test_one_and_many() -> None:
@@ -74,9 +74,9 @@ def test_one_and_many() -> None:
 )
 def test_shown_of_mixed_scripts_marks_the_letters_of_the_other(hostile: str, marked: str) -> None:
     """C6"""
-    assert shown(hostile) == marked
-    assert shown_block(f"{hostile}\n") == f"{marked}\n"
-    assert shown(marked) == marked
+    assert escape(hostile) == marked
+    assert escape_block(f"{hostile}\n") == f"{marked}\n"
+    assert escape(marked) == marked
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_shown_of_mixed_scripts_marks_the_letters_of_the_other(hostile: str, mar
 )
 def test_shown_of_an_address_with_foreign_signs_is_ascii(hostile: str, marked: str) -> None:
     """C6: letters, dots, marks and other forms of the `@`."""
-    assert shown(hostile) == marked
-    assert shown(marked) == marked
-    assert shown(f"\u201c{hostile}\u201d") == f"\u201c{marked}\u201d"
+    assert escape(hostile) == marked
+    assert escape(marked) == marked
+    assert escape(f"\u201c{hostile}\u201d") == f"\u201c{marked}\u201d"
 
 
 @pytest.mark.parametrize(
@@ -123,13 +123,13 @@ def test_shown_of_an_address_with_foreign_signs_is_ascii(hostile: str, marked: s
 )
 def test_shown_of_imitated_ascii_is_an_escape(hostile: str, marked: str) -> None:
     """C6: beside Latin letters, and alone where it looks like them."""
-    assert shown(hostile) == marked
-    assert shown(marked) == marked
+    assert escape(hostile) == marked
+    assert escape(marked) == marked
 
 
 def test_shown_of_stacked_marks_keeps_three() -> None:
     """C6: more of them cover other lines."""
-    assert shown("a" + "\u0301" * 5 + "b\u0301") == "a\u0301\u0301\u0301\\u0301\\u0301b\u0301"
+    assert escape("a" + "\u0301" * 5 + "b\u0301") == "a\u0301\u0301\u0301\\u0301\\u0301b\u0301"
 
 
 HIDDEN = (
@@ -142,8 +142,8 @@ HIDDEN = (
 def test_shown_of_what_is_invisible_or_blank_is_an_escape(sign: str) -> None:
     """C6: beside Latin letters, twice, and alone."""
     for text in (f"a{sign}b", f"a{sign}{sign}b", sign):
-        assert sign not in shown(text)
-        assert sign.encode("unicode_escape").decode() in shown(text)
+        assert sign not in escape(text)
+        assert sign.encode("unicode_escape").decode() in escape(text)
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_shown_of_what_is_invisible_or_blank_is_an_escape(sign: str) -> None:
 )
 def test_shown_of_a_genuine_name_is_the_name(name: str) -> None:
     """C6"""
-    assert shown(name) == name
-    assert shown_block(name) == name
+    assert escape(name) == name
+    assert escape_block(name) == name
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_shown_of_a_genuine_name_is_the_name(name: str) -> None:
 )
 def test_shown_between_quotation_marks_cannot_end_them(sign: str) -> None:
     """C6: of two single marks, the second one is escaped."""
-    name = shown(f"x{sign} from b@lab.example is done. Job {sign}y", quoted=True)
+    name = escape(f"x{sign} from b@lab.example is done. Job {sign}y", quoted=True)
     code = ord(sign[-1])
     escape = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
@@ -200,15 +200,15 @@ def test_shown_between_quotation_marks_cannot_end_them(sign: str) -> None:
 
 def test_shown_between_quotation_marks_keeps_an_apostrophe() -> None:
     """C6"""
-    assert shown("ana's caf\xe9 o\u2019neill", quoted=True) == "ana's caf\xe9 o\u2019neill"
+    assert escape("ana's caf\xe9 o\u2019neill", quoted=True) == "ana's caf\xe9 o\u2019neill"
 
 
 @given(st.text(max_size=60))
 def test_shown_of_shown_is_the_same(text: str) -> None:
     """C6: text passes through more than one place that displays it."""
-    once = shown(text)
+    once = escape(text)
 
-    assert shown(once, limit=len(once)) == once
+    assert escape(once, limit=len(once)) == once
 
 
 MIXED = (
@@ -221,9 +221,9 @@ MIXED = (
 def test_shown_of_shown_of_mixed_scripts_is_the_same(text: str) -> None:
     """C6"""
     for quoted in (False, True):
-        once = shown(text, quoted=quoted)
+        once = escape(text, quoted=quoted)
 
-        assert shown(once, quoted=quoted) == once
+        assert escape(once, quoted=quoted) == once
 
 
 # 2027-01-15 08:00 and 2027-07-15 08:00 in UTC.

@@ -13,14 +13,14 @@ import pytest
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, Receipt
-from syftnotify.delivery.dispatcher import UNREACHABLE_SECONDS, Lane
-from syftnotify.rendering.email import Links, Wording
+from syftnotify.delivery.dispatcher import UNREACHABLE_SECONDS, TransportQueue
+from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
-from syftnotify.store.outbox.queue import Due, Outbox
+from syftnotify.store.outbox.queue import ClaimedNotification, Outbox
 from tests.support import Clock, MakeDispatcher, claim_and_die, tally, wait_until
 
 READER = "owner@datasite.example"
-WORDING = Wording(TemplateRenderer(), sender=READER, links=Links())
+WORDING = EmailRenderer(TemplateRenderer(), sender=READER, links=Links())
 
 
 class Server:
@@ -50,8 +50,8 @@ class Server:
         """Nothing is kept."""
 
 
-def lane(server: Server, name: str = "mail", **more: Any) -> Lane:
-    return Lane(name, server, WORDING, **more)
+def lane(server: Server, name: str = "mail", **more: Any) -> TransportQueue:
+    return TransportQueue(name, server, WORDING, **more)
 
 
 def enqueue(
@@ -266,9 +266,9 @@ def test_the_dispatcher_survives_an_unexpected_error_and_recovers_its_claims(
         error = next(calls, None)
         if error is not None:
             raise error
-        return Lane.wait(mail, monotonic)
+        return TransportQueue.wait(mail, monotonic)
 
-    class Failing(Lane):
+    class Failing(TransportQueue):
         def wait(self, monotonic: float) -> float:
             return wait(monotonic)
 
@@ -438,7 +438,7 @@ def test_outcome_that_cannot_be_recorded_for_lack_of_memory_is_unknown(make: Mak
     dispatcher = make(lane(server))
     record, failures = dispatcher._record, [MemoryError()]
 
-    def fails_once(due: Sequence[Due], write: Callable[[], None]) -> None:
+    def fails_once(due: Sequence[ClaimedNotification], write: Callable[[], None]) -> None:
         if failures:
             raise failures.pop()
         record(due, write)

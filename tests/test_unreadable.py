@@ -11,9 +11,9 @@ import yaml
 
 from syftnotify.core.kinds import Audience, EventKind, Status
 from syftnotify.core.models import Event, Item
-from syftnotify.rendering.email import Links, Wording
+from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
-from syftnotify.transports.slack.renderer import Lines
+from syftnotify.transports.slack.renderer import SlackRenderer
 from syftnotify.transports.webhook.renderer import native_of
 from tests.support import ANA, OWNER, Box, Mail, lose_ledger, lose_outbox
 from tests.trees import TREES, Disk, ReviewTree, Tree
@@ -311,8 +311,8 @@ def test_unreadable_job_in_one_line_names_the_reason() -> None:
     payload = {"name": "x", "submitter": ANA, "owner": OWNER, "unreadable": "config.yaml: not UTF-8 text"}
     item = Item("id", Event(EventKind.JOB_SUBMITTED, "job/D/o/a/x", "", "", payload), Audience.OWNER, Status.WAITING)
     sentence = "Its configuration cannot be read (config.yaml: not UTF-8 text)."
-    mails = Wording(TemplateRenderer(), sender=OWNER, links=Links())
+    mails = EmailRenderer(TemplateRenderer(), sender=OWNER, links=Links())
 
-    assert sentence in Lines(links=Links()).message([item], "#jobs").text
+    assert sentence in SlackRenderer(links=Links()).message([item], "#jobs").text
     assert sentence in mails.message([item], OWNER, digest="d").text
     assert native_of(item, Links())["payload"]["unreadable"] == payload["unreadable"]

@@ -26,7 +26,7 @@ from syftnotify.config.load import load
 from syftnotify.core.errors import ConfigError
 from syftnotify.store.outbox.queue import Counts, Outbox
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import write_whole
+from syftnotify.system.files import atomic_write
 from tests.google import SECRET, Answer, Google, Post, hangs, page, says, serving
 from tests.support import ANA, OWNER, PATIENCE, Box, needs_root, wait_until, worker_in_process
 from tests.test_doctor import a_box_in_reach_of_all, as_somebody_else
@@ -800,12 +800,12 @@ def test_a_ledger_that_cannot_be_used_is_waited_out(box: Box, tree: Tree) -> Non
     wait_until(box.home.state.exists, what="the ledger")
     ledger = box.home.state.read_bytes()
 
-    write_whole(box.home.state, NEWER)
+    atomic_write(box.home.state, NEWER)
     _, said = wait_until(lambda: (found := status(box))[0] == 4 and found, what="unwell")
     assert any("newer version" in ailment for ailment in said["unwell"])
     tree.submit(ANA, "survey", CODE)
     assert box.home.state.read_bytes() == NEWER
-    write_whole(box.home.state, ledger)
+    atomic_write(box.home.state, ledger)
 
     wait_until(lambda: len(box.mails()) == 2, what="both mails")
     wait_until(lambda: status(box)[0] == 0, what="all is well")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.sources.syftbox.watcher import Wake, Watched, remote_kind
+from syftnotify.sources.syftbox.watcher import ChangeWatcher, WatchSpec, remote_kind
 from tests.support import PATIENCE, Clock, nested, wait_until
 
 
@@ -28,14 +28,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def wake(woken: threading.Event) -> Iterator[Wake]:
-    wake = Wake(woken.set)
+def wake(woken: threading.Event) -> Iterator[ChangeWatcher]:
+    wake = ChangeWatcher(woken.set)
     yield wake
     wake.stop()
 
 
-def test_a_written_file_deep_below_wakes(tmp_path: Path, wake: Wake, woken: threading.Event) -> None:
-    wake.watch([Watched(tmp_path)])
+def test_a_written_file_deep_below_wakes(tmp_path: Path, wake: ChangeWatcher, woken: threading.Event) -> None:
+    wake.watch([WatchSpec(tmp_path)])
     assert wake.is_watching
     (tmp_path / "inbox" / "ana").mkdir(parents=True)
     assert woken.wait(PATIENCE)
@@ -43,9 +43,9 @@ def test_a_written_file_deep_below_wakes(tmp_path: Path, wake: Wake, woken: thre
     wait_until(lambda: (tmp_path / "inbox" / "ana" / "state.yaml").write_text("x") and woken.wait(0.2))
 
 
-def test_our_own_look_does_not_wake(tmp_path: Path, wake: Wake, woken: threading.Event) -> None:
+def test_our_own_look_does_not_wake(tmp_path: Path, wake: ChangeWatcher, woken: threading.Event) -> None:
     (tmp_path / "file").write_text("x")
-    wake.watch([Watched(tmp_path)])
+    wake.watch([WatchSpec(tmp_path)])
     for _ in range(50):
         (tmp_path / "file").read_text()
         list(tmp_path.iterdir())
@@ -55,10 +55,10 @@ def test_our_own_look_does_not_wake(tmp_path: Path, wake: Wake, woken: threading
 
 
 def test_the_files_of_a_running_jobs_environment_do_not_wake(
-    tmp_path: Path, wake: Wake, woken: threading.Event
+    tmp_path: Path, wake: ChangeWatcher, woken: threading.Event
 ) -> None:
     (tmp_path / "code" / ".venv").mkdir(parents=True)
-    wake.watch([Watched(tmp_path)])
+    wake.watch([WatchSpec(tmp_path)])
     (tmp_path / "code" / ".venv" / "x.py").write_text("x")
     (tmp_path / "code" / ".venv" / "lib").mkdir()
 
@@ -66,16 +66,16 @@ def test_the_files_of_a_running_jobs_environment_do_not_wake(
 
 
 def test_a_folder_that_vanished_and_came_back_is_watched_again(
-    tmp_path: Path, wake: Wake, woken: threading.Event
+    tmp_path: Path, wake: ChangeWatcher, woken: threading.Event
 ) -> None:
     folder = tmp_path / "job"
     folder.mkdir()
-    wake.watch([Watched(folder)])
+    wake.watch([WatchSpec(folder)])
     folder.rename(tmp_path / "gone")
-    wake.watch([Watched(folder)])
+    wake.watch([WatchSpec(folder)])
     assert not wake.is_watching
     folder.mkdir()
-    wake.watch([Watched(folder)])
+    wake.watch([WatchSpec(folder)])
     woken.clear()
     (folder / "file").write_text("x")
 
@@ -91,10 +91,10 @@ def test_what_cannot_be_watched_is_said_once_however_often_it_is_tried(
         tried.append(clock.now)
         return 0
 
-    wake = Wake(woken.set, most=none_left, monotonic=clock.monotonic)
+    wake = ChangeWatcher(woken.set, most=none_left, monotonic=clock.monotonic)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            assert not wake.watch([Watched(tmp_path)])
+            assert not wake.watch([WatchSpec(tmp_path)])
             clock.advance(3600)
 
     assert len(tried) == 3
@@ -152,8 +152,8 @@ def test_too_many_folders_are_counted_first_and_tried_again_later(
     folders = [tmp_path / f"folder-{number}" for number in range(9)]
     for folder in folders:
         folder.mkdir()
-    wake = Wake(woken.set, most=lambda: 5, monotonic=clock.monotonic)
-    watched = [Watched(tmp_path)]
+    wake = ChangeWatcher(woken.set, most=lambda: 5, monotonic=clock.monotonic)
+    watched = [WatchSpec(tmp_path)]
     with caplog.at_level(logging.WARNING):
         assert not wake.watch(watched)
         for folder in folders[3:]:
@@ -170,8 +170,8 @@ def test_too_many_folders_are_counted_first_and_tried_again_later(
 def test_a_tree_that_grows_beyond_what_may_be_watched_is_let_go(
     tmp_path: Path, woken: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wake = Wake(woken.set, most=lambda: 5)
-    watched = [Watched(tmp_path)]
+    wake = ChangeWatcher(woken.set, most=lambda: 5)
+    watched = [WatchSpec(tmp_path)]
     assert wake.watch(watched)
     for number in range(9):
         (tmp_path / f"folder-{number}").mkdir()
@@ -180,8 +180,10 @@ def test_a_tree_that_grows_beyond_what_may_be_watched_is_let_go(
     assert "there are more than 5 folders" in caplog.text
 
 
-def test_what_grew_and_is_gone_asks_for_no_more_watches(tmp_path: Path, wake: Wake, woken: threading.Event) -> None:
-    wake.watch([Watched(tmp_path)])
+def test_what_grew_and_is_gone_asks_for_no_more_watches(
+    tmp_path: Path, wake: ChangeWatcher, woken: threading.Event
+) -> None:
+    wake.watch([WatchSpec(tmp_path)])
     (tmp_path / "folder").mkdir()
     assert woken.wait(PATIENCE)
 
@@ -192,14 +194,14 @@ def test_what_grew_and_is_gone_asks_for_no_more_watches(tmp_path: Path, wake: Wa
 def test_whoever_asks_for_it_watches_as_much_as_the_system_lets_him(tmp_path: Path, woken: threading.Event) -> None:
     for number in range(9):
         (tmp_path / f"folder-{number}").mkdir()
-    wake = Wake(woken.set, is_careful=False, most=lambda: 5)
-    assert wake.watch([Watched(tmp_path)])
+    wake = ChangeWatcher(woken.set, is_careful=False, most=lambda: 5)
+    assert wake.watch([WatchSpec(tmp_path)])
     wake.stop()
 
 
-def test_a_wake_up_says_where(tmp_path: Path, wake: Wake, woken: threading.Event) -> None:
+def test_a_wake_up_says_where(tmp_path: Path, wake: ChangeWatcher, woken: threading.Event) -> None:
     (tmp_path / "job").mkdir()
-    wake.watch([Watched(tmp_path)])
+    wake.watch([WatchSpec(tmp_path)])
     (tmp_path / "job" / "state.yaml").write_text("x")
     assert woken.wait(PATIENCE)
     places: set[str] = set()
@@ -209,14 +211,14 @@ def test_a_wake_up_says_where(tmp_path: Path, wake: Wake, woken: threading.Event
 
 
 def test_when_the_kernel_has_dropped_events_it_may_be_anywhere(
-    tmp_path: Path, wake: Wake, woken: threading.Event
+    tmp_path: Path, wake: ChangeWatcher, woken: threading.Event
 ) -> None:
     """watchdog tells of that in its log alone; these are its words."""
     from watchdog.observers import inotify_c
 
     words = "Inotify queue overflowed; filesystem events were lost"
     assert words in inspect.getsource(inotify_c)
-    wake.watch([Watched(tmp_path)])
+    wake.watch([WatchSpec(tmp_path)])
     assert wake.take() == set()
     logging.getLogger(inotify_c.__name__).warning(words)
 
@@ -225,8 +227,8 @@ def test_when_the_kernel_has_dropped_events_it_may_be_anywhere(
     assert wake.take() == set()
 
 
-def test_very_many_changes_may_be_anywhere(tmp_path: Path, wake: Wake) -> None:
-    wake.watch([Watched(tmp_path)])
+def test_very_many_changes_may_be_anywhere(tmp_path: Path, wake: ChangeWatcher) -> None:
+    wake.watch([WatchSpec(tmp_path)])
     for number in range(1100):
         (tmp_path / f"file-{number}").touch()
     wait_until(lambda: wake._is_anywhere)
@@ -263,8 +265,8 @@ def test_wake_with_folders_nested_too_deep_watches_none(
 ) -> None:
     """B8: watchdog walks by recursion; the interval goes on, and later it is tried again."""
     (tmp_path / "job").mkdir()
-    wake = Wake(woken.set, is_careful=is_careful, monotonic=clock.monotonic)
-    watched = [Watched(tmp_path / "job")]
+    wake = ChangeWatcher(woken.set, is_careful=is_careful, monotonic=clock.monotonic)
+    watched = [WatchSpec(tmp_path / "job")]
     with nested(tmp_path / "deep", 1100) as where:
         where[0] = where[0].rename(tmp_path / "job" / "deep")
         assert not wake.watch(watched)
@@ -279,8 +281,8 @@ def test_wake_with_folders_nested_too_deep_watches_none(
 def test_wake_with_deep_folders_that_come_later_tells_the_truth(tmp_path: Path, woken: threading.Event) -> None:
     """B8: it watches, or it is known that it does not; Python 3.12 and later walk without recursion."""
     (tmp_path / "job").mkdir()
-    wake = Wake(woken.set)
-    watched = [Watched(tmp_path / "job")]
+    wake = ChangeWatcher(woken.set)
+    watched = [WatchSpec(tmp_path / "job")]
     assert wake.watch(watched)
     with nested(tmp_path / "deep", 1100) as where:
         where[0] = where[0].rename(tmp_path / "job" / "deep")
@@ -299,8 +301,8 @@ def test_wake_whose_thread_has_ended_starts_again_once(
     tmp_path: Path, woken: threading.Event, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """B8: whatever ended it; at the second time within half an hour the interval is the truth."""
-    wake = Wake(woken.set, monotonic=clock.monotonic)
-    watched = [Watched(tmp_path)]
+    wake = ChangeWatcher(woken.set, monotonic=clock.monotonic)
+    watched = [WatchSpec(tmp_path)]
     assert wake.watch(watched)
     for is_first in (True, False):
         end_reader(wake)
@@ -313,7 +315,7 @@ def test_wake_whose_thread_has_ended_starts_again_once(
     wake.stop()
 
 
-def end_reader(wake: Wake) -> None:
+def end_reader(wake: ChangeWatcher) -> None:
     """End one of watchdog's threads, as an error in it would."""
     thread = next(each for each in wake._threads if each is not wake._observer)
     thread.stop()  # type: ignore[attr-defined]  # BaseThread of watchdog

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from syftnotify.core.kinds import Audience, EventKind, Status
 from syftnotify.core.models import Event, Item, Message
-from syftnotify.core.text import shown, shown_block
-from syftnotify.rendering.email import Links, Wording, line_of
+from syftnotify.core.text import escape, escape_block
+from syftnotify.rendering.email import EmailRenderer, Links, summary_of
 from syftnotify.rendering.templates import TemplateRenderer, indented
-from syftnotify.transports.mime import mail_of
-from syftnotify.transports.slack.renderer import Lines
+from syftnotify.transports.mime import build_mime
+from syftnotify.transports.slack.renderer import SlackRenderer
 
-WORDING = Wording(
+WORDING = EmailRenderer(
     TemplateRenderer(),
     sender="owner@x.org",
     links=Links(
@@ -57,7 +57,7 @@ def worded(
 
 def received(message: Message) -> EmailMessage:
     """The mail after its way over the wire."""
-    return BytesParser(policy=default).parsebytes(mail_of(message, date=0.0).as_bytes())
+    return BytesParser(policy=default).parsebytes(build_mime(message, date=0.0).as_bytes())
 
 
 OWNERS = [EventKind.JOB_SUBMITTED, EventKind.JOB_COMPLETED, EventKind.JOB_FAILED, EventKind.JOB_TIMEOUT]
@@ -182,7 +182,7 @@ def test_links_are_put_in_where_they_are_set() -> None:
     assert "https://box.example/jobs/ana@y.net/income%20%3Csurvey%3E" in worded(EventKind.JOB_SUBMITTED).text
     assert "https://box.example/results/" in worded(EventKind.JOB_COMPLETED, Audience.SUBMITTER).text
     assert "https://box.example/peers/ana@y.net" in worded(EventKind.PEER_REQUESTED).text
-    plain = Wording(TemplateRenderer(), sender="o@x.org", links=Links()).message(
+    plain = EmailRenderer(TemplateRenderer(), sender="o@x.org", links=Links()).message(
         [item(EventKind.JOB_SUBMITTED)], "t@x.org"
     )
     assert "http" not in plain.text
@@ -293,7 +293,7 @@ def test_no_name_can_break_out_of_its_place(name: str, submitter: str) -> None:
 
 def test_an_entity_stands_in_one_line_that_a_filter_can_read() -> None:
     entity = "job/D/owner@datasite.example/ana@uni.example/" + "a%20long%20name" * 10
-    raw = mail_of(Message("id", "t@x.org", "s", "text", headers=(("X-SyftNotify-Entity", entity),))).as_bytes()
+    raw = build_mime(Message("id", "t@x.org", "s", "text", headers=(("X-SyftNotify-Entity", entity),))).as_bytes()
 
     assert f"\r\nX-SyftNotify-Entity: {entity}\r\n".encode() in raw
 
@@ -309,7 +309,7 @@ def test_ones_own_template_is_used_and_the_rest_is_built_in(tmp_path: Any) -> No
     """S10"""
     (tmp_path / "emails").mkdir()
     (tmp_path / "emails" / "new_job.txt").write_text("Mine: {{ job_name }}")
-    wording = Wording(TemplateRenderer(tmp_path), sender="o@x.org", links=Links())
+    wording = EmailRenderer(TemplateRenderer(tmp_path), sender="o@x.org", links=Links())
     message = wording.message([item(EventKind.JOB_SUBMITTED)], "t@x.org")
 
     assert message.text == "Mine: income <survey>"
@@ -329,7 +329,7 @@ def test_a_reminder_that_comes_late_says_what_is_so_now(kind: EventKind, standin
     """X08: out of quiet hours, or a pause."""
     event = Event(kind, "job/x", payload={**PAYLOAD, "minutes": 1440})
 
-    assert line_of(Item("i", event, Audience.OWNER, standing)).endswith(says)
+    assert summary_of(Item("i", event, Audience.OWNER, standing)).endswith(says)
 
 
 def test_template_with_a_byte_order_mark_is_read_without_it(tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ def test_a_name_between_quotation_marks_cannot_imitate_a_sentence(kind: EventKin
     single = worded(kind, audience, name=FORGED)
     digest = WORDING.message([item(kind, audience, name=FORGED)], "to@x.org", digest="d")
 
-    for text in (single.subject, single.text, digest.text, line_of(item(kind, audience, name=FORGED))):
+    for text in (single.subject, single.text, digest.text, summary_of(item(kind, audience, name=FORGED))):
         assert FORGED not in text
         assert "x\\x22 from owner@x.org is done. Job \\x22y" in text
 
@@ -361,11 +361,11 @@ def test_a_name_between_quotation_marks_cannot_imitate_a_sentence(kind: EventKin
 def test_a_submitter_that_is_no_address_stands_between_quotation_marks() -> None:
     """C6: the name of a folder can have blanks, and so look like words of ours."""
     forged = "ana@y.net is trusted; job"
-    text = line_of(item(EventKind.JOB_SUBMITTED, submitter=forged))
+    text = summary_of(item(EventKind.JOB_SUBMITTED, submitter=forged))
 
     assert f'from "{forged}" waits' in text
-    assert "from ana@y.net waits" in line_of(item(EventKind.JOB_SUBMITTED, submitter="ana@y.net"))
-    assert 'from "\\u0430na@y.net" waits' in line_of(item(EventKind.JOB_SUBMITTED, submitter="\u0430na@y.net"))
+    assert "from ana@y.net waits" in summary_of(item(EventKind.JOB_SUBMITTED, submitter="ana@y.net"))
+    assert 'from "\\u0430na@y.net" waits' in summary_of(item(EventKind.JOB_SUBMITTED, submitter="\u0430na@y.net"))
 
 
 @pytest.mark.parametrize("audience", [Audience.OWNER, Audience.OPERATOR, Audience.RECIPIENT, Audience.GUEST])
@@ -374,9 +374,9 @@ def test_line_marks_an_unverified_submitter(kind: EventKind, audience: Audience)
     """C1: in digests and on Slack, too."""
     unverified = item(kind, audience, unverified=True)
 
-    assert "ana@y.net (unverified: no peer record)" in line_of(unverified)
-    assert "ana@y.net (unverified: no peer record)" in Lines(links=Links()).message([unverified], "#jobs").text
-    assert "unverified" not in line_of(item(kind, audience))
+    assert "ana@y.net (unverified: no peer record)" in summary_of(unverified)
+    assert "ana@y.net (unverified: no peer record)" in SlackRenderer(links=Links()).message([unverified], "#jobs").text
+    assert "unverified" not in summary_of(item(kind, audience))
     assert "unverified" not in received(worded(kind, Audience.SUBMITTER, unverified=True)).as_string()
 
 
@@ -402,11 +402,11 @@ def test_text_of_foreign_blocks_cannot_begin_a_line(
 ) -> None:
     """C6, C2: code, stderr, an error or a reason cannot imitate headings and links of the mail."""
     foreign = end.join(["", *IMITATIONS, ""])
-    code = [{"path": "run.sh", "text": shown_block(foreign), "cut": False}]
-    values = {"code": code, "stderr": shown_block(foreign), "error": foreign, "reason": foreign, **more}
+    code = [{"path": "run.sh", "text": escape_block(foreign), "cut": False}]
+    values = {"code": code, "stderr": escape_block(foreign), "error": foreign, "reason": foreign, **more}
     emitted = bool(values.pop("emitted", False))
     event = Event(kind, "job/x", payload={**PAYLOAD, "code_left_out": [], **values}, emitted=emitted)
-    plain = Wording(TemplateRenderer(), sender="o@x.org", links=Links())
+    plain = EmailRenderer(TemplateRenderer(), sender="o@x.org", links=Links())
     text = plain.message([Item("i", event, audience, Status.FAILED)], "to@x.org").text
 
     assert any(imitation in text for imitation in IMITATIONS)
@@ -424,4 +424,4 @@ def test_indented_of_a_block_keeps_its_lines() -> None:
 )
 def test_a_submitter_without_a_mail_address_is_quoted(who: str) -> None:
     """C6: one word, too, so that it is not read as an address or as our own word."""
-    assert f'from "{shown(who, quoted=True)}" waits' in line_of(item(EventKind.JOB_SUBMITTED, submitter=who))
+    assert f'from "{escape(who, quoted=True)}" waits' in summary_of(item(EventKind.JOB_SUBMITTED, submitter=who))

@@ -14,7 +14,7 @@ from syftnotify.config.values import glob
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.models import AlertRule
-from syftnotify.core.text import host_of, iso, shown
+from syftnotify.core.text import escape, host_of, iso
 from syftnotify.runtime.container import alert_warning, alert_webhook, load_listing_all
 from syftnotify.store.outbox.queue import Outbox
 from syftnotify.system.ownership import check_home
@@ -75,7 +75,7 @@ def remove(home: Home, name: str) -> None:
         found = [rule for rule in known if name and rule.id.startswith(name.lower())]
         if len(found) != 1:
             many = f"{len(found)} alert rules begin" if found else "no alert rule begins"
-            raise NotifyError(f"{many} with {shown(name)!r}", hint="`notify alerts list` shows the ids")
+            raise NotifyError(f"{many} with {escape(name)!r}", hint="`notify alerts list` shows the ids")
         if outbox:
             outbox.remove_alert(found[0].id)
     say(f"removed {found[0].id}")
@@ -98,7 +98,7 @@ def _check_target(home: Home, rule: AlertRule) -> None:
     if not isinstance(transports.get(rule.target), Webhook):
         names = [name for name, section in transports.items() if isinstance(section, Webhook)]
         raise ConfigError(
-            f"{shown(rule.target)!r} is no transport of type webhook",
+            f"{escape(rule.target)!r} is no transport of type webhook",
             hint=f"there are {', '.join(names)}" if names else "give its address: https://hooks.example/x",
         )
 
@@ -107,8 +107,8 @@ def _target(rule: AlertRule) -> str:
     if not rule.target:
         return "an address that cannot be decrypted; restore secret.key, or remove the rule and add it again"
     if rule.has_own_address:
-        return f"the webhook at {shown(host_of(rule.target))} ({rule.endpoint})"
-    return shown(rule.target)
+        return f"the webhook at {escape(host_of(rule.target))} ({rule.endpoint})"
+    return escape(rule.target)
 
 
 def _sentence(rule: AlertRule) -> str:
@@ -123,7 +123,7 @@ def _sentence(rule: AlertRule) -> str:
         )
         if is_wanted
     ]
-    what = f"job {shown(rule.job)}" if rule.job else f"jobs tagged {shown(rule.tag)}"
+    what = f"job {escape(rule.job)}" if rule.job else f"jobs tagged {escape(rule.tag)}"
     return f"{what} {', '.join(when)} -> {_target(rule)}"
 
 

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from syftnotify.cli.console import out, say
 from syftnotify.config.edit import edit
-from syftnotify.core.text import plural, shown
+from syftnotify.core.text import escape, plural
 from syftnotify.runtime import process
 from syftnotify.system.paths import Home
 
@@ -237,6 +237,6 @@ def _print(arrived: list[tuple[str, str, str, Path]], home: Home) -> None:
     for name in ("subject", "path") if wide else ("subject, path",):
         table.add_column(name, overflow="fold")
     for event, to, subject, path in arrived:
-        cells = [Text(shown(subject)), Text(str(path.relative_to(home.mail)))]
+        cells = [Text(escape(subject)), Text(str(path.relative_to(home.mail)))]
         table.add_row(event, to, *(cells if wide else [Text("\n").join(cells)]))
     out.print(table)

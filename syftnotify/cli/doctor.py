@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict
 
 from syftnotify.cli.console import emit_line, out, say
-from syftnotify.core.text import plural, shown_block
+from syftnotify.core.text import escape_block, plural
 from syftnotify.services.doctor import Level, findings
 from syftnotify.system.paths import Home
 
@@ -24,9 +24,9 @@ def examine(home: Home, *, as_json: bool) -> int:
             found.append(asdict(finding))
             continue
         out.print(f"{finding.level.value}  ", style=_STYLES[finding.level], end="", markup=False)
-        say(f"{finding.check}: {shown_block(finding.text)}")
+        say(f"{finding.check}: {escape_block(finding.text)}")
         if finding.advice:
-            say(f"      {shown_block(finding.advice)}")
+            say(f"      {escape_block(finding.advice)}")
     if as_json:
         emit_line(json.dumps(found))
     else:

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from syftnotify.core.errors import EmitError
-from syftnotify.core.text import shown
+from syftnotify.core.text import escape
 from syftnotify.sources.spool import emit
 from syftnotify.system.paths import Home
 
@@ -26,7 +26,7 @@ def hand_in(home: Home, kind: str, entity: str, *, payload: str, alerts: str, **
         home=home.root,
         **options,
     )
-    return shown(key, limit=len(key))
+    return escape(key, limit=len(key))
 
 
 def _standard_input() -> str:
@@ -48,7 +48,7 @@ def _object(name: str, text: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError) as error:
         raise EmitError(f"the {name} is not valid JSON: {error}", hint="for example: '{\"job_id\": 42}'") from error
     if not isinstance(found, dict):
-        raise EmitError(f"the {name} must be a JSON object, got {shown(text, limit=60)}")
+        raise EmitError(f"the {name} must be a JSON object, got {escape(text, limit=60)}")
     return found
 
 

@@ -10,10 +10,10 @@ from syftnotify.cli.console import emit_line, say
 from syftnotify.cli.letters import SHORT, UsageError, as_object, moment_of, none_yet, outbox_of
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.kinds import EventKind, parse_kind
-from syftnotify.core.text import iso, local_time, localized, plural, shown
+from syftnotify.core.text import escape, iso, local_time, localized, plural
 from syftnotify.runtime.container import load_listing_all
 from syftnotify.store.ledger import JsonStateManager, what_is_wrong
-from syftnotify.store.outbox.queue import Letter, Noticed, Outbox
+from syftnotify.store.outbox.queue import EventRecord, NotificationRecord, Outbox
 from syftnotify.system.paths import Home
 
 STATES = ("pending", "withheld", "sending", "sent", "unknown", "dead", "skipped")
@@ -41,7 +41,7 @@ def show(
     earliest = moment_of(since) if since is not None else None
     words = [parse_kind(kind).value for kind in kinds]
     if wrong := [state for state in states if state not in STATES]:
-        raise ConfigError(f"{shown(wrong[0])!r} is no state", hint=f"there are {', '.join(STATES)}")
+        raise ConfigError(f"{escape(wrong[0])!r} is no state", hint=f"there are {', '.join(STATES)}")
     with outbox_of(home) as outbox:
         letters = (
             outbox.history(
@@ -60,9 +60,9 @@ def show(
         emit_line(json.dumps([as_object(letter) for letter in letters]))
         return
     for letter in letters:
-        say(f"{letter.id[:SHORT]}  {letter.kind} to {shown(letter.recipient)}{_way(letter)}")
+        say(f"{letter.id[:SHORT]}  {letter.kind} to {escape(letter.recipient)}{_way(letter)}")
         say(f"          {outcome(letter)}")
-        say(f"          {shown(letter.entity)}")
+        say(f"          {escape(letter.entity)}")
     if not letters:
         is_filtered = recipient or about or words or states or transport or since is not None
         say("no notification matches" if outbox and is_filtered else none_yet(home))
@@ -79,13 +79,13 @@ def explain(home: Home, about: str, *, as_json: bool) -> None:
             emit_line("[]" if as_json else none_yet(home))
             return
         events = outbox.noticed(about)
-        letters: dict[str, list[Letter]] = {}
+        letters: dict[str, list[NotificationRecord]] = {}
         for letter in outbox.history(about=about)[::-1]:
             letters.setdefault(letter.event_key, []).append(letter)
     silent = _recorded_silently(home, about, events)
     if not events and not silent:
         raise NotifyError(
-            f"nothing was noticed of {shown(about)!r}",
+            f"nothing was noticed of {escape(about)!r}",
             hint="`notify history` lists what was noticed; a job can be named by its folder or its entity id",
         )
     if as_json:
@@ -96,30 +96,30 @@ def explain(home: Home, about: str, *, as_json: bool) -> None:
         emit_line(json.dumps(found))
         return
     for entity in dict.fromkeys([*(entity for entity, *_ in silent), *(event.entity for event in events)]):
-        say(shown(entity))
+        say(escape(entity))
         for _, kind, since in (each for each in silent if each[0] == entity):
-            say(f"  {kind}, recorded as notified by the baseline scan of {localized(shown(since))}")
+            say(f"  {kind}, recorded as notified by the baseline scan of {localized(escape(since))}")
             say("    nobody: it was so before the first scan (or `notify prune` has removed who was notified)")
         for event in (each for each in events if each.entity == entity):
             _explain_event(event, letters.get(event.key, []))
 
 
-def _way(letter: Letter) -> str:
+def _way(letter: NotificationRecord) -> str:
     """The transport, if there is one for that recipient."""
-    return f" through {shown(letter.transport)}" if letter.transport else ""
+    return f" through {escape(letter.transport)}" if letter.transport else ""
 
 
-def _explain_event(event: Noticed, letters: Sequence[Letter]) -> None:
+def _explain_event(event: EventRecord, letters: Sequence[NotificationRecord]) -> None:
     say(f"  {event.kind}, noticed {local_time(event.noticed_at)}")
     for letter in letters:
-        say(f"    {letter.audience} {shown(letter.recipient)}: {outcome(letter)}")
-        rule = f"by {shown(letter.route) or 'a rule of an older version'}"
+        say(f"    {letter.audience} {escape(letter.recipient)}: {outcome(letter)}")
+        rule = f"by {escape(letter.route) or 'a rule of an older version'}"
         say(f"      {_way(letter).strip()}, {rule}" if letter.transport else f"      {rule}")
     if not letters:
         say("    nobody: no route names anybody, or it was so before the first scan")
 
 
-def _recorded_silently(home: Home, about: str, events: Sequence[Noticed]) -> list[tuple[str, EventKind, str]]:
+def _recorded_silently(home: Home, about: str, events: Sequence[EventRecord]) -> list[tuple[str, EventKind, str]]:
     """What the ledger records as notified and the outbox does not have: entity, kind, time of the baseline scan.
 
     The baseline scan records what had happened before it so; it is the earliest of those of jobs, or of peers.
@@ -183,10 +183,10 @@ def forget(outbox: Outbox, ledger: JsonStateManager, before: float) -> int:
     return total + heap(None)  # what stands behind a whole heap that is owed
 
 
-def outcome(letter: Letter) -> str:
+def outcome(letter: NotificationRecord) -> str:
     """What became of it, in words."""
     tried = f"{local_time(letter.tried_at)}, {plural(letter.attempts, 'attempt')}" if letter.tried_at else ""
-    reason = shown(letter.reason, limit=200)
+    reason = escape(letter.reason, limit=200)
     if letter.state == "sent":
         return f"told {tried}"
     if letter.state == "skipped":

@@ -24,7 +24,7 @@ from syftnotify.core.errors import ConfigError, DeliveryError, NotifyError, NotS
 from syftnotify.core.identifiers import is_address
 from syftnotify.runtime.container import template_mistakes
 from syftnotify.system import worker_lock
-from syftnotify.system.files import read_regular, write_whole
+from syftnotify.system.files import atomic_write, read_regular
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home, expanded
 from syftnotify.transports.gmail.auth import GmailAuth
@@ -297,8 +297,8 @@ def _written(home: Home, changes: dict[tuple[str, ...], Any], mail: Plan | None,
     if changes:
         home.create()
         if before is not None and (fresh or (mail is not None and mail.removed)):
-            write_whole(_previous(home), before)
-        write_whole(home.config, content)
+            atomic_write(_previous(home), before)
+        atomic_write(home.config, content)
     return settings
 
 
@@ -312,7 +312,7 @@ def _sign_in(settings: Settings, wishes: Wishes, *, asks: bool) -> bool:
         return True
     secrets = transport.credentials
     if wishes.credentials is not None:
-        write_whole(secrets, read_regular(expanded(wishes.credentials)))
+        atomic_write(secrets, read_regular(expanded(wishes.credentials)))
     if not secrets.exists() or not (asks or wanted):
         say(f"Not signed in yet. Put the OAuth client of a desktop app from Google's console at {secrets}, then")
         say(f"run `notify init --credentials {secrets}` (with --no-browser over SSH and on Colab).")

@@ -13,8 +13,8 @@ from syftnotify.cli.console import emit_line, say, warn
 from syftnotify.config.load import load
 from syftnotify.config.values import DurationRangeError, duration
 from syftnotify.core.errors import ConfigError, NotifyError
-from syftnotify.core.text import iso, local_time, plural, shown
-from syftnotify.store.outbox.queue import Letter, Outbox
+from syftnotify.core.text import escape, iso, local_time, plural
+from syftnotify.store.outbox.queue import NotificationRecord, Outbox
 from syftnotify.system import worker_lock
 from syftnotify.system.paths import Home
 
@@ -32,10 +32,10 @@ def show(home: Home, *, as_json: bool) -> None:
         tries = plural(letter.attempts, "attempt")
         word = "dead" if letter.state == "dead" else "held, may have arrived"
         word += ", acknowledged" if letter.acknowledged_at is not None else ""
-        say(f"{letter.id[:SHORT]}  {letter.kind} to {shown(letter.recipient)} through {shown(letter.transport)}")
+        say(f"{letter.id[:SHORT]}  {letter.kind} to {escape(letter.recipient)} through {escape(letter.transport)}")
         say(f"          {word} after {tries}, noticed {local_time(letter.created_at)}")
-        say(f"          {shown(letter.entity)}")
-        say(f"          {shown(letter.reason, limit=1000)}")
+        say(f"          {escape(letter.entity)}")
+        say(f"          {escape(letter.reason, limit=1000)}")
     if letters:
         say("send some of them again with `notify resend ID...`, all dead ones with `notify resend --all-dead`")
         if any(letter.state == "dead" and letter.acknowledged_at is None for letter in letters):
@@ -116,7 +116,7 @@ def none_yet(home: Home) -> str:
     return f"No notifications yet in {home.root}; run {command}"
 
 
-def _stuck(home: Home, outbox: Outbox) -> list[Letter]:
+def _stuck(home: Home, outbox: Outbox) -> list[NotificationRecord]:
     """Dead letters, and those of unknown outcome whose transport does not send them again by itself.
 
     All of unknown outcome where nobody can tell, as when the environment lacks a secret: none is forgotten.
@@ -134,7 +134,8 @@ def _named(outbox: Outbox | None, text: str) -> str:
     found = outbox.state_of(text.lower()) if outbox and re.fullmatch(r"[0-9a-fA-F]{4,32}", text) else {}
     if not found:
         raise NotifyError(
-            f"no notification is called {shown(text)!r}", hint="`notify dead-letters` lists them with their ids"
+            f"no notification is called {escape(text)!r}",
+            hint="`notify dead-letters` lists them with their ids",
         )
     if len(found) > 1:
         raise NotifyError(f"{plural(len(found), 'notification')} begin with {text!r}", hint="say more of the id")
@@ -166,12 +167,12 @@ def moment_of(text: str) -> float:
         return datetime.fromisoformat(text.strip()).astimezone().timestamp()
     except (ValueError, OverflowError):
         raise UsageError(
-            f"{shown(text)!r} is not a time{why}",
+            f"{escape(text)!r} is not a time{why}",
             hint="use one such as 2h, 3d, 2026-01-15 or 2026-01-15T15:30, in local time",
         ) from None
 
 
-def as_object(letter: Letter) -> dict[str, object]:
+def as_object(letter: NotificationRecord) -> dict[str, object]:
     """A notification for machines."""
     return {
         "id": letter.id,

@@ -12,8 +12,8 @@ from syftnotify.config.load import load
 from syftnotify.core.errors import ConfigError, NotifyError, UnknownKindError
 from syftnotify.core.kinds import Audience, EventKind, Status, parse_kind
 from syftnotify.core.models import Event, Item, Message
-from syftnotify.core.text import plural, shown
-from syftnotify.rendering.email import TEMPLATES, Links, Wording
+from syftnotify.core.text import escape, plural
+from syftnotify.rendering.email import TEMPLATES, EmailRenderer, Links
 from syftnotify.runtime.container import renderer_for, words_of
 from syftnotify.system.ownership import check_config, check_home
 from syftnotify.system.paths import Home
@@ -76,10 +76,10 @@ MISTAKES = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, Value
 
 def mistake_in(template: str, error: Exception) -> str:
     """In words, what is wrong with a template of one's own."""
-    return f"emails/{template}.txt or emails/{template}.html cannot be used: {shown(str(error))}"
+    return f"emails/{template}.txt or emails/{template}.html cannot be used: {escape(str(error))}"
 
 
-def _wording(home: Home) -> Wording:
+def _wording(home: Home) -> EmailRenderer:
     """How mails of this home are worded; without a configuration that holds, as they are by default.
 
     Text and HTML both, whichever of them is sent.
@@ -91,10 +91,10 @@ def _wording(home: Home) -> Wording:
         words = words_of(settings, settings.mailer, both) if both is not None else None
     except ConfigError:
         words = None
-    return words if isinstance(words, Wording) else Wording(renderer_for(home), sender=OWNER, links=Links())
+    return words if isinstance(words, EmailRenderer) else EmailRenderer(renderer_for(home), sender=OWNER, links=Links())
 
 
-def _message(wording: Wording, kind: EventKind, audience: Audience) -> Message:
+def _message(wording: EmailRenderer, kind: EventKind, audience: Audience) -> Message:
     recipient = SCIENTIST if audience is Audience.SUBMITTER else OWNER
     try:
         if kind is EventKind.DIGEST:
@@ -131,7 +131,7 @@ def _chosen(name: str) -> list[tuple[EventKind, Audience]]:
         near = difflib.get_close_matches(word[:_LONGEST_WORD], [*_names(), *EventKind], n=1)
         guess = f", did you mean `{near[0]}`?" if near else ""
         raise ConfigError(
-            f"{shown(name)!r} is neither a template nor an event{guess}",
+            f"{escape(name)!r} is neither a template nor an event{guess}",
             hint="run `notify preview` for the names",
         ) from None
     roles: list[Audience] = [role for role in kind.spec.audiences if role is not Audience.OPERATOR]

@@ -16,10 +16,10 @@ from rich.text import Text
 from syftnotify.cli.console import out, say, warn
 from syftnotify.config.secrets import key_file
 from syftnotify.core.errors import NotifyError
-from syftnotify.core.text import plural, shown
-from syftnotify.runtime.container import Parts, assemble, check_ready, load_listing_all
-from syftnotify.runtime.health import Vitals
-from syftnotify.runtime.pipeline import Tick
+from syftnotify.core.text import escape, plural
+from syftnotify.runtime.container import App, build_app, check_ready, load_listing_all
+from syftnotify.runtime.health import HealthReporter
+from syftnotify.runtime.pipeline import ScanReport
 from syftnotify.runtime.worker import report_of, work
 from syftnotify.system import logs, worker_lock, worker_status
 from syftnotify.system.ownership import check_home
@@ -48,8 +48,8 @@ def once(home: Home) -> None:
         logs.set_up(home.log)
         settings = check_ready(home)
         before = worker_status.read(home)
-        parts = assemble(settings)
-        vitals = Vitals(parts, clock=time.time, monotonic=time.monotonic)
+        parts = build_app(settings)
+        vitals = HealthReporter(parts, clock=time.time, monotonic=time.monotonic)
         try:
             begun, now = time.perf_counter(), time.time()
             tick = parts.look_once(before.last_look_s)
@@ -76,7 +76,7 @@ def once(home: Home) -> None:
     )
 
 
-def _say_how_it_goes(parts: Parts, vitals: Vitals, tick: Tick) -> None:
+def _say_how_it_goes(parts: App, vitals: HealthReporter, tick: ScanReport) -> None:
     counts = parts.outbox.counts(holding=parts.settings.holding)
     # A process that lives this short sees no transport fail for two minutes: one failure holds the ping back.
     is_well = all(lane.is_well for lane in parts.dispatcher.lanes.values())
@@ -101,7 +101,7 @@ def rehearse(home: Home) -> None:
                 if (path.parent / name).is_file():
                     shutil.copyfile(path.parent / name, copy.root / name)
         _copy_files(home.spool, copy.spool)
-        parts = assemble(replace(settings, home=copy))
+        parts = build_app(replace(settings, home=copy))
         try:
             tick = parts.pipeline.tick(time.time(), last_look=worker_status.read(copy).last_look_s, dry_run=True)
             counts = parts.outbox.counts(holding=settings.holding)
@@ -115,7 +115,7 @@ def rehearse(home: Home) -> None:
         kind = kinds[item.event_key] + (" (digest)" if item.bundle else "")
         reason = item.skipped or item.withheld
         way = f"not sent: {reason}" if reason else f"as {item.audience.value}, through {item.transport}"
-        table.add_row(kind, Text(shown(item.recipient)), Text(f"{shown(item.entity)}\n{way}"))
+        table.add_row(kind, Text(escape(item.recipient)), Text(f"{escape(item.entity)}\n{way}"))
     if tick.waiting_for:
         warn(tick.waiting_for)
     if tick.notifications:

@@ -14,7 +14,7 @@ from rich.text import Text
 from syftnotify import __version__
 from syftnotify.cli.console import emit_line, out, say, warn
 from syftnotify.core.errors import NotifyError
-from syftnotify.core.text import iso, local_time, localized, plural, shown, shown_block
+from syftnotify.core.text import escape, escape_block, iso, local_time, localized, plural
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.files import fingerprint
 from syftnotify.system.paths import Home
@@ -41,7 +41,7 @@ def show(home: Home, *, as_json: bool) -> int:
     return UNHEALTHY if ailments else RUNNING
 
 
-def _notices(home: Home, report: worker_status.Report) -> list[str]:
+def _notices(home: Home, report: worker_status.WorkerStatus) -> list[str]:
     found = list(report.warnings)
     if report.config and report.config != _fingerprint(home):
         found += _mistakes(home) or ["the configuration changed since the start: `notify restart` applies it"]
@@ -84,7 +84,7 @@ def _fingerprint(home: Home) -> str:
 
 
 def _object(
-    report: worker_status.Report, pid: int | None, phase: Phase, ailments: list[str], notices: list[str]
+    report: worker_status.WorkerStatus, pid: int | None, phase: Phase, ailments: list[str], notices: list[str]
 ) -> dict[str, Any]:
     held = phase in _AT_WORK
     is_scanning = phase is Phase.STARTING and report.total
@@ -124,7 +124,12 @@ def _object(
 
 
 def _print(
-    home: Home, report: worker_status.Report, pid: int | None, phase: Phase, ailments: list[str], notices: list[str]
+    home: Home,
+    report: worker_status.WorkerStatus,
+    pid: int | None,
+    phase: Phase,
+    ailments: list[str],
+    notices: list[str],
 ) -> None:
     held = phase in _AT_WORK
     word = _word(report, phase, is_unhealthy=bool(ailments))
@@ -132,7 +137,7 @@ def _print(
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in [("worker", f"{word} (pid {pid})" if held else word), *_rows(report, held)]:
-        table.add_row(name, Text(shown_block(value[:1000])))
+        table.add_row(name, Text(escape_block(value[:1000])))
     out.print(table)
     if not report.enabled:
         warn("notify.enabled is false: nothing is sent")
@@ -151,7 +156,7 @@ def _print(
             )
 
 
-def _word(report: worker_status.Report, phase: Phase, *, is_unhealthy: bool) -> str:
+def _word(report: worker_status.WorkerStatus, phase: Phase, *, is_unhealthy: bool) -> str:
     if phase is Phase.STOPPED:
         return "not running"
     if phase is Phase.KILLED:
@@ -162,11 +167,11 @@ def _word(report: worker_status.Report, phase: Phase, *, is_unhealthy: bool) -> 
     return f"{word}, unhealthy" if is_unhealthy else word
 
 
-def _last_report(report: worker_status.Report) -> str | None:
+def _last_report(report: worker_status.WorkerStatus) -> str | None:
     return iso(report.reported_s) if report.reported_s is not None and report.reported_s >= 0 else None
 
 
-def _messages(report: worker_status.Report) -> Iterator[tuple[str, str]]:
+def _messages(report: worker_status.WorkerStatus) -> Iterator[tuple[str, str]]:
     failed = f" ({report.failed} after a failure)" if report.failed else ""
     items = f" ({plural(report.notifications, 'notification')})" if report.notifications != report.sent else ""
     yield "messages", f"{report.sent} sent{items}, {report.waiting} waiting{failed}, {report.dead} dead"
@@ -182,7 +187,7 @@ def _messages(report: worker_status.Report) -> Iterator[tuple[str, str]]:
         yield "", "`notify dead-letters` lists them, `notify resend` sends them again"
 
 
-def _rows(report: worker_status.Report, held: bool) -> Iterator[tuple[str, str]]:
+def _rows(report: worker_status.WorkerStatus, held: bool) -> Iterator[tuple[str, str]]:
     """Label and value of each line; empty ones are left out."""
     if held and report.started_at:
         yield "since", localized(report.started_at)
@@ -195,12 +200,15 @@ def _rows(report: worker_status.Report, held: bool) -> Iterator[tuple[str, str]]
     yield from _messages(report)
     if held:
         for name, transport in report.transports.items():
-            yield f"transport {shown(name)}", f"{transport.get('type')}, {transport.get('problem') or 'can send'}"
+            yield (
+                f"transport {escape(name)}",
+                f"{transport.get('type')}, {transport.get('problem') or 'can send'}",
+            )
     if report.last_error:
         yield "last error", report.last_error
 
 
-def _last_scan(report: worker_status.Report) -> str:
+def _last_scan(report: worker_status.WorkerStatus) -> str:
     seconds = report.last_scan["seconds"]
     if report.last_scan_s is None or seconds is None:
         return "never"

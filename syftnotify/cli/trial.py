@@ -11,11 +11,11 @@ from syftnotify.cli.preview import MISTAKES, mistake_in
 from syftnotify.config.load import Settings
 from syftnotify.config.schema import Maildir
 from syftnotify.core.errors import ConfigError, DeliveryError, Failure
-from syftnotify.core.identifiers import Form, form_of
+from syftnotify.core.identifiers import AddressType, address_type_of
 from syftnotify.core.kinds import ROLES, Audience, EventKind, Status
 from syftnotify.core.models import Event, Item
-from syftnotify.core.routing import Way
-from syftnotify.core.text import iso, shown
+from syftnotify.core.routing import TransportInfo
+from syftnotify.core.text import escape, iso
 from syftnotify.runtime.container import load_listing_all, ways_of, words_of
 from syftnotify.system.paths import Home
 from syftnotify.transports.registry import send_now, transport_for
@@ -26,11 +26,11 @@ def send(home: Home, name: str, to: str) -> int:
     settings = load_listing_all(home)
     transports = settings.config.transports
     if name and name not in transports:
-        raise ConfigError(f"there is no transport {shown(name)!r}", hint=f"there are {', '.join(transports)}")
+        raise ConfigError(f"there is no transport {escape(name)!r}", hint=f"there are {', '.join(transports)}")
     ways = ways_of(settings.config)
     chosen = [name] if name else [each for each in transports if not to or _carries(ways[each], to)]
     if not chosen:
-        raise ConfigError(f"no transport carries to {shown(to)!r}")
+        raise ConfigError(f"no transport carries to {escape(to)!r}")
     failures = 0
     for each in chosen:
         try:
@@ -46,8 +46,8 @@ def send(home: Home, name: str, to: str) -> int:
     return 1 if failures else 0
 
 
-def _carries(way: Way, recipient: str) -> bool:
-    return form_of(recipient) is way.form and (way.form is not Form.WEBHOOK or recipient == way.name)
+def _carries(way: TransportInfo, recipient: str) -> bool:
+    return address_type_of(recipient) is way.form and (way.form is not AddressType.WEBHOOK or recipient == way.name)
 
 
 def send_one(settings: Settings, name: str, to: str = "") -> str:
@@ -61,7 +61,7 @@ def send_one(settings: Settings, name: str, to: str = "") -> str:
     owner = settings.config.do_email
     recipient = to or (owner if way.default[0] in ROLES else way.default[0])
     if to and not _carries(way, to):
-        raise ConfigError(f"{name}, which carries {way.form}, carries nothing to {shown(to)!r}")
+        raise ConfigError(f"{name}, which carries {way.form}, carries nothing to {escape(to)!r}")
     event = Event(EventKind.TEST, f"test/{uuid.uuid4()}", at=iso(time.time(), exact=True), payload={"owner": owner})
     words = words_of(settings, name, settings.config.transports[name])
     try:
@@ -73,4 +73,4 @@ def send_one(settings: Settings, name: str, to: str = "") -> str:
         send_now(transport, message)
     if isinstance(section, Maildir):
         return f", into {section.path}"
-    return f" to {recipient}" if way.form is Form.MAIL or recipient != name else ""
+    return f" to {recipient}" if way.form is AddressType.MAIL or recipient != name else ""

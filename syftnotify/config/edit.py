@@ -15,7 +15,7 @@ from yaml import safe_load
 
 from syftnotify.config.load import parsed, read
 from syftnotify.core.errors import ConfigError
-from syftnotify.system.files import write_whole
+from syftnotify.system.files import atomic_write
 from syftnotify.system.paths import Home
 
 _FRESH = """\
@@ -30,10 +30,10 @@ notify:
 """
 
 
-Changes = Mapping[tuple[str, ...], Any]  # the path of each key, and its new value; None removes it
+Edits = Mapping[tuple[str, ...], Any]  # the path of each key, and its new value; None removes it
 
 
-def edit(home: Home, changes: Changes) -> None:
+def edit(home: Home, changes: Edits) -> None:
     """Write `changes` into the configuration of `home`; a missing file starts from a commented skeleton.
 
     Raises:
@@ -41,10 +41,10 @@ def edit(home: Home, changes: Changes) -> None:
     """
     content = changed(home, changes, fresh=not home.config.exists())
     home.create()
-    write_whole(home.config, content)
+    atomic_write(home.config, content)
 
 
-def changed(home: Home, changes: Changes, *, fresh: bool) -> bytes:
+def changed(home: Home, changes: Edits, *, fresh: bool) -> bytes:
     """The content of the configuration of `home` with `changes`; `fresh` starts from a commented skeleton.
 
     Raises:

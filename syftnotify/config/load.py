@@ -19,7 +19,7 @@ from syftnotify.config.schema import FOREIGN, MAIL_TYPES, Config, Gmail, Smtp, T
 from syftnotify.config.secrets import Resolved, resolved
 from syftnotify.config.secrets import key_file as secret_key
 from syftnotify.core.errors import ConfigError
-from syftnotify.core.text import decoded, plural, shown
+from syftnotify.core.text import decoded, escape, plural
 from syftnotify.system.files import fingerprint, whose
 from syftnotify.system.ownership import changeable_warning, check_config, check_home
 from syftnotify.system.ownership import warning as ownership_warning
@@ -208,7 +208,8 @@ def parsed(content: bytes, mistakes: list[str]) -> dict[str, Any]:
         RecursionError,
     ) as error:
         raise ConfigError(
-            f"config.yaml: not YAML: {shown(str(error))}", hint="it must be UTF-8 text, `key: value` on each line"
+            f"config.yaml: not YAML: {escape(str(error))}",
+            hint="it must be UTF-8 text, `key: value` on each line",
         ) from error
     if raw is None:
         return {}
@@ -229,11 +230,11 @@ def _repeated(node: yaml.Node | None, path: str = "") -> Iterator[str]:
     for key, value in node.value:
         name = f"{path}.{key.value}".removeprefix(".")
         if name in names:
-            yield f"{shown(name)}: stands twice (again in line {key.start_mark.line + 1})"
+            yield f"{escape(name)}: stands twice (again in line {key.start_mark.line + 1})"
         elif isinstance(key, yaml.ScalarNode) and key.tag != _TEXT:
             meaning = yaml.load(key.value, Loader=_Loader)  # noqa: S506 - a SafeLoader
             if meaning in values:
-                yield f"{f'{shown(path)}: ' if path else ''}{not_text_name(f'`{shown(key.value, limit=60)}`')}"
+                yield f"{f'{escape(path)}: ' if path else ''}{not_text_name(f'`{escape(key.value, limit=60)}`')}"
             values.add(meaning)
         names.add(name)
         yield from _repeated(value, name)

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from syftnotify.config.schema import PIECES, TRANSPORT_TYPES, Config, Pieces
 from syftnotify.config.values import got
-from syftnotify.core.text import shown
+from syftnotify.core.text import escape
 
 _NAMING = frozenset({"transports", "secrets"})  # below them a number is a name, wrongly written, and no place in a list
 
@@ -41,7 +41,7 @@ def lines_of(error: ValidationError) -> list[str]:
             tag = str(item.get("ctx", {}).get("tag", ""))
             near = difflib.get_close_matches(tag, TRANSPORT_TYPES, n=1)
             guess = f", did you mean `{near[0]}`?" if near else ""
-            lines.append(f"{name}.type: expected {_types()}, got {shown(tag, limit=60)!r}{guess}")
+            lines.append(f"{name}.type: expected {_types()}, got {escape(tag, limit=60)!r}{guess}")
         elif kind in {"model_type", "dict_type", "model_attributes_type"}:
             # Below the transports what stands in the wrong place may be a secret.
             what = type(item["input"]).__name__ if path[0] in _NAMING else got(item["input"])
@@ -74,7 +74,7 @@ def _written(value: Any) -> str:
     """How something without quotes is written that YAML reads as `value`, which is no text."""
     if isinstance(value, bool):
         return "`on`, `yes` or `true`" if value else "`off`, `no` or `false`"
-    return f"`{'null' if value is None else shown(str(value), limit=60)}`"
+    return f"`{'null' if value is None else escape(str(value), limit=60)}`"
 
 
 def _types() -> str:
@@ -93,7 +93,7 @@ def _plain_path(loc: tuple[int | str, ...]) -> list[int | str]:
 def _spelled(path: Sequence[int | str]) -> str:
     """`routes[0].via`."""
     words = (f"[{part}]" if isinstance(part, int) and path[0] not in _NAMING else f".{part}" for part in path)
-    return shown("".join(words).removeprefix("."))
+    return escape("".join(words).removeprefix("."))
 
 
 def _unknown(path: list[str]) -> str:

@@ -39,7 +39,7 @@ from syftnotify.config.values import (
     number,
     optional_time_of_day,
 )
-from syftnotify.core.text import shown
+from syftnotify.core.text import escape
 from syftnotify.transports.smtp.server import Mailbox, SmtpServer, mailbox, smtp_server, smtp_server_of
 
 PIECES = ("host", "port", "user", "password", "tls")
@@ -204,7 +204,7 @@ class Webhook(Outgoing):
             *(f"the header {header}" for header in self.headers if names_secret(header)),
             *(["the sign-in in the address"] if parts.username is not None else []),
             *(
-                f"the parameter {shown(name, limit=40)} of the address"
+                f"the parameter {escape(name, limit=40)} of the address"
                 for name, _ in parse_qsl(parts.query, keep_blank_values=True)
                 if names_secret(name)
             ),

@@ -11,7 +11,7 @@ from typing import Any
 
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.text import decoded
-from syftnotify.system.files import write_whole
+from syftnotify.system.files import atomic_write
 from syftnotify.system.paths import Home, expanded
 
 _LARGEST = 64 * 1024  # bytes of a file that holds one secret
@@ -170,7 +170,7 @@ def sealed(value: str, home: Home) -> str:
     try:
         home.create()
         if not key.exists() or not _is_key(key.read_bytes()):
-            write_whole(key, Fernet.generate_key())
+            atomic_write(key, Fernet.generate_key())
         return Fernet(key.read_bytes().strip()).encrypt(value.encode("utf-8")).decode("ascii")
     except OSError as error:
         raise NotifyError(f"the key {key} cannot be used: {error.strerror}", hint="move it away") from error

@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 
 from syftnotify.core.identifiers import is_address
-from syftnotify.core.text import shown
+from syftnotify.core.text import escape
 from syftnotify.system.paths import why_not_expanded
 from syftnotify.transports.smtp.server import LOOPBACK
 
 
 def got(value: Any) -> str:
     """A value as a mistake may show it: of addresses the beginning alone, for the rest is often a secret."""
-    return shown(re.sub(r"(\w+://)[^\s'\"]+", r"\1…", repr(value)), limit=60)
+    return escape(re.sub(r"(\w+://)[^\s'\"]+", r"\1…", repr(value)), limit=60)
 
 
 def _flag(value: Any) -> Any:

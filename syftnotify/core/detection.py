@@ -11,7 +11,7 @@ from syftnotify.core.kinds import END_KINDS, EventKind, Status
 from syftnotify.core.models import ABSENT_SNAPSHOTS, UNREADABLE, Event, Fact, Job, Peer, PeerRound
 
 
-class Told(Protocol):
+class NotifiedIndex(Protocol):
     """What these rules ask of the ledger."""
 
     def knows(self, entity: str, kind: EventKind, occurrence: str) -> bool:
@@ -31,7 +31,7 @@ class Told(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class SilentMark:
     """An occurrence that counts as told without telling anybody."""
 
     entity: str
@@ -40,12 +40,12 @@ class Mark:
 
 
 @dataclass(slots=True)
-class News:
+class Changes:
     """What one look means."""
 
     events: list[Event] = field(default_factory=list)  # to be told
     catch_up: list[Event] = field(default_factory=list)  # to be told to the owner, in one message
-    marks: list[Mark] = field(default_factory=list)  # told already, by the rules of the first look
+    marks: list[SilentMark] = field(default_factory=list)  # told already, by the rules of the first look
     reruns: dict[tuple[str, str], int] = field(default_factory=dict)  # (entity, generation) -> count
     undecided: set[str] = field(default_factory=set)  # entities that the first look could not read
     decided: set[str] = field(default_factory=set)
@@ -53,7 +53,7 @@ class News:
     settled: set[str] = field(default_factory=set)  # of these, the ones that are whole again
     rounds: dict[str, PeerRound] = field(default_factory=dict)  # of peers, where it changed
 
-    def add(self, more: News) -> None:
+    def add(self, more: Changes) -> None:
         """The same, with `more`."""
         self.events += more.events
         self.catch_up += more.catch_up
@@ -84,14 +84,14 @@ _ORDER = {
 }
 
 
-def news_of_jobs(
+def detect_jobs(
     jobs: Iterable[Job],
-    told: Told,
+    told: NotifiedIndex,
     *,
     now: float,
     first_look: bool = False,
     known: Mapping[str, EventKind] = MappingProxyType({}),
-) -> News:
+) -> Changes:
     """What is new about `jobs` at `now`, in seconds since 1970.
 
     At the first scan jobs that have ended count as notified, waiting ones join the catch-up, and approved ones count as
@@ -99,7 +99,7 @@ def news_of_jobs(
     unreadable joins the catch-up as such. Of `known` entities
     something was told before a ledger was lost, the named kind last: they count as told up to there.
     """
-    news = News()
+    news = Changes()
     jobs = list(jobs)
     ended = {(job.entity, job.generation) for job in jobs if job.ended}
     for job in jobs:
@@ -118,7 +118,7 @@ def news_of_jobs(
                 continue
             overtaken = first_look and not first and _ORDER[fact.kind] < _ORDER.get(known[job.entity], 0)
             if overtaken or (first and not (job.status is Status.WAITING and fact.kind is EventKind.JOB_SUBMITTED)):
-                news.marks.append(Mark(job.entity, fact.kind, occurrence))
+                news.marks.append(SilentMark(job.entity, fact.kind, occurrence))
                 continue
             event = Event(fact.kind, job.entity, occurrence, fact.at, job_payload(job), job_routing(job))
             (news.catch_up if first else news.events).append(event)
@@ -133,21 +133,21 @@ def _is_decided(job: Job) -> bool:
     return job.judged or any(fact.occurrence == UNREADABLE for fact in job.facts)
 
 
-def news_of_peers(
+def detect_peers(
     peers: Iterable[Peer],
-    told: Told,
+    told: NotifiedIndex,
     *,
     first_look: bool = False,
     known: Mapping[str, EventKind] = MappingProxyType({}),
     rounds: Mapping[str, PeerRound] = MappingProxyType({}),
     trusts_folders: bool = False,
-) -> News:
+) -> Changes:
     """Changes of `peers`. At the first scan grants count as notified and requests join the catch-up.
 
     Job folders are the grant of a request that was recorded before they appeared, or of any peer with
     `trusts_folders`. `rounds` are those of peers that differ from the default, by entity.
     """
-    news = News()
+    news = Changes()
     for peer in peers:
         first = first_look and peer.entity not in known
         before = rounds.get(peer.entity, PeerRound())
@@ -160,7 +160,7 @@ def news_of_peers(
                     continue  # an empty list of grants proves nothing
                 now = replace(now, had_folders=peer.has_folders)
             if first and kind is EventKind.PEER_GRANTED:
-                news.marks.append(Mark(peer.entity, kind, now.occurrence))
+                news.marks.append(SilentMark(peer.entity, kind, now.occurrence))
                 continue
             payload = {"owner": peer.owner, "submitter": peer.address, "name": peer.address}
             event = Event(kind, peer.entity, now.occurrence, payload=payload)
@@ -179,7 +179,9 @@ def _round_of(peer: Peer, before: PeerRound) -> PeerRound:
     return replace(before, absent=0, synced_at=0.0)
 
 
-def _kinds_of_peer(peer: Peer, told: Told, now: PeerRound, *, first: bool, trusts_folders: bool) -> list[EventKind]:
+def _kinds_of_peer(
+    peer: Peer, told: NotifiedIndex, now: PeerRound, *, first: bool, trusts_folders: bool
+) -> list[EventKind]:
     """What is true of `peer`, in the order in which it comes to be."""
     kinds = [fact.kind for fact in peer.facts]
     if not peer.has_folders or EventKind.PEER_GRANTED in kinds:
@@ -202,7 +204,7 @@ def absences(
     return found
 
 
-def _reruns(job: Job, told: Told, is_ended: bool, news: News, now: float) -> int:
+def _reruns(job: Job, told: NotifiedIndex, is_ended: bool, news: Changes, now: float) -> int:
     """The number of this run, for layouts that give an end no time: counted by un-endings after a told end."""
     count = told.reruns(job.entity, job.generation)
     if not job.judged or _is_settling(job, told, is_ended, news, now) or is_ended:
@@ -214,7 +216,7 @@ def _reruns(job: Job, told: Told, is_ended: bool, news: News, now: float) -> int
     return count
 
 
-def _is_settling(job: Job, told: Told, is_ended: bool, news: News, now: float) -> bool:
+def _is_settling(job: Job, told: NotifiedIndex, is_ended: bool, news: Changes, now: float) -> bool:
     """Whether the job had vanished and is only coming back: what it lacks may still be on its way."""
     back = told.back_since(job.entity)
     if back is None:
@@ -231,7 +233,7 @@ def _has_no_times(job: Job) -> bool:
     return job.layout not in {"C", "D"}
 
 
-def _occurrence(fact: Fact, job: Job, count: int, told: Told) -> str:
+def _occurrence(fact: Fact, job: Job, count: int, told: NotifiedIndex) -> str:
     if not fact.counted:
         return fact.occurrence
     if fact.kind is EventKind.JOB_STARTED:

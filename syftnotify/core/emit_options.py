@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from syftnotify.core.errors import EmitError
-from syftnotify.core.identifiers import Form, form_of, is_address
+from syftnotify.core.identifiers import AddressType, address_type_of, is_address
 from syftnotify.core.kinds import parse_kind
-from syftnotify.core.text import shown
+from syftnotify.core.text import escape
 
 MOST_RECIPIENTS = 50  # of one event: `notify_emails` and the recipients of `alerts` together
 _CONDITIONS = ("on_failure", "on_success")
@@ -75,7 +75,7 @@ def checked(routing: Any) -> dict[str, Any]:
 
 def _texts(name: str, values: Any) -> list[str]:
     if isinstance(values, (str, bytes)):  # otherwise each letter would be a value
-        raise EmitError(f"{name} must be a list of texts, not one text; write [{shown(str(values), limit=60)!r}]")
+        raise EmitError(f"{name} must be a list of texts, not one text; write [{escape(str(values), limit=60)!r}]")
     try:
         found = list(values)
     except TypeError:
@@ -87,7 +87,7 @@ def _texts(name: str, values: Any) -> list[str]:
 
 def _address(word: str) -> str:
     if not is_address(word):
-        raise EmitError(f"{shown(word)!r} is not an email address", hint="give a bare address such as ana@lab.example")
+        raise EmitError(f"{escape(word)!r} is not an email address", hint="give a bare address such as ana@lab.example")
     return word
 
 
@@ -99,7 +99,7 @@ def _alerts(block: Any) -> dict[str, Any]:
         if key not in _ALERT_KEYS:
             near = difflib.get_close_matches(str(key)[:_LONGEST_WORD], _ALERT_KEYS, n=1)
             guess = f", did you mean `{near[0]}`?" if near else f"; known are {', '.join(_ALERT_KEYS)}"
-            raise EmitError(f"alerts: {shown(str(key), limit=60)!r} is not a known key{guess}")
+            raise EmitError(f"alerts: {escape(str(key), limit=60)!r} is not a known key{guess}")
     for key in _CONDITIONS:
         if not isinstance(block.get(key, False), bool):
             raise EmitError(f"alerts: `{key}` must be true or false", hint=_EXAMPLE)
@@ -119,10 +119,10 @@ def _alerts(block: Any) -> dict[str, Any]:
 
 
 def _recipient(word: str) -> str:
-    is_name = word.isprintable() and (form_of(word) is not Form.WEBHOOK or "@" not in word)
+    is_name = word.isprintable() and (address_type_of(word) is not AddressType.WEBHOOK or "@" not in word)
     if not is_name or len(word) > 254:
         raise EmitError(
-            f"alerts: {shown(word, limit=60)!r} is not a recipient",
+            f"alerts: {escape(word, limit=60)!r} is not a recipient",
             hint="give an address, `#channel`, `@user` or the name of a webhook transport",
         )
     return word

@@ -29,18 +29,18 @@ class EmittedJob:
     reminded: tuple[float, ...] = ()  # limits of that run, in seconds, that have been reported
 
 
-Changes = dict[str, EmittedJob | None]  # by entity; None: the job has ended
+JobChanges = dict[str, EmittedJob | None]  # by entity; None: the job has ended
 
 
 def with_remembered(
     events: Iterable[Event], known: Mapping[str, EmittedJob], now: float
-) -> tuple[list[Event], Changes]:
+) -> tuple[list[Event], JobChanges]:
     """The events with the options that are remembered for their jobs, and what to remember from now on.
 
     `events` are new and in the order in which they were emitted; `known` holds the jobs remembered so far.
     """
     routed: list[Event] = []
-    changes: Changes = {}
+    changes: JobChanges = {}
     for event in events:
         if not event.kind.value.startswith("job_"):
             routed.append(event)

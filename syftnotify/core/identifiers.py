@@ -35,7 +35,7 @@ def is_address(text: str) -> bool:
     return len(text) <= 254 and "=?" not in text and _ADDRESS.fullmatch(text) is not None
 
 
-class Form(StrEnum):
+class AddressType(StrEnum):
     """What a recipient looks like, and so what carries to it."""
 
     MAIL = "mail"  # an address
@@ -43,14 +43,14 @@ class Form(StrEnum):
     WEBHOOK = "webhook"  # the name of an endpoint
 
 
-def form_of(recipient: str) -> Form:
+def address_type_of(recipient: str) -> AddressType:
     """Which kind of transport carries to `recipient`, which is no role (N15)."""
     if recipient[:1] in {"#", "@"}:
-        return Form.SLACK
-    return Form.MAIL if is_address(recipient) else Form.WEBHOOK
+        return AddressType.SLACK
+    return AddressType.MAIL if is_address(recipient) else AddressType.WEBHOOK
 
 
-def digest_of(*parts: str) -> str:
+def stable_hash(*parts: str) -> str:
     """A short stable name for `parts`: 32 hexadecimal digits."""
     text = "\0".join(parts).encode("utf-8", "surrogateescape")
     return hashlib.sha256(text).hexdigest()[:32]

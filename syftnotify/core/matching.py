@@ -10,7 +10,7 @@ from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import CONFIGURED, Event
 
 
-def is_asked_by(event: Event, who: str) -> bool:
+def is_requested_by(event: Event, who: str) -> bool:
     """Whether a reminder is about a limit that `who` set; any other event is everybody's."""
     asked_by = event.routing.get("asked_by")
     return not isinstance(asked_by, list) or who in asked_by
@@ -56,7 +56,7 @@ class Route:
 
     def takes(self, event: Event) -> bool:
         """Whether this rule is about `event`."""
-        is_meant = is_asked_by(event, self.asks)
+        is_meant = is_requested_by(event, self.asks)
         return is_meant and (self.kinds is None or event.kind in self.kinds) and self.match.fits(event)
 
 

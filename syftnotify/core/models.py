@@ -6,23 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from syftnotify.core.identifiers import digest_of
+from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.kinds import Audience, EventKind, Severity, Status
 
 
 @dataclass(slots=True)
-class Remembered:
+class DirectorySnapshot:
     """What is known of a folder whose folders are jobs: of those that rest, and which others there are."""
 
     names: list[str]  # of the jobs that rest, sorted
-    deciding: list[int]  # by what their files would be known again: the one that decides,
+    matching_routes: list[int]  # by what their files would be known again: the one that decides,
     second: list[int]  # and the other
     listed: list[int]  # by what the folder would be, whose names these are; empty: it must be listed
     awake: list[str]  # the names of all others that may be jobs
     segments: list[str]  # those that may be such folders themselves
 
 
-Memory = dict[str, Remembered]  # by layout and folder
+ScanCache = dict[str, DirectorySnapshot]  # by layout and folder
 
 
 # The occurrence of a submission whose configuration cannot be read.
@@ -144,7 +144,7 @@ class Event:
         other. Entities with blanks or control characters, which only emitted ones have, are replaced by a hash.
         """
         is_plain = self.entity.isprintable() and " " not in self.entity
-        entity = self.entity if is_plain else f"~{digest_of(self.entity)}"
+        entity = self.entity if is_plain else f"~{stable_hash(self.entity)}"
         return f"{EMITTED_PREFIX if self.emitted else ''}{entity} {self.kind} {self.occurrence}"
 
     @property
@@ -180,7 +180,7 @@ class Notification:
     @property
     def id(self) -> str:
         """The same for the same (event key, medium, recipient), so that a rebuilt outbox gives the same one."""
-        return digest_of(self.event_key, self.medium, self.recipient)
+        return stable_hash(self.event_key, self.medium, self.recipient)
 
 
 # Who set the limit of a reminder, as its routing's `asked_by` names it: the configuration, the job itself, or else an
@@ -215,11 +215,11 @@ class AlertRule:
     @property
     def endpoint(self) -> str:
         """The recipient: an address as it is, or the name of a transport; an address of the web is a secret."""
-        return f"alert-{digest_of(self.target)[:8]}" if self.has_own_address else self.target
+        return f"alert-{stable_hash(self.target)[:8]}" if self.has_own_address else self.target
 
 
 @dataclass(frozen=True, slots=True)
-class Gathering:
+class DigestWindow:
     """Due notifications of one recipient become one digest, `bundle`, sent at `not_before` (seconds since 1970)."""
 
     bundle: str

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta, tzinfo
 
-from syftnotify.core.identifiers import Form, digest_of
+from syftnotify.core.identifiers import AddressType, stable_hash
 from syftnotify.core.kinds import WORKER_KINDS, Severity
 from syftnotify.core.models import HELD, Event, Notification
 
@@ -50,10 +50,10 @@ def held(
         replace(
             item,
             not_before=until,
-            bundle=HELD + digest_of(item.recipient, item.transport, f"{until:.3f}"),
+            bundle=HELD + stable_hash(item.recipient, item.transport, f"{until:.3f}"),
         )
         if not item.skipped
-        and not item.medium.startswith(Form.WEBHOOK)
+        and not item.medium.startswith(AddressType.WEBHOOK)
         and events[item.event_key].severity not in hours.sparing
         and events[item.event_key].kind not in WORKER_KINDS
         else item

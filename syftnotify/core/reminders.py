@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from syftnotify.core.detection import Told, job_payload, job_routing
+from syftnotify.core.detection import NotifiedIndex, job_payload, job_routing
 from syftnotify.core.emitted_jobs import EmittedJob
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import BY_JOB, CONFIGURED, Event, Job
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ReminderThresholds:
     """After how many seconds somebody is reminded: of a job that waits for its owner, and of one that runs on."""
 
     waiting: tuple[float, ...] = ()
@@ -22,8 +22,8 @@ class Limits:
 
 def reminders(
     jobs: Iterable[tuple[Job, float]],
-    told: Told,
-    limits: Limits,
+    told: NotifiedIndex,
+    limits: ReminderThresholds,
     *,
     now: float,
     asking: Callable[[Event], Iterable[tuple[str, float]]] | None = None,
@@ -51,7 +51,7 @@ def reminders(
 
 def reminders_of_emitted(
     jobs: Iterable[EmittedJob],
-    limits: Limits,
+    limits: ReminderThresholds,
     *,
     now: float,
     asking: Callable[[Event], Iterable[tuple[str, float]]] | None = None,
@@ -73,7 +73,7 @@ def reminders_of_emitted(
 
 
 def _run_limits(
-    about: Event, limits: Limits, asking: Callable[[Event], Iterable[tuple[str, float]]] | None
+    about: Event, limits: ReminderThresholds, asking: Callable[[Event], Iterable[tuple[str, float]]] | None
 ) -> list[tuple[str, float]]:
     """Who wants to hear of a long run, each with the limit in seconds: the configuration, the job, alert rules."""
     steps = [(CONFIGURED, step) for step in limits.running]

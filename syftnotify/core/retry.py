@@ -123,7 +123,7 @@ def retry_after(header: str | None, now: datetime, *, text: str = "") -> datetim
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AttemptHistory:
     """What is known of a notification when one more attempt has failed."""
 
     failures: int  # before this attempt
@@ -172,7 +172,7 @@ _ALWAYS = {
 
 def decide(
     failure: Failure,
-    standing: Standing,
+    standing: AttemptHistory,
     *,
     now: float,
     hint: float | None = None,

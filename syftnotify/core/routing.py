@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from syftnotify.core.identifiers import Form, form_of, is_address
+from syftnotify.core.identifiers import AddressType, address_type_of, is_address
 from syftnotify.core.kinds import JOB_KINDS, ROLES, WORKER_KINDS, Audience, EventKind, find_kind
-from syftnotify.core.matching import Match, Route, is_asked_by, submitters_of, texts
+from syftnotify.core.matching import Match, Route, is_requested_by, submitters_of, texts
 from syftnotify.core.models import BY_JOB, MAIL, AlertRule, Event, Notification
 
 # The source of what an unverified submitter caused. It is one for all of them: the names are the sender's choice, and
@@ -18,22 +18,22 @@ UNVERIFIED = "unverified: no peer record of this address; add the peer, or name 
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class TransportInfo:
     """A transport as routing sees it."""
 
     name: str
-    form: Form
+    form: AddressType
     default: tuple[str, ...] = ()  # who gets what names nobody
     has_default: bool = False  # whether the configuration says so
 
     @property
     def medium(self) -> str:
         """What makes two ways the same to a recipient: an address is one mailbox, a channel one of its workspace's."""
-        return MAIL if self.form is Form.MAIL else f"{self.form}/{self.name}"
+        return MAIL if self.form is AddressType.MAIL else f"{self.form}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class RoutingContext:
     """The recipients behind the roles, and who may be mailed.
 
     `peers` are those the owner added. `allows` tests an address against `recipients.allow`. `is_known` tells of an
@@ -46,25 +46,25 @@ class Reach:
     peers: frozenset[str]
     allows: Callable[[str], bool]
     routes: tuple[Route, ...] | None = None  # None: the built-in ones
-    ways: Mapping[str, Way] = field(default_factory=dict)
+    ways: Mapping[str, TransportInfo] = field(default_factory=dict)
     alerts: tuple[AlertRule, ...] = ()  # asked before the routes
     is_known: Callable[[str], bool] = lambda _address: True
     configured: frozenset[str] = frozenset()  # addresses that the configuration names as recipients, in small letters
 
     @property
-    def mail(self) -> Way:
+    def mail(self) -> TransportInfo:
         """The way that carries mail when no route names one."""
-        return self.ways.get(self.transport) or Way(self.transport, Form.MAIL)
+        return self.ways.get(self.transport) or TransportInfo(self.transport, AddressType.MAIL)
 
-    def way_to(self, recipient: str) -> Way:
+    def way_to(self, recipient: str) -> TransportInfo:
         """The way that carries to `recipient`, which is no role, when no route names one; without a name: none does."""
-        form = form_of(recipient)
-        if form is Form.MAIL:
+        form = address_type_of(recipient)
+        if form is AddressType.MAIL:
             return self.mail
-        if form is Form.SLACK:
-            return next((way for way in self.ways.values() if way.form is form), Way("", form))
+        if form is AddressType.SLACK:
+            return next((way for way in self.ways.values() if way.form is form), TransportInfo("", form))
         way = self.ways.get(recipient)
-        return way if way is not None and way.form is form else Way("", form)
+        return way if way is not None and way.form is form else TransportInfo("", form)
 
 
 def built_in_routes(*, for_scientist: bool = False) -> tuple[Route, ...]:
@@ -88,7 +88,7 @@ _BUILT_IN_ROUTES = built_in_routes()
 
 
 def notifications_for(
-    events: Iterable[Event], reach: Reach, *, catches_up: bool = False, transport: str = ""
+    events: Iterable[Event], reach: RoutingContext, *, catches_up: bool = False, transport: str = ""
 ) -> list[Notification]:
     """What is owed for `events`: one for each recipient and medium, none twice.
 
@@ -110,10 +110,10 @@ def notifications_for(
 
 def _hears_the_past(notification: Notification) -> bool:
     is_ours = notification.audience in {Audience.OWNER, Audience.RECIPIENT}
-    return is_ours and not notification.medium.startswith(Form.WEBHOOK)
+    return is_ours and not notification.medium.startswith(AddressType.WEBHOOK)
 
 
-def deciding(event: Event, reach: Reach) -> list[Route]:
+def matching_routes(event: Event, reach: RoutingContext) -> list[Route]:
     """The rules that decide about `event`, in order."""
     found = []
     for route in (*map(route_of, reach.alerts), *(_BUILT_IN_ROUTES if reach.routes is None else reach.routes)):
@@ -146,14 +146,14 @@ def route_of(rule: AlertRule) -> Route:
     )
 
 
-def long_runs(event: Event, reach: Reach) -> list[tuple[str, float]]:
+def long_runs(event: Event, reach: RoutingContext) -> list[tuple[str, float]]:
     """Who wants to know of a job that runs on, and after how many seconds; `event` says what job it is."""
     routes = map(route_of, reach.alerts)
     return [(route.asks, route.after) for route in routes if route.after and route.match.fits(event)]
 
 
-def _of_event(event: Event, reach: Reach) -> Iterator[Notification]:
-    found = [item for route in deciding(event, reach) for item in _by_route(event, route, reach)]
+def _of_event(event: Event, reach: RoutingContext) -> Iterator[Notification]:
+    found = [item for route in matching_routes(event, reach) for item in _by_route(event, route, reach)]
     if event.kind in WORKER_KINDS and all(item.skipped for item in found):
         routes = [route for route in _BUILT_IN_ROUTES if route.takes(event)]
         if not reach.transport:
@@ -163,20 +163,26 @@ def _of_event(event: Event, reach: Reach) -> Iterator[Notification]:
     yield from _wishes(event, reach)
 
 
-def _by_route(event: Event, route: Route, reach: Reach) -> Iterator[Notification]:
+def _by_route(event: Event, route: Route, reach: RoutingContext) -> Iterator[Notification]:
     for recipient, audience, way, refusal in _recipients(event, route, reach):
         yield _notification(event, recipient, audience, way, route.name, refusal, reach)
 
 
 def _notification(
-    event: Event, recipient: str, audience: Audience, way: Way, route: str, refusal: str, reach: Reach
+    event: Event,
+    recipient: str,
+    audience: Audience,
+    way: TransportInfo,
+    route: str,
+    refusal: str,
+    reach: RoutingContext,
 ) -> Notification:
     # Channels and endpoints come from the configuration alone.
-    is_known = way.form is not Form.MAIL or not is_named_by_tree(event, audience) or reach.is_known(recipient)
+    is_known = way.form is not AddressType.MAIL or not is_named_by_tree(event, audience) or reach.is_known(recipient)
     return Notification(
         event_key=event.key,
         entity=event.entity,
-        recipient=recipient.lower() if way.form is Form.MAIL or recipient[:1] in {"#", "@"} else recipient,
+        recipient=recipient.lower() if way.form is AddressType.MAIL or recipient[:1] in {"#", "@"} else recipient,
         audience=audience,
         transport=way.name,
         medium=way.medium,
@@ -192,7 +198,7 @@ def is_named_by_tree(event: Event, audience: Audience) -> bool:
     return audience in {Audience.SUBMITTER, Audience.GUEST} and not event.emitted
 
 
-def is_unverified(event: Event, reach: Reach) -> bool:
+def is_unverified(event: Event, reach: RoutingContext) -> bool:
     """Whether the submitter in a job's path is confirmed by nothing else."""
     submitter = str(event.payload.get("submitter") or "")
     return is_named_by_tree(event, Audience.SUBMITTER) and bool(submitter) and not reach.is_known(submitter)
@@ -214,16 +220,16 @@ _WISHED = frozenset({EventKind.JOB_COMPLETED, EventKind.JOB_FAILED, EventKind.JO
 _ASKED = "the job asks for this; recipients.allow would let it pass"
 
 
-def _wishes(event: Event, reach: Reach) -> Iterator[Notification]:
+def _wishes(event: Event, reach: RoutingContext) -> Iterator[Notification]:
     """Whom the job itself names. An emitted event is its operator's word; a scientist's is only a wish."""
     if _is_unreadable(event):
         return
     notify, alerts = event.routing.get("notify"), event.routing.get("alerts")
     if isinstance(notify, dict) and event.kind in _kinds_of(notify.get("on")):
         for word in texts(notify.get("emails")):
-            if form_of(word) is Form.MAIL:  # G24
+            if address_type_of(word) is AddressType.MAIL:  # G24
                 yield _wish(event, word, "the job's notify", reach)
-    if isinstance(alerts, dict) and _is_alert(event, alerts) and is_asked_by(event, BY_JOB):
+    if isinstance(alerts, dict) and _is_alert(event, alerts) and is_requested_by(event, BY_JOB):
         words = texts(alerts.get("recipients"))
         for word in words:
             yield _wish(event, word, "the job's alerts", reach)
@@ -232,7 +238,7 @@ def _wishes(event: Event, reach: Reach) -> Iterator[Notification]:
                 yield from _by_route(event, Route("the job's alerts", via=way.name), reach)
 
 
-def _unnamed(reach: Reach) -> list[Way]:
+def _unnamed(reach: RoutingContext) -> list[TransportInfo]:
     """What carries to whom nobody names: what has a default of its own, or else mail, or else what there is."""
     named = [way for way in reach.ways.values() if way.has_default]
     return named or ([reach.mail] if reach.transport else list(reach.ways.values()))
@@ -249,10 +255,10 @@ def _is_alert(event: Event, alerts: Mapping[str, Any]) -> bool:
     return bool(wanted.get(event.kind))
 
 
-def _wish(event: Event, word: str, name: str, reach: Reach) -> Notification:
+def _wish(event: Event, word: str, name: str, reach: RoutingContext) -> Notification:
     way = reach.way_to(word)
     submitter = str(event.payload.get("submitter") or "")
-    is_own = form_of(word) is Form.MAIL and is_address(submitter) and word.lower() == submitter.lower()
+    is_own = address_type_of(word) is AddressType.MAIL and is_address(submitter) and word.lower() == submitter.lower()
     may = event.emitted or is_own or reach.allows(word)
     return _notification(event, word, Audience.GUEST, way, name, "" if may else _ASKED, reach)
 
@@ -263,12 +269,14 @@ def _kinds_of(words: Any) -> frozenset[EventKind]:
     return frozenset(found & JOB_KINDS) if texts(words) else _WISHED
 
 
-def _recipients(event: Event, route: Route, reach: Reach) -> Iterator[tuple[str, Audience, Way, str]]:
+def _recipients(
+    event: Event, route: Route, reach: RoutingContext
+) -> Iterator[tuple[str, Audience, TransportInfo, str]]:
     """Who a rule tells: the recipient, in which role, by which way, and why not (empty: it is told)."""
     named = reach.ways.get(route.via)
     way = named or reach.mail
     for word in route.to or way.default:
-        if word in ROLES and way.form is Form.MAIL:
+        if word in ROLES and way.form is AddressType.MAIL:
             for recipient, refusal in _in_role(event, ROLES[word], reach):
                 yield recipient, ROLES[word], way, refusal
         elif word in ROLES:  # people have no address there
@@ -278,7 +286,7 @@ def _recipients(event: Event, route: Route, reach: Reach) -> Iterator[tuple[str,
             yield word, audience, named or reach.way_to(word), ""
 
 
-def _in_role(event: Event, audience: Audience, reach: Reach) -> list[tuple[str, str]]:
+def _in_role(event: Event, audience: Audience, reach: RoutingContext) -> list[tuple[str, str]]:
     """Pairs of an address and why it is not told (empty: it is)."""
     if audience is Audience.OWNER:
         return [(reach.owner, "")]

@@ -63,7 +63,7 @@ _LETTERS = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl"})  # and digits
 _SHORTEST_SECRET = 4
 
 
-def shown(text: str, *, limit: int = 300, quoted: bool = False) -> str:
+def escape(text: str, *, limit: int = 300, quoted: bool = False) -> str:
     """`text` on one line, cut to `limit` characters; what could be obeyed, hide or imitate is written as an escape.
 
     `quoted` escapes quotation marks as well, so that the result can stand between them.
@@ -76,7 +76,7 @@ def shown(text: str, *, limit: int = 300, quoted: bool = False) -> str:
     return cut + "…" if len(text) > limit else cut
 
 
-def shown_block(text: str) -> str:
+def escape_block(text: str) -> str:
     """Like `shown` for text of many lines: line ends and tabs stay, nothing is cut."""
     return _escaped(text.replace("\r\n", "\n").replace("\r", "\n"), "\n\t")
 
@@ -125,7 +125,7 @@ def localized(moment: str) -> str:
         return moment
 
 
-def without(text: str, secrets: Iterable[str]) -> str:
+def redact(text: str, secrets: Iterable[str]) -> str:
     """`text` without `secrets`: other sides repeat what they were sent. Very short ones would blot out everything."""
     for secret in sorted({each for each in secrets if len(each) >= _SHORTEST_SECRET}, key=len, reverse=True):
         text = text.replace(secret, "…")
@@ -203,11 +203,11 @@ def _mixed_scripts_escaped(found: re.Match[str]) -> str:
 
 def _stacked_marks_escaped(token: str) -> str:
     """A long run of combining marks covers the lines above and below."""
-    shown, row = [], 0
+    kept, row = [], 0
     for each in token:
         row = row + 1 if not each.isascii() and unicodedata.category(each)[0] == "M" else 0
-        shown.append(_escape(each) if row > _MOST_MARKS else each)
-    return "".join(shown)
+        kept.append(_escape(each) if row > _MOST_MARKS else each)
+    return "".join(kept)
 
 
 def _foreign_escaped_in_address(token: str) -> str:

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from syftnotify.core.identifiers import digest_of
+from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.kinds import EventKind
-from syftnotify.core.models import SHARE, STORM, Gathering
+from syftnotify.core.models import SHARE, STORM, DigestWindow
 
 ABOVE = 200  # messages to one recipient
 WITHIN = 600.0  # seconds in which they are counted
@@ -65,7 +65,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class ThrottleRule:
     """Above so many messages in so short a time, the rest leaves as one digest every so often. Times in seconds."""
 
     above: int = ABOVE
@@ -78,17 +78,17 @@ class Limit:
 class _Watch:
     """One limit at work."""
 
-    def __init__(self, limit: Limit) -> None:
+    def __init__(self, limit: ThrottleRule) -> None:
         self.limit = limit
         self.prefix = limit.name
         self.messages = Window(limit.above, limit.within)
         self.digests: dict[str, float] = {}
 
 
-class Storms:
+class RecipientThrottle:
     """Who was sent how much lately, and when the next digest of a storm may leave."""
 
-    def __init__(self, limits: Sequence[Limit] = (Limit(),)) -> None:
+    def __init__(self, limits: Sequence[ThrottleRule] = (ThrottleRule(),)) -> None:
         """The first limit that is reached decides."""
         self._watches = [_Watch(limit) for limit in limits]
 
@@ -108,7 +108,7 @@ class Storms:
 
     def gathering(
         self, recipient: str, transport: str, now: float, kind: EventKind = EventKind.DIGEST
-    ) -> Gathering | None:
+    ) -> DigestWindow | None:
         """How what waits for `recipient` by `transport` is gathered, or None while one of `kind` may go by itself."""
         for watch in self._watches:
             limit = watch.limit
@@ -116,7 +116,7 @@ class Storms:
                 continue
             last = watch.digests.get(recipient)
             due = now if last is None or not 0 <= now - last < limit.every else last + limit.every
-            return Gathering(watch.prefix + digest_of(recipient, transport, f"{due:.3f}"), due, limit.sparing)
+            return DigestWindow(watch.prefix + stable_hash(recipient, transport, f"{due:.3f}"), due, limit.sparing)
         return None
 
 
@@ -149,7 +149,7 @@ class DailyShare:
         if bundle.startswith(SHARE) and self._digests.get((source, recipient)) == at:
             del self._digests[source, recipient]
 
-    def gathering(self, recipient: str, transport: str, now: float, source: str, bundle: str) -> Gathering | None:
+    def gathering(self, recipient: str, transport: str, now: float, source: str, bundle: str) -> DigestWindow | None:
         """The digest for what `source` causes, or None while a message may be sent.
 
         `bundle` is a digest of this kind that is due, or empty for a single message.
@@ -162,5 +162,5 @@ class DailyShare:
         if sent >= self._share:
             due = max(due, self._messages.free_at(source) or due)
         if bundle:
-            return Gathering(bundle, due)
-        return Gathering(SHARE + digest_of(recipient, transport, source, f"{due:.3f}"), due, source=source)
+            return DigestWindow(bundle, due)
+        return DigestWindow(SHARE + stable_hash(recipient, transport, source, f"{due:.3f}"), due, source=source)

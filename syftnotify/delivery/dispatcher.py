@@ -19,21 +19,21 @@ import jinja2
 
 from syftnotify.core.errors import DeliveryError, Failure, StateError
 from syftnotify.core.kinds import EventKind, current_status
-from syftnotify.core.models import HELD, Gathering, Item, Message, Receipt
+from syftnotify.core.models import HELD, DigestWindow, Item, Message, Receipt
 from syftnotify.core.ports import Renderer, Transport
 from syftnotify.core.retry import (
     GONE_REST,
     LONGEST_WAIT,
     OUTCOME_LABELS,
     SIGN_IN_PROBE,
+    AttemptHistory,
     Decision,
-    Standing,
     backoff,
     decide,
 )
-from syftnotify.core.text import iso, plural, shown
-from syftnotify.core.throttle import DailyShare, Limit, Storms
-from syftnotify.store.outbox.queue import Due, Outbox, Verdict
+from syftnotify.core.text import escape, iso, plural
+from syftnotify.core.throttle import DailyShare, RecipientThrottle, ThrottleRule
+from syftnotify.store.outbox.queue import AttemptOutcome, ClaimedNotification, Outbox
 from syftnotify.system.failpoints import reached
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ _CLOCK_SET_BACK = 60.0  # seconds
 
 
 @dataclass(slots=True)
-class Lane:
+class TransportQueue:
     """One transport with its pace and its troubles."""
 
     name: str
@@ -113,11 +113,11 @@ class Dispatcher:
     def __init__(
         self,
         outbox: Outbox,
-        lanes: Mapping[str, Lane],
+        lanes: Mapping[str, TransportQueue],
         *,
         me: str,
         max_concurrent: int = 16,
-        limits: Sequence[Limit] = (Limit(),),
+        limits: Sequence[ThrottleRule] = (ThrottleRule(),),
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         on_change: Callable[[], None] = lambda: None,
@@ -138,7 +138,9 @@ class Dispatcher:
         self._timeout = 0.0
         # Outcomes that the outbox has not saved yet: the ids of their notifications, and what saves them.
         self._unsaved: deque[tuple[frozenset[str], Callable[[], None]]] = deque()
-        self._storms: Storms | None = None  # who was sent how much lately; read from the outbox at the first claim
+        self._storms: RecipientThrottle | None = (
+            None  # who was sent how much lately; read from the outbox at the first claim
+        )
         self._shares: dict[str, DailyShare] = {}  # by transport, likewise
         self._unsubmitted: deque[Callable[[], None]] = deque()  # attempts that are claimed and not begun
         self._clock_ahead: float | None = None  # wall clock minus monotonic clock, as last seen
@@ -146,11 +148,11 @@ class Dispatcher:
         self.failures = 0  # turns in a row that failed
 
     @property
-    def lanes(self) -> Mapping[str, Lane]:
+    def lanes(self) -> Mapping[str, TransportQueue]:
         """The transports by name, with how they fare."""
         return self._lanes
 
-    def add(self, lane: Lane) -> None:
+    def add(self, lane: TransportQueue) -> None:
         """One more transport, from now on."""
         with self._state:
             self._lanes = {**self._lanes, lane.name: lane}
@@ -328,7 +330,7 @@ class Dispatcher:
             self._unsubmitted[0]()
             self._unsubmitted.popleft()
 
-    def _begin(self, lane: Lane, due: list[Due], claimed_at: float) -> None:
+    def _begin(self, lane: TransportQueue, due: list[ClaimedNotification], claimed_at: float) -> None:
         attempt = _Once(partial(self._attempt, lane, due, claimed_at))
         with self._state:
             lane.start()
@@ -343,7 +345,7 @@ class Dispatcher:
             log.warning("no thread can be started (%s); sending one at a time", error)
             once()
 
-    def _wants_check(self, lane: Lane) -> bool:
+    def _wants_check(self, lane: TransportQueue) -> bool:
         """Whether a sign-in or a connection, without a message, shows that a transport has recovered."""
         if lane.in_flight or lane.wait(self._monotonic()):
             return False
@@ -356,7 +358,7 @@ class Dispatcher:
         # A queued message shows more than a connection does: at once if it is due, and later if only messages failed.
         return due is None or (due > now and not lane.deferred and not lane.hides_outcomes)
 
-    def _claimed(self, lane: Lane, now: float, most: int) -> list[list[Due]]:
+    def _claimed(self, lane: TransportQueue, now: float, most: int) -> list[list[ClaimedNotification]]:
         """The next messages of a lane, recorded as ones that their recipients get."""
         claim = partial(self._outbox.claim, lane.name, now, by=self._me, most=most, resend=lane.resend_unknown)
         if not lane.gathers:
@@ -368,10 +370,10 @@ class Dispatcher:
             throttle.undo()
             raise
 
-    def _throttles(self) -> Storms:
+    def _throttles(self) -> RecipientThrottle:
         """How much each recipient and each submitter was sent lately; read from the outbox once."""
         if self._storms is None:
-            storms = Storms(self._limits)
+            storms = RecipientThrottle(self._limits)
             now = self._clock()
             limited = {lane.name: lane.daily_limit for lane in self._lanes.values() if lane.daily_limit is not None}
             shares = {name: DailyShare(limit) for name, limit in limited.items()}
@@ -383,12 +385,12 @@ class Dispatcher:
             self._storms, self._shares = storms, shares
         return self._storms
 
-    def _has_due(self, lane: Lane, until: float | None) -> bool:
+    def _has_due(self, lane: TransportQueue, until: float | None) -> bool:
         now = self._clock()
         due = self._outbox.next_due(lane.name, now, resend=lane.resend_unknown)
         return due is not None and due <= (now if until is None else until)
 
-    def _permits(self, lane: Lane) -> int:
+    def _permits(self, lane: TransportQueue) -> int:
         """How many attempts a lane may have under way: one after silence; half of all, where there are other lanes.
 
         Half even while the others are idle: an attempt that hangs cannot be taken back when they get work.
@@ -397,7 +399,7 @@ class Dispatcher:
             return 1
         return self._max if len(self._lanes) == 1 else max(1, self._max // 2)
 
-    def _room(self, lane: Lane) -> int:
+    def _room(self, lane: TransportQueue) -> int:
         """How many more attempts a lane may start.
 
         Every lane that has nothing under way would still find a permit, however many hang.
@@ -406,20 +408,20 @@ class Dispatcher:
         idle = sum(1 for other in self._lanes.values() if other is not lane and not other.in_flight)
         return min(self._permits(lane) - lane.in_flight, free, max(free - idle, 0 if lane.in_flight else 1))
 
-    def _start_check(self, lane: Lane) -> None:
+    def _start_check(self, lane: TransportQueue) -> None:
         check = _Once(partial(self._check, lane))
         with self._state:
             lane.in_flight += 1
         self._submit(check)
 
-    def _check(self, lane: Lane) -> None:
+    def _check(self, lane: TransportQueue) -> None:
         """Sign in without a message: a dead sign-in is known before the first mail, and a mended one by itself."""
         try:
             lane.transport.check()
         except DeliveryError as error:
             lane.signs_in = error.failure is not Failure.SIGN_IN
             self._count(lane, error, "")
-            decision = decide(error.failure, Standing(0, 0, None), now=self._clock(), silences=lane.silences or 1)
+            decision = decide(error.failure, AttemptHistory(0, 0, None), now=self._clock(), silences=lane.silences or 1)
             self._rest(lane, str(error), decision)
         except Exception:  # as in an attempt: the transport would stay busy
             log.exception("unexpected error in the check of transport %s", lane.name)
@@ -431,19 +433,19 @@ class Dispatcher:
         finally:
             self._finish(lane)
 
-    def _attempt(self, lane: Lane, due: list[Due], claimed_at: float) -> None:
+    def _attempt(self, lane: TransportQueue, due: list[ClaimedNotification], claimed_at: float) -> None:
         """One attempt, from rendering to its outcome. Nothing may escape: the row would stay claimed."""
         try:
             self._attempt_once(lane, due, claimed_at)
         except Exception:  # for example no memory to record the outcome: it is unknown
-            log.exception("notification of %s: its outcome cannot be recorded", shown(due[0].event.entity))
+            log.exception("notification of %s: its outcome cannot be recorded", escape(due[0].event.entity))
             unsaved = {name for ids, _ in list(self._unsaved) for name in ids}
             self._outbox.abandon({item.id for item in due} - unsaved)
             self._recover()
         finally:
             self._finish(lane)
 
-    def _attempt_once(self, lane: Lane, due: list[Due], claimed_at: float) -> None:
+    def _attempt_once(self, lane: TransportQueue, due: list[ClaimedNotification], claimed_at: float) -> None:
         began = False
         try:
             reached("attempt.claimed")
@@ -457,7 +459,7 @@ class Dispatcher:
                 throttle = _LaneThrottle(lane.name, claimed_at, self._state, self._storms, self._shares.get(lane.name))
                 throttle.undo([(due[0].recipient, due[0].bundle, _common_source(due))])
         except Exception as error:  # one bad message must stop nothing else; the traceback says what is wrong
-            log.exception("notification of %s: unexpected error in the attempt", shown(due[0].event.entity))
+            log.exception("notification of %s: unexpected error in the attempt", escape(due[0].event.entity))
             # Before the send it is the row or a template: nothing that another attempt would change.
             failure = Failure.UNKNOWN if began or isinstance(error, MemoryError) else Failure.REFUSED
             why = DeliveryError(failure, f"unexpected {type(error).__name__}, see the log")
@@ -465,14 +467,14 @@ class Dispatcher:
         else:
             self._note_success(lane, due, receipt)
 
-    def _finish(self, lane: Lane) -> None:
+    def _finish(self, lane: TransportQueue) -> None:
         with self._state:
             lane.in_flight -= 1
             self._poked = True
             self._state.notify_all()
         self._on_change()
 
-    def _worded(self, lane: Lane, due: Sequence[Due]) -> Message:
+    def _worded(self, lane: TransportQueue, due: Sequence[ClaimedNotification]) -> Message:
         first = due[0]
         items = [
             Item(
@@ -488,16 +490,16 @@ class Dispatcher:
             digest = first.message_id if first.bundle and not is_alone else ""
             return lane.wording.message(items, first.recipient, thread=thread, digest=digest)
         except jinja2.TemplateError as error:
-            raise DeliveryError(Failure.NOT_NOW, f"the template cannot be used: {shown(str(error))}") from error
+            raise DeliveryError(Failure.NOT_NOW, f"the template cannot be used: {escape(str(error))}") from error
 
-    def _note_success(self, lane: Lane, due: Sequence[Due], receipt: Receipt) -> None:
+    def _note_success(self, lane: TransportQueue, due: Sequence[ClaimedNotification], receipt: Receipt) -> None:
         now = self._clock()
         write = partial(self._outbox.sent, due, now, provider_id=receipt.provider_id, thread=receipt.thread)
         self._record(due, write)
         self._works(lane)
         self._log(logging.INFO, "SENT", lane, due, "")
 
-    def _works(self, lane: Lane) -> None:
+    def _works(self, lane: TransportQueue) -> None:
         if lane.is_well:
             return
         with self._state:
@@ -508,7 +510,7 @@ class Dispatcher:
         if recovered:
             log.info("transport %s works again", lane.name)
 
-    def _count(self, lane: Lane, error: DeliveryError, message_id: str) -> bool:
+    def _count(self, lane: TransportQueue, error: DeliveryError, message_id: str) -> bool:
         """Note what a failure says about the transport itself. `message_id` is empty for a check.
 
         Rejections of one recipient have one id.
@@ -539,7 +541,9 @@ class Dispatcher:
             return was_gone
         return failure is Failure.REFUSED and (rejected > _IN_A_ROW or (rejected == _IN_A_ROW and is_paused))
 
-    def _note_failure(self, lane: Lane, due: Sequence[Due], error: DeliveryError, *, is_answer: bool) -> None:
+    def _note_failure(
+        self, lane: TransportQueue, due: Sequence[ClaimedNotification], error: DeliveryError, *, is_answer: bool
+    ) -> None:
         """Decide what becomes of `due`; `is_answer` says whether the other side, and not our own code, failed it."""
         now = self._clock()
         # A message that is rejected like all others is kept, and the next probe takes another one.
@@ -549,14 +553,14 @@ class Dispatcher:
         keeps = is_answer and self._count(lane, error, about)
         hint = error.not_before.timestamp() - now if error.not_before else None
 
-        def decided(items: Sequence[Due]) -> Decision:
+        def decided(items: Sequence[ClaimedNotification]) -> Decision:
             if keeps:
                 rest = GONE_REST if error.failure is Failure.GONE else SIGN_IN_PROBE
                 return Decision(wait=LONGEST_WAIT, transport_wait=rest, pauses=True, counts=False)
             tried = [item.first_failed_at for item in items if item.first_failed_at is not None]
             return decide(
                 error.failure,
-                Standing(
+                AttemptHistory(
                     max(item.failures for item in items),
                     max(item.refusals for item in items),
                     min(tried) if tried else None,
@@ -589,7 +593,7 @@ class Dispatcher:
         self._rest(lane, why, decision)
 
     @staticmethod
-    def _can_sign_in(lane: Lane) -> bool:
+    def _can_sign_in(lane: TransportQueue) -> bool:
         """Whether a sign-in alone succeeds: then only a send that succeeds shows that the trouble is over."""
         try:
             lane.transport.check()
@@ -597,7 +601,7 @@ class Dispatcher:
             return error.failure is not Failure.SIGN_IN
         return True
 
-    def _rest(self, lane: Lane, why: str, decision: Decision) -> None:
+    def _rest(self, lane: TransportQueue, why: str, decision: Decision) -> None:
         """Pause or back off the whole lane, where the failure calls for it. The worker alerts its owner of a pause."""
         with self._state:
             if decision.transport_wait:
@@ -609,7 +613,7 @@ class Dispatcher:
             self.last_error = f"{lane.name}: {why}"
             log.error("transport %s is paused: %s; queued notifications are kept", lane.name, why)
 
-    def _record(self, due: Sequence[Due], write: Callable[[], None]) -> None:
+    def _record(self, due: Sequence[ClaimedNotification], write: Callable[[], None]) -> None:
         """Queue an outcome for the thread that claims: until it is saved nothing else of the conversation is sent."""
         self._unsaved.append((frozenset(item.id for item in due), write))
 
@@ -644,7 +648,7 @@ class Dispatcher:
                 log.exception("an outcome cannot be written down")
             self._unsaved.popleft()
 
-    def _log(self, level: int, word: str, lane: Lane, due: Sequence[Due], more: str) -> None:
+    def _log(self, level: int, word: str, lane: TransportQueue, due: Sequence[ClaimedNotification], more: str) -> None:
         """One line per message, however many notifications are in it."""
         first = due[0]
         log.log(
@@ -662,9 +666,9 @@ class Dispatcher:
         )
 
 
-def _verdict(failure: Failure, decision: Decision, now: float) -> Verdict:
+def _verdict(failure: Failure, decision: Decision, now: float) -> AttemptOutcome:
     state = "unknown" if failure is Failure.UNKNOWN else "pending"
-    return Verdict(
+    return AttemptOutcome(
         state="dead" if decision.gives_up else state,
         not_before=now + decision.wait if decision.wait else 0.0,
         counts=decision.counts,
@@ -677,7 +681,7 @@ def _with(ids: list[str], message_id: str) -> list[str]:
     return ids if message_id in ids else [*ids, message_id][-10 * _IN_A_ROW :]
 
 
-def _common_source(due: Sequence[Due]) -> str:
+def _common_source(due: Sequence[ClaimedNotification]) -> str:
     sources = {item.source for item in due}
     return sources.pop() if len(sources) == 1 else ""
 
@@ -698,7 +702,12 @@ class _LaneThrottle:
     """The throttles of one transport at one moment; an `outbox.Throttle`."""
 
     def __init__(
-        self, transport: str, now: float, lock: threading.Condition, recipients: Storms, share: DailyShare | None
+        self,
+        transport: str,
+        now: float,
+        lock: threading.Condition,
+        recipients: RecipientThrottle,
+        share: DailyShare | None,
     ) -> None:
         self._transport = transport
         self._now = now
@@ -707,7 +716,7 @@ class _LaneThrottle:
         self._share = share
         self._recorded: list[tuple[str, str, str]] = []
 
-    def gathering(self, recipient: str, kind: EventKind, source: str, bundle: str) -> Gathering | None:
+    def gathering(self, recipient: str, kind: EventKind, source: str, bundle: str) -> DigestWindow | None:
         with self._lock:
             if self._share is not None:
                 found = self._share.gathering(recipient, self._transport, self._now, source, bundle)

@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 import css_inline
 
-from syftnotify.core.identifiers import digest_of, is_address
+from syftnotify.core.identifiers import is_address, stable_hash
 from syftnotify.core.kinds import Audience, EventKind, Severity, Status
 from syftnotify.core.models import Event, Item, Message
-from syftnotify.core.text import plural, shown, shown_block
+from syftnotify.core.text import escape, escape_block, plural
 from syftnotify.rendering.templates import TemplateRenderer, format_datetime, format_duration
 
 # A mail shows at most so much code, counted as HTML: Gmail clips a mail at 102 KB.
@@ -47,7 +47,7 @@ _TRACE_CAP = 20_000  # characters
 _inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
 
 
-def inlined(text: str) -> str:
+def inline_css(text: str) -> str:
     """HTML with its styles at the elements, where every mail program finds them; dark-mode rules stay above."""
     return _inliner.inline(text)
 
@@ -85,7 +85,7 @@ def _web_address(value: Any) -> str:
     return str(value) if is_one and " " not in value else ""
 
 
-class Wording:
+class EmailRenderer:
     """Words notifications with the templates of one home."""
 
     def __init__(
@@ -119,9 +119,9 @@ class Wording:
             recipient=recipient,
             subject=_subject(item),
             text=self._renderer.render(f"emails/{name}.txt", context),
-            html=inlined(self._renderer.render(f"emails/{name}.html", context)),
+            html=inline_css(self._renderer.render(f"emails/{name}.html", context)),
             sender=self._sender,
-            conversation=digest_of("conversation", item.event.entity, recipient),
+            conversation=stable_hash("conversation", item.event.entity, recipient),
             headers=_headers(item.event.kind.value, item.audience, [item.event.entity]),
             thread=thread,
         )
@@ -138,16 +138,16 @@ class Wording:
         else:
             # True of all that gathers: time off, quiet hours, storms, `digest`.
             summary = f"{plural(len(items), 'thing')} happened."
-        groups, others = gathered(items, DIGEST_ITEMS)
+        groups, others = group_by_submitter(items, DIGEST_ITEMS)
         context = {"summary": summary, "groups": [self._group(group) for group in groups], "others": others}
         return Message(
             id=identity,
             recipient=recipient,
             subject=f"SyftBox: {summary.rstrip('.')}",
             text=self._renderer.render("emails/digest.txt", context),
-            html=inlined(self._renderer.render("emails/digest.html", context)),
+            html=inline_css(self._renderer.render("emails/digest.html", context)),
             sender=self._sender,
-            conversation=digest_of("conversation", identity, recipient),
+            conversation=stable_hash("conversation", identity, recipient),
             headers=(
                 *_headers(
                     EventKind.DIGEST.value, audience, _fitting([item.event.entity for item in _rarest_first(items)])
@@ -157,7 +157,7 @@ class Wording:
         )
 
     def _group(self, group: Group) -> dict[str, Any]:
-        lines = [{"line": line_of(item), "url": self._links.of(item.event)["job_url"]} for item in group.items]
+        lines = [{"line": summary_of(item), "url": self._links.of(item.event)["job_url"]} for item in group.items]
         return {"who": group.who, "lines": lines, "more": group.more}
 
     def _context(self, item: Item) -> dict[str, Any]:
@@ -171,19 +171,19 @@ class Wording:
             "submitter": _person(submitter or claimed) + _mark(item),
             "claimed": bool(claimed and not submitter),
             "ds_email": _person(submitter or claimed),
-            "do_email": shown(str(payload.get("owner") or "")),
+            "do_email": escape(str(payload.get("owner") or "")),
             "timestamp": moment_of(item.event.at),
             "zone": "UTC",
             "duration": None,
             "timed_out": item.event.kind is EventKind.JOB_TIMEOUT,
-            "reason": shown(str(payload.get("reason") or ""), limit=2000),
+            "reason": escape(str(payload.get("reason") or ""), limit=2000),
             "return_code": _return_code(payload),
             "incomplete": bool(payload.get("incomplete")),
             "unreadable": _unreadable(payload),
-            "summary": shown(str(payload.get("summary") or "")),
-            "detail": shown(str(payload.get("detail") or ""), limit=2000),
+            "summary": escape(str(payload.get("summary") or "")),
+            "detail": escape(str(payload.get("detail") or ""), limit=2000),
             "figures": payload.get("figures") or [],
-            "line": line_of(item),
+            "line": summary_of(item),
             "rows": _rows(item),
             "severity": item.event.severity.value,
             "error": error_for(item),
@@ -208,7 +208,7 @@ class Group:
     more: int  # that there was no room for
 
 
-def gathered(items: Iterable[Item], room: int) -> tuple[list[Group], str]:
+def group_by_submitter(items: Iterable[Item], room: int) -> tuple[list[Group], str]:
     """`items` by submitter, the worst first; and in words what nobody is named for.
 
     There is room for so many items. The submitters take turns in filling it: whoever floods hides nobody else.
@@ -237,25 +237,25 @@ def _rarest_first(items: Sequence[Item]) -> list[Item]:
 
 def _name(payload: Mapping[str, Any]) -> str:
     """The job's name, as it can stand between quotation marks."""
-    return shown(str(payload.get("name") or ""), limit=_NAME_CAP, quoted=True)
+    return escape(str(payload.get("name") or ""), limit=_NAME_CAP, quoted=True)
 
 
 def _what(event: Event) -> str:
     """What it is about, for quotation marks: a job's name, a workflow's, or the entity of an emitted event."""
-    workflow = shown(str(event.payload.get("workflow_name") or ""), limit=_NAME_CAP, quoted=True)
-    return _name(event.payload) or workflow or shown(event.entity, limit=_NAME_CAP, quoted=True)
+    workflow = escape(str(event.payload.get("workflow_name") or ""), limit=_NAME_CAP, quoted=True)
+    return _name(event.payload) or workflow or escape(event.entity, limit=_NAME_CAP, quoted=True)
 
 
 def _return_code(payload: Mapping[str, Any]) -> int | str | None:
     """The return code; an emitted one may be anything."""
     code = payload.get("return_code")
-    return code if code is None or isinstance(code, int) else shown(str(code), limit=_NAME_CAP)
+    return code if code is None or isinstance(code, int) else escape(str(code), limit=_NAME_CAP)
 
 
 def _trace(payload: Mapping[str, Any]) -> str:
     """What an emitter gave as the error, as a block, where it has several lines."""
     text = str(payload.get("error") or "").strip()
-    return shown_block(text[-_TRACE_CAP:]) if "\n" in text else ""
+    return escape_block(text[-_TRACE_CAP:]) if "\n" in text else ""
 
 
 # Not in rows: what has its own place in the message, what may be private; of a job of the tree also our own data.
@@ -281,11 +281,11 @@ _NOT_ROWS = _NOT_ROWS_OF_EMITTED | frozenset(
 def _rows(item: Item) -> list[tuple[str, str]]:
     """What else is known of an event, for the general template."""
     event = item.event
-    rows = [] if event.emitted else [("Owner", shown(str(event.payload.get("owner") or "")))]
+    rows = [] if event.emitted else [("Owner", escape(str(event.payload.get("owner") or "")))]
     hidden = _NOT_ROWS_OF_EMITTED if event.emitted else _NOT_ROWS
     hidden |= {"minutes"} if event.kind is EventKind.JOB_LONG_RUNNING else frozenset()
     rows += [
-        (shown(str(name).replace("_", " ").capitalize(), limit=_NAME_CAP), shown(_flat(value)))
+        (escape(str(name).replace("_", " ").capitalize(), limit=_NAME_CAP), escape(_flat(value)))
         for name, value in details_of(event).items()
         if name not in hidden and value not in (None, "", [], {})
     ]
@@ -321,7 +321,7 @@ def _who(event: Event) -> str:
 
 def _person(who: str) -> str:
     """An address as it is; any other name between quotation marks, so that it cannot pass for our own text."""
-    return who if not who or is_address(who) else f'"{shown(who, limit=_NAME_CAP, quoted=True)}"'
+    return who if not who or is_address(who) else f'"{escape(who, limit=_NAME_CAP, quoted=True)}"'
 
 
 def _mark(item: Item) -> str:
@@ -334,19 +334,19 @@ def _subject(item: Item) -> str:
     """One stable subject for each conversation: mail programs thread by it, and the first line tells the news."""
     event, payload = item.event, item.event.payload
     is_owner = item.audience is Audience.OWNER
-    owner = shown(str(payload.get("owner") or ""), limit=_NAME_CAP)
+    owner = escape(str(payload.get("owner") or ""), limit=_NAME_CAP)
     if event.kind is EventKind.TEST:
         return "SyftBox: test from syftnotify"
     if event.kind is EventKind.HEARTBEAT:
         return "SyftBox notifier: daily sign of life"
     if event.kind is EventKind.SYSTEM_ALERT:
-        return f"SyftBox notifier: {shown(str(payload.get('summary') or 'trouble'))}"
+        return f"SyftBox notifier: {escape(str(payload.get('summary') or 'trouble'))}"
     if event.kind in {EventKind.PEER_REQUESTED, EventKind.PEER_GRANTED}:
         return f"SyftBox peer request from {_who(event)}" if is_owner else f"Your SyftBox peer request to {owner}"
     if item.audience not in _ROLES_OF_MAIL and event.kind in _FAILED:
         return f"{_FAILED[event.kind]} {_what(event)}"
     if event.emitted or not event.kind.value.startswith("job_"):
-        return line_of(item).rstrip(".")
+        return summary_of(item).rstrip(".")
     if item.audience is not Audience.SUBMITTER:
         return f'SyftBox job "{_name(payload)}" from {_who(event)}'
     return f'Your SyftBox job "{_name(payload)}" at {owner}'
@@ -376,7 +376,7 @@ _PLAIN = {
 }
 
 
-def line_of(item: Item) -> str:
+def summary_of(item: Item) -> str:
     """What happened, in one line."""
     payload, kind = item.event.payload, item.event.kind
     name, who = f'"{_what(item.event)}"', _who(item.event)
@@ -384,19 +384,19 @@ def line_of(item: Item) -> str:
     if kind in _PLAIN:
         return _PLAIN[kind].format(name)
     code, step = _return_code(payload), payload.get("step")
-    ended = f" at step {shown(str(step), limit=_NAME_CAP)}" if step else ""
+    ended = f" at step {escape(str(step), limit=_NAME_CAP)}" if step else ""
     ended += f" (return code {code})" if code is not None else ""
     told = {
         EventKind.JOB_APPROVED: f"Job {name} was approved.",
-        EventKind.JOB_REJECTED: f"Job {name} was rejected: {shown(str(payload.get('reason') or 'no reason was given'))}",
+        EventKind.JOB_REJECTED: f"Job {name} was rejected: {escape(str(payload.get('reason') or 'no reason was given'))}",
         EventKind.JOB_COMPLETED: f"Job {name}{by} is done.",
         EventKind.JOB_FAILED: f"Job {name}{by} failed{ended}.",
         EventKind.JOB_LONG_RUNNING: f"Job {name}{by} {_for_long(item, 'running', _ENDED)}.",
         EventKind.JOB_WAITING: f"Job {name}{by} {_for_long(item, 'waiting', _DECIDED)}.",
         EventKind.JOB_TIMEOUT: f"Job {name}{by} ran out of time.",
-        EventKind.PEER_REQUESTED: f"{who} wants to work with the data of {shown(str(payload.get('owner') or ''))}.",
-        EventKind.PEER_GRANTED: f"{shown(str(payload.get('owner') or ''))} accepted the peer request of {who}.",
-        EventKind.SYSTEM_ALERT: shown(str(payload.get("summary") or "")),
+        EventKind.PEER_REQUESTED: f"{who} wants to work with the data of {escape(str(payload.get('owner') or ''))}.",
+        EventKind.PEER_GRANTED: f"{escape(str(payload.get('owner') or ''))} accepted the peer request of {who}.",
+        EventKind.SYSTEM_ALERT: escape(str(payload.get("summary") or "")),
     }
     if kind is EventKind.JOB_SUBMITTED:
         if item.audience is Audience.SUBMITTER:
@@ -413,7 +413,7 @@ def line_of(item: Item) -> str:
 
 def _unreadable(payload: Mapping[str, Any]) -> str:
     """One sentence about a job of the tree that cannot be read, or nothing."""
-    reason = shown(str(payload.get("unreadable") or ""))
+    reason = escape(str(payload.get("unreadable") or ""))
     what = "state" if reason.startswith("state.yaml") else "configuration"
     return f"Its {what} cannot be read ({reason})." if reason else ""
 
@@ -463,7 +463,7 @@ def error_for(item: Item) -> str:
 def _error_of(payload: Mapping[str, Any]) -> str:
     """The last line of what a failed run said, which mostly names the error; or what an emitter called so."""
     lines = str(payload.get("stderr") or payload.get("error") or "").strip().splitlines()
-    return shown(lines[-1].strip(), limit=300) if lines else ""
+    return escape(lines[-1].strip(), limit=300) if lines else ""
 
 
 def moment_of(text: str) -> datetime | str:
@@ -472,7 +472,7 @@ def moment_of(text: str) -> datetime | str:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        return shown(text)
+        return escape(text)
 
 
 def _code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:

@@ -16,21 +16,21 @@ from syftnotify.config.routing import Condition
 from syftnotify.config.schema import Config, Gmail, Slack, Smtp, Transport, Webhook
 from syftnotify.config.values import is_safe_url
 from syftnotify.core.errors import ConfigError, NotSignedInError, StateError
-from syftnotify.core.identifiers import Form, is_address
+from syftnotify.core.identifiers import AddressType, is_address
 from syftnotify.core.kinds import HIGH_KINDS, EventKind, Severity
 from syftnotify.core.matching import Match, Route
 from syftnotify.core.models import DIGESTED, AlertRule
 from syftnotify.core.ports import Renderer
 from syftnotify.core.quiet_hours import QuietHours
-from syftnotify.core.reminders import Limits
-from syftnotify.core.routing import Reach, Way, built_in_routes
-from syftnotify.core.text import shown
-from syftnotify.core.throttle import Limit
-from syftnotify.delivery.dispatcher import Dispatcher, Lane
-from syftnotify.rendering.email import Links, Wording
+from syftnotify.core.reminders import ReminderThresholds
+from syftnotify.core.routing import RoutingContext, TransportInfo, built_in_routes
+from syftnotify.core.text import escape
+from syftnotify.core.throttle import ThrottleRule
+from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
+from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer, renderer_of
 from syftnotify.runtime.peer_changes import PeerChanges
-from syftnotify.runtime.pipeline import Pipeline, Tick
+from syftnotify.runtime.pipeline import Pipeline, ScanReport
 from syftnotify.runtime.recipients import Recipients
 from syftnotify.sources.spool import Spool
 from syftnotify.sources.syftbox.peers import OwnRequests, PeerReader
@@ -42,14 +42,14 @@ from syftnotify.system.files import private_folder
 from syftnotify.system.paths import Home, expanded_if_possible
 from syftnotify.system.procinfo import is_alive
 from syftnotify.transports.registry import transport_for
-from syftnotify.transports.slack.renderer import Lines
-from syftnotify.transports.webhook.renderer import Objects
+from syftnotify.transports.slack.renderer import SlackRenderer
+from syftnotify.transports.webhook.renderer import WebhookRenderer
 
 _COLAB_SYFT_BG = "/content/drive/MyDrive/syft-bg"
 
 
 @dataclass(slots=True)
-class Parts:
+class App:
     """A home at work. Only for the holder of its lock."""
 
     settings: Settings
@@ -60,7 +60,7 @@ class Parts:
     jobs: JobReader
     clock: Callable[[], float]
 
-    def look_once(self, last_look: float | None) -> Tick:
+    def look_once(self, last_look: float | None) -> ScanReport:
         """One look, then everything that is due now is attempted, then what was told is marked."""
         self.outbox.recover(self.clock())
         if not self.settings.config.notify.enabled:
@@ -113,11 +113,11 @@ def _template_warnings(settings: Settings) -> Iterator[str]:
     """What is suspicious about the templates of webhooks."""
     for name, section in settings.config.transports.items():
         words = words_of(settings, name, section)
-        if isinstance(words, Objects) and words.warning:
+        if isinstance(words, WebhookRenderer) and words.warning:
             yield f"config.yaml: transports.{name}.body: {words.warning}"
 
 
-def assemble(
+def build_app(
     settings: Settings,
     *,
     with_jobs: bool = True,
@@ -125,7 +125,7 @@ def assemble(
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
     on_change: Callable[[], None] = lambda: None,
-) -> Parts:
+) -> App:
     """The parts of one home, wired together.
 
     Raises:
@@ -174,11 +174,11 @@ def assemble(
             ),
             scope=scope,
             quiet=_quiet_hours(config),
-            limits=Limits(config.reminders.job_waiting, config.reminders.job_long_running),
+            limits=ReminderThresholds(config.reminders.job_waiting, config.reminders.job_long_running),
             retention=config.retention,
         )
         stack.pop_all()
-    return Parts(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
+    return App(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
 
 
 def job_reader(settings: Settings, **more: Any) -> JobReader:
@@ -188,8 +188,8 @@ def job_reader(settings: Settings, **more: Any) -> JobReader:
     return JobReader(settings.root, owner, submitter=submitter, **more)
 
 
-def _lane(settings: Settings, name: str, section: Transport, clock: Callable[[], float]) -> Lane:
-    return Lane(
+def _lane(settings: Settings, name: str, section: Transport, clock: Callable[[], float]) -> TransportQueue:
+    return TransportQueue(
         name,
         transport_for(section, clock=clock),
         words_of(settings, name, section),
@@ -238,9 +238,9 @@ def template_mistakes(raw: Mapping[str, Any]) -> Iterator[str]:
         body = section.get("body")
         if isinstance(body, str):
             try:
-                Objects("template", links=Links(), template=body)
+                WebhookRenderer("template", links=Links(), template=body)
             except ValueError as error:
-                yield f"transports.{shown(str(name))}.body: {shown(str(error))}"
+                yield f"transports.{escape(str(name))}.body: {escape(str(error))}"
 
 
 def words_of(settings: Settings, name: str, section: Transport) -> Renderer:
@@ -248,14 +248,14 @@ def words_of(settings: Settings, name: str, section: Transport) -> Renderer:
     config = settings.config
     links = Links(config.links.job or "", config.links.results or "", config.links.peer or "")
     if isinstance(section, Slack):
-        return Lines(links=links)
+        return SlackRenderer(links=links)
     if isinstance(section, Webhook):
         try:
-            return Objects(section.format, links=links, template=section.body or "", is_json=section.sends_json)
+            return WebhookRenderer(section.format, links=links, template=section.body or "", is_json=section.sends_json)
         except ValueError as error:
-            why = shown(str(error), limit=300)
+            why = escape(str(error), limit=300)
             raise ConfigError(f"config.yaml: transports.{name}.body: {why}") from None
-    return Wording(
+    return EmailRenderer(
         renderer_for(settings.home),
         sender=config.do_email,
         links=links,
@@ -264,20 +264,20 @@ def words_of(settings: Settings, name: str, section: Transport) -> Renderer:
     )
 
 
-def ways_of(config: Config) -> dict[str, Way]:
+def ways_of(config: Config) -> dict[str, TransportInfo]:
     """The transports as routing sees them."""
     found = {}
     for name, section in config.transports.items():
         default = section.default_recipient
         if isinstance(section, Slack):
             # Without a channel of its own a line goes where the webhook was made for.
-            found[name] = Way(name, Form.SLACK, default or (name,), bool(default))
+            found[name] = TransportInfo(name, AddressType.SLACK, default or (name,), bool(default))
         elif isinstance(section, Webhook):
-            found[name] = Way(name, Form.WEBHOOK, (name,), bool(default))
+            found[name] = TransportInfo(name, AddressType.WEBHOOK, (name,), bool(default))
         else:
             sender = section.sender if isinstance(section, Smtp) else None
             usual = (sender.address if sender else config.do_email,)
-            found[name] = Way(name, Form.MAIL, default or usual, bool(default))
+            found[name] = TransportInfo(name, AddressType.MAIL, default or usual, bool(default))
     return found
 
 
@@ -322,13 +322,13 @@ def _quiet_hours(config: Config) -> QuietHours | None:
     )
 
 
-def _limits(config: Config) -> tuple[Limit, ...]:
+def _limits(config: Config) -> tuple[ThrottleRule, ...]:
     """The limits of single messages to one recipient: the fixed one, and that of the configuration."""
     section = config.digest
     if section is None:
-        return (Limit(),)
+        return (ThrottleRule(),)
     exempt = frozenset() if section.include_high else HIGH_KINDS
-    return Limit(), Limit(section.above, section.within, section.every, DIGESTED, exempt)
+    return ThrottleRule(), ThrottleRule(section.above, section.within, section.every, DIGESTED, exempt)
 
 
 def _match(section: Condition) -> Match:
@@ -352,7 +352,7 @@ def _missing(root: Path) -> str:
 
 def _reach(
     settings: Settings, outbox: Outbox, lanes: Iterable[str], add: Callable[[str, Transport], None]
-) -> Callable[[frozenset[str], Callable[[str], bool]], Reach]:
+) -> Callable[[frozenset[str], Callable[[str], bool]], RoutingContext]:
     """Who can be reached, asked anew at each look: alert rules come and go.
 
     `add` is given the transports of theirs that are not among `lanes` yet.
@@ -362,7 +362,7 @@ def _reach(
     configured = _configured(config, routes, ways)
     known = set(lanes)
 
-    def reach(peers: frozenset[str], is_recorded: Callable[[str], bool]) -> Reach:
+    def reach(peers: frozenset[str], is_recorded: Callable[[str], bool]) -> RoutingContext:
         def is_known(address: str) -> bool:
             return address.lower() in configured or config.recipients.allows(address) or is_recorded(address)
 
@@ -372,8 +372,8 @@ def _reach(
             add(name, own[name])
             known.add(name)
         # Without a default: of what names nobody, only the rule's own jobs are its business.
-        every = {**ways, **{name: Way(name, Form.WEBHOOK) for name in own}}
-        return Reach(
+        every = {**ways, **{name: TransportInfo(name, AddressType.WEBHOOK) for name in own}}
+        return RoutingContext(
             config.do_email,
             config.operator,
             mailer,
@@ -389,7 +389,7 @@ def _reach(
     return reach
 
 
-def _configured(config: Config, routes: Iterable[Route], ways: Mapping[str, Way]) -> frozenset[str]:
+def _configured(config: Config, routes: Iterable[Route], ways: Mapping[str, TransportInfo]) -> frozenset[str]:
     """The addresses that the configuration names as recipients, in small letters."""
     named = [config.do_email, *config.operator]
     named += [word for route in routes for word in route.to]

@@ -11,11 +11,11 @@ from typing import Any
 
 from syftnotify.config.schema import Gmail
 from syftnotify.core.errors import DeliveryError
-from syftnotify.core.identifiers import digest_of, entity_id
+from syftnotify.core.identifiers import entity_id, stable_hash
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
-from syftnotify.core.text import host_of, iso, plural, shown
-from syftnotify.runtime.container import Parts
+from syftnotify.core.text import escape, host_of, iso, plural
+from syftnotify.runtime.container import App
 from syftnotify.store.outbox.queue import Counts
 from syftnotify.transports.gmail.auth import sign_in_ends
 
@@ -29,10 +29,10 @@ _ENDS = "ends "  # before the moment at which a sign-in does
 _WARN_AHEAD = 2 * _DAY  # seconds before a sign-in ends
 
 
-class Vitals:
+class HealthReporter:
     """What the worker of one home says of itself. Routed, kept and sent like any other event."""
 
-    def __init__(self, parts: Parts, *, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
+    def __init__(self, parts: App, *, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
         self._parts = parts
         self._clock = clock
         self._monotonic = monotonic
@@ -66,12 +66,12 @@ class Vitals:
         """Emitted events exist in the outbox alone: the owner is alerted when it was lost with some."""
         lost = self._parts.pipeline.lost_events
         if lost:
-            lines = [shown(key) for key in lost[:_LISTED]]
+            lines = [escape(key) for key in lost[:_LISTED]]
             lines += [f"and {len(lost) - _LISTED} more"] if len(lost) > _LISTED else []
             self._note(
                 EventKind.SYSTEM_ALERT,
                 self._entity,
-                digest_of("lost", *lost),
+                stable_hash("lost", *lost),
                 f"{plural(len(lost), 'emitted event')} may not have been delivered: outbox.db was lost or damaged.",
                 detail="\n".join([*lines, "Emit them again with a new `--key` if they still matter."]),
             )
@@ -112,14 +112,14 @@ class Vitals:
         if not letters:
             return
         lines = [
-            f"{letter.kind} to {shown(letter.recipient)} through {shown(letter.transport)}: {shown(letter.reason)}"
+            f"{letter.kind} to {escape(letter.recipient)} through {escape(letter.transport)}: {escape(letter.reason)}"
             for letter in letters[:_LISTED]
         ]
         lines += [f"and {len(letters) - _LISTED} more"] if len(letters) > _LISTED else []
         self._note(
             EventKind.SYSTEM_ALERT,
             self._entity,
-            digest_of(*(letter.id for letter in letters)),  # the same after a crash between the next two steps
+            stable_hash(*(letter.id for letter in letters)),  # the same after a crash between the next two steps
             f"{plural(len(letters), 'notification')} could not be delivered.",
             detail="\n".join([*lines, "`notify dead-letters` lists them, `notify resend` sends them again."]),
             transport=self._working_transport(except_for={letter.transport for letter in letters}),
@@ -223,7 +223,7 @@ class Vitals:
             self._pinging.start()
 
 
-def sign_in_end_of_each(parts: Parts) -> dict[str, float]:
+def sign_in_end_of_each(parts: App) -> dict[str, float]:
     """When the sign-ins of the Gmail transports end, in seconds since 1970, where Google said so."""
     found = {
         name: sign_in_ends(section.token)

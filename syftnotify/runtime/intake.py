@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from syftnotify.core.digests import BUNDLE_ABOVE, bundled
-from syftnotify.core.emitted_jobs import FORGOTTEN_SECONDS, Changes, EmittedJob, with_remembered
+from syftnotify.core.digests import BUNDLE_ABOVE, group_into_digests
+from syftnotify.core.emitted_jobs import FORGOTTEN_SECONDS, EmittedJob, JobChanges, with_remembered
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event, Notification
 from syftnotify.core.quiet_hours import QuietHours, held
-from syftnotify.core.reminders import Limits, reminders_of_emitted
-from syftnotify.core.routing import Reach, long_runs, notifications_for
-from syftnotify.core.text import shown
+from syftnotify.core.reminders import ReminderThresholds, reminders_of_emitted
+from syftnotify.core.routing import RoutingContext, long_runs, notifications_for
+from syftnotify.core.text import escape
 from syftnotify.sources.spool import Spool, Spooled
 from syftnotify.store.outbox.queue import Outbox
 
@@ -37,7 +37,13 @@ class Intake:
     """The emitted events of one home."""
 
     def __init__(
-        self, spool: Spool, outbox: Outbox, *, reach: Callable[[], Reach], quiet: QuietHours | None, limits: Limits
+        self,
+        spool: Spool,
+        outbox: Outbox,
+        *,
+        reach: Callable[[], RoutingContext],
+        quiet: QuietHours | None,
+        limits: ReminderThresholds,
     ) -> None:
         self._spool = spool
         self._outbox = outbox
@@ -70,24 +76,24 @@ class Intake:
             taken.events += due
             changes.update(reminded)
             owed = notifications_for(taken.events, reach)
-            owed = bundled(owed, above=BUNDLE_ABOVE) if time_off else owed
+            owed = group_into_digests(owed, above=BUNDLE_ABOVE) if time_off else owed
             taken.notifications = held(owed, {event.key: event for event in taken.events}, self._quiet, now)
         if not dry_run:
             self._outbox.put(taken.events, taken.notifications, now, jobs=changes)
             self._started = self._with(changes, now)
             self._spool.remove(found)
             for event in taken.events:
-                log.info("noticed %s %s", event.kind.value, shown(event.entity))
+                log.info("noticed %s %s", event.kind.value, escape(event.entity))
         return taken
 
-    def _with(self, changes: Changes, now: float) -> dict[str, EmittedJob]:
+    def _with(self, changes: JobChanges, now: float) -> dict[str, EmittedJob]:
         """The jobs that have started and not ended, after `changes`; forgotten ones aside.
 
         Without changes nothing is read from the database.
         """
         if self._started is None:
             self._started = {job.entity: job for job in self._outbox.started_jobs()}
-        both: Changes = {**self._started, **changes}
+        both: JobChanges = {**self._started, **changes}
         return {
             entity: job
             for entity, job in both.items()
@@ -112,7 +118,7 @@ class Intake:
                 before = last[event.entity] if event.entity in last else self._outbox.last_emitted(event.entity)
                 is_repeated = before is event.kind
             if is_repeated:
-                log.info("already reported: %s %s", event.kind.value, shown(event.entity))
+                log.info("already reported: %s %s", event.kind.value, escape(event.entity))
             else:
                 new.append(event)
             last[event.entity] = event.kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from syftnotify.core.detection import News, absences, news_of_peers
+from syftnotify.core.detection import Changes, absences, detect_peers
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import PEER_KINDS, EventKind
 from syftnotify.core.models import Peer, PeerRound, SnapshotStatus
@@ -32,12 +32,12 @@ class PeerChanges:
         """The sync snapshot in use; None on a scientist's machine, which has none."""
         return self._reader.status
 
-    def detect(self, peers: list[Peer], *, first_look: bool, known: Mapping[str, EventKind]) -> News:
+    def detect(self, peers: list[Peer], *, first_look: bool, known: Mapping[str, EventKind]) -> Changes:
         """What is new about `peers`."""
         status, complete = self._reader.status, self._reader.absences
         self._log_source(status)
         rounds = self._ledger.peer_rounds()
-        news = news_of_peers(
+        news = detect_peers(
             peers,
             self._ledger,
             first_look=first_look,
@@ -51,7 +51,7 @@ class PeerChanges:
             news.rounds.update(absences(recorded, present, rounds, complete.synced_at))
         return news
 
-    def record(self, news: News) -> None:
+    def record(self, news: Changes) -> None:
         """Write the rounds of `news` into the ledger."""
         for entity, current in news.rounds.items():
             self._ledger.note_peer_round(entity, current)

@@ -14,24 +14,31 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from syftnotify.core.detection import Mark, News, news_of_jobs
-from syftnotify.core.digests import BUNDLE_ABOVE, bundled
+from syftnotify.core.detection import Changes, SilentMark, detect_jobs
+from syftnotify.core.digests import BUNDLE_ABOVE, group_into_digests
 from syftnotify.core.kinds import TERMINAL_STATUSES, EventKind
 from syftnotify.core.models import HELD, Event, Job, Notification, Peer, SnapshotStatus
 from syftnotify.core.quiet_hours import QuietHours, held
-from syftnotify.core.reminders import Limits, reminders
-from syftnotify.core.routing import UNVERIFIED_SOURCE, Reach, is_unverified, long_runs, notifications_for, source_of
-from syftnotify.core.text import shown
+from syftnotify.core.reminders import ReminderThresholds, reminders
+from syftnotify.core.routing import (
+    UNVERIFIED_SOURCE,
+    RoutingContext,
+    is_unverified,
+    long_runs,
+    notifications_for,
+    source_of,
+)
+from syftnotify.core.text import escape
 from syftnotify.core.throttle import Window
 from syftnotify.runtime.intake import Intake
 from syftnotify.runtime.peer_changes import PeerChanges
 from syftnotify.runtime.recipients import Recipients
 from syftnotify.runtime.recovery import Recovery
 from syftnotify.sources.spool import Spool
-from syftnotify.sources.syftbox.attachments import evidence
+from syftnotify.sources.syftbox.attachments import attachments_of
 from syftnotify.sources.syftbox.peers import PeerReader
 from syftnotify.sources.syftbox.scanner import JobReader, JobsLook
-from syftnotify.sources.syftbox.watcher import Watched
+from syftnotify.sources.syftbox.watcher import WatchSpec
 from syftnotify.store.ledger import JsonStateManager
 from syftnotify.store.outbox.queue import Outbox
 from syftnotify.store.scan_cache import MemoryFile
@@ -52,7 +59,7 @@ _TOO_MANY = {"path": "all of it", "why": "too many jobs at once"}
 
 
 @dataclass(slots=True)
-class Tick:
+class ScanReport:
     """What one tick found and did."""
 
     jobs: int = 0
@@ -67,7 +74,7 @@ class Tick:
     excess: int = 0  # recipients above the daily limit of new ones
     released: int = 0  # notifications that are withheld no longer
 
-    def joined(self, other: Tick) -> Tick:
+    def joined(self, other: ScanReport) -> ScanReport:
         """The same, with what `other` noticed."""
         self.events += other.events
         self.notifications += other.notifications
@@ -91,10 +98,10 @@ class Pipeline:
         outbox: Outbox,
         memory: MemoryFile,
         spool: Spool,
-        reach: Callable[[frozenset[str], Callable[[str], bool]], Reach],
+        reach: Callable[[frozenset[str], Callable[[str], bool]], RoutingContext],
         scope: str,
         quiet: QuietHours | None,
-        limits: Limits,
+        limits: ReminderThresholds,
         retention: float | None,
     ) -> None:
         """`missing` says what must appear before there is anything to see, and nothing when it is there.
@@ -129,9 +136,9 @@ class Pipeline:
         self._delayed: dict[str, str] = {}  # entities with events beyond that limit, oldest first, with their source
         self._known: dict[str, EventKind] = {}  # what a lost ledger had told last, by entity
 
-    def watchable(self) -> list[Watched]:
+    def watchable(self) -> list[WatchSpec]:
         """What is worth watching besides the jobs."""
-        spool = [Watched(self._spool.folder, deep=False)] if self._spool.folder.is_dir() else []
+        spool = [WatchSpec(self._spool.folder, deep=False)] if self._spool.folder.is_dir() else []
         return [*spool, *(self._peers.watchable() if self._tells_peers else [])]
 
     @property
@@ -139,14 +146,14 @@ class Pipeline:
         """The sync snapshot in use at the last look; None where peers are not monitored by one."""
         return self._peer_changes.status if self._tells_peers else None
 
-    def look(self) -> Tick:
+    def look(self) -> ScanReport:
         """Only count: nothing is noted and nobody is told (the master switch is off)."""
         if missing := self._missing():
-            return Tick(waiting_for=missing)
+            return ScanReport(waiting_for=missing)
         look = self._jobs.look() if self._jobs else JobsLook()
         if self._jobs:
             self._jobs.accept(look)
-        return Tick(jobs=look.count, peers=len(self._peers.look()), problems=look.problems)
+        return ScanReport(jobs=look.count, peers=len(self._peers.look()), problems=look.problems)
 
     def tick(
         self,
@@ -157,7 +164,7 @@ class Pipeline:
         hurried: bool = False,
         dry_run: bool = False,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Tick:
+    ) -> ScanReport:
         """Look, and write down what is owed.
 
         Args:
@@ -178,7 +185,7 @@ class Pipeline:
         taken = self._intake.take_in(now, time_off=time_off and last_look is not None, dry_run=dry_run)
         owing = {item.event_key for item in taken.notifications if not item.skipped}
         self._recovery.emitted(event.key for event in taken.events if event.key in owing and not dry_run)
-        emitted = Tick(events=taken.events, notifications=taken.notifications, restless=not taken.is_all)
+        emitted = ScanReport(events=taken.events, notifications=taken.notifications, restless=not taken.is_all)
         if missing := self._missing():
             if not dry_run:
                 gone = self._ledger.note_absence(lambda _entity: False)
@@ -189,14 +196,14 @@ class Pipeline:
             return emitted
         # What a first look left out would be news afterwards, and what one after time off left out no digest.
         seconds = READ_SECONDS if self._has_looked and not time_off else math.inf
-        news, of_news = News(), dict[tuple[str, str], Job]()
+        news, of_news = Changes(), dict[tuple[str, str], Job]()
         take = partial(self._judge, news, of_news, now, dry_run)
         look = JobsLook()
         self._offer_delayed(now)
         if self._jobs:
             look = self._jobs.look(where=where, hurried=hurried, seconds=seconds, take=take, progress=progress)
         peers = self._peers.look()
-        tick = Tick(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.restless)
+        tick = ScanReport(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.restless)
         reach = self._reach(
             frozenset(peer.address for peer in peers if peer.added), self._peer_changes.recorded_test(peers)
         )
@@ -235,7 +242,7 @@ class Pipeline:
         """The owner was alerted about them."""
         self._recovery.forget_lost()
 
-    def _release_and_withhold(self, tick: Tick, reach: Reach, now: float, *, dry_run: bool) -> None:
+    def _release_and_withhold(self, tick: ScanReport, reach: RoutingContext, now: float, *, dry_run: bool) -> None:
         """Release what was withheld from recipients that may be mailed now, and withhold what is above the limit."""
         is_quiet = self._quiet is not None and self._quiet.until(now) is not None
         if not (dry_run or is_quiet):
@@ -245,7 +252,7 @@ class Pipeline:
         tick.notifications, tick.newcomers = admission.notifications, admission.newcomers
         tick.excess = admission.excess
 
-    def _put(self, tick: Tick, now: float) -> None:
+    def _put(self, tick: ScanReport, now: float) -> None:
         uncertain = self._recovery.uncertain_keys(tick.events)
         self._outbox.put(tick.events, tick.notifications, now, uncertain=uncertain, newcomers=tick.newcomers)
         self._recovery.enqueued(tick.events)
@@ -302,11 +309,11 @@ class Pipeline:
         self._settled = readings
 
     def _judge(
-        self, news: News, of_news: dict[tuple[str, str], Job], now: float, dry_run: bool, jobs: list[Job]
+        self, news: Changes, of_news: dict[tuple[str, str], Job], now: float, dry_run: bool, jobs: list[Job]
     ) -> None:
         """Add what is new about some jobs. A first look meets very many: of those without news no more is kept."""
         first = not self._ledger.first_look(self._scope("jobs"))
-        new = news_of_jobs(jobs, self._ledger, now=now, first_look=first, known=self._known)
+        new = detect_jobs(jobs, self._ledger, now=now, first_look=first, known=self._known)
         if not dry_run:
             self._count_as_told(new.marks)
         news.add(new)
@@ -334,7 +341,7 @@ class Pipeline:
         if offered and self._jobs:
             self._jobs.doubt(offered)
 
-    def _admit(self, tick: Tick, news: News, reach: Reach, now: float, *, is_limited: bool) -> None:
+    def _admit(self, tick: ScanReport, news: Changes, reach: RoutingContext, now: float, *, is_limited: bool) -> None:
         """Drop the events of submitters who cause too many, and remember their jobs.
 
         What is still true when the job is read again is noticed then, so nothing is lost, and a fact that was replaced
@@ -354,24 +361,24 @@ class Pipeline:
         if delayed:
             news.events[:] = admitted
         for source, count in delayed.items():
-            who = "unverified submitters" if source == UNVERIFIED_SOURCE else shown(source)
+            who = "unverified submitters" if source == UNVERIFIED_SOURCE else escape(source)
             log.info("delayed %d events of %s: more than %d in a minute", count, who, EVENTS_PER_MINUTE)
         tick.delayed = len(self._delayed)
         tick.restless = tick.restless or bool(self._delayed)
 
-    def _judge_peers(self, news: News, peers: list[Peer]) -> None:
+    def _judge_peers(self, news: Changes, peers: list[Peer]) -> None:
         if self._tells_peers:
             first = not self._ledger.first_look(self._scope("peers"))
             news.add(self._peer_changes.detect(peers, first_look=first, known=self._known))
 
-    def _remind(self, look: JobsLook, news: News, reach: Reach, now: float) -> None:
+    def _remind(self, look: JobsLook, news: Changes, reach: RoutingContext, now: float) -> None:
         """Add what has been so for too long; what was so before the first look is not news then."""
         for entity in look.vanished:
             self._open.pop(entity, None)
         asking = partial(long_runs, reach=reach) if any(rule.on_long_run_minutes for rule in reach.alerts) else None
         due = reminders(self._open.values(), self._ledger, self._limits, now=now, asking=asking)
         if self._jobs and not self._ledger.first_look(self._scope("jobs")):
-            news.marks += [Mark(event.entity, event.kind, event.occurrence) for event in due]
+            news.marks += [SilentMark(event.entity, event.kind, event.occurrence) for event in due]
         else:
             news.events += due
 
@@ -384,7 +391,7 @@ class Pipeline:
             log.info("forgot %d events that were older than `retention`", count)
         self._prune_at = now if count == _PRUNE_HEAP else now + _PRUNE_GAP
 
-    def _drop_alerts(self, reach: Reach, now: float) -> None:
+    def _drop_alerts(self, reach: RoutingContext, now: float) -> None:
         """Rules about one job go when it goes (A01)."""
         rules = [rule for rule in reach.alerts if rule.is_of_one_job]
         if rules and self._jobs:
@@ -401,14 +408,21 @@ class Pipeline:
         return [self._scope(what) for what, is_told in told if is_told]
 
     def _prepare(
-        self, tick: Tick, news: News, jobs: dict[tuple[str, str], Job], reach: Reach, *, time_off: bool, now: float
+        self,
+        tick: ScanReport,
+        news: Changes,
+        jobs: dict[tuple[str, str], Job],
+        reach: RoutingContext,
+        *,
+        time_off: bool,
+        now: float,
     ) -> None:
         """Fill `tick` with the events, what a message about them may carry, and what is owed for them."""
         for events in (news.catch_up, news.events):
             events[:] = [_marked(event) if is_unverified(event, reach) else event for event in events]
-        catch_up = bundled(notifications_for(news.catch_up, reach, catches_up=True), always=True)
+        catch_up = group_into_digests(notifications_for(news.catch_up, reach, catches_up=True), always=True)
         rest = notifications_for(news.events, reach)
-        rest = bundled(rest, above=BUNDLE_ABOVE) if time_off else rest
+        rest = group_into_digests(rest, above=BUNDLE_ABOVE) if time_off else rest
         by_key = {event.key: event for event in (*news.catch_up, *news.events)}
         tick.notifications = held([*catch_up, *rest], by_key, self._quiet, now)
         singly = (item for item in tick.notifications if not item.bundle or item.bundle.startswith(HELD))
@@ -427,14 +441,14 @@ class Pipeline:
         if self._carried.is_full(source, now):
             return replace(event, payload={**event.payload, "code_left_out": [_TOO_MANY]})
         self._carried.note(source, now)
-        return replace(event, payload={**event.payload, **evidence(job, event.kind)})
+        return replace(event, payload={**event.payload, **attachments_of(job, event.kind)})
 
-    def _count_as_told(self, marks: list[Mark]) -> None:
+    def _count_as_told(self, marks: list[SilentMark]) -> None:
         for mark in marks:
             self._ledger.tell(mark.entity, mark.kind, mark.occurrence)
         marks.clear()
 
-    def _mark(self, news: News, tick: Tick, now: float) -> None:
+    def _mark(self, news: Changes, tick: ScanReport, now: float) -> None:
         ledger = self._ledger
         owing = {item.event_key for item in tick.notifications if not (item.skipped or item.withheld)}
         self._count_as_told(news.marks)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import MAIL, Event, Notification
-from syftnotify.core.routing import Reach, is_named_by_tree
+from syftnotify.core.routing import RoutingContext, is_named_by_tree
 from syftnotify.core.text import iso, plural
 from syftnotify.store.outbox.queue import Outbox
 
@@ -39,7 +39,7 @@ class Recipients:
         self._owner = owner
         self._limit = new_per_day
 
-    def release(self, reach: Reach, now: float) -> int:
+    def release(self, reach: RoutingContext, now: float) -> int:
         """Queue what was withheld from recipients that may be mailed by now; returns how many notifications.
 
         To be called before later notifications of theirs are queued, so that these come after.
@@ -53,7 +53,7 @@ class Recipients:
         return released
 
     def admit(
-        self, notifications: Iterable[Notification], events: Mapping[str, Event], reach: Reach, now: float
+        self, notifications: Iterable[Notification], events: Mapping[str, Event], reach: RoutingContext, now: float
     ) -> Admission:
         """`notifications` with those of new recipients above the limit withheld; `events` are by key."""
         items = list(notifications)
@@ -89,7 +89,9 @@ class Recipients:
         }
         return Event(EventKind.SYSTEM_ALERT, entity_id("recipients", self._owner), moment[:10], moment, payload)
 
-    def _newcomers(self, addresses: Iterable[str], reach: Reach, now: float) -> tuple[frozenset[str], frozenset[str]]:
+    def _newcomers(
+        self, addresses: Iterable[str], reach: RoutingContext, now: float
+    ) -> tuple[frozenset[str], frozenset[str]]:
         """The addresses that are mailed for the first time: those within the limit, in order, and those above it."""
         named = dict.fromkeys(addresses)
         limited = [each for each in named if each not in reach.configured and not reach.allows(each)]

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from syftnotify.core.errors import NotifyError
-from syftnotify.core.text import shown
-from syftnotify.system.files import fingerprint, private_folder, write_whole
+from syftnotify.core.text import escape
+from syftnotify.system.files import atomic_write, fingerprint, private_folder
 from syftnotify.system.paths import DEFAULT_HOME, Home, expanded_if_possible, why_not_expanded
 
 # A look that takes longer hangs; the first one of a very full tree has until _START_SECONDS.
@@ -128,7 +128,7 @@ def install(home: Home, *, make_way: Callable[[], None]) -> Path:
     try:
         before = path.read_bytes() if path.exists() else None
         private_folder(path.parent)
-        write_whole(path, text.encode("utf-8"), mode=0o644)
+        atomic_write(path, text.encode("utf-8"), mode=0o644)
     except OSError as error:
         raise NotifyError(f"{path} cannot be written: {error.strerror}", hint="see that its folder is yours") from error
     try:
@@ -142,7 +142,7 @@ def install(home: Home, *, make_way: Callable[[], None]) -> Path:
                 _systemctl("disable", path.name)
             path.unlink(missing_ok=True)
         else:
-            write_whole(path, before, mode=0o644)
+            atomic_write(path, before, mode=0o644)
         raise
     return path
 
@@ -193,6 +193,6 @@ def _quoted(word: str) -> str:
         NotifyError: it holds what would end the line.
     """
     if not word.isprintable():
-        raise NotifyError(f"{shown(word)} cannot stand in a unit file", hint="choose a plainer path for `--home`")
+        raise NotifyError(f"{escape(word)} cannot stand in a unit file", hint="choose a plainer path for `--home`")
     plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{plain}"'

@@ -22,10 +22,10 @@ from syftnotify.core.errors import AlreadyRunningError, LockLostError, StateErro
 from syftnotify.core.models import SnapshotStatus
 from syftnotify.core.text import iso
 from syftnotify.runtime import systemd
-from syftnotify.runtime.container import Parts, alert_warning, assemble, check_ready, syft_bg_pid
-from syftnotify.runtime.health import Vitals, sign_in_end_of_each
-from syftnotify.runtime.pipeline import Tick
-from syftnotify.sources.syftbox.watcher import Wake
+from syftnotify.runtime.container import App, alert_warning, build_app, check_ready, syft_bg_pid
+from syftnotify.runtime.health import HealthReporter, sign_in_end_of_each
+from syftnotify.runtime.pipeline import ScanReport
+from syftnotify.sources.syftbox.watcher import ChangeWatcher
 from syftnotify.store.outbox.queue import Counts
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.failpoints import reached
@@ -82,9 +82,9 @@ class Worker:
         self._report.pid, self._report.started_at = os.getpid(), iso(self._clock(), exact=True)
         self._report.last_look_s = worker_status.read(settings.home).last_look_s
         self._save_report()  # before the outbox is opened and checked, which may take long
-        self._parts: Parts = assemble(settings, clock=clock, on_change=self._on_change)
-        self._vitals = Vitals(self._parts, clock=clock, monotonic=time.monotonic)
-        self._wake = Wake(self._on_wake, is_careful=settings.config.notify.watch != "on")
+        self._parts: App = build_app(settings, clock=clock, on_change=self._on_change)
+        self._vitals = HealthReporter(self._parts, clock=clock, monotonic=time.monotonic)
+        self._wake = ChangeWatcher(self._on_wake, is_careful=settings.config.notify.watch != "on")
         self._everywhere = True  # whether the next look must be
         self._counts = Counts()
 
@@ -109,7 +109,7 @@ class Worker:
         self._write_report()
         log.info("worker %s started, pid %d, root %s", __version__, os.getpid(), self._settings.root)
         systemd.say("READY=1\nSTATUS=at work")
-        return self._warnings(tick or Tick(problems=[f"the first scan failed: {self._last_error}"]))
+        return self._warnings(tick or ScanReport(problems=[f"the first scan failed: {self._last_error}"]))
 
     def run(self) -> None:
         """Look every interval, or sooner when woken, until `stop`.
@@ -172,7 +172,7 @@ class Worker:
             self._changed = True
         return result
 
-    def _look(self) -> Tick:
+    def _look(self) -> ScanReport:
         self._lock.check()
         begun = time.perf_counter()
         now = self._clock()
@@ -207,7 +207,7 @@ class Worker:
             self._parts.dispatcher.start()
         return tick
 
-    def _note_folders(self, tick: Tick, now: float) -> None:
+    def _note_folders(self, tick: ScanReport, now: float) -> None:
         """A SyftBox folder that was there and is gone is a fault: an unmounted disk, say. A restart accepts it."""
         there = set() if tick.waiting_for else set(self._parts.jobs.folders())
         missing = self._had_folders - there
@@ -295,7 +295,7 @@ class Worker:
         except OSError as error:
             log.error("worker.json cannot be written: %s", error.strerror)
 
-    def _warnings(self, tick: Tick) -> list[str]:
+    def _warnings(self, tick: ScanReport) -> list[str]:
         found = [*self._settings.warnings, *tick.problems]
         config = self._settings.config
         if names := self._parts.outbox.unreadable_alerts:
@@ -376,7 +376,7 @@ class Worker:
         log.info("worker stopped, pid %d: %d waiting, %d sent", os.getpid(), self._counts.waiting, self._counts.sent)
 
 
-def report_of(parts: Parts, tick: Tick, now: float, seconds: float) -> worker_status.Report:
+def report_of(parts: App, tick: ScanReport, now: float, seconds: float) -> worker_status.WorkerStatus:
     """The report of a single look that nobody is going to repeat; `now` and `seconds` are the look's."""
     report = _blank(parts.settings)
     report.reported_s = now
@@ -388,8 +388,8 @@ def report_of(parts: Parts, tick: Tick, now: float, seconds: float) -> worker_st
     return report
 
 
-def _blank(settings: Settings) -> worker_status.Report:
-    return worker_status.Report(
+def _blank(settings: Settings) -> worker_status.WorkerStatus:
+    return worker_status.WorkerStatus(
         version=__version__,
         home=str(settings.home.root),
         root=str(settings.root),
@@ -399,13 +399,13 @@ def _blank(settings: Settings) -> worker_status.Report:
     )
 
 
-def _note_look(report: worker_status.Report, tick: Tick, now: float, seconds: float) -> None:
+def _note_look(report: worker_status.WorkerStatus, tick: ScanReport, now: float, seconds: float) -> None:
     report.jobs, report.peers, report.waiting_for = tick.jobs, tick.peers, tick.waiting_for
     report.delayed = tick.delayed
     report.last_scan, report.last_scan_s = {"at": iso(now, exact=True), "seconds": seconds}, now
 
 
-def _fill(report: worker_status.Report, parts: Parts, counts: Counts) -> None:
+def _fill(report: worker_status.WorkerStatus, parts: App, counts: Counts) -> None:
     monotonic = time.monotonic()
     for name, value in asdict(counts).items():
         setattr(report, name, value)

@@ -19,20 +19,20 @@ from syftnotify.config.secrets import key_file
 from syftnotify.core.errors import DeliveryError, Failure, NotifyError, StateError
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.models import AlertRule
-from syftnotify.core.text import local_time, plural, shown
+from syftnotify.core.text import escape, local_time, plural
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.runtime.container import alert_warning, job_reader, load_listing_all, peer_reader, syft_bg_pid, words_of
 from syftnotify.sources.syftbox.watcher import count_folders
 from syftnotify.store import ledger
 from syftnotify.store.outbox.queue import Counts, Outbox
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import is_lockable, too_open
+from syftnotify.system.files import is_lockable, permission_warning
 from syftnotify.system.ownership import check_home, foreign_owner
 from syftnotify.system.paths import Home
 from syftnotify.transports.gmail.auth import sign_in_ends, signed_in_at
 from syftnotify.transports.ping import server_time
 from syftnotify.transports.registry import transport_for
-from syftnotify.transports.webhook.renderer import Objects
+from syftnotify.transports.webhook.renderer import WebhookRenderer
 
 _DAY = 86400.0
 _LEAST_DISK, _LITTLE_DISK = 20 * 2**20, 200 * 2**20  # bytes
@@ -120,7 +120,9 @@ def _home(home: Home) -> Iterator[Finding]:
     yield from _misplaced(home)
     own = [path for path in (home.state, home.outbox, home.log, home.worker) if path.is_file()]
     problems = [found for path in own if (found := foreign_owner(path))]
-    problems += [(text, advice) for path in own for text, said, advice in [too_open(path).rpartition(": run ")] if said]
+    problems += [
+        (text, advice) for path in own for text, said, advice in [permission_warning(path).rpartition(": run ")] if said
+    ]
     for text, advice in problems:
         yield Finding("home", Level.WARN, text, advice)
     if not problems:
@@ -192,13 +194,13 @@ def _peers(settings: Settings, clock: Callable[[], float]) -> Iterator[Finding]:
 
 def _transports(settings: Settings, clock: Callable[[], float], ask: _Ask) -> Iterator[Finding]:
     for name, section in settings.config.transports.items():
-        check = f"transport {shown(name)}"
+        check = f"transport {escape(name)}"
         try:
             words = words_of(settings, name, section)
         except NotifyError as error:
             yield Finding(check, Level.FAIL, str(error), "mend it in config.yaml")
             continue
-        if isinstance(words, Objects) and words.warning:
+        if isinstance(words, WebhookRenderer) and words.warning:
             yield Finding(check, Level.WARN, f"`body`: {words.warning}", "change `body` in config.yaml")
         if isinstance(section, Gmail):
             yield from _sign_in(check, section, clock())
@@ -259,7 +261,12 @@ def _templates(home: Home) -> Iterator[Finding]:
         return
     mistakes = TemplateRenderer(home.templates).mistakes()
     for name, what in mistakes.items():
-        yield Finding("templates", Level.FAIL, f"{shown(name)}: {shown(what)}", f"mend it below {home.templates}")
+        yield Finding(
+            "templates",
+            Level.FAIL,
+            f"{escape(name)}: {escape(what)}",
+            f"mend it below {home.templates}",
+        )
     if not mistakes:
         yield Finding("templates", Level.PASS, f"those in {home.templates} can be used")
 
@@ -348,7 +355,7 @@ def _state(home: Home, settings: Settings | None, clock: Callable[[], float]) ->
     yield from _alerts(home, settings, alerts)
     if what:
         yield Finding(
-            "outbox", Level.FAIL, f"{home.outbox.name} is damaged: {shown(what)}", "`notify restart` mends it"
+            "outbox", Level.FAIL, f"{home.outbox.name} is damaged: {escape(what)}", "`notify restart` mends it"
         )
     else:
         yield Finding("outbox", Level.PASS, f"{home.outbox.name} is whole; {_standing(counts)}")
@@ -379,7 +386,7 @@ def _alerts(home: Home, settings: Settings | None, rules: Iterable[AlertRule]) -
         elif is_address(rule.target) or rule.has_own_address or settings is None:
             continue
         elif rule.target not in settings.config.transports:
-            text = f"{rule.id} tells {shown(rule.target)}, which is not configured"
+            text = f"{rule.id} tells {escape(rule.target)}, which is not configured"
             yield Finding("alerts", Level.WARN, text, f"`notify alerts rm {rule.id}`, or add that transport")
 
 
@@ -408,7 +415,7 @@ def _watches(settings: Settings) -> Iterator[Finding]:
             count += count_folders(folder, limit - count)
     except RuntimeError as error:
         advice = "see what it is and remove it; until then the worker only scans every `notify.interval`"
-        yield Finding("watching", Level.WARN, shown(str(error)), advice)
+        yield Finding("watching", Level.WARN, escape(str(error)), advice)
         return
     level = Level.WARN if count > limit / 2 else Level.PASS
     yield Finding(

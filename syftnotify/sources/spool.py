@@ -26,8 +26,8 @@ from syftnotify.core.emit_options import checked, routing_of
 from syftnotify.core.errors import EmitError, StateError
 from syftnotify.core.kinds import RESERVED_KINDS, EventKind, parse_kind
 from syftnotify.core.models import Event
-from syftnotify.core.text import shown
-from syftnotify.system.files import private_folder, put_aside, write_whole
+from syftnotify.core.text import escape
+from syftnotify.system.files import atomic_write, private_folder, quarantine
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
 
@@ -107,7 +107,7 @@ def emit(
     try:
         private_folder(place.spool)
         # The names sort as the events came.
-        write_whole(place.spool / f"{time.time_ns():020d}-{uuid.uuid4().hex}{_END}", content)
+        atomic_write(place.spool / f"{time.time_ns():020d}-{uuid.uuid4().hex}{_END}", content)
     except OSError as error:
         raise EmitError(
             f"{place.spool} cannot be written: {error.strerror}", hint="see that it is yours and not full"
@@ -231,16 +231,21 @@ class Spool:
 
     def _put_aside(self, path: Path, why: str) -> None:
         try:
-            aside = put_aside(path)
+            aside = quarantine(path)
         except StateError as error:
             self._warn_once(path.name, f"is not an event ({why}) and cannot be renamed ({error}); remove it")
         else:
-            log.warning("%s is not an event (%s); renamed to %s", shown(path.name), shown(why), shown(aside.name))
+            log.warning(
+                "%s is not an event (%s); renamed to %s",
+                escape(path.name),
+                escape(why),
+                escape(aside.name),
+            )
 
     def _warn_once(self, name: str, what: str) -> None:
         if name not in self._warned:
             self._warned.add(name)
-            log.warning("%s %s", shown(name or str(self.folder)), shown(what, limit=600))
+            log.warning("%s %s", escape(name or str(self.folder)), escape(what, limit=600))
 
     def remove(self, taken: Spooled) -> None:
         """Remove the files of events that are in the outbox now."""

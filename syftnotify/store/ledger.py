@@ -14,11 +14,11 @@ from typing import Any
 import orjson
 
 from syftnotify.core.errors import StateError
-from syftnotify.core.identifiers import digest_of, entity_id
+from syftnotify.core.identifiers import entity_id, stable_hash
 from syftnotify.core.kinds import END_KINDS, EventKind
 from syftnotify.core.models import PeerRound
 from syftnotify.system.failpoints import reached
-from syftnotify.system.files import exclusive, private_folder, put_aside, read_regular, whose, write_whole
+from syftnotify.system.files import atomic_write, file_lock, private_folder, quarantine, read_regular, whose
 from syftnotify.system.paths import expanded
 
 log = logging.getLogger(__name__)
@@ -340,7 +340,7 @@ class JsonStateManager:
                 return
             try:
                 private_folder(self._path.parent)
-                with exclusive(self._path.with_name(self._path.name + ".lock"), seconds=_LOCK_SECONDS) as held:
+                with file_lock(self._path.with_name(self._path.name + ".lock"), seconds=_LOCK_SECONDS) as held:
                     if not held:
                         raise StateError(f"{self._path} is held by another program for {_LOCK_SECONDS:.0f} s")
                     self.refresh()
@@ -361,12 +361,12 @@ class JsonStateManager:
             try:
                 spare.hardlink_to(self._path)
             except OSError:  # a file system without links
-                write_whole(spare, self._path.read_bytes())
+                atomic_write(spare, self._path.read_bytes())
             spare.replace(self._backup)
             reached("ledger.backed_up")
         name, count = self.edition or (os.urandom(8).hex(), 0)
         _inner(self._state, "edition")["is"] = [name, count + 1, _count_words(self._state)]
-        write_whole(self._path, _spelled(self._state))
+        atomic_write(self._path, _spelled(self._state))
         self._seen = self._signature()
         self._is_another = False
 
@@ -394,7 +394,7 @@ class JsonStateManager:
         self._seen = self._signature()
 
     def _put_aside(self, path: Path, why: str) -> None:
-        aside = put_aside(path)
+        aside = quarantine(path)
         self.damage = f"{path.name} was damaged ({why}) and is kept as {aside.name}"
         log.warning("%s", self.damage)
 
@@ -498,7 +498,7 @@ class _Spellings:
 
 def _digest(occurrence: str) -> str:
     """A short name for an occurrence: 48 bits, so that the file stays small; two of one job never meet."""
-    return digest_of(occurrence)[:12]
+    return stable_hash(occurrence)[:12]
 
 
 def _take_over(to: dict[str, Any], source: Mapping[str, Any], key: str) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from syftnotify import __version__
-from syftnotify.core.models import Memory, Remembered
-from syftnotify.system.files import read_regular, write_whole
+from syftnotify.core.models import DirectorySnapshot, ScanCache
+from syftnotify.system.files import atomic_write, read_regular
 
 log = logging.getLogger(__name__)
 
-_FIELDS = [field.name for field in fields(Remembered)]
+_FIELDS = [field.name for field in fields(DirectorySnapshot)]
 
 
 class MemoryFile:
@@ -32,7 +32,7 @@ class MemoryFile:
         # `hash` is the same in each process of one Python; which Python that is stands here.
         self._mark = [__version__, sys.version, whose]
 
-    def load(self, edition: tuple[str, int] | None) -> Memory:
+    def load(self, edition: tuple[str, int] | None) -> ScanCache:
         """What was remembered when the state file was of that edition, or of an earlier one; nothing if in doubt."""
         try:
             found = json.loads(read_regular(self._path))
@@ -45,22 +45,22 @@ class MemoryFile:
             log.warning("%s cannot be used (%s): every job is read again", self._path.name, type(error).__name__)
         return {}
 
-    def save(self, memory: Memory, edition: tuple[str, int] | None) -> None:
+    def save(self, memory: ScanCache, edition: tuple[str, int] | None) -> None:
         """Remember. Nothing is lost when it fails."""
         shelves = {key: [getattr(known, name) for name in _FIELDS] for key, known in memory.items()}
         content = json.dumps({"mark": self._mark, "edition": edition, "shelves": shelves}, separators=(",", ":"))
         try:
-            write_whole(self._path, content.encode("ascii"), durable=False)
+            atomic_write(self._path, content.encode("ascii"), durable=False)
         except OSError as error:
             log.warning("%s cannot be written: %s; a restart reads every job again", self._path.name, error.strerror)
 
 
-def _remembered(value: Any) -> Remembered:
-    known = Remembered(*value)
-    array("q", [*known.deciding, *known.second, *known.listed])  # else they are no fingerprints
+def _remembered(value: Any) -> DirectorySnapshot:
+    known = DirectorySnapshot(*value)
+    array("q", [*known.matching_routes, *known.second, *known.listed])  # else they are no fingerprints
     for names in (known.names, known.awake, known.segments):
         "".join(names)  # else they are no names
-    is_whole = len(known.names) == len(known.deciding) == len(known.second) and len(known.listed) in {0, 3}
+    is_whole = len(known.names) == len(known.matching_routes) == len(known.second) and len(known.listed) in {0, 3}
     if not is_whole or sorted(known.names) != known.names:
         raise ValueError("columns that do not belong together")
     return known

@@ -23,7 +23,7 @@ _NAME_MAX = 255  # bytes of a file name, where the system does not tell its own 
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
 
-def write_whole(path: Path, content: bytes | Iterable[bytes], *, mode: int = 0o600, durable: bool = True) -> None:
+def atomic_write(path: Path, content: bytes | Iterable[bytes], *, mode: int = 0o600, durable: bool = True) -> None:
     """Replace `path` by `content`, whole or in pieces, so that a reader, or a power cut, finds the old file or the new.
 
     `durable=False` leaves out the syncs, for a file that may be lost but never torn.
@@ -81,7 +81,7 @@ def private_folder(path: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def put_aside(path: Path) -> Path:
+def quarantine(path: Path) -> Path:
     """Rename a damaged file so that nothing reads it again, and return the new path.
 
     The new name fits into one name of the file system: the end of a very long one is left out.
@@ -161,7 +161,7 @@ def whose(path: str | Path) -> str:
     return "" if owner is None or owner.is_me else f" (it belongs to {owner.name})"
 
 
-def too_open(path: Path) -> str:
+def permission_warning(path: Path) -> str:
     """What to do about a file with secrets that others can read or write, or nothing when they cannot."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -192,7 +192,7 @@ def is_locked(path: Path) -> bool:
     try:
         import fcntl
     except ImportError:  # Windows: ask as a holder would
-        with exclusive(path, seconds=0) as held:
+        with file_lock(path, seconds=0) as held:
             return not held
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -213,7 +213,7 @@ def is_lockable(folder: Path) -> bool:
     """Whether locks work in `folder`. Leaves nothing behind."""
     path = folder / f".lockable-{os.getpid()}"
     try:
-        with exclusive(path, seconds=0) as held:
+        with file_lock(path, seconds=0) as held:
             return held
     except (OSError, NoLocksError):
         return False
@@ -222,7 +222,7 @@ def is_lockable(folder: Path) -> bool:
 
 
 @contextmanager
-def exclusive(path: Path, *, seconds: float) -> Iterator[bool]:
+def file_lock(path: Path, *, seconds: float) -> Iterator[bool]:
     """Hold the lock file `path` while the block runs; yields whether it was acquired within `seconds`.
 
     The lock is the operating system's, so it ends with the process that holds it, however that ends.

@@ -19,7 +19,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from syftnotify.core.text import shown_block
+from syftnotify.core.text import escape_block
 
 MAX_BYTES = 10_000_000
 KEPT = 5
@@ -41,9 +41,9 @@ class _Formatter(logging.Formatter):
         moment = datetime.fromtimestamp(record.created, UTC)
         head = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z {record.levelname} {record.name}: "
         message = record.getMessage()
-        text = head + shown_block(message[:_LONGEST] + ("…" if len(message) > _LONGEST else ""))
+        text = head + escape_block(message[:_LONGEST] + ("…" if len(message) > _LONGEST else ""))
         if record.exc_info:
-            text += "\n" + shown_block(self.formatException(record.exc_info))
+            text += "\n" + escape_block(self.formatException(record.exc_info))
         return text.rstrip("\n").replace("\n", f"\n{_INDENT}")
 
 

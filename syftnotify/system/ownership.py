@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from syftnotify.core.errors import NotifyError, UnsafeHomeError
-from syftnotify.system.files import owner_of, too_open
+from syftnotify.system.files import owner_of, permission_warning
 from syftnotify.system.paths import Home
 
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
@@ -93,7 +93,7 @@ def warning(path: Path) -> str:
     """What to do about a file with secrets that belongs to another user, or that others can read; else empty."""
     owner = owner_of(path)
     if owner is None or owner.is_me:
-        return too_open(path)
+        return permission_warning(path)
     return next(_problems(path), "")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syftnotify.core.errors import ConfigError
-from syftnotify.core.text import shown
+from syftnotify.core.text import escape
 from syftnotify.system.files import private_folder
 
 HOME_VARIABLE = "SYFTNOTIFY_HOME"
@@ -24,7 +24,7 @@ def expanded(path: str | Path, base: Path | None = None) -> Path:
         plain = Path(path).expanduser()
     except RuntimeError:
         raise ConfigError(
-            f"{shown(str(path))}: {why_not_expanded(path)}", hint="use an absolute path, or set HOME"
+            f"{escape(str(path))}: {why_not_expanded(path)}", hint="use an absolute path, or set HOME"
         ) from None
     if plain.is_absolute():
         return plain
@@ -50,7 +50,7 @@ def why_not_expanded(path: str | Path) -> str:
     """The reason why the `~` or `~user` at the beginning of `path` has no meaning."""
     user = Path(path).parts[0][1:]
     if user:
-        return f"there is no user {shown(user)!r}"
+        return f"there is no user {escape(user)!r}"
     return "there is no home directory (HOME is not set, and this user has no entry in the user database)"
 
 

@@ -9,18 +9,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from syftnotify.core.errors import AlreadyRunningError, LockLostError, NotifyError
-from syftnotify.system.files import exclusive, is_locked, whose
+from syftnotify.system.files import file_lock, is_locked, whose
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
 from syftnotify.system.procinfo import is_alive
-from syftnotify.system.worker_status import Phase, Report, read, reported_pid
+from syftnotify.system.worker_status import Phase, WorkerStatus, read, reported_pid
 
 # Somebody who only asks whether the lock is held holds it for an instant; a worker that starts waits that out.
 _PATIENCE = 1.0
 _PID_SECONDS = 2.0  # until a holder of the lock has written who it is
 
 
-def read_current(home: Home) -> tuple[Report, int | None, Phase]:
+def read_current(home: Home) -> tuple[WorkerStatus, int | None, Phase]:
     """The report with the pid of the running worker, and what that worker is doing or how the last one ended.
 
     A worker that holds the lock and has not reported yet has an empty report, not that of the one before.
@@ -32,7 +32,7 @@ def read_current(home: Home) -> tuple[Report, int | None, Phase]:
     pid = holder(home) or report.pid
     report = read(home)
     if report.pid != pid:
-        return Report(home=str(home.root), phase=Phase.STARTING), pid, Phase.STARTING
+        return WorkerStatus(home=str(home.root), phase=Phase.STARTING), pid, Phase.STARTING
     return report, pid, Phase(report.phase)
 
 
@@ -74,7 +74,7 @@ def hold(home: Home, *, seconds: float = _PATIENCE) -> Iterator[WorkerLock]:
         try:
             check_home(home)
             home.create()
-            if not stack.enter_context(exclusive(home.lock, seconds=seconds)):
+            if not stack.enter_context(file_lock(home.lock, seconds=seconds)):
                 raise AlreadyRunningError(holder(home))
             if (pid := _without_lock(home)) is not None:
                 raise AlreadyRunningError(pid)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-from syftnotify.system.files import read_regular, write_whole
+from syftnotify.system.files import atomic_write, read_regular
 from syftnotify.system.paths import Home
 from syftnotify.system.procinfo import is_alive, is_worker
 
@@ -29,7 +29,7 @@ class Phase(StrEnum):
 
 
 @dataclass(slots=True)
-class Report:
+class WorkerStatus:
     """What the holder of the lock wrote about itself: information, never proof.
 
     Times are ISO 8601 in UTC, or seconds since 1970 where the name ends in `_s`.
@@ -76,16 +76,16 @@ class Report:
     ended: str = ""  # how it ended, if it did so in order
 
 
-def read(home: Home) -> Report:
+def read(home: Home) -> WorkerStatus:
     """The last report of `home`; what cannot be read, or is of a wrong type, is as if it had not been written."""
-    report = Report(home=str(home.root))
+    report = WorkerStatus(home=str(home.root))
     try:
         loaded = json.loads(read_regular(home.worker), parse_constant=_no_number)
     except (OSError, ValueError, RecursionError):
         return report
     if not isinstance(loaded, dict):
         return report
-    for item in fields(Report):
+    for item in fields(WorkerStatus):
         if item.name in loaded and item.name != "home" and _fits(item.name, item.type, loaded[item.name]):
             setattr(report, item.name, loaded[item.name])
     return report
@@ -124,9 +124,9 @@ def _fits(name: str, kind: Any, value: Any) -> bool:
     return isinstance(value, allowed) and (bool in allowed or not isinstance(value, bool))
 
 
-def write(home: Home, report: Report) -> None:
+def write(home: Home, report: WorkerStatus) -> None:
     """Replace the report. Raises: OSError."""
-    write_whole(home.worker, json.dumps(asdict(report), indent=1).encode("utf-8"), durable=False)
+    atomic_write(home.worker, json.dumps(asdict(report), indent=1).encode("utf-8"), durable=False)
 
 
 def reported_pid(home: Home) -> int | None:
@@ -137,7 +137,7 @@ def reported_pid(home: Home) -> int | None:
     return report.pid if is_worker(report.pid, home.root) else None
 
 
-def ailments(report: Report, now: float, *, lock_lost: bool = False) -> list[str]:
+def ailments(report: WorkerStatus, now: float, *, lock_lost: bool = False) -> list[str]:
     """Why a running worker is unhealthy, in words; empty when it is healthy."""
     checks = (
         ["its lock file was removed or replaced: run `notify restart`"] if lock_lost else [],
@@ -162,7 +162,7 @@ def ailments(report: Report, now: float, *, lock_lost: bool = False) -> list[str
     return [text for found in checks for text in found]
 
 
-def _silence(report: Report, now: float) -> Iterator[str]:
+def _silence(report: WorkerStatus, now: float) -> Iterator[str]:
     limit = max(_LEAST_SILENCE, 3 * report.interval)
     if report.phase == Phase.STARTING:
         if report.reported_s is None:
@@ -173,7 +173,7 @@ def _silence(report: Report, now: float) -> Iterator[str]:
         yield f"it has not looked for {now - report.last_scan_s:.0f} s"
 
 
-def _dead_letters(report: Report) -> Iterator[str]:
+def _dead_letters(report: WorkerStatus) -> Iterator[str]:
     if report.unacknowledged:
         count = f"{report.unacknowledged} dead letter{'s' if report.unacknowledged > 1 else ''}"
         yield f"{count} not acknowledged: `notify dead-letters` lists them"

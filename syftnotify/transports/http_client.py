@@ -20,7 +20,7 @@ import certifi
 import httpcore
 
 from syftnotify.core.errors import DeliveryError, Failure
-from syftnotify.core.text import host_of, shown
+from syftnotify.core.text import escape, host_of
 from syftnotify.transports.deadline import Deadline
 
 CONNECT_SECONDS = 10.0
@@ -222,7 +222,7 @@ def _cause_of(error: Exception) -> str:
     if isinstance(error, ImportError):
         return "a SOCKS proxy needs the package `socksio`: install `httpcore[socks]`"
     if isinstance(error, httpcore.ProxyError):
-        return f"the proxy answered {shown(str(error), limit=60)}"
+        return f"the proxy answered {escape(str(error), limit=60)}"
     return type(error).__name__
 
 

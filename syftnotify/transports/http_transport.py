@@ -11,11 +11,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from syftnotify.config.schema import Slack, Webhook
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.retry import failure_of_status, retry_after
-from syftnotify.core.text import shown, without
+from syftnotify.core.text import escape, redact
 from syftnotify.transports.http_client import Address, Answer, address_of, escaped, reach, request
 
 
-class Endpoint:
+class HttpTransport:
     """A transport with one address, and a new connection for each attempt."""
 
     def __init__(self, settings: Slack | Webhook, *, clock: Callable[[], float]) -> None:
@@ -41,7 +41,7 @@ class Endpoint:
 
 def words_of(answer: Answer, secrets: Iterable[str]) -> str:
     """The text of a response on one line, without `secrets`, which it may repeat."""
-    return shown(without(" ".join(answer.text.split()), secrets), limit=120)
+    return escape(redact(" ".join(answer.text.split()), secrets), limit=120)
 
 
 def secrets_of(url: str) -> list[str]:

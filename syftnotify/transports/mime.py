@@ -11,7 +11,7 @@ from typing import Any
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.models import Message
-from syftnotify.core.text import shown
+from syftnotify.core.text import escape
 
 DOMAIN = "syftnotify.local"
 SENDER_NAME = "SyftBox"
@@ -36,7 +36,7 @@ class _Policy(EmailPolicy):
 _POLICY = _Policy(linesep="\r\n", cte_type="7bit")  # what every relay takes
 
 
-def mail_of(message: Message, *, date: float | None = None) -> EmailMessage:
+def build_mime(message: Message, *, date: float | None = None) -> EmailMessage:
     """`message` as one mail: multipart/alternative, text first, or text alone where it has no HTML.
 
     `date` is in seconds since 1970. Header values are stripped of what a mail program could obey, and capped.
@@ -45,7 +45,7 @@ def mail_of(message: Message, *, date: float | None = None) -> EmailMessage:
         DeliveryError: REFUSED, the recipient is not one bare address.
     """
     if not is_address(message.recipient):
-        why = f"{shown(message.recipient, limit=80)!r} is not one mail address"
+        why = f"{escape(message.recipient, limit=80)!r} is not one mail address"
         raise DeliveryError(Failure.REFUSED, why, is_local=True)
     text, html = (part.encode("utf-8", "replace").decode("utf-8") for part in (message.text, message.html))
     mail = EmailMessage(policy=_POLICY)
@@ -81,4 +81,4 @@ def _header(value: str, limit: int) -> str:
     `EmailMessage` decodes RFC 2047 words in what it is given, and a line end hidden in one would begin a header of
     somebody else's choice.
     """
-    return shown(value, limit=limit).replace("=?", "= ?")
+    return escape(value, limit=limit).replace("=?", "= ?")

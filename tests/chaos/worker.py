@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from syftnotify.core import retry
 from syftnotify import worker
+from syftnotify.core import retry
 from syftnotify.system import failpoints
 from tests.chaos.death import die_at, end_with_the_harness
 

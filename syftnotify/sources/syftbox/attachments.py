@@ -13,10 +13,10 @@ from typing import Any
 
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Job
-from syftnotify.core.text import shown_block
+from syftnotify.core.text import escape_block
 from syftnotify.sources.syftbox.layouts import inner_parts, read_result
 from syftnotify.sources.syftbox.listing import MAX_DEPTH, Listed, is_executable_name, list_files, shown_path
-from syftnotify.sources.syftbox.safe_files import UnreadableError, read_inside
+from syftnotify.sources.syftbox.safe_files import UnreadableError, read_beneath
 
 FILE_CAP = 50 * 1024  # bytes read of one file of code
 TOTAL_CAP = 500 * 1024  # bytes read of all the code of one job
@@ -45,7 +45,7 @@ _RESULT_FILES = frozenset(
 )
 
 
-def evidence(job: Job, kind: EventKind) -> dict[str, Any]:
+def attachments_of(job: Job, kind: EventKind) -> dict[str, Any]:
     """The JSON that joins the payload of an event of `kind`: `code` and `code_left_out`, or `stderr`.
 
     `code` is a list of {path, text, cut}; `code_left_out` a list of {path, why}. Paths begin at the job's folder.
@@ -133,7 +133,7 @@ def _is_in_closed(job: Job, parts: _Parts, listed: Container[_Parts]) -> bool:
     if not any(parts[:end] in listed for end in range(1, len(parts))):
         return False
     try:
-        read_inside(job.base, (*job.parts, *parts), cap=0)
+        read_beneath(job.base, (*job.parts, *parts), cap=0)
     except FileNotFoundError:
         return False
     except UnreadableError:
@@ -162,7 +162,7 @@ class _Taken:
         job = self._job
         try:
             cap = min(FILE_CAP, TOTAL_CAP - self._read)
-            content, size = read_inside(job.base, (*job.parts, *parts), cap=cap, may_be_hard_link=False)
+            content, size = read_beneath(job.base, (*job.parts, *parts), cap=cap, may_be_hard_link=False)
         except FileNotFoundError:
             return _MISSING
         except UnreadableError as error:
@@ -170,7 +170,7 @@ class _Taken:
         self._read += len(content)
         if b"\0" in content:
             return f"binary, {size} bytes"
-        text = shown_block(content.decode("utf-8", "replace")).encode("utf-8")
+        text = escape_block(content.decode("utf-8", "replace")).encode("utf-8")
         room = SHOWN_CAP - self._kept
         cut = size > len(content) or len(text) > room
         self.files.append({"path": path, "text": text[:room].decode("utf-8", "ignore"), "cut": cut})
@@ -255,4 +255,4 @@ def _stderr(job: Job) -> dict[str, Any]:
     except (FileNotFoundError, UnreadableError):
         return {"stderr": "", "stderr_cut": False}
     text = content[-STDERR_CAP:].decode("utf-8", "replace")
-    return {"stderr": shown_block(text), "stderr_cut": len(content) > STDERR_CAP}
+    return {"stderr": escape_block(text), "stderr_cut": len(content) > STDERR_CAP}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from syftnotify.core.identifiers import entity_id
-from syftnotify.core.models import Remembered
+from syftnotify.core.models import DirectorySnapshot
 from syftnotify.sources.syftbox.safe_files import HAS_DIR_FD, MAX_NAMES, Signature, is_racy, signature
 
 # Of a job that rests, the second file is asked for once in so many whole looks.
@@ -22,7 +22,7 @@ _UNKNOWN, _GONE = -1, 0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class JobLocation:
     """Where one job lies. `parts` (the submission) and `results` (state and logs) are relative to `base`."""
 
     base: str
@@ -37,7 +37,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class DirectorySpec:
     """Where jobs of one layout lie.
 
     `base` is the owner's job folder; `parts`, the folder of the submissions, and `states`, that of states and logs
@@ -57,7 +57,7 @@ class Site:
         return os.path.join(self.base, *self.parts)
 
 
-class Shelf:
+class JobDirectory:
     """One folder whose folders are jobs of one layout, and what is remembered of each.
 
     One file decides what a job is (`state.yaml`; where the layout has none, the job's own folder, in which marks come
@@ -66,7 +66,7 @@ class Shelf:
     many, so they lie in columns, 24 bytes and the name. All others are awake, and asked for both.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: DirectorySpec) -> None:
         self._site = site
         self.entities = entity_id("job", site.layout, site.owner, site.submitter or "-") + "/"
         self.folder = site.folder
@@ -82,10 +82,10 @@ class Shelf:
         self._second = array("q")
         self._awake: dict[str, tuple[int, int]] = {}
 
-    def place(self, name: str) -> Place:
+    def place(self, name: str) -> JobLocation:
         """Where the job of that name lies."""
         site = self._site
-        return Place(
+        return JobLocation(
             base=site.base,
             layout=site.layout,
             owner=site.owner,
@@ -210,17 +210,21 @@ class Shelf:
         self._wake_up(known)
         self._awake.update((name, (_UNKNOWN, self._awake[name][1])) for name in known)
 
-    def remembered(self) -> Remembered:
+    def remembered(self) -> DirectorySnapshot:
         """What the next process is to know."""
         self.is_altered = False
         listed = [] if self._listed is None or self._is_racy else [*self._listed]
-        return Remembered(
+        return DirectorySnapshot(
             self._names, self._deciding.tolist(), self._second.tolist(), listed, [*self._awake], [*self.segments]
         )
 
-    def recall(self, known: Remembered, doubted: Collection[str]) -> None:
+    def recall(self, known: DirectorySnapshot, doubted: Collection[str]) -> None:
         """Take over what an earlier process remembered, the entities that are `doubted` aside."""
-        self._names, self._deciding, self._second = known.names, array("q", known.deciding), array("q", known.second)
+        self._names, self._deciding, self._second = (
+            known.names,
+            array("q", known.matching_routes),
+            array("q", known.second),
+        )
         self._awake = dict.fromkeys(known.awake, (_UNKNOWN, _GONE))
         if known.listed:
             mtime, size, inode = known.listed

@@ -14,13 +14,13 @@ from typing import Any, Protocol
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import UNREADABLE, Fact, Job
 from syftnotify.sources.syftbox.details import details_of, short, time_of
-from syftnotify.sources.syftbox.job_index import Place, Shelf, Site
+from syftnotify.sources.syftbox.job_index import DirectorySpec, JobDirectory, JobLocation
 from syftnotify.sources.syftbox.safe_files import (
     GONE,
-    Opened,
+    DirFdCache,
     Signature,
     UnreadableError,
-    read_inside,
+    read_beneath,
     regular_file,
     signature,
 )
@@ -39,7 +39,7 @@ _STAGES = ("inbox", "approved", "done")
 
 
 @dataclass(slots=True)
-class Reading:
+class ReadResult:
     """What reading one place gave."""
 
     job: Job | None = None
@@ -47,7 +47,7 @@ class Reading:
     waiting: bool = False  # true now, but not settled: look again soon
 
 
-class Sight(Protocol):
+class ScanContext(Protocol):
     """What a layout may ask about the moment of the look."""
 
     @property
@@ -55,16 +55,16 @@ class Sight(Protocol):
         """Seconds since 1970."""
 
     @property
-    def opened(self) -> Opened:
+    def opened(self) -> DirFdCache:
         """The folders of the tree that are open during the look."""
 
     def folders(self, path: str) -> tuple[str, ...]:
         """The names of the folders in `path`, sorted; empty where there is no such folder."""
 
-    def shelf(self, site: Site) -> Shelf:
+    def shelf(self, site: DirectorySpec) -> JobDirectory:
         """The shelf of that folder, with the names that are in it now."""
 
-    def waited(self, place: Place, what: str, seconds: float, stamp: float) -> bool:
+    def waited(self, place: JobLocation, what: str, seconds: float, stamp: float) -> bool:
         """Whether `what` has been so for that long.
 
         By the file's own time `stamp` (seconds since 1970) or, because clocks jump, by how long this process has seen
@@ -75,10 +75,10 @@ class Sight(Protocol):
 class Layout(Protocol):
     """How to find the jobs of one family, and how to read one."""
 
-    def shelves(self, base: str, owner: str, sight: Sight) -> Iterator[Shelf]:
+    def shelves(self, base: str, owner: str, sight: ScanContext) -> Iterator[JobDirectory]:
         """Every folder whose folders may be jobs."""
 
-    def read(self, place: Place, sight: Sight) -> Reading:
+    def read(self, place: JobLocation, sight: ScanContext) -> ReadResult:
         """Read the job; only called when one of the two files by which it is known may have changed."""
 
 
@@ -91,12 +91,14 @@ def looks_like_email(name: str) -> bool:
 class StageFolders:
     """A (syft-job 0.1.0-0.1.8): the stage folder a job lies in is its status."""
 
-    def shelves(self, base: str, owner: str, sight: Sight) -> Iterator[Shelf]:
+    def shelves(self, base: str, owner: str, sight: ScanContext) -> Iterator[JobDirectory]:
         for stage in _STAGES:
             # A folder with a mail address for a name is always C or D.
-            yield sight.shelf(Site("A", base, owner, "", (stage,), takes=lambda name: not looks_like_email(name)))
+            yield sight.shelf(
+                DirectorySpec("A", base, owner, "", (stage,), takes=lambda name: not looks_like_email(name))
+            )
 
-    def read(self, place: Place, sight: Sight) -> Reading:
+    def read(self, place: JobLocation, sight: ScanContext) -> ReadResult:
         stage = place.parts[0]
         moved_at = signature(place.path)[0] / 1e9
         return _read_unreviewed(place, sight, approved=stage != "inbox", ended_at=moved_at if stage == "done" else None)
@@ -114,19 +116,19 @@ class MarkerFiles:
         self._below_submitter = below_submitter
         self._dotted = dotted
 
-    def shelves(self, base: str, owner: str, sight: Sight) -> Iterator[Shelf]:
+    def shelves(self, base: str, owner: str, sight: ScanContext) -> Iterator[JobDirectory]:
         if not self._below_submitter:
-            yield sight.shelf(Site(self._layout, base, owner, "", ()))
+            yield sight.shelf(DirectorySpec(self._layout, base, owner, "", ()))
             return
         for submitter in sight.folders(base):
             if looks_like_email(submitter) and _is_of(self._of, submitter):
-                yield sight.shelf(Site(self._layout, base, owner, submitter, (submitter,)))
+                yield sight.shelf(DirectorySpec(self._layout, base, owner, submitter, (submitter,)))
 
-    def read(self, place: Place, sight: Sight) -> Reading:
+    def read(self, place: JobLocation, sight: ScanContext) -> ReadResult:
         done, approved = self._marker(place, "done"), self._marker(place, "approved")
         return _read_unreviewed(place, sight, approved=bool(done or approved), ended_at=done[0] / 1e9 if done else None)
 
-    def _marker(self, place: Place, name: str) -> Signature | None:
+    def _marker(self, place: JobLocation, name: str) -> Signature | None:
         for each in (name, f".{name}") if self._dotted else (name,):
             if found := regular_file(os.path.join(place.path, each)):
                 return found
@@ -140,18 +142,20 @@ class ReviewFolders:
         """`of` leaves out what others than that submitter sent."""
         self._of = of
 
-    def shelves(self, base: str, owner: str, sight: Sight) -> Iterator[Shelf]:
+    def shelves(self, base: str, owner: str, sight: ScanContext) -> Iterator[JobDirectory]:
         for submitter in sight.folders(os.path.join(base, "inbox")):
             if looks_like_email(submitter) and _is_of(self._of, submitter):
                 # `v1` may be D's segment, or the name of a C job, or both.
-                flat = sight.shelf(Site("C", base, owner, submitter, ("inbox", submitter), ("review", submitter)))
+                flat = sight.shelf(
+                    DirectorySpec("C", base, owner, submitter, ("inbox", submitter), ("review", submitter))
+                )
                 yield flat
                 for name in flat.segments:
                     below = submitter, name
-                    yield sight.shelf(Site("D", base, owner, submitter, ("inbox", *below), ("review", *below)))
+                    yield sight.shelf(DirectorySpec("D", base, owner, submitter, ("inbox", *below), ("review", *below)))
 
-    def read(self, place: Place, sight: Sight) -> Reading:
-        reading = Reading()
+    def read(self, place: JobLocation, sight: ScanContext) -> ReadResult:
+        reading = ReadResult()
         config, problem = _mapping(place, sight, place.parts, "config.yaml")
         state, state_problem = _mapping(place, sight, place.results, "state.yaml")
         reading.torn = state_problem or problem
@@ -185,7 +189,7 @@ class ReviewFolders:
         return reading
 
     @staticmethod
-    def _has_arrived(place: Place, files: list[str]) -> bool:
+    def _has_arrived(place: JobLocation, files: list[str]) -> bool:
         """Whether every file of the submission is there: they come one by one, `config.yaml` not last."""
         code = os.path.join(place.path, "code")
         return all(signature(os.path.join(code, *parts))[2] for name in files if (parts := inner_parts(name)))
@@ -218,9 +222,9 @@ def inner_parts(name: str) -> tuple[str, ...] | None:
     return parts
 
 
-def _read_unreviewed(place: Place, sight: Sight, *, approved: bool, ended_at: float | None) -> Reading:
+def _read_unreviewed(place: JobLocation, sight: ScanContext, *, approved: bool, ended_at: float | None) -> ReadResult:
     """A job of A or B, whose own folder holds everything, the submitter's files and the owner's marks."""
-    reading = Reading()
+    reading = ReadResult()
     config, reading.torn = _mapping(place, sight, place.parts, "config.yaml")
     details = details_of(config, {})
     if reading.torn:
@@ -254,7 +258,7 @@ def _read_unreviewed(place: Place, sight: Sight, *, approved: bool, ended_at: fl
 
 
 def _submission(
-    place: Place, sight: Sight, reading: Reading, details: dict[str, Any], generation: str, arrived: bool
+    place: JobLocation, sight: ScanContext, reading: ReadResult, details: dict[str, Any], generation: str, arrived: bool
 ) -> list[Fact]:
     """The fact that a job was submitted, once its files have arrived or enough was waited for them."""
     if not arrived:
@@ -266,7 +270,7 @@ def _submission(
     return [Fact(EventKind.JOB_SUBMITTED, generation, at=generation)]
 
 
-def _end_of(place: Place, sight: Sight, ended_at: float, details: dict[str, Any]) -> EventKind | None:
+def _end_of(place: JobLocation, sight: ScanContext, ended_at: float, details: dict[str, Any]) -> EventKind | None:
     """How a job of A or B ended, or None while its return code may still be on its way."""
     written = signature(os.path.join(place.path, "returncode.txt"))
     code = _return_code(place)
@@ -278,7 +282,7 @@ def _end_of(place: Place, sight: Sight, ended_at: float, details: dict[str, Any]
     return _kind_of_end(place, code)
 
 
-def _return_code(place: Place) -> int | None:
+def _return_code(place: JobLocation) -> int | None:
     try:
         # Only a number is taken from it; without it a failed run would count as completed.
         content = read_result(place.base, place.results, "returncode.txt", place.layout, cap=32, may_be_hard_link=True)
@@ -295,15 +299,15 @@ def read_result(
     Raises: FileNotFoundError, UnreadableError, as `files.read_inside` does.
     """
     try:
-        return read_inside(base, (*results, name), cap=cap, tail=True, may_be_hard_link=may_be_hard_link)[0]
+        return read_beneath(base, (*results, name), cap=cap, tail=True, may_be_hard_link=may_be_hard_link)[0]
     except FileNotFoundError:
         if layout != "A":
             raise
         inner = (*results, "logs", name)
-        return read_inside(base, inner, cap=cap, tail=True, may_be_hard_link=may_be_hard_link)[0]
+        return read_beneath(base, inner, cap=cap, tail=True, may_be_hard_link=may_be_hard_link)[0]
 
 
-def _kind_of_end(place: Place, code: int | None) -> EventKind:
+def _kind_of_end(place: JobLocation, code: int | None) -> EventKind:
     if not code:
         return EventKind.JOB_COMPLETED
     if code != -1:
@@ -318,7 +322,7 @@ def _kind_of_end(place: Place, code: int | None) -> EventKind:
     return EventKind.JOB_FAILED
 
 
-def _mapping(place: Place, sight: Sight, folder: tuple[str, ...], name: str) -> tuple[dict[str, Any], str]:
+def _mapping(place: JobLocation, sight: ScanContext, folder: tuple[str, ...], name: str) -> tuple[dict[str, Any], str]:
     """The mapping in one file and why it cannot be read; a file that is not there is an empty mapping."""
     try:
         return read_yaml(place.base, (*folder, name), sight.opened), ""
@@ -328,7 +332,7 @@ def _mapping(place: Place, sight: Sight, folder: tuple[str, ...], name: str) -> 
         return {}, f"{name}: {error}"
 
 
-def _lasts(place: Place, sight: Sight, folder: tuple[str, ...], name: str, reading: Reading) -> bool:
+def _lasts(place: JobLocation, sight: ScanContext, folder: tuple[str, ...], name: str, reading: ReadResult) -> bool:
     """Whether a file that cannot be read has been as it is for `ARRIVAL_SECONDS`."""
     found = signature(os.path.join(place.base, *folder, name))
     if found == GONE:
@@ -338,7 +342,9 @@ def _lasts(place: Place, sight: Sight, folder: tuple[str, ...], name: str, readi
     return lasts
 
 
-def _unreadable(place: Place, sight: Sight, reading: Reading, details: dict[str, Any], problem: str) -> list[Fact]:
+def _unreadable(
+    place: JobLocation, sight: ScanContext, reading: ReadResult, details: dict[str, Any], problem: str
+) -> list[Fact]:
     """The fact that a job waits whose config.yaml stays unreadable."""
     if not _lasts(place, sight, place.parts, "config.yaml", reading):
         return []
@@ -374,7 +380,7 @@ def _status_by_times(state: dict[str, Any]) -> Status:
     return Status.APPROVED if state.get("approved_at") else Status.WAITING
 
 
-def _facts_of(state: dict[str, Any], status: Status, details: dict[str, Any], place: Place) -> Iterator[Fact]:
+def _facts_of(state: dict[str, Any], status: Status, details: dict[str, Any], place: JobLocation) -> Iterator[Fact]:
     """What state.yaml says is true. Steps may have been skipped, so each fact comes from its own time."""
     approved, rejected = time_of(state.get("approved_at")), time_of(state.get("rejected_at"))
     completed = time_of(state.get("completed_at"))
@@ -392,7 +398,7 @@ def _facts_of(state: dict[str, Any], status: Status, details: dict[str, Any], pl
         yield Fact(kind, completed, at=completed)
 
 
-def _job(place: Place, status: Status, facts: tuple[Fact, ...], **more: Any) -> Job:
+def _job(place: JobLocation, status: Status, facts: tuple[Fact, ...], **more: Any) -> Job:
     return Job(
         entity=place.entity,
         layout=place.layout,

@@ -9,8 +9,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from syftnotify.core.text import plural, shown
-from syftnotify.sources.syftbox.safe_files import UnreadableError, read_inside, scan_inside
+from syftnotify.core.text import escape, plural
+from syftnotify.sources.syftbox.safe_files import UnreadableError, read_beneath, scan_beneath
 
 MAX_DEPTH = 8  # folders below the job's own
 _MAX_NAMES = 20_000  # names that are read of one folder
@@ -53,7 +53,7 @@ def is_executable_name(name: str) -> bool:
 
 def shown_path(parts: Sequence[str], *, is_folder: bool = False) -> str:
     """A path as it is shown; a long one without its middle."""
-    path = shown("/".join(parts) + ("/" if is_folder and parts else ""), limit=5000)
+    path = escape("/".join(parts) + ("/" if is_folder and parts else ""), limit=5000)
     return path if len(path) <= _LONGEST_PATH else f"{path[:39]}…{path[40 - _LONGEST_PATH :]}"
 
 
@@ -115,7 +115,7 @@ def _summary(folder: _Parts, inside: Sequence[Listed]) -> Listed:
 def _scan(base: str, parts: _Parts, folder: _Parts, room: int) -> list[Listed]:
     """What lies directly in one folder, as far as there is room; the folder itself with what is left."""
     try:
-        with scan_inside(base, (*parts, *folder)) as entries:
+        with scan_beneath(base, (*parts, *folder)) as entries:
             found = sorted(islice(entries, _MAX_NAMES), key=_executables_first)
             listed = [_entry(each, (*folder, each.name)) for each in found[:room]]
     except OSError as error:
@@ -158,6 +158,6 @@ def _marked(item: Listed, executable: Collection[_Parts]) -> Listed:
 
 def _begins_as_executable(base: str, parts: _Parts) -> bool:
     try:
-        return read_inside(base, parts, cap=4)[0].startswith(_EXECUTABLE_HEADS)
+        return read_beneath(base, parts, cap=4)[0].startswith(_EXECUTABLE_HEADS)
     except (FileNotFoundError, UnreadableError):
         return False

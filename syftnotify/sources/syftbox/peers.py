@@ -18,7 +18,7 @@ from syftnotify.core.models import Fact, Peer, PeerAbsences, SnapshotStatus
 from syftnotify.sources.syftbox.layouts import looks_like_email
 from syftnotify.sources.syftbox.safe_files import Folders, regular_file
 from syftnotify.sources.syftbox.snapshots import CachedFile, PeerLists, StateReader, addresses_in, json_object, merged
-from syftnotify.sources.syftbox.watcher import Watched
+from syftnotify.sources.syftbox.watcher import WatchSpec
 from syftnotify.sources.syftbox.yaml_files import parse_yaml
 
 _PEER_CAP = 64 * 1024
@@ -59,11 +59,11 @@ class PeerReader:
         """Peers in that snapshot, while it is complete."""
         return self._states.absences
 
-    def watchable(self) -> list[Watched]:
+    def watchable(self) -> list[WatchSpec]:
         """The folders of syft-bg's state files."""
         files = self._states.paths
         return [
-            Watched(folder, deep=False, names=frozenset(path.name for path in files if path.parent == folder))
+            WatchSpec(folder, deep=False, names=frozenset(path.name for path in files if path.parent == folder))
             for folder in sorted({path.parent for path in files})
             if os.path.isdir(folder)
         ]

@@ -51,7 +51,7 @@ def is_racy(found: Signature, now: float) -> bool:
     return found != GONE and abs(now - found[0] / 1e9) < RACY_SECONDS
 
 
-class Opened:
+class DirFdCache:
     """Folders of the tree that stay open while many files below them are read; through no link, like these."""
 
     _MOST = 64
@@ -77,13 +77,13 @@ class Opened:
             self.has_moved = self.has_moved or signature(path)[2] != found.st_ino
 
 
-def read_inside(
+def read_beneath(
     base: str,
     parts: Sequence[str],
     *,
     cap: int,
     tail: bool = False,
-    opened: Opened | None = None,
+    opened: DirFdCache | None = None,
     may_be_hard_link: bool = True,
 ) -> tuple[bytes, int]:
     """At most `cap` bytes of the regular file `parts` below `base`, and its whole size.
@@ -123,7 +123,7 @@ def read_inside(
 
 
 @contextmanager
-def scan_inside(base: str, parts: Sequence[str]) -> Iterator[Iterator[os.DirEntry[str]]]:
+def scan_beneath(base: str, parts: Sequence[str]) -> Iterator[Iterator[os.DirEntry[str]]]:
     """The entries of the folder `parts` below `base`, which is opened through no link. Raises: OSError."""
     if not HAS_DIR_FD:  # Windows
         if any(os.path.islink(os.path.join(base, *parts[: end + 1])) for end in range(len(parts))):
@@ -139,7 +139,7 @@ def scan_inside(base: str, parts: Sequence[str]) -> Iterator[Iterator[os.DirEntr
         os.close(descriptor)
 
 
-def _open_inside(base: str, parts: Sequence[str], opened: Opened | None = None) -> int:
+def _open_inside(base: str, parts: Sequence[str], opened: DirFdCache | None = None) -> int:
     if not HAS_DIR_FD:  # Windows: no links without special rights, and no way to walk by descriptor
         path = base
         for part in parts:

@@ -14,25 +14,25 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from syftnotify.core.kinds import TERMINAL_STATUSES
-from syftnotify.core.models import Job, Memory
-from syftnotify.core.text import shown
-from syftnotify.sources.syftbox.job_index import TURNS, Place, Shelf, Site
+from syftnotify.core.models import Job, ScanCache
+from syftnotify.core.text import escape
+from syftnotify.sources.syftbox.job_index import TURNS, DirectorySpec, JobDirectory, JobLocation
 from syftnotify.sources.syftbox.layouts import (
     Layout,
-    Reading,
+    ReadResult,
     layouts_below_datasites,
     layouts_below_root,
     layouts_of_submitter,
     looks_like_email,
 )
-from syftnotify.sources.syftbox.safe_files import Folders, Opened, is_racy, signature
-from syftnotify.sources.syftbox.watcher import Watched
+from syftnotify.sources.syftbox.safe_files import DirFdCache, Folders, is_racy, signature
+from syftnotify.sources.syftbox.watcher import WatchSpec
 
 # A file that cannot be read for so long gets one warning.
 TORN_SECONDS = 600.0
 _HEAP = 1000  # jobs that are handed over at once
 
-_Changed = tuple[str, Shelf]  # a name in it
+_Changed = tuple[str, JobDirectory]  # a name in it
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ class _Moment:
         self, now: float, folders: Folders, patience: _Patience, was_open: set[str], shelves: _Shelves
     ) -> None:
         self.now = now
-        self.opened = Opened()
+        self.opened = DirFdCache()
         self._folders = folders
         self._patience = patience
         self._was_open = was_open
@@ -92,7 +92,7 @@ class _Moment:
     def folders(self, path: str) -> tuple[str, ...]:
         return self._folders.folders(path, self.now)
 
-    def waited(self, place: Place, what: str, seconds: float, stamp: float) -> bool:
+    def waited(self, place: JobLocation, what: str, seconds: float, stamp: float) -> bool:
         # Seen un-ended a moment ago and ended now: then only our own clock counts, for a folder of layout A keeps its
         # old time when it is moved to done/.
         just_ended = what == "end" and place.entity in self._was_open
@@ -104,23 +104,23 @@ class _Shelves:
     """Every folder with jobs, kept from look to look."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Shelf] = {}  # by layout and folder
-        self._by_entities: dict[str, list[Shelf]] = {}
-        self._by_folder: dict[str, list[Shelf]] = {}
-        self._seen: dict[str, Shelf] = {}
+        self._known: dict[str, JobDirectory] = {}  # by layout and folder
+        self._by_entities: dict[str, list[JobDirectory]] = {}
+        self._by_folder: dict[str, list[JobDirectory]] = {}
+        self._seen: dict[str, JobDirectory] = {}
         self._gone: list[_Changed] = []
         self._clock: Callable[[], float] = time.time
-        self._memory: Memory = {}
+        self._memory: ScanCache = {}
         self._doubted: Collection[str] = ()
 
     def begin(self, clock: Callable[[], float]) -> None:
         self._clock, self._seen, self._gone = clock, {}, []
 
-    def at(self, site: Site) -> Shelf:
+    def at(self, site: DirectorySpec) -> JobDirectory:
         key = f"{site.layout} {site.folder}"
         shelf = self._known.get(key)
         if shelf is None:
-            shelf = Shelf(site)
+            shelf = JobDirectory(site)
             if known := self._memory.pop(key, None):
                 shelf.recall(known, self._doubted)
         self._seen[key] = shelf
@@ -142,7 +142,7 @@ class _Shelves:
         self._memory = {}
         return self._gone
 
-    def __iter__(self) -> Iterator[Shelf]:
+    def __iter__(self) -> Iterator[JobDirectory]:
         return iter(self._known.values())
 
     def holds(self, entity: str) -> bool:
@@ -158,9 +158,9 @@ class _Shelves:
         name = unquote(name, errors="surrogateescape")
         return ((name, shelf) for shelf in self._by_entities.get(f"{above}/", ()))
 
-    def spots(self, paths: Iterable[str]) -> dict[Shelf, set[str]]:
+    def spots(self, paths: Iterable[str]) -> dict[JobDirectory, set[str]]:
         """The jobs to which these paths belong, and which may or may not be there."""
-        spots: dict[Shelf, set[str]] = defaultdict(set)
+        spots: dict[JobDirectory, set[str]] = defaultdict(set)
         for path in paths:
             above, name = os.path.split(path)
             while name:
@@ -169,10 +169,10 @@ class _Shelves:
                 above, name = os.path.split(above)
         return spots
 
-    def remember(self, memory: Memory, doubted: Collection[str]) -> None:
+    def remember(self, memory: ScanCache, doubted: Collection[str]) -> None:
         self._memory, self._doubted = memory, doubted
 
-    def memory(self) -> Memory:
+    def memory(self) -> ScanCache:
         return {key: known for key, shelf in self._known.items() if (known := shelf.remembered()).names}
 
 
@@ -206,7 +206,7 @@ class JobReader:
             else ((root / "datasites", layouts_below_datasites()), (root, layouts_below_root()))
         )
         self._shelves = _Shelves()
-        self._pieces: dict[Shelf, Layout] = {}  # what reads each
+        self._pieces: dict[JobDirectory, Layout] = {}  # what reads each
         self._patience = _Patience(monotonic)
         self._turn = 0  # whole looks so far
         self._has_seen_all = False  # the second files, too, of all that rests
@@ -292,7 +292,7 @@ class JobReader:
         """Whether that job was in the tree at the last look."""
         return self._shelves.holds(entity)
 
-    def remember(self, memory: Memory, doubted: Collection[str]) -> None:
+    def remember(self, memory: ScanCache, doubted: Collection[str]) -> None:
         """Before the first look: what an earlier process knew by `memory`, the entities that are `doubted` aside."""
         self._shelves.remember(memory, doubted)
 
@@ -301,7 +301,7 @@ class JobReader:
         """Whether other jobs rest than when the memory was last asked for, or as other files."""
         return any(shelf.is_altered for shelf in self._shelves)
 
-    def memory(self) -> Memory:
+    def memory(self) -> ScanCache:
         """What is remembered of the jobs that rest, for the next process; nothing of a look that was not accepted."""
         self._offer_again()
         return self._shelves.memory()
@@ -310,15 +310,15 @@ class JobReader:
         """The job folders that exist: what is worth watching."""
         return [Path(base) for base, _, _ in self._bases() if os.path.isdir(base)]
 
-    def watchable(self) -> list[Watched]:
+    def watchable(self) -> list[WatchSpec]:
         """The job folders; while there is none, the places where the first would appear."""
-        existing = [Watched(folder) for folder in self.folders()]
+        existing = [WatchSpec(folder) for folder in self.folders()]
         if existing or not os.path.isdir(self._root):
             return existing
         if self._submitter:
-            return [Watched(self._root, deep=False)]
+            return [WatchSpec(self._root, deep=False)]
         above = {self._deepest(self._root / owner / "app_data") for owner in (self._owner, f"datasites/{self._owner}")}
-        return [Watched(folder, deep=False) for folder in sorted(above)]
+        return [WatchSpec(folder, deep=False) for folder in sorted(above)]
 
     def _deepest(self, folder: Path) -> Path:
         while not os.path.isdir(folder) and folder != self._root:
@@ -336,7 +336,7 @@ class JobReader:
             return looks_like_email(name) and name.casefold() != self._submitter.casefold()
         return name.casefold() == self._owner.casefold()
 
-    def _find(self, sight: _Moment) -> Iterator[tuple[Shelf, Layout]]:
+    def _find(self, sight: _Moment) -> Iterator[tuple[JobDirectory, Layout]]:
         for base, owner, layouts in self._bases():
             for layout in layouts:
                 for shelf in layout.shelves(base, owner, sight):
@@ -430,7 +430,7 @@ class JobReader:
             self._open.discard(jobs[0].entity)
         return jobs
 
-    def _note_reading(self, which: _Changed, reading: Reading) -> None:
+    def _note_reading(self, which: _Changed, reading: ReadResult) -> None:
         if not reading.torn:
             self._torn.pop(which, None)
         elif which not in self._torn:
@@ -443,15 +443,17 @@ class JobReader:
                 del self._torn[name, shelf]
             elif not torn.told and self._monotonic() - torn.since >= TORN_SECONDS:
                 torn.told = True
-                look.problems.append(f"unreadable for ten minutes: {shown(shelf.place(name).path)}: {shown(torn.why)}")
+                look.problems.append(
+                    f"unreadable for ten minutes: {escape(shelf.place(name).path)}: {escape(torn.why)}"
+                )
 
 
 def _entities(places: Iterable[_Changed]) -> set[str]:
     return {shelf.place(name).entity for name, shelf in places}
 
 
-def _by_shelf(places: Iterable[_Changed]) -> dict[Shelf, list[str]]:
-    found: dict[Shelf, list[str]] = defaultdict(list)
+def _by_shelf(places: Iterable[_Changed]) -> dict[JobDirectory, list[str]]:
+    found: dict[JobDirectory, list[str]] = defaultdict(list)
     for name, shelf in places:
         found[shelf].append(name)
     return found

@@ -12,9 +12,9 @@ from typing import Any, Generic, TypeVar
 
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.models import PeerAbsences, SnapshotStatus
-from syftnotify.core.text import shown
+from syftnotify.core.text import escape
 from syftnotify.sources.syftbox.layouts import looks_like_email
-from syftnotify.sources.syftbox.safe_files import GONE, Signature, UnreadableError, is_racy, read_inside, signature
+from syftnotify.sources.syftbox.safe_files import GONE, Signature, UnreadableError, is_racy, read_beneath, signature
 from syftnotify.sources.syftbox.yaml_files import parse_yaml
 
 # syft-bg writes a snapshot after each sync, every 10 s unless configured; retries of a failing sync take minutes.
@@ -56,7 +56,7 @@ class CachedFile(Generic[_Content]):
         elif found != self._found:
             folder, name = os.path.split(path)
             try:
-                content, size = read_inside(folder, (name,), cap=self.cap)
+                content, size = read_beneath(folder, (name,), cap=self.cap)
                 if size > self.cap:
                     raise UnreadableError("too large")
                 self.content = self.parse(content)
@@ -88,7 +88,7 @@ class _Snapshot:
             return f"the sync time in {self.path} lies in the future"
         if now - self.synced_at > SNAPSHOT_MAX_AGE:
             return f"the last sync in {self.path} was {_span(now - self.synced_at)} ago"
-        return f"the last sync in {self.path} failed: {shown(self.error, limit=200)}" if self.error else ""
+        return f"the last sync in {self.path} failed: {escape(self.error, limit=200)}" if self.error else ""
 
     def rank(self, now: float) -> tuple[bool, float]:
         """Usable ones first, then the newest."""
@@ -115,7 +115,7 @@ class _Bound(Generic[_Content]):
         if whose is None:  # missing, or unreadable: then it may be another owner's
             return self.config.problem
         if whose and whose.casefold() != owner.casefold():
-            return f"{self.state.path} belongs to {shown(whose)}"
+            return f"{self.state.path} belongs to {escape(whose)}"
         return ""
 
 

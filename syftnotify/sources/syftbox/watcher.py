@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from syftnotify.core.text import shown
+from syftnotify.core.text import escape
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _REMOTE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class WatchSpec:
     """A folder that is worth watching: with all below it (`deep`), or for its own names alone.
 
     `names` are the files in it that matter; empty: all.
@@ -53,7 +53,7 @@ class Watched:
     names: frozenset[str] = frozenset()
 
 
-class Wake:
+class ChangeWatcher:
     """Calls `wake` when something changed below the watched folders, as long as the system lets it.
 
     Where it does not (limits, missing folders, file systems without events), one line says so and the caller's own
@@ -76,8 +76,8 @@ class Wake:
         self._observer: Any = None
         self._threads: list[threading.Thread] = []  # of the observer
         self._died_at = -math.inf  # when it was last found dead, on the monotonic clock
-        self._watched: dict[Watched, int] = {}
-        self._refused: dict[Watched, int] = {}  # what could not be watched
+        self._watched: dict[WatchSpec, int] = {}
+        self._refused: dict[WatchSpec, int] = {}  # what could not be watched
         self._try_again_at = 0.0
         self._complained = ""
         self._folders = 0  # that are watched, as far as a careful one knows
@@ -88,7 +88,7 @@ class Wake:
         self._noting = threading.Lock()
         self._overflows = _Overflows(self._note_overflow)
 
-    def watch(self, wanted: list[Watched]) -> bool:
+    def watch(self, wanted: list[WatchSpec]) -> bool:
         """Watch exactly what is wanted, and return whether that is news. Cheap when nothing changed."""
         found = {watched: inode for watched in wanted if (inode := _inode(watched.folder))}
         if found == self._watched and (not found or self.is_watching):
@@ -137,7 +137,7 @@ class Wake:
         before, self._died_at = self._died_at, self._monotonic()
         return self._died_at - before < _TRY_AGAIN
 
-    def _start(self, found: Iterable[Watched]) -> None:
+    def _start(self, found: Iterable[WatchSpec]) -> None:
         # Imported here: 60 ms, and a command that does not watch never needs it.
         from watchdog.observers import Observer
         from watchdog.utils import BaseThread
@@ -161,7 +161,7 @@ class Wake:
             raise
         self._overflows.start()
 
-    def _schedule(self, observer: Any, watched: Watched) -> Any:
+    def _schedule(self, observer: Any, watched: WatchSpec) -> Any:
         from watchdog import events
 
         # The default set also listens to opens and closes without writing, which our own look makes: on a large tree
@@ -181,7 +181,7 @@ class Wake:
         handler.on_any_event = partial(self._on_event, watched)  # type: ignore[method-assign] # its documented way
         return observer.schedule(handler, str(watched.folder), recursive=watched.deep, event_filter=told)
 
-    def _counted(self, found: Iterable[Watched]) -> int:
+    def _counted(self, found: Iterable[WatchSpec]) -> int:
         """How many folders there are to watch. Raises: RuntimeError, they cannot or should not be watched."""
         for watched in found:
             if self._is_careful and (kind := remote_kind(watched.folder)):
@@ -213,16 +213,16 @@ class Wake:
             self._refuse(refused, str(error))
 
     def _ask_for_one_more(self) -> None:
-        self._observer.unschedule(self._schedule(self._observer, Watched(Path(os.sep), deep=False)))
+        self._observer.unschedule(self._schedule(self._observer, WatchSpec(Path(os.sep), deep=False)))
 
-    def _refuse(self, found: dict[Watched, int], why: str) -> None:
+    def _refuse(self, found: dict[WatchSpec, int], why: str) -> None:
         self._refused, self._try_again_at = found, self._monotonic() + _TRY_AGAIN
         message = f"watching is not possible ({why}); looking every interval instead"
         if message != self._complained:
             log.warning("%s", message)
             self._complained = message
 
-    def _on_event(self, watched: Watched, event: Any) -> None:
+    def _on_event(self, watched: WatchSpec, event: Any) -> None:
         paths = [str(path) for path in (event.src_path, getattr(event, "dest_path", "")) if path]
         if watched.names and not any(os.path.basename(path) in watched.names for path in paths):
             return
@@ -280,7 +280,7 @@ def count_folders(folder: Path, most: int) -> int:
     while left and count <= most:
         path, depth = left.pop()
         if depth > _MOST_DEPTH:
-            nested = shown(os.path.relpath(path, folder)[:_LONGEST_PATH])
+            nested = escape(os.path.relpath(path, folder)[:_LONGEST_PATH])
             raise RuntimeError(f"folders are nested more than {_MOST_DEPTH} deep: {folder}/{nested}…")
         try:
             with os.scandir(path) as entries:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from syftnotify.sources.syftbox.safe_files import Opened, UnreadableError, read_inside
+from syftnotify.sources.syftbox.safe_files import DirFdCache, UnreadableError, read_beneath
 
 CONFIG_CAP = 256 * 1024  # bytes of a config.yaml or state.yaml
 _MAX_DEPTH = 32  # what is nested deeper is parsed and dropped
@@ -38,14 +38,14 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 _MAKER = _Loader("")  # constructors of scalars keep no state in it
 
 
-def read_yaml(base: str, parts: Sequence[str], opened: Opened | None = None) -> dict[str, Any]:
+def read_yaml(base: str, parts: Sequence[str], opened: DirFdCache | None = None) -> dict[str, Any]:
     """The mapping in a YAML file of the tree.
 
     Raises:
         FileNotFoundError: there is none.
         UnreadableError: see `parse_yaml`; or the file is too large, no regular file, a hard link, or behind a link.
     """
-    content, size = read_inside(base, parts, cap=CONFIG_CAP, opened=opened, may_be_hard_link=False)
+    content, size = read_beneath(base, parts, cap=CONFIG_CAP, opened=opened, may_be_hard_link=False)
     if size > CONFIG_CAP:
         raise UnreadableError(f"larger than {CONFIG_CAP // 1024} KiB")
     return parse_yaml(content)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from syftnotify.core.kinds import EventKind
-from syftnotify.core.models import Gathering
+from syftnotify.core.models import DigestWindow
 from syftnotify.store.outbox import statements
 from syftnotify.store.outbox.tables import Priority
 
@@ -16,7 +16,7 @@ from syftnotify.store.outbox.tables import Priority
 class Throttle(Protocol):
     """Decides which claimed notifications become part of a digest instead."""
 
-    def gathering(self, recipient: str, kind: EventKind, source: str, bundle: str) -> Gathering | None:
+    def gathering(self, recipient: str, kind: EventKind, source: str, bundle: str) -> DigestWindow | None:
         """The digest into which what is due for `recipient` goes, or None: this one may be sent as it is."""
 
     def record(self, recipient: str, bundle: str, source: str) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from syftnotify.core.emitted_jobs import FORGOTTEN_SECONDS, Changes, EmittedJob
-from syftnotify.core.text import shown
+from syftnotify.core.emitted_jobs import FORGOTTEN_SECONDS, EmittedJob, JobChanges
+from syftnotify.core.text import escape
 from syftnotify.store.outbox.tables import EMITTED_JOBS, heaps
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def started(connection: sa.Connection) -> list[EmittedJob]:
     return [job for row in connection.execute(_STARTED) if (job := _job(row))]
 
 
-def change(connection: sa.Connection, changes: Changes, now: float) -> None:
+def change(connection: sa.Connection, changes: JobChanges, now: float) -> None:
     """Write `changes`, and forget jobs without an event for very long."""
     for some in heaps(sorted(changes)):
         connection.execute(EMITTED_JOBS.delete().where(EMITTED_JOBS.c.entity.in_(some)))
@@ -69,5 +69,5 @@ def _job(row: Any) -> EmittedJob | None:
         started_at = None if row.started_at is None else float(row.started_at)
         return EmittedJob(row.entity, dict(payload), dict(routing), started_at, row.occurrence, tuple(reminded))
     except (ValueError, TypeError, RecursionError) as error:
-        log.error("what is remembered of job %s is not valid (%s) and is ignored", shown(str(row.entity)), error)
+        log.error("what is remembered of job %s is not valid (%s) and is ignored", escape(str(row.entity)), error)
         return None

@@ -22,9 +22,9 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from syftnotify.core.emitted_jobs import Changes, EmittedJob
+from syftnotify.core.emitted_jobs import EmittedJob, JobChanges
 from syftnotify.core.errors import Failure, StateError
-from syftnotify.core.identifiers import digest_of
+from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.kinds import HIGH_KINDS, Audience, EventKind
 from syftnotify.core.models import (
     DIGESTED,
@@ -33,11 +33,11 @@ from syftnotify.core.models import (
     SHARE,
     STORM,
     AlertRule,
+    DigestWindow,
     Event,
-    Gathering,
     Notification,
 )
-from syftnotify.core.text import plural, shown
+from syftnotify.core.text import escape, plural
 from syftnotify.store.outbox import emitted, statements
 from syftnotify.store.outbox.backup import back_up
 from syftnotify.store.outbox.claim_order import ClaimOrder, Throttle, Unlimited
@@ -59,7 +59,7 @@ from syftnotify.store.outbox.tables import (
 )
 from syftnotify.store.outbox.targets import Targets
 from syftnotify.system.failpoints import reached
-from syftnotify.system.files import put_aside, whose
+from syftnotify.system.files import quarantine, whose
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ _RULES = sa.select(*(ALERTS.c[item.name] for item in fields(AlertRule))).order_b
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class ClaimedNotification:
     """One notification that may be attempted now, with what wording it needs."""
 
     id: str
@@ -100,7 +100,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class NotificationRecord:
     """One notification as a person looks back at it. Moments are in seconds since 1970."""
 
     id: str
@@ -132,7 +132,7 @@ class SentMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Noticed:
+class EventRecord:
     """One event as a person looks back at it."""
 
     key: str
@@ -162,7 +162,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AttemptOutcome:
     """What becomes of a notification after an attempt that failed."""
 
     state: str  # pending, unknown or dead
@@ -266,7 +266,7 @@ class Outbox:
 
     def _put_aside(self, why: str) -> None:
         self.close()
-        aside = put_aside(self._path)
+        aside = quarantine(self._path)
         for end in ("-wal", "-shm"):
             self._path.with_name(self._path.name + end).unlink(missing_ok=True)
         self.damage = f"{self._path.name} was damaged ({why}) and is kept as {aside.name}"
@@ -295,7 +295,7 @@ class Outbox:
         notifications: Sequence[Notification],
         now: float,
         *,
-        jobs: Changes | None = None,
+        jobs: JobChanges | None = None,
         uncertain: Collection[str] = (),
         newcomers: Collection[str] = (),
     ) -> None:
@@ -485,7 +485,7 @@ class Outbox:
         most: int = 1,
         resend: bool = True,
         throttle: Throttle = _UNLIMITED,
-    ) -> list[list[Due]]:
+    ) -> list[list[ClaimedNotification]]:
         """Claim the next messages of `transport`, at most `most`, for `by`; empty when nothing is due.
 
         Each message is one notification, or all of a bundle. Per entity and recipient they go out in order, one at a
@@ -512,8 +512,8 @@ class Outbox:
 
     def _claimed(
         self, transport: str, now: float, by: str, most: int, resend: bool, throttle: Throttle
-    ) -> list[list[Due]]:
-        messages: list[list[Due]] = []
+    ) -> list[list[ClaimedNotification]]:
+        messages: list[list[ClaimedNotification]] = []
         claimed: set[str] = set()
         try:
             with self._transaction() as connection, _text_as(connection, str):
@@ -549,7 +549,7 @@ class Outbox:
         is_new_digest = bundle and "#" not in bundle
         if is_new_digest:
             # What becomes free later leaves in another message: this one keeps its id and its items.
-            bundle = f"{bundle}#{digest_of(*sorted(ids))}"
+            bundle = f"{bundle}#{stable_hash(*sorted(ids))}"
         throttle.record(first.recipient, bundle, _common_source(taken))
         statements.CLAIM.run_many(connection, [{"this": each, "by": by, "moment": now, "into": bundle} for each in ids])
         statements.BEGIN_ATTEMPT.run_many(connection, [{"this": each, "moment": now} for each in ids])
@@ -574,7 +574,7 @@ class Outbox:
         )
 
     @staticmethod
-    def _gather(connection: sa.Connection, transport: str, first: Any, gathering: Gathering, now: float) -> int:
+    def _gather(connection: sa.Connection, transport: str, first: Any, gathering: DigestWindow, now: float) -> int:
         """Put what is due for a recipient into one digest; a message of unknown outcome keeps its id."""
         wait = {"not_before": gathering.not_before, "longest_wait": max(0.0, gathering.not_before - now)}
         here = NOTIFICATIONS.update().where(
@@ -659,7 +659,7 @@ class Outbox:
         with self._transaction() as connection:
             return int(connection.execute(late.values(not_before=limit)).rowcount)
 
-    def sent(self, due: Sequence[Due], now: float, *, provider_id: str = "", thread: str = "") -> None:
+    def sent(self, due: Sequence[ClaimedNotification], now: float, *, provider_id: str = "", thread: str = "") -> None:
         """The message that held `due` was handed over."""
         ids = [item.id for item in due]
         with self._transaction() as connection:
@@ -668,7 +668,9 @@ class Outbox:
             _add_to_totals(connection, messages=1, notifications=len(ids))
         self._recorded(due)
 
-    def failed(self, due: Sequence[Due], now: float, failure: Failure, error: str, verdict: Verdict) -> None:
+    def failed(
+        self, due: Sequence[ClaimedNotification], now: float, failure: Failure, error: str, verdict: AttemptOutcome
+    ) -> None:
         """The attempt at the message that held `due` failed; `verdict` says what becomes of them."""
         with self._transaction() as connection:
             statements.MARK_FAILED.run_many(
@@ -705,7 +707,7 @@ class Outbox:
         for due, is_final in recorded:
             self._recorded(due, is_final=is_final)
 
-    def _recorded(self, due: Sequence[Due], *, is_final: bool = True) -> None:
+    def _recorded(self, due: Sequence[ClaimedNotification], *, is_final: bool = True) -> None:
         """The outcome of an attempt is committed, or will be with the transaction of `together`."""
         if hasattr(self._shared, "recorded"):
             self._shared.recorded.append((due, is_final))
@@ -837,7 +839,7 @@ class Outbox:
             asked = {"entity": entity, "recipient": recipient, "transport": transport}
             return statements.THREAD_OF.value(connection, **asked) or ""
 
-    def letters(self) -> list[Letter]:
+    def letters(self) -> list[NotificationRecord]:
         """Dead letters, and what may have arrived and is not sent yet; oldest first."""
         return self.history(states=("dead", "unknown"))[::-1]
 
@@ -851,7 +853,7 @@ class Outbox:
         transport: str = "",
         since: float | None = None,
         limit: int | None = None,
-    ) -> list[Letter]:
+    ) -> list[NotificationRecord]:
         """Who was told what, newest first; each filter that is set must hold.
 
         `about` is an entity's id, or the name of a job; `since` is when it was noticed.
@@ -871,7 +873,7 @@ class Outbox:
             conditions.append(NOTIFICATIONS.c.created_at >= since)
         return self._letters(*conditions, limit=limit)
 
-    def _letters(self, *conditions: sa.ColumnElement[bool], limit: int | None = None) -> list[Letter]:
+    def _letters(self, *conditions: sa.ColumnElement[bool], limit: int | None = None) -> list[NotificationRecord]:
         """The notifications that fulfil all `conditions`, newest first."""
         tries = sa.select(sa.func.count()).where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id)
         last = sa.select(sa.func.max(ATTEMPTS.c.started_at)).where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id)
@@ -887,11 +889,13 @@ class Outbox:
             .order_by(NOTIFICATIONS.c.seq.desc())
             .limit(limit)
         )
-        names = [item.name for item in fields(Letter)]
+        names = [item.name for item in fields(NotificationRecord)]
         with self._reading() as connection:
-            return [Letter(**{name: getattr(row, name) for name in names}) for row in connection.execute(query)]
+            return [
+                NotificationRecord(**{name: getattr(row, name) for name in names}) for row in connection.execute(query)
+            ]
 
-    def noticed(self, about: str) -> list[Noticed]:
+    def noticed(self, about: str) -> list[EventRecord]:
         """The events of an entity, or of every job of that name, oldest first."""
         query = (
             sa.select(EVENTS.c.key, EVENTS.c.kind, EVENTS.c.entity, EVENTS.c.at, EVENTS.c.noticed_at)
@@ -899,7 +903,7 @@ class Outbox:
             .order_by(EVENTS.c.seq)
         )
         with self._reading() as connection:
-            return [Noticed(*row) for row in connection.execute(query)]
+            return [EventRecord(*row) for row in connection.execute(query)]
 
     def add_alert(self, rule: AlertRule) -> None:
         """Keep a rule. Raises: NotifyError, its address cannot be encrypted."""
@@ -1031,7 +1035,7 @@ class Outbox:
                 count += connection.execute(these.values(acknowledged_at=now)).rowcount
         return count
 
-    def unreported_dead_letters(self) -> list[Letter]:
+    def unreported_dead_letters(self) -> list[NotificationRecord]:
         """Dead letters about which the owner was not alerted yet, oldest first; the notifier's own alerts aside."""
         is_new = sa.and_(NOTIFICATIONS.c.reported_at.is_(None), NOTIFICATIONS.c.acknowledged_at.is_(None))
         letters = self._letters(NOTIFICATIONS.c.state == "dead", is_new, EVENTS.c.kind.not_in(WORKER_KIND_NAMES))
@@ -1117,12 +1121,12 @@ def _priority(kind: EventKind | None, audience: Audience) -> Priority:
     return Priority.OTHER if audience in {Audience.SUBMITTER, Audience.GUEST} else Priority.OPERATION
 
 
-def _due(row: Any, bundle: str, last_kind: EventKind | None) -> Due:
+def _due(row: Any, bundle: str, last_kind: EventKind | None) -> ClaimedNotification:
     """The claimed notification. Raises: one of `_UNREADABLE`."""
     for name in _TEXTS:  # SQLite keeps bytes in a column of text
         if not isinstance(getattr(row, name), str):
             raise TypeError(f"{name} is not text")
-    return Due(
+    return ClaimedNotification(
         id=row.id,
         event=_event(row),
         recipient=row.recipient,
@@ -1197,7 +1201,7 @@ def _mistake_in(row: sa.RowMapping) -> str:
     except UnicodeDecodeError as error:
         return f"text that is not UTF-8 ({error.reason})"
     except _UNREADABLE as error:
-        return shown(str(error) or type(error).__name__)
+        return escape(str(error) or type(error).__name__)
     return ""
 
 

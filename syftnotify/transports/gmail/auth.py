@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from syftnotify.config.values import is_safe_url
 from syftnotify.core.errors import DeliveryError, NotSignedInError
 from syftnotify.core.text import decoded
-from syftnotify.system.files import read_regular, write_whole
+from syftnotify.system.files import atomic_write, read_regular
 from syftnotify.system.paths import expanded
 from syftnotify.transports.gmail.client_files import LARGEST, client_secrets, kind_of
 
@@ -321,7 +321,7 @@ def _token_info(path: Path) -> dict[str, Any]:
 
 
 def _save(path: Path, info: dict[str, Any]) -> None:
-    write_whole(path, json.dumps(info, indent=1).encode("utf-8"))
+    atomic_write(path, json.dumps(info, indent=1).encode("utf-8"))
 
 
 def _redirected(flow: Any, show: Callable[[str], None], *, open_browser: bool) -> str:

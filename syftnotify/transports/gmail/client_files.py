@@ -9,7 +9,7 @@ from typing import Any
 
 from syftnotify.config.values import is_safe_url
 from syftnotify.core.errors import NotSignedInError
-from syftnotify.core.text import decoded, shown
+from syftnotify.core.text import decoded, escape
 from syftnotify.system.files import read_regular
 
 _CLIENT_NEEDED = (
@@ -62,7 +62,7 @@ def kind_of(loaded: Any) -> str:
         return ""
     given = loaded.get("type")
     if isinstance(given, str) and given:
-        return _KINDS.get(given, f"a credentials file of type '{shown(given, limit=40)}'")
+        return _KINDS.get(given, f"a credentials file of type '{escape(given, limit=40)}'")
     if "installed" in loaded:
         return "an OAuth client of type 'Desktop app'"
     if "web" in loaded:

@@ -16,10 +16,10 @@ from syftnotify.config.values import is_safe_url
 from syftnotify.core.errors import ConfigError, DeliveryError, Failure, NotSignedInError
 from syftnotify.core.models import Message, Receipt
 from syftnotify.core.retry import failure_of_status, retry_after
-from syftnotify.core.text import shown
+from syftnotify.core.text import escape
 from syftnotify.transports.gmail.auth import Token, file_mark
 from syftnotify.transports.http_client import address_of, request
-from syftnotify.transports.mime import mail_of
+from syftnotify.transports.mime import build_mime
 
 READ_SECONDS = 120  # the documented limit of a mail API call
 
@@ -115,7 +115,9 @@ class GmailApi:
 
         self.sign_in()
         used = str(self._sign_in.credentials.token)
-        body: dict[str, str] = {"raw": base64.urlsafe_b64encode(mail_of(message, date=date).as_bytes()).decode("ascii")}
+        body: dict[str, str] = {
+            "raw": base64.urlsafe_b64encode(build_mime(message, date=date).as_bytes()).decode("ascii")
+        }
         if message.thread:
             body["threadId"] = message.thread
         call = self._messages().send(userId="me", body=body)
@@ -129,7 +131,7 @@ class GmailApi:
         if not isinstance(answer, dict) or not isinstance(answer.get("id"), str):
             raise DeliveryError(Failure.UNKNOWN, "Gmail's answer was not understood")
         self._renewed = ""
-        return Receipt(provider_id=shown(answer["id"]), thread=shown(str(answer.get("threadId") or "")))
+        return Receipt(provider_id=escape(answer["id"]), thread=escape(str(answer.get("threadId") or "")))
 
     def _refused(self, error: Any, used: str) -> DeliveryError:
         status = int(error.status_code)

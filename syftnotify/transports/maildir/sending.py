@@ -11,7 +11,7 @@ from pathlib import Path
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
 from syftnotify.system.files import private_folder
-from syftnotify.transports.mime import mail_of
+from syftnotify.transports.mime import build_mime
 
 
 class MaildirTransport:
@@ -31,7 +31,7 @@ class MaildirTransport:
         with self._lock:
             box = self._opened()
             try:
-                name = box.add(mail_of(message, date=self._clock()))
+                name = box.add(build_mime(message, date=self._clock()))
                 with contextlib.suppress(FileNotFoundError):  # a mail program has taken it
                     (self._path / "new" / name).chmod(0o600)
             except OSError as error:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from syftnotify.core.kinds import EventKind, Severity
 from syftnotify.core.models import Item, Message
-from syftnotify.core.text import plural, shown
-from syftnotify.rendering.email import Links, error_for, gathered, line_of
+from syftnotify.core.text import escape, plural
+from syftnotify.rendering.email import Links, error_for, group_by_submitter, summary_of
 
 # Slack's own three colours of a bar.
 RED, YELLOW, GREEN, GREY = "#a30200", "#daa038", "#2eb886", "#717274"
@@ -28,7 +28,7 @@ def colour_of(item: Item) -> str:
     return GREEN if kind in _GOOD else GREY
 
 
-class Lines:
+class SlackRenderer:
     """Words notifications for one Slack workspace."""
 
     def __init__(self, *, links: Links) -> None:
@@ -38,7 +38,7 @@ class Lines:
         """The one message that tells `recipient` all of `items`; `digest` is its id where it is one."""
         colours = [colour_of(item) for item in items]
         colour = next(each for each in (RED, YELLOW, GREEN, GREY) if each in colours)
-        groups, others = gathered(items, _LINES)
+        groups, others = group_by_submitter(items, _LINES)
         lines = []
         for group in groups:
             lines += [self._line(item) for item in group.items]
@@ -59,7 +59,7 @@ class Lines:
         url = self._links.of(item.event)["job_url"]
         link = f" <{escaped(url)}|View run>" if url else ""
         error = error_for(item)
-        return f"{sign} {escaped(line_of(item))}{f' · {escaped(error)}' if error else ''}{link}".strip()
+        return f"{sign} {escaped(summary_of(item))}{f' · {escaped(error)}' if error else ''}{link}".strip()
 
 
 def escaped(text: str) -> str:
@@ -67,4 +67,4 @@ def escaped(text: str) -> str:
 
     Source: https://docs.slack.dev/messaging/formatting-message-text#escaping
     """
-    return shown(text, limit=3000).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return escape(text, limit=3000).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -15,7 +15,7 @@ from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
 from syftnotify.core.text import host_of
 from syftnotify.transports.http_client import Answer
-from syftnotify.transports.http_transport import Endpoint, refusal, secrets_of, words_of
+from syftnotify.transports.http_transport import HttpTransport, refusal, secrets_of, words_of
 
 # Slack names the reason in the body, whatever the status is: `channel_is_archived` comes with 410, `no_service` with
 # 404. Any other response is judged by its status.
@@ -49,7 +49,7 @@ _REASONS = {
 }
 
 
-class SlackTransport(Endpoint):
+class SlackTransport(HttpTransport):
     """Posts each message as one line with a bar in its colour."""
 
     def __init__(self, settings: Slack, *, clock: Callable[[], float]) -> None:

@@ -18,10 +18,10 @@ from syftnotify.config.schema import Smtp
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
 from syftnotify.core.retry import failure_of_reply, is_about_recipient
-from syftnotify.core.text import shown, without
+from syftnotify.core.text import escape, redact
 from syftnotify.system.failpoints import reached
 from syftnotify.transports.deadline import Deadline
-from syftnotify.transports.mime import mail_of
+from syftnotify.transports.mime import build_mime
 from syftnotify.transports.smtp.server import SmtpServer
 
 CONNECT_SECONDS = 10.0
@@ -52,7 +52,7 @@ class SmtpTransport:
         sender = self._settings.sender
         if sender is not None:
             message = replace(message, sender=sender.address, sender_name=sender.name)
-        content = mail_of(message, date=self._clock()).as_bytes()
+        content = build_mime(message, date=self._clock()).as_bytes()
         with Deadline(self._settings.timeout_secs) as deadline:
             session = self._rested(deadline) or self._connected(deadline)
             try:
@@ -238,7 +238,7 @@ def _handed_over(
         _accept((code, text), server)
     if not 200 <= code < 300:
         raise DeliveryError(Failure.UNKNOWN, f"the answer of {host} was not understood")
-    return Receipt(provider_id=shown(text.decode("utf-8", "replace"), limit=200))
+    return Receipt(provider_id=escape(text.decode("utf-8", "replace"), limit=200))
 
 
 def _accept(answer: tuple[int, bytes], server: SmtpServer, *, code: int = 250) -> None:
@@ -268,7 +268,7 @@ def _expect(answer: tuple[int, bytes], code: int, server: SmtpServer, what: str)
 
 def _words(words: bytes, server: SmtpServer) -> str:
     """What a server said, on one line, without the password that it may repeat."""
-    return shown(without(words.decode("utf-8", "replace").replace("\n", " "), [server.password]), limit=200)
+    return escape(redact(words.decode("utf-8", "replace").replace("\n", " "), [server.password]), limit=200)
 
 
 def _bytes(words: bytes | str) -> bytes:

@@ -18,11 +18,11 @@ import jinja2
 
 from syftnotify import __version__
 from syftnotify.core.errors import DeliveryError, Failure
-from syftnotify.core.identifiers import digest_of
+from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.kinds import FINAL_KINDS, Audience, EventKind, Status
 from syftnotify.core.models import Event, Item, Message
-from syftnotify.core.text import iso, shown
-from syftnotify.rendering.email import PRIVATE, Links, details_of, error_for, line_of, moment_of, user_of
+from syftnotify.core.text import escape, iso
+from syftnotify.rendering.email import PRIVATE, Links, details_of, error_for, moment_of, summary_of, user_of
 from syftnotify.rendering.sandbox import TemplateSandbox
 
 _STATES = {
@@ -73,7 +73,7 @@ def _sample_of(kind: EventKind, text: str) -> Item:
     return _sample(kind, text, {**dict.fromkeys(names, text), "return_code": 1}, text)
 
 
-class Objects:
+class WebhookRenderer:
     """Words notifications for one endpoint.
 
     Attributes:
@@ -147,7 +147,7 @@ class Objects:
             id=digest or items[0].id,
             recipient=recipient,
             subject=items[0].event.kind.value,
-            text=line_of(items[0]),
+            text=summary_of(items[0]),
             thread=thread,
             body=body.encode("utf-8", "backslashreplace"),
         )
@@ -257,7 +257,7 @@ def _run_of(event: Event) -> Any:
     given = _first(event.payload.get("run_id"))
     if given is not None:
         return given
-    return digest_of(event.key if event.emitted else f"{event.entity} {_generation(event)}")
+    return stable_hash(event.key if event.emitted else f"{event.entity} {_generation(event)}")
 
 
 def _generation(event: Event) -> str:
@@ -302,7 +302,7 @@ def _mistake_in(text: str) -> str:
     try:
         json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        return shown(str(error)) or type(error).__name__
+        return escape(str(error)) or type(error).__name__
     return ""
 
 

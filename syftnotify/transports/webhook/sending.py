@@ -13,10 +13,10 @@ from collections.abc import Callable
 from syftnotify.config.schema import Webhook
 from syftnotify.core.models import Message, Receipt
 from syftnotify.core.text import host_of
-from syftnotify.transports.http_transport import Endpoint, refusal, secrets_of
+from syftnotify.transports.http_transport import HttpTransport, refusal, secrets_of
 
 
-class WebhookTransport(Endpoint):
+class WebhookTransport(HttpTransport):
     """Posts each message as one request; its id is the same at each try."""
 
     def __init__(self, settings: Webhook, *, clock: Callable[[], float]) -> None:
