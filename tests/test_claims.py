@@ -290,7 +290,7 @@ def test_acknowledge_and_requeue_end_the_count_of_new_dead_letters(outbox: Outbo
     """A4"""
     for name in "abc":
         enqueue(outbox, name)
-        outbox.failed(claim(outbox, "box", 100.0, by="me"), 100.0, Failure.REFUSED, "550", AttemptOutcome("dead"))
+        outbox.failed(claim(outbox, "box", 100.0, by="me"), 100.0, Failure.PERMANENT, "550", AttemptOutcome("dead"))
     first, second, third = outbox.unreported_dead_letters()
     outbox.mark_reported([first.id], 100.0)
 
@@ -318,7 +318,7 @@ def test_totals_survive_pruning_and_count_messages_and_notifications(outbox: Out
 def test_prune_keeps_dead_letters_until_they_are_acknowledged(outbox: Outbox) -> None:
     """A4: they keep the worker unhealthy until a person has seen them."""
     enqueue(outbox, "a")
-    outbox.failed(claim(outbox, "box", 100.0, by="me"), 100.0, Failure.REFUSED, "550", AttemptOutcome("dead"))
+    outbox.failed(claim(outbox, "box", 100.0, by="me"), 100.0, Failure.PERMANENT, "550", AttemptOutcome("dead"))
 
     assert outbox.prune(1e9, 1e12, sparing=()) == 0
     outbox.acknowledge(100.0)

@@ -155,7 +155,7 @@ def once_each(entities: list[str], *recipients: str) -> Counter[tuple[str, str]]
 
 
 @jumps
-@pytest.mark.parametrize("failure", [Failure.NOT_NOW, Failure.NO_ANSWER, Failure.UNKNOWN])
+@pytest.mark.parametrize("failure", [Failure.TEMPORARY, Failure.UNREACHABLE, Failure.UNKNOWN])
 def test_mails_in_backoff_are_delivered_once(
     worker: Worker, tree: VersionedReviewTree, jump: Jump, failure: Failure
 ) -> None:
@@ -183,7 +183,7 @@ def test_a_clock_that_is_set_back_by_days_delays_a_retry_by_no_more_than_that(
     worker: Worker, tree: VersionedReviewTree, days: int
 ) -> None:
     """X01: less than the longest wait that anybody may ask for, so nobody can tell it from one."""
-    worker.post.failures = [Failure.NOT_NOW] * 2
+    worker.post.failures = [Failure.TEMPORARY] * 2
     jobs = submit(tree, "survey")
     worker.look()
     worker.jump((-days * DAY, 0))
@@ -251,7 +251,7 @@ def test_time_off_that_the_clock_makes_up_is_no_reason_to_wait(
 
 
 @jumps
-@pytest.mark.parametrize("failure", [Failure.HELD, Failure.SIGN_IN])
+@pytest.mark.parametrize("failure", [Failure.QUOTA, Failure.AUTH])
 def test_a_paused_transport_goes_on(worker: Worker, tree: VersionedReviewTree, jump: Jump, failure: Failure) -> None:
     """X07: what it owes is delivered in order, once, within the longest pause."""
     worker.post.failures = [failure]
@@ -313,7 +313,7 @@ def test_a_clock_that_is_wrong_for_an_hour_and_then_set_right_leaves_no_trace(
     worker.jump((far, 0))
     jobs = submit(tree, "in the wrong year")
     worker.look()
-    worker.post.failures = [Failure.NOT_NOW] * 2
+    worker.post.failures = [Failure.TEMPORARY] * 2
     jobs += submit(tree, "failed in the wrong year")
     worker.box.clock.advance(30)
     worker.look()
@@ -332,7 +332,7 @@ def test_a_clock_that_jumps_at_every_look_stops_nobody(worker: Worker, tree: Ver
     chance = random.Random(4)
     jobs: list[str] = []
     for number in range(12):
-        worker.post.failures = [Failure.NOT_NOW] * chance.randrange(3)
+        worker.post.failures = [Failure.TEMPORARY] * chance.randrange(3)
         jobs += submit(tree, f"job {number}")
         worker.jump((chance.choice([-YEAR, -DAY, -HOUR, -1, HOUR, DAY, YEAR]), 0))
         worker.looks(1, every=31)
@@ -370,7 +370,7 @@ def story(folder: Path, around: datetime) -> Story:
         tree.grant(ANA)
         worker.look()
         for number in range(24):
-            worker.post.failures = [Failure.NOT_NOW] if number % 3 == 0 else []
+            worker.post.failures = [Failure.TEMPORARY] if number % 3 == 0 else []
             submit(tree, f"job {number}")
             if number == 8:
                 box.clock.advance(65 * MINUTE)

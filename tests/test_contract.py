@@ -365,7 +365,7 @@ def test_checking_finds_out_that_nobody_is_there(rig: Rig, was_there: bool) -> N
 
     with pytest.raises(DeliveryError) as caught:
         transport.check()
-    assert caught.value.failure is Failure.NO_ANSWER
+    assert caught.value.failure is Failure.UNREACHABLE
     assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
@@ -424,7 +424,7 @@ def test_a_refusal_is_final_and_is_one_request(rig: Served) -> None:
     """X03, X04"""
     rig.refuses()
 
-    assert failed(rig.transport(), rig.message()).failure is Failure.REFUSED
+    assert failed(rig.transport(), rig.message()).failure is Failure.PERMANENT
     assert rig.requests == 1
 
 
@@ -434,7 +434,7 @@ def test_not_now_is_told_from_never_and_is_one_request(rig: Served) -> None:
     rig.says_later()
     error = failed(rig.transport(), rig.message())
 
-    assert error.failure is Failure.NOT_NOW
+    assert error.failure is Failure.TEMPORARY
     assert error.not_before is None
     assert rig.requests == 1
 
@@ -445,7 +445,7 @@ def test_a_wait_that_the_other_side_names_is_kept(rig: Served) -> None:
     rig.says_later("120")
     error = failed(rig.transport(), rig.message())
 
-    assert error.failure is Failure.NOT_NOW
+    assert error.failure is Failure.TEMPORARY
     assert error.not_before is not None
     assert rig.requests == 1
 
@@ -467,7 +467,7 @@ def test_where_nobody_is_there_nothing_was_handed_over(rig: Rig, was_there: bool
         transport.send(rig.message())
     rig.vanishes()
 
-    assert failed(transport, rig.message()).failure is Failure.NO_ANSWER
+    assert failed(transport, rig.message()).failure is Failure.UNREACHABLE
 
 
 @each_served
@@ -477,7 +477,7 @@ def test_a_side_that_closes_at_once_is_not_asked_again(rig: Served) -> None:
     with raw(connections.append) as rude:
         error = failed(rig.transport(port=rude.port), rig.message())
 
-    assert error.failure in {Failure.NO_ANSWER, Failure.UNKNOWN}
+    assert error.failure in {Failure.UNREACHABLE, Failure.UNKNOWN}
     assert len(connections) == 1
 
 
@@ -507,7 +507,7 @@ def test_a_black_hole_is_left_in_time(rig: Served) -> None:
     with raw(swallows) as hole:
         error = failed(rig.transport(port=hole.port, seconds=1), rig.message())
 
-    assert error.failure in {Failure.NO_ANSWER, Failure.UNKNOWN}
+    assert error.failure in {Failure.UNREACHABLE, Failure.UNKNOWN}
 
 
 # -- hostile content ---------------------------------------------------------------------------------------------
@@ -551,7 +551,7 @@ def test_a_refusal_that_repeats_what_it_was_sent_gives_no_secret_away(rig: Serve
     """N03: many servers name the path in their "not found", and some the password. `failed` looks for them."""
     rig.repeats()
 
-    assert failed(rig.transport(), rig.message()).failure in {Failure.REFUSED, Failure.SIGN_IN}
+    assert failed(rig.transport(), rig.message()).failure in {Failure.PERMANENT, Failure.AUTH}
 
 
 @each_kind

@@ -259,7 +259,7 @@ def _web_cases() -> Iterator[Any]:
         "ping": (partial(_get, "GET"), Failure.UNKNOWN, SENT),
         "server-time": (partial(_get, "HEAD"), Failure.UNKNOWN, SENT),
         "gmail": (_gmail, Failure.UNKNOWN, Failure.UNKNOWN),
-        "refresh": (_refresh, Failure.NO_ANSWER, Failure.NO_ANSWER),
+        "refresh": (_refresh, Failure.UNREACHABLE, Failure.UNREACHABLE),
         "code-exchange": (_exchange, REFUSED_SIGN_IN, REFUSED_SIGN_IN),
     }
     for name, (talk, in_head, in_body) in webs.items():
@@ -272,25 +272,25 @@ def _web_cases() -> Iterator[Any]:
 def _tunnel_cases() -> Iterator[Any]:
     for name, talk in {"request": _encrypted, "check": _check}.items():
         for fault, what in IN_HEAD.items():
-            early = Case(talk, early_peer, what, Failure.NO_ANSWER)
+            early = Case(talk, early_peer, what, Failure.UNREACHABLE)
             yield pytest.param(early, id=f"tls-{name}-{fault}")
-            proxied = Case(talk, web_peer, what, Failure.NO_ANSWER, {"HTTPS_PROXY": "http://{place}"})
+            proxied = Case(talk, web_peer, what, Failure.UNREACHABLE, {"HTTPS_PROXY": "http://{place}"})
             yield pytest.param(proxied, id=f"proxy-{name}-{fault}")
 
 
 def _mail_cases() -> Iterator[Any]:
     for step in ("greeting", "EHLO", "AUTH", "MAIL", "RCPT", "DATA", "dot"):
         for fault, what in IN_REPLY.items():
-            outcome = Failure.UNKNOWN if step == "dot" else Failure.NO_ANSWER
+            outcome = Failure.UNKNOWN if step == "dot" else Failure.UNREACHABLE
             yield pytest.param(Case(_mail, partial(mail_peer, step), what, outcome), id=f"smtp-{step}-{fault}")
     starttls = partial(_mail, form="smtp://u:p@{place}?tls=required")
     implicit = partial(_mail, form="smtps://u:p@{place}")
     for fault, what in IN_REPLY.items():
-        command = Case(starttls, partial(mail_peer, "STARTTLS"), what, Failure.NO_ANSWER)
+        command = Case(starttls, partial(mail_peer, "STARTTLS"), what, Failure.UNREACHABLE)
         yield pytest.param(command, id=f"smtp-STARTTLS-{fault}")
-        upgrade = Case(starttls, partial(mail_peer, "STARTTLS"), (what[0], b"220 go on\r\n"), Failure.NO_ANSWER)
+        upgrade = Case(starttls, partial(mail_peer, "STARTTLS"), (what[0], b"220 go on\r\n"), Failure.UNREACHABLE)
         yield pytest.param(upgrade, id=f"smtp-handshake-{fault}")
-        yield pytest.param(Case(implicit, early_peer, what, Failure.NO_ANSWER), id=f"smtps-handshake-{fault}")
+        yield pytest.param(Case(implicit, early_peer, what, Failure.UNREACHABLE), id=f"smtps-handshake-{fault}")
 
 
 def _outcome(talk: Conversation, server: RawServer, folder: Path, seconds: float) -> str:

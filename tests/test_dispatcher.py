@@ -180,7 +180,7 @@ def test_while_an_attempt_hangs_the_outbox_is_left_alone(make: MakeDispatcher, o
 
 def test_what_fails_now_is_tried_later_and_only_later(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
     sink = Sink()
-    sink.failures = [DeliveryError(Failure.NOT_NOW, "503")]
+    sink.failures = [DeliveryError(Failure.TEMPORARY, "503")]
     owe(outbox, 1)
     dispatcher = make(lane(sink))
     dispatcher.drain()
@@ -193,7 +193,7 @@ def test_what_fails_now_is_tried_later_and_only_later(make: MakeDispatcher, outb
 
 def test_no_answer_rests_the_transport_not_the_others(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
     dead, well = Sink(), Sink()
-    dead.failures = [DeliveryError(Failure.NO_ANSWER, "refused")] * 99
+    dead.failures = [DeliveryError(Failure.UNREACHABLE, "refused")] * 99
     owe(outbox, 10, via="dead")
     owe(outbox, 10, via="well")
     lanes = lane(dead, "dead"), lane(well, "well")
@@ -207,14 +207,14 @@ def test_no_answer_rests_the_transport_not_the_others(make: MakeDispatcher, outb
 
 def test_a_refusal_is_dead_after_one_attempt(make: MakeDispatcher, outbox: Outbox) -> None:
     sink = Sink()
-    sink.failures = [DeliveryError(Failure.REFUSED, "400")]
+    sink.failures = [DeliveryError(Failure.PERMANENT, "400")]
     owe(outbox, 1)
     make(lane(sink)).drain()
 
     assert outbox.counts() == tally(dead=1)
 
 
-@pytest.mark.parametrize("failure", [Failure.SIGN_IN, Failure.HELD])
+@pytest.mark.parametrize("failure", [Failure.AUTH, Failure.QUOTA])
 def test_a_pause_keeps_every_row_in_order(make: MakeDispatcher, outbox: Outbox, clock: Clock, failure: Failure) -> None:
     """X07"""
     sink = Sink()
@@ -294,7 +294,7 @@ def test_what_a_killed_worker_was_sending_may_have_arrived(
     assert outbox.counts(holding=[] if resends else ["box"]) == counts
 
 
-@pytest.mark.parametrize("silence", [Failure.NO_ANSWER, Failure.UNKNOWN])
+@pytest.mark.parametrize("silence", [Failure.UNREACHABLE, Failure.UNKNOWN])
 def test_a_transport_that_was_silent_holds_one_permit_until_one_message_arrives(
     make: MakeDispatcher, outbox: Outbox, clock: Clock, silence: Failure
 ) -> None:
@@ -307,7 +307,7 @@ def test_a_transport_that_was_silent_holds_one_permit_until_one_message_arrives(
     dispatcher.drain()
     assert box.is_doubted
     clock.advance(4000)
-    sink.failures = [DeliveryError(Failure.NOT_NOW, "503")] * 2
+    sink.failures = [DeliveryError(Failure.TEMPORARY, "503")] * 2
     owe(outbox, 30, start=1)
     sink.gate.clear()
     dispatcher.start()
@@ -363,9 +363,9 @@ def test_one_cut_off_send_among_good_ones_rests_nothing(make: MakeDispatcher, ou
 @pytest.mark.parametrize(
     ("failure", "label"),
     [
-        (Failure.REFUSED, "FAILED_DELIVERY"),
-        (Failure.NOT_NOW, "FAILED_DELIVERY"),
-        *((each, "FAILED_TRANSPORT") for each in Failure if each not in {Failure.REFUSED, Failure.NOT_NOW}),
+        (Failure.PERMANENT, "FAILED_DELIVERY"),
+        (Failure.TEMPORARY, "FAILED_DELIVERY"),
+        *((each, "FAILED_TRANSPORT") for each in Failure if each not in {Failure.PERMANENT, Failure.TEMPORARY}),
     ],
 )
 def test_a_failed_attempt_is_logged_with_the_label_of_its_class(
@@ -503,7 +503,7 @@ def test_a_bundle_waits_as_long_as_a_single_message(make: MakeDispatcher, outbox
     items = [Notification(e.key, e.entity, "o@x.org", Audience.OWNER, "box", bundle="b") for e in events]
     outbox.put(events, items, 0.0)
     sink = Sink()
-    sink.failures = [DeliveryError(Failure.NOT_NOW, "503", not_before=datetime.fromtimestamp(clock.now + 500, UTC))]
+    sink.failures = [DeliveryError(Failure.TEMPORARY, "503", not_before=datetime.fromtimestamp(clock.now + 500, UTC))]
     dispatcher = make(lane(sink))
     dispatcher.drain()
     clock.advance(499)
@@ -545,7 +545,7 @@ def test_a_refusal_that_signing_in_does_not_show_pauses_until_a_send_succeeds(
 ) -> None:
     """X07"""
     sink = Sink()
-    sink.failures = [DeliveryError(Failure.SIGN_IN, "403 accessNotConfigured")] * 3
+    sink.failures = [DeliveryError(Failure.AUTH, "403 accessNotConfigured")] * 3
     owe(outbox, 1)
     box = lane(sink)
     dispatcher = make(box)
@@ -569,7 +569,7 @@ def test_a_message_that_cannot_be_worded_is_a_dead_letter(make: MakeDispatcher, 
 
 def test_a_dead_sign_in_is_known_before_the_first_mail_and_mends_by_itself(make: MakeDispatcher, clock: Clock) -> None:
     sink = Sink()
-    sink.checks = [DeliveryError(Failure.SIGN_IN, "sign in again")]
+    sink.checks = [DeliveryError(Failure.AUTH, "sign in again")]
     box = lane(sink)
     dispatcher = make(box)
     dispatcher.start()

@@ -808,7 +808,7 @@ def outbox_of(box: Box, *states: str, transport: str = "box", now: float | None 
             if state == "sent":
                 outbox.sent(due, moment)
             else:
-                failure = {"dead": Failure.REFUSED, "unknown": Failure.UNKNOWN}[state]
+                failure = {"dead": Failure.PERMANENT, "unknown": Failure.UNKNOWN}[state]
                 outbox.failed(due, moment, failure, "said no", AttemptOutcome(state))
     finally:
         outbox.close()

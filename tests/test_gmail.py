@@ -216,36 +216,36 @@ def test_an_endpoint_to_which_the_token_must_not_travel_is_refused(token: Path, 
 # -- what an error means -----------------------------------------------------------------------------------------
 
 _TABLE = [
-    pytest.param(says(400, "invalidArgument"), Failure.REFUSED, id="400"),
-    pytest.param(page(400), Failure.REFUSED, id="400-html"),
-    pytest.param(says(403, "forbidden"), Failure.REFUSED, id="403-forbidden"),
-    pytest.param(says(403, "domainPolicy"), Failure.REFUSED, id="403-domain-policy"),
-    pytest.param(page(403), Failure.REFUSED, id="403-html"),
-    pytest.param(says(404, "notFound"), Failure.REFUSED, id="404"),
-    pytest.param(page(410), Failure.REFUSED, id="410"),
-    pytest.param(page(413), Failure.REFUSED, id="413"),
-    pytest.param(page(302, {"Location": "/elsewhere"}), Failure.REFUSED, id="302"),
-    pytest.param(page(307, {"Location": SEND_PATH}), Failure.REFUSED, id="307"),
-    pytest.param(page(308, {"Location": SEND_PATH}), Failure.REFUSED, id="308"),
-    pytest.param(page(408), Failure.NOT_NOW, id="408"),
-    pytest.param(page(425), Failure.NOT_NOW, id="425"),
-    pytest.param(says(429, "rateLimitExceeded"), Failure.NOT_NOW, id="429"),
-    pytest.param(page(429), Failure.NOT_NOW, id="429-html"),
-    pytest.param(says(403, "rateLimitExceeded"), Failure.NOT_NOW, id="403-rate"),
-    pytest.param(says(403, "userRateLimitExceeded"), Failure.NOT_NOW, id="403-user-rate"),
+    pytest.param(says(400, "invalidArgument"), Failure.PERMANENT, id="400"),
+    pytest.param(page(400), Failure.PERMANENT, id="400-html"),
+    pytest.param(says(403, "forbidden"), Failure.PERMANENT, id="403-forbidden"),
+    pytest.param(says(403, "domainPolicy"), Failure.PERMANENT, id="403-domain-policy"),
+    pytest.param(page(403), Failure.PERMANENT, id="403-html"),
+    pytest.param(says(404, "notFound"), Failure.PERMANENT, id="404"),
+    pytest.param(page(410), Failure.PERMANENT, id="410"),
+    pytest.param(page(413), Failure.PERMANENT, id="413"),
+    pytest.param(page(302, {"Location": "/elsewhere"}), Failure.PERMANENT, id="302"),
+    pytest.param(page(307, {"Location": SEND_PATH}), Failure.PERMANENT, id="307"),
+    pytest.param(page(308, {"Location": SEND_PATH}), Failure.PERMANENT, id="308"),
+    pytest.param(page(408), Failure.TEMPORARY, id="408"),
+    pytest.param(page(425), Failure.TEMPORARY, id="425"),
+    pytest.param(says(429, "rateLimitExceeded"), Failure.TEMPORARY, id="429"),
+    pytest.param(page(429), Failure.TEMPORARY, id="429-html"),
+    pytest.param(says(403, "rateLimitExceeded"), Failure.TEMPORARY, id="403-rate"),
+    pytest.param(says(403, "userRateLimitExceeded"), Failure.TEMPORARY, id="403-user-rate"),
     pytest.param(
-        says(403, "rateLimitExceeded", info="RATE_LIMIT_EXCEEDED"), Failure.NOT_NOW, id="403-rate-with-error-info"
+        says(403, "rateLimitExceeded", info="RATE_LIMIT_EXCEEDED"), Failure.TEMPORARY, id="403-rate-with-error-info"
     ),
     pytest.param(says(500, "backendError"), Failure.UNKNOWN, id="500"),
     pytest.param(page(500), Failure.UNKNOWN, id="500-html"),
     pytest.param(page(502), Failure.UNKNOWN, id="502-html"),
-    pytest.param(says(503, "backendError"), Failure.NOT_NOW, id="503"),
-    pytest.param(page(503), Failure.NOT_NOW, id="503-html"),
+    pytest.param(says(503, "backendError"), Failure.TEMPORARY, id="503"),
+    pytest.param(page(503), Failure.TEMPORARY, id="503-html"),
     pytest.param(page(504), Failure.UNKNOWN, id="504-html"),
-    pytest.param(says(403, "dailyLimitExceeded"), Failure.HELD, id="403-daily"),
-    pytest.param(says(429, "dailyLimitExceeded"), Failure.HELD, id="429-daily"),
+    pytest.param(says(403, "dailyLimitExceeded"), Failure.QUOTA, id="403-daily"),
+    pytest.param(says(429, "dailyLimitExceeded"), Failure.QUOTA, id="429-daily"),
     pytest.param(
-        says(403, "dailyLimitExceeded", info="DAILY_LIMIT_EXCEEDED"), Failure.HELD, id="403-daily-with-error-info"
+        says(403, "dailyLimitExceeded", info="DAILY_LIMIT_EXCEEDED"), Failure.QUOTA, id="403-daily-with-error-info"
     ),
     pytest.param(closes, Failure.UNKNOWN, id="closes"),
     pytest.param(resets, Failure.UNKNOWN, id="resets"),
@@ -305,7 +305,7 @@ def test_a_server_that_is_down_was_sent_nothing(google: Google, transport: Gmail
 
     error = failed(GmailTransport(transport._token, api_endpoint=google.url, clock=lambda: NOW))
 
-    assert error.failure is Failure.NO_ANSWER
+    assert error.failure is Failure.UNREACHABLE
     assert len(google.posts) == 1
 
 
@@ -313,7 +313,7 @@ def test_a_name_that_does_not_exist_was_sent_nothing(token: Path) -> None:
     """X03."""
     transport = GmailTransport(token, api_endpoint="https://gmail.invalid", clock=lambda: NOW)
 
-    assert failed(transport).failure is Failure.NO_ANSWER
+    assert failed(transport).failure is Failure.UNREACHABLE
 
 
 def test_a_slow_answer_is_an_answer(google: Google, transport: GmailTransport) -> None:
@@ -361,7 +361,7 @@ def test_the_moment_that_google_names_is_kept(
 
     error = failed(transport)
 
-    assert error.failure is Failure.NOT_NOW
+    assert error.failure is Failure.TEMPORARY
     if seconds is None:
         assert error.not_before is None
     else:
@@ -390,7 +390,7 @@ def test_a_refused_access_token_is_refreshed_and_the_next_attempt_goes_through(
     """X07: 401, one refresh, a new attempt; and one POST an attempt."""
     google.access_tokens.clear()
 
-    assert failed(transport).failure is Failure.RENEWED
+    assert failed(transport).failure is Failure.TOKEN_REFRESHED
     assert google.requests == [f"POST {SEND_PATH}", "POST /token"]
     assert transport.send(HELLO).provider_id
     assert len(google.posts) == 2
@@ -401,10 +401,10 @@ def test_a_sign_in_that_a_refresh_does_not_heal_is_dead(google: Google, transpor
     """X07: 401 survives one refresh."""
     google.usual = says(401, "authError")
 
-    assert failed(transport).failure is Failure.RENEWED
+    assert failed(transport).failure is Failure.TOKEN_REFRESHED
     error = failed(transport)
 
-    assert error.failure is Failure.SIGN_IN
+    assert error.failure is Failure.AUTH
     assert "notify init" in str(error)
     assert google.requests == [f"POST {SEND_PATH}", "POST /token", f"POST {SEND_PATH}"]
 
@@ -415,7 +415,7 @@ def test_a_sign_in_that_died_in_one_attempt_is_alive_after_a_good_one(
     """X07: an hour later, the next stale token is refreshed like the first."""
     for _ in range(2):
         google.access_tokens.clear()
-        assert failed(transport).failure is Failure.RENEWED
+        assert failed(transport).failure is Failure.TOKEN_REFRESHED
         transport.send(HELLO)
 
     assert len(google.token_requests) == 2
@@ -429,7 +429,7 @@ def test_a_revoked_sign_in_is_dead_at_once(google: Google, tmp_path: Path, expir
 
     error = failed(GmailTransport(token, api_endpoint=google.url, clock=lambda: NOW))
 
-    assert error.failure is Failure.SIGN_IN
+    assert error.failure is Failure.AUTH
     assert "notify init" in str(error)
     assert len(google.token_requests) == 1
     assert len(google.posts) == (0 if expired else 1)
@@ -455,14 +455,14 @@ def test_a_token_endpoint_in_trouble_is_no_answer(
 
     error = failed(transport)
 
-    assert error.failure is Failure.NO_ANSWER
+    assert error.failure is Failure.UNREACHABLE
     assert len(google.posts) == (0 if expired else 1)
 
 
 def test_no_token_is_a_matter_of_signing_in_and_is_found_when_it_comes(google: Google, tmp_path: Path) -> None:
     """X07."""
     transport = GmailTransport(tmp_path / "later.json", api_endpoint=google.url, clock=lambda: NOW)
-    assert failed(transport).failure is Failure.SIGN_IN
+    assert failed(transport).failure is Failure.AUTH
 
     google.write_token(tmp_path / "later.json")
 
@@ -479,7 +479,7 @@ def test_a_new_sign_in_after_the_old_one_died_is_picked_up(
         failed(transport)
         transport.send(HELLO)
     google.revoke()
-    assert failed(transport).failure is Failure.SIGN_IN
+    assert failed(transport).failure is Failure.AUTH
     fresh = google.write_token(token)
 
     transport.send(HELLO)
@@ -492,7 +492,7 @@ def test_a_new_sign_in_that_was_copied_over_the_dead_one_is_picked_up(
 ) -> None:
     """X07: a token from another machine, put into the same file."""
     google.revoke()
-    assert failed(transport).failure is Failure.SIGN_IN
+    assert failed(transport).failure is Failure.AUTH
     token.write_text(json.dumps(google.token_info()), encoding="utf-8")
 
     assert transport.send(HELLO).provider_id
@@ -555,7 +555,7 @@ def test_eight_threads_whose_token_went_stale_refresh_it_once(google: Google, tr
     with ThreadPoolExecutor(8) as pool:
         failures = [failure for found in pool.map(send, range(8)) for failure in found]
 
-    assert set(failures) <= {Failure.RENEWED}
+    assert set(failures) <= {Failure.TOKEN_REFRESHED}
     assert len(google.token_requests) == 1
     assert len(google.posts) == 8 + len(failures)
 
@@ -605,7 +605,7 @@ def secure_google(certificate: Path) -> Iterator[Google]:
         pytest.param(resets, Failure.UNKNOWN, id="resets"),
         pytest.param(babbles, Failure.UNKNOWN, id="breaks-the-encryption"),
         pytest.param(cuts_the_body, Failure.UNKNOWN, id="cuts-the-body"),
-        pytest.param(page(503), Failure.NOT_NOW, id="503"),
+        pytest.param(page(503), Failure.TEMPORARY, id="503"),
     ],
 )
 def test_with_encryption_a_cut_after_the_request_is_unknown_too(
@@ -638,7 +638,7 @@ def test_a_server_whose_certificate_is_unknown_is_sent_nothing(
     token = secure_google.write_token(tmp_path / "gmail_token.json")
     transport = GmailTransport(token, api_endpoint=secure_google.url, clock=lambda: NOW)
 
-    assert failed(transport).failure is Failure.NO_ANSWER
+    assert failed(transport).failure is Failure.UNREACHABLE
     assert secure_google.requests == []
 
 

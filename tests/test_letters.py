@@ -88,7 +88,7 @@ def write(box: Box, *letters: ListedLetter) -> list[str]:
             if letter.state == "sent":
                 outbox.sent(due, now)
             else:
-                failure = {"dead": Failure.REFUSED, "unknown": Failure.UNKNOWN}[letter.state]
+                failure = {"dead": Failure.PERMANENT, "unknown": Failure.UNKNOWN}[letter.state]
                 outbox.failed(due, now, failure, letter.reason, AttemptOutcome(letter.state))
     return [letter.id for letter in letters]
 

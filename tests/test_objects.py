@@ -609,7 +609,7 @@ def test_output_that_is_not_json_is_refused_with_the_reason() -> None:
     with pytest.raises(DeliveryError, match="not valid JSON") as caught:
         words.message([item(name='x" , y')], "oncall")
 
-    assert caught.value.failure is Failure.REFUSED
+    assert caught.value.failure is Failure.PERMANENT
     assert json.loads(words.message([item(name="x")], "oncall").body) == {"a": "x"}
 
 

@@ -68,7 +68,7 @@ def test_a_failed_row_waits_for_its_moment(outbox: Outbox) -> None:
     event = submitted()
     put(outbox, (event, owed(event)))
     due = claim(outbox, "box", 100.0, by="me")
-    outbox.failed(due, 101.0, Failure.NOT_NOW, "503", AttemptOutcome("pending", not_before=200.0, refusal=True))
+    outbox.failed(due, 101.0, Failure.TEMPORARY, "503", AttemptOutcome("pending", not_before=200.0, refusal=True))
 
     assert claim(outbox, "box", 199.0, by="me") == []
     assert outbox.next_due("box", 150.0) == 200.0
@@ -80,7 +80,7 @@ def test_a_failed_row_waits_for_its_moment(outbox: Outbox) -> None:
 def test_a_dead_letter_is_counted_and_never_claimed(outbox: Outbox) -> None:
     event = submitted()
     put(outbox, (event, owed(event)))
-    outbox.failed(claim(outbox, "box", 100.0, by="me"), 101.0, Failure.REFUSED, "400", AttemptOutcome("dead"))
+    outbox.failed(claim(outbox, "box", 100.0, by="me"), 101.0, Failure.PERMANENT, "400", AttemptOutcome("dead"))
 
     assert outbox.counts() == tally(dead=1)
     assert claim(outbox, "box", 1e12, by="me") == []
@@ -96,7 +96,7 @@ def test_per_entity_and_recipient_they_leave_in_order_one_at_a_time(outbox: Outb
     assert one.event.kind is EventKind.JOB_SUBMITTED
     assert other.recipient == "b@x.org"
     assert claim(outbox, "box", 100.0, by="me") == []
-    outbox.failed([one], 101.0, Failure.NOT_NOW, "503", AttemptOutcome("pending", not_before=500.0))
+    outbox.failed([one], 101.0, Failure.TEMPORARY, "503", AttemptOutcome("pending", not_before=500.0))
     assert claim(outbox, "box", 200.0, by="me") == [], "an earlier one in backoff holds the later one back"
     assert outbox.next_due("box", 200.0) == 500.0, "and nobody need ask again before"
     outbox.sent(claim(outbox, "box", 500.0, by="me"), 501.0)
@@ -139,7 +139,7 @@ def test_a_part_of_a_dead_digest_is_no_longer_that_digest(outbox: Outbox) -> Non
     events = [submitted(name) for name in "abc"]
     put(outbox, *((event, owed(event, bundle="b")) for event in events))
     digest = claim(outbox, "box", 100.0, by="me")
-    outbox.failed(digest, 101.0, Failure.REFUSED, "550", AttemptOutcome("dead"))
+    outbox.failed(digest, 101.0, Failure.PERMANENT, "550", AttemptOutcome("dead"))
     ids = {digest[0].message_id}
     for due in digest:
         assert outbox.revive([due.id]) == 1
@@ -297,8 +297,8 @@ def test_bound_waits_moves_what_a_wrong_clock_put_off(outbox: Outbox) -> None:
     put(outbox, *((event, owed(event)) for event in events))
     wrong = 100.0 + 3 * 86400
     first, second = outbox.claim("box", 100.0, by="me", most=2)
-    outbox.failed(first, wrong, Failure.NOT_NOW, "503", AttemptOutcome("pending", not_before=wrong + 30))
-    outbox.failed(second, 100.0, Failure.NOT_NOW, "503", AttemptOutcome("pending", not_before=100.0 + 3600))
+    outbox.failed(first, wrong, Failure.TEMPORARY, "503", AttemptOutcome("pending", not_before=wrong + 30))
+    outbox.failed(second, 100.0, Failure.TEMPORARY, "503", AttemptOutcome("pending", not_before=100.0 + 3600))
 
     assert outbox.bound_waits(100.0) == 1
     assert outbox.next_due("box", 100.0) == 130.0
@@ -411,7 +411,7 @@ def test_later_news_of_a_job_overtake_only_what_is_held(outbox: Outbox, resend: 
 def test_a_later_no_does_not_make_certain_what_was_not(outbox: Outbox, verdict: AttemptOutcome, state: str) -> None:
     """X03: the earlier attempt may have arrived all the same, so it is not held for one that never did."""
     name = cut(outbox, submitted())
-    outbox.failed(claim(outbox, "box", 130.0, by="me"), 130.0, Failure.NOT_NOW, "503", verdict)
+    outbox.failed(claim(outbox, "box", 130.0, by="me"), 130.0, Failure.TEMPORARY, "503", verdict)
 
     assert outbox.state_of(name) == {name: state}
 
@@ -443,7 +443,7 @@ def refused(outbox: Outbox, event: Event, to: str = "o@x.org", *, times: int = 1
     for number in range(times):
         due = claim(outbox, "box", 100.0, by="me")
         state = "dead" if number == times - 1 else "pending"
-        outbox.failed(due, 100.0, Failure.REFUSED, "550 no such user", AttemptOutcome(state))
+        outbox.failed(due, 100.0, Failure.PERMANENT, "550 no such user", AttemptOutcome(state))
     return due[0].id
 
 
@@ -495,7 +495,7 @@ def test_nobody_who_was_served_is_served_again(outbox: Outbox) -> None:
     put(outbox, (event, owed(event, "skipped@x.org", skipped="not allowed")))
     sent, dead, _ = (claim(outbox, "box", 100.0, by="me") for _ in range(3))
     outbox.sent(sent, 101.0)
-    outbox.failed(dead, 101.0, Failure.REFUSED, "550", AttemptOutcome("dead"))
+    outbox.failed(dead, 101.0, Failure.PERMANENT, "550", AttemptOutcome("dead"))
     before = outbox.state_of("")
     assert sorted(before.values()) == ["dead", "pending", "sending", "sent", "skipped"]
 
@@ -516,7 +516,7 @@ def test_any_number_of_letters_is_revived_at_once(outbox: Outbox) -> None:
     """SQLite takes 999 values in one statement."""
     events = [submitted(str(number)) for number in range(1200)]
     put(outbox, *((event, owed(event, bundle="b")) for event in events))
-    outbox.failed(claim(outbox, "box", 100.0, by="me"), 100.0, Failure.REFUSED, "550", AttemptOutcome("dead"))
+    outbox.failed(claim(outbox, "box", 100.0, by="me"), 100.0, Failure.PERMANENT, "550", AttemptOutcome("dead"))
 
     assert outbox.revive(letter.id for letter in outbox.letters()) == 1200
     assert outbox.counts() == tally(waiting=1200)
@@ -760,8 +760,8 @@ def test_outcomes_that_are_written_down_together_are_all_there_or_none(outbox: O
     assert outbox.take_touched() == set()
     with outbox.together():
         outbox.sent(first, 101.0)
-        outbox.failed(second, 101.0, Failure.REFUSED, "550", AttemptOutcome("dead"))
-        outbox.failed(third, 101.0, Failure.NOT_NOW, "503", AttemptOutcome("pending"))
+        outbox.failed(second, 101.0, Failure.PERMANENT, "550", AttemptOutcome("dead"))
+        outbox.failed(third, 101.0, Failure.TEMPORARY, "503", AttemptOutcome("pending"))
         assert outbox.take_touched() == set(), "nobody may believe yet that they have ended"
 
     assert outbox.counts() == tally(waiting=1, sent=1, dead=1, failed=1)

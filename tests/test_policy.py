@@ -34,30 +34,30 @@ def most(low: float = 1.0) -> float:
 @pytest.mark.parametrize(
     ("status", "reason", "failure"),
     [
-        (408, "", Failure.NOT_NOW),
-        (425, "", Failure.NOT_NOW),
-        (429, "", Failure.NOT_NOW),
+        (408, "", Failure.TEMPORARY),
+        (425, "", Failure.TEMPORARY),
+        (429, "", Failure.TEMPORARY),
         (500, "", Failure.UNKNOWN),
         (502, "", Failure.UNKNOWN),
         (504, "", Failure.UNKNOWN),
-        (501, "", Failure.NOT_NOW),
-        (503, "", Failure.NOT_NOW),
-        (599, "", Failure.NOT_NOW),
-        (403, "rateLimitExceeded", Failure.NOT_NOW),
-        (403, "userRateLimitExceeded", Failure.NOT_NOW),
-        (403, "dailyLimitExceeded", Failure.HELD),
-        (429, "dailyLimitExceeded", Failure.HELD),
-        (403, "RATE_LIMIT_EXCEEDED", Failure.NOT_NOW),
-        (403, "accessNotConfigured", Failure.SIGN_IN),
-        (403, "ACCESS_TOKEN_SCOPE_INSUFFICIENT", Failure.SIGN_IN),
-        (403, "forbidden", Failure.REFUSED),
-        (403, "", Failure.REFUSED),
-        (400, "", Failure.REFUSED),
-        (401, "", Failure.REFUSED),
-        (404, "", Failure.REFUSED),
-        (410, "", Failure.REFUSED),
-        (302, "", Failure.REFUSED),
-        (307, "", Failure.REFUSED),
+        (501, "", Failure.TEMPORARY),
+        (503, "", Failure.TEMPORARY),
+        (599, "", Failure.TEMPORARY),
+        (403, "rateLimitExceeded", Failure.TEMPORARY),
+        (403, "userRateLimitExceeded", Failure.TEMPORARY),
+        (403, "dailyLimitExceeded", Failure.QUOTA),
+        (429, "dailyLimitExceeded", Failure.QUOTA),
+        (403, "RATE_LIMIT_EXCEEDED", Failure.TEMPORARY),
+        (403, "accessNotConfigured", Failure.AUTH),
+        (403, "ACCESS_TOKEN_SCOPE_INSUFFICIENT", Failure.AUTH),
+        (403, "forbidden", Failure.PERMANENT),
+        (403, "", Failure.PERMANENT),
+        (400, "", Failure.PERMANENT),
+        (401, "", Failure.PERMANENT),
+        (404, "", Failure.PERMANENT),
+        (410, "", Failure.PERMANENT),
+        (302, "", Failure.PERMANENT),
+        (307, "", Failure.PERMANENT),
     ],
 )
 def test_a_status_has_one_meaning(status: int, reason: str, failure: Failure) -> None:
@@ -67,28 +67,28 @@ def test_a_status_has_one_meaning(status: int, reason: str, failure: Failure) ->
 @pytest.mark.parametrize(
     ("code", "text", "failure"),
     [
-        (421, "4.3.2 too busy", Failure.NOT_NOW),
-        (450, "4.2.1 mailbox busy", Failure.NOT_NOW),
-        (451, "", Failure.NOT_NOW),
-        (452, "4.2.2 mailbox full", Failure.NOT_NOW),
-        (454, "4.7.0 no encryption now", Failure.NOT_NOW),
-        (499, "", Failure.NOT_NOW),
-        (452, "4.4.5 daily quota", Failure.HELD),
-        (550, "5.4.5 daily quota exceeded", Failure.HELD),
-        (554, " 5.4.5 daily quota exceeded", Failure.HELD),
-        (550, "5.1.1 no such user", Failure.REFUSED),
-        (550, "5.4.50 something else", Failure.REFUSED),
-        (550, "15.4.5 something else", Failure.REFUSED),
-        (550, "5.1.1 see 5.4.5", Failure.REFUSED),
-        (550, "", Failure.REFUSED),
-        (552, "5.3.4 too large", Failure.REFUSED),
-        (553, "5.1.3 what an address", Failure.REFUSED),
-        (554, "5.7.1 looks like spam", Failure.REFUSED),
-        (599, "", Failure.REFUSED),
-        (530, "5.7.0 sign in first", Failure.SIGN_IN),
-        (534, "5.7.9 too weak", Failure.SIGN_IN),
-        (535, "5.7.8 not you", Failure.SIGN_IN),
-        (538, "5.7.11 encrypt first", Failure.SIGN_IN),
+        (421, "4.3.2 too busy", Failure.TEMPORARY),
+        (450, "4.2.1 mailbox busy", Failure.TEMPORARY),
+        (451, "", Failure.TEMPORARY),
+        (452, "4.2.2 mailbox full", Failure.TEMPORARY),
+        (454, "4.7.0 no encryption now", Failure.TEMPORARY),
+        (499, "", Failure.TEMPORARY),
+        (452, "4.4.5 daily quota", Failure.QUOTA),
+        (550, "5.4.5 daily quota exceeded", Failure.QUOTA),
+        (554, " 5.4.5 daily quota exceeded", Failure.QUOTA),
+        (550, "5.1.1 no such user", Failure.PERMANENT),
+        (550, "5.4.50 something else", Failure.PERMANENT),
+        (550, "15.4.5 something else", Failure.PERMANENT),
+        (550, "5.1.1 see 5.4.5", Failure.PERMANENT),
+        (550, "", Failure.PERMANENT),
+        (552, "5.3.4 too large", Failure.PERMANENT),
+        (553, "5.1.3 what an address", Failure.PERMANENT),
+        (554, "5.7.1 looks like spam", Failure.PERMANENT),
+        (599, "", Failure.PERMANENT),
+        (530, "5.7.0 sign in first", Failure.AUTH),
+        (534, "5.7.9 too weak", Failure.AUTH),
+        (535, "5.7.8 not you", Failure.AUTH),
+        (538, "5.7.11 encrypt first", Failure.AUTH),
     ],
 )
 def test_a_reply_of_a_mail_server_has_one_meaning(code: int, text: str, failure: Failure) -> None:
@@ -99,13 +99,13 @@ def test_a_reply_of_a_mail_server_has_one_meaning(code: int, text: str, failure:
 @pytest.mark.parametrize(
     ("code", "text", "failure"),
     [
-        (421, "4.3.2 too busy", Failure.NO_ANSWER),
-        (454, "4.7.0 later", Failure.NO_ANSWER),
-        (550, "5.4.5 daily quota exceeded", Failure.HELD),
-        (535, "", Failure.SIGN_IN),
-        (550, "5.7.1 your address is blocked", Failure.SIGN_IN),
-        (554, "", Failure.SIGN_IN),
-        (502, "", Failure.SIGN_IN),
+        (421, "4.3.2 too busy", Failure.UNREACHABLE),
+        (454, "4.7.0 later", Failure.UNREACHABLE),
+        (550, "5.4.5 daily quota exceeded", Failure.QUOTA),
+        (535, "", Failure.AUTH),
+        (550, "5.7.1 your address is blocked", Failure.AUTH),
+        (554, "", Failure.AUTH),
+        (502, "", Failure.AUTH),
     ],
 )
 def test_a_final_no_to_the_connection_refuses_us_and_no_message(code: int, text: str, failure: Failure) -> None:
@@ -133,7 +133,7 @@ def test_reply_that_names_the_recipient_is_known_by_its_code(text: str, is_about
 @given(st.integers(400, 599), st.text(max_size=40), st.booleans())
 def test_no_words_of_a_mail_server_break_the_table(code: int, text: str, about_us: bool) -> None:
     """X11"""
-    meanings = {Failure.NO_ANSWER, Failure.NOT_NOW, Failure.REFUSED, Failure.HELD, Failure.SIGN_IN}
+    meanings = {Failure.UNREACHABLE, Failure.TEMPORARY, Failure.PERMANENT, Failure.QUOTA, Failure.AUTH}
 
     assert failure_of_reply(code, text, about_us=about_us) in meanings
 
@@ -184,19 +184,19 @@ def test_no_header_breaks_the_reading(header: str, text: str) -> None:
 
 
 def test_a_refusal_is_final_after_one_request() -> None:
-    assert decide(Failure.REFUSED, FRESH, now=0.0).gives_up
+    assert decide(Failure.PERMANENT, FRESH, now=0.0).gives_up
 
 
 def test_not_now_waits_for_the_later_of_hint_and_backoff() -> None:
-    assert decide(Failure.NOT_NOW, FRESH, now=0.0, hint=500.0, rand=most).wait == 500.0
-    assert decide(Failure.NOT_NOW, FRESH, now=0.0, hint=1.0, rand=most).wait == 30.0
-    assert decide(Failure.NOT_NOW, FRESH, now=0.0, hint=-99.0, rand=most).wait == 30.0
+    assert decide(Failure.TEMPORARY, FRESH, now=0.0, hint=500.0, rand=most).wait == 500.0
+    assert decide(Failure.TEMPORARY, FRESH, now=0.0, hint=1.0, rand=most).wait == 30.0
+    assert decide(Failure.TEMPORARY, FRESH, now=0.0, hint=-99.0, rand=most).wait == 30.0
 
 
 @pytest.mark.parametrize(
     ("max_retries", "refusals", "gives_up"), [(0, 0, True), (3, 2, False), (3, 3, True), (None, 99, False)]
 )
-@pytest.mark.parametrize("failure", [Failure.NOT_NOW, Failure.UNKNOWN])
+@pytest.mark.parametrize("failure", [Failure.TEMPORARY, Failure.UNKNOWN])
 def test_max_retries_counts_temporary_rejections_and_unknown_outcomes(
     failure: Failure, max_retries: int | None, refusals: int, gives_up: bool
 ) -> None:
@@ -210,23 +210,23 @@ def test_max_retries_counts_temporary_rejections_and_unknown_outcomes(
 
 def test_no_answer_rests_the_transport_and_uses_up_nobodys_retries() -> None:
     spent = AttemptHistory(failures=9, refusals=3, first_failed_at=0.0)
-    decision = decide(Failure.NO_ANSWER, spent, now=0.0, max_retries=3, silences=3, rand=most)
+    decision = decide(Failure.UNREACHABLE, spent, now=0.0, max_retries=3, silences=3, rand=most)
 
     assert not decision.gives_up
     assert not decision.refusal
     assert (decision.wait, decision.transport_wait) == (0.0, 120.0)
 
 
-@pytest.mark.parametrize("failure", [Failure.NO_ANSWER, Failure.NOT_NOW, Failure.UNKNOWN])
+@pytest.mark.parametrize("failure", [Failure.UNREACHABLE, Failure.TEMPORARY, Failure.UNKNOWN])
 def test_no_retries_at_all_is_one_attempt_whatever_comes_of_it(failure: Failure) -> None:
     """Decisions: 0 is fire and forget."""
     decision = decide(failure, FRESH, now=0.0, max_retries=0, rand=most)
 
     assert decision.gives_up
-    assert decision.transport_wait == (30.0 if failure is Failure.NO_ANSWER else 0.0)
+    assert decision.transport_wait == (30.0 if failure is Failure.UNREACHABLE else 0.0)
 
 
-@pytest.mark.parametrize("failure", [Failure.NO_ANSWER, Failure.NOT_NOW, Failure.UNKNOWN])
+@pytest.mark.parametrize("failure", [Failure.UNREACHABLE, Failure.TEMPORARY, Failure.UNKNOWN])
 def test_after_72_hours_of_trying_it_is_given_up(failure: Failure) -> None:
     tried = AttemptHistory(failures=GIVE_UP_TRIES, refusals=GIVE_UP_TRIES, first_failed_at=0.0)
 
@@ -237,10 +237,10 @@ def test_after_72_hours_of_trying_it_is_given_up(failure: Failure) -> None:
 def test_a_closed_laptop_has_not_tried_for_72_hours() -> None:
     asleep = AttemptHistory(failures=1, refusals=0, first_failed_at=0.0)
 
-    assert not decide(Failure.NO_ANSWER, asleep, now=GIVE_UP_AFTER * 3).gives_up
+    assert not decide(Failure.UNREACHABLE, asleep, now=GIVE_UP_AFTER * 3).gives_up
 
 
-@pytest.mark.parametrize("failure", [Failure.SIGN_IN, Failure.HELD])
+@pytest.mark.parametrize("failure", [Failure.AUTH, Failure.QUOTA])
 def test_what_a_person_must_mend_pauses_the_transport_and_costs_no_row_anything(failure: Failure) -> None:
     old = AttemptHistory(failures=500, refusals=500, first_failed_at=0.0)
     decision = decide(failure, old, now=GIVE_UP_AFTER * 9, max_retries=0)
@@ -252,7 +252,7 @@ def test_what_a_person_must_mend_pauses_the_transport_and_costs_no_row_anything(
 
 
 def test_a_renewed_sign_in_is_tried_again_at_once() -> None:
-    decision = decide(Failure.RENEWED, FRESH, now=0.0, max_retries=0)
+    decision = decide(Failure.TOKEN_REFRESHED, FRESH, now=0.0, max_retries=0)
 
     assert (decision.wait, decision.transport_wait, decision.counts, decision.gives_up) == (0.0, 0.0, False, False)
 

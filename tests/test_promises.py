@@ -284,7 +284,7 @@ class Promises(RuleBasedStateMachine):
         answer = self.script.pop(0) if self.script else "sent"
         if answer == "sent":
             self.rejected = set()
-        elif answer == Failure.REFUSED:
+        elif answer == Failure.PERMANENT:
             self.rejected.add(message.id)
         for row in sending:
             owed = self.owed[row.id]
@@ -292,10 +292,10 @@ class Promises(RuleBasedStateMachine):
                 owed.handed_over += 1
             if answer in {"sent", "arrived", "breaks", "lost"}:
                 owed.left_as = "" if owed.is_nameless else message.id
-            owed.not_now += answer == Failure.NOT_NOW
+            owed.not_now += answer == Failure.TEMPORARY
             owed.is_taken = owed.is_taken or answer == "sent"
             # From the third in a row on, the transport is at fault and not the message, which may be kept.
-            owed.is_refused = answer == Failure.REFUSED and len(self.rejected) < 3
+            owed.is_refused = answer == Failure.PERMANENT and len(self.rejected) < 3
         if answer == "breaks":
             raise RuntimeError("nobody expected this")
         if answer != "sent":
@@ -552,7 +552,7 @@ class Promises(RuleBasedStateMachine):
             if outcome == "sent":
                 outbox.sent(message, now)
             elif outcome != "left":
-                failure = Failure.UNKNOWN if outcome == "unknown" else Failure.REFUSED
+                failure = Failure.UNKNOWN if outcome == "unknown" else Failure.PERMANENT
                 verdict = AttemptOutcome("unknown", now + 60) if outcome == "unknown" else AttemptOutcome("dead")
                 outbox.failed(message, now, failure, outcome, verdict)
         self.restart()
@@ -701,7 +701,7 @@ def test_a_digest_that_may_have_arrived_is_sent_again_as_it_was(tmp_path: Path) 
         )
         earlier, single = about(1, EventKind.JOB_SUBMITTED)
         outbox.put([earlier], [single], clock.now)
-        scripted.failures = [DeliveryError(Failure.NOT_NOW, "later", not_before=later)]
+        scripted.failures = [DeliveryError(Failure.TEMPORARY, "later", not_before=later)]
         dispatcher.drain()
         news = [about(number, EventKind.JOB_COMPLETED, bundle="bundle-x") for number in range(1, 7)]
         outbox.put([event for event, _ in news], [item for _, item in news], clock.now)

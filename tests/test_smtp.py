@@ -331,7 +331,7 @@ def test_a_server_without_encryption_is_sent_nothing_where_it_is_required(
     with serving(users=users) as server:
         error = failed(transports.to(server, form=STARTTLS))
 
-    assert error.failure is Failure.NO_ANSWER
+    assert error.failure is Failure.UNREACHABLE
     assert "STARTTLS" in str(error)
     assert server.commands == ["EHLO [127.0.0.1]"]
 
@@ -360,7 +360,7 @@ def test_a_server_that_cannot_prove_who_it_is_is_sent_nothing(
     with serving(private.context(*names), starttls=form == STARTTLS, users={USER: PASSWORD}) as server:
         error = failed(transports.to(server, form=form, **trusted))
 
-    assert error.failure is Failure.NO_ANSWER
+    assert error.failure is Failure.UNREACHABLE
     assert server.committed == []
     assert {command.split(" ")[0] for command in server.commands} <= {"EHLO", "STARTTLS"}
 
@@ -372,7 +372,7 @@ def test_another_authoritys_file_lets_nobody_pass(
     with serving(private.context(), starttls=form == STARTTLS) as server:
         error = failed(transports.to(server, form=form, ca_file=str(authority(tmp_path).file)))
 
-    assert error.failure is Failure.NO_ANSWER
+    assert error.failure is Failure.UNREACHABLE
     assert server.committed == []
 
 
@@ -407,7 +407,7 @@ def test_a_refused_password_is_a_matter_of_signing_in(transports: Transports) ->
     with serving(users={USER: "another"}) as server:
         error = failed(transports.to(server, form=IN_THE_OPEN))
 
-    assert error.failure is Failure.SIGN_IN
+    assert error.failure is Failure.AUTH
     assert "535" in str(error)
     assert server.attempts == 0
 
@@ -419,7 +419,7 @@ def test_a_server_that_takes_no_sign_in_is_not_sent_mail_without_one(
     with serving(users=users, mechanisms=mechanisms) as server:
         error = failed(transports.to(server, form=IN_THE_OPEN))
 
-    assert error.failure is Failure.SIGN_IN
+    assert error.failure is Failure.AUTH
     assert server.attempts == 0
 
 
@@ -428,7 +428,7 @@ def test_a_server_that_asks_for_a_sign_in_that_nobody_configured_says_so(transpo
     with serving(users={USER: PASSWORD}) as server:
         error = failed(transports.to(server))
 
-    assert error.failure is Failure.SIGN_IN
+    assert error.failure is Failure.AUTH
     assert "530" in str(error)
 
 
@@ -441,7 +441,7 @@ def test_a_password_that_the_server_repeats_is_not_repeated_by_us(
         server.usual["AUTH"] = repeats_what_it_heard
         error = failed(transports.to(server, form=IN_THE_OPEN))
 
-    assert error.failure is Failure.SIGN_IN
+    assert error.failure is Failure.AUTH
     assert SECRET not in caplog.text
 
 
@@ -468,7 +468,7 @@ def test_checking_signs_in_and_sends_nothing_and_its_connection_is_used(
     assert len(server.talks) == len(server.committed) == 1
 
 
-@pytest.mark.parametrize(("users", "failure"), [({USER: "another"}, Failure.SIGN_IN), ({}, Failure.SIGN_IN)])
+@pytest.mark.parametrize(("users", "failure"), [({USER: "another"}, Failure.AUTH), ({}, Failure.AUTH)])
 def test_checking_finds_a_dead_sign_in_before_the_first_mail(
     transports: Transports, users: dict[str, str], failure: Failure
 ) -> None:
@@ -484,47 +484,53 @@ def test_checking_finds_a_dead_sign_in_before_the_first_mail(
 
 # The step, what happens there instead, what that means, and how many messages the server has then.
 _TABLE = [
-    pytest.param("greeting", says("554 5.7.1 not from there"), Failure.SIGN_IN, 0, id="greeting-554"),
-    pytest.param("greeting", says("421 4.3.2 too busy"), Failure.NO_ANSWER, 0, id="greeting-421"),
-    pytest.param("greeting", says_and_closes("421 4.3.2 too busy"), Failure.NO_ANSWER, 0, id="greeting-421-and-closes"),
-    pytest.param("greeting", closes, Failure.NO_ANSWER, 0, id="greeting-closes"),
-    pytest.param("greeting", resets, Failure.NO_ANSWER, 0, id="greeting-resets"),
-    pytest.param("greeting", babbles, Failure.NO_ANSWER, 0, id="greeting-babbles"),
-    pytest.param("EHLO", says("550 5.7.1 not you"), Failure.SIGN_IN, 0, id="ehlo-550"),
-    pytest.param("EHLO", says("502 5.5.1 not here"), Failure.SIGN_IN, 0, id="ehlo-502"),
-    pytest.param("EHLO", says("451 4.3.0 later"), Failure.NO_ANSWER, 0, id="ehlo-451"),
-    pytest.param("EHLO", closes, Failure.NO_ANSWER, 0, id="ehlo-closes"),
-    pytest.param("EHLO", resets, Failure.NO_ANSWER, 0, id="ehlo-resets"),
-    pytest.param("EHLO", babbles, Failure.NO_ANSWER, 0, id="ehlo-babbles"),
-    pytest.param("MAIL", says("451 4.3.0 later"), Failure.NOT_NOW, 0, id="mail-451"),
-    pytest.param("MAIL", says_and_closes("421 4.7.0 too many"), Failure.NOT_NOW, 0, id="mail-421-and-closes"),
-    pytest.param("MAIL", says("550 5.1.8 no such sender"), Failure.REFUSED, 0, id="mail-550"),
-    pytest.param("MAIL", says("530 5.7.0 sign in first"), Failure.SIGN_IN, 0, id="mail-530"),
-    pytest.param("MAIL", says("550 5.4.5 daily quota exceeded"), Failure.HELD, 0, id="mail-daily-limit"),
-    pytest.param("MAIL", closes, Failure.NO_ANSWER, 0, id="mail-closes"),
-    pytest.param("MAIL", resets, Failure.NO_ANSWER, 0, id="mail-resets"),
-    pytest.param("MAIL", babbles, Failure.NO_ANSWER, 0, id="mail-babbles"),
-    pytest.param("RCPT", says("450 4.2.1 mailbox busy"), Failure.NOT_NOW, 0, id="rcpt-450"),
-    pytest.param("RCPT", says("452 4.5.3 too many"), Failure.NOT_NOW, 0, id="rcpt-452"),
-    pytest.param("RCPT", says("550 5.1.1 no such user"), Failure.REFUSED, 0, id="rcpt-550"),
+    pytest.param("greeting", says("554 5.7.1 not from there"), Failure.AUTH, 0, id="greeting-554"),
+    pytest.param("greeting", says("421 4.3.2 too busy"), Failure.UNREACHABLE, 0, id="greeting-421"),
     pytest.param(
-        "RCPT", says("550-5.1.1 no such user", "550 5.1.1 ask the postmaster"), Failure.REFUSED, 0, id="rcpt-two-lines"
+        "greeting", says_and_closes("421 4.3.2 too busy"), Failure.UNREACHABLE, 0, id="greeting-421-and-closes"
     ),
-    pytest.param("RCPT", says("553 mailbox name not allowed"), Failure.REFUSED, 0, id="rcpt-553-without-more"),
-    pytest.param("RCPT", says("550 5.4.5 daily quota exceeded"), Failure.HELD, 0, id="rcpt-daily-limit"),
-    pytest.param("RCPT", says("550-5.4.5 daily quota", "550 5.4.5 exceeded"), Failure.HELD, 0, id="rcpt-daily-twice"),
-    pytest.param("RCPT", says("535 5.7.8 signed out"), Failure.SIGN_IN, 0, id="rcpt-535"),
-    pytest.param("RCPT", closes, Failure.NO_ANSWER, 0, id="rcpt-closes"),
-    pytest.param("RCPT", babbles, Failure.NO_ANSWER, 0, id="rcpt-babbles"),
-    pytest.param("DATA", says("451 4.3.0 later"), Failure.NOT_NOW, 0, id="data-451"),
-    pytest.param("DATA", says("554 5.6.0 no"), Failure.REFUSED, 0, id="data-554"),
-    pytest.param("DATA", says("250 go on"), Failure.NO_ANSWER, 0, id="data-250"),
-    pytest.param("DATA", closes, Failure.NO_ANSWER, 0, id="data-closes"),
-    pytest.param("DATA", babbles, Failure.NO_ANSWER, 0, id="data-babbles"),
-    pytest.param("dot", says("451 4.3.0 later"), Failure.NOT_NOW, 0, id="dot-451"),
-    pytest.param("dot", says("554 5.7.1 looks like spam"), Failure.REFUSED, 0, id="dot-554"),
-    pytest.param("dot", says("552 5.2.2 mailbox full"), Failure.REFUSED, 0, id="dot-552"),
-    pytest.param("dot", says("550 5.4.5 daily quota exceeded"), Failure.HELD, 0, id="dot-daily-limit"),
+    pytest.param("greeting", closes, Failure.UNREACHABLE, 0, id="greeting-closes"),
+    pytest.param("greeting", resets, Failure.UNREACHABLE, 0, id="greeting-resets"),
+    pytest.param("greeting", babbles, Failure.UNREACHABLE, 0, id="greeting-babbles"),
+    pytest.param("EHLO", says("550 5.7.1 not you"), Failure.AUTH, 0, id="ehlo-550"),
+    pytest.param("EHLO", says("502 5.5.1 not here"), Failure.AUTH, 0, id="ehlo-502"),
+    pytest.param("EHLO", says("451 4.3.0 later"), Failure.UNREACHABLE, 0, id="ehlo-451"),
+    pytest.param("EHLO", closes, Failure.UNREACHABLE, 0, id="ehlo-closes"),
+    pytest.param("EHLO", resets, Failure.UNREACHABLE, 0, id="ehlo-resets"),
+    pytest.param("EHLO", babbles, Failure.UNREACHABLE, 0, id="ehlo-babbles"),
+    pytest.param("MAIL", says("451 4.3.0 later"), Failure.TEMPORARY, 0, id="mail-451"),
+    pytest.param("MAIL", says_and_closes("421 4.7.0 too many"), Failure.TEMPORARY, 0, id="mail-421-and-closes"),
+    pytest.param("MAIL", says("550 5.1.8 no such sender"), Failure.PERMANENT, 0, id="mail-550"),
+    pytest.param("MAIL", says("530 5.7.0 sign in first"), Failure.AUTH, 0, id="mail-530"),
+    pytest.param("MAIL", says("550 5.4.5 daily quota exceeded"), Failure.QUOTA, 0, id="mail-daily-limit"),
+    pytest.param("MAIL", closes, Failure.UNREACHABLE, 0, id="mail-closes"),
+    pytest.param("MAIL", resets, Failure.UNREACHABLE, 0, id="mail-resets"),
+    pytest.param("MAIL", babbles, Failure.UNREACHABLE, 0, id="mail-babbles"),
+    pytest.param("RCPT", says("450 4.2.1 mailbox busy"), Failure.TEMPORARY, 0, id="rcpt-450"),
+    pytest.param("RCPT", says("452 4.5.3 too many"), Failure.TEMPORARY, 0, id="rcpt-452"),
+    pytest.param("RCPT", says("550 5.1.1 no such user"), Failure.PERMANENT, 0, id="rcpt-550"),
+    pytest.param(
+        "RCPT",
+        says("550-5.1.1 no such user", "550 5.1.1 ask the postmaster"),
+        Failure.PERMANENT,
+        0,
+        id="rcpt-two-lines",
+    ),
+    pytest.param("RCPT", says("553 mailbox name not allowed"), Failure.PERMANENT, 0, id="rcpt-553-without-more"),
+    pytest.param("RCPT", says("550 5.4.5 daily quota exceeded"), Failure.QUOTA, 0, id="rcpt-daily-limit"),
+    pytest.param("RCPT", says("550-5.4.5 daily quota", "550 5.4.5 exceeded"), Failure.QUOTA, 0, id="rcpt-daily-twice"),
+    pytest.param("RCPT", says("535 5.7.8 signed out"), Failure.AUTH, 0, id="rcpt-535"),
+    pytest.param("RCPT", closes, Failure.UNREACHABLE, 0, id="rcpt-closes"),
+    pytest.param("RCPT", babbles, Failure.UNREACHABLE, 0, id="rcpt-babbles"),
+    pytest.param("DATA", says("451 4.3.0 later"), Failure.TEMPORARY, 0, id="data-451"),
+    pytest.param("DATA", says("554 5.6.0 no"), Failure.PERMANENT, 0, id="data-554"),
+    pytest.param("DATA", says("250 go on"), Failure.UNREACHABLE, 0, id="data-250"),
+    pytest.param("DATA", closes, Failure.UNREACHABLE, 0, id="data-closes"),
+    pytest.param("DATA", babbles, Failure.UNREACHABLE, 0, id="data-babbles"),
+    pytest.param("dot", says("451 4.3.0 later"), Failure.TEMPORARY, 0, id="dot-451"),
+    pytest.param("dot", says("554 5.7.1 looks like spam"), Failure.PERMANENT, 0, id="dot-554"),
+    pytest.param("dot", says("552 5.2.2 mailbox full"), Failure.PERMANENT, 0, id="dot-552"),
+    pytest.param("dot", says("550 5.4.5 daily quota exceeded"), Failure.QUOTA, 0, id="dot-daily-limit"),
     pytest.param("dot", closes, Failure.UNKNOWN, 0, id="dot-closes"),
     pytest.param("dot", resets, Failure.UNKNOWN, 0, id="dot-resets"),
     pytest.param("dot", in_turn(commits, closes), Failure.UNKNOWN, 1, id="dot-commits-and-closes"),
@@ -552,21 +558,21 @@ def test_each_fault_means_what_the_table_says_and_one_attempt_begins_one_mail(
 @pytest.mark.parametrize(
     ("step", "act", "failure"),
     [
-        pytest.param("STARTTLS", says("454 4.7.0 not now"), Failure.NO_ANSWER, id="starttls-454"),
-        pytest.param("STARTTLS", says("554 5.7.3 never"), Failure.SIGN_IN, id="starttls-554"),
-        pytest.param("STARTTLS", closes, Failure.NO_ANSWER, id="starttls-closes"),
-        pytest.param("STARTTLS", babbles, Failure.NO_ANSWER, id="starttls-babbles"),
-        pytest.param("STARTTLS", says("220 go on", "this is no TLS"), Failure.NO_ANSWER, id="starttls-is-none"),
-        pytest.param("AUTH", says("535 5.7.8 no"), Failure.SIGN_IN, id="auth-535"),
-        pytest.param("AUTH", says("534 5.7.9 too weak"), Failure.SIGN_IN, id="auth-534"),
-        pytest.param("AUTH", says("550 5.7.1 locked out"), Failure.SIGN_IN, id="auth-550"),
-        pytest.param("AUTH", says("454 4.7.0 later"), Failure.NO_ANSWER, id="auth-454"),
-        pytest.param("AUTH", says("421 4.7.0 too often"), Failure.NO_ANSWER, id="auth-421"),
-        pytest.param("AUTH", closes, Failure.NO_ANSWER, id="auth-closes"),
-        pytest.param("AUTH", resets, Failure.NO_ANSWER, id="auth-resets"),
-        pytest.param("AUTH", babbles, Failure.NO_ANSWER, id="auth-babbles"),
-        pytest.param("MAIL", closes, Failure.NO_ANSWER, id="mail-closes"),
-        pytest.param("RCPT", says("550 5.1.1 no such user"), Failure.REFUSED, id="rcpt-550"),
+        pytest.param("STARTTLS", says("454 4.7.0 not now"), Failure.UNREACHABLE, id="starttls-454"),
+        pytest.param("STARTTLS", says("554 5.7.3 never"), Failure.AUTH, id="starttls-554"),
+        pytest.param("STARTTLS", closes, Failure.UNREACHABLE, id="starttls-closes"),
+        pytest.param("STARTTLS", babbles, Failure.UNREACHABLE, id="starttls-babbles"),
+        pytest.param("STARTTLS", says("220 go on", "this is no TLS"), Failure.UNREACHABLE, id="starttls-is-none"),
+        pytest.param("AUTH", says("535 5.7.8 no"), Failure.AUTH, id="auth-535"),
+        pytest.param("AUTH", says("534 5.7.9 too weak"), Failure.AUTH, id="auth-534"),
+        pytest.param("AUTH", says("550 5.7.1 locked out"), Failure.AUTH, id="auth-550"),
+        pytest.param("AUTH", says("454 4.7.0 later"), Failure.UNREACHABLE, id="auth-454"),
+        pytest.param("AUTH", says("421 4.7.0 too often"), Failure.UNREACHABLE, id="auth-421"),
+        pytest.param("AUTH", closes, Failure.UNREACHABLE, id="auth-closes"),
+        pytest.param("AUTH", resets, Failure.UNREACHABLE, id="auth-resets"),
+        pytest.param("AUTH", babbles, Failure.UNREACHABLE, id="auth-babbles"),
+        pytest.param("MAIL", closes, Failure.UNREACHABLE, id="mail-closes"),
+        pytest.param("RCPT", says("550 5.1.1 no such user"), Failure.PERMANENT, id="rcpt-550"),
         pytest.param("dot", closes, Failure.UNKNOWN, id="dot-closes"),
         pytest.param("dot", resets, Failure.UNKNOWN, id="dot-resets"),
     ],
@@ -595,7 +601,7 @@ def test_a_cut_before_the_final_dot_has_delivered_nothing(
         form = "smtps://{place}" if encrypted else "smtp://{place}"
         error = failed(transports.to(server, form=form, ca_file=str(private.file)), LARGE)
 
-    assert error.failure is Failure.NO_ANSWER
+    assert error.failure is Failure.UNREACHABLE
     assert server.committed == []
     assert server.attempts == 1
 
@@ -633,14 +639,14 @@ def test_a_server_that_is_down_was_sent_nothing(transports: Transports) -> None:
     with serving() as server:
         transport = transports.to(server)
 
-    assert failed(transport).failure is Failure.NO_ANSWER
+    assert failed(transport).failure is Failure.UNREACHABLE
 
 
 def test_a_name_that_does_not_exist_was_sent_nothing(transports: Transports) -> None:
     """X03"""
     error = failed(transports.at("smtps://mail.invalid"))
 
-    assert error.failure is Failure.NO_ANSWER
+    assert error.failure is Failure.UNREACHABLE
     assert "mail.invalid" in str(error)
 
 
@@ -756,7 +762,7 @@ def test_a_kept_connection_that_is_refused_at_the_next_mail_is_one_attempt(
     transport.send(HELLO)
     server.once("MAIL", says_and_closes("421 4.7.0 too many mails on one connection"))
 
-    assert failed(transport).failure is Failure.NOT_NOW
+    assert failed(transport).failure is Failure.TEMPORARY
     assert server.attempts == 2
     transport.send(replace(HELLO, id="later"))
     assert ids(server.committed) == [HELLO.id, "later"]
@@ -766,7 +772,7 @@ def test_a_server_that_was_restarted_is_found_again(transports: Transports) -> N
     with serving() as old:
         transport = transports.to(old)
         transport.send(replace(HELLO, id="before"))
-    assert failed(transport).failure is Failure.NO_ANSWER
+    assert failed(transport).failure is Failure.UNREACHABLE
     with serving(port=old.port) as new:
         transport.send(replace(HELLO, id="after"))
 
@@ -823,11 +829,11 @@ def _limit(failure: Failure) -> int:
 @pytest.mark.parametrize(
     ("step", "failure"),
     [
-        ("greeting", Failure.NO_ANSWER),
-        ("EHLO", Failure.NO_ANSWER),
-        ("AUTH", Failure.NO_ANSWER),
-        ("MAIL", Failure.NO_ANSWER),
-        ("DATA", Failure.NO_ANSWER),
+        ("greeting", Failure.UNREACHABLE),
+        ("EHLO", Failure.UNREACHABLE),
+        ("AUTH", Failure.UNREACHABLE),
+        ("MAIL", Failure.UNREACHABLE),
+        ("DATA", Failure.UNREACHABLE),
         ("dot", Failure.UNKNOWN),
     ],
 )
@@ -845,7 +851,7 @@ def test_a_send_ends_in_time_whether_the_server_is_silent_or_drips(
 
 
 @pytest.mark.parametrize("form", [STARTTLS, ENCRYPTED])
-@pytest.mark.parametrize(("step", "failure"), [("MAIL", Failure.NO_ANSWER), ("dot", Failure.UNKNOWN)])
+@pytest.mark.parametrize(("step", "failure"), [("MAIL", Failure.UNREACHABLE), ("dot", Failure.UNKNOWN)])
 @pytest.mark.parametrize("act", [hangs, drips])
 def test_an_encrypted_send_ends_in_time_as_well(
     private: Authority, transports: Transports, form: str, step: str, failure: Failure, act: Act
@@ -871,7 +877,7 @@ def test_a_server_that_stops_reading_is_left_in_time(
         form = "smtps://{place}" if encrypted else "smtp://{place}"
         error = failed_in_time(transports.to(server, form=form, ca_file=str(private.file), timeout_secs=3), LARGE)
 
-    assert error.failure is Failure.NO_ANSWER
+    assert error.failure is Failure.UNREACHABLE
     assert server.committed == []
 
 
@@ -881,7 +887,7 @@ def test_a_black_hole_is_left_in_time(transports: Transports, form: str) -> None
     with raw(swallows) as hole:
         error = failed_in_time(transports.at(form.format(place=f"{HOST}:{hole.port}"), timeout_secs=1))
 
-        assert error.failure is Failure.NO_ANSWER
+        assert error.failure is Failure.UNREACHABLE
         wait_until(lambda: not hole.held, what="no connection")
 
 
@@ -904,7 +910,7 @@ def test_a_time_limit_that_falls_into_the_handshake_holds_after_it(private: Auth
     with raw(serve) as hole:
         transport = transports.at(f"smtp://{HOST}:{hole.port}?tls=required", ca_file=str(private.file), timeout_secs=2)
 
-        assert failed_in_time(transport).failure is Failure.NO_ANSWER
+        assert failed_in_time(transport).failure is Failure.UNREACHABLE
 
 
 def test_a_time_limit_that_falls_on_a_dead_kept_connection_holds_for_the_next_one(
@@ -915,7 +921,7 @@ def test_a_time_limit_that_falls_on_a_dead_kept_connection_holds_for_the_next_on
     transport.send(HELLO)
     server.usual.update({"RSET": hangs, "greeting": drips})
 
-    assert failed_in_time(transport).failure is Failure.NO_ANSWER
+    assert failed_in_time(transport).failure is Failure.UNREACHABLE
     assert server.attempts == 1
 
 

@@ -566,7 +566,7 @@ def test_a_moment_that_the_other_side_named_holds_in_a_storm_as_well(
     had(outbox, clock, tmp_path, numbered(200))
     owe(outbox, clock, ["slow"])
     asked = AttemptOutcome("pending", not_before=clock.now + 5000.0, refusal=True)
-    outbox.failed(claim(outbox, "box", clock.now, by="before"), clock.now, Failure.NOT_NOW, "429", asked)
+    outbox.failed(claim(outbox, "box", clock.now, by="before"), clock.now, Failure.TEMPORARY, "429", asked)
     owe(outbox, clock, numbered(10, 1000))
     dispatcher = make(box=box)
     dispatcher.drain()
@@ -647,7 +647,7 @@ def test_later_news_of_a_gathered_job_wait_for_its_digest(
     assert (box.digests, box.singles) == ([["job/first"], ["job/x"]], ["job/y", "job/x"])
 
 
-@pytest.mark.parametrize("failure", [Failure.NOT_NOW, Failure.UNKNOWN])
+@pytest.mark.parametrize("failure", [Failure.TEMPORARY, Failure.UNKNOWN])
 def test_a_digest_that_fails_comes_again_as_the_same_one(
     make: Make, outbox: Outbox, clock: Clock, tmp_path: Path, failure: Failure
 ) -> None:
@@ -678,7 +678,7 @@ def test_what_did_not_arrive_does_not_count(make: Make, outbox: Outbox, clock: C
     names = numbered(60, 1000)
     # Never three in a row, which would pause the transport.
     refused = [name for number, name in enumerate(names) if number % 3 < 2]
-    box.faults = {f"job/{name}": [DeliveryError(Failure.REFUSED, "554")] for name in refused}
+    box.faults = {f"job/{name}": [DeliveryError(Failure.PERMANENT, "554")] for name in refused}
     dispatcher = make(max_concurrent=1, box=box)
     owe(outbox, clock, names)
     dispatcher.drain()
@@ -718,11 +718,11 @@ def test_one_whose_retries_are_used_up_does_not_take_the_digest_with_it(
     outbox.failed(
         claim(outbox, "box", clock.now, by="before"),
         clock.now,
-        Failure.NOT_NOW,
+        Failure.TEMPORARY,
         "503",
         AttemptOutcome("pending", refusal=True),
     )
-    box.faults["digest"] = [DeliveryError(Failure.NOT_NOW, "503")]
+    box.faults["digest"] = [DeliveryError(Failure.TEMPORARY, "503")]
     dispatcher = make(box=box)  # of one retry
     owe(outbox, clock, numbered(10, 1000))
     dispatcher.drain()
@@ -757,7 +757,7 @@ def test_the_messages_of_the_last_minutes_are_found_again(outbox: Outbox, clock:
     had(outbox, clock, tmp_path, ["old"], ago=700.0)
     had(outbox, clock, tmp_path, ["young"], ago=100.0)
     had(outbox, clock, tmp_path, ["theirs"], ago=50.0, to=OTHER)
-    for name, failure in (("refused", Failure.REFUSED), ("later", Failure.NOT_NOW), ("cut", Failure.UNKNOWN)):
+    for name, failure in (("refused", Failure.PERMANENT), ("later", Failure.TEMPORARY), ("cut", Failure.UNKNOWN)):
         owe(outbox, clock, [name])
         verdict = AttemptOutcome("unknown" if failure is Failure.UNKNOWN else "dead")
         outbox.failed(claim(outbox, "box", clock.now, by="me"), clock.now, failure, "", verdict)

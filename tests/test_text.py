@@ -192,7 +192,7 @@ def test_shown_between_quotation_marks_cannot_end_them(sign: str) -> None:
     """C6: of two single marks, the second one is escaped."""
     name = escape(f"x{sign} from b@lab.example is done. Job {sign}y", quoted=True)
     code = ord(sign[-1])
-    escape = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    escaped = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
     assert sign not in name
     assert name.startswith(f"x{sign[:-1]}{escape} from")

@@ -35,7 +35,7 @@ class Server:
 
     def check(self) -> None:
         if not self.reachable:
-            raise DeliveryError(Failure.NO_ANSWER, "mail.example could not be reached")
+            raise DeliveryError(Failure.UNREACHABLE, "mail.example could not be reached")
 
     def send(self, message: Message) -> Receipt:
         with self._lock:
@@ -68,11 +68,11 @@ def enqueue(
 
 
 def rejects(_message: Message) -> DeliveryError:
-    return DeliveryError(Failure.REFUSED, "hooks.example answered 404 no_service")
+    return DeliveryError(Failure.PERMANENT, "hooks.example answered 404 no_service")
 
 
 def puts_off(_message: Message) -> DeliveryError:
-    return DeliveryError(Failure.NOT_NOW, "mail.example answered 451")
+    return DeliveryError(Failure.TEMPORARY, "mail.example answered 451")
 
 
 def loses_the_answer(_message: Message) -> DeliveryError:
@@ -143,7 +143,7 @@ def test_rejections_between_accepted_messages_pause_nothing(make: MakeDispatcher
 
 def test_addresses_that_we_reject_ourselves_pause_nothing(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
     """A4: no server was asked."""
-    server = Server(lambda _message: DeliveryError(Failure.REFUSED, "not an address", is_local=True))
+    server = Server(lambda _message: DeliveryError(Failure.PERMANENT, "not an address", is_local=True))
     mail = lane(server)
     enqueue(outbox, 5)
     make(mail, max_concurrent=1).drain()
@@ -156,7 +156,7 @@ def test_addresses_that_we_reject_ourselves_pause_nothing(make: MakeDispatcher, 
 
 
 @pytest.mark.parametrize(
-    ("failure", "count"), [(Failure.NO_ANSWER, 1), (Failure.UNKNOWN, 1), (Failure.NOT_NOW, 3)], ids=str
+    ("failure", "count"), [(Failure.UNREACHABLE, 1), (Failure.UNKNOWN, 1), (Failure.TEMPORARY, 3)], ids=str
 )
 def test_a_transport_without_success_for_two_minutes_is_unreachable(
     make: MakeDispatcher, outbox: Outbox, clock: Clock, failure: Failure, count: int
@@ -197,7 +197,7 @@ def test_a_transport_with_nothing_to_send_recovers_when_it_can_be_reached(
     make: MakeDispatcher, outbox: Outbox, clock: Clock
 ) -> None:
     """B1: it does not stay unhealthy until the next message, which may come in a week."""
-    server = Server(lambda _message: DeliveryError(Failure.NO_ANSWER, "mail.example could not be reached"))
+    server = Server(lambda _message: DeliveryError(Failure.UNREACHABLE, "mail.example could not be reached"))
     mail = lane(server, max_retries=0)
     server.reachable = False
     enqueue(outbox, 1)
@@ -359,7 +359,7 @@ def test_rejected_recipient_counts_once_however_many_messages_it_has(
     make: MakeDispatcher, outbox: Outbox, clock: Clock, recipients: int, is_paused: bool
 ) -> None:
     """A3: three different recipients are a sign that the transport is at fault, three messages to one are not."""
-    server = Server(lambda _: DeliveryError(Failure.REFUSED, "550 5.1.1 no such user", is_about_recipient=True))
+    server = Server(lambda _: DeliveryError(Failure.PERMANENT, "550 5.1.1 no such user", is_about_recipient=True))
     mail = lane(server)
     for number in range(6):
         enqueue(outbox, 1, start=number, to=f"nobody{number % recipients}@lab.example")

@@ -82,12 +82,12 @@ both = pytest.mark.parametrize("kind", ["slack", "webhook"])
 # -- what both promise -----------------------------------------------------------------------------------------------
 
 _TABLE: list[Any] = [
-    *(pytest.param(says(status, "no"), Failure.REFUSED, id=str(status)) for status in (400, 401, 403, 404, 413, 418)),
+    *(pytest.param(says(status, "no"), Failure.PERMANENT, id=str(status)) for status in (400, 401, 403, 404, 413, 418)),
     *(
-        pytest.param(says(status, Location="/elsewhere"), Failure.REFUSED, id=str(status))
+        pytest.param(says(status, Location="/elsewhere"), Failure.PERMANENT, id=str(status))
         for status in (301, 302, 307, 308)
     ),
-    *(pytest.param(says(status), Failure.NOT_NOW, id=str(status)) for status in (408, 425, 429, 501, 503)),
+    *(pytest.param(says(status), Failure.TEMPORARY, id=str(status)) for status in (408, 425, 429, 501, 503)),
     *(pytest.param(says(status), Failure.UNKNOWN, id=str(status)) for status in (500, 502, 504)),
     pytest.param(says(410, "gone"), Failure.GONE, id="410"),
     pytest.param(closes, Failure.UNKNOWN, id="closes"),
@@ -139,7 +139,7 @@ def test_whoever_is_not_trusted_is_sent_nothing(
     for name, value in [("SSL_CERT_FILE", ""), *doubtful.items()]:
         with monkeypatch.context() as environment:
             environment.setenv(name, value)
-            assert failed(transport("webhook", encrypted.url)).failure is Failure.NO_ANSWER
+            assert failed(transport("webhook", encrypted.url)).failure is Failure.UNREACHABLE
             why = "SSL_CERT_FILE or SSL_CERT_DIR names" if "missing" in value else "127.0.0.1 could not be reached"
             with pytest.raises(DeliveryError, match=why):
                 transport("webhook", encrypted.url).check()
@@ -166,12 +166,12 @@ def test_a_server_that_is_down_was_sent_nothing(kind: str) -> None:
         port = held.getsockname()[1]
     error = failed(transport(kind, f"http://127.0.0.1:{port}/x"))
 
-    assert error.failure is Failure.NO_ANSWER
+    assert error.failure is Failure.UNREACHABLE
 
 
 @both
 def test_a_name_that_does_not_exist_was_sent_nothing(kind: str) -> None:
-    assert failed(transport(kind, "https://hooks.invalid/x")).failure is Failure.NO_ANSWER
+    assert failed(transport(kind, "https://hooks.invalid/x")).failure is Failure.UNREACHABLE
 
 
 @both
@@ -181,7 +181,7 @@ def test_checking_sends_nothing(server: Web, kind: str) -> None:
     assert server.requests == []
     with pytest.raises(DeliveryError) as caught:
         transport(kind, "https://hooks.invalid/x").check()
-    assert caught.value.failure is Failure.NO_ANSWER
+    assert caught.value.failure is Failure.UNREACHABLE
 
 
 @both
@@ -212,23 +212,23 @@ def test_a_line_has_its_text_its_colour_and_who_it_comes_from(httpserver: HTTPSe
 
 
 _REASONS: list[Any] = [
-    (410, "channel_is_archived", Failure.REFUSED),
-    (404, "channel_not_found", Failure.REFUSED),
-    (404, "user_not_found\n", Failure.REFUSED),
-    (403, "posting_to_general_channel_denied", Failure.REFUSED),
-    (400, "too_many_attachments", Failure.REFUSED),
+    (410, "channel_is_archived", Failure.PERMANENT),
+    (404, "channel_not_found", Failure.PERMANENT),
+    (404, "user_not_found\n", Failure.PERMANENT),
+    (403, "posting_to_general_channel_denied", Failure.PERMANENT),
+    (400, "too_many_attachments", Failure.PERMANENT),
     (404, "no_service", Failure.GONE),
     (404, "no_active_hooks", Failure.GONE),
     (403, "invalid_token", Failure.GONE),
-    (403, "action_prohibited", Failure.REFUSED),
+    (403, "action_prohibited", Failure.PERMANENT),
     (404, "no_team", Failure.GONE),
     (403, "team_disabled", Failure.GONE),
     (403, '{"ok": false, "error": "invalid_token"}', Failure.GONE),
     (410, "gone", Failure.GONE),
-    (404, "what?", Failure.REFUSED),
-    (429, '{"ok": false, "error": ["rate_limited"]}', Failure.NOT_NOW),
-    (429, "{", Failure.NOT_NOW),
-    (200, "channel_not_found", Failure.REFUSED),
+    (404, "what?", Failure.PERMANENT),
+    (429, '{"ok": false, "error": ["rate_limited"]}', Failure.TEMPORARY),
+    (429, "{", Failure.TEMPORARY),
+    (200, "channel_not_found", Failure.PERMANENT),
 ]
 
 
@@ -329,7 +329,7 @@ def test_what_a_proxy_refuses_was_not_handed_over(kind: str, monkeypatch: pytest
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.rpartition("/services")[0])
         error = failed(transport(kind, "https://hooks.invalid/x"))
 
-    assert error.failure is Failure.NO_ANSWER
+    assert error.failure is Failure.UNREACHABLE
     assert [request.line for request in proxy.requests] == ["CONNECT hooks.invalid:443 HTTP/1.1"]
 
 
@@ -400,7 +400,7 @@ def test_plain_http_goes_through_the_proxy_that_is_named_and_signs_in_there(monk
         for without in ("localhost", "localhost:9"):
             monkeypatch.setenv("NO_PROXY", without)
             error = failed(transport("webhook", "http://localhost:9/x"))
-            assert error.failure is Failure.NO_ANSWER
+            assert error.failure is Failure.UNREACHABLE
 
     (request,) = proxy.requests
     assert request.line == "POST http://localhost:9/x HTTP/1.1"
@@ -411,7 +411,7 @@ def test_the_way_to_a_proxy_may_be_encrypted_too(
     encrypted: Web, private: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", encrypted.url.rpartition("/services")[0])
-    assert failed(transport("webhook", "http://hooks.invalid/x")).failure is Failure.NO_ANSWER
+    assert failed(transport("webhook", "http://hooks.invalid/x")).failure is Failure.UNREACHABLE
 
     monkeypatch.setenv("SSL_CERT_FILE", str(private.file))
     transport("webhook", "http://hooks.invalid/x").send(HELLO)
@@ -436,7 +436,7 @@ def test_a_proxy_that_is_none_is_said_and_nothing_is_handed_over(
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     error = failed(transport(kind, "https://hooks.example/secret-path"))
 
-    assert error.failure is Failure.NO_ANSWER
+    assert error.failure is Failure.UNREACHABLE
     assert "hooks.example could not be reached" in str(error)
     assert "secret" not in str(error)
 

@@ -67,7 +67,7 @@ def send_one(settings: Settings, name: str, to: str = "") -> str:
     try:
         message = words.message([Item(uuid.uuid4().hex, event, Audience.OWNER, Status.WAITING)], recipient)
     except MISTAKES as error:
-        raise DeliveryError(Failure.REFUSED, mistake_in("test", error)) from error
+        raise DeliveryError(Failure.PERMANENT, mistake_in("test", error)) from error
     section = settings.config.transports[name]
     with contextlib.closing(transport_for(section)) as transport:
         send_now(transport, message)

@@ -110,16 +110,16 @@ class EmitError(NotifyError, ValueError):
 
 
 class Failure(StrEnum):
-    """What the failure of one attempt means; `deliver/policy.py` says what follows from each."""
+    """The class of a failed attempt; `core.retry` decides what follows from each. The values are stored in the outbox."""
 
-    NO_ANSWER = "no_answer"  # DNS, refused, TLS, connect timeout: nothing was handed over
-    NOT_NOW = "not_now"  # the other side said: later
-    REFUSED = "refused"  # the other side said: never, for this message
-    GONE = "gone"  # the other side said: nobody is here any more
-    SIGN_IN = "sign_in"  # our credentials are not accepted any more
-    HELD = "held"  # a daily limit: nothing will pass for hours
-    RENEWED = "renewed"  # the sign-in was stale and has been renewed: try again at once
-    UNKNOWN = "unknown"  # cut off after the message went out: it may have arrived
+    UNREACHABLE = "no_answer"  # DNS, connection refused, TLS, connect timeout: the message was not sent
+    TEMPORARY = "not_now"  # the server asks for a later attempt
+    PERMANENT = "refused"  # the server rejects this message
+    GONE = "gone"  # the endpoint does not exist any more
+    AUTH = "sign_in"  # the credentials are not accepted any more
+    QUOTA = "held"  # a daily limit is reached: nothing is accepted for hours
+    TOKEN_REFRESHED = "renewed"  # the access token had expired and was refreshed: try again at once
+    UNKNOWN = "unknown"  # the connection ended after the message was sent: it may have been delivered
 
 
 class DeliveryError(NotifyError):

@@ -52,14 +52,14 @@ def failure_of_status(status: int, *, reason: str = "") -> Failure:
     """
     word = reason.replace("_", "").lower()
     if word in DAILY_REASONS:
-        return Failure.HELD
+        return Failure.QUOTA
     if status == 403 and word in SETUP_REASONS:
-        return Failure.SIGN_IN
+        return Failure.AUTH
     if status in _UNKNOWN_STATUSES:
         return Failure.UNKNOWN
     if status in _TEMPORARY_STATUSES or 500 <= status < 600 or (status == 403 and word in RATE_REASONS):
-        return Failure.NOT_NOW
-    return Failure.REFUSED
+        return Failure.TEMPORARY
+    return Failure.PERMANENT
 
 
 def failure_of_reply(code: int, text: str, *, about_us: bool = False) -> Failure:
@@ -70,10 +70,10 @@ def failure_of_reply(code: int, text: str, *, about_us: bool = False) -> Failure
     """
     enhanced = _ENHANCED.match(text)
     if enhanced and enhanced.group(1) in _DAILY_CODES:
-        return Failure.HELD
+        return Failure.QUOTA
     if 400 <= code < 500:
-        return Failure.NO_ANSWER if about_us else Failure.NOT_NOW
-    return Failure.SIGN_IN if about_us or code in _SIGN_IN_CODES else Failure.REFUSED
+        return Failure.UNREACHABLE if about_us else Failure.TEMPORARY
+    return Failure.AUTH if about_us or code in _SIGN_IN_CODES else Failure.PERMANENT
 
 
 def is_about_recipient(text: str) -> bool:
@@ -151,22 +151,22 @@ class Decision:
 # rejected. A daily limit or an endpoint that no longer exists concerns every message.
 _TRANSPORT, _DELIVERY = "FAILED_TRANSPORT", "FAILED_DELIVERY"
 OUTCOME_LABELS = {
-    Failure.NO_ANSWER: _TRANSPORT,
-    Failure.SIGN_IN: _TRANSPORT,
-    Failure.RENEWED: _TRANSPORT,
+    Failure.UNREACHABLE: _TRANSPORT,
+    Failure.AUTH: _TRANSPORT,
+    Failure.TOKEN_REFRESHED: _TRANSPORT,
     Failure.UNKNOWN: _TRANSPORT,
-    Failure.HELD: _TRANSPORT,
+    Failure.QUOTA: _TRANSPORT,
     Failure.GONE: _TRANSPORT,
-    Failure.NOT_NOW: _DELIVERY,
-    Failure.REFUSED: _DELIVERY,
+    Failure.TEMPORARY: _DELIVERY,
+    Failure.PERMANENT: _DELIVERY,
 }
 
 # What needs no counting.
 _ALWAYS = {
-    Failure.REFUSED: Decision(gives_up=True),
+    Failure.PERMANENT: Decision(gives_up=True),
     Failure.GONE: Decision(gives_up=True, transport_wait=GONE_REST, pauses=True),
-    Failure.RENEWED: Decision(counts=False),
-    Failure.SIGN_IN: Decision(transport_wait=SIGN_IN_PROBE, pauses=True, counts=False),
+    Failure.TOKEN_REFRESHED: Decision(counts=False),
+    Failure.AUTH: Decision(transport_wait=SIGN_IN_PROBE, pauses=True, counts=False),
 }
 
 
@@ -189,21 +189,21 @@ def decide(
     hinted = max(0.0, min(hint or 0.0, 7 * 86400.0))
     if failure in _ALWAYS:
         return _ALWAYS[failure]
-    if failure is Failure.HELD:
+    if failure is Failure.QUOTA:
         return Decision(transport_wait=max(hinted, LIMIT_PROBE), pauses=True, counts=False)
     if max_retries == 0:  # fire and forget; a transport that is down rests all the same
-        rest = backoff(silences, rand=rand) if failure is Failure.NO_ANSWER else 0.0
-        return Decision(gives_up=True, transport_wait=rest, refusal=failure is not Failure.NO_ANSWER)
+        rest = backoff(silences, rand=rand) if failure is Failure.UNREACHABLE else 0.0
+        return Decision(gives_up=True, transport_wait=rest, refusal=failure is not Failure.UNREACHABLE)
     tries = standing.failures + 1
     long_enough = standing.first_failed_at is not None and now - standing.first_failed_at >= GIVE_UP_AFTER
     if long_enough and tries >= GIVE_UP_TRIES:
         return Decision(gives_up=True)
-    if failure is Failure.NO_ANSWER:
+    if failure is Failure.UNREACHABLE:
         return Decision(transport_wait=backoff(silences, rand=rand))
     if max_retries is not None and standing.refusals >= max_retries:
         return Decision(gives_up=True, refusal=True)
     wait = max(hinted, backoff(standing.refusals + 1, rand=rand))
-    if failure is Failure.NOT_NOW:
+    if failure is Failure.TEMPORARY:
         return Decision(wait=wait, refusal=True)
     # A transport with several unknown outcomes in a row backs off as a whole, so that not every queued message is sent
     # twice.

@@ -419,7 +419,7 @@ class Dispatcher:
         try:
             lane.transport.check()
         except DeliveryError as error:
-            lane.signs_in = error.failure is not Failure.SIGN_IN
+            lane.signs_in = error.failure is not Failure.AUTH
             self._count(lane, error, "")
             decision = decide(error.failure, AttemptHistory(0, 0, None), now=self._clock(), silences=lane.silences or 1)
             self._rest(lane, str(error), decision)
@@ -461,7 +461,7 @@ class Dispatcher:
         except Exception as error:  # one bad message must stop nothing else; the traceback says what is wrong
             log.exception("notification of %s: unexpected error in the attempt", escape(due[0].event.entity))
             # Before the send it is the row or a template: nothing that another attempt would change.
-            failure = Failure.UNKNOWN if began or isinstance(error, MemoryError) else Failure.REFUSED
+            failure = Failure.UNKNOWN if began or isinstance(error, MemoryError) else Failure.PERMANENT
             why = DeliveryError(failure, f"unexpected {type(error).__name__}, see the log")
             self._note_failure(lane, due, why, is_answer=False)
         else:
@@ -490,7 +490,7 @@ class Dispatcher:
             digest = first.message_id if first.bundle and not is_alone else ""
             return lane.wording.message(items, first.recipient, thread=thread, digest=digest)
         except jinja2.TemplateError as error:
-            raise DeliveryError(Failure.NOT_NOW, f"the template cannot be used: {escape(str(error))}") from error
+            raise DeliveryError(Failure.TEMPORARY, f"the template cannot be used: {escape(str(error))}") from error
 
     def _note_success(self, lane: TransportQueue, due: Sequence[ClaimedNotification], receipt: Receipt) -> None:
         now = self._clock()
@@ -524,22 +524,22 @@ class Dispatcher:
             is_paused, was_gone = bool(lane.problem), lane.is_gone
             lane.is_gone = lane.is_gone or failure is Failure.GONE
             lane.hides_outcomes = lane.hides_outcomes or (failure is Failure.UNKNOWN and bool(message_id))
-            if failure is Failure.REFUSED and message_id:
+            if failure is Failure.PERMANENT and message_id:
                 lane.rejected = _with(lane.rejected, message_id)
-            elif failure is Failure.NOT_NOW and message_id:
+            elif failure is Failure.TEMPORARY and message_id:
                 lane.deferred = _with(lane.deferred, message_id)
-            defers_all = failure is Failure.NOT_NOW and len(lane.deferred) >= _IN_A_ROW
-            is_silent = failure in {Failure.NO_ANSWER, Failure.UNKNOWN} or defers_all
+            defers_all = failure is Failure.TEMPORARY and len(lane.deferred) >= _IN_A_ROW
+            is_silent = failure in {Failure.UNREACHABLE, Failure.UNKNOWN} or defers_all
             lane.silences = lane.silences + 1 if is_silent else 0
             lane.is_doubted = lane.is_doubted or is_silent
             if is_silent and lane.unreachable_since is None:
                 lane.unreachable_since, lane.unreachable_at = self._clock(), self._monotonic()
-            elif failure in {Failure.REFUSED, Failure.RENEWED}:  # it answers
+            elif failure in {Failure.PERMANENT, Failure.TOKEN_REFRESHED}:  # it answers
                 lane.unreachable_since = None
             rejected = len(lane.rejected)
         if failure is Failure.GONE:
             return was_gone
-        return failure is Failure.REFUSED and (rejected > _IN_A_ROW or (rejected == _IN_A_ROW and is_paused))
+        return failure is Failure.PERMANENT and (rejected > _IN_A_ROW or (rejected == _IN_A_ROW and is_paused))
 
     def _note_failure(
         self, lane: TransportQueue, due: Sequence[ClaimedNotification], error: DeliveryError, *, is_answer: bool
@@ -582,13 +582,13 @@ class Dispatcher:
                 write = partial(self._outbox.failed, items, now, error.failure, str(error), verdict)
                 self._record(items, write)
                 self._log(level, OUTCOME_LABELS[error.failure], lane, items, f" ({error.failure.value}): {error}")
-        if error.failure is Failure.SIGN_IN:
+        if error.failure is Failure.AUTH:
             lane.signs_in = self._can_sign_in(lane)
         why = str(error)
-        if is_answer and error.failure is Failure.REFUSED and len(lane.rejected) >= _IN_A_ROW:
+        if is_answer and error.failure is Failure.PERMANENT and len(lane.rejected) >= _IN_A_ROW:
             why = f"the last messages were all rejected: {error}"
             decision = replace(decision, transport_wait=SIGN_IN_PROBE, pauses=True)
-        elif is_answer and error.failure is Failure.NOT_NOW and lane.silences:
+        elif is_answer and error.failure is Failure.TEMPORARY and lane.silences:
             decision = replace(decision, transport_wait=backoff(lane.silences))
         self._rest(lane, why, decision)
 
@@ -598,7 +598,7 @@ class Dispatcher:
         try:
             lane.transport.check()
         except DeliveryError as error:
-            return error.failure is not Failure.SIGN_IN
+            return error.failure is not Failure.AUTH
         return True
 
     def _rest(self, lane: TransportQueue, why: str, decision: Decision) -> None:

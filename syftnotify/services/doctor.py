@@ -211,10 +211,10 @@ def _transports(settings: Settings, clock: Callable[[], float], ask: _Ask) -> It
                 transport.check()
             except DeliveryError as error:
                 advice = {
-                    Failure.SIGN_IN: "sign in with `notify init`"
+                    Failure.AUTH: "sign in with `notify init`"
                     if isinstance(section, Gmail)
                     else "see to its user and password",
-                    Failure.NO_ANSWER: f"see that {section.path} is a folder that you can write to, or change `path`"
+                    Failure.UNREACHABLE: f"see that {section.path} is a folder that you can write to, or change `path`"
                     if isinstance(section, Maildir)
                     else "try again later, or check the network and the address",
                 }

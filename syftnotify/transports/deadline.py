@@ -39,7 +39,7 @@ class Deadline:
         try:
             self._timer.start()
         except RuntimeError as error:
-            raise DeliveryError(Failure.NO_ANSWER, f"no connection: {error}") from None
+            raise DeliveryError(Failure.UNREACHABLE, f"no connection: {error}") from None
         return self
 
     def __exit__(

@@ -69,7 +69,7 @@ def _context(places: tuple[tuple[str, str | None, str | None], ...]) -> ssl.SSLC
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise DeliveryError(
-            Failure.NO_ANSWER, f"the certificates that {name} names cannot be read: {why}; correct or unset it"
+            Failure.UNREACHABLE, f"the certificates that {name} names cannot be read: {why}; correct or unset it"
         ) from None
     return context
 
@@ -114,7 +114,7 @@ def address_of(url: str) -> Address:
     except ValueError as error:
         # Its text may repeat the address.
         why = f"{type(error).__name__}: see the address, and that of the proxy"
-        raise DeliveryError(Failure.NO_ANSWER, f"{host_of(url)} could not be reached ({why})") from None
+        raise DeliveryError(Failure.UNREACHABLE, f"{host_of(url)} could not be reached ({why})") from None
 
 
 def escaped(text: str) -> str:
@@ -212,7 +212,7 @@ def _exchange(
             why = _cause_of(error)
         if attempt.has_begun:
             raise DeliveryError(Failure.UNKNOWN, f"cut off before {to.host} answered ({why})") from None
-        raise DeliveryError(Failure.NO_ANSWER, f"{to.host} could not be reached ({why})") from None
+        raise DeliveryError(Failure.UNREACHABLE, f"{to.host} could not be reached ({why})") from None
 
 
 def _cause_of(error: Exception) -> str:

@@ -46,7 +46,7 @@ def build_mime(message: Message, *, date: float | None = None) -> EmailMessage:
     """
     if not is_address(message.recipient):
         why = f"{escape(message.recipient, limit=80)!r} is not one mail address"
-        raise DeliveryError(Failure.REFUSED, why, is_local=True)
+        raise DeliveryError(Failure.PERMANENT, why, is_local=True)
     text, html = (part.encode("utf-8", "replace").decode("utf-8") for part in (message.text, message.html))
     mail = EmailMessage(policy=_POLICY)
     if message.sender:

@@ -28,4 +28,4 @@ def ping(url: str) -> None:
     """
     answer = request("GET", address_of(url), seconds=_SECONDS)
     if not 200 <= answer.status < 300:
-        raise DeliveryError(Failure.REFUSED, f"{host_of(url)} answered {answer.status}")
+        raise DeliveryError(Failure.PERMANENT, f"{host_of(url)} answered {answer.status}")

@@ -26,7 +26,7 @@ def send_now(transport: _Sends, message: Message) -> Receipt:
     try:
         return transport.send(message)
     except DeliveryError as error:
-        if error.failure is not Failure.RENEWED:
+        if error.failure is not Failure.TOKEN_REFRESHED:
             raise
     return transport.send(message)
 

@@ -68,7 +68,7 @@ class GmailTransport:
                 try:
                     self._sign_in = Token(self._token, seconds=self._read_seconds)
                 except NotSignedInError as error:
-                    raise DeliveryError(Failure.SIGN_IN, f"{error}; {error.hint}") from error
+                    raise DeliveryError(Failure.AUTH, f"{error}; {error.hint}") from error
                 self._sender = GmailApi(
                     self._sign_in,
                     api_endpoint=self._endpoint,
@@ -103,11 +103,11 @@ class GmailApi:
         try:
             self._sign_in.refresh(rejected=rejected)
         except NotSignedInError as error:
-            raise DeliveryError(Failure.SIGN_IN, f"{error}; {error.hint}") from error
+            raise DeliveryError(Failure.AUTH, f"{error}; {error.hint}") from error
         except GoogleAuthError as error:
             # Of other errors the text may repeat what the server sent.
             why = str(error) if isinstance(error, TransportError) else type(error).__name__
-            raise DeliveryError(Failure.NO_ANSWER, f"Google's sign-in gave no answer ({why})") from error
+            raise DeliveryError(Failure.UNREACHABLE, f"Google's sign-in gave no answer ({why})") from error
 
     def send(self, message: Message, *, date: float | None = None) -> Receipt:
         """One attempt: one POST at most. Raises: DeliveryError."""
@@ -138,10 +138,10 @@ class GmailApi:
         reason, text = _google_words(error)
         if status == 401:
             if used == self._renewed:
-                return DeliveryError(Failure.SIGN_IN, "Gmail refuses the sign-in; sign in with `notify init`")
+                return DeliveryError(Failure.AUTH, "Gmail refuses the sign-in; sign in with `notify init`")
             self.sign_in(rejected=used)
             self._renewed = str(self._sign_in.credentials.token)
-            return DeliveryError(Failure.RENEWED, "the access token was stale and has been renewed")
+            return DeliveryError(Failure.TOKEN_REFRESHED, "the access token was stale and has been renewed")
         failure = failure_of_status(status, reason=reason)
         moment = retry_after(error.resp.get("retry-after"), datetime.now(UTC), text=text)
         return DeliveryError(failure, f"Gmail answered {status}" + (f" {reason}" if reason else ""), not_before=moment)

@@ -35,7 +35,7 @@ class MaildirTransport:
                 with contextlib.suppress(FileNotFoundError):  # a mail program has taken it
                     (self._path / "new" / name).chmod(0o600)
             except OSError as error:
-                raise DeliveryError(Failure.NOT_NOW, f"the Maildir cannot be written: {error.strerror}") from error
+                raise DeliveryError(Failure.TEMPORARY, f"the Maildir cannot be written: {error.strerror}") from error
         return Receipt(provider_id=name)
 
     def close(self) -> None:
@@ -49,4 +49,4 @@ class MaildirTransport:
                 (self._path / part).mkdir(mode=0o700, exist_ok=True)
             return box
         except OSError as error:
-            raise DeliveryError(Failure.NO_ANSWER, f"the Maildir cannot be opened: {error.strerror}") from error
+            raise DeliveryError(Failure.UNREACHABLE, f"the Maildir cannot be opened: {error.strerror}") from error

@@ -31,14 +31,14 @@ _ABOUT_RECIPIENT = frozenset(
 )
 _REASONS = {
     # Concern one recipient, or one message.
-    "action_prohibited": Failure.REFUSED,
-    "channel_is_archived": Failure.REFUSED,
-    "channel_not_found": Failure.REFUSED,
-    "invalid_payload": Failure.REFUSED,
-    "no_text": Failure.REFUSED,
-    "posting_to_general_channel_denied": Failure.REFUSED,
-    "too_many_attachments": Failure.REFUSED,
-    "user_not_found": Failure.REFUSED,
+    "action_prohibited": Failure.PERMANENT,
+    "channel_is_archived": Failure.PERMANENT,
+    "channel_not_found": Failure.PERMANENT,
+    "invalid_payload": Failure.PERMANENT,
+    "no_text": Failure.PERMANENT,
+    "posting_to_general_channel_denied": Failure.PERMANENT,
+    "too_many_attachments": Failure.PERMANENT,
+    "user_not_found": Failure.PERMANENT,
     # Concern the webhook, whoever the recipient is.
     "invalid_token": Failure.GONE,
     "no_active_hooks": Failure.GONE,

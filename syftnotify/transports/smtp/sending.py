@@ -29,7 +29,7 @@ _IDLE_SECONDS = 30.0  # a connection that rested longer is not trusted: servers 
 _LONGEST_LINE = 8192  # bytes of a line of a reply
 _MOST_LINES = 100  # lines of a reply
 _LITERAL = "[127.0.0.1]"  # who we are: asking DNS for a name of our own may take half a minute
-_ANSWERED = frozenset({Failure.NOT_NOW, Failure.REFUSED, Failure.HELD})
+_ANSWERED = frozenset({Failure.TEMPORARY, Failure.PERMANENT, Failure.QUOTA})
 
 
 class SmtpTransport:
@@ -109,7 +109,7 @@ class SmtpTransport:
             _expect(session.ehlo(_LITERAL), 250, server, "EHLO")
             if server.tls == "required":
                 if not session.has_extn("starttls"):
-                    raise DeliveryError(Failure.NO_ANSWER, f"{server.host} offers no encryption (STARTTLS)")
+                    raise DeliveryError(Failure.UNREACHABLE, f"{server.host} offers no encryption (STARTTLS)")
                 _expect(session.starttls(context=self._context()), 220, server, "STARTTLS")
                 _expect(session.ehlo(_LITERAL), 250, server, "EHLO")
             if server.user:
@@ -122,7 +122,7 @@ class SmtpTransport:
                 _expect((int(error.smtp_code), _bytes(error.smtp_error)), 220, server, what)
             if isinstance(error, (OSError, ValueError)):  # smtplib's own errors are OSErrors, too
                 raise DeliveryError(
-                    Failure.NO_ANSWER, f"{server.host} could not be reached ({_name(error, deadline)})"
+                    Failure.UNREACHABLE, f"{server.host} could not be reached ({_name(error, deadline)})"
                 ) from error
             raise
         return session
@@ -134,7 +134,7 @@ class SmtpTransport:
                 context.load_verify_locations(self._settings.ca_file)
             except OSError as error:
                 raise DeliveryError(
-                    Failure.SIGN_IN, f"ca_file {self._settings.ca_file} cannot be used ({type(error).__name__})"
+                    Failure.AUTH, f"ca_file {self._settings.ca_file} cannot be used ({type(error).__name__})"
                 ) from error
         return context
 
@@ -194,14 +194,14 @@ def _sign_in(session: smtplib.SMTP, server: SmtpServer) -> None:
     except smtplib.SMTPAuthenticationError as error:
         # Not the server's words: some repeat what they were sent.
         code = int(error.smtp_code)
-        failure = failure_of_reply(code, "", about_us=True) if 400 <= code < 600 else Failure.NO_ANSWER
+        failure = failure_of_reply(code, "", about_us=True) if 400 <= code < 600 else Failure.UNREACHABLE
         raise DeliveryError(failure, f"{server.host} refuses the sign-in ({error.smtp_code})") from None
     except smtplib.SMTPNotSupportedError:
-        raise DeliveryError(Failure.SIGN_IN, f"{server.host} takes no sign-in on this connection") from None
+        raise DeliveryError(Failure.AUTH, f"{server.host} takes no sign-in on this connection") from None
     except smtplib.SMTPServerDisconnected as error:
-        raise DeliveryError(Failure.NO_ANSWER, f"{server.host} closed the connection at the sign-in") from error
+        raise DeliveryError(Failure.UNREACHABLE, f"{server.host} closed the connection at the sign-in") from error
     except smtplib.SMTPException:
-        raise DeliveryError(Failure.SIGN_IN, f"{server.host} knows no way of signing in that we know") from None
+        raise DeliveryError(Failure.AUTH, f"{server.host} knows no way of signing in that we know") from None
 
 
 def _sign_in_plainly(session: smtplib.SMTP, server: SmtpServer) -> None:
@@ -233,7 +233,7 @@ def _handed_over(
         why = _name(error, deadline)
         if may_have_arrived:
             raise DeliveryError(Failure.UNKNOWN, f"cut off before {host} answered ({why})") from error
-        raise DeliveryError(Failure.NO_ANSWER, f"{host} stopped answering ({why})") from error
+        raise DeliveryError(Failure.UNREACHABLE, f"{host} stopped answering ({why})") from error
     if 400 <= code < 600:
         _accept((code, text), server)
     if not 200 <= code < 300:
@@ -248,7 +248,7 @@ def _accept(answer: tuple[int, bytes], server: SmtpServer, *, code: int = 250) -
         return
     text = _words(words, server)
     if not 400 <= number < 600:
-        raise DeliveryError(Failure.NO_ANSWER, f"the answer of {server.host} was not understood ({number})")
+        raise DeliveryError(Failure.UNREACHABLE, f"the answer of {server.host} was not understood ({number})")
     raise DeliveryError(
         failure_of_reply(number, text),
         f"{server.host} answered {number} {text}",
@@ -262,7 +262,7 @@ def _expect(answer: tuple[int, bytes], code: int, server: SmtpServer, what: str)
     if number == code:
         return
     text = _words(words, server)
-    failure = failure_of_reply(number, text, about_us=True) if 400 <= number < 600 else Failure.NO_ANSWER
+    failure = failure_of_reply(number, text, about_us=True) if 400 <= number < 600 else Failure.UNREACHABLE
     raise DeliveryError(failure, f"{server.host} answered {what} with {number} {text}")
 
 

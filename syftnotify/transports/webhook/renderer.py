@@ -141,7 +141,7 @@ class WebhookRenderer:
             texts = [self._template.render(each) for each in objects]
         if self._is_json and (mistake := next(filter(None, map(_mistake_in, texts)), "")):
             why = f"the body is not valid JSON ({mistake}); write values in `body` as {{{{ value | tojson }}}}"
-            raise DeliveryError(Failure.REFUSED, why)
+            raise DeliveryError(Failure.PERMANENT, why)
         body = f"[{','.join(texts)}]" if self._is_json and len(texts) > 1 else "\n".join(texts)
         return Message(
             id=digest or items[0].id,
