@@ -110,7 +110,7 @@ class EmitError(NotifyError, ValueError):
 
 
 class Failure(StrEnum):
-    """The class of a failed attempt; `core.retry` decides what follows from each. The values are stored in the outbox."""
+    """The class of a failed attempt. `core.retry` decides what follows; the values are stored."""
 
     UNREACHABLE = "no_answer"  # DNS, connection refused, TLS, connect timeout: the message was not sent
     TEMPORARY = "not_now"  # the server asks for a later attempt

@@ -23,7 +23,7 @@ class Deadline:
     `look_up` is called as `socket.getaddrinfo` is.
 
     Raises:
-        DeliveryError: NO_ANSWER, the system starts no thread for the time limit.
+        DeliveryError: UNREACHABLE, the system starts no thread for the time limit.
     """
 
     def __init__(self, seconds: float, *, look_up: Callable[..., Any] = socket.getaddrinfo) -> None:

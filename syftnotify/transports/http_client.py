@@ -46,7 +46,7 @@ def _trusted() -> ssl.SSLContext:
     """Trusted authorities: all that the variables of OpenSSL, requests and curl name; without any, certifi's.
 
     Raises:
-        DeliveryError: NO_ANSWER, they cannot be read.
+        DeliveryError: UNREACHABLE, they cannot be read.
     """
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     found = [("SSL_CERT_FILE or SSL_CERT_DIR", file or None, folder or None)] if file or folder else []
@@ -88,7 +88,7 @@ def address_of(url: str) -> Address:
     """Target of requests to `url`, with the proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`).
 
     Raises:
-        DeliveryError: NO_ANSWER, `url` or the address of the proxy is invalid, or the proxy's certificate cannot be
+        DeliveryError: UNREACHABLE, `url` or the address of the proxy is invalid, or the proxy's certificate cannot be
             verified.
     """
     try:
@@ -166,7 +166,7 @@ def request(
     case. A body that is compressed all the same is not decompressed.
 
     Raises:
-        DeliveryError: NO_ANSWER when nothing was sent, UNKNOWN when the request may have arrived.
+        DeliveryError: UNREACHABLE when nothing was sent, UNKNOWN when the request may have arrived.
     """
     with Deadline(seconds) as deadline:
         return _exchange(method, to, content, headers or {}, _Attempt(deadline), seconds)
@@ -176,7 +176,7 @@ def reach(url: str, *, seconds: float) -> None:
     """Connect to `url` as `request` does, through the same proxy and with the same encryption, and send nothing.
 
     Raises:
-        DeliveryError: NO_ANSWER.
+        DeliveryError: UNREACHABLE.
     """
     with Deadline(seconds) as deadline, contextlib.suppress(_Connected):
         _exchange("HEAD", address_of(url), b"", {}, _Probe(deadline), seconds)

@@ -42,7 +42,7 @@ def build_mime(message: Message, *, date: float | None = None) -> EmailMessage:
     `date` is in seconds since 1970. Header values are stripped of what a mail program could obey, and capped.
 
     Raises:
-        DeliveryError: REFUSED, the recipient is not one bare address.
+        DeliveryError: PERMANENT, the recipient is not one bare address.
     """
     if not is_address(message.recipient):
         why = f"{escape(message.recipient, limit=80)!r} is not one mail address"

@@ -132,7 +132,7 @@ class WebhookRenderer:
         """The request for `items`: an object for one, a list of objects for more.
 
         Raises:
-            DeliveryError: REFUSED, it is not valid JSON although the endpoint expects it.
+            DeliveryError: PERMANENT, it is not valid JSON although the endpoint expects it.
         """
         objects = [self._object(item) for item in items]
         if self._template is None:
