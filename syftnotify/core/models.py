@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from syftnotify.core.identifiers import stable_hash
@@ -158,6 +159,18 @@ class Event:
 HELD, DIGESTED, STORM, SHARE = "quiet-", "digest-", "storm-", "share-"
 
 MAIL = "mail"  # the one medium of gmail, smtp and maildir: one address, one mail
+
+
+class NotificationState(StrEnum):
+    """The state of a notification in the outbox. The values are stored."""
+
+    PENDING = "pending"
+    WITHHELD = "withheld"  # the recipient is unverified, or above the daily limit of new ones
+    SENDING = "sending"  # an attempt is in progress
+    SENT = "sent"
+    UNKNOWN = "unknown"  # an attempt may have delivered it
+    DEAD = "dead"  # not retried any more
+    SKIPPED = "skipped"  # recorded, never to be sent
 
 
 @dataclass(frozen=True, slots=True)
