@@ -23,7 +23,7 @@ from syftnotify.core.models import Event, Notification
 from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
-from syftnotify.store.outbox.queue import Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.transports.registry import transport_for
 from tests.mailserver import HOST, MailServer, RawServer, raw, serving, swallows
 
@@ -34,7 +34,7 @@ TARGET = 2.0  # seconds
 PATIENCE = 300.0  # seconds until it is given up
 
 
-def owe(outbox: Outbox, count: int, via: str) -> None:
+def owe(outbox: SqliteOutbox, count: int, via: str) -> None:
     """`count` mails, all at once."""
     events = [
         Event(
@@ -46,7 +46,7 @@ def owe(outbox: Outbox, count: int, via: str) -> None:
         )
         for number in range(count)
     ]
-    outbox.put(
+    outbox.enqueue(
         events,
         [
             Notification(event.key, event.entity, f"{via}{number % READERS}@lab.example", Audience.OWNER, via)
@@ -60,7 +60,7 @@ def owe(outbox: Outbox, count: int, via: str) -> None:
 def dispatching(ports: dict[str, int], count: int) -> Iterator[Dispatcher]:
     """A dispatcher with a transport for each of `ports`, and a burst that waits for each of them."""
     with tempfile.TemporaryDirectory() as folder:
-        outbox = Outbox(Path(folder) / "outbox.db")
+        outbox = SqliteOutbox(Path(folder) / "outbox.db")
         lanes = {}
         wording = EmailRenderer(TemplateRenderer(), sender=OWNER, links=Links())
         for name, port in ports.items():

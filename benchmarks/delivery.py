@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.ground import Figure, box_of, report, worker
 from benchmarks.outbox import owed
-from syftnotify.store.outbox.queue import Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import wait_until
 from tests.web import says, web
 
@@ -44,8 +44,8 @@ def figures(count: int) -> Iterator[Figure]:
         box_of(Path(root), interval=1, hook=hook.url) as box,
         worker(box.home),
     ):
-        outbox = Outbox(box.home.outbox, repair=False)
-        outbox.put(*owed(count, "hook", to="hook", medium="webhook/hook"), time.time())
+        outbox = SqliteOutbox(box.home.outbox, repair=False)
+        outbox.enqueue(*owed(count, "hook", to="hook", medium="webhook/hook"), time.time())
         outbox.close()
         wait_until(lambda: len(answered) >= count, PATIENCE, f"{count} messages")
     assert len(answered) == count

@@ -19,7 +19,7 @@ from benchmarks.ground import Figure, name_of, report, seconds
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification
-from syftnotify.store.outbox.queue import Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import ANA, OWNER
 
 TARGET = 25_000  # a second
@@ -49,9 +49,9 @@ def figures(count: int) -> Iterator[Figure]:
     taken = []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
-            outbox = Outbox(Path(folder) / "outbox.db")
-            taken.append(seconds(partial(outbox.put, events, notifications, time.time())))
-            assert outbox.counts().waiting == count
+            outbox = SqliteOutbox(Path(folder) / "outbox.db")
+            taken.append(seconds(partial(outbox.enqueue, events, notifications, time.time())))
+            assert outbox.history.counts().waiting == count
             outbox.close()
     rate = count / statistics.median(taken)
     name = f"putting {count:,} notifications into the outbox"

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
 from syftnotify.runtime import process
-from syftnotify.store.outbox.queue import Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock
 from tests.support import THOROUGH, Box, Clock, MakeDispatcher
 from tests.web import Web, web
@@ -57,14 +57,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    outbox = Outbox(tmp_path / "outbox.db")
+def outbox(tmp_path: Path) -> Iterator[SqliteOutbox]:
+    outbox = SqliteOutbox(tmp_path / "outbox.db")
     yield outbox
     outbox.close()
 
 
 @pytest.fixture
-def make(outbox: Outbox, clock: Clock) -> Iterator[MakeDispatcher]:
+def make(outbox: SqliteOutbox, clock: Clock) -> Iterator[MakeDispatcher]:
     """A function that makes a dispatcher of `outbox` with the given lanes; each is stopped afterwards."""
     made: list[Dispatcher] = []
 

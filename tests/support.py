@@ -23,11 +23,12 @@ import pytest
 import yaml
 
 from syftnotify.config.load import load
+from syftnotify.core.outbox import ClaimedNotification, OutboxCounts
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.runtime.container import App, build_app
 from syftnotify.runtime.health import HealthReporter
 from syftnotify.runtime.pipeline import ScanReport
-from syftnotify.store.outbox.queue import ClaimedNotification, Counts, Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system.paths import Home
 
 OWNER = "owner@datasite.example"
@@ -250,22 +251,22 @@ def lose_ledger(box: Box) -> None:
         path.unlink()
 
 
-def tally(**values: int) -> Counts:
+def tally(**values: int) -> OutboxCounts:
     """The counts in which, unless named, each message holds one notification and no dead letter is acknowledged."""
     filled = {"notifications": values.get("sent", 0), "unacknowledged": values.get("dead", 0), **values}
-    return Counts(**filled)
+    return OutboxCounts(**filled)
 
 
-def claim(outbox: Outbox, transport: str, now: float, **more: Any) -> list[ClaimedNotification]:
+def claim(outbox: SqliteOutbox, transport: str, now: float, **more: Any) -> list[ClaimedNotification]:
     """The next message of a transport; empty when nothing is due."""
-    return next(iter(outbox.claim(transport, now, **more)), [])
+    return next(iter(outbox.queue.claim(transport, now, **more)), [])
 
 
 def claim_and_die(path: Path, transport: str, now: float) -> list[ClaimedNotification]:
     """The message that another process claimed from the database at `path` before it was killed."""
-    other = Outbox(path)
+    other = SqliteOutbox(path)
     try:
-        return claim(other, transport, now, by="killed")
+        return claim(other, transport, now, worker_id="killed")
     finally:
         other.close()
 
@@ -329,7 +330,7 @@ def worker_in_process(box: Box) -> Iterator[Callable[..., App]]:
         box.clock.advance(advance)
         tick = parts.look_once(box.last_look)
         box.last_look = box.clock.now
-        vitals.after_look(parts.outbox.counts(), jobs=tick.jobs, peers=tick.peers, looked_well=well)
+        vitals.after_look(parts.outbox.history.counts(), jobs=tick.jobs, peers=tick.peers, looked_well=well)
         vitals.finish()
         parts.dispatcher.drain()
         return parts

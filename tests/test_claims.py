@@ -10,15 +10,16 @@ import pytest
 
 from syftnotify.core.errors import Failure, StateError
 from syftnotify.core.kinds import Audience, EventKind
-from syftnotify.core.models import Event, Notification
-from syftnotify.store.outbox.queue import AttemptOutcome, Outbox
+from syftnotify.core.models import Event, Notification, NotificationState
+from syftnotify.core.outbox import AttemptOutcome
+from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import claim, tally
 
 READER = "owner@datasite.example"
 
 
 def enqueue(
-    outbox: Outbox,
+    outbox: SqliteOutbox,
     name: str,
     kind: EventKind = EventKind.JOB_SUBMITTED,
     *,
@@ -29,21 +30,21 @@ def enqueue(
 ) -> Notification:
     event = Event(kind, f"job/{name}", occurrence, "", {"name": name})
     item = Notification(event.key, event.entity, to, audience, "box", bundle=bundle)
-    outbox.put([event], [item], 0.0)
+    outbox.enqueue([event], [item], 0.0)
     return item
 
 
-def order(outbox: Outbox, count: int) -> list[tuple[str, str]]:
+def order(outbox: SqliteOutbox, count: int) -> list[tuple[str, str]]:
     """The next messages as (entity, recipient), each sent before the next is claimed."""
     found = []
     for _ in range(count):
-        due = claim(outbox, "box", 100.0, by="me")
-        outbox.sent(due, 100.0)
+        due = claim(outbox, "box", 100.0, worker_id="me")
+        outbox.queue.mark_sent(due, 100.0)
         found.append((due[0].event.entity, due[0].recipient))
     return found
 
 
-def test_claim_with_a_long_queue_for_one_serves_every_recipient_in_turn(outbox: Outbox) -> None:
+def test_claim_with_a_long_queue_for_one_serves_every_recipient_in_turn(outbox: SqliteOutbox) -> None:
     """A13: a fresh message waits for one message of each other recipient, not for the queue."""
     for number in range(50):
         enqueue(outbox, f"flood{number}", to="flood@lab.example", audience=Audience.SUBMITTER)
@@ -52,7 +53,7 @@ def test_claim_with_a_long_queue_for_one_serves_every_recipient_in_turn(outbox: 
     assert ("job/fresh", "ana@uni.example") in order(outbox, 2)
 
 
-def test_claim_alternates_between_the_owner_and_everybody_else(outbox: Outbox) -> None:
+def test_claim_alternates_between_the_owner_and_everybody_else(outbox: SqliteOutbox) -> None:
     """A13: however many recipients wait, every second message is for those who operate the notifier."""
     for number in range(50):
         enqueue(outbox, f"flood{number}", to=f"{number}@lab.example", audience=Audience.SUBMITTER)
@@ -62,7 +63,7 @@ def test_claim_alternates_between_the_owner_and_everybody_else(outbox: Outbox) -
     assert [to for _, to in order(outbox, 6)].count(READER) == 3
 
 
-def test_claim_sends_high_severity_first(outbox: Outbox) -> None:
+def test_claim_sends_high_severity_first(outbox: SqliteOutbox) -> None:
     """A13"""
     for number in range(20):
         enqueue(outbox, f"low{number}")
@@ -71,7 +72,7 @@ def test_claim_sends_high_severity_first(outbox: Outbox) -> None:
     assert order(outbox, 1) == [("job/broken", READER)]
 
 
-def test_claim_sends_what_an_urgent_message_waits_for_before_it(outbox: Outbox) -> None:
+def test_claim_sends_what_an_urgent_message_waits_for_before_it(outbox: SqliteOutbox) -> None:
     """A13: the order within a conversation stays, and the whole conversation is moved forward."""
     for number in range(20):
         enqueue(outbox, f"low{number}")
@@ -80,8 +81,8 @@ def test_claim_sends_what_an_urgent_message_waits_for_before_it(outbox: Outbox) 
     enqueue(outbox, "broken", EventKind.JOB_FAILED)
     kinds = []
     for _ in range(3):
-        (due,) = claim(outbox, "box", 100.0, by="me")
-        outbox.sent([due], 100.0)
+        (due,) = claim(outbox, "box", 100.0, worker_id="me")
+        outbox.queue.mark_sent([due], 100.0)
         kinds.append((due.event.entity, due.event.kind))
 
     assert kinds == [
@@ -89,21 +90,21 @@ def test_claim_sends_what_an_urgent_message_waits_for_before_it(outbox: Outbox) 
     ]
 
 
-def test_claim_leaves_an_urgent_message_whose_conversation_is_busy(outbox: Outbox) -> None:
+def test_claim_leaves_an_urgent_message_whose_conversation_is_busy(outbox: SqliteOutbox) -> None:
     enqueue(outbox, "broken", EventKind.JOB_SUBMITTED)
-    (first,) = claim(outbox, "box", 100.0, by="me")
+    (first,) = claim(outbox, "box", 100.0, worker_id="me")
     enqueue(outbox, "broken", EventKind.JOB_FAILED)
     enqueue(outbox, "other")
 
-    assert claim(outbox, "box", 100.0, by="me")[0].event.entity == "job/other"
-    assert claim(outbox, "box", 100.0, by="me") == []
-    outbox.sent([first], 100.0)
-    assert claim(outbox, "box", 100.0, by="me")[0].event.kind is EventKind.JOB_FAILED
+    assert claim(outbox, "box", 100.0, worker_id="me")[0].event.entity == "job/other"
+    assert claim(outbox, "box", 100.0, worker_id="me") == []
+    outbox.queue.mark_sent([first], 100.0)
+    assert claim(outbox, "box", 100.0, worker_id="me")[0].event.kind is EventKind.JOB_FAILED
 
 
-def steps_of(outbox: Outbox, act: Callable[[], object]) -> int:
+def steps_of(outbox: SqliteOutbox, act: Callable[[], object]) -> int:
     """Instructions of SQLite's virtual machine, in tens, while `act` uses the one connection that the pool has."""
-    connection = outbox._engine.raw_connection()
+    connection = outbox._database._engine.raw_connection()
     driver = connection.driver_connection
     connection.close()  # back into the pool, which gives it to `act`
     assert isinstance(driver, sqlite3.Connection)
@@ -147,12 +148,12 @@ def test_claim_cost_does_not_grow_with_the_history_of_an_entity(tmp_path: Path) 
     steps = []
     for number, past in enumerate((200, 10_000)):
         path = tmp_path / f"{number}.db"
-        outbox = Outbox(path)
+        outbox = SqliteOutbox(path)
         history(path, past, "job/busy")
         for run in range(20):
             enqueue(outbox, "busy", EventKind.JOB_FAILED, occurrence=f"new{run}")
         claimed: list[object] = []
-        steps.append(steps_of(outbox, lambda: claimed.append(claim(outbox, "box", 100.0, by="me"))))  # noqa: B023 - called at once
+        steps.append(steps_of(outbox, lambda: claimed.append(claim(outbox, "box", 100.0, worker_id="me"))))  # noqa: B023 - called at once
         assert claimed[0]
         outbox.close()
 
@@ -164,12 +165,12 @@ def test_claim_cost_of_an_urgent_message_does_not_grow_with_the_queue(tmp_path: 
     """A13: counted in instructions of SQLite, so that a slow machine changes nothing."""
     steps = []
     for waiting in (100, 3_000):
-        outbox = Outbox(tmp_path / f"{waiting}.db")
+        outbox = SqliteOutbox(tmp_path / f"{waiting}.db")
         for number in range(waiting):
             enqueue(outbox, f"low{number}")
         enqueue(outbox, "broken", EventKind.JOB_FAILED)
-        steps.append(steps_of(outbox, lambda: claim(outbox, "box", 100.0, by="me")))  # noqa: B023 - called at once
-        assert outbox.counts().waiting == waiting + 1
+        steps.append(steps_of(outbox, lambda: claim(outbox, "box", 100.0, worker_id="me")))  # noqa: B023 - called at once
+        assert outbox.history.counts().waiting == waiting + 1
         outbox.close()
 
     assert 0 < steps[1] <= 2 * steps[0], steps
@@ -179,12 +180,12 @@ def test_claim_cost_of_a_busy_urgent_conversation_grows_with_its_length_only(tmp
     """A13: in proportion, and not with the square of it."""
     steps = []
     for waiting in (200, 2_000):
-        outbox = Outbox(tmp_path / f"{waiting}.db")
+        outbox = SqliteOutbox(tmp_path / f"{waiting}.db")
         events = [Event(EventKind.JOB_FAILED, "job/broken", str(number)) for number in range(waiting)]
         items = [Notification(event.key, event.entity, READER, Audience.OWNER, "box") for event in events]
-        outbox.put(events, items, 0.0)
-        assert claim(outbox, "box", 100.0, by="me")
-        steps.append(steps_of(outbox, lambda: claim(outbox, "box", 100.0, by="me")))  # noqa: B023 - called at once
+        outbox.enqueue(events, items, 0.0)
+        assert claim(outbox, "box", 100.0, worker_id="me")
+        steps.append(steps_of(outbox, lambda: claim(outbox, "box", 100.0, worker_id="me")))  # noqa: B023 - called at once
         outbox.close()
 
     assert 0 < steps[1] <= 20 * steps[0], steps
@@ -207,7 +208,7 @@ BAD_ROWS = {
 @pytest.mark.parametrize("statement", BAD_ROWS.values(), ids=BAD_ROWS)
 @pytest.mark.parametrize("bundle", ["", "b"])
 def test_claim_quarantines_a_row_that_cannot_be_read(
-    tmp_path: Path, outbox: Outbox, statement: str, bundle: str
+    tmp_path: Path, outbox: SqliteOutbox, statement: str, bundle: str
 ) -> None:
     """A2: it becomes a dead letter with the reason, and everything else is sent."""
     enqueue(outbox, "bad", bundle=bundle)
@@ -218,21 +219,21 @@ def test_claim_quarantines_a_row_that_cannot_be_read(
     connection.close()
 
     sent = []
-    while due := claim(outbox, "box", 100.0, by="me"):
-        outbox.sent(due, 100.0)
+    while due := claim(outbox, "box", 100.0, worker_id="me"):
+        outbox.queue.mark_sent(due, 100.0)
         sent += [item.event.entity for item in due]
 
     assert sorted(sent) == ["job/a", "job/b"]
-    assert outbox.counts().dead == outbox.counts().unacknowledged == 1
+    assert outbox.history.counts().dead == outbox.history.counts().unacknowledged == 1
     with sqlite3.connect(tmp_path / "outbox.db") as connection:
         (reason,) = connection.execute("SELECT reason FROM notifications WHERE state = 'dead'").fetchone()
     connection.close()
     assert reason.startswith("quarantined: ")
-    (letter,) = outbox.unreported_dead_letters()
-    outbox.mark_reported([letter.id], 100.0)
-    assert outbox.unreported_dead_letters() == []
-    assert len(outbox.history()) == len(outbox.messages_since(0.0)) + 1 + (1 if bundle else 0)
-    assert [event.entity for event in outbox.noticed("job/bad")] == ["job/bad"]
+    (letter,) = outbox.dead_letters.unreported()
+    outbox.dead_letters.mark_reported([letter.id], 100.0)
+    assert outbox.dead_letters.unreported() == []
+    assert len(outbox.history.notifications()) == len(outbox.history.sent_since(0.0)) + 1 + (1 if bundle else 0)
+    assert [event.entity for event in outbox.history.events("job/bad")] == ["job/bad"]
 
 
 class Counted:
@@ -241,7 +242,7 @@ class Counted:
     def __init__(self) -> None:
         self.recorded = 0
 
-    def gathering(self, recipient: str, kind: EventKind, source: str, bundle: str) -> None:
+    def digest_window(self, recipient: str, kind: EventKind, source: str, bundle: str) -> None:
         return None
 
     def record(self, recipient: str, bundle: str, source: str) -> None:
@@ -251,7 +252,7 @@ class Counted:
         self.recorded = 0
 
 
-def test_claim_that_quarantines_a_row_records_no_message_twice(tmp_path: Path, outbox: Outbox) -> None:
+def test_claim_that_quarantines_a_row_records_no_message_twice(tmp_path: Path, outbox: SqliteOutbox) -> None:
     """A2, C3: a daily share would count the surplus for a day."""
     for name in ("a", "bad", "c"):
         enqueue(outbox, name)
@@ -260,66 +261,78 @@ def test_claim_that_quarantines_a_row_records_no_message_twice(tmp_path: Path, o
     connection.close()
     throttle = Counted()
 
-    assert len(outbox.claim("box", 100.0, by="me", most=5, throttle=throttle)) == throttle.recorded == 2
+    assert len(outbox.queue.claim("box", 100.0, worker_id="me", limit=5, throttle=throttle)) == throttle.recorded == 2
 
 
 def test_recover_leaves_attempts_of_this_process_alone_until_their_outcome_is_saved(
-    tmp_path: Path, outbox: Outbox
+    tmp_path: Path, outbox: SqliteOutbox
 ) -> None:
     """A10: also when saving it fails the first time."""
     enqueue(outbox, "a")
-    due = claim(outbox, "box", 100.0, by="me")
+    due = claim(outbox, "box", 100.0, worker_id="me")
     with sqlite3.connect(tmp_path / "outbox.db") as connection:
         connection.execute(
             "CREATE TRIGGER fails BEFORE UPDATE ON notifications BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
         )
     connection.close()
-    with pytest.raises(StateError), outbox.together():
-        outbox.sent(due, 100.0)
+    with pytest.raises(StateError), outbox.queue.batch():
+        outbox.queue.mark_sent(due, 100.0)
     with sqlite3.connect(tmp_path / "outbox.db") as connection:
         connection.execute("DROP TRIGGER fails")
     connection.close()
 
-    assert outbox.recover(100.0) == 0
-    with outbox.together():
-        outbox.sent(due, 100.0)
-    assert outbox.counts() == tally(sent=1)
+    assert outbox.queue.recover(100.0) == 0
+    with outbox.queue.batch():
+        outbox.queue.mark_sent(due, 100.0)
+    assert outbox.history.counts() == tally(sent=1)
 
 
-def test_acknowledge_and_requeue_end_the_count_of_new_dead_letters(outbox: Outbox) -> None:
+def test_acknowledge_and_requeue_end_the_count_of_new_dead_letters(outbox: SqliteOutbox) -> None:
     """A4"""
     for name in "abc":
         enqueue(outbox, name)
-        outbox.failed(claim(outbox, "box", 100.0, by="me"), 100.0, Failure.PERMANENT, "550", AttemptOutcome("dead"))
-    first, second, third = outbox.unreported_dead_letters()
-    outbox.mark_reported([first.id], 100.0)
+        outbox.queue.mark_failed(
+            claim(outbox, "box", 100.0, worker_id="me"),
+            100.0,
+            Failure.PERMANENT,
+            "550",
+            AttemptOutcome(NotificationState.DEAD),
+        )
+    first, second, third = outbox.dead_letters.unreported()
+    outbox.dead_letters.mark_reported([first.id], 100.0)
 
-    assert [letter.id for letter in outbox.unreported_dead_letters()] == [second.id, third.id]
-    assert outbox.acknowledge(100.0, [second.id]) == 1
-    assert outbox.revive([third.id]) == 1
-    assert outbox.counts() == tally(waiting=1, dead=2, unacknowledged=1)
-    assert outbox.acknowledge(100.0) == 1
-    assert outbox.counts().unacknowledged == 0
+    assert [letter.id for letter in outbox.dead_letters.unreported()] == [second.id, third.id]
+    assert outbox.dead_letters.acknowledge(100.0, [second.id]) == 1
+    assert outbox.dead_letters.requeue([third.id]) == 1
+    assert outbox.history.counts() == tally(waiting=1, dead=2, unacknowledged=1)
+    assert outbox.dead_letters.acknowledge(100.0) == 1
+    assert outbox.history.counts().unacknowledged == 0
 
 
-def test_totals_survive_pruning_and_count_messages_and_notifications(outbox: Outbox) -> None:
+def test_totals_survive_pruning_and_count_messages_and_notifications(outbox: SqliteOutbox) -> None:
     """B10: one catch-up mail of many items is one message."""
     for number in range(5):
         enqueue(outbox, f"n{number}", bundle="catch-up")
     enqueue(outbox, "single")
     order(outbox, 2)
-    before = outbox.counts()
-    outbox.prune(1e9, 1e12, sparing=())
+    before = outbox.history.counts()
+    outbox.history.prune(1e9, 1e12, exempt=())
 
     assert before == tally(sent=2, notifications=6)
-    assert outbox.counts() == before
+    assert outbox.history.counts() == before
 
 
-def test_prune_keeps_dead_letters_until_they_are_acknowledged(outbox: Outbox) -> None:
+def test_prune_keeps_dead_letters_until_they_are_acknowledged(outbox: SqliteOutbox) -> None:
     """A4: they keep the worker unhealthy until a person has seen them."""
     enqueue(outbox, "a")
-    outbox.failed(claim(outbox, "box", 100.0, by="me"), 100.0, Failure.PERMANENT, "550", AttemptOutcome("dead"))
+    outbox.queue.mark_failed(
+        claim(outbox, "box", 100.0, worker_id="me"),
+        100.0,
+        Failure.PERMANENT,
+        "550",
+        AttemptOutcome(NotificationState.DEAD),
+    )
 
-    assert outbox.prune(1e9, 1e12, sparing=()) == 0
-    outbox.acknowledge(100.0)
-    assert outbox.prune(1e9, 1e12, sparing=()) == 1
+    assert outbox.history.prune(1e9, 1e12, exempt=()) == 0
+    outbox.dead_letters.acknowledge(100.0)
+    assert outbox.history.prune(1e9, 1e12, exempt=()) == 1

@@ -95,7 +95,7 @@ class Worker:
         if self.parts is None:
             self.parts = self.box.parts()
             self.parts.dispatcher.lanes["box"].transport = self.post
-            self.parts.outbox.recover(self.box.clock.now)
+            self.parts.outbox.queue.recover(self.box.clock.now)
         return self.parts
 
     def close(self) -> None:
@@ -114,7 +114,7 @@ class Worker:
             self.look()
 
     def waiting(self) -> int:
-        waiting = self.opened().outbox.counts().waiting
+        waiting = self.opened().outbox.history.counts().waiting
         if not self.lives:
             self.close()
         return waiting

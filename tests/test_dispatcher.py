@@ -17,11 +17,12 @@ from syftnotify.config.schema import Smtp
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, Receipt
+from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.ports import Transport
 from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
-from syftnotify.store.outbox.queue import Counts, Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.transports.registry import transport_for
 from tests.mailserver import HOST, ids, raw, serving, swallows
 from tests.support import Clock, MakeDispatcher, claim_and_die, tally, wait_until
@@ -85,7 +86,9 @@ def lane(transport: Transport, name: str = "box", **more: Any) -> TransportQueue
     return TransportQueue(name, transport, WORDING, **more)
 
 
-def owe(outbox: Outbox, count: int, *, via: str = "box", now: float = 0.0, start: int = 0, to: str = "o@x.org") -> None:
+def owe(
+    outbox: SqliteOutbox, count: int, *, via: str = "box", now: float = 0.0, start: int = 0, to: str = "o@x.org"
+) -> None:
     events = [
         Event(
             EventKind.JOB_SUBMITTED, f"job/{via}/{number}", "T", "", {"name": f"job {number}", "submitter": "a@b.org"}
@@ -93,7 +96,7 @@ def owe(outbox: Outbox, count: int, *, via: str = "box", now: float = 0.0, start
         for number in range(start, start + count)
     ]
     items = [Notification(event.key, event.entity, to, Audience.OWNER, via) for event in events]
-    outbox.put(events, items, now)
+    outbox.enqueue(events, items, now)
 
 
 def smtp(port: int) -> Transport:
@@ -101,16 +104,18 @@ def smtp(port: int) -> Transport:
     return transport_for(section)
 
 
-def test_a_drain_delivers_all_that_is_due(make: MakeDispatcher, outbox: Outbox) -> None:
+def test_a_drain_delivers_all_that_is_due(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     sink = Sink()
     owe(outbox, 20)
     make(lane(sink)).drain()
 
     assert len({message.id for message in sink.got}) == 20
-    assert outbox.counts() == tally(sent=20)
+    assert outbox.history.counts() == tally(sent=20)
 
 
-def test_what_ended_is_written_down_although_the_other_side_is_quick(make: MakeDispatcher, outbox: Outbox) -> None:
+def test_what_ended_is_written_down_although_the_other_side_is_quick(
+    make: MakeDispatcher, outbox: SqliteOutbox
+) -> None:
     """Else a kill would leave unknown all that a quick server took since the first message."""
     sink = Sink()
     owe(outbox, 200)
@@ -138,26 +143,26 @@ class Babbler(Sink):
         return Receipt("\ud800") if message is self.got[0] else receipt
 
 
-def test_an_outcome_that_cannot_be_written_down_holds_no_other_back(make: MakeDispatcher, outbox: Outbox) -> None:
+def test_an_outcome_that_cannot_be_written_down_holds_no_other_back(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     owe(outbox, 5)
     sink = Babbler()
     dispatcher = make(lane(sink))
     dispatcher.drain()
 
     assert len(sink.got) == 5
-    assert outbox.counts() == tally(sent=4, waiting=1)
+    assert outbox.history.counts() == tally(sent=4, waiting=1)
     assert "surrogates" in dispatcher.last_error
 
 
-def test_a_drain_leaves_nothing_behind_that_an_attempt_let_go_on(make: MakeDispatcher, outbox: Outbox) -> None:
+def test_a_drain_leaves_nothing_behind_that_an_attempt_let_go_on(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     events = [Event(kind, "job/x", "T", "", {"name": "x"}) for kind in (EventKind.JOB_SUBMITTED, EventKind.JOB_FAILED)]
-    outbox.put(events, [Notification(each.key, "job/x", "o@x.org", Audience.OWNER, "box") for each in events], 0.0)
+    outbox.enqueue(events, [Notification(each.key, "job/x", "o@x.org", Audience.OWNER, "box") for each in events], 0.0)
     make(lane(Sink())).drain()
 
-    assert outbox.counts() == tally(sent=2)
+    assert outbox.history.counts() == tally(sent=2)
 
 
-def test_while_an_attempt_hangs_the_outbox_is_left_alone(make: MakeDispatcher, outbox: Outbox) -> None:
+def test_while_an_attempt_hangs_the_outbox_is_left_alone(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     sink = Sink()
     sink.gate.clear()
     owe(outbox, 5)
@@ -165,7 +170,7 @@ def test_while_an_attempt_hangs_the_outbox_is_left_alone(make: MakeDispatcher, o
     slow.is_doubted = True  # one permit
     dispatcher = make(slow)
     asked: list[object] = []
-    sa.event.listen(outbox._engine, "checkout", lambda connection, *_: asked.append(connection))
+    sa.event.listen(outbox._database._engine, "checkout", lambda connection, *_: asked.append(connection))
     dispatcher.start()
     try:
         wait_until(lambda: sink.tried)
@@ -178,20 +183,20 @@ def test_while_an_attempt_hangs_the_outbox_is_left_alone(make: MakeDispatcher, o
     wait_until(lambda: len(sink.got) == 5)
 
 
-def test_what_fails_now_is_tried_later_and_only_later(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
+def test_what_fails_now_is_tried_later_and_only_later(make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock) -> None:
     sink = Sink()
     sink.failures = [DeliveryError(Failure.TEMPORARY, "503")]
     owe(outbox, 1)
     dispatcher = make(lane(sink))
     dispatcher.drain()
-    assert (sink.got, outbox.counts()) == ([], tally(waiting=1, failed=1))
+    assert (sink.got, outbox.history.counts()) == ([], tally(waiting=1, failed=1))
     clock.advance(3600)
     dispatcher.drain()
 
     assert len(sink.got) == 1
 
 
-def test_no_answer_rests_the_transport_not_the_others(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
+def test_no_answer_rests_the_transport_not_the_others(make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock) -> None:
     dead, well = Sink(), Sink()
     dead.failures = [DeliveryError(Failure.UNREACHABLE, "refused")] * 99
     owe(outbox, 10, via="dead")
@@ -202,20 +207,22 @@ def test_no_answer_rests_the_transport_not_the_others(make: MakeDispatcher, outb
 
     assert len(well.got) == 10
     assert dead.most == 1
-    assert outbox.counts().waiting == 10
+    assert outbox.history.counts().waiting == 10
 
 
-def test_a_refusal_is_dead_after_one_attempt(make: MakeDispatcher, outbox: Outbox) -> None:
+def test_a_refusal_is_dead_after_one_attempt(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     sink = Sink()
     sink.failures = [DeliveryError(Failure.PERMANENT, "400")]
     owe(outbox, 1)
     make(lane(sink)).drain()
 
-    assert outbox.counts() == tally(dead=1)
+    assert outbox.history.counts() == tally(dead=1)
 
 
 @pytest.mark.parametrize("failure", [Failure.AUTH, Failure.QUOTA])
-def test_a_pause_keeps_every_row_in_order(make: MakeDispatcher, outbox: Outbox, clock: Clock, failure: Failure) -> None:
+def test_a_pause_keeps_every_row_in_order(
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock, failure: Failure
+) -> None:
     """X07"""
     sink = Sink()
     sink.failures = [DeliveryError(failure, "sign in again")]
@@ -225,7 +232,7 @@ def test_a_pause_keeps_every_row_in_order(make: MakeDispatcher, outbox: Outbox, 
     dispatcher.drain()
 
     assert box.trouble(clock.ticks) == "sign in again"
-    assert outbox.counts() == tally(waiting=5)
+    assert outbox.history.counts() == tally(waiting=5)
     clock.advance(7200)
     dispatcher.drain()
     assert [message.subject for message in sink.got] == [f'SyftBox job "job {n}" from a@b.org' for n in range(5)]
@@ -233,7 +240,7 @@ def test_a_pause_keeps_every_row_in_order(make: MakeDispatcher, outbox: Outbox, 
 
 
 def test_a_cut_off_send_is_unknown_and_sent_again_with_the_same_id(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
 ) -> None:
     """X03"""
     sink = Sink()
@@ -241,18 +248,18 @@ def test_a_cut_off_send_is_unknown_and_sent_again_with_the_same_id(
     owe(outbox, 1)
     dispatcher = make(lane(sink))
     dispatcher.drain()
-    due = outbox.counts()
+    due = outbox.history.counts()
     clock.advance(3600)
     dispatcher.drain()
 
     assert due == tally(waiting=1, failed=1, unknown=1)
-    assert outbox.counts() == tally(sent=1, unknown=1)
+    assert outbox.history.counts() == tally(sent=1, unknown=1)
     assert len(sink.got) == 1
     assert sink.tried == [sink.got[0].id] * 2
 
 
 def test_a_cut_off_send_that_is_held_waits_for_a_word_and_holds_nothing_else_up(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
 ) -> None:
     """X03: `on_unknown: hold`."""
     sink = Sink()
@@ -261,42 +268,48 @@ def test_a_cut_off_send_that_is_held_waits_for_a_word_and_holds_nothing_else_up(
     dispatcher = make(lane(sink, resend_unknown=False))
     dispatcher.drain()
     (held,) = sink.tried
-    assert outbox.state_of(held) == {held: "unknown"}
+    assert outbox.dead_letters.states(held) == {held: "unknown"}
     later = Event(EventKind.JOB_COMPLETED, "job/box/0", "T2", "", {"name": "job 0", "submitter": "a@b.org"})
-    outbox.put([later], [Notification(later.key, later.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
+    outbox.enqueue([later], [Notification(later.key, later.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
     owe(outbox, 3, start=1)
     for _ in range(5):
         clock.advance(3600)
         dispatcher.drain()
 
     assert sink.tried.count(held) == 1
-    assert outbox.counts(holding=["box"]) == tally(sent=4, failed=1, unknown=1, held=1)
-    assert outbox.revive([held]) == 1
+    assert outbox.history.counts(holding=["box"]) == tally(sent=4, failed=1, unknown=1, held=1)
+    assert outbox.dead_letters.requeue([held]) == 1
     dispatcher.drain()
     assert [message.id for message in sink.got][-1] == held
-    assert outbox.counts(holding=["box"]) == tally(sent=5, unknown=1)
+    assert outbox.history.counts(holding=["box"]) == tally(sent=5, unknown=1)
 
 
 @pytest.mark.parametrize(
     ("resends", "tried", "counts"), [(True, 1, tally(sent=1, unknown=1)), (False, 0, tally(held=1, unknown=1))]
 )
 def test_what_a_killed_worker_was_sending_may_have_arrived(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock, tmp_path: Path, resends: bool, tried: int, counts: Counts
+    make: MakeDispatcher,
+    outbox: SqliteOutbox,
+    clock: Clock,
+    tmp_path: Path,
+    resends: bool,
+    tried: int,
+    counts: OutboxCounts,
 ) -> None:
     """X01, X03: found sending at the start, it is treated as one that was cut off."""
     sink = Sink()
     owe(outbox, 1)
     (lost,) = claim_and_die(tmp_path / "outbox.db", "box", clock.now)
-    outbox.recover(clock.now)
+    outbox.queue.recover(clock.now)
     make(lane(sink, resend_unknown=resends)).drain()
 
     assert sink.tried == [lost.id] * tried
-    assert outbox.counts(holding=[] if resends else ["box"]) == counts
+    assert outbox.history.counts(holding=[] if resends else ["box"]) == counts
 
 
 @pytest.mark.parametrize("silence", [Failure.UNREACHABLE, Failure.UNKNOWN])
 def test_a_transport_that_was_silent_holds_one_permit_until_one_message_arrives(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock, silence: Failure
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock, silence: Failure
 ) -> None:
     """G03: an answer that is a no shows that it speaks, not that it delivers; a success gives it its share back."""
     sink = Sink()
@@ -324,7 +337,9 @@ def test_a_transport_that_was_silent_holds_one_permit_until_one_message_arrives(
     sink.gate.set()
 
 
-def test_several_cut_off_sends_in_a_row_rest_the_transport(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
+def test_several_cut_off_sends_in_a_row_rest_the_transport(
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
+) -> None:
     """X03: a proxy that cuts off every answer for an afternoon doubles a handful of messages, not all that wait."""
     sink = Sink()
     sink.failures = [DeliveryError(Failure.UNKNOWN, "cut off")] * 2
@@ -336,15 +351,17 @@ def test_several_cut_off_sends_in_a_row_rest_the_transport(make: MakeDispatcher,
     assert len(sink.tried) == 2, "after one the others go on, after two they rest"
     assert box.rests_until > clock.monotonic()
     assert not box.problem, "nobody need act"
-    assert outbox.counts() == tally(waiting=20, failed=2, unknown=2)
+    assert outbox.history.counts() == tally(waiting=20, failed=2, unknown=2)
     clock.advance(3600)
     dispatcher.drain()
-    assert outbox.counts() == tally(sent=20, unknown=2)
+    assert outbox.history.counts() == tally(sent=20, unknown=2)
     assert box.silences == 0
     assert set(sink.tried[:2]) <= {message.id for message in sink.got}
 
 
-def test_one_cut_off_send_among_good_ones_rests_nothing(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
+def test_one_cut_off_send_among_good_ones_rests_nothing(
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
+) -> None:
     """X03"""
     sink = Sink()
     owe(outbox, 20)
@@ -357,7 +374,7 @@ def test_one_cut_off_send_among_good_ones_rests_nothing(make: MakeDispatcher, ou
     dispatcher.drain()
 
     assert box.rests_until == 0.0
-    assert outbox.counts().sent == 32
+    assert outbox.history.counts().sent == 32
 
 
 @pytest.mark.parametrize(
@@ -369,7 +386,7 @@ def test_one_cut_off_send_among_good_ones_rests_nothing(make: MakeDispatcher, ou
     ],
 )
 def test_a_failed_attempt_is_logged_with_the_label_of_its_class(
-    make: MakeDispatcher, outbox: Outbox, caplog: pytest.LogCaptureFixture, failure: Failure, label: str
+    make: MakeDispatcher, outbox: SqliteOutbox, caplog: pytest.LogCaptureFixture, failure: Failure, label: str
 ) -> None:
     """B11"""
     sink = Sink()
@@ -381,20 +398,20 @@ def test_a_failed_attempt_is_logged_with_the_label_of_its_class(
 
 
 def test_a_poisoned_message_stops_nothing_else(
-    make: MakeDispatcher, outbox: Outbox, caplog: pytest.LogCaptureFixture
+    make: MakeDispatcher, outbox: SqliteOutbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     event = Event(EventKind.HEARTBEAT, "worker/1", payload={"figures": 5})  # the template wants a list
-    outbox.put([event], [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
+    outbox.enqueue([event], [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
     sink = Sink()
     owe(outbox, 3)
     make(lane(sink)).drain()
 
     assert len(sink.got) == 3
     assert "TypeError" in caplog.text
-    assert outbox.counts().dead == 1
+    assert outbox.history.counts().dead == 1
 
 
-def test_the_pace_is_kept(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
+def test_the_pace_is_kept(make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock) -> None:
     sink = Sink()
     owe(outbox, 10)
     slow = lane(sink, rate=1.0, burst=5)
@@ -406,11 +423,11 @@ def test_the_pace_is_kept(make: MakeDispatcher, outbox: Outbox, clock: Clock) ->
     clock.advance(2)
     dispatcher.poke()
 
-    wait_until(lambda: outbox.counts() == tally(waiting=3, sent=7))
+    wait_until(lambda: outbox.history.counts() == tally(waiting=3, sent=7))
     assert len(sink.got) == 7
 
 
-def test_the_permits_are_shared_and_never_exceeded(make: MakeDispatcher, outbox: Outbox) -> None:
+def test_the_permits_are_shared_and_never_exceeded(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     """G02"""
     one, two = Sink(), Sink()
     one.gate.clear()
@@ -426,7 +443,7 @@ def test_the_permits_are_shared_and_never_exceeded(make: MakeDispatcher, outbox:
     assert max(one.most, two.most) <= 4
 
 
-def test_a_hanging_transport_never_delays_a_healthy_one(make: MakeDispatcher, outbox: Outbox) -> None:
+def test_a_hanging_transport_never_delays_a_healthy_one(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     """G03"""
     hung, well = Sink(), Sink()
     hung.gate.clear()
@@ -444,7 +461,7 @@ def test_a_hanging_transport_never_delays_a_healthy_one(make: MakeDispatcher, ou
 
 
 def test_a_black_hole_holds_half_of_the_permits_and_the_other_transport_gets_everything(
-    make: MakeDispatcher, outbox: Outbox
+    make: MakeDispatcher, outbox: SqliteOutbox
 ) -> None:
     """G03: a real server that accepts every connection and never says a word, beside one that is well."""
     with raw(swallows) as hole, serving() as server:
@@ -458,10 +475,10 @@ def test_a_black_hole_holds_half_of_the_permits_and_the_other_transport_gets_eve
         assert hole.most <= 4
         assert len(set(ids(server.committed))) == 200
         assert {mail.to for mail in server.committed} == {"w@x.org"}
-        assert outbox.counts().dead == 0
+        assert outbox.history.counts().dead == 0
 
 
-def test_two_transports_that_hang_leave_a_permit_for_a_third(make: MakeDispatcher, outbox: Outbox) -> None:
+def test_two_transports_that_hang_leave_a_permit_for_a_third(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     """G03: however many hang, whoever has nothing under way still finds one."""
     hung, well = [Sink(), Sink()], Sink()
     for sink in hung:
@@ -482,7 +499,7 @@ def test_two_transports_that_hang_leave_a_permit_for_a_third(make: MakeDispatche
             sink.gate.set()
 
 
-def test_stopping_finishes_what_is_in_flight_and_starts_no_more(make: MakeDispatcher, outbox: Outbox) -> None:
+def test_stopping_finishes_what_is_in_flight_and_starts_no_more(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     sink = Sink()
     sink.gate.clear()
     owe(outbox, 10)
@@ -495,29 +512,29 @@ def test_stopping_finishes_what_is_in_flight_and_starts_no_more(make: MakeDispat
     stopping.join()
 
     assert len(sink.got) == 2
-    assert outbox.counts() == tally(waiting=8, sent=2)
+    assert outbox.history.counts() == tally(waiting=8, sent=2)
 
 
-def test_a_bundle_waits_as_long_as_a_single_message(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
+def test_a_bundle_waits_as_long_as_a_single_message(make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock) -> None:
     events = [Event(EventKind.JOB_SUBMITTED, f"job/{n}", "T", "", {"name": str(n)}) for n in range(100)]
     items = [Notification(e.key, e.entity, "o@x.org", Audience.OWNER, "box", bundle="b") for e in events]
-    outbox.put(events, items, 0.0)
+    outbox.enqueue(events, items, 0.0)
     sink = Sink()
     sink.failures = [DeliveryError(Failure.TEMPORARY, "503", not_before=datetime.fromtimestamp(clock.now + 500, UTC))]
     dispatcher = make(lane(sink))
     dispatcher.drain()
     clock.advance(499)
     dispatcher.drain()
-    assert (len(sink.got), outbox.counts().waiting) == (0, 100)
+    assert (len(sink.got), outbox.history.counts().waiting) == (0, 100)
     clock.advance(2)
     dispatcher.drain()
 
     assert len(sink.got) == 1
-    assert outbox.counts() == tally(sent=1, notifications=100)
+    assert outbox.history.counts() == tally(sent=1, notifications=100)
 
 
 def test_an_outcome_that_could_not_be_saved_is_saved_later(
-    make: MakeDispatcher, outbox: Outbox, tmp_path: Path
+    make: MakeDispatcher, outbox: SqliteOutbox, tmp_path: Path
 ) -> None:
     """X01"""
     sink = Sink()
@@ -536,12 +553,12 @@ def test_an_outcome_that_could_not_be_saved_is_saved_later(
     blocker.commit()
     blocker.close()
 
-    wait_until(lambda: outbox.counts() == tally(sent=1))
+    wait_until(lambda: outbox.history.counts() == tally(sent=1))
     assert len(sink.got) == 1
 
 
 def test_a_refusal_that_signing_in_does_not_show_pauses_until_a_send_succeeds(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
 ) -> None:
     """X07"""
     sink = Sink()
@@ -558,13 +575,13 @@ def test_a_refusal_that_signing_in_does_not_show_pauses_until_a_send_succeeds(
     assert (box.problem, len(sink.got)) == ("", 1)
 
 
-def test_a_message_that_cannot_be_worded_is_a_dead_letter(make: MakeDispatcher, outbox: Outbox) -> None:
+def test_a_message_that_cannot_be_worded_is_a_dead_letter(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     """A2: another attempt would change nothing, and nothing was sent."""
     event = Event(EventKind.HEARTBEAT, "worker/1", payload={"figures": 5})
-    outbox.put([event], [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
+    outbox.enqueue([event], [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
     make(lane(Sink())).drain()
 
-    assert outbox.counts() == tally(dead=1)
+    assert outbox.history.counts() == tally(dead=1)
 
 
 def test_a_dead_sign_in_is_known_before_the_first_mail_and_mends_by_itself(make: MakeDispatcher, clock: Clock) -> None:

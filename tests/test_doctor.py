@@ -26,9 +26,10 @@ import yaml
 from syftnotify.cli.demo import Tree
 from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import Audience, EventKind
-from syftnotify.core.models import Event, Notification
+from syftnotify.core.models import Event, Notification, NotificationState
+from syftnotify.core.outbox import AttemptOutcome
 from syftnotify.services.doctor import Finding, Level, disk_level, findings
-from syftnotify.store.outbox.queue import AttemptOutcome, Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
 from tests import mailserver
@@ -793,23 +794,23 @@ def test_a_home_that_never_ran_has_no_state_to_check_and_gets_none(private: Box)
     assert not private.home.state.exists()
 
 
-Write = Callable[[Outbox, float], None]
+Write = Callable[[SqliteOutbox, float], None]
 
 
 def outbox_of(box: Box, *states: str, transport: str = "box", now: float | None = None) -> None:
     """An outbox with one message in each of `states`."""
     moment = time.time() if now is None else now
-    outbox = Outbox(box.home.outbox)
+    outbox = SqliteOutbox(box.home.outbox)
     try:
         for number, state in enumerate(states):
             event = Event(EventKind.JOB_APPROVED, f"job/D/{OWNER}/{ANA}/survey{number}", payload={"detail": "x" * 2000})
-            outbox.put([event], [Notification(event.key, event.entity, ANA, Audience.SUBMITTER, transport)], moment)
-            due = claim(outbox, transport, moment, by="tests", resend=False)
+            outbox.enqueue([event], [Notification(event.key, event.entity, ANA, Audience.SUBMITTER, transport)], moment)
+            due = claim(outbox, transport, moment, worker_id="tests", resend=False)
             if state == "sent":
-                outbox.sent(due, moment)
+                outbox.queue.mark_sent(due, moment)
             else:
                 failure = {"dead": Failure.PERMANENT, "unknown": Failure.UNKNOWN}[state]
-                outbox.failed(due, moment, failure, "said no", AttemptOutcome(state))
+                outbox.queue.mark_failed(due, moment, failure, "said no", AttemptOutcome(NotificationState(state)))
     finally:
         outbox.close()
 
@@ -876,11 +877,13 @@ def test_dead_letters_and_held_ones_are_warned_of(private: Box) -> None:
 def send(box: Box, count: int, now: float) -> None:
     """Let `count` messages have gone out through Gmail at `now`."""
     events = [Event(EventKind.JOB_APPROVED, f"job/D/{OWNER}/{ANA}/{now}-{number}") for number in range(count)]
-    outbox = Outbox(box.home.outbox)
+    outbox = SqliteOutbox(box.home.outbox)
     try:
-        outbox.put(events, [Notification(one.key, one.entity, ANA, Audience.SUBMITTER, "mail") for one in events], now)
-        while due := claim(outbox, "mail", now, by="tests"):
-            outbox.sent(due, now)
+        outbox.enqueue(
+            events, [Notification(one.key, one.entity, ANA, Audience.SUBMITTER, "mail") for one in events], now
+        )
+        while due := claim(outbox, "mail", now, worker_id="tests"):
+            outbox.queue.mark_sent(due, now)
     finally:
         outbox.close()
 

@@ -27,7 +27,7 @@ from syftnotify.core.kinds import FINAL_KINDS, EventKind
 from syftnotify.core.models import Event
 from syftnotify.sources.spool import Spool
 from syftnotify.store.ledger import JsonStateManager
-from syftnotify.store.outbox.queue import Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import ANA, BO, OWNER, Box, lose_ledger, lose_outbox
 from tests.test_alerts import add
 from tests.trees import TREES, Disk
@@ -341,9 +341,9 @@ def test_emit_job_without_end_is_forgotten_after_180_days(box: Box) -> None:
     box.clock.advance(FORGOTTEN_SECONDS + 1)
     emit(box, "job_submitted", "new", notify_emails=[BO])
     box.look()
-    outbox = Outbox(box.home.outbox)
+    outbox = SqliteOutbox(box.home.outbox)
     try:
-        assert outbox.emitted_jobs(["old", "new"]).keys() == {"new"}
+        assert outbox.emitted_jobs.find(["old", "new"]).keys() == {"new"}
     finally:
         outbox.close()
 
@@ -493,9 +493,9 @@ def test_dry_run_takes_nothing_in(box: Box) -> None:
     """A14: neither events nor what is remembered of jobs."""
     emit(box, "job_started", notify_emails=[BO])
     box.notify("run", "--once", "--dry-run", check=0)
-    outbox = Outbox(box.home.outbox)
+    outbox = SqliteOutbox(box.home.outbox)
     try:
-        assert outbox.emitted_jobs(["run/1"]) == {}
+        assert outbox.emitted_jobs.find(["run/1"]) == {}
     finally:
         outbox.close()
 

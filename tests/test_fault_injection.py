@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from syftnotify.cli.demo import Tree
 from syftnotify.core.errors import StateError
 from syftnotify.runtime.container import App
-from syftnotify.store.outbox.queue import Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import ANA, OWNER, Box
 
 pytestmark = pytest.mark.fire
@@ -85,16 +85,16 @@ class Cursor(sqlite3.Cursor):
         return super().executemany(statement, *values)
 
 
-def inject(outbox: Outbox, plan: Plan) -> None:
+def inject(outbox: SqliteOutbox, plan: Plan) -> None:
     """Let every connection of the outbox from now on fail as planned."""
-    outbox._engine.dispose()
+    outbox._database._engine.dispose()
 
     def connect(_dialect: Any, _record: Any, arguments: list[Any], more: dict[str, Any]) -> sqlite3.Connection:
         connection = sqlite3.connect(*arguments, factory=Connection, **more)
         connection.plan = plan
         return connection
 
-    sa.event.listen(outbox._engine, "do_connect", connect)
+    sa.event.listen(outbox._database._engine, "do_connect", connect)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def test_an_error_at_any_statement_loses_nothing_and_counts_what_it_doubles(
 ) -> None:
     """A8, A10, X01: each statement of a tick and of an attempt fails once."""
     for statement, box, parts in one_by_one(prepared, tmp_path, code):
-        counts = parts.outbox.counts()
+        counts = parts.outbox.history.counts()
         arrived = Counter((mail.event, mail.to, str(mail.message["Message-ID"])) for mail in box.mails())
         distinct = Counter((event, to) for event, to, _ in arrived)
         doubled = sum(arrived.values()) - len(arrived)

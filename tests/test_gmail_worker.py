@@ -20,8 +20,9 @@ from typing import Any
 import pytest
 
 from syftnotify.cli.demo import Tree
+from syftnotify.core.outbox import OutboxCounts
 from syftnotify.runtime.container import App
-from syftnotify.store.outbox.queue import Counts, Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from tests.google import Answer, Asked, Google, Post, closes, cuts_the_body, hangs, page, resets, says, serving, visited
 from tests.support import ANA, BO, OWNER, PATIENCE, Box, tally, wait_until
@@ -47,7 +48,7 @@ def tree(google: Google, box: Box) -> Tree:
     tree.grant(ANA)
     tree.grant(BO)
     box.look()
-    assert counts(box) == Counts()
+    assert counts(box) == OutboxCounts()
     return tree
 
 
@@ -63,10 +64,10 @@ def through_gmail(box: Box, google: Google, *, second: bool = False, **changes: 
     box.configure({"transports": {"mail": mail, **({"box": {"type": "maildir"}} if second else {})}})
 
 
-def counts(box: Box) -> Counts:
-    outbox = Outbox(box.home.outbox)
+def counts(box: Box) -> OutboxCounts:
+    outbox = SqliteOutbox(box.home.outbox)
     try:
-        return outbox.counts()
+        return outbox.history.counts()
     finally:
         outbox.close()
 

@@ -108,8 +108,8 @@ def test_dead_letters_are_reported_in_one_alert_and_stop_the_ping(box: Box, hook
         assert "job_submitted to #a through team" in reports[0].text
         assert "notify dead-letters" in reports[0].text
         assert pings(hook) == stopped
-        assert parts.outbox.counts().unacknowledged == 2
-        parts.outbox.acknowledge(box.clock.now)
+        assert parts.outbox.history.counts().unacknowledged == 2
+        parts.outbox.dead_letters.acknowledge(box.clock.now)
         look(advance=20)
 
     assert pings(hook) == stopped + 1

@@ -13,7 +13,8 @@ from syftnotify.cli.history import forget
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
 from syftnotify.store.ledger import JsonStateManager
-from syftnotify.store.outbox.queue import Outbox
+from syftnotify.store.outbox.history import History
+from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import ANA, OWNER, Box
 from tests.trees import TREES, Disk, Tree
 
@@ -165,7 +166,7 @@ def test_history_and_why_print_times_in_the_local_zone(told: Box) -> None:
 @pytest.mark.parametrize("zone", ["UTC", "IST-5:30", "XXX11"])
 def test_prune_names_the_typed_date_in_the_local_zone(box: Box, zone: str) -> None:
     """F6"""
-    Outbox(box.home.outbox).close()
+    SqliteOutbox(box.home.outbox).close()
     box.env["TZ"] = zone
 
     said = box.notify("prune", "--older-than", "2000-01-01", "--dry-run", check=0).stdout
@@ -186,7 +187,7 @@ def test_prune_names_the_typed_date_in_the_local_zone(box: Box, zone: str) -> No
 )
 def test_prune_moment_out_of_range_is_refused(box: Box, older_than: str, said: str) -> None:
     """D8"""
-    Outbox(box.home.outbox).close()
+    SqliteOutbox(box.home.outbox).close()
 
     assert said in box.notify("prune", "--older-than", older_than, check=2).stderr
 
@@ -195,8 +196,8 @@ def gpus(first: int, last: int) -> list[Event]:
     return [Event(EventKind.GPU_AVAILABLE, f"gpu/{number}", "T1", "", {}) for number in range(first, last)]
 
 
-class Heaps(Outbox):
-    """An outbox that remembers how much each of its transactions forgot."""
+class CountingHistory(History):
+    """A history that records how much each of its transactions deleted."""
 
     sizes: list[int]
 
@@ -213,21 +214,22 @@ def test_much_is_forgotten_a_heap_at_a_time(box: Box, owed: int) -> None:
     for event in gpus(0, owed):
         ledger.owe(event.entity, event.kind, event.occurrence)
     ledger.save()
-    outbox = Heaps(box.home.outbox)
-    outbox.sizes = []
-    outbox.put(gpus(0, 2300), [], 100.0)
+    outbox = SqliteOutbox(box.home.outbox)
+    outbox.history = history = CountingHistory(outbox._database)
+    history.sizes = []
+    outbox.enqueue(gpus(0, 2300), [], 100.0)
     count = forget(outbox, ledger, 200.0)
-    left = outbox.keys_of([event.entity for event in gpus(0, 2300)])
+    left = outbox.events.for_entities([event.entity for event in gpus(0, 2300)])
     outbox.close()
 
     assert count == 2300 - owed
     assert len(left) == owed
-    assert owed > 1000 or max(outbox.sizes) <= 1000
+    assert owed > 1000 or max(history.sizes) <= 1000
 
 
 def test_the_count_of_what_was_forgotten_is_that_of_all_heaps(box: Box) -> None:
-    outbox = Outbox(box.home.outbox)
-    outbox.put(gpus(0, 2300), [], 100.0)
+    outbox = SqliteOutbox(box.home.outbox)
+    outbox.enqueue(gpus(0, 2300), [], 100.0)
     outbox.close()
 
     for words in (["--dry-run"], []):

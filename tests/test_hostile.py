@@ -851,7 +851,7 @@ def test_thousands_of_jobs_in_a_minute_drown_nobody(box: Box, tree: Tree) -> Non
     assert len(to_abe) <= (200 + 1) * spans + 3
     parts = box.parts()
     try:
-        assert parts.outbox.counts().waiting == 0
+        assert parts.outbox.history.counts().waiting == 0
     finally:
         parts.close()
 

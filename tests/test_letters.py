@@ -20,9 +20,10 @@ from syftnotify.cli.demo import Tree
 from syftnotify.core.errors import Failure
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import Audience, EventKind
-from syftnotify.core.models import Event, Notification
+from syftnotify.core.models import Event, Notification, NotificationState
+from syftnotify.core.outbox import AttemptOutcome, OutboxCounts
 from syftnotify.core.text import local_time
-from syftnotify.store.outbox.queue import AttemptOutcome, Counts, Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_status
 from tests.google import Answer, Asked, Google, Post, closes, page, says, serving
 from tests.support import ANA, BO, OWNER, Box, claim, tally, wait_until
@@ -35,8 +36,8 @@ HOUR = 3600.0
 
 
 @contextlib.contextmanager
-def opened(box: Box) -> Iterator[Outbox]:
-    outbox = Outbox(box.home.outbox)
+def opened(box: Box) -> Iterator[SqliteOutbox]:
+    outbox = SqliteOutbox(box.home.outbox)
     try:
         yield outbox
     finally:
@@ -80,22 +81,24 @@ def write(box: Box, *letters: ListedLetter) -> list[str]:
     with opened(box) as outbox:
         for letter in letters:
             now = time.time() - letter.age
-            outbox.put([letter.event], [letter.notification], now)
+            outbox.enqueue([letter.event], [letter.notification], now)
             if letter.state in {"pending", "skipped"}:
                 continue
-            due = claim(outbox, letter.transport, now, by="tests", resend=False)
+            due = claim(outbox, letter.transport, now, worker_id="tests", resend=False)
             assert [item.id for item in due] == [letter.id], "what waits comes last"
             if letter.state == "sent":
-                outbox.sent(due, now)
+                outbox.queue.mark_sent(due, now)
             else:
                 failure = {"dead": Failure.PERMANENT, "unknown": Failure.UNKNOWN}[letter.state]
-                outbox.failed(due, now, failure, letter.reason, AttemptOutcome(letter.state))
+                outbox.queue.mark_failed(
+                    due, now, failure, letter.reason, AttemptOutcome(NotificationState(letter.state))
+                )
     return [letter.id for letter in letters]
 
 
 def states(box: Box) -> dict[str, str]:
     with opened(box) as outbox:
-        return outbox.state_of("")
+        return outbox.dead_letters.states("")
 
 
 def typed(box: Box, *words: str, check: int) -> str:
@@ -511,7 +514,7 @@ def test_what_is_sent_again_begins_with_its_first_try(box: Box) -> None:
     typed(box, "resend", name, check=0)
 
     with opened(box) as outbox:
-        (due,) = claim(outbox, "box", time.time(), by="tests")
+        (due,) = claim(outbox, "box", time.time(), worker_id="tests")
     assert (due.id, due.failures, due.refusals, due.first_failed_at) == (name, 0, 0, None)
 
 
@@ -561,9 +564,9 @@ def to_ana_alone(answer: Answer) -> Answer:
     return act
 
 
-def counts(box: Box) -> Counts:
+def counts(box: Box) -> OutboxCounts:
     with opened(box) as outbox:
-        return outbox.counts()
+        return outbox.history.counts()
 
 
 def name_of(post: Post) -> str:

@@ -27,14 +27,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from syftnotify.config.load import load
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import END_KINDS, Audience, EventKind
-from syftnotify.core.models import Event, Message, Notification, Receipt
+from syftnotify.core.models import Event, Message, Notification, NotificationState, Receipt
+from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification
 from syftnotify.core.throttle import ThrottleRule
 from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.runtime.container import App, build_app
 from syftnotify.store.ledger import JsonStateManager
-from syftnotify.store.outbox.queue import AttemptOutcome, ClaimedNotification, Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import failpoints
 from tests.support import ANA, BO, OWNER, THOROUGH, Box, Clock, claim, tally
 from tests.trees import TREES, Disk, Tree
@@ -225,7 +226,7 @@ class Promises(RuleBasedStateMachine):
             clock=self.box.clock.time,
             monotonic=self.box.clock.monotonic,
         )
-        self.parts.outbox.recover(self.box.clock.now)
+        self.parts.outbox.queue.recover(self.box.clock.now)
         self.reckon()
 
     def drop(self) -> None:
@@ -531,7 +532,7 @@ class Promises(RuleBasedStateMachine):
         """As many attempts under way as there can be; what is left is found by the next process."""
         now, outbox = self.box.clock.now, self.parts.outbox
         claims: list[list[ClaimedNotification]] = []
-        while due := claim(outbox, LANE, now, by="hand", resend=self.resends):
+        while due := claim(outbox, LANE, now, worker_id="hand", resend=self.resends):
             claims.append(due)
         self.take_down()
         taken = [item.id for claim in claims for item in claim]
@@ -550,11 +551,15 @@ class Promises(RuleBasedStateMachine):
                 self.owed[item.id].is_nameless = self.owed[item.id].is_nameless or len(message) > 1
                 self.owed[item.id].is_taken = self.owed[item.id].is_taken or outcome == "sent"
             if outcome == "sent":
-                outbox.sent(message, now)
+                outbox.queue.mark_sent(message, now)
             elif outcome != "left":
                 failure = Failure.UNKNOWN if outcome == "unknown" else Failure.PERMANENT
-                verdict = AttemptOutcome("unknown", now + 60) if outcome == "unknown" else AttemptOutcome("dead")
-                outbox.failed(message, now, failure, outcome, verdict)
+                verdict = (
+                    AttemptOutcome(NotificationState.UNKNOWN, now + 60)
+                    if outcome == "unknown"
+                    else AttemptOutcome(NotificationState.DEAD)
+                )
+                outbox.queue.mark_failed(message, now, failure, outcome, verdict)
         self.restart()
 
     def the_wall_clock_jumps(self, seconds: float) -> None:
@@ -562,12 +567,12 @@ class Promises(RuleBasedStateMachine):
 
     def an_operator_revives(self, number: int) -> None:
         """One letter, or everything that has a name: who was served is not served again."""
-        letters = self.parts.outbox.letters()
+        letters = self.parts.outbox.dead_letters.all()
         if not letters:
             return
         chosen = [letter.id for letter in letters] if number % 2 else [letters[number % len(letters)].id]
-        self.parts.outbox.revive([*chosen, *self.rows] if number % 2 else chosen)
-        left = {letter.id for letter in self.parts.outbox.letters()}
+        self.parts.outbox.dead_letters.requeue([*chosen, *self.rows] if number % 2 else chosen)
+        left = {letter.id for letter in self.parts.outbox.dead_letters.all()}
         assert not left & set(chosen)
         for letter in letters:
             if letter.id not in left:  # what was chosen, and what left together with it
@@ -623,8 +628,8 @@ class Promises(RuleBasedStateMachine):
         for _ in range(12):
             self.box.clock.advance(DAY)
             if not self.resends:
-                held = [letter.id for letter in self.parts.outbox.letters() if letter.state == "unknown"]
-                self.parts.outbox.revive(held)
+                held = [letter.id for letter in self.parts.outbox.dead_letters.all() if letter.state == "unknown"]
+                self.parts.outbox.dead_letters.requeue(held)
                 for each in held:
                     self.owed[each].revive()
                 self.take_down()
@@ -690,7 +695,7 @@ def test_a_digest_that_may_have_arrived_is_sent_again_as_it_was(tmp_path: Path) 
     """X03: also when one more thing was meant to be in it, and was held up by an earlier mail about the same job."""
     clock, scripted = Clock(), Scripted()
     later = datetime.fromtimestamp(clock.now + 3000, UTC)
-    with contextlib.closing(Outbox(tmp_path / "outbox.db")) as outbox:
+    with contextlib.closing(SqliteOutbox(tmp_path / "outbox.db")) as outbox:
         dispatcher = Dispatcher(
             outbox,
             {LANE: TransportQueue(LANE, scripted, WORDING)},
@@ -700,11 +705,11 @@ def test_a_digest_that_may_have_arrived_is_sent_again_as_it_was(tmp_path: Path) 
             monotonic=clock.monotonic,
         )
         earlier, single = about(1, EventKind.JOB_SUBMITTED)
-        outbox.put([earlier], [single], clock.now)
+        outbox.enqueue([earlier], [single], clock.now)
         scripted.failures = [DeliveryError(Failure.TEMPORARY, "later", not_before=later)]
         dispatcher.drain()
         news = [about(number, EventKind.JOB_COMPLETED, bundle="bundle-x") for number in range(1, 7)]
-        outbox.put([event for event, _ in news], [item for _, item in news], clock.now)
+        outbox.enqueue([event for event, _ in news], [item for _, item in news], clock.now)
         scripted.failures = [DeliveryError(Failure.UNKNOWN, "cut off")]
         dispatcher.drain()
         for _ in range(3):
@@ -712,7 +717,7 @@ def test_a_digest_that_may_have_arrived_is_sent_again_as_it_was(tmp_path: Path) 
             dispatcher.drain()
         dispatcher.stop()
 
-        assert outbox.counts() == tally(sent=3, notifications=7, unknown=5)
+        assert outbox.history.counts() == tally(sent=3, notifications=7, unknown=5)
     digests = Counter(message.id for message in scripted.got if message.subject.startswith("SyftBox: "))
     arrived = [entity for message in scripted.got if message.id in digests for entity in entities_of(message)]
     assert max(digests.values()) == 2, "the one that may have arrived, under its own name"

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from syftnotify.core.outbox import OutboxCounts
 from syftnotify.runtime import process
-from syftnotify.store.outbox.queue import Counts, Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.files import file_lock
 from tests.google import Google, Post, answers_when, hangs, page, serving
@@ -68,9 +69,9 @@ def ids(posts: Sequence[Post]) -> Counter[str]:
     return Counter(str(post.mail["Message-ID"]) for post in posts)
 
 
-def counts(box: Box) -> Counts:
-    with contextlib.closing(Outbox(box.home.outbox, repair=False)) as outbox:
-        return outbox.counts()
+def counts(box: Box) -> OutboxCounts:
+    with contextlib.closing(SqliteOutbox(box.home.outbox, repair=False)) as outbox:
+        return outbox.history.counts()
 
 
 def started(box: Box) -> int:
@@ -264,7 +265,7 @@ def test_a_stop_during_the_first_look_is_heard_after_it(box: Box, tree: Versione
     assert [mail.told for mail in box.mails()] == [("digest", "owner", OWNER)]
 
 
-def counts_or_none(box: Box) -> Counts | None:
+def counts_or_none(box: Box) -> OutboxCounts | None:
     """How the outbox stands, once it has its tables."""
     with contextlib.suppress(Exception):
         return counts(box)

@@ -14,9 +14,10 @@ import pytest
 
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification
+from syftnotify.core.outbox import OutboxCounts
 from syftnotify.sources.spool import emit
 from syftnotify.store.ledger import JsonStateManager
-from syftnotify.store.outbox.queue import Counts, Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import ANA, BO, OWNER, Box, Sent, claim, tally
 from tests.trees import PERMISSIONS, TREES, Disk, Tree, permission
 
@@ -55,10 +56,10 @@ def after(box: Box, seconds: float = 10) -> Counter[Sent]:
     return Counter(mail.told for mail in box.new_mails())
 
 
-def counts(box: Box) -> Counts:
-    outbox = Outbox(box.home.outbox)
+def counts(box: Box) -> OutboxCounts:
+    outbox = SqliteOutbox(box.home.outbox)
     try:
-        return outbox.counts()
+        return outbox.history.counts()
     finally:
         outbox.close()
 
@@ -138,9 +139,9 @@ def test_withheld_mail_holds_up_neither_ledger_nor_pruning(box: Box, strangers: 
     assert ledger.owed() == {}
     assert ledger.was_notified(strangers.entity(by=VICTIM), "approved")
     box.clock.advance(100)
-    outbox = Outbox(box.home.outbox)
-    assert outbox.prune(box.clock.now, box.clock.now, sparing=()) == 2
-    assert outbox.counts() == tally(sent=1)
+    outbox = SqliteOutbox(box.home.outbox)
+    assert outbox.history.prune(box.clock.now, box.clock.now, exempt=()) == 2
+    assert outbox.history.counts() == tally(sent=1)
     outbox.close()
 
 
@@ -402,8 +403,8 @@ def test_a_mailed_address_stays_known_to_the_limit_when_pruned(box: Box, disk: D
     box.look()
     box.clock.advance(7200)
     box.look()
-    outbox = Outbox(box.home.outbox)
-    assert outbox.noticed(tree.entity("first", by=ANA)) == []
+    outbox = SqliteOutbox(box.home.outbox)
+    assert outbox.history.events(tree.entity("first", by=ANA)) == []
     outbox.close()
     tree.submit("second", by=BO)
     box.look()
@@ -433,55 +434,55 @@ def test_the_home_of_a_scientist_mails_its_owner(box: Box, disk: Disk) -> None:
 # The outbox
 
 
-def put(outbox: Outbox, name: str, recipient: str, now: float, **more: Any) -> Notification:
+def put(outbox: SqliteOutbox, name: str, recipient: str, now: float, **more: Any) -> Notification:
     event = Event(EventKind.JOB_SUBMITTED, f"job/{name}")
     item = Notification(event.key, event.entity, recipient, Audience.SUBMITTER, "box", **more)
-    outbox.put([event], [item], now)
+    outbox.enqueue([event], [item], now)
     return item
 
 
-def test_outbox_release_queues_only_the_recipients_named(outbox: Outbox) -> None:
+def test_outbox_release_queues_only_the_recipients_named(outbox: SqliteOutbox) -> None:
     """C1: what was withheld is not claimed before, and keeps its place."""
     put(outbox, "a", ANA, 1.0, withheld="unverified")
     put(outbox, "b", BO, 2.0, withheld="unverified")
-    assert claim(outbox, "box", 3.0, by="me") == []
-    assert outbox.withheld() == [ANA, BO]
-    assert outbox.release([BO], 4.0) == 1
-    assert outbox.counts() == tally(waiting=1, withheld=1)
-    assert [due.recipient for due in claim(outbox, "box", 5.0, by="me")] == [BO]
-    assert outbox.release([BO], 6.0) == 0
+    assert claim(outbox, "box", 3.0, worker_id="me") == []
+    assert outbox.recipients.withheld() == [ANA, BO]
+    assert outbox.recipients.release([BO], 4.0) == 1
+    assert outbox.history.counts() == tally(waiting=1, withheld=1)
+    assert [due.recipient for due in claim(outbox, "box", 5.0, worker_id="me")] == [BO]
+    assert outbox.recipients.release([BO], 6.0) == 0
 
 
-def test_outbox_adopts_withheld_mail_of_a_removed_transport(outbox: Outbox) -> None:
+def test_outbox_adopts_withheld_mail_of_a_removed_transport(outbox: SqliteOutbox) -> None:
     """C1"""
     put(outbox, "a", ANA, 1.0, withheld="unverified")
-    assert outbox.adopt(["other"], "other") == 1
-    outbox.release([ANA], 2.0)
-    assert [due.transport for due in claim(outbox, "other", 3.0, by="me")] == ["other"]
+    assert outbox.queue.reassign(["other"], "other") == 1
+    outbox.recipients.release([ANA], 2.0)
+    assert [due.transport for due in claim(outbox, "other", 3.0, worker_id="me")] == ["other"]
 
 
-def test_outbox_counts_newcomers_by_when_they_were_queued(outbox: Outbox) -> None:
+def test_outbox_counts_newcomers_by_when_they_were_queued(outbox: SqliteOutbox) -> None:
     """C1: withheld ones when they are released; those whom the caller does not name are no newcomers."""
     put(outbox, "a", ANA, 10.0, withheld="unverified")
     put(outbox, "b", BO, 10.0)
-    assert outbox.unmailed([ANA, BO]) == {ANA}
-    outbox.release([ANA], 20.0, newcomers=[ANA])
-    assert outbox.unmailed([ANA, BO]) == set()
-    assert [outbox.newcomers_since(since, 30.0) for since in (0.0, 15.0, 20.0)] == [1, 1, 0]
-    assert outbox.newcomers_since(0.0, 19.0) == 0, "a clock that was set back"
+    assert outbox.recipients.unmailed([ANA, BO]) == {ANA}
+    outbox.recipients.release([ANA], 20.0, newcomers=[ANA])
+    assert outbox.recipients.unmailed([ANA, BO]) == set()
+    assert [outbox.recipients.count_new(since, 30.0) for since in (0.0, 15.0, 20.0)] == [1, 1, 0]
+    assert outbox.recipients.count_new(0.0, 19.0) == 0, "a clock that was set back"
 
 
-def test_outbox_upgrade_takes_the_addresses_of_the_history(outbox: Outbox, tmp_path: Path) -> None:
+def test_outbox_upgrade_takes_the_addresses_of_the_history(outbox: SqliteOutbox, tmp_path: Path) -> None:
     """C1: whoever was mailed before is nobody new."""
     put(outbox, "a", ANA, 10.0)
     put(outbox, "b", BO, 10.0, skipped="no reason")
     outbox.close()
     path = tmp_path / "outbox.db"
     as_version_4(path)
-    upgraded = Outbox(path)
-    assert upgraded.unmailed([ANA, BO]) == {BO}
+    upgraded = SqliteOutbox(path)
+    assert upgraded.recipients.unmailed([ANA, BO]) == {BO}
     put(upgraded, "c", BO, 20.0, withheld="unverified")
-    assert upgraded.release([BO], 30.0) == 1
+    assert upgraded.recipients.release([BO], 30.0) == 1
     upgraded.close()
 
 

@@ -92,7 +92,7 @@ def test_what_was_owed_in_a_lost_outbox_is_sent_again_and_counted(box: Box, tree
     lose_outbox(box)
     with a_worker(box) as parts:
         scan(box, parts)
-        counts = parts.outbox.counts()
+        counts = parts.outbox.history.counts()
 
     assert sorted((mail.event, mail.to) for mail in box.mails()) == [("job_submitted", ANA), ("job_submitted", OWNER)]
     assert counts.unknown == 2
@@ -122,7 +122,7 @@ def test_an_outbox_without_its_last_changes_sends_nothing_twice(box: Box, tree: 
     restored(box, tmp_path / "copy.db")
     with a_worker(box) as parts:
         scan(box, parts)
-        counts = parts.outbox.counts()
+        counts = parts.outbox.history.counts()
 
     assert before == 2
     assert len(box.mails()) == 2
@@ -143,7 +143,7 @@ def test_an_outbox_without_its_last_changes_counts_what_may_be_doubled(box: Box,
     restored(box, tmp_path / "copy.db")
     with a_worker(box) as parts:
         scan(box, parts)
-        counts = parts.outbox.counts()
+        counts = parts.outbox.history.counts()
 
     assert doubled == 6
     assert len(box.mails()) == 12

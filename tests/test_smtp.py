@@ -24,8 +24,9 @@ from syftnotify.config.load import load
 from syftnotify.config.schema import Smtp
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message
+from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.ports import Transport
-from syftnotify.store.outbox.queue import Counts, Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system.paths import Home
 from syftnotify.transports.registry import transport_for
 from syftnotify.transports.smtp.sending import SmtpTransport
@@ -989,10 +990,10 @@ def test_eight_threads_whose_connections_died_replace_them_and_double_nothing(
 # -- the whole way -----------------------------------------------------------------------------------------------
 
 
-def counts(box: Box, *, holding: Sequence[str] = ()) -> Counts:
-    outbox = Outbox(box.home.outbox)
+def counts(box: Box, *, holding: Sequence[str] = ()) -> OutboxCounts:
+    outbox = SqliteOutbox(box.home.outbox)
     try:
-        return outbox.counts(holding=holding)
+        return outbox.history.counts(holding=holding)
     finally:
         outbox.close()
 

@@ -25,7 +25,7 @@ from syftnotify.cli.app import app
 from syftnotify.core.errors import EmitError, NotifyError, UnknownKindError
 from syftnotify.core.kinds import RESERVED_KINDS, EventKind
 from syftnotify.sources.spool import Spool
-from syftnotify.store.outbox.queue import Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_status
 from tests.support import ANA, BO, OWNER, PATIENCE, Box, wait_until
 from tests.test_hostile import assert_harmless, is_shown
@@ -595,8 +595,8 @@ def test_a_worker_that_is_killed_before_it_removes_the_file_tells_the_event_once
     with mortal(box, "outbox.put:1") as worker:
         assert worker.wait(PATIENCE) == -signal.SIGKILL
     assert len(spooled(box)) == 1
-    with contextlib.closing(Outbox(box.home.outbox)) as outbox:
-        assert outbox.counts().waiting == 1
+    with contextlib.closing(SqliteOutbox(box.home.outbox)) as outbox:
+        assert outbox.history.counts().waiting == 1
 
     looked(box)
     looked(box)

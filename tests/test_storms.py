@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind
-from syftnotify.core.models import Event, Message, Notification, Receipt
+from syftnotify.core.models import Event, Message, Notification, NotificationState, Receipt
+from syftnotify.core.outbox import AttemptOutcome
 from syftnotify.core.throttle import ABOVE, EVERY, WITHIN, RecipientThrottle, Window
 from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
-from syftnotify.store.outbox.queue import AttemptOutcome, Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import Clock, MakeDispatcher, claim, claim_and_die, tally, wait_until
 
 READER = "o@x.org"
@@ -293,16 +294,18 @@ def owed(event: Event, *, to: str = READER, via: str = "box") -> Notification:
     return Notification(event.key, event.entity, to, Audience.OWNER, via)
 
 
-def owe(outbox: Outbox, clock: Clock, names: Iterable[str], *, by: str = FLOOD, **more: Any) -> None:
+def owe(outbox: SqliteOutbox, clock: Clock, names: Iterable[str], *, by: str = FLOOD, **more: Any) -> None:
     events = [submitted(name, by) for name in names]
-    outbox.put(events, [owed(event, **more) for event in events], clock.now)
+    outbox.enqueue(events, [owed(event, **more) for event in events], clock.now)
 
 
 def numbered(count: int, start: int = 0) -> list[str]:
     return [f"{number:04d}" for number in range(start, start + count)]
 
 
-def had(outbox: Outbox, clock: Clock, tmp_path: Path, names: Iterable[str], *, ago: float = 0.0, **more: Any) -> None:
+def had(
+    outbox: SqliteOutbox, clock: Clock, tmp_path: Path, names: Iterable[str], *, ago: float = 0.0, **more: Any
+) -> None:
     """The outbox of somebody who was sent these so many seconds ago, as a worker before this one left it."""
     names = list(names)
     owe(outbox, clock, names, **more)
@@ -325,7 +328,7 @@ def had(outbox: Outbox, clock: Clock, tmp_path: Path, names: Iterable[str], *, a
 
 
 def test_of_250_at_once_two_hundred_come_as_they_are_and_the_others_in_one_digest(
-    make: Make, outbox: Outbox, clock: Clock
+    make: Make, outbox: SqliteOutbox, clock: Clock
 ) -> None:
     """X06"""
     box = Mailbox()
@@ -338,11 +341,11 @@ def test_of_250_at_once_two_hundred_come_as_they_are_and_the_others_in_one_diges
     assert all(name in digest.text and name in digest.html for name in numbered(50, 200))
     assert digest.recipient == READER
     assert "50 requests wait for you" in digest.subject
-    assert outbox.counts() == tally(sent=201, notifications=250)
+    assert outbox.history.counts() == tally(sent=201, notifications=250)
 
 
 def test_what_comes_within_the_ten_minutes_leaves_as_one_digest_ten_minutes_after_the_last(
-    make: Make, outbox: Outbox, clock: Clock
+    make: Make, outbox: SqliteOutbox, clock: Clock
 ) -> None:
     """X06"""
     box = Mailbox()
@@ -355,8 +358,8 @@ def test_what_comes_within_the_ten_minutes_leaves_as_one_digest_ten_minutes_afte
         owe(outbox, clock, numbered(5, 1000 + 5 * number))
         dispatcher.drain()
     assert (len(box.singles), len(box.digests)) == (200, 1)
-    assert outbox.counts() == tally(waiting=20, sent=201)
-    assert outbox.next_due("box", clock.now) == begun + TEN_MINUTES, "and nobody need ask before"
+    assert outbox.history.counts() == tally(waiting=20, sent=201)
+    assert outbox.queue.next_due("box", clock.now) == begun + TEN_MINUTES, "and nobody need ask before"
     clock.now = begun + TEN_MINUTES - 0.01
     dispatcher.drain()
     assert len(box.digests) == 1
@@ -364,11 +367,11 @@ def test_what_comes_within_the_ten_minutes_leaves_as_one_digest_ten_minutes_afte
     dispatcher.drain()
 
     assert [sorted(digest) for digest in box.digests[1:]] == [[f"job/{name}" for name in numbered(20, 1000)]]
-    assert outbox.counts() == tally(sent=202, notifications=221)
+    assert outbox.history.counts() == tally(sent=202, notifications=221)
 
 
 def test_rows_blocked_by_an_attempt_when_a_digest_leaves_wait_for_the_next_digest(
-    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path
+    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
 ) -> None:
     """X06: they do not leave in one small digest each as soon as that attempt ends."""
     box = Mailbox()
@@ -377,7 +380,7 @@ def test_rows_blocked_by_an_attempt_when_a_digest_leaves_wait_for_the_next_diges
     had(outbox, clock, tmp_path, numbered(195, 1000))
     owe(outbox, clock, slow)
     later = [Event(EventKind.JOB_APPROVED, f"job/{name}", "T", "", {"name": name, "submitter": FLOOD}) for name in slow]
-    outbox.put(later, [owed(event) for event in later], clock.now)
+    outbox.enqueue(later, [owed(event) for event in later], clock.now)
     owe(outbox, clock, numbered(20, 2000))
     dispatcher = make(box=box)
     drain = threading.Thread(target=dispatcher.drain)
@@ -391,10 +394,10 @@ def test_rows_blocked_by_an_attempt_when_a_digest_leaves_wait_for_the_next_diges
     dispatcher.drain()
 
     assert sorted(name for message in box.got[6:] for name in entities(message)) == [f"job/{name}" for name in slow]
-    assert outbox.counts().waiting == 0
+    assert outbox.history.counts().waiting == 0
 
 
-def test_when_the_storm_is_over_messages_come_one_by_one_again(make: Make, outbox: Outbox, clock: Clock) -> None:
+def test_when_the_storm_is_over_messages_come_one_by_one_again(make: Make, outbox: SqliteOutbox, clock: Clock) -> None:
     """X06"""
     box = Mailbox()
     dispatcher = make(box=box)
@@ -407,7 +410,7 @@ def test_when_the_storm_is_over_messages_come_one_by_one_again(make: Make, outbo
     assert sorted(box.singles)[200:] == [f"job/{name}" for name in numbered(3, 1000)]
 
 
-def test_a_storm_stops_nobody_elses_mail(make: Make, outbox: Outbox, clock: Clock, tmp_path: Path) -> None:
+def test_a_storm_stops_nobody_elses_mail(make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path) -> None:
     """X06"""
     box = Mailbox()
     had(outbox, clock, tmp_path, numbered(200))
@@ -422,7 +425,7 @@ def test_a_storm_stops_nobody_elses_mail(make: Make, outbox: Outbox, clock: Cloc
 
 @pytest.mark.parametrize("kind", [EventKind.SYSTEM_ALERT, EventKind.TEST])
 def test_the_workers_own_words_are_never_gathered(
-    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path, kind: EventKind
+    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path, kind: EventKind
 ) -> None:
     """X06, X07: that the sign-in died must not wait ten minutes behind a flood."""
     box = Mailbox()
@@ -432,16 +435,16 @@ def test_the_workers_own_words_are_never_gathered(
     dispatcher.drain()
     owe(outbox, clock, numbered(5, 2000))
     alert = Event(kind, "transport/mail", "T", "", {"summary": "mail cannot be sent", "detail": "sign in"})
-    outbox.put([alert], [owed(alert)], clock.now)
+    outbox.enqueue([alert], [owed(alert)], clock.now)
     owe(outbox, clock, numbered(5, 3000))
     dispatcher.drain()
 
     assert box.singles == ["transport/mail"]
     assert len(box.digests) == 1
-    assert outbox.counts().waiting == 10
+    assert outbox.history.counts().waiting == 10
 
 
-def test_a_restart_within_the_ten_minutes_remembers(make: Make, outbox: Outbox, clock: Clock) -> None:
+def test_a_restart_within_the_ten_minutes_remembers(make: Make, outbox: SqliteOutbox, clock: Clock) -> None:
     """X06, X01: a worker that crashes in a storm does not begin to count anew."""
     box = Mailbox()
     owe(outbox, clock, numbered(250))
@@ -463,7 +466,7 @@ def test_a_restart_within_the_ten_minutes_remembers(make: Make, outbox: Outbox, 
 
 @pytest.mark.parametrize("oldest_first", [True, False])
 def test_a_restart_counts_what_it_remembers_by_its_own_moment(
-    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path, oldest_first: bool
+    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path, oldest_first: bool
 ) -> None:
     """X06: when most of it is older than ten minutes the storm is over, whatever the order of the rows."""
     by_id = sorted(numbered(200), key=lambda name: owed(submitted(name)).id)
@@ -481,7 +484,7 @@ def test_a_restart_counts_what_it_remembers_by_its_own_moment(
 
 
 def test_a_digest_lists_first_who_has_the_fewest_things_in_it(
-    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path
+    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
 ) -> None:
     """X06: whoever floods hides nobody else; even when not all are listed."""
     box = Mailbox()
@@ -503,7 +506,7 @@ def test_a_digest_lists_first_who_has_the_fewest_things_in_it(
 
 
 def test_what_may_have_arrived_is_never_gathered_and_keeps_its_name(
-    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path
+    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
 ) -> None:
     """X03, X06: in a digest its reader could not tell that it is the same mail."""
     box = Mailbox()
@@ -523,16 +526,18 @@ def test_what_may_have_arrived_is_never_gathered_and_keeps_its_name(
     assert box.tried[name] == 2
     assert box.singles == ["job/cut"]
     assert all("job/cut" not in digest for digest in box.digests)
-    assert outbox.counts() == tally(waiting=10, sent=201, notifications=210, unknown=1)
+    assert outbox.history.counts() == tally(waiting=10, sent=201, notifications=210, unknown=1)
 
 
-def test_a_row_found_sending_is_not_gathered_either(make: Make, outbox: Outbox, clock: Clock, tmp_path: Path) -> None:
+def test_a_row_found_sending_is_not_gathered_either(
+    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
+) -> None:
     """X03: killed in a storm, after the message had left."""
     box = Mailbox()
     had(outbox, clock, tmp_path, numbered(200))
     owe(outbox, clock, ["cut"])
     (lost,) = claim_and_die(tmp_path / "outbox.db", "box", clock.now)
-    outbox.recover(clock.now)
+    outbox.queue.recover(clock.now)
     owe(outbox, clock, numbered(10, 1000))
     make(box=box).drain()
 
@@ -542,15 +547,15 @@ def test_a_row_found_sending_is_not_gathered_either(make: Make, outbox: Outbox, 
 
 
 def test_what_may_have_arrived_keeps_its_name_when_a_person_sends_it_again(
-    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path
+    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
 ) -> None:
     """X03, X04: `revive` makes it wait again like any other, and yet an earlier copy may lie with its reader."""
     box = Mailbox()
     had(outbox, clock, tmp_path, numbered(200))
     owe(outbox, clock, ["cut"])
     (lost,) = claim_and_die(tmp_path / "outbox.db", "box", clock.now)
-    outbox.recover(clock.now)
-    outbox.revive([lost.id])
+    outbox.queue.recover(clock.now)
+    outbox.dead_letters.requeue([lost.id])
     owe(outbox, clock, numbered(10, 1000))
     make(box=box).drain()
 
@@ -559,28 +564,32 @@ def test_what_may_have_arrived_keeps_its_name_when_a_person_sends_it_again(
 
 
 def test_a_moment_that_the_other_side_named_holds_in_a_storm_as_well(
-    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path
+    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
 ) -> None:
     """G10: a digest is no way around `Retry-After`."""
     box = Mailbox()
     had(outbox, clock, tmp_path, numbered(200))
     owe(outbox, clock, ["slow"])
-    asked = AttemptOutcome("pending", not_before=clock.now + 5000.0, refusal=True)
-    outbox.failed(claim(outbox, "box", clock.now, by="before"), clock.now, Failure.TEMPORARY, "429", asked)
+    asked = AttemptOutcome(NotificationState.PENDING, not_before=clock.now + 5000.0, refusal=True)
+    outbox.queue.mark_failed(
+        claim(outbox, "box", clock.now, worker_id="before"), clock.now, Failure.TEMPORARY, "429", asked
+    )
     owe(outbox, clock, numbered(10, 1000))
     dispatcher = make(box=box)
     dispatcher.drain()
     clock.advance(4999)
     dispatcher.drain()
     assert "job/slow" not in [*box.singles, *(entity for digest in box.digests for entity in digest)]
-    assert outbox.counts() == tally(waiting=1, sent=201, notifications=210, failed=1)
+    assert outbox.history.counts() == tally(waiting=1, sent=201, notifications=210, failed=1)
     clock.advance(2)
     dispatcher.drain()
 
-    assert outbox.counts() == tally(sent=202, notifications=211)
+    assert outbox.history.counts() == tally(sent=202, notifications=211)
 
 
-def test_the_news_of_one_job_stay_in_order_in_a_storm(make: Make, outbox: Outbox, clock: Clock, tmp_path: Path) -> None:
+def test_the_news_of_one_job_stay_in_order_in_a_storm(
+    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
+) -> None:
     """X06: while the first word about a job is under way, no digest brings the second."""
     box = Mailbox()
     had(outbox, clock, tmp_path, numbered(199))
@@ -588,9 +597,9 @@ def test_the_news_of_one_job_stay_in_order_in_a_storm(make: Make, outbox: Outbox
     dispatcher = make(box=box)
     owe(outbox, clock, ["x"])
     dispatcher.start()
-    wait_until(lambda: outbox.state_of(owed(submitted("x")).id) == {owed(submitted("x")).id: "sending"})
+    wait_until(lambda: outbox.dead_letters.states(owed(submitted("x")).id) == {owed(submitted("x")).id: "sending"})
     done = Event(EventKind.JOB_COMPLETED, "job/x", "T2", "", {"name": "x", "submitter": FLOOD})
-    outbox.put([done], [owed(done)], clock.now)
+    outbox.enqueue([done], [owed(done)], clock.now)
     owe(outbox, clock, numbered(10, 1000))
     dispatcher.poke()
     try:
@@ -602,21 +611,21 @@ def test_the_news_of_one_job_stay_in_order_in_a_storm(make: Make, outbox: Outbox
     clock.advance(TEN_MINUTES)
     dispatcher.poke()
 
-    wait_until(lambda: outbox.counts() == tally(sent=202, notifications=211))
+    wait_until(lambda: outbox.history.counts() == tally(sent=202, notifications=211))
     about_x = [(entities(message), is_digest(message)) for message in box.got if "job/x" in entities(message)]
     assert about_x[0] == (["job/x"], False)
     assert len(about_x) == 2
 
 
 def test_the_news_of_one_job_that_wait_together_are_in_one_digest_in_order(
-    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path
+    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
 ) -> None:
     """X06"""
     box = Mailbox()
     had(outbox, clock, tmp_path, numbered(200))
     done = Event(EventKind.JOB_COMPLETED, "job/x", "T2", "", {"name": "x", "submitter": FLOOD})
     owe(outbox, clock, ["x"])
-    outbox.put([done], [owed(done)], clock.now)
+    outbox.enqueue([done], [owed(done)], clock.now)
     make(box=box).drain()
 
     (digest,) = box.got
@@ -625,7 +634,7 @@ def test_the_news_of_one_job_that_wait_together_are_in_one_digest_in_order(
 
 
 def test_later_news_of_a_gathered_job_wait_for_its_digest(
-    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path
+    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
 ) -> None:
     """X06: they come after the storm, when single messages may go, and yet not before it."""
     box = Mailbox()
@@ -637,7 +646,7 @@ def test_later_news_of_a_gathered_job_wait_for_its_digest(
     dispatcher.drain()
     clock.advance(60)  # the window is empty, the digest waits for 540 s more
     done = Event(EventKind.JOB_COMPLETED, "job/x", "T2", "", {"name": "x", "submitter": FLOOD})
-    outbox.put([done], [owed(done)], clock.now)
+    outbox.enqueue([done], [owed(done)], clock.now)
     owe(outbox, clock, ["y"])
     dispatcher.drain()
     assert (box.digests, box.singles) == ([["job/first"]], ["job/y"])
@@ -649,7 +658,7 @@ def test_later_news_of_a_gathered_job_wait_for_its_digest(
 
 @pytest.mark.parametrize("failure", [Failure.TEMPORARY, Failure.UNKNOWN])
 def test_a_digest_that_fails_comes_again_as_the_same_one(
-    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path, failure: Failure
+    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path, failure: Failure
 ) -> None:
     """X03: the same things under the same id; what came meanwhile is not put into it."""
     box = Mailbox()
@@ -668,10 +677,10 @@ def test_a_digest_that_fails_comes_again_as_the_same_one(
     assert box.tried[name] == 2
     (same,) = [message for message in box.got if message.id == name]
     assert sorted(entities(same)) == [f"job/{name}" for name in numbered(10, 1000)]
-    assert outbox.counts().notifications == 220
+    assert outbox.history.counts().notifications == 220
 
 
-def test_what_did_not_arrive_does_not_count(make: Make, outbox: Outbox, clock: Clock, tmp_path: Path) -> None:
+def test_what_did_not_arrive_does_not_count(make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path) -> None:
     """X06: a reader who got nothing has not had enough."""
     box = Mailbox()
     had(outbox, clock, tmp_path, numbered(150))
@@ -689,7 +698,7 @@ def test_what_did_not_arrive_does_not_count(make: Make, outbox: Outbox, clock: C
 
 
 def test_a_digest_goes_out_by_the_transport_that_each_thing_waits_for(
-    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path
+    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
 ) -> None:
     """X06, N16: one reader, two ways, both in the same ten minutes."""
     one, two = Mailbox(), Mailbox()
@@ -709,31 +718,33 @@ def test_a_digest_goes_out_by_the_transport_that_each_thing_waits_for(
 
 
 def test_one_whose_retries_are_used_up_does_not_take_the_digest_with_it(
-    make: Make, outbox: Outbox, clock: Clock, tmp_path: Path
+    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
 ) -> None:
     """G10, X06: `max_retries` counts for each notification, also for those that were gathered with an old one."""
     box = Mailbox()
     had(outbox, clock, tmp_path, numbered(200))
     owe(outbox, clock, ["old"])
-    outbox.failed(
-        claim(outbox, "box", clock.now, by="before"),
+    outbox.queue.mark_failed(
+        claim(outbox, "box", clock.now, worker_id="before"),
         clock.now,
         Failure.TEMPORARY,
         "503",
-        AttemptOutcome("pending", refusal=True),
+        AttemptOutcome(NotificationState.PENDING, refusal=True),
     )
     box.faults["digest"] = [DeliveryError(Failure.TEMPORARY, "503")]
     dispatcher = make(box=box)  # of one retry
     owe(outbox, clock, numbered(10, 1000))
     dispatcher.drain()
 
-    assert outbox.counts().dead <= 1, "nothing but the one that had its retry is given up"
+    assert outbox.history.counts().dead <= 1, "nothing but the one that had its retry is given up"
     clock.advance(TEN_MINUTES)
     dispatcher.drain()
-    assert outbox.counts().notifications == 210 + 1 - outbox.counts().dead
+    assert outbox.history.counts().notifications == 210 + 1 - outbox.history.counts().dead
 
 
-def test_a_clock_that_was_set_back_holds_nobodys_mail(make: Make, outbox: Outbox, clock: Clock, tmp_path: Path) -> None:
+def test_a_clock_that_was_set_back_holds_nobodys_mail(
+    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
+) -> None:
     """Promise 4"""
     box = Mailbox()
     had(outbox, clock, tmp_path, numbered(200))
@@ -752,24 +763,26 @@ def test_a_clock_that_was_set_back_holds_nobodys_mail(make: Make, outbox: Outbox
     assert sorted(box.singles) == [f"job/{name}" for name in numbered(5, 3000)]
 
 
-def test_the_messages_of_the_last_minutes_are_found_again(outbox: Outbox, clock: Clock, tmp_path: Path) -> None:
+def test_the_messages_of_the_last_minutes_are_found_again(outbox: SqliteOutbox, clock: Clock, tmp_path: Path) -> None:
     """X06: what was sent or may have been, each message once, a digest as one."""
     had(outbox, clock, tmp_path, ["old"], ago=700.0)
     had(outbox, clock, tmp_path, ["young"], ago=100.0)
     had(outbox, clock, tmp_path, ["theirs"], ago=50.0, to=OTHER)
     for name, failure in (("refused", Failure.PERMANENT), ("later", Failure.TEMPORARY), ("cut", Failure.UNKNOWN)):
         owe(outbox, clock, [name])
-        verdict = AttemptOutcome("unknown" if failure is Failure.UNKNOWN else "dead")
-        outbox.failed(claim(outbox, "box", clock.now, by="me"), clock.now, failure, "", verdict)
+        verdict = AttemptOutcome(NotificationState.UNKNOWN if failure is Failure.UNKNOWN else NotificationState.DEAD)
+        outbox.queue.mark_failed(claim(outbox, "box", clock.now, worker_id="me"), clock.now, failure, "", verdict)
     clock.advance(10)
-    outbox.sent(claim(outbox, "box", clock.now, by="me"), clock.now)
+    outbox.queue.mark_sent(claim(outbox, "box", clock.now, worker_id="me"), clock.now)
     bundle = [submitted(name) for name in ("b1", "b2", "b3")]
-    outbox.put(bundle, [Notification(e.key, e.entity, READER, Audience.OWNER, "box", bundle="b") for e in bundle], 0.0)
-    digest = claim(outbox, "box", clock.now, by="me")
+    outbox.enqueue(
+        bundle, [Notification(e.key, e.entity, READER, Audience.OWNER, "box", bundle="b") for e in bundle], 0.0
+    )
+    digest = claim(outbox, "box", clock.now, worker_id="me")
     assert len(digest) == 3
-    outbox.sent(digest, clock.now)
+    outbox.queue.mark_sent(digest, clock.now)
 
-    found = outbox.messages_since(clock.now - 600.0)
+    found = outbox.history.sent_since(clock.now - 600.0)
     assert {(message.recipient, message.bundle, message.at) for message in found} == {
         (READER, "", clock.now - 110.0),
         (OTHER, "", clock.now - 60.0),

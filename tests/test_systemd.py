@@ -24,7 +24,7 @@ from pathlib import Path
 import pytest
 
 from syftnotify.cli.demo import Tree
-from syftnotify.store.outbox.queue import Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.files import file_lock
 from tests.support import ANA, OWNER, PATIENCE, Box, wait_until, workers_of
@@ -137,9 +137,9 @@ def waiting(box: Box) -> int:
     """How many notifications wait in the outbox, or are being sent."""
     if not box.home.outbox.exists():
         return 0
-    outbox = Outbox(box.home.outbox)
+    outbox = SqliteOutbox(box.home.outbox)
     try:
-        return outbox.counts().waiting
+        return outbox.history.counts().waiting
     finally:
         outbox.close()
 

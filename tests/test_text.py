@@ -195,7 +195,7 @@ def test_shown_between_quotation_marks_cannot_end_them(sign: str) -> None:
     escaped = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
     assert sign not in name
-    assert name.startswith(f"x{sign[:-1]}{escape} from")
+    assert name.startswith(f"x{sign[:-1]}{escaped} from")
 
 
 def test_shown_between_quotation_marks_keeps_an_apostrophe() -> None:

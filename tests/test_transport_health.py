@@ -13,10 +13,11 @@ import pytest
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, Receipt
+from syftnotify.core.outbox import ClaimedNotification
 from syftnotify.delivery.dispatcher import UNREACHABLE_SECONDS, TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
-from syftnotify.store.outbox.queue import ClaimedNotification, Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import Clock, MakeDispatcher, claim_and_die, tally, wait_until
 
 READER = "owner@datasite.example"
@@ -55,7 +56,7 @@ def lane(server: Server, name: str = "mail", **more: Any) -> TransportQueue:
 
 
 def enqueue(
-    outbox: Outbox, count: int, *, start: int = 0, to: str = READER, source: str = "", via: str = "mail"
+    outbox: SqliteOutbox, count: int, *, start: int = 0, to: str = READER, source: str = "", via: str = "mail"
 ) -> None:
     events = [
         Event(
@@ -64,7 +65,7 @@ def enqueue(
         for number in range(start, start + count)
     ]
     items = [Notification(e.key, e.entity, to, Audience.OWNER, via, source=source) for e in events]
-    outbox.put(events, items, 0.0)
+    outbox.enqueue(events, items, 0.0)
 
 
 def rejects(_message: Message) -> DeliveryError:
@@ -88,7 +89,7 @@ def is_gone(_message: Message) -> DeliveryError:
 
 @pytest.mark.parametrize("permits", [1, 16])
 def test_three_rejections_in_a_row_pause_the_transport(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock, permits: int
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock, permits: int
 ) -> None:
     """A4: three messages stay dead letters, however many are under way; every later one is kept."""
     server = Server(rejects)
@@ -97,13 +98,13 @@ def test_three_rejections_in_a_row_pause_the_transport(
     dispatcher = make(mail, max_concurrent=permits)
     dispatcher.drain()
 
-    assert outbox.counts().dead == 3
-    assert outbox.counts().waiting == 17
+    assert outbox.history.counts().dead == 3
+    assert outbox.history.counts().waiting == 17
     assert mail.trouble(clock.ticks).startswith("the last messages were all rejected: hooks.example answered 404")
 
 
 def test_a_paused_transport_is_probed_with_other_messages_and_resumes(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
 ) -> None:
     """A4: a probe that is rejected costs no message; the first accepted one ends the pause."""
     server = Server(rejects)
@@ -118,7 +119,7 @@ def test_a_paused_transport_is_probed_with_other_messages_and_resumes(
         dispatcher.drain()
         probed += server.tried[before:]
     assert len(set(probed)) == len(probed) == 3
-    assert outbox.counts().dead == 3
+    assert outbox.history.counts().dead == 3
     server.answer = lambda _message: None
     clock.advance(301)
     dispatcher.drain()
@@ -126,10 +127,12 @@ def test_a_paused_transport_is_probed_with_other_messages_and_resumes(
     clock.advance(3600)
     dispatcher.drain()
 
-    assert outbox.counts() == tally(sent=7, dead=3)
+    assert outbox.history.counts() == tally(sent=7, dead=3)
 
 
-def test_rejections_between_accepted_messages_pause_nothing(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
+def test_rejections_between_accepted_messages_pause_nothing(
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
+) -> None:
     """A4: only rejections of different messages in a row count."""
     rejected = iter([True, True, False] * 4)
     server = Server(lambda message: rejects(message) if next(rejected) else None)
@@ -138,10 +141,12 @@ def test_rejections_between_accepted_messages_pause_nothing(make: MakeDispatcher
     make(mail, max_concurrent=1).drain()
 
     assert mail.trouble(clock.ticks) == ""
-    assert outbox.counts() == tally(sent=4, dead=8)
+    assert outbox.history.counts() == tally(sent=4, dead=8)
 
 
-def test_addresses_that_we_reject_ourselves_pause_nothing(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
+def test_addresses_that_we_reject_ourselves_pause_nothing(
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
+) -> None:
     """A4: no server was asked."""
     server = Server(lambda _message: DeliveryError(Failure.PERMANENT, "not an address", is_local=True))
     mail = lane(server)
@@ -149,7 +154,7 @@ def test_addresses_that_we_reject_ourselves_pause_nothing(make: MakeDispatcher, 
     make(mail, max_concurrent=1).drain()
 
     assert mail.trouble(clock.ticks) == ""
-    assert outbox.counts() == tally(dead=5)
+    assert outbox.history.counts() == tally(dead=5)
 
 
 # -- unreachable ------------------------------------------------------------------------------------------------------
@@ -159,7 +164,7 @@ def test_addresses_that_we_reject_ourselves_pause_nothing(make: MakeDispatcher, 
     ("failure", "count"), [(Failure.UNREACHABLE, 1), (Failure.UNKNOWN, 1), (Failure.TEMPORARY, 3)], ids=str
 )
 def test_a_transport_without_success_for_two_minutes_is_unreachable(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock, failure: Failure, count: int
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock, failure: Failure, count: int
 ) -> None:
     """B1, A4: one silent server, or three different messages that were put off."""
     server = Server(lambda _message: DeliveryError(failure, "mail.example failed"))
@@ -175,11 +180,11 @@ def test_a_transport_without_success_for_two_minutes_is_unreachable(
     dispatcher.drain()
 
     assert mail.trouble(clock.ticks) == ""
-    assert outbox.counts().sent == count
+    assert outbox.history.counts().sent == count
 
 
 def test_one_message_that_is_put_off_is_no_fault_of_the_transport(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
 ) -> None:
     """A4: greylisting of one message."""
     server = Server(puts_off)
@@ -194,7 +199,7 @@ def test_one_message_that_is_put_off_is_no_fault_of_the_transport(
 
 
 def test_a_transport_with_nothing_to_send_recovers_when_it_can_be_reached(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
 ) -> None:
     """B1: it does not stay unhealthy until the next message, which may come in a week."""
     server = Server(lambda _message: DeliveryError(Failure.UNREACHABLE, "mail.example could not be reached"))
@@ -207,7 +212,7 @@ def test_a_transport_with_nothing_to_send_recovers_when_it_can_be_reached(
     def given_up() -> bool:
         clock.advance(60)
         dispatcher.poke()
-        return outbox.counts().dead == 1
+        return outbox.history.counts().dead == 1
 
     wait_until(given_up)
     clock.advance(UNREACHABLE_SECONDS)
@@ -225,7 +230,7 @@ def test_a_transport_with_nothing_to_send_recovers_when_it_can_be_reached(
 # -- resources --------------------------------------------------------------------------------------------------------
 
 
-def test_messages_are_sent_where_no_thread_can_be_started(make: MakeDispatcher, outbox: Outbox) -> None:
+def test_messages_are_sent_where_no_thread_can_be_started(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     """A10: one at a time in the dispatcher's own thread, each once."""
     server = Server()
     enqueue(outbox, 5)
@@ -233,7 +238,7 @@ def test_messages_are_sent_where_no_thread_can_be_started(make: MakeDispatcher, 
     dispatcher._pool = _NoThreads()  # type: ignore[assignment] # what the pool does where the system has no threads left
     dispatcher.drain()
 
-    assert outbox.counts() == tally(sent=5)
+    assert outbox.history.counts() == tally(sent=5)
     assert Counter(server.tried).most_common(1)[0][1] == 1
 
 
@@ -253,7 +258,7 @@ class _NoThreads:
 
 
 def test_the_dispatcher_survives_an_unexpected_error_and_recovers_its_claims(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A10: what a dead process left claimed is unknown, counted and sent again."""
     server = Server()
@@ -280,16 +285,18 @@ def test_the_dispatcher_survives_an_unexpected_error_and_recovers_its_claims(
 
     def all_sent() -> bool:
         dispatcher.poke()
-        return outbox.counts().sent == 3
+        return outbox.history.counts().sent == 3
 
     wait_until(all_sent)
     assert lost.id in server.accepted
-    assert outbox.counts().unknown == 1
+    assert outbox.history.counts().unknown == 1
     assert "unexpected error in the dispatcher" in caplog.text
     assert dispatcher.is_alive
 
 
-def test_a_clock_that_is_set_back_leaves_no_message_waiting(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
+def test_a_clock_that_is_set_back_leaves_no_message_waiting(
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
+) -> None:
     """A11: three days ahead during a temporary failure, then right again."""
     server = Server(puts_off)
     enqueue(outbox, 1)
@@ -303,14 +310,14 @@ def test_a_clock_that_is_set_back_leaves_no_message_waiting(make: MakeDispatcher
     clock.advance(3600)
     dispatcher.drain()
 
-    assert outbox.counts().sent == 1
+    assert outbox.history.counts().sent == 1
 
 
 # -- daily limits -----------------------------------------------------------------------------------------------------
 
 
 def test_one_submitter_causes_at_most_a_fifth_of_the_daily_limit(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
 ) -> None:
     """C3: 600 jobs of one scientist in a day; honest jobs and alerts are sent at once, nothing is lost."""
     server = Server()
@@ -324,18 +331,18 @@ def test_one_submitter_causes_at_most_a_fifth_of_the_daily_limit(
             dispatcher.drain()
             clock.advance(600)
         assert len(set(server.accepted) - before) > 0
-    sent = outbox.messages_since(clock.now - 86401)
+    sent = outbox.history.sent_since(clock.now - 86401)
     by_source = Counter(message.source for message in sent)
 
     assert by_source["flood@lab.example"] <= 100
     assert by_source["ana@uni.example"] == 24
     clock.advance(86400)
     dispatcher.drain()
-    assert outbox.counts().waiting == 0
-    assert outbox.counts().notifications == 2 * 600 + 24
+    assert outbox.history.counts().waiting == 0
+    assert outbox.history.counts().notifications == 2 * 600 + 24
 
 
-def test_the_daily_share_is_known_after_a_restart(make: MakeDispatcher, outbox: Outbox, clock: Clock) -> None:
+def test_the_daily_share_is_known_after_a_restart(make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock) -> None:
     """C3"""
     server = Server()
     for start in (0, 100):
@@ -345,7 +352,7 @@ def test_the_daily_share_is_known_after_a_restart(make: MakeDispatcher, outbox: 
     assert len(server.accepted) <= 100
 
 
-def test_without_a_daily_limit_no_share_applies(make: MakeDispatcher, outbox: Outbox) -> None:
+def test_without_a_daily_limit_no_share_applies(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     """C3: `daily_limit: none`."""
     server = Server()
     enqueue(outbox, 150, source="flood@lab.example")
@@ -356,7 +363,7 @@ def test_without_a_daily_limit_no_share_applies(make: MakeDispatcher, outbox: Ou
 
 @pytest.mark.parametrize(("recipients", "is_paused"), [(1, False), (3, True)])
 def test_rejected_recipient_counts_once_however_many_messages_it_has(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock, recipients: int, is_paused: bool
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock, recipients: int, is_paused: bool
 ) -> None:
     """A3: three different recipients are a sign that the transport is at fault, three messages to one are not."""
     server = Server(lambda _: DeliveryError(Failure.PERMANENT, "550 5.1.1 no such user", is_about_recipient=True))
@@ -372,19 +379,19 @@ def test_rejected_recipient_counts_once_however_many_messages_it_has(
 
 
 def test_endpoint_that_is_gone_costs_one_message_however_many_are_under_way(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
 ) -> None:
     """A4: it concerns the endpoint, not the message."""
     hook = lane(Server(is_gone))
     enqueue(outbox, 40)
     make(hook).drain()
 
-    assert (outbox.counts().dead, outbox.counts().waiting) == (1, 39)
+    assert (outbox.history.counts().dead, outbox.history.counts().waiting) == (1, 39)
     assert "answered 410" in hook.trouble(clock.ticks)
 
 
 def test_transport_that_loses_every_answer_stays_unreachable_though_it_can_be_connected_to(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
 ) -> None:
     """B1: a connection check between two attempts proves nothing about the messages."""
     mail = lane(Server(loses_the_answer))
@@ -402,7 +409,7 @@ def test_transport_that_loses_every_answer_stays_unreachable_though_it_can_be_co
 
 
 def test_transport_without_messages_is_reachable_again_after_a_connection(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
 ) -> None:
     """B1: with an empty queue nothing else could ever show it."""
     server = Server(puts_off)
@@ -410,7 +417,7 @@ def test_transport_without_messages_is_reachable_again_after_a_connection(
     enqueue(outbox, 3)
     dispatcher = make(mail, max_concurrent=1)
     dispatcher.drain()
-    assert outbox.counts().waiting == 0
+    assert outbox.history.counts().waiting == 0
     clock.advance(UNREACHABLE_SECONDS + 1)
     assert mail.trouble(clock.ticks)
     clock.advance(3600)
@@ -419,7 +426,7 @@ def test_transport_without_messages_is_reachable_again_after_a_connection(
 
 
 def test_paused_transport_with_an_empty_queue_needs_no_wake_ups(
-    make: MakeDispatcher, outbox: Outbox, clock: Clock
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
 ) -> None:
     """A4: the dispatcher waits as long as for a quiet transport."""
     mail = lane(Server(rejects))
@@ -432,7 +439,9 @@ def test_paused_transport_with_an_empty_queue_needs_no_wake_ups(
     assert dispatcher._next_due() >= 60
 
 
-def test_outcome_that_cannot_be_recorded_for_lack_of_memory_is_unknown(make: MakeDispatcher, outbox: Outbox) -> None:
+def test_outcome_that_cannot_be_recorded_for_lack_of_memory_is_unknown(
+    make: MakeDispatcher, outbox: SqliteOutbox
+) -> None:
     """A10: the message is sent again under its id, and counted; nothing stays claimed until the next start."""
     server = Server()
     dispatcher = make(lane(server))
@@ -449,4 +458,4 @@ def test_outcome_that_cannot_be_recorded_for_lack_of_memory_is_unknown(make: Mak
     dispatcher.drain()
 
     assert len(set(server.tried)) == 1
-    assert outbox.counts() == tally(sent=1, unknown=1)
+    assert outbox.history.counts() == tally(sent=1, unknown=1)

@@ -24,7 +24,8 @@ import pytest
 from syftnotify.cli.demo import Tree
 from syftnotify.config.load import load
 from syftnotify.core.errors import ConfigError
-from syftnotify.store.outbox.queue import Counts, Outbox
+from syftnotify.core.outbox import OutboxCounts
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.files import atomic_write
 from tests.google import SECRET, Answer, Google, Post, hangs, page, says, serving
@@ -68,10 +69,10 @@ def look(box: Box) -> None:
         look()
 
 
-def counts(box: Box) -> Counts:
-    outbox = Outbox(box.home.outbox)
+def counts(box: Box) -> OutboxCounts:
+    outbox = SqliteOutbox(box.home.outbox)
     try:
-        return outbox.counts()
+        return outbox.history.counts()
     finally:
         outbox.close()
 

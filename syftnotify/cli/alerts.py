@@ -16,7 +16,7 @@ from syftnotify.core.identifiers import is_address
 from syftnotify.core.models import AlertRule
 from syftnotify.core.text import escape, host_of, iso
 from syftnotify.runtime.container import alert_warning, alert_webhook, load_listing_all
-from syftnotify.store.outbox.queue import Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
 
@@ -41,10 +41,10 @@ def add(home: Home, rule: AlertRule) -> None:
         raise ConfigError("this rule would never alert anybody", hint="enable one of its conditions")
     _check_target(home, rule)
     home.create()
-    outbox = Outbox(home.outbox, repair=False)
+    outbox = SqliteOutbox(home.outbox, repair=False)
     try:
         kept = replace(rule, id=uuid.uuid4().hex[:12], created_at=time.time())
-        outbox.add_alert(kept)
+        outbox.alert_rules.add(kept)
     finally:
         outbox.close()
     say(f"{kept.id}  {_sentence(kept)}")
@@ -53,7 +53,7 @@ def add(home: Home, rule: AlertRule) -> None:
 def show(home: Home, *, about: str, as_json: bool) -> None:
     """Print the rules, or those whose `--job` or `--tag` was typed as `about`."""
     with outbox_of(home) as outbox:
-        known = outbox.alerts() if outbox else []
+        known = outbox.alert_rules.all() if outbox else []
     rules = [rule for rule in known if not about or about in {rule.job, rule.tag}]
     if as_json:
         emit_line(json.dumps([_object(rule) for rule in rules]))
@@ -71,13 +71,13 @@ def remove(home: Home, name: str) -> None:
         NotifyError: none does, or several do.
     """
     with outbox_of(home) as outbox:
-        known = outbox.alerts() if outbox else []
+        known = outbox.alert_rules.all() if outbox else []
         found = [rule for rule in known if name and rule.id.startswith(name.lower())]
         if len(found) != 1:
             many = f"{len(found)} alert rules begin" if found else "no alert rule begins"
             raise NotifyError(f"{many} with {escape(name)!r}", hint="`notify alerts list` shows the ids")
         if outbox:
-            outbox.remove_alert(found[0].id)
+            outbox.alert_rules.remove(found[0].id)
     say(f"removed {found[0].id}")
 
 

@@ -10,10 +10,11 @@ from syftnotify.cli.console import emit_line, say
 from syftnotify.cli.letters import SHORT, UsageError, as_object, moment_of, none_yet, outbox_of
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.kinds import EventKind, parse_kind
+from syftnotify.core.outbox import EventRecord, NotificationRecord
 from syftnotify.core.text import escape, iso, local_time, localized, plural
 from syftnotify.runtime.container import load_listing_all
 from syftnotify.store.ledger import JsonStateManager, what_is_wrong
-from syftnotify.store.outbox.queue import EventRecord, NotificationRecord, Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system.paths import Home
 
 STATES = ("pending", "withheld", "sending", "sent", "unknown", "dead", "skipped")
@@ -44,7 +45,7 @@ def show(
         raise ConfigError(f"{escape(wrong[0])!r} is no state", hint=f"there are {', '.join(STATES)}")
     with outbox_of(home) as outbox:
         letters = (
-            outbox.history(
+            outbox.history.notifications(
                 states=states,
                 kinds=words,
                 about=about,
@@ -78,9 +79,9 @@ def explain(home: Home, about: str, *, as_json: bool) -> None:
         if outbox is None:
             emit_line("[]" if as_json else none_yet(home))
             return
-        events = outbox.noticed(about)
+        events = outbox.history.events(about)
         letters: dict[str, list[NotificationRecord]] = {}
-        for letter in outbox.history(about=about)[::-1]:
+        for letter in outbox.history.notifications(about=about)[::-1]:
             letters.setdefault(letter.event_key, []).append(letter)
     silent = _recorded_silently(home, about, events)
     if not events and not silent:
@@ -160,13 +161,13 @@ def prune(home: Home, older_than: str | None, *, dry_run: bool) -> None:
         if outbox is None:
             count = 0
         elif dry_run:
-            count = outbox.prune(before, time.time(), sparing=ledger.owed(), dry_run=True)
+            count = outbox.history.prune(before, time.time(), exempt=ledger.owed(), dry_run=True)
         else:
             count = forget(outbox, ledger, before)
     say(f"{plural(count, 'event')} from before {local_time(before)} {'would be ' if dry_run else ''}forgotten")
 
 
-def forget(outbox: Outbox, ledger: JsonStateManager, before: float) -> int:
+def forget(outbox: SqliteOutbox, ledger: JsonStateManager, before: float) -> int:
     """Forget the history before a moment, a heap at a time; returns how many events.
 
     Between two heaps a running worker has its turn.
@@ -174,7 +175,7 @@ def forget(outbox: Outbox, ledger: JsonStateManager, before: float) -> int:
 
     def heap(limit: int | None = _HEAP) -> int:
         ledger.refresh()
-        return outbox.prune(before, time.time(), sparing=ledger.owed(), limit=limit)
+        return outbox.history.prune(before, time.time(), exempt=ledger.owed(), limit=limit)
 
     total = 0
     while count := heap():

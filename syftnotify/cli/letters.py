@@ -13,8 +13,9 @@ from syftnotify.cli.console import emit_line, say, warn
 from syftnotify.config.load import load
 from syftnotify.config.values import DurationRangeError, duration
 from syftnotify.core.errors import ConfigError, NotifyError
+from syftnotify.core.outbox import NotificationRecord
 from syftnotify.core.text import escape, iso, local_time, plural
-from syftnotify.store.outbox.queue import NotificationRecord, Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock
 from syftnotify.system.paths import Home
 
@@ -54,7 +55,7 @@ def acknowledge(home: Home, ids: list[str]) -> None:
         if outbox is None:
             say(none_yet(home))
             return
-        count = outbox.acknowledge(time.time(), [_named(outbox, text) for text in ids] or None)
+        count = outbox.dead_letters.acknowledge(time.time(), [_named(outbox, text) for text in ids] or None)
     say(f"{plural(count, 'dead letter')} acknowledged")
 
 
@@ -81,7 +82,7 @@ def resend(home: Home, ids: list[str], *, all_dead: bool, recipient: str | None,
                 and (earliest is None or letter.created_at >= earliest)
             ]
         )
-        count = outbox.revive(chosen) if outbox else 0
+        count = outbox.dead_letters.requeue(chosen) if outbox else 0
     if not count:
         say("nothing to send again")
         return
@@ -96,12 +97,12 @@ class UsageError(NotifyError):
 
 
 @contextlib.contextmanager
-def outbox_of(home: Home) -> Iterator[Outbox | None]:
+def outbox_of(home: Home) -> Iterator[SqliteOutbox | None]:
     """The outbox of `home`, without repairing it; None before the first start."""
     if not home.outbox.exists():
         yield None
         return
-    outbox = Outbox(home.outbox, repair=False)
+    outbox = SqliteOutbox(home.outbox, repair=False)
     try:
         yield outbox
     finally:
@@ -116,7 +117,7 @@ def none_yet(home: Home) -> str:
     return f"No notifications yet in {home.root}; run {command}"
 
 
-def _stuck(home: Home, outbox: Outbox) -> list[NotificationRecord]:
+def _stuck(home: Home, outbox: SqliteOutbox) -> list[NotificationRecord]:
     """Dead letters, and those of unknown outcome whose transport does not send them again by itself.
 
     All of unknown outcome where nobody can tell, as when the environment lacks a secret: none is forgotten.
@@ -125,13 +126,13 @@ def _stuck(home: Home, outbox: Outbox) -> list[NotificationRecord]:
         holding = load(home).holding
     except ConfigError as error:
         warn(str(error))
-        return outbox.letters()
-    return [letter for letter in outbox.letters() if letter.state == "dead" or letter.transport in holding]
+        return outbox.dead_letters.all()
+    return [letter for letter in outbox.dead_letters.all() if letter.state == "dead" or letter.transport in holding]
 
 
-def _named(outbox: Outbox | None, text: str) -> str:
+def _named(outbox: SqliteOutbox | None, text: str) -> str:
     """The id that begins with `text`."""
-    found = outbox.state_of(text.lower()) if outbox and re.fullmatch(r"[0-9a-fA-F]{4,32}", text) else {}
+    found = outbox.dead_letters.states(text.lower()) if outbox and re.fullmatch(r"[0-9a-fA-F]{4,32}", text) else {}
     if not found:
         raise NotifyError(
             f"no notification is called {escape(text)!r}",

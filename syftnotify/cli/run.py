@@ -77,7 +77,7 @@ def once(home: Home) -> None:
 
 
 def _say_how_it_goes(parts: App, vitals: HealthReporter, tick: ScanReport) -> None:
-    counts = parts.outbox.counts(holding=parts.settings.holding)
+    counts = parts.outbox.history.counts(holding=parts.settings.holding)
     # A process that lives this short sees no transport fail for two minutes: one failure holds the ping back.
     is_well = all(lane.is_well for lane in parts.dispatcher.lanes.values())
     vitals.after_look(counts, jobs=tick.jobs, peers=tick.peers, looked_well=is_well)
@@ -104,7 +104,7 @@ def rehearse(home: Home) -> None:
         parts = build_app(replace(settings, home=copy))
         try:
             tick = parts.pipeline.tick(time.time(), last_look=worker_status.read(copy).last_look_s, dry_run=True)
-            counts = parts.outbox.counts(holding=settings.holding)
+            counts = parts.outbox.history.counts(holding=settings.holding)
         finally:
             parts.close()
     table = Table(box=None, pad_edge=False)

@@ -19,7 +19,8 @@ import jinja2
 
 from syftnotify.core.errors import DeliveryError, Failure, StateError
 from syftnotify.core.kinds import EventKind, current_status
-from syftnotify.core.models import HELD, DigestWindow, Item, Message, Receipt
+from syftnotify.core.models import HELD, DigestWindow, Item, Message, NotificationState, Receipt
+from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification
 from syftnotify.core.ports import Renderer, Transport
 from syftnotify.core.retry import (
     GONE_REST,
@@ -33,7 +34,7 @@ from syftnotify.core.retry import (
 )
 from syftnotify.core.text import escape, iso, plural
 from syftnotify.core.throttle import DailyShare, RecipientThrottle, ThrottleRule
-from syftnotify.store.outbox.queue import AttemptOutcome, ClaimedNotification, Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system.failpoints import reached
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: SqliteOutbox,
         lanes: Mapping[str, TransportQueue],
         *,
         me: str,
@@ -242,7 +243,7 @@ class Dispatcher:
     def _recover(self) -> None:
         """What was claimed when the error came, and is in no thread's hands, is unknown: it is sent again."""
         try:
-            lost = self._outbox.recover(self._clock())
+            lost = self._outbox.queue.recover(self._clock())
         except Exception:  # as above; the next start recovers it
             log.exception("claimed notifications cannot be recovered now")
         else:
@@ -260,7 +261,7 @@ class Dispatcher:
         for lane in self._lanes.values():
             if self._room(lane) <= 0:  # the end of an attempt wakes us
                 continue
-            due = self._outbox.next_due(lane.name, now, resend=lane.resend_unknown)
+            due = self._outbox.queue.next_due(lane.name, now, resend=lane.resend_unknown)
             if due is not None:
                 timeouts.append(max(due - now, lane.wait(monotonic)))
             elif wait := lane.wait(monotonic):  # then a check may be due; one that is due has begun
@@ -286,7 +287,7 @@ class Dispatcher:
         """At the start, and when the clock was set back, waits that a wrong clock made too long are bounded."""
         ahead = self._clock() - self._monotonic()
         if self._clock_ahead is None or self._clock_ahead - ahead > _CLOCK_SET_BACK:
-            if moved := self._outbox.bound_waits(self._clock()):
+            if moved := self._outbox.queue.bound_waits(self._clock()):
                 log.warning("the clock was set back: %s waited too long", plural(moved, "notification"))
             self._clock_ahead = ahead
         self._clock_ahead = max(self._clock_ahead, ahead)
@@ -354,13 +355,15 @@ class Dispatcher:
         if lane.unreachable_since is None:
             return False
         now = self._clock()
-        due = self._outbox.next_due(lane.name, now, resend=lane.resend_unknown)
+        due = self._outbox.queue.next_due(lane.name, now, resend=lane.resend_unknown)
         # A queued message shows more than a connection does: at once if it is due, and later if only messages failed.
         return due is None or (due > now and not lane.deferred and not lane.hides_outcomes)
 
     def _claimed(self, lane: TransportQueue, now: float, most: int) -> list[list[ClaimedNotification]]:
         """The next messages of a lane, recorded as ones that their recipients get."""
-        claim = partial(self._outbox.claim, lane.name, now, by=self._me, most=most, resend=lane.resend_unknown)
+        claim = partial(
+            self._outbox.queue.claim, lane.name, now, worker_id=self._me, limit=most, resend=lane.resend_unknown
+        )
         if not lane.gathers:
             return claim()
         throttle = _LaneThrottle(lane.name, now, self._state, self._throttles(), self._shares.get(lane.name))
@@ -378,7 +381,7 @@ class Dispatcher:
             limited = {lane.name: lane.daily_limit for lane in self._lanes.values() if lane.daily_limit is not None}
             shares = {name: DailyShare(limit) for name, limit in limited.items()}
             seconds = max([limit.within for limit in self._limits] + [86400.0] * bool(shares))
-            for message in self._outbox.messages_since(now - seconds):
+            for message in self._outbox.history.sent_since(now - seconds):
                 storms.note(message.recipient, message.bundle, message.at)
                 if message.transport in shares:
                     shares[message.transport].record(message.recipient, message.bundle, message.source, message.at)
@@ -387,7 +390,7 @@ class Dispatcher:
 
     def _has_due(self, lane: TransportQueue, until: float | None) -> bool:
         now = self._clock()
-        due = self._outbox.next_due(lane.name, now, resend=lane.resend_unknown)
+        due = self._outbox.queue.next_due(lane.name, now, resend=lane.resend_unknown)
         return due is not None and due <= (now if until is None else until)
 
     def _permits(self, lane: TransportQueue) -> int:
@@ -440,7 +443,7 @@ class Dispatcher:
         except Exception:  # for example no memory to record the outcome: it is unknown
             log.exception("notification of %s: its outcome cannot be recorded", escape(due[0].event.entity))
             unsaved = {name for ids, _ in list(self._unsaved) for name in ids}
-            self._outbox.abandon({item.id for item in due} - unsaved)
+            self._outbox.queue.abandon({item.id for item in due} - unsaved)
             self._recover()
         finally:
             self._finish(lane)
@@ -483,7 +486,7 @@ class Dispatcher:
             for item in due
         ]
         asks = lane.threads and not first.bundle
-        thread = self._outbox.thread_of(first.event.entity, first.recipient, lane.name) if asks else ""
+        thread = self._outbox.queue.thread_of(first.event.entity, first.recipient, lane.name) if asks else ""
         try:
             # What quiet hours held comes as itself where it is alone.
             is_alone = len(due) == 1 and first.bundle.startswith(HELD)
@@ -494,7 +497,7 @@ class Dispatcher:
 
     def _note_success(self, lane: TransportQueue, due: Sequence[ClaimedNotification], receipt: Receipt) -> None:
         now = self._clock()
-        write = partial(self._outbox.sent, due, now, provider_id=receipt.provider_id, thread=receipt.thread)
+        write = partial(self._outbox.queue.mark_sent, due, now, provider_id=receipt.provider_id, thread=receipt.thread)
         self._record(due, write)
         self._works(lane)
         self._log(logging.INFO, "SENT", lane, due, "")
@@ -579,7 +582,7 @@ class Dispatcher:
         for items, level in ((over, logging.ERROR), (rest, logging.WARNING)):
             if items:
                 verdict = _verdict(error.failure, decided(items), now)
-                write = partial(self._outbox.failed, items, now, error.failure, str(error), verdict)
+                write = partial(self._outbox.queue.mark_failed, items, now, error.failure, str(error), verdict)
                 self._record(items, write)
                 self._log(level, OUTCOME_LABELS[error.failure], lane, items, f" ({error.failure.value}): {error}")
         if error.failure is Failure.AUTH:
@@ -627,7 +630,7 @@ class Dispatcher:
         if not outcomes:
             return False
         try:
-            with self._outbox.together():
+            with self._outbox.queue.batch():
                 for _, write in outcomes:
                     write()
         except _UNWRITABLE:
@@ -667,9 +670,9 @@ class Dispatcher:
 
 
 def _verdict(failure: Failure, decision: Decision, now: float) -> AttemptOutcome:
-    state = "unknown" if failure is Failure.UNKNOWN else "pending"
+    state = NotificationState.UNKNOWN if failure is Failure.UNKNOWN else NotificationState.PENDING
     return AttemptOutcome(
-        state="dead" if decision.gives_up else state,
+        state=NotificationState.DEAD if decision.gives_up else state,
         not_before=now + decision.wait if decision.wait else 0.0,
         counts=decision.counts,
         refusal=decision.refusal,
@@ -716,7 +719,7 @@ class _LaneThrottle:
         self._share = share
         self._recorded: list[tuple[str, str, str]] = []
 
-    def gathering(self, recipient: str, kind: EventKind, source: str, bundle: str) -> DigestWindow | None:
+    def digest_window(self, recipient: str, kind: EventKind, source: str, bundle: str) -> DigestWindow | None:
         with self._lock:
             if self._share is not None:
                 found = self._share.gathering(recipient, self._transport, self._now, source, bundle)

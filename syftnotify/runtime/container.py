@@ -36,7 +36,7 @@ from syftnotify.sources.spool import Spool
 from syftnotify.sources.syftbox.peers import OwnRequests, PeerReader
 from syftnotify.sources.syftbox.scanner import JobReader
 from syftnotify.store.ledger import JsonStateManager
-from syftnotify.store.outbox.queue import Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.store.scan_cache import MemoryFile
 from syftnotify.system.files import private_folder
 from syftnotify.system.paths import Home, expanded_if_possible
@@ -54,7 +54,7 @@ class App:
 
     settings: Settings
     ledger: JsonStateManager
-    outbox: Outbox
+    outbox: SqliteOutbox
     pipeline: Pipeline
     dispatcher: Dispatcher
     jobs: JobReader
@@ -62,7 +62,7 @@ class App:
 
     def look_once(self, last_look: float | None) -> ScanReport:
         """One look, then everything that is due now is attempted, then what was told is marked."""
-        self.outbox.recover(self.clock())
+        self.outbox.queue.recover(self.clock())
         if not self.settings.config.notify.enabled:
             return self.pipeline.look()
         tick = self.pipeline.tick(self.clock(), last_look=last_look)
@@ -140,10 +140,10 @@ def build_app(
         ) from error
     with ExitStack() as stack:
         ledger = JsonStateManager(home.state)
-        outbox = Outbox(home.outbox)
+        outbox = SqliteOutbox(home.outbox)
         stack.callback(outbox.close)  # unless everything below succeeds
-        sections: dict[str, Transport] = {**config.transports, **_endpoints(outbox.alerts())}
-        outbox.adopt(list(sections), settings.mailer)
+        sections: dict[str, Transport] = {**config.transports, **_endpoints(outbox.alert_rules.all())}
+        outbox.queue.reassign(list(sections), settings.mailer)
         lanes = {name: _lane(settings, name, section, clock) for name, section in sections.items()}
         dispatcher = Dispatcher(
             outbox,
@@ -351,7 +351,7 @@ def _missing(root: Path) -> str:
 
 
 def _reach(
-    settings: Settings, outbox: Outbox, lanes: Iterable[str], add: Callable[[str, Transport], None]
+    settings: Settings, outbox: SqliteOutbox, lanes: Iterable[str], add: Callable[[str, Transport], None]
 ) -> Callable[[frozenset[str], Callable[[str], bool]], RoutingContext]:
     """Who can be reached, asked anew at each look: alert rules come and go.
 
@@ -366,7 +366,7 @@ def _reach(
         def is_known(address: str) -> bool:
             return address.lower() in configured or config.recipients.allows(address) or is_recorded(address)
 
-        alerts = [rule for rule in outbox.alerts() if rule.target]
+        alerts = [rule for rule in outbox.alert_rules.all() if rule.target]
         own = _endpoints(alerts)
         for name in own.keys() - known:
             add(name, own[name])

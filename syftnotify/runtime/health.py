@@ -14,9 +14,9 @@ from syftnotify.core.errors import DeliveryError
 from syftnotify.core.identifiers import entity_id, stable_hash
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
+from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.text import escape, host_of, iso, plural
 from syftnotify.runtime.container import App
-from syftnotify.store.outbox.queue import Counts
 from syftnotify.transports.gmail.auth import sign_in_ends
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class HealthReporter:
         now = self._monotonic()
         if self._reported_at is not None and now - self._reported_at < _DEAD_LETTER_GAP:
             return
-        letters = self._parts.outbox.unreported_dead_letters()
+        letters = self._parts.outbox.dead_letters.unreported()
         if not letters:
             return
         lines = [
@@ -124,11 +124,13 @@ class HealthReporter:
             detail="\n".join([*lines, "`notify dead-letters` lists them, `notify resend` sends them again."]),
             transport=self._working_transport(except_for={letter.transport for letter in letters}),
         )
-        self._parts.outbox.mark_reported([letter.id for letter in letters], self._clock())
+        self._parts.outbox.dead_letters.mark_reported([letter.id for letter in letters], self._clock())
         self._reported_at = now
 
     def _called(self, name: str) -> str:
-        rules = (rule for rule in self._parts.outbox.alerts() if rule.has_own_address and rule.endpoint == name)
+        rules = (
+            rule for rule in self._parts.outbox.alert_rules.all() if rule.has_own_address and rule.endpoint == name
+        )
         rule = next(rules, None)
         if rule is None:
             return f"Transport {name}"
@@ -137,12 +139,14 @@ class HealthReporter:
     def _is_told(self, name: str) -> bool:
         """Whether this pause was told less than a day ago; a message that got through since has ended it."""
         outbox = self._parts.outbox
-        told = [row[3] for row in outbox.keys_of([entity_id("transport", name)]) if not row[3].startswith(_ENDS)]
-        last = outbox.last_sent(name)
+        told = [
+            row[3] for row in outbox.events.for_entities([entity_id("transport", name)]) if not row[3].startswith(_ENDS)
+        ]
+        last = outbox.history.last_sent(name)
         yesterday = iso(self._clock() - _DAY, exact=True)
         return any(moment > yesterday and (last is None or moment > iso(last, exact=True)) for moment in told)
 
-    def after_look(self, counts: Counts, *, jobs: int, peers: int, looked_well: bool) -> None:
+    def after_look(self, counts: OutboxCounts, *, jobs: int, peers: int, looked_well: bool) -> None:
         """A scan is over: send the alerts that are due, and the signs of life if everything is well."""
         self._warn_of_ends()
         self.check()
@@ -172,13 +176,13 @@ class HealthReporter:
                 "until you do. Google lets a sign-in end after 7 days while the app's publishing status is Testing.",
             )
 
-    def _beat(self, counts: Counts, jobs: int, peers: int) -> None:
+    def _beat(self, counts: OutboxCounts, jobs: int, peers: int) -> None:
         """The daily mail, at the first good look at or after its time of the day, in the machine's own time zone."""
         daily = self._parts.settings.config.heartbeat.daily
         local = datetime.fromtimestamp(self._clock(), UTC).astimezone()
         if daily is None or local.time() < daily:
             return
-        sent = len(self._parts.outbox.messages_since(self._clock() - _DAY))
+        sent = len(self._parts.outbox.history.sent_since(self._clock() - _DAY))
         self._note_once(
             EventKind.HEARTBEAT,
             self._entity,
@@ -198,7 +202,7 @@ class HealthReporter:
         )
 
     def _note_once(self, kind: EventKind, entity: str, occurrence: str, summary: str, **more: Any) -> None:
-        known = {(row[2], row[3]) for row in self._parts.outbox.keys_of([entity])}
+        known = {(row[2], row[3]) for row in self._parts.outbox.events.for_entities([entity])}
         if (kind.value, occurrence) not in known:
             self._note(kind, entity, occurrence, summary, **more)
 

@@ -19,7 +19,7 @@ from syftnotify.core.reminders import ReminderThresholds, reminders_of_emitted
 from syftnotify.core.routing import RoutingContext, long_runs, notifications_for
 from syftnotify.core.text import escape
 from syftnotify.sources.spool import Spool, Spooled
-from syftnotify.store.outbox.queue import Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Intake:
     def __init__(
         self,
         spool: Spool,
-        outbox: Outbox,
+        outbox: SqliteOutbox,
         *,
         reach: Callable[[], RoutingContext],
         quiet: QuietHours | None,
@@ -64,7 +64,7 @@ class Intake:
         """
         found = self._spool.look()
         new = self._new_of(found) if found.events else []
-        remembered = self._outbox.emitted_jobs({event.entity for event in new}) if new else {}
+        remembered = self._outbox.emitted_jobs.find({event.entity for event in new}) if new else {}
         new, changes = with_remembered(new, remembered, now)
         started = self._with(changes, now)
         taken = TakenIn(new, is_all=found.is_all)
@@ -79,7 +79,7 @@ class Intake:
             owed = group_into_digests(owed, above=BUNDLE_ABOVE) if time_off else owed
             taken.notifications = held(owed, {event.key: event for event in taken.events}, self._quiet, now)
         if not dry_run:
-            self._outbox.put(taken.events, taken.notifications, now, jobs=changes)
+            self._outbox.enqueue(taken.events, taken.notifications, now, jobs=changes)
             self._started = self._with(changes, now)
             self._spool.remove(found)
             for event in taken.events:
@@ -92,7 +92,7 @@ class Intake:
         Without changes nothing is read from the database.
         """
         if self._started is None:
-            self._started = {job.entity: job for job in self._outbox.started_jobs()}
+            self._started = {job.entity: job for job in self._outbox.emitted_jobs.started()}
         both: JobChanges = {**self._started, **changes}
         return {
             entity: job
@@ -106,7 +106,7 @@ class Intake:
         A GPU that is available is reported once until something else is emitted about it (G19), unless its emitter
         gives keys.
         """
-        known = self._outbox.known(event.key for event in found.events)
+        known = self._outbox.events.known(event.key for event in found.events)
         new: list[Event] = []
         last: dict[str, EventKind | None] = {}
         for event in found.events:
@@ -115,7 +115,7 @@ class Intake:
             known.add(event.key)
             is_repeated = False
             if event.kind is EventKind.GPU_AVAILABLE and event.key not in found.keyed:
-                before = last[event.entity] if event.entity in last else self._outbox.last_emitted(event.entity)
+                before = last[event.entity] if event.entity in last else self._outbox.events.last_emitted(event.entity)
                 is_repeated = before is event.kind
             if is_repeated:
                 log.info("already reported: %s %s", event.kind.value, escape(event.entity))

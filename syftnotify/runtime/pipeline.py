@@ -40,7 +40,7 @@ from syftnotify.sources.syftbox.peers import PeerReader
 from syftnotify.sources.syftbox.scanner import JobReader, JobsLook
 from syftnotify.sources.syftbox.watcher import WatchSpec
 from syftnotify.store.ledger import JsonStateManager
-from syftnotify.store.outbox.queue import Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.store.scan_cache import MemoryFile
 from syftnotify.system.failpoints import reached
 
@@ -95,7 +95,7 @@ class Pipeline:
         peer_changes: PeerChanges,
         recipients: Recipients,
         ledger: JsonStateManager,
-        outbox: Outbox,
+        outbox: SqliteOutbox,
         memory: MemoryFile,
         spool: Spool,
         reach: Callable[[frozenset[str], Callable[[str], bool]], RoutingContext],
@@ -254,7 +254,7 @@ class Pipeline:
 
     def _put(self, tick: ScanReport, now: float) -> None:
         uncertain = self._recovery.uncertain_keys(tick.events)
-        self._outbox.put(tick.events, tick.notifications, now, uncertain=uncertain, newcomers=tick.newcomers)
+        self._outbox.enqueue(tick.events, tick.notifications, now, uncertain=uncertain, newcomers=tick.newcomers)
         self._recovery.enqueued(tick.events)
         if tick.excess:
             self.note(self._recipients.alert(tick.excess, now), now)
@@ -262,7 +262,7 @@ class Pipeline:
     def note(self, event: Event, now: float, *, transport: str = "") -> None:
         """Write down an event of the worker's own, routed like any other; `transport` carries it if given."""
         owed = notifications_for([event], self._reach(frozenset(), _nobody), transport=transport)
-        self._outbox.put([event], held(owed, {event.key: event}, self._quiet, now), now)
+        self._outbox.enqueue([event], held(owed, {event.key: event}, self._quiet, now), now)
         log.info("noticed %s %s", event.kind.value, event.entity)
 
     def remember(self) -> None:
@@ -293,18 +293,18 @@ class Pipeline:
 
     def settle(self) -> None:
         """What has left the outbox since leaves `owed` in the ledger; saves once if anything changed."""
-        touched, readings = self._outbox.take_touched(), self._ledger.readings
+        touched, readings = self._outbox.events.pop_dirty(), self._ledger.readings
         try:
             if readings != self._settled:
-                self._recovery.finish(self._outbox.keys_of(self._ledger.owed()))
+                self._recovery.finish(self._outbox.events.for_entities(self._ledger.owed()))
                 self._recovery.settle(self._ledger.emitted_owed())
             elif touched:
-                self._recovery.finish(self._outbox.events_of(touched))
+                self._recovery.finish(self._outbox.events.find(touched))
                 self._recovery.settle(touched)
             self._recovery.note()
             self._ledger.save()
         except BaseException:  # whatever it was, it goes on; nothing that changed is forgotten
-            self._outbox.touch(touched)
+            self._outbox.events.mark_dirty(touched)
             raise
         self._settled = readings
 
@@ -386,7 +386,7 @@ class Pipeline:
         """Forget what is older than the history is kept, a heap at a look."""
         if self._retention is None or 0 < self._prune_at - now <= _PRUNE_GAP:
             return
-        count = self._outbox.prune(now - self._retention, now, sparing=self._ledger.owed(), limit=_PRUNE_HEAP)
+        count = self._outbox.history.prune(now - self._retention, now, exempt=self._ledger.owed(), limit=_PRUNE_HEAP)
         if count:
             log.info("forgot %d events that were older than `retention`", count)
         self._prune_at = now if count == _PRUNE_HEAP else now + _PRUNE_GAP
@@ -396,7 +396,7 @@ class Pipeline:
         rules = [rule for rule in reach.alerts if rule.is_of_one_job]
         if rules and self._jobs:
             is_there = {rule.id: self._jobs.holds(rule.job) for rule in rules}
-            for name in self._outbox.note_jobs_of_alerts(is_there, now):
+            for name in self._outbox.alert_rules.expire(is_there, now):
                 log.info("alert %s is removed: its job is gone", name)
 
     def _scope(self, what: str) -> str:

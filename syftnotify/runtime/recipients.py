@@ -11,7 +11,7 @@ from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import MAIL, Event, Notification
 from syftnotify.core.routing import RoutingContext, is_named_by_tree
 from syftnotify.core.text import iso, plural
-from syftnotify.store.outbox.queue import Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Recipients:
     It is about addresses that the tree names. Those of the configuration and of emitted events are exempt.
     """
 
-    def __init__(self, outbox: Outbox, owner: str, new_per_day: int | None) -> None:
+    def __init__(self, outbox: SqliteOutbox, owner: str, new_per_day: int | None) -> None:
         """`new_per_day` is None for no limit."""
         self._outbox = outbox
         self._owner = owner
@@ -44,10 +44,10 @@ class Recipients:
 
         To be called before later notifications of theirs are queued, so that these come after.
         """
-        known = [address for address in self._outbox.withheld() if reach.is_known(address)]
+        known = [address for address in self._outbox.recipients.withheld() if reach.is_known(address)]
         newcomers, excess = self._newcomers(known, reach, now)
         free = [address for address in known if address not in excess]
-        released = self._outbox.release(free, now, newcomers=newcomers) if free else 0
+        released = self._outbox.recipients.release(free, now, newcomers=newcomers) if free else 0
         if released:
             log.info("released %d withheld notifications", released)
         return released
@@ -97,9 +97,9 @@ class Recipients:
         limited = [each for each in named if each not in reach.configured and not reach.allows(each)]
         if not limited:
             return frozenset(), frozenset()
-        unmailed = self._outbox.unmailed(limited)
+        unmailed = self._outbox.recipients.unmailed(limited)
         new = [address for address in limited if address in unmailed]
         if self._limit is None or not new:
             return frozenset(new), frozenset()
-        room = max(0, self._limit - self._outbox.newcomers_since(now - _DAY, now))
+        room = max(0, self._limit - self._outbox.recipients.count_new(now - _DAY, now))
         return frozenset(new[:room]), frozenset(new[room:])

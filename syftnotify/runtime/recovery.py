@@ -13,7 +13,7 @@ from syftnotify.core.kinds import BUILT_IN_KINDS, EventKind
 from syftnotify.core.models import Event
 from syftnotify.core.text import plural
 from syftnotify.store.ledger import JsonStateManager
-from syftnotify.store.outbox.queue import Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,9 @@ _KINDS = frozenset(EventKind)
 class Recovery:
     """Compares the ledger and the outbox of one home."""
 
-    def __init__(self, ledger: JsonStateManager, outbox: Outbox, *, restore: Callable[[str, str, str], None]) -> None:
+    def __init__(
+        self, ledger: JsonStateManager, outbox: SqliteOutbox, *, restore: Callable[[str, str, str], None]
+    ) -> None:
         """`restore` is called with (entity, kind, occurrence) of each event that a lost ledger takes back."""
         self._ledger = ledger
         self._outbox = outbox
@@ -40,8 +42,8 @@ class Recovery:
             StateError: one of them cannot be used.
         """
         # A process that was killed, or a database that was replaced meanwhile, left them claimed.
-        self._outbox.recover(now)
-        if self._outbox.has_regressed(self._ledger.outbox_progress()):
+        self._outbox.queue.recover(now)
+        if self._outbox.events.has_regressed(self._ledger.outbox_progress()):
             self._after_regress(now)
         self._disown_missing()
         self._find_lost_emitted()
@@ -62,7 +64,7 @@ class Recovery:
     def note(self) -> None:
         """Record how far the outbox is, together with other changes of the ledger."""
         if self._ledger.is_changed:
-            self._ledger.note_outbox_progress(self._outbox.progress())
+            self._ledger.note_outbox_progress(self._outbox.events.progress())
 
     def emitted(self, keys: Iterable[str]) -> None:
         """Emitted events that owe a notification went into the outbox."""
@@ -73,7 +75,7 @@ class Recovery:
         """Emitted events that owe nothing any more are forgotten."""
         waiting = self._ledger.emitted_owed()
         keys = waiting.intersection(touched) if waiting else set()
-        for key in keys - self._outbox.unfinished(keys) if keys else ():
+        for key in keys - self._outbox.events.with_unfinished(keys) if keys else ():
             self._ledger.note_emitted(key, owed=False)
 
     def forget_lost(self) -> None:
@@ -91,14 +93,14 @@ class Recovery:
         """Record the events as notified that are owed and have nothing left to send."""
         owed = self._ledger.owed()
         known = [row for row in rows if row[2] in _KINDS and self.word(row) in owed.get(row[1], ())]
-        unfinished = self._outbox.unfinished(key for key, *_ in known)
+        unfinished = self._outbox.events.with_unfinished(key for key, *_ in known)
         for key, entity, kind, occurrence in known:
             if key not in unfinished:
                 self._ledger.tell(entity, EventKind(kind), occurrence)
 
     def _after_regress(self, now: float) -> None:
         """The outbox is older than the ledger: what it takes for unsent may have been sent since."""
-        rows = [row for row in self._outbox.unfinished_events() if row[2] in _KINDS]
+        rows = [row for row in self._outbox.events.unfinished() if row[2] in _KINDS]
         owed, waiting = self._ledger.owed(), self._ledger.emitted_owed()
         finished = {
             key
@@ -106,8 +108,8 @@ class Recovery:
             if self._ledger.knows(entity, EventKind(kind), occurrence)
             and self.word((key, entity, kind, occurrence)) not in owed.get(entity, ())
         }
-        finished |= self._outbox.unfinished_emitted() - waiting
-        count = self._outbox.count_as_unknown(now, finished=finished)
+        finished |= self._outbox.events.unfinished_emitted() - waiting
+        count = self._outbox.events.mark_uncertain(now, finished=finished)
         if count:
             log.warning(
                 "the outbox lost its last changes; %s may have been sent already", plural(count, "notification")
@@ -115,7 +117,7 @@ class Recovery:
 
     def _disown_missing(self) -> None:
         owed = self._ledger.owed()
-        known = {(row[1], self.word(row)) for row in self._outbox.keys_of(owed) if row[2] in _KINDS}
+        known = {(row[1], self.word(row)) for row in self._outbox.events.for_entities(owed) if row[2] in _KINDS}
         for entity, words in owed.items():
             for word in words:
                 if (entity, word) not in known:
@@ -127,16 +129,16 @@ class Recovery:
 
     def _find_lost_emitted(self) -> None:
         waiting = self._ledger.emitted_owed()
-        self.lost_emitted = sorted(waiting - self._outbox.known(waiting)) if waiting else []
+        self.lost_emitted = sorted(waiting - self._outbox.events.known(waiting)) if waiting else []
         if self.lost_emitted:
             log.error("%s are gone from the outbox", plural(len(self.lost_emitted), "emitted event"))
 
     def _rebuild_ledger(self) -> dict[str, EventKind]:
-        rows = [row for row in self._outbox.keys_of() if row[2] in BUILT_IN_KINDS]
+        rows = [row for row in self._outbox.events.all() if row[2] in BUILT_IN_KINDS]
         if not rows:
             return {}
         log.warning("the state file is empty; %d events are taken from the outbox", len(rows))
-        unfinished = self._outbox.unfinished(key for key, *_ in rows)
+        unfinished = self._outbox.events.with_unfinished(key for key, *_ in rows)
         for key, entity, kind, occurrence in rows:
             put = self._ledger.owe if key in unfinished else self._ledger.tell
             put(entity, EventKind(kind), occurrence)

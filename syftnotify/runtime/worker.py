@@ -20,13 +20,13 @@ from syftnotify import __version__
 from syftnotify.config.load import Settings
 from syftnotify.core.errors import AlreadyRunningError, LockLostError, StateError
 from syftnotify.core.models import SnapshotStatus
+from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.text import iso
 from syftnotify.runtime import systemd
 from syftnotify.runtime.container import App, alert_warning, build_app, check_ready, syft_bg_pid
 from syftnotify.runtime.health import HealthReporter, sign_in_end_of_each
 from syftnotify.runtime.pipeline import ScanReport
 from syftnotify.sources.syftbox.watcher import ChangeWatcher
-from syftnotify.store.outbox.queue import Counts
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.failpoints import reached
 from syftnotify.system.paths import Home
@@ -86,7 +86,7 @@ class Worker:
         self._vitals = HealthReporter(self._parts, clock=clock, monotonic=time.monotonic)
         self._wake = ChangeWatcher(self._on_wake, is_careful=settings.config.notify.watch != "on")
         self._everywhere = True  # whether the next look must be
-        self._counts = Counts()
+        self._counts = OutboxCounts()
 
     def begin(self) -> list[str]:
         """The first look; afterwards deliveries run. Returns warnings for whoever started us.
@@ -95,7 +95,7 @@ class Worker:
             StateError: the ledger or the outbox cannot be used.
         """
         systemd.say("STATUS=first scan")
-        cut = self._parts.outbox.recover(self._clock())
+        cut = self._parts.outbox.queue.recover(self._clock())
         if cut:
             log.warning("notification: %d attempts were cut off when the last worker ended and may have arrived", cut)
         tick = self._guarded(Step.SCAN, self._look, fatal=(StateError, *_LOCK_ERRORS))
@@ -270,7 +270,7 @@ class Worker:
         if self._changed:
             self._changed = False
             try:
-                self._counts = self._parts.outbox.counts(holding=self._settings.holding)
+                self._counts = self._parts.outbox.history.counts(holding=self._settings.holding)
             except StateError as error:
                 self._changed = True  # the old counts must not stand until the next change
                 self._last_error = str(error)
@@ -298,13 +298,13 @@ class Worker:
     def _warnings(self, tick: ScanReport) -> list[str]:
         found = [*self._settings.warnings, *tick.problems]
         config = self._settings.config
-        if names := self._parts.outbox.unreadable_alerts:
+        if names := self._parts.outbox.alert_rules.unreadable:
             found.append(
                 f"the address of alert rule {', '.join(names)} cannot be decrypted; restore secret.key or add it again"
             )
         found += [
             f"alert rule {rule.id}: {warning}; remove it and add it with an https:// address"
-            for rule in self._parts.outbox.alerts()
+            for rule in self._parts.outbox.alert_rules.all()
             if (warning := alert_warning(rule))
         ]
         if pid := syft_bg_pid():
@@ -384,7 +384,7 @@ def report_of(parts: App, tick: ScanReport, now: float, seconds: float) -> worke
     if not tick.waiting_for:
         report.last_look_s = now
     _note_look(report, tick, now, seconds)
-    _fill(report, parts, parts.outbox.counts(holding=parts.settings.holding))
+    _fill(report, parts, parts.outbox.history.counts(holding=parts.settings.holding))
     return report
 
 
@@ -405,15 +405,15 @@ def _note_look(report: worker_status.WorkerStatus, tick: ScanReport, now: float,
     report.last_scan, report.last_scan_s = {"at": iso(now, exact=True), "seconds": seconds}, now
 
 
-def _fill(report: worker_status.WorkerStatus, parts: App, counts: Counts) -> None:
+def _fill(report: worker_status.WorkerStatus, parts: App, counts: OutboxCounts) -> None:
     monotonic = time.monotonic()
     for name, value in asdict(counts).items():
         setattr(report, name, value)
     report.warnings = list(parts.settings.warnings)
     report.peers_source = _source_of(parts.pipeline.peers_status)
     report.last_error = parts.dispatcher.last_error or None
-    report.damage = "; ".join(filter(None, (parts.ledger.damage, parts.outbox.damage)))
-    report.unreadable_alerts = len(parts.outbox.unreadable_alerts)
+    report.damage = "; ".join(filter(None, (parts.ledger.damage, parts.outbox.corruption)))
+    report.unreadable_alerts = len(parts.outbox.alert_rules.unreadable)
     ends = sign_in_end_of_each(parts)
     lanes = parts.dispatcher.lanes
     report.transports = {

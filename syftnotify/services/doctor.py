@@ -19,12 +19,13 @@ from syftnotify.config.secrets import key_file
 from syftnotify.core.errors import DeliveryError, Failure, NotifyError, StateError
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.models import AlertRule
+from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.text import escape, local_time, plural
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.runtime.container import alert_warning, job_reader, load_listing_all, peer_reader, syft_bg_pid, words_of
 from syftnotify.sources.syftbox.watcher import count_folders
 from syftnotify.store import ledger
-from syftnotify.store.outbox.queue import Counts, Outbox
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.files import is_lockable, permission_warning
 from syftnotify.system.ownership import check_home, foreign_owner
@@ -346,9 +347,9 @@ def _state(home: Home, settings: Settings | None, clock: Callable[[], float]) ->
     try:
         with _opened(home) as outbox:
             what = outbox.check()
-            counts = outbox.counts(holding=settings.holding if settings else ())
-            today = outbox.messages_since(clock() - _DAY)
-            alerts = outbox.alerts()
+            counts = outbox.history.counts(holding=settings.holding if settings else ())
+            today = outbox.history.sent_since(clock() - _DAY)
+            alerts = outbox.alert_rules.all()
     except StateError as error:
         yield Finding("outbox", Level.FAIL, str(error), error.hint)
         return
@@ -391,12 +392,12 @@ def _alerts(home: Home, settings: Settings | None, rules: Iterable[AlertRule]) -
 
 
 @contextmanager
-def _opened(home: Home) -> Iterator[Outbox]:
-    with closing(Outbox(home.outbox, repair=False)) as outbox:
+def _opened(home: Home) -> Iterator[SqliteOutbox]:
+    with closing(SqliteOutbox(home.outbox, repair=False)) as outbox:
         yield outbox
 
 
-def _standing(counts: Counts) -> str:
+def _standing(counts: OutboxCounts) -> str:
     withheld = f", {counts.withheld} withheld" if counts.withheld else ""
     return f"{counts.waiting} waiting, {counts.sent} sent, {counts.unknown} of unknown outcome{withheld}"
 

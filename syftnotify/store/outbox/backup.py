@@ -1,4 +1,4 @@
-"""A copy of the database before its schema is changed."""
+"""A backup of the database before its schema is upgraded."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import closing
 from pathlib import Path
 
 from syftnotify.core.errors import StateError
-from syftnotify.store.outbox.targets import Targets
+from syftnotify.store.outbox.alert_targets import AlertTargets
 from syftnotify.system.files import sync_folder
 
 
 def back_up(database: Path, version: int) -> Path:
-    """Copy `database`, its write-ahead log included, to `<name>.v<version>.bak`; returns that path.
+    """Copy `database` and its write-ahead log to `<name>.v<version>.bak`; returns that path.
 
     Only the newest such copy is kept.
 
@@ -30,7 +30,7 @@ def back_up(database: Path, version: int) -> Path:
             copy.execute("PRAGMA journal_mode = DELETE")  # all of it in one file
             has_alerts = copy.execute("SELECT count(*) FROM sqlite_master WHERE name = 'alerts'").fetchone()[0]
         if has_alerts:
-            Targets(database).seal_stored(part)
+            AlertTargets(database).encrypt_stored(part)
         part.replace(path)
         for other in database.parent.glob(f"{database.name}.v*.bak"):
             if other != path:
@@ -40,6 +40,6 @@ def back_up(database: Path, version: int) -> Path:
         part.unlink(missing_ok=True)
         raise StateError(
             f"{database} cannot be copied to {path.name} before its format is changed: {error}",
-            hint="see that its folder is yours, writable and not full",
+            hint="check the owner, permissions and free space of its folder",
         ) from error
     return path

@@ -1,6 +1,6 @@
-"""Addresses of alert rules at rest: a webhook's URL is often its own password, so it is stored encrypted.
+"""Targets of stored alert rules. The URL of a webhook is often its own password, so URLs are stored encrypted.
 
-Email addresses and names of transports are stored as they are.
+Email addresses and names of transports are stored as plain text.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ log = logging.getLogger(__name__)
 _PREFIX = "sealed:"
 
 
-class Targets:
-    """Encrypts and decrypts with the key of the home in which the database lies."""
+class AlertTargets:
+    """Encrypts and decrypts with the key of the home that contains the database."""
 
     def __init__(self, database: Path) -> None:
         self._home = Home(database.parent)
-        self._opened: dict[str, str] = {}  # by stored text
+        self._decrypted: dict[str, str] = {}  # by stored text
 
-    def sealed(self, target: str) -> str:
-        """`target` as it is stored. Raises: NotifyError, there can be no key."""
+    def encrypt(self, target: str) -> str:
+        """`target` as it is stored. Raises: NotifyError, no key can be created."""
         from syftnotify.config.secrets import sealed
 
         return f"{_PREFIX}{sealed(target, self._home)}" if "://" in target else target
 
-    def opened(self, stored: str) -> str:
+    def decrypt(self, stored: str) -> str:
         """The target that was stored; empty if the key is lost."""
         if not stored.startswith(_PREFIX):
             return stored
-        if stored not in self._opened:
+        if stored not in self._decrypted:
             from syftnotify.config.secrets import opened
 
             try:
-                self._opened[stored] = opened(stored.removeprefix(_PREFIX), self._home)
+                self._decrypted[stored] = opened(stored.removeprefix(_PREFIX), self._home)
             except ValueError:
                 return ""
-        return self._opened[stored]
+        return self._decrypted[stored]
 
-    def seal_stored(self, database: Path) -> None:
-        """Encrypt in `database` what an earlier version stored as plain text, and leave no copy of it in the file."""
+    def encrypt_stored(self, database: Path) -> None:
+        """Encrypt the URLs in `database` that an earlier version stored as plain text; no copy is left in the file."""
         try:
             with closing(sqlite3.connect(database, timeout=30, isolation_level=None)) as connection:
                 connection.execute("PRAGMA secure_delete = ON")
                 connection.execute("BEGIN IMMEDIATE")
                 rows = connection.execute("SELECT id, target FROM alerts WHERE instr(target, '://')").fetchall()
-                values = [(self.sealed(target), name) for name, target in rows]
+                values = [(self.encrypt(target), name) for name, target in rows]
                 connection.executemany("UPDATE alerts SET target = ? WHERE id = ?", values)
                 connection.execute("COMMIT")
                 if rows:
-                    with contextlib.suppress(sqlite3.OperationalError):  # in use, or too little room
+                    with contextlib.suppress(sqlite3.OperationalError):  # in use, or the disk is full
                         connection.execute("VACUUM")
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except (sqlite3.Error, NotifyError) as error:
-            log.warning("the addresses of alert rules in %s stay in plain text: %s", database.name, error)
+            log.warning("the URLs of alert rules in %s are not encrypted: %s", database.name, error)

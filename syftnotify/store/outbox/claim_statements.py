@@ -1,0 +1,177 @@
+"""The statements of a claim. Each is built once for each value of `resend`: whether unknown outcomes are sent again."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from syftnotify.core.kinds import EventKind
+from syftnotify.store.outbox.conditions import (
+    SENDING,
+    claimable,
+    first_unfinished,
+    is_due,
+    is_emitted,
+    is_next,
+    is_waiting,
+)
+from syftnotify.store.outbox.schema import ATTEMPTS, EVENTS, NOTIFICATIONS, STARTED
+
+_NOW: sa.BindParameter[float] = sa.bindparam("now", type_=sa.Float)
+_TRANSPORT = sa.bindparam("transport", type_=sa.Text)
+_PRIORITY = sa.bindparam("priority", type_=sa.Integer)
+_RECIPIENT = sa.bindparam("recipient", type_=sa.Text)
+_OF_TRANSPORT = NOTIFICATIONS.c.transport == _TRANSPORT
+_OF_PRIORITY = NOTIFICATIONS.c.priority == _PRIORITY
+_TO_RECIPIENT = NOTIFICATIONS.c.recipient == _RECIPIENT
+# How many attempts in progress for one recipient a claim looks at before it searches on.
+_MAX_IN_PROGRESS = 64
+# How many of an entity's latest events are searched for one that changes the status of a job.
+_MAX_STATUS_EVENTS = 100
+
+_CLAIMED_ROW = (
+    sa.select(
+        *(
+            NOTIFICATIONS.c[name]
+            for name in (
+                "id",
+                "entity",
+                "recipient",
+                "audience",
+                "transport",
+                "bundle",
+                "state",
+                "created_at",
+                "first_failed_at",
+                "failures",
+                "refusals",
+                "source",
+            )
+        ),
+        *(EVENTS.c[name] for name in ("key", "kind", "occurrence", "at", "payload", "routing")),
+        EVENTS.c.seq.label("event_seq"),
+    )
+    .join(EVENTS, EVENTS.c.key == NOTIFICATIONS.c.event_key)
+    .order_by(NOTIFICATIONS.c.seq)
+)
+
+
+@cache
+def next_recipient(resend: bool) -> sa.Select[Any]:
+    """The first recipient after `after` with a due notification of a priority."""
+    return (
+        sa.select(NOTIFICATIONS.c.recipient)
+        .where(
+            is_waiting(resend=resend),
+            _OF_TRANSPORT,
+            _OF_PRIORITY,
+            NOTIFICATIONS.c.recipient > sa.bindparam("after", type_=sa.Text),
+            is_due(_NOW),
+        )
+        .order_by(NOTIFICATIONS.c.recipient)
+        .limit(1)
+    )
+
+
+@cache
+def first_of_recipient(resend: bool) -> sa.Select[Any]:
+    """The oldest due notification of a priority to a recipient that nothing blocks."""
+    # Skips what the index alone shows to be blocked by an attempt in progress.
+    sending = NOTIFICATIONS.alias("sending")
+    in_progress = (
+        sa.select(sending.c.entity)
+        .where(sending.c.transport == _TRANSPORT, sending.c.state == SENDING, sending.c.recipient == _RECIPIENT)
+        .limit(_MAX_IN_PROGRESS)
+    )
+    is_free = NOTIFICATIONS.c.entity.not_in(in_progress)
+    return _CLAIMED_ROW.where(
+        is_next(resend=resend), _OF_TRANSPORT, _OF_PRIORITY, _TO_RECIPIENT, is_due(_NOW), is_free
+    ).limit(1)
+
+
+@cache
+def first_for_urgent(resend: bool) -> sa.Select[Any]:
+    """The oldest due notification of high severity to a recipient, or the earlier one that blocks it."""
+    urgent = NOTIFICATIONS.alias("urgent")
+    return (
+        _CLAIMED_ROW.join(urgent, NOTIFICATIONS.c.seq == first_unfinished(urgent, resend=resend))
+        .where(
+            is_waiting(resend=resend, table=urgent),
+            urgent.c.transport == _TRANSPORT,
+            urgent.c.priority == _PRIORITY,
+            urgent.c.recipient == _RECIPIENT,
+            urgent.c.not_before <= _NOW,
+            is_next(resend=resend),
+            # `||` keeps SQLite from starting with everything that is due: the few urgent rows come first.
+            NOTIFICATIONS.c.transport.concat("") == _TRANSPORT,
+            is_due(_NOW),
+        )
+        .order_by(None)
+        .order_by(urgent.c.seq)
+        .limit(1)
+    )
+
+
+@cache
+def whole_bundle(resend: bool) -> sa.Select[Any]:
+    """All of a bundle that nothing blocks."""
+    is_of_bundle = NOTIFICATIONS.c.bundle == sa.bindparam("bundle", type_=sa.Text)
+    return _CLAIMED_ROW.where(is_of_bundle, _OF_TRANSPORT, is_next(resend=resend))
+
+
+@cache
+def any_due(resend: bool) -> sa.Select[Any]:
+    """Whether anything is due, although something earlier may block it. An index alone answers it."""
+    due = sa.select(NOTIFICATIONS.c.seq).where(
+        _OF_TRANSPORT, NOTIFICATIONS.c.state.in_(claimable(resend)), is_due(_NOW)
+    )
+    return sa.select(due.exists())
+
+
+@cache
+def any_claimable(resend: bool) -> sa.Select[Any]:
+    """The id of a due notification that nothing blocks."""
+    return sa.select(NOTIFICATIONS.c.id).where(is_next(resend=resend), _OF_TRANSPORT, is_due(_NOW)).limit(1)
+
+
+@cache
+def next_moment(resend: bool) -> sa.Select[Any]:
+    """The earliest moment in the future at which something becomes due."""
+    moment = NOTIFICATIONS.c.not_before
+    is_queued = NOTIFICATIONS.c.state.in_(claimable(resend))
+    return sa.select(sa.func.min(moment)).where(_OF_TRANSPORT, is_queued, moment > _NOW)
+
+
+_ID = sa.bindparam("row_id", type_=sa.Text)
+CLAIM = (
+    NOTIFICATIONS.update()
+    .where(NOTIFICATIONS.c.id == _ID)
+    .values(
+        state=SENDING,
+        claimed_by=sa.bindparam("worker_id"),
+        claimed_at=sa.bindparam("moment"),
+        bundle=sa.bindparam("new_bundle"),
+    )
+)
+BEGIN_ATTEMPT = ATTEMPTS.insert().values(
+    notification=_ID, started_at=sa.bindparam("moment"), outcome=STARTED, error="", provider_id=""
+)
+
+_LATEST = (
+    sa.select(EVENTS.c.seq, EVENTS.c.kind)
+    .where(
+        EVENTS.c.entity == sa.bindparam("entity", type_=sa.Text),
+        is_emitted() == sa.bindparam("emitted", type_=sa.Boolean),
+    )
+    .order_by(EVENTS.c.seq.desc())
+    .limit(_MAX_STATUS_EVENTS)
+    .subquery()
+)
+LATEST_STATUS_EVENT = (
+    sa.select(_LATEST.c.kind)
+    .where(_LATEST.c.kind.in_([kind.value for kind in EventKind if kind.spec.status_after]))
+    .order_by(_LATEST.c.seq.desc())
+    .limit(1)
+)

@@ -1,0 +1,126 @@
+"""One claim: which rows leave as the next message, and which of them a throttle gathers into a digest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from syftnotify.core.errors import Failure
+from syftnotify.core.identifiers import stable_hash
+from syftnotify.core.kinds import EventKind
+from syftnotify.core.models import DIGESTED, EMITTED_PREFIX, SHARE, STORM, DigestWindow
+from syftnotify.core.outbox import ClaimedNotification, Throttle
+from syftnotify.store.outbox import claim_statements as statements
+from syftnotify.store.outbox.claim_order import ClaimOrder
+from syftnotify.store.outbox.conditions import PENDING, WORKER_KIND_NAMES, is_due
+from syftnotify.store.outbox.rows import claimed_notification
+from syftnotify.store.outbox.schema import ATTEMPTS, EVENTS, NOTIFICATIONS
+
+
+class Claim:
+    """Claims messages of one transport at one moment, for one worker."""
+
+    def __init__(
+        self, order: ClaimOrder, transport: str, now: float, worker_id: str, resend: bool, throttle: Throttle | None
+    ) -> None:
+        self._order = order
+        self._transport = transport
+        self._now = now
+        self._worker_id = worker_id
+        self._resend = resend
+        self._throttle = throttle
+
+    def next_message(self, connection: sa.Connection) -> list[ClaimedNotification]:
+        """Claim the next message and begin its attempt; empty when nothing is due.
+
+        Raises:
+            One of `ROW_ERRORS`, if a row cannot be read. The transaction must be rolled back.
+        """
+        first = self._next_row(connection)
+        if first is None:
+            return []
+        rows, bundle = [first], first.bundle
+        if bundle:
+            values = {"transport": self._transport, "bundle": bundle}
+            rows = list(connection.execute(statements.whole_bundle(self._resend), values))
+        ids = [row.id for row in rows]
+        is_new_digest = bool(bundle) and "#" not in bundle
+        if is_new_digest:
+            # What becomes free later is sent in another message: this one keeps its id and its items.
+            bundle = f"{bundle}#{stable_hash(*sorted(ids))}"
+        if self._throttle is not None:
+            self._throttle.record(first.recipient, bundle, _common_source(rows))
+        common = {"worker_id": self._worker_id, "moment": self._now, "new_bundle": bundle}
+        connection.execute(statements.CLAIM, [{"row_id": each, **common} for each in ids])
+        connection.execute(statements.BEGIN_ATTEMPT, [{"row_id": each, "moment": self._now} for each in ids])
+        if is_new_digest and first.bundle.startswith((DIGESTED, STORM, SHARE)):
+            self._ungroup(connection, first.bundle)
+        return [claimed_notification(row, bundle, _last_kind(connection, row)) for row in rows]
+
+    def _next_row(self, connection: sa.Connection) -> Any | None:
+        """The first row of the next message, after the throttle has gathered what it does not allow."""
+        while (first := self._order.next(connection, self._transport, self._now, resend=self._resend)) is not None:
+            is_exempt = first.kind in WORKER_KIND_NAMES or (first.bundle and not _is_open_share(first.bundle))
+            if self._throttle is None or is_exempt:
+                return first
+            window = self._throttle.digest_window(first.recipient, EventKind(first.kind), first.source, first.bundle)
+            if window is None or not self._gather(connection, first, window):
+                return first
+        return None
+
+    def _gather(self, connection: sa.Connection, first: Any, window: DigestWindow) -> int:
+        """Move what is due for a recipient into one digest; returns how many rows.
+
+        A message of unknown outcome is left out: it keeps its id.
+        """
+        wait = {"not_before": window.not_before, "longest_wait": max(0.0, window.not_before - self._now)}
+        update = NOTIFICATIONS.update().where(
+            NOTIFICATIONS.c.transport == self._transport,
+            NOTIFICATIONS.c.recipient == first.recipient,
+            NOTIFICATIONS.c.state == PENDING,
+            NOTIFICATIONS.c.bundle == first.bundle,
+        )
+        if first.bundle:  # a digest that is postponed
+            return connection.execute(update.values(**wait)).rowcount
+        # `||` keeps SQLite from the index of outcomes: it would read all unknown attempts of the history.
+        is_unknown = ATTEMPTS.c.outcome.concat("") == Failure.UNKNOWN.value
+        has_unknown = sa.exists().where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id, is_unknown)
+        exempt = [*WORKER_KIND_NAMES, *(kind.value for kind in window.sparing)]
+        is_exempt = sa.exists().where(EVENTS.c.key == NOTIFICATIONS.c.event_key, EVENTS.c.kind.in_(exempt))
+        update = update.where(is_due(self._now), ~is_exempt, ~has_unknown)
+        if window.source is not None:
+            update = update.where(NOTIFICATIONS.c.source == window.source)
+        return connection.execute(update.values(bundle=window.bundle, **wait)).rowcount
+
+    def _ungroup(self, connection: sa.Connection, bundle: str) -> None:
+        """Return what a throttle's digest left behind, blocked by an attempt in progress, to the throttle.
+
+        Otherwise each of these rows would become a digest of its own as soon as that attempt ends.
+        """
+        connection.execute(
+            NOTIFICATIONS.update()
+            .where(
+                NOTIFICATIONS.c.transport == self._transport,
+                NOTIFICATIONS.c.state == PENDING,
+                NOTIFICATIONS.c.bundle == bundle,
+            )
+            .values(bundle="")
+        )
+
+
+def _last_kind(connection: sa.Connection, row: Any) -> EventKind | None:
+    values = {"entity": row.entity, "emitted": row.key.startswith(EMITTED_PREFIX)}
+    found = connection.execute(statements.LATEST_STATUS_EVENT, values).scalar()
+    return EventKind(found) if found else None
+
+
+def _common_source(rows: Sequence[Any]) -> str:
+    sources = {row.source for row in rows}
+    return str(sources.pop()) if len(sources) == 1 else ""
+
+
+def _is_open_share(bundle: str) -> bool:
+    """Whether it is a digest of a daily share without an attempt yet: it can be postponed."""
+    return bundle.startswith(SHARE) and "#" not in bundle

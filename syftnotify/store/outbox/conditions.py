@@ -1,0 +1,110 @@
+"""Conditions that several statements share: what waits, is due, or is blocked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import sqlalchemy as sa
+
+from syftnotify.core.identifiers import entity_id
+from syftnotify.core.kinds import WORKER_KINDS
+from syftnotify.core.models import DIGESTED, EMITTED_PREFIX, HELD, NotificationState
+from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS, UNSENT, WAITING, Priority
+
+PENDING, SENDING, UNKNOWN = (
+    NotificationState.PENDING.value,
+    NotificationState.SENDING.value,
+    NotificationState.UNKNOWN.value,
+)
+# Withheld notifications may stay so and block nothing.
+UNFINISHED = (PENDING, SENDING, UNKNOWN)
+# The worker's own messages to the owner never become part of a throttle's digest.
+WORKER_KIND_NAMES = tuple(sorted(kind.value for kind in WORKER_KINDS))
+# SQLite allows 999 variables in one statement in old builds.
+_CHUNK = 500
+
+
+def chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """`values` in parts that fit into one statement."""
+    for start in range(0, len(values), _CHUNK):
+        yield values[start : start + _CHUNK]
+
+
+def is_about(text: str) -> sa.ColumnElement[bool]:
+    """The event's entity is `text`, or a job of that name."""
+    name = entity_id(text)
+    return sa.or_(EVENTS.c.entity == text, EVENTS.c.entity.endswith(f"/{name}", autoescape=True))
+
+
+def is_emitted() -> sa.ColumnElement[bool]:
+    """The event came through the spool. Its entity may be equal to one of the tree."""
+    return sa.func.substr(EVENTS.c.key, 1, len(EMITTED_PREFIX)) == EMITTED_PREFIX
+
+
+def is_due(now: float | sa.BindParameter[float]) -> sa.ColumnElement[bool]:
+    """Its time has come. Moments that a wrong clock set too far ahead are corrected by `bound_waits`."""
+    return NOTIFICATIONS.c.not_before <= now
+
+
+def claimable(resend: bool) -> tuple[str, ...]:
+    """The states that can be claimed."""
+    return (PENDING, UNKNOWN) if resend else (PENDING,)
+
+
+def is_waiting(*, resend: bool, table: sa.FromClause = NOTIFICATIONS) -> sa.ColumnElement[bool]:
+    """Waits to be claimed. Repeats the text of the partial index `queue`."""
+    return sa.and_(sa.text(f"{getattr(table, 'name', '')}.{WAITING}"), table.c.state.in_(claimable(resend)))
+
+
+def is_next(*, resend: bool) -> sa.ColumnElement[bool]:
+    """Waits, and nothing earlier about the entity to the recipient is unfinished, its own bundle aside.
+
+    A message of unknown outcome that is held blocks no later one.
+    """
+    earlier = NOTIFICATIONS.alias("earlier")
+    blocked = (
+        sa.select(sa.literal(1))
+        .where(
+            earlier.c.entity == NOTIFICATIONS.c.entity,
+            earlier.c.recipient == NOTIFICATIONS.c.recipient,
+            earlier.c.medium == NOTIFICATIONS.c.medium,
+            earlier.c.seq < NOTIFICATIONS.c.seq,
+            sa.text(f"earlier.{UNSENT}"),
+            earlier.c.state.in_((SENDING, *claimable(resend))),
+            ~_may_be_overtaken(earlier.c.bundle, NOTIFICATIONS.c.priority),
+            sa.or_(NOTIFICATIONS.c.bundle == "", earlier.c.bundle != NOTIFICATIONS.c.bundle),
+        )
+        .correlate(NOTIFICATIONS)
+        .exists()
+    )
+    return sa.and_(is_waiting(resend=resend), ~blocked)
+
+
+def first_unfinished(of: sa.FromClause, *, resend: bool) -> sa.ScalarSelect[int]:
+    """The `seq` of the earliest row of the same conversation that blocks `of`, or that of `of` itself."""
+    earlier = NOTIFICATIONS.alias("earliest")
+    return (
+        sa.select(earlier.c.seq)
+        .where(
+            earlier.c.entity == of.c.entity,
+            earlier.c.recipient == of.c.recipient,
+            earlier.c.medium == of.c.medium,
+            earlier.c.seq <= of.c.seq,
+            sa.text(f"earliest.{UNSENT}"),
+            earlier.c.state.in_((SENDING, *claimable(resend))),
+            sa.or_(earlier.c.seq == of.c.seq, ~_may_be_overtaken(earlier.c.bundle, of.c.priority)),
+        )
+        .order_by(earlier.c.seq)
+        .limit(1)
+        .correlate(of)
+        .scalar_subquery()
+    )
+
+
+def _may_be_overtaken(bundle: sa.ColumnElement[str], priority: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+    """Whether a candidate of `priority` may be sent before what waits in `bundle`, a digest without an attempt yet."""
+    is_exempt = sa.or_(
+        bundle.startswith(HELD, autoescape=True),
+        sa.and_(bundle.startswith(DIGESTED, autoescape=True), priority == Priority.HIGH.value),
+    )
+    return sa.and_(bundle != "", sa.func.instr(bundle, "#") == 0, is_exempt)

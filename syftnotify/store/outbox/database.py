@@ -1,0 +1,238 @@
+"""The SQLite database of the outbox: connections, transactions, upgrades and recovery from damage."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from syftnotify.core.errors import StateError
+from syftnotify.core.text import plural
+from syftnotify.store.outbox.backup import back_up
+from syftnotify.store.outbox.schema import SCHEMA, SCHEMA_VERSION, UPGRADES
+from syftnotify.system.files import quarantine, whose
+
+log = logging.getLogger(__name__)
+
+_BUSY_SECONDS = 30.0
+# A read that returned less than expected: the file was truncated while it was open.
+_SHORT_READ = sqlite3.SQLITE_IOERR_SHORT_READ
+_CORRUPTION_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+class Database:
+    """One SQLite file. At most one thread writes at a time; readers wait for nobody.
+
+    Raises:
+        StateError: (any method) the file cannot be opened, read or written.
+    """
+
+    def __init__(self, path: Path, *, repair: bool = True) -> None:
+        """`repair=False` leaves a damaged file in place: only the holder of the worker lock may move it."""
+        self.path = path
+        self.corruption = ""  # what was wrong with the file when it was opened
+        self._repairs = repair
+        self._is_corrupt = False  # SQLite reported damage
+        # SQLite makes a second writer sleep, longer each time it asks; a lock of our own wakes it at once.
+        self._write_lock = threading.Lock()
+        self._local = threading.local()  # `connection`: the transaction of a batch in this thread
+        try:
+            self.open()
+        except StateError:
+            self.close()  # no caller gets this object to close it
+            raise
+
+    def open(self) -> None:
+        """Open the file; with `repair`, a damaged one is moved away first, and a new one is created."""
+        self._is_corrupt = False
+        try:
+            self._connect()
+            found = self.check() if self._repairs else ""
+        except StateError as error:
+            if not self._is_corrupt:
+                raise
+            found = str(getattr(error.__cause__, "orig", error.__cause__))
+            if not self._repairs:
+                raise StateError(
+                    f"{self.path} is damaged ({found})", hint="run `notify restart` to repair it"
+                ) from error
+        if found:
+            self._quarantine(found)
+            self._is_corrupt = False
+            self._connect()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def reopen_if_replaced(self) -> bool:
+        """Open the file again if it was removed, replaced or damaged while in use; returns whether it was."""
+        try:
+            is_same = self.path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            is_same = False
+        if is_same and not self._is_corrupt:
+            return False
+        log.warning("%s was %s while it was in use", self.path, "damaged" if is_same else "removed")
+        self.close()
+        self.open()
+        return True
+
+    def check(self) -> str:
+        """What SQLite's quick check reports; empty: nothing."""
+        with self.writing() as connection:
+            found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one())
+        return "" if found == "ok" else found
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads, and so waits for no writer."""
+        with self._transaction(reads=True) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A transaction that may write."""
+        with self._transaction(reads=False) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """All transactions of this thread in the block are one."""
+        with self.writing() as connection:
+            self._local.connection = connection
+            try:
+                yield
+            finally:
+                del self._local.connection
+
+    @contextlib.contextmanager
+    def _transaction(self, *, reads: bool) -> Iterator[sa.Connection]:
+        if hasattr(self._local, "connection"):
+            yield self._local.connection
+            return
+        try:
+            with (
+                contextlib.nullcontext() if reads else self._write_lock,
+                (self._reader if reads else self._engine).begin() as connection,
+            ):
+                yield connection
+        except (sa.exc.DBAPIError, sqlite3.Error) as error:
+            cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            code = getattr(cause, "sqlite_errorcode", 0)
+            if code == _SHORT_READ or code & 0xFF in _CORRUPTION_CODES:
+                self._is_corrupt = True
+            raise StateError(
+                f"{self.path} cannot be used: {cause}",
+                hint="check the owner, permissions and free space of its folder",
+            ) from error
+
+    def _connect(self) -> None:
+        self._engine = sa.create_engine(
+            f"sqlite:///{self.path}",
+            connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+            pool_size=4,
+            max_overflow=64,
+            pool_reset_on_return="rollback",  # a failed commit leaves its transaction open
+        )
+        sa.event.listen(self._engine, "connect", _configure)
+        sa.event.listen(self._engine, "begin", _begin)
+        self._reader = self._engine.execution_options(reads=True)
+        size = self.path.stat().st_size if self.path.exists() else None
+        try:
+            # Created before SQLite does it: its write-ahead log gets the mode of the database file.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            self.path.chmod(0o600)
+        except OSError as error:
+            raise StateError(
+                f"{self.path} cannot be opened: {error.strerror}{whose(self.path)}",
+                hint="check the owner and permissions of its folder",
+            ) from error
+        self._upgrade(size)
+        self._inode = self.path.stat().st_ino
+
+    def _upgrade(self, size: int | None) -> None:
+        """Create or upgrade the tables. `size` is that of the existing file in bytes; None: there was none."""
+        with self.writing() as connection:
+            version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+            if version > SCHEMA_VERSION:
+                raise StateError(
+                    f"{self.path} was written by a newer version "
+                    f"(its format is {version}, this version supports {SCHEMA_VERSION})",
+                    hint="install the newer version again",
+                )
+            if not version and size is not None and self._repairs:
+                self.corruption = f"{self.path.name} was empty ({plural(size, 'byte')})"
+                log.warning("%s; it is rebuilt from the state file and the tree", self.corruption)
+            if 0 < version < SCHEMA_VERSION:
+                copy = back_up(self.path, version)
+                log.info("%s is upgraded to format %d; the old one is kept as %s", self.path, SCHEMA_VERSION, copy.name)
+            if version < SCHEMA_VERSION:
+                SCHEMA.create_all(connection)
+                for step in range(max(version, 1), SCHEMA_VERSION) if version else ():
+                    for statement in UPGRADES[step]:
+                        connection.exec_driver_sql(statement)
+                connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _quarantine(self, reason: str) -> None:
+        self.close()
+        aside = quarantine(self.path)
+        for end in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + end).unlink(missing_ok=True)
+        self.corruption = f"{self.path.name} was damaged ({reason}) and is kept as {aside.name}"
+        log.warning("%s; it is rebuilt from the state file and the tree", self.corruption)
+
+
+@contextlib.contextmanager
+def text_as(connection: sa.Connection, factory: type[str] | type[bytes]) -> Iterator[None]:
+    """Read text columns with `factory` in the block: `str` rejects text that is not UTF-8, `bytes` is the raw text.
+
+    Only a claim has to reject such text: it would be sent.
+    """
+    driver = connection.connection.driver_connection
+    assert driver is not None  # for mypy: the pool returns connected ones
+    driver.text_factory = factory
+    try:
+        yield
+    finally:
+        driver.text_factory = _decode_leniently
+
+
+def is_decoding_error(error: StateError) -> bool:
+    """Whether SQLite met text that is not UTF-8."""
+    return "Could not decode to UTF-8" in str(error.__cause__)
+
+
+def _decode_leniently(raw: bytes) -> str:
+    """Stored text; bytes that are not UTF-8 are escaped."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _begin(connection: sa.Connection) -> None:
+    """A writer takes the write lock at the beginning: it waits there, instead of failing at the end."""
+    reads = connection.get_execution_options().get("reads")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _configure(connection: sqlite3.Connection, _record: Any) -> None:
+    """Configure a new connection. A write-ahead log where it works: some mounted drives lack what it needs."""
+    connection.isolation_level = None  # the BEGIN is SQLAlchemy's, not the driver's
+    connection.text_factory = _decode_leniently
+    cursor = connection.cursor()
+    try:
+        mode = cursor.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        cursor.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        mode = ""
+    if mode != "wal":
+        cursor.execute("PRAGMA journal_mode = DELETE")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()

@@ -1,0 +1,183 @@
+"""The history of the outbox: what was sent, to whom, and what was not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Container
+from dataclasses import fields
+from itertools import islice
+
+import sqlalchemy as sa
+
+from syftnotify.core.errors import Failure
+from syftnotify.core.models import NotificationState
+from syftnotify.core.outbox import EventRecord, NotificationRecord, OutboxCounts, SentMessage
+from syftnotify.store.outbox.conditions import PENDING, UNFINISHED, UNKNOWN, WORKER_KIND_NAMES, chunks, is_about
+from syftnotify.store.outbox.database import Database
+from syftnotify.store.outbox.schema import ATTEMPTS, DELIVERED, EVENTS, NOTIFICATIONS
+from syftnotify.store.outbox.totals import read_totals
+
+# By its own alerts the worker recognizes what it has reported: kept for longer than an alert precedes the end of a
+# sign-in.
+_WORKER_EVENTS_KEPT_SECONDS = 8 * 86400.0
+_WITHHELD, _DEAD = NotificationState.WITHHELD.value, NotificationState.DEAD.value
+_COUNT_BY_STATE = (
+    sa.select(NOTIFICATIONS.c.state, sa.func.count().label("total"))
+    .where(NOTIFICATIONS.c.state.in_((*UNFINISHED, _WITHHELD, _DEAD)))
+    .group_by(NOTIFICATIONS.c.state)
+)
+_COUNT_FAILED = sa.select(sa.func.count()).where(
+    NOTIFICATIONS.c.state.in_((PENDING, UNKNOWN)), NOTIFICATIONS.c.failures > 0
+)
+_UNACKNOWLEDGED = sa.and_(NOTIFICATIONS.c.state == _DEAD, NOTIFICATIONS.c.acknowledged_at.is_(None))
+_COUNT_UNACKNOWLEDGED = sa.select(sa.func.count()).where(_UNACKNOWLEDGED)
+_COUNT_HELD = sa.select(sa.func.count()).where(
+    NOTIFICATIONS.c.state == UNKNOWN, NOTIFICATIONS.c.transport.in_(sa.bindparam("names", expanding=True))
+)
+
+
+class History:
+    """Implements `core.outbox.History`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def notifications(
+        self,
+        *,
+        states: Collection[str] = (),
+        kinds: Collection[str] = (),
+        about: str = "",
+        recipient: str = "",
+        transport: str = "",
+        since: float | None = None,
+        limit: int | None = None,
+    ) -> list[NotificationRecord]:
+        conditions: list[sa.ColumnElement[bool]] = []
+        if states:
+            conditions.append(NOTIFICATIONS.c.state.in_(list(states)))
+        if kinds:
+            conditions.append(EVENTS.c.kind.in_(list(kinds)))
+        if about:
+            conditions.append(is_about(about))
+        if recipient:
+            conditions.append(sa.func.lower(NOTIFICATIONS.c.recipient) == recipient.lower())
+        if transport:
+            conditions.append(NOTIFICATIONS.c.transport == transport)
+        if since is not None:
+            conditions.append(NOTIFICATIONS.c.created_at >= since)
+        return find_notifications(self._database, *conditions, limit=limit)
+
+    def events(self, about: str) -> list[EventRecord]:
+        query = (
+            sa.select(EVENTS.c.key, EVENTS.c.kind, EVENTS.c.entity, EVENTS.c.at, EVENTS.c.noticed_at)
+            .where(is_about(about))
+            .order_by(EVENTS.c.seq)
+        )
+        with self._database.reading() as connection:
+            return [EventRecord(*row) for row in connection.execute(query)]
+
+    def sent_since(self, since: float) -> list[SentMessage]:
+        latest = sa.func.max(ATTEMPTS.c.started_at)
+        source = NOTIFICATIONS.c.source
+        query = (
+            sa.select(
+                NOTIFICATIONS.c.recipient,
+                NOTIFICATIONS.c.transport,
+                NOTIFICATIONS.c.bundle,
+                sa.case((sa.func.min(source) == sa.func.max(source), sa.func.min(source)), else_=""),
+                latest,
+            )
+            .join(NOTIFICATIONS, NOTIFICATIONS.c.id == ATTEMPTS.c.notification)
+            # `||` keeps SQLite from the index of outcomes, which would read the whole history.
+            .where(ATTEMPTS.c.started_at > since, ATTEMPTS.c.outcome.concat("").in_((DELIVERED, Failure.UNKNOWN.value)))
+            .group_by(sa.case((NOTIFICATIONS.c.bundle == "", NOTIFICATIONS.c.id), else_=NOTIFICATIONS.c.bundle))
+            .order_by(latest)
+        )
+        with self._database.reading() as connection:
+            return [SentMessage(*row) for row in connection.execute(query)]
+
+    def last_sent(self, transport: str) -> float | None:
+        query = (
+            sa.select(sa.func.max(ATTEMPTS.c.started_at))
+            .join(NOTIFICATIONS, NOTIFICATIONS.c.id == ATTEMPTS.c.notification)
+            .where(NOTIFICATIONS.c.transport == transport, ATTEMPTS.c.outcome == DELIVERED)
+        )
+        with self._database.reading() as connection:
+            last: float | None = connection.execute(query).scalar_one()
+            return last
+
+    def counts(self, *, holding: Collection[str] = ()) -> OutboxCounts:
+        with self._database.reading() as connection:
+            by_state = {row.state: row.total for row in connection.execute(_COUNT_BY_STATE)}
+            totals = read_totals(connection)
+            held = connection.execute(_COUNT_HELD, {"names": list(holding)}).scalar_one() if holding else 0
+            withheld, dead = by_state.pop(_WITHHELD, 0), by_state.pop(_DEAD, 0)
+            return OutboxCounts(
+                waiting=sum(by_state.values()) - held,
+                sent=totals.get("messages", 0),
+                notifications=totals.get("notifications", 0),
+                failed=connection.execute(_COUNT_FAILED).scalar_one(),
+                unknown=totals.get("unknown", 0),
+                held=held,
+                withheld=withheld,
+                dead=dead,
+                unacknowledged=connection.execute(_COUNT_UNACKNOWLEDGED).scalar_one() if dead else 0,
+            )
+
+    def prune(
+        self, before: float, now: float, *, exempt: Container[str], limit: int | None = None, dry_run: bool = False
+    ) -> int:
+        unfinished = sa.select(NOTIFICATIONS.c.event_key).where(NOTIFICATIONS.c.state.in_(UNFINISHED))
+        # Dead letters make the worker unhealthy until a user acknowledges them.
+        unacknowledged = sa.select(NOTIFICATIONS.c.event_key).where(_UNACKNOWLEDGED)
+        is_recent_alert = sa.and_(
+            EVENTS.c.kind.in_(WORKER_KIND_NAMES), EVENTS.c.noticed_at > now - _WORKER_EVENTS_KEPT_SECONDS
+        )
+        query = (
+            sa.select(EVENTS.c.key, EVENTS.c.entity)
+            .where(
+                EVENTS.c.noticed_at < before,
+                EVENTS.c.key.not_in(unfinished),
+                EVENTS.c.key.not_in(unacknowledged),
+                ~is_recent_alert,
+            )
+            .order_by(EVENTS.c.seq)
+        )
+        with self._database.writing() as connection:
+            with connection.execute(query) as rows:
+                # The limit counts after the exemption: else nothing behind exempt events would ever be deleted.
+                keys = list(islice((row.key for row in rows if row.entity not in exempt), limit))
+            for some in chunks(keys) if not dry_run else ():
+                _delete_events(connection, some)
+        return len(keys)
+
+
+def _delete_events(connection: sa.Connection, keys: Collection[str]) -> None:
+    ids = sa.select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.event_key.in_(keys))
+    connection.execute(ATTEMPTS.delete().where(ATTEMPTS.c.notification.in_(ids)))
+    connection.execute(NOTIFICATIONS.delete().where(NOTIFICATIONS.c.event_key.in_(keys)))
+    connection.execute(EVENTS.delete().where(EVENTS.c.key.in_(keys)))
+
+
+def find_notifications(
+    database: Database, *conditions: sa.ColumnElement[bool], limit: int | None = None
+) -> list[NotificationRecord]:
+    """The notifications that match all `conditions`, newest first."""
+    attempts = sa.select(sa.func.count()).where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id)
+    last = sa.select(sa.func.max(ATTEMPTS.c.started_at)).where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id)
+    query = (
+        sa.select(
+            NOTIFICATIONS,
+            EVENTS.c.kind,
+            attempts.correlate(NOTIFICATIONS).scalar_subquery().label("attempts"),
+            last.correlate(NOTIFICATIONS).scalar_subquery().label("tried_at"),
+        )
+        .join(EVENTS, EVENTS.c.key == NOTIFICATIONS.c.event_key)
+        .where(*conditions)
+        .order_by(NOTIFICATIONS.c.seq.desc())
+        .limit(limit)
+    )
+    names = [item.name for item in fields(NotificationRecord)]
+    with database.reading() as connection:
+        rows = connection.execute(query)
+        return [NotificationRecord(**{name: getattr(row, name) for name in names}) for row in rows]

@@ -1,0 +1,86 @@
+"""Addresses that were mailed, and recipients whose notifications are withheld."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from syftnotify.core.models import NotificationState
+from syftnotify.store.outbox.conditions import PENDING, chunks
+from syftnotify.store.outbox.database import Database
+from syftnotify.store.outbox.schema import NOTIFICATIONS, RECIPIENTS
+
+_WITHHELD = NotificationState.WITHHELD.value
+_WITHHELD_RECIPIENTS = (
+    sa.select(NOTIFICATIONS.c.recipient)
+    .where(NOTIFICATIONS.c.state == _WITHHELD)
+    .group_by(NOTIFICATIONS.c.recipient)
+    .order_by(sa.func.min(NOTIFICATIONS.c.seq))
+)
+_COUNT_NEW = sa.select(sa.func.count()).where(
+    RECIPIENTS.c.admitted_at > sa.bindparam("since"),
+    RECIPIENTS.c.admitted_at <= sa.bindparam("now"),
+    RECIPIENTS.c.is_counted,
+)
+
+
+class RecipientStore:
+    """Implements `core.outbox.RecipientStore`.
+
+    Caches what it found, so that a scan without news asks nothing: only the holder of the worker lock adds recipients.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._mailed: set[str] = set()
+        self._may_have_withheld = True
+
+    def clear_cache(self) -> None:
+        """Forget what was found: the database was replaced."""
+        self._mailed, self._may_have_withheld = set(), True
+
+    def withheld(self) -> list[str]:
+        if not self._may_have_withheld:
+            return []
+        with self._database.reading() as connection:
+            found = list(connection.execute(_WITHHELD_RECIPIENTS).scalars())
+        self._may_have_withheld = bool(found)
+        return found
+
+    def unmailed(self, addresses: Iterable[str]) -> set[str]:
+        asked = set(addresses) - self._mailed
+        if asked:
+            with self._database.reading() as connection:
+                for some in chunks(sorted(asked)):
+                    query = sa.select(RECIPIENTS.c.address).where(RECIPIENTS.c.address.in_(some))
+                    self._mailed.update(connection.execute(query).scalars())
+        return asked - self._mailed
+
+    def count_new(self, since: float, now: float) -> int:
+        with self._database.reading() as connection:
+            return int(connection.execute(_COUNT_NEW, {"since": since, "now": now}).scalar_one())
+
+    def release(self, recipients: Iterable[str], now: float, *, newcomers: Collection[str] = ()) -> int:
+        released, addresses = 0, set(recipients)
+        with self._database.writing() as connection:
+            for some in chunks(sorted(addresses)):
+                is_theirs = sa.and_(NOTIFICATIONS.c.state == _WITHHELD, NOTIFICATIONS.c.recipient.in_(some))
+                update = NOTIFICATIONS.update().where(is_theirs).values(state=PENDING, reason="")
+                released += connection.execute(update).rowcount
+            self.add(connection, addresses, newcomers, now)
+        self.committed(addresses)
+        return released
+
+    def add(self, connection: sa.Connection, addresses: set[str], newcomers: Collection[str], now: float) -> None:
+        """Record the addresses that are mailed for the first time; `committed` must follow the transaction."""
+        new = addresses - self._mailed
+        if new:
+            rows = [{"address": each, "admitted_at": now, "is_counted": each in newcomers} for each in new]
+            connection.execute(sqlite.insert(RECIPIENTS).on_conflict_do_nothing(), rows)
+
+    def committed(self, addresses: set[str], *, has_withheld: bool = False) -> None:
+        """These addresses are recorded as mailed; `has_withheld`: notifications were withheld in the transaction."""
+        self._mailed |= addresses
+        self._may_have_withheld = self._may_have_withheld or has_withheld

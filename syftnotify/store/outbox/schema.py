@@ -1,0 +1,169 @@
+"""Tables of the outbox, and the statements that upgrade older databases."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import sqlalchemy as sa
+
+
+class JsonText(sa.types.UserDefinedType[str]):
+    """A JSON column that is read and written as text: a row that is not valid must not keep others from being read."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_options: object) -> str:
+        """The type in the table definition."""
+        return "JSON"
+
+
+SCHEMA_VERSION = 5
+# As text: SQLite uses a partial index only if the query repeats the text of the index.
+WAITING = "state IN ('pending', 'unknown')"
+UNSENT = "state IN ('pending', 'unknown', 'sending')"
+_QUEUE_COLUMNS = "transport, priority, recipient, seq, not_before, entity"
+_CONVERSATION_COLUMNS = "entity, recipient, medium, seq"
+# The statements that upgrade a database of a version to the next one.
+UPGRADES: dict[int, tuple[str, ...]] = {
+    1: ("CREATE INDEX IF NOT EXISTS recent ON attempts (started_at)",),
+    2: (),  # an index that version 5 replaces
+    3: ("ALTER TABLE notifications ADD COLUMN route TEXT NOT NULL DEFAULT ''",),
+    4: (
+        "ALTER TABLE events ADD COLUMN routing JSON NOT NULL DEFAULT '{}'",
+        "ALTER TABLE notifications ADD COLUMN source TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE notifications ADD COLUMN priority INTEGER NOT NULL DEFAULT 1",
+        "ALTER TABLE notifications ADD COLUMN longest_wait FLOAT NOT NULL DEFAULT 691200",
+        "ALTER TABLE notifications ADD COLUMN acknowledged_at FLOAT",
+        "ALTER TABLE notifications ADD COLUMN reported_at FLOAT",
+        "UPDATE notifications SET priority = 2 WHERE audience IN ('submitter', 'guest')",
+        "UPDATE notifications SET priority = 0 WHERE event_key IN (SELECT key FROM events WHERE kind IN ('job_failed', "
+        "'job_timeout', 'workflow_build_failed', 'workflow_terminated', 'system_alert'))",
+        "DROP INDEX IF EXISTS waiting",
+        f"CREATE INDEX IF NOT EXISTS queue ON notifications ({_QUEUE_COLUMNS}) WHERE {WAITING}",
+        f"CREATE INDEX IF NOT EXISTS unfinished ON notifications ({_CONVERSATION_COLUMNS}) WHERE {UNSENT}",
+        "INSERT OR REPLACE INTO totals SELECT 'messages', count(DISTINCT iif(bundle = '', id, bundle)) "
+        "FROM notifications WHERE state = 'sent'",
+        "INSERT OR REPLACE INTO totals SELECT 'notifications', count(*) FROM notifications WHERE state = 'sent'",
+        "INSERT OR REPLACE INTO totals SELECT 'unknown', count(*) FROM attempts WHERE outcome = 'unknown'",
+        "INSERT OR IGNORE INTO recipients (address, admitted_at, is_counted) "
+        "SELECT recipient, min(created_at), 0 FROM notifications "
+        "WHERE medium = 'mail' AND state NOT IN ('skipped', 'withheld') GROUP BY recipient",
+    ),
+}
+
+
+class Priority(IntEnum):
+    """The order of claims: HIGH first, the other two classes in turn."""
+
+    HIGH = 0  # severity high
+    OPERATION = 1  # to the owner, operators and configured recipients
+    OTHER = 2  # to submitters and recipients named by a job
+
+
+SCHEMA = sa.MetaData()
+
+EVENTS = sa.Table(
+    "events",
+    SCHEMA,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("key", sa.Text, nullable=False, unique=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("entity", sa.Text, nullable=False, index=True),
+    sa.Column("occurrence", sa.Text, nullable=False),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.Column("payload", JsonText, nullable=False),
+    sa.Column("routing", JsonText, nullable=False, server_default="{}"),  # `Event.routing`
+    sa.Column("noticed_at", sa.Float, nullable=False),
+)
+NOTIFICATIONS = sa.Table(
+    "notifications",
+    SCHEMA,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("event_key", sa.Text, sa.ForeignKey("events.key"), nullable=False),
+    sa.Column("entity", sa.Text, nullable=False),
+    sa.Column("medium", sa.Text, nullable=False),
+    sa.Column("recipient", sa.Text, nullable=False),
+    sa.Column("audience", sa.Text, nullable=False),
+    sa.Column("transport", sa.Text, nullable=False),
+    sa.Column("route", sa.Text, nullable=False, server_default=""),  # name of the deciding route
+    sa.Column("bundle", sa.Text, nullable=False),  # from the first attempt on with `#` and the message's id
+    sa.Column("state", sa.Text, nullable=False),  # a NotificationState
+    sa.Column("reason", sa.Text, nullable=False),  # why it is dead or skipped, or the last error
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("not_before", sa.Float, nullable=False),
+    sa.Column("first_failed_at", sa.Float),
+    sa.Column("failures", sa.Integer, nullable=False),  # failed attempts
+    sa.Column("refusals", sa.Integer, nullable=False),  # of these, temporary failures reported by the server
+    sa.Column("claimed_by", sa.Text),
+    sa.Column("claimed_at", sa.Float),
+    sa.Column("thread", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False, server_default=""),  # who caused the event
+    sa.Column("priority", sa.Integer, nullable=False, server_default="1"),  # `Priority`
+    sa.Column("longest_wait", sa.Float, nullable=False, server_default="691200"),  # seconds to `not_before` when set
+    sa.Column("acknowledged_at", sa.Float),  # when a user acknowledged the dead letter
+    sa.Column("reported_at", sa.Float),  # when the owner was alerted about the dead letter
+    sa.UniqueConstraint("event_key", "medium", "recipient"),
+    sa.Index("due", "transport", "state", "not_before"),
+    sa.Index("conversation", "entity", "recipient", "seq"),
+    sa.Index("states", "state"),
+    sa.Index("queue", *_QUEUE_COLUMNS.split(", "), sqlite_where=sa.text(WAITING)),
+    sa.Index("unfinished", *_CONVERSATION_COLUMNS.split(", "), sqlite_where=sa.text(UNSENT)),
+)
+ATTEMPTS = sa.Table(
+    "attempts",
+    SCHEMA,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("notification", sa.Text, sa.ForeignKey("notifications.id"), nullable=False, index=True),
+    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("outcome", sa.Text, nullable=False, index=True),  # STARTED, DELIVERED or a Failure
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("provider_id", sa.Text, nullable=False),
+    sa.Index("recent", "started_at"),
+)
+# Every address that was ever mailed, also after pruning: the daily limit counts new addresses.
+RECIPIENTS = sa.Table(
+    "recipients",
+    SCHEMA,
+    sa.Column("address", sa.Text, primary_key=True),
+    sa.Column("admitted_at", sa.Float, nullable=False),  # when its first mail was queued or released
+    sa.Column("is_counted", sa.Boolean, nullable=False),  # whether it counts towards `recipients.new_per_day`
+    sa.Index("admitted", "admitted_at"),
+)
+# Jobs of other schedulers, from their first emitted event to their last: see `core/emitted_jobs.py`.
+EMITTED_JOBS = sa.Table(
+    "emitted_jobs",
+    SCHEMA,
+    sa.Column("entity", sa.Text, primary_key=True),
+    sa.Column("payload", JsonText, nullable=False),  # of the last event that had one
+    sa.Column("routing", JsonText, nullable=False),  # `Event.routing`, merged over the events of the job
+    sa.Column("started_at", sa.Float),  # when `job_started` was recorded; null before
+    sa.Column("occurrence", sa.Text, nullable=False),  # of that `job_started`
+    sa.Column("reminded", JsonText, nullable=False),  # limits of that run, in seconds, that have been reported
+    sa.Column("changed_at", sa.Float, nullable=False, index=True),  # when its last event was recorded
+)
+ALERTS = sa.Table(
+    "alerts",
+    SCHEMA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("job", sa.Text, nullable=False),
+    sa.Column("tag", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("on_failure", sa.Boolean, nullable=False),
+    sa.Column("on_timeout", sa.Boolean, nullable=False),
+    sa.Column("on_success", sa.Boolean, nullable=False),
+    sa.Column("on_long_run_minutes", sa.Float),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("gone_at", sa.Float),  # since when its job is absent; 0: present, null: never seen
+)
+# Counters that pruning does not lower: messages sent, notifications in them, attempts of unknown outcome.
+TOTALS = sa.Table(
+    "totals",
+    SCHEMA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Integer, nullable=False),
+)
+
+# Outcomes of attempts that are not a `Failure`. Stored.
+STARTED, DELIVERED = "started", "sent"

@@ -1,0 +1,96 @@
+"""The outbox on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from sqlalchemy.dialects import sqlite
+
+from syftnotify.core.emitted_jobs import JobChanges
+from syftnotify.core.models import MAIL, Event, Notification
+from syftnotify.store.outbox.alert_rules import AlertRuleStore
+from syftnotify.store.outbox.conditions import PENDING
+from syftnotify.store.outbox.database import Database
+from syftnotify.store.outbox.dead_letters import DeadLetters
+from syftnotify.store.outbox.emitted_jobs import EmittedJobStore, change_emitted_jobs
+from syftnotify.store.outbox.events import EventLog, record_as_unknown
+from syftnotify.store.outbox.history import History
+from syftnotify.store.outbox.queue import Queue
+from syftnotify.store.outbox.recipients import RecipientStore
+from syftnotify.store.outbox.rows import event_row, notification_row
+from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS
+from syftnotify.store.outbox.totals import add_to_totals
+from syftnotify.system.failpoints import reached
+
+_INSERT_EVENT = sqlite.insert(EVENTS).on_conflict_do_nothing()
+_INSERT_NOTIFICATION = sqlite.insert(NOTIFICATIONS).on_conflict_do_nothing()
+
+
+class SqliteOutbox:
+    """Implements `core.outbox.OutboxStore` in one SQLite file."""
+
+    def __init__(self, path: Path, *, repair: bool = True) -> None:
+        """`repair=False` leaves a damaged database in place: only the holder of the worker lock may move it."""
+        self._database = Database(path, repair=repair)
+        self._repairs = repair
+        self.events = EventLog(self._database)
+        self.queue = Queue(self._database, self.events)
+        self.history = History(self._database)
+        self.dead_letters = DeadLetters(self._database)
+        self.alert_rules = AlertRuleStore(self._database)
+        self.recipients = RecipientStore(self._database)
+        self.emitted_jobs = EmittedJobStore(self._database)
+        self._opened()
+
+    def _opened(self) -> None:
+        self.recipients.clear_cache()
+        if self._repairs:
+            self.alert_rules.encrypt_stored()
+
+    @property
+    def corruption(self) -> str:
+        return self._database.corruption
+
+    def check(self) -> str:
+        return self._database.check()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def reopen_if_replaced(self) -> bool:
+        if not self._database.reopen_if_replaced():
+            return False
+        self._opened()
+        return True
+
+    def enqueue(
+        self,
+        events: Sequence[Event],
+        notifications: Sequence[Notification],
+        now: float,
+        *,
+        jobs: JobChanges | None = None,
+        uncertain: Collection[str] = (),
+        newcomers: Collection[str] = (),
+    ) -> None:
+        if not events:
+            return
+        kinds = {event.key: event.kind for event in events}
+        rows = [notification_row(item, kinds.get(item.event_key), now) for item in notifications]
+        queued = [item for item in notifications if not (item.skipped or item.withheld)]
+        mailed = {item.recipient for item in queued if item.medium == MAIL}
+        with self._database.writing() as connection:
+            connection.execute(_INSERT_EVENT, [event_row(event, now) for event in events])
+            if rows:
+                connection.execute(_INSERT_NOTIFICATION, rows)
+                self.recipients.add(connection, mailed, newcomers, now)
+            if jobs:
+                change_emitted_jobs(connection, jobs, now)
+            if uncertain:
+                ids = [row["id"] for row in rows if row["event_key"] in uncertain and row["state"] == PENDING]
+                record_as_unknown(connection, ids, now)
+            add_to_totals(connection, events=len(events))
+        self.recipients.committed(mailed, has_withheld=any(item.withheld for item in notifications))
+        self.events.mark_dirty(event.key for event in events)
+        reached("outbox.put")
