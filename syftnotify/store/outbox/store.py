@@ -10,6 +10,7 @@ from sqlalchemy.dialects import sqlite
 from syftnotify.core.emitted_jobs import JobChanges
 from syftnotify.core.models import MAIL, Event, Notification
 from syftnotify.store.outbox.alert_rules import AlertRuleStore
+from syftnotify.store.outbox.bulk import BulkInsert
 from syftnotify.store.outbox.conditions import PENDING
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.dead_letters import DeadLetters
@@ -23,8 +24,8 @@ from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS
 from syftnotify.store.outbox.totals import add_to_totals
 from syftnotify.system.failpoints import reached
 
-_INSERT_EVENT = sqlite.insert(EVENTS).on_conflict_do_nothing()
-_INSERT_NOTIFICATION = sqlite.insert(NOTIFICATIONS).on_conflict_do_nothing()
+_INSERT_EVENTS = BulkInsert(sqlite.insert(EVENTS).on_conflict_do_nothing())
+_INSERT_NOTIFICATIONS = BulkInsert(sqlite.insert(NOTIFICATIONS).on_conflict_do_nothing())
 
 
 class SqliteOutbox:
@@ -81,9 +82,9 @@ class SqliteOutbox:
         queued = [item for item in notifications if not (item.skipped or item.withheld)]
         mailed = {item.recipient for item in queued if item.medium == MAIL}
         with self._database.writing() as connection:
-            connection.execute(_INSERT_EVENT, [event_row(event, now) for event in events])
+            _INSERT_EVENTS.execute(connection, [event_row(event, now) for event in events])
             if rows:
-                connection.execute(_INSERT_NOTIFICATION, rows)
+                _INSERT_NOTIFICATIONS.execute(connection, rows)
                 self.recipients.add(connection, mailed, newcomers, now)
             if jobs:
                 change_emitted_jobs(connection, jobs, now)
