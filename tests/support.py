@@ -79,6 +79,11 @@ class Mail:
     message: EmailMessage
 
     @property
+    def id(self) -> str:
+        """The part of Message-ID before the @."""
+        return str(self.message["Message-ID"]).strip("<>").partition("@")[0]
+
+    @property
     def event(self) -> str:
         return str(self.message["X-SyftNotify-Event"])
 

@@ -1,0 +1,1 @@
+print('the mean of the ages')
