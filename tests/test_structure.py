@@ -1,0 +1,94 @@
+"""The bounds and import contracts that keep the packages readable."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parent.parent
+PACKAGE = TOP / "syftnotify"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+MAX_MODULE_LINES, MAX_CLASS_LINES, MAX_TOP_MODULES = 450, 260, 3
+REQUIREMENT_ID = re.compile(r"\b[ABCDGNX]\d{2}\b")
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(TOP))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_module_is_within_bounds(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    classes = {
+        node.name: node.end_lineno - node.lineno + 1
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and node.end_lineno
+    }
+
+    assert len(source.splitlines()) <= MAX_MODULE_LINES
+    assert {name: lines for name, lines in classes.items() if lines > MAX_CLASS_LINES} == {}
+    assert "?" not in (ast.get_docstring(tree) or "").partition("\n")[0]
+    assert REQUIREMENT_ID.findall(source) == []
+
+
+def test_package_has_few_top_level_modules() -> None:
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
+    assert len(modules) <= MAX_TOP_MODULES, modules
+
+
+def test_private_names_are_used_in_their_own_module_only() -> None:
+    found = [f"{name_of(path)}: {name}" for path in MODULES for name in foreign_private_names(path)]
+    assert found == []
+
+
+def foreign_private_names(path: Path) -> Iterator[str]:
+    """Private names that a module imports from another one of the package."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("syftnotify"):
+            yield from (alias.name for alias in node.names if re.match(r"_[^_]", alias.name))
+
+
+def test_architecture_page_names_every_package_and_module() -> None:
+    page = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]+)(?:\.py|/)?`", page))
+    missing = {path.stem for path in MODULES if not path.stem.startswith("__")} - named
+    missing |= {path.parent.name for path in MODULES} - {"syftnotify"} - named
+    assert missing == set()
+
+
+PLANTED = {
+    "directly": ("core/retry.py", "import os\n"),
+    "through a helper": ("core/retry.py", "from syftnotify.system.files import atomic_write\n"),
+    "through a helper in core": ("core/identifiers.py", "from pathlib import Path\n"),
+}
+
+
+@pytest.mark.parametrize("case", [None, *PLANTED])
+def test_contracts_keep_core_pure(tmp_path: Path, case: str | None) -> None:
+    """Architecture, rule 1: an import of anything that touches the machine fails, indirect ones included."""
+    shutil.copytree(PACKAGE, tmp_path / "syftnotify", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(TOP / "pyproject.toml", tmp_path)
+    if case is not None:
+        place, line = PLANTED[case]
+        planted = tmp_path / "syftnotify" / place
+        before, mark, after = planted.read_text(encoding="utf-8").partition("from __future__ import annotations\n")
+        planted.write_text(before + mark + line + after, encoding="utf-8")
+
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == (0 if case is None else 1), done.stdout
+    assert case is None or "core is pure" in done.stdout.partition("Broken contracts")[2]
