@@ -737,7 +737,7 @@ def test_one_look_is_exit_zero_even_when_nothing_could_be_sent(box: Box, tree: T
 
 def test_one_look_is_refused_while_a_worker_runs(box: Box) -> None:
     """B07."""
-    with worker_lock.hold(box.home):
+    with worker_lock.acquire(box.home):
         done = box.notify("run", "--once", check=3)
 
     assert f"pid {os.getpid()}" in done.stderr
@@ -896,10 +896,10 @@ DAMAGED = [
 @pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_report_still_gives_one_object(box: Box, content: bytes, held: bool) -> None:
     """S16: and the exit code of the truth, which is the lock."""
-    box.home.worker.write_bytes(content)
+    box.home.worker_status.write_bytes(content)
 
     if held:
-        with worker_lock.hold(box.home):
+        with worker_lock.acquire(box.home):
             done = box.notify("status", "--json")
     else:
         done = box.notify("status", "--json")
@@ -914,7 +914,7 @@ def test_a_damaged_report_still_gives_one_object(box: Box, content: bytes, held:
 @pytest.mark.parametrize("content", [b'{"last_scan": 5}', b'{"transports": []}', b'{"transports": {"box": "fine"}}'])
 def test_a_damaged_report_is_no_traceback_for_a_person(box: Box, content: bytes) -> None:
     """S16."""
-    box.home.worker.write_bytes(content)
+    box.home.worker_status.write_bytes(content)
 
     done = box.notify("status", check=3)
 

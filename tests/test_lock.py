@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import file_lock, is_lockable
+from syftnotify.system.files import file_lock, supports_locks
 from syftnotify.system.procinfo import is_worker
 from tests.support import Box, wait_until, without_blanks
 
 
 def started(box: Box) -> int:
     box.notify("start", check=0)
-    pid = worker_lock.holder(box.home)
+    pid = worker_lock.holder_pid(box.home)
     assert pid is not None
     return pid
 
@@ -74,7 +74,7 @@ def test_commands_agree_while_the_lock_file_is_lost(box: Box, lose: Callable[[Pa
 def test_worker_whose_lock_file_was_emptied_is_found_by_its_report(box: Box) -> None:
     """B7"""
     box.notify("start", check=0)
-    pid = worker_lock.holder(box.home)
+    pid = worker_lock.holder_pid(box.home)
     box.home.lock.write_text("")
 
     assert f"pid {pid}" in box.notify("stop", check=0).stdout
@@ -87,7 +87,7 @@ def test_restart_replaces_a_worker_whose_lock_file_is_lost(box: Box, lose: Calla
 
     box.notify("restart", "--timeout", "0.3", check=0)
 
-    assert worker_lock.holder(box.home) != pid
+    assert worker_lock.holder_pid(box.home) != pid
     box.notify("status", check=0)
 
 
@@ -235,5 +235,5 @@ def test_state_file_without_working_locks_is_refused(lockless: Box) -> None:
 
 def test_folder_is_lockable_and_nothing_is_left_in_it(tmp_path: Path) -> None:
     """B7."""
-    assert is_lockable(tmp_path)
+    assert supports_locks(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -39,7 +39,7 @@ def log_from_a_process(path: Path, code: str, *, umask: int = 0o022) -> None:
         "import logging, os, pathlib, sys\n"
         "from syftnotify import logs\n"
         f"os.umask({umask})\n"
-        "logs.set_up(pathlib.Path(sys.argv[1]))\n"
+        "logs.configure(pathlib.Path(sys.argv[1]))\n"
         "log = logging.getLogger('syftnotify.test')\n" + code
     )
     subprocess.run([sys.executable, "-P", "-c", program, str(path)], check=True, timeout=PATIENCE)
@@ -542,7 +542,7 @@ def test_no_secret_reaches_the_log_or_the_report(box: Box, unfriendly: Unfriendl
         started.stdout + started.stderr,
         status.stdout + status.stderr,
         box.home.log.read_text(),
-        box.home.worker.read_text(),
+        box.home.worker_status.read_text(),
         box.home.state.read_text(),
     ):
         assert "SECRET" not in text

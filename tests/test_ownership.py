@@ -140,7 +140,7 @@ def test_as_owner_gives_up_all_rights_of_root(theirs: Box) -> None:
         pytest.skip("that user cannot read the interpreter, or the program")
 
     assert done.returncode == 0, done.stderr
-    pid = worker_lock.holder(theirs.home)
+    pid = worker_lock.holder_pid(theirs.home)
     process = Path(f"/proc/{pid}")
     if process.exists():
         facts = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)

@@ -685,7 +685,7 @@ def test_no_command_and_no_file_shows_a_secret_that_others_repeat(hostile: Box) 
 def test_a_process_list_shows_no_secret(hostile: Box) -> None:
     hostile.notify("start", check=0)
     try:
-        pid = worker_lock.holder(hostile.home)
+        pid = worker_lock.holder_pid(hostile.home)
         (shown,) = [each.command for each in processes() if each.pid == pid]
     finally:
         hostile.notify("stop", check=0)

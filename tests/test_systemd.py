@@ -283,7 +283,7 @@ def test_what_starting_again_would_not_help_has_the_exit_codes_of_the_unit(
     plain: Supervisor, broken: bool, code: int
 ) -> None:
     """B07: RestartPreventExitStatus names them."""
-    with worker_lock.hold(plain.box.home) if not broken else contextlib.nullcontext():
+    with worker_lock.acquire(plain.box.home) if not broken else contextlib.nullcontext():
         if broken:
             plain.box.home.config.write_text("do_email: nobody\n")
         process = plain.start()
@@ -543,7 +543,7 @@ def test_install_again_writes_the_unit_anew(session: Session) -> None:
 
 def holder(box: Box) -> int:
     """The pid of the worker that runs."""
-    pid = worker_lock.holder(box.home)
+    pid = worker_lock.holder_pid(box.home)
     assert pid is not None
     return pid
 

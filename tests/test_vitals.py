@@ -79,7 +79,7 @@ def counts(box: Box) -> Counts:
 def started(box: Box, **more: Any) -> int:
     """Start the worker with the real command; its pid."""
     box.notify("start", check=0, **more)
-    pid = worker_lock.holder(box.home)
+    pid = worker_lock.holder_pid(box.home)
     assert pid is not None
     return pid
 

@@ -136,7 +136,7 @@ def _home(context: typer.Context, home: Path | None) -> Home:
     common, as_owner = context.find_root().obj
     place = Home.at(home or common)
     if as_owner:
-        ownership.become_owner(place)
+        ownership.drop_privileges(place)
     ownership.refuse_root(place)
     return place
 
@@ -250,7 +250,7 @@ def logs(
     path = _home(context, home).log
     if not path.exists() and not follow:
         raise NotifyError(f"there is no log at {path} yet", hint="run `notify start`")
-    shown = log_file.as_json if as_json else str
+    shown = log_file.record_as_json if as_json else str
     following = log_file.follow(path, level=level.value) if follow else iter(())
     for record in log_file.last_records(path, lines, level=level.value):
         emit_line(shown(record))
@@ -351,7 +351,7 @@ def install(context: typer.Context, home: HomeOption = None) -> None:
 
     def make_way() -> None:
         nonlocal stopped
-        pid = worker_lock.holder(place)
+        pid = worker_lock.holder_pid(place)
         if pid is not None and pid != systemd.main_pid(place):
             _stop(place, 30.0)
             stopped = True

@@ -24,9 +24,9 @@ from syftnotify.core.errors import ConfigError, DeliveryError, NotifyError, NotS
 from syftnotify.core.identifiers import is_address
 from syftnotify.runtime.container import template_mistakes
 from syftnotify.system import worker_lock
-from syftnotify.system.files import atomic_write, read_regular
+from syftnotify.system.files import atomic_write, read_regular_file
 from syftnotify.system.ownership import check_home
-from syftnotify.system.paths import Home, expanded
+from syftnotify.system.paths import Home, expand_path
 from syftnotify.transports.gmail.auth import GmailAuth
 from syftnotify.transports.gmail.client_files import client_secrets
 from syftnotify.transports.smtp.server import smtp_server
@@ -61,7 +61,7 @@ def set_up(home: Home, wishes: Wishes) -> int:
     """
     check_home(home)
     if wishes.credentials is not None:
-        client_secrets(expanded(wishes.credentials))  # before anything is written
+        client_secrets(expand_path(wishes.credentials))  # before anything is written
     fresh = wishes.force or not home.config.exists()
     asks = is_terminal()
     raw = {} if fresh else parsed(read(home.config), [])
@@ -97,7 +97,7 @@ def _changes(wishes: Wishes, *, fresh: bool, asks: bool) -> dict[tuple[str, ...]
     if email is not None:
         changes["do_email",] = email
     if wishes.syftbox_root is not None:
-        root = expanded(wishes.syftbox_root)
+        root = expand_path(wishes.syftbox_root)
         if problem := _root_problem(root):
             raise ConfigError(f"--syftbox-root: {problem}", hint="pass the SyftBox folder")
         changes["syftbox_root",] = str(root)
@@ -214,7 +214,7 @@ def _root(email: str, *, asks: bool) -> Path | None:
             )
         return None
     while True:
-        root = expanded(typer.prompt("SyftBox folder", default=str(default) if default else None))
+        root = expand_path(typer.prompt("SyftBox folder", default=str(default) if default else None))
         problem = _root_problem(root)
         if not problem:
             return root
@@ -312,7 +312,7 @@ def _sign_in(settings: Settings, wishes: Wishes, *, asks: bool) -> bool:
         return True
     secrets = transport.credentials
     if wishes.credentials is not None:
-        atomic_write(secrets, read_regular(expanded(wishes.credentials)))
+        atomic_write(secrets, read_regular_file(expand_path(wishes.credentials)))
     if not secrets.exists() or not (asks or wanted):
         say(f"Not signed in yet. Put the OAuth client of a desktop app from Google's console at {secrets}, then")
         say(f"run `notify init --credentials {secrets}` (with --no-browser over SSH and on Colab).")

@@ -20,10 +20,10 @@ from syftnotify.config.secrets import Resolved, resolved
 from syftnotify.config.secrets import key_file as secret_key
 from syftnotify.core.errors import ConfigError
 from syftnotify.core.text import decoded, escape, plural
-from syftnotify.system.files import fingerprint, whose
-from syftnotify.system.ownership import changeable_warning, check_config, check_home
+from syftnotify.system.files import fingerprint, owner_suffix
+from syftnotify.system.ownership import write_access_warning, check_config, check_home
 from syftnotify.system.ownership import warning as ownership_warning
-from syftnotify.system.paths import Home, expanded, expanded_if_possible, why_not_expanded
+from syftnotify.system.paths import Home, expand_path, try_expand_path, expansion_error
 
 _MAX_BYTES = 1 << 20
 
@@ -99,7 +99,7 @@ def parse(content: bytes, home: Home, *, check: Check | None = None) -> Settings
     if check is not None:
         others += check(found.raw)
     if "syftbox_root" not in found.raw and default_root(str(found.raw.get("do_email"))) is None:
-        others.append(f"syftbox_root: missing, and it cannot be found: {why_not_expanded('~')}")
+        others.append(f"syftbox_root: missing, and it cannot be found: {expansion_error('~')}")
     mistakes += _without_secrets(others, found)
     if mistakes or config is None:
         lines = "\n".join(f"  {line}" for line in mistakes)
@@ -115,7 +115,7 @@ def parse(content: bytes, home: Home, *, check: Check | None = None) -> Settings
     }
     warnings += filter(None, map(ownership_warning, (home.root, *sorted(secrets), home.credentials)))
     authorities = {each.ca_file for each in config.transports.values() if isinstance(each, Smtp) and each.ca_file}
-    warnings += filter(None, map(changeable_warning, sorted((found.files | authorities) - secrets)))
+    warnings += filter(None, map(write_access_warning, sorted((found.files | authorities) - secrets)))
     return Settings(
         home=home,
         config=config,
@@ -142,7 +142,7 @@ def read(path: Path) -> bytes:
         raise ConfigError(f"there is no configuration at {path}", hint="run `notify init`") from None
     except OSError as error:
         raise ConfigError(
-            f"{path} cannot be read: {error.strerror}{whose(path)}",
+            f"{path} cannot be read: {error.strerror}{owner_suffix(path)}",
             hint="give yourself read permission, or choose another `--home`",
         ) from error
     if len(content) > _MAX_BYTES:
@@ -298,11 +298,11 @@ def _completed(config: Config, home: Home) -> Config:
     transports: dict[str, Transport] = {}
     for name, transport in (config.transports or {"gmail": Gmail(type="gmail")}).items():
         paths = {key: getattr(transport, key) for key in type(transport).model_fields}
-        places = {key: expanded(path, home.root) for key, path in paths.items() if isinstance(path, Path)}
+        places = {key: expand_path(path, home.root) for key, path in paths.items() if isinstance(path, Path)}
         transports[name] = transport.model_copy(update=places)
     notify = config.notify
     notes = {
-        key: expanded(path, home.root)
+        key: expand_path(path, home.root)
         for key in ("sync_state_path", "notify_state_path")
         if (path := getattr(notify, key)) is not None
     }
@@ -324,8 +324,8 @@ def _unencrypted(config: Config) -> Iterator[str]:
 
 def _root(config: Config, home: Home) -> Path:
     if config.syftbox_root is not None:
-        return expanded(config.syftbox_root, home.root)
-    return default_root(config.do_email) or expanded("~")
+        return expand_path(config.syftbox_root, home.root)
+    return default_root(config.do_email) or expand_path("~")
 
 
 def default_root(email: str) -> Path | None:
@@ -333,12 +333,12 @@ def default_root(email: str) -> Path | None:
 
     None where there is no home directory in which it could be.
     """
-    return found_root(email) or expanded_if_possible(f"~/SyftBox_{email}")
+    return found_root(email) or try_expand_path(f"~/SyftBox_{email}")
 
 
 def found_root(email: str) -> Path | None:
     """The SyftBox folder of `email` where the published clients put it, if it exists."""
-    places = filter(None, map(expanded_if_possible, (f"~/SyftBox_{email}", "~/SyftBox", f"/content/SyftBox_{email}")))
+    places = filter(None, map(try_expand_path, (f"~/SyftBox_{email}", "~/SyftBox", f"/content/SyftBox_{email}")))
     return next((path for path in places if is_folder(path)), None)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.text import decoded
 from syftnotify.system.files import atomic_write
-from syftnotify.system.paths import Home, expanded
+from syftnotify.system.paths import Home, expand_path
 
 _LARGEST = 64 * 1024  # bytes of a file that holds one secret
 # Settings that are secrets wherever they stand, by the type of the transport.
@@ -93,14 +93,14 @@ class _Finder:
 
     def _content(self, name: str) -> str:
         text = self._text(name).strip()
-        self.files.add(expanded(name, self._home.root))
+        self.files.add(expand_path(name, self._home.root))
         if not text:
-            raise ValueError(f"{expanded(name, self._home.root)} is empty")
+            raise ValueError(f"{expand_path(name, self._home.root)} is empty")
         return text
 
     def _text(self, name: str) -> str:
         try:
-            path = expanded(name, self._home.root)
+            path = expand_path(name, self._home.root)
             with path.open("rb") as file:
                 content = file.read(_LARGEST)
         except OSError as error:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.text import escape
-from syftnotify.system.paths import why_not_expanded
+from syftnotify.system.paths import expansion_error
 from syftnotify.transports.smtp.server import LOOPBACK
 
 
@@ -76,7 +76,7 @@ def _path(value: Any) -> Path:
     try:
         Path(value).expanduser()
     except RuntimeError:
-        raise ValueError(f"expected a path, got {got(value)}: {why_not_expanded(value)}") from None
+        raise ValueError(f"expected a path, got {got(value)}: {expansion_error(value)}") from None
     return Path(value)
 
 

@@ -47,10 +47,10 @@ def atomic_write(path: Path, content: bytes | Iterable[bytes], *, mode: int = 0o
         raise
     reached("file.renamed")
     if durable:
-        sync_folder(path.parent)
+        fsync_folder(path.parent)
 
 
-def read_regular(path: Path, limit: int | None = None) -> bytes:
+def read_regular_file(path: Path, limit: int | None = None) -> bytes:
     """The content of a regular file of at most `limit` bytes; a pipe or a device, which may never end, is not read.
 
     Raises:
@@ -66,7 +66,7 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
     return content
 
 
-def private_folder(path: Path) -> None:
+def create_private_folder(path: Path) -> None:
     """Create `path` and its missing parents, each with mode 0700 whatever the umask.
 
     `Path.mkdir(mode, parents=True)` gives the mode to the last folder only.
@@ -92,10 +92,10 @@ def quarantine(path: Path) -> Path:
     aside = _free_name(path)
     try:
         path.replace(aside)
-        sync_folder(path.parent)
+        fsync_folder(path.parent)
     except OSError as error:
         raise StateError(
-            f"{path} is damaged and cannot be put aside: {error.strerror}{whose(path)}",
+            f"{path} is damaged and cannot be put aside: {error.strerror}{owner_suffix(path)}",
             hint="see that its folder is yours and writable",
         ) from error
     return aside
@@ -135,7 +135,7 @@ class Owner:
     """Whose a file is."""
 
     name: str
-    is_me: bool
+    is_current_user: bool
 
 
 def owner_of(path: str | Path) -> Owner | None:
@@ -155,10 +155,10 @@ def owner_of(path: str | Path) -> Owner | None:
     return Owner(name, number == os.geteuid())
 
 
-def whose(path: str | Path) -> str:
+def owner_suffix(path: str | Path) -> str:
     """` (it belongs to root)`, for an error about a file of somebody else; else nothing."""
     owner = owner_of(path)
-    return "" if owner is None or owner.is_me else f" (it belongs to {owner.name})"
+    return "" if owner is None or owner.is_current_user else f" (it belongs to {owner.name})"
 
 
 def permission_warning(path: Path) -> str:
@@ -173,7 +173,7 @@ def permission_warning(path: Path) -> str:
     return f"{path} is open to others (mode {mode:04o}): run `chmod {'700' if path.is_dir() else '600'} {path}`"
 
 
-def sync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
     """Make the names in `folder` last through a power cut, where the system can."""
     if not hasattr(os, "O_DIRECTORY"):
         return
@@ -209,7 +209,7 @@ def is_locked(path: Path) -> bool:
         os.close(descriptor)
 
 
-def is_lockable(folder: Path) -> bool:
+def supports_locks(folder: Path) -> bool:
     """Whether locks work in `folder`. Leaves nothing behind."""
     path = folder / f".lockable-{os.getpid()}"
     try:

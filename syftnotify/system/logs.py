@@ -22,9 +22,9 @@ from typing import BinaryIO, TextIO
 from syftnotify.core.text import escape_block
 
 MAX_BYTES = 10_000_000
-KEPT = 5
+BACKUP_COUNT = 5
 _POLL_SECONDS = 0.2
-_LONGEST = 4000  # characters of a message
+_MAX_MESSAGE_CHARS = 4000  # characters of a message
 _INDENT = "    "  # before every line of a record but its first
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -41,7 +41,7 @@ class _Formatter(logging.Formatter):
         moment = datetime.fromtimestamp(record.created, UTC)
         head = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z {record.levelname} {record.name}: "
         message = record.getMessage()
-        text = head + escape_block(message[:_LONGEST] + ("…" if len(message) > _LONGEST else ""))
+        text = head + escape_block(message[:_MAX_MESSAGE_CHARS] + ("…" if len(message) > _MAX_MESSAGE_CHARS else ""))
         if record.exc_info:
             text += "\n" + escape_block(self.formatException(record.exc_info))
         return text.rstrip("\n").replace("\n", f"\n{_INDENT}")
@@ -81,13 +81,13 @@ class _LogFile(RotatingFileHandler):
         return file
 
 
-def set_up(path: Path, *, level: str = "info", echo: TextIO | None = None) -> None:
+def configure(path: Path, *, level: str = "info", echo: TextIO | None = None) -> None:
     """Send the log records of this process to `path` (10 MB, five older files kept), and to `echo` if given."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
         handler.close()
-    opened = _LogFile(path, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8")
+    opened = _LogFile(path, maxBytes=MAX_BYTES, backupCount=BACKUP_COUNT, encoding="utf-8")
     handlers: list[logging.Handler] = [opened]
     if echo is not None:
         handlers.append(logging.StreamHandler(echo))
@@ -163,7 +163,7 @@ def _new_records(
             file.close()
 
 
-def as_json(record: str) -> str:
+def record_as_json(record: str) -> str:
     """One record as a JSON object: {time, level, logger, message}; an unknown line has its text as message alone."""
     match = _LINE.fullmatch(record)
     return json.dumps(match.groupdict() if match else {"message": record})

@@ -18,9 +18,9 @@ from syftnotify.system.files import owner_of, permission_warning
 from syftnotify.system.paths import Home
 
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
-_MOST_FILES = 10_000  # below `templates/`
+_MAX_TEMPLATE_FILES = 10_000  # below `templates/`
 # What another user may have of root's environment: nothing that can hold a secret.
-_HARMLESS = frozenset(
+_KEPT_VARIABLES = frozenset(
     {"PATH", "LANG", "LANGUAGE", "TZ", "TERM", "COLORTERM", "COLUMNS", "LINES", "NO_COLOR"}
     | {"SSL_CERT_FILE", "SSL_CERT_DIR"}
 )
@@ -37,7 +37,7 @@ def check_home(home: Home) -> None:
     owner = owner_of(home.root)
     if owner is None:
         return
-    if not owner.is_me:
+    if not owner.is_current_user:
         raise NotifyError(f"{home.root} belongs to {owner.name}", hint="work as that user, or choose another `--home`")
     mode = stat.S_IMODE(home.root.stat().st_mode)
     if home.root.is_dir() and mode & _WRITABLE:
@@ -59,7 +59,7 @@ def refuse_root(home: Home) -> None:
         return
     place = _existing(home.root)
     owner = owner_of(place)
-    if owner is None or owner.is_me:
+    if owner is None or owner.is_current_user:
         return
     where = f"{home.root} belongs to {owner.name}" if place == home.root else f"{place} belongs to {owner.name}"
     raise UnsafeHomeError(
@@ -92,12 +92,12 @@ def check_config(home: Home) -> None:
 def warning(path: Path) -> str:
     """What to do about a file with secrets that belongs to another user, or that others can read; else empty."""
     owner = owner_of(path)
-    if owner is None or owner.is_me:
+    if owner is None or owner.is_current_user:
         return permission_warning(path)
     return next(_problems(path), "")
 
 
-def changeable_warning(path: Path) -> str:
+def write_access_warning(path: Path) -> str:
     """What to do about a file that another user (but root) owns or can write to; else empty."""
     return next(_problems(path), "") if hasattr(os, "geteuid") else ""
 
@@ -105,12 +105,12 @@ def changeable_warning(path: Path) -> str:
 def foreign_owner(path: Path) -> tuple[str, str] | None:
     """That a file of the program's own belongs to another user, root included, and the command that ends it."""
     owner = owner_of(path)
-    if owner is None or owner.is_me:
+    if owner is None or owner.is_current_user:
         return None
     return f"{path} belongs to {owner.name}", f"`sudo chown {_me()} {path}`"
 
 
-def become_owner(home: Home) -> None:
+def drop_privileges(home: Home) -> None:
     """Give up root's rights for those of the owner of `home`, or of the folder in which it will be created.
 
     Nothing of root's environment stays but what is needed to find programs and to print text.
@@ -121,7 +121,7 @@ def become_owner(home: Home) -> None:
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     place = _existing(home.root) if is_root else home.root
     owner = owner_of(place)
-    if owner is None or owner.is_me:
+    if owner is None or owner.is_current_user:
         return
     if not is_root:
         raise NotifyError(f"`--as-owner` needs root: {place} belongs to {owner.name}", hint=f"run it as {owner.name}")
@@ -145,7 +145,7 @@ def become_owner(home: Home) -> None:
         )
     os.setgid(account.pw_gid)
     os.setuid(account.pw_uid)
-    kept = {name: value for name, value in os.environ.items() if name in _HARMLESS or name.startswith("LC_")}
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT_VARIABLES or name.startswith("LC_")}
     os.environ.clear()
     os.environ.update(kept)
     os.environ.update(HOME=account.pw_dir, USER=account.pw_name, LOGNAME=account.pw_name)
@@ -175,8 +175,8 @@ def _templates(folder: Path) -> Iterator[Path]:
         for name in (*folders, *files):
             yield Path(above, name)
             count += 1
-            if count > _MOST_FILES:
-                raise UnsafeHomeError(f"{folder} has more than {_MOST_FILES} files", hint="keep only templates in it")
+            if count > _MAX_TEMPLATE_FILES:
+                raise UnsafeHomeError(f"{folder} has more than {_MAX_TEMPLATE_FILES} files", hint="keep only templates in it")
 
 
 def _problems(path: Path) -> Iterator[str]:
@@ -194,7 +194,7 @@ def _problems(path: Path) -> Iterator[str]:
 
 def _problems_of(path: Path, found: os.stat_result) -> Iterator[str]:
     owner = owner_of(path)
-    if owner is not None and not owner.is_me and found.st_uid != 0:
+    if owner is not None and not owner.is_current_user and found.st_uid != 0:
         yield f"{path} belongs to {owner.name}: `chown {_me()} {path}`"
     if found.st_mode & _WRITABLE:
         yield f"{path} can be written by others (mode {stat.S_IMODE(found.st_mode):04o}): `chmod go-w {path}`"

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from syftnotify.core.errors import ConfigError
 from syftnotify.core.text import escape
-from syftnotify.system.files import private_folder
+from syftnotify.system.files import create_private_folder
 
 HOME_VARIABLE = "SYFTNOTIFY_HOME"
 DEFAULT_HOME = "~/.syft-creds"
 
 
-def expanded(path: str | Path, base: Path | None = None) -> Path:
+def expand_path(path: str | Path, base: Path | None = None) -> Path:
     """`path` with `~` expanded, absolute; a relative one lies below `base` (default: the current folder).
 
     Raises:
@@ -24,7 +24,7 @@ def expanded(path: str | Path, base: Path | None = None) -> Path:
         plain = Path(path).expanduser()
     except RuntimeError:
         raise ConfigError(
-            f"{escape(str(path))}: {why_not_expanded(path)}", hint="use an absolute path, or set HOME"
+            f"{escape(str(path))}: {expansion_error(path)}", hint="use an absolute path, or set HOME"
         ) from None
     if plain.is_absolute():
         return plain
@@ -38,15 +38,15 @@ def expanded(path: str | Path, base: Path | None = None) -> Path:
         ) from None
 
 
-def expanded_if_possible(path: str) -> Path | None:
+def try_expand_path(path: str) -> Path | None:
     """Like `expanded`, for a place that is only looked up: None without a home directory."""
     try:
-        return expanded(path)
+        return expand_path(path)
     except ConfigError:
         return None
 
 
-def why_not_expanded(path: str | Path) -> str:
+def expansion_error(path: str | Path) -> str:
     """The reason why the `~` or `~user` at the beginning of `path` has no meaning."""
     user = Path(path).parts[0][1:]
     if user:
@@ -68,10 +68,10 @@ class Home:
             ConfigError: it is not named, and there is no home directory for the default.
         """
         if named := path or os.environ.get(HOME_VARIABLE):
-            return cls(expanded(named))
-        default = expanded_if_possible(DEFAULT_HOME)
+            return cls(expand_path(named))
+        default = try_expand_path(DEFAULT_HOME)
         if default is None:
-            raise ConfigError(why_not_expanded(DEFAULT_HOME), hint=f"pass `--home DIR`, or set {HOME_VARIABLE}")
+            raise ConfigError(expansion_error(DEFAULT_HOME), hint=f"pass `--home DIR`, or set {HOME_VARIABLE}")
         return cls(default)
 
     @property
@@ -91,7 +91,7 @@ class Home:
         return self.root / "state.json"
 
     @property
-    def memory(self) -> Path:
+    def scan_cache(self) -> Path:
         return self.root / "jobs.json"
 
     @property
@@ -103,7 +103,7 @@ class Home:
         return self.root / "worker.lock"
 
     @property
-    def worker(self) -> Path:
+    def worker_status(self) -> Path:
         return self.root / "worker.json"
 
     @property
@@ -129,4 +129,4 @@ class Home:
 
     def create(self) -> None:
         """Create the folder and its missing parents, for their owner alone."""
-        private_folder(self.root)
+        create_private_folder(self.root)

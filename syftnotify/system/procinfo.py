@@ -9,7 +9,7 @@ import contextlib
 import os
 from pathlib import Path
 
-WORKER_PROGRAM = "syftnotify.worker"
+WORKER_MODULE = "syftnotify.worker"
 _COMMANDS = frozenset({"notify", "syftnotify"})
 
 
@@ -26,7 +26,7 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def is_worker(pid: int, home: Path, *, if_unclear: bool = False) -> bool:
+def is_worker(pid: int, home: Path, *, default: bool = False) -> bool:
     """Whether `pid` is a worker of `home`: detached, or `notify run`. A pid in a file may belong to another process.
 
     Args:
@@ -35,7 +35,7 @@ def is_worker(pid: int, home: Path, *, if_unclear: bool = False) -> bool:
         if_unclear: the answer for a `notify run` whose environment cannot be read.
     """
     words = _command_of(pid)
-    is_detached = WORKER_PROGRAM in words
+    is_detached = WORKER_MODULE in words
     if not is_detached and not ("run" in words and any(Path(word).name in _COMMANDS for word in words)):
         return False
     given = _option(words, "--home")
@@ -44,7 +44,7 @@ def is_worker(pid: int, home: Path, *, if_unclear: bool = False) -> bool:
         return _resolved(pid, given) == os.path.realpath(home) or f" --home {home} " in f"{' '.join(words)} "
     environment = _environment_of(pid)
     if not environment:
-        return if_unclear
+        return default
     usual = os.path.join(environment.get("HOME", ""), ".syft-creds")  # noqa: PTH118 - the other process's `~`
     return _resolved(pid, environment.get("SYFTNOTIFY_HOME") or usual) == os.path.realpath(home)
 

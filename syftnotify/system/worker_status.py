@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-from syftnotify.system.files import atomic_write, read_regular
+from syftnotify.system.files import atomic_write, read_regular_file
 from syftnotify.system.paths import Home
 from syftnotify.system.procinfo import is_alive, is_worker
 
@@ -16,7 +16,7 @@ from syftnotify.system.procinfo import is_alive, is_worker
 _LEAST_SILENCE = 30.0
 _FAILURES = 3  # of one step in a row; fewer may be temporary
 _STUCK_SECONDS = 600.0  # without progress of a first scan; as the watchdog of systemd
-_LARGEST = 1e11  # no number of ours is larger; as a time it is the year 5138
+_MAX_NUMBER = 1e11  # no number of ours is larger; as a time it is the year 5138
 
 
 class Phase(StrEnum):
@@ -80,7 +80,7 @@ def read(home: Home) -> WorkerStatus:
     """The last report of `home`; what cannot be read, or is of a wrong type, is as if it had not been written."""
     report = WorkerStatus(home=str(home.root))
     try:
-        loaded = json.loads(read_regular(home.worker), parse_constant=_no_number)
+        loaded = json.loads(read_regular_file(home.worker_status), parse_constant=_reject_constant)
     except (OSError, ValueError, RecursionError):
         return report
     if not isinstance(loaded, dict):
@@ -91,7 +91,7 @@ def read(home: Home) -> WorkerStatus:
     return report
 
 
-def _no_number(word: str) -> float:
+def _reject_constant(word: str) -> float:
     raise ValueError(f"{word} is no JSON")
 
 
@@ -118,7 +118,7 @@ def _fits(name: str, kind: Any, value: Any) -> bool:
     if name == "phase":
         return isinstance(value, str) and value in set(Phase)
     types = {"int": (int,), "str": (str,), "float": (int, float), "bool": (bool,), "None": (type(None),)}
-    if isinstance(value, int | float) and not -_LARGEST < value < _LARGEST:
+    if isinstance(value, int | float) and not -_MAX_NUMBER < value < _MAX_NUMBER:
         return False
     allowed = tuple(each for word in str(kind).split(" | ") for each in types[word])
     return isinstance(value, allowed) and (bool in allowed or not isinstance(value, bool))
@@ -126,7 +126,7 @@ def _fits(name: str, kind: Any, value: Any) -> bool:
 
 def write(home: Home, report: WorkerStatus) -> None:
     """Replace the report. Raises: OSError."""
-    atomic_write(home.worker, json.dumps(asdict(report), indent=1).encode("utf-8"), durable=False)
+    atomic_write(home.worker_status, json.dumps(asdict(report), indent=1).encode("utf-8"), durable=False)
 
 
 def reported_pid(home: Home) -> int | None:
@@ -137,11 +137,11 @@ def reported_pid(home: Home) -> int | None:
     return report.pid if is_worker(report.pid, home.root) else None
 
 
-def ailments(report: WorkerStatus, now: float, *, lock_lost: bool = False) -> list[str]:
+def health_problems(report: WorkerStatus, now: float, *, lock_lost: bool = False) -> list[str]:
     """Why a running worker is unhealthy, in words; empty when it is healthy."""
     checks = (
         ["its lock file was removed or replaced: run `notify restart`"] if lock_lost else [],
-        _silence(report, now),
+        _scan_overdue(report, now),
         (
             f"its last {found['count']} {_plural_of(step)} failed: {found['error']}"
             for step, found in report.failures.items()
@@ -162,7 +162,7 @@ def ailments(report: WorkerStatus, now: float, *, lock_lost: bool = False) -> li
     return [text for found in checks for text in found]
 
 
-def _silence(report: WorkerStatus, now: float) -> Iterator[str]:
+def _scan_overdue(report: WorkerStatus, now: float) -> Iterator[str]:
     limit = max(_LEAST_SILENCE, 3 * report.interval)
     if report.phase == Phase.STARTING:
         if report.reported_s is None:
@@ -189,7 +189,7 @@ def _plural_of(step: str) -> str:
     return plurals.get(step, f"{step} steps")
 
 
-def no_peer_notifications(problem: str) -> tuple[str, str]:
+def peer_source_notice(problem: str) -> tuple[str, str]:
     """The notice of status and doctor when there is no usable sync snapshot, and what to do."""
     advice = "run syft-bg with its sync service (`syft-bg start`), or set `notify.sync_state_path`"
     return f"peer notifications cannot be sent: {problem}", advice

@@ -59,7 +59,7 @@ from syftnotify.store.outbox.tables import (
 )
 from syftnotify.store.outbox.targets import Targets
 from syftnotify.system.failpoints import reached
-from syftnotify.system.files import quarantine, whose
+from syftnotify.system.files import quarantine, owner_suffix
 
 log = logging.getLogger(__name__)
 
@@ -239,7 +239,7 @@ class Outbox:
             self._path.chmod(0o600)
         except OSError as error:
             raise StateError(
-                f"{self._path} cannot be opened: {error.strerror}{whose(self._path)}",
+                f"{self._path} cannot be opened: {error.strerror}{owner_suffix(self._path)}",
                 hint="see that its folder is yours and writable",
             ) from error
         with self._transaction() as connection:
