@@ -358,7 +358,7 @@ class Outbox:
         self._admitted |= mailed
         self._may_withhold = self._may_withhold or any(item.withheld for item in notifications)
         self.touch(event.key for event in events)
-        reached("outbox.put")
+        reached("outbox.enqueued")
 
     def emitted_jobs(self, entities: Collection[str]) -> dict[str, EmittedJob]:
         """What is remembered of these entities as jobs of other schedulers, by entity."""
