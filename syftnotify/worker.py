@@ -17,7 +17,7 @@ from typing import Any
 from syftnotify.core.errors import NotifyError
 from syftnotify.runtime.worker import work
 from syftnotify.system import logs
-from syftnotify.system.ownership import drop_privileges, check_home
+from syftnotify.system.ownership import check_home, drop_privileges
 from syftnotify.system.paths import Home
 
 log = logging.getLogger("syftnotify.worker")  # not __name__, which is __main__ here

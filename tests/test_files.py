@@ -14,7 +14,8 @@ from syftnotify.config.secrets import sealed
 from syftnotify.core.models import Message
 from syftnotify.sources.spool import emit
 from syftnotify.store.ledger import JsonStateManager
-from syftnotify.system.files import atomic_write, file_lock, create_private_folder, quarantine
+from syftnotify.system.files import atomic_write, create_private_folder, quarantine
+from syftnotify.system.locks import file_lock
 from syftnotify.system.paths import Home
 from syftnotify.transports.maildir.sending import MaildirTransport
 

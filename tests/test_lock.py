@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import file_lock, supports_locks
+from syftnotify.system.locks import file_lock, supports_locks
 from syftnotify.system.procinfo import is_worker
 from tests.support import Box, wait_until, without_blanks
 

@@ -362,7 +362,10 @@ def test_a_check_in_which_nothing_came_to_rest_writes_nothing(box: Box, tree: Tr
     box.clock.advance(HOUR)
     box.look()
 
-    assert (box.home.scan_cache.stat().st_ino, box.home.scan_cache.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert (box.home.scan_cache.stat().st_ino, box.home.scan_cache.stat().st_mtime_ns) == (
+        before.st_ino,
+        before.st_mtime_ns,
+    )
     end(tree, COUNT)
     box.clock.advance(HOUR)
     box.look()

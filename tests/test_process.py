@@ -22,7 +22,7 @@ from syftnotify.cli.demo import Tree
 from syftnotify.core.text import iso, localized
 from syftnotify.runtime import process
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import file_lock
+from syftnotify.system.locks import file_lock
 from tests.support import ANA, OWNER, PATIENCE, Box, Sent, wait_until, workers_of
 
 STATUS_KEYS = {

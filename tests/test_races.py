@@ -20,7 +20,7 @@ import pytest
 from syftnotify.runtime import process
 from syftnotify.store.outbox.queue import Counts, Outbox
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import file_lock
+from syftnotify.system.locks import file_lock
 from tests.google import Google, Post, answers_when, hangs, page, serving
 from tests.support import ANA, OWNER, PATIENCE, Box, mails_in, tally, wait_until, workers_of
 from tests.trees import Disk, VersionedReviewTree
@@ -151,7 +151,9 @@ def test_many_restarts_at_once_leave_one_worker(box: Box) -> None:
     assert {code for code, _ in done} <= {0, 3}, done
     assert 0 in {code for code, _ in done}
     assert not [said for _, said in done if "Traceback" in said]
-    wait_until(lambda: workers_of(box) == [worker_lock.holder_pid(box.home)], what="one worker is left, and holds the lock")
+    wait_until(
+        lambda: workers_of(box) == [worker_lock.holder_pid(box.home)], what="one worker is left, and holds the lock"
+    )
 
 
 # -- a stop in the middle ----------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ import pytest
 from syftnotify.cli.demo import Tree
 from syftnotify.store.outbox.queue import Outbox
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import file_lock
+from syftnotify.system.locks import file_lock
 from tests.support import ANA, OWNER, PATIENCE, Box, wait_until, workers_of
 
 if not hasattr(socket, "AF_UNIX"):

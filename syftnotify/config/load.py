@@ -20,10 +20,10 @@ from syftnotify.config.secrets import Resolved, resolved
 from syftnotify.config.secrets import key_file as secret_key
 from syftnotify.core.errors import ConfigError
 from syftnotify.core.text import decoded, escape, plural
-from syftnotify.system.files import fingerprint, owner_suffix
-from syftnotify.system.ownership import write_access_warning, check_config, check_home
-from syftnotify.system.ownership import warning as ownership_warning
-from syftnotify.system.paths import Home, expand_path, try_expand_path, expansion_error
+from syftnotify.system.files import fingerprint
+from syftnotify.system.ownership import check_config, check_home
+from syftnotify.system.paths import Home, expand_path, expansion_error, try_expand_path
+from syftnotify.system.permissions import owner_suffix, secret_file_warning, write_access_warning
 
 _MAX_BYTES = 1 << 20
 
@@ -113,7 +113,7 @@ def parse(content: bytes, home: Home, *, check: Check | None = None) -> Settings
         secret_key(home),
         *(each.token for each in config.transports.values() if isinstance(each, Gmail)),
     }
-    warnings += filter(None, map(ownership_warning, (home.root, *sorted(secrets), home.credentials)))
+    warnings += filter(None, map(secret_file_warning, (home.root, *sorted(secrets), home.credentials)))
     authorities = {each.ca_file for each in config.transports.values() if isinstance(each, Smtp) and each.ca_file}
     warnings += filter(None, map(write_access_warning, sorted((found.files | authorities) - secrets)))
     return Settings(

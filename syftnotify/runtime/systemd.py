@@ -13,8 +13,8 @@ from pathlib import Path
 
 from syftnotify.core.errors import NotifyError
 from syftnotify.core.text import escape
-from syftnotify.system.files import atomic_write, fingerprint, create_private_folder
-from syftnotify.system.paths import DEFAULT_HOME, Home, try_expand_path, expansion_error
+from syftnotify.system.files import atomic_write, create_private_folder, fingerprint
+from syftnotify.system.paths import DEFAULT_HOME, Home, expansion_error, try_expand_path
 
 # A look that takes longer hangs; the first one of a very full tree has until _START_SECONDS.
 _WATCHDOG_SECONDS = 600
@@ -100,9 +100,7 @@ def unit_path(home: Home) -> Path:
     variable = os.environ.get("XDG_CONFIG_HOME")
     settings = Path(variable) if variable else try_expand_path("~/.config")
     if settings is None:
-        raise NotifyError(
-            expansion_error("~/.config"), hint="set HOME or XDG_CONFIG_HOME to the folder for user units"
-        )
+        raise NotifyError(expansion_error("~/.config"), hint="set HOME or XDG_CONFIG_HOME to the folder for user units")
     return settings / "systemd" / "user" / unit_name(home)
 
 

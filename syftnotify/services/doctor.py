@@ -26,9 +26,10 @@ from syftnotify.sources.syftbox.watcher import count_folders
 from syftnotify.store import ledger
 from syftnotify.store.outbox.queue import Counts, Outbox
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import supports_locks, permission_warning
-from syftnotify.system.ownership import check_home, foreign_owner
+from syftnotify.system.locks import supports_locks
+from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
+from syftnotify.system.permissions import foreign_owner, permission_warning
 from syftnotify.transports.gmail.auth import sign_in_ends, signed_in_at
 from syftnotify.transports.ping import server_time
 from syftnotify.transports.registry import transport_for
@@ -327,7 +328,9 @@ def _lock(home: Home, clock: Callable[[], float]) -> Iterator[Finding]:
     if not worker_lock.is_held(home):
         yield Finding("worker", Level.WARN, "not running", "`notify start`, or `notify ensure` from cron")
         return
-    ailments = worker_status.health_problems(worker_status.read(home), clock(), lock_lost=worker_lock.is_lock_lost(home))
+    ailments = worker_status.health_problems(
+        worker_status.read(home), clock(), lock_lost=worker_lock.is_lock_lost(home)
+    )
     for ailment in ailments:
         yield Finding("worker", Level.WARN, f"unhealthy: {ailment}", "`notify logs --level warning` says more")
     if not ailments:

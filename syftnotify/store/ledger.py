@@ -18,8 +18,10 @@ from syftnotify.core.identifiers import entity_id, stable_hash
 from syftnotify.core.kinds import END_KINDS, EventKind
 from syftnotify.core.models import PeerRound
 from syftnotify.system.failpoints import reached
-from syftnotify.system.files import atomic_write, file_lock, create_private_folder, quarantine, read_regular_file, owner_suffix
+from syftnotify.system.files import atomic_write, create_private_folder, quarantine, read_regular_file
+from syftnotify.system.locks import file_lock
 from syftnotify.system.paths import expand_path
+from syftnotify.system.permissions import owner_suffix
 
 log = logging.getLogger(__name__)
 
@@ -383,7 +385,8 @@ class JsonStateManager:
                 continue
             except OSError as error:
                 raise StateError(
-                    f"{path} cannot be read: {error.strerror}{owner_suffix(path)}", hint="make it yours, or move it away"
+                    f"{path} cannot be read: {error.strerror}{owner_suffix(path)}",
+                    hint="make it yours, or move it away",
                 ) from error
             if path is self._backup:
                 log.warning("%s: the last good copy %s is used", self.damage or f"{self._path} is gone", path.name)

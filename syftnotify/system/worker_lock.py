@@ -9,9 +9,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from syftnotify.core.errors import AlreadyRunningError, LockLostError, NotifyError
-from syftnotify.system.files import file_lock, is_locked, owner_suffix
+from syftnotify.system.locks import file_lock, is_locked
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
+from syftnotify.system.permissions import owner_suffix
 from syftnotify.system.procinfo import is_alive
 from syftnotify.system.worker_status import Phase, WorkerStatus, read, reported_pid
 

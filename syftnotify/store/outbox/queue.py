@@ -59,7 +59,8 @@ from syftnotify.store.outbox.tables import (
 )
 from syftnotify.store.outbox.targets import Targets
 from syftnotify.system.failpoints import reached
-from syftnotify.system.files import quarantine, owner_suffix
+from syftnotify.system.files import quarantine
+from syftnotify.system.permissions import owner_suffix
 
 log = logging.getLogger(__name__)
 
