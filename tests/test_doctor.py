@@ -1031,7 +1031,7 @@ def test_a_worker_that_is_unwell_is_warned_of(private: Box) -> None:
         one = the("worker", found(private))
 
     assert one.level is WARN
-    assert re.search(r"has not looked for 3[67]\d\d s", one.text)
+    assert re.search(r"no scan for 3[67]\d\d s", one.text)
     assert "notify logs" in one.advice
 
 

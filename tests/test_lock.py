@@ -66,7 +66,7 @@ def test_commands_agree_while_the_lock_file_is_lost(box: Box, lose: Callable[[Pa
     assert (ensured.stdout, ensured.stderr) == ("", "")
     found = json.loads(status.stdout)
     assert (found["running"], found["pid"], found["phase"]) == (True, pid, "running")
-    assert "its lock file was removed or replaced: run `notify restart`" in found["unwell"]
+    assert "the lock file was removed or replaced; run `notify restart`" in found["unwell"]
     assert f"(pid {pid})" in box.notify("stop", "--timeout", "0.3", check=1).stderr
     assert not worker_lock.is_held(box.home)
 
