@@ -253,7 +253,7 @@ def test_all_mistakes_are_told_at_once(private: Box) -> None:
     one = the("config", found(private))
 
     assert one.level is FAIL
-    assert "2 mistakes" in one.text
+    assert "2 errors" in one.text
     assert "do_email: expected a mail address" in one.text
     assert "did you mean `interval`?" in one.text
     assert str(private.home.config) in one.advice

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.config.secrets import sealed
+from syftnotify.config.secrets import encrypt
 from syftnotify.core.models import Message
 from syftnotify.sources.spool import emit
 from syftnotify.store.ledger import JsonStateManager
@@ -47,10 +47,10 @@ def maildir(path: Path) -> None:
         create_private_folder,
         lambda path: JsonStateManager(path / "state.json").mark_notified("job", "new"),
         lambda path: emit("job_failed", "run/1", home=path),
-        lambda path: sealed("hush", Home(path)),
+        lambda path: encrypt("hush", Home(path)),
         maildir,
     ],
-    ids=["private_folder", "JsonStateManager", "emit", "sealed", "maildir"],
+    ids=["create_private_folder", "JsonStateManager", "emit", "encrypt", "maildir"],
 )
 def test_missing_parents_are_created_private_whatever_the_umask(
     tmp_path: Path, no_umask: None, use: Callable[[Path], object]

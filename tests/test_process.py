@@ -157,11 +157,11 @@ def test_start_with_a_broken_config_lists_every_mistake(box: Box) -> None:
 
     done = box.notify("start", check=2)
 
-    assert "4 mistakes" in done.stderr
+    assert "4 errors" in done.stderr
     assert "do_email: expected a mail address, got 'nobody'" in done.stderr
-    assert "notify.intervall: unknown, did you mean `interval`?" in done.stderr
+    assert "notify.intervall: unknown key; did you mean `interval`?" in done.stderr
     assert "notify.monitor_jobs: expected true or false, got 'maybe'" in done.stderr
-    assert "transports.mail.pth: unknown, did you mean `path`?" in done.stderr
+    assert "transports.mail.pth: unknown key; did you mean `path`?" in done.stderr
     assert box.notify("status").returncode == 3
 
 

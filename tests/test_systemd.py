@@ -745,7 +745,7 @@ def test_ensure_says_why_it_cannot(box: Box) -> None:
     done = box.notify("ensure", check=2)
 
     assert done.stdout == ""
-    assert "2 mistakes" in done.stderr
+    assert "2 errors" in done.stderr
     assert "did you mean `interval`?" in done.stderr
     assert not worker_lock.is_held(box.home)
 

@@ -361,7 +361,7 @@ def test_what_is_no_time_of_the_day_is_a_mistake_with_its_path(box: Box, text: s
     with pytest.raises(ConfigError) as caught:
         load(box.home)
 
-    assert "heartbeat.daily: expected true, false or a time of the day such as '07:30'" in str(caught.value)
+    assert "heartbeat.daily: expected true, false or a time of day such as '07:30'" in str(caught.value)
 
 
 def test_the_daily_mail_says_how_it_goes(box: Box, tree: Tree, berlin: None) -> None:

@@ -45,13 +45,13 @@ HomeOption = Annotated[
 
 def _interval(text: str) -> float | str:
     """The value of `--interval`, as it is written into the configuration."""
-    from syftnotify.config.values import LEAST_INTERVAL, LONGEST_INTERVAL, got, seconds
+    from syftnotify.config.values import MAX_INTERVAL, MIN_INTERVAL, got, seconds
 
     value = _number_or_text(text)
     try:
-        seconds(value, LEAST_INTERVAL, LONGEST_INTERVAL)
+        seconds(value, MIN_INTERVAL, MAX_INTERVAL)
     except ValueError:
-        expected = f"{LEAST_INTERVAL} to {LONGEST_INTERVAL} seconds (30, 30s or 5m)"
+        expected = f"{MIN_INTERVAL} to {MAX_INTERVAL} seconds (30, 30s or 5m)"
         raise typer.BadParameter(f"expected {expected}, got {got(text)}.") from None
     return value
 
@@ -635,7 +635,7 @@ def secret_set(
 ) -> None:
     """Store a secret from the terminal or standard input, for `secret:NAME`."""
     from syftnotify.config.edit import edit
-    from syftnotify.config.secrets import sealed
+    from syftnotify.config.secrets import encrypt
 
     place = _home(context, home)
     ownership.check_home(place)
@@ -644,7 +644,7 @@ def secret_set(
     value = typer.prompt("secret", hide_input=True) if sys.stdin and sys.stdin.isatty() else typed_line()
     if not value:
         raise NotifyError("the secret is empty; nothing was stored", hint="type it, or pipe it to standard input")
-    edit(place, {("secrets", name): sealed(value, place)})
+    edit(place, {("secrets", name): encrypt(value, place)})
     say(f"stored; use it as `secret:{name}`")
 
 

@@ -14,12 +14,14 @@ import typer
 
 from syftnotify.cli.console import emit_line, is_terminal, say, typed_line, warn
 from syftnotify.cli.trial import send_one
-from syftnotify.config.edit import changed
-from syftnotify.config.load import Settings, default_root, found_root, parse, parsed, read
+from syftnotify.config.edit import apply_edits
+from syftnotify.config.load import Settings, parse
 from syftnotify.config.mailer import Plan, plan
 from syftnotify.config.schema import MAIL_TYPES, Gmail
-from syftnotify.config.secrets import sealed
+from syftnotify.config.secrets import encrypt
+from syftnotify.config.syftbox_root import default_root, find_root
 from syftnotify.config.values import is_safe_url
+from syftnotify.config.yaml_reader import parse_yaml, read_config_file
 from syftnotify.core.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
 from syftnotify.core.identifiers import is_address
 from syftnotify.runtime.container import template_mistakes
@@ -64,7 +66,7 @@ def set_up(home: Home, wishes: Wishes) -> int:
         client_secrets(expand_path(wishes.credentials))  # before anything is written
     fresh = wishes.force or not home.config.exists()
     asks = is_terminal()
-    raw = {} if fresh else parsed(read(home.config), [])
+    raw = {} if fresh else parse_yaml(read_config_file(home.config))[0]
     changes = _changes(wishes, fresh=fresh, asks=asks)
     mail = _mail_transport(raw, wishes, fresh=fresh, asks=asks)
     contact = _alert_contact(wishes.alert_contact, fresh=fresh, asks=asks)
@@ -203,7 +205,7 @@ def _plain(interval: float | str | None) -> float | int | str | None:
 
 def _root(email: str, *, asks: bool) -> Path | None:
     """The SyftBox folder, found or asked for; None leaves the default."""
-    found, default = found_root(email), default_root(email)
+    found, default = find_root(email), default_root(email)
     if found is not None:
         say(f"found the SyftBox folder {found}")
         return found
@@ -281,8 +283,8 @@ def _written(home: Home, changes: dict[tuple[str, ...], Any], mail: Plan | None,
     before = home.config.read_bytes() if home.config.exists() else None
     if mail is not None and mail.password_of is not None:
         # Written before the check, which decrypts it; an unused key does no harm.
-        changes = {**changes, ("secrets", mail.secret): sealed(mail.password_of, home)}
-    content = changed(home, changes, fresh=fresh) if changes else read(home.config)
+        changes = {**changes, ("secrets", mail.secret): encrypt(mail.password_of, home)}
+    content = apply_edits(home, changes, fresh=fresh) if changes else read_config_file(home.config)
     try:
         settings = parse(content, home, check=template_mistakes)
     except ConfigError as error:

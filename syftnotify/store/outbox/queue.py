@@ -909,7 +909,7 @@ class Outbox:
     def add_alert(self, rule: AlertRule) -> None:
         """Keep a rule. Raises: NotifyError, its address cannot be encrypted."""
         self._seal_alerts()
-        row = asdict(rule) | {"target": self._targets.sealed(rule.target)}
+        row = asdict(rule) | {"target": self._targets.encrypt(rule.target)}
         with self._transaction() as connection:
             connection.execute(ALERTS.insert(), [row])
 
@@ -917,7 +917,7 @@ class Outbox:
         """Every rule, oldest first; without a target where the key that decrypts its address is lost."""
         with self._reading() as connection:
             stored = [AlertRule(*row) for row in connection.execute(_RULES)]
-        rules = [replace(rule, target=self._targets.opened(rule.target)) for rule in stored]
+        rules = [replace(rule, target=self._targets.decrypt(rule.target)) for rule in stored]
         self.unreadable_alerts = [rule.id for rule in rules if not rule.target]
         return rules
 

@@ -26,21 +26,21 @@ class Targets:
         self._home = Home(database.parent)
         self._opened: dict[str, str] = {}  # by stored text
 
-    def sealed(self, target: str) -> str:
+    def encrypt(self, target: str) -> str:
         """`target` as it is stored. Raises: NotifyError, there can be no key."""
-        from syftnotify.config.secrets import sealed
+        from syftnotify.config.secrets import encrypt
 
-        return f"{_PREFIX}{sealed(target, self._home)}" if "://" in target else target
+        return f"{_PREFIX}{encrypt(target, self._home)}" if "://" in target else target
 
-    def opened(self, stored: str) -> str:
+    def decrypt(self, stored: str) -> str:
         """The target that was stored; empty if the key is lost."""
         if not stored.startswith(_PREFIX):
             return stored
         if stored not in self._opened:
-            from syftnotify.config.secrets import opened
+            from syftnotify.config.secrets import decrypt
 
             try:
-                self._opened[stored] = opened(stored.removeprefix(_PREFIX), self._home)
+                self._opened[stored] = decrypt(stored.removeprefix(_PREFIX), self._home)
             except ValueError:
                 return ""
         return self._opened[stored]
@@ -52,7 +52,7 @@ class Targets:
                 connection.execute("PRAGMA secure_delete = ON")
                 connection.execute("BEGIN IMMEDIATE")
                 rows = connection.execute("SELECT id, target FROM alerts WHERE instr(target, '://')").fetchall()
-                values = [(self.sealed(target), name) for name, target in rows]
+                values = [(self.encrypt(target), name) for name, target in rows]
                 connection.executemany("UPDATE alerts SET target = ? WHERE id = ?", values)
                 connection.execute("COMMIT")
                 if rows:
