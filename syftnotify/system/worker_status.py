@@ -16,7 +16,7 @@ from syftnotify.system.procinfo import is_alive, is_worker
 # A worker is unhealthy after this many intervals without a scan, and not before this many seconds.
 _MAX_MISSED_INTERVALS = 3
 _MIN_OVERDUE_SECONDS = 30.0
-_MAX_FAILURES = 3  # of one step in a row; fewer may be temporary
+_UNHEALTHY_FAILURES = 3  # of one step in a row; fewer may be temporary
 _STUCK_SECONDS = 600.0  # without progress of the first scan; the same time as systemd's watchdog
 _MAX_NUMBER = 1e11  # no stored number is larger; as a timestamp it is the year 5138
 
@@ -199,7 +199,7 @@ def _overdue_scan(status: WorkerStatus, now: float) -> Iterator[str]:
 
 def _repeated_failures(status: WorkerStatus) -> Iterator[str]:
     for step, failure in status.failures.items():
-        if failure["count"] >= _MAX_FAILURES:
+        if failure["count"] >= _UNHEALTHY_FAILURES:
             yield f"the last {failure['count']} {_PLURALS.get(step, f'{step} steps')} failed: {failure['error']}"
 
 
