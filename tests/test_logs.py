@@ -37,7 +37,7 @@ def log_from_a_process(path: Path, code: str, *, umask: int = 0o022) -> None:
     """Run `code` in a process of its own that logs to `path` as the worker does; `log` is its logger."""
     program = (
         "import logging, os, pathlib, sys\n"
-        "from syftnotify import logs\n"
+        "from syftnotify.system import logs\n"
         f"os.umask({umask})\n"
         "logs.configure(pathlib.Path(sys.argv[1]))\n"
         "log = logging.getLogger('syftnotify.test')\n" + code
