@@ -189,7 +189,7 @@ def seconds(value: Any, low: float, high: float) -> float:
     return float(parsed)
 
 
-def _seconds(low: float, high: float) -> BeforeValidator:
+def _seconds_between(low: float, high: float) -> BeforeValidator:
     return BeforeValidator(lambda value: seconds(value, low, high))
 
 
@@ -262,10 +262,10 @@ Pattern = Annotated[str, BeforeValidator(_pattern)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 SafeUrl = Annotated[str, BeforeValidator(_safe_url)]
 Link = Annotated[str, BeforeValidator(_link)]
-Interval = Annotated[float, _seconds(MIN_INTERVAL, MAX_INTERVAL)]
+Interval = Annotated[float, _seconds_between(MIN_INTERVAL, MAX_INTERVAL)]
 Retries = Annotated[int, number(0, 1000, "retries", whole=True)]
 Rate = Annotated[float, number(0.001, 10000, "messages a second")]
-TimeOut = Annotated[float, _seconds(1, 3600)]
+TimeOut = Annotated[float, _seconds_between(1, 3600)]
 DailyLimit = Annotated[int | None, BeforeValidator(_daily_limit)]
 OnUnknown = Literal["resend", "hold"]
 Burst = Annotated[int, number(1, 10000, "messages", whole=True)]
