@@ -186,8 +186,8 @@ def test_what_is_not_exported_is_read_as_systemd_reads_it(
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "has no NOT_HERE;"),
-        (b"NOT_HERE=\n", "has no NOT_HERE;"),
+        (b"", "environment variable NOT_HERE is not set;"),
+        (b"NOT_HERE=\n", "environment variable NOT_HERE is not set;"),
         (b"\xff", "environment cannot be read: not UTF-8 text"),
     ],
 )
