@@ -21,7 +21,7 @@ from syftnotify.config.edit import edit
 from syftnotify.config.load import load
 from syftnotify.config.routing import Matching
 from syftnotify.config.schema import MAIL_TYPES, TRANSPORT_TYPES, Config
-from syftnotify.config.values import duration
+from syftnotify.config.values import parse_duration
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.kinds import EventKind
 from syftnotify.runtime.container import template_mistakes
@@ -831,7 +831,7 @@ def _same(span: str, default: Any) -> bool:
         return True
     value = yaml.safe_load(span)
     if isinstance(value, str) and isinstance(default, float):
-        return duration(value) == default
+        return parse_duration(value) == default
     if isinstance(default, tuple):
         return tuple(value) == default
     return bool(str(value) == str(default) if isinstance(default, Path) else value == default)

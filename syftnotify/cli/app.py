@@ -45,11 +45,11 @@ HomeOption = Annotated[
 
 def _interval(text: str) -> float | str:
     """The value of `--interval`, as it is written into the configuration."""
-    from syftnotify.config.values import MAX_INTERVAL, MIN_INTERVAL, got, seconds
+    from syftnotify.config.values import MAX_INTERVAL, MIN_INTERVAL, got, parse_seconds
 
     value = _number_or_text(text)
     try:
-        seconds(value, MIN_INTERVAL, MAX_INTERVAL)
+        parse_seconds(value, MIN_INTERVAL, MAX_INTERVAL)
     except ValueError:
         expected = f"{MIN_INTERVAL} to {MAX_INTERVAL} seconds (30, 30s or 5m)"
         raise typer.BadParameter(f"expected {expected}, got {got(text)}.") from None
@@ -59,10 +59,10 @@ def _interval(text: str) -> float | str:
 def _timeout(text: str | float) -> float:
     if isinstance(text, float):  # the default
         return text
-    from syftnotify.config.values import got, seconds
+    from syftnotify.config.values import got, parse_seconds
 
     try:
-        return seconds(_number_or_text(text), 0, 86400)
+        return parse_seconds(_number_or_text(text), 0, 86400)
     except ValueError:
         raise typer.BadParameter(f"expected 0 to 86400 seconds (30, 30s or 5m), got {got(text)}.") from None
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from syftnotify.config.values import Duration, Flag, Section, duration, glob, got, number, time_of_day
+from syftnotify.config.values import Duration, Flag, Section, glob, got, number, parse_duration, parse_time_of_day
 from syftnotify.core.errors import UnknownKindError
 from syftnotify.core.kinds import EventKind, Severity, parse_kind
 
@@ -118,7 +118,7 @@ def _zone(value: Any) -> zoneinfo.ZoneInfo:
     raise ValueError(f"expected a time zone such as 'Europe/Berlin', got {got(value)}{guess}")
 
 
-TimeOfDay = Annotated[dt.time, BeforeValidator(time_of_day)]
+TimeOfDay = Annotated[dt.time, BeforeValidator(parse_time_of_day)]
 
 
 class QuietSection(Section):
@@ -148,7 +148,7 @@ _LONGEST_PAUSE = 7 * 86400.0  # seconds; what waits for longer counts in the out
 
 
 def _pause(value: Any) -> float:
-    return duration(value, longest=_LONGEST_PAUSE)
+    return parse_duration(value, limit=_LONGEST_PAUSE)
 
 
 class DigestSection(Section):

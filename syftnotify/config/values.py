@@ -108,7 +108,7 @@ def _safe_url(value: Any) -> str:
     return value
 
 
-def time_of_day(value: Any, *, expected: str = "a time of day such as '22:00'") -> dt.time:
+def parse_time_of_day(value: Any, *, expected: str = "a time of day such as '22:00'") -> dt.time:
     """Parse `"07:30"`, from 00:00 to 23:59.
 
     Raises:
@@ -122,7 +122,7 @@ def time_of_day(value: Any, *, expected: str = "a time of day such as '22:00'") 
 
 
 def optional_time_of_day(value: Any) -> dt.time | None:
-    """Like `time_of_day`; true is 08:00, false is None.
+    """Like `parse_time_of_day`; true is 08:00, false is None.
 
     Raises:
         ValueError: it is none of these.
@@ -131,7 +131,7 @@ def optional_time_of_day(value: Any) -> dt.time | None:
         return None
     if value is True:
         return dt.time(8)
-    return time_of_day(value, expected="true, false or a time of day such as '07:30'")
+    return parse_time_of_day(value, expected="true, false or a time of day such as '07:30'")
 
 
 def _link(value: Any) -> str:
@@ -160,23 +160,23 @@ class DurationRangeError(ValueError):
     """A duration of zero, or one that is too long."""
 
 
-def duration(value: Any, *, longest: float = _MAX_DURATION) -> float:
+def parse_duration(value: Any, *, limit: float = _MAX_DURATION) -> float:
     """Parse a duration with a unit, in seconds. A number without a unit is refused as ambiguous.
 
     Raises:
-        DurationRangeError: it is zero, or longer than `longest` seconds (default: 20 years).
+        DurationRangeError: it is zero, or longer than `limit` seconds (default: 20 years).
         ValueError: it is not a duration.
     """
-    seconds = _duration_seconds(value)
-    if math.isnan(seconds):
+    length = _duration_seconds(value)
+    if math.isnan(length):
         raise ValueError(f"expected a duration with a unit such as 90s, 10m, 2h, 3d or 26w, got {got(value)}")
-    if not 0 < seconds <= longest:
-        least = "" if seconds else "more than 0s and "
-        raise DurationRangeError(f"expected {least}at most {longest / 86400:g}d, got {got(value)}")
-    return seconds
+    if not 0 < length <= limit:
+        least = "" if length else "more than 0s and "
+        raise DurationRangeError(f"expected {least}at most {limit / 86400:g}d, got {got(value)}")
+    return length
 
 
-def seconds(value: Any, low: float, high: float) -> float:
+def parse_seconds(value: Any, low: float, high: float) -> float:
     """Parse a number of seconds, or a duration with a unit.
 
     Raises:
@@ -190,11 +190,11 @@ def seconds(value: Any, low: float, high: float) -> float:
 
 
 def _seconds_between(low: float, high: float) -> BeforeValidator:
-    return BeforeValidator(lambda value: seconds(value, low, high))
+    return BeforeValidator(lambda value: parse_seconds(value, low, high))
 
 
 MIN_INTERVAL, MAX_INTERVAL = 1, 86400  # seconds between two scans
-Duration = Annotated[float, BeforeValidator(duration)]
+Duration = Annotated[float, BeforeValidator(parse_duration)]
 
 # Placeholders of a link template; their values are percent-encoded.
 LINK_FIELDS = ("job", "owner", "submitter", "peer", "entity")
