@@ -17,7 +17,7 @@ from typing import Any
 from syftnotify.core.errors import NotifyError
 from syftnotify.runtime.worker import work
 from syftnotify.system import logs
-from syftnotify.system.ownership import become_owner, check_home
+from syftnotify.system.ownership import check_home, drop_privileges
 from syftnotify.system.paths import Home
 
 log = logging.getLogger("syftnotify.worker")  # not __name__, which is __main__ here
@@ -54,10 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(0o077)  # whatever the caller's: all that we make is for its owner alone
     try:
         if given.as_owner:
-            become_owner(home)
+            drop_privileges(home)
         check_home(home)
         home.create()
-        logs.set_up(home.log)
+        logs.configure(home.log)
         os.chdir(home.root)
         work(home, started=lambda warnings: starter.tell({"pid": os.getpid(), "warnings": warnings}), detached=True)
     except NotifyError as error:

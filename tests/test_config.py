@@ -21,7 +21,7 @@ from syftnotify.config.edit import edit
 from syftnotify.config.load import load
 from syftnotify.config.routing import Matching
 from syftnotify.config.schema import MAIL_TYPES, TRANSPORT_TYPES, Config
-from syftnotify.config.values import duration
+from syftnotify.config.values import parse_duration
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.kinds import EventKind
 from syftnotify.runtime.container import template_mistakes
@@ -48,7 +48,7 @@ def mistakes(home: Home, text: str) -> list[str]:
         load(written(home, text))
     assert caught.value.exit_code == 2
     head, *lines = str(caught.value).splitlines()
-    assert head == f"config.yaml: {len(lines)} mistake{'' if len(lines) == 1 else 's'}"
+    assert head == f"config.yaml: {len(lines)} error{'' if len(lines) == 1 else 's'}"
     return [line.strip() for line in lines]
 
 
@@ -144,17 +144,17 @@ interval: 30
 """
     assert mistakes(home, text) == [
         "do_email: expected a mail address, got 'owner'",
-        "notify.interval: expected 1 to 86400 seconds, got 'soon'",
+        "notify.interval: expected a number from 1 to 86400 (seconds), got 'soon'",
         "notify.monitor_jobs: expected true or false, got 1",
-        "notify.wacth: unknown, did you mean `watch`?",
-        "transports.mail.tokn: unknown, did you mean `token`?",
-        "transports.box.type: expected gmail, smtp, maildir, slack or webhook, got 'mailbox', did you mean `gmail`?",
-        "transports.bare.type: missing, expected gmail, smtp, maildir, slack or webhook",
+        "notify.wacth: unknown key; did you mean `watch`?",
+        "transports.mail.tokn: unknown key; did you mean `token`?",
+        "transports.box.type: expected gmail, smtp, maildir, slack or webhook, got 'mailbox'; did you mean `gmail`?",
+        "transports.bare.type: missing; expected gmail, smtp, maildir, slack or webhook",
         "transports.none: expected keys with values, got int",
-        "routes[0].evnts: unknown, did you mean `events`?",
+        "routes[0].evnts: unknown key; did you mean `events`?",
         "recipients.allow: expected a list, got 'everybody'",
-        "links.job: knows only {job}, {owner}, {submitter}, {peer}, {entity}",
-        "interval: unknown; known here: digest, do_email, heartbeat, links, notify, operator, quiet_hours, "
+        "links.job: unknown or malformed placeholder; known placeholders: {job}, {owner}, {submitter}, {peer}, {entity}",
+        "interval: unknown key; known keys: digest, do_email, heartbeat, links, notify, operator, quiet_hours, "
         "recipients, reminders, retention, role, routes, routes+, secrets, syftbox_root, transports",
     ]
 
@@ -163,7 +163,7 @@ interval: 30
 def test_an_interval_out_of_range_is_refused(home: Home, value: str) -> None:
     (line,) = mistakes(home, f"do_email: o@x.org\nnotify: {{interval: {value}}}\n")
 
-    assert line.startswith("notify.interval: expected 1 to 86400 seconds, got ")
+    assert line.startswith("notify.interval: expected a number from 1 to 86400 (seconds), got ")
 
 
 @pytest.mark.parametrize(
@@ -220,9 +220,7 @@ def test_http_only_on_this_machine(home: Home, url: str, holds: bool) -> None:
     if holds:
         assert load(written(home, text)).config.transports["m"].model_dump()["api_endpoint"] == url
     else:
-        assert mistakes(home, text) == [
-            "transports.m.api_endpoint: expected an https address (http only on this machine)"
-        ]
+        assert mistakes(home, text) == ["transports.m.api_endpoint: expected an https URL (http only for this machine)"]
 
 
 @pytest.mark.parametrize(
@@ -230,10 +228,10 @@ def test_http_only_on_this_machine(home: Home, url: str, holds: bool) -> None:
 )
 def test_an_address_that_leads_nowhere_is_refused(home: Home, url: str) -> None:
     assert mistakes(home, f"do_email: o@x.org\nheartbeat: {{ping_url: '{url}'}}\n") == [
-        "heartbeat.ping_url: expected an https address (http only on this machine)"
+        "heartbeat.ping_url: expected an https URL (http only for this machine)"
     ]
     (line,) = mistakes(home, f"do_email: o@x.org\ntransports: {{m: {{type: webhook, url: '{url}'}}}}\nroutes: []\n")
-    assert line == "transports.m.url: expected an address such as 'https://hooks.example/x'"
+    assert line == "transports.m.url: expected a URL such as 'https://hooks.example/x'"
 
 
 def test_a_refused_address_of_a_monitor_is_not_repeated(home: Home) -> None:
@@ -244,10 +242,10 @@ def test_a_refused_address_of_a_monitor_is_not_repeated(home: Home) -> None:
 
 def test_a_key_that_stands_twice_is_a_mistake(home: Home) -> None:
     assert mistakes(home, "do_email: o@x.org\nroutes:\n- to: [owner]\n  to: [submitter]\n") == [
-        "routes[0].to: stands twice (again in line 4)"
+        "routes[0].to: duplicate key (again in line 4)"
     ]
     assert mistakes(home, "do_email: o@x.org\nnotify: {interval: 5}\nnotify: {interval: 6}\n") == [
-        "notify: stands twice (again in line 3)"
+        "notify: duplicate key (again in line 3)"
     ]
 
 
@@ -268,15 +266,13 @@ def test_a_key_that_stands_twice_is_a_mistake(home: Home) -> None:
     ],
 )
 def test_a_name_that_yaml_takes_for_no_text_is_told_with_what_to_do(home: Home, text: str, told: str) -> None:
-    assert mistakes(home, f"do_email: o@x.org\n{text}\n") == [f"{told} as text: put the name into quotes"]
+    assert mistakes(home, f"do_email: o@x.org\n{text}\n") == [f"{told} as text; put it in quotes"]
 
 
 def test_a_value_that_yaml_takes_for_no_text_is_told_with_what_to_do(home: Home) -> None:
     text = "do_email: o@x.org\ntransports: {'on': {type: maildir}}\nroutes: [{via: on}]\n"
 
-    assert mistakes(home, text) == [
-        "routes[0].via: YAML does not read `on`, `yes` or `true` as text: put it into quotes"
-    ]
+    assert mistakes(home, text) == ["routes[0].via: YAML does not read `on`, `yes` or `true` as text; put it in quotes"]
     assert list(load(written(home, text.replace("via: on", "via: 'on'"))).config.transports) == ["on"]
 
 
@@ -480,7 +476,7 @@ def test_command_with_a_mistake_lists_those_of_templates_too(box: Box, command: 
 
     done = box.notify(*command)
 
-    assert "config.yaml: 2 mistakes" in done.stdout + done.stderr
+    assert "config.yaml: 2 errors" in done.stdout + done.stderr
     assert "transports.w.body: 'nope' is undefined" in done.stdout + done.stderr
 
 
@@ -497,7 +493,7 @@ def test_load_names_that_are_not_text_and_equal_are_both_listed(home: Home) -> N
     """D7: 1 and yes are the same key for Python."""
     found = mistakes(home, "do_email: o@x.org\ntransports: {1: {type: maildir}, yes: {type: maildir}, 2: {}}\n")
 
-    named = [line for line in found if "as text: put the name into quotes" in line]
+    named = [line for line in found if "as text; put it in quotes" in line]
     assert [line.partition("`")[2].partition("`")[0] for line in named] == ["yes", "1", "2"]
 
 
@@ -643,8 +639,8 @@ def test_duration_out_of_range_is_refused_with_the_range(home: Home, place: str,
         ("@uni.example", "has nothing before the @"),
         ("ana@", "has nothing after the @"),
         ("#jobs", "has no @"),
-        ("ana@uni.example, bo@uni.example", "expected one address or pattern in each entry"),
-        (" *@uni.example", "no address has blanks"),
+        ("ana@uni.example, bo@uni.example", "expected one address or pattern without blanks per entry"),
+        (" *@uni.example", "without blanks"),
     ],
 )
 def test_allowed_recipient_that_matches_no_address_is_refused(home: Home, entry: str, why: str) -> None:
@@ -734,7 +730,7 @@ def test_time_of_day_mistakes_are_shown_as_they_are_written(home: Home, written_
     """D9"""
     text = f"do_email: o@x.org\nquiet_hours: {{from: {written_as}, to: '07:00'}}\n"
 
-    assert mistakes(home, text) == [f"quiet_hours.from: expected a time of the day such as '22:00', got {got}"]
+    assert mistakes(home, text) == [f"quiet_hours.from: expected a time of day such as '22:00', got {got}"]
 
 
 def test_time_zone_mistake_names_the_nearest_zone(home: Home) -> None:
@@ -835,7 +831,7 @@ def _same(span: str, default: Any) -> bool:
         return True
     value = yaml.safe_load(span)
     if isinstance(value, str) and isinstance(default, float):
-        return duration(value) == default
+        return parse_duration(value) == default
     if isinstance(default, tuple):
         return tuple(value) == default
     return bool(str(value) == str(default) if isinstance(default, Path) else value == default)

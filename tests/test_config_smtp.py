@@ -50,7 +50,7 @@ def mistakes(home: Home, transport: Any, **more: Any) -> list[str]:
         load(written(home, transport, **more))
     assert SECRET not in f"{caught.value} {caught.value!r} {caught.value.hint}"
     head, *lines = str(caught.value).splitlines()
-    assert head == f"config.yaml: {len(lines)} mistake{'' if len(lines) == 1 else 's'}"
+    assert head == f"config.yaml: {len(lines)} error{'' if len(lines) == 1 else 's'}"
     return [line.strip() for line in lines]
 
 
@@ -221,7 +221,7 @@ def test_an_address_in_the_wrong_place_is_not_repeated(home: Home, where: dict[s
 
 
 def test_the_address_must_be_set(home: Home) -> None:
-    assert mistakes(home, {"type": "smtp"}) == ["transports.mail.smtp_url: missing, it must be set"]
+    assert mistakes(home, {"type": "smtp"}) == ["transports.mail.smtp_url: missing; it must be set"]
 
 
 def test_nothing_that_is_loaded_shows_the_password(home: Home) -> None:
@@ -297,17 +297,17 @@ def test_a_private_authoritys_file_lies_below_the_home(home: Home, tmp_path: Pat
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("timeout_secs", 0, "expected 1 to 3600 seconds, got 0"),
-        ("timeout_secs", 3601, "expected 1 to 3600 seconds, got 3601"),
-        ("timeout_secs", "60", "expected 1 to 3600 seconds, got '60'"),
-        ("timeout_secs", True, "expected 1 to 3600 seconds, got True"),
-        ("timeout_secs", float("nan"), "expected 1 to 3600 seconds, got nan"),
-        ("timeout_secs", float("inf"), "expected 1 to 3600 seconds, got inf"),
-        ("max_retries", -1, "expected 0 to 1000 retries, got -1"),
-        ("max_retries", 1.5, "expected 0 to 1000 retries, got 1.5"),
+        ("timeout_secs", 0, "expected a number from 1 to 3600 (seconds), got 0"),
+        ("timeout_secs", 3601, "expected a number from 1 to 3600 (seconds), got 3601"),
+        ("timeout_secs", "60", "expected a number from 1 to 3600 (seconds), got '60'"),
+        ("timeout_secs", True, "expected a number from 1 to 3600 (seconds), got True"),
+        ("timeout_secs", float("nan"), "expected a number from 1 to 3600 (seconds), got nan"),
+        ("timeout_secs", float("inf"), "expected a number from 1 to 3600 (seconds), got inf"),
+        ("max_retries", -1, "expected an integer from 0 to 1000 (retries), got -1"),
+        ("max_retries", 1.5, "expected an integer from 0 to 1000 (retries), got 1.5"),
         ("ca_file", "", "expected a path, got ''"),
         ("ca_file", 3, "expected a path, got 3"),
-        ("rate", 0, "expected 0.001 to 10000 messages a second, got 0"),
+        ("rate", 0, "expected a number from 0.001 to 10000 (messages a second), got 0"),
     ],
 )
 def test_a_value_out_of_range_is_a_mistake_by_its_path(home: Home, key: str, value: Any, said: str) -> None:
@@ -336,7 +336,7 @@ def test_the_time_limit_is_in_seconds(home: Home, value: float, seconds: float) 
 def test_a_misspelled_key_is_told_with_the_right_one(home: Home, key: str, near: str) -> None:
     """S15"""
     assert mistakes(home, {"type": "smtp", "smtp_url": GOOD, key: "x"}) == [
-        f"transports.mail.{key}: unknown, did you mean `{near}`?"
+        f"transports.mail.{key}: unknown key; did you mean `{near}`?"
     ]
 
 
@@ -345,7 +345,7 @@ def test_unknown_key_lists_the_single_settings_of_the_server_too(home: Home) -> 
     (line,) = mistakes(home, {"type": "smtp", "host": "mail.example", "zzz": 1})
 
     for key in ("host", "port", "user", "password", "tls", "smtp_url"):
-        assert f" {key}" in line.partition("known here:")[2]
+        assert f" {key}" in line.partition("known keys:")[2]
 
 
 def test_single_settings_beside_the_url_are_refused_with_the_reason(home: Home) -> None:
@@ -353,7 +353,7 @@ def test_single_settings_beside_the_url_are_refused_with_the_reason(home: Home) 
     lines = mistakes(home, {"type": "smtp", "smtp_url": GOOD, "host": "mail.example", "port": 587})
 
     assert [line.partition(": ")[0] for line in lines] == ["transports.mail.host", "transports.mail.port"]
-    assert all("cannot stand beside `smtp_url`" in line for line in lines)
+    assert all("not allowed together with `smtp_url`" in line for line in lines)
 
 
 @pytest.mark.parametrize("content", [f"{SECRET}\nmore", f"{SECRET}\0"])
@@ -372,7 +372,7 @@ def test_reference_that_names_nothing_is_refused(home: Home, reference: str) -> 
     """D9"""
     (line,) = mistakes(home, {"type": "smtp", "host": "mail.example", "user": "u", "password": reference})
 
-    assert line.startswith(f"transports.mail.password: `{reference.strip()}` names nothing; write `{reference.strip()}")
+    assert line.startswith(f"transports.mail.password: `{reference.strip()}` has no name; write `{reference.strip()}")
 
 
 def test_from_is_the_only_name_of_from(home: Home) -> None:

@@ -462,7 +462,7 @@ def at_work(box: Box) -> tuple[Tree, int]:
     tree = TREES["D"](Disk(box.root))
     tree.grant()
     box.notify("start", check=0)
-    pid = worker_lock.holder(box.home)
+    pid = worker_lock.holder_pid(box.home)
     assert pid is not None
     return tree, pid
 
@@ -559,14 +559,14 @@ def test_a_home_that_turns_read_only_under_a_worker_loses_nothing(box: Box, else
         submit(tree, "survey")
         wait_until(lambda: "Read-only file system" in box.home.log.read_text(), what="the worker says so")
         stuck = worker_status.read(box.home)
-        assert worker_status.ailments(stuck, time.time() + 60), "status tells it when nobody can write it down"
+        assert worker_status.health_problems(stuck, time.time() + 60), "status tells it when nobody can write it down"
         box.notify("start", check=3)
     wait_until(
         lambda: (worker_status.read(box.home).last_scan_s or 0) > (stuck.last_scan_s or 0) + 2, what="looks go on"
     )
     wait_until(lambda: len(mails_in(elsewhere)) >= 2, what="both mails")
     wait_until(lambda: worker_status.read(box.home).waiting == 0, what="nothing waits")
-    assert worker_lock.holder(box.home) == pid
+    assert worker_lock.holder_pid(box.home) == pid
     box.notify("restart", check=0)
     box.notify("stop", check=0)
 
@@ -618,7 +618,7 @@ def test_worker_whose_home_turns_unwritable_loses_nothing(box: Box, elsewhere: P
         box.home.root.chmod(0o700)
     wait_until(lambda: len(mails_in(elsewhere)) >= 2, what="both mails")
     wait_until(lambda: worker_status.read(box.home).waiting == 0, what="an empty queue")
-    assert worker_lock.holder(box.home) == pid
+    assert worker_lock.holder_pid(box.home) == pid
     box.notify("stop", check=0)
 
     assert told(mails_in(elsewhere)) == OWED
@@ -635,8 +635,8 @@ def test_a_disk_that_fills_up_under_a_worker_loses_nothing(box: Box) -> None:
     full_since = worker_status.read(box.home).last_scan_s or 0.0
     submit(tree, "survey")
     wait_until(lambda: "scan failed" in box.home.log.read_text(), what="the log says so, as far as it has room")
-    assert worker_lock.holder(box.home) == pid
-    assert worker_status.ailments(worker_status.read(box.home), time.time() + 60), (
+    assert worker_lock.holder_pid(box.home) == pid
+    assert worker_status.health_problems(worker_status.read(box.home), time.time() + 60), (
         "status tells it when nobody can write it down"
     )
     filler.unlink()
@@ -644,7 +644,7 @@ def test_a_disk_that_fills_up_under_a_worker_loses_nothing(box: Box) -> None:
     wait_until(lambda: worker_status.read(box.home).waiting == 0, what="nothing waits")
     wait_until(lambda: (worker_status.read(box.home).last_scan_s or 0.0) > full_since + 2, what="looks go on")
     assert "full" in str(worker_status.read(box.home).last_error)
-    assert worker_lock.holder(box.home) == pid
+    assert worker_lock.holder_pid(box.home) == pid
     box.notify("restart", check=0)
     box.notify("stop", check=0)
 

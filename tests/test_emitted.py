@@ -771,5 +771,5 @@ def test_emit_as_root_in_home_of_another_user_is_refused(box: Box) -> None:
     os.chown(box.home.root, 65534, 65534)
     done = box.notify("emit", "job_failed", "--entity", "x", check=2)
 
-    assert "root does not work there" in done.stderr
+    assert "root must not work there" in done.stderr
     assert not box.home.spool.exists()

@@ -16,7 +16,7 @@ import pytest
 
 from syftnotify.core.errors import ConfigError
 from syftnotify.sources.spool import emit
-from syftnotify.system.paths import Home, expanded, expanded_if_possible
+from syftnotify.system.paths import Home, expand_path, try_expand_path
 from tests.support import OWNER, Box
 
 # A `HOME` that cannot be expanded has the same effect as none for a user without an entry in the user database.
@@ -207,9 +207,9 @@ def test_optional_places_are_none_without_a_home_directory(monkeypatch: pytest.M
     monkeypatch.setenv("HOME", "~")
     monkeypatch.delenv("SYFTNOTIFY_HOME", raising=False)
 
-    assert expanded_if_possible("~/.syft-bg") is None
+    assert try_expand_path("~/.syft-bg") is None
     with pytest.raises(ConfigError, match="there is no home directory"):
-        expanded("~/x")
+        expand_path("~/x")
     with pytest.raises(ConfigError, match="there is no home directory"):
         Home.at()
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.config.secrets import sealed
+from syftnotify.config.secrets import encrypt
 from syftnotify.core.models import Message
 from syftnotify.sources.spool import emit
 from syftnotify.store.ledger import JsonStateManager
-from syftnotify.system.files import atomic_write, file_lock, private_folder, quarantine
+from syftnotify.system.files import atomic_write, create_private_folder, quarantine
+from syftnotify.system.locks import file_lock
 from syftnotify.system.paths import Home
 from syftnotify.transports.maildir.sending import MaildirTransport
 
@@ -43,13 +44,13 @@ def maildir(path: Path) -> None:
 @pytest.mark.parametrize(
     "use",
     [
-        private_folder,
+        create_private_folder,
         lambda path: JsonStateManager(path / "state.json").mark_notified("job", "new"),
         lambda path: emit("job_failed", "run/1", home=path),
-        lambda path: sealed("hush", Home(path)),
+        lambda path: encrypt("hush", Home(path)),
         maildir,
     ],
-    ids=["private_folder", "JsonStateManager", "emit", "sealed", "maildir"],
+    ids=["create_private_folder", "JsonStateManager", "emit", "encrypt", "maildir"],
 )
 def test_missing_parents_are_created_private_whatever_the_umask(
     tmp_path: Path, no_umask: None, use: Callable[[Path], object]
@@ -65,13 +66,13 @@ def test_missing_parents_are_created_private_whatever_the_umask(
 def test_private_folder_leaves_existing_folders_as_they_are(tmp_path: Path) -> None:
     """C12."""
     (tmp_path / "a").mkdir(mode=0o755)
-    private_folder(tmp_path / "a")
-    private_folder(tmp_path / "a" / "b")
+    create_private_folder(tmp_path / "a")
+    create_private_folder(tmp_path / "a" / "b")
 
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o755
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError):
-        private_folder(tmp_path / "file")
+        create_private_folder(tmp_path / "file")
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:

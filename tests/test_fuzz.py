@@ -493,11 +493,11 @@ def test_no_report_of_a_worker_breaks_the_status(content: bytes) -> None:
     """S16."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         home = Home(Path(folder))
-        home.worker.write_bytes(content)
+        home.worker_status.write_bytes(content)
         report = worker_status.read(home)
         assert report.home == str(home.root)
-        worker_status.ailments(report, 1e9)
-        with worker_lock.hold(home), contextlib.redirect_stdout(io.StringIO()) as out:
+        worker_status.health_problems(report, 1e9)
+        with worker_lock.acquire(home), contextlib.redirect_stdout(io.StringIO()) as out:
             assert show(home, as_json=True) in {0, 4}
             json.loads(out.getvalue())
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

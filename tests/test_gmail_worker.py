@@ -403,7 +403,7 @@ def test_a_worker_that_is_killed_while_gmail_is_silent_sends_again_and_counts_it
     box.notify("start", check=0)
     tree.submit(ANA, "survey", CODE)
     wait_until(lambda: len(google.posts) == 2, what="two sends under way")
-    pid = worker_lock.holder(box.home)
+    pid = worker_lock.holder_pid(box.home)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not worker_lock.is_held(box.home))

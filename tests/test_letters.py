@@ -738,4 +738,4 @@ def test_what_is_held_is_shown_although_a_secret_is_missing_where_one_asks(box: 
     done = box.notify("dead", check=0)
 
     assert held[:8] in done.stdout
-    assert "the environment has no NOT_HERE" in done.stderr
+    assert "the environment variable NOT_HERE is not set" in done.stderr

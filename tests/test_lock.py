@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import file_lock, is_lockable
+from syftnotify.system.locks import file_lock, supports_locks
 from syftnotify.system.procinfo import is_worker
 from tests.support import Box, wait_until, without_blanks
 
 
 def started(box: Box) -> int:
     box.notify("start", check=0)
-    pid = worker_lock.holder(box.home)
+    pid = worker_lock.holder_pid(box.home)
     assert pid is not None
     return pid
 
@@ -66,7 +66,7 @@ def test_commands_agree_while_the_lock_file_is_lost(box: Box, lose: Callable[[Pa
     assert (ensured.stdout, ensured.stderr) == ("", "")
     found = json.loads(status.stdout)
     assert (found["running"], found["pid"], found["phase"]) == (True, pid, "running")
-    assert "its lock file was removed or replaced: run `notify restart`" in found["unwell"]
+    assert "the lock file was removed or replaced; run `notify restart`" in found["unwell"]
     assert f"(pid {pid})" in box.notify("stop", "--timeout", "0.3", check=1).stderr
     assert not worker_lock.is_held(box.home)
 
@@ -74,7 +74,7 @@ def test_commands_agree_while_the_lock_file_is_lost(box: Box, lose: Callable[[Pa
 def test_worker_whose_lock_file_was_emptied_is_found_by_its_report(box: Box) -> None:
     """B7"""
     box.notify("start", check=0)
-    pid = worker_lock.holder(box.home)
+    pid = worker_lock.holder_pid(box.home)
     box.home.lock.write_text("")
 
     assert f"pid {pid}" in box.notify("stop", check=0).stdout
@@ -87,7 +87,7 @@ def test_restart_replaces_a_worker_whose_lock_file_is_lost(box: Box, lose: Calla
 
     box.notify("restart", "--timeout", "0.3", check=0)
 
-    assert worker_lock.holder(box.home) != pid
+    assert worker_lock.holder_pid(box.home) != pid
     box.notify("status", check=0)
 
 
@@ -215,7 +215,8 @@ def test_home_without_working_locks_is_refused(lockless: Box, words: tuple[str, 
 def test_state_file_without_working_locks_is_refused(lockless: Box) -> None:
     """B7: two writers would overwrite each other."""
     program = (
-        "from syftnotify import JsonStateManager, errors\n"
+        "from syftnotify import JsonStateManager\n"
+        "from syftnotify.core import errors\n"
         "try: JsonStateManager('state.json').mark_notified('job', 'new')\n"
         "except errors.StateError as error: print(error)\n"
     )
@@ -235,5 +236,5 @@ def test_state_file_without_working_locks_is_refused(lockless: Box) -> None:
 
 def test_folder_is_lockable_and_nothing_is_left_in_it(tmp_path: Path) -> None:
     """B7."""
-    assert is_lockable(tmp_path)
+    assert supports_locks(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -37,9 +37,9 @@ def log_from_a_process(path: Path, code: str, *, umask: int = 0o022) -> None:
     """Run `code` in a process of its own that logs to `path` as the worker does; `log` is its logger."""
     program = (
         "import logging, os, pathlib, sys\n"
-        "from syftnotify import logs\n"
+        "from syftnotify.system import logs\n"
         f"os.umask({umask})\n"
-        "logs.set_up(pathlib.Path(sys.argv[1]))\n"
+        "logs.configure(pathlib.Path(sys.argv[1]))\n"
         "log = logging.getLogger('syftnotify.test')\n" + code
     )
     subprocess.run([sys.executable, "-P", "-c", program, str(path)], check=True, timeout=PATIENCE)
@@ -354,16 +354,16 @@ def test_message_of_several_lines_is_readable_and_one_record(box: Box) -> None:
     """D11: indented as tracebacks are; nothing in it can look like another record."""
     forged = line(7, "ERROR")
     log_from_a_process(
-        box.home.log, f"log.error('config.yaml: 2 mistakes\\n  a: b\\r\\n{forged}\\n\\n')\nlog.info('next')\n"
+        box.home.log, f"log.error('config.yaml: 2 errors\\n  a: b\\r\\n{forged}\\n\\n')\nlog.info('next')\n"
     )
 
     text = box.home.log.read_text()
-    assert "config.yaml: 2 mistakes\n      a: b\n    2026-" in text
+    assert "config.yaml: 2 errors\n      a: b\n    2026-" in text
     assert "\\n" not in text
     assert len([each for each in text.splitlines() if not each.startswith("    ")]) == 2
     objects = [json.loads(each) for each in box.notify("logs", "--json", check=0).stdout.splitlines()]
     assert [each["level"] for each in objects] == ["ERROR", "INFO"]
-    assert objects[0]["message"] == f"config.yaml: 2 mistakes\n      a: b\n    {forged}"
+    assert objects[0]["message"] == f"config.yaml: 2 errors\n      a: b\n    {forged}"
 
 
 def test_separators_that_only_some_readers_know_stay_escaped(tmp_path: Path) -> None:
@@ -402,7 +402,7 @@ def test_failed_start_is_readable_in_the_log_and_in_the_answer(box: Box) -> None
     box.home.config.write_text("do_email: a\nrole: b\n")
 
     for text in (box.notify("start", check=2).stderr, box.home.log.read_text()):
-        assert "config.yaml: 2 mistakes\n" in text
+        assert "config.yaml: 2 errors\n" in text
         assert "\\n" not in text
 
 
@@ -542,7 +542,7 @@ def test_no_secret_reaches_the_log_or_the_report(box: Box, unfriendly: Unfriendl
         started.stdout + started.stderr,
         status.stdout + status.stderr,
         box.home.log.read_text(),
-        box.home.worker.read_text(),
+        box.home.worker_status.read_text(),
         box.home.state.read_text(),
     ):
         assert "SECRET" not in text

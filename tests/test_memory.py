@@ -63,12 +63,12 @@ def told(box: Box, event: str) -> list[str]:
 
 def rewrite(box: Box, **changes: Any) -> None:
     """Change the file."""
-    box.home.memory.write_text(json.dumps({**json.loads(box.home.memory.read_text()), **changes}))
+    box.home.scan_cache.write_text(json.dumps({**json.loads(box.home.scan_cache.read_text()), **changes}))
 
 
 def test_the_next_process_opens_no_file_of_a_job_at_rest(box: Box, tree: Tree) -> None:
     with_memory = opened(box)
-    box.home.memory.unlink()
+    box.home.scan_cache.unlink()
 
     assert with_memory + COUNT <= opened(box)
 
@@ -82,7 +82,7 @@ def test_nor_lists_folders_in_which_names_neither_came_nor_went(box: Box, tree: 
 
     listed()
     with_memory = listed()
-    box.home.memory.unlink()
+    box.home.scan_cache.unlink()
 
     assert with_memory < listed()
 
@@ -109,7 +109,7 @@ def test_what_came_went_or_went_on_meanwhile_is_seen(box: Box, tree: Tree) -> No
 @pytest.mark.parametrize("wrong", [[1, 2], ["a", "b", "c"], None, 7])
 def test_a_folder_that_would_not_be_known_again_costs_a_whole_reading(box: Box, tree: Tree, wrong: Any) -> None:
     quiet = opened(box)
-    shelves = json.loads(box.home.memory.read_text())["shelves"]
+    shelves = json.loads(box.home.scan_cache.read_text())["shelves"]
     rewrite(box, shelves={key: [*known[:3], wrong, *known[4:]] for key, known in shelves.items()})
 
     assert opened(box) >= quiet + COUNT
@@ -149,7 +149,7 @@ def test_a_damaged_file_costs_a_whole_reading(
     box: Box, tree: Tree, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     quiet = opened(box)
-    box.home.memory.write_bytes(content)
+    box.home.scan_cache.write_bytes(content)
     with caplog.at_level(logging.WARNING):
         assert opened(box) >= quiet + COUNT
 
@@ -161,7 +161,7 @@ def test_a_damaged_file_costs_a_whole_reading(
 @pytest.mark.parametrize("wrong", ["text", None, 1.5, 2**70])
 def test_columns_that_hold_no_fingerprints_cost_a_whole_reading(box: Box, tree: Tree, wrong: Any) -> None:
     quiet = opened(box)
-    shelves = json.loads(box.home.memory.read_text())["shelves"]
+    shelves = json.loads(box.home.scan_cache.read_text())["shelves"]
     rewrite(box, shelves={key: [names, [wrong] * len(names), *more] for key, (names, _, *more) in shelves.items()})
 
     assert opened(box) >= quiet + COUNT
@@ -343,10 +343,10 @@ def test_strange_names_are_remembered(box: Box) -> None:
     box.look()
     box.clock.advance(HOUR)
     first = opened(box)
-    box.home.memory.unlink()
+    box.home.scan_cache.unlink()
 
     assert first < opened(box)
-    (columns,) = json.loads(box.home.memory.read_bytes())["shelves"].values()
+    (columns,) = json.loads(box.home.scan_cache.read_bytes())["shelves"].values()
     assert columns[0] == [strange]
     assert entity_id(strange) in box.home.state.read_text()
 
@@ -357,13 +357,16 @@ def test_a_check_in_which_nothing_came_to_rest_writes_nothing(box: Box, tree: Tr
     box.clock.advance(HOUR)
     box.look()
     box.clock.advance(HOUR)
-    before = box.home.memory.stat()
+    before = box.home.scan_cache.stat()
     box.look()
     box.clock.advance(HOUR)
     box.look()
 
-    assert (box.home.memory.stat().st_ino, box.home.memory.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert (box.home.scan_cache.stat().st_ino, box.home.scan_cache.stat().st_mtime_ns) == (
+        before.st_ino,
+        before.st_mtime_ns,
+    )
     end(tree, COUNT)
     box.clock.advance(HOUR)
     box.look()
-    assert box.home.memory.stat().st_mtime_ns != before.st_mtime_ns
+    assert box.home.scan_cache.stat().st_mtime_ns != before.st_mtime_ns

@@ -115,7 +115,7 @@ def test_python_calls_refuse_root_in_the_home_of_another_user(theirs: Box) -> No
     before = content(theirs.folder)
 
     for call in (lambda: emit("job_failed", "run/1", home=theirs.home.root), JobMonitor(theirs.home.root).check):
-        with pytest.raises(UnsafeHomeError, match="root does not work there"):
+        with pytest.raises(UnsafeHomeError, match="root must not work there"):
             call()
 
     assert content(theirs.folder) == before
@@ -140,7 +140,7 @@ def test_as_owner_gives_up_all_rights_of_root(theirs: Box) -> None:
         pytest.skip("that user cannot read the interpreter, or the program")
 
     assert done.returncode == 0, done.stderr
-    pid = worker_lock.holder(theirs.home)
+    pid = worker_lock.holder_pid(theirs.home)
     process = Path(f"/proc/{pid}")
     if process.exists():
         facts = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
@@ -305,7 +305,7 @@ def test_configuration_that_others_can_write_is_refused(box: Box, make: Callable
     done = box.notify("start", check=2)
 
     mode = path.stat().st_mode & 0o777
-    assert f"{path} can be written by others (mode {mode:04o}): `chmod go-w {path}`" in done.stderr
+    assert f"{path} can be written by others (mode {mode:04o}): run `chmod go-w {path}`" in done.stderr
     assert not worker_lock.is_held(box.home)
 
 
@@ -321,7 +321,7 @@ def test_configuration_that_belongs_to_another_user_is_refused(box: Box, name: s
 
     done = box.notify("run", "--once", check=2)
 
-    assert f"{path} belongs to {pwd.getpwuid(NOBODY).pw_name}: `chown root {path}`" in done.stderr
+    assert f"{path} belongs to {pwd.getpwuid(NOBODY).pw_name}: run `chown root {path}`" in done.stderr
 
 
 def test_configuration_that_an_administrator_deployed_is_accepted(theirs: Box) -> None:

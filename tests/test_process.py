@@ -22,7 +22,7 @@ from syftnotify.cli.demo import Tree
 from syftnotify.core.text import iso, localized
 from syftnotify.runtime import process
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import file_lock
+from syftnotify.system.locks import file_lock
 from tests.support import ANA, OWNER, PATIENCE, Box, Sent, wait_until, workers_of
 
 STATUS_KEYS = {
@@ -69,7 +69,7 @@ def status_of(box: Box) -> dict[str, Any]:
 def started(box: Box) -> int:
     """Start the worker with the real command; its pid."""
     words = box.notify("start", check=0).stdout
-    pid = worker_lock.holder(box.home)
+    pid = worker_lock.holder_pid(box.home)
     assert pid is not None
     assert f"(pid {pid})" in words
     return pid
@@ -134,7 +134,7 @@ def test_a_second_start_is_refused_and_names_the_first(box: Box) -> None:
 
     assert f"pid {pid}" in done.stderr
     assert "Traceback" not in done.stderr
-    assert worker_lock.holder(box.home) == pid
+    assert worker_lock.holder_pid(box.home) == pid
 
 
 def test_nobody_who_only_asks_is_taken_for_a_worker(box: Box) -> None:
@@ -157,11 +157,11 @@ def test_start_with_a_broken_config_lists_every_mistake(box: Box) -> None:
 
     done = box.notify("start", check=2)
 
-    assert "4 mistakes" in done.stderr
+    assert "4 errors" in done.stderr
     assert "do_email: expected a mail address, got 'nobody'" in done.stderr
-    assert "notify.intervall: unknown, did you mean `interval`?" in done.stderr
+    assert "notify.intervall: unknown key; did you mean `interval`?" in done.stderr
     assert "notify.monitor_jobs: expected true or false, got 'maybe'" in done.stderr
-    assert "transports.mail.pth: unknown, did you mean `path`?" in done.stderr
+    assert "transports.mail.pth: unknown key; did you mean `path`?" in done.stderr
     assert box.notify("status").returncode == 3
 
 
@@ -313,7 +313,7 @@ def test_status_counts_messages_items_and_what_is_delayed_or_withheld(box: Box) 
 
 def test_status_does_not_wait_for_a_report_that_is_a_pipe(box: Box) -> None:
     """D9"""
-    os.mkfifo(box.home.worker)
+    os.mkfifo(box.home.worker_status)
 
     assert "not running" in box.notify("status", check=3).stdout
 
@@ -335,7 +335,7 @@ def test_losing_the_terminal_is_nothing_to_the_worker(box: Box) -> None:
     tree.submit(ANA, "survey", "print(1)\n")
 
     wait_until(lambda: told(box) == SUBMITTED, what="both mails")
-    assert worker_lock.holder(box.home) == pid
+    assert worker_lock.holder_pid(box.home) == pid
 
 
 def test_switched_off_it_sends_nothing_and_says_so(box: Box) -> None:
@@ -385,7 +385,7 @@ def test_status_prints_times_in_the_local_zone(box: Box) -> None:
     """F6: in JSON they stay UTC."""
     box.env["TZ"] = "IST-5:30"
     long_ago = 1_700_000_000.0
-    with worker_lock.hold(box.home):
+    with worker_lock.acquire(box.home):
         last_scan = {"at": iso(long_ago), "seconds": 0.1}
         report = worker_status.WorkerStatus(
             pid=os.getpid(), started_at=iso(long_ago), last_scan_s=long_ago, last_scan=last_scan
@@ -417,13 +417,13 @@ def test_a_worker_is_unwell_after_three_intervals_without_a_look(
     box: Box, interval: float, silence: float, code: int
 ) -> None:
     """S16: and never sooner than after 30 s."""
-    with worker_lock.hold(box.home):
+    with worker_lock.acquire(box.home):
         report = worker_status.WorkerStatus(pid=os.getpid(), interval=interval, last_scan_s=time.time() - silence)
         worker_status.write(box.home, report)
 
         done = box.notify("status", check=code)
 
-    assert ("has not looked" in done.stdout + done.stderr) == (code == 4)
+    assert ("no scan for" in done.stdout + done.stderr) == (code == 4)
 
 
 def test_a_worker_that_hangs_is_unwell(box: Box) -> None:
@@ -495,7 +495,7 @@ def test_stop_when_another_worker_starts_at_once_leaves_that_one_alone(box: Box)
     stopped = process.stop(box.home, sleep=start_another)
 
     assert (stopped.pid, stopped.killed) == (pid, False)
-    assert [worker_lock.holder(box.home)] == others == workers_of(box)
+    assert [worker_lock.holder_pid(box.home)] == others == workers_of(box)
 
 
 @pytest.mark.parametrize("ran", [True, False])
@@ -600,7 +600,7 @@ def test_worker_that_holds_the_lock_and_has_not_reported_is_starting(box: Box) -
     """B12: the report of another pid is not its own."""
     worker_status.write(box.home, worker_status.WorkerStatus(pid=1, jobs=7, sent=9, ended="stopped"))
 
-    with worker_lock.hold(box.home):
+    with worker_lock.acquire(box.home):
         status = status_of(box)
 
     assert (status["phase"], status["pid"], status["jobs"], status["sent"]) == ("starting", os.getpid(), 0, 0)
@@ -610,8 +610,8 @@ def test_first_scan_without_progress_for_ten_minutes_is_unhealthy() -> None:
     """B12: a start that hangs does not look like one that takes long."""
     report = worker_status.WorkerStatus(phase=worker_status.Phase.STARTING, reported_s=1000.0)
 
-    assert worker_status.ailments(report, 1500.0) == []
-    assert worker_status.ailments(report, 1700.0) == ["its first scan has made no progress for 700 s"]
+    assert worker_status.health_problems(report, 1500.0) == []
+    assert worker_status.health_problems(report, 1700.0) == ["the first scan has made no progress for 700 s"]
 
 
 def test_restart_is_another_worker_that_tells_nothing_twice(box: Box) -> None:
@@ -646,7 +646,7 @@ def test_a_restart_that_could_not_start_again_leaves_the_worker_alone(box: Box) 
 
     box.notify("restart", check=2)
 
-    assert worker_lock.holder(box.home) == pid
+    assert worker_lock.holder_pid(box.home) == pid
 
 
 @pytest.mark.parametrize(
@@ -661,7 +661,7 @@ def test_a_pid_that_belongs_to_another_program_is_never_signalled(
     """S16: a pid in a file is information, never proof; not even when `notify` stands in that program's arguments."""
     sleepers.append(subprocess.Popen(words))
     if held:
-        with worker_lock.hold(box.home):
+        with worker_lock.acquire(box.home):
             box.home.lock.write_text(f"{sleepers[0].pid}\n")
             done = box.notify("stop", "--timeout", "0.3")
     else:

@@ -258,7 +258,7 @@ class Promises(RuleBasedStateMachine):
     def on_reach(self, point: str) -> None:
         if self.is_killed:
             raise Killed
-        if point in {"outbox.put", "attempt.recorded"}:
+        if point in {"outbox.enqueued", "attempt.recorded"}:
             self.take_down()
         if self.death and point == self.death[0]:
             self.death = (point, self.death[1] - 1)

@@ -21,7 +21,7 @@ from syftnotify.core.outbox import OutboxCounts
 from syftnotify.runtime import process
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import file_lock
+from syftnotify.system.locks import file_lock
 from tests.google import Google, Post, answers_when, hangs, page, serving
 from tests.support import ANA, OWNER, PATIENCE, Box, mails_in, tally, wait_until, workers_of
 from tests.trees import Disk, VersionedReviewTree
@@ -76,7 +76,7 @@ def counts(box: Box) -> OutboxCounts:
 
 def started(box: Box) -> int:
     box.notify("start", check=0)
-    pid = worker_lock.holder(box.home)
+    pid = worker_lock.holder_pid(box.home)
     assert pid is not None
     return pid
 
@@ -113,7 +113,7 @@ def test_of_twenty_starts_at_once_one_wins_and_the_others_name_it(box: Box) -> N
     done = at_once(box, [["start"]] * 20)
 
     assert sorted(code for code, _ in done) == [0] + [3] * 19, done
-    pid = worker_lock.holder(box.home)
+    pid = worker_lock.holder_pid(box.home)
     assert workers_of(box) == [pid]
     assert all(f"pid {pid}" in said for _, said in done), done
     assert not [said for _, said in done if "Traceback" in said]
@@ -152,7 +152,9 @@ def test_many_restarts_at_once_leave_one_worker(box: Box) -> None:
     assert {code for code, _ in done} <= {0, 3}, done
     assert 0 in {code for code, _ in done}
     assert not [said for _, said in done if "Traceback" in said]
-    wait_until(lambda: workers_of(box) == [worker_lock.holder(box.home)], what="one worker is left, and holds the lock")
+    wait_until(
+        lambda: workers_of(box) == [worker_lock.holder_pid(box.home)], what="one worker is left, and holds the lock"
+    )
 
 
 # -- a stop in the middle ----------------------------------------------------------------------------------------------
@@ -254,7 +256,7 @@ def test_a_stop_during_the_first_look_is_heard_after_it(box: Box, tree: Versione
             [sys.executable, "-P", "-m", "syftnotify", "start"], env=box.environment(), stderr=subprocess.DEVNULL
         )
         wait_until(lambda: box.home.outbox.exists() and counts_or_none(box) == tally(waiting=1), what="it looks")
-        pid = worker_lock.holder(box.home)
+        pid = worker_lock.holder_pid(box.home)
         assert pid is not None
         os.kill(pid, signal.SIGTERM)
     assert starting.wait(timeout=PATIENCE) == 0
@@ -287,7 +289,7 @@ def test_a_start_whose_worker_is_killed_before_it_is_ready_says_so(box: Box, tre
             text=True,
         )
         wait_until(lambda: counts_or_none(box) == tally(waiting=1), what="the first look is under way")
-        pid = worker_lock.holder(box.home)
+        pid = worker_lock.holder_pid(box.home)
         assert pid is not None
         kill(box, pid)
         _, said = starting.communicate(timeout=PATIENCE)
@@ -362,14 +364,14 @@ def test_the_worker_of_another_home_is_never_stopped(box: Box, tmp_path: Path, h
     pid = started(other)
     try:
         if held:
-            with worker_lock.hold(box.home):
+            with worker_lock.acquire(box.home):
                 box.home.lock.write_text(f"{pid}\n")
                 done = box.notify("stop", "--timeout", "0.3", check=1)
             assert "some other program" in done.stderr
         else:
             box.home.lock.write_text(f"{pid}\n")
             box.notify("stop", check=3)
-        assert worker_lock.holder(other.home) == pid
+        assert worker_lock.holder_pid(other.home) == pid
         assert "not running" in box.notify("status", check=3).stdout
     finally:
         process.stop(other.home, seconds=20)

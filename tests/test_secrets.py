@@ -21,7 +21,7 @@ from standardwebhooks import Webhook as Verifier
 import syftnotify
 from syftnotify.config.edit import edit
 from syftnotify.config.load import Settings, load
-from syftnotify.config.secrets import sealed
+from syftnotify.config.secrets import encrypt
 from syftnotify.core.errors import ConfigError
 from syftnotify.system import worker_lock, worker_status
 from tests import mailserver
@@ -51,7 +51,7 @@ def keep(box: Box, name: str, value: str, *, check: int = 0) -> subprocess.Compl
 
 def put(box: Box, name: str, value: str) -> None:
     """The same, in this process."""
-    edit(box.home, {("secrets", name): sealed(value, box.home)})
+    edit(box.home, {("secrets", name): encrypt(value, box.home)})
 
 
 def hide(box: Box, how: str, name: str, value: str) -> str:
@@ -186,8 +186,8 @@ def test_what_is_not_exported_is_read_as_systemd_reads_it(
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "has no NOT_HERE;"),
-        (b"NOT_HERE=\n", "has no NOT_HERE;"),
+        (b"", "environment variable NOT_HERE is not set;"),
+        (b"NOT_HERE=\n", "environment variable NOT_HERE is not set;"),
         (b"\xff", "environment cannot be read: not UTF-8 text"),
     ],
 )
@@ -332,7 +332,7 @@ def test_a_copy_of_the_configuration_alone_gives_nothing_away(box: Box, tmp_path
     copy = Box(tmp_path / "copy")
     written(copy, box.home.config.read_text())
 
-    with pytest.raises(ConfigError, match=r"transports\.oncall\.secret: the key .* cannot be read"):
+    with pytest.raises(ConfigError, match=r"transports\.oncall\.secret: the key file .* cannot be read"):
         load(copy.home)
 
 
@@ -501,7 +501,7 @@ def test_a_key_that_does_not_fit_is_told_and_the_advice_can_be_followed(box: Box
 
 @pytest.mark.parametrize("word", ["gAAAAABn", "plain text", "ž", ""])
 def test_what_no_key_made_is_told_by_its_path(box: Box, word: str) -> None:
-    sealed("x", box.home)
+    encrypt("x", box.home)
     written(box, f"{HAND_MADE}secrets: {{hook: {json.dumps(word)}}}\n")
 
     with pytest.raises(ConfigError, match=r"oncall\.secret: ") as caught:
@@ -533,7 +533,7 @@ def test_a_value_from_elsewhere_blots_out_no_path(box: Box, monkeypatch: pytest.
     monkeypatch.setenv("SMTP_USER", "notify")
     box.configure({"transports": {"relay": smtp(user="env:SMTP_USER")}, "notify": {"interval": "soon"}})
 
-    with pytest.raises(ConfigError, match=r"notify\.interval: expected 1 to 86400 seconds"):
+    with pytest.raises(ConfigError, match=r"notify\.interval: expected a number from 1 to 86400 \(seconds\)"):
         load(box.home)
 
 
@@ -685,7 +685,7 @@ def test_no_command_and_no_file_shows_a_secret_that_others_repeat(hostile: Box) 
 def test_a_process_list_shows_no_secret(hostile: Box) -> None:
     hostile.notify("start", check=0)
     try:
-        pid = worker_lock.holder(hostile.home)
+        pid = worker_lock.holder_pid(hostile.home)
         (shown,) = [each.command for each in processes() if each.pid == pid]
     finally:
         hostile.notify("stop", check=0)

@@ -477,7 +477,8 @@ def test_a_rehearsal_minds_nothing_that_is_no_event(box: Box) -> None:
 # Hands in events without an end, and says each key when it is safe; dies where it is told to.
 EMITTER = """
 import sys
-from syftnotify import emit, failpoints
+from syftnotify import emit
+from syftnotify.system import failpoints
 from tests.chaos.death import die_at
 
 home, name, death = sys.argv[1:4]
@@ -592,7 +593,7 @@ def mortal(box: Box, death: str) -> Iterator[subprocess.Popen[bytes]]:
 def test_a_worker_that_is_killed_before_it_removes_the_file_tells_the_event_once(box: Box) -> None:
     """X01: the event lies in the outbox, and still in the spool."""
     emit(box)
-    with mortal(box, "outbox.put:1") as worker:
+    with mortal(box, "outbox.enqueued:1") as worker:
         assert worker.wait(PATIENCE) == -signal.SIGKILL
     assert len(spooled(box)) == 1
     with contextlib.closing(SqliteOutbox(box.home.outbox)) as outbox:

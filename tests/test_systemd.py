@@ -26,7 +26,7 @@ import pytest
 from syftnotify.cli.demo import Tree
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import file_lock
+from syftnotify.system.locks import file_lock
 from tests.support import ANA, OWNER, PATIENCE, Box, wait_until, workers_of
 
 if not hasattr(socket, "AF_UNIX"):
@@ -283,7 +283,7 @@ def test_what_starting_again_would_not_help_has_the_exit_codes_of_the_unit(
     plain: Supervisor, broken: bool, code: int
 ) -> None:
     """B07: RestartPreventExitStatus names them."""
-    with worker_lock.hold(plain.box.home) if not broken else contextlib.nullcontext():
+    with worker_lock.acquire(plain.box.home) if not broken else contextlib.nullcontext():
         if broken:
             plain.box.home.config.write_text("do_email: nobody\n")
         process = plain.start()
@@ -543,7 +543,7 @@ def test_install_again_writes_the_unit_anew(session: Session) -> None:
 
 def holder(box: Box) -> int:
     """The pid of the worker that runs."""
-    pid = worker_lock.holder(box.home)
+    pid = worker_lock.holder_pid(box.home)
     assert pid is not None
     return pid
 
@@ -745,7 +745,7 @@ def test_ensure_says_why_it_cannot(box: Box) -> None:
     done = box.notify("ensure", check=2)
 
     assert done.stdout == ""
-    assert "2 mistakes" in done.stderr
+    assert "2 errors" in done.stderr
     assert "did you mean `interval`?" in done.stderr
     assert not worker_lock.is_held(box.home)
 

@@ -253,11 +253,11 @@ def test_a_test_beside_a_worker_is_nothing_that_the_worker_knows(world: World) -
     try:
         wait_until(lambda: worker_status.read(world.box.home).last_scan_s, what="a look")
         before = {name: (world.box.home.root / name).read_bytes() for name in ("outbox.db", "state.json")}
-        pid = worker_lock.holder(world.box.home)
+        pid = worker_lock.holder_pid(world.box.home)
         world.box.notify("test", check=0)
 
         assert world.counts == dict.fromkeys(NAMES, 1)
-        assert worker_lock.holder(world.box.home) == pid
+        assert worker_lock.holder_pid(world.box.home) == pid
         assert json.loads(world.box.notify("history", "--json", check=0).stdout) == []
         assert {name: (world.box.home.root / name).read_bytes() for name in before} == before
     finally:

@@ -80,7 +80,7 @@ def counts(box: Box) -> OutboxCounts:
 def started(box: Box, **more: Any) -> int:
     """Start the worker with the real command; its pid."""
     box.notify("start", check=0, **more)
-    pid = worker_lock.holder(box.home)
+    pid = worker_lock.holder_pid(box.home)
     assert pid is not None
     return pid
 
@@ -362,7 +362,7 @@ def test_what_is_no_time_of_the_day_is_a_mistake_with_its_path(box: Box, text: s
     with pytest.raises(ConfigError) as caught:
         load(box.home)
 
-    assert "heartbeat.daily: expected true, false or a time of the day such as '07:30'" in str(caught.value)
+    assert "heartbeat.daily: expected true, false or a time of day such as '07:30'" in str(caught.value)
 
 
 def test_the_daily_mail_says_how_it_goes(box: Box, tree: Tree, berlin: None) -> None:
@@ -689,12 +689,13 @@ def test_a_monitor_in_trouble_disturbs_nothing(box: Box, tree: Tree, monitor: Mo
 # The worker's own program; its looks break as long as a file is there. A fail-point is where a look can be got at.
 BREAKABLE = """
 import pathlib, sys
-from syftnotify import failpoints, worker
+from syftnotify import worker
+from syftnotify.system import failpoints
 
 switch = pathlib.Path(sys.argv[2])
 
 def on_reach(point):
-    if point == "tick.looked" and switch.exists():
+    if point == "tick.scanned" and switch.exists():
         raise ZeroDivisionError("nobody thought of this")
 
 failpoints.on_reach = on_reach

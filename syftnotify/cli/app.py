@@ -45,13 +45,13 @@ HomeOption = Annotated[
 
 def _interval(text: str) -> float | str:
     """The value of `--interval`, as it is written into the configuration."""
-    from syftnotify.config.values import LEAST_INTERVAL, LONGEST_INTERVAL, got, seconds
+    from syftnotify.config.values import MAX_INTERVAL, MIN_INTERVAL, got, parse_seconds
 
     value = _number_or_text(text)
     try:
-        seconds(value, LEAST_INTERVAL, LONGEST_INTERVAL)
+        parse_seconds(value, MIN_INTERVAL, MAX_INTERVAL)
     except ValueError:
-        expected = f"{LEAST_INTERVAL} to {LONGEST_INTERVAL} seconds (30, 30s or 5m)"
+        expected = f"{MIN_INTERVAL} to {MAX_INTERVAL} seconds (30, 30s or 5m)"
         raise typer.BadParameter(f"expected {expected}, got {got(text)}.") from None
     return value
 
@@ -59,10 +59,10 @@ def _interval(text: str) -> float | str:
 def _timeout(text: str | float) -> float:
     if isinstance(text, float):  # the default
         return text
-    from syftnotify.config.values import got, seconds
+    from syftnotify.config.values import got, parse_seconds
 
     try:
-        return seconds(_number_or_text(text), 0, 86400)
+        return parse_seconds(_number_or_text(text), 0, 86400)
     except ValueError:
         raise typer.BadParameter(f"expected 0 to 86400 seconds (30, 30s or 5m), got {got(text)}.") from None
 
@@ -136,7 +136,7 @@ def _home(context: typer.Context, home: Path | None) -> Home:
     common, as_owner = context.find_root().obj
     place = Home.at(home or common)
     if as_owner:
-        ownership.become_owner(place)
+        ownership.drop_privileges(place)
     ownership.refuse_root(place)
     return place
 
@@ -250,7 +250,7 @@ def logs(
     path = _home(context, home).log
     if not path.exists() and not follow:
         raise NotifyError(f"there is no log at {path} yet", hint="run `notify start`")
-    shown = log_file.as_json if as_json else str
+    shown = log_file.record_as_json if as_json else str
     following = log_file.follow(path, level=level.value) if follow else iter(())
     for record in log_file.last_records(path, lines, level=level.value):
         emit_line(shown(record))
@@ -351,7 +351,7 @@ def install(context: typer.Context, home: HomeOption = None) -> None:
 
     def make_way() -> None:
         nonlocal stopped
-        pid = worker_lock.holder(place)
+        pid = worker_lock.holder_pid(place)
         if pid is not None and pid != systemd.main_pid(place):
             _stop(place, 30.0)
             stopped = True
@@ -635,7 +635,7 @@ def secret_set(
 ) -> None:
     """Store a secret from the terminal or standard input, for `secret:NAME`."""
     from syftnotify.config.edit import edit
-    from syftnotify.config.secrets import sealed
+    from syftnotify.config.secrets import encrypt
 
     place = _home(context, home)
     ownership.check_home(place)
@@ -644,7 +644,7 @@ def secret_set(
     value = typer.prompt("secret", hide_input=True) if sys.stdin and sys.stdin.isatty() else typed_line()
     if not value:
         raise NotifyError("the secret is empty; nothing was stored", hint="type it, or pipe it to standard input")
-    edit(place, {("secrets", name): sealed(value, place)})
+    edit(place, {("secrets", name): encrypt(value, place)})
     say(f"stored; use it as `secret:{name}`")
 
 

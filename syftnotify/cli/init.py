@@ -14,19 +14,21 @@ import typer
 
 from syftnotify.cli.console import emit_line, is_terminal, say, typed_line, warn
 from syftnotify.cli.trial import send_one
-from syftnotify.config.edit import changed
-from syftnotify.config.load import Settings, default_root, found_root, parse, parsed, read
+from syftnotify.config.edit import apply_edits
+from syftnotify.config.load import Settings, parse
 from syftnotify.config.mailer import Plan, plan
 from syftnotify.config.schema import MAIL_TYPES, Gmail
-from syftnotify.config.secrets import sealed
+from syftnotify.config.secrets import encrypt
+from syftnotify.config.syftbox_root import default_root, find_root
 from syftnotify.config.values import is_safe_url
+from syftnotify.config.yaml_reader import parse_yaml, read_config_file
 from syftnotify.core.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
 from syftnotify.core.identifiers import is_address
 from syftnotify.runtime.container import template_mistakes
 from syftnotify.system import worker_lock
-from syftnotify.system.files import atomic_write, read_regular
+from syftnotify.system.files import atomic_write, read_regular_file
 from syftnotify.system.ownership import check_home
-from syftnotify.system.paths import Home, expanded
+from syftnotify.system.paths import Home, expand_path
 from syftnotify.transports.gmail.auth import GmailAuth
 from syftnotify.transports.gmail.client_files import client_secrets
 from syftnotify.transports.smtp.server import smtp_server
@@ -61,10 +63,10 @@ def set_up(home: Home, wishes: Wishes) -> int:
     """
     check_home(home)
     if wishes.credentials is not None:
-        client_secrets(expanded(wishes.credentials))  # before anything is written
+        client_secrets(expand_path(wishes.credentials))  # before anything is written
     fresh = wishes.force or not home.config.exists()
     asks = is_terminal()
-    raw = {} if fresh else parsed(read(home.config), [])
+    raw = {} if fresh else parse_yaml(read_config_file(home.config))[0]
     changes = _changes(wishes, fresh=fresh, asks=asks)
     mail = _mail_transport(raw, wishes, fresh=fresh, asks=asks)
     contact = _alert_contact(wishes.alert_contact, fresh=fresh, asks=asks)
@@ -97,7 +99,7 @@ def _changes(wishes: Wishes, *, fresh: bool, asks: bool) -> dict[tuple[str, ...]
     if email is not None:
         changes["do_email",] = email
     if wishes.syftbox_root is not None:
-        root = expanded(wishes.syftbox_root)
+        root = expand_path(wishes.syftbox_root)
         if problem := _root_problem(root):
             raise ConfigError(f"--syftbox-root: {problem}", hint="pass the SyftBox folder")
         changes["syftbox_root",] = str(root)
@@ -203,7 +205,7 @@ def _plain(interval: float | str | None) -> float | int | str | None:
 
 def _root(email: str, *, asks: bool) -> Path | None:
     """The SyftBox folder, found or asked for; None leaves the default."""
-    found, default = found_root(email), default_root(email)
+    found, default = find_root(email), default_root(email)
     if found is not None:
         say(f"found the SyftBox folder {found}")
         return found
@@ -214,7 +216,7 @@ def _root(email: str, *, asks: bool) -> Path | None:
             )
         return None
     while True:
-        root = expanded(typer.prompt("SyftBox folder", default=str(default) if default else None))
+        root = expand_path(typer.prompt("SyftBox folder", default=str(default) if default else None))
         problem = _root_problem(root)
         if not problem:
             return root
@@ -281,8 +283,8 @@ def _written(home: Home, changes: dict[tuple[str, ...], Any], mail: Plan | None,
     before = home.config.read_bytes() if home.config.exists() else None
     if mail is not None and mail.password_of is not None:
         # Written before the check, which decrypts it; an unused key does no harm.
-        changes = {**changes, ("secrets", mail.secret): sealed(mail.password_of, home)}
-    content = changed(home, changes, fresh=fresh) if changes else read(home.config)
+        changes = {**changes, ("secrets", mail.secret): encrypt(mail.password_of, home)}
+    content = apply_edits(home, changes, fresh=fresh) if changes else read_config_file(home.config)
     try:
         settings = parse(content, home, check=template_mistakes)
     except ConfigError as error:
@@ -312,7 +314,7 @@ def _sign_in(settings: Settings, wishes: Wishes, *, asks: bool) -> bool:
         return True
     secrets = transport.credentials
     if wishes.credentials is not None:
-        atomic_write(secrets, read_regular(expanded(wishes.credentials)))
+        atomic_write(secrets, read_regular_file(expand_path(wishes.credentials)))
     if not secrets.exists() or not (asks or wanted):
         say(f"Not signed in yet. Put the OAuth client of a desktop app from Google's console at {secrets}, then")
         say(f"run `notify init --credentials {secrets}` (with --no-browser over SSH and on Colab).")

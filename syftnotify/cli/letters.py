@@ -11,7 +11,7 @@ from datetime import datetime
 
 from syftnotify.cli.console import emit_line, say, warn
 from syftnotify.config.load import load
-from syftnotify.config.values import DurationRangeError, duration
+from syftnotify.config.values import DurationRangeError, parse_duration
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.outbox import NotificationRecord
 from syftnotify.core.text import escape, iso, local_time, plural
@@ -159,7 +159,7 @@ def moment_of(text: str) -> float:
     """
     why = ""
     try:
-        return time.time() - duration(text)
+        return time.time() - parse_duration(text)
     except DurationRangeError as error:
         why = f": {error}"
     except ValueError:

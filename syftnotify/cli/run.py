@@ -31,9 +31,9 @@ def foreground(home: Home) -> None:
     check_home(home)
     try:
         home.create()
-        logs.set_up(home.log, echo=sys.stderr)
+        logs.configure(home.log, echo=sys.stderr)
     except OSError as error:
-        raise worker_lock.unusable(home, error) from error
+        raise worker_lock.home_error(home, error) from error
     work(home, started=_say_warnings)
 
 
@@ -44,8 +44,8 @@ def _say_warnings(warnings: list[str]) -> None:
 
 def once(home: Home) -> None:
     """One look; everything due now is delivered."""
-    with worker_lock.hold(home):
-        logs.set_up(home.log)
+    with worker_lock.acquire(home):
+        logs.configure(home.log)
         settings = check_ready(home)
         before = worker_status.read(home)
         parts = build_app(settings)
@@ -94,7 +94,7 @@ def rehearse(home: Home) -> None:
             home.state,
             home.state.with_name(home.state.name + ".bak"),
             home.outbox,
-            home.worker,
+            home.worker_status,
             key_file(home),
         ):
             for name in (path.name, f"{path.name}-wal"):

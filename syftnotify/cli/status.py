@@ -27,10 +27,10 @@ _NEAR_SECONDS = 2 * 86400  # before a sign-in ends
 
 def show(home: Home, *, as_json: bool) -> int:
     """Print the status of the worker of `home`; returns the exit code."""
-    report, pid, phase = worker_lock.read_current(home)
+    report, pid, phase = worker_lock.current_status(home)
     held = phase in _AT_WORK
-    lock_lost = held and worker_lock.has_lost_lock(home)
-    ailments = worker_status.ailments(report, time.time(), lock_lost=lock_lost) if held else []
+    lock_lost = held and worker_lock.is_lock_lost(home)
+    ailments = worker_status.health_problems(report, time.time(), lock_lost=lock_lost) if held else []
     notices = _notices(home, report) if held else _mistakes(home)
     if as_json:
         emit_line(json.dumps(_object(report, pid, phase, ailments, notices)))
@@ -52,7 +52,7 @@ def _notices(home: Home, report: worker_status.WorkerStatus) -> list[str]:
             when = localized(str(ends))
             found.append(f"the sign-in of transport {name} ends at {when}: `notify init --credentials FILE` renews it")
     if report.peers_source and (problem := report.peers_source.get("problem")):
-        found.append("; ".join(worker_status.no_peer_notifications(str(problem))))
+        found.append("; ".join(worker_status.peer_source_notice(str(problem))))
     return found
 
 

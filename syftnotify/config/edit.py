@@ -1,4 +1,4 @@
-"""Changing `config.yaml`: only the named keys change, and comments stay."""
+"""Editing `config.yaml`: only the named keys change, comments and order are kept."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
-from yaml import YAMLError as ReaderErrors
+from yaml import YAMLError as PyYAMLError
 from yaml import safe_load
 
-from syftnotify.config.load import parsed, read
+from syftnotify.config.yaml_reader import parse_yaml, read_config_file
 from syftnotify.core.errors import ConfigError
 from syftnotify.system.files import atomic_write
 from syftnotify.system.paths import Home
 
-_FRESH = """\
+_LINE_WIDTH = 4096  # characters; long values are not wrapped
+_SKELETON = b"""\
 # syftnotify's configuration. Every setting is described in config.example.yaml and docs/configuration.md.
 do_email:
 syftbox_root:
@@ -29,44 +30,43 @@ notify:
   monitor_peers: true
 """
 
+Edits = Mapping[tuple[str, ...], Any]  # the new value by the path of its key; None removes the key
 
-Edits = Mapping[tuple[str, ...], Any]  # the path of each key, and its new value; None removes it
 
-
-def edit(home: Home, changes: Edits) -> None:
-    """Write `changes` into the configuration of `home`; a missing file starts from a commented skeleton.
+def edit(home: Home, edits: Edits) -> None:
+    """Apply `edits` to the configuration of `home`; a missing file starts from a commented skeleton.
 
     Raises:
         ConfigError: the existing file cannot be read, or is not YAML.
     """
-    content = changed(home, changes, fresh=not home.config.exists())
+    content = apply_edits(home, edits, fresh=not home.config.exists())
     home.create()
     atomic_write(home.config, content)
 
 
-def changed(home: Home, changes: Edits, *, fresh: bool) -> bytes:
-    """The content of the configuration of `home` with `changes`; `fresh` starts from a commented skeleton.
+def apply_edits(home: Home, edits: Edits, *, fresh: bool) -> bytes:
+    """The content of the configuration of `home` after `edits`; `fresh` starts from a commented skeleton.
 
     Raises:
         ConfigError: the existing file cannot be read, or is not YAML.
     """
     yaml = YAML()
-    yaml.width = 4096
-    yaml.preserve_quotes = True  # an "off" that loses its quotes is another value
-    content = _FRESH.encode("utf-8") if fresh else read(home.config)
+    yaml.width = _LINE_WIDTH
+    yaml.preserve_quotes = True  # an "off" without its quotes is a boolean
+    content = _SKELETON if fresh else read_config_file(home.config)
     try:
-        parsed(content, [])
+        parse_yaml(content)
         document = yaml.load(content)
     except ConfigError as error:
         hint = f"correct {home.config}, or start over with `notify init --force`"
         raise ConfigError(f"{error}; nothing was changed", hint=hint) from None
     except YAMLError as error:
         raise ConfigError(
-            f"{home.config} cannot be edited; nothing was changed", hint="edit it by hand, or use `notify init --force`"
+            f"{home.config} cannot be edited; nothing was changed", hint="edit it by hand, or run `notify init --force`"
         ) from error
     if document is None:
         document = CommentedMap()
-    for path, value in changes.items():
+    for path, value in edits.items():
         _set(document, path, value)
     out = io.StringIO()
     yaml.dump(document, out)
@@ -74,21 +74,22 @@ def changed(home: Home, changes: Edits, *, fresh: bool) -> bytes:
 
 
 def _set(document: CommentedMap, path: tuple[str, ...], value: Any) -> None:
-    *above, last = path
-    place = document
-    for name in above:
-        if not isinstance(place.get(name), CommentedMap):
-            place[name] = CommentedMap()
-        place = place[name]
+    *sections, key = path
+    section = document
+    for name in sections:
+        if not isinstance(section.get(name), CommentedMap):
+            section[name] = CommentedMap()
+        section = section[name]
     if value is None:
-        place.pop(last, None)
+        section.pop(key, None)
     else:
-        # A word such as `on`, which this writer takes for text and other readers do not.
-        place[last if _is_plain(last) else DoubleQuotedScalarString(last)] = value
+        # ruamel.yaml writes a key such as `on` without quotes, and YAML 1.1 readers take it for a boolean.
+        section[key if _is_plain_text(key) else DoubleQuotedScalarString(key)] = value
 
 
-def _is_plain(word: str) -> bool:
+def _is_plain_text(key: str) -> bool:
+    """Whether a YAML 1.1 reader takes `key` without quotes for this text."""
     try:
-        return bool(safe_load(word) == word)
-    except ReaderErrors:
+        return bool(safe_load(key) == key)
+    except PyYAMLError:
         return False

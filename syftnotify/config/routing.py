@@ -9,58 +9,58 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from syftnotify.config.values import Duration, Flag, Section, duration, glob, got, number, time_of_day
+from syftnotify.config.values import Duration, Flag, Section, glob, got, number, parse_duration, parse_time_of_day
 from syftnotify.core.errors import UnknownKindError
 from syftnotify.core.kinds import EventKind, Severity, parse_kind
 
 EVERY = frozenset(EventKind)
 
 
-def _one_or_many(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
 def _kinds(value: Any) -> frozenset[EventKind]:
-    words = _one_or_many(value)
-    if not isinstance(words, (list, tuple)) or not words or not all(isinstance(word, str) for word in words):
+    names = _as_list(value)
+    if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"expected a list of events, or ['*'], got {got(value)}")
-    known: set[EventKind] = set()
-    unknown = []
-    for word in words:
+    kinds: set[EventKind] = set()
+    errors = []
+    for name in names:
         try:
-            known |= EVERY if word == "*" else {parse_kind(word)}
+            kinds |= EVERY if name == "*" else {parse_kind(name)}
         except UnknownKindError as error:
-            unknown.append(str(error))
-    if unknown:
-        raise ValueError("; ".join(unknown))
-    return frozenset(known)
+            errors.append(str(error))
+    if errors:
+        raise ValueError("; ".join(errors))
+    return frozenset(kinds)
 
 
-def _words(value: Any, what: str) -> tuple[str, ...]:
-    words = _one_or_many(value)
+def _texts(value: Any, expected: str) -> tuple[str, ...]:
+    texts = _as_list(value)
     if (
-        not isinstance(words, (list, tuple))
-        or not words
-        or not all(isinstance(word, str) and word.strip() for word in words)
+        not isinstance(texts, (list, tuple))
+        or not texts
+        or not all(isinstance(text, str) and text.strip() for text in texts)
     ):
-        raise ValueError(f"expected {what}, or a list of them, got {got(value)}")
-    return tuple(words)
+        raise ValueError(f"expected {expected}, or a list of them, got {got(value)}")
+    return tuple(texts)
 
 
 def _globs(value: Any) -> tuple[str, ...]:
-    return tuple(map(glob, _words(value, "a pattern such as 'nightly-*'")))
+    return tuple(map(glob, _texts(value, "a pattern such as 'nightly-*'")))
 
 
 def _people(value: Any) -> tuple[str, ...]:
-    return _words(value, "a role (owner, submitter, operator), an address, #channel, @user or endpoint")
+    return _texts(value, "a role (owner, submitter, operator), an address, #channel, @user or endpoint")
 
 
 def _severities(value: Any) -> tuple[str, ...]:
-    words = _one_or_many(value)
+    names = _as_list(value)
     known = [severity.value for severity in Severity]
-    if not isinstance(words, (list, tuple)) or not all(word in known for word in words):
+    if not isinstance(names, (list, tuple)) or not all(name in known for name in names):
         raise ValueError(f"expected {', '.join(known)}, or a list of them, got {got(value)}")
-    return tuple(words)
+    return tuple(names)
 
 
 Kinds = Annotated[frozenset[EventKind], BeforeValidator(_kinds)]
@@ -99,10 +99,11 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def _weekdays(value: Any) -> frozenset[int]:
-    words = _one_or_many(value)
-    if not isinstance(words, (list, tuple)) or not words or not all(str(word).lower()[:3] in _DAYS for word in words):
+    """The days as numbers, Monday is 0; long names such as `monday` are accepted."""
+    names = _as_list(value)
+    if not isinstance(names, (list, tuple)) or not names or not all(str(name).lower()[:3] in _DAYS for name in names):
         raise ValueError(f"expected a list of days such as [mon, tue], got {got(value)}")
-    return frozenset(_DAYS.index(str(word).lower()[:3]) for word in words)
+    return frozenset(_DAYS.index(str(name).lower()[:3]) for name in names)
 
 
 def _zone(value: Any) -> zoneinfo.ZoneInfo:
@@ -117,7 +118,7 @@ def _zone(value: Any) -> zoneinfo.ZoneInfo:
     raise ValueError(f"expected a time zone such as 'Europe/Berlin', got {got(value)}{guess}")
 
 
-TimeOfDay = Annotated[dt.time, BeforeValidator(time_of_day)]
+TimeOfDay = Annotated[dt.time, BeforeValidator(parse_time_of_day)]
 
 
 class QuietSection(Section):
@@ -147,7 +148,7 @@ _LONGEST_PAUSE = 7 * 86400.0  # seconds; what waits for longer counts in the out
 
 
 def _pause(value: Any) -> float:
-    return duration(value, longest=_LONGEST_PAUSE)
+    return parse_duration(value, limit=_LONGEST_PAUSE)
 
 
 class DigestSection(Section):

@@ -1,4 +1,4 @@
-"""Where may a secret of `config.yaml` lie? In the environment, in a file, or encrypted in `config.yaml` itself."""
+"""Secrets of `config.yaml`: references to the environment and to files, and encrypted values."""
 
 from __future__ import annotations
 
@@ -12,97 +12,102 @@ from typing import Any
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.text import decoded
 from syftnotify.system.files import atomic_write
-from syftnotify.system.paths import Home, expanded
+from syftnotify.system.paths import Home, expand_path
 
-_LARGEST = 64 * 1024  # bytes of a file that holds one secret
+_MAX_SECRET_BYTES = 64 * 1024
 # Settings that are secrets wherever they stand, by the type of the transport.
 _PLAIN = {"slack": ("url",), "webhook": ("secret",), "smtp": ("password",)}
-_FORMS = {
-    "env": "`env:NAME` for a variable of the environment",
+_REFERENCES = {
+    "env": "`env:NAME` for an environment variable",
     "file": "`file:PATH` for a file with the secret",
-    "secret": "`secret:NAME` for one that `notify secret set NAME` keeps",
+    "secret": "`secret:NAME` for a secret stored by `notify secret set NAME`",
 }
 _QUOTED = re.compile(r"""^(["'])(.*)\1$""")
-# Parts of the names of headers and of parameters whose values are secrets.
-_TELLING = ("authorization", "cookie", "token", "key", "secret", "password", "signature", "x-auth")
+# Parts of the names of headers and URL parameters whose values are secrets.
+_SECRET_NAMES = ("authorization", "cookie", "token", "key", "secret", "password", "signature", "x-auth")
 
 
 @dataclass(slots=True)
-class Resolved:
-    """A configuration with every reference to a secret replaced by what it means."""
+class ResolvedConfig:
+    """A configuration in which the references to secrets are replaced by their values."""
 
     raw: dict[str, Any]
-    mistakes: dict[str, str]  # by path: what could not be found
+    errors: dict[str, str]  # by path: why a reference has no value
     warnings: list[str]
-    paths: set[str]  # where something was put in: what stands there must not be shown
-    files: set[Path]  # that secrets were read from
+    paths: set[str]  # of the replaced references; their values must not be shown
+    files: set[Path]  # from which secrets were read
 
 
-def resolved(raw: dict[str, Any], home: Home) -> Resolved:
-    """`raw` without any `env:`, `file:` and `secret:` in its transports and its heartbeat."""
-    sealed = raw.get("secrets")
-    finder = _Finder(home, sealed if isinstance(sealed, dict) else {})
+def resolve_references(raw: dict[str, Any], home: Home) -> ResolvedConfig:
+    """Replace every `env:`, `file:` and `secret:` reference in the sections `transports` and `heartbeat`."""
+    encrypted = raw.get("secrets")
+    resolver = _Resolver(home, encrypted if isinstance(encrypted, dict) else {})
     found = {
-        key: finder.walk(value, key) if key in {"transports", "heartbeat"} else value for key, value in raw.items()
+        key: resolver.resolve(value, key) if key in {"transports", "heartbeat"} else value for key, value in raw.items()
     }
-    return Resolved(found, finder.mistakes, _in_plain_text(raw), finder.paths, finder.files)
+    return ResolvedConfig(found, resolver.errors, _in_plain_text(raw), resolver.paths, resolver.files)
 
 
-class _Finder:
-    def __init__(self, home: Home, sealed: Mapping[str, Any]) -> None:
+class _Resolver:
+    """Replaces references, and collects the errors and the files that were read."""
+
+    def __init__(self, home: Home, encrypted: Mapping[str, Any]) -> None:
         self._home = home
-        self._sealed = sealed
-        self.mistakes: dict[str, str] = {}
+        self._encrypted = encrypted
+        self.errors: dict[str, str] = {}
         self.paths: set[str] = set()
         self.files: set[Path] = set()
 
-    def walk(self, value: Any, path: str) -> Any:
+    def resolve(self, value: Any, path: str) -> Any:
+        """`value` with all references in it replaced; a reference without a value is kept, and its error recorded."""
         if isinstance(value, dict):
-            return {key: self.walk(inner, f"{path}.{key}") for key, inner in value.items()}
+            return {key: self.resolve(inner, f"{path}.{key}") for key, inner in value.items()}
         if not _is_reference(value):
             return value
         try:
-            secret = self._value(*value.split(":", 1))
+            secret = self._referenced(*value.split(":", 1))
         except ValueError as error:
-            self.mistakes[path] = str(error)
+            self.errors[path] = str(error)
             return value
         self.paths.add(path)
         return secret
 
-    def _value(self, kind: str, name: str) -> str:
+    def _referenced(self, kind: str, name: str) -> str:
         if not name.strip():
-            raise ValueError(f"`{kind}:` names nothing; write {_FORMS[kind]}")
+            raise ValueError(f"`{kind}:` has no name; write {_REFERENCES[kind]}")
         if kind == "env":
-            return self._variable(name)
+            return self._from_environment(name)
         if kind == "file":
-            return self._content(name)
-        word = self._sealed.get(name)
-        if not isinstance(word, str):
-            raise ValueError(f"there is no secret {name}; `notify secret set {name}` keeps one")
-        return opened(word, self._home)
+            return self._from_file(name)
+        encrypted = self._encrypted.get(name)
+        if not isinstance(encrypted, str):
+            raise ValueError(f"there is no secret {name}; run `notify secret set {name}`")
+        return decrypt(encrypted, self._home)
 
-    def _variable(self, name: str) -> str:
+    def _from_environment(self, name: str) -> str:
         value, file = os.environ.get(name), self._home.environment
-        if not value and file.exists():  # a command has not what systemd gives the worker
-            value = _assigned(self._text(str(file))).get(name)
+        if not value and file.exists():  # systemd sets these variables for the worker, but not for commands
+            value = _parse_environment_file(self._read_text(str(file))).get(name)
         if not value:
             raise ValueError(
-                f"the environment has no {name}; set it where `notify start` is typed, or in {file} ({name}=...)"
+                f"the environment variable {name} is not set; set it where you run `notify start`, or in {file} "
+                f"({name}=...)"
             )
         return value
 
-    def _content(self, name: str) -> str:
-        text = self._text(name).strip()
-        self.files.add(expanded(name, self._home.root))
+    def _from_file(self, name: str) -> str:
+        text = self._read_text(name).strip()
+        path = expand_path(name, self._home.root)
+        self.files.add(path)
         if not text:
-            raise ValueError(f"{expanded(name, self._home.root)} is empty")
+            raise ValueError(f"{path} is empty")
         return text
 
-    def _text(self, name: str) -> str:
+    def _read_text(self, name: str) -> str:
         try:
-            path = expanded(name, self._home.root)
+            path = expand_path(name, self._home.root)
             with path.open("rb") as file:
-                content = file.read(_LARGEST)
+                content = file.read(_MAX_SECRET_BYTES)
         except OSError as error:
             raise ValueError(f"{path} cannot be read: {error.strerror}") from None
         except ConfigError as error:
@@ -113,10 +118,10 @@ class _Finder:
             raise ValueError(f"{path} cannot be read: {error}") from None
 
 
-def _assigned(text: str) -> dict[str, str]:
-    """What the lines `NAME=value` of an environment file say, the last of a name; the value may stand in quotes.
+def _parse_environment_file(text: str) -> dict[str, str]:
+    """The values of the lines `NAME=value`, which may be quoted; the last one of a name counts.
 
-    Source: systemd.exec(5), `EnvironmentFile=`, without its continued lines and backslashes.
+    Source: systemd.exec(5), `EnvironmentFile=`, without continuation lines and backslashes.
     """
     pairs = (line.partition("=") for line in text.split("\n") if not line.lstrip().startswith(("#", ";")))
     return {name.strip(): _QUOTED.sub(r"\2", value.strip()) for name, equals, value in pairs if equals}
@@ -124,7 +129,7 @@ def _assigned(text: str) -> dict[str, str]:
 
 def _is_reference(value: Any) -> bool:
     kind, colon, _ = value.partition(":") if isinstance(value, str) else ("", "", "")
-    return bool(colon) and kind in {"env", "file", "secret"}
+    return bool(colon) and kind in _REFERENCES
 
 
 def _in_plain_text(raw: dict[str, Any]) -> list[str]:
@@ -149,20 +154,20 @@ def _in_plain_text(raw: dict[str, Any]) -> list[str]:
 
 def names_secret(name: str) -> bool:
     """Whether a header or a parameter of this name usually carries a secret."""
-    return any(part in name.lower() for part in _TELLING)
+    return any(part in name.lower() for part in _SECRET_NAMES)
 
 
 def _is_plain(value: Any) -> bool:
     return isinstance(value, str) and not _is_reference(value)
 
 
-def sealed(value: str, home: Home) -> str:
-    """`value` as it can stand in `config.yaml`: readable only with the key file of this home.
+def encrypt(value: str, home: Home) -> str:
+    """`value` encrypted for `config.yaml`; only the key file of `home` decrypts it.
 
-    The key is made when it is missing, or cannot be one: then what it kept is lost already.
+    A key file that is missing or holds no valid key is replaced: values encrypted with it are already lost.
 
     Raises:
-        NotifyError: there can be no key.
+        NotifyError: the key file cannot be read or written.
     """
     from cryptography.fernet import Fernet
 
@@ -173,7 +178,31 @@ def sealed(value: str, home: Home) -> str:
             atomic_write(key, Fernet.generate_key())
         return Fernet(key.read_bytes().strip()).encrypt(value.encode("utf-8")).decode("ascii")
     except OSError as error:
-        raise NotifyError(f"the key {key} cannot be used: {error.strerror}", hint="move it away") from error
+        raise NotifyError(f"the key file {key} cannot be used: {error.strerror}", hint="move it away") from error
+
+
+def decrypt(encrypted: str, home: Home) -> str:
+    """The value that was encrypted.
+
+    Raises:
+        ValueError: the key file is missing, or another key was used.
+    """
+    from cryptography.fernet import Fernet, InvalidToken
+
+    key = key_file(home)
+    try:
+        return Fernet(key.read_bytes().strip()).decrypt(encrypted.encode("utf-8")).decode("utf-8")
+    except OSError as error:
+        raise ValueError(f"the key file {key} cannot be read: {error.strerror}; set the secret again") from None
+    except (InvalidToken, ValueError):
+        raise ValueError(
+            f"the key file {key} does not decrypt it; set it again with `notify secret set NAME`"
+        ) from None
+
+
+def key_file(home: Home) -> Path:
+    """The file with the key of the encrypted secrets of `home`."""
+    return home.root / "secret.key"
 
 
 def _is_key(content: bytes) -> bool:
@@ -184,21 +213,3 @@ def _is_key(content: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def opened(word: str, home: Home) -> str:
-    """What `sealed` was given. Raises: ValueError, when the key is gone or another one."""
-    from cryptography.fernet import Fernet, InvalidToken
-
-    key = key_file(home)
-    try:
-        return Fernet(key.read_bytes().strip()).decrypt(word.encode("utf-8")).decode("utf-8")
-    except OSError as error:
-        raise ValueError(f"the key {key} cannot be read: {error.strerror}; set the secret anew") from None
-    except (InvalidToken, ValueError):
-        raise ValueError(f"the key {key} does not open it; `notify secret set` keeps it anew") from None
-
-
-def key_file(home: Home) -> Path:
-    """What opens the secrets of a home."""
-    return home.root / "secret.key"

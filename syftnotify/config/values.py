@@ -1,4 +1,4 @@
-"""What kinds of values stand in `config.yaml`, each with how a mistake in it is told."""
+"""Types of the values in `config.yaml`, each with the error message for an invalid value."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.text import escape
-from syftnotify.system.paths import why_not_expanded
+from syftnotify.system.paths import expansion_error
 from syftnotify.transports.smtp.server import LOOPBACK
 
 
 def got(value: Any) -> str:
-    """A value as a mistake may show it: of addresses the beginning alone, for the rest is often a secret."""
+    """`value` for an error message; URLs are cut after the scheme, because they often contain secrets."""
     return escape(re.sub(r"(\w+://)[^\s'\"]+", r"\1…", repr(value)), limit=60)
 
 
@@ -30,13 +30,19 @@ def _flag(value: Any) -> Any:
 
 
 def number(low: float, high: float, unit: str, *, whole: bool = False) -> BeforeValidator:
+    """A validator for a number from `low` to `high`; `unit` is its unit in the error message."""
+
     def check(value: Any) -> Any:
-        kinds = (int,) if whole else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-            raise ValueError(f"expected {low:g} to {high:.0f} {unit}, got {got(value)}")
+        types = (int,) if whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, types) or not low <= value <= high:
+            raise ValueError(_expected_number(low, high, unit, value, whole=whole))
         return value
 
     return BeforeValidator(check)
+
+
+def _expected_number(low: float, high: float, unit: str, value: Any, *, whole: bool = False) -> str:
+    return f"expected {'an integer' if whole else 'a number'} from {low:g} to {high:.0f} ({unit}), got {got(value)}"
 
 
 def _address(value: Any) -> str:
@@ -49,24 +55,24 @@ def _pattern(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"expected an address or a pattern such as '*@uni.example', got {got(value)}")
     if any(character.isspace() for character in value):
-        raise ValueError(f"expected one address or pattern in each entry, got {got(value)}; no address has blanks")
+        raise ValueError(f"expected one address or pattern without blanks per entry, got {got(value)}")
     return glob(value)
 
 
 def glob(text: str) -> str:
-    """A pattern with `*`, `?` and `[a-z]`, returned as it is.
+    """Check a pattern with `*`, `?` and `[a-z]`, and return it.
 
     Raises:
-        ValueError: a bracket is never closed, or no character can match it, so that it would match by accident only.
+        ValueError: it has an unclosed bracket, or one that no character matches.
     """
     if "[" in _BRACKET.sub("", text):
-        raise ValueError(f"the pattern {got(text)} has an unclosed bracket; `[[]` matches a `[` itself")
-    if "(?!)" in fnmatch.translate(text):  # how it writes an empty range such as [z-a]
-        raise ValueError(f"no character matches a bracket of the pattern {got(text)}")
+        raise ValueError(f"the pattern {got(text)} has an unclosed bracket; write `[[]` to match a `[`")
+    if "(?!)" in fnmatch.translate(text):  # the translation of an empty range such as [z-a]
+        raise ValueError(f"the pattern {got(text)} has a bracket that no character matches")
     return text
 
 
-# A `]` directly after the opening bracket stands for itself. Source: the module fnmatch.
+# A `]` directly after the opening bracket is an ordinary character. Source: the module fnmatch.
 _BRACKET = re.compile(r"\[!?+\]?+[^\]]*\]")
 
 
@@ -76,17 +82,18 @@ def _path(value: Any) -> Path:
     try:
         Path(value).expanduser()
     except RuntimeError:
-        raise ValueError(f"expected a path, got {got(value)}: {why_not_expanded(value)}") from None
+        raise ValueError(f"expected a path, got {got(value)}: {expansion_error(value)}") from None
     return Path(value)
 
 
 def is_safe_url(url: str) -> bool:
-    """Whether `url` is https, or http to this very machine (an emulator, a proxy): secrets travel nowhere else."""
-    return _leads_by(url) == "https" or (_leads_by(url) == "http" and urlsplit(url).hostname in LOOPBACK)
+    """Whether secrets may be sent to `url`: https, or http to this machine (an emulator, a proxy)."""
+    scheme = _scheme(url)
+    return scheme == "https" or (scheme == "http" and urlsplit(url).hostname in LOOPBACK)
 
 
-def _leads_by(url: str) -> str:
-    """The scheme of an address that leads somewhere, nothing of any other."""
+def _scheme(url: str) -> str:
+    """The scheme of a URL with a valid host and port; empty for any other text."""
     try:
         parts = urlsplit(url)
         return parts.scheme if parts.hostname and " " not in parts.netloc and parts.port != 0 else ""
@@ -95,47 +102,56 @@ def _leads_by(url: str) -> str:
 
 
 def _safe_url(value: Any) -> str:
-    # The value itself is not repeated: an address of this sort is often its own password.
+    # The value is not shown: such a URL often contains a secret.
     if not isinstance(value, str) or not is_safe_url(value):
-        raise ValueError("expected an https address (http only on this machine)")
+        raise ValueError("expected an https URL (http only for this machine)")
     return value
 
 
-def time_of_day(value: Any, *, expected: str = "a time of the day such as '22:00'") -> dt.time:
-    """`"07:30"`, from 00:00 to 23:59. Raises: ValueError."""
+def parse_time_of_day(value: Any, *, expected: str = "a time of day such as '22:00'") -> dt.time:
+    """Parse `"07:30"`, from 00:00 to 23:59.
+
+    Raises:
+        ValueError: it is not a time of day; the message names what is `expected`.
+    """
     try:
-        return dt.datetime.strptime(value, "%H:%M").time()  # noqa: DTZ007 - a time of day has no zone
+        return dt.datetime.strptime(value, "%H:%M").time()  # noqa: DTZ007 - a time of day has no timezone
     except (TypeError, ValueError):
         midnight = "; midnight is 00:00" if str(value).startswith("24:") else ""
         raise ValueError(f"expected {expected}, got {got(value)}{midnight}") from None
 
 
 def optional_time_of_day(value: Any) -> dt.time | None:
-    """Like `time_of_day`; true is 08:00, false is None. Raises: ValueError."""
+    """Like `parse_time_of_day`; true is 08:00, false is None.
+
+    Raises:
+        ValueError: it is none of these.
+    """
     if value is None or value is False:
         return None
     if value is True:
         return dt.time(8)
-    return time_of_day(value, expected="true, false or a time of the day such as '07:30'")
+    return parse_time_of_day(value, expected="true, false or a time of day such as '07:30'")
 
 
 def _link(value: Any) -> str:
     if not isinstance(value, str) or urlsplit(value).scheme not in {"http", "https"}:
-        raise ValueError(f"expected an address template such as 'https://box.example/jobs/{{job}}', got {got(value)}")
+        raise ValueError(f"expected a URL template such as 'https://box.example/jobs/{{job}}', got {got(value)}")
     try:
         value.format_map(dict.fromkeys(LINK_FIELDS, ""))
     except (KeyError, ValueError, IndexError, AttributeError):
-        raise ValueError(f"knows only {', '.join('{' + name + '}' for name in LINK_FIELDS)}") from None
+        known = ", ".join(f"{{{name}}}" for name in LINK_FIELDS)
+        raise ValueError(f"unknown or malformed placeholder; known placeholders: {known}") from None
     return value
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhdw])")
-_LONGEST = 20 * 366 * 86400.0  # seconds
+_MAX_DURATION = 20 * 366 * 86400.0  # seconds
 
 
-def _with_unit(value: Any) -> float:
-    """`"90s"`, `"10m"`, `"2h"`, `"3d"`, `"26w"` in seconds; NaN for anything else."""
+def _duration_seconds(value: Any) -> float:
+    """The seconds of `"90s"`, `"10m"`, `"2h"`, `"3d"` or `"26w"`; NaN for anything else."""
     match = _DURATION.fullmatch(value.strip().lower()) if isinstance(value, str) else None
     return float(match.group(1)) * _UNITS[match.group(2)] if match else math.nan
 
@@ -144,39 +160,43 @@ class DurationRangeError(ValueError):
     """A duration of zero, or one that is too long."""
 
 
-def duration(value: Any, *, longest: float = _LONGEST) -> float:
-    """A duration with a unit, in seconds. A bare number is refused, because it does not show its unit.
+def parse_duration(value: Any, *, limit: float = _MAX_DURATION) -> float:
+    """Parse a duration with a unit, in seconds. A number without a unit is refused as ambiguous.
 
     Raises:
-        DurationRangeError: it is zero, or longer than `longest` (20 years).
+        DurationRangeError: it is zero, or longer than `limit` seconds (default: 20 years).
         ValueError: it is not a duration.
     """
-    seconds = _with_unit(value)
-    if math.isnan(seconds):
+    length = _duration_seconds(value)
+    if math.isnan(length):
         raise ValueError(f"expected a duration with a unit such as 90s, 10m, 2h, 3d or 26w, got {got(value)}")
-    if not 0 < seconds <= longest:
-        least = "" if seconds else "more than 0s and "
-        raise DurationRangeError(f"expected {least}at most {longest / 86400:g}d, got {got(value)}")
-    return seconds
+    if not 0 < length <= limit:
+        least = "" if length else "more than 0s and "
+        raise DurationRangeError(f"expected {least}at most {limit / 86400:g}d, got {got(value)}")
+    return length
 
 
-def seconds(value: Any, low: float, high: float) -> float:
-    """A number of seconds, or a duration with a unit. Raises: ValueError."""
+def parse_seconds(value: Any, low: float, high: float) -> float:
+    """Parse a number of seconds, or a duration with a unit.
+
+    Raises:
+        ValueError: it is neither, or not from `low` to `high`.
+    """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    found = value if is_number else _with_unit(value)
-    if not low <= found <= high:
-        raise ValueError(f"expected {low:g} to {high:.0f} seconds, got {got(value)}")
-    return float(found)
+    parsed = value if is_number else _duration_seconds(value)
+    if not low <= parsed <= high:
+        raise ValueError(_expected_number(low, high, "seconds", value))
+    return float(parsed)
 
 
-def _seconds(low: float, high: float) -> BeforeValidator:
-    return BeforeValidator(lambda value: seconds(value, low, high))
+def _seconds_between(low: float, high: float) -> BeforeValidator:
+    return BeforeValidator(lambda value: parse_seconds(value, low, high))
 
 
-LEAST_INTERVAL, LONGEST_INTERVAL = 1, 86400  # seconds between two scans
-Duration = Annotated[float, BeforeValidator(duration)]
+MIN_INTERVAL, MAX_INTERVAL = 1, 86400  # seconds between two scans
+Duration = Annotated[float, BeforeValidator(parse_duration)]
 
-# What a link template may name. All are percent-encoded when they are put in.
+# Placeholders of a link template; their values are percent-encoded.
 LINK_FIELDS = ("job", "owner", "submitter", "peer", "entity")
 
 
@@ -184,7 +204,7 @@ def _daily_limit(value: Any) -> int | None:
     if value is None or value == "none":
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
-        raise ValueError(f"expected a number of messages from 1 to 1000000, or none, got {got(value)}")
+        raise ValueError(f"expected an integer from 1 to 1000000 (messages), or none, got {got(value)}")
     return value
 
 
@@ -193,45 +213,45 @@ def _secret_url(value: Any) -> SecretStr:
 
 
 def _web_url(value: Any) -> SecretStr:
-    if not isinstance(value, str) or _leads_by(value) not in {"http", "https"} or not value.isprintable():
-        raise ValueError("expected an address such as 'https://hooks.example/x'")
+    if not isinstance(value, str) or _scheme(value) not in {"http", "https"} or not value.isprintable():
+        raise ValueError("expected a URL such as 'https://hooks.example/x'")
     return SecretStr(value)
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.isprintable():
-        raise ValueError(f"expected text of one line, got {got(value)}")
+        raise ValueError(f"expected one line of text, got {got(value)}")
     return value
 
 
 def _secret(value: Any) -> SecretStr:
     if not isinstance(value, str) or not value or not value.isprintable():
-        raise ValueError("expected text of one line")
+        raise ValueError("expected one line of text")
     return SecretStr(value)
 
 
-# They say how the request itself is written: of ours alone, one that says something else breaks it.
-_FRAMING = frozenset({"content-length", "host", "transfer-encoding"})
+# Headers that the HTTP client sets for each request; a different value would make the request invalid.
+_CLIENT_HEADERS = frozenset({"content-length", "host", "transfer-encoding"})
 
 
 def _header_name(value: Any) -> str:
-    # RFC 9110, 5.1
+    # RFC 9110, section 5.1
     if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", value) is None:
-        raise ValueError("is no name of a header")
-    if value.lower() in _FRAMING:
-        raise ValueError("is a header that each request sets for itself: leave it out")
+        raise ValueError("not a valid header name")
+    if value.lower() in _CLIENT_HEADERS:
+        raise ValueError("set by the HTTP client for each request; remove this header")
     return value
 
 
 def _header_value(value: Any) -> SecretStr:
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
-        raise ValueError("expected text of one line, in ASCII")
+        raise ValueError("expected one line of text, in ASCII")
     return SecretStr(value)
 
 
 HeaderName = Annotated[str, BeforeValidator(_header_name)]
-# Secrets, shown nowhere.
-SecretUrl = Annotated[SecretStr, BeforeValidator(_secret_url)]  # https, or this machine
+# Secrets: never shown.
+SecretUrl = Annotated[SecretStr, BeforeValidator(_secret_url)]  # https, or http to this machine
 WebUrl = Annotated[SecretStr, BeforeValidator(_web_url)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 HeaderValue = Annotated[SecretStr, BeforeValidator(_header_value)]
@@ -242,16 +262,16 @@ Pattern = Annotated[str, BeforeValidator(_pattern)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 SafeUrl = Annotated[str, BeforeValidator(_safe_url)]
 Link = Annotated[str, BeforeValidator(_link)]
-Interval = Annotated[float, _seconds(LEAST_INTERVAL, LONGEST_INTERVAL)]
+Interval = Annotated[float, _seconds_between(MIN_INTERVAL, MAX_INTERVAL)]
 Retries = Annotated[int, number(0, 1000, "retries", whole=True)]
 Rate = Annotated[float, number(0.001, 10000, "messages a second")]
-TimeOut = Annotated[float, _seconds(1, 3600)]
+TimeOut = Annotated[float, _seconds_between(1, 3600)]
 DailyLimit = Annotated[int | None, BeforeValidator(_daily_limit)]
 OnUnknown = Literal["resend", "hold"]
 Burst = Annotated[int, number(1, 10000, "messages", whole=True)]
 
 
 class Section(BaseModel):
-    """A mapping whose keys are all known."""
+    """Base of the sections of `config.yaml`; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -455,7 +455,7 @@ class Dispatcher:
             message = self._worded(lane, due)
             began = True
             receipt = lane.transport.send(message)
-            reached("attempt.handed_over")
+            reached("attempt.sent")
         except DeliveryError as error:
             self._note_failure(lane, due, error, is_answer=began)
             if self._storms is not None and lane.gathers and error.failure is not Failure.UNKNOWN:

@@ -231,8 +231,8 @@ def _rank(item: Item) -> int:
 
 def _rarest_first(items: Sequence[Item]) -> list[Item]:
     """Those first of whom there are the fewest: whoever floods hides nobody else."""
-    whose = Counter(_who(item.event) for item in items)
-    return sorted(items, key=lambda item: whose[_who(item.event)])
+    owner_suffix = Counter(_who(item.event) for item in items)
+    return sorted(items, key=lambda item: owner_suffix[_who(item.event)])
 
 
 def _name(payload: Mapping[str, Any]) -> str:

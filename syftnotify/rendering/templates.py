@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 
 from syftnotify.rendering.sandbox import TemplateSandbox
-from syftnotify.system.paths import expanded
+from syftnotify.system.paths import expand_path
 
 _MONTHS = (
     "January",
@@ -40,7 +40,7 @@ class TemplateRenderer:
     """
 
     def __init__(self, templates_dir: str | Path | None = None) -> None:
-        folders = [*([expanded(templates_dir)] if templates_dir is not None else []), built_in_folder()]
+        folders = [*([expand_path(templates_dir)] if templates_dir is not None else []), built_in_folder()]
         self._environment = TemplateSandbox(
             loader=jinja2.FileSystemLoader(folders, encoding="utf-8-sig"),
             autoescape=jinja2.select_autoescape(("html", "htm", "xml"), default=False),

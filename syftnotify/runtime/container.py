@@ -38,8 +38,8 @@ from syftnotify.sources.syftbox.scanner import JobReader
 from syftnotify.store.ledger import JsonStateManager
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.store.scan_cache import MemoryFile
-from syftnotify.system.files import private_folder
-from syftnotify.system.paths import Home, expanded_if_possible
+from syftnotify.system.files import create_private_folder
+from syftnotify.system.paths import Home, try_expand_path
 from syftnotify.system.procinfo import is_alive
 from syftnotify.transports.registry import transport_for
 from syftnotify.transports.slack.renderer import SlackRenderer
@@ -133,7 +133,7 @@ def build_app(
     """
     config, home = settings.config, settings.home
     try:
-        private_folder(home.spool)  # or it could not be watched
+        create_private_folder(home.spool)  # or it could not be watched
     except OSError as error:
         raise StateError(
             f"{home.spool} cannot be created: {error.strerror}", hint="remove what is in its place"
@@ -167,7 +167,7 @@ def build_app(
             tells_peers=with_peers and config.notify.monitor_peers,
             ledger=ledger,
             outbox=outbox,
-            memory=MemoryFile(home.memory, scope),
+            memory=MemoryFile(home.scan_cache, scope),
             spool=Spool(home.spool),
             reach=_reach(
                 settings, outbox, lanes, lambda name, section: dispatcher.add(_lane(settings, name, section, clock))
@@ -399,7 +399,7 @@ def _configured(config: Config, routes: Iterable[Route], ways: Mapping[str, Tran
 
 def _syft_bg_homes() -> tuple[Path, ...]:
     """Where syft-bg keeps its things: newer releases, older ones, and on Colab."""
-    return tuple(filter(None, map(expanded_if_possible, ("~/.syft-bg", "~/.syft-creds", _COLAB_SYFT_BG))))
+    return tuple(filter(None, map(try_expand_path, ("~/.syft-bg", "~/.syft-creds", _COLAB_SYFT_BG))))
 
 
 def syft_bg_pid() -> int | None:

@@ -214,7 +214,7 @@ class Pipeline:
         self._release_and_withhold(tick, reach, now, dry_run=dry_run)
         if dry_run:
             return tick.joined(emitted)
-        reached("tick.looked")
+        reached("tick.scanned")
         self._put(tick, now)
         self._mark(news, tick, now)
         self._drop_alerts(reach, now)
@@ -222,7 +222,7 @@ class Pipeline:
             self._ledger.note_absence(self._jobs.holds, look.vanished if self._has_looked else None)
         self.settle()
         self._prune(now)
-        reached("tick.settled")
+        reached("tick.synced")
         if self._jobs:
             self._jobs.accept(look)
         is_first, self._has_looked = not self._has_looked, True

@@ -18,7 +18,7 @@ from syftnotify.core.errors import AlreadyRunningError, NotifyError, NotRunningE
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
-from syftnotify.system.procinfo import WORKER_PROGRAM, is_worker
+from syftnotify.system.procinfo import WORKER_MODULE, is_worker
 
 _POLL_SECONDS = 0.05
 _KILLED_SECONDS = 10.0
@@ -50,7 +50,7 @@ def start(home: Home) -> Started:
     """
     check_home(home)
     if worker_lock.is_held(home):
-        raise AlreadyRunningError(worker_lock.holder(home))
+        raise AlreadyRunningError(worker_lock.holder_pid(home))
     reader, writer = os.pipe()
     try:
         home.create()
@@ -58,7 +58,7 @@ def start(home: Home) -> Started:
             size = log.tell()
             home.log.chmod(0o600)
             process = subprocess.Popen(  # noqa: S603 - our own program, no shell
-                [sys.executable, "-P", "-m", WORKER_PROGRAM, "--home", str(home.root), "--tell", str(writer)],
+                [sys.executable, "-P", "-m", WORKER_MODULE, "--home", str(home.root), "--tell", str(writer)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -67,7 +67,7 @@ def start(home: Home) -> Started:
             )
     except OSError as error:
         os.close(reader)
-        raise worker_lock.unusable(home, error) from error
+        raise worker_lock.home_error(home, error) from error
     finally:
         os.close(writer)
     with os.fdopen(reader, "rb") as answers:
@@ -86,7 +86,7 @@ def start(home: Home) -> Started:
             hint=f"the whole log is {home.log}",
         )
     if told["exit_code"] == AlreadyRunningError.exit_code:  # somebody else was faster
-        raise AlreadyRunningError(worker_lock.holder(home))
+        raise AlreadyRunningError(worker_lock.holder_pid(home))
     refusal = NotifyError(told["error"], hint=told.get("hint", ""))
     refusal.exit_code = int(told["exit_code"])
     raise refusal
@@ -99,12 +99,12 @@ def stop(home: Home, *, seconds: float = 30.0, sleep: Callable[[float], None] = 
         NotRunningError: none is running.
         NotifyError: one is, but it cannot be found or signalled.
     """
-    pid = worker_lock.holder(home)
+    pid = worker_lock.holder_pid(home)
     if pid is None:
         if worker_lock.is_held(home):
             raise NotifyError("a worker holds the lock, but its pid is not known", hint=f"see who has {home.lock} open")
         raise NotRunningError
-    if not is_worker(pid, home.root, if_unclear=True):
+    if not is_worker(pid, home.root, default=True):
         raise NotifyError(
             f"the lock is held, but pid {pid} in it is some other program's", hint=f"see who has {home.lock} open"
         )
@@ -120,7 +120,7 @@ def stop(home: Home, *, seconds: float = 30.0, sleep: Callable[[float], None] = 
 def _has_ended(home: Home, pid: int, seconds: float, sleep: Callable[[float], None]) -> bool:
     """Whether worker `pid` ends within `seconds`. Another one may be started before this process notices."""
     until = time.monotonic() + seconds
-    while worker_lock.holder(home) == pid:
+    while worker_lock.holder_pid(home) == pid:
         if time.monotonic() >= until:
             return False
         sleep(_POLL_SECONDS)  # the lock has to be polled: nothing signals its release

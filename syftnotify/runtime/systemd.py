@@ -13,8 +13,8 @@ from pathlib import Path
 
 from syftnotify.core.errors import NotifyError
 from syftnotify.core.text import escape
-from syftnotify.system.files import atomic_write, fingerprint, private_folder
-from syftnotify.system.paths import DEFAULT_HOME, Home, expanded_if_possible, why_not_expanded
+from syftnotify.system.files import atomic_write, create_private_folder, fingerprint
+from syftnotify.system.paths import DEFAULT_HOME, Home, expansion_error, try_expand_path
 
 # A look that takes longer hangs; the first one of a very full tree has until _START_SECONDS.
 _WATCHDOG_SECONDS = 600
@@ -86,7 +86,7 @@ def watchdog_seconds() -> float | None:
 
 def unit_name(home: Home) -> str:
     """`syftnotify.service` for the usual home; others have a part of their path's fingerprint in it."""
-    if home.root == expanded_if_possible(DEFAULT_HOME):
+    if home.root == try_expand_path(DEFAULT_HOME):
         return "syftnotify.service"
     return f"syftnotify-{fingerprint(os.fsencode(home.root))[:8]}.service"
 
@@ -98,11 +98,9 @@ def unit_path(home: Home) -> Path:
         NotifyError: there is no folder for the units of this user.
     """
     variable = os.environ.get("XDG_CONFIG_HOME")
-    settings = Path(variable) if variable else expanded_if_possible("~/.config")
+    settings = Path(variable) if variable else try_expand_path("~/.config")
     if settings is None:
-        raise NotifyError(
-            why_not_expanded("~/.config"), hint="set HOME or XDG_CONFIG_HOME to the folder for user units"
-        )
+        raise NotifyError(expansion_error("~/.config"), hint="set HOME or XDG_CONFIG_HOME to the folder for user units")
     return settings / "systemd" / "user" / unit_name(home)
 
 
@@ -127,7 +125,7 @@ def install(home: Home, *, make_way: Callable[[], None]) -> Path:
     )
     try:
         before = path.read_bytes() if path.exists() else None
-        private_folder(path.parent)
+        create_private_folder(path.parent)
         atomic_write(path, text.encode("utf-8"), mode=0o644)
     except OSError as error:
         raise NotifyError(f"{path} cannot be written: {error.strerror}", hint="see that its folder is yours") from error

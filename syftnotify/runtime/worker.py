@@ -462,7 +462,7 @@ def work(home: Home, *, started: Callable[[list[str]], None] = lambda _warnings:
         AlreadyRunningError, ConfigError, NotSignedInError, StateError: it could not start.
         AlreadyRunningError, LockLostError: the lock file was replaced or removed while it ran.
     """
-    with worker_lock.hold(home) as lock:
+    with worker_lock.acquire(home) as lock:
         reached("worker.locked")
         settings = check_ready(home)
         with _noting_a_failed_start(home):

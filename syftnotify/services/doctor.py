@@ -27,9 +27,10 @@ from syftnotify.sources.syftbox.watcher import count_folders
 from syftnotify.store import ledger
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.files import is_lockable, permission_warning
-from syftnotify.system.ownership import check_home, foreign_owner
+from syftnotify.system.locks import supports_locks
+from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
+from syftnotify.system.permissions import foreign_owner, permission_warning
 from syftnotify.transports.gmail.auth import sign_in_ends, signed_in_at
 from syftnotify.transports.ping import server_time
 from syftnotify.transports.registry import transport_for
@@ -119,7 +120,7 @@ def _home(home: Home) -> Iterator[Finding]:
         yield Finding("home", Level.FAIL, f"{home.root} cannot be written", "see that it is yours and not read-only")
         return
     yield from _misplaced(home)
-    own = [path for path in (home.state, home.outbox, home.log, home.worker) if path.is_file()]
+    own = [path for path in (home.state, home.outbox, home.log, home.worker_status) if path.is_file()]
     problems = [found for path in own if (found := foreign_owner(path))]
     problems += [
         (text, advice) for path in own for text, said, advice in [permission_warning(path).rpartition(": run ")] if said
@@ -134,7 +135,7 @@ def _misplaced(home: Home) -> Iterator[Finding]:
     """What has the name of a file of the worker and is no file, or of its folder and is no folder."""
     wrong = [
         (path, "not a file" if not path.is_dir() else "a folder, but the worker keeps a file there")
-        for path in (home.lock, home.log, home.worker, home.state, home.outbox)
+        for path in (home.lock, home.log, home.worker_status, home.state, home.outbox)
         if os.path.exists(path) and not path.is_file()  # noqa: PTH110 - never raises
     ]
     if os.path.lexists(home.spool) and not home.spool.is_dir():
@@ -164,8 +165,8 @@ def _root(settings: Settings) -> Iterator[Finding]:
         return
     folders = job_reader(settings).folders()
     if folders:
-        whose = f"of {owner}" if settings.config.role == "owner" else f"to which {owner} may have submitted"
-        yield Finding("SyftBox", Level.PASS, f"{root} has {plural(len(folders), 'job folder')} {whose}")
+        owner_suffix = f"of {owner}" if settings.config.role == "owner" else f"to which {owner} may have submitted"
+        yield Finding("SyftBox", Level.PASS, f"{root} has {plural(len(folders), 'job folder')} {owner_suffix}")
     elif settings.config.role == "scientist":
         yield Finding("SyftBox", Level.PASS, f"{root} has no job folder of any data owner yet")
     else:
@@ -187,7 +188,7 @@ def _peers(settings: Settings, clock: Callable[[], float]) -> Iterator[Finding]:
     if status is None:  # a scientist's machine has none
         return
     if status.problem:
-        text, advice = worker_status.no_peer_notifications(status.problem)
+        text, advice = worker_status.peer_source_notice(status.problem)
         yield Finding("peers", Level.WARN, text, advice)
         return
     yield Finding("peers", Level.PASS, f"{plural(count, 'peer')}, by the sync snapshot in {status.path}")
@@ -321,18 +322,20 @@ def _disk(home: Home) -> Iterator[Finding]:
 def _lock(home: Home, clock: Callable[[], float]) -> Iterator[Finding]:
     if not home.root.is_dir():
         return
-    if not is_lockable(home.root):
+    if not supports_locks(home.root):
         yield Finding("lock", Level.FAIL, f"{home.root} knows no file locks", "put `--home` on a local disk")
         return
     yield Finding("lock", Level.PASS, "file locks hold here")
     if not worker_lock.is_held(home):
         yield Finding("worker", Level.WARN, "not running", "`notify start`, or `notify ensure` from cron")
         return
-    ailments = worker_status.ailments(worker_status.read(home), clock(), lock_lost=worker_lock.has_lost_lock(home))
+    ailments = worker_status.health_problems(
+        worker_status.read(home), clock(), lock_lost=worker_lock.is_lock_lost(home)
+    )
     for ailment in ailments:
         yield Finding("worker", Level.WARN, f"unhealthy: {ailment}", "`notify logs --level warning` says more")
     if not ailments:
-        yield Finding("worker", Level.PASS, f"running (pid {worker_lock.holder(home)})")
+        yield Finding("worker", Level.PASS, f"running (pid {worker_lock.holder_pid(home)})")
 
 
 def _state(home: Home, settings: Settings | None, clock: Callable[[], float]) -> Iterator[Finding]:

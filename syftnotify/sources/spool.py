@@ -27,7 +27,7 @@ from syftnotify.core.errors import EmitError, StateError
 from syftnotify.core.kinds import RESERVED_KINDS, EventKind, parse_kind
 from syftnotify.core.models import Event
 from syftnotify.core.text import escape
-from syftnotify.system.files import atomic_write, private_folder, quarantine
+from syftnotify.system.files import atomic_write, create_private_folder, quarantine
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
 
@@ -105,7 +105,7 @@ def emit(
     if len(content) > _LARGEST:
         raise EmitError(f"an event holds at most {_LARGEST // 1024} KiB", hint="leave the rest where it is")
     try:
-        private_folder(place.spool)
+        create_private_folder(place.spool)
         # The names sort as the events came.
         atomic_write(place.spool / f"{time.time_ns():020d}-{uuid.uuid4().hex}{_END}", content)
     except OSError as error:

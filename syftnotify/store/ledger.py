@@ -18,8 +18,10 @@ from syftnotify.core.identifiers import entity_id, stable_hash
 from syftnotify.core.kinds import END_KINDS, EventKind
 from syftnotify.core.models import PeerRound
 from syftnotify.system.failpoints import reached
-from syftnotify.system.files import atomic_write, file_lock, private_folder, quarantine, read_regular, whose
-from syftnotify.system.paths import expanded
+from syftnotify.system.files import atomic_write, create_private_folder, quarantine, read_regular_file
+from syftnotify.system.locks import file_lock
+from syftnotify.system.paths import expand_path
+from syftnotify.system.permissions import owner_suffix
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +94,7 @@ class JsonStateManager:
     """
 
     def __init__(self, state_file: str | Path) -> None:
-        self._path = expanded(state_file)
+        self._path = expand_path(state_file)
         self._backup = self._path.with_name(self._path.name + ".bak")
         self._lock = threading.RLock()
         self._state = _empty()
@@ -339,7 +341,7 @@ class JsonStateManager:
             if not self.is_changed:
                 return
             try:
-                private_folder(self._path.parent)
+                create_private_folder(self._path.parent)
                 with file_lock(self._path.with_name(self._path.name + ".lock"), seconds=_LOCK_SECONDS) as held:
                     if not held:
                         raise StateError(f"{self._path} is held by another program for {_LOCK_SECONDS:.0f} s")
@@ -347,7 +349,7 @@ class JsonStateManager:
                     self._write()
             except OSError as error:
                 raise StateError(
-                    f"{self._path} cannot be written: {error.strerror}{whose(self._path)}",
+                    f"{self._path} cannot be written: {error.strerror}{owner_suffix(self._path)}",
                     hint="see that its folder is yours, writable and not full",
                 ) from error
             self._changed, self._changed_data, self._is_stale = set(), set(), False
@@ -383,7 +385,8 @@ class JsonStateManager:
                 continue
             except OSError as error:
                 raise StateError(
-                    f"{path} cannot be read: {error.strerror}{whose(path)}", hint="make it yours, or move it away"
+                    f"{path} cannot be read: {error.strerror}{owner_suffix(path)}",
+                    hint="make it yours, or move it away",
                 ) from error
             if path is self._backup:
                 log.warning("%s: the last good copy %s is used", self.damage or f"{self._path} is gone", path.name)
@@ -471,7 +474,7 @@ def what_is_wrong(path: Path) -> str:
     except (ValueError, StateError) as error:
         return f"{path.name} is damaged ({error})" if isinstance(error, ValueError) else str(error)
     except OSError as error:
-        return f"{path} cannot be read: {error.strerror}{whose(path)}"
+        return f"{path} cannot be read: {error.strerror}{owner_suffix(path)}"
     return ""
 
 
@@ -542,7 +545,7 @@ def _loaded(path: Path, spellings: _Spellings) -> _State:
         ValueError: it is damaged.
         StateError: a newer version wrote it; it must not be touched.
     """
-    content = read_regular(path)
+    content = read_regular_file(path)
     try:
         state = _in_pieces(content, spellings)
     except (ValueError, LookupError, TypeError, AttributeError):  # written by others or an older version, or damaged

@@ -12,7 +12,7 @@ from typing import Any
 
 from syftnotify import __version__
 from syftnotify.core.models import DirectorySnapshot, ScanCache
-from syftnotify.system.files import atomic_write, read_regular
+from syftnotify.system.files import atomic_write, read_regular_file
 
 log = logging.getLogger(__name__)
 
@@ -27,15 +27,15 @@ class MemoryFile:
     rules by which jobs are read.
     """
 
-    def __init__(self, path: Path, whose: str) -> None:
+    def __init__(self, path: Path, owner_suffix: str) -> None:
         self._path = path
         # `hash` is the same in each process of one Python; which Python that is stands here.
-        self._mark = [__version__, sys.version, whose]
+        self._mark = [__version__, sys.version, owner_suffix]
 
     def load(self, edition: tuple[str, int] | None) -> ScanCache:
         """What was remembered when the state file was of that edition, or of an earlier one; nothing if in doubt."""
         try:
-            found = json.loads(read_regular(self._path))
+            found = json.loads(read_regular_file(self._path))
             name, count = found["edition"]
             if found["mark"] == self._mark and edition and edition[0] == name and edition[1] >= count:
                 return {key: _remembered(value) for key, value in found["shelves"].items()}

@@ -1,7 +1,7 @@
-"""Named points between two steps at which a test can kill the worker.
+"""Fail-points: named places between two steps where a test can kill the worker.
 
 The chaos run kills real workers at every one of them (`python -m tests.chaos`). In production `on_reach` is unset, and
-reaching a point costs a comparison.
+a fail-point costs one comparison.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from collections.abc import Callable
 
 POINTS = frozenset(
     {
-        "worker.locked",  # the home is ours, nothing has been read
-        "tick.looked",  # the tree was read, nothing is written down
-        "outbox.put",  # what is owed is in the outbox, the ledger does not know
-        "ledger.backed_up",  # the good old ledger is also the backup, the new one is not written
-        "file.written",  # a file of ours is whole under its temporary name
-        "file.renamed",  # it has its name, the folder is not synced
+        "worker.locked",  # the lock is acquired, nothing has been read
+        "tick.scanned",  # the tree is scanned, nothing is written
+        "outbox.enqueued",  # the notifications are in the outbox, the ledger is not updated
+        "ledger.backed_up",  # the previous ledger is also the backup, the new one is not written
+        "file.written",  # a file is complete under its temporary name
+        "file.renamed",  # the file has its final name, its folder is not synced
         "ledger.saved",
-        "attempt.claimed",  # the attempt's row says "started", nothing has left
-        "smtp.dot",  # the final dot went out, no answer was read
-        "attempt.handed_over",  # the other side has the message, the outbox does not know
-        "attempt.recorded",  # the outbox knows, the ledger still says "owed"
-        "tick.settled",
+        "attempt.claimed",  # the row of the attempt is written, nothing has been sent
+        "smtp.dot",  # the final dot is sent, no reply has been read
+        "attempt.sent",  # the server has the message, the outcome is not recorded
+        "attempt.recorded",  # the outcome is in the outbox, the ledger still has the event as owed
+        "tick.synced",  # outbox and ledger agree
     }
 )
 
-# Called with the name of each point that is reached; need not return.
+# Called with the name of each fail-point that is reached; it may end the process.
 on_reach: Callable[[str], None] | None = None
 
 

@@ -1,6 +1,7 @@
 """The log file: writing, rotation, reading and following. External text in it is escaped.
 
-A record is one line, and further ones that are indented by four spaces. Every reader here works with whole records.
+A record is one line, followed by any number of lines that are indented by four spaces. All readers here return whole
+records.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from typing import BinaryIO, TextIO
 from syftnotify.core.text import escape_block
 
 MAX_BYTES = 10_000_000
-KEPT = 5
-_POLL_SECONDS = 0.2
-_LONGEST = 4000  # characters of a message
-_INDENT = "    "  # before every line of a record but its first
+BACKUP_COUNT = 5
+_POLL_SECONDS = 0.2  # between two reads of a followed file, which other processes write
+_MAX_MESSAGE_CHARS = 4000
+_INDENT = "    "  # before every line of a record except the first
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
-_LINE = re.compile(r"(?P<time>\S+Z) (?P<level>[A-Z]+) (?P<logger>[\w.]+): (?P<message>.*)", re.DOTALL)
+_RECORD = re.compile(r"(?P<time>\S+Z) (?P<level>[A-Z]+) (?P<logger>[\w.]+): (?P<message>.*)", re.DOTALL)
 
 
 class _Formatter(logging.Formatter):
@@ -41,23 +42,23 @@ class _Formatter(logging.Formatter):
         moment = datetime.fromtimestamp(record.created, UTC)
         head = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z {record.levelname} {record.name}: "
         message = record.getMessage()
-        text = head + escape_block(message[:_LONGEST] + ("…" if len(message) > _LONGEST else ""))
+        text = head + escape_block(message[:_MAX_MESSAGE_CHARS] + ("…" if len(message) > _MAX_MESSAGE_CHARS else ""))
         if record.exc_info:
             text += "\n" + escape_block(self.formatException(record.exc_info))
         return text.rstrip("\n").replace("\n", f"\n{_INDENT}")
 
 
 class _LogFile(RotatingFileHandler):
-    """A log file readable by its owner only, rotated by size, and opened again when it was renamed or removed.
+    """A log file readable by its owner only, rotated by size, and reopened after it was renamed or removed.
 
-    Another program may rotate it, too: the file of that name is the one written to.
-    Source: the standard library's WatchedFileHandler, which does not rotate by itself.
+    Another program such as logrotate may rotate it as well: records are written to the file of that name.
+    Source: the standard library's WatchedFileHandler, which does not rotate.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._reopen_if_replaced()
-        except OSError:  # such as a home folder that was moved away: the open file is used further
+        except OSError:  # for example the home was moved: the open file is still used
             self.handleError(record)
         super().emit(record)
 
@@ -69,32 +70,31 @@ class _LogFile(RotatingFileHandler):
         stream = self.stream
         if stream is None:
             return
-        mine = os.fstat(stream.fileno())
-        if found is None or (found.st_dev, found.st_ino) != (mine.st_dev, mine.st_ino):
+        opened = os.fstat(stream.fileno())
+        if found is None or (found.st_dev, found.st_ino) != (opened.st_dev, opened.st_ino):
             self.stream = self._open()
             stream.close()
 
     def _open(self) -> TextIOWrapper:
         file = super()._open()
-        with contextlib.suppress(PermissionError):  # the rotating program gave it to another user
+        with contextlib.suppress(PermissionError):  # the rotating program changed its owner
             Path(self.baseFilename).chmod(0o600)
         return file
 
 
-def set_up(path: Path, *, level: str = "info", echo: TextIO | None = None) -> None:
-    """Send the log records of this process to `path` (10 MB, five older files kept), and to `echo` if given."""
+def configure(path: Path, *, level: str = "info", echo: TextIO | None = None) -> None:
+    """Send the log records of this process to `path`, and to `echo` if given; replaces earlier handlers."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
         handler.close()
-    opened = _LogFile(path, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8")
-    handlers: list[logging.Handler] = [opened]
+    handlers: list[logging.Handler] = [_LogFile(path, maxBytes=MAX_BYTES, backupCount=BACKUP_COUNT, encoding="utf-8")]
     if echo is not None:
         handlers.append(logging.StreamHandler(echo))
     for handler in handlers:
         handler.setFormatter(_Formatter())
         root.addHandler(handler)
-    root.setLevel(logging.WARNING)  # of the libraries
+    root.setLevel(logging.WARNING)  # of libraries
     logging.getLogger("syftnotify").setLevel(level.upper())
     logging.captureWarnings(capture=True)
 
@@ -102,8 +102,8 @@ def set_up(path: Path, *, level: str = "info", echo: TextIO | None = None) -> No
 def last_records(path: Path, count: int, *, level: str = "debug") -> list[str]:
     """The last `count` records of at least `level`, oldest first."""
     kept: deque[str] = deque(maxlen=max(0, count))
-    for each in (path.with_name(f"{path.name}.1"), path):  # a log that was rotated a moment ago is nearly empty
-        # Lines from other writers' crashes may be anything; what is undecodable is shown as such.
+    for each in (path.with_name(f"{path.name}.1"), path):  # a log that was just rotated is nearly empty
+        # A crashed writer may leave bytes that are not UTF-8: they are escaped.
         with contextlib.suppress(FileNotFoundError), each.open(encoding="utf-8", errors="backslashreplace") as file:
             kept.extend(record for record in _records(iter(file.readline, "")) if _is_at_least(record, level))
     return list(kept)
@@ -116,76 +116,106 @@ def follow(
     sleep: Callable[[float], None] = time.sleep,
     until: Callable[[], bool] = lambda: False,
 ) -> Iterator[str]:
-    """Every record written from this call on, through rotations and truncations, until `until()`."""
-    file = _opened(path)
+    """Every record written from this call on, through rotations and truncations, until `until()` is true."""
+    file = _open_if_exists(path)
     if file is not None:
         file.seek(0, os.SEEK_END)
     return (record for record in _new_records(path, file, sleep, until) if _is_at_least(record, level))
+
+
+def record_as_json(record: str) -> str:
+    """A record as a JSON object {time, level, logger, message}; {message} for a line of another format."""
+    match = _RECORD.fullmatch(record)
+    return json.dumps(match.groupdict() if match else {"message": record})
+
+
+class _RecordBuffer:
+    """Assembles records from bytes that arrive in pieces."""
+
+    def __init__(self) -> None:
+        self._partial_line = b""
+        self._record: list[str] = []
+        self._complete: list[str] = []
+
+    def add(self, data: bytes) -> int:
+        """Add `data`, and return the number of lines that it completed."""
+        *lines, self._partial_line = (self._partial_line + data).split(b"\n")
+        for line in lines:
+            text = line.decode("utf-8", "backslashreplace")
+            if not text.startswith(_INDENT):
+                self._end_record()
+            self._record.append(text)
+        return len(lines)
+
+    def pop_complete(self) -> list[str]:
+        """Remove and return the records that another record follows."""
+        complete, self._complete = self._complete, []
+        return complete
+
+    def pop_all(self) -> list[str]:
+        """Remove and return all records; the last one is taken as complete."""
+        self._end_record()
+        return self.pop_complete()
+
+    def drop_partial_line(self) -> None:
+        self._partial_line = b""
+
+    def _end_record(self) -> None:
+        if self._record:
+            self._complete.append("\n".join(self._record))
+            self._record = []
 
 
 def _new_records(
     path: Path, file: BinaryIO | None, sleep: Callable[[float], None], until: Callable[[], bool]
 ) -> Iterator[str]:
     """A record is complete when another one follows, or when nothing was written between two reads."""
-    rest = b""
-    record: list[str] = []
-    idle = False
+    buffer = _RecordBuffer()
+    is_idle = False
     try:
         while True:
             if file is None:
-                file, rest = _opened(path), b""
-            # Asked before reading: what was written before the file was replaced is then read all the same.
-            replaced = file is not None and _was_replaced(path, file)
-            rest += file.read() if file is not None else b""
-            *lines, rest = rest.split(b"\n")
-            for line in lines:
-                text = line.decode("utf-8", "backslashreplace")
-                if record and not text.startswith(_INDENT):
-                    yield "\n".join(record)
-                    record = []
-                record.append(text)
-            if replaced and file is not None:
+                file = _open_if_exists(path)
+                buffer.drop_partial_line()
+            # Checked before reading, so that everything written before the replacement is read.
+            is_replaced = file is not None and _is_replaced(path, file)
+            added = buffer.add(file.read() if file is not None else b"")
+            yield from buffer.pop_complete()
+            if is_replaced and file is not None:
                 file.close()
                 file = None
-            elif lines:
-                idle = False
+            elif added:
+                is_idle = False
             else:
-                over = until()
-                if record and (idle or over):
-                    yield "\n".join(record)
-                    record = []
-                if over:
+                is_over = until()
+                if is_idle or is_over:
+                    yield from buffer.pop_all()
+                if is_over:
                     return
-                sleep(_POLL_SECONDS)  # other processes write the file
-                idle = True
+                sleep(_POLL_SECONDS)
+                is_idle = True
     finally:
         if file is not None:
             file.close()
 
 
-def as_json(record: str) -> str:
-    """One record as a JSON object: {time, level, logger, message}; an unknown line has its text as message alone."""
-    match = _LINE.fullmatch(record)
-    return json.dumps(match.groupdict() if match else {"message": record})
-
-
-def _opened(path: Path) -> BinaryIO | None:
+def _open_if_exists(path: Path) -> BinaryIO | None:
     try:
         return path.open("rb")
     except FileNotFoundError:
         return None
 
 
-def _was_replaced(path: Path, file: BinaryIO) -> bool:
-    """Whether `path` is another file now, or the same one truncated."""
-    mine = os.fstat(file.fileno())
-    if mine.st_size < file.tell():
+def _is_replaced(path: Path, file: BinaryIO) -> bool:
+    """Whether `path` is no longer the open `file`, or was truncated."""
+    opened = os.fstat(file.fileno())
+    if opened.st_size < file.tell():
         return True
     try:
         found = path.stat()
     except FileNotFoundError:
         return True
-    return (found.st_dev, found.st_ino) != (mine.st_dev, mine.st_ino)
+    return (found.st_dev, found.st_ino) != (opened.st_dev, opened.st_ino)
 
 
 def _records(lines: Iterator[str]) -> Iterator[str]:
@@ -202,6 +232,7 @@ def _records(lines: Iterator[str]) -> Iterator[str]:
 
 
 def _is_at_least(record: str, level: str) -> bool:
-    match = _LINE.match(record)
-    word = match.group("level").lower() if match else "error"
-    return word not in LEVELS or LEVELS.index(word) >= LEVELS.index(level)
+    """Whether a record has `level` or a higher one; a line of another format counts as an error."""
+    match = _RECORD.match(record)
+    found = match.group("level").lower() if match else "error"
+    return found not in LEVELS or LEVELS.index(found) >= LEVELS.index(level)

@@ -1,4 +1,4 @@
-"""Where do things lie? The home folder of one worker and the files in it."""
+"""The home folder of a worker and the files in it; expansion of `~`."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ from pathlib import Path
 
 from syftnotify.core.errors import ConfigError
 from syftnotify.core.text import escape
-from syftnotify.system.files import private_folder
+from syftnotify.system.files import create_private_folder
 
 HOME_VARIABLE = "SYFTNOTIFY_HOME"
 DEFAULT_HOME = "~/.syft-creds"
 
 
-def expanded(path: str | Path, base: Path | None = None) -> Path:
-    """`path` with `~` expanded, absolute; a relative one lies below `base` (default: the current folder).
+def expand_path(path: str | Path, base: Path | None = None) -> Path:
+    """`path` as an absolute path with `~` expanded; a relative path is below `base` (default: the current folder).
 
     Raises:
-        ConfigError: `~` cannot be expanded, or the current folder is gone.
+        ConfigError: `~` cannot be expanded, or the current folder no longer exists.
     """
     try:
-        plain = Path(path).expanduser()
+        expanded = Path(path).expanduser()
     except RuntimeError:
         raise ConfigError(
-            f"{escape(str(path))}: {why_not_expanded(path)}", hint="use an absolute path, or set HOME"
+            f"{escape(str(path))}: {expansion_error(path)}", hint="use an absolute path, or set HOME"
         ) from None
-    if plain.is_absolute():
-        return plain
+    if expanded.is_absolute():
+        return expanded
     if base is not None:
-        return base / plain
+        return base / expanded
     try:
-        return Path.cwd() / plain
+        return Path.cwd() / expanded
     except FileNotFoundError:
         raise ConfigError(
             "the current folder no longer exists", hint="use an absolute path, or `cd` elsewhere"
         ) from None
 
 
-def expanded_if_possible(path: str) -> Path | None:
-    """Like `expanded`, for a place that is only looked up: None without a home directory."""
+def try_expand_path(path: str) -> Path | None:
+    """Like `expand_path`, but None if `path` cannot be expanded."""
     try:
-        return expanded(path)
+        return expand_path(path)
     except ConfigError:
         return None
 
 
-def why_not_expanded(path: str | Path) -> str:
-    """The reason why the `~` or `~user` at the beginning of `path` has no meaning."""
+def expansion_error(path: str | Path) -> str:
+    """The reason why the `~` or `~user` at the start of `path` cannot be expanded."""
     user = Path(path).parts[0][1:]
     if user:
         return f"there is no user {escape(user)!r}"
@@ -56,22 +56,22 @@ def why_not_expanded(path: str | Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The folder that holds everything of one worker."""
+    """The folder with all files of one worker."""
 
     root: Path
 
     @classmethod
     def at(cls, path: str | Path | None = None) -> Home:
-        """The home that was asked for, else that of `SYFTNOTIFY_HOME`, else `~/.syft-creds`.
+        """The home at `path`; by default `$SYFTNOTIFY_HOME`, otherwise `~/.syft-creds`.
 
         Raises:
-            ConfigError: it is not named, and there is no home directory for the default.
+            ConfigError: none is given, and there is no home directory for the default.
         """
-        if named := path or os.environ.get(HOME_VARIABLE):
-            return cls(expanded(named))
-        default = expanded_if_possible(DEFAULT_HOME)
+        if given := path or os.environ.get(HOME_VARIABLE):
+            return cls(expand_path(given))
+        default = try_expand_path(DEFAULT_HOME)
         if default is None:
-            raise ConfigError(why_not_expanded(DEFAULT_HOME), hint=f"pass `--home DIR`, or set {HOME_VARIABLE}")
+            raise ConfigError(expansion_error(DEFAULT_HOME), hint=f"pass `--home DIR`, or set {HOME_VARIABLE}")
         return cls(default)
 
     @property
@@ -91,7 +91,7 @@ class Home:
         return self.root / "state.json"
 
     @property
-    def memory(self) -> Path:
+    def scan_cache(self) -> Path:
         return self.root / "jobs.json"
 
     @property
@@ -103,7 +103,7 @@ class Home:
         return self.root / "worker.lock"
 
     @property
-    def worker(self) -> Path:
+    def worker_status(self) -> Path:
         return self.root / "worker.json"
 
     @property
@@ -120,7 +120,7 @@ class Home:
 
     @property
     def environment(self) -> Path:
-        """What `env:` means under systemd, and to a command whose own environment has no such variable."""
+        """The environment file of the systemd unit; commands use it for `env:` references to unset variables."""
         return self.root / "environment"
 
     @property
@@ -128,5 +128,5 @@ class Home:
         return self.root / "spool"
 
     def create(self) -> None:
-        """Create the folder and its missing parents, for their owner alone."""
-        private_folder(self.root)
+        """Create the folder and its missing parents with mode 0700."""
+        create_private_folder(self.root)

@@ -1,6 +1,6 @@
-"""Facts about other processes: whether one is alive, and whether it is a worker of a home.
+"""Facts about other processes: whether one exists, and whether it is the worker of a home.
 
-From `/proc` where it exists, otherwise from `ps`.
+Read from `/proc` where it exists, otherwise from `ps`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import contextlib
 import os
 from pathlib import Path
 
-WORKER_PROGRAM = "syftnotify.worker"
+WORKER_MODULE = "syftnotify.worker"
 _COMMANDS = frozenset({"notify", "syftnotify"})
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of that number exists."""
-    if pid <= 0:  # for kill(2) a group of processes
+    """Whether a process with this pid exists."""
+    if pid <= 0:  # a process group for kill(2)
         return False
     try:
         os.kill(pid, 0)
@@ -26,62 +26,63 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def is_worker(pid: int, home: Path, *, if_unclear: bool = False) -> bool:
-    """Whether `pid` is a worker of `home`: detached, or `notify run`. A pid in a file may belong to another process.
+def is_worker(pid: int, home: Path, *, default: bool = False) -> bool:
+    """Whether `pid` is a worker of `home`, detached or `notify run`; a stored pid may be that of another process.
 
     Args:
         pid: the process.
-        home: the folder of the worker.
-        if_unclear: the answer for a `notify run` whose environment cannot be read.
+        home: the home folder.
+        default: the answer for a `notify run` whose environment cannot be read.
     """
-    words = _command_of(pid)
-    is_detached = WORKER_PROGRAM in words
-    if not is_detached and not ("run" in words and any(Path(word).name in _COMMANDS for word in words)):
+    arguments = _command_line(pid)
+    is_detached = WORKER_MODULE in arguments
+    is_command = "run" in arguments and any(Path(argument).name in _COMMANDS for argument in arguments)
+    if not (is_detached or is_command):
         return False
-    given = _option(words, "--home")
-    if given:
-        # `ps` prints one line of text: a path with blanks in it is in pieces, and is only searched for.
-        return _resolved(pid, given) == os.path.realpath(home) or f" --home {home} " in f"{' '.join(words)} "
-    environment = _environment_of(pid)
+    option = _option_value(arguments, "--home")
+    if option:
+        # `ps` prints one line of text, which splits a path with blanks: then the line is searched for the path.
+        return _resolve(pid, option) == os.path.realpath(home) or f" --home {home} " in f"{' '.join(arguments)} "
+    environment = _environment(pid)
     if not environment:
-        return if_unclear
-    usual = os.path.join(environment.get("HOME", ""), ".syft-creds")  # noqa: PTH118 - the other process's `~`
-    return _resolved(pid, environment.get("SYFTNOTIFY_HOME") or usual) == os.path.realpath(home)
+        return default
+    default_home = os.path.join(environment.get("HOME", ""), ".syft-creds")  # noqa: PTH118 - `~` of the other process
+    return _resolve(pid, environment.get("SYFTNOTIFY_HOME") or default_home) == os.path.realpath(home)
 
 
-def _option(words: list[str], name: str) -> str:
-    """The last value of an option, as `--home DIR` or `--home=DIR`; empty if it is not given."""
-    found = ""
-    for index, word in enumerate(words):
-        if word == name:
-            found = next(iter(words[index + 1 : index + 2]), "")
-        elif word.startswith(f"{name}="):
-            found = word.partition("=")[2]
-    return found
+def _option_value(arguments: list[str], name: str) -> str:
+    """The last value of an option, given as `--home DIR` or `--home=DIR`; empty if it is not given."""
+    value = ""
+    for index, argument in enumerate(arguments):
+        if argument == name:
+            value = next(iter(arguments[index + 1 : index + 2]), "")
+        elif argument.startswith(f"{name}="):
+            value = argument.partition("=")[2]
+    return value
 
 
-def _resolved(pid: int, place: str) -> str:
-    """`place` as the process sees it, without symbolic links."""
+def _resolve(pid: int, path: str) -> str:
+    """`path`, relative to the working folder of the process, as an absolute path without symbolic links."""
     with contextlib.suppress(OSError):
-        place = str(Path(f"/proc/{pid}/cwd").readlink() / place)
-    return os.path.realpath(place)
+        path = str(Path(f"/proc/{pid}/cwd").readlink() / path)
+    return os.path.realpath(path)
 
 
-def _command_of(pid: int) -> list[str]:
+def _command_line(pid: int) -> list[str]:
     with contextlib.suppress(OSError):
         return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
     import subprocess  # only where there is no /proc
 
     try:
-        shown = subprocess.run(  # noqa: S603 - fixed words and a number
+        done = subprocess.run(  # noqa: S603 - fixed arguments and a number
             ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, check=False
         )
     except OSError:
         return []
-    return os.fsdecode(shown.stdout).split()
+    return os.fsdecode(done.stdout).split()
 
 
-def _environment_of(pid: int) -> dict[str, str]:
+def _environment(pid: int) -> dict[str, str]:
     try:
         content = os.fsdecode(Path(f"/proc/{pid}/environ").read_bytes())
     except OSError:

@@ -111,11 +111,11 @@ class _Bound(Generic[_Content]):
         """Why the state is not this owner's, or empty. Without a configuration nothing speaks against it."""
         if self.config is None:
             return ""
-        whose = self.config.read(now)
-        if whose is None:  # missing, or unreadable: then it may be another owner's
+        owner_suffix = self.config.read(now)
+        if owner_suffix is None:  # missing, or unreadable: then it may be another owner's
             return self.config.problem
-        if whose and whose.casefold() != owner.casefold():
-            return f"{self.state.path} belongs to {escape(whose)}"
+        if owner_suffix and owner_suffix.casefold() != owner.casefold():
+            return f"{self.state.path} belongs to {escape(owner_suffix)}"
         return ""
 
 

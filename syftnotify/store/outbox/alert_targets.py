@@ -28,19 +28,19 @@ class AlertTargets:
 
     def encrypt(self, target: str) -> str:
         """`target` as it is stored. Raises: NotifyError, no key can be created."""
-        from syftnotify.config.secrets import sealed
+        from syftnotify.config.secrets import encrypt
 
-        return f"{_PREFIX}{sealed(target, self._home)}" if "://" in target else target
+        return f"{_PREFIX}{encrypt(target, self._home)}" if "://" in target else target
 
     def decrypt(self, stored: str) -> str:
         """The target that was stored; empty if the key is lost."""
         if not stored.startswith(_PREFIX):
             return stored
         if stored not in self._decrypted:
-            from syftnotify.config.secrets import opened
+            from syftnotify.config.secrets import decrypt
 
             try:
-                self._decrypted[stored] = opened(stored.removeprefix(_PREFIX), self._home)
+                self._decrypted[stored] = decrypt(stored.removeprefix(_PREFIX), self._home)
             except ValueError:
                 return ""
         return self._decrypted[stored]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from syftnotify.core.errors import StateError
 from syftnotify.store.outbox.alert_targets import AlertTargets
-from syftnotify.system.files import sync_folder
+from syftnotify.system.files import fsync_folder
 
 
 def back_up(database: Path, version: int) -> Path:
@@ -35,7 +35,7 @@ def back_up(database: Path, version: int) -> Path:
         for other in database.parent.glob(f"{database.name}.v*.bak"):
             if other != path:
                 other.unlink()
-        sync_folder(database.parent)
+        fsync_folder(database.parent)
     except (OSError, sqlite3.Error) as error:
         part.unlink(missing_ok=True)
         raise StateError(

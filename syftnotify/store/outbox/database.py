@@ -17,7 +17,8 @@ from syftnotify.core.errors import StateError
 from syftnotify.core.text import plural
 from syftnotify.store.outbox.backup import back_up
 from syftnotify.store.outbox.schema import SCHEMA, SCHEMA_VERSION, UPGRADES
-from syftnotify.system.files import quarantine, whose
+from syftnotify.system.files import quarantine
+from syftnotify.system.permissions import owner_suffix
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ class Database:
             self.path.chmod(0o600)
         except OSError as error:
             raise StateError(
-                f"{self.path} cannot be opened: {error.strerror}{whose(self.path)}",
+                f"{self.path} cannot be opened: {error.strerror}{owner_suffix(self.path)}",
                 hint="check the owner and permissions of its folder",
             ) from error
         self._upgrade(size)

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from syftnotify.config.values import is_safe_url
 from syftnotify.core.errors import DeliveryError, NotSignedInError
 from syftnotify.core.text import decoded
-from syftnotify.system.files import atomic_write, read_regular
-from syftnotify.system.paths import expanded
+from syftnotify.system.files import atomic_write, read_regular_file
+from syftnotify.system.paths import expand_path
 from syftnotify.transports.gmail.client_files import LARGEST, client_secrets, kind_of
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class GmailAuth:
         from google_auth_oauthlib.flow import InstalledAppFlow
         from oauthlib.oauth2 import OAuth2Error
 
-        path = expanded(credentials_path)
+        path = expand_path(credentials_path)
         flow = InstalledAppFlow.from_client_config(client_secrets(path), scopes=list(SCOPES))
         _bound_requests(flow.oauth2session, self._seconds)
         with _lenient_oauthlib():
@@ -142,7 +142,7 @@ class Token:
         """`seconds` limits a refresh."""
         from google.oauth2.credentials import Credentials
 
-        self._path = expanded(path)
+        self._path = expand_path(path)
         self._seconds = seconds
         self._lock = threading.Lock()
         self.written = file_mark(self._path)
@@ -310,7 +310,7 @@ def file_mark(path: Path) -> tuple[int, int, int]:
 
 def _token_info(path: Path) -> dict[str, Any]:
     try:
-        info = json.loads(decoded(read_regular(path, LARGEST)))
+        info = json.loads(decoded(read_regular_file(path, LARGEST)))
     except FileNotFoundError:
         raise NotSignedInError(f"there is no Google sign-in at {path}", hint=_SIGN_IN) from None
     except (OSError, ValueError, RecursionError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
-from syftnotify.system.files import private_folder
+from syftnotify.system.files import create_private_folder
 from syftnotify.transports.mime import build_mime
 
 
@@ -43,7 +43,7 @@ class MaildirTransport:
 
     def _opened(self) -> mailbox.Maildir:
         try:
-            private_folder(self._path.parent)
+            create_private_folder(self._path.parent)
             box = mailbox.Maildir(self._path, create=True)
             for part in ("tmp", "new", "cur"):  # in a folder that is there already, the library misses none
                 (self._path / part).mkdir(mode=0o700, exist_ok=True)

@@ -1,0 +1,130 @@
+"""Schema errors as lines of text: the path of the setting, what was expected, and the most similar known key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from syftnotify.config.schema import PIECES, TRANSPORT_TYPES, Config, Pieces
+from syftnotify.config.values import got
+from syftnotify.config.yaml_reader import unquoted_name_error
+from syftnotify.core.text import escape
+
+_Path = Sequence[int | str]
+# Sections whose keys are names chosen by the user: a number in such a path is an unquoted name, not a list index.
+_NAMED_SECTIONS = frozenset({"transports", "secrets"})
+# Error types of pydantic for a value where a mapping is expected.
+_MAPPING_ERRORS = frozenset({"model_type", "dict_type", "model_attributes_type"})
+
+
+def error_lines(error: ValidationError) -> list[str]:
+    """One line `path: text` per error."""
+    return [_line(item) for item in error.errors()]
+
+
+def _line(item: ErrorDetails) -> str:
+    path = _file_path(item["loc"])
+    if isinstance(item["input"], Pieces):  # `smtp_url` is not in the file, but was built from several keys
+        path = path[:-1]
+    kind = item["type"]
+    if kind == "invalid_key" or (path[-1] == "[key]" and not isinstance(item["input"], str)):
+        section = path[:-2] if path[-1] == "[key]" else path[:-1]
+        prefix = f"{_format_path(section)}: " if section else ""
+        return prefix + unquoted_name_error(_yaml_spelling(item["input"]))
+    name = _format_path(path)
+    if kind == "extra_forbidden":
+        return f"{name}: {_unknown_key([str(part) for part in item['loc']])}"
+    if kind == "missing":
+        return f"{name}: missing; it must be set"
+    if kind == "union_tag_not_found":
+        return f"{name}.type: missing; expected {_alternatives(TRANSPORT_TYPES)}"
+    if kind == "union_tag_invalid":
+        return f"{name}.type: {_unknown_type(str(item.get('ctx', {}).get('tag', '')))}"
+    if kind in _MAPPING_ERRORS:
+        # The value may be a secret that was written in the wrong place.
+        value = type(item["input"]).__name__ if path[0] in _NAMED_SECTIONS else got(item["input"])
+        return f"{name}: expected keys with values, got {value}"
+    return f"{name}: {_value_error(item)}"
+
+
+def _value_error(item: ErrorDetails) -> str:
+    kind, value = item["type"], item["input"]
+    if kind in {"tuple_type", "list_type"}:
+        return f"expected a list, got {got(value)}"
+    if kind == "string_type" and isinstance(value, (bool, int, float, date)):
+        return f"YAML does not read {_yaml_spelling(value)} as text; put it in quotes"
+    if kind == "string_type":
+        return f"expected text, got {'a list' if isinstance(value, list) else 'keys with values'}"
+    if kind == "literal_error":
+        return f"expected {item['ctx']['expected'].replace(chr(39), '')}, got {got(value)}"
+    return item["msg"].removeprefix("Value error, ")
+
+
+def _unknown_type(tag: str) -> str:
+    expected = f"expected {_alternatives(TRANSPORT_TYPES)}, got {escape(tag, limit=60)!r}"
+    similar = difflib.get_close_matches(tag, TRANSPORT_TYPES, n=1)
+    return f"{expected}; did you mean `{similar[0]}`?" if similar else expected
+
+
+def _unknown_key(path: list[str]) -> str:
+    model: type[BaseModel] | None = Config
+    if path[0] == "transports" and len(path) > 2 and path[2] in TRANSPORT_TYPES:
+        known = set(_fields(TRANSPORT_TYPES[path[2]]))
+        if "smtp_url" in known:
+            if path[-1] in PIECES:
+                return "not allowed together with `smtp_url`, which already names the server; remove one of them"
+            known.update(PIECES)
+    else:
+        for part in path[:-1]:
+            if not part.isdigit():
+                field = _fields(model).get(part)
+                model = _model_in(field.annotation) if field else None
+        known = set(_fields(model))
+    similar = difflib.get_close_matches(path[-1], sorted(known), n=1, cutoff=0.6)
+    if similar:
+        return f"unknown key; did you mean `{similar[0]}`?"
+    return f"unknown key; known keys: {', '.join(sorted(known))}"
+
+
+def _yaml_spelling(value: Any) -> str:
+    """How `value`, which YAML does not read as text, is written without quotes."""
+    if isinstance(value, bool):
+        return "`on`, `yes` or `true`" if value else "`off`, `no` or `false`"
+    return f"`{'null' if value is None else escape(str(value), limit=60)}`"
+
+
+def _alternatives(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
+
+
+def _file_path(loc: tuple[int | str, ...]) -> _Path:
+    """The path in the file: without the type of a transport, which pydantic adds for a union."""
+    path = list(loc)
+    if len(path) > 2 and path[0] == "transports" and path[2] in TRANSPORT_TYPES:
+        del path[2]
+    return path
+
+
+def _format_path(path: _Path) -> str:
+    """The path as `routes[0].via`."""
+    parts = (f"[{part}]" if isinstance(part, int) and path[0] not in _NAMED_SECTIONS else f".{part}" for part in path)
+    return escape("".join(parts).removeprefix("."))
+
+
+def _fields(model: type[BaseModel] | None) -> dict[str, FieldInfo]:
+    """The fields of `model` by their keys in the file."""
+    return {field.alias or name: field for name, field in model.model_fields.items()} if model else {}
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The first model in the type of a field such as `tuple[RouteSection, ...] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
