@@ -15,7 +15,8 @@ import pytest
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification
 from syftnotify.sources.spool import emit
-from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.ledger.index import Ledger
+from syftnotify.store.ledger.manager import JsonStateManager
 from syftnotify.store.outbox.queue import Counts, Outbox
 from tests.support import ANA, BO, OWNER, Box, Sent, claim, tally
 from tests.trees import PERMISSIONS, TREES, Disk, Tree, permission
@@ -134,9 +135,8 @@ def test_withheld_mail_holds_up_neither_ledger_nor_pruning(box: Box, strangers: 
     strangers.submit(by=VICTIM)
     strangers.approve(by=VICTIM)
     after(box)
-    ledger = JsonStateManager(box.home.state)
-    assert ledger.owed() == {}
-    assert ledger.was_notified(strangers.entity(by=VICTIM), "approved")
+    assert Ledger(box.home.state).owed() == {}
+    assert JsonStateManager(box.home.state).was_notified(strangers.entity(by=VICTIM), "approved")
     box.clock.advance(100)
     outbox = Outbox(box.home.outbox)
     assert outbox.prune(box.clock.now, box.clock.now, sparing=()) == 2

@@ -412,7 +412,7 @@ def _fill(report: worker_status.WorkerStatus, parts: App, counts: Counts) -> Non
     report.warnings = list(parts.settings.warnings)
     report.peers_source = _source_of(parts.pipeline.peers_status)
     report.last_error = parts.dispatcher.last_error or None
-    report.damage = "; ".join(filter(None, (parts.ledger.damage, parts.outbox.damage)))
+    report.damage = "; ".join(filter(None, (parts.ledger.corruption, parts.outbox.damage)))
     report.unreadable_alerts = len(parts.outbox.unreadable_alerts)
     ends = sign_in_end_of_each(parts)
     lanes = parts.dispatcher.lanes
