@@ -18,7 +18,7 @@ import orjson
 
 from benchmarks.ground import Figure, at_most, medians, name_of, report
 from syftnotify.core.identifiers import entity_id
-from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.ledger.manager import JsonStateManager
 from tests.support import ANA, OWNER
 
 FACTOR = 1.5

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from syftnotify.rendering.templates import TemplateRenderer
     from syftnotify.sender import GmailSender
     from syftnotify.sources.spool import emit
-    from syftnotify.store.ledger import JsonStateManager
+    from syftnotify.store.ledger.manager import JsonStateManager
     from syftnotify.transports.gmail.auth import GmailAuth
 
 __version__ = "0.1.0"
@@ -34,7 +34,7 @@ _HOMES = {
     "GmailAuth": "syftnotify.transports.gmail.auth",
     "GmailSender": "syftnotify.sender",
     "JobMonitor": "syftnotify.monitors",
-    "JsonStateManager": "syftnotify.store.ledger",
+    "JsonStateManager": "syftnotify.store.ledger.manager",
     "PeerMonitor": "syftnotify.monitors",
     "TemplateRenderer": "syftnotify.rendering.templates",
     "emit": "syftnotify.sources.spool",

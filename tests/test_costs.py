@@ -147,12 +147,12 @@ def test_a_wake_up_that_says_where_asks_for_no_other_job(home_of: Callable[[str,
 
 def test_a_quiet_look_takes_one_statement_and_no_save(home_of: Callable[[str, int], Home]) -> None:
     home = home_of("D", 10)
-    edition = home.parts.ledger.edition
+    edition = home.parts.ledger.revision
     with statements() as asked:
         home.look()
 
     assert asked == ["execute"] * 2  # it begins, and asks for rules about jobs
-    assert home.parts.ledger.edition == edition
+    assert home.parts.ledger.revision == edition
 
 
 @pytest.mark.parametrize("changed", [1, 7])
@@ -165,12 +165,12 @@ def test_a_look_with_news_saves_once_and_takes_as_many_statements_for_one_as_for
     for number in range(changed):
         home.end(f"job-{number:04}", code=5)
     home.box.clock.advance(10)
-    before = home.parts.ledger.edition
+    before = home.parts.ledger.revision
     with statements() as asked:
         home.look()
 
     assert before is not None
-    assert home.parts.ledger.edition == (before[0], before[1] + 1)
+    assert home.parts.ledger.revision == (before[0], before[1] + 1)
     assert len(asked) == 12, asked
 
 
@@ -183,7 +183,7 @@ def test_the_first_look_saves_once(box: Box) -> None:
     box.look()
     parts = box.parts()
     try:
-        edition = parts.ledger.edition
+        edition = parts.ledger.revision
         assert edition is not None
         assert edition[1] == 2  # what is owed, and that it was sent
     finally:

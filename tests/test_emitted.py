@@ -26,7 +26,7 @@ from syftnotify.core.errors import EmitError, UnknownKindError
 from syftnotify.core.kinds import FINAL_KINDS, EventKind
 from syftnotify.core.models import Event
 from syftnotify.sources.spool import Spool
-from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.ledger.manager import JsonStateManager
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import ANA, BO, OWNER, Box, lose_ledger, lose_outbox
 from tests.test_alerts import add

@@ -23,19 +23,19 @@ class Known:
     undecided: set[str] = field(default_factory=set)
     back: dict[str, float] = field(default_factory=dict)
 
-    def knows(self, entity: str, kind: EventKind, occurrence: str) -> bool:
+    def is_recorded(self, entity: str, kind: EventKind, occurrence: str) -> bool:
         return (entity, kind, occurrence) in self.told
 
-    def reruns(self, entity: str, generation: str) -> int:
-        return self.counts.get((entity, generation), 0)
+    def rerun_count(self, entity: str, submission: str) -> int:
+        return self.counts.get((entity, submission), 0)
 
-    def ends_told(self, entity: str) -> int:
+    def end_count(self, entity: str) -> int:
         return sum(1 for told, kind, _ in self.told if told == entity and kind in END_KINDS)
 
-    def is_undecided(self, entity: str) -> bool:
+    def is_unreadable(self, entity: str) -> bool:
         return entity in self.undecided
 
-    def back_since(self, entity: str) -> float | None:
+    def reappeared_at(self, entity: str) -> float | None:
         return self.back.get(entity)
 
 

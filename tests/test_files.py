@@ -13,7 +13,7 @@ import pytest
 from syftnotify.config.secrets import encrypt
 from syftnotify.core.models import Message
 from syftnotify.sources.spool import emit
-from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.ledger.manager import JsonStateManager
 from syftnotify.system.files import atomic_write, create_private_folder, quarantine
 from syftnotify.system.locks import file_lock
 from syftnotify.system.paths import Home

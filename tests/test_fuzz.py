@@ -28,7 +28,8 @@ from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.sources.syftbox.peers import PeerReader
 from syftnotify.sources.syftbox.safe_files import UnreadableError
 from syftnotify.sources.syftbox.yaml_files import parse_yaml
-from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.ledger.index import Ledger
+from syftnotify.store.ledger.manager import JsonStateManager
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
 from syftnotify.transports.gmail.auth import Token, sign_in_ends, signed_in_at
@@ -421,35 +422,37 @@ def test_a_state_file_of_any_form_is_used_or_kept_aside(content: bytes) -> None:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         path = Path(folder) / "state.json"
         path.write_bytes(content)
-        ledger = JsonStateManager(path)
+        ledger = Ledger(path)
         for kind in (EventKind.JOB_SUBMITTED, EventKind.JOB_COMPLETED):
-            ledger.knows(JOB, kind, "T1")
-            ledger.word_for(JOB, kind, "T1")
-        ledger.reruns(JOB, "T0")
-        ledger.ends_told(JOB)
-        ledger.is_undecided(JOB)
-        back = ledger.back_since(JOB)
+            ledger.is_recorded(JOB, kind, "T1")
+            ledger.label(JOB, kind, "T1")
+        ledger.rerun_count(JOB, "T0")
+        ledger.end_count(JOB)
+        ledger.is_unreadable(JOB)
+        back = ledger.reappeared_at(JOB)
         assert back is None or isinstance(back, (int, float))
-        ledger.is_settling(JOB)
-        ledger.first_look(f"jobs {OWNER}")
+        ledger.is_unstable(JOB)
+        ledger.baseline(f"jobs {OWNER}")
         for entity, owed in ledger.owed().items():
             for word in owed:
-                ledger.disown(entity, word)
-        ledger.note_absence(lambda _entity: False)
-        ledger.note_return([JOB], [JOB], 1e9)
-        ledger.count_rerun(JOB, "T0", 1)
-        ledger.decide({JOB}, set())
-        ledger.decide(set(), {JOB})
-        ledger.owe(JOB, EventKind.JOB_FAILED, "T9")
-        ledger.tell(JOB, EventKind.JOB_FAILED, "T9")
-        ledger.finish_first_look("jobs x", "now")
-        ledger.set_data("mine", 1)
-        ledger.mark_notified(JOB, "mine")
+                ledger.clear_owed(entity, word)
+        ledger.record_vanished(lambda _entity: False)
+        ledger.record_reappeared([JOB], [JOB], 1e9)
+        ledger.set_rerun_count(JOB, "T0", 1)
+        ledger.update_unreadable({JOB}, set())
+        ledger.update_unreadable(set(), {JOB})
+        ledger.mark_owed(JOB, EventKind.JOB_FAILED, "T9")
+        ledger.mark_settled(JOB, EventKind.JOB_FAILED, "T9")
+        ledger.record_baseline("jobs x", "now")
+        ledger.save()
+        state = JsonStateManager(path)
+        state.set_data("mine", 1)
+        state.mark_notified(JOB, "mine")
         again = JsonStateManager(path)
 
         assert again.was_notified(JOB, "mine")
-        assert again.knows(JOB, EventKind.JOB_FAILED, "T9")
         assert again.get_data("mine") == 1
+        assert Ledger(path).is_recorded(JOB, EventKind.JOB_FAILED, "T9")
 
 
 reports = st.dictionaries(

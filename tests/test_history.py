@@ -12,7 +12,7 @@ import syftnotify
 from syftnotify.cli.history import forget
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
-from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.ledger.index import Ledger
 from syftnotify.store.outbox.history import History
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import ANA, OWNER, Box
@@ -210,9 +210,9 @@ class CountingHistory(History):
 def test_much_is_forgotten_a_heap_at_a_time(box: Box, owed: int) -> None:
     """C14: a running worker has its turn in between, and what is owed hides nothing that is not."""
     box.home.create()
-    ledger = JsonStateManager(box.home.state)
+    ledger = Ledger(box.home.state)
     for event in gpus(0, owed):
-        ledger.owe(event.entity, event.kind, event.occurrence)
+        ledger.mark_owed(event.entity, event.kind, event.occurrence)
     ledger.save()
     outbox = SqliteOutbox(box.home.outbox)
     outbox.history = history = CountingHistory(outbox._database)

@@ -1,4 +1,4 @@
-"""The state file: what was told, whole at every moment, shared."""
+"""The ledger and its state file."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 
 from syftnotify.core.errors import StateError
 from syftnotify.core.kinds import EventKind
-from syftnotify.store import ledger
-from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.ledger.encoding import encode, parse_in_chunks
+from syftnotify.store.ledger.index import Ledger
+from syftnotify.store.ledger.labels import LabelPool
+from syftnotify.store.ledger.manager import JsonStateManager
+from syftnotify.store.ledger.state import NOTES_KEY, LabelIndex, State
 from tests.support import THOROUGH
 
 
@@ -114,10 +117,10 @@ def test_the_tilde_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_file_is_as_documented_and_private(path: Path) -> None:
-    state = JsonStateManager(path)
-    state.owe("job/x", EventKind.JOB_FAILED, "T1")
-    state.tell("job/x", EventKind.JOB_SUBMITTED, "T0")
-    state.save()
+    ledger = Ledger(path)
+    ledger.mark_owed("job/x", EventKind.JOB_FAILED, "T1")
+    ledger.mark_settled("job/x", EventKind.JOB_SUBMITTED, "T0")
+    ledger.save()
 
     written = raw(path)
     assert written["version"] == 1
@@ -127,27 +130,27 @@ def test_the_file_is_as_documented_and_private(path: Path) -> None:
 
 
 def test_owed_becomes_notified_and_later_occurrences_carry_their_name(path: Path) -> None:
-    state = JsonStateManager(path)
-    state.owe("job/x", EventKind.JOB_COMPLETED, "T1")
-    state.tell("job/x", EventKind.JOB_COMPLETED, "T1")
-    state.owe("job/x", EventKind.JOB_COMPLETED, "T2")
-    state.save()
+    ledger = Ledger(path)
+    ledger.mark_owed("job/x", EventKind.JOB_COMPLETED, "T1")
+    ledger.mark_settled("job/x", EventKind.JOB_COMPLETED, "T1")
+    ledger.mark_owed("job/x", EventKind.JOB_COMPLETED, "T2")
+    ledger.save()
 
     assert raw(path)["notified"] == {"job/x": ["executed"]}
     assert raw(path)["owed"] == {"job/x": ["job_completed@T2"]}
-    again = JsonStateManager(path)
-    assert again.knows("job/x", EventKind.JOB_COMPLETED, "T1")
-    assert again.knows("job/x", EventKind.JOB_COMPLETED, "T2")
-    assert not again.knows("job/x", EventKind.JOB_COMPLETED, "T3")
-    assert not again.was_notified("job/x", "job_completed@T2")
+    again = Ledger(path)
+    assert again.is_recorded("job/x", EventKind.JOB_COMPLETED, "T1")
+    assert again.is_recorded("job/x", EventKind.JOB_COMPLETED, "T2")
+    assert not again.is_recorded("job/x", EventKind.JOB_COMPLETED, "T3")
+    assert not JsonStateManager(path).was_notified("job/x", "job_completed@T2")
 
 
 def test_a_mark_by_hand_stands_for_what_is_true_then(path: Path) -> None:
     JsonStateManager(path).mark_notified("job/x", "executed")
-    state = JsonStateManager(path)
+    ledger = Ledger(path)
 
-    assert state.knows("job/x", EventKind.JOB_COMPLETED, "T1")
-    assert not state.knows("job/x", EventKind.JOB_COMPLETED, "T2")
+    assert ledger.is_recorded("job/x", EventKind.JOB_COMPLETED, "T1")
+    assert not ledger.is_recorded("job/x", EventKind.JOB_COMPLETED, "T2")
 
 
 def test_two_managers_never_overwrite_each_other(path: Path) -> None:
@@ -164,11 +167,11 @@ def test_two_managers_never_overwrite_each_other(path: Path) -> None:
 
 
 def test_what_was_settled_here_does_not_come_back_from_there(path: Path) -> None:
-    worker, other = JsonStateManager(path), JsonStateManager(path)
-    worker.owe("job/x", EventKind.JOB_FAILED, "")
+    worker, other = Ledger(path), JsonStateManager(path)
+    worker.mark_owed("job/x", EventKind.JOB_FAILED, "")
     worker.save()
     other.mark_notified("y", "new")
-    worker.tell("job/x", EventKind.JOB_FAILED, "")
+    worker.mark_settled("job/x", EventKind.JOB_FAILED, "")
     worker.save()
     other.mark_notified("z", "new")
 
@@ -207,14 +210,14 @@ def test_a_damaged_file_is_kept_aside_and_the_last_good_copy_used(
     state.mark_notified("b", "new")
     path.write_bytes(damage)
     with caplog.at_level(logging.WARNING):
-        again = JsonStateManager(path)
+        ledger = Ledger(path)
 
-    assert again.was_notified("a", "new")
-    assert "damaged" in again.damage
+    assert ledger.has_events("a")
+    assert "damaged" in ledger.corruption
     assert "state.json.bak" in caplog.text
     aside = [p for p in path.parent.iterdir() if ".damaged-" in p.name]
     assert [p.read_bytes() for p in aside] == [damage]
-    again.mark_notified("c", "new")
+    JsonStateManager(path).mark_notified("c", "new")
     assert set(raw(path)["notified"]) >= {"a", "c"}
 
 
@@ -248,7 +251,7 @@ def test_a_newer_versions_file_is_not_touched(path: Path) -> None:
 
 
 def test_saving_nothing_writes_nothing(path: Path) -> None:
-    JsonStateManager(path).save()
+    Ledger(path).save()
 
     assert not path.exists()
 
@@ -284,58 +287,102 @@ NASTY = st.text(alphabet='a"],{}:\\[ ', max_size=12) | st.sampled_from(
     st.sampled_from([1, 30, 1 << 16]),
 )
 def test_what_is_read_in_pieces_is_what_was_written(
-    told: dict[str, list[str]], first: dict[str, str], data: dict[str, Any], piece: int
+    lists: dict[str, list[str]], first: dict[str, str], data: dict[str, Any], chunk: int
 ) -> None:
     """Whatever stands in it, and wherever the pieces end; a text that looks like the end of one is noticed."""
-    told |= {f"job/D/{number}": ["new", "approved", "executed"] for number in range(40)}
-    notified = {entity: tuple(words) for entity, words in told.items()}
-    state = {"version": 1, "notified": notified, "owed": {}, "data": {**data, ledger.OURS: {"first": first}}}
-    content = b"".join(ledger._spelled(state))
+    lists |= {f"job/D/{number}": ["new", "approved", "executed"] for number in range(40)}
+    notified = {entity: tuple(labels) for entity, labels in lists.items()}
+    content = b"".join(encode(State(notified, data={**data, NOTES_KEY: {"first": first}})))
     try:
-        found = ledger._in_pieces(content, ledger._Spellings(), piece=piece)
+        found = parse_in_chunks(content, LabelPool(), chunk=chunk)
     except ValueError:
-        texts = [*told, *(word for words in told.values() for word in words), *first, *first.values()]
+        texts = [*lists, *(label for labels in lists.values() for label in labels), *first, *first.values()]
         assert any(text.endswith(",") for text in texts)
         return
-    found["notified"] = {entity: list(words) for entity, words in found["notified"].items()}
+    found["notified"] = {entity: list(labels) for entity, labels in found["notified"].items()}
 
     assert found == orjson.loads(content)
 
 
 def test_what_was_noted_before_an_older_version_came_in_between_is_still_known(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
-    told = JsonStateManager(path)
-    told.tell("job/x", EventKind.JOB_COMPLETED, "T1")
-    told.tell("job/x", EventKind.JOB_SUBMITTED, "T0")
-    told.save()
+    ledger = Ledger(path)
+    ledger.mark_settled("job/x", EventKind.JOB_COMPLETED, "T1")
+    ledger.mark_settled("job/x", EventKind.JOB_SUBMITTED, "T0")
+    ledger.save()
     written = raw(path)
     written["data"]["syftnotify"]["occurrences"] = {"job/x": {"job_submitted": "T0"}}
     path.write_text(json.dumps(written))
-    told = JsonStateManager(path)
+    ledger = Ledger(path)
 
-    assert not told.knows("job/x", EventKind.JOB_COMPLETED, "T2")
-    assert told.knows("job/x", EventKind.JOB_COMPLETED, "T1")
+    assert not ledger.is_recorded("job/x", EventKind.JOB_COMPLETED, "T2")
+    assert ledger.is_recorded("job/x", EventKind.JOB_COMPLETED, "T1")
 
 
 def test_a_large_file_is_read_in_pieces(tmp_path: Path) -> None:
     """Else its objects would take ten times its size."""
-    notified = {f"job/D/owner@x.org/ana@y.net/job-{number}": ("new", "executed") for number in range(5000)}
+    notified: LabelIndex = {f"job/D/owner@x.org/ana@y.net/job-{number}": ("new", "executed") for number in range(5000)}
     first = dict.fromkeys(notified, "job_submitted=0123456789ab")
-    state = {"version": 1, "notified": notified, "owed": {}, "data": {ledger.OURS: {"first": first}}}
-    content = b"".join(ledger._spelled(state))
-    found = ledger._in_pieces(content, ledger._Spellings())
+    content = b"".join(encode(State(notified, data={NOTES_KEY: {"first": first}})))
+    found = parse_in_chunks(content, LabelPool())
 
     assert found["notified"] == notified
-    assert len({id(words) for words in found["notified"].values()}) == 1
-    assert all(one is other for one, other in zip(found["notified"], found["data"][ledger.OURS]["first"], strict=True))
+    assert len({id(labels) for labels in found["notified"].values()}) == 1
+    assert all(one is other for one, other in zip(found["notified"], found["data"][NOTES_KEY]["first"], strict=True))
 
 
-def test_ever_new_words_of_one_entity_take_no_more_than_they_are_long(tmp_path: Path) -> None:
-    state = JsonStateManager(tmp_path / "state.json")
-    for number in range(500):
-        state._add("notified", "daily", f"sent-{number}")
+@pytest.mark.parametrize("labels", [[f"sent-{number}" for number in range(500)], ["executed", "job_completed@T2"]])
+def test_pool_keeps_no_labels_that_are_unlikely_to_occur_again(labels: list[str]) -> None:
+    pool = LabelPool()
 
-    assert sum(map(len, state._spellings._known)) < 1000
+    assert pool.intern(["new"]) is pool.intern(["new"])
+    assert pool.intern(labels) is not pool.intern(labels)
+    assert pool.intern(labels) == tuple(labels)
+
+
+def test_state_file_restored_without_its_baseline_has_none(path: Path) -> None:
+    """Else every event before the lost baseline scan would be notified."""
+    JsonStateManager(path).mark_notified("a", "new")
+    ledger = Ledger(path)
+    ledger.mark_settled("job/x", EventKind.JOB_COMPLETED, "T1")
+    ledger.record_baseline("jobs o@x.org", "2026-01-01T00:00:00+00:00")
+    ledger.save()
+    path.unlink()
+    ledger.refresh()
+
+    assert not ledger.is_recorded("job/x", EventKind.JOB_COMPLETED, "T1")
+    assert ledger.baseline("jobs o@x.org") == ""
+
+
+def test_baseline_that_is_not_saved_survives_the_write_of_another_process(path: Path) -> None:
+    ledger = Ledger(path)
+    ledger.record_baseline("jobs o@x.org", "2026-01-01T00:00:00+00:00")
+    JsonStateManager(path).mark_notified("a", "new")
+    ledger.save()
+
+    assert Ledger(path).baselines() == {"jobs o@x.org": "2026-01-01T00:00:00+00:00"}
+
+
+def test_set_data_refuses_the_key_of_the_worker(path: Path) -> None:
+    """Overwriting the notes would make the worker take its ledger for lost."""
+    with pytest.raises(ValueError, match="reserved"):
+        JsonStateManager(path).set_data("syftnotify", {})
+
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("revision", [[], [1], ["a", "b", 1], ["a", 1, 2], ["a", 1, 1, 1]])
+def test_revision_of_an_edited_file_is_dropped(path: Path, revision: list[Any]) -> None:
+    path.parent.mkdir()
+    notes = {"edition": {"is": revision}}
+    path.write_bytes(orjson.dumps({"version": 1, "notified": {"a": ["new"]}, "data": {"syftnotify": notes}}))
+    ledger = Ledger(path)
+    assert ledger.revision is None
+    ledger.mark_settled("b", EventKind.JOB_SUBMITTED, "")
+    ledger.save()
+
+    assert ledger.revision is not None
+    assert ledger.revision[1] == 1
 
 
 def test_what_an_older_version_noted_is_still_known(tmp_path: Path) -> None:
@@ -343,9 +390,9 @@ def test_what_an_older_version_noted_is_still_known(tmp_path: Path) -> None:
     noted = {"job/x": {"job_submitted": "T1", "job_completed": "T2"}}
     old = {"version": 1, "notified": {"job/x": ["new", "executed"]}, "owed": {}, "data": {}}
     path.write_bytes(orjson.dumps({**old, "data": {"syftnotify": {"occurrences": noted}}}))
-    told = JsonStateManager(path)
+    ledger = Ledger(path)
 
-    assert told.knows("job/x", EventKind.JOB_SUBMITTED, "T1")
-    assert not told.knows("job/x", EventKind.JOB_SUBMITTED, "T3")
-    assert not told.knows("job/x", EventKind.JOB_COMPLETED, "T1")
-    assert told.word_for("job/x", EventKind.JOB_COMPLETED, "T2") == "executed"
+    assert ledger.is_recorded("job/x", EventKind.JOB_SUBMITTED, "T1")
+    assert not ledger.is_recorded("job/x", EventKind.JOB_SUBMITTED, "T3")
+    assert not ledger.is_recorded("job/x", EventKind.JOB_COMPLETED, "T1")
+    assert ledger.label("job/x", EventKind.JOB_COMPLETED, "T2") == "executed"

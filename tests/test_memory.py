@@ -18,7 +18,7 @@ from syftnotify.core.errors import StateError
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import EventKind
 from syftnotify.runtime.container import build_app
-from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.ledger.index import Ledger
 from tests.support import ANA, OWNER, Box, lose_outbox
 from tests.test_costs import counted
 from tests.trees import TREES, Disk, Tree
@@ -307,7 +307,7 @@ def test_a_job_that_went_while_the_outbox_could_not_be_written_is_missed_afterwa
     parts.close()
 
     assert {event.payload["name"] for event in tick.events} == {"job-3"}
-    assert [entity.rpartition("/")[2] for entity in JsonStateManager(box.home.state).settling()] == ["job-1"]
+    assert [entity.rpartition("/")[2] for entity in Ledger(box.home.state).unstable_entities()] == ["job-1"]
 
 
 @contextlib.contextmanager

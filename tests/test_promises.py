@@ -34,7 +34,7 @@ from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.runtime.container import App, build_app
-from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.ledger.index import Ledger
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import failpoints
 from tests.support import ANA, BO, OWNER, THOROUGH, Box, Clock, claim, tally
@@ -378,13 +378,13 @@ class Promises(RuleBasedStateMachine):
                 yield Row(id_, seq, key, entity, EventKind(kind), occurrence, recipient, bundle, state, unknown)
 
     @contextlib.contextmanager
-    def ledger_on_disk(self) -> Iterator[JsonStateManager]:
+    def ledger_on_disk(self) -> Iterator[Ledger]:
         """What the next process will read as the ledger; the files stay as they are."""
         with tempfile.TemporaryDirectory() as copy:
             for path in self.box.home.root.glob("state.json*"):
                 if ".damaged-" not in path.name:
                     shutil.copy2(path, copy)
-            yield JsonStateManager(Path(copy) / "state.json")
+            yield Ledger(Path(copy) / "state.json")
 
     def reckon(self) -> None:
         """After something was lost: what can still be known to be owed?
@@ -394,7 +394,7 @@ class Promises(RuleBasedStateMachine):
         """
         self.take_down()
         with self.ledger_on_disk() as ledger:
-            has_looked = bool(ledger.first_look(f"jobs {OWNER}"))
+            has_looked = bool(ledger.baseline(f"jobs {OWNER}"))
             for owed in self.owed.values():
                 if owed.id in self.rows or owed.is_skipped:
                     continue
@@ -405,8 +405,9 @@ class Promises(RuleBasedStateMachine):
                 owed.is_excused = owed.is_excused or not has_looked or not self.is_true(owed)
 
     @staticmethod
-    def is_told(ledger: JsonStateManager, owed: Owed) -> bool:
-        return ledger.was_notified(owed.entity, ledger.word_for(owed.entity, owed.kind, owed.occurrence))
+    def is_told(ledger: Ledger, owed: Owed) -> bool:
+        label = ledger.label(owed.entity, owed.kind, owed.occurrence)
+        return label in ledger.content.notified.get(owed.entity, ())
 
     def is_true(self, owed: Owed) -> bool:
         """Whether the tree still says what is owed."""

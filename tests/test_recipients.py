@@ -16,7 +16,8 @@ from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification
 from syftnotify.core.outbox import OutboxCounts
 from syftnotify.sources.spool import emit
-from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.ledger.index import Ledger
+from syftnotify.store.ledger.manager import JsonStateManager
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import ANA, BO, OWNER, Box, Sent, claim, tally
 from tests.trees import PERMISSIONS, TREES, Disk, Tree, permission
@@ -135,9 +136,8 @@ def test_withheld_mail_holds_up_neither_ledger_nor_pruning(box: Box, strangers: 
     strangers.submit(by=VICTIM)
     strangers.approve(by=VICTIM)
     after(box)
-    ledger = JsonStateManager(box.home.state)
-    assert ledger.owed() == {}
-    assert ledger.was_notified(strangers.entity(by=VICTIM), "approved")
+    assert Ledger(box.home.state).owed() == {}
+    assert JsonStateManager(box.home.state).was_notified(strangers.entity(by=VICTIM), "approved")
     box.clock.advance(100)
     outbox = SqliteOutbox(box.home.outbox)
     assert outbox.history.prune(box.clock.now, box.clock.now, exempt=()) == 2

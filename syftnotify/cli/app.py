@@ -349,7 +349,7 @@ def install(context: typer.Context, home: HomeOption = None) -> None:
     check_ready(place)
     stopped = False
 
-    def make_way() -> None:
+    def stop_other_worker() -> None:
         nonlocal stopped
         pid = worker_lock.holder_pid(place)
         if pid is not None and pid != systemd.main_pid(place):
@@ -357,7 +357,7 @@ def install(context: typer.Context, home: HomeOption = None) -> None:
             stopped = True
 
     try:
-        path = systemd.install(place, make_way=make_way)
+        path = systemd.install(place, stop_other_worker=stop_other_worker)
     except NotifyError:
         if stopped:
             process.start(place)  # nobody is left without a notifier

@@ -13,7 +13,8 @@ from syftnotify.core.kinds import EventKind, parse_kind
 from syftnotify.core.outbox import EventRecord, NotificationRecord
 from syftnotify.core.text import escape, iso, local_time, localized, plural
 from syftnotify.runtime.container import load_listing_all
-from syftnotify.store.ledger import JsonStateManager, what_is_wrong
+from syftnotify.store.ledger.index import Ledger
+from syftnotify.store.ledger.state_file import find_corruption
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system.paths import Home
 
@@ -125,12 +126,12 @@ def _recorded_silently(home: Home, about: str, events: Sequence[EventRecord]) ->
 
     The baseline scan records what had happened before it so; it is the earliest of those of jobs, or of peers.
     """
-    if what_is_wrong(home.state):
+    if find_corruption(home.state):
         return []
-    ledger = JsonStateManager(home.state)
+    ledger = Ledger(home.state)
     noticed = {(event.entity, event.kind) for event in events}
     silent = []
-    for entity, kinds in ledger.recorded(about).items():
+    for entity, kinds in ledger.notified_kinds(about).items():
         what = "peers " if entity.startswith("peer/") else "jobs "
         since = min((at for name, at in ledger.baselines().items() if name.startswith(what)), default="")
         silent += [(entity, kind, since) for kind in kinds if since and (entity, kind.value) not in noticed]
@@ -157,7 +158,7 @@ def prune(home: Home, older_than: str | None, *, dry_run: bool) -> None:
             f"--older-than: {local_time(before)} is in the future", hint="pass a past time: 26w, 365d or 2026-01-15"
         )
     with outbox_of(home) as outbox:
-        ledger = JsonStateManager(home.state)
+        ledger = Ledger(home.state)
         if outbox is None:
             count = 0
         elif dry_run:
@@ -167,7 +168,7 @@ def prune(home: Home, older_than: str | None, *, dry_run: bool) -> None:
     say(f"{plural(count, 'event')} from before {local_time(before)} {'would be ' if dry_run else ''}forgotten")
 
 
-def forget(outbox: SqliteOutbox, ledger: JsonStateManager, before: float) -> int:
+def forget(outbox: SqliteOutbox, ledger: Ledger, before: float) -> int:
     """Forget the history before a moment, a heap at a time; returns how many events.
 
     Between two heaps a running worker has its turn.

@@ -12,22 +12,22 @@ from syftnotify.core.models import ABSENT_SNAPSHOTS, UNREADABLE, Event, Fact, Jo
 
 
 class NotifiedIndex(Protocol):
-    """What these rules ask of the ledger."""
+    """The recorded events, as these rules need them. The ledger implements it."""
 
-    def knows(self, entity: str, kind: EventKind, occurrence: str) -> bool:
-        """Whether that occurrence has been told, or is owed."""
+    def is_recorded(self, entity: str, kind: EventKind, occurrence: str) -> bool:
+        """Whether the occurrence is notified or owed."""
 
-    def reruns(self, entity: str, generation: str) -> int:
-        """How often that submission was seen un-ended after a told end."""
+    def rerun_count(self, entity: str, submission: str) -> int:
+        """How often that submission was seen running again after a recorded end."""
 
-    def ends_told(self, entity: str) -> int:
-        """How many ends of the entity have been told, or are owed."""
+    def end_count(self, entity: str) -> int:
+        """The number of recorded ends of the entity."""
 
-    def is_undecided(self, entity: str) -> bool:
-        """Whether the first look could not read the entity."""
+    def is_unreadable(self, entity: str) -> bool:
+        """Whether the baseline scan could not read the entity, and no later scan could."""
 
-    def back_since(self, entity: str) -> float | None:
-        """When an entity that had vanished was seen again; 0 if it has not been yet, None if it never was gone."""
+    def reappeared_at(self, entity: str) -> float | None:
+        """When an unstable entity reappeared, in seconds since 1970; 0 if it is missing, None if it is stable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def detect_jobs(
     jobs = list(jobs)
     ended = {(job.entity, job.generation) for job in jobs if job.ended}
     for job in jobs:
-        first = (first_look and job.entity not in known) or told.is_undecided(job.entity)
+        first = (first_look and job.entity not in known) or told.is_unreadable(job.entity)
         if first and not job.judged and "unreadable" not in job.details:
             news.undecided.add(job.entity)
             continue
@@ -114,7 +114,7 @@ def detect_jobs(
         count = _reruns(job, told, (job.entity, job.generation) in ended, news, now)
         for fact in sorted(job.facts, key=lambda fact: _ORDER[fact.kind]):
             occurrence = _occurrence(fact, job, count, told)
-            if told.knows(job.entity, fact.kind, occurrence):
+            if told.is_recorded(job.entity, fact.kind, occurrence):
                 continue
             overtaken = first_look and not first and _ORDER[fact.kind] < _ORDER.get(known[job.entity], 0)
             if overtaken or (first and not (job.status is Status.WAITING and fact.kind is EventKind.JOB_SUBMITTED)):
@@ -153,10 +153,10 @@ def detect_peers(
         before = rounds.get(peer.entity, PeerRound())
         now = _round_of(peer, before)
         for kind in _kinds_of_peer(peer, told, now, first=first, trusts_folders=trusts_folders):
-            if told.knows(peer.entity, kind, now.occurrence):
+            if told.is_recorded(peer.entity, kind, now.occurrence):
                 continue
             if kind is EventKind.PEER_REQUESTED:
-                if told.knows(peer.entity, EventKind.PEER_GRANTED, now.occurrence):
+                if told.is_recorded(peer.entity, EventKind.PEER_GRANTED, now.occurrence):
                     continue  # an empty list of grants proves nothing
                 now = replace(now, had_folders=peer.has_folders)
             if first and kind is EventKind.PEER_GRANTED:
@@ -187,7 +187,7 @@ def _kinds_of_peer(
     if not peer.has_folders or EventKind.PEER_GRANTED in kinds:
         return kinds
     # The owner's own `add_peer` makes the same folders, so they answer only a request, and only when newer.
-    answers = told.knows(peer.entity, EventKind.PEER_REQUESTED, now.occurrence) and not now.had_folders
+    answers = told.is_recorded(peer.entity, EventKind.PEER_REQUESTED, now.occurrence) and not now.had_folders
     is_old = first and not kinds
     return [EventKind.PEER_GRANTED] if answers or is_old or (trusts_folders and now.number == 1) else kinds
 
@@ -206,11 +206,11 @@ def absences(
 
 def _reruns(job: Job, told: NotifiedIndex, is_ended: bool, news: Changes, now: float) -> int:
     """The number of this run, for layouts that give an end no time: counted by un-endings after a told end."""
-    count = told.reruns(job.entity, job.generation)
+    count = told.rerun_count(job.entity, job.generation)
     if not job.judged or _is_settling(job, told, is_ended, news, now) or is_ended:
         return count
     last = _counted(job.generation, count)
-    if any(told.knows(job.entity, kind, last) for kind in END_KINDS) and _has_no_times(job):
+    if any(told.is_recorded(job.entity, kind, last) for kind in END_KINDS) and _has_no_times(job):
         count += 1
         news.reruns[job.entity, job.generation] = count
     return count
@@ -218,7 +218,7 @@ def _reruns(job: Job, told: NotifiedIndex, is_ended: bool, news: Changes, now: f
 
 def _is_settling(job: Job, told: NotifiedIndex, is_ended: bool, news: Changes, now: float) -> bool:
     """Whether the job had vanished and is only coming back: what it lacks may still be on its way."""
-    back = told.back_since(job.entity)
+    back = told.reappeared_at(job.entity)
     if back is None:
         return False
     if is_ended or (back and not 0 <= now - back < SETTLING_SECONDS):
@@ -237,7 +237,7 @@ def _occurrence(fact: Fact, job: Job, count: int, told: NotifiedIndex) -> str:
     if not fact.counted:
         return fact.occurrence
     if fact.kind is EventKind.JOB_STARTED:
-        return _counted(fact.occurrence, told.ends_told(job.entity))
+        return _counted(fact.occurrence, told.end_count(job.entity))
     return _counted(fact.occurrence, count)
 
 

@@ -44,7 +44,7 @@ def reminders(
         since = _since(job, EventKind.JOB_SUBMITTED if is_waiting else EventKind.JOB_APPROVED, seen, now)
         for step, asked_by in _passed(steps, now - since):
             occurrence = f"{job.generation}+{step:g}"
-            if not told.knows(job.entity, kind, occurrence):
+            if not told.is_recorded(job.entity, kind, occurrence):
                 due.append(_reminder(about, occurrence, step, asked_by))
     return due
 

@@ -35,7 +35,7 @@ from syftnotify.runtime.recipients import Recipients
 from syftnotify.sources.spool import Spool
 from syftnotify.sources.syftbox.peers import OwnRequests, PeerReader
 from syftnotify.sources.syftbox.scanner import JobReader
-from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.ledger.index import Ledger
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.store.scan_cache import MemoryFile
 from syftnotify.system.files import create_private_folder
@@ -53,7 +53,7 @@ class App:
     """A home at work. Only for the holder of its lock."""
 
     settings: Settings
-    ledger: JsonStateManager
+    ledger: Ledger
     outbox: SqliteOutbox
     pipeline: Pipeline
     dispatcher: Dispatcher
@@ -139,7 +139,7 @@ def build_app(
             f"{home.spool} cannot be created: {error.strerror}", hint="remove what is in its place"
         ) from error
     with ExitStack() as stack:
-        ledger = JsonStateManager(home.state)
+        ledger = Ledger(home.state)
         outbox = SqliteOutbox(home.outbox)
         stack.callback(outbox.close)  # unless everything below succeeds
         sections: dict[str, Transport] = {**config.transports, **_endpoints(outbox.alert_rules.all())}
@@ -155,7 +155,7 @@ def build_app(
             monotonic=monotonic,
             on_change=on_change,
         )
-        jobs = job_reader(settings, clock=clock, monotonic=monotonic, is_settling=ledger.is_settling)
+        jobs = job_reader(settings, clock=clock, monotonic=monotonic, is_settling=ledger.is_unstable)
         peers, owner = peer_reader(settings, clock), config.do_email.lower()
         scope = owner if config.role == "owner" else f"{config.role} {owner}"
         pipeline = Pipeline(

@@ -10,7 +10,7 @@ from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import PEER_KINDS, EventKind
 from syftnotify.core.models import Peer, PeerRound, SnapshotStatus
 from syftnotify.sources.syftbox.peers import PeerReader
-from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.ledger.index import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 class PeerChanges:
     """Turns the peers of one owner into news, and records which request of each is current."""
 
-    def __init__(self, reader: PeerReader, ledger: JsonStateManager, owner: str, *, trusts_folders: bool) -> None:
+    def __init__(self, reader: PeerReader, ledger: Ledger, owner: str, *, trusts_folders: bool) -> None:
         """`trusts_folders`: where there is no sync snapshot, the job folders of a peer are a grant."""
         self._reader = reader
         self._ledger = ledger
@@ -54,14 +54,14 @@ class PeerChanges:
     def record(self, news: Changes) -> None:
         """Write the rounds of `news` into the ledger."""
         for entity, current in news.rounds.items():
-            self._ledger.note_peer_round(entity, current)
+            self._ledger.set_peer_round(entity, current)
         if self._reader.absences is not None:
             self._counted_at = self._reader.absences.synced_at
 
     def restore(self, entity: str, kind: str, occurrence: str) -> None:
         """After the ledger was lost: the outbox has an event of that round."""
         if kind in PEER_KINDS and occurrence.isdigit():
-            self._ledger.note_peer_round(entity, PeerRound(int(occurrence)))
+            self._ledger.set_peer_round(entity, PeerRound(int(occurrence)))
 
     def recorded_test(self, peers: list[Peer]) -> Callable[[str], bool]:
         """A test whether there is, or ever was, a record of the peer with an address."""

@@ -39,7 +39,7 @@ from syftnotify.sources.syftbox.attachments import attachments_of
 from syftnotify.sources.syftbox.peers import PeerReader
 from syftnotify.sources.syftbox.scanner import JobReader, JobsLook
 from syftnotify.sources.syftbox.watcher import WatchSpec
-from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.ledger.index import Ledger
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.store.scan_cache import MemoryFile
 from syftnotify.system.failpoints import reached
@@ -94,7 +94,7 @@ class Pipeline:
         tells_peers: bool,
         peer_changes: PeerChanges,
         recipients: Recipients,
-        ledger: JsonStateManager,
+        ledger: Ledger,
         outbox: SqliteOutbox,
         memory: MemoryFile,
         spool: Spool,
@@ -188,7 +188,7 @@ class Pipeline:
         emitted = ScanReport(events=taken.events, notifications=taken.notifications, restless=not taken.is_all)
         if missing := self._missing():
             if not dry_run:
-                gone = self._ledger.note_absence(lambda _entity: False)
+                gone = self._ledger.record_vanished(lambda _entity: False)
                 if self._jobs:
                     self._jobs.doubt(gone)
                 self.settle()
@@ -219,7 +219,7 @@ class Pipeline:
         self._mark(news, tick, now)
         self._drop_alerts(reach, now)
         if self._jobs and (look.vanished or not self._has_looked):
-            self._ledger.note_absence(self._jobs.holds, look.vanished if self._has_looked else None)
+            self._ledger.record_vanished(self._jobs.holds, look.vanished if self._has_looked else None)
         self.settle()
         self._prune(now)
         reached("tick.synced")
@@ -269,13 +269,13 @@ class Pipeline:
         """Write down for the next process what is known of the jobs that rest, if that has changed."""
         # A delayed job must be read again after a restart.
         if self._jobs and self._has_looked and self._jobs.is_altered and not self._delayed:
-            self._memory.save(self._jobs.memory(), self._ledger.edition)
+            self._memory.save(self._jobs.memory(), self._ledger.revision)
 
     def _take_in(self, now: float) -> None:
         """What happened to ledger and outbox since the last look; after a loss everything is looked at again."""
         self._ledger.refresh()
         is_lost = self._outbox.reopen_if_replaced()
-        if self._has_looked and not all(self._ledger.first_look(scope) for scope in self._scopes()):
+        if self._has_looked and not all(self._ledger.baseline(scope) for scope in self._scopes()):
             log.warning("the state file was lost while it was in use")
             is_lost = True
         if is_lost:
@@ -286,18 +286,18 @@ class Pipeline:
             if self._jobs:
                 self._jobs.forget()
         if not self._has_looked:
-            is_baseline_done = any(self._ledger.first_look(scope) for scope in self._scopes())
+            is_baseline_done = any(self._ledger.baseline(scope) for scope in self._scopes())
             self._known = self._recovery.run(now, is_baseline_done=is_baseline_done)
             if self._jobs and not is_lost:
-                self._jobs.remember(self._memory.load(self._ledger.edition), self._ledger.settling())
+                self._jobs.remember(self._memory.load(self._ledger.revision), self._ledger.unstable_entities())
 
     def settle(self) -> None:
         """What has left the outbox since leaves `owed` in the ledger; saves once if anything changed."""
-        touched, readings = self._outbox.events.pop_dirty(), self._ledger.readings
+        touched, readings = self._outbox.events.pop_dirty(), self._ledger.read_count
         try:
             if readings != self._settled:
                 self._recovery.finish(self._outbox.events.for_entities(self._ledger.owed()))
-                self._recovery.settle(self._ledger.emitted_owed())
+                self._recovery.settle(self._ledger.owed_emitted_keys())
             elif touched:
                 self._recovery.finish(self._outbox.events.find(touched))
                 self._recovery.settle(touched)
@@ -312,7 +312,7 @@ class Pipeline:
         self, news: Changes, of_news: dict[tuple[str, str], Job], now: float, dry_run: bool, jobs: list[Job]
     ) -> None:
         """Add what is new about some jobs. A first look meets very many: of those without news no more is kept."""
-        first = not self._ledger.first_look(self._scope("jobs"))
+        first = not self._ledger.baseline(self._scope("jobs"))
         new = detect_jobs(jobs, self._ledger, now=now, first_look=first, known=self._known)
         if not dry_run:
             self._count_as_told(new.marks)
@@ -368,7 +368,7 @@ class Pipeline:
 
     def _judge_peers(self, news: Changes, peers: list[Peer]) -> None:
         if self._tells_peers:
-            first = not self._ledger.first_look(self._scope("peers"))
+            first = not self._ledger.baseline(self._scope("peers"))
             news.add(self._peer_changes.detect(peers, first_look=first, known=self._known))
 
     def _remind(self, look: JobsLook, news: Changes, reach: RoutingContext, now: float) -> None:
@@ -377,7 +377,7 @@ class Pipeline:
             self._open.pop(entity, None)
         asking = partial(long_runs, reach=reach) if any(rule.on_long_run_minutes for rule in reach.alerts) else None
         due = reminders(self._open.values(), self._ledger, self._limits, now=now, asking=asking)
-        if self._jobs and not self._ledger.first_look(self._scope("jobs")):
+        if self._jobs and not self._ledger.baseline(self._scope("jobs")):
             news.marks += [SilentMark(event.entity, event.kind, event.occurrence) for event in due]
         else:
             news.events += due
@@ -445,7 +445,7 @@ class Pipeline:
 
     def _count_as_told(self, marks: list[SilentMark]) -> None:
         for mark in marks:
-            self._ledger.tell(mark.entity, mark.kind, mark.occurrence)
+            self._ledger.mark_settled(mark.entity, mark.kind, mark.occurrence)
         marks.clear()
 
     def _mark(self, news: Changes, tick: ScanReport, now: float) -> None:
@@ -453,16 +453,16 @@ class Pipeline:
         owing = {item.event_key for item in tick.notifications if not (item.skipped or item.withheld)}
         self._count_as_told(news.marks)
         for event in tick.events:
-            put = ledger.owe if event.key in owing else ledger.tell
+            put = ledger.mark_owed if event.key in owing else ledger.mark_settled
             put(event.entity, event.kind, event.occurrence)
         for (entity, generation), count in news.reruns.items():
-            ledger.count_rerun(entity, generation, count)
-        ledger.decide(news.undecided, news.decided)
-        ledger.note_return(news.returned, news.settled, now)
+            ledger.set_rerun_count(entity, generation, count)
+        ledger.update_unreadable(news.undecided, news.decided)
+        ledger.record_reappeared(news.returned, news.settled, now)
         self._peer_changes.record(news)
         for scope in self._scopes():
-            if not ledger.first_look(scope):
-                ledger.finish_first_look(scope, _iso(now))
+            if not ledger.baseline(scope):
+                ledger.record_baseline(scope, _iso(now))
                 log.info("first look at %s is done", scope)
 
 

@@ -1,4 +1,4 @@
-"""Is one alive; start it, stop it. The only user of Popen and kill."""
+"""Start and stop the detached worker of a home."""
 
 from __future__ import annotations
 
@@ -21,32 +21,35 @@ from syftnotify.system.paths import Home
 from syftnotify.system.procinfo import WORKER_MODULE, is_worker
 
 _POLL_SECONDS = 0.05
-_KILLED_SECONDS = 10.0
+_KILL_SECONDS = 10.0  # until a killed worker must have ended
+_LOG_EXCERPT = 4000  # bytes of the log in an error
+
+_Report = dict[str, Any]  # what the worker sends once: `pid` and `warnings`, or `error`, `hint` and `exit_code`
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """A worker that runs: it holds its lock and has finished its first look."""
+class StartedWorker:
+    """A running worker: it holds its lock and has finished its first scan."""
 
     pid: int
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
-    """How a worker ended."""
+class StoppedWorker:
+    """A worker that has ended."""
 
     pid: int
     killed: bool  # it did not end in time
-    waiting: int  # notifications that go out at the next start
+    waiting: int  # notifications that the next worker sends
 
 
-def start(home: Home) -> Started:
-    """Start a detached worker and return once it has finished its first look.
+def start(home: Home) -> StartedWorker:
+    """Start a detached worker and wait until it has finished its first scan.
 
     Raises:
-        AlreadyRunningError: one is running.
-        NotifyError: it could not start; the text and the exit code are the worker's own.
+        AlreadyRunningError: a worker is running.
+        NotifyError: the worker did not start; its own error and exit code, if it reported one.
     """
     check_home(home)
     if worker_lock.is_held(home):
@@ -54,76 +57,112 @@ def start(home: Home) -> Started:
     reader, writer = os.pipe()
     try:
         home.create()
-        with home.log.open("ab") as log:
-            size = log.tell()
-            home.log.chmod(0o600)
-            process = subprocess.Popen(  # noqa: S603 - our own program, no shell
-                [sys.executable, "-P", "-m", WORKER_MODULE, "--home", str(home.root), "--tell", str(writer)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(writer,),
-                start_new_session=True,
-            )
+        process, log_size = _spawn(home, writer)
     except OSError as error:
         os.close(reader)
         raise worker_lock.home_error(home, error) from error
     finally:
         os.close(writer)
-    with os.fdopen(reader, "rb") as answers:
-        told = _told(answers.readline())
-    if "pid" in told:
-        process.returncode = 0  # it lives on without us; Popen would complain that nobody waited for it
-        return Started(int(told["pid"]), tuple(told.get("warnings", ())))
-    code = process.wait()
-    if "error" not in told and code == -signal.SIGTERM:
-        stopped = NotifyError("the worker was stopped before it was ready", hint="`notify start` starts another one")
-        stopped.exit_code = NotRunningError.exit_code
-        raise stopped
-    if "error" not in told:
-        raise NotifyError(
-            f"the worker ended before it was ready (exit code {code}). Its last words:\n{_words_since(home.log, size)}",
-            hint=f"the whole log is {home.log}",
-        )
-    if told["exit_code"] == AlreadyRunningError.exit_code:  # somebody else was faster
-        raise AlreadyRunningError(worker_lock.holder_pid(home))
-    refusal = NotifyError(told["error"], hint=told.get("hint", ""))
-    refusal.exit_code = int(told["exit_code"])
-    raise refusal
+    with os.fdopen(reader, "rb") as pipe:
+        report = _parsed(pipe.readline())
+    if "pid" in report:
+        process.returncode = 0  # the worker goes on running; without this, Popen warns that nobody waited for it
+        return StartedWorker(int(report["pid"]), tuple(report.get("warnings", ())))
+    raise _start_error(home, report, process.wait(), log_size)
 
 
-def stop(home: Home, *, seconds: float = 30.0, sleep: Callable[[float], None] = time.sleep) -> Stopped:
-    """End the worker: it finishes the sends in flight, for at most `seconds`; then it is killed.
+def _spawn(home: Home, writer: int) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the process, which writes its report into the pipe `writer`; returns it, and the size of the log before.
 
     Raises:
-        NotRunningError: none is running.
-        NotifyError: one is, but it cannot be found or signalled.
+        OSError: the log cannot be opened, or the process cannot be started.
     """
-    pid = worker_lock.holder_pid(home)
-    if pid is None:
-        if worker_lock.is_held(home):
-            raise NotifyError("a worker holds the lock, but its pid is not known", hint=f"see who has {home.lock} open")
-        raise NotRunningError
-    if not is_worker(pid, home.root, default=True):
-        raise NotifyError(
-            f"the lock is held, but pid {pid} in it is some other program's", hint=f"see who has {home.lock} open"
+    with home.log.open("ab") as log:
+        log_size = log.tell()
+        home.log.chmod(0o600)
+        process = subprocess.Popen(  # noqa: S603 - the project's own program, without a shell
+            [sys.executable, "-P", "-m", WORKER_MODULE, "--home", str(home.root), "--tell", str(writer)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(writer,),
+            start_new_session=True,
         )
+    return process, log_size
+
+
+def _parsed(line: bytes) -> _Report:
+    """The report of a worker; empty if it ended without one."""
+    try:
+        report = json.loads(line)
+    except ValueError:
+        return {}
+    return report if isinstance(report, dict) else {}
+
+
+def _start_error(home: Home, report: _Report, exit_code: int, log_size: int) -> NotifyError:
+    """Why the worker ended before it was ready."""
+    if "error" not in report and exit_code == -signal.SIGTERM:
+        error = NotifyError("the worker was stopped before it was ready", hint="run `notify start` to start it again")
+        error.exit_code = NotRunningError.exit_code
+    elif "error" not in report:
+        error = NotifyError(
+            f"the worker ended before it was ready (exit code {exit_code}); the end of its log:\n"
+            f"{_read_from(home.log, log_size)}",
+            hint=f"see the whole log in {home.log}",
+        )
+    elif report["exit_code"] == AlreadyRunningError.exit_code:  # another one was started at the same time
+        error = AlreadyRunningError(worker_lock.holder_pid(home))
+    else:
+        error = NotifyError(report["error"], hint=report.get("hint", ""))
+        error.exit_code = int(report["exit_code"])
+    return error
+
+
+def _read_from(log: Path, offset: int) -> str:
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(offset)
+        return file.read(_LOG_EXCERPT).decode("utf-8", "replace").rstrip()
+    return ""
+
+
+def stop(home: Home, *, seconds: float = 30.0, sleep: Callable[[float], None] = time.sleep) -> StoppedWorker:
+    """Stop the worker, which first finishes the attempts in progress; kill it after `seconds`.
+
+    Raises:
+        NotRunningError: no worker is running.
+        NotifyError: the worker cannot be identified or signalled, or does not end.
+    """
+    pid = _running_pid(home)
     _signal(pid, signal.SIGTERM)
     killed = not _has_ended(home, pid, seconds, sleep)
     if killed:
         _signal(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-        if not _has_ended(home, pid, _KILLED_SECONDS, sleep):
+        if not _has_ended(home, pid, _KILL_SECONDS, sleep):
             raise NotifyError(f"the worker (pid {pid}) does not end", hint="it may hang in a system call")
-    return Stopped(pid, killed, worker_status.read(home).waiting)
+    return StoppedWorker(pid, killed, worker_status.read(home).waiting)
+
+
+def _running_pid(home: Home) -> int:
+    """The pid of the running worker. Raises: NotRunningError; NotifyError if the pid is not known for certain."""
+    pid = worker_lock.holder_pid(home)
+    hint = f"find out which process has {home.lock} open"
+    if pid is None and worker_lock.is_held(home):
+        raise NotifyError("a worker holds the lock, but its pid is unknown", hint=hint)
+    if pid is None:
+        raise NotRunningError
+    if not is_worker(pid, home.root, default=True):
+        raise NotifyError(f"the lock is held, but its pid {pid} belongs to some other program", hint=hint)
+    return pid
 
 
 def _has_ended(home: Home, pid: int, seconds: float, sleep: Callable[[float], None]) -> bool:
-    """Whether worker `pid` ends within `seconds`. Another one may be started before this process notices."""
-    until = time.monotonic() + seconds
+    """Whether worker `pid` ends within `seconds`. Another worker may hold the lock by then."""
+    deadline = time.monotonic() + seconds
     while worker_lock.holder_pid(home) == pid:
-        if time.monotonic() >= until:
+        if time.monotonic() >= deadline:
             return False
-        sleep(_POLL_SECONDS)  # the lock has to be polled: nothing signals its release
+        sleep(_POLL_SECONDS)  # nothing signals the release of a lock
     return True
 
 
@@ -134,18 +173,3 @@ def _signal(pid: int, number: int) -> None:
         return
     except PermissionError as error:
         raise NotifyError(f"the worker (pid {pid}) belongs to another user", hint="stop it as that user") from error
-
-
-def _told(line: bytes) -> dict[str, Any]:
-    try:
-        told = json.loads(line)
-    except ValueError:
-        return {}
-    return told if isinstance(told, dict) else {}
-
-
-def _words_since(log: Path, size: int) -> str:
-    with contextlib.suppress(OSError), log.open("rb") as file:
-        file.seek(size)
-        return file.read(4000).decode("utf-8", "replace").rstrip()
-    return ""

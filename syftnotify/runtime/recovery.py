@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from syftnotify.core.kinds import BUILT_IN_KINDS, EventKind
 from syftnotify.core.models import Event
 from syftnotify.core.text import plural
-from syftnotify.store.ledger import JsonStateManager
+from syftnotify.store.ledger.index import Ledger
 from syftnotify.store.outbox.store import SqliteOutbox
 
 log = logging.getLogger(__name__)
@@ -24,9 +24,7 @@ _KINDS = frozenset(EventKind)
 class Recovery:
     """Compares the ledger and the outbox of one home."""
 
-    def __init__(
-        self, ledger: JsonStateManager, outbox: SqliteOutbox, *, restore: Callable[[str, str, str], None]
-    ) -> None:
+    def __init__(self, ledger: Ledger, outbox: SqliteOutbox, *, restore: Callable[[str, str, str], None]) -> None:
         """`restore` is called with (entity, kind, occurrence) of each event that a lost ledger takes back."""
         self._ledger = ledger
         self._outbox = outbox
@@ -59,35 +57,35 @@ class Recovery:
             self._uncertain.difference_update(map(self._place, events))
 
     def _place(self, event: Event) -> tuple[str, str]:
-        return event.entity, self._ledger.word_for(event.entity, event.kind, event.occurrence)
+        return event.entity, self._ledger.label(event.entity, event.kind, event.occurrence)
 
     def note(self) -> None:
         """Record how far the outbox is, together with other changes of the ledger."""
         if self._ledger.is_changed:
-            self._ledger.note_outbox_progress(self._outbox.events.progress())
+            self._ledger.set_outbox_progress(self._outbox.events.progress())
 
     def emitted(self, keys: Iterable[str]) -> None:
         """Emitted events that owe a notification went into the outbox."""
         for key in keys:
-            self._ledger.note_emitted(key, owed=True)
+            self._ledger.set_emitted_owed(key, is_owed=True)
 
     def settle(self, touched: Iterable[str]) -> None:
         """Emitted events that owe nothing any more are forgotten."""
-        waiting = self._ledger.emitted_owed()
+        waiting = self._ledger.owed_emitted_keys()
         keys = waiting.intersection(touched) if waiting else set()
         for key in keys - self._outbox.events.with_unfinished(keys) if keys else ():
-            self._ledger.note_emitted(key, owed=False)
+            self._ledger.set_emitted_owed(key, is_owed=False)
 
     def forget_lost(self) -> None:
         """The owner was alerted about lost emitted events."""
         for key in self.lost_emitted:
-            self._ledger.note_emitted(key, owed=False)
+            self._ledger.set_emitted_owed(key, is_owed=False)
         self.lost_emitted = []
 
     def word(self, row: Row) -> str:
         """How the ledger writes the event."""
         _, entity, kind, occurrence = row
-        return self._ledger.word_for(entity, EventKind(kind), occurrence)
+        return self._ledger.label(entity, EventKind(kind), occurrence)
 
     def finish(self, rows: Iterable[Row]) -> None:
         """Record the events as notified that are owed and have nothing left to send."""
@@ -96,16 +94,16 @@ class Recovery:
         unfinished = self._outbox.events.with_unfinished(key for key, *_ in known)
         for key, entity, kind, occurrence in known:
             if key not in unfinished:
-                self._ledger.tell(entity, EventKind(kind), occurrence)
+                self._ledger.mark_settled(entity, EventKind(kind), occurrence)
 
     def _after_regress(self, now: float) -> None:
         """The outbox is older than the ledger: what it takes for unsent may have been sent since."""
         rows = [row for row in self._outbox.events.unfinished() if row[2] in _KINDS]
-        owed, waiting = self._ledger.owed(), self._ledger.emitted_owed()
+        owed, waiting = self._ledger.owed(), self._ledger.owed_emitted_keys()
         finished = {
             key
             for key, entity, kind, occurrence in rows
-            if self._ledger.knows(entity, EventKind(kind), occurrence)
+            if self._ledger.is_recorded(entity, EventKind(kind), occurrence)
             and self.word((key, entity, kind, occurrence)) not in owed.get(entity, ())
         }
         finished |= self._outbox.events.unfinished_emitted() - waiting
@@ -125,10 +123,10 @@ class Recovery:
                         "an owed event of %s is gone from the outbox; it is enqueued again if still true", entity
                     )
                     self._uncertain.add((entity, word))
-                    self._ledger.disown(entity, word)
+                    self._ledger.clear_owed(entity, word)
 
     def _find_lost_emitted(self) -> None:
-        waiting = self._ledger.emitted_owed()
+        waiting = self._ledger.owed_emitted_keys()
         self.lost_emitted = sorted(waiting - self._outbox.events.known(waiting)) if waiting else []
         if self.lost_emitted:
             log.error("%s are gone from the outbox", plural(len(self.lost_emitted), "emitted event"))
@@ -140,10 +138,10 @@ class Recovery:
         log.warning("the state file is empty; %d events are taken from the outbox", len(rows))
         unfinished = self._outbox.events.with_unfinished(key for key, *_ in rows)
         for key, entity, kind, occurrence in rows:
-            put = self._ledger.owe if key in unfinished else self._ledger.tell
+            put = self._ledger.mark_owed if key in unfinished else self._ledger.mark_settled
             put(entity, EventKind(kind), occurrence)
             generation, counted, count = occurrence.rpartition("#")
             if counted and count.isdigit():
-                self._ledger.count_rerun(entity, generation, int(count))
+                self._ledger.set_rerun_count(entity, generation, int(count))
             self._restore(entity, kind, occurrence)
         return {entity: EventKind(kind) for _, entity, kind, _ in rows}

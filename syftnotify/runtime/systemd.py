@@ -1,4 +1,4 @@
-"""How does systemd keep the worker alive? The user unit, and what the worker says to whoever supervises it."""
+"""Run the worker as a systemd user service: the unit file, and notifications to the service manager."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from syftnotify.core.text import escape
 from syftnotify.system.files import atomic_write, create_private_folder, fingerprint
 from syftnotify.system.paths import DEFAULT_HOME, Home, expansion_error, try_expand_path
 
-# A look that takes longer hangs; the first one of a very full tree has until _START_SECONDS.
-_WATCHDOG_SECONDS = 600
-_START_SECONDS = 3600
-_STOP_SECONDS = 150  # a mail call is cut off after 120
+_WATCHDOG_SECONDS = 600  # a scan that takes longer hangs
+_START_SECONDS = 3600  # until the first scan is finished, which takes long in a very large tree
+_STOP_SECONDS = 150  # an attempt to send a mail ends after 120 seconds
 
 _UNIT = """\
 [Unit]
@@ -29,7 +28,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 NotifyAccess=main
-# What `env:NAME` in config.yaml means, a NAME=value on each line; need not be there.
+# Values of `env:NAME` in config.yaml: one NAME=value per line. The file is optional.
 EnvironmentFile=-{environment}
 ExecStart={python} -P -m syftnotify.worker --home {home}
 WatchdogSec={watchdog}
@@ -37,10 +36,10 @@ TimeoutStartSec={start}
 TimeoutStopSec={stop}
 Restart=on-failure
 RestartSec=5
-# A configuration with mistakes, or another worker: starting again would not help.
+# 2: the configuration has errors. 3: another worker is running. A restart would not help.
 RestartPreventExitStatus=2 3
 UMask=0077
-# What a user's own systemd can enforce without privileges; options that need a mount namespace are left out,
+# Restrictions that a user's systemd can enforce without privileges. Options that need a mount namespace are left out,
 # because they fail where the kernel does not allow users to create one.
 NoNewPrivileges=yes
 LockPersonality=yes
@@ -60,10 +59,10 @@ WantedBy=default.target
 """
 
 
-def say(state: str) -> None:
-    """Tell the supervisor, if there is one, how we stand: `READY=1`, `WATCHDOG=1`, `STOPPING=1`.
+def sd_notify(state: str) -> None:
+    """Send a state such as `READY=1`, `WATCHDOG=1` or `STOPPING=1` to the service manager, if there is one.
 
-    Source: sd_notify(3); a datagram to the socket that `NOTIFY_SOCKET` names.
+    Source: sd_notify(3): one datagram to the socket named by `NOTIFY_SOCKET`.
     """
     name = os.environ.get("NOTIFY_SOCKET", "")
     if not name or not hasattr(socket, "AF_UNIX"):
@@ -75,17 +74,20 @@ def say(state: str) -> None:
 
 
 def watchdog_seconds() -> float | None:
-    """How often the supervisor wants to hear that we live, at the least; None when nobody asks."""
+    """The longest time between two `WATCHDOG=1`; None if the service manager does not expect them.
+
+    Source: sd_watchdog_enabled(3).
+    """
     try:
         seconds = int(os.environ["WATCHDOG_USEC"]) / 1e6
-        meant = int(os.environ.get("WATCHDOG_PID", os.getpid()))
+        pid = int(os.environ.get("WATCHDOG_PID", os.getpid()))
     except (KeyError, ValueError):
         return None
-    return seconds if seconds > 0 and meant == os.getpid() else None
+    return seconds if seconds > 0 and pid == os.getpid() else None
 
 
 def unit_name(home: Home) -> str:
-    """`syftnotify.service` for the usual home; others have a part of their path's fingerprint in it."""
+    """`syftnotify.service` for the default home; the names of others contain a part of a hash of their path."""
     if home.root == try_expand_path(DEFAULT_HOME):
         return "syftnotify.service"
     return f"syftnotify-{fingerprint(os.fsencode(home.root))[:8]}.service"
@@ -95,61 +97,72 @@ def unit_path(home: Home) -> Path:
     """The path of the unit file of `home`.
 
     Raises:
-        NotifyError: there is no folder for the units of this user.
+        NotifyError: the user has no home directory.
     """
     variable = os.environ.get("XDG_CONFIG_HOME")
-    settings = Path(variable) if variable else try_expand_path("~/.config")
-    if settings is None:
-        raise NotifyError(expansion_error("~/.config"), hint="set HOME or XDG_CONFIG_HOME to the folder for user units")
-    return settings / "systemd" / "user" / unit_name(home)
+    config_folder = Path(variable) if variable else try_expand_path("~/.config")
+    if config_folder is None:
+        raise NotifyError(expansion_error("~/.config"), hint="set HOME or XDG_CONFIG_HOME")
+    return config_folder / "systemd" / "user" / unit_name(home)
 
 
-def install(home: Home, *, make_way: Callable[[], None]) -> Path:
-    """Write the unit of `home`, start it, and have it started with the session from now on; returns its path.
+def install(home: Home, *, stop_other_worker: Callable[[], None]) -> Path:
+    """Write the unit of `home`, start it, and enable it for later sessions; returns its path.
 
-    `make_way` ends a worker that somebody else started; it is called when systemd is known to answer.
+    `stop_other_worker` stops a worker that systemd did not start. It is called when systemd has loaded the unit.
 
     Raises:
-        NotifyError: there is no systemd for this user; nothing was left behind.
+        NotifyError: systemd is not available for this user; an earlier unit is restored.
     """
     path = unit_path(home)
-    text = _UNIT.format(
-        name=path.name,
+    text = _unit_text(home)
+    try:
+        earlier = path.read_bytes() if path.exists() else None
+        create_private_folder(path.parent)
+        atomic_write(path, text.encode("utf-8"), mode=0o644)
+    except OSError as error:
+        raise NotifyError(
+            f"{path} cannot be written: {error.strerror}", hint="make sure that its folder is yours"
+        ) from error
+    try:
+        _systemctl("daemon-reload")
+        _systemctl("enable", path.name)
+        stop_other_worker()
+        _systemctl("restart", path.name)
+    except NotifyError:
+        _restore(path, earlier)
+        raise
+    return path
+
+
+def _unit_text(home: Home) -> str:
+    return _UNIT.format(
+        name=unit_name(home),
         home=_quoted(str(home.root)),
-        # Read as it stands, quotes included; only the percent sign means something.
+        # The path is not unquoted by systemd; only the percent sign has a meaning in it.
         environment=str(home.environment).replace("%", "%%"),
         python=_quoted(sys.executable),
         watchdog=_WATCHDOG_SECONDS,
         start=_START_SECONDS,
         stop=_STOP_SECONDS,
     )
-    try:
-        before = path.read_bytes() if path.exists() else None
-        create_private_folder(path.parent)
-        atomic_write(path, text.encode("utf-8"), mode=0o644)
-    except OSError as error:
-        raise NotifyError(f"{path} cannot be written: {error.strerror}", hint="see that its folder is yours") from error
-    try:
-        _systemctl("daemon-reload")
-        _systemctl("enable", path.name)
-        make_way()
-        _systemctl("restart", path.name)
-    except NotifyError:
-        if before is None:
-            with contextlib.suppress(NotifyError):
-                _systemctl("disable", path.name)
-            path.unlink(missing_ok=True)
-        else:
-            atomic_write(path, before, mode=0o644)
-        raise
-    return path
+
+
+def _restore(path: Path, earlier: bytes | None) -> None:
+    """Write back the unit that was there before; remove the new one if there was none."""
+    if earlier is not None:
+        atomic_write(path, earlier, mode=0o644)
+        return
+    with contextlib.suppress(NotifyError):
+        _systemctl("disable", path.name)
+    path.unlink(missing_ok=True)
 
 
 def uninstall(home: Home) -> Path | None:
-    """Stop and forget the unit of `home`; returns where it was, None when there was none.
+    """Stop, disable and remove the unit of `home`; returns its path, or None if there was none.
 
     Raises:
-        NotifyError: systemd does not answer; the unit stays.
+        NotifyError: a call of systemctl failed; the unit stays.
     """
     path = unit_path(home)
     if not path.exists():
@@ -161,7 +174,7 @@ def uninstall(home: Home) -> Path | None:
 
 
 def main_pid(home: Home) -> int | None:
-    """The pid of the worker that systemd started for `home`, if it runs one."""
+    """The pid of the worker that systemd runs for `home`; None if it runs none."""
     try:
         pid = int(_systemctl("show", "--property=MainPID", "--value", unit_name(home)))
     except (NotifyError, ValueError):
@@ -169,28 +182,31 @@ def main_pid(home: Home) -> int | None:
     return pid or None
 
 
-def _systemctl(*words: str) -> str:
-    """What systemctl says. Raises: NotifyError."""
+def _systemctl(*arguments: str) -> str:
+    """The output of `systemctl --user`. Raises: NotifyError."""
     program = shutil.which("systemctl")
     hint = "without systemd, let cron run `notify ensure` every few minutes"
     if program is None:
-        raise NotifyError("there is no systemd here", hint=hint)
-    done = subprocess.run(  # noqa: S603 - a fixed program and our own words
-        [program, "--user", *words], capture_output=True, text=True, errors="replace", check=False
+        raise NotifyError("systemctl was not found", hint=hint)
+    done = subprocess.run(  # noqa: S603 - a fixed program and fixed arguments
+        [program, "--user", *arguments], capture_output=True, text=True, errors="replace", check=False
     )
     if done.returncode:
-        said = done.stderr.strip() or f"exit code {done.returncode}"
-        raise NotifyError(f"`systemctl --user {' '.join(words)}` failed: {said}", hint=hint)
+        output = done.stderr.strip() or f"exit code {done.returncode}"
+        raise NotifyError(f"`systemctl --user {' '.join(arguments)}` failed: {output}", hint=hint)
     return done.stdout.strip()
 
 
-def _quoted(word: str) -> str:
-    """One word of a unit file, taken as it is. Source: systemd.service(5), "Command lines".
+def _quoted(argument: str) -> str:
+    """An argument of a command line in a unit file, quoted. Source: systemd.service(5), "Command lines".
 
     Raises:
-        NotifyError: it holds what would end the line.
+        NotifyError: it contains a character that would end the line.
     """
-    if not word.isprintable():
-        raise NotifyError(f"{escape(word)} cannot stand in a unit file", hint="choose a plainer path for `--home`")
-    plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    if not argument.isprintable():
+        raise NotifyError(
+            f"{escape(argument)} contains characters that a unit file cannot contain",
+            hint="choose another folder with `--home`",
+        )
+    plain = argument.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{plain}"'

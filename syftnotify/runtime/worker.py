@@ -94,7 +94,7 @@ class Worker:
         Raises:
             StateError: the ledger or the outbox cannot be used.
         """
-        systemd.say("STATUS=first scan")
+        systemd.sd_notify("STATUS=first scan")
         cut = self._parts.outbox.queue.recover(self._clock())
         if cut:
             log.warning("notification: %d attempts were cut off when the last worker ended and may have arrived", cut)
@@ -108,7 +108,7 @@ class Worker:
         self._report.phase = Phase.RUNNING
         self._write_report()
         log.info("worker %s started, pid %d, root %s", __version__, os.getpid(), self._settings.root)
-        systemd.say("READY=1\nSTATUS=at work")
+        systemd.sd_notify("READY=1\nSTATUS=at work")
         return self._warnings(tick or ScanReport(problems=[f"the first scan failed: {self._last_error}"]))
 
     def run(self) -> None:
@@ -243,7 +243,7 @@ class Worker:
             if self._needs_health_check():
                 wait = min(wait, max(0.0, self._checked + _HEALTH_GAP - now))
             if self._watchdog is not None:
-                systemd.say("WATCHDOG=1")
+                systemd.sd_notify("WATCHDOG=1")
                 wait = min(wait, self._watchdog / 2)
             select.select([self._bell], [], [], wait)
             self._silence()
@@ -360,7 +360,7 @@ class Worker:
 
     def _end(self) -> None:
         log.info("stopping: finishing the sends in flight")
-        systemd.say("STOPPING=1")
+        systemd.sd_notify("STOPPING=1")
         self._wake.stop()
         self._parts.dispatcher.stop()
         try:
@@ -412,7 +412,7 @@ def _fill(report: worker_status.WorkerStatus, parts: App, counts: OutboxCounts) 
     report.warnings = list(parts.settings.warnings)
     report.peers_source = _source_of(parts.pipeline.peers_status)
     report.last_error = parts.dispatcher.last_error or None
-    report.damage = "; ".join(filter(None, (parts.ledger.damage, parts.outbox.corruption)))
+    report.damage = "; ".join(filter(None, (parts.ledger.corruption, parts.outbox.corruption)))
     report.unreadable_alerts = len(parts.outbox.alert_rules.unreadable)
     ends = sign_in_end_of_each(parts)
     lanes = parts.dispatcher.lanes

@@ -24,7 +24,7 @@ from syftnotify.core.text import escape, local_time, plural
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.runtime.container import alert_warning, job_reader, load_listing_all, peer_reader, syft_bg_pid, words_of
 from syftnotify.sources.syftbox.watcher import count_folders
-from syftnotify.store import ledger
+from syftnotify.store.ledger.state_file import find_corruption
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import supports_locks
@@ -340,9 +340,9 @@ def _lock(home: Home, clock: Callable[[], float]) -> Iterator[Finding]:
 
 def _state(home: Home, settings: Settings | None, clock: Callable[[], float]) -> Iterator[Finding]:
     if home.state.is_file():
-        what = ledger.what_is_wrong(home.state)
-        if what:
-            yield Finding("state", Level.FAIL, what, "`notify restart` takes the last good copy")
+        problem = find_corruption(home.state)
+        if problem:
+            yield Finding("state", Level.FAIL, problem, "`notify restart` takes the last good copy")
         else:
             yield Finding("state", Level.PASS, f"{home.state.name} is whole")
     if not home.outbox.is_file():

@@ -17,7 +17,9 @@ class BulkInsert:
 
     def __init__(self, statement: sa.Insert) -> None:
         self._statement = statement
-        self._compiled: dict[str, tuple[str, Sequence[str] | None]] = {}  # by dialect: the SQL, and its order of columns
+        self._compiled: dict[
+            str, tuple[str, Sequence[str] | None]
+        ] = {}  # by dialect: the SQL, and its order of columns
 
     def execute(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert `rows`; all have the same keys, which are columns of the table."""

@@ -1,0 +1,1 @@
+"""The ledger: which events were notified or are owed, kept in `state.json`."""
