@@ -28,7 +28,7 @@ from syftnotify.core.models import Message
 from syftnotify.transports.deadline import Deadline
 from syftnotify.transports.gmail.auth import GmailAuth
 from syftnotify.transports.gmail.sending import GmailTransport
-from syftnotify.transports.http_client import address_of, reach, request
+from syftnotify.transports.http_client import probe, request
 from syftnotify.transports.registry import transport_for
 from tests.google import SCOPE, Google
 from tests.mailserver import HOST, RawServer, raw
@@ -200,7 +200,7 @@ def _slack(server: RawServer, folder: Path, seconds: float) -> None:
 
 def _get(method: str, server: RawServer, folder: Path, seconds: float) -> None:
     """As the ping of the heartbeat and the question for the time do."""
-    request(method, address_of(f"http://{HOST}:{server.port}/x"), seconds=seconds)
+    request(method, f"http://{HOST}:{server.port}/x", seconds=seconds)
 
 
 def _gmail(server: RawServer, folder: Path, seconds: float) -> None:
@@ -226,11 +226,11 @@ def _exchange(server: RawServer, folder: Path, seconds: float) -> None:
 
 
 def _encrypted(server: RawServer, folder: Path, seconds: float) -> None:
-    request("POST", address_of(f"https://{HOST}:{server.port}/x"), seconds=seconds)
+    request("POST", f"https://{HOST}:{server.port}/x", seconds=seconds)
 
 
 def _check(server: RawServer, folder: Path, seconds: float) -> None:
-    reach(f"https://{HOST}:{server.port}/x", seconds=seconds)
+    probe(f"https://{HOST}:{server.port}/x", seconds=seconds)
 
 
 def _mail(server: RawServer, folder: Path, seconds: float, *, form: str = "smtp://u:p@{place}") -> None:

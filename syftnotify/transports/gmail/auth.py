@@ -228,13 +228,13 @@ def refreshed(credentials: Credentials, *, rejected: str = "", seconds: float = 
 
 def _requests_within(seconds: float) -> Callable[..., Any]:
     """The function by which Google's library sends requests; `seconds` is the limit for all of them together."""
-    from syftnotify.transports.http_client import address_of, request
+    from syftnotify.transports.http_client import request
 
     until = time.monotonic() + seconds
 
     def send(url: str, method: str = "GET", body: Any = None, headers: Any = None, **_more: Any) -> Any:
         sent = {name.lower(): value for name, value in (headers or {}).items()}
-        answer = request(method, address_of(url), body or b"", sent, seconds=max(0.0, until - time.monotonic()))
+        answer = request(method, url, body or b"", sent, seconds=max(0.0, until - time.monotonic()))
         return SimpleNamespace(status=answer.status, headers=answer.headers, data=answer.content)
 
     return send

@@ -18,7 +18,7 @@ from syftnotify.core.models import Message, Receipt
 from syftnotify.core.retry import failure_of_status, retry_after
 from syftnotify.core.text import escape
 from syftnotify.transports.gmail.auth import Token, file_mark
-from syftnotify.transports.http_client import address_of, request
+from syftnotify.transports.http_client import request
 from syftnotify.transports.mime import build_mime
 
 READ_SECONDS = 120  # the documented limit of a mail API call
@@ -188,7 +188,7 @@ class _ClientHttp:
         sent = {name.lower(): value for name, value in (headers or {}).items()}
         self._credentials.apply(sent)
         content = body.encode("utf-8") if isinstance(body, str) else body or b""
-        answer = request(method, address_of(uri), content, sent, seconds=self._seconds)
+        answer = request(method, uri, content, sent, seconds=self._seconds)
         response = httplib2.Response(dict(answer.headers))
         response.status = answer.status
         response.reason = responses.get(answer.status, "")
