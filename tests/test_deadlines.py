@@ -346,7 +346,7 @@ def test_deadline_with_a_hanging_name_lookup_ends_in_time() -> None:
         return []
 
     try:
-        with Deadline(0.1, look_up=hangs) as deadline, pytest.raises(TimeoutError):
+        with Deadline(0.1, getaddrinfo=hangs) as deadline, pytest.raises(TimeoutError):
             deadline.connect("mail.example", 25, seconds=10)
         assert not release.is_set()
     finally:
@@ -359,7 +359,7 @@ def test_deadline_connects_to_the_first_address_that_accepts() -> None:
         port = server.port
         found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (place, port)) for place in ("127.0.0.2", HOST)]
         closed.close()
-        with Deadline(30, look_up=lambda *_, **__: found) as deadline:
+        with Deadline(30, getaddrinfo=lambda *_, **__: found) as deadline:
             connection = deadline.connect("box.example", port, seconds=10)
             with connection:
                 assert connection.recv(5) == b"hello"
