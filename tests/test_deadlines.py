@@ -205,14 +205,12 @@ def _get(method: str, server: RawServer, folder: Path, seconds: float) -> None:
 
 def _gmail(server: RawServer, folder: Path, seconds: float) -> None:
     token = Google(url="http://127.0.0.1:9").write_token(folder / "token.json")
-    GmailTransport(token, api_endpoint=f"http://{HOST}:{server.port}", read_seconds=seconds, clock=time.time).send(
-        HELLO
-    )
+    GmailTransport(token, api_endpoint=f"http://{HOST}:{server.port}", timeout=seconds, clock=time.time).send(HELLO)
 
 
 def _refresh(server: RawServer, folder: Path, seconds: float) -> None:
     token = Google(url=f"http://{HOST}:{server.port}").write_token(folder / "token.json", expired=True)
-    GmailTransport(token, api_endpoint="http://127.0.0.1:9", read_seconds=seconds, clock=time.time).send(HELLO)
+    GmailTransport(token, api_endpoint="http://127.0.0.1:9", timeout=seconds, clock=time.time).send(HELLO)
 
 
 def _exchange(server: RawServer, folder: Path, seconds: float) -> None:

@@ -29,7 +29,7 @@ from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.files import is_lockable, permission_warning
 from syftnotify.system.ownership import check_home, foreign_owner
 from syftnotify.system.paths import Home
-from syftnotify.transports.gmail.auth import sign_in_ends, signed_in_at
+from syftnotify.transports.gmail.token_file import sign_in_ends, signed_in_at
 from syftnotify.transports.ping import server_time
 from syftnotify.transports.registry import transport_for
 from syftnotify.transports.webhook.renderer import WebhookRenderer
