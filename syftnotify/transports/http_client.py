@@ -205,7 +205,7 @@ def _proxy_for(url: httpx.URL) -> httpcore.Proxy | None:
     proxies = getproxies()
     found = proxies.get(url.scheme) or proxies.get("all")
     host = url.raw_host.decode("ascii")
-    if not found or proxy_bypass(f"{host}:{url.port or _DEFAULT_PORTS[url.scheme]}"):
+    if not found or proxy_bypass(f"{host}:{url.port or _DEFAULT_PORTS.get(url.scheme)}"):
         return None
     proxy = httpx.Proxy(found if "://" in found else f"http://{found}")
     if not proxy.url.host:

@@ -41,7 +41,7 @@ def client_secrets(path: Path) -> dict[str, Any]:
         loaded = text.strip()
     client = loaded.get("installed") if isinstance(loaded, dict) else None
     if not isinstance(client, dict):
-        kind = kind_of(loaded) or "no JSON of Google's console"
+        kind = kind_of(loaded) or "a file of an unknown kind"
         raise NotSignedInError(f"{path} is {kind}, not an OAuth client of type 'Desktop app'", hint=_HINT)
     for key in ("client_id", "client_secret"):
         if not isinstance(client.get(key), str) or not client[key]:
