@@ -688,7 +688,8 @@ def test_a_monitor_in_trouble_disturbs_nothing(box: Box, tree: Tree, monitor: Mo
 # The worker's own program; its looks break as long as a file is there. A fail-point is where a look can be got at.
 BREAKABLE = """
 import pathlib, sys
-from syftnotify import failpoints, worker
+from syftnotify import worker
+from syftnotify.system import failpoints
 
 switch = pathlib.Path(sys.argv[2])
 
