@@ -154,6 +154,6 @@ class _SignIn:
         self.credentials = credentials
 
     def refresh(self, *, rejected: str = "") -> None:
-        from syftnotify.transports.gmail.auth import refreshed
+        from syftnotify.transports.gmail.token_file import refresh_credentials
 
-        refreshed(self.credentials, rejected=rejected)
+        refresh_credentials(self.credentials, rejected=rejected)

@@ -15,7 +15,7 @@ from syftnotify.config.schema import Smtp
 from syftnotify.core.errors import ConfigError
 from syftnotify.runtime.container import build_app
 from syftnotify.system.paths import Home
-from syftnotify.transports.smtp.server import Mailbox, SmtpServer, mailbox, smtp_server
+from syftnotify.transports.smtp.server import Mailbox, SmtpServer, parse_mailbox, parse_smtp_url
 
 SECRET = "hunter2"
 GOOD = "smtp://mail.example:587"
@@ -152,12 +152,12 @@ def test_what_is_no_address_of_a_server_is_a_mistake_by_its_path(home: Home, url
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("smtp://mail.example?tls=on", "`tls` is `required` or `off`"),
+        ("smtp://mail.example?tls=on", "`tls` must be `required` or `off`"),
         ("smtp://mail.example?tls=required&starttls=1", "the only option of an SMTP address is `tls`"),
-        ("smtps://mail.example?tls=off", "smtps:// is encrypted from the start; say smtp:// for `tls=off`"),
+        ("smtps://mail.example?tls=off", "smtps:// is encrypted from the start; use smtp:// for `tls=off`"),
         (
             f"smtp://user:{SECRET}@mail.example?tls=off",
-            "a password never travels unencrypted: leave `tls=off` out",
+            "a password is never sent unencrypted; remove `tls=off`",
         ),
     ],
 )
@@ -195,7 +195,7 @@ def test_a_password_that_was_not_percent_encoded_is_a_mistake_and_not_repeated(h
 def test_no_password_comes_back_in_a_mistake(before: str, after: str) -> None:
     """N03"""
     try:
-        said = repr(smtp_server(f"smtp://user:{before}{SECRET}{after}@mail.example"))
+        said = repr(parse_smtp_url(f"smtp://user:{before}{SECRET}{after}@mail.example"))
     except ValueError as error:
         said = str(error)
 
@@ -247,7 +247,7 @@ def test_nothing_that_is_loaded_shows_the_password(home: Home) -> None:
 def test_from_is_an_address_with_a_name_or_without(home: Home, text: str, box: Mailbox) -> None:
     """G13"""
     assert loaded(home, **{"from": text}).sender == box
-    assert mailbox(text) == box
+    assert parse_mailbox(text) == box
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from syftnotify.core.models import Message
 from syftnotify.transports.deadline import Deadline
 from syftnotify.transports.gmail.auth import GmailAuth
 from syftnotify.transports.gmail.sending import GmailTransport
-from syftnotify.transports.http_client import address_of, reach, request
+from syftnotify.transports.http_client import probe, request
 from syftnotify.transports.registry import transport_for
 from tests.google import SCOPE, Google
 from tests.mailserver import HOST, RawServer, raw
@@ -200,19 +200,17 @@ def _slack(server: RawServer, folder: Path, seconds: float) -> None:
 
 def _get(method: str, server: RawServer, folder: Path, seconds: float) -> None:
     """As the ping of the heartbeat and the question for the time do."""
-    request(method, address_of(f"http://{HOST}:{server.port}/x"), seconds=seconds)
+    request(method, f"http://{HOST}:{server.port}/x", seconds=seconds)
 
 
 def _gmail(server: RawServer, folder: Path, seconds: float) -> None:
     token = Google(url="http://127.0.0.1:9").write_token(folder / "token.json")
-    GmailTransport(token, api_endpoint=f"http://{HOST}:{server.port}", read_seconds=seconds, clock=time.time).send(
-        HELLO
-    )
+    GmailTransport(token, api_endpoint=f"http://{HOST}:{server.port}", timeout=seconds, clock=time.time).send(HELLO)
 
 
 def _refresh(server: RawServer, folder: Path, seconds: float) -> None:
     token = Google(url=f"http://{HOST}:{server.port}").write_token(folder / "token.json", expired=True)
-    GmailTransport(token, api_endpoint="http://127.0.0.1:9", read_seconds=seconds, clock=time.time).send(HELLO)
+    GmailTransport(token, api_endpoint="http://127.0.0.1:9", timeout=seconds, clock=time.time).send(HELLO)
 
 
 def _exchange(server: RawServer, folder: Path, seconds: float) -> None:
@@ -226,11 +224,11 @@ def _exchange(server: RawServer, folder: Path, seconds: float) -> None:
 
 
 def _encrypted(server: RawServer, folder: Path, seconds: float) -> None:
-    request("POST", address_of(f"https://{HOST}:{server.port}/x"), seconds=seconds)
+    request("POST", f"https://{HOST}:{server.port}/x", seconds=seconds)
 
 
 def _check(server: RawServer, folder: Path, seconds: float) -> None:
-    reach(f"https://{HOST}:{server.port}/x", seconds=seconds)
+    probe(f"https://{HOST}:{server.port}/x", seconds=seconds)
 
 
 def _mail(server: RawServer, folder: Path, seconds: float, *, form: str = "smtp://u:p@{place}") -> None:
@@ -346,7 +344,7 @@ def test_deadline_with_a_hanging_name_lookup_ends_in_time() -> None:
         return []
 
     try:
-        with Deadline(0.1, look_up=hangs) as deadline, pytest.raises(TimeoutError):
+        with Deadline(0.1, getaddrinfo=hangs) as deadline, pytest.raises(TimeoutError):
             deadline.connect("mail.example", 25, seconds=10)
         assert not release.is_set()
     finally:
@@ -359,7 +357,7 @@ def test_deadline_connects_to_the_first_address_that_accepts() -> None:
         port = server.port
         found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (place, port)) for place in ("127.0.0.2", HOST)]
         closed.close()
-        with Deadline(30, look_up=lambda *_, **__: found) as deadline:
+        with Deadline(30, getaddrinfo=lambda *_, **__: found) as deadline:
             connection = deadline.connect("box.example", port, seconds=10)
             with connection:
                 assert connection.recv(5) == b"hello"

@@ -32,7 +32,7 @@ from syftnotify.store.ledger.index import Ledger
 from syftnotify.store.ledger.manager import JsonStateManager
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
-from syftnotify.transports.gmail.auth import Token, sign_in_ends, signed_in_at
+from syftnotify.transports.gmail.token_file import SavedToken, sign_in_ends, signed_in_at
 from syftnotify.transports.mime import build_mime
 from tests.support import ANA, BO, OWNER, THOROUGH, Box
 from tests.trees import TREES, Disk, ReviewTree, Tree
@@ -533,6 +533,6 @@ def test_a_token_is_good_or_asks_to_sign_in(content: bytes) -> None:
         path = Path(folder) / "gmail_token.json"
         path.write_bytes(content)
         with contextlib.suppress(NotSignedInError):
-            Token(path)
+            SavedToken(path)
         for moment in (signed_in_at(path), sign_in_ends(path)):
             assert moment is None or isinstance(moment, float)

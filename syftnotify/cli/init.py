@@ -31,7 +31,7 @@ from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home, expand_path
 from syftnotify.transports.gmail.auth import GmailAuth
 from syftnotify.transports.gmail.client_files import client_secrets
-from syftnotify.transports.smtp.server import smtp_server
+from syftnotify.transports.smtp.server import parse_smtp_url
 
 DONE, NOT_SIGNED_IN = 0, 5  # exit codes
 
@@ -163,7 +163,7 @@ def _smtp_url(given: str | None, *, asks: bool) -> str:
     while True:
         url = str(given if given is not None else typer.prompt(question)).strip()
         try:
-            server = smtp_server(url)
+            server = parse_smtp_url(url)
             break
         except ValueError as error:
             if given is not None:

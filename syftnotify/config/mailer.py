@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from syftnotify.config.schema import MAIL_TYPES, TRANSPORT_TYPES
-from syftnotify.transports.smtp.server import smtp_server
+from syftnotify.transports.smtp.server import parse_smtp_url
 
 _SERVER = ("smtp_url", "host", "port", "user", "password", "tls")  # the settings that name a mail server
 
@@ -27,7 +27,7 @@ class Plan:
     def with_server(self, url: str) -> Plan:
         """The same for an SMTP transport, with its server; a URL with a password is encrypted."""
         path = ("transports", self.name)
-        has_password = bool(smtp_server(url).password)
+        has_password = bool(parse_smtp_url(url).password)
         changes: dict[tuple[str, ...], Any] = {**self.changes, **{(*path, key): None for key in _SERVER[1:]}}
         changes[*path, "smtp_url"] = f"secret:{self.secret}" if has_password else url
         return replace(self, changes=changes, needs_server=False, password_of=url if has_password else None)

@@ -40,7 +40,13 @@ from syftnotify.config.values import (
     optional_time_of_day,
 )
 from syftnotify.core.text import escape
-from syftnotify.transports.smtp.server import Mailbox, SmtpServer, mailbox, smtp_server, smtp_server_of
+from syftnotify.transports.smtp.server import (
+    Mailbox,
+    SmtpServer,
+    parse_mailbox,
+    parse_smtp_url,
+    smtp_server_from_settings,
+)
 
 PIECES = ("host", "port", "user", "password", "tls")
 
@@ -58,7 +64,7 @@ class Pieces(dict[str, Any]):
 
 
 def _server(value: Any) -> Any:
-    return smtp_server_of(*map(value.get, PIECES)) if isinstance(value, Pieces) else smtp_server(value)
+    return smtp_server_from_settings(*map(value.get, PIECES)) if isinstance(value, Pieces) else parse_smtp_url(value)
 
 
 class Notify(Section):
@@ -133,7 +139,7 @@ class Smtp(MailSection):
     smtp_url: Annotated[SmtpServer, BeforeValidator(_server)] = Field(
         description="the server: smtp://user:password@host:587, smtps://host:465; or host, port, user, password, tls"
     )
-    sender: Annotated[Mailbox, BeforeValidator(mailbox)] | None = Field(
+    sender: Annotated[Mailbox, BeforeValidator(parse_mailbox)] | None = Field(
         None, alias="from", description="who the mails come from; unset: do_email"
     )
 

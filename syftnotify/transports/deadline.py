@@ -1,4 +1,4 @@
-"""Overall time limit of one network conversation: name lookup, connection, encryption, every request and reply."""
+"""Overall time limit of one network conversation: name lookup, connection, TLS, every request and reply."""
 
 from __future__ import annotations
 
@@ -15,24 +15,22 @@ from syftnotify.core.errors import DeliveryError, Failure
 
 
 class Deadline:
-    """Shuts the sockets of a conversation down when its time is over. A context manager.
+    """Context manager that shuts down the sockets of a conversation when its time is over.
 
-    Timeouts of the libraries hold for a single read or write: a peer that sends one byte now and then never exceeds
-    them. A shutdown ends whatever is under way on the socket, also inside a library and inside TLS.
-
-    `look_up` is called as `socket.getaddrinfo` is.
+    Timeouts of the libraries apply to a single read or write: a peer that sends a byte now and then never exceeds them.
+    A shutdown ends whatever is in progress on the socket, also inside a library and inside TLS.
 
     Raises:
-        DeliveryError: UNREACHABLE, the system starts no thread for the time limit.
+        DeliveryError: UNREACHABLE, the system cannot start a thread for the time limit.
     """
 
-    def __init__(self, seconds: float, *, look_up: Callable[..., Any] = socket.getaddrinfo) -> None:
+    def __init__(self, seconds: float, *, getaddrinfo: Callable[..., Any] = socket.getaddrinfo) -> None:
         self.has_passed = False
-        self._look_up = look_up
-        self._ends = time.monotonic() + seconds
+        self._getaddrinfo = getaddrinfo
+        self._ends_at = time.monotonic() + seconds
         self._lock = threading.Lock()
         self._handles: list[socket.socket] = []
-        self._timer = threading.Timer(seconds, self._cut)
+        self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
@@ -51,40 +49,40 @@ class Deadline:
                 handle.close()
             self._handles.clear()
 
-    def remaining(self, most: float | None = None) -> float:
-        """Seconds that are left, at most `most`.
+    def remaining(self, limit: float | None = None) -> float:
+        """Seconds until the deadline, at most `limit`.
 
         Raises:
-            TimeoutError: none are.
+            TimeoutError: the deadline has passed.
         """
-        left = self._ends - time.monotonic()
-        if left <= 0 or self.has_passed:
+        seconds = self._ends_at - time.monotonic()
+        if seconds <= 0 or self.has_passed:
             raise TimeoutError("timed out")
-        return left if most is None else min(left, most)
+        return seconds if limit is None else min(seconds, limit)
 
     def resolve(self, host: str, port: int) -> list[str]:
-        """The addresses of `host`.
+        """The IP addresses of `host`.
 
-        `getaddrinfo` cannot be interrupted. It runs on a daemon thread, which is left behind when the time is over and
-        ends when the system's resolver gives up.
+        `getaddrinfo` cannot be interrupted. It runs on a daemon thread, which is abandoned at the deadline and ends
+        when the resolver of the system gives up.
 
         Raises:
             OSError: the name is unknown, or the lookup took too long.
-            UnicodeError: it is no name.
+            UnicodeError: `host` is not a valid name.
         """
-        found: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+        result: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
 
-        def look_up() -> None:
+        def lookup() -> None:
             try:
-                entries = self._look_up(host, port, type=socket.SOCK_STREAM)
-                found.put(list(dict.fromkeys(str(entry[4][0]) for entry in entries)))
+                entries = self._getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                result.put(list(dict.fromkeys(str(entry[4][0]) for entry in entries)))
             except (OSError, UnicodeError) as error:
-                found.put(error)
+                result.put(error)
 
         try:
-            threading.Thread(target=look_up, name="name lookup", daemon=True).start()
-            addresses = found.get(timeout=self.remaining())
-        except RuntimeError as error:
+            threading.Thread(target=lookup, name="name lookup", daemon=True).start()
+            addresses = result.get(timeout=self.remaining())
+        except RuntimeError as error:  # no thread could be started
             raise OSError(str(error)) from None
         except queue.Empty:
             raise TimeoutError("the name lookup timed out") from None
@@ -93,45 +91,45 @@ class Deadline:
         return addresses
 
     def connect(self, host: str, port: int, *, seconds: float) -> socket.socket:
-        """A watched connection to the first address of `host` that accepts one; `seconds` is the limit for each.
+        """A watched connection to the first address of `host` that accepts one; `seconds` applies to each.
 
         Raises:
-            OSError: none does, or the time is over.
-            UnicodeError: `host` is no name.
+            OSError: no address accepts, or the deadline has passed.
+            UnicodeError: `host` is not a valid name.
         """
-        failed: OSError = OSError("no address")
+        failure: OSError = OSError("no address")
         for address in self.resolve(host, port):
             try:
                 connection = socket.create_connection((address, port), self.remaining(seconds))
             except OSError as error:
-                failed = error
+                failure = error
             else:
                 self.watch(connection)
                 return connection
-        raise failed
+        raise failure
 
     def watch(self, connection: socket.socket) -> None:
-        """Shut `connection` down when the time is over, at once if it is.
+        """Shut `connection` down at the deadline, or now if it has passed.
 
         Raises:
-            OSError: it is closed.
+            OSError: `connection` is closed.
         """
-        # A second handle of the same connection: TLS takes over the first one, and its own shutdown would send in the
-        # clear what follows.
+        # A second handle of the same connection: TLS takes over the first one, and its own shutdown would send
+        # subsequent data unencrypted.
         descriptor = socket.dup(connection.fileno())
         handle = socket.socket(connection.family, connection.type, connection.proto, fileno=descriptor)
         with self._lock:
             self._handles.append(handle)
             if self.has_passed:
-                _shut(handle)
+                _shut_down(handle)
 
-    def _cut(self) -> None:
+    def _expire(self) -> None:
         with self._lock:
             self.has_passed = True
             for handle in self._handles:
-                _shut(handle)
+                _shut_down(handle)
 
 
-def _shut(handle: socket.socket) -> None:
+def _shut_down(handle: socket.socket) -> None:
     with contextlib.suppress(OSError):
         handle.shutdown(socket.SHUT_RDWR)

@@ -1,61 +1,68 @@
-"""What the transports of the web share: one address, and what a response other than success means."""
+"""Base class of the transports that post to one URL, and the errors that their responses mean."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from functools import cached_property
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+import httpx
 
 from syftnotify.config.schema import Slack, Webhook
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.retry import failure_of_status, retry_after
 from syftnotify.core.text import escape, redact
-from syftnotify.transports.http_client import Address, Answer, address_of, escaped, reach, request
+from syftnotify.transports.http_client import Response, probe, request
+
+_BODY_LIMIT = 120  # characters of a response in an error
+_URL_CHARACTERS = "/?:@!$&'()*+,;=%~"  # not escaped in a path or a query (RFC 3986, 3.3 and 3.4)
 
 
 class HttpTransport:
-    """A transport with one address, and a new connection for each attempt."""
+    """A transport that posts to one URL; each attempt has a new connection."""
 
     def __init__(self, settings: Slack | Webhook, *, clock: Callable[[], float]) -> None:
         self._url = settings.url.get_secret_value()
-        self._seconds = settings.timeout_secs
+        self._timeout = settings.timeout_secs
         self._clock = clock
 
-    @cached_property
-    def _address(self) -> Address:
-        return address_of(self._url)
-
-    def post(self, content: bytes, headers: Mapping[str, str]) -> Answer:
-        """One request. Raises: DeliveryError, as `request` does."""
-        return request("POST", self._address, content, headers, seconds=self._seconds)
+    def post(self, content: bytes, headers: Mapping[str, str]) -> Response:
+        """Send one request. Raises: DeliveryError, as `request`."""
+        return request("POST", self._url, content, headers, seconds=self._timeout)
 
     def check(self) -> None:
-        """Connect, without sending: there is no request that posts nothing. Raises: DeliveryError."""
-        reach(self._url, seconds=self._seconds)
+        """Connect and send nothing: no request is free of effects. Raises: DeliveryError."""
+        probe(self._url, seconds=self._timeout)
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Nothing is kept open."""
 
 
-def words_of(answer: Answer, secrets: Iterable[str]) -> str:
-    """The text of a response on one line, without `secrets`, which it may repeat."""
-    return escape(redact(" ".join(answer.text.split()), secrets), limit=120)
+def redacted_body(response: Response, secrets: Iterable[str]) -> str:
+    """The body on one line, without `secrets`: servers repeat what they received."""
+    return escape(redact(" ".join(response.text.split()), secrets), limit=_BODY_LIMIT)
 
 
 def secrets_of(url: str) -> list[str]:
-    """The secret parts of an address: its path, each part of it, its query and sign-in; as written, meant and sent."""
+    """The secret parts of a URL in each spelling that a response may repeat: as configured, decoded, as sent."""
+    configured = _secret_parts(url)
+    decoded = [*map(unquote, configured)]
+    encoded = [quote(part, safe=_URL_CHARACTERS) for part in decoded]
+    credentials = base64.b64encode(decoded[0].encode()).decode("ascii")
+    return [url, *configured, *decoded, *encoded, *_secret_parts(str(httpx.URL(url))), credentials]
+
+
+def _secret_parts(url: str) -> list[str]:
+    """Credentials, path, each segment of the path, query and each of its values; the credentials come first."""
     parts = urlsplit(url)
     values = [value for _, value in parse_qsl(parts.query, keep_blank_values=True)]
-    way_in = parts.netloc.rpartition("@")[0]
-    written = [url, parts.path.lstrip("/"), *parts.path.split("/"), parts.query, *values, parts.password or "", way_in]
-    meant = [*map(unquote, written)]
-    return [*written, *meant, *map(escaped, meant), base64.b64encode(meant[-1].encode()).decode("ascii")]
+    credentials = parts.netloc.rpartition("@")[0]
+    return [credentials, parts.password or "", parts.path.lstrip("/"), *parts.path.split("/"), parts.query, *values]
 
 
-def refusal(
-    answer: Answer,
+def error_from_response(
+    response: Response,
     host: str,
     now: float,
     secrets: Iterable[str],
@@ -63,15 +70,15 @@ def refusal(
     failure: Failure | None = None,
     is_about_recipient: bool = False,
 ) -> DeliveryError:
-    """The meaning of a response other than success; `now` is in seconds since 1970.
+    """The error that a response other than success means.
 
-    `failure` is for a transport whose peer names the reason; otherwise the status decides.
+    `now` is in seconds since 1970, for a `Retry-After` in seconds. `failure` is for a peer that names the reason in its
+    body; otherwise the status decides.
     """
-    words = words_of(answer, secrets)
-    by_status = Failure.GONE if answer.status == 410 else failure_of_status(answer.status)
+    by_status = Failure.GONE if response.status == 410 else failure_of_status(response.status)
     return DeliveryError(
         failure or by_status,
-        f"{host} answered {answer.status} {words}".rstrip(),
-        not_before=retry_after(answer.headers.get("retry-after"), datetime.fromtimestamp(now, UTC)),
+        f"{host} answered {response.status} {redacted_body(response, secrets)}".rstrip(),
+        not_before=retry_after(response.headers.get("retry-after"), datetime.fromtimestamp(now, UTC)),
         is_about_recipient=is_about_recipient,
     )

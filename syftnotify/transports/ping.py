@@ -1,4 +1,4 @@
-"""Ping of a dead-man switch: any monitor that counts requests to an address."""
+"""Pings of a dead man's switch: any monitor that counts requests to a URL."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from email.utils import parsedate_to_datetime
 
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.text import host_of
-from syftnotify.transports.http_client import address_of, request
+from syftnotify.transports.http_client import request
 
-_SECONDS = 10.0
+_TIMEOUT_SECONDS = 10.0
 
 
 def server_time(url: str) -> float | None:
-    """The time at `url` by its `Date` header, in seconds since 1970; None when there is none."""
+    """The `Date` header of `url` in seconds since 1970; None when there is none."""
     try:
-        answer = request("HEAD", address_of(url), seconds=_SECONDS)
-        return parsedate_to_datetime(answer.headers["date"]).timestamp()
+        response = request("HEAD", url, seconds=_TIMEOUT_SECONDS)
+        return parsedate_to_datetime(response.headers["date"]).timestamp()
     except (DeliveryError, KeyError, ValueError, OverflowError):
         return None
 
 
 def ping(url: str) -> None:
-    """Fetch `url` once; no redirect is followed.
+    """Send one GET request to `url`.
 
     Raises:
-        DeliveryError: it did not answer with success. The text names the host alone: the path is often the password.
+        DeliveryError: no response, or not a 2xx status. The text names only the host: the path is often a secret.
     """
-    answer = request("GET", address_of(url), seconds=_SECONDS)
-    if not 200 <= answer.status < 300:
-        raise DeliveryError(Failure.PERMANENT, f"{host_of(url)} answered {answer.status}")
+    response = request("GET", url, seconds=_TIMEOUT_SECONDS)
+    if not 200 <= response.status < 300:
+        raise DeliveryError(Failure.PERMANENT, f"{host_of(url)} answered {response.status}")

@@ -37,7 +37,7 @@ def transport_for(settings: SettingsOf, *, clock: Callable[[], float] = time.tim
         from syftnotify.transports.gmail.sending import GmailTransport
 
         return GmailTransport(
-            settings.token, api_endpoint=settings.api_endpoint, read_seconds=settings.timeout_secs, clock=clock
+            settings.token, api_endpoint=settings.api_endpoint, timeout=settings.timeout_secs, clock=clock
         )
     if isinstance(settings, Slack):
         from syftnotify.transports.slack.sending import SlackTransport

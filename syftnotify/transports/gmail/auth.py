@@ -1,22 +1,15 @@
-"""Google sign-in: once, with a person's consent; afterwards by the saved token."""
+"""Google sign-in with a person's consent."""
 
 from __future__ import annotations
 
-import io
-import json
-import logging
 import os
-import threading
-import time
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from syftnotify.config.values import is_safe_url
 from syftnotify.core.errors import DeliveryError, NotSignedInError
 from syftnotify.core.text import decoded
 from syftnotify.system.files import atomic_write, read_regular_file
@@ -26,36 +19,15 @@ from syftnotify.transports.gmail.client_files import LARGEST, client_secrets, ki
 if TYPE_CHECKING:
     from google.oauth2.credentials import Credentials
 
-SCOPES = ("https://www.googleapis.com/auth/gmail.send",)
 TOKEN_NAME = "gmail_token.json"  # noqa: S105 - a file name
 _CONSENT_SECONDS = 600
-# Our own keys in the token file, beside Google's: when consent was given, and for how many seconds it is good.
-_SIGNED_IN_AT = "signed_in_at"
-_GOOD_FOR = "refresh_token_expires_in"
-_FARTHEST = 1e11  # seconds: the year 5138
-
-REFRESH_SECONDS = 120.0  # as Google's own library
-_CONSENT = {"access_type": "offline", "prompt": "consent"}
-_SIGN_IN = "sign in with `notify init`"
-_AGAIN = "run `notify init` again"
-# What OAuth's token endpoint says when no repetition will help (RFC 6749, 5.2). Anything else is trouble that passes.
-_FINAL = frozenset(
-    {
-        "invalid_grant",
-        "invalid_client",
-        "invalid_request",
-        "invalid_scope",
-        "unauthorized_client",
-        "unsupported_grant_type",
-        "deleted_client",
-        "disabled_client",
-        "access_denied",
-    }
-)
+_CONSENT_OPTIONS = {"access_type": "offline", "prompt": "consent"}
+_REDIRECT_ELSEWHERE = "http://127.0.0.1:8085/"  # where no server listens: the address is copied from the browser
+_HINT = "run `notify init` again"
 
 
 class GmailAuth:
-    """Gets and keeps the permission to send mail for an account, and no other (`gmail.send`).
+    """Gets and keeps the permission to send mail for an account, and no other permission (`gmail.send`).
 
     Args:
         timeout_secs: limit of each request to Google, in seconds.
@@ -75,48 +47,34 @@ class GmailAuth:
         """Ask for consent, once, and save the token as `gmail_token.json` beside `credentials_path`.
 
         Args:
-            credentials_path: the client secrets of a "Desktop app", as Google's console gives them.
+            credentials_path: the client secrets of a "Desktop app", as downloaded from Google's console.
             open_browser: whether to open one on this machine; otherwise the address is only shown.
-            ask: for machines without a browser: is given the address to open elsewhere, and returns the whole address
-                on which that browser ended. Its state and PKCE proof are checked.
-            show: is given the line with the address to open on this machine.
+            ask: for machines without a browser: receives the address to open elsewhere, and returns the whole address
+                on which that browser ended. Its state and PKCE proof are verified.
+            show: receives the line with the address to open on this machine.
 
         Raises:
             NotSignedInError: the file is missing or of another kind, or consent was not given.
         """
         from google_auth_oauthlib.flow import InstalledAppFlow
-        from oauthlib.oauth2 import OAuth2Error
+
+        from syftnotify.transports.gmail.http_adapters import adapt_session
 
         path = expand_path(credentials_path)
         flow = InstalledAppFlow.from_client_config(client_secrets(path), scopes=list(SCOPES))
-        _bound_requests(flow.oauth2session, self._seconds)
-        with _lenient_oauthlib():
-            try:
-                answer = _pasted(flow, ask) if ask is not None else _redirected(flow, show, open_browser=open_browser)
-                # oauthlib insists on https in an address that never leaves this machine.
-                flow.fetch_token(authorization_response=answer.replace("http://", "https://", 1))
-            except webbrowser.Error as error:
-                raise NotSignedInError(
-                    "there is no browser on this machine",
-                    hint="run `notify init --no-browser` and use one on another machine",
-                ) from error
-            except DeliveryError as error:
-                raise NotSignedInError(f"the sign-in could not be finished: {error}", hint=_AGAIN) from None
-            except (OAuth2Error, ValueError) as error:
-                raise NotSignedInError(f"Google did not give consent ({type(error).__name__})", hint=_AGAIN) from error
-            except OSError as error:
-                raise NotSignedInError(
-                    f"the sign-in could not be finished ({type(error).__name__})", hint=_AGAIN
-                ) from error
+        adapt_session(flow.oauth2session, self._seconds)
+        with _lenient_oauthlib(), _sign_in_errors():
+            redirect = _ask_for_consent(flow, ask) if ask else _wait_for_consent(flow, show, open_browser=open_browser)
+            # oauthlib demands https even in an address that never leaves this machine.
+            flow.fetch_token(authorization_response=redirect.replace("http://", "https://", 1))
         credentials: Credentials = flow.credentials
         granted = getattr(credentials, "granted_scopes", None)
         if granted and not set(SCOPES) & set(granted):
             raise NotSignedInError(
-                "consent was given, but not to send mail", hint="run `notify init` again, and leave the box ticked"
+                "consent was given, but not for sending mail",
+                hint="run `notify init` again, and keep the box ticked that allows it",
             )
-        kept = {_SIGNED_IN_AT: int(time.time()), _GOOD_FOR: flow.oauth2session.token.get(_GOOD_FOR)}
-        info = {**json.loads(credentials.to_json()), **{key: value for key, value in kept.items() if value is not None}}
-        _save(path.with_name(TOKEN_NAME), info)
+        save_consent(path.with_name(TOKEN_NAME), credentials, flow.oauth2session.token.get("refresh_token_expires_in"))
         return credentials
 
     def load_credentials(self, token_path: str | Path) -> Credentials:
@@ -126,7 +84,7 @@ class GmailAuth:
             NotSignedInError: there is no token, it is not readable, or Google does not accept it any more.
             google.auth.exceptions.TransportError: Google could not be reached for the refresh.
         """
-        token = Token(token_path, seconds=self._seconds)
+        token = SavedToken(token_path, seconds=self._seconds)
         token.refresh()
         return token.credentials
 
@@ -330,38 +288,51 @@ def _redirected(flow: Any, show: Callable[[str], None], *, open_browser: bool) -
 
     with redirect_server() as server:
         flow.redirect_uri = server.url
-        url, server.state = flow.authorization_url(**_CONSENT)
+        url, server.state = flow.authorization_url(**_CONSENT_OPTIONS)
         if open_browser:
             webbrowser.get().open(url, new=1)
         show(f"Open this address in a browser on this machine, if none opened: {url}")
-        answer = server.wait(_CONSENT_SECONDS)
-    if answer is None:
-        raise NotSignedInError(f"no consent was given within {_CONSENT_SECONDS // 60} minutes", hint=_AGAIN)
-    return answer
+        redirect = server.wait(_CONSENT_SECONDS)
+    if redirect is None:
+        raise NotSignedInError(f"no consent was given within {_CONSENT_SECONDS // 60} minutes", hint=_HINT)
+    return redirect
 
 
-def _pasted(flow: Any, ask: Callable[[str], str]) -> str:
-    """Consent given in a browser elsewhere, whose redirect address is not served here: that address."""
-    flow.redirect_uri = "http://127.0.0.1:8085/"
-    url, _ = flow.authorization_url(**_CONSENT)
-    answer = ask(url).strip()
-    if not answer or "code=" not in urlsplit(answer).query:
+def _ask_for_consent(flow: Any, ask: Callable[[str], str]) -> str:
+    """The address of the redirect after consent in a browser elsewhere, as a person copied it."""
+    flow.redirect_uri = _REDIRECT_ELSEWHERE
+    url, _ = flow.authorization_url(**_CONSENT_OPTIONS)
+    redirect = ask(url).strip()
+    if not redirect or "code=" not in urlsplit(redirect).query:
         raise ValueError("not the whole address")
-    return answer
+    return redirect
 
 
-def _reason(error: Exception) -> str:
-    """Google's code for a refused refresh, and nothing else of its answer."""
-    answer = error.args[1] if len(error.args) > 1 else None
-    word = answer.get("error") if isinstance(answer, dict) else None
-    return word if isinstance(word, str) and word.replace("_", "").isalnum() else "refused"
+@contextmanager
+def _sign_in_errors() -> Iterator[None]:
+    """Turn the errors of a consent into NotSignedInError. Their own text may contain secrets."""
+    from oauthlib.oauth2 import OAuth2Error
+
+    try:
+        yield
+    except webbrowser.Error as error:
+        raise NotSignedInError(
+            "there is no browser on this machine",
+            hint="run `notify init --no-browser` and use a browser on another machine",
+        ) from error
+    except DeliveryError as error:
+        raise NotSignedInError(f"the sign-in could not be finished: {error}", hint=_HINT) from None
+    except (OAuth2Error, ValueError) as error:
+        raise NotSignedInError(f"Google did not give consent ({type(error).__name__})", hint=_HINT) from error
+    except OSError as error:
+        raise NotSignedInError(f"the sign-in could not be finished ({type(error).__name__})", hint=_HINT) from error
 
 
 @contextmanager
 def _lenient_oauthlib() -> Iterator[None]:
-    """Let oauthlib use an http token endpoint on this machine, and take a widened scope for no error.
+    """Let oauthlib accept a token endpoint over http on this machine, and a changed scope.
 
-    What it must not do is checked before and after: the endpoints are safe, and the scope holds what was asked for.
+    Both are verified elsewhere: the endpoints before, the granted scope afterwards.
     """
     names = ("OAUTHLIB_INSECURE_TRANSPORT", "OAUTHLIB_RELAX_TOKEN_SCOPE")
     before = {name: os.environ.get(name) for name in names}

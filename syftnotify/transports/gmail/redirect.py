@@ -1,4 +1,4 @@
-"""A server on this machine that receives the redirect at the end of an OAuth consent."""
+"""Local server that receives the redirect at the end of an OAuth consent."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from socketserver import ThreadingTCPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-_IDLE_SECONDS = 30  # until a connection that sends no request is closed
+_IDLE_SECONDS = 30  # after which a connection without a request is closed
 _PAGE = b"""<!doctype html><meta charset="utf-8"><title>syftnotify</title>
 <p>The sign-in is finished. You can close this window.</p>
 """
 
 
 class RedirectServer(ThreadingTCPServer):
-    """Waits for one request with the expected `state`. Any other one is answered with an error and has no effect.
+    """Waits for one request with the expected `state`. Others get 404 and have no effect.
 
-    Each connection has its own thread: one that stays open without a request does not block the others.
+    Each connection has its own thread, so that one without a request does not block the others.
     """
 
     daemon_threads = True
@@ -29,7 +29,7 @@ class RedirectServer(ThreadingTCPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.state = ""  # of the consent under way; empty accepts nothing
+        self.state = ""  # of the current consent; empty accepts no request
         self._accepted: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     @property
@@ -38,29 +38,29 @@ class RedirectServer(ThreadingTCPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/"
 
     def wait(self, seconds: float) -> str | None:
-        """The address of the redirect with its code or its error; None when it did not come in time."""
+        """The address of the redirect with its code or error; None when it did not arrive in time."""
         try:
             return self._accepted.get(timeout=seconds)
         except queue.Empty:
             return None
 
     def is_expected(self, target: str) -> bool:
-        """Whether a request for `target` is the redirect that is waited for."""
+        """Whether a request for `target` is the expected redirect."""
         try:
             parts = urlsplit(target)
             query = parse_qs(parts.query, max_num_fields=50)
         except ValueError:
             return False
         state = query.get("state", [""])[0]
-        is_ours = bool(self.state) and hmac.compare_digest(state.encode(), self.state.encode())
-        return is_ours and parts.path == "/" and not query.keys().isdisjoint({"code", "error"})
+        has_state = bool(self.state) and hmac.compare_digest(state.encode(), self.state.encode())
+        return has_state and parts.path == "/" and not query.keys().isdisjoint({"code", "error"})
 
     def accept(self, target: str) -> None:
-        """End the waiting with `target`."""
+        """Let `wait` return the address of `target`."""
         self._accepted.put(self.url + target.lstrip("/"))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a connection that breaks off."""
+        """Ignore a connection that was closed early."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -77,16 +77,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(_PAGE)))
             self.end_headers()
             self.wfile.write(_PAGE)
-        finally:  # after the page: the program may end at once
+        finally:  # after the page, because the program may end immediately
             self.server.accept(self.path)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """The path contains the code."""
+        """Log nothing: the path contains the code."""
 
 
 @contextmanager
 def redirect_server() -> Iterator[RedirectServer]:
-    """A server that runs while the block does."""
+    """A running server, stopped at the end of the block."""
     with RedirectServer() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
         thread.start()

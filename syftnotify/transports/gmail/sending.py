@@ -1,14 +1,12 @@
-"""Mail through the Gmail API: the official client, exactly one POST for one attempt."""
+"""E-mail through the Gmail API: the official client, exactly one POST per attempt."""
 
 from __future__ import annotations
 
 import base64
 import json
-import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from http.client import responses
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,67 +15,63 @@ from syftnotify.core.errors import ConfigError, DeliveryError, Failure, NotSigne
 from syftnotify.core.models import Message, Receipt
 from syftnotify.core.retry import failure_of_status, retry_after
 from syftnotify.core.text import escape
-from syftnotify.transports.gmail.auth import Token, file_mark
-from syftnotify.transports.http_client import address_of, request
+from syftnotify.transports.gmail.http_adapters import ApiHttp
+from syftnotify.transports.gmail.token_file import SavedToken, file_version
 from syftnotify.transports.mime import build_mime
 
-READ_SECONDS = 120  # the documented limit of a mail API call
+TIMEOUT_SECONDS = 120  # the documented limit of a mail API call
 
 
 class SignIn(Protocol):
-    """What a sender needs of a sign-in; `google_auth.Token` is one."""
+    """Credentials that can be refreshed; `SavedToken` is one implementation."""
 
     @property
     def credentials(self) -> Any:
-        """Google's credentials object."""
+        """The credentials object of google-auth."""
 
     def refresh(self, *, rejected: str = "") -> None:
-        """Make it good, or raise."""
+        """Refresh the access token unless it is valid and not `rejected`."""
 
 
 class GmailTransport:
-    """Sends with the saved sign-in; reads it when it is first needed, and again when it was replaced."""
+    """Sends with the saved sign-in, which is read at the first use and again after it was replaced."""
 
     def __init__(
         self,
         token: Path,
         *,
         api_endpoint: str | None = None,
-        read_seconds: float = READ_SECONDS,
+        timeout: float = TIMEOUT_SECONDS,
         clock: Callable[[], float],
     ) -> None:
-        self._token = token
+        self._path = token
         self._endpoint = api_endpoint
-        self._read_seconds = read_seconds
+        self._timeout = timeout
         self._clock = clock
         self._lock = threading.Lock()
-        self._sender: GmailApi | None = None
-        self._sign_in: Token | None = None
+        self._api: GmailApi | None = None
+        self._token: SavedToken | None = None
 
     def check(self) -> None:
         """Sign in without sending. Raises: DeliveryError."""
-        self._api().sign_in()
+        self._current_api().sign_in()
 
     def send(self, message: Message) -> Receipt:
-        """One attempt. Raises: DeliveryError."""
-        return self._api().send(message, date=self._clock())
+        """Make one attempt. Raises: DeliveryError."""
+        return self._current_api().send(message, date=self._clock())
 
-    def _api(self) -> GmailApi:
+    def _current_api(self) -> GmailApi:
         with self._lock:
-            if self._sender is None or self._sign_in is None or file_mark(self._token) != self._sign_in.written:
+            if self._api is None or self._token is None or file_version(self._path) != self._token.version:
                 try:
-                    self._sign_in = Token(self._token, seconds=self._read_seconds)
+                    self._token = SavedToken(self._path, seconds=self._timeout)
                 except NotSignedInError as error:
                     raise DeliveryError(Failure.AUTH, f"{error}; {error.hint}") from error
-                self._sender = GmailApi(
-                    self._sign_in,
-                    api_endpoint=self._endpoint,
-                    read_seconds=self._read_seconds,
-                )
-            return self._sender
+                self._api = GmailApi(self._token, api_endpoint=self._endpoint, timeout=self._timeout)
+            return self._api
 
     def close(self) -> None:
-        """Nothing is kept that the end of its thread does not free."""
+        """Nothing is kept open."""
 
 
 class GmailApi:
@@ -87,17 +81,17 @@ class GmailApi:
         ConfigError: `api_endpoint` is neither https nor on this machine.
     """
 
-    def __init__(self, sign_in: SignIn, *, api_endpoint: str | None = None, read_seconds: float = READ_SECONDS) -> None:
+    def __init__(self, sign_in: SignIn, *, api_endpoint: str | None = None, timeout: float = TIMEOUT_SECONDS) -> None:
         if api_endpoint is not None and not is_safe_url(api_endpoint):
             raise ConfigError("api_endpoint must be an https address (http only on this machine)")
         self._sign_in = sign_in
         self._endpoint = api_endpoint
-        self._read_seconds = read_seconds
+        self._timeout = timeout
         self._local = threading.local()
-        self._renewed = ""  # the access token that came of a refresh after a 401
+        self._renewed = ""  # the access token from a refresh after a 401
 
     def sign_in(self, *, rejected: str = "") -> None:
-        """Make sure that there is a good access token. Raises: DeliveryError."""
+        """Refresh the access token unless it is valid. Raises: DeliveryError."""
         from google.auth.exceptions import GoogleAuthError, TransportError
 
         try:
@@ -105,12 +99,12 @@ class GmailApi:
         except NotSignedInError as error:
             raise DeliveryError(Failure.AUTH, f"{error}; {error.hint}") from error
         except GoogleAuthError as error:
-            # Of other errors the text may repeat what the server sent.
-            why = str(error) if isinstance(error, TransportError) else type(error).__name__
-            raise DeliveryError(Failure.UNREACHABLE, f"Google's sign-in gave no answer ({why})") from error
+            # The text of other errors may repeat what the server sent.
+            reason = str(error) if isinstance(error, TransportError) else type(error).__name__
+            raise DeliveryError(Failure.UNREACHABLE, f"Google's sign-in could not be refreshed ({reason})") from error
 
     def send(self, message: Message, *, date: float | None = None) -> Receipt:
-        """One attempt: one POST at most. Raises: DeliveryError."""
+        """Make one attempt, with at most one POST. Raises: DeliveryError."""
         from googleapiclient.errors import HttpError
 
         self.sign_in()
@@ -122,89 +116,59 @@ class GmailApi:
             body["threadId"] = message.thread
         call = self._messages().send(userId="me", body=body)
         try:
-            answer = call.execute(num_retries=0)
+            sent = call.execute(num_retries=0)
         except HttpError as error:
-            raise self._refused(error, used) from None  # its text may repeat our token
+            raise self._error(error, used) from None  # its text may repeat our token
         except ValueError as error:
-            # The client's own decoding of a body that is no JSON, after the server had said yes.
-            raise DeliveryError(Failure.UNKNOWN, "Gmail's answer was cut off") from error
-        if not isinstance(answer, dict) or not isinstance(answer.get("id"), str):
-            raise DeliveryError(Failure.UNKNOWN, "Gmail's answer was not understood")
+            # googleapiclient fails so at a body that is not JSON, after a 2xx status.
+            raise DeliveryError(Failure.UNKNOWN, "Gmail's response was cut off") from error
+        if not isinstance(sent, dict) or not isinstance(sent.get("id"), str):
+            raise DeliveryError(Failure.UNKNOWN, "Gmail's response was not understood")
         self._renewed = ""
-        return Receipt(provider_id=escape(answer["id"]), thread=escape(str(answer.get("threadId") or "")))
+        return Receipt(provider_id=escape(sent["id"]), thread=escape(str(sent.get("threadId") or "")))
 
-    def _refused(self, error: Any, used: str) -> DeliveryError:
+    def _error(self, error: Any, used: str) -> DeliveryError:
+        """The meaning of an HttpError; `used` is the access token of the request."""
         status = int(error.status_code)
-        reason, text = _google_words(error)
+        reason, text = _reason_and_text(error)
         if status == 401:
             if used == self._renewed:
-                return DeliveryError(Failure.AUTH, "Gmail refuses the sign-in; sign in with `notify init`")
+                return DeliveryError(Failure.AUTH, "Gmail refuses the sign-in; run `notify init` to sign in")
             self.sign_in(rejected=used)
             self._renewed = str(self._sign_in.credentials.token)
-            return DeliveryError(Failure.TOKEN_REFRESHED, "the access token was stale and has been renewed")
+            return DeliveryError(Failure.TOKEN_REFRESHED, "the access token had expired and was refreshed")
         failure = failure_of_status(status, reason=reason)
         moment = retry_after(error.resp.get("retry-after"), datetime.now(UTC), text=text)
         return DeliveryError(failure, f"Gmail answered {status}" + (f" {reason}" if reason else ""), not_before=moment)
 
     def _messages(self) -> Any:
-        """The service of the calling thread: building a request from it costs 0.05 ms, building it 1.4 ms."""
-        known = getattr(self._local, "messages", None)
-        if known is None:
+        """The service of the calling thread, kept: building one takes 1.4 ms, building a request from it 0.05 ms."""
+        messages = getattr(self._local, "messages", None)
+        if messages is None:
             from googleapiclient.discovery import build
 
             service = build(
                 "gmail",
                 "v1",
-                http=_ClientHttp(self._sign_in.credentials, self._read_seconds),
+                http=ApiHttp(self._sign_in.credentials, self._timeout),
                 static_discovery=True,
                 cache_discovery=False,
                 client_options={"api_endpoint": self._endpoint} if self._endpoint else None,
             )
-            known = self._local.messages = service.users().messages()
-        return known
+            messages = self._local.messages = service.users().messages()
+        return messages
 
 
-class _ClientHttp:
-    """The HTTP object of Google's client. Its default, httplib2, repeats a POST when the connection closes."""
+def _reason_and_text(error: Any) -> tuple[str, str]:
+    """Google's reason and message; both empty for a response that is not Google's, such as the page of a proxy.
 
-    def __init__(self, credentials: Any, seconds: float) -> None:
-        self._credentials = credentials
-        self._seconds = seconds
-        # The client logs the text of an error there, and a server may repeat our token in it.
-        logging.getLogger("googleapiclient.http").setLevel(logging.CRITICAL)
-
-    def request(
-        self,
-        uri: str,
-        method: str = "GET",
-        body: Any = None,
-        headers: dict[str, str] | None = None,
-        redirections: int = 0,  # noqa: ARG002 - part of the interface; a send is never redirected
-        connection_type: Any = None,  # noqa: ARG002 - likewise
-    ) -> tuple[Any, bytes]:
-        """One request. Raises: DeliveryError, as `net.http.request` does."""
-        import httplib2
-
-        sent = {name.lower(): value for name, value in (headers or {}).items()}
-        self._credentials.apply(sent)
-        content = body.encode("utf-8") if isinstance(body, str) else body or b""
-        answer = request(method, address_of(uri), content, sent, seconds=self._seconds)
-        response = httplib2.Response(dict(answer.headers))
-        response.status = answer.status
-        response.reason = responses.get(answer.status, "")
-        return response, answer.content
-
-
-def _google_words(error: Any) -> tuple[str, str]:
-    """Google's reason and its text; both empty where a proxy answered with a page of its own.
-
-    The reason stands in `error.errors`, in newer answers (spelled in capitals) also in `error.details`.
+    The reason is in `error.errors`, in newer responses also in `error.details`, there in capitals.
     """
     try:
-        answer = json.loads(error.content)["error"]
-        lists = [answer.get("errors") or [], answer.get("details") or []]
-        words = [str(item["reason"]) for items in lists for item in items if "reason" in item]
-        text = str(answer.get("message") or "")
+        content = json.loads(error.content)["error"]
+        lists = [content.get("errors") or [], content.get("details") or []]
+        reasons = [str(item["reason"]) for items in lists for item in items if "reason" in item]
+        text = str(content.get("message") or "")
     except (ValueError, KeyError, TypeError, AttributeError):
         return "", ""
-    return next((word for word in words if word.replace("_", "").isalnum()), ""), text
+    return next((reason for reason in reasons if reason.replace("_", "").isalnum()), ""), text

@@ -14,8 +14,8 @@ from syftnotify.config.schema import Slack
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
 from syftnotify.core.text import host_of
-from syftnotify.transports.http_client import Answer
-from syftnotify.transports.http_transport import HttpTransport, refusal, secrets_of, words_of
+from syftnotify.transports.http_client import Response
+from syftnotify.transports.http_transport import HttpTransport, error_from_response, redacted_body, secrets_of
 
 # Slack names the reason in the body, whatever the status is: `channel_is_archived` comes with 410, `no_service` with
 # 404. Any other response is judged by its status.
@@ -72,7 +72,7 @@ class SlackTransport(HttpTransport):
         failure = _REASONS.get(reason)
         if failure is not None or not 200 <= answer.status < 300:
             is_about_recipient = reason in _ABOUT_RECIPIENT
-            raise refusal(
+            raise error_from_response(
                 answer,
                 host,
                 self._clock(),
@@ -82,12 +82,12 @@ class SlackTransport(HttpTransport):
             )
         # Slack responds with `ok`, compatible servers with other texts; a page of HTML is from something in between.
         if answer.text.lstrip().startswith("<"):
-            said = words_of(answer, secrets_of(self._url))
+            said = redacted_body(answer, secrets_of(self._url))
             raise DeliveryError(Failure.UNKNOWN, f"{host} answered {answer.status} with a page: {said}")
         return Receipt()
 
 
-def _reason(answer: Answer) -> str:
+def _reason(answer: Response) -> str:
     """Slack's word for an error: the whole body, or `error` in the JSON object that workflow triggers respond with."""
     text = answer.text.strip()
     if text.startswith("{"):

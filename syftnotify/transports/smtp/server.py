@@ -1,4 +1,4 @@
-"""What an SMTP address says: `smtps://user:password@host:465`, `smtp://host:587?tls=required`."""
+"""SMTP servers and mailboxes as configured: `smtps://user:password@host:465`, `SyftBox <noreply@mail.example>`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _PORTS: dict[Tls, int] = {"implicit": 465, "required": 587, "off": 25}
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """One mail server, and how to sign in there. The password is never shown.
+    """One mail server and the credentials for it; `repr` omits the password.
 
-    `tls`: `implicit` encrypts at once, `required` by STARTTLS or not at all, `off` never.
+    `tls`: `implicit` encrypts from the start, `required` demands STARTTLS, `off` never encrypts.
     """
 
     host: str
@@ -30,41 +30,41 @@ class SmtpServer:
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """A mail address with the name that people see."""
+    """A mail address with a display name."""
 
     address: str
     name: str = ""
 
 
-def smtp_server(text: object) -> SmtpServer:
-    """The server that an address names.
+def parse_smtp_url(url: object) -> SmtpServer:
+    """The server that a URL names.
 
     Raises:
-        ValueError: it is none. The text does not repeat the address: a password stands in it.
+        ValueError: `url` is invalid. The text does not repeat it: it contains a password.
     """
-    shape = (
+    expected = (
         "expected an address such as 'smtp://user:password@mail.example:587', letters like @ and # written as %40, %23"
     )
-    if not isinstance(text, str):
-        raise ValueError(shape)
+    if not isinstance(url, str):
+        raise ValueError(expected)
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(url)
         host, port = parts.hostname, parts.port
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError:
-        raise ValueError(shape) from None
+        raise ValueError(expected) from None
     if parts.scheme not in {"smtp", "smtps"} or not host or parts.path not in {"", "/"} or parts.fragment:
-        raise ValueError(shape)
+        raise ValueError(expected)
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     if any(not character.isprintable() for character in host + user + password):
-        raise ValueError(shape)
-    tls = _tls(parts.scheme, host, options)
+        raise ValueError(expected)
+    tls = _tls_of_url(parts.scheme, host, options)
     if password and tls == "off" and host not in LOOPBACK:
-        raise ValueError("a password never travels unencrypted: leave `tls=off` out")
+        raise ValueError("a password is never sent unencrypted; remove `tls=off`")
     return SmtpServer(host, port or _PORTS[tls], user, password, tls)
 
 
-_TLS_WORDS: dict[object, Tls] = {
+_TLS_SPELLINGS: dict[object, Tls] = {
     "implicit": "implicit",
     "tls": "implicit",
     "required": "required",
@@ -74,56 +74,68 @@ _TLS_WORDS: dict[object, Tls] = {
 }
 
 
-def smtp_server_of(host: object, port: object, user: object, password: object, tls: object) -> SmtpServer:
-    """The server that single settings name; None where one is unset.
+def smtp_server_from_settings(host: object, port: object, user: object, password: object, tls: object) -> SmtpServer:
+    """The server that separate settings describe; an unset one is None.
 
     Raises:
-        ValueError: some of them are wrong; the text lists all of these. It repeats no password.
+        ValueError: some are invalid; the text lists them all. It does not repeat the password.
     """
-    mistakes = []
+    errors = []
     if not isinstance(host, str) or not host or not host.isprintable() or "/" in host or "@" in host:
-        mistakes.append("`host` must be the name of a mail server, such as mail.example")
+        errors.append("`host` must be the name of a mail server, such as mail.example")
     if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
-        mistakes.append("`port` must be a number from 1 to 65535")
-    for name, each in (("user", user), ("password", password)):
-        if each is not None and not (isinstance(each, str) and each.isprintable()):
-            mistakes.append(f"`{name}` must be one line of text without control characters")
-    if tls is None:
-        way: Tls | None = "implicit" if port == 465 else "off" if host in LOOPBACK else "required"
-    else:
-        way = _TLS_WORDS.get(tls) if isinstance(tls, (str, bool)) else None
-    if way is None:
-        mistakes.append("`tls` must be starttls, implicit or off")
-    if password and way == "off" and host not in LOOPBACK:
-        mistakes.append("a password is never sent unencrypted: remove `tls: off`")
-    if mistakes or way is None:
-        raise ValueError("; ".join(mistakes))
-    number = port if isinstance(port, int) and port else _PORTS[way]
-    return SmtpServer(str(host), number, str(user or ""), str(password or ""), way)
+        errors.append("`port` must be a number from 1 to 65535")
+    for name, value in (("user", user), ("password", password)):
+        if value is not None and not (isinstance(value, str) and value.isprintable()):
+            errors.append(f"`{name}` must be one line of text without control characters")
+    mode = _default_tls(host, port) if tls is None else _tls_of_setting(tls)
+    if mode is None:
+        errors.append("`tls` must be starttls, implicit or off")
+    if password and mode == "off" and host not in LOOPBACK:
+        errors.append("a password is never sent unencrypted: remove `tls: off`")
+    if errors or mode is None:
+        raise ValueError("; ".join(errors))
+    number = port if isinstance(port, int) and port else _PORTS[mode]
+    return SmtpServer(str(host), number, str(user or ""), str(password or ""), mode)
 
 
-def _tls(scheme: str, host: str, options: dict[str, str]) -> Tls:
-    wanted = options.pop("tls", None)
-    if options:
-        raise ValueError("the only option of an SMTP address is `tls`; a `?` in a password is written as %3F")
-    if wanted not in {None, "required", "off"}:
-        raise ValueError("`tls` is `required` or `off`")
-    if scheme == "smtps":
-        if wanted == "off":
-            raise ValueError("smtps:// is encrypted from the start; say smtp:// for `tls=off`")
+def _default_tls(host: object, port: object) -> Tls:
+    if port == _PORTS["implicit"]:
         return "implicit"
-    if wanted is None:
-        return "off" if host in LOOPBACK else "required"
-    return "required" if wanted == "required" else "off"
+    return "off" if host in LOOPBACK else "required"
 
 
-def mailbox(text: object) -> Mailbox:
-    """`noreply@mail.example`, or `SyftBox <noreply@mail.example>`. Raises: ValueError."""
-    shape = "expected an address, or a name and an address: 'SyftBox <noreply@mail.example>'"
+def _tls_of_setting(value: object) -> Tls | None:
+    return _TLS_SPELLINGS.get(value) if isinstance(value, (str, bool)) else None
+
+
+def _tls_of_url(scheme: str, host: str, options: dict[str, str]) -> Tls:
+    """The mode that the scheme and the query of a URL select. Removes `tls` from `options`."""
+    value = options.pop("tls", None)
+    if options:
+        raise ValueError("the only option of an SMTP address is `tls`; write a `?` in a password as %3F")
+    if value not in {None, "required", "off"}:
+        raise ValueError("`tls` must be `required` or `off`")
+    if scheme == "smtps":
+        if value == "off":
+            raise ValueError("smtps:// is encrypted from the start; use smtp:// for `tls=off`")
+        return "implicit"
+    if value is None:
+        return _default_tls(host, None)
+    return "required" if value == "required" else "off"
+
+
+def parse_mailbox(text: object) -> Mailbox:
+    """The mailbox in `noreply@mail.example` or `SyftBox <noreply@mail.example>`.
+
+    Raises:
+        ValueError: `text` is something else.
+    """
+    expected = "expected an address, or a name and an address: 'SyftBox <noreply@mail.example>'"
     if not isinstance(text, str):
-        raise ValueError(shape)
+        raise ValueError(expected)
     found = getaddresses([text])
     name, address = found[0] if len(found) == 1 else ("", "")
     if not is_address(address) or (name and not name.isprintable()) or (not name and text.strip(" <>") != address):
-        raise ValueError(shape)
+        raise ValueError(expected)
     return Mailbox(address, name)
