@@ -17,7 +17,7 @@ from syftnotify.core.models import Event
 from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.text import escape, host_of, iso, plural
 from syftnotify.runtime.container import App
-from syftnotify.transports.gmail.auth import sign_in_ends
+from syftnotify.transports.gmail.token_file import sign_in_ends
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ from syftnotify.system.locks import supports_locks
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
 from syftnotify.system.permissions import foreign_owner, permission_warning
-from syftnotify.transports.gmail.auth import sign_in_ends, signed_in_at
+from syftnotify.transports.gmail.token_file import sign_in_ends, signed_in_at
 from syftnotify.transports.ping import server_time
 from syftnotify.transports.registry import transport_for
 from syftnotify.transports.webhook.renderer import WebhookRenderer

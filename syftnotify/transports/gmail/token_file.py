@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from syftnotify.config.values import is_safe_url
 from syftnotify.core.errors import DeliveryError, NotSignedInError
 from syftnotify.core.text import decoded
-from syftnotify.system.files import atomic_write, read_regular
-from syftnotify.system.paths import expanded
+from syftnotify.system.files import atomic_write, read_regular_file
+from syftnotify.system.paths import expand_path
 from syftnotify.transports.gmail.client_files import MAX_FILE_BYTES, kind_of
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class SavedToken:
 
     def __init__(self, path: str | Path, *, seconds: float = REFRESH_SECONDS) -> None:
         """`seconds` limits a refresh."""
-        self._path = expanded(path)
+        self._path = expand_path(path)
         self._seconds = seconds
         self._lock = threading.Lock()
         self.version = file_version(self._path)
@@ -202,7 +202,7 @@ def _error_code(error: Exception) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        info = json.loads(decoded(read_regular(path, MAX_FILE_BYTES)))
+        info = json.loads(decoded(read_regular_file(path, MAX_FILE_BYTES)))
     except FileNotFoundError:
         raise NotSignedInError(f"there is no Google sign-in at {path}", hint=_HINT) from None
     except (OSError, ValueError, RecursionError) as error:
