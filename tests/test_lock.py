@@ -215,7 +215,8 @@ def test_home_without_working_locks_is_refused(lockless: Box, words: tuple[str, 
 def test_state_file_without_working_locks_is_refused(lockless: Box) -> None:
     """B7: two writers would overwrite each other."""
     program = (
-        "from syftnotify import JsonStateManager, errors\n"
+        "from syftnotify import JsonStateManager\n"
+        "from syftnotify.core import errors\n"
         "try: JsonStateManager('state.json').mark_notified('job', 'new')\n"
         "except errors.StateError as error: print(error)\n"
     )
