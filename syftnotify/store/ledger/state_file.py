@@ -93,7 +93,7 @@ class StateFile:
     def _load(self, path: Path) -> State | None:
         """The content of `path`; None if it is missing, or was corrupt and is now quarantined."""
         try:
-            return _load(path, self._pool)
+            return _read_state(path, self._pool)
         except FileNotFoundError:
             return None
         except ValueError as error:
@@ -102,7 +102,7 @@ class StateFile:
             log.warning("%s", self.corruption)
             return None
         except OSError as error:
-            raise StateError(_unreadable(path, error), hint="change its owner to yourself, or move it away") from error
+            raise StateError(_read_error(path, error), hint="change its owner to yourself, or move it away") from error
 
     def _back_up(self) -> None:
         # The backup is a second link to the current file, which the next rename leaves to it alone.
@@ -126,17 +126,17 @@ class StateFile:
 def find_corruption(path: Path) -> str:
     """Why the state file `path` cannot be used; empty if it can. Changes nothing on disk."""
     try:
-        _load(path, LabelPool())
+        _read_state(path, LabelPool())
     except ValueError as error:
         return f"{path.name} is damaged ({error})"
     except StateError as error:
         return str(error)
     except OSError as error:
-        return _unreadable(path, error)
+        return _read_error(path, error)
     return ""
 
 
-def _load(path: Path, pool: LabelPool) -> State:
+def _read_state(path: Path, pool: LabelPool) -> State:
     """The content of `path`. Raises: OSError; ValueError and StateError as in `decode`."""
     content = read_regular_file(path)
     try:
