@@ -153,7 +153,7 @@ interval: 30
         "transports.none: expected keys with values, got int",
         "routes[0].evnts: unknown key; did you mean `events`?",
         "recipients.allow: expected a list, got 'everybody'",
-        "links.job: unknown or malformed placeholder; known placeholders: {job}, {owner}, {submitter}, {peer}, {entity}",
+        "links.job: unknown or malformed placeholder; known ones: {job}, {owner}, {submitter}, {peer}, {entity}",
         "interval: unknown key; known keys: digest, do_email, heartbeat, links, notify, operator, quiet_hours, "
         "recipients, reminders, retention, role, routes, routes+, secrets, syftbox_root, transports",
     ]

@@ -207,7 +207,7 @@ def test_root_in_somebody_elses_home_is_a_failure(private: Box) -> None:
     assert "--as-owner" in one.advice
 
 
-@pytest.mark.parametrize("name", ["state", "outbox", "log", "worker"])
+@pytest.mark.parametrize("name", ["state", "outbox", "log", "worker_status"])
 def test_a_file_that_others_can_read_is_named_with_its_remedy(private: Box, name: str) -> None:
     """B07."""
     path: Path = getattr(private.home, name)

@@ -141,7 +141,7 @@ def _link(value: Any) -> str:
         value.format_map(dict.fromkeys(LINK_FIELDS, ""))
     except (KeyError, ValueError, IndexError, AttributeError):
         known = ", ".join(f"{{{name}}}" for name in LINK_FIELDS)
-        raise ValueError(f"unknown or malformed placeholder; known placeholders: {known}") from None
+        raise ValueError(f"unknown or malformed placeholder; known ones: {known}") from None
     return value
 
 
