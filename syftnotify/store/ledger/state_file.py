@@ -145,5 +145,5 @@ def _read_state(path: Path, pool: LabelPool) -> State:
         raise StateError(f"{path} cannot be used: {error}", hint=error.hint) from None
 
 
-def _unreadable(path: Path, error: OSError) -> str:
+def _read_error(path: Path, error: OSError) -> str:
     return f"{path} cannot be read: {error.strerror}{owner_suffix(path)}"
