@@ -318,7 +318,7 @@ def test_a_header_that_cannot_be_sent_is_refused_at_load() -> None:
 @pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "HOST"])
 def test_a_header_that_would_break_the_request_is_refused_at_load(name: str) -> None:
     """G04"""
-    with pytest.raises(ValidationError, match="leave it out"):
+    with pytest.raises(ValidationError, match="remove this header"):
         transport("webhook", "https://hooks.example/x", headers={name: "7"})
 
 
