@@ -1,4 +1,4 @@
-"""The files below a submission: walked through directory descriptors, bounded in depth and count, no link followed."""
+"""List the files of a submission through directory descriptors: bounded in depth and count, no link followed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from syftnotify.core.text import escape, plural
 from syftnotify.sources.syftbox.safe_files import UnreadableError, read_beneath, scan_beneath
 
 MAX_DEPTH = 8  # folders below the job's own
-_MAX_NAMES = 20_000  # names that are read of one folder
-_MAX_OF_FOLDER = 1000  # entries of one folder that are listed
-_MAX_ENTRIES = 5000  # and of all of them; as many are counted in closed folders
+_MAX_NAMES = 20_000  # names read of one folder
+_MAX_OF_FOLDER = 1000  # entries listed of one folder
+_MAX_ENTRIES = 5000  # entries listed in all; and as many counted in collapsed folders
 _MAX_HEADS = 500  # files whose first bytes are read
-_MAX_EXECUTABLES = 3  # files of a closed folder that are named
-_LONGEST_PATH = 100  # characters
+_MAX_EXECUTABLES = 3  # executable files named of a collapsed folder
+_MAX_PATH = 100  # characters
 
-# Often thousands of files that no reviewer reads: counted, and named as one folder.
-_CLOSED = frozenset({".venv", "venv", "node_modules", "__pycache__", ".git"})
+# Collapsed at any depth: they often contain thousands of files that no reviewer reads.
+_COLLAPSED = frozenset({".venv", "venv", "node_modules", "__pycache__", ".git"})
 
-_EXECUTABLE_ENDS = (
+_EXECUTABLE_SUFFIXES = (
     *(".py", ".pyc", ".pyd", ".pyw", ".pyz", ".pth", ".ipynb", ".whl", ".egg", ".pkl", ".pickle", ".joblib", ".pt"),
     *(".sh", ".bash", ".zsh", ".ksh", ".csh", ".fish", ".command", ".bat", ".cmd", ".ps1", ".exe", ".dll", ".so"),
     *(".dylib", ".r", ".rmd", ".rdata", ".rds", ".jl", ".pl", ".rb", ".lua", ".js", ".mjs", ".cjs", ".ts", ".php"),
@@ -32,97 +32,103 @@ _EXECUTABLE_ENDS = (
 _EXECUTABLE_NAMES = frozenset({"makefile", "dockerfile", "justfile", "snakefile"})
 _EXECUTABLE_HEADS = (b"#!", b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe")
 
-_Parts = tuple[str, ...]
+Parts = tuple[str, ...]  # a path relative to the job's folder
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """One file, or a folder that is not listed; `parts` are relative to the job's own folder."""
+class FileEntry:
+    """One file, or a folder whose content is not listed."""
 
-    parts: _Parts
-    why: str = ""  # why it cannot be shown; empty: a regular file
+    parts: Parts
+    reason: str = ""  # why it cannot be shown; empty: a regular file
     is_folder: bool = False
     is_executable: bool = False
 
 
 def is_executable_name(name: str) -> bool:
-    """Whether a file of that name is run or loaded by something, as far as its ending shows."""
+    """Whether files with that name are usually run or loaded by a program."""
     lowered = name.lower()
-    return lowered.endswith(_EXECUTABLE_ENDS) or ".so." in lowered or lowered in _EXECUTABLE_NAMES
+    return lowered.endswith(_EXECUTABLE_SUFFIXES) or ".so." in lowered or lowered in _EXECUTABLE_NAMES
 
 
-def shown_path(parts: Sequence[str], *, is_folder: bool = False) -> str:
-    """A path as it is shown; a long one without its middle."""
+def display_path(parts: Sequence[str], *, is_folder: bool = False) -> str:
+    """An escaped path for a message; the middle of a long one is left out."""
     path = escape("/".join(parts) + ("/" if is_folder and parts else ""), limit=5000)
-    return path if len(path) <= _LONGEST_PATH else f"{path[:39]}…{path[40 - _LONGEST_PATH :]}"
+    return path if len(path) <= _MAX_PATH else f"{path[:39]}…{path[40 - _MAX_PATH :]}"
 
 
-def list_files(base: str, parts: _Parts, *, closed: Collection[str]) -> list[Listed]:
-    """Every file below the folder `parts` of `base`; what is not listed is there as the folder that holds it.
+def list_files(base: str, parts: Parts, *, collapsed: Collection[str]) -> list[FileEntry]:
+    """Every file below the folder `parts` of `base`. A folder whose content is not listed has an entry of its own.
 
-    `closed` names folders directly in it that are not listed but counted, like those that `_CLOSED` names anywhere.
+    Folders directly in it that are named in `collapsed` are counted and not listed, like the usual ones at any depth.
     """
-    listed, closed_folders = _walk(base, parts, (), _MAX_ENTRIES, closed)
-    counted: list[tuple[_Parts, list[Listed]]] = []
+    listed, collapsed_folders = _walk(base, parts, (), _MAX_ENTRIES, collapsed)
+    counted: list[tuple[Parts, list[FileEntry]]] = []
     room = _MAX_ENTRIES
-    for index, folder in enumerate(closed_folders):
-        # Each has its share: a folder with thousands of files hides nothing in another.
-        found, _ = _walk(base, parts, folder, room // (len(closed_folders) - index), None)
-        room -= sum(not item.is_folder for item in found)
+    for index, folder in enumerate(collapsed_folders):
+        # Each folder has its share, so that one with thousands of files does not hide another's.
+        found, _ = _walk(base, parts, folder, room // (len(collapsed_folders) - index), None)
+        room -= sum(not entry.is_folder for entry in found)
         counted.append((folder, found))
-    begun = _begun_as_executable(base, parts, [*listed, *(item for _, found in counted for item in found)])
-    listed = [_marked(item, begun) for item in listed]
-    return listed + [_summary(folder, [_marked(item, begun) for item in found]) for folder, found in counted]
+    executable = _executable_by_content(base, parts, [*listed, *(entry for _, found in counted for entry in found)])
+    listed = [_marked(entry, executable) for entry in listed]
+    return listed + [_summary(folder, [_marked(entry, executable) for entry in found]) for folder, found in counted]
 
 
 def _walk(
-    base: str, parts: _Parts, start: _Parts, most: int, closed: Collection[str] | None
-) -> tuple[list[Listed], list[_Parts]]:
-    """At most `most` files below `start`, and the closed folders; None for `closed`: no folder is closed."""
-    listed: list[Listed] = []
-    closed_folders: list[_Parts] = []
+    base: str, parts: Parts, start: Parts, limit: int, collapsed: Collection[str] | None
+) -> tuple[list[FileEntry], list[Parts]]:
+    """At most `limit` entries below `start`, and the collapsed folders; with None, no folder is collapsed."""
+    listed: list[FileEntry] = []
+    collapsed_folders: list[Parts] = []
     folders = deque([start])
-    while folders:  # the folders above come first: who nests thousands below one hides nothing beside it
+    while folders:  # breadth first, so that deep nesting below one folder hides nothing beside it
         folder = folders.popleft()
         if len(folder) > MAX_DEPTH:
-            listed.append(Listed(folder, "nested too deep, not listed", is_folder=True))
+            listed.append(FileEntry(folder, "nested too deep, not listed", is_folder=True))
             continue
-        room = most - len(listed) - len(folders) - len(closed_folders)
-        for item in _scan(base, parts, folder, max(room if closed is None else min(room, _MAX_OF_FOLDER), 0)):
-            if not item.is_folder or item.why:
-                listed.append(item)
-            elif closed is not None and (item.parts[-1] in _CLOSED or (not folder and item.parts[-1] in closed)):
-                closed_folders.append(item.parts)
+        room = limit - len(listed) - len(folders) - len(collapsed_folders)
+        for entry in _list_folder(
+            base, parts, folder, max(room if collapsed is None else min(room, _MAX_OF_FOLDER), 0)
+        ):
+            if not entry.is_folder or entry.reason:
+                listed.append(entry)
+            elif _is_collapsed(entry.parts, collapsed):
+                collapsed_folders.append(entry.parts)
             else:
-                folders.append(item.parts)
-    return listed, closed_folders
+                folders.append(entry.parts)
+    return listed, collapsed_folders
 
 
-def _summary(folder: _Parts, inside: Sequence[Listed]) -> Listed:
-    """One line for a closed folder: how many files it contains, and what of them may be executed."""
-    if len(inside) == 1 and inside[0].parts == folder:  # nothing in it was read, and the reason is known
-        return inside[0]
-    files = [item for item in inside if not item.is_folder]
-    executable = [shown_path(item.parts[len(folder) :]) for item in files if item.is_executable]
-    # What is there as a folder was not read to its end.
-    count = (
-        f"{'at least ' if len(files) < len(inside) else ''}{plural(len(files), 'file')}, {len(executable)} executable"
-    )
+def _is_collapsed(folder: Parts, collapsed: Collection[str] | None) -> bool:
+    if collapsed is None:
+        return False
+    return folder[-1] in _COLLAPSED or (len(folder) == 1 and folder[0] in collapsed)
+
+
+def _summary(folder: Parts, found: Sequence[FileEntry]) -> FileEntry:
+    """The entry of a collapsed folder: how many files it contains, and which of them are executable."""
+    if len(found) == 1 and found[0].parts == folder:  # it could not be read, for the reason given there
+        return found[0]
+    files = [entry for entry in found if not entry.is_folder]
+    executable = [display_path(entry.parts[len(folder) :]) for entry in files if entry.is_executable]
+    at_least = "at least " if len(files) < len(found) else ""  # folders in `found` were not listed completely
     names = executable[:_MAX_EXECUTABLES] + ["…"] * (len(executable) > _MAX_EXECUTABLES)
-    return Listed(folder, f"not listed: {count}{': ' if names else ''}{', '.join(names)}", is_folder=True)
+    reason = f"not listed: {at_least}{plural(len(files), 'file')}, {len(executable)} executable"
+    return FileEntry(folder, f"{reason}{': ' if names else ''}{', '.join(names)}", is_folder=True)
 
 
-def _scan(base: str, parts: _Parts, folder: _Parts, room: int) -> list[Listed]:
-    """What lies directly in one folder, as far as there is room; the folder itself with what is left."""
+def _list_folder(base: str, parts: Parts, folder: Parts, room: int) -> list[FileEntry]:
+    """At most `room` entries directly in one folder, and the folder itself if there are more."""
     try:
         with scan_beneath(base, (*parts, *folder)) as entries:
             found = sorted(islice(entries, _MAX_NAMES), key=_executables_first)
             listed = [_entry(each, (*folder, each.name)) for each in found[:room]]
     except OSError as error:
-        return [Listed(folder, f"cannot be read: {error.strerror}", is_folder=True)]
+        return [FileEntry(folder, f"cannot be read: {error.strerror}", is_folder=True)]
     if len(found) > room:
         count = f"more than {_MAX_NAMES}" if len(found) == _MAX_NAMES else str(len(found) - room)
-        listed.append(Listed(folder, f"{count} more names in it, not listed", is_folder=True))
+        listed.append(FileEntry(folder, f"{count} more names in it, not listed", is_folder=True))
     return listed
 
 
@@ -131,32 +137,33 @@ def _executables_first(entry: os.DirEntry[str]) -> tuple[int, str]:
     return (1 if is_folder else 0 if is_executable_name(entry.name) else 2), entry.name
 
 
-def _entry(entry: os.DirEntry[str], parts: _Parts) -> Listed:
+def _entry(entry: os.DirEntry[str], parts: Parts) -> FileEntry:
     if entry.is_dir(follow_symlinks=False):
-        return Listed(parts, is_folder=True)
+        return FileEntry(parts, is_folder=True)
+    is_executable = is_executable_name(entry.name)
     try:
-        found = entry.stat(follow_symlinks=False)
+        status = entry.stat(follow_symlinks=False)
     except OSError as error:
-        return Listed(parts, f"cannot be read: {error.strerror}", is_executable=is_executable_name(entry.name))
-    if stat.S_ISLNK(found.st_mode):
-        return Listed(parts, "symbolic link, not followed", is_executable=True)  # to whatever it points
-    if not stat.S_ISREG(found.st_mode):
-        return Listed(parts, "not a regular file")
-    is_executable = is_executable_name(entry.name) or bool(found.st_mode & 0o111)
-    return Listed(parts, "hard link, not shown" if found.st_nlink > 1 else "", is_executable=is_executable)
+        return FileEntry(parts, f"cannot be read: {error.strerror}", is_executable=is_executable)
+    if stat.S_ISLNK(status.st_mode):
+        return FileEntry(parts, "symbolic link, not followed", is_executable=True)  # its target may be executable
+    if not stat.S_ISREG(status.st_mode):
+        return FileEntry(parts, "not a regular file")
+    reason = "hard link, not shown" if status.st_nlink > 1 else ""
+    return FileEntry(parts, reason, is_executable=is_executable or bool(status.st_mode & 0o111))
 
 
-def _begun_as_executable(base: str, parts: _Parts, listed: Sequence[Listed]) -> set[_Parts]:
-    """Which other files are executable by their first bytes."""
-    doubtful = [item for item in listed if not (item.why or item.is_executable)]
-    return {item.parts for item in doubtful[:_MAX_HEADS] if _begins_as_executable(base, (*parts, *item.parts))}
+def _executable_by_content(base: str, parts: Parts, listed: Sequence[FileEntry]) -> set[Parts]:
+    """Which other files are executable according to their first bytes."""
+    candidates = [entry for entry in listed if not (entry.reason or entry.is_executable)]
+    return {entry.parts for entry in candidates[:_MAX_HEADS] if _has_executable_head(base, (*parts, *entry.parts))}
 
 
-def _marked(item: Listed, executable: Collection[_Parts]) -> Listed:
-    return replace(item, is_executable=True) if item.parts in executable else item
+def _marked(entry: FileEntry, executable: Collection[Parts]) -> FileEntry:
+    return replace(entry, is_executable=True) if entry.parts in executable else entry
 
 
-def _begins_as_executable(base: str, parts: _Parts) -> bool:
+def _has_executable_head(base: str, parts: Parts) -> bool:
     try:
         return read_beneath(base, parts, cap=4)[0].startswith(_EXECUTABLE_HEADS)
     except (FileNotFoundError, UnreadableError):
