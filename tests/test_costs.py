@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from syftnotify.core.kinds import EventKind
-from syftnotify.sources.syftbox.job_directory import SECONDARY_CYCLE
+from syftnotify.sources.syftbox.archived_jobs import SECONDARY_CYCLE
 from tests.support import ANA, Box
 from tests.trees import TREES, Disk, Tree
 

@@ -25,9 +25,9 @@ from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Item
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
+from syftnotify.sources.syftbox.files.safe_read import UnreadableError
+from syftnotify.sources.syftbox.files.yaml_reader import parse_yaml
 from syftnotify.sources.syftbox.peers import PeerScanner
-from syftnotify.sources.syftbox.safe_files import UnreadableError
-from syftnotify.sources.syftbox.yaml_files import parse_yaml
 from syftnotify.store.ledger import JsonStateManager
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home

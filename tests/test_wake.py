@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.sources.syftbox.watch_limits import remote_file_system
-from syftnotify.sources.syftbox.watch_spec import WatchSpec
-from syftnotify.sources.syftbox.watcher import ChangeWatcher
+from syftnotify.sources.syftbox.watch.limits import remote_file_system
+from syftnotify.sources.syftbox.watch.spec import WatchSpec
+from syftnotify.sources.syftbox.watch.watcher import ChangeWatcher
 from tests.support import PATIENCE, Clock, nested, wait_until
 
 
@@ -117,8 +117,8 @@ def in_a_namespace(watches: int, program: str, folder: Path) -> subprocess.Compl
 
 PROGRAM = """
 import logging, pathlib, sys, time
-from syftnotify.sources.syftbox.watch_spec import WatchSpec
-from syftnotify.sources.syftbox.watcher import ChangeWatcher
+from syftnotify.sources.syftbox.watch.spec import WatchSpec
+from syftnotify.sources.syftbox.watch.watcher import ChangeWatcher
 logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
 root = pathlib.Path(sys.argv[1])
 woken = []

@@ -38,7 +38,7 @@ from syftnotify.sources.spool import Spool
 from syftnotify.sources.syftbox.attachments import attachments_of
 from syftnotify.sources.syftbox.peers import PeerScanner
 from syftnotify.sources.syftbox.scanner import JobScan, JobScanner
-from syftnotify.sources.syftbox.watch_spec import WatchSpec
+from syftnotify.sources.syftbox.watch.spec import WatchSpec
 from syftnotify.store.ledger import JsonStateManager
 from syftnotify.store.outbox.queue import Outbox
 from syftnotify.store.scan_cache import ScanCacheFile

@@ -25,7 +25,7 @@ from syftnotify.runtime import systemd
 from syftnotify.runtime.container import App, alert_warning, build_app, check_ready, syft_bg_pid
 from syftnotify.runtime.health import HealthReporter, sign_in_end_of_each
 from syftnotify.runtime.pipeline import ScanReport
-from syftnotify.sources.syftbox.watcher import ChangeWatcher
+from syftnotify.sources.syftbox.watch.watcher import ChangeWatcher
 from syftnotify.store.outbox.queue import Counts
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.failpoints import reached

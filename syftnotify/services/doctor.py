@@ -22,7 +22,7 @@ from syftnotify.core.models import AlertRule
 from syftnotify.core.text import escape, local_time, plural
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.runtime.container import alert_warning, job_reader, load_listing_all, peer_reader, syft_bg_pid, words_of
-from syftnotify.sources.syftbox.watch_limits import count_folders
+from syftnotify.sources.syftbox.watch.limits import count_folders
 from syftnotify.store import ledger
 from syftnotify.store.outbox.queue import Counts, Outbox
 from syftnotify.system import worker_lock, worker_status

@@ -14,10 +14,10 @@ from typing import Any
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Job
 from syftnotify.core.text import escape_block
+from syftnotify.sources.syftbox.files.safe_read import UnreadableError, read_beneath
 from syftnotify.sources.syftbox.layouts.registry import layout_spec
 from syftnotify.sources.syftbox.layouts.results import read_result
 from syftnotify.sources.syftbox.names import relative_parts
-from syftnotify.sources.syftbox.safe_files import UnreadableError, read_beneath
 from syftnotify.sources.syftbox.submission_files import (
     MAX_DEPTH,
     FileEntry,

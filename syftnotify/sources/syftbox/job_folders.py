@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from syftnotify.sources.syftbox.folder_cache import FolderCache
+from syftnotify.sources.syftbox.files.folder_cache import FolderCache
 from syftnotify.sources.syftbox.layouts.contract import Layout
 from syftnotify.sources.syftbox.layouts.registry import (
     layouts_below_datasites,
@@ -14,7 +14,7 @@ from syftnotify.sources.syftbox.layouts.registry import (
     layouts_of_submitter,
 )
 from syftnotify.sources.syftbox.names import looks_like_email
-from syftnotify.sources.syftbox.watch_spec import WatchSpec
+from syftnotify.sources.syftbox.watch.spec import WatchSpec
 
 
 class JobFolders:

@@ -15,14 +15,14 @@ from typing import Any
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Fact, Peer, PeerAbsences, SnapshotStatus
-from syftnotify.sources.syftbox.cached_file import CachedFile
-from syftnotify.sources.syftbox.folder_cache import FolderCache
+from syftnotify.sources.syftbox.files.cached_file import CachedFile
+from syftnotify.sources.syftbox.files.folder_cache import FolderCache
+from syftnotify.sources.syftbox.files.signatures import regular_file_signature
+from syftnotify.sources.syftbox.files.yaml_reader import parse_yaml
 from syftnotify.sources.syftbox.layouts.marker_files import JOB_FILES
 from syftnotify.sources.syftbox.names import looks_like_email
-from syftnotify.sources.syftbox.signatures import regular_file_signature
 from syftnotify.sources.syftbox.syft_bg_state import PeerLists, StateReader, json_object, merged, valid_addresses
-from syftnotify.sources.syftbox.watch_spec import WatchSpec
-from syftnotify.sources.syftbox.yaml_files import parse_yaml
+from syftnotify.sources.syftbox.watch.spec import WatchSpec
 
 _PEER_CAP = 64 * 1024  # bytes
 _PERMISSIONS_CAP = 1 << 20  # bytes

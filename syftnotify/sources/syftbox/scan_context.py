@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from syftnotify.sources.syftbox.dir_fds import DirFdCache
-from syftnotify.sources.syftbox.folder_cache import FolderCache
+from syftnotify.sources.syftbox.files.dir_fds import DirFdCache
+from syftnotify.sources.syftbox.files.folder_cache import FolderCache
 from syftnotify.sources.syftbox.job_directory import JobLocation
 from syftnotify.sources.syftbox.job_index import JobIndex
 from syftnotify.sources.syftbox.layouts.contract import END_CONDITION

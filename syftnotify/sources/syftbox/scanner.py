@@ -10,17 +10,18 @@ from pathlib import Path
 
 from syftnotify.core.kinds import TERMINAL_STATUSES
 from syftnotify.core.models import Job, ScanCache
-from syftnotify.sources.syftbox.folder_cache import FolderCache
-from syftnotify.sources.syftbox.job_directory import SECONDARY_CYCLE, JobDirectory
+from syftnotify.sources.syftbox.archived_jobs import SECONDARY_CYCLE
+from syftnotify.sources.syftbox.files.folder_cache import FolderCache
+from syftnotify.sources.syftbox.files.signatures import is_racy, signature
+from syftnotify.sources.syftbox.job_directory import JobDirectory
 from syftnotify.sources.syftbox.job_folders import JobFolders
 from syftnotify.sources.syftbox.job_index import JobIndex, JobRef, entities, invalidate
 from syftnotify.sources.syftbox.layouts.contract import Layout
 from syftnotify.sources.syftbox.read_order import ReadOrder
 from syftnotify.sources.syftbox.scan_context import CurrentScan
-from syftnotify.sources.syftbox.signatures import is_racy, signature
 from syftnotify.sources.syftbox.stability import StabilityTimer
 from syftnotify.sources.syftbox.unreadable_jobs import UnreadableJobs
-from syftnotify.sources.syftbox.watch_spec import WatchSpec
+from syftnotify.sources.syftbox.watch.spec import WatchSpec
 
 _CHUNK = 1000  # jobs passed to `on_jobs` at once
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from syftnotify.core.text import escape, plural
-from syftnotify.sources.syftbox.safe_files import UnreadableError, read_beneath, scan_beneath
+from syftnotify.sources.syftbox.files.safe_read import UnreadableError, read_beneath, scan_beneath
 
 MAX_DEPTH = 8  # folders below the job's own
 _MAX_NAMES = 20_000  # names read of one folder

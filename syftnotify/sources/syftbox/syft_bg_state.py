@@ -12,10 +12,10 @@ from typing import Any, Generic, TypeVar
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.models import PeerAbsences, SnapshotStatus
 from syftnotify.core.text import escape
-from syftnotify.sources.syftbox.cached_file import CachedFile
+from syftnotify.sources.syftbox.files.cached_file import CachedFile
+from syftnotify.sources.syftbox.files.safe_read import UnreadableError
+from syftnotify.sources.syftbox.files.yaml_reader import parse_yaml
 from syftnotify.sources.syftbox.names import looks_like_email
-from syftnotify.sources.syftbox.safe_files import UnreadableError
-from syftnotify.sources.syftbox.yaml_files import parse_yaml
 
 # syft-bg writes a snapshot after each sync, every 10 s unless configured; retries of a failing sync take minutes.
 SNAPSHOT_MAX_AGE = 900.0  # seconds

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from syftnotify.core.models import Job
-from syftnotify.sources.syftbox.dir_fds import DirFdCache
+from syftnotify.sources.syftbox.files.dir_fds import DirFdCache
 from syftnotify.sources.syftbox.job_directory import DirectorySpec, JobDirectory, JobLocation
 
 END_CONDITION = "end"  # the condition that a job has ended, in `ScanContext.has_lasted`

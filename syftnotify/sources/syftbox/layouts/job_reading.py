@@ -8,11 +8,11 @@ from typing import Any
 
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import UNREADABLE, Fact, Job
+from syftnotify.sources.syftbox.files.safe_read import UnreadableError
+from syftnotify.sources.syftbox.files.signatures import MISSING, signature
+from syftnotify.sources.syftbox.files.yaml_reader import read_yaml
 from syftnotify.sources.syftbox.job_directory import JobLocation
 from syftnotify.sources.syftbox.layouts.contract import ReadResult, ScanContext
-from syftnotify.sources.syftbox.safe_files import UnreadableError
-from syftnotify.sources.syftbox.signatures import MISSING, signature
-from syftnotify.sources.syftbox.yaml_files import read_yaml
 
 # A submission whose files have not all arrived is reported after this time, marked incomplete. So is one with a file
 # that stays unreadable, because a client may still be writing it.

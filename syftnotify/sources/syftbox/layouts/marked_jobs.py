@@ -8,11 +8,11 @@ from typing import Any
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Fact
 from syftnotify.sources.syftbox.details import job_details, time_text
+from syftnotify.sources.syftbox.files.signatures import regular_file_signature, signature
 from syftnotify.sources.syftbox.job_directory import JobLocation
 from syftnotify.sources.syftbox.layouts.contract import END_CONDITION, ReadResult, ScanContext
 from syftnotify.sources.syftbox.layouts.job_reading import CONFIG_NAME, JobReading
 from syftnotify.sources.syftbox.layouts.results import end_kind, read_return_code
-from syftnotify.sources.syftbox.signatures import regular_file_signature, signature
 
 # An end without a return code is reported once its mark is this old: some releases write the mark first.
 END_SECONDS = 5.0

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from syftnotify.sources.syftbox.files.signatures import Signature, regular_file_signature
 from syftnotify.sources.syftbox.job_directory import DirectorySpec, JobDirectory, JobLocation
 from syftnotify.sources.syftbox.layouts.contract import ReadResult, ScanContext
 from syftnotify.sources.syftbox.layouts.marked_jobs import read_marked_job
 from syftnotify.sources.syftbox.layouts.spec import LayoutSpec
 from syftnotify.sources.syftbox.layouts.submitters import submitter_folders
-from syftnotify.sources.syftbox.signatures import Signature, regular_file_signature
 
 B2 = LayoutSpec("B2", has_end_marker=True)  # below R/datasites/<owner>
 B3 = LayoutSpec("B3", has_end_marker=True)  # below R/<owner>

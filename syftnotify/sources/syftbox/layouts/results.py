@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from syftnotify.core.kinds import EventKind
+from syftnotify.sources.syftbox.files.safe_read import UnreadableError, read_beneath
 from syftnotify.sources.syftbox.job_directory import JobLocation
 from syftnotify.sources.syftbox.layouts.spec import LayoutSpec
-from syftnotify.sources.syftbox.safe_files import UnreadableError, read_beneath
 
 TIMEOUT_LINE = b"--- PROCESS TIMED OUT ---"  # written by syft-job at the end of a log
 TIMEOUT_CODE = -1  # the return code after a timeout, and after some other failures

@@ -12,6 +12,7 @@ from typing import Any
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Fact
 from syftnotify.sources.syftbox.details import job_details, text_prefix, time_text
+from syftnotify.sources.syftbox.files.signatures import signature
 from syftnotify.sources.syftbox.job_directory import DirectorySpec, JobDirectory, JobLocation
 from syftnotify.sources.syftbox.layouts.contract import ReadResult, ScanContext
 from syftnotify.sources.syftbox.layouts.job_reading import CONFIG_NAME, JobReading
@@ -19,7 +20,6 @@ from syftnotify.sources.syftbox.layouts.results import TIMEOUT_CODE, end_kind
 from syftnotify.sources.syftbox.layouts.spec import LayoutSpec
 from syftnotify.sources.syftbox.layouts.submitters import submitter_folders
 from syftnotify.sources.syftbox.names import relative_parts
-from syftnotify.sources.syftbox.signatures import signature
 
 C = LayoutSpec("C", has_file_list=True, has_end_times=True)
 D = LayoutSpec("D", has_file_list=True, has_end_times=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from syftnotify.sources.syftbox.files.signatures import signature
 from syftnotify.sources.syftbox.job_directory import DirectorySpec, JobDirectory, JobLocation
 from syftnotify.sources.syftbox.layouts.contract import ReadResult, ScanContext
 from syftnotify.sources.syftbox.layouts.marked_jobs import read_marked_job
 from syftnotify.sources.syftbox.layouts.spec import LayoutSpec
 from syftnotify.sources.syftbox.names import looks_like_email
-from syftnotify.sources.syftbox.signatures import signature
 
 A = LayoutSpec("A", log_folder="logs")
 

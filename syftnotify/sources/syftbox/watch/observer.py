@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from syftnotify.sources.syftbox.watch_spec import WatchSpec
+from syftnotify.sources.syftbox.watch.spec import WatchSpec
 
 
 class FolderObserver:

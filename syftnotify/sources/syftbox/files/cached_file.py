@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from syftnotify.sources.syftbox.safe_files import UnreadableError, read_beneath
-from syftnotify.sources.syftbox.signatures import MISSING, Signature, is_racy, signature
+from syftnotify.sources.syftbox.files.safe_read import UnreadableError, read_beneath
+from syftnotify.sources.syftbox.files.signatures import MISSING, Signature, is_racy, signature
 
 _Content = TypeVar("_Content")
 

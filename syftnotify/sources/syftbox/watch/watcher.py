@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from syftnotify.sources.syftbox.observer import FolderObserver
-from syftnotify.sources.syftbox.watch_limits import count_folders, default_max_folders, remote_file_system
-from syftnotify.sources.syftbox.watch_spec import WatchSpec
+from syftnotify.sources.syftbox.watch.limits import count_folders, default_max_folders, remote_file_system
+from syftnotify.sources.syftbox.watch.observer import FolderObserver
+from syftnotify.sources.syftbox.watch.spec import WatchSpec
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from syftnotify.sources.syftbox.dir_fds import HAS_DIR_FD, DirFdCache, open_beneath
+from syftnotify.sources.syftbox.files.dir_fds import HAS_DIR_FD, DirFdCache, open_beneath
 
 # Reasons for errors whose system text would mislead.
 _REASONS = {errno.ELOOP: "a symbolic link", errno.ENXIO: "not a regular file"}

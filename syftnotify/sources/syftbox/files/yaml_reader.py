@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from syftnotify.sources.syftbox.dir_fds import DirFdCache
-from syftnotify.sources.syftbox.safe_files import UnreadableError, read_beneath
+from syftnotify.sources.syftbox.files.dir_fds import DirFdCache
+from syftnotify.sources.syftbox.files.safe_read import UnreadableError, read_beneath
 
 CONFIG_CAP = 256 * 1024  # bytes of a config.yaml or state.yaml
 _MAX_DEPTH = 32  # values nested more deeply are parsed and dropped

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from syftnotify.sources.syftbox.signatures import signature
+from syftnotify.sources.syftbox.files.signatures import signature
 
 # False on Windows, where creating a link needs special rights; each folder is checked for a link there instead.
 HAS_DIR_FD = os.open in os.supports_dir_fd

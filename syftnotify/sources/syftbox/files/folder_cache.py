@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from syftnotify.sources.syftbox.signatures import Signature, is_racy
+from syftnotify.sources.syftbox.files.signatures import Signature, is_racy
 
 MAX_NAMES = 200_000  # names read of one folder; the rest is ignored
 
