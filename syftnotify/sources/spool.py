@@ -24,7 +24,7 @@ from syftnotify.core.errors import EmitError, StateError
 from syftnotify.core.kinds import parse_kind
 from syftnotify.core.models import Event
 from syftnotify.core.text import escape
-from syftnotify.sources.spool_file import decode, emittable, encode, read_regular_file
+from syftnotify.sources.spool_file import decode, emittable, encode, read_event_file
 from syftnotify.system.files import atomic_write, private_folder, quarantine
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
@@ -183,7 +183,7 @@ class Spool:
                 break
             path = self.folder / name
             try:
-                event, has_key = decode(read_regular_file(path))
+                event, has_key = decode(read_event_file(path))
             except FileNotFoundError:
                 continue
             except OSError as error:

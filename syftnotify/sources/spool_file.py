@@ -78,8 +78,8 @@ def emittable(kind: EventKind) -> EventKind:
     return kind
 
 
-def read_regular_file(path: Path) -> bytes:
-    """The content of a regular file, cut one byte above `MAX_EVENT`.
+def read_event_file(path: Path) -> bytes:
+    """The content of a file in the spool, cut one byte above `MAX_EVENT`.
 
     Raises:
         ValueError: it is not a regular file, or belongs to another user.
