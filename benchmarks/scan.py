@@ -40,7 +40,7 @@ from benchmarks.ground import (
     worker,
     write,
 )
-from syftnotify.sources.syftbox.scanner import JobReader
+from syftnotify.sources.syftbox.scanner import JobScanner
 from syftnotify.system import worker_status
 from tests.support import OWNER, wait_until
 
@@ -90,13 +90,13 @@ def bare_reading(base: Path) -> int:
     return count
 
 
-def knowing(root: Path) -> JobReader:
+def knowing(root: Path) -> JobScanner:
     """A reader that has nothing left to read again."""
-    reader = JobReader(root, OWNER)
+    reader = JobScanner(root, OWNER)
 
     def is_quiet() -> bool:
-        look = reader.look()
-        reader.accept(look)
+        look = reader.scan()
+        reader.accept()
         return not look.jobs
 
     wait_until(is_quiet, SETTLED_SECONDS, "a look at which nothing is new")
@@ -111,7 +111,7 @@ def first_look(root: Path, count: int) -> Figure:
     """One round of the largest tree takes minutes: the bare loop stands before and behind ours, against drift."""
 
     def ours() -> None:
-        assert JobReader(root, OWNER).look().count == count
+        assert JobScanner(root, OWNER).scan().count == count
 
     def bare() -> None:
         assert bare_reading(jobs_of(root)) == count
@@ -121,11 +121,11 @@ def first_look(root: Path, count: int) -> Figure:
     return at_most(FIRST_FACTOR, name, taken, "s", statistics.mean((before, behind)))
 
 
-def quiet_look(root: Path, reader: JobReader, count: int) -> Figure:
+def quiet_look(root: Path, reader: JobScanner, count: int) -> Figure:
     def ours() -> None:
-        look = reader.look()
+        look = reader.scan()
         assert not look.jobs
-        reader.accept(look)
+        reader.accept()
 
     assert bare_walk(jobs_of(root)) == count
     bare, taken = medians(ROUNDS, lambda: bare_walk(jobs_of(root)), ours)
@@ -161,7 +161,7 @@ def timed_walk(base: Path) -> float:
     return seconds(lambda: bare_walk(base))
 
 
-def changed_look(root: Path, reader: JobReader, count: int) -> Figure:
+def changed_look(root: Path, reader: JobScanner, count: int) -> Figure:
     """Each round rewrites the states of ten other jobs, so that their runs ended once more."""
     walks, looks = [], []
     old = time.time() - AGE / 2
@@ -171,8 +171,8 @@ def changed_look(root: Path, reader: JobReader, count: int) -> Figure:
             write(state_path(root, job), state(job, minute=30), at=old)
         walks.append(seconds(lambda: bare_walk(jobs_of(root))))
         begun = time.perf_counter()
-        look = reader.look()
-        reader.accept(look)
+        look = reader.scan()
+        reader.accept()
         looks.append(time.perf_counter() - begun)
         assert len(look.jobs) >= CHANGED
     bare, taken = statistics.median(walks), statistics.median(looks)

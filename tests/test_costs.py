@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from syftnotify.core.kinds import EventKind
-from syftnotify.sources.syftbox.job_index import TURNS
+from syftnotify.sources.syftbox.archived_jobs import SECONDARY_CYCLE
 from tests.support import ANA, Box
 from tests.trees import TREES, Disk, Tree
 
@@ -107,7 +107,7 @@ def test_a_quiet_look_asks_once_for_each_job_that_rests_and_opens_none(
     for count in (20, 60):
         home = home_of(layout, count)
         total = 0
-        for _ in range(TURNS):
+        for _ in range(SECONDARY_CYCLE):
             with counted() as calls:
                 home.look()
             assert calls["read"] == 0
@@ -115,7 +115,7 @@ def test_a_quiet_look_asks_once_for_each_job_that_rests_and_opens_none(
             total += calls["stat"] + calls["lstat"]
         asked.append(total)
 
-    assert asked[1] - asked[0] == 40 * (TURNS + 1)
+    assert asked[1] - asked[0] == 40 * (SECONDARY_CYCLE + 1)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -138,7 +138,7 @@ def test_a_wake_up_that_says_where_asks_for_no_other_job(home_of: Callable[[str,
         home = home_of("D", count)
         assert home.parts.jobs is not None
         with counted() as calls:
-            look = home.parts.jobs.look(where=[f"{home.box.root}/nowhere"])
+            look = home.parts.jobs.scan(changed_paths=[f"{home.box.root}/nowhere"])
         assert look.count == count
         asked.append(calls["stat"] + calls["lstat"])
 
@@ -214,20 +214,20 @@ def test_a_submission_that_is_written_over_in_place_is_seen_within_four_looks(
     for number in range(9):
         resubmit(home, f"job-{number:04}")
 
-    assert sum(submissions(home) for _ in range(TURNS)) == 9
+    assert sum(submissions(home) for _ in range(SECONDARY_CYCLE)) == 9
 
 
 @pytest.mark.parametrize("coming", [True, False])
 def test_and_while_others_come_or_go_before_it(home_of: Callable[[str, int], Home], coming: bool) -> None:
     home = home_of("D", 9)
-    for number in range(TURNS):
+    for number in range(SECONDARY_CYCLE):
         home.end(f"a-{number}")
-    for _ in range(TURNS):
+    for _ in range(SECONDARY_CYCLE):
         submissions(home)
     for number in range(9):
         resubmit(home, f"job-{number:04}")
     seen = 0
-    for number in range(TURNS):
+    for number in range(SECONDARY_CYCLE):
         if coming:
             home.end(f"aa-{number}")
         else:

@@ -723,10 +723,10 @@ def test_spool_full_of_unusable_files_delays_no_event(box: Box) -> None:
     for path in paths:
         path.write_text("no event")
     lock(*paths)
-    taken = Spool(box.home.spool).look()
+    taken = Spool(box.home.spool).scan()
 
     assert [event.entity for event in taken.events] == ["good"]
-    assert taken.is_all
+    assert taken.is_complete
 
 
 @pytest.mark.usefixtures("unlocked")
@@ -751,7 +751,7 @@ def test_spool_folder_that_cannot_be_listed_is_warned_of_once(tmp_path: Path, ca
     (tmp_path / "spool").write_text("")
     reader = Spool(tmp_path / "spool")
     with caplog.at_level(logging.WARNING):
-        assert [reader.look().events for _ in range(3)] == [[], [], []]
+        assert [reader.scan().events for _ in range(3)] == [[], [], []]
 
     assert len(warnings_of(caplog)) == 1
 

@@ -17,6 +17,8 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from syftnotify.sources.syftbox.files.safe_read import UnreadableError
+from syftnotify.sources.syftbox.files.yaml_reader import parse_yaml
 
 from syftnotify.cli.status import show
 from syftnotify.config.load import load
@@ -25,9 +27,7 @@ from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Item
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
-from syftnotify.sources.syftbox.peers import PeerReader
-from syftnotify.sources.syftbox.safe_files import UnreadableError
-from syftnotify.sources.syftbox.yaml_files import parse_yaml
+from syftnotify.sources.syftbox.peers import PeerScanner
 from syftnotify.store.ledger.index import Ledger
 from syftnotify.store.ledger.manager import JsonStateManager
 from syftnotify.system import worker_lock, worker_status
@@ -266,7 +266,7 @@ def test_no_note_about_peers_hides_the_others(content: bytes) -> None:
             for each, path in places.items():
                 path.write_bytes(content if each == odd else as_json(honest[each]))
             (peers / "a.json").write_bytes(as_json({"email": "four@lab.example"}))
-            found = PeerReader(folder, OWNER, (places["sync"],), (places["notify"],)).look()
+            found = PeerScanner(folder, OWNER, (places["sync"],), (places["notify"],)).scan()
 
         expected = {"one", "two", "three", "four"} - {{"sync": "one", "notify": "two", "peer": "three"}[odd]}
         assert {f"{who}@lab.example" for who in expected} <= {peer.address for peer in found}

@@ -27,7 +27,7 @@ from typing import Any
 import pytest
 import yaml
 
-from syftnotify.sources.syftbox.scanner import JobReader
+from syftnotify.sources.syftbox.scanner import JobScanner
 from tests.support import BO, OWNER, Box, Clock, Mail, alias_bomb
 from tests.trees import RUN_SH, TREES, Disk, ReviewTree, Tree
 
@@ -874,13 +874,13 @@ def test_what_one_look_had_no_time_for_is_read_before_the_same_again(box: Box, t
     for name in honest:
         tree.submit(name, BO)
     ticks = itertools.count()  # each time that it is asked a tenth of a second has gone by
-    reader = JobReader(box.root, OWNER, clock=box.clock.time, monotonic=lambda: next(ticks) / 10)
+    reader = JobScanner(box.root, OWNER, clock=box.clock.time, monotonic=lambda: next(ticks) / 10)
     seen: set[str] = set()
     for _ in range(30):
         box.clock.advance(1)
         tree.disk.stamp(*(tree.place(name, ABE) / "config.yaml" for name in restless))
-        look = reader.look(seconds=1.0)
-        reader.accept(look)
+        look = reader.scan(seconds=1.0)
+        reader.accept()
         seen |= {job.entity for job in look.jobs if job.facts}
     assert seen >= {tree.entity(name, BO) for name in honest}
 

@@ -16,7 +16,7 @@ import yaml
 from syftnotify.core.kinds import Status
 from syftnotify.runtime.container import App
 from syftnotify.runtime.pipeline import ScanReport
-from syftnotify.sources.syftbox.scanner import JobReader
+from syftnotify.sources.syftbox.scanner import JobScanner
 from tests.support import ANA, BO, OWNER, Box, Clock, Mail, Sent, alias_bomb
 from tests.trees import CODE, NAME, TREES, Disk, MarkerTree, ReviewTree, StageTree, Tree
 
@@ -1005,18 +1005,18 @@ def test_a_folder_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path
             review.with_name("new").rename(review)
         return clock.monotonic()
 
-    reader = JobReader(tmp_path, OWNER, clock=clock.time, monotonic=monotonic)
+    reader = JobScanner(tmp_path, OWNER, clock=clock.time, monotonic=monotonic)
     found = statuses(reader, clock, looks=6)
 
     assert ("b", Status.DONE) in found
 
 
-def statuses(reader: JobReader, clock: Clock, *, looks: int) -> set[tuple[str, Status]]:
+def statuses(reader: JobScanner, clock: Clock, *, looks: int) -> set[tuple[str, Status]]:
     """What so many looks, a minute apart, say of jobs."""
     found = set()
     for _ in range(looks):
-        look = reader.look()
-        reader.accept(look)
+        look = reader.scan()
+        reader.accept()
         found |= {(job.name, job.status) for job in look.jobs}
         clock.advance(60)
     return found
@@ -1045,7 +1045,7 @@ def test_a_mark_of_the_same_instant_is_seen_however_long_the_look_lasts(tmp_path
             os.utime(place, ns=(found.st_atime_ns, found.st_mtime_ns))
         return clock.monotonic()
 
-    reader = JobReader(tmp_path, OWNER, clock=clock.time, monotonic=monotonic)
+    reader = JobScanner(tmp_path, OWNER, clock=clock.time, monotonic=monotonic)
     found = statuses(reader, clock, looks=4)
 
     assert ("b", Status.APPROVED) in found

@@ -15,7 +15,7 @@ import pytest
 
 from syftnotify.core.identifiers import entity_id
 from syftnotify.runtime.container import App
-from syftnotify.sources.syftbox.peers import PeerReader
+from syftnotify.sources.syftbox.peers import PeerScanner
 from tests.support import ANA, BO, OWNER, Box, Sent, lose_ledger
 from tests.trees import TREES, Disk, ReviewTree, Tree
 
@@ -397,8 +397,8 @@ def test_the_newest_usable_snapshot_decides_alone(
         written_at(disk, tmp_path / "old", asking=[EVE], **old),
         written_at(disk, tmp_path / "new", asking=[ANA], **new),
     ]
-    reader = PeerReader(disk.root, OWNER, tuple(paths[::-1] if turned else paths), (), disk.clock)
-    assert [peer.address for peer in reader.look()] == [ANA]
+    reader = PeerScanner(disk.root, OWNER, tuple(paths[::-1] if turned else paths), (), disk.clock)
+    assert [peer.address for peer in reader.scan()] == [ANA]
     assert reader.status is not None
     assert reader.status.path == str(paths[1])
 

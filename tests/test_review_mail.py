@@ -13,8 +13,8 @@ import pytest
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Job
 from syftnotify.sources.syftbox.attachments import MAX_NAMED, attachments_of
-from syftnotify.sources.syftbox.listing import MAX_DEPTH, list_files
-from syftnotify.sources.syftbox.scanner import JobReader
+from syftnotify.sources.syftbox.scanner import JobScanner
+from syftnotify.sources.syftbox.submission_files import MAX_DEPTH, list_files
 from tests.support import ANA, OWNER, Box, Clock
 from tests.trees import NAME, TREES, Disk, Tree
 
@@ -36,7 +36,7 @@ def job_of(tree: Tree) -> Job:
     """The only job of a tree."""
     clock = Clock()
     clock.advance(3600)
-    (job,) = JobReader(tree.disk.root, OWNER, clock=clock.time, monotonic=clock.monotonic).look().jobs
+    (job,) = JobScanner(tree.disk.root, OWNER, clock=clock.time, monotonic=clock.monotonic).scan().jobs
     return job
 
 
@@ -336,4 +336,4 @@ def test_list_files_then_exchanged_with_a_link_reads_nothing(tree: Tree, tmp_pat
 
     assert SECRET not in str(attachments_of(replace(job, details=details), EventKind.JOB_SUBMITTED))
     assert tree.place().is_symlink()
-    assert [item.parts for item in list_files(job.base, job.parts, closed={})] == [()]
+    assert [item.parts for item in list_files(job.base, job.parts, collapsed={})] == [()]

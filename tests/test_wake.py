@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.sources.syftbox.watcher import ChangeWatcher, WatchSpec, remote_kind
+from syftnotify.sources.syftbox.watch.limits import remote_file_system
+from syftnotify.sources.syftbox.watch.spec import WatchSpec
+from syftnotify.sources.syftbox.watch.watcher import ChangeWatcher
 from tests.support import PATIENCE, Clock, nested, wait_until
 
 
@@ -91,35 +93,37 @@ def test_what_cannot_be_watched_is_said_once_however_often_it_is_tried(
         tried.append(clock.now)
         return 0
 
-    wake = ChangeWatcher(woken.set, most=none_left, monotonic=clock.monotonic)
+    wake = ChangeWatcher(woken.set, max_folders=none_left, monotonic=clock.monotonic)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             assert not wake.watch([WatchSpec(tmp_path)])
             clock.advance(3600)
 
     assert len(tried) == 3
-    assert caplog.text.count("looking every interval instead") == 1
+    assert caplog.text.count("scanning every interval instead") == 1
 
 
 def in_a_namespace(watches: int, program: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run Python where the kernel gives its user no more than so many watches."""
-    limit = "/proc/sys/user/max_inotify_watches"
-    begin = f'echo {watches} > {limit} && exec "$0" -c "$1" "$2"'
-    command = ["unshare", "-Ur", "sh", "-c", begin, sys.executable, program, str(folder)]
+    set_limit = f"echo {watches} > /proc/sys/user/max_inotify_watches"
+    namespace = ["unshare", "-Ur", "sh", "-c"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+        subprocess.run([*namespace, set_limit], capture_output=True, timeout=PATIENCE, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no user namespaces here: {error}")
+    command = [*namespace, f'{set_limit} && exec "$0" -c "$1" "$2"', sys.executable, program, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
 
 
 PROGRAM = """
 import logging, pathlib, sys, time
-from syftnotify.sources.syftbox.watcher import Wake, Watched
+from syftnotify.sources.syftbox.watch.spec import WatchSpec
+from syftnotify.sources.syftbox.watch.watcher import ChangeWatcher
 logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
 root = pathlib.Path(sys.argv[1])
 woken = []
-wake = Wake(lambda: woken.append(1))
-watched = [Watched(root)]
+wake = ChangeWatcher(lambda: woken.append(1))
+watched = [WatchSpec(root)]
 wake.watch(watched)
 print("at first", wake.is_watching)
 for number in range(30):
@@ -142,7 +146,7 @@ def test_the_kernels_limit_is_noticed_at_the_start_and_later(tmp_path: Path, wat
 
     assert f"at first {at_first}" in said
     assert "then False" in said
-    assert said.count("looking every interval instead") == 1, said
+    assert said.count("scanning every interval instead") == 1, said
     assert "watch limit reached" in said
 
 
@@ -152,7 +156,7 @@ def test_too_many_folders_are_counted_first_and_tried_again_later(
     folders = [tmp_path / f"folder-{number}" for number in range(9)]
     for folder in folders:
         folder.mkdir()
-    wake = ChangeWatcher(woken.set, most=lambda: 5, monotonic=clock.monotonic)
+    wake = ChangeWatcher(woken.set, max_folders=lambda: 5, monotonic=clock.monotonic)
     watched = [WatchSpec(tmp_path)]
     with caplog.at_level(logging.WARNING):
         assert not wake.watch(watched)
@@ -170,7 +174,7 @@ def test_too_many_folders_are_counted_first_and_tried_again_later(
 def test_a_tree_that_grows_beyond_what_may_be_watched_is_let_go(
     tmp_path: Path, woken: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wake = ChangeWatcher(woken.set, most=lambda: 5)
+    wake = ChangeWatcher(woken.set, max_folders=lambda: 5)
     watched = [WatchSpec(tmp_path)]
     assert wake.watch(watched)
     for number in range(9):
@@ -194,7 +198,7 @@ def test_what_grew_and_is_gone_asks_for_no_more_watches(
 def test_whoever_asks_for_it_watches_as_much_as_the_system_lets_him(tmp_path: Path, woken: threading.Event) -> None:
     for number in range(9):
         (tmp_path / f"folder-{number}").mkdir()
-    wake = ChangeWatcher(woken.set, is_careful=False, most=lambda: 5)
+    wake = ChangeWatcher(woken.set, has_limits=False, max_folders=lambda: 5)
     assert wake.watch([WatchSpec(tmp_path)])
     wake.stop()
 
@@ -205,9 +209,9 @@ def test_a_wake_up_says_where(tmp_path: Path, wake: ChangeWatcher, woken: thread
     (tmp_path / "job" / "state.yaml").write_text("x")
     assert woken.wait(PATIENCE)
     places: set[str] = set()
-    wait_until(lambda: str(tmp_path / "job" / "state.yaml") in places.union(wake.take() or ()))
+    wait_until(lambda: str(tmp_path / "job" / "state.yaml") in places.union(wake.pop_changed_paths() or ()))
 
-    assert wake.take() == set()
+    assert wake.pop_changed_paths() == set()
 
 
 def test_when_the_kernel_has_dropped_events_it_may_be_anywhere(
@@ -219,21 +223,21 @@ def test_when_the_kernel_has_dropped_events_it_may_be_anywhere(
     words = "Inotify queue overflowed; filesystem events were lost"
     assert words in inspect.getsource(inotify_c)
     wake.watch([WatchSpec(tmp_path)])
-    assert wake.take() == set()
+    assert wake.pop_changed_paths() == set()
     logging.getLogger(inotify_c.__name__).warning(words)
 
     assert woken.is_set()
-    assert wake.take() is None
-    assert wake.take() == set()
+    assert wake.pop_changed_paths() is None
+    assert wake.pop_changed_paths() == set()
 
 
 def test_very_many_changes_may_be_anywhere(tmp_path: Path, wake: ChangeWatcher) -> None:
     wake.watch([WatchSpec(tmp_path)])
     for number in range(1100):
         (tmp_path / f"file-{number}").touch()
-    wait_until(lambda: wake._is_anywhere)
+    wait_until(lambda: wake._changes._is_anywhere)
 
-    assert wake.take() is None
+    assert wake.pop_changed_paths() is None
 
 
 @pytest.mark.parametrize(
@@ -255,17 +259,17 @@ def test_a_file_system_that_others_write_to_is_known_by_its_mount(tmp_path: Path
     path = tmp_path / "mounts"
     path.write_bytes(os.fsencode(mounts.format(str(folder).replace(" ", "\\040"))))
 
-    assert remote_kind(folder, mounts=path) == kind
-    assert remote_kind(folder, mounts=tmp_path / "none") == ""
+    assert remote_file_system(folder, mounts=path) == kind
+    assert remote_file_system(folder, mounts=tmp_path / "none") == ""
 
 
-@pytest.mark.parametrize("is_careful", [True, False])
+@pytest.mark.parametrize("has_limits", [True, False])
 def test_wake_with_folders_nested_too_deep_watches_none(
-    tmp_path: Path, woken: threading.Event, clock: Clock, caplog: pytest.LogCaptureFixture, is_careful: bool
+    tmp_path: Path, woken: threading.Event, clock: Clock, caplog: pytest.LogCaptureFixture, has_limits: bool
 ) -> None:
     """B8: watchdog walks by recursion; the interval goes on, and later it is tried again."""
     (tmp_path / "job").mkdir()
-    wake = ChangeWatcher(woken.set, is_careful=is_careful, monotonic=clock.monotonic)
+    wake = ChangeWatcher(woken.set, has_limits=has_limits, monotonic=clock.monotonic)
     watched = [WatchSpec(tmp_path / "job")]
     with nested(tmp_path / "deep", 1100) as where:
         where[0] = where[0].rename(tmp_path / "job" / "deep")
@@ -317,7 +321,7 @@ def test_wake_whose_thread_has_ended_starts_again_once(
 
 def end_reader(wake: ChangeWatcher) -> None:
     """End one of watchdog's threads, as an error in it would."""
-    thread = next(each for each in wake._threads if each is not wake._observer)
+    thread = next(each for each in wake._observer.threads if each is not wake._observer._observer)
     thread.stop()  # type: ignore[attr-defined]  # BaseThread of watchdog
     thread.join(30)
     assert not thread.is_alive()

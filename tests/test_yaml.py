@@ -13,8 +13,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syftnotify.sources.syftbox.safe_files import UnreadableError
-from syftnotify.sources.syftbox.yaml_files import parse_yaml
+from syftnotify.sources.syftbox.files.safe_read import UnreadableError
+from syftnotify.sources.syftbox.files.yaml_reader import parse_yaml
 from tests.support import PATIENCE, THOROUGH, alias_bomb
 
 TEXTS = st.one_of(
@@ -133,7 +133,7 @@ def test_parse_yaml_of_an_odd_detail_keeps_the_rest(without: str) -> None:
     """A1: with libyaml, and where only PyYAML's own parser is there."""
     program = (
         f"import json, sys; {without}\n"
-        "from syftnotify.sources.syftbox.yaml_files import parse_yaml\n"
+        "from syftnotify.sources.syftbox.files.yaml_reader import parse_yaml\n"
         "print(json.dumps([parse_yaml(text.encode()) for text in json.load(sys.stdin)]))"
     )
     done = subprocess.run(

@@ -101,17 +101,17 @@ def detect_jobs(
     """
     news = Changes()
     jobs = list(jobs)
-    ended = {(job.entity, job.generation) for job in jobs if job.ended}
+    ended = {(job.entity, job.submission_id) for job in jobs if job.ended}
     for job in jobs:
         first = (first_look and job.entity not in known) or told.is_unreadable(job.entity)
-        if first and not job.judged and "unreadable" not in job.details:
+        if first and not job.is_readable and "unreadable" not in job.details:
             news.undecided.add(job.entity)
             continue
         if first and not _is_decided(job):
             news.undecided.add(job.entity)
         elif first and not first_look:
             news.decided.add(job.entity)
-        count = _reruns(job, told, (job.entity, job.generation) in ended, news, now)
+        count = _reruns(job, told, (job.entity, job.submission_id) in ended, news, now)
         for fact in sorted(job.facts, key=lambda fact: _ORDER[fact.kind]):
             occurrence = _occurrence(fact, job, count, told)
             if told.is_recorded(job.entity, fact.kind, occurrence):
@@ -130,7 +130,7 @@ def _is_decided(job: Job) -> bool:
 
     They are not while its state cannot be read, for it may have ended long ago.
     """
-    return job.judged or any(fact.occurrence == UNREADABLE for fact in job.facts)
+    return job.is_readable or any(fact.occurrence == UNREADABLE for fact in job.facts)
 
 
 def detect_peers(
@@ -206,13 +206,13 @@ def absences(
 
 def _reruns(job: Job, told: NotifiedIndex, is_ended: bool, news: Changes, now: float) -> int:
     """The number of this run, for layouts that give an end no time: counted by un-endings after a told end."""
-    count = told.rerun_count(job.entity, job.generation)
-    if not job.judged or _is_settling(job, told, is_ended, news, now) or is_ended:
+    count = told.rerun_count(job.entity, job.submission_id)
+    if not job.is_readable or _is_settling(job, told, is_ended, news, now) or is_ended:
         return count
-    last = _counted(job.generation, count)
-    if any(told.is_recorded(job.entity, kind, last) for kind in END_KINDS) and _has_no_times(job):
+    last = _counted(job.submission_id, count)
+    if any(told.is_recorded(job.entity, kind, last) for kind in END_KINDS) and not job.has_end_times:
         count += 1
-        news.reruns[job.entity, job.generation] = count
+        news.reruns[job.entity, job.submission_id] = count
     return count
 
 
@@ -227,10 +227,6 @@ def _is_settling(job: Job, told: NotifiedIndex, is_ended: bool, news: Changes, n
     if not back:
         news.returned.add(job.entity)
     return True
-
-
-def _has_no_times(job: Job) -> bool:
-    return job.layout not in {"C", "D"}
 
 
 def _occurrence(fact: Fact, job: Job, count: int, told: NotifiedIndex) -> str:
@@ -250,9 +246,9 @@ def job_payload(job: Job) -> dict[str, Any]:
         "name": job.name,
         "owner": job.owner,
         "submitter": job.submitter,
-        "claimed": job.claimed,
+        "claimed": job.claimed_submitter,
         "layout": job.layout,
-        "submitted_at": job.generation,
+        "submitted_at": job.submission_id,
         "status": job.status.value,
         "incomplete": bool(job.details.get("incomplete")),
         "return_code": job.details.get("return_code"),

@@ -13,17 +13,17 @@ from syftnotify.core.kinds import Audience, EventKind, Severity, Status
 
 @dataclass(slots=True)
 class DirectorySnapshot:
-    """What is known of a folder whose folders are jobs: of those that rest, and which others there are."""
+    """The cached state of one job directory: fingerprints of archived jobs, and the names of the others."""
 
-    names: list[str]  # of the jobs that rest, sorted
-    matching_routes: list[int]  # by what their files would be known again: the one that decides,
-    second: list[int]  # and the other
-    listed: list[int]  # by what the folder would be, whose names these are; empty: it must be listed
-    awake: list[str]  # the names of all others that may be jobs
-    segments: list[str]  # those that may be such folders themselves
+    archived: list[str]  # sorted names of jobs that have ended
+    primary: list[int]  # by archived job: fingerprint of the file that holds its status
+    secondary: list[int]  # by archived job: fingerprint of its config.yaml
+    listed: list[int]  # signature of the directory when its names were read; empty: list it again
+    active: list[str]  # names of all other possible jobs
+    version_folders: list[str]  # names like `v1`, which may be job directories themselves
 
 
-ScanCache = dict[str, DirectorySnapshot]  # by layout and folder
+ScanCache = dict[str, DirectorySnapshot]  # by "<layout> <path of the job directory>"
 
 
 # The occurrence of a submission whose configuration cannot be read.
@@ -52,13 +52,14 @@ class Job:
     layout: str
     owner: str
     submitter: str  # from the path; empty where the layout has none
-    claimed: str  # what config.yaml says about itself; never trusted
+    claimed_submitter: str  # `submitted_by` of config.yaml; never trusted
     name: str
     status: Status
     facts: tuple[Fact, ...]
-    generation: str = ""  # which submission of this name: its submitted_at
+    submission_id: str = ""  # distinguishes submissions of the same name: `submitted_at`
     ended: bool = False
-    judged: bool = True  # False while its state cannot be read
+    is_readable: bool = True  # False while its status cannot be read
+    has_end_times: bool = True  # False: its layout gives an end no time, so reruns are counted
     details: Mapping[str, Any] = field(default_factory=dict)  # JSON: reason, return_code, files, unreadable, ...
     # Where it lies: `base` is trusted; `parts` (the submission) and `results` (the logs) are relative to it.
     base: str = ""

@@ -43,7 +43,7 @@ def reminders(
         steps = [(CONFIGURED, step) for step in limits.waiting] if is_waiting else _run_limits(about, limits, asking)
         since = _since(job, EventKind.JOB_SUBMITTED if is_waiting else EventKind.JOB_APPROVED, seen, now)
         for step, asked_by in _passed(steps, now - since):
-            occurrence = f"{job.generation}+{step:g}"
+            occurrence = f"{job.submission_id}+{step:g}"
             if not told.is_recorded(job.entity, kind, occurrence):
                 due.append(_reminder(about, occurrence, step, asked_by))
     return due

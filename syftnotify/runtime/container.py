@@ -33,11 +33,11 @@ from syftnotify.runtime.peer_changes import PeerChanges
 from syftnotify.runtime.pipeline import Pipeline, ScanReport
 from syftnotify.runtime.recipients import Recipients
 from syftnotify.sources.spool import Spool
-from syftnotify.sources.syftbox.peers import OwnRequests, PeerReader
-from syftnotify.sources.syftbox.scanner import JobReader
+from syftnotify.sources.syftbox.peers import PeerScanner, SentRequestScanner
+from syftnotify.sources.syftbox.scanner import JobScanner
 from syftnotify.store.ledger.index import Ledger
 from syftnotify.store.outbox.store import SqliteOutbox
-from syftnotify.store.scan_cache import MemoryFile
+from syftnotify.store.scan_cache import ScanCacheFile
 from syftnotify.system.files import create_private_folder
 from syftnotify.system.paths import Home, try_expand_path
 from syftnotify.system.procinfo import is_alive
@@ -57,7 +57,7 @@ class App:
     outbox: SqliteOutbox
     pipeline: Pipeline
     dispatcher: Dispatcher
-    jobs: JobReader
+    jobs: JobScanner
     clock: Callable[[], float]
 
     def look_once(self, last_look: float | None) -> ScanReport:
@@ -167,7 +167,7 @@ def build_app(
             tells_peers=with_peers and config.notify.monitor_peers,
             ledger=ledger,
             outbox=outbox,
-            memory=MemoryFile(home.scan_cache, scope),
+            memory=ScanCacheFile(home.scan_cache, scope),
             spool=Spool(home.spool),
             reach=_reach(
                 settings, outbox, lanes, lambda name, section: dispatcher.add(_lane(settings, name, section, clock))
@@ -181,11 +181,11 @@ def build_app(
     return App(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
 
 
-def job_reader(settings: Settings, **more: Any) -> JobReader:
+def job_reader(settings: Settings, **more: Any) -> JobScanner:
     """What reads the jobs that this home is about: those of an owner, or a scientist's own at others'."""
     email = settings.config.do_email
     owner, submitter = (email, "") if settings.config.role == "owner" else ("", email)
-    return JobReader(settings.root, owner, submitter=submitter, **more)
+    return JobScanner(settings.root, owner, submitter=submitter, **more)
 
 
 def _lane(settings: Settings, name: str, section: Transport, clock: Callable[[], float]) -> TransportQueue:
@@ -414,10 +414,10 @@ def syft_bg_pid() -> int | None:
     return None
 
 
-def peer_reader(settings: Settings, clock: Callable[[], float] = time.time) -> PeerReader:
+def peer_reader(settings: Settings, clock: Callable[[], float] = time.time) -> PeerScanner:
     """The reader of this owner's peers, or of the owners that a scientist asked."""
     if settings.config.role == "scientist":
-        return OwnRequests(settings.root, settings.config.do_email, (), (), clock)
+        return SentRequestScanner(settings.root, settings.config.do_email, (), (), clock)
     notify = settings.config.notify
     homes = _syft_bg_homes()
     sync = (
@@ -428,4 +428,4 @@ def peer_reader(settings: Settings, clock: Callable[[], float] = time.time) -> P
         if notify.notify_state_path
         else tuple(home / "notify" / "state.json" for home in homes)
     )
-    return PeerReader(settings.root, settings.config.do_email, sync, told, clock)
+    return PeerScanner(settings.root, settings.config.do_email, sync, told, clock)

@@ -18,7 +18,7 @@ from syftnotify.core.quiet_hours import QuietHours, held
 from syftnotify.core.reminders import ReminderThresholds, reminders_of_emitted
 from syftnotify.core.routing import RoutingContext, long_runs, notifications_for
 from syftnotify.core.text import escape
-from syftnotify.sources.spool import Spool, Spooled
+from syftnotify.sources.spool import Spool, SpoolBatch
 from syftnotify.store.outbox.store import SqliteOutbox
 
 log = logging.getLogger(__name__)
@@ -62,12 +62,12 @@ class Intake:
         Raises:
             StateError: the outbox cannot be used; nothing was written, the next scan finds it all again.
         """
-        found = self._spool.look()
+        found = self._spool.scan()
         new = self._new_of(found) if found.events else []
         remembered = self._outbox.emitted_jobs.find({event.entity for event in new}) if new else {}
         new, changes = with_remembered(new, remembered, now)
         started = self._with(changes, now)
-        taken = TakenIn(new, is_all=found.is_all)
+        taken = TakenIn(new, is_all=found.is_complete)
         if new or started:
             reach = self._reach()
             due, reminded = reminders_of_emitted(
@@ -100,7 +100,7 @@ class Intake:
             if job is not None and job.started_at is not None and now - job.started_at < FORGOTTEN_SECONDS
         }
 
-    def _new_of(self, found: Spooled) -> list[Event]:
+    def _new_of(self, found: SpoolBatch) -> list[Event]:
         """The events that are not in the outbox yet.
 
         A GPU that is available is reported once until something else is emitted about it (G19), unless its emitter

@@ -9,7 +9,7 @@ from syftnotify.core.detection import Changes, absences, detect_peers
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import PEER_KINDS, EventKind
 from syftnotify.core.models import Peer, PeerRound, SnapshotStatus
-from syftnotify.sources.syftbox.peers import PeerReader
+from syftnotify.sources.syftbox.peers import PeerScanner
 from syftnotify.store.ledger.index import Ledger
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 class PeerChanges:
     """Turns the peers of one owner into news, and records which request of each is current."""
 
-    def __init__(self, reader: PeerReader, ledger: Ledger, owner: str, *, trusts_folders: bool) -> None:
+    def __init__(self, reader: PeerScanner, ledger: Ledger, owner: str, *, trusts_folders: bool) -> None:
         """`trusts_folders`: where there is no sync snapshot, the job folders of a peer are a grant."""
         self._reader = reader
         self._ledger = ledger

@@ -36,12 +36,12 @@ from syftnotify.runtime.recipients import Recipients
 from syftnotify.runtime.recovery import Recovery
 from syftnotify.sources.spool import Spool
 from syftnotify.sources.syftbox.attachments import attachments_of
-from syftnotify.sources.syftbox.peers import PeerReader
-from syftnotify.sources.syftbox.scanner import JobReader, JobsLook
-from syftnotify.sources.syftbox.watcher import WatchSpec
+from syftnotify.sources.syftbox.peers import PeerScanner
+from syftnotify.sources.syftbox.scanner import JobScan, JobScanner
+from syftnotify.sources.syftbox.watch.spec import WatchSpec
 from syftnotify.store.ledger.index import Ledger
 from syftnotify.store.outbox.store import SqliteOutbox
-from syftnotify.store.scan_cache import MemoryFile
+from syftnotify.store.scan_cache import ScanCacheFile
 from syftnotify.system.failpoints import reached
 
 log = logging.getLogger(__name__)
@@ -89,14 +89,14 @@ class Pipeline:
         self,
         *,
         missing: Callable[[], str],
-        jobs: JobReader | None,
-        peers: PeerReader,
+        jobs: JobScanner | None,
+        peers: PeerScanner,
         tells_peers: bool,
         peer_changes: PeerChanges,
         recipients: Recipients,
         ledger: Ledger,
         outbox: SqliteOutbox,
-        memory: MemoryFile,
+        memory: ScanCacheFile,
         spool: Spool,
         reach: Callable[[frozenset[str], Callable[[str], bool]], RoutingContext],
         scope: str,
@@ -138,8 +138,8 @@ class Pipeline:
 
     def watchable(self) -> list[WatchSpec]:
         """What is worth watching besides the jobs."""
-        spool = [WatchSpec(self._spool.folder, deep=False)] if self._spool.folder.is_dir() else []
-        return [*spool, *(self._peers.watchable() if self._tells_peers else [])]
+        spool = [WatchSpec(self._spool.folder, recursive=False)] if self._spool.folder.is_dir() else []
+        return [*spool, *(self._peers.watch_specs() if self._tells_peers else [])]
 
     @property
     def peers_status(self) -> SnapshotStatus | None:
@@ -150,10 +150,10 @@ class Pipeline:
         """Only count: nothing is noted and nobody is told (the master switch is off)."""
         if missing := self._missing():
             return ScanReport(waiting_for=missing)
-        look = self._jobs.look() if self._jobs else JobsLook()
+        look = self._jobs.scan() if self._jobs else JobScan()
         if self._jobs:
-            self._jobs.accept(look)
-        return ScanReport(jobs=look.count, peers=len(self._peers.look()), problems=look.problems)
+            self._jobs.accept()
+        return ScanReport(jobs=look.count, peers=len(self._peers.scan()), problems=look.problems)
 
     def tick(
         self,
@@ -190,7 +190,7 @@ class Pipeline:
             if not dry_run:
                 gone = self._ledger.record_vanished(lambda _entity: False)
                 if self._jobs:
-                    self._jobs.doubt(gone)
+                    self._jobs.invalidate(gone)
                 self.settle()
             emitted.waiting_for = missing
             return emitted
@@ -198,12 +198,14 @@ class Pipeline:
         seconds = READ_SECONDS if self._has_looked and not time_off else math.inf
         news, of_news = Changes(), dict[tuple[str, str], Job]()
         take = partial(self._judge, news, of_news, now, dry_run)
-        look = JobsLook()
+        look = JobScan()
         self._offer_delayed(now)
         if self._jobs:
-            look = self._jobs.look(where=where, hurried=hurried, seconds=seconds, take=take, progress=progress)
-        peers = self._peers.look()
-        tick = ScanReport(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.restless)
+            look = self._jobs.scan(
+                changed_paths=where, skip_archived=hurried, seconds=seconds, on_jobs=take, progress=progress
+            )
+        peers = self._peers.scan()
+        tick = ScanReport(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.rescan_soon)
         reach = self._reach(
             frozenset(peer.address for peer in peers if peer.added), self._peer_changes.recorded_test(peers)
         )
@@ -219,12 +221,12 @@ class Pipeline:
         self._mark(news, tick, now)
         self._drop_alerts(reach, now)
         if self._jobs and (look.vanished or not self._has_looked):
-            self._ledger.record_vanished(self._jobs.holds, look.vanished if self._has_looked else None)
+            self._ledger.record_vanished(self._jobs.has_job, look.vanished if self._has_looked else None)
         self.settle()
         self._prune(now)
         reached("tick.synced")
         if self._jobs:
-            self._jobs.accept(look)
+            self._jobs.accept()
         is_first, self._has_looked = not self._has_looked, True
         if is_first or not 0 < self._remember_at - now <= _REMEMBER_GAP:
             self.remember()
@@ -268,8 +270,8 @@ class Pipeline:
     def remember(self) -> None:
         """Write down for the next process what is known of the jobs that rest, if that has changed."""
         # A delayed job must be read again after a restart.
-        if self._jobs and self._has_looked and self._jobs.is_altered and not self._delayed:
-            self._memory.save(self._jobs.memory(), self._ledger.revision)
+        if self._jobs and self._has_looked and self._jobs.has_unsaved_changes and not self._delayed:
+            self._memory.save(self._jobs.snapshot(), self._ledger.revision)
 
     def _take_in(self, now: float) -> None:
         """What happened to ledger and outbox since the last look; after a loss everything is looked at again."""
@@ -284,12 +286,12 @@ class Pipeline:
             self._delayed.clear()
             self._intake.forget()
             if self._jobs:
-                self._jobs.forget()
+                self._jobs.invalidate_all()
         if not self._has_looked:
             is_baseline_done = any(self._ledger.baseline(scope) for scope in self._scopes())
             self._known = self._recovery.run(now, is_baseline_done=is_baseline_done)
             if self._jobs and not is_lost:
-                self._jobs.remember(self._memory.load(self._ledger.revision), self._ledger.unstable_entities())
+                self._jobs.restore(self._memory.load(self._ledger.revision), self._ledger.unstable_entities())
 
     def settle(self) -> None:
         """What has left the outbox since leaves `owed` in the ledger; saves once if anything changed."""
@@ -318,11 +320,13 @@ class Pipeline:
             self._count_as_told(new.marks)
         news.add(new)
         named = {(event.entity, event.payload["submitted_at"]) for event in new.events}
-        of_news |= {key: job for job in jobs if (key := (job.entity, job.generation)) in named}
+        of_news |= {key: job for job in jobs if (key := (job.entity, job.submission_id)) in named}
         for job in jobs:
             known = self._open.pop(job.entity, None)
-            if job.judged and job.status not in TERMINAL_STATUSES:
-                is_same = known is not None and known[0].status is job.status and known[0].generation == job.generation
+            if job.is_readable and job.status not in TERMINAL_STATUSES:
+                is_same = (
+                    known is not None and known[0].status is job.status and known[0].submission_id == job.submission_id
+                )
                 self._open[job.entity] = job, known[1] if known is not None and is_same else now
 
     def _offer_delayed(self, now: float) -> None:
@@ -339,7 +343,7 @@ class Pipeline:
         for entity in offered:
             del self._delayed[entity]
         if offered and self._jobs:
-            self._jobs.doubt(offered)
+            self._jobs.invalidate(offered)
 
     def _admit(self, tick: ScanReport, news: Changes, reach: RoutingContext, now: float, *, is_limited: bool) -> None:
         """Drop the events of submitters who cause too many, and remember their jobs.
@@ -371,7 +375,7 @@ class Pipeline:
             first = not self._ledger.baseline(self._scope("peers"))
             news.add(self._peer_changes.detect(peers, first_look=first, known=self._known))
 
-    def _remind(self, look: JobsLook, news: Changes, reach: RoutingContext, now: float) -> None:
+    def _remind(self, look: JobScan, news: Changes, reach: RoutingContext, now: float) -> None:
         """Add what has been so for too long; what was so before the first look is not news then."""
         for entity in look.vanished:
             self._open.pop(entity, None)
@@ -395,7 +399,7 @@ class Pipeline:
         """Rules about one job go when it goes (A01)."""
         rules = [rule for rule in reach.alerts if rule.is_of_one_job]
         if rules and self._jobs:
-            is_there = {rule.id: self._jobs.holds(rule.job) for rule in rules}
+            is_there = {rule.id: self._jobs.has_job(rule.job) for rule in rules}
             for name in self._outbox.alert_rules.expire(is_there, now):
                 log.info("alert %s is removed: its job is gone", name)
 

@@ -26,7 +26,7 @@ from syftnotify.runtime import systemd
 from syftnotify.runtime.container import App, alert_warning, build_app, check_ready, syft_bg_pid
 from syftnotify.runtime.health import HealthReporter, sign_in_end_of_each
 from syftnotify.runtime.pipeline import ScanReport
-from syftnotify.sources.syftbox.watcher import ChangeWatcher
+from syftnotify.sources.syftbox.watch.watcher import ChangeWatcher
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.failpoints import reached
 from syftnotify.system.paths import Home
@@ -84,7 +84,7 @@ class Worker:
         self._save_report()  # before the outbox is opened and checked, which may take long
         self._parts: App = build_app(settings, clock=clock, on_change=self._on_change)
         self._vitals = HealthReporter(self._parts, clock=clock, monotonic=time.monotonic)
-        self._wake = ChangeWatcher(self._on_wake, is_careful=settings.config.notify.watch != "on")
+        self._wake = ChangeWatcher(self._on_wake, has_limits=settings.config.notify.watch != "on")
         self._everywhere = True  # whether the next look must be
         self._counts = OutboxCounts()
 
@@ -177,7 +177,7 @@ class Worker:
         begun = time.perf_counter()
         now = self._clock()
         pipeline = self._parts.pipeline
-        places = self._wake.take()
+        places = self._wake.pop_changed_paths()
         where = None if self._everywhere else places
         self._everywhere = True  # unless this one comes to its end
         if self._settings.config.notify.enabled:
@@ -209,7 +209,7 @@ class Worker:
 
     def _note_folders(self, tick: ScanReport, now: float) -> None:
         """A SyftBox folder that was there and is gone is a fault: an unmounted disk, say. A restart accepts it."""
-        there = set() if tick.waiting_for else set(self._parts.jobs.folders())
+        there = set() if tick.waiting_for else set(self._parts.jobs.job_folders())
         missing = self._had_folders - there
         if self._settings.config.role != "owner" and there:
             missing = set()  # other owners come and go
@@ -224,7 +224,7 @@ class Worker:
     def _watch(self) -> None:
         if self._settings.config.notify.watch == "off":
             return
-        if self._wake.watch([*self._parts.jobs.watchable(), *self._parts.pipeline.watchable()]):
+        if self._wake.watch([*self._parts.jobs.watch_specs(), *self._parts.pipeline.watchable()]):
             self._woken = self._everywhere = True  # what changed before the watch stood would else be seen later
         self._report.watching = self._wake.is_watching
 
@@ -317,7 +317,7 @@ class Worker:
             found.append("nobody is told of submitted or failed jobs: notify.monitor_jobs is false")
         if tick.waiting_for:
             found.append(f"{tick.waiting_for}; the first scan starts when it is there")
-        elif not self._parts.jobs.folders():
+        elif not self._parts.jobs.job_folders():
             nobody = f"{config.do_email} has no" if config.role == "owner" else "no data owner has a"
             found.append(f"{nobody} job folder below {self._settings.root} yet")
         for warning in found:

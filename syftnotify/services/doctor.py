@@ -23,7 +23,7 @@ from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.text import escape, local_time, plural
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.runtime.container import alert_warning, job_reader, load_listing_all, peer_reader, syft_bg_pid, words_of
-from syftnotify.sources.syftbox.watcher import count_folders
+from syftnotify.sources.syftbox.watch.limits import count_folders
 from syftnotify.store.ledger.state_file import find_corruption
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
@@ -163,7 +163,7 @@ def _root(settings: Settings) -> Iterator[Finding]:
     if not readable:
         yield Finding("SyftBox", Level.FAIL, f"{root} cannot be read", "give yourself the right to")
         return
-    folders = job_reader(settings).folders()
+    folders = job_reader(settings).job_folders()
     if folders:
         owner_suffix = f"of {owner}" if settings.config.role == "owner" else f"to which {owner} may have submitted"
         yield Finding("SyftBox", Level.PASS, f"{root} has {plural(len(folders), 'job folder')} {owner_suffix}")
@@ -183,7 +183,7 @@ def _peers(settings: Settings, clock: Callable[[], float]) -> Iterator[Finding]:
     if not settings.config.notify.monitor_peers:
         return
     reader = peer_reader(settings, clock)
-    count = len(reader.look())
+    count = len(reader.scan())
     status = reader.status
     if status is None:  # a scientist's machine has none
         return
@@ -415,7 +415,7 @@ def _watches(settings: Settings) -> Iterator[Finding]:
         return
     count = 0
     try:
-        for folder in job_reader(settings).folders():
+        for folder in job_reader(settings).job_folders():
             count += count_folders(folder, limit - count)
     except RuntimeError as error:
         advice = "see what it is and remove it; until then the worker only scans every `notify.interval`"

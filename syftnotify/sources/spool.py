@@ -1,17 +1,14 @@
-"""Events of other programs: each is one file in the spool folder, whole or not at all; no worker need be running.
+"""The spool: a folder in which other programs put events for the worker, which need not be running.
 
-A file is removed after its event is in the outbox. If the worker is killed between the two, the event is found again
-and recognized by its key.
+Each event is one file, written atomically. The worker removes the file after the event was enqueued in the outbox. If
+it is killed in between, the event is found again and recognized by its key.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
-import os
 import shlex
-import stat
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,25 +19,23 @@ from typing import Any
 
 import orjson
 
-from syftnotify.core.emit_options import checked, routing_of
+from syftnotify.core.emit_options import routing_of
 from syftnotify.core.errors import EmitError, StateError
-from syftnotify.core.kinds import RESERVED_KINDS, EventKind, parse_kind
+from syftnotify.core.kinds import parse_kind
 from syftnotify.core.models import Event
 from syftnotify.core.text import escape
+from syftnotify.sources.spool_file import decode, emittable, encode, read_event_file
 from syftnotify.system.files import atomic_write, create_private_folder, quarantine
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
 
 log = logging.getLogger(__name__)
 
-_LARGEST = 256 * 1024  # bytes of one event
-# Characters of `error` that are kept, from its end: as many as a mail shows, and worst case escaped they fit.
-_LONGEST_ERROR = 16_000
-_MOST_AT_ONCE = 1000  # files that one scan takes in
-_END = ".json"
-_STALE_SECONDS = 86400.0  # after which nobody is still writing a file
-# What opening something that is not a regular file fails with.
-_NO_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EOPNOTSUPP})
+# Characters kept of `error`, from its end: as many as a mail shows, and they fit even if all are escaped.
+_MAX_ERROR = 16_000
+_BATCH_SIZE = 1000  # events of one scan
+_SUFFIX = ".json"
+_STALE_SECONDS = 86400.0  # after this time a temporary file belongs to an emitter that was killed
 
 
 def emit(
@@ -56,22 +51,23 @@ def emit(
     alerts: Mapping[str, Any] | None = None,
     home: str | Path | None = None,
 ) -> str:
-    """Hand in an event; the worker of `home` delivers its notifications, now or when it runs again.
+    """Emit an event; the worker of `home` delivers its notifications, now or at its next start.
 
-    Only `user`, `tags`, `notify_emails`, `notify_on` and `alerts` choose recipients. They are remembered until the
-    job has ended: its later events need not repeat them.
+    Only `user`, `tags`, `notify_emails`, `notify_on` and `alerts` select recipients. They are remembered until the job
+    has ended, so its later events need not repeat them.
 
     Args:
         kind: `job_failed`, `gpu_available`, ... in any accepted spelling.
-        entity: what it happened to; any text, kept as it is.
-        user: whose it is; an email address is notified as its submitter.
-        tags: words that routes can match.
-        payload: a JSON object with whatever else is to be shown. Of a long `error` the end is kept.
-        key: two events of one kind about one entity with the same key are one; without it each is its own.
+        entity: what the event is about; any text, kept unchanged.
+        user: the owner of the entity; an email address is notified as its submitter.
+        tags: labels that routes can match.
+        payload: a JSON object with further data to show. Of a long `error` the end is kept.
+        key: identifies the event among those of the same kind and entity; repeated keys are ignored. Without a key,
+            each call is an event.
         notify_emails: additional recipients, by email.
-        notify_on: the kinds of events for `notify_emails`; unset: the ends of a job.
+        notify_on: the kinds of events for `notify_emails`; default: the ends of a job.
         alerts: an alerts block: `on_failure` (true), `on_success` (false), `on_long_run_minutes`, `recipients`.
-        home: the folder of the worker; unset: `SYFTNOTIFY_HOME`, or `~/.syft-creds`.
+        home: the folder of the worker; default: `SYFTNOTIFY_HOME`, or `~/.syft-creds`.
 
     Returns:
         The event's key.
@@ -83,51 +79,17 @@ def emit(
     """
     routing = routing_of(user=user, tags=tags, emails=notify_emails, on=notify_on, alerts=alerts)
     event = _event(kind, entity, payload, key, routing)
-    notify = routing.get("notify", {})
-    if "emails" not in notify and notify and not event.kind.value.startswith("job_"):
+    has_kinds_only = bool(routing.get("notify")) and "emails" not in routing["notify"]
+    if has_kinds_only and not event.kind.value.startswith("job_"):
         raise EmitError("notify_on has no effect without notify_emails", hint="name the recipients: --notify-email")
-    place = Home.at(home)
-    check_home(place)
-    try:
-        content = orjson.dumps(
-            {
-                "keyed": bool(key),
-                "kind": event.kind.value,
-                "entity": event.entity,
-                "occurrence": event.occurrence,
-                "at": event.at,
-                "payload": dict(event.payload),
-                "routing": dict(event.routing),
-            }
-        )
-    except TypeError as error:  # not UTF-8, too deep, or no JSON
-        raise EmitError(f"this cannot be kept: {error}") from None
-    if len(content) > _LARGEST:
-        raise EmitError(f"an event holds at most {_LARGEST // 1024} KiB", hint="leave the rest where it is")
-    try:
-        create_private_folder(place.spool)
-        # The names sort as the events came.
-        atomic_write(place.spool / f"{time.time_ns():020d}-{uuid.uuid4().hex}{_END}", content)
-    except OSError as error:
-        raise EmitError(
-            f"{place.spool} cannot be written: {error.strerror}", hint="see that it is yours and not full"
-        ) from error
-    if "on" in routing.get("notify", {}) and "emails" not in routing["notify"]:
+    target = Home.at(home)
+    check_home(target)
+    _write(target, encode(event, has_key=bool(key)))
+    if has_kinds_only:
         log.warning("notify_on has no effect unless an earlier event of this job named notify_emails")
-    if warning := _missing_configuration(place):
+    if warning := _missing_configuration(target):
         log.warning("%s", warning)
     return event.key
-
-
-def _missing_configuration(home: Home) -> str:
-    """A warning when no worker can run in `home` yet, else nothing."""
-    if home.config.is_file() and home.config.stat().st_size:
-        return ""
-    option = f"--home {shlex.quote(str(home.root))}"
-    return (
-        f"no configuration at {home.config}; the event is delivered once `notify init {option}` and "
-        f"`notify start {option}` have run"
-    )
 
 
 def _event(kind: str, entity: str, payload: Mapping[str, Any] | None, key: str, routing: dict[str, Any]) -> Event:
@@ -137,86 +99,111 @@ def _event(kind: str, entity: str, payload: Mapping[str, Any] | None, key: str, 
         raise EmitError("the key must be text")
     if payload is not None and not isinstance(payload, Mapping):
         raise EmitError(f"the payload must be a JSON object, not {type(payload).__name__}")
-    what = dict(payload or {})
-    error = what.get("error")
-    if isinstance(error, str) and len(error) > _LONGEST_ERROR:
-        what["error"] = f"[{len(error) - _LONGEST_ERROR:,} characters omitted]\n{error[-_LONGEST_ERROR:]}"
-    try:
-        orjson.dumps(what)
-    except TypeError as mistake:
-        raise EmitError(f"the payload is not valid JSON: {mistake}") from None
-    moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return Event(
-        _emittable(parse_kind(kind, emitted=True)),
+        emittable(parse_kind(kind, emitted=True)),
         entity,
         key or uuid.uuid4().hex,
-        moment,
-        what,
+        datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        _with_short_error(dict(payload or {})),
         routing,
         emitted=True,
     )
 
 
-def _emittable(kind: EventKind) -> EventKind:
-    if kind in RESERVED_KINDS:
+def _with_short_error(payload: dict[str, Any]) -> dict[str, Any]:
+    error = payload.get("error")
+    if isinstance(error, str) and len(error) > _MAX_ERROR:
+        payload["error"] = f"[{len(error) - _MAX_ERROR:,} characters omitted]\n{error[-_MAX_ERROR:]}"
+    try:
+        orjson.dumps(payload)
+    except TypeError as mistake:
+        raise EmitError(f"the payload is not valid JSON: {mistake}") from None
+    return payload
+
+
+def _write(home: Home, content: bytes) -> None:
+    try:
+        create_private_folder(home.spool)
+        # Sorting by name is sorting by time.
+        atomic_write(home.spool / f"{time.time_ns():020d}-{uuid.uuid4().hex}{_SUFFIX}", content)
+    except OSError as error:
         raise EmitError(
-            f"`{kind}` is reserved for the worker itself and cannot be emitted",
-            hint="use another kind, for example `job_failed`, and add a route for it",
-        )
-    return kind
+            f"{home.spool} cannot be written: {error.strerror}",
+            hint="check that you own it and that the disk is not full",
+        ) from error
+
+
+def _missing_configuration(home: Home) -> str:
+    """A warning if no worker can run in `home` yet, else an empty text."""
+    if home.config.is_file() and home.config.stat().st_size:
+        return ""
+    option = f"--home {shlex.quote(str(home.root))}"
+    return (
+        f"no configuration at {home.config}; the event is delivered once you run `notify init {option}` and "
+        f"`notify start {option}`"
+    )
 
 
 @dataclass(slots=True)
-class Spooled:
-    """The events that one scan found in the spool."""
+class SpoolBatch:
+    """The events of one scan of the spool, oldest first."""
 
     events: list[Event] = field(default_factory=list)
-    keyed: set[str] = field(default_factory=set)  # the keys of events whose emitter gave one
-    paths: list[Path] = field(default_factory=list)
-    is_all: bool = True
+    keyed: set[str] = field(default_factory=set)  # keys of the events to which their emitters gave a key
+    paths: list[Path] = field(default_factory=list)  # of the events' files
+    is_complete: bool = True  # False: the spool has more events
 
 
 class Spool:
-    """The worker's side of the spool folder. A file that cannot be used never keeps others from being taken in."""
+    """The worker's side of the spool. A file that cannot be used does not prevent reading others."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._warned: set[str] = set()
-        self._done: set[str] = set()  # files whose events are in the outbox and that cannot be removed
-        self._sweep()
+        self._warned: set[str] = set()  # names of files
+        self._enqueued: set[str] = set()  # names of files that cannot be removed although they were enqueued
+        self._remove_stale()
 
-    def _sweep(self) -> None:
-        """Remove what emitters left half written that were killed."""
+    def _remove_stale(self) -> None:
+        """Remove temporary files of emitters that were killed."""
         for path in self.folder.glob(".*"):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > _STALE_SECONDS:
                     path.unlink()
 
-    def look(self) -> Spooled:
-        """The events that came in, oldest first, at most 1,000.
+    def scan(self) -> SpoolBatch:
+        """Read at most 1,000 events.
 
-        A file that is not an event is put aside. One that cannot be read or put aside is left where it is, with one
-        warning, and tried again at the next scan.
+        A file that is not an event is quarantined. One that cannot be read or quarantined stays, with one warning, and
+        is tried again at the next scan.
         """
-        found = Spooled()
+        batch = SpoolBatch()
         for name in self._names():
-            if len(found.paths) == _MOST_AT_ONCE:
-                found.is_all = False
+            if len(batch.paths) == _BATCH_SIZE:
+                batch.is_complete = False
                 break
             path = self.folder / name
             try:
-                event, is_keyed = _read(_content_of(path))
+                event, has_key = decode(read_event_file(path))
             except FileNotFoundError:
                 continue
             except OSError as error:
                 self._warn_once(name, f"cannot be read ({error.strerror}); make it readable for the worker's user")
             except (ValueError, KeyError, TypeError, RecursionError) as error:
-                self._put_aside(path, str(error))
+                self._quarantine(path, str(error))
             else:
-                found.events.append(event)
-                found.keyed.update({event.key} if is_keyed else ())
-                found.paths.append(path)
-        return found
+                batch.events.append(event)
+                batch.keyed.update({event.key} if has_key else ())
+                batch.paths.append(path)
+        return batch
+
+    def remove(self, batch: SpoolBatch) -> None:
+        """Remove the files of events that have been enqueued."""
+        for path in batch.paths:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                self._enqueued.add(path.name)
+                self._warn_once(path.name, f"was enqueued and cannot be removed ({error.strerror}); remove it")
 
     def _names(self) -> Iterator[str]:
         try:
@@ -226,74 +213,21 @@ class Spool:
         except OSError as error:
             self._warn_once("", f"cannot be listed ({error.strerror}); no emitted event is delivered")
             return
-        self._done.intersection_update(names)
-        yield from (name for name in names if name.endswith(_END) and name[0] != "." and name not in self._done)
+        self._enqueued.intersection_update(names)
+        yield from (name for name in names if name.endswith(_SUFFIX) and name[0] != "." and name not in self._enqueued)
 
-    def _put_aside(self, path: Path, why: str) -> None:
+    def _quarantine(self, path: Path, reason: str) -> None:
         try:
-            aside = quarantine(path)
+            renamed = quarantine(path)
         except StateError as error:
-            self._warn_once(path.name, f"is not an event ({why}) and cannot be renamed ({error}); remove it")
+            self._warn_once(path.name, f"is not an event ({reason}) and cannot be renamed ({error}); remove it")
         else:
             log.warning(
-                "%s is not an event (%s); renamed to %s",
-                escape(path.name),
-                escape(why),
-                escape(aside.name),
+                "%s is not an event (%s); renamed to %s", escape(path.name), escape(reason), escape(renamed.name)
             )
 
-    def _warn_once(self, name: str, what: str) -> None:
+    def _warn_once(self, name: str, problem: str) -> None:
+        """Warn about a file, or about the folder if the name is empty."""
         if name not in self._warned:
             self._warned.add(name)
-            log.warning("%s %s", escape(name or str(self.folder)), escape(what, limit=600))
-
-    def remove(self, taken: Spooled) -> None:
-        """Remove the files of events that are in the outbox now."""
-        for path in taken.paths:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                self._done.add(path.name)
-                self._warn_once(path.name, f"was taken in and cannot be removed ({error.strerror}); remove it")
-
-
-def _content_of(path: Path) -> bytes:
-    """The content of a regular file; anything else, which may never end, is not opened.
-
-    Raises:
-        ValueError: it is not a regular file, or belongs to another user.
-        OSError: it cannot be read.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
-    except OSError as error:
-        if error.errno in _NO_FILE:
-            raise ValueError("not a regular file") from None
-        raise
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        raise ValueError("not a regular file")
-    # A spool that others can write to must not let them send mail in the owner's name.
-    if hasattr(os, "geteuid") and found.st_uid not in {os.geteuid(), 0}:
-        os.close(descriptor)
-        raise ValueError("it belongs to another user")
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(_LARGEST + 1)
-
-
-def _read(content: bytes) -> tuple[Event, bool]:
-    """The event, and whether its emitter gave it a key."""
-    if len(content) > _LARGEST:
-        raise ValueError("too large")
-    loaded = orjson.loads(content)
-    payload = loaded.get("payload") if isinstance(loaded, dict) else None
-    if not isinstance(payload, dict):
-        raise TypeError("its payload is not an object")
-    orjson.dumps(payload)  # raises where it is nested too deeply to be written again
-    words = [loaded[name] for name in ("kind", "entity", "occurrence", "at")]
-    if not all(isinstance(word, str) for word in words):
-        raise TypeError("its parts are not text")
-    routing = checked(loaded.get("routing", {}))
-    event = Event(_emittable(EventKind(words[0])), words[1], words[2], words[3], payload, routing, emitted=True)
-    return event, loaded.get("keyed") is True
+            log.warning("%s %s", escape(name or str(self.folder)), escape(problem, limit=600))

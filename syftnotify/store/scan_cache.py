@@ -1,4 +1,4 @@
-"""What did the last worker know of the jobs that rest? A file that may be lost: then all of them are read again."""
+"""The file with the fingerprints of archived jobs. It may be lost: then every job is read again."""
 
 from __future__ import annotations
 
@@ -16,51 +16,57 @@ from syftnotify.system.files import atomic_write, read_regular_file
 
 log = logging.getLogger(__name__)
 
-_FIELDS = [field.name for field in fields(DirectorySnapshot)]
+_COLUMNS = [field.name for field in fields(DirectorySnapshot)]
+Revision = tuple[str, int]  # of the state file: its name, and the number of the save
 
 
-class MemoryFile:
-    """The fingerprints of the jobs that rest, from one process to the next.
+class ScanCacheFile:
+    """Keeps the scan cache from one process to the next.
 
-    They count as long as everything that was found out of these files is in the state file: so they belong to one
-    state file, and are too new for an older copy of it that was put back. They also belong to one version of the
+    The cache is valid only if everything read from the cached files is recorded in the state file. So it belongs to one
+    state file, and it is discarded when an older copy of that file was restored. It also belongs to one version of the
     rules by which jobs are read.
     """
 
-    def __init__(self, path: Path, owner_suffix: str) -> None:
+    def __init__(self, path: Path, owner: str) -> None:
         self._path = path
-        # `hash` is the same in each process of one Python; which Python that is stands here.
-        self._mark = [__version__, sys.version, owner_suffix]
+        # Fingerprints are values of `hash`, which is the same in all processes of one Python version.
+        self._mark = [__version__, sys.version, owner]
 
-    def load(self, edition: tuple[str, int] | None) -> ScanCache:
-        """What was remembered when the state file was of that edition, or of an earlier one; nothing if in doubt."""
+    def load(self, revision: Revision | None) -> ScanCache:
+        """The cache, if it was saved at this revision of the state file or an earlier one; otherwise an empty one."""
         try:
-            found = json.loads(read_regular_file(self._path))
-            name, count = found["edition"]
-            if found["mark"] == self._mark and edition and edition[0] == name and edition[1] >= count:
-                return {key: _remembered(value) for key, value in found["shelves"].items()}
+            content = json.loads(read_regular_file(self._path))
+            name, count = content["edition"]
+            if content["mark"] == self._mark and revision and revision[0] == name and revision[1] >= count:
+                return {key: _parse_snapshot(value) for key, value in content["shelves"].items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-            log.warning("%s cannot be used (%s): every job is read again", self._path.name, type(error).__name__)
+            log.warning("%s cannot be used (%s); every job is read again", self._path.name, type(error).__name__)
         return {}
 
-    def save(self, memory: ScanCache, edition: tuple[str, int] | None) -> None:
-        """Remember. Nothing is lost when it fails."""
-        shelves = {key: [getattr(known, name) for name in _FIELDS] for key, known in memory.items()}
-        content = json.dumps({"mark": self._mark, "edition": edition, "shelves": shelves}, separators=(",", ":"))
+    def save(self, cache: ScanCache, revision: Revision | None) -> None:
+        """Write the cache. A failure is logged, and nothing is lost."""
+        content = {
+            "mark": self._mark,
+            "edition": revision,
+            "shelves": {key: [getattr(saved, name) for name in _COLUMNS] for key, saved in cache.items()},
+        }
+        encoded = json.dumps(content, separators=(",", ":")).encode("ascii")
         try:
-            atomic_write(self._path, content.encode("ascii"), durable=False)
+            atomic_write(self._path, encoded, durable=False)
         except OSError as error:
-            log.warning("%s cannot be written: %s; a restart reads every job again", self._path.name, error.strerror)
+            log.warning("%s cannot be written (%s); a restart reads every job again", self._path.name, error.strerror)
 
 
-def _remembered(value: Any) -> DirectorySnapshot:
-    known = DirectorySnapshot(*value)
-    array("q", [*known.matching_routes, *known.second, *known.listed])  # else they are no fingerprints
-    for names in (known.names, known.awake, known.segments):
-        "".join(names)  # else they are no names
-    is_whole = len(known.names) == len(known.matching_routes) == len(known.second) and len(known.listed) in {0, 3}
-    if not is_whole or sorted(known.names) != known.names:
-        raise ValueError("columns that do not belong together")
-    return known
+def _parse_snapshot(value: Any) -> DirectorySnapshot:
+    """The snapshot in the columns of the file. Raises: TypeError, ValueError, OverflowError."""
+    snapshot = DirectorySnapshot(*value)
+    array("q", [*snapshot.primary, *snapshot.secondary, *snapshot.listed])  # raises if these are not fingerprints
+    for names in (snapshot.archived, snapshot.active, snapshot.version_folders):
+        "".join(names)  # raises if these are not names
+    lengths = {len(snapshot.archived), len(snapshot.primary), len(snapshot.secondary)}
+    if len(lengths) != 1 or len(snapshot.listed) not in {0, 3} or sorted(snapshot.archived) != snapshot.archived:
+        raise ValueError("the columns do not match")
+    return snapshot

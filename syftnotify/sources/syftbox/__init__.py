@@ -1,1 +1,1 @@
-"""Reads jobs and peers from a SyftBox tree. Read-only; nothing in the tree is trusted."""
+"""The SyftBox tree: jobs and peers, found by scanning; files in it are not trusted."""

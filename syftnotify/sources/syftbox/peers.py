@@ -1,7 +1,7 @@
-"""Local traces of peers: syft-bg's state files, old peer files, and the job folders that the owner's client made.
+"""Local traces of peers: syft-bg's state files, old peer files, and job folders made by the owner's client.
 
-The authoritative list is on Google Drive and out of reach; docs/layouts.md says which program writes which trace. Each
-trace is positive evidence only: a list that is empty, torn or missing proves nothing.
+The authoritative list is on Google Drive and cannot be read here; docs/layouts.md lists the programs that leave each
+trace. A trace proves that a peer exists; an empty, unreadable or missing list proves nothing.
 """
 
 from __future__ import annotations
@@ -15,22 +15,25 @@ from typing import Any
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Fact, Peer, PeerAbsences, SnapshotStatus
-from syftnotify.sources.syftbox.layouts import looks_like_email
-from syftnotify.sources.syftbox.safe_files import Folders, regular_file
-from syftnotify.sources.syftbox.snapshots import CachedFile, PeerLists, StateReader, addresses_in, json_object, merged
-from syftnotify.sources.syftbox.watcher import WatchSpec
-from syftnotify.sources.syftbox.yaml_files import parse_yaml
+from syftnotify.sources.syftbox.files.cached_file import CachedFile
+from syftnotify.sources.syftbox.files.folder_cache import FolderCache
+from syftnotify.sources.syftbox.files.signatures import regular_file_signature
+from syftnotify.sources.syftbox.files.yaml_reader import parse_yaml
+from syftnotify.sources.syftbox.layouts.marker_files import JOB_FILES
+from syftnotify.sources.syftbox.names import looks_like_email
+from syftnotify.sources.syftbox.syft_bg_state import PeerLists, StateReader, json_object, merged, valid_addresses
+from syftnotify.sources.syftbox.watch.spec import WatchSpec
 
-_PEER_CAP = 64 * 1024
-_PERMISSIONS_CAP = 1 << 20
+_PEER_CAP = 64 * 1024  # bytes
+_PERMISSIONS_CAP = 1 << 20  # bytes
 _MAX_PEER_FILES = 10_000
 _PERMISSIONS = "syft.pub.yaml"
-# Folders of a datasite whose permission file may govern the folder of a peer.
-_ABOVE_PEERS = ("", "app_data", "app_data/job", "app_data/job/review")
+# Folders of a datasite whose permission file may govern a peer's folder.
+_PERMISSION_FOLDERS = ("", "app_data", "app_data/job", "app_data/job/review")
 
 
-class PeerReader:
-    """Reads the peers of one owner. `status` and `absences` are those of the last look."""
+class PeerScanner:
+    """Scans the peers of one owner. `status` and `absences` are those of the last scan."""
 
     def __init__(
         self,
@@ -40,149 +43,157 @@ class PeerReader:
         notify_states: tuple[Path, ...],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`sync_states` and `notify_states` are the places where syft-bg may keep its state files."""
+        """`sync_states` and `notify_states` are the possible paths of syft-bg's state files."""
         self.root = root
         self.owner = owner
         self._clock = clock
         self._states = StateReader(owner, sync_states, notify_states)
-        self._peer_files: dict[str, CachedFile[PeerLists]] = {}
+        self._peer_files: dict[str, CachedFile[PeerLists]] = {}  # by name
         self._permissions: dict[str, CachedFile[frozenset[str]]] = {}  # by path
-        self._folders = Folders()
+        self._folder_cache = FolderCache(JOB_FILES)
 
     @property
     def status(self) -> SnapshotStatus | None:
-        """The sync snapshot in use at the last look."""
+        """The status of the sync snapshot in use."""
         return self._states.status
 
     @property
     def absences(self) -> PeerAbsences | None:
-        """Peers in that snapshot, while it is complete."""
+        """The peers in the sync snapshots in use; None unless these are complete."""
         return self._states.absences
 
-    def watchable(self) -> list[WatchSpec]:
-        """The folders of syft-bg's state files."""
+    def watch_specs(self) -> list[WatchSpec]:
+        """The existing folders of syft-bg's state files."""
         files = self._states.paths
         return [
-            WatchSpec(folder, deep=False, names=frozenset(path.name for path in files if path.parent == folder))
+            WatchSpec(folder, recursive=False, names=frozenset(path.name for path in files if path.parent == folder))
             for folder in sorted({path.parent for path in files})
             if os.path.isdir(folder)
         ]
 
-    def look(self) -> list[Peer]:
-        """Every peer of which there is a trace, with what is true of it."""
+    def scan(self) -> list[Peer]:
+        """Every peer with a trace, sorted by address."""
         now = self._clock()
         lists, listed = self._states.read(now)
-        self._folders.begin()
-        asked = self._asked(now)
-        with_folders, added = self._by_folders(now)
-        self._folders.end()
+        self._folder_cache.begin_scan()
+        requested = self._addresses_in_peer_files(now)
+        with_folders, added = self._peers_with_folders(now)
+        self._folder_cache.end_scan()
         peers = []
-        for address in sorted(lists.requested | lists.granted | asked | added):
+        for address in sorted(lists.addresses | requested | added):
             kind = EventKind.PEER_GRANTED if address in lists.granted else EventKind.PEER_REQUESTED
-            has_fact = address in lists.granted or address in lists.requested or address in asked
+            has_fact = address in lists.addresses or address in requested
             peers.append(
                 Peer(
                     entity_id("peer", self.owner.lower(), address),
                     self.owner,
                     address,
                     (Fact(kind),) if has_fact else (),
-                    added=address in lists.granted or address in asked or address in added,
+                    added=address in lists.granted or address in requested or address in added,
                     is_listed=address in listed,
                     has_folders=address in with_folders,
                 )
             )
         return peers
 
-    def _asked(self, now: float) -> frozenset[str]:
-        """Addresses in the peer files, which only the user's own client makes."""
-        above = self.root / ".syft" / "peers"
+    def _addresses_in_peer_files(self, now: float) -> frozenset[str]:
+        """The addresses in peer files, which only the user's own client makes."""
+        folder = self.root / ".syft" / "peers"
         try:
-            with os.scandir(above) as entries:
+            with os.scandir(folder) as entries:
                 some = zip(entries, range(_MAX_PEER_FILES), strict=False)
                 names = {entry.name for entry, _ in some if entry.name.endswith(".json")}
         except OSError:
             names = set()
         self._peer_files = {
-            name: self._peer_files.get(name) or CachedFile(above / name, _peer_file_lists, _PEER_CAP, is_in_tree=True)
+            name: self._peer_files.get(name) or CachedFile(folder / name, _parse_peer_file, _PEER_CAP, is_in_tree=True)
             for name in names
         }
-        read = (file.read(now) for file in self._peer_files.values())
-        return merged(lists for lists in read if lists is not None).requested
+        contents = (file.read(now) for file in self._peer_files.values())
+        return merged(lists for lists in contents if lists is not None).requested
 
-    def _by_folders(self, now: float) -> tuple[set[str], set[str]]:
-        """Peers with all the job folders of an accepted one, and those for whom the owner's client made any.
+    def _peers_with_folders(self, now: float) -> tuple[set[str], set[str]]:
+        """Peers with all the job folders of an accepted peer, and peers for whom the owner's client made any.
 
         C and D: `inbox/<peer>/` and `review/<peer>/`; B4: `<peer>/`. A submission makes `inbox/<peer>/`, and receiving
         it `review/<peer>/<job>/`; the permission is written only when the owner adds the peer. So where the permission
-        of any peer is found, only peers with one count. Where there is none at all, as in trees that other programs
-        made, `review/<peer>/` does.
+        of any peer is found, only peers with one count. Without any, as in trees made by other programs,
+        `review/<peer>/` counts.
         """
         with_folders: set[str] = set()
         added: set[str] = set()
-        for name in self._folders.folders(str(self.root), now):
+        for name in self._folder_cache.folders(str(self.root), now):
             if name.casefold() != self.owner.casefold():
                 continue
             site = str(self.root / name)
             base = os.path.join(site, "app_data", "job")
-            named = self._named_by_rules(site, now)
-            inbox = set(self._folders.folders(os.path.join(base, "inbox"), now))
-            reviewed = set(filter(looks_like_email, self._folders.folders(os.path.join(base, "review"), now)))
-            permitted = {peer for peer in reviewed if _is_permitted(site, f"app_data/job/review/{peer}", named)}
-            others = self._beside(base, now)
-            beside = {peer for peer in others if _is_permitted(site, f"app_data/job/{peer}", named)}
-            reviewed = permitted if permitted or beside or named else reviewed
-            added |= addresses_in([*reviewed, *beside])
-            with_folders |= addresses_in([*(permitted & inbox), *beside])
+            permitted_by_rule = self._folders_with_rules(site, now)
+            inbox = set(self._folder_cache.folders(os.path.join(base, "inbox"), now))
+            review = self._folder_cache.folders(os.path.join(base, "review"), now)
+            reviewed = set(filter(looks_like_email, review))
+            permitted = {
+                peer for peer in reviewed if _is_permitted(site, f"app_data/job/review/{peer}", permitted_by_rule)
+            }
+            beside = {
+                peer
+                for peer in self._submitter_folders(base, now)
+                if _is_permitted(site, f"app_data/job/{peer}", permitted_by_rule)
+            }
+            reviewed = permitted if permitted or beside or permitted_by_rule else reviewed
+            added |= valid_addresses([*reviewed, *beside])
+            with_folders |= valid_addresses([*(permitted & inbox), *beside])
         return with_folders, added
 
-    def _beside(self, base: str, now: float) -> list[str]:
-        """The folders in B4 that may be a peer's. One that holds a job's own file is a job of B3, whatever its name."""
-        names = filter(looks_like_email, self._folders.folders(base, now))
-        return [name for name in names if self._folders.files(os.path.join(base, name), now) == frozenset()]
+    def _submitter_folders(self, base: str, now: float) -> list[str]:
+        """Folders of B4 that may be a peer's. One that contains a job's file is a job of B3 with such a name."""
+        names = filter(looks_like_email, self._folder_cache.folders(base, now))
+        return [name for name in names if self._folder_cache.files(os.path.join(base, name), now) == frozenset()]
 
-    def _named_by_rules(self, site: str, now: float) -> frozenset[str]:
-        """The peers' folders that a permission file above them names, relative to the datasite, letter case aside.
+    def _folders_with_rules(self, site: str, now: float) -> frozenset[str]:
+        """The peers' folders named by a permission file above them: casefolded paths relative to the datasite.
 
-        The client adds a rule there where such a file exists, instead of making one in the peer's folder.
+        Where such a file exists, the client adds a rule to it instead of making a file in the peer's folder.
         """
-        named: set[str] = set()
-        for above in _ABOVE_PEERS:
-            path = os.path.join(site, above, _PERMISSIONS)
+        found: set[str] = set()
+        for parent in _PERMISSION_FOLDERS:
+            path = os.path.join(site, parent, _PERMISSIONS)
             file = self._permissions.setdefault(
-                path, CachedFile(Path(path), _named_folders, _PERMISSIONS_CAP, is_in_tree=True)
+                path, CachedFile(Path(path), _parse_permissions, _PERMISSIONS_CAP, is_in_tree=True)
             )
-            named.update(f"{above}/{folder}".lstrip("/") for folder in file.read(now) or ())
-        return frozenset(named)
+            found.update(f"{parent}/{folder}".lstrip("/") for folder in file.read(now) or ())
+        return frozenset(found)
 
 
-class OwnRequests(PeerReader):
-    """On a scientist's machine: the owners one asked, by the files that older clients leave. A grant leaves none."""
+class SentRequestScanner(PeerScanner):
+    """Scans, for a submitter, the owners asked for access. Only the files of older clients show a request."""
 
-    def look(self) -> list[Peer]:
-        """Every owner whom the scientist asked."""
-        me = self.owner.lower()
-        asked = self._asked(self._clock()) - {me}
+    def scan(self) -> list[Peer]:
+        """Every owner to whom a request was sent, sorted by address."""
+        submitter = self.owner.lower()
+        requested = self._addresses_in_peer_files(self._clock()) - {submitter}
         return [
-            Peer(entity_id("peer", address, me), address, me, (Fact(EventKind.PEER_REQUESTED),))
-            for address in sorted(asked)
+            Peer(entity_id("peer", address, submitter), address, submitter, (Fact(EventKind.PEER_REQUESTED),))
+            for address in sorted(requested)
         ]
 
 
-def _is_permitted(site: str, folder: str, named: frozenset[str]) -> bool:
-    """Whether the owner's client gave a peer access to its folder: there is a permission file, or a rule above it."""
-    return folder.casefold() in named or regular_file(os.path.join(site, folder, _PERMISSIONS)) is not None
+def _is_permitted(site: str, folder: str, permitted_by_rule: frozenset[str]) -> bool:
+    """Whether the owner's client gave a peer access to its folder: by a permission file in it, or by a rule above."""
+    if folder.casefold() in permitted_by_rule:
+        return True
+    return regular_file_signature(os.path.join(site, folder, _PERMISSIONS)) is not None
 
 
-def _peer_file_lists(content: bytes) -> PeerLists:
-    return PeerLists(requested=frozenset(addresses_in([json_object(content).get("email")])))
+def _parse_peer_file(content: bytes) -> PeerLists:
+    return PeerLists(requested=frozenset(valid_addresses([json_object(content).get("email")])))
 
 
-def _named_folders(content: bytes) -> frozenset[str]:
-    """The folders `<path>/<address>` on the whole of which a rule gives that very address access, in small letters."""
-    return frozenset(_folders_in(parse_yaml(content)))
+def _parse_permissions(content: bytes) -> frozenset[str]:
+    """The casefolded folders `<path>/<address>` to the whole of which a rule gives that address access."""
+    return frozenset(_permitted_folders(parse_yaml(content)))
 
 
-def _folders_in(document: dict[str, Any]) -> Iterator[str]:
+def _permitted_folders(document: dict[str, Any]) -> Iterator[str]:
     rules = document.get("rules")
     for rule in rules if isinstance(rules, list) else ():
         pattern, access = (rule.get("pattern"), rule.get("access")) if isinstance(rule, dict) else (None, None)

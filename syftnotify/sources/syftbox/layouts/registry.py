@@ -1,0 +1,31 @@
+"""All layouts. A new one is a module of this package and a line in each place here where it belongs."""
+
+from __future__ import annotations
+
+from syftnotify.sources.syftbox.layouts.contract import Layout
+from syftnotify.sources.syftbox.layouts.marker_files import B2, B3, B4, MarkerFiles, SubmitterMarkerFiles
+from syftnotify.sources.syftbox.layouts.review_folders import C, D, ReviewFolders
+from syftnotify.sources.syftbox.layouts.spec import LayoutSpec
+from syftnotify.sources.syftbox.layouts.stage_folders import A, StageFolders
+
+_SPECS = {spec.key: spec for spec in (A, B2, B3, B4, C, D)}
+
+
+def layout_spec(key: str) -> LayoutSpec:
+    """The traits of the layout with that key."""
+    return _SPECS[key]
+
+
+def layouts_below_datasites() -> tuple[Layout, ...]:
+    """The layouts in `R/datasites/<owner>/app_data/job`."""
+    return StageFolders(), MarkerFiles(B2, allows_dot=True)
+
+
+def layouts_below_root() -> tuple[Layout, ...]:
+    """The layouts in `R/<owner>/app_data/job`."""
+    return MarkerFiles(B3), SubmitterMarkerFiles(B4), ReviewFolders()
+
+
+def layouts_of_submitter(submitter: str) -> tuple[Layout, ...]:
+    """The layouts in `R/<owner>/app_data/job` whose paths name the submitter, for the jobs of one submitter."""
+    return SubmitterMarkerFiles(B4, submitter=submitter), ReviewFolders(submitter=submitter)

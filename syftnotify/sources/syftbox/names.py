@@ -1,0 +1,19 @@
+"""Names in the tree: which folder names are addresses, and which file names stay inside a job."""
+
+from __future__ import annotations
+
+_MAX_PARTS = 16
+
+
+def looks_like_email(name: str) -> bool:
+    """Whether a folder is named by an address: published clients use `@` in no other folder name."""
+    user, _, domain = name.partition("@")
+    return bool(user and domain) and "@" not in domain and not name.startswith(".") and name.isprintable()
+
+
+def relative_parts(name: str) -> tuple[str, ...] | None:
+    """The parts of a relative file name; None if it could lead outside the folder or is nested too deeply."""
+    parts = tuple(name.split("/"))
+    if len(parts) > _MAX_PARTS or any(part in {"", ".", ".."} or "\0" in part for part in parts):
+        return None
+    return parts

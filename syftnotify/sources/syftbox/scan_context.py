@@ -1,0 +1,41 @@
+"""The state of one scan that layouts may use."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from syftnotify.sources.syftbox.files.dir_fds import DirFdCache
+from syftnotify.sources.syftbox.files.folder_cache import FolderCache
+from syftnotify.sources.syftbox.job_directory import JobLocation
+from syftnotify.sources.syftbox.job_index import JobIndex
+from syftnotify.sources.syftbox.layouts.contract import END_CONDITION
+from syftnotify.sources.syftbox.stability import StabilityTimer
+
+
+class CurrentScan:
+    """Implements `ScanContext`. `open_jobs` are the entities that had not ended when they were last read."""
+
+    def __init__(
+        self,
+        now: float,
+        index: JobIndex,
+        folder_cache: FolderCache,
+        timer: StabilityTimer,
+        open_jobs: Collection[str],
+    ) -> None:
+        self.now = now
+        self.directory = index.directory
+        self.dir_fds = DirFdCache()
+        self._folder_cache = folder_cache
+        self._timer = timer
+        self._open_jobs = open_jobs
+
+    def folders(self, path: str) -> tuple[str, ...]:
+        return self._folder_cache.folders(path, self.now)
+
+    def has_lasted(self, location: JobLocation, condition: str, seconds: float, since: float) -> bool:
+        # When this process has just seen the job end, only its own clock counts: a folder of layout A keeps its old
+        # timestamp when it is moved to `done`.
+        has_just_ended = condition == END_CONDITION and location.entity in self._open_jobs
+        age, ignores_timestamps = self._timer.age(f"{location.path} {condition}", ignores_timestamps=has_just_ended)
+        return age >= seconds or (not ignores_timestamps and not -seconds <= self.now - since < seconds)

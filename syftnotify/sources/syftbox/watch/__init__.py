@@ -1,0 +1,1 @@
+"""Watching the tree for changes, so that scans start early."""
