@@ -20,7 +20,8 @@ from benchmarks.ground import Figure, report
 from syftnotify.config.schema import Smtp
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification
-from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
+from syftnotify.delivery.dispatcher import Dispatcher
+from syftnotify.delivery.transport_queue import TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
@@ -61,13 +62,13 @@ def dispatching(ports: dict[str, int], count: int) -> Iterator[Dispatcher]:
     """A dispatcher with a transport for each of `ports`, and a burst that waits for each of them."""
     with tempfile.TemporaryDirectory() as folder:
         outbox = SqliteOutbox(Path(folder) / "outbox.db")
-        lanes = {}
-        wording = EmailRenderer(TemplateRenderer(), sender=OWNER, links=Links())
+        queues = []
+        renderer = EmailRenderer(TemplateRenderer(), sender=OWNER, links=Links())
         for name, port in ports.items():
             section = Smtp.model_validate({"type": "smtp", "smtp_url": f"smtp://{HOST}:{port}"})
-            lanes[name] = TransportQueue(name, transport_for(section), wording)
+            queues.append(TransportQueue(name, transport_for(section), renderer))
             owe(outbox, count, name)
-        dispatcher = Dispatcher(outbox, lanes, me="benchmark", max_concurrent=PERMITS)
+        dispatcher = Dispatcher(outbox, queues, worker_id="benchmark", max_concurrent=PERMITS)
         try:
             yield dispatcher
         finally:

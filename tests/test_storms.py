@@ -18,7 +18,8 @@ from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, NotificationState, Receipt
 from syftnotify.core.outbox import AttemptOutcome
 from syftnotify.core.throttle import ABOVE, EVERY, WITHIN, RecipientThrottle, Window
-from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
+from syftnotify.delivery.dispatcher import Dispatcher
+from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
@@ -279,9 +280,10 @@ Make = Callable[..., Dispatcher]
 @pytest.fixture
 def make(make: MakeDispatcher) -> Make:
     def made(*, max_concurrent: int = 8, **boxes: Mailbox) -> Dispatcher:
-        wording = EmailRenderer(TemplateRenderer(), sender=READER, links=Links())
-        lanes = [TransportQueue(name, box, wording, max_retries=1) for name, box in boxes.items()]
-        return make(*lanes, max_concurrent=max_concurrent)
+        renderer = EmailRenderer(TemplateRenderer(), sender=READER, links=Links())
+        options = QueueOptions(max_retries=1)
+        queues = [TransportQueue(name, box, renderer, options) for name, box in boxes.items()]
+        return make(*queues, max_concurrent=max_concurrent)
 
     return made
 
@@ -601,7 +603,7 @@ def test_the_news_of_one_job_stay_in_order_in_a_storm(
     done = Event(EventKind.JOB_COMPLETED, "job/x", "T2", "", {"name": "x", "submitter": FLOOD})
     outbox.enqueue([done], [owed(done)], clock.now)
     owe(outbox, clock, numbered(10, 1000))
-    dispatcher.poke()
+    dispatcher.wake()
     try:
         wait_until(lambda: box.digests)
         assert [sorted(digest) for digest in box.digests] == [[f"job/{name}" for name in numbered(10, 1000)]]
@@ -609,7 +611,7 @@ def test_the_news_of_one_job_stay_in_order_in_a_storm(
     finally:
         box.held["job/x"].set()
     clock.advance(TEN_MINUTES)
-    dispatcher.poke()
+    dispatcher.wake()
 
     wait_until(lambda: outbox.history.counts() == tally(sent=202, notifications=211))
     about_x = [(entities(message), is_digest(message)) for message in box.got if "job/x" in entities(message)]
