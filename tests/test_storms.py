@@ -17,7 +17,7 @@ from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, NotificationState, Receipt
 from syftnotify.core.outbox import AttemptOutcome
-from syftnotify.core.throttle import ABOVE, EVERY, WITHIN, RecipientThrottle, Window
+from syftnotify.core.throttle import ABOVE, EVERY, WITHIN, RecipientThrottle, ThrottleRule, Window
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
@@ -30,6 +30,7 @@ OTHER = "b@x.org"
 FLOOD = "flood@lab.example"
 RARE = "rare@uni.example"
 TEN_MINUTES = 600.0
+RENDERER = EmailRenderer(TemplateRenderer(), sender=READER, links=Links())
 
 
 # -- how often something happened --------------------------------------------------------------------------------
@@ -280,9 +281,8 @@ Make = Callable[..., Dispatcher]
 @pytest.fixture
 def make(make: MakeDispatcher) -> Make:
     def made(*, max_concurrent: int = 8, **boxes: Mailbox) -> Dispatcher:
-        renderer = EmailRenderer(TemplateRenderer(), sender=READER, links=Links())
         options = QueueOptions(max_retries=1)
-        queues = [TransportQueue(name, box, renderer, options) for name, box in boxes.items()]
+        queues = [TransportQueue(name, box, RENDERER, options) for name, box in boxes.items()]
         return make(*queues, max_concurrent=max_concurrent)
 
     return made
@@ -464,6 +464,33 @@ def test_a_restart_within_the_ten_minutes_remembers(make: Make, outbox: SqliteOu
     make(box=box).drain()
 
     assert [len(digest) for digest in box.digests] == [50, 20]
+
+
+def test_restart_keeps_an_interval_longer_than_the_window(outbox: SqliteOutbox, clock: Clock) -> None:
+    """X06: the time of the last digest counts, although it is no longer within the window of messages."""
+    rule = ThrottleRule(3, 60.0, 600.0)
+    box = Mailbox()
+
+    def restart() -> None:
+        dispatcher = Dispatcher(
+            outbox,
+            [TransportQueue("box", box, RENDERER)],
+            worker_id="test",
+            throttle_rules=[rule],
+            clock=clock.time,
+            monotonic=clock.monotonic,
+        )
+        dispatcher.drain()
+        dispatcher.stop()
+
+    for start in (0, 100):
+        owe(outbox, clock, numbered(5, start))
+        restart()
+        clock.advance(300)
+    assert (len(box.singles), len(box.digests)) == (6, 1), "the second digest is due 600 s after the first"
+    restart()
+
+    assert len(box.digests) == 2
 
 
 @pytest.mark.parametrize("oldest_first", [True, False])
