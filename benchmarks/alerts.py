@@ -1,10 +1,10 @@
-"""How soon after a run's end lies on disk does its alert begin to arrive, while another target is dead?
+"""Delay from the end of a run on disk to the arrival of its alert, while another alert target never responds.
 
     python -m benchmarks.alerts [runs]        (default: 1000)
 
-A real worker with watchdog and two alert rules for all jobs: one webhook answers, the other takes every connection and
-is silent. The runs of twenty scientists end one after the other, twenty a second: each causes fewer events than the
-limit for one submitter. The baseline is the same with the live target alone.
+A real worker with file watching and two alert rules for all jobs: one webhook responds, the other accepts connections
+and never responds. The runs of twenty scientists end one after the other, twenty per second, so that none of them
+reaches the limit for one submitter. The baseline is the same with the responding webhook alone.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from tests.support import Box, Clock
 from tests.trees import TREES, Disk
 from tests.web import Web, web
 
-TARGET = 5.0  # seconds at the 99th percentile (A10)
+TARGET = 5.0  # seconds at the 99th percentile
 SCIENTISTS = 20
-GAP = 0.05  # seconds between two ends
-PATIENCE = 120.0  # seconds until it is given up
+INTERVAL = 0.05  # seconds between the ends of two runs
+MAX_SECONDS = 120.0  # until the benchmark is given up, beside the time of the runs
 
 
-class _Now(Clock):
-    """The clock of this machine."""
+class _SystemClock(Clock):
+    """The wall clock of this machine."""
 
     def time(self) -> float:
         return time.time()
 
 
-def arrivals(hook: Web, count: int, seen: dict[str, float], done: threading.Event) -> None:
-    """Note when each alert came, until all did."""
+def record_arrivals(hook: Web, count: int, arrived: dict[str, float], done: threading.Event) -> None:
+    """Record the time of each alert by job name, until `count` have arrived."""
     read = 0
-    until = time.monotonic() + PATIENCE + count * GAP
-    while len(seen) < count and time.monotonic() < until:
+    deadline = time.monotonic() + MAX_SECONDS + count * INTERVAL
+    while len(arrived) < count and time.monotonic() < deadline:
         for request in hook.requests[read:]:
             read += 1
-            seen.setdefault(request.json["job_name"], time.perf_counter())
-        time.sleep(0.002)  # polled: what is measured is hundreds of times longer
+            arrived.setdefault(request.json["job_name"], time.perf_counter())
+        time.sleep(0.002)  # polling interval, far below the measured times
     done.set()
 
 
-def delays(runs: int, *, with_dead: bool) -> list[float]:
-    """Seconds from the write that ended each run to its alert's arrival."""
+def delays(runs: int, *, with_silent: bool) -> list[float]:
+    """Sorted delays in seconds, from the write that ended each run to the arrival of its alert."""
     with tempfile.TemporaryDirectory() as folder, web() as hook, raw(swallows) as silent:
-        box = Box(Path(folder), _Now())
+        box = Box(Path(folder), _SystemClock())
         box.configure({"notify": {"interval": 30, "watch": "on"}, "routes": [{"events": ["job_held"]}]})
         tree = TREES["D"](Disk(box.root, time.time))
         names = {f"run-{number}": f"scientist{number % SCIENTISTS}@lab.example" for number in range(runs)}
@@ -61,31 +61,31 @@ def delays(runs: int, *, with_dead: bool) -> list[float]:
             tree.submit(name, scientist)
             tree.approve(name, scientist)
         box.notify("alerts", "add", "--job", "*", "--webhook", hook.url, check=0)
-        if with_dead:
+        if with_silent:
             box.notify("alerts", "add", "--job", "*", "--webhook", f"http://{HOST}:{silent.port}/", check=0)
         box.notify("start", check=0)
-        seen: dict[str, float] = {}
+        arrived: dict[str, float] = {}
         done = threading.Event()
-        threading.Thread(target=arrivals, args=(hook, runs, seen, done), daemon=True).start()
+        threading.Thread(target=record_arrivals, args=(hook, runs, arrived, done), daemon=True).start()
         ended = {}
         try:
             for name, scientist in names.items():
                 tree.run(name, scientist, code=1)
                 ended[name] = time.perf_counter()
-                time.sleep(GAP)  # the pace of the ends
+                time.sleep(INTERVAL)
             done.wait()
         finally:
             box.notify("stop")
-        assert len(seen) == runs, f"{runs - len(seen)} alerts never came"
-        return sorted(seen[name] - ended[name] for name in names)
+        assert len(arrived) == runs, f"{runs - len(arrived)} alerts have not arrived"
+        return sorted(arrived[name] - ended[name] for name in names)
 
 
 def figures(runs: int) -> Iterator[Figure]:
-    alone = delays(runs, with_dead=False)
-    beside = delays(runs, with_dead=True)
+    alone = delays(runs, with_silent=False)
+    beside = delays(runs, with_silent=True)
     p99, base = (statistics.quantiles(each, n=100)[98] for each in (beside, alone))
     yield Figure(
-        f"alert beside a dead target, p99 of {runs:,} runs",
+        f"alert beside a target that never responds, p99 of {runs:,} runs",
         p99,
         "s",
         base,

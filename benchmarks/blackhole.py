@@ -1,9 +1,9 @@
-"""How much later do the mails of a healthy transport arrive when another one's server never answers?
+"""Delay of the mails of a healthy transport while the server of another transport never responds.
 
     python -m benchmarks.blackhole [messages]        (default: 200)
 
-Both transports are real SMTP ones and get a burst at once. One server takes them; the other accepts every connection
-and is silent. The baseline is the same burst where there is no other transport, and nobody to leave permits for.
+Two SMTP transports get a burst of mails at once. One server accepts them; the other accepts connections and never
+responds. The baseline is the same burst with the healthy transport alone, which may use all permits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from benchmarks.ground import Figure, report
 from syftnotify.config.schema import Smtp
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification
-from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
+from syftnotify.delivery.dispatcher import Dispatcher
+from syftnotify.delivery.transport_queue import TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
@@ -28,18 +29,18 @@ from syftnotify.transports.registry import transport_for
 from tests.mailserver import HOST, MailServer, RawServer, raw, serving, swallows
 
 OWNER = "owner@datasite.example"
-READERS = 10  # so many that nobody gets enough for a digest
+RECIPIENTS = 10  # so many that none reaches the threshold of a digest
 PERMITS = 16
 TARGET = 2.0  # seconds
-PATIENCE = 300.0  # seconds until it is given up
+MAX_SECONDS = 300.0  # until the benchmark is given up
 
 
-def owe(outbox: SqliteOutbox, count: int, via: str) -> None:
-    """`count` mails, all at once."""
+def enqueue_mails(outbox: SqliteOutbox, count: int, transport: str) -> None:
+    """Queue `count` mails at once."""
     events = [
         Event(
             EventKind.JOB_SUBMITTED,
-            f"job/{via}/{number}",
+            f"job/{transport}/{number}",
             "T",
             "",
             {"name": f"job {number}", "submitter": "ana@uni.example"},
@@ -49,7 +50,9 @@ def owe(outbox: SqliteOutbox, count: int, via: str) -> None:
     outbox.enqueue(
         events,
         [
-            Notification(event.key, event.entity, f"{via}{number % READERS}@lab.example", Audience.OWNER, via)
+            Notification(
+                event.key, event.entity, f"{transport}{number % RECIPIENTS}@lab.example", Audience.OWNER, transport
+            )
             for number, event in enumerate(events)
         ],
         time.time(),
@@ -58,16 +61,16 @@ def owe(outbox: SqliteOutbox, count: int, via: str) -> None:
 
 @contextlib.contextmanager
 def dispatching(ports: dict[str, int], count: int) -> Iterator[Dispatcher]:
-    """A dispatcher with a transport for each of `ports`, and a burst that waits for each of them."""
+    """A dispatcher with a transport for each of `ports`, and a burst of `count` mails queued for each."""
     with tempfile.TemporaryDirectory() as folder:
         outbox = SqliteOutbox(Path(folder) / "outbox.db")
-        lanes = {}
-        wording = EmailRenderer(TemplateRenderer(), sender=OWNER, links=Links())
+        queues = []
+        renderer = EmailRenderer(TemplateRenderer(), sender=OWNER, links=Links())
         for name, port in ports.items():
             section = Smtp.model_validate({"type": "smtp", "smtp_url": f"smtp://{HOST}:{port}"})
-            lanes[name] = TransportQueue(name, transport_for(section), wording)
-            owe(outbox, count, name)
-        dispatcher = Dispatcher(outbox, lanes, me="benchmark", max_concurrent=PERMITS)
+            queues.append(TransportQueue(name, transport_for(section), renderer))
+            enqueue_mails(outbox, count, name)
+        dispatcher = Dispatcher(outbox, queues, worker_id="benchmark", max_concurrent=PERMITS)
         try:
             yield dispatcher
         finally:
@@ -76,36 +79,37 @@ def dispatching(ports: dict[str, int], count: int) -> Iterator[Dispatcher]:
 
 
 def seconds_until_all(server: MailServer, dispatcher: Dispatcher, count: int) -> float:
-    """How long the healthy server needs to get its burst."""
-    begun = time.perf_counter()
+    """Seconds until the healthy server has received its burst."""
+    started_at = time.perf_counter()
     dispatcher.start()
     while len(server.committed) < count:
-        assert time.perf_counter() - begun < PATIENCE, f"{len(server.committed)} of {count} arrived"
-        time.sleep(0.002)  # between two looks
-    return time.perf_counter() - begun
+        assert time.perf_counter() - started_at < MAX_SECONDS, f"{len(server.committed)} of {count} arrived"
+        time.sleep(0.002)  # polling interval
+    return time.perf_counter() - started_at
 
 
-def alone(count: int) -> float:
+def measure_alone(count: int) -> float:
+    """Seconds until the burst has arrived without another transport."""
     with serving() as server, dispatching({"healthy": server.port}, count) as dispatcher:
         return seconds_until_all(server, dispatcher, count)
 
 
-def beside(count: int) -> tuple[float, RawServer]:
-    """The same beside a black hole, and the black hole."""
+def measure_beside_black_hole(count: int) -> tuple[float, RawServer]:
+    """Seconds until the burst has arrived beside a black hole, and the black hole."""
     with serving() as server, contextlib.ExitStack() as stack:
         hole = stack.enter_context(raw(swallows))
         ports = {"hole": hole.port, "healthy": server.port}
         dispatcher = stack.enter_context(dispatching(ports, count))
-        taken = seconds_until_all(server, dispatcher, count)
-        hole.stop()  # else stopping would wait for it
-        return taken, hole
+        seconds = seconds_until_all(server, dispatcher, count)
+        hole.stop()  # otherwise stopping the dispatcher would wait for it
+        return seconds, hole
 
 
 def figures(counts: list[int]) -> Iterator[Figure]:
     """One figure for a burst of each count of mails to both."""
     for count in counts:
-        baseline = alone(count)
-        value, hole = beside(count)
+        baseline = measure_alone(count)
+        value, hole = measure_beside_black_hole(count)
         yield Figure(
             f"burst of {count:,} mails beside a black hole",
             value,
@@ -113,10 +117,10 @@ def figures(counts: list[int]) -> Iterator[Figure]:
             baseline,
             f"at most {TARGET:g} s later",
             value - baseline <= TARGET,
-            f"the black hole held {hole.most} of {PERMITS} permits at the most",
+            f"the black hole held at most {hole.most} of {PERMITS} permits",
         )
 
 
 if __name__ == "__main__":
-    logging.disable(logging.CRITICAL)  # what the black hole costs is the figure, not news
-    sys.exit(report(figures([int(word) for word in sys.argv[1:]] or [200])))
+    logging.disable(logging.CRITICAL)  # failed attempts are expected
+    sys.exit(report(figures([int(argument) for argument in sys.argv[1:]] or [200])))

@@ -1,9 +1,9 @@
-"""How many messages a second reach a server that thinks for 100 ms, sixteen at a time?
+"""Messages per second to a server with a response time of 100 ms, with sixteen concurrent deliveries.
 
     python -m benchmarks.delivery [messages]        (default: 800)
 
-A real worker with one webhook. The clock runs from the arrival of the first message to the end of the last answer; the
-ideal is a server that is never kept waiting.
+A real worker with one webhook. Measured from the arrival of the first message to the end of the last response. The
+baseline is the ideal: a server with sixteen requests in progress all the time.
 """
 
 from __future__ import annotations
@@ -21,42 +21,42 @@ from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import wait_until
 from tests.web import says, web
 
-ANSWER_SECONDS = 0.1
-AT_ONCE = 16
-SHARE = 0.9  # of the ideal
-PATIENCE = 300.0  # seconds until it is given up
+RESPONSE_SECONDS = 0.1
+CONCURRENT = 16
+MIN_RATIO = 0.9  # of the ideal
+MAX_SECONDS = 300.0  # until the benchmark is given up
 
 
 def figures(count: int) -> Iterator[Figure]:
     arrived: list[float] = []
-    answered: list[float] = []
+    responded: list[float] = []
     accept = says(200, "ok")
 
-    def answer(connection: socket.socket) -> None:
+    def respond(connection: socket.socket) -> None:
         arrived.append(time.perf_counter())
-        time.sleep(ANSWER_SECONDS)  # what the server does with it
+        time.sleep(RESPONSE_SECONDS)  # the processing time of the server
         accept(connection)
-        answered.append(time.perf_counter())
+        responded.append(time.perf_counter())
 
     with (
         tempfile.TemporaryDirectory() as root,
-        web(answer) as hook,
+        web(respond) as hook,
         box_of(Path(root), interval=1, hook=hook.url) as box,
         worker(box.home),
     ):
         outbox = SqliteOutbox(box.home.outbox, repair=False)
         outbox.enqueue(*owed(count, "hook", to="hook", medium="webhook/hook"), time.time())
         outbox.close()
-        wait_until(lambda: len(answered) >= count, PATIENCE, f"{count} messages")
-    assert len(answered) == count
-    rate, ideal = count / (max(answered) - min(arrived)), AT_ONCE / ANSWER_SECONDS
+        wait_until(lambda: len(responded) >= count, MAX_SECONDS, f"{count} messages")
+    assert len(responded) == count
+    rate, ideal = count / (max(responded) - min(arrived)), CONCURRENT / RESPONSE_SECONDS
     yield Figure(
-        f"delivery of {count:,} messages to a server that answers after {ANSWER_SECONDS * 1000:g} ms",
+        f"delivery of {count:,} messages to a server that responds after {RESPONSE_SECONDS * 1000:g} ms",
         rate,
         "a second",
         ideal,
-        f"at least {SHARE:g} x",
-        rate >= SHARE * ideal,
+        f"at least {MIN_RATIO:g} x",
+        rate >= MIN_RATIO * ideal,
         "the baseline is the ideal",
     )
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
+from syftnotify.delivery.dispatcher import Dispatcher
+from syftnotify.delivery.transport_queue import TransportQueue
 from syftnotify.runtime import process
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock
@@ -65,12 +66,12 @@ def outbox(tmp_path: Path) -> Iterator[SqliteOutbox]:
 
 @pytest.fixture
 def make(outbox: SqliteOutbox, clock: Clock) -> Iterator[MakeDispatcher]:
-    """A function that makes a dispatcher of `outbox` with the given lanes; each is stopped afterwards."""
+    """A function that makes a dispatcher of `outbox` with the given queues; each is stopped afterwards."""
     made: list[Dispatcher] = []
 
-    def make(*lanes: TransportQueue, **more: Any) -> Dispatcher:
+    def make(*queues: TransportQueue, **more: Any) -> Dispatcher:
         settings: dict[str, Any] = {"clock": clock.time, "monotonic": clock.monotonic, **more}
-        made.append(Dispatcher(outbox, {lane.name: lane for lane in lanes}, me="test", **settings))
+        made.append(Dispatcher(outbox, queues, worker_id="test", **settings))
         return made[-1]
 
     yield make

@@ -50,7 +50,7 @@ needs_root = pytest.mark.skipif(
 Sent = tuple[str, str, str]  # event, audience, recipient
 
 
-MakeDispatcher = Callable[..., Dispatcher]  # takes lanes, and settings of the dispatcher
+MakeDispatcher = Callable[..., Dispatcher]  # takes queues, and settings of the dispatcher
 
 
 @dataclass(slots=True)

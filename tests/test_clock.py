@@ -94,7 +94,7 @@ class Worker:
     def opened(self) -> App:
         if self.parts is None:
             self.parts = self.box.parts()
-            self.parts.dispatcher.lanes["box"].transport = self.post
+            self.parts.dispatcher.queues["box"].transport = self.post
             self.parts.outbox.queue.recover(self.box.clock.now)
         return self.parts
 

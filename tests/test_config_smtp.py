@@ -412,7 +412,7 @@ def test_a_transports_own_word_on_what_may_have_arrived_goes_first(
     found = load(written(home, mail, notify={"on_unknown": overall} if overall else {}))
     parts = build_app(found)
     try:
-        assert parts.dispatcher.lanes["mail"].resend_unknown is resends
+        assert parts.dispatcher.queues["mail"].options.resend_unknown is resends
         assert found.holding == (frozenset() if resends else {"mail"})
     finally:
         parts.close()

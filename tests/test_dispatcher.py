@@ -19,7 +19,8 @@ from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, Receipt
 from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.ports import Transport
-from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
+from syftnotify.delivery.dispatcher import Dispatcher
+from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
@@ -65,25 +66,25 @@ class Sink:
         """Nothing is kept."""
 
 
-WORDING = EmailRenderer(TemplateRenderer(), sender="o@x.org", links=Links())
+RENDERER = EmailRenderer(TemplateRenderer(), sender="o@x.org", links=Links())
 
 
 @pytest.fixture
 def make(make: MakeDispatcher) -> Iterator[MakeDispatcher]:
     every: list[TransportQueue] = []
 
-    def made(*lanes: TransportQueue, **more: Any) -> Dispatcher:
-        every.extend(lanes)
-        return make(*lanes, **more)
+    def made(*queues: TransportQueue, **more: Any) -> Dispatcher:
+        every.extend(queues)
+        return make(*queues, **more)
 
     yield made
-    for lane in every:
-        if isinstance(lane.transport, Sink):
-            lane.transport.gate.set()  # a test that failed may have left it closed
+    for queue in every:
+        if isinstance(queue.transport, Sink):
+            queue.transport.gate.set()  # a test that failed may have left it closed
 
 
-def lane(transport: Transport, name: str = "box", **more: Any) -> TransportQueue:
-    return TransportQueue(name, transport, WORDING, **more)
+def transport_queue(transport: Transport, name: str = "box", **more: Any) -> TransportQueue:
+    return TransportQueue(name, transport, RENDERER, QueueOptions(**more))
 
 
 def owe(
@@ -107,7 +108,7 @@ def smtp(port: int) -> Transport:
 def test_a_drain_delivers_all_that_is_due(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     sink = Sink()
     owe(outbox, 20)
-    make(lane(sink)).drain()
+    make(transport_queue(sink)).drain()
 
     assert len({message.id for message in sink.got}) == 20
     assert outbox.history.counts() == tally(sent=20)
@@ -119,16 +120,16 @@ def test_what_ended_is_written_down_although_the_other_side_is_quick(
     """Else a kill would leave unknown all that a quick server took since the first message."""
     sink = Sink()
     owe(outbox, 200)
-    dispatcher = make(lane(sink), max_concurrent=4)
+    dispatcher = make(transport_queue(sink), max_concurrent=4)
     unwritten: list[int] = []
     keep = sink.send
 
     class Counting(Sink):
         def send(self, message: Message) -> Receipt:
-            unwritten.append(len(dispatcher._unsaved))
+            unwritten.append(len(dispatcher._outcomes._unsaved))
             return keep(message)
 
-    dispatcher.add(lane(Counting()))
+    dispatcher.add(transport_queue(Counting()))
     dispatcher.drain()
 
     assert len(sink.got) == 200
@@ -146,18 +147,18 @@ class Babbler(Sink):
 def test_an_outcome_that_cannot_be_written_down_holds_no_other_back(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     owe(outbox, 5)
     sink = Babbler()
-    dispatcher = make(lane(sink))
+    dispatcher = make(transport_queue(sink))
     dispatcher.drain()
 
     assert len(sink.got) == 5
     assert outbox.history.counts() == tally(sent=4, waiting=1)
-    assert "surrogates" in dispatcher.last_error
+    assert "surrogates" in dispatcher.status.last_error
 
 
 def test_a_drain_leaves_nothing_behind_that_an_attempt_let_go_on(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     events = [Event(kind, "job/x", "T", "", {"name": "x"}) for kind in (EventKind.JOB_SUBMITTED, EventKind.JOB_FAILED)]
     outbox.enqueue(events, [Notification(each.key, "job/x", "o@x.org", Audience.OWNER, "box") for each in events], 0.0)
-    make(lane(Sink())).drain()
+    make(transport_queue(Sink())).drain()
 
     assert outbox.history.counts() == tally(sent=2)
 
@@ -166,8 +167,8 @@ def test_while_an_attempt_hangs_the_outbox_is_left_alone(make: MakeDispatcher, o
     sink = Sink()
     sink.gate.clear()
     owe(outbox, 5)
-    slow = lane(sink)
-    slow.is_doubted = True  # one permit
+    slow = transport_queue(sink)
+    slow.health.is_degraded = True  # one permit
     dispatcher = make(slow)
     asked: list[object] = []
     sa.event.listen(outbox._database._engine, "checkout", lambda connection, *_: asked.append(connection))
@@ -187,7 +188,7 @@ def test_what_fails_now_is_tried_later_and_only_later(make: MakeDispatcher, outb
     sink = Sink()
     sink.failures = [DeliveryError(Failure.TEMPORARY, "503")]
     owe(outbox, 1)
-    dispatcher = make(lane(sink))
+    dispatcher = make(transport_queue(sink))
     dispatcher.drain()
     assert (sink.got, outbox.history.counts()) == ([], tally(waiting=1, failed=1))
     clock.advance(3600)
@@ -201,9 +202,9 @@ def test_no_answer_rests_the_transport_not_the_others(make: MakeDispatcher, outb
     dead.failures = [DeliveryError(Failure.UNREACHABLE, "refused")] * 99
     owe(outbox, 10, via="dead")
     owe(outbox, 10, via="well")
-    lanes = lane(dead, "dead"), lane(well, "well")
-    lanes[0].is_doubted = True  # it gave no answer before: one permit at a time
-    make(*lanes).drain()
+    queues = transport_queue(dead, "dead"), transport_queue(well, "well")
+    queues[0].health.is_degraded = True  # it gave no answer before: one permit at a time
+    make(*queues).drain()
 
     assert len(well.got) == 10
     assert dead.most == 1
@@ -214,7 +215,7 @@ def test_a_refusal_is_dead_after_one_attempt(make: MakeDispatcher, outbox: Sqlit
     sink = Sink()
     sink.failures = [DeliveryError(Failure.PERMANENT, "400")]
     owe(outbox, 1)
-    make(lane(sink)).drain()
+    make(transport_queue(sink)).drain()
 
     assert outbox.history.counts() == tally(dead=1)
 
@@ -227,16 +228,16 @@ def test_a_pause_keeps_every_row_in_order(
     sink = Sink()
     sink.failures = [DeliveryError(failure, "sign in again")]
     owe(outbox, 5)
-    box = lane(sink)
+    box = transport_queue(sink)
     dispatcher = make(box, max_concurrent=1)
     dispatcher.drain()
 
-    assert box.trouble(clock.ticks) == "sign in again"
+    assert box.health.unavailable_reason(clock.ticks) == "sign in again"
     assert outbox.history.counts() == tally(waiting=5)
     clock.advance(7200)
     dispatcher.drain()
     assert [message.subject for message in sink.got] == [f'SyftBox job "job {n}" from a@b.org' for n in range(5)]
-    assert box.problem == ""
+    assert box.health.pause_reason == ""
 
 
 def test_a_cut_off_send_is_unknown_and_sent_again_with_the_same_id(
@@ -246,7 +247,7 @@ def test_a_cut_off_send_is_unknown_and_sent_again_with_the_same_id(
     sink = Sink()
     sink.failures = [DeliveryError(Failure.UNKNOWN, "cut off")]
     owe(outbox, 1)
-    dispatcher = make(lane(sink))
+    dispatcher = make(transport_queue(sink))
     dispatcher.drain()
     due = outbox.history.counts()
     clock.advance(3600)
@@ -265,7 +266,7 @@ def test_a_cut_off_send_that_is_held_waits_for_a_word_and_holds_nothing_else_up(
     sink = Sink()
     sink.failures = [DeliveryError(Failure.UNKNOWN, "cut off")]
     owe(outbox, 1)
-    dispatcher = make(lane(sink, resend_unknown=False))
+    dispatcher = make(transport_queue(sink, resend_unknown=False))
     dispatcher.drain()
     (held,) = sink.tried
     assert outbox.dead_letters.states(held) == {held: "unknown"}
@@ -301,7 +302,7 @@ def test_what_a_killed_worker_was_sending_may_have_arrived(
     owe(outbox, 1)
     (lost,) = claim_and_die(tmp_path / "outbox.db", "box", clock.now)
     outbox.queue.recover(clock.now)
-    make(lane(sink, resend_unknown=resends)).drain()
+    make(transport_queue(sink, resend_unknown=resends)).drain()
 
     assert sink.tried == [lost.id] * tried
     assert outbox.history.counts(holding=[] if resends else ["box"]) == counts
@@ -315,10 +316,10 @@ def test_a_transport_that_was_silent_holds_one_permit_until_one_message_arrives(
     sink = Sink()
     sink.failures = [DeliveryError(silence, "silent")]
     owe(outbox, 1)
-    box = lane(sink)
+    box = transport_queue(sink)
     dispatcher = make(box, max_concurrent=4)
     dispatcher.drain()
-    assert box.is_doubted
+    assert box.health.is_degraded
     clock.advance(4000)
     sink.failures = [DeliveryError(Failure.TEMPORARY, "503")] * 2
     owe(outbox, 30, start=1)
@@ -333,7 +334,7 @@ def test_a_transport_that_was_silent_holds_one_permit_until_one_message_arrives(
     sink.gate.clear()
 
     wait_until(lambda: sink.inside == 4, what="all four permits after a success")
-    assert not box.is_doubted
+    assert not box.health.is_degraded
     sink.gate.set()
 
 
@@ -344,18 +345,18 @@ def test_several_cut_off_sends_in_a_row_rest_the_transport(
     sink = Sink()
     sink.failures = [DeliveryError(Failure.UNKNOWN, "cut off")] * 2
     owe(outbox, 20)
-    box = lane(sink)
+    box = transport_queue(sink)
     dispatcher = make(box, max_concurrent=1)
     dispatcher.drain()
 
     assert len(sink.tried) == 2, "after one the others go on, after two they rest"
-    assert box.rests_until > clock.monotonic()
-    assert not box.problem, "nobody need act"
+    assert box.health.paused_until > clock.monotonic()
+    assert not box.health.pause_reason, "nobody need act"
     assert outbox.history.counts() == tally(waiting=20, failed=2, unknown=2)
     clock.advance(3600)
     dispatcher.drain()
     assert outbox.history.counts() == tally(sent=20, unknown=2)
-    assert box.silences == 0
+    assert box.health.consecutive_timeouts == 0
     assert set(sink.tried[:2]) <= {message.id for message in sink.got}
 
 
@@ -365,7 +366,7 @@ def test_one_cut_off_send_among_good_ones_rests_nothing(
     """X03"""
     sink = Sink()
     owe(outbox, 20)
-    box = lane(sink)
+    box = transport_queue(sink)
     dispatcher = make(box, max_concurrent=1)
     for number in range(3):
         sink.failures = [DeliveryError(Failure.UNKNOWN, "cut off")]
@@ -373,7 +374,7 @@ def test_one_cut_off_send_among_good_ones_rests_nothing(
         owe(outbox, 5, start=100 * (number + 1))
     dispatcher.drain()
 
-    assert box.rests_until == 0.0
+    assert box.health.paused_until == 0.0
     assert outbox.history.counts().sent == 32
 
 
@@ -392,7 +393,7 @@ def test_a_failed_attempt_is_logged_with_the_label_of_its_class(
     sink = Sink()
     sink.failures = [DeliveryError(failure, "no")]
     owe(outbox, 1)
-    make(lane(sink)).drain()
+    make(transport_queue(sink)).drain()
 
     assert f"notification {label}: job_submitted to o@x.org" in caplog.text
 
@@ -404,7 +405,7 @@ def test_a_poisoned_message_stops_nothing_else(
     outbox.enqueue([event], [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
     sink = Sink()
     owe(outbox, 3)
-    make(lane(sink)).drain()
+    make(transport_queue(sink)).drain()
 
     assert len(sink.got) == 3
     assert "TypeError" in caplog.text
@@ -414,14 +415,14 @@ def test_a_poisoned_message_stops_nothing_else(
 def test_the_pace_is_kept(make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock) -> None:
     sink = Sink()
     owe(outbox, 10)
-    slow = lane(sink, rate=1.0, burst=5)
+    slow = transport_queue(sink, rate=1.0, burst=5)
     dispatcher = make(slow)
     dispatcher.start()
     wait_until(lambda: len(sink.got) == 5)
-    dispatcher.poke()
+    dispatcher.wake()
     assert slow.wait(clock.monotonic()) == pytest.approx(1.0)
     clock.advance(2)
-    dispatcher.poke()
+    dispatcher.wake()
 
     wait_until(lambda: outbox.history.counts() == tally(waiting=3, sent=7))
     assert len(sink.got) == 7
@@ -434,7 +435,7 @@ def test_the_permits_are_shared_and_never_exceeded(make: MakeDispatcher, outbox:
     two.gate.clear()
     owe(outbox, 10, via="one")
     owe(outbox, 10, via="two")
-    make(lane(one, "one"), lane(two, "two"), max_concurrent=4).start()
+    make(transport_queue(one, "one"), transport_queue(two, "two"), max_concurrent=4).start()
     wait_until(lambda: one.inside + two.inside == 4)
     one.gate.set()
     two.gate.set()
@@ -449,11 +450,11 @@ def test_a_hanging_transport_never_delays_a_healthy_one(make: MakeDispatcher, ou
     hung.gate.clear()
     owe(outbox, 1, via="well")
     owe(outbox, 30, via="hung")
-    dispatcher = make(lane(well, "well"), lane(hung, "hung"), max_concurrent=4)
+    dispatcher = make(transport_queue(well, "well"), transport_queue(hung, "hung"), max_concurrent=4)
     dispatcher.start()
     wait_until(lambda: hung.inside == 2 and len(well.got) == 1)
     owe(outbox, 30, via="well", start=100)
-    dispatcher.poke()
+    dispatcher.wake()
     try:
         wait_until(lambda: len(well.got) == 31)
     finally:
@@ -467,8 +468,8 @@ def test_a_black_hole_holds_half_of_the_permits_and_the_other_transport_gets_eve
     with raw(swallows) as hole, serving() as server:
         owe(outbox, 200, via="hole")
         owe(outbox, 200, via="well", to="w@x.org")
-        lanes = lane(smtp(hole.port), "hole"), lane(smtp(server.port), "well")
-        make(*lanes, max_concurrent=8).start()
+        queues = transport_queue(smtp(hole.port), "hole"), transport_queue(smtp(server.port), "well")
+        make(*queues, max_concurrent=8).start()
         wait_until(lambda: hole.held == 4, what="the black hole has all that it may have")
         wait_until(lambda: len(server.committed) == 200, seconds=400)
 
@@ -486,13 +487,13 @@ def test_two_transports_that_hang_leave_a_permit_for_a_third(make: MakeDispatche
     names = ("one", "two")
     for name in names:
         owe(outbox, 20, via=name, to=f"{name}@x.org")
-    lanes = [lane(sink, name) for sink, name in zip(hung, names, strict=True)]
-    dispatcher = make(*lanes, lane(well, "well"), max_concurrent=4)
+    queues = [transport_queue(sink, name) for sink, name in zip(hung, names, strict=True)]
+    dispatcher = make(*queues, transport_queue(well, "well"), max_concurrent=4)
     dispatcher.start()
     try:
         wait_until(lambda: hung[0].inside + hung[1].inside == 3, what="all but one permit hangs")
         owe(outbox, 20, via="well", to="w@x.org")
-        dispatcher.poke()
+        dispatcher.wake()
         wait_until(lambda: len(well.got) == 20)
     finally:
         for sink in hung:
@@ -503,7 +504,7 @@ def test_stopping_finishes_what_is_in_flight_and_starts_no_more(make: MakeDispat
     sink = Sink()
     sink.gate.clear()
     owe(outbox, 10)
-    dispatcher = make(lane(sink), max_concurrent=2)
+    dispatcher = make(transport_queue(sink), max_concurrent=2)
     dispatcher.start()
     wait_until(lambda: sink.inside == 2)
     stopping = threading.Thread(target=dispatcher.stop)
@@ -521,7 +522,7 @@ def test_a_bundle_waits_as_long_as_a_single_message(make: MakeDispatcher, outbox
     outbox.enqueue(events, items, 0.0)
     sink = Sink()
     sink.failures = [DeliveryError(Failure.TEMPORARY, "503", not_before=datetime.fromtimestamp(clock.now + 500, UTC))]
-    dispatcher = make(lane(sink))
+    dispatcher = make(transport_queue(sink))
     dispatcher.drain()
     clock.advance(499)
     dispatcher.drain()
@@ -540,7 +541,7 @@ def test_an_outcome_that_could_not_be_saved_is_saved_later(
     sink = Sink()
     sink.gate.clear()
     owe(outbox, 1)
-    dispatcher = make(lane(sink))
+    dispatcher = make(transport_queue(sink))
     dispatcher.start()
     wait_until(lambda: sink.inside == 1)
     (tmp_path / "outbox.db").chmod(0o600)
@@ -548,7 +549,7 @@ def test_an_outcome_that_could_not_be_saved_is_saved_later(
     blocker.execute("ALTER TABLE attempts RENAME TO elsewhere")
     blocker.commit()
     sink.gate.set()
-    wait_until(lambda: "attempts" in dispatcher.last_error)
+    wait_until(lambda: "attempts" in dispatcher.status.last_error)
     blocker.execute("ALTER TABLE elsewhere RENAME TO attempts")
     blocker.commit()
     blocker.close()
@@ -564,22 +565,22 @@ def test_a_refusal_that_signing_in_does_not_show_pauses_until_a_send_succeeds(
     sink = Sink()
     sink.failures = [DeliveryError(Failure.AUTH, "403 accessNotConfigured")] * 3
     owe(outbox, 1)
-    box = lane(sink)
+    box = transport_queue(sink)
     dispatcher = make(box)
     for _ in range(3):
         dispatcher.drain()
-        assert box.problem
+        assert box.health.pause_reason
         clock.advance(301)
     dispatcher.drain()
 
-    assert (box.problem, len(sink.got)) == ("", 1)
+    assert (box.health.pause_reason, len(sink.got)) == ("", 1)
 
 
 def test_a_message_that_cannot_be_worded_is_a_dead_letter(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     """A2: another attempt would change nothing, and nothing was sent."""
     event = Event(EventKind.HEARTBEAT, "worker/1", payload={"figures": 5})
     outbox.enqueue([event], [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
-    make(lane(Sink())).drain()
+    make(transport_queue(Sink())).drain()
 
     assert outbox.history.counts() == tally(dead=1)
 
@@ -587,12 +588,12 @@ def test_a_message_that_cannot_be_worded_is_a_dead_letter(make: MakeDispatcher, 
 def test_a_dead_sign_in_is_known_before_the_first_mail_and_mends_by_itself(make: MakeDispatcher, clock: Clock) -> None:
     sink = Sink()
     sink.checks = [DeliveryError(Failure.AUTH, "sign in again")]
-    box = lane(sink)
+    box = transport_queue(sink)
     dispatcher = make(box)
     dispatcher.start()
-    wait_until(lambda: box.problem == "sign in again")
+    wait_until(lambda: box.health.pause_reason == "sign in again")
     sink.checks = []
     clock.advance(301)
-    dispatcher.poke()
+    dispatcher.wake()
 
-    wait_until(lambda: box.problem == "")
+    wait_until(lambda: box.health.pause_reason == "")

@@ -132,7 +132,7 @@ def work(box: Box, parts: App) -> None:
             act()
         except (StateError, MemoryError):
             # As the loops of worker and dispatcher do.
-            parts.dispatcher._recover()
+            parts.dispatcher._outcomes.recover()
             return
     box.last_look = box.clock.now
 

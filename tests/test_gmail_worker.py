@@ -217,7 +217,7 @@ def test_a_daily_limit_holds_everything_in_order_and_then_lets_it_go(google: Goo
         parts.look_once(None)
         asked = len(google.posts)
         assert 1 <= asked <= 2
-        assert parts.dispatcher.lanes["mail"].problem
+        assert parts.dispatcher.queues["mail"].health.pause_reason
         tree.approve(ANA, "survey")
         tree.end(ANA, "survey", 0)
         for _ in range(5):
@@ -228,7 +228,7 @@ def test_a_daily_limit_holds_everything_in_order_and_then_lets_it_go(google: Goo
         google.usual = None
         box.clock.advance(HOUR)
         parts.look_once(box.clock.now)
-        assert not parts.dispatcher.lanes["mail"].problem
+        assert not parts.dispatcher.queues["mail"].health.pause_reason
 
     to_ana = [post for post in google.posts[asked:] if post.to == ANA]
     assert [post.event for post in to_ana] == ["job_submitted", "job_approved", "job_completed"]
@@ -243,7 +243,7 @@ def test_a_dead_sign_in_holds_everything_until_somebody_signs_in_again(google: G
         google.revoke()
         tree.submit(ANA, "survey", CODE)
         parts.look_once(None)
-        assert "notify init" in parts.dispatcher.lanes["mail"].problem
+        assert "notify init" in parts.dispatcher.queues["mail"].health.pause_reason
         tree.approve(ANA, "survey")
         box.clock.advance(60)
         parts.look_once(box.clock.now)
@@ -254,7 +254,7 @@ def test_a_dead_sign_in_holds_everything_until_somebody_signs_in_again(google: G
         google.write_token(box.home.token)
         box.clock.advance(301)
         parts.look_once(box.clock.now)
-        assert not parts.dispatcher.lanes["mail"].problem
+        assert not parts.dispatcher.queues["mail"].health.pause_reason
 
     assert [post.event for post in google.posts[asked:] if post.to == ANA] == ["job_submitted", "job_approved"]
     assert counts(box) == tally(sent=3)

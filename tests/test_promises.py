@@ -30,7 +30,8 @@ from syftnotify.core.kinds import END_KINDS, Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, NotificationState, Receipt
 from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification
 from syftnotify.core.throttle import ThrottleRule
-from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
+from syftnotify.delivery.dispatcher import Dispatcher
+from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.runtime.container import App, build_app
@@ -46,9 +47,9 @@ CY = "cy@clinic.example"
 HOUR, DAY = 3600.0, 86400.0
 STORM = 4  # single messages to one recipient; the built-in limit would need hundreds of jobs
 MOST_JOBS = 10
-LANE = "box"
+TRANSPORT = "box"
 # Made once: compiling the templates costs more than everything else here.
-WORDING = EmailRenderer(TemplateRenderer(), sender=OWNER, links=Links())
+RENDERER = EmailRenderer(TemplateRenderer(), sender=OWNER, links=Links())
 
 # What the other side does with one message. `lost` and `arrived` are both of unknown outcome to us.
 # GONE is an endpoint's word; no mail server says it.
@@ -215,14 +216,14 @@ class Promises(RuleBasedStateMachine):
         """A new process: everything is read from disk, and what the last one left behind is unknown."""
         self.is_killed, self.death, self.rejected = False, None, set()
         self.parts = build_app(self.settings, clock=self.box.clock.time, monotonic=self.box.clock.monotonic)
-        lane = TransportQueue(LANE, self, WORDING, max_retries=self.max_retries, resend_unknown=self.resends)
+        options = QueueOptions(max_retries=self.max_retries, resend_unknown=self.resends)
         # One attempt at a time, so that the same draws give the same story.
         self.dispatcher = Dispatcher(
             self.parts.outbox,
-            {LANE: lane},
-            me="test",
+            [TransportQueue(TRANSPORT, self, RENDERER, options)],
+            worker_id="test",
             max_concurrent=1,
-            limits=(ThrottleRule(above=STORM),),
+            throttle_rules=(ThrottleRule(above=STORM),),
             clock=self.box.clock.time,
             monotonic=self.box.clock.monotonic,
         )
@@ -264,7 +265,7 @@ class Promises(RuleBasedStateMachine):
             self.death = (point, self.death[1] - 1)
             if not self.death[1]:
                 self.is_killed = True
-                self.dispatcher._unsaved.clear()  # a kill leaves no memory
+                self.dispatcher._outcomes._unsaved.clear()  # a kill leaves no memory
                 self.dispatcher.stop(seconds=0)  # and ends every thread
                 raise Killed
 
@@ -533,7 +534,7 @@ class Promises(RuleBasedStateMachine):
         """As many attempts under way as there can be; what is left is found by the next process."""
         now, outbox = self.box.clock.now, self.parts.outbox
         claims: list[list[ClaimedNotification]] = []
-        while due := claim(outbox, LANE, now, worker_id="hand", resend=self.resends):
+        while due := claim(outbox, TRANSPORT, now, worker_id="hand", resend=self.resends):
             claims.append(due)
         self.take_down()
         taken = [item.id for claim in claims for item in claim]
@@ -689,7 +690,7 @@ class Scripted:
 
 def about(number: int, kind: EventKind, *, bundle: str = "") -> tuple[Event, Notification]:
     event = Event(kind, f"job/D/o/a/{number}", "T", "", {"name": f"job {number}", "submitter": ANA})
-    return event, Notification(event.key, event.entity, OWNER, Audience.OWNER, LANE, bundle=bundle)
+    return event, Notification(event.key, event.entity, OWNER, Audience.OWNER, TRANSPORT, bundle=bundle)
 
 
 def test_a_digest_that_may_have_arrived_is_sent_again_as_it_was(tmp_path: Path) -> None:
@@ -699,8 +700,8 @@ def test_a_digest_that_may_have_arrived_is_sent_again_as_it_was(tmp_path: Path) 
     with contextlib.closing(SqliteOutbox(tmp_path / "outbox.db")) as outbox:
         dispatcher = Dispatcher(
             outbox,
-            {LANE: TransportQueue(LANE, scripted, WORDING)},
-            me="test",
+            [TransportQueue(TRANSPORT, scripted, RENDERER)],
+            worker_id="test",
             max_concurrent=1,
             clock=clock.time,
             monotonic=clock.monotonic,

@@ -1088,12 +1088,12 @@ def test_a_dead_sign_in_pauses_the_transport_and_drops_nothing(box: Box, step: s
         parts = box.parts()
         try:
             parts.look_once(None)
-            assert "535" in parts.dispatcher.lanes["mail"].problem
+            assert "535" in parts.dispatcher.queues["mail"].health.pause_reason
             assert counts(box) == tally(waiting=2)
             server.behaves()
             box.clock.advance(301)
             parts.look_once(box.clock.now)
-            assert not parts.dispatcher.lanes["mail"].problem
+            assert not parts.dispatcher.queues["mail"].health.pause_reason
         finally:
             parts.close()
 

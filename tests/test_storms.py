@@ -17,8 +17,9 @@ from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, NotificationState, Receipt
 from syftnotify.core.outbox import AttemptOutcome
-from syftnotify.core.throttle import ABOVE, EVERY, WITHIN, RecipientThrottle, Window
-from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
+from syftnotify.core.throttle import ABOVE, EVERY, WITHIN, RecipientThrottle, ThrottleRule, Window
+from syftnotify.delivery.dispatcher import Dispatcher
+from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
@@ -29,6 +30,7 @@ OTHER = "b@x.org"
 FLOOD = "flood@lab.example"
 RARE = "rare@uni.example"
 TEN_MINUTES = 600.0
+RENDERER = EmailRenderer(TemplateRenderer(), sender=READER, links=Links())
 
 
 # -- how often something happened --------------------------------------------------------------------------------
@@ -279,9 +281,9 @@ Make = Callable[..., Dispatcher]
 @pytest.fixture
 def make(make: MakeDispatcher) -> Make:
     def made(*, max_concurrent: int = 8, **boxes: Mailbox) -> Dispatcher:
-        wording = EmailRenderer(TemplateRenderer(), sender=READER, links=Links())
-        lanes = [TransportQueue(name, box, wording, max_retries=1) for name, box in boxes.items()]
-        return make(*lanes, max_concurrent=max_concurrent)
+        options = QueueOptions(max_retries=1)
+        queues = [TransportQueue(name, box, RENDERER, options) for name, box in boxes.items()]
+        return make(*queues, max_concurrent=max_concurrent)
 
     return made
 
@@ -464,6 +466,33 @@ def test_a_restart_within_the_ten_minutes_remembers(make: Make, outbox: SqliteOu
     assert [len(digest) for digest in box.digests] == [50, 20]
 
 
+def test_restart_keeps_an_interval_longer_than_the_window(outbox: SqliteOutbox, clock: Clock) -> None:
+    """X06: the time of the last digest counts, although it is no longer within the window of messages."""
+    rule = ThrottleRule(3, 60.0, 600.0)
+    box = Mailbox()
+
+    def restart() -> None:
+        dispatcher = Dispatcher(
+            outbox,
+            [TransportQueue("box", box, RENDERER)],
+            worker_id="test",
+            throttle_rules=[rule],
+            clock=clock.time,
+            monotonic=clock.monotonic,
+        )
+        dispatcher.drain()
+        dispatcher.stop()
+
+    for start in (0, 100):
+        owe(outbox, clock, numbered(5, start))
+        restart()
+        clock.advance(300)
+    assert (len(box.singles), len(box.digests)) == (6, 1), "the second digest is due 600 s after the first"
+    restart()
+
+    assert len(box.digests) == 2
+
+
 @pytest.mark.parametrize("oldest_first", [True, False])
 def test_a_restart_counts_what_it_remembers_by_its_own_moment(
     make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path, oldest_first: bool
@@ -601,7 +630,7 @@ def test_the_news_of_one_job_stay_in_order_in_a_storm(
     done = Event(EventKind.JOB_COMPLETED, "job/x", "T2", "", {"name": "x", "submitter": FLOOD})
     outbox.enqueue([done], [owed(done)], clock.now)
     owe(outbox, clock, numbered(10, 1000))
-    dispatcher.poke()
+    dispatcher.wake()
     try:
         wait_until(lambda: box.digests)
         assert [sorted(digest) for digest in box.digests] == [[f"job/{name}" for name in numbered(10, 1000)]]
@@ -609,7 +638,7 @@ def test_the_news_of_one_job_stay_in_order_in_a_storm(
     finally:
         box.held["job/x"].set()
     clock.advance(TEN_MINUTES)
-    dispatcher.poke()
+    dispatcher.wake()
 
     wait_until(lambda: outbox.history.counts() == tally(sent=202, notifications=211))
     about_x = [(entities(message), is_digest(message)) for message in box.got if "job/x" in entities(message)]

@@ -14,14 +14,15 @@ from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, Receipt
 from syftnotify.core.outbox import ClaimedNotification
-from syftnotify.delivery.dispatcher import UNREACHABLE_SECONDS, TransportQueue
+from syftnotify.delivery.transport_health import UNREACHABLE_SECONDS
+from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import Clock, MakeDispatcher, claim_and_die, tally, wait_until
 
 READER = "owner@datasite.example"
-WORDING = EmailRenderer(TemplateRenderer(), sender=READER, links=Links())
+RENDERER = EmailRenderer(TemplateRenderer(), sender=READER, links=Links())
 
 
 class Server:
@@ -51,8 +52,8 @@ class Server:
         """Nothing is kept."""
 
 
-def lane(server: Server, name: str = "mail", **more: Any) -> TransportQueue:
-    return TransportQueue(name, server, WORDING, **more)
+def transport_queue(server: Server, name: str = "mail", **more: Any) -> TransportQueue:
+    return TransportQueue(name, server, RENDERER, QueueOptions(**more))
 
 
 def enqueue(
@@ -93,14 +94,16 @@ def test_three_rejections_in_a_row_pause_the_transport(
 ) -> None:
     """A4: three messages stay dead letters, however many are under way; every later one is kept."""
     server = Server(rejects)
-    mail = lane(server)
+    mail = transport_queue(server)
     enqueue(outbox, 20)
     dispatcher = make(mail, max_concurrent=permits)
     dispatcher.drain()
 
     assert outbox.history.counts().dead == 3
     assert outbox.history.counts().waiting == 17
-    assert mail.trouble(clock.ticks).startswith("the last messages were all rejected: hooks.example answered 404")
+    assert mail.health.unavailable_reason(clock.ticks).startswith(
+        "the last messages were all rejected: hooks.example answered 404"
+    )
 
 
 def test_a_paused_transport_is_probed_with_other_messages_and_resumes(
@@ -108,7 +111,7 @@ def test_a_paused_transport_is_probed_with_other_messages_and_resumes(
 ) -> None:
     """A4: a probe that is rejected costs no message; the first accepted one ends the pause."""
     server = Server(rejects)
-    mail = lane(server)
+    mail = transport_queue(server)
     enqueue(outbox, 10)
     dispatcher = make(mail, max_concurrent=1)
     dispatcher.drain()
@@ -123,7 +126,7 @@ def test_a_paused_transport_is_probed_with_other_messages_and_resumes(
     server.answer = lambda _message: None
     clock.advance(301)
     dispatcher.drain()
-    assert mail.trouble(clock.ticks) == ""
+    assert mail.health.unavailable_reason(clock.ticks) == ""
     clock.advance(3600)
     dispatcher.drain()
 
@@ -136,11 +139,11 @@ def test_rejections_between_accepted_messages_pause_nothing(
     """A4: only rejections of different messages in a row count."""
     rejected = iter([True, True, False] * 4)
     server = Server(lambda message: rejects(message) if next(rejected) else None)
-    mail = lane(server)
+    mail = transport_queue(server)
     enqueue(outbox, 12)
     make(mail, max_concurrent=1).drain()
 
-    assert mail.trouble(clock.ticks) == ""
+    assert mail.health.unavailable_reason(clock.ticks) == ""
     assert outbox.history.counts() == tally(sent=4, dead=8)
 
 
@@ -149,11 +152,11 @@ def test_addresses_that_we_reject_ourselves_pause_nothing(
 ) -> None:
     """A4: no server was asked."""
     server = Server(lambda _message: DeliveryError(Failure.PERMANENT, "not an address", is_local=True))
-    mail = lane(server)
+    mail = transport_queue(server)
     enqueue(outbox, 5)
     make(mail, max_concurrent=1).drain()
 
-    assert mail.trouble(clock.ticks) == ""
+    assert mail.health.unavailable_reason(clock.ticks) == ""
     assert outbox.history.counts() == tally(dead=5)
 
 
@@ -168,18 +171,18 @@ def test_a_transport_without_success_for_two_minutes_is_unreachable(
 ) -> None:
     """B1, A4: one silent server, or three different messages that were put off."""
     server = Server(lambda _message: DeliveryError(failure, "mail.example failed"))
-    mail = lane(server)
+    mail = transport_queue(server)
     enqueue(outbox, count)
     dispatcher = make(mail, max_concurrent=1)
     dispatcher.drain()
-    assert mail.trouble(clock.ticks) == "", "one failure is no fault yet"
+    assert mail.health.unavailable_reason(clock.ticks) == "", "one failure is no fault yet"
     clock.advance(UNREACHABLE_SECONDS)
-    assert mail.trouble(clock.ticks).startswith("unreachable since 2027-")
+    assert mail.health.unavailable_reason(clock.ticks).startswith("unreachable since 2027-")
     server.answer = lambda _message: None
     clock.advance(7200)
     dispatcher.drain()
 
-    assert mail.trouble(clock.ticks) == ""
+    assert mail.health.unavailable_reason(clock.ticks) == ""
     assert outbox.history.counts().sent == count
 
 
@@ -188,14 +191,14 @@ def test_one_message_that_is_put_off_is_no_fault_of_the_transport(
 ) -> None:
     """A4: greylisting of one message."""
     server = Server(puts_off)
-    mail = lane(server)
+    mail = transport_queue(server)
     enqueue(outbox, 1)
     dispatcher = make(mail)
     for _ in range(3):
         dispatcher.drain()
         clock.advance(3600)
 
-    assert mail.trouble(clock.ticks) == ""
+    assert mail.health.unavailable_reason(clock.ticks) == ""
 
 
 def test_a_transport_with_nothing_to_send_recovers_when_it_can_be_reached(
@@ -203,7 +206,7 @@ def test_a_transport_with_nothing_to_send_recovers_when_it_can_be_reached(
 ) -> None:
     """B1: it does not stay unhealthy until the next message, which may come in a week."""
     server = Server(lambda _message: DeliveryError(Failure.UNREACHABLE, "mail.example could not be reached"))
-    mail = lane(server, max_retries=0)
+    mail = transport_queue(server, max_retries=0)
     server.reachable = False
     enqueue(outbox, 1)
     dispatcher = make(mail)
@@ -211,18 +214,18 @@ def test_a_transport_with_nothing_to_send_recovers_when_it_can_be_reached(
 
     def given_up() -> bool:
         clock.advance(60)
-        dispatcher.poke()
+        dispatcher.wake()
         return outbox.history.counts().dead == 1
 
     wait_until(given_up)
     clock.advance(UNREACHABLE_SECONDS)
-    assert mail.trouble(clock.ticks)
+    assert mail.health.unavailable_reason(clock.ticks)
     server.reachable = True
 
     def recovered() -> bool:
         clock.advance(3600)
-        dispatcher.poke()
-        return not mail.trouble(clock.ticks)
+        dispatcher.wake()
+        return not mail.health.unavailable_reason(clock.ticks)
 
     wait_until(recovered)
 
@@ -234,8 +237,8 @@ def test_messages_are_sent_where_no_thread_can_be_started(make: MakeDispatcher, 
     """A10: one at a time in the dispatcher's own thread, each once."""
     server = Server()
     enqueue(outbox, 5)
-    dispatcher = make(lane(server))
-    dispatcher._pool = _NoThreads()  # type: ignore[assignment] # what the pool does where the system has no threads left
+    dispatcher = make(transport_queue(server))
+    dispatcher._pool._executor = _NoThreads()  # type: ignore[assignment] # as in a system without free threads
     dispatcher.drain()
 
     assert outbox.history.counts() == tally(sent=5)
@@ -264,7 +267,7 @@ def test_the_dispatcher_survives_an_unexpected_error_and_recovers_its_claims(
     server = Server()
     enqueue(outbox, 3)
     (lost,) = claim_and_die(tmp_path / "outbox.db", "mail", clock.now)
-    mail = lane(server)
+    mail = transport_queue(server)
     calls = iter([MemoryError()])
 
     def wait(monotonic: float) -> float:
@@ -277,14 +280,14 @@ def test_the_dispatcher_survives_an_unexpected_error_and_recovers_its_claims(
         def wait(self, monotonic: float) -> float:
             return wait(monotonic)
 
-    failing = Failing("mail", server, WORDING)
+    failing = Failing("mail", server, RENDERER)
     mail = failing
     dispatcher = make(failing)
     dispatcher.start()
-    dispatcher.poke()
+    dispatcher.wake()
 
     def all_sent() -> bool:
-        dispatcher.poke()
+        dispatcher.wake()
         return outbox.history.counts().sent == 3
 
     wait_until(all_sent)
@@ -300,7 +303,7 @@ def test_a_clock_that_is_set_back_leaves_no_message_waiting(
     """A11: three days ahead during a temporary failure, then right again."""
     server = Server(puts_off)
     enqueue(outbox, 1)
-    dispatcher = make(lane(server))
+    dispatcher = make(transport_queue(server))
     dispatcher.drain()
     clock.now += 3 * 86400
     dispatcher.drain()
@@ -321,7 +324,7 @@ def test_one_submitter_causes_at_most_a_fifth_of_the_daily_limit(
 ) -> None:
     """C3: 600 jobs of one scientist in a day; honest jobs and alerts are sent at once, nothing is lost."""
     server = Server()
-    dispatcher = make(lane(server, daily_limit=500))
+    dispatcher = make(transport_queue(server, daily_limit=500))
     for hour in range(24):
         for to in (READER, "flood@lab.example"):
             enqueue(outbox, 25, start=25 * hour, to=to, source="flood@lab.example")
@@ -347,7 +350,7 @@ def test_the_daily_share_is_known_after_a_restart(make: MakeDispatcher, outbox: 
     server = Server()
     for start in (0, 100):
         enqueue(outbox, 100, start=start, source="flood@lab.example")
-        make(lane(server, daily_limit=500)).drain()
+        make(transport_queue(server, daily_limit=500)).drain()
 
     assert len(server.accepted) <= 100
 
@@ -356,7 +359,7 @@ def test_without_a_daily_limit_no_share_applies(make: MakeDispatcher, outbox: Sq
     """C3: `daily_limit: none`."""
     server = Server()
     enqueue(outbox, 150, source="flood@lab.example")
-    make(lane(server, daily_limit=None)).drain()
+    make(transport_queue(server, daily_limit=None)).drain()
 
     assert len(server.accepted) == 150
 
@@ -367,12 +370,12 @@ def test_rejected_recipient_counts_once_however_many_messages_it_has(
 ) -> None:
     """A3: three different recipients are a sign that the transport is at fault, three messages to one are not."""
     server = Server(lambda _: DeliveryError(Failure.PERMANENT, "550 5.1.1 no such user", is_about_recipient=True))
-    mail = lane(server)
+    mail = transport_queue(server)
     for number in range(6):
         enqueue(outbox, 1, start=number, to=f"nobody{number % recipients}@lab.example")
     make(mail, max_concurrent=1).drain()
 
-    assert bool(mail.trouble(clock.ticks)) is is_paused
+    assert bool(mail.health.unavailable_reason(clock.ticks)) is is_paused
 
 
 # -- endpoints that are gone, servers that lose answers ---------------------------------------------------------------
@@ -382,28 +385,28 @@ def test_endpoint_that_is_gone_costs_one_message_however_many_are_under_way(
     make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
 ) -> None:
     """A4: it concerns the endpoint, not the message."""
-    hook = lane(Server(is_gone))
+    hook = transport_queue(Server(is_gone))
     enqueue(outbox, 40)
     make(hook).drain()
 
     assert (outbox.history.counts().dead, outbox.history.counts().waiting) == (1, 39)
-    assert "answered 410" in hook.trouble(clock.ticks)
+    assert "answered 410" in hook.health.unavailable_reason(clock.ticks)
 
 
 def test_transport_that_loses_every_answer_stays_unreachable_though_it_can_be_connected_to(
     make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
 ) -> None:
     """B1: a connection check between two attempts proves nothing about the messages."""
-    mail = lane(Server(loses_the_answer))
+    mail = transport_queue(Server(loses_the_answer))
     enqueue(outbox, 1)
     dispatcher = make(mail)
     dispatcher.drain()
     found = []
     for _ in range(60):
         clock.advance(60)
-        dispatcher._next_due()
+        dispatcher._run_pass()
         wait_until(lambda: not mail.in_flight, what="what was begun has ended")
-        found.append(bool(mail.trouble(clock.ticks)))
+        found.append(bool(mail.health.unavailable_reason(clock.ticks)))
 
     assert found[2:] == [True] * 58
 
@@ -413,30 +416,30 @@ def test_transport_without_messages_is_reachable_again_after_a_connection(
 ) -> None:
     """B1: with an empty queue nothing else could ever show it."""
     server = Server(puts_off)
-    mail = lane(server, max_retries=0)
+    mail = transport_queue(server, max_retries=0)
     enqueue(outbox, 3)
     dispatcher = make(mail, max_concurrent=1)
     dispatcher.drain()
     assert outbox.history.counts().waiting == 0
     clock.advance(UNREACHABLE_SECONDS + 1)
-    assert mail.trouble(clock.ticks)
+    assert mail.health.unavailable_reason(clock.ticks)
     clock.advance(3600)
-    dispatcher._next_due()
-    wait_until(lambda: not mail.trouble(clock.ticks), what="the check has succeeded")
+    dispatcher._run_pass()
+    wait_until(lambda: not mail.health.unavailable_reason(clock.ticks), what="the check has succeeded")
 
 
 def test_paused_transport_with_an_empty_queue_needs_no_wake_ups(
     make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
 ) -> None:
     """A4: the dispatcher waits as long as for a quiet transport."""
-    mail = lane(Server(rejects))
+    mail = transport_queue(Server(rejects))
     enqueue(outbox, 3)
     dispatcher = make(mail, max_concurrent=1)
     dispatcher.drain()
     clock.advance(3600)
 
-    assert mail.trouble(clock.ticks)
-    assert dispatcher._next_due() >= 60
+    assert mail.health.unavailable_reason(clock.ticks)
+    assert dispatcher._run_pass() >= 60
 
 
 def test_outcome_that_cannot_be_recorded_for_lack_of_memory_is_unknown(
@@ -444,15 +447,16 @@ def test_outcome_that_cannot_be_recorded_for_lack_of_memory_is_unknown(
 ) -> None:
     """A10: the message is sent again under its id, and counted; nothing stays claimed until the next start."""
     server = Server()
-    dispatcher = make(lane(server))
-    record, failures = dispatcher._record, [MemoryError()]
+    dispatcher = make(transport_queue(server))
+    outcomes = dispatcher._outcomes
+    record, failures = outcomes.record, [MemoryError()]
 
-    def fails_once(due: Sequence[ClaimedNotification], write: Callable[[], None]) -> None:
+    def fails_once(claimed: Sequence[ClaimedNotification], write: Callable[[], None]) -> None:
         if failures:
             raise failures.pop()
-        record(due, write)
+        record(claimed, write)
 
-    dispatcher._record = fails_once  # type: ignore[method-assign]  # the place at which memory may run out
+    outcomes.record = fails_once  # type: ignore[method-assign]  # the place at which memory may run out
     enqueue(outbox, 1)
     dispatcher.drain()
     dispatcher.drain()

@@ -469,7 +469,7 @@ def test_it_does_not_come_while_a_transport_is_paused(google: Google, box: Box, 
         tree.submit(ANA, "survey", CODE)
         look()
         box.clock.advance(2 * HOUR)
-        assert look().dispatcher.lanes["mail"].problem
+        assert look().dispatcher.queues["mail"].health.pause_reason
         assert not [post for post in google.posts if post.event == "heartbeat"]
 
         google.write_token(box.home.token)
@@ -599,7 +599,7 @@ def test_a_look_while_a_transport_is_paused_is_not(google: Google, box: Box, tre
         look()
         for _ in range(3):
             box.clock.advance(MINUTE)
-            assert look().dispatcher.lanes["mail"].problem
+            assert look().dispatcher.queues["mail"].health.pause_reason
         assert len(monitor.visits) == 1
 
         google.write_token(box.home.token)

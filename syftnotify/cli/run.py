@@ -79,7 +79,7 @@ def once(home: Home) -> None:
 def _say_how_it_goes(parts: App, vitals: HealthReporter, tick: ScanReport) -> None:
     counts = parts.outbox.history.counts(holding=parts.settings.holding)
     # A process that lives this short sees no transport fail for two minutes: one failure holds the ping back.
-    is_well = all(lane.is_well for lane in parts.dispatcher.lanes.values())
+    is_well = all(queue.health.is_healthy for queue in parts.dispatcher.queues.values())
     vitals.after_look(counts, jobs=tick.jobs, peers=tick.peers, looked_well=is_well)
     parts.dispatcher.drain()  # the alerts
     vitals.finish()

@@ -1,1 +1,1 @@
-"""Delivers what the outbox holds: scheduling, one attempt, recording outcomes."""
+"""Delivery of queued notifications: scheduling, single attempts, and recording of their outcomes."""

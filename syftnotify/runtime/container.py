@@ -26,7 +26,8 @@ from syftnotify.core.reminders import ReminderThresholds
 from syftnotify.core.routing import RoutingContext, TransportInfo, built_in_routes
 from syftnotify.core.text import escape
 from syftnotify.core.throttle import ThrottleRule
-from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
+from syftnotify.delivery.dispatcher import Dispatcher
+from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer, renderer_of
 from syftnotify.runtime.peer_changes import PeerChanges
@@ -144,13 +145,12 @@ def build_app(
         stack.callback(outbox.close)  # unless everything below succeeds
         sections: dict[str, Transport] = {**config.transports, **_endpoints(outbox.alert_rules.all())}
         outbox.queue.reassign(list(sections), settings.mailer)
-        lanes = {name: _lane(settings, name, section, clock) for name, section in sections.items()}
         dispatcher = Dispatcher(
             outbox,
-            lanes,
-            me=f"{os.uname().nodename if hasattr(os, 'uname') else 'host'}:{os.getpid()}",
+            [_transport_queue(settings, name, section, clock) for name, section in sections.items()],
+            worker_id=f"{os.uname().nodename if hasattr(os, 'uname') else 'host'}:{os.getpid()}",
             max_concurrent=config.notify.max_concurrent_deliveries,
-            limits=_limits(config),
+            throttle_rules=_limits(config),
             clock=clock,
             monotonic=monotonic,
             on_change=on_change,
@@ -170,7 +170,10 @@ def build_app(
             memory=ScanCacheFile(home.scan_cache, scope),
             spool=Spool(home.spool),
             reach=_reach(
-                settings, outbox, lanes, lambda name, section: dispatcher.add(_lane(settings, name, section, clock))
+                settings,
+                outbox,
+                sections,
+                lambda name, section: dispatcher.add(_transport_queue(settings, name, section, clock)),
             ),
             scope=scope,
             quiet=_quiet_hours(config),
@@ -188,19 +191,17 @@ def job_reader(settings: Settings, **more: Any) -> JobScanner:
     return JobScanner(settings.root, owner, submitter=submitter, **more)
 
 
-def _lane(settings: Settings, name: str, section: Transport, clock: Callable[[], float]) -> TransportQueue:
-    return TransportQueue(
-        name,
-        transport_for(section, clock=clock),
-        words_of(settings, name, section),
-        section.rate,
-        section.burst,
-        section.max_retries,
-        threads=isinstance(section, Gmail),
-        gathers=not isinstance(section, Webhook),
-        resend_unknown=not settings.holds(section),
+def _transport_queue(settings: Settings, name: str, section: Transport, clock: Callable[[], float]) -> TransportQueue:
+    options = QueueOptions(
+        rate=section.rate,
+        burst=section.burst,
+        max_retries=section.max_retries,
         daily_limit=section.daily_limit,
+        supports_threads=isinstance(section, Gmail),
+        allows_digest=not isinstance(section, Webhook),
+        resend_unknown=not settings.holds(section),
     )
+    return TransportQueue(name, transport_for(section, clock=clock), words_of(settings, name, section), options)
 
 
 def _endpoints(rules: Iterable[AlertRule]) -> dict[str, Transport]:
@@ -351,16 +352,16 @@ def _missing(root: Path) -> str:
 
 
 def _reach(
-    settings: Settings, outbox: SqliteOutbox, lanes: Iterable[str], add: Callable[[str, Transport], None]
+    settings: Settings, outbox: SqliteOutbox, queues: Iterable[str], add: Callable[[str, Transport], None]
 ) -> Callable[[frozenset[str], Callable[[str], bool]], RoutingContext]:
     """Who can be reached, asked anew at each look: alert rules come and go.
 
-    `add` is given the transports of theirs that are not among `lanes` yet.
+    `add` is given the transports of theirs that have no queue among `queues` yet.
     """
     config = settings.config
     mailer, ways, routes = settings.mailer, ways_of(settings.config), _routes(settings.config)
     configured = _configured(config, routes, ways)
-    known = set(lanes)
+    known = set(queues)
 
     def reach(peers: frozenset[str], is_recorded: Callable[[str], bool]) -> RoutingContext:
         def is_known(address: str) -> bool:

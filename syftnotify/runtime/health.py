@@ -53,11 +53,11 @@ class HealthReporter:
             StateError: an alert could not be queued; the next call tries again.
         """
         monotonic = self._monotonic()
-        for name, lane in self._parts.dispatcher.lanes.items():
-            trouble = lane.trouble(monotonic)
-            if not trouble:
+        for name, queue in self._parts.dispatcher.queues.items():
+            reason = queue.health.unavailable_reason(monotonic)
+            if not reason:
                 self._alerted.discard(name)
-            elif name not in self._alerted and self._alert_of_transport(name, trouble):
+            elif name not in self._alerted and self._alert_of_transport(name, reason):
                 self._alerted.add(name)
         self._report_dead_letters()
         self._report_lost_events()
@@ -98,10 +98,12 @@ class HealthReporter:
 
     def _working_transport(self, except_for: Collection[str]) -> str:
         """A transport that can send, one that people read before one that programs read; empty if there is none."""
-        lanes, monotonic = self._parts.dispatcher.lanes, self._monotonic()
+        queues, monotonic = self._parts.dispatcher.queues, self._monotonic()
         names = self._parts.settings.config.transports
-        working = [name for name in names if name not in except_for and not lanes[name].trouble(monotonic)]
-        return min(working, key=lambda name: not lanes[name].gathers, default="")
+        working = [
+            name for name in names if name not in except_for and not queues[name].health.unavailable_reason(monotonic)
+        ]
+        return min(working, key=lambda name: not queues[name].options.allows_digest, default="")
 
     def _report_dead_letters(self) -> None:
         """One alert about all new dead letters, at most one in ten minutes; first as soon as there is one."""
@@ -150,8 +152,10 @@ class HealthReporter:
         """A scan is over: send the alerts that are due, and the signs of life if everything is well."""
         self._warn_of_ends()
         self.check()
-        lanes, monotonic = self._parts.dispatcher.lanes, self._monotonic()
-        all_send = not any(lanes[name].trouble(monotonic) for name in self._parts.settings.config.transports)
+        queues, monotonic = self._parts.dispatcher.queues, self._monotonic()
+        all_send = not any(
+            queues[name].health.unavailable_reason(monotonic) for name in self._parts.settings.config.transports
+        )
         if looked_well and all_send and not counts.unacknowledged:
             self._ping()
             self._beat(counts, jobs, peers)
@@ -214,7 +218,7 @@ class HealthReporter:
         self._parts.pipeline.note(
             Event(kind, entity, occurrence, iso(now, exact=True), payload), now, transport=transport
         )
-        self._parts.dispatcher.poke()
+        self._parts.dispatcher.wake()
 
     def _ping(self) -> None:
         url = self._parts.settings.config.heartbeat.ping_url

@@ -199,7 +199,7 @@ class Worker:
         self._note_folders(tick, now)
         level = logging.INFO if tick.events else logging.DEBUG
         log.log(level, "looked at %d jobs and %d peers in %.3f s", tick.jobs, tick.peers, self._seconds)
-        self._parts.dispatcher.poke()  # also for what somebody else put back into the outbox
+        self._parts.dispatcher.wake()  # also for notifications that another process requeued
         if tick.notifications or tick.released:
             self._changed = True
         if self._has_begun and not self._parts.dispatcher.is_alive:
@@ -260,7 +260,7 @@ class Worker:
         if not self._settings.config.notify.enabled:
             return False
         return self._counts.unacknowledged > 0 or any(
-            not lane.is_well for lane in self._parts.dispatcher.lanes.values()
+            not queue.health.is_healthy for queue in self._parts.dispatcher.queues.values()
         )
 
     # -- saying how it goes --------------------------------------------------------------------------------------
@@ -287,9 +287,10 @@ class Worker:
     def _save_report(self) -> None:
         self._reported = time.monotonic()
         self._report.reported_s = self._clock()
-        dispatcher = self._parts.dispatcher if self._has_begun else None
-        failed = {"count": dispatcher.failures, "error": dispatcher.last_error} if dispatcher else {}
-        self._report.failures = {**self._failures, **({Step.DELIVERY: failed} if failed.get("count") else {})}
+        self._report.failures = dict(self._failures)
+        delivery = self._parts.dispatcher.status if self._has_begun else None
+        if delivery and delivery.failed_passes:
+            self._report.failures[Step.DELIVERY] = {"count": delivery.failed_passes, "error": delivery.last_error}
         try:
             worker_status.write(self._settings.home, self._report)
         except OSError as error:
@@ -411,16 +412,16 @@ def _fill(report: worker_status.WorkerStatus, parts: App, counts: OutboxCounts) 
         setattr(report, name, value)
     report.warnings = list(parts.settings.warnings)
     report.peers_source = _source_of(parts.pipeline.peers_status)
-    report.last_error = parts.dispatcher.last_error or None
+    report.last_error = parts.dispatcher.status.last_error or None
     report.damage = "; ".join(filter(None, (parts.ledger.corruption, parts.outbox.corruption)))
     report.unreadable_alerts = len(parts.outbox.alert_rules.unreadable)
     ends = sign_in_end_of_each(parts)
-    lanes = parts.dispatcher.lanes
+    reasons = {name: queue.health.unavailable_reason(monotonic) for name, queue in parts.dispatcher.queues.items()}
     report.transports = {
         name: {
             "type": section.type,
-            "can_send": not lanes[name].trouble(monotonic),
-            "problem": lanes[name].trouble(monotonic) or None,
+            "can_send": not reasons[name],
+            "problem": reasons[name] or None,
             **({"sign_in_ends": iso(ends[name], exact=True)} if name in ends else {}),
         }
         for name, section in parts.settings.config.transports.items()

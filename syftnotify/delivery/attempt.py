@@ -1,0 +1,233 @@
+"""One attempt to deliver a message."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import jinja2
+
+from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.kinds import current_status
+from syftnotify.core.models import HELD, Item, Message, NotificationState, Receipt
+from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification, NotificationQueue
+from syftnotify.core.ports import Transport
+from syftnotify.core.retry import (
+    GONE_REST,
+    LONGEST_WAIT,
+    OUTCOME_LABELS,
+    SIGN_IN_PROBE,
+    AttemptHistory,
+    Decision,
+    backoff,
+    decide,
+)
+from syftnotify.core.text import escape
+from syftnotify.delivery.outcomes import OutcomeRecorder
+from syftnotify.delivery.status import DeliveryStatus
+from syftnotify.delivery.throttling import Throttling
+from syftnotify.delivery.transport_queue import TransportQueue
+from syftnotify.system.failpoints import reached
+
+log = logging.getLogger(__name__)
+
+
+class AttemptRunner:
+    """Renders and sends one message at a time, in any number of threads, and records the outcomes."""
+
+    def __init__(
+        self,
+        notifications: NotificationQueue,
+        outcomes: OutcomeRecorder,
+        throttling: Throttling,
+        status: DeliveryStatus,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._notifications = notifications
+        self._outcomes = outcomes
+        self._throttling = throttling
+        self._status = status
+        self._clock = clock
+        self._monotonic = monotonic
+
+    def run(self, queue: TransportQueue, claimed: Sequence[ClaimedNotification], claimed_at: float) -> None:
+        """Attempt to deliver the message with `claimed`; never raises, because its rows would stay claimed."""
+        try:
+            self._attempt(queue, claimed, claimed_at)
+        except Exception:  # the outermost handler of the thread: for example no memory to record the outcome
+            log.exception("notification of %s: the outcome cannot be recorded", escape(claimed[0].event.entity))
+            self._outcomes.abandon(claimed)
+
+    def _attempt(self, queue: TransportQueue, claimed: Sequence[ClaimedNotification], claimed_at: float) -> None:
+        is_rendered = False
+        try:
+            reached("attempt.claimed")
+            message = self._render(queue, claimed)
+            is_rendered = True
+            receipt = queue.transport.send(message)
+            reached("attempt.sent")
+        except DeliveryError as error:
+            self._record_failure(queue, claimed, error, is_response=is_rendered and not error.is_local)
+            if queue.options.allows_digest and error.failure is not Failure.UNKNOWN:
+                self._throttling.undo(queue, claimed, claimed_at)
+        except Exception as error:  # one bad message must stop nothing else
+            log.exception("notification of %s: unexpected error in the attempt", escape(claimed[0].event.entity))
+            # An error before the send comes from the row or a template; a retry would fail again.
+            is_unknown = is_rendered or isinstance(error, MemoryError)
+            failure = Failure.UNKNOWN if is_unknown else Failure.PERMANENT
+            wrapped = DeliveryError(failure, f"unexpected {type(error).__name__}, see the log")
+            self._record_failure(queue, claimed, wrapped, is_response=False)
+        else:
+            self._record_success(queue, claimed, receipt)
+
+    def _render(self, queue: TransportQueue, claimed: Sequence[ClaimedNotification]) -> Message:
+        first = claimed[0]
+        thread = ""
+        if queue.options.supports_threads and not first.bundle:
+            thread = self._notifications.thread_of(first.event.entity, first.recipient, queue.name)
+        # A notification deferred by quiet hours is sent as a single message if no other was deferred with it.
+        is_single = not first.bundle or (len(claimed) == 1 and first.bundle.startswith(HELD))
+        digest = "" if is_single else first.message_id
+        items = [_item(notification) for notification in claimed]
+        try:
+            return queue.renderer.message(items, first.recipient, thread=thread, digest=digest)
+        except jinja2.TemplateError as error:
+            raise DeliveryError(Failure.TEMPORARY, f"the template cannot be used: {escape(str(error))}") from error
+
+    def _record_success(self, queue: TransportQueue, claimed: Sequence[ClaimedNotification], receipt: Receipt) -> None:
+        write = partial(
+            self._notifications.mark_sent,
+            claimed,
+            self._clock(),
+            provider_id=receipt.provider_id,
+            thread=receipt.thread,
+        )
+        self._outcomes.record(claimed, write)
+        queue.record_success(self._monotonic())
+        _log(logging.INFO, "SENT", queue, claimed)
+
+    def _record_failure(
+        self, queue: TransportQueue, claimed: Sequence[ClaimedNotification], error: DeliveryError, *, is_response: bool
+    ) -> None:
+        """Decide what becomes of `claimed` and of the transport.
+
+        `is_response`: the failure was caused by the server or the way to it, not by this program.
+        """
+        now = self._clock()
+        is_systemic = is_response and queue.health.record_failure(
+            error, _subject(claimed, error), now, self._monotonic()
+        )
+        decide_for = partial(_decide, queue, error, now=now, is_systemic=is_systemic)
+        # Each notification has its own retry limit. What is left of a digest stays one message with one decision.
+        exhausted = [item for item in claimed if decide_for([item]).gives_up]
+        remaining = [item for item in claimed if item not in exhausted]
+        self._status.last_error = f"{queue.name}: {error}"
+        decision = Decision()
+        for items, level in ((exhausted, logging.ERROR), (remaining, logging.WARNING)):
+            if items:
+                decision = decide_for(items)
+                outcome = _outcome(error.failure, decision, now)
+                write = partial(self._notifications.mark_failed, items, now, error.failure, str(error), outcome)
+                self._outcomes.record(items, write)
+                details = f" ({error.failure.value}): {error}"
+                _log(level, OUTCOME_LABELS[error.failure], queue, items, details)
+        if error.failure is Failure.AUTH:
+            queue.health.is_authenticated = _can_authenticate(queue.transport)
+        self._pause(queue, decision, error, is_response=is_response)
+
+    def _pause(self, queue: TransportQueue, decision: Decision, error: DeliveryError, *, is_response: bool) -> None:
+        """Back off or pause the transport, as `decision` or a series of failures requires."""
+        health, reason = queue.health, str(error)
+        if is_response and error.failure is Failure.PERMANENT and health.rejects_all:
+            reason = f"the last messages were all rejected: {error}"
+            decision = replace(decision, transport_wait=SIGN_IN_PROBE, pauses=True)
+        elif is_response and error.failure is Failure.TEMPORARY and health.consecutive_timeouts:
+            decision = replace(decision, transport_wait=backoff(health.consecutive_timeouts))
+        if queue.pause(decision, reason, self._monotonic()):
+            self._status.last_error = f"{queue.name}: {reason}"
+
+
+def _item(claimed: ClaimedNotification) -> Item:
+    event = claimed.event
+    return Item(
+        claimed.id, event, claimed.audience, current_status([claimed.last_kind or event.kind]), claimed.created_at
+    )
+
+
+def _subject(claimed: Sequence[ClaimedNotification], error: DeliveryError) -> str:
+    """What failures are counted by: the message, or a recipient that does not exist, whatever is sent to it."""
+    return f"to {claimed[0].recipient}" if error.is_about_recipient else claimed[0].message_id
+
+
+def _decide(
+    queue: TransportQueue,
+    error: DeliveryError,
+    items: Sequence[ClaimedNotification],
+    *,
+    now: float,
+    is_systemic: bool,
+) -> Decision:
+    """The decision for `items`, which were part of one message.
+
+    `is_systemic`: the transport rejects all messages. They are kept, and the next probe takes another one.
+    """
+    if is_systemic:
+        pause = GONE_REST if error.failure is Failure.GONE else SIGN_IN_PROBE
+        return Decision(wait=LONGEST_WAIT, transport_wait=pause, pauses=True, counts=False)
+    failed_at = [item.first_failed_at for item in items if item.first_failed_at is not None]
+    history = AttemptHistory(
+        max(item.failures for item in items),
+        max(item.refusals for item in items),
+        min(failed_at, default=None),
+    )
+    return decide(
+        error.failure,
+        history,
+        now=now,
+        hint=error.not_before.timestamp() - now if error.not_before else None,
+        max_retries=queue.options.max_retries,
+        silences=queue.health.consecutive_timeouts or 1,
+    )
+
+
+def _outcome(failure: Failure, decision: Decision, now: float) -> AttemptOutcome:
+    state = NotificationState.UNKNOWN if failure is Failure.UNKNOWN else NotificationState.PENDING
+    return AttemptOutcome(
+        state=NotificationState.DEAD if decision.gives_up else state,
+        not_before=now + decision.wait if decision.wait else 0.0,
+        counts=decision.counts,
+        refusal=decision.refusal,
+    )
+
+
+def _can_authenticate(transport: Transport) -> bool:
+    """Whether a check does not show the failed sign-in. Then only a message that is sent ends the pause."""
+    try:
+        transport.check()
+    except DeliveryError as error:
+        return error.failure is not Failure.AUTH
+    return True
+
+
+def _log(
+    level: int, label: str, queue: TransportQueue, claimed: Sequence[ClaimedNotification], details: str = ""
+) -> None:
+    """One line per message, however many notifications are in it."""
+    first = claimed[0]
+    log.log(
+        level,
+        "notification %s: %s to %s (%s) through %s, attempt %d, %s%s%s",
+        label,
+        first.event.kind.value,
+        first.recipient,
+        first.audience.value,
+        queue.name,
+        first.failures + 1,
+        first.event.entity,
+        f" and {len(claimed) - 1} more in one digest" if len(claimed) > 1 else "",
+        details,
+    )

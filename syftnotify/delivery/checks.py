@@ -1,0 +1,67 @@
+"""Checks of transports: sign-in or connection without a message."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.retry import AttemptHistory, decide
+from syftnotify.delivery.claims import Claims
+from syftnotify.delivery.status import DeliveryStatus
+from syftnotify.delivery.transport_queue import TransportQueue
+
+log = logging.getLogger(__name__)
+
+_NO_ATTEMPTS = AttemptHistory(0, 0, None)
+
+
+class TransportChecks:
+    """Finds a failed sign-in before the first message, and the recovery of a transport that has nothing to send."""
+
+    def __init__(
+        self,
+        claims: Claims,
+        status: DeliveryStatus,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._claims = claims
+        self._status = status
+        self._clock = clock
+        self._monotonic = monotonic
+
+    def is_due(self, queue: TransportQueue) -> bool:
+        """Whether a check can show that the transport has recovered."""
+        health = queue.health
+        if queue.in_flight or queue.wait(self._monotonic()):
+            return False
+        if not health.is_authenticated:
+            return True
+        if health.unreachable_since is None:
+            return False
+        now = self._clock()
+        due = self._claims.next_due(queue, now)
+        # A queued message shows more than a connection: a due one is sent instead, and a later one is waited for if
+        # the server was reachable and messages failed all the same.
+        return due is None or (due > now and not health.deferred_ids and not health.loses_responses)
+
+    def run(self, queue: TransportQueue) -> None:
+        """Check the transport and record the result; never raises."""
+        try:
+            queue.transport.check()
+        except DeliveryError as error:
+            self._record_failure(queue, error)
+        except Exception:  # the outermost handler of the thread
+            log.exception("unexpected error in the check of transport %s", queue.name)
+        else:
+            queue.record_check(self._monotonic())
+
+    def _record_failure(self, queue: TransportQueue, error: DeliveryError) -> None:
+        now, monotonic = self._clock(), self._monotonic()
+        queue.health.is_authenticated = error.failure is not Failure.AUTH
+        queue.health.record_failure(error, "", now, monotonic)
+        decision = decide(error.failure, _NO_ATTEMPTS, now=now, silences=queue.health.consecutive_timeouts or 1)
+        if queue.pause(decision, str(error), monotonic):
+            self._status.last_error = f"{queue.name}: {error}"

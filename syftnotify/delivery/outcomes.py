@@ -1,0 +1,95 @@
+"""Recording of the outcomes of attempts."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from syftnotify.core.outbox import ClaimedNotification, NotificationQueue
+from syftnotify.core.text import plural
+from syftnotify.delivery.status import DeliveryStatus
+
+log = logging.getLogger(__name__)
+
+_UNSTORABLE = (ValueError, TypeError, OverflowError)  # raised for text and numbers that the database cannot store
+
+
+class OutcomeRecorder:
+    """Collects outcomes from the threads of attempts; the scheduling thread saves them in batches.
+
+    One thread claims and saves. So everything that has ended is saved before the next claim, and until an outcome is
+    saved no other message of the same conversation is sent.
+    """
+
+    def __init__(
+        self,
+        notifications: NotificationQueue,
+        status: DeliveryStatus,
+        *,
+        clock: Callable[[], float],
+        on_change: Callable[[], None],
+    ) -> None:
+        """`on_change` is called after each save."""
+        self._notifications = notifications
+        self._status = status
+        self._clock = clock
+        self._on_change = on_change
+        # Ids of the notifications, and the call that saves their outcome.
+        self._unsaved: deque[tuple[frozenset[str], Callable[[], None]]] = deque()
+
+    @property
+    def has_unsaved(self) -> bool:
+        return bool(self._unsaved)
+
+    def record(self, claimed: Sequence[ClaimedNotification], write: Callable[[], None]) -> None:
+        """Queue the outcome of `claimed`; `write` saves it."""
+        self._unsaved.append((frozenset(item.id for item in claimed), write))
+
+    def save(self) -> bool:
+        """Save all recorded outcomes; returns whether there were any.
+
+        Raises:
+            StateError: the outbox cannot be written; the outcomes are kept for the next call.
+        """
+        outcomes = [write for _, write in list(self._unsaved)]  # attempts may add more meanwhile
+        if not outcomes:
+            return False
+        try:
+            with self._notifications.batch():
+                for write in outcomes:
+                    write()
+        except _UNSTORABLE:
+            self._save_each(outcomes)
+        else:
+            for _ in outcomes:
+                self._unsaved.popleft()
+        self._on_change()
+        return True
+
+    def _save_each(self, outcomes: Sequence[Callable[[], None]]) -> None:
+        """Save without a batch, so that an outcome that cannot be stored stops no other."""
+        for write in outcomes:
+            try:
+                write()
+            except _UNSTORABLE as error:  # a retry would fail again; `recover` at the next start makes it unknown
+                self._status.last_error = f"an outcome cannot be recorded: {error}"
+                log.exception("an outcome cannot be recorded")
+            self._unsaved.popleft()
+
+    def abandon(self, claimed: Sequence[ClaimedNotification]) -> None:
+        """Give up the attempt of `claimed`; what has no recorded outcome becomes unknown and is sent again."""
+        unsaved = {name for ids, _ in list(self._unsaved) for name in ids}
+        self._notifications.abandon({item.id for item in claimed} - unsaved)
+        self.recover()
+
+    def recover(self) -> None:
+        """Make claims without an attempt in progress unknown, after an error; they are sent again."""
+        try:
+            recovered = self._notifications.recover(self._clock())
+        except Exception:  # called by outermost error handlers; the next start recovers them
+            log.exception("claimed notifications cannot be recovered now")
+        else:
+            if recovered:
+                attempts = plural(recovered, "attempt")
+                log.warning("notification: %s ended by an error; the messages may have been delivered", attempts)

@@ -1,0 +1,123 @@
+"""Decides which transport may start how many attempts, and when."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from syftnotify.core.outbox import ClaimedNotification
+from syftnotify.delivery.attempt import AttemptRunner
+from syftnotify.delivery.attempt_pool import AttemptPool
+from syftnotify.delivery.checks import TransportChecks
+from syftnotify.delivery.claims import Claims
+from syftnotify.delivery.outcomes import OutcomeRecorder
+from syftnotify.delivery.queue_set import QueueSet
+from syftnotify.delivery.transport_queue import TransportQueue
+
+MAX_TIMEOUT = 60.0  # seconds between two passes, whatever is due
+_MIN_TIMEOUT = 0.05  # seconds
+
+
+class Scheduler:
+    """Claims due notifications of each transport in turn and starts their attempts. Used by one thread at a time."""
+
+    def __init__(
+        self,
+        queues: QueueSet,
+        claims: Claims,
+        outcomes: OutcomeRecorder,
+        attempts: AttemptRunner,
+        checks: TransportChecks,
+        pool: AttemptPool,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._queues = queues
+        self._claims = claims
+        self._outcomes = outcomes
+        self._attempts = attempts
+        self._checks = checks
+        self._pool = pool
+        self._clock = clock
+        self._monotonic = monotonic
+        self._unsubmitted: deque[Callable[[], None]] = deque()  # claimed, but their attempts are not started yet
+        self.is_stopped = False
+
+    def stop(self) -> None:
+        """Claim nothing more. What is claimed already is still started."""
+        self.is_stopped = True
+
+    def start_check(self, queue: TransportQueue) -> None:
+        self._pool.submit(queue, partial(self._checks.run, queue))
+
+    def start_due(self, until: float | None = None) -> float | None:
+        """Start every attempt that may start; returns seconds until a rate limit allows the next, None if none waits.
+
+        With `until`, only notifications that are due at that moment are sent, and no checks are started.
+        """
+        self._submit_claimed()
+        waits: list[float] = []
+        has_progress = True
+        # Attempts that ended meanwhile have freed slots. If servers respond fast this would go on without end, so the
+        # pass ends when there are outcomes to save.
+        while has_progress and not self.is_stopped:
+            has_progress = False
+            for queue in self._queues:
+                if until is None and self._checks.is_due(queue):
+                    self.start_check(queue)
+                if self._queues.is_full:
+                    return MAX_TIMEOUT  # the end of an attempt wakes the thread
+                wait = queue.wait(self._monotonic())
+                if wait <= 0.0:
+                    has_progress = self._start_from(queue, until) or has_progress
+                elif self._waits_for_rate(queue, until):
+                    waits.append(wait)
+            has_progress = has_progress and not self._outcomes.has_unsaved
+        return min(waits, default=None)
+
+    def _start_from(self, queue: TransportQueue, until: float | None) -> bool:
+        """Claim and start what `queue` may send now; returns whether there was anything."""
+        slots = self._queues.free_slots(queue)
+        if slots <= 0:
+            return False
+        now = self._clock() if until is None else min(self._clock(), until)
+        messages = self._claims.claim(queue, now, slots if queue.options.rate is None else 1)
+        self._unsubmitted.extend(partial(self._start_attempt, queue, claimed, now) for claimed in messages)
+        self._submit_claimed()
+        return bool(messages)
+
+    def _waits_for_rate(self, queue: TransportQueue, until: float | None) -> bool:
+        """Whether a due notification waits for the rate limit alone, not for a pause or a backoff."""
+        if self._queues.free_slots(queue) <= 0 or queue.health.paused_until > self._monotonic():
+            return False
+        now = self._clock()
+        due = self._claims.next_due(queue, now)
+        return due is not None and due <= (now if until is None else until)
+
+    def _submit_claimed(self) -> None:
+        """Start the claimed attempts; after an error the next pass starts the rest."""
+        while self._unsubmitted:
+            self._unsubmitted[0]()
+            self._unsubmitted.popleft()
+
+    def _start_attempt(self, queue: TransportQueue, claimed: list[ClaimedNotification], claimed_at: float) -> None:
+        queue.take_token()
+        self._pool.submit(queue, partial(self._attempts.run, queue, claimed, claimed_at))
+
+    def seconds_until_due(self) -> float:
+        """Seconds until the next pass, if nothing wakes the thread before."""
+        if self.is_stopped:  # the end of an attempt wakes the thread
+            return MAX_TIMEOUT
+        now, monotonic = self._clock(), self._monotonic()
+        timeouts = [MAX_TIMEOUT]
+        for queue in self._queues:
+            if self._queues.free_slots(queue) <= 0:  # the end of an attempt wakes the thread
+                continue
+            due = self._claims.next_due(queue, now)
+            if due is not None:
+                timeouts.append(max(_MIN_TIMEOUT, due - now, queue.wait(monotonic)))
+            elif wait := queue.wait(monotonic):  # then a check may be due; one that was due is started already
+                timeouts.append(max(_MIN_TIMEOUT, wait))
+        return min(timeouts)

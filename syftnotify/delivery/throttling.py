@@ -1,0 +1,118 @@
+"""Throttles at the claim: above a threshold due notifications become digests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from syftnotify.core.kinds import EventKind
+from syftnotify.core.models import DigestWindow
+from syftnotify.core.outbox import ClaimedNotification, History
+from syftnotify.core.throttle import DailyShare, RecipientThrottle, ThrottleRule
+from syftnotify.delivery.transport_queue import TransportQueue
+
+_DAY = 86400.0
+
+
+class _CountedMessage(NamedTuple):
+    recipient: str
+    bundle: str  # empty unless it is a digest
+    source: str  # who caused all of it; empty: several, or nobody
+
+
+class Throttling:
+    """The per-recipient throttle of all transports, and the per-submitter share in the daily limit of each.
+
+    Both are filled from the history at the first claim. Only the claiming thread calls `for_claim`.
+    """
+
+    def __init__(self, history: History, rules: Sequence[ThrottleRule]) -> None:
+        self._history = history
+        self._rules = rules
+        self._recipients: RecipientThrottle | None = None
+        self._shares: dict[str, DailyShare] = {}  # by transport
+        self._lock = threading.Lock()
+
+    def for_claim(self, queue: TransportQueue, now: float) -> ClaimThrottle:
+        """The throttles of one claim at `now`.
+
+        Raises:
+            StateError: the history cannot be read.
+        """
+        return ClaimThrottle(
+            queue.name, now, self._recipient_throttle(now), self._daily_share(queue, now), lock=self._lock
+        )
+
+    def undo(self, queue: TransportQueue, claimed: Sequence[ClaimedNotification], claimed_at: float) -> None:
+        """Stop counting a message that was not delivered."""
+        sources = {item.source for item in claimed}
+        source = sources.pop() if len(sources) == 1 else ""
+        message = _CountedMessage(claimed[0].recipient, claimed[0].bundle, source)
+        self.for_claim(queue, claimed_at).undo_messages([message])
+
+    def _recipient_throttle(self, now: float) -> RecipientThrottle:
+        if self._recipients is None:
+            recipients = RecipientThrottle(self._rules)
+            seconds = max(max(rule.within, rule.every) for rule in self._rules)
+            for message in self._history.sent_since(now - seconds):
+                recipients.note(message.recipient, message.bundle, message.at)
+            self._recipients = recipients
+        return self._recipients
+
+    def _daily_share(self, queue: TransportQueue, now: float) -> DailyShare | None:
+        limit = queue.options.daily_limit
+        if limit is not None and queue.name not in self._shares:
+            share = DailyShare(limit)
+            for message in self._history.sent_since(now - _DAY):
+                if message.transport == queue.name:
+                    share.record(message.recipient, message.bundle, message.source, message.at)
+            self._shares[queue.name] = share
+        return self._shares.get(queue.name)
+
+
+class ClaimThrottle:
+    """The throttles of one transport at one moment; implements `core.outbox.Throttle`."""
+
+    def __init__(
+        self,
+        transport: str,
+        now: float,
+        recipients: RecipientThrottle,
+        share: DailyShare | None,
+        *,
+        lock: threading.Lock,
+    ) -> None:
+        self._transport = transport
+        self._now = now
+        self._recipients = recipients
+        self._share = share
+        self._lock = lock
+        self._recorded: list[_CountedMessage] = []
+
+    def digest_window(self, recipient: str, kind: EventKind, source: str, bundle: str) -> DigestWindow | None:
+        with self._lock:
+            if self._share is not None:
+                window = self._share.gathering(recipient, self._transport, self._now, source, bundle)
+                if window is not None or bundle:
+                    return window
+            return self._recipients.gathering(recipient, self._transport, self._now, kind)
+
+    def record(self, recipient: str, bundle: str, source: str) -> None:
+        self._recorded.append(_CountedMessage(recipient, bundle, source))
+        with self._lock:
+            self._recipients.note(recipient, bundle, self._now)
+            if self._share is not None:
+                self._share.record(recipient, bundle, source, self._now)
+
+    def undo(self) -> None:
+        messages, self._recorded = self._recorded, []
+        self.undo_messages(messages)
+
+    def undo_messages(self, messages: Sequence[_CountedMessage]) -> None:
+        """Stop counting `messages`, which were claimed at this moment."""
+        with self._lock:
+            for message in messages:
+                self._recipients.take_back(message.recipient, message.bundle, self._now)
+                if self._share is not None:
+                    self._share.undo(message.recipient, message.bundle, message.source, self._now)

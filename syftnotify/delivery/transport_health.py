@@ -1,0 +1,131 @@
+"""Health of a transport: what its last attempts and checks show about the transport itself."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.retry import Decision
+from syftnotify.core.text import iso
+
+# Seconds without a success after which a transport counts as unreachable, in the status and in alerts.
+UNREACHABLE_SECONDS = 120.0
+# So many different messages in a row that failed in the same way show a fault of the transport, not of the messages.
+SYSTEMIC_FAILURES = 3
+_MAX_IDS = 10 * SYSTEMIC_FAILURES
+
+
+@dataclass(slots=True)
+class TransportHealth:
+    """Failures of one transport since its last success, and the pause or backoff that they caused.
+
+    Changed by the threads of its attempts and checks, read by all.
+    """
+
+    consecutive_timeouts: int = 0  # attempts in a row without a usable response
+    is_degraded: bool = False  # no success since an attempt got no usable response
+    is_gone: bool = False  # a message was answered with GONE
+    is_authenticated: bool = True  # False while the sign-in fails; a check shows whether it works again
+    loses_responses: bool = False  # no success since an attempt had an unknown outcome
+    # Ids of the messages that were rejected, and of those that failed temporarily, in a row.
+    rejected_ids: list[str] = field(default_factory=list)
+    deferred_ids: list[str] = field(default_factory=list)
+    last_failure: str = ""
+    pause_reason: str = ""  # why it is paused until a probe succeeds, and a person may have to act; empty: it is not
+    paused_until: float = 0.0  # next attempt after a failure, on the monotonic clock; 0.0: at once
+    unreachable_since: float | None = None  # seconds since 1970; None: the last attempt got a response
+    _unreachable_at: float = 0.0  # the same on the monotonic clock
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether there was no failure of the transport since the last success."""
+        has_failed = self.consecutive_timeouts or self.is_degraded or self.rejected_ids or self.deferred_ids
+        is_blocked = self.paused_until or self.pause_reason or self.unreachable_since or self.is_gone
+        return self.is_authenticated and not has_failed and not is_blocked
+
+    @property
+    def rejects_all(self) -> bool:
+        """Whether several different messages in a row were rejected."""
+        return len(self.rejected_ids) >= SYSTEMIC_FAILURES
+
+    def unavailable_reason(self, monotonic: float) -> str:
+        """Why nothing can be sent, as text for users; empty while sending works, or fails for less than two minutes."""
+        if self.pause_reason or self.unreachable_since is None:
+            return self.pause_reason
+        if monotonic - self._unreachable_at < UNREACHABLE_SECONDS:
+            return ""
+        return f"unreachable since {iso(self.unreachable_since)}: {self.last_failure}"
+
+    def record_success(self, monotonic: float) -> bool:
+        """A message was sent: forget all failures. Returns whether the transport was unavailable until now."""
+        if self.is_healthy:
+            return False
+        with self._lock:
+            was_unavailable = bool(self.unavailable_reason(monotonic))
+            self.consecutive_timeouts, self.paused_until, self.pause_reason = 0, 0.0, ""
+            self.is_degraded = self.is_gone = self.loses_responses = False
+            self.is_authenticated = True
+            self.rejected_ids, self.deferred_ids, self.unreachable_since = [], [], None
+        return was_unavailable
+
+    def record_connection(self) -> None:
+        """A check reached the server. Whether messages are accepted is open until the next one."""
+        with self._lock:
+            self.unreachable_since, self.deferred_ids, self.loses_responses = None, [], False
+
+    def record_failure(self, error: DeliveryError, message_id: str, now: float, monotonic: float) -> bool:
+        """Record what a failed attempt or check shows about the transport.
+
+        `message_id` is empty for a check; all rejections of one recipient have the same.
+
+        Returns whether the transport is at fault and not this message: it rejects all messages, or its endpoint is
+        gone and an earlier message showed that already.
+        """
+        failure = error.failure
+        with self._lock:
+            was_paused, was_gone = bool(self.pause_reason), self.is_gone
+            self.last_failure = str(error)
+            self.is_gone = self.is_gone or failure is Failure.GONE
+            if message_id:
+                self._record_message(failure, message_id)
+            self._record_reachability(failure, now, monotonic)
+            rejected = len(self.rejected_ids)
+        if failure is Failure.GONE:
+            return was_gone
+        is_systemic = rejected > SYSTEMIC_FAILURES or (rejected == SYSTEMIC_FAILURES and was_paused)
+        return failure is Failure.PERMANENT and is_systemic
+
+    def _record_message(self, failure: Failure, message_id: str) -> None:
+        if failure is Failure.UNKNOWN:
+            self.loses_responses = True
+        elif failure is Failure.PERMANENT:
+            self.rejected_ids = _with(self.rejected_ids, message_id)
+        elif failure is Failure.TEMPORARY:
+            self.deferred_ids = _with(self.deferred_ids, message_id)
+
+    def _record_reachability(self, failure: Failure, now: float, monotonic: float) -> None:
+        defers_all = failure is Failure.TEMPORARY and len(self.deferred_ids) >= SYSTEMIC_FAILURES
+        is_timeout = failure in {Failure.UNREACHABLE, Failure.UNKNOWN} or defers_all
+        self.consecutive_timeouts = self.consecutive_timeouts + 1 if is_timeout else 0
+        self.is_degraded = self.is_degraded or is_timeout
+        if is_timeout and self.unreachable_since is None:
+            self.unreachable_since, self._unreachable_at = now, monotonic
+        elif failure in {Failure.PERMANENT, Failure.TOKEN_REFRESHED}:  # the server responds
+            self.unreachable_since = None
+
+    def pause(self, decision: Decision, reason: str, monotonic: float) -> bool:
+        """Back off or pause as `decision` requires; returns whether a pause begins."""
+        with self._lock:
+            if decision.transport_wait:
+                self.paused_until = monotonic + decision.transport_wait
+            begins = decision.pauses and not self.pause_reason
+            if decision.pauses:
+                self.pause_reason = reason
+        return begins
+
+
+def _with(ids: list[str], message_id: str) -> list[str]:
+    """`ids` with `message_id` added once; the oldest are dropped, since a few are enough."""
+    return ids if message_id in ids else [*ids, message_id][-_MAX_IDS:]
