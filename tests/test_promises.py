@@ -31,7 +31,8 @@ from syftnotify.core.models import Event, Message, Notification, NotificationSta
 from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification
 from syftnotify.core.throttle import ThrottleRule
 from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
-from syftnotify.rendering.email import EmailRenderer, Links
+from syftnotify.rendering.email import EmailRenderer
+from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.runtime.container import App, build_app
 from syftnotify.store.ledger.index import Ledger

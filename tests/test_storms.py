@@ -19,7 +19,8 @@ from syftnotify.core.models import Event, Message, Notification, NotificationSta
 from syftnotify.core.outbox import AttemptOutcome
 from syftnotify.core.throttle import ABOVE, EVERY, WITHIN, RecipientThrottle, Window
 from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
-from syftnotify.rendering.email import EmailRenderer, Links
+from syftnotify.rendering.email import EmailRenderer
+from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import Clock, MakeDispatcher, claim, claim_and_die, tally, wait_until

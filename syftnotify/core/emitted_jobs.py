@@ -42,7 +42,7 @@ def with_remembered(
     routed: list[Event] = []
     changes: JobChanges = {}
     for event in events:
-        if not event.kind.value.startswith("job_"):
+        if not event.kind.is_about_job:
             routed.append(event)
             continue
         entity = event.entity

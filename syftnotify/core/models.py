@@ -274,5 +274,5 @@ class Item:
     id: str
     event: Event
     audience: Audience
-    standing: Status  # of the job, now
-    noticed_at: float = 0.0  # seconds since 1970
+    status: Status  # of the job, now
+    detected_at: float = 0.0  # seconds since 1970

@@ -17,7 +17,7 @@ from syftnotify.config.schema import Config, Gmail, Slack, Smtp, Transport, Webh
 from syftnotify.config.values import is_safe_url
 from syftnotify.core.errors import ConfigError, NotSignedInError, StateError
 from syftnotify.core.identifiers import AddressType, is_address
-from syftnotify.core.kinds import HIGH_KINDS, EventKind, Severity
+from syftnotify.core.kinds import HIGH_KINDS, REMINDER_KINDS, Severity
 from syftnotify.core.matching import Match, Route
 from syftnotify.core.models import DIGESTED, AlertRule
 from syftnotify.core.ports import Renderer
@@ -27,8 +27,9 @@ from syftnotify.core.routing import RoutingContext, TransportInfo, built_in_rout
 from syftnotify.core.text import escape
 from syftnotify.core.throttle import ThrottleRule
 from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
-from syftnotify.rendering.email import EmailRenderer, Links
-from syftnotify.rendering.templates import TemplateRenderer, renderer_of
+from syftnotify.rendering.email import EmailRenderer
+from syftnotify.rendering.links import Links
+from syftnotify.rendering.templates import TemplateRenderer, cached_renderer
 from syftnotify.runtime.peer_changes import PeerChanges
 from syftnotify.runtime.pipeline import Pipeline, ScanReport
 from syftnotify.runtime.recipients import Recipients
@@ -226,7 +227,7 @@ def alert_warning(rule: AlertRule) -> str:
 
 def renderer_for(home: Home) -> TemplateRenderer:
     """The templates of `home`, one's own before the built-in ones."""
-    return renderer_of(home.templates if home.templates.is_dir() else None)
+    return cached_renderer(home.templates if home.templates.is_dir() else None)
 
 
 def template_mistakes(raw: Mapping[str, Any]) -> Iterator[str]:
@@ -303,8 +304,7 @@ def _routes(config: Config) -> tuple[Route, ...]:
         Route(name, section.events, _match(section.match), section.to, section.via or "", goes_on=section.goes_on)
         for name, section in written
     ]
-    reminders = frozenset({EventKind.JOB_WAITING, EventKind.JOB_LONG_RUNNING})
-    reminding = [Route("reminders.to", reminders, to=config.reminders.to)] if config.reminders.to else []
+    reminding = [Route("reminders.to", REMINDER_KINDS, to=config.reminders.to)] if config.reminders.to else []
     built_in = () if config.routes is not None else built_in_routes(for_scientist=config.role == "scientist")
     return (*own, *reminding, *built_in, *rules)
 

@@ -261,7 +261,7 @@ def _sign_in(check: str, section: Gmail, now: float) -> Iterator[Finding]:
 def _templates(home: Home) -> Iterator[Finding]:
     if not home.templates.is_dir():
         return
-    mistakes = TemplateRenderer(home.templates).mistakes()
+    mistakes = TemplateRenderer(home.templates).errors()
     for name, what in mistakes.items():
         yield Finding(
             "templates",

@@ -84,7 +84,7 @@ def emit(
     routing = routing_of(user=user, tags=tags, emails=notify_emails, on=notify_on, alerts=alerts)
     event = _event(kind, entity, payload, key, routing)
     notify = routing.get("notify", {})
-    if "emails" not in notify and notify and not event.kind.value.startswith("job_"):
+    if "emails" not in notify and notify and not event.kind.is_about_job:
         raise EmitError("notify_on has no effect without notify_emails", hint="name the recipients: --notify-email")
     place = Home.at(home)
     check_home(place)
