@@ -7,6 +7,7 @@ an attempt alone, never by a wait.
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections import deque
@@ -23,10 +24,10 @@ from syftnotify.core.models import HELD, DigestWindow, Item, Message, Notificati
 from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification
 from syftnotify.core.ports import Renderer, Transport
 from syftnotify.core.retry import (
-    GONE_REST,
-    LONGEST_WAIT,
+    AUTH_PROBE_INTERVAL,
+    BACKOFF_MAX,
+    GONE_PAUSE,
     OUTCOME_LABELS,
-    SIGN_IN_PROBE,
     AttemptHistory,
     Decision,
     backoff,
@@ -424,7 +425,13 @@ class Dispatcher:
         except DeliveryError as error:
             lane.signs_in = error.failure is not Failure.AUTH
             self._count(lane, error, "")
-            decision = decide(error.failure, AttemptHistory(0, 0, None), now=self._clock(), silences=lane.silences or 1)
+            decision = decide(
+                error.failure,
+                AttemptHistory(0, 0, None),
+                now=self._clock(),
+                rand=random.random,
+                consecutive_timeouts=lane.silences or 1,
+            )
             self._rest(lane, str(error), decision)
         except Exception:  # as in an attempt: the transport would stay busy
             log.exception("unexpected error in the check of transport %s", lane.name)
@@ -554,12 +561,12 @@ class Dispatcher:
         # One recipient who does not exist says nothing about the transport, however many messages are rejected.
         about = f"to {due[0].recipient}" if error.is_about_recipient else due[0].message_id
         keeps = is_answer and self._count(lane, error, about)
-        hint = error.not_before.timestamp() - now if error.not_before else None
+        retry_after = error.not_before.timestamp() - now if error.not_before else None
 
         def decided(items: Sequence[ClaimedNotification]) -> Decision:
             if keeps:
-                rest = GONE_REST if error.failure is Failure.GONE else SIGN_IN_PROBE
-                return Decision(wait=LONGEST_WAIT, transport_wait=rest, pauses=True, counts=False)
+                rest = GONE_PAUSE if error.failure is Failure.GONE else AUTH_PROBE_INTERVAL
+                return Decision(wait=BACKOFF_MAX, transport_wait=rest, pauses=True, counts=False)
             tried = [item.first_failed_at for item in items if item.first_failed_at is not None]
             return decide(
                 error.failure,
@@ -569,9 +576,10 @@ class Dispatcher:
                     min(tried) if tried else None,
                 ),
                 now=now,
-                hint=hint,
+                rand=random.random,
+                retry_after=retry_after,
                 max_retries=lane.max_retries,
-                silences=lane.silences or 1,
+                consecutive_timeouts=lane.silences or 1,
             )
 
         # Each has its own limit. What is left of a digest is one message with one decision, and goes on leaving so.
@@ -590,9 +598,9 @@ class Dispatcher:
         why = str(error)
         if is_answer and error.failure is Failure.PERMANENT and len(lane.rejected) >= _IN_A_ROW:
             why = f"the last messages were all rejected: {error}"
-            decision = replace(decision, transport_wait=SIGN_IN_PROBE, pauses=True)
+            decision = replace(decision, transport_wait=AUTH_PROBE_INTERVAL, pauses=True)
         elif is_answer and error.failure is Failure.TEMPORARY and lane.silences:
-            decision = replace(decision, transport_wait=backoff(lane.silences))
+            decision = replace(decision, transport_wait=backoff(lane.silences, rand=random.random))
         self._rest(lane, why, decision)
 
     @staticmethod
@@ -675,7 +683,7 @@ def _verdict(failure: Failure, decision: Decision, now: float) -> AttemptOutcome
         state=NotificationState.DEAD if decision.gives_up else state,
         not_before=now + decision.wait if decision.wait else 0.0,
         counts=decision.counts,
-        refusal=decision.refusal,
+        refusal=decision.is_temporary,
     )
 
 

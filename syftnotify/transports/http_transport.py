@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from syftnotify.config.schema import Slack, Webhook
 from syftnotify.core.errors import DeliveryError, Failure
-from syftnotify.core.retry import failure_of_status, retry_after
+from syftnotify.core.retry import failure_of_status, parse_retry_after
 from syftnotify.core.text import escape, redact
 from syftnotify.transports.http_client import Address, Answer, address_of, escaped, reach, request
 
@@ -72,6 +72,6 @@ def refusal(
     return DeliveryError(
         failure or by_status,
         f"{host} answered {answer.status} {words}".rstrip(),
-        not_before=retry_after(answer.headers.get("retry-after"), datetime.fromtimestamp(now, UTC)),
+        not_before=parse_retry_after(answer.headers.get("retry-after"), datetime.fromtimestamp(now, UTC)),
         is_about_recipient=is_about_recipient,
     )
