@@ -223,7 +223,7 @@ class Promises(RuleBasedStateMachine):
             {LANE: lane},
             me="test",
             max_concurrent=1,
-            limits=(ThrottleRule(above=STORM),),
+            limits=(ThrottleRule(threshold=STORM),),
             clock=self.box.clock.time,
             monotonic=self.box.clock.monotonic,
         )

@@ -237,7 +237,7 @@ class DigestWindow:
 
     bundle: str
     not_before: float
-    sparing: frozenset[EventKind] = frozenset()  # kinds that are not gathered
+    exempt: frozenset[EventKind] = frozenset()  # kinds that are sent singly
     source: str | None = None  # only what this source caused; None: all
 
 

@@ -381,9 +381,9 @@ class Dispatcher:
             now = self._clock()
             limited = {lane.name: lane.daily_limit for lane in self._lanes.values() if lane.daily_limit is not None}
             shares = {name: DailyShare(limit) for name, limit in limited.items()}
-            seconds = max([limit.within for limit in self._limits] + [86400.0] * bool(shares))
+            seconds = max([limit.window for limit in self._limits] + [86400.0] * bool(shares))
             for message in self._outbox.history.sent_since(now - seconds):
-                storms.note(message.recipient, message.bundle, message.at)
+                storms.record(message.recipient, message.bundle, message.at)
                 if message.transport in shares:
                     shares[message.transport].record(message.recipient, message.bundle, message.source, message.at)
             self._storms, self._shares = storms, shares
@@ -730,15 +730,15 @@ class _LaneThrottle:
     def digest_window(self, recipient: str, kind: EventKind, source: str, bundle: str) -> DigestWindow | None:
         with self._lock:
             if self._share is not None:
-                found = self._share.gathering(recipient, self._transport, self._now, source, bundle)
+                found = self._share.digest_window(recipient, self._transport, self._now, source, bundle)
                 if found is not None or bundle:
                     return found
-            return self._recipients.gathering(recipient, self._transport, self._now, kind)
+            return self._recipients.digest_window(recipient, self._transport, self._now, kind)
 
     def record(self, recipient: str, bundle: str, source: str) -> None:
         self._recorded.append((recipient, bundle, source))
         with self._lock:
-            self._recipients.note(recipient, bundle, self._now)
+            self._recipients.record(recipient, bundle, self._now)
             if self._share is not None:
                 self._share.record(recipient, bundle, source, self._now)
 
@@ -748,6 +748,6 @@ class _LaneThrottle:
             messages, self._recorded = self._recorded, []
         with self._lock:
             for recipient, bundle, source in messages:
-                self._recipients.take_back(recipient, bundle, self._now)
+                self._recipients.undo(recipient, bundle, self._now)
                 if self._share is not None:
                     self._share.undo(recipient, bundle, source, self._now)

@@ -29,7 +29,7 @@ from syftnotify.core.routing import (
     source_of,
 )
 from syftnotify.core.text import escape
-from syftnotify.core.throttle import Window
+from syftnotify.core.throttle import SlidingWindow
 from syftnotify.runtime.intake import Intake
 from syftnotify.runtime.peer_changes import PeerChanges
 from syftnotify.runtime.recipients import Recipients
@@ -131,8 +131,8 @@ class Pipeline:
         self._has_looked = False
         # At which reading of the ledger all that is owed was compared; from then on only what changed is.
         self._settled = -1
-        self._carried = Window()  # whose code was copied lately
-        self._admitted = Window(EVENTS_PER_MINUTE, 60.0)  # events, by submitter
+        self._carried = SlidingWindow()  # whose code was copied lately
+        self._admitted = SlidingWindow(EVENTS_PER_MINUTE, 60.0)  # events, by submitter
         self._delayed: dict[str, str] = {}  # entities with events beyond that limit, oldest first, with their source
         self._known: dict[str, EventKind] = {}  # what a lost ledger had told last, by entity
 
@@ -356,7 +356,7 @@ class Pipeline:
                 self._delayed[event.entity] = source
                 delayed[source] += 1
             else:
-                self._admitted.note(source, now)
+                self._admitted.record(source, now)
                 admitted.append(event)
         if delayed:
             news.events[:] = admitted
@@ -440,7 +440,7 @@ class Pipeline:
         source = source_of(event)
         if self._carried.is_full(source, now):
             return replace(event, payload={**event.payload, "code_left_out": [_TOO_MANY]})
-        self._carried.note(source, now)
+        self._carried.record(source, now)
         return replace(event, payload={**event.payload, **attachments_of(job, event.kind)})
 
     def _count_as_told(self, marks: list[SilentMark]) -> None:

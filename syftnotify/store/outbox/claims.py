@@ -87,7 +87,7 @@ class Claim:
         # `||` keeps SQLite from the index of outcomes: it would read all unknown attempts of the history.
         is_unknown = ATTEMPTS.c.outcome.concat("") == Failure.UNKNOWN.value
         has_unknown = sa.exists().where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id, is_unknown)
-        exempt = [*WORKER_KIND_NAMES, *(kind.value for kind in window.sparing)]
+        exempt = [*WORKER_KIND_NAMES, *(kind.value for kind in window.exempt)]
         is_exempt = sa.exists().where(EVENTS.c.key == NOTIFICATIONS.c.event_key, EVENTS.c.kind.in_(exempt))
         update = update.where(is_due(self._now), ~is_exempt, ~has_unknown)
         if window.source is not None:
