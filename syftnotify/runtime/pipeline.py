@@ -313,7 +313,7 @@ class Pipeline:
     ) -> None:
         """Add what is new about some jobs. A first look meets very many: of those without news no more is kept."""
         first = not self._ledger.baseline(self._scope("jobs"))
-        new = detect_jobs(jobs, self._ledger, now=now, first_look=first, known=self._known)
+        new = detect_jobs(jobs, self._ledger, now=now, baseline=first, last_notified=self._known)
         if not dry_run:
             self._count_as_told(new.marks)
         news.add(new)
@@ -369,7 +369,7 @@ class Pipeline:
     def _judge_peers(self, news: Changes, peers: list[Peer]) -> None:
         if self._tells_peers:
             first = not self._ledger.baseline(self._scope("peers"))
-            news.add(self._peer_changes.detect(peers, first_look=first, known=self._known))
+            news.add(self._peer_changes.detect(peers, baseline=first, last_notified=self._known))
 
     def _remind(self, look: JobsLook, news: Changes, reach: RoutingContext, now: float) -> None:
         """Add what has been so for too long; what was so before the first look is not news then."""
@@ -457,8 +457,8 @@ class Pipeline:
             put(event.entity, event.kind, event.occurrence)
         for (entity, generation), count in news.reruns.items():
             ledger.set_rerun_count(entity, generation, count)
-        ledger.update_unreadable(news.undecided, news.decided)
-        ledger.record_reappeared(news.returned, news.settled, now)
+        ledger.update_unreadable(news.unreadable, news.readable)
+        ledger.record_reappeared(news.reappeared, news.stable, now)
         self._peer_changes.record(news)
         for scope in self._scopes():
             if not ledger.baseline(scope):
