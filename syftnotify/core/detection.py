@@ -81,9 +81,9 @@ def detect_jobs(
 ) -> Changes:
     """Changes of `jobs` at `now`, in seconds since 1970.
 
-    In the baseline scan (`baseline`), jobs that have ended are recorded as notified, waiting ones join the catch-up, and
-    approved ones are recorded as notified up to their approval. The same applies later to a job that the baseline scan
-    could not read; one that stays unreadable joins the catch-up as such. `last_notified` holds entities that were
+    In the baseline scan (`baseline`), jobs that have ended are recorded as notified, waiting ones join the catch-up,
+    and approved ones are recorded as notified up to their approval. The same applies later to a job that the baseline
+    scan could not read; one that stays unreadable joins the catch-up as such. `last_notified` holds entities that were
     notified before the ledger was lost, with the kind of their last event; they are recorded as notified up to it.
     """
     changes = Changes()

@@ -19,7 +19,7 @@ from syftnotify.core.digests import BUNDLE_ABOVE, group_into_digests
 from syftnotify.core.kinds import TERMINAL_STATUSES, EventKind
 from syftnotify.core.models import HELD, Event, Job, Notification, Peer, SnapshotStatus
 from syftnotify.core.quiet_hours import QuietHours, held
-from syftnotify.core.reminders import ReminderThresholds, reminders
+from syftnotify.core.reminders import ReminderThresholds, due_reminders
 from syftnotify.core.routing import (
     UNVERIFIED_SOURCE,
     RoutingContext,
@@ -375,8 +375,10 @@ class Pipeline:
         """Add what has been so for too long; what was so before the first look is not news then."""
         for entity in look.vanished:
             self._open.pop(entity, None)
-        asking = partial(long_runs, reach=reach) if any(rule.on_long_run_minutes for rule in reach.alerts) else None
-        due = reminders(self._open.values(), self._ledger, self._limits, now=now, asking=asking)
+        extra_thresholds = (
+            partial(long_runs, reach=reach) if any(rule.on_long_run_minutes for rule in reach.alerts) else None
+        )
+        due = due_reminders(self._open.values(), self._ledger, self._limits, now=now, extra_thresholds=extra_thresholds)
         if self._jobs and not self._ledger.baseline(self._scope("jobs")):
             news.marks += [SilentMark(event.entity, event.kind, event.occurrence) for event in due]
         else:

@@ -22,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from syftnotify.core.emit_options import checked, routing_of
+from syftnotify.core.emit_options import build_routing, check_routing
 from syftnotify.core.errors import EmitError, StateError
 from syftnotify.core.kinds import RESERVED_KINDS, EventKind, parse_kind
 from syftnotify.core.models import Event
@@ -81,7 +81,7 @@ def emit(
         NotifyError: the home belongs to another user, or others can write to it.
         EmitError: an option is invalid, the event is too large, or the spool cannot be written.
     """
-    routing = routing_of(user=user, tags=tags, emails=notify_emails, on=notify_on, alerts=alerts)
+    routing = build_routing(user=user, tags=tags, emails=notify_emails, on=notify_on, alerts=alerts)
     event = _event(kind, entity, payload, key, routing)
     notify = routing.get("notify", {})
     if "emails" not in notify and notify and not event.kind.is_about_job:
@@ -294,6 +294,6 @@ def _read(content: bytes) -> tuple[Event, bool]:
     words = [loaded[name] for name in ("kind", "entity", "occurrence", "at")]
     if not all(isinstance(word, str) for word in words):
         raise TypeError("its parts are not text")
-    routing = checked(loaded.get("routing", {}))
+    routing = check_routing(loaded.get("routing", {}))
     event = Event(_emittable(EventKind(words[0])), words[1], words[2], words[3], payload, routing, emitted=True)
     return event, loaded.get("keyed") is True
