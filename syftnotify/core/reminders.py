@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from syftnotify.core.detection import NotifiedIndex, job_payload, job_routing
 from syftnotify.core.emitted_jobs import EmittedJob
 from syftnotify.core.kinds import EventKind, Status
-from syftnotify.core.models import BY_JOB, CONFIGURED, Event, Job
+from syftnotify.core.models import ASKED_BY_CONFIG, ASKED_BY_JOB, Event, Job
 
 # Thresholds for a job from outside the configuration: each with its source, in seconds.
 ThresholdsFor = Callable[[Event], Iterable[tuple[str, float]]]
@@ -46,7 +46,7 @@ def due_reminders(
         kind = EventKind.JOB_WAITING if is_waiting else EventKind.JOB_LONG_RUNNING
         about = Event(kind, job.entity, payload=job_payload(job), routing=job_routing(job))
         if is_waiting:
-            limits = [(CONFIGURED, seconds) for seconds in thresholds.waiting]
+            limits = [(ASKED_BY_CONFIG, seconds) for seconds in thresholds.waiting]
         else:
             limits = _running_limits(about, thresholds, extra_thresholds)
         since = _since(job, EventKind.JOB_SUBMITTED if is_waiting else EventKind.JOB_APPROVED, seen, now)
@@ -85,11 +85,11 @@ def _running_limits(
     about: Event, thresholds: ReminderThresholds, extra_thresholds: ThresholdsFor | None
 ) -> list[tuple[str, float]]:
     """The thresholds for long runs, in seconds, each with its source: the configuration, the job, alert rules."""
-    limits = [(CONFIGURED, seconds) for seconds in thresholds.running]
+    limits = [(ASKED_BY_CONFIG, seconds) for seconds in thresholds.running]
     alerts = about.routing.get("alerts")
     minutes = alerts.get("on_long_run_minutes") if isinstance(alerts, dict) else None
     if minutes:
-        limits.append((BY_JOB, minutes * 60.0))
+        limits.append((ASKED_BY_JOB, minutes * 60.0))
     return [*limits, *(extra_thresholds(about) if extra_thresholds is not None else ())]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.kinds import EventKind
-from syftnotify.core.models import SHARE, STORM, DigestWindow
+from syftnotify.core.models import FLOOD_PREFIX, SHARE_PREFIX, DigestWindow
 
 DEFAULT_THRESHOLD = 200  # messages to one recipient
 DEFAULT_WINDOW = 600.0  # seconds in which they are counted
@@ -71,7 +71,7 @@ class ThrottleRule:
     threshold: int = DEFAULT_THRESHOLD
     window: float = DEFAULT_WINDOW
     interval: float = DEFAULT_INTERVAL
-    bundle_prefix: str = STORM
+    bundle_prefix: str = FLOOD_PREFIX
     exempt: frozenset[EventKind] = frozenset()  # kinds that are always sent singly
 
 
@@ -143,13 +143,13 @@ class DailyShare:
         """Count a message that `source` alone caused; `bundle` is its bundle if it is a digest, or empty."""
         if source:
             self._messages.record(source, at)
-            if bundle.startswith(SHARE):
+            if bundle.startswith(SHARE_PREFIX):
                 self._digests[source, recipient] = at
 
     def undo(self, recipient: str, bundle: str, source: str, at: float) -> None:
         """Reverse `record` for a message that was not delivered."""
         self._messages.undo(source, at)
-        if bundle.startswith(SHARE) and self._digests.get((source, recipient)) == at:
+        if bundle.startswith(SHARE_PREFIX) and self._digests.get((source, recipient)) == at:
             del self._digests[source, recipient]
 
     def digest_window(
@@ -168,4 +168,4 @@ class DailyShare:
             due = max(due, self._messages.free_at(source) or due)
         if bundle:
             return DigestWindow(bundle, due)
-        return DigestWindow(SHARE + stable_hash(recipient, transport, source, f"{due:.3f}"), due, source=source)
+        return DigestWindow(SHARE_PREFIX + stable_hash(recipient, transport, source, f"{due:.3f}"), due, source=source)

@@ -20,7 +20,7 @@ import jinja2
 
 from syftnotify.core.errors import DeliveryError, Failure, StateError
 from syftnotify.core.kinds import EventKind, current_status
-from syftnotify.core.models import HELD, DigestWindow, Item, Message, NotificationState, Receipt
+from syftnotify.core.models import QUIET_HOURS_PREFIX, DigestWindow, Item, Message, NotificationState, Receipt
 from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification
 from syftnotify.core.ports import Renderer, Transport
 from syftnotify.core.retry import (
@@ -496,7 +496,7 @@ class Dispatcher:
         thread = self._outbox.queue.thread_of(first.event.entity, first.recipient, lane.name) if asks else ""
         try:
             # What quiet hours held comes as itself where it is alone.
-            is_alone = len(due) == 1 and first.bundle.startswith(HELD)
+            is_alone = len(due) == 1 and first.bundle.startswith(QUIET_HOURS_PREFIX)
             digest = first.message_id if first.bundle and not is_alone else ""
             return lane.wording.message(items, first.recipient, thread=thread, digest=digest)
         except jinja2.TemplateError as error:

@@ -19,7 +19,7 @@ from syftnotify.core.errors import ConfigError, NotSignedInError, StateError
 from syftnotify.core.identifiers import AddressType, is_address
 from syftnotify.core.kinds import HIGH_KINDS, REMINDER_KINDS, Severity
 from syftnotify.core.matching import Match, Route
-from syftnotify.core.models import DIGESTED, AlertRule
+from syftnotify.core.models import DIGEST_PREFIX, AlertRule
 from syftnotify.core.ports import Renderer
 from syftnotify.core.quiet_hours import QuietHours
 from syftnotify.core.reminders import ReminderThresholds
@@ -207,7 +207,7 @@ def _lane(settings: Settings, name: str, section: Transport, clock: Callable[[],
 def _endpoints(rules: Iterable[AlertRule]) -> dict[str, Transport]:
     """A transport for each address that an alert rule names by itself: one that is dead delays no other."""
     # Earlier versions accepted blanks in the host.
-    return {rule.endpoint: alert_webhook(rule.target.replace(" ", "%20")) for rule in rules if rule.has_own_address}
+    return {rule.endpoint: alert_webhook(rule.target.replace(" ", "%20")) for rule in rules if rule.has_url}
 
 
 def alert_webhook(url: str) -> Webhook:
@@ -217,7 +217,7 @@ def alert_webhook(url: str) -> Webhook:
 
 def alert_warning(rule: AlertRule) -> str:
     """The warning that the address that `rule` names by itself is sent unencrypted; else empty. Raises: ValueError."""
-    if not rule.has_own_address or is_safe_url(rule.target):
+    if not rule.has_url or is_safe_url(rule.target):
         return ""
     exposed = alert_webhook(rule.target.replace(" ", "%20")).exposed
     if urlsplit(rule.target).path.strip("/"):  # often the token of a receiver
@@ -328,7 +328,7 @@ def _limits(config: Config) -> tuple[ThrottleRule, ...]:
     if section is None:
         return (ThrottleRule(),)
     exempt = frozenset() if section.include_high else HIGH_KINDS
-    return ThrottleRule(), ThrottleRule(section.above, section.within, section.every, DIGESTED, exempt)
+    return ThrottleRule(), ThrottleRule(section.above, section.within, section.every, DIGEST_PREFIX, exempt)
 
 
 def _match(section: Condition) -> Match:

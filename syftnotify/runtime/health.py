@@ -128,9 +128,7 @@ class HealthReporter:
         self._reported_at = now
 
     def _called(self, name: str) -> str:
-        rules = (
-            rule for rule in self._parts.outbox.alert_rules.all() if rule.has_own_address and rule.endpoint == name
-        )
+        rules = (rule for rule in self._parts.outbox.alert_rules.all() if rule.has_url and rule.endpoint == name)
         rule = next(rules, None)
         if rule is None:
             return f"Transport {name}"

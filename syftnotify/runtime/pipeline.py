@@ -17,7 +17,7 @@ from functools import partial
 from syftnotify.core.detection import Changes, SilentMark, detect_jobs
 from syftnotify.core.digests import BUNDLE_ABOVE, group_into_digests
 from syftnotify.core.kinds import TERMINAL_STATUSES, EventKind
-from syftnotify.core.models import HELD, Event, Job, Notification, Peer, SnapshotStatus
+from syftnotify.core.models import QUIET_HOURS_PREFIX, Event, Job, Notification, Peer, SnapshotStatus
 from syftnotify.core.quiet_hours import QuietHours, held
 from syftnotify.core.reminders import ReminderThresholds, due_reminders
 from syftnotify.core.routing import (
@@ -395,7 +395,7 @@ class Pipeline:
 
     def _drop_alerts(self, reach: RoutingContext, now: float) -> None:
         """Rules about one job go when it goes (A01)."""
-        rules = [rule for rule in reach.alerts if rule.is_of_one_job]
+        rules = [rule for rule in reach.alerts if rule.is_for_one_job]
         if rules and self._jobs:
             is_there = {rule.id: self._jobs.holds(rule.job) for rule in rules}
             for name in self._outbox.alert_rules.expire(is_there, now):
@@ -427,7 +427,7 @@ class Pipeline:
         rest = group_into_digests(rest, above=BUNDLE_ABOVE) if time_off else rest
         by_key = {event.key: event for event in (*news.catch_up, *news.events)}
         tick.notifications = held([*catch_up, *rest], by_key, self._quiet, now)
-        singly = (item for item in tick.notifications if not item.bundle or item.bundle.startswith(HELD))
+        singly = (item for item in tick.notifications if not item.bundle or item.bundle.startswith(QUIET_HOURS_PREFIX))
         alone = {item.event_key for item in singly if not item.skipped}
         news.events[:] = [
             self._with_evidence(event, jobs, now) if event.key in alone else event for event in news.events

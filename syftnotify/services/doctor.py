@@ -387,7 +387,7 @@ def _alerts(home: Home, settings: Settings | None, rules: Iterable[AlertRule]) -
         elif warning := alert_warning(rule):
             advice = f"`notify alerts rm {rule.id}`, then add the rule with an https:// address"
             yield Finding("alerts", Level.WARN, f"{rule.id}: {warning}", advice)
-        elif is_address(rule.target) or rule.has_own_address or settings is None:
+        elif is_address(rule.target) or rule.has_url or settings is None:
             continue
         elif rule.target not in settings.config.transports:
             text = f"{rule.id} tells {escape(rule.target)}, which is not configured"
