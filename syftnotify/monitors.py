@@ -66,7 +66,7 @@ class _Monitor:
         self._stop.set()
 
     def _check_once(self) -> None:
-        with worker_lock.hold(self._home, seconds=_LOCK_TIMEOUT):
+        with worker_lock.acquire(self._home, seconds=_LOCK_TIMEOUT):
             settings = check_ready(self._home)
             report = worker_status.read(self._home)
             app = build_app(settings, with_jobs=self._jobs, with_peers=self._peers)

@@ -15,7 +15,7 @@ from syftnotify.core.identifiers import entity_id, stable_hash
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
 from syftnotify.core.outbox import OutboxCounts
-from syftnotify.core.text import escape, host_of, iso, plural
+from syftnotify.core.text import escape, hostname, iso, plural
 from syftnotify.runtime.container import App
 from syftnotify.transports.gmail.auth import sign_in_ends
 
@@ -132,7 +132,7 @@ class HealthReporter:
         rule = next(rules, None)
         if rule is None:
             return f"Transport {name}"
-        return f"The webhook at {host_of(rule.target)} of an alert rule ({name} in `notify alerts list`)"
+        return f"The webhook at {hostname(rule.target)} of an alert rule ({name} in `notify alerts list`)"
 
     def _is_told(self, name: str) -> bool:
         """Whether this pause was told less than a day ago; a message that got through since has ended it."""

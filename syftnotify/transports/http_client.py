@@ -20,7 +20,7 @@ import certifi
 import httpcore
 
 from syftnotify.core.errors import DeliveryError, Failure
-from syftnotify.core.text import escape, host_of
+from syftnotify.core.text import escape, hostname
 from syftnotify.transports.deadline import Deadline
 
 CONNECT_SECONDS = 10.0
@@ -106,7 +106,7 @@ def address_of(url: str) -> Address:
             user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             headers["authorization"] = "Basic " + base64.b64encode(user.encode()).decode("ascii")
         return Address(
-            host=host_of(url),
+            host=hostname(url),
             url=httpcore.URL(scheme=parts.scheme, host=host, port=parts.port, target=target),
             headers=headers,
             proxy=_proxy_to(host + port, parts.scheme),
@@ -114,7 +114,7 @@ def address_of(url: str) -> Address:
     except ValueError as error:
         # Its text may repeat the address.
         why = f"{type(error).__name__}: see the address, and that of the proxy"
-        raise DeliveryError(Failure.UNREACHABLE, f"{host_of(url)} could not be reached ({why})") from None
+        raise DeliveryError(Failure.UNREACHABLE, f"{hostname(url)} could not be reached ({why})") from None
 
 
 def escaped(text: str) -> str:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from syftnotify.core.errors import Failure
 from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.kinds import EventKind
-from syftnotify.core.models import DIGEST_PREFIX, EMITTED_PREFIX, SHARE_PREFIX, FLOOD_PREFIX, DigestWindow
+from syftnotify.core.models import DIGEST_PREFIX, EMITTED_PREFIX, FLOOD_PREFIX, SHARE_PREFIX, DigestWindow
 from syftnotify.core.outbox import ClaimedNotification, Throttle
 from syftnotify.store.outbox import claim_statements as statements
 from syftnotify.store.outbox.claim_order import ClaimOrder

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from syftnotify.config.values import is_safe_url
 from syftnotify.core.errors import DeliveryError, NotSignedInError
-from syftnotify.core.text import decoded
+from syftnotify.core.text import decode
 from syftnotify.system.files import atomic_write, read_regular_file
 from syftnotify.system.paths import expand_path
 from syftnotify.transports.gmail.client_files import LARGEST, client_secrets, kind_of
@@ -310,7 +310,7 @@ def file_mark(path: Path) -> tuple[int, int, int]:
 
 def _token_info(path: Path) -> dict[str, Any]:
     try:
-        info = json.loads(decoded(read_regular_file(path, LARGEST)))
+        info = json.loads(decode(read_regular_file(path, LARGEST)))
     except FileNotFoundError:
         raise NotSignedInError(f"there is no Google sign-in at {path}", hint=_SIGN_IN) from None
     except (OSError, ValueError, RecursionError) as error:

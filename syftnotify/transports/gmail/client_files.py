@@ -9,7 +9,7 @@ from typing import Any
 
 from syftnotify.config.values import is_safe_url
 from syftnotify.core.errors import NotSignedInError
-from syftnotify.core.text import decoded, escape
+from syftnotify.core.text import decode, escape
 from syftnotify.system.files import read_regular_file
 
 _CLIENT_NEEDED = (
@@ -29,7 +29,7 @@ def client_secrets(path: Path) -> dict[str, Any]:
         NotSignedInError: the file is missing, or is something else; the message says what.
     """
     try:
-        text = decoded(read_regular_file(path, LARGEST))
+        text = decode(read_regular_file(path, LARGEST))
     except FileNotFoundError:
         raise NotSignedInError(f"there is no {path}", hint=_CLIENT_NEEDED) from None
     except (OSError, ValueError) as error:

@@ -13,7 +13,7 @@ from typing import Any
 from syftnotify.config.schema import Slack
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
-from syftnotify.core.text import host_of
+from syftnotify.core.text import hostname
 from syftnotify.transports.http_client import Answer
 from syftnotify.transports.http_transport import HttpTransport, refusal, secrets_of, words_of
 
@@ -67,7 +67,7 @@ class SlackTransport(HttpTransport):
         if message.recipient[:1] in {"#", "@"}:  # else: the channel that the webhook was made for
             words["channel"] = message.recipient
         answer = self.post(json.dumps(words).encode("ascii"), {"content-type": "application/json"})
-        host = host_of(self._url)
+        host = hostname(self._url)
         reason = _reason(answer)
         failure = _REASONS.get(reason)
         if failure is not None or not 200 <= answer.status < 300:
