@@ -445,3 +445,11 @@ def test_texts_of_every_kind_name_known_placeholders(kind: EventKind) -> None:
     texts = (kind.spec.summary, kind.spec.submitter_summary, kind.spec.subject)
 
     assert {name for text in texts for _, name, _, _ in Formatter().parse(text) if name} <= set(PLACEHOLDERS)
+
+
+@pytest.mark.parametrize("audience", Audience)
+def test_subject_of_peer_mail_says_your_request_to_the_peer_only(audience: Audience) -> None:
+    subject = worded(EventKind.PEER_REQUESTED, audience).subject
+
+    is_peer = audience is Audience.SUBMITTER
+    assert subject == ("Your SyftBox peer request to owner@x.org" if is_peer else "SyftBox peer request from ana@y.net")

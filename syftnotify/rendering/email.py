@@ -131,8 +131,9 @@ def _subject(item: Item) -> str:
     if spec.subject:
         return fill(spec.subject, item)
     if spec.family is Family.PEER:
-        is_owner = item.audience is Audience.OWNER
-        return f"SyftBox peer request from {submitter(event)}" if is_owner else f"Your SyftBox peer request to {owner}"
+        if item.audience is Audience.SUBMITTER:
+            return f"Your SyftBox peer request to {owner}"
+        return f"SyftBox peer request from {submitter(event)}"
     if spec.alert_prefix and item.audience not in _ROLES:
         return f"{spec.alert_prefix} {subject_name(event)}"
     if event.emitted or not event.kind.is_about_job:
