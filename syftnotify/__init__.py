@@ -1,7 +1,7 @@
-"""The notifier of a SyftBox data owner: it looks, so that nobody has to.
+"""Notifications about jobs and peers for SyftBox data owners.
 
-From Python: `GmailAuth`, `GmailSender`, `TemplateRenderer`, `JsonStateManager`, `JobMonitor`, `PeerMonitor`. Each is
-imported when it is first named, so that `import syftnotify` costs nothing.
+Python API: `GmailAuth`, `GmailSender`, `TemplateRenderer`, `JsonStateManager`, `JobMonitor`, `PeerMonitor` and `emit`.
+They are imported on first access, so that `import syftnotify` is fast.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
     "emit",
 ]
 
-_HOMES = {
+_MODULES = {
     "GmailAuth": "syftnotify.transports.gmail.auth",
     "GmailSender": "syftnotify.sender",
     "JobMonitor": "syftnotify.monitors",
@@ -42,9 +42,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 

@@ -1,4 +1,4 @@
-"""The same look, called from Python: one tick for each check, in this process."""
+"""`JobMonitor` and `PeerMonitor`: scans and deliveries in the calling process, for Python callers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from syftnotify.system.paths import Home
 
 log = logging.getLogger(__name__)
 
-# Two monitors of one home take turns; a worker keeps its turn for ever.
-_TURN_SECONDS = 10.0
+# How long a check waits for the lock of the home: the check of another monitor ends, a worker does not.
+_LOCK_TIMEOUT = 10.0
 
 
 class _Monitor:
+    """Repeated checks of one home; the subclasses select what is scanned."""
+
     _jobs = False
     _peers = False
 
@@ -27,11 +29,13 @@ class _Monitor:
         self._stop = threading.Event()
 
     def check(self, interval: float | None = None, duration: float | None = None) -> None:
-        """Look once and deliver what is due; or every `interval` seconds for `duration` seconds (None: until `stop`).
+        """Scan once and deliver what is due; with `interval`, repeat every `interval` seconds.
+
+        Repetition ends after `duration` seconds, or with None when `stop` is called.
 
         Raises:
-            AlreadyRunningError: a worker looks after this home already.
-            ConfigError, NotSignedInError, StateError: as the worker would say.
+            AlreadyRunningError: a worker is running for this home.
+            ConfigError, NotSignedInError, StateError: as for the worker.
         """
         until = None if duration is None else time.monotonic() + duration
         while True:
@@ -43,7 +47,7 @@ class _Monitor:
                 return
 
     def start(self, interval: float = 10) -> threading.Thread:
-        """Check every `interval` seconds in a thread of its own, until `stop`."""
+        """Check every `interval` seconds in a new thread until `stop` is called."""
         self._stop.clear()
         thread = threading.Thread(target=self._keep_checking, args=(interval,), name=type(self).__name__, daemon=True)
         thread.start()
@@ -53,36 +57,36 @@ class _Monitor:
         while not self._stop.is_set():
             try:
                 self._check_once()
-            except NotifyError as error:  # it may pass; a thread that ended would be silence
-                log.error("the check failed: %s", error)
+            except NotifyError as error:  # may be temporary; a thread that ended would stop all notifications
+                log.error("check failed: %s", error)
             self._stop.wait(interval)
 
     def stop(self) -> None:
-        """End after the check that is under way."""
+        """Stop after the current check."""
         self._stop.set()
 
     def _check_once(self) -> None:
-        with worker_lock.acquire(self._home, seconds=_TURN_SECONDS):
+        with worker_lock.acquire(self._home, seconds=_LOCK_TIMEOUT):
             settings = check_ready(self._home)
             report = worker_status.read(self._home)
-            parts = build_app(settings, with_jobs=self._jobs, with_peers=self._peers)
+            app = build_app(settings, with_jobs=self._jobs, with_peers=self._peers)
             try:
                 now = time.time()
-                tick = parts.look_once(report.last_look_s)
+                tick = app.look_once(report.last_look_s)
                 if settings.config.notify.enabled and not tick.waiting_for:
                     report.last_look_s = now
                     worker_status.write(self._home, report)
             finally:
-                parts.close()
+                app.close()
 
 
 class JobMonitor(_Monitor):
-    """Tells of jobs."""
+    """Notifies about jobs."""
 
     _jobs = True
 
 
 class PeerMonitor(_Monitor):
-    """Tells of peer requests and grants."""
+    """Notifies about peer requests and grants."""
 
     _peers = True

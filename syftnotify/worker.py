@@ -1,6 +1,6 @@
-"""The program of the detached worker: `python -m syftnotify.worker --home DIR --tell FD`.
+"""Entry point of the background worker: `python -m syftnotify.worker --home DIR --tell FD`.
 
-Units of systemd and the command line of running workers name this module, so its name and options are kept.
+Installed systemd units and running workers depend on the name and the options of this module.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ log = logging.getLogger("syftnotify.worker")  # not __name__, which is __main__ 
 
 
 @dataclass(slots=True)
-class _Starter:
-    """Whoever started us reads one JSON line: that we run, or why we do not."""
+class _StartReport:
+    """Reports the outcome of the start to the starting process, as one JSON line on a pipe."""
 
     descriptor: int | None
-    is_told: bool = False
+    is_sent: bool = False
 
-    def tell(self, message: dict[str, Any]) -> None:
-        self.is_told = True
+    def send(self, message: dict[str, Any]) -> None:
+        self.is_sent = True
         if self.descriptor is None:
             return
         try:
             os.write(self.descriptor, json.dumps(message).encode("utf-8") + b"\n")
             os.close(self.descriptor)
-        except OSError:  # it did not wait for us; that is its right
-            log.debug("nobody waits for the start to be told")
+        except OSError:  # the starting process has ended or stopped reading
+            log.debug("nobody reads the start report")
         self.descriptor = None
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the worker until it is told to stop. Returns the exit code."""
+    """Run the worker until it is stopped. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="syftnotify.worker")
     parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--tell", type=int)
-    parser.add_argument("--as-owner", action="store_true", help="as root: work as the owner of the home")
+    parser.add_argument("--tell", type=int, metavar="FD", help="file descriptor for the start report")
+    parser.add_argument("--as-owner", action="store_true", help="as root: run as the owner of the home")
     given = parser.parse_args(arguments)
     home = Home.at(given.home)
-    starter = _Starter(given.tell)
-    os.umask(0o077)  # whatever the caller's: all that we make is for its owner alone
+    report = _StartReport(given.tell)
+    os.umask(0o077)  # files of the worker are for its user only
     try:
         if given.as_owner:
             drop_privileges(home)
@@ -59,13 +59,13 @@ def main(arguments: list[str] | None = None) -> int:
         home.create()
         logs.configure(home.log)
         os.chdir(home.root)
-        work(home, started=lambda warnings: starter.tell({"pid": os.getpid(), "warnings": warnings}), detached=True)
+        work(home, started=lambda warnings: report.send({"pid": os.getpid(), "warnings": warnings}), detached=True)
     except NotifyError as error:
-        log.error("%s%s", "" if starter.is_told else "not started: ", error)
-        starter.tell({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
+        log.error("%s%s", "" if report.is_sent else "not started: ", error)
+        report.send({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
         return error.exit_code
     except OSError as error:
-        starter.tell({"error": f"{home.root}: {error.strerror}", "hint": "see that it is yours", "exit_code": 1})
+        report.send({"error": f"{home.root}: {error.strerror}", "hint": "check its owner and mode", "exit_code": 1})
         return 1
     return 0
 

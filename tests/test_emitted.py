@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import syftnotify
-from syftnotify.core.emitted_jobs import FORGOTTEN_SECONDS, merged, with_remembered
+from syftnotify.core.emitted_jobs import EXPIRY_SECONDS, merge_options, with_job_options
 from syftnotify.core.errors import EmitError, UnknownKindError
 from syftnotify.core.kinds import FINAL_KINDS, EventKind
 from syftnotify.core.models import Event
@@ -338,7 +338,7 @@ def test_emit_job_without_end_is_forgotten_after_180_days(box: Box) -> None:
     box.configure({"routes": NOBODY})
     emit(box, "job_submitted", "old", notify_emails=[BO])
     box.look()
-    box.clock.advance(FORGOTTEN_SECONDS + 1)
+    box.clock.advance(EXPIRY_SECONDS + 1)
     emit(box, "job_submitted", "new", notify_emails=[BO])
     box.look()
     outbox = SqliteOutbox(box.home.outbox)
@@ -368,9 +368,9 @@ jobs_events = st.builds(
 @given(st.lists(jobs_events, max_size=8), st.integers(0, 8))
 def test_with_remembered_is_the_same_in_one_batch_or_two(events: list[Event], cut: int) -> None:
     """A14: where a scan ends makes no difference."""
-    whole, at_once = with_remembered(events, {}, 1.0)
-    first, kept = with_remembered(events[:cut], {}, 1.0)
-    second, changed = with_remembered(events[cut:], {name: job for name, job in kept.items() if job}, 1.0)
+    whole, at_once = with_job_options(events, {}, 1.0)
+    first, kept = with_job_options(events[:cut], {}, 1.0)
+    second, changed = with_job_options(events[cut:], {name: job for name, job in kept.items() if job}, 1.0)
 
     assert [*first, *second] == whole
     assert {**kept, **changed} == at_once
@@ -380,9 +380,9 @@ def test_merged_keeps_what_is_not_given_again() -> None:
     """A14"""
     earlier = {"user": "a", "tags": ["x"], "notify": {"emails": [BO], "on": ["job_failed"]}}
 
-    assert merged(earlier, {}) == earlier
-    assert merged({}, earlier) == earlier
-    assert merged(earlier, {"tags": ["y"], "notify": {"emails": [CY]}}) == {
+    assert merge_options(earlier, {}) == earlier
+    assert merge_options({}, earlier) == earlier
+    assert merge_options(earlier, {"tags": ["y"], "notify": {"emails": [CY]}}) == {
         "user": "a",
         "tags": ["y"],
         "notify": {"emails": [CY], "on": ["job_failed"]},

@@ -20,7 +20,7 @@ class Known:
 
     told: set[tuple[str, EventKind, str]] = field(default_factory=set)
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
-    undecided: set[str] = field(default_factory=set)
+    unreadable: set[str] = field(default_factory=set)
     back: dict[str, float] = field(default_factory=dict)
 
     def is_recorded(self, entity: str, kind: EventKind, occurrence: str) -> bool:
@@ -33,7 +33,7 @@ class Known:
         return sum(1 for told, kind, _ in self.told if told == entity and kind in END_KINDS)
 
     def is_unreadable(self, entity: str) -> bool:
-        return entity in self.undecided
+        return entity in self.unreadable
 
     def reappeared_at(self, entity: str) -> float | None:
         return self.back.get(entity)
@@ -52,8 +52,8 @@ def job(*facts: Fact, status: Status = Status.WAITING, layout: str = "D", **more
     return Job("job/x", layout, "o@x.org", "a@y.net", "", "x", status, facts, **{**defaults, **more})
 
 
-def kinds(job: Job, known: Known, *, first_look: bool = False) -> list[EventKind]:
-    return [event.kind for event in detect_jobs([job], known, first_look=first_look, now=NOW).events]
+def kinds(job: Job, known: Known, *, baseline: bool = False) -> list[EventKind]:
+    return [event.kind for event in detect_jobs([job], known, baseline=baseline, now=NOW).events]
 
 
 def test_all_that_is_true_and_untold_is_news_in_order() -> None:
@@ -102,7 +102,7 @@ def test_the_first_look_neither_floods_nor_swallows(
     status: Status, facts: tuple[Fact, ...], caught_up: list[EventKind], marked: list[EventKind]
 ) -> None:
     """B05"""
-    news = detect_jobs([job(*facts, status=status)], Known(), first_look=True, now=NOW)
+    news = detect_jobs([job(*facts, status=status)], Known(), baseline=True, now=NOW)
 
     assert news.events == []
     assert [event.kind for event in news.catch_up] == caught_up
@@ -116,7 +116,7 @@ def test_a_job_that_the_first_look_could_not_read_is_judged_by_its_rules_later()
 
     assert later.events == []
     assert [mark.kind for mark in later.marks] == [EventKind.JOB_SUBMITTED, EventKind.JOB_COMPLETED]
-    assert later.decided == {"job/x"}
+    assert later.readable == {"job/x"}
 
 
 END = Fact(EventKind.JOB_COMPLETED, "T0", counted=True)
@@ -144,18 +144,18 @@ def test_a_job_that_cannot_be_read_is_no_rerun() -> None:
 
 def test_a_job_that_only_comes_back_is_no_rerun() -> None:
     just_back = detect_jobs([job(SUBMITTED, layout="B2")], ended_before(back={"job/x": 0}), now=NOW)
-    assert (just_back.reruns, just_back.returned) == ({}, {"job/x"})
+    assert (just_back.reruns, just_back.reappeared) == ({}, {"job/x"})
     whole = detect_jobs(
         [job(SUBMITTED, END, status=Status.DONE, layout="B2")], ended_before(back={"job/x": NOW}), now=NOW
     )
 
-    assert (whole.events, whole.settled) == ([], {"job/x"})
+    assert (whole.events, whole.stable) == ([], {"job/x"})
 
 
 def test_a_job_that_stays_un_ended_after_it_came_back_is_a_rerun() -> None:
     later = detect_jobs([job(SUBMITTED, layout="B2")], ended_before(back={"job/x": NOW}), now=NOW + 61)
 
-    assert (later.reruns, later.settled) == ({("job/x", "T0"): 1}, {"job/x"})
+    assert (later.reruns, later.stable) == ({("job/x", "T0"): 1}, {"job/x"})
 
 
 def test_one_job_seen_in_two_stages_is_ended() -> None:
@@ -177,9 +177,9 @@ facts = st.lists(
 
 
 @given(facts, st.sampled_from(list(Status)), st.booleans())
-def test_after_noting_the_news_there_is_none(facts: list[Fact], status: Status, first_look: bool) -> None:
+def test_after_noting_the_news_there_is_none(facts: list[Fact], status: Status, baseline: bool) -> None:
     known = Known()
-    news = detect_jobs([job(*facts, status=status)], known, first_look=first_look, now=NOW)
+    news = detect_jobs([job(*facts, status=status)], known, baseline=baseline, now=NOW)
     for event in (*news.events, *news.catch_up):
         known.told.add((event.entity, event.kind, event.occurrence))
     for mark in news.marks:
@@ -194,8 +194,8 @@ def peer(kind: EventKind) -> Peer:
 
 
 def test_peers_are_told_once_and_existing_grants_never() -> None:
-    first = detect_peers([peer(EventKind.PEER_GRANTED)], Known(), first_look=True)
-    waiting = detect_peers([peer(EventKind.PEER_REQUESTED)], Known(), first_look=True)
+    first = detect_peers([peer(EventKind.PEER_GRANTED)], Known(), baseline=True)
+    waiting = detect_peers([peer(EventKind.PEER_REQUESTED)], Known(), baseline=True)
     later = detect_peers([peer(EventKind.PEER_GRANTED)], Known({("peer/o/a", EventKind.PEER_REQUESTED, "")}))
 
     assert (first.events, len(first.marks)) == ([], 1)

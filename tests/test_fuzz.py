@@ -25,7 +25,8 @@ from syftnotify.config.load import load
 from syftnotify.core.errors import ConfigError, NotSignedInError
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Item
-from syftnotify.rendering.email import EmailRenderer, Links
+from syftnotify.rendering.email import EmailRenderer
+from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.sources.syftbox.peers import PeerScanner
 from syftnotify.store.ledger.index import Ledger

@@ -19,7 +19,7 @@ from syftnotify.config.load import load
 from syftnotify.core.errors import ConfigError, DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind, Status
 from syftnotify.core.models import Event, Item, Message
-from syftnotify.rendering.email import Links
+from syftnotify.rendering.links import Links
 from syftnotify.transports.webhook.renderer import WebhookRenderer
 from tests.support import ANA, OWNER, Box
 from tests.web import Web

@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 
 from syftnotify.core.errors import Failure
 from syftnotify.core.retry import (
+    BACKOFF_MAX,
     GIVE_UP_AFTER,
-    GIVE_UP_TRIES,
-    LONGEST_WAIT,
+    GIVE_UP_ATTEMPTS,
     AttemptHistory,
     backoff,
     decide,
     failure_of_reply,
     failure_of_status,
     is_about_recipient,
-    retry_after,
+    parse_retry_after,
 )
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-FRESH = AttemptHistory(failures=0, refusals=0, first_failed_at=None)
+FRESH = AttemptHistory(failures=0, temporary_failures=0, first_failed_at=None)
 
 
 def most(low: float = 1.0) -> float:
@@ -146,13 +146,13 @@ def test_the_wait_doubles_up_to_an_hour(failures: int, longest: float) -> None:
 
 
 def test_a_first_attempt_never_waits() -> None:
-    with pytest.raises(ValueError, match="never waits"):
-        backoff(0)
+    with pytest.raises(ValueError, match="at least one failure"):
+        backoff(0, rand=most)
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
 def test_no_wait_is_longer_than_an_hour(failures: int, chance: float) -> None:
-    assert 0 <= backoff(failures, rand=lambda: chance) <= LONGEST_WAIT
+    assert 0 <= backoff(failures, rand=lambda: chance) <= BACKOFF_MAX
 
 
 @pytest.mark.parametrize(
@@ -171,49 +171,49 @@ def test_no_wait_is_longer_than_an_hour(failures: int, chance: float) -> None:
     ],
 )
 def test_the_moment_that_the_other_side_names_is_read(header: str | None, text: str, seconds: float | None) -> None:
-    named = retry_after(header, NOW, text=text)
+    named = parse_retry_after(header, NOW, text=text)
 
     assert named == (None if seconds is None else NOW + timedelta(seconds=seconds))
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_no_header_breaks_the_reading(header: str, text: str) -> None:
-    named = retry_after(header, NOW, text=text)
+    named = parse_retry_after(header, NOW, text=text)
 
     assert named is None or named.tzinfo is not None
 
 
 def test_a_refusal_is_final_after_one_request() -> None:
-    assert decide(Failure.PERMANENT, FRESH, now=0.0).gives_up
+    assert decide(Failure.PERMANENT, FRESH, now=0.0, rand=most).gives_up
 
 
 def test_not_now_waits_for_the_later_of_hint_and_backoff() -> None:
-    assert decide(Failure.TEMPORARY, FRESH, now=0.0, hint=500.0, rand=most).wait == 500.0
-    assert decide(Failure.TEMPORARY, FRESH, now=0.0, hint=1.0, rand=most).wait == 30.0
-    assert decide(Failure.TEMPORARY, FRESH, now=0.0, hint=-99.0, rand=most).wait == 30.0
+    assert decide(Failure.TEMPORARY, FRESH, now=0.0, retry_after=500.0, rand=most).wait == 500.0
+    assert decide(Failure.TEMPORARY, FRESH, now=0.0, retry_after=1.0, rand=most).wait == 30.0
+    assert decide(Failure.TEMPORARY, FRESH, now=0.0, retry_after=-99.0, rand=most).wait == 30.0
 
 
 @pytest.mark.parametrize(
-    ("max_retries", "refusals", "gives_up"), [(0, 0, True), (3, 2, False), (3, 3, True), (None, 99, False)]
+    ("max_retries", "temporary_failures", "gives_up"), [(0, 0, True), (3, 2, False), (3, 3, True), (None, 99, False)]
 )
 @pytest.mark.parametrize("failure", [Failure.TEMPORARY, Failure.UNKNOWN])
 def test_max_retries_counts_temporary_rejections_and_unknown_outcomes(
-    failure: Failure, max_retries: int | None, refusals: int, gives_up: bool
+    failure: Failure, max_retries: int | None, temporary_failures: int, gives_up: bool
 ) -> None:
     """Decisions: retry or not; resends of unknown outcomes are bounded like other retries."""
-    standing = AttemptHistory(failures=refusals, refusals=refusals, first_failed_at=0.0)
-    decision = decide(failure, standing, now=10.0, max_retries=max_retries)
+    history = AttemptHistory(failures=temporary_failures, temporary_failures=temporary_failures, first_failed_at=0.0)
+    decision = decide(failure, history, now=10.0, max_retries=max_retries, rand=most)
 
     assert decision.gives_up is gives_up
-    assert decision.refusal
+    assert decision.is_temporary
 
 
 def test_no_answer_rests_the_transport_and_uses_up_nobodys_retries() -> None:
-    spent = AttemptHistory(failures=9, refusals=3, first_failed_at=0.0)
-    decision = decide(Failure.UNREACHABLE, spent, now=0.0, max_retries=3, silences=3, rand=most)
+    spent = AttemptHistory(failures=9, temporary_failures=3, first_failed_at=0.0)
+    decision = decide(Failure.UNREACHABLE, spent, now=0.0, max_retries=3, consecutive_timeouts=3, rand=most)
 
     assert not decision.gives_up
-    assert not decision.refusal
+    assert not decision.is_temporary
     assert (decision.wait, decision.transport_wait) == (0.0, 120.0)
 
 
@@ -228,22 +228,22 @@ def test_no_retries_at_all_is_one_attempt_whatever_comes_of_it(failure: Failure)
 
 @pytest.mark.parametrize("failure", [Failure.UNREACHABLE, Failure.TEMPORARY, Failure.UNKNOWN])
 def test_after_72_hours_of_trying_it_is_given_up(failure: Failure) -> None:
-    tried = AttemptHistory(failures=GIVE_UP_TRIES, refusals=GIVE_UP_TRIES, first_failed_at=0.0)
+    tried = AttemptHistory(failures=GIVE_UP_ATTEMPTS, temporary_failures=GIVE_UP_ATTEMPTS, first_failed_at=0.0)
 
-    assert decide(failure, tried, now=GIVE_UP_AFTER).gives_up
-    assert not decide(failure, tried, now=GIVE_UP_AFTER - 1).gives_up
+    assert decide(failure, tried, now=GIVE_UP_AFTER, rand=most).gives_up
+    assert not decide(failure, tried, now=GIVE_UP_AFTER - 1, rand=most).gives_up
 
 
 def test_a_closed_laptop_has_not_tried_for_72_hours() -> None:
-    asleep = AttemptHistory(failures=1, refusals=0, first_failed_at=0.0)
+    asleep = AttemptHistory(failures=1, temporary_failures=0, first_failed_at=0.0)
 
-    assert not decide(Failure.UNREACHABLE, asleep, now=GIVE_UP_AFTER * 3).gives_up
+    assert not decide(Failure.UNREACHABLE, asleep, now=GIVE_UP_AFTER * 3, rand=most).gives_up
 
 
 @pytest.mark.parametrize("failure", [Failure.AUTH, Failure.QUOTA])
 def test_what_a_person_must_mend_pauses_the_transport_and_costs_no_row_anything(failure: Failure) -> None:
-    old = AttemptHistory(failures=500, refusals=500, first_failed_at=0.0)
-    decision = decide(failure, old, now=GIVE_UP_AFTER * 9, max_retries=0)
+    old = AttemptHistory(failures=500, temporary_failures=500, first_failed_at=0.0)
+    decision = decide(failure, old, now=GIVE_UP_AFTER * 9, max_retries=0, rand=most)
 
     assert decision.pauses
     assert decision.transport_wait > 0
@@ -252,21 +252,21 @@ def test_what_a_person_must_mend_pauses_the_transport_and_costs_no_row_anything(
 
 
 def test_a_renewed_sign_in_is_tried_again_at_once() -> None:
-    decision = decide(Failure.TOKEN_REFRESHED, FRESH, now=0.0, max_retries=0)
+    decision = decide(Failure.TOKEN_REFRESHED, FRESH, now=0.0, max_retries=0, rand=most)
 
     assert (decision.wait, decision.transport_wait, decision.counts, decision.gives_up) == (0.0, 0.0, False, False)
 
 
 @pytest.mark.parametrize(
-    ("refusals", "silences", "wait", "rest"),
+    ("temporary_failures", "consecutive_timeouts", "wait", "rest"),
     [(0, 1, 30, 0), (3, 1, 240, 0), (0, 2, 30, 30), (0, 3, 30, 60), (1, 4, 60, 120), (9, 40, 3600, 3600)],
 )
 def test_what_may_have_arrived_waits_and_several_in_a_row_rest_the_transport(
-    refusals: int, silences: int, wait: float, rest: float
+    temporary_failures: int, consecutive_timeouts: int, wait: float, rest: float
 ) -> None:
     """X03: so that not every message that waits goes out twice."""
-    standing = AttemptHistory(failures=refusals, refusals=refusals, first_failed_at=0.0)
-    decision = decide(Failure.UNKNOWN, standing, now=10.0, silences=silences, rand=most)
+    history = AttemptHistory(failures=temporary_failures, temporary_failures=temporary_failures, first_failed_at=0.0)
+    decision = decide(Failure.UNKNOWN, history, now=10.0, consecutive_timeouts=consecutive_timeouts, rand=most)
 
     assert (decision.wait, decision.transport_wait) == (wait, rest)
     assert not decision.gives_up
@@ -276,4 +276,4 @@ def test_what_may_have_arrived_waits_and_several_in_a_row_rest_the_transport(
 
 def test_one_that_is_cut_off_alone_lets_the_others_go_on() -> None:
     """X03: a single broken connection is no reason to hold everything."""
-    assert decide(Failure.UNKNOWN, FRESH, now=0.0, silences=1, rand=most).transport_wait == 0.0
+    assert decide(Failure.UNKNOWN, FRESH, now=0.0, consecutive_timeouts=1, rand=most).transport_wait == 0.0

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from syftnotify.cli.demo import Tree
-from syftnotify.core.text import iso, localized
+from syftnotify.core.text import iso, iso_to_local
 from syftnotify.runtime import process
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import file_lock
@@ -551,7 +551,7 @@ def test_status_after_a_kill_names_the_last_report(box: Box) -> None:
     done = box.notify("status", check=3)
     status = status_of(box)
 
-    assert f"not running; ended without stopping at {localized(moment)}" in done.stdout
+    assert f"not running; ended without stopping at {iso_to_local(moment)}" in done.stdout
     assert (status["running"], status["phase"], status["killed_at"]) == (False, "killed", moment)
     started(box)
     assert status_of(box)["phase"] == "running"

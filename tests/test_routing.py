@@ -18,7 +18,7 @@ from syftnotify.core.digests import group_into_digests
 from syftnotify.core.identifiers import AddressType, address_type_of, is_address
 from syftnotify.core.kinds import END_KINDS, ROLES, WORKER_KINDS, EventKind, Severity
 from syftnotify.core.matching import Match, Route
-from syftnotify.core.models import HELD, MAIL, AlertRule, Event, Notification
+from syftnotify.core.models import MAIL, QUIET_HOURS_PREFIX, AlertRule, Event, Notification
 from syftnotify.core.quiet_hours import QuietHours, held
 from syftnotify.core.routing import RoutingContext, TransportInfo, matching_routes, notifications_for
 from tests.support import ANA, BO, OWNER, THOROUGH
@@ -194,7 +194,7 @@ def reaches(draw: st.DrawFn, *, with_alerts: bool = True, with_routes: bool = Fa
 
 def reached(reach: RoutingContext) -> RoutingContext:
     """The same, with a way to each address that a rule names by itself."""
-    own = [rule.endpoint for rule in reach.alerts if rule.has_own_address]
+    own = [rule.endpoint for rule in reach.alerts if rule.has_url]
     return replace(reach, ways={**reach.ways, **{name: TransportInfo(name, AddressType.WEBHOOK) for name in own}})
 
 
@@ -444,7 +444,7 @@ def test_quiet_hours_lose_nothing_and_hold_nothing_that_is_sparing(
             assert after == before
         else:
             assert replace(after, not_before=0.0, bundle=before.bundle) == before
-            assert (after.not_before, after.bundle[: len(HELD)]) == (until, HELD)
+            assert (after.not_before, after.bundle[: len(QUIET_HOURS_PREFIX)]) == (until, QUIET_HOURS_PREFIX)
     assert held(owed, by_key, None, NIGHT) == owed
 
 

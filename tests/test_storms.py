@@ -36,16 +36,16 @@ RENDERER = EmailRenderer(TemplateRenderer(), sender=READER, links=Links())
 # -- how often something happened --------------------------------------------------------------------------------
 
 
-def filled(count: int, *, at: float = 1000.0, above: int = 3, seconds: float = 10.0) -> Window:
-    window = Window(above, seconds)
+def filled(count: int, *, at: float = 1000.0, threshold: int = 3, seconds: float = 10.0) -> SlidingWindow:
+    window = SlidingWindow(threshold, seconds)
     for _ in range(count):
-        window.note("key", at)
+        window.record("key", at)
     return window
 
 
 def test_the_limits_are_those_of_the_decision() -> None:
     """X06: 200 messages to one recipient in ten minutes, one digest in ten minutes."""
-    assert (ABOVE, WITHIN, EVERY) == (200, 600, 600)
+    assert (DEFAULT_THRESHOLD, DEFAULT_WINDOW, DEFAULT_INTERVAL) == (200, 600, 600)
 
 
 @pytest.mark.parametrize(("count", "is_full"), [(0, False), (2, False), (3, True), (4, True), (99, True)])
@@ -59,13 +59,13 @@ def test_a_window_forgets_what_is_as_old_as_it_is_long(later: float, is_full: bo
 
 
 def test_a_window_slides() -> None:
-    window = Window(3, 10.0)
+    window = SlidingWindow(3, 10.0)
     for moment in (0.0, 4.0, 8.0):
-        window.note("key", moment)
+        window.record("key", moment)
 
     assert window.is_full("key", 9.0)
     assert not window.is_full("key", 10.0), "the first is forgotten"
-    window.note("key", 10.0)
+    window.record("key", 10.0)
     assert window.is_full("key", 13.0)
     assert not window.is_full("key", 14.0)
 
@@ -78,26 +78,26 @@ def test_one_key_says_nothing_of_another() -> None:
 
 def test_what_is_taken_back_did_not_happen() -> None:
     window = filled(2)
-    window.note("key", 1001.0)
-    window.take_back("key", 1001.0)
+    window.record("key", 1001.0)
+    window.undo("key", 1001.0)
 
     assert not window.is_full("key", 1001.0)
-    window.note("key", 1002.0)
+    window.record("key", 1002.0)
     assert window.is_full("key", 1002.0)
 
 
 def test_one_more_than_it_may_hold_taken_back_leaves_it_full() -> None:
     window = filled(3)
-    window.note("key", 1001.0)
-    window.take_back("key", 1001.0)
+    window.record("key", 1001.0)
+    window.undo("key", 1001.0)
 
     assert window.is_full("key", 1001.0)
 
 
 def test_taking_back_what_never_happened_changes_nothing() -> None:
     window = filled(3)
-    window.take_back("key", 999.0)
-    window.take_back("another", 1000.0)
+    window.undo("key", 999.0)
+    window.undo("another", 1000.0)
 
     assert window.is_full("key", 1000.0)
 
@@ -109,16 +109,16 @@ def test_a_clock_that_jumps_forgets_and_counts_anew(jump: float) -> None:
 
     assert not window.is_full("key", 1000.0 + jump)
     for _ in range(3):
-        window.note("key", 1000.0 + jump)
+        window.record("key", 1000.0 + jump)
     assert window.is_full("key", 1000.0 + jump)
     assert not window.is_full("key", 1000.0 + jump + 10.0)
 
 
 @given(st.lists(st.floats(0, 50), max_size=30), st.floats(0, 60))
 def test_a_window_counts_right_whenever_it_is_asked(moments: list[float], now: float) -> None:
-    window = Window(3, 10.0)
+    window = SlidingWindow(3, 10.0)
     for moment in sorted(moments):
-        window.note("key", moment)
+        window.record("key", moment)
     now = max([now, *moments])
 
     assert window.is_full("key", now) is (sum(now - moment < 10.0 for moment in moments) >= 3)
@@ -129,40 +129,40 @@ def test_a_window_counts_right_whenever_it_is_asked(moments: list[float], now: f
 
 def after_a_storm(at: float = 0.0) -> RecipientThrottle:
     storms = RecipientThrottle()
-    for _ in range(ABOVE):
-        storms.note(READER, "", at)
+    for _ in range(DEFAULT_THRESHOLD):
+        storms.record(READER, "", at)
     return storms
 
 
 def test_two_hundred_go_as_they_are_and_then_all_is_gathered() -> None:
     """X06"""
     storms = RecipientThrottle()
-    for number in range(ABOVE):
-        assert storms.gathering(READER, "box", float(number) / 10) is None
-        storms.note(READER, "", float(number) / 10)
+    for number in range(DEFAULT_THRESHOLD):
+        assert storms.digest_window(READER, "box", float(number) / 10) is None
+        storms.record(READER, "", float(number) / 10)
 
-    assert storms.gathering(READER, "box", 20.0) is not None
-    assert storms.gathering(OTHER, "box", 20.0) is None
+    assert storms.digest_window(READER, "box", 20.0) is not None
+    assert storms.digest_window(OTHER, "box", 20.0) is None
 
 
 def test_window_drops_keys_that_never_return() -> None:
     """A13: a worker runs for a year, and anybody can invent a key."""
-    window = Window(3, 10.0)
+    window = SlidingWindow(3, 10.0)
     for number in range(1000):
-        window.note(f"key {number}", float(number))
+        window.record(f"key {number}", float(number))
 
-    assert len(window._moments) <= 20
+    assert len(window._times) <= 20
 
 
 def test_the_first_digest_leaves_at_once_and_the_next_ten_minutes_after_it() -> None:
     """X06"""
     storms = after_a_storm()
-    first = storms.gathering(READER, "box", 5.0)
+    first = storms.digest_window(READER, "box", 5.0)
     assert first is not None
     assert first.not_before == 5.0
-    storms.note(READER, first.bundle, 5.0)
+    storms.record(READER, first.bundle, 5.0)
 
-    later = [storms.gathering(READER, "box", moment) for moment in (5.0, 100.0, 599.0)]
+    later = [storms.digest_window(READER, "box", moment) for moment in (5.0, 100.0, 599.0)]
     assert {gathering.not_before for gathering in later if gathering} == {5.0 + TEN_MINUTES}
     assert len({gathering.bundle for gathering in later if gathering}) == 1, "all that comes meanwhile joins one digest"
     assert later[0] is not None
@@ -171,12 +171,12 @@ def test_the_first_digest_leaves_at_once_and_the_next_ten_minutes_after_it() -> 
 
 def test_a_digest_that_did_not_arrive_is_not_waited_for() -> None:
     storms = after_a_storm()
-    first = storms.gathering(READER, "box", 5.0)
+    first = storms.digest_window(READER, "box", 5.0)
     assert first is not None
-    storms.note(READER, first.bundle, 5.0)
-    storms.take_back(READER, first.bundle, 5.0)
+    storms.record(READER, first.bundle, 5.0)
+    storms.undo(READER, first.bundle, 5.0)
 
-    again = storms.gathering(READER, "box", 50.0)
+    again = storms.digest_window(READER, "box", 50.0)
     assert again is not None
     assert again.not_before == 50.0
 
@@ -185,20 +185,20 @@ def test_a_digest_that_did_not_arrive_is_not_waited_for() -> None:
 def test_a_digest_of_the_future_is_not_waited_for(jump: float) -> None:
     """Promise 4: the clock was set back."""
     storms = after_a_storm()
-    storms.note(READER, "storm-1", 0.0)
-    for _ in range(ABOVE):
-        storms.note(READER, "", jump)
+    storms.record(READER, "storm-1", 0.0)
+    for _ in range(DEFAULT_THRESHOLD):
+        storms.record(READER, "", jump)
 
-    gathering = storms.gathering(READER, "box", jump)
+    gathering = storms.digest_window(READER, "box", jump)
     assert gathering is not None
     assert gathering.not_before == jump
 
 
 def test_a_bundle_of_another_kind_is_a_message_and_no_digest_of_a_storm() -> None:
     storms = after_a_storm()
-    storms.note(READER, "bundle-1", 0.0)
+    storms.record(READER, "bundle-1", 0.0)
 
-    gathering = storms.gathering(READER, "box", 1.0)
+    gathering = storms.digest_window(READER, "box", 1.0)
     assert gathering is not None
     assert gathering.not_before == 1.0
 
@@ -212,20 +212,20 @@ def test_nobody_gets_more_than_that_whenever_it_comes(bursts: list[tuple[float, 
         now += pause
         for bundle in [bundle for bundle, moment in waiting.items() if moment <= now]:
             del waiting[bundle]
-            storms.note(READER, bundle, now)
+            storms.record(READER, bundle, now)
             left.append(now)
         for _ in range(count):
-            gathering = storms.gathering(READER, "box", now)
+            gathering = storms.digest_window(READER, "box", now)
             if gathering is None:
-                storms.note(READER, "", now)
+                storms.record(READER, "", now)
                 left.append(now)
             elif gathering.not_before <= now:
-                storms.note(READER, gathering.bundle, now)
+                storms.record(READER, gathering.bundle, now)
                 left.append(now)
             else:
                 waiting[gathering.bundle] = gathering.not_before
 
-    assert all(sum(0 <= moment - first < WITHIN for moment in left) <= ABOVE + 1 for first in left)
+    assert all(sum(0 <= moment - first < DEFAULT_WINDOW for moment in left) <= DEFAULT_THRESHOLD + 1 for first in left)
 
 
 # -- through the dispatcher and the outbox -----------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syftnotify.core.text import escape, escape_block, local_time, localized, plural
+from syftnotify.core.text import escape, escape_block, iso_to_local, local_time, plural
 
 
 @pytest.mark.parametrize(
@@ -253,5 +253,5 @@ def test_localized_converts_iso_and_keeps_other_text(in_zone: Callable[[str], No
     """F6"""
     in_zone("IST-5:30")
 
-    assert localized("2027-01-15T08:00:00.000Z") == "2027-01-15 13:30:00+05:30"
-    assert localized("soon") == "soon"
+    assert iso_to_local("2027-01-15T08:00:00.000Z") == "2027-01-15 13:30:00+05:30"
+    assert iso_to_local("soon") == "soon"

@@ -11,7 +11,8 @@ import yaml
 
 from syftnotify.core.kinds import Audience, EventKind, Status
 from syftnotify.core.models import Event, Item
-from syftnotify.rendering.email import EmailRenderer, Links
+from syftnotify.rendering.email import EmailRenderer
+from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.transports.slack.renderer import SlackRenderer
 from syftnotify.transports.webhook.renderer import native_of

@@ -7,6 +7,7 @@ from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import default
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 from syftnotify.core.kinds import Audience, EventKind, Status
 from syftnotify.core.models import Event, Item, Message
 from syftnotify.core.text import escape, escape_block
-from syftnotify.rendering.email import EmailRenderer, Links, summary_of
+from syftnotify.rendering.email import EmailRenderer
+from syftnotify.rendering.links import Links
+from syftnotify.rendering.summary import PLACEHOLDERS, summary_line
 from syftnotify.rendering.templates import TemplateRenderer, indented
 from syftnotify.transports.mime import build_mime
 from syftnotify.transports.slack.renderer import SlackRenderer
@@ -44,15 +47,15 @@ PAYLOAD: dict[str, Any] = {
 }
 
 
-def item(kind: EventKind, audience: Audience = Audience.OWNER, standing: Status = Status.WAITING, **more: Any) -> Item:
+def item(kind: EventKind, audience: Audience = Audience.OWNER, status: Status = Status.WAITING, **more: Any) -> Item:
     event = Event(kind, "job/D/owner@x.org/ana@y.net/x", "T", "2026-11-22T00:02:00Z", {**PAYLOAD, **more})
-    return Item(f"id-{kind.value}-{audience.value}", event, audience, standing)
+    return Item(f"id-{kind.value}-{audience.value}", event, audience, status)
 
 
 def worded(
-    kind: EventKind, audience: Audience = Audience.OWNER, standing: Status = Status.WAITING, **more: Any
+    kind: EventKind, audience: Audience = Audience.OWNER, status: Status = Status.WAITING, **more: Any
 ) -> Message:
-    return WORDING.message([item(kind, audience, standing, **more)], "to@x.org")
+    return WORDING.message([item(kind, audience, status, **more)], "to@x.org")
 
 
 def received(message: Message) -> EmailMessage:
@@ -135,7 +138,7 @@ def test_the_owner_sees_the_code_and_what_is_left_out() -> None:
 
 def test_the_owner_sees_the_end_of_stderr_and_the_code_of_return() -> None:
     """B03"""
-    message = worded(EventKind.JOB_FAILED, standing=Status.FAILED)
+    message = worded(EventKind.JOB_FAILED, status=Status.FAILED)
 
     assert "KeyError: 'secret-row'" in message.text
     assert "Return code: 3" in message.text
@@ -155,7 +158,7 @@ def test_a_rejection_carries_its_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("standing", "says"),
+    ("status", "says"),
     [
         (Status.WAITING, "waits for you"),
         (Status.APPROVED, "approved already"),
@@ -163,11 +166,11 @@ def test_a_rejection_carries_its_reason() -> None:
         (Status.DONE, "has ended since"),
     ],
 )
-def test_what_is_true_now_decides_the_words(standing: Status, says: str) -> None:
-    text = worded(EventKind.JOB_SUBMITTED, standing=standing).text
+def test_what_is_true_now_decides_the_words(status: Status, says: str) -> None:
+    text = worded(EventKind.JOB_SUBMITTED, status=status).text
 
     assert says in text
-    assert ("waits for you" in text) == (standing is Status.WAITING)
+    assert ("waits for you" in text) == (status is Status.WAITING)
 
 
 def test_a_claimed_submitter_is_shown_as_claimed() -> None:
@@ -317,7 +320,7 @@ def test_ones_own_template_is_used_and_the_rest_is_built_in(tmp_path: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("kind", "standing", "says"),
+    ("kind", "status", "says"),
     [
         (EventKind.JOB_WAITING, Status.WAITING, "has been waiting for 24 hours."),
         (EventKind.JOB_WAITING, Status.APPROVED, "had been waiting for 24 hours and is approved now."),
@@ -325,11 +328,11 @@ def test_ones_own_template_is_used_and_the_rest_is_built_in(tmp_path: Any) -> No
         (EventKind.JOB_LONG_RUNNING, Status.DONE, "had been running for 24 hours and is done now."),
     ],
 )
-def test_a_reminder_that_comes_late_says_what_is_so_now(kind: EventKind, standing: Status, says: str) -> None:
+def test_a_reminder_that_comes_late_says_what_is_so_now(kind: EventKind, status: Status, says: str) -> None:
     """X08: out of quiet hours, or a pause."""
     event = Event(kind, "job/x", payload={**PAYLOAD, "minutes": 1440})
 
-    assert summary_of(Item("i", event, Audience.OWNER, standing)).endswith(says)
+    assert summary_line(Item("i", event, Audience.OWNER, status)).endswith(says)
 
 
 def test_template_with_a_byte_order_mark_is_read_without_it(tmp_path: Path) -> None:
@@ -353,7 +356,7 @@ def test_a_name_between_quotation_marks_cannot_imitate_a_sentence(kind: EventKin
     single = worded(kind, audience, name=FORGED)
     digest = WORDING.message([item(kind, audience, name=FORGED)], "to@x.org", digest="d")
 
-    for text in (single.subject, single.text, digest.text, summary_of(item(kind, audience, name=FORGED))):
+    for text in (single.subject, single.text, digest.text, summary_line(item(kind, audience, name=FORGED))):
         assert FORGED not in text
         assert "x\\x22 from owner@x.org is done. Job \\x22y" in text
 
@@ -361,11 +364,11 @@ def test_a_name_between_quotation_marks_cannot_imitate_a_sentence(kind: EventKin
 def test_a_submitter_that_is_no_address_stands_between_quotation_marks() -> None:
     """C6: the name of a folder can have blanks, and so look like words of ours."""
     forged = "ana@y.net is trusted; job"
-    text = summary_of(item(EventKind.JOB_SUBMITTED, submitter=forged))
+    text = summary_line(item(EventKind.JOB_SUBMITTED, submitter=forged))
 
     assert f'from "{forged}" waits' in text
-    assert "from ana@y.net waits" in summary_of(item(EventKind.JOB_SUBMITTED, submitter="ana@y.net"))
-    assert 'from "\\u0430na@y.net" waits' in summary_of(item(EventKind.JOB_SUBMITTED, submitter="\u0430na@y.net"))
+    assert "from ana@y.net waits" in summary_line(item(EventKind.JOB_SUBMITTED, submitter="ana@y.net"))
+    assert 'from "\\u0430na@y.net" waits' in summary_line(item(EventKind.JOB_SUBMITTED, submitter="\u0430na@y.net"))
 
 
 @pytest.mark.parametrize("audience", [Audience.OWNER, Audience.OPERATOR, Audience.RECIPIENT, Audience.GUEST])
@@ -374,9 +377,9 @@ def test_line_marks_an_unverified_submitter(kind: EventKind, audience: Audience)
     """C1: in digests and on Slack, too."""
     unverified = item(kind, audience, unverified=True)
 
-    assert "ana@y.net (unverified: no peer record)" in summary_of(unverified)
+    assert "ana@y.net (unverified: no peer record)" in summary_line(unverified)
     assert "ana@y.net (unverified: no peer record)" in SlackRenderer(links=Links()).message([unverified], "#jobs").text
-    assert "unverified" not in summary_of(item(kind, audience))
+    assert "unverified" not in summary_line(item(kind, audience))
     assert "unverified" not in received(worded(kind, Audience.SUBMITTER, unverified=True)).as_string()
 
 
@@ -424,4 +427,29 @@ def test_indented_of_a_block_keeps_its_lines() -> None:
 )
 def test_a_submitter_without_a_mail_address_is_quoted(who: str) -> None:
     """C6: one word, too, so that it is not read as an address or as our own word."""
-    assert f'from "{escape(who, quoted=True)}" waits' in summary_of(item(EventKind.JOB_SUBMITTED, submitter=who))
+    assert f'from "{escape(who, quoted=True)}" waits' in summary_line(item(EventKind.JOB_SUBMITTED, submitter=who))
+
+
+@pytest.mark.parametrize("kind", EventKind)
+@pytest.mark.parametrize("audience", Audience)
+def test_summary_and_mail_of_every_kind_render_without_a_payload(kind: EventKind, audience: Audience) -> None:
+    """An `EventSpec` row is all that a kind needs: its texts name known placeholders, its templates exist."""
+    bare = Item("i", Event(kind, "job/x"), audience, Status.WAITING)
+
+    assert summary_line(bare) or kind is EventKind.SYSTEM_ALERT
+    assert WORDING.message([bare], "to@x.org").subject
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_texts_of_every_kind_name_known_placeholders(kind: EventKind) -> None:
+    texts = (kind.spec.summary, kind.spec.submitter_summary, kind.spec.subject)
+
+    assert {name for text in texts for _, name, _, _ in Formatter().parse(text) if name} <= set(PLACEHOLDERS)
+
+
+@pytest.mark.parametrize("audience", Audience)
+def test_subject_of_peer_mail_says_your_request_to_the_peer_only(audience: Audience) -> None:
+    subject = worded(EventKind.PEER_REQUESTED, audience).subject
+
+    is_peer = audience is Audience.SUBMITTER
+    assert subject == ("Your SyftBox peer request to owner@x.org" if is_peer else "SyftBox peer request from ana@y.net")

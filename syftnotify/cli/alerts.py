@@ -14,7 +14,7 @@ from syftnotify.config.values import glob
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.models import AlertRule
-from syftnotify.core.text import escape, host_of, iso
+from syftnotify.core.text import escape, hostname, iso
 from syftnotify.runtime.container import alert_warning, alert_webhook, load_listing_all
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system.ownership import check_home
@@ -86,7 +86,7 @@ def _check_target(home: Home, rule: AlertRule) -> None:
         if not load_listing_all(home).mailer:
             raise ConfigError("no transport can send mail", hint="add one of type gmail, smtp or maildir")
         return
-    if rule.has_own_address:
+    if rule.has_url:
         try:
             alert_webhook(rule.target)
         except ValueError:
@@ -106,8 +106,8 @@ def _check_target(home: Home, rule: AlertRule) -> None:
 def _target(rule: AlertRule) -> str:
     if not rule.target:
         return "an address that cannot be decrypted; restore secret.key, or remove the rule and add it again"
-    if rule.has_own_address:
-        return f"the webhook at {escape(host_of(rule.target))} ({rule.endpoint})"
+    if rule.has_url:
+        return f"the webhook at {escape(hostname(rule.target))} ({rule.endpoint})"
     return escape(rule.target)
 
 
@@ -133,7 +133,7 @@ def _object(rule: AlertRule) -> dict[str, object]:
         "job": rule.job or None,
         "tag": rule.tag or None,
         "alert_type": "email" if is_address(rule.target) else "webhook",
-        "target": host_of(rule.target) if rule.has_own_address else rule.target or None,
+        "target": hostname(rule.target) if rule.has_url else rule.target or None,
         "on_failure": rule.on_failure,
         "on_timeout": rule.on_timeout,
         "on_success": rule.on_success,

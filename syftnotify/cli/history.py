@@ -11,7 +11,7 @@ from syftnotify.cli.letters import SHORT, UsageError, as_object, moment_of, none
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.kinds import EventKind, parse_kind
 from syftnotify.core.outbox import EventRecord, NotificationRecord
-from syftnotify.core.text import escape, iso, local_time, localized, plural
+from syftnotify.core.text import escape, iso, iso_to_local, local_time, plural
 from syftnotify.runtime.container import load_listing_all
 from syftnotify.store.ledger.index import Ledger
 from syftnotify.store.ledger.state_file import find_corruption
@@ -100,7 +100,7 @@ def explain(home: Home, about: str, *, as_json: bool) -> None:
     for entity in dict.fromkeys([*(entity for entity, *_ in silent), *(event.entity for event in events)]):
         say(escape(entity))
         for _, kind, since in (each for each in silent if each[0] == entity):
-            say(f"  {kind}, recorded as notified by the baseline scan of {localized(escape(since))}")
+            say(f"  {kind}, recorded as notified by the baseline scan of {iso_to_local(escape(since))}")
             say("    nobody: it was so before the first scan (or `notify prune` has removed who was notified)")
         for event in (each for each in events if each.entity == entity):
             _explain_event(event, letters.get(event.key, []))

@@ -13,7 +13,8 @@ from syftnotify.core.errors import ConfigError, NotifyError, UnknownKindError
 from syftnotify.core.kinds import Audience, EventKind, Status, parse_kind
 from syftnotify.core.models import Event, Item, Message
 from syftnotify.core.text import escape, plural
-from syftnotify.rendering.email import TEMPLATES, EmailRenderer, Links
+from syftnotify.rendering.email import DIGEST_TEMPLATE, GENERAL_TEMPLATE, EmailRenderer, template_for
+from syftnotify.rendering.links import Links
 from syftnotify.runtime.container import renderer_for, words_of
 from syftnotify.system.ownership import check_config, check_home
 from syftnotify.system.paths import Home
@@ -25,8 +26,18 @@ _CODE = [
     {"path": "main.py", "text": "import pandas\n\nprint(pandas.read_csv('people.csv').describe())\n", "cut": False},
 ]
 _LONGEST_WORD = 40  # characters of a wrong name that are compared
-# Templates that are no single event's.
-_OTHERS = {"digest": (EventKind.DIGEST, Audience.OWNER), "event": (EventKind.JOB_HELD, Audience.RECIPIENT)}
+# The mails for which a kind has a template of its own.
+_MAILS = {
+    (kind, audience): template
+    for kind in EventKind
+    for audience in (Audience.OWNER, Audience.SUBMITTER)
+    if (template := template_for(kind, audience)) != GENERAL_TEMPLATE
+}
+# Examples of the templates that belong to no single kind.
+_OTHERS = {
+    DIGEST_TEMPLATE: (EventKind.DIGEST, Audience.OWNER),
+    GENERAL_TEMPLATE: (EventKind.JOB_HELD, Audience.RECIPIENT),
+}
 _ENDS = {
     EventKind.JOB_FAILED: (Status.FAILED, 1),
     EventKind.JOB_TIMEOUT: (Status.FAILED, -1),
@@ -67,7 +78,7 @@ def list_names() -> None:
 
 
 def _names() -> list[str]:
-    return sorted({*TEMPLATES.values(), *_OTHERS})
+    return sorted({*_MAILS.values(), *_OTHERS})
 
 
 # What a template with a mistake in it can raise.
@@ -105,22 +116,14 @@ def _message(wording: EmailRenderer, kind: EventKind, audience: Audience) -> Mes
             return wording.message(items, recipient, digest="preview")
         return wording.message([_sample(kind, audience)], recipient)
     except MISTAKES as error:
-        template = TEMPLATES.get((kind, audience is Audience.OWNER), "digest" if kind is EventKind.DIGEST else "event")
+        template = DIGEST_TEMPLATE if kind is EventKind.DIGEST else template_for(kind, audience)
         raise NotifyError(mistake_in(template, error), hint="mend it below the home's `templates`") from error
 
 
 def _chosen(name: str) -> list[tuple[EventKind, Audience]]:
     """The mails that a template's name or an event's stands for."""
     word = Path(name).stem
-    found = (
-        []
-        if word in set(EventKind)
-        else [
-            (kind, Audience.OWNER if is_owner else Audience.SUBMITTER)
-            for (kind, is_owner), template in TEMPLATES.items()
-            if template == word
-        ]
-    )
+    found = [] if word in set(EventKind) else [mail for mail, template in _MAILS.items() if template == word]
     if found:
         return found
     if word in _OTHERS:
@@ -135,12 +138,12 @@ def _chosen(name: str) -> list[tuple[EventKind, Audience]]:
             hint="run `notify preview` for the names",
         ) from None
     roles: list[Audience] = [role for role in kind.spec.audiences if role is not Audience.OPERATOR]
-    usual = Audience.OWNER if (kind, True) in TEMPLATES else Audience.RECIPIENT
+    usual = Audience.OWNER if (kind, Audience.OWNER) in _MAILS else Audience.RECIPIENT
     return [(kind, role) for role in roles or [usual]]
 
 
 def _sample(kind: EventKind, audience: Audience) -> Item:
-    if not kind.spec.audiences and kind not in {known for known, _ in TEMPLATES}:  # handed in by somebody else
+    if not kind.spec.audiences and kind not in {known for known, _ in _MAILS}:  # handed in by somebody else
         of_job = {"name": "nightly-sync"} if kind.value.startswith(("job_", "workflow_")) else {}
         event = Event(kind, "lab/7", at=_WHEN, payload=of_job, routing={"user": "alice"}, emitted=True)
         return Item("preview", event, audience, Status.WAITING)

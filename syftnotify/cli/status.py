@@ -14,7 +14,7 @@ from rich.text import Text
 from syftnotify import __version__
 from syftnotify.cli.console import emit_line, out, say, warn
 from syftnotify.core.errors import NotifyError
-from syftnotify.core.text import escape, escape_block, iso, local_time, localized, plural
+from syftnotify.core.text import escape, escape_block, iso, iso_to_local, local_time, plural
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.files import fingerprint
 from syftnotify.system.paths import Home
@@ -49,7 +49,7 @@ def _notices(home: Home, report: worker_status.WorkerStatus) -> list[str]:
         found.append(f"version {__version__} is installed, {report.version} is running: `notify restart` applies it")
     for name, transport in report.transports.items():
         if (ends := transport.get("sign_in_ends")) and _is_near(str(ends)):
-            when = localized(str(ends))
+            when = iso_to_local(str(ends))
             found.append(f"the sign-in of transport {name} ends at {when}: `notify init --credentials FILE` renews it")
     if report.peers_source and (problem := report.peers_source.get("problem")):
         found.append("; ".join(worker_status.peer_source_notice(str(problem))))
@@ -160,7 +160,7 @@ def _word(report: worker_status.WorkerStatus, phase: Phase, *, is_unhealthy: boo
     if phase is Phase.STOPPED:
         return "not running"
     if phase is Phase.KILLED:
-        return f"not running; ended without stopping at {localized(_last_report(report) or '') or 'an unknown time'}"
+        return f"not running; ended without stopping at {iso_to_local(_last_report(report) or '') or 'an unknown time'}"
     word = "running"
     if phase is Phase.STARTING:
         word = f"starting: scanned {report.scanned:,} of {plural(report.total, 'job')}" if report.total else "starting"
@@ -190,7 +190,7 @@ def _messages(report: worker_status.WorkerStatus) -> Iterator[tuple[str, str]]:
 def _rows(report: worker_status.WorkerStatus, held: bool) -> Iterator[tuple[str, str]]:
     """Label and value of each line; empty ones are left out."""
     if held and report.started_at:
-        yield "since", localized(report.started_at)
+        yield "since", iso_to_local(report.started_at)
     yield "version", (report.version if held else "") or __version__
     yield "home", report.home
     if report.root:

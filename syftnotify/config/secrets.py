@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from syftnotify.core.errors import ConfigError, NotifyError
-from syftnotify.core.text import decoded
+from syftnotify.core.text import decode
 from syftnotify.system.files import atomic_write
 from syftnotify.system.paths import Home, expand_path
 
@@ -113,7 +113,7 @@ class _Resolver:
         except ConfigError as error:
             raise ValueError(str(error)) from None
         try:
-            return decoded(content)
+            return decode(content)
         except ValueError as error:
             raise ValueError(f"{path} cannot be read: {error}") from None
 

@@ -12,7 +12,7 @@ import yaml
 from yaml.reader import ReaderError
 
 from syftnotify.core.errors import ConfigError
-from syftnotify.core.text import decoded, escape
+from syftnotify.core.text import decode, escape
 from syftnotify.system.permissions import owner_suffix
 
 _MAX_BYTES = 1 << 20
@@ -50,7 +50,7 @@ def parse_yaml(content: bytes) -> tuple[dict[str, Any], list[str]]:
         ConfigError: it is not YAML, not one mapping, or has aliases.
     """
     try:
-        text = decoded(content)
+        text = decode(content)
     except ValueError as error:
         raise ConfigError(f"config.yaml: {error}") from None
     try:

@@ -1,4 +1,4 @@
-"""Which facts are new, given the ledger? Pure: what is true minus what was told."""
+"""Detection of new events: the facts of a scan minus what the ledger has recorded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class NotifiedIndex(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SilentMark:
-    """An occurrence that counts as told without telling anybody."""
+    """An occurrence that is recorded as notified without a notification."""
 
     entity: str
     kind: EventKind
@@ -41,65 +41,52 @@ class SilentMark:
 
 @dataclass(slots=True)
 class Changes:
-    """What one look means."""
+    """The result of one scan: events to notify, and updates of the ledger."""
 
-    events: list[Event] = field(default_factory=list)  # to be told
-    catch_up: list[Event] = field(default_factory=list)  # to be told to the owner, in one message
-    marks: list[SilentMark] = field(default_factory=list)  # told already, by the rules of the first look
-    reruns: dict[tuple[str, str], int] = field(default_factory=dict)  # (entity, generation) -> count
-    undecided: set[str] = field(default_factory=set)  # entities that the first look could not read
-    decided: set[str] = field(default_factory=set)
-    returned: set[str] = field(default_factory=set)  # entities that had vanished and are back
-    settled: set[str] = field(default_factory=set)  # of these, the ones that are whole again
-    rounds: dict[str, PeerRound] = field(default_factory=dict)  # of peers, where it changed
+    events: list[Event] = field(default_factory=list)
+    catch_up: list[Event] = field(default_factory=list)  # for the owner, in one digest after the baseline scan
+    marks: list[SilentMark] = field(default_factory=list)  # facts that are older than the baseline scan
+    reruns: dict[tuple[str, str], int] = field(default_factory=dict)  # (entity, submission) -> number of reruns
+    unreadable: set[str] = field(default_factory=set)  # entities that the baseline scan could not read
+    readable: set[str] = field(default_factory=set)  # of those, the ones that could be read now
+    reappeared: set[str] = field(default_factory=set)  # entities that had vanished
+    stable: set[str] = field(default_factory=set)  # of those, the ones that are complete again
+    rounds: dict[str, PeerRound] = field(default_factory=dict)  # changed rounds of peers, by entity
 
     def add(self, more: Changes) -> None:
-        """The same, with `more`."""
+        """Add all of `more`."""
         self.events += more.events
         self.catch_up += more.catch_up
         self.marks += more.marks
         self.reruns.update(more.reruns)
-        self.undecided |= more.undecided
-        self.decided |= more.decided
-        self.returned |= more.returned
-        self.settled |= more.settled
+        self.unreadable |= more.unreadable
+        self.readable |= more.readable
+        self.reappeared |= more.reappeared
+        self.stable |= more.stable
         self.rounds.update(more.rounds)
 
 
-# Un-endedness of a job that vanished and came back is a rerun only after so long: restored trees come file by file.
-SETTLING_SECONDS = 60.0
-
-# In which order the facts of one job come to be; what is at the same place excludes each other. A reminder is no fact,
-# and shows that one has been before it.
-_ORDER = {
-    EventKind.JOB_SUBMITTED: 0,
-    EventKind.JOB_WAITING: 1,
-    EventKind.JOB_LONG_RUNNING: 2,
-    EventKind.JOB_APPROVED: 1,
-    EventKind.JOB_REJECTED: 1,
-    EventKind.JOB_STARTED: 2,
-    EventKind.JOB_COMPLETED: 3,
-    EventKind.JOB_FAILED: 3,
-    EventKind.JOB_TIMEOUT: 3,
-}
+# A job that vanished and reappeared without its end counts as rerun after this time only, because a restored tree
+# arrives file by file.
+STABLE_AFTER_SECONDS = 60.0
 
 
 def detect_jobs(
     jobs: Iterable[Job],
-    told: NotifiedIndex,
+    notified: NotifiedIndex,
     *,
     now: float,
-    first_look: bool = False,
-    known: Mapping[str, EventKind] = MappingProxyType({}),
+    baseline: bool = False,
+    last_notified: Mapping[str, EventKind] = MappingProxyType({}),
 ) -> Changes:
-    """What is new about `jobs` at `now`, in seconds since 1970.
+    """Changes of `jobs` at `now`, in seconds since 1970.
 
-    At the first scan jobs that have ended count as notified, waiting ones join the catch-up, and approved ones count as
-    notified up to there. The same rule holds later for a job that the first scan could not read; one that stays
-    unreadable joins the catch-up as such. Of `known` entities
-    something was told before a ledger was lost, the named kind last: they count as told up to there.
+    In the baseline scan (`baseline`), jobs that have ended are recorded as notified, waiting ones join the catch-up,
+    and approved ones are recorded as notified up to their approval. The same applies later to a job that the baseline
+    scan could not read; one that stays unreadable joins the catch-up as such. `last_notified` holds entities that were
+    notified before the ledger was lost, with the kind of their last event; they are recorded as notified up to it.
     """
-    news = Changes()
+    changes = Changes()
     jobs = list(jobs)
     ended = {(job.entity, job.submission_id) for job in jobs if job.ended}
     for job in jobs:
@@ -116,13 +103,12 @@ def detect_jobs(
             occurrence = _occurrence(fact, job, count, told)
             if told.is_recorded(job.entity, fact.kind, occurrence):
                 continue
-            overtaken = first_look and not first and _ORDER[fact.kind] < _ORDER.get(known[job.entity], 0)
-            if overtaken or (first and not (job.status is Status.WAITING and fact.kind is EventKind.JOB_SUBMITTED)):
-                news.marks.append(SilentMark(job.entity, fact.kind, occurrence))
+            if _is_marked(job, fact, last_kind, is_baseline=is_baseline):
+                changes.marks.append(SilentMark(job.entity, fact.kind, occurrence))
                 continue
             event = Event(fact.kind, job.entity, occurrence, fact.at, job_payload(job), job_routing(job))
-            (news.catch_up if first else news.events).append(event)
-    return news
+            (changes.catch_up if is_baseline else changes.events).append(event)
+    return changes
 
 
 def _is_decided(job: Job) -> bool:
@@ -133,45 +119,51 @@ def _is_decided(job: Job) -> bool:
     return job.is_readable or any(fact.occurrence == UNREADABLE for fact in job.facts)
 
 
+def _is_marked(job: Job, fact: Fact, last_kind: EventKind | None, *, is_baseline: bool) -> bool:
+    """Whether the fact is recorded as notified without a notification; `last_kind` was notified last, if known."""
+    if is_baseline:
+        return not (job.status is Status.WAITING and fact.kind is EventKind.JOB_SUBMITTED)
+    return last_kind is not None and fact.kind.spec.stage < last_kind.spec.stage
+
+
 def detect_peers(
     peers: Iterable[Peer],
-    told: NotifiedIndex,
+    notified: NotifiedIndex,
     *,
-    first_look: bool = False,
-    known: Mapping[str, EventKind] = MappingProxyType({}),
+    baseline: bool = False,
+    last_notified: Mapping[str, EventKind] = MappingProxyType({}),
     rounds: Mapping[str, PeerRound] = MappingProxyType({}),
     trusts_folders: bool = False,
 ) -> Changes:
-    """Changes of `peers`. At the first scan grants count as notified and requests join the catch-up.
+    """Changes of `peers`. In the baseline scan, grants are recorded as notified and requests join the catch-up.
 
-    Job folders are the grant of a request that was recorded before they appeared, or of any peer with
-    `trusts_folders`. `rounds` are those of peers that differ from the default, by entity.
+    Job folders count as the grant of a request that was recorded before they appeared, or of any peer with
+    `trusts_folders`. `rounds` holds the rounds that differ from the default, by entity.
     """
-    news = Changes()
+    changes = Changes()
     for peer in peers:
-        first = first_look and peer.entity not in known
+        is_baseline = baseline and peer.entity not in last_notified
         before = rounds.get(peer.entity, PeerRound())
-        now = _round_of(peer, before)
-        for kind in _kinds_of_peer(peer, told, now, first=first, trusts_folders=trusts_folders):
-            if told.is_recorded(peer.entity, kind, now.occurrence):
+        now = _current_round(peer, before)
+        for kind in _kinds_of_peer(peer, notified, now, is_baseline=is_baseline, trusts_folders=trusts_folders):
+            if notified.is_recorded(peer.entity, kind, now.occurrence):
                 continue
             if kind is EventKind.PEER_REQUESTED:
-                if told.is_recorded(peer.entity, EventKind.PEER_GRANTED, now.occurrence):
-                    continue  # an empty list of grants proves nothing
+                if notified.is_recorded(peer.entity, EventKind.PEER_GRANTED, now.occurrence):
+                    continue  # an empty list of grants does not show that a grant was withdrawn
                 now = replace(now, had_folders=peer.has_folders)
-            if first and kind is EventKind.PEER_GRANTED:
-                news.marks.append(SilentMark(peer.entity, kind, now.occurrence))
+            if is_baseline and kind is EventKind.PEER_GRANTED:
+                changes.marks.append(SilentMark(peer.entity, kind, now.occurrence))
                 continue
-            payload = {"owner": peer.owner, "submitter": peer.address, "name": peer.address}
-            event = Event(kind, peer.entity, now.occurrence, payload=payload)
-            (news.catch_up if first else news.events).append(event)
+            event = Event(kind, peer.entity, now.occurrence, payload=_peer_payload(peer))
+            (changes.catch_up if is_baseline else changes.events).append(event)
         if now != before:
-            news.rounds[peer.entity] = now
-    return news
+            changes.rounds[peer.entity] = now
+    return changes
 
 
-def _round_of(peer: Peer, before: PeerRound) -> PeerRound:
-    """The peer's round now: another one when the peer is listed again after an absence."""
+def _current_round(peer: Peer, before: PeerRound) -> PeerRound:
+    """The peer's round now: the next one if the peer is listed again after an absence."""
     if not peer.is_listed or not before.absent:
         return before
     if before.absent >= ABSENT_SNAPSHOTS:
@@ -180,28 +172,32 @@ def _round_of(peer: Peer, before: PeerRound) -> PeerRound:
 
 
 def _kinds_of_peer(
-    peer: Peer, told: NotifiedIndex, now: PeerRound, *, first: bool, trusts_folders: bool
+    peer: Peer, notified: NotifiedIndex, now: PeerRound, *, is_baseline: bool, trusts_folders: bool
 ) -> list[EventKind]:
-    """What is true of `peer`, in the order in which it comes to be."""
+    """The kinds of the facts about `peer`, in chronological order."""
     kinds = [fact.kind for fact in peer.facts]
     if not peer.has_folders or EventKind.PEER_GRANTED in kinds:
         return kinds
-    # The owner's own `add_peer` makes the same folders, so they answer only a request, and only when newer.
-    answers = told.is_recorded(peer.entity, EventKind.PEER_REQUESTED, now.occurrence) and not now.had_folders
-    is_old = first and not kinds
-    return [EventKind.PEER_GRANTED] if answers or is_old or (trusts_folders and now.number == 1) else kinds
+    # The owner's own `add_peer` makes the same folders. So they are a grant only if a request precedes them.
+    is_answer = notified.is_recorded(peer.entity, EventKind.PEER_REQUESTED, now.occurrence) and not now.had_folders
+    is_old = is_baseline and not kinds
+    is_grant = is_answer or is_old or (trusts_folders and now.number == 1)
+    return [EventKind.PEER_GRANTED] if is_grant else kinds
 
 
 def absences(
     recorded: Iterable[str], present: Iterable[str], rounds: Mapping[str, PeerRound], synced_at: float
 ) -> dict[str, PeerRound]:
-    """The rounds of the `recorded` peers (entities) that a complete snapshot of that time lacks; each counted once."""
-    found = {}
+    """The new rounds of `recorded` peers (entities) that are missing from the complete snapshot of `synced_at`.
+
+    A snapshot is counted once, however often it is read.
+    """
+    changed = {}
     for entity in set(recorded).difference(present):
         before = rounds.get(entity, PeerRound())
         if before.absent < ABSENT_SNAPSHOTS and before.synced_at != synced_at:
-            found[entity] = replace(before, absent=before.absent + 1, synced_at=synced_at)
-    return found
+            changed[entity] = replace(before, absent=before.absent + 1, synced_at=synced_at)
+    return changed
 
 
 def _reruns(job: Job, told: NotifiedIndex, is_ended: bool, news: Changes, now: float) -> int:
@@ -216,32 +212,32 @@ def _reruns(job: Job, told: NotifiedIndex, is_ended: bool, news: Changes, now: f
     return count
 
 
-def _is_settling(job: Job, told: NotifiedIndex, is_ended: bool, news: Changes, now: float) -> bool:
-    """Whether the job had vanished and is only coming back: what it lacks may still be on its way."""
-    back = told.reappeared_at(job.entity)
-    if back is None:
+def _is_unstable(job: Job, notified: NotifiedIndex, is_ended: bool, changes: Changes, now: float) -> bool:
+    """Whether the job had vanished and is only reappearing, so that some of its files may still be missing."""
+    since = notified.reappeared_at(job.entity)
+    if since is None:
         return False
-    if is_ended or (back and not 0 <= now - back < SETTLING_SECONDS):
-        news.settled.add(job.entity)
+    if is_ended or (since and not 0 <= now - since < STABLE_AFTER_SECONDS):
+        changes.stable.add(job.entity)
         return False
-    if not back:
-        news.returned.add(job.entity)
+    if not since:
+        changes.reappeared.add(job.entity)
     return True
 
 
 def _occurrence(fact: Fact, job: Job, count: int, told: NotifiedIndex) -> str:
     if not fact.counted:
         return fact.occurrence
-    if fact.kind is EventKind.JOB_STARTED:
-        return _counted(fact.occurrence, told.end_count(job.entity))
-    return _counted(fact.occurrence, count)
+    is_start = fact.kind is EventKind.JOB_STARTED
+    return _with_count(fact.occurrence, notified.end_count(job.entity) if is_start else reruns)
 
 
-def _counted(occurrence: str, count: int) -> str:
+def _with_count(occurrence: str, count: int) -> str:
     return f"{occurrence}#{count}" if count else occurrence
 
 
 def job_payload(job: Job) -> dict[str, Any]:
+    """The payload of a job's events."""
     return {
         "name": job.name,
         "owner": job.owner,
@@ -258,5 +254,9 @@ def job_payload(job: Job) -> dict[str, Any]:
 
 
 def job_routing(job: Job) -> dict[str, Any]:
-    """What the job's own file asks of notifications."""
+    """The notification settings in the job's own file."""
     return {name: job.details[name] for name in ("tags", "notify", "alerts") if name in job.details}
+
+
+def _peer_payload(peer: Peer) -> dict[str, Any]:
+    return {"owner": peer.owner, "submitter": peer.address, "name": peer.address}

@@ -1,6 +1,6 @@
-"""Routing options of an emitted event, checked when it is emitted and when its spool file is read. Pure.
+"""Validation of the routing options of emitted events: once when they are emitted, once when the spool is read.
 
-They become `Event.routing`, the only part of an emitted event that may choose recipients.
+They become `Event.routing`, the only part of an emitted event that can select recipients.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ from syftnotify.core.identifiers import AddressType, address_type_of, is_address
 from syftnotify.core.kinds import parse_kind
 from syftnotify.core.text import escape
 
-MOST_RECIPIENTS = 50  # of one event: `notify_emails` and the recipients of `alerts` together
+MAX_RECIPIENTS = 50  # of one event: `notify_emails` and the recipients of `alerts` together
 _CONDITIONS = ("on_failure", "on_success")
 _ALERT_KEYS = (*_CONDITIONS, "on_long_run_minutes", "recipients")
 _EXAMPLE = """for example: '{"on_failure": true, "recipients": ["#jobs", "ana@lab.example"]}'"""
-_LONGEST_WORD = 40  # characters of an unknown key that are compared with the known ones
+_MAX_GUESS_LENGTH = 40  # characters of an unknown key; a similarity search is slow
+_MAX_RECIPIENT_LENGTH = 254  # characters
 
 
-def routing_of(*, user: Any = "", tags: Any = (), emails: Any = (), on: Any = (), alerts: Any = None) -> dict[str, Any]:
-    """`Event.routing` for these options: `user`, `tags`, `notify` {emails, on}, `alerts`, as far as they are given.
+def build_routing(
+    *, user: Any = "", tags: Any = (), emails: Any = (), on: Any = (), alerts: Any = None
+) -> dict[str, Any]:
+    """`Event.routing` for the given options, with the keys `user`, `tags`, `notify` {emails, on} and `alerts`.
 
-    `alerts` is None when it is not given; an empty block is one, with the default conditions.
+    `alerts` is None if it is not given; an empty mapping stands for the default conditions.
 
     Raises:
         EmitError: an option has the wrong type, an address is not valid, or there are too many recipients.
@@ -33,38 +36,34 @@ def routing_of(*, user: Any = "", tags: Any = (), emails: Any = (), on: Any = ()
     if not isinstance(user, str):
         raise EmitError("the user must be text")
     routing: dict[str, Any] = {"user": user} if user else {}
-    if words := _texts("tags", tags):
-        routing["tags"] = words
-    notify: dict[str, Any] = {}
-    if addresses := _texts("notify_emails", emails):
-        notify["emails"] = [_address(word) for word in addresses]
-    if kinds := _texts("notify_on", on):
-        notify["on"] = [kind.value for kind in dict.fromkeys(parse_kind(word, emitted=True) for word in kinds)]
-    if notify:
+    if names := _texts("tags", tags):
+        routing["tags"] = names
+    if notify := _notify(emails, on):
         routing["notify"] = notify
     if alerts is not None:
         routing["alerts"] = _alerts(alerts)
-    named = {word.lower() for word in (*notify.get("emails", ()), *routing.get("alerts", {}).get("recipients", ()))}
-    if len(named) > MOST_RECIPIENTS:
+    recipients = (*notify.get("emails", ()), *routing.get("alerts", {}).get("recipients", ()))
+    count = len({each.lower() for each in recipients})
+    if count > MAX_RECIPIENTS:
         raise EmitError(
-            f"an event may name at most {MOST_RECIPIENTS} recipients, got {len(named)}",
+            f"an event may name at most {MAX_RECIPIENTS} recipients, got {count}",
             hint="add a route with a mailing list or a channel to config.yaml instead",
         )
     return routing
 
 
-def checked(routing: Any) -> dict[str, Any]:
-    """The routing that a spool file holds, checked again: any program may have written it.
+def check_routing(routing: Any) -> dict[str, Any]:
+    """Validate the routing from a spool file again, because any program may have written it.
 
     Raises:
-        EmitError, UnknownKindError: as `routing_of`.
+        EmitError, UnknownKindError: as in `build_routing`.
     """
     if not isinstance(routing, dict):
-        raise EmitError("the routing must be an object")
+        raise EmitError("the routing must be a JSON object")
     notify = routing.get("notify", {})
     if not isinstance(notify, dict):
-        raise EmitError("`notify` must be an object")
-    return routing_of(
+        raise EmitError("`notify` must be a JSON object")
+    return build_routing(
         user=routing.get("user", ""),
         tags=routing.get("tags", ()),
         emails=notify.get("emails", ()),
@@ -73,56 +72,74 @@ def checked(routing: Any) -> dict[str, Any]:
     )
 
 
+def _notify(emails: Any, on: Any) -> dict[str, Any]:
+    notify: dict[str, Any] = {}
+    if addresses := _texts("notify_emails", emails):
+        notify["emails"] = [_address(each) for each in addresses]
+    if names := _texts("notify_on", on):
+        notify["on"] = [kind.value for kind in dict.fromkeys(parse_kind(each, emitted=True) for each in names)]
+    return notify
+
+
 def _texts(name: str, values: Any) -> list[str]:
-    if isinstance(values, (str, bytes)):  # otherwise each letter would be a value
+    """`values`, an iterable of texts, as a list. A single text is refused: each character would be one value."""
+    if isinstance(values, (str, bytes)):
         raise EmitError(f"{name} must be a list of texts, not one text; write [{escape(str(values), limit=60)!r}]")
     try:
-        found = list(values)
+        texts = list(values)
     except TypeError:
         raise EmitError(f"{name} must be a list of texts") from None
-    if not all(isinstance(value, str) and value for value in found):
+    if not all(isinstance(value, str) and value for value in texts):
         raise EmitError(f"{name} must be a list of texts, none of them empty")
-    return found
+    return texts
 
 
-def _address(word: str) -> str:
-    if not is_address(word):
-        raise EmitError(f"{escape(word)!r} is not an email address", hint="give a bare address such as ana@lab.example")
-    return word
+def _address(text: str) -> str:
+    if not is_address(text):
+        raise EmitError(f"{escape(text)!r} is not an email address", hint="give a bare address such as ana@lab.example")
+    return text
 
 
 def _alerts(block: Any) -> dict[str, Any]:
-    """An alerts block with every key, in the form in which the layouts read those of jobs."""
+    """An `alerts` block with all keys, in the form that the layouts read from jobs."""
     if not isinstance(block, Mapping):
         raise EmitError("alerts must be a JSON object", hint=_EXAMPLE)
     for key in block:
-        if key not in _ALERT_KEYS:
-            near = difflib.get_close_matches(str(key)[:_LONGEST_WORD], _ALERT_KEYS, n=1)
-            guess = f", did you mean `{near[0]}`?" if near else f"; known are {', '.join(_ALERT_KEYS)}"
-            raise EmitError(f"alerts: {escape(str(key), limit=60)!r} is not a known key{guess}")
+        _check_alert_key(key)
     for key in _CONDITIONS:
         if not isinstance(block.get(key, False), bool):
             raise EmitError(f"alerts: `{key}` must be true or false", hint=_EXAMPLE)
-    minutes = block.get("on_long_run_minutes")
-    is_number = isinstance(minutes, (int, float)) and not isinstance(minutes, bool)
-    if minutes is not None and not (is_number and 0 < minutes < 1e6):
-        raise EmitError("alerts: `on_long_run_minutes` must be a number above 0 and below 1,000,000")
+    minutes = _minutes(block.get("on_long_run_minutes"))
     recipients = block.get("recipients")
+    names = _texts("alerts: recipients", () if recipients is None else recipients)
     return {
         "on_failure": block.get("on_failure", True),
         "on_success": block.get("on_success", False),
         "on_long_run_minutes": minutes,
-        "recipients": [
-            _recipient(word) for word in _texts("alerts: recipients", () if recipients is None else recipients)
-        ],
+        "recipients": [_recipient(name) for name in names],
     }
 
 
-def _recipient(word: str) -> str:
-    is_name = word.isprintable() and (address_type_of(word) is not AddressType.WEBHOOK or "@" not in word)
-    if not is_name or len(word) > 254:
+def _check_alert_key(key: Any) -> None:
+    if key in _ALERT_KEYS:
+        return
+    similar = difflib.get_close_matches(str(key)[:_MAX_GUESS_LENGTH], _ALERT_KEYS, n=1)
+    guess = f", did you mean `{similar[0]}`?" if similar else f"; known are {', '.join(_ALERT_KEYS)}"
+    raise EmitError(f"alerts: {escape(str(key), limit=60)!r} is not a known key{guess}")
+
+
+def _minutes(value: Any) -> Any:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is not None and not (is_number and 0 < value < 1e6):
+        raise EmitError("alerts: `on_long_run_minutes` must be a number above 0 and below 1,000,000")
+    return value
+
+
+def _recipient(name: str) -> str:
+    is_name = name.isprintable() and (address_type_of(name) is not AddressType.WEBHOOK or "@" not in name)
+    if not is_name or len(name) > _MAX_RECIPIENT_LENGTH:
         raise EmitError(
-            f"alerts: {escape(word, limit=60)!r} is not a recipient",
+            f"alerts: {escape(name, limit=60)!r} is not a recipient",
             hint="give an address, `#channel`, `@user` or the name of a webhook transport",
         )
-    return word
+    return name

@@ -1,30 +1,33 @@
-"""What can go wrong, said to a person: what happened, what to do, and the exit code.
+"""The error tree: each error has a message, a hint what to do, and an exit code.
 
 NotifyError                 1
-├── ConfigError             2   config.yaml is missing, unreadable or has mistakes
-│   └── UnsafeHomeError     2   others own or can change what decides what is sent
-├── NotSignedInError        2   no Google sign-in, or one that died
+├── ConfigError             2   config.yaml is missing, unreadable or invalid
+│   └── UnsafeHomeError     2   other users own or can change files of the home
+├── NotSignedInError        2   no Google sign-in, or an expired one
 ├── AlreadyRunningError     3   another worker holds the lock of this home
-├── NotRunningError         3   there is no worker to talk to
-├── LockLostError           1   the lock file was removed or replaced while the worker ran
+├── NotRunningError         3   no worker is running
+├── LockLostError           1   the lock file was removed or replaced while the worker was running
 ├── StateError              1   the ledger or the outbox cannot be read or written
-│   └── NoLocksError        2   the file system of the home has no working locks
-├── UnknownKindError        2   no such kind of event
-├── EmitError               2   an event that cannot be handed in
-└── DeliveryError           1   one attempt failed; `.failure` says how
+│   └── NoLocksError        2   the file system of the home does not support locks
+├── UnknownKindError        2   unknown event kind
+├── EmitError               2   an event that cannot be emitted
+└── DeliveryError           1   an attempt failed; `.failure` is its class
 
-Not errors: `notify status` ends with 4 for an unhealthy worker, `notify init` with 5 when the sign-in is missing.
+Two exit codes are not errors: 4 from `notify status` for an unhealthy worker, 5 from `notify init` without a sign-in.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class NotifyError(Exception):
-    """Anything that the program says to a person instead of showing a traceback."""
+    """An error that is reported to the user as message and hint, without a traceback."""
 
     exit_code = 1
 
@@ -34,17 +37,17 @@ class NotifyError(Exception):
 
 
 class ConfigError(NotifyError):
-    """The configuration cannot be used; the message lists every mistake."""
+    """The configuration is not usable; the message lists all errors in it."""
 
     exit_code = 2
 
 
 class UnsafeHomeError(ConfigError):
-    """The home, its configuration or its templates belong to another user, or other users can write to them."""
+    """The home, its configuration or its templates belong to another user or are writable for other users."""
 
 
 class NotSignedInError(NotifyError):
-    """There is no usable sign-in to Google."""
+    """There is no valid Google sign-in."""
 
     exit_code = 2
 
@@ -56,8 +59,8 @@ class AlreadyRunningError(NotifyError):
 
     def __init__(self, pid: int | None) -> None:
         super().__init__(
-            f"a worker is already running here (pid {pid or 'unknown'})",
-            hint="`notify status` shows it, `notify stop` ends it",
+            f"a worker is already running for this home (pid {pid or 'unknown'})",
+            hint="run `notify status` to see it or `notify stop` to stop it",
         )
         self.pid = pid
 
@@ -68,7 +71,7 @@ class NotRunningError(NotifyError):
     exit_code = 3
 
     def __init__(self) -> None:
-        super().__init__("no worker is running here", hint="`notify start` starts one")
+        super().__init__("no worker is running for this home", hint="run `notify start`")
 
 
 class StateError(NotifyError):
@@ -76,62 +79,62 @@ class StateError(NotifyError):
 
 
 class NoLocksError(StateError):
-    """The file system has no working locks, so two workers could run at once; starting again does not help."""
+    """The file system does not support locks, so two workers could run at once. A restart does not help."""
 
     exit_code = 2
 
     def __init__(self, folder: Path, why: str) -> None:
         super().__init__(
             f"file locks do not work in {folder}{f' ({why})' if why else ''}",
-            hint="keep the home on a local disk: `notify --home DIR`",
+            hint="move the home to a local disk and run `notify --home DIR`",
         )
 
 
 class LockLostError(NotifyError):
-    """The lock file was removed or replaced while the worker ran."""
+    """The lock file was removed or replaced while the worker was running."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"{path} was removed or replaced while the worker ran, so another worker could start beside it",
-            hint="run `notify start`, and leave that file alone",
+            f"{path} was removed or replaced while the worker was running, so a second worker could start",
+            hint="do not touch that file; run `notify start`",
         )
 
 
 class UnknownKindError(NotifyError, ValueError):
-    """No such kind of event; the message names a similar known one, if any."""
+    """Unknown event kind; the message suggests a similar one, if there is one."""
 
     exit_code = 2
 
 
 class EmitError(NotifyError, ValueError):
-    """An event that cannot be handed in; the message says what is wrong with it."""
+    """An event that cannot be emitted; the message contains the reason."""
 
     exit_code = 2
 
 
 class Failure(StrEnum):
-    """The class of a failed attempt. `core.retry` decides what follows; the values are stored."""
+    """The class of a failed attempt. `core.retry` derives the decision from it; the values are stored."""
 
-    UNREACHABLE = "no_answer"  # DNS, connection refused, TLS, connect timeout: the message was not sent
+    UNREACHABLE = "no_answer"  # DNS, connection, TLS or connect timeout: the message was not sent
     TEMPORARY = "not_now"  # the server asks for a later attempt
     PERMANENT = "refused"  # the server rejects this message
     GONE = "gone"  # the endpoint does not exist any more
     AUTH = "sign_in"  # the credentials are not accepted any more
     QUOTA = "held"  # a daily limit is reached: nothing is accepted for hours
-    TOKEN_REFRESHED = "renewed"  # noqa: S105 - not a secret; the access token had expired and was refreshed: try again at once
+    TOKEN_REFRESHED = "renewed"  # noqa: S105 - not a secret; the access token had expired and was refreshed: retry at once
     UNKNOWN = "unknown"  # the connection ended after the message was sent: it may have been delivered
 
 
 class DeliveryError(NotifyError):
-    """One attempt did not hand the message over, or nobody can know.
+    """An attempt did not deliver the message, or its outcome is unknown.
 
-    Its text is safe to show: it never carries a token, a password or a URL's path.
+    The text never contains a token, a password or the path of a URL.
 
     Attributes:
-        failure: what it means.
-        not_before: the earliest moment the other side named for another attempt, if it named one.
-        is_local: whether our own code refused the message, and the other side was not asked.
-        is_about_recipient: whether the other side named the recipient as the reason.
+        failure: the class of the failure.
+        not_before: the earliest time for a retry that the server gave, if any.
+        is_local: whether the message was refused before it was sent to the server.
+        is_about_recipient: whether the server gave the recipient as the reason.
     """
 
     def __init__(

@@ -10,27 +10,28 @@ from urllib.parse import quote
 _PLAIN = re.compile(r"[A-Za-z0-9_.~@-]+")
 
 
-def _encoded(part: str) -> str:
-    # Mostly there is nothing to encode, which is seen five times as quickly.
+def _encode(part: str) -> str:
+    # Most parts need no encoding; the check takes a fifth of the time of `quote`.
     return part if _PLAIN.fullmatch(part) else quote(part.encode("utf-8", "surrogateescape"), safe="@")
 
 
 def entity_id(*parts: str) -> str:
-    """`job/<layout>/<owner>/<submitter>/<name>`: every part percent-encoded except `@`, so `/` only separates.
+    """Join `parts` to an id such as `job/<layout>/<owner>/<submitter>/<name>`.
 
-    File names that are not UTF-8 keep their bytes (they arrive as surrogates).
+    All characters but letters, digits and `_.~-@` are percent-encoded. File names that are not UTF-8 (surrogates) keep
+    their bytes.
     """
-    return "/".join(map(_encoded, parts))
+    return "/".join(map(_encode, parts))
 
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 
 def is_address(text: str) -> bool:
-    """Whether `text` is one bare mail address that can stand in a header as it is.
+    """Whether `text` is one bare mail address that can be used in a header unchanged.
 
-    Narrower than RFC 5322 on purpose (no quoting, no comments, no encoded words, ASCII only): it comes from hostile
-    places.
+    Narrower than RFC 5322, because addresses come from untrusted sources: no quoting, comments or encoded words, and
+    ASCII only.
     """
     return len(text) <= 254 and "=?" not in text and _ADDRESS.fullmatch(text) is not None
 
@@ -51,6 +52,6 @@ def address_type_of(recipient: str) -> AddressType:
 
 
 def stable_hash(*parts: str) -> str:
-    """A short stable name for `parts`: 32 hexadecimal digits."""
+    """A stable name for `parts`: the first 32 hexadecimal digits of their SHA-256."""
     text = "\0".join(parts).encode("utf-8", "surrogateescape")
     return hashlib.sha256(text).hexdigest()[:32]

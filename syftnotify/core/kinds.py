@@ -6,7 +6,7 @@ Each event kind is one row of `EventKind`; its `EventSpec` holds everything that
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -65,20 +65,23 @@ class Family(StrEnum):
 class EventSpec:
     """Everything that depends on the event kind alone.
 
-    `summary` is the one-line text of the event. Its placeholders are the keys that `rendering.summary` provides:
-    `name`, `who`, `by`, `owner`, `reason`, `ended`, `duration`, `waits`, `summary`.
+    Texts may contain the placeholders that `rendering.summary` provides, such as `{name}`.
     """
 
     family: Family
-    summary: str
+    summary: str  # one line; the text of digests and chat messages
     severity: Severity = Severity.LOW
     aliases: tuple[str, ...] = ()  # further accepted spellings, in lower case
     audiences: tuple[Audience, ...] = ()  # of the built-in routes; empty: nobody is notified without a route
     owner_template: str = "event"  # mail template for owner and operators
     submitter_template: str = "event"  # mail template for the submitter
     submitter_summary: str = ""  # replaces `summary` for the submitter
+    subject: str = ""  # of its mails; empty: composed for its family
     alert_prefix: str = ""  # begins the subject of an alert to a recipient without a role
     status_after: Status | None = None  # of the job; None: unchanged
+    stage: int = 0  # position in the life of a job; the facts of one stage exclude each other
+    awaits_owner: bool = False  # the owner has to act
+    is_reminder: bool = False  # no fact of the tree: a state has lasted longer than a threshold
     ends_run: bool = False  # the job has finished a run
     is_final: bool = False  # the job does not run any more, whatever its scheduler
     label: str = ""  # the seed's name of it in state.json; empty: the value
@@ -95,8 +98,8 @@ class EventKind(StrEnum):
     spec: EventSpec
 
     def __new__(cls, value: str, spec: EventSpec | None = None) -> Self:
-        """A member whose value is `value` and whose traits are `spec`. A lookup by value does not come here."""
-        assert spec is not None  # optional only for the type of a lookup
+        """Make a member with the value `value`. A lookup by value, `EventKind("test")`, does not call this."""
+        assert spec is not None  # optional because type checkers apply this signature to lookups as well
         member = str.__new__(cls, value)
         member._value_ = value
         member.spec = spec
@@ -106,13 +109,14 @@ class EventKind(StrEnum):
         "job_submitted",
         EventSpec(
             Family.JOB,
-            "Job {name}{by} {waits}.",
+            "Job {name}{by} {waits}.{unreadable}",
             aliases=("new",),
             audiences=(_OWNER, _SUBMITTER),
             owner_template="new_job",
             submitter_template="job_submitted",
             submitter_summary="Job {name} was received.",
             status_after=Status.WAITING,
+            awaits_owner=True,
             label="new",
         ),
     )
@@ -124,6 +128,7 @@ class EventKind(StrEnum):
             audiences=(_SUBMITTER,),
             submitter_template="job_approved",
             status_after=Status.APPROVED,
+            stage=1,
             label="approved",
             is_success=True,
         ),
@@ -136,11 +141,12 @@ class EventKind(StrEnum):
             audiences=(_SUBMITTER,),
             submitter_template="job_rejected",
             status_after=Status.REJECTED,
+            stage=1,
         ),
     )
     JOB_STARTED = (
         "job_started",
-        EventSpec(Family.JOB, "Job {name} is running.", aliases=("running",), status_after=Status.RUNNING),
+        EventSpec(Family.JOB, "Job {name} is running.", aliases=("running",), status_after=Status.RUNNING, stage=2),
     )
     JOB_COMPLETED = (
         "job_completed",
@@ -152,6 +158,7 @@ class EventKind(StrEnum):
             owner_template="job_done",
             submitter_template="job_executed",
             status_after=Status.DONE,
+            stage=3,
             ends_run=True,
             is_final=True,
             label="executed",
@@ -169,6 +176,7 @@ class EventKind(StrEnum):
             submitter_template="job_failed",
             alert_prefix="FAILED",
             status_after=Status.FAILED,
+            stage=3,
             ends_run=True,
             is_final=True,
         ),
@@ -185,17 +193,32 @@ class EventKind(StrEnum):
             submitter_template="job_failed",
             alert_prefix="TIMED OUT",
             status_after=Status.FAILED,
+            stage=3,
             ends_run=True,
             is_final=True,
         ),
     )
     JOB_LONG_RUNNING = (
         "job_long_running",
-        EventSpec(Family.SYFTBOX_JOB, "Job {name}{by} {duration}.", Severity.MEDIUM, audiences=(_OWNER,)),
+        EventSpec(
+            Family.SYFTBOX_JOB,
+            "Job {name}{by} {running_for}.",
+            Severity.MEDIUM,
+            audiences=(_OWNER,),
+            stage=2,
+            is_reminder=True,
+        ),
     )
     JOB_WAITING = (
         "job_waiting",
-        EventSpec(Family.SYFTBOX_JOB, "Job {name}{by} {duration}.", Severity.MEDIUM, audiences=(_OWNER,)),
+        EventSpec(
+            Family.SYFTBOX_JOB,
+            "Job {name}{by} {waiting_for}.",
+            Severity.MEDIUM,
+            audiences=(_OWNER,),
+            stage=1,
+            is_reminder=True,
+        ),
     )
     JOB_UPDATED = "job_updated", EventSpec(Family.JOB, "Job {name} was changed.")
     JOB_HELD = "job_held", EventSpec(Family.JOB, "Job {name} was put on hold.")
@@ -212,6 +235,7 @@ class EventKind(StrEnum):
             audiences=(_OWNER, _SUBMITTER),
             owner_template="new_peer_request",
             submitter_template="peer_request_sent",
+            awaits_owner=True,
         ),
     )
     PEER_GRANTED = (
@@ -245,7 +269,13 @@ class EventKind(StrEnum):
     SCHEDULER_ONLINE = "scheduler_online", EventSpec(Family.RESOURCE, "The scheduler {name} is online.")
     HEARTBEAT = (
         "heartbeat",
-        EventSpec(Family.WORKER, "heartbeat: {name}", audiences=(_OWNER,), owner_template="heartbeat"),
+        EventSpec(
+            Family.WORKER,
+            "heartbeat: {name}",
+            audiences=(_OWNER,),
+            owner_template="heartbeat",
+            subject="SyftBox notifier: daily sign of life",
+        ),
     )
     SYSTEM_ALERT = (
         "system_alert",
@@ -256,36 +286,38 @@ class EventKind(StrEnum):
             audiences=(_OWNER, _OPERATOR),
             owner_template="system_alert",
             submitter_template="system_alert",
+            subject="SyftBox notifier: {problem}",
         ),
     )
-    TEST = "test", EventSpec(Family.WORKER, "test: {name}", owner_template="test")
-    DIGEST = "digest", EventSpec(Family.WORKER, "digest: {name}", owner_template="digest", submitter_template="digest")
+    TEST = (
+        "test",
+        EventSpec(Family.WORKER, "test: {name}", owner_template="test", subject="SyftBox: test from syftnotify"),
+    )
+    DIGEST = "digest", EventSpec(Family.WORKER, "digest: {name}")
 
     @property
     def is_about_job(self) -> bool:
-        """Whether it is about a job, of any scheduler or of the tree."""
+        """Whether its events concern a job, of any scheduler or of the SyftBox tree."""
         return self.spec.family in {Family.JOB, Family.SYFTBOX_JOB}
 
 
-def _kinds_where(*, ends_run: bool = False, is_final: bool = False) -> frozenset[EventKind]:
-    return frozenset(
-        kind for kind in EventKind if (kind.spec.ends_run or not ends_run) and (kind.spec.is_final or not is_final)
-    )
+def _kinds_where(condition: Callable[[EventSpec], object]) -> frozenset[EventKind]:
+    return frozenset(kind for kind in EventKind if condition(kind.spec))
 
 
 # What happens to a job of any scheduler.
-JOB_KINDS = frozenset(kind for kind in EventKind if kind.spec.family is Family.JOB)
-END_KINDS = _kinds_where(ends_run=True)
-FINAL_KINDS = _kinds_where(is_final=True)
+JOB_KINDS = _kinds_where(lambda spec: spec.family is Family.JOB)
+END_KINDS = _kinds_where(lambda spec: spec.ends_run)
+FINAL_KINDS = _kinds_where(lambda spec: spec.is_final)
 # Reserved for the worker; `notify emit` refuses them.
-RESERVED_KINDS = frozenset(kind for kind in EventKind if kind.spec.family is Family.WORKER)
+RESERVED_KINDS = _kinds_where(lambda spec: spec.family is Family.WORKER)
 # Messages of the notifier itself: if no configured route applies, the built-in ones do, so that trouble is reported.
 WORKER_KINDS = RESERVED_KINDS - {EventKind.DIGEST}
 # Kinds with a recipient in the built-in routes.
-BUILT_IN_KINDS = frozenset(kind for kind in EventKind if kind.spec.audiences)
-HIGH_KINDS = frozenset(kind for kind in EventKind if kind.spec.severity is Severity.HIGH)
-REMINDER_KINDS = frozenset({EventKind.JOB_WAITING, EventKind.JOB_LONG_RUNNING})
-PEER_KINDS = frozenset(kind for kind in EventKind if kind.spec.family is Family.PEER)
+BUILT_IN_KINDS = _kinds_where(lambda spec: spec.audiences)
+HIGH_KINDS = _kinds_where(lambda spec: spec.severity is Severity.HIGH)
+REMINDER_KINDS = _kinds_where(lambda spec: spec.is_reminder)
+PEER_KINDS = _kinds_where(lambda spec: spec.family is Family.PEER)
 
 _KINDS = {kind.value: kind for kind in EventKind}
 _ALIASES = {alias: kind for kind in EventKind for alias in kind.spec.aliases}
@@ -293,9 +325,9 @@ _MAX_GUESS_LENGTH = 40  # characters; a similarity search is slow, and a job may
 
 
 def find_kind(text: str) -> EventKind | None:
-    """The kind that `text` names in any accepted spelling; None if there is none. Cheap: makes no similarity search."""
-    word = _normalized(text)
-    return _KINDS.get(word) or _KINDS.get(f"job_{word}") or _ALIASES.get(word)
+    """The kind that `text` names in any accepted spelling, or None. Fast: it makes no similarity search."""
+    name = _normalized(text)
+    return _KINDS.get(name) or _KINDS.get(f"job_{name}") or _ALIASES.get(name)
 
 
 def _normalized(text: str) -> str:
@@ -313,11 +345,10 @@ def parse_kind(text: str, *, emitted: bool = False) -> EventKind:
     kind = find_kind(text)
     if kind is not None:
         return kind
-    word = _normalized(text)
     known = [each.value for each in EventKind if not (emitted and each in RESERVED_KINDS)]
-    near = difflib.get_close_matches(word[:_MAX_GUESS_LENGTH], [*known, *_ALIASES], n=1)
-    guess = f", did you mean `{near[0]}`?" if near else ""
-    raise UnknownKindError(f"{text!r} is no kind of event{guess}", hint=f"the event kinds are {', '.join(known)}")
+    similar = difflib.get_close_matches(_normalized(text)[:_MAX_GUESS_LENGTH], [*known, *_ALIASES], n=1)
+    guess = f", did you mean `{similar[0]}`?" if similar else ""
+    raise UnknownKindError(f"{text!r} is no event kind{guess}", hint=f"the event kinds are {', '.join(known)}")
 
 
 def current_status(kinds: Iterable[EventKind]) -> Status:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syftnotify.core.kinds import EventKind
-from syftnotify.core.models import CONFIGURED, Event
+from syftnotify.core.models import ASKED_BY_CONFIG, Event
 
 
 def is_requested_by(event: Event, who: str) -> bool:
@@ -51,7 +51,7 @@ class Route:
     to: tuple[str, ...] = ()
     via: str = ""  # a transport; empty: by the form of each recipient
     goes_on: bool = False  # whether the routes behind it are asked, too
-    asks: str = CONFIGURED  # who set the limits of whose reminders it tells
+    asks: str = ASKED_BY_CONFIG  # who set the limits of whose reminders it tells
     after: float = 0.0  # its own limit for a run that goes on, in seconds; 0: none
 
     def takes(self, event: Event) -> bool:

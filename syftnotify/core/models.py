@@ -1,4 +1,4 @@
-"""What are the words? Kinds of events, facts of the tree, notifications, and what became of them."""
+"""Domain model: facts of the tree, events, notifications, alert rules and messages."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ UNREADABLE = "unreadable"
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something that is true of an entity now.
+    """Something that is true of an entity at the time of a scan.
 
-    `occurrence` tells one happening from the next of the same kind: the time that the tree gives it. `counted` facts
-    have no time of their own in their layout; how often the job was seen un-ended after a told end joins it.
+    `occurrence` distinguishes repetitions of one kind: the time of the fact in the tree. `counted` facts have no time
+    in their layout; detection appends the number of reruns.
     """
 
     kind: EventKind
     occurrence: str = ""
-    at: str = ""  # ISO time as the tree claims it, or empty
+    at: str = ""  # ISO 8601 time from the tree, not verified; or empty
     counted: bool = False
 
 
@@ -69,29 +69,29 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One peer as the owner's machine knows it."""
+    """One peer in the records of the owner's machine."""
 
     entity: str
     owner: str
     address: str
     facts: tuple[Fact, ...]
-    added: bool = True  # by the owner; somebody who only asks is not
+    added: bool = True  # by the owner; False for a peer that has only sent a request
     is_listed: bool = False  # in the sync snapshot in use
-    has_folders: bool = False  # the owner's client made the job folders of an accepted peer
+    has_folders: bool = False  # the owner's client has made the job folders of an accepted peer
 
 
-# A peer who was absent from so many complete snapshots in a row and is listed again has asked again.
+# A peer that was absent from this many complete snapshots in a row has made a new request when it is listed again.
 ABSENT_SNAPSHOTS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class PeerRound:
-    """Which request of a peer is current. Requests after an absence are occurrences of their own."""
+    """The current request of a peer. Each request after an absence is a new occurrence."""
 
     number: int = 1
     absent: int = 0  # complete snapshots in a row without the peer, up to `ABSENT_SNAPSHOTS`
-    synced_at: float = 0.0  # the last of them, seconds since 1970
-    had_folders: bool = False  # the job folders are older than the request, so they do not show that it was accepted
+    synced_at: float = 0.0  # time of the last of them, in seconds since 1970
+    had_folders: bool = False  # the job folders are older than the request, so they are no sign of a grant
 
     @property
     def occurrence(self) -> str:
@@ -101,7 +101,7 @@ class PeerRound:
 
 @dataclass(frozen=True, slots=True)
 class PeerAbsences:
-    """A complete sync snapshot: who is not in `listed` is absent."""
+    """A complete sync snapshot: peers that are not in `listed` are absent."""
 
     synced_at: float  # seconds since 1970
     listed: frozenset[str]  # addresses
@@ -109,7 +109,7 @@ class PeerAbsences:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotStatus:
-    """The sync snapshot that decides about peers, and whether it is usable."""
+    """The sync snapshot from which peers are read."""
 
     path: str | None  # None: there is none
     synced_at: float | None  # seconds since 1970
@@ -117,33 +117,32 @@ class SnapshotStatus:
     problem: str = ""  # why it is not usable
 
 
-EMITTED_PREFIX = "emitted "  # of the keys of emitted events
+EMITTED_PREFIX = "emitted "  # of the keys of emitted events; no entity of the tree begins with it
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One fact, named by what it is and not by when we saw it.
+    """A fact, identified by what it is and not by when it was observed.
 
-    So a second look, a restart or a lost wake-up gives the same key, and the outbox knows it.
+    A second scan, a restart or a lost wake-up yields the same key, which the outbox already has.
     """
 
     kind: EventKind
     entity: str
-    occurrence: str = ""
-    at: str = ""  # ISO time
-    payload: Mapping[str, Any] = field(default_factory=dict)  # a JSON object
-    # What may choose recipients besides the configuration: `user`, `tags`, `notify` {emails, on} and `alerts`, as the
-    # options of `notify emit` or the headers of a job give them; and `asked_by`, who set the limit of a reminder. The
-    # payload is data and routes nothing.
+    occurrence: str = ""  # distinguishes repetitions, such as reruns of a job
+    at: str = ""  # ISO 8601 time
+    payload: Mapping[str, Any] = field(default_factory=dict)  # a JSON object; does not influence routing
+    # Input of routing besides the configuration: `user`, `tags`, `notify` {emails, on} and `alerts`, from the options
+    # of `notify emit` or the headers of a job; and `asked_by`, the sources of the threshold of a reminder.
     routing: Mapping[str, Any] = field(default_factory=dict)
-    emitted: bool = False  # handed in through the spool, not observed in the tree
+    emitted: bool = False  # received through the spool, not found in the tree
 
     @property
     def key(self) -> str:
-        """Identifies the fact; one line of printable text unless `occurrence` is not.
+        """Unique identifier of the fact.
 
-        Keys of emitted events have a first segment that no entity of the tree has, so that neither suppresses the
-        other. Entities with blanks or control characters, which only emitted ones have, are replaced by a hash.
+        Keys of emitted events have a prefix, so that they never equal those of the tree. An entity with blanks or
+        control characters, which only an emitted event can have, is replaced by its hash.
         """
         is_plain = self.entity.isprintable() and " " not in self.entity
         entity = self.entity if is_plain else f"~{stable_hash(self.entity)}"
@@ -151,15 +150,15 @@ class Event:
 
     @property
     def severity(self) -> Severity:
-        """How much its kind matters."""
+        """The severity of its kind."""
         return self.kind.spec.severity
 
 
-# Prefixes of the bundles that wait to be sent as one digest: quiet hours, `digest:`, the throttle of a recipient, the
-# daily share of a submitter.
-HELD, DIGESTED, STORM, SHARE = "quiet-", "digest-", "storm-", "share-"
+# Prefixes of bundle names, by the cause of the digest: quiet hours, the `digest` section of the configuration, the
+# throttle of a recipient, the daily share of a submitter.
+QUIET_HOURS_PREFIX, DIGEST_PREFIX, FLOOD_PREFIX, SHARE_PREFIX = "quiet-", "digest-", "storm-", "share-"
 
-MAIL = "mail"  # the one medium of gmail, smtp and maildir: one address, one mail
+MAIL = "mail"  # the medium of gmail, smtp and maildir, so that one address gets one mail whatever the transport
 
 
 class NotificationState(StrEnum):
@@ -176,7 +175,7 @@ class NotificationState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One event owed to one recipient through one transport: the unit of de-duplication, retry and count."""
+    """One event for one recipient through one transport: the unit of deduplication, retry and counting."""
 
     event_key: str
     entity: str
@@ -184,30 +183,30 @@ class Notification:
     audience: Audience
     transport: str
     medium: str = MAIL
-    bundle: str = ""  # notifications of one bundle leave as one message
-    route: str = ""  # the rule that decided
+    bundle: str = ""  # notifications of one bundle are sent as one message
+    route: str = ""  # name of the route that selected the recipient
     not_before: float = 0.0  # seconds since 1970
-    skipped: str = ""  # why it is written down and never sent
-    withheld: str = ""  # why it is not sent yet: an unverified recipient, too many new recipients
-    source: str = ""  # submitter or user who caused the event; empty: no share is limited
+    skipped: str = ""  # reason why it is recorded and never sent
+    withheld: str = ""  # reason why it is not sent yet: an unverified recipient, too many new recipients
+    source: str = ""  # submitter or user who caused the event; empty: not subject to a daily share
 
     @property
     def id(self) -> str:
-        """The same for the same (event key, medium, recipient), so that a rebuilt outbox gives the same one."""
+        """Derived from event key, medium and recipient, so that it is the same after the outbox was rebuilt."""
         return stable_hash(self.event_key, self.medium, self.recipient)
 
 
-# Who set the limit of a reminder, as its routing's `asked_by` names it: the configuration, the job itself, or else an
-# alert rule.
-CONFIGURED, BY_JOB = "reminders", "job"
+# Sources of the threshold of a reminder, as `asked_by` in its routing names them: the configuration and the job itself.
+# Every other source is the name of an alert rule.
+ASKED_BY_CONFIG, ASKED_BY_JOB = "reminders", "job"
 
 
 @dataclass(frozen=True, slots=True)
 class AlertRule:
-    """Somebody who hears how the runs of some jobs end (A01): those of one job, of a pattern of names, or of a tag."""
+    """A subscription to the ends of runs: of one job, of jobs whose name matches a pattern, or of jobs with a tag."""
 
     id: str
-    target: str  # an address, the name of a webhook transport, or a URL; empty if its key is lost
+    target: str  # an address, the name of a webhook transport, or a URL; empty if it cannot be decrypted
     job: str = ""  # an entity, or a pattern of names
     tag: str = ""
     on_failure: bool = True
@@ -217,19 +216,19 @@ class AlertRule:
     created_at: float = 0.0  # seconds since 1970
 
     @property
-    def is_of_one_job(self) -> bool:
-        """Whether it goes when the job goes."""
+    def is_for_one_job(self) -> bool:
+        """Whether it names a single job. Such a rule is deleted with the job."""
         return self.job.startswith("job/") and not any(sign in self.job for sign in "*?[")
 
     @property
-    def has_own_address(self) -> bool:
-        """Whether the target is an address of the web, and no transport of the configuration."""
+    def has_url(self) -> bool:
+        """Whether the target is a URL and not a transport of the configuration."""
         return "://" in self.target
 
     @property
     def endpoint(self) -> str:
-        """The recipient: an address as it is, or the name of a transport; an address of the web is a secret."""
-        return f"alert-{stable_hash(self.target)[:8]}" if self.has_own_address else self.target
+        """The recipient: the target, or a name derived from it if it is a URL, which may contain a secret."""
+        return f"alert-{stable_hash(self.target)[:8]}" if self.has_url else self.target
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,31 +237,31 @@ class DigestWindow:
 
     bundle: str
     not_before: float
-    sparing: frozenset[EventKind] = frozenset()  # kinds that are not gathered
-    source: str | None = None  # only what this source caused; None: all
+    exempt: frozenset[EventKind] = frozenset()  # kinds that are sent singly
+    source: str | None = None  # includes only what this source caused; None: everything
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message for one recipient, worded, ready for any transport."""
+    """One rendered message for one recipient, as transports take it."""
 
-    id: str  # stands before the @ of Message-ID
+    id: str  # local part of the Message-ID
     recipient: str
     subject: str
     text: str
     html: str = ""
-    sender: str = ""  # address; empty: the transport's own
-    sender_name: str = ""  # what people see beside it
-    conversation: str = ""  # stands before the @ of References
+    sender: str = ""  # mail address; empty: that of the transport
+    sender_name: str = ""  # display name
+    conversation: str = ""  # local part of References
     headers: tuple[tuple[str, str], ...] = ()
-    thread: str = ""  # the provider's id of the conversation, where it gave one
-    colour: str = ""  # `#rrggbb`, where lines have one
-    body: bytes = b""  # what a program reads instead of text
+    thread: str = ""  # the provider's id of the conversation, if known
+    colour: str = ""  # `#rrggbb`, for chat messages
+    body: bytes = b""  # request body for programs; they ignore `text`
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the other side said when it took a message."""
+    """The provider's answer to an accepted message."""
 
     provider_id: str = ""
     thread: str = ""
@@ -270,10 +269,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One notification to be worded."""
+    """One notification to render."""
 
     id: str
     event: Event
     audience: Audience
-    standing: Status  # of the job, now
-    noticed_at: float = 0.0  # seconds since 1970
+    status: Status  # current status of the job
+    detected_at: float = 0.0  # seconds since 1970

@@ -8,7 +8,7 @@ from datetime import datetime, time, timedelta, tzinfo
 
 from syftnotify.core.identifiers import AddressType, stable_hash
 from syftnotify.core.kinds import WORKER_KINDS, Severity
-from syftnotify.core.models import HELD, Event, Notification
+from syftnotify.core.models import QUIET_HOURS_PREFIX, Event, Notification
 
 EVERY_DAY = frozenset(range(7))
 
@@ -50,7 +50,7 @@ def held(
         replace(
             item,
             not_before=until,
-            bundle=HELD + stable_hash(item.recipient, item.transport, f"{until:.3f}"),
+            bundle=QUIET_HOURS_PREFIX + stable_hash(item.recipient, item.transport, f"{until:.3f}"),
         )
         if not item.skipped
         and not item.medium.startswith(AddressType.WEBHOOK)

@@ -9,38 +9,46 @@ from datetime import UTC, datetime
 from syftnotify.core.detection import NotifiedIndex, job_payload, job_routing
 from syftnotify.core.emitted_jobs import EmittedJob
 from syftnotify.core.kinds import EventKind, Status
-from syftnotify.core.models import BY_JOB, CONFIGURED, Event, Job
+from syftnotify.core.models import ASKED_BY_CONFIG, ASKED_BY_JOB, Event, Job
+
+# Thresholds for a job from outside the configuration: each with its source, in seconds.
+ThresholdsFor = Callable[[Event], Iterable[tuple[str, float]]]
 
 
 @dataclass(frozen=True, slots=True)
 class ReminderThresholds:
-    """After how many seconds somebody is reminded: of a job that waits for its owner, and of one that runs on."""
+    """The durations in seconds after which reminders about waiting and about running jobs are sent."""
 
     waiting: tuple[float, ...] = ()
     running: tuple[float, ...] = ()
 
 
-def reminders(
+def due_reminders(
     jobs: Iterable[tuple[Job, float]],
-    told: NotifiedIndex,
-    limits: ReminderThresholds,
+    notified: NotifiedIndex,
+    thresholds: ReminderThresholds,
     *,
     now: float,
-    asking: Callable[[Event], Iterable[tuple[str, float]]] | None = None,
+    extra_thresholds: ThresholdsFor | None = None,
 ) -> list[Event]:
-    """What has been so for too long. `jobs` have not ended, each with when it was first seen as it is now.
+    """The reminders that are due, one for each threshold that is passed.
 
-    Once for each limit that is passed; of several of one's own, the longest alone is told. Who set the limit stands
-    in `asked_by`. `asking` says who else wants to know that a job runs on, and after how long. Times are in seconds.
+    `jobs` have not ended; each is paired with the time at which its status was first seen. If several thresholds of one
+    source are passed, only the longest is reported. The sources are recorded in the routing as `asked_by`.
+    `extra_thresholds` returns those of alert rules. Times are in seconds.
     """
     due = []
     for job, seen in jobs:
         is_waiting = job.status is Status.WAITING
-        if not (limits.waiting if is_waiting else limits.running or asking is not None or "alerts" in job.details):
+        has_thresholds = thresholds.running or extra_thresholds is not None or "alerts" in job.details
+        if not (thresholds.waiting if is_waiting else has_thresholds):
             continue
         kind = EventKind.JOB_WAITING if is_waiting else EventKind.JOB_LONG_RUNNING
         about = Event(kind, job.entity, payload=job_payload(job), routing=job_routing(job))
-        steps = [(CONFIGURED, step) for step in limits.waiting] if is_waiting else _run_limits(about, limits, asking)
+        if is_waiting:
+            limits = [(ASKED_BY_CONFIG, seconds) for seconds in thresholds.waiting]
+        else:
+            limits = _running_limits(about, thresholds, extra_thresholds)
         since = _since(job, EventKind.JOB_SUBMITTED if is_waiting else EventKind.JOB_APPROVED, seen, now)
         for step, asked_by in _passed(steps, now - since):
             occurrence = f"{job.submission_id}+{step:g}"
@@ -49,68 +57,71 @@ def reminders(
     return due
 
 
-def reminders_of_emitted(
+def due_emitted_reminders(
     jobs: Iterable[EmittedJob],
-    limits: ReminderThresholds,
+    thresholds: ReminderThresholds,
     *,
     now: float,
-    asking: Callable[[Event], Iterable[tuple[str, float]]] | None = None,
+    extra_thresholds: ThresholdsFor | None = None,
 ) -> tuple[list[Event], dict[str, EmittedJob]]:
-    """Warnings about long runs of emitted jobs, once for each limit, and these jobs with what has been reported.
+    """The reminders that are due about long runs of emitted jobs, and these jobs with the new state of `reminded`.
 
-    `jobs` have started and not ended; limits and `asking` are those of `reminders`.
+    `jobs` have started and not ended. For the other parameters see `due_reminders`.
     """
     due: list[Event] = []
     changed: dict[str, EmittedJob] = {}
     for job in jobs:
         about = Event(EventKind.JOB_LONG_RUNNING, job.entity, payload=job.payload, routing=job.routing, emitted=True)
-        seconds = now - (now if job.started_at is None else job.started_at)
-        passed = [each for each in _passed(_run_limits(about, limits, asking), seconds) if each[0] not in job.reminded]
+        running = now - (now if job.started_at is None else job.started_at)
+        limits = _running_limits(about, thresholds, extra_thresholds)
+        passed = [each for each in _passed(limits, running) if each[0] not in job.reminded]
         if passed:
-            due += [_reminder(about, f"{job.occurrence}+{step:g}", step, asked_by) for step, asked_by in passed]
-            changed[job.entity] = replace(job, reminded=(*job.reminded, *(step for step, _ in passed)))
+            due += [_reminder(about, f"{job.occurrence}+{seconds:g}", seconds, sources) for seconds, sources in passed]
+            changed[job.entity] = replace(job, reminded=(*job.reminded, *(seconds for seconds, _ in passed)))
     return due, changed
 
 
-def _run_limits(
-    about: Event, limits: ReminderThresholds, asking: Callable[[Event], Iterable[tuple[str, float]]] | None
+def _running_limits(
+    about: Event, thresholds: ReminderThresholds, extra_thresholds: ThresholdsFor | None
 ) -> list[tuple[str, float]]:
-    """Who wants to hear of a long run, each with the limit in seconds: the configuration, the job, alert rules."""
-    steps = [(CONFIGURED, step) for step in limits.running]
+    """The thresholds for long runs, in seconds, each with its source: the configuration, the job, alert rules."""
+    limits = [(ASKED_BY_CONFIG, seconds) for seconds in thresholds.running]
     alerts = about.routing.get("alerts")
     minutes = alerts.get("on_long_run_minutes") if isinstance(alerts, dict) else None
-    steps += [(BY_JOB, minutes * 60.0)] if minutes else []
-    return [*steps, *(asking(about) if asking is not None else ())]
+    if minutes:
+        limits.append((ASKED_BY_JOB, minutes * 60.0))
+    return [*limits, *(extra_thresholds(about) if extra_thresholds is not None else ())]
 
 
-def _passed(steps: Iterable[tuple[str, float]], seconds: float) -> Iterator[tuple[float, list[str]]]:
-    """The limits that are passed after so many seconds, each with who set it; of several by one, only the longest."""
+def _passed(limits: Iterable[tuple[str, float]], duration: float) -> Iterator[tuple[float, list[str]]]:
+    """The thresholds that `duration` has passed, each with its sources; of several of one source, only the longest."""
     longest: dict[str, float] = {}
-    for who, step in steps:
-        if seconds >= step:
-            longest[who] = max(step, longest.get(who, 0.0))
-    for step in sorted(set(longest.values())):
-        yield step, [who for who, own in longest.items() if own == step]
+    for source, seconds in limits:
+        if duration >= seconds:
+            longest[source] = max(seconds, longest.get(source, 0.0))
+    for seconds in sorted(set(longest.values())):
+        yield seconds, [source for source, own in longest.items() if own == seconds]
 
 
-def _reminder(about: Event, occurrence: str, step: float, asked_by: list[str]) -> Event:
+def _reminder(about: Event, occurrence: str, seconds: float, sources: list[str]) -> Event:
     return replace(
         about,
         occurrence=occurrence,
-        payload={**about.payload, "minutes": int(step // 60)},
-        routing={**about.routing, "asked_by": asked_by},
+        payload={**about.payload, "minutes": int(seconds // 60)},
+        routing={**about.routing, "asked_by": sources},
     )
 
 
 def _since(job: Job, kind: EventKind, seen: float, now: float) -> float:
-    """Since when the job is as it is: what the tree says, where that can be true."""
+    """Since when the job has its status: the time of the fact in the tree if it is plausible, otherwise `seen`."""
     for fact in job.facts:
-        if fact.kind is kind:
-            try:
-                moment = datetime.fromisoformat(fact.at)
-                claimed = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-            except (ValueError, OverflowError):
-                continue
-            if 0 < claimed <= now:
-                return claimed
+        if fact.kind is not kind:
+            continue
+        try:
+            moment = datetime.fromisoformat(fact.at)
+            claimed = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            continue
+        if 0 < claimed <= now:
+            return claimed
     return seen

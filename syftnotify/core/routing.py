@@ -9,7 +9,7 @@ from typing import Any
 from syftnotify.core.identifiers import AddressType, address_type_of, is_address
 from syftnotify.core.kinds import JOB_KINDS, ROLES, WORKER_KINDS, Audience, EventKind, find_kind
 from syftnotify.core.matching import Match, Route, is_requested_by, submitters_of, texts
-from syftnotify.core.models import BY_JOB, MAIL, AlertRule, Event, Notification
+from syftnotify.core.models import ASKED_BY_JOB, MAIL, AlertRule, Event, Notification
 
 # The source of what an unverified submitter caused. It is one for all of them: the names are the sender's choice, and
 # each would have a share of its own. No address equals it.
@@ -229,7 +229,7 @@ def _wishes(event: Event, reach: RoutingContext) -> Iterator[Notification]:
         for word in texts(notify.get("emails")):
             if address_type_of(word) is AddressType.MAIL:  # G24
                 yield _wish(event, word, "the job's notify", reach)
-    if isinstance(alerts, dict) and _is_alert(event, alerts) and is_requested_by(event, BY_JOB):
+    if isinstance(alerts, dict) and _is_alert(event, alerts) and is_requested_by(event, ASKED_BY_JOB):
         words = texts(alerts.get("recipients"))
         for word in words:
             yield _wish(event, word, "the job's alerts", reach)

@@ -1,7 +1,7 @@
-"""Flood control. Pure: above a number of messages in a time, the rest becomes digests.
+"""Flood control: above a threshold of messages within a time window, further ones become digests.
 
-Per recipient: 200 messages in ten minutes, and what `digest:` sets. Per submitter: a share of what a transport may send
-in a day, so that one submitter cannot use up the daily limit of the provider.
+Per recipient: 200 messages in ten minutes, and the `digest` section of the configuration. Per submitter: a share of
+what a transport may send in a day, so that one submitter cannot use up the daily limit of the provider.
 """
 
 from __future__ import annotations
@@ -12,155 +12,160 @@ from dataclasses import dataclass
 
 from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.kinds import EventKind
-from syftnotify.core.models import SHARE, STORM, DigestWindow
+from syftnotify.core.models import FLOOD_PREFIX, SHARE_PREFIX, DigestWindow
 
-ABOVE = 200  # messages to one recipient
-WITHIN = 600.0  # seconds in which they are counted
-EVERY = 600.0  # seconds between two digests of a storm
+DEFAULT_THRESHOLD = 200  # messages to one recipient
+DEFAULT_WINDOW = 600.0  # seconds in which they are counted
+DEFAULT_INTERVAL = 600.0  # seconds between two digests
 _DAY = 86400.0
-_SHARE = 5  # a submitter causes at most one fifth of the messages of a day
+_SHARE_DIVISOR = 5  # one submitter causes at most a fifth of the messages of a day
 
 
-class Window:
-    """How often something happened, by key, in the last `seconds`; a clock that jumps resets it."""
+class SlidingWindow:
+    """Counts occurrences by key within the last `seconds`. If the clock is set back, a key starts again at 0."""
 
-    def __init__(self, above: int = ABOVE, seconds: float = WITHIN) -> None:
-        self._above = above
+    def __init__(self, threshold: int = DEFAULT_THRESHOLD, seconds: float = DEFAULT_WINDOW) -> None:
+        self._threshold = threshold
         self._seconds = seconds
-        self._moments: dict[str, deque[float]] = {}
+        self._times: dict[str, deque[float]] = {}
         self._swept_at = 0.0
 
-    def note(self, key: str, at: float) -> None:
-        """It happened."""
-        if not 0 <= at - self._swept_at < self._seconds:  # so that keys that never return are dropped
-            self._moments = {each: moments for each in list(self._moments) if (moments := self._recent(each, at))}
+    def record(self, key: str, at: float) -> None:
+        """Count one occurrence."""
+        if not 0 <= at - self._swept_at < self._seconds:  # drops keys that do not occur again
+            self._times = {each: times for each in list(self._times) if (times := self._recent(each, at))}
             self._swept_at = at
-        self._moments.setdefault(key, deque()).append(at)
+        self._times.setdefault(key, deque()).append(at)
 
     def _recent(self, key: str, now: float) -> deque[float]:
-        """When `key` happened in the last `seconds`; what is older is dropped."""
-        moments = self._moments.get(key, deque())
-        while moments and not 0 <= now - moments[0] < self._seconds:
-            moments.popleft()
-        return moments
+        """The times of `key` within the window; drops older ones."""
+        times = self._times.get(key, deque())
+        while times and not 0 <= now - times[0] < self._seconds:
+            times.popleft()
+        return times
 
-    def take_back(self, key: str, at: float) -> None:
-        """It did not happen after all."""
-        moments = self._moments.get(key)
-        if moments and at in moments:
-            moments.remove(at)
+    def undo(self, key: str, at: float) -> None:
+        """Remove the occurrence recorded at `at`, if there is one."""
+        times = self._times.get(key)
+        if times and at in times:
+            times.remove(at)
 
     def is_full(self, key: str, now: float) -> bool:
-        """Whether it happened as often as it may."""
-        return self.count(key, now) >= self._above
+        """Whether the threshold is reached."""
+        return self.count(key, now) >= self._threshold
 
     def count(self, key: str, now: float) -> int:
-        """How often it happened in the last `seconds`."""
+        """The number of occurrences within the window."""
         return len(self._recent(key, now))
 
     def free_at(self, key: str) -> float | None:
-        """When the oldest occurrence leaves the window; None when there is none."""
-        moments = self._moments.get(key)
-        return moments[0] + self._seconds if moments else None
+        """When the oldest occurrence leaves the window; None if there is none."""
+        times = self._times.get(key)
+        return times[0] + self._seconds if times else None
 
 
 @dataclass(frozen=True, slots=True)
 class ThrottleRule:
-    """Above so many messages in so short a time, the rest leaves as one digest every so often. Times in seconds."""
+    """Above `threshold` messages within `window` seconds, further ones become one digest per `interval` seconds."""
 
-    above: int = ABOVE
-    within: float = WITHIN
-    every: float = EVERY
-    name: str = STORM
-    sparing: frozenset[EventKind] = frozenset()  # what leaves singly all the same
+    threshold: int = DEFAULT_THRESHOLD
+    window: float = DEFAULT_WINDOW
+    interval: float = DEFAULT_INTERVAL
+    bundle_prefix: str = FLOOD_PREFIX
+    exempt: frozenset[EventKind] = frozenset()  # kinds that are always sent singly
 
 
-class _Watch:
-    """One limit at work."""
+class _RuleState:
+    """One rule, the messages that it counts, and when each recipient's last digest of this rule was sent."""
 
-    def __init__(self, limit: ThrottleRule) -> None:
-        self.limit = limit
-        self.prefix = limit.name
-        self.messages = Window(limit.above, limit.within)
+    def __init__(self, rule: ThrottleRule) -> None:
+        self.rule = rule
+        self.messages = SlidingWindow(rule.threshold, rule.window)
         self.digests: dict[str, float] = {}
+
+    def is_digest(self, bundle: str) -> bool:
+        return bundle.startswith(self.rule.bundle_prefix)
 
 
 class RecipientThrottle:
-    """Who was sent how much lately, and when the next digest of a storm may leave."""
+    """Per-recipient throttle; excess messages become one digest."""
 
-    def __init__(self, limits: Sequence[ThrottleRule] = (ThrottleRule(),)) -> None:
-        """The first limit that is reached decides."""
-        self._watches = [_Watch(limit) for limit in limits]
+    def __init__(self, rules: Sequence[ThrottleRule] = (ThrottleRule(),)) -> None:
+        """Of several rules, the first whose threshold is reached applies."""
+        self._states = [_RuleState(rule) for rule in rules]
 
-    def note(self, recipient: str, bundle: str, at: float) -> None:
-        """A message leaves; `bundle` names it if it is a digest."""
-        for watch in self._watches:
-            watch.messages.note(recipient, at)
-            if bundle.startswith(watch.prefix):
-                watch.digests[recipient] = at
+    def record(self, recipient: str, bundle: str, at: float) -> None:
+        """Count a message that is sent; `bundle` is its bundle if it is a digest, or empty."""
+        for state in self._states:
+            state.messages.record(recipient, at)
+            if state.is_digest(bundle):
+                state.digests[recipient] = at
 
-    def take_back(self, recipient: str, bundle: str, at: float) -> None:
-        """It did not arrive."""
-        for watch in self._watches:
-            watch.messages.take_back(recipient, at)
-            if bundle.startswith(watch.prefix) and watch.digests.get(recipient) == at:
-                del watch.digests[recipient]
+    def undo(self, recipient: str, bundle: str, at: float) -> None:
+        """Reverse `record` for a message that was not delivered."""
+        for state in self._states:
+            state.messages.undo(recipient, at)
+            if state.is_digest(bundle) and state.digests.get(recipient) == at:
+                del state.digests[recipient]
 
-    def gathering(
+    def digest_window(
         self, recipient: str, transport: str, now: float, kind: EventKind = EventKind.DIGEST
     ) -> DigestWindow | None:
-        """How what waits for `recipient` by `transport` is gathered, or None while one of `kind` may go by itself."""
-        for watch in self._watches:
-            limit = watch.limit
-            if kind in limit.sparing or not watch.messages.is_full(recipient, now):
+        """The digest for due notifications of `recipient`, or None while one of `kind` may be sent singly."""
+        for state in self._states:
+            rule = state.rule
+            if kind in rule.exempt or not state.messages.is_full(recipient, now):
                 continue
-            last = watch.digests.get(recipient)
-            due = now if last is None or not 0 <= now - last < limit.every else last + limit.every
-            return DigestWindow(watch.prefix + stable_hash(recipient, transport, f"{due:.3f}"), due, limit.sparing)
+            last = state.digests.get(recipient)
+            due = now if last is None or not 0 <= now - last < rule.interval else last + rule.interval
+            bundle = rule.bundle_prefix + stable_hash(recipient, transport, f"{due:.3f}")
+            return DigestWindow(bundle, due, rule.exempt)
         return None
 
 
 class DailyShare:
-    """The share of one submitter in what a transport may send in 24 hours.
+    """Per-submitter throttle over the daily limit of a transport.
 
-    One submitter causes at most a fifth of `daily_limit`: half of that as single messages, the rest as digests, which
-    are spread over the day. Everything else keeps the remainder: other submitters, and the notifier's own alerts.
+    One submitter causes at most a fifth of `daily_limit`: half of that as single messages, the rest as digests spread
+    over the day. The remainder stays for other submitters and for alerts of the notifier itself.
     """
 
     def __init__(self, daily_limit: int) -> None:
         """`daily_limit` is the number of messages that the transport may send in 24 hours."""
-        self._share = max(1, daily_limit // _SHARE)
-        self._single = max(1, self._share // 2)
-        # A digest for each of two recipients, the owner and the submitter, fits into the other half.
-        self._gap = min(_DAY, 4 * _DAY / self._share)
-        self._messages = Window(self._share, _DAY)
+        self._share = max(1, daily_limit // _SHARE_DIVISOR)
+        self._singles = max(1, self._share // 2)
+        # The other half has room for a digest to each of two recipients, the owner and the submitter.
+        self._interval = min(_DAY, 4 * _DAY / self._share)
+        self._messages = SlidingWindow(self._share, _DAY)
         self._digests: dict[tuple[str, str], float] = {}  # by source and recipient
 
     def record(self, recipient: str, bundle: str, source: str, at: float) -> None:
-        """A message that `source` alone caused is sent; `bundle` names it if it is a digest."""
+        """Count a message that `source` alone caused; `bundle` is its bundle if it is a digest, or empty."""
         if source:
-            self._messages.note(source, at)
-            if bundle.startswith(SHARE):
+            self._messages.record(source, at)
+            if bundle.startswith(SHARE_PREFIX):
                 self._digests[source, recipient] = at
 
     def undo(self, recipient: str, bundle: str, source: str, at: float) -> None:
-        """It was not delivered."""
-        self._messages.take_back(source, at)
-        if bundle.startswith(SHARE) and self._digests.get((source, recipient)) == at:
+        """Reverse `record` for a message that was not delivered."""
+        self._messages.undo(source, at)
+        if bundle.startswith(SHARE_PREFIX) and self._digests.get((source, recipient)) == at:
             del self._digests[source, recipient]
 
-    def gathering(self, recipient: str, transport: str, now: float, source: str, bundle: str) -> DigestWindow | None:
+    def digest_window(
+        self, recipient: str, transport: str, now: float, source: str, bundle: str
+    ) -> DigestWindow | None:
         """The digest for what `source` causes, or None while a message may be sent.
 
         `bundle` is a digest of this kind that is due, or empty for a single message.
         """
         sent = self._messages.count(source, now) if source else 0
-        if sent < (self._share if bundle else self._single):
+        if sent < (self._share if bundle else self._singles):
             return None
         last = self._digests.get((source, recipient))
-        due = now if last is None or not 0 <= now - last < self._gap else last + self._gap
+        due = now if last is None or not 0 <= now - last < self._interval else last + self._interval
         if sent >= self._share:
             due = max(due, self._messages.free_at(source) or due)
         if bundle:
             return DigestWindow(bundle, due)
-        return DigestWindow(SHARE + stable_hash(recipient, transport, source, f"{due:.3f}"), due, source=source)
+        return DigestWindow(SHARE_PREFIX + stable_hash(recipient, transport, source, f"{due:.3f}"), due, source=source)

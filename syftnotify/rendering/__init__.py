@@ -1,1 +1,1 @@
-"""Renders messages: e-mail, digest, summary line."""
+"""Renders events as text: e-mails, digests, one-line summaries, links."""

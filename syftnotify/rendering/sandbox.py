@@ -1,4 +1,4 @@
-"""The one environment in which templates run: no access to Python's internals, and nothing they are given changes."""
+"""The Jinja2 environment for all templates: no access to Python internals, and no changes to the context."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 
 class TemplateSandbox(ImmutableSandboxedEnvironment):
-    """Like its base, but what is not allowed fails at once; the base prints nothing for it."""
+    """Fails on access to a forbidden attribute; the base class renders it as empty text."""
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> Any:
-        """Raises: SecurityError."""
+        """Raise SecurityError."""
         raise SecurityError(f"access to attribute {attribute!r} of {type(obj).__name__!r} is not allowed")

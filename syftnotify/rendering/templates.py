@@ -1,4 +1,4 @@
-"""Turning a template and a context into text: Jinja2, one's own folder first, the built-in templates behind it."""
+"""Renders templates with Jinja2: those of the user's folder first, then the built-in ones; and their filters."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 
+from syftnotify.core.text import plural
 from syftnotify.rendering.sandbox import TemplateSandbox
 from syftnotify.system.paths import expand_path
 
@@ -30,10 +31,10 @@ _MONTHS = (
 
 
 class TemplateRenderer:
-    """Renders the templates of mails.
+    """Renders mail templates.
 
     Args:
-        templates_dir: a folder of one's own; what it lacks comes from the built-in templates.
+        templates_dir: folder with the user's templates; the built-in ones replace those that it lacks.
 
     Filters: `datetime` (`January 15, 2024 at 03:30 PM`), `duration` (`2 hours 15 minutes 30 seconds`) and `indented`
     (for code and stderr in plain text).
@@ -51,43 +52,43 @@ class TemplateRenderer:
         self._environment.filters["indented"] = indented
 
     def render(self, template_name: str, context: Mapping[str, Any]) -> str:
-        """The text of `template_name`, such as `emails/new_job.html`, with the variables of `context`.
+        """Render `template_name`, such as `emails/new_job.html`, with the variables of `context`.
 
         Raises:
             jinja2.TemplateNotFound: there is no such template.
-            jinja2.TemplateError: it is wrong, or does what the sandbox forbids.
+            jinja2.TemplateError: the template has an error, or uses something that the sandbox forbids.
         """
         text: str = self._environment.get_template(template_name).render(context)
         return text
 
-    def mistakes(self) -> dict[str, str]:
-        """The templates that cannot be read, with what is wrong."""
-        found = {}
+    def errors(self) -> dict[str, str]:
+        """The templates that cannot be compiled, each with its error message."""
+        errors = {}
         for name in self._environment.list_templates():
             try:
                 self._environment.get_template(name)
             except (jinja2.TemplateError, OSError, ValueError) as error:
                 line = f"line {error.lineno}: " if isinstance(error, jinja2.TemplateSyntaxError) else ""
-                found[name] = f"{line}{error}"
-        return found
+                errors[name] = f"{line}{error}"
+        return errors
 
 
 @cache
-def renderer_of(folder: Path | None) -> TemplateRenderer:
-    """The renderer of one folder of one's own, made once: compiling its templates costs more than all that follows."""
+def cached_renderer(folder: Path | None) -> TemplateRenderer:
+    """The renderer for `folder`, cached, because compiling the templates takes longer than rendering them."""
     return TemplateRenderer(folder)
 
 
 @cache
 def built_in_folder() -> Path:
-    """The templates that come with the program: inside an installed package, at the top of a checkout."""
+    """The folder of the built-in templates: inside an installed package, or at the top of a checkout."""
     package = Path(__file__).resolve().parent.parent
     inside = package / "templates"
     return inside if inside.is_dir() else package.parent / "templates"
 
 
 def format_datetime(value: Any) -> str:
-    """`January 15, 2024 at 03:30 PM`, in any locale; text that is no ISO time is left as it is."""
+    """`January 15, 2024 at 03:30 PM` in every locale; text that is no ISO 8601 time is returned unchanged."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -101,20 +102,19 @@ def format_datetime(value: Any) -> str:
 
 
 def indented(value: Any) -> str:
-    """Foreign text with four spaces before each line, so that no line of it can imitate one of the mail's own.
+    """Text from outside with four spaces before each line, so that no line can pass for one of the mail itself.
 
-    Lines end where `str.splitlines` ends them, which is wherever a mail program may; lines without text stay empty.
+    Lines are split as by `str.splitlines`, which covers every line end of mail programs. Blank lines stay unchanged.
     """
     lines = str(value).splitlines(keepends=True)
     return "".join(f"    {line}" if line.strip() else line for line in lines)
 
 
 def format_duration(value: Any) -> str:
-    """`2 hours 15 minutes 30 seconds` for a number of seconds; parts that are zero are left out."""
+    """`2 hours 15 minutes 30 seconds` for a number of seconds, without the parts that are zero."""
     try:
         seconds = max(0, int(value))
     except (TypeError, ValueError, OverflowError):
         return "" if value is None else str(value)
     parts = ((seconds // 3600, "hour"), (seconds // 60 % 60, "minute"), (seconds % 60, "second"))
-    words = [f"{count} {name}{'' if count == 1 else 's'}" for count, name in parts if count]
-    return " ".join(words) or "0 seconds"
+    return " ".join(plural(count, unit) for count, unit in parts if count) or "0 seconds"

@@ -17,9 +17,9 @@ from syftnotify.config.schema import Config, Gmail, Slack, Smtp, Transport, Webh
 from syftnotify.config.values import is_safe_url
 from syftnotify.core.errors import ConfigError, NotSignedInError, StateError
 from syftnotify.core.identifiers import AddressType, is_address
-from syftnotify.core.kinds import HIGH_KINDS, EventKind, Severity
+from syftnotify.core.kinds import HIGH_KINDS, REMINDER_KINDS, Severity
 from syftnotify.core.matching import Match, Route
-from syftnotify.core.models import DIGESTED, AlertRule
+from syftnotify.core.models import DIGEST_PREFIX, AlertRule
 from syftnotify.core.ports import Renderer
 from syftnotify.core.quiet_hours import QuietHours
 from syftnotify.core.reminders import ReminderThresholds
@@ -207,7 +207,7 @@ def _transport_queue(settings: Settings, name: str, section: Transport, clock: C
 def _endpoints(rules: Iterable[AlertRule]) -> dict[str, Transport]:
     """A transport for each address that an alert rule names by itself: one that is dead delays no other."""
     # Earlier versions accepted blanks in the host.
-    return {rule.endpoint: alert_webhook(rule.target.replace(" ", "%20")) for rule in rules if rule.has_own_address}
+    return {rule.endpoint: alert_webhook(rule.target.replace(" ", "%20")) for rule in rules if rule.has_url}
 
 
 def alert_webhook(url: str) -> Webhook:
@@ -217,7 +217,7 @@ def alert_webhook(url: str) -> Webhook:
 
 def alert_warning(rule: AlertRule) -> str:
     """The warning that the address that `rule` names by itself is sent unencrypted; else empty. Raises: ValueError."""
-    if not rule.has_own_address or is_safe_url(rule.target):
+    if not rule.has_url or is_safe_url(rule.target):
         return ""
     exposed = alert_webhook(rule.target.replace(" ", "%20")).exposed
     if urlsplit(rule.target).path.strip("/"):  # often the token of a receiver
@@ -227,7 +227,7 @@ def alert_warning(rule: AlertRule) -> str:
 
 def renderer_for(home: Home) -> TemplateRenderer:
     """The templates of `home`, one's own before the built-in ones."""
-    return renderer_of(home.templates if home.templates.is_dir() else None)
+    return cached_renderer(home.templates if home.templates.is_dir() else None)
 
 
 def template_mistakes(raw: Mapping[str, Any]) -> Iterator[str]:
@@ -304,8 +304,7 @@ def _routes(config: Config) -> tuple[Route, ...]:
         Route(name, section.events, _match(section.match), section.to, section.via or "", goes_on=section.goes_on)
         for name, section in written
     ]
-    reminders = frozenset({EventKind.JOB_WAITING, EventKind.JOB_LONG_RUNNING})
-    reminding = [Route("reminders.to", reminders, to=config.reminders.to)] if config.reminders.to else []
+    reminding = [Route("reminders.to", REMINDER_KINDS, to=config.reminders.to)] if config.reminders.to else []
     built_in = () if config.routes is not None else built_in_routes(for_scientist=config.role == "scientist")
     return (*own, *reminding, *built_in, *rules)
 
@@ -329,7 +328,7 @@ def _limits(config: Config) -> tuple[ThrottleRule, ...]:
     if section is None:
         return (ThrottleRule(),)
     exempt = frozenset() if section.include_high else HIGH_KINDS
-    return ThrottleRule(), ThrottleRule(section.above, section.within, section.every, DIGESTED, exempt)
+    return ThrottleRule(), ThrottleRule(section.above, section.within, section.every, DIGEST_PREFIX, exempt)
 
 
 def _match(section: Condition) -> Match:

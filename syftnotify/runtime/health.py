@@ -15,7 +15,7 @@ from syftnotify.core.identifiers import entity_id, stable_hash
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
 from syftnotify.core.outbox import OutboxCounts
-from syftnotify.core.text import escape, host_of, iso, plural
+from syftnotify.core.text import escape, hostname, iso, plural
 from syftnotify.runtime.container import App
 from syftnotify.transports.gmail.token_file import sign_in_ends
 
@@ -130,13 +130,11 @@ class HealthReporter:
         self._reported_at = now
 
     def _called(self, name: str) -> str:
-        rules = (
-            rule for rule in self._parts.outbox.alert_rules.all() if rule.has_own_address and rule.endpoint == name
-        )
+        rules = (rule for rule in self._parts.outbox.alert_rules.all() if rule.has_url and rule.endpoint == name)
         rule = next(rules, None)
         if rule is None:
             return f"Transport {name}"
-        return f"The webhook at {host_of(rule.target)} of an alert rule ({name} in `notify alerts list`)"
+        return f"The webhook at {hostname(rule.target)} of an alert rule ({name} in `notify alerts list`)"
 
     def _is_told(self, name: str) -> bool:
         """Whether this pause was told less than a day ago; a message that got through since has ended it."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from syftnotify.core.digests import BUNDLE_ABOVE, group_into_digests
-from syftnotify.core.emitted_jobs import FORGOTTEN_SECONDS, EmittedJob, JobChanges, with_remembered
+from syftnotify.core.emitted_jobs import EXPIRY_SECONDS, EmittedJob, JobChanges, with_job_options
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event, Notification
 from syftnotify.core.quiet_hours import QuietHours, held
-from syftnotify.core.reminders import ReminderThresholds, reminders_of_emitted
+from syftnotify.core.reminders import ReminderThresholds, due_emitted_reminders
 from syftnotify.core.routing import RoutingContext, long_runs, notifications_for
 from syftnotify.core.text import escape
 from syftnotify.sources.spool import Spool, SpoolBatch
@@ -65,13 +65,13 @@ class Intake:
         found = self._spool.scan()
         new = self._new_of(found) if found.events else []
         remembered = self._outbox.emitted_jobs.find({event.entity for event in new}) if new else {}
-        new, changes = with_remembered(new, remembered, now)
+        new, changes = with_job_options(new, remembered, now)
         started = self._with(changes, now)
         taken = TakenIn(new, is_all=found.is_complete)
         if new or started:
             reach = self._reach()
-            due, reminded = reminders_of_emitted(
-                started.values(), self._limits, now=now, asking=partial(long_runs, reach=reach)
+            due, reminded = due_emitted_reminders(
+                started.values(), self._limits, now=now, extra_thresholds=partial(long_runs, reach=reach)
             )
             taken.events += due
             changes.update(reminded)
@@ -97,7 +97,7 @@ class Intake:
         return {
             entity: job
             for entity, job in both.items()
-            if job is not None and job.started_at is not None and now - job.started_at < FORGOTTEN_SECONDS
+            if job is not None and job.started_at is not None and now - job.started_at < EXPIRY_SECONDS
         }
 
     def _new_of(self, found: SpoolBatch) -> list[Event]:

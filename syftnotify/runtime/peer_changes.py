@@ -32,7 +32,7 @@ class PeerChanges:
         """The sync snapshot in use; None on a scientist's machine, which has none."""
         return self._reader.status
 
-    def detect(self, peers: list[Peer], *, first_look: bool, known: Mapping[str, EventKind]) -> Changes:
+    def detect(self, peers: list[Peer], *, baseline: bool, last_notified: Mapping[str, EventKind]) -> Changes:
         """What is new about `peers`."""
         status, complete = self._reader.status, self._reader.absences
         self._log_source(status)
@@ -40,8 +40,8 @@ class PeerChanges:
         news = detect_peers(
             peers,
             self._ledger,
-            first_look=first_look,
-            known=known,
+            baseline=baseline,
+            last_notified=last_notified,
             rounds=rounds,
             trusts_folders=self._trusts_folders and status is not None and status.path is None,
         )

@@ -17,9 +17,9 @@ from functools import partial
 from syftnotify.core.detection import Changes, SilentMark, detect_jobs
 from syftnotify.core.digests import BUNDLE_ABOVE, group_into_digests
 from syftnotify.core.kinds import TERMINAL_STATUSES, EventKind
-from syftnotify.core.models import HELD, Event, Job, Notification, Peer, SnapshotStatus
+from syftnotify.core.models import QUIET_HOURS_PREFIX, Event, Job, Notification, Peer, SnapshotStatus
 from syftnotify.core.quiet_hours import QuietHours, held
-from syftnotify.core.reminders import ReminderThresholds, reminders
+from syftnotify.core.reminders import ReminderThresholds, due_reminders
 from syftnotify.core.routing import (
     UNVERIFIED_SOURCE,
     RoutingContext,
@@ -29,7 +29,7 @@ from syftnotify.core.routing import (
     source_of,
 )
 from syftnotify.core.text import escape
-from syftnotify.core.throttle import Window
+from syftnotify.core.throttle import SlidingWindow
 from syftnotify.runtime.intake import Intake
 from syftnotify.runtime.peer_changes import PeerChanges
 from syftnotify.runtime.recipients import Recipients
@@ -131,8 +131,8 @@ class Pipeline:
         self._has_looked = False
         # At which reading of the ledger all that is owed was compared; from then on only what changed is.
         self._settled = -1
-        self._carried = Window()  # whose code was copied lately
-        self._admitted = Window(EVENTS_PER_MINUTE, 60.0)  # events, by submitter
+        self._carried = SlidingWindow()  # whose code was copied lately
+        self._admitted = SlidingWindow(EVENTS_PER_MINUTE, 60.0)  # events, by submitter
         self._delayed: dict[str, str] = {}  # entities with events beyond that limit, oldest first, with their source
         self._known: dict[str, EventKind] = {}  # what a lost ledger had told last, by entity
 
@@ -315,7 +315,7 @@ class Pipeline:
     ) -> None:
         """Add what is new about some jobs. A first look meets very many: of those without news no more is kept."""
         first = not self._ledger.baseline(self._scope("jobs"))
-        new = detect_jobs(jobs, self._ledger, now=now, first_look=first, known=self._known)
+        new = detect_jobs(jobs, self._ledger, now=now, baseline=first, last_notified=self._known)
         if not dry_run:
             self._count_as_told(new.marks)
         news.add(new)
@@ -360,7 +360,7 @@ class Pipeline:
                 self._delayed[event.entity] = source
                 delayed[source] += 1
             else:
-                self._admitted.note(source, now)
+                self._admitted.record(source, now)
                 admitted.append(event)
         if delayed:
             news.events[:] = admitted
@@ -373,14 +373,16 @@ class Pipeline:
     def _judge_peers(self, news: Changes, peers: list[Peer]) -> None:
         if self._tells_peers:
             first = not self._ledger.baseline(self._scope("peers"))
-            news.add(self._peer_changes.detect(peers, first_look=first, known=self._known))
+            news.add(self._peer_changes.detect(peers, baseline=first, last_notified=self._known))
 
     def _remind(self, look: JobScan, news: Changes, reach: RoutingContext, now: float) -> None:
         """Add what has been so for too long; what was so before the first look is not news then."""
         for entity in look.vanished:
             self._open.pop(entity, None)
-        asking = partial(long_runs, reach=reach) if any(rule.on_long_run_minutes for rule in reach.alerts) else None
-        due = reminders(self._open.values(), self._ledger, self._limits, now=now, asking=asking)
+        extra_thresholds = (
+            partial(long_runs, reach=reach) if any(rule.on_long_run_minutes for rule in reach.alerts) else None
+        )
+        due = due_reminders(self._open.values(), self._ledger, self._limits, now=now, extra_thresholds=extra_thresholds)
         if self._jobs and not self._ledger.baseline(self._scope("jobs")):
             news.marks += [SilentMark(event.entity, event.kind, event.occurrence) for event in due]
         else:
@@ -397,7 +399,7 @@ class Pipeline:
 
     def _drop_alerts(self, reach: RoutingContext, now: float) -> None:
         """Rules about one job go when it goes (A01)."""
-        rules = [rule for rule in reach.alerts if rule.is_of_one_job]
+        rules = [rule for rule in reach.alerts if rule.is_for_one_job]
         if rules and self._jobs:
             is_there = {rule.id: self._jobs.has_job(rule.job) for rule in rules}
             for name in self._outbox.alert_rules.expire(is_there, now):
@@ -429,7 +431,7 @@ class Pipeline:
         rest = group_into_digests(rest, above=BUNDLE_ABOVE) if time_off else rest
         by_key = {event.key: event for event in (*news.catch_up, *news.events)}
         tick.notifications = held([*catch_up, *rest], by_key, self._quiet, now)
-        singly = (item for item in tick.notifications if not item.bundle or item.bundle.startswith(HELD))
+        singly = (item for item in tick.notifications if not item.bundle or item.bundle.startswith(QUIET_HOURS_PREFIX))
         alone = {item.event_key for item in singly if not item.skipped}
         news.events[:] = [
             self._with_evidence(event, jobs, now) if event.key in alone else event for event in news.events
@@ -444,7 +446,7 @@ class Pipeline:
         source = source_of(event)
         if self._carried.is_full(source, now):
             return replace(event, payload={**event.payload, "code_left_out": [_TOO_MANY]})
-        self._carried.note(source, now)
+        self._carried.record(source, now)
         return replace(event, payload={**event.payload, **attachments_of(job, event.kind)})
 
     def _count_as_told(self, marks: list[SilentMark]) -> None:
@@ -461,8 +463,8 @@ class Pipeline:
             put(event.entity, event.kind, event.occurrence)
         for (entity, generation), count in news.reruns.items():
             ledger.set_rerun_count(entity, generation, count)
-        ledger.update_unreadable(news.undecided, news.decided)
-        ledger.record_reappeared(news.returned, news.settled, now)
+        ledger.update_unreadable(news.unreadable, news.readable)
+        ledger.record_reappeared(news.reappeared, news.stable, now)
         self._peer_changes.record(news)
         for scope in self._scopes():
             if not ledger.baseline(scope):

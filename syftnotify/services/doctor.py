@@ -261,7 +261,7 @@ def _sign_in(check: str, section: Gmail, now: float) -> Iterator[Finding]:
 def _templates(home: Home) -> Iterator[Finding]:
     if not home.templates.is_dir():
         return
-    mistakes = TemplateRenderer(home.templates).mistakes()
+    mistakes = TemplateRenderer(home.templates).errors()
     for name, what in mistakes.items():
         yield Finding(
             "templates",
@@ -387,7 +387,7 @@ def _alerts(home: Home, settings: Settings | None, rules: Iterable[AlertRule]) -
         elif warning := alert_warning(rule):
             advice = f"`notify alerts rm {rule.id}`, then add the rule with an https:// address"
             yield Finding("alerts", Level.WARN, f"{rule.id}: {warning}", advice)
-        elif is_address(rule.target) or rule.has_own_address or settings is None:
+        elif is_address(rule.target) or rule.has_url or settings is None:
             continue
         elif rule.target not in settings.config.transports:
             text = f"{rule.id} tells {escape(rule.target)}, which is not configured"

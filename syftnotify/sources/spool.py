@@ -77,7 +77,7 @@ def emit(
         NotifyError: the home belongs to another user, or others can write to it.
         EmitError: an option is invalid, the event is too large, or the spool cannot be written.
     """
-    routing = routing_of(user=user, tags=tags, emails=notify_emails, on=notify_on, alerts=alerts)
+    routing = build_routing(user=user, tags=tags, emails=notify_emails, on=notify_on, alerts=alerts)
     event = _event(kind, entity, payload, key, routing)
     has_kinds_only = bool(routing.get("notify")) and "emails" not in routing["notify"]
     if has_kinds_only and not event.kind.value.startswith("job_"):

@@ -13,7 +13,7 @@ import httpcore
 import httpx
 
 from syftnotify.core.errors import DeliveryError, Failure
-from syftnotify.core.text import escape, host_of
+from syftnotify.core.text import escape, hostname
 from syftnotify.transports.deadline import Deadline
 from syftnotify.transports.network import DeadlineBackend, ResponseTooLongError
 from syftnotify.transports.tls import ca_context

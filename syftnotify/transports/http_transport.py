@@ -11,7 +11,7 @@ import httpx
 
 from syftnotify.config.schema import Slack, Webhook
 from syftnotify.core.errors import DeliveryError, Failure
-from syftnotify.core.retry import failure_of_status, retry_after
+from syftnotify.core.retry import failure_of_status, parse_retry_after
 from syftnotify.core.text import escape, redact
 from syftnotify.transports.http_client import Response, probe, request
 

@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     end_with_the_harness()
     # The waits between two tries, in seconds, are all in which this worker differs from the real one: at 30 s and more
     # a message that failed would see dozens of kills pass by, and a run would take a day.
-    retry.FIRST_WAIT, retry.LONGEST_WAIT, retry.SIGN_IN_PROBE = 0.3, 2.0, 1.0
+    retry.BACKOFF_BASE, retry.BACKOFF_MAX, retry.AUTH_PROBE_INTERVAL = 0.3, 2.0, 1.0
     if given.die_at:
         failpoints.on_reach = die_at(given.die_at)
     return worker.main(["--home", given.home, "--tell", given.tell])

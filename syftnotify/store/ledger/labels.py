@@ -9,12 +9,8 @@ from syftnotify.core.kinds import EventKind
 
 Labels = tuple[str, ...]
 
-# Three kinds have the names of the documented Python interface; every other label is the event type itself.
-_LABELS = {
-    EventKind.JOB_SUBMITTED.value: "new",
-    EventKind.JOB_APPROVED.value: "approved",
-    EventKind.JOB_COMPLETED.value: "executed",
-}
+# Kinds with a label of the documented Python interface; every other label is the event type itself.
+_LABELS = {kind.value: kind.spec.label for kind in EventKind if kind.spec.label}
 _KINDS = {label: kind for kind, label in _LABELS.items()}
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from syftnotify.core.errors import Failure
 from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.kinds import EventKind
-from syftnotify.core.models import DIGESTED, EMITTED_PREFIX, SHARE, STORM, DigestWindow
+from syftnotify.core.models import DIGEST_PREFIX, EMITTED_PREFIX, FLOOD_PREFIX, SHARE_PREFIX, DigestWindow
 from syftnotify.core.outbox import ClaimedNotification, Throttle
 from syftnotify.store.outbox import claim_statements as statements
 from syftnotify.store.outbox.claim_order import ClaimOrder
@@ -55,7 +55,7 @@ class Claim:
         common = {"worker_id": self._worker_id, "moment": self._now, "new_bundle": bundle}
         connection.execute(statements.CLAIM, [{"row_id": each, **common} for each in ids])
         connection.execute(statements.BEGIN_ATTEMPT, [{"row_id": each, "moment": self._now} for each in ids])
-        if is_new_digest and first.bundle.startswith((DIGESTED, STORM, SHARE)):
+        if is_new_digest and first.bundle.startswith((DIGEST_PREFIX, FLOOD_PREFIX, SHARE_PREFIX)):
             self._ungroup(connection, first.bundle)
         return [claimed_notification(row, bundle, _last_kind(connection, row)) for row in rows]
 
@@ -87,7 +87,7 @@ class Claim:
         # `||` keeps SQLite from the index of outcomes: it would read all unknown attempts of the history.
         is_unknown = ATTEMPTS.c.outcome.concat("") == Failure.UNKNOWN.value
         has_unknown = sa.exists().where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id, is_unknown)
-        exempt = [*WORKER_KIND_NAMES, *(kind.value for kind in window.sparing)]
+        exempt = [*WORKER_KIND_NAMES, *(kind.value for kind in window.exempt)]
         is_exempt = sa.exists().where(EVENTS.c.key == NOTIFICATIONS.c.event_key, EVENTS.c.kind.in_(exempt))
         update = update.where(is_due(self._now), ~is_exempt, ~has_unknown)
         if window.source is not None:
@@ -123,4 +123,4 @@ def _common_source(rows: Sequence[Any]) -> str:
 
 def _is_open_share(bundle: str) -> bool:
     """Whether it is a digest of a daily share without an attempt yet: it can be postponed."""
-    return bundle.startswith(SHARE) and "#" not in bundle
+    return bundle.startswith(SHARE_PREFIX) and "#" not in bundle

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import WORKER_KINDS
-from syftnotify.core.models import DIGESTED, EMITTED_PREFIX, HELD, NotificationState
+from syftnotify.core.models import DIGEST_PREFIX, EMITTED_PREFIX, QUIET_HOURS_PREFIX, NotificationState
 from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS, UNSENT, WAITING, Priority
 
 PENDING, SENDING, UNKNOWN = (
@@ -104,7 +104,7 @@ def first_unfinished(of: sa.FromClause, *, resend: bool) -> sa.ScalarSelect[int]
 def _may_be_overtaken(bundle: sa.ColumnElement[str], priority: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
     """Whether a candidate of `priority` may be sent before what waits in `bundle`, a digest without an attempt yet."""
     is_exempt = sa.or_(
-        bundle.startswith(HELD, autoescape=True),
-        sa.and_(bundle.startswith(DIGESTED, autoescape=True), priority == Priority.HIGH.value),
+        bundle.startswith(QUIET_HOURS_PREFIX, autoescape=True),
+        sa.and_(bundle.startswith(DIGEST_PREFIX, autoescape=True), priority == Priority.HIGH.value),
     )
     return sa.and_(bundle != "", sa.func.instr(bundle, "#") == 0, is_exempt)

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from syftnotify.core.emitted_jobs import FORGOTTEN_SECONDS, EmittedJob, JobChanges
+from syftnotify.core.emitted_jobs import EXPIRY_SECONDS, EmittedJob, JobChanges
 from syftnotify.core.text import escape
 from syftnotify.store.outbox.conditions import chunks
 from syftnotify.store.outbox.database import Database
@@ -60,7 +60,7 @@ def change_emitted_jobs(connection: sa.Connection, changes: JobChanges, now: flo
     ]
     if rows:
         connection.execute(EMITTED_JOBS.insert(), rows)
-    connection.execute(EMITTED_JOBS.delete().where(EMITTED_JOBS.c.changed_at < now - FORGOTTEN_SECONDS))
+    connection.execute(EMITTED_JOBS.delete().where(EMITTED_JOBS.c.changed_at < now - EXPIRY_SECONDS))
 
 
 def _job(row: Any) -> EmittedJob | None:

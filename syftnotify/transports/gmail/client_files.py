@@ -9,7 +9,7 @@ from typing import Any
 
 from syftnotify.config.values import is_safe_url
 from syftnotify.core.errors import NotSignedInError
-from syftnotify.core.text import decoded, escape
+from syftnotify.core.text import decode, escape
 from syftnotify.system.files import read_regular_file
 
 _HINT = (

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from syftnotify.config.values import is_safe_url
 from syftnotify.core.errors import ConfigError, DeliveryError, Failure, NotSignedInError
 from syftnotify.core.models import Message, Receipt
-from syftnotify.core.retry import failure_of_status, retry_after
+from syftnotify.core.retry import failure_of_status, parse_retry_after
 from syftnotify.core.text import escape
 from syftnotify.transports.gmail.http_adapters import ApiHttp
 from syftnotify.transports.gmail.token_file import SavedToken, file_version
@@ -138,7 +138,7 @@ class GmailApi:
             self._renewed = str(self._sign_in.credentials.token)
             return DeliveryError(Failure.TOKEN_REFRESHED, "the access token had expired and was refreshed")
         failure = failure_of_status(status, reason=reason)
-        moment = retry_after(error.resp.get("retry-after"), datetime.now(UTC), text=text)
+        moment = parse_retry_after(error.resp.get("retry-after"), datetime.now(UTC), text=text)
         return DeliveryError(failure, f"Gmail answered {status}" + (f" {reason}" if reason else ""), not_before=moment)
 
     def _messages(self) -> Any:

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from syftnotify.core.kinds import EventKind, Severity
+from syftnotify.core.kinds import Severity
 from syftnotify.core.models import Item, Message
 from syftnotify.core.text import escape, plural
-from syftnotify.rendering.email import Links, error_for, group_by_submitter, summary_of
+from syftnotify.rendering.digest import group_by_submitter
+from syftnotify.rendering.fields import error_line
+from syftnotify.rendering.links import Links
+from syftnotify.rendering.summary import summary_line
 
 # Slack's own three colours of a bar.
 RED, YELLOW, GREEN, GREY = "#a30200", "#daa038", "#2eb886", "#717274"
 _SIGNS = {RED: "\N{CROSS MARK}", YELLOW: "\N{WARNING SIGN}", GREEN: "\N{WHITE HEAVY CHECK MARK}"}
 _LINES = 20  # things that a digest names
-_GOOD = frozenset(
-    {EventKind.JOB_COMPLETED, EventKind.JOB_APPROVED, EventKind.PEER_GRANTED, EventKind.WORKFLOW_BUILD_COMPLETED}
-)
 
 
 def colour_of(item: Item) -> str:
     """Red for what went wrong, yellow for what takes long, green for what went well, grey for the rest."""
-    kind = item.event.kind
     if item.event.severity is Severity.HIGH:
         return RED
     if item.event.severity is Severity.MEDIUM:
         return YELLOW
-    return GREEN if kind in _GOOD else GREY
+    return GREEN if item.event.kind.spec.is_success else GREY
 
 
 class SlackRenderer:
@@ -58,8 +57,8 @@ class SlackRenderer:
         sign = _SIGNS.get(colour_of(item), "")
         url = self._links.of(item.event)["job_url"]
         link = f" <{escaped(url)}|View run>" if url else ""
-        error = error_for(item)
-        return f"{sign} {escaped(summary_of(item))}{f' · {escaped(error)}' if error else ''}{link}".strip()
+        error = error_line(item)
+        return f"{sign} {escaped(summary_line(item))}{f' · {escaped(error)}' if error else ''}{link}".strip()
 
 
 def escaped(text: str) -> str:

@@ -67,7 +67,7 @@ class SlackTransport(HttpTransport):
         if message.recipient[:1] in {"#", "@"}:  # else: the channel that the webhook was made for
             words["channel"] = message.recipient
         answer = self.post(json.dumps(words).encode("ascii"), {"content-type": "application/json"})
-        host = host_of(self._url)
+        host = hostname(self._url)
         reason = _reason(answer)
         failure = _REASONS.get(reason)
         if failure is not None or not 200 <= answer.status < 300:

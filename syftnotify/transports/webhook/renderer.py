@@ -22,8 +22,10 @@ from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.kinds import FINAL_KINDS, Audience, EventKind, Status
 from syftnotify.core.models import Event, Item, Message
 from syftnotify.core.text import escape, iso
-from syftnotify.rendering.email import PRIVATE, Links, details_of, error_for, moment_of, summary_of, user_of
+from syftnotify.rendering.fields import PRIVATE_KEYS, error_line, event_details, event_user, parse_time
+from syftnotify.rendering.links import Links
 from syftnotify.rendering.sandbox import TemplateSandbox
+from syftnotify.rendering.summary import summary_line
 
 _STATES = {
     EventKind.JOB_SUBMITTED: "SUBMITTED",
@@ -147,7 +149,7 @@ class WebhookRenderer:
             id=digest or items[0].id,
             recipient=recipient,
             subject=items[0].event.kind.value,
-            text=summary_of(items[0]),
+            text=summary_line(items[0]),
             thread=thread,
             body=body.encode("utf-8", "backslashreplace"),
         )
@@ -167,11 +169,11 @@ def native_of(item: Item, links: Links) -> dict[str, Any]:
     job = _present(
         id=event.entity,
         name=payload.get("name"),
-        user=user_of(event),
+        user=event_user(event),
         owner=payload.get("owner"),
         state=_STATES.get(event.kind),
         exit_code=payload.get("return_code"),
-        error=error_for(item),
+        error=error_line(item),
         tags=event.routing.get("tags"),
     )
     return _present(
@@ -180,26 +182,26 @@ def native_of(item: Item, links: Links) -> dict[str, Any]:
         severity=event.severity.value,
         timestamp=_stamp(item),
         entity=event.entity,
-        job=job if event.kind.value.startswith("job_") else None,
+        job=job if event.kind.is_about_job else None,
         url=links.of(event)["job_url"],
         scheduler=_scheduler(),
-        payload={name: value for name, value in details_of(event).items() if name not in PRIVATE} or None,
+        payload={name: value for name, value in event_details(event).items() if name not in PRIVATE_KEYS} or None,
     )
 
 
 def _stamp(item: Item) -> str:
     """When it happened, or else when it was noticed."""
-    return _in_utc(item.event.at) or iso(item.noticed_at)
+    return _in_utc(item.event.at) or iso(item.detected_at)
 
 
 def _in_utc(value: Any) -> str:
     """`2026-01-15T15:30:00Z` for an ISO time, nothing for anything else."""
-    moment = moment_of(value) if isinstance(value, str) else ""
+    moment = parse_time(value) if isinstance(value, str) else ""
     return iso(moment.timestamp(), exact=bool(moment.microsecond)) if isinstance(moment, datetime) else ""
 
 
 def _gflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
-    payload, job = details_of(event), native.get("job")
+    payload, job = event_details(event), native.get("job")
     return _present(
         event=event.kind.value,
         timestamp=native.get("timestamp"),

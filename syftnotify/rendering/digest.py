@@ -1,0 +1,50 @@
+"""Grouping of a digest's items by submitter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from syftnotify.core.kinds import Severity
+from syftnotify.core.models import Item
+from syftnotify.core.text import plural
+from syftnotify.rendering.fields import submitter
+
+_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The items of one submitter in a digest."""
+
+    who: str
+    items: list[Item]
+    more: int  # items beyond the limit of the digest
+
+
+def group_by_submitter(items: Iterable[Item], limit: int) -> tuple[list[Group], str]:
+    """`items` by submitter, most severe first, and a text about submitters who are not listed (empty if all are).
+
+    At most `limit` items are listed. Submitters are served round-robin, so that one with many items does not displace
+    the others.
+    """
+    by_submitter: dict[str, list[Item]] = {}
+    for item in sorted(items, key=_rank):
+        by_submitter.setdefault(submitter(item.event), []).append(item)
+    ordered = sorted(by_submitter.items(), key=lambda pair: (_rank(pair[1][0]), len(pair[1])))
+    turns = [who for turn in range(limit) for who, own in ordered if turn < len(own)]
+    listed = Counter(turns[:limit])
+    groups = [Group(who, own[: listed[who]], len(own) - listed[who]) for who, own in ordered if listed[who]]
+    unlisted = [len(own) for who, own in ordered if not listed[who]]
+    return groups, f"{sum(unlisted)} more from {plural(len(unlisted), 'other')}" if unlisted else ""
+
+
+def rarest_submitter_first(items: Sequence[Item]) -> list[Item]:
+    """`items` ordered by how many their submitter has, fewest first."""
+    counts = Counter(submitter(item.event) for item in items)
+    return sorted(items, key=lambda item: counts[submitter(item.event)])
+
+
+def _rank(item: Item) -> int:
+    return _RANKS[item.event.severity]

@@ -1,0 +1,97 @@
+"""Fields of an event as text that is safe to show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from syftnotify.core.identifiers import is_address
+from syftnotify.core.kinds import Audience
+from syftnotify.core.models import Event, Item
+from syftnotify.core.text import escape
+from syftnotify.rendering.templates import format_datetime
+
+# Payload keys that may hold private data of the run; they go into mails to the owner's side only.
+PRIVATE_KEYS = frozenset({"code", "code_left_out", "stderr", "stderr_cut"})
+# Audiences that may see what a run printed.
+TRUSTED_AUDIENCES = frozenset({Audience.OWNER, Audience.OPERATOR, Audience.RECIPIENT})
+NAME_LIMIT = 120  # characters
+UNNAMED = "an unnamed scientist"
+_UNVERIFIED = " (unverified: no peer record)"
+
+
+def job_name(payload: Mapping[str, Any]) -> str:
+    """The job's name, safe between quotation marks; empty if there is none."""
+    return escape(str(payload.get("name") or ""), limit=NAME_LIMIT, quoted=True)
+
+
+def subject_name(event: Event) -> str:
+    """The name of what the event is about, safe between quotation marks: a job, a workflow, or the entity id."""
+    workflow = escape(str(event.payload.get("workflow_name") or ""), limit=NAME_LIMIT, quoted=True)
+    return job_name(event.payload) or workflow or escape(event.entity, limit=NAME_LIMIT, quoted=True)
+
+
+def event_user(event: Event) -> Any:
+    """Whose job or reservation the event is about, for display: the option `--user` precedes the payload."""
+    payload = event.payload
+    return event.routing.get("user") or payload.get("submitter") or payload.get("claimed") or payload.get("user")
+
+
+def event_details(event: Event) -> dict[str, Any]:
+    """The payload, and the user and tags of the routing."""
+    return {**{name: event.routing[name] for name in ("user", "tags") if name in event.routing}, **event.payload}
+
+
+def person(name: str) -> str:
+    """A mail address unchanged; any other name in quotation marks, so that it cannot pass for text of ours."""
+    return name if not name or is_address(name) else f'"{escape(name, limit=NAME_LIMIT, quoted=True)}"'
+
+
+def submitter(event: Event) -> str:
+    """The person whose job or reservation the event is about, as `person` shows it, or `UNNAMED`."""
+    return person(str(event_user(event) or "")) or UNNAMED
+
+
+def unverified_suffix(item: Item) -> str:
+    """Follows a submitter without a peer record, in messages to anyone but the submitter."""
+    is_marked = bool(item.event.payload.get("unverified")) and item.audience is not Audience.SUBMITTER
+    return _UNVERIFIED if is_marked else ""
+
+
+def return_code(payload: Mapping[str, Any]) -> int | str | None:
+    """The return code; that of an emitted event may be of any type."""
+    code = payload.get("return_code")
+    return code if code is None or isinstance(code, int) else escape(str(code), limit=NAME_LIMIT)
+
+
+def unreadable_notice(payload: Mapping[str, Any]) -> str:
+    """One sentence about a job of the tree that cannot be read, or empty."""
+    reason = escape(str(payload.get("unreadable") or ""))
+    what = "state" if reason.startswith("state.yaml") else "configuration"
+    return f"Its {what} cannot be read ({reason})." if reason else ""
+
+
+def error_line(item: Item) -> str:
+    """The error in one line; empty for audiences that must not see what a run printed."""
+    if item.audience not in TRUSTED_AUDIENCES and not item.event.emitted:
+        return ""
+    payload = item.event.payload
+    # The last line of a traceback names the error.
+    lines = str(payload.get("stderr") or payload.get("error") or "").strip().splitlines()
+    return escape(lines[-1].strip(), limit=300) if lines else ""
+
+
+def parse_time(text: str) -> datetime | str:
+    """An ISO 8601 time in UTC; any other text escaped."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return escape(text)
+
+
+def time_label(text: str) -> str:
+    """`January 15, 2024 at 03:30 PM UTC` for an ISO 8601 time; any other text escaped."""
+    moment = parse_time(text)
+    return f"{format_datetime(moment)} UTC" if isinstance(moment, datetime) else format_datetime(moment)

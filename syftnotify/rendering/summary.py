@@ -1,0 +1,114 @@
+"""One-line summary of an event; the text of digests, chat messages and some mail subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from syftnotify.core.kinds import Audience, Status
+from syftnotify.core.models import Item
+from syftnotify.core.text import escape
+from syftnotify.rendering.fields import (
+    NAME_LIMIT,
+    UNNAMED,
+    return_code,
+    subject_name,
+    submitter,
+    time_label,
+    unreadable_notice,
+    unverified_suffix,
+)
+from syftnotify.rendering.templates import format_duration
+
+_ENDED = frozenset({Status.DONE, Status.FAILED})
+_DECIDED = frozenset(Status) - {Status.WAITING}
+
+
+def summary_line(item: Item) -> str:
+    """The event in one line, for the audience of `item`."""
+    spec = item.event.kind.spec
+    is_for_submitter = item.audience is Audience.SUBMITTER and bool(spec.submitter_summary)
+    return fill(spec.submitter_summary if is_for_submitter else spec.summary, item)
+
+
+def fill(text: str, item: Item) -> str:
+    """`text`, a text of an `EventSpec`, with the values of `item` for its placeholders."""
+    return text.format_map(_Values(item))
+
+
+class _Values(dict[str, str]):
+    """The placeholders' values for one item, computed when they are used."""
+
+    def __init__(self, item: Item) -> None:
+        super().__init__()
+        self._item = item
+
+    def __missing__(self, name: str) -> str:
+        return PLACEHOLDERS[name](self._item)
+
+
+def _name(item: Item) -> str:
+    return f'"{subject_name(item.event)}"'
+
+
+def _by(item: Item) -> str:
+    who = submitter(item.event)
+    return "" if item.event.emitted and who == UNNAMED else f" from {who}{unverified_suffix(item)}"
+
+
+def _owner(item: Item) -> str:
+    return escape(str(item.event.payload.get("owner") or ""))
+
+
+def _reason(item: Item) -> str:
+    return escape(str(item.event.payload.get("reason") or "no reason was given"))
+
+
+def _ended(item: Item) -> str:
+    """How the run ended, with a leading blank: the step that failed and the return code, as far as known."""
+    payload = item.event.payload
+    code, step = return_code(payload), payload.get("step")
+    at_step = f" at step {escape(str(step), limit=NAME_LIMIT)}" if step else ""
+    return f"{at_step} (return code {code})" if code is not None else at_step
+
+
+def _waits(item: Item) -> str:
+    """The status of a submitted job now, and when it was submitted."""
+    labels = {Status.WAITING: "waits for you", Status.DONE: "has ended since", Status.FAILED: "has ended since"}
+    submitted = time_label(item.event.at)
+    label = labels.get(item.status, f"came in and is {item.status.value}")
+    return f"{label} (submitted {submitted})" if submitted else label
+
+
+def _unreadable(item: Item) -> str:
+    notice = "" if item.event.emitted else unreadable_notice(item.event.payload)
+    return f" {notice}" if notice else ""
+
+
+def _lasting(item: Item, doing: str, over: frozenset[Status]) -> str:
+    """For how long the job has been `doing`. A reminder may be sent late, after quiet hours or a pause."""
+    minutes = item.event.payload.get("minutes")
+    duration = format_duration(float(minutes) * 60) if isinstance(minutes, (int, float)) else "long"
+    if item.status in over:
+        return f"had been {doing} for {duration} and is {item.status.value} now"
+    return f"has been {doing} for {duration}"
+
+
+def _summary(item: Item) -> str:
+    return escape(str(item.event.payload.get("summary") or ""))
+
+
+# By name; the placeholders that texts of an `EventSpec` may contain.
+PLACEHOLDERS: dict[str, Callable[[Item], str]] = {
+    "name": _name,
+    "who": lambda item: submitter(item.event),
+    "by": _by,
+    "owner": _owner,
+    "reason": _reason,
+    "ended": _ended,
+    "waits": _waits,
+    "unreadable": _unreadable,
+    "running_for": lambda item: _lasting(item, "running", _ENDED),
+    "waiting_for": lambda item: _lasting(item, "waiting", _DECIDED),
+    "summary": _summary,
+    "problem": lambda item: _summary(item) or "trouble",
+}
