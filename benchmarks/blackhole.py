@@ -22,7 +22,8 @@ from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.delivery.transport_queue import TransportQueue
-from syftnotify.rendering.email import EmailRenderer, Links
+from syftnotify.rendering.email import EmailRenderer
+from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.transports.registry import transport_for

@@ -21,7 +21,8 @@ from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.ports import Transport
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
-from syftnotify.rendering.email import EmailRenderer, Links
+from syftnotify.rendering.email import EmailRenderer
+from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.transports.registry import transport_for

@@ -17,8 +17,6 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
-from syftnotify.sources.syftbox.files.safe_read import UnreadableError
-from syftnotify.sources.syftbox.files.yaml_reader import parse_yaml
 
 from syftnotify.cli.status import show
 from syftnotify.config.load import load
@@ -28,6 +26,8 @@ from syftnotify.core.models import Item
 from syftnotify.rendering.email import EmailRenderer
 from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
+from syftnotify.sources.syftbox.files.safe_read import UnreadableError
+from syftnotify.sources.syftbox.files.yaml_reader import parse_yaml
 from syftnotify.sources.syftbox.peers import PeerScanner
 from syftnotify.store.ledger.index import Ledger
 from syftnotify.store.ledger.manager import JsonStateManager

@@ -32,7 +32,8 @@ from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification
 from syftnotify.core.throttle import ThrottleRule
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
-from syftnotify.rendering.email import EmailRenderer, Links
+from syftnotify.rendering.email import EmailRenderer
+from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.runtime.container import App, build_app
 from syftnotify.store.ledger.index import Ledger
@@ -223,7 +224,7 @@ class Promises(RuleBasedStateMachine):
             [TransportQueue(TRANSPORT, self, RENDERER, options)],
             worker_id="test",
             max_concurrent=1,
-            throttle_rules=(ThrottleRule(above=STORM),),
+            throttle_rules=(ThrottleRule(threshold=STORM),),
             clock=self.box.clock.time,
             monotonic=self.box.clock.monotonic,
         )

@@ -17,10 +17,18 @@ from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, NotificationState, Receipt
 from syftnotify.core.outbox import AttemptOutcome
-from syftnotify.core.throttle import ABOVE, EVERY, WITHIN, RecipientThrottle, ThrottleRule, Window
+from syftnotify.core.throttle import (
+    DEFAULT_INTERVAL,
+    DEFAULT_THRESHOLD,
+    DEFAULT_WINDOW,
+    RecipientThrottle,
+    SlidingWindow,
+    ThrottleRule,
+)
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
-from syftnotify.rendering.email import EmailRenderer, Links
+from syftnotify.rendering.email import EmailRenderer
+from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import Clock, MakeDispatcher, claim, claim_and_die, tally, wait_until
@@ -151,7 +159,7 @@ def test_window_drops_keys_that_never_return() -> None:
     for number in range(1000):
         window.record(f"key {number}", float(number))
 
-    assert len(window._times) <= 20
+    assert len(window._moments) <= 20
 
 
 def test_the_first_digest_leaves_at_once_and_the_next_ten_minutes_after_it() -> None:

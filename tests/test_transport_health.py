@@ -16,7 +16,8 @@ from syftnotify.core.models import Event, Message, Notification, Receipt
 from syftnotify.core.outbox import ClaimedNotification
 from syftnotify.delivery.transport_health import UNREACHABLE_SECONDS
 from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
-from syftnotify.rendering.email import EmailRenderer, Links
+from syftnotify.rendering.email import EmailRenderer
+from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import Clock, MakeDispatcher, claim_and_die, tally, wait_until

@@ -90,18 +90,19 @@ def detect_jobs(
     jobs = list(jobs)
     ended = {(job.entity, job.submission_id) for job in jobs if job.ended}
     for job in jobs:
-        first = (first_look and job.entity not in known) or told.is_unreadable(job.entity)
-        if first and not job.is_readable and "unreadable" not in job.details:
-            news.undecided.add(job.entity)
+        is_baseline = (baseline and job.entity not in last_notified) or notified.is_unreadable(job.entity)
+        if is_baseline and not job.is_readable and "unreadable" not in job.details:
+            changes.unreadable.add(job.entity)
             continue
-        if first and not _is_decided(job):
-            news.undecided.add(job.entity)
-        elif first and not first_look:
-            news.decided.add(job.entity)
-        count = _reruns(job, told, (job.entity, job.submission_id) in ended, news, now)
-        for fact in sorted(job.facts, key=lambda fact: _ORDER[fact.kind]):
-            occurrence = _occurrence(fact, job, count, told)
-            if told.is_recorded(job.entity, fact.kind, occurrence):
+        if is_baseline and not _is_judgeable(job):
+            changes.unreadable.add(job.entity)
+        elif is_baseline and not baseline:
+            changes.readable.add(job.entity)
+        reruns = _count_reruns(job, notified, (job.entity, job.submission_id) in ended, changes, now)
+        last_kind = last_notified.get(job.entity) if baseline else None
+        for fact in sorted(job.facts, key=lambda fact: fact.kind.spec.stage):
+            occurrence = _occurrence(fact, job, reruns, notified)
+            if notified.is_recorded(job.entity, fact.kind, occurrence):
                 continue
             if _is_marked(job, fact, last_kind, is_baseline=is_baseline):
                 changes.marks.append(SilentMark(job.entity, fact.kind, occurrence))
@@ -111,11 +112,8 @@ def detect_jobs(
     return changes
 
 
-def _is_decided(job: Job) -> bool:
-    """Whether the rules of the first scan no longer apply to the job.
-
-    They are not while its state cannot be read, for it may have ended long ago.
-    """
+def _is_judgeable(job: Job) -> bool:
+    """Whether the rules of the baseline scan can be applied: an unreadable job may have ended long ago."""
     return job.is_readable or any(fact.occurrence == UNREADABLE for fact in job.facts)
 
 
@@ -200,15 +198,15 @@ def absences(
     return changed
 
 
-def _reruns(job: Job, told: NotifiedIndex, is_ended: bool, news: Changes, now: float) -> int:
-    """The number of this run, for layouts that give an end no time: counted by un-endings after a told end."""
-    count = told.rerun_count(job.entity, job.submission_id)
-    if not job.is_readable or _is_settling(job, told, is_ended, news, now) or is_ended:
+def _count_reruns(job: Job, notified: NotifiedIndex, is_ended: bool, changes: Changes, now: float) -> int:
+    """The number of reruns, for layouts without end times: how often the job ran again after a recorded end."""
+    count = notified.rerun_count(job.entity, job.submission_id)
+    if not job.is_readable or _is_unstable(job, notified, is_ended, changes, now) or is_ended:
         return count
-    last = _counted(job.submission_id, count)
-    if any(told.is_recorded(job.entity, kind, last) for kind in END_KINDS) and not job.has_end_times:
+    last = _with_count(job.submission_id, count)
+    if any(notified.is_recorded(job.entity, kind, last) for kind in END_KINDS) and not job.has_end_times:
         count += 1
-        news.reruns[job.entity, job.submission_id] = count
+        changes.reruns[job.entity, job.submission_id] = count
     return count
 
 
@@ -225,7 +223,7 @@ def _is_unstable(job: Job, notified: NotifiedIndex, is_ended: bool, changes: Cha
     return True
 
 
-def _occurrence(fact: Fact, job: Job, count: int, told: NotifiedIndex) -> str:
+def _occurrence(fact: Fact, job: Job, reruns: int, notified: NotifiedIndex) -> str:
     if not fact.counted:
         return fact.occurrence
     is_start = fact.kind is EventKind.JOB_STARTED

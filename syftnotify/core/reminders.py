@@ -50,10 +50,10 @@ def due_reminders(
         else:
             limits = _running_limits(about, thresholds, extra_thresholds)
         since = _since(job, EventKind.JOB_SUBMITTED if is_waiting else EventKind.JOB_APPROVED, seen, now)
-        for step, asked_by in _passed(steps, now - since):
-            occurrence = f"{job.submission_id}+{step:g}"
-            if not told.is_recorded(job.entity, kind, occurrence):
-                due.append(_reminder(about, occurrence, step, asked_by))
+        for seconds, sources in _passed(limits, now - since):
+            occurrence = f"{job.submission_id}+{seconds:g}"
+            if not notified.is_recorded(job.entity, kind, occurrence):
+                due.append(_reminder(about, occurrence, seconds, sources))
     return due
 
 

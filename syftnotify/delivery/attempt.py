@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,14 +12,14 @@ import jinja2
 
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import current_status
-from syftnotify.core.models import HELD, Item, Message, NotificationState, Receipt
+from syftnotify.core.models import QUIET_HOURS_PREFIX, Item, Message, NotificationState, Receipt
 from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification, NotificationQueue
 from syftnotify.core.ports import Transport
 from syftnotify.core.retry import (
-    GONE_REST,
-    LONGEST_WAIT,
+    AUTH_PROBE_INTERVAL,
+    BACKOFF_MAX,
+    GONE_PAUSE,
     OUTCOME_LABELS,
-    SIGN_IN_PROBE,
     AttemptHistory,
     Decision,
     backoff,
@@ -90,7 +91,7 @@ class AttemptRunner:
         if queue.options.supports_threads and not first.bundle:
             thread = self._notifications.thread_of(first.event.entity, first.recipient, queue.name)
         # A notification deferred by quiet hours is sent as a single message if no other was deferred with it.
-        is_single = not first.bundle or (len(claimed) == 1 and first.bundle.startswith(HELD))
+        is_single = not first.bundle or (len(claimed) == 1 and first.bundle.startswith(QUIET_HOURS_PREFIX))
         digest = "" if is_single else first.message_id
         items = [_item(notification) for notification in claimed]
         try:
@@ -144,9 +145,9 @@ class AttemptRunner:
         health, reason = queue.health, str(error)
         if is_response and error.failure is Failure.PERMANENT and health.rejects_all:
             reason = f"the last messages were all rejected: {error}"
-            decision = replace(decision, transport_wait=SIGN_IN_PROBE, pauses=True)
+            decision = replace(decision, transport_wait=AUTH_PROBE_INTERVAL, pauses=True)
         elif is_response and error.failure is Failure.TEMPORARY and health.consecutive_timeouts:
-            decision = replace(decision, transport_wait=backoff(health.consecutive_timeouts))
+            decision = replace(decision, transport_wait=backoff(health.consecutive_timeouts, rand=random.random))
         if queue.pause(decision, reason, self._monotonic()):
             self._status.last_error = f"{queue.name}: {reason}"
 
@@ -176,8 +177,8 @@ def _decide(
     `is_systemic`: the transport rejects all messages. They are kept, and the next probe takes another one.
     """
     if is_systemic:
-        pause = GONE_REST if error.failure is Failure.GONE else SIGN_IN_PROBE
-        return Decision(wait=LONGEST_WAIT, transport_wait=pause, pauses=True, counts=False)
+        pause = GONE_PAUSE if error.failure is Failure.GONE else AUTH_PROBE_INTERVAL
+        return Decision(wait=BACKOFF_MAX, transport_wait=pause, pauses=True, counts=False)
     failed_at = [item.first_failed_at for item in items if item.first_failed_at is not None]
     history = AttemptHistory(
         max(item.failures for item in items),
@@ -188,9 +189,10 @@ def _decide(
         error.failure,
         history,
         now=now,
-        hint=error.not_before.timestamp() - now if error.not_before else None,
+        rand=random.random,
+        retry_after=error.not_before.timestamp() - now if error.not_before else None,
         max_retries=queue.options.max_retries,
-        silences=queue.health.consecutive_timeouts or 1,
+        consecutive_timeouts=queue.health.consecutive_timeouts or 1,
     )
 
 
@@ -200,7 +202,7 @@ def _outcome(failure: Failure, decision: Decision, now: float) -> AttemptOutcome
         state=NotificationState.DEAD if decision.gives_up else state,
         not_before=now + decision.wait if decision.wait else 0.0,
         counts=decision.counts,
-        refusal=decision.refusal,
+        refusal=decision.is_temporary,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable
 
 from syftnotify.core.errors import DeliveryError, Failure
@@ -62,6 +63,12 @@ class TransportChecks:
         now, monotonic = self._clock(), self._monotonic()
         queue.health.is_authenticated = error.failure is not Failure.AUTH
         queue.health.record_failure(error, "", now, monotonic)
-        decision = decide(error.failure, _NO_ATTEMPTS, now=now, silences=queue.health.consecutive_timeouts or 1)
+        decision = decide(
+            error.failure,
+            _NO_ATTEMPTS,
+            now=now,
+            rand=random.random,
+            consecutive_timeouts=queue.health.consecutive_timeouts or 1,
+        )
         if queue.pause(decision, str(error), monotonic):
             self._status.last_error = f"{queue.name}: {error}"

@@ -54,9 +54,9 @@ class Throttling:
     def _recipient_throttle(self, now: float) -> RecipientThrottle:
         if self._recipients is None:
             recipients = RecipientThrottle(self._rules)
-            seconds = max(max(rule.within, rule.every) for rule in self._rules)
+            seconds = max(max(rule.window, rule.interval) for rule in self._rules)
             for message in self._history.sent_since(now - seconds):
-                recipients.note(message.recipient, message.bundle, message.at)
+                recipients.record(message.recipient, message.bundle, message.at)
             self._recipients = recipients
         return self._recipients
 
@@ -93,15 +93,15 @@ class ClaimThrottle:
     def digest_window(self, recipient: str, kind: EventKind, source: str, bundle: str) -> DigestWindow | None:
         with self._lock:
             if self._share is not None:
-                window = self._share.gathering(recipient, self._transport, self._now, source, bundle)
+                window = self._share.digest_window(recipient, self._transport, self._now, source, bundle)
                 if window is not None or bundle:
                     return window
-            return self._recipients.gathering(recipient, self._transport, self._now, kind)
+            return self._recipients.digest_window(recipient, self._transport, self._now, kind)
 
     def record(self, recipient: str, bundle: str, source: str) -> None:
         self._recorded.append(_CountedMessage(recipient, bundle, source))
         with self._lock:
-            self._recipients.note(recipient, bundle, self._now)
+            self._recipients.record(recipient, bundle, self._now)
             if self._share is not None:
                 self._share.record(recipient, bundle, source, self._now)
 
@@ -113,6 +113,6 @@ class ClaimThrottle:
         """Stop counting `messages`, which were claimed at this moment."""
         with self._lock:
             for message in messages:
-                self._recipients.take_back(message.recipient, message.bundle, self._now)
+                self._recipients.undo(message.recipient, message.bundle, self._now)
                 if self._share is not None:
                     self._share.undo(message.recipient, message.bundle, message.source, self._now)

@@ -28,8 +28,9 @@ from syftnotify.core.text import escape
 from syftnotify.core.throttle import ThrottleRule
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
-from syftnotify.rendering.email import EmailRenderer, Links
-from syftnotify.rendering.templates import TemplateRenderer, renderer_of
+from syftnotify.rendering.email import EmailRenderer
+from syftnotify.rendering.links import Links
+from syftnotify.rendering.templates import TemplateRenderer, cached_renderer
 from syftnotify.runtime.peer_changes import PeerChanges
 from syftnotify.runtime.pipeline import Pipeline, ScanReport
 from syftnotify.runtime.recipients import Recipients

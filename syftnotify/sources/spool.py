@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from syftnotify.core.emit_options import routing_of
+from syftnotify.core.emit_options import build_routing
 from syftnotify.core.errors import EmitError, StateError
 from syftnotify.core.kinds import parse_kind
 from syftnotify.core.models import Event

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from syftnotify.core.emit_options import checked
+from syftnotify.core.emit_options import check_routing
 from syftnotify.core.errors import EmitError
 from syftnotify.core.kinds import RESERVED_KINDS, EventKind
 from syftnotify.core.models import Event
@@ -63,7 +63,7 @@ def decode(content: bytes) -> tuple[Event, bool]:
     texts = [loaded[name] for name in ("kind", "entity", "occurrence", "at")]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("one of its fields is not text")
-    routing = checked(loaded.get("routing", {}))
+    routing = check_routing(loaded.get("routing", {}))
     kind = emittable(EventKind(texts[0]))
     return Event(kind, texts[1], texts[2], texts[3], payload, routing, emitted=True), loaded.get("keyed") is True
 

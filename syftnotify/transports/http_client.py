@@ -96,7 +96,7 @@ def _send(
             stream=True,  # otherwise httpx decompresses the body
         )
     except _ERRORS as error:
-        raise _delivery_error(error, host_of(url), attempt) from None
+        raise _delivery_error(error, hostname(url), attempt) from None
     return Response(response.status_code, b"".join(response.iter_raw()), dict(response.headers))
 
 

@@ -47,10 +47,10 @@ def redacted_body(response: Response, secrets: Iterable[str]) -> str:
 def secrets_of(url: str) -> list[str]:
     """The secret parts of a URL in each spelling that a response may repeat: as configured, decoded, as sent."""
     configured = _secret_parts(url)
-    decoded = [*map(unquote, configured)]
-    encoded = [quote(part, safe=_URL_CHARACTERS) for part in decoded]
-    credentials = base64.b64encode(decoded[0].encode()).decode("ascii")
-    return [url, *configured, *decoded, *encoded, *_secret_parts(str(httpx.URL(url))), credentials]
+    decode = [*map(unquote, configured)]
+    encoded = [quote(part, safe=_URL_CHARACTERS) for part in decode]
+    credentials = base64.b64encode(decode[0].encode()).decode("ascii")
+    return [url, *configured, *decode, *encoded, *_secret_parts(str(httpx.URL(url))), credentials]
 
 
 def _secret_parts(url: str) -> list[str]:
@@ -79,6 +79,6 @@ def error_from_response(
     return DeliveryError(
         failure or by_status,
         f"{host} answered {response.status} {redacted_body(response, secrets)}".rstrip(),
-        not_before=retry_after(response.headers.get("retry-after"), datetime.fromtimestamp(now, UTC)),
+        not_before=parse_retry_after(response.headers.get("retry-after"), datetime.fromtimestamp(now, UTC)),
         is_about_recipient=is_about_recipient,
     )

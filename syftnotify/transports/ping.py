@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.utils import parsedate_to_datetime
 
 from syftnotify.core.errors import DeliveryError, Failure
-from syftnotify.core.text import host_of
+from syftnotify.core.text import hostname
 from syftnotify.transports.http_client import request
 
 _TIMEOUT_SECONDS = 10.0
@@ -28,4 +28,4 @@ def ping(url: str) -> None:
     """
     response = request("GET", url, seconds=_TIMEOUT_SECONDS)
     if not 200 <= response.status < 300:
-        raise DeliveryError(Failure.PERMANENT, f"{host_of(url)} answered {response.status}")
+        raise DeliveryError(Failure.PERMANENT, f"{hostname(url)} answered {response.status}")

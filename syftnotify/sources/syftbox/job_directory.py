@@ -160,14 +160,16 @@ class JobDirectory:
                 file checked.
             always: names to check in any case.
         """
-        checked = [name for name, (first, _) in self._active.items() if is_full or first == UNREAD or name in always]
-        checked += self._changed_archived(slots, is_full=is_full).union(
+        check_routing = [
+            name for name, (first, _) in self._active.items() if is_full or first == UNREAD or name in always
+        ]
+        check_routing += self._changed_archived(slots, is_full=is_full).union(
             name for name in always if self._archived.get(name) is not None
         )
         changed: list[str] = []
         gone: list[str] = []
-        found = zip(self._stat_primary(checked), self._stat_secondary(checked), strict=True)
-        for name, fingerprints in zip(checked, found, strict=True):
+        found = zip(self._stat_primary(check_routing), self._stat_secondary(check_routing), strict=True)
+        for name, fingerprints in zip(check_routing, found, strict=True):
             before = self._fingerprints_of(name)
             if fingerprints[1] == ABSENT:
                 if before[1] != ABSENT:

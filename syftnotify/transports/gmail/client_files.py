@@ -29,7 +29,7 @@ def client_secrets(path: Path) -> dict[str, Any]:
         NotSignedInError: the file is missing or something else, which the message names.
     """
     try:
-        text = decoded(read_regular_file(path, MAX_FILE_BYTES))
+        text = decode(read_regular_file(path, MAX_FILE_BYTES))
     except FileNotFoundError:
         raise NotSignedInError(f"there is no {path}", hint=_HINT) from None
     except (OSError, ValueError) as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from syftnotify.config.values import is_safe_url
 from syftnotify.core.errors import DeliveryError, NotSignedInError
-from syftnotify.core.text import decoded
+from syftnotify.core.text import decode
 from syftnotify.system.files import atomic_write, read_regular_file
 from syftnotify.system.paths import expand_path
 from syftnotify.transports.gmail.client_files import MAX_FILE_BYTES, kind_of
@@ -202,7 +202,7 @@ def _error_code(error: Exception) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        info = json.loads(decoded(read_regular_file(path, MAX_FILE_BYTES)))
+        info = json.loads(decode(read_regular_file(path, MAX_FILE_BYTES)))
     except FileNotFoundError:
         raise NotSignedInError(f"there is no Google sign-in at {path}", hint=_HINT) from None
     except (OSError, ValueError, RecursionError) as error:

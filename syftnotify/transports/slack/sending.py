@@ -13,7 +13,7 @@ from typing import Any
 from syftnotify.config.schema import Slack
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
-from syftnotify.core.text import host_of
+from syftnotify.core.text import hostname
 from syftnotify.transports.http_client import Response
 from syftnotify.transports.http_transport import HttpTransport, error_from_response, redacted_body, secrets_of
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from syftnotify.config.schema import Webhook
 from syftnotify.core.models import Message, Receipt
-from syftnotify.core.text import host_of
+from syftnotify.core.text import hostname
 from syftnotify.transports.http_transport import HttpTransport, error_from_response, secrets_of
 
 
@@ -40,7 +40,9 @@ class WebhookTransport(HttpTransport):
         if not 200 <= answer.status < 300:
             own = [value.get_secret_value() for value in self._settings.headers.values()]
             secrets = [*secrets_of(self._url), *own, *(word for value in own for word in value.split())]
-            raise error_from_response(answer, host_of(self._url), now, [*secrets, headers.get("webhook-signature", "")])
+            raise error_from_response(
+                answer, hostname(self._url), now, [*secrets, headers.get("webhook-signature", "")]
+            )
         return Receipt()
 
 
