@@ -159,7 +159,7 @@ def test_window_drops_keys_that_never_return() -> None:
     for number in range(1000):
         window.record(f"key {number}", float(number))
 
-    assert len(window._moments) <= 20
+    assert len(window._times) <= 20
 
 
 def test_the_first_digest_leaves_at_once_and_the_next_ten_minutes_after_it() -> None:
