@@ -17,15 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.ground import Figure, report
-from syftnotify.config.schema import Smtp
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification
 from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.queue import Outbox
-from syftnotify.transports.registry import transport_for
+from syftnotify.transports.smtp.settings import SmtpSettings
 from tests.mailserver import HOST, MailServer, RawServer, raw, serving, swallows
+from tests.support import transport_for
 
 OWNER = "owner@datasite.example"
 READERS = 10  # so many that nobody gets enough for a digest
@@ -64,7 +64,7 @@ def dispatching(ports: dict[str, int], count: int) -> Iterator[Dispatcher]:
         lanes = {}
         wording = EmailRenderer(TemplateRenderer(), sender=OWNER, links=Links())
         for name, port in ports.items():
-            section = Smtp.model_validate({"type": "smtp", "smtp_url": f"smtp://{HOST}:{port}"})
+            section = SmtpSettings.model_validate({"type": "smtp", "smtp_url": f"smtp://{HOST}:{port}"})
             lanes[name] = TransportQueue(name, transport_for(section), wording)
             owe(outbox, count, name)
         dispatcher = Dispatcher(outbox, lanes, me="benchmark", max_concurrent=PERMITS)

@@ -18,14 +18,15 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from syftnotify.config.edit import edit
-from syftnotify.config.load import load
 from syftnotify.config.routing import Matching
-from syftnotify.config.schema import MAIL_TYPES, TRANSPORT_TYPES, Config
+from syftnotify.config.schema import Config
 from syftnotify.config.values import duration
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.kinds import EventKind
-from syftnotify.runtime.container import template_mistakes
+from syftnotify.services.mail_setup import MAIL_TYPES
+from syftnotify.services.settings import load, parse
 from syftnotify.system.paths import Home
+from syftnotify.transports.registry import TRANSPORT_TYPES
 from tests.support import Box
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
@@ -58,7 +59,7 @@ def test_the_seeds_six_lines_are_complete(home: Home, tmp_path: Path) -> None:
     found = load(written(home, text))
 
     assert found.root == tmp_path / "SyftBox"
-    assert found.mailer == "gmail"
+    assert found.default_mail_transport == "gmail"
     assert found.config.transports["gmail"].model_dump()["token"] == home.token
 
 
@@ -190,7 +191,7 @@ def test_nobody_waits_for_a_digest_for_more_than_seven_days(home: Home) -> None:
     for value in ("7d", "1w", "604800s"):
         digest = load(written(home, text % value)).config.digest
         assert digest is not None
-        assert digest.every == 7 * 86400
+        assert digest.interval == 7 * 86400
 
 
 @pytest.mark.parametrize(
@@ -330,7 +331,7 @@ def test_no_text_breaks_the_reading(tmp_path_factory: pytest.TempPathFactory, te
 def test_mail_goes_out_by_the_first_gmail_then_maildir(home: Home) -> None:
     text = "do_email: o@x.org\ntransports: {box: {type: maildir}, a: {type: gmail}, b: {type: gmail}}\n"
 
-    assert load(written(home, text)).mailer == "a"
+    assert load(written(home, text)).default_mail_transport == "a"
 
 
 def test_paths_of_transports_lie_below_the_home(home: Home, tmp_path: Path) -> None:
@@ -342,8 +343,8 @@ def test_paths_of_transports_lie_below_the_home(home: Home, tmp_path: Path) -> N
 
 
 def test_one_operator_or_several(home: Home) -> None:
-    assert load(written(home, "do_email: o@x.org\noperator: a@x.org\n")).config.operator == ("a@x.org",)
-    assert load(written(home, "do_email: o@x.org\noperator: [a@x.org, b@x.org]\n")).config.operator == (
+    assert load(written(home, "do_email: o@x.org\noperator: a@x.org\n")).config.operators == ("a@x.org",)
+    assert load(written(home, "do_email: o@x.org\noperator: [a@x.org, b@x.org]\n")).config.operators == (
         "a@x.org",
         "b@x.org",
     )
@@ -447,7 +448,7 @@ reminders: {to: '#jobs'}
 quiet_hours: {from: 25:00, to: '07:00'}
 """
     with pytest.raises(ConfigError) as caught:
-        load(written(home, text), check=template_mistakes)
+        parse(text.encode(), home)
 
     found = [line.strip().partition(": ")[0] for line in str(caught.value).splitlines()[1:]]
     assert sorted(found) == sorted(
@@ -758,7 +759,8 @@ def test_missing_time_zone_database_is_said(home: Home) -> None:
     program = (
         "import sys; sys.modules['tzdata'] = None\n"
         "import zoneinfo; zoneinfo.reset_tzpath(to=[])\n"
-        "from syftnotify.config.load import load; from syftnotify.system.paths import Home; load(Home.at(sys.argv[1]))"
+        "from syftnotify.services.settings import load; from syftnotify.system.paths import Home\n"
+        "load(Home.at(sys.argv[1]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(written(home, text).root)], capture_output=True, text=True, check=False

@@ -18,17 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
-from syftnotify.config.schema import TRANSPORT_TYPES
-from syftnotify.config.schema import Transport as Section
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message
 from syftnotify.core.ports import Transport
-from syftnotify.transports.registry import transport_for
+from syftnotify.transports.registry import TRANSPORT_TYPES
 from tests import google, mailserver, web
 from tests.mailserver import HOST, raw, swallows
-from tests.support import ANA, OWNER, PATIENCE, mails_in
+from tests.support import ANA, OWNER, PATIENCE, mails_in, transport_for, transport_settings
 
 NOW = 1_800_000_000.0
 LATER = datetime.fromtimestamp(NOW + 120, UTC)
@@ -77,7 +74,7 @@ class Rig(ABC):
 
     def transport(self, *, port: int | None = None, seconds: float = 20) -> Transport:
         """A transport to this place, or to whatever listens on `port` of this machine."""
-        section = TypeAdapter[Any](Section).validate_python(self.section(port, seconds))
+        section = transport_settings(self.section(port, seconds))
         made = transport_for(section, clock=lambda: NOW)
         self.end.callback(made.close)
         return made

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from syftnotify.config.schema import Smtp
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, Receipt
@@ -22,9 +21,9 @@ from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
 from syftnotify.rendering.email import EmailRenderer, Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.queue import Counts, Outbox
-from syftnotify.transports.registry import transport_for
+from syftnotify.transports.smtp.settings import SmtpSettings
 from tests.mailserver import HOST, ids, raw, serving, swallows
-from tests.support import Clock, MakeDispatcher, claim_and_die, tally, wait_until
+from tests.support import Clock, MakeDispatcher, claim_and_die, tally, transport_for, wait_until
 
 
 class Sink:
@@ -97,7 +96,7 @@ def owe(outbox: Outbox, count: int, *, via: str = "box", now: float = 0.0, start
 
 
 def smtp(port: int) -> Transport:
-    section = Smtp.model_validate({"type": "smtp", "smtp_url": f"smtp://{HOST}:{port}"})
+    section = SmtpSettings.model_validate({"type": "smtp", "smtp_url": f"smtp://{HOST}:{port}"})
     return transport_for(section)
 
 

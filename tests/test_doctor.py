@@ -27,7 +27,8 @@ from syftnotify.cli.demo import Tree
 from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification
-from syftnotify.services.doctor import Finding, Level, disk_level, findings
+from syftnotify.services.doctor import disk_level, findings
+from syftnotify.services.findings import Finding, Level
 from syftnotify.store.outbox.queue import AttemptOutcome, Outbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home

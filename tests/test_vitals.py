@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 
 from syftnotify.cli.demo import Tree
-from syftnotify.config.load import load
 from syftnotify.core.errors import ConfigError
+from syftnotify.services.settings import load
 from syftnotify.store.outbox.queue import Counts, Outbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.files import atomic_write

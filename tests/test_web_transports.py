@@ -15,18 +15,17 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pytest_httpserver import HTTPServer
 from standardwebhooks import Webhook as Verifier
 
-from syftnotify.config.schema import Transport as Section
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message
 from syftnotify.core.ports import Transport
 from syftnotify.transports.http_client import address_of
-from syftnotify.transports.registry import transport_for
 from syftnotify.transports.webhook.sending import signature
 from tests.mailserver import HOST, Authority, authority
+from tests.support import transport_for, transport_settings
 from tests.web import Answer, Web, babbles, closes, drips, floods, hangs, resets, says, web
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -60,7 +59,7 @@ def encrypted(private: Authority) -> Iterator[Web]:
 
 
 def transport(kind: str, url: str, **more: Any) -> Transport:
-    section = TypeAdapter[Any](Section).validate_python({"type": kind, "url": url, **more})
+    section = transport_settings({"type": kind, "url": url, **more})
     return transport_for(section, clock=lambda: NOW)
 
 
@@ -284,7 +283,7 @@ def test_a_request_carries_the_body_the_headers_and_its_id(httpserver: HTTPServe
 def test_a_signature_is_what_its_standard_says(httpserver: HTTPServer, secret: str) -> None:
     """By the verifier of those who made the standard, which also asks that it be fresh."""
     url = answering(httpserver)
-    section = TypeAdapter[Any](Section).validate_python({"type": "webhook", "url": url, "secret": secret})
+    section = transport_settings({"type": "webhook", "url": url, "secret": secret})
     transport_for(section).send(HELLO)
 
     ((request, _),) = httpserver.log

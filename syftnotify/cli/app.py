@@ -294,7 +294,7 @@ def restart(
     home: HomeOption = None,
 ) -> None:
     """Restart the worker with the current configuration."""
-    from syftnotify.runtime.container import check_ready
+    from syftnotify.services.settings import check_ready
 
     place = _home(context, home)
     check_ready(place)  # before the worker that runs is stopped for nothing
@@ -341,7 +341,7 @@ def ensure(context: typer.Context, home: HomeOption = None) -> None:
 def install(context: typer.Context, home: HomeOption = None) -> None:
     """Install and start a systemd user unit for the worker."""
     from syftnotify.runtime import process, systemd
-    from syftnotify.runtime.container import check_ready
+    from syftnotify.services.settings import check_ready
     from syftnotify.system import worker_lock
 
     place = _home(context, home)
@@ -545,9 +545,9 @@ def try_out(
     home: HomeOption = None,
 ) -> None:
     """Send a test message through a transport. Exit code 1: it failed."""
-    from syftnotify.cli import trial
+    from syftnotify.cli import test_send
 
-    raise typer.Exit(trial.send(_home(context, home), transport, to))
+    raise typer.Exit(test_send.send(_home(context, home), transport, to))
 
 
 alerts_app = typer.Typer(

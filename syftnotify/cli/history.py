@@ -11,7 +11,7 @@ from syftnotify.cli.letters import SHORT, UsageError, as_object, moment_of, none
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.kinds import EventKind, parse_kind
 from syftnotify.core.text import escape, iso, local_time, localized, plural
-from syftnotify.runtime.container import load_listing_all
+from syftnotify.services.settings import load_reporting_all
 from syftnotify.store.ledger import JsonStateManager, what_is_wrong
 from syftnotify.store.outbox.queue import EventRecord, NotificationRecord, Outbox
 from syftnotify.system.paths import Home
@@ -147,7 +147,7 @@ def prune(home: Home, older_than: str | None, *, dry_run: bool) -> None:
         ConfigError: neither the command nor the configuration says how long it is kept.
         UsageError: the moment is in the future, or is none.
     """
-    retention = None if older_than is not None else load_listing_all(home).config.retention
+    retention = None if older_than is not None else load_reporting_all(home).config.retention
     if older_than is None and retention is None:
         raise ConfigError("the history is kept without limit", hint="pass `--older-than 365d`, or set `retention`")
     before = moment_of(older_than) if older_than is not None else time.time() - (retention or 0.0)

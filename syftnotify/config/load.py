@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from pydantic import ValidationError
 from yaml.reader import ReaderError
 
 from syftnotify.config.mistakes import lines_of, not_text_name
-from syftnotify.config.relations import conflicts
-from syftnotify.config.schema import FOREIGN, MAIL_TYPES, Config, Gmail, Smtp, Transport, Webhook
+from syftnotify.config.relations import conflicts, template_errors
+from syftnotify.config.schema import FOREIGN, Config, config_model
 from syftnotify.config.secrets import Resolved, resolved
 from syftnotify.config.secrets import key_file as secret_key
+from syftnotify.config.transport import TransportSettings, TransportTypes, mail_types, settings_type
+from syftnotify.config.values import unencrypted
 from syftnotify.core.errors import ConfigError
 from syftnotify.core.text import decoded, escape, plural
 from syftnotify.system.files import fingerprint, whose
@@ -27,9 +29,6 @@ from syftnotify.system.paths import Home, expanded, expanded_if_possible, why_no
 
 _MAX_BYTES = 1 << 20
 
-# A further check of what the file says, mistakes included; what it finds is listed with all other mistakes.
-Check = Callable[[Mapping[str, Any]], Iterable[str]]
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -38,35 +37,29 @@ class Settings:
     home: Home
     config: Config
     root: Path
+    default_mail_transport: str  # its name; empty: no transport sends mail
     fingerprint: str  # of the file's bytes: "config changed since start"
     warnings: tuple[str, ...] = ()
 
     @property
-    def mailer(self) -> str:
-        """The name of the transport that carries mail: the first gmail, smtp or maildir one; empty where none does."""
-        for kind in MAIL_TYPES:
-            for name, transport in self.config.transports.items():
-                if transport.type == kind:
-                    return name
-        return ""
-
-    @property
-    def mail_section(self) -> Transport | None:
-        """The settings of that transport."""
-        return self.config.transports.get(self.mailer)
+    def mail_settings(self) -> TransportSettings | None:
+        """The settings of the default mail transport."""
+        return self.config.transports.get(self.default_mail_transport)
 
     @property
     def holding(self) -> frozenset[str]:
         """The names of the transports that do not send again what may have arrived."""
         return frozenset(name for name, transport in self.config.transports.items() if self.holds(transport))
 
-    def holds(self, transport: Transport) -> bool:
+    def holds(self, transport: TransportSettings) -> bool:
         """Whether `transport` does not send again what may have arrived."""
         return (transport.on_unknown or self.config.notify.on_unknown) == "hold"
 
 
-def load(home: Home, *, check: Check | None = None) -> Settings:
-    """The configuration of `home`.
+def load(home: Home, types: TransportTypes, *, check_templates: bool = False) -> Settings:
+    """The configuration of `home`; `types` are the types of transports that it may name.
+
+    `check_templates` reports the errors in the templates of transports, too, which is slow.
 
     Raises:
         ConfigError: it is missing, cannot be read, or has mistakes; the message lists them all.
@@ -75,11 +68,15 @@ def load(home: Home, *, check: Check | None = None) -> Settings:
     """
     check_home(home)
     check_config(home)
-    return parse(read(home.config), home, check=check)
+    return parse(read(home.config), home, types, check_templates=check_templates)
 
 
-def parse(content: bytes, home: Home, *, check: Check | None = None) -> Settings:
-    """The configuration that `content` would be as the `config.yaml` of `home`. Raises: ConfigError."""
+def parse(content: bytes, home: Home, types: TransportTypes, *, check_templates: bool = False) -> Settings:
+    """The configuration that `content` would be as the `config.yaml` of `home`. Parameters as `load`.
+
+    Raises:
+        ConfigError: it has mistakes.
+    """
     warnings: list[str] = []
     mistakes: list[str] = []
     raw = _without_nothing(parsed(content, mistakes))
@@ -88,16 +85,16 @@ def parse(content: bytes, home: Home, *, check: Check | None = None) -> Settings
         warnings.append(f"config.yaml: left alone, settings of other programs: {', '.join(foreign)}")
     found = resolved(raw, home)
     mistakes += [f"{path}: {what}" for path, what in found.mistakes.items()]
-    warnings += found.warnings
+    warnings += _plain_text_secrets(raw, types)
     config: Config | None = None
     others: list[str] = []  # found in what references to secrets were replaced in
     try:
-        config = Config.model_validate(found.raw)
+        config = config_model(types).model_validate(found.raw)
     except ValidationError as error:
-        others += lines_of(error)
-    others += conflicts(found.raw)
-    if check is not None:
-        others += check(found.raw)
+        others += lines_of(error, types)
+    others += conflicts(found.raw, types)
+    if check_templates:
+        others += template_errors(found.raw, types)
     if "syftbox_root" not in found.raw and default_root(str(found.raw.get("do_email"))) is None:
         others.append(f"syftbox_root: missing, and it cannot be found: {why_not_expanded('~')}")
     mistakes += _without_secrets(others, found)
@@ -105,21 +102,18 @@ def parse(content: bytes, home: Home, *, check: Check | None = None) -> Settings
         lines = "\n".join(f"  {line}" for line in mistakes)
         raise ConfigError(f"config.yaml: {plural(len(mistakes), 'mistake')}\n{lines}", hint=f"edit {home.config}")
     warnings += _suspicious(config)
-    config = _completed(config, home)
+    config = _completed(config, home, types)
     warnings += _unencrypted(config)
-    secrets = {
-        home.config,
-        home.environment,
-        secret_key(home),
-        *(each.token for each in config.transports.values() if isinstance(each, Gmail)),
-    }
+    transports = config.transports.values()
+    secrets = {home.config, home.environment, secret_key(home)}.union(*(each.private_files for each in transports))
+    trusted = found.files.union(*(each.trusted_files for each in transports))
     warnings += filter(None, map(ownership_warning, (home.root, *sorted(secrets), home.credentials)))
-    authorities = {each.ca_file for each in config.transports.values() if isinstance(each, Smtp) and each.ca_file}
-    warnings += filter(None, map(changeable_warning, sorted((found.files | authorities) - secrets)))
+    warnings += filter(None, map(changeable_warning, sorted(trusted - secrets)))
     return Settings(
         home=home,
         config=config,
         root=_root(config, home),
+        default_mail_transport=_default_mail_transport(config, types),
         fingerprint=fingerprint(content),
         warnings=tuple(warnings),
     )
@@ -281,7 +275,7 @@ def _without_secrets(lines: Iterable[str], found: Resolved) -> Iterator[str]:
 def _suspicious(config: Config) -> Iterator[str]:
     """Warnings about settings that are allowed, and that hardly anybody means."""
     asks = any(transport.events is not None for transport in config.transports.values())
-    if config.routes == () and not config.more_routes and not asks:
+    if config.routes == () and not config.extra_routes and not asks:
         yield "routes: the list is empty, so no job or peer is notified; remove it to use the built-in routes"
     if not (config.notify.monitor_jobs or config.notify.monitor_peers):
         yield (
@@ -293,10 +287,11 @@ def _suspicious(config: Config) -> Iterator[str]:
         yield "reminders.to: has no effect; set `reminders.job_waiting` or `reminders.job_long_running` as well"
 
 
-def _completed(config: Config, home: Home) -> Config:
-    """`config` with every path absolute and the one transport that the shortest configuration leaves unsaid."""
-    transports: dict[str, Transport] = {}
-    for name, transport in (config.transports or {"gmail": Gmail(type="gmail")}).items():
+def _completed(config: Config, home: Home, types: TransportTypes) -> Config:
+    """`config` with absolute paths, and with the first type's transport if it has no transports."""
+    default, settings = next(iter(types.items()))
+    transports: dict[str, TransportSettings] = {}
+    for name, transport in (config.transports or {default: settings(type=default)}).items():
         paths = {key: getattr(transport, key) for key in type(transport).model_fields}
         places = {key: expanded(path, home.root) for key, path in paths.items() if isinstance(path, Path)}
         transports[name] = transport.model_copy(update=places)
@@ -309,16 +304,28 @@ def _completed(config: Config, home: Home) -> Config:
     return config.model_copy(update={"transports": transports, "notify": notify.model_copy(update=notes)})
 
 
-def unencrypted(exposed: Sequence[str]) -> str:
-    """The warning that these parts of requests, by name, leave this machine unencrypted."""
-    *others, last = exposed
-    what = f"{', '.join(others)} and {last}" if others else last
-    return f"{what} {'are' if others else 'is'} sent over unencrypted http:// and can be read on the way"
+def _default_mail_transport(config: Config, types: TransportTypes) -> str:
+    """The name of the first transport of the most preferred mail type; empty if there is none."""
+    found = (name for kind in mail_types(types) for name, each in config.transports.items() if each.type == kind)
+    return next(found, "")
+
+
+def _plain_text_secrets(raw: Mapping[str, Any], types: TransportTypes) -> Iterator[str]:
+    """The warning about secrets that stand in the file in plain text."""
+    transports = raw.get("transports")
+    found = [
+        f"transports.{name}.{key}"
+        for name, section in (transports if isinstance(transports, dict) else {}).items()
+        if (settings := settings_type(types, section)) is not None
+        for key in settings.plain_secrets(section)
+    ]
+    if found:
+        yield f"secrets in plain text: {', '.join(found)}; `notify secret set NAME` keeps one encrypted"
 
 
 def _unencrypted(config: Config) -> Iterator[str]:
     for name, section in config.transports.items():
-        if isinstance(section, Webhook) and section.exposed:
+        if section.exposed:
             yield f"config.yaml: transports.{name}: {unencrypted(section.exposed)}; change `url` to https://"
 
 

@@ -15,8 +15,6 @@ from syftnotify.system.files import atomic_write
 from syftnotify.system.paths import Home, expanded
 
 _LARGEST = 64 * 1024  # bytes of a file that holds one secret
-# Settings that are secrets wherever they stand, by the type of the transport.
-_PLAIN = {"slack": ("url",), "webhook": ("secret",), "smtp": ("password",)}
 _FORMS = {
     "env": "`env:NAME` for a variable of the environment",
     "file": "`file:PATH` for a file with the secret",
@@ -33,7 +31,6 @@ class Resolved:
 
     raw: dict[str, Any]
     mistakes: dict[str, str]  # by path: what could not be found
-    warnings: list[str]
     paths: set[str]  # where something was put in: what stands there must not be shown
     files: set[Path]  # that secrets were read from
 
@@ -45,7 +42,7 @@ def resolved(raw: dict[str, Any], home: Home) -> Resolved:
     found = {
         key: finder.walk(value, key) if key in {"transports", "heartbeat"} else value for key, value in raw.items()
     }
-    return Resolved(found, finder.mistakes, _in_plain_text(raw), finder.paths, finder.files)
+    return Resolved(found, finder.mistakes, finder.paths, finder.files)
 
 
 class _Finder:
@@ -127,32 +124,13 @@ def _is_reference(value: Any) -> bool:
     return bool(colon) and kind in {"env", "file", "secret"}
 
 
-def _in_plain_text(raw: dict[str, Any]) -> list[str]:
-    transports = raw.get("transports")
-    found: list[str] = []
-    for name, section in (transports if isinstance(transports, dict) else {}).items():
-        if not isinstance(section, dict):
-            continue
-        names = [key for key in _PLAIN.get(str(section.get("type")), ()) if _is_plain(section.get(key))]
-        url = section.get("smtp_url")
-        if _is_plain(url) and "@" in str(url) and ":" in str(url).partition("://")[2].rpartition("@")[0]:
-            names.append("smtp_url")
-        headers = section.get("headers")
-        for header, value in (headers if isinstance(headers, dict) else {}).items():
-            if _is_plain(value) and names_secret(str(header)):
-                names.append(f"headers.{header}")
-        found += [f"transports.{name}.{key}" for key in names]
-    if not found:
-        return []
-    return [f"secrets in plain text: {', '.join(found)}; `notify secret set NAME` keeps one encrypted"]
-
-
 def names_secret(name: str) -> bool:
     """Whether a header or a parameter of this name usually carries a secret."""
     return any(part in name.lower() for part in _TELLING)
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Whether a value in `config.yaml` is text, and not a reference to a secret."""
     return isinstance(value, str) and not _is_reference(value)
 
 

@@ -6,16 +6,16 @@ import datetime as dt
 import fnmatch
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 
-from syftnotify.core.identifiers import is_address
+from syftnotify.core.identifiers import LOOPBACK, is_address
 from syftnotify.core.text import escape
 from syftnotify.system.paths import why_not_expanded
-from syftnotify.transports.smtp.server import LOOPBACK
 
 
 def got(value: Any) -> str:
@@ -227,6 +227,17 @@ def _header_value(value: Any) -> SecretStr:
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
         raise ValueError("expected text of one line, in ASCII")
     return SecretStr(value)
+
+
+class CombinedKeys(dict[str, Any]):
+    """The value of a setting that the file gives in several keys. An error in it is reported for their section."""
+
+
+def unencrypted(exposed: Sequence[str]) -> str:
+    """The warning that these parts of requests, by name, leave this machine unencrypted."""
+    *others, last = exposed
+    what = f"{', '.join(others)} and {last}" if others else last
+    return f"{what} {'are' if others else 'is'} sent over unencrypted http:// and can be read on the way"
 
 
 HeaderName = Annotated[str, BeforeValidator(_header_name)]

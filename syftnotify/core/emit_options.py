@@ -119,7 +119,7 @@ def _alerts(block: Any) -> dict[str, Any]:
 
 
 def _recipient(word: str) -> str:
-    is_name = word.isprintable() and (address_type_of(word) is not AddressType.WEBHOOK or "@" not in word)
+    is_name = word.isprintable() and (address_type_of(word) is not AddressType.ENDPOINT or "@" not in word)
     if not is_name or len(word) > 254:
         raise EmitError(
             f"alerts: {escape(word, limit=60)!r} is not a recipient",

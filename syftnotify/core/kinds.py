@@ -29,7 +29,7 @@ class Audience(StrEnum):
     SUBMITTER = "submitter"  # the scientist of the job, or the requesting peer
     OPERATOR = "operator"
     RECIPIENT = "recipient"  # named by the configuration, without a role
-    GUEST = "guest"  # named by a job
+    JOB_REQUESTED = "guest"  # named by a job
 
 
 # The audiences that a route may name in `to`.

@@ -189,6 +189,7 @@ class Notification:
     skipped: str = ""  # why it is written down and never sent
     withheld: str = ""  # why it is not sent yet: an unverified recipient, too many new recipients
     source: str = ""  # submitter or user who caused the event; empty: no share is limited
+    for_programs: bool = False  # a program reads it: never part of a digest, not subject to quiet hours
 
     @property
     def id(self) -> str:

@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from syftnotify.config.load import Settings, load, unencrypted
-from syftnotify.config.routing import Condition
-from syftnotify.config.schema import Config, Gmail, Slack, Smtp, Transport, Webhook
-from syftnotify.config.values import is_safe_url
-from syftnotify.core.errors import ConfigError, NotSignedInError, StateError
-from syftnotify.core.identifiers import AddressType, is_address
-from syftnotify.core.kinds import HIGH_KINDS, EventKind, Severity
-from syftnotify.core.matching import Match, Route
-from syftnotify.core.models import DIGESTED, AlertRule
-from syftnotify.core.ports import Renderer
+from syftnotify.config.load import Settings
+from syftnotify.config.schema import Config
+from syftnotify.config.transport import TransportSettings
+from syftnotify.core.errors import StateError
+from syftnotify.core.kinds import HIGH_KINDS, Severity
+from syftnotify.core.models import DIGESTED
 from syftnotify.core.quiet_hours import QuietHours
 from syftnotify.core.reminders import ReminderThresholds
-from syftnotify.core.routing import RoutingContext, TransportInfo, built_in_routes
-from syftnotify.core.text import escape
 from syftnotify.core.throttle import ThrottleRule
 from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
-from syftnotify.rendering.email import EmailRenderer, Links
-from syftnotify.rendering.templates import TemplateRenderer, renderer_of
 from syftnotify.runtime.peer_changes import PeerChanges
 from syftnotify.runtime.pipeline import Pipeline, ScanReport
 from syftnotify.runtime.recipients import Recipients
+from syftnotify.runtime.routing_context import RoutingContexts
+from syftnotify.services.transports import build_renderer
 from syftnotify.sources.spool import Spool
 from syftnotify.sources.syftbox.peers import OwnRequests, PeerReader
 from syftnotify.sources.syftbox.scanner import JobReader
@@ -39,11 +32,9 @@ from syftnotify.store.ledger import JsonStateManager
 from syftnotify.store.outbox.queue import Outbox
 from syftnotify.store.scan_cache import MemoryFile
 from syftnotify.system.files import private_folder
-from syftnotify.system.paths import Home, expanded_if_possible
+from syftnotify.system.paths import expanded_if_possible
 from syftnotify.system.procinfo import is_alive
-from syftnotify.transports.registry import transport_for
-from syftnotify.transports.slack.renderer import SlackRenderer
-from syftnotify.transports.webhook.renderer import WebhookRenderer
+from syftnotify.transports.webhook.alert_targets import settings_of_targets
 
 _COLAB_SYFT_BG = "/content/drive/MyDrive/syft-bg"
 
@@ -77,46 +68,6 @@ class App:
         self.outbox.close()
 
 
-def check_ready(home: Home) -> Settings:
-    """The configuration of `home`, good for a worker.
-
-    Raises:
-        ConfigError: it has mistakes.
-        NotSignedInError: mail would go out by Gmail, and there is no sign-in.
-    """
-    settings = load(home, check=template_mistakes)
-    settings = replace(settings, warnings=(*settings.warnings, *_template_warnings(settings)))
-    transport = settings.mail_section
-    if not settings.config.notify.enabled:
-        return settings
-    if isinstance(transport, Gmail) and not transport.token.exists():
-        raise NotSignedInError(f"there is no Google sign-in at {transport.token}", hint="sign in with `notify init`")
-    return settings
-
-
-def load_listing_all(home: Home) -> Settings:
-    """The configuration of `home`; when it has mistakes, the error lists those in the templates of webhooks as well.
-
-    Mistakes in templates alone are no error here.
-
-    Raises:
-        ConfigError, NotifyError: as `load`.
-    """
-    try:
-        return load(home)
-    except ConfigError:
-        load(home, check=template_mistakes)
-        raise
-
-
-def _template_warnings(settings: Settings) -> Iterator[str]:
-    """What is suspicious about the templates of webhooks."""
-    for name, section in settings.config.transports.items():
-        words = words_of(settings, name, section)
-        if isinstance(words, WebhookRenderer) and words.warning:
-            yield f"config.yaml: transports.{name}.body: {words.warning}"
-
-
 def build_app(
     settings: Settings,
     *,
@@ -142,12 +93,12 @@ def build_app(
         ledger = JsonStateManager(home.state)
         outbox = Outbox(home.outbox)
         stack.callback(outbox.close)  # unless everything below succeeds
-        sections: dict[str, Transport] = {**config.transports, **_endpoints(outbox.alerts())}
-        outbox.adopt(list(sections), settings.mailer)
-        lanes = {name: _lane(settings, name, section, clock) for name, section in sections.items()}
+        sections = {**config.transports, **settings_of_targets(outbox.alerts())}
+        outbox.adopt(list(sections), settings.default_mail_transport)
+        queues = {name: _transport_queue(settings, name, section, clock) for name, section in sections.items()}
         dispatcher = Dispatcher(
             outbox,
-            lanes,
+            queues,
             me=f"{os.uname().nodename if hasattr(os, 'uname') else 'host'}:{os.getpid()}",
             max_concurrent=config.notify.max_concurrent_deliveries,
             limits=_limits(config),
@@ -169,9 +120,12 @@ def build_app(
             outbox=outbox,
             memory=MemoryFile(home.memory, scope),
             spool=Spool(home.spool),
-            reach=_reach(
-                settings, outbox, lanes, lambda name, section: dispatcher.add(_lane(settings, name, section, clock))
-            ),
+            routing_context=RoutingContexts(
+                settings,
+                outbox,
+                queues,
+                lambda name, section: dispatcher.add(_transport_queue(settings, name, section, clock)),
+            ).current,
             scope=scope,
             quiet=_quiet_hours(config),
             limits=ReminderThresholds(config.reminders.job_waiting, config.reminders.job_long_running),
@@ -188,125 +142,21 @@ def job_reader(settings: Settings, **more: Any) -> JobReader:
     return JobReader(settings.root, owner, submitter=submitter, **more)
 
 
-def _lane(settings: Settings, name: str, section: Transport, clock: Callable[[], float]) -> TransportQueue:
+def _transport_queue(
+    settings: Settings, name: str, section: TransportSettings, clock: Callable[[], float]
+) -> TransportQueue:
     return TransportQueue(
         name,
-        transport_for(section, clock=clock),
-        words_of(settings, name, section),
+        section.build_transport(clock=clock),
+        build_renderer(settings, name, section),
         section.rate,
         section.burst,
         section.max_retries,
-        threads=isinstance(section, Gmail),
-        gathers=not isinstance(section, Webhook),
+        threads=section.uses_threads,
+        gathers=not section.for_programs,
         resend_unknown=not settings.holds(section),
         daily_limit=section.daily_limit,
     )
-
-
-def _endpoints(rules: Iterable[AlertRule]) -> dict[str, Transport]:
-    """A transport for each address that an alert rule names by itself: one that is dead delays no other."""
-    # Earlier versions accepted blanks in the host.
-    return {rule.endpoint: alert_webhook(rule.target.replace(" ", "%20")) for rule in rules if rule.has_own_address}
-
-
-def alert_webhook(url: str) -> Webhook:
-    """The endpoint at an address that an alert rule names by itself. Raises: ValueError."""
-    return Webhook.model_validate({"type": "webhook", "url": url, "format": "run_alert", "on_unknown": "resend"})
-
-
-def alert_warning(rule: AlertRule) -> str:
-    """The warning that the address that `rule` names by itself is sent unencrypted; else empty. Raises: ValueError."""
-    if not rule.has_own_address or is_safe_url(rule.target):
-        return ""
-    exposed = alert_webhook(rule.target.replace(" ", "%20")).exposed
-    if urlsplit(rule.target).path.strip("/"):  # often the token of a receiver
-        exposed.append("the path of the address")
-    return unencrypted(exposed) if exposed else ""
-
-
-def renderer_for(home: Home) -> TemplateRenderer:
-    """The templates of `home`, one's own before the built-in ones."""
-    return renderer_of(home.templates if home.templates.is_dir() else None)
-
-
-def template_mistakes(raw: Mapping[str, Any]) -> Iterator[str]:
-    """The mistakes in the templates of webhooks, as `path: text`; `raw` is the configuration, checked or not."""
-    sections = raw.get("transports")
-    for name, section in sections.items() if isinstance(sections, dict) else ():
-        if not isinstance(section, dict) or section.get("format") != "template":
-            continue
-        body = section.get("body")
-        if isinstance(body, str):
-            try:
-                WebhookRenderer("template", links=Links(), template=body)
-            except ValueError as error:
-                yield f"transports.{escape(str(name))}.body: {escape(str(error))}"
-
-
-def words_of(settings: Settings, name: str, section: Transport) -> Renderer:
-    """What words notifications for the transport `name`. Raises: ConfigError, its `body` is no template."""
-    config = settings.config
-    links = Links(config.links.job or "", config.links.results or "", config.links.peer or "")
-    if isinstance(section, Slack):
-        return SlackRenderer(links=links)
-    if isinstance(section, Webhook):
-        try:
-            return WebhookRenderer(section.format, links=links, template=section.body or "", is_json=section.sends_json)
-        except ValueError as error:
-            why = escape(str(error), limit=300)
-            raise ConfigError(f"config.yaml: transports.{name}.body: {why}") from None
-    return EmailRenderer(
-        renderer_for(settings.home),
-        sender=config.do_email,
-        links=links,
-        prefix=section.subject_prefix,
-        body=section.body,
-    )
-
-
-def ways_of(config: Config) -> dict[str, TransportInfo]:
-    """The transports as routing sees them."""
-    found = {}
-    for name, section in config.transports.items():
-        default = section.default_recipient
-        if isinstance(section, Slack):
-            # Without a channel of its own a line goes where the webhook was made for.
-            found[name] = TransportInfo(name, AddressType.SLACK, default or (name,), bool(default))
-        elif isinstance(section, Webhook):
-            found[name] = TransportInfo(name, AddressType.WEBHOOK, (name,), bool(default))
-        else:
-            sender = section.sender if isinstance(section, Smtp) else None
-            usual = (sender.address if sender else config.do_email,)
-            found[name] = TransportInfo(name, AddressType.MAIL, default or usual, bool(default))
-    return found
-
-
-def _routes(config: Config) -> tuple[Route, ...]:
-    """The rules in order: what a transport asks for itself, then the configuration's, or the built-in ones and more."""
-    own = [
-        Route(
-            f"transports.{name}.events",
-            section.events,
-            Match(submitter=section.filter_users),
-            section.to,
-            name,
-            goes_on=True,
-        )
-        for name, section in config.transports.items()
-        if section.events is not None
-    ]
-    written = [
-        *((f"routes[{number}]", section) for number, section in enumerate(config.routes or ())),
-        *((f"routes+[{number}]", section) for number, section in enumerate(config.more_routes)),
-    ]
-    rules = [
-        Route(name, section.events, _match(section.match), section.to, section.via or "", goes_on=section.goes_on)
-        for name, section in written
-    ]
-    reminders = frozenset({EventKind.JOB_WAITING, EventKind.JOB_LONG_RUNNING})
-    reminding = [Route("reminders.to", reminders, to=config.reminders.to)] if config.reminders.to else []
-    built_in = () if config.routes is not None else built_in_routes(for_scientist=config.role == "scientist")
-    return (*own, *reminding, *built_in, *rules)
 
 
 def _quiet_hours(config: Config) -> QuietHours | None:
@@ -316,9 +166,9 @@ def _quiet_hours(config: Config) -> QuietHours | None:
     return QuietHours(
         section.begin,
         section.end,
-        section.zone,
+        section.timezone,
         section.days,
-        frozenset(map(Severity, section.sparing)),
+        frozenset(map(Severity, section.exempt)),
     )
 
 
@@ -328,19 +178,7 @@ def _limits(config: Config) -> tuple[ThrottleRule, ...]:
     if section is None:
         return (ThrottleRule(),)
     exempt = frozenset() if section.include_high else HIGH_KINDS
-    return ThrottleRule(), ThrottleRule(section.above, section.within, section.every, DIGESTED, exempt)
-
-
-def _match(section: Condition) -> Match:
-    excluding = getattr(section, "excluding", None)
-    return Match(
-        section.submitter,
-        section.owner,
-        section.job,
-        section.tags,
-        section.severity,
-        _match(excluding) if excluding is not None else None,
-    )
+    return ThrottleRule(), ThrottleRule(section.threshold, section.window, section.interval, DIGESTED, exempt)
 
 
 def _missing(root: Path) -> str:
@@ -348,53 +186,6 @@ def _missing(root: Path) -> str:
         return "" if root.is_dir() else f"the SyftBox folder {root} does not exist yet"
     except OSError as error:  # no right to look, or a mount that died
         return f"the SyftBox folder {root} cannot be read ({error.strerror})"
-
-
-def _reach(
-    settings: Settings, outbox: Outbox, lanes: Iterable[str], add: Callable[[str, Transport], None]
-) -> Callable[[frozenset[str], Callable[[str], bool]], RoutingContext]:
-    """Who can be reached, asked anew at each look: alert rules come and go.
-
-    `add` is given the transports of theirs that are not among `lanes` yet.
-    """
-    config = settings.config
-    mailer, ways, routes = settings.mailer, ways_of(settings.config), _routes(settings.config)
-    configured = _configured(config, routes, ways)
-    known = set(lanes)
-
-    def reach(peers: frozenset[str], is_recorded: Callable[[str], bool]) -> RoutingContext:
-        def is_known(address: str) -> bool:
-            return address.lower() in configured or config.recipients.allows(address) or is_recorded(address)
-
-        alerts = [rule for rule in outbox.alerts() if rule.target]
-        own = _endpoints(alerts)
-        for name in own.keys() - known:
-            add(name, own[name])
-            known.add(name)
-        # Without a default: of what names nobody, only the rule's own jobs are its business.
-        every = {**ways, **{name: TransportInfo(name, AddressType.WEBHOOK) for name in own}}
-        return RoutingContext(
-            config.do_email,
-            config.operator,
-            mailer,
-            peers,
-            config.recipients.allows,
-            routes,
-            every,
-            tuple(alerts),
-            is_known,
-            configured,
-        )
-
-    return reach
-
-
-def _configured(config: Config, routes: Iterable[Route], ways: Mapping[str, TransportInfo]) -> frozenset[str]:
-    """The addresses that the configuration names as recipients, in small letters."""
-    named = [config.do_email, *config.operator]
-    named += [word for route in routes for word in route.to]
-    named += [word for way in ways.values() for word in way.default]
-    return frozenset(word.lower() for word in named if is_address(word))
 
 
 def _syft_bg_homes() -> tuple[Path, ...]:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from syftnotify.config.schema import Slack, Webhook
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.retry import failure_of_status, retry_after
 from syftnotify.core.text import escape, redact
@@ -18,9 +17,10 @@ from syftnotify.transports.http_client import Address, Answer, address_of, escap
 class HttpTransport:
     """A transport with one address, and a new connection for each attempt."""
 
-    def __init__(self, settings: Slack | Webhook, *, clock: Callable[[], float]) -> None:
-        self._url = settings.url.get_secret_value()
-        self._seconds = settings.timeout_secs
+    def __init__(self, url: str, *, seconds: float, clock: Callable[[], float]) -> None:
+        """`seconds` is the time limit of one request."""
+        self._url = url
+        self._seconds = seconds
         self._clock = clock
 
     @cached_property

@@ -1118,7 +1118,7 @@ def _parsed(text: str) -> Any:
 def _priority(kind: EventKind | None, audience: Audience) -> Priority:
     if kind in HIGH_KINDS:
         return Priority.HIGH
-    return Priority.OTHER if audience in {Audience.SUBMITTER, Audience.GUEST} else Priority.OPERATION
+    return Priority.OTHER if audience in {Audience.SUBMITTER, Audience.JOB_REQUESTED} else Priority.OPERATION
 
 
 def _due(row: Any, bundle: str, last_kind: EventKind | None) -> ClaimedNotification:

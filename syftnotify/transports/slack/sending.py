@@ -10,12 +10,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from syftnotify.config.schema import Slack
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
 from syftnotify.core.text import host_of
 from syftnotify.transports.http_client import Answer
 from syftnotify.transports.http_transport import HttpTransport, refusal, secrets_of, words_of
+from syftnotify.transports.slack.settings import SlackSettings
 
 # Slack names the reason in the body, whatever the status is: `channel_is_archived` comes with 410, `no_service` with
 # 404. Any other response is judged by its status.
@@ -52,8 +52,8 @@ _REASONS = {
 class SlackTransport(HttpTransport):
     """Posts each message as one line with a bar in its colour."""
 
-    def __init__(self, settings: Slack, *, clock: Callable[[], float]) -> None:
-        super().__init__(settings, clock=clock)
+    def __init__(self, settings: SlackSettings, *, clock: Callable[[], float]) -> None:
+        super().__init__(settings.url.get_secret_value(), seconds=settings.timeout_secs, clock=clock)
         self._settings = settings
 
     def send(self, message: Message) -> Receipt:

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from syftnotify.config.schema import Smtp
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
 from syftnotify.core.retry import failure_of_reply, is_about_recipient
@@ -23,6 +22,7 @@ from syftnotify.system.failpoints import reached
 from syftnotify.transports.deadline import Deadline
 from syftnotify.transports.mime import build_mime
 from syftnotify.transports.smtp.server import SmtpServer
+from syftnotify.transports.smtp.settings import SmtpSettings
 
 CONNECT_SECONDS = 10.0
 _IDLE_SECONDS = 30.0  # a connection that rested longer is not trusted: servers close them after minutes
@@ -35,7 +35,7 @@ _ANSWERED = frozenset({Failure.TEMPORARY, Failure.PERMANENT, Failure.QUOTA})
 class SmtpTransport:
     """Sends through one server; a connection is kept for the next message. Safe to share between threads."""
 
-    def __init__(self, settings: Smtp, *, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: SmtpSettings, *, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._server = settings.smtp_url
         self._clock = clock

@@ -10,17 +10,17 @@ import hashlib
 import hmac
 from collections.abc import Callable
 
-from syftnotify.config.schema import Webhook
 from syftnotify.core.models import Message, Receipt
 from syftnotify.core.text import host_of
 from syftnotify.transports.http_transport import HttpTransport, refusal, secrets_of
+from syftnotify.transports.webhook.settings import WebhookSettings
 
 
 class WebhookTransport(HttpTransport):
     """Posts each message as one request; its id is the same at each try."""
 
-    def __init__(self, settings: Webhook, *, clock: Callable[[], float]) -> None:
-        super().__init__(settings, clock=clock)
+    def __init__(self, settings: WebhookSettings, *, clock: Callable[[], float]) -> None:
+        super().__init__(settings.url.get_secret_value(), seconds=settings.timeout_secs, clock=clock)
         self._settings = settings
 
     def send(self, message: Message) -> Receipt:
