@@ -149,14 +149,15 @@ interval: 30
         "notify.monitor_jobs: expected true or false, got 1",
         "notify.wacth: unknown, did you mean `watch`?",
         "transports.mail.tokn: unknown, did you mean `token`?",
-        "transports.box.type: expected gmail, smtp, maildir, slack or webhook, got 'mailbox', did you mean `gmail`?",
-        "transports.bare.type: missing, expected gmail, smtp, maildir, slack or webhook",
+        "transports.box.type: expected gmail, smtp, maildir, slack, discord or webhook, got 'mailbox', "
+        "did you mean `gmail`?",
+        "transports.bare.type: missing, expected gmail, smtp, maildir, slack, discord or webhook",
         "transports.none: expected keys with values, got int",
         "routes[0].evnts: unknown, did you mean `events`?",
         "recipients.allow: expected a list, got 'everybody'",
         "links.job: knows only {job}, {owner}, {submitter}, {peer}, {entity}",
-        "interval: unknown; known here: digest, do_email, heartbeat, links, notify, operator, quiet_hours, "
-        "recipients, reminders, retention, role, routes, routes+, secrets, syftbox_root, transports",
+        "interval: unknown; known here: digest, do_email, extra_routes, heartbeat, links, notify, operators, "
+        "quiet_hours, recipients, reminders, retention, role, routes, secrets, syftbox_root, transports",
     ]
 
 
@@ -342,9 +343,49 @@ def test_paths_of_transports_lie_below_the_home(home: Home, tmp_path: Path) -> N
     assert transports["t"].model_dump()["path"] == tmp_path / "mail"
 
 
+_SPELLINGS = [
+    ("routes: [{to: owner, %s: mail}]", "routes[0]", "transport", "via"),
+    ("%s: [{to: owner}]", "", "extra_routes", "routes+"),
+    ("%s: a@x.org", "", "operators", "operator"),
+    ("digest: {%s: 7}", "digest", "threshold", "above"),
+    ("digest: {%s: 7s}", "digest", "window", "within"),
+    ("digest: {%s: 7m}", "digest", "interval", "every"),
+    ("quiet_hours: {from: '1:00', to: '2:00', %s: Europe/Berlin}", "quiet_hours", "timezone", "zone"),
+]
+
+
+@pytest.mark.parametrize(("text", "section", "name", "former"), _SPELLINGS)
+def test_former_spelling_of_a_key_is_accepted(home: Home, text: str, section: str, name: str, former: str) -> None:
+    base = "do_email: o@x.org\ntransports: {mail: {type: maildir}}\n"
+    loaded = [load(written(home, base + text % spelling)).config for spelling in (name, former)]
+
+    assert loaded[0] == loaded[1]
+    assert loaded[0] != load(written(home, base)).config
+
+
+@pytest.mark.parametrize(("text", "section", "name", "former"), _SPELLINGS)
+def test_both_spellings_of_a_key_are_a_mistake(home: Home, text: str, section: str, name: str, former: str) -> None:
+    before, _, after = text.partition("%s: ")
+    value = after if not section else after.rpartition("}")[0]
+    both = f"{before}%s: {value}{chr(10) if not section else ', '}%s: {after}"
+    (line,) = mistakes(home, "do_email: o@x.org\ntransports: {mail: {type: maildir}}\n" + both % (name, former))
+
+    path = f"{section}.{former}".removeprefix(".")
+    assert line == f"{path}: cannot stand beside `{name}`, which is the same setting; remove one of them"
+
+
+@pytest.mark.parametrize(("text", "section", "name", "former"), _SPELLINGS)
+def test_mistake_names_the_spelling_in_the_file(home: Home, text: str, section: str, name: str, former: str) -> None:
+    before, _, after = text.partition("%s: ")
+    wrong = f"{before}%s: {{}}{after[after.rindex('}') :] if section else ''}"
+    for spelling in (name, former):
+        lines = mistakes(home, "do_email: o@x.org\ntransports: {mail: {type: maildir}}\n" + wrong % spelling)
+        assert any(line.startswith(f"{section}.{spelling}: ".removeprefix(".")) for line in lines)
+
+
 def test_one_operator_or_several(home: Home) -> None:
     assert load(written(home, "do_email: o@x.org\noperator: a@x.org\n")).config.operators == ("a@x.org",)
-    assert load(written(home, "do_email: o@x.org\noperator: [a@x.org, b@x.org]\n")).config.operators == (
+    assert load(written(home, "do_email: o@x.org\noperators: [a@x.org, b@x.org]\n")).config.operators == (
         "a@x.org",
         "b@x.org",
     )
@@ -355,7 +396,7 @@ def _names(kind: type[BaseModel]) -> set[str]:
 
 
 def _keys(model: type[BaseModel], above: str = "") -> set[str]:
-    """Every key; `routes[]` is a list of sections, and `routes+` and `not` are like what they stand beside."""
+    """Every key; `routes[]` is a list of sections, and `extra_routes` and `not` are like what they stand beside."""
     found = set()
     for field_name, field in model.model_fields.items():
         name = field.alias or field_name
@@ -363,7 +404,7 @@ def _keys(model: type[BaseModel], above: str = "") -> set[str]:
         if name == "transports":
             found |= {f"transports.<name>.{key}" for kind in TRANSPORT_TYPES.values() for key in _names(kind)}
             found |= {f"transports.<name>.{key}" for key in ("host", "port", "user", "password", "tls")}
-        elif inner is None or name in {"routes+", "not"}:
+        elif inner is None or name in {"extra_routes", "not"}:
             found.add(above + name)
         else:
             is_list = tuple in {get_origin(each) for each in (field.annotation, *get_args(field.annotation))}
@@ -394,6 +435,7 @@ def _written_keys(value: dict[str, Any], above: str = "") -> set[str]:
 
 def test_the_example_names_every_setting_and_is_good(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLACK_URL", "https://hooks.slack.example/services/x")
+    monkeypatch.setenv("DISCORD_URL", "https://discord.example/api/webhooks/1/x")
     monkeypatch.setenv("HOOK_SECRET", "whsec_c2VjcmV0")
     home.create()
     (home.root / "mail-password").write_text("a password")
@@ -810,7 +852,7 @@ def _defaults(model: type[BaseModel], above: str) -> dict[str, Any]:
         key = f"{above}{field.alias or name}"
         default = ... if field.is_required() else field.get_default(call_default_factory=True)
         inner = next((each for each in _classes(field.annotation) if issubclass(each, BaseModel)), None)
-        if inner is None or key == "routes+" or key.endswith(".not") or name == "transports":
+        if inner is None or key == "extra_routes" or key.endswith(".not") or name == "transports":
             found[key] = default
         else:
             found |= _defaults(inner, f"{key}[]." if key == "routes" else f"{key}.")

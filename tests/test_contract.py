@@ -1,4 +1,4 @@
-"""What every way out promises, whatever it speaks: each test holds for each transport, against a real server."""
+"""The contract of transports: each test runs for each registered transport, against a real server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 import threading
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -64,9 +64,11 @@ def mail_arrived(mail: EmailMessage, *, envelope: tuple[str, ...] = ()) -> Arriv
 
 
 class Rig(ABC):
-    """One kind of transport, and the place to which it delivers."""
+    """A transport type, and the place to which it delivers."""
 
     recipient = ANA
+    has_ids = True  # the protocol has a place for the id of a message
+    has_waits = False  # the protocol has a place for the time of the next attempt
 
     def __init__(self, folder: Path, end: ExitStack) -> None:
         self.folder = folder
@@ -128,6 +130,8 @@ class Served(Rig):
 
 
 class GmailRig(Served):
+    has_waits = True
+
     def __init__(self, folder: Path, end: ExitStack) -> None:
         super().__init__(folder, end)
         self.server = end.enter_context(google.serving())
@@ -204,6 +208,9 @@ class SmtpRig(Served):
 
 
 class WebRig(Served):
+    has_waits = True
+    refusal = 404  # status of a refusal that concerns one message
+
     def __init__(self, folder: Path, end: ExitStack) -> None:
         super().__init__(folder, end)
         self.server = end.enter_context(web.web())
@@ -212,13 +219,13 @@ class WebRig(Served):
         return self.server.url if port is None else f"http://{HOST}:{port}/services/T000/{SECRET}path"
 
     def refuses(self) -> None:
-        self.server.usual = web.says(404, "channel_not_found")
+        self.server.usual = web.says(self.refusal, "channel_not_found")
 
     def repeats(self) -> None:
         def answer(connection: socket.socket) -> None:
             request = self.server.requests[-1]
             word = request.headers.get("authorization", "")
-            web.says(404, f"Cannot {request.line.removesuffix(' HTTP/1.1')} {word}".strip())(connection)
+            web.says(self.refusal, f"Cannot {request.line.removesuffix(' HTTP/1.1')} {word}".strip())(connection)
 
         self.server.usual = answer
 
@@ -242,6 +249,7 @@ class WebRig(Served):
 
 class SlackRig(WebRig):
     recipient = "#jobs"
+    has_ids = False
 
     def section(self, port: int | None, seconds: float) -> dict[str, Any]:
         return {"type": "slack", "url": self.url(port), "timeout_secs": seconds}
@@ -250,6 +258,22 @@ class SlackRig(WebRig):
     def received(self) -> list[Arrived]:
         return [
             Arrived("", request.json["text"], (request.json["channel"],), (*request.headers, *request.json))
+            for request in self.server.requests
+        ]
+
+
+class DiscordRig(WebRig):
+    recipient = "chat"
+    has_ids = False
+    refusal = 400
+
+    def section(self, port: int | None, seconds: float) -> dict[str, Any]:
+        return {"type": "discord", "url": self.url(port), "timeout_secs": seconds}
+
+    @property
+    def received(self) -> list[Arrived]:
+        return [
+            Arrived("", request.json["content"], (), (*request.headers, *request.json))
             for request in self.server.requests
         ]
 
@@ -296,20 +320,32 @@ class MaildirRig(Rig):
         return [mail_arrived(mail.message) for mail in mails_in(self.path)]
 
 
+# One entry for each registered transport; the tests run for every name in the registry.
 RIGS: dict[str, type[Rig]] = {
     "gmail": GmailRig,
     "smtp": SmtpRig,
-    "slack": SlackRig,
-    "webhook": WebhookRig,
     "maildir": MaildirRig,
+    "slack": SlackRig,
+    "discord": DiscordRig,
+    "webhook": WebhookRig,
 }
-each_kind = pytest.mark.parametrize("rig", RIGS, indirect=True)
-each_served = pytest.mark.parametrize("rig", ["gmail", "smtp", "slack", "webhook"], indirect=True)
-each_of_the_web = pytest.mark.parametrize("rig", ["gmail", "slack", "webhook"], indirect=True)
+
+
+def _each(condition: Callable[[type[Rig]], bool]) -> pytest.MarkDecorator:
+    """Run a test for the registered transports that meet a condition, and for those without an entry, which fail."""
+    names = [name for name in TRANSPORT_TYPES if name not in RIGS or condition(RIGS[name])]
+    return pytest.mark.parametrize("rig", names, indirect=True)
+
+
+each_kind = _each(lambda _rig: True)
+each_served = _each(lambda rig: issubclass(rig, Served))
+each_with_waits = _each(lambda rig: rig.has_waits)
 
 
 @pytest.fixture
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    if request.param not in RIGS:
+        pytest.fail(f"the registered transport {request.param} has no entry in RIGS")
     with ExitStack() as end:
         yield RIGS[request.param](tmp_path, end)
 
@@ -335,8 +371,8 @@ def failed(transport: Transport, message: Message) -> DeliveryError:
     return caught.value
 
 
-def test_every_kind_of_transport_is_held_to_this() -> None:
-    """A new kind that is not in this file fails here."""
+def test_registered_transports_all_have_an_entry() -> None:
+    """A registered transport without an entry fails, and so does an entry without a transport."""
     assert set(RIGS) == set(TRANSPORT_TYPES)
 
 
@@ -371,21 +407,21 @@ def test_checking_finds_out_that_nobody_is_there(rig: Rig, was_there: bool) -> N
 
 @each_kind
 def test_a_message_is_one_request_and_arrives_with_its_text_and_its_id(rig: Rig) -> None:
-    """X03: Slack alone has no place for an id."""
+    """X03: chats have no place for an id."""
     message = rig.message()
     rig.transport().send(message)
 
     assert rig.requests == 1
     (arrived,) = rig.received
     assert arrived.text == message.text
-    assert arrived.id == ("" if isinstance(rig, SlackRig) else message.id)
+    assert arrived.id == (message.id if rig.has_ids else "")
 
 
 @each_kind
 def test_a_message_that_is_sent_again_has_the_same_id(rig: Rig) -> None:
     """X03: so that a reader's program can tell that it is the same message."""
-    if isinstance(rig, SlackRig):
-        pytest.skip("a line in Slack has no id that its sender could choose")
+    if not rig.has_ids:
+        pytest.skip("the protocol has no id that the sender can choose")
     for _ in range(2):
         rig.transport().send(rig.message())
 
@@ -436,7 +472,7 @@ def test_not_now_is_told_from_never_and_is_one_request(rig: Served) -> None:
     assert rig.requests == 1
 
 
-@each_of_the_web
+@each_with_waits
 def test_a_wait_that_the_other_side_names_is_kept(rig: Served) -> None:
     """G10: `Retry-After` in seconds."""
     rig.says_later("120")
@@ -447,7 +483,7 @@ def test_a_wait_that_the_other_side_names_is_kept(rig: Served) -> None:
     assert rig.requests == 1
 
 
-@each_of_the_web
+@each_with_waits
 def test_a_moment_that_the_other_side_names_is_kept(rig: Served) -> None:
     """G10: `Retry-After` as a date."""
     rig.says_later(format_datetime(LATER, usegmt=True))
