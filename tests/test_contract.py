@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.identifiers import AddressType
 from syftnotify.core.models import Message
 from syftnotify.core.ports import Transport
 from syftnotify.transports.registry import TRANSPORT_TYPES
@@ -374,6 +375,14 @@ def failed(transport: Transport, message: Message) -> DeliveryError:
 def test_registered_transports_all_have_an_entry() -> None:
     """A registered transport without an entry fails, and so does an entry without a transport."""
     assert set(RIGS) == set(TRANSPORT_TYPES)
+
+
+@pytest.mark.parametrize("kind", TRANSPORT_TYPES)
+def test_medium_is_what_notification_ids_contain(kind: str) -> None:
+    """It is stored: another one would send every notification again. All mail is one medium."""
+    is_mail = TRANSPORT_TYPES[kind].address_type is AddressType.MAIL
+
+    assert TRANSPORT_TYPES[kind].medium("team") == ("mail" if is_mail else f"{kind}/team")
 
 
 # -- checking ----------------------------------------------------------------------------------------------------

@@ -67,6 +67,14 @@ def _timeout(text: str | float) -> float:
         raise typer.BadParameter(f"expected 0 to 86400 seconds (30, 30s or 5m), got {got(text)}.") from None
 
 
+def _mail_type(text: str) -> str:
+    from syftnotify.services.mail_setup import MAIL_TYPES
+
+    if text not in MAIL_TYPES:
+        raise typer.BadParameter(f"expected {', '.join(MAIL_TYPES)}, got {text!r}.")
+    return text
+
+
 def _number_or_text(text: str | float) -> float | str:
     try:
         return float(text)
@@ -80,14 +88,6 @@ TimeoutOption = Annotated[
         parser=_timeout, metavar="DURATION", help="Time to finish sends in progress; then the worker is killed."
     ),
 ]
-
-
-class TransportKind(StrEnum):
-    """The types of transport that carry mail."""
-
-    GMAIL = "gmail"
-    SMTP = "smtp"
-    MAILDIR = "maildir"
 
 
 class RoleKind(StrEnum):
@@ -157,7 +157,10 @@ def init(
         str | None,
         typer.Option(parser=_interval, metavar="DURATION", help="Time between two scans: 30 (seconds), 30s or 5m."),
     ] = None,
-    transport: Annotated[TransportKind | None, typer.Option(help="Transport for mail.")] = None,
+    transport: Annotated[
+        str | None,
+        typer.Option(parser=_mail_type, metavar="TYPE", help="Transport for mail: gmail, smtp or maildir."),
+    ] = None,
     smtp_url: Annotated[
         str | None,
         typer.Option(help="Mail server: smtp://user@host:587. The password is prompted for, or read from stdin."),
@@ -194,7 +197,7 @@ def init(
         notify_peers=notify_peers,
         interval=interval,
         role=role.value if role else None,
-        transport=transport.value if transport else None,
+        transport=transport,
         smtp_url=smtp_url,
         credentials=credentials,
         no_browser=no_browser,

@@ -22,6 +22,7 @@ from syftnotify.services.mail_setup import (
     MAIL_TYPES,
     SMTP,
     MailSetup,
+    check_oauth_client,
     mail_setup,
     user_without_password,
     with_password,
@@ -32,7 +33,6 @@ from syftnotify.system import worker_lock
 from syftnotify.system.files import atomic_write, read_regular
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home, expanded
-from syftnotify.transports.gmail.client_files import client_secrets
 
 DONE, NOT_SIGNED_IN = 0, 5  # exit codes
 
@@ -64,7 +64,7 @@ def set_up(home: Home, wishes: Wishes) -> int:
     """
     check_home(home)
     if wishes.credentials is not None:
-        client_secrets(expanded(wishes.credentials))  # before anything is written
+        check_oauth_client(expanded(wishes.credentials))  # before anything is written
     fresh = wishes.force or not home.config.exists()
     asks = is_terminal()
     raw = {} if fresh else parsed(read(home.config), [])
@@ -148,12 +148,10 @@ def _email(given: str | None, *, fresh: bool, asks: bool) -> str | None:
 
 def _asked_transport() -> str:
     while True:
-        answer = str(
-            typer.prompt("Mail transport: gmail, smtp, or maildir (a folder on this machine)", default="gmail")
-        ).strip()
+        answer = str(typer.prompt(f"Mail transport ({', '.join(MAIL_TYPES)})", default=MAIL_TYPES[0])).strip()
         if answer in MAIL_TYPES:
             return answer
-        warn(f"{answer!r} is not a mail transport; enter gmail, smtp or maildir")
+        warn(f"{answer!r} is not a mail transport; enter one of {', '.join(MAIL_TYPES)}")
 
 
 def _smtp_url(given: str | None, *, asks: bool) -> str:

@@ -1,4 +1,4 @@
-"""How are the rooms of one home put together? Everything that they share is made here and handed in."""
+"""Composition root: builds the parts of one home and wires them together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from syftnotify.config.load import Settings
 from syftnotify.config.schema import Config
@@ -24,24 +23,20 @@ from syftnotify.runtime.peer_changes import PeerChanges
 from syftnotify.runtime.pipeline import Pipeline, ScanReport
 from syftnotify.runtime.recipients import Recipients
 from syftnotify.runtime.routing_context import RoutingContexts
+from syftnotify.services.readers import job_reader, peer_reader
 from syftnotify.services.transports import build_renderer
 from syftnotify.sources.spool import Spool
-from syftnotify.sources.syftbox.peers import OwnRequests, PeerReader
 from syftnotify.sources.syftbox.scanner import JobReader
 from syftnotify.store.ledger import JsonStateManager
 from syftnotify.store.outbox.queue import Outbox
 from syftnotify.store.scan_cache import MemoryFile
 from syftnotify.system.files import private_folder
-from syftnotify.system.paths import expanded_if_possible
-from syftnotify.system.procinfo import is_alive
 from syftnotify.transports.webhook.alert_targets import settings_of_targets
-
-_COLAB_SYFT_BG = "/content/drive/MyDrive/syft-bg"
 
 
 @dataclass(slots=True)
 class App:
-    """A home at work. Only for the holder of its lock."""
+    """The parts of one home. Only for the holder of its worker lock."""
 
     settings: Settings
     ledger: JsonStateManager
@@ -63,7 +58,7 @@ class App:
         return tick
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Stop deliveries and close the database."""
         self.dispatcher.stop()
         self.outbox.close()
 
@@ -77,14 +72,14 @@ def build_app(
     monotonic: Callable[[], float] = time.monotonic,
     on_change: Callable[[], None] = lambda: None,
 ) -> App:
-    """The parts of one home, wired together.
+    """Build the parts of one home.
 
     Raises:
         StateError: the ledger, the outbox or the spool cannot be used.
     """
     config, home = settings.config, settings.home
     try:
-        private_folder(home.spool)  # or it could not be watched
+        private_folder(home.spool)  # the watcher needs it
     except OSError as error:
         raise StateError(
             f"{home.spool} cannot be created: {error.strerror}", hint="remove what is in its place"
@@ -92,7 +87,7 @@ def build_app(
     with ExitStack() as stack:
         ledger = JsonStateManager(home.state)
         outbox = Outbox(home.outbox)
-        stack.callback(outbox.close)  # unless everything below succeeds
+        stack.callback(outbox.close)  # unless the statements below succeed
         sections = {**config.transports, **settings_of_targets(outbox.alerts())}
         outbox.adopt(list(sections), settings.default_mail_transport)
         queues = {name: _transport_queue(settings, name, section, clock) for name, section in sections.items()}
@@ -110,7 +105,7 @@ def build_app(
         peers, owner = peer_reader(settings, clock), config.do_email.lower()
         scope = owner if config.role == "owner" else f"{config.role} {owner}"
         pipeline = Pipeline(
-            missing=lambda: _missing(settings.root),
+            missing=lambda: _root_problem(settings.root),
             jobs=jobs if with_jobs and config.notify.monitor_jobs else None,
             peers=peers,
             peer_changes=PeerChanges(peers, ledger, owner, trusts_folders=config.notify.peers_from_folders),
@@ -133,13 +128,6 @@ def build_app(
         )
         stack.pop_all()
     return App(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
-
-
-def job_reader(settings: Settings, **more: Any) -> JobReader:
-    """What reads the jobs that this home is about: those of an owner, or a scientist's own at others'."""
-    email = settings.config.do_email
-    owner, submitter = (email, "") if settings.config.role == "owner" else ("", email)
-    return JobReader(settings.root, owner, submitter=submitter, **more)
 
 
 def _transport_queue(
@@ -173,7 +161,7 @@ def _quiet_hours(config: Config) -> QuietHours | None:
 
 
 def _limits(config: Config) -> tuple[ThrottleRule, ...]:
-    """The limits of single messages to one recipient: the fixed one, and that of the configuration."""
+    """The throttle rules per recipient: the built-in one, and that of the configuration."""
     section = config.digest
     if section is None:
         return (ThrottleRule(),)
@@ -181,42 +169,8 @@ def _limits(config: Config) -> tuple[ThrottleRule, ...]:
     return ThrottleRule(), ThrottleRule(section.threshold, section.window, section.interval, DIGESTED, exempt)
 
 
-def _missing(root: Path) -> str:
+def _root_problem(root: Path) -> str:
     try:
         return "" if root.is_dir() else f"the SyftBox folder {root} does not exist yet"
-    except OSError as error:  # no right to look, or a mount that died
+    except OSError as error:  # no permission, or a broken mount
         return f"the SyftBox folder {root} cannot be read ({error.strerror})"
-
-
-def _syft_bg_homes() -> tuple[Path, ...]:
-    """Where syft-bg keeps its things: newer releases, older ones, and on Colab."""
-    return tuple(filter(None, map(expanded_if_possible, ("~/.syft-bg", "~/.syft-creds", _COLAB_SYFT_BG))))
-
-
-def syft_bg_pid() -> int | None:
-    """The pid of syft-bg's own notifier, when it seems to be alive."""
-    for home in _syft_bg_homes():
-        try:
-            pid = int((home / "notify" / "daemon.pid").read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            continue
-        if pid > 0 and is_alive(pid):
-            return pid
-    return None
-
-
-def peer_reader(settings: Settings, clock: Callable[[], float] = time.time) -> PeerReader:
-    """The reader of this owner's peers, or of the owners that a scientist asked."""
-    if settings.config.role == "scientist":
-        return OwnRequests(settings.root, settings.config.do_email, (), (), clock)
-    notify = settings.config.notify
-    homes = _syft_bg_homes()
-    sync = (
-        (notify.sync_state_path,) if notify.sync_state_path else tuple(home / "sync" / "state.json" for home in homes)
-    )
-    told = (
-        (notify.notify_state_path,)
-        if notify.notify_state_path
-        else tuple(home / "notify" / "state.json" for home in homes)
-    )
-    return PeerReader(settings.root, settings.config.do_email, sync, told, clock)

@@ -22,9 +22,10 @@ from syftnotify.core.errors import AlreadyRunningError, LockLostError, StateErro
 from syftnotify.core.models import SnapshotStatus
 from syftnotify.core.text import iso
 from syftnotify.runtime import systemd
-from syftnotify.runtime.container import App, build_app, syft_bg_pid
+from syftnotify.runtime.container import App, build_app
 from syftnotify.runtime.health import HealthReporter, sign_in_end_of_each
 from syftnotify.runtime.pipeline import ScanReport
+from syftnotify.services.readers import syft_bg_pid
 from syftnotify.services.settings import check_ready
 from syftnotify.sources.syftbox.watcher import ChangeWatcher
 from syftnotify.store.outbox.queue import Counts

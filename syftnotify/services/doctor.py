@@ -14,8 +14,8 @@ from syftnotify.config.load import Settings
 from syftnotify.core.errors import NotifyError, StateError
 from syftnotify.core.text import escape, host_of, local_time, plural
 from syftnotify.rendering.templates import TemplateRenderer
-from syftnotify.runtime.container import job_reader, peer_reader, syft_bg_pid
 from syftnotify.services.findings import Finding, Level
+from syftnotify.services.readers import job_reader, peer_reader, syft_bg_pid
 from syftnotify.services.settings import load_reporting_all
 from syftnotify.services.transport_checks import ServerTime, check_alert_targets, check_quota, check_transports
 from syftnotify.sources.syftbox.watcher import count_folders

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from syftnotify.config.transport import mail_types
+from syftnotify.transports.gmail.client_files import client_secrets
 from syftnotify.transports.registry import TRANSPORT_TYPES
 from syftnotify.transports.smtp.server import smtp_server
 from syftnotify.transports.smtp.settings import SmtpSettings
@@ -87,6 +89,11 @@ def _free_secret(raw: Mapping[str, Any], transport: str) -> str:
     text = repr((others, raw.get("heartbeat")))
     names = (_SECRET, *(f"{_SECRET}-{number}" for number in range(2, len(others) + 4)))
     return next(name for name in names if f"'secret:{name}'" not in text)
+
+
+def check_oauth_client(path: Path) -> None:
+    """Check that a file contains the client secrets of a desktop app. Raises: NotSignedInError."""
+    client_secrets(path)
 
 
 def user_without_password(url: str) -> str:
