@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import socket
 import threading
@@ -19,6 +20,7 @@ from typing import Any
 
 import pytest
 
+import syftnotify
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.identifiers import AddressType
 from syftnotify.core.models import Message
@@ -375,6 +377,29 @@ def failed(transport: Transport, message: Message) -> DeliveryError:
 def test_registered_transports_all_have_an_entry() -> None:
     """A registered transport without an entry fails, and so does an entry without a transport."""
     assert set(RIGS) == set(TRANSPORT_TYPES)
+
+
+# Texts that are equal to the name of a type and mean something else, or that a person could have typed.
+_OTHER_MEANINGS = {
+    ("core/identifiers.py", "slack"),  # stored values of address types
+    ("core/identifiers.py", "webhook"),
+    ("cli/alerts.py", "webhook"),  # a value in the output of `notify alerts list --json`
+    ("cli/demo.py", "maildir"),  # the configuration of the demo
+}
+
+
+@pytest.mark.parametrize("kind", TRANSPORT_TYPES)
+def test_type_is_named_in_its_folder_only(kind: str) -> None:
+    """A new transport needs a folder and a registry entry, because no other module knows of single types."""
+    package = Path(syftnotify.__file__).parent
+    found = {
+        (str(file.relative_to(package)), node.value)
+        for file in package.rglob("*.py")
+        if file.parent != package / "transports" / kind
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value == kind
+    }
+    assert found <= _OTHER_MEANINGS
 
 
 @pytest.mark.parametrize("kind", TRANSPORT_TYPES)

@@ -24,11 +24,14 @@ from syftnotify.core.kinds import Audience, EventKind, Status
 from syftnotify.core.models import Event, Item, Message
 from syftnotify.core.ports import Transport
 from syftnotify.rendering.email import Links
+from syftnotify.services.settings import load
+from syftnotify.services.test_send import send_test
+from syftnotify.services.transports import transport_infos
 from syftnotify.transports.discord.renderer import CONTENT_LIMIT, DiscordRenderer, length
 from syftnotify.transports.http_client import address_of
 from syftnotify.transports.webhook.sending import signature
 from tests.mailserver import HOST, Authority, authority
-from tests.support import transport_for, transport_settings
+from tests.support import Box, transport_for, transport_settings
 from tests.web import Answer, Web, babbles, closes, drips, floods, hangs, resets, says, web
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -390,6 +393,17 @@ def test_discord_message_stays_below_the_limit(name: str) -> None:
     for message in (single, digest):
         assert 0 < length(message.text) <= CONTENT_LIMIT
     assert re.search(r"\nand \d+ more lines$", digest.text)
+
+
+def test_discord_transport_is_its_own_default_recipient(box: Box, server: Web) -> None:
+    box.configure({"transports": {"box": {"type": "maildir"}, "chat": {"type": "discord", "url": server.url}}})
+    settings = load(box.home)
+    info = transport_infos(settings.config)["chat"]
+
+    assert (info.default_recipients, info.medium, info.for_programs) == (("chat",), "discord/chat", False)
+    assert send_test(settings, "chat") == ""
+    (request,) = server.requests
+    assert request.json["embeds"][0]["description"] == "test"
 
 
 def test_discord_digest_is_one_message(server: Web) -> None:

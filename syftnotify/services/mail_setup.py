@@ -16,7 +16,6 @@ from syftnotify.transports.smtp.settings import SmtpSettings
 
 MAIL_TYPES = mail_types(TRANSPORT_TYPES)  # the preferred one first
 SMTP = SmtpSettings.type_name()
-_SECRET = "smtp"  # noqa: S105 - the name of a secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class MailSetup:
     removed: tuple[str, ...] = ()  # settings that the new type does not have
     kept: str = ""  # the previous default mail transport, which stays configured
     needs_server: bool = False  # an SMTP transport without a server yet
-    secret: str = _SECRET  # the name under which the server's URL is saved if it contains a password
+    secret: str = SMTP  # the name under which the server's URL is saved if it contains a password
     password_url: str | None = None  # the URL to be encrypted under that name
 
     def with_server(self, url: str) -> MailSetup:
@@ -87,7 +86,7 @@ def _free_secret(raw: Mapping[str, Any], transport: str) -> str:
     sections = raw.get("transports")
     others = {key: value for key, value in sections.items() if key != transport} if isinstance(sections, dict) else {}
     text = repr((others, raw.get("heartbeat")))
-    names = (_SECRET, *(f"{_SECRET}-{number}" for number in range(2, len(others) + 4)))
+    names = (SMTP, *(f"{SMTP}-{number}" for number in range(2, len(others) + 4)))
     return next(name for name in names if f"'secret:{name}'" not in text)
 
 
