@@ -555,7 +555,7 @@ def test_a_mail_server_that_refuses_the_sign_in_is_a_failure_without_the_passwor
     (one,) = [one for one in json.loads(done.stdout) if one["level"] == "fail"]
     assert one["check"] == "transport office"
     assert "535" in one["text"]
-    assert one["advice"] == "see to its user and password"
+    assert one["advice"] == "correct its user and password"
     assert SECRET not in done.stdout + done.stderr
 
 

@@ -25,16 +25,16 @@ from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.files import is_lockable, permission_warning
 from syftnotify.system.ownership import check_home, foreign_owner
 from syftnotify.system.paths import Home
-from syftnotify.transports.ping import server_time
+from syftnotify.transports import ping
 
 _DAY = 86400.0
-_LEAST_DISK, _LITTLE_DISK = 20 * 2**20, 200 * 2**20  # bytes
-_SKEW, _LITTLE_SKEW = 300.0, 60.0  # seconds; a sign-in fails if the clock is minutes off
+_MIN_DISK, _LOW_DISK = 20 * 2**20, 200 * 2**20  # bytes
+_MAX_SKEW, _LOW_SKEW = 300.0, 60.0  # seconds; a sign-in fails if the clock is minutes off
 _WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 
 
 def findings(home: Home, *, clock: Callable[[], float] = time.time) -> Iterator[Finding]:
-    """Everything that can be checked in `home`, one after the other; without a configuration less."""
+    """All checks of `home`. Those that need a valid configuration are left out without one."""
     try:
         home.config.exists()
     except OSError as error:
@@ -43,7 +43,7 @@ def findings(home: Home, *, clock: Callable[[], float] = time.time) -> Iterator[
         return
     yield from _home(home)
     settings: Settings | None = None
-    ask = cache(server_time)  # one request per URL
+    server_time = cache(ping.server_time)  # one request per URL
     try:
         settings = load_reporting_all(home)
     except NotifyError as error:
@@ -56,9 +56,9 @@ def findings(home: Home, *, clock: Callable[[], float] = time.time) -> Iterator[
             yield Finding("config", Level.WARN, "nothing is sent", "set `notify.enabled: true`")
         yield from _root(settings)
         yield from _peers(settings, clock)
-        yield from check_transports(settings, clock, ask)
+        yield from check_transports(settings, clock, server_time)
         yield from _templates(home)
-    yield from _clock(home, settings, clock, ask)
+    yield from _clock(home, settings, clock, server_time)
     yield from _disk(home)
     yield from _lock(home, clock)
     yield from _state(home, settings, clock)
@@ -98,11 +98,11 @@ def _home(home: Home) -> Iterator[Finding]:
 
 
 def _misplaced(home: Home) -> Iterator[Finding]:
-    """What has the name of a file of the worker and is no file, or of its folder and is no folder."""
+    """Folders in the place of the worker's files, and files in the place of its folders."""
     wrong = [
         (path, "not a file" if not path.is_dir() else "a folder, but the worker keeps a file there")
         for path in (home.lock, home.log, home.worker, home.state, home.outbox)
-        if os.path.exists(path) and not path.is_file()  # noqa: PTH110 - never raises
+        if os.path.exists(path) and not path.is_file()  # noqa: PTH110 - unlike Path.exists it never raises
     ]
     if os.path.lexists(home.spool) and not home.spool.is_dir():
         wrong.append((home.spool, "not a folder, but emitted events are kept there"))
@@ -145,13 +145,13 @@ def _root(settings: Settings) -> Iterator[Finding]:
 
 
 def _peers(settings: Settings, clock: Callable[[], float]) -> Iterator[Finding]:
-    """Whether there is a sync snapshot to learn of peers from."""
+    """The sync snapshot, which lists the peers."""
     if not settings.config.notify.monitor_peers:
         return
     reader = peer_reader(settings, clock)
     count = len(reader.look())
     status = reader.status
-    if status is None:  # a scientist's machine has none
+    if status is None:  # on a scientist's machine
         return
     if status.problem:
         text, advice = worker_status.no_peer_notifications(status.problem)
@@ -175,10 +175,12 @@ def _templates(home: Home) -> Iterator[Finding]:
         yield Finding("templates", Level.PASS, f"those in {home.templates} can be used")
 
 
-def _clock(home: Home, settings: Settings | None, clock: Callable[[], float], ask: ServerTime) -> Iterator[Finding]:
+def _clock(
+    home: Home, settings: Settings | None, clock: Callable[[], float], server_time: ServerTime
+) -> Iterator[Finding]:
     now = clock()
     last = worker_status.read(home).last_scan_s
-    if last is not None and last - now > _LITTLE_SKEW:
+    if last is not None and last - now > _LOW_SKEW:
         yield Finding(
             "clock",
             Level.WARN,
@@ -188,12 +190,12 @@ def _clock(home: Home, settings: Settings | None, clock: Callable[[], float], as
         return
     sections = settings.config.transports.values() if settings is not None else ()
     url = next((section.clock_url for section in sections if section.clock_url), "")
-    theirs = ask(url) if url else None
+    theirs = server_time(url) if url else None
     if theirs is None:
         yield Finding("clock", Level.PASS, f"{local_time(now)}; not compared with a server's clock")
         return
     skew = abs(theirs - now)
-    level = Level.FAIL if skew > _SKEW else Level.WARN if skew > _LITTLE_SKEW else Level.PASS
+    level = Level.FAIL if skew > _MAX_SKEW else Level.WARN if skew > _LOW_SKEW else Level.PASS
     yield Finding(
         "clock",
         level,
@@ -203,8 +205,8 @@ def _clock(home: Home, settings: Settings | None, clock: Callable[[], float], as
 
 
 def disk_level(free: int) -> Level:
-    """How serious it is that only `free` bytes are left on the disk."""
-    return Level.FAIL if free < _LEAST_DISK else Level.WARN if free < _LITTLE_DISK else Level.PASS
+    """The level for `free` bytes on the disk."""
+    return Level.FAIL if free < _MIN_DISK else Level.WARN if free < _LOW_DISK else Level.PASS
 
 
 def _disk(home: Home) -> Iterator[Finding]:
@@ -260,7 +262,7 @@ def _state(home: Home, settings: Settings | None, clock: Callable[[], float]) ->
             "outbox", Level.FAIL, f"{home.outbox.name} is damaged: {escape(what)}", "`notify restart` mends it"
         )
     else:
-        yield Finding("outbox", Level.PASS, f"{home.outbox.name} is whole; {_standing(counts)}")
+        yield Finding("outbox", Level.PASS, f"{home.outbox.name} is whole; {_summary(counts)}")
     if counts.dead or counts.held:
         text = f"{plural(counts.dead, 'dead letter')}, {counts.held} held"
         yield Finding("outbox", Level.WARN, text, "`notify dead-letters` lists them, `notify resend` sends them again")
@@ -274,13 +276,13 @@ def _opened(home: Home) -> Iterator[Outbox]:
         yield outbox
 
 
-def _standing(counts: Counts) -> str:
+def _summary(counts: Counts) -> str:
     withheld = f", {counts.withheld} withheld" if counts.withheld else ""
     return f"{counts.waiting} waiting, {counts.sent} sent, {counts.unknown} of unknown outcome{withheld}"
 
 
 def _watches(settings: Settings) -> Iterator[Finding]:
-    """A watch of the kernel's for every folder below the jobs."""
+    """The kernel's limit of watches; each folder of jobs needs one."""
     if settings.config.notify.watch == "off" or not _WATCHES.exists():
         return
     try:
