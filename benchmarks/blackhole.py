@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.ground import Figure, report
-from syftnotify.config.schema import Smtp
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification
 from syftnotify.delivery.dispatcher import Dispatcher
@@ -26,8 +25,9 @@ from syftnotify.rendering.email import EmailRenderer
 from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
-from syftnotify.transports.registry import transport_for
+from syftnotify.transports.smtp.settings import SmtpSettings
 from tests.mailserver import HOST, MailServer, RawServer, raw, serving, swallows
+from tests.support import transport_for
 
 OWNER = "owner@datasite.example"
 RECIPIENTS = 10  # so many that none reaches the threshold of a digest
@@ -68,7 +68,7 @@ def dispatching(ports: dict[str, int], count: int) -> Iterator[Dispatcher]:
         queues = []
         renderer = EmailRenderer(TemplateRenderer(), sender=OWNER, links=Links())
         for name, port in ports.items():
-            section = Smtp.model_validate({"type": "smtp", "smtp_url": f"smtp://{HOST}:{port}"})
+            section = SmtpSettings.model_validate({"type": "smtp", "smtp_url": f"smtp://{HOST}:{port}"})
             queues.append(TransportQueue(name, transport_for(section), renderer))
             enqueue_mails(outbox, count, name)
         dispatcher = Dispatcher(outbox, queues, worker_id="benchmark", max_concurrent=PERMITS)

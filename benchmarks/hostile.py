@@ -27,8 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.ground import jobs_of, write, write_job
-from syftnotify.config.load import load
 from syftnotify.runtime.container import build_app
+from syftnotify.services.settings import load
 from syftnotify.system.paths import Home
 from tests.support import ANA as PEER
 from tests.support import BO, OWNER

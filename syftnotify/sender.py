@@ -15,10 +15,10 @@ from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Message
 from syftnotify.core.retry import OUTCOME_LABELS
 from syftnotify.core.text import escape
+from syftnotify.delivery.direct import send_now
 from syftnotify.rendering.email import inline_css
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.transports.gmail.sending import GmailApi
-from syftnotify.transports.registry import send_now
 
 if TYPE_CHECKING:
     from google.oauth2.credentials import Credentials

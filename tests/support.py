@@ -22,14 +22,17 @@ from typing import Any
 import pytest
 import yaml
 
-from syftnotify.config.load import load
+from syftnotify.config.transport import TransportSettings
 from syftnotify.core.outbox import ClaimedNotification, OutboxCounts
+from syftnotify.core.ports import Transport
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.runtime.container import App, build_app
 from syftnotify.runtime.health import HealthReporter
 from syftnotify.runtime.pipeline import ScanReport
+from syftnotify.services.settings import load
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system.paths import Home
+from syftnotify.transports.registry import TRANSPORT_TYPES
 
 OWNER = "owner@datasite.example"
 ANA = "ana@uni.example"
@@ -118,6 +121,15 @@ class Mail:
     @property
     def told(self) -> Sent:
         return self.event, self.audience, self.to
+
+
+def transport_settings(raw: Mapping[str, Any]) -> TransportSettings:
+    """The settings of a transport as a section of `config.yaml` gives them."""
+    return TRANSPORT_TYPES[raw["type"]].model_validate(raw)
+
+
+def transport_for(section: TransportSettings, *, clock: Callable[[], float] = time.time) -> Transport:
+    return section.build_transport(clock=clock)
 
 
 def mails_in(folder: Path, known: dict[str, Mail] | None = None) -> list[Mail]:

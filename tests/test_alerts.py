@@ -257,7 +257,7 @@ def test_a_rule_about_one_job_goes_with_it(box: Box, tree: Tree) -> None:
             "expected a mail address, got a URL pass `--webhook` instead",
         ),
         (["--job", "a", "--webhook", BO], f"'{BO}' is a mail address pass `--email` instead"),
-        (["--job", "a", "--webhook", "oncall"], "'oncall' is no transport of type webhook"),
+        (["--job", "a", "--webhook", "oncall"], "'oncall' is no transport of type discord or webhook"),
         (["--job", "a", "--webhook", "ftp://hooks.example/x"], "no address such as https://"),
         (["--job", "a", "--webhook", "https://exa mple/x"], "no address such as https://"),
         (["--job", "a", "--email", BO, "--no-on-failure", "--no-on-timeout"], "would never alert"),

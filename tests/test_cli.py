@@ -21,8 +21,8 @@ import yaml
 
 from syftnotify import __version__
 from syftnotify.cli.demo import Tree
-from syftnotify.config.load import load
 from syftnotify.core.errors import ConfigError
+from syftnotify.services.settings import load
 from syftnotify.system import worker_lock, worker_status
 from tests.mailserver import serving
 from tests.support import ANA, BO, OWNER, PATIENCE, Box, mails_in, wait_until
@@ -315,7 +315,7 @@ def test_init_changes_the_mail_transport_and_keeps_the_rest(
 
     assert done.returncode in {0, 5}, done.stderr
     settings = load(box.home)
-    assert settings.mailer == mailer
+    assert settings.default_mail_transport == mailer
     expected = {key: {k: url if v == "URL" else v for k, v in section.items()} for key, section in after.items()}
     found = yaml.safe_load(box.home.config.read_text())["transports"]
     assert found == {**expected, "team": {"type": "slack", "url": "https://hooks.slack.example/x"}}

@@ -18,14 +18,15 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from syftnotify.config.edit import edit
-from syftnotify.config.load import load
 from syftnotify.config.routing import Matching
-from syftnotify.config.schema import MAIL_TYPES, TRANSPORT_TYPES, Config
+from syftnotify.config.schema import Config
 from syftnotify.config.values import parse_duration
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.kinds import EventKind
-from syftnotify.runtime.container import template_mistakes
+from syftnotify.services.mail_setup import MAIL_TYPES
+from syftnotify.services.settings import load, parse
 from syftnotify.system.paths import Home
+from syftnotify.transports.registry import TRANSPORT_TYPES
 from tests.support import Box
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
@@ -58,7 +59,7 @@ def test_the_seeds_six_lines_are_complete(home: Home, tmp_path: Path) -> None:
     found = load(written(home, text))
 
     assert found.root == tmp_path / "SyftBox"
-    assert found.mailer == "gmail"
+    assert found.default_mail_transport == "gmail"
     assert found.config.transports["gmail"].model_dump()["token"] == home.token
 
 
@@ -146,16 +147,17 @@ interval: 30
         "do_email: expected a mail address, got 'owner'",
         "notify.interval: expected a number from 1 to 86400 (seconds), got 'soon'",
         "notify.monitor_jobs: expected true or false, got 1",
-        "notify.wacth: unknown key; did you mean `watch`?",
-        "transports.mail.tokn: unknown key; did you mean `token`?",
-        "transports.box.type: expected gmail, smtp, maildir, slack or webhook, got 'mailbox'; did you mean `gmail`?",
-        "transports.bare.type: missing; expected gmail, smtp, maildir, slack or webhook",
+        "notify.wacth: unknown; did you mean `watch`?",
+        "transports.mail.tokn: unknown; did you mean `token`?",
+        "transports.box.type: expected gmail, smtp, maildir, slack, discord or webhook, got 'mailbox', "
+        "did you mean `gmail`?",
+        "transports.bare.type: missing, expected gmail, smtp, maildir, slack, discord or webhook",
         "transports.none: expected keys with values, got int",
         "routes[0].evnts: unknown key; did you mean `events`?",
         "recipients.allow: expected a list, got 'everybody'",
-        "links.job: unknown or malformed placeholder; known ones: {job}, {owner}, {submitter}, {peer}, {entity}",
-        "interval: unknown key; known keys: digest, do_email, heartbeat, links, notify, operator, quiet_hours, "
-        "recipients, reminders, retention, role, routes, routes+, secrets, syftbox_root, transports",
+        "links.job: knows only {job}, {owner}, {submitter}, {peer}, {entity}",
+        "interval: unknown; known here: digest, do_email, extra_routes, heartbeat, links, notify, operators, "
+        "quiet_hours, recipients, reminders, retention, role, routes, secrets, syftbox_root, transports",
     ]
 
 
@@ -190,7 +192,7 @@ def test_nobody_waits_for_a_digest_for_more_than_seven_days(home: Home) -> None:
     for value in ("7d", "1w", "604800s"):
         digest = load(written(home, text % value)).config.digest
         assert digest is not None
-        assert digest.every == 7 * 86400
+        assert digest.interval == 7 * 86400
 
 
 @pytest.mark.parametrize(
@@ -326,7 +328,7 @@ def test_no_text_breaks_the_reading(tmp_path_factory: pytest.TempPathFactory, te
 def test_mail_goes_out_by_the_first_gmail_then_maildir(home: Home) -> None:
     text = "do_email: o@x.org\ntransports: {box: {type: maildir}, a: {type: gmail}, b: {type: gmail}}\n"
 
-    assert load(written(home, text)).mailer == "a"
+    assert load(written(home, text)).default_mail_transport == "a"
 
 
 def test_paths_of_transports_lie_below_the_home(home: Home, tmp_path: Path) -> None:
@@ -337,9 +339,49 @@ def test_paths_of_transports_lie_below_the_home(home: Home, tmp_path: Path) -> N
     assert transports["t"].model_dump()["path"] == tmp_path / "mail"
 
 
+_SPELLINGS = [
+    ("routes: [{to: owner, %s: mail}]", "routes[0]", "transport", "via"),
+    ("%s: [{to: owner}]", "", "extra_routes", "routes+"),
+    ("%s: a@x.org", "", "operators", "operator"),
+    ("digest: {%s: 7}", "digest", "threshold", "above"),
+    ("digest: {%s: 7s}", "digest", "window", "within"),
+    ("digest: {%s: 7m}", "digest", "interval", "every"),
+    ("quiet_hours: {from: '1:00', to: '2:00', %s: Europe/Berlin}", "quiet_hours", "timezone", "zone"),
+]
+
+
+@pytest.mark.parametrize(("text", "section", "name", "former"), _SPELLINGS)
+def test_former_spelling_of_a_key_is_accepted(home: Home, text: str, section: str, name: str, former: str) -> None:
+    base = "do_email: o@x.org\ntransports: {mail: {type: maildir}}\n"
+    loaded = [load(written(home, base + text % spelling)).config for spelling in (name, former)]
+
+    assert loaded[0] == loaded[1]
+    assert loaded[0] != load(written(home, base)).config
+
+
+@pytest.mark.parametrize(("text", "section", "name", "former"), _SPELLINGS)
+def test_both_spellings_of_a_key_are_a_mistake(home: Home, text: str, section: str, name: str, former: str) -> None:
+    before, _, after = text.partition("%s: ")
+    value = after if not section else after.rpartition("}")[0]
+    both = f"{before}%s: {value}{chr(10) if not section else ', '}%s: {after}"
+    (line,) = mistakes(home, "do_email: o@x.org\ntransports: {mail: {type: maildir}}\n" + both % (name, former))
+
+    path = f"{section}.{former}".removeprefix(".")
+    assert line == f"{path}: not allowed together with `{name}`, which is the same setting; remove one of them"
+
+
+@pytest.mark.parametrize(("text", "section", "name", "former"), _SPELLINGS)
+def test_mistake_names_the_spelling_in_the_file(home: Home, text: str, section: str, name: str, former: str) -> None:
+    before, _, after = text.partition("%s: ")
+    wrong = f"{before}%s: {{}}{after[after.rindex('}') :] if section else ''}"
+    for spelling in (name, former):
+        lines = mistakes(home, "do_email: o@x.org\ntransports: {mail: {type: maildir}}\n" + wrong % spelling)
+        assert any(line.startswith(f"{section}.{spelling}: ".removeprefix(".")) for line in lines)
+
+
 def test_one_operator_or_several(home: Home) -> None:
-    assert load(written(home, "do_email: o@x.org\noperator: a@x.org\n")).config.operator == ("a@x.org",)
-    assert load(written(home, "do_email: o@x.org\noperator: [a@x.org, b@x.org]\n")).config.operator == (
+    assert load(written(home, "do_email: o@x.org\noperator: a@x.org\n")).config.operators == ("a@x.org",)
+    assert load(written(home, "do_email: o@x.org\noperators: [a@x.org, b@x.org]\n")).config.operators == (
         "a@x.org",
         "b@x.org",
     )
@@ -350,7 +392,7 @@ def _names(kind: type[BaseModel]) -> set[str]:
 
 
 def _keys(model: type[BaseModel], above: str = "") -> set[str]:
-    """Every key; `routes[]` is a list of sections, and `routes+` and `not` are like what they stand beside."""
+    """Every key; `routes[]` is a list of sections, and `extra_routes` and `not` are like what they stand beside."""
     found = set()
     for field_name, field in model.model_fields.items():
         name = field.alias or field_name
@@ -358,7 +400,7 @@ def _keys(model: type[BaseModel], above: str = "") -> set[str]:
         if name == "transports":
             found |= {f"transports.<name>.{key}" for kind in TRANSPORT_TYPES.values() for key in _names(kind)}
             found |= {f"transports.<name>.{key}" for key in ("host", "port", "user", "password", "tls")}
-        elif inner is None or name in {"routes+", "not"}:
+        elif inner is None or name in {"extra_routes", "not"}:
             found.add(above + name)
         else:
             is_list = tuple in {get_origin(each) for each in (field.annotation, *get_args(field.annotation))}
@@ -389,6 +431,7 @@ def _written_keys(value: dict[str, Any], above: str = "") -> set[str]:
 
 def test_the_example_names_every_setting_and_is_good(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLACK_URL", "https://hooks.slack.example/services/x")
+    monkeypatch.setenv("DISCORD_URL", "https://discord.example/api/webhooks/1/x")
     monkeypatch.setenv("HOOK_SECRET", "whsec_c2VjcmV0")
     home.create()
     (home.root / "mail-password").write_text("a password")
@@ -443,7 +486,7 @@ reminders: {to: '#jobs'}
 quiet_hours: {from: 25:00, to: '07:00'}
 """
     with pytest.raises(ConfigError) as caught:
-        load(written(home, text), check=template_mistakes)
+        parse(text.encode(), home)
 
     found = [line.strip().partition(": ")[0] for line in str(caught.value).splitlines()[1:]]
     assert sorted(found) == sorted(
@@ -737,7 +780,7 @@ def test_time_zone_mistake_names_the_nearest_zone(home: Home) -> None:
     """D9"""
     (line,) = mistakes(home, "do_email: o@x.org\nquiet_hours: {from: '1:00', to: '2:00', zone: Europe/Berlim}\n")
 
-    assert line.endswith("got 'Europe/Berlim', did you mean `Europe/Berlin`?")
+    assert line.endswith("got 'Europe/Berlim'; did you mean `Europe/Berlin`?")
 
 
 def test_time_zones_need_no_database_of_the_system(box: Box) -> None:
@@ -754,7 +797,8 @@ def test_missing_time_zone_database_is_said(home: Home) -> None:
     program = (
         "import sys; sys.modules['tzdata'] = None\n"
         "import zoneinfo; zoneinfo.reset_tzpath(to=[])\n"
-        "from syftnotify.config.load import load; from syftnotify.system.paths import Home; load(Home.at(sys.argv[1]))"
+        "from syftnotify.services.settings import load; from syftnotify.system.paths import Home\n"
+        "load(Home.at(sys.argv[1]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(written(home, text).root)], capture_output=True, text=True, check=False
@@ -804,7 +848,7 @@ def _defaults(model: type[BaseModel], above: str) -> dict[str, Any]:
         key = f"{above}{field.alias or name}"
         default = ... if field.is_required() else field.get_default(call_default_factory=True)
         inner = next((each for each in _classes(field.annotation) if issubclass(each, BaseModel)), None)
-        if inner is None or key == "routes+" or key.endswith(".not") or name == "transports":
+        if inner is None or key == "extra_routes" or key.endswith(".not") or name == "transports":
             found[key] = default
         else:
             found |= _defaults(inner, f"{key}[]." if key == "routes" else f"{key}.")

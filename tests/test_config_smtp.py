@@ -10,12 +10,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syftnotify.config.load import Settings, load
-from syftnotify.config.schema import Smtp
+from syftnotify.config.load import Settings
 from syftnotify.core.errors import ConfigError
 from syftnotify.runtime.container import build_app
+from syftnotify.services.settings import load
 from syftnotify.system.paths import Home
 from syftnotify.transports.smtp.server import Mailbox, SmtpServer, parse_mailbox, parse_smtp_url
+from syftnotify.transports.smtp.settings import SmtpSettings
 
 SECRET = "hunter2"
 GOOD = "smtp://mail.example:587"
@@ -39,9 +40,9 @@ def written(home: Home, transport: Any, **more: Any) -> Home:
     return home
 
 
-def loaded(home: Home, **keys: Any) -> Smtp:
+def loaded(home: Home, **keys: Any) -> SmtpSettings:
     found = load(written(home, {"type": "smtp", "smtp_url": GOOD, **keys})).config.transports["mail"]
-    assert isinstance(found, Smtp)
+    assert isinstance(found, SmtpSettings)
     return found
 
 
@@ -442,5 +443,5 @@ def test_mail_goes_out_by_the_first_gmail_then_smtp_then_maildir(home: Home) -> 
     transports = {"box": {"type": "maildir"}, "b": {"type": "smtp", "smtp_url": GOOD}, "a": {"type": "gmail"}}
     for expected in ("a", "b", "box"):
         home.config.write_text(yaml.safe_dump({"do_email": "o@x.org", "transports": transports}), encoding="utf-8")
-        assert load(home).mailer == expected
+        assert load(home).default_mail_transport == expected
         del transports[expected]

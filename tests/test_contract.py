@@ -1,13 +1,14 @@
-"""What every way out promises, whatever it speaks: each test holds for each transport, against a real server."""
+"""The contract of transports: each test runs for each registered transport, against a real server."""
 
 from __future__ import annotations
 
+import ast
 import json
 import socket
 import threading
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -18,17 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
-from syftnotify.config.schema import TRANSPORT_TYPES
-from syftnotify.config.schema import Transport as Section
+import syftnotify
 from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.identifiers import AddressType
 from syftnotify.core.models import Message
 from syftnotify.core.ports import Transport
-from syftnotify.transports.registry import transport_for
+from syftnotify.transports.registry import TRANSPORT_TYPES
 from tests import google, mailserver, web
 from tests.mailserver import HOST, raw, swallows
-from tests.support import ANA, OWNER, PATIENCE, mails_in
+from tests.support import ANA, OWNER, PATIENCE, mails_in, transport_for, transport_settings
 
 NOW = 1_800_000_000.0
 LATER = datetime.fromtimestamp(NOW + 120, UTC)
@@ -67,9 +67,11 @@ def mail_arrived(mail: EmailMessage, *, envelope: tuple[str, ...] = ()) -> Arriv
 
 
 class Rig(ABC):
-    """One kind of transport, and the place to which it delivers."""
+    """A transport type, and the place to which it delivers."""
 
     recipient = ANA
+    has_ids = True  # the protocol has a place for the id of a message
+    has_waits = False  # the protocol has a place for the time of the next attempt
 
     def __init__(self, folder: Path, end: ExitStack) -> None:
         self.folder = folder
@@ -77,7 +79,7 @@ class Rig(ABC):
 
     def transport(self, *, port: int | None = None, seconds: float = 20) -> Transport:
         """A transport to this place, or to whatever listens on `port` of this machine."""
-        section = TypeAdapter[Any](Section).validate_python(self.section(port, seconds))
+        section = transport_settings(self.section(port, seconds))
         made = transport_for(section, clock=lambda: NOW)
         self.end.callback(made.close)
         return made
@@ -131,6 +133,8 @@ class Served(Rig):
 
 
 class GmailRig(Served):
+    has_waits = True
+
     def __init__(self, folder: Path, end: ExitStack) -> None:
         super().__init__(folder, end)
         self.server = end.enter_context(google.serving())
@@ -207,6 +211,9 @@ class SmtpRig(Served):
 
 
 class WebRig(Served):
+    has_waits = True
+    refusal = 404  # status of a refusal that concerns one message
+
     def __init__(self, folder: Path, end: ExitStack) -> None:
         super().__init__(folder, end)
         self.server = end.enter_context(web.web())
@@ -215,13 +222,13 @@ class WebRig(Served):
         return self.server.url if port is None else f"http://{HOST}:{port}/services/T000/{SECRET}path"
 
     def refuses(self) -> None:
-        self.server.usual = web.says(404, "channel_not_found")
+        self.server.usual = web.says(self.refusal, "channel_not_found")
 
     def repeats(self) -> None:
         def answer(connection: socket.socket) -> None:
             request = self.server.requests[-1]
             word = request.headers.get("authorization", "")
-            web.says(404, f"Cannot {request.line.removesuffix(' HTTP/1.1')} {word}".strip())(connection)
+            web.says(self.refusal, f"Cannot {request.line.removesuffix(' HTTP/1.1')} {word}".strip())(connection)
 
         self.server.usual = answer
 
@@ -245,6 +252,7 @@ class WebRig(Served):
 
 class SlackRig(WebRig):
     recipient = "#jobs"
+    has_ids = False
 
     def section(self, port: int | None, seconds: float) -> dict[str, Any]:
         return {"type": "slack", "url": self.url(port), "timeout_secs": seconds}
@@ -253,6 +261,22 @@ class SlackRig(WebRig):
     def received(self) -> list[Arrived]:
         return [
             Arrived("", request.json["text"], (request.json["channel"],), (*request.headers, *request.json))
+            for request in self.server.requests
+        ]
+
+
+class DiscordRig(WebRig):
+    recipient = "chat"
+    has_ids = False
+    refusal = 400
+
+    def section(self, port: int | None, seconds: float) -> dict[str, Any]:
+        return {"type": "discord", "url": self.url(port), "timeout_secs": seconds}
+
+    @property
+    def received(self) -> list[Arrived]:
+        return [
+            Arrived("", request.json["content"], (), (*request.headers, *request.json))
             for request in self.server.requests
         ]
 
@@ -299,20 +323,32 @@ class MaildirRig(Rig):
         return [mail_arrived(mail.message) for mail in mails_in(self.path)]
 
 
+# One entry for each registered transport; the tests run for every name in the registry.
 RIGS: dict[str, type[Rig]] = {
     "gmail": GmailRig,
     "smtp": SmtpRig,
-    "slack": SlackRig,
-    "webhook": WebhookRig,
     "maildir": MaildirRig,
+    "slack": SlackRig,
+    "discord": DiscordRig,
+    "webhook": WebhookRig,
 }
-each_kind = pytest.mark.parametrize("rig", RIGS, indirect=True)
-each_served = pytest.mark.parametrize("rig", ["gmail", "smtp", "slack", "webhook"], indirect=True)
-each_of_the_web = pytest.mark.parametrize("rig", ["gmail", "slack", "webhook"], indirect=True)
+
+
+def _each(condition: Callable[[type[Rig]], bool]) -> pytest.MarkDecorator:
+    """Run a test for the registered transports that meet a condition, and for those without an entry, which fail."""
+    names = [name for name in TRANSPORT_TYPES if name not in RIGS or condition(RIGS[name])]
+    return pytest.mark.parametrize("rig", names, indirect=True)
+
+
+each_kind = _each(lambda _rig: True)
+each_served = _each(lambda rig: issubclass(rig, Served))
+each_with_waits = _each(lambda rig: rig.has_waits)
 
 
 @pytest.fixture
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    if request.param not in RIGS:
+        pytest.fail(f"the registered transport {request.param} has no entry in RIGS")
     with ExitStack() as end:
         yield RIGS[request.param](tmp_path, end)
 
@@ -338,9 +374,40 @@ def failed(transport: Transport, message: Message) -> DeliveryError:
     return caught.value
 
 
-def test_every_kind_of_transport_is_held_to_this() -> None:
-    """A new kind that is not in this file fails here."""
+def test_registered_transports_all_have_an_entry() -> None:
+    """A registered transport without an entry fails, and so does an entry without a transport."""
     assert set(RIGS) == set(TRANSPORT_TYPES)
+
+
+# Texts that are equal to the name of a type and mean something else, or that a person could have typed.
+_OTHER_MEANINGS = {
+    ("core/identifiers.py", "slack"),  # stored values of address types
+    ("core/identifiers.py", "webhook"),
+    ("cli/alerts.py", "webhook"),  # a value in the output of `notify alerts list --json`
+    ("cli/demo.py", "maildir"),  # the configuration of the demo
+}
+
+
+@pytest.mark.parametrize("kind", TRANSPORT_TYPES)
+def test_type_is_named_in_its_folder_only(kind: str) -> None:
+    """A new transport needs a folder and a registry entry, because no other module knows of single types."""
+    package = Path(syftnotify.__file__).parent
+    found = {
+        (str(file.relative_to(package)), node.value)
+        for file in package.rglob("*.py")
+        if file.parent != package / "transports" / kind
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value == kind
+    }
+    assert found <= _OTHER_MEANINGS
+
+
+@pytest.mark.parametrize("kind", TRANSPORT_TYPES)
+def test_medium_is_what_notification_ids_contain(kind: str) -> None:
+    """It is stored: another one would send every notification again. All mail is one medium."""
+    is_mail = TRANSPORT_TYPES[kind].address_type is AddressType.MAIL
+
+    assert TRANSPORT_TYPES[kind].medium("team") == ("mail" if is_mail else f"{kind}/team")
 
 
 # -- checking ----------------------------------------------------------------------------------------------------
@@ -374,21 +441,21 @@ def test_checking_finds_out_that_nobody_is_there(rig: Rig, was_there: bool) -> N
 
 @each_kind
 def test_a_message_is_one_request_and_arrives_with_its_text_and_its_id(rig: Rig) -> None:
-    """X03: Slack alone has no place for an id."""
+    """X03: chats have no place for an id."""
     message = rig.message()
     rig.transport().send(message)
 
     assert rig.requests == 1
     (arrived,) = rig.received
     assert arrived.text == message.text
-    assert arrived.id == ("" if isinstance(rig, SlackRig) else message.id)
+    assert arrived.id == (message.id if rig.has_ids else "")
 
 
 @each_kind
 def test_a_message_that_is_sent_again_has_the_same_id(rig: Rig) -> None:
     """X03: so that a reader's program can tell that it is the same message."""
-    if isinstance(rig, SlackRig):
-        pytest.skip("a line in Slack has no id that its sender could choose")
+    if not rig.has_ids:
+        pytest.skip("the protocol has no id that the sender can choose")
     for _ in range(2):
         rig.transport().send(rig.message())
 
@@ -439,7 +506,7 @@ def test_not_now_is_told_from_never_and_is_one_request(rig: Served) -> None:
     assert rig.requests == 1
 
 
-@each_of_the_web
+@each_with_waits
 def test_a_wait_that_the_other_side_names_is_kept(rig: Served) -> None:
     """G10: `Retry-After` in seconds."""
     rig.says_later("120")
@@ -450,7 +517,7 @@ def test_a_wait_that_the_other_side_names_is_kept(rig: Served) -> None:
     assert rig.requests == 1
 
 
-@each_of_the_web
+@each_with_waits
 def test_a_moment_that_the_other_side_names_is_kept(rig: Served) -> None:
     """G10: `Retry-After` as a date."""
     rig.says_later(format_datetime(LATER, usegmt=True))

@@ -22,17 +22,18 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from syftnotify.config.schema import Slack, Smtp, Webhook
 from syftnotify.core.errors import DeliveryError, Failure, NotSignedInError
 from syftnotify.core.models import Message
 from syftnotify.transports.deadline import Deadline
 from syftnotify.transports.gmail.auth import GmailAuth
 from syftnotify.transports.gmail.sending import GmailTransport
 from syftnotify.transports.http_client import probe, request
-from syftnotify.transports.registry import transport_for
+from syftnotify.transports.slack.settings import SlackSettings
+from syftnotify.transports.smtp.settings import SmtpSettings
+from syftnotify.transports.webhook.settings import WebhookSettings
 from tests.google import SCOPE, Google
 from tests.mailserver import HOST, RawServer, raw
-from tests.support import ANA, OWNER, wait_until
+from tests.support import ANA, OWNER, transport_for, wait_until
 
 HELLO = Message(id="m1", recipient=ANA, subject="s", text="t", sender=OWNER, body=b"{}")
 LINE = Message(id="m1", recipient="#jobs", subject="s", text="t")
@@ -189,12 +190,12 @@ def mail_peer(step: str, fault: Fault, start: bytes, peer: Peer) -> Callable[[so
 
 
 def _hook(server: RawServer, folder: Path, seconds: float) -> None:
-    settings = Webhook.model_validate({"type": "webhook", "url": f"http://{HOST}:{server.port}/x"})
+    settings = WebhookSettings.model_validate({"type": "webhook", "url": f"http://{HOST}:{server.port}/x"})
     transport_for(settings.model_copy(update={"timeout_secs": seconds})).send(HELLO)
 
 
 def _slack(server: RawServer, folder: Path, seconds: float) -> None:
-    settings = Slack.model_validate({"type": "slack", "url": f"http://{HOST}:{server.port}/x"})
+    settings = SlackSettings.model_validate({"type": "slack", "url": f"http://{HOST}:{server.port}/x"})
     transport_for(settings.model_copy(update={"timeout_secs": seconds})).send(LINE)
 
 
@@ -233,7 +234,9 @@ def _check(server: RawServer, folder: Path, seconds: float) -> None:
 
 def _mail(server: RawServer, folder: Path, seconds: float, *, form: str = "smtp://u:p@{place}") -> None:
     url = form.format(place=f"{HOST}:{server.port}")
-    settings = Smtp.model_validate({"type": "smtp", "smtp_url": url}).model_copy(update={"timeout_secs": seconds})
+    settings = SmtpSettings.model_validate({"type": "smtp", "smtp_url": url}).model_copy(
+        update={"timeout_secs": seconds}
+    )
     with contextlib.closing(transport_for(settings)) as transport:
         transport.send(HELLO)
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from syftnotify import __version__
-from syftnotify.config.load import load
 from syftnotify.core.errors import ConfigError
+from syftnotify.services.settings import load
 from tests import google
 from tests.mailserver import HOST, MailServer, serving
 from tests.mailserver import says as replies

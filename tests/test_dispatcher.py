@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from syftnotify.config.schema import Smtp
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, Receipt
@@ -25,9 +24,9 @@ from syftnotify.rendering.email import EmailRenderer
 from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
-from syftnotify.transports.registry import transport_for
+from syftnotify.transports.smtp.settings import SmtpSettings
 from tests.mailserver import HOST, ids, raw, serving, swallows
-from tests.support import Clock, MakeDispatcher, claim_and_die, tally, wait_until
+from tests.support import Clock, MakeDispatcher, claim_and_die, tally, transport_for, wait_until
 
 
 class Sink:
@@ -102,7 +101,7 @@ def owe(
 
 
 def smtp(port: int) -> Transport:
-    section = Smtp.model_validate({"type": "smtp", "smtp_url": f"smtp://{HOST}:{port}"})
+    section = SmtpSettings.model_validate({"type": "smtp", "smtp_url": f"smtp://{HOST}:{port}"})
     return transport_for(section)
 
 

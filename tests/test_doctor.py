@@ -28,7 +28,8 @@ from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification, NotificationState
 from syftnotify.core.outbox import AttemptOutcome
-from syftnotify.services.doctor import Finding, Level, disk_level, findings
+from syftnotify.services.doctor import disk_level, findings
+from syftnotify.services.findings import Finding, Level
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
@@ -555,7 +556,7 @@ def test_a_mail_server_that_refuses_the_sign_in_is_a_failure_without_the_passwor
     (one,) = [one for one in json.loads(done.stdout) if one["level"] == "fail"]
     assert one["check"] == "transport office"
     assert "535" in one["text"]
-    assert one["advice"] == "see to its user and password"
+    assert one["advice"] == "correct its user and password"
     assert SECRET not in done.stdout + done.stderr
 
 

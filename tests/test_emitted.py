@@ -123,7 +123,7 @@ def test_emit_alerts_notify_like_the_block_of_a_job(box: Box, hook: Web) -> None
 
 
 BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
-    ({"alerts": {"on_failur": True}}, "'on_failur' is not a known key, did you mean `on_failure`"),
+    ({"alerts": {"on_failur": True}}, "'on_failur' is not a known key; did you mean `on_failure`"),
     ({"alerts": {"recipient": [BO]}}, "did you mean `recipients`"),
     ({"alerts": {"x" * 100_000: 1}}, "is not a known key"),
     ({"alerts": {7: 1}}, "is not a known key"),

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from syftnotify.config.load import load
+from syftnotify.services.settings import load
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import Box, mails_in
 
@@ -79,12 +79,12 @@ def test_existing_configuration_keeps_its_meaning(box: Box) -> None:
     restore(box, 5)
 
     config = load(box.home).config
-    assert config.operator == ("operator@site.example",)
-    assert [route.via for route in config.more_routes] == ["office", "office"]
+    assert config.operators == ("operator@site.example",)
+    assert [route.transport for route in config.extra_routes] == ["office", "office"]
     assert config.digest is not None
-    assert (config.digest.above, config.digest.within, config.digest.every) == (30, 600.0, 600.0)
+    assert (config.digest.threshold, config.digest.window, config.digest.interval) == (30, 600.0, 600.0)
     assert config.quiet_hours is not None
-    assert str(config.quiet_hours.zone) == "Europe/Paris"
+    assert str(config.quiet_hours.timezone) == "Europe/Paris"
 
 
 def test_existing_alert_rules_keep_their_targets(box: Box) -> None:

@@ -19,13 +19,13 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from syftnotify.cli.status import show
-from syftnotify.config.load import load
 from syftnotify.core.errors import ConfigError, NotSignedInError
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Item
 from syftnotify.rendering.email import EmailRenderer
 from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
+from syftnotify.services.settings import load
 from syftnotify.sources.syftbox.files.safe_read import UnreadableError
 from syftnotify.sources.syftbox.files.yaml_reader import parse_yaml
 from syftnotify.sources.syftbox.peers import PeerScanner
@@ -361,7 +361,7 @@ def test_a_configuration_holds_or_its_mistakes_are_told(content: bytes) -> None:
         home.config.write_bytes(content)
         with contextlib.suppress(ConfigError):
             loaded = load(home)
-            assert loaded.mailer in loaded.config.transports
+            assert loaded.default_mail_transport in loaded.config.transports
 
 
 OUR_PARTS = ["occurrences", "reruns", "undecided", "vanished", "first_look"]

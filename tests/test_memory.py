@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from syftnotify.config.load import load
 from syftnotify.core.errors import StateError
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import EventKind
 from syftnotify.runtime.container import build_app
+from syftnotify.services.settings import load
 from syftnotify.store.ledger.index import Ledger
 from tests.support import ANA, OWNER, Box, lose_outbox
 from tests.test_costs import counted

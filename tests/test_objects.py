@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syftnotify import __version__
-from syftnotify.config.load import load
 from syftnotify.core.errors import ConfigError, DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind, Status
 from syftnotify.core.models import Event, Item, Message
 from syftnotify.rendering.links import Links
+from syftnotify.services.settings import load
 from syftnotify.transports.webhook.renderer import WebhookRenderer
 from tests.support import ANA, OWNER, Box
 from tests.web import Web

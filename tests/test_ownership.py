@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.config.load import load
 from syftnotify.core.errors import UnsafeHomeError
 from syftnotify.monitors import JobMonitor
-from syftnotify.services.doctor import Level, findings
+from syftnotify.services.doctor import findings
+from syftnotify.services.findings import Level
+from syftnotify.services.settings import load
 from syftnotify.sources.spool import emit
 from syftnotify.system import worker_lock
 from syftnotify.system.ownership import check_home

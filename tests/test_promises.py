@@ -24,7 +24,6 @@ from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from syftnotify.config.load import load
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import END_KINDS, Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, NotificationState, Receipt
@@ -36,6 +35,7 @@ from syftnotify.rendering.email import EmailRenderer
 from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.runtime.container import App, build_app
+from syftnotify.services.settings import load
 from syftnotify.store.ledger.index import Ledger
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import failpoints

@@ -71,7 +71,7 @@ def test_without_mail_trouble_is_told_by_what_there_is(box: Box, hook: Web) -> N
         ({"routes": [{"to": ["owner"]}]}, "routes[0].to: no transport carries to 'owner'"),
         ({"routes": [{"to": ["#jobs"]}]}, "routes[0].to: no transport carries to '#jobs'"),
         ({"routes": [{"to": ["oncal"]}]}, "routes[0].to: no transport carries to 'oncal'"),
-        ({"routes": [{"via": "oncal"}]}, "routes[0].via: there is no transport 'oncal', did you mean `oncall`?"),
+        ({"routes": [{"via": "oncal"}]}, "routes[0].via: there is no transport 'oncal'; did you mean `oncall`?"),
         ({"routes": [], "reminders": {"to": ["co@x.example"]}}, "reminders.to: no transport carries to 'co@x.example'"),
     ],
 )

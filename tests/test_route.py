@@ -26,7 +26,7 @@ OWNER, ANA = "owner@x.org", "ana@y.net"
 
 
 def reach(peers: frozenset[str] = frozenset(), allow: frozenset[str] = frozenset(), **more: Any) -> RoutingContext:
-    settings: dict[str, Any] = {"owner": OWNER, "operators": (), "transport": "mail", **more}
+    settings: dict[str, Any] = {"owner": OWNER, "operators": (), "mail_transport": "mail", **more}
     return RoutingContext(peers=peers, allows=lambda address: address in allow, **settings)
 
 
@@ -128,9 +128,9 @@ def test_a_catch_up_of_one_is_a_digest_too() -> None:
 
 def test_route_withholds_mail_to_an_unknown_submitter() -> None:
     """C1: not what the owner, or a channel of the configuration, is told."""
-    team = TransportInfo("team", AddressType.SLACK, ("#jobs",))
-    routes = (*built_in_routes(), Route("routes[0]", to=("submitter",), via="team"))
-    told_of = reach(routes=routes, ways={"team": team}, is_known=lambda _address: False)
+    team = TransportInfo("team", AddressType.CHANNEL, "slack/team", ("#jobs",))
+    routes = (*built_in_routes(), Route("routes[0]", to=("submitter",), transport="team"))
+    told_of = reach(routes=routes, transports={"team": team}, is_known=lambda _address: False)
     items = notifications_for([event(EventKind.JOB_SUBMITTED)], told_of)
 
     assert {item.recipient: bool(item.withheld) for item in items} == {OWNER: False, ANA: True, "#jobs": False}

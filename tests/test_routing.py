@@ -19,8 +19,9 @@ from syftnotify.core.identifiers import AddressType, address_type_of, is_address
 from syftnotify.core.kinds import END_KINDS, ROLES, WORKER_KINDS, EventKind, Severity
 from syftnotify.core.matching import Match, Route
 from syftnotify.core.models import MAIL, QUIET_HOURS_PREFIX, AlertRule, Event, Notification
-from syftnotify.core.quiet_hours import QuietHours, held
+from syftnotify.core.quiet_hours import QuietHours, defer
 from syftnotify.core.routing import RoutingContext, TransportInfo, matching_routes, notifications_for
+from syftnotify.transports.webhook.alert_targets import transport_info
 from tests.support import ANA, BO, OWNER, THOROUGH
 from tests.test_fuzz import quickly
 
@@ -111,18 +112,30 @@ any_events = st.lists(events(st.one_of(of_the_tree, emitted)), min_size=1, max_s
 # -- all sorts of configurations -------------------------------------------------------------------------------------
 
 BOX, RELAY = (
-    TransportInfo("box", AddressType.MAIL, (OWNER,)),
-    TransportInfo("relay", AddressType.MAIL, (BO, "operator"), has_default=True),
+    TransportInfo("box", AddressType.MAIL, MAIL, (OWNER,)),
+    TransportInfo("relay", AddressType.MAIL, MAIL, (BO, "operator"), sets_default=True),
 )
 TEAM, OPS = (
-    TransportInfo("team", AddressType.SLACK, ("team",)),
-    TransportInfo("ops", AddressType.SLACK, ("#ops", "@bo"), has_default=True),
+    TransportInfo("team", AddressType.CHANNEL, "slack/team", ("team",)),
+    TransportInfo("ops", AddressType.CHANNEL, "slack/ops", ("#ops", "@bo"), sets_default=True),
 )
 ONCALL, AUDIT = (
-    TransportInfo(name, AddressType.WEBHOOK, (name,), has_default=name == "audit") for name in ("oncall", "audit")
+    TransportInfo(
+        name, AddressType.ENDPOINT, f"webhook/{name}", (name,), sets_default=name == "audit", for_programs=True
+    )
+    for name in ("oncall", "audit")
 )
-ways = st.sampled_from(
-    [(BOX,), (RELAY, BOX), (TEAM, ONCALL), (AUDIT, OPS), (BOX, TEAM, OPS), (BOX, TEAM, ONCALL, RELAY, OPS, AUDIT)]
+CHAT = TransportInfo("chat", AddressType.ENDPOINT, "discord/chat", ("chat",))
+transports = st.sampled_from(
+    [
+        (BOX,),
+        (CHAT, BOX),
+        (RELAY, BOX),
+        (TEAM, ONCALL),
+        (AUDIT, OPS),
+        (BOX, TEAM, OPS),
+        (BOX, TEAM, ONCALL, RELAY, OPS, AUDIT),
+    ]
 )
 patterns = st.one_of(
     st.sampled_from(["*", "ana@*", "ANA@UNI.example", "Nightly-*", "N?ghtly-[0-9]", "*@far.example", "team-*", "["]),
@@ -161,28 +174,28 @@ rules = st.builds(
 @st.composite
 def routes(draw: st.DrawFn, known: Mapping[str, TransportInfo]) -> tuple[Route, ...]:
     """Such as reading the configuration lets pass, and some whose recipients nothing carries to."""
-    has_mail = any(way.form is AddressType.MAIL for way in known.values())
+    has_mail = any(way.address_type is AddressType.MAIL for way in known.values())
     found = []
     for number in range(draw(st.sampled_from([2, 3, 1, 4, 0]))):
         via = draw(st.sampled_from(["", "", *known]))
-        fitting = {AddressType.MAIL: (*ROLES, *ADDRESSES), AddressType.SLACK: CHANNELS, AddressType.WEBHOOK: (via,)}
-        whom = fitting[known[via].form] if via else (*ROLES, *ADDRESSES, *CHANNELS, "oncall", "nowhere")
+        fitting = {AddressType.MAIL: (*ROLES, *ADDRESSES), AddressType.CHANNEL: CHANNELS, AddressType.ENDPOINT: (via,)}
+        whom = fitting[known[via].address_type] if via else (*ROLES, *ADDRESSES, *CHANNELS, "oncall", "chat", "nowhere")
         to = draw(st.lists(st.sampled_from(whom), min_size=0 if via or has_mail else 1, max_size=3))
-        name, goes_on = f"routes[{number}]", draw(st.booleans())
-        found.append(Route(name, draw(wanted), draw(matches), tuple(to), via, goes_on=goes_on))
+        name, continue_ = f"routes[{number}]", draw(st.booleans())
+        found.append(Route(name, draw(wanted), draw(matches), tuple(to), via, continue_=continue_))
     return tuple(found)
 
 
 @st.composite
 def reaches(draw: st.DrawFn, *, with_alerts: bool = True, with_routes: bool = False) -> RoutingContext:
     """`with_routes` leaves out the built-in ones."""
-    known = {way.name: way for way in draw(ways)}
+    known = {way.name: way for way in draw(transports)}
     allow = draw(st.sampled_from([(), (), (BO.upper(), "#jobs"), ("*@FAR.example",)]))
     return reached(
         RoutingContext(
             OWNER,
             draw(st.sampled_from([(), (OPERATOR,)])),
-            next((way.name for way in known.values() if way.form is AddressType.MAIL), ""),
+            next((way.name for way in known.values() if way.address_type is AddressType.MAIL), ""),
             draw(st.sampled_from([frozenset(), frozenset({ANA})])),
             Recipients(allow=allow).allows,
             draw(routes(known)) if with_routes or draw(st.booleans()) else None,
@@ -195,10 +208,10 @@ def reaches(draw: st.DrawFn, *, with_alerts: bool = True, with_routes: bool = Fa
 def reached(reach: RoutingContext) -> RoutingContext:
     """The same, with a way to each address that a rule names by itself."""
     own = [rule.endpoint for rule in reach.alerts if rule.has_url]
-    return replace(reach, ways={**reach.ways, **{name: TransportInfo(name, AddressType.WEBHOOK) for name in own}})
+    return replace(reach, transports={**reach.transports, **{name: transport_info(name) for name in own}})
 
 
-PLAIN = RoutingContext(OWNER, (), "box", frozenset(), lambda _: False, ways={"box": BOX})
+PLAIN = RoutingContext(OWNER, (), "box", frozenset(), lambda _: False, transports={"box": BOX})
 
 # -- a plain model of the routes -------------------------------------------------------------------------------------
 
@@ -239,16 +252,18 @@ def carrier(word: str, reach: RoutingContext) -> TransportInfo:
     if form is AddressType.MAIL:
         return reach.mail
     fitting = [
-        way for way in reach.ways.values() if way.form is form and (form is AddressType.SLACK or way.name == word)
+        way
+        for way in reach.transports.values()
+        if way.address_type is form and (form is AddressType.CHANNEL or way.name == word)
     ]
-    return fitting[0] if fitting else TransportInfo("", form)
+    return fitting[0] if fitting else TransportInfo("", form, f"{form}/")
 
 
 def whom(route: Route, event: Event, reach: RoutingContext) -> list[tuple[str, TransportInfo, bool]]:
     """Whom a route names, what carries to them, and whether they may be told."""
-    named = reach.ways.get(route.via)
+    named = reach.transports.get(route.transport)
     found = []
-    for word in route.to or (named or reach.mail).default:
+    for word in route.to or (named or reach.mail).default_recipients:
         way = named or (reach.mail if word in ROLES else carrier(word, reach))
         people = in_role(word, event, reach) if word in ROLES else [(word, True)]
         found += [(who, way, may and way.name != "") for who, may in people]
@@ -257,9 +272,9 @@ def whom(route: Route, event: Event, reach: RoutingContext) -> list[tuple[str, T
 
 def place(who: str, way: TransportInfo) -> tuple[str, str]:
     """Medium and recipient: one mailbox whatever way of mail it is, else each way's own."""
-    if way.form is AddressType.MAIL:
+    if way.address_type is AddressType.MAIL:
         return MAIL, who.lower()
-    return f"{way.form}/{way.name}", who.lower() if way.form is AddressType.SLACK and who[0] in "#@" else who
+    return way.medium, who.lower() if way.address_type is AddressType.CHANNEL and who[0] in "#@" else who
 
 
 def by_the_book(event: Event, reach: RoutingContext) -> dict[tuple[str, str], tuple[str, str, bool]]:
@@ -272,7 +287,7 @@ def by_the_book(event: Event, reach: RoutingContext) -> dict[tuple[str, str], tu
                 key = place(who, way)
                 if key not in found or may > found[key][2]:
                     found[key] = (route.name, way.name, may)
-            if not route.goes_on:
+            if not route.continue_:
                 break
     return found
 
@@ -301,7 +316,7 @@ def test_nobody_is_owed_the_same_twice_by_one_medium(happened: list[Event], reac
 @given(events(without_wishes), reaches(with_alerts=False, with_routes=True))
 @example(
     Event(EventKind.JOB_APPROVED, "job/A/o/-/x", payload={"claimed": BO}),
-    replace(PLAIN, routes=(Route("refused", to=("submitter",), goes_on=True), Route("told", to=(BO.upper(),)))),
+    replace(PLAIN, routes=(Route("refused", to=("submitter",), continue_=True), Route("told", to=(BO.upper(),)))),
 )
 def test_routes_are_asked_in_order_until_one_does_not_go_on(event: Event, reach: RoutingContext) -> None:
     """N18, N19: as the plain model above has it."""
@@ -345,7 +360,7 @@ def test_a_job_gets_nobody_told_whom_no_one_vouches_for(event: Event, reach: Rou
         reach.owner,
         *reach.operators,
         *(word for route in reach.routes or () for word in route.to),
-        *(word for way in reach.ways.values() for word in way.default),
+        *(word for way in reach.transports.values() for word in way.default_recipients),
         *(rule.endpoint for rule in reach.alerts),
     }
     own, claimed = event.payload["submitter"].lower(), event.payload["claimed"].lower()
@@ -398,13 +413,13 @@ hours = st.builds(
     st.sampled_from([time(7), time(8), time(9)]),
     st.sampled_from([time(6), time(10)]),
     st.just(UTC),
-    sparing=st.frozensets(st.sampled_from(Severity)),
+    exempt=st.frozensets(st.sampled_from(Severity)),
 )
 
 
 def is_for_people(item: Notification) -> bool:
     """Whether it leaves, and a person reads it."""
-    return not item.skipped and not item.medium.startswith("webhook")
+    return not item.skipped and not item.medium.startswith("webhook/")
 
 
 def reader_of(item: Notification) -> tuple[str, str]:
@@ -437,15 +452,15 @@ def test_quiet_hours_lose_nothing_and_hold_nothing_that_is_sparing(
     by_key = {event.key: event for event in happened}
     owed = group_into_digests(notifications_for(happened, reach), above=2)
     until = hours.until(NIGHT)
-    for before, after in zip(owed, held(owed, by_key, hours, NIGHT), strict=True):
+    for before, after in zip(owed, defer(owed, by_key, hours, NIGHT), strict=True):
         event = by_key[before.event_key]
-        is_urgent = event.severity in hours.sparing or event.kind in WORKER_KINDS
+        is_urgent = event.severity in hours.exempt or event.kind in WORKER_KINDS
         if until is None or not is_for_people(before) or is_urgent:
             assert after == before
         else:
             assert replace(after, not_before=0.0, bundle=before.bundle) == before
             assert (after.not_before, after.bundle[: len(QUIET_HOURS_PREFIX)]) == (until, QUIET_HOURS_PREFIX)
-    assert held(owed, by_key, None, NIGHT) == owed
+    assert defer(owed, by_key, None, NIGHT) == owed
 
 
 anything = st.recursive(

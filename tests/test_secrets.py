@@ -20,10 +20,13 @@ from standardwebhooks import Webhook as Verifier
 
 import syftnotify
 from syftnotify.config.edit import edit
-from syftnotify.config.load import Settings, load
+from syftnotify.config.load import Settings
 from syftnotify.config.secrets import encrypt
 from syftnotify.core.errors import ConfigError
+from syftnotify.services.settings import load
 from syftnotify.system import worker_lock, worker_status
+from syftnotify.transports.smtp.settings import SmtpSettings
+from syftnotify.transports.webhook.settings import WebhookSettings
 from tests import mailserver
 from tests.mailserver import HOST, PASSWORD, USER, MailServer
 from tests.support import ANA, OWNER, Box, processes, wait_until
@@ -225,8 +228,8 @@ def smtp(**more: Any) -> dict[str, Any]:
 
 
 def password_of(settings: Settings) -> str:
-    section = settings.mail_section
-    assert section is not None
+    section = settings.mail_settings
+    assert isinstance(section, SmtpSettings)
     assert section.type == "smtp"
     return section.smtp_url.password
 
@@ -302,7 +305,7 @@ def written(box: Box, text: str = HAND_MADE) -> Path:
 
 def secret_of(box: Box) -> str:
     section = load(box.home).config.transports["oncall"]
-    assert section.type == "webhook"
+    assert isinstance(section, WebhookSettings)
     assert section.secret is not None
     return section.secret.get_secret_value()
 

@@ -20,16 +20,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syftnotify.cli.demo import Tree
-from syftnotify.config.load import load
-from syftnotify.config.schema import Smtp
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message
 from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.ports import Transport
+from syftnotify.services.settings import load
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system.paths import Home
-from syftnotify.transports.registry import transport_for
 from syftnotify.transports.smtp.sending import SmtpTransport
+from syftnotify.transports.smtp.settings import SmtpSettings
 from tests.mailserver import (
     HOST,
     PASSWORD,
@@ -54,7 +53,7 @@ from tests.mailserver import (
     serving,
     swallows,
 )
-from tests.support import ANA, OWNER, PATIENCE, Box, tally, wait_until
+from tests.support import ANA, OWNER, PATIENCE, Box, tally, transport_for, wait_until
 
 NOW = 1_800_000_000.0
 HELLO = Message(
@@ -82,9 +81,9 @@ def server() -> Iterator[MailServer]:
         yield server
 
 
-def section(url: str, **more: Any) -> Smtp:
+def section(url: str, **more: Any) -> SmtpSettings:
     """A transport's section as `config.yaml` would hold it."""
-    return Smtp.model_validate({"type": "smtp", "smtp_url": url, **more})
+    return SmtpSettings.model_validate({"type": "smtp", "smtp_url": url, **more})
 
 
 class Transports:

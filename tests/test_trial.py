@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from syftnotify.cli import preview, trial
+from syftnotify.cli import preview, test_send
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.kinds import EventKind
 from syftnotify.rendering.templates import built_in_folder
@@ -97,7 +97,7 @@ def test_one_short_message_goes_through_the_transport_that_is_named(
     world: World, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """N02, N04: and where it went is said."""
-    assert trial.send(world.box.home, name, "") == 0
+    assert test_send.send(world.box.home, name, "") == 0
     gc.collect()  # a connection that was left open complains here, and not in some other test
 
     assert world.counts == {name: 1}
@@ -147,7 +147,7 @@ def test_what_fails_is_told_with_its_reason_and_the_others_are_still_tried(world
 def test_a_server_that_is_down_is_a_reason(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.office.stop()
 
-    assert trial.send(world.box.home, "office", "") == 1
+    assert test_send.send(world.box.home, "office", "") == 1
     assert "could not be reached" in capsys.readouterr().err
 
 
@@ -197,14 +197,14 @@ def test_a_name_that_there_is_not_is_an_error_that_names_those_there_are(world: 
 def test_somebody_to_whom_a_transport_does_not_carry_is_refused(world: World, name: str, to: str) -> None:
     """N15"""
     with pytest.raises(ConfigError, match=name):
-        trial.send(world.box.home, name, to)
+        test_send.send(world.box.home, name, to)
 
     assert world.counts == {}
 
 
 def test_somebody_else_can_be_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.box.notify("test", "office", "--to", ANA, check=0)
-    assert trial.send(world.box.home, "team", "@ana") == 0
+    assert test_send.send(world.box.home, "team", "@ana") == 0
     assert "@ana" in capsys.readouterr().out
 
     (mail,) = world.office.committed

@@ -1,4 +1,4 @@
-"""Slack and webhooks, against a real server that records every request."""
+"""Slack, Discord and webhooks, against a real server that records every request."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pytest_httpserver import HTTPServer
 from standardwebhooks import Webhook as Verifier
 
-from syftnotify.config.schema import Transport as Section
 from syftnotify.core.errors import DeliveryError, Failure
-from syftnotify.core.models import Message
+from syftnotify.core.kinds import Audience, EventKind, Status
+from syftnotify.core.models import Event, Item, Message
 from syftnotify.core.ports import Transport
-from syftnotify.transports.registry import transport_for
+from syftnotify.rendering.links import Links
+from syftnotify.services.settings import load
+from syftnotify.services.test_send import send_test
+from syftnotify.services.transports import transport_infos
+from syftnotify.transports.discord.renderer import CONTENT_LIMIT, DiscordRenderer, length
 from syftnotify.transports.webhook.sending import signature
 from tests.mailserver import HOST, Authority, authority
+from tests.support import Box, transport_for, transport_settings
 from tests.web import Answer, Web, babbles, closes, drips, floods, hangs, resets, says, web
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -60,7 +65,7 @@ def encrypted(private: Authority) -> Iterator[Web]:
 
 
 def transport(kind: str, url: str, **more: Any) -> Transport:
-    section = TypeAdapter[Any](Section).validate_python({"type": kind, "url": url, **more})
+    section = transport_settings({"type": kind, "url": url, **more})
     return transport_for(section, clock=lambda: NOW)
 
 
@@ -77,6 +82,7 @@ def failed(transport: Transport) -> DeliveryError:
 
 
 both = pytest.mark.parametrize("kind", ["slack", "webhook"])
+each_web = pytest.mark.parametrize("kind", ["slack", "discord", "webhook"])
 
 
 # -- what both promise -----------------------------------------------------------------------------------------------
@@ -151,7 +157,7 @@ def test_whoever_is_not_trusted_is_sent_nothing(
     assert [request.body for request in encrypted.requests] == [HELLO.body]
 
 
-@both
+@each_web
 def test_the_moment_that_the_other_side_names_is_kept(server: Web, kind: str) -> None:
     """G10"""
     server.usual = says(429, Retry_After="120")
@@ -160,7 +166,7 @@ def test_the_moment_that_the_other_side_names_is_kept(server: Web, kind: str) ->
     assert error.not_before == datetime.fromtimestamp(NOW + 120, UTC)
 
 
-@both
+@each_web
 def test_a_server_that_is_down_was_sent_nothing(kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
@@ -169,12 +175,12 @@ def test_a_server_that_is_down_was_sent_nothing(kind: str) -> None:
     assert error.failure is Failure.UNREACHABLE
 
 
-@both
+@each_web
 def test_a_name_that_does_not_exist_was_sent_nothing(kind: str) -> None:
     assert failed(transport(kind, "https://hooks.invalid/x")).failure is Failure.UNREACHABLE
 
 
-@both
+@each_web
 def test_checking_sends_nothing(server: Web, kind: str) -> None:
     transport(kind, server.url).check()
 
@@ -184,7 +190,7 @@ def test_checking_sends_nothing(server: Web, kind: str) -> None:
     assert caught.value.failure is Failure.UNREACHABLE
 
 
-@both
+@each_web
 def test_nothing_that_can_be_printed_shows_the_address(server: Web, kind: str) -> None:
     """N03"""
     made = transport(kind, server.url)
@@ -263,6 +269,153 @@ def test_what_speaks_like_slack_is_believed(server: Web, text: str) -> None:
     assert len(server.requests) == 1
 
 
+# -- Discord ---------------------------------------------------------------------------------------------------------
+
+
+def test_discord_message_has_content_colour_and_no_mentions(server: Web) -> None:
+    server.usual = says(200, '{"id": "42", "content": "..."}')
+    receipt = transport("discord", server.url, username="jobs").send(HELLO)
+
+    (request,) = server.requests
+    assert request.line == "POST /services/T000/secret-path?wait=true HTTP/1.1"
+    assert request.headers["content-type"] == "application/json"
+    assert request.json == {
+        "content": "it &lt;failed&gt;",
+        "username": "jobs",
+        "embeds": [{"description": "job_failed", "color": 0xA30200}],
+        "allowed_mentions": {"parse": []},
+    }
+    assert receipt.provider_id == "42"
+
+
+def test_discord_url_keeps_its_thread_and_waits_once(server: Web) -> None:
+    transport("discord", f"{server.url}?thread_id=7&wait=false").send(HELLO)
+
+    assert server.requests[0].line.split()[1].endswith("?thread_id=7&wait=true")
+
+
+@pytest.mark.parametrize(("status", "text"), [(204, ""), (200, "{}"), (200, "[]"), (200, "{"), (200, "ok")])
+def test_discord_success_needs_no_message_in_the_response(server: Web, status: int, text: str) -> None:
+    server.usual = says(status, text)
+
+    assert transport("discord", server.url).send(HELLO).provider_id == ""
+    assert len(server.requests) == 1
+
+
+_DISCORD_FAILURES: list[Any] = [
+    (401, '{"message": "Invalid Webhook Token", "code": 50027}', Failure.GONE),
+    (404, '{"message": "Unknown Webhook", "code": 10015}', Failure.GONE),
+    (410, "", Failure.GONE),
+    (400, '{"content": ["Must be 2000 or fewer in length."]}', Failure.PERMANENT),
+    (403, "", Failure.PERMANENT),
+    (429, '{"message": "You are being rate limited.", "retry_after": 0.5, "global": false}', Failure.TEMPORARY),
+    (500, "", Failure.UNKNOWN),
+    (502, "", Failure.UNKNOWN),
+    (503, "", Failure.TEMPORARY),
+    (200, "<html>sign in</html>", Failure.UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(("status", "text", "failure"), _DISCORD_FAILURES)
+def test_discord_failure_by_response(server: Web, status: int, text: str, failure: Failure) -> None:
+    server.usual = says(status, text)
+    error = failed(transport("discord", server.url))
+
+    assert error.failure is failure
+    assert "secret-path" not in str(error)
+    assert len(server.requests) == 1
+
+
+_WAITS: list[Any] = [
+    pytest.param('{"retry_after": 64.57}', {}, 65, id="body"),
+    pytest.param('{"retry_after": 1.5, "global": true}', {"Retry_After": "2"}, 2, id="body-and-header"),
+    pytest.param("blocked", {"Retry_After": "120"}, 120, id="header-only"),
+    pytest.param("{}", {"X_RateLimit_Remaining": "0", "X_RateLimit_Reset_After": "8.2"}, 9, id="bucket"),
+    pytest.param(
+        '{"retry_after": 1}', {"X_RateLimit_Remaining": "4", "X_RateLimit_Reset_After": "99"}, 1, id="bucket-not-empty"
+    ),
+    pytest.param('{"retry_after": "soon"}', {}, None, id="text"),
+    pytest.param('{"retry_after": -1}', {}, None, id="negative"),
+    pytest.param('{"retry_after": NaN}', {}, None, id="nan"),
+    pytest.param('{"retry_after": true}', {}, None, id="bool"),
+    pytest.param('{"retry_after": 1e300}', {}, 7 * 86400, id="huge"),
+]
+
+
+@pytest.mark.parametrize(("text", "headers", "seconds"), _WAITS)
+def test_discord_rate_limit_names_the_next_attempt(
+    server: Web, text: str, headers: dict[str, str], seconds: int | None
+) -> None:
+    server.usual = says(429, text, **headers)
+    expected = None if seconds is None else datetime.fromtimestamp(NOW + seconds, UTC)
+
+    assert failed(transport("discord", server.url)).not_before == expected
+
+
+@pytest.mark.parametrize("name", ["Discord jobs", "clyde", " ", "x" * 81])
+def test_discord_username_that_discord_refuses_is_a_mistake(name: str) -> None:
+    with pytest.raises(ValidationError, match="expected 1 to 80 characters without discord and clyde"):
+        transport("discord", "https://discord.example/x", username=name)
+
+
+def rendered(*events: Event, digest: str = "", job_link: str = "") -> Message:
+    items = [Item(f"id-{number}", event, Audience.OWNER, Status.FAILED) for number, event in enumerate(events)]
+    return DiscordRenderer(links=Links(job=job_link)).message(items, "chat", digest=digest)
+
+
+def failure_of(name: str, **payload: str) -> Event:
+    return Event(EventKind.JOB_FAILED, "job/x", payload={"name": name, "submitter": "ana@uni.example", **payload})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["**bold** _it_ ~~no~~", "[x](https://evil.example)", "<@123> @everyone <#4> <:a:5>", "`code` ||spoiler||", "\\*"],
+)
+def test_discord_markup_in_external_text_is_escaped(text: str) -> None:
+    content = rendered(failure_of(text)).text
+
+    for found in re.finditer(r"[*_~`|<>\[\]()#@]", content):
+        before = content[: found.start()]
+        assert (len(before) - len(before.rstrip("\\"))) % 2 == 1, content
+
+
+def test_discord_link_has_no_preview_and_cannot_be_left() -> None:
+    content = rendered(failure_of("a)>[b"), job_link="https://box.example/{job}?x=(1)").text
+
+    assert content.endswith("[View run](<https://box.example/a%29%3E%5Bb?x=%281%29>)")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "*" * 5000, "\U0001f600" * 5000, "\u202e" * 5000])
+def test_discord_message_stays_below_the_limit(name: str) -> None:
+    single = rendered(failure_of(name, stderr=name), job_link="https://box.example/{job}")
+    digest = rendered(*(failure_of(f"{number}{name}", stderr=name) for number in range(50)), digest="d1")
+
+    for message in (single, digest):
+        assert 0 < length(message.text) <= CONTENT_LIMIT
+    assert re.search(r"\nand \d+ more lines$", digest.text)
+
+
+def test_discord_transport_is_its_own_default_recipient(box: Box, server: Web) -> None:
+    box.configure({"transports": {"box": {"type": "maildir"}, "chat": {"type": "discord", "url": server.url}}})
+    settings = load(box.home)
+    info = transport_infos(settings.config)["chat"]
+
+    assert (info.default_recipients, info.medium, info.for_programs) == (("chat",), "discord/chat", False)
+    assert send_test(settings, "chat") == ""
+    (request,) = server.requests
+    assert request.json["embeds"][0]["description"] == "test"
+
+
+def test_discord_digest_is_one_message(server: Web) -> None:
+    message = rendered(*(failure_of(f"job-{number}") for number in range(3)), digest="d1")
+    transport("discord", server.url).send(message)
+
+    (request,) = server.requests
+    assert message.id == "d1"
+    assert request.json["content"].count("\n") == 2
+    assert request.json["embeds"][0]["description"] == "3 things"
+
+
 # -- webhooks --------------------------------------------------------------------------------------------------------
 
 
@@ -284,7 +437,7 @@ def test_a_request_carries_the_body_the_headers_and_its_id(httpserver: HTTPServe
 def test_a_signature_is_what_its_standard_says(httpserver: HTTPServer, secret: str) -> None:
     """By the verifier of those who made the standard, which also asks that it be fresh."""
     url = answering(httpserver)
-    section = TypeAdapter[Any](Section).validate_python({"type": "webhook", "url": url, "secret": secret})
+    section = transport_settings({"type": "webhook", "url": url, "secret": secret})
     transport_for(section).send(HELLO)
 
     ((request, _),) = httpserver.log
@@ -322,7 +475,7 @@ def test_a_header_that_would_break_the_request_is_refused_at_load(name: str) -> 
         transport("webhook", "https://hooks.example/x", headers={name: "7"})
 
 
-@both
+@each_web
 def test_what_a_proxy_refuses_was_not_handed_over(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """X03: it was asked to connect, and told nothing else."""
     with web(says(502)) as proxy:
@@ -333,7 +486,7 @@ def test_what_a_proxy_refuses_was_not_handed_over(kind: str, monkeypatch: pytest
     assert [request.line for request in proxy.requests] == ["CONNECT hooks.invalid:443 HTTP/1.1"]
 
 
-@both
+@each_web
 def test_check_goes_through_the_proxy_and_sends_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """B6: the name is looked up by the proxy, as when sending."""
     with web(says(502)) as proxy:

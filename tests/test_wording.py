@@ -371,7 +371,7 @@ def test_a_submitter_that_is_no_address_stands_between_quotation_marks() -> None
     assert 'from "\\u0430na@y.net" waits' in summary_line(item(EventKind.JOB_SUBMITTED, submitter="\u0430na@y.net"))
 
 
-@pytest.mark.parametrize("audience", [Audience.OWNER, Audience.OPERATOR, Audience.RECIPIENT, Audience.GUEST])
+@pytest.mark.parametrize("audience", [Audience.OWNER, Audience.OPERATOR, Audience.RECIPIENT, Audience.JOB_REQUESTED])
 @pytest.mark.parametrize("kind", [*OWNERS, EventKind.JOB_WAITING, EventKind.JOB_LONG_RUNNING])
 def test_line_marks_an_unverified_submitter(kind: EventKind, audience: Audience) -> None:
     """C1: in digests and on Slack, too."""

@@ -1,57 +1,35 @@
-"""`notify alerts`: who hears how the runs of some jobs end, kept beside the history and not in the configuration."""
+"""`notify alerts`: add, list and remove alert rules."""
 
 from __future__ import annotations
 
 import json
-import time
-import uuid
-from dataclasses import replace
 
 from syftnotify.cli.console import emit_line, say, warn
 from syftnotify.cli.letters import outbox_of
-from syftnotify.config.schema import Webhook
-from syftnotify.config.values import glob
-from syftnotify.core.errors import ConfigError, NotifyError
+from syftnotify.core.errors import NotifyError
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.models import AlertRule
 from syftnotify.core.text import escape, hostname, iso
-from syftnotify.runtime.container import alert_warning, alert_webhook, load_listing_all
-from syftnotify.store.outbox.store import SqliteOutbox
+from syftnotify.services.alert_rules import add_rule, check_rule
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
 
 
 def add(home: Home, rule: AlertRule) -> None:
-    """Keep `rule`, with an id and a moment of its own.
+    """Save `rule` under a new id.
 
     Raises:
-        ConfigError: it is about no jobs, about no way in which they end, or its target is none.
+        ConfigError: its jobs, its conditions or its target are wrong.
     """
     check_home(home)
-    if bool(rule.job) == bool(rule.tag):
-        raise ConfigError("the jobs are missing or ambiguous", hint="pass either --job or --tag")
-    try:
-        glob(rule.job or rule.tag)
-    except ValueError as error:
-        raise ConfigError(f"{'--job' if rule.job else '--tag'}: {error}") from None
-    minutes = rule.on_long_run_minutes
-    if minutes is not None and not 0 < minutes < 1e6:
-        raise ConfigError("--on-long-run-minutes is a number above 0")
-    if not (rule.on_failure or rule.on_timeout or rule.on_success or minutes):
-        raise ConfigError("this rule would never alert anybody", hint="enable one of its conditions")
-    _check_target(home, rule)
-    home.create()
-    outbox = SqliteOutbox(home.outbox, repair=False)
-    try:
-        kept = replace(rule, id=uuid.uuid4().hex[:12], created_at=time.time())
-        outbox.alert_rules.add(kept)
-    finally:
-        outbox.close()
-    say(f"{kept.id}  {_sentence(kept)}")
+    if warning := check_rule(home, rule):
+        warn(warning)
+    saved = add_rule(home, rule)
+    say(f"{saved.id}  {_sentence(saved)}")
 
 
 def show(home: Home, *, about: str, as_json: bool) -> None:
-    """Print the rules, or those whose `--job` or `--tag` was typed as `about`."""
+    """Print the rules, or those whose job pattern or tag is `about`."""
     with outbox_of(home) as outbox:
         known = outbox.alert_rules.all() if outbox else []
     rules = [rule for rule in known if not about or about in {rule.job, rule.tag}]
@@ -65,10 +43,10 @@ def show(home: Home, *, about: str, as_json: bool) -> None:
 
 
 def remove(home: Home, name: str) -> None:
-    """Forget the rule whose id begins with `name`.
+    """Remove the rule whose id begins with `name`.
 
     Raises:
-        NotifyError: none does, or several do.
+        NotifyError: there is none, or several.
     """
     with outbox_of(home) as outbox:
         known = outbox.alert_rules.all() if outbox else []
@@ -79,28 +57,6 @@ def remove(home: Home, name: str) -> None:
         if outbox:
             outbox.alert_rules.remove(found[0].id)
     say(f"removed {found[0].id}")
-
-
-def _check_target(home: Home, rule: AlertRule) -> None:
-    if is_address(rule.target):
-        if not load_listing_all(home).mailer:
-            raise ConfigError("no transport can send mail", hint="add one of type gmail, smtp or maildir")
-        return
-    if rule.has_url:
-        try:
-            alert_webhook(rule.target)
-        except ValueError:
-            raise ConfigError("the target is no address such as https://hooks.example/x") from None
-        if warning := alert_warning(rule):
-            warn(f"{warning}; use an https:// address")
-        return
-    transports = load_listing_all(home).config.transports
-    if not isinstance(transports.get(rule.target), Webhook):
-        names = [name for name, section in transports.items() if isinstance(section, Webhook)]
-        raise ConfigError(
-            f"{escape(rule.target)!r} is no transport of type webhook",
-            hint=f"there are {', '.join(names)}" if names else "give its address: https://hooks.example/x",
-        )
 
 
 def _target(rule: AlertRule) -> str:

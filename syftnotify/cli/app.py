@@ -45,26 +45,34 @@ HomeOption = Annotated[
 
 def _interval(text: str) -> float | str:
     """The value of `--interval`, as it is written into the configuration."""
-    from syftnotify.config.values import MAX_INTERVAL, MIN_INTERVAL, got, parse_seconds
+    from syftnotify.config.values import MAX_INTERVAL, MIN_INTERVAL, parse_seconds, redacted_repr
 
     value = _number_or_text(text)
     try:
         parse_seconds(value, MIN_INTERVAL, MAX_INTERVAL)
     except ValueError:
         expected = f"{MIN_INTERVAL} to {MAX_INTERVAL} seconds (30, 30s or 5m)"
-        raise typer.BadParameter(f"expected {expected}, got {got(text)}.") from None
+        raise typer.BadParameter(f"expected {expected}, got {redacted_repr(text)}.") from None
     return value
 
 
 def _timeout(text: str | float) -> float:
     if isinstance(text, float):  # the default
         return text
-    from syftnotify.config.values import got, parse_seconds
+    from syftnotify.config.values import parse_seconds, redacted_repr
 
     try:
         return parse_seconds(_number_or_text(text), 0, 86400)
     except ValueError:
-        raise typer.BadParameter(f"expected 0 to 86400 seconds (30, 30s or 5m), got {got(text)}.") from None
+        raise typer.BadParameter(f"expected 0 to 86400 seconds (30, 30s or 5m), got {redacted_repr(text)}.") from None
+
+
+def _mail_type(text: str) -> str:
+    from syftnotify.services.mail_setup import MAIL_TYPES
+
+    if text not in MAIL_TYPES:
+        raise typer.BadParameter(f"expected {', '.join(MAIL_TYPES)}, got {text!r}.")
+    return text
 
 
 def _number_or_text(text: str | float) -> float | str:
@@ -80,14 +88,6 @@ TimeoutOption = Annotated[
         parser=_timeout, metavar="DURATION", help="Time to finish sends in progress; then the worker is killed."
     ),
 ]
-
-
-class TransportKind(StrEnum):
-    """The types of transport that carry mail."""
-
-    GMAIL = "gmail"
-    SMTP = "smtp"
-    MAILDIR = "maildir"
 
 
 class RoleKind(StrEnum):
@@ -157,7 +157,10 @@ def init(
         str | None,
         typer.Option(parser=_interval, metavar="DURATION", help="Time between two scans: 30 (seconds), 30s or 5m."),
     ] = None,
-    transport: Annotated[TransportKind | None, typer.Option(help="Transport for mail.")] = None,
+    transport: Annotated[
+        str | None,
+        typer.Option(parser=_mail_type, metavar="TYPE", help="Transport for mail: gmail, smtp or maildir."),
+    ] = None,
     smtp_url: Annotated[
         str | None,
         typer.Option(help="Mail server: smtp://user@host:587. The password is prompted for, or read from stdin."),
@@ -194,7 +197,7 @@ def init(
         notify_peers=notify_peers,
         interval=interval,
         role=role.value if role else None,
-        transport=transport.value if transport else None,
+        transport=transport,
         smtp_url=smtp_url,
         credentials=credentials,
         no_browser=no_browser,
@@ -294,7 +297,7 @@ def restart(
     home: HomeOption = None,
 ) -> None:
     """Restart the worker with the current configuration."""
-    from syftnotify.runtime.container import check_ready
+    from syftnotify.services.settings import check_ready
 
     place = _home(context, home)
     check_ready(place)  # before the worker that runs is stopped for nothing
@@ -341,7 +344,7 @@ def ensure(context: typer.Context, home: HomeOption = None) -> None:
 def install(context: typer.Context, home: HomeOption = None) -> None:
     """Install and start a systemd user unit for the worker."""
     from syftnotify.runtime import process, systemd
-    from syftnotify.runtime.container import check_ready
+    from syftnotify.services.settings import check_ready
     from syftnotify.system import worker_lock
 
     place = _home(context, home)
@@ -545,9 +548,9 @@ def try_out(
     home: HomeOption = None,
 ) -> None:
     """Send a test message through a transport. Exit code 1: it failed."""
-    from syftnotify.cli import trial
+    from syftnotify.cli import test_send
 
-    raise typer.Exit(trial.send(_home(context, home), transport, to))
+    raise typer.Exit(test_send.send(_home(context, home), transport, to))
 
 
 alerts_app = typer.Typer(

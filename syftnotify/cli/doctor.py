@@ -8,7 +8,8 @@ from dataclasses import asdict
 
 from syftnotify.cli.console import emit_line, out, say
 from syftnotify.core.text import escape_block, plural
-from syftnotify.services.doctor import Level, findings
+from syftnotify.services.doctor import findings
+from syftnotify.services.findings import Level
 from syftnotify.system.paths import Home
 
 _STYLES = {Level.PASS: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}

@@ -12,7 +12,7 @@ from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.kinds import EventKind, parse_kind
 from syftnotify.core.outbox import EventRecord, NotificationRecord
 from syftnotify.core.text import escape, iso, iso_to_local, local_time, plural
-from syftnotify.runtime.container import load_listing_all
+from syftnotify.services.settings import load_reporting_all
 from syftnotify.store.ledger.index import Ledger
 from syftnotify.store.ledger.state_file import find_corruption
 from syftnotify.store.outbox.store import SqliteOutbox
@@ -149,7 +149,7 @@ def prune(home: Home, older_than: str | None, *, dry_run: bool) -> None:
         ConfigError: neither the command nor the configuration says how long it is kept.
         UsageError: the moment is in the future, or is none.
     """
-    retention = None if older_than is not None else load_listing_all(home).config.retention
+    retention = None if older_than is not None else load_reporting_all(home).config.retention
     if older_than is None and retention is None:
         raise ConfigError("the history is kept without limit", hint="pass `--older-than 365d`, or set `retention`")
     before = moment_of(older_than) if older_than is not None else time.time() - (retention or 0.0)

@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 import math
-import shutil
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
 
 import typer
 
 from syftnotify.cli.console import emit_line, is_terminal, say, typed_line, warn
-from syftnotify.cli.trial import send_one
 from syftnotify.config.edit import apply_edits
-from syftnotify.config.load import Settings, parse
-from syftnotify.config.mailer import Plan, plan
-from syftnotify.config.schema import MAIL_TYPES, Gmail
+from syftnotify.config.load import Settings
 from syftnotify.config.secrets import encrypt
 from syftnotify.config.syftbox_root import default_root, find_root
 from syftnotify.config.values import is_safe_url
 from syftnotify.config.yaml_reader import parse_yaml, read_config_file
 from syftnotify.core.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
 from syftnotify.core.identifiers import is_address
-from syftnotify.runtime.container import template_mistakes
+from syftnotify.services.mail_setup import (
+    MAIL_TYPES,
+    SMTP,
+    MailSetup,
+    check_oauth_client,
+    mail_setup,
+    user_without_password,
+    with_password,
+)
+from syftnotify.services.settings import parse
+from syftnotify.services.test_send import send_test
 from syftnotify.system import worker_lock
 from syftnotify.system.files import atomic_write, read_regular_file
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home, expand_path
-from syftnotify.transports.gmail.auth import GmailAuth
-from syftnotify.transports.gmail.client_files import client_secrets
-from syftnotify.transports.smtp.server import parse_smtp_url
 
 DONE, NOT_SIGNED_IN = 0, 5  # exit codes
 
@@ -63,7 +66,7 @@ def set_up(home: Home, wishes: Wishes) -> int:
     """
     check_home(home)
     if wishes.credentials is not None:
-        client_secrets(expand_path(wishes.credentials))  # before anything is written
+        check_oauth_client(expand_path(wishes.credentials))  # before anything is written
     fresh = wishes.force or not home.config.exists()
     asks = is_terminal()
     raw = {} if fresh else parse_yaml(read_config_file(home.config))[0]
@@ -73,7 +76,7 @@ def set_up(home: Home, wishes: Wishes) -> int:
     if mail is not None:
         changes |= mail.changes
     if contact:
-        changes |= _contact_changes(contact)
+        changes |= _contact_changes(contact, raw)
     settings = _written(home, changes, mail, fresh=fresh)
     say(f"wrote {home.config}" if changes else f"{home.config} is unchanged")
     if mail is not None and mail.changes:
@@ -115,15 +118,15 @@ def _changes(wishes: Wishes, *, fresh: bool, asks: bool) -> dict[tuple[str, ...]
     return changes
 
 
-def _mail_transport(raw: dict[str, Any], wishes: Wishes, *, fresh: bool, asks: bool) -> Plan | None:
+def _mail_transport(raw: dict[str, Any], wishes: Wishes, *, fresh: bool, asks: bool) -> MailSetup | None:
     """The changes that make mail go out as requested; None where nothing was requested."""
-    if wishes.smtp_url and wishes.transport not in {None, "smtp"}:
+    if wishes.smtp_url and wishes.transport not in {None, SMTP}:
         raise ConfigError(f"--smtp-url contradicts --transport {wishes.transport}", hint="pass one of them")
-    wanted = wishes.transport or ("smtp" if wishes.smtp_url else _asked_transport() if fresh and asks else None)
+    wanted = wishes.transport or (SMTP if wishes.smtp_url else _asked_transport() if fresh and asks else None)
     if wanted is None:
         return None
-    found = plan(raw, wanted)
-    if wanted == "smtp" and (wishes.smtp_url or found.needs_server):
+    found = mail_setup(raw, wanted)
+    if wanted == SMTP and (wishes.smtp_url or found.needs_server):
         return found.with_server(_smtp_url(wishes.smtp_url, asks=asks))
     return found
 
@@ -147,12 +150,10 @@ def _email(given: str | None, *, fresh: bool, asks: bool) -> str | None:
 
 def _asked_transport() -> str:
     while True:
-        answer = str(
-            typer.prompt("Mail transport: gmail, smtp, or maildir (a folder on this machine)", default="gmail")
-        ).strip()
+        answer = str(typer.prompt(f"Mail transport ({', '.join(MAIL_TYPES)})", default=MAIL_TYPES[0])).strip()
         if answer in MAIL_TYPES:
             return answer
-        warn(f"{answer!r} is not a mail transport; enter gmail, smtp or maildir")
+        warn(f"{answer!r} is not a mail transport; enter one of {', '.join(MAIL_TYPES)}")
 
 
 def _smtp_url(given: str | None, *, asks: bool) -> str:
@@ -163,22 +164,20 @@ def _smtp_url(given: str | None, *, asks: bool) -> str:
     while True:
         url = str(given if given is not None else typer.prompt(question)).strip()
         try:
-            server = parse_smtp_url(url)
+            user = user_without_password(url)
             break
         except ValueError as error:
             if given is not None:
                 raise ConfigError(f"--smtp-url: {error}") from None
             warn(str(error))
-    if not server.user or server.password:
+    if not user:
         return url
-    password = str(typer.prompt(f"Password of {server.user}", hide_input=True)) if asks else typed_line()
+    password = str(typer.prompt(f"Password of {user}", hide_input=True)) if asks else typed_line()
     if not password:
         raise ConfigError(
-            f"the password of {server.user} is missing", hint="write it to standard input, or leave the user out"
+            f"the password of {user} is missing", hint="write it to standard input, or leave the user out"
         )
-    parts = urlsplit(url)
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))
+    return with_password(url, password)
 
 
 def _alert_contact(given: str | None, *, fresh: bool, asks: bool) -> str:
@@ -236,9 +235,10 @@ def _root_problem(path: Path) -> str:
     return ""
 
 
-def _contact_changes(contact: str) -> dict[tuple[str, ...], Any]:
+def _contact_changes(contact: str, raw: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
     if is_address(contact):
-        return {("operator",): [contact]}
+        key = "operator" if "operator" in raw else "operators"  # the spelling that the file has
+        return {(key,): [contact]}
     if is_safe_url(contact):
         return {("heartbeat", "ping_url"): contact}
     raise ConfigError(
@@ -248,17 +248,17 @@ def _contact_changes(contact: str) -> dict[tuple[str, ...], Any]:
 
 
 def _report_contact(settings: Settings, contact: str) -> None:
-    """Explain when an address is of no use: mail about a failed mail transport needs another one."""
+    """Warn if an address cannot be alerted: mail about a failed mail transport needs another one."""
     mail = [name for name, section in settings.config.transports.items() if section.type in MAIL_TYPES]
     if is_address(contact) and len(mail) < 2:
         warn(
             f"{contact} is alerted by mail, through another mail transport than the failed one, and there is only "
-            f"`{settings.mailer}`. To be alerted when it fails, pass a ping URL "
+            f"`{settings.default_mail_transport}`. To be alerted when it fails, pass a ping URL "
             "(`notify init --alert-contact https://...`) or add a second mail transport to `transports:`"
         )
 
 
-def _report_mail(home: Home, settings: Settings, mail: Plan) -> None:
+def _report_mail(home: Home, settings: Settings, mail: MailSetup) -> None:
     section = settings.config.transports[mail.name]
     say(f"mail goes out through transport `{mail.name}` ({section.type})")
     if mail.removed:
@@ -274,27 +274,27 @@ def _previous(home: Home) -> Path:
     return home.config.with_name("config.yaml.old")
 
 
-def _written(home: Home, changes: dict[tuple[str, ...], Any], mail: Plan | None, *, fresh: bool) -> Settings:
+def _written(home: Home, changes: dict[tuple[str, ...], Any], mail: MailSetup | None, *, fresh: bool) -> Settings:
     """Check the new configuration as the worker would, then write it.
 
     Raises:
         ConfigError: it would have mistakes; nothing was written.
     """
     before = home.config.read_bytes() if home.config.exists() else None
-    if mail is not None and mail.password_of is not None:
+    if mail is not None and mail.password_url is not None:
         # Written before the check, which decrypts it; an unused key does no harm.
-        changes = {**changes, ("secrets", mail.secret): encrypt(mail.password_of, home)}
+        changes = {**changes, ("secrets", mail.secret): encrypt(mail.password_url, home)}
     content = apply_edits(home, changes, fresh=fresh) if changes else read_config_file(home.config)
     try:
-        settings = parse(content, home, check=template_mistakes)
+        settings = parse(content, home)
     except ConfigError as error:
         if not changes or before is None:
             raise
         raise ConfigError(f"{error}\nnothing was changed", hint=error.hint) from None
-    if mail is not None and mail.changes and settings.mailer != mail.name:
+    if mail is not None and mail.changes and settings.default_mail_transport != mail.name:
         raise ConfigError(
-            f"mail would still go out through transport `{settings.mailer}`; nothing was changed",
-            hint=f"remove it from `transports:` in {home.config}, or use `via:` in a route",
+            f"mail would still go out through transport `{settings.default_mail_transport}`; nothing was changed",
+            hint=f"remove it from `transports:` in {home.config}, or use `transport:` in a route",
         )
     if changes:
         home.create()
@@ -305,27 +305,24 @@ def _written(home: Home, changes: dict[tuple[str, ...], Any], mail: Plan | None,
 
 
 def _sign_in(settings: Settings, wishes: Wishes, *, asks: bool) -> bool:
-    """Sign in to Google where that is needed and possible; returns whether mail can go out."""
-    transport = settings.mail_section
-    if not isinstance(transport, Gmail):
+    """Sign in where the default mail transport needs it and it is possible; returns whether mail can be sent."""
+    mail = settings.mail_settings
+    sign_in = mail.sign_in if mail is not None else None
+    if sign_in is None:
         return True
     wanted = wishes.credentials is not None or wishes.no_browser
-    if transport.token.exists() and not wanted:
+    if sign_in.exists() and not wanted:
         return True
-    secrets = transport.credentials
     if wishes.credentials is not None:
-        atomic_write(secrets, read_regular_file(expand_path(wishes.credentials)))
-    if not secrets.exists() or not (asks or wanted):
-        say(f"Not signed in yet. Put the OAuth client of a desktop app from Google's console at {secrets}, then")
-        say(f"run `notify init --credentials {secrets}` (with --no-browser over SSH and on Colab).")
+        atomic_write(sign_in.client, read_regular_file(expand_path(wishes.credentials)))
+    if not sign_in.client.exists() or not (asks or wanted):
+        say(f"Not signed in yet. Put the OAuth client of a desktop app from Google's console at {sign_in.client}, then")
+        say(f"run `notify init --credentials {sign_in.client}` (with --no-browser over SSH and on Colab).")
         say("No test mail was sent. Until you have signed in, `notify start` fails (exit code 2).")
         return False
     say("Google asks for your consent to send mail in your name, and for nothing else.")
-    GmailAuth().setup_auth(secrets, ask=_ask_elsewhere if wishes.no_browser else None)
-    saved = secrets.with_name("gmail_token.json")
-    if saved != transport.token:
-        shutil.move(saved, transport.token)
-    say(f"signed in; the token is {transport.token}")
+    token = sign_in.run(_ask_elsewhere if wishes.no_browser else None)
+    say(f"signed in; the token is {token}")
     return True
 
 
@@ -340,13 +337,14 @@ def _ask_elsewhere(url: str) -> str:
 
 
 def _send_test(settings: Settings) -> None:
-    if not settings.mailer:
+    if not settings.default_mail_transport:
         say("no transport sends mail; `notify test` tries out the others")
         return
     try:
-        where = send_one(settings, settings.mailer)
+        where = send_test(settings, settings.default_mail_transport)
     except DeliveryError as error:
         raise NotifyError(
-            f"the test mail did not go out through {settings.mailer}: {error}", hint="the configuration is kept"
+            f"the test mail did not go out through {settings.default_mail_transport}: {error}",
+            hint="the configuration is kept",
         ) from error
-    say(f"sent a test mail through {settings.mailer}{where}")
+    say(f"sent a test mail through {settings.default_mail_transport}{where}")

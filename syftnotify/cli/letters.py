@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from syftnotify.cli.console import emit_line, say, warn
-from syftnotify.config.load import load
 from syftnotify.config.values import DurationRangeError, parse_duration
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.outbox import NotificationRecord
 from syftnotify.core.text import escape, iso, local_time, plural
+from syftnotify.services.settings import load
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock
 from syftnotify.system.paths import Home

@@ -17,10 +17,11 @@ from syftnotify.cli.console import out, say, warn
 from syftnotify.config.secrets import key_file
 from syftnotify.core.errors import NotifyError
 from syftnotify.core.text import escape, plural
-from syftnotify.runtime.container import App, build_app, check_ready, load_listing_all
+from syftnotify.runtime.container import App, build_app
 from syftnotify.runtime.health import HealthReporter
 from syftnotify.runtime.pipeline import ScanReport
 from syftnotify.runtime.worker import report_of, work
+from syftnotify.services.settings import check_ready, load_reporting_all
 from syftnotify.system import logs, worker_lock, worker_status
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
@@ -87,7 +88,7 @@ def _say_how_it_goes(parts: App, vitals: HealthReporter, tick: ScanReport) -> No
 
 def rehearse(home: Home) -> None:
     """Print what a look would send now. It works on a copy of what is known, so nothing here changes."""
-    settings = load_listing_all(home)
+    settings = load_reporting_all(home)
     with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
         copy = Home(Path(folder))
         for path in (

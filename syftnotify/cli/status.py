@@ -60,10 +60,10 @@ def _mistakes(home: Home) -> list[str]:
     """What keeps the configuration from being used, in one text; nothing where there is none yet."""
     if not home.config.exists():
         return []
-    from syftnotify.runtime.container import load_listing_all
+    from syftnotify.services.settings import load_reporting_all
 
     try:
-        load_listing_all(home)
+        load_reporting_all(home)
     except NotifyError as error:
         return [str(error)]
     return []

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from syftnotify.config.relations import conflicts
-from syftnotify.config.schema import FOREIGN, MAIL_TYPES, Config, Gmail, Smtp, Transport, Webhook
+from syftnotify.config.relations import conflicts, template_errors
+from syftnotify.config.schema import FOREIGN, Config, config_model
 from syftnotify.config.secrets import ResolvedConfig, key_file, resolve_references
 from syftnotify.config.syftbox_root import default_root
+from syftnotify.config.transport import TransportSettings, TransportTypes, mail_types, settings_type
 from syftnotify.config.validation_errors import error_lines
+from syftnotify.config.values import unencrypted
 from syftnotify.config.yaml_reader import parse_yaml, read_config_file
 from syftnotify.core.errors import ConfigError
 from syftnotify.core.text import plural
@@ -21,9 +23,6 @@ from syftnotify.system.files import fingerprint
 from syftnotify.system.ownership import check_config, check_home
 from syftnotify.system.paths import Home, expand_path, expansion_error
 from syftnotify.system.permissions import secret_file_warning, write_access_warning
-
-# An additional check of the parsed file, which may have other errors; returns errors as `path: text`.
-Check = Callable[[Mapping[str, Any]], Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,35 +32,29 @@ class Settings:
     home: Home
     config: Config
     root: Path
+    default_mail_transport: str  # its name; empty: no transport sends mail
     fingerprint: str  # of the file, to detect changes since the start
     warnings: tuple[str, ...] = ()
 
     @property
-    def mailer(self) -> str:
-        """The name of the transport that carries mail: the first gmail, smtp or maildir one; empty where none does."""
-        for kind in MAIL_TYPES:
-            for name, transport in self.config.transports.items():
-                if transport.type == kind:
-                    return name
-        return ""
-
-    @property
-    def mail_section(self) -> Transport | None:
-        """The settings of that transport."""
-        return self.config.transports.get(self.mailer)
+    def mail_settings(self) -> TransportSettings | None:
+        """The settings of the default mail transport."""
+        return self.config.transports.get(self.default_mail_transport)
 
     @property
     def holding(self) -> frozenset[str]:
         """The names of the transports that do not resend messages with an unknown outcome."""
         return frozenset(name for name, transport in self.config.transports.items() if self.holds(transport))
 
-    def holds(self, transport: Transport) -> bool:
+    def holds(self, transport: TransportSettings) -> bool:
         """Whether `transport` does not resend messages with an unknown outcome."""
         return (transport.on_unknown or self.config.notify.on_unknown) == "hold"
 
 
-def load(home: Home, *, check: Check | None = None) -> Settings:
+def load(home: Home, types: TransportTypes, *, check_templates: bool = False) -> Settings:
     """Load the configuration of `home`.
+
+    `types` are the known types of transports. `check_templates` adds the errors in their templates, which is slow.
 
     Raises:
         ConfigError: it is missing, cannot be read, or has errors; the message lists all of them.
@@ -70,11 +63,11 @@ def load(home: Home, *, check: Check | None = None) -> Settings:
     """
     check_home(home)
     check_config(home)
-    return parse(read_config_file(home.config), home, check=check)
+    return parse(read_config_file(home.config), home, types, check_templates=check_templates)
 
 
-def parse(content: bytes, home: Home, *, check: Check | None = None) -> Settings:
-    """Parse `content` as the `config.yaml` of `home`.
+def parse(content: bytes, home: Home, types: TransportTypes, *, check_templates: bool = False) -> Settings:
+    """Parse `content` as the `config.yaml` of `home`; the other parameters are those of `load`.
 
     Raises:
         ConfigError: it has errors; the message lists all of them.
@@ -83,21 +76,22 @@ def parse(content: bytes, home: Home, *, check: Check | None = None) -> Settings
     raw = _drop_empty_keys(raw)
     foreign = _pop_foreign_keys(raw)
     resolved = resolve_references(raw, home)
-    config, schema_errors = _validate(resolved.raw, check)
+    config, schema_errors = _validate(resolved.raw, types, check_templates=check_templates)
     errors += [f"{path}: {text}" for path, text in resolved.errors.items()]
     errors += _without_secrets(schema_errors, resolved)
     if errors or config is None:
         lines = "\n".join(f"  {line}" for line in errors)
         raise ConfigError(f"config.yaml: {plural(len(errors), 'error')}\n{lines}", hint=f"edit {home.config}")
-    completed = _with_defaults(config, home)
+    completed = _with_defaults(config, home, types)
     return Settings(
         home=home,
         config=completed,
         root=_root(config, home),
+        default_mail_transport=_default_mail_transport(completed, types),
         fingerprint=fingerprint(content),
         warnings=(
             *([f"config.yaml: ignored settings of other programs: {', '.join(foreign)}"] if foreign else []),
-            *resolved.warnings,
+            *_plain_text_secrets(raw, types),
             *_suspicious(config),
             *_unencrypted(completed),
             *_permission_warnings(completed, home, resolved.files),
@@ -105,17 +99,19 @@ def parse(content: bytes, home: Home, *, check: Check | None = None) -> Settings
     )
 
 
-def _validate(raw: Mapping[str, Any], check: Check | None) -> tuple[Config | None, list[str]]:
+def _validate(
+    raw: Mapping[str, Any], types: TransportTypes, *, check_templates: bool
+) -> tuple[Config | None, list[str]]:
     """The configuration, None if the schema refuses it, and all errors. They may show the values of secrets."""
     config: Config | None = None
     errors: list[str] = []
     try:
-        config = Config.model_validate(raw)
+        config = config_model(types).model_validate(raw)
     except ValidationError as error:
-        errors += error_lines(error)
-    errors += conflicts(raw)
-    if check is not None:
-        errors += check(raw)
+        errors += error_lines(error, types)
+    errors += conflicts(raw, types)
+    if check_templates:
+        errors += template_errors(raw, types)
     if "syftbox_root" not in raw and default_root(str(raw.get("do_email"))) is None:
         errors.append(f"syftbox_root: missing, and it has no default: {expansion_error('~')}")
     return config, errors
@@ -131,14 +127,13 @@ def _without_secrets(errors: Iterable[str], resolved: ResolvedConfig) -> Iterato
             yield line
 
 
-def _permission_warnings(config: Config, home: Home, secret_sources: Set[Path]) -> Iterator[str]:
+def _permission_warnings(config: Config, home: Home, secret_sources: set[Path]) -> Iterator[str]:
     """Warnings about files with secrets that others can read, and files that others can change."""
     transports = config.transports.values()
-    secrets = {home.config, home.environment, key_file(home)}
-    secrets |= {each.token for each in transports if isinstance(each, Gmail)}
+    secrets = {home.config, home.environment, key_file(home)}.union(*(each.private_files for each in transports))
     yield from filter(None, map(secret_file_warning, (home.root, *sorted(secrets), home.credentials)))
-    trusted = {each.ca_file for each in transports if isinstance(each, Smtp) and each.ca_file}
-    yield from filter(None, map(write_access_warning, sorted((secret_sources | trusted) - secrets)))
+    trusted = secret_sources.union(*(each.trusted_files for each in transports))
+    yield from filter(None, map(write_access_warning, sorted(trusted - secrets)))
 
 
 def _drop_empty_keys(raw: dict[str, Any]) -> dict[str, Any]:
@@ -173,7 +168,7 @@ def _pop_foreign_keys(raw: dict[str, Any]) -> list[str]:
 def _suspicious(config: Config) -> Iterator[str]:
     """Warnings about valid settings that are probably not intended."""
     has_events = any(transport.events is not None for transport in config.transports.values())
-    if config.routes == () and not config.more_routes and not has_events:
+    if config.routes == () and not config.extra_routes and not has_events:
         yield "routes: the list is empty, so no job or peer is notified; remove it to use the built-in routes"
     if not (config.notify.monitor_jobs or config.notify.monitor_peers):
         yield (
@@ -185,10 +180,11 @@ def _suspicious(config: Config) -> Iterator[str]:
         yield "reminders.to: has no effect; set `reminders.job_waiting` or `reminders.job_long_running` as well"
 
 
-def _with_defaults(config: Config, home: Home) -> Config:
-    """`config` with absolute paths, and with a Gmail transport if it has no transports."""
-    transports: dict[str, Transport] = {}
-    for name, transport in (config.transports or {"gmail": Gmail(type="gmail")}).items():
+def _with_defaults(config: Config, home: Home, types: TransportTypes) -> Config:
+    """`config` with absolute paths, and with a transport of the first type if it has no transports."""
+    default, settings = next(iter(types.items()))
+    transports: dict[str, TransportSettings] = {}
+    for name, transport in (config.transports or {default: settings(type=default)}).items():
         paths = {key: getattr(transport, key) for key in type(transport).model_fields}
         absolute = {key: expand_path(path, home.root) for key, path in paths.items() if isinstance(path, Path)}
         transports[name] = transport.model_copy(update=absolute)
@@ -201,16 +197,28 @@ def _with_defaults(config: Config, home: Home) -> Config:
     return config.model_copy(update={"transports": transports, "notify": notify.model_copy(update=notify_paths)})
 
 
-def unencrypted(exposed: Sequence[str]) -> str:
-    """The warning that the `exposed` parts of requests, given by name, are sent unencrypted."""
-    *others, last = exposed
-    names = f"{', '.join(others)} and {last}" if others else last
-    return f"{names} {'are' if others else 'is'} sent over unencrypted http:// and can be read on the way"
+def _default_mail_transport(config: Config, types: TransportTypes) -> str:
+    """The name of the first transport of the most preferred mail type; empty if there is none."""
+    found = (name for kind in mail_types(types) for name, each in config.transports.items() if each.type == kind)
+    return next(found, "")
+
+
+def _plain_text_secrets(raw: Mapping[str, Any], types: TransportTypes) -> Iterator[str]:
+    """The warning about secrets in plain text; `raw` has the references to the other ones."""
+    transports = raw.get("transports")
+    found = [
+        f"transports.{name}.{key}"
+        for name, section in (transports if isinstance(transports, dict) else {}).items()
+        if (settings := settings_type(types, section)) is not None
+        for key in settings.plain_secrets(section)
+    ]
+    if found:
+        yield f"secrets in plain text: {', '.join(found)}; run `notify secret set NAME` to store one encrypted"
 
 
 def _unencrypted(config: Config) -> Iterator[str]:
     for name, section in config.transports.items():
-        if isinstance(section, Webhook) and section.exposed:
+        if section.exposed:
             yield f"config.yaml: transports.{name}: {unencrypted(section.exposed)}; change `url` to https://"
 
 

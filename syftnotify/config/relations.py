@@ -1,6 +1,6 @@
-"""Mistakes in how settings refer to each other: transports, recipients, settings that need another one.
+"""Conflicts between settings: transports, recipients, settings that need another one.
 
-They are looked for in the file's own words and not in the checked configuration, so that they are found although
+They are looked for in the file as it is written and not in the validated configuration, so that they are found although
 other sections have mistakes, too.
 """
 
@@ -10,37 +10,63 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from syftnotify.config.schema import TRANSPORT_TYPES
+from syftnotify.config.transport import TransportSettings, TransportTypes, mail_types, settings_type
 from syftnotify.core.identifiers import AddressType, address_type_of
 from syftnotify.core.kinds import ROLES
 from syftnotify.core.text import escape
 
-# What a transport delivers to, by its name; None where its type is unknown.
-_Forms = Mapping[str, AddressType | None]
+# The types of the configured transports by their name; None where the type is unknown.
+_Configured = Mapping[str, type[TransportSettings] | None]
 
 
-def conflicts(raw: Mapping[str, Any]) -> Iterator[str]:
-    """Every such mistake, as `path: text`. Settings of a wrong type are left to the schema."""
+def conflicts(raw: Mapping[str, Any], types: TransportTypes) -> Iterator[str]:
+    """All conflicts, as `path: text`. Settings of a wrong type are left to the schema."""
     sections = _mapping(raw.get("transports"))
-    forms = {name: _form(section) for name, section in sections.items() if isinstance(name, str)}
+    configured: _Configured = {
+        name: settings_type(types, section) for name, section in sections.items() if isinstance(name, str)
+    }
     for name, section in sections.items():
         yield from _misnamed(name)
-        yield from _incomplete(f"transports.{escape(str(name))}", _mapping(section))
-    forms = forms or {"gmail": AddressType.MAIL}
-    can_mail = AddressType.MAIL in forms.values() or None in forms.values()
+        if (settings := settings_type(types, section)) is not None:
+            yield from (f"{_path(name)}: {text}" for text in settings.conflicts(section))
+    configured = configured or dict([next(iter(types.items()))])
+    can_mail = AddressType.MAIL in _address_types(configured)
     if not can_mail and "routes" not in raw:
-        yield "transports: none of them can send mail; add one of type gmail, smtp or maildir, or write `routes`"
+        yield f"transports: none of them can send mail; add one of type {_listed(mail_types(types))}, or write `routes`"
     for name, section in sections.items():
         for key in ("default_recipient", "to"):
-            for word in _words(_mapping(section).get(key)):
-                yield from _wrong_recipient(f"transports.{escape(str(name))}.{key}", word, str(name), forms)
-    yield from _unmatchable(_mapping(raw.get("recipients")).get("allow"), forms)
-    for word in _words(_mapping(raw.get("reminders")).get("to")):
-        yield from _wrong_recipient("reminders.to", word, None, forms)
-    for key in ("routes", "routes+"):
+            for recipient in _recipients(_mapping(section).get(key)):
+                yield from _wrong_recipient(f"{_path(name)}.{key}", recipient, str(name), configured)
+    yield from _unmatchable(_mapping(raw.get("recipients")).get("allow"), configured)
+    for recipient in _recipients(_mapping(raw.get("reminders")).get("to")):
+        yield from _wrong_recipient("reminders.to", recipient, None, configured)
+    for key in ("routes", "extra_routes", "routes+"):
         routes = raw.get(key)
         for number, route in enumerate(routes if isinstance(routes, list) else ()):
-            yield from _misrouted(f"{key}[{number}]", _mapping(route), forms, can_mail=can_mail)
+            yield from _misrouted(f"{key}[{number}]", _mapping(route), configured, can_mail=can_mail)
+
+
+def template_errors(raw: Mapping[str, Any], types: TransportTypes) -> Iterator[str]:
+    """The errors in the templates of transports, as `path: text`."""
+    for name, section in _mapping(raw.get("transports")).items():
+        if (settings := settings_type(types, section)) is not None:
+            yield from (f"{_path(name)}.{text}" for text in settings.template_errors(section))
+
+
+def _path(name: object) -> str:
+    return f"transports.{escape(str(name))}"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _address_types(configured: _Configured) -> set[AddressType]:
+    """The address types of the configured transports; all of them if a type is unknown."""
+    if None in configured.values():
+        return set(AddressType)
+    return {settings.address_type for settings in configured.values() if settings is not None}
 
 
 def _misnamed(name: object) -> Iterator[str]:
@@ -52,14 +78,14 @@ def _misnamed(name: object) -> Iterator[str]:
         yield f"transports: {text!r} cannot be the name of a transport; use one without blanks, # and @"
 
 
-def _unmatchable(allow: Any, forms: _Forms) -> Iterator[str]:
+def _unmatchable(allow: Any, configured: _Configured) -> Iterator[str]:
     """Entries of `recipients.allow` that match neither an address nor a recipient of a configured transport."""
     for number, entry in enumerate(allow if isinstance(allow, list) else ()):
         if not isinstance(entry, str) or not entry.strip():
             continue
         before, at, after = entry.partition("@")
-        is_of_slack = entry[0] in "#@" and (AddressType.SLACK in forms.values() or None in forms.values())
-        if is_of_slack or any(sign in before for sign in "*?[") or (before and after) or entry in forms:
+        is_channel = entry[0] in "#@" and AddressType.CHANNEL in _address_types(configured)
+        if is_channel or any(sign in before for sign in "*?[") or (before and after) or entry in configured:
             continue
         domain = after or entry.strip("@# ")
         why = "has nothing before the @" if at and not before else "has nothing after the @" if at else "has no @"
@@ -70,56 +96,47 @@ def _unmatchable(allow: Any, forms: _Forms) -> Iterator[str]:
         )
 
 
-def _incomplete(path: str, section: Mapping[str, Any]) -> Iterator[str]:
-    """Settings of one transport that have no effect without another one."""
-    names = [f"`{name}`" for name in ("filter_users", "to") if section.get(name)]
-    if names and section.get("events") is None and _form(section) is not None:
-        verb = "needs" if len(names) == 1 else "need"
-        yield f"{path}: {' and '.join(names)} {verb} `events` as well (['*'] for all)"
-    is_template = section.get("format") == "template"
-    if section.get("type") == "webhook" and is_template != (section.get("body") is not None):
-        yield f"{path}: `body` and `format: template` belong together"
-
-
-def _misrouted(path: str, route: Mapping[str, Any], forms: _Forms, *, can_mail: bool) -> Iterator[str]:
-    via, to = route.get("via"), route.get("to")
-    if via is not None and not isinstance(via, str):
+def _misrouted(path: str, route: Mapping[str, Any], configured: _Configured, *, can_mail: bool) -> Iterator[str]:
+    key = "via" if "via" in route and "transport" not in route else "transport"  # both: an error of the schema
+    transport, to = route.get(key), route.get("to")
+    if transport is not None and not isinstance(transport, str):
         return
-    if not can_mail and via is None and not to:
-        yield f"{path}: no transport can send mail; set `to` or `via`"
-    if via is not None and via not in forms:
-        near = difflib.get_close_matches(via, forms, n=1)
-        guess = f", did you mean `{near[0]}`?" if near else ""
-        yield f"{path}.via: there is no transport {escape(via)!r}{guess}"
+    if not can_mail and transport is None and not to:
+        yield f"{path}: no transport can send mail; set `to` or `transport`"
+    if transport is not None and transport not in configured:
+        near = difflib.get_close_matches(transport, configured, n=1)
+        guess = f"; did you mean `{near[0]}`?" if near else ""
+        yield f"{path}.{key}: there is no transport {escape(transport)!r}{guess}"
         return
-    for word in _words(to):
-        yield from _wrong_recipient(f"{path}.to", word, via, forms)
+    for recipient in _recipients(to):
+        yield from _wrong_recipient(f"{path}.to", recipient, transport, configured)
 
 
-def _wrong_recipient(path: str, word: str, via: str | None, forms: _Forms) -> Iterator[str]:
-    form = AddressType.MAIL if word in ROLES else address_type_of(word)
-    if via is not None:
-        known = forms.get(via)
-        if known is not None and (known is not form or (form is AddressType.WEBHOOK and word != via)):
-            yield f"{path}: {escape(word)!r} is no recipient of {via}, which is of type {known}"
-    elif None not in forms.values() and (
-        form not in forms.values() or (form is AddressType.WEBHOOK and forms.get(word) is not form)
+def _wrong_recipient(path: str, recipient: str, transport: str | None, configured: _Configured) -> Iterator[str]:
+    address_type = AddressType.MAIL if recipient in ROLES else address_type_of(recipient)
+    if transport is not None:
+        settings = configured.get(transport)
+        if settings is not None and not _accepts(transport, settings, recipient, address_type):
+            kind = settings.type_name()
+            yield f"{path}: {escape(recipient)!r} is no recipient of {transport}, which is of type {kind}"
+    elif None not in configured.values() and not any(
+        settings is not None and _accepts(name, settings, recipient, address_type)
+        for name, settings in configured.items()
     ):
-        yield f"{path}: no transport carries to {escape(word)!r}"
+        yield f"{path}: no transport carries to {escape(recipient)!r}"
 
 
-def _form(section: Any) -> AddressType | None:
-    kind = _mapping(section).get("type")
-    if not isinstance(kind, str) or kind not in TRANSPORT_TYPES:
-        return None
-    return {"slack": AddressType.SLACK, "webhook": AddressType.WEBHOOK}.get(kind, AddressType.MAIL)
+def _accepts(name: str, settings: type[TransportSettings], recipient: str, address_type: AddressType) -> bool:
+    is_other_endpoint = address_type is AddressType.ENDPOINT and recipient != name
+    return settings.address_type is address_type and not is_other_endpoint
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _words(value: Any) -> list[str]:
-    """The recipients of a `to`; nothing where it is malformed."""
-    words = [value] if isinstance(value, str) else value
-    return words if isinstance(words, list) and all(isinstance(word, str) for word in words) else []
+def _recipients(value: Any) -> list[str]:
+    """The recipients in a setting such as `to`; none if it is malformed."""
+    recipients = [value] if isinstance(value, str) else value
+    is_list = isinstance(recipients, list) and all(isinstance(each, str) for each in recipients)
+    return recipients if is_list else []

@@ -1,4 +1,4 @@
-"""What `config.yaml` says of who hears: events, patterns, routes, tag rules."""
+"""The part of the schema about routes, quiet hours, digests and reminders."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ import difflib
 import zoneinfo
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
 
-from syftnotify.config.values import Duration, Flag, Section, glob, got, number, parse_duration, parse_time_of_day
+from syftnotify.config.values import (
+    Duration,
+    Flag,
+    Section,
+    number,
+    parse_duration,
+    parse_time_of_day,
+    redacted_repr,
+    valid_glob,
+)
 from syftnotify.core.errors import UnknownKindError
 from syftnotify.core.kinds import EventKind, Severity, parse_kind
 
@@ -23,7 +32,7 @@ def _as_list(value: Any) -> Any:
 def _kinds(value: Any) -> frozenset[EventKind]:
     names = _as_list(value)
     if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"expected a list of events, or ['*'], got {got(value)}")
+        raise ValueError(f"expected a list of events, or ['*'], got {redacted_repr(value)}")
     kinds: set[EventKind] = set()
     errors = []
     for name in names:
@@ -43,12 +52,12 @@ def _texts(value: Any, expected: str) -> tuple[str, ...]:
         or not texts
         or not all(isinstance(text, str) and text.strip() for text in texts)
     ):
-        raise ValueError(f"expected {expected}, or a list of them, got {got(value)}")
+        raise ValueError(f"expected {expected}, or a list of them, got {redacted_repr(value)}")
     return tuple(texts)
 
 
 def _globs(value: Any) -> tuple[str, ...]:
-    return tuple(map(glob, _texts(value, "a pattern such as 'nightly-*'")))
+    return tuple(map(valid_glob, _texts(value, "a pattern such as 'nightly-*'")))
 
 
 def _people(value: Any) -> tuple[str, ...]:
@@ -59,7 +68,7 @@ def _severities(value: Any) -> tuple[str, ...]:
     names = _as_list(value)
     known = [severity.value for severity in Severity]
     if not isinstance(names, (list, tuple)) or not all(name in known for name in names):
-        raise ValueError(f"expected {', '.join(known)}, or a list of them, got {got(value)}")
+        raise ValueError(f"expected {', '.join(known)}, or a list of them, got {redacted_repr(value)}")
     return tuple(names)
 
 
@@ -70,29 +79,33 @@ Severities = Annotated[tuple[str, ...], BeforeValidator(_severities)]
 
 
 class Condition(Section):
-    """What an event must be like: every key that is set, by any of its patterns; letter case does not matter."""
+    """A condition on events: every key that is set must match, by any of its patterns. Letter case is ignored."""
 
-    submitter: Globs = Field((), description="whose job or peer request it is")
-    owner: Globs = Field((), description="at whose data")
-    job: Globs = Field((), description="its name")
+    submitter: Globs = Field((), description="the submitter of the job, or the requesting peer")
+    owner: Globs = Field((), description="the data owner")
+    job: Globs = Field((), description="the name of the job")
     tags: Globs = Field((), description="any of its tags")
     severity: Severities = Field((), description="high, medium, low")
 
 
 class Matching(Condition):
-    """The same, and what it must not be like."""
+    """A condition with an exception."""
 
-    excluding: Condition | None = Field(None, alias="not", description="what it must not be like, by the same keys")
+    excluding: Condition | None = Field(None, alias="not", description="the exception, by the same keys")
 
 
 class RouteSection(Section):
-    """One rule: which events, like what, go to whom, through what."""
+    """A route: which events go to which recipients."""
 
     events: Kinds = Field(EVERY, description="which events; ['*'] for all")
-    match: Matching = Field(Matching(), description="what they must be like")
+    match: Matching = Field(Matching(), description="condition on the events")
     to: People = Field((), description="roles and recipients; unset: the transport's default recipient")
-    via: str | None = Field(None, description="a transport; unset: by what each recipient looks like")
-    goes_on: Flag = Field(False, alias="continue", description="whether the routes behind it are asked, too")
+    transport: str | None = Field(
+        None,
+        validation_alias=AliasChoices("transport", "via"),
+        description="a transport; unset: by the type of each recipient's address",
+    )
+    continue_: Flag = Field(False, alias="continue", description="whether later routes are evaluated, too")
 
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -102,11 +115,11 @@ def _weekdays(value: Any) -> frozenset[int]:
     """The days as numbers, Monday is 0; long names such as `monday` are accepted."""
     names = _as_list(value)
     if not isinstance(names, (list, tuple)) or not names or not all(str(name).lower()[:3] in _DAYS for name in names):
-        raise ValueError(f"expected a list of days such as [mon, tue], got {got(value)}")
+        raise ValueError(f"expected a list of days such as [mon, tue], got {redacted_repr(value)}")
     return frozenset(_DAYS.index(str(name).lower()[:3]) for name in names)
 
 
-def _zone(value: Any) -> zoneinfo.ZoneInfo:
+def _timezone(value: Any) -> zoneinfo.ZoneInfo:
     try:
         return zoneinfo.ZoneInfo(value)
     except (zoneinfo.ZoneInfoNotFoundError, TypeError, ValueError, OSError):
@@ -114,28 +127,30 @@ def _zone(value: Any) -> zoneinfo.ZoneInfo:
     if not known:
         raise ValueError("this machine has no time zone database; run `pip install tzdata`")
     near = difflib.get_close_matches(str(value), sorted(known), n=1)
-    guess = f", did you mean `{near[0]}`?" if near else ""
-    raise ValueError(f"expected a time zone such as 'Europe/Berlin', got {got(value)}{guess}")
+    guess = f"; did you mean `{near[0]}`?" if near else ""
+    raise ValueError(f"expected a time zone such as 'Europe/Berlin', got {redacted_repr(value)}{guess}")
 
 
 TimeOfDay = Annotated[dt.time, BeforeValidator(parse_time_of_day)]
 
 
-class QuietSection(Section):
-    """When nobody is to be disturbed."""
+class QuietHoursSection(Section):
+    """When notifications are deferred."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    begin: TimeOfDay = Field(alias="from", description="their beginning: '22:00'")
+    begin: TimeOfDay = Field(alias="from", description="their start: '22:00'")
     end: TimeOfDay = Field(alias="to", description="their end: '07:00'")
-    zone: Annotated[zoneinfo.ZoneInfo, BeforeValidator(_zone)] | None = Field(None, description="unset: this machine's")
-    days: Annotated[frozenset[int], BeforeValidator(_weekdays)] = Field(
-        frozenset(range(7)), description="on which they begin: [mon, tue]"
+    timezone: Annotated[zoneinfo.ZoneInfo, BeforeValidator(_timezone)] | None = Field(
+        None, validation_alias=AliasChoices("timezone", "zone"), description="unset: this machine's"
     )
-    sparing: Severities = Field(("high",), alias="except", description="what is told all the same")
+    days: Annotated[frozenset[int], BeforeValidator(_weekdays)] = Field(
+        frozenset(range(7)), description="on which they start: [mon, tue]"
+    )
+    exempt: Severities = Field(("high",), alias="except", description="severities that are sent at once")
 
     @model_validator(mode="after")
-    def _not_always(self) -> QuietSection:
+    def _not_always(self) -> QuietHoursSection:
         if self.begin == self.end and len(self.days) == len(_DAYS):
             raise ValueError(
                 f"`from` and `to` are both {self.begin:%H:%M}, so every hour is quiet; set different times, or `days` "
@@ -144,7 +159,7 @@ class QuietSection(Section):
         return self
 
 
-_LONGEST_PAUSE = 7 * 86400.0  # seconds; what waits for longer counts in the outbox as set by a clock that jumped
+_LONGEST_PAUSE = 7 * 86400.0  # seconds; the outbox takes a longer one for the effect of a clock that jumped
 
 
 def _pause(value: Any) -> float:
@@ -154,19 +169,19 @@ def _pause(value: Any) -> float:
 class DigestSection(Section):
     """The limit of single messages to one recipient; excess messages become one digest."""
 
-    above: Annotated[int, number(1, 10000, "messages", whole=True)] = Field(
-        5, description="single messages to one recipient"
+    threshold: Annotated[int, number(1, 10000, "messages", whole=True)] = Field(
+        5, validation_alias=AliasChoices("threshold", "above"), description="single messages to one recipient"
     )
-    within: Duration = Field(60.0, description="in this time: 60s")
-    every: Annotated[float, BeforeValidator(_pause)] = Field(
-        600.0, description="one digest in this time: 10m, at most 7d"
+    window: Duration = Field(60.0, validation_alias=AliasChoices("window", "within"), description="in this time: 60s")
+    interval: Annotated[float, BeforeValidator(_pause)] = Field(
+        600.0, validation_alias=AliasChoices("interval", "every"), description="time between digests: 10m, at most 7d"
     )
     include_high: Flag = Field(False, description="whether events of high severity are put into digests, too")
 
 
 def _role(value: Any) -> str:
     if value not in ("owner", "scientist"):
-        raise ValueError(f"expected owner or scientist, got {got(value)}")
+        raise ValueError(f"expected owner or scientist, got {redacted_repr(value)}")
     return str(value)
 
 
@@ -181,8 +196,8 @@ Durations = Annotated[tuple[Duration, ...], BeforeValidator(_durations)]
 
 
 class Reminders(Section):
-    """After how long somebody is reminded; one time or several."""
+    """Reminders of jobs, each after one period or several."""
 
-    job_waiting: Durations = Field((), description="the owner, of a job that waits: 24h, or [24h, 72h]")
-    job_long_running: Durations = Field((), description="the owner, of a job that runs on: 2h")
-    to: People = Field((), description="who is reminded, a co-owner say; unset: as the routes say")
+    job_waiting: Durations = Field((), description="of a job that waits for the owner: 24h, or [24h, 72h]")
+    job_long_running: Durations = Field((), description="of a job that is still running: 2h")
+    to: People = Field((), description="recipients; unset: by the routes")

@@ -15,8 +15,6 @@ from syftnotify.system.files import atomic_write
 from syftnotify.system.paths import Home, expand_path
 
 _MAX_SECRET_BYTES = 64 * 1024
-# Settings that are secrets wherever they stand, by the type of the transport.
-_PLAIN = {"slack": ("url",), "webhook": ("secret",), "smtp": ("password",)}
 _REFERENCES = {
     "env": "`env:NAME` for an environment variable",
     "file": "`file:PATH` for a file with the secret",
@@ -33,7 +31,6 @@ class ResolvedConfig:
 
     raw: dict[str, Any]
     errors: dict[str, str]  # by path: why a reference has no value
-    warnings: list[str]
     paths: set[str]  # of the replaced references; their values must not be shown
     files: set[Path]  # from which secrets were read
 
@@ -45,7 +42,7 @@ def resolve_references(raw: dict[str, Any], home: Home) -> ResolvedConfig:
     found = {
         key: resolver.resolve(value, key) if key in {"transports", "heartbeat"} else value for key, value in raw.items()
     }
-    return ResolvedConfig(found, resolver.errors, _in_plain_text(raw), resolver.paths, resolver.files)
+    return ResolvedConfig(found, resolver.errors, resolver.paths, resolver.files)
 
 
 class _Resolver:
@@ -132,32 +129,13 @@ def _is_reference(value: Any) -> bool:
     return bool(colon) and kind in _REFERENCES
 
 
-def _in_plain_text(raw: dict[str, Any]) -> list[str]:
-    transports = raw.get("transports")
-    found: list[str] = []
-    for name, section in (transports if isinstance(transports, dict) else {}).items():
-        if not isinstance(section, dict):
-            continue
-        names = [key for key in _PLAIN.get(str(section.get("type")), ()) if _is_plain(section.get(key))]
-        url = section.get("smtp_url")
-        if _is_plain(url) and "@" in str(url) and ":" in str(url).partition("://")[2].rpartition("@")[0]:
-            names.append("smtp_url")
-        headers = section.get("headers")
-        for header, value in (headers if isinstance(headers, dict) else {}).items():
-            if _is_plain(value) and names_secret(str(header)):
-                names.append(f"headers.{header}")
-        found += [f"transports.{name}.{key}" for key in names]
-    if not found:
-        return []
-    return [f"secrets in plain text: {', '.join(found)}; `notify secret set NAME` keeps one encrypted"]
-
-
-def names_secret(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
     """Whether a header or a parameter of this name usually carries a secret."""
     return any(part in name.lower() for part in _SECRET_NAMES)
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain_text(value: Any) -> bool:
+    """Whether a value in `config.yaml` is text, and not a reference to a secret."""
     return isinstance(value, str) and not _is_reference(value)
 
 

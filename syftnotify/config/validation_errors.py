@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from syftnotify.config.schema import PIECES, TRANSPORT_TYPES, Config, Pieces
-from syftnotify.config.values import got
+from syftnotify.config.schema import Config
+from syftnotify.config.transport import TransportTypes
+from syftnotify.config.values import CombinedKeys, redacted_repr
 from syftnotify.config.yaml_reader import unquoted_name_error
 from syftnotify.core.text import escape
 
@@ -23,14 +24,14 @@ _NAMED_SECTIONS = frozenset({"transports", "secrets"})
 _MAPPING_ERRORS = frozenset({"model_type", "dict_type", "model_attributes_type"})
 
 
-def error_lines(error: ValidationError) -> list[str]:
-    """One line `path: text` per error."""
-    return [_line(item) for item in error.errors()]
+def error_lines(error: ValidationError, types: TransportTypes) -> list[str]:
+    """One line `path: text` per error; `types` are the known types of transports."""
+    return [_line(item, types) for item in error.errors()]
 
 
-def _line(item: ErrorDetails) -> str:
-    path = _file_path(item["loc"])
-    if isinstance(item["input"], Pieces):  # `smtp_url` is not in the file, but was built from several keys
+def _line(item: ErrorDetails, types: TransportTypes) -> str:
+    path = _file_path(item["loc"], types)
+    if isinstance(item["input"], CombinedKeys):  # the last key is not in the file, but stands for several ones
         path = path[:-1]
     kind = item["type"]
     if kind == "invalid_key" or (path[-1] == "[key]" and not isinstance(item["input"], str)):
@@ -39,16 +40,16 @@ def _line(item: ErrorDetails) -> str:
         return prefix + unquoted_name_error(_yaml_spelling(item["input"]))
     name = _format_path(path)
     if kind == "extra_forbidden":
-        return f"{name}: {_unknown_key([str(part) for part in item['loc']])}"
+        return f"{name}: {_unknown_key([str(part) for part in item['loc']], types)}"
     if kind == "missing":
         return f"{name}: missing; it must be set"
     if kind == "union_tag_not_found":
-        return f"{name}.type: missing; expected {_alternatives(TRANSPORT_TYPES)}"
+        return f"{name}.type: missing; expected {_alternatives(types)}"
     if kind == "union_tag_invalid":
-        return f"{name}.type: {_unknown_type(str(item.get('ctx', {}).get('tag', '')))}"
+        return f"{name}.type: {_unknown_type(str(item.get('ctx', {}).get('tag', '')), types)}"
     if kind in _MAPPING_ERRORS:
         # The value may be a secret that was written in the wrong place.
-        value = type(item["input"]).__name__ if path[0] in _NAMED_SECTIONS else got(item["input"])
+        value = type(item["input"]).__name__ if path[0] in _NAMED_SECTIONS else redacted_repr(item["input"])
         return f"{name}: expected keys with values, got {value}"
     return f"{name}: {_value_error(item)}"
 
@@ -56,40 +57,53 @@ def _line(item: ErrorDetails) -> str:
 def _value_error(item: ErrorDetails) -> str:
     kind, value = item["type"], item["input"]
     if kind in {"tuple_type", "list_type"}:
-        return f"expected a list, got {got(value)}"
+        return f"expected a list, got {redacted_repr(value)}"
     if kind == "string_type" and isinstance(value, (bool, int, float, date)):
         return f"YAML does not read {_yaml_spelling(value)} as text; put it in quotes"
     if kind == "string_type":
         return f"expected text, got {'a list' if isinstance(value, list) else 'keys with values'}"
     if kind == "literal_error":
-        return f"expected {item['ctx']['expected'].replace(chr(39), '')}, got {got(value)}"
+        return f"expected {item['ctx']['expected'].replace(chr(39), '')}, got {redacted_repr(value)}"
     return item["msg"].removeprefix("Value error, ")
 
 
-def _unknown_type(tag: str) -> str:
-    expected = f"expected {_alternatives(TRANSPORT_TYPES)}, got {escape(tag, limit=60)!r}"
-    similar = difflib.get_close_matches(tag, TRANSPORT_TYPES, n=1)
+def _unknown_type(tag: str, types: TransportTypes) -> str:
+    expected = f"expected {_alternatives(types)}, got {escape(tag, limit=60)!r}"
+    similar = difflib.get_close_matches(tag, types, n=1)
     return f"{expected}; did you mean `{similar[0]}`?" if similar else expected
 
 
-def _unknown_key(path: list[str]) -> str:
-    model: type[BaseModel] | None = Config
-    if path[0] == "transports" and len(path) > 2 and path[2] in TRANSPORT_TYPES:
-        known = set(_fields(TRANSPORT_TYPES[path[2]]))
-        if "smtp_url" in known:
-            if path[-1] in PIECES:
-                return "not allowed together with `smtp_url`, which already names the server; remove one of them"
-            known.update(PIECES)
-    else:
-        for part in path[:-1]:
-            if not part.isdigit():
-                field = _fields(model).get(part)
-                model = _model_in(field.annotation) if field else None
-        known = set(_fields(model))
-    similar = difflib.get_close_matches(path[-1], sorted(known), n=1, cutoff=0.6)
+def _unknown_key(path: list[str], types: TransportTypes) -> str:
+    """The error for a key that the schema refuses: an unknown one, or a second key for the same setting."""
+    model = _model_at(path[:-1], types)
+    server_keys = _server_keys(path, types)
+    if path[-1] in server_keys:  # accepted only without the URL
+        return f"not allowed together with `{server_keys[0]}`, which already names the server; remove one of them"
+    if other := _other_spelling(model, path[-1]):
+        return f"not allowed together with `{other}`, which is the same setting; remove one of them"
+    similar = difflib.get_close_matches(path[-1], sorted({*_fields(model), *server_keys}), n=1, cutoff=0.6)
     if similar:
         return f"unknown key; did you mean `{similar[0]}`?"
+    fields = model.model_fields.items() if model else ()
+    known = {*(spellings(name, field)[0] for name, field in fields), *server_keys}
     return f"unknown key; known keys: {', '.join(sorted(known))}"
+
+
+def _model_at(path: list[str], types: TransportTypes) -> type[BaseModel] | None:
+    """The model of the section at `path`, which contains the type of a transport; None if there is none."""
+    if path[:1] == ["transports"] and len(path) > 2 and path[2] in types:
+        return types[path[2]]
+    model: type[BaseModel] | None = Config
+    for part in path:
+        if not part.isdigit():
+            field = _fields(model).get(part)
+            model = _model_in(field.annotation) if field else None
+    return model
+
+
+def _server_keys(path: list[str], types: TransportTypes) -> tuple[str, ...]:
+    is_transport = path[0] == "transports" and len(path) > 2 and path[2] in types
+    return types[path[2]].server_keys if is_transport else ()
 
 
 def _yaml_spelling(value: Any) -> str:
@@ -99,15 +113,15 @@ def _yaml_spelling(value: Any) -> str:
     return f"`{'null' if value is None else escape(str(value), limit=60)}`"
 
 
-def _alternatives(names: Iterable[str]) -> str:
-    *others, last = names
+def _alternatives(types: TransportTypes) -> str:
+    *others, last = types
     return f"{', '.join(others)} or {last}"
 
 
-def _file_path(loc: tuple[int | str, ...]) -> _Path:
+def _file_path(loc: tuple[int | str, ...], types: TransportTypes) -> _Path:
     """The path in the file: without the type of a transport, which pydantic adds for a union."""
     path = list(loc)
-    if len(path) > 2 and path[0] == "transports" and path[2] in TRANSPORT_TYPES:
+    if len(path) > 2 and path[0] == "transports" and path[2] in types:
         del path[2]
     return path
 
@@ -119,8 +133,23 @@ def _format_path(path: _Path) -> str:
 
 
 def _fields(model: type[BaseModel] | None) -> dict[str, FieldInfo]:
-    """The fields of `model` by their keys in the file."""
-    return {field.alias or name: field for name, field in model.model_fields.items()} if model else {}
+    """The fields by each of their spellings in the file."""
+    if model is None:
+        return {}
+    return {spelling: field for name, field in model.model_fields.items() for spelling in spellings(name, field)}
+
+
+def spellings(name: str, field: FieldInfo) -> list[str]:
+    """The accepted spellings in the file of the field `name`, the current one first."""
+    if isinstance(field.validation_alias, AliasChoices):
+        return [str(choice) for choice in field.validation_alias.choices]
+    return [field.alias or name]
+
+
+def _other_spelling(model: type[BaseModel] | None, key: str) -> str:
+    """The other accepted spelling of `key`, empty if there is none."""
+    field = _fields(model).get(key)
+    return next((each for each in spellings(key, field) if each != key), "") if field else ""
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -6,26 +6,26 @@ import datetime as dt
 import fnmatch
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 
-from syftnotify.core.identifiers import is_address
+from syftnotify.core.identifiers import LOOPBACK, is_address
 from syftnotify.core.text import escape
 from syftnotify.system.paths import expansion_error
-from syftnotify.transports.smtp.server import LOOPBACK
 
 
-def got(value: Any) -> str:
+def redacted_repr(value: Any) -> str:
     """`value` for an error message; URLs are cut after the scheme, because they often contain secrets."""
     return escape(re.sub(r"(\w+://)[^\s'\"]+", r"\1…", repr(value)), limit=60)
 
 
 def _flag(value: Any) -> Any:
     if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, got {got(value)}")
+        raise ValueError(f"expected true or false, got {redacted_repr(value)}")
     return value
 
 
@@ -42,33 +42,33 @@ def number(low: float, high: float, unit: str, *, whole: bool = False) -> Before
 
 
 def _expected_number(low: float, high: float, unit: str, value: Any, *, whole: bool = False) -> str:
-    return f"expected {'an integer' if whole else 'a number'} from {low:g} to {high:.0f} ({unit}), got {got(value)}"
+    return f"expected {'an integer' if whole else 'a number'} from {low:g} to {high:.0f} ({unit}), got {redacted_repr(value)}"
 
 
 def _address(value: Any) -> str:
     if not isinstance(value, str) or not is_address(value):
-        raise ValueError(f"expected a mail address, got {got(value)}")
+        raise ValueError(f"expected a mail address, got {redacted_repr(value)}")
     return value
 
 
 def _pattern(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"expected an address or a pattern such as '*@uni.example', got {got(value)}")
+        raise ValueError(f"expected an address or a pattern such as '*@uni.example', got {redacted_repr(value)}")
     if any(character.isspace() for character in value):
-        raise ValueError(f"expected one address or pattern without blanks per entry, got {got(value)}")
-    return glob(value)
+        raise ValueError(f"expected one address or pattern without blanks per entry, got {redacted_repr(value)}")
+    return valid_glob(value)
 
 
-def glob(text: str) -> str:
+def valid_glob(text: str) -> str:
     """Check a pattern with `*`, `?` and `[a-z]`, and return it.
 
     Raises:
         ValueError: it has an unclosed bracket, or one that no character matches.
     """
     if "[" in _BRACKET.sub("", text):
-        raise ValueError(f"the pattern {got(text)} has an unclosed bracket; write `[[]` to match a `[`")
+        raise ValueError(f"the pattern {redacted_repr(text)} has an unclosed bracket; write `[[]` to match a `[`")
     if "(?!)" in fnmatch.translate(text):  # the translation of an empty range such as [z-a]
-        raise ValueError(f"the pattern {got(text)} has a bracket that no character matches")
+        raise ValueError(f"the pattern {redacted_repr(text)} has a bracket that no character matches")
     return text
 
 
@@ -78,11 +78,11 @@ _BRACKET = re.compile(r"\[!?+\]?+[^\]]*\]")
 
 def _path(value: Any) -> Path:
     if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
-        raise ValueError(f"expected a path, got {got(value)}")
+        raise ValueError(f"expected a path, got {redacted_repr(value)}")
     try:
         Path(value).expanduser()
     except RuntimeError:
-        raise ValueError(f"expected a path, got {got(value)}: {expansion_error(value)}") from None
+        raise ValueError(f"expected a path, got {redacted_repr(value)}: {expansion_error(value)}") from None
     return Path(value)
 
 
@@ -118,10 +118,10 @@ def parse_time_of_day(value: Any, *, expected: str = "a time of day such as '22:
         return dt.datetime.strptime(value, "%H:%M").time()  # noqa: DTZ007 - a time of day has no timezone
     except (TypeError, ValueError):
         midnight = "; midnight is 00:00" if str(value).startswith("24:") else ""
-        raise ValueError(f"expected {expected}, got {got(value)}{midnight}") from None
+        raise ValueError(f"expected {expected}, got {redacted_repr(value)}{midnight}") from None
 
 
-def optional_time_of_day(value: Any) -> dt.time | None:
+def parse_optional_time_of_day(value: Any) -> dt.time | None:
     """Like `parse_time_of_day`; true is 08:00, false is None.
 
     Raises:
@@ -136,7 +136,9 @@ def optional_time_of_day(value: Any) -> dt.time | None:
 
 def _link(value: Any) -> str:
     if not isinstance(value, str) or urlsplit(value).scheme not in {"http", "https"}:
-        raise ValueError(f"expected a URL template such as 'https://box.example/jobs/{{job}}', got {got(value)}")
+        raise ValueError(
+            f"expected a URL template such as 'https://box.example/jobs/{{job}}', got {redacted_repr(value)}"
+        )
     try:
         value.format_map(dict.fromkeys(LINK_FIELDS, ""))
     except (KeyError, ValueError, IndexError, AttributeError):
@@ -169,10 +171,10 @@ def parse_duration(value: Any, *, limit: float = _MAX_DURATION) -> float:
     """
     length = _duration_seconds(value)
     if math.isnan(length):
-        raise ValueError(f"expected a duration with a unit such as 90s, 10m, 2h, 3d or 26w, got {got(value)}")
+        raise ValueError(f"expected a duration with a unit such as 90s, 10m, 2h, 3d or 26w, got {redacted_repr(value)}")
     if not 0 < length <= limit:
         least = "" if length else "more than 0s and "
-        raise DurationRangeError(f"expected {least}at most {limit / 86400:g}d, got {got(value)}")
+        raise DurationRangeError(f"expected {least}at most {limit / 86400:g}d, got {redacted_repr(value)}")
     return length
 
 
@@ -204,7 +206,7 @@ def _daily_limit(value: Any) -> int | None:
     if value is None or value == "none":
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
-        raise ValueError(f"expected an integer from 1 to 1000000 (messages), or none, got {got(value)}")
+        raise ValueError(f"expected an integer from 1 to 1000000 (messages), or none, got {redacted_repr(value)}")
     return value
 
 
@@ -220,7 +222,7 @@ def _web_url(value: Any) -> SecretStr:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.isprintable():
-        raise ValueError(f"expected one line of text, got {got(value)}")
+        raise ValueError(f"expected one line of text, got {redacted_repr(value)}")
     return value
 
 
@@ -249,6 +251,17 @@ def _header_value(value: Any) -> SecretStr:
     return SecretStr(value)
 
 
+class CombinedKeys(dict[str, Any]):
+    """The value of a setting that the file gives in several keys. An error in it is reported for their section."""
+
+
+def unencrypted(exposed: Sequence[str]) -> str:
+    """The warning that these parts of requests, by name, leave this machine unencrypted."""
+    *others, last = exposed
+    what = f"{', '.join(others)} and {last}" if others else last
+    return f"{what} {'are' if others else 'is'} sent over unencrypted http:// and can be read on the way"
+
+
 HeaderName = Annotated[str, BeforeValidator(_header_name)]
 # Secrets: never shown.
 SecretUrl = Annotated[SecretStr, BeforeValidator(_secret_url)]  # https, or http to this machine
@@ -265,7 +278,7 @@ Link = Annotated[str, BeforeValidator(_link)]
 Interval = Annotated[float, _seconds_between(MIN_INTERVAL, MAX_INTERVAL)]
 Retries = Annotated[int, number(0, 1000, "retries", whole=True)]
 Rate = Annotated[float, number(0.001, 10000, "messages a second")]
-TimeOut = Annotated[float, _seconds_between(1, 3600)]
+Timeout = Annotated[float, _seconds_between(1, 3600)]
 DailyLimit = Annotated[int | None, BeforeValidator(_daily_limit)]
 OnUnknown = Literal["resend", "hold"]
 Burst = Annotated[int, number(1, 10000, "messages", whole=True)]

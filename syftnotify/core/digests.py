@@ -5,33 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from syftnotify.core.identifiers import AddressType, stable_hash
+from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.models import Notification
 
-# After time off, or when many things happened at once while nobody looked: more than so many become one message.
+# After downtime, or after a burst of events: more notifications than this become one digest.
 BUNDLE_ABOVE = 5
 
 
 def group_into_digests(
     notifications: Sequence[Notification], *, always: bool = False, above: int = BUNDLE_ABOVE
 ) -> list[Notification]:
-    """The same notifications; those of a recipient who would get more than `above` leave as one message.
+    """The same notifications; a recipient with more than `above` of them gets one digest.
 
-    `always` bundles even a single one (the catch-up of a first look is a digest whatever its size). What a program
-    reads is never bundled.
+    `always` groups even a single one. Notifications for programs are never grouped.
     """
     by_recipient: dict[tuple[str, str], list[Notification]] = {}
     for notification in notifications:
-        if not notification.skipped and not notification.medium.startswith(AddressType.WEBHOOK):
+        if _may_be_grouped(notification):
             by_recipient.setdefault((notification.recipient, notification.transport), []).append(notification)
-    names = {
+    bundles = {
         recipient: "bundle-" + stable_hash(*(item.id for item in items))
         for recipient, items in by_recipient.items()
         if always or len(items) > above
     }
     return [
-        item
-        if item.skipped or item.medium.startswith(AddressType.WEBHOOK)
-        else replace(item, bundle=names.get((item.recipient, item.transport), ""))
+        replace(item, bundle=bundles.get((item.recipient, item.transport), "")) if _may_be_grouped(item) else item
         for item in notifications
     ]
+
+
+def _may_be_grouped(notification: Notification) -> bool:
+    return not notification.skipped and not notification.for_programs

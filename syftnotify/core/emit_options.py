@@ -124,7 +124,7 @@ def _check_alert_key(key: Any) -> None:
     if key in _ALERT_KEYS:
         return
     similar = difflib.get_close_matches(str(key)[:_MAX_GUESS_LENGTH], _ALERT_KEYS, n=1)
-    guess = f", did you mean `{similar[0]}`?" if similar else f"; known are {', '.join(_ALERT_KEYS)}"
+    guess = f"; did you mean `{similar[0]}`?" if similar else f"; known are {', '.join(_ALERT_KEYS)}"
     raise EmitError(f"alerts: {escape(str(key), limit=60)!r} is not a known key{guess}")
 
 
@@ -136,7 +136,7 @@ def _minutes(value: Any) -> Any:
 
 
 def _recipient(name: str) -> str:
-    is_name = name.isprintable() and (address_type_of(name) is not AddressType.WEBHOOK or "@" not in name)
+    is_name = name.isprintable() and (address_type_of(name) is not AddressType.ENDPOINT or "@" not in name)
     if not is_name or len(name) > _MAX_RECIPIENT_LENGTH:
         raise EmitError(
             f"alerts: {escape(name, limit=60)!r} is not a recipient",

@@ -36,19 +36,26 @@ def is_address(text: str) -> bool:
     return len(text) <= 254 and "=?" not in text and _ADDRESS.fullmatch(text) is not None
 
 
-class AddressType(StrEnum):
-    """What a recipient looks like, and so what carries to it."""
+# Hosts that are this machine: connections to them need no encryption.
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
-    MAIL = "mail"  # an address
-    SLACK = "slack"  # #channel or @user
-    WEBHOOK = "webhook"  # the name of an endpoint
+
+class AddressType(StrEnum):
+    """What a recipient looks like, which decides about its transport.
+
+    The values are stored, as media of recipients without a transport.
+    """
+
+    MAIL = "mail"  # a mail address
+    CHANNEL = "slack"  # `#channel` or `@user` of a chat
+    ENDPOINT = "webhook"  # the name of a transport with a fixed destination
 
 
 def address_type_of(recipient: str) -> AddressType:
-    """Which kind of transport carries to `recipient`, which is no role (N15)."""
+    """The type of the address `recipient`, which is not a role."""
     if recipient[:1] in {"#", "@"}:
-        return AddressType.SLACK
-    return AddressType.MAIL if is_address(recipient) else AddressType.WEBHOOK
+        return AddressType.CHANNEL
+    return AddressType.MAIL if is_address(recipient) else AddressType.ENDPOINT
 
 
 def stable_hash(*parts: str) -> str:

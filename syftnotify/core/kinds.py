@@ -29,7 +29,7 @@ class Audience(StrEnum):
     SUBMITTER = "submitter"  # the scientist of the job, or the requesting peer
     OPERATOR = "operator"
     RECIPIENT = "recipient"  # named by the configuration, without a role
-    GUEST = "guest"  # named by a job
+    JOB_REQUESTED = "guest"  # named by a job
 
 
 # The audiences that a route may name in `to`.
@@ -347,7 +347,7 @@ def parse_kind(text: str, *, emitted: bool = False) -> EventKind:
         return kind
     known = [each.value for each in EventKind if not (emitted and each in RESERVED_KINDS)]
     similar = difflib.get_close_matches(_normalized(text)[:_MAX_GUESS_LENGTH], [*known, *_ALIASES], n=1)
-    guess = f", did you mean `{similar[0]}`?" if similar else ""
+    guess = f"; did you mean `{similar[0]}`?" if similar else ""
     raise UnknownKindError(f"{text!r} is no event kind{guess}", hint=f"the event kinds are {', '.join(known)}")
 
 

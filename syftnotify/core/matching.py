@@ -10,27 +10,26 @@ from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import ASKED_BY_CONFIG, Event
 
 
-def is_requested_by(event: Event, who: str) -> bool:
-    """Whether a reminder is about a limit that `who` set; any other event is everybody's."""
-    asked_by = event.routing.get("asked_by")
-    return not isinstance(asked_by, list) or who in asked_by
+def is_requested_by(event: Event, requester: str) -> bool:
+    """Whether `requester` set the limit that a reminder is about; True for events other than reminders."""
+    requesters = event.routing.get("asked_by")
+    return not isinstance(requesters, list) or requester in requesters
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What an event must be like: each key that is set must match, by any one of its patterns."""
+    """A condition on events: each key that is set must match, by any of its patterns. Letter case is ignored."""
 
     submitter: tuple[str, ...] = ()
     owner: tuple[str, ...] = ()
     job: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     severity: tuple[str, ...] = ()
-    excluding: Match | None = None  # what it must not be like
+    excluding: Match | None = None  # a condition that must not match
 
-    def fits(self, event: Event) -> bool:
-        """Whether `event` is like that; letter case does not matter."""
+    def matches(self, event: Event) -> bool:
         return all(
-            not patterns or any(_like(value, pattern) for value in values for pattern in patterns)
+            not patterns or any(_is_like(value, pattern) for value in values for pattern in patterns)
             for patterns, values in (
                 (self.submitter, submitters_of(event)),
                 (self.owner, () if event.emitted else texts(event.payload.get("owner"))),
@@ -38,40 +37,40 @@ class Match:
                 (self.tags, texts(event.routing.get("tags"))),
                 (self.severity, (event.severity.value,)),
             )
-        ) and not (self.excluding is not None and self.excluding.fits(event))
+        ) and not (self.excluding is not None and self.excluding.matches(event))
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One rule. `to` holds roles and recipients; empty means whom the transport serves by default."""
+    """A routing rule: which events go to which recipients."""
 
-    name: str  # as a person finds it in the configuration
+    name: str  # the path of the rule in the configuration, such as `routes[0]`
     kinds: frozenset[EventKind] | None = None  # None: every kind
     match: Match = field(default_factory=Match)
-    to: tuple[str, ...] = ()
-    via: str = ""  # a transport; empty: by the form of each recipient
-    goes_on: bool = False  # whether the routes behind it are asked, too
-    asks: str = ASKED_BY_CONFIG  # who set the limits of whose reminders it tells
-    after: float = 0.0  # its own limit for a run that goes on, in seconds; 0: none
+    to: tuple[str, ...] = ()  # roles and recipients; empty: the default recipients of the transport
+    transport: str = ""  # empty: by the address type of each recipient
+    continue_: bool = False  # whether later routes are evaluated, too
+    requested_by: str = ASKED_BY_CONFIG  # reminders are sent only if this requester set their limit
+    long_run_seconds: float = 0.0  # its own limit for long runs; 0: none
 
-    def takes(self, event: Event) -> bool:
-        """Whether this rule is about `event`."""
-        is_meant = is_requested_by(event, self.asks)
-        return is_meant and (self.kinds is None or event.kind in self.kinds) and self.match.fits(event)
+    def matches(self, event: Event) -> bool:
+        is_requested = is_requested_by(event, self.requested_by)
+        return is_requested and (self.kinds is None or event.kind in self.kinds) and self.match.matches(event)
 
 
 def submitters_of(event: Event) -> tuple[str, ...]:
-    """Whose the event's job, peer request or reservation is; of an emitted event, the `user` that its options name."""
+    """The submitter of the event's job, the peer of its request; of an emitted event, its `user`."""
     if event.emitted:
         return texts(event.routing.get("user"))
     return texts(event.payload.get("submitter") or event.payload.get("claimed"))
 
 
 def texts(value: Any) -> tuple[str, ...]:
+    """A value or list of values from outside as texts; empty and nested values are left out."""
     values = value if isinstance(value, (list, tuple)) else (value,)
     return tuple(str(each) for each in values if isinstance(each, (str, int, float)) and each != "")
 
 
-def _like(value: str, pattern: str) -> bool:
+def _is_like(value: str, pattern: str) -> bool:
     value, pattern = value.casefold(), pattern.casefold()
-    return value == pattern or fnmatch.fnmatchcase(value, pattern)  # a name may hold a bracket
+    return value == pattern or fnmatch.fnmatchcase(value, pattern)  # equal: a name may contain a bracket

@@ -144,8 +144,8 @@ class Event:
         Keys of emitted events have a prefix, so that they never equal those of the tree. An entity with blanks or
         control characters, which only an emitted event can have, is replaced by its hash.
         """
-        is_plain = self.entity.isprintable() and " " not in self.entity
-        entity = self.entity if is_plain else f"~{stable_hash(self.entity)}"
+        is_plain_text = self.entity.isprintable() and " " not in self.entity
+        entity = self.entity if is_plain_text else f"~{stable_hash(self.entity)}"
         return f"{EMITTED_PREFIX if self.emitted else ''}{entity} {self.kind} {self.occurrence}"
 
     @property
@@ -186,9 +186,10 @@ class Notification:
     bundle: str = ""  # notifications of one bundle are sent as one message
     route: str = ""  # name of the route that selected the recipient
     not_before: float = 0.0  # seconds since 1970
-    skipped: str = ""  # reason why it is recorded and never sent
-    withheld: str = ""  # reason why it is not sent yet: an unverified recipient, too many new recipients
-    source: str = ""  # submitter or user who caused the event; empty: not subject to a daily share
+    skipped: str = ""  # why it is written down and never sent
+    withheld: str = ""  # why it is not sent yet: an unverified recipient, too many new recipients
+    source: str = ""  # submitter or user who caused the event; empty: no share is limited
+    for_programs: bool = False  # a program reads it: never part of a digest, not subject to quiet hours
 
     @property
     def id(self) -> str:

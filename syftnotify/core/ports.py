@@ -12,17 +12,21 @@ class Renderer(Protocol):
     """Renders notifications for one transport."""
 
     def message(self, items: Sequence[Item], recipient: str, *, thread: str = "", digest: str = "") -> Message:
-        """The message to `recipient` about all `items`; `digest` is its id if it is a digest."""
+        """The message to `recipient` about all `items`; `digest` is its id if it is a digest.
+
+        Raises:
+            DeliveryError: the message cannot be rendered.
+        """
 
 
 class Transport(Protocol):
     """One call is one attempt. When to retry is decided by `delivery`."""
 
     def check(self) -> None:
-        """Find out whether sending would work, without sending.
+        """Check that the transport can send, without sending.
 
         Raises:
-            DeliveryError: it would not.
+            DeliveryError: it cannot.
         """
 
     def send(self, message: Message) -> Receipt:
@@ -33,4 +37,4 @@ class Transport(Protocol):
         """
 
     def close(self) -> None:
-        """Release what was kept for the next message."""
+        """Release connections. May be called more than once."""

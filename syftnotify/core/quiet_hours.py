@@ -1,4 +1,4 @@
-"""When shall nobody be disturbed? Pure: what falls into quiet hours waits for their end, and leaves as one message."""
+"""Quiet hours: notifications are deferred to their end and sent as one digest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta, tzinfo
 
-from syftnotify.core.identifiers import AddressType, stable_hash
+from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.kinds import WORKER_KINDS, Severity
 from syftnotify.core.models import QUIET_HOURS_PREFIX, Event, Notification
 
@@ -15,47 +15,49 @@ EVERY_DAY = frozenset(range(7))
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
-    """From one time of the day to another, which may be the next day's; `days` are those on which they begin."""
+    """A daily period. If `end` is not after `begin`, it is on the next day."""
 
     begin: time
     end: time
-    zone: tzinfo | None  # None: this machine's, whatever its clock changes to
-    days: frozenset[int] = EVERY_DAY  # 0 is Monday
-    sparing: frozenset[Severity] = frozenset({Severity.HIGH})  # what is told all the same
+    timezone: tzinfo | None  # None: that of this machine
+    days: frozenset[int] = EVERY_DAY  # on which the period begins; 0 is Monday
+    exempt: frozenset[Severity] = frozenset({Severity.HIGH})
 
     def until(self, now: float) -> float | None:
-        """When the quiet hours end in which `now` lies, in seconds since 1970; None when it is not quiet."""
-        today = datetime.fromtimestamp(now, self.zone).date()
+        """The end of the quiet hours that include `now`, in seconds since 1970; None outside of quiet hours."""
+        today = datetime.fromtimestamp(now, self.timezone).date()
         for day in (today - timedelta(days=1), today):
             if day.weekday() in self.days:
                 last = day if self.end > self.begin else day + timedelta(days=1)
-                begin = datetime.combine(day, self.begin, self.zone).timestamp()
-                end = datetime.combine(last, self.end, self.zone).timestamp()
+                begin = datetime.combine(day, self.begin, self.timezone).timestamp()
+                end = datetime.combine(last, self.end, self.timezone).timestamp()
                 if begin <= now < end:
                     return end
         return None
 
 
-def held(
+def defer(
     notifications: Iterable[Notification], events: Mapping[str, Event], hours: QuietHours | None, now: float
 ) -> list[Notification]:
-    """The same notifications; those that would disturb somebody now wait, and leave together.
+    """The same notifications; during quiet hours those that are not exempt become a digest at their end.
 
-    `events` are by key. What programs read, what is sparing, and the worker's own words are told at once.
+    Exempt are severities in `hours.exempt`, events of the worker itself, and notifications for programs. `events` are
+    by key. `now` is in seconds since 1970.
     """
     until = hours.until(now) if hours else None
     if hours is None or until is None:
         return list(notifications)
     return [
-        replace(
+        item
+        if item.skipped or item.for_programs or _is_exempt(events[item.event_key], hours)
+        else replace(
             item,
             not_before=until,
             bundle=QUIET_HOURS_PREFIX + stable_hash(item.recipient, item.transport, f"{until:.3f}"),
         )
-        if not item.skipped
-        and not item.medium.startswith(AddressType.WEBHOOK)
-        and events[item.event_key].severity not in hours.sparing
-        and events[item.event_key].kind not in WORKER_KINDS
-        else item
         for item in notifications
     ]
+
+
+def _is_exempt(event: Event, hours: QuietHours) -> bool:
+    return event.severity in hours.exempt or event.kind in WORKER_KINDS

@@ -1,4 +1,4 @@
-"""Who must hear, through what, and why? Pure: events in, notifications out, each with the route that decided."""
+"""Routing: from events to notifications, each with the name of the route that caused it."""
 
 from __future__ import annotations
 
@@ -11,66 +11,73 @@ from syftnotify.core.kinds import JOB_KINDS, ROLES, WORKER_KINDS, Audience, Even
 from syftnotify.core.matching import Match, Route, is_requested_by, submitters_of, texts
 from syftnotify.core.models import ASKED_BY_JOB, MAIL, AlertRule, Event, Notification
 
-# The source of what an unverified submitter caused. It is one for all of them: the names are the sender's choice, and
-# each would have a share of its own. No address equals it.
+# The source of events by unverified submitters. All of them share it: they choose their names, and each name would
+# have a daily share of its own. No address equals it.
 UNVERIFIED_SOURCE = "-"
 UNVERIFIED = "unverified: no peer record of this address; add the peer, or name it in `recipients.allow`"
 
 
 @dataclass(frozen=True, slots=True)
 class TransportInfo:
-    """A transport as routing sees it."""
+    """The facts about a transport that routing needs."""
 
-    name: str
-    form: AddressType
-    default: tuple[str, ...] = ()  # who gets what names nobody
-    has_default: bool = False  # whether the configuration says so
+    name: str  # empty: no configured transport delivers to such an address
+    address_type: AddressType
+    medium: str = MAIL  # stored; part of notification ids, so that two transports of one medium deliver once
+    default_recipients: tuple[str, ...] = ()
+    sets_default: bool = False  # whether the configuration sets `default_recipient`
+    for_programs: bool = False  # programs read its messages: no digests, no quiet hours, no catch-up
 
-    @property
-    def medium(self) -> str:
-        """What makes two ways the same to a recipient: an address is one mailbox, a channel one of its workspace's."""
-        return MAIL if self.form is AddressType.MAIL else f"{self.form}/{self.name}"
+    def accepts(self, recipient: str) -> bool:
+        """Whether `recipient`, which is not a role, is an address of this transport."""
+        is_type = address_type_of(recipient) is self.address_type
+        return is_type and (self.address_type is not AddressType.ENDPOINT or recipient == self.name)
+
+
+def _missing(address_type: AddressType) -> TransportInfo:
+    """The placeholder for recipients that no configured transport delivers to."""
+    is_mail = address_type is AddressType.MAIL
+    return TransportInfo(
+        "", address_type, MAIL if is_mail else f"{address_type}/", for_programs=address_type is AddressType.ENDPOINT
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingContext:
-    """The recipients behind the roles, and who may be mailed.
-
-    `peers` are those the owner added. `allows` tests an address against `recipients.allow`. `is_known` tells of an
-    address in the tree whether a peer record, the owner's client or the configuration confirms it.
-    """
+    """What routing needs to know besides the event: roles, routes, transports and verified addresses."""
 
     owner: str
     operators: tuple[str, ...]
-    transport: str  # what carries mail unless a route says otherwise
-    peers: frozenset[str]
-    allows: Callable[[str], bool]
+    mail_transport: str  # the default transport for mail; empty: none is configured
+    peers: frozenset[str]  # addresses that the owner added
+    allows: Callable[[str], bool]  # whether `recipients.allow` matches an address
     routes: tuple[Route, ...] | None = None  # None: the built-in ones
-    ways: Mapping[str, TransportInfo] = field(default_factory=dict)
-    alerts: tuple[AlertRule, ...] = ()  # asked before the routes
+    transports: Mapping[str, TransportInfo] = field(default_factory=dict)
+    alerts: tuple[AlertRule, ...] = ()  # evaluated before the routes
+    # Whether a peer record, the owner's client or the configuration confirms an address that the tree names.
     is_known: Callable[[str], bool] = lambda _address: True
-    configured: frozenset[str] = frozenset()  # addresses that the configuration names as recipients, in small letters
+    configured: frozenset[str] = frozenset()  # addresses that the configuration names as recipients, in lower case
 
     @property
     def mail(self) -> TransportInfo:
-        """The way that carries mail when no route names one."""
-        return self.ways.get(self.transport) or TransportInfo(self.transport, AddressType.MAIL)
+        """The default transport for mail."""
+        return self.transports.get(self.mail_transport) or TransportInfo(self.mail_transport, AddressType.MAIL)
 
-    def way_to(self, recipient: str) -> TransportInfo:
-        """The way that carries to `recipient`, which is no role, when no route names one; without a name: none does."""
-        form = address_type_of(recipient)
-        if form is AddressType.MAIL:
+    def transport_for(self, recipient: str) -> TransportInfo:
+        """The transport for `recipient`, which is not a role, if the route names none; one without a name if none is.
+
+        Channels use the first transport that has channels.
+        """
+        if address_type_of(recipient) is AddressType.MAIL:
             return self.mail
-        if form is AddressType.SLACK:
-            return next((way for way in self.ways.values() if way.form is form), TransportInfo("", form))
-        way = self.ways.get(recipient)
-        return way if way is not None and way.form is form else TransportInfo("", form)
+        found = (each for each in self.transports.values() if each.accepts(recipient))
+        return next(found, _missing(address_type_of(recipient)))
 
 
 def built_in_routes(*, for_scientist: bool = False) -> tuple[Route, ...]:
-    """The table of who is told what, as rules.
+    """The routes by the audiences of each event kind.
 
-    A scientist's own worker tells the scientist what a submitter hears, and what the owner would hear of reminders.
+    With `for_scientist` the submitter gets the reminders of the owner, and the owner only events of the worker.
     """
     table = {
         audience: frozenset(kind for kind in EventKind if audience in kind.spec.audiences)
@@ -80,7 +87,7 @@ def built_in_routes(*, for_scientist: bool = False) -> tuple[Route, ...]:
         table[Audience.SUBMITTER] |= {EventKind.JOB_WAITING, EventKind.JOB_LONG_RUNNING}
         table[Audience.OWNER] &= WORKER_KINDS
     return tuple(
-        Route(f"built-in: {audience}", kinds, to=(audience.value,), goes_on=True) for audience, kinds in table.items()
+        Route(f"built-in: {audience}", kinds, to=(audience.value,), continue_=True) for audience, kinds in table.items()
     )
 
 
@@ -88,44 +95,43 @@ _BUILT_IN_ROUTES = built_in_routes()
 
 
 def notifications_for(
-    events: Iterable[Event], reach: RoutingContext, *, catches_up: bool = False, transport: str = ""
+    events: Iterable[Event], context: RoutingContext, *, catches_up: bool = False, transport: str = ""
 ) -> list[Notification]:
-    """What is owed for `events`: one for each recipient and medium, none twice.
+    """The notifications for `events`: at most one for each event, medium and recipient.
 
-    The catch-up of a first look leaves out submitters, whom a job names, and programs; `transport` carries mail if it
-    is given.
+    `catches_up` is for the events of the baseline: it leaves out submitters, recipients named by jobs, and programs.
+    `transport` replaces the default transport for mail, for alerts that concern the latter.
     """
     if transport:
-        # First of all by that way, whatever the routes say: another one may be what the trouble is about.
-        reach = replace(reach, transport=transport, routes=(*_BUILT_IN_ROUTES, *(reach.routes or ())))
-    owed: dict[str, Notification] = {}
+        # Built-in routes first: they use `transport`, whereas a configured route may name the one in trouble.
+        context = replace(context, mail_transport=transport, routes=(*_BUILT_IN_ROUTES, *(context.routes or ())))
+    found: dict[str, Notification] = {}
     for event in events:
-        for notification in _of_event(event, reach):
-            if not catches_up or _hears_the_past(notification):
-                known = owed.get(notification.id)
+        for notification in _notifications_of(event, context):
+            if not catches_up or _is_for_catch_up(notification):
+                known = found.get(notification.id)
                 if known is None or (known.skipped and not notification.skipped):
-                    owed[notification.id] = notification
-    return list(owed.values())
+                    found[notification.id] = notification
+    return list(found.values())
 
 
-def _hears_the_past(notification: Notification) -> bool:
-    is_ours = notification.audience in {Audience.OWNER, Audience.RECIPIENT}
-    return is_ours and not notification.medium.startswith(AddressType.WEBHOOK)
+def _is_for_catch_up(notification: Notification) -> bool:
+    return notification.audience in {Audience.OWNER, Audience.RECIPIENT} and not notification.for_programs
 
 
-def matching_routes(event: Event, reach: RoutingContext) -> list[Route]:
-    """The rules that decide about `event`, in order."""
+def matching_routes(event: Event, context: RoutingContext) -> list[Route]:
+    """The routes that apply to `event`, in order."""
     found = []
-    for route in (*map(route_of, reach.alerts), *(_BUILT_IN_ROUTES if reach.routes is None else reach.routes)):
-        if route.takes(event):
+    for route in (*map(route_of, context.alerts), *(_BUILT_IN_ROUTES if context.routes is None else context.routes)):
+        if route.matches(event):
             found.append(route)
-            if not route.goes_on:
+            if not route.continue_:
                 break
     return found
 
 
 def route_of(rule: AlertRule) -> Route:
-    """An alert rule as a route: `on_failure` is about failures alone, for a time-out has a word of its own."""
+    """The route for an alert rule. `on_failure` excludes timeouts: a rule has `on_timeout` for these."""
     minutes = rule.on_long_run_minutes
     wanted = {
         EventKind.JOB_FAILED: rule.on_failure,
@@ -140,54 +146,60 @@ def route_of(rule: AlertRule) -> Route:
         Match(job=(rule.job,) if rule.job else (), tags=(rule.tag,) if rule.tag else ()),
         (rule.endpoint,),
         "" if is_address(rule.target) else rule.endpoint,
-        goes_on=True,
-        asks=name,
-        after=(minutes or 0.0) * 60.0,
+        continue_=True,
+        requested_by=name,
+        long_run_seconds=(minutes or 0.0) * 60.0,
     )
 
 
-def long_runs(event: Event, reach: RoutingContext) -> list[tuple[str, float]]:
-    """Who wants to know of a job that runs on, and after how many seconds; `event` says what job it is."""
-    routes = map(route_of, reach.alerts)
-    return [(route.asks, route.after) for route in routes if route.after and route.match.fits(event)]
+def long_runs(event: Event, context: RoutingContext) -> list[tuple[str, float]]:
+    """The alert rules about long runs of the job of `event`: pairs of the requester and its limit in seconds."""
+    routes = map(route_of, context.alerts)
+    return [
+        (route.requested_by, route.long_run_seconds)
+        for route in routes
+        if route.long_run_seconds and route.match.matches(event)
+    ]
 
 
-def _of_event(event: Event, reach: RoutingContext) -> Iterator[Notification]:
-    found = [item for route in matching_routes(event, reach) for item in _by_route(event, route, reach)]
+def _notifications_of(event: Event, context: RoutingContext) -> Iterator[Notification]:
+    found = [item for route in matching_routes(event, context) for item in _by_route(event, route, context)]
     if event.kind in WORKER_KINDS and all(item.skipped for item in found):
-        routes = [route for route in _BUILT_IN_ROUTES if route.takes(event)]
-        if not reach.transport:
-            routes = [Route("built-in: without mail", via=name) for name in list(reach.ways)[:1]]
-        found += [item for route in routes for item in _by_route(event, route, reach)]
+        routes = [route for route in _BUILT_IN_ROUTES if route.matches(event)]
+        if not context.mail_transport:
+            routes = [Route("built-in: without mail", transport=name) for name in list(context.transports)[:1]]
+        found += [item for route in routes for item in _by_route(event, route, context)]
     yield from found
-    yield from _wishes(event, reach)
+    yield from _job_requests(event, context)
 
 
-def _by_route(event: Event, route: Route, reach: RoutingContext) -> Iterator[Notification]:
-    for recipient, audience, way, refusal in _recipients(event, route, reach):
-        yield _notification(event, recipient, audience, way, route.name, refusal, reach)
+def _by_route(event: Event, route: Route, context: RoutingContext) -> Iterator[Notification]:
+    for recipient, audience, transport, skipped in _recipients(event, route, context):
+        yield _notification(event, recipient, audience, transport, route.name, skipped, context)
 
 
 def _notification(
     event: Event,
     recipient: str,
     audience: Audience,
-    way: TransportInfo,
+    transport: TransportInfo,
     route: str,
-    refusal: str,
-    reach: RoutingContext,
+    skipped: str,
+    context: RoutingContext,
 ) -> Notification:
-    # Channels and endpoints come from the configuration alone.
-    is_known = way.form is not AddressType.MAIL or not is_named_by_tree(event, audience) or reach.is_known(recipient)
+    is_mail = transport.address_type is AddressType.MAIL
+    # Only the configuration names channels and endpoints.
+    is_known = not is_mail or not is_named_by_tree(event, audience) or context.is_known(recipient)
     return Notification(
         event_key=event.key,
         entity=event.entity,
-        recipient=recipient.lower() if way.form is AddressType.MAIL or recipient[:1] in {"#", "@"} else recipient,
+        recipient=recipient.lower() if is_mail or recipient[:1] in {"#", "@"} else recipient,
         audience=audience,
-        transport=way.name,
-        medium=way.medium,
+        transport=transport.name,
+        medium=transport.medium,
+        for_programs=transport.for_programs,
         route=route,
-        skipped=refusal or ("" if way.name else f"no transport carries to {recipient}"),
+        skipped=skipped or ("" if transport.name else f"no transport carries to {recipient}"),
         withheld="" if is_known else UNVERIFIED,
         source=source_of(event),
     )
@@ -195,57 +207,62 @@ def _notification(
 
 def is_named_by_tree(event: Event, audience: Audience) -> bool:
     """Whether the recipient comes from the tree, and not from the configuration or an emitter."""
-    return audience in {Audience.SUBMITTER, Audience.GUEST} and not event.emitted
+    return audience in {Audience.SUBMITTER, Audience.JOB_REQUESTED} and not event.emitted
 
 
-def is_unverified(event: Event, reach: RoutingContext) -> bool:
-    """Whether the submitter in a job's path is confirmed by nothing else."""
+def is_unverified(event: Event, context: RoutingContext) -> bool:
+    """Whether the submitter is named by the job's path alone."""
     submitter = str(event.payload.get("submitter") or "")
-    return is_named_by_tree(event, Audience.SUBMITTER) and bool(submitter) and not reach.is_known(submitter)
+    return is_named_by_tree(event, Audience.SUBMITTER) and bool(submitter) and not context.is_known(submitter)
 
 
 def source_of(event: Event) -> str:
     """Who caused `event`: the submitter or peer, the user of an emitted event; empty for the worker's own events."""
     if event.emitted:
         return str(event.routing.get("user") or "")
-    if event.kind is EventKind.PEER_REQUESTED:  # anybody can ask, under any address
+    if event.kind is EventKind.PEER_REQUESTED:  # anybody can send one, under any address
         return UNVERIFIED_SOURCE
     submitter = str(event.payload.get("submitter") or "").lower()
     is_of_tree = "layout" in event.payload
     return UNVERIFIED_SOURCE if event.payload.get("unverified") or (is_of_tree and not submitter) else submitter
 
 
-# G23: of whom a job names without saying what for.
-_WISHED = frozenset({EventKind.JOB_COMPLETED, EventKind.JOB_FAILED, EventKind.JOB_TIMEOUT, EventKind.JOB_CANCELLED})
-_ASKED = "the job asks for this; recipients.allow would let it pass"
+# The kinds of a job's `notify` block without `on`.
+_REQUESTED_KINDS = frozenset(
+    {EventKind.JOB_COMPLETED, EventKind.JOB_FAILED, EventKind.JOB_TIMEOUT, EventKind.JOB_CANCELLED}
+)
+_NOT_ALLOWED = "the job asks for this; recipients.allow would let it pass"
 
 
-def _wishes(event: Event, reach: RoutingContext) -> Iterator[Notification]:
-    """Whom the job itself names. An emitted event is its operator's word; a scientist's is only a wish."""
+def _job_requests(event: Event, context: RoutingContext) -> Iterator[Notification]:
+    """The recipients that the job itself requests.
+
+    Requests of an emitted event are obeyed; those of a scientist's job only as far as `recipients.allow` permits.
+    """
     if _is_unreadable(event):
         return
     notify, alerts = event.routing.get("notify"), event.routing.get("alerts")
     if isinstance(notify, dict) and event.kind in _kinds_of(notify.get("on")):
-        for word in texts(notify.get("emails")):
-            if address_type_of(word) is AddressType.MAIL:  # G24
-                yield _wish(event, word, "the job's notify", reach)
+        for address in texts(notify.get("emails")):
+            if address_type_of(address) is AddressType.MAIL:
+                yield _job_request(event, address, "the job's notify", context)
     if isinstance(alerts, dict) and _is_alert(event, alerts) and is_requested_by(event, ASKED_BY_JOB):
-        words = texts(alerts.get("recipients"))
-        for word in words:
-            yield _wish(event, word, "the job's alerts", reach)
-        if not words:  # N17
-            for way in _unnamed(reach):
-                yield from _by_route(event, Route("the job's alerts", via=way.name), reach)
+        recipients = texts(alerts.get("recipients"))
+        for recipient in recipients:
+            yield _job_request(event, recipient, "the job's alerts", context)
+        if not recipients:
+            for transport in _default_transports(context):
+                yield from _by_route(event, Route("the job's alerts", transport=transport.name), context)
 
 
-def _unnamed(reach: RoutingContext) -> list[TransportInfo]:
-    """What carries to whom nobody names: what has a default of its own, or else mail, or else what there is."""
-    named = [way for way in reach.ways.values() if way.has_default]
-    return named or ([reach.mail] if reach.transport else list(reach.ways.values()))
+def _default_transports(context: RoutingContext) -> list[TransportInfo]:
+    """The transports for alerts without recipients: those that set a default, otherwise mail, otherwise all."""
+    found = [each for each in context.transports.values() if each.sets_default]
+    return found or ([context.mail] if context.mail_transport else list(context.transports.values()))
 
 
 def _is_alert(event: Event, alerts: Mapping[str, Any]) -> bool:
-    """Whether a job's alerts block is about `event` (N12-N14); failing covers running out of time."""
+    """Whether a job's `alerts` block covers `event`; its `on_failure` includes timeouts."""
     wanted = {
         EventKind.JOB_FAILED: alerts.get("on_failure", True),
         EventKind.JOB_TIMEOUT: alerts.get("on_failure", True),
@@ -255,43 +272,45 @@ def _is_alert(event: Event, alerts: Mapping[str, Any]) -> bool:
     return bool(wanted.get(event.kind))
 
 
-def _wish(event: Event, word: str, name: str, reach: RoutingContext) -> Notification:
-    way = reach.way_to(word)
+def _job_request(event: Event, recipient: str, route: str, context: RoutingContext) -> Notification:
+    transport = context.transport_for(recipient)
     submitter = str(event.payload.get("submitter") or "")
-    is_own = address_type_of(word) is AddressType.MAIL and is_address(submitter) and word.lower() == submitter.lower()
-    may = event.emitted or is_own or reach.allows(word)
-    return _notification(event, word, Audience.GUEST, way, name, "" if may else _ASKED, reach)
+    is_mail = address_type_of(recipient) is AddressType.MAIL
+    is_own = is_mail and is_address(submitter) and recipient.lower() == submitter.lower()
+    is_allowed = event.emitted or is_own or context.allows(recipient)
+    skipped = "" if is_allowed else _NOT_ALLOWED
+    return _notification(event, recipient, Audience.JOB_REQUESTED, transport, route, skipped, context)
 
 
-def _kinds_of(words: Any) -> frozenset[EventKind]:
-    """The kinds that a job names, as far as there are such of jobs; unset: the usual four."""
-    found = {kind for word in texts(words) if (kind := find_kind(word)) is not None}
-    return frozenset(found & JOB_KINDS) if texts(words) else _WISHED
+def _kinds_of(names: Any) -> frozenset[EventKind]:
+    """The job kinds that a `notify` block names; unknown names are ignored."""
+    found = {kind for name in texts(names) if (kind := find_kind(name)) is not None}
+    return frozenset(found & JOB_KINDS) if texts(names) else _REQUESTED_KINDS
 
 
 def _recipients(
-    event: Event, route: Route, reach: RoutingContext
+    event: Event, route: Route, context: RoutingContext
 ) -> Iterator[tuple[str, Audience, TransportInfo, str]]:
-    """Who a rule tells: the recipient, in which role, by which way, and why not (empty: it is told)."""
-    named = reach.ways.get(route.via)
-    way = named or reach.mail
-    for word in route.to or way.default:
-        if word in ROLES and way.form is AddressType.MAIL:
-            for recipient, refusal in _in_role(event, ROLES[word], reach):
-                yield recipient, ROLES[word], way, refusal
-        elif word in ROLES:  # people have no address there
-            yield from ((recipient, ROLES[word], way, "") for recipient in way.default)
+    """The recipients of a route: address, audience, transport, and why it is skipped (empty: it is not)."""
+    named = context.transports.get(route.transport)
+    transport = named or context.mail
+    for name in route.to or transport.default_recipients:
+        if name in ROLES and transport.address_type is AddressType.MAIL:
+            for recipient, skipped in _in_role(event, ROLES[name], context):
+                yield recipient, ROLES[name], transport, skipped
+        elif name in ROLES:  # the people in a role have mail addresses only
+            yield from ((recipient, ROLES[name], transport, "") for recipient in transport.default_recipients)
         else:
-            audience = Audience.OWNER if word.lower() == reach.owner.lower() else Audience.RECIPIENT
-            yield word, audience, named or reach.way_to(word), ""
+            audience = Audience.OWNER if name.lower() == context.owner.lower() else Audience.RECIPIENT
+            yield name, audience, named or context.transport_for(name), ""
 
 
-def _in_role(event: Event, audience: Audience, reach: RoutingContext) -> list[tuple[str, str]]:
-    """Pairs of an address and why it is not told (empty: it is)."""
+def _in_role(event: Event, audience: Audience, context: RoutingContext) -> list[tuple[str, str]]:
+    """The people in a role: pairs of an address and why it is skipped (empty: it is not)."""
     if audience is Audience.OWNER:
-        return [(reach.owner, "")]
+        return [(context.owner, "")]
     if audience is Audience.OPERATOR:
-        return [(address, "") for address in reach.operators]
+        return [(address, "") for address in context.operators]
     if event.emitted:
         return [(user, "") for user in submitters_of(event) if is_address(user)]
     payload = event.payload
@@ -302,12 +321,12 @@ def _in_role(event: Event, audience: Audience, reach: RoutingContext) -> list[tu
         return [(submitter, "" if is_address(submitter) else "the folder's name is no mail address")]
     claimed = str(payload.get("claimed") or "")
     if not is_address(claimed):
-        return []  # nobody is named, so nobody is left out
-    if claimed.lower() in reach.peers or reach.allows(claimed):
+        return []
+    if claimed.lower() in context.peers or context.allows(claimed):
         return [(claimed, "")]
     return [(claimed, "only the job's own config.yaml names this address; recipients.allow would let it pass")]
 
 
 def _is_unreadable(event: Event) -> bool:
-    """Whether it is about a job of the tree that cannot be read: only the owner's configuration names who gets it."""
+    """Whether its job in the tree cannot be read; then only the owner's configuration names recipients."""
     return bool(event.payload.get("unreadable")) and not event.emitted

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from syftnotify.config.schema import Gmail
 from syftnotify.core.errors import DeliveryError
 from syftnotify.core.identifiers import entity_id, stable_hash
 from syftnotify.core.kinds import EventKind
@@ -17,7 +16,6 @@ from syftnotify.core.models import Event
 from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.text import escape, hostname, iso, plural
 from syftnotify.runtime.container import App
-from syftnotify.transports.gmail.token_file import sign_in_ends
 
 log = logging.getLogger(__name__)
 
@@ -230,12 +228,9 @@ class HealthReporter:
 
 
 def sign_in_end_of_each(parts: App) -> dict[str, float]:
-    """When the sign-ins of the Gmail transports end, in seconds since 1970, where Google said so."""
-    found = {
-        name: sign_in_ends(section.token)
-        for name, section in parts.settings.config.transports.items()
-        if isinstance(section, Gmail)
-    }
+    """The ends of the transports' sign-ins, in seconds since 1970, where they are known."""
+    sign_ins = {name: section.sign_in for name, section in parts.settings.config.transports.items()}
+    found = {name: sign_in.ends_at() for name, sign_in in sign_ins.items() if sign_in is not None}
     return {name: ends for name, ends in found.items() if ends is not None}
 
 

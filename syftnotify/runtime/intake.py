@@ -14,7 +14,7 @@ from syftnotify.core.digests import BUNDLE_ABOVE, group_into_digests
 from syftnotify.core.emitted_jobs import EXPIRY_SECONDS, EmittedJob, JobChanges, with_job_options
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event, Notification
-from syftnotify.core.quiet_hours import QuietHours, held
+from syftnotify.core.quiet_hours import QuietHours, defer
 from syftnotify.core.reminders import ReminderThresholds, due_emitted_reminders
 from syftnotify.core.routing import RoutingContext, long_runs, notifications_for
 from syftnotify.core.text import escape
@@ -41,13 +41,13 @@ class Intake:
         spool: Spool,
         outbox: SqliteOutbox,
         *,
-        reach: Callable[[], RoutingContext],
+        routing_context: Callable[[], RoutingContext],
         quiet: QuietHours | None,
         limits: ReminderThresholds,
     ) -> None:
         self._spool = spool
         self._outbox = outbox
-        self._reach = reach
+        self._routing_context = routing_context
         self._quiet = quiet
         self._limits = limits
         self._started: dict[str, EmittedJob] | None = None  # as the outbox has them; None: not read yet
@@ -69,15 +69,15 @@ class Intake:
         started = self._with(changes, now)
         taken = TakenIn(new, is_all=found.is_complete)
         if new or started:
-            reach = self._reach()
+            context = self._routing_context()
             due, reminded = due_emitted_reminders(
-                started.values(), self._limits, now=now, extra_thresholds=partial(long_runs, reach=reach)
+                started.values(), self._limits, now=now, extra_thresholds=partial(long_runs, context=context)
             )
             taken.events += due
             changes.update(reminded)
-            owed = notifications_for(taken.events, reach)
+            owed = notifications_for(taken.events, context)
             owed = group_into_digests(owed, above=BUNDLE_ABOVE) if time_off else owed
-            taken.notifications = held(owed, {event.key: event for event in taken.events}, self._quiet, now)
+            taken.notifications = defer(owed, {event.key: event for event in taken.events}, self._quiet, now)
         if not dry_run:
             self._outbox.enqueue(taken.events, taken.notifications, now, jobs=changes)
             self._started = self._with(changes, now)

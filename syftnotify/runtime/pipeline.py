@@ -18,7 +18,7 @@ from syftnotify.core.detection import Changes, SilentMark, detect_jobs
 from syftnotify.core.digests import BUNDLE_ABOVE, group_into_digests
 from syftnotify.core.kinds import TERMINAL_STATUSES, EventKind
 from syftnotify.core.models import QUIET_HOURS_PREFIX, Event, Job, Notification, Peer, SnapshotStatus
-from syftnotify.core.quiet_hours import QuietHours, held
+from syftnotify.core.quiet_hours import QuietHours, defer
 from syftnotify.core.reminders import ReminderThresholds, due_reminders
 from syftnotify.core.routing import (
     UNVERIFIED_SOURCE,
@@ -98,7 +98,7 @@ class Pipeline:
         outbox: SqliteOutbox,
         memory: ScanCacheFile,
         spool: Spool,
-        reach: Callable[[frozenset[str], Callable[[str], bool]], RoutingContext],
+        routing_context: Callable[[frozenset[str], Callable[[str], bool]], RoutingContext],
         scope: str,
         quiet: QuietHours | None,
         limits: ReminderThresholds,
@@ -120,8 +120,10 @@ class Pipeline:
         self._memory = memory
         self._remember_at = 0.0  # seconds since 1970
         self._spool = spool
-        self._intake = Intake(spool, outbox, reach=partial(reach, frozenset(), _nobody), quiet=quiet, limits=limits)
-        self._reach = reach
+        self._intake = Intake(
+            spool, outbox, routing_context=partial(routing_context, frozenset(), _nobody), quiet=quiet, limits=limits
+        )
+        self._routing_context = routing_context
         self._whose = scope
         self._quiet = quiet
         self._limits = limits
@@ -206,20 +208,20 @@ class Pipeline:
             )
         peers = self._peers.scan()
         tick = ScanReport(jobs=look.count, peers=len(peers), problems=look.problems, restless=look.rescan_soon)
-        reach = self._reach(
+        context = self._routing_context(
             frozenset(peer.address for peer in peers if peer.added), self._peer_changes.recorded_test(peers)
         )
-        self._admit(tick, news, reach, now, is_limited=not time_off)
+        self._admit(tick, news, context, now, is_limited=not time_off)
         self._judge_peers(news, peers)
-        self._remind(look, news, reach, now)
-        self._prepare(tick, news, of_news, reach, time_off=time_off, now=now)
-        self._release_and_withhold(tick, reach, now, dry_run=dry_run)
+        self._remind(look, news, context, now)
+        self._prepare(tick, news, of_news, context, time_off=time_off, now=now)
+        self._release_and_withhold(tick, context, now, dry_run=dry_run)
         if dry_run:
             return tick.joined(emitted)
         reached("tick.scanned")
         self._put(tick, now)
         self._mark(news, tick, now)
-        self._drop_alerts(reach, now)
+        self._drop_alerts(context, now)
         if self._jobs and (look.vanished or not self._has_looked):
             self._ledger.record_vanished(self._jobs.has_job, look.vanished if self._has_looked else None)
         self.settle()
@@ -244,13 +246,13 @@ class Pipeline:
         """The owner was alerted about them."""
         self._recovery.forget_lost()
 
-    def _release_and_withhold(self, tick: ScanReport, reach: RoutingContext, now: float, *, dry_run: bool) -> None:
+    def _release_and_withhold(self, tick: ScanReport, context: RoutingContext, now: float, *, dry_run: bool) -> None:
         """Release what was withheld from recipients that may be mailed now, and withhold what is above the limit."""
         is_quiet = self._quiet is not None and self._quiet.until(now) is not None
         if not (dry_run or is_quiet):
-            tick.released = self._recipients.release(reach, now)  # before later notifications of the same recipients
+            tick.released = self._recipients.release(context, now)  # before later notifications of the same recipients
         by_key = {event.key: event for event in tick.events}
-        admission = self._recipients.admit(tick.notifications, by_key, reach, now)
+        admission = self._recipients.admit(tick.notifications, by_key, context, now)
         tick.notifications, tick.newcomers = admission.notifications, admission.newcomers
         tick.excess = admission.excess
 
@@ -263,8 +265,8 @@ class Pipeline:
 
     def note(self, event: Event, now: float, *, transport: str = "") -> None:
         """Write down an event of the worker's own, routed like any other; `transport` carries it if given."""
-        owed = notifications_for([event], self._reach(frozenset(), _nobody), transport=transport)
-        self._outbox.enqueue([event], held(owed, {event.key: event}, self._quiet, now), now)
+        owed = notifications_for([event], self._routing_context(frozenset(), _nobody), transport=transport)
+        self._outbox.enqueue([event], defer(owed, {event.key: event}, self._quiet, now), now)
         log.info("noticed %s %s", event.kind.value, event.entity)
 
     def remember(self) -> None:
@@ -345,7 +347,7 @@ class Pipeline:
         if offered and self._jobs:
             self._jobs.invalidate(offered)
 
-    def _admit(self, tick: ScanReport, news: Changes, reach: RoutingContext, now: float, *, is_limited: bool) -> None:
+    def _admit(self, tick: ScanReport, news: Changes, context: RoutingContext, now: float, *, is_limited: bool) -> None:
         """Drop the events of submitters who cause too many, and remember their jobs.
 
         What is still true when the job is read again is noticed then, so nothing is lost, and a fact that was replaced
@@ -355,7 +357,7 @@ class Pipeline:
         delayed = Counter[str]()
         for event in news.events if is_limited else ():
             # Unverified submitters share one limit: their number is whatever the tree says.
-            source = UNVERIFIED_SOURCE if is_unverified(event, reach) else source_of(event)
+            source = UNVERIFIED_SOURCE if is_unverified(event, context) else source_of(event)
             if self._admitted.is_full(source, now):
                 self._delayed[event.entity] = source
                 delayed[source] += 1
@@ -375,14 +377,14 @@ class Pipeline:
             first = not self._ledger.baseline(self._scope("peers"))
             news.add(self._peer_changes.detect(peers, baseline=first, last_notified=self._known))
 
-    def _remind(self, look: JobScan, news: Changes, reach: RoutingContext, now: float) -> None:
+    def _remind(self, look: JobScan, news: Changes, context: RoutingContext, now: float) -> None:
         """Add what has been so for too long; what was so before the first look is not news then."""
         for entity in look.vanished:
             self._open.pop(entity, None)
-        extra_thresholds = (
-            partial(long_runs, reach=reach) if any(rule.on_long_run_minutes for rule in reach.alerts) else None
+        asking = (
+            partial(long_runs, context=context) if any(rule.on_long_run_minutes for rule in context.alerts) else None
         )
-        due = due_reminders(self._open.values(), self._ledger, self._limits, now=now, extra_thresholds=extra_thresholds)
+        due = due_reminders(self._open.values(), self._ledger, self._limits, now=now, extra_thresholds=asking)
         if self._jobs and not self._ledger.baseline(self._scope("jobs")):
             news.marks += [SilentMark(event.entity, event.kind, event.occurrence) for event in due]
         else:
@@ -397,9 +399,9 @@ class Pipeline:
             log.info("forgot %d events that were older than `retention`", count)
         self._prune_at = now if count == _PRUNE_HEAP else now + _PRUNE_GAP
 
-    def _drop_alerts(self, reach: RoutingContext, now: float) -> None:
+    def _drop_alerts(self, context: RoutingContext, now: float) -> None:
         """Rules about one job go when it goes (A01)."""
-        rules = [rule for rule in reach.alerts if rule.is_for_one_job]
+        rules = [rule for rule in context.alerts if rule.is_for_one_job]
         if rules and self._jobs:
             is_there = {rule.id: self._jobs.has_job(rule.job) for rule in rules}
             for name in self._outbox.alert_rules.expire(is_there, now):
@@ -418,19 +420,19 @@ class Pipeline:
         tick: ScanReport,
         news: Changes,
         jobs: dict[tuple[str, str], Job],
-        reach: RoutingContext,
+        context: RoutingContext,
         *,
         time_off: bool,
         now: float,
     ) -> None:
         """Fill `tick` with the events, what a message about them may carry, and what is owed for them."""
         for events in (news.catch_up, news.events):
-            events[:] = [_marked(event) if is_unverified(event, reach) else event for event in events]
-        catch_up = group_into_digests(notifications_for(news.catch_up, reach, catches_up=True), always=True)
-        rest = notifications_for(news.events, reach)
+            events[:] = [_marked(event) if is_unverified(event, context) else event for event in events]
+        catch_up = group_into_digests(notifications_for(news.catch_up, context, catches_up=True), always=True)
+        rest = notifications_for(news.events, context)
         rest = group_into_digests(rest, above=BUNDLE_ABOVE) if time_off else rest
         by_key = {event.key: event for event in (*news.catch_up, *news.events)}
-        tick.notifications = held([*catch_up, *rest], by_key, self._quiet, now)
+        tick.notifications = defer([*catch_up, *rest], by_key, self._quiet, now)
         singly = (item for item in tick.notifications if not item.bundle or item.bundle.startswith(QUIET_HOURS_PREFIX))
         alone = {item.event_key for item in singly if not item.skipped}
         news.events[:] = [

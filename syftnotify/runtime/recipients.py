@@ -39,13 +39,13 @@ class Recipients:
         self._owner = owner
         self._limit = new_per_day
 
-    def release(self, reach: RoutingContext, now: float) -> int:
+    def release(self, context: RoutingContext, now: float) -> int:
         """Queue what was withheld from recipients that may be mailed by now; returns how many notifications.
 
         To be called before later notifications of theirs are queued, so that these come after.
         """
-        known = [address for address in self._outbox.recipients.withheld() if reach.is_known(address)]
-        newcomers, excess = self._newcomers(known, reach, now)
+        known = [address for address in self._outbox.recipients.withheld() if context.is_known(address)]
+        newcomers, excess = self._newcomers(known, context, now)
         free = [address for address in known if address not in excess]
         released = self._outbox.recipients.release(free, now, newcomers=newcomers) if free else 0
         if released:
@@ -53,7 +53,7 @@ class Recipients:
         return released
 
     def admit(
-        self, notifications: Iterable[Notification], events: Mapping[str, Event], reach: RoutingContext, now: float
+        self, notifications: Iterable[Notification], events: Mapping[str, Event], context: RoutingContext, now: float
     ) -> Admission:
         """`notifications` with those of new recipients above the limit withheld; `events` are by key."""
         items = list(notifications)
@@ -65,7 +65,7 @@ class Recipients:
             and item.medium == MAIL
             and is_named_by_tree(events[item.event_key], item.audience)
         ]
-        newcomers, excess = self._newcomers(limited, reach, now)
+        newcomers, excess = self._newcomers(limited, context, now)
         if excess:
             why = f"above the daily limit of {plural(self._limit or 0, 'new recipient')} (`recipients.new_per_day`)"
             items = [
@@ -90,11 +90,11 @@ class Recipients:
         return Event(EventKind.SYSTEM_ALERT, entity_id("recipients", self._owner), moment[:10], moment, payload)
 
     def _newcomers(
-        self, addresses: Iterable[str], reach: RoutingContext, now: float
+        self, addresses: Iterable[str], context: RoutingContext, now: float
     ) -> tuple[frozenset[str], frozenset[str]]:
         """The addresses that are mailed for the first time: those within the limit, in order, and those above it."""
         named = dict.fromkeys(addresses)
-        limited = [each for each in named if each not in reach.configured and not reach.allows(each)]
+        limited = [each for each in named if each not in context.configured and not context.allows(each)]
         if not limited:
             return frozenset(), frozenset()
         unmailed = self._outbox.recipients.unmailed(limited)

@@ -1,28 +1,24 @@
-"""Would it work here, and if not, what is to be done? Every check looks, and changes nothing that matters."""
+"""The checks of `notify doctor`. None of them changes anything."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from syftnotify.config.load import Settings
-from syftnotify.config.schema import Gmail, Maildir
-from syftnotify.config.secrets import key_file
-from syftnotify.core.errors import DeliveryError, Failure, NotifyError, StateError
-from syftnotify.core.identifiers import is_address
-from syftnotify.core.models import AlertRule
+from syftnotify.core.errors import NotifyError, StateError
 from syftnotify.core.outbox import OutboxCounts
-from syftnotify.core.text import escape, local_time, plural
+from syftnotify.core.text import escape, hostname, local_time, plural
 from syftnotify.rendering.templates import TemplateRenderer
-from syftnotify.runtime.container import alert_warning, job_reader, load_listing_all, peer_reader, syft_bg_pid, words_of
+from syftnotify.services.findings import Finding, Level
+from syftnotify.services.readers import job_reader, peer_reader, syft_bg_pid
+from syftnotify.services.settings import load_reporting_all
+from syftnotify.services.transport_checks import ServerTime, check_alert_targets, check_quota, check_transports
 from syftnotify.sources.syftbox.watch.limits import count_folders
 from syftnotify.store.ledger.state_file import find_corruption
 from syftnotify.store.outbox.store import SqliteOutbox
@@ -31,44 +27,16 @@ from syftnotify.system.locks import supports_locks
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
 from syftnotify.system.permissions import foreign_owner, permission_warning
-from syftnotify.transports.gmail.token_file import sign_in_ends, signed_in_at
-from syftnotify.transports.ping import server_time
-from syftnotify.transports.registry import transport_for
-from syftnotify.transports.webhook.renderer import WebhookRenderer
+from syftnotify.transports import ping
 
 _DAY = 86400.0
-_LEAST_DISK, _LITTLE_DISK = 20 * 2**20, 200 * 2**20  # bytes
-_SKEW, _LITTLE_SKEW = 300.0, 60.0  # seconds; Google refuses a sign-in whose clock is off by minutes
-# A free account may write to 500 recipients in 24 hours, one of Workspace to 2,000.
-# Source: https://support.google.com/mail/answer/22839
-_FREE_QUOTA = 500
-_GOOGLE = "https://gmail.googleapis.com"
+_MIN_DISK, _LOW_DISK = 20 * 2**20, 200 * 2**20  # bytes
+_MAX_SKEW, _LOW_SKEW = 300.0, 60.0  # seconds; a sign-in fails if the clock is minutes off
 _WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 
 
-_Ask = Callable[[str], float | None]  # what time it is at an address
-
-
-class Level(StrEnum):
-    """How a check came out."""
-
-    PASS = "pass"  # noqa: S105 - a word
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found, and what to do about it."""
-
-    check: str
-    level: Level
-    text: str
-    advice: str = ""
-
-
 def findings(home: Home, *, clock: Callable[[], float] = time.time) -> Iterator[Finding]:
-    """Everything that can be checked in `home`, one after the other; without a configuration less."""
+    """All checks of `home`. Those that need a valid configuration are left out without one."""
     try:
         home.config.exists()
     except OSError as error:
@@ -77,9 +45,9 @@ def findings(home: Home, *, clock: Callable[[], float] = time.time) -> Iterator[
         return
     yield from _home(home)
     settings: Settings | None = None
-    ask = cache(server_time)  # nobody is asked twice
+    server_time = cache(ping.server_time)  # one request per URL
     try:
-        settings = load_listing_all(home)
+        settings = load_reporting_all(home)
     except NotifyError as error:
         yield Finding("config", Level.FAIL, str(error), error.hint)
     else:
@@ -90,9 +58,9 @@ def findings(home: Home, *, clock: Callable[[], float] = time.time) -> Iterator[
             yield Finding("config", Level.WARN, "nothing is sent", "set `notify.enabled: true`")
         yield from _root(settings)
         yield from _peers(settings, clock)
-        yield from _transports(settings, clock, ask)
+        yield from check_transports(settings, clock, server_time)
         yield from _templates(home)
-    yield from _clock(home, settings, clock, ask)
+    yield from _clock(home, settings, clock, server_time)
     yield from _disk(home)
     yield from _lock(home, clock)
     yield from _state(home, settings, clock)
@@ -132,11 +100,11 @@ def _home(home: Home) -> Iterator[Finding]:
 
 
 def _misplaced(home: Home) -> Iterator[Finding]:
-    """What has the name of a file of the worker and is no file, or of its folder and is no folder."""
+    """Folders in the place of the worker's files, and files in the place of its folders."""
     wrong = [
         (path, "not a file" if not path.is_dir() else "a folder, but the worker keeps a file there")
         for path in (home.lock, home.log, home.worker_status, home.state, home.outbox)
-        if os.path.exists(path) and not path.is_file()  # noqa: PTH110 - never raises
+        if os.path.exists(path) and not path.is_file()  # noqa: PTH110 - unlike Path.exists it never raises
     ]
     if os.path.lexists(home.spool) and not home.spool.is_dir():
         wrong.append((home.spool, "not a folder, but emitted events are kept there"))
@@ -179,83 +147,19 @@ def _root(settings: Settings) -> Iterator[Finding]:
 
 
 def _peers(settings: Settings, clock: Callable[[], float]) -> Iterator[Finding]:
-    """Whether there is a sync snapshot to learn of peers from."""
+    """The sync snapshot, which lists the peers."""
     if not settings.config.notify.monitor_peers:
         return
     reader = peer_reader(settings, clock)
     count = len(reader.scan())
     status = reader.status
-    if status is None:  # a scientist's machine has none
+    if status is None:  # on a scientist's machine
         return
     if status.problem:
         text, advice = worker_status.peer_source_notice(status.problem)
         yield Finding("peers", Level.WARN, text, advice)
         return
     yield Finding("peers", Level.PASS, f"{plural(count, 'peer')}, by the sync snapshot in {status.path}")
-
-
-def _transports(settings: Settings, clock: Callable[[], float], ask: _Ask) -> Iterator[Finding]:
-    for name, section in settings.config.transports.items():
-        check = f"transport {escape(name)}"
-        try:
-            words = words_of(settings, name, section)
-        except NotifyError as error:
-            yield Finding(check, Level.FAIL, str(error), "mend it in config.yaml")
-            continue
-        if isinstance(words, WebhookRenderer) and words.warning:
-            yield Finding(check, Level.WARN, f"`body`: {words.warning}", "change `body` in config.yaml")
-        if isinstance(section, Gmail):
-            yield from _sign_in(check, section, clock())
-            if not section.token.exists():
-                continue
-        with closing(transport_for(section, clock=clock)) as transport:
-            try:
-                transport.check()
-            except DeliveryError as error:
-                advice = {
-                    Failure.AUTH: "sign in with `notify init`"
-                    if isinstance(section, Gmail)
-                    else "see to its user and password",
-                    Failure.UNREACHABLE: f"see that {section.path} is a folder that you can write to, or change `path`"
-                    if isinstance(section, Maildir)
-                    else "try again later, or check the network and the address",
-                }
-                yield Finding(check, Level.FAIL, str(error), advice.get(error.failure, "try again later"))
-                continue
-        if isinstance(section, Gmail) and ask(_endpoint(section)) is None:
-            # The last access token may still be fresh, and then signing in asks nobody.
-            host = urlsplit(_endpoint(section)).hostname
-            yield Finding(check, Level.FAIL, f"{host} does not answer", "see that the network is up")
-            continue
-        role = ", used for mail" if name == settings.mailer else ""
-        yield Finding(check, Level.PASS, f"{section.type} is ready; nothing was sent{role}")
-
-
-def _endpoint(section: Gmail) -> str:
-    return section.api_endpoint or _GOOGLE
-
-
-def _sign_in(check: str, section: Gmail, now: float) -> Iterator[Finding]:
-    if not section.token.exists():
-        yield Finding(check, Level.FAIL, f"there is no Google sign-in at {section.token}", "sign in with `notify init`")
-        return
-    ends, since = sign_in_ends(section.token), signed_in_at(section.token)
-    if ends is not None:
-        left = ends - now
-        level = Level.FAIL if left <= 0 else Level.WARN if left <= 2 * _DAY else Level.PASS
-        word = f"ends in {left / _DAY:.1f} days" if left > 0 else "has ended"
-        yield Finding(
-            check,
-            level,
-            f"the sign-in {word}",
-            ""
-            if level is Level.PASS
-            else "sign in with `notify init --credentials FILE`; publish the app in Google's console to keep it",
-        )
-    elif since is not None:
-        yield Finding(check, Level.PASS, f"signed in {max(0.0, now - since) / _DAY:.0f} days ago, no end is known")
-    else:
-        yield Finding(check, Level.PASS, "signed in, it is not known when")
 
 
 def _templates(home: Home) -> Iterator[Finding]:
@@ -273,10 +177,12 @@ def _templates(home: Home) -> Iterator[Finding]:
         yield Finding("templates", Level.PASS, f"those in {home.templates} can be used")
 
 
-def _clock(home: Home, settings: Settings | None, clock: Callable[[], float], ask: _Ask) -> Iterator[Finding]:
+def _clock(
+    home: Home, settings: Settings | None, clock: Callable[[], float], server_time: ServerTime
+) -> Iterator[Finding]:
     now = clock()
     last = worker_status.read(home).last_scan_s
-    if last is not None and last - now > _LITTLE_SKEW:
+    if last is not None and last - now > _LOW_SKEW:
         yield Finding(
             "clock",
             Level.WARN,
@@ -284,27 +190,25 @@ def _clock(home: Home, settings: Settings | None, clock: Callable[[], float], as
             "it was set back: see that it is right",
         )
         return
-    endpoint = None
-    if settings is not None:
-        of_gmail = [each for each in settings.config.transports.values() if isinstance(each, Gmail)]
-        endpoint = _endpoint(of_gmail[0]) if of_gmail else None
-    theirs = ask(endpoint) if endpoint else None
+    sections = settings.config.transports.values() if settings is not None else ()
+    url = next((section.clock_url for section in sections if section.clock_url), "")
+    theirs = server_time(url) if url else None
     if theirs is None:
         yield Finding("clock", Level.PASS, f"{local_time(now)}; not compared with a server's clock")
         return
     skew = abs(theirs - now)
-    level = Level.FAIL if skew > _SKEW else Level.WARN if skew > _LITTLE_SKEW else Level.PASS
+    level = Level.FAIL if skew > _MAX_SKEW else Level.WARN if skew > _LOW_SKEW else Level.PASS
     yield Finding(
         "clock",
         level,
-        f"{skew:.0f} s from Google's",
+        f"{skew:.0f} s from that of {hostname(url)}",
         "" if level is Level.PASS else "set it, or let it be set (NTP): a sign-in fails when it is minutes off",
     )
 
 
 def disk_level(free: int) -> Level:
-    """How serious it is that only `free` bytes are left on the disk."""
-    return Level.FAIL if free < _LEAST_DISK else Level.WARN if free < _LITTLE_DISK else Level.PASS
+    """The level for `free` bytes on the disk."""
+    return Level.FAIL if free < _MIN_DISK else Level.WARN if free < _LOW_DISK else Level.PASS
 
 
 def _disk(home: Home) -> Iterator[Finding]:
@@ -356,42 +260,18 @@ def _state(home: Home, settings: Settings | None, clock: Callable[[], float]) ->
     except StateError as error:
         yield Finding("outbox", Level.FAIL, str(error), error.hint)
         return
-    yield from _alerts(home, settings, alerts)
+    yield from check_alert_targets(home, settings, alerts)
     if what:
         yield Finding(
             "outbox", Level.FAIL, f"{home.outbox.name} is damaged: {escape(what)}", "`notify restart` mends it"
         )
     else:
-        yield Finding("outbox", Level.PASS, f"{home.outbox.name} is whole; {_standing(counts)}")
+        yield Finding("outbox", Level.PASS, f"{home.outbox.name} is whole; {_summary(counts)}")
     if counts.dead or counts.held:
         text = f"{plural(counts.dead, 'dead letter')}, {counts.held} held"
         yield Finding("outbox", Level.WARN, text, "`notify dead-letters` lists them, `notify resend` sends them again")
-    if settings and isinstance(settings.mail_section, Gmail):
-        sent = len(today)
-        level = Level.WARN if sent > 0.8 * _FREE_QUOTA else Level.PASS
-        text = f"{plural(sent, 'message')} in 24 hours; a free Gmail account may send {_FREE_QUOTA}, Workspace 2,000"
-        yield Finding(
-            "quota", level, text, "" if level is Level.PASS else "at the limit Gmail pauses, and nothing is lost"
-        )
-
-
-def _alerts(home: Home, settings: Settings | None, rules: Iterable[AlertRule]) -> Iterator[Finding]:
-    for rule in rules:
-        if not rule.target:
-            yield Finding(
-                "alerts",
-                Level.FAIL,
-                f"{rule.id}: its address cannot be decrypted with {key_file(home)}",
-                f"restore that file, or `notify alerts rm {rule.id}` and add the rule again",
-            )
-        elif warning := alert_warning(rule):
-            advice = f"`notify alerts rm {rule.id}`, then add the rule with an https:// address"
-            yield Finding("alerts", Level.WARN, f"{rule.id}: {warning}", advice)
-        elif is_address(rule.target) or rule.has_url or settings is None:
-            continue
-        elif rule.target not in settings.config.transports:
-            text = f"{rule.id} tells {escape(rule.target)}, which is not configured"
-            yield Finding("alerts", Level.WARN, text, f"`notify alerts rm {rule.id}`, or add that transport")
+    if settings is not None:
+        yield from check_quota(settings, len(today))
 
 
 @contextmanager
@@ -400,13 +280,13 @@ def _opened(home: Home) -> Iterator[SqliteOutbox]:
         yield outbox
 
 
-def _standing(counts: OutboxCounts) -> str:
+def _summary(counts: OutboxCounts) -> str:
     withheld = f", {counts.withheld} withheld" if counts.withheld else ""
     return f"{counts.waiting} waiting, {counts.sent} sent, {counts.unknown} of unknown outcome{withheld}"
 
 
 def _watches(settings: Settings) -> Iterator[Finding]:
-    """A watch of the kernel's for every folder below the jobs."""
+    """The kernel's limit of watches; each folder of jobs needs one."""
     if settings.config.notify.watch == "off" or not _WATCHES.exists():
         return
     try:

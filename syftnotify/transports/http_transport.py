@@ -9,7 +9,6 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import httpx
 
-from syftnotify.config.schema import Slack, Webhook
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.retry import failure_of_status, parse_retry_after
 from syftnotify.core.text import escape, redact
@@ -22,9 +21,10 @@ _URL_CHARACTERS = "/?:@!$&'()*+,;=%~"  # not escaped in a path or a query (RFC 3
 class HttpTransport:
     """A transport that posts to one URL; each attempt has a new connection."""
 
-    def __init__(self, settings: Slack | Webhook, *, clock: Callable[[], float]) -> None:
-        self._url = settings.url.get_secret_value()
-        self._timeout = settings.timeout_secs
+    def __init__(self, url: str, *, timeout: float, clock: Callable[[], float]) -> None:
+        """`timeout` is the time limit of one request in seconds."""
+        self._url = url
+        self._timeout = timeout
         self._clock = clock
 
     def post(self, content: bytes, headers: Mapping[str, str]) -> Response:
@@ -47,10 +47,10 @@ def redacted_body(response: Response, secrets: Iterable[str]) -> str:
 def secrets_of(url: str) -> list[str]:
     """The secret parts of a URL in each spelling that a response may repeat: as configured, decoded, as sent."""
     configured = _secret_parts(url)
-    decode = [*map(unquote, configured)]
-    encoded = [quote(part, safe=_URL_CHARACTERS) for part in decode]
-    credentials = base64.b64encode(decode[0].encode()).decode("ascii")
-    return [url, *configured, *decode, *encoded, *_secret_parts(str(httpx.URL(url))), credentials]
+    decoded = [*map(unquote, configured)]
+    encoded = [quote(part, safe=_URL_CHARACTERS) for part in decoded]
+    credentials = base64.b64encode(decoded[0].encode()).decode("ascii")
+    return [url, *configured, *decoded, *encoded, *_secret_parts(str(httpx.URL(url))), credentials]
 
 
 def _secret_parts(url: str) -> list[str]:

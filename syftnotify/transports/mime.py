@@ -1,4 +1,4 @@
-"""How does a message look on the wire as mail? Multipart, text first, with the headers of a serious sender."""
+"""A message as MIME: multipart, text first, with the headers of automatic mail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_LINE = 998  # characters, RFC 5322
 
 
 class _Policy(EmailPolicy):
-    """Our own headers stay on one readable line: people filter on them, and folding would encode a long word."""
+    """Keeps `X-` headers on one line: users filter by them, and folding would encode a long value."""
 
     def fold(self, name: str, value: Any) -> str:
         line = f"{name}: {value}"
@@ -33,13 +33,13 @@ class _Policy(EmailPolicy):
         return self.fold(name, value).encode("ascii", "surrogateescape")
 
 
-_POLICY = _Policy(linesep="\r\n", cte_type="7bit")  # what every relay takes
+_POLICY = _Policy(linesep="\r\n", cte_type="7bit")  # accepted by every relay
 
 
 def build_mime(message: Message, *, date: float | None = None) -> EmailMessage:
-    """`message` as one mail: multipart/alternative, text first, or text alone where it has no HTML.
+    """`message` as one mail: multipart/alternative, text first, or text alone if it has no HTML.
 
-    `date` is in seconds since 1970. Header values are stripped of what a mail program could obey, and capped.
+    `date` is in seconds since 1970. Control characters in header values are escaped, and long values cut.
 
     Raises:
         DeliveryError: PERMANENT, the recipient is not one bare address.
@@ -76,9 +76,8 @@ def build_mime(message: Message, *, date: float | None = None) -> EmailMessage:
 
 
 def _header(value: str, limit: int) -> str:
-    """A value from outside as one header line.
+    """An external value as one header line.
 
-    `EmailMessage` decodes RFC 2047 words in what it is given, and a line end hidden in one would begin a header of
-    somebody else's choice.
+    `EmailMessage` decodes RFC 2047 encoded words in values, and a line end hidden in one would start another header.
     """
     return escape(value, limit=limit).replace("=?", "= ?")

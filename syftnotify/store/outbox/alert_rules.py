@@ -60,8 +60,8 @@ class AlertRuleStore:
 
     def encrypt_stored(self) -> None:
         """Encrypt the URLs that an earlier version stored as plain text."""
-        is_plain = sa.select(ALERTS.c.id).where(ALERTS.c.target.contains("://")).limit(1)
+        is_plain_text = sa.select(ALERTS.c.id).where(ALERTS.c.target.contains("://")).limit(1)
         with self._database.reading() as connection:
-            if connection.execute(is_plain).first() is None:
+            if connection.execute(is_plain_text).first() is None:
                 return
         self._targets.encrypt_stored(self._database.path)

@@ -83,7 +83,7 @@ def notification_row(item: Notification, kind: EventKind | None, now: float) -> 
 def _priority(kind: EventKind | None, audience: Audience) -> Priority:
     if kind in HIGH_KINDS:
         return Priority.HIGH
-    return Priority.OTHER if audience in {Audience.SUBMITTER, Audience.GUEST} else Priority.OPERATION
+    return Priority.OTHER if audience in {Audience.SUBMITTER, Audience.JOB_REQUESTED} else Priority.OPERATION
 
 
 def claimed_notification(row: Any, bundle: str, last_kind: EventKind | None) -> ClaimedNotification:

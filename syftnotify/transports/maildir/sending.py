@@ -1,4 +1,4 @@
-"""Mail into a Maildir on this machine: for a try-out, for the demo, and for who reads mail there."""
+"""Mail into a Maildir on this machine, for local mail readers, tests and the demo."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from syftnotify.transports.mime import build_mime
 
 
 class MaildirTransport:
-    """Writes each message as one file; a reader never sees half of one."""
+    """Writes each message as one file, atomically."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float]) -> None:
         self._path = path
         self._clock = clock
-        self._lock = threading.Lock()  # mailbox's counter for file names is not made for threads
+        self._lock = threading.Lock()  # the counter of `mailbox` for file names is not thread-safe
 
     def check(self) -> None:
-        """Raises: DeliveryError, when the folder cannot be written."""
-        self._opened()
+        """Open the Maildir, and create it if missing. Raises: DeliveryError."""
+        self._open()
 
     def send(self, message: Message) -> Receipt:
-        """Write the message. Raises: DeliveryError."""
+        """One attempt. Raises: DeliveryError."""
         with self._lock:
-            box = self._opened()
+            box = self._open()
             try:
                 name = box.add(build_mime(message, date=self._clock()))
-                with contextlib.suppress(FileNotFoundError):  # a mail program has taken it
+                with contextlib.suppress(FileNotFoundError):  # a mail program moved it
                     (self._path / "new" / name).chmod(0o600)
             except OSError as error:
                 raise DeliveryError(Failure.TEMPORARY, f"the Maildir cannot be written: {error.strerror}") from error
         return Receipt(provider_id=name)
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """There is nothing to release."""
 
-    def _opened(self) -> mailbox.Maildir:
+    def _open(self) -> mailbox.Maildir:
         try:
             create_private_folder(self._path.parent)
             box = mailbox.Maildir(self._path, create=True)
-            for part in ("tmp", "new", "cur"):  # in a folder that is there already, the library misses none
+            for part in ("tmp", "new", "cur"):  # the library creates them only together with the Maildir
                 (self._path / part).mkdir(mode=0o700, exist_ok=True)
             return box
         except OSError as error:

@@ -1,1 +1,1 @@
-"""Lines in a Slack workspace."""
+"""Messages in a Slack workspace."""

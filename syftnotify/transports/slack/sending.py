@@ -1,4 +1,4 @@
-"""Lines in a Slack workspace, through its incoming webhook.
+"""Messages in a Slack workspace, through an incoming webhook.
 
 Source: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
 """
@@ -10,12 +10,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from syftnotify.config.schema import Slack
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
 from syftnotify.core.text import hostname
 from syftnotify.transports.http_client import Response
 from syftnotify.transports.http_transport import HttpTransport, error_from_response, redacted_body, secrets_of
+from syftnotify.transports.slack.settings import SlackSettings
 
 # Slack names the reason in the body, whatever the status is: `channel_is_archived` comes with 410, `no_service` with
 # 404. Any other response is judged by its status.
@@ -39,7 +39,7 @@ _REASONS = {
     "posting_to_general_channel_denied": Failure.PERMANENT,
     "too_many_attachments": Failure.PERMANENT,
     "user_not_found": Failure.PERMANENT,
-    # Concern the webhook, whoever the recipient is.
+    # Concern the webhook, and so every recipient.
     "invalid_token": Failure.GONE,
     "no_active_hooks": Failure.GONE,
     "no_service": Failure.GONE,
@@ -50,46 +50,46 @@ _REASONS = {
 
 
 class SlackTransport(HttpTransport):
-    """Posts each message as one line with a bar in its colour."""
+    """Posts each message with an attachment in its colour."""
 
-    def __init__(self, settings: Slack, *, clock: Callable[[], float]) -> None:
-        super().__init__(settings, clock=clock)
+    def __init__(self, settings: SlackSettings, *, clock: Callable[[], float]) -> None:
+        super().__init__(settings.url.get_secret_value(), timeout=settings.timeout_secs, clock=clock)
         self._settings = settings
 
     def send(self, message: Message) -> Receipt:
         """One attempt. Raises: DeliveryError."""
-        words: dict[str, Any] = {
+        content: dict[str, Any] = {
             "text": message.text,
             "attachments": [{"color": message.colour, "fallback": message.text, "footer": message.subject}],
             "username": self._settings.username,
             "icon_emoji": self._settings.icon_emoji,
         }
-        if message.recipient[:1] in {"#", "@"}:  # else: the channel that the webhook was made for
-            words["channel"] = message.recipient
-        answer = self.post(json.dumps(words).encode("ascii"), {"content-type": "application/json"})
+        if message.recipient[:1] in {"#", "@"}:  # otherwise the channel of the webhook
+            content["channel"] = message.recipient
+        response = self.post(json.dumps(content).encode("ascii"), {"content-type": "application/json"})
         host = hostname(self._url)
-        reason = _reason(answer)
+        reason = _reason(response)
         failure = _REASONS.get(reason)
-        if failure is not None or not 200 <= answer.status < 300:
+        if failure is not None or not 200 <= response.status < 300:
             is_about_recipient = reason in _ABOUT_RECIPIENT
             raise error_from_response(
-                answer,
+                response,
                 host,
                 self._clock(),
                 secrets_of(self._url),
                 failure=failure,
                 is_about_recipient=is_about_recipient,
             )
-        # Slack responds with `ok`, compatible servers with other texts; a page of HTML is from something in between.
-        if answer.text.lstrip().startswith("<"):
-            said = redacted_body(answer, secrets_of(self._url))
-            raise DeliveryError(Failure.UNKNOWN, f"{host} answered {answer.status} with a page: {said}")
+        # Slack responds with `ok`, compatible servers with other texts; HTML is from a proxy or portal on the way.
+        if response.text.lstrip().startswith("<"):
+            text = redacted_body(response, secrets_of(self._url))
+            raise DeliveryError(Failure.UNKNOWN, f"{host} answered {response.status} with a page: {text}")
         return Receipt()
 
 
-def _reason(answer: Response) -> str:
-    """Slack's word for an error: the whole body, or `error` in the JSON object that workflow triggers respond with."""
-    text = answer.text.strip()
+def _reason(response: Response) -> str:
+    """The reason of an error: the whole body, or `error` in the JSON object of workflow triggers."""
+    text = response.text.strip()
     if text.startswith("{"):
         with contextlib.suppress(ValueError, RecursionError):
             return str(json.loads(text).get("error", ""))

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from syftnotify.config.schema import Smtp
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
 from syftnotify.core.text import escape
@@ -23,6 +22,7 @@ from syftnotify.transports.mime import build_mime
 from syftnotify.transports.smtp.replies import check_message_reply, network_reason
 from syftnotify.transports.smtp.server import SmtpServer
 from syftnotify.transports.smtp.session import open_session
+from syftnotify.transports.smtp.settings import SmtpSettings
 
 _MAX_IDLE_SECONDS = 30.0  # after which a kept connection is not reused: servers close idle ones after minutes
 _REJECTED = frozenset({Failure.TEMPORARY, Failure.PERMANENT, Failure.QUOTA})  # after which a session is still usable
@@ -31,7 +31,7 @@ _REJECTED = frozenset({Failure.TEMPORARY, Failure.PERMANENT, Failure.QUOTA})  # 
 class SmtpTransport:
     """Sends through one server, and keeps connections for the next messages. Safe to share between threads."""
 
-    def __init__(self, settings: Smtp, *, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: SmtpSettings, *, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._server = settings.smtp_url
         self._clock = clock

@@ -7,9 +7,8 @@ from email.utils import getaddresses
 from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from syftnotify.core.identifiers import is_address
+from syftnotify.core.identifiers import LOOPBACK, is_address
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 Tls = Literal["implicit", "required", "off"]
 _PORTS: dict[Tls, int] = {"implicit": 465, "required": 587, "off": 25}
 

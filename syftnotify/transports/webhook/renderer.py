@@ -1,7 +1,7 @@
-"""How is a notification worded for a program? As one JSON object, in one of five shapes.
+"""Rendering for programs: one JSON object per notification, in one of five formats.
 
-Shapes: `native` is ours; `gflow`, `nomaflow` and `run_alert` are what receivers made for those systems expect (G21,
-N11, A04); `template` is the operator's own text.
+`native` is our own; `gflow`, `nomaflow` and `run_alert` are those of receivers made for these systems; `template` is a
+template of the operator.
 """
 
 from __future__ import annotations
@@ -51,11 +51,13 @@ _GFLOW_STATES = {
     EventKind.JOB_RELEASED: "Queued",
 }
 _DOLLAR = re.compile(r"\$\{(\w+)\}")
-
-
-_FAULTS = (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, LookupError, RecursionError)
-# A value that no JSON string may contain unescaped: a line break, quotes, a backslash that escapes nothing.
-_HOSTILE = 'a\nb"c\\d'
+# Variables of templates besides the keys of the native format; empty where unknown. The first ones are Nomaflow's.
+_VARIABLES = ("job_id", "run_id", "state", "error", "started_at", "finished_at", "triggered_by", "url")
+_NATIVE_KEYS = ("id", "event", "severity", "timestamp", "entity")
+_JOB_KEYS = ("id", "name", "user", "owner", "state", "exit_code", "error", "tags")
+_RENDERING_ERRORS = (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, LookupError, RecursionError)
+# A line break, quotes, and a backslash that escapes nothing: no JSON string may contain them unescaped.
+_UNESCAPED = 'a\nb"c\\d'
 _WARNING = (
     "the output is not valid JSON when a value is missing or contains quotes, backslashes or line breaks, and such "
     "messages become dead letters; write each value as `{{ value | tojson }}`, without quotes around it"
@@ -63,70 +65,70 @@ _WARNING = (
 
 
 def _sample(kind: EventKind, entity: str, payload: Mapping[str, Any], *tags: str) -> Item:
-    """What a template is tried out with."""
+    """A sample notification for checking a template."""
     at = "2026-01-15T15:30:00Z"
     event = Event(kind, entity, "", at, payload=dict(payload), routing={"tags": list(tags)} if tags else {})
     return Item("sample", event, Audience.OWNER, kind.spec.status_after or Status.WAITING)
 
 
 def _sample_of(kind: EventKind, text: str) -> Item:
-    """The same, with `text` wherever an event may have text."""
+    """The same with `text` in every field for text."""
     names = ("name", "submitter", "owner", "run_id", "job_id", "triggered_by", "stderr")
     return _sample(kind, text, {**dict.fromkeys(names, text), "return_code": 1}, text)
 
 
 class WebhookRenderer:
-    """Words notifications for one endpoint.
+    """Renders notifications for one endpoint.
 
     Attributes:
-        warning: which output of the template is not valid JSON although it has to be; empty when none is known.
+        warning: a warning that some output of the template is not valid JSON although it has to be; empty if none is.
     """
 
-    def __init__(self, shape: str, *, links: Links, template: str = "", is_json: bool = True) -> None:
-        """`is_json` says that the endpoint expects JSON.
+    def __init__(self, format_: str, *, links: Links, template: str = "", is_json: bool = True) -> None:
+        """`is_json`: the endpoint expects JSON.
 
         Raises:
-            ValueError: `template` is no template, names an unknown variable, or never gives JSON.
+            ValueError: `template` is invalid, uses an unknown variable, or never results in JSON.
         """
         self.warning = ""
-        self._shape = shape
+        self._format = format_
         self._links = links
         self._is_json = is_json
-        self._template = _compiled(template) if shape == "template" else None
+        self._template = _compiled(template) if format_ == "template" else None
         if self._template is not None:
-            self._try_out(self._template)
+            self._check(self._template)
 
-    def _try_out(self, template: jinja2.Template) -> None:
+    def _check(self, template: jinja2.Template) -> None:
         bare = self._object(_sample(EventKind.JOB_FAILED, "job/sample", {}))
         try:
             template.render(bare)
-        except _FAULTS as error:
+        except _RENDERING_ERRORS as error:
             if "'NoneType'" in str(error):
                 raise ValueError(f"{error}: a value may be missing; write `(value or [])` or the like") from None
             raise ValueError(f"{error}; known are {', '.join(sorted(bare))}") from None
         if not self._is_json:
             return
-        # A kind for which the template prints nothing at all is one that the routes need not send here.
+        # A template may be empty for event kinds that the routes do not send to this transport.
         outputs = {kind: self._samples(template, kind) for kind in EventKind}
-        mistakes = [_mistake_in(each) for texts in outputs.values() for each in texts if any(map(str.strip, texts))]
-        if all(mistakes):
-            why = mistakes[0] if mistakes else _mistake_in("")
+        errors = [_json_error(each) for texts in outputs.values() for each in texts if any(map(str.strip, texts))]
+        if all(errors):
+            why = errors[0] if errors else _json_error("")
             raise ValueError(
                 f"the output is not valid JSON ({why}); correct it, or name its type in header `content-type`"
             )
-        if any(mistakes):
+        if any(errors):
             self.warning = _WARNING
 
     def _samples(self, template: jinja2.Template, kind: EventKind) -> list[str]:
-        """The output for events of `kind`: without optional values, with plain ones, with hostile ones."""
+        """The output for events of `kind`: without optional values, with plain text, with text that needs escaping."""
         variables = [self._object(_sample(kind, "job/sample", {}))]
-        for text, unknown in (("a", 1), (_HOSTILE, _HOSTILE)):
+        for text, unknown in (("a", 1), (_UNESCAPED, _UNESCAPED)):
             known = self._object(_sample_of(kind, text))
-            known["payload"] = _Complete(known["payload"], unknown)
+            known["payload"] = _SamplePayload(known["payload"], unknown)
             variables.append(known)
         outputs = []
         for each in variables:
-            with contextlib.suppress(*_FAULTS):  # a sample may be of another type than the template expects
+            with contextlib.suppress(*_RENDERING_ERRORS):  # the template may expect another type
                 outputs.append(template.render(each))
         return outputs
 
@@ -141,8 +143,8 @@ class WebhookRenderer:
             texts = [json.dumps(objects if digest else objects[0], ensure_ascii=False, separators=(",", ":"))]
         else:
             texts = [self._template.render(each) for each in objects]
-        if self._is_json and (mistake := next(filter(None, map(_mistake_in, texts)), "")):
-            why = f"the body is not valid JSON ({mistake}); write values in `body` as {{{{ value | tojson }}}}"
+        if self._is_json and (error := next(filter(None, map(_json_error, texts)), "")):
+            why = f"the body is not valid JSON ({error}); write values in `body` as {{{{ value | tojson }}}}"
             raise DeliveryError(Failure.PERMANENT, why)
         body = f"[{','.join(texts)}]" if self._is_json and len(texts) > 1 else "\n".join(texts)
         return Message(
@@ -156,15 +158,15 @@ class WebhookRenderer:
 
     def _object(self, item: Item) -> dict[str, Any]:
         native = native_of(item, self._links)
-        if self._shape == "native":
+        if self._format == "native":
             return native
-        return {"gflow": _gflow, "nomaflow": _nomaflow, "run_alert": _run_alert, "template": _variables}[self._shape](
+        return {"gflow": _gflow, "nomaflow": _nomaflow, "run_alert": _run_alert, "template": _variables}[self._format](
             item.event, native
         )
 
 
 def native_of(item: Item, links: Links) -> dict[str, Any]:
-    """Our own envelope; what is not known is left out."""
+    """The object in the native format; unknown values are left out."""
     event, payload = item.event, item.event.payload
     job = _present(
         id=event.entity,
@@ -190,12 +192,12 @@ def native_of(item: Item, links: Links) -> dict[str, Any]:
 
 
 def _stamp(item: Item) -> str:
-    """When it happened, or else when it was noticed."""
+    """The time of the event, or else of its detection."""
     return _in_utc(item.event.at) or iso(item.detected_at)
 
 
 def _in_utc(value: Any) -> str:
-    """`2026-01-15T15:30:00Z` for an ISO time, nothing for anything else."""
+    """`2026-01-15T15:30:00Z` for an ISO time; empty for anything else."""
     moment = parse_time(value) if isinstance(value, str) else ""
     return iso(moment.timestamp(), exact=bool(moment.microsecond)) if isinstance(moment, datetime) else ""
 
@@ -250,15 +252,15 @@ def _run_alert(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _first(*values: Any) -> Any:
-    """The first that is there; 0 is."""
+    """The first value that is neither None nor empty."""
     return next((value for value in values if value is not None and value != ""), None)
 
 
 def _run_of(event: Event) -> Any:
-    """What names a run: its emitter's word, or else which submission of which job it is of."""
-    given = _first(event.payload.get("run_id"))
-    if given is not None:
-        return given
+    """The id of a run: the emitter's, or one for each submission of a job."""
+    emitted_id = _first(event.payload.get("run_id"))
+    if emitted_id is not None:
+        return emitted_id
     return stable_hash(event.key if event.emitted else f"{event.entity} {_generation(event)}")
 
 
@@ -266,60 +268,55 @@ def _generation(event: Event) -> str:
     return str(event.payload.get("submitted_at") or "")
 
 
-class _Known(dict[str, Any]):
-    """A mapping of which a template may name any part; what one event lacks is `unknown`."""
+class _DefaultMapping(dict[str, Any]):
+    """A mapping with every key: `unknown` is the value of those that an event lacks."""
 
     def __init__(self, known: Mapping[str, Any], unknown: Any = None) -> None:
         super().__init__(known)
         self._unknown = unknown
 
-    def __missing__(self, _name: str) -> Any:
+    def __missing__(self, _key: str) -> Any:
         return self._unknown
 
 
-class _Complete(_Known):
-    """The payload of a sample: it has every part that a template asks for, in whatever way."""
+class _SamplePayload(_DefaultMapping):
+    """The payload of a sample: it has every key, also for `in` and `get`."""
 
-    def __contains__(self, _name: object) -> bool:
+    def __contains__(self, _key: object) -> bool:
         return True
 
-    def get(self, name: str, default: Any = None) -> Any:  # noqa: ARG002 - nothing is missing
-        return self[name]
+    def get(self, key: str, default: Any = None) -> Any:  # noqa: ARG002 - no key is missing
+        return self[key]
 
 
 def _variables(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
-    """What a template may name: the envelope's keys, and Nomaflow's variables, empty where they are not known."""
-    job = {**dict.fromkeys(_JOB_FIELDS), "tags": [], **native.get("job", {})}
-    parts = {"job": job, "payload": _Known(native.get("payload", {}))}
-    return {**dict.fromkeys((*VARIABLES, *_FIELDS), ""), **_nomaflow(event, native), **native, **parts}
+    """The variables of a template: the keys of the native format, and those of Nomaflow; empty where unknown."""
+    job = {**dict.fromkeys(_JOB_KEYS), "tags": [], **native.get("job", {})}
+    parts = {"job": job, "payload": _DefaultMapping(native.get("payload", {}))}
+    return {**dict.fromkeys((*_VARIABLES, *_NATIVE_KEYS), ""), **_nomaflow(event, native), **native, **parts}
 
 
-_JOB_FIELDS = ("id", "name", "user", "owner", "state", "exit_code", "error", "tags")
-_FIELDS = ("id", "event", "severity", "timestamp", "entity")
-VARIABLES = ("job_id", "run_id", "state", "error", "started_at", "finished_at", "triggered_by", "url")
-
-
-def _mistake_in(text: str) -> str:
-    """What keeps `text` from being valid JSON; empty when it is."""
+def _json_error(text: str) -> str:
+    """Why `text` is not valid JSON; empty if it is."""
     try:
-        json.loads(text, parse_constant=_no_number)
+        json.loads(text, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         return escape(str(error)) or type(error).__name__
     return ""
 
 
-def _no_number(word: str) -> None:
-    raise ValueError(f"{word} is no JSON number")
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _to_json(value: Any) -> str:
     if isinstance(value, jinja2.Undefined):
-        str(value)  # raises, and names it
+        str(value)  # raises an error with its name
     return json.dumps(value, ensure_ascii=False)
 
 
 def _compiled(text: str) -> jinja2.Template:
-    """`${name}` stands inside a JSON string, so its value is escaped for one; what is in braces is Jinja's own."""
+    """The template `text`. `${name}` is for use in a JSON string and escaped for it; the rest is Jinja."""
     jinja = _DOLLAR.sub(r"{{ \1 | inside_string }}", text)
     environment = TemplateSandbox(
         undefined=jinja2.StrictUndefined,

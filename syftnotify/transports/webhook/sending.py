@@ -1,4 +1,4 @@
-"""A JSON object to somebody's own address, signed when there is a secret.
+"""Requests to an HTTP endpoint, signed if there is a secret.
 
 Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -10,17 +10,17 @@ import hashlib
 import hmac
 from collections.abc import Callable
 
-from syftnotify.config.schema import Webhook
 from syftnotify.core.models import Message, Receipt
 from syftnotify.core.text import hostname
 from syftnotify.transports.http_transport import HttpTransport, error_from_response, secrets_of
+from syftnotify.transports.webhook.settings import WebhookSettings
 
 
 class WebhookTransport(HttpTransport):
-    """Posts each message as one request; its id is the same at each try."""
+    """Posts each message as one request. Its id is the same in each attempt."""
 
-    def __init__(self, settings: Webhook, *, clock: Callable[[], float]) -> None:
-        super().__init__(settings, clock=clock)
+    def __init__(self, settings: WebhookSettings, *, clock: Callable[[], float]) -> None:
+        super().__init__(settings.url.get_secret_value(), timeout=settings.timeout_secs, clock=clock)
         self._settings = settings
 
     def send(self, message: Message) -> Receipt:
@@ -28,7 +28,7 @@ class WebhookTransport(HttpTransport):
         now = self._clock()
         headers = {
             "content-type": "application/json",
-            # In small letters: one that is spelled otherwise would go out beside ours.
+            # In lower case, so that they replace ours in any spelling.
             **{name.lower(): value.get_secret_value() for name, value in self._settings.headers.items()},
             "webhook-id": message.id,
             "webhook-timestamp": str(int(now)),
@@ -36,25 +36,25 @@ class WebhookTransport(HttpTransport):
         if self._settings.secret is not None:
             secret = self._settings.secret.get_secret_value()
             headers["webhook-signature"] = signature(secret, message.id, int(now), message.body)
-        answer = self.post(message.body, headers)
-        if not 200 <= answer.status < 300:
-            own = [value.get_secret_value() for value in self._settings.headers.values()]
-            secrets = [*secrets_of(self._url), *own, *(word for value in own for word in value.split())]
+        response = self.post(message.body, headers)
+        if not 200 <= response.status < 300:
+            given = [value.get_secret_value() for value in self._settings.headers.values()]
+            secrets = [*secrets_of(self._url), *given, *(part for value in given for part in value.split())]
             raise error_from_response(
-                answer, hostname(self._url), now, [*secrets, headers.get("webhook-signature", "")]
+                response, hostname(self._url), now, [*secrets, headers.get("webhook-signature", "")]
             )
         return Receipt()
 
 
-def signature(secret: str, name: str, moment: int, body: bytes) -> str:
-    """`v1,<base64 of HMAC-SHA256>` over id, time in seconds since 1970, and body.
+def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
+    """`v1,<base64 of HMAC-SHA256>` over the id, the time in seconds since 1970, and the body.
 
-    A secret is base64, with or without `whsec_` before it; one that is not is taken as it is.
+    The secret is base64, with or without the prefix `whsec_`. Any other text is used as it is.
     """
-    word = secret.removeprefix("whsec_")
+    text = secret.removeprefix("whsec_")
     try:
-        key = base64.b64decode(word, validate=True)
+        key = base64.b64decode(text, validate=True)
     except ValueError:
-        key = word.encode("utf-8")
-    signed = hmac.new(key, f"{name}.{moment}.".encode("ascii") + body, hashlib.sha256).digest()
+        key = text.encode("utf-8")
+    signed = hmac.new(key, f"{message_id}.{timestamp}.".encode("ascii") + body, hashlib.sha256).digest()
     return "v1," + base64.b64encode(signed).decode("ascii")

@@ -1,0 +1,129 @@
+"""The routing context of a home: its configuration and its alert rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from syftnotify.config.load import Settings
+from syftnotify.config.routing import Condition
+from syftnotify.config.schema import Config
+from syftnotify.config.transport import TransportSettings
+from syftnotify.core.identifiers import is_address
+from syftnotify.core.kinds import EventKind
+from syftnotify.core.matching import Match, Route
+from syftnotify.core.routing import RoutingContext, TransportInfo, built_in_routes
+from syftnotify.services.transports import transport_infos
+from syftnotify.store.outbox.store import SqliteOutbox
+from syftnotify.transports.webhook.alert_targets import settings_of_targets, transport_info
+
+
+class RoutingContexts:
+    """Makes a routing context for each scan, because alert rules change while the worker runs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        outbox: SqliteOutbox,
+        queues: Iterable[str],
+        add_queue: Callable[[str, TransportSettings], None],
+    ) -> None:
+        """`queues` are the names of the existing transport queues; `add_queue` adds one for a URL of an alert rule."""
+        self._settings = settings
+        self._outbox = outbox
+        self._queues = set(queues)
+        self._add_queue = add_queue
+        self._transports = transport_infos(settings.config)
+        self._routes = _routes(settings.config)
+        self._configured = _configured_addresses(settings.config, self._routes, self._transports)
+
+    def current(self, peers: frozenset[str], is_recorded: Callable[[str], bool]) -> RoutingContext:
+        """The context with the alert rules of now.
+
+        `peers` are those that the owner added, `is_recorded` tests whether the ledger confirms an address.
+        """
+        config = self._settings.config
+
+        def is_known(address: str) -> bool:
+            return address.lower() in self._configured or config.recipients.allows(address) or is_recorded(address)
+
+        alerts = tuple(rule for rule in self._outbox.alert_rules.all() if rule.target)
+        targets = settings_of_targets(alerts)
+        for name in targets.keys() - self._queues:
+            self._add_queue(name, targets[name])
+            self._queues.add(name)
+        return RoutingContext(
+            owner=config.do_email,
+            operators=config.operators,
+            mail_transport=self._settings.default_mail_transport,
+            peers=peers,
+            allows=config.recipients.allows,
+            routes=self._routes,
+            transports={**self._transports, **{name: transport_info(name) for name in targets}},
+            alerts=alerts,
+            is_known=is_known,
+            configured=self._configured,
+        )
+
+
+def _routes(config: Config) -> tuple[Route, ...]:
+    """All routes in order: those of transports, reminders, built-in or configured ones, extra ones."""
+    written = [
+        *((f"routes[{number}]", section) for number, section in enumerate(config.routes or ())),
+        *((f"extra_routes[{number}]", section) for number, section in enumerate(config.extra_routes)),
+    ]
+    configured = [
+        Route(
+            name,
+            section.events,
+            _match(section.match),
+            section.to,
+            section.transport or "",
+            continue_=section.continue_,
+        )
+        for name, section in written
+    ]
+    built_in = () if config.routes is not None else built_in_routes(for_scientist=config.role == "scientist")
+    return (*_routes_of_transports(config), *_reminder_routes(config), *built_in, *configured)
+
+
+def _routes_of_transports(config: Config) -> list[Route]:
+    """The routes by the `events` of transports."""
+    return [
+        Route(
+            f"transports.{name}.events",
+            section.events,
+            Match(submitter=section.filter_users),
+            section.to,
+            name,
+            continue_=True,
+        )
+        for name, section in config.transports.items()
+        if section.events is not None
+    ]
+
+
+def _reminder_routes(config: Config) -> list[Route]:
+    reminders = frozenset({EventKind.JOB_WAITING, EventKind.JOB_LONG_RUNNING})
+    return [Route("reminders.to", reminders, to=config.reminders.to)] if config.reminders.to else []
+
+
+def _match(section: Condition) -> Match:
+    excluding = getattr(section, "excluding", None)
+    return Match(
+        section.submitter,
+        section.owner,
+        section.job,
+        section.tags,
+        section.severity,
+        _match(excluding) if excluding is not None else None,
+    )
+
+
+def _configured_addresses(
+    config: Config, routes: Iterable[Route], transports: Mapping[str, TransportInfo]
+) -> frozenset[str]:
+    """The addresses that the configuration names as recipients, in lower case."""
+    recipients = [config.do_email, *config.operators]
+    recipients += [each for route in routes for each in route.to]
+    recipients += [each for transport in transports.values() for each in transport.default_recipients]
+    return frozenset(each.lower() for each in recipients if is_address(each))

@@ -1,0 +1,37 @@
+"""The configured transports: facts for routing, and their renderers."""
+
+from __future__ import annotations
+
+from syftnotify.config.load import Settings
+from syftnotify.config.schema import Config
+from syftnotify.config.transport import RenderContext, TransportSettings
+from syftnotify.core.errors import ConfigError
+from syftnotify.core.ports import Renderer
+from syftnotify.core.routing import TransportInfo
+from syftnotify.core.text import escape
+
+
+def transport_infos(config: Config) -> dict[str, TransportInfo]:
+    """The facts about each configured transport, by name."""
+    return {
+        name: TransportInfo(
+            name,
+            section.address_type,
+            section.medium(name),
+            section.default_recipients(name, config.do_email),
+            sets_default=bool(section.default_recipient),
+            for_programs=section.for_programs,
+        )
+        for name, section in config.transports.items()
+    }
+
+
+def build_renderer(settings: Settings, name: str, section: TransportSettings) -> Renderer:
+    """The renderer of the transport `name`. Raises: ConfigError, a template in its settings is wrong."""
+    config, templates = settings.config, settings.home.templates
+    links = {key: value or "" for key, value in config.links.model_dump().items()}
+    context = RenderContext(config.do_email, links, templates if templates.is_dir() else None)
+    try:
+        return section.build_renderer(context)
+    except ValueError as error:
+        raise ConfigError(f"config.yaml: transports.{name}.{escape(str(error), limit=300)}") from None

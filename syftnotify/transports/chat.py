@@ -1,0 +1,77 @@
+"""Rendering for chats: one line per notification, with a sign and a colour."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from syftnotify.core.kinds import EventKind, Severity
+from syftnotify.core.models import Item, Message
+from syftnotify.core.text import plural
+from syftnotify.rendering.digest import group_by_submitter
+from syftnotify.rendering.fields import error_line
+from syftnotify.rendering.links import Links
+from syftnotify.rendering.summary import summary_line
+
+# Slack's names for the first three are danger, warning and good.
+RED, YELLOW, GREEN, GREY = "#a30200", "#daa038", "#2eb886", "#717274"
+_SIGNS = {RED: "\N{CROSS MARK}", YELLOW: "\N{WARNING SIGN}", GREEN: "\N{WHITE HEAVY CHECK MARK}"}
+_DIGEST_ITEMS = 20  # that a digest lists
+_GOOD = frozenset(
+    {EventKind.JOB_COMPLETED, EventKind.JOB_APPROVED, EventKind.PEER_GRANTED, EventKind.WORKFLOW_BUILD_COMPLETED}
+)
+
+
+def _colour_of(item: Item) -> str:
+    """Red for failures, yellow for delays, green for success, otherwise grey."""
+    if item.event.severity is Severity.HIGH:
+        return RED
+    if item.event.severity is Severity.MEDIUM:
+        return YELLOW
+    return GREEN if item.event.kind in _GOOD else GREY
+
+
+class ChatRenderer(ABC):
+    """Renders notifications for a chat, in the markup of a subclass."""
+
+    def __init__(self, *, links: Links) -> None:
+        self._links = links
+
+    def message(self, items: Sequence[Item], recipient: str, *, thread: str = "", digest: str = "") -> Message:
+        """The message to `recipient` about all `items`; `digest` is its id if it is a digest."""
+        colours = [_colour_of(item) for item in items]
+        groups, others = group_by_submitter(items, _DIGEST_ITEMS)
+        lines = []
+        for group in groups:
+            lines += [self._line(item) for item in group.items]
+            lines += [f"and {group.more} more from {self.escaped(group.who)}"] if group.more else []
+        lines += [f"and {others}"] if others else []
+        first = items[0]
+        return Message(
+            id=digest or first.id,
+            recipient=recipient,
+            subject=plural(len(items), "thing") if digest else first.event.kind.value,
+            text=self.joined(lines),
+            colour=next(each for each in (RED, YELLOW, GREEN, GREY) if each in colours),
+            thread=thread,
+        )
+
+    def _line(self, item: Item) -> str:
+        error = error_line(item)
+        parts = [_SIGNS.get(_colour_of(item), ""), self.escaped(summary_line(item))]
+        parts += [f"· {self.escaped(error)}"] if error else []
+        url = self._links.of(item.event)["job_url"]
+        parts += [self.link(url, "View run")] if url else []
+        return " ".join(parts).strip()
+
+    def joined(self, lines: Sequence[str]) -> str:
+        """The text of the message."""
+        return "\n".join(lines)
+
+    @abstractmethod
+    def escaped(self, text: str) -> str:
+        """External text as one line without markup."""
+
+    @abstractmethod
+    def link(self, url: str, text: str) -> str:
+        """A link to `url`; empty if it cannot be written."""

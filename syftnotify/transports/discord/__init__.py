@@ -1,0 +1,1 @@
+"""Messages in a channel of a Discord server."""

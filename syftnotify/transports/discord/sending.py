@@ -1,0 +1,106 @@
+"""Messages in a channel of a Discord server, through an incoming webhook.
+
+Source: https://discord.com/developers/docs/resources/webhook#execute-webhook
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.models import Message, Receipt
+from syftnotify.core.text import hostname
+from syftnotify.transports.discord.settings import DiscordSettings
+from syftnotify.transports.http_client import Response
+from syftnotify.transports.http_transport import HttpTransport, error_from_response, redacted_body, secrets_of
+
+# The webhook was deleted, or its token is wrong. Every later message would fail, too.
+# Source: https://discord.com/developers/docs/topics/opcodes-and-status-codes (10015, 50027)
+_GONE_STATUSES = frozenset({401, 404})
+_LONGEST_WAIT = 7 * 86400.0  # seconds
+
+
+class DiscordTransport(HttpTransport):
+    """Posts each message with an embed in its colour."""
+
+    def __init__(self, settings: DiscordSettings, *, clock: Callable[[], float]) -> None:
+        url = _waiting_url(settings.url.get_secret_value())
+        super().__init__(url, timeout=settings.timeout_secs, clock=clock)
+        self._username = settings.username
+
+    def send(self, message: Message) -> Receipt:
+        """One attempt. Raises: DeliveryError."""
+        content = {
+            "content": message.text,
+            "username": self._username,
+            "embeds": [{"description": message.subject, "color": _number(message.colour)}],
+            "allowed_mentions": {"parse": []},  # no text notifies anybody
+        }
+        response = self.post(json.dumps(content).encode("ascii"), {"content-type": "application/json"})
+        secrets = secrets_of(self._url)
+        if not 200 <= response.status < 300:
+            failure = Failure.GONE if response.status in _GONE_STATUSES else None
+            raise error_from_response(
+                _with_wait(response), hostname(self._url), self._clock(), secrets, failure=failure
+            )
+        if response.text.lstrip().startswith("<"):  # a page of HTML by a proxy or portal on the way
+            text = redacted_body(response, secrets)
+            raise DeliveryError(
+                Failure.UNKNOWN, f"{hostname(self._url)} answered {response.status} with a page: {text}"
+            )
+        return Receipt(provider_id=str(_json(response).get("id") or ""))
+
+
+def _waiting_url(url: str) -> str:
+    """`url` with `wait=true`: without it Discord responds before the message is saved, and hides later errors."""
+    parts = urlsplit(url)
+    query = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "wait"]
+    return urlunsplit(parts._replace(query=urlencode([*query, ("wait", "true")])))
+
+
+def _number(colour: str) -> int:
+    """`#rrggbb` as a number, 0 for no colour."""
+    return int(colour.removeprefix("#") or "0", 16)
+
+
+def _json(response: Response) -> dict[str, Any]:
+    """The JSON object in a response; empty if there is none, as in a response with status 204."""
+    try:
+        found = json.loads(response.text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _with_wait(response: Response) -> Response:
+    """`response` with the longest wait that it names as its `Retry-After`, in whole seconds.
+
+    Source: https://discord.com/developers/docs/topics/rate-limits
+    """
+    waits = list(_waits(response))
+    if not waits:
+        return response
+    wait = math.ceil(min(max(waits), _LONGEST_WAIT))
+    return replace(response, headers={**response.headers, "retry-after": str(wait)})
+
+
+def _waits(response: Response) -> Iterator[float]:
+    """The waits, in seconds, that a response names: `retry_after` in the body, and headers."""
+    is_exhausted = response.headers.get("x-ratelimit-remaining") == "0"
+    named: list[Any] = [
+        _json(response).get("retry_after"),
+        response.headers.get("retry-after"),
+        response.headers.get("x-ratelimit-reset-after") if is_exhausted else None,
+    ]
+    for value in named:
+        try:
+            wait = float(value)
+        except (TypeError, ValueError):  # missing, or a date, which is understood elsewhere
+            continue
+        if wait >= 0 and not isinstance(value, bool):
+            yield wait

@@ -1,0 +1,51 @@
+"""Settings of a Discord transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from syftnotify.config.transport import RenderContext, TransportSettings
+from syftnotify.config.values import Rate, Retries, SecretUrl, Text, Timeout, redacted_repr
+from syftnotify.core.identifiers import AddressType
+from syftnotify.core.ports import Renderer, Transport
+
+# Source: https://discord.com/developers/docs/resources/user#usernames-and-nicknames
+_LONGEST_NAME = 80
+_RESERVED = ("discord", "clyde")
+
+
+class DiscordSettings(TransportSettings):
+    """Messages in one channel of a Discord server, through an incoming webhook."""
+
+    address_type: ClassVar[AddressType] = AddressType.ENDPOINT
+    secret_keys: ClassVar[tuple[str, ...]] = ("url",)
+
+    type: Literal["discord"]
+    url: SecretUrl = Field(description="the incoming webhook; a secret")
+    username: Text = Field("syftnotify", description="the name beside the messages")
+    timeout_secs: Timeout = Field(10, description="time limit of one request, in seconds")
+    max_retries: Retries | None = Field(3, description="retries after a temporary failure")
+    rate: Rate = Field(0.5, description="messages a second; Discord accepts 30 a minute per channel")
+
+    @field_validator("username")
+    @classmethod
+    def _allowed_username(cls, value: str) -> str:
+        if not 0 < len(value.strip()) <= _LONGEST_NAME or any(word in value.lower() for word in _RESERVED):
+            raise ValueError(
+                f"expected 1 to {_LONGEST_NAME} characters without {' and '.join(_RESERVED)}, got {redacted_repr(value)}"
+            )
+        return value
+
+    def build_transport(self, *, clock: Callable[[], float]) -> Transport:
+        from syftnotify.transports.discord.sending import DiscordTransport
+
+        return DiscordTransport(self, clock=clock)
+
+    def build_renderer(self, context: RenderContext) -> Renderer:
+        from syftnotify.rendering.links import Links
+        from syftnotify.transports.discord.renderer import DiscordRenderer
+
+        return DiscordRenderer(links=Links(**context.links))

@@ -1,0 +1,59 @@
+"""Settings of a Gmail transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from syftnotify.config.transport import ProviderQuota, SignIn
+from syftnotify.config.values import DailyLimit, FilePath, Rate, SafeUrl, Timeout
+from syftnotify.core.errors import Failure
+from syftnotify.core.ports import Transport
+from syftnotify.transports.mail import MailSettings
+
+_API = "https://gmail.googleapis.com"
+
+
+class GmailSettings(MailSettings):
+    """Mail through the Gmail API."""
+
+    uses_threads: ClassVar[bool] = True
+    # Source: https://support.google.com/mail/answer/22839
+    provider_quota: ClassVar[ProviderQuota | None] = ProviderQuota(
+        500, "a free Gmail account may send 500, Workspace 2,000"
+    )
+
+    type: Literal["gmail"]
+    credentials: FilePath = Field(Path("credentials.json"), description="client secrets; only needed to sign in")
+    token: FilePath = Field(Path("gmail_token.json"), description="the saved sign-in")
+    api_endpoint: SafeUrl | None = Field(None, description="another address of the API: a proxy, an emulator")
+    timeout_secs: Timeout = Field(120, description="time limit of one request, in seconds")
+    rate: Rate = Field(1, description="messages a second")
+    daily_limit: DailyLimit = Field(
+        500, description="messages in 24 hours that the provider allows, or none; one submitter causes a fifth at most"
+    )
+
+    @property
+    def private_files(self) -> frozenset[Path]:
+        return frozenset({self.token})
+
+    @property
+    def sign_in(self) -> SignIn:
+        from syftnotify.transports.gmail.sign_in import GmailSignIn
+
+        return GmailSignIn(self.token, self.credentials)
+
+    @property
+    def clock_url(self) -> str:
+        return self.api_endpoint or _API
+
+    def advice(self, failure: Failure) -> str:
+        return "sign in with `notify init`" if failure is Failure.AUTH else super().advice(failure)
+
+    def build_transport(self, *, clock: Callable[[], float]) -> Transport:
+        from syftnotify.transports.gmail.sending import GmailTransport
+
+        return GmailTransport(self.token, api_endpoint=self.api_endpoint, timeout=self.timeout_secs, clock=clock)

@@ -1,0 +1,40 @@
+"""The Google sign-in of a Gmail transport."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from syftnotify.transports.gmail.auth import GmailAuth
+from syftnotify.transports.gmail.token_file import sign_in_ends, signed_in_at
+
+
+@dataclass(frozen=True, slots=True)
+class GmailSignIn:
+    """Implements `SignIn`."""
+
+    token: Path
+    client: Path
+    renewal: str = "sign in with `notify init --credentials FILE`; publish the app in Google's console to keep it"
+
+    @property
+    def missing(self) -> str:
+        return f"there is no Google sign-in at {self.token}"
+
+    def exists(self) -> bool:
+        return self.token.exists()
+
+    def started_at(self) -> float | None:
+        return signed_in_at(self.token)
+
+    def ends_at(self) -> float | None:
+        return sign_in_ends(self.token)
+
+    def run(self, ask: Callable[[str], str] | None) -> Path:
+        GmailAuth().setup_auth(self.client, ask=ask)
+        saved = self.client.with_name("gmail_token.json")  # where `GmailAuth` saves it
+        if saved != self.token:
+            shutil.move(saved, self.token)
+        return self.token

@@ -1,0 +1,37 @@
+"""What the settings of all mail transports have in common."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from syftnotify.config.transport import RenderContext, TransportSettings
+from syftnotify.config.values import Text
+from syftnotify.core.identifiers import AddressType
+from syftnotify.core.ports import Renderer
+
+
+class MailSettings(TransportSettings):
+    """Settings of every mail transport."""
+
+    address_type: ClassVar[AddressType] = AddressType.MAIL
+
+    subject_prefix: Text = Field("", description="prefix of each subject: '[prod]'")
+    body: Literal["both", "plain", "html"] = Field("both", description="text and HTML, or one of them")
+
+    def default_recipients(self, name: str, owner: str) -> tuple[str, ...]:  # noqa: ARG002 - not part of an address
+        return self.default_recipient or (owner,)
+
+    def build_renderer(self, context: RenderContext) -> Renderer:
+        from syftnotify.rendering.email import EmailRenderer
+        from syftnotify.rendering.links import Links
+        from syftnotify.rendering.templates import cached_renderer
+
+        return EmailRenderer(
+            cached_renderer(context.templates),
+            sender=context.owner,
+            links=Links(**context.links),
+            prefix=self.subject_prefix,
+            body=self.body,
+        )

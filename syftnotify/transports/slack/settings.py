@@ -1,0 +1,41 @@
+"""Settings of a Slack transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from syftnotify.config.transport import RenderContext, TransportSettings
+from syftnotify.config.values import Burst, Rate, Retries, SecretUrl, Text, Timeout
+from syftnotify.core.identifiers import AddressType
+from syftnotify.core.ports import Renderer, Transport
+
+
+class SlackSettings(TransportSettings):
+    """Messages in a Slack workspace, through an incoming webhook."""
+
+    address_type: ClassVar[AddressType] = AddressType.CHANNEL
+    secret_keys: ClassVar[tuple[str, ...]] = ("url",)
+
+    type: Literal["slack"]
+    url: SecretUrl = Field(description="the incoming webhook; a secret")
+    username: Text = Field("syftnotify", description="the name beside the messages")
+    icon_emoji: Text = Field(":gear:", description="the picture beside the messages")
+    timeout_secs: Timeout = Field(10, description="time limit of one request, in seconds")
+    max_retries: Retries | None = Field(3, description="retries after a temporary failure")
+    # Source: https://docs.slack.dev/apis/web-api/rate-limits
+    rate: Rate = Field(1, description="messages a second; Slack accepts one per channel")
+    burst: Burst = Field(1, description="messages that may be sent at once after a pause")
+
+    def build_transport(self, *, clock: Callable[[], float]) -> Transport:
+        from syftnotify.transports.slack.sending import SlackTransport
+
+        return SlackTransport(self, clock=clock)
+
+    def build_renderer(self, context: RenderContext) -> Renderer:
+        from syftnotify.rendering.links import Links
+        from syftnotify.transports.slack.renderer import SlackRenderer
+
+        return SlackRenderer(links=Links(**context.links))

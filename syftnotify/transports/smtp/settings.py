@@ -1,0 +1,73 @@
+"""Settings of an SMTP transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
+from syftnotify.config.secrets import is_plain_text
+from syftnotify.config.values import CombinedKeys, FilePath, Timeout
+from syftnotify.core.ports import Transport
+from syftnotify.transports.mail import MailSettings
+from syftnotify.transports.smtp.server import (
+    Mailbox,
+    SmtpServer,
+    parse_mailbox,
+    parse_smtp_url,
+    smtp_server_from_settings,
+)
+
+_SERVER_PARTS = ("host", "port", "user", "password", "tls")
+
+
+def _server(value: Any) -> SmtpServer:
+    if isinstance(value, CombinedKeys):
+        return smtp_server_from_settings(*map(value.get, _SERVER_PARTS))
+    return parse_smtp_url(value)
+
+
+class SmtpSettings(MailSettings):
+    """Mail through a mail server."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    secret_keys: ClassVar[tuple[str, ...]] = ("password",)
+    server_keys: ClassVar[tuple[str, ...]] = ("smtp_url", *_SERVER_PARTS)
+
+    type: Literal["smtp"]
+    smtp_url: Annotated[SmtpServer, BeforeValidator(_server)] = Field(
+        description="the server: smtp://user:password@host:587, smtps://host:465; or host, port, user, password, tls"
+    )
+    sender: Annotated[Mailbox, BeforeValidator(parse_mailbox)] | None = Field(
+        None, alias="from", description="the sender of the mails; unset: do_email"
+    )
+    ca_file: FilePath | None = Field(None, description="certificates to trust besides the system's: a private CA's")
+    timeout_secs: Timeout = Field(60, description="time limit of one send, in seconds")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _combine_parts(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "smtp_url" in value or value.keys().isdisjoint(_SERVER_PARTS):
+            return value
+        others = {name: inner for name, inner in value.items() if name not in _SERVER_PARTS}
+        return {**others, "smtp_url": CombinedKeys((name, value[name]) for name in _SERVER_PARTS if name in value)}
+
+    @classmethod
+    def plain_secrets(cls, raw: Mapping[str, Any]) -> list[str]:
+        url = raw.get("smtp_url")
+        user_info = str(url).partition("://")[2].rpartition("@")[0] if is_plain_text(url) else ""
+        return [*super().plain_secrets(raw), *(["smtp_url"] if ":" in user_info else [])]
+
+    def default_recipients(self, name: str, owner: str) -> tuple[str, ...]:
+        return super().default_recipients(name, self.sender.address if self.sender else owner)
+
+    @property
+    def trusted_files(self) -> frozenset[Path]:
+        return frozenset({self.ca_file} if self.ca_file else ())
+
+    def build_transport(self, *, clock: Callable[[], float]) -> Transport:
+        from syftnotify.transports.smtp.sending import SmtpTransport
+
+        return SmtpTransport(self, clock=clock)

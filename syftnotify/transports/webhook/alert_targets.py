@@ -1,0 +1,50 @@
+"""URLs as targets of alert rules: each is a webhook of its own, besides those of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from syftnotify.config.values import is_safe_url, unencrypted
+from syftnotify.core.models import AlertRule
+from syftnotify.core.routing import TransportInfo
+from syftnotify.transports.webhook.settings import WebhookSettings
+
+
+def settings_for_url(url: str) -> WebhookSettings:
+    """The settings of the webhook at `url`. Raises: ValueError, it is not an HTTP URL."""
+    section = {"type": "webhook", "url": url, "format": "run_alert", "on_unknown": "resend"}
+    return WebhookSettings.model_validate(section)
+
+
+def settings_of_targets(rules: Iterable[AlertRule]) -> dict[str, WebhookSettings]:
+    """The settings for the URLs among the targets of `rules`, by endpoint name.
+
+    Each has its own transport, so that one that is down does not delay the others.
+    """
+    return {rule.endpoint: _settings_of(rule) for rule in rules if rule.has_url}
+
+
+def transport_info(name: str) -> TransportInfo:
+    """The facts for routing. There is no default recipient: only alert rules use such a transport."""
+    return TransportInfo(
+        name, WebhookSettings.address_type, WebhookSettings.medium(name), for_programs=WebhookSettings.for_programs
+    )
+
+
+def target_warning(rule: AlertRule) -> str:
+    """The warning that secrets in the URL of `rule` are sent unencrypted; empty if there is none.
+
+    Raises:
+        ValueError: it is not an HTTP URL.
+    """
+    if not rule.has_url or is_safe_url(rule.target):
+        return ""
+    exposed = _settings_of(rule).exposed
+    if urlsplit(rule.target).path.strip("/"):  # often the token of a receiver
+        exposed.append("the path of the address")
+    return unencrypted(exposed) if exposed else ""
+
+
+def _settings_of(rule: AlertRule) -> WebhookSettings:
+    return settings_for_url(rule.target.replace(" ", "%20"))  # earlier versions accepted blanks in the host
