@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from syftnotify.core.errors import NotifyError
-from syftnotify.runtime.container import build_app, check_ready
+from syftnotify.runtime.container import build_app
+from syftnotify.services.settings import check_ready
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
 

@@ -20,9 +20,9 @@ import pytest
 import yaml
 
 from syftnotify import __version__
-from syftnotify.cli.demo import Tree
 from syftnotify.config.load import load
 from syftnotify.core.errors import ConfigError
+from syftnotify.services.demo import Tree
 from syftnotify.system import worker_lock, worker_status
 from tests.mailserver import serving
 from tests.support import ANA, BO, OWNER, PATIENCE, Box, mails_in, wait_until

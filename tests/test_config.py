@@ -24,7 +24,7 @@ from syftnotify.config.schema import MAIL_TYPES, TRANSPORT_TYPES, Config
 from syftnotify.config.values import duration
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.kinds import EventKind
-from syftnotify.runtime.container import template_mistakes
+from syftnotify.services.settings import template_mistakes
 from syftnotify.system.paths import Home
 from tests.support import Box
 

@@ -23,12 +23,15 @@ from typing import Any
 import pytest
 import yaml
 
-from syftnotify.cli.demo import Tree
 from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification, NotificationState
 from syftnotify.core.outbox import AttemptOutcome
-from syftnotify.services.doctor import Finding, Level, disk_level, findings
+from syftnotify.runtime.opening import state_access
+from syftnotify.services.demo import Tree
+from syftnotify.services.doctor.checks import run_checks
+from syftnotify.services.doctor.findings import Finding, Level
+from syftnotify.services.doctor.machine import disk_level
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
@@ -46,7 +49,7 @@ DAY = 86400.0
 
 def found(box: Box, *, now: float | None = None) -> list[Finding]:
     """What the checks find, asked in this process; `now` is what the clock shows."""
-    return list(findings(box.home, clock=time.time if now is None else lambda: now))
+    return list(run_checks(box.home, state_access(box.home), clock=time.time if now is None else lambda: now))
 
 
 def about(check: str, all_found: list[Finding]) -> list[Finding]:
@@ -388,7 +391,8 @@ def test_doctor_syftbox_without_read_permission_fails(private: Box) -> None:
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may work in every home")
 def test_doctor_home_of_another_user_fails() -> None:
     """B07, F5: `/` belongs to root, or to nobody in a user namespace; needs no root, as the next test does."""
-    one = next(findings(Home(Path("/")), clock=time.time))
+    root = Home(Path("/"))
+    one = next(run_checks(root, state_access(root)))
 
     assert (one.check, one.level) == ("home", FAIL)
     assert "/ belongs to " in one.text

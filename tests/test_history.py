@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import syftnotify
-from syftnotify.cli.history import forget
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
+from syftnotify.services.history import prune
 from syftnotify.store.ledger import JsonStateManager
 from syftnotify.store.outbox.history import History
 from syftnotify.store.outbox.store import SqliteOutbox
@@ -218,7 +218,7 @@ def test_much_is_forgotten_a_heap_at_a_time(box: Box, owed: int) -> None:
     outbox.history = history = CountingHistory(outbox._database)
     history.sizes = []
     outbox.enqueue(gpus(0, 2300), [], 100.0)
-    count = forget(outbox, ledger, 200.0)
+    count = prune(outbox, ledger, 200.0)
     left = outbox.events.for_entities([event.entity for event in gpus(0, 2300)])
     outbox.close()
 

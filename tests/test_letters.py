@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -15,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from syftnotify.cli.app import main
-from syftnotify.cli.demo import Tree
 from syftnotify.core.errors import Failure
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification, NotificationState
 from syftnotify.core.outbox import AttemptOutcome, OutboxCounts
 from syftnotify.core.text import local_time
+from syftnotify.services.demo import Tree
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_status
+from tests.commands import run_command
 from tests.google import Answer, Asked, Google, Post, closes, page, says, serving
 from tests.support import ANA, BO, OWNER, Box, claim, tally, wait_until
 
@@ -104,11 +103,9 @@ def states(box: Box) -> dict[str, str]:
 def typed(box: Box, *words: str, check: int) -> str:
     """What the command says, run in this process: a table of many rows needs no interpreter for each."""
     said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
-        patch.setattr(sys, "argv", ["notify", "--home", str(box.home.root), *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    assert (ended.value.code or 0) == check, said.getvalue()
+    with redirect_stdout(said), redirect_stderr(said):
+        code = run_command(box.home, *words)
+    assert code == check, said.getvalue()
     return said.getvalue()
 
 

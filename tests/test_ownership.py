@@ -16,7 +16,9 @@ import pytest
 from syftnotify.config.load import load
 from syftnotify.core.errors import UnsafeHomeError
 from syftnotify.monitors import JobMonitor
-from syftnotify.services.doctor import Level, findings
+from syftnotify.runtime.opening import state_access
+from syftnotify.services.doctor.checks import run_checks
+from syftnotify.services.doctor.findings import Level
 from syftnotify.sources.spool import emit
 from syftnotify.system import worker_lock
 from syftnotify.system.ownership import check_home
@@ -376,7 +378,8 @@ def test_doctor_names_state_that_belongs_to_another_user(box: Box, name: str) ->
     box.look()
     os.chown(box.home.root / name, NOBODY, -1)
 
-    found = [each for each in findings(box.home) if each.text == f"{box.home.root / name} belongs to nobody"]
+    checks = run_checks(box.home, state_access(box.home))
+    found = [each for each in checks if each.text == f"{box.home.root / name} belongs to nobody"]
 
     assert [(each.check, each.level, each.advice) for each in found] == [
         ("home", Level.WARN, f"`sudo chown root {box.home.root / name}`")

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from syftnotify.cli.demo import Tree
 from syftnotify.core.text import iso, localized
 from syftnotify.runtime import process
+from syftnotify.services.demo import Tree
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.files import file_lock
 from tests.support import ANA, OWNER, PATIENCE, Box, Sent, wait_until, workers_of

@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 
-from syftnotify.cli.demo import Tree
 from syftnotify.config.load import load
 from syftnotify.core.errors import ConfigError
 from syftnotify.core.outbox import OutboxCounts
+from syftnotify.services.demo import Tree
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.files import atomic_write

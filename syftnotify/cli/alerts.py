@@ -1,109 +1,107 @@
-"""`notify alerts`: who hears how the runs of some jobs end, kept beside the history and not in the configuration."""
+"""`notify alerts`: add, list and remove alert rules."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING, Annotated
 
-import json
-import time
-import uuid
-from dataclasses import replace
+import typer
 
-from syftnotify.cli.console import emit_line, say, warn
-from syftnotify.cli.letters import outbox_of
-from syftnotify.config.schema import Webhook
-from syftnotify.config.values import glob
-from syftnotify.core.errors import ConfigError, NotifyError
-from syftnotify.core.identifiers import is_address
-from syftnotify.core.models import AlertRule
-from syftnotify.core.text import escape, host_of, iso
-from syftnotify.runtime.container import alert_warning, alert_webhook, load_listing_all
-from syftnotify.store.outbox.store import SqliteOutbox
-from syftnotify.system.ownership import check_home
-from syftnotify.system.paths import Home
+from syftnotify.cli.console import print_json, print_line, print_warning
+from syftnotify.cli.options import HomeOption, JsonListOption, resolve_home
+
+if TYPE_CHECKING:
+    from syftnotify.core.models import AlertRule
+
+alerts_app = typer.Typer(
+    name="alerts", help="Manage alert rules for jobs that fail, time out or run long.", no_args_is_help=True
+)
 
 
-def add(home: Home, rule: AlertRule) -> None:
-    """Keep `rule`, with an id and a moment of its own.
+@alerts_app.command("add")
+def alerts_add(
+    context: typer.Context,
+    job: Annotated[str, typer.Option(help="Job name, entity, or pattern, for example 'nightly-*'.")] = "",
+    tag: Annotated[str, typer.Option(help="Tag, or pattern of tags.")] = "",
+    email: Annotated[str, typer.Option(help="Alert this mail address.")] = "",
+    webhook: Annotated[str, typer.Option(help="Alert this webhook transport, or URL: https://...")] = "",
+    on_failure: Annotated[bool, typer.Option(help="Alert on failures.")] = True,
+    on_timeout: Annotated[bool, typer.Option(help="Alert on timeouts.")] = True,
+    on_success: Annotated[bool, typer.Option(help="Alert on completion.")] = False,
+    on_long_run_minutes: Annotated[float | None, typer.Option(help="Alert when a run takes longer.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Add a rule; a running worker applies it from its next scan on."""
+    from syftnotify.runtime.opening import create_outbox
+    from syftnotify.services.alert_rules import RuleOptions, create_rule
+    from syftnotify.system.ownership import check_home
 
-    Raises:
-        ConfigError: it is about no jobs, about no way in which they end, or its target is none.
-    """
-    check_home(home)
-    if bool(rule.job) == bool(rule.tag):
-        raise ConfigError("the jobs are missing or ambiguous", hint="pass either --job or --tag")
-    try:
-        glob(rule.job or rule.tag)
-    except ValueError as error:
-        raise ConfigError(f"{'--job' if rule.job else '--tag'}: {error}") from None
-    minutes = rule.on_long_run_minutes
-    if minutes is not None and not 0 < minutes < 1e6:
-        raise ConfigError("--on-long-run-minutes is a number above 0")
-    if not (rule.on_failure or rule.on_timeout or rule.on_success or minutes):
-        raise ConfigError("this rule would never alert anybody", hint="enable one of its conditions")
-    _check_target(home, rule)
-    home.create()
-    outbox = SqliteOutbox(home.outbox, repair=False)
-    try:
-        kept = replace(rule, id=uuid.uuid4().hex[:12], created_at=time.time())
-        outbox.alert_rules.add(kept)
-    finally:
-        outbox.close()
-    say(f"{kept.id}  {_sentence(kept)}")
+    options = RuleOptions(job, tag, email, webhook, on_failure, on_timeout, on_success, on_long_run_minutes)
+    resolved = resolve_home(context, home)
+    check_home(resolved)
+    new = create_rule(resolved, options)
+    if new.warning:
+        print_warning(new.warning)
+    with create_outbox(resolved) as outbox:
+        outbox.alert_rules.add(new.rule)
+    print_line(_describe(new.rule))
 
 
-def show(home: Home, *, about: str, as_json: bool) -> None:
-    """Print the rules, or those whose `--job` or `--tag` was typed as `about`."""
-    with outbox_of(home) as outbox:
-        known = outbox.alert_rules.all() if outbox else []
-    rules = [rule for rule in known if not about or about in {rule.job, rule.tag}]
+@alerts_app.command("list")
+def alerts_list(
+    context: typer.Context,
+    about: Annotated[str, typer.Argument(help="Only rules for this job, pattern or tag.")] = "",
+    as_json: JsonListOption = False,
+    home: HomeOption = None,
+) -> None:
+    """List the rules with their ids."""
+    from syftnotify.runtime.opening import open_outbox
+    from syftnotify.services.alert_rules import list_rules
+
+    with open_outbox(resolve_home(context, home)) as outbox:
+        rules = list_rules(outbox, about) if outbox else []
     if as_json:
-        emit_line(json.dumps([_object(rule) for rule in rules]))
+        print_json([_object(rule) for rule in rules])
         return
     for rule in rules:
-        say(f"{rule.id}  {_sentence(rule)}")
+        print_line(_describe(rule))
     if not rules:
-        say("no alert rules; add one with `notify alerts add`")
+        print_line("no alert rules; add one with `notify alerts add`")
 
 
-def remove(home: Home, name: str) -> None:
-    """Forget the rule whose id begins with `name`.
+@alerts_app.command("rm")
+def alerts_rm(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="ID", help="Id as `notify alerts list` shows it.")],
+    home: HomeOption = None,
+) -> None:
+    """Remove a rule."""
+    from syftnotify.runtime.opening import open_outbox
+    from syftnotify.services.alert_rules import no_single_rule, remove_rule
 
-    Raises:
-        NotifyError: none does, or several do.
-    """
-    with outbox_of(home) as outbox:
-        known = outbox.alert_rules.all() if outbox else []
-        found = [rule for rule in known if name and rule.id.startswith(name.lower())]
-        if len(found) != 1:
-            many = f"{len(found)} alert rules begin" if found else "no alert rule begins"
-            raise NotifyError(f"{many} with {escape(name)!r}", hint="`notify alerts list` shows the ids")
-        if outbox:
-            outbox.alert_rules.remove(found[0].id)
-    say(f"removed {found[0].id}")
-
-
-def _check_target(home: Home, rule: AlertRule) -> None:
-    if is_address(rule.target):
-        if not load_listing_all(home).mailer:
-            raise ConfigError("no transport can send mail", hint="add one of type gmail, smtp or maildir")
-        return
-    if rule.has_own_address:
-        try:
-            alert_webhook(rule.target)
-        except ValueError:
-            raise ConfigError("the target is no address such as https://hooks.example/x") from None
-        if warning := alert_warning(rule):
-            warn(f"{warning}; use an https:// address")
-        return
-    transports = load_listing_all(home).config.transports
-    if not isinstance(transports.get(rule.target), Webhook):
-        names = [name for name, section in transports.items() if isinstance(section, Webhook)]
-        raise ConfigError(
-            f"{escape(rule.target)!r} is no transport of type webhook",
-            hint=f"there are {', '.join(names)}" if names else "give its address: https://hooks.example/x",
-        )
+    with open_outbox(resolve_home(context, home)) as outbox:
+        if outbox is None:
+            raise no_single_rule(name)
+        removed = remove_rule(outbox, name)
+    print_line(f"removed {removed.id}")
 
 
-def _target(rule: AlertRule) -> str:
+def _describe(rule: "AlertRule") -> str:
+    """Id, jobs, conditions and target on one line."""
+    from syftnotify.core.text import escape
+
+    minutes = rule.on_long_run_minutes
+    conditions = {
+        "failed": rule.on_failure,
+        "timed out": rule.on_timeout,
+        "completed": rule.on_success,
+        f"running for {minutes or 0:g} minutes": bool(minutes),
+    }
+    jobs = f"job {escape(rule.job)}" if rule.job else f"jobs tagged {escape(rule.tag)}"
+    enabled = ", ".join(text for text, is_enabled in conditions.items() if is_enabled)
+    return f"{rule.id}  {jobs} {enabled} -> {_describe_target(rule)}"
+
+
+def _describe_target(rule: "AlertRule") -> str:
+    from syftnotify.core.text import escape, host_of
+
     if not rule.target:
         return "an address that cannot be decrypted; restore secret.key, or remove the rule and add it again"
     if rule.has_own_address:
@@ -111,23 +109,11 @@ def _target(rule: AlertRule) -> str:
     return escape(rule.target)
 
 
-def _sentence(rule: AlertRule) -> str:
-    minutes = rule.on_long_run_minutes
-    when = [
-        word
-        for word, is_wanted in (
-            ("failed", rule.on_failure),
-            ("timed out", rule.on_timeout),
-            ("completed", rule.on_success),
-            (f"running for {minutes:g} minutes" if minutes else "", bool(minutes)),
-        )
-        if is_wanted
-    ]
-    what = f"job {escape(rule.job)}" if rule.job else f"jobs tagged {escape(rule.tag)}"
-    return f"{what} {', '.join(when)} -> {_target(rule)}"
+def _object(rule: "AlertRule") -> dict[str, object]:
+    """The JSON object of a rule; of a URL only the host is shown."""
+    from syftnotify.core.identifiers import is_address
+    from syftnotify.core.text import host_of, iso
 
-
-def _object(rule: AlertRule) -> dict[str, object]:
     return {
         "id": rule.id,
         "job": rule.job or None,

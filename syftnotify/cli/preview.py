@@ -1,163 +1,66 @@
-"""`notify preview`: what a mail looks like, before anybody gets one."""
+"""`notify preview`: print the mails of an event kind or a template."""
 
-from __future__ import annotations
-
-import difflib
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import jinja2
+import typer
 
-from syftnotify.cli.console import say
-from syftnotify.config.load import load
-from syftnotify.core.errors import ConfigError, NotifyError, UnknownKindError
-from syftnotify.core.kinds import Audience, EventKind, Status, parse_kind
-from syftnotify.core.models import Event, Item, Message
-from syftnotify.core.text import escape, plural
-from syftnotify.rendering.email import TEMPLATES, EmailRenderer, Links
-from syftnotify.runtime.container import renderer_for, words_of
-from syftnotify.system.ownership import check_config, check_home
-from syftnotify.system.paths import Home
+from syftnotify.cli.console import print_line
+from syftnotify.cli.options import HomeOption, parse_path, resolve_home
+from syftnotify.core.errors import NotifyError
 
-OWNER, SCIENTIST = "owner@datasite.example", "ana@uni.example"
-_WHEN = "2026-01-15T15:30:00Z"
-_CODE = [
-    {"path": "run.sh", "text": "#!/bin/bash\nuv run python main.py\n", "cut": False},
-    {"path": "main.py", "text": "import pandas\n\nprint(pandas.read_csv('people.csv').describe())\n", "cut": False},
-]
-_LONGEST_WORD = 40  # characters of a wrong name that are compared
-# Templates that are no single event's.
-_OTHERS = {"digest": (EventKind.DIGEST, Audience.OWNER), "event": (EventKind.JOB_HELD, Audience.RECIPIENT)}
-_ENDS = {
-    EventKind.JOB_FAILED: (Status.FAILED, 1),
-    EventKind.JOB_TIMEOUT: (Status.FAILED, -1),
-    EventKind.JOB_COMPLETED: (Status.DONE, 0),
-}
+if TYPE_CHECKING:
+    from syftnotify.services.preview import Preview
 
 
-def show(home: Home, name: str, *, as_html: Path | None) -> None:
-    """Print the mails of a template or an event, or write the last one's HTML to a file.
+def preview(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Argument(help="Template (new_job) or event kind (job_failed); default: list the names.")
+    ] = "",
+    html: Annotated[
+        Path | None, typer.Option("--html", parser=parse_path, metavar="PATH", help="Write the HTML part to this file.")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Preview a mail, rendered with your own templates."""
+    from syftnotify.services.preview import previews
 
-    Raises:
-        NotifyError: there is no such template or event, or the file cannot be written.
-        UnsafeHomeError: others can change the templates.
-    """
-    check_home(home)
-    check_config(home)
-    chosen = _chosen(name)
-    wording = _wording(home)
-    for kind, audience in chosen:
-        message = _message(wording, kind, audience)
-        if as_html is not None:
-            continue
-        say(f"{kind} to the {audience}")
-        say(f"Subject: {message.subject}\n")
-        say(message.text)
-    if as_html is not None:
-        try:
-            as_html.write_text(message.html, encoding="utf-8")
-        except OSError as error:
-            raise NotifyError(f"{as_html} cannot be written: {error.strerror}") from error
-        say(f"wrote {as_html}; {plural(len(chosen), 'mail')} would be sent" if len(chosen) > 1 else f"wrote {as_html}")
-
-
-def list_names() -> None:
-    """Print the names of the templates and of the event kinds."""
-    say(f"templates: {', '.join(_names())}")
-    say(f"event kinds: {', '.join(EventKind)}")
+    resolved = resolve_home(context, home)
+    if name:
+        found = previews(resolved, name)
+        if html is not None:
+            _write_html(found, html)
+        else:
+            _print(found)
+    elif html is not None:
+        raise NotifyError("`--html` needs a name", hint="run `notify preview` for the names")
+    else:
+        _print_names()
 
 
-def _names() -> list[str]:
-    return sorted({*TEMPLATES.values(), *_OTHERS})
+def _print(found: "list[Preview]") -> None:
+    for each in found:
+        print_line(f"{each.kind} to the {each.audience}")
+        print_line(f"Subject: {each.message.subject}\n")
+        print_line(each.message.text)
 
 
-# What a template with a mistake in it can raise.
-MISTAKES = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+def _write_html(found: "list[Preview]", path: Path) -> None:
+    """Write the HTML part of the last mail."""
+    from syftnotify.core.text import plural
 
-
-def mistake_in(template: str, error: Exception) -> str:
-    """In words, what is wrong with a template of one's own."""
-    return f"emails/{template}.txt or emails/{template}.html cannot be used: {escape(str(error))}"
-
-
-def _wording(home: Home) -> EmailRenderer:
-    """How mails of this home are worded; without a configuration that holds, as they are by default.
-
-    Text and HTML both, whichever of them is sent.
-    """
     try:
-        settings = load(home)
-        section = settings.mail_section
-        both = section.model_copy(update={"body": "both"}) if section is not None else None
-        words = words_of(settings, settings.mailer, both) if both is not None else None
-    except ConfigError:
-        words = None
-    return words if isinstance(words, EmailRenderer) else EmailRenderer(renderer_for(home), sender=OWNER, links=Links())
+        path.write_text(found[-1].message.html, encoding="utf-8")
+    except OSError as error:
+        raise NotifyError(f"{path} cannot be written: {error.strerror}") from error
+    others = f"; {plural(len(found), 'mail')} would be sent" if len(found) > 1 else ""
+    print_line(f"wrote {path}{others}")
 
 
-def _message(wording: EmailRenderer, kind: EventKind, audience: Audience) -> Message:
-    recipient = SCIENTIST if audience is Audience.SUBMITTER else OWNER
-    try:
-        if kind is EventKind.DIGEST:
-            items = [
-                _sample(each, audience)
-                for each in (EventKind.JOB_SUBMITTED, EventKind.JOB_FAILED, EventKind.GPU_AVAILABLE)
-            ]
-            return wording.message(items, recipient, digest="preview")
-        return wording.message([_sample(kind, audience)], recipient)
-    except MISTAKES as error:
-        template = TEMPLATES.get((kind, audience is Audience.OWNER), "digest" if kind is EventKind.DIGEST else "event")
-        raise NotifyError(mistake_in(template, error), hint="mend it below the home's `templates`") from error
+def _print_names() -> None:
+    from syftnotify.core.kinds import EventKind
+    from syftnotify.services.preview import template_names
 
-
-def _chosen(name: str) -> list[tuple[EventKind, Audience]]:
-    """The mails that a template's name or an event's stands for."""
-    word = Path(name).stem
-    found = (
-        []
-        if word in set(EventKind)
-        else [
-            (kind, Audience.OWNER if is_owner else Audience.SUBMITTER)
-            for (kind, is_owner), template in TEMPLATES.items()
-            if template == word
-        ]
-    )
-    if found:
-        return found
-    if word in _OTHERS:
-        return [_OTHERS[word]]
-    try:
-        kind = parse_kind(name)
-    except UnknownKindError:
-        near = difflib.get_close_matches(word[:_LONGEST_WORD], [*_names(), *EventKind], n=1)
-        guess = f", did you mean `{near[0]}`?" if near else ""
-        raise ConfigError(
-            f"{escape(name)!r} is neither a template nor an event{guess}",
-            hint="run `notify preview` for the names",
-        ) from None
-    roles: list[Audience] = [role for role in kind.spec.audiences if role is not Audience.OPERATOR]
-    usual = Audience.OWNER if (kind, True) in TEMPLATES else Audience.RECIPIENT
-    return [(kind, role) for role in roles or [usual]]
-
-
-def _sample(kind: EventKind, audience: Audience) -> Item:
-    if not kind.spec.audiences and kind not in {known for known, _ in TEMPLATES}:  # handed in by somebody else
-        of_job = {"name": "nightly-sync"} if kind.value.startswith(("job_", "workflow_")) else {}
-        event = Event(kind, "lab/7", at=_WHEN, payload=of_job, routing={"user": "alice"}, emitted=True)
-        return Item("preview", event, audience, Status.WAITING)
-    status, code = _ENDS.get(kind, (Status.WAITING, None))
-    payload = {
-        "name": "income survey",
-        "owner": OWNER,
-        "submitter": SCIENTIST,
-        "return_code": code,
-        "reason": "it reads whole rows" if kind is EventKind.JOB_REJECTED else "",
-        "summary": "Transport office is paused: it cannot send.",
-        "detail": "mail.example refuses the sign-in (535)",
-        "figures": [["it knows", "12 jobs, 3 peers"]],
-        "minutes": 1440,
-        "code": _CODE,
-        "stderr": "Traceback (most recent call last):\nKeyError: 'person_id'" if status is Status.FAILED else "",
-    }
-    return Item(
-        "preview", Event(kind, f"job/D/{OWNER}/{SCIENTIST}/income%20survey", "", _WHEN, payload), audience, status
-    )
+    print_line(f"templates: {', '.join(template_names())}")
+    print_line(f"event kinds: {', '.join(EventKind)}")

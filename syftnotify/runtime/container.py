@@ -4,48 +4,37 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-from syftnotify.config.load import Settings, load, unencrypted
+from syftnotify.config.load import Settings
 from syftnotify.config.routing import Condition
-from syftnotify.config.schema import Config, Gmail, Slack, Smtp, Transport, Webhook
-from syftnotify.config.values import is_safe_url
-from syftnotify.core.errors import ConfigError, NotSignedInError, StateError
+from syftnotify.config.schema import Config, Gmail, Transport, Webhook
+from syftnotify.core.errors import StateError
 from syftnotify.core.identifiers import AddressType, is_address
 from syftnotify.core.kinds import HIGH_KINDS, EventKind, Severity
 from syftnotify.core.matching import Match, Route
-from syftnotify.core.models import DIGESTED, AlertRule
-from syftnotify.core.ports import Renderer
+from syftnotify.core.models import DIGESTED
 from syftnotify.core.quiet_hours import QuietHours
 from syftnotify.core.reminders import ReminderThresholds
 from syftnotify.core.routing import RoutingContext, TransportInfo, built_in_routes
-from syftnotify.core.text import escape
 from syftnotify.core.throttle import ThrottleRule
 from syftnotify.delivery.dispatcher import Dispatcher, TransportQueue
-from syftnotify.rendering.email import EmailRenderer, Links
-from syftnotify.rendering.templates import TemplateRenderer, renderer_of
 from syftnotify.runtime.peer_changes import PeerChanges
 from syftnotify.runtime.pipeline import Pipeline, ScanReport
 from syftnotify.runtime.recipients import Recipients
+from syftnotify.services.transports import build_renderer, transport_infos
+from syftnotify.services.tree_readers import job_reader, peer_reader
 from syftnotify.sources.spool import Spool
-from syftnotify.sources.syftbox.peers import OwnRequests, PeerReader
 from syftnotify.sources.syftbox.scanner import JobReader
 from syftnotify.store.ledger import JsonStateManager
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.store.scan_cache import MemoryFile
 from syftnotify.system.files import private_folder
-from syftnotify.system.paths import Home, expanded_if_possible
-from syftnotify.system.procinfo import is_alive
 from syftnotify.transports.registry import transport_for
-from syftnotify.transports.slack.renderer import SlackRenderer
-from syftnotify.transports.webhook.renderer import WebhookRenderer
-
-_COLAB_SYFT_BG = "/content/drive/MyDrive/syft-bg"
+from syftnotify.transports.webhook.alert_targets import settings_of_targets
 
 
 @dataclass(slots=True)
@@ -77,46 +66,6 @@ class App:
         self.outbox.close()
 
 
-def check_ready(home: Home) -> Settings:
-    """The configuration of `home`, good for a worker.
-
-    Raises:
-        ConfigError: it has mistakes.
-        NotSignedInError: mail would go out by Gmail, and there is no sign-in.
-    """
-    settings = load(home, check=template_mistakes)
-    settings = replace(settings, warnings=(*settings.warnings, *_template_warnings(settings)))
-    transport = settings.mail_section
-    if not settings.config.notify.enabled:
-        return settings
-    if isinstance(transport, Gmail) and not transport.token.exists():
-        raise NotSignedInError(f"there is no Google sign-in at {transport.token}", hint="sign in with `notify init`")
-    return settings
-
-
-def load_listing_all(home: Home) -> Settings:
-    """The configuration of `home`; when it has mistakes, the error lists those in the templates of webhooks as well.
-
-    Mistakes in templates alone are no error here.
-
-    Raises:
-        ConfigError, NotifyError: as `load`.
-    """
-    try:
-        return load(home)
-    except ConfigError:
-        load(home, check=template_mistakes)
-        raise
-
-
-def _template_warnings(settings: Settings) -> Iterator[str]:
-    """What is suspicious about the templates of webhooks."""
-    for name, section in settings.config.transports.items():
-        words = words_of(settings, name, section)
-        if isinstance(words, WebhookRenderer) and words.warning:
-            yield f"config.yaml: transports.{name}.body: {words.warning}"
-
-
 def build_app(
     settings: Settings,
     *,
@@ -142,7 +91,7 @@ def build_app(
         ledger = JsonStateManager(home.state)
         outbox = SqliteOutbox(home.outbox)
         stack.callback(outbox.close)  # unless everything below succeeds
-        sections: dict[str, Transport] = {**config.transports, **_endpoints(outbox.alert_rules.all())}
+        sections: dict[str, Transport] = {**config.transports, **settings_of_targets(outbox.alert_rules.all())}
         outbox.queue.reassign(list(sections), settings.mailer)
         lanes = {name: _lane(settings, name, section, clock) for name, section in sections.items()}
         dispatcher = Dispatcher(
@@ -181,18 +130,11 @@ def build_app(
     return App(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
 
 
-def job_reader(settings: Settings, **more: Any) -> JobReader:
-    """What reads the jobs that this home is about: those of an owner, or a scientist's own at others'."""
-    email = settings.config.do_email
-    owner, submitter = (email, "") if settings.config.role == "owner" else ("", email)
-    return JobReader(settings.root, owner, submitter=submitter, **more)
-
-
 def _lane(settings: Settings, name: str, section: Transport, clock: Callable[[], float]) -> TransportQueue:
     return TransportQueue(
         name,
         transport_for(section, clock=clock),
-        words_of(settings, name, section),
+        build_renderer(settings, name, section),
         section.rate,
         section.burst,
         section.max_retries,
@@ -201,84 +143,6 @@ def _lane(settings: Settings, name: str, section: Transport, clock: Callable[[],
         resend_unknown=not settings.holds(section),
         daily_limit=section.daily_limit,
     )
-
-
-def _endpoints(rules: Iterable[AlertRule]) -> dict[str, Transport]:
-    """A transport for each address that an alert rule names by itself: one that is dead delays no other."""
-    # Earlier versions accepted blanks in the host.
-    return {rule.endpoint: alert_webhook(rule.target.replace(" ", "%20")) for rule in rules if rule.has_own_address}
-
-
-def alert_webhook(url: str) -> Webhook:
-    """The endpoint at an address that an alert rule names by itself. Raises: ValueError."""
-    return Webhook.model_validate({"type": "webhook", "url": url, "format": "run_alert", "on_unknown": "resend"})
-
-
-def alert_warning(rule: AlertRule) -> str:
-    """The warning that the address that `rule` names by itself is sent unencrypted; else empty. Raises: ValueError."""
-    if not rule.has_own_address or is_safe_url(rule.target):
-        return ""
-    exposed = alert_webhook(rule.target.replace(" ", "%20")).exposed
-    if urlsplit(rule.target).path.strip("/"):  # often the token of a receiver
-        exposed.append("the path of the address")
-    return unencrypted(exposed) if exposed else ""
-
-
-def renderer_for(home: Home) -> TemplateRenderer:
-    """The templates of `home`, one's own before the built-in ones."""
-    return renderer_of(home.templates if home.templates.is_dir() else None)
-
-
-def template_mistakes(raw: Mapping[str, Any]) -> Iterator[str]:
-    """The mistakes in the templates of webhooks, as `path: text`; `raw` is the configuration, checked or not."""
-    sections = raw.get("transports")
-    for name, section in sections.items() if isinstance(sections, dict) else ():
-        if not isinstance(section, dict) or section.get("format") != "template":
-            continue
-        body = section.get("body")
-        if isinstance(body, str):
-            try:
-                WebhookRenderer("template", links=Links(), template=body)
-            except ValueError as error:
-                yield f"transports.{escape(str(name))}.body: {escape(str(error))}"
-
-
-def words_of(settings: Settings, name: str, section: Transport) -> Renderer:
-    """What words notifications for the transport `name`. Raises: ConfigError, its `body` is no template."""
-    config = settings.config
-    links = Links(config.links.job or "", config.links.results or "", config.links.peer or "")
-    if isinstance(section, Slack):
-        return SlackRenderer(links=links)
-    if isinstance(section, Webhook):
-        try:
-            return WebhookRenderer(section.format, links=links, template=section.body or "", is_json=section.sends_json)
-        except ValueError as error:
-            why = escape(str(error), limit=300)
-            raise ConfigError(f"config.yaml: transports.{name}.body: {why}") from None
-    return EmailRenderer(
-        renderer_for(settings.home),
-        sender=config.do_email,
-        links=links,
-        prefix=section.subject_prefix,
-        body=section.body,
-    )
-
-
-def ways_of(config: Config) -> dict[str, TransportInfo]:
-    """The transports as routing sees them."""
-    found = {}
-    for name, section in config.transports.items():
-        default = section.default_recipient
-        if isinstance(section, Slack):
-            # Without a channel of its own a line goes where the webhook was made for.
-            found[name] = TransportInfo(name, AddressType.SLACK, default or (name,), bool(default))
-        elif isinstance(section, Webhook):
-            found[name] = TransportInfo(name, AddressType.WEBHOOK, (name,), bool(default))
-        else:
-            sender = section.sender if isinstance(section, Smtp) else None
-            usual = (sender.address if sender else config.do_email,)
-            found[name] = TransportInfo(name, AddressType.MAIL, default or usual, bool(default))
-    return found
 
 
 def _routes(config: Config) -> tuple[Route, ...]:
@@ -358,7 +222,7 @@ def _reach(
     `add` is given the transports of theirs that are not among `lanes` yet.
     """
     config = settings.config
-    mailer, ways, routes = settings.mailer, ways_of(settings.config), _routes(settings.config)
+    mailer, ways, routes = settings.mailer, transport_infos(settings.config), _routes(settings.config)
     configured = _configured(config, routes, ways)
     known = set(lanes)
 
@@ -367,7 +231,7 @@ def _reach(
             return address.lower() in configured or config.recipients.allows(address) or is_recorded(address)
 
         alerts = [rule for rule in outbox.alert_rules.all() if rule.target]
-        own = _endpoints(alerts)
+        own: dict[str, Transport] = {**settings_of_targets(alerts)}
         for name in own.keys() - known:
             add(name, own[name])
             known.add(name)
@@ -395,37 +259,3 @@ def _configured(config: Config, routes: Iterable[Route], ways: Mapping[str, Tran
     named += [word for route in routes for word in route.to]
     named += [word for way in ways.values() for word in way.default]
     return frozenset(word.lower() for word in named if is_address(word))
-
-
-def _syft_bg_homes() -> tuple[Path, ...]:
-    """Where syft-bg keeps its things: newer releases, older ones, and on Colab."""
-    return tuple(filter(None, map(expanded_if_possible, ("~/.syft-bg", "~/.syft-creds", _COLAB_SYFT_BG))))
-
-
-def syft_bg_pid() -> int | None:
-    """The pid of syft-bg's own notifier, when it seems to be alive."""
-    for home in _syft_bg_homes():
-        try:
-            pid = int((home / "notify" / "daemon.pid").read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            continue
-        if pid > 0 and is_alive(pid):
-            return pid
-    return None
-
-
-def peer_reader(settings: Settings, clock: Callable[[], float] = time.time) -> PeerReader:
-    """The reader of this owner's peers, or of the owners that a scientist asked."""
-    if settings.config.role == "scientist":
-        return OwnRequests(settings.root, settings.config.do_email, (), (), clock)
-    notify = settings.config.notify
-    homes = _syft_bg_homes()
-    sync = (
-        (notify.sync_state_path,) if notify.sync_state_path else tuple(home / "sync" / "state.json" for home in homes)
-    )
-    told = (
-        (notify.notify_state_path,)
-        if notify.notify_state_path
-        else tuple(home / "notify" / "state.json" for home in homes)
-    )
-    return PeerReader(settings.root, settings.config.do_email, sync, told, clock)

@@ -23,14 +23,17 @@ from syftnotify.core.models import SnapshotStatus
 from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.text import iso
 from syftnotify.runtime import systemd
-from syftnotify.runtime.container import App, alert_warning, build_app, check_ready, syft_bg_pid
+from syftnotify.runtime.container import App, build_app
 from syftnotify.runtime.health import HealthReporter, sign_in_end_of_each
 from syftnotify.runtime.pipeline import ScanReport
+from syftnotify.services.settings import check_ready
+from syftnotify.services.tree_readers import syft_bg_pid
 from syftnotify.sources.syftbox.watcher import ChangeWatcher
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.failpoints import reached
 from syftnotify.system.paths import Home
 from syftnotify.system.worker_status import Phase
+from syftnotify.transports.webhook.alert_targets import target_warning
 
 log = logging.getLogger(__name__)
 
@@ -305,7 +308,7 @@ class Worker:
         found += [
             f"alert rule {rule.id}: {warning}; remove it and add it with an https:// address"
             for rule in self._parts.outbox.alert_rules.all()
-            if (warning := alert_warning(rule))
+            if (warning := target_warning(rule))
         ]
         if pid := syft_bg_pid():
             found.append(

@@ -1,0 +1,29 @@
+"""`notify test`: send a test message through one transport or through each."""
+
+from typing import Annotated
+
+import typer
+
+from syftnotify.cli.console import print_error, print_line
+from syftnotify.cli.options import HomeOption, resolve_home
+
+
+def send_test_message(
+    context: typer.Context,
+    transport: Annotated[str, typer.Argument(help="Transport name; default: all transports.")] = "",
+    to: Annotated[str, typer.Option(help="Recipient instead of the default one.")] = "",
+    home: HomeOption = None,
+) -> None:
+    """Send a test message through a transport. Exit code 1: it failed."""
+    from syftnotify.services.settings import load_reporting_all
+    from syftnotify.services.test_send import send_tests
+
+    settings = load_reporting_all(resolve_home(context, home))
+    has_failed = False
+    for result in send_tests(settings, transport, to):
+        if result.error is None:
+            print_line(f"sent a test message through {result.transport}{result.destination}")
+        else:
+            print_error(result.error)
+            has_failed = True
+    raise typer.Exit(1 if has_failed else 0)

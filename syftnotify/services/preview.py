@@ -1,0 +1,162 @@
+"""Previews of mails: sample events of each kind, rendered with the templates of a home."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from syftnotify.core.errors import ConfigError, NotifyError, UnknownKindError
+from syftnotify.core.kinds import Audience, EventKind, Status, parse_kind
+from syftnotify.core.models import Event, Item, Message
+from syftnotify.core.text import escape
+from syftnotify.rendering.email import TEMPLATES, EmailRenderer, Links
+from syftnotify.rendering.templates import renderer_of
+from syftnotify.services.settings import load
+from syftnotify.services.transports import build_renderer
+from syftnotify.system.ownership import check_config, check_home
+from syftnotify.system.paths import Home
+
+# What a wrong template can raise.
+TEMPLATE_ERRORS = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+
+_OWNER, _SCIENTIST = "owner@datasite.example", "ana@uni.example"
+_SAMPLE_TIME = "2026-01-15T15:30:00Z"
+_SAMPLE_CODE = [
+    {"path": "run.sh", "text": "#!/bin/bash\nuv run python main.py\n", "cut": False},
+    {"path": "main.py", "text": "import pandas\n\nprint(pandas.read_csv('people.csv').describe())\n", "cut": False},
+]
+_SAMPLE_DIGEST = (EventKind.JOB_SUBMITTED, EventKind.JOB_FAILED, EventKind.GPU_AVAILABLE)
+_SAMPLE_RESULTS = {  # status and exit code
+    EventKind.JOB_FAILED: (Status.FAILED, 1),
+    EventKind.JOB_TIMEOUT: (Status.FAILED, -1),
+    EventKind.JOB_COMPLETED: (Status.DONE, 0),
+}
+_DIGEST, _EVENT = "digest", "event"
+# Templates of no single event kind, with an example.
+_SHARED_TEMPLATES = {_DIGEST: (EventKind.DIGEST, Audience.OWNER), _EVENT: (EventKind.JOB_HELD, Audience.RECIPIENT)}
+_MAX_COMPARED = 40  # characters of an unknown name that are compared with known names
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A mail about a sample event."""
+
+    kind: EventKind
+    audience: Audience
+    message: Message
+
+
+def previews(home: Home, name: str) -> list[Preview]:
+    """The mails of a template or an event kind, as the configuration of `home` renders them.
+
+    Raises:
+        NotifyError: there is no such template or event kind, or a template is wrong.
+        UnsafeHomeError: others can change the templates.
+    """
+    check_home(home)
+    check_config(home)
+    chosen = _kinds_and_audiences(name)
+    renderer = _renderer(home)
+    return [Preview(kind, audience, _render(renderer, kind, audience)) for kind, audience in chosen]
+
+
+def template_names() -> list[str]:
+    return sorted({*TEMPLATES.values(), *_SHARED_TEMPLATES})
+
+
+def template_error(template: str, error: Exception) -> str:
+    """The error message about one of the user's own templates."""
+    return f"emails/{template}.txt or emails/{template}.html cannot be used: {escape(str(error))}"
+
+
+def _renderer(home: Home) -> EmailRenderer:
+    """The renderer of the default mail transport, for both text and HTML; without a configuration the default one."""
+    try:
+        settings = load(home)
+        section = settings.mail_section
+        both = section.model_copy(update={"body": "both"}) if section is not None else None
+        renderer = build_renderer(settings, settings.mailer, both) if both is not None else None
+    except ConfigError:
+        renderer = None
+    if isinstance(renderer, EmailRenderer):
+        return renderer
+    templates = renderer_of(home.templates if home.templates.is_dir() else None)
+    return EmailRenderer(templates, sender=_OWNER, links=Links())
+
+
+def _render(renderer: EmailRenderer, kind: EventKind, audience: Audience) -> Message:
+    recipient = _SCIENTIST if audience is Audience.SUBMITTER else _OWNER
+    try:
+        if kind is EventKind.DIGEST:
+            return renderer.message([_sample(each, audience) for each in _SAMPLE_DIGEST], recipient, digest="preview")
+        return renderer.message([_sample(kind, audience)], recipient)
+    except TEMPLATE_ERRORS as error:
+        shared = _DIGEST if kind is EventKind.DIGEST else _EVENT
+        template = TEMPLATES.get((kind, audience is Audience.OWNER), shared)
+        raise NotifyError(
+            template_error(template, error), hint="correct it in the folder `templates` of the home"
+        ) from error
+
+
+def _kinds_and_audiences(name: str) -> list[tuple[EventKind, Audience]]:
+    """The mails of a template or an event kind; a file name of a template is accepted too."""
+    stem = Path(name).stem
+    if stem not in set(EventKind) and (found := _users_of_template(stem)):
+        return found
+    if stem in _SHARED_TEMPLATES:
+        return [_SHARED_TEMPLATES[stem]]
+    kind = _parse_kind(name, stem)
+    audiences: list[Audience] = [each for each in kind.spec.audiences if each is not Audience.OPERATOR]
+    default = Audience.OWNER if (kind, True) in TEMPLATES else Audience.RECIPIENT
+    return [(kind, audience) for audience in audiences or [default]]
+
+
+def _users_of_template(name: str) -> list[tuple[EventKind, Audience]]:
+    return [
+        (kind, Audience.OWNER if is_owner else Audience.SUBMITTER)
+        for (kind, is_owner), template in TEMPLATES.items()
+        if template == name
+    ]
+
+
+def _parse_kind(name: str, stem: str) -> EventKind:
+    try:
+        return parse_kind(name)
+    except UnknownKindError:
+        similar = difflib.get_close_matches(stem[:_MAX_COMPARED], [*template_names(), *EventKind], n=1)
+        suggestion = f", did you mean `{similar[0]}`?" if similar else ""
+        raise ConfigError(
+            f"{escape(name)!r} is neither a template nor an event kind{suggestion}",
+            hint="run `notify preview` for the names",
+        ) from None
+
+
+def _sample(kind: EventKind, audience: Audience) -> Item:
+    if not kind.spec.audiences and kind not in {known for known, _ in TEMPLATES}:
+        return Item("preview", _emitted_event(kind), audience, Status.WAITING)
+    status, code = _SAMPLE_RESULTS.get(kind, (Status.WAITING, None))
+    payload = {
+        "name": "income survey",
+        "owner": _OWNER,
+        "submitter": _SCIENTIST,
+        "return_code": code,
+        "reason": "it reads whole rows" if kind is EventKind.JOB_REJECTED else "",
+        "summary": "Transport office is paused: it cannot send.",
+        "detail": "mail.example refuses the sign-in (535)",
+        "figures": [["it knows", "12 jobs, 3 peers"]],
+        "minutes": 1440,
+        "code": _SAMPLE_CODE,
+        "stderr": "Traceback (most recent call last):\nKeyError: 'person_id'" if status is Status.FAILED else "",
+    }
+    event = Event(kind, f"job/D/{_OWNER}/{_SCIENTIST}/income%20survey", "", _SAMPLE_TIME, payload)
+    return Item("preview", event, audience, status)
+
+
+def _emitted_event(kind: EventKind) -> Event:
+    """A sample event of a kind that only `notify emit` submits."""
+    is_run = kind.value.startswith(("job_", "workflow_"))
+    payload = {"name": "nightly-sync"} if is_run else {}
+    return Event(kind, "lab/7", at=_SAMPLE_TIME, payload=payload, routing={"user": "alice"}, emitted=True)
