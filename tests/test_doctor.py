@@ -181,7 +181,7 @@ def test_a_home_that_is_missing_is_not_made(box: Box, tmp_path: Path) -> None:
     done = box.notify("doctor", "--home", str(elsewhere), check=1)
 
     assert f"fail  home: there is no {elsewhere}" in done.stdout
-    assert "`notify init` makes it" in done.stdout
+    assert "run `notify init`" in done.stdout
     assert "fail  config: there is no configuration" in done.stdout
     assert not elsewhere.exists()
 
@@ -559,7 +559,7 @@ def test_a_mail_server_that_refuses_the_sign_in_is_a_failure_without_the_passwor
     (one,) = [one for one in json.loads(done.stdout) if one["level"] == "fail"]
     assert one["check"] == "transport office"
     assert "535" in one["text"]
-    assert one["advice"] == "see to its user and password"
+    assert one["advice"] == "check its user and password"
     assert SECRET not in done.stdout + done.stderr
 
 
@@ -952,7 +952,7 @@ def test_a_maildir_whose_path_is_a_file_is_no_failure_of_the_network(private: Bo
 
     one = the("transport box", found(private))
     assert one.level is FAIL
-    assert one.advice == f"see that {private.home.config} is a folder that you can write to, or change `path`"
+    assert one.advice == f"check that {private.home.config} is a folder that you can write to, or change `path`"
 
 
 @pytest.mark.parametrize("name", ["worker.lock", "notify.log", "worker.json", "state.json", "outbox.db", "spool"])
@@ -981,7 +981,7 @@ def test_an_alert_rule_whose_webhook_is_gone_is_named(private: Box) -> None:
 
     one = the("alerts", found(private))
     assert one.level is WARN
-    assert f"{rule} tells oncall, which is not configured" in one.text
+    assert f"{rule} alerts through oncall, which is not configured" in one.text
     private.notify("alerts", "rm", rule, check=0)
     assert not [each for each in found(private) if each.check == "alerts"]
 

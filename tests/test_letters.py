@@ -131,7 +131,7 @@ def holding(box: Box) -> Box:
         (("dead-letters",), 0, "run `notify start`"),
         (("dead-letters", "--json"), 0, "[]"),
         (("resend", "--all-dead"), 0, "nothing to send again"),
-        (("resend", "abcd"), 1, "no notification is called 'abcd'"),
+        (("resend", "abcd"), 1, "there is no notification 'abcd'"),
     ],
 )
 def test_where_nothing_was_ever_sent_nothing_is_made(
@@ -171,7 +171,7 @@ def test_a_dead_letter_is_shown_with_all_that_a_person_needs(box: Box) -> None:
     assert name[:8] in shown
     assert f"job_approved to {ANA} through box" in shown
     assert "dead after 1 attempt," in shown
-    assert f"noticed {local_time(noticed_at)}" in shown
+    assert f"detected {local_time(noticed_at)}" in shown
     assert "survey" in shown
     assert "Gmail answered 400" in shown
     assert "notify resend" in shown
@@ -281,7 +281,7 @@ def test_a_letter_is_named_by_its_id_or_by_how_that_begins(box: Box, digits: int
 
     said = typed(box, "resend", text.upper() if upper else text, check=0)
 
-    assert "1 notification back in the queue: goes out at the next `notify start`" in said
+    assert "1 notification queued again: run `notify start` to send" in said
     assert states(box) == {name: "pending", other: "dead"}
 
 
@@ -311,8 +311,8 @@ def test_a_beginning_of_two_ids_changes_nothing(box: Box) -> None:
 
     said = typed(box, "resend", first[:4], check=1)
 
-    assert f"2 notifications begin with '{first[:4]}'" in said
-    assert "say more of the id" in said
+    assert f"the ids of 2 notifications begin with '{first[:4]}'" in said
+    assert "pass more digits of the id" in said
     assert set(states(box).values()) == {"dead"}
     typed(box, "resend", second[:12], check=0)
     assert states(box) == {first: "dead", second: "pending"}
@@ -341,7 +341,7 @@ def test_what_is_no_id_changes_nothing_not_even_for_the_ids_beside_it(box: Box, 
 
     said = typed(box, "resend", name, "--", text, check=1)
 
-    assert "no notification is called" in said
+    assert "there is no notification" in said
     assert "notify dead" in said
     assert "\x1b" not in said
     assert states(box) == {name: "dead"}
@@ -351,7 +351,7 @@ def test_what_is_no_id_changes_nothing_not_even_for_the_ids_beside_it(box: Box, 
     ("state", "words"),
     [
         ("sent", "was sent and is not sent again"),
-        ("pending", "waits already"),
+        ("pending", "is already queued"),
         ("skipped", "was never meant to be sent"),
     ],
 )
@@ -661,7 +661,7 @@ def test_a_running_worker_takes_it_up_at_its_next_look(google: Google, box: Box,
     google.usual = None
     done = box.notify("resend", "--all-dead", check=0)
 
-    assert "the worker sends at its next look" in done.stdout
+    assert "the worker sends at its next scan" in done.stdout
     wait_until(lambda: worker_status.read(box.home).sent == 3, what="the other mail")
     box.notify("stop", check=0)
     to_ana = [post for post in google.posts if post.to == ANA]

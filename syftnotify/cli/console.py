@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable
@@ -45,6 +44,8 @@ def print_raw(text: str, *, flush: bool = False) -> None:
 
 def print_json(value: Any) -> None:
     """Print `value` as JSON on one line."""
+    import json
+
     print_raw(json.dumps(value))
 
 

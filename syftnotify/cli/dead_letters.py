@@ -7,10 +7,10 @@ import typer
 from syftnotify.cli.console import print_json, print_line, print_warning
 from syftnotify.cli.options import HomeOption, JsonListOption, SinceOption, resolve_home
 from syftnotify.core.errors import NotifyError
-from syftnotify.system.paths import Home
 
 if TYPE_CHECKING:
     from syftnotify.services.dead_letters import DeadLetterList
+    from syftnotify.system.paths import Home
 
 
 def dead_letters(
@@ -63,7 +63,7 @@ def resend(
     print_line(f"{plural(result.count, 'notification')} queued again: {when}")
 
 
-def _acknowledge(home: Home, ids: list[str]) -> None:
+def _acknowledge(home: "Home", ids: list[str]) -> None:
     from syftnotify.cli.notifications import nothing_yet
     from syftnotify.core.text import plural
     from syftnotify.runtime.opening import open_outbox
@@ -77,7 +77,7 @@ def _acknowledge(home: Home, ids: list[str]) -> None:
     print_line(f"{plural(count, 'dead letter')} acknowledged")
 
 
-def _list(home: Home, *, as_json: bool) -> None:
+def _list(home: "Home", *, as_json: bool) -> None:
     from syftnotify.cli.notifications import nothing_yet, notification_object
     from syftnotify.runtime.opening import open_outbox
     from syftnotify.services.dead_letters import DeadLetterList, list_dead_letters

@@ -11,12 +11,12 @@ import typer
 from syftnotify.cli.console import is_terminal, print_line, print_raw, print_warning, print_warnings, read_line
 from syftnotify.cli.options import HomeOption, MailTransport, Role, parse_interval, parse_path, resolve_home
 from syftnotify.core.errors import DeliveryError, NotifyError, NotSignedInError
-from syftnotify.system.paths import Home
 
 if TYPE_CHECKING:
     from syftnotify.config.load import Settings
     from syftnotify.services.setup.options import SetupOptions
     from syftnotify.services.setup.writing import SetupResult
+    from syftnotify.system.paths import Home
 
 
 class _ExitCode(IntEnum):
@@ -105,7 +105,7 @@ def init(
     raise typer.Exit(_ExitCode.DONE if is_ready else _ExitCode.NOT_SIGNED_IN)
 
 
-def _ask_missing(home: Home, options: "SetupOptions", *, can_ask: bool) -> "SetupOptions":
+def _ask_missing(home: "Home", options: "SetupOptions", *, can_ask: bool) -> "SetupOptions":
     """The options with what the user is asked for; a new configuration needs more."""
     from syftnotify.services.setup.options import contact_problem, email_problem, smtp_url_problem, transport_problem
     from syftnotify.services.setup.plan import is_new, needs_smtp_server
@@ -170,7 +170,7 @@ def _add_smtp_password(options: "SetupOptions", *, can_ask: bool) -> "SetupOptio
     return replace(options, smtp_url=with_password(options.smtp_url, password)) if password else options
 
 
-def _print_result(home: Home, result: "SetupResult") -> None:
+def _print_result(home: "Home", result: "SetupResult") -> None:
     from syftnotify.services.setup.writing import previous_config
 
     settings, mail = result.settings, result.mail
@@ -233,7 +233,7 @@ def _send_test(settings: "Settings") -> None:
     print_line(f"sent a test mail through {name}{destination}")
 
 
-def _print_next_step(home: Home) -> None:
+def _print_next_step(home: "Home") -> None:
     from syftnotify.system import worker_lock
 
     is_running = worker_lock.is_held(home)

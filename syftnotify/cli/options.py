@@ -4,12 +4,12 @@
 # takes a tenth of `notify --help`.
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syftnotify.system import ownership
-from syftnotify.system.paths import Home
+if TYPE_CHECKING:
+    from syftnotify.system.paths import Home
 
 
 class MailTransport(StrEnum):
@@ -90,12 +90,15 @@ SinceOption = Annotated[str | None, typer.Option(help="Only of events since: 2h,
 JsonListOption = Annotated[bool, typer.Option("--json", help="Print a JSON list.")]
 
 
-def resolve_home(context: typer.Context, home: Path | None) -> Home:
+def resolve_home(context: typer.Context, home: Path | None) -> "Home":
     """The home to work in; with `--as-owner` this process becomes its owner's.
 
     Raises:
         UnsafeHomeError: the caller is root and the home belongs to another user.
     """
+    from syftnotify.system import ownership
+    from syftnotify.system.paths import Home
+
     common, as_owner = context.find_root().obj
     resolved = Home.at(home or common)
     if as_owner:

@@ -7,10 +7,10 @@ import typer
 
 from syftnotify.cli.console import out, print_line, print_warning, print_warnings
 from syftnotify.cli.options import HomeOption, resolve_home
-from syftnotify.system.paths import Home
 
 if TYPE_CHECKING:
     from syftnotify.runtime.single_run import DryRun, PlannedNotification
+    from syftnotify.system.paths import Home
 
 
 def run(
@@ -29,7 +29,7 @@ def run(
         _run_worker(resolved)
 
 
-def _run_worker(home: Home) -> None:
+def _run_worker(home: "Home") -> None:
     """Run until SIGTERM or Ctrl-C."""
     from syftnotify.runtime.worker import work
     from syftnotify.system import logs, worker_lock
@@ -44,7 +44,7 @@ def _run_worker(home: Home) -> None:
     work(home, started=print_warnings)
 
 
-def _scan_once(home: Home) -> None:
+def _scan_once(home: "Home") -> None:
     from syftnotify.core.text import plural
     from syftnotify.runtime.single_run import scan_once
 
@@ -63,7 +63,7 @@ def _scan_once(home: Home) -> None:
     )
 
 
-def _dry_run(home: Home) -> None:
+def _dry_run(home: "Home") -> None:
     from syftnotify.core.text import plural
     from syftnotify.runtime.single_run import dry_run
 

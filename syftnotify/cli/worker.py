@@ -1,13 +1,16 @@
 """`notify start`, `stop`, `restart` and `ensure`: control the background worker."""
 
 import contextlib
+from typing import TYPE_CHECKING
 
 import typer
 
 from syftnotify.cli.console import print_line, print_warning, print_warnings
 from syftnotify.cli.options import HomeOption, TimeoutOption, resolve_home
 from syftnotify.core.errors import AlreadyRunningError, NotRunningError
-from syftnotify.system.paths import Home
+
+if TYPE_CHECKING:
+    from syftnotify.system.paths import Home
 
 
 def start(context: typer.Context, home: HomeOption = None) -> None:
@@ -46,7 +49,7 @@ def ensure(context: typer.Context, home: HomeOption = None) -> None:
         process.start(resolved)
 
 
-def start_worker(home: Home) -> None:
+def start_worker(home: "Home") -> None:
     """Start the worker and print its warnings."""
     from syftnotify.runtime import process
 
@@ -55,7 +58,7 @@ def start_worker(home: Home) -> None:
     print_line(f"worker started (pid {started.pid}); follow it with `notify logs -f`")
 
 
-def stop_worker(home: Home, timeout: float) -> bool:
+def stop_worker(home: "Home", timeout: float) -> bool:
     """Stop the worker and print how it ended; returns whether it ended within `timeout` seconds."""
     from syftnotify.core.text import plural
     from syftnotify.runtime import process
