@@ -862,7 +862,7 @@ def test_an_outbox_of_a_newer_version_is_a_failure(private: Box) -> None:
 
     assert one.level is FAIL
     assert "newer version" in one.text
-    assert "install that version" in one.advice
+    assert "install the newer version" in one.advice
 
 
 def test_dead_letters_and_held_ones_are_warned_of(private: Box) -> None:

@@ -291,7 +291,7 @@ def test_several_are_named_at_once_and_one_of_them_twice(box: Box) -> None:
 
     done = box.notify("resend", first, third[:8], first[:8], check=0)
 
-    assert "2 notifications back" in done.stdout
+    assert "2 notifications queued again" in done.stdout
     assert states(box) == {first: "pending", second: "dead", third: "pending"}
 
 
@@ -390,7 +390,7 @@ def test_all_dead_is_all_that_are_dead_and_nothing_else(holding: Box) -> None:
 
     done = holding.notify("resend", "--all-dead", check=0)
 
-    assert "2 notifications back" in done.stdout
+    assert "2 notifications queued again" in done.stdout
     assert states(holding) == {
         first: "pending",
         second: "pending",
@@ -490,7 +490,7 @@ def test_what_is_said_together_must_hold_together(holding: Box) -> None:
 
     done = holding.notify("resend", "--all-dead", "--recipient", BO, "--since", "2h", check=0)
 
-    assert "1 notification back" in done.stdout
+    assert "1 notification queued again" in done.stdout
     assert states(holding) == {right: "pending", elsewhere: "dead", old: "dead", held: "unknown"}
 
 
