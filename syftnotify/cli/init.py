@@ -114,7 +114,7 @@ def _ask_missing(home: "Home", options: "SetupOptions", *, can_ask: bool) -> "Se
     if asks_all and options.email is None:
         options = replace(options, email=_ask("Your mail address, the data owner's", email_problem))
     if is_new(home, options) and options.syftbox_root is None:
-        options = replace(options, syftbox_root=_find_root(options.email or "", can_ask=can_ask))
+        options = replace(options, syftbox_root=_find_root((options.email or "").strip(), can_ask=can_ask))
     if asks_all and options.transport is None and not options.smtp_url:
         question = "Mail transport: gmail, smtp, or maildir (a folder on this machine)"
         options = replace(options, transport=_ask(question, transport_problem, default="gmail"))

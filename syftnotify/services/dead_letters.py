@@ -89,7 +89,7 @@ def list_dead_letters(home: Home, outbox: OutboxStore) -> DeadLetterList:
 
 
 def acknowledge(outbox: OutboxStore, ids: Sequence[str] = ()) -> int:
-    """Record that a user knows of these dead letters, or of all; returns how many were new.
+    """Record that a user has seen these dead letters, or all; returns how many were new.
 
     Acknowledged ones do not count as unhealthy.
 
