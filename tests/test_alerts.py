@@ -257,9 +257,9 @@ def test_a_rule_about_one_job_goes_with_it(box: Box, tree: Tree) -> None:
             "expected a mail address, got a URL pass `--webhook` instead",
         ),
         (["--job", "a", "--webhook", BO], f"'{BO}' is a mail address pass `--email` instead"),
-        (["--job", "a", "--webhook", "oncall"], "'oncall' is no transport of type discord or webhook"),
-        (["--job", "a", "--webhook", "ftp://hooks.example/x"], "no address such as https://"),
-        (["--job", "a", "--webhook", "https://exa mple/x"], "no address such as https://"),
+        (["--job", "a", "--webhook", "oncall"], "'oncall' is not a transport of type discord or webhook"),
+        (["--job", "a", "--webhook", "ftp://hooks.example/x"], "expected a URL such as https://"),
+        (["--job", "a", "--webhook", "https://exa mple/x"], "expected a URL such as https://"),
         (["--job", "a", "--email", BO, "--no-on-failure", "--no-on-timeout"], "would never alert"),
         (["--job", "a", "--email", BO, "--on-long-run-minutes", "0"], "above 0"),
     ],
@@ -273,7 +273,7 @@ def test_a_rule_that_cannot_be_is_refused(box: Box, tree: Tree, words: list[str]
 
 def test_an_id_that_names_no_rule_or_several_removes_none(box: Box, tree: Tree) -> None:
     add(box, "--job", "a", "--email", BO)
-    assert "no alert rule begins" in box.notify("alerts", "rm", "zz", check=1).stderr
+    assert "there is no alert rule 'zz'" in box.notify("alerts", "rm", "zz", check=1).stderr
     assert len(rules(box)) == 1
 
 

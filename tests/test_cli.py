@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from syftnotify import __version__
-from syftnotify.cli.demo import Tree
 from syftnotify.core.errors import ConfigError
+from syftnotify.services.demo import Tree
 from syftnotify.services.settings import load
 from syftnotify.system import worker_lock, worker_status
 from tests.mailserver import serving
@@ -148,7 +148,7 @@ def test_history_without_notifications_is_not_a_filter_without_matches(box: Box)
     box.configure()
     box.look()
 
-    assert "No notifications yet in" in box.notify("history", check=0).stdout
+    assert "no notifications yet in" in box.notify("history", check=0).stdout
     assert "no notification matches" in box.notify("history", "--event", "job_failed", check=0).stdout
 
 
@@ -933,7 +933,7 @@ def test_status_without_a_configuration_names_init(person: Box) -> None:
 @pytest.mark.parametrize("command", ["history", "why x", "dead-letters", "dead"])
 def test_there_are_no_notifications_before_the_first_start(box: Box, command: str) -> None:
     """D9"""
-    assert box.notify(*command.split(), check=0).stdout.startswith("No notifications yet")
+    assert box.notify(*command.split(), check=0).stdout.startswith("no notifications yet")
     assert box.notify(*command.split(), "--json", check=0).stdout == "[]\n"
 
 

@@ -23,8 +23,8 @@ from syftnotify.config.schema import Config
 from syftnotify.config.values import parse_duration
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.kinds import EventKind
-from syftnotify.services.mail_setup import MAIL_TYPES
 from syftnotify.services.settings import load, parse
+from syftnotify.services.setup.mail import MAIL_TYPES
 from syftnotify.system.paths import Home
 from syftnotify.transports.registry import TRANSPORT_TYPES
 from tests.support import Box

@@ -426,7 +426,7 @@ def test_an_alert_that_nobody_can_hear_is_not_swallowed(box: Box, hook: Web) -> 
     emit(box, "job_failed", "run/1", alerts={"recipients": []})
     box.look()
 
-    assert hook.requests or "not told" in box.notify("why", "run/1", check=0).stdout
+    assert hook.requests or "not sent" in box.notify("why", "run/1", check=0).stdout
 
 
 # -- nobody twice ------------------------------------------------------------------------------------------------------
@@ -480,7 +480,7 @@ def test_a_job_alerts_only_whom_its_owner_lets_pass(box: Box, tree: Tree, hook: 
     assert sorted((mail.to, mail.subject) for mail in box.mails()) == [(who, "FAILED survey") for who in (ANA, BO)]
     why = flat(box.notify("why", "survey", check=0).stdout)
     for refused in (STRANGER, "#jobs", "hook"):
-        assert f"guest {refused}: not told: the job asks for this; recipients.allow would let it pass" in why
+        assert f"guest {refused}: not sent: the job asks for this; recipients.allow would let it pass" in why
 
 
 @pytest.mark.parametrize(

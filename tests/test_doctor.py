@@ -23,13 +23,15 @@ from typing import Any
 import pytest
 import yaml
 
-from syftnotify.cli.demo import Tree
 from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification, NotificationState
 from syftnotify.core.outbox import AttemptOutcome
-from syftnotify.services.doctor import disk_level, findings
-from syftnotify.services.findings import Finding, Level
+from syftnotify.runtime.opening import state_access
+from syftnotify.services.demo import Tree
+from syftnotify.services.doctor.checks import run_checks
+from syftnotify.services.doctor.findings import Finding, Level
+from syftnotify.services.doctor.machine import disk_level
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
@@ -47,7 +49,7 @@ DAY = 86400.0
 
 def found(box: Box, *, now: float | None = None) -> list[Finding]:
     """What the checks find, asked in this process; `now` is what the clock shows."""
-    return list(findings(box.home, clock=time.time if now is None else lambda: now))
+    return list(run_checks(box.home, state_access(box.home), clock=time.time if now is None else lambda: now))
 
 
 def about(check: str, all_found: list[Finding]) -> list[Finding]:
@@ -179,7 +181,7 @@ def test_a_home_that_is_missing_is_not_made(box: Box, tmp_path: Path) -> None:
     done = box.notify("doctor", "--home", str(elsewhere), check=1)
 
     assert f"fail  home: there is no {elsewhere}" in done.stdout
-    assert "`notify init` makes it" in done.stdout
+    assert "run `notify init`" in done.stdout
     assert "fail  config: there is no configuration" in done.stdout
     assert not elsewhere.exists()
 
@@ -389,7 +391,8 @@ def test_doctor_syftbox_without_read_permission_fails(private: Box) -> None:
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may work in every home")
 def test_doctor_home_of_another_user_fails() -> None:
     """B07, F5: `/` belongs to root, or to nobody in a user namespace; needs no root, as the next test does."""
-    one = next(findings(Home(Path("/")), clock=time.time))
+    root = Home(Path("/"))
+    one = next(run_checks(root, state_access(root)))
 
     assert (one.check, one.level) == ("home", FAIL)
     assert "/ belongs to " in one.text
@@ -859,7 +862,7 @@ def test_an_outbox_of_a_newer_version_is_a_failure(private: Box) -> None:
 
     assert one.level is FAIL
     assert "newer version" in one.text
-    assert "install that version" in one.advice
+    assert "install the newer version" in one.advice
 
 
 def test_dead_letters_and_held_ones_are_warned_of(private: Box) -> None:
@@ -949,7 +952,7 @@ def test_a_maildir_whose_path_is_a_file_is_no_failure_of_the_network(private: Bo
 
     one = the("transport box", found(private))
     assert one.level is FAIL
-    assert one.advice == f"see that {private.home.config} is a folder that you can write to, or change `path`"
+    assert one.advice == f"check that {private.home.config} is a folder that you can write to, or change `path`"
 
 
 @pytest.mark.parametrize("name", ["worker.lock", "notify.log", "worker.json", "state.json", "outbox.db", "spool"])
@@ -978,7 +981,7 @@ def test_an_alert_rule_whose_webhook_is_gone_is_named(private: Box) -> None:
 
     one = the("alerts", found(private))
     assert one.level is WARN
-    assert f"{rule} tells oncall, which is not configured" in one.text
+    assert f"{rule} alerts through oncall, which is not configured" in one.text
     private.notify("alerts", "rm", rule, check=0)
     assert not [each for each in found(private) if each.check == "alerts"]
 

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from syftnotify.cli.demo import Tree
 from syftnotify.core.errors import StateError
 from syftnotify.runtime.container import App
+from syftnotify.services.demo import Tree
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import ANA, OWNER, Box
 

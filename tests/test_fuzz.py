@@ -18,7 +18,6 @@ import yaml
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from syftnotify.cli.status import show
 from syftnotify.core.errors import ConfigError, NotSignedInError
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Item
@@ -35,6 +34,7 @@ from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
 from syftnotify.transports.gmail.token_file import SavedToken, sign_in_ends, signed_in_at
 from syftnotify.transports.mime import build_mime
+from tests.commands import run_command
 from tests.support import ANA, BO, OWNER, THOROUGH, Box
 from tests.trees import TREES, Disk, ReviewTree, Tree
 
@@ -502,10 +502,10 @@ def test_no_report_of_a_worker_breaks_the_status(content: bytes) -> None:
         assert report.home == str(home.root)
         worker_status.health_problems(report, 1e9)
         with worker_lock.acquire(home), contextlib.redirect_stdout(io.StringIO()) as out:
-            assert show(home, as_json=True) in {0, 4}
+            assert run_command(home, "status", "--json") in {0, 4}
             json.loads(out.getvalue())
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            assert show(home, as_json=False) == 3
+            assert run_command(home, "status") == 3
 
 
 TOKEN = {

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from syftnotify.cli.demo import Tree
 from syftnotify.core.outbox import OutboxCounts
 from syftnotify.runtime.container import App
+from syftnotify.services.demo import Tree
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from tests.google import Answer, Asked, Google, Post, closes, cuts_the_body, hangs, page, resets, says, serving, visited

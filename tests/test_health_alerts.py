@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from syftnotify.cli.demo import Tree
 from syftnotify.core.errors import StateError
+from syftnotify.services.demo import Tree
 from syftnotify.system import worker_status
 from tests.support import ANA, OWNER, Box, wait_until, worker_in_process
 from tests.web import Web, closes, says

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import syftnotify
-from syftnotify.cli.history import forget
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
+from syftnotify.services.history import prune
 from syftnotify.store.ledger.index import Ledger
 from syftnotify.store.outbox.history import History
 from syftnotify.store.outbox.store import SqliteOutbox
@@ -83,8 +83,8 @@ def test_why_says_of_each_event_who_heard_and_by_which_rule(told: Box) -> None:
     """X05"""
     lines = told.notify("why", "survey", check=0).stdout
 
-    assert "job_submitted, noticed" in lines
-    assert f"submitter {ANA}: told" in lines
+    assert "job_submitted, detected" in lines
+    assert f"submitter {ANA}: sent" in lines
     assert "through box, by built-in: submitter" in lines
 
 
@@ -109,17 +109,17 @@ def test_why_says_whom_a_job_asked_for_in_vain(box: Box, tree: Tree) -> None:
 
     assert sorted(mail.to for mail in box.mails()) == sorted([OWNER, ANA, "friend@lab.example"])
     lines = box.notify("why", "survey", check=0).stdout
-    assert "guest stranger@x.example: not told: the job asks for this; recipients.allow would let it pass" in lines
-    assert "guest friend@lab.example: told" in lines
+    assert "guest stranger@x.example: not sent: the job asks for this; recipients.allow would let it pass" in lines
+    assert "guest friend@lab.example: sent" in lines
 
 
 def test_a_state_that_there_is_not_is_an_error(told: Box) -> None:
     """Else nothing would match, and that would look like an answer."""
-    assert "'snet' is no state" in told.notify("history", "--state", "snet", check=2).stderr
+    assert "'snet' is not a state" in told.notify("history", "--state", "snet", check=2).stderr
 
 
 def test_why_of_what_was_never_noticed_is_an_error(told: Box) -> None:
-    assert "nothing was noticed of 'nothing'" in told.notify("why", "nothing", check=1).stderr
+    assert "no event of 'nothing' is recorded" in told.notify("why", "nothing", check=1).stderr
 
 
 def test_why_of_a_job_before_the_baseline_names_the_baseline(box: Box, tree: Tree) -> None:
@@ -140,7 +140,7 @@ def test_why_of_a_job_before_the_baseline_names_the_baseline(box: Box, tree: Tre
         assert recorded in before
         assert recorded in lines
     assert before[0] == lines[0] == tree.entity("old", ANA)
-    assert any(line.startswith("  job_completed, noticed") for line in lines)
+    assert any(line.startswith("  job_completed, detected") for line in lines)
     assert [(one["event"], one.get("recorded_by")) for one in objects(box, "why", "old")] == [
         ("job_submitted", "baseline"),
         ("job_approved", "baseline"),
@@ -156,11 +156,11 @@ def test_history_and_why_print_times_in_the_local_zone(told: Box) -> None:
     here = tried_at.astimezone(timezone(timedelta(hours=5, minutes=30))).isoformat(sep=" ")
 
     assert first["tried_at"].endswith("Z")
-    assert f"told {here}, 1 attempt" in told.notify("history", check=0).stdout
-    assert f"told {here}, 1 attempt" in told.notify("why", "survey", check=0).stdout
+    assert f"sent {here}, 1 attempt" in told.notify("history", check=0).stdout
+    assert f"sent {here}, 1 attempt" in told.notify("why", "survey", check=0).stdout
     (event, *_) = objects(told, "why", "survey")
     assert event["noticed_at"].endswith("Z")
-    assert f"noticed {here}" in told.notify("why", "survey", check=0).stdout
+    assert f"detected {here}" in told.notify("why", "survey", check=0).stdout
 
 
 @pytest.mark.parametrize("zone", ["UTC", "IST-5:30", "XXX11"])
@@ -172,7 +172,7 @@ def test_prune_names_the_typed_date_in_the_local_zone(box: Box, zone: str) -> No
     said = box.notify("prune", "--older-than", "2000-01-01", "--dry-run", check=0).stdout
 
     offset = {"UTC": "+00:00", "IST-5:30": "+05:30", "XXX11": "-11:00"}[zone]
-    assert said == f"0 events from before 2000-01-01 00:00:00{offset} would be forgotten\n"
+    assert said == f"0 events from before 2000-01-01 00:00:00{offset} would be deleted\n"
     typed_back = box.notify("prune", "--older-than", f"2000-01-01 00:00:00{offset}", "--dry-run", check=0).stdout
     assert typed_back == said
 
@@ -218,7 +218,7 @@ def test_much_is_forgotten_a_heap_at_a_time(box: Box, owed: int) -> None:
     outbox.history = history = CountingHistory(outbox._database)
     history.sizes = []
     outbox.enqueue(gpus(0, 2300), [], 100.0)
-    count = forget(outbox, ledger, 200.0)
+    count = prune(outbox, ledger, 200.0)
     left = outbox.events.for_entities([event.entity for event in gpus(0, 2300)])
     outbox.close()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -15,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from syftnotify.cli.app import main
-from syftnotify.cli.demo import Tree
 from syftnotify.core.errors import Failure
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification, NotificationState
 from syftnotify.core.outbox import AttemptOutcome, OutboxCounts
 from syftnotify.core.text import local_time
+from syftnotify.services.demo import Tree
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_status
+from tests.commands import run_command
 from tests.google import Answer, Asked, Google, Post, closes, page, says, serving
 from tests.support import ANA, BO, OWNER, Box, claim, tally, wait_until
 
@@ -104,11 +103,9 @@ def states(box: Box) -> dict[str, str]:
 def typed(box: Box, *words: str, check: int) -> str:
     """What the command says, run in this process: a table of many rows needs no interpreter for each."""
     said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
-        patch.setattr(sys, "argv", ["notify", "--home", str(box.home.root), *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    assert (ended.value.code or 0) == check, said.getvalue()
+    with redirect_stdout(said), redirect_stderr(said):
+        code = run_command(box.home, *words)
+    assert code == check, said.getvalue()
     return said.getvalue()
 
 
@@ -134,7 +131,7 @@ def holding(box: Box) -> Box:
         (("dead-letters",), 0, "run `notify start`"),
         (("dead-letters", "--json"), 0, "[]"),
         (("resend", "--all-dead"), 0, "nothing to send again"),
-        (("resend", "abcd"), 1, "no notification is called 'abcd'"),
+        (("resend", "abcd"), 1, "there is no notification 'abcd'"),
     ],
 )
 def test_where_nothing_was_ever_sent_nothing_is_made(
@@ -174,7 +171,7 @@ def test_a_dead_letter_is_shown_with_all_that_a_person_needs(box: Box) -> None:
     assert name[:8] in shown
     assert f"job_approved to {ANA} through box" in shown
     assert "dead after 1 attempt," in shown
-    assert f"noticed {local_time(noticed_at)}" in shown
+    assert f"detected {local_time(noticed_at)}" in shown
     assert "survey" in shown
     assert "Gmail answered 400" in shown
     assert "notify resend" in shown
@@ -284,7 +281,7 @@ def test_a_letter_is_named_by_its_id_or_by_how_that_begins(box: Box, digits: int
 
     said = typed(box, "resend", text.upper() if upper else text, check=0)
 
-    assert "1 notification back in the queue: goes out at the next `notify start`" in said
+    assert "1 notification queued again: run `notify start` to send" in said
     assert states(box) == {name: "pending", other: "dead"}
 
 
@@ -294,7 +291,7 @@ def test_several_are_named_at_once_and_one_of_them_twice(box: Box) -> None:
 
     done = box.notify("resend", first, third[:8], first[:8], check=0)
 
-    assert "2 notifications back" in done.stdout
+    assert "2 notifications queued again" in done.stdout
     assert states(box) == {first: "pending", second: "dead", third: "pending"}
 
 
@@ -314,8 +311,8 @@ def test_a_beginning_of_two_ids_changes_nothing(box: Box) -> None:
 
     said = typed(box, "resend", first[:4], check=1)
 
-    assert f"2 notifications begin with '{first[:4]}'" in said
-    assert "say more of the id" in said
+    assert f"the ids of 2 notifications begin with '{first[:4]}'" in said
+    assert "pass more digits of the id" in said
     assert set(states(box).values()) == {"dead"}
     typed(box, "resend", second[:12], check=0)
     assert states(box) == {first: "dead", second: "pending"}
@@ -344,7 +341,7 @@ def test_what_is_no_id_changes_nothing_not_even_for_the_ids_beside_it(box: Box, 
 
     said = typed(box, "resend", name, "--", text, check=1)
 
-    assert "no notification is called" in said
+    assert "there is no notification" in said
     assert "notify dead" in said
     assert "\x1b" not in said
     assert states(box) == {name: "dead"}
@@ -354,7 +351,7 @@ def test_what_is_no_id_changes_nothing_not_even_for_the_ids_beside_it(box: Box, 
     ("state", "words"),
     [
         ("sent", "was sent and is not sent again"),
-        ("pending", "waits already"),
+        ("pending", "is already queued"),
         ("skipped", "was never meant to be sent"),
     ],
 )
@@ -393,7 +390,7 @@ def test_all_dead_is_all_that_are_dead_and_nothing_else(holding: Box) -> None:
 
     done = holding.notify("resend", "--all-dead", check=0)
 
-    assert "2 notifications back" in done.stdout
+    assert "2 notifications queued again" in done.stdout
     assert states(holding) == {
         first: "pending",
         second: "pending",
@@ -493,7 +490,7 @@ def test_what_is_said_together_must_hold_together(holding: Box) -> None:
 
     done = holding.notify("resend", "--all-dead", "--recipient", BO, "--since", "2h", check=0)
 
-    assert "1 notification back" in done.stdout
+    assert "1 notification queued again" in done.stdout
     assert states(holding) == {right: "pending", elsewhere: "dead", old: "dead", held: "unknown"}
 
 
@@ -664,7 +661,7 @@ def test_a_running_worker_takes_it_up_at_its_next_look(google: Google, box: Box,
     google.usual = None
     done = box.notify("resend", "--all-dead", check=0)
 
-    assert "the worker sends at its next look" in done.stdout
+    assert "the worker sends at its next scan" in done.stdout
     wait_until(lambda: worker_status.read(box.home).sent == 3, what="the other mail")
     box.notify("stop", check=0)
     to_ana = [post for post in google.posts if post.to == ANA]

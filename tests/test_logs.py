@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from syftnotify.cli.demo import Tree
+from syftnotify.services.demo import Tree
 from syftnotify.system import logs, worker_status
 from tests.support import ANA, OWNER, PATIENCE, Box, wait_until
 

@@ -15,8 +15,9 @@ import pytest
 
 from syftnotify.core.errors import UnsafeHomeError
 from syftnotify.monitors import JobMonitor
-from syftnotify.services.doctor import findings
-from syftnotify.services.findings import Level
+from syftnotify.runtime.opening import state_access
+from syftnotify.services.doctor.checks import run_checks
+from syftnotify.services.doctor.findings import Level
 from syftnotify.services.settings import load
 from syftnotify.sources.spool import emit
 from syftnotify.system import worker_lock
@@ -377,7 +378,8 @@ def test_doctor_names_state_that_belongs_to_another_user(box: Box, name: str) ->
     box.look()
     os.chown(box.home.root / name, NOBODY, -1)
 
-    found = [each for each in findings(box.home) if each.text == f"{box.home.root / name} belongs to nobody"]
+    checks = run_checks(box.home, state_access(box.home))
+    found = [each for each in checks if each.text == f"{box.home.root / name} belongs to nobody"]
 
     assert [(each.check, each.level, each.advice) for each in found] == [
         ("home", Level.WARN, f"`sudo chown root {box.home.root / name}`")

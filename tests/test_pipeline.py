@@ -9,11 +9,11 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from syftnotify.cli.demo import Tree
 from syftnotify.core.errors import StateError
 from syftnotify.core.models import Event
 from syftnotify.runtime.container import App
 from syftnotify.runtime.pipeline import EVENTS_PER_MINUTE, ScanReport
+from syftnotify.services.demo import Tree
 from tests.support import ANA, BO, OWNER, Box, Clock, lose_ledger, lose_outbox
 from tests.trees import TREES, Disk, VersionedReviewTree
 

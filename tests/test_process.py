@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from syftnotify.cli.demo import Tree
 from syftnotify.core.text import iso, iso_to_local
 from syftnotify.runtime import process
+from syftnotify.services.demo import Tree
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import file_lock
 from tests.support import ANA, OWNER, PATIENCE, Box, Sent, wait_until, workers_of
@@ -304,11 +304,11 @@ def test_status_counts_messages_items_and_what_is_delayed_or_withheld(box: Box) 
     shown = " ".join(box.notify("status", check=3).stdout.split())  # lines are folded at the terminal's width
 
     assert "messages 3 sent (2002 notifications), 1 waiting, 5 dead" in shown
-    assert "30 jobs of submitters with more than 100 events a minute: noticed later" in shown
+    assert "30 jobs of submitters with more than 100 events a minute: detected later" in shown
     assert "2 attempts of unknown outcome: the message may have arrived" in shown
-    assert "1 message of these held; `notify resend` sends them again" in shown
-    assert "4 messages withheld, `notify history --state withheld` shows why" in shown
-    assert "`notify dead-letters` lists them, `notify resend` sends them again" in shown
+    assert "1 message of these held; run `notify resend` to send them again" in shown
+    assert "4 messages withheld; run `notify history --state withheld` for the reasons" in shown
+    assert "run `notify dead-letters` for the list, `notify resend` to send them again" in shown
 
 
 def test_status_does_not_wait_for_a_report_that_is_a_pipe(box: Box) -> None:

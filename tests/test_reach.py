@@ -41,7 +41,7 @@ def test_a_home_may_do_without_mail_where_its_routes_need_none(box: Box, tree: T
     box.look()
 
     assert seen(hook) == ["job_submitted"]
-    assert f"{ANA}: not told: no transport carries to {ANA}" in " ".join(box.notify("why", "survey").stdout.split())
+    assert f"{ANA}: not sent: no transport carries to {ANA}" in " ".join(box.notify("why", "survey").stdout.split())
     assert box.notify("start", check=0)
     box.notify("stop", check=0)
     assert "no transport sends mail" in box.notify("init", check=0).stdout
@@ -129,7 +129,7 @@ def test_the_history_is_kept_for_ever_unless_somebody_says_how_long(box: Box, tr
 
     box.configure({"retention": "365d"})
     box.look()
-    assert "No notifications yet" in box.notify("history").stdout
+    assert "no notifications yet" in box.notify("history").stdout
     box.new_mails()
     box.look()
     assert box.new_mails() == []  # what is forgotten is not told again
@@ -158,7 +158,7 @@ def test_pruning_keeps_what_waits_and_tells_nothing_again(box: Box, tree: Tree) 
         box.look()
         rehearsal = box.notify("prune", "--older-than", "2024-01-01", "--dry-run", check=0).stdout
         assert rehearsal.startswith("1 event from before 2024-01-01")
-        assert box.notify("prune", "--older-than", "2024-01-01", check=0).stdout.endswith("forgotten\n")
+        assert box.notify("prune", "--older-than", "2024-01-01", check=0).stdout.endswith("deleted\n")
 
         history = box.notify("history").stdout
         assert "first" not in history

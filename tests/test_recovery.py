@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.cli.demo import Tree
 from syftnotify.runtime.container import App
 from syftnotify.runtime.health import HealthReporter
+from syftnotify.services.demo import Tree
 from syftnotify.sources.spool import emit
 from tests.support import ANA, OWNER, Box, lose_outbox
 

@@ -19,11 +19,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from syftnotify.cli.demo import Tree
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message
 from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.ports import Transport
+from syftnotify.services.demo import Tree
 from syftnotify.services.settings import load
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system.paths import Home

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.cli.demo import Tree
+from syftnotify.services.demo import Tree
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import file_lock

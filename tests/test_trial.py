@@ -14,13 +14,16 @@ from typing import Any
 
 import pytest
 
-from syftnotify.cli import preview, test_send
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.kinds import EventKind
 from syftnotify.rendering.templates import built_in_folder
+from syftnotify.services.preview import previews
+from syftnotify.services.settings import load
+from syftnotify.services.test_send import send_tests
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
 from tests import google, mailserver
+from tests.commands import run_command
 from tests.google import Google
 from tests.mailserver import HOST, MailServer
 from tests.support import ANA, BO, OWNER, Box, Mail, mails_in, wait_until
@@ -97,7 +100,7 @@ def test_one_short_message_goes_through_the_transport_that_is_named(
     world: World, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """N02, N04: and where it went is said."""
-    assert test_send.send(world.box.home, name, "") == 0
+    assert run_command(world.box.home, "test", name) == 0
     gc.collect()  # a connection that was left open complains here, and not in some other test
 
     assert world.counts == {name: 1}
@@ -147,7 +150,7 @@ def test_what_fails_is_told_with_its_reason_and_the_others_are_still_tried(world
 def test_a_server_that_is_down_is_a_reason(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.office.stop()
 
-    assert test_send.send(world.box.home, "office", "") == 1
+    assert run_command(world.box.home, "test", "office") == 1
     assert "could not be reached" in capsys.readouterr().err
 
 
@@ -197,14 +200,14 @@ def test_a_name_that_there_is_not_is_an_error_that_names_those_there_are(world: 
 def test_somebody_to_whom_a_transport_does_not_carry_is_refused(world: World, name: str, to: str) -> None:
     """N15"""
     with pytest.raises(ConfigError, match=name):
-        test_send.send(world.box.home, name, to)
+        list(send_tests(load(world.box.home), name, to))
 
     assert world.counts == {}
 
 
 def test_somebody_else_can_be_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.box.notify("test", "office", "--to", ANA, check=0)
-    assert test_send.send(world.box.home, "team", "@ana") == 0
+    assert run_command(world.box.home, "test", "team", "--to", "@ana") == 0
     assert "@ana" in capsys.readouterr().out
 
     (mail,) = world.office.committed
@@ -285,7 +288,7 @@ def previewed(output: str) -> Shown:
 
 
 def shown(home: Home, name: str, capsys: pytest.CaptureFixture[str]) -> Shown:
-    preview.show(home, name, as_html=None)
+    run_command(home, "preview", name)
     return previewed(capsys.readouterr().out)
 
 
@@ -364,7 +367,7 @@ def test_a_file_that_cannot_be_written_is_an_error(box: Box) -> None:
 )
 def test_an_unknown_name_suggests_the_nearest(box: Box, name: str, near: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        preview.show(box.home, name, as_html=None)
+        previews(box.home, name)
 
     assert f"`{near}`" in str(caught.value)
 
@@ -393,7 +396,7 @@ def test_a_template_with_a_mistake_is_a_clear_error(box: Box, text: str | bytes)
     """X14: which template it is, and no traceback."""
     own(box, "new_job.txt", text)
     with pytest.raises(NotifyError) as caught:
-        preview.show(box.home, "new_job", as_html=None)
+        previews(box.home, "new_job")
 
     assert "new_job.txt" in f"{caught.value} {caught.value.hint}"
 
@@ -510,7 +513,7 @@ def test_both_faces_can_be_looked_at_whichever_is_sent(box: Box, body: str) -> N
 def test_looking_changes_nothing(box: Box) -> None:
     before = fingerprints(box.folder)
     with contextlib.suppress(ConfigError):
-        preview.show(box.home, "nonsense", as_html=None)
+        previews(box.home, "nonsense")
     box.notify("preview", "job_failed", check=0)
 
     assert fingerprints(box.folder) == before

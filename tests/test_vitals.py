@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 
-from syftnotify.cli.demo import Tree
 from syftnotify.core.errors import ConfigError
 from syftnotify.core.outbox import OutboxCounts
+from syftnotify.services.demo import Tree
 from syftnotify.services.settings import load
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status

@@ -1,65 +1,107 @@
 """`notify alerts`: add, list and remove alert rules."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING, Annotated
 
-import json
+import typer
 
-from syftnotify.cli.console import emit_line, say, warn
-from syftnotify.cli.letters import outbox_of
-from syftnotify.core.errors import NotifyError
-from syftnotify.core.identifiers import is_address
-from syftnotify.core.models import AlertRule
-from syftnotify.core.text import escape, hostname, iso
-from syftnotify.services.alert_rules import add_rule, check_rule
-from syftnotify.system.ownership import check_home
-from syftnotify.system.paths import Home
+from syftnotify.cli.console import print_json, print_line, print_warning
+from syftnotify.cli.options import HomeOption, JsonListOption, resolve_home
 
+if TYPE_CHECKING:
+    from syftnotify.core.models import AlertRule
 
-def add(home: Home, rule: AlertRule) -> None:
-    """Save `rule` under a new id.
-
-    Raises:
-        ConfigError: its jobs, its conditions or its target are wrong.
-    """
-    check_home(home)
-    if warning := check_rule(home, rule):
-        warn(warning)
-    saved = add_rule(home, rule)
-    say(f"{saved.id}  {_sentence(saved)}")
+alerts_app = typer.Typer(
+    name="alerts", help="Manage alert rules for jobs that fail, time out or run long.", no_args_is_help=True
+)
 
 
-def show(home: Home, *, about: str, as_json: bool) -> None:
-    """Print the rules, or those whose job pattern or tag is `about`."""
-    with outbox_of(home) as outbox:
-        known = outbox.alert_rules.all() if outbox else []
-    rules = [rule for rule in known if not about or about in {rule.job, rule.tag}]
+@alerts_app.command("add")
+def alerts_add(
+    context: typer.Context,
+    job: Annotated[str, typer.Option(help="Job name, entity, or pattern, for example 'nightly-*'.")] = "",
+    tag: Annotated[str, typer.Option(help="Tag, or pattern of tags.")] = "",
+    email: Annotated[str, typer.Option(help="Alert this mail address.")] = "",
+    webhook: Annotated[str, typer.Option(help="Alert this webhook transport, or URL: https://...")] = "",
+    on_failure: Annotated[bool, typer.Option(help="Alert on failures.")] = True,
+    on_timeout: Annotated[bool, typer.Option(help="Alert on timeouts.")] = True,
+    on_success: Annotated[bool, typer.Option(help="Alert on completion.")] = False,
+    on_long_run_minutes: Annotated[float | None, typer.Option(help="Alert when a run takes longer.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Add a rule; a running worker applies it from its next scan on."""
+    from syftnotify.runtime.opening import create_outbox
+    from syftnotify.services.alert_rules import RuleOptions, create_rule
+    from syftnotify.system.ownership import check_home
+
+    options = RuleOptions(job, tag, email, webhook, on_failure, on_timeout, on_success, on_long_run_minutes)
+    resolved = resolve_home(context, home)
+    check_home(resolved)
+    new = create_rule(resolved, options)
+    if new.warning:
+        print_warning(new.warning)
+    with create_outbox(resolved) as outbox:
+        outbox.alert_rules.add(new.rule)
+    print_line(_describe(new.rule))
+
+
+@alerts_app.command("list")
+def alerts_list(
+    context: typer.Context,
+    about: Annotated[str, typer.Argument(help="Only rules for this job, pattern or tag.")] = "",
+    as_json: JsonListOption = False,
+    home: HomeOption = None,
+) -> None:
+    """List the rules with their ids."""
+    from syftnotify.runtime.opening import open_outbox
+    from syftnotify.services.alert_rules import list_rules
+
+    with open_outbox(resolve_home(context, home)) as outbox:
+        rules = list_rules(outbox, about) if outbox else []
     if as_json:
-        emit_line(json.dumps([_object(rule) for rule in rules]))
+        print_json([_object(rule) for rule in rules])
         return
     for rule in rules:
-        say(f"{rule.id}  {_sentence(rule)}")
+        print_line(_describe(rule))
     if not rules:
-        say("no alert rules; add one with `notify alerts add`")
+        print_line("no alert rules; add one with `notify alerts add`")
 
 
-def remove(home: Home, name: str) -> None:
-    """Remove the rule whose id begins with `name`.
+@alerts_app.command("rm")
+def alerts_rm(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="ID", help="Id as `notify alerts list` shows it.")],
+    home: HomeOption = None,
+) -> None:
+    """Remove a rule."""
+    from syftnotify.runtime.opening import open_outbox
+    from syftnotify.services.alert_rules import no_single_rule, remove_rule
 
-    Raises:
-        NotifyError: there is none, or several.
-    """
-    with outbox_of(home) as outbox:
-        known = outbox.alert_rules.all() if outbox else []
-        found = [rule for rule in known if name and rule.id.startswith(name.lower())]
-        if len(found) != 1:
-            many = f"{len(found)} alert rules begin" if found else "no alert rule begins"
-            raise NotifyError(f"{many} with {escape(name)!r}", hint="`notify alerts list` shows the ids")
-        if outbox:
-            outbox.alert_rules.remove(found[0].id)
-    say(f"removed {found[0].id}")
+    with open_outbox(resolve_home(context, home)) as outbox:
+        if outbox is None:
+            raise no_single_rule(name)
+        removed = remove_rule(outbox, name)
+    print_line(f"removed {removed.id}")
 
 
-def _target(rule: AlertRule) -> str:
+def _describe(rule: "AlertRule") -> str:
+    """Id, jobs, conditions and target on one line."""
+    from syftnotify.core.text import escape
+
+    minutes = rule.on_long_run_minutes
+    conditions = {
+        "failed": rule.on_failure,
+        "timed out": rule.on_timeout,
+        "completed": rule.on_success,
+        f"running for {minutes or 0:g} minutes": bool(minutes),
+    }
+    jobs = f"job {escape(rule.job)}" if rule.job else f"jobs tagged {escape(rule.tag)}"
+    enabled = ", ".join(text for text, is_enabled in conditions.items() if is_enabled)
+    return f"{rule.id}  {jobs} {enabled} -> {_describe_target(rule)}"
+
+
+def _describe_target(rule: "AlertRule") -> str:
+    from syftnotify.core.text import escape, hostname
+
     if not rule.target:
         return "an address that cannot be decrypted; restore secret.key, or remove the rule and add it again"
     if rule.has_url:
@@ -67,23 +109,11 @@ def _target(rule: AlertRule) -> str:
     return escape(rule.target)
 
 
-def _sentence(rule: AlertRule) -> str:
-    minutes = rule.on_long_run_minutes
-    when = [
-        word
-        for word, is_wanted in (
-            ("failed", rule.on_failure),
-            ("timed out", rule.on_timeout),
-            ("completed", rule.on_success),
-            (f"running for {minutes:g} minutes" if minutes else "", bool(minutes)),
-        )
-        if is_wanted
-    ]
-    what = f"job {escape(rule.job)}" if rule.job else f"jobs tagged {escape(rule.tag)}"
-    return f"{what} {', '.join(when)} -> {_target(rule)}"
+def _object(rule: "AlertRule") -> dict[str, object]:
+    """The JSON object of a rule; of a URL only the host is shown."""
+    from syftnotify.core.identifiers import is_address
+    from syftnotify.core.text import hostname, iso
 
-
-def _object(rule: AlertRule) -> dict[str, object]:
     return {
         "id": rule.id,
         "job": rule.job or None,

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from syftnotify.core.errors import NotifyError
 
-_NARROWEST = 20  # columns; a table in less than that shows nothing
+_MIN_COLUMNS = 20  # a narrower table is not readable
+_DEFAULT_COLUMNS = 80
 
 
 def _console(*, stderr: bool = False) -> Console:
     console = Console(stderr=stderr, highlight=False, soft_wrap=True)
-    if console.width < _NARROWEST:  # `COLUMNS=0`, and terminals that do not know their width
-        console.width = 80
+    if console.width < _MIN_COLUMNS:  # `COLUMNS=0`, and terminals that do not report their width
+        console.width = _DEFAULT_COLUMNS
     return console
 
 
@@ -34,22 +37,33 @@ def use_safe_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def emit_line(text: str, *, flush: bool = False) -> None:
-    """Print one line as it is, without the cost of formatting."""
+def print_raw(text: str, *, flush: bool = False) -> None:
+    """Print one line without the cost of formatting."""
     print(text, flush=flush)  # noqa: T201 - this is the output
 
 
-def say(text: str, style: str | None = None) -> None:
-    """Print one line as it is."""
+def print_json(value: Any) -> None:
+    """Print `value` as JSON on one line."""
+    import json
+
+    print_raw(json.dumps(value))
+
+
+def print_line(text: str, style: str | None = None) -> None:
     out.print(text, style=style, markup=False)
 
 
-def warn(text: str) -> None:
+def print_warning(text: str) -> None:
     """Print a warning to stderr."""
     err.print(f"warning: {text}", style="yellow", markup=False)
 
 
-def complain(error: NotifyError) -> None:
+def print_warnings(texts: Iterable[str]) -> None:
+    for text in texts:
+        print_warning(text)
+
+
+def print_error(error: NotifyError) -> None:
     """Print an error and its hint to stderr."""
     err.print(f"error: {error}", style="red", markup=False)
     if error.hint:
@@ -61,6 +75,6 @@ def is_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def typed_line() -> str:
-    """The next line of standard input; empty where it is closed."""
+def read_line() -> str:
+    """The next line of standard input; empty if it is closed."""
     return sys.stdin.readline().rstrip("\r\n") if sys.stdin is not None else ""

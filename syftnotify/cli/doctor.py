@@ -1,35 +1,47 @@
-"""`notify doctor`: every check on a line, with what to do."""
+"""`notify doctor`: print the result of each check."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import json
-from collections import Counter
-from dataclasses import asdict
+import typer
 
-from syftnotify.cli.console import emit_line, out, say
-from syftnotify.core.text import escape_block, plural
-from syftnotify.services.doctor import findings
-from syftnotify.services.findings import Level
-from syftnotify.system.paths import Home
+from syftnotify.cli.console import out, print_json, print_line
+from syftnotify.cli.options import HomeOption, JsonListOption, resolve_home
 
-_STYLES = {Level.PASS: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
+if TYPE_CHECKING:
+    from syftnotify.services.doctor.findings import Finding
+
+_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}  # by level
 
 
-def examine(home: Home, *, as_json: bool) -> int:
-    """Print what was found; returns the exit code."""
-    counts: Counter[Level] = Counter()
+def doctor(context: typer.Context, as_json: JsonListOption = False, home: HomeOption = None) -> None:
+    """Check configuration, transports and state. Exit code 1: a check failed."""
+    from collections import Counter
+    from dataclasses import asdict
+
+    from syftnotify.core.text import plural
+    from syftnotify.runtime.opening import state_access
+    from syftnotify.services.doctor.checks import run_checks
+    from syftnotify.services.doctor.findings import Level
+
+    resolved = resolve_home(context, home)
     found = []
-    for finding in findings(home):
-        counts[finding.level] += 1
-        if as_json:
-            found.append(asdict(finding))
-            continue
-        out.print(f"{finding.level.value}  ", style=_STYLES[finding.level], end="", markup=False)
-        say(f"{finding.check}: {escape_block(finding.text)}")
-        if finding.advice:
-            say(f"      {escape_block(finding.advice)}")
+    for finding in run_checks(resolved, state_access(resolved)):
+        found.append(finding)
+        if not as_json:
+            _print(finding)
+    counts = Counter(finding.level for finding in found)
     if as_json:
-        emit_line(json.dumps(found))
+        print_json([asdict(finding) for finding in found])
     else:
-        say(f"{counts[Level.PASS]} passed, {plural(counts[Level.WARN], 'warning')}, {counts[Level.FAIL]} failed")
-    return 1 if counts[Level.FAIL] else 0
+        warnings = plural(counts[Level.WARN], "warning")
+        print_line(f"{counts[Level.PASS]} passed, {warnings}, {counts[Level.FAIL]} failed")
+    raise typer.Exit(1 if counts[Level.FAIL] else 0)
+
+
+def _print(finding: "Finding") -> None:
+    from syftnotify.core.text import escape_block
+
+    out.print(f"{finding.level.value}  ", style=_STYLES[finding.level], end="", markup=False)
+    print_line(f"{finding.check}: {escape_block(finding.text)}")
+    if finding.advice:
+        print_line(f"      {escape_block(finding.advice)}")

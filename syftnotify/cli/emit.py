@@ -1,69 +1,46 @@
-"""`notify emit`: options that are JSON, standard input, and warnings on standard error."""
+"""`notify emit`: submit an event of a scheduler or script."""
 
-from __future__ import annotations
-
-import json
-import logging
 import sys
-from typing import Any
+from typing import Annotated
 
-from syftnotify.core.errors import EmitError
-from syftnotify.core.text import escape
-from syftnotify.sources.spool import emit
-from syftnotify.system.paths import Home
+import typer
 
-_LARGEST_INPUT = 16 * 1024 * 1024  # bytes of standard input; of a long `error` in it the end is kept
+from syftnotify.cli.options import HomeOption, resolve_home
 
 
-def hand_in(home: Home, kind: str, entity: str, *, payload: str, alerts: str, **options: Any) -> str:
-    """Hand in an event and return its key on one line of printable text. Raises as `syftnotify.emit`."""
-    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
-    key = emit(
-        kind,
-        entity,
-        payload=_object("payload", _standard_input() if payload == "-" else payload),
-        alerts=_object("alerts", alerts),
-        home=home.root,
-        **options,
+def emit(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(help="Event kind: job_failed, gpu_available, ...")],
+    entity: Annotated[str, typer.Option(help="Entity that the event is about; any text.")],
+    user: Annotated[str, typer.Option(help="Owner of the entity; an email address is notified as submitter.")] = "",
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="Tag that routes can match; repeatable.")] = None,
+    payload: Annotated[str, typer.Option(help="JSON object with data to show; `-` reads standard input.")] = "",
+    key: Annotated[str, typer.Option(help="Deduplication key: the same key is the same event.")] = "",
+    notify_email: Annotated[list[str] | None, typer.Option(help="Further mail recipient; repeatable.")] = None,
+    notify_on: Annotated[list[str] | None, typer.Option(help="Event kinds for them: job_failed,job_timeout.")] = None,
+    alerts: Annotated[str, typer.Option(help="Alerts block, as a JSON object.")] = "",
+    home: HomeOption = None,
+) -> None:
+    """Submit an event of a scheduler or script; prints its key."""
+    import logging
+
+    from syftnotify.services.emit import EmitOptions, emit_event
+
+    resolved = resolve_home(context, home)
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)  # to stderr
+    options = EmitOptions(
+        payload=_standard_input() if payload == "-" else payload,
+        alerts=alerts,
+        user=user,
+        tags=tags or (),
+        key=key,
+        notify_emails=notify_email or (),
+        notify_on=[name for names in notify_on or () for name in names.split(",") if name.strip()],
     )
-    return escape(key, limit=len(key))
+    typer.echo(emit_event(resolved, kind, entity, options))
 
 
 def _standard_input() -> str:
-    content = b"" if sys.stdin is None else sys.stdin.buffer.read(_LARGEST_INPUT + 1)
-    if len(content) > _LARGEST_INPUT:
-        raise EmitError(
-            f"standard input holds more than {_LARGEST_INPUT >> 20} MiB", hint="pass on the end of it: `tail -c 100000`"
-        )
-    # An event with a replaced character is worth more than none.
-    return content.decode("utf-8-sig", "replace") or " "
+    from syftnotify.services.emit import MAX_INPUT_BYTES, decode_input
 
-
-def _object(name: str, text: str) -> dict[str, Any] | None:
-    """The JSON object that an option holds; None when it is not given."""
-    if not text:
-        return None
-    try:
-        found = _keepable(json.loads(text, parse_constant=_refuse))
-    except (ValueError, RecursionError) as error:
-        raise EmitError(f"the {name} is not valid JSON: {error}", hint="for example: '{\"job_id\": 42}'") from error
-    if not isinstance(found, dict):
-        raise EmitError(f"the {name} must be a JSON object, got {escape(text, limit=60)}")
-    return found
-
-
-def _keepable(value: Any) -> Any:
-    """The same with what UTF-8 and 64 bits cannot hold replaced: such an event is worth more than none."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
-        return str(value)
-    if isinstance(value, dict):
-        return {_keepable(key): _keepable(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_keepable(each) for each in value]
-    return value
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is not JSON")
+    return decode_input(b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_INPUT_BYTES + 1))

@@ -1,350 +1,246 @@
 """`notify init`: write or change the configuration, sign in, send a test mail."""
 
-from __future__ import annotations
-
-import math
-import stat
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
+from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syftnotify.cli.console import emit_line, is_terminal, say, typed_line, warn
-from syftnotify.config.edit import apply_edits
-from syftnotify.config.load import Settings
-from syftnotify.config.secrets import encrypt
-from syftnotify.config.syftbox_root import default_root, find_root
-from syftnotify.config.values import is_safe_url
-from syftnotify.config.yaml_reader import parse_yaml, read_config_file
-from syftnotify.core.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
-from syftnotify.core.identifiers import is_address
-from syftnotify.services.mail_setup import (
-    MAIL_TYPES,
-    SMTP,
-    MailSetup,
-    check_oauth_client,
-    mail_setup,
-    user_without_password,
-    with_password,
-)
-from syftnotify.services.settings import parse
-from syftnotify.services.test_send import send_test
-from syftnotify.system import worker_lock
-from syftnotify.system.files import atomic_write, read_regular_file
-from syftnotify.system.ownership import check_home
-from syftnotify.system.paths import Home, expand_path
+from syftnotify.cli.console import is_terminal, print_line, print_raw, print_warning, print_warnings, read_line
+from syftnotify.cli.options import HomeOption, Role, parse_interval, parse_mail_type, parse_path, resolve_home
+from syftnotify.core.errors import DeliveryError, NotifyError, NotSignedInError
 
-DONE, NOT_SIGNED_IN = 0, 5  # exit codes
+if TYPE_CHECKING:
+    from syftnotify.config.load import Settings
+    from syftnotify.services.setup.options import SetupOptions
+    from syftnotify.services.setup.writing import SetupResult
+    from syftnotify.system.paths import Home
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """The options of the command line; None where one was not given."""
-
-    email: str | None
-    syftbox_root: Path | None
-    notify_jobs: bool | None
-    notify_peers: bool | None
-    interval: float | str | None
-    role: str | None
-    transport: str | None
-    smtp_url: str | None
-    credentials: Path | None
-    no_browser: bool
-    alert_contact: str | None
-    force: bool
-    test: bool
+class _ExitCode(IntEnum):
+    DONE = 0
+    NOT_SIGNED_IN = 5
 
 
-def set_up(home: Home, wishes: Wishes) -> int:
-    """Run `notify init`; returns the exit code.
+def init(
+    context: typer.Context,
+    email: Annotated[str | None, typer.Option(help="Mail address of the data owner, or of the scientist.")] = None,
+    role: Annotated[
+        Role | None, typer.Option(help="Notify an owner about jobs at their data, or a scientist about their own.")
+    ] = None,
+    syftbox_root: Annotated[
+        Path | None, typer.Option(parser=parse_path, metavar="PATH", help="SyftBox folder.")
+    ] = None,
+    notify_jobs: Annotated[bool | None, typer.Option("--notify-jobs/--no-notify-jobs", help="Monitor jobs.")] = None,
+    notify_peers: Annotated[
+        bool | None, typer.Option("--notify-peers/--no-notify-peers", help="Monitor peers.")
+    ] = None,
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            parser=parse_interval, metavar="DURATION", help="Time between two scans: 30 (seconds), 30s or 5m."
+        ),
+    ] = None,
+    transport: Annotated[
+        str | None,
+        typer.Option(parser=parse_mail_type, metavar="TYPE", help="Transport for mail: gmail, smtp or maildir."),
+    ] = None,
+    smtp_url: Annotated[
+        str | None,
+        typer.Option(help="Mail server: smtp://user@host:587. The password is prompted for, or read from stdin."),
+    ] = None,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(
+            parser=parse_path,
+            metavar="PATH",
+            help="Client secrets of a Google desktop app (credentials.json); signs in.",
+        ),
+    ] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Sign in with a browser on another machine (SSH, Colab).")
+    ] = False,
+    alert_contact: Annotated[
+        str | None,
+        typer.Option(
+            help="Ping URL of a dead-man switch, or a mail address that another mail transport alerts when one fails."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the configuration by a new one.")] = False,
+    no_test: Annotated[bool, typer.Option("--no-test", help="Send no test mail.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Write the configuration, sign in, send a test mail.
 
-    Raises:
-        NotifyError: something is missing or wrong; the existing configuration is unchanged.
+    Exit code 5: the configuration is written, but the sign-in to Google is missing.
     """
-    check_home(home)
-    if wishes.credentials is not None:
-        check_oauth_client(expand_path(wishes.credentials))  # before anything is written
-    fresh = wishes.force or not home.config.exists()
-    asks = is_terminal()
-    raw = {} if fresh else parse_yaml(read_config_file(home.config))[0]
-    changes = _changes(wishes, fresh=fresh, asks=asks)
-    mail = _mail_transport(raw, wishes, fresh=fresh, asks=asks)
-    contact = _alert_contact(wishes.alert_contact, fresh=fresh, asks=asks)
-    if mail is not None:
-        changes |= mail.changes
-    if contact:
-        changes |= _contact_changes(contact, raw)
-    settings = _written(home, changes, mail, fresh=fresh)
-    say(f"wrote {home.config}" if changes else f"{home.config} is unchanged")
-    if mail is not None and mail.changes:
-        _report_mail(home, settings, mail)
-    for warning in settings.warnings:
-        warn(warning)
-    _report_contact(settings, contact)
-    if not settings.root.is_dir():
-        say(f"{settings.root} does not exist yet; the worker waits for it")
-    ready = _sign_in(settings, wishes, asks=asks)
-    if ready and wishes.test:
-        _send_test(settings)
-    if ready:
-        is_running = worker_lock.is_held(home)
-        say("next: run `notify restart` to apply the configuration" if is_running else "next: run `notify start`")
-    return DONE if ready else NOT_SIGNED_IN
+    from syftnotify.services.setup.options import SetupOptions
+    from syftnotify.services.setup.plan import check_options, plan_setup
+    from syftnotify.services.setup.writing import write_setup
 
-
-def _changes(wishes: Wishes, *, fresh: bool, asks: bool) -> dict[tuple[str, ...], Any]:
-    """The values to write besides transports, by path; asks for what a fresh configuration still lacks."""
-    changes: dict[tuple[str, ...], Any] = {}
-    email = _email(wishes.email, fresh=fresh, asks=asks)
-    if email is not None:
-        changes["do_email",] = email
-    if wishes.syftbox_root is not None:
-        root = expand_path(wishes.syftbox_root)
-        if problem := _root_problem(root):
-            raise ConfigError(f"--syftbox-root: {problem}", hint="pass the SyftBox folder")
-        changes["syftbox_root",] = str(root)
-    elif fresh and email is not None and (found := _root(email, asks=asks)) is not None:
-        changes["syftbox_root",] = str(found)
-    options = {
-        ("role",): wishes.role,
-        ("notify", "monitor_jobs"): wishes.notify_jobs,
-        ("notify", "monitor_peers"): wishes.notify_peers,
-        ("notify", "interval"): _plain(wishes.interval),
-    }
-    changes.update({path: value for path, value in options.items() if value is not None})
-    return changes
-
-
-def _mail_transport(raw: dict[str, Any], wishes: Wishes, *, fresh: bool, asks: bool) -> MailSetup | None:
-    """The changes that make mail go out as requested; None where nothing was requested."""
-    if wishes.smtp_url and wishes.transport not in {None, SMTP}:
-        raise ConfigError(f"--smtp-url contradicts --transport {wishes.transport}", hint="pass one of them")
-    wanted = wishes.transport or (SMTP if wishes.smtp_url else _asked_transport() if fresh and asks else None)
-    if wanted is None:
-        return None
-    found = mail_setup(raw, wanted)
-    if wanted == SMTP and (wishes.smtp_url or found.needs_server):
-        return found.with_server(_smtp_url(wishes.smtp_url, asks=asks))
-    return found
-
-
-def _email(given: str | None, *, fresh: bool, asks: bool) -> str | None:
-    if given is None and not fresh:
-        return None
-    if given is None and not asks:
-        raise ConfigError(
-            "the data owner's mail address is missing",
-            hint="pass `--email you@example.org`, or run `notify init` in a terminal",
-        )
-    while True:
-        email = str(given if given is not None else typer.prompt("Your mail address, the data owner's")).strip()
-        if is_address(email):
-            return email
-        if given is not None:
-            raise ConfigError(f"--email: {email!r} is not a mail address", hint="pass one such as owner@example.org")
-        warn(f"{email!r} is not a mail address")
-
-
-def _asked_transport() -> str:
-    while True:
-        answer = str(typer.prompt(f"Mail transport ({', '.join(MAIL_TYPES)})", default=MAIL_TYPES[0])).strip()
-        if answer in MAIL_TYPES:
-            return answer
-        warn(f"{answer!r} is not a mail transport; enter one of {', '.join(MAIL_TYPES)}")
-
-
-def _smtp_url(given: str | None, *, asks: bool) -> str:
-    """The URL of a mail server with its password, which is asked for where the URL lacks it."""
-    if given is None and not asks:
-        raise ConfigError("the mail server is missing", hint="pass `--smtp-url smtp://user@mail.example:587`")
-    question = "Mail server, as smtp://user@mail.example:587"
-    while True:
-        url = str(given if given is not None else typer.prompt(question)).strip()
-        try:
-            user = user_without_password(url)
-            break
-        except ValueError as error:
-            if given is not None:
-                raise ConfigError(f"--smtp-url: {error}") from None
-            warn(str(error))
-    if not user:
-        return url
-    password = str(typer.prompt(f"Password of {user}", hide_input=True)) if asks else typed_line()
-    if not password:
-        raise ConfigError(
-            f"the password of {user} is missing", hint="write it to standard input, or leave the user out"
-        )
-    return with_password(url, password)
-
-
-def _alert_contact(given: str | None, *, fresh: bool, asks: bool) -> str:
-    """The alert contact; a terminal is asked for a ping URL, since a fresh configuration has one mail transport."""
-    if given is not None or not (fresh and asks):
-        return (given or "").strip()
-    question = (
-        "Alert contact: the https ping URL of a monitor (dead-man switch) that alerts you when the notifier or its "
-        "mail fails (Enter: none)"
+    resolved = resolve_home(context, home)
+    options = SetupOptions(
+        email=email,
+        syftbox_root=syftbox_root,
+        notify_jobs=notify_jobs,
+        notify_peers=notify_peers,
+        interval=interval,
+        role=role.value if role else None,
+        transport=transport,
+        smtp_url=smtp_url,
+        credentials=credentials,
+        no_browser=no_browser,
+        alert_contact=alert_contact,
+        force=force,
     )
+    can_ask = is_terminal()
+    check_options(resolved, options, can_ask=can_ask)
+    options = _ask_missing(resolved, options, can_ask=can_ask)
+    result = write_setup(plan_setup(resolved, options))
+    _print_result(resolved, result)
+    is_ready = _sign_in(result.settings, options, can_ask=can_ask)
+    if is_ready and not no_test:
+        _send_test(result.settings)
+    if is_ready:
+        _print_next_step(resolved)
+    raise typer.Exit(_ExitCode.DONE if is_ready else _ExitCode.NOT_SIGNED_IN)
+
+
+def _ask_missing(home: "Home", options: "SetupOptions", *, can_ask: bool) -> "SetupOptions":
+    """The options with what the user is asked for; a new configuration needs more."""
+    from syftnotify.services.setup.options import contact_problem, email_problem, smtp_url_problem, transport_problem
+    from syftnotify.services.setup.plan import is_new, needs_smtp_server
+
+    asks_all = can_ask and is_new(home, options)
+    if asks_all and options.email is None:
+        options = replace(options, email=_ask("Your mail address, the data owner's", email_problem))
+    if is_new(home, options) and options.syftbox_root is None:
+        options = replace(options, syftbox_root=_find_root((options.email or "").strip(), can_ask=can_ask))
+    if asks_all and options.transport is None and not options.smtp_url:
+        from syftnotify.services.setup.mail import MAIL_TYPES
+
+        question = f"Mail transport ({', '.join(MAIL_TYPES)})"
+        options = replace(options, transport=_ask(question, transport_problem, default=MAIL_TYPES[0]))
+    if can_ask and needs_smtp_server(home, options):
+        options = replace(options, smtp_url=_ask("Mail server, as smtp://user@mail.example:587", smtp_url_problem))
+    options = _add_smtp_password(options, can_ask=can_ask)
+    if asks_all and options.alert_contact is None:
+        # A ping URL, since a new configuration has a single mail transport.
+        question = (
+            "Alert contact: the https ping URL of a monitor (dead-man switch) that alerts you when the notifier or its "
+            "mail fails (Enter: none)"
+        )
+        options = replace(options, alert_contact=_ask(question, contact_problem, default=""))
+    return options
+
+
+def _ask(question: str, problem: Callable[[str], str], *, default: str | None = None) -> str:
+    """Prompt until the answer has no problem; an empty default is accepted as it is."""
     while True:
-        answer = str(typer.prompt(question, default="", show_default=False)).strip()
-        if not answer or is_address(answer) or is_safe_url(answer):
+        answer = str(typer.prompt(question, default=default, show_default=bool(default))).strip()
+        if answer == default or not (text := problem(answer)):
             return answer
-        warn(f"{answer!r} is neither an https URL nor a mail address")
+        print_warning(text)
 
 
-def _plain(interval: float | str | None) -> float | int | str | None:
-    """30 instead of 30.0, as a person would write it."""
-    if isinstance(interval, float) and math.isfinite(interval) and interval == int(interval):
-        return int(interval)
-    return interval
-
-
-def _root(email: str, *, asks: bool) -> Path | None:
+def _find_root(email: str, *, can_ask: bool) -> Path | None:
     """The SyftBox folder, found or asked for; None leaves the default."""
+    from syftnotify.config.syftbox_root import default_root, find_root
+    from syftnotify.services.setup.options import root_problem
+    from syftnotify.system.paths import expand_path
+
     found, default = find_root(email), default_root(email)
     if found is not None:
-        say(f"found the SyftBox folder {found}")
+        print_line(f"found the SyftBox folder {found}")
         return found
-    if not asks:
-        if default is None:
-            raise ConfigError(
-                "there is no home directory to find the SyftBox folder in", hint="pass --syftbox-root DIR"
-            )
+    if not can_ask:
         return None
     while True:
         root = expand_path(typer.prompt("SyftBox folder", default=str(default) if default else None))
-        problem = _root_problem(root)
-        if not problem:
+        if not (problem := root_problem(root)):
             return root
-        warn(problem)
+        print_warning(problem)
 
 
-def _root_problem(path: Path) -> str:
-    """The reason why `path` can never be a folder; empty where it is one, or does not exist yet."""
-    for place in (path, *path.parents):
-        try:
-            mode = place.stat().st_mode
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except (OSError, ValueError) as error:
-            return f"{place} cannot be used: {getattr(error, 'strerror', None) or error}"
-        return "" if stat.S_ISDIR(mode) else f"{place} is not a folder"
-    return ""
+def _add_smtp_password(options: "SetupOptions", *, can_ask: bool) -> "SetupOptions":
+    """The options with the password of the mail server's user, prompted for or read from standard input."""
+    from syftnotify.services.setup.options import user_without_password, with_password
+
+    user = user_without_password(options.smtp_url) if options.smtp_url else ""
+    if not options.smtp_url or not user:
+        return options
+    password = str(typer.prompt(f"Password of {user}", hide_input=True)) if can_ask else read_line()
+    return replace(options, smtp_url=with_password(options.smtp_url, password)) if password else options
 
 
-def _contact_changes(contact: str, raw: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
-    if is_address(contact):
-        key = "operator" if "operator" in raw else "operators"  # the spelling that the file has
-        return {(key,): [contact]}
-    if is_safe_url(contact):
-        return {("heartbeat", "ping_url"): contact}
-    raise ConfigError(
-        "--alert-contact: expected the https ping URL of a monitor, or a mail address",
-        hint="for instance `--alert-contact https://monitor.example/ping/1234`",
-    )
+def _print_result(home: "Home", result: "SetupResult") -> None:
+    from syftnotify.services.setup.writing import previous_config
+
+    settings, mail = result.settings, result.mail
+    print_line(f"wrote {home.config}" if result.is_changed else f"{home.config} is unchanged")
+    if mail is not None:
+        print_line(f"mail goes out through transport `{mail.name}` ({settings.config.transports[mail.name].type})")
+        if mail.removed:
+            copy = previous_config(home).name
+            print_line(f"removed from `{mail.name}`: {', '.join(mail.removed)}; the previous configuration is {copy}")
+        if mail.kept:
+            print_line(f"transport `{mail.kept}` stays configured")
+    print_warnings(result.warnings)
+    if not settings.root.is_dir():
+        print_line(f"{settings.root} does not exist yet; the worker waits for it")
 
 
-def _report_contact(settings: Settings, contact: str) -> None:
-    """Warn if an address cannot be alerted: mail about a failed mail transport needs another one."""
-    mail = [name for name, section in settings.config.transports.items() if section.type in MAIL_TYPES]
-    if is_address(contact) and len(mail) < 2:
-        warn(
-            f"{contact} is alerted by mail, through another mail transport than the failed one, and there is only "
-            f"`{settings.default_mail_transport}`. To be alerted when it fails, pass a ping URL "
-            "(`notify init --alert-contact https://...`) or add a second mail transport to `transports:`"
-        )
+def _sign_in(settings: "Settings", options: "SetupOptions", *, can_ask: bool) -> bool:
+    """Sign in if the mail transport needs it and it is possible; returns whether mail can be sent."""
+    from syftnotify.services.setup.sign_in import prepare_sign_in
 
-
-def _report_mail(home: Home, settings: Settings, mail: MailSetup) -> None:
-    section = settings.config.transports[mail.name]
-    say(f"mail goes out through transport `{mail.name}` ({section.type})")
-    if mail.removed:
-        say(
-            f"removed from `{mail.name}`: {', '.join(mail.removed)}; the previous configuration is "
-            f"{_previous(home).name}"
-        )
-    if mail.kept:
-        say(f"transport `{mail.kept}` stays configured")
-
-
-def _previous(home: Home) -> Path:
-    return home.config.with_name("config.yaml.old")
-
-
-def _written(home: Home, changes: dict[tuple[str, ...], Any], mail: MailSetup | None, *, fresh: bool) -> Settings:
-    """Check the new configuration as the worker would, then write it.
-
-    Raises:
-        ConfigError: it would have mistakes; nothing was written.
-    """
-    before = home.config.read_bytes() if home.config.exists() else None
-    if mail is not None and mail.password_url is not None:
-        # Written before the check, which decrypts it; an unused key does no harm.
-        changes = {**changes, ("secrets", mail.secret): encrypt(mail.password_url, home)}
-    content = apply_edits(home, changes, fresh=fresh) if changes else read_config_file(home.config)
-    try:
-        settings = parse(content, home)
-    except ConfigError as error:
-        if not changes or before is None:
-            raise
-        raise ConfigError(f"{error}\nnothing was changed", hint=error.hint) from None
-    if mail is not None and mail.changes and settings.default_mail_transport != mail.name:
-        raise ConfigError(
-            f"mail would still go out through transport `{settings.default_mail_transport}`; nothing was changed",
-            hint=f"remove it from `transports:` in {home.config}, or use `transport:` in a route",
-        )
-    if changes:
-        home.create()
-        if before is not None and (fresh or (mail is not None and mail.removed)):
-            atomic_write(_previous(home), before)
-        atomic_write(home.config, content)
-    return settings
-
-
-def _sign_in(settings: Settings, wishes: Wishes, *, asks: bool) -> bool:
-    """Sign in where the default mail transport needs it and it is possible; returns whether mail can be sent."""
-    mail = settings.mail_settings
-    sign_in = mail.sign_in if mail is not None else None
-    if sign_in is None:
+    pending = prepare_sign_in(settings, options, can_ask=can_ask)
+    if pending is None:
         return True
-    wanted = wishes.credentials is not None or wishes.no_browser
-    if sign_in.exists() and not wanted:
-        return True
-    if wishes.credentials is not None:
-        atomic_write(sign_in.client, read_regular_file(expand_path(wishes.credentials)))
-    if not sign_in.client.exists() or not (asks or wanted):
-        say(f"Not signed in yet. Put the OAuth client of a desktop app from Google's console at {sign_in.client}, then")
-        say(f"run `notify init --credentials {sign_in.client}` (with --no-browser over SSH and on Colab).")
-        say("No test mail was sent. Until you have signed in, `notify start` fails (exit code 2).")
+    sign_in = pending.sign_in
+    if not pending.can_start:
+        print_line(
+            f"Not signed in yet. Put the OAuth client of a desktop app from Google's console at {sign_in.client}"
+        )
+        print_line(f"and run `notify init --credentials {sign_in.client}` (with --no-browser over SSH and on Colab).")
+        print_line("No test mail was sent. Until you have signed in, `notify start` fails (exit code 2).")
         return False
-    say("Google asks for your consent to send mail in your name, and for nothing else.")
-    token = sign_in.run(_ask_elsewhere if wishes.no_browser else None)
-    say(f"signed in; the token is {token}")
+    print_line("Google asks for your consent to send mail in your name, and for nothing else.")
+    token = sign_in.run(_ask_for_redirect if options.no_browser else None, print_raw)
+    print_line(f"signed in; the token is {token}")
     return True
 
 
-def _ask_elsewhere(url: str) -> str:
-    say("Open this address in a browser, on any machine, and agree:\n")
-    emit_line(url)
-    say("\nThe browser ends on an address at 127.0.0.1 that it cannot show. That is right:")
+def _ask_for_redirect(url: str) -> str:
+    """Ask the user to open `url` elsewhere; returns the URL on which that browser ended."""
+    print_line("Open this address in a browser, on any machine, and agree:\n")
+    print_raw(url)
+    print_line("\nThe browser ends on an address at 127.0.0.1 that it cannot show. That is right:")
     try:
         return str(typer.prompt("paste that whole address here", prompt_suffix=":\n"))
     except typer.Abort:
         raise NotSignedInError("no address was given", hint="run `notify init --no-browser` again") from None
 
 
-def _send_test(settings: Settings) -> None:
-    if not settings.default_mail_transport:
-        say("no transport sends mail; `notify test` tries out the others")
+def _send_test(settings: "Settings") -> None:
+    from syftnotify.services.test_send import send_test
+
+    name = settings.default_mail_transport
+    if not name:
+        print_line("no transport sends mail; run `notify test` to test the others")
         return
     try:
-        where = send_test(settings, settings.default_mail_transport)
+        destination = send_test(settings, name)
     except DeliveryError as error:
-        raise NotifyError(
-            f"the test mail did not go out through {settings.default_mail_transport}: {error}",
-            hint="the configuration is kept",
-        ) from error
-    say(f"sent a test mail through {settings.default_mail_transport}{where}")
+        text = f"the test mail was not sent through {name}: {error}"
+        raise NotifyError(text, hint="the configuration is kept") from error
+    print_line(f"sent a test mail through {name}{destination}")
+
+
+def _print_next_step(home: "Home") -> None:
+    from syftnotify.system import worker_lock
+
+    is_running = worker_lock.is_held(home)
+    print_line("next: run `notify restart` to apply the configuration" if is_running else "next: run `notify start`")

@@ -1,141 +1,104 @@
-"""`notify run`: the worker's work in the foreground, once, or as a rehearsal."""
+"""`notify run`: work in the foreground, scan once, or show what a scan would send."""
 
-from __future__ import annotations
-
-import contextlib
-import shutil
 import sys
-import tempfile
-import time
-from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.table import Table
-from rich.text import Text
+import typer
 
-from syftnotify.cli.console import out, say, warn
-from syftnotify.config.secrets import key_file
-from syftnotify.core.errors import NotifyError
-from syftnotify.core.text import escape, plural
-from syftnotify.runtime.container import App, build_app
-from syftnotify.runtime.health import HealthReporter
-from syftnotify.runtime.pipeline import ScanReport
-from syftnotify.runtime.worker import report_of, work
-from syftnotify.services.settings import check_ready, load_reporting_all
-from syftnotify.system import logs, worker_lock, worker_status
-from syftnotify.system.ownership import check_home
-from syftnotify.system.paths import Home
+from syftnotify.cli.console import out, print_line, print_warning, print_warnings
+from syftnotify.cli.options import HomeOption, resolve_home
+
+if TYPE_CHECKING:
+    from syftnotify.runtime.single_run import DryRun, PlannedNotification
+    from syftnotify.system.paths import Home
 
 
-def foreground(home: Home) -> None:
-    """Work until SIGTERM or Ctrl-C."""
+def run(
+    context: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="Scan and deliver once, then exit.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent; change nothing.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Run the worker in the foreground until Ctrl-C."""
+    resolved = resolve_home(context, home)
+    if dry_run:
+        _dry_run(resolved)
+    elif once:
+        _scan_once(resolved)
+    else:
+        _run_worker(resolved)
+
+
+def _run_worker(home: "Home") -> None:
+    """Run until SIGTERM or Ctrl-C."""
+    from syftnotify.runtime.worker import work
+    from syftnotify.system import logs, worker_lock
+    from syftnotify.system.ownership import check_home
+
     check_home(home)
     try:
         home.create()
         logs.configure(home.log, echo=sys.stderr)
     except OSError as error:
         raise worker_lock.home_error(home, error) from error
-    work(home, started=_say_warnings)
+    work(home, started=print_warnings)
 
 
-def _say_warnings(warnings: list[str]) -> None:
-    for warning in warnings:
-        warn(warning)
+def _scan_once(home: "Home") -> None:
+    from syftnotify.core.text import plural
+    from syftnotify.runtime.single_run import scan_once
 
-
-def once(home: Home) -> None:
-    """One look; everything due now is delivered."""
-    with worker_lock.acquire(home):
-        logs.configure(home.log)
-        settings = check_ready(home)
-        before = worker_status.read(home)
-        parts = build_app(settings)
-        vitals = HealthReporter(parts, clock=time.time, monotonic=time.monotonic)
-        try:
-            begun, now = time.perf_counter(), time.time()
-            tick = parts.look_once(before.last_look_s)
-            if settings.config.notify.enabled and not tick.waiting_for:
-                _say_how_it_goes(parts, vitals, tick)
-            report = report_of(parts, tick, now, time.perf_counter() - begun)
-            if tick.waiting_for or not settings.config.notify.enabled:
-                report.last_look_s = before.last_look_s
-            worker_status.write(home, report)
-        except NotifyError as error:
-            raise NotifyError(f"the look failed: {error}", hint=error.hint) from error
-        finally:
-            parts.close()
-    _say_warnings(list(settings.warnings))
-    if tick.waiting_for:
-        warn(tick.waiting_for)
-    if not settings.config.notify.enabled:
-        warn("notify.enabled is false: nothing is sent")
-    say(
-        f"looked at {plural(tick.jobs, 'job')} and {plural(tick.peers, 'peer')}: "
-        f"{plural(len(tick.events), 'new event')}; "
-        f"{report.sent} sent in all, {report.waiting} waiting, {report.dead} dead"
-        + (f", {report.withheld} withheld" if report.withheld else "")
+    result = scan_once(home)
+    print_warnings(result.warnings)
+    if result.waiting_for:
+        print_warning(result.waiting_for)
+    if not result.is_enabled:
+        print_warning("notify.enabled is false: nothing is sent")
+    status = result.status
+    withheld = f", {status.withheld} withheld" if status.withheld else ""
+    print_line(
+        f"scanned {plural(result.jobs, 'job')} and {plural(result.peers, 'peer')}: "
+        f"{plural(result.new_events, 'new event')}; "
+        f"{status.sent} sent in all, {status.waiting} waiting, {status.dead} dead{withheld}"
     )
 
 
-def _say_how_it_goes(parts: App, vitals: HealthReporter, tick: ScanReport) -> None:
-    counts = parts.outbox.history.counts(holding=parts.settings.holding)
-    # A process that lives this short sees no transport fail for two minutes: one failure holds the ping back.
-    is_well = all(queue.health.is_healthy for queue in parts.dispatcher.queues.values())
-    vitals.after_look(counts, jobs=tick.jobs, peers=tick.peers, looked_well=is_well)
-    parts.dispatcher.drain()  # the alerts
-    vitals.finish()
+def _dry_run(home: "Home") -> None:
+    from syftnotify.core.text import plural
+    from syftnotify.runtime.single_run import dry_run
+
+    result = dry_run(home)
+    if result.waiting_for:
+        print_warning(result.waiting_for)
+    if result.notifications:
+        _print_table(result)
+    if not result.is_enabled:
+        print_warning("notify.enabled is false: nothing would be sent, and nothing was changed")
+        return
+    waiting = f"{plural(result.waiting, 'notification')} that {'waits' if result.waiting == 1 else 'wait'} already"
+    print_line(
+        f"{plural(result.messages, 'message')} would be sent for {plural(result.new_events, 'new event')}, besides "
+        f"{waiting}. Nothing was changed."
+    )
 
 
-def rehearse(home: Home) -> None:
-    """Print what a look would send now. It works on a copy of what is known, so nothing here changes."""
-    settings = load_reporting_all(home)
-    with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
-        copy = Home(Path(folder))
-        for path in (
-            home.state,
-            home.state.with_name(home.state.name + ".bak"),
-            home.outbox,
-            home.worker_status,
-            key_file(home),
-        ):
-            for name in (path.name, f"{path.name}-wal"):
-                if (path.parent / name).is_file():
-                    shutil.copyfile(path.parent / name, copy.root / name)
-        _copy_files(home.spool, copy.spool)
-        parts = build_app(replace(settings, home=copy))
-        try:
-            tick = parts.pipeline.tick(time.time(), last_look=worker_status.read(copy).last_look_s, dry_run=True)
-            counts = parts.outbox.history.counts(holding=settings.holding)
-        finally:
-            parts.close()
+def _print_table(result: "DryRun") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False)
     for name in ("event", "to", "about"):
         table.add_column(name, overflow="fold")
-    kinds = {event.key: event.kind.value for event in tick.events}
-    for item in tick.notifications:
-        kind = kinds[item.event_key] + (" (digest)" if item.bundle else "")
-        reason = item.skipped or item.withheld
-        way = f"not sent: {reason}" if reason else f"as {item.audience.value}, through {item.transport}"
-        table.add_row(kind, Text(escape(item.recipient)), Text(f"{escape(item.entity)}\n{way}"))
-    if tick.waiting_for:
-        warn(tick.waiting_for)
-    if tick.notifications:
-        out.print(table)
-    if not settings.config.notify.enabled:
-        warn("notify.enabled is false: nothing would be sent, and nothing was changed")
-        return
-    messages = {item.bundle or item.id for item in tick.notifications if not (item.skipped or item.withheld)}
-    say(
-        f"{plural(len(messages), 'message')} would be sent for {plural(len(tick.events), 'new event')}, besides "
-        f"{plural(counts.waiting, 'notification')} that {'waits' if counts.waiting == 1 else 'wait'} already. "
-        "Nothing was changed."
-    )
+    for planned in result.notifications:
+        table.add_row(*(Text(cell) for cell in _cells(planned)))
+    out.print(table)
 
 
-def _copy_files(folder: Path, to: Path) -> None:
-    """Copy what a worker would read; it may take something up meanwhile, and what is no file is no event."""
-    to.mkdir()
-    for path in folder.glob("*"):
-        if path.is_file() and not path.is_symlink():
-            with contextlib.suppress(OSError):
-                shutil.copyfile(path, to / path.name)
+def _cells(planned: "PlannedNotification") -> tuple[str, str, str]:
+    from syftnotify.core.text import escape
+
+    item = planned.notification
+    reason = item.skipped or item.withheld
+    detail = f"not sent: {reason}" if reason else f"as {item.audience.value}, through {item.transport}"
+    event = f"{planned.kind.value}{' (digest)' if item.bundle else ''}"
+    return event, escape(item.recipient), f"{escape(item.entity)}\n{detail}"

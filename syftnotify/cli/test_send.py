@@ -1,27 +1,29 @@
 """`notify test`: send a test message through one transport or through each."""
 
-from __future__ import annotations
+from typing import Annotated
 
-from syftnotify.cli.console import complain, say
-from syftnotify.core.errors import ConfigError, DeliveryError
-from syftnotify.services.settings import load_reporting_all
-from syftnotify.services.test_send import send_test, transports_to_test
-from syftnotify.system.paths import Home
+import typer
+
+from syftnotify.cli.console import print_error, print_line
+from syftnotify.cli.options import HomeOption, resolve_home
 
 
-def send(home: Home, name: str, to: str) -> int:
-    """Send a test message through the transport `name`, or through each; returns the exit code."""
-    settings = load_reporting_all(home)
-    failures = 0
-    for each in transports_to_test(settings, name, to):
-        try:
-            say(f"sent a test message through {each}{send_test(settings, each, to)}")
-        except DeliveryError as error:
-            failures += 1
-            complain(DeliveryError(error.failure, f"the test message did not go out through {each}: {error}"))
-        except ConfigError as error:
-            if name:
-                raise
-            failures += 1
-            complain(error)
-    return 1 if failures else 0
+def send_test_message(
+    context: typer.Context,
+    transport: Annotated[str, typer.Argument(help="Transport name; default: all transports.")] = "",
+    to: Annotated[str, typer.Option(help="Recipient instead of the default one.")] = "",
+    home: HomeOption = None,
+) -> None:
+    """Send a test message through a transport. Exit code 1: it failed."""
+    from syftnotify.services.settings import load_reporting_all
+    from syftnotify.services.test_send import send_tests
+
+    settings = load_reporting_all(resolve_home(context, home))
+    has_failed = False
+    for result in send_tests(settings, transport, to):
+        if result.error is None:
+            print_line(f"sent a test message through {result.transport}{result.destination}")
+        else:
+            print_error(result.error)
+            has_failed = True
+    raise typer.Exit(1 if has_failed else 0)

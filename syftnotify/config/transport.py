@@ -49,10 +49,11 @@ class SignIn(Protocol):
 
     def ends_at(self) -> float | None: ...
 
-    def run(self, ask: Callable[[str], str] | None) -> Path:
+    def run(self, ask: Callable[[str], str] | None, show: Callable[[str], None]) -> Path:
         """Ask the user for consent and save the sign-in; returns the file.
 
-        `ask` shows a URL and returns the address to which the browser was redirected; None uses a local browser.
+        `ask` shows a URL and returns the address to which the browser was redirected; None uses a local browser, and
+        `show` receives the line with the URL.
 
         Raises:
             NotSignedInError: there was no consent.

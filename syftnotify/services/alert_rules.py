@@ -4,56 +4,129 @@ from __future__ import annotations
 
 import time
 import uuid
-from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass
 
 from syftnotify.config.values import valid_glob
-from syftnotify.core.errors import ConfigError
+from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.identifiers import AddressType, is_address
 from syftnotify.core.models import AlertRule
+from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.text import escape
 from syftnotify.services.settings import load_reporting_all
-from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system.paths import Home
 from syftnotify.transports.registry import TRANSPORT_TYPES
 from syftnotify.transports.webhook.alert_targets import settings_for_url, target_warning
 
+_MAX_MINUTES = 1e6
+_EXAMPLE_URL = "https://hooks.example/x"
 
-def check_rule(home: Home, rule: AlertRule) -> str:
-    """Check a new rule; returns a warning, empty if there is none.
+
+@dataclass(frozen=True, slots=True)
+class RuleOptions:
+    """A rule as a user enters it: one of `job` and `tag`, one of `email` and `webhook`."""
+
+    job: str = ""  # name, entity or pattern
+    tag: str = ""  # tag or pattern
+    email: str = ""
+    webhook: str = ""  # name of a webhook transport, or a URL
+    on_failure: bool = True
+    on_timeout: bool = True
+    on_success: bool = False
+    on_long_run_minutes: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewRule:
+    """A valid rule that is not saved yet."""
+
+    rule: AlertRule
+    warning: str = ""  # about secrets in its target
+
+
+def create_rule(home: Home, options: RuleOptions) -> NewRule:
+    """Make a rule with a new id from `options`.
 
     Raises:
         ConfigError: its jobs, its conditions or its target are wrong.
     """
-    if bool(rule.job) == bool(rule.tag):
+    target = _target(options)
+    _check_jobs(options)
+    _check_conditions(options)
+    rule = AlertRule(
+        id=uuid.uuid4().hex[:12],
+        target=target,
+        job=options.job,
+        tag=options.tag,
+        on_failure=options.on_failure,
+        on_timeout=options.on_timeout,
+        on_success=options.on_success,
+        on_long_run_minutes=options.on_long_run_minutes,
+        created_at=time.time(),
+    )
+    return NewRule(rule, _check_target(home, rule))
+
+
+def list_rules(outbox: OutboxStore, about: str = "") -> list[AlertRule]:
+    """All rules, oldest first, or only those whose job pattern or tag is `about`."""
+    return [rule for rule in outbox.alert_rules.all() if not about or about in {rule.job, rule.tag}]
+
+
+def remove_rule(outbox: OutboxStore, id_prefix: str) -> AlertRule:
+    """Delete the rule whose id begins with `id_prefix`; returns it.
+
+    Raises:
+        NotifyError: there is none, or several.
+    """
+    found = [rule for rule in outbox.alert_rules.all() if id_prefix and rule.id.startswith(id_prefix.lower())]
+    if len(found) != 1:
+        raise no_single_rule(id_prefix, len(found))
+    outbox.alert_rules.remove(found[0].id)
+    return found[0]
+
+
+def no_single_rule(id_prefix: str, count: int = 0) -> NotifyError:
+    """The error for an id of no rule, or of `count` rules."""
+    text = f"the ids of {count} alert rules begin with" if count else "there is no alert rule"
+    return NotifyError(f"{text} {escape(id_prefix)!r}", hint="run `notify alerts list` for the ids")
+
+
+def _target(options: RuleOptions) -> str:
+    email, webhook = options.email, options.webhook
+    if bool(email) == bool(webhook):
+        raise ConfigError("the target is missing or ambiguous", hint="pass either --email or --webhook")
+    if "://" in email:  # not repeated: the URL of a webhook often contains a token
+        raise ConfigError("--email: expected a mail address, got a URL", hint="pass `--webhook` instead")
+    if email and not is_address(email):
+        raise ConfigError(f"--email: {email[:60]!r} is not a mail address", hint="pass `--webhook` for a webhook")
+    if is_address(webhook):
+        raise ConfigError(f"--webhook: {webhook!r} is a mail address", hint="pass `--email` instead")
+    return email or webhook
+
+
+def _check_jobs(options: RuleOptions) -> None:
+    if bool(options.job) == bool(options.tag):
         raise ConfigError("the jobs are missing or ambiguous", hint="pass either --job or --tag")
     try:
-        valid_glob(rule.job or rule.tag)
+        valid_glob(options.job or options.tag)
     except ValueError as error:
-        raise ConfigError(f"{'--job' if rule.job else '--tag'}: {error}") from None
-    minutes = rule.on_long_run_minutes
-    if minutes is not None and not 0 < minutes < 1e6:
-        raise ConfigError("--on-long-run-minutes is a number above 0")
-    if not (rule.on_failure or rule.on_timeout or rule.on_success or minutes):
-        raise ConfigError("this rule would never alert anybody", hint="enable one of its conditions")
-    return _check_target(home, rule)
+        raise ConfigError(f"{'--job' if options.job else '--tag'}: {error}") from None
 
 
-def add_rule(home: Home, rule: AlertRule) -> AlertRule:
-    """Save a checked rule; returns it with its id and creation time."""
-    home.create()
-    saved = replace(rule, id=uuid.uuid4().hex[:12], created_at=time.time())
-    with closing(SqliteOutbox(home.outbox, repair=False)) as outbox:
-        outbox.alert_rules.add(saved)
-    return saved
+def _check_conditions(options: RuleOptions) -> None:
+    minutes = options.on_long_run_minutes
+    if minutes is not None and not 0 < minutes < _MAX_MINUTES:
+        raise ConfigError(f"--on-long-run-minutes: expected a number above 0, got {minutes:g}")
+    if not (options.on_failure or options.on_timeout or options.on_success or minutes):
+        raise ConfigError("the rule has no condition; it would never alert", hint="enable one of its conditions")
 
 
 def _check_target(home: Home, rule: AlertRule) -> str:
+    """Check that the target can be notified; returns a warning, empty if there is none."""
     if rule.has_url:
         try:
             settings_for_url(rule.target)
         except ValueError:
-            raise ConfigError("the target is no address such as https://hooks.example/x") from None
+            raise ConfigError(f"--webhook: expected a URL such as {_EXAMPLE_URL}") from None
         warning = target_warning(rule)
         return f"{warning}; use an https:// address" if warning else ""
     settings = load_reporting_all(home)
@@ -61,13 +134,12 @@ def _check_target(home: Home, rule: AlertRule) -> str:
         if not settings.default_mail_transport:
             raise ConfigError("no transport can send mail", hint=f"add one of type {_types(AddressType.MAIL)}")
         return ""
-    endpoints = [
-        name for name, section in settings.config.transports.items() if section.address_type is AddressType.ENDPOINT
-    ]
-    if rule.target not in endpoints:
+    sections = settings.config.transports.items()
+    names = [name for name, section in sections if section.address_type is AddressType.ENDPOINT]
+    if rule.target not in names:
         raise ConfigError(
-            f"{escape(rule.target)!r} is no transport of type {_types(AddressType.ENDPOINT)}",
-            hint=f"there are {', '.join(endpoints)}" if endpoints else "give its address: https://hooks.example/x",
+            f"{escape(rule.target)!r} is not a transport of type {_types(AddressType.ENDPOINT)}",
+            hint=f"use one of {', '.join(names)}" if names else f"pass a URL: {_EXAMPLE_URL}",
         )
     return ""
 

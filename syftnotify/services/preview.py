@@ -1,4 +1,4 @@
-"""Previews of mails: each kind of event with sample data."""
+"""Previews of mails: sample events of each kind, rendered with the templates of a home."""
 
 from __future__ import annotations
 
@@ -21,29 +21,34 @@ from syftnotify.services.transports import build_renderer
 from syftnotify.system.ownership import check_config, check_home
 from syftnotify.system.paths import Home
 
-OWNER, SCIENTIST = "owner@datasite.example", "ana@uni.example"
-_WHEN = "2026-01-15T15:30:00Z"
-_CODE = [
+# What a wrong template can raise.
+TEMPLATE_ERRORS = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+
+_OWNER, _SCIENTIST = "owner@datasite.example", "ana@uni.example"
+_SAMPLE_TIME = "2026-01-15T15:30:00Z"
+_SAMPLE_CODE = [
     {"path": "run.sh", "text": "#!/bin/bash\nuv run python main.py\n", "cut": False},
     {"path": "main.py", "text": "import pandas\n\nprint(pandas.read_csv('people.csv').describe())\n", "cut": False},
 ]
-_LONGEST_WORD = 40  # characters of a wrong name that are compared with known names
-_MAILS = {
+_SAMPLE_DIGEST = (EventKind.JOB_SUBMITTED, EventKind.JOB_FAILED, EventKind.GPU_AVAILABLE)
+_SAMPLE_RESULTS = {  # status and exit code
+    EventKind.JOB_FAILED: (Status.FAILED, 1),
+    EventKind.JOB_TIMEOUT: (Status.FAILED, -1),
+    EventKind.JOB_COMPLETED: (Status.DONE, 0),
+}
+# The templates of single event kinds, by kind and audience.
+_TEMPLATES = {
     (kind, audience): template
     for kind in EventKind
     for audience in (Audience.OWNER, Audience.SUBMITTER)
     if (template := template_for(kind, audience)) != GENERAL_TEMPLATE
 }
-# Examples of the templates that belong to no single kind.
-_OTHERS = {
+# Templates of no single event kind, with an example.
+_SHARED_TEMPLATES = {
     DIGEST_TEMPLATE: (EventKind.DIGEST, Audience.OWNER),
     GENERAL_TEMPLATE: (EventKind.JOB_HELD, Audience.RECIPIENT),
 }
-_ENDS = {
-    EventKind.JOB_FAILED: (Status.FAILED, 1),
-    EventKind.JOB_TIMEOUT: (Status.FAILED, -1),
-    EventKind.JOB_COMPLETED: (Status.DONE, 0),
-}
+_MAX_COMPARED = 40  # characters of an unknown name that are compared with known names
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +69,13 @@ def previews(home: Home, name: str) -> list[Preview]:
     """
     check_home(home)
     check_config(home)
-    chosen = _chosen(name)
+    chosen = _kinds_and_audiences(name)
     renderer = _renderer(home)
-    return [Preview(kind, audience, _message(renderer, kind, audience)) for kind, audience in chosen]
+    return [Preview(kind, audience, _render(renderer, kind, audience)) for kind, audience in chosen]
 
 
 def template_names() -> list[str]:
-    return sorted({*_MAILS.values(), *_OTHERS})
-
-
-# What a wrong template can raise.
-TEMPLATE_ERRORS = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+    return sorted({*_TEMPLATES.values(), *_SHARED_TEMPLATES})
 
 
 def template_error(template: str, error: Exception) -> str:
@@ -83,7 +84,7 @@ def template_error(template: str, error: Exception) -> str:
 
 
 def _renderer(home: Home) -> Renderer:
-    """The renderer of the default mail transport, for both text and HTML; the built-in defaults without one."""
+    """The renderer of the default mail transport, for both text and HTML; without a configuration the default one."""
     try:
         settings = load(home)
         if (section := settings.mail_settings) is not None:
@@ -92,18 +93,14 @@ def _renderer(home: Home) -> Renderer:
     except ConfigError:
         pass
     templates = cached_renderer(home.templates if home.templates.is_dir() else None)
-    return EmailRenderer(templates, sender=OWNER, links=Links())
+    return EmailRenderer(templates, sender=_OWNER, links=Links())
 
 
-def _message(renderer: Renderer, kind: EventKind, audience: Audience) -> Message:
-    recipient = SCIENTIST if audience is Audience.SUBMITTER else OWNER
+def _render(renderer: Renderer, kind: EventKind, audience: Audience) -> Message:
+    recipient = _SCIENTIST if audience is Audience.SUBMITTER else _OWNER
     try:
         if kind is EventKind.DIGEST:
-            items = [
-                _sample(each, audience)
-                for each in (EventKind.JOB_SUBMITTED, EventKind.JOB_FAILED, EventKind.GPU_AVAILABLE)
-            ]
-            return renderer.message(items, recipient, digest="preview")
+            return renderer.message([_sample(each, audience) for each in _SAMPLE_DIGEST], recipient, digest="preview")
         return renderer.message([_sample(kind, audience)], recipient)
     except TEMPLATE_ERRORS as error:
         template = DIGEST_TEMPLATE if kind is EventKind.DIGEST else template_for(kind, audience)
@@ -112,47 +109,58 @@ def _message(renderer: Renderer, kind: EventKind, audience: Audience) -> Message
         ) from error
 
 
-def _chosen(name: str) -> list[tuple[EventKind, Audience]]:
-    """The event kinds and audiences of a template or an event kind."""
-    word = Path(name).stem
-    found = [] if word in set(EventKind) else [mail for mail, template in _MAILS.items() if template == word]
-    if found:
+def _kinds_and_audiences(name: str) -> list[tuple[EventKind, Audience]]:
+    """The mails of a template or an event kind; a file name of a template is accepted too."""
+    stem = Path(name).stem
+    if stem not in set(EventKind) and (found := _users_of_template(stem)):
         return found
-    if word in _OTHERS:
-        return [_OTHERS[word]]
+    if stem in _SHARED_TEMPLATES:
+        return [_SHARED_TEMPLATES[stem]]
+    kind = _parse_kind(name, stem)
+    audiences: list[Audience] = [each for each in kind.spec.audiences if each is not Audience.OPERATOR]
+    default = Audience.OWNER if (kind, Audience.OWNER) in _TEMPLATES else Audience.RECIPIENT
+    return [(kind, audience) for audience in audiences or [default]]
+
+
+def _users_of_template(name: str) -> list[tuple[EventKind, Audience]]:
+    return [user for user, template in _TEMPLATES.items() if template == name]
+
+
+def _parse_kind(name: str, stem: str) -> EventKind:
     try:
-        kind = parse_kind(name)
+        return parse_kind(name)
     except UnknownKindError:
-        near = difflib.get_close_matches(word[:_LONGEST_WORD], [*template_names(), *EventKind], n=1)
-        guess = f"; did you mean `{near[0]}`?" if near else ""
+        similar = difflib.get_close_matches(stem[:_MAX_COMPARED], [*template_names(), *EventKind], n=1)
+        suggestion = f", did you mean `{similar[0]}`?" if similar else ""
         raise ConfigError(
-            f"{escape(name)!r} is neither a template nor an event{guess}",
+            f"{escape(name)!r} is neither a template nor an event kind{suggestion}",
             hint="run `notify preview` for the names",
         ) from None
-    roles: list[Audience] = [role for role in kind.spec.audiences if role is not Audience.OPERATOR]
-    usual = Audience.OWNER if (kind, Audience.OWNER) in _MAILS else Audience.RECIPIENT
-    return [(kind, role) for role in roles or [usual]]
 
 
 def _sample(kind: EventKind, audience: Audience) -> Item:
-    if not kind.spec.audiences and kind not in {known for known, _ in _MAILS}:  # only emitted
-        of_job = {"name": "nightly-sync"} if kind.value.startswith(("job_", "workflow_")) else {}
-        event = Event(kind, "lab/7", at=_WHEN, payload=of_job, routing={"user": "alice"}, emitted=True)
-        return Item("preview", event, audience, Status.WAITING)
-    status, code = _ENDS.get(kind, (Status.WAITING, None))
+    if not kind.spec.audiences and kind not in {known for known, _ in _TEMPLATES}:
+        return Item("preview", _emitted_event(kind), audience, Status.WAITING)
+    status, code = _SAMPLE_RESULTS.get(kind, (Status.WAITING, None))
     payload = {
         "name": "income survey",
-        "owner": OWNER,
-        "submitter": SCIENTIST,
+        "owner": _OWNER,
+        "submitter": _SCIENTIST,
         "return_code": code,
         "reason": "it reads whole rows" if kind is EventKind.JOB_REJECTED else "",
         "summary": "Transport office is paused: it cannot send.",
         "detail": "mail.example refuses the sign-in (535)",
         "figures": [["it knows", "12 jobs, 3 peers"]],
         "minutes": 1440,
-        "code": _CODE,
+        "code": _SAMPLE_CODE,
         "stderr": "Traceback (most recent call last):\nKeyError: 'person_id'" if status is Status.FAILED else "",
     }
-    return Item(
-        "preview", Event(kind, f"job/D/{OWNER}/{SCIENTIST}/income%20survey", "", _WHEN, payload), audience, status
-    )
+    event = Event(kind, f"job/D/{_OWNER}/{_SCIENTIST}/income%20survey", "", _SAMPLE_TIME, payload)
+    return Item("preview", event, audience, status)
+
+
+def _emitted_event(kind: EventKind) -> Event:
+    """A sample event of a kind that only `notify emit` submits."""
+    is_run = kind.value.startswith(("job_", "workflow_"))
+    payload = {"name": "nightly-sync"} if is_run else {}
+    return Event(kind, "lab/7", at=_SAMPLE_TIME, payload=payload, routing={"user": "alice"}, emitted=True)

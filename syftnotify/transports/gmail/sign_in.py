@@ -32,8 +32,8 @@ class GmailSignIn:
     def ends_at(self) -> float | None:
         return sign_in_ends(self.token)
 
-    def run(self, ask: Callable[[str], str] | None) -> Path:
-        GmailAuth().setup_auth(self.client, ask=ask)
+    def run(self, ask: Callable[[str], str] | None, show: Callable[[str], None]) -> Path:
+        GmailAuth().setup_auth(self.client, ask=ask, show=show)
         saved = self.client.with_name("gmail_token.json")  # where `GmailAuth` saves it
         if saved != self.token:
             shutil.move(saved, self.token)

@@ -1,4 +1,4 @@
-"""The checks of `notify doctor` for transports and targets of alert rules."""
+"""Checks of transports, of the mail provider's limit, and of the targets of alert rules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from syftnotify.core.errors import DeliveryError, NotifyError
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.models import AlertRule
 from syftnotify.core.text import escape, hostname, plural
-from syftnotify.services.findings import Finding, Level
+from syftnotify.services.doctor.findings import Finding, Level, graded
 from syftnotify.services.transports import build_renderer
 from syftnotify.system.paths import Home
 from syftnotify.transports.webhook.alert_targets import target_warning
@@ -72,9 +72,10 @@ def _check_sign_in(check: str, sign_in: SignIn, now: float) -> Finding:
         left = ends - now
         level = Level.FAIL if left <= 0 else Level.WARN if left <= _SIGN_IN_WARNING else Level.PASS
         text = f"ends in {left / _DAY:.1f} days" if left > 0 else "has ended"
-        return Finding(check, level, f"the sign-in {text}", "" if level is Level.PASS else sign_in.renewal)
+        return graded(check, level, f"the sign-in {text}", sign_in.renewal)
     if since is not None:
-        return Finding(check, Level.PASS, f"signed in {max(0.0, now - since) / _DAY:.0f} days ago, no end is known")
+        days = max(0.0, now - since) / _DAY
+        return Finding(check, Level.PASS, f"signed in {days:.0f} days ago, no end is known")
     return Finding(check, Level.PASS, "signed in, it is not known when")
 
 
@@ -84,10 +85,8 @@ def check_quota(settings: Settings, sent: int) -> Iterator[Finding]:
     if quota is None:
         return
     text = f"{plural(sent, 'message')} in 24 hours; {quota.text}"
-    if sent > _QUOTA_WARNING * quota.messages:
-        yield Finding("quota", Level.WARN, text, "at the limit the transport pauses, and nothing is lost")
-    else:
-        yield Finding("quota", Level.PASS, text)
+    level = Level.WARN if sent > _QUOTA_WARNING * quota.messages else Level.PASS
+    yield graded("quota", level, text, "at the limit the transport pauses, and nothing is lost")
 
 
 def check_alert_targets(home: Home, settings: Settings | None, rules: Iterable[AlertRule]) -> Iterator[Finding]:
@@ -97,13 +96,13 @@ def check_alert_targets(home: Home, settings: Settings | None, rules: Iterable[A
                 "alerts",
                 Level.FAIL,
                 f"{rule.id}: its address cannot be decrypted with {key_file(home)}",
-                f"restore that file, or `notify alerts rm {rule.id}` and add the rule again",
+                f"restore that file, or run `notify alerts rm {rule.id}` and add the rule again",
             )
         elif warning := target_warning(rule):
-            advice = f"`notify alerts rm {rule.id}`, then add the rule with an https:// address"
+            advice = f"run `notify alerts rm {rule.id}`, then add the rule with an https:// address"
             yield Finding("alerts", Level.WARN, f"{rule.id}: {warning}", advice)
         elif is_address(rule.target) or rule.has_url or settings is None:
             continue
         elif rule.target not in settings.config.transports:
-            text = f"{rule.id} tells {escape(rule.target)}, which is not configured"
-            yield Finding("alerts", Level.WARN, text, f"`notify alerts rm {rule.id}`, or add that transport")
+            text = f"{rule.id} alerts through {escape(rule.target)}, which is not configured"
+            yield Finding("alerts", Level.WARN, text, f"run `notify alerts rm {rule.id}`, or add that transport")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
 
 from syftnotify.config.transport import mail_types
-from syftnotify.transports.gmail.client_files import client_secrets
 from syftnotify.transports.registry import TRANSPORT_TYPES
 from syftnotify.transports.smtp.server import parse_smtp_url
 from syftnotify.transports.smtp.settings import SmtpSettings
@@ -88,21 +85,3 @@ def _free_secret(raw: Mapping[str, Any], transport: str) -> str:
     text = repr((others, raw.get("heartbeat")))
     names = (SMTP, *(f"{SMTP}-{number}" for number in range(2, len(others) + 4)))
     return next(name for name in names if f"'secret:{name}'" not in text)
-
-
-def check_oauth_client(path: Path) -> None:
-    """Check that a file contains the client secrets of a desktop app. Raises: NotSignedInError."""
-    client_secrets(path)
-
-
-def user_without_password(url: str) -> str:
-    """The user in the URL of a mail server if it lacks a password; otherwise empty. Raises: ValueError, a wrong URL."""
-    server = parse_smtp_url(url)
-    return "" if server.password else server.user
-
-
-def with_password(url: str, password: str) -> str:
-    """The URL of a mail server with the password of its user."""
-    parts = urlsplit(url)
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))

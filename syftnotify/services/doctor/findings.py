@@ -1,4 +1,4 @@
-"""Results of the checks of `notify doctor`."""
+"""Results of checks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found, and what to do about it."""
+    """What one check found, and what to do about it. The fields are the keys of `notify doctor --json`."""
 
     check: str
     level: Level
     text: str
     advice: str = ""
+
+
+def graded(check: str, level: Level, text: str, advice: str) -> Finding:
+    """A finding whose advice is left out if the check passed."""
+    return Finding(check, level, text, "" if level is Level.PASS else advice)

@@ -1,0 +1,46 @@
+"""`notify install` and `uninstall`: the systemd user unit of the worker."""
+
+import typer
+
+from syftnotify.cli.console import print_line
+from syftnotify.cli.options import HomeOption, resolve_home
+from syftnotify.cli.worker import stop_worker
+from syftnotify.core.errors import NotifyError
+
+_STOP_SECONDS = 30.0
+
+
+def install(context: typer.Context, home: HomeOption = None) -> None:
+    """Install and start a systemd user unit for the worker."""
+    from syftnotify.runtime import process, systemd
+    from syftnotify.services.settings import check_ready
+    from syftnotify.system import ownership, worker_lock
+
+    resolved = resolve_home(context, home)
+    ownership.check_home(resolved)
+    check_ready(resolved)
+    has_stopped = False
+
+    def stop_other_worker() -> None:
+        nonlocal has_stopped
+        pid = worker_lock.holder_pid(resolved)
+        if pid is not None and pid != systemd.main_pid(resolved):
+            stop_worker(resolved, _STOP_SECONDS)
+            has_stopped = True
+
+    try:
+        path = systemd.install(resolved, stop_other_worker=stop_other_worker)
+    except NotifyError:
+        if has_stopped:
+            process.start(resolved)  # the home had a worker before
+        raise
+    print_line(f"installed and started: {path}")
+    print_line("it starts with your session; run `loginctl enable-linger` to keep it running while you are logged out")
+
+
+def uninstall(context: typer.Context, home: HomeOption = None) -> None:
+    """Stop the worker of the systemd unit, and remove the unit."""
+    from syftnotify.runtime import systemd
+
+    path = systemd.uninstall(resolve_home(context, home))
+    print_line(f"stopped and removed: {path}" if path else "nothing was installed")

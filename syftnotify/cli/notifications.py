@@ -1,0 +1,69 @@
+"""Notifications as text and as JSON, for several commands."""
+
+from __future__ import annotations
+
+import time
+
+from syftnotify.core.models import NotificationState
+from syftnotify.core.outbox import NotificationRecord
+from syftnotify.core.text import escape, iso, local_time, plural
+from syftnotify.services.dead_letters import SHORT_ID
+from syftnotify.system import worker_lock
+from syftnotify.system.paths import Home
+
+INDENT = " " * (SHORT_ID + 2)  # below an id
+
+
+def notification_object(record: NotificationRecord) -> dict[str, object]:
+    """The JSON object of a notification."""
+    return {
+        "id": record.id,
+        "state": record.state,
+        "event": record.kind,
+        "entity": record.entity,
+        "recipient": record.recipient,
+        "audience": record.audience,
+        "transport": record.transport,
+        "route": record.route,
+        "reason": record.reason,
+        "created_at": iso(record.created_at),
+        "tried_at": iso(record.tried_at) if record.tried_at is not None else None,
+        "not_before": iso(record.not_before) if record.not_before else None,
+        "attempts": record.attempts,
+        "acknowledged_at": iso(record.acknowledged_at) if record.acknowledged_at is not None else None,
+    }
+
+
+def title(record: NotificationRecord) -> str:
+    """Id, event, recipient and transport on one line."""
+    transport = f" through {escape(record.transport)}" if record.transport else ""
+    return f"{record.id[:SHORT_ID]}  {record.kind} to {escape(record.recipient)}{transport}"
+
+
+def outcome(record: NotificationRecord) -> str:
+    """The state of a notification with the reason for it."""
+    attempts = plural(record.attempts, "attempt")
+    tried = f"{local_time(record.tried_at)}, {attempts}" if record.tried_at else ""
+    reason = escape(record.reason, limit=200)
+    match record.state:
+        case NotificationState.SENT:
+            return f"sent {tried}"
+        case NotificationState.SKIPPED:
+            return f"not sent: {reason}"
+        case NotificationState.WITHHELD:
+            return f"withheld: {reason}"
+        case NotificationState.DEAD:
+            return f"dead {tried}: {reason}"
+        case NotificationState.UNKNOWN:
+            return f"may have arrived {tried}: {reason}"
+    label = "sending" if record.state == NotificationState.SENDING else "pending"
+    earliest = f", not before {local_time(record.not_before)}" if record.not_before > time.time() else ""
+    return f"{label}{earliest}{f': {reason}' if reason else ''}"
+
+
+def nothing_yet(home: Home) -> str:
+    """The line for a home without notifications, with what to do."""
+    if worker_lock.is_held(home):
+        return f"no notifications yet in {home.root}"
+    command = "`notify start`" if home.config.exists() else "`notify init`"
+    return f"no notifications yet in {home.root}; run {command}"

@@ -1,0 +1,73 @@
+"""`notify start`, `stop`, `restart` and `ensure`: control the background worker."""
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import typer
+
+from syftnotify.cli.console import print_line, print_warning, print_warnings
+from syftnotify.cli.options import HomeOption, TimeoutOption, resolve_home
+from syftnotify.core.errors import AlreadyRunningError, NotRunningError
+
+if TYPE_CHECKING:
+    from syftnotify.system.paths import Home
+
+
+def start(context: typer.Context, home: HomeOption = None) -> None:
+    """Start the background worker and return when it is running."""
+    start_worker(resolve_home(context, home))
+
+
+def stop(context: typer.Context, timeout: TimeoutOption = 30.0, home: HomeOption = None) -> None:
+    """Stop the worker after its sends in progress."""
+    if not stop_worker(resolve_home(context, home), timeout):
+        raise typer.Exit(1)
+
+
+def restart(context: typer.Context, timeout: TimeoutOption = 30.0, home: HomeOption = None) -> None:
+    """Restart the worker with the current configuration."""
+    from syftnotify.services.settings import check_ready
+
+    resolved = resolve_home(context, home)
+    check_ready(resolved)  # before the running worker is stopped
+    try:
+        stop_worker(resolved, timeout)
+    except NotRunningError:
+        print_line("no worker was running")
+    start_worker(resolved)
+
+
+def ensure(context: typer.Context, home: HomeOption = None) -> None:
+    """Start the worker unless it is running; silent, for cron."""
+    from syftnotify.runtime import process
+    from syftnotify.system import worker_lock
+
+    resolved = resolve_home(context, home)
+    if worker_lock.is_held(resolved):
+        return
+    with contextlib.suppress(AlreadyRunningError):  # another process was faster
+        process.start(resolved)
+
+
+def start_worker(home: "Home") -> None:
+    """Start the worker and print its warnings."""
+    from syftnotify.runtime import process
+
+    started = process.start(home)
+    print_warnings(started.warnings)
+    print_line(f"worker started (pid {started.pid}); follow it with `notify logs -f`")
+
+
+def stop_worker(home: "Home", timeout: float) -> bool:
+    """Stop the worker and print how it ended; returns whether it ended within `timeout` seconds."""
+    from syftnotify.core.text import plural
+    from syftnotify.runtime import process
+
+    stopped = process.stop(home, seconds=timeout)
+    left = f"; left for the next start: {plural(stopped.waiting, 'notification')}" if stopped.waiting else ""
+    if stopped.killed:
+        print_warning(f"the worker (pid {stopped.pid}) did not end within {timeout:g} s and was killed{left}")
+        print_warning("the messages that it was sending count as unknown and are sent again at the next start")
+    else:
+        print_line(f"worker stopped (pid {stopped.pid}), sends finished{left}")
+    return not stopped.killed

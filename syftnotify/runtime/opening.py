@@ -1,0 +1,45 @@
+"""Opens the outbox and the ledger of a home for commands, beside a worker that may be running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from syftnotify.core.outbox import OutboxStore
+from syftnotify.services.doctor.access import StateAccess
+from syftnotify.store.ledger.index import Ledger
+from syftnotify.store.ledger.state_file import find_corruption
+from syftnotify.store.outbox.store import SqliteOutbox
+from syftnotify.system.paths import Home
+
+
+@contextmanager
+def open_outbox(home: Home) -> Iterator[OutboxStore | None]:
+    """The outbox of `home`, None before the first start. A damaged one is not repaired."""
+    if not home.outbox.exists():
+        yield None
+        return
+    with closing(SqliteOutbox(home.outbox, repair=False)) as outbox:
+        yield outbox
+
+
+@contextmanager
+def create_outbox(home: Home) -> Iterator[OutboxStore]:
+    """The outbox of `home`, created if there is none."""
+    home.create()
+    with closing(SqliteOutbox(home.outbox, repair=False)) as outbox:
+        yield outbox
+
+
+def open_ledger(home: Home) -> Ledger:
+    return Ledger(home.state)
+
+
+def read_ledger(home: Home) -> Ledger | None:
+    """The ledger of `home`, None if it is damaged: opening it would move it away."""
+    return None if find_corruption(home.state) else Ledger(home.state)
+
+
+def state_access(home: Home) -> StateAccess:
+    """What the checks of `notify doctor` may read."""
+    return StateAccess(lambda: find_corruption(home.state), lambda: open_outbox(home))

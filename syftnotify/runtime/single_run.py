@@ -1,0 +1,147 @@
+"""One scan without a worker that stays: delivered, or as a dry run that changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from syftnotify.config.secrets import key_file
+from syftnotify.core.errors import NotifyError
+from syftnotify.core.kinds import EventKind
+from syftnotify.core.models import Notification
+from syftnotify.runtime.container import App, build_app
+from syftnotify.runtime.health import HealthReporter
+from syftnotify.runtime.pipeline import ScanReport
+from syftnotify.runtime.worker import report_of
+from syftnotify.services.settings import check_ready, load_reporting_all
+from syftnotify.system import logs, worker_lock, worker_status
+from syftnotify.system.paths import Home
+from syftnotify.system.worker_status import WorkerStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ScanResult:
+    """The result of one scan and its deliveries."""
+
+    jobs: int
+    peers: int
+    new_events: int
+    waiting_for: str  # the folder that does not exist yet; empty if the scan took place
+    is_enabled: bool  # whether anything is sent
+    warnings: tuple[str, ...]
+    status: WorkerStatus
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNotification:
+    """A notification that a scan would enqueue."""
+
+    kind: EventKind
+    notification: Notification
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a scan would enqueue."""
+
+    notifications: tuple[PlannedNotification, ...]
+    new_events: int
+    waiting: int  # notifications that are queued already
+    waiting_for: str  # the folder that does not exist yet; empty if the scan took place
+    is_enabled: bool  # whether anything would be sent
+
+    @property
+    def messages(self) -> int:
+        """The number of messages; a digest is one."""
+        items = [planned.notification for planned in self.notifications]
+        return len({item.bundle or item.id for item in items if not (item.skipped or item.withheld)})
+
+
+def scan_once(home: Home) -> ScanResult:
+    """Scan once and deliver everything that is due, as the worker of `home`.
+
+    Raises:
+        NotifyError: another worker runs, the configuration is wrong, or the scan failed.
+    """
+    with worker_lock.acquire(home):
+        logs.configure(home.log)
+        settings = check_ready(home)
+        before = worker_status.read(home)
+        app = build_app(settings)
+        reporter = HealthReporter(app, clock=time.time, monotonic=time.monotonic)
+        try:
+            begun, now = time.perf_counter(), time.time()
+            tick = app.look_once(before.last_look_s)
+            if settings.config.notify.enabled and not tick.waiting_for:
+                _report_health(app, reporter, tick)
+            report = report_of(app, tick, now, time.perf_counter() - begun)
+            if tick.waiting_for or not settings.config.notify.enabled:
+                report.last_look_s = before.last_look_s
+            worker_status.write(home, report)
+        except NotifyError as error:
+            raise NotifyError(f"scan failed: {error}", hint=error.hint) from error
+        finally:
+            app.close()
+    return ScanResult(
+        tick.jobs,
+        tick.peers,
+        len(tick.events),
+        tick.waiting_for,
+        settings.config.notify.enabled,
+        tuple(settings.warnings),
+        report,
+    )
+
+
+def dry_run(home: Home) -> DryRun:
+    """What a scan would enqueue now. It works on a copy of the state, so that nothing in `home` changes.
+
+    Raises:
+        NotifyError: the configuration or the state cannot be used.
+    """
+    settings = load_reporting_all(home)
+    with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
+        copy = _copy_state(home, Path(folder))
+        app = build_app(replace(settings, home=copy))
+        try:
+            tick = app.pipeline.tick(time.time(), last_look=worker_status.read(copy).last_look_s, dry_run=True)
+            counts = app.outbox.history.counts(holding=settings.holding)
+        finally:
+            app.close()
+    kinds = {event.key: event.kind for event in tick.events}
+    planned = tuple(PlannedNotification(kinds[item.event_key], item) for item in tick.notifications)
+    return DryRun(planned, len(tick.events), counts.waiting, tick.waiting_for, settings.config.notify.enabled)
+
+
+def _report_health(app: App, reporter: HealthReporter, tick: ScanReport) -> None:
+    counts = app.outbox.history.counts(holding=app.settings.holding)
+    # This process is too short-lived to see a transport fail for two minutes: one failure suppresses the ping.
+    is_well = all(queue.health.is_healthy for queue in app.dispatcher.queues.values())
+    reporter.after_look(counts, jobs=tick.jobs, peers=tick.peers, looked_well=is_well)
+    app.dispatcher.drain()  # the alerts
+    reporter.finish()
+
+
+def _copy_state(home: Home, folder: Path) -> Home:
+    """A home in `folder` with copies of the files that a scan reads and writes."""
+    copy = Home(folder)
+    backup = home.state.with_name(home.state.name + ".bak")
+    for path in (home.state, backup, home.outbox, home.worker_status, key_file(home)):
+        for name in (path.name, f"{path.name}-wal"):
+            if (path.parent / name).is_file():
+                shutil.copyfile(path.parent / name, folder / name)
+    _copy_files(home.spool, copy.spool)
+    return copy
+
+
+def _copy_files(folder: Path, to: Path) -> None:
+    """Copy the regular files of `folder`; a worker may remove some meanwhile."""
+    to.mkdir()
+    for path in folder.glob("*"):
+        if path.is_file() and not path.is_symlink():
+            with contextlib.suppress(OSError):
+                shutil.copyfile(path, to / path.name)

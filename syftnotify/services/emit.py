@@ -1,0 +1,89 @@
+"""Events whose data is given as JSON text, from the command line or from another program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from syftnotify.core.errors import EmitError
+from syftnotify.core.text import escape
+from syftnotify.sources.spool import emit
+from syftnotify.system.paths import Home
+
+MAX_INPUT_BYTES = 16 * 1024 * 1024  # a long `error` in it is shortened to its end
+_MIN_INTEGER, _MAX_INTEGER = -(1 << 63), (1 << 64) - 1  # what orjson can write
+
+
+@dataclass(frozen=True, slots=True)
+class EmitOptions:
+    """The options of `syftnotify.emit`, with JSON objects as text."""
+
+    payload: str = ""
+    alerts: str = ""
+    user: str = ""
+    tags: Sequence[str] = ()
+    key: str = ""
+    notify_emails: Sequence[str] = ()
+    notify_on: Sequence[str] = ()
+
+
+def emit_event(home: Home, kind: str, entity: str, options: EmitOptions) -> str:
+    """Submit an event; returns its key as one line of printable text. Raises: as `syftnotify.emit`."""
+    key = emit(
+        kind,
+        entity,
+        payload=_parse_object("payload", options.payload),
+        alerts=_parse_object("alerts", options.alerts),
+        user=options.user,
+        tags=options.tags,
+        key=options.key,
+        notify_emails=options.notify_emails,
+        notify_on=options.notify_on,
+        home=home.root,
+    )
+    return escape(key, limit=len(key))
+
+
+def decode_input(content: bytes) -> str:
+    """The text of a payload from standard input; bytes that are not UTF-8 are replaced.
+
+    Raises:
+        EmitError: it has more than `MAX_INPUT_BYTES`.
+    """
+    if len(content) > MAX_INPUT_BYTES:
+        raise EmitError(
+            f"standard input has more than {MAX_INPUT_BYTES >> 20} MiB", hint="pass only its end: `tail -c 100000`"
+        )
+    return content.decode("utf-8-sig", "replace") or " "  # empty input is not JSON; an empty option is no payload
+
+
+def _parse_object(name: str, text: str) -> dict[str, Any] | None:
+    """The JSON object in an option; None if the option is not set."""
+    if not text:
+        return None
+    try:
+        found = _replace_unsupported(json.loads(text, parse_constant=_refuse_constant))
+    except (ValueError, RecursionError) as error:
+        raise EmitError(f"the {name} is not valid JSON: {error}", hint="for example: '{\"job_id\": 42}'") from error
+    if not isinstance(found, dict):
+        raise EmitError(f"the {name} must be a JSON object, got {escape(text, limit=60)}")
+    return found
+
+
+def _replace_unsupported(value: Any) -> Any:
+    """The same with lone surrogates and integers above 64 bits replaced, so that the event is not lost."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, int) and not _MIN_INTEGER <= value <= _MAX_INTEGER:
+        return str(value)
+    if isinstance(value, dict):
+        return {_replace_unsupported(key): _replace_unsupported(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replace_unsupported(each) for each in value]
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

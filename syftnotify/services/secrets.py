@@ -1,0 +1,32 @@
+"""Secrets that are stored encrypted in the configuration."""
+
+from __future__ import annotations
+
+from syftnotify.config.edit import edit
+from syftnotify.config.secrets import encrypt
+from syftnotify.core.errors import NotifyError
+from syftnotify.system.ownership import check_home
+from syftnotify.system.paths import Home
+
+
+def check_can_store(home: Home) -> None:
+    """Check that a secret can be stored, before the user enters it.
+
+    Raises:
+        NotifyError: there is no configuration, or the home is not safe.
+    """
+    check_home(home)
+    if not home.config.exists():
+        raise NotifyError(f"there is no configuration at {home.config}", hint="run `notify init`")
+
+
+def store_secret(home: Home, name: str, value: str) -> None:
+    """Store `value` for references `secret:NAME` in the configuration.
+
+    Raises:
+        NotifyError: it is empty, or the configuration or the key cannot be used.
+    """
+    check_can_store(home)
+    if not value:
+        raise NotifyError("the secret is empty; nothing was stored", hint="enter it, or pipe it to standard input")
+    edit(home, {("secrets", name): encrypt(value, home)})

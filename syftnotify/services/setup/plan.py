@@ -1,0 +1,137 @@
+"""The changes to a configuration that a setup makes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from syftnotify.config.edit import Edits
+from syftnotify.config.syftbox_root import default_root, find_root
+from syftnotify.config.yaml_reader import parse_yaml, read_config_file
+from syftnotify.core.errors import ConfigError
+from syftnotify.core.identifiers import is_address
+from syftnotify.services.setup.mail import SMTP, MailSetup, mail_setup
+from syftnotify.services.setup.options import SetupOptions, check_values, user_without_password
+from syftnotify.system.ownership import check_home
+from syftnotify.system.paths import Home, expand_path
+
+
+@dataclass(frozen=True, slots=True)
+class SetupPlan:
+    """The changes, checked as far as possible without the rest of the configuration."""
+
+    home: Home
+    is_new: bool  # whether a new configuration is written, as opposed to an existing one edited
+    changes: Edits
+    mail: MailSetup | None  # the default mail transport, if it is set; its changes are among `changes`
+    alert_contact: str = ""
+
+
+def check_options(home: Home, options: SetupOptions, *, can_ask: bool = False) -> None:
+    """Check the options before anything is written; `can_ask`: missing ones are asked for later.
+
+    Raises:
+        NotifyError: an option is wrong or missing, or the home is not safe.
+    """
+    check_home(home)
+    check_values(options)
+    if can_ask:
+        return
+    if is_new(home, options) and options.email is None:
+        raise ConfigError(
+            "the data owner's mail address is missing",
+            hint="pass `--email you@example.org`, or run `notify init` in a terminal",
+        )
+    if needs_smtp_server(home, options):
+        raise ConfigError("the mail server is missing", hint="pass `--smtp-url smtp://user@mail.example:587`")
+
+
+def is_new(home: Home, options: SetupOptions) -> bool:
+    """Whether a new configuration is written."""
+    return options.force or not home.config.exists()
+
+
+def needs_smtp_server(home: Home, options: SetupOptions) -> bool:
+    """Whether the options select an SMTP transport without a server. Raises: ConfigError, a damaged configuration."""
+    mail = _selected_transport(home, options)
+    return mail is not None and mail.needs_server and not options.smtp_url
+
+
+def plan_setup(home: Home, options: SetupOptions) -> SetupPlan:
+    """The changes for these options.
+
+    Raises:
+        NotifyError: an option is wrong or missing, or the home is not safe.
+    """
+    check_options(home, options)
+    changes = _settings(options)
+    if is_new(home, options) and options.email is not None and options.syftbox_root is None:
+        changes |= _default_root(options.email.strip())
+    mail = _mail_plan(home, options)
+    if mail is not None:
+        changes |= mail.changes
+    contact = (options.alert_contact or "").strip()
+    if contact:
+        changes |= _contact(contact, _current_config(home, options))
+    return SetupPlan(home, is_new(home, options), changes, mail, contact)
+
+
+def _settings(options: SetupOptions) -> dict[tuple[str, ...], Any]:
+    """The values besides transports and the alert contact, by path."""
+    root = options.syftbox_root
+    values = {
+        ("do_email",): options.email.strip() if options.email is not None else None,
+        ("syftbox_root",): str(expand_path(root)) if root is not None else None,
+        ("role",): options.role,
+        ("notify", "monitor_jobs"): options.notify_jobs,
+        ("notify", "monitor_peers"): options.notify_peers,
+        ("notify", "interval"): _without_fraction(options.interval),
+    }
+    return {path: value for path, value in values.items() if value is not None}
+
+
+def _default_root(email: str) -> dict[tuple[str, ...], Any]:
+    """The SyftBox folder if it is found; otherwise the default stays, which needs a home directory."""
+    if (found := find_root(email)) is not None:
+        return {("syftbox_root",): str(found)}
+    if default_root(email) is None:
+        raise ConfigError("there is no home directory to find the SyftBox folder in", hint="pass --syftbox-root DIR")
+    return {}
+
+
+def _mail_plan(home: Home, options: SetupOptions) -> MailSetup | None:
+    """The changes for the default mail transport and its server; None if the options do not set it."""
+    found = _selected_transport(home, options)
+    if found is None or not options.smtp_url:
+        return found
+    if user := user_without_password(options.smtp_url):
+        raise ConfigError(
+            f"the password of {user} is missing", hint="write it to standard input, or leave the user out"
+        )
+    return found.with_server(options.smtp_url.strip())
+
+
+def _selected_transport(home: Home, options: SetupOptions) -> MailSetup | None:
+    """The changes for the default mail transport, without its server."""
+    wanted = options.transport or (SMTP if options.smtp_url else None)
+    return mail_setup(_current_config(home, options), wanted) if wanted is not None else None
+
+
+def _current_config(home: Home, options: SetupOptions) -> Mapping[str, Any]:
+    return {} if is_new(home, options) else parse_yaml(read_config_file(home.config))[0]
+
+
+def _contact(contact: str, current: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+    if is_address(contact):
+        key = "operator" if "operator" in current else "operators"  # both spellings are accepted; keep the file's
+        return {(key,): [contact]}
+    return {("heartbeat", "ping_url"): contact}
+
+
+def _without_fraction(interval: float | str | None) -> float | int | str | None:
+    """30 instead of 30.0, as a user would write it."""
+    if isinstance(interval, float) and math.isfinite(interval) and interval == int(interval):
+        return int(interval)
+    return interval
