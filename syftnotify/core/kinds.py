@@ -84,7 +84,7 @@ class EventSpec:
     is_reminder: bool = False  # no fact of the tree: a state has lasted longer than a threshold
     ends_run: bool = False  # the job has finished a run
     is_final: bool = False  # the job does not run any more, whatever its scheduler
-    label: str = ""  # the seed's name of it in state.json; empty: the value
+    label: str = ""  # in state.json; empty: the value
     is_success: bool = False
 
 
