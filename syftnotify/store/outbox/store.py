@@ -94,4 +94,4 @@ class SqliteOutbox:
             add_to_totals(connection, events=len(events))
         self.recipients.committed(mailed, has_withheld=any(item.withheld for item in notifications))
         self.events.mark_dirty(event.key for event in events)
-        reached("outbox.put")
+        reached("outbox.enqueued")
