@@ -77,7 +77,7 @@ class Home:
 
     def look(self) -> None:
         self.box.clock.advance(HOUR / 10)
-        self.parts.pipeline.tick(self.box.clock.now, last_look=self.box.clock.now - 60)
+        self.parts.pipeline.tick(self.box.clock.now, last_scan=self.box.clock.now - 60)
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def resubmit(home: Home, name: str) -> str:
 def submissions(home: Home, where: list[str] | None = None) -> int:
     home.box.clock.advance(HOUR / 10)
     now = home.box.clock.now
-    tick = home.parts.pipeline.tick(now, last_look=now - 60, where=where)
+    tick = home.parts.pipeline.tick(now, last_scan=now - 60, changed_paths=where)
     return sum(event.kind is EventKind.JOB_SUBMITTED for event in tick.events)
 
 

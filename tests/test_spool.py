@@ -49,7 +49,7 @@ def told(box: Box) -> list[str]:
 
 def looked(box: Box) -> None:
     """Look until nothing is left to look at."""
-    while box.look().restless:
+    while box.look().rescan_soon:
         pass
 
 

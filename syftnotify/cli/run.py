@@ -19,7 +19,7 @@ from syftnotify.core.errors import NotifyError
 from syftnotify.core.text import escape, plural
 from syftnotify.runtime.container import App, build_app
 from syftnotify.runtime.health import HealthReporter
-from syftnotify.runtime.pipeline import ScanReport
+from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.runtime.worker import report_of, work
 from syftnotify.services.settings import check_ready, load_reporting_all
 from syftnotify.system import logs, worker_lock, worker_status
@@ -53,7 +53,7 @@ def once(home: Home) -> None:
         vitals = HealthReporter(parts, clock=time.time, monotonic=time.monotonic)
         try:
             begun, now = time.perf_counter(), time.time()
-            tick = parts.look_once(before.last_look_s)
+            tick = parts.run_once(before.last_look_s)
             if settings.config.notify.enabled and not tick.waiting_for:
                 _say_how_it_goes(parts, vitals, tick)
             report = report_of(parts, tick, now, time.perf_counter() - begun)
@@ -104,7 +104,7 @@ def rehearse(home: Home) -> None:
         _copy_files(home.spool, copy.spool)
         parts = build_app(replace(settings, home=copy))
         try:
-            tick = parts.pipeline.tick(time.time(), last_look=worker_status.read(copy).last_look_s, dry_run=True)
+            tick = parts.pipeline.tick(time.time(), last_scan=worker_status.read(copy).last_look_s, dry_run=True)
             counts = parts.outbox.history.counts(holding=settings.holding)
         finally:
             parts.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy.dialects import sqlite
 
-from syftnotify.core.emitted_jobs import JobChanges
+from syftnotify.core.emitted_jobs import EmittedJobChanges
 from syftnotify.core.models import MAIL, Event, Notification
 from syftnotify.store.outbox.alert_rules import AlertRuleStore
 from syftnotify.store.outbox.bulk import BulkInsert
@@ -71,7 +71,7 @@ class SqliteOutbox:
         notifications: Sequence[Notification],
         now: float,
         *,
-        jobs: JobChanges | None = None,
+        jobs: EmittedJobChanges | None = None,
         uncertain: Collection[str] = (),
         newcomers: Collection[str] = (),
     ) -> None:
