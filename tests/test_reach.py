@@ -67,7 +67,7 @@ def test_without_mail_trouble_is_told_by_what_there_is(box: Box, hook: Web) -> N
     ("changes", "mistake"),
     [
         ({}, "transports: none of them can send mail"),
-        ({"routes": [{}]}, "routes[0]: no transport can send mail; set `to` or `via`"),
+        ({"routes": [{}]}, "routes[0]: no transport can send mail; set `to` or `transport`"),
         ({"routes": [{"to": ["owner"]}]}, "routes[0].to: no transport carries to 'owner'"),
         ({"routes": [{"to": ["#jobs"]}]}, "routes[0].to: no transport carries to '#jobs'"),
         ({"routes": [{"to": ["oncal"]}]}, "routes[0].to: no transport carries to 'oncal'"),
