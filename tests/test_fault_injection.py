@@ -126,7 +126,7 @@ def work(box: Box, parts: App) -> None:
     for act in (
         lambda: parts.pipeline.tick(box.clock.now, last_scan=box.last_look),
         parts.dispatcher.drain,
-        parts.pipeline.settle,
+        parts.pipeline.sync_ledger,
     ):
         try:
             act()
