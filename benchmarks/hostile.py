@@ -286,7 +286,7 @@ def look_at(case: Case) -> Measured:
         parts = build_app(load(home), clock=clock, monotonic=clock)
         try:
             for _ in range(3):  # the first one also warms everything up
-                parts.pipeline.tick(clock(), last_look=clock())
+                parts.pipeline.tick(clock(), last_scan=clock())
             case.make(root, case.count)
             honest = inbox(root, BO) if case.names_submitters else stages(root)
             write_job(honest / HONEST, config(0, "files: []\n"))
@@ -295,14 +295,14 @@ def look_at(case: Case) -> Measured:
                 clock.set(max(written + moment, clock()))
                 now = clock()
                 begun, begun_cpu = time.perf_counter(), time.process_time()
-                tick = parts.pipeline.tick(now, last_look=now)
+                tick = parts.pipeline.tick(now, last_scan=now)
                 measured.looks.append(time.perf_counter() - begun)
                 measured.cpu.append(time.process_time() - begun_cpu)
                 names = [event.payload.get("name") for event in tick.events]
                 if HONEST in names:
                     measured.honest = len(measured.looks)
                 measured.noticed += len(names) - names.count(HONEST)
-                is_last, was_restless = not was_restless and not tick.restless, tick.restless
+                is_last, was_restless = not was_restless and not tick.rescan_soon, tick.rescan_soon
                 if (is_last and len(measured.looks) >= len(MOMENTS)) or len(measured.looks) >= MOST_LOOKS:
                     break
         finally:

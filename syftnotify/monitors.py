@@ -73,7 +73,7 @@ class _Monitor:
             app = build_app(settings, with_jobs=self._jobs, with_peers=self._peers)
             try:
                 now = time.time()
-                tick = app.look_once(report.last_look_s)
+                tick = app.run_once(report.last_look_s)
                 if settings.config.notify.enabled and not tick.waiting_for:
                     report.last_look_s = now
                     worker_status.write(self._home, report)

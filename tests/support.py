@@ -28,7 +28,7 @@ from syftnotify.core.ports import Transport
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.runtime.container import App, build_app
 from syftnotify.runtime.health import HealthReporter
-from syftnotify.runtime.pipeline import ScanReport
+from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.services.settings import load
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system.paths import Home
@@ -193,7 +193,7 @@ class Box:
         """One look of a fresh process: everything is read from disk again, and what is due is delivered."""
         parts = self.parts()
         try:
-            tick = parts.look_once(self.last_look)
+            tick = parts.run_once(self.last_look)
         finally:
             parts.close()
         self.last_look = self.clock.now
@@ -345,7 +345,7 @@ def worker_in_process(box: Box) -> Iterator[Callable[..., App]]:
 
     def scan(*, advance: float = 0.0, well: bool = True) -> App:
         box.clock.advance(advance)
-        tick = parts.look_once(box.last_look)
+        tick = parts.run_once(box.last_look)
         box.last_look = box.clock.now
         vitals.after_look(parts.outbox.history.counts(), jobs=tick.jobs, peers=tick.peers, looked_well=well)
         vitals.finish()

@@ -5,6 +5,7 @@ The short form of `python -m tests.chaos`, and whether that would notice if it w
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -46,6 +47,14 @@ def test_killed_anywhere_it_loses_nothing_and_counts_what_came_twice(kind: str, 
 
 def test_the_short_form_dies_at_every_fail_point() -> None:
     assert sorted(point for points in SHARES.values() for point in points) == sorted(failpoints.POINTS)
+
+
+def test_fail_points_of_the_program_are_those_of_the_list() -> None:
+    """A name that is not in the list would never be tried; one that is nowhere reached would be waited for in vain."""
+    sources = Path(failpoints.__file__).parents[1].rglob("*.py")
+    reached = [name for each in sources for name in re.findall(r'\breached\("([a-z._]+)"\)', each.read_text("utf-8"))]
+
+    assert set(reached) == failpoints.POINTS
 
 
 def test_the_harness_finds_out_a_naive_notifier(tmp_path: Path) -> None:

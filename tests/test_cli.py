@@ -644,7 +644,7 @@ def terminals() -> Iterator[list[Terminal]]:
     ("second", "written"),
     [
         ("", {}),
-        (BO, {"operator": [BO]}),
+        (BO, {"operators": [BO]}),
         ("https://ping.example/abc", {"heartbeat": {"ping_url": "https://ping.example/abc"}}),
     ],
 )
@@ -664,7 +664,7 @@ def test_in_a_terminal_init_asks_for_the_little_it_needs(
     assert terminal.end() == 0, terminal.seen
     config = config_in(creds)
     assert (config["do_email"], config["syftbox_root"]) == (OWNER, str(tmp_path / "box"))
-    assert {key: config[key] for key in ("operator", "heartbeat") if key in config} == written
+    assert {key: config[key] for key in ("operators", "heartbeat") if key in config} == written
     assert "notify start" in terminal.seen
     assert [mail.told for mail in mails_in(creds / "mail")] == [("test", "owner", OWNER)]
 

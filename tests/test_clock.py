@@ -15,7 +15,7 @@ import pytest
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
 from syftnotify.runtime.container import App
-from syftnotify.runtime.pipeline import ScanReport
+from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.transports.mime import build_mime
 from tests.support import ANA, BO, OWNER, Box
 from tests.trees import TREES, Disk, Tree, VersionedReviewTree
@@ -83,9 +83,9 @@ class Worker:
 
     def look(self) -> ScanReport:
         parts = self.opened()
-        tick = parts.pipeline.tick(self.box.clock.now, last_look=self.box.last_look)
+        tick = parts.pipeline.tick(self.box.clock.now, last_scan=self.box.last_look)
         parts.dispatcher.drain()
-        parts.pipeline.settle()
+        parts.pipeline.sync_ledger()
         self.box.last_look = self.box.clock.now
         if not self.lives:
             self.close()

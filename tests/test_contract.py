@@ -384,7 +384,7 @@ _OTHER_MEANINGS = {
     ("core/identifiers.py", "slack"),  # stored values of address types
     ("core/identifiers.py", "webhook"),
     ("cli/alerts.py", "webhook"),  # a value in the output of `notify alerts list --json`
-    ("cli/demo.py", "maildir"),  # the configuration of the demo
+    ("services/demo.py", "maildir"),  # the configuration of the demo
 }
 
 

@@ -231,9 +231,9 @@ def test_a_ledger_that_vanishes_is_neither_a_silence_nor_a_flood(box: Box, is_al
     box.clock.advance(100)
     parts = box.parts()
     try:
-        parts.look_once(None)
+        parts.run_once(None)
         submit(tree, "survey")
-        parts.look_once(box.clock.now)
+        parts.run_once(box.clock.now)
         assert told(box.new_mails()) == OWED
         lose_ledger(box)
         if not is_alive:
@@ -241,14 +241,14 @@ def test_a_ledger_that_vanishes_is_neither_a_silence_nor_a_flood(box: Box, is_al
             parts = box.parts()
         tree.approve("survey")
         box.clock.advance(10)
-        parts.look_once(box.clock.now)
+        parts.run_once(box.clock.now)
         assert told(box.new_mails()) == [("job_approved", "submitter", ANA)]
         tree.rerun("old 3")
         box.clock.advance(10)
-        parts.look_once(box.clock.now)
+        parts.run_once(box.clock.now)
         tree.run("old 3")
         box.clock.advance(10)
-        parts.look_once(box.clock.now)
+        parts.run_once(box.clock.now)
     finally:
         parts.close()
 
@@ -339,7 +339,7 @@ def test_the_files_beside_the_outbox_may_be_lost(copy: Box, tmp_path: Path, dama
         submit(tree, "late")
         copy.home.mail.rename(tmp_path / "kept")
         copy.home.mail.write_text("in the way")
-        parts.look_once(copy.clock.now)
+        parts.run_once(copy.clock.now)
         copy.home.mail.unlink()
         (tmp_path / "kept").rename(copy.home.mail)
         shutil.copytree(copy.folder, tmp_path / "killed")
@@ -376,7 +376,7 @@ def test_an_outbox_damaged_under_a_running_worker_is_mended_by_the_next_one(copy
             file.truncate(0)
             file.write(b"garbage" * 2000)
         with contextlib.suppress(StateError):
-            parts.look_once(copy.clock.now)
+            parts.run_once(copy.clock.now)
     finally:
         parts.close()
     copy.clock.advance(HOUR)

@@ -457,7 +457,7 @@ def test_emitted_run_is_reported_by_one_worker_at_the_same_limits(box: Box) -> N
 
     def scan(minutes: float) -> list[str]:
         box.clock.advance(minutes * MINUTE)
-        parts.look_once(box.clock.now)
+        parts.run_once(box.clock.now)
         return sorted(mail.entities[0] for mail in box.new_mails() if mail.event == "job_long_running")
 
     try:
@@ -666,7 +666,7 @@ def test_spool_file_that_cannot_be_read_or_renamed_is_skipped(box: Box, caplog: 
     with caplog.at_level(logging.WARNING):
         for number in range(3):
             emit(box, entity=f"good/{number}")
-            parts.look_once(box.clock.now)
+            parts.run_once(box.clock.now)
     parts.close()
 
     assert sorted(mail.entities[0] for mail in box.mails()) == ["good/0", "good/1", "good/2"]
@@ -738,7 +738,7 @@ def test_spool_file_that_cannot_be_removed_is_taken_in_once(box: Box, caplog: py
     parts = box.parts()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            parts.look_once(box.clock.now)
+            parts.run_once(box.clock.now)
     parts.close()
     assert sum("cannot be removed" in warning for warning in warnings_of(caplog)) == 1
     box.look()

@@ -48,8 +48,8 @@ DONE = Fact(EventKind.JOB_COMPLETED, "T2")
 
 
 def job(*facts: Fact, status: Status = Status.WAITING, layout: str = "D", **more: Any) -> Job:
-    settings: dict[str, Any] = {"generation": "T0", "ended": status in {Status.DONE, Status.FAILED}, **more}
-    return Job("job/x", layout, "o@x.org", "a@y.net", "", "x", status, facts, **settings)
+    defaults = {"submission_id": "T0", "ended": status in {Status.DONE, Status.FAILED}, "has_end_times": layout == "D"}
+    return Job("job/x", layout, "o@x.org", "a@y.net", "", "x", status, facts, **{**defaults, **more})
 
 
 def kinds(job: Job, known: Known, *, baseline: bool = False) -> list[EventKind]:
@@ -110,7 +110,7 @@ def test_the_first_look_neither_floods_nor_swallows(
 
 
 def test_a_job_that_the_first_look_could_not_read_is_judged_by_its_rules_later() -> None:
-    torn = detect_jobs([job(judged=False)], Known(), baseline=True, now=NOW)
+    torn = detect_jobs([job(is_readable=False)], Known(), baseline=True, now=NOW)
     assert torn.unreadable == {"job/x"}
     later = detect_jobs([job(SUBMITTED, DONE, status=Status.DONE)], Known(unreadable={"job/x"}), now=NOW)
 
@@ -139,7 +139,7 @@ def ended_before(**more: Any) -> Known:
 
 
 def test_a_job_that_cannot_be_read_is_no_rerun() -> None:
-    assert detect_jobs([job(SUBMITTED, layout="B2", judged=False)], ended_before(), now=NOW).reruns == {}
+    assert detect_jobs([job(SUBMITTED, layout="B2", is_readable=False)], ended_before(), now=NOW).reruns == {}
 
 
 def test_a_job_that_only_comes_back_is_no_rerun() -> None:

@@ -124,9 +124,9 @@ def copied(prepared: Path, to: Path) -> Box:
 def work(box: Box, parts: App) -> None:
     """What a worker does at each scan; an error of the outbox ends the step, and the next scan comes."""
     for act in (
-        lambda: parts.pipeline.tick(box.clock.now, last_look=box.last_look),
+        lambda: parts.pipeline.tick(box.clock.now, last_scan=box.last_look),
         parts.dispatcher.drain,
-        parts.pipeline.settle,
+        parts.pipeline.sync_ledger,
     ):
         try:
             act()
@@ -204,7 +204,7 @@ _WITHOUT_MEMORY = """
 
     box = Box(Path(sys.argv[1]))
     parts = box.parts()
-    parts.pipeline.tick(box.clock.now, last_look=box.clock.now)
+    parts.pipeline.tick(box.clock.now, last_scan=box.clock.now)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 24 * 2**20, resource.RLIM_INFINITY))  # two stacks of threads fit
     parts.dispatcher.drain()

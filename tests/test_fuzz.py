@@ -163,7 +163,7 @@ def tell(box: Box, tree: Tree, honest: str) -> None:
     """One look of the worker tells of the honest job, and whatever it found can be worded as a mail."""
     parts = box.parts()
     try:
-        tick = parts.pipeline.tick(box.clock.now, last_look=box.clock.now)
+        tick = parts.pipeline.tick(box.clock.now, last_scan=box.clock.now)
     finally:
         parts.close()
     assert (EventKind.JOB_SUBMITTED, tree.entity(honest, BO)) in {(event.kind, event.entity) for event in tick.events}

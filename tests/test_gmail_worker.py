@@ -214,7 +214,7 @@ def test_a_daily_limit_holds_everything_in_order_and_then_lets_it_go(google: Goo
     google.usual = says(403, "dailyLimitExceeded")
     tree.submit(ANA, "survey", CODE)
     with at_work(box) as parts:
-        parts.look_once(None)
+        parts.run_once(None)
         asked = len(google.posts)
         assert 1 <= asked <= 2
         assert parts.dispatcher.queues["mail"].health.pause_reason
@@ -222,12 +222,12 @@ def test_a_daily_limit_holds_everything_in_order_and_then_lets_it_go(google: Goo
         tree.end(ANA, "survey", 0)
         for _ in range(5):
             box.clock.advance(600)
-            parts.look_once(box.clock.now)
+            parts.run_once(box.clock.now)
         assert len(google.posts) == asked  # it rests for an hour
 
         google.usual = None
         box.clock.advance(HOUR)
-        parts.look_once(box.clock.now)
+        parts.run_once(box.clock.now)
         assert not parts.dispatcher.queues["mail"].health.pause_reason
 
     to_ana = [post for post in google.posts[asked:] if post.to == ANA]
@@ -242,18 +242,18 @@ def test_a_dead_sign_in_holds_everything_until_somebody_signs_in_again(google: G
     with at_work(box) as parts:
         google.revoke()
         tree.submit(ANA, "survey", CODE)
-        parts.look_once(None)
+        parts.run_once(None)
         assert "notify init" in parts.dispatcher.queues["mail"].health.pause_reason
         tree.approve(ANA, "survey")
         box.clock.advance(60)
-        parts.look_once(box.clock.now)
+        parts.run_once(box.clock.now)
         asked = len(google.posts)
         assert asked <= 2
         assert counts(box).waiting == 3
 
         google.write_token(box.home.token)
         box.clock.advance(301)
-        parts.look_once(box.clock.now)
+        parts.run_once(box.clock.now)
         assert not parts.dispatcher.queues["mail"].health.pause_reason
 
     assert [post.event for post in google.posts[asked:] if post.to == ANA] == ["job_submitted", "job_approved"]

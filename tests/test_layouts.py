@@ -15,7 +15,7 @@ import yaml
 
 from syftnotify.core.kinds import Status
 from syftnotify.runtime.container import App
-from syftnotify.runtime.pipeline import ScanReport
+from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.sources.syftbox.scanner import JobScanner
 from tests.support import ANA, BO, OWNER, Box, Clock, Mail, Sent, alias_bomb
 from tests.trees import CODE, NAME, TREES, Disk, MarkerTree, ReviewTree, StageTree, Tree
@@ -55,7 +55,7 @@ class OneProcess:
     parts: App
 
     def look(self) -> ScanReport:
-        tick = self.parts.look_once(self.box.last_look)
+        tick = self.parts.run_once(self.box.last_look)
         self.box.last_look = self.box.clock.now
         return tick
 

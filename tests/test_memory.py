@@ -217,7 +217,7 @@ def test_and_when_others_met_the_lost_outbox_first(box: Box, tree: Tree) -> None
     box.home.mail.unlink()
     lose_outbox(box)
     parts = build_app(load(box.home), with_jobs=False, clock=box.clock.time, monotonic=box.clock.monotonic)
-    parts.look_once(box.last_look)
+    parts.run_once(box.last_look)
     parts.close()
     box.clock.advance(HOUR)
     box.look()
@@ -232,24 +232,24 @@ def test_a_short_rerun_after_the_root_was_away_is_told(box: Box, tree: Tree, res
         pytest.skip("knows no rerun")
     aside = box.folder / "aside"
     parts = box.parts()
-    parts.look_once(box.last_look)
+    parts.run_once(box.last_look)
     box.root.rename(aside)
-    parts.look_once(box.last_look)
+    parts.run_once(box.last_look)
     if restarts:
         parts.close()
     aside.rename(box.root)
     parts = box.parts() if restarts else parts
     for _ in range(2):
         box.clock.advance(HOUR)
-        parts.look_once(box.clock.now - 10)
+        parts.run_once(box.clock.now - 10)
     assert box.new_mails() == []
     tree.rerun("job-4", ANA)
-    parts.look_once(box.clock.now - 10)
+    parts.run_once(box.clock.now - 10)
     box.clock.advance(10)
     tree.run("job-4", ANA)
     for _ in range(3):
         box.clock.advance(10)
-        parts.look_once(box.clock.now - 10)
+        parts.run_once(box.clock.now - 10)
     parts.close()
 
     assert [name.rpartition("/")[2] for name in told(box, "job_completed")] == ["job-4"]
@@ -272,13 +272,13 @@ def test_what_was_only_counted_is_not_remembered(box: Box, tree: Tree) -> None:
 def test_what_a_failed_look_read_is_not_remembered(box: Box, tree: Tree) -> None:
     """A worker that is told to stop while the outbox cannot be written has noted nothing of it."""
     parts = box.parts()
-    parts.look_once(box.last_look)
+    parts.run_once(box.last_look)
     end(tree, COUNT, code=3)
     box.clock.advance(HOUR)
     with takes_no_events(box.home.outbox), pytest.raises(StateError):
-        parts.look_once(box.last_look)
-    parts.pipeline.settle()
-    parts.pipeline.remember()
+        parts.run_once(box.last_look)
+    parts.pipeline.sync_ledger()
+    parts.pipeline.save_scan_cache()
     parts.close()
     box.clock.advance(HOUR)
     box.look()
@@ -294,16 +294,16 @@ def test_a_job_that_went_while_the_outbox_could_not_be_written_is_missed_afterwa
     end(tree, 2)
     box.clock.advance(HOUR)
     parts = box.parts()
-    parts.look_once(box.last_look)
+    parts.run_once(box.last_look)
     box.new_mails()
     (stage,) = (path.parent for path in box.root.rglob("job-1") if path.is_dir())
     shutil.move(stage / "job-1", box.folder / "aside")
     end(tree, 3)
     box.clock.advance(HOUR)
     with takes_no_events(box.home.outbox), pytest.raises(StateError):
-        parts.look_once(box.last_look)
+        parts.run_once(box.last_look)
     box.clock.advance(HOUR)
-    tick = parts.look_once(box.last_look)
+    tick = parts.run_once(box.last_look)
     parts.close()
 
     assert {event.payload["name"] for event in tick.events} == {"job-3"}

@@ -361,11 +361,11 @@ def test_state_files_of_another_owner_are_ignored(box: Box, disk: Disk, config: 
 def test_a_torn_configuration_changes_no_owner(box: Box, disk: Disk, parts: App) -> None:
     """E: what was read before still holds."""
     home_of_syft_bg(box, disk, f"do_email: {OWNER}\n")
-    parts.look_once(None)
+    parts.run_once(None)
     home_of_syft_bg(box, disk, "")
     snapshot(box, disk, [ANA])
     box.clock.advance(10)
-    parts.look_once(box.clock.now)
+    parts.run_once(box.clock.now)
     assert told(box) == requested(ANA)
 
 
@@ -510,14 +510,14 @@ def parts(box: Box) -> Iterator[App]:
 
 def test_one_process_sees_a_torn_snapshot_become_whole(box: Box, disk: Disk, parts: App) -> None:
     """Read again only when it changed; torn at one look, told at the next."""
-    parts.look_once(None)
+    parts.run_once(None)
     for content, expected in ((b"", NOTHING), (None, requested(ANA)), (b"{", NOTHING)):
         box.clock.advance(10)
         if content is None:
             snapshot(box, disk, [ANA])
         else:
             disk.write(box.snapshot, content)
-        parts.look_once(box.clock.now)
+        parts.run_once(box.clock.now)
         assert told(box) == expected
 
 

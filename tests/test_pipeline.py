@@ -12,7 +12,8 @@ import yaml
 from syftnotify.core.errors import StateError
 from syftnotify.core.models import Event
 from syftnotify.runtime.container import App
-from syftnotify.runtime.pipeline import EVENTS_PER_MINUTE, ScanReport
+from syftnotify.runtime.event_limit import EVENTS_PER_MINUTE
+from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.services.demo import Tree
 from tests.support import ANA, BO, OWNER, Box, Clock, lose_ledger, lose_outbox
 from tests.trees import TREES, Disk, VersionedReviewTree
@@ -204,10 +205,10 @@ def test_an_outbox_that_is_removed_in_use_is_mended_at_the_next_look(box: Box, t
     parts = box.parts()
     try:
         tree.submit(ANA, "survey", CODE)
-        parts.look_once(box.clock.now)
+        parts.run_once(box.clock.now)
         lose_outbox(box)
         tree.submit(ANA, "second", CODE)
-        parts.look_once(box.clock.now)
+        parts.run_once(box.clock.now)
     finally:
         parts.close()
 
@@ -218,7 +219,7 @@ def test_an_outbox_that_is_removed_in_use_is_mended_at_the_next_look(box: Box, t
 def scan(box: Box, parts: App, *, after: float) -> ScanReport:
     """One scan of the same process, so many seconds after the last."""
     box.clock.advance(after)
-    tick = parts.look_once(box.last_look)
+    tick = parts.run_once(box.last_look)
     box.last_look = box.clock.now
     return tick
 

@@ -255,7 +255,7 @@ class Promises(RuleBasedStateMachine):
         self.dispatcher.drain()
         if self.is_killed:  # in the thread of an attempt
             raise Killed
-        self.parts.pipeline.settle()
+        self.parts.pipeline.sync_ledger()
 
     def on_reach(self, point: str) -> None:
         if self.is_killed:
@@ -524,7 +524,7 @@ class Promises(RuleBasedStateMachine):
         self.script = list(answers)
         with self.mortal(death):
             if looks:
-                self.parts.pipeline.tick(self.box.clock.now, last_look=self.last_look)
+                self.parts.pipeline.tick(self.box.clock.now, last_scan=self.last_look)
                 self.last_look = self.box.clock.now
             if delivers:
                 self.deliver()

@@ -53,7 +53,7 @@ def test_without_mail_trouble_is_told_by_what_there_is(box: Box, hook: Web) -> N
     box.configure({"transports": {"oncall": oncall}, "routes": [{"events": ["job_failed"], "to": ["oncall"]}]})
     parts = box.parts()
     try:
-        parts.pipeline.note(
+        parts.pipeline.enqueue_own(
             Event(EventKind.SYSTEM_ALERT, "worker/x", "T", payload={"summary": "it hurts"}), box.clock.now
         )
         parts.dispatcher.drain()
@@ -67,7 +67,7 @@ def test_without_mail_trouble_is_told_by_what_there_is(box: Box, hook: Web) -> N
     ("changes", "mistake"),
     [
         ({}, "transports: none of them can send mail"),
-        ({"routes": [{}]}, "routes[0]: no transport can send mail; set `to` or `via`"),
+        ({"routes": [{}]}, "routes[0]: no transport can send mail; set `to` or `transport`"),
         ({"routes": [{"to": ["owner"]}]}, "routes[0].to: no transport carries to 'owner'"),
         ({"routes": [{"to": ["#jobs"]}]}, "routes[0].to: no transport carries to '#jobs'"),
         ({"routes": [{"to": ["oncal"]}]}, "routes[0].to: no transport carries to 'oncal'"),
@@ -245,7 +245,7 @@ def trouble(box: Box, through: str) -> None:
     parts = box.parts()
     try:
         event = Event(EventKind.SYSTEM_ALERT, "transport/dead", "T", payload={"summary": "it is paused"})
-        parts.pipeline.note(event, box.clock.now, transport=through)
+        parts.pipeline.enqueue_own(event, box.clock.now, transport=through)
         parts.dispatcher.drain()
     finally:
         parts.close()
@@ -293,7 +293,7 @@ def test_pruning_what_was_sent_a_moment_ago_tells_nothing_again(box: Box, tree: 
     box.clock.advance(60)
     parts = box.parts()
     try:
-        parts.pipeline.tick(box.clock.now, last_look=box.last_look)
+        parts.pipeline.tick(box.clock.now, last_scan=box.last_look)
         parts.dispatcher.drain()
     finally:
         parts.close()

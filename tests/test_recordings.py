@@ -55,7 +55,7 @@ def postbox(box: Box) -> Postbox:
 
 
 def look_with(box: Box, parts: App) -> None:
-    parts.look_once(box.last_look)
+    parts.run_once(box.last_look)
     box.last_look = box.clock.now
 
 

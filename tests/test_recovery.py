@@ -39,17 +39,17 @@ def a_worker(box: Box) -> Iterator[App]:
 def scan(box: Box, parts: App) -> None:
     """One scan with the health checks of a worker, and all deliveries that are due."""
     box.clock.advance(30)
-    parts.look_once(box.last_look)
+    parts.run_once(box.last_look)
     box.last_look = box.clock.now
     HealthReporter(parts, clock=box.clock.time, monotonic=box.clock.monotonic).check()
     parts.dispatcher.drain()
-    parts.pipeline.settle()
+    parts.pipeline.sync_ledger()
 
 
 def enqueue(box: Box, parts: App) -> None:
     """A scan whose worker is killed before it sends anything."""
     box.clock.advance(30)
-    parts.pipeline.tick(box.clock.now, last_look=box.last_look)
+    parts.pipeline.tick(box.clock.now, last_scan=box.last_look)
     box.last_look = box.clock.now
 
 

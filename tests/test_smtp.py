@@ -1086,12 +1086,12 @@ def test_a_dead_sign_in_pauses_the_transport_and_drops_nothing(box: Box, step: s
         tree.submit(ANA, "survey", "print(1)\n")
         parts = box.parts()
         try:
-            parts.look_once(None)
+            parts.run_once(None)
             assert "535" in parts.dispatcher.queues["mail"].health.pause_reason
             assert counts(box) == tally(waiting=2)
             server.behaves()
             box.clock.advance(301)
-            parts.look_once(box.clock.now)
+            parts.run_once(box.clock.now)
             assert not parts.dispatcher.queues["mail"].health.pause_reason
         finally:
             parts.close()

@@ -49,7 +49,7 @@ def told(box: Box) -> list[str]:
 
 def looked(box: Box) -> None:
     """Look until nothing is left to look at."""
-    while box.look().restless:
+    while box.look().rescan_soon:
         pass
 
 
@@ -164,7 +164,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["job_failed", "--entity", "x", "--payload", '{"a":' * 5000 + "1" + "}" * 5000], "not valid JSON"),
     (["job_failed", "--entity", "x" * 100_000, "--user", "x" * 100_000, "--key", "x" * 100_000], "256 KiB"),
     (["job_faild", "--entity", "x"], "job_failed"),
-    (["", "--entity", "x"], "no kind of event"),
+    (["", "--entity", "x"], "no event kind"),
     (["job_failed", "--entity", ""], "entity"),
     (["job_failed", "--entity", " \n "], "entity"),
     (["job_failed"], "--entity"),

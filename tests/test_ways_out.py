@@ -157,7 +157,7 @@ def test_trouble_is_told_whatever_the_routes_leave_out(box: Box, hook: Web) -> N
     routed(box, hook, [{"events": ["job_failed"], "to": [ANA]}])
     parts = box.parts()
     try:
-        parts.pipeline.note(event(EventKind.SYSTEM_ALERT, "worker/x", {"summary": "it hurts"}), box.clock.now)
+        parts.pipeline.enqueue_own(event(EventKind.SYSTEM_ALERT, "worker/x", {"summary": "it hurts"}), box.clock.now)
         parts.dispatcher.drain()
     finally:
         parts.close()

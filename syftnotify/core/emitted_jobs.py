@@ -29,18 +29,18 @@ class EmittedJob:
     reminded: tuple[float, ...] = ()  # thresholds of that run, in seconds, that were reported
 
 
-JobChanges = dict[str, EmittedJob | None]  # by entity; None: the job has ended
+EmittedJobChanges = dict[str, EmittedJob | None]  # by entity; None: the job has ended
 
 
 def with_job_options(
     events: Iterable[Event], known: Mapping[str, EmittedJob], now: float
-) -> tuple[list[Event], JobChanges]:
+) -> tuple[list[Event], EmittedJobChanges]:
     """The events with the options kept for their jobs, and the changes of the kept jobs.
 
     `events` are new and in the order in which they were emitted; `known` holds the jobs kept so far, by entity.
     """
     routed: list[Event] = []
-    changes: JobChanges = {}
+    changes: EmittedJobChanges = {}
     for event in events:
         if not event.kind.is_about_job:
             routed.append(event)

@@ -84,8 +84,9 @@ class EventSpec:
     is_reminder: bool = False  # no fact of the tree: a state has lasted longer than a threshold
     ends_run: bool = False  # the job has finished a run
     is_final: bool = False  # the job does not run any more, whatever its scheduler
-    label: str = ""  # the seed's name of it in state.json; empty: the value
+    label: str = ""  # in state.json; empty: the value
     is_success: bool = False
+    is_reported_once: bool = False  # a repetition for the same entity is dropped until another kind is emitted for it
 
 
 _OWNER, _SUBMITTER, _OPERATOR = Audience.OWNER, Audience.SUBMITTER, Audience.OPERATOR
@@ -263,7 +264,10 @@ class EventKind(StrEnum):
         "workflow_terminated",
         EventSpec(Family.RESOURCE, "Workflow {name} was terminated.", Severity.HIGH),
     )
-    GPU_AVAILABLE = "gpu_available", EventSpec(Family.RESOURCE, "GPU {name} is available again.")
+    GPU_AVAILABLE = (
+        "gpu_available",
+        EventSpec(Family.RESOURCE, "GPU {name} is available again.", is_reported_once=True),
+    )
     RESERVATION_CREATED = "reservation_created", EventSpec(Family.RESOURCE, "Reservation {name} was made.")
     RESERVATION_CANCELLED = "reservation_cancelled", EventSpec(Family.RESOURCE, "Reservation {name} was cancelled.")
     SCHEDULER_ONLINE = "scheduler_online", EventSpec(Family.RESOURCE, "The scheduler {name} is online.")

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from syftnotify.core.emitted_jobs import EmittedJob, JobChanges
+from syftnotify.core.emitted_jobs import EmittedJob, EmittedJobChanges
 from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import AlertRule, DigestWindow, Event, Notification, NotificationState
@@ -395,7 +395,7 @@ class OutboxStore(Protocol):
         notifications: Sequence[Notification],
         now: float,
         *,
-        jobs: JobChanges | None = None,
+        jobs: EmittedJobChanges | None = None,
         uncertain: Collection[str] = (),
         newcomers: Collection[str] = (),
     ) -> None:

@@ -15,15 +15,22 @@ from syftnotify.config.transport import TransportSettings
 from syftnotify.core.errors import StateError
 from syftnotify.core.kinds import HIGH_KINDS, Severity
 from syftnotify.core.models import DIGEST_PREFIX
+from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.quiet_hours import QuietHours
 from syftnotify.core.reminders import ReminderThresholds
 from syftnotify.core.throttle import ThrottleRule
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
+from syftnotify.runtime.emitted_events import EmittedEvents
+from syftnotify.runtime.job_changes import JobChanges
 from syftnotify.runtime.peer_changes import PeerChanges
-from syftnotify.runtime.pipeline import Pipeline, ScanReport
-from syftnotify.runtime.recipients import Recipients
+from syftnotify.runtime.pipeline import Pipeline, Planning, Sources, Storage
+from syftnotify.runtime.planner import NotificationPlanner
+from syftnotify.runtime.pruner import Pruner
+from syftnotify.runtime.recipients import RecipientLimit
+from syftnotify.runtime.recovery import Recovery
 from syftnotify.runtime.routing_context import RoutingContexts
+from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.services.readers import job_reader, peer_reader
 from syftnotify.services.transports import build_renderer
 from syftnotify.sources.spool import Spool
@@ -47,16 +54,16 @@ class App:
     jobs: JobScanner
     clock: Callable[[], float]
 
-    def look_once(self, last_look: float | None) -> ScanReport:
-        """One look, then everything that is due now is attempted, then what was told is marked."""
+    def run_once(self, last_scan: float | None) -> ScanReport:
+        """Scan once, attempt everything that is due, and record what is finished."""
         self.outbox.queue.recover(self.clock())
         if not self.settings.config.notify.enabled:
-            return self.pipeline.look()
-        tick = self.pipeline.tick(self.clock(), last_look=last_look)
+            return self.pipeline.count()
+        report = self.pipeline.tick(self.clock(), last_scan=last_scan)
         self.dispatcher.drain()
-        self.pipeline.settle()
-        self.pipeline.remember()
-        return tick
+        self.pipeline.sync_ledger()
+        self.pipeline.save_scan_cache()
+        return report
 
     def close(self) -> None:
         """Stop deliveries and close the database."""
@@ -89,46 +96,85 @@ def build_app(
         ledger = Ledger(home.state)
         outbox = SqliteOutbox(home.outbox)
         stack.callback(outbox.close)  # unless the statements below succeed
-        sections = {**config.transports, **settings_of_targets(outbox.alert_rules.all())}
-        outbox.queue.reassign(list(sections), settings.default_mail_transport)
-        queues = {name: _transport_queue(settings, name, section, clock) for name, section in sections.items()}
-        dispatcher = Dispatcher(
-            outbox,
-            queues.values(),
-            worker_id=f"{os.uname().nodename if hasattr(os, 'uname') else 'host'}:{os.getpid()}",
-            max_concurrent=config.notify.max_concurrent_deliveries,
-            throttle_rules=_limits(config),
-            clock=clock,
-            monotonic=monotonic,
-            on_change=on_change,
-        )
-        jobs = job_reader(settings, clock=clock, monotonic=monotonic, is_settling=ledger.is_unstable)
-        peers, owner = peer_reader(settings, clock), config.do_email.lower()
-        scope = owner if config.role == "owner" else f"{config.role} {owner}"
-        pipeline = Pipeline(
-            missing=lambda: _root_problem(settings.root),
-            jobs=jobs if with_jobs and config.notify.monitor_jobs else None,
-            peers=peers,
-            peer_changes=PeerChanges(peers, ledger, owner, trusts_folders=config.notify.peers_from_folders),
-            recipients=Recipients(outbox, owner, config.recipients.new_per_day),
-            tells_peers=with_peers and config.notify.monitor_peers,
-            ledger=ledger,
-            outbox=outbox,
-            memory=ScanCacheFile(home.scan_cache, scope),
-            spool=Spool(home.spool),
-            routing_context=RoutingContexts(
-                settings,
-                outbox,
-                queues,
-                lambda name, section: dispatcher.add(_transport_queue(settings, name, section, clock)),
-            ).current,
-            scope=scope,
-            quiet=_quiet_hours(config),
-            limits=ReminderThresholds(config.reminders.job_waiting, config.reminders.job_long_running),
-            retention=config.retention,
-        )
+        dispatcher = _dispatcher(settings, outbox, clock=clock, monotonic=monotonic, on_change=on_change)
+        jobs = job_reader(settings, clock=clock, monotonic=monotonic, is_unstable=ledger.is_unstable)
+        is_monitored = (with_jobs and config.notify.monitor_jobs, with_peers and config.notify.monitor_peers)
+        pipeline = _pipeline(settings, ledger, outbox, dispatcher, jobs, is_monitored=is_monitored, clock=clock)
         stack.pop_all()
     return App(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
+
+
+def _dispatcher(
+    settings: Settings,
+    outbox: OutboxStore,
+    *,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float],
+    on_change: Callable[[], None],
+) -> Dispatcher:
+    sections = {**settings.config.transports, **settings_of_targets(outbox.alert_rules.all())}
+    outbox.queue.reassign(list(sections), settings.default_mail_transport)
+    return Dispatcher(
+        outbox,
+        [_transport_queue(settings, name, section, clock) for name, section in sections.items()],
+        worker_id=f"{os.uname().nodename if hasattr(os, 'uname') else 'host'}:{os.getpid()}",
+        max_concurrent=settings.config.notify.max_concurrent_deliveries,
+        throttle_rules=_throttle_rules(settings.config),
+        clock=clock,
+        monotonic=monotonic,
+        on_change=on_change,
+    )
+
+
+def _pipeline(
+    settings: Settings,
+    ledger: Ledger,
+    outbox: OutboxStore,
+    dispatcher: Dispatcher,
+    jobs: JobScanner,
+    *,
+    is_monitored: tuple[bool, bool],
+    clock: Callable[[], float],
+) -> Pipeline:
+    """The pipeline; `is_monitored` is for jobs and for peers."""
+    config, home = settings.config, settings.home
+    owner = config.do_email.lower()
+    scope = owner if config.role == "owner" else f"{config.role} {owner}"
+    thresholds = ReminderThresholds(config.reminders.job_waiting, config.reminders.job_long_running)
+    quiet_hours = _quiet_hours(config)
+    job_changes = JobChanges(
+        jobs if is_monitored[0] else None,
+        ledger,
+        ScanCacheFile(home.scan_cache, scope),
+        scope=f"jobs {scope}",
+        thresholds=thresholds,
+    )
+    peer_changes = PeerChanges(
+        peer_reader(settings, clock),
+        ledger,
+        owner,
+        scope=f"peers {scope}",
+        is_monitored=is_monitored[1],
+        trusts_folders=config.notify.peers_from_folders,
+    )
+    emitted = EmittedEvents(Spool(home.spool), outbox, quiet_hours=quiet_hours, thresholds=thresholds)
+    recipients = RecipientLimit(outbox, owner, config.recipients.new_per_day)
+    routing = RoutingContexts(
+        settings,
+        outbox,
+        dispatcher.queues,
+        lambda name, section: dispatcher.add(_transport_queue(settings, name, section, clock)),
+    )
+    return Pipeline(
+        Sources(job_changes, peer_changes, emitted, root_problem=lambda: _root_problem(settings.root)),
+        Storage(
+            ledger,
+            outbox,
+            Recovery(ledger, outbox, restore=peer_changes.restore),
+            Pruner(outbox.history, ledger, config.retention),
+        ),
+        Planning(routing, NotificationPlanner(recipients, quiet_hours), recipients, quiet_hours),
+    )
 
 
 def _transport_queue(
@@ -160,7 +206,7 @@ def _quiet_hours(config: Config) -> QuietHours | None:
     )
 
 
-def _limits(config: Config) -> tuple[ThrottleRule, ...]:
+def _throttle_rules(config: Config) -> tuple[ThrottleRule, ...]:
     """The throttle rules per recipient: the built-in one, and that of the configuration."""
     section = config.digest
     if section is None:

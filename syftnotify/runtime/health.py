@@ -211,7 +211,7 @@ class HealthReporter:
     ) -> None:
         now = self._clock()
         payload = {"owner": self._parts.settings.config.do_email, "summary": summary, **more}
-        self._parts.pipeline.note(
+        self._parts.pipeline.enqueue_own(
             Event(kind, entity, occurrence, iso(now, exact=True), payload), now, transport=transport
         )
         self._parts.dispatcher.wake()

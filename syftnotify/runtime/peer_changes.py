@@ -10,37 +10,72 @@ from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import PEER_KINDS, EventKind
 from syftnotify.core.models import Peer, PeerRound, SnapshotStatus
 from syftnotify.sources.syftbox.peers import PeerScanner
+from syftnotify.sources.syftbox.watch.spec import WatchSpec
 from syftnotify.store.ledger.index import Ledger
 
 log = logging.getLogger(__name__)
 
 
 class PeerChanges:
-    """Turns the peers of one owner into news, and records which request of each is current."""
+    """Detects what has changed about the peers of one owner, and records which request of each is current."""
 
-    def __init__(self, reader: PeerScanner, ledger: Ledger, owner: str, *, trusts_folders: bool) -> None:
-        """`trusts_folders`: where there is no sync snapshot, the job folders of a peer are a grant."""
-        self._reader = reader
+    def __init__(
+        self,
+        scanner: PeerScanner,
+        ledger: Ledger,
+        owner: str,
+        *,
+        scope: str,
+        is_monitored: bool,
+        trusts_folders: bool,
+    ) -> None:
+        """`trusts_folders`: without a sync snapshot, the job folders of a peer are a grant.
+
+        Peers that are not monitored still verify the addresses of submitters. `scope` is the ledger's name of the
+        baseline.
+        """
+        self._scanner = scanner
         self._ledger = ledger
         self._owner = owner
+        self._scope = scope
+        self._is_monitored = is_monitored
         self._trusts_folders = trusts_folders
         self._counted_at: float | None = None  # sync time of the last snapshot in which absences were counted
-        self._problem: str | None = None  # as it was logged last; None: not yet
+        self._problem: str | None = None  # as last logged; None: not yet
+
+    @property
+    def baseline_scope(self) -> str:
+        """The ledger's name of the baseline of peers; empty if peers are not monitored."""
+        return self._scope if self._is_monitored else ""
 
     @property
     def status(self) -> SnapshotStatus | None:
-        """The sync snapshot in use; None on a scientist's machine, which has none."""
-        return self._reader.status
+        """The sync snapshot in use; None if peers are not monitored, and for a scientist, who has none."""
+        return self._scanner.status if self._is_monitored else None
 
-    def detect(self, peers: list[Peer], *, baseline: bool, last_notified: Mapping[str, EventKind]) -> Changes:
-        """What is new about `peers`."""
-        status, complete = self._reader.status, self._reader.absences
+    def watch_specs(self) -> list[WatchSpec]:
+        """The files and folders of peers to watch."""
+        return self._scanner.watch_specs() if self._is_monitored else []
+
+    def scan(self) -> list[Peer]:
+        """All peers."""
+        return self._scanner.scan()
+
+    def count(self) -> int:
+        """The number of peers."""
+        return len(self._scanner.scan())
+
+    def detect(self, peers: list[Peer], *, last_notified: Mapping[str, EventKind]) -> Changes:
+        """What has changed about `peers`. `last_notified` has the last kind of each after the ledger was lost."""
+        if not self._is_monitored:
+            return Changes()
+        status, complete = self._scanner.status, self._scanner.absences
         self._log_source(status)
         rounds = self._ledger.peer_rounds()
-        news = detect_peers(
+        changes = detect_peers(
             peers,
             self._ledger,
-            baseline=baseline,
+            baseline=not self._ledger.baseline(self._scope),
             last_notified=last_notified,
             rounds=rounds,
             trusts_folders=self._trusts_folders and status is not None and status.path is None,
@@ -48,15 +83,15 @@ class PeerChanges:
         if complete is not None and complete.synced_at != self._counted_at:
             recorded = self._ledger.entities(f"{entity_id('peer', self._owner)}/")
             present = (entity_id("peer", self._owner, address) for address in complete.listed)
-            news.rounds.update(absences(recorded, present, rounds, complete.synced_at))
-        return news
+            changes.rounds.update(absences(recorded, present, rounds, complete.synced_at))
+        return changes
 
-    def record(self, news: Changes) -> None:
-        """Write the rounds of `news` into the ledger."""
-        for entity, current in news.rounds.items():
+    def record(self, changes: Changes) -> None:
+        """Record the rounds of `changes` in the ledger."""
+        for entity, current in changes.rounds.items():
             self._ledger.set_peer_round(entity, current)
-        if self._reader.absences is not None:
-            self._counted_at = self._reader.absences.synced_at
+        if self._scanner.absences is not None:
+            self._counted_at = self._scanner.absences.synced_at
 
     def restore(self, entity: str, kind: str, occurrence: str) -> None:
         """After the ledger was lost: the outbox has an event of that round."""
@@ -64,7 +99,7 @@ class PeerChanges:
             self._ledger.set_peer_round(entity, PeerRound(int(occurrence)))
 
     def recorded_test(self, peers: list[Peer]) -> Callable[[str], bool]:
-        """A test whether there is, or ever was, a record of the peer with an address."""
+        """A test whether an address has, or ever had, a record as a peer."""
         present = {peer.address for peer in peers}
 
         def is_recorded(address: str) -> bool:
@@ -76,7 +111,7 @@ class PeerChanges:
     def _log_source(self, status: SnapshotStatus | None) -> None:
         problem = status.problem if status is not None else ""
         if problem and not self._problem:
-            # Many homes never had a snapshot: only losing it is a warning.
+            # Many homes never had a snapshot: only its loss is a warning.
             level = logging.INFO if self._problem is None else logging.WARNING
             log.log(level, "peer notifications cannot be sent: %s", problem)
         elif self._problem and not problem:

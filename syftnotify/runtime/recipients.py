@@ -1,4 +1,4 @@
-"""Which recipients that the tree names may be mailed now: known ones, and a limited number of new ones a day."""
+"""Limit of recipients that are named by the tree: known ones, and a limited number of new ones a day."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import MAIL, Event, Notification
+from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.routing import RoutingContext, is_named_by_tree
 from syftnotify.core.text import iso, plural
-from syftnotify.store.outbox.store import SqliteOutbox
 
 log = logging.getLogger(__name__)
 
@@ -20,29 +20,29 @@ _DAY = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What may be queued, and what it means for the daily limit."""
+    """Notifications that may be enqueued, and their effect on the daily limit."""
 
     notifications: list[Notification]  # those above the limit are withheld
     newcomers: frozenset[str]  # addresses that count towards the limit
     excess: int  # addresses above the limit
 
 
-class Recipients:
-    """The limit on recipients that are mailed for the first time (`recipients.new_per_day`).
+class RecipientLimit:
+    """Limits the recipients that are mailed for the first time (`recipients.new_per_day`).
 
-    It is about addresses that the tree names. Those of the configuration and of emitted events are exempt.
+    Applies to addresses that the tree names. Those of the configuration and of emitted events are exempt.
     """
 
-    def __init__(self, outbox: SqliteOutbox, owner: str, new_per_day: int | None) -> None:
+    def __init__(self, outbox: OutboxStore, owner: str, new_per_day: int | None) -> None:
         """`new_per_day` is None for no limit."""
         self._outbox = outbox
         self._owner = owner
         self._limit = new_per_day
 
     def release(self, context: RoutingContext, now: float) -> int:
-        """Queue what was withheld from recipients that may be mailed by now; returns how many notifications.
+        """Queue what was withheld from recipients that may be mailed now; returns how many notifications.
 
-        To be called before later notifications of theirs are queued, so that these come after.
+        Call it before later notifications to them are enqueued, which keeps the order.
         """
         known = [address for address in self._outbox.recipients.withheld() if context.is_known(address)]
         newcomers, excess = self._newcomers(known, context, now)

@@ -11,19 +11,20 @@ from syftnotify.config.transport import TransportSettings
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.matching import Match, Route
+from syftnotify.core.models import AlertRule
+from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.routing import RoutingContext, TransportInfo, built_in_routes
 from syftnotify.services.transports import transport_infos
-from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.transports.webhook.alert_targets import settings_of_targets, transport_info
 
 
 class RoutingContexts:
-    """Makes a routing context for each scan, because alert rules change while the worker runs."""
+    """Makes routing contexts with the alert rules as of the last `refresh`."""
 
     def __init__(
         self,
         settings: Settings,
-        outbox: SqliteOutbox,
+        outbox: OutboxStore,
         queues: Iterable[str],
         add_queue: Callable[[str, TransportSettings], None],
     ) -> None:
@@ -35,22 +36,31 @@ class RoutingContexts:
         self._transports = transport_infos(settings.config)
         self._routes = _routes(settings.config)
         self._configured = _configured_addresses(settings.config, self._routes, self._transports)
+        self._alerts: tuple[AlertRule, ...] = ()
+        self._alert_transports: dict[str, TransportInfo] = {}
+
+    def refresh(self) -> None:
+        """Read the alert rules, which change while the worker runs; only from the thread that scans.
+
+        A new URL among their targets gets a transport queue of its own.
+        """
+        self._alerts = tuple(rule for rule in self._outbox.alert_rules.all() if rule.target)
+        targets = settings_of_targets(self._alerts)
+        for name in targets.keys() - self._queues:
+            self._add_queue(name, targets[name])
+            self._queues.add(name)
+        self._alert_transports = {name: transport_info(name) for name in targets}
 
     def current(self, peers: frozenset[str], is_recorded: Callable[[str], bool]) -> RoutingContext:
-        """The context with the alert rules of now.
+        """The context for one scan.
 
-        `peers` are those that the owner added, `is_recorded` tests whether the ledger confirms an address.
+        `peers` are those that the owner added; `is_recorded` tests whether the ledger confirms an address.
         """
         config = self._settings.config
 
         def is_known(address: str) -> bool:
             return address.lower() in self._configured or config.recipients.allows(address) or is_recorded(address)
 
-        alerts = tuple(rule for rule in self._outbox.alert_rules.all() if rule.target)
-        targets = settings_of_targets(alerts)
-        for name in targets.keys() - self._queues:
-            self._add_queue(name, targets[name])
-            self._queues.add(name)
         return RoutingContext(
             owner=config.do_email,
             operators=config.operators,
@@ -58,8 +68,8 @@ class RoutingContexts:
             peers=peers,
             allows=config.recipients.allows,
             routes=self._routes,
-            transports={**self._transports, **{name: transport_info(name) for name in targets}},
-            alerts=alerts,
+            transports={**self._transports, **self._alert_transports},
+            alerts=self._alerts,
             is_known=is_known,
             configured=self._configured,
         )

@@ -15,7 +15,7 @@ from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Notification
 from syftnotify.runtime.container import App, build_app
 from syftnotify.runtime.health import HealthReporter
-from syftnotify.runtime.pipeline import ScanReport
+from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.runtime.worker import report_of
 from syftnotify.services.settings import check_ready, load_reporting_all
 from syftnotify.system import logs, worker_lock, worker_status
@@ -70,30 +70,21 @@ def scan_once(home: Home) -> ScanResult:
     with worker_lock.acquire(home):
         logs.configure(home.log)
         settings = check_ready(home)
-        before = worker_status.read(home)
         app = build_app(settings)
-        reporter = HealthReporter(app, clock=time.time, monotonic=time.monotonic)
         try:
-            begun, now = time.perf_counter(), time.time()
-            tick = app.look_once(before.last_look_s)
-            if settings.config.notify.enabled and not tick.waiting_for:
-                _report_health(app, reporter, tick)
-            report = report_of(app, tick, now, time.perf_counter() - begun)
-            if tick.waiting_for or not settings.config.notify.enabled:
-                report.last_look_s = before.last_look_s
-            worker_status.write(home, report)
+            scan, status = _scan_and_deliver(app)
         except NotifyError as error:
             raise NotifyError(f"scan failed: {error}", hint=error.hint) from error
         finally:
             app.close()
     return ScanResult(
-        tick.jobs,
-        tick.peers,
-        len(tick.events),
-        tick.waiting_for,
+        scan.jobs,
+        scan.peers,
+        len(scan.events),
+        scan.waiting_for,
         settings.config.notify.enabled,
         tuple(settings.warnings),
-        report,
+        status,
     )
 
 
@@ -108,20 +99,37 @@ def dry_run(home: Home) -> DryRun:
         copy = _copy_state(home, Path(folder))
         app = build_app(replace(settings, home=copy))
         try:
-            tick = app.pipeline.tick(time.time(), last_look=worker_status.read(copy).last_look_s, dry_run=True)
+            scan = app.pipeline.tick(time.time(), last_scan=worker_status.read(copy).last_look_s, dry_run=True)
             counts = app.outbox.history.counts(holding=settings.holding)
         finally:
             app.close()
-    kinds = {event.key: event.kind for event in tick.events}
-    planned = tuple(PlannedNotification(kinds[item.event_key], item) for item in tick.notifications)
-    return DryRun(planned, len(tick.events), counts.waiting, tick.waiting_for, settings.config.notify.enabled)
+    kinds = {event.key: event.kind for event in scan.events}
+    planned = tuple(PlannedNotification(kinds[item.event_key], item) for item in scan.notifications)
+    return DryRun(planned, len(scan.events), counts.waiting, scan.waiting_for, settings.config.notify.enabled)
 
 
-def _report_health(app: App, reporter: HealthReporter, tick: ScanReport) -> None:
+def _scan_and_deliver(app: App) -> tuple[ScanReport, WorkerStatus]:
+    """Scan, deliver, and write the status file."""
+    settings = app.settings
+    earlier = worker_status.read(settings.home)
+    reporter = HealthReporter(app, clock=time.time, monotonic=time.monotonic)
+    started, now = time.perf_counter(), time.time()
+    scan = app.run_once(earlier.last_look_s)
+    is_complete = settings.config.notify.enabled and not scan.waiting_for
+    if is_complete:
+        _report_health(app, reporter, scan)
+    status = report_of(app, scan, now, time.perf_counter() - started)
+    if not is_complete:
+        status.last_look_s = earlier.last_look_s
+    worker_status.write(settings.home, status)
+    return scan, status
+
+
+def _report_health(app: App, reporter: HealthReporter, scan: ScanReport) -> None:
     counts = app.outbox.history.counts(holding=app.settings.holding)
     # This process is too short-lived to see a transport fail for two minutes: one failure suppresses the ping.
-    is_well = all(queue.health.is_healthy for queue in app.dispatcher.queues.values())
-    reporter.after_look(counts, jobs=tick.jobs, peers=tick.peers, looked_well=is_well)
+    is_healthy = all(queue.health.is_healthy for queue in app.dispatcher.queues.values())
+    reporter.after_look(counts, jobs=scan.jobs, peers=scan.peers, looked_well=is_healthy)
     app.dispatcher.drain()  # the alerts
     reporter.finish()
 

@@ -25,7 +25,7 @@ from syftnotify.core.text import iso
 from syftnotify.runtime import systemd
 from syftnotify.runtime.container import App, build_app
 from syftnotify.runtime.health import HealthReporter, sign_in_end_of_each
-from syftnotify.runtime.pipeline import ScanReport
+from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.services.readers import syft_bg_pid
 from syftnotify.services.settings import check_ready
 from syftnotify.sources.syftbox.watch.watcher import ChangeWatcher
@@ -136,7 +136,7 @@ class Worker:
                     looked_everywhere = time.monotonic()
                 tick = self._guarded(Step.SCAN, self._look, fatal=_LOCK_ERRORS)
                 self._guarded(Step.WATCH, self._watch)
-                restless = tick is not None and tick.restless
+                restless = tick is not None and tick.rescan_soon
                 again = _FIRST_RETURN if tick is None or tick.events or not restless else again * 2
                 self._write_report()
                 self._guarded(Step.HEALTH, self._say_how_it_goes)
@@ -187,12 +187,12 @@ class Worker:
             hurried = self._report.last_scan_s is None
             progress = self._note_progress if hurried else None
             tick = pipeline.tick(
-                now, last_look=self._report.last_look_s, where=where, hurried=hurried, progress=progress
+                now, last_scan=self._report.last_look_s, changed_paths=where, skip_archived=hurried, progress=progress
             )
             if not tick.waiting_for:
                 self._report.last_look_s = now
         else:
-            tick = pipeline.look()
+            tick = pipeline.count()
         self._everywhere = False
         self._seconds = time.perf_counter() - begun
         for problem in tick.problems:
@@ -227,7 +227,7 @@ class Worker:
     def _watch(self) -> None:
         if self._settings.config.notify.watch == "off":
             return
-        if self._wake.watch([*self._parts.jobs.watch_specs(), *self._parts.pipeline.watchable()]):
+        if self._wake.watch([*self._parts.jobs.watch_specs(), *self._parts.pipeline.watch_specs()]):
             self._woken = self._everywhere = True  # what changed before the watch stood would else be seen later
         self._report.watching = self._wake.is_watching
 
@@ -368,8 +368,8 @@ class Worker:
         self._wake.stop()
         self._parts.dispatcher.stop()
         try:
-            self._parts.pipeline.settle()
-            self._parts.pipeline.remember()
+            self._parts.pipeline.sync_ledger()
+            self._parts.pipeline.save_scan_cache()
         except StateError as error:
             log.error("the ledger could not be saved at the end: %s", error)
         if not self._is_replaced:  # or the report is another worker's by now

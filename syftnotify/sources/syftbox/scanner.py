@@ -59,7 +59,7 @@ class JobScanner:
         submitter: str = "",
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        is_settling: Callable[[str], bool] = lambda _entity: False,
+        is_unstable: Callable[[str], bool] = lambda _entity: False,
     ) -> None:
         """Either `owner` or `submitter` is an address.
 
@@ -67,7 +67,7 @@ class JobScanner:
         """
         self._clock = clock
         self._monotonic = monotonic
-        self._is_settling = is_settling
+        self._is_settling = is_unstable
         self._folder_cache = FolderCache()
         self._folders = JobFolders(root, owner, submitter, self._folder_cache, clock)
         self._index = JobIndex(clock)

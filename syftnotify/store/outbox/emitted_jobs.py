@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from syftnotify.core.emitted_jobs import EXPIRY_SECONDS, EmittedJob, JobChanges
+from syftnotify.core.emitted_jobs import EXPIRY_SECONDS, EmittedJob, EmittedJobChanges
 from syftnotify.core.text import escape
 from syftnotify.store.outbox.conditions import chunks
 from syftnotify.store.outbox.database import Database
@@ -41,7 +41,7 @@ class EmittedJobStore:
             return [job for row in connection.execute(_STARTED) if (job := _job(row))]
 
 
-def change_emitted_jobs(connection: sa.Connection, changes: JobChanges, now: float) -> None:
+def change_emitted_jobs(connection: sa.Connection, changes: EmittedJobChanges, now: float) -> None:
     """Write `changes`, and delete jobs without an event for very long."""
     for some in chunks(sorted(changes)):
         connection.execute(EMITTED_JOBS.delete().where(EMITTED_JOBS.c.entity.in_(some)))

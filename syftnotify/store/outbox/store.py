@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy.dialects import sqlite
 
-from syftnotify.core.emitted_jobs import JobChanges
+from syftnotify.core.emitted_jobs import EmittedJobChanges
 from syftnotify.core.models import MAIL, Event, Notification
 from syftnotify.store.outbox.alert_rules import AlertRuleStore
 from syftnotify.store.outbox.bulk import BulkInsert
@@ -71,7 +71,7 @@ class SqliteOutbox:
         notifications: Sequence[Notification],
         now: float,
         *,
-        jobs: JobChanges | None = None,
+        jobs: EmittedJobChanges | None = None,
         uncertain: Collection[str] = (),
         newcomers: Collection[str] = (),
     ) -> None:
@@ -94,4 +94,4 @@ class SqliteOutbox:
             add_to_totals(connection, events=len(events))
         self.recipients.committed(mailed, has_withheld=any(item.withheld for item in notifications))
         self.events.mark_dirty(event.key for event in events)
-        reached("outbox.put")
+        reached("outbox.enqueued")

@@ -25,7 +25,7 @@ class MaildirSettings(MailSettings):
 
     def advice(self, failure: Failure) -> str:
         if failure is Failure.UNREACHABLE:
-            return f"see that {self.path} is a folder that you can write to, or change `path`"
+            return f"check that {self.path} is a folder that you can write to, or change `path`"
         return super().advice(failure)
 
     def build_transport(self, *, clock: Callable[[], float]) -> Transport:
