@@ -145,6 +145,6 @@ def _check_target(home: Home, rule: AlertRule) -> str:
 
 
 def _types(address_type: AddressType) -> str:
-    """The transport types with these addresses, as a list in words."""
+    """The transport types with these addresses, as text: `a, b or c`."""
     *others, last = [name for name, settings in TRANSPORT_TYPES.items() if settings.address_type is address_type]
     return f"{', '.join(others)} or {last}" if others else last

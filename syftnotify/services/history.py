@@ -26,7 +26,7 @@ class NotifiedLedger(Protocol):
     """The part of the ledger that these services use."""
 
     def notified_kinds(self, name: str) -> dict[str, list[EventKind]]:
-        """The kinds recorded as notified, by entity: of the entity `about`, or of all jobs of that name."""
+        """The kinds recorded as notified, by entity: of the entity `name`, or of all jobs of that name."""
 
     def baselines(self) -> dict[str, str]:
         """The end of each baseline scan as ISO time, by what was scanned: `jobs <owner>`, `peers <owner>`."""
