@@ -12,7 +12,7 @@ import pytest
 
 from syftnotify.cli.demo import Tree
 from syftnotify.runtime.container import App
-from syftnotify.runtime.health import HealthReporter
+from syftnotify.runtime.health.reporter import HealthReporter
 from syftnotify.sources.spool import emit
 from tests.support import ANA, OWNER, Box, lose_outbox
 

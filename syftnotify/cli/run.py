@@ -18,9 +18,10 @@ from syftnotify.config.secrets import key_file
 from syftnotify.core.errors import NotifyError
 from syftnotify.core.text import escape, plural
 from syftnotify.runtime.container import App, build_app
-from syftnotify.runtime.health import HealthReporter
+from syftnotify.runtime.health.reporter import HealthReporter
 from syftnotify.runtime.scan_report import ScanReport
-from syftnotify.runtime.worker import report_of, work
+from syftnotify.runtime.startup import run_worker
+from syftnotify.runtime.status_fields import single_scan_status
 from syftnotify.services.settings import check_ready, load_reporting_all
 from syftnotify.system import logs, worker_lock, worker_status
 from syftnotify.system.ownership import check_home
@@ -35,7 +36,7 @@ def foreground(home: Home) -> None:
         logs.configure(home.log, echo=sys.stderr)
     except OSError as error:
         raise worker_lock.home_error(home, error) from error
-    work(home, started=_say_warnings)
+    run_worker(home, on_started=_say_warnings)
 
 
 def _say_warnings(warnings: list[str]) -> None:
@@ -56,7 +57,7 @@ def once(home: Home) -> None:
             tick = parts.run_once(before.last_look_s)
             if settings.config.notify.enabled and not tick.waiting_for:
                 _say_how_it_goes(parts, vitals, tick)
-            report = report_of(parts, tick, now, time.perf_counter() - begun)
+            report = single_scan_status(parts, tick, now, time.perf_counter() - begun)
             if tick.waiting_for or not settings.config.notify.enabled:
                 report.last_look_s = before.last_look_s
             worker_status.write(home, report)
@@ -81,7 +82,7 @@ def _say_how_it_goes(parts: App, vitals: HealthReporter, tick: ScanReport) -> No
     counts = parts.outbox.history.counts(holding=parts.settings.holding)
     # A process that lives this short sees no transport fail for two minutes: one failure holds the ping back.
     is_well = all(queue.health.is_healthy for queue in parts.dispatcher.queues.values())
-    vitals.after_look(counts, jobs=tick.jobs, peers=tick.peers, looked_well=is_well)
+    vitals.after_scan(counts, jobs=tick.jobs, peers=tick.peers, is_healthy=is_well)
     parts.dispatcher.drain()  # the alerts
     vitals.finish()
 
