@@ -41,7 +41,7 @@ class _StartReport:
             os.write(self.descriptor, json.dumps(message).encode("utf-8") + b"\n")
             os.close(self.descriptor)
         except OSError:  # the starting process has ended or stopped reading
-            log.debug("nobody reads the start report")
+            log.debug("the starting process did not read the start report")
         self.descriptor = None
 
 
@@ -51,12 +51,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--tell", dest="report_fd", type=int, metavar="FD", help="file descriptor for the start report")
     parser.add_argument("--as-owner", action="store_true", help="as root: run as the owner of the home")
-    given = parser.parse_args(arguments)
-    home = Home.at(given.home)
-    report = _StartReport(given.report_fd)
+    options = parser.parse_args(arguments)
+    home = Home.at(options.home)
+    report = _StartReport(options.report_fd)
     os.umask(0o077)  # files of the worker are for its user only
     try:
-        if given.as_owner:
+        if options.as_owner:
             drop_privileges(home)
         check_home(home)
         home.create()

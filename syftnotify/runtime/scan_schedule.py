@@ -67,5 +67,5 @@ class ScanSchedule:
         self._needs_full_scan = False
         self._duration = self._monotonic() - self._began_at
         self._needs_rescan = report.rescan_soon
-        has_no_news = report.rescan_soon and not report.events
-        self._rescan_delay = self._rescan_delay * 2 if has_no_news else _RESCAN_SECONDS
+        finds_nothing = report.rescan_soon and not report.events
+        self._rescan_delay = self._rescan_delay * 2 if finds_nothing else _RESCAN_SECONDS

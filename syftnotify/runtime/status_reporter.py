@@ -79,7 +79,7 @@ class StatusReporter:
             self._write()
 
     def record_scan(self, report: ScanReport, now: float, seconds: float) -> None:
-        """A scan that began at `now` succeeded and took `seconds`."""
+        """A scan that began at `now` succeeded and took `seconds`; its problems are logged."""
         set_scan(self.status, report, now, seconds)
         for problem in report.problems:
             log.warning("%s", problem)
@@ -94,7 +94,7 @@ class StatusReporter:
     def record_failure(self, step: Step, error: Exception) -> int:
         """Record a failure; returns the number of failures since the last success of the same step."""
         self.last_error = str(error) or type(error).__name__
-        count = self._failures.get(step, {"count": 0})["count"] + 1
+        count = int(self._failures.get(step, {"count": 0})["count"]) + 1
         self._failures[step] = {"count": count, "error": self.last_error}
         self._has_changed = True
         return count

@@ -12,7 +12,7 @@ from syftnotify import __version__
 from syftnotify.config.load import Settings
 from syftnotify.core.errors import AlreadyRunningError, LockLostError, StateError
 from syftnotify.runtime import systemd
-from syftnotify.runtime.container import App, build_app
+from syftnotify.runtime.container import build_app
 from syftnotify.runtime.health.reporter import HealthReporter
 from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.runtime.scan_schedule import ScanSchedule
@@ -50,7 +50,7 @@ class Worker:
         self._watchdog_seconds = systemd.watchdog_seconds()
         self._reporter = StatusReporter(settings, clock=clock)
         self._reporter.start()  # before the outbox is opened and checked, which may take long
-        self._app: App = build_app(settings, clock=clock, on_change=self._on_change)
+        self._app = build_app(settings, clock=clock, on_change=self._on_change)
         self._health = HealthReporter(self._app, clock=clock, monotonic=time.monotonic)
         self._watcher = ChangeWatcher(self._on_wakeup, has_limits=notify.watch != "on")
         self._schedule = ScanSchedule(float(notify.interval))
