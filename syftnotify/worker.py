@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from syftnotify.core.errors import NotifyError
-from syftnotify.runtime.worker import work
+from syftnotify.runtime.startup import run_worker
 from syftnotify.system import logs
 from syftnotify.system.ownership import check_home, drop_privileges
 from syftnotify.system.paths import Home
@@ -30,6 +30,9 @@ class _StartReport:
     descriptor: int | None
     is_sent: bool = False
 
+    def send_started(self, warnings: list[str]) -> None:
+        self.send({"pid": os.getpid(), "warnings": warnings})
+
     def send(self, message: dict[str, Any]) -> None:
         self.is_sent = True
         if self.descriptor is None:
@@ -38,7 +41,7 @@ class _StartReport:
             os.write(self.descriptor, json.dumps(message).encode("utf-8") + b"\n")
             os.close(self.descriptor)
         except OSError:  # the starting process has ended or stopped reading
-            log.debug("nobody reads the start report")
+            log.debug("the starting process did not read the start report")
         self.descriptor = None
 
 
@@ -46,20 +49,20 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the worker until it is stopped. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="syftnotify.worker")
     parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--tell", type=int, metavar="FD", help="file descriptor for the start report")
+    parser.add_argument("--tell", dest="report_fd", type=int, metavar="FD", help="file descriptor for the start report")
     parser.add_argument("--as-owner", action="store_true", help="as root: run as the owner of the home")
-    given = parser.parse_args(arguments)
-    home = Home.at(given.home)
-    report = _StartReport(given.tell)
+    options = parser.parse_args(arguments)
+    home = Home.at(options.home)
+    report = _StartReport(options.report_fd)
     os.umask(0o077)  # files of the worker are for its user only
     try:
-        if given.as_owner:
+        if options.as_owner:
             drop_privileges(home)
         check_home(home)
         home.create()
         logs.configure(home.log)
         os.chdir(home.root)
-        work(home, started=lambda warnings: report.send({"pid": os.getpid(), "warnings": warnings}), detached=True)
+        run_worker(home, on_started=report.send_started, detached=True)
     except NotifyError as error:
         log.error("%s%s", "" if report.is_sent else "not started: ", error)
         report.send({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})

@@ -27,7 +27,7 @@ from syftnotify.core.outbox import ClaimedNotification, OutboxCounts
 from syftnotify.core.ports import Transport
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.runtime.container import App, build_app
-from syftnotify.runtime.health import HealthReporter
+from syftnotify.runtime.health.reporter import HealthReporter
 from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.services.settings import load
 from syftnotify.store.outbox.store import SqliteOutbox
@@ -341,14 +341,14 @@ def workers_of(box: Box) -> list[int]:
 def worker_in_process(box: Box) -> Iterator[Callable[..., App]]:
     """A worker's parts, and a function for one scan with the health checks that follow it."""
     parts = box.parts()
-    vitals = HealthReporter(parts, clock=box.clock.time, monotonic=box.clock.monotonic)
+    health = HealthReporter(parts, clock=box.clock.time, monotonic=box.clock.monotonic)
 
     def scan(*, advance: float = 0.0, well: bool = True) -> App:
         box.clock.advance(advance)
         tick = parts.run_once(box.last_look)
         box.last_look = box.clock.now
-        vitals.after_look(parts.outbox.history.counts(), jobs=tick.jobs, peers=tick.peers, looked_well=well)
-        vitals.finish()
+        health.after_scan(parts.outbox.history.counts(), jobs=tick.jobs, peers=tick.peers, is_healthy=well)
+        health.finish()
         parts.dispatcher.drain()
         return parts
 

@@ -676,7 +676,7 @@ def test_a_monitor_in_trouble_disturbs_nothing(box: Box, tree: Tree, monitor: Mo
     tree.submit(ANA, "survey", CODE)
     wait_until(lambda: len(box.mails()) == 2, what="both mails")
     if fault != "silent":
-        wait_until(lambda: "heartbeat did not arrive" in box.home.log.read_text(), what="a line in the log")
+        wait_until(lambda: "heartbeat ping failed" in box.home.log.read_text(), what="a line in the log")
     box.notify("status", check=0)
     box.notify("stop", check=0)
 

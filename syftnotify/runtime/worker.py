@@ -1,492 +1,257 @@
-"""When do we look, when do we stop? The loop of the one worker of a home."""
+"""The loop of the worker: scans, deliveries and health checks, until it is stopped."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import select
-import signal
-import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from enum import StrEnum
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from syftnotify import __version__
 from syftnotify.config.load import Settings
 from syftnotify.core.errors import AlreadyRunningError, LockLostError, StateError
-from syftnotify.core.models import SnapshotStatus
-from syftnotify.core.outbox import OutboxCounts
-from syftnotify.core.text import iso
 from syftnotify.runtime import systemd
-from syftnotify.runtime.container import App, build_app
-from syftnotify.runtime.health import HealthReporter, sign_in_end_of_each
+from syftnotify.runtime.container import build_app
+from syftnotify.runtime.health.reporter import HealthReporter
 from syftnotify.runtime.scan_report import ScanReport
-from syftnotify.services.readers import syft_bg_pid
-from syftnotify.services.settings import check_ready
+from syftnotify.runtime.scan_schedule import ScanSchedule
+from syftnotify.runtime.start_warnings import start_warnings
+from syftnotify.runtime.status_reporter import StatusReporter, Step
+from syftnotify.runtime.vanished_folders import VanishedFolders
+from syftnotify.runtime.wakeup import WakeupPipe
 from syftnotify.sources.syftbox.watch.watcher import ChangeWatcher
-from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.failpoints import reached
-from syftnotify.system.paths import Home
+from syftnotify.system.worker_lock import WorkerLock
 from syftnotify.system.worker_status import Phase
-from syftnotify.transports.webhook.alert_targets import target_warning
 
 log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
-
-class Step(StrEnum):
-    """The steps of the loop; each counts its own failures."""
-
-    SCAN = "scan"
-    WATCH = "watch"
-    HEALTH = "health"
-    DELIVERY = "delivery"  # in the threads of the dispatcher, which counts
-
-
-_HEALTH_GAP = 10.0  # seconds between two checks of transports that fail
-_REPORT_GAP = 0.5  # seconds between two reports that only tell of deliveries
-_WAKE_GAP = 0.005  # seconds between a wake-up and the look, so that a burst is one look
-_FIRST_RETURN = 1.0  # seconds until something unsettled is looked at again; doubles
+_HEALTH_CHECK_SECONDS = 10.0  # between two health checks while a transport fails
 _LOCK_ERRORS = (AlreadyRunningError, LockLostError)
 
 
 class Worker:
-    """Scans, records and delivers until it is stopped or loses `lock`."""
+    """Scans, enqueues and delivers until it is stopped or loses its lock."""
 
-    def __init__(
-        self, settings: Settings, lock: worker_lock.WorkerLock, *, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, lock: WorkerLock, *, clock: Callable[[], float] = time.time) -> None:
+        """Raises: StateError, the ledger, the outbox or the spool cannot be used."""
+        notify = settings.config.notify
+        self._is_enabled = notify.enabled
         self._lock = lock
         self._clock = clock
-        self._bell, self._rope = socket.socketpair()
-        self._bell.setblocking(False)
-        self._rope.setblocking(False)
-        self._stopping = False
-        self._woken = False
-        self._changed = True
-        self._reported = 0.0  # on the monotonic clock
-        self._checked = 0.0  # likewise: the last health check between two scans
-        self._had_folders: set[Path] = set()  # job folders of an earlier scan
-        self._has_begun = False  # deliveries run
-        self._is_replaced = False  # another worker holds the home
-        self._seconds = 0.0  # that the last look took
-        self._failures: dict[str, dict[str, Any]] = {}  # as in the report
-        self._last_error = ""
-        self._watchdog = systemd.watchdog_seconds()
-        self._report = _blank(settings)
-        self._report.phase = Phase.STARTING
-        self._report.pid, self._report.started_at = os.getpid(), iso(self._clock(), exact=True)
-        self._report.last_look_s = worker_status.read(settings.home).last_look_s
-        self._save_report()  # before the outbox is opened and checked, which may take long
-        self._parts: App = build_app(settings, clock=clock, on_change=self._on_change)
-        self._vitals = HealthReporter(self._parts, clock=clock, monotonic=time.monotonic)
-        self._wake = ChangeWatcher(self._on_wake, has_limits=settings.config.notify.watch != "on")
-        self._everywhere = True  # whether the next look must be
-        self._counts = OutboxCounts()
+        self._wakeup = WakeupPipe()
+        self._is_stopping = False
+        self._has_woken = False  # something changed in the tree
+        self._is_delivering = False
+        self._is_replaced = False  # another worker holds the lock
+        self._health_checked_at = 0.0  # last check between two scans, on the monotonic clock
+        self._watchdog_seconds = systemd.watchdog_seconds()
+        self._reporter = StatusReporter(settings, clock=clock)
+        self._reporter.start()  # before the outbox is opened and checked, which may take long
+        self._app = build_app(settings, clock=clock, on_change=self._on_change)
+        self._health = HealthReporter(self._app, clock=clock, monotonic=time.monotonic)
+        self._watcher = ChangeWatcher(self._on_wakeup, has_limits=notify.watch != "on")
+        self._schedule = ScanSchedule(float(notify.interval))
+        self._folders = VanishedFolders(allows_changes=settings.config.role != "owner")
 
-    def begin(self) -> list[str]:
-        """The first look; afterwards deliveries run. Returns warnings for whoever started us.
+    def start(self) -> list[str]:
+        """Do the first scan and start the deliveries; returns warnings.
 
         Raises:
             StateError: the ledger or the outbox cannot be used.
+            AlreadyRunningError, LockLostError: the lock file was replaced or removed.
         """
         systemd.sd_notify("STATUS=first scan")
-        cut = self._parts.outbox.queue.recover(self._clock())
-        if cut:
-            log.warning("notification: %d attempts were cut off when the last worker ended and may have arrived", cut)
-        tick = self._guarded(Step.SCAN, self._look, fatal=(StateError, *_LOCK_ERRORS))
-        if self._settings.config.notify.enabled:
-            self._parts.dispatcher.start()
-            self._has_begun = True
-            self._vitals.online()
-        else:
-            log.warning("notify.enabled is false: nothing is sent")
-        self._report.phase = Phase.RUNNING
-        self._write_report()
-        log.info("worker %s started, pid %d, root %s", __version__, os.getpid(), self._settings.root)
-        systemd.sd_notify("READY=1\nSTATUS=at work")
-        return self._warnings(tick or ScanReport(problems=[f"the first scan failed: {self._last_error}"]))
+        interrupted = self._app.outbox.queue.recover(self._clock())
+        if interrupted:
+            log.warning("%d attempts of the last worker were interrupted and may have been delivered", interrupted)
+        report = self._attempt(Step.SCAN, self._scan, fatal=(StateError, *_LOCK_ERRORS))
+        self._schedule.finish(report)
+        if self._is_enabled:
+            self._app.dispatcher.start()
+            self._is_delivering = True
+            self._health.report_start()
+        self._reporter.status.phase = Phase.RUNNING
+        self._reporter.update(self._app)
+        log.info("worker %s started, pid %d, root %s", __version__, os.getpid(), self._app.settings.root)
+        systemd.sd_notify("READY=1\nSTATUS=running")
+        failed = ScanReport(problems=[f"the first scan failed: {self._reporter.last_error}"])
+        warnings = start_warnings(self._app, report or failed)
+        for warning in warnings:
+            log.warning("%s", warning)
+        return warnings
 
     def run(self) -> None:
-        """Look every interval, or sooner when woken, until `stop`.
+        """Scan every interval, or sooner when something changes, until `stop` is called.
 
         Raises:
             AlreadyRunningError, LockLostError: the lock file was replaced or removed.
         """
-        interval = float(self._settings.config.notify.interval)
-        again = _FIRST_RETURN
-        restless = True
         try:
-            self._guarded(Step.WATCH, self._watch)
-            looked_everywhere = time.monotonic()
-            while not self._stopping:
-                whole = looked_everywhere + interval
-                self._rest(min(time.monotonic() + again, whole) if restless else whole)
-                if self._stopping:
-                    break
-                self._everywhere = self._everywhere or time.monotonic() >= whole
-                if self._everywhere:
-                    looked_everywhere = time.monotonic()
-                tick = self._guarded(Step.SCAN, self._look, fatal=_LOCK_ERRORS)
-                self._guarded(Step.WATCH, self._watch)
-                restless = tick is not None and tick.rescan_soon
-                again = _FIRST_RETURN if tick is None or tick.events or not restless else again * 2
-                self._write_report()
-                self._guarded(Step.HEALTH, self._say_how_it_goes)
+            self._attempt(Step.WATCH, self._watch)
+            self._schedule.start()
+            while self._wait_for_scan():
+                self._schedule.finish(self._attempt(Step.SCAN, self._scan, fatal=_LOCK_ERRORS))
+                self._attempt(Step.WATCH, self._watch)
+                self._reporter.update(self._app)
+                self._attempt(Step.HEALTH, self._report_health)
         except _LOCK_ERRORS as error:
             log.error("stopping: %s", error)
-            self._report.ended = "lost its lock"
+            self._reporter.status.ended = "lost its lock"
             self._is_replaced = isinstance(error, AlreadyRunningError)
             raise
         finally:
-            self._end()
+            self._shut_down()
 
     def stop(self) -> None:
-        """End soon; safe to call from a signal handler."""
-        self._stopping = True
-        self._ring()
+        """Make `run` return soon. Safe to call from a signal handler."""
+        self._is_stopping = True
+        self._wakeup.wake()
 
-    # -- looking -------------------------------------------------------------------------------------------------
+    # -- steps ---------------------------------------------------------------------------------------------------
 
-    def _guarded(
-        self, step: Step, act: Callable[[], _Result], *, fatal: tuple[type[Exception], ...] = ()
+    def _attempt(
+        self, step: Step, action: Callable[[], _Result], *, fatal: tuple[type[Exception], ...] = ()
     ) -> _Result | None:
-        """Do one step of the loop. A failure, `fatal` aside, is counted until that step succeeds, and retried."""
+        """Run one step; returns None if it failed. Failures are logged and counted; `fatal` ones are raised."""
         try:
-            result = act()
+            result = action()
         except fatal:
             raise
-        except Exception as error:  # the worker must outlive any one step; the log has the traceback
-            self._last_error = str(error) or type(error).__name__
-            count = self._failures.get(step, {"count": 0})["count"] + 1
-            self._failures[step] = {"count": count, "error": self._last_error}
-            self._changed = True
-            is_known = isinstance(error, StateError)  # its text is complete
-            log.error("%s failed (%d in a row): %s", step, count, self._last_error, exc_info=not is_known)
+        except Exception as error:  # no failure of a single step may end the worker
+            count = self._reporter.record_failure(step, error)
+            needs_traceback = not isinstance(error, StateError)  # its text is complete
+            log.error("%s failed (%d in a row): %s", step, count, self._reporter.last_error, exc_info=needs_traceback)
             return None
-        if self._failures.pop(step, None):
-            self._changed = True
+        self._reporter.record_success(step)
         return result
 
-    def _look(self) -> ScanReport:
+    def _scan(self) -> ScanReport:
         self._lock.check()
-        begun = time.perf_counter()
-        now = self._clock()
-        pipeline = self._parts.pipeline
-        places = self._wake.pop_changed_paths()
-        where = None if self._everywhere else places
-        self._everywhere = True  # unless this one comes to its end
-        if self._settings.config.notify.enabled:
-            hurried = self._report.last_scan_s is None
-            progress = self._note_progress if hurried else None
-            tick = pipeline.tick(
-                now, last_scan=self._report.last_look_s, changed_paths=where, skip_archived=hurried, progress=progress
-            )
-            if not tick.waiting_for:
-                self._report.last_look_s = now
-        else:
-            tick = pipeline.count()
-        self._everywhere = False
-        self._seconds = time.perf_counter() - begun
-        for problem in tick.problems:
-            log.warning("%s", problem)
-            self._last_error = problem
-        _note_look(self._report, tick, now, self._seconds)
-        self._note_folders(tick, now)
-        level = logging.INFO if tick.events else logging.DEBUG
-        log.log(level, "looked at %d jobs and %d peers in %.3f s", tick.jobs, tick.peers, self._seconds)
-        self._parts.dispatcher.wake()  # also for notifications that another process requeued
-        if tick.notifications or tick.released:
-            self._changed = True
-        if self._has_begun and not self._parts.dispatcher.is_alive:
-            log.error("the dispatcher had ended; it is started again")
-            self._parts.dispatcher.start()
-        return tick
+        started, now = time.perf_counter(), self._clock()
+        report = self._run_pipeline(now)
+        seconds = time.perf_counter() - started
+        self._reporter.record_scan(report, now, seconds)
+        found = () if report.waiting_for else self._app.jobs.job_folders()
+        self._reporter.status.vanished = self._folders.check(found, report.waiting_for, now)
+        level = logging.INFO if report.events else logging.DEBUG
+        log.log(level, "scanned %d jobs and %d peers in %.3f s", report.jobs, report.peers, seconds)
+        self._wake_dispatcher()
+        return report
 
-    def _note_folders(self, tick: ScanReport, now: float) -> None:
-        """A SyftBox folder that was there and is gone is a fault: an unmounted disk, say. A restart accepts it."""
-        there = set() if tick.waiting_for else set(self._parts.jobs.job_folders())
-        missing = self._had_folders - there
-        if self._settings.config.role != "owner" and there:
-            missing = set()  # other owners come and go
-        if not missing:
-            self._had_folders |= there
-            self._report.vanished = ""
-        elif not self._report.vanished:
-            what = tick.waiting_for or f"the job folder {min(missing)} is gone"
-            self._report.vanished = f"{what} (since {iso(now)}); mount it again, or accept this with `notify restart`"
-            log.error("%s", self._report.vanished)
+    def _run_pipeline(self, now: float) -> ScanReport:
+        changed_paths = self._watcher.pop_changed_paths()
+        is_full = self._schedule.begin()
+        if not self._is_enabled:
+            return self._app.pipeline.count()
+        status = self._reporter.status
+        is_first = status.last_scan_s is None
+        report = self._app.pipeline.tick(
+            now,
+            last_scan=status.last_look_s,
+            changed_paths=None if is_full else changed_paths,
+            skip_archived=is_first,
+            progress=self._reporter.record_progress if is_first else None,
+        )
+        if not report.waiting_for:
+            status.last_look_s = now
+        return report
+
+    def _wake_dispatcher(self) -> None:
+        """Deliver what is due, including notifications that another process requeued."""
+        self._app.dispatcher.wake()
+        if self._is_delivering and not self._app.dispatcher.is_alive:
+            log.error("the dispatcher had ended; starting it again")
+            self._app.dispatcher.start()
 
     def _watch(self) -> None:
-        if self._settings.config.notify.watch == "off":
+        """Watch the folders of the last scan for changes."""
+        if self._app.settings.config.notify.watch == "off":
             return
-        if self._wake.watch([*self._parts.jobs.watch_specs(), *self._parts.pipeline.watch_specs()]):
-            self._woken = self._everywhere = True  # what changed before the watch stood would else be seen later
-        self._report.watching = self._wake.is_watching
+        if self._watcher.watch([*self._app.jobs.watch_specs(), *self._app.pipeline.watch_specs()]):
+            # What changed before the folders were watched is found by a full scan now.
+            self._schedule.request_full_scan()
+            self._has_woken = True
+        self._reporter.status.watching = self._watcher.is_watching
 
-    def _rest(self, due: float) -> None:
-        """Sleep until the next look is due, on the monotonic clock; deliveries are reported meanwhile."""
-        looked = time.monotonic()
-        while not self._stopping:
-            now = time.monotonic()
-            if self._woken:
-                due = min(due, max(looked + self._seconds, now + _WAKE_GAP))
-                self._woken = False
-            if now >= due:
-                return
-            unreported = max(0.0, self._reported + _REPORT_GAP - now) if self._changed else due - now
-            wait = min(due - now, unreported)
-            if self._needs_health_check():
-                wait = min(wait, max(0.0, self._checked + _HEALTH_GAP - now))
-            if self._watchdog is not None:
-                systemd.sd_notify("WATCHDOG=1")
-                wait = min(wait, self._watchdog / 2)
-            select.select([self._bell], [], [], wait)
-            self._silence()
-            if self._needs_health_check() and time.monotonic() >= self._checked + _HEALTH_GAP:
-                self._checked = time.monotonic()
-                self._changed = True  # how long a transport has failed is in the report
-                self._guarded(Step.HEALTH, self._vitals.check)
-            is_time = time.monotonic() >= self._reported + _REPORT_GAP
-            if self._changed and is_time and not self._stopping and not self._woken:
-                self._write_report()
+    def _report_health(self) -> None:
+        if self._is_enabled:
+            status = self._reporter.status
+            self._health.after_scan(
+                self._reporter.counts, jobs=status.jobs, peers=status.peers, is_healthy=self._reporter.is_healthy()
+            )
+
+    # -- waiting -------------------------------------------------------------------------------------------------
+
+    def _wait_for_scan(self) -> bool:
+        """Wait until the next scan is due; returns False when the worker stops.
+
+        Meanwhile the status is updated and transports that fail are checked.
+        """
+        self._schedule.plan()
+        while not self._is_stopping:
+            if self._has_woken:
+                self._has_woken = False
+                self._schedule.bring_forward()
+            remaining = self._schedule.due - time.monotonic()
+            if remaining <= 0:
+                return True
+            self._wakeup.wait(min(remaining, self._seconds_until_task()))
+            if self._needs_health_check() and self._seconds_until_health_check() <= 0:
+                self._check_health()
+            is_update_due = self._reporter.seconds_until_update() <= 0
+            if is_update_due and not self._is_stopping and not self._has_woken:
+                self._reporter.update(self._app)
+        return False
+
+    def _seconds_until_task(self) -> float:
+        """Seconds until the status, the health or the watchdog of systemd needs attention; may be infinite."""
+        seconds = self._reporter.seconds_until_update()
+        if self._needs_health_check():
+            seconds = min(seconds, self._seconds_until_health_check())
+        if self._watchdog_seconds is not None:
+            systemd.sd_notify("WATCHDOG=1")
+            seconds = min(seconds, self._watchdog_seconds / 2)
+        return seconds
 
     def _needs_health_check(self) -> bool:
-        """Whether something happened between two scans of which the owner may have to be alerted."""
-        if not self._settings.config.notify.enabled:
-            return False
-        return self._counts.unacknowledged > 0 or any(
-            not queue.health.is_healthy for queue in self._parts.dispatcher.queues.values()
-        )
+        return self._is_enabled and self._health.needs_check(self._reporter.counts)
 
-    # -- saying how it goes --------------------------------------------------------------------------------------
+    def _seconds_until_health_check(self) -> float:
+        return max(0.0, self._health_checked_at + _HEALTH_CHECK_SECONDS - time.monotonic())
 
-    def _write_report(self) -> None:
-        report = self._report
-        if self._changed:
-            self._changed = False
-            try:
-                self._counts = self._parts.outbox.history.counts(holding=self._settings.holding)
-            except StateError as error:
-                self._changed = True  # the old counts must not stand until the next change
-                self._last_error = str(error)
-        _fill(report, self._parts, self._counts)
-        report.last_error = report.last_error or self._last_error or None
-        self._save_report()
+    def _check_health(self) -> None:
+        self._health_checked_at = time.monotonic()
+        self._reporter.mark_changed()  # the status contains how long a transport has failed
+        self._attempt(Step.HEALTH, self._health.check)
 
-    def _note_progress(self, scanned: int, total: int) -> None:
-        """The first scan has read `scanned` of `total` jobs."""
-        self._report.scanned, self._report.total = scanned, total
-        if scanned == total or time.monotonic() >= self._reported + _REPORT_GAP:
-            self._save_report()
-
-    def _save_report(self) -> None:
-        self._reported = time.monotonic()
-        self._report.reported_s = self._clock()
-        self._report.failures = dict(self._failures)
-        delivery = self._parts.dispatcher.status if self._has_begun else None
-        if delivery and delivery.failed_passes:
-            self._report.failures[Step.DELIVERY] = {"count": delivery.failed_passes, "error": delivery.last_error}
-        try:
-            worker_status.write(self._settings.home, self._report)
-        except OSError as error:
-            log.error("worker.json cannot be written: %s", error.strerror)
-
-    def _warnings(self, tick: ScanReport) -> list[str]:
-        found = [*self._settings.warnings, *tick.problems]
-        config = self._settings.config
-        if names := self._parts.outbox.alert_rules.unreadable:
-            found.append(
-                f"the address of alert rule {', '.join(names)} cannot be decrypted; restore secret.key or add it again"
-            )
-        found += [
-            f"alert rule {rule.id}: {warning}; remove it and add it with an https:// address"
-            for rule in self._parts.outbox.alert_rules.all()
-            if (warning := target_warning(rule))
-        ]
-        if pid := syft_bg_pid():
-            found.append(
-                f"syft-bg's notify service runs here too (pid {pid}): every mail would come twice; end one of the two"
-            )
-        if not config.notify.enabled:
-            found.append("notify.enabled is false: nothing is sent")
-        elif config.notify.monitor_peers and not config.notify.monitor_jobs:
-            found.append("nobody is told of submitted or failed jobs: notify.monitor_jobs is false")
-        if tick.waiting_for:
-            found.append(f"{tick.waiting_for}; the first scan starts when it is there")
-        elif not self._parts.jobs.job_folders():
-            nobody = f"{config.do_email} has no" if config.role == "owner" else "no data owner has a"
-            found.append(f"{nobody} job folder below {self._settings.root} yet")
-        for warning in found:
-            log.warning("%s", warning)
-        return found
-
-    def _say_how_it_goes(self) -> None:
-        if self._settings.config.notify.enabled:
-            self._vitals.after_look(
-                self._counts,
-                jobs=self._report.jobs,
-                peers=self._report.peers,
-                looked_well=not self._report.failures.keys() & {Step.SCAN, Step.WATCH, Step.DELIVERY}
-                and not (self._report.waiting_for or self._report.vanished),
-            )
-
-    # -- being woken and stopped ---------------------------------------------------------------------------------
-
-    def _on_wake(self) -> None:
-        self._woken = True
-        self._ring()
+    def _on_wakeup(self) -> None:
+        """Something changed in the tree; called by threads of the watcher."""
+        self._has_woken = True
+        self._wakeup.wake()
 
     def _on_change(self) -> None:
-        if not self._changed:  # once rung, it waits for the next report
-            self._changed = True
-            self._ring()
+        """A delivery made progress; called by threads of the dispatcher."""
+        if self._reporter.mark_changed():
+            self._wakeup.wake()
 
-    def _ring(self) -> None:
-        try:
-            self._rope.send(b"!")
-        except OSError:  # rung often enough already, or the end has come
-            return
+    # -- end -----------------------------------------------------------------------------------------------------
 
-    def _silence(self) -> None:
-        try:
-            while self._bell.recv(4096):
-                pass
-        except BlockingIOError:
-            return
-
-    def _end(self) -> None:
-        log.info("stopping: finishing the sends in flight")
+    def _shut_down(self) -> None:
+        log.info("stopping; attempts in progress are finished first")
         systemd.sd_notify("STOPPING=1")
-        self._wake.stop()
-        self._parts.dispatcher.stop()
+        self._watcher.stop()
+        self._app.dispatcher.stop()
         try:
-            self._parts.pipeline.sync_ledger()
-            self._parts.pipeline.save_scan_cache()
+            self._app.pipeline.sync_ledger()
+            self._app.pipeline.save_scan_cache()
         except StateError as error:
-            log.error("the ledger could not be saved at the end: %s", error)
-        if not self._is_replaced:  # or the report is another worker's by now
-            self._changed = True
-            self._report.ended = self._report.ended or "stopped"
-            self._write_report()
-        self._parts.outbox.close()
-        log.info("worker stopped, pid %d: %d waiting, %d sent", os.getpid(), self._counts.waiting, self._counts.sent)
-
-
-def report_of(parts: App, tick: ScanReport, now: float, seconds: float) -> worker_status.WorkerStatus:
-    """The report of a single look that nobody is going to repeat; `now` and `seconds` are the look's."""
-    report = _blank(parts.settings)
-    report.reported_s = now
-    report.ended = "looked once"
-    if not tick.waiting_for:
-        report.last_look_s = now
-    _note_look(report, tick, now, seconds)
-    _fill(report, parts, parts.outbox.history.counts(holding=parts.settings.holding))
-    return report
-
-
-def _blank(settings: Settings) -> worker_status.WorkerStatus:
-    return worker_status.WorkerStatus(
-        version=__version__,
-        home=str(settings.home.root),
-        root=str(settings.root),
-        enabled=settings.config.notify.enabled,
-        interval=settings.config.notify.interval,
-        config=settings.fingerprint,
-    )
-
-
-def _note_look(report: worker_status.WorkerStatus, tick: ScanReport, now: float, seconds: float) -> None:
-    report.jobs, report.peers, report.waiting_for = tick.jobs, tick.peers, tick.waiting_for
-    report.delayed = tick.delayed
-    report.last_scan, report.last_scan_s = {"at": iso(now, exact=True), "seconds": seconds}, now
-
-
-def _fill(report: worker_status.WorkerStatus, parts: App, counts: OutboxCounts) -> None:
-    monotonic = time.monotonic()
-    for name, value in asdict(counts).items():
-        setattr(report, name, value)
-    report.warnings = list(parts.settings.warnings)
-    report.peers_source = _source_of(parts.pipeline.peers_status)
-    report.last_error = parts.dispatcher.status.last_error or None
-    report.damage = "; ".join(filter(None, (parts.ledger.corruption, parts.outbox.corruption)))
-    report.unreadable_alerts = len(parts.outbox.alert_rules.unreadable)
-    ends = sign_in_end_of_each(parts)
-    reasons = {name: queue.health.unavailable_reason(monotonic) for name, queue in parts.dispatcher.queues.items()}
-    report.transports = {
-        name: {
-            "type": section.type,
-            "can_send": not reasons[name],
-            "problem": reasons[name] or None,
-            **({"sign_in_ends": iso(ends[name], exact=True)} if name in ends else {}),
-        }
-        for name, section in parts.settings.config.transports.items()
-    }
-
-
-def _source_of(status: SnapshotStatus | None) -> dict[str, Any] | None:
-    if status is None:
-        return None
-    synced_at = None if status.synced_at is None else iso(status.synced_at, exact=True)
-    return {
-        "path": status.path,
-        "synced_at": synced_at,
-        "usable": status.usable,
-        "problem": status.problem or None,
-    }
-
-
-@contextmanager
-def _signals(worker: Worker, *, detached: bool) -> Iterator[None]:
-    """SIGTERM and SIGINT end the worker; the handler only sets a flag."""
-    names = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
-    before = {name: signal.signal(name, lambda *_: worker.stop()) for name in names}
-    if detached and hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
-
-
-def work(home: Home, *, started: Callable[[list[str]], None] = lambda _warnings: None, detached: bool = False) -> None:
-    """Be the worker of `home` until told to stop; `started` is called with warnings after the first look.
-
-    A detached one does not mind losing the terminal; one in the foreground ends with it.
-
-    Raises:
-        AlreadyRunningError, ConfigError, NotSignedInError, StateError: it could not start.
-        AlreadyRunningError, LockLostError: the lock file was replaced or removed while it ran.
-    """
-    with worker_lock.acquire(home) as lock:
-        reached("worker.locked")
-        settings = check_ready(home)
-        with _noting_a_failed_start(home):
-            worker = Worker(settings, lock)
-        with _signals(worker, detached=detached):
-            with _noting_a_failed_start(home):
-                warnings = worker.begin()
-            started(warnings)
-            worker.run()
-
-
-@contextmanager
-def _noting_a_failed_start(home: Home) -> Iterator[None]:
-    """A worker that cannot start ends in order: its report must not look like one of a worker that was killed."""
-    try:
-        yield
-    except Exception:  # of any kind: it is raised again
-        report = worker_status.read(home)
-        report.ended = "did not start"
-        if report.pid == os.getpid():
-            with contextlib.suppress(OSError):
-                worker_status.write(home, report)
-        raise
+            log.error("the ledger cannot be saved: %s", error)
+        if not self._is_replaced:  # otherwise worker.json belongs to the other worker
+            self._reporter.finish(self._app)
+        self._app.outbox.close()
+        self._wakeup.close()
+        counts = self._reporter.counts
+        log.info("worker stopped, pid %d: %d waiting, %d sent", os.getpid(), counts.waiting, counts.sent)

@@ -1,0 +1,57 @@
+"""Alerts about sign-ins that expire soon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from syftnotify.config.load import Settings
+from syftnotify.core.identifiers import entity_id
+from syftnotify.core.kinds import EventKind
+from syftnotify.core.text import iso
+from syftnotify.runtime.health.events import WorkerEvents
+
+_WARNING_SECONDS = 2 * 86400.0  # before the sign-in expires
+_OCCURRENCE_PREFIX = "ends "  # before the time of expiry; stored in the outbox
+
+
+class SignInAlerts:
+    """Alerts the owner two days before a sign-in expires, while it still works; once for each sign-in."""
+
+    def __init__(self, events: WorkerEvents, settings: Settings, *, clock: Callable[[], float]) -> None:
+        self._events = events
+        self._settings = settings
+        self._clock = clock
+
+    def check(self) -> None:
+        """Enqueue the alerts that are due.
+
+        Raises:
+            StateError: the outbox cannot be used.
+        """
+        now = self._clock()
+        for name, expiry in sign_in_expirations(self._settings).items():
+            if 0 < expiry - now <= _WARNING_SECONDS:
+                self._alert(name, expiry)
+
+    def _alert(self, name: str, expiry: float) -> None:
+        self._events.enqueue_once(
+            EventKind.SYSTEM_ALERT,
+            entity_id("transport", name),
+            f"{_OCCURRENCE_PREFIX}{iso(expiry, exact=True)}",
+            f"The Gmail sign-in of transport {name} ends on {datetime.fromtimestamp(expiry, UTC):%d %B, %H:%M} UTC.",
+            detail="Sign in anew with `notify init --credentials FILE` before that; afterwards nothing can be sent "
+            "until you do. Google lets a sign-in end after 7 days while the app's publishing status is Testing.",
+        )
+
+
+def is_sign_in_occurrence(occurrence: str) -> bool:
+    """Whether an alert about a transport is about its sign-in."""
+    return occurrence.startswith(_OCCURRENCE_PREFIX)
+
+
+def sign_in_expirations(settings: Settings) -> dict[str, float]:
+    """When the sign-ins of transports expire, by name, in seconds since 1970; only those that are known."""
+    sign_ins = {name: section.sign_in for name, section in settings.config.transports.items()}
+    found = {name: sign_in.ends_at() for name, sign_in in sign_ins.items() if sign_in is not None}
+    return {name: expiry for name, expiry in found.items() if expiry is not None}

@@ -1,0 +1,139 @@
+"""The status that a running worker writes to `worker.json`."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+from syftnotify.config.load import Settings
+from syftnotify.core.errors import StateError
+from syftnotify.core.outbox import OutboxCounts
+from syftnotify.core.text import iso
+from syftnotify.runtime.container import App
+from syftnotify.runtime.scan_report import ScanReport
+from syftnotify.runtime.status_fields import new_status, set_scan, set_state
+from syftnotify.system import worker_status
+from syftnotify.system.worker_status import Phase
+
+log = logging.getLogger(__name__)
+
+_UPDATE_SECONDS = 0.5  # between two updates that only report deliveries or progress
+
+
+class Step(StrEnum):
+    """The steps of the worker's loop; the failures of each are counted. The values are keys in `worker.json`."""
+
+    SCAN = "scan"
+    WATCH = "watch"
+    HEALTH = "health"
+    DELIVERY = "delivery"  # in the threads of the dispatcher, which counts its failures
+
+
+class StatusReporter:
+    """Collects the status of a worker and writes it. For the thread of the loop, except `mark_changed`."""
+
+    def __init__(
+        self, settings: Settings, *, clock: Callable[[], float], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.status = new_status(settings)
+        self.counts = OutboxCounts()
+        self._home = settings.home
+        self._holding = settings.holding
+        self._clock = clock
+        self._monotonic = monotonic
+        self._has_changed = True
+        self._written_at = 0.0  # on the monotonic clock
+        self._failures: dict[str, dict[str, Any]] = {}  # as in `worker.json`
+        self.last_error = ""
+
+    def start(self) -> None:
+        """Write the status of a worker that starts, with the time of the last scan of the worker before."""
+        self.status.phase = Phase.STARTING
+        self.status.pid, self.status.started_at = os.getpid(), iso(self._clock(), exact=True)
+        self.status.last_look_s = worker_status.read(self._home).last_look_s
+        self._write()
+
+    def mark_changed(self) -> bool:
+        """The outbox or a transport may have changed; returns whether this is the first change since the last update.
+
+        Safe to call from any thread.
+        """
+        had_changed, self._has_changed = self._has_changed, True
+        return not had_changed
+
+    def seconds_until_update(self) -> float:
+        """Seconds until a change is due to be written; infinite if nothing changed."""
+        if not self._has_changed:
+            return math.inf
+        return max(0.0, self._written_at + _UPDATE_SECONDS - self._monotonic())
+
+    def record_progress(self, scanned: int, total: int) -> None:
+        """The first scan has read `scanned` of `total` jobs; written at most twice a second."""
+        self.status.scanned, self.status.total = scanned, total
+        if scanned == total or self._monotonic() >= self._written_at + _UPDATE_SECONDS:
+            self._write()
+
+    def record_scan(self, report: ScanReport, now: float, seconds: float) -> None:
+        """A scan that began at `now` succeeded and took `seconds`; its problems are logged."""
+        set_scan(self.status, report, now, seconds)
+        for problem in report.problems:
+            log.warning("%s", problem)
+            self.last_error = problem
+        if report.notifications or report.released:
+            self._has_changed = True
+
+    def record_success(self, step: Step) -> None:
+        if self._failures.pop(step, None):
+            self._has_changed = True
+
+    def record_failure(self, step: Step, error: Exception) -> int:
+        """Record a failure; returns the number of failures since the last success of the same step."""
+        self.last_error = str(error) or type(error).__name__
+        count = int(self._failures.get(step, {"count": 0})["count"]) + 1
+        self._failures[step] = {"count": count, "error": self.last_error}
+        self._has_changed = True
+        return count
+
+    def is_healthy(self) -> bool:
+        """Whether scans and deliveries work, and the SyftBox folder is there."""
+        is_failing = self.status.failures.keys() & {Step.SCAN, Step.WATCH, Step.DELIVERY}
+        return not (is_failing or self.status.waiting_for or self.status.vanished)
+
+    def update(self, app: App) -> None:
+        """Write everything; the notifications are counted again if something changed."""
+        if self._has_changed:
+            self._count(app)
+        set_state(self.status, app, self.counts)
+        self.status.last_error = self.status.last_error or self.last_error or None
+        self.status.failures = dict(self._failures)
+        delivery = app.dispatcher.status
+        if delivery.failed_passes:
+            self.status.failures[Step.DELIVERY] = {"count": delivery.failed_passes, "error": delivery.last_error}
+        self._write()
+
+    def finish(self, app: App) -> None:
+        """Write the last status of a worker that stops."""
+        self._has_changed = True
+        self.status.ended = self.status.ended or "stopped"
+        self.update(app)
+
+    def _count(self, app: App) -> None:
+        self._has_changed = False  # first, so that a change meanwhile is not missed
+        try:
+            self.counts = app.outbox.history.counts(holding=self._holding)
+        except StateError as error:
+            self._has_changed = True  # the old counts are replaced as soon as possible
+            self.last_error = str(error)
+
+    def _write(self) -> None:
+        self._written_at = self._monotonic()
+        self.status.reported_s = self._clock()
+        try:
+            worker_status.write(self._home, self.status)
+        except OSError as error:
+            log.error("worker.json cannot be written: %s", error.strerror)
