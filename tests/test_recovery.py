@@ -12,6 +12,7 @@ import pytest
 
 from syftnotify.runtime.container import App
 from syftnotify.runtime.health.reporter import HealthReporter
+from syftnotify.services.demo import Tree
 from syftnotify.sources.spool import emit
 from tests.support import ANA, OWNER, Box, lose_outbox
 

@@ -14,9 +14,9 @@ from syftnotify.core.errors import NotifyError
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Notification
 from syftnotify.runtime.container import App, build_app
-from syftnotify.runtime.health import HealthReporter
+from syftnotify.runtime.health.reporter import HealthReporter
 from syftnotify.runtime.scan_report import ScanReport
-from syftnotify.runtime.worker import report_of
+from syftnotify.runtime.status_fields import single_scan_status
 from syftnotify.services.settings import check_ready, load_reporting_all
 from syftnotify.system import logs, worker_lock, worker_status
 from syftnotify.system.paths import Home
@@ -118,7 +118,7 @@ def _scan_and_deliver(app: App) -> tuple[ScanReport, WorkerStatus]:
     is_complete = settings.config.notify.enabled and not scan.waiting_for
     if is_complete:
         _report_health(app, reporter, scan)
-    status = report_of(app, scan, now, time.perf_counter() - started)
+    status = single_scan_status(app, scan, now, time.perf_counter() - started)
     if not is_complete:
         status.last_look_s = earlier.last_look_s
     worker_status.write(settings.home, status)
@@ -129,7 +129,7 @@ def _report_health(app: App, reporter: HealthReporter, scan: ScanReport) -> None
     counts = app.outbox.history.counts(holding=app.settings.holding)
     # This process is too short-lived to see a transport fail for two minutes: one failure suppresses the ping.
     is_healthy = all(queue.health.is_healthy for queue in app.dispatcher.queues.values())
-    reporter.after_look(counts, jobs=scan.jobs, peers=scan.peers, looked_well=is_healthy)
+    reporter.after_scan(counts, jobs=scan.jobs, peers=scan.peers, is_healthy=is_healthy)
     app.dispatcher.drain()  # the alerts
     reporter.finish()
 
