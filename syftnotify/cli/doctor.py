@@ -10,8 +10,6 @@ from syftnotify.cli.options import HomeOption, JsonListOption, resolve_home
 if TYPE_CHECKING:
     from syftnotify.services.doctor.findings import Finding
 
-_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}  # by level
-
 
 def doctor(context: typer.Context, as_json: JsonListOption = False, home: HomeOption = None) -> None:
     """Check configuration, transports and state. Exit code 1: a check failed."""
@@ -40,8 +38,10 @@ def doctor(context: typer.Context, as_json: JsonListOption = False, home: HomeOp
 
 def _print(finding: "Finding") -> None:
     from syftnotify.core.text import escape_block
+    from syftnotify.services.doctor.findings import Level
 
-    out.print(f"{finding.level.value}  ", style=_STYLES[finding.level], end="", markup=False)
+    styles = {Level.PASS: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
+    out.print(f"{finding.level.value}  ", style=styles[finding.level], end="", markup=False)
     print_line(f"{finding.check}: {escape_block(finding.text)}")
     if finding.advice:
         print_line(f"      {escape_block(finding.advice)}")
