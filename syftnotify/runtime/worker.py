@@ -43,16 +43,16 @@ class Worker:
         self._clock = clock
         self._wakeup = WakeupPipe()
         self._is_stopping = False
-        self._has_woken = False  # something changed in the tree
+        self._is_scan_requested = False  # something changed, so do not wait for the interval
         self._is_delivering = False
         self._is_replaced = False  # another worker holds the lock
         self._health_checked_at = 0.0  # last check between two scans, on the monotonic clock
         self._watchdog_seconds = systemd.watchdog_seconds()
         self._reporter = StatusReporter(settings, clock=clock)
         self._reporter.start()  # before the outbox is opened and checked, which may take long
-        self._app = build_app(settings, clock=clock, on_change=self._on_change)
+        self._app = build_app(settings, clock=clock, on_change=self._on_delivery)
         self._health = HealthReporter(self._app, clock=clock, monotonic=time.monotonic)
-        self._watcher = ChangeWatcher(self._on_wakeup, has_limits=notify.watch != "on")
+        self._watcher = ChangeWatcher(self._on_tree_change, has_limits=notify.watch != "on")
         self._schedule = ScanSchedule(float(notify.interval))
         self._folders = VanishedFolders(allows_changes=settings.config.role != "owner")
 
@@ -173,7 +173,7 @@ class Worker:
         if self._watcher.watch([*self._app.jobs.watch_specs(), *self._app.pipeline.watch_specs()]):
             # What changed before the folders were watched is found by a full scan now.
             self._schedule.request_full_scan()
-            self._has_woken = True
+            self._is_scan_requested = True
         self._reporter.status.watching = self._watcher.is_watching
 
     def _report_health(self) -> None:
@@ -192,8 +192,8 @@ class Worker:
         """
         self._schedule.plan()
         while not self._is_stopping:
-            if self._has_woken:
-                self._has_woken = False
+            if self._is_scan_requested:
+                self._is_scan_requested = False
                 self._schedule.bring_forward()
             remaining = self._schedule.due - time.monotonic()
             if remaining <= 0:
@@ -202,7 +202,7 @@ class Worker:
             if self._needs_health_check() and self._seconds_until_health_check() <= 0:
                 self._check_health()
             is_update_due = self._reporter.seconds_until_update() <= 0
-            if is_update_due and not self._is_stopping and not self._has_woken:
+            if is_update_due and not self._is_stopping and not self._is_scan_requested:
                 self._reporter.update(self._app)
         return False
 
@@ -227,13 +227,13 @@ class Worker:
         self._reporter.mark_changed()  # the status contains how long a transport has failed
         self._attempt(Step.HEALTH, self._health.check)
 
-    def _on_wakeup(self) -> None:
-        """Something changed in the tree; called by threads of the watcher."""
-        self._has_woken = True
+    def _on_tree_change(self) -> None:
+        """Request a scan; called by threads of the watcher."""
+        self._is_scan_requested = True
         self._wakeup.wake()
 
-    def _on_change(self) -> None:
-        """A delivery made progress; called by threads of the dispatcher."""
+    def _on_delivery(self) -> None:
+        """Request an update of the status; called by threads of the dispatcher."""
         if self._reporter.mark_changed():
             self._wakeup.wake()
 
