@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -33,6 +33,7 @@ from syftnotify.services.settings import load
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system.paths import Home
 from syftnotify.transports.registry import TRANSPORT_TYPES
+from tests import in_process
 
 OWNER = "owner@datasite.example"
 ANA = "ana@uni.example"
@@ -209,10 +210,19 @@ class Box:
         self._read.update(mail.path.name for mail in fresh)
         return fresh
 
-    def notify(
+    def notify(self, *words: str, check: int | None = None, typed: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command with this home in this process; `check` is the expected exit code, `typed` is standard input.
+
+        A box with variables of its own gets a process, because modules read some of them once.
+        """
+        if self.env:
+            return self.command(*words, check=check, typed=typed)
+        return self._checked(words, in_process.run(words, self.environment(), typed), check)
+
+    def command(
         self, *words: str, check: int | None = None, typed: str = "", **more: Any
     ) -> subprocess.CompletedProcess[str]:
-        """Run the real command with this home; `check` is the exit code that must come, `typed` is standard input."""
+        """The same in a process of its own."""
         done = subprocess.run(
             [sys.executable, "-P", "-m", "syftnotify", *words],
             env=self.environment(),
@@ -223,6 +233,12 @@ class Box:
             check=False,
             **more,
         )
+        return self._checked(words, done, check)
+
+    @staticmethod
+    def _checked(
+        words: Sequence[str], done: subprocess.CompletedProcess[str], check: int | None
+    ) -> subprocess.CompletedProcess[str]:
         if check is not None:
             assert done.returncode == check, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
