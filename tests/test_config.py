@@ -147,16 +147,16 @@ interval: 30
         "do_email: expected a mail address, got 'owner'",
         "notify.interval: expected a number from 1 to 86400 (seconds), got 'soon'",
         "notify.monitor_jobs: expected true or false, got 1",
-        "notify.wacth: unknown; did you mean `watch`?",
-        "transports.mail.tokn: unknown; did you mean `token`?",
-        "transports.box.type: expected gmail, smtp, maildir, slack, discord or webhook, got 'mailbox', "
+        "notify.wacth: unknown key; did you mean `watch`?",
+        "transports.mail.tokn: unknown key; did you mean `token`?",
+        "transports.box.type: expected gmail, smtp, maildir, slack, discord or webhook, got 'mailbox'; "
         "did you mean `gmail`?",
-        "transports.bare.type: missing, expected gmail, smtp, maildir, slack, discord or webhook",
+        "transports.bare.type: missing; expected gmail, smtp, maildir, slack, discord or webhook",
         "transports.none: expected keys with values, got int",
         "routes[0].evnts: unknown key; did you mean `events`?",
         "recipients.allow: expected a list, got 'everybody'",
-        "links.job: knows only {job}, {owner}, {submitter}, {peer}, {entity}",
-        "interval: unknown; known here: digest, do_email, extra_routes, heartbeat, links, notify, operators, "
+        "links.job: unknown or malformed placeholder; known ones: {job}, {owner}, {submitter}, {peer}, {entity}",
+        "interval: unknown key; known keys: digest, do_email, extra_routes, heartbeat, links, notify, operators, "
         "quiet_hours, recipients, reminders, retention, role, routes, secrets, syftbox_root, transports",
     ]
 

@@ -33,7 +33,7 @@ def check_options(home: Home, options: SetupOptions, *, can_ask: bool = False) -
     """Check the options before anything is written; `can_ask`: missing ones are asked for later.
 
     Raises:
-        NotifyError: an option is wrong or missing, the home is not safe, or the existing configuration is unreadable.
+        NotifyError: an option is wrong or missing, the home is not safe, or its configuration cannot be edited.
     """
     check_home(home)
     check_values(options)
@@ -121,7 +121,7 @@ def _selected_transport(home: Home, options: SetupOptions) -> MailSetup | None:
 
 
 def _current_config(home: Home, options: SetupOptions) -> Mapping[str, Any]:
-    """The existing configuration, not validated. Raises: ConfigError, it is not a file, or not YAML."""
+    """The configuration to edit, as written in the file. Raises: ConfigError, it cannot be read."""
     return {} if is_new(home, options) else parse_yaml(read_config_file(home.config))[0]
 
 
