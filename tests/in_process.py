@@ -34,9 +34,9 @@ def _exit_code() -> int:
         main()
     except SystemExit as end:
         if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
+            sys.stderr.write(f"{end.code}\n")
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except Exception:  # as the interpreter does at the end of a process
+    except Exception:  # noqa: BLE001 - as the interpreter does at the end of a process
         traceback.print_exc()
         return 1
     return 0

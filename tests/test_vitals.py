@@ -949,16 +949,16 @@ def test_everything_is_made_for_its_owner_alone_whatever_the_umask(google: Googl
     """S16: even when the shell would let all the world write."""
     shutil.rmtree(box.home.root)
     made = ("init", "--email", OWNER, "--syftbox-root", str(box.root), "--interval", "1", "--transport", "maildir")
-    box.notify(*made, umask=0, check=0)
-    box.notify("init", "--force", *made[1:], umask=0, check=0)
-    box.notify("run", "--once", umask=0, check=0)
-    box.notify("start", umask=0, check=0)
+    box.command(*made, umask=0, check=0)
+    box.command("init", "--force", *made[1:], umask=0, check=0)
+    box.command("run", "--once", umask=0, check=0)
+    box.command("start", umask=0, check=0)
     tree.submit(ANA, "survey", CODE)
     wait_until(lambda: len(box.mails()) >= 4, what="two test mails and two of the job")
     looks_again(box, 1)
     open_to_others = widely_open(box.home.root)
-    box.notify("doctor", umask=0, check=0)
-    box.notify("stop", umask=0, check=0)
+    box.command("doctor", umask=0, check=0)
+    box.command("stop", umask=0, check=0)
 
     assert open_to_others == {}
     assert widely_open(box.home.root) == {}
@@ -981,10 +981,10 @@ def test_a_sign_in_is_saved_for_its_owner_alone_whatever_the_umask(google: Googl
     google.write_token(box.home.token, expired=True)
     before = box.home.token.read_bytes()
 
-    box.notify("run", "--once", umask=0, check=0)
-    box.notify("doctor", umask=0, check=0)
+    box.command("run", "--once", umask=0, check=0)
+    box.command("doctor", umask=0, check=0)
     tree.submit(ANA, "survey", CODE)
-    box.notify("run", "--once", umask=0, check=0)
+    box.command("run", "--once", umask=0, check=0)
 
     assert box.home.token.read_bytes() != before
     assert widely_open(box.home.root) == {}
