@@ -42,7 +42,8 @@ def number(low: float, high: float, unit: str, *, whole: bool = False) -> Before
 
 
 def _expected_number(low: float, high: float, unit: str, value: Any, *, whole: bool = False) -> str:
-    return f"expected {'an integer' if whole else 'a number'} from {low:g} to {high:.0f} ({unit}), got {redacted_repr(value)}"
+    number = "an integer" if whole else "a number"
+    return f"expected {number} from {low:g} to {high:.0f} ({unit}), got {redacted_repr(value)}"
 
 
 def _address(value: Any) -> str:

@@ -55,7 +55,7 @@ class NotificationPlanner:
         report.events = [*changes.catch_up, *changes.events]
 
     def _with_attachments(self, event: Event, jobs: Mapping[tuple[str, str], Job], now: float) -> Event:
-        """The event with copies of code or stderr. A digest has no room for them, and a flood must not fill the disk."""
+        """The event with copies of code or stderr: not in digests, and not in a flood, which must not fill the disk."""
         job = jobs.get(submission_of(event))
         if job is None:
             return event

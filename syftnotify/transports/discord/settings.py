@@ -34,9 +34,8 @@ class DiscordSettings(TransportSettings):
     @classmethod
     def _allowed_username(cls, value: str) -> str:
         if not 0 < len(value.strip()) <= _LONGEST_NAME or any(word in value.lower() for word in _RESERVED):
-            raise ValueError(
-                f"expected 1 to {_LONGEST_NAME} characters without {' and '.join(_RESERVED)}, got {redacted_repr(value)}"
-            )
+            reserved = " and ".join(_RESERVED)
+            raise ValueError(f"expected 1 to {_LONGEST_NAME} characters without {reserved}, got {redacted_repr(value)}")
         return value
 
     def build_transport(self, *, clock: Callable[[], float]) -> Transport:
