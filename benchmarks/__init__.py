@@ -1,1 +1,1 @@
-"""Programs that measure; each prints one JSON line a figure. They are no tests: no time limit decides anything."""
+"""Benchmarks; each prints one JSON line per figure. They are not tests: no time limit decides anything."""

@@ -1,9 +1,9 @@
-"""Runs all benches one after another, some twenty minutes, and prints their figures.
+"""Run all benchmarks one after another, in about twenty minutes, and print their figures.
 
     python -m benchmarks [--write]
 
-`--write` writes docs/performance.md, too. The exit code is 1 when a target is missed. `benchmarks.hostile` is not among
-them: its cases have bounds of their own, and take some minutes more.
+`--write` also writes docs/performance.md. The exit code is 1 if a target is missed. `benchmarks.hostile` is not
+included: its cases have other limits, and take some more minutes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.ground import TREES_VARIABLE, Figure, figure_of, report
 from benchmarks.page import write_page
 
 TOP = Path(__file__).parent.parent
-# Each in a process of its own, so that what one leaves in memory slows no other.
+# Each runs in its own process, so that none is slowed by what another one left in memory.
 BENCHES = (
     "scan",
     "startup",
@@ -36,7 +36,7 @@ BENCHES = (
 
 
 def figures_of(bench: str) -> Iterator[Figure]:
-    """What one bench prints, as it comes."""
+    """The figures of one benchmark, as it prints them."""
     missed = False
     with subprocess.Popen(
         [sys.executable, "-m", f"benchmarks.{bench}"], stdout=subprocess.PIPE, text=True, cwd=TOP

@@ -1,8 +1,8 @@
-"""How long does a light command take, beside the bare import of what it prints with?
+"""Duration of light commands, compared with the bare import of the libraries that they print with.
 
     python -m benchmarks.commands
 
-`notify status` asks about a worker that runs.
+`notify status` shows a running worker.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def figures() -> Iterator[Figure]:
             return lambda: subprocess.run(command, env=box.environment(), stdout=subprocess.DEVNULL, check=True)
 
         commands = [running(*BARE), *(running(*OURS, word) for word in FACTORS)]
-        medians(1, *commands)  # else the first round would write bytecode
+        medians(1, *commands)  # otherwise the first round would write bytecode
         bare, *taken = medians(ROUNDS, *commands)
     for (word, factor), each in zip(FACTORS.items(), taken, strict=True):
         yield at_most(factor, f"notify {word}", each * 1000, "ms", bare * 1000)

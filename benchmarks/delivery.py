@@ -53,7 +53,7 @@ def figures(count: int) -> Iterator[Figure]:
     yield Figure(
         f"delivery of {count:,} messages to a server that responds after {RESPONSE_SECONDS * 1000:g} ms",
         rate,
-        "a second",
+        "per second",
         ideal,
         f"at least {MIN_RATIO:g} x",
         rate >= MIN_RATIO * ideal,

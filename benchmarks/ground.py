@@ -1,4 +1,4 @@
-"""What the benches stand on: trees of jobs, a home with its worker, the clock, and the line that each figure is."""
+"""Shared by the benchmarks: trees of jobs, a home with its worker, time measurement, and figures as JSON lines."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from syftnotify.system.paths import Home
 from tests.support import OWNER, Box, wait_until
 
 SCIENTISTS = 50
-# Names a folder in which the trees of one run of all benches are kept: 100,000 jobs take half a minute to write.
+# The folder in which the trees of one run of all benchmarks are kept: 100,000 jobs take half a minute to write.
 TREES_VARIABLE = "BENCH_TREES"
-AGE = 3600.0  # seconds: what is older than two is not read again at the next look
-START_SECONDS = 900.0  # until a first look at many jobs is given up
+AGE = 3600.0  # seconds; files older than two are not read again at the next scan
+START_SECONDS = 900.0  # until a first scan of many jobs is given up
 
 # As syft-job 0.1.40 writes them.
 _CONFIG = """\
@@ -62,7 +62,7 @@ version: '1'
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One thing that was measured; `value` is None when it could not be, and `note` says why."""
+    """One measurement; `value` is None if it was not possible, with the reason in `note`."""
 
     name: str
     value: float | None
@@ -74,12 +74,12 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """How many times the baseline the value is."""
+        """The value divided by the baseline."""
         return None if self.value is None or not self.baseline else self.value / self.baseline
 
     def line(self) -> str:
         """The figure as one line of JSON."""
-        said: dict[str, Any] = {
+        data: dict[str, Any] = {
             "name": self.name,
             "value": _rounded(self.value),
             "unit": self.unit,
@@ -88,29 +88,29 @@ class Figure:
             "target": self.target,
             "pass": self.is_met,
         }
-        return json.dumps({**said, "note": self.note} if self.note else said)
+        return json.dumps({**data, "note": self.note} if self.note else data)
 
 
 def figure_of(line: str) -> Figure:
     """What `Figure.line` wrote."""
-    said = json.loads(line)
+    data = json.loads(line)
     return Figure(
-        said["name"], said["value"], said["unit"], said["baseline"], said["target"], said["pass"], said.get("note", "")
+        data["name"], data["value"], data["unit"], data["baseline"], data["target"], data["pass"], data.get("note", "")
     )
 
 
 def at_most(factor: float, name: str, value: float, unit: str, baseline: float, *, note: str = "") -> Figure:
-    """A figure that may be `factor` times its baseline."""
+    """A figure with the target of at most `factor` times its baseline."""
     return Figure(name, value, unit, baseline, f"at most {factor:g} x", value <= factor * baseline, note)
 
 
 def below(limit: float, name: str, value: float, unit: str, *, note: str = "") -> Figure:
-    """A figure with a limit of its own."""
+    """A figure with an absolute target."""
     return Figure(name, value, unit, None, f"at most {limit:,g} {unit}", value <= limit, note)
 
 
 def report(figures: Iterable[Figure]) -> int:
-    """Print each figure as it comes; returns the exit code, 1 when one missed its target."""
+    """Print each figure as it arrives; returns the exit code, 1 if one missed its target."""
     code = 0
     for figure in figures:
         print(figure.line(), flush=True)
@@ -120,7 +120,7 @@ def report(figures: Iterable[Figure]) -> int:
 
 
 def _rounded(value: float | None) -> float | None:
-    """To four digits: more of them would be noise."""
+    """Rounded to four digits; more would be noise."""
     return None if value is None else float(f"{value:.4g}")
 
 
@@ -128,14 +128,14 @@ def _rounded(value: float | None) -> float | None:
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """How long it takes once."""
+    """The seconds that one call takes."""
     begun = time.perf_counter()
     action()
     return time.perf_counter() - begun
 
 
 def medians(rounds: int, *actions: Callable[[], object]) -> list[float]:
-    """The median seconds of each action, in rounds of all of them: what disturbs the machine disturbs all alike."""
+    """The median seconds of each action, in rounds of all of them, so that a disturbance affects all alike."""
     taken = [[seconds(action) for action in actions] for _ in range(rounds)]
     return [statistics.median(each) for each in zip(*taken, strict=True)]
 
@@ -144,7 +144,7 @@ def medians(rounds: int, *actions: Callable[[], object]) -> list[float]:
 
 
 def write(path: Path | str, content: bytes, *, at: float | None = None) -> None:
-    """Write a file in place; `at` is its time, in seconds since 1970, if it is not now."""
+    """Write a file in place; `at` is its timestamp in seconds since 1970, now if not given."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.write(descriptor, content)
     if at is not None:
@@ -153,7 +153,7 @@ def write(path: Path | str, content: bytes, *, at: float | None = None) -> None:
 
 
 def write_job(folder: Path | str, config: bytes, *, code: bool = False, at: float | None = None) -> None:
-    """One submission."""
+    """Write one submission."""
     os.makedirs(f"{folder}/code" if code else folder)
     if code:
         write(f"{folder}/code/main.py", b"print(1)\n", at=at)
@@ -167,12 +167,12 @@ def jobs_of(root: Path) -> Path:
 
 
 def state_path(root: Path, number: int) -> str:
-    """Where the state of a job lies in a tree that `make_tree` made."""
+    """The path of a job's state in a tree of `make_tree`."""
     return f"{jobs_of(root)}/review/{_scientist(number)}/v1/{name_of(number)}/state.yaml"
 
 
 def state(number: int, *, minute: int = 7) -> bytes:
-    """The state of a job that ended well, in that minute of the hour: another minute is another run."""
+    """The state of a job that ended successfully in that minute of the hour; another minute is another run."""
     return _STATE.format(owner=OWNER, number=number, minute=minute).encode()
 
 
@@ -185,7 +185,7 @@ def _scientist(number: int) -> str:
 
 
 def make_tree(root: Path, count: int) -> None:
-    """`count` jobs of fifty scientists in layout D, all ended, written an hour ago."""
+    """Write `count` ended jobs of fifty scientists in layout D, with timestamps of an hour ago."""
     base = jobs_of(root)
     at = time.time() - AGE
     for number in range(count):
@@ -205,10 +205,10 @@ def make_tree(root: Path, count: int) -> None:
 
 @contextlib.contextmanager
 def tree(count: int) -> Iterator[Path]:
-    """A SyftBox root with `count` ended jobs; kept where `BENCH_TREES` says, for the benches that follow."""
-    shelf = os.environ.get(TREES_VARIABLE)
-    if shelf:
-        root = Path(shelf) / str(count)
+    """A SyftBox root with `count` ended jobs; kept in `BENCH_TREES` for the next benchmarks if that is set."""
+    trees_folder = os.environ.get(TREES_VARIABLE)
+    if trees_folder:
+        root = Path(trees_folder) / str(count)
         if not root.exists():
             unfinished = root.with_suffix(".unfinished")
             make_tree(unfinished, count)
@@ -225,18 +225,18 @@ def tree(count: int) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def box_of(root: Path, *, interval: int = 30, watch: str = "auto", hook: str = "") -> Iterator[Box]:
-    """A home for the tree at `root`; what is owed goes to the webhook `hook`, or into a Maildir."""
+    """A home for the tree at `root`; notifications go to the webhook `hook`, or into a Maildir."""
     with tempfile.TemporaryDirectory(prefix="bench-home-") as folder:
         box = Box(Path(folder))
-        nowhere = str(box.folder / "nowhere")
+        missing = str(box.folder / "nowhere")
         changes: dict[str, Any] = {
             "syftbox_root": str(root),
             "notify": {
                 "interval": interval,
                 "watch": watch,
                 "max_concurrent_deliveries": 16,
-                "sync_state_path": nowhere,
-                "notify_state_path": nowhere,
+                "sync_state_path": missing,
+                "notify_state_path": missing,
             },
         }
         if hook:
@@ -248,7 +248,7 @@ def box_of(root: Path, *, interval: int = 30, watch: str = "auto", hook: str = "
 
 @contextlib.contextmanager
 def worker(home: Home) -> Iterator[int]:
-    """The pid of a real worker that has finished its first look."""
+    """The pid of a real worker that has finished its first scan."""
     started = process.start(home)
     try:
         yield started.pid
@@ -256,18 +256,18 @@ def worker(home: Home) -> Iterator[int]:
         process.stop(home)
 
 
-def look_after(home: Home, moment: float) -> float:
-    """The seconds that the worker's first look after `moment` took, by its own report."""
+def scan_after(home: Home, moment: float) -> float:
+    """The seconds of the worker's first scan after `moment`, as the worker reports it."""
 
-    def looked() -> Any:
+    def seconds_of_scan() -> Any:
         found = worker_status.read(home)
         return found.last_scan["seconds"] if (found.last_scan_s or 0.0) > moment else None
 
-    return float(wait_until(looked, START_SECONDS, "a look"))
+    return float(wait_until(seconds_of_scan, START_SECONDS, "a scan"))
 
 
 def proc(pid: int, name: str) -> str | None:
-    """What Linux says of a process in /proc; None where there is no such thing."""
+    """The content of a file of a process in /proc; None if there is no /proc."""
     try:
         return Path(f"/proc/{pid}/{name}").read_text(encoding="ascii", errors="replace")
     except OSError:

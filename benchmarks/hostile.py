@@ -1,17 +1,17 @@
-"""How long does the worst look take when a tree is built to make looks long?
+"""Duration of the slowest scan of trees that are built to make scans slow.
 
     python -m benchmarks.hostile [part of a name ...]        (default: every case, some minutes)
 
-Each case is one hostile tree, written now beside one honest job, and looked at by one process through a clock that is
-handed in: at once, while its files are fresh, while the reader still waits for what is missing, and until everything
-has settled. A look is one whole tick (read, decide, write down), without the sending.
+Each case is one hostile tree, written beside one honest job, and scanned by one process with an injected clock: at
+once, while its files are fresh, while the reader still waits for missing files, and until everything is stable. A scan
+is one whole tick (read, detect, record), without deliveries.
 
-One line of JSON a case: `value` is the worst look, `repeated` the worst one after the files had settled but not the
-job (a cost that comes back at every look), `quiet` the last one, `looks` are all of them, at `MOMENTS` and then a
-second after one another until the reader is no more restless. `cpu` is what the worst one took of this process alone,
-which other programs disturb less, `honest` the number of the look that noticed the honest job, `noticed` how many of
-the others were noticed in the end. A case passes when no look takes longer than `BOUND_SECONDS`, the last one no longer
-than `QUIET_SECONDS`, the honest job is noticed, by the first one where its path says whose it is, and the outbox stays
+One line of JSON per case: `value` is the slowest scan, `repeated` the slowest one after the files were stable but the
+job was not (a cost that every scan has again), `quiet` the last one; `scans` are all of them, at `MOMENTS` and then one
+per second until the reader requests no more. `cpu` is the maximum CPU time of this process, which other programs
+disturb less, `honest` the number of the scan that detected the honest job, `detected` the number of other jobs that
+were detected in the end. A case passes if no scan takes longer than `BOUND_SECONDS`, the last one no longer than
+`QUIET_SECONDS`, the honest job is detected, by the first scan if its path names its submitter, and the outbox stays
 below `OUTBOX_MB`.
 """
 
@@ -33,18 +33,18 @@ from syftnotify.system.paths import Home
 from tests.support import ANA as PEER
 from tests.support import BO, OWNER
 
-CAP = 256 * 1024  # bytes: what the reader takes of one file at the most
-NODES = 19_900  # of YAML: nearly as many as are read
-BOUND_SECONDS = 6.0  # five of reading, and what must be done about what was read
+CAP = 256 * 1024  # bytes: the maximum that the reader reads of one file
+NODES = 19_900  # of YAML: nearly the maximum that is read
+BOUND_SECONDS = 6.0  # five for reading, the rest for processing
 QUIET_SECONDS = 1.0
 OUTBOX_MB = 100.0
-HONEST = "z-honest"  # behind everybody else where names decide
+HONEST = "z-honest"  # the last one where names decide the order
 
-# Seconds after the tree was written. Files are fresh for 2 s, an incomplete submission is waited for for 60 s.
+# Seconds after the tree was written. Files are fresh for 2 s, an incomplete submission is accepted after 60 s.
 MOMENTS = (0.0, 1.0, 3.0, 4.0, 30.0, 62.0, 66.0, 70.0, 80.0)
-SETTLED_FROM = 3  # index of the first moment at which what was fresh has been read again
-QUIET_FROM = 7  # index of the first moment at which nothing is waited for
-MOST_LOOKS = 30
+SETTLED_FROM = 3  # index of the first moment at which fresh files have been read again
+QUIET_FROM = 7  # index of the first moment at which no file is missing
+MAX_SCANS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,12 @@ class Case:
 
     @property
     def names_submitters(self) -> bool:
-        """Whether the path says whose a job is: without that nobody can be let go first."""
+        """Whether paths name the submitter; otherwise the reader cannot be fair between submitters."""
         return not self.name.startswith("A")
 
 
 class Clock:
-    """The time of day that the looks are told; it goes on from where it was set."""
+    """The clock of the scans; it runs on from the time it was set to."""
 
     def __init__(self, now: float) -> None:
         self.set(now)
@@ -75,7 +75,7 @@ class Clock:
 
 
 def inbox(root: Path, peer: str = PEER) -> Path:
-    """Where a peer's jobs of layout D lie."""
+    """The folder of a peer's jobs in layout D."""
     return jobs_of(root) / "inbox" / peer / "v1"
 
 
@@ -84,12 +84,12 @@ def review(root: Path) -> Path:
 
 
 def stages(root: Path) -> Path:
-    """Where layout A waits for its owner."""
+    """The folder of waiting jobs in layout A."""
     return root / "datasites" / OWNER / "app_data" / "job" / "inbox"
 
 
 def beside(root: Path) -> Path:
-    """Where a peer's jobs of layout B4 lie."""
+    """The folder of a peer's jobs in layout B4."""
     return jobs_of(root) / PEER
 
 
@@ -101,20 +101,20 @@ def config(number: int, rest: str = "files: [main.py]\n") -> bytes:
 
 
 def padded(head: str, unit: str, tail: str = "", *, units: int = CAP) -> bytes:
-    """`head`, then as many `unit`s as fit into what is read of a file, then `tail`."""
+    """`head`, then as many `unit`s as fit into the maximum size of a file, then `tail`."""
     room = CAP - len(head.encode()) - len(tail.encode())
     return (head + unit * min(units, room // len(unit.encode())) + tail).encode()
 
 
 def missing_files(number: int) -> bytes:
-    """A list of files of which the first thousand count: names as deep as they may be, none of them there."""
+    """A list of missing files, of which the first thousand count, with names of maximum depth."""
     head = config(number, "").decode()
     deep = "/".join(["d" * 8] * 15)
     return padded(head + "files:\n", f"- {deep}/x\n")
 
 
 def many_files(number: int) -> bytes:
-    """A list of as many files as the cap on nodes lets through."""
+    """A list of as many files as the limit of nodes allows."""
     return padded(config(number, "").decode() + "files: [", "a,", "]\n", units=NODES)
 
 
@@ -150,8 +150,8 @@ def tag_directives(number: int) -> bytes:
     return ("".join(lines) + body).encode()
 
 
-def torn_late(number: int) -> bytes:
-    """Nearly all the nodes that are allowed, and wrong at the very end."""
+def invalid_at_the_end(number: int) -> bytes:
+    """Nearly the maximum number of nodes, and invalid at the very end."""
     return padded(config(number, "").decode() + "files: [", "a,", "}\n", units=NODES)
 
 
@@ -168,8 +168,8 @@ def jobs_in_a(root: Path, count: int) -> None:
         write_job(stages(root) / f"job-{number}", config(number, "entry_point: main.py\n"))
 
 
-def unfinished_in_a(root: Path, count: int) -> None:
-    """Without run.sh, and as costly as may be."""
+def incomplete_in_a(root: Path, count: int) -> None:
+    """Jobs without run.sh, with the most expensive config.yaml."""
     for number in range(count):
         folder = stages(root) / f"job-{number}"
         write_job(folder, sexagesimal(number))
@@ -190,7 +190,7 @@ def crowded(place: Callable[[Path], Path], below: str = "") -> Callable[[Path, i
 
 
 def empty_folders(place: Callable[[Path], Path], name: str) -> Callable[[Path, int], None]:
-    """Folders where jobs lie, without a job in them."""
+    """Job folders without a job in them."""
 
     def write_all(root: Path, count: int) -> None:
         os.makedirs(place(root))
@@ -200,7 +200,7 @@ def empty_folders(place: Callable[[Path], Path], name: str) -> Callable[[Path, i
     return write_all
 
 
-def torn_states(content: Callable[[int], bytes]) -> Callable[[Path, int], None]:
+def unreadable_states(content: Callable[[int], bytes]) -> Callable[[Path, int], None]:
     def write_all(root: Path, count: int) -> None:
         for number in range(count):
             write_job(inbox(root) / f"job-{number}", config(number, "files: []\n"))
@@ -211,13 +211,13 @@ def torn_states(content: Callable[[int], bytes]) -> Callable[[Path, int], None]:
 
 
 def long_claims(root: Path, count: int) -> None:
-    """Each is submitted by a name that fills its config.yaml."""
+    """Jobs with a submitter whose name fills the config.yaml."""
     for number in range(count):
         write_job(stages(root) / f"job-{number}", padded("name: x\nsubmitted_by: ", "y", f"\nsubmitted_at: {number}\n"))
 
 
 def coded(text: str, files: int) -> Callable[[Path, int], None]:
-    """Jobs with as much code as is read of one: the files are one file with many names."""
+    """Jobs with the maximum of code that is read; the files are one file with many names."""
 
     def write_all(root: Path, count: int) -> None:
         names = [f"file-{number}.py" for number in range(files)]
@@ -232,10 +232,10 @@ def coded(text: str, files: int) -> Callable[[Path, int], None]:
 
 
 CASES = (
-    Case("D: 1 job, 256 KiB of files that are not there", jobs_in_d(missing_files)),
-    Case("D: 1 job, as many files as are read that are not there", jobs_in_d(many_files)),
-    Case("D: 200 jobs, each 256 KiB of files that are not there", jobs_in_d(missing_files), 200),
-    Case("D: 200 jobs, each as many files as are read that are not there", jobs_in_d(many_files), 200),
+    Case("D: 1 job, 256 KiB of missing files", jobs_in_d(missing_files)),
+    Case("D: 1 job, the maximum number of missing files", jobs_in_d(many_files)),
+    Case("D: 200 jobs, each 256 KiB of missing files", jobs_in_d(missing_files), 200),
+    Case("D: 200 jobs, each the maximum number of missing files", jobs_in_d(many_files), 200),
     Case("A: 50000 files in the job folder", crowded(stages)),
     Case("B4: 50000 files in the job folder", crowded(beside)),
     Case("D: 50000 files in the job folder", crowded(inbox)),
@@ -248,84 +248,88 @@ CASES = (
     Case("D: 1000 jobs, a sexagesimal number of 256 KiB", jobs_in_d(sexagesimal, code=True), 1000),
     Case("D: 1000 jobs, keys with one hash", jobs_in_d(colliding_keys, code=True), 1000),
     Case("D: 1000 jobs, tag directives", jobs_in_d(tag_directives, code=True), 1000),
-    Case("D: 1000 unfinished jobs, a sexagesimal number of 256 KiB", jobs_in_d(sexagesimal), 1000),
-    Case("A: 1000 unfinished jobs, a sexagesimal number of 256 KiB", unfinished_in_a, 1000),
+    Case("D: 1000 incomplete jobs, a sexagesimal number of 256 KiB", jobs_in_d(sexagesimal), 1000),
+    Case("A: 1000 incomplete jobs, a sexagesimal number of 256 KiB", incomplete_in_a, 1000),
     Case("A: 1000 jobs, submitted by a name of 256 KiB", long_claims, 1000),
     Case("D: 200 jobs, code of control characters", coded("\x1b" * 51_200, 10), 200),
     Case("D: 200 jobs, code of emoji", coded("\U0001f600" * 12_800, 10), 200),
-    Case("D: 1000 torn state files, empty", torn_states(lambda _number: b""), 1000),
-    Case("D: 1000 torn state files, wrong at the end of as many nodes as are read", torn_states(torn_late), 1000),
+    Case("D: 1000 unreadable state files, empty", unreadable_states(lambda _number: b""), 1000),
+    Case(
+        "D: 1000 unreadable state files, invalid at the end of the maximum of nodes",
+        unreadable_states(invalid_at_the_end),
+        1000,
+    ),
 )
 
 
 @dataclass(slots=True)
 class Measured:
-    """What the looks took, by the clock and of this process alone, in seconds, and what came of them."""
+    """Elapsed and CPU seconds of each scan, and the results."""
 
-    looks: list[float] = field(default_factory=list)
+    scans: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
-    honest: int | None = None  # the number of the look that noticed the honest job
-    noticed: int = 0
+    honest: int | None = None  # the number of the scan that detected the honest job
+    detected: int = 0
     outbox_mb: float = 0.0
 
 
-def look_at(case: Case) -> Measured:
+def scan_case(case: Case) -> Measured:
     measured = Measured()
     with tempfile.TemporaryDirectory() as folder:
         root, home = Path(folder) / "SyftBox", Home(Path(folder) / "home")
         root.mkdir()
         home.create()
-        nowhere = json.dumps(str(home.root / "nowhere"))
+        missing = json.dumps(str(home.root / "nowhere"))
         write(
             home.config,
             f"do_email: {OWNER}\nsyftbox_root: {json.dumps(str(root))}\n"
-            f"notify: {{sync_state_path: {nowhere}, notify_state_path: {nowhere}}}\n"
+            f"notify: {{sync_state_path: {missing}, notify_state_path: {missing}}}\n"
             "transports: {box: {type: maildir}}\n".encode(),
         )
         clock = Clock(time.time())
-        parts = build_app(load(home), clock=clock, monotonic=clock)
+        app = build_app(load(home), clock=clock, monotonic=clock)
         try:
-            for _ in range(3):  # the first one also warms everything up
-                parts.pipeline.tick(clock(), last_scan=clock())
+            for _ in range(3):  # the first one also fills caches
+                app.pipeline.tick(clock(), last_scan=clock())
             case.make(root, case.count)
             honest = inbox(root, BO) if case.names_submitters else stages(root)
             write_job(honest / HONEST, config(0, "files: []\n"))
-            written, was_restless = time.time(), True
+            written, was_rescan_requested = time.time(), True
             for moment in (*MOMENTS, *range(int(MOMENTS[-1]) + 1, 10**6)):
                 clock.set(max(written + moment, clock()))
                 now = clock()
                 begun, begun_cpu = time.perf_counter(), time.process_time()
-                tick = parts.pipeline.tick(now, last_scan=now)
-                measured.looks.append(time.perf_counter() - begun)
+                tick = app.pipeline.tick(now, last_scan=now)
+                measured.scans.append(time.perf_counter() - begun)
                 measured.cpu.append(time.process_time() - begun_cpu)
                 names = [event.payload.get("name") for event in tick.events]
                 if HONEST in names:
-                    measured.honest = len(measured.looks)
-                measured.noticed += len(names) - names.count(HONEST)
-                is_last, was_restless = not was_restless and not tick.rescan_soon, tick.rescan_soon
-                if (is_last and len(measured.looks) >= len(MOMENTS)) or len(measured.looks) >= MOST_LOOKS:
+                    measured.honest = len(measured.scans)
+                measured.detected += len(names) - names.count(HONEST)
+                is_last, was_rescan_requested = not was_rescan_requested and not tick.rescan_soon, tick.rescan_soon
+                if (is_last and len(measured.scans) >= len(MOMENTS)) or len(measured.scans) >= MAX_SCANS:
                     break
         finally:
-            parts.close()
+            app.close()
         measured.outbox_mb = home.outbox.stat().st_size / 1e6
     return measured
 
 
 def measure(case: Case) -> dict[str, object]:
     """The figures of one case."""
-    measured = look_at(case)
-    worst, last = max(measured.looks), measured.looks[-1]
+    measured = scan_case(case)
+    worst, last = max(measured.scans), measured.scans[-1]
     return {
         "name": case.name,
         "value": round(worst, 3),
         "unit": "s",
         "cpu": round(max(measured.cpu), 3),
-        "repeated": round(max(measured.looks[SETTLED_FROM:QUIET_FROM]), 3),
+        "repeated": round(max(measured.scans[SETTLED_FROM:QUIET_FROM]), 3),
         "quiet": round(last, 4),
         "honest": measured.honest,
-        "noticed": measured.noticed,
+        "detected": measured.detected,
         "outbox_mb": round(measured.outbox_mb, 1),
-        "looks": [round(seconds, 3) for seconds in measured.looks],
+        "scans": [round(seconds, 3) for seconds in measured.scans],
         "pass": worst <= BOUND_SECONDS
         and last <= QUIET_SECONDS
         and measured.honest is not None

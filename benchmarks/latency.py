@@ -1,10 +1,10 @@
-"""How soon after a change on disk does the first byte about it arrive at the other side of the transport?
+"""Delay from a change on disk to the arrival of the first byte of its notification.
 
     python -m benchmarks.latency [jobs]        (default: 10000)
 
-A real worker with one webhook. One job after the other ends once more: its state.yaml is written in place, and the
-clock runs from the end of that write until the server has the first byte of the request. Once with watchdog, once
-polling every second, at moments that a fixed seed draws.
+A real worker with one webhook. One job after the other ends again: its state.yaml is written in place, and the time is
+measured from the end of that write until the server has the first byte of the request. Once with watchdog, once
+polling every second, at random moments from a fixed seed.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from tests.web import Web, says
 WATCHED, POLLED = 200, 60  # changes
 P50_MS, P99_MS = 40.0, 150.0
 INTERVAL = 1  # seconds, while polling
-LATER_MS = 250.0  # than the interval
+TOLERANCE_MS = 250.0  # beyond the interval
 SEED = 1
-PATIENCE = 60.0  # seconds until a change is given up
+MAX_SECONDS = 60.0  # until a change is given up
 
 
 def noting(arrived: dict[str, float]) -> Callable[[socket.socket], None]:
-    """What handles a connection: notes by the job's name when the first byte came, and answers."""
+    """A handler of connections: records the arrival of the first byte by job name, and responds."""
 
     def handle(connection: socket.socket) -> None:
         if connection.recv(1, socket.MSG_PEEK):
@@ -50,7 +50,7 @@ def noting(arrived: dict[str, float]) -> Callable[[socket.socket], None]:
 def delays(
     root: Path, count: int, changes: int, *, watch: str, interval: int, pause: tuple[float, float]
 ) -> list[float]:
-    """Milliseconds from each change to its first byte; `pause` are the least and the most seconds between two."""
+    """Milliseconds from each change to its first byte; `pause` has the minimum and maximum seconds between two."""
     arrived: dict[str, float] = {}
     found = []
     draw = random.Random(SEED)
@@ -60,16 +60,16 @@ def delays(
         box = stack.enter_context(box_of(root, interval=interval, watch=watch, hook=hook))
         stack.enter_context(worker(box.home))
         is_watching = watch == "on"
-        wait_until(lambda: worker_status.read(box.home).watching is is_watching, PATIENCE, "watching")
+        wait_until(lambda: worker_status.read(box.home).watching is is_watching, MAX_SECONDS, "watching")
         for number in draw.sample(range(count), changes):
-            time.sleep(draw.uniform(*pause))  # the pace of the changes
+            time.sleep(draw.uniform(*pause))  # the rate of the changes
             minute = draw.randrange(30, 59)
             content = state(number, minute=minute)
-            if content == Path(state_path(root, number)).read_bytes():  # a tree that was kept from an earlier run
+            if content == Path(state_path(root, number)).read_bytes():  # the tree is kept from an earlier run
                 content = state(number, minute=minute + 1)
             write(state_path(root, number), content)
             written, name = time.perf_counter(), name_of(number)
-            wait_until(partial(arrived.__contains__, name), PATIENCE, f"the message about {name}")
+            wait_until(partial(arrived.__contains__, name), MAX_SECONDS, f"the message about {name}")
             found.append((arrived[name] - written) * 1000)
     return found
 
@@ -81,7 +81,7 @@ def figures(count: int) -> Iterator[Figure]:
         yield below(P50_MS, f"{what}, p50", statistics.median(watched), "ms")
         yield below(P99_MS, f"{what}, p99", statistics.quantiles(watched, n=100)[98], "ms")
         polled = delays(root, count, POLLED, watch="off", interval=INTERVAL, pause=(0.0, INTERVAL))
-        limit = INTERVAL * 1000 + LATER_MS
+        limit = INTERVAL * 1000 + TOLERANCE_MS
         yield below(limit, f"{what}, polling every {INTERVAL} s, worst of {POLLED}", max(polled), "ms")
 
 

@@ -1,8 +1,8 @@
-"""How long does a save of the ledger take, beside a bare dump of the same content?
+"""Duration of a save of the ledger, compared with a bare dump of the same content.
 
     python -m benchmarks.ledger [jobs]        (default: 100000)
 
-The bare one dumps with orjson into a file, syncs it and renames it. Ours marks one more event, which is a save, too.
+The baseline dumps with orjson into a file, syncs it and renames it. The ledger marks one more event, which saves it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ ROUNDS = 15
 def figures(count: int) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         path, bare_path = Path(folder) / "state.json", Path(folder) / "bare.json"
-        told = {entity_id("job", "D", OWNER, ANA, name_of(n)): ["new", "approved", "executed"] for n in range(count)}
-        content = {"version": 1, "notified": told, "owed": {}, "data": {}}
+        notified = {
+            entity_id("job", "D", OWNER, ANA, name_of(n)): ["new", "approved", "executed"] for n in range(count)
+        }
+        content = {"version": 1, "notified": notified, "owed": {}, "data": {}}
         path.write_bytes(orjson.dumps(content))
         ledger = JsonStateManager(path)
         numbers = itertools.count()
@@ -44,7 +46,7 @@ def figures(count: int) -> Iterator[Figure]:
         def ours() -> None:
             ledger.mark_notified(f"one more {next(numbers)}", "new")
 
-        bare()  # from then on both replace a file
+        bare()  # from now on both replace an existing file
         ours()
         base, taken = medians(ROUNDS, bare, ours)
         assert JsonStateManager(path).was_notified("one more 0", "new")

@@ -1,8 +1,8 @@
-"""How many notifications a second does the outbox take?
+"""Notifications per second that can be enqueued in the outbox.
 
     python -m benchmarks.outbox [notifications]        (default: 10000)
 
-Each with an event of its own, all in one transaction that is on disk when the call returns; a new database a round.
+Each has its own event; all are in one transaction, on disk when the call returns. Each round has a new database.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from syftnotify.core.models import Event, Notification
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import ANA, OWNER
 
-TARGET = 25_000  # a second
+TARGET = 25_000  # per second
 ROUNDS = 7
 
 
@@ -54,8 +54,8 @@ def figures(count: int) -> Iterator[Figure]:
             assert outbox.history.counts().waiting == count
             outbox.close()
     rate = count / statistics.median(taken)
-    name = f"putting {count:,} notifications into the outbox"
-    yield Figure(name, rate, "a second", target=f"at least {TARGET:,} a second", is_met=rate >= TARGET)
+    name = f"enqueueing {count:,} notifications"
+    yield Figure(name, rate, "per second", target=f"at least {TARGET:,} per second", is_met=rate >= TARGET)
 
 
 if __name__ == "__main__":

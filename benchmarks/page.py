@@ -1,4 +1,4 @@
-"""The page `docs/performance.md` and its curve: what was measured, in words and as a picture."""
+"""The page `docs/performance.md` and its diagram."""
 
 from __future__ import annotations
 
@@ -17,42 +17,41 @@ from benchmarks.ground import Figure
 _PAGE = """\
 # Performance
 
-`make bench` measures all of this and writes this page. What stands beside a baseline was measured in turns with it, in
-one run on one machine, and is a median: the ratio is what to compare, the times are this machine's. Targets without a
-baseline want a machine that has nothing else to do.
+`make bench` measures all of this and writes this page. A figure with a baseline was measured alternating with it, in
+one run on one machine, and is a median: compare the ratios, the times depend on the machine. Targets without a baseline
+require an idle machine.
 This run: {machine}, {day}.
 
-The trees hold jobs of fifty scientists that ended, as syft-job 0.1.40 lays them down (layout D). A *look* is one scan
-of the tree. Its baseline is a bare loop that lists the folders and asks for the state of the one file of each job that
-decides; the baseline of a first look is a bare loop that reads and parses both files of each job with libyaml. Each
-program in `benchmarks/` says what it does and what it is measured against; `python -m benchmarks.scan` runs one alone.
+The trees contain ended jobs of fifty scientists, as syft-job 0.1.40 writes them (layout D). The baseline of a scan is a
+bare loop that lists the folders and stats the one file of each job that decides; the baseline of a first scan is a bare
+loop that reads and parses both files of each job with libyaml. The docstring of each program in `benchmarks/` describes
+its method and its baseline; `python -m benchmarks.scan` runs one alone.
 
 | what | measured | baseline | ratio | target | met |
 |---|---|---|---|---|---|
 {rows}
 
-{notes}## How a look grows
+{notes}## Growth of a scan
 
-![Seconds of a look in which nothing changed, over the number of jobs, both axes logarithmic](performance.svg)
+![Seconds of a scan without changes by the number of jobs, both axes logarithmic](performance.svg)
 
-Each step of the grid is ten times the one before, on both axes: a line that climbs one step for each step to the right
-grows with the number of jobs and no faster, and how far one line lies above another says how many times longer it
-takes.
+Each step of the grid is a factor of ten, on both axes: a line that rises by one step for each step to the right grows
+in proportion to the number of jobs, and the distance between two lines is the ratio of their times.
 {peer}"""
 _PEER = (
     f"syft-bg is release {syftbg.VERSION} from PyPI, one check of its JobMonitor on the same trees, up to "
     f"{syftbg.COUNTS[-1]:,} jobs.\n"
 )
-_NO_PEER = "syft-bg is missing because it could not be installed where this was measured.\n"
+_NO_PEER = "syft-bg is missing because it could not be installed on this machine.\n"
 
 
 def write_page(figures: list[Figure], folder: Path) -> None:
-    """Write the page and the picture into `folder`."""
+    """Write the page and the diagram into `folder`."""
     ours, bare, theirs = _curves(figures)
     notes = [f"- {figure.name}: {figure.note}" for figure in figures if figure.note]
     page = _PAGE.format(
         machine=machine(),
-        day=date.today().isoformat(),  # noqa: DTZ011 - the day on this machine's calendar
+        day=date.today().isoformat(),  # noqa: DTZ011 - the date in the local timezone
         rows="\n".join(map(_row, figures)),
         notes="\n".join([*notes, "", ""]) if notes else "",
         peer=_PEER if theirs else _NO_PEER,
@@ -63,11 +62,11 @@ def write_page(figures: list[Figure], folder: Path) -> None:
         Line("syftnotify", "#0072b2", ours),
         Line("bare loop", "#767676", bare),
     ]
-    (folder / "performance.svg").write_text(drawn(lines), encoding="utf-8")
+    (folder / "performance.svg").write_text(svg_of(lines), encoding="utf-8")
 
 
 def machine() -> str:
-    """What this was measured on, without a name."""
+    """A description of this machine, without its name."""
     cores = os.cpu_count() or 1
     system = _file_system(tempfile.gettempdir())
     return ", ".join(
@@ -81,7 +80,7 @@ def machine() -> str:
 
 
 def _file_system(folder: str) -> str:
-    """The kind of file system that `folder` lies on; empty where nobody says so."""
+    """The type of the file system of `folder`; empty if unknown."""
     try:
         mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
     except OSError:
@@ -105,14 +104,14 @@ def _amount(value: float | None, unit: str) -> str:
     return f"{value:,.{digits}f} {unit}"
 
 
-# -- the picture -----------------------------------------------------------------------------------------------------
+# -- the diagram -----------------------------------------------------------------------------------------------------
 
 Points = Mapping[int, float]  # jobs -> seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One curve, with its name at its end."""
+    """One curve, labelled at its end."""
 
     name: str
     colour: str
@@ -120,13 +119,13 @@ class Line:
 
 
 def _curves(figures: Iterable[Figure]) -> tuple[Points, Points, Points]:
-    """Ours, the bare loop's, and syft-bg's."""
+    """The curves of syftnotify, of the bare loop and of syft-bg."""
     by_name = {figure.name: figure for figure in figures}
-    looks = {count: by_name[name] for count in scan.COUNTS if (name := scan.quiet_name(count)) in by_name}
-    peers = {count: by_name[name] for count in syftbg.COUNTS if (name := syftbg.look_name(count)) in by_name}
+    scans = {count: by_name[name] for count in scan.COUNTS if (name := scan.unchanged_name(count)) in by_name}
+    peers = {count: by_name[name] for count in syftbg.COUNTS if (name := syftbg.scan_name(count)) in by_name}
     return (
-        {count: figure.value / 1000 for count, figure in looks.items() if figure.value},
-        {count: figure.baseline / 1000 for count, figure in looks.items() if figure.baseline},
+        {count: figure.value / 1000 for count, figure in scans.items() if figure.value},
+        {count: figure.baseline / 1000 for count, figure in scans.items() if figure.baseline},
         {count: figure.baseline / 1000 for count, figure in peers.items() if figure.baseline},
     )
 
@@ -136,8 +135,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 110, 20, 60  # margins
 _NAME_HEIGHT = 15
 
 
-def drawn(lines: list[Line]) -> str:
-    """An SVG of `lines`, both axes logarithmic."""
+def svg_of(lines: list[Line]) -> str:
+    """An SVG diagram of `lines`, both axes logarithmic."""
     shown = [line for line in lines if line.points]
     if not shown:
         return '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>\n'
@@ -173,13 +172,13 @@ def drawn(lines: list[Line]) -> str:
         parts.append(f'<polyline points="{path}" fill="none" stroke="{line.colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{across}" cy="{down}" r="3.5" fill="{line.colour}"/>' for across, down in points]
     ends = [(line, (x(max(line.points)), y(line.points[max(line.points)]))) for line in shown]
-    for line, (across, down) in _apart(ends):
+    for line, (across, down) in _spread(ends):
         parts.append(f'<text x="{across + 8}" y="{down + 4}" fill="{line.colour}">{line.name}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _apart(names: list[tuple[Line, tuple[float, float]]]) -> list[tuple[Line, tuple[float, float]]]:
-    """The ends of lines, from the top down, so far apart that each name can be read."""
+def _spread(names: list[tuple[Line, tuple[float, float]]]) -> list[tuple[Line, tuple[float, float]]]:
+    """The ends of the lines from top to bottom, moved apart so that the labels do not overlap."""
     found: list[tuple[Line, tuple[float, float]]] = []
     for line, (across, down) in sorted(names, key=lambda each: each[1][1]):
         lowest = found[-1][1][1] + _NAME_HEIGHT if found else 0.0
@@ -188,7 +187,7 @@ def _apart(names: list[tuple[Line, tuple[float, float]]]) -> list[tuple[Line, tu
 
 
 def _decades(values: Iterable[float]) -> range:
-    """The powers of ten around `values`."""
+    """The powers of ten that enclose `values`."""
     logs = [math.log10(value) for value in values]
     low = math.floor(min(logs))
     return range(low, max(low + 1, math.ceil(max(logs))) + 1)

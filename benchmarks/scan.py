@@ -1,13 +1,13 @@
-"""How long does a scan take: in a worker, when nothing changed, after ten jobs did, and when nothing is known yet?
+"""Duration of a scan: in a worker, without changes, after ten jobs changed, and the first one.
 
     python -m benchmarks.scan [jobs ...]        (default: 250 1000 10000 100000)
 
-Of a real worker it is what `status --json` reports as `last_scan.seconds`, with watching off, beside a bare walk in
-another process. The other figures are those of the job reader alone.
+For a real worker it is `last_scan.seconds` of `status --json`, with watching off, compared with a bare walk in another
+process. The other figures are those of the job reader alone.
 
-Beside each stands a bare loop in the same process. For a quiet look it lists the folders of jobs with `os.scandir` and
-stats the one file of each job that decides, its state.yaml; for the first look it reads and parses the config.yaml and
-the state.yaml of each job with libyaml. The figures without a target are there for the growth.
+The baseline of these is a bare loop in the same process. For a scan without changes it lists the folders of jobs with
+`os.scandir` and stats the one file of each job that decides, its state.yaml; for the first scan it reads and parses the
+config.yaml and the state.yaml of each job with libyaml. The figures without a target show the growth.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from benchmarks.ground import (
     at_most,
     box_of,
     jobs_of,
-    look_after,
     medians,
     report,
+    scan_after,
     seconds,
     state,
     state_path,
@@ -45,15 +45,15 @@ from syftnotify.system import worker_status
 from tests.support import OWNER, wait_until
 
 COUNTS = (250, 1_000, 10_000, 100_000)
-JUDGED_FROM = 10_000  # jobs: below that a look is over in some milliseconds, whatever it does
+TARGET_FROM = 10_000  # jobs: below that a scan takes a few milliseconds in any case
 CHANGED_FROM = 100_000
 FACTOR, FIRST_FACTOR = 1.2, 1.5
-CHANGED, CHANGED_SECONDS = 10, 0.001  # jobs, and what each may take
+CHANGED, CHANGED_SECONDS = 10, 0.001  # jobs, and the time allowed for each
 ROUNDS, FIRST_ROUNDS = 15, 3
 WORKER_JOBS = 10_000
 WORKER_INTERVAL = 1  # seconds
-WARM_UP, WORKER_ROUNDS = 6, 30  # scans; the first ones may still read what was young
-SETTLED_SECONDS = 600.0  # until it is given up
+WARM_UP, WORKER_ROUNDS = 6, 30  # scans; the first ones may still read files that were fresh
+SETTLED_SECONDS = 600.0  # until the benchmark is given up
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -68,7 +68,7 @@ def _jobs(base: Path) -> Iterator[tuple[str, str]]:
 
 
 def bare_walk(base: Path) -> int:
-    """The least that anybody who wants to know must do."""
+    """The least work that detects a change; returns the number of jobs."""
     count = 0
     for scientist in os.scandir(base / "inbox"):
         for segment in os.scandir(scientist.path):
@@ -80,7 +80,7 @@ def bare_walk(base: Path) -> int:
 
 
 def bare_reading(base: Path) -> int:
-    """The least that anybody who knows nothing must do."""
+    """The least work that reads everything; returns the number of jobs."""
     count = 0
     for submission, results in _jobs(base):
         for path in (f"{submission}/config.yaml", f"{results}/state.yaml"):
@@ -90,25 +90,25 @@ def bare_reading(base: Path) -> int:
     return count
 
 
-def knowing(root: Path) -> JobScanner:
-    """A reader that has nothing left to read again."""
+def settled_reader(root: Path) -> JobScanner:
+    """A reader for which nothing is left to read again."""
     reader = JobScanner(root, OWNER)
 
-    def is_quiet() -> bool:
-        look = reader.scan()
+    def is_settled() -> bool:
+        found = reader.scan()
         reader.accept()
-        return not look.jobs
+        return not found.jobs
 
-    wait_until(is_quiet, SETTLED_SECONDS, "a look at which nothing is new")
+    wait_until(is_settled, SETTLED_SECONDS, "a scan without changes")
     return reader
 
 
-def quiet_name(count: int) -> str:
-    return f"look, nothing changed, {count:,} jobs"
+def unchanged_name(count: int) -> str:
+    return f"scan, nothing changed, {count:,} jobs"
 
 
-def first_look(root: Path, count: int) -> Figure:
-    """One round of the largest tree takes minutes: the bare loop stands before and behind ours, against drift."""
+def first_scan(root: Path, count: int) -> Figure:
+    """One round of the largest tree takes minutes, so the bare loop runs before and after it, against drift."""
 
     def ours() -> None:
         assert JobScanner(root, OWNER).scan().count == count
@@ -117,25 +117,25 @@ def first_look(root: Path, count: int) -> Figure:
         assert bare_reading(jobs_of(root)) == count
 
     before, taken, behind = medians(FIRST_ROUNDS if count < CHANGED_FROM else 1, bare, ours, bare)
-    name = f"first look, {count:,} jobs"
+    name = f"first scan, {count:,} jobs"
     return at_most(FIRST_FACTOR, name, taken, "s", statistics.mean((before, behind)))
 
 
-def quiet_look(root: Path, reader: JobScanner, count: int) -> Figure:
+def unchanged_scan(root: Path, reader: JobScanner, count: int) -> Figure:
     def ours() -> None:
-        look = reader.scan()
-        assert not look.jobs
+        found = reader.scan()
+        assert not found.jobs
         reader.accept()
 
     assert bare_walk(jobs_of(root)) == count
     bare, taken = medians(ROUNDS, lambda: bare_walk(jobs_of(root)), ours)
-    if count < JUDGED_FROM:
-        return Figure(quiet_name(count), taken * 1000, "ms", bare * 1000)
-    return at_most(FACTOR, quiet_name(count), taken * 1000, "ms", bare * 1000)
+    if count < TARGET_FROM:
+        return Figure(unchanged_name(count), taken * 1000, "ms", bare * 1000)
+    return at_most(FACTOR, unchanged_name(count), taken * 1000, "ms", bare * 1000)
 
 
 def worker_scan(root: Path, count: int) -> Figure:
-    """The scans of a worker for which nothing is new, and a bare walk in another process after each."""
+    """Scans of a worker without changes, and a bare walk in another process after each."""
     walks, scans = [], []
     spawn = multiprocessing.get_context("spawn")
     with (
@@ -145,7 +145,7 @@ def worker_scan(root: Path, count: int) -> Figure:
     ):
         moment = time.time()
         for number in range(WARM_UP + WORKER_ROUNDS):
-            scan = look_after(box.home, moment)
+            scan = scan_after(box.home, moment)
             moment = worker_status.read(box.home).last_scan_s or moment
             walk = other.submit(timed_walk, jobs_of(root)).result()
             if number >= WARM_UP:
@@ -161,9 +161,9 @@ def timed_walk(base: Path) -> float:
     return seconds(lambda: bare_walk(base))
 
 
-def changed_look(root: Path, reader: JobScanner, count: int) -> Figure:
-    """Each round rewrites the states of ten other jobs, so that their runs ended once more."""
-    walks, looks = [], []
+def changed_scan(root: Path, reader: JobScanner, count: int) -> Figure:
+    """Each round rewrites the states of ten other jobs, so that their runs ended again."""
+    walks, scans = [], []
     old = time.time() - AGE / 2
     for number in range(ROUNDS):
         changed = [number + each * (count // CHANGED) for each in range(CHANGED)]
@@ -171,17 +171,17 @@ def changed_look(root: Path, reader: JobScanner, count: int) -> Figure:
             write(state_path(root, job), state(job, minute=30), at=old)
         walks.append(seconds(lambda: bare_walk(jobs_of(root))))
         begun = time.perf_counter()
-        look = reader.scan()
+        found = reader.scan()
         reader.accept()
-        looks.append(time.perf_counter() - begun)
-        assert len(look.jobs) >= CHANGED
-    bare, taken = statistics.median(walks), statistics.median(looks)
+        scans.append(time.perf_counter() - begun)
+        assert len(found.jobs) >= CHANGED
+    bare, taken = statistics.median(walks), statistics.median(scans)
     return Figure(
-        f"look after {CHANGED} of {count:,} jobs changed",
+        f"scan after {CHANGED} of {count:,} jobs changed",
         taken * 1000,
         "ms",
         bare * 1000,
-        f"at most {FACTOR:g} x + {CHANGED_SECONDS * 1000:g} ms a changed job",
+        f"at most {FACTOR:g} x + {CHANGED_SECONDS * 1000:g} ms per changed job",
         taken <= FACTOR * bare + CHANGED * CHANGED_SECONDS,
     )
 
@@ -191,12 +191,12 @@ def figures(counts: list[int]) -> Iterator[Figure]:
         with tree(count) as root:
             if count == WORKER_JOBS:
                 yield worker_scan(root, count)
-            if count >= JUDGED_FROM:
-                yield first_look(root, count)
-            reader = knowing(root)
-            yield quiet_look(root, reader, count)
+            if count >= TARGET_FROM:
+                yield first_scan(root, count)
+            reader = settled_reader(root)
+            yield unchanged_scan(root, reader, count)
             if count >= CHANGED_FROM:
-                yield changed_look(root, reader, count)
+                yield changed_scan(root, reader, count)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How long does a restart take until its first look is done, and how much memory does a worker want?
+"""Duration of a restart until the first scan has finished, and memory of a worker.
 
     python -m benchmarks.startup [jobs]        (default: 100000)
 
-A real worker is started again and again in a home: the first time it knows nothing, from then on it knows all. The
-median restart is measured from the start of the process, and beside it stand the quiet looks of the same workers that
-follow. Memory is the most that the process ever held (VmHWM, in units of 1024, as `top` counts); its growth is over a
-worker of a hundredth of the jobs.
+A real worker is started several times in a home: the first start reads everything, the others use the scan cache. The
+median restart is measured from the start of the process; its baseline are the following scans of the same workers, in
+which nothing changed. Memory is the peak of the process (VmHWM, in units of 1024, like `top`); its growth is measured
+against a worker with a hundredth of the jobs.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from benchmarks.ground import Figure, at_most, below, box_of, look_after, proc, report, tree, worker
+from benchmarks.ground import Figure, at_most, below, box_of, proc, report, scan_after, tree, worker
 from syftnotify.system import worker_status
 from tests.support import Box
 
 FACTOR = 3.0
 MOST_MB = 160.0
-MOST_KB = 1.0  # for each job more
+MOST_KB = 1.0  # per additional job
 SHARE = 100  # how many times fewer jobs the small tree has
-LOOKS = 3
+SCANS = 3
 RESTARTS = 5
 
 
@@ -34,26 +34,26 @@ RESTARTS = 5
 class Start:
     """One start of a worker."""
 
-    seconds: float  # until its first look was done
-    of_look: float  # of these, by its own report
-    of_quiet_look: float  # the median of some that follow
-    peak_kb: int | None  # None where nobody says so
+    seconds: float  # until its first scan had finished
+    scan_seconds: float  # of these, as the worker reports it
+    unchanged_scan_seconds: float  # the median of some following ones
+    peak_kb: int | None  # None: unknown on this system
 
 
 def peak_kb(pid: int) -> int | None:
-    """The most memory that a process ever held."""
+    """The peak memory of a process."""
     found = re.search(r"^VmHWM:\s*(\d+) kB", proc(pid, "status") or "", re.MULTILINE)
     return int(found[1]) if found else None
 
 
 def start(box: Box) -> Start:
-    """Start a worker, and let it look some more times."""
+    """Start a worker, and wait for some more scans."""
     begun = time.perf_counter()
     with worker(box.home) as pid:
         taken = time.perf_counter() - begun
-        of_look = float(worker_status.read(box.home).last_scan["seconds"])
-        quiet = statistics.median(look_after(box.home, time.time()) for _ in range(LOOKS))
-        return Start(taken, of_look, quiet, peak_kb(pid))
+        scan_seconds = float(worker_status.read(box.home).last_scan["seconds"])
+        quiet = statistics.median(scan_after(box.home, time.time()) for _ in range(SCANS))
+        return Start(taken, scan_seconds, quiet, peak_kb(pid))
 
 
 def starts(root: Path) -> tuple[Start, Start]:
@@ -74,9 +74,14 @@ def figures(count: int) -> Iterator[Figure]:
     with tree(count) as root:
         large = starts(root)
     _, again = large
-    name = f"restart until its first look is done, {count:,} jobs"
+    name = f"restart until its first scan has finished, {count:,} jobs"
     yield at_most(
-        FACTOR, name, again.seconds, "s", again.of_quiet_look, note=f"the look itself took {again.of_look:.2f} s"
+        FACTOR,
+        name,
+        again.seconds,
+        "s",
+        again.unchanged_scan_seconds,
+        note=f"the scan itself took {again.scan_seconds:.2f} s",
     )
     for what, few, many in zip(("first start", "restart"), small, large, strict=True):
         name = f"memory, {what}, {count:,} jobs"
@@ -85,7 +90,7 @@ def figures(count: int) -> Iterator[Figure]:
             continue
         yield below(MOST_MB, name, many.peak_kb / 1024, "MB")
         growth = (many.peak_kb - few.peak_kb) / (count - count // SHARE)
-        yield below(MOST_KB, f"memory a job, {what}, from {count // SHARE:,} to {count:,} jobs", growth, "KB")
+        yield below(MOST_KB, f"memory per job, {what}, from {count // SHARE:,} to {count:,} jobs", growth, "KB")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How long does a look take beside a check of syft-bg's JobMonitor, and how do both grow?
+"""Duration of a scan compared with a check of syft-bg's JobMonitor, and the growth of both.
 
     python -m benchmarks.syftbg
 
-syft-bg comes from PyPI into an environment of its own below `.bench/`, which the next run finds there. Both look at the
-same trees, in which nothing changed and everything has been told; at most 1,000 jobs, for a check takes seconds.
+syft-bg is installed from PyPI into a separate environment below `.bench/`, which later runs use again. Both scan the
+same trees, in which nothing changed and everything was notified; at most 1,000 jobs, because a check takes seconds.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.ground import Figure, at_most, medians, name_of, report, tree
-from benchmarks.scan import knowing
+from benchmarks.scan import settled_reader
 from tests.support import OWNER
 
 VERSION = "0.3.12"
 PLACE = Path(__file__).parent.parent / ".bench" / f"syft-bg-{VERSION}"
 CHECK = Path(__file__).with_name("syftbg_check.py")
 COUNTS = (250, 1_000)
-ROUNDS, LOOKS = 5, 9
+ROUNDS, SCANS = 5, 9
 INSTALL_SECONDS = 900.0
 
 
-def look_name(count: int) -> str:
-    return f"look, nothing changed, {count:,} jobs, beside syft-bg {VERSION}"
+def scan_name(count: int) -> str:
+    return f"scan, nothing changed, {count:,} jobs, compared with syft-bg {VERSION}"
 
 
 def installed() -> Path | None:
-    """The Python that has syft-bg; None where it cannot be installed."""
+    """The Python that has syft-bg; None if it cannot be installed."""
     python = PLACE / "bin" / "python"
     if (PLACE / "whole").exists():
         return python
@@ -53,39 +53,39 @@ def installed() -> Path | None:
 
 @contextlib.contextmanager
 def checking(python: Path, root: Path, count: int) -> Iterator[Callable[[], float]]:
-    """A call is one check; it returns its seconds."""
+    """A function that runs one check and returns its seconds."""
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "state.json"
-        told = {name_of(number): ["new", "approved", "executed"] for number in range(count)}
-        state.write_text(json.dumps({"notified_jobs": told}), encoding="utf-8")
+        notified = {name_of(number): ["new", "approved", "executed"] for number in range(count)}
+        state.write_text(json.dumps({"notified_jobs": notified}), encoding="utf-8")
         command = [str(python), str(CHECK), str(root), OWNER, str(state)]
         program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert program.stdin is not None and program.stdout is not None  # noqa: PT018 - both are pipes
-        asked, answers = program.stdin, program.stdout
+        requests, responses = program.stdin, program.stdout
 
         def check() -> float:
-            asked.write("\n")
-            asked.flush()
-            return float(answers.readline())
+            requests.write("\n")
+            requests.flush()
+            return float(responses.readline())
 
         try:
             yield check
         finally:
-            asked.close()
+            requests.close()
             program.wait()
 
 
-def looks(python: Path, count: int) -> tuple[float, float]:
-    """The median seconds of our look and of its check, in rounds of both; several looks, for they are so short."""
+def compare(python: Path, count: int) -> tuple[float, float]:
+    """The median seconds of a scan and of a check, in rounds of both; several scans, because they are short."""
     with tree(count) as root, checking(python, root, count) as check:
-        reader = knowing(root)
+        reader = settled_reader(root)
 
         def scan() -> None:
             reader.scan()
             reader.accept()
 
         check()
-        rounds = [(*medians(LOOKS, scan), check()) for _ in range(ROUNDS)]
+        rounds = [(*medians(SCANS, scan), check()) for _ in range(ROUNDS)]
     ours, theirs = zip(*rounds, strict=True)
     return statistics.median(ours), statistics.median(theirs)
 
@@ -93,14 +93,17 @@ def looks(python: Path, count: int) -> tuple[float, float]:
 def figures() -> Iterator[Figure]:
     python = installed()
     if python is None:
-        yield Figure(look_name(COUNTS[-1]), None, "ms", note="skipped: syft-bg cannot be installed here")
+        yield Figure(scan_name(COUNTS[-1]), None, "ms", note="skipped: syft-bg cannot be installed here")
         return
-    few, many = [looks(python, count) for count in COUNTS]
+    few, many = [compare(python, count) for count in COUNTS]
     for count, (ours, theirs) in zip(COUNTS, (few, many), strict=True):
-        yield at_most(1.0, look_name(count), ours * 1000, "ms", theirs * 1000)
+        yield at_most(1.0, scan_name(count), ours * 1000, "ms", theirs * 1000)
     growth, its_growth = (after / before for before, after in zip(few, many, strict=True))
     yield Figure(
-        f"growth of a look from {COUNTS[0]:,} to {COUNTS[-1]:,} jobs, beside syft-bg {VERSION}", growth, "x", its_growth
+        f"growth of a scan from {COUNTS[0]:,} to {COUNTS[-1]:,} jobs, compared with syft-bg {VERSION}",
+        growth,
+        "x",
+        its_growth,
     )
 
 

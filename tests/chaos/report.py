@@ -1,4 +1,4 @@
-"""What came of it: a table to look at, a page to keep, and whether the promise holds."""
+"""Results: a table for the terminal, the page `docs/reliability.md`, and whether the promise holds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.chaos import sinks
 from tests.chaos.harness import Outcome
 from tests.chaos.subjects import points_of
 
-NAMES = {"gmail": "syftnotify, Gmail", "smtp": "syftnotify, SMTP", "naive": "the naive one, SMTP"}
+NAMES = {"gmail": "syftnotify, Gmail", "smtp": "syftnotify, SMTP", "naive": "naive notifier, SMTP"}
 _HEADS = ["kills", "owed", "delivered", "lost", "foreign", "doubled", "uncounted", "unknown", "p50", "p95", "max"]
 
 
@@ -32,12 +32,12 @@ class Row:
 
     @property
     def deaths(self) -> Counter[str]:
-        """By fail-point; those from outside under the empty name."""
+        """Kills by fail-point; those from outside under the empty name."""
         return sum((outcome.deaths for outcome in self.outcomes), Counter())
 
     @property
     def never(self) -> list[str]:
-        """The points at which nobody died."""
+        """The points at which no worker was killed."""
         return [point for point in points_of(self.kind) if not self.deaths[point]]
 
     @property
@@ -61,7 +61,7 @@ _PARTS = {"p50": 0.5, "p95": 0.95, "max": 1.0}
 
 
 def _percentile(ordered: Sequence[float], part: float) -> float:
-    """The least of the values that is not below `part` of them."""
+    """The smallest value that is not below the share `part` of all."""
     return ordered[max(0, math.ceil(part * len(ordered)) - 1)] if ordered else math.nan
 
 
@@ -71,13 +71,13 @@ def rows_of(outcomes: Sequence[Outcome]) -> list[Row]:
 
 
 def failings(rows: Sequence[Row]) -> Iterator[str]:
-    """Why the promise does not hold, or was not put to the test; nothing when all is well."""
+    """Why the promise does not hold, or was not tested; empty if all is well."""
     for row in rows:
         if row.never:
-            yield f"{row.name}: nobody died at {', '.join(row.never)}"
+            yield f"{row.name}: no worker was killed at {', '.join(row.never)}"
         if row.kind == "naive":
             if not any(outcome.verdict.lost or outcome.verdict.uncounted for outcome in row.outcomes):
-                yield "the naive notifier was not found out: this harness sees nothing"
+                yield "the naive notifier passed: the harness detects nothing"
             continue
         for outcome in row.outcomes:
             yield from (f"{row.name}, seed {outcome.campaign.seed}: {what}" for what in _wrong(outcome))
@@ -90,7 +90,7 @@ def _wrong(outcome: Outcome) -> Iterator[str]:
     yield from (f"doubled and not counted: {identity}" for identity in verdict.uncounted)
     yield from verdict.troubles
     if not verdict.is_good:
-        yield f"its folder is kept: {outcome.kept}"
+        yield f"its folder was kept: {outcome.kept}"
 
 
 def table_of(rows: Sequence[Row]) -> Table:
@@ -101,7 +101,7 @@ def table_of(rows: Sequence[Row]) -> Table:
 
 
 def page_of(rows: Sequence[Row], *, seed: int, kills: int, seconds: float, cpu: float) -> str:
-    """The page for docs/, in Markdown; `cpu` is in seconds, of all processes."""
+    """The page in Markdown; `cpu` is the CPU time of all processes in seconds."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
         loader=loader,
@@ -109,7 +109,7 @@ def page_of(rows: Sequence[Row], *, seed: int, kills: int, seconds: float, cpu: 
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # it is Markdown
+        autoescape=False,  # the page is Markdown
     )
     ours = [row for row in rows if row.kind != "naive"]
     return environment.get_template("reliability.md.j2").render(
