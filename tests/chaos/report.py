@@ -86,7 +86,7 @@ def failings(rows: Sequence[Row]) -> Iterator[str]:
 def _wrong(outcome: Outcome) -> Iterator[str]:
     verdict = outcome.verdict
     yield from (f"lost {owed}" for owed in verdict.lost)
-    yield from (f"foreign {told}" for told in verdict.foreign)
+    yield from (f"foreign {message}" for message in verdict.foreign)
     yield from (f"doubled and not counted: {identity}" for identity in verdict.uncounted)
     yield from verdict.troubles
     if not verdict.is_good:
