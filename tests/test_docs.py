@@ -216,17 +216,6 @@ def test_the_first_screen_of_the_readme_shows_both_commands() -> None:
     assert any("make test" in line for line in first)
 
 
-def test_the_page_of_the_house_names_every_room() -> None:
-    page = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
-    package = TOP / "syftnotify"
-    rooms = {path.name for path in package.glob("*.py")} - {"__init__.py", "__main__.py"}
-    rooms |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
-    named = set(re.findall(r"`([a-z_]+(?:\.py|/))`", page))
-
-    assert rooms <= named
-    assert {name for name in named if name.endswith(".py")} <= rooms
-
-
 def test_the_page_of_requirements_names_tests_that_exist() -> None:
     page = (TOP / "docs" / "requirements.md").read_text(encoding="utf-8")
     named = re.findall(r"`(test_\w+)\.py(?:::(test_\w+))?`", page)

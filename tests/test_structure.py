@@ -64,6 +64,19 @@ def test_architecture_page_names_every_package_and_module() -> None:
     assert missing == set()
 
 
+def test_architecture_page_names_existing_modules_only() -> None:
+    """The first column of the tables of modules, and modules beside the packages."""
+    page = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
+    sections = page.partition("\n## Packages and modules\n")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \|", sections, re.MULTILINE)
+    named = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    assert len(named) > 100
+    assert named - {path.stem for path in MODULES} == set()
+
+    beside = set(re.findall(r"`(\w+)\.py`", page))
+    assert beside <= {path.stem for path in PACKAGE.glob("*.py")}
+
+
 PLANTED = {
     "directly": ("core/retry.py", "import os\n"),
     "through a helper": ("core/retry.py", "from syftnotify.system.files import atomic_write\n"),
