@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.ground import Figure, report
-from tests.mailserver import HOST, raw, swallows
+from tests.fakes.mailserver import HOST, raw, swallows
+from tests.fakes.web import Web, web
 from tests.support import Box, Clock
 from tests.trees import TREES, Disk
-from tests.web import Web, web
 
 TARGET = 5.0  # seconds at the 99th percentile
 SCIENTISTS = 20

@@ -26,7 +26,7 @@ from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.transports.smtp.settings import SmtpSettings
-from tests.mailserver import HOST, MailServer, RawServer, raw, serving, swallows
+from tests.fakes.mailserver import HOST, MailServer, RawServer, raw, serving, swallows
 from tests.support import transport_for
 
 OWNER = "owner@datasite.example"

@@ -18,8 +18,8 @@ from pathlib import Path
 from benchmarks.ground import Figure, box_of, report, worker
 from benchmarks.outbox import owed
 from syftnotify.store.outbox.store import SqliteOutbox
+from tests.fakes.web import says, web
 from tests.support import wait_until
-from tests.web import says, web
 
 RESPONSE_SECONDS = 0.1
 CONCURRENT = 16

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from benchmarks.ground import Figure, below, box_of, name_of, report, state, state_path, tree, worker, write
 from syftnotify.system import worker_status
-from tests.mailserver import HOST, raw
+from tests.fakes.mailserver import HOST, raw
+from tests.fakes.web import Web, says
 from tests.support import wait_until
-from tests.web import Web, says
 
 WATCHED, POLLED = 200, 60  # changes
 P50_MS, P99_MS = 40.0, 150.0

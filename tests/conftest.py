@@ -15,8 +15,8 @@ from syftnotify.delivery.transport_queue import TransportQueue
 from syftnotify.runtime import process
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock
+from tests.fakes.web import Web, web
 from tests.support import THOROUGH, Box, Clock, MakeDispatcher
-from tests.web import Web, web
 
 # How long an example takes depends on the machine. The examples are the same in each run, so that a run fails for a
 # change and not by chance; `make fuzz` draws other ones each time.

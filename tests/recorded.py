@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from syftnotify.core.identifiers import entity_id
-from tests.support import ANA, BO, OWNER, Sent
+from tests.support import ANA, BO, DATA, OWNER, Sent
 from tests.trees import Disk
 
-RECORDINGS = sorted((Path(__file__).parent / "recordings").glob("*.tar.gz"))
+RECORDINGS = sorted((DATA / "recordings").glob("*.tar.gz"))
 LAYOUT = {
     "0.1.3": "A",  # logs in a folder of their own
     "0.1.5": "A",

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from tests.fakes.web import Web, closes, says, web
 from tests.support import ANA, BO, OWNER, Box, wait_until
 from tests.trees import TREES, Disk, Tree
-from tests.web import Web, closes, says, web
 
 DAY = 86400.0
 

@@ -24,7 +24,7 @@ from syftnotify.core.errors import ConfigError
 from syftnotify.services.demo import Tree
 from syftnotify.services.settings import load
 from syftnotify.system import worker_lock, worker_status
-from tests.mailserver import serving
+from tests.fakes.mailserver import serving
 from tests.support import ANA, BO, OWNER, PATIENCE, Box, mails_in, wait_until
 
 COMMANDS = ("init", "start", "status", "logs", "stop", "restart", "run", "demo")

@@ -26,8 +26,8 @@ from syftnotify.core.identifiers import AddressType
 from syftnotify.core.models import Message
 from syftnotify.core.ports import Transport
 from syftnotify.transports.registry import TRANSPORT_TYPES
-from tests import google, mailserver, web
-from tests.mailserver import HOST, raw, swallows
+from tests.fakes import google, mailserver, web
+from tests.fakes.mailserver import HOST, raw, swallows
 from tests.support import ANA, OWNER, PATIENCE, mails_in, transport_for, transport_settings
 
 NOW = 1_800_000_000.0

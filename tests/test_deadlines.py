@@ -31,8 +31,8 @@ from syftnotify.transports.http_client import probe, request
 from syftnotify.transports.slack.settings import SlackSettings
 from syftnotify.transports.smtp.settings import SmtpSettings
 from syftnotify.transports.webhook.settings import WebhookSettings
-from tests.google import SCOPE, Google
-from tests.mailserver import HOST, RawServer, raw
+from tests.fakes.google import SCOPE, Google
+from tests.fakes.mailserver import HOST, RawServer, raw
 from tests.support import ANA, OWNER, transport_for, wait_until
 
 HELLO = Message(id="m1", recipient=ANA, subject="s", text="t", sender=OWNER, body=b"{}")

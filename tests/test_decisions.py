@@ -13,9 +13,10 @@ import pytest
 from syftnotify import __version__
 from syftnotify.core.errors import ConfigError
 from syftnotify.services.settings import load
-from tests import google
-from tests.mailserver import HOST, MailServer, serving
-from tests.mailserver import says as replies
+from tests.fakes import google
+from tests.fakes.mailserver import HOST, MailServer, serving
+from tests.fakes.mailserver import says as replies
+from tests.fakes.web import Web, hangs, says, web
 from tests.support import ANA, BO, OWNER, Box, tally, wait_until
 from tests.test_alerts import add
 from tests.test_history import objects
@@ -23,7 +24,6 @@ from tests.test_reminders import pass_hours
 from tests.test_smtp import counts
 from tests.test_ways_out import emit
 from tests.trees import TREES, Disk, Tree
-from tests.web import Web, hangs, says, web
 
 HOUR = 3600.0
 STRANGER = "stranger@far.example"

@@ -25,7 +25,7 @@ from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.transports.smtp.settings import SmtpSettings
-from tests.mailserver import HOST, ids, raw, serving, swallows
+from tests.fakes.mailserver import HOST, ids, raw, serving, swallows
 from tests.support import Clock, MakeDispatcher, claim_and_die, tally, transport_for, wait_until
 
 

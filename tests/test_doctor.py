@@ -35,9 +35,9 @@ from syftnotify.services.doctor.machine import disk_level
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
-from tests import mailserver
-from tests.google import SECRET, SEND_PATH, Google, refuses_the_grant, serving
-from tests.mailserver import PASSWORD, USER, MailServer, says_and_closes
+from tests.fakes import mailserver
+from tests.fakes.google import SECRET, SEND_PATH, Google, refuses_the_grant, serving
+from tests.fakes.mailserver import PASSWORD, USER, MailServer, says_and_closes
 from tests.support import ANA, OWNER, Box, claim, needs_root, nested, wait_until
 
 PASS, WARN, FAIL = Level.PASS, Level.WARN, Level.FAIL

@@ -28,10 +28,10 @@ from syftnotify.core.models import Event
 from syftnotify.sources.spool import Spool
 from syftnotify.store.ledger.manager import JsonStateManager
 from syftnotify.store.outbox.store import SqliteOutbox
+from tests.fakes.web import Web
 from tests.support import ANA, BO, OWNER, Box, lose_ledger, lose_outbox
 from tests.test_alerts import add
 from tests.trees import TREES, Disk
-from tests.web import Web
 
 CY = "cy@lab.example"
 NOBODY = [{"events": ["job_held"]}]  # routes that match nothing here

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.web import Web
 from tests.support import Box, without_blanks
 from tests.test_emitted import spooled
 from tests.test_ways_out import GFLOW, routed
-from tests.web import Web
 
 PAGE = (Path(__file__).parent.parent / "docs" / "emitting.md").read_text(encoding="utf-8")
 INSTALLED = "/opt/syftnotify/bin"  # where the page has the commands

@@ -18,9 +18,9 @@ import pytest
 
 from syftnotify.services.settings import load
 from syftnotify.store.outbox.store import SqliteOutbox
-from tests.support import Box, mails_in
+from tests.support import DATA, Box, mails_in
 
-DATA = Path(__file__).parent / "data" / "homes"
+HOMES = DATA / "homes"
 STOPPED_AT = 1_800_000_300.0  # when the earlier version wrote its last file, seconds since 1970
 # The events that only the spool holds.
 SPOOLED = "emitted cluster/7 job_failed"
@@ -36,8 +36,8 @@ def rows(path: Path) -> dict[str, dict[str, Any]]:
 def restore(box: Box, version: int) -> None:
     """Copy a stored home and its tree into `box`, as an ordinary installation has them."""
     for name in ("SyftBox", "syft-bg"):
-        shutil.copytree(DATA / name, box.folder / name, dirs_exist_ok=True)
-    shutil.copytree(DATA / f"schema-{version}", box.home.root, dirs_exist_ok=True)
+        shutil.copytree(HOMES / name, box.folder / name, dirs_exist_ok=True)
+    shutil.copytree(HOMES / f"schema-{version}", box.home.root, dirs_exist_ok=True)
     for path in (box.home.config, box.home.state):
         path.write_text(path.read_text(encoding="utf-8").replace("@FOLDER@", str(box.folder)), encoding="utf-8")
     with contextlib.closing(sqlite3.connect(box.home.outbox)) as connection:

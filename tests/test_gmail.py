@@ -26,7 +26,7 @@ from syftnotify.core.errors import ConfigError, DeliveryError, Failure
 from syftnotify.core.models import Message
 from syftnotify.transports.gmail import sending
 from syftnotify.transports.gmail.sending import GmailTransport
-from tests.google import (
+from tests.fakes.google import (
     SECRET,
     SEND_PATH,
     Answer,

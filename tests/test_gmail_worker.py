@@ -24,7 +24,20 @@ from syftnotify.runtime.container import App
 from syftnotify.services.demo import Tree
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
-from tests.google import Answer, Asked, Google, Post, closes, cuts_the_body, hangs, page, resets, says, serving, visited
+from tests.fakes.google import (
+    Answer,
+    Asked,
+    Google,
+    Post,
+    closes,
+    cuts_the_body,
+    hangs,
+    page,
+    resets,
+    says,
+    serving,
+    visited,
+)
 from tests.support import ANA, BO, OWNER, PATIENCE, Box, tally, wait_until
 
 CODE = "print('mean income')\n"

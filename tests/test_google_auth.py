@@ -25,7 +25,7 @@ from google.auth.exceptions import GoogleAuthError
 
 from syftnotify.core.errors import NotSignedInError
 from syftnotify.transports.gmail.auth import GmailAuth
-from tests.google import (
+from tests.fakes.google import (
     CLIENT_SECRET,
     SCOPE,
     SECRET,

@@ -13,8 +13,8 @@ import pytest
 from syftnotify.core.errors import StateError
 from syftnotify.services.demo import Tree
 from syftnotify.system import worker_status
+from tests.fakes.web import Web, closes, says
 from tests.support import ANA, OWNER, Box, wait_until, worker_in_process
-from tests.web import Web, closes, says
 
 
 def nobody_listens() -> int:

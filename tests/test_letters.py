@@ -24,7 +24,7 @@ from syftnotify.services.demo import Tree
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_status
 from tests.commands import run_command
-from tests.google import Answer, Asked, Google, Post, closes, page, says, serving
+from tests.fakes.google import Answer, Asked, Google, Post, closes, page, says, serving
 from tests.support import ANA, BO, OWNER, Box, claim, tally, wait_until
 
 CODE = "print('mean income')\n"

@@ -21,8 +21,8 @@ from syftnotify.core.models import Event, Item, Message
 from syftnotify.rendering.links import Links
 from syftnotify.services.settings import load
 from syftnotify.transports.webhook.renderer import WebhookRenderer
+from tests.fakes.web import Web
 from tests.support import ANA, OWNER, Box
-from tests.web import Web
 
 TOP = Path(__file__).parent.parent
 PAGE = (TOP / "docs" / "webhooks.md").read_text(encoding="utf-8")

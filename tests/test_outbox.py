@@ -19,7 +19,7 @@ from syftnotify.core.models import AlertRule, Event, Notification, NotificationS
 from syftnotify.core.outbox import AttemptOutcome, OutboxCounts
 from syftnotify.store.outbox.schema import SCHEMA_VERSION
 from syftnotify.store.outbox.store import SqliteOutbox
-from tests.support import claim, tally
+from tests.support import DATA, claim, tally
 
 
 def submitted(name: str = "a", occurrence: str = "T1") -> Event:
@@ -625,7 +625,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_that_is_
     connection.close()
 
 
-V4 = Path(__file__).with_name("outbox-v4.sql")  # what version 4 of the format wrote
+V4 = DATA / "outbox-v4.sql"  # what version 4 of the format wrote
 
 
 def version_4(path: Path) -> None:

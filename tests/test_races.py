@@ -22,7 +22,7 @@ from syftnotify.runtime import process
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import file_lock
-from tests.google import Google, Post, answers_when, hangs, page, serving
+from tests.fakes.google import Google, Post, answers_when, hangs, page, serving
 from tests.support import ANA, OWNER, PATIENCE, Box, mails_in, tally, wait_until, workers_of
 from tests.trees import Disk, VersionedReviewTree
 

@@ -10,11 +10,11 @@ import pytest
 import syftnotify
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
-from tests.mailserver import Act, Talk, serving
-from tests.mailserver import says as replies
+from tests.fakes.mailserver import Act, Talk, serving
+from tests.fakes.mailserver import says as replies
+from tests.fakes.web import Web, says
 from tests.support import ANA, BO, OWNER, Box, wait_until
 from tests.trees import TREES, Disk, Tree
-from tests.web import Web, says
 
 HOUR = 3600.0
 DAY = 24 * HOUR

@@ -27,12 +27,12 @@ from syftnotify.services.settings import load
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.transports.smtp.settings import SmtpSettings
 from syftnotify.transports.webhook.settings import WebhookSettings
-from tests import mailserver
-from tests.mailserver import HOST, PASSWORD, USER, MailServer
+from tests.fakes import mailserver
+from tests.fakes.mailserver import HOST, PASSWORD, USER, MailServer
+from tests.fakes.web import Answer, Web, says, web
 from tests.support import ANA, OWNER, Box, processes, wait_until
 from tests.test_cli import Terminal, terminals  # noqa: F401 - a fixture
 from tests.trees import TREES, Disk
-from tests.web import Answer, Web, says, web
 
 SIGNING = "whsec_c2lnbmluZy1zZWNyZXQtb2YtdGhlLWhvb2s="
 BEARER = "bearer-of-the-hook"

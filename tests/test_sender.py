@@ -18,7 +18,7 @@ from syftnotify.core.errors import ConfigError
 from syftnotify.rendering.templates import TemplateRenderer, built_in_folder
 from syftnotify.sender import GmailSender
 from syftnotify.transports.gmail.auth import GmailAuth
-from tests.google import SECRET, Answer, Google, body, closes, page, refuses_the_grant, resets, says, serving
+from tests.fakes.google import SECRET, Answer, Google, body, closes, page, refuses_the_grant, resets, says, serving
 from tests.support import ANA, OWNER, PATIENCE
 
 WHEN = datetime(2024, 1, 15, 15, 30, tzinfo=UTC)

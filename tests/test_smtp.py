@@ -29,7 +29,7 @@ from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system.paths import Home
 from syftnotify.transports.smtp.sending import SmtpTransport
 from syftnotify.transports.smtp.settings import SmtpSettings
-from tests.mailserver import (
+from tests.fakes.mailserver import (
     HOST,
     PASSWORD,
     SECRET,

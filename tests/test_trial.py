@@ -22,14 +22,14 @@ from syftnotify.services.settings import load
 from syftnotify.services.test_send import send_tests
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
-from tests import google, mailserver
 from tests.commands import run_command
-from tests.google import Google
-from tests.mailserver import HOST, MailServer
+from tests.fakes import google, mailserver
+from tests.fakes.google import Google
+from tests.fakes.mailserver import HOST, MailServer
+from tests.fakes.web import Web, says, web
 from tests.support import ANA, BO, OWNER, Box, Mail, mails_in, wait_until
 from tests.test_cli import fingerprints
 from tests.trees import TREES, Disk
-from tests.web import Web, says, web
 
 NAMES = ["box", "office", "mail", "team", "oncall"]
 

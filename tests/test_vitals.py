@@ -28,7 +28,7 @@ from syftnotify.services.settings import load
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.files import atomic_write
-from tests.google import SECRET, Answer, Google, Post, hangs, page, says, serving
+from tests.fakes.google import SECRET, Answer, Google, Post, hangs, page, says, serving
 from tests.support import ANA, OWNER, PATIENCE, Box, needs_root, wait_until, worker_in_process
 from tests.test_doctor import a_box_in_reach_of_all, as_somebody_else
 

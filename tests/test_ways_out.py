@@ -9,9 +9,9 @@ import yaml
 import syftnotify
 from syftnotify.core.kinds import EventKind
 from syftnotify.rendering.templates import indented
+from tests.fakes.web import Web
 from tests.support import ANA, OWNER, Box
 from tests.trees import TREES, Disk
-from tests.web import Web
 
 GFLOW = [
     "job_submitted",

@@ -30,9 +30,9 @@ from syftnotify.services.test_send import send_test
 from syftnotify.services.transports import transport_infos
 from syftnotify.transports.discord.renderer import CONTENT_LIMIT, DiscordRenderer, length
 from syftnotify.transports.webhook.sending import signature
-from tests.mailserver import HOST, Authority, authority
+from tests.fakes.mailserver import HOST, Authority, authority
+from tests.fakes.web import Answer, Web, babbles, closes, drips, floods, hangs, resets, says, web
 from tests.support import Box, transport_for, transport_settings
-from tests.web import Answer, Web, babbles, closes, drips, floods, hangs, resets, says, web
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 PASSWORD = "pä:ss@wörd"

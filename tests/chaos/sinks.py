@@ -16,7 +16,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.chaos.material import Owed
-from tests.google import Answer, Asked, Google, closes, cuts_the_body, page, resets, says
+from tests.fakes.google import Answer, Asked, Google, closes, cuts_the_body, page, resets, says
 
 SLOWLY = 0.05, 0.5  # seconds that a slow answer takes
 
@@ -123,7 +123,7 @@ GMAIL_FAULTS = {
 
 
 class GmailSink:
-    """Google, as `tests.google` plays it, in bad weather."""
+    """Google, as `tests.fakes.google` plays it, in bad weather."""
 
     def __init__(self, seed: str) -> None:
         self.book = Book()

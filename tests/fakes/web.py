@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.mailserver import HOST, RawServer, raw
+from tests.fakes.mailserver import HOST, RawServer, raw
 
 
 @dataclass(frozen=True, slots=True)
