@@ -39,9 +39,10 @@ OWNER = "owner@datasite.example"
 ANA = "ana@uni.example"
 BO = "bo@lab.example"
 
-# How many times the usual number of examples is drawn; `make fuzz` draws more.
 TOP = Path(__file__).parent.parent
 DATA = TOP / "tests" / "data"
+
+# How many times the usual number of examples is drawn; `make fuzz` draws more.
 THOROUGH = int(os.environ.get("FUZZ", "1"))
 
 # Seconds until something that must happen counts as missing. Far above what a slow or busy machine needs, so that
