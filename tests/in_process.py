@@ -51,6 +51,7 @@ def _replaced(
     before = {name: getattr(sys, name) for name in ("argv", *streams)}
     handlers, level, variables, folder = list(root.handlers), root.level, dict(os.environ), os.open(".", os.O_RDONLY)
     umask = os.umask(0o022)
+    root.handlers = []  # a command configures logging only where nothing has yet
     try:
         for name, value in {"argv": arguments, **streams}.items():
             setattr(sys, name, value)
@@ -62,8 +63,7 @@ def _replaced(
             setattr(sys, name, value)
         os.environ.clear()
         os.environ.update(variables)
-        for handler in set(root.handlers) - set(handlers):
-            root.removeHandler(handler)
+        for handler in root.handlers:
             handler.close()
         root.handlers, root.level = handlers, level
         os.umask(umask)
