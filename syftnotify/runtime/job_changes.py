@@ -79,15 +79,16 @@ class JobChanges:
         self._scanner.accept()
         return found
 
-    def restore(self, *, use_cache: bool) -> None:
-        """Begin with a full scan, at the start or after a loss; `use_cache` restores what the last process knew."""
+    def clear(self) -> None:
+        """After a loss of ledger or outbox: read all jobs again."""
         self._has_scanned = False
-        if self._scanner is None:
-            return
-        if use_cache:
-            self._scanner.restore(self._cache.load(self._ledger.revision), self._ledger.unstable_entities())
-        else:
+        if self._scanner is not None:
             self._scanner.invalidate_all()
+
+    def restore(self) -> None:
+        """Before the first scan: restore what the last process knew of archived jobs."""
+        if self._scanner is not None:
+            self._scanner.restore(self._cache.load(self._ledger.revision), self._ledger.unstable_entities())
 
     def invalidate(self, entities: Collection[str]) -> None:
         """Read these jobs again at the next scan."""

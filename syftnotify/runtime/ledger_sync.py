@@ -44,7 +44,7 @@ class LedgerSync:
         ledger.record_reappeared(changes.reappeared, changes.stable, now)
         for scope in baselines:
             if not ledger.baseline(scope):
-                ledger.record_baseline(scope, datetime.fromtimestamp(now, UTC).isoformat())
+                ledger.record_baseline(scope, datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"))
                 log.info("the baseline of %s is recorded", scope)
 
     def sync(self) -> None:

@@ -197,7 +197,6 @@ class Pipeline:
 
     def _prepare(self, now: float) -> None:
         """Read what others changed; after a loss of ledger or outbox begin with a full scan again."""
-        self._routing.refresh()
         self._ledger.refresh()
         is_lost = self._outbox.reopen_if_replaced()
         scopes = self._baseline_scopes()
@@ -209,10 +208,13 @@ class Pipeline:
             self._sync.reset()
             self._limit.clear()
             self._emitted.clear_cache()
+            self._jobs.clear()
         if not self._has_scanned:
             has_baseline = any(self._ledger.baseline(scope) for scope in scopes)
             self._last_notified = self._recovery.run(now, is_baseline_done=has_baseline)
-            self._jobs.restore(use_cache=not is_lost)
+            if not is_lost:
+                self._jobs.restore()
+        self._routing.refresh()  # after the outbox was opened again
 
     def _enqueue_emitted(self, now: float, *, group: bool, dry_run: bool) -> ScanReport:
         found = self._emitted.enqueue(now, self._context(), group=group, dry_run=dry_run)

@@ -129,9 +129,10 @@ class Worker:
         return result
 
     def _scan(self) -> ScanReport:
+        is_full = self._schedule.begin()  # before anything that may fail: a failed scan waits for its interval too
         self._lock.check()
         started, now = time.perf_counter(), self._clock()
-        report = self._run_pipeline(now)
+        report = self._run_pipeline(now, is_full=is_full)
         seconds = time.perf_counter() - started
         self._reporter.record_scan(report, now, seconds)
         found = () if report.waiting_for else self._app.jobs.job_folders()
@@ -141,9 +142,8 @@ class Worker:
         self._wake_dispatcher()
         return report
 
-    def _run_pipeline(self, now: float) -> ScanReport:
+    def _run_pipeline(self, now: float, *, is_full: bool) -> ScanReport:
         changed_paths = self._watcher.pop_changed_paths()
-        is_full = self._schedule.begin()
         if not self._is_enabled:
             return self._app.pipeline.count()
         status = self._reporter.status

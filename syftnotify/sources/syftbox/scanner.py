@@ -63,7 +63,7 @@ class JobScanner:
     ) -> None:
         """Either `owner` or `submitter` is an address.
 
-        `is_settling` tells which entities must be read at every scan although nothing changes.
+        `is_unstable` tells which entities must be read at every scan although nothing changes.
         """
         self._clock = clock
         self._monotonic = monotonic

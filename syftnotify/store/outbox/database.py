@@ -41,6 +41,7 @@ class Database:
         self.corruption = ""  # what was wrong with the file when it was opened
         self._repairs = repair
         self._is_corrupt = False  # SQLite reported damage
+        self._is_replaced = False  # not opened again yet after it was replaced
         # SQLite makes a second writer sleep, longer each time it asks; a lock of our own wakes it at once.
         self._write_lock = threading.Lock()
         self._local = threading.local()  # `connection`: the transaction of a batch in this thread
@@ -79,11 +80,14 @@ class Database:
             is_same = self.path.stat().st_ino == self._inode
         except FileNotFoundError:
             is_same = False
-        if is_same and not self._is_corrupt:
-            return False
-        log.warning("%s was %s while it was in use", self.path, "damaged" if is_same else "removed")
+        if not self._is_replaced:
+            if is_same and not self._is_corrupt:
+                return False
+            log.warning("%s was %s while it was in use", self.path, "damaged" if is_same else "removed")
+        self._is_replaced = True  # also if it cannot be opened now: the next call must return True
         self.close()
         self.open()
+        self._is_replaced = False
         return True
 
     def check(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy.dialects import sqlite
 
 from syftnotify.core.emitted_jobs import EmittedJobChanges
+from syftnotify.core.errors import StateError
 from syftnotify.core.models import MAIL, Event, Notification
 from syftnotify.store.outbox.alert_rules import AlertRuleStore
 from syftnotify.store.outbox.bulk import BulkInsert
@@ -42,10 +43,13 @@ class SqliteOutbox:
         self.alert_rules = AlertRuleStore(self._database)
         self.recipients = RecipientStore(self._database)
         self.emitted_jobs = EmittedJobStore(self._database)
-        self._opened()
+        try:
+            self._opened()
+        except StateError:
+            self.close()  # no caller gets this object to close it
+            raise
 
     def _opened(self) -> None:
-        self.recipients.clear_cache()
         if self._repairs:
             self.alert_rules.encrypt_stored()
 
@@ -60,8 +64,13 @@ class SqliteOutbox:
         self._database.close()
 
     def reopen_if_replaced(self) -> bool:
-        if not self._database.reopen_if_replaced():
-            return False
+        try:
+            if not self._database.reopen_if_replaced():
+                return False
+        except StateError:
+            self.recipients.clear_cache()
+            raise
+        self.recipients.clear_cache()
         self._opened()
         return True
 
