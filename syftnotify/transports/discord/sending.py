@@ -15,7 +15,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
 from syftnotify.core.text import hostname
-from syftnotify.transports.discord.settings import DiscordSettings
 from syftnotify.transports.http_client import Response
 from syftnotify.transports.http_transport import HttpTransport, error_from_response, redacted_body, secrets_of
 
@@ -28,10 +27,10 @@ _LONGEST_WAIT = 7 * 86400.0  # seconds
 class DiscordTransport(HttpTransport):
     """Posts each message with an embed in its colour."""
 
-    def __init__(self, settings: DiscordSettings, *, clock: Callable[[], float]) -> None:
-        url = _waiting_url(settings.url.get_secret_value())
-        super().__init__(url, timeout=settings.timeout_secs, clock=clock)
-        self._username = settings.username
+    def __init__(self, url: str, *, username: str, timeout: float, clock: Callable[[], float]) -> None:
+        """`username` is shown beside each message; `timeout` is in seconds."""
+        super().__init__(_waiting_url(url), timeout=timeout, clock=clock)
+        self._username = username
 
     def send(self, message: Message) -> Receipt:
         """One attempt. Raises: DeliveryError."""

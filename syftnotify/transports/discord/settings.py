@@ -41,7 +41,8 @@ class DiscordSettings(TransportSettings):
     def build_transport(self, *, clock: Callable[[], float]) -> Transport:
         from syftnotify.transports.discord.sending import DiscordTransport
 
-        return DiscordTransport(self, clock=clock)
+        url = self.url.get_secret_value()
+        return DiscordTransport(url, username=self.username, timeout=self.timeout_secs, clock=clock)
 
     def build_renderer(self, context: RenderContext) -> Renderer:
         from syftnotify.rendering.links import Links

@@ -15,7 +15,6 @@ from syftnotify.core.models import Message, Receipt
 from syftnotify.core.text import hostname
 from syftnotify.transports.http_client import Response
 from syftnotify.transports.http_transport import HttpTransport, error_from_response, redacted_body, secrets_of
-from syftnotify.transports.slack.settings import SlackSettings
 
 # Slack names the reason in the body, whatever the status is: `channel_is_archived` comes with 410, `no_service` with
 # 404. Any other response is judged by its status.
@@ -52,17 +51,17 @@ _REASONS = {
 class SlackTransport(HttpTransport):
     """Posts each message with an attachment in its colour."""
 
-    def __init__(self, settings: SlackSettings, *, clock: Callable[[], float]) -> None:
-        super().__init__(settings.url.get_secret_value(), timeout=settings.timeout_secs, clock=clock)
-        self._settings = settings
+    def __init__(self, url: str, *, username: str, icon_emoji: str, timeout: float, clock: Callable[[], float]) -> None:
+        """`username` and `icon_emoji` are shown beside each message; `timeout` is in seconds."""
+        super().__init__(url, timeout=timeout, clock=clock)
+        self._sender = {"username": username, "icon_emoji": icon_emoji}
 
     def send(self, message: Message) -> Receipt:
         """One attempt. Raises: DeliveryError."""
         content: dict[str, Any] = {
             "text": message.text,
             "attachments": [{"color": message.colour, "fallback": message.text, "footer": message.subject}],
-            "username": self._settings.username,
-            "icon_emoji": self._settings.icon_emoji,
+            **self._sender,
         }
         if message.recipient[:1] in {"#", "@"}:  # otherwise the channel of the webhook
             content["channel"] = message.recipient

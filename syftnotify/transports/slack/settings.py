@@ -32,7 +32,13 @@ class SlackSettings(TransportSettings):
     def build_transport(self, *, clock: Callable[[], float]) -> Transport:
         from syftnotify.transports.slack.sending import SlackTransport
 
-        return SlackTransport(self, clock=clock)
+        return SlackTransport(
+            self.url.get_secret_value(),
+            username=self.username,
+            icon_emoji=self.icon_emoji,
+            timeout=self.timeout_secs,
+            clock=clock,
+        )
 
     def build_renderer(self, context: RenderContext) -> Renderer:
         from syftnotify.rendering.links import Links

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
@@ -20,9 +21,8 @@ from syftnotify.system.failpoints import reached
 from syftnotify.transports.deadline import Deadline
 from syftnotify.transports.mime import build_mime
 from syftnotify.transports.smtp.replies import check_message_reply, network_reason
-from syftnotify.transports.smtp.server import SmtpServer
+from syftnotify.transports.smtp.server import Mailbox, SmtpServer
 from syftnotify.transports.smtp.session import open_session
-from syftnotify.transports.smtp.settings import SmtpSettings
 
 _MAX_IDLE_SECONDS = 30.0  # after which a kept connection is not reused: servers close idle ones after minutes
 _REJECTED = frozenset({Failure.TEMPORARY, Failure.PERMANENT, Failure.QUOTA})  # after which a session is still usable
@@ -31,25 +31,35 @@ _REJECTED = frozenset({Failure.TEMPORARY, Failure.PERMANENT, Failure.QUOTA})  # 
 class SmtpTransport:
     """Sends through one server, and keeps connections for the next messages. Safe to share between threads."""
 
-    def __init__(self, settings: SmtpSettings, *, clock: Callable[[], float]) -> None:
-        self._settings = settings
-        self._server = settings.smtp_url
+    def __init__(
+        self,
+        server: SmtpServer,
+        *,
+        sender: Mailbox | None,
+        ca_file: Path | None,
+        timeout: float,
+        clock: Callable[[], float],
+    ) -> None:
+        """`sender` replaces that of the messages; `timeout` is the time limit of one attempt in seconds."""
+        self._server = server
+        self._sender = sender
+        self._ca_file = ca_file
+        self._timeout = timeout
         self._clock = clock
         self._lock = threading.Lock()
         self._idle: list[tuple[smtplib.SMTP, float]] = []  # sessions, each with the time of its last use
 
     def check(self) -> None:
         """Connect, encrypt and sign in, without sending. Raises: DeliveryError."""
-        with Deadline(self._settings.timeout_secs) as deadline:
+        with Deadline(self._timeout) as deadline:
             self._keep(self._new_session(deadline))
 
     def send(self, message: Message) -> Receipt:
         """Make one attempt. Raises: DeliveryError."""
-        sender = self._settings.sender
-        if sender is not None:
-            message = replace(message, sender=sender.address, sender_name=sender.name)
+        if self._sender is not None:
+            message = replace(message, sender=self._sender.address, sender_name=self._sender.name)
         content = build_mime(message, date=self._clock()).as_bytes()
-        with Deadline(self._settings.timeout_secs) as deadline:
+        with Deadline(self._timeout) as deadline:
             session = self._idle_session(deadline) or self._new_session(deadline)
             try:
                 receipt = _transmit(session, self._server, message, content, deadline)
@@ -88,8 +98,7 @@ class SmtpTransport:
             session.close()
 
     def _new_session(self, deadline: Deadline) -> smtplib.SMTP:
-        settings = self._settings
-        return open_session(self._server, deadline, timeout=settings.timeout_secs, ca_file=settings.ca_file)
+        return open_session(self._server, deadline, timeout=self._timeout, ca_file=self._ca_file)
 
 
 def _transmit(

@@ -70,4 +70,6 @@ class SmtpSettings(MailSettings):
     def build_transport(self, *, clock: Callable[[], float]) -> Transport:
         from syftnotify.transports.smtp.sending import SmtpTransport
 
-        return SmtpTransport(self, clock=clock)
+        return SmtpTransport(
+            self.smtp_url, sender=self.sender, ca_file=self.ca_file, timeout=self.timeout_secs, clock=clock
+        )

@@ -8,37 +8,44 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from syftnotify.core.models import Message, Receipt
 from syftnotify.core.text import hostname
 from syftnotify.transports.http_transport import HttpTransport, error_from_response, secrets_of
-from syftnotify.transports.webhook.settings import WebhookSettings
 
 
 class WebhookTransport(HttpTransport):
     """Posts each message as one request. Its id is the same in each attempt."""
 
-    def __init__(self, settings: WebhookSettings, *, clock: Callable[[], float]) -> None:
-        super().__init__(settings.url.get_secret_value(), timeout=settings.timeout_secs, clock=clock)
-        self._settings = settings
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        secret: str | None,
+        timeout: float,
+        clock: Callable[[], float],
+    ) -> None:
+        """`headers` are added to each request; `secret` signs it; `timeout` is in seconds."""
+        super().__init__(url, timeout=timeout, clock=clock)
+        self._headers = {name.lower(): value for name, value in headers.items()}
+        self._secret = secret
 
     def send(self, message: Message) -> Receipt:
         """One attempt. Raises: DeliveryError."""
         now = self._clock()
         headers = {
             "content-type": "application/json",
-            # In lower case, so that they replace ours in any spelling.
-            **{name.lower(): value.get_secret_value() for name, value in self._settings.headers.items()},
+            **self._headers,  # in lower case, so that they replace these in any spelling
             "webhook-id": message.id,
             "webhook-timestamp": str(int(now)),
         }
-        if self._settings.secret is not None:
-            secret = self._settings.secret.get_secret_value()
-            headers["webhook-signature"] = signature(secret, message.id, int(now), message.body)
+        if self._secret is not None:
+            headers["webhook-signature"] = signature(self._secret, message.id, int(now), message.body)
         response = self.post(message.body, headers)
         if not 200 <= response.status < 300:
-            given = [value.get_secret_value() for value in self._settings.headers.values()]
+            given = list(self._headers.values())
             secrets = [*secrets_of(self._url), *given, *(part for value in given for part in value.split())]
             raise error_from_response(
                 response, hostname(self._url), now, [*secrets, headers.get("webhook-signature", "")]

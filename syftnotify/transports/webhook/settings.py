@@ -103,7 +103,13 @@ class WebhookSettings(TransportSettings):
     def build_transport(self, *, clock: Callable[[], float]) -> Transport:
         from syftnotify.transports.webhook.sending import WebhookTransport
 
-        return WebhookTransport(self, clock=clock)
+        return WebhookTransport(
+            self.url.get_secret_value(),
+            headers={name: value.get_secret_value() for name, value in self.headers.items()},
+            secret=self.secret.get_secret_value() if self.secret is not None else None,
+            timeout=self.timeout_secs,
+            clock=clock,
+        )
 
     def build_renderer(self, context: RenderContext) -> Renderer:
         from syftnotify.rendering.links import Links
