@@ -1,4 +1,4 @@
-"""Store contract: events, filters of the history, pruning, totals, and alert rules."""
+"""Store contract: events, filters of the history, pruning, and totals."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from syftnotify.core.kinds import EventKind
-from syftnotify.core.models import AlertRule, Event
+from syftnotify.core.models import Event
 from syftnotify.core.outbox import OutboxStore
-from tests.integration.store_contract.stores import OpenOutbox
 from tests.outbox_helpers import claim_next, enqueue, enqueue_dead, notification, send_all, submitted
 from tests.support import tally
 
@@ -115,17 +114,3 @@ def test_prune_with_a_limit_passes_over_exempt_entities(outbox: OutboxStore) -> 
 
     assert [outbox.history.prune(10.0, 1e9, exempt=entities, limit=3) for _ in range(3)] == [3, 2, 0]
     assert {row.entity for row in outbox.events.all()} == entities
-
-
-def test_alert_rules_are_stored_oldest_first_until_removed(outbox: OutboxStore, open_outbox: OpenOutbox) -> None:
-    targets = ("https://hooks.example/secret-path", "bo@lab.example", "oncall")
-    rules = [
-        AlertRule(id=target[:5], target=target, job="x", created_at=float(at)) for at, target in enumerate(targets)
-    ]
-    for rule in rules:
-        outbox.alert_rules.add(rule)
-
-    reopened = open_outbox()
-    assert reopened.alert_rules.all() == rules
-    reopened.alert_rules.remove(rules[1].id)
-    assert outbox.alert_rules.all() == [rules[0], rules[2]]
