@@ -23,7 +23,7 @@ import pytest
 import yaml
 
 from syftnotify.config.transport import TransportSettings
-from syftnotify.core.outbox import ClaimedNotification, OutboxCounts
+from syftnotify.core.outbox import ClaimedNotification, OutboxCounts, OutboxStore
 from syftnotify.core.ports import Transport
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.runtime.container import App, build_app
@@ -293,7 +293,7 @@ def tally(**values: int) -> OutboxCounts:
     return OutboxCounts(**filled)
 
 
-def claim(outbox: SqliteOutbox, transport: str, now: float, **more: Any) -> list[ClaimedNotification]:
+def claim(outbox: OutboxStore, transport: str, now: float, **more: Any) -> list[ClaimedNotification]:
     """The next message of a transport; empty when nothing is due."""
     return next(iter(outbox.queue.claim(transport, now, **more)), [])
 

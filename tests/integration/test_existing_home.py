@@ -1,4 +1,4 @@
-"""A home of an earlier version opens without a duplicate and without a loss.
+"""A home of an earlier version is taken over without a duplicate and without a loss.
 
 The data in `data/homes` was written by earlier versions: mails were sent, others waited for a transport that failed, a
 worker was killed during an attempt, an event waited in the spool. The configuration has the old spellings of keys.
@@ -26,7 +26,7 @@ STOPPED_AT = 1_800_000_300.0  # when the earlier version wrote its last file, se
 SPOOLED = "emitted cluster/7 job_failed"
 
 
-def rows(path: Path) -> dict[str, dict[str, Any]]:
+def notifications(path: Path) -> dict[str, dict[str, Any]]:
     """The notifications in an outbox, by id."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.row_factory = sqlite3.Row
@@ -54,13 +54,13 @@ def restore(box: Box, version: int) -> None:
 def test_existing_home_delivers_each_notification_once(box: Box, version: int) -> None:
     """Issue 14: state.json, the outbox and the old spellings of the configuration are taken over."""
     restore(box, version)
-    before = rows(box.home.outbox)
+    before = notifications(box.home.outbox)
 
     for _ in range(3):
         box.look()
         box.clock.advance(3600.0)
 
-    after = rows(box.home.outbox)
+    after = notifications(box.home.outbox)
     sent = Counter(
         mail.id for folder in (box.home.mail, box.home.root / "office" / "mail") for mail in mails_in(folder)
     )

@@ -1,0 +1,211 @@
+"""Errors at statements of a scan and of an attempt: nothing is lost, and what is sent twice is counted.
+
+The connection of the outbox fails once, at the statement that each case names, as SQLite fails: I/O error, short read,
+disk full, database locked, damage; or with no memory left. Then everything works again, as after a temporary fault.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from syftnotify.core.errors import StateError
+from syftnotify.runtime.container import App
+from syftnotify.services.demo import Tree
+from syftnotify.store.outbox.store import SqliteOutbox
+from tests.support import ANA, OWNER, Box
+
+CODES = {
+    sqlite3.SQLITE_IOERR: "disk I/O error",
+    sqlite3.SQLITE_IOERR_SHORT_READ: "disk I/O error",
+    sqlite3.SQLITE_FULL: "database or disk is full",
+    sqlite3.SQLITE_BUSY: "database is locked",
+    sqlite3.SQLITE_CORRUPT: "database disk image is malformed",
+}
+NO_MEMORY = -1
+
+
+@dataclass
+class Plan:
+    """The statement that fails, and how; records all statements."""
+
+    fails_at: int = 0  # 0: none
+    code: int = 0
+    count: int = 0
+    statements: list[str] = field(default_factory=list)
+
+    def next(self, statement: str) -> None:
+        self.count += 1
+        self.statements.append(statement)
+        if self.count == self.fails_at:
+            if self.code == NO_MEMORY:
+                raise MemoryError
+            error = sqlite3.OperationalError(CODES[self.code])
+            error.sqlite_errorcode = self.code
+            raise error
+
+
+class Connection(sqlite3.Connection):
+    """A connection whose statements fail as planned."""
+
+    plan: Plan
+
+    def cursor(self, factory: Any = None) -> Any:
+        cursor = super().cursor(Cursor)
+        cursor.plan = self.plan
+        return cursor
+
+    def commit(self) -> None:
+        self.plan.next("COMMIT")
+        super().commit()
+
+
+class Cursor(sqlite3.Cursor):
+    plan: Plan
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        self.plan.next(statement)
+        return super().execute(statement, *values)
+
+    def executemany(self, statement: str, *values: Any) -> Any:
+        self.plan.next(statement)
+        return super().executemany(statement, *values)
+
+
+def inject(outbox: SqliteOutbox, plan: Plan) -> None:
+    """Let every connection of the outbox from now on fail as planned."""
+    outbox._database._engine.dispose()
+
+    def connect(_dialect: Any, _record: Any, arguments: list[Any], more: dict[str, Any]) -> sqlite3.Connection:
+        connection = sqlite3.connect(*arguments, factory=Connection, **more)
+        connection.plan = plan
+        return connection
+
+    sa.event.listen(outbox._database._engine, "do_connect", connect)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose baseline is done, and a tree in which a job was submitted, another approved and another failed."""
+    folder = tmp_path_factory.mktemp("prepared")
+    box = Box(folder)
+    box.root.mkdir()
+    box.configure({"syftbox_root": "../SyftBox", "notify": {"interval": 1, "sync_state_path": "../syft-bg.json"}})
+    tree = Tree(box.root, folder / "syft-bg.json")
+    tree.peers([], [])
+    tree.grant(ANA)
+    box.look()
+    tree.submit(ANA, "first", "print(1)\n")
+    tree.submit(ANA, "second", "print(2)\n")
+    tree.approve(ANA, "second")
+    return folder
+
+
+def copy_box(prepared: Path, to: Path) -> Box:
+    shutil.copytree(prepared, to, symlinks=True)
+    box = Box(to)
+    box.last_look = box.clock.now
+    return box
+
+
+def scan_and_deliver(box: Box, app: App) -> None:
+    """One scan of a worker; an error of the outbox ends it, and the next scan follows."""
+    for step in (
+        lambda: app.pipeline.tick(box.clock.now, last_scan=box.last_look),
+        app.dispatcher.drain,
+        app.pipeline.sync_ledger,
+    ):
+        try:
+            step()
+        except (StateError, MemoryError):
+            # As the loops of worker and dispatcher do.
+            app.dispatcher._outcomes.recover()
+            return
+    box.last_look = box.clock.now
+
+
+EXPECTED = Counter({("job_submitted", OWNER): 2, ("job_submitted", ANA): 2, ("job_approved", ANA): 1})
+
+
+@pytest.fixture(scope="module")
+def statements(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The statements of a scan without errors, and of its deliveries."""
+    box = copy_box(prepared, tmp_path_factory.mktemp("statements") / "box")
+    app, plan = box.parts(), Plan()
+    try:
+        inject(app.outbox, plan)
+        scan_and_deliver(box, app)
+    finally:
+        app.close()
+    assert Counter((mail.event, mail.to) for mail in box.mails()) == EXPECTED
+    return plan.statements
+
+
+def first_and_last(statements: list[str]) -> list[int]:
+    """The numbers at which each different statement is executed first, and last."""
+    first = {statement: number for number, statement in reversed([*enumerate(statements, 1)])}
+    last = {statement: number for number, statement in enumerate(statements, 1)}
+    return sorted({*first.values(), *last.values()})
+
+
+def assert_fault_is_survived(prepared: Path, folder: Path, numbers: Iterable[int], code: int) -> None:
+    """Each of the statements fails in another run with `code`; the next scans deliver everything."""
+    for number in numbers:
+        box = copy_box(prepared, folder / f"at{number}")
+        app, plan = box.parts(), Plan(number, code)
+        try:
+            inject(app.outbox, plan)
+            for _ in range(4):
+                scan_and_deliver(box, app)
+                box.clock.advance(3700)
+            plan.fails_at = 0
+            assert_all_delivered(box, app, f"{number}: {plan.statements[number - 1]}")
+        finally:
+            app.close()
+        shutil.rmtree(box.folder)
+
+
+def assert_all_delivered(box: Box, app: App, failed: str) -> None:
+    counts = app.outbox.history.counts()
+    sent = Counter((mail.event, mail.to, str(mail.message["Message-ID"])) for mail in box.mails())
+    distinct = Counter((event, to) for event, to, _ in sent)
+    duplicates = sum(sent.values()) - len(sent)
+
+    assert distinct == EXPECTED, failed
+    assert duplicates <= counts.unknown, f"sent twice and not counted; {failed}"
+    assert (counts.waiting, counts.dead, counts.held) == (0, 0, 0), failed
+    assert app.ledger.owed() == {}, failed
+
+
+def test_fault_at_any_commit_loses_nothing(prepared: Path, tmp_path: Path, statements: list[str]) -> None:
+    """A8, A10, X01: what is sent twice is counted. The commits differ in the statement before them."""
+    numbers = range(2, len(statements) + 1)
+    commits = {statements[number - 2]: number for number in numbers if statements[number - 1] == "COMMIT"}
+
+    assert len(commits) >= 3
+    assert_fault_is_survived(prepared, tmp_path, commits.values(), sqlite3.SQLITE_IOERR)
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_CORRUPT, NO_MEMORY], ids=["damage", "no memory"])
+def test_fault_of_another_kind_at_a_claim_loses_nothing(
+    prepared: Path, tmp_path: Path, statements: list[str], code: int
+) -> None:
+    """A8, A10"""
+    (claim, *_) = [number for number, text in enumerate(statements, 1) if text.startswith("UPDATE notifications")]
+
+    assert_fault_is_survived(prepared, tmp_path, [claim], code)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("code", [*CODES, NO_MEMORY])
+def test_fault_at_any_statement_loses_nothing(prepared: Path, tmp_path: Path, statements: list[str], code: int) -> None:
+    """A8, A10, X01: every statement of a scan and of an attempt fails once."""
+    assert_fault_is_survived(prepared, tmp_path, first_and_last(statements), code)
