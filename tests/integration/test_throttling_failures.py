@@ -245,7 +245,7 @@ def test_digest_goes_on_without_the_row_that_used_up_its_retries(
     enqueue_jobs(outbox, clock, numbered(10, 1000))
     dispatcher.drain()
 
-    assert outbox.history.counts().dead <= 1, "nothing but the one that enqueue_sent its retry is given up"
+    assert outbox.history.counts().dead <= 1, "only the row that had its retry is given up"
     clock.advance(TEN_MINUTES)
     dispatcher.drain()
     assert outbox.history.counts().notifications == 210 + 1 - outbox.history.counts().dead
