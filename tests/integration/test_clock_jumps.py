@@ -98,7 +98,7 @@ class Worker:
 
     def opened(self) -> App:
         if self.app is None:
-            self.app = self.box.app()
+            self.app = self.box.parts()
             self.app.dispatcher.queues["box"].transport = self.transport
             self.app.outbox.queue.recover(self.box.clock.now)
         return self.app
@@ -113,7 +113,7 @@ class Worker:
         self.box.clock.ticks += jump[1]
 
     def scans(self, count: int, *, every: float = 10 * MINUTE) -> None:
-        """So many scans, as time goes by."""
+        """Advance the clock and scan, `count` times."""
         for _ in range(count):
             self.box.clock.advance(every)
             self.scan()
@@ -182,7 +182,7 @@ def test_mails_in_backoff_are_delivered_once(
 
 @pytest.mark.parametrize("days", some([1, 7], 1))
 def test_clock_set_back_by_days_delays_a_retry_by_no_more(worker: Worker, tree: VersionedReviewTree, days: int) -> None:
-    """X01: up to the longest `Retry-After`, the two cannot be notified apart."""
+    """X01: up to the longest `Retry-After`, the two cannot be distinguished."""
     worker.transport.failures = [Failure.TEMPORARY] * 2
     jobs = submit(tree, "survey")
     worker.scan()
@@ -217,7 +217,7 @@ def test_throttled_mails_are_delivered_once(worker: Worker, tree: VersionedRevie
 
 @jumps
 def test_events_during_a_jump_are_delivered_once(worker: Worker, tree: VersionedReviewTree, jump: Jump) -> None:
-    """X01: in one message after an hour or more without a scan, as offset as the clock shows."""
+    """X01: in one message after an hour or more without a scan, as far as the clock shows."""
     jobs = submit(tree, *(f"job {number}" for number in range(3)), by=ANA)
     jobs_of_bo = submit(tree, *(f"job {number}" for number in range(3)), by=BO)
     worker.jump(jump)

@@ -186,7 +186,7 @@ def test_message_of_a_killed_worker_has_an_unknown_outcome(
 def test_two_unknown_outcomes_in_a_row_pause_the_transport(
     make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
 ) -> None:
-    """X03: a proxy that loses queues_made answer doubles a few messages, not all that are waiting."""
+    """X03: a proxy that loses every answer doubles a few messages, not all that are waiting."""
     transport = RecordingTransport()
     transport.failures = [DeliveryError(Failure.UNKNOWN, "cut off")] * 2
     enqueue_jobs(outbox, 20)

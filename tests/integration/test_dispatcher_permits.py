@@ -170,7 +170,7 @@ def test_hanging_transport_delays_no_other(make: MakeDispatcher, outbox: SqliteO
 
 @pytest.mark.thorough
 def test_black_hole_holds_half_of_the_permits(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
-    """G03: a real server that accepts queues_made connection and never answers, beside a healthy one."""
+    """G03: a real server that accepts every connection and never answers, beside a healthy one."""
     with raw(swallows) as black_hole, serving() as server:
         enqueue_jobs(outbox, 100, transport="black_hole")
         enqueue_jobs(outbox, 100, transport="healthy", to="w@x.org")

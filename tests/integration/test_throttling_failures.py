@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -97,7 +99,7 @@ def test_unknown_outcome_is_resent_alone_with_the_same_id(
 
 
 def test_row_found_sending_is_resent_alone(make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path) -> None:
-    """X03: the worker was killed after the message enqueue_sent been sent."""
+    """X03: the worker was killed after the message had been sent."""
     box = DigestRecorder()
     enqueue_sent(outbox, clock, tmp_path, numbered(200))
     enqueue_jobs(outbox, clock, ["cut"])
@@ -297,3 +299,28 @@ def test_sent_since_returns_each_message_once(outbox: SqliteOutbox, clock: Clock
         (READER, digest[0].bundle, clock.now),
     }
     assert found == sorted(found, key=lambda message: message.at)
+
+
+def test_digest_of_unknown_outcome_is_resent_unchanged(make: Make, outbox: SqliteOutbox, clock: Clock) -> None:
+    """X03: also when a further row belonged to it, and was blocked by an earlier message about the same job."""
+    box = DigestRecorder()
+    dispatcher = make(box=box, max_concurrent=1)
+    enqueue_jobs(outbox, clock, ["1"])
+    later = datetime.fromtimestamp(clock.now + 3000, UTC)
+    box.faults["job/1"] = [DeliveryError(Failure.TEMPORARY, "later", not_before=later)]
+    dispatcher.drain()
+    completed = [
+        Event(EventKind.JOB_COMPLETED, f"job/{n}", "T", "", {"name": str(n), "submitter": FLOOD}) for n in range(1, 7)
+    ]
+    outbox.enqueue(completed, [replace(notification_of(event), bundle="bundle-x") for event in completed], clock.now)
+    box.faults["digest"] = [DeliveryError(Failure.UNKNOWN, "cut off")]
+    dispatcher.drain()
+    (name,) = [name for name in box.attempted if name not in {notification_of(submitted("1")).id}]
+    for _ in range(3):
+        clock.advance(3700)
+        dispatcher.drain()
+
+    assert outbox.history.counts() == tally(sent=3, notifications=7, unknown=5)
+    assert box.attempted[name] == 2
+    (digest,) = [message for message in box.accepted if message.id == name]
+    assert entities(digest) == [f"job/{n}" for n in range(2, 7)]

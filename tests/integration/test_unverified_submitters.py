@@ -50,7 +50,7 @@ def unknown_tree(box: Box, disk: Disk) -> Tree:
 
 # Unverified submitters
 def test_submitter_without_a_peer_record_gets_no_mail(box: Box, tree: Tree) -> None:
-    """C1: an approved peer can add_rule any `inbox/<name>/` through sync."""
+    """C1: an approved peer can make any `inbox/<name>/` through sync."""
     tree.submit(by=VICTIM)
     assert scan_after(box) == OWNER_ONLY
     tree.approve(by=VICTIM)
@@ -206,7 +206,7 @@ CONFIRMATIONS = [
 def test_withheld_mail_is_sent_in_order_when_the_submitter_is_known(
     box: Box, tree: Tree, confirm: Callable[[Box, Tree], None]
 ) -> None:
-    """C1: once, and what happens later comes scan_after it."""
+    """C1: once, and later mails follow it."""
     tree.submit(by=VICTIM)
     tree.approve(by=VICTIM)
     scan_after(box)

@@ -237,7 +237,7 @@ def model_matches(match: Match, event: Event) -> bool:
 
 
 def model_role(role: str, event: Event, context: RoutingContext) -> list[tuple[str, bool]]:
-    """The addresses of a role, and whether each is_allowed be notified."""
+    """The addresses of a role, and whether each may be notified."""
     if role != "submitter":
         return [(address, True) for address in ((context.owner,) if role == "owner" else context.operators)]
     if event.emitted:
@@ -263,7 +263,7 @@ def model_transport(recipient: str, context: RoutingContext) -> TransportInfo:
 
 
 def recipients_of(route: Route, event: Event, context: RoutingContext) -> list[tuple[str, TransportInfo, bool]]:
-    """The recipients of a route, their transport, and whether each is_allowed be notified."""
+    """The recipients of a route, their transport, and whether each may be notified."""
     named = context.transports.get(route.transport)
     result = []
     for recipient in route.to or (named or context.mail).default_recipients:

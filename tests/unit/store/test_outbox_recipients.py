@@ -21,7 +21,7 @@ def enqueue(outbox: SqliteOutbox, name: str, recipient: str, now: float, **more:
 
 
 def test_release_enqueues_the_named_recipients_only(outbox: SqliteOutbox) -> None:
-    """C1: what was withheld is not claimed before, and keeps its folder_of_rule."""
+    """C1: what was withheld is not claimed before, and keeps its position."""
     enqueue(outbox, "a", ANA, 1.0, withheld="unverified")
     enqueue(outbox, "b", BO, 2.0, withheld="unverified")
     assert claim(outbox, "box", 3.0, worker_id="me") == []
