@@ -98,36 +98,24 @@ def test_unknown_outcome_is_resent_alone_with_the_same_id(
     assert outbox.history.counts() == tally(waiting=10, sent=201, notifications=210, unknown=1)
 
 
-def test_row_found_sending_is_resent_alone(make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path) -> None:
-    """X03: the worker was killed after the message had been sent."""
+@pytest.mark.parametrize("is_requeued", [False, True])
+def test_row_found_sending_is_resent_alone_with_the_same_id(
+    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path, is_requeued: bool
+) -> None:
+    """X03, X04: the worker was killed after the message had been sent, also when a person requeues it."""
     box = DigestRecorder()
     enqueue_sent(outbox, clock, tmp_path, numbered(200))
     enqueue_jobs(outbox, clock, ["cut"])
     (lost,) = claim_and_die(tmp_path / "outbox.db", "box", clock.now)
     outbox.queue.recover(clock.now)
+    if is_requeued:
+        outbox.dead_letters.requeue([lost.id])
     enqueue_jobs(outbox, clock, numbered(10, 1000))
     make(box=box).drain()
 
     assert box.singles == ["job/cut"]
     assert box.attempted[lost.id] == 1
     assert [len(digest) for digest in box.digests] == [10]
-
-
-def test_requeued_unknown_outcome_is_resent_alone_with_the_same_id(
-    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
-) -> None:
-    """X03, X04: a requeued message may have arrived before."""
-    box = DigestRecorder()
-    enqueue_sent(outbox, clock, tmp_path, numbered(200))
-    enqueue_jobs(outbox, clock, ["cut"])
-    (lost,) = claim_and_die(tmp_path / "outbox.db", "box", clock.now)
-    outbox.queue.recover(clock.now)
-    outbox.dead_letters.requeue([lost.id])
-    enqueue_jobs(outbox, clock, numbered(10, 1000))
-    make(box=box).drain()
-
-    assert box.singles == ["job/cut"]
-    assert box.attempted[lost.id] == 1
 
 
 def test_retry_after_holds_while_throttled(make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path) -> None:
