@@ -277,6 +277,15 @@ def alias_bomb() -> str:
     return "\n".join(lines)
 
 
+def pass_hours(box: Box, hours: float, *, step: float = 0.5) -> list[tuple[str, str]]:
+    """Scan every `step` hours for that long; the event and recipient of each mail that was sent."""
+    box.new_mails()
+    for _ in range(round(hours / step)):
+        box.clock.advance(step * 3600)
+        box.look()
+    return [(mail.event, mail.to) for mail in box.new_mails()]
+
+
 def lose_outbox(box: Box) -> None:
     for path in box.home.root.glob("outbox.db*"):
         path.unlink()

@@ -17,10 +17,9 @@ from tests.fakes import google
 from tests.fakes.mailserver import HOST, MailServer, serving
 from tests.fakes.mailserver import says as replies
 from tests.fakes.web import Web, hangs, says, web
-from tests.support import ANA, BO, OWNER, Box, tally, wait_until
+from tests.support import ANA, BO, OWNER, Box, pass_hours, tally, wait_until
 from tests.test_alerts import add
 from tests.test_history import objects
-from tests.test_reminders import pass_hours
 from tests.test_smtp import counts
 from tests.test_ways_out import emit
 from tests.trees import TREES, Disk, Tree

@@ -1,4 +1,4 @@
-"""Shown, never obeyed."""
+"""Escaping of text from outside, and the text of timestamps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from syftnotify.core.text import escape, escape_block, iso_to_local, local_time,
 
 
 @pytest.mark.parametrize(
-    ("hostile", "harmless"),
+    ("text", "escaped"),
     [
         ("a\nb", "a\\nb"),
         ("\x1b[31mred", "\\x1b[31mred"),
@@ -25,13 +25,13 @@ from syftnotify.core.text import escape, escape_block, iso_to_local, local_time,
         ("Müller 漢字 👩‍🔬", "Müller 漢字 👩‍🔬"),
     ],
 )
-def test_what_could_be_obeyed_is_written_out(hostile: str, harmless: str) -> None:
+def test_escape_replaces_control_characters(text: str, escaped: str) -> None:
     """X11"""
-    assert escape(hostile) == harmless
+    assert escape(text) == escaped
 
 
 @given(st.text(max_size=200))
-def test_nothing_a_terminal_obeys_survives(text: str) -> None:
+def test_escape_leaves_no_terminal_control(text: str) -> None:
     safe = escape(text)
 
     assert "\n" not in safe
@@ -40,22 +40,22 @@ def test_nothing_a_terminal_obeys_survives(text: str) -> None:
     safe.encode("utf-8")
 
 
-def test_long_text_is_cut_with_a_mark() -> None:
+def test_escape_limit_cuts_with_an_ellipsis() -> None:
     assert escape("a" * 400, limit=10) == "a" * 10 + "…"
 
 
-def test_a_block_keeps_its_lines_and_tabs() -> None:
+def test_escape_block_keeps_lines_and_tabs() -> None:
     assert escape_block("a\tb\r\n\n\x1bc\r") == "a\tb\n\n\\x1bc\n"
 
 
-def test_one_and_many() -> None:
+def test_plural_of_one_and_many() -> None:
     assert plural(1, "job") == "1 job"
     assert plural(2, "job") == "2 jobs"
     assert plural(2, "request waits", "requests wait") == "2 requests wait"
 
 
 @pytest.mark.parametrize(
-    ("hostile", "marked"),
+    ("text", "escaped"),
     [
         ("\u0430na@uni.example", "\\u0430na@uni.example"),
         ("\u0441\u043e\u0441\u043e@uni.example", "\\u0441\\u043e\\u0441\\u043e@uni.example"),
@@ -72,15 +72,15 @@ def test_one_and_many() -> None:
     ],
     ids=ascii,
 )
-def test_shown_of_mixed_scripts_marks_the_letters_of_the_other(hostile: str, marked: str) -> None:
+def test_escape_mixed_scripts_escapes_letters_of_the_other(text: str, escaped: str) -> None:
     """C6"""
-    assert escape(hostile) == marked
-    assert escape_block(f"{hostile}\n") == f"{marked}\n"
-    assert escape(marked) == marked
+    assert escape(text) == escaped
+    assert escape_block(f"{text}\n") == f"{escaped}\n"
+    assert escape(escaped) == escaped
 
 
 @pytest.mark.parametrize(
-    ("hostile", "marked"),
+    ("text", "escaped"),
     [
         ("ana@uni\u2024example", "ana@uni\\u2024example"),
         ("a\u0323na@uni.example", "a\\u0323na@uni.example"),
@@ -100,15 +100,15 @@ def test_shown_of_mixed_scripts_marks_the_letters_of_the_other(hostile: str, mar
     ],
     ids=ascii,
 )
-def test_shown_of_an_address_with_foreign_signs_is_ascii(hostile: str, marked: str) -> None:
+def test_escape_address_with_foreign_characters_is_ascii(text: str, escaped: str) -> None:
     """C6: letters, dots, marks and other forms of the `@`."""
-    assert escape(hostile) == marked
-    assert escape(marked) == marked
-    assert escape(f"\u201c{hostile}\u201d") == f"\u201c{marked}\u201d"
+    assert escape(text) == escaped
+    assert escape(escaped) == escaped
+    assert escape(f"\u201c{text}\u201d") == f"\u201c{escaped}\u201d"
 
 
 @pytest.mark.parametrize(
-    ("hostile", "marked"),
+    ("text", "escaped"),
     [
         ("uni\u2024example", "uni\\u2024example"),
         ("\u24d0na", "\\u24d0na"),
@@ -121,29 +121,29 @@ def test_shown_of_an_address_with_foreign_signs_is_ascii(hostile: str, marked: s
     ],
     ids=ascii,
 )
-def test_shown_of_imitated_ascii_is_an_escape(hostile: str, marked: str) -> None:
+def test_escape_imitated_ascii_is_escaped(text: str, escaped: str) -> None:
     """C6: beside Latin letters, and alone where it looks like them."""
-    assert escape(hostile) == marked
-    assert escape(marked) == marked
+    assert escape(text) == escaped
+    assert escape(escaped) == escaped
 
 
-def test_shown_of_stacked_marks_keeps_three() -> None:
+def test_escape_stacked_marks_keeps_three() -> None:
     """C6: more of them cover other lines."""
     assert escape("a" + "\u0301" * 5 + "b\u0301") == "a\u0301\u0301\u0301\\u0301\\u0301b\u0301"
 
 
-HIDDEN = (
+INVISIBLE = (
     "\u3164\u115f\u1160\uffa0\u2800\u180e\ufe0f\ufe0e\u034f\u200b\u200c\u200d\u2060\u00ad\u00a0\u2003\u3000"
     "\U000e0041\U000e0101"
 )
 
 
-@pytest.mark.parametrize("sign", HIDDEN, ids=ascii)
-def test_shown_of_what_is_invisible_or_blank_is_an_escape(sign: str) -> None:
+@pytest.mark.parametrize("character", INVISIBLE, ids=ascii)
+def test_escape_invisible_or_blank_is_escaped(character: str) -> None:
     """C6: beside Latin letters, twice, and alone."""
-    for text in (f"a{sign}b", f"a{sign}{sign}b", sign):
-        assert sign not in escape(text)
-        assert sign.encode("unicode_escape").decode() in escape(text)
+    for text in (f"a{character}b", f"a{character}{character}b", character):
+        assert character not in escape(text)
+        assert character.encode("unicode_escape").decode() in escape(text)
 
 
 @pytest.mark.parametrize(
@@ -174,37 +174,37 @@ def test_shown_of_what_is_invisible_or_blank_is_an_escape(sign: str) -> None:
     ],
     ids=ascii,
 )
-def test_shown_of_a_genuine_name_is_the_name(name: str) -> None:
+def test_escape_genuine_name_is_unchanged(name: str) -> None:
     """C6"""
     assert escape(name) == name
     assert escape_block(name) == name
 
 
 @pytest.mark.parametrize(
-    "sign",
+    "character",
     [
         *'"\u201c\u201d\uff02\u02ba\u02ee\u05f4\u02dd\u3003\u2e42\U0001f676\U0001f677\U0001f678',
         *("''", "\u2019\u2019", "\u2032\u2032", "\u2019'", "``"),
     ],
     ids=ascii,
 )
-def test_shown_between_quotation_marks_cannot_end_them(sign: str) -> None:
+def test_escape_quoted_text_cannot_end_the_quotation(character: str) -> None:
     """C6: of two single marks, the second one is escaped."""
-    name = escape(f"x{sign} from b@lab.example is done. Job {sign}y", quoted=True)
-    code = ord(sign[-1])
+    name = escape(f"x{character} from b@lab.example is done. Job {character}y", quoted=True)
+    code = ord(character[-1])
     escaped = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
-    assert sign not in name
-    assert name.startswith(f"x{sign[:-1]}{escaped} from")
+    assert character not in name
+    assert name.startswith(f"x{character[:-1]}{escaped} from")
 
 
-def test_shown_between_quotation_marks_keeps_an_apostrophe() -> None:
+def test_escape_quoted_text_keeps_an_apostrophe() -> None:
     """C6"""
     assert escape("ana's caf\xe9 o\u2019neill", quoted=True) == "ana's caf\xe9 o\u2019neill"
 
 
 @given(st.text(max_size=60))
-def test_shown_of_shown_is_the_same(text: str) -> None:
+def test_escape_twice_is_the_same(text: str) -> None:
     """C6: text passes through more than one place that displays it."""
     once = escape(text)
 
@@ -218,7 +218,7 @@ MIXED = (
 
 
 @given(st.text(st.sampled_from(MIXED), max_size=20))
-def test_shown_of_shown_of_mixed_scripts_is_the_same(text: str) -> None:
+def test_escape_of_mixed_scripts_twice_is_the_same(text: str) -> None:
     """C6"""
     for quoted in (False, True):
         once = escape(text, quoted=quoted)
@@ -242,14 +242,16 @@ WINTER, SUMMER = 1_800_000_000.0, 1_815_638_400.0
         ("IST-5:30", 253_402_300_000.0, "253402300000 s since 1970"),
     ],
 )
-def test_local_time_has_the_zones_offset(in_zone: Callable[[str], None], zone: str, seconds: float, text: str) -> None:
+def test_local_time_has_the_offset_of_the_timezone(
+    in_zone: Callable[[str], None], zone: str, seconds: float, text: str
+) -> None:
     """F6"""
     in_zone(zone)
 
     assert local_time(seconds) == text
 
 
-def test_localized_converts_iso_and_keeps_other_text(in_zone: Callable[[str], None]) -> None:
+def test_iso_to_local_converts_iso_and_keeps_other_text(in_zone: Callable[[str], None]) -> None:
     """F6"""
     in_zone("IST-5:30")
 

@@ -1,4 +1,4 @@
-"""Who must hear."""
+"""Routing: who is notified of what by default."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from syftnotify.core.routing import (
 OWNER, ANA = "owner@x.org", "ana@y.net"
 
 
-def reach(peers: frozenset[str] = frozenset(), allow: frozenset[str] = frozenset(), **more: Any) -> RoutingContext:
+def context(peers: frozenset[str] = frozenset(), allow: frozenset[str] = frozenset(), **more: Any) -> RoutingContext:
     settings: dict[str, Any] = {"owner": OWNER, "operators": (), "mail_transport": "mail", **more}
     return RoutingContext(peers=peers, allows=lambda address: address in allow, **settings)
 
@@ -34,14 +34,14 @@ def event(kind: EventKind, entity: str = "job/x", **payload: str) -> Event:
     return Event(kind, entity, "T", payload=payload or {"submitter": ANA})
 
 
-def told(event: Event, reach: RoutingContext) -> set[tuple[str, str]]:
-    return {(item.audience.value, item.recipient) for item in notifications_for([event], reach) if not item.skipped}
+def notified(event: Event, context: RoutingContext) -> set[tuple[str, str]]:
+    return {(item.audience.value, item.recipient) for item in notifications_for([event], context) if not item.skipped}
 
 
-def test_the_default_table() -> None:
+def test_built_in_routes_notify_owner_and_submitter() -> None:
     """S01"""
     both = {("owner", OWNER), ("submitter", ANA)}
-    assert {kind: told(event(kind), reach()) for kind in EventKind if told(event(kind), reach())} == {
+    assert {kind: notified(event(kind), context()) for kind in EventKind if notified(event(kind), context())} == {
         EventKind.JOB_SUBMITTED: both,
         EventKind.JOB_APPROVED: {("submitter", ANA)},
         EventKind.JOB_REJECTED: {("submitter", ANA)},
@@ -57,81 +57,63 @@ def test_the_default_table() -> None:
     }
 
 
-def test_scheduler_online_is_told_to_nobody() -> None:
+def test_scheduler_online_has_no_audience() -> None:
     """G20"""
     assert not EventKind.SCHEDULER_ONLINE.spec.audiences
 
 
-def test_operators_hear_of_the_notifiers_own_trouble() -> None:
-    assert told(event(EventKind.SYSTEM_ALERT), reach(operators=("op@x.org",))) == {
+def test_system_alert_notifies_owner_and_operators() -> None:
+    assert notified(event(EventKind.SYSTEM_ALERT), context(operators=("op@x.org",))) == {
         ("owner", OWNER),
         ("operator", "op@x.org"),
     }
 
 
-def test_a_claimed_address_is_not_mailed_and_it_is_written_down_why() -> None:
+def test_claimed_address_is_skipped_with_a_reason() -> None:
     """X11"""
     claimed = event(EventKind.JOB_APPROVED, claimed="stranger@z.org")
-    (item,) = notifications_for([claimed], reach())
+    (item,) = notifications_for([claimed], context())
 
     assert item.recipient == "stranger@z.org"
     assert "recipients.allow" in item.skipped
 
 
-def test_a_claimed_address_is_mailed_when_it_is_a_known_peer_or_allowed() -> None:
+def test_claimed_address_of_a_peer_or_allowed_is_notified() -> None:
     claimed = event(EventKind.JOB_APPROVED, claimed="Ana@y.net")
 
-    assert told(claimed, reach(peers=frozenset({ANA}))) == {("submitter", ANA)}
-    assert told(claimed, reach(allow=frozenset({"Ana@y.net"}))) == {("submitter", ANA)}
+    assert notified(claimed, context(peers=frozenset({ANA}))) == {("submitter", ANA)}
+    assert notified(claimed, context(allow=frozenset({"Ana@y.net"}))) == {("submitter", ANA)}
 
 
-def test_a_claim_that_is_no_address_reaches_nobody() -> None:
-    assert notifications_for([event(EventKind.JOB_APPROVED, claimed="x\nBcc: y@z.org")], reach()) == []
+def test_claim_that_is_no_address_notifies_nobody() -> None:
+    assert notifications_for([event(EventKind.JOB_APPROVED, claimed="x\nBcc: y@z.org")], context()) == []
 
 
-def test_a_folder_whose_name_cannot_be_mailed_is_skipped_with_a_reason() -> None:
-    (item,) = notifications_for([event(EventKind.JOB_APPROVED, submitter="a b@c.org")], reach())
+def test_submitter_that_is_no_address_is_skipped_with_a_reason() -> None:
+    (item,) = notifications_for([event(EventKind.JOB_APPROVED, submitter="a b@c.org")], context())
 
     assert item.skipped
 
 
-def test_one_address_gets_one_mail_whatever_its_roles() -> None:
+def test_address_in_two_roles_is_notified_once() -> None:
     """N20"""
     own = event(EventKind.JOB_SUBMITTED, submitter="OWNER@x.org")
 
-    assert told(own, reach()) == {("owner", OWNER)}
+    assert notified(own, context()) == {("owner", OWNER)}
 
 
-def test_a_catch_up_is_the_owners_alone() -> None:
-    items = notifications_for([event(EventKind.JOB_SUBMITTED)], reach(), catches_up=True)
+def test_catch_up_notifies_the_owner_only() -> None:
+    items = notifications_for([event(EventKind.JOB_SUBMITTED)], context(), catches_up=True)
 
     assert [item.audience for item in items] == [Audience.OWNER]
 
 
-def test_more_than_five_become_one_message_and_five_do_not() -> None:
-    def owed(count: int) -> set[str]:
-        events = [event(EventKind.JOB_SUBMITTED, f"job/{n}") for n in range(count)]
-        return {item.bundle for item in group_into_digests(notifications_for(events, reach(), catches_up=True))}
-
-    assert owed(5) == {""}
-    assert len(owed(6)) == 1
-    assert "" not in owed(6)
-
-
-def test_a_catch_up_of_one_is_a_digest_too() -> None:
-    (item,) = group_into_digests(
-        notifications_for([event(EventKind.JOB_SUBMITTED)], reach(), catches_up=True), always=True
-    )
-
-    assert item.bundle
-
-
-def test_route_withholds_mail_to_an_unknown_submitter() -> None:
-    """C1: not what the owner, or a channel of the configuration, is told."""
+def test_unknown_submitter_is_withheld() -> None:
+    """C1: notifications to the owner and to configured channels are not withheld."""
     team = TransportInfo("team", AddressType.CHANNEL, "slack/team", ("#jobs",))
     routes = (*built_in_routes(), Route("routes[0]", to=("submitter",), transport="team"))
-    told_of = reach(routes=routes, transports={"team": team}, is_known=lambda _address: False)
-    items = notifications_for([event(EventKind.JOB_SUBMITTED)], told_of)
+    team_context = context(routes=routes, transports={"team": team}, is_known=lambda _address: False)
+    items = notifications_for([event(EventKind.JOB_SUBMITTED)], team_context)
 
     assert {item.recipient: bool(item.withheld) for item in items} == {OWNER: False, ANA: True, "#jobs": False}
 
@@ -149,13 +131,13 @@ def test_route_withholds_mail_to_an_unknown_submitter() -> None:
         (EventKind.SYSTEM_ALERT, {"owner": OWNER}, {}, ""),
     ],
 )
-def test_route_source_is_who_caused_the_event(
+def test_source_is_who_caused_the_event(
     kind: EventKind, payload: dict[str, Any], routing: dict[str, Any], source: str
 ) -> None:
     """C3: names that a sender can choose freely share one source, or each would have a limit of its own."""
     caused = Event(kind, "job/x", "T", payload=payload, routing=routing, emitted=kind is EventKind.JOB_FAILED)
 
-    assert {item.source for item in notifications_for([caused], reach(peers=frozenset({ANA})))} <= {source}
+    assert {item.source for item in notifications_for([caused], context(peers=frozenset({ANA})))} <= {source}
     assert source_of(caused) == source
 
 
@@ -169,9 +151,36 @@ def test_route_source_is_who_caused_the_event(
         max_size=20,
     )
 )
-def test_nobody_is_owed_the_same_twice(given_events: list[tuple[EventKind, str, str]]) -> None:
+def test_notifications_are_unique_by_event_medium_and_recipient(given_events: list[tuple[EventKind, str, str]]) -> None:
     events = [event(kind, f"job/{name}", submitter=submitter) for kind, name, submitter in given_events]
-    items = notifications_for(events, reach())
+    items = notifications_for(events, context())
 
     assert len({(item.event_key, item.medium, item.recipient) for item in items}) == len(items)
     assert [item.id for item in group_into_digests(items)] == [item.id for item in items]
+
+
+@pytest.mark.parametrize("role", ["submitter", "operator"])
+def test_configured_route_cannot_silence_a_system_alert(role: str) -> None:
+    """X07: nor can one that matches every event and names a role without members."""
+    configured = context(routes=(Route("all", to=(role,)),))
+
+    assert notified(event(EventKind.SYSTEM_ALERT, summary="failed"), configured)
+
+
+def test_routes_apply_in_order_until_one_does_not_continue() -> None:
+    """N18, N19"""
+    routes = (
+        Route("first", to=("a@x.org",), continue_=True),
+        Route("second", to=("b@x.org",)),
+        Route("third", to=("c@x.org",)),
+    )
+
+    assert {to for _, to in notified(event(EventKind.JOB_FAILED), context(routes=routes))} == {"a@x.org", "b@x.org"}
+
+
+def test_payload_of_an_emitted_event_does_not_route() -> None:
+    """C4, C07, X11"""
+    payload = {"notify": {"emails": [ANA]}, "alerts": {"recipients": [ANA]}, "submitter": ANA, "asked_by": ["job"]}
+    emitted = Event(EventKind.JOB_FAILED, "run/1", "T", payload=payload, emitted=True)
+
+    assert notified(emitted, context()) == {("owner", OWNER)}

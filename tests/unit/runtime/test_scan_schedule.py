@@ -1,11 +1,6 @@
-"""Parts of the worker's loop: when it scans, what ends its wait, and which folders must not disappear."""
+"""Scan schedule: when the worker scans, and whether fully."""
 
 from __future__ import annotations
-
-import logging
-import threading
-import time
-from pathlib import Path
 
 import pytest
 
@@ -13,17 +8,10 @@ from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
 from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.runtime.scan_schedule import ScanSchedule
-from syftnotify.runtime.vanished_folders import VanishedFolders
-from syftnotify.runtime.wakeup import WakeupPipe
-from tests.support import PATIENCE, Clock
+from tests.support import Clock
 
 INTERVAL = 30.0
 EVENT = Event(EventKind.SYSTEM_ALERT, "worker/a", "1", "2027-01-11T08:00:00Z", {})
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -66,7 +54,7 @@ def test_full_scan_is_due_every_interval(schedule: ScanSchedule, clock: Clock) -
 
 
 def test_first_rescan_follows_the_start_after_a_second(clock: Clock) -> None:
-    """B02: what changed during the first scan."""
+    """B02: finds what changed during the first scan."""
     schedule = ScanSchedule(INTERVAL, monotonic=clock.monotonic)
     scan(schedule, ScanReport())
     schedule.start()
@@ -128,64 +116,3 @@ def test_wakeup_does_not_postpone_a_scan(schedule: ScanSchedule, clock: Clock) -
     schedule.bring_forward()
 
     assert schedule.due - clock.monotonic() == due
-
-
-def test_wakeup_before_or_during_a_wait_ends_it() -> None:
-    pipe = WakeupPipe()
-    started = time.monotonic()
-    pipe.wake()
-    pipe.wait(PATIENCE)
-    thread = threading.Timer(0.05, pipe.wake)
-    thread.start()
-    pipe.wait(PATIENCE)
-    thread.join()
-
-    assert time.monotonic() - started < PATIENCE
-    pipe.close()
-
-
-def test_many_wakeups_end_one_wait_and_never_block() -> None:
-    """The buffer of the pipe is full long before."""
-    pipe = WakeupPipe()
-    for _ in range(100_000):
-        pipe.wake()
-    pipe.wait(PATIENCE)
-
-    started = time.monotonic()
-    pipe.wait(0.05)
-    assert time.monotonic() - started >= 0.04
-    pipe.close()
-
-
-def test_wakeup_of_a_closed_pipe_is_ignored() -> None:
-    """A signal may arrive while the worker ends."""
-    pipe = WakeupPipe()
-    pipe.close()
-    pipe.wake()
-
-
-def test_vanished_folder_is_reported_until_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
-    """B3."""
-    folders = VanishedFolders(allows_changes=False)
-    one, two = Path("/box/a"), Path("/box/b")
-    assert folders.check([one], "", 0.0) == ""
-    assert folders.check([one, two], "", 0.0) == ""
-
-    problem = folders.check([one], "", 3600.0)
-
-    assert "the job folder /box/b is gone (since 1970-01-01T01:00:00" in problem
-    assert "notify restart" in problem
-    assert folders.check([], "no root", 7200.0) == problem
-    assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert folders.check([one, two], "", 7300.0) == ""
-    assert folders.check([], "no root", 7400.0).startswith("no root (since ")
-
-
-def test_folders_of_other_owners_may_disappear_but_not_all() -> None:
-    """B3: a scientist's home."""
-    folders = VanishedFolders(allows_changes=True)
-    one, two = Path("/box/a"), Path("/box/b")
-    folders.check([one, two], "", 0.0)
-
-    assert folders.check([one], "", 1.0) == ""
-    assert folders.check([], "", 2.0)

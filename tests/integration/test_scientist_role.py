@@ -1,4 +1,4 @@
-"""On a scientist's machine: what becomes of one's own submissions to others."""
+"""The scientist role: notifications about one's own submissions to data owners."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from tests.trees import TREES, Disk, Tree
 OTHER = "dora@clinic.example"
 
 
-@pytest.fixture(params=["B4", "C2", "D"])
+@pytest.fixture(
+    params=[pytest.param("B4", marks=pytest.mark.thorough), pytest.param("C2", marks=pytest.mark.thorough), "D"]
+)
 def tree(box: Box, request: pytest.FixtureRequest) -> Tree:
     box.configure({"do_email": ANA, "role": "scientist"})
     return TREES[request.param](Disk(box.root, box.clock.time))
 
 
-def told(box: Box) -> list[tuple[str, str, str]]:
+def sent(box: Box) -> list[tuple[str, str, str]]:
     return [(mail.event, mail.audience, mail.to) for mail in box.new_mails()]
 
 
 def pass_minute(box: Box) -> list[tuple[str, str, str]]:
     box.clock.advance(60)
     box.look()
-    return told(box)
+    return sent(box)
 
 
-def test_ones_own_submissions_are_told_to_oneself_alone(box: Box, tree: Tree) -> None:
-    """X15: at every owner; nobody else's, and to nobody else."""
+def test_own_submissions_are_notified_to_the_scientist_only(box: Box, tree: Tree) -> None:
+    """X15: at every owner; other scientists' jobs are not notified, and nobody else is."""
     box.look()
     elsewhere = type(tree)(tree.disk, OTHER)
-    mine = type(tree)(tree.disk, ANA)  # somebody's job at one's own data: no business of this role
-    for there in (tree, elsewhere):
-        there.submit("survey", ANA)
-        there.submit("survey", BO)
-    mine.submit("survey", BO)
+    at_ana = type(tree)(tree.disk, ANA)  # a job at one's own data does not concern this role
+    for place_ in (tree, elsewhere):
+        place_.submit("survey", ANA)
+        place_.submit("survey", BO)
+    at_ana.submit("survey", BO)
     assert pass_minute(box) == [("job_submitted", "submitter", ANA)] * 2
     assert {entity for mail in box.mails() for entity in mail.entities} == {
         tree.entity("survey", ANA),
@@ -54,20 +56,20 @@ def test_ones_own_submissions_are_told_to_oneself_alone(box: Box, tree: Tree) ->
     assert not any("private" in mail.text for mail in box.mails())
 
 
-def test_what_was_there_before_is_not_told(box: Box, tree: Tree) -> None:
+def test_jobs_before_the_first_scan_are_not_notified(box: Box, tree: Tree) -> None:
     tree.submit("old", ANA)
     tree.submit("done", ANA)
     tree.approve("done", ANA)
     tree.run("done", ANA)
     box.clock.advance(60)
     box.look()
-    assert told(box) == []
+    assert sent(box) == []
     tree.approve("old", ANA)
     assert pass_minute(box) == [("job_approved", "submitter", ANA)]
 
 
-def test_a_request_that_an_older_client_wrote_down_is_told_once(box: Box, tree: Tree) -> None:
-    """Older clients leave a file of whom one asked; newer ones leave nothing, and a grant leaves nothing at all."""
+def test_peer_request_in_an_older_file_is_notified_once(box: Box, tree: Tree) -> None:
+    """Older clients leave a file for each request; newer ones leave none, and a grant leaves none at all."""
     box.look()
     tree.disk.write(box.root / ".syft" / "peers" / "owner_at_datasite_example.json", f'{{"email": "{OWNER}"}}')
     tree.grant(ANA)
@@ -76,8 +78,8 @@ def test_a_request_that_an_older_client_wrote_down_is_told_once(box: Box, tree: 
     assert pass_minute(box) == []
 
 
-def test_a_layout_whose_paths_name_nobody_is_left_alone(box: Box) -> None:
-    """Who sent a job of B3 only its own words tell, and they may be anybody's."""
+def test_layouts_without_a_submitter_in_the_path_are_ignored(box: Box) -> None:
+    """X15: the submitter of such a job is only a claim inside its files."""
     box.configure({"do_email": ANA, "role": "scientist"})
     box.look()
     for name in ("A", "B2", "B3"):
@@ -85,29 +87,22 @@ def test_a_layout_whose_paths_name_nobody_is_left_alone(box: Box) -> None:
     assert pass_minute(box) == []
 
 
-def test_a_job_that_waits_long_reminds_the_scientist(box: Box, tree: Tree) -> None:
+def test_waiting_job_reminds_the_scientist(box: Box, tree: Tree) -> None:
     box.configure({"do_email": ANA, "role": "scientist", "reminders": {"job_waiting": "2h"}})
     box.look()
     tree.submit("survey", ANA)
     pass_minute(box)
     box.clock.advance(3 * 3600)
     box.look()
-    assert told(box) == [("job_waiting", "submitter", ANA)]
+    assert sent(box) == [("job_waiting", "submitter", ANA)]
 
 
-def test_the_commands_speak_to_a_scientist(box: Box, tree: Tree) -> None:
-    started = box.notify("start", check=0)
-    box.notify("stop", check=0)
-    assert "no data owner has a job folder" in " ".join((started.stdout + started.stderr).split())
-    assert "no job folder of any data owner yet" in " ".join(box.notify("doctor").stdout.split())
-
-
-def test_another_role_begins_anew(box: Box, tree: Tree) -> None:
-    """A first look as owner says nothing about what a scientist has seen."""
+def test_changed_role_starts_with_a_new_baseline(box: Box, tree: Tree) -> None:
+    """The first scan as owner is no baseline of a scientist."""
     box.configure({"do_email": ANA})
     box.look()
     tree.submit("survey", ANA)
     box.clock.advance(60)
     box.configure({"do_email": ANA, "role": "scientist"})
     box.look()
-    assert told(box) == []
+    assert sent(box) == []

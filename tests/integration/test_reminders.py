@@ -1,10 +1,10 @@
-"""A job that waits, or runs on, for too long."""
+"""Reminders of jobs that wait or run for too long."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.support import ANA, OWNER, Box, lose_ledger
+from tests.support import ANA, OWNER, Box, lose_ledger, pass_hours
 from tests.trees import TREES, Disk, Tree
 
 HOUR = 3600.0
@@ -19,27 +19,18 @@ def tree(box: Box) -> Tree:
     return tree
 
 
-def pass_hours(box: Box, hours: int) -> list[tuple[str, str]]:
-    """Look every half hour, as often as it takes; what was told meanwhile."""
-    box.new_mails()
-    for _ in range(2 * hours):
-        box.clock.advance(HOUR / 2)
-        box.look()
-    return [(mail.event, mail.to) for mail in box.new_mails()]
-
-
-def test_the_owner_is_reminded_once_for_each_limit_until_the_owner_acts(box: Box, tree: Tree) -> None:
+def test_waiting_job_reminds_the_owner_once_per_threshold(box: Box, tree: Tree) -> None:
     """X08"""
     tree.submit("survey", ANA)
     box.clock.advance(10)
     box.look()
-    assert pass_hours(box, 1) == []
-    assert pass_hours(box, 10) == [("job_waiting", OWNER)]
-    assert pass_hours(box, 30) == [("job_waiting", OWNER)]
+    assert pass_hours(box, 1, step=1) == []
+    assert pass_hours(box, 10, step=2) == [("job_waiting", OWNER)]
+    assert pass_hours(box, 30, step=5) == [("job_waiting", OWNER)]
     assert "has been waiting for 24 hours" in box.mails()[-1].text
 
 
-def test_who_has_acted_is_not_reminded(box: Box, tree: Tree) -> None:
+def test_rejected_job_causes_no_reminder(box: Box, tree: Tree) -> None:
     """X08"""
     tree.submit("survey", ANA)
     box.clock.advance(10)
@@ -47,10 +38,10 @@ def test_who_has_acted_is_not_reminded(box: Box, tree: Tree) -> None:
     tree.reject("survey", ANA, reason="no")
     box.clock.advance(10)
     box.look()
-    assert pass_hours(box, 30) == []
+    assert pass_hours(box, 30, step=5) == []
 
 
-def test_a_run_that_goes_on_is_told_once_and_stops_when_it_has_ended(box: Box, tree: Tree) -> None:
+def test_long_run_is_reported_once_and_an_ended_run_never(box: Box, tree: Tree) -> None:
     """N13"""
     for name in ("slow", "quick"):
         tree.submit(name, ANA)
@@ -60,11 +51,11 @@ def test_a_run_that_goes_on_is_told_once_and_stops_when_it_has_ended(box: Box, t
     tree.run("quick", ANA)
     box.clock.advance(10)
     box.look()
-    assert pass_hours(box, 12) == [("job_long_running", OWNER)]
+    assert pass_hours(box, 12, step=3) == [("job_long_running", OWNER)]
     assert box.mails()[-1].entities == [tree.entity("slow", ANA)]
 
 
-def test_what_was_so_before_the_first_look_is_no_news(box: Box, tree: Tree) -> None:
+def test_job_older_than_the_first_scan_causes_no_reminder(box: Box, tree: Tree) -> None:
     box.home.state.unlink()
     box.home.outbox.unlink()
     tree.submit("old", ANA)
@@ -76,15 +67,15 @@ def test_what_was_so_before_the_first_look_is_no_news(box: Box, tree: Tree) -> N
     assert [mail.event for mail in box.mails()] == ["digest"]
 
 
-def test_a_ledger_that_is_lost_after_a_reminder_tells_nothing_of_what_was_before_it(box: Box, tree: Tree) -> None:
-    """X02: a job that had been approved at the first look, and of which the outbox knows the reminder alone."""
+def test_ledger_lost_after_a_reminder_repeats_nothing(box: Box, tree: Tree) -> None:
+    """X02: the job was approved before the first scan, and the outbox has only its reminder."""
     lose_ledger(box)
     box.home.outbox.unlink()
     tree.submit("old", ANA)
     tree.approve("old", ANA)
     box.clock.advance(10)
     box.look()
-    assert pass_hours(box, 4) == [("job_long_running", OWNER)]
+    assert pass_hours(box, 4, step=2) == [("job_long_running", OWNER)]
     lose_ledger(box)
 
-    assert pass_hours(box, 1) == []
+    assert pass_hours(box, 1, step=1) == []

@@ -1,4 +1,4 @@
-"""One table says what an error means."""
+"""Retry decisions: the failure class of an answer, and what follows from it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 FRESH = AttemptHistory(failures=0, temporary_failures=0, first_failed_at=None)
 
 
-def most(low: float = 1.0) -> float:
-    """The longest wait that full jitter can choose."""
+def full_jitter(low: float = 1.0) -> float:
+    """A random number that gives the longest wait of full jitter."""
     return low
 
 
@@ -35,7 +35,6 @@ def most(low: float = 1.0) -> float:
     ("status", "reason", "failure"),
     [
         (408, "", Failure.TEMPORARY),
-        (425, "", Failure.TEMPORARY),
         (429, "", Failure.TEMPORARY),
         (500, "", Failure.UNKNOWN),
         (502, "", Failure.UNKNOWN),
@@ -60,7 +59,7 @@ def most(low: float = 1.0) -> float:
         (307, "", Failure.PERMANENT),
     ],
 )
-def test_a_status_has_one_meaning(status: int, reason: str, failure: Failure) -> None:
+def test_failure_of_status(status: int, reason: str, failure: Failure) -> None:
     assert failure_of_status(status, reason=reason) is failure
 
 
@@ -91,8 +90,8 @@ def test_a_status_has_one_meaning(status: int, reason: str, failure: Failure) ->
         (538, "5.7.11 encrypt first", Failure.AUTH),
     ],
 )
-def test_a_reply_of_a_mail_server_has_one_meaning(code: int, text: str, failure: Failure) -> None:
-    """X03: the code decides, and of the words nothing but the enhanced code in front (RFC 3463)."""
+def test_failure_of_reply_is_decided_by_code_and_enhanced_code(code: int, text: str, failure: Failure) -> None:
+    """X03: the code decides, and of the text only the enhanced code in front (RFC 3463)."""
     assert failure_of_reply(code, text) is failure
 
 
@@ -108,8 +107,8 @@ def test_a_reply_of_a_mail_server_has_one_meaning(code: int, text: str, failure:
         (502, "", Failure.AUTH),
     ],
 )
-def test_a_final_no_to_the_connection_refuses_us_and_no_message(code: int, text: str, failure: Failure) -> None:
-    """X07: greeting, EHLO, STARTTLS, AUTH: nothing is lost while a person mends that."""
+def test_failure_of_reply_about_the_connection_is_no_message_failure(code: int, text: str, failure: Failure) -> None:
+    """X07: greeting, EHLO, STARTTLS, AUTH: nothing is lost while a person fixes that."""
     assert failure_of_reply(code, text, about_us=True) is failure
 
 
@@ -125,13 +124,13 @@ def test_a_final_no_to_the_connection_refuses_us_and_no_message(code: int, text:
         ("no such user", False),
     ],
 )
-def test_reply_that_names_the_recipient_is_known_by_its_code(text: str, is_about: bool) -> None:
+def test_is_about_recipient_reads_the_enhanced_code(text: str, is_about: bool) -> None:
     """A3"""
     assert is_about_recipient(text) is is_about
 
 
 @given(st.integers(400, 599), st.text(max_size=40), st.booleans())
-def test_no_words_of_a_mail_server_break_the_table(code: int, text: str, about_us: bool) -> None:
+def test_failure_of_reply_any_text_has_a_failure_class(code: int, text: str, about_us: bool) -> None:
     """X11"""
     meanings = {Failure.UNREACHABLE, Failure.TEMPORARY, Failure.PERMANENT, Failure.QUOTA, Failure.AUTH}
 
@@ -139,19 +138,19 @@ def test_no_words_of_a_mail_server_break_the_table(code: int, text: str, about_u
 
 
 @pytest.mark.parametrize(("failures", "longest"), [(1, 30), (2, 60), (3, 120), (7, 1920), (8, 3600), (5000, 3600)])
-def test_the_wait_doubles_up_to_an_hour(failures: int, longest: float) -> None:
+def test_backoff_doubles_up_to_an_hour(failures: int, longest: float) -> None:
     """G10"""
-    assert backoff(failures, rand=most) == longest
+    assert backoff(failures, rand=full_jitter) == longest
     assert backoff(failures, rand=lambda: 0.0) == 0.0
 
 
-def test_a_first_attempt_never_waits() -> None:
+def test_backoff_without_failures_raises() -> None:
     with pytest.raises(ValueError, match="at least one failure"):
-        backoff(0, rand=most)
+        backoff(0, rand=full_jitter)
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
-def test_no_wait_is_longer_than_an_hour(failures: int, chance: float) -> None:
+def test_backoff_is_never_longer_than_an_hour(failures: int, chance: float) -> None:
     assert 0 <= backoff(failures, rand=lambda: chance) <= BACKOFF_MAX
 
 
@@ -170,47 +169,47 @@ def test_no_wait_is_longer_than_an_hour(failures: int, chance: float) -> None:
         (None, "no time in it", None),
     ],
 )
-def test_the_moment_that_the_other_side_names_is_read(header: str | None, text: str, seconds: float | None) -> None:
-    named = parse_retry_after(header, NOW, text=text)
+def test_parse_retry_after_reads_header_and_text(header: str | None, text: str, seconds: float | None) -> None:
+    parsed = parse_retry_after(header, NOW, text=text)
 
-    assert named == (None if seconds is None else NOW + timedelta(seconds=seconds))
+    assert parsed == (None if seconds is None else NOW + timedelta(seconds=seconds))
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
-def test_no_header_breaks_the_reading(header: str, text: str) -> None:
-    named = parse_retry_after(header, NOW, text=text)
+def test_parse_retry_after_any_text_is_a_time_or_none(header: str, text: str) -> None:
+    parsed = parse_retry_after(header, NOW, text=text)
 
-    assert named is None or named.tzinfo is not None
-
-
-def test_a_refusal_is_final_after_one_request() -> None:
-    assert decide(Failure.PERMANENT, FRESH, now=0.0, rand=most).gives_up
+    assert parsed is None or parsed.tzinfo is not None
 
 
-def test_not_now_waits_for_the_later_of_hint_and_backoff() -> None:
-    assert decide(Failure.TEMPORARY, FRESH, now=0.0, retry_after=500.0, rand=most).wait == 500.0
-    assert decide(Failure.TEMPORARY, FRESH, now=0.0, retry_after=1.0, rand=most).wait == 30.0
-    assert decide(Failure.TEMPORARY, FRESH, now=0.0, retry_after=-99.0, rand=most).wait == 30.0
+def test_decide_permanent_gives_up() -> None:
+    assert decide(Failure.PERMANENT, FRESH, now=0.0, rand=full_jitter).gives_up
+
+
+def test_decide_temporary_waits_for_the_later_of_hint_and_backoff() -> None:
+    assert decide(Failure.TEMPORARY, FRESH, now=0.0, retry_after=500.0, rand=full_jitter).wait == 500.0
+    assert decide(Failure.TEMPORARY, FRESH, now=0.0, retry_after=1.0, rand=full_jitter).wait == 30.0
+    assert decide(Failure.TEMPORARY, FRESH, now=0.0, retry_after=-99.0, rand=full_jitter).wait == 30.0
 
 
 @pytest.mark.parametrize(
     ("max_retries", "temporary_failures", "gives_up"), [(0, 0, True), (3, 2, False), (3, 3, True), (None, 99, False)]
 )
 @pytest.mark.parametrize("failure", [Failure.TEMPORARY, Failure.UNKNOWN])
-def test_max_retries_counts_temporary_rejections_and_unknown_outcomes(
+def test_decide_max_retries_counts_temporary_and_unknown_attempts(
     failure: Failure, max_retries: int | None, temporary_failures: int, gives_up: bool
 ) -> None:
     """Decisions: retry or not; resends of unknown outcomes are bounded like other retries."""
     history = AttemptHistory(failures=temporary_failures, temporary_failures=temporary_failures, first_failed_at=0.0)
-    decision = decide(failure, history, now=10.0, max_retries=max_retries, rand=most)
+    decision = decide(failure, history, now=10.0, max_retries=max_retries, rand=full_jitter)
 
     assert decision.gives_up is gives_up
     assert decision.is_temporary
 
 
-def test_no_answer_rests_the_transport_and_uses_up_nobodys_retries() -> None:
+def test_decide_unreachable_pauses_the_transport_and_uses_no_retry() -> None:
     spent = AttemptHistory(failures=9, temporary_failures=3, first_failed_at=0.0)
-    decision = decide(Failure.UNREACHABLE, spent, now=0.0, max_retries=3, consecutive_timeouts=3, rand=most)
+    decision = decide(Failure.UNREACHABLE, spent, now=0.0, max_retries=3, consecutive_timeouts=3, rand=full_jitter)
 
     assert not decision.gives_up
     assert not decision.is_temporary
@@ -218,32 +217,32 @@ def test_no_answer_rests_the_transport_and_uses_up_nobodys_retries() -> None:
 
 
 @pytest.mark.parametrize("failure", [Failure.UNREACHABLE, Failure.TEMPORARY, Failure.UNKNOWN])
-def test_no_retries_at_all_is_one_attempt_whatever_comes_of_it(failure: Failure) -> None:
+def test_decide_zero_retries_gives_up_after_one_attempt(failure: Failure) -> None:
     """Decisions: 0 is fire and forget."""
-    decision = decide(failure, FRESH, now=0.0, max_retries=0, rand=most)
+    decision = decide(failure, FRESH, now=0.0, max_retries=0, rand=full_jitter)
 
     assert decision.gives_up
     assert decision.transport_wait == (30.0 if failure is Failure.UNREACHABLE else 0.0)
 
 
 @pytest.mark.parametrize("failure", [Failure.UNREACHABLE, Failure.TEMPORARY, Failure.UNKNOWN])
-def test_after_72_hours_of_trying_it_is_given_up(failure: Failure) -> None:
+def test_decide_gives_up_after_72_hours_of_attempts(failure: Failure) -> None:
     tried = AttemptHistory(failures=GIVE_UP_ATTEMPTS, temporary_failures=GIVE_UP_ATTEMPTS, first_failed_at=0.0)
 
-    assert decide(failure, tried, now=GIVE_UP_AFTER, rand=most).gives_up
-    assert not decide(failure, tried, now=GIVE_UP_AFTER - 1, rand=most).gives_up
+    assert decide(failure, tried, now=GIVE_UP_AFTER, rand=full_jitter).gives_up
+    assert not decide(failure, tried, now=GIVE_UP_AFTER - 1, rand=full_jitter).gives_up
 
 
-def test_a_closed_laptop_has_not_tried_for_72_hours() -> None:
+def test_decide_long_sleep_is_no_72_hours_of_attempts() -> None:
     asleep = AttemptHistory(failures=1, temporary_failures=0, first_failed_at=0.0)
 
-    assert not decide(Failure.UNREACHABLE, asleep, now=GIVE_UP_AFTER * 3, rand=most).gives_up
+    assert not decide(Failure.UNREACHABLE, asleep, now=GIVE_UP_AFTER * 3, rand=full_jitter).gives_up
 
 
 @pytest.mark.parametrize("failure", [Failure.AUTH, Failure.QUOTA])
-def test_what_a_person_must_mend_pauses_the_transport_and_costs_no_row_anything(failure: Failure) -> None:
+def test_decide_auth_or_quota_pauses_the_transport_and_counts_nothing(failure: Failure) -> None:
     old = AttemptHistory(failures=500, temporary_failures=500, first_failed_at=0.0)
-    decision = decide(failure, old, now=GIVE_UP_AFTER * 9, max_retries=0, rand=most)
+    decision = decide(failure, old, now=GIVE_UP_AFTER * 9, max_retries=0, rand=full_jitter)
 
     assert decision.pauses
     assert decision.transport_wait > 0
@@ -251,29 +250,24 @@ def test_what_a_person_must_mend_pauses_the_transport_and_costs_no_row_anything(
     assert not decision.counts
 
 
-def test_a_renewed_sign_in_is_tried_again_at_once() -> None:
-    decision = decide(Failure.TOKEN_REFRESHED, FRESH, now=0.0, max_retries=0, rand=most)
+def test_decide_refreshed_token_retries_at_once() -> None:
+    decision = decide(Failure.TOKEN_REFRESHED, FRESH, now=0.0, max_retries=0, rand=full_jitter)
 
     assert (decision.wait, decision.transport_wait, decision.counts, decision.gives_up) == (0.0, 0.0, False, False)
 
 
 @pytest.mark.parametrize(
-    ("temporary_failures", "consecutive_timeouts", "wait", "rest"),
+    ("temporary_failures", "consecutive_timeouts", "wait", "transport_wait"),
     [(0, 1, 30, 0), (3, 1, 240, 0), (0, 2, 30, 30), (0, 3, 30, 60), (1, 4, 60, 120), (9, 40, 3600, 3600)],
 )
-def test_what_may_have_arrived_waits_and_several_in_a_row_rest_the_transport(
-    temporary_failures: int, consecutive_timeouts: int, wait: float, rest: float
+def test_decide_unknown_waits_and_two_in_a_row_pause_the_transport(
+    temporary_failures: int, consecutive_timeouts: int, wait: float, transport_wait: float
 ) -> None:
-    """X03: so that not every message that waits goes out twice."""
+    """X03: one lost connection holds nothing up; several do, so that not every message is sent twice."""
     history = AttemptHistory(failures=temporary_failures, temporary_failures=temporary_failures, first_failed_at=0.0)
-    decision = decide(Failure.UNKNOWN, history, now=10.0, consecutive_timeouts=consecutive_timeouts, rand=most)
+    decision = decide(Failure.UNKNOWN, history, now=10.0, consecutive_timeouts=consecutive_timeouts, rand=full_jitter)
 
-    assert (decision.wait, decision.transport_wait) == (wait, rest)
+    assert (decision.wait, decision.transport_wait) == (wait, transport_wait)
     assert not decision.gives_up
-    assert not decision.pauses, "nobody need act: it passes by itself"
+    assert not decision.pauses, "no action is needed"
     assert decision.counts
-
-
-def test_one_that_is_cut_off_alone_lets_the_others_go_on() -> None:
-    """X03: a single broken connection is no reason to hold everything."""
-    assert decide(Failure.UNKNOWN, FRESH, now=0.0, consecutive_timeouts=1, rand=most).transport_wait == 0.0

@@ -1,0 +1,80 @@
+"""A worker that is unhealthy: `status`, exit code, and the health check ping."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from typing import Any
+
+import pytest
+
+from syftnotify.services.demo import Tree
+from syftnotify.system import worker_status
+from tests.fakes.web import Web
+from tests.support import ANA, OWNER, Box, wait_until
+
+
+def submit(box: Box, name: str) -> None:
+    """Submit one job in layout D, by a scientist that the owner added."""
+    tree = Tree(box.root, box.snapshot)
+    if not (box.root / OWNER).exists():
+        tree.grant(ANA)
+    tree.submit(ANA, name, "print(1)\n")
+
+
+def pings(hook: Web) -> int:
+    return sum(1 for request in hook.requests if request.line.startswith("GET"))
+
+
+def test_worker_whose_dispatcher_keeps_failing_is_unhealthy(box: Box, hook: Web) -> None:
+    """A2, B4: whatever the cause; here the table of attempts is missing."""
+    box.configure({"heartbeat": {"ping_url": hook.url}, "transports": {"box": {"type": "maildir"}}})
+    submit(box, "survey")
+    box.notify("start", check=0)
+    wait_until(box.mails, what="mail")
+    with sqlite3.connect(box.home.outbox, timeout=30) as database:
+        database.execute("ALTER TABLE attempts RENAME TO away")
+    submit(box, "other")
+    (problem,) = wait_until(
+        lambda: [
+            each for each in unhealthy_status(box).get("unwell", []) if "attempts to read the outbox failed" in each
+        ],
+        what="an unhealthy status",
+    )
+    with sqlite3.connect(box.home.outbox, timeout=30) as database:
+        database.execute("ALTER TABLE away RENAME TO attempts")
+    database.close()
+
+    assert "attempts" in problem
+    wait_until(lambda: not json.loads(box.notify("status", "--json").stdout)["unwell"], what="healthy again")
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["owner", *(pytest.param(each, marks=pytest.mark.thorough) for each in ("root", "owner beside an older layout"))],
+)
+def test_worker_whose_syftbox_folder_vanished_is_unhealthy(box: Box, hook: Web, what: str) -> None:
+    """B3: an unmounted disk; `restart` accepts the new state."""
+    box.configure({"heartbeat": {"ping_url": hook.url}})
+    submit(box, "survey")
+    if "older" in what:
+        (box.root / "datasites" / OWNER / "app_data" / "job").mkdir(parents=True)
+    box.notify("start", check=0)
+    wait_until(lambda: pings(hook), what="a ping while all is well")
+    shutil.rmtree(box.root if what == "root" else box.root / OWNER)
+    status = wait_until(lambda: unhealthy_status(box), what="an unhealthy status")
+
+    assert "notify restart" in status["unwell"][0]
+    assert box.notify("status").returncode == 4
+    stopped = pings(hook)
+    scan_seconds = worker_status.read(box.home).last_scan_s
+    wait_until(lambda: worker_status.read(box.home).last_scan_s != scan_seconds, what="another scan")
+    assert pings(hook) <= stopped + 1, "one may have been in flight"
+    box.notify("restart", check=0)
+    assert box.notify("status").returncode == 0
+
+
+def unhealthy_status(box: Box) -> dict[str, Any]:
+    status: dict[str, Any] = json.loads(box.notify("status", "--json").stdout)
+    return status if status["unwell"] else {}
