@@ -15,7 +15,7 @@ from tests.support import Box
 def outbox_counts(box: Box, *, holding: Sequence[str] = ()) -> OutboxCounts:
     outbox = SqliteOutbox(box.home.outbox)
     try:
-        return outbox.history.outbox_counts(holding=holding)
+        return outbox.history.counts(holding=holding)
     finally:
         outbox.close()
 

@@ -27,7 +27,7 @@ def tree(google: Google, box: Box) -> Tree:
 
 
 def status_json(box: Box) -> tuple[int, dict[str, Any]]:
-    done = box.notify("status_json", "--json")
+    done = box.notify("status", "--json")
     return done.returncode, json.loads(done.stdout)
 
 

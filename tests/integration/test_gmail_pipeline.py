@@ -38,7 +38,7 @@ def tree(google: Google, box: Box) -> Tree:
 @contextlib.contextmanager
 def opened_app(box: Box) -> Iterator[App]:
     """One app for several scans, so that a pause is remembered."""
-    app = box.app()
+    app = box.parts()
     try:
         yield app
     finally:

@@ -111,7 +111,7 @@ def test_prune_before_the_ledger_is_settled_repeats_nothing(box: Box, tree: Tree
     box.look()
     tree.submit("survey", ANA)
     box.clock.advance(60)
-    app = box.app()
+    app = box.parts()
     try:
         app.pipeline.tick(box.clock.now, last_scan=box.last_look)
         app.dispatcher.drain()

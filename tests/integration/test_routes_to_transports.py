@@ -123,7 +123,7 @@ def test_filter_users_limits_the_webhook(box: Box, hook: Web) -> None:
 
 def test_alert_is_sent_regardless_of_routes(box: Box, hook: Web) -> None:
     configure_routes(box, hook, [{"events": ["job_failed"], "to": [ANA]}])
-    app = box.app()
+    app = box.parts()
     try:
         app.pipeline.enqueue_own(
             Event(EventKind.SYSTEM_ALERT, "worker/x", "T", payload={"summary": "it hurts"}), box.clock.now

@@ -117,7 +117,7 @@ def test_smtp_auth_failure_pauses_and_drops_nothing(box: Box, step: str) -> None
         tree = smtp_tree(box, server)
         server.usual[step] = says("535 5.7.8 signed out")
         tree.submit(ANA, "survey", "print(1)\n")
-        app = box.app()
+        app = box.parts()
         try:
             app.run_once(None)
             assert "535" in app.dispatcher.queues["mail"].health.pause_reason

@@ -53,7 +53,7 @@ def test_home_without_mail_works_when_its_routes_need_none(box: Box, tree: Tree,
 def test_alert_without_mail_uses_the_only_transport(box: Box, hook: Web) -> None:
     oncall = {"type": "webhook", "url": hook.url}
     box.configure({"transports": {"oncall": oncall}, "routes": [{"events": ["job_failed"], "to": ["oncall"]}]})
-    app = box.app()
+    app = box.parts()
     try:
         app.pipeline.enqueue_own(
             Event(EventKind.SYSTEM_ALERT, "worker/x", "T", payload={"summary": "it hurts"}), box.clock.now
@@ -140,7 +140,7 @@ def test_endpoint_that_is_gone_is_paused_and_the_owner_alerted(box: Box, tree: T
 
 def send_transport_alert(box: Box, through: str) -> None:
     """What the worker notes when another transport than `through` is paused."""
-    app = box.app()
+    app = box.parts()
     try:
         event = Event(EventKind.SYSTEM_ALERT, "transport/dead", "T", payload={"summary": "it is paused"})
         app.pipeline.enqueue_own(event, box.clock.now, transport=through)

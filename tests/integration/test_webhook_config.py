@@ -29,7 +29,7 @@ def configure_webhooks(box: Box, **settings: dict[str, Any]) -> None:
     ],
 )
 def test_webhook_body_and_format_template_require_each_other(box: Box, settings: dict[str, Any]) -> None:
-    configure_webhooks(box, webhook_section=settings)
+    configure_webhooks(box, oncall=settings)
     with pytest.raises(ConfigError) as caught:
         load(box.home)
 
@@ -45,7 +45,7 @@ def test_webhook_body_and_format_template_require_each_other(box: Box, settings:
     ],
 )
 def test_webhook_format_that_is_invalid_is_named_by_path(box: Box, settings: dict[str, Any], path: str) -> None:
-    configure_webhooks(box, webhook_section=settings)
+    configure_webhooks(box, oncall=settings)
     with pytest.raises(ConfigError) as caught:
         load(box.home)
 
@@ -58,7 +58,7 @@ def test_webhook_templates_that_are_invalid_are_all_named(box: Box, command: tup
     configure_webhooks(
         box,
         pager={"format": "template", "body": '{"a": "${nothing}"}'},
-        webhook_section={"format": "template", "body": "{% if"},
+        oncall={"format": "template", "body": "{% if"},
         good={"format": "template", "body": '{"a": "${job_id}"}'},
     )
     done = box.notify(*command, check=1 if command == ("doctor",) else 2)
@@ -95,10 +95,8 @@ def test_webhook_output_that_is_not_json_is_a_dead_letter(box: Box, hook: Web) -
 
 
 def webhook_section(hook: Web) -> dict[str, Any]:
-    return {"type": "webhook", "url": hook.url, "events": ["job_failed"], "to": ["webhook_section"]}
+    return {"type": "webhook", "url": hook.url, "events": ["job_failed"], "to": ["oncall"]}
 
 
 def emit_job_failed(box: Box, name: str) -> None:
-    box.notify(
-        "emit_job_failed", "job_failed", "--entity", "run/1", "--key", name, "--payload", json.dumps({"name": name})
-    )
+    box.notify("emit", "job_failed", "--entity", "run/1", "--key", name, "--payload", json.dumps({"name": name}))

@@ -24,7 +24,7 @@ HELLO = Message(
     text="Es läuft: ≥ 5.\n",
     html="<p>Es läuft: ≥ 5.</p>\n",
     sender=OWNER,
-    run_init="fedcba9876543210",
+    conversation="fedcba9876543210",
     headers=(("X-SyftNotify-Event", "job_approved"),),
 )
 

@@ -245,7 +245,7 @@ HOSTILE = {
 
 @each_kind
 @pytest.mark.parametrize("field", ["recipient", "subject", "text"])
-@pytest.mark.parametrize("evil", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_content_adds_no_header_recipient_or_message(
     rig: Rig, usual_names: dict[type[Rig], tuple[str, ...]], field: str, hostile: str
 ) -> None:

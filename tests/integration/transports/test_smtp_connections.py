@@ -203,13 +203,13 @@ def test_smtp_encrypted_send_ends_at_the_timeout(
 @pytest.mark.parametrize("act", [hangs, drips])
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_smtp_server_that_stops_reading_ends_at_the_timeout(
-    ca: Authority, smtp: SmtpClients, act: Act, tls_server: bool
+    ca: Authority, smtp: SmtpClients, act: Act, encrypted: bool
 ) -> None:
     """G09, X03: in the middle of a large mail; the final dot has not left."""
-    tls = ca.context() if tls_server else None
+    tls = ca.context() if encrypted else None
     with serving(tls, starttls=False, receive_buffer=4096) as mail_server:
         mail_server.usual["body"] = act
-        form = "smtps://{place}" if tls_server else "smtp://{place}"
+        form = "smtps://{place}" if encrypted else "smtp://{place}"
         error = failed_in_time(smtp.to(mail_server, form=form, ca_file=str(ca.file), timeout_secs=3), LARGE)
 
     assert error.failure is Failure.UNREACHABLE
@@ -227,10 +227,10 @@ def test_smtp_timeout_spans_greeting_and_handshake(ca: Authority, smtp: SmtpClie
         connection.recv(1000)
         connection.sendall(b"220 go on\r\n")
         hole.ended.wait(1.4)  # and so does the handshake: 2.6 s of the 2 are gone
-        with ca.context().wrap_socket(connection.dup(), server_side=True) as tls_server:
-            tls_server.recv(1000)
+        with ca.context().wrap_socket(connection.dup(), server_side=True) as encrypted:
+            encrypted.recv(1000)
             while not hole.ended.wait(0.2):
-                tls_server.sendall(b".")
+                encrypted.sendall(b".")
 
     with raw(serve) as hole:
         transport = smtp.at(f"smtp://{HOST}:{hole.port}?tls=required", ca_file=str(ca.file), timeout_secs=2)

@@ -142,12 +142,12 @@ def test_smtp_fault_with_starttls_and_auth_has_its_failure_class(
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
-def test_smtp_cut_before_the_final_dot_is_unreachable(ca: Authority, smtp: SmtpClients, tls_server: bool) -> None:
+def test_smtp_cut_before_the_final_dot_is_unreachable(ca: Authority, smtp: SmtpClients, encrypted: bool) -> None:
     """X03: nothing is in doubt, so nothing is counted as doubled."""
-    tls = ca.context() if tls_server else None
+    tls = ca.context() if encrypted else None
     with serving(tls, starttls=False, receive_buffer=4096) as mail_server:
         mail_server.usual["body"] = closes
-        form = "smtps://{place}" if tls_server else "smtp://{place}"
+        form = "smtps://{place}" if encrypted else "smtp://{place}"
         error = failed(smtp.to(mail_server, form=form, ca_file=str(ca.file)), LARGE)
 
     assert error.failure is Failure.UNREACHABLE

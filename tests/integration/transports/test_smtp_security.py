@@ -40,16 +40,16 @@ from tests.integration.transports.smtp_clients import (
     ],
 )
 def test_smtp_url_of_each_form_connects_as_it_says(
-    ca: Authority, smtp: SmtpClients, form: str, tls_server: bool, signed_in: bool
+    ca: Authority, smtp: SmtpClients, form: str, encrypted: bool, signed_in: bool
 ) -> None:
     """G12"""
-    tls = ca.context() if tls_server else None
+    tls = ca.context() if encrypted else None
     users = {USER: PASSWORD} if signed_in else {}
     with serving(tls, starttls=not form.startswith("smtps"), users=users) as mail_server:
         smtp.to(mail_server, form=form, ca_file=str(ca.file)).send(HELLO)
 
     (mail,) = mail_server.committed
-    assert mail.is_encrypted is tls_server
+    assert mail.is_encrypted is encrypted
     assert mail.user == (USER if signed_in else "")
 
 
