@@ -157,7 +157,7 @@ def test_send_email_without_html_is_plain_text(google: Google, sender: GmailSend
         pytest.param(resets, id="resets"),
     ],
 )
-@pytest.mark.parametrize(("call", "recipient", "subject", "words"), _CALLS[::3])
+@pytest.mark.parametrize(("call", "recipient", "subject", "words"), _CALLS[-1:])
 def test_sender_call_returns_false_when_gmail_refuses(
     google: Google,
     sender: GmailSender,

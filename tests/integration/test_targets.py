@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 import syftnotify
+from syftnotify.core.errors import ConfigError
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
+from syftnotify.services.settings import load
 from tests.fakes.mailserver import Act, Talk, serving
 from tests.fakes.mailserver import says as replies
 from tests.fakes.web import Web, says
@@ -81,7 +83,9 @@ def test_recipient_without_a_transport_is_a_config_error(box: Box, changes: dict
     """No silence at run time."""
     box.configure({"transports": {"oncall": {"type": "webhook", "url": "https://hooks.example/x"}}, **changes})
 
-    assert mistake in " ".join(box.notify("start", check=2).stderr.split())
+    with pytest.raises(ConfigError) as caught:
+        load(box.home)
+    assert mistake in str(caught.value)
 
 
 def test_recipients_of_a_transport_succeed_and_fail_separately(box: Box, tree: Tree) -> None:

@@ -52,7 +52,7 @@ def test_webhook_format_that_is_invalid_is_named_by_path(box: Box, settings: dic
     assert path in str(caught.value)
 
 
-@pytest.mark.parametrize("command", [("start",), ("run", "--once"), ("doctor",)])
+@pytest.mark.parametrize("command", [("run", "--once"), ("doctor",)])
 def test_webhook_templates_that_are_invalid_are_all_named(box: Box, command: tuple[str, ...]) -> None:
     """And which webhook's it is, of each that is wrong."""
     configure_webhooks(

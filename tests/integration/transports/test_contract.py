@@ -19,6 +19,7 @@ from syftnotify.core.ports import Transport
 from syftnotify.transports.registry import TRANSPORT_TYPES
 from tests.fakes.mailserver import raw, swallows
 from tests.integration.transports.rigs import LATER, RIGS, SECRET, Rig, Served
+from tests.parameters import thorough_except
 from tests.support import PATIENCE
 
 
@@ -245,7 +246,9 @@ HOSTILE = {
 
 @each_kind
 @pytest.mark.parametrize("field", ["recipient", "subject", "text"])
-@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize(
+    "hostile", thorough_except({"crlf-and-a-header", "end-of-mail", "another-recipient", "lone-surrogate"}, HOSTILE)
+)
 def test_hostile_content_adds_no_header_recipient_or_message(
     rig: Rig, usual_names: dict[type[Rig], tuple[str, ...]], field: str, hostile: str
 ) -> None:

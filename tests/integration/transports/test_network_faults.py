@@ -27,6 +27,7 @@ from syftnotify.transports.smtp.settings import SmtpSettings
 from syftnotify.transports.webhook.settings import WebhookSettings
 from tests.fakes.google import SCOPE, Google
 from tests.fakes.mailserver import HOST, RawServer, raw
+from tests.parameters import thorough_except
 from tests.support import ANA, OWNER, transport_for, wait_until
 
 HELLO = Message(id="m1", recipient=ANA, subject="s", text="t", sender=OWNER, body=b"{}")
@@ -316,7 +317,34 @@ def _is_cut(peer: Peer, server: RawServer) -> bool:
     return bool(peer.sent) or not server.held
 
 
-@pytest.mark.parametrize("case", [*_web_cases(), *_tunnel_cases(), *_mail_cases()])
+# At least one fault of each conversation, and each fault of some conversation.
+_QUICK = {
+    "webhook-silent",
+    "webhook-dribbling-head",
+    "webhook-endless-headers",
+    "slack-endless-body",
+    "ping-endless-header",
+    "server-time-endless-interim-responses",
+    "gmail-bomb",
+    "gmail-silent",
+    "refresh-dribbling-body",
+    "code-exchange-endless-chunks",
+    "tls-request-silent",
+    "tls-check-dribbling-head",
+    "proxy-request-endless-header",
+    "proxy-check-silent",
+    "smtp-greeting-silent",
+    "smtp-EHLO-endless-lines",
+    "smtp-AUTH-dribbling",
+    "smtp-RCPT-endless-line",
+    "smtp-dot-silent",
+    "smtp-STARTTLS-silent",
+    "smtp-handshake-dribbling",
+    "smtps-handshake-silent",
+}
+
+
+@pytest.mark.parametrize("case", thorough_except(_QUICK, [*_web_cases(), *_tunnel_cases(), *_mail_cases()]))
 def test_conversation_with_a_faulty_peer_ends_in_time_and_memory(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

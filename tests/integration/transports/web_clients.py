@@ -10,7 +10,6 @@ from pytest_httpserver import HTTPServer
 from syftnotify.core.errors import DeliveryError
 from syftnotify.core.models import Message
 from syftnotify.core.ports import Transport
-from tests.fakes.web import Answer, drips, hangs
 from tests.support import transport_for, transport_settings
 
 PASSWORD = "pä:ss@wörd"
@@ -47,8 +46,3 @@ def failed(transport: Transport) -> DeliveryError:
 
 
 each_web = pytest.mark.parametrize("kind", ["slack", "discord", "webhook"])
-
-
-def timeout_for(answer: Answer) -> int:
-    """Seconds that a send may take. Short only where the answer never comes; a busy machine needs some for the rest."""
-    return 3 if answer in {hangs, drips} else 30
