@@ -31,7 +31,7 @@ def configure_gmail(box: Box, google: Google, *, second: bool = False, **changes
 
 
 def gmail_tree(google: Google, box: Box) -> Tree:
-    """A box that sends through Gmail, and its gmail_tree after a first look at two peers of old."""
+    """Configure `box` to send through Gmail, scan once, and return its tree, which has two peers."""
     configure_gmail(box, google)
     google.write_token(box.home.token)
     box.snapshot.parent.mkdir(parents=True)

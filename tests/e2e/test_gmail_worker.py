@@ -31,11 +31,11 @@ def status_json(box: Box) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("expired", [True, False])
+@pytest.mark.parametrize("expired", [True, pytest.param(False, marks=pytest.mark.thorough)])
 def test_worker_with_a_revoked_sign_in_alerts_by_another_transport(
     google: Google, box: Box, tree: Tree, expired: bool
 ) -> None:
-    """X07: the channel pauses, nothing is dropped, another channel tells the owner, status is 4."""
+    """X07, S01, S16: the transport pauses, nothing is dropped, another transport alerts the owner, status is 4."""
     configure_gmail(box, google, second=True)
     google.write_token(box.home.token, expired=expired)
     google.revoke()

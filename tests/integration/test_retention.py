@@ -65,7 +65,7 @@ def test_history_is_kept_without_limit_unless_configured(box: Box, tree: Tree) -
     assert "no notifications yet" in box.notify("history").stdout
     box.new_mails()
     box.look()
-    assert box.new_mails() == []  # what is forgotten is not told again
+    assert box.new_mails() == []  # a pruned event is not sent again
 
 
 def test_prune_keeps_pending_events_and_repeats_nothing(box: Box, tree: Tree) -> None:
@@ -106,7 +106,7 @@ def test_prune_keeps_pending_events_and_repeats_nothing(box: Box, tree: Tree) ->
 
 
 def test_prune_before_the_ledger_is_settled_repeats_nothing(box: Box, tree: Tree) -> None:
-    """C14: before the state file knows that it was told."""
+    """C14: before the ledger has recorded it as notified."""
     box.clock.now = 1_700_000_000.0
     box.look()
     tree.submit("survey", ANA)

@@ -103,8 +103,8 @@ def test_routes_apply_in_order_until_one_does_not_continue(box: Box, hook: Web) 
     emit(box, "job_failed", "run/2", payload={"name": "noisy-one"})
     box.look()
 
-    told = {request.json.get("channel") or request.json["entity"] for request in hook.requests}
-    assert told == {"#data-team", "run/1"}
+    reached = {request.json.get("channel") or request.json["entity"] for request in hook.requests}
+    assert reached == {"#data-team", "run/1"}
     assert len(hook.requests) == 2
     (mail,) = box.mails()
     assert (mail.to, mail.entities) == (OWNER, ["run/2"])

@@ -31,7 +31,7 @@ from tests.transport_boxes import outbox_counts
 
 
 def smtp_tree(box: Box, server: MailServer, *, form: str = UNENCRYPTED, **more: Any) -> Tree:
-    """A box that sends through `server`, and its tree after a first look at one peer of old."""
+    """Configure `box` to send through `server`, scan once, and return its tree, which has one peer."""
     url = form.format(place=f"{HOST}:{server.port}", user=USER, password=PASSWORD)
     box.configure({"transports": {"mail": {"type": "smtp", "smtp_url": url, **more}}})
     box.snapshot.parent.mkdir(parents=True)
@@ -50,9 +50,9 @@ def test_smtp_job_is_sent_to_owner_and_submitter(box: Box, ca: Authority) -> Non
         box.look()
         box.look()
 
-        wait_until(lambda: not server.connections, what="a look leaves no connection open")
-    told = {(mail.event, mail.to, mail.sender) for mail in server.committed}
-    assert told == {("job_submitted", OWNER, "no@x.org"), ("job_submitted", ANA, "no@x.org")}
+        wait_until(lambda: not server.connections, what="a scan leaves no connection open")
+    sent = {(mail.event, mail.to, mail.sender) for mail in server.committed}
+    assert sent == {("job_submitted", OWNER, "no@x.org"), ("job_submitted", ANA, "no@x.org")}
     assert outbox_counts(box) == tally(sent=2)
 
 

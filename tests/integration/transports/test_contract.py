@@ -35,6 +35,7 @@ each_kind = _each(lambda _rig: True)
 each_served = _each(lambda rig: issubclass(rig, Served))
 
 
+each_with_ids = _each(lambda rig: rig.has_ids)
 each_with_waits = _each(lambda rig: rig.has_waits)
 
 
@@ -74,7 +75,7 @@ def test_registered_transports_all_have_a_rig() -> None:
 
 @each_kind
 def test_check_of_a_healthy_server_sends_nothing(rig: Rig) -> None:
-    """N02: whoever checks may do it at any time, so nobody may receive anything by it."""
+    """N02: a check may run at any time, so nobody may receive anything by it."""
     rig.transport().check()
 
     assert rig.requests == 0
@@ -107,11 +108,9 @@ def test_message_is_one_request_with_text_and_id(rig: Rig) -> None:
     assert arrived.id == (message.id if rig.has_ids else "")
 
 
-@each_kind
+@each_with_ids
 def test_message_sent_again_has_the_same_id(rig: Rig) -> None:
     """X03: so that a reader's program can tell that it is the same message."""
-    if not rig.has_ids:
-        pytest.skip("the protocol has no id that the sender can choose")
     for _ in range(2):
         rig.transport().send(rig.message())
 
@@ -150,7 +149,7 @@ def test_refusal_is_permanent_and_one_request(rig: Served) -> None:
 
 @each_served
 def test_temporary_rejection_is_one_request(rig: Served) -> None:
-    """G10: when to try again is the dispatcher's business."""
+    """G10: the dispatcher decides when to try again."""
     rig.reject_temporarily()
     error = failed(rig.transport(), rig.message())
 
@@ -192,7 +191,7 @@ def test_missing_server_is_unreachable(rig: Rig, was_there: bool) -> None:
 
 @each_served
 def test_server_that_closes_at_once_gets_one_connection(rig: Served) -> None:
-    """X03: before anything was taken; where the protocol lets nobody know that, it counts as in doubt."""
+    """X03: before anything was accepted; where the protocol does not show that, the outcome is unknown."""
     connections: list[socket.socket] = []
     with raw(connections.append) as rude:
         error = failed(rig.transport(port=rude.port), rig.message())
@@ -203,7 +202,7 @@ def test_server_that_closes_at_once_gets_one_connection(rig: Served) -> None:
 
 @each_served
 def test_server_that_closes_after_the_message_is_unknown(rig: Served) -> None:
-    """X03: one request; whether to send it again is not the transport's to decide."""
+    """X03: one request; the dispatcher decides whether to send it again."""
     rig.close_after_message()
 
     assert failed(rig.transport(), rig.message()).failure is Failure.UNKNOWN
@@ -223,7 +222,7 @@ def test_server_that_is_silent_after_the_message_is_unknown(rig: Served) -> None
 @each_served
 @pytest.mark.timeout(50)
 def test_server_that_never_answers_ends_at_the_timeout(rig: Served) -> None:
-    """G09: it accepts every connection and never says a word, not even about the sign-in."""
+    """G09: it accepts connections and never replies, not even to the sign-in."""
     with raw(swallows) as hole:
         error = failed(rig.transport(port=hole.port, seconds=1), rig.message())
 
@@ -284,7 +283,7 @@ def test_repr_of_a_transport_contains_no_secret(rig: Rig) -> None:
 @each_kind
 @pytest.mark.parametrize("sends", [0, 1])
 def test_close_may_be_called_twice_and_unused(rig: Rig, sends: int) -> None:
-    """Whoever lets go of all transports need not know which of them were ever used."""
+    """All transports are closed at the end, whether they were used or not."""
     transport = rig.transport()
     for _ in range(sends):
         transport.send(rig.message())

@@ -102,7 +102,7 @@ def test_gmail_revoked_sign_in_is_an_auth_failure(google: Google, tmp_path: Path
 def test_gmail_token_endpoint_in_trouble_is_unreachable(
     google: Google, tmp_path: Path, expired: bool, answer: Answer
 ) -> None:
-    """X07: it passes by itself: nobody is asked to sign in, and nothing is in doubt."""
+    """X07: a temporary failure: nobody is asked to sign in, and no outcome is unknown."""
     gmail_token = google.write_token(tmp_path / "stale.json", expired=expired)
     google.access_tokens.clear()
     google.token_answer = answer

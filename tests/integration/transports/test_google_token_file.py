@@ -155,7 +155,7 @@ def test_token_file_after_a_refused_refresh_is_unchanged(google: Google, tmp_pat
     ],
 )
 def test_token_endpoint_in_trouble_is_no_sign_in_error(google: Google, tmp_path: Path, answer: Answer) -> None:
-    """S03: it passes by itself, so nobody is sent to do something about it."""
+    """S03: a temporary failure, so nobody is asked to sign in."""
     token = google.write_token(tmp_path / "gmail_token.json", expired=True)
     before = token.read_bytes()
     google.token_answer = answer

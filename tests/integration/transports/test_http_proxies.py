@@ -23,7 +23,7 @@ from tests.integration.transports.web_clients import (
 
 @each_web
 def test_proxy_that_refuses_is_unreachable(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """X03: it was asked to connect, and told nothing else."""
+    """X03: it received the CONNECT request and nothing else."""
     with web(says(502)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.rpartition("/services")[0])
         error = failed(transport(kind, "https://hooks.invalid/x"))

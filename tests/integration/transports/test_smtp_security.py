@@ -65,7 +65,7 @@ def test_smtp_password_in_the_url_is_percent_decoded(smtp: SmtpClients, password
 
 @pytest.mark.parametrize("users", [{}, {USER: PASSWORD}])
 def test_smtp_server_without_required_starttls_receives_nothing(smtp: SmtpClients, users: dict[str, str]) -> None:
-    """G12: whoever sits in between and hides the offer learns neither the password nor the mail."""
+    """G12: an attacker who removes the offer of STARTTLS gets neither the password nor the mail."""
     with serving(users=users) as mail_server:
         error = failed(smtp.to(mail_server, form=STARTTLS))
 
@@ -99,7 +99,7 @@ def test_smtp_server_with_an_invalid_certificate_receives_nothing(
 def test_smtp_unusable_ca_file_is_named_in_the_error(
     ca: Authority, smtp: SmtpClients, tmp_path: Path, content: str | None
 ) -> None:
-    """A person must be told what to mend: it is not the server that is in trouble."""
+    """The error names the file, because the server is not the cause."""
     file = tmp_path / "mine.pem"
     if content is not None:
         file.write_text(content, encoding="ascii")

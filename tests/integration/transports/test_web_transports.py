@@ -77,7 +77,7 @@ def test_web_answer_over_tls_has_its_failure_class(
 def test_web_server_with_untrusted_certificate_receives_nothing(
     tls_server: Web, ca: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trusted are those whom the variables of OpenSSL name and, without these, those whom Mozilla does."""
+    """CA bundle: SSL_CERT_FILE/SSL_CERT_DIR if set, otherwise certifi."""
     (tmp_path / "nobody").mkdir()
     doubtful: dict[str, str] = {"SSL_CERT_DIR": str(tmp_path / "nobody"), "SSL_CERT_FILE": str(tmp_path / "missing")}
     for name, value in [("SSL_CERT_FILE", ""), *doubtful.items()]:

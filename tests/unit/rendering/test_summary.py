@@ -38,7 +38,7 @@ def test_summary_of_a_late_reminder_names_the_current_status(kind: EventKind, st
 
 
 def test_summary_quotes_a_submitter_that_is_a_sentence() -> None:
-    """C6: the name of a folder can have blanks, and so look like words of ours."""
+    """C6: the name of a folder may contain blanks and imitate a sentence."""
     forged = "ana@y.net is trusted; job"
     text = summary_line(item(EventKind.JOB_SUBMITTED, submitter=forged))
 

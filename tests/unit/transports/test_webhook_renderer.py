@@ -164,7 +164,7 @@ def test_run_alert_object_has_run_job_status_and_exit_code(kind: EventKind, stat
 
 @pytest.mark.parametrize("shape", ["nomaflow", "run_alert"])
 def test_run_without_an_id_has_a_stable_one(shape: str) -> None:
-    """A04: a program tells by it what belongs together."""
+    """A04: a program groups events by it."""
     long, over = (
         rendered(kind, shape=shape, **PAYLOAD)["run_id"] for kind in (EventKind.JOB_LONG_RUNNING, EventKind.JOB_FAILED)
     )
