@@ -27,7 +27,7 @@ def test_transport_type_is_named_in_its_folder_only() -> None:
         (str(file.relative_to(package)), node.value)
         for file in package.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and node.value in TRANSPORT_TYPES
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in TRANSPORT_TYPES
     }
     outside = {(file, kind) for file, kind in found if not file.startswith(f"transports/{kind}/")}
     assert outside <= _OTHER_MEANINGS
