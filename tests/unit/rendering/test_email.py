@@ -14,6 +14,7 @@ from syftnotify.rendering.links import Links
 from syftnotify.rendering.summary import summary_line
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.transports.mime import build_mime
+from tests.parameters import thorough_except
 from tests.unit.rendering.emails import (
     ALL_MAILS,
     OWNER_KINDS,
@@ -186,7 +187,9 @@ LINE_ENDS = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u
 IMITATIONS = ["--- code/main.py ---", "See the job: https://evil.example/login", "Not shown:"]
 
 
-@pytest.mark.parametrize("end", LINE_ENDS, ids=ascii)
+@pytest.mark.parametrize(
+    "end", thorough_except({"'\\n'", "'\\x85'", "'\\u2028'"}, {ascii(end): end for end in LINE_ENDS})
+)
 @pytest.mark.parametrize(
     ("kind", "audience", "more"),
     [
