@@ -20,8 +20,7 @@ from tests.fakes.web import Web, hangs, says, web
 from tests.support import ANA, BO, OWNER, Box, pass_hours, tally, wait_until
 from tests.test_alerts import add
 from tests.test_history import objects
-from tests.test_smtp import counts
-from tests.test_ways_out import emit
+from tests.transport_boxes import emit, outbox_counts
 from tests.trees import TREES, Disk, Tree
 
 HOUR = 3600.0
@@ -80,7 +79,7 @@ def test_a_webhook_and_slack_are_tried_again_three_times(box: Box, hook: Web, ki
     pass_hours(box, 5)
 
     assert len(hook.requests) == 4
-    assert counts(box) == tally(dead=1)
+    assert outbox_counts(box) == tally(dead=1)
 
 
 def test_mail_is_tried_for_72_hours(box: Box) -> None:
@@ -92,9 +91,9 @@ def test_mail_is_tried_for_72_hours(box: Box) -> None:
         for _ in range(24):
             box.look()
             box.clock.advance(3 * HOUR)
-        assert counts(box) == tally(waiting=1, failed=1)
+        assert outbox_counts(box) == tally(waiting=1, failed=1)
         box.look()
-        assert counts(box) == tally(dead=1)
+        assert outbox_counts(box) == tally(dead=1)
         assert server.attempts == 25
 
 
@@ -109,7 +108,7 @@ def test_without_retries_a_not_now_is_final(box: Box, hook: Web) -> None:
         emit(box, "job_failed")
         pass_hours(box, 5)
         assert (len(hook.requests), server.attempts) == (1, 1)
-    assert counts(box) == tally(dead=2)
+    assert outbox_counts(box) == tally(dead=2)
 
 
 @pytest.mark.parametrize(("retries", "state"), [(0, "dead"), (3, "pending")])
@@ -141,7 +140,7 @@ def test_a_refusal_is_final_after_one_request(box: Box, hook: Web) -> None:
         emit(box, "job_failed")
         pass_hours(box, 5)
         assert (len(hook.requests), server.attempts) == (2, 1)
-    assert counts(box) == tally(dead=3)
+    assert outbox_counts(box) == tally(dead=3)
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
@@ -167,7 +166,7 @@ def test_a_server_that_commits_and_answers_with_an_error_gets_one_id_and_no_more
 
     is_held = on_unknown == "hold"
     assert (len(ids), len(set(ids))) == (1 if is_held else 3, 1)
-    assert counts(box, holding=["way"] if is_held else []) == (
+    assert outbox_counts(box, holding=["way"] if is_held else []) == (
         tally(unknown=1, held=1, failed=1) if is_held else tally(unknown=3, dead=1)
     )
 
@@ -182,7 +181,7 @@ def test_the_wait_that_the_other_side_names_is_kept(box: Box, hook: Web) -> None
     assert len(hook.requests) == 1
     look_later(box, 1)
     assert len(hook.requests) == 2
-    assert counts(box) == tally(sent=1)
+    assert outbox_counts(box) == tally(sent=1)
 
 
 # -- drop or keep ------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 from tests.fakes.web import Web
 from tests.support import Box, without_blanks
 from tests.test_emitted import spooled
-from tests.test_ways_out import GFLOW, routed
+from tests.transport_boxes import GFLOW_EVENTS, configure_routes
 
 PAGE = (Path(__file__).parent.parent / "docs" / "emitting.md").read_text(encoding="utf-8")
 INSTALLED = "/opt/syftnotify/bin"  # where the page has the commands
@@ -135,16 +135,16 @@ def test_cron_wrapper_keeps_exit_code_of_missing_command(box: Box, wrapper: Path
 
 def test_gflow_program_hands_in_all_thirteen_events(box: Box, hook: Web, tmp_path: Path) -> None:
     """A5, G21"""
-    routed(box, hook, [], events=["*"], format="gflow")
+    configure_routes(box, hook, [], events=["*"], format="gflow")
     (text,) = blocks("gflow")
     program = tmp_path / "report.py"
     program.write_text(text)
-    for event in GFLOW:
+    for event in GFLOW_EVENTS:
         subprocess.run([sys.executable, program, event, "42", "alice"], env=box.environment(), check=True, timeout=60)
     box.look()
     sent: list[dict[str, Any]] = [request.json for request in hook.requests]
 
-    assert sorted(each["event"] for each in sent) == sorted(GFLOW)
+    assert sorted(each["event"] for each in sent) == sorted(GFLOW_EVENTS)
     for each in sent:
         if each["event"].startswith("job_"):
             assert (each["job"]["id"], each["job"]["user"]) == (42, "alice")

@@ -1,4 +1,4 @@
-"""From an event to each way out: routes, wishes, emitted events, with real servers."""
+"""From an emitted event to each transport: routes, filters, formats, digests."""
 
 from __future__ import annotations
 
@@ -6,55 +6,23 @@ from typing import Any
 
 import yaml
 
-import syftnotify
 from syftnotify.core.kinds import EventKind
+from syftnotify.core.models import Event
 from syftnotify.rendering.templates import indented
 from tests.fakes.web import Web
 from tests.support import ANA, OWNER, Box
+from tests.transport_boxes import GFLOW_EVENTS, configure_routes, emit
 from tests.trees import TREES, Disk
 
-GFLOW = [
-    "job_submitted",
-    "job_updated",
-    "job_started",
-    "job_completed",
-    "job_failed",
-    "job_cancelled",
-    "job_timeout",
-    "job_held",
-    "job_released",
-    "gpu_available",
-    "reservation_created",
-    "reservation_cancelled",
-    "scheduler_online",
-]
 
-
-def routed(box: Box, hook: Web, routes: list[dict[str, Any]], **webhook: Any) -> None:
-    box.configure(
-        {
-            "transports": {
-                "box": {"type": "maildir"},
-                "oncall": {"type": "webhook", "url": hook.url, **webhook},
-                "team": {"type": "slack", "url": hook.url, "default_recipient": "#jobs", "rate": 1000, "burst": 1000},
-            },
-            "routes": routes,
-        }
-    )
-
-
-def emit(box: Box, kind: str, entity: str = "gflow/42", **more: Any) -> str:
-    return syftnotify.emit(kind, entity, home=box.home.root, **more)
-
-
-def test_each_of_gflows_thirteen_events_reaches_a_webhook(box: Box, hook: Web) -> None:
+def test_gflow_events_all_reach_a_webhook(box: Box, hook: Web) -> None:
     """G06, G16, G17, G18, G21"""
-    routed(box, hook, [], events=["*"], format="gflow")
-    for kind in GFLOW:
+    configure_routes(box, hook, [], events=["*"], format="gflow")
+    for kind in GFLOW_EVENTS:
         emit(box, kind, user="alice", payload={"job_id": 42})
     box.look()
 
-    assert [request.json["event"] for request in hook.requests] == GFLOW
+    assert [request.json["event"] for request in hook.requests] == GFLOW_EVENTS
     for request in hook.requests:
         sent = request.json
         assert sent["timestamp"].endswith("Z")
@@ -66,9 +34,9 @@ def test_each_of_gflows_thirteen_events_reaches_a_webhook(box: Box, hook: Web) -
     assert len(hook.requests) == 13
 
 
-def test_a_gpu_that_is_available_twice_is_told_once(box: Box, hook: Web) -> None:
+def test_gpu_available_twice_is_sent_once(box: Box, hook: Web) -> None:
     """G19: until something else is heard of it."""
-    routed(box, hook, [], events=["*"])
+    configure_routes(box, hook, [], events=["*"])
     for kind in ("gpu_available", "gpu_available"):
         emit(box, kind, "gpu 0")
     box.look()
@@ -86,8 +54,8 @@ def test_a_gpu_that_is_available_twice_is_told_once(box: Box, hook: Web) -> None
     ]
 
 
-def test_one_key_is_one_event_and_without_one_each_is_its_own(box: Box, hook: Web) -> None:
-    routed(box, hook, [], events=["*"])
+def test_emit_with_one_key_is_one_event(box: Box, hook: Web) -> None:
+    configure_routes(box, hook, [], events=["*"])
     for _ in range(3):
         emit(box, "job_failed", key="run-7")
         box.look()
@@ -98,9 +66,9 @@ def test_one_key_is_one_event_and_without_one_each_is_its_own(box: Box, hook: We
     assert len(hook.requests) == 3
 
 
-def test_an_event_tells_by_mail_whom_it_names(box: Box, hook: Web) -> None:
+def test_emit_notify_emails_are_sent_by_mail_only(box: Box, hook: Web) -> None:
     """G22, G23, G24: and no webhook for it."""
-    routed(box, hook, [])
+    configure_routes(box, hook, [])
     emit(box, "job_failed", notify_emails=["a@x.example"], payload={"error": "boom"})
     emit(box, "job_started", notify_emails=["b@x.example"])
     emit(box, "job_started", notify_emails=["c@x.example"], notify_on=["job_started"])
@@ -114,9 +82,9 @@ def test_an_event_tells_by_mail_whom_it_names(box: Box, hook: Web) -> None:
     assert hook.requests == []
 
 
-def test_routes_are_asked_in_order_until_one_does_not_go_on(box: Box, hook: Web) -> None:
+def test_routes_apply_in_order_until_one_does_not_continue(box: Box, hook: Web) -> None:
     """N18, N19"""
-    routed(
+    configure_routes(
         box,
         hook,
         [
@@ -135,16 +103,16 @@ def test_routes_are_asked_in_order_until_one_does_not_go_on(box: Box, hook: Web)
     emit(box, "job_failed", "run/2", payload={"name": "noisy-one"})
     box.look()
 
-    told = {request.json.get("channel") or request.json["entity"] for request in hook.requests}
-    assert told == {"#data-team", "run/1"}
+    reached = {request.json.get("channel") or request.json["entity"] for request in hook.requests}
+    assert reached == {"#data-team", "run/1"}
     assert len(hook.requests) == 2
     (mail,) = box.mails()
     assert (mail.to, mail.entities) == (OWNER, ["run/2"])
 
 
-def test_users_are_filtered(box: Box, hook: Web) -> None:
+def test_filter_users_limits_the_webhook(box: Box, hook: Web) -> None:
     """G07"""
-    routed(box, hook, [], events=["job_failed"], filter_users=["alice"])
+    configure_routes(box, hook, [], events=["job_failed"], filter_users=["alice"])
     emit(box, "job_failed", user="alice")
     emit(box, "job_failed", user="bob")
     emit(box, "job_completed", user="alice")
@@ -153,25 +121,21 @@ def test_users_are_filtered(box: Box, hook: Web) -> None:
     assert [request.json["job"]["user"] for request in hook.requests] == ["alice"]
 
 
-def test_trouble_is_told_whatever_the_routes_leave_out(box: Box, hook: Web) -> None:
-    routed(box, hook, [{"events": ["job_failed"], "to": [ANA]}])
-    parts = box.parts()
+def test_alert_is_sent_regardless_of_routes(box: Box, hook: Web) -> None:
+    configure_routes(box, hook, [{"events": ["job_failed"], "to": [ANA]}])
+    app = box.parts()
     try:
-        parts.pipeline.enqueue_own(event(EventKind.SYSTEM_ALERT, "worker/x", {"summary": "it hurts"}), box.clock.now)
-        parts.dispatcher.drain()
+        app.pipeline.enqueue_own(
+            Event(EventKind.SYSTEM_ALERT, "worker/x", "T", payload={"summary": "it hurts"}), box.clock.now
+        )
+        app.dispatcher.drain()
     finally:
-        parts.close()
+        app.close()
 
     assert [mail.to for mail in box.mails()] == [OWNER]
 
 
-def event(kind: EventKind, entity: str, payload: dict[str, Any]) -> Any:
-    from syftnotify.core.models import Event
-
-    return Event(kind, entity, "T", payload=payload)
-
-
-def test_above_a_few_in_a_minute_the_rest_is_one_digest_and_what_is_urgent_comes_singly(box: Box, hook: Web) -> None:
+def test_digest_above_the_threshold_spares_urgent_events(box: Box, hook: Web) -> None:
     """X06: per recipient, the worst first; what a program reads is never gathered."""
     box.configure(
         {
@@ -203,9 +167,9 @@ def test_above_a_few_in_a_minute_the_rest_is_one_digest_and_what_is_urgent_comes
     assert [mail.entities for mail in box.mails()[4:]] == [["run/late"]]
 
 
-def test_a_run_of_a_scheduler_is_told_with_its_step_its_traceback_and_its_page(box: Box, hook: Web) -> None:
+def test_failed_run_is_sent_with_step_traceback_and_link(box: Box, hook: Web) -> None:
     """N08, N24, N25, C04"""
-    routed(box, hook, [{"to": ["#jobs", "oncall", "team@lab.example"]}])
+    configure_routes(box, hook, [{"to": ["#jobs", "oncall", "team@lab.example"]}])
     error = "Traceback (most recent call last):\n  File x\nOperationalError: connection refused"
     payload = {"name": "nightly-sync", "step": "copy-orders", "error": error, "url": "https://runs.example/7"}
     emit(box, "job_failed", "run/7", payload=payload)
@@ -226,9 +190,9 @@ def test_a_run_of_a_scheduler_is_told_with_its_step_its_traceback_and_its_page(b
     assert next(request.json["url"] for request in hook.requests if "url" in request.json) == "https://runs.example/7"
 
 
-def test_a_gpu_whose_scheduler_gives_keys_is_told_each_time(box: Box, hook: Web) -> None:
+def test_gpu_available_with_new_keys_is_sent_each_time(box: Box, hook: Web) -> None:
     """G19: it says itself when it is news."""
-    routed(box, hook, [], events=["*"])
+    configure_routes(box, hook, [], events=["*"])
     for key in ("monday", "tuesday", "tuesday"):
         emit(box, "gpu_available", "gpu 0", key=key)
     box.look()
@@ -236,9 +200,9 @@ def test_a_gpu_whose_scheduler_gives_keys_is_told_each_time(box: Box, hook: Web)
     assert len(hook.requests) == 2
 
 
-def test_who_is_only_named_by_a_job_hears_nothing_of_what_it_printed(box: Box, hook: Web) -> None:
+def test_recipient_named_by_a_job_gets_no_private_output(box: Box, hook: Web) -> None:
     """G25: the owner's own readers do."""
-    routed(box, hook, [{"to": ["oncall"]}])
+    configure_routes(box, hook, [{"to": ["oncall"]}])
     box.configure({**config_of(box), "recipients": {"allow": ["#jobs"]}})
     tree = TREES["D"](Disk(box.root, box.clock.time))
     box.look()

@@ -1,0 +1,51 @@
+"""Boxes that send through a Gmail server of the tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from syftnotify.services.demo import Tree
+from tests.fakes.google import (
+    Google,
+    Post,
+)
+from tests.support import ANA, BO, Box
+
+CODE = "print('mean income')\n"
+
+
+HOUR = 3600.0
+
+
+def configure_gmail(box: Box, google: Google, *, second: bool = False, **changes: Any) -> None:
+    mail = {
+        "type": "gmail",
+        "token": "gmail_token.json",
+        "api_endpoint": google.url,
+        "rate": 1000,
+        "burst": 1000,
+        **changes,
+    }
+    box.configure({"transports": {"mail": mail, **({"box": {"type": "maildir"}} if second else {})}})
+
+
+def gmail_tree(google: Google, box: Box) -> Tree:
+    """Configure `box` to send through Gmail, scan once, and return its tree, which has two peers."""
+    configure_gmail(box, google)
+    google.write_token(box.home.token)
+    box.snapshot.parent.mkdir(parents=True)
+    gmail_tree = Tree(box.root, box.snapshot)
+    gmail_tree.peers([], [])
+    gmail_tree.grant(ANA)
+    gmail_tree.grant(BO)
+    box.look()
+    return gmail_tree
+
+
+def events_and_recipients(posts: list[Post]) -> list[tuple[str, str]]:
+    return [(post.event, post.to) for post in posts]
+
+
+def count_by_id(posts: list[Post]) -> Counter[str]:
+    return Counter(str(post.mail["Message-ID"]) for post in posts)

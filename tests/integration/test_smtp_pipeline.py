@@ -1,0 +1,159 @@
+"""From the tree to a mail server: delivery, unknown outcomes, refusals, secrets."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from syftnotify.services.demo import Tree
+from tests.fakes.mailserver import (
+    HOST,
+    PASSWORD,
+    SECRET,
+    USER,
+    Authority,
+    MailServer,
+    babbles,
+    closes,
+    commits,
+    ids,
+    in_turn,
+    repeats_what_it_heard,
+    says,
+    serving,
+)
+from tests.integration.transports.smtp_clients import STARTTLS, UNENCRYPTED
+from tests.support import ANA, OWNER, Box, tally, wait_until
+from tests.transport_boxes import outbox_counts
+
+
+def smtp_tree(box: Box, server: MailServer, *, form: str = UNENCRYPTED, **more: Any) -> Tree:
+    """Configure `box` to send through `server`, scan once, and return its tree, which has one peer."""
+    url = form.format(place=f"{HOST}:{server.port}", user=USER, password=PASSWORD)
+    box.configure({"transports": {"mail": {"type": "smtp", "smtp_url": url, **more}}})
+    box.snapshot.parent.mkdir(parents=True)
+    tree = Tree(box.root, box.snapshot)
+    tree.peers([], [])
+    tree.grant(ANA)
+    box.look()
+    return tree
+
+
+def test_smtp_job_is_sent_to_owner_and_submitter(box: Box, ca: Authority) -> None:
+    """S01, G12"""
+    with serving(ca.context(), users={USER: PASSWORD}) as server:
+        tree = smtp_tree(box, server, form=STARTTLS, ca_file=str(ca.file), **{"from": "Site <no@x.org>"})
+        tree.submit(ANA, "survey", "print(1)\n")
+        box.look()
+        box.look()
+
+        wait_until(lambda: not server.connections, what="a scan leaves no connection open")
+    sent = {(mail.event, mail.to, mail.sender) for mail in server.committed}
+    assert sent == {("job_submitted", OWNER, "no@x.org"), ("job_submitted", ANA, "no@x.org")}
+    assert outbox_counts(box) == tally(sent=2)
+
+
+def test_smtp_unknown_outcome_is_resent_with_the_same_id(box: Box) -> None:
+    """X03: a reader's program can tell that it is the same mail."""
+    with serving(users={USER: PASSWORD}) as server:
+        tree = smtp_tree(box, server)
+        server.usual["dot"] = in_turn(commits, closes)
+        tree.submit(ANA, "survey", "print(1)\n")
+        box.look()
+        assert outbox_counts(box) == tally(waiting=2, failed=2, unknown=2)
+        server.behaves()
+        box.clock.advance(3600)
+        box.look()
+
+    assert set(Counter(ids(server.committed)).values()) == {2}
+    assert outbox_counts(box) == tally(sent=2, unknown=2)
+
+
+def test_smtp_unknown_outcome_with_hold_is_not_resent(box: Box) -> None:
+    """X03: `on_unknown: hold`."""
+    with serving(users={USER: PASSWORD}) as server:
+        tree = smtp_tree(box, server, on_unknown="hold")
+        server.usual["dot"] = in_turn(commits, closes)
+        tree.submit(ANA, "survey", "print(1)\n")
+        box.look()
+        server.behaves()
+        box.clock.advance(3600)
+        box.look()
+
+    assert set(Counter(ids(server.committed)).values()) == {1}
+    assert outbox_counts(box, holding=["mail"]) == tally(failed=2, unknown=2, held=2)
+
+
+def test_smtp_refused_recipient_does_not_stop_the_other(box: Box) -> None:
+    """X04"""
+
+    async def knows_the_owner_alone(talk: Any) -> None:
+        if OWNER in talk.commands[-1]:
+            talk.envelope.rcpt_tos.append(OWNER)
+            await talk.write(b"250 2.1.5 fine\r\n")
+        else:
+            await talk.write(b"550 5.1.1 no such user\r\n")
+
+    with serving(users={USER: PASSWORD}) as server:
+        tree = smtp_tree(box, server)
+        server.usual["RCPT"] = knows_the_owner_alone
+        tree.submit(ANA, "survey", "print(1)\n")
+        box.look()
+        box.clock.advance(3600)
+        box.look()
+
+    assert [mail.to for mail in server.committed] == [OWNER]
+    assert outbox_counts(box) == tally(sent=1, dead=1)
+    assert server.attempts == 2
+
+
+@pytest.mark.parametrize("step", ["AUTH", "MAIL"])
+def test_smtp_auth_failure_pauses_and_drops_nothing(box: Box, step: str) -> None:
+    """X07"""
+    with serving(users={USER: PASSWORD}) as server:
+        tree = smtp_tree(box, server)
+        server.usual[step] = says("535 5.7.8 signed out")
+        tree.submit(ANA, "survey", "print(1)\n")
+        app = box.parts()
+        try:
+            app.run_once(None)
+            assert "535" in app.dispatcher.queues["mail"].health.pause_reason
+            assert outbox_counts(box) == tally(waiting=2)
+            server.behaves()
+            box.clock.advance(301)
+            app.run_once(box.clock.now)
+            assert not app.dispatcher.queues["mail"].health.pause_reason
+        finally:
+            app.close()
+
+    assert outbox_counts(box) == tally(sent=2)
+
+
+def test_smtp_password_is_in_no_log_and_no_file(box: Box, ca: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    """N03"""
+    caplog.set_level(logging.DEBUG)
+    faults = [
+        ("AUTH", repeats_what_it_heard),
+        ("AUTH", says("454 4.7.0 later")),
+        ("MAIL", says("530 5.7.0 sign in")),
+        ("RCPT", babbles),
+        ("dot", closes),
+    ]
+    with serving(ca.context(), users={USER: PASSWORD}) as server:
+        tree = smtp_tree(box, server, form=STARTTLS, ca_file=str(ca.file))
+        tree.submit(ANA, "survey", "print(1)\n")
+        for step, act in faults:
+            server.behaves()
+            server.usual[step] = act
+            box.clock.advance(3600)
+            box.look()
+        assert server.attempts > 0
+
+    assert SECRET not in caplog.text
+    assert "FAILED_TRANSPORT" in caplog.text
+    for file in box.home.root.rglob("*"):
+        if file.is_file() and file != box.home.config:
+            assert SECRET.encode() not in file.read_bytes(), file

@@ -1,0 +1,328 @@
+"""A server and settings for each registered transport, as the contract tests need them."""
+
+from __future__ import annotations
+
+import json
+import socket
+from abc import ABC, abstractmethod
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+from syftnotify.core.models import Message
+from syftnotify.core.ports import Transport
+from tests.fakes import google, mailserver, web
+from tests.fakes.mailserver import HOST
+from tests.support import ANA, OWNER, mails_in, transport_for, transport_settings
+
+NOW = 1_800_000_000.0
+
+
+LATER = datetime.fromtimestamp(NOW + 120, UTC)
+
+
+# Every secret of every server here begins so: one look at a text tells whether any of them is in it.
+SECRET = "secret-"
+
+
+HELLO = Message(
+    id="0123456789abcdef",
+    recipient=ANA,
+    subject="job_completed",
+    text="It has ended: ≥ 5.\n",
+    html="<p>It has ended: ≥ 5.</p>\n",
+    sender=OWNER,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """One message as the other side has it."""
+
+    id: str  # empty where the protocol has no place for one
+    text: str
+    to: tuple[str, ...]  # empty where the address of the server says it all
+    names: tuple[str, ...]  # of its headers, and of the keys of its object
+
+
+def mail_arrived(mail: EmailMessage, *, envelope: tuple[str, ...] = ()) -> Arrived:
+    part = mail.get_body(("plain",))
+    assert part is not None
+    return Arrived(
+        id=str(mail["Message-ID"]).strip("<>").partition("@")[0],
+        text=str(part.get_content()).replace("\r\n", "\n"),
+        # Some carry to the envelope, some to the header: whichever names more.
+        to=max(envelope, tuple(address.addr_spec for address in mail["To"].addresses), key=len),
+        names=tuple(name.lower() for name in mail.keys()),  # noqa: SIM118 - each as often as it stands there
+    )
+
+
+class Rig(ABC):
+    """A transport type, and the place to which it delivers."""
+
+    recipient = ANA
+    has_ids = True  # the protocol has a place for the id of a message
+    has_waits = False  # the protocol has a place for the time of the next attempt
+
+    def __init__(self, folder: Path, end: ExitStack) -> None:
+        self.folder = folder
+        self.end = end
+
+    def transport(self, *, port: int | None = None, seconds: float = 20) -> Transport:
+        """A transport to this place, or to whatever listens on `port` of this machine."""
+        section = transport_settings(self.section(port, seconds))
+        made = transport_for(section, clock=lambda: NOW)
+        self.end.callback(made.close)
+        return made
+
+    def message(self, **changes: Any) -> Message:
+        """One that is worded for this kind; `changes` replace its fields."""
+        message = replace(HELLO, **{"recipient": self.recipient, **changes})
+        return replace(message, body=json.dumps({"id": message.id, "text": message.text}).encode())
+
+    @abstractmethod
+    def section(self, port: int | None, seconds: float) -> dict[str, Any]:
+        """What `config.yaml` would say."""
+
+    @abstractmethod
+    def stop_server(self) -> None:
+        """From now on there is nothing to deliver to."""
+
+    @property
+    @abstractmethod
+    def requests(self) -> int:
+        """How many sends were begun, as the other side counts them."""
+
+    @property
+    @abstractmethod
+    def received(self) -> list[Arrived]:
+        """What arrived."""
+
+
+class Served(Rig):
+    """A place behind a network, where more can go wrong."""
+
+    @abstractmethod
+    def reject(self) -> None:
+        """Says no to every message, for good."""
+
+    @abstractmethod
+    def reject_with_secrets(self) -> None:
+        """Says no in words that hold the secrets that it was sent."""
+
+    @abstractmethod
+    def reject_temporarily(self, wait: str = "") -> None:
+        """Says "not now", and how long to wait where the protocol has a place for that."""
+
+    @abstractmethod
+    def close_after_message(self) -> None:
+        """Takes everything, and closes the connection without an answer."""
+
+    @abstractmethod
+    def hangs(self) -> None:
+        """Takes everything, and never answers."""
+
+
+class GmailRig(Served):
+    has_waits = True
+
+    def __init__(self, folder: Path, end: ExitStack) -> None:
+        super().__init__(folder, end)
+        self.server = end.enter_context(google.serving())
+
+    def section(self, port: int | None, seconds: float) -> dict[str, Any]:
+        url = self.server.url if port is None else f"http://{HOST}:{port}"
+        # Expired, because a sign-in that is still good asks nobody, and a check could find nothing out.
+        token = self.server.write_token(self.folder / "token.json", expired=True, token_uri=f"{url}/token")
+        return {"type": "gmail", "token": str(token), "api_endpoint": url, "timeout_secs": seconds}
+
+    def reject(self) -> None:
+        self.server.usual = google.says(400, "invalidArgument")
+
+    def reject_with_secrets(self) -> None:
+        self.server.usual = lambda asked: google.says(400, text=asked.headers["Authorization"])(asked)
+
+    def reject_temporarily(self, wait: str = "") -> None:
+        self.server.usual = google.says(503, "backendError", headers={"Retry-After": wait} if wait else None)
+
+    def close_after_message(self) -> None:
+        self.server.usual = google.closes
+
+    def hangs(self) -> None:
+        self.server.usual = google.hangs(60)
+
+    def stop_server(self) -> None:
+        self.server.stop()
+
+    @property
+    def requests(self) -> int:
+        return len(self.server.posts)
+
+    @property
+    def received(self) -> list[Arrived]:
+        return [mail_arrived(post.mail) for post in self.server.posts]
+
+
+class SmtpRig(Served):
+    def __init__(self, folder: Path, end: ExitStack) -> None:
+        super().__init__(folder, end)
+        self.server = end.enter_context(mailserver.serving(users={mailserver.USER: mailserver.PASSWORD}))
+
+    def section(self, port: int | None, seconds: float) -> dict[str, Any]:
+        place = f"{HOST}:{self.server.port if port is None else port}"
+        url = f"smtp://{mailserver.USER}:{mailserver.PASSWORD}@{place}"
+        return {"type": "smtp", "smtp_url": url, "timeout_secs": seconds}
+
+    def reject(self) -> None:
+        self.server.usual["RCPT"] = mailserver.says("550 5.1.1 no such user")
+
+    def reject_with_secrets(self) -> None:
+        self.server.usual["AUTH"] = mailserver.repeats_what_it_heard
+
+    def reject_temporarily(self, wait: str = "") -> None:
+        assert not wait, "a mail server names no time"
+        self.server.usual["RCPT"] = mailserver.says("451 4.3.0 later")
+
+    def close_after_message(self) -> None:
+        self.server.usual["dot"] = mailserver.in_turn(mailserver.commits, mailserver.closes)
+
+    def hangs(self) -> None:
+        self.server.usual["dot"] = mailserver.in_turn(mailserver.commits, mailserver.hangs)
+
+    def stop_server(self) -> None:
+        self.server.stop()
+
+    @property
+    def requests(self) -> int:
+        return self.server.attempts
+
+    @property
+    def received(self) -> list[Arrived]:
+        return [mail_arrived(taken.mail, envelope=taken.recipients) for taken in self.server.committed]
+
+
+class WebRig(Served):
+    has_waits = True
+    refusal = 404  # status of a refusal that concerns one message
+
+    def __init__(self, folder: Path, end: ExitStack) -> None:
+        super().__init__(folder, end)
+        self.server = end.enter_context(web.web())
+
+    def url(self, port: int | None) -> str:
+        return self.server.url if port is None else f"http://{HOST}:{port}/services/T000/{SECRET}path"
+
+    def reject(self) -> None:
+        self.server.usual = web.says(self.refusal, "channel_not_found")
+
+    def reject_with_secrets(self) -> None:
+        def answer(connection: socket.socket) -> None:
+            request = self.server.requests[-1]
+            word = request.headers.get("authorization", "")
+            web.says(self.refusal, f"Cannot {request.line.removesuffix(' HTTP/1.1')} {word}".strip())(connection)
+
+        self.server.usual = answer
+
+    def reject_temporarily(self, wait: str = "") -> None:
+        self.server.usual = web.says(503, "later", **({"Retry_After": wait} if wait else {}))
+
+    def close_after_message(self) -> None:
+        self.server.usual = web.closes
+
+    def hangs(self) -> None:
+        self.server.usual = web.hangs
+
+    def stop_server(self) -> None:
+        assert self.server.server is not None
+        self.server.server.stop()
+
+    @property
+    def requests(self) -> int:
+        return len(self.server.requests)
+
+
+class SlackRig(WebRig):
+    recipient = "#jobs"
+    has_ids = False
+
+    def section(self, port: int | None, seconds: float) -> dict[str, Any]:
+        return {"type": "slack", "url": self.url(port), "timeout_secs": seconds}
+
+    @property
+    def received(self) -> list[Arrived]:
+        return [
+            Arrived("", request.json["text"], (request.json["channel"],), (*request.headers, *request.json))
+            for request in self.server.requests
+        ]
+
+
+class DiscordRig(WebRig):
+    recipient = "chat"
+    has_ids = False
+    refusal = 400
+
+    def section(self, port: int | None, seconds: float) -> dict[str, Any]:
+        return {"type": "discord", "url": self.url(port), "timeout_secs": seconds}
+
+    @property
+    def received(self) -> list[Arrived]:
+        return [
+            Arrived("", request.json["content"], (), (*request.headers, *request.json))
+            for request in self.server.requests
+        ]
+
+
+class WebhookRig(WebRig):
+    recipient = "ci"
+
+    def section(self, port: int | None, seconds: float) -> dict[str, Any]:
+        return {
+            "type": "webhook",
+            "url": self.url(port),
+            "secret": f"{SECRET}of-the-signature",
+            "headers": {"Authorization": f"Bearer {SECRET}of-the-header"},
+            "timeout_secs": seconds,
+        }
+
+    @property
+    def received(self) -> list[Arrived]:
+        return [
+            Arrived(request.headers["webhook-id"], request.json["text"], (), (*request.headers, *request.json))
+            for request in self.server.requests
+        ]
+
+
+class MaildirRig(Rig):
+    @property
+    def path(self) -> Path:
+        return self.folder / "mail"
+
+    def section(self, port: int | None, seconds: float) -> dict[str, Any]:
+        return {"type": "maildir", "path": str(self.path)}
+
+    def stop_server(self) -> None:
+        if self.path.exists():
+            self.path.rename(self.folder / "kept")
+        self.path.write_text("in the way")
+
+    @property
+    def requests(self) -> int:
+        return len(self.received)
+
+    @property
+    def received(self) -> list[Arrived]:
+        return [mail_arrived(mail.message) for mail in mails_in(self.path)]
+
+
+# One entry for each registered transport; the tests run for every name in the registry.
+RIGS: dict[str, type[Rig]] = {
+    "gmail": GmailRig,
+    "smtp": SmtpRig,
+    "maildir": MaildirRig,
+    "slack": SlackRig,
+    "discord": DiscordRig,
+    "webhook": WebhookRig,
+}

@@ -1,0 +1,189 @@
+"""What the SMTP transport sends: content, headers, envelope."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.fakes.mailserver import (
+    PASSWORD,
+    USER,
+    Authority,
+    MailServer,
+    ids,
+    serving,
+)
+from tests.integration.transports.smtp_clients import (
+    HELLO,
+    NOW,
+    STARTTLS,
+    SmtpClients,
+)
+from tests.support import ANA, OWNER, PATIENCE
+
+
+def test_smtp_message_is_one_mail_with_text_and_html(mail_server: MailServer, smtp: SmtpClients) -> None:
+    """S04, X13: multipart/alternative, the text first, in any script."""
+    smtp.to(mail_server).send(HELLO)
+
+    (mail,) = mail_server.committed
+    assert mail.mail.get_content_type() == "multipart/alternative"
+    assert [part.get_content_type() for part in mail.mail.iter_parts()] == ["text/plain", "text/html"]
+    assert (mail.text, mail.html) == (HELLO.text, HELLO.html)
+    assert (mail.to, mail.subject) == (ANA, HELLO.subject)
+    assert (mail.sender, mail.recipients) == (OWNER, (ANA,))
+
+
+def test_smtp_message_has_the_standard_headers(mail_server: MailServer, smtp: SmtpClients) -> None:
+    """X13"""
+    smtp.to(mail_server).send(HELLO)
+
+    mail = mail_server.committed[0].mail
+    expected = {
+        "From": f"SyftBox <{OWNER}>",
+        "Message-ID": "<0123456789abcdef@syftnotify.local>",
+        "In-Reply-To": "<fedcba9876543210@syftnotify.local>",
+        "References": "<fedcba9876543210@syftnotify.local>",
+        "Auto-Submitted": "auto-generated",
+        "X-Auto-Response-Suppress": "All",
+        "X-SyftNotify-Event": "job_approved",
+        "MIME-Version": "1.0",
+    }
+    assert {name: str(mail[name]) for name in expected} == expected
+    assert mail["Date"].datetime.replace(tzinfo=UTC) == datetime.fromtimestamp(NOW, UTC)
+    assert "List-Id" in mail
+    assert len(mail.get_all("To", [])) == len(mail.get_all("Message-ID", [])) == 1
+
+
+def test_smtp_receipt_contains_the_reply_of_the_server(mail_server: MailServer, smtp: SmtpClients) -> None:
+    """N27: the server's own name for the message is what a support case asks for."""
+    assert smtp.to(mail_server).send(HELLO).provider_id == "2.0.0 taken as 1"
+
+
+@pytest.mark.parametrize("text", ["þÿ" * 5000, "x" * 5000, "", "no end of line", "\n\n", "a\tb\r\nc\n"])
+def test_smtp_message_has_short_ascii_lines_with_crlf(mail_server: MailServer, smtp: SmtpClients, text: str) -> None:
+    """X13: RFC 5322, section 2.1.1: 7 bits, CRLF, at most 998 characters; no relay need know 8BITMIME or SMTPUTF8."""
+    smtp.to(mail_server).send(replace(HELLO, text=text))
+
+    (mail,) = mail_server.committed
+    assert mail.source.isascii()
+    assert b"\n" not in mail.source.replace(b"\r\n", b"")
+    assert b"\r" not in mail.source.replace(b"\r\n", b"")
+    assert mail.source.endswith(b"\r\n")
+    assert max(len(line) for line in mail.source.split(b"\r\n")) <= 998
+    assert mail.text.rstrip("\n") == text.replace("\r\n", "\n").rstrip("\n")
+
+
+@pytest.mark.parametrize("html", ["", "<p>.</p>\n"])
+def test_smtp_line_of_one_dot_does_not_end_the_mail(mail_server: MailServer, smtp: SmtpClients, html: str) -> None:
+    """RFC 5321, section 4.5.2; and nothing that follows it is taken for a command."""
+    text = ".\n..\n.leading\nMAIL FROM:<eve@elsewhere.example>\n.\nRCPT TO:<eve@elsewhere.example>\n.\n"
+    smtp.to(mail_server).send(replace(HELLO, text=text, html=html))
+
+    (mail,) = mail_server.committed
+    assert mail.text == text
+    assert mail_server.attempts == 1
+
+
+@pytest.mark.parametrize("field", ["subject", "header"])
+@pytest.mark.parametrize(
+    "evil",
+    [
+        pytest.param("x\r\nBcc: victim@elsewhere.example\r\n\r\nbody\x00\x1b[2J\u202e", id="plain"),
+        pytest.param("x\r\n.\r\nMAIL FROM:<victim@elsewhere.example>", id="the-end-of-the-mail"),
+        pytest.param("=?utf-8?q?=0D=0ABcc=3A_victim=40elsewhere.example?=", id="encoded"),
+    ],
+)
+def test_smtp_hostile_field_is_no_header_and_no_command(
+    mail_server: MailServer, smtp: SmtpClients, field: str, evil: str
+) -> None:
+    """X11"""
+    message = (
+        replace(HELLO, subject=evil) if field == "subject" else replace(HELLO, headers=(("X-SyftNotify-Entity", evil),))
+    )
+    smtp.to(mail_server).send(message)
+
+    (mail,) = mail_server.committed
+    assert "Bcc" not in mail.mail
+    assert mail.text == HELLO.text
+    assert mail.recipients == (ANA,)
+    assert mail_server.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "shown", "address"),
+    [
+        ("noreply@mail.example", "SyftBox <noreply@mail.example>", "noreply@mail.example"),
+        ("Data Site <noreply@mail.example>", "Data Site <noreply@mail.example>", "noreply@mail.example"),
+        ('"Ünis, Daten" <noreply@mail.example>', '"Ünis, Daten" <noreply@mail.example>', "noreply@mail.example"),
+        (None, f"SyftBox <{OWNER}>", OWNER),
+    ],
+)
+def test_smtp_sender_is_in_the_header_and_on_the_envelope(
+    mail_server: MailServer, smtp: SmtpClients, said: str | None, shown: str, address: str
+) -> None:
+    """G13: in the header and on the envelope; unset it is the owner."""
+    smtp.to(mail_server, **({} if said is None else {"from": said})).send(HELLO)
+
+    (mail,) = mail_server.committed
+    assert str(mail.mail["From"]) == shown
+    assert mail.sender == address
+    assert mail_server.commands[1] == f"MAIL FROM:<{address}>"
+
+
+@pytest.mark.parametrize("answer", ["251 2.1.5 forwards it", "252 2.5.2 will try"])
+def test_smtp_recipient_accepted_with_251_or_252_is_delivered(
+    mail_server: MailServer, smtp: SmtpClients, answer: str
+) -> None:
+    """RFC 5321, section 3.4 and 3.5.3."""
+
+    async def takes(talk: Any) -> None:
+        talk.envelope.rcpt_tos.append(ANA)
+        await talk.write(f"{answer}\r\n".encode())
+
+    mail_server.usual["RCPT"] = takes
+    smtp.to(mail_server).send(HELLO)
+
+    assert len(mail_server.committed) == 1
+
+
+def test_smtp_slow_reply_within_the_timeout_is_accepted(mail_server: MailServer, smtp: SmtpClients) -> None:
+    """G09"""
+
+    async def answers_slowly(talk: Any) -> None:
+        talk.commit()
+        for byte in b"250-2.0.0 taken\r\n250 2.0.0 slowly\r\n":
+            await talk.write(bytes([byte]))
+
+    mail_server.usual["dot"] = answers_slowly
+
+    assert "slowly" in smtp.to(mail_server).send(HELLO).provider_id
+
+
+@pytest.mark.thorough
+def test_smtp_200_mails_from_8_threads_are_each_sent_once(ca: Authority, smtp: SmtpClients) -> None:
+    """G02: 200 mails over at most eight connections."""
+    ready = threading.Barrier(8)
+    with serving(ca.context(), users={USER: PASSWORD}) as mail_server:
+        transport = smtp.to(mail_server, form=STARTTLS, ca_file=str(ca.file))
+
+        def send(part: int) -> None:
+            ready.wait(timeout=PATIENCE)
+            for number in range(25):
+                transport.send(replace(HELLO, id=f"mail-{part}-{number}", recipient=f"r{part}@lab.example"))
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(send, range(8)))
+
+    assert Counter(ids(mail_server.committed)) == Counter(
+        f"mail-{part}-{number}" for part in range(8) for number in range(25)
+    )
+    assert all(mail.recipients == (f"r{mail.id.split('-')[1]}@lab.example",) for mail in mail_server.committed)
+    assert mail_server.attempts == 200
+    assert len(mail_server.talks) <= 8

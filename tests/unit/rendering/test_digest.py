@@ -1,0 +1,79 @@
+"""Digest mails: grouping, order, limits."""
+
+from __future__ import annotations
+
+from syftnotify.core.kinds import Audience, EventKind, Status
+from syftnotify.core.models import Event, Item
+from tests.unit.rendering.emails import (
+    PAYLOAD,
+    RENDERER,
+    parsed,
+)
+
+
+def test_digest_is_one_mail_with_a_header_per_item() -> None:
+    items = [
+        Item(
+            str(n),
+            Event(EventKind.JOB_SUBMITTED, f"job/{n}", payload={**PAYLOAD, "name": f"job {n}"}),
+            Audience.OWNER,
+            Status.WAITING,
+        )
+        for n in range(150)
+    ]
+    message = RENDERER.message(items, "to@x.org", digest="d1")
+    mail = parsed(message)
+
+    assert message.subject == "SyftBox: 150 requests wait for you"
+    assert mail["X-SyftNotify-Event"] == "digest"
+    assert mail["X-SyftNotify-Items"] == "150"
+    assert message.id == "d1"
+    assert mail.get_all("X-SyftNotify-Entity") == [f"job/{n}" for n in range(150)]
+    assert '"job 0" from ana@y.net waits for you' in message.text
+    assert "- and 50 more from ana@y.net" in message.text
+
+
+def test_digest_is_grouped_by_submitter_most_severe_first() -> None:
+    """X06"""
+
+    def of(submitter: str, kind: EventKind, count: int = 1) -> list[Item]:
+        payload = {**PAYLOAD, "submitter": submitter}
+        return [Item("i", Event(kind, f"job/{n}", payload=payload), Audience.OWNER, Status.DONE) for n in range(count)]
+
+    items = [
+        *of("calm@x.example", EventKind.JOB_COMPLETED, 2),
+        *of("flood@x.example", EventKind.JOB_COMPLETED, 400),
+        *of("flood@x.example", EventKind.JOB_FAILED),
+        *of("rare@x.example", EventKind.JOB_FAILED),
+    ]
+    message = RENDERER.message(items, "to@x.org", digest="d1")
+    text = message.text
+    places = [text.index(f"\n{who}@x.example\n") for who in ("rare", "flood", "calm")]
+
+    assert message.subject == "SyftBox: 404 things happened", "in quiet hours, too"
+    assert places == sorted(places)
+    assert text.index("from flood@x.example failed") < text.index("from flood@x.example is done")
+    assert "- and 304 more from flood@x.example" in text
+    assert text.count("from calm@x.example is done") == 2
+
+
+def test_digest_counts_submitters_that_it_does_not_name() -> None:
+    people = [{**PAYLOAD, "submitter": f"p{n}@x.example"} for n in range(130)]
+    events = [Event(EventKind.JOB_COMPLETED, f"job/{n}", payload=who) for n, who in enumerate(people)]
+    items = [Item("i", event, Audience.OWNER, Status.DONE) for event in [*events, *events[:10]]]
+
+    assert "And 40 more from 30 others." in RENDERER.message(items, "to@x.org", digest="d1").text
+
+
+def test_digest_headers_stay_below_the_gmail_limit() -> None:
+    """Limits: https://support.google.com/a/answer/14016360"""
+    entities = [f"job/{n}/{'x' * (n % 700)}" for n in range(6000)]
+    items = [Item(entity, Event(EventKind.JOB_FAILED, entity), Audience.OWNER, Status.FAILED) for entity in entities]
+    mail = parsed(RENDERER.message(items, "to@x.org", digest="d1"))
+
+    named = mail.get_all("X-SyftNotify-Entity", [])
+    assert named == entities[: len(named)]
+    assert len(named) > 500
+    assert len(mail.keys()) < 5000
+    assert sum(len(key) + len(value) + 4 for key, value in mail.items()) < 500_000
+    assert mail["X-SyftNotify-Items"] == "6000"
