@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.emitting import spooled
 from tests.fakes.web import Web
 from tests.support import Box, without_blanks
-from tests.test_emitted import spooled
 from tests.test_ways_out import GFLOW, routed
 
 PAGE = (Path(__file__).parent.parent / "docs" / "emitting.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ import pytest
 
 from syftnotify.runtime.container import App
 from tests.peer_traces import EVE, granted, notify_state, requested, write_old_peer_file, write_snapshot
-from tests.scanning import NOTHING, notified, scan_after
+from tests.scanning import NOTHING, notified, on, scan_after
 from tests.support import ANA, BO, OWNER, Box
 from tests.trees import TREES, Disk, Tree
 
