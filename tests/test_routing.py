@@ -22,8 +22,8 @@ from syftnotify.core.models import MAIL, QUIET_HOURS_PREFIX, AlertRule, Event, N
 from syftnotify.core.quiet_hours import QuietHours, defer
 from syftnotify.core.routing import RoutingContext, TransportInfo, matching_routes, notifications_for
 from syftnotify.transports.webhook.alert_targets import transport_info
+from tests.property.strategies import quickly
 from tests.support import ANA, BO, OWNER, THOROUGH
-from tests.test_fuzz import quickly
 
 OPERATOR = "op@site.example"
 STRANGER = "stranger@far.example"
