@@ -130,7 +130,7 @@ def test_spool_file_with_bad_routing_is_quarantined(box: Box) -> None:
 
 
 def test_emit_with_many_unknown_kinds_guesses_once(box: Box) -> None:
-    """C11: counted in calls of the guesser, which took 22 s for 30,000 words."""
+    """C11: counted in calls of the guesser, which took 22 s for 30,000 kinds."""
     guesses = 0
 
     def count(frame: Any, event: str, _argument: Any) -> None:
@@ -313,7 +313,7 @@ def test_emitted_job_whose_row_is_not_valid_stops_no_other(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 def test_spool_file_of_another_user_is_quarantined(box: Box) -> None:
-    """C7: a spool that others can write to lets nobody send mail in the owner's name."""
+    """C7: a spool that others can write to cannot be used to send mail in the owner's name."""
     box.configure({"routes": NO_ROUTE})
     emit(box, entity="run/1", notify_emails=[BO])
     (path,) = box.home.spool.glob("*.json")

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.thorough
 def test_special_file_in_place_of_a_file_is_never_read(
     box: Box, tree: Tree, outside: Path, instead: Callable[[Path, Path], None]
 ) -> None:
-    """X11: regular files only, no link followed, nothing waited for; wherever it stands."""
+    """X11: regular files only, no link followed, nothing waited for; in each place."""
     paths = victims(tree)
     for path in paths.values():
         replace(tree, path, instead, outside)
@@ -68,9 +68,9 @@ def test_file_replaced_by_a_special_file_later_is_never_read(
     for path in paths.values():
         replace(tree, path, instead, outside)
     mails = live(box, tree)
-    news = [mail for mail in mails[before:] if mail.event == "job_submitted"]
+    new = [mail for mail in mails[before:] if mail.event == "job_submitted"]
     honest, unreadable = tree.entity(HONEST, BO), tree.entity("config", ABE)
-    assert {entity for mail in news for entity in mail.entities} == {honest, unreadable}
+    assert {entity for mail in new for entity in mail.entities} == {honest, unreadable}
 
 
 @on(*LAYOUTS)

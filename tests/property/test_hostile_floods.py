@@ -102,11 +102,11 @@ class Flood:
             self.events.append(len(self.box.look().events))
 
     def finish(self) -> None:
-        """Scan every minute until every event is noticed: at most 100 a minute of one submitter are."""
+        """Scan every minute until every event is detected: at most 100 a minute of one submitter are."""
         while sum(self.events) <= len(self.names):
             self.box.clock.advance(60)
             self.events.append(len(self.box.look().events))
-            assert self.events[-1], "some event is noticed in each minute"
+            assert self.events[-1], "some event is detected in each minute"
 
     def entities(self) -> set[str]:
         return {self.tree.entity(name, ABE) for name in self.names}
@@ -124,7 +124,7 @@ def test_flood_of_jobs_hides_no_other_job(box: Box, tree: Tree) -> None:
     assert len([mail for mail in owners if mail.event != "digest"]) <= 200
     assert len([mail for mail in owners if mail.event == "digest"]) <= 1
     flood.finish()
-    assert sum(flood.events) == len(flood.names) + 1, "each is noticed once"
+    assert sum(flood.events) == len(flood.names) + 1, "each is detected once"
     spans = 1 + (box.clock.now - flood.began) // 600  # of ten minutes
 
     for _ in range(3):
@@ -156,7 +156,7 @@ def test_flood_of_jobs_hides_no_other_job(box: Box, tree: Tree) -> None:
 
 
 def assert_each_is_notified_once(mails: list[Mail], entities: Collection[str]) -> None:
-    """A digest names in its headers what a mail has room for, and says how many there are."""
+    """A digest names in its headers as many entities as fit, and counts all."""
     named = Counter(entity for mail in mails for entity in mail.entities)
     assert set(named) <= set(entities)
     assert max(named.values()) == 1

@@ -60,7 +60,7 @@ def test_hostile_job_names_are_shown_through_the_life_of_the_job(box: Box, tree:
 @on(*LAYOUTS)
 @pytest.mark.parametrize("name", [STRANGER, f"=?utf-8?q?a=0ABcc:_{STRANGER}?="], ids=["plain", "encoded"])
 def test_job_named_after_a_stranger_mails_no_stranger(box: Box, tree: Tree, name: str) -> None:
-    """X11: a folder that is called like an address is a scientist's only where a scientist's folder stands."""
+    """X11: a folder that is called like an address is a submitter's only in the place of a submitter's folder."""
     lived(box, tree, [name])
 
 
@@ -88,7 +88,7 @@ SUBMITTERS = {
 
 @on("B4", *REVIEWED)
 def test_hostile_submitter_folder_is_mailed_only_as_one_address(box: Box, tree: Tree) -> None:
-    """X11: the name of that folder becomes a recipient; it is one bare address or nobody's."""
+    """X11: the name of that folder becomes a recipient; one bare address or none."""
     for folder in SUBMITTERS.values():
         tree.submit("job", folder)
     plain = {SUBMITTERS["leading dash"]}

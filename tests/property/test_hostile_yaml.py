@@ -34,7 +34,7 @@ pytestmark = pytest.mark.thorough
 
 @on(*FAMILIES)
 def test_hostile_configs_stop_no_other_job(box: Box, tree: Tree) -> None:
-    """X11: whatever stands in one config.yaml, the next one is read."""
+    """X11: whatever one config.yaml contains, the next one is read."""
     for number, text in enumerate(YAMLS.values()):
         tree.submit(f"job-{number}", ABE)
         append_to(tree.place(f"job-{number}", ABE) / "config.yaml", text, tree)

@@ -144,12 +144,12 @@ states = st.fixed_dictionaries(
         | json_values,
     },
 )
-words = st.lists(st.sampled_from(["new", "executed", "job_failed@x"]) | json_scalars, max_size=3)
+labels = st.lists(st.sampled_from(["new", "executed", "job_failed@x"]) | json_scalars, max_size=3)
 nearly_right = st.fixed_dictionaries(
     {
         "version": st.just(1),
-        "notified": st.dictionaries(st.just(JOB), words, max_size=1),
-        "owed": st.dictionaries(st.just(JOB), words, max_size=1),
+        "notified": st.dictionaries(st.just(JOB), labels, max_size=1),
+        "owed": st.dictionaries(st.just(JOB), labels, max_size=1),
         "data": st.fixed_dictionaries(
             {
                 "syftnotify": st.fixed_dictionaries(
@@ -200,8 +200,8 @@ def test_random_state_file_is_used_or_quarantined(content: bytes) -> None:
         ledger.is_unstable(JOB)
         ledger.baseline(f"jobs {OWNER}")
         for entity, owed in ledger.owed().items():
-            for word in owed:
-                ledger.clear_owed(entity, word)
+            for label in owed:
+                ledger.clear_owed(entity, label)
         ledger.record_vanished(lambda _entity: False)
         ledger.record_reappeared([JOB], [JOB], 1e9)
         ledger.set_rerun_count(JOB, "T0", 1)

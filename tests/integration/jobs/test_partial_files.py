@@ -83,7 +83,7 @@ def test_config_of_an_ended_job_partial_for_a_while_repeats_nothing(box: Box, tr
 
 @on("D", thorough=["C1", "C2"])
 def test_job_partial_at_the_baseline_joins_the_catch_up_later(box: Box, tree: ReviewTree) -> None:
-    """B05: what could not be read at the baseline scan floods nobody."""
+    """B05: what could not be read at the baseline scan causes no flood."""
     tree.grant()
     for name in ("waits", "ran"):
         tree.submit(name=name)

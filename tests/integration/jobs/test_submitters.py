@@ -45,7 +45,7 @@ def test_one_submitter_may_use_one_job_name_in_two_layouts(box: Box, disk: Disk)
 
 @on("A", "B2", thorough=["B1", "B3"])
 def test_claimed_submitter_who_is_no_peer_is_not_mailed(box: Box, tree: Tree) -> None:
-    """X11: where the path proves no submitter, what config.yaml says is shown as claimed and never mailed."""
+    """X11: where the path proves no submitter, the address in config.yaml is shown as claimed and never mailed."""
     run_baseline(box, tree)
     tree.submit(by=STRANGER)
     tree.approve(by=STRANGER)

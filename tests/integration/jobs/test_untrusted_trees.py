@@ -225,7 +225,7 @@ NAMES = {
 
 @on("A", "D")
 def test_job_names_are_shown_escaped(box: Box, tree: Tree) -> None:
-    """X11: the name of a folder is a stranger's; it is one line of plain text wherever it stands."""
+    """X11: the name of a folder is a stranger's; it is one line of plain text in each place."""
     names = [name for kind, name in NAMES.items() if tree.layout != "A" or kind != "an address"]  # A: never a job
     run_baseline(box, tree)
     for name in names:

@@ -86,9 +86,9 @@ REFUSED: list[tuple[list[str], str]] = [
 ]
 
 
-def emit_command(box: Box, *words: str) -> tuple[int, str]:
+def emit_command(box: Box, *arguments: str) -> tuple[int, str]:
     """Exit code and output of `notify emit` in this process; any other exception makes this fail."""
-    result = CliRunner().invoke(app, ["emit", "--home", str(box.home.root), *words])
+    result = CliRunner().invoke(app, ["emit", "--home", str(box.home.root), *arguments])
     if isinstance(result.exception, NotifyError):  # which `main` prints
         return result.exception.exit_code, str(result.exception)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -96,10 +96,10 @@ def emit_command(box: Box, *words: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-@pytest.mark.parametrize(("words", "reason"), REFUSED, ids=itertools.count())
-def test_emit_command_with_a_mistake_is_refused(box: Box, words: list[str], reason: str) -> None:
+@pytest.mark.parametrize(("arguments", "reason"), REFUSED, ids=itertools.count())
+def test_emit_command_with_a_mistake_is_refused(box: Box, arguments: list[str], reason: str) -> None:
     """C06, C07: exit code 2."""
-    code, output = emit_command(box, *words)
+    code, output = emit_command(box, *arguments)
 
     assert (code, reason in output) == (2, True), output
     assert not box.home.spool.exists()

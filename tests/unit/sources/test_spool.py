@@ -26,7 +26,7 @@ WRONG: dict[str, list[Any]] = {
 }
 GARBAGE: dict[str, bytes] = {
     "empty": b"",
-    "torn": json.dumps(GOOD_EVENT).encode()[:30],
+    "partial": json.dumps(GOOD_EVENT).encode()[:30],
     "binary": bytes(range(256)),
     "text": b"hello",
     "list": b"[]",
@@ -173,7 +173,7 @@ def test_spool_full_of_unusable_files_delays_no_event(box: Box) -> None:
 
 
 @pytest.mark.usefixtures("unlocked")
-@pytest.mark.skipif(os.geteuid() != 0, reason="whoever may not remove a file may not write one either")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can lock a file that others may remove")
 def test_spool_file_that_cannot_be_removed_is_read_once(box: Box, caplog: pytest.LogCaptureFixture) -> None:
     """A7: an immutable file with a good event; of each later scan it costs nothing."""
     emit(box, entity="good")
