@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.emitting import spooled
 from tests.fakes.web import Web
 from tests.support import Box, without_blanks
-from tests.test_emitted import spooled
 from tests.transport_boxes import GFLOW_EVENTS, configure_routes
 
 PAGE = (Path(__file__).parent.parent / "docs" / "emitting.md").read_text(encoding="utf-8")

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.emitting import spooled
 from tests.support import Box, wait_until, without_blanks
-from tests.test_emitted import spooled
 from tests.test_emitting_docs import HERE, INSTALLED, blocks
 
 PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "scontrol", "scancel"]

@@ -1,16 +1,18 @@
-"""What published clients really wrote, step by step, through the whole pipeline."""
+"""Recordings of what published clients wrote, step by step, through the whole pipeline."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 from email.parser import BytesHeaderParser
 from email.policy import default
+from functools import lru_cache
 
 import pytest
 
-from syftnotify.runtime.container import App
 from tests.recorded import RECORDINGS, Oracle, Player, Recording, Step, read_recording
+from tests.scanning import scan_with
 from tests.support import ANA, BO, OWNER, Box, Sent
 from tests.trees import Disk
 
@@ -21,9 +23,23 @@ BY_FOLDERS = {"peers_from_folders": True}
 SETTLED_SECONDS = 6.0
 
 
-@pytest.fixture(scope="module", params=RECORDINGS, ids=lambda path: path.name.removesuffix(".tar.gz"))
+def recorded(*releases: str) -> pytest.MarkDecorator:
+    """Replay the recordings of these releases; of all others as thorough tests."""
+    names = {path.name.removesuffix(".tar.gz").removeprefix("syft-job-"): path for path in RECORDINGS}
+    params = [
+        pytest.param(path, id=name, marks=[] if name in releases else pytest.mark.thorough)
+        for name, path in names.items()
+    ]
+    assert set(releases) <= set(names)
+    return pytest.mark.parametrize("recording", params, indirect=True)
+
+
+@pytest.fixture
 def recording(request: pytest.FixtureRequest) -> Recording:
-    return read_recording(request.param)
+    return cached_recording(request.param)
+
+
+cached_recording = lru_cache(read_recording)
 
 
 @pytest.fixture
@@ -39,7 +55,7 @@ class Postbox:
     _read: set[str] = field(default_factory=set)
 
     def new(self) -> Counter[Sent]:
-        """Who was told what since this was last asked."""
+        """Event, audience and recipient of each mail since the last call."""
         folder = self.box.home.mail / "new"
         fresh = [path for path in folder.iterdir() if path.name not in self._read] if folder.is_dir() else []
         self._read.update(path.name for path in fresh)
@@ -54,26 +70,24 @@ def postbox(box: Box) -> Postbox:
     return Postbox(box)
 
 
-def look_with(box: Box, parts: App) -> None:
-    parts.run_once(box.last_look)
-    box.last_look = box.clock.now
-
-
-def bring(box: Box, player: Player, step: Step) -> None:
+def advance(box: Box, player: Player, step: Step) -> None:
     box.clock.advance(10)
     player.play(step)
 
 
-ALLOWING = pytest.mark.parametrize("allowed", ["", "@uni.example"], ids=["nobody allowed", "uni allowed"])
+ALLOWED_SUBMITTERS = pytest.mark.parametrize(
+    "allowed", ["", pytest.param("@uni.example", marks=pytest.mark.thorough)], ids=["nobody allowed", "uni allowed"]
+)
 
 
-@ALLOWING
-def test_each_step_tells_exactly_what_the_client_says_through_restarts(
+@recorded("0.1.40")
+@ALLOWED_SUBMITTERS
+def test_recorded_steps_are_notified_once_through_restarts(
     box: Box, player: Player, postbox: Postbox, recording: Recording, allowed: str
 ) -> None:
-    """X10: every fact once, to everybody who must hear it and to nobody else, with a fresh process at every look.
+    """X10, S01: every fact once, to everybody who must get it and to nobody else, with a new process at every scan.
 
-    All of it at the first look after it, but for an end whose return code has not been written.
+    All of it at the first scan after it, but for an end whose return code has not been written.
     """
     if allowed and recording.proves_submitters:
         pytest.skip("the path proves who submitted")
@@ -82,7 +96,7 @@ def test_each_step_tells_exactly_what_the_client_says_through_restarts(
     box.look()
     assert postbox.new() == Counter()
     for step in recording.steps:
-        bring(box, player, step)
+        advance(box, player, step)
         box.look()
         at_once = postbox.new()
         box.clock.advance(SETTLED_SECONDS)
@@ -95,11 +109,12 @@ def test_each_step_tells_exactly_what_the_client_says_through_restarts(
     for _ in range(2):
         box.clock.advance(100)
         box.look()
-    assert postbox.new() == Counter(), "a second look tells nothing"
+    assert postbox.new() == Counter(), "another scan repeats nothing"
 
 
-@ALLOWING
-def test_each_step_tells_exactly_what_the_client_says_in_one_process(
+@recorded("0.1.5", "0.1.9", "0.1.23", "0.1.26", "0.1.34", "0.1.40")
+@ALLOWED_SUBMITTERS
+def test_recorded_steps_are_notified_once_by_one_process(
     box: Box, player: Player, postbox: Postbox, recording: Recording, allowed: str
 ) -> None:
     """X10: the same from a worker that lives through all of it and reads again only what changed."""
@@ -107,37 +122,39 @@ def test_each_step_tells_exactly_what_the_client_says_in_one_process(
         pytest.skip("the path proves who submitted")
     box.configure(ALLOWED if allowed else None, notify=BY_FOLDERS)
     oracle = Oracle(recording, allowed)
-    parts = box.parts()
-    try:
-        look_with(box, parts)
+    with contextlib.closing(box.parts()) as app:
+        scan = scan_with(box, app)
+        scan()
         assert postbox.new() == Counter()
         for step in recording.steps:
-            bring(box, player, step)
-            look_with(box, parts)
+            advance(box, player, step)
+            scan()
             box.clock.advance(SETTLED_SECONDS)
-            look_with(box, parts)
+            scan()
             assert postbox.new() == oracle.expect(step), step.label
-    finally:
-        parts.close()
 
 
-def test_steps_that_nobody_saw_are_told_all_the_same(
+@recorded("0.1.9", "0.1.40")
+def test_recorded_steps_that_were_missed_are_notified(
     box: Box, player: Player, postbox: Postbox, recording: Recording
 ) -> None:
-    """Facts, not edges: a worker that sees only the last step tells every fact that is still true."""
+    """Facts, not edges: a worker that scans only after the last step notifies every fact that is still true."""
     box.configure(notify=BY_FOLDERS)
     box.look()
-    bring(box, player, recording.steps[-1])
+    advance(box, player, recording.steps[-1])
     box.clock.advance(SETTLED_SECONDS)
     box.look()
     assert postbox.new() == Oracle(recording).expect(recording.steps[-1])
 
 
-@pytest.mark.parametrize("start", ["receive", "approve-bo", "deposit-ana"])
-def test_a_first_look_in_the_middle_catches_up_and_goes_on(
+@recorded("0.1.40")
+@pytest.mark.parametrize(
+    "start", ["receive", *(pytest.param(late, marks=pytest.mark.thorough) for late in ("approve-bo", "deposit-ana"))]
+)
+def test_baseline_in_the_middle_of_a_recording_catches_up(
     box: Box, player: Player, postbox: Postbox, recording: Recording, start: str
 ) -> None:
-    """B05: waiting jobs in one message to the owner, nothing to anybody else, and later ends are told."""
+    """B05: waiting jobs in one message to the owner, nothing to anybody else, and later ends are notified."""
     oracle = Oracle(recording)
     begin = recording.first_of(start)
     for step in recording.steps[: begin + 1]:
@@ -151,17 +168,18 @@ def test_a_first_look_in_the_middle_catches_up_and_goes_on(
     assert sorted(entities) == sorted(recording.entity(job) for job in waiting)
 
     for step in recording.steps[begin + 1 :]:
-        bring(box, player, step)
+        advance(box, player, step)
         box.clock.advance(SETTLED_SECONDS)
         box.look()
         assert postbox.new() == oracle.expect(step), step.label
 
 
-def test_the_reason_of_a_rejection_reaches_its_scientist(box: Box, player: Player, recording: Recording) -> None:
+@recorded("0.1.40")
+def test_recorded_rejection_reason_is_in_the_mail(box: Box, player: Player, recording: Recording) -> None:
     if not recording.is_reviewed:
-        pytest.skip("this release knows no rejection")
+        pytest.skip("this release has no rejection")
     box.look()
-    bring(box, player, recording.steps[recording.first_of("reject")])
+    advance(box, player, recording.steps[recording.first_of("reject")])
     box.look()
     (mail,) = [mail for mail in box.mails() if mail.event == "job_rejected"]
     assert mail.to == ANA
@@ -170,20 +188,21 @@ def test_the_reason_of_a_rejection_reaches_its_scientist(box: Box, player: Playe
     assert "<b>bold" not in mail.html
 
 
-def test_after_time_off_more_than_five_come_in_one_message(
+@recorded("0.1.40")
+def test_recorded_steps_during_downtime_are_one_digest(
     box: Box, player: Player, postbox: Postbox, recording: Recording
 ) -> None:
-    """No look for more than an hour: what happened meanwhile leaves as one message for each recipient."""
+    """No scan for more than an hour: more than five messages to a recipient become one."""
     box.configure(notify=BY_FOLDERS)
     box.look()
     box.clock.advance(3 * 3600)
     player.play(recording.steps[-1])
     box.clock.advance(SETTLED_SECONDS)
     box.look()
-    owed = Oracle(recording).expect(recording.steps[-1])
+    required = Oracle(recording).expect(recording.steps[-1])
     expected: Counter[Sent] = Counter()
     for recipient in {OWNER, ANA, BO}:
-        own = Counter({told: count for told, count in owed.items() if told[2] == recipient})
+        own = Counter({sent: count for sent, count in required.items() if sent[2] == recipient})
         if own.total() > 5:
             audience = "owner" if recipient == OWNER else "submitter"
             expected["digest", audience, recipient] += 1

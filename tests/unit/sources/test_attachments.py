@@ -1,4 +1,4 @@
-"""Every file of a submission is shown to the owner or named as not shown; nothing outside of it is read (C2, C9)."""
+"""Attachments of a job: each file of a submission is shown or named as not shown; nothing outside is read (C2, C9)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from syftnotify.core.models import Job
 from syftnotify.sources.syftbox.attachments import MAX_NAMED, attachments_of
 from syftnotify.sources.syftbox.scanner import JobScanner
 from syftnotify.sources.syftbox.submission_files import MAX_DEPTH, list_files
-from tests.support import ANA, OWNER, Box, Clock
+from tests.scanning import on
+from tests.support import OWNER, Clock
 from tests.trees import NAME, TREES, Disk, Tree
 
 SECRET = "the-key-of-the-owner"
@@ -25,11 +26,6 @@ FAMILIES = ["A", "B2", "B3", "B4", "C1", "D"]
 @pytest.fixture
 def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Tree:
     return TREES[request.param](Disk(tmp_path / "SyftBox", Clock().time))
-
-
-def on(*keys: str) -> pytest.MarkDecorator:
-    """Run the test on these layouts."""
-    return pytest.mark.parametrize("tree", keys, indirect=True)
 
 
 def job_of(tree: Tree) -> Job:
@@ -47,8 +43,8 @@ def reviewed(tree: Tree) -> tuple[list[str], dict[str, str]]:
 
 
 @on("C1", "D")
-def test_evidence_of_a_job_shows_the_entry_point_first(tree: Tree) -> None:
-    """C2: many small files that are named before it hide it from nobody."""
+def test_attachments_show_the_entry_point_first(tree: Tree) -> None:
+    """C2: before many small files that are listed before it."""
     files = {f"a{number:03}.py": f"x = {number}\n" for number in range(150)}
     tree.submit(files={**files, "main.py": "evil\n"}, config={"entrypoint": "main.py"})
     shown, left_out = reviewed(tree)
@@ -58,7 +54,7 @@ def test_evidence_of_a_job_shows_the_entry_point_first(tree: Tree) -> None:
 
 
 @on("C1", "D")
-def test_evidence_of_unnamed_files_names_executable_ones_first(tree: Tree) -> None:
+def test_attachments_name_unlisted_executable_files_first(tree: Tree) -> None:
     """C2: by mode, first bytes or ending; in every folder, generated and hidden ones as well."""
     tree.submit(files={"lib/ok.py": "x\n"})
     code = tree.place() / "code"
@@ -92,7 +88,7 @@ def test_evidence_of_unnamed_files_names_executable_ones_first(tree: Tree) -> No
 
 
 @on("A", "B2", "B3", "B4")
-def test_evidence_of_a_job_without_a_list_shows_all_code(tree: Tree) -> None:
+def test_attachments_of_a_job_without_a_list_show_all_code(tree: Tree) -> None:
     """C2: modules beside the entry point are code, too; other files are named, and results are counted."""
     tree.submit(files={"main.py": "import helper\n", "helper.py": "evil\n", "lib/deep.py": "evil\n", "in.csv": "1\n"})
     for name in ("outputs/big.bin", ".venv/lib/x.py", "stdout.txt"):
@@ -110,7 +106,7 @@ def test_evidence_of_a_job_without_a_list_shows_all_code(tree: Tree) -> None:
 
 @on("B2", "D")
 @pytest.mark.parametrize("name", [".git", ".venv", "venv", "node_modules", "__pycache__"])
-def test_evidence_of_a_closed_folder_names_what_may_be_executed(tree: Tree, name: str) -> None:
+def test_attachments_of_a_closed_folder_name_executable_files(tree: Tree, name: str) -> None:
     """C2: by mode, first bytes or ending, at any depth; no claim is made about what lies in such a folder."""
     tree.submit()
     folder = tree.place() / "code" / name
@@ -122,7 +118,7 @@ def test_evidence_of_a_closed_folder_names_what_may_be_executed(tree: Tree, name
 
 @on("A", "B2", "B4")
 @pytest.mark.parametrize("name", ["outputs", "logs"])
-def test_evidence_of_a_result_folder_names_three_executable_files(tree: Tree, name: str) -> None:
+def test_attachments_of_a_result_folder_name_three_executable_files(tree: Tree, name: str) -> None:
     """C2: the others are counted."""
     tree.submit()
     for letter in "dcba":
@@ -132,7 +128,7 @@ def test_evidence_of_a_result_folder_names_three_executable_files(tree: Tree, na
 
 
 @on("A", "B2")
-def test_evidence_of_an_entry_point_in_a_result_folder_shows_it(tree: Tree) -> None:
+def test_attachments_show_an_entry_point_in_a_result_folder(tree: Tree) -> None:
     """C2: the job names it."""
     tree.submit(files={"outputs/main.py": "evil\n"}, config={"entrypoint": "outputs/main.py"})
 
@@ -140,7 +136,7 @@ def test_evidence_of_an_entry_point_in_a_result_folder_shows_it(tree: Tree) -> N
 
 
 @on("D")
-def test_evidence_of_large_closed_folders_counts_to_a_limit(tree: Tree) -> None:
+def test_attachments_of_large_closed_folders_count_to_a_limit(tree: Tree) -> None:
     """C2: one of them takes nothing from another; executable names come first."""
     tree.submit(files={"main.py": "x\n"})
     for name in (".git", "venv"):
@@ -156,8 +152,8 @@ def test_evidence_of_large_closed_folders_counts_to_a_limit(tree: Tree) -> None:
 
 
 @on("D")
-def test_evidence_of_very_many_files_counts_them_by_folder(tree: Tree) -> None:
-    """C2: two hundred are named, executable ones first; no folder is silent."""
+def test_attachments_of_very_many_files_count_them_by_folder(tree: Tree) -> None:
+    """C2: two hundred are named, executable ones first; each folder is counted."""
     tree.submit()
     for number in range(300):
         tree.disk.write(tree.place() / "code" / "data" / f"{number:03}.csv", "1\n")
@@ -170,7 +166,7 @@ def test_evidence_of_very_many_files_counts_them_by_folder(tree: Tree) -> None:
 
 
 @on("D")
-def test_evidence_of_very_many_folders_counts_them_above(tree: Tree) -> None:
+def test_attachments_of_very_many_folders_count_them_above(tree: Tree) -> None:
     """C2"""
     tree.submit()
     for number in range(500):
@@ -181,7 +177,7 @@ def test_evidence_of_very_many_folders_counts_them_above(tree: Tree) -> None:
 
 
 @on("D")
-def test_evidence_of_a_folder_of_thousands_of_files_finds_the_executable_one(tree: Tree) -> None:
+def test_attachments_of_a_large_folder_name_the_executable_file(tree: Tree) -> None:
     """C2: endings are read of all of them, and what is not listed is counted."""
     tree.submit()
     folder = tree.place() / "code" / "data"
@@ -196,7 +192,7 @@ def test_evidence_of_a_folder_of_thousands_of_files_finds_the_executable_one(tre
 
 
 @on("D")
-def test_evidence_of_deep_folders_names_the_one_that_is_not_listed(tree: Tree) -> None:
+def test_attachments_of_deep_folders_name_the_unlisted_one(tree: Tree) -> None:
     """C2, B8: to a bounded depth."""
     tree.submit()
     deep = tree.place().joinpath("code", *["d"] * 30)
@@ -206,43 +202,8 @@ def test_evidence_of_deep_folders_names_the_one_that_is_not_listed(tree: Tree) -
     assert left_out == {f"{'/'.join(['code', *['d'] * MAX_DEPTH])}/": "nested too deep, not listed"}
 
 
-@on("D")
-def test_evidence_of_names_of_any_length_fits_into_a_mail(tree: Tree, box: Box) -> None:
-    """C2, B02: the list is bounded in bytes, too."""
-    names = [f"{number:03}" + sign * 40 for number in range(150) for sign in ('"', "\U000e0041", "\u0430a")]
-    tree = TREES["D"](Disk(box.root, box.clock.time))
-    tree.grant(ANA)
-    box.look()
-    tree.submit(files={f"{name[:50]}.py": "x" * 2000 for name in names[::2]})
-    for name in names[1::2]:
-        tree.disk.write(tree.place() / "code" / f"{name[:50]}.py", "x")
-    box.clock.advance(10)
-    box.look()
-    (mail,) = [mail for mail in box.mails() if mail.told == ("job_submitted", "owner", OWNER)]
-
-    assert len(mail.html.encode()) < 102 * 1024
-    assert "more in it or below" in mail.text
-
-
-@on("D")
-def test_mail_names_every_file_that_evidence_names(tree: Tree, box: Box) -> None:
-    """C2: the mail has no smaller limit of its own."""
-    tree = TREES["D"](Disk(box.root, box.clock.time))
-    tree.grant(ANA)
-    box.look()
-    tree.submit()
-    unnamed = [f"helper-{number:03}.py" for number in range(MAX_NAMED)]
-    for name in unnamed:
-        tree.disk.write(tree.place() / "code" / name, "evil\n")
-    box.clock.advance(10)
-    box.look()
-    (mail,) = [mail for mail in box.mails() if mail.told == ("job_submitted", "owner", OWNER)]
-
-    assert all(name in mail.text and name in mail.html for name in unnamed)
-
-
 @on(*FAMILIES)
-def test_evidence_of_hard_links_and_symbolic_links_shows_neither(tree: Tree, tmp_path: Path) -> None:
+def test_attachments_of_links_are_not_shown(tree: Tree, tmp_path: Path) -> None:
     """C9: another name of a file outside shows what lies there."""
     outside = tmp_path / "outside.py"
     outside.write_text(SECRET)
@@ -269,8 +230,8 @@ def link_to(outside: Path, path: Path, text: str) -> None:
 
 @on(*FAMILIES)
 @pytest.mark.parametrize("folder", ["", "logs"])
-def test_evidence_of_hard_linked_results_shows_nothing(tree: Tree, tmp_path: Path, folder: str) -> None:
-    """C9: neither stderr nor, where a time limit is looked for, stdout; the return code still counts."""
+def test_attachments_of_hard_linked_results_are_empty(tree: Tree, tmp_path: Path, folder: str) -> None:
+    """C9: neither stderr nor stdout, which is searched for the timeout line; the return code still counts."""
     tree.submit()
     tree.approve()
     tree.run(code=3, stderr="oh\n")
@@ -284,7 +245,7 @@ def test_evidence_of_hard_linked_results_shows_nothing(tree: Tree, tmp_path: Pat
         assert job.status is Status.FAILED
 
 
-def swap(place: Path, outside: Path) -> None:
+def replace_by_link(place: Path, outside: Path) -> None:
     """The job's folder becomes a link to a folder outside, with files of the same names."""
     outside.mkdir()
     for path in [each for each in place.rglob("*") if each.is_file()]:
@@ -297,42 +258,42 @@ def swap(place: Path, outside: Path) -> None:
     place.symlink_to(outside)
 
 
-@on(*FAMILIES)
+@on("A", "B4", "D", thorough=["B2", "B3", "C1"])
 @pytest.mark.parametrize("kind", [EventKind.JOB_SUBMITTED, EventKind.JOB_FAILED])
 @pytest.mark.parametrize("which", ["submission", "results", "folder above"])
-def test_evidence_of_a_job_exchanged_with_a_link_shows_nothing(
+def test_attachments_of_a_job_replaced_by_a_link_are_empty(
     tree: Tree, tmp_path: Path, kind: EventKind, which: str
 ) -> None:
-    """C9: exchanged after the job was read and before its mail is composed."""
+    """C9: replaced after the job was read and before its mail is composed."""
     tree.submit()
     tree.approve()
     tree.run(code=3, stderr="oh\n")
     job = job_of(tree)
     place = tree.results() if which == "results" else tree.place()
-    swap(place.parent if which == "folder above" and tree.names_submitter else place, tmp_path / "outside")
+    replace_by_link(place.parent if which == "folder above" and tree.names_submitter else place, tmp_path / "outside")
 
     assert SECRET not in str(attachments_of(job, kind))
 
 
-class Exchanging(dict[str, Any]):
-    """The details of a job whose folder is exchanged when they are asked for, which is after its files were listed."""
+class ReplacingDetails(dict[str, Any]):
+    """The details of a job whose folder is replaced at the first access, which is after its files were listed."""
 
-    def __init__(self, job: Job, exchange: Callable[[], None]) -> None:
+    def __init__(self, job: Job, replace: Callable[[], None]) -> None:
         super().__init__(job.details)
-        self._exchange = exchange
+        self._replace = replace
 
-    def get(self, *words: Any) -> Any:
-        self._exchange()
-        self._exchange = lambda: None
-        return super().get(*words)
+    def get(self, *arguments: Any) -> Any:
+        self._replace()
+        self._replace = lambda: None
+        return super().get(*arguments)
 
 
 @on("D")
-def test_list_files_then_exchanged_with_a_link_reads_nothing(tree: Tree, tmp_path: Path) -> None:
-    """C9: exchanged between the listing and the reading of the files in it."""
+def test_attachments_of_a_job_replaced_after_listing_are_empty(tree: Tree, tmp_path: Path) -> None:
+    """C9: replaced between the listing and the reading of the files in it."""
     tree.submit()
     job = job_of(tree)
-    details = Exchanging(job, lambda: swap(tree.place(), tmp_path / "outside"))
+    details = ReplacingDetails(job, lambda: replace_by_link(tree.place(), tmp_path / "outside"))
 
     assert SECRET not in str(attachments_of(replace(job, details=details), EventKind.JOB_SUBMITTED))
     assert tree.place().is_symlink()

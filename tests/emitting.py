@@ -1,0 +1,49 @@
+"""Emitted events: how tests emit them, and what a scan makes of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+import syftnotify
+from tests.support import Box
+
+GOOD_EVENT: dict[str, Any] = {"kind": "job_failed", "entity": "x", "occurrence": "o", "at": "", "payload": {}}
+
+
+def emit(box: Box, kind: str = "job_failed", entity: str = "run/1", **more: Any) -> str:
+    return syftnotify.emit(kind, entity, home=box.home.root, **more)
+
+
+def spooled(box: Box) -> list[dict[str, Any]]:
+    """The events in the spool, oldest first; a file that is not complete makes this fail."""
+    return [json.loads(path.read_bytes()) for path in sorted(box.home.spool.glob("*.json"))]
+
+
+def scan_all(box: Box) -> list[str]:
+    """Scan until the spool is empty; returns the first entity of each mail."""
+    while box.look().rescan_soon:
+        pass
+    return [mail.entities[0] for mail in box.mails()]
+
+
+def scanned(box: Box) -> list[tuple[str, str]]:
+    """Event and recipient of each new mail, after a scan."""
+    box.look()
+    return sorted((mail.event, mail.to) for mail in box.new_mails())
+
+
+def scanned_after(box: Box, minutes: float) -> list[tuple[str, str]]:
+    box.clock.advance(minutes * 60)
+    return scanned(box)
+
+
+def add_alert_rule(box: Box, *options: str) -> None:
+    box.notify("alerts", "add", *options, check=0)
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]

@@ -1,0 +1,209 @@
+"""The pipeline: record before acting, and recover after a loss of the ledger or the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from syftnotify.core.errors import StateError
+from syftnotify.services.demo import Tree
+from tests.support import ANA, OWNER, Box, Clock, lose_ledger, lose_outbox
+from tests.trees import TREES, Disk
+
+CODE = "print(1)\n"
+
+
+@pytest.fixture
+def tree(box: Box) -> Tree:
+    box.snapshot.parent.mkdir(parents=True)
+    tree = Tree(box.root, box.snapshot)
+    tree.grant(ANA)
+    box.look()
+    return tree
+
+
+def submit_undelivered(box: Box, tree: Tree) -> None:
+    """A job is detected, and nothing can be sent."""
+    box.home.mail.rename(box.home.root / "put-aside") if box.home.mail.exists() else None
+    box.home.mail.write_text("in the way")
+    tree.submit(ANA, "survey", CODE)
+    box.look()
+    box.home.mail.unlink()
+    box.clock.advance(3600)
+
+
+def test_lost_outbox_owed_events_are_notified_again(box: Box, tree: Tree) -> None:
+    """X01"""
+    submit_undelivered(box, tree)
+    lose_outbox(box)
+    box.look()
+
+    assert sorted(mail.told for mail in box.mails()) == [
+        ("job_submitted", "owner", OWNER),
+        ("job_submitted", "submitter", ANA),
+    ]
+
+
+def test_lost_outbox_settled_events_are_not_notified_again(box: Box, tree: Tree) -> None:
+    tree.submit(ANA, "survey", CODE)
+    box.look()
+    box.new_mails()
+    lose_outbox(box)
+    box.look()
+
+    assert box.new_mails() == []
+
+
+def test_lost_ledger_is_rebuilt_from_the_outbox(box: Box, tree: Tree) -> None:
+    """X02: neither a flood, nor silence about what happened meanwhile."""
+    tree.submit(ANA, "survey", CODE)
+    box.look()
+    box.new_mails()
+    lose_ledger(box)
+    tree.approve(ANA, "survey")
+    box.look()
+
+    assert [mail.told for mail in box.new_mails()] == [("job_approved", "submitter", ANA)]
+
+
+@pytest.mark.parametrize("lose", [lose_ledger, lose_outbox])
+def test_lost_file_keeps_the_unsent_messages(box: Box, tree: Tree, lose: Callable[[Box], None]) -> None:
+    """X01, X02"""
+    submit_undelivered(box, tree)
+    lose(box)
+    box.look()
+    box.look()
+
+    assert len(box.mails()) == 2
+
+
+def test_lost_ledger_and_outbox_are_one_catch_up(box: Box, tree: Tree) -> None:
+    """X02"""
+    for number in range(20):
+        tree.submit(ANA, f"ended {number}", CODE)
+        tree.approve(ANA, f"ended {number}")
+        tree.end(ANA, f"ended {number}", 0)
+    for number in range(3):
+        tree.submit(ANA, f"waiting {number}", CODE)
+    box.look()
+    box.new_mails()
+    lose_ledger(box)
+    lose_outbox(box)
+    box.look()
+    (mail,) = box.new_mails()
+
+    assert mail.told == ("digest", "owner", OWNER)
+    assert len(mail.entities) == 3
+
+
+def test_unsaved_ledger_notifies_once_after_the_next_scan(box: Box, tree: Tree) -> None:
+    """Between the outbox's transaction and the ledger's save: the next scan finds the same, and notifies it once."""
+    tree.submit(ANA, "survey", CODE)
+    in_the_way = box.home.root / "state.json.lock"
+    in_the_way.unlink()
+    in_the_way.mkdir()
+    with pytest.raises(StateError):
+        box.look()
+    in_the_way.rmdir()
+    box.look()
+    box.look()
+
+    assert len(box.mails()) == 2
+
+
+def test_clock_jumps_repeat_nothing(box: Box, tree: Tree) -> None:
+    tree.submit(ANA, "survey", CODE)
+    box.look()
+    box.new_mails()
+    for seconds in (-365 * 86400, 86400, 43200):
+        box.clock.advance(seconds)
+        box.look()
+
+    assert box.new_mails() == []
+
+
+def test_mail_date_is_of_the_injected_clock(tmp_path_factory: pytest.TempPathFactory) -> None:
+    box = Box(tmp_path_factory.mktemp("box"), clock=Clock(now=1_900_000_000.0))
+    box.root.mkdir()
+    box.configure()
+    Tree(box.root, box.folder / "notes").grant(ANA)
+    box.look()
+    Tree(box.root, box.folder / "notes").submit(ANA, "survey", CODE)
+    box.look()
+
+    assert {str(mail.message["Date"]) for mail in box.mails()} == {"Sun, 17 Mar 2030 17:46:40 -0000"}
+
+
+def test_lost_ledger_notifies_no_old_fact(box: Box, tree: Tree) -> None:
+    """X02: what the baseline scan only recorded is not in the outbox, and is not notified either."""
+    lose_ledger(box)
+    lose_outbox(box)
+    tree.submit(ANA, "survey", CODE)
+    tree.approve(ANA, "survey")
+    box.look()
+    tree.end(ANA, "survey", 0)
+    box.look()
+    assert {mail.event for mail in box.new_mails()} == {"job_completed"}
+    lose_ledger(box)
+    box.look()
+
+    assert box.new_mails() == []
+
+
+def test_lost_ledger_of_many_ended_jobs_is_no_flood(box: Box, tree: Tree) -> None:
+    """X02"""
+    lose_ledger(box)
+    lose_outbox(box)
+    for number in range(30):
+        tree.submit(ANA, f"ended {number}", CODE)
+        tree.approve(ANA, f"ended {number}")
+        tree.end(ANA, f"ended {number}", 0)
+    box.look()
+    tree.submit(ANA, "waiting", CODE)
+    box.look()
+    box.new_mails()
+    lose_ledger(box)
+    box.look()
+
+    assert box.new_mails() == []
+
+
+def test_lost_ledger_keeps_the_number_of_reruns(box: Box) -> None:
+    """X02: the number of runs of a job of an old layout is read from the outbox."""
+    disk = Disk(box.root, box.clock.time)
+    job = TREES["B2"](disk)
+    box.look()
+    job.submit(name="survey")
+    job.approve("survey")
+    for _ in range(2):
+        job.run("survey")
+        box.clock.advance(10)
+        box.look()
+        job.rerun("survey")
+        box.clock.advance(10)
+        box.look()
+    assert [mail.event for mail in box.new_mails()].count("job_completed") == 2
+    lose_ledger(box)
+    box.look()
+    job.run("survey")
+    box.clock.advance(10)
+    box.look()
+
+    assert [mail.event for mail in box.new_mails()] == ["job_completed"]
+
+
+def test_outbox_removed_in_use_is_created_by_the_next_scan(box: Box, tree: Tree) -> None:
+    """X01"""
+    parts = box.parts()
+    try:
+        tree.submit(ANA, "survey", CODE)
+        parts.run_once(box.clock.now)
+        lose_outbox(box)
+        tree.submit(ANA, "second", CODE)
+        parts.run_once(box.clock.now)
+    finally:
+        parts.close()
+
+    assert len(box.mails()) == 4
+    assert len({str(mail.message["Message-ID"]) for mail in box.mails()}) == 4

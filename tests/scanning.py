@@ -1,0 +1,83 @@
+"""Scans of a box: what each of them notifies, compared with what a tree's jobs require."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from syftnotify.runtime.container import App
+from syftnotify.runtime.scan_report import ScanReport
+from tests.support import ANA, BO, OWNER, Box, Mail, Sent
+from tests.trees import Tree
+
+Scan = Callable[[], ScanReport]
+
+NOTHING: Counter[Sent] = Counter()
+
+
+def on(*keys: str, thorough: Iterable[str] = ()) -> pytest.MarkDecorator:
+    """Run the test on these layouts; on those in `thorough` as a thorough test."""
+    extra = [pytest.param(key, marks=pytest.mark.thorough) for key in thorough]
+    return pytest.mark.parametrize("tree", [*keys, *extra], indirect=True)
+
+
+def scan_with(box: Box, app: App) -> Scan:
+    """A scan of one process: files that it has read and that did not change are not read again."""
+
+    def scan() -> ScanReport:
+        report = app.run_once(box.last_look)
+        box.last_look = box.clock.now
+        return report
+
+    return scan
+
+
+def notified(box: Box) -> Counter[Sent]:
+    """Event, audience and recipient of each new mail."""
+    return Counter(mail.told for mail in box.new_mails())
+
+
+def scan_after(box: Box, seconds: float, scan: Scan | None = None) -> Counter[Sent]:
+    """The mails of a scan so many seconds later."""
+    box.clock.advance(seconds)
+    (scan or box.look)()
+    return notified(box)
+
+
+def expected(tree: Tree, *kinds: str, by: str = ANA) -> Counter[Sent]:
+    """The mails that the default routes require for `kinds`."""
+    found: Counter[Sent] = Counter()
+    for kind in kinds:
+        if kind not in {"job_approved", "job_rejected"}:
+            found[kind, "owner", OWNER] += 1
+        if tree.names_submitter:
+            found[kind, "submitter", by] += 1
+    return found
+
+
+def times(found: Counter[Sent], count: int) -> Counter[Sent]:
+    return Counter({sent: number * count for sent, number in found.items()})
+
+
+def without_grants(found: Counter[Sent]) -> Counter[Sent]:
+    return Counter({sent: count for sent, count in found.items() if sent[0] != "peer_granted"})
+
+
+def run_baseline(box: Box, tree: Tree, *, scan: Scan | None = None) -> None:
+    """The baseline scan of a tree in which the scientists are peers and no job is."""
+    if tree.layout in {"C", "D"}:
+        for peer in (ANA, BO):
+            tree.grant(peer)
+    assert scan_after(box, 10, scan) == NOTHING
+
+
+def mail_about(box: Box, kind: str, audience: str = "owner") -> Mail:
+    (mail,) = [mail for mail in box.mails() if (mail.event, mail.audience) == (kind, audience)]
+    return mail
+
+
+def owner_entities(mails: Iterable[Mail]) -> list[str]:
+    """The entities of the mails to the owner, sorted."""
+    return sorted(entity for mail in mails if mail.audience == "owner" for entity in mail.entities)
