@@ -29,8 +29,8 @@ from syftnotify.sources.spool import Spool
 from syftnotify.store.ledger.manager import JsonStateManager
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.fakes.web import Web
+from tests.queries import add_alert_rule as add
 from tests.support import ANA, BO, OWNER, Box, lose_ledger, lose_outbox
-from tests.test_alerts import add
 from tests.trees import TREES, Disk
 
 CY = "cy@lab.example"

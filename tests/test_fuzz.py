@@ -34,7 +34,7 @@ from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
 from syftnotify.transports.gmail.token_file import SavedToken, sign_in_ends, signed_in_at
 from syftnotify.transports.mime import build_mime
-from tests.commands import run_command
+from tests.in_process import run_command
 from tests.support import ANA, BO, OWNER, THOROUGH, Box
 from tests.trees import TREES, Disk, ReviewTree, Tree
 

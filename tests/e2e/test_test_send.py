@@ -1,0 +1,97 @@
+"""`notify test` beside a running worker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from syftnotify.system import worker_lock, worker_status
+from tests.fakes import google, mailserver
+from tests.fakes.google import Google
+from tests.fakes.mailserver import HOST, MailServer
+from tests.fakes.web import Web, says, web
+from tests.support import BO, Box, mails_in, wait_until
+
+NAMES = ["box", "office", "mail", "team", "oncall"]
+
+
+@dataclass(frozen=True, slots=True)
+class AllTransports:
+    """Every kind of transport, each with a real server behind it."""
+
+    box: Box
+    office: MailServer
+    google: Google
+    team: Web
+    oncall: Web
+
+    def transports(self) -> dict[str, dict[str, Any]]:
+        return {
+            "box": {"type": "maildir"},
+            "office": {"type": "smtp", "smtp_url": f"smtp://{HOST}:{self.office.port}", "from": BO},
+            "mail": {"type": "gmail", "api_endpoint": self.google.url},
+            "team": {"type": "slack", "url": self.team.url, "default_recipient": "#jobs"},
+            "oncall": {"type": "webhook", "url": self.oncall.url},
+        }
+
+    def configure(self, changes: dict[str, dict[str, Any]] | None = None, /, **names: str) -> None:
+        """All of them, or those of `names` (name -> the one that it is); they are tried in the order of their names.
+
+        `changes` are further settings, by name.
+        """
+        sections = self.transports()
+        chosen = {name: sections[which] for name, which in (names or dict(zip(NAMES, NAMES, strict=True))).items()}
+        for name, settings in (changes or {}).items():
+            chosen[name] = {**chosen[name], **settings}
+        self.box.configure({"transports": chosen, "routes": [{"events": ["job_failed"], "via": next(iter(chosen))}]})
+
+    @property
+    def texts(self) -> dict[str, list[str]]:
+        """What arrived, by transport."""
+        return {
+            "box": [mail.text for mail in mails_in(self.box.home.mail)],
+            "office": [mail.text for mail in self.office.committed],
+            "mail": [post.text for post in self.google.posts],
+            "team": [request.json["text"] for request in self.team.requests],
+            "oncall": [request.json["event"] for request in self.oncall.requests],
+        }
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {name: len(texts) for name, texts in self.texts.items() if texts}
+
+
+@pytest.fixture
+def servers(box: Box) -> Iterator[AllTransports]:
+    with mailserver.serving() as office, google.serving() as one, web() as team, web(says(200)) as oncall:
+        made = AllTransports(box, office, one, team, oncall)
+        made.configure()
+        one.write_token(box.home.token)
+        yield made
+
+
+def test_send_beside_a_worker_leaves_outbox_and_ledger_alone(servers: AllTransports) -> None:
+    servers.box.configure(
+        {
+            "transports": servers.transports(),
+            "routes": [{"events": ["job_failed"]}],
+            "notify": {"interval": 3600, "watch": "off"},
+        }
+    )
+    servers.box.notify("start", check=0)
+    try:
+        wait_until(lambda: worker_status.read(servers.box.home).last_scan_s, what="a look")
+        before = {name: (servers.box.home.root / name).read_bytes() for name in ("outbox.db", "state.json")}
+        pid = worker_lock.holder_pid(servers.box.home)
+        servers.box.notify("test", check=0)
+
+        assert servers.counts == dict.fromkeys(NAMES, 1)
+        assert worker_lock.holder_pid(servers.box.home) == pid
+        assert json.loads(servers.box.notify("history", "--json", check=0).stdout) == []
+        assert {name: (servers.box.home.root / name).read_bytes() for name in before} == before
+    finally:
+        servers.box.notify("stop", check=0)

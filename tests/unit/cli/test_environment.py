@@ -1,0 +1,200 @@
+"""Commands without a home directory, and with outputs that cannot show every character."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syftnotify.core.errors import ConfigError
+from syftnotify.sources.spool import emit
+from syftnotify.system.paths import Home, expand_path, try_expand_path
+from tests.support import OWNER, Box
+
+COMMANDS = [
+    ("status",),
+    ("status", "--json"),
+    ("doctor",),
+    ("run", "--once"),
+    ("run", "--dry-run"),
+    ("history",),
+    ("why", "x"),
+    ("logs", "-n", "5"),
+    ("preview", "new_job"),
+    ("alerts", "list"),
+    ("dead-letters",),
+    ("dead",),
+    ("resend", "--all-dead"),
+    ("prune", "--older-than", "3d"),
+    ("test",),
+    ("emit", "job_failed", "--entity", "x"),
+    ("ensure",),
+    ("start",),
+    ("restart",),
+    ("stop",),
+    ("init", "--interval", "20", "--no-test"),
+]
+
+
+# A `HOME` that cannot be expanded has the same effect as none for a user without an entry in the user database.
+NO_HOME = {"HOME": "~"}
+
+
+def assert_no_traceback(done: Any, *arguments: str) -> None:
+    assert b"Traceback" not in done.stderr, (arguments, done.stderr)
+    assert b"Error in sys.excepthook" not in done.stderr, arguments
+
+
+def run_with(env: dict[str, str], *arguments: str, cwd: Path | None = None, typed: bytes = b"") -> Any:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "syftnotify", *arguments],
+        env=env,
+        cwd=cwd,
+        input=typed,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_command_works_without_home_directory(box: Box, arguments: tuple[str, ...]) -> None:
+    """D1: with `--home` alone."""
+    done = run_with(NO_HOME, "--home", str(box.home.root), *arguments)
+
+    assert_no_traceback(done, *arguments)
+    assert done.returncode == {"status": 3, "stop": 3, "logs": 1}.get(arguments[0], 0), (done.stdout, done.stderr)
+
+
+def test_init_works_without_home_directory(tmp_path: Path) -> None:
+    """D1"""
+    folder = ("--home", str(tmp_path / "home"))
+    made = ("init", "--email", OWNER, "--syftbox-root", str(tmp_path / "box"), "--transport", "maildir")
+
+    assert run_with(NO_HOME, *folder, *made).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("env", "arguments"),
+    [
+        (NO_HOME, ("status",)),
+        (NO_HOME, ("init", "--email", OWNER)),
+        ({**NO_HOME, "SYFTNOTIFY_HOME": ""}, ("start",)),
+        ({**NO_HOME, "SYFTNOTIFY_HOME": "~/x"}, ("emit", "job_failed", "--entity", "x")),
+    ],
+)
+def test_command_without_any_home_names_the_option(env: dict[str, str], arguments: tuple[str, ...]) -> None:
+    """D1"""
+    done = run_with(env, *arguments)
+
+    assert_no_traceback(done, *arguments)
+    assert done.returncode == 2
+    assert b"there is no home directory" in done.stderr
+    assert (b"--home DIR" in done.stderr) == (not env.get("SYFTNOTIFY_HOME"))
+
+
+def test_init_without_home_directory_needs_syftbox_root(tmp_path: Path) -> None:
+    """D1"""
+    done = run_with(NO_HOME, "--home", str(tmp_path / "home"), "init", "--email", OWNER, "--transport", "maildir")
+
+    assert done.returncode == 2
+    assert b"--syftbox-root" in done.stderr
+
+
+def test_config_without_home_directory_needs_its_paths(box: Box) -> None:
+    """D1: as errors of the configuration, with their paths."""
+    for settings, path in (({"syftbox_root": None}, "syftbox_root"), ({"syftbox_root": "~/box"}, "syftbox_root")):
+        box.configure(settings)
+        done = run_with(NO_HOME, "--home", str(box.home.root), "run", "--once")
+        assert done.returncode == 2
+        assert f"  {path}: ".encode() in done.stderr
+        assert b"there is no home directory" in done.stderr
+
+
+def test_unknown_user_in_a_path_is_an_error() -> None:
+    """D1"""
+    done = run_with({}, "--home", "~nobody-of-this-name/x", "status")
+
+    assert_no_traceback(done)
+    assert done.returncode == 2
+    assert b"there is no user 'nobody-of-this-name'" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_home_that_cannot_be_read_is_an_error(box: Box) -> None:
+    """D1"""
+    box.home.root.chmod(0)
+    try:
+        for arguments in (*COMMANDS, ("secret", "set", "x")):
+            done = run_with({}, "--home", str(box.home.root), *arguments)
+            assert_no_traceback(done, *arguments)
+            assert done.returncode or arguments[0] == "preview", arguments
+    finally:
+        box.home.root.chmod(0o700)
+
+
+def test_optional_paths_are_none_without_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """D1"""
+    monkeypatch.setenv("HOME", "~")
+    monkeypatch.delenv("SYFTNOTIFY_HOME", raising=False)
+
+    assert try_expand_path("~/.syft-bg") is None
+    with pytest.raises(ConfigError, match="there is no home directory"):
+        expand_path("~/x")
+    with pytest.raises(ConfigError, match="there is no home directory"):
+        Home.at()
+
+
+WIDE = "\u2615"
+
+
+ENCODINGS = [
+    {"PYTHONIOENCODING": "ascii"},
+    {"PYTHONIOENCODING": "latin-1:strict"},
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+]
+
+
+@pytest.fixture
+def wide_box(box: Box) -> Box:
+    """A box whose outbox and log hold a character that few encodings have."""
+    emit("job_failed", f"job {WIDE}", payload={"name": WIDE}, home=box.home.root)
+    box.look()
+    box.home.log.write_text(f"2026-01-01T00:00:00.000Z INFO syftnotify.worker: about {WIDE}\n", encoding="utf-8")
+    return box
+
+
+@pytest.mark.parametrize("env", ENCODINGS, ids=str)
+@pytest.mark.parametrize("arguments", ["history", "logs", "history --json", "logs --json", f"preview {WIDE}", WIDE])
+def test_output_escapes_what_its_encoding_lacks(wide_box: Box, env: dict[str, str], arguments: str) -> None:
+    """D2: text, the log, JSON, errors of the program and of the command line."""
+    done = run_with({**wide_box.environment(), **env}, *arguments.split())
+
+    assert_no_traceback(done)
+    if WIDE not in arguments:
+        assert rb"\u2615" in done.stdout
+    if "--json" in arguments:
+        assert [json.loads(line) for line in done.stdout.decode("ascii").splitlines()]
+
+
+@pytest.mark.parametrize("arguments", [("run", "--dry-run"), ("why", f"job {WIDE}")], ids=" ".join)
+def test_tables_escape_what_their_encoding_lacks(wide_box: Box, arguments: tuple[str, ...]) -> None:
+    """D2"""
+    emit("job_failed", f"job {WIDE}", home=wide_box.home.root)
+    done = run_with({**wide_box.environment(), "PYTHONIOENCODING": "latin-1:strict"}, *arguments)
+
+    assert_no_traceback(done, *arguments)
+    assert rb"\u2615" in done.stdout
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "-3", "none"])
+def test_invalid_terminal_width_is_ignored(box: Box, columns: str) -> None:
+    """D2"""
+    done = run_with({**box.environment(), "COLUMNS": columns}, "status")
+
+    assert b"not running" in done.stdout

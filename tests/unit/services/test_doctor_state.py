@@ -1,0 +1,183 @@
+"""Doctor checks of the ledger and the outbox."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+
+import pytest
+
+from syftnotify.core.errors import Failure
+from syftnotify.core.kinds import Audience, EventKind
+from syftnotify.core.models import Event, Notification, NotificationState
+from syftnotify.core.outbox import AttemptOutcome
+from syftnotify.runtime.opening import state_access
+from syftnotify.services.demo import Tree
+from syftnotify.services.doctor.checks import run_checks
+from syftnotify.services.doctor.findings import Finding, Level
+from syftnotify.store.outbox.store import SqliteOutbox
+from tests.queries import file_hashes
+from tests.support import ANA, OWNER, Box, claim
+
+PASS, WARN, FAIL = Level.PASS, Level.WARN, Level.FAIL
+
+
+def findings(box: Box, *, now: float | None = None) -> list[Finding]:
+    """What the checks find, asked in this process; `now` is what the clock shows."""
+    return list(run_checks(box.home, state_access(box.home), clock=time.time if now is None else lambda: now))
+
+
+@pytest.fixture
+def tree(box: Box) -> Tree:
+    """The box's tree, with a job folder."""
+    box.snapshot.parent.mkdir(parents=True)
+    tree = Tree(box.root, box.snapshot)
+    tree.peers([], [])
+    tree.grant(ANA)
+    return tree
+
+
+@pytest.fixture
+def private(box: Box, tree: Tree) -> Box:
+    """A box with nothing to be said against it, but that no worker runs."""
+    box.home.config.chmod(0o600)
+    return box
+
+
+def findings_of(check: str, all_found: list[Finding]) -> list[Finding]:
+    """What was found about one thing."""
+    return [finding for finding in all_found if finding.check == check]
+
+
+def only_finding(check: str, all_found: list[Finding]) -> Finding:
+    """The only thing that was found about `check`."""
+    (one,) = findings_of(check, all_found)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "is damaged"),
+        (b'{"version": 1, "notif', "is damaged"),
+        (b"[]", "is damaged"),
+        (b'{"version": 1, "notified": []}', "is damaged"),
+        (b'{"version": 99}', "newer version"),
+    ],
+)
+def test_doctor_unusable_ledger_fails_and_is_left_in_place(private: Box, content: bytes, text: str) -> None:
+    """B07, X02: only the worker quarantines it."""
+    private.home.state.write_bytes(content)
+    before = file_hashes(private.home.root)
+
+    one = only_finding("state", findings(private))
+
+    assert one.level is FAIL
+    assert text in one.text
+    assert one.advice
+    assert file_hashes(private.home.root) == before
+
+
+def levels(all_found: list[Finding]) -> dict[str, Level]:
+    """The worst that was found of each."""
+    order = [PASS, WARN, FAIL]
+    worst: dict[str, Level] = {}
+    for finding in all_found:
+        worst[finding.check] = max(worst.get(finding.check, PASS), finding.level, key=order.index)
+    return worst
+
+
+def test_doctor_good_ledger_and_outbox_pass(private: Box) -> None:
+    """B07."""
+    private.notify("run", "--once", check=0)
+
+    worst = levels(findings(private))
+
+    assert (worst["state"], worst["outbox"]) == (PASS, PASS)
+
+
+def test_doctor_before_first_start_checks_no_state_and_creates_none(private: Box) -> None:
+    """B07."""
+    worst = levels(findings(private))
+
+    assert worst.keys().isdisjoint({"state", "outbox"})
+    assert not private.home.outbox.exists()
+    assert not private.home.state.exists()
+
+
+def store_outbox(box: Box, *states: str, transport: str = "box", now: float | None = None) -> None:
+    """An outbox with one message in each of `states`."""
+    moment = time.time() if now is None else now
+    outbox = SqliteOutbox(box.home.outbox)
+    try:
+        for number, state in enumerate(states):
+            event = Event(EventKind.JOB_APPROVED, f"job/D/{OWNER}/{ANA}/survey{number}", payload={"detail": "x" * 2000})
+            outbox.enqueue([event], [Notification(event.key, event.entity, ANA, Audience.SUBMITTER, transport)], moment)
+            due = claim(outbox, transport, moment, worker_id="tests", resend=False)
+            if state == "sent":
+                outbox.queue.mark_sent(due, moment)
+            else:
+                failure = {"dead": Failure.PERMANENT, "unknown": Failure.UNKNOWN}[state]
+                outbox.queue.mark_failed(due, moment, failure, "said no", AttemptOutcome(NotificationState(state)))
+    finally:
+        outbox.close()
+
+
+@pytest.mark.parametrize("first", [0, 4096], ids=["from the start", "after the first page"])
+def test_doctor_damaged_outbox_fails_and_is_left_in_place(private: Box, first: int) -> None:
+    """B07, X02."""
+    store_outbox(private, *["sent"] * 20)
+    content = bytearray(private.home.outbox.read_bytes())
+    content[first:] = b"\xa5" * (len(content) - first)
+    private.home.outbox.write_bytes(content)
+
+    done = private.notify("doctor", "--json", check=1)
+
+    failed = [one for one in json.loads(done.stdout) if one["level"] == "fail"]
+    assert {one["check"] for one in failed} == {"outbox"}
+    assert private.home.outbox.name in failed[0]["text"]
+    assert failed[0]["advice"]
+    assert "Traceback" not in done.stderr
+    assert private.home.outbox.read_bytes() == bytes(content)
+    assert not [path.name for path in private.home.root.iterdir() if ".damaged-" in path.name]
+
+
+def test_doctor_damaged_page_in_the_outbox_fails(private: Box) -> None:
+    """B07, X02: although each query may still succeed."""
+    store_outbox(private, *["sent"] * 40)
+    content = bytearray(private.home.outbox.read_bytes())
+    middle = len(content) // 4096 // 2 * 4096
+    content[middle : middle + 4096] = b"\xa5" * 4096
+    private.home.outbox.write_bytes(content)
+
+    assert levels(findings(private))["outbox"] is FAIL
+    assert private.home.outbox.read_bytes() == bytes(content)
+
+
+def test_doctor_outbox_of_newer_version_fails(private: Box) -> None:
+    """B07."""
+    import sqlite3
+
+    store_outbox(private, "sent")
+    with contextlib.closing(sqlite3.connect(private.home.outbox)) as database:
+        database.execute("PRAGMA user_version = 99")
+
+    one = only_finding("outbox", findings(private))
+
+    assert one.level is FAIL
+    assert "newer version" in one.text
+    assert "install the newer version" in one.advice
+
+
+def test_doctor_dead_letters_and_held_warn(private: Box) -> None:
+    """B07, X04."""
+    private.configure({"notify": {"on_unknown": "hold"}})
+    store_outbox(private, "dead", "dead", "unknown", "sent")
+
+    passed, warned = findings_of("outbox", findings(private))
+
+    assert passed.level is PASS
+    assert (warned.level, warned.text) == (WARN, "2 dead letters, 1 held")
+    assert "notify dead" in warned.advice
+    assert "notify resend" in warned.advice
