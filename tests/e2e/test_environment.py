@@ -41,7 +41,14 @@ def run_with(env: dict[str, str], *arguments: str, cwd: Path | None = None, type
     )
 
 
-@pytest.mark.parametrize("arguments", [("install",), ("uninstall",), ("--install-completion", "bash")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("install",),
+        pytest.param(("uninstall",), marks=pytest.mark.thorough),
+        pytest.param(("--install-completion", "bash"), marks=pytest.mark.thorough),
+    ],
+)
 def test_install_without_home_directory_names_the_variable(box: Box, arguments: tuple[str, ...]) -> None:
     """D1"""
     done = run_with({**NO_HOME, **SHELL_BY_NAME, "SYFTNOTIFY_HOME": str(box.home.root)}, *arguments)
@@ -121,7 +128,12 @@ def test_argument_that_is_not_text_is_an_error(wide_box: Box) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "redirected"),
-    [("history --json", ">&-"), ("emit bogus --entity x", "2>&-"), ("status", ">&- 2>&-"), ("secret set x", "<&-")],
+    [
+        pytest.param("history --json", ">&-", marks=pytest.mark.thorough),
+        pytest.param("emit bogus --entity x", "2>&-", marks=pytest.mark.thorough),
+        ("status", ">&- 2>&-"),
+        ("secret set x", "<&-"),
+    ],
 )
 def test_closed_streams_do_not_matter(box: Box, arguments: str, redirected: str) -> None:
     """D2"""
@@ -141,3 +153,39 @@ def test_output_that_cannot_be_written_is_an_error(box: Box) -> None:
     assert done.returncode == 1
     assert b"No space left" in done.stderr
     assert b"check where the output goes" in done.stderr
+
+
+LOCALES = {
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+}
+
+
+@pytest.mark.parametrize("name", LOCALES)
+def test_output_escapes_what_the_locale_lacks(wide_box: Box, name: str) -> None:
+    """D2: tests/unit/cli/test_environment.py shows it for other commands."""
+    env = {**wide_box.environment(), **LOCALES[name]}
+    history, preview = run_with(env, "history"), run_with(env, "preview", WIDE)
+
+    assert_no_traceback(history)
+    assert_no_traceback(preview)
+    assert rb"\u2615" in history.stdout
+
+
+@pytest.mark.parametrize(
+    "columns", ["0", *(pytest.param(each, marks=pytest.mark.thorough) for each in ("1", "-3", "none"))]
+)
+def test_invalid_terminal_width_is_ignored(box: Box, columns: str) -> None:
+    """D2"""
+    done = run_with({**box.environment(), "COLUMNS": columns}, "status")
+
+    assert b"not running" in done.stdout
+
+
+def test_worker_commands_work_without_home_directory(box: Box) -> None:
+    """D1: with `--home` alone."""
+    env = {**NO_HOME, **({"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {})}
+    for command in ("start", "restart", "ensure", "stop"):
+        done = run_with(env, "--home", str(box.home.root), command)
+        assert_no_traceback(done, command)
+        assert done.returncode == 0, (command, done.stderr)

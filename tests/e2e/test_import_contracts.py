@@ -21,7 +21,13 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("case", [None, *PLANTED])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "through a helper",
+        *(pytest.param(each, marks=pytest.mark.thorough) for each in (None, "directly", "through a helper in core")),
+    ],
+)
 def test_contracts_keep_core_pure(tmp_path: Path, case: str | None) -> None:
     """Architecture, rule 1: an import of anything that touches the machine fails, indirect ones included."""
     shutil.copytree(PACKAGE, tmp_path / "syftnotify", ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,4 +1,4 @@
-"""The built wheel holds what the program needs, and the program runs from it."""
+"""The built wheel contains what the program needs, and the program runs from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import TOP
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_wheel_holds_every_template_and_the_mark_of_types(wheel: Path) -> None:
+def test_wheel_contains_templates_and_type_marker(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     templates = {f"syftnotify/{path.relative_to(TOP)}" for path in (TOP / "templates").rglob("*.*")}
 
@@ -35,7 +35,7 @@ def test_the_wheel_holds_every_template_and_the_mark_of_types(wheel: Path) -> No
     assert not [name for name in names if name.startswith(("tests/", "templates/"))]
 
 
-def test_the_demo_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
+def test_demo_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     unpacked = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(unpacked)
     env = {**os.environ, "PYTHONPATH": str(unpacked), "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
