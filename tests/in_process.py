@@ -33,7 +33,7 @@ def run(
         stream.flush()
         binary = stream.detach()
         assert isinstance(binary, io.BytesIO)
-        texts[name] = binary.getvalue().decode(encoding)
+        texts[name] = binary.getvalue().decode(encoding, "replace")
     return subprocess.CompletedProcess(list(arguments), code, texts["stdout"], texts["stderr"])
 
 

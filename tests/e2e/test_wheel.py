@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import TOP
+
 pytestmark = pytest.mark.thorough
 
 
