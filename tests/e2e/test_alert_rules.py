@@ -14,7 +14,7 @@ from tests.trees import TREES, Disk, Tree
 
 @pytest.fixture
 def tree(box: Box) -> Tree:
-    """A tree whose routes tell nobody, so that what is told is told by the rules."""
+    """A tree whose routes match nothing, so that only alert rules notify."""
     box.configure({"routes": [{"events": ["job_held"]}]})
     return TREES["D"](Disk(box.root, box.clock.time))
 
@@ -71,7 +71,7 @@ def test_alert_url_over_plain_http_warns_in_each_command(box: Box) -> None:
     box.notify("stop", check=0)
     doctor = box.notify("doctor")
 
-    said = "the path of the address is sent over unencrypted http:// and can be read on the way"
+    warning = "the path of the address is sent over unencrypted http:// and can be read on the way"
     for text in (added.stderr, started.stderr, doctor.stdout):
-        assert said in " ".join(text.split())
+        assert warning in " ".join(text.split())
         assert "T0KEN" not in text

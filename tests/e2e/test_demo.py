@@ -30,7 +30,7 @@ EXPECTED_MAILS = {
 
 @dataclass(frozen=True)
 class Finished:
-    """A demo that is over."""
+    """A finished demo."""
 
     folder: Path
     home: Home

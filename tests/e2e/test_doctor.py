@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from syftnotify.runtime.opening import state_access
 from syftnotify.services.demo import Tree
-from syftnotify.services.doctor.checks import run_checks
-from syftnotify.services.doctor.findings import Finding, Level
+from syftnotify.services.doctor.findings import Level
 from syftnotify.system import worker_lock, worker_status
+from tests.doctor_findings import doctor_json, findings, only_finding
 from tests.fakes.google import SEND_PATH, Google, serving
 from tests.other_user import box_for_every_user, run_as_other_user
 from tests.queries import file_hashes
@@ -56,14 +54,9 @@ def test_doctor_as_other_user_names_the_owner_of_the_home() -> None:
 PASS, WARN, FAIL = Level.PASS, Level.WARN, Level.FAIL
 
 
-def findings(box: Box, *, now: float | None = None) -> list[Finding]:
-    """What the checks find, asked in this process; `now` is what the clock shows."""
-    return list(run_checks(box.home, state_access(box.home), clock=time.time if now is None else lambda: now))
-
-
 @contextlib.contextmanager
 def small_disk(place: Path, megabytes: int) -> Iterator[None]:
-    """A file system of that size at `place`; skips where none can be mounted."""
+    """Mount a file system of that size; skips the test if that is not possible."""
     place.mkdir(exist_ok=True)
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "tmpfs", str(place)],
@@ -76,17 +69,6 @@ def small_disk(place: Path, megabytes: int) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", str(place)], check=True)
-
-
-def findings_of(check: str, all_found: list[Finding]) -> list[Finding]:
-    """What was found about one thing."""
-    return [finding for finding in all_found if finding.check == check]
-
-
-def only_finding(check: str, all_found: list[Finding]) -> Finding:
-    """The only thing that was found about `check`."""
-    (one,) = findings_of(check, all_found)
-    return one
 
 
 @pytest.mark.thorough
@@ -103,16 +85,9 @@ def test_doctor_nearly_full_disk_is_reported(tmp_path: Path, megabytes: int, lev
     assert bool(one.advice) == (level is not PASS)
 
 
-def doctor_json(box: Box, *, check: int) -> list[dict[str, Any]]:
-    """What the real command says to machines."""
-    said = json.loads(box.notify("doctor", "--json", check=check).stdout)
-    assert isinstance(said, list)
-    return said
-
-
 @pytest.fixture
 def google() -> Iterator[Google]:
-    """Google, to whom nobody ever posts a mail here."""
+    """A fake of Google; nothing is ever sent through it."""
     with serving() as google:
         yield google
         assert google.posts == []
@@ -150,13 +125,13 @@ def test_doctor_beside_a_worker_changes_nothing(gmail: Box, google: Google) -> N
     gmail.home.config.write_text(yaml.safe_dump(config))
     gmail.notify("start", check=0)
     pid = worker_lock.holder_pid(gmail.home)
-    wait_until(lambda: worker_status.read(gmail.home).last_scan_s, what="a look")
+    wait_until(lambda: worker_status.read(gmail.home).last_scan_s, what="a scan")
     before = file_hashes(gmail.home.root)
 
-    said = doctor_json(gmail, check=0)
+    found = doctor_json(gmail, check=0)
 
     after = file_hashes(gmail.home.root)
-    assert [one["text"] for one in said if one["check"] == "worker"] == [f"running (pid {pid})"]
+    assert [one["text"] for one in found if one["check"] == "worker"] == [f"running (pid {pid})"]
     for name in ("state.json", "config.yaml", "gmail_token.json", "notify.log", "worker.lock", "outbox.db"):
         assert after[name] == before[name], name
     assert after.keys() == before.keys()

@@ -72,7 +72,7 @@ def as_cron(box: Box, wrapper: Path, *command: str | Path) -> subprocess.Complet
     paths = {"HOME": str(box.folder), "SYFTNOTIFY_HOME": str(box.home.root), "TMPDIR": str(temporary)}
     env = {"PATH": "/usr/bin:/bin", **paths}
     done = subprocess.run([wrapper, *command], env=env, capture_output=True, timeout=60, check=False)
-    assert list(temporary.iterdir()) == [], "it leaves nothing behind"
+    assert list(temporary.iterdir()) == [], "no temporary file is left"
     return done
 
 
@@ -87,7 +87,7 @@ def test_cron_wrapper_reports_success_without_output(box: Box, wrapper: Path) ->
     assert event["routing"] == {"notify": {"emails": ["ops@lab.example"]}}
 
 
-OUTPUTS: dict[str, tuple[str, str]] = {  # what a program prints in Python, and the end of what is reported
+OUTPUTS: dict[str, tuple[str, str]] = {  # what the program prints, as a Python expression, and the end of the report
     "little": ("b'disk full'", "disk full"),
     "nothing": ("b''", ""),
     "lines": ("b'a\\nb\\r\\n\"quoted\" \\\\ $HOME `id` %s\\n'", 'a\nb\r\n"quoted" \\ $HOME `id` %s\n'),
@@ -119,7 +119,7 @@ def test_cron_wrapper_reports_failure_with_end_of_output(box: Box, wrapper: Path
 def test_cron_wrapper_keeps_exit_code_without_notify(box: Box, tmp_path: Path, code: int) -> None:
     """A6: a failing report does not change the result of the job."""
     path = tmp_path / "elsewhere.sh"
-    path.write_text(blocks("cron")[0])  # as it stands: nothing is installed there
+    path.write_text(blocks("cron")[0])  # unchanged: nothing is installed there
     path.chmod(0o755)
     done = as_cron(box, path, "/bin/sh", "-c", f"echo said; exit {code}")
 

@@ -65,7 +65,7 @@ def test_init_in_terminal_does_not_ask_for_given_options(
 
 
 HAND_MADE = f"""\
-# my own words
+# my own comment
 do_email: "{OWNER}"   # that is me
 syftbox_root: ~/box
 

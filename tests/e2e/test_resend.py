@@ -10,7 +10,8 @@ import pytest
 
 from syftnotify.services.demo import Tree
 from syftnotify.system import worker_status
-from tests.fakes.google import Answer, Asked, Google, Post, says, serving
+from tests.fakes.google import Google, says, serving
+from tests.gmail_boxes import message_id, only_for_ana
 from tests.support import ANA, BO, Box, wait_until
 
 CODE = "print('mean income')\n"
@@ -20,22 +21,6 @@ CODE = "print('mean income')\n"
 def google() -> Iterator[Google]:
     with serving() as google:
         yield google
-
-
-def message_id(post: Post) -> str:
-    return str(post.mail["Message-ID"])
-
-
-def only_for_ana(answer: Answer) -> Answer:
-    """Answers so to what is for Ana; takes everything else."""
-
-    def act(asked: Asked) -> None:
-        if asked.post.to == ANA:
-            answer(asked)
-        else:
-            asked.answer_json(200, {"id": "taken", "threadId": "taken"})
-
-    return act
 
 
 def use_gmail(box: Box, google: Google, **changes: Any) -> None:
@@ -49,7 +34,7 @@ def use_gmail(box: Box, google: Google, **changes: Any) -> None:
 
 @pytest.fixture
 def tree(google: Google, box: Box) -> Tree:
-    """A box that sends through Gmail, and its tree after a first look at two peers of old."""
+    """A box that sends through Gmail, and its tree after the baseline scan with two peers."""
     use_gmail(box, google)
     google.write_token(box.home.token)
     box.snapshot.parent.mkdir(parents=True)

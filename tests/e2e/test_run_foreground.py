@@ -15,7 +15,7 @@ from tests.support import ANA, PATIENCE, Box, wait_until
 
 @pytest.fixture
 def tree(box: Box) -> Tree:
-    """The box's tree, with ana as a peer, at which a first look has been done."""
+    """The box's tree, with Ana as a peer."""
     box.snapshot.parent.mkdir(parents=True)
     tree = Tree(box.root, box.snapshot)
     tree.peers([], [])
@@ -34,7 +34,7 @@ def test_run_in_foreground_ends_on_ctrl_c(box: Box, tree: Tree) -> None:
         text=True,
     )
     try:
-        wait_until(lambda: worker_status.read(box.home).last_scan_s, what="a look")
+        wait_until(lambda: worker_status.read(box.home).last_scan_s, what="a scan")
         process.send_signal(signal.SIGINT)
         arguments, _ = process.communicate(timeout=PATIENCE)
     finally:

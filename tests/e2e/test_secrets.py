@@ -29,7 +29,7 @@ SIGNING = "whsec_c2lnbmluZy1zZWNyZXQtb2YtdGhlLWhvb2s="
 BEARER = "bearer-of-the-hook"
 
 
-# What would tell somebody who finds it anywhere how to get in; the first two stand in the path of each `Web`.
+# Secrets that must appear nowhere; the first two are part of the path of each `Web`.
 SECRETS = ["T000", "secret-path", SIGNING, SIGNING.removeprefix("whsec_"), BEARER, PASSWORD]
 
 
@@ -46,7 +46,7 @@ def secret_of(box: Box) -> str:
 
 
 HAND_MADE = f"""\
-# my own words
+# my own comment
 do_email: {OWNER}   # that is me
 transports:
   box: {{type: maildir}}
@@ -95,14 +95,14 @@ EVERYWHERE = [*SECRETS, QUERY, BASIC, base64.b64encode(f"me:{BASIC}".encode()).d
 
 
 def other_files(box: Box) -> dict[str, str]:
-    """Whatever lies in the home but the configuration and its key."""
+    """The files of the home except the configuration and its key."""
     apart = {box.home.config, box.home.root / "secret.key"}
     paths = [path for path in box.home.root.rglob("*") if path.is_file() and path not in apart]
     return {path.name: path.read_bytes().decode("latin-1") for path in paths}
 
 
 def repeating(hook: Web, status: int, *, query: bool = False) -> Answer:
-    """Answers with what it was sent; `query` alone in its own words."""
+    """Echo the request; with `query` only its value."""
 
     def answer(connection: socket.socket) -> None:
         request = hook.requests[-1]
@@ -120,7 +120,7 @@ def smtp_section(**more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def echoing_box(box: Box) -> Iterator[Box]:
-    """Each kind of transport, with its secrets; whoever is behind it repeats what it hears."""
+    """Each kind of transport, with its secrets; each server echoes what it receives."""
     with contextlib.ExitStack() as stack:
         hooks = {name: stack.enter_context(web()) for name in ("team", "oncall", "query", "basic", "ping")}
         for name, hook in hooks.items():
@@ -180,7 +180,7 @@ def test_no_command_and_no_file_shows_an_echoed_secret(echoing_box: Box) -> None
 
     outputs = [text for done in completed for text in (done.stdout, done.stderr)]
     together = " ".join(outputs)
-    assert all(text in together for text in ("404", "550", "535", HOST)), "the failures themselves are told"
+    assert all(text in together for text in ("404", "550", "535", HOST)), "the failures themselves are reported"
     assert_absent(outputs, EVERYWHERE)
     files = other_files(box)
     assert {"worker.json", "state.json", "notify.log", "outbox.db"} <= files.keys()

@@ -21,7 +21,7 @@ NAMES = ["box", "office", "mail", "team", "oncall"]
 
 @dataclass(frozen=True, slots=True)
 class AllTransports:
-    """Every kind of transport, each with a real server behind it."""
+    """Each kind of transport with a real server."""
 
     box: Box
     office: MailServer
@@ -39,7 +39,7 @@ class AllTransports:
         }
 
     def configure(self, changes: dict[str, dict[str, Any]] | None = None, /, **names: str) -> None:
-        """All of them, or those of `names` (name -> the one that it is); they are tried in the order of their names.
+        """Configure all transports, or those of `names` (name -> which transport it is), in the order of their names.
 
         `changes` are further settings, by name.
         """
@@ -84,7 +84,7 @@ def test_send_beside_a_worker_leaves_outbox_and_ledger_alone(servers: AllTranspo
     )
     servers.box.notify("start", check=0)
     try:
-        wait_until(lambda: worker_status.read(servers.box.home).last_scan_s, what="a look")
+        wait_until(lambda: worker_status.read(servers.box.home).last_scan_s, what="a scan")
         before = {name: (servers.box.home.root / name).read_bytes() for name in ("outbox.db", "state.json")}
         pid = worker_lock.holder_pid(servers.box.home)
         servers.box.notify("test", check=0)

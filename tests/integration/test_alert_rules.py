@@ -14,13 +14,13 @@ from tests.trees import TREES, Disk, Tree
 
 @pytest.fixture
 def tree(box: Box) -> Tree:
-    """A tree whose routes tell nobody, so that what is told is told by the rules."""
+    """A tree whose routes match nothing, so that only alert rules notify."""
     box.configure({"routes": [{"events": ["job_held"]}]})
     return TREES["D"](Disk(box.root, box.clock.time))
 
 
 def run_jobs_to_their_end(box: Box, tree: Tree) -> None:
-    """Three jobs: one fails, one runs out of time, one completes."""
+    """Run three jobs: one fails, one times out, one completes."""
     tree.grant(ANA)
     box.look()
     for name in ("fails", "slow", "good"):

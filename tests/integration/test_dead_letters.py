@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import time
-from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from syftnotify.core.errors import Failure
-from syftnotify.core.identifiers import entity_id
-from syftnotify.core.kinds import Audience, EventKind
-from syftnotify.core.models import Event, Notification, NotificationState
-from syftnotify.core.outbox import AttemptOutcome
 from syftnotify.core.text import local_time
-from syftnotify.store.outbox.store import SqliteOutbox
 from tests.in_process import run_command
-from tests.support import ANA, BO, OWNER, Box, claim
+from tests.stored import StoredNotification, store
+from tests.support import ANA, BO, OWNER, Box
 
 
 def run(box: Box, *arguments: str, check: int) -> str:
-    """What the command says, run in this process: a table of many rows needs no interpreter for each."""
+    """Run a command in this process; returns both output streams as one text."""
     output = io.StringIO()
     with redirect_stdout(output), redirect_stderr(output):
         code = run_command(box.home, *arguments)
@@ -60,71 +52,10 @@ def test_dead_letters_of_a_missing_home_creates_none(box: Box) -> None:
     assert not elsewhere.exists()
 
 
-@dataclass(frozen=True, slots=True)
-class StoredNotification:
-    """One notification to be written down, and what had become of it."""
-
-    name: str
-    state: str = "dead"
-    recipient: str = ANA
-    reason: str = "Gmail answered 400"
-    transport: str = "box"
-    age: float = 0.0  # seconds since it was noticed
-
-    @property
-    def event(self) -> Event:
-        payload = {"name": self.name, "owner": OWNER, "submitter": ANA}
-        return Event(EventKind.JOB_APPROVED, entity_id("job", "D", OWNER, ANA, self.name), payload=payload)
-
-    @property
-    def notification(self) -> Notification:
-        return Notification(
-            self.event.key,
-            self.event.entity,
-            self.recipient,
-            Audience.SUBMITTER,
-            self.transport,
-            skipped=self.reason if self.state == "skipped" else "",
-        )
-
-    @property
-    def id(self) -> str:
-        return self.notification.id
-
-
 def dead_letters(box: Box) -> list[dict[str, Any]]:
     found = json.loads(run(box, "dead", "--json", check=0))
     assert isinstance(found, list)
     return found
-
-
-@contextlib.contextmanager
-def open_outbox(box: Box) -> Iterator[SqliteOutbox]:
-    outbox = SqliteOutbox(box.home.outbox)
-    try:
-        yield outbox
-    finally:
-        outbox.close()
-
-
-def store(box: Box, *notifications: StoredNotification) -> list[str]:
-    """Put `letters` into the outbox, each in its state; their ids."""
-    with open_outbox(box) as outbox:
-        for notification in notifications:
-            now = time.time() - notification.age
-            outbox.enqueue([notification.event], [notification.notification], now)
-            if notification.state in {"pending", "skipped"}:
-                continue
-            due = claim(outbox, notification.transport, now, worker_id="tests", resend=False)
-            assert [item.id for item in due] == [notification.id], "what waits comes last"
-            if notification.state == "sent":
-                outbox.queue.mark_sent(due, now)
-            else:
-                failure = {"dead": Failure.PERMANENT, "unknown": Failure.UNKNOWN}[notification.state]
-                outbox.queue.mark_failed(
-                    due, now, failure, notification.reason, AttemptOutcome(NotificationState(notification.state))
-                )
-    return [notification.id for notification in notifications]
 
 
 def test_dead_letters_of_outbox_without_any_is_empty(box: Box) -> None:
@@ -188,7 +119,9 @@ def test_dead_letters_lists_no_other_state(box: Box) -> None:
         StoredNotification("dead"),
         StoredNotification("sent", "sent"),
         StoredNotification("left out", "skipped"),
-        StoredNotification("cut off", "unknown"),  # is sent again by itself, as on_unknown says by default
+        StoredNotification(
+            "cut off", "unknown"
+        ),  # is sent again automatically, because `on_unknown` is `resend` by default
         StoredNotification("waiting", "pending"),
     )
 
@@ -197,7 +130,7 @@ def test_dead_letters_lists_no_other_state(box: Box) -> None:
 
 @pytest.fixture
 def holding_box(box: Box) -> Box:
-    """A box whose messages of unknown outcome wait for a person's word."""
+    """A box that holds messages of unknown outcome."""
     box.configure({"notify": {"interval": 1, "sync_state_path": str(box.snapshot), "on_unknown": "hold"}})
     return box
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from syftnotify.runtime.opening import state_access
 from syftnotify.services.demo import Tree
-from syftnotify.services.doctor.checks import run_checks
-from syftnotify.services.doctor.findings import Finding, Level
+from syftnotify.services.doctor.findings import Level
 from syftnotify.system import worker_lock, worker_status
+from tests.doctor_findings import doctor_json, findings, findings_of, levels, only_finding
 from tests.queries import file_hashes
 from tests.support import ANA, OWNER, Box, nested
 
@@ -34,7 +31,7 @@ def tree(box: Box) -> Tree:
 
 @pytest.fixture
 def private(box: Box, tree: Tree) -> Box:
-    """A box with nothing to be said against it, but that no worker runs."""
+    """A box without any problem, except that no worker runs."""
     box.home.config.chmod(0o600)
     return box
 
@@ -75,52 +72,20 @@ def test_doctor_with_one_failure_exits_with_one(private: Box) -> None:
     assert done.stdout.splitlines()[-1].endswith("1 failed")
 
 
-def doctor_json(box: Box, *, check: int) -> list[dict[str, Any]]:
-    """What the real command says to machines."""
-    said = json.loads(box.notify("doctor", "--json", check=check).stdout)
-    assert isinstance(said, list)
-    return said
-
-
 @pytest.mark.parametrize("is_healthy", [True, False])
 def test_doctor_json_is_one_list_with_the_same_exit_code(private: Box, is_healthy: bool) -> None:
     """B07."""
     if not is_healthy:
         private.home.state.write_bytes(b"{")
 
-    said = doctor_json(private, check=0 if is_healthy else 1)
+    found = doctor_json(private, check=0 if is_healthy else 1)
 
-    assert all(set(one) == {"check", "level", "text", "advice"} for one in said)
-    assert {one["level"] for one in said} == ({"pass", "warn"} if is_healthy else {"pass", "warn", "fail"})
-    assert all(one["advice"] for one in said if one["level"] == "fail")
+    assert all(set(one) == {"check", "level", "text", "advice"} for one in found)
+    assert {one["level"] for one in found} == ({"pass", "warn"} if is_healthy else {"pass", "warn", "fail"})
+    assert all(one["advice"] for one in found if one["level"] == "fail")
 
 
 PASS, WARN, FAIL = Level.PASS, Level.WARN, Level.FAIL
-
-
-def findings(box: Box, *, now: float | None = None) -> list[Finding]:
-    """What the checks find, asked in this process; `now` is what the clock shows."""
-    return list(run_checks(box.home, state_access(box.home), clock=time.time if now is None else lambda: now))
-
-
-def levels(all_found: list[Finding]) -> dict[str, Level]:
-    """The worst that was found of each."""
-    order = [PASS, WARN, FAIL]
-    worst: dict[str, Level] = {}
-    for finding in all_found:
-        worst[finding.check] = max(worst.get(finding.check, PASS), finding.level, key=order.index)
-    return worst
-
-
-def findings_of(check: str, all_found: list[Finding]) -> list[Finding]:
-    """What was found about one thing."""
-    return [finding for finding in all_found if finding.check == check]
-
-
-def only_finding(check: str, all_found: list[Finding]) -> Finding:
-    """The only thing that was found about `check`."""
-    (one,) = findings_of(check, all_found)
-    return one
 
 
 def test_doctor_without_config_runs_the_other_checks(private: Box) -> None:
@@ -254,9 +219,9 @@ def test_doctor_counts_watches_only_while_watching(private: Box, watch: str) -> 
     """B07."""
     private.configure({"notify": {"watch": watch}})
 
-    said = findings_of("watching", findings(private))
+    found = findings_of("watching", findings(private))
 
-    assert [one.level for one in said] == ([PASS] if watch == "auto" else [])
+    assert [one.level for one in found] == ([PASS] if watch == "auto" else [])
 
 
 @pytest.mark.skipif(not Path("/proc/sys/fs/inotify").exists(), reason="counts the watches of Linux")
@@ -279,12 +244,12 @@ def test_doctor_running_syft_bg_notifier_warns(private: Box) -> None:
         pid_file = private.folder / ".syft-bg" / "notify" / "daemon.pid"
         pid_file.parent.mkdir(parents=True)
         pid_file.write_text(f"{sleeper.pid}\n")
-        said = doctor_json(private, check=0)
+        found = doctor_json(private, check=0)
     finally:
         sleeper.kill()
         sleeper.wait()
 
-    (one,) = [one for one in said if one["check"] == "syft-bg"]
+    (one,) = [one for one in found if one["check"] == "syft-bg"]
     assert one["level"] == "warn"
     assert str(sleeper.pid) in one["text"]
     assert one["advice"]

@@ -17,11 +17,10 @@ import yaml
 
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification
-from syftnotify.runtime.opening import state_access
 from syftnotify.services.demo import Tree
-from syftnotify.services.doctor.checks import run_checks
-from syftnotify.services.doctor.findings import Finding, Level
+from syftnotify.services.doctor.findings import Level
 from syftnotify.store.outbox.store import SqliteOutbox
+from tests.doctor_findings import findings, findings_of, levels, only_finding
 from tests.fakes import mailserver
 from tests.fakes.google import SECRET, SEND_PATH, Google, refuses_the_grant, serving
 from tests.fakes.mailserver import PASSWORD, USER, MailServer, says_and_closes
@@ -30,14 +29,9 @@ from tests.support import ANA, OWNER, Box, claim
 PASS, WARN, FAIL = Level.PASS, Level.WARN, Level.FAIL
 
 
-def findings(box: Box, *, now: float | None = None) -> list[Finding]:
-    """What the checks find, asked in this process; `now` is what the clock shows."""
-    return list(run_checks(box.home, state_access(box.home), clock=time.time if now is None else lambda: now))
-
-
 @pytest.fixture
 def google() -> Iterator[Google]:
-    """Google, to whom nobody ever posts a mail here."""
+    """A fake of Google; nothing is ever sent through it."""
     with serving() as google:
         yield google
         assert google.posts == []
@@ -92,17 +86,6 @@ def test_doctor_gmail_signs_in_and_sends_nothing(gmail: Box, google: Google) -> 
     assert "POST /token" in google.requests
     assert google.posts == []
     assert SECRET not in done.stdout + done.stderr
-
-
-def findings_of(check: str, all_found: list[Finding]) -> list[Finding]:
-    """What was found about one thing."""
-    return [finding for finding in all_found if finding.check == check]
-
-
-def only_finding(check: str, all_found: list[Finding]) -> Finding:
-    """The only thing that was found about `check`."""
-    (one,) = findings_of(check, all_found)
-    return one
 
 
 def test_doctor_gmail_without_token_names_init(gmail: Box) -> None:
@@ -206,7 +189,7 @@ def test_doctor_unreachable_gmail_with_fresh_token_fails(gmail: Box, google: Goo
 
 @pytest.fixture
 def private(box: Box, tree: Tree) -> Box:
-    """A box with nothing to be said against it, but that no worker runs."""
+    """A box without any problem, except that no worker runs."""
     box.home.config.chmod(0o600)
     return box
 
@@ -273,15 +256,6 @@ def test_doctor_busy_smtp_advises_to_try_again(private: Box, server: MailServer)
     assert one.advice == "try again later, or check the network and the address"
 
 
-def levels(all_found: list[Finding]) -> dict[str, Level]:
-    """The worst that was found of each."""
-    order = [PASS, WARN, FAIL]
-    worst: dict[str, Level] = {}
-    for finding in all_found:
-        worst[finding.check] = max(worst.get(finding.check, PASS), finding.level, key=order.index)
-    return worst
-
-
 def test_doctor_failing_transport_hides_no_other(private: Box, server: MailServer) -> None:
     """B07."""
     wrong = f"smtp://{USER}:{SECRET}wrong@127.0.0.1:{server.port}"
@@ -331,7 +305,7 @@ def test_doctor_maildir_that_is_a_file_is_no_network_failure(private: Box) -> No
 
 @pytest.fixture
 def clock_server(gmail: Box) -> Iterator[ClockServer]:
-    """The box's Gmail endpoint is a clock."""
+    """A clock server as the box's Gmail endpoint."""
     clock_server = ClockServer()
     config = yaml.safe_load(gmail.home.config.read_text())
     config["transports"]["mail"]["api_endpoint"] = clock_server.url
@@ -342,11 +316,11 @@ def clock_server(gmail: Box) -> Iterator[ClockServer]:
 
 
 class ClockServer:
-    """A server whose clock is `ahead` seconds before ours; it knows nothing else."""
+    """An HTTP server whose clock differs from ours by `offset` seconds."""
 
     def __init__(self) -> None:
-        self.ahead = 0.0
-        self.says = True
+        self.offset = 0.0
+        self.has_date = True
         self.asked: list[str] = []
         clock_server = self
 
@@ -354,8 +328,8 @@ class ClockServer:
             def do_HEAD(self) -> None:
                 clock_server.asked.append(self.command)
                 self.send_response_only(404)
-                if clock_server.says:
-                    self.send_header("Date", formatdate(time.time() + clock_server.ahead, usegmt=True))
+                if clock_server.has_date:
+                    self.send_header("Date", formatdate(time.time() + clock_server.offset, usegmt=True))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -380,7 +354,7 @@ def test_doctor_clock_offset_from_google_is_reported(
     gmail: Box, clock_server: ClockServer, offset: float, level: Level
 ) -> None:
     """B07: a sign-in fails when the clock is minutes off."""
-    clock_server.ahead = offset
+    clock_server.offset = offset
 
     one = only_finding("clock", findings(gmail))
 
@@ -391,7 +365,7 @@ def test_doctor_clock_offset_from_google_is_reported(
 
 def test_doctor_clock_without_server_date_passes(gmail: Box, clock_server: ClockServer) -> None:
     """B07."""
-    clock_server.says = False
+    clock_server.has_date = False
 
     one = only_finding("clock", findings(gmail))
 
@@ -400,7 +374,7 @@ def test_doctor_clock_without_server_date_passes(gmail: Box, clock_server: Clock
 
 
 def store_sent(box: Box, count: int, now: float) -> None:
-    """Let `count` messages have gone out through Gmail at `now`."""
+    """Store `count` messages that were sent through Gmail at `now`."""
     events = [Event(EventKind.JOB_APPROVED, f"job/D/{OWNER}/{ANA}/{now}-{number}") for number in range(count)]
     outbox = SqliteOutbox(box.home.outbox)
     try:

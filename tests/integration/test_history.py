@@ -28,7 +28,7 @@ def tree(box: Box) -> Tree:
 
 @pytest.fixture
 def notified_box(box: Box, tree: Tree) -> Box:
-    """A job that was rejected, one that a stranger claims, and an event that goes to nobody."""
+    """A rejected job, and an event without recipients."""
     box.look()
     tree.submit("survey", ANA)
     box.clock.advance(10)
@@ -188,7 +188,7 @@ def test_prune_time_out_of_range_is_refused(box: Box, older_than: str, stderr: s
 
 
 class CountingHistory(History):
-    """A history that records how much each of its transactions deleted."""
+    """A history that records how many events each transaction deletes."""
 
     sizes: list[int]
 

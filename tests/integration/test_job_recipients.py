@@ -9,13 +9,19 @@ import pytest
 
 from syftnotify.core.errors import ConfigError
 from syftnotify.services.settings import load
-from tests.fakes.mailserver import HOST, MailServer, serving
+from tests.deliveries import (
+    NO_ROUTE_MATCHES,
+    fail_job,
+    join_lines,
+    one_of_each_type,
+    smtp_transport,
+    start_with,
+)
+from tests.fakes.mailserver import serving
 from tests.fakes.web import Web
 from tests.queries import add_alert_rule, emit_event
 from tests.support import ANA, BO, OWNER, Box
 from tests.trees import TREES, Disk, Tree
-
-NO_ROUTE_MATCHES = [{"events": ["job_held"]}]  # routes that tell nobody of what happens here
 
 
 def test_on_failure_includes_timeouts_for_blocks_not_for_rules(box: Box, hook: Web) -> None:
@@ -33,32 +39,6 @@ def test_on_failure_includes_timeouts_for_blocks_not_for_rules(box: Box, hook: W
 @pytest.fixture
 def tree(box: Box) -> Tree:
     return TREES["D"](Disk(box.root, box.clock.time))
-
-
-def start_with(box: Box, tree: Tree, changes: dict[str, Any]) -> None:
-    """A box so configured, after its first look at a tree in which one scientist is known."""
-    box.configure(changes)
-    tree.grant(ANA)
-    box.look()
-
-
-def one_of_each_type(hook: Web) -> dict[str, dict[str, Any]]:
-    """Mail, a webhook and a workspace."""
-    at_hook = {"url": hook.url}
-    return {"box": {"type": "maildir"}, "hook": {"type": "webhook", **at_hook}, "team": {"type": "slack", **at_hook}}
-
-
-def scan_later(box: Box, seconds: float = 60) -> None:
-    box.clock.advance(seconds)
-    box.look()
-
-
-def fail_job(box: Box, tree: Tree, name: str = "survey", by: str = ANA, **headers: Any) -> None:
-    """A job with these wishes in its `headers` comes, is approved and fails."""
-    tree.submit(name, by, config={"headers": headers})
-    tree.approve(name, by)
-    tree.run(name, by, code=3, stderr="Traceback\nKeyError: 'age'\n")
-    scan_later(box)
 
 
 def test_notify_block_is_mail_only_and_alerts_block_anything(box: Box, tree: Tree, hook: Web) -> None:
@@ -109,10 +89,6 @@ def test_recipient_unsuitable_for_its_transport_is_a_config_error(
         load(box.home)
 
 
-def smtp_transport(server: MailServer, **more: Any) -> dict[str, Any]:
-    return {"type": "smtp", "smtp_url": f"smtp://{HOST}:{server.port}", **more}
-
-
 def test_route_without_recipients_uses_transport_defaults(box: Box, hook: Web) -> None:
     """N02, N05, N17: the default channel, the webhook itself, or the sender address of mail."""
     with serving() as server:
@@ -157,10 +133,6 @@ def test_cancelled_is_accepted_in_both_spellings(box: Box, hook: Web, spelling: 
 STRANGER = "stranger@far.example"
 
 
-def join_lines(text: str) -> str:
-    return " ".join(text.split())
-
-
 def test_alerts_block_notifies_allowed_recipients_only(box: Box, tree: Tree, hook: Web) -> None:
     """N12, N15, X05, X11: the submitter is always allowed; `notify why` names the others."""
     allowed = {"recipients": {"allow": ["*@lab.example"]}}
@@ -177,7 +149,7 @@ def test_alerts_block_notifies_allowed_recipients_only(box: Box, tree: Tree, hoo
 @pytest.mark.parametrize(
     ("submitter", "listed"),
     [("#general@far.example", "#general@far.example"), ("\u017ftranger@far.example", "stranger@far.example")],
-    ids=["a channel", "another letter"],
+    ids=["a channel", "a look-alike"],
 )
 def test_submitter_folder_name_allows_that_address_only(
     box: Box, tree: Tree, hook: Web, submitter: str, listed: str

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from syftnotify import __version__
-from tests.fakes.mailserver import HOST, MailServer, serving
+from tests.deliveries import fail_job, scan_later, smtp_transport, start_with
+from tests.fakes.mailserver import serving
 from tests.fakes.web import Web
 from tests.queries import emit_event
 from tests.support import ANA, BO, OWNER, Box
@@ -19,26 +20,6 @@ from tests.trees import TREES, Disk, Tree
 @pytest.fixture
 def tree(box: Box) -> Tree:
     return TREES["D"](Disk(box.root, box.clock.time))
-
-
-def start_with(box: Box, tree: Tree, changes: dict[str, Any]) -> None:
-    """A box so configured, after its first look at a tree in which one scientist is known."""
-    box.configure(changes)
-    tree.grant(ANA)
-    box.look()
-
-
-def scan_later(box: Box, seconds: float = 60) -> None:
-    box.clock.advance(seconds)
-    box.look()
-
-
-def fail_job(box: Box, tree: Tree, name: str = "survey", by: str = ANA, **headers: Any) -> None:
-    """A job with these wishes in its `headers` comes, is approved and fails."""
-    tree.submit(name, by, config={"headers": headers})
-    tree.approve(name, by)
-    tree.run(name, by, code=3, stderr="Traceback\nKeyError: 'age'\n")
-    scan_later(box)
 
 
 def test_native_body_has_documented_keys_only(box: Box, tree: Tree, hook: Web) -> None:
@@ -140,12 +121,8 @@ def test_other_webhook_format_is_as_documented(
     assert {key: value for key, value in request.json.items() if value not in ended} == sent
 
 
-def smtp_transport(server: MailServer, **more: Any) -> dict[str, Any]:
-    return {"type": "smtp", "smtp_url": f"smtp://{HOST}:{server.port}", **more}
-
-
 @pytest.mark.parametrize(
-    ("body", "parts"),
+    ("body", "content_types"),
     [
         ({}, ["text/plain", "text/html"]),
         ({"body": "both"}, ["text/plain", "text/html"]),
@@ -154,7 +131,7 @@ def smtp_transport(server: MailServer, **more: Any) -> dict[str, Any]:
     ],
     ids=str,
 )
-def test_mail_body_option_selects_the_parts(box: Box, body: dict[str, str], parts: list[str]) -> None:
+def test_mail_body_option_selects_the_parts(box: Box, body: dict[str, str], content_types: list[str]) -> None:
     """S04, G15, N08: `body: both`, `plain` or `html`."""
     with serving() as server:
         box.configure({"transports": {"office": smtp_transport(server, **body)}})
@@ -162,7 +139,7 @@ def test_mail_body_option_selects_the_parts(box: Box, body: dict[str, str], part
         box.look()
         (mail,) = server.committed
 
-    assert [part.get_content_type() for part in mail.mail.walk() if not part.is_multipart()] == parts
+    assert [part.get_content_type() for part in mail.mail.walk() if not part.is_multipart()] == content_types
     assert "boom" in (mail.text or mail.html)
 
 

@@ -7,13 +7,9 @@ from datetime import datetime
 
 import pytest
 
-from syftnotify.system.paths import Home
-from tests.in_process import run_command
+from tests.previews import Previews, preview
 from tests.support import ANA, Box, Mail
 from tests.trees import TREES, Disk
-
-Previews = dict[tuple[str, str], tuple[str, str]]  # kind and audience -> subject and text
-
 
 CODE = "import pandas\n\nprint(pandas.read_csv('people.csv').describe())\n"
 
@@ -27,7 +23,7 @@ def plain(mail: Mail) -> str:
 
 @pytest.fixture
 def sent_mails(box: Box) -> Previews:
-    """The mails of a real job of the same name, at the same minute, of the same people, from its arrival to its end."""
+    """The mails of a real job with the name, people and times of the sample."""
     box.clock.now = SUBMITTED_AT
     real = TREES["D"](Disk(box.root, box.clock.time))
     real.grant(ANA)
@@ -49,21 +45,8 @@ def sent_mails(box: Box) -> Previews:
     }
 
 
-def parse_previews(output: str) -> Previews:
-    """What `notify preview` printed, mail by mail."""
-    parts = re.split(r"^(\w+) to the (\w+)\nSubject: (.*)\n\n", output, flags=re.MULTILINE)
-    assert parts[0] == "", output
-    mails = zip(*(iter(parts[1:]),) * 4, strict=True)
-    return {(kind, audience): (subject, text.strip()) for kind, audience, subject, text in mails}
-
-
-def preview(home: Home, name: str, capsys: pytest.CaptureFixture[str]) -> Previews:
-    run_command(home, "preview", name)
-    return parse_previews(capsys.readouterr().out)
-
-
 def outline(text: str) -> list[str]:
-    """The lines that tell the news: without code, with one name for all jobs, and of a fact its name alone."""
+    """The lines of a mail without code and values, with one name for all jobs."""
     news = re.sub(r'"(refused|good)"', '"income survey"', text).partition("\n--- ")[0]
     first, *facts = filter(None, news.splitlines())
     return [first, *(fact.partition(":")[0] for fact in facts)]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.deliveries import scan_later, start_with
 from tests.queries import emit_event
 from tests.support import ANA, Box
 from tests.trees import TREES, Disk, Tree
@@ -40,18 +41,6 @@ HOUR = 3600.0
 @pytest.fixture
 def tree(box: Box) -> Tree:
     return TREES["D"](Disk(box.root, box.clock.time))
-
-
-def start_with(box: Box, tree: Tree, changes: dict[str, Any]) -> None:
-    """A box so configured, after its first look at a tree in which one scientist is known."""
-    box.configure(changes)
-    tree.grant(ANA)
-    box.look()
-
-
-def scan_later(box: Box, seconds: float = 60) -> None:
-    box.clock.advance(seconds)
-    box.look()
 
 
 def test_reminders_are_off_by_default(box: Box, tree: Tree) -> None:

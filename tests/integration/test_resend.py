@@ -2,99 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import time
-from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from syftnotify.core.errors import Failure
-from syftnotify.core.identifiers import entity_id
-from syftnotify.core.kinds import Audience, EventKind
-from syftnotify.core.models import Event, Notification, NotificationState
-from syftnotify.core.outbox import AttemptOutcome
-from syftnotify.store.outbox.store import SqliteOutbox
 from tests.in_process import run_command
-from tests.support import ANA, BO, OWNER, Box, claim
-
-
-@dataclass(frozen=True, slots=True)
-class StoredNotification:
-    """One notification to be written down, and what had become of it."""
-
-    name: str
-    state: str = "dead"
-    recipient: str = ANA
-    reason: str = "Gmail answered 400"
-    transport: str = "box"
-    age: float = 0.0  # seconds since it was noticed
-
-    @property
-    def event(self) -> Event:
-        payload = {"name": self.name, "owner": OWNER, "submitter": ANA}
-        return Event(EventKind.JOB_APPROVED, entity_id("job", "D", OWNER, ANA, self.name), payload=payload)
-
-    @property
-    def notification(self) -> Notification:
-        return Notification(
-            self.event.key,
-            self.event.entity,
-            self.recipient,
-            Audience.SUBMITTER,
-            self.transport,
-            skipped=self.reason if self.state == "skipped" else "",
-        )
-
-    @property
-    def id(self) -> str:
-        return self.notification.id
-
-
-@contextlib.contextmanager
-def open_outbox(box: Box) -> Iterator[SqliteOutbox]:
-    outbox = SqliteOutbox(box.home.outbox)
-    try:
-        yield outbox
-    finally:
-        outbox.close()
-
-
-def states_by_id(box: Box) -> dict[str, str]:
-    with open_outbox(box) as outbox:
-        return outbox.dead_letters.states("")
+from tests.stored import StoredNotification, open_outbox, states_by_id, store
+from tests.support import ANA, BO, Box, claim
 
 
 def run(box: Box, *arguments: str, check: int) -> str:
-    """What the command says, run in this process: a table of many rows needs no interpreter for each."""
+    """Run a command in this process; returns both output streams as one text."""
     output = io.StringIO()
     with redirect_stdout(output), redirect_stderr(output):
         code = run_command(box.home, *arguments)
     assert code == check, output.getvalue()
     return output.getvalue()
-
-
-def store(box: Box, *notifications: StoredNotification) -> list[str]:
-    """Put `letters` into the outbox, each in its state; their ids."""
-    with open_outbox(box) as outbox:
-        for notification in notifications:
-            now = time.time() - notification.age
-            outbox.enqueue([notification.event], [notification.notification], now)
-            if notification.state in {"pending", "skipped"}:
-                continue
-            due = claim(outbox, notification.transport, now, worker_id="tests", resend=False)
-            assert [item.id for item in due] == [notification.id], "what waits comes last"
-            if notification.state == "sent":
-                outbox.queue.mark_sent(due, now)
-            else:
-                failure = {"dead": Failure.PERMANENT, "unknown": Failure.UNKNOWN}[notification.state]
-                outbox.queue.mark_failed(
-                    due, now, failure, notification.reason, AttemptOutcome(NotificationState(notification.state))
-                )
-    return [notification.id for notification in notifications]
 
 
 @pytest.mark.parametrize("digits", [32, 8, 4])
@@ -123,13 +49,13 @@ def test_resend_of_several_ids_ignores_repetition(box: Box) -> None:
 
 
 def with_equal_prefix() -> tuple[StoredNotification, StoredNotification]:
-    """Two letters whose ids begin with the same four digits."""
+    """Two notifications whose ids begin with the same four digits."""
     seen: dict[str, StoredNotification] = {}
     for number in range(100_000):
         notification = StoredNotification(f"survey {number}")
         if (other := seen.setdefault(notification.id[:4], notification)) is not notification:
             return other, notification
-    raise AssertionError("there are 65,536 ways to begin")
+    raise AssertionError("there are only 65,536 prefixes")
 
 
 def test_resend_ambiguous_prefix_changes_nothing(box: Box) -> None:
@@ -207,7 +133,7 @@ def test_resend_takes_ids_or_conditions_not_both(box: Box, arguments: tuple[str,
 
 @pytest.fixture
 def holding_box(box: Box) -> Box:
-    """A box whose messages of unknown outcome wait for a person's word."""
+    """A box that holds messages of unknown outcome."""
     box.configure({"notify": {"interval": 1, "sync_state_path": str(box.snapshot), "on_unknown": "hold"}})
     return box
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from syftnotify.services.demo import Tree
-from tests.fakes.google import Answer, Asked, Google, Post, closes, page, says, serving
+from tests.fakes.google import Answer, Google, closes, page, says, serving
+from tests.gmail_boxes import message_id, only_for_ana
 from tests.in_process import run_command
 from tests.queries import outbox_counts
 from tests.support import ANA, BO, OWNER, Box, tally
@@ -24,7 +25,7 @@ HOUR = 3600.0
 
 
 def run(box: Box, *arguments: str, check: int) -> str:
-    """What the command says, run in this process: a table of many rows needs no interpreter for each."""
+    """Run a command in this process; returns both output streams as one text."""
     output = io.StringIO()
     with redirect_stdout(output), redirect_stderr(output):
         code = run_command(box.home, *arguments)
@@ -44,22 +45,6 @@ def google() -> Iterator[Google]:
         yield google
 
 
-def message_id(post: Post) -> str:
-    return str(post.mail["Message-ID"])
-
-
-def only_for_ana(answer: Answer) -> Answer:
-    """Answers so to what is for Ana; takes everything else."""
-
-    def act(asked: Asked) -> None:
-        if asked.post.to == ANA:
-            answer(asked)
-        else:
-            asked.answer_json(200, {"id": "taken", "threadId": "taken"})
-
-    return act
-
-
 def use_gmail(box: Box, google: Google, **changes: Any) -> None:
     box.configure(
         {
@@ -71,7 +56,7 @@ def use_gmail(box: Box, google: Google, **changes: Any) -> None:
 
 @pytest.fixture
 def tree(google: Google, box: Box) -> Tree:
-    """A box that sends through Gmail, and its tree after a first look at two peers of old."""
+    """A box that sends through Gmail, and its tree after the baseline scan with two peers."""
     use_gmail(box, google)
     google.write_token(box.home.token)
     box.snapshot.parent.mkdir(parents=True)
@@ -143,7 +128,7 @@ def test_resend_refused_again_is_dead_after_one_post(google: Google, box: Box, t
 
 
 def submit_six_jobs_later(box: Box, tree: Tree) -> None:
-    """Two hours and six jobs later: a digest for the owner, and one for Ana."""
+    """Submit six jobs after two hours: a digest for the owner, and one for Ana."""
     box.clock.advance(2 * HOUR)
     for number in range(6):
         tree.submit(ANA, f"survey {number}", CODE)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.deliveries import one_of_each_type, scan_later, smtp_transport, start_with
 from tests.fakes import google
-from tests.fakes.mailserver import HOST, MailServer, serving
 from tests.fakes.mailserver import says as replies
+from tests.fakes.mailserver import serving
 from tests.fakes.web import Web, says, web
 from tests.queries import emit_event, json_list, outbox_counts, scan_for_hours
 from tests.support import ANA, BO, OWNER, Box, tally
@@ -20,7 +21,7 @@ from tests.trees import TREES, Disk, Tree
 def test_webhook_and_slack_retry_three_times(box: Box, hook: Web, kind: str) -> None:
     """G05, G10, N05: after a temporary refusal, unless `max_retries` is set; then it is a dead letter."""
     hook.usual = says(503)
-    box.configure({"transports": {"way": {"type": kind, "url": hook.url}}, "routes": [{"via": "way"}]})
+    box.configure({"transports": {"target": {"type": kind, "url": hook.url}}, "routes": [{"via": "target"}]})
     emit_event(box, "job_failed")
     scan_for_hours(box, 5)
 
@@ -29,10 +30,6 @@ def test_webhook_and_slack_retry_three_times(box: Box, hook: Web, kind: str) -> 
 
 
 HOUR = 3600.0
-
-
-def smtp_transport(server: MailServer, **more: Any) -> dict[str, Any]:
-    return {"type": "smtp", "smtp_url": f"smtp://{HOST}:{server.port}", **more}
 
 
 def test_mail_is_retried_for_72_hours(box: Box) -> None:
@@ -80,12 +77,6 @@ def test_unreachable_server_pauses_the_transport(box: Box, retries: int, state: 
     assert (notification["attempts"] == 1) is (retries == 0)
 
 
-def one_of_each_type(hook: Web) -> dict[str, dict[str, Any]]:
-    """Mail, a webhook and a workspace."""
-    at_hook = {"url": hook.url}
-    return {"box": {"type": "maildir"}, "hook": {"type": "webhook", **at_hook}, "team": {"type": "slack", **at_hook}}
-
-
 def test_permanent_refusal_is_final_after_one_request(box: Box, hook: Web) -> None:
     """G10: another 4xx, or 5yz of a mail server, whatever `max_retries` is."""
     hook.usual = says(404, "no_service")
@@ -113,8 +104,8 @@ def test_unknown_outcome_is_resent_with_one_id_or_held(box: Box, kind: str, on_u
             gmail.write_token(box.home.token)
         box.configure(
             {
-                "transports": {"way": {**transport, "max_retries": 2, "on_unknown": on_unknown}},
-                "routes": [{"via": "way"}],
+                "transports": {"target": {**transport, "max_retries": 2, "on_unknown": on_unknown}},
+                "routes": [{"via": "target"}],
             }
         )
         emit_event(box, "job_failed")
@@ -124,14 +115,9 @@ def test_unknown_outcome_is_resent_with_one_id_or_held(box: Box, kind: str, on_u
 
     is_held = on_unknown == "hold"
     assert (len(ids), len(set(ids))) == (1 if is_held else 3, 1)
-    assert outbox_counts(box, holding=["way"] if is_held else []) == (
+    assert outbox_counts(box, holding=["target"] if is_held else []) == (
         tally(unknown=1, held=1, failed=1) if is_held else tally(unknown=3, dead=1)
     )
-
-
-def scan_later(box: Box, seconds: float = 60) -> None:
-    box.clock.advance(seconds)
-    box.look()
 
 
 def test_retry_after_header_is_honoured(box: Box, hook: Web) -> None:
@@ -180,13 +166,6 @@ def test_gmail_smtp_and_maildir_are_one_medium(box: Box) -> None:
 @pytest.fixture
 def tree(box: Box) -> Tree:
     return TREES["D"](Disk(box.root, box.clock.time))
-
-
-def start_with(box: Box, tree: Tree, changes: dict[str, Any]) -> None:
-    """A box so configured, after its first look at a tree in which one scientist is known."""
-    box.configure(changes)
-    tree.grant(ANA)
-    box.look()
 
 
 def test_delayed_events_of_a_job_arrive_in_order(box: Box, tree: Tree) -> None:

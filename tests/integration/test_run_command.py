@@ -16,7 +16,7 @@ from tests.support import ANA, OWNER, Box
 
 @pytest.fixture
 def tree(box: Box) -> Tree:
-    """The box's tree, with ana as a peer, at which a first look has been done."""
+    """The box's tree, with Ana as a peer."""
     box.snapshot.parent.mkdir(parents=True)
     tree = Tree(box.root, box.snapshot)
     tree.peers([], [])
@@ -79,7 +79,7 @@ def test_run_once_while_switched_off_sends_nothing(box: Box, tree: Tree) -> None
     assert box.mails() == []
 
 
-@pytest.mark.parametrize("has_baseline", [True, False], ids=["after a look", "before the first look"])
+@pytest.mark.parametrize("has_baseline", [True, False], ids=["with baseline", "without baseline"])
 def test_dry_run_lists_messages_and_changes_nothing(box: Box, tree: Tree, has_baseline: bool) -> None:
     """B07."""
     if has_baseline:

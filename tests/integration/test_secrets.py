@@ -25,7 +25,7 @@ BEARER = "bearer-of-the-hook"
 SIGNING = "whsec_c2lnbmluZy1zZWNyZXQtb2YtdGhlLWhvb2s="
 
 
-# What would tell somebody who finds it anywhere how to get in; the first two stand in the path of each `Web`.
+# Secrets that must appear nowhere; the first two are part of the path of each `Web`.
 SECRETS = ["T000", "secret-path", SIGNING, SIGNING.removeprefix("whsec_"), BEARER, PASSWORD]
 
 
@@ -36,13 +36,13 @@ def assert_absent(texts: Iterable[str], forbidden: Iterable[str] = SECRETS) -> N
 
 @pytest.fixture
 def mail_server() -> Iterator[MailServer]:
-    """A mail server that lets nobody write who has not signed in."""
+    """A mail server that requires a sign-in."""
     with mailserver.serving(users={USER: PASSWORD}) as server:
         yield server
 
 
 def configure_all(box: Box, mail_server: MailServer, values: dict[str, str], **changes: Any) -> None:
-    """A configuration that has `values` in those places."""
+    """Configure the box with `values` in those settings."""
     box.configure(
         {
             "transports": {
@@ -71,7 +71,7 @@ def configure_all(box: Box, mail_server: MailServer, values: dict[str, str], **c
 
 
 def reference_to(box: Box, kind: str, name: str, value: str) -> str:
-    """What stands for `value` in the configuration, when it is kept `how`."""
+    """The reference to a secret of this kind; stores the value if the kind is not `secret`."""
     if kind == "env":
         box.env[name.upper()] = value
         return f"env:{name.upper()}"
@@ -82,12 +82,12 @@ def reference_to(box: Box, kind: str, name: str, value: str) -> str:
 
 
 def set_secret(box: Box, name: str, value: str, *, check: int = 0) -> subprocess.CompletedProcess[str]:
-    """`notify secret set`, from a pipe."""
+    """Run `notify secret set` with the value on standard input."""
     return box.notify("secret", "set", name, typed=f"{value}\n", check=check)
 
 
 def secret_values(hook: Web, mail_server: MailServer) -> dict[str, str]:
-    """Every setting that is a secret, by a name for it."""
+    """A value for every setting that is a secret, by a name for it."""
     return {
         "team_url": hook.url,
         "hook_url": hook.url,
@@ -100,7 +100,7 @@ def secret_values(hook: Web, mail_server: MailServer) -> dict[str, str]:
 
 
 def store_secret(box: Box, name: str, value: str) -> None:
-    """The same, in this process."""
+    """Store a secret without the command."""
     edit(box.home, {("secrets", name): encrypt(value, box.home)})
 
 

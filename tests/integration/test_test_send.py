@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from tests.fakes.google import Google
 from tests.fakes.mailserver import HOST, MailServer
 from tests.fakes.web import Web, says, web
 from tests.in_process import run_command
+from tests.previews import parse_previews, write_template
 from tests.queries import file_states
 from tests.support import ANA, BO, OWNER, Box, Mail, mails_in
 
@@ -29,7 +29,7 @@ DESTINATIONS = {"box": "home/mail", "office": BO, "mail": OWNER, "team": "#jobs"
 
 @dataclass(frozen=True, slots=True)
 class AllTransports:
-    """Every kind of transport, each with a real server behind it."""
+    """Each kind of transport with a real server."""
 
     box: Box
     office: MailServer
@@ -47,7 +47,7 @@ class AllTransports:
         }
 
     def configure(self, changes: dict[str, dict[str, Any]] | None = None, /, **names: str) -> None:
-        """All of them, or those of `names` (name -> the one that it is); they are tried in the order of their names.
+        """Configure all transports, or those of `names` (name -> which transport it is), in the order of their names.
 
         `changes` are further settings, by name.
         """
@@ -88,7 +88,7 @@ def test_send_to_named_transport_sends_one_short_message(
 ) -> None:
     """N02, N04: and the destination is printed."""
     assert run_command(servers.box.home, "test", name) == 0
-    gc.collect()  # a connection that was left open complains here, and not in some other test
+    gc.collect()  # an unclosed connection warns here, and not in another test
 
     assert servers.counts == {name: 1}
     assert len(servers.texts[name][0].splitlines()) <= 3
@@ -151,13 +151,6 @@ def test_send_wrong_webhook_body_stops_no_other(servers: AllTransports) -> None:
     assert "nothing" in done.stderr
     assert "Traceback" not in done.stderr
     assert servers.counts == {"box": 1}
-
-
-def write_template(box: Box, name: str, text: str | bytes) -> None:
-    """A template of one's own."""
-    folder = box.home.templates / "emails"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
 def test_send_template_error_stops_no_other(servers: AllTransports) -> None:
@@ -242,17 +235,6 @@ def test_send_changes_nothing_in_the_home(servers: AllTransports) -> None:
 
 def plain(mail: Mail) -> str:
     return mail.text.replace("\r\n", "\n").strip()
-
-
-Previews = dict[tuple[str, str], tuple[str, str]]  # kind and audience -> subject and text
-
-
-def parse_previews(output: str) -> Previews:
-    """What `notify preview` printed, mail by mail."""
-    parts = re.split(r"^(\w+) to the (\w+)\nSubject: (.*)\n\n", output, flags=re.MULTILINE)
-    assert parts[0] == "", output
-    mails = zip(*(iter(parts[1:]),) * 4, strict=True)
-    return {(kind, audience): (subject, text.strip()) for kind, audience, subject, text in mails}
 
 
 def test_send_message_equals_its_preview(servers: AllTransports) -> None:

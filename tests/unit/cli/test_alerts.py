@@ -18,7 +18,7 @@ def listed_rules(box: Box) -> list[dict[str, object]]:
 
 @pytest.fixture
 def tree(box: Box) -> Tree:
-    """A tree whose routes tell nobody, so that what is told is told by the rules."""
+    """A tree whose routes match nothing, so that only alert rules notify."""
     box.configure({"routes": [{"events": ["job_held"]}]})
     return TREES["D"](Disk(box.root, box.clock.time))
 
@@ -55,7 +55,7 @@ def test_alerts_list_shows_values_and_defaults(box: Box, tree: Tree) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "error"),
     [
         (["--email", BO], "either --job or --tag"),
         (["--job", "a", "--tag", "b", "--email", BO], "either --job or --tag"),
@@ -74,9 +74,9 @@ def test_alerts_list_shows_values_and_defaults(box: Box, tree: Tree) -> None:
         (["--job", "a", "--email", BO, "--on-long-run-minutes", "0"], "above 0"),
     ],
 )
-def test_alerts_add_with_wrong_arguments_is_refused(box: Box, tree: Tree, arguments: list[str], says: str) -> None:
+def test_alerts_add_with_wrong_arguments_is_refused(box: Box, tree: Tree, arguments: list[str], error: str) -> None:
     done = box.notify("alerts", "add", *arguments, check=2)
-    assert says in " ".join(done.stderr.split())
+    assert error in " ".join(done.stderr.split())
     assert "secret" not in done.stderr
     assert not box.home.outbox.exists()
 

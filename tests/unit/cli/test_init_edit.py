@@ -124,7 +124,7 @@ def test_init_keeps_the_secret_of_another_transport(box: Box) -> None:
 
 
 HAND_MADE = f"""\
-# my own words
+# my own comment
 do_email: "{OWNER}"   # that is me
 syftbox_root: ~/box
 
@@ -164,7 +164,7 @@ def test_init_options_change_only_their_keys(new_user: Box, user_home: Path) -> 
     expected["notify"] |= {"interval": 20, "monitor_peers": False}
     assert read_config(user_home) == expected
     written = (user_home / "config.yaml").read_text()
-    comments = ("# my own words", "# that is me", "# not so often", "# seconds", "# the whole faculty")
+    comments = ("# my own comment", "# that is me", "# not so often", "# seconds", "# the whole faculty")
     assert all(comment in written for comment in comments)
 
 

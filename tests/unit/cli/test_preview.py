@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from syftnotify.core.kinds import EventKind
 from syftnotify.rendering.templates import built_in_folder
 from syftnotify.services.preview import previews
 from syftnotify.system.paths import Home
-from tests.in_process import run_command
+from tests.previews import parse_previews, preview, write_template
 from tests.queries import file_states
 from tests.support import Box
 
@@ -29,22 +28,6 @@ def test_preview_without_a_name_lists_the_names(box: Box) -> None:
 TEMPLATES = sorted({path.stem for path in (built_in_folder() / "emails").iterdir()})
 
 
-Previews = dict[tuple[str, str], tuple[str, str]]  # kind and audience -> subject and text
-
-
-def parse_previews(output: str) -> Previews:
-    """What `notify preview` printed, mail by mail."""
-    parts = re.split(r"^(\w+) to the (\w+)\nSubject: (.*)\n\n", output, flags=re.MULTILINE)
-    assert parts[0] == "", output
-    mails = zip(*(iter(parts[1:]),) * 4, strict=True)
-    return {(kind, audience): (subject, text.strip()) for kind, audience, subject, text in mails}
-
-
-def preview(home: Home, name: str, capsys: pytest.CaptureFixture[str]) -> Previews:
-    run_command(home, "preview", name)
-    return parse_previews(capsys.readouterr().out)
-
-
 @pytest.mark.parametrize("name", [*TEMPLATES, *(kind.value for kind in EventKind)])
 def test_preview_of_every_template_and_event_is_complete(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -58,13 +41,6 @@ def test_preview_of_every_template_and_event_is_complete(
         assert text
         assert "None" not in text
         assert "{{" not in text
-
-
-def write_template(box: Box, name: str, text: str | bytes) -> None:
-    """A template of one's own."""
-    folder = box.home.templates / "emails"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -101,7 +77,7 @@ def test_preview_of_event_shows_each_audience(box: Box, capsys: pytest.CaptureFi
 
 
 def test_preview_html_is_written_to_a_file(box: Box) -> None:
-    path = box.folder / "look.html"
+    path = box.folder / "preview.html"
     done = box.notify("preview", "new_job", "--html", str(path), check=0)
     text = path.read_text(encoding="utf-8")
 
@@ -112,9 +88,9 @@ def test_preview_html_is_written_to_a_file(box: Box) -> None:
 
 
 def test_preview_to_unwritable_file_is_an_error(box: Box) -> None:
-    done = box.notify("preview", "new_job", "--html", str(box.folder / "none" / "look.html"), check=1)
+    done = box.notify("preview", "new_job", "--html", str(box.folder / "none" / "preview.html"), check=1)
 
-    assert "look.html cannot be written" in done.stderr
+    assert "preview.html cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -184,7 +160,7 @@ def test_preview_includes_prefix_and_links(box: Box) -> None:
 @pytest.mark.parametrize("body", ["plain", "html"])
 def test_preview_shows_text_and_html_whichever_is_sent(box: Box, body: str) -> None:
     box.configure({"transports": {"box": {"type": "maildir", "body": body}}})
-    path = box.folder / "look.html"
+    path = box.folder / "preview.html"
     ((_, text),) = parse_previews(box.notify("preview", "new_job", check=0).stdout).values()
     box.notify("preview", "new_job", "--html", str(path), check=0)
 

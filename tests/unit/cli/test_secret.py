@@ -20,7 +20,7 @@ from tests.fakes.web import Web
 from tests.support import OWNER, Box
 
 HAND_MADE = f"""\
-# my own words
+# my own comment
 do_email: {OWNER}   # that is me
 transports:
   box: {{type: maildir}}
@@ -35,7 +35,7 @@ SIGNING = "whsec_c2lnbmluZy1zZWNyZXQtb2YtdGhlLWhvb2s="
 BEARER = "bearer-of-the-hook"
 
 
-# What would tell somebody who finds it anywhere how to get in; the first two stand in the path of each `Web`.
+# Secrets that must appear nowhere; the first two are part of the path of each `Web`.
 SECRETS = ["T000", "secret-path", SIGNING, SIGNING.removeprefix("whsec_"), BEARER, PASSWORD]
 
 
@@ -45,7 +45,7 @@ def assert_absent(texts: Iterable[str], forbidden: Iterable[str] = SECRETS) -> N
 
 
 def set_secret(box: Box, name: str, value: str, *, check: int = 0) -> subprocess.CompletedProcess[str]:
-    """`notify secret set`, from a pipe."""
+    """Run `notify secret set` with the value on standard input."""
     return box.notify("secret", "set", name, typed=f"{value}\n", check=check)
 
 
@@ -69,7 +69,7 @@ def test_secret_set_encrypts_and_keeps_comments(box: Box) -> None:
 
     text = config.read_text()
     assert SIGNING not in text
-    assert all(comment in text for comment in ("# my own words", "# that is me", "# who is on duty", "# every night"))
+    assert all(comment in text for comment in ("# my own comment", "# that is me", "# who is on duty", "# every night"))
     before = yaml.safe_load(HAND_MADE)
     after = yaml.safe_load(text)
     assert list(after.pop("secrets")) == ["hook"]
@@ -82,7 +82,7 @@ def test_secret_set_encrypts_and_keeps_comments(box: Box) -> None:
 
 
 def store_secret(box: Box, name: str, value: str) -> None:
-    """The same, in this process."""
+    """Store a secret without the command."""
     edit(box.home, {("secrets", name): encrypt(value, box.home)})
 
 
@@ -127,13 +127,13 @@ def test_secret_set_without_usable_config_is_refused(box: Box, text: str | None)
 
 @pytest.fixture
 def mail_server() -> Iterator[MailServer]:
-    """A mail server that lets nobody write who has not signed in."""
+    """A mail server that requires a sign-in."""
     with mailserver.serving(users={USER: PASSWORD}) as server:
         yield server
 
 
 def configure_all(box: Box, mail_server: MailServer, values: dict[str, str], **changes: Any) -> None:
-    """A configuration that has `values` in those places."""
+    """Configure the box with `values` in those settings."""
     box.configure(
         {
             "transports": {

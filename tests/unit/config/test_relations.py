@@ -84,8 +84,10 @@ def test_allowed_recipient_that_matches_addresses_is_accepted(home: Home, entry:
 @pytest.mark.parametrize("entry", ["#jobs", "@ana", "oncall"])
 def test_allowed_recipient_of_a_transport_without_addresses_is_accepted(home: Home, entry: str) -> None:
     """D8"""
-    ways = "{m: {type: maildir}, s: {type: slack, url: 'https://x.example'}, oncall: {type: webhook, url: 'https://x'}}"
-    load(write_config(home, f"do_email: o@x.org\ntransports: {ways}\nrecipients: {{allow: ['{entry}']}}\n"))
+    transports = (
+        "{m: {type: maildir}, s: {type: slack, url: 'https://x.example'}, oncall: {type: webhook, url: 'https://x'}}"
+    )
+    load(write_config(home, f"do_email: o@x.org\ntransports: {transports}\nrecipients: {{allow: ['{entry}']}}\n"))
 
 
 def test_quiet_hours_without_an_end_are_refused(home: Home) -> None:

@@ -128,12 +128,12 @@ SIGNING = "whsec_c2lnbmluZy1zZWNyZXQtb2YtdGhlLWhvb2s="
 
 
 def store_secret(box: Box, name: str, value: str) -> None:
-    """The same, in this process."""
+    """Store a secret without the command."""
     edit(box.home, {("secrets", name): encrypt(value, box.home)})
 
 
 HAND_MADE = f"""\
-# my own words
+# my own comment
 do_email: {OWNER}   # that is me
 transports:
   box: {{type: maildir}}
@@ -198,7 +198,7 @@ def test_empty_secret_file_is_an_error(box: Box) -> None:
 
 
 def set_secret(box: Box, name: str, value: str, *, check: int = 0) -> subprocess.CompletedProcess[str]:
-    """`notify secret set`, from a pipe."""
+    """Run `notify secret set` with the value on standard input."""
     return box.notify("secret", "set", name, typed=f"{value}\n", check=check)
 
 
@@ -223,7 +223,7 @@ def test_wrong_key_file_is_an_error_that_secret_set_repairs(box: Box, kind: str)
     with pytest.raises(ConfigError, match=r"transports\.oncall\.secret: the key") as caught:
         load(box.home)
     assert str(box.home.root / "secret.key") in str(caught.value)
-    if kind == "a folder":  # nobody can put a key there
+    if kind == "a folder":  # no key file can be written there
         done = set_secret(box, "hook", "the new one", check=1)
         assert "Traceback" not in done.stderr
         assert "secret.key" in done.stderr
@@ -245,7 +245,7 @@ def test_value_that_is_no_ciphertext_is_an_error(box: Box, text: str) -> None:
 BEARER = "bearer-of-the-hook"
 
 
-# What would tell somebody who finds it anywhere how to get in; the first two stand in the path of each `Web`.
+# Secrets that must appear nowhere; the first two are part of the path of each `Web`.
 SECRETS = ["T000", "secret-path", SIGNING, SIGNING.removeprefix("whsec_"), BEARER, PASSWORD]
 
 
@@ -316,13 +316,13 @@ def test_error_does_not_show_a_plain_text_secret(box: Box) -> None:
 
 @pytest.fixture
 def mail_server() -> Iterator[MailServer]:
-    """A mail server that lets nobody write who has not signed in."""
+    """A mail server that requires a sign-in."""
     with mailserver.serving(users={USER: PASSWORD}) as server:
         yield server
 
 
 def configure_all(box: Box, mail_server: MailServer, values: dict[str, str], **changes: Any) -> None:
-    """A configuration that has `values` in those places."""
+    """Configure the box with `values` in those settings."""
     box.configure(
         {
             "transports": {
@@ -351,7 +351,7 @@ def configure_all(box: Box, mail_server: MailServer, values: dict[str, str], **c
 
 
 def reference_to(box: Box, kind: str, name: str, value: str) -> str:
-    """What stands for `value` in the configuration, when it is kept `how`."""
+    """The reference to a secret of this kind; stores the value if the kind is not `secret`."""
     if kind == "env":
         box.env[name.upper()] = value
         return f"env:{name.upper()}"
@@ -362,7 +362,7 @@ def reference_to(box: Box, kind: str, name: str, value: str) -> str:
 
 
 def secret_values(hook: Web, mail_server: MailServer) -> dict[str, str]:
-    """Every setting that is a secret, by a name for it."""
+    """A value for every setting that is a secret, by a name for it."""
     return {
         "team_url": hook.url,
         "hook_url": hook.url,

@@ -11,15 +11,16 @@ import pytest
 from syftnotify.runtime.opening import state_access
 from syftnotify.services.demo import Tree
 from syftnotify.services.doctor.checks import run_checks
-from syftnotify.services.doctor.findings import Finding, Level
+from syftnotify.services.doctor.findings import Level
 from syftnotify.services.doctor.machine import disk_level
 from syftnotify.system import worker_status
 from syftnotify.system.paths import Home
+from tests.doctor_findings import findings, only_finding
 from tests.support import ANA, Box, needs_root
 
 
 def test_doctor_missing_home_names_init_and_creates_nothing(box: Box, tmp_path: Path) -> None:
-    """B07: it says who makes one."""
+    """B07"""
     elsewhere = tmp_path / "elsewhere"
 
     done = box.notify("doctor", "--home", str(elsewhere), check=1)
@@ -45,11 +46,6 @@ def test_doctor_home_that_is_a_file_fails(box: Box, tmp_path: Path) -> None:
 PASS, WARN, FAIL = Level.PASS, Level.WARN, Level.FAIL
 
 
-def findings(box: Box, *, now: float | None = None) -> list[Finding]:
-    """What the checks find, asked in this process; `now` is what the clock shows."""
-    return list(run_checks(box.home, state_access(box.home), clock=time.time if now is None else lambda: now))
-
-
 @pytest.fixture
 def tree(box: Box) -> Tree:
     """The box's tree, with a job folder."""
@@ -62,20 +58,9 @@ def tree(box: Box) -> Tree:
 
 @pytest.fixture
 def private(box: Box, tree: Tree) -> Box:
-    """A box with nothing to be said against it, but that no worker runs."""
+    """A box without any problem, except that no worker runs."""
     box.home.config.chmod(0o600)
     return box
-
-
-def findings_of(check: str, all_found: list[Finding]) -> list[Finding]:
-    """What was found about one thing."""
-    return [finding for finding in all_found if finding.check == check]
-
-
-def only_finding(check: str, all_found: list[Finding]) -> Finding:
-    """The only thing that was found about `check`."""
-    (one,) = findings_of(check, all_found)
-    return one
 
 
 @needs_root

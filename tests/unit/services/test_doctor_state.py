@@ -12,20 +12,14 @@ from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification, NotificationState
 from syftnotify.core.outbox import AttemptOutcome
-from syftnotify.runtime.opening import state_access
 from syftnotify.services.demo import Tree
-from syftnotify.services.doctor.checks import run_checks
-from syftnotify.services.doctor.findings import Finding, Level
+from syftnotify.services.doctor.findings import Level
 from syftnotify.store.outbox.store import SqliteOutbox
+from tests.doctor_findings import findings, findings_of, levels, only_finding
 from tests.queries import file_hashes
 from tests.support import ANA, OWNER, Box, claim
 
 PASS, WARN, FAIL = Level.PASS, Level.WARN, Level.FAIL
-
-
-def findings(box: Box, *, now: float | None = None) -> list[Finding]:
-    """What the checks find, asked in this process; `now` is what the clock shows."""
-    return list(run_checks(box.home, state_access(box.home), clock=time.time if now is None else lambda: now))
 
 
 @pytest.fixture
@@ -40,20 +34,9 @@ def tree(box: Box) -> Tree:
 
 @pytest.fixture
 def private(box: Box, tree: Tree) -> Box:
-    """A box with nothing to be said against it, but that no worker runs."""
+    """A box without any problem, except that no worker runs."""
     box.home.config.chmod(0o600)
     return box
-
-
-def findings_of(check: str, all_found: list[Finding]) -> list[Finding]:
-    """What was found about one thing."""
-    return [finding for finding in all_found if finding.check == check]
-
-
-def only_finding(check: str, all_found: list[Finding]) -> Finding:
-    """The only thing that was found about `check`."""
-    (one,) = findings_of(check, all_found)
-    return one
 
 
 @pytest.mark.parametrize(
@@ -79,15 +62,6 @@ def test_doctor_unusable_ledger_fails_and_is_left_in_place(private: Box, content
     assert file_hashes(private.home.root) == before
 
 
-def levels(all_found: list[Finding]) -> dict[str, Level]:
-    """The worst that was found of each."""
-    order = [PASS, WARN, FAIL]
-    worst: dict[str, Level] = {}
-    for finding in all_found:
-        worst[finding.check] = max(worst.get(finding.check, PASS), finding.level, key=order.index)
-    return worst
-
-
 def test_doctor_good_ledger_and_outbox_pass(private: Box) -> None:
     """B07."""
     private.notify("run", "--once", check=0)
@@ -107,7 +81,7 @@ def test_doctor_before_first_start_checks_no_state_and_creates_none(private: Box
 
 
 def store_outbox(box: Box, *states: str, transport: str = "box", now: float | None = None) -> None:
-    """An outbox with one message in each of `states`."""
+    """Store one message in each of `states`."""
     moment = time.time() if now is None else now
     outbox = SqliteOutbox(box.home.outbox)
     try:
