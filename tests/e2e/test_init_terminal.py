@@ -12,18 +12,6 @@ from tests.support import BO, OWNER, Box, mails_in
 from tests.terminal import OpenTerminal
 
 
-@pytest.fixture
-def user_home(tmp_path: Path) -> Path:
-    """Where that person's things come to lie."""
-    return tmp_path / ".syft-creds"
-
-
-@pytest.fixture
-def new_user(tmp_path: Path) -> Box:
-    """Somebody who has never used this: an empty home folder, and no variable of ours."""
-    return Box(tmp_path, env={"SYFTNOTIFY_HOME": ""})
-
-
 @pytest.mark.parametrize(
     ("contact", "written"),
     [

@@ -188,7 +188,7 @@ def test_doctor_unreachable_gmail_with_fresh_token_fails(gmail: Box, google: Goo
 
 
 @pytest.fixture
-def private(box: Box, tree: Tree) -> Box:
+def healthy_box(box: Box, tree: Tree) -> Box:
     """A box without any problem, except that no worker runs."""
     box.home.config.chmod(0o600)
     return box
@@ -207,11 +207,11 @@ def use_smtp(box: Box, port: int, password: str = PASSWORD) -> None:
     box.home.config.chmod(0o600)
 
 
-def test_doctor_smtp_signs_in_and_sends_nothing(private: Box, server: MailServer) -> None:
+def test_doctor_smtp_signs_in_and_sends_nothing(healthy_box: Box, server: MailServer) -> None:
     """B07."""
-    use_smtp(private, server.port)
+    use_smtp(healthy_box, server.port)
 
-    done = private.notify("doctor", check=0)
+    done = healthy_box.notify("doctor", check=0)
 
     assert "pass  transport office: smtp is ready; nothing was sent, used for mail" in done.stdout
     assert any(command.startswith("AUTH") for command in server.commands)
@@ -219,11 +219,11 @@ def test_doctor_smtp_signs_in_and_sends_nothing(private: Box, server: MailServer
     assert PASSWORD not in done.stdout + done.stderr
 
 
-def test_doctor_smtp_refused_sign_in_shows_no_password(private: Box, server: MailServer) -> None:
+def test_doctor_smtp_refused_sign_in_shows_no_password(healthy_box: Box, server: MailServer) -> None:
     """B07."""
-    use_smtp(private, server.port, password=f"{SECRET}the-wrong-one")
+    use_smtp(healthy_box, server.port, password=f"{SECRET}the-wrong-one")
 
-    done = private.notify("doctor", "--json", check=1)
+    done = healthy_box.notify("doctor", "--json", check=1)
 
     (one,) = [one for one in json.loads(done.stdout) if one["level"] == "fail"]
     assert one["check"] == "transport office"
@@ -232,35 +232,35 @@ def test_doctor_smtp_refused_sign_in_shows_no_password(private: Box, server: Mai
     assert SECRET not in done.stdout + done.stderr
 
 
-def test_doctor_unreachable_smtp_is_a_network_failure(private: Box) -> None:
+def test_doctor_unreachable_smtp_is_a_network_failure(healthy_box: Box) -> None:
     """B07."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
-    use_smtp(private, port)
+    use_smtp(healthy_box, port)
 
-    one = only_finding("transport office", findings(private))
+    one = only_finding("transport office", findings(healthy_box))
 
     assert one.level is FAIL
     assert "network" in one.advice
     assert SECRET not in one.text + one.advice
 
 
-def test_doctor_busy_smtp_advises_to_try_again(private: Box, server: MailServer) -> None:
+def test_doctor_busy_smtp_advises_to_try_again(healthy_box: Box, server: MailServer) -> None:
     """B07."""
     server.usual["greeting"] = says_and_closes("421 4.3.2 too busy")
-    use_smtp(private, server.port)
+    use_smtp(healthy_box, server.port)
 
-    one = only_finding("transport office", findings(private))
+    one = only_finding("transport office", findings(healthy_box))
 
     assert one.level is FAIL
     assert one.advice == "try again later, or check the network and the address"
 
 
-def test_doctor_failing_transport_hides_no_other(private: Box, server: MailServer) -> None:
+def test_doctor_failing_transport_hides_no_other(healthy_box: Box, server: MailServer) -> None:
     """B07."""
     wrong = f"smtp://{USER}:{SECRET}wrong@127.0.0.1:{server.port}"
     right = f"smtp://{USER}:{PASSWORD}@127.0.0.1:{server.port}"
-    private.configure(
+    healthy_box.configure(
         {
             "transports": {
                 "first": {"type": "smtp", "smtp_url": wrong},
@@ -270,37 +270,39 @@ def test_doctor_failing_transport_hides_no_other(private: Box, server: MailServe
         }
     )
 
-    worst = levels(findings(private))
+    worst = levels(findings(healthy_box))
 
     assert [worst[f"transport {name}"] for name in ("first", "second", "third")] == [FAIL, PASS, PASS]
 
 
-def test_doctor_unwritable_maildir_fails(private: Box) -> None:
+def test_doctor_unwritable_maildir_fails(healthy_box: Box) -> None:
     """B07."""
-    (private.folder / "file").write_text("")
-    private.configure({"transports": {"box": {"type": "maildir", "path": str(private.folder / "file" / "mail")}}})
+    (healthy_box.folder / "file").write_text("")
+    healthy_box.configure(
+        {"transports": {"box": {"type": "maildir", "path": str(healthy_box.folder / "file" / "mail")}}}
+    )
 
-    assert only_finding("transport box", findings(private)).level is FAIL
+    assert only_finding("transport box", findings(healthy_box)).level is FAIL
 
 
-def test_doctor_webhook_template_error_lists_the_known_names(private: Box) -> None:
+def test_doctor_webhook_template_error_lists_the_known_names(healthy_box: Box) -> None:
     hook = {"type": "webhook", "url": "http://127.0.0.1:9/x", "format": "template", "body": "${jobb_id}"}
-    private.configure({"transports": {"box": {"type": "maildir"}, "hook": hook}})
+    healthy_box.configure({"transports": {"box": {"type": "maildir"}, "hook": hook}})
 
-    one = only_finding("transport hook", findings(private))
+    one = only_finding("transport hook", findings(healthy_box))
     assert one.level is FAIL
     assert "'jobb_id' is undefined" in one.text
     assert "job_id, payload, run_id" in one.text
-    assert "jobb_id" in private.notify("start", check=2).stderr
+    assert "jobb_id" in healthy_box.notify("start", check=2).stderr
 
 
-def test_doctor_maildir_that_is_a_file_is_no_network_failure(private: Box) -> None:
+def test_doctor_maildir_that_is_a_file_is_no_network_failure(healthy_box: Box) -> None:
     """D9"""
-    private.configure({"transports": {"box": {"type": "maildir", "path": "config.yaml"}}})
+    healthy_box.configure({"transports": {"box": {"type": "maildir", "path": "config.yaml"}}})
 
-    one = only_finding("transport box", findings(private))
+    one = only_finding("transport box", findings(healthy_box))
     assert one.level is FAIL
-    assert one.advice == f"check that {private.home.config} is a folder that you can write to, or change `path`"
+    assert one.advice == f"check that {healthy_box.home.config} is a folder that you can write to, or change `path`"
 
 
 @pytest.fixture

@@ -11,18 +11,6 @@ from tests.queries import read_config
 from tests.support import OWNER, Box
 
 
-@pytest.fixture
-def user_home(tmp_path: Path) -> Path:
-    """Where that person's things come to lie."""
-    return tmp_path / ".syft-creds"
-
-
-@pytest.fixture
-def new_user(tmp_path: Path) -> Box:
-    """Somebody who has never used this: an empty home folder, and no variable of ours."""
-    return Box(tmp_path, env={"SYFTNOTIFY_HOME": ""})
-
-
 @pytest.mark.parametrize("given", ["user@", "user:p%40ss@", ""])
 def test_init_smtp_password_is_stored_encrypted(new_user: Box, user_home: Path, given: str) -> None:
     """G11, N03: whether it is part of the URL or read from standard input."""

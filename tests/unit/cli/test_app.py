@@ -13,12 +13,6 @@ from tests.support import Box
 LISTED_COMMANDS = ("init", "start", "status", "logs", "stop", "restart", "run", "demo")
 
 
-@pytest.fixture
-def new_user(tmp_path: Path) -> Box:
-    """Somebody who has never used this: an empty home folder, and no variable of ours."""
-    return Box(tmp_path, env={"SYFTNOTIFY_HOME": ""})
-
-
 def test_help_lists_every_command_within_80_columns(new_user: Box) -> None:
     """S16."""
     done = new_user.notify("--help", check=0)
@@ -41,12 +35,6 @@ def test_command_help_fits_80_columns(new_user: Box, command: str) -> None:
 def test_version_option_prints_the_version(new_user: Box) -> None:
     """S16."""
     assert __version__ in new_user.notify("--version", check=0).stdout
-
-
-@pytest.fixture
-def user_home(tmp_path: Path) -> Path:
-    """Where that person's things come to lie."""
-    return tmp_path / ".syft-creds"
 
 
 def test_read_only_commands_create_no_home(new_user: Box, user_home: Path) -> None:

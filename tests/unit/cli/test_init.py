@@ -10,18 +10,6 @@ from tests.queries import read_config
 from tests.support import BO, OWNER, Box, mails_in
 
 
-@pytest.fixture
-def user_home(tmp_path: Path) -> Path:
-    """Where that person's things come to lie."""
-    return tmp_path / ".syft-creds"
-
-
-@pytest.fixture
-def new_user(tmp_path: Path) -> Box:
-    """Somebody who has never used this: an empty home folder, and no variable of ours."""
-    return Box(tmp_path, env={"SYFTNOTIFY_HOME": ""})
-
-
 def test_init_with_options_writes_config_and_sends_a_test_mail(new_user: Box, user_home: Path, tmp_path: Path) -> None:
     """S15, S16."""
     (tmp_path / "box").mkdir()

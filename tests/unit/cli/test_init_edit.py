@@ -141,18 +141,6 @@ transports:
 """
 
 
-@pytest.fixture
-def user_home(tmp_path: Path) -> Path:
-    """Where that person's things come to lie."""
-    return tmp_path / ".syft-creds"
-
-
-@pytest.fixture
-def new_user(tmp_path: Path) -> Box:
-    """Somebody who has never used this: an empty home folder, and no variable of ours."""
-    return Box(tmp_path, env={"SYFTNOTIFY_HOME": ""})
-
-
 def test_init_options_change_only_their_keys(new_user: Box, user_home: Path) -> None:
     """S15: comments and all other values stay."""
     user_home.mkdir()

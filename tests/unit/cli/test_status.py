@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -62,12 +61,6 @@ def test_status_with_damaged_status_file_has_no_traceback(box: Box, content: byt
 
     assert "not running" in done.stdout
     assert "Traceback" not in done.stderr
-
-
-@pytest.fixture
-def new_user(tmp_path: Path) -> Box:
-    """Somebody who has never used this: an empty home folder, and no variable of ours."""
-    return Box(tmp_path, env={"SYFTNOTIFY_HOME": ""})
 
 
 def test_status_without_config_names_init(new_user: Box) -> None:

@@ -57,18 +57,18 @@ def tree(box: Box) -> Tree:
 
 
 @pytest.fixture
-def private(box: Box, tree: Tree) -> Box:
+def healthy_box(box: Box, tree: Tree) -> Box:
     """A box without any problem, except that no worker runs."""
     box.home.config.chmod(0o600)
     return box
 
 
 @needs_root
-def test_doctor_as_root_in_the_home_of_another_user_fails(private: Box) -> None:
+def test_doctor_as_root_in_the_home_of_another_user_fails(healthy_box: Box) -> None:
     """B07, C7."""
-    os.chown(private.home.root, 65534, 65534)
+    os.chown(healthy_box.home.root, 65534, 65534)
 
-    one = only_finding("home", findings(private))
+    one = only_finding("home", findings(healthy_box))
 
     assert one.level is FAIL
     assert "belongs to" in one.text
@@ -76,27 +76,27 @@ def test_doctor_as_root_in_the_home_of_another_user_fails(private: Box) -> None:
 
 
 @pytest.mark.parametrize("name", ["state", "outbox", "log", "worker_status"])
-def test_doctor_file_readable_by_others_warns_with_chmod(private: Box, name: str) -> None:
+def test_doctor_file_readable_by_others_warns_with_chmod(healthy_box: Box, name: str) -> None:
     """B07."""
-    path: Path = getattr(private.home, name)
+    path: Path = getattr(healthy_box.home, name)
     path.write_bytes(b"")
     path.chmod(0o644)
 
-    one = only_finding("home", findings(private))
+    one = only_finding("home", findings(healthy_box))
 
     assert one.level is WARN
     assert one.text == f"{path} is open to others (mode 0644)"
     assert one.advice == f"`chmod 600 {path}`"
 
 
-def test_doctor_home_writable_by_others_fails_with_chmod(private: Box) -> None:
+def test_doctor_home_writable_by_others_fails_with_chmod(healthy_box: Box) -> None:
     """B07."""
-    private.home.root.chmod(0o777)
+    healthy_box.home.root.chmod(0o777)
 
-    one = only_finding("home", findings(private))
+    one = only_finding("home", findings(healthy_box))
 
     assert one.level is FAIL
-    assert f"`chmod 700 {private.home.root}`" in one.advice
+    assert f"`chmod 700 {healthy_box.home.root}`" in one.advice
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may work in every home")
@@ -122,29 +122,29 @@ def test_doctor_disk_of_missing_home_is_that_of_the_parent(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["worker.lock", "notify.log", "worker.json", "state.json", "outbox.db", "spool"])
-def test_doctor_folder_in_place_of_a_file_fails(private: Box, name: str) -> None:
+def test_doctor_folder_in_place_of_a_file_fails(healthy_box: Box, name: str) -> None:
     """D9: and a file in place of a folder; `run --once` fails."""
-    path = private.home.root / name
+    path = healthy_box.home.root / name
     if name == "spool":
         path.touch()
     else:
         path.mkdir()
 
-    (one,) = [each for each in findings(private) if each.level is FAIL]
+    (one,) = [each for each in findings(healthy_box) if each.level is FAIL]
     assert one.text.startswith(f"{path} is {'not a folder' if name == 'spool' else 'a folder'}, but ")
     assert one.advice == f"move it away: `mv {path} {path}.old`"
-    assert private.notify("run", "--once").returncode != 0
+    assert healthy_box.notify("run", "--once").returncode != 0
     path.rename(path.with_name(f"{name}.old"))
-    private.notify("run", "--once", check=0)
+    healthy_box.notify("run", "--once", check=0)
 
 
 @pytest.mark.parametrize(("seconds_later", "level"), [(30.0, PASS), (3600.0, WARN)])
-def test_doctor_clock_before_the_last_scan_warns(private: Box, seconds_later: float, level: Level) -> None:
+def test_doctor_clock_before_the_last_scan_warns(healthy_box: Box, seconds_later: float, level: Level) -> None:
     """B07."""
     now = time.time()
-    worker_status.write(private.home, worker_status.WorkerStatus(last_scan_s=now + seconds_later))
+    worker_status.write(healthy_box.home, worker_status.WorkerStatus(last_scan_s=now + seconds_later))
 
-    one = only_finding("clock", findings(private, now=now))
+    one = only_finding("clock", findings(healthy_box, now=now))
 
     assert one.level is level
     if level is WARN:

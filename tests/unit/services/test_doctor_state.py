@@ -33,7 +33,7 @@ def tree(box: Box) -> Tree:
 
 
 @pytest.fixture
-def private(box: Box, tree: Tree) -> Box:
+def healthy_box(box: Box, tree: Tree) -> Box:
     """A box without any problem, except that no worker runs."""
     box.home.config.chmod(0o600)
     return box
@@ -49,35 +49,35 @@ def private(box: Box, tree: Tree) -> Box:
         (b'{"version": 99}', "newer version"),
     ],
 )
-def test_doctor_unusable_ledger_fails_and_is_left_in_place(private: Box, content: bytes, text: str) -> None:
+def test_doctor_unusable_ledger_fails_and_is_left_in_place(healthy_box: Box, content: bytes, text: str) -> None:
     """B07, X02: only the worker quarantines it."""
-    private.home.state.write_bytes(content)
-    before = file_hashes(private.home.root)
+    healthy_box.home.state.write_bytes(content)
+    before = file_hashes(healthy_box.home.root)
 
-    one = only_finding("state", findings(private))
+    one = only_finding("state", findings(healthy_box))
 
     assert one.level is FAIL
     assert text in one.text
     assert one.advice
-    assert file_hashes(private.home.root) == before
+    assert file_hashes(healthy_box.home.root) == before
 
 
-def test_doctor_good_ledger_and_outbox_pass(private: Box) -> None:
+def test_doctor_good_ledger_and_outbox_pass(healthy_box: Box) -> None:
     """B07."""
-    private.notify("run", "--once", check=0)
+    healthy_box.notify("run", "--once", check=0)
 
-    worst = levels(findings(private))
+    worst = levels(findings(healthy_box))
 
     assert (worst["state"], worst["outbox"]) == (PASS, PASS)
 
 
-def test_doctor_before_first_start_checks_no_state_and_creates_none(private: Box) -> None:
+def test_doctor_before_first_start_checks_no_state_and_creates_none(healthy_box: Box) -> None:
     """B07."""
-    worst = levels(findings(private))
+    worst = levels(findings(healthy_box))
 
     assert worst.keys().isdisjoint({"state", "outbox"})
-    assert not private.home.outbox.exists()
-    assert not private.home.state.exists()
+    assert not healthy_box.home.outbox.exists()
+    assert not healthy_box.home.state.exists()
 
 
 def store_outbox(box: Box, *states: str, transport: str = "box", now: float | None = None) -> None:
@@ -99,57 +99,57 @@ def store_outbox(box: Box, *states: str, transport: str = "box", now: float | No
 
 
 @pytest.mark.parametrize("first", [0, 4096], ids=["from the start", "after the first page"])
-def test_doctor_damaged_outbox_fails_and_is_left_in_place(private: Box, first: int) -> None:
+def test_doctor_damaged_outbox_fails_and_is_left_in_place(healthy_box: Box, first: int) -> None:
     """B07, X02."""
-    store_outbox(private, *["sent"] * 20)
-    content = bytearray(private.home.outbox.read_bytes())
+    store_outbox(healthy_box, *["sent"] * 20)
+    content = bytearray(healthy_box.home.outbox.read_bytes())
     content[first:] = b"\xa5" * (len(content) - first)
-    private.home.outbox.write_bytes(content)
+    healthy_box.home.outbox.write_bytes(content)
 
-    done = private.notify("doctor", "--json", check=1)
+    done = healthy_box.notify("doctor", "--json", check=1)
 
     failed = [one for one in json.loads(done.stdout) if one["level"] == "fail"]
     assert {one["check"] for one in failed} == {"outbox"}
-    assert private.home.outbox.name in failed[0]["text"]
+    assert healthy_box.home.outbox.name in failed[0]["text"]
     assert failed[0]["advice"]
     assert "Traceback" not in done.stderr
-    assert private.home.outbox.read_bytes() == bytes(content)
-    assert not [path.name for path in private.home.root.iterdir() if ".damaged-" in path.name]
+    assert healthy_box.home.outbox.read_bytes() == bytes(content)
+    assert not [path.name for path in healthy_box.home.root.iterdir() if ".damaged-" in path.name]
 
 
-def test_doctor_damaged_page_in_the_outbox_fails(private: Box) -> None:
+def test_doctor_damaged_page_in_the_outbox_fails(healthy_box: Box) -> None:
     """B07, X02: although each query may still succeed."""
-    store_outbox(private, *["sent"] * 40)
-    content = bytearray(private.home.outbox.read_bytes())
+    store_outbox(healthy_box, *["sent"] * 40)
+    content = bytearray(healthy_box.home.outbox.read_bytes())
     middle = len(content) // 4096 // 2 * 4096
     content[middle : middle + 4096] = b"\xa5" * 4096
-    private.home.outbox.write_bytes(content)
+    healthy_box.home.outbox.write_bytes(content)
 
-    assert levels(findings(private))["outbox"] is FAIL
-    assert private.home.outbox.read_bytes() == bytes(content)
+    assert levels(findings(healthy_box))["outbox"] is FAIL
+    assert healthy_box.home.outbox.read_bytes() == bytes(content)
 
 
-def test_doctor_outbox_of_newer_version_fails(private: Box) -> None:
+def test_doctor_outbox_of_newer_version_fails(healthy_box: Box) -> None:
     """B07."""
     import sqlite3
 
-    store_outbox(private, "sent")
-    with contextlib.closing(sqlite3.connect(private.home.outbox)) as database:
+    store_outbox(healthy_box, "sent")
+    with contextlib.closing(sqlite3.connect(healthy_box.home.outbox)) as database:
         database.execute("PRAGMA user_version = 99")
 
-    one = only_finding("outbox", findings(private))
+    one = only_finding("outbox", findings(healthy_box))
 
     assert one.level is FAIL
     assert "newer version" in one.text
     assert "install the newer version" in one.advice
 
 
-def test_doctor_dead_letters_and_held_warn(private: Box) -> None:
+def test_doctor_dead_letters_and_held_warn(healthy_box: Box) -> None:
     """B07, X04."""
-    private.configure({"notify": {"on_unknown": "hold"}})
-    store_outbox(private, "dead", "dead", "unknown", "sent")
+    healthy_box.configure({"notify": {"on_unknown": "hold"}})
+    store_outbox(healthy_box, "dead", "dead", "unknown", "sent")
 
-    passed, warned = findings_of("outbox", findings(private))
+    passed, warned = findings_of("outbox", findings(healthy_box))
 
     assert passed.level is PASS
     assert (warned.level, warned.text) == (WARN, "2 dead letters, 1 held")
