@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from syftnotify.cli.app import main
+from syftnotify.cli.console import err, out
 from syftnotify.system.paths import Home
 
 # Variables that the program reads each time that it needs them; others may have been read when a module was imported.
-VARIABLES = frozenset({"HOME", "SYFTNOTIFY_HOME", "TZ"})
+VARIABLES = frozenset({"HOME", "SYFTNOTIFY_HOME", "TZ", "COLUMNS"})
 
 
 def run(
@@ -83,6 +84,8 @@ def _replaced(arguments: list[str], environment: Mapping[str, str], streams: Map
 
 def _set_environment(variables: Mapping[str, str]) -> None:
     zone = os.environ.get("TZ")
+    for console in (out, err):  # which read the width when they were created
+        console.width = int(variables.get("COLUMNS", "80"))
     os.environ.clear()
     os.environ.update(variables)
     if os.environ.get("TZ") != zone:

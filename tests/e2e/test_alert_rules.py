@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -75,3 +76,15 @@ def test_alert_url_over_plain_http_warns_in_each_command(box: Box) -> None:
     for text in (added.stderr, started.stderr, doctor.stdout):
         assert warning in " ".join(text.split())
         assert "T0KEN" not in text
+
+
+@pytest.mark.thorough
+def test_alert_rule_without_key_is_reported_by_start_and_status(box: Box) -> None:
+    """C12: until it is removed."""
+    lost = add_alert_rule(box, "--job", "*", "--webhook", "https://hooks.invalid/x")
+    (box.home.root / "secret.key").unlink()
+
+    assert f"alert rule {lost} cannot be decrypted" in box.notify("start", check=0).stderr
+    assert "cannot be decrypted" in " ".join(json.loads(box.notify("status", "--json", check=4).stdout)["unwell"])
+    box.notify("alerts", "rm", lost, check=0)
+    wait_until(lambda: box.notify("status").returncode == 0, what="healthy without that rule")

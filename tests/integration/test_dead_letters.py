@@ -167,8 +167,18 @@ def test_dead_letters_escapes_names_and_reasons(box: Box) -> None:
     assert found["reason"] == HOSTILE
 
 
-@pytest.mark.parametrize("where", ["start", "middle"])
-@pytest.mark.parametrize("arguments", [("dead",), ("dead", "--json"), ("resend", "--all-dead"), ("resend", "abcd")])
+@pytest.mark.parametrize(
+    ("arguments", "where"),
+    [
+        (("dead",), "start"),
+        (("resend", "--all-dead"), "middle"),
+        *(
+            pytest.param(arguments, where, marks=pytest.mark.thorough)
+            for arguments in (("dead",), ("dead", "--json"), ("resend", "--all-dead"), ("resend", "abcd"))
+            for where in ("start", "middle")
+        ),
+    ],
+)
 def test_commands_leave_a_damaged_outbox_in_place(box: Box, arguments: tuple[str, ...], where: str) -> None:
     """X04, X02: only the worker repairs it."""
     store(box, *(StoredNotification(f"survey {number}", reason="x" * 2000) for number in range(20)))

@@ -32,6 +32,7 @@ def test_webhook_and_slack_retry_three_times(box: Box, hook: Web, kind: str) -> 
 HOUR = 3600.0
 
 
+@pytest.mark.thorough
 def test_mail_is_retried_for_72_hours(box: Box) -> None:
     """G10, N07: mail has no limit of retries unless one is set."""
     with serving() as server:
@@ -91,9 +92,19 @@ def test_permanent_refusal_is_final_after_one_request(box: Box, hook: Web) -> No
     assert outbox_counts(box) == tally(dead=3)
 
 
-@pytest.mark.parametrize("status", [500, 502, 504])
-@pytest.mark.parametrize("kind", ["webhook", "gmail"])
-@pytest.mark.parametrize("on_unknown", ["resend", "hold"])
+@pytest.mark.parametrize(
+    ("on_unknown", "kind", "status"),
+    [
+        ("resend", "webhook", 500),
+        ("hold", "gmail", 502),
+        *(
+            pytest.param(on_unknown, kind, status, marks=pytest.mark.thorough)
+            for on_unknown in ("resend", "hold")
+            for kind in ("webhook", "gmail")
+            for status in (500, 502, 504)
+        ),
+    ],
+)
 def test_unknown_outcome_is_resent_with_one_id_or_held(box: Box, kind: str, on_unknown: str, status: int) -> None:
     """`max_retries` times with the same id and counted, or held."""
     with web(says(status)) as hook, google.serving() as gmail:

@@ -70,10 +70,10 @@ def configure_all(box: Box, mail_server: MailServer, values: dict[str, str], **c
     box.home.config.chmod(0o600)
 
 
-def reference_to(box: Box, kind: str, name: str, value: str) -> str:
+def reference_to(box: Box, kind: str, name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The reference to a secret of this kind; stores the value if the kind is not `secret`."""
     if kind == "env":
-        box.env[name.upper()] = value
+        monkeypatch.setenv(name.upper(), value)
         return f"env:{name.upper()}"
     if kind == "file":
         (box.home.root / name).write_text(f"{value}\n")
@@ -106,12 +106,14 @@ def store_secret(box: Box, name: str, value: str) -> None:
 
 @pytest.mark.parametrize("kind", ["env", "file", "secret"])
 def test_secret_arrives_from_each_place_in_each_setting(
-    box: Box, hook: Web, mail_server: MailServer, kind: str
+    box: Box, hook: Web, mail_server: MailServer, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """N03: in every setting that may be one."""
     box.home.create()
     values = secret_values(hook, mail_server)
-    configure_all(box, mail_server, {name: reference_to(box, kind, name, value) for name, value in values.items()})
+    configure_all(
+        box, mail_server, {name: reference_to(box, kind, name, value, monkeypatch) for name, value in values.items()}
+    )
     if kind == "secret":
         for name, value in values.items():
             store_secret(box, name, value)

@@ -151,7 +151,7 @@ def test_config_that_is_not_a_file_is_refused(box: Box, make: Callable[[Path], N
     box.home.config.unlink()
     make(box.home.config)
 
-    for words in (("run", "--once"), ("init", "--interval", "5"), ("start",)):
+    for words in (("run", "--once"), ("init", "--interval", "5")):
         done = box.notify(*words, check=2)
         assert f"config.yaml is {kind}" in " ".join(done.stderr.split())
         assert "move it away" in done.stderr
