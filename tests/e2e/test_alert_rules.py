@@ -63,6 +63,7 @@ def test_gone_alert_target_has_the_same_name_in_list_and_mail(box: Box, hook: We
     assert "secret" not in mail.subject + mail.text + line
 
 
+@pytest.mark.thorough
 def test_alert_url_over_plain_http_warns_in_each_command(box: Box) -> None:
     """C10: the path is often the token of the receiver."""
     box.configure()

@@ -24,6 +24,7 @@ from tests.support import ANA, Box, needs_root, wait_until
 
 
 @needs_root
+@pytest.mark.thorough
 def test_doctor_as_other_user_unreadable_syftbox_fails() -> None:
     """B07."""
     with box_for_every_user() as box:

@@ -88,6 +88,7 @@ def _runs_as_anybody(python: str) -> bool:
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can become another user")
+@pytest.mark.thorough
 def test_user_without_entry_can_run_a_worker() -> None:
     """D1: as in a container: a number instead of a user, and an empty environment."""
     python = next((path for path in ("/usr/bin/python3", sys.executable) if _runs_as_anybody(path)), None)

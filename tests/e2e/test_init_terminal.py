@@ -15,9 +15,13 @@ from tests.terminal import OpenTerminal
 @pytest.mark.parametrize(
     ("contact", "written"),
     [
-        ("", {}),
+        pytest.param("", {}, marks=pytest.mark.thorough),
         (BO, {"operators": [BO]}),
-        ("https://ping.example/abc", {"heartbeat": {"ping_url": "https://ping.example/abc"}}),
+        pytest.param(
+            "https://ping.example/abc",
+            {"heartbeat": {"ping_url": "https://ping.example/abc"}},
+            marks=pytest.mark.thorough,
+        ),
     ],
 )
 def test_init_in_terminal_asks_for_the_missing_values(
@@ -38,9 +42,10 @@ def test_init_in_terminal_asks_for_the_missing_values(
     assert (config["do_email"], config["syftbox_root"]) == (OWNER, str(tmp_path / "box"))
     assert {key: config[key] for key in ("operators", "heartbeat") if key in config} == written
     assert "notify start" in terminal.output
-    assert [mail.told for mail in mails_in(user_home / "mail")] == [("test", "owner", OWNER)]
+    assert [(mail.event, mail.audience, mail.to) for mail in mails_in(user_home / "mail")] == [("test", "owner", OWNER)]
 
 
+@pytest.mark.thorough
 def test_init_in_terminal_does_not_ask_for_given_options(
     new_user: Box, open_terminal: OpenTerminal, tmp_path: Path
 ) -> None:
@@ -70,6 +75,7 @@ transports:
 """
 
 
+@pytest.mark.thorough
 def test_init_in_terminal_with_existing_config_asks_nothing(
     new_user: Box, user_home: Path, open_terminal: OpenTerminal
 ) -> None:

@@ -74,6 +74,7 @@ def servers(box: Box) -> Iterator[AllTransports]:
         yield made
 
 
+@pytest.mark.thorough
 def test_send_beside_a_worker_leaves_outbox_and_ledger_alone(servers: AllTransports) -> None:
     servers.box.configure(
         {

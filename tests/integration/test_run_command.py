@@ -31,7 +31,7 @@ def test_run_once_delivers_and_ends(box: Box, tree: Tree) -> None:
 
     done = box.notify("run", "--once", check=0)
 
-    assert sorted(mail.told for mail in box.mails()) == [
+    assert sorted((mail.event, mail.audience, mail.to) for mail in box.mails()) == [
         ("job_submitted", "owner", OWNER),
         ("job_submitted", "submitter", ANA),
     ]

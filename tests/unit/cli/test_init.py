@@ -23,7 +23,7 @@ def test_init_with_options_writes_config_and_sends_a_test_mail(new_user: Box, us
     config = read_config(user_home)
     assert (config["do_email"], config["syftbox_root"]) == (OWNER, str(tmp_path / "box"))
     assert config["notify"] == {"interval": 12, "monitor_jobs": False, "monitor_peers": True}
-    assert [mail.told for mail in mails_in(user_home / "mail")] == [("test", "owner", OWNER)]
+    assert [(mail.event, mail.audience, mail.to) for mail in mails_in(user_home / "mail")] == [("test", "owner", OWNER)]
     assert user_home.stat().st_mode & 0o777 == 0o700
     assert (user_home / "config.yaml").stat().st_mode & 0o777 == 0o600
 
