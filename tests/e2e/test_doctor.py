@@ -39,6 +39,7 @@ def test_doctor_as_other_user_unreadable_syftbox_fails() -> None:
 
 
 @needs_root
+@pytest.mark.thorough
 def test_doctor_as_other_user_names_the_owner_of_the_home() -> None:
     """B07: and what to do."""
     with box_for_every_user() as box:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import typer
 
 import syftnotify
@@ -39,31 +38,28 @@ PAGES = [
 ]
 
 
-every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page_commands_and_options_exist() -> None:
+    for page in PAGES:
+        known = COMMANDS.commands
+        for line in _commands_in(page.read_text(encoding="utf-8")):
+            _, command, *rest = line.split()
+            assert command in known or command.startswith("-"), (page.name, line)
+            found = known.get(command, COMMANDS)
+            rest = rest if command in known else [command, *rest]
+            if hasattr(found, "commands") and rest and not rest[0].startswith("-"):
+                assert rest[0] in found.commands, (page.name, line)
+                found = found.commands[rest.pop(0)]
+            options = {option for param in found.params for option in (*param.opts, *param.secondary_opts)}
+            for argument in rest:
+                if argument.startswith("-"):
+                    assert argument.split("=")[0] in options, (page.name, line)
 
 
-@every_page
-def test_page_commands_and_options_exist(page: Path) -> None:
-    known = COMMANDS.commands
-    for line in _commands_in(page.read_text(encoding="utf-8")):
-        _, command, *rest = line.split()
-        assert command in known or command.startswith("-"), line
-        found = known.get(command, COMMANDS)
-        rest = rest if command in known else [command, *rest]
-        if hasattr(found, "commands") and rest and not rest[0].startswith("-"):
-            assert rest[0] in found.commands, line
-            found = found.commands[rest.pop(0)]
-        options = {option for param in found.params for option in (*param.opts, *param.secondary_opts)}
-        for argument in rest:
-            if argument.startswith("-"):
-                assert argument.split("=")[0] in options, line
-
-
-@every_page
-def test_page_links_exist(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
-        if not target.startswith("http"):
-            assert (page.parent / target.split("#")[0]).exists(), target
+def test_page_links_exist() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target.split("#")[0]).exists(), (page.name, target)
 
 
 def test_readme_names_every_command() -> None:
@@ -72,12 +68,12 @@ def test_readme_names_every_command() -> None:
     assert {name for name, command in COMMANDS.commands.items() if not command.hidden} <= named
 
 
-@every_page
-def test_page_make_targets_exist(page: Path) -> None:
+def test_page_make_targets_exist() -> None:
     """F1"""
-    targets = set(re.findall(r"^(\w+):", (TOP / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for page in PAGES:
+        targets = set(re.findall(r"^(\w+):", (TOP / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
-    assert set(re.findall(r"(?:^ {4}|`)make (\w+)", page.read_text(encoding="utf-8"), re.MULTILINE)) <= targets
+        assert set(re.findall(r"(?:^ {4}|`)make (\w+)", page.read_text(encoding="utf-8"), re.MULTILINE)) <= targets
 
 
 def _spans(page: Path) -> list[str]:
@@ -85,72 +81,76 @@ def _spans(page: Path) -> list[str]:
     return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL))
 
 
-@every_page
-def test_page_options_without_a_command_exist(page: Path) -> None:
+def test_page_options_without_a_command_exist() -> None:
     """F1"""
-    commands = [*COMMANDS.commands.values()]
-    commands += [inner for each in commands for inner in getattr(each, "commands", {}).values()]
-    params = [*COMMANDS.params, *(param for each in commands for param in each.params)]
-    options = {option for param in params for option in (*param.opts, *param.secondary_opts)}
+    for page in PAGES:
+        commands = [*COMMANDS.commands.values()]
+        commands += [inner for each in commands for inner in getattr(each, "commands", {}).values()]
+        params = [*COMMANDS.params, *(param for each in commands for param in each.params)]
+        options = {option for param in params for option in (*param.opts, *param.secondary_opts)}
 
-    assert {span.split()[0] for span in _spans(page) if span.startswith("--")} <= options
+        assert {span.split()[0] for span in _spans(page) if span.startswith("--")} <= options
 
 
 # What the files that pages name end in: `worker.json` is no name in the module `worker`.
 _ENDINGS = frozenset({"db", "json", "key", "lock", "log", "md", "old", "py", "sh", "yaml"})
 
 
-@every_page
-def test_page_config_keys_exist(page: Path) -> None:
+def test_page_config_keys_exist() -> None:
     """F1: the table of configuration.md, which another test compares with the schema, has them all."""
-    table = (TOP / "docs" / "configuration.md").read_text(encoding="utf-8")
-    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
-    keys = {key.strip(" `") for row in rows for key in row.split(",")}
-    sections = {key.split(".")[0] for key in keys if "." in key}
-    spans = [span.partition(":")[0] for span in _spans(page) if span.rpartition(".")[2] not in _ENDINGS]
-    named = {re.sub(r"\[\d*\]", "[]", span) for span in spans if "." in span and "/" not in span}
+    for page in PAGES:
+        table = (TOP / "docs" / "configuration.md").read_text(encoding="utf-8")
+        rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+        keys = {key.strip(" `") for row in rows for key in row.split(",")}
+        sections = {key.split(".")[0] for key in keys if "." in key}
+        spans = [span.partition(":")[0] for span in _spans(page) if span.rpartition(".")[2] not in _ENDINGS]
+        named = {re.sub(r"\[\d*\]", "[]", span) for span in spans if "." in span and "/" not in span}
 
-    assert {name for name in named if name.split(".")[0] in sections} <= keys
+        assert {name for name in named if name.split(".")[0] in sections} <= keys
 
 
 PACKAGE = TOP / "syftnotify"
 
 
-@every_page
-def test_page_paths_exist(page: Path) -> None:
+def test_page_paths_exist() -> None:
     """F1: `<name>` stands for any name; a module may be named without the folder of the package."""
-    tops = {path.name for path in TOP.iterdir() if path.is_dir()}
-    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    for span in _spans(page):
-        first, slash, _ = span.partition("/")
-        pattern = re.sub(r"<\w+>", "*", span.rstrip("/"))
-        if slash and first in tops:
-            assert list(TOP.glob(pattern)), span
-        elif slash and first in packages and span.endswith(".py"):
-            assert list(PACKAGE.glob(pattern)), span
+    for page in PAGES:
+        tops = {path.name for path in TOP.iterdir() if path.is_dir()}
+        packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+        for span in _spans(page):
+            first, slash, _ = span.partition("/")
+            pattern = re.sub(r"<\w+>", "*", span.rstrip("/"))
+            if slash and first in tops:
+                assert list(TOP.glob(pattern)), (page.name, span)
+            elif slash and first in packages and span.endswith(".py"):
+                assert list(PACKAGE.glob(pattern)), (page.name, span)
 
 
-@every_page
-def test_page_dotted_names_exist(page: Path) -> None:
+def test_page_dotted_names_exist() -> None:
     """F1: `module.name` and `Class.name`; in `sender.notify_new_job(...)` the first is a variable.
 
     A key of the configuration may begin like a module; another test looks at these.
     """
-    modules = {path.stem: path for path in PACKAGE.rglob("*.py")}
-    modules |= {path.parent.name: path for path in PACKAGE.glob("*/__init__.py")}
-    for span in set(_spans(page)) - failpoints.POINTS - {"gmail.send"}:  # that is a scope of Google's
-        found = re.fullmatch(r"(?:syftnotify\.)?([A-Za-z_]\w*)\.([a-zA-Z_][\w.]*)(?:\(.*\))?", span)
-        first, rest = found.groups() if found else ("", "")
-        if rest.rpartition(".")[2] in _ENDINGS or (first == "sender" and "(" in span) or first in Config.model_fields:
-            continue
-        if first in modules:
-            path = modules[first].relative_to(TOP).with_suffix("")
-            part: Any = importlib.import_module(".".join(path.parts).removesuffix(".__init__"))
-        elif first in dir(syftnotify):
-            part = getattr(syftnotify, first)
-        else:
-            continue
-        functools.reduce(getattr, rest.split("."), part)
+    for page in PAGES:
+        modules = {path.stem: path for path in PACKAGE.rglob("*.py")}
+        modules |= {path.parent.name: path for path in PACKAGE.glob("*/__init__.py")}
+        for span in set(_spans(page)) - failpoints.POINTS - {"gmail.send"}:  # that is a scope of Google's
+            found = re.fullmatch(r"(?:syftnotify\.)?([A-Za-z_]\w*)\.([a-zA-Z_][\w.]*)(?:\(.*\))?", span)
+            first, rest = found.groups() if found else ("", "")
+            if (
+                rest.rpartition(".")[2] in _ENDINGS
+                or (first == "sender" and "(" in span)
+                or first in Config.model_fields
+            ):
+                continue
+            if first in modules:
+                path = modules[first].relative_to(TOP).with_suffix("")
+                part: Any = importlib.import_module(".".join(path.parts).removesuffix(".__init__"))
+            elif first in dir(syftnotify):
+                part = getattr(syftnotify, first)
+            else:
+                continue
+            functools.reduce(getattr, rest.split("."), part)
 
 
 def _names_in(file: Path) -> Iterator[str]:

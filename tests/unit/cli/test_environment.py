@@ -87,6 +87,17 @@ def test_command_without_any_home_names_the_option(env: dict[str, str], argument
     assert ("--home DIR" in done.stderr) == (not env.get("SYFTNOTIFY_HOME"))
 
 
+@pytest.mark.parametrize("command", ["install", "uninstall"])
+def test_systemd_command_without_home_directory_names_the_variable(box: Box, command: str) -> None:
+    """D1"""
+    done = run_with({**NO_HOME, "SYFTNOTIFY_HOME": str(box.home.root)}, command)
+
+    assert_no_traceback(done, command)
+    assert done.returncode in {1, 2}
+    assert "there is no home directory" in done.stderr
+    assert "set HOME" in done.stderr
+
+
 def test_init_without_home_directory_needs_syftbox_root(tmp_path: Path) -> None:
     """D1"""
     done = run_with(NO_HOME, "--home", str(tmp_path / "home"), "init", "--email", OWNER, "--transport", "maildir")
