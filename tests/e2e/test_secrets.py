@@ -6,9 +6,8 @@ import base64
 import contextlib
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -20,22 +19,11 @@ from syftnotify.transports.webhook.settings import WebhookSettings
 from tests.fakes import mailserver
 from tests.fakes.mailserver import HOST, PASSWORD, USER
 from tests.fakes.web import Answer, Web, says, web
+from tests.secrets_setup import BEARER, SECRETS, SIGNING, assert_absent, other_files, smtp_section
 from tests.support import ANA, OWNER, Box, processes, wait_until
 from tests.terminal import OpenTerminal
 
-SIGNING = "whsec_c2lnbmluZy1zZWNyZXQtb2YtdGhlLWhvb2s="
-
-
-BEARER = "bearer-of-the-hook"
-
-
 # Secrets that must appear nowhere; the first two are part of the path of each `Web`.
-SECRETS = ["T000", "secret-path", SIGNING, SIGNING.removeprefix("whsec_"), BEARER, PASSWORD]
-
-
-def assert_absent(texts: Iterable[str], forbidden: Iterable[str] = SECRETS) -> None:
-    together = "\n".join(texts)
-    assert [text for text in forbidden if text in together] == []
 
 
 def secret_of(box: Box) -> str:
@@ -95,13 +83,6 @@ QUERY, BASIC = "token-in-the-query", "password-in-the-address"
 EVERYWHERE = [*SECRETS, QUERY, BASIC, base64.b64encode(f"me:{BASIC}".encode()).decode()]
 
 
-def other_files(box: Box) -> dict[str, str]:
-    """The files of the home except the configuration and its key."""
-    apart = {box.home.config, box.home.root / "secret.key"}
-    paths = [path for path in box.home.root.rglob("*") if path.is_file() and path not in apart]
-    return {path.name: path.read_bytes().decode("latin-1") for path in paths}
-
-
 def repeating(hook: Web, status: int, *, query: bool = False) -> Answer:
     """Echo the request; with `query` only its value."""
 
@@ -113,10 +94,6 @@ def repeating(hook: Web, status: int, *, query: bool = False) -> Answer:
         says(status, text)(connection)
 
     return answer
-
-
-def smtp_section(**more: Any) -> dict[str, Any]:
-    return {"type": "smtp", "host": HOST, "user": USER, **more}
 
 
 @pytest.fixture

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from standardwebhooks import Webhook as Verifier
 
-from syftnotify.config.edit import edit
-from syftnotify.config.secrets import encrypt
 from tests.fakes import mailserver
-from tests.fakes.mailserver import HOST, PASSWORD, USER, MailServer
+from tests.fakes.mailserver import PASSWORD, USER, MailServer
 from tests.fakes.web import Web, web
+from tests.secrets_setup import (
+    BEARER,
+    SIGNING,
+    assert_absent,
+    configure_all,
+    secret_values,
+    set_secret,
+    store_secret,
+)
 from tests.support import ANA, Box
 from tests.trees import TREES, Disk
 
-BEARER = "bearer-of-the-hook"
-
-
-SIGNING = "whsec_c2lnbmluZy1zZWNyZXQtb2YtdGhlLWhvb2s="
-
-
 # Secrets that must appear nowhere; the first two are part of the path of each `Web`.
-SECRETS = ["T000", "secret-path", SIGNING, SIGNING.removeprefix("whsec_"), BEARER, PASSWORD]
-
-
-def assert_absent(texts: Iterable[str], forbidden: Iterable[str] = SECRETS) -> None:
-    together = "\n".join(texts)
-    assert [text for text in forbidden if text in together] == []
 
 
 @pytest.fixture
@@ -39,35 +32,6 @@ def mail_server() -> Iterator[MailServer]:
     """A mail server that requires a sign-in."""
     with mailserver.serving(users={USER: PASSWORD}) as server:
         yield server
-
-
-def configure_all(box: Box, mail_server: MailServer, values: dict[str, str], **changes: Any) -> None:
-    """Configure the box with `values` in those settings."""
-    box.configure(
-        {
-            "transports": {
-                "box": {"type": "maildir"},
-                "office": {"type": "smtp", "smtp_url": values["smtp_url"]},
-                "relay": {
-                    "type": "smtp",
-                    "host": HOST,
-                    "port": mail_server.port,
-                    "user": USER,
-                    "password": values["smtp_password"],
-                },
-                "team": {"type": "slack", "url": values["team_url"]},
-                "oncall": {
-                    "type": "webhook",
-                    "url": values["hook_url"],
-                    "secret": values["hook_secret"],
-                    "headers": {"Authorization": values["hook_header"], "X-Team": "data"},
-                },
-            },
-            "heartbeat": {"ping_url": values["ping_url"]},
-            **changes,
-        }
-    )
-    box.home.config.chmod(0o600)
 
 
 def reference_to(box: Box, kind: str, name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -79,29 +43,6 @@ def reference_to(box: Box, kind: str, name: str, value: str, monkeypatch: pytest
         (box.home.root / name).write_text(f"{value}\n")
         return f"file:{name}"
     return f"secret:{name}"
-
-
-def set_secret(box: Box, name: str, value: str, *, check: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run `notify secret set` with the value on standard input."""
-    return box.notify("secret", "set", name, typed=f"{value}\n", check=check)
-
-
-def secret_values(hook: Web, mail_server: MailServer) -> dict[str, str]:
-    """A value for every setting that is a secret, by a name for it."""
-    return {
-        "team_url": hook.url,
-        "hook_url": hook.url,
-        "hook_secret": SIGNING,
-        "hook_header": f"Bearer {BEARER}",
-        "smtp_url": f"smtp://{USER}:{PASSWORD}@{HOST}:{mail_server.port}",
-        "smtp_password": PASSWORD,
-        "ping_url": hook.url.replace("services", "ping"),
-    }
-
-
-def store_secret(box: Box, name: str, value: str) -> None:
-    """Store a secret without the command."""
-    edit(box.home, {("secrets", name): encrypt(value, box.home)})
 
 
 @pytest.mark.parametrize("kind", ["env", "file", "secret"])

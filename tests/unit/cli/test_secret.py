@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from syftnotify.config.edit import edit
-from syftnotify.config.secrets import encrypt
 from syftnotify.services.settings import load
 from syftnotify.transports.webhook.settings import WebhookSettings
 from tests.fakes import mailserver
-from tests.fakes.mailserver import HOST, PASSWORD, USER, MailServer
+from tests.fakes.mailserver import PASSWORD, USER, MailServer
 from tests.fakes.web import Web
+from tests.secrets_setup import SIGNING, assert_absent, configure_all, set_secret, store_secret
 from tests.support import OWNER, Box
 
 HAND_MADE = f"""\
@@ -29,24 +26,7 @@ transports:
 """
 
 
-SIGNING = "whsec_c2lnbmluZy1zZWNyZXQtb2YtdGhlLWhvb2s="
-
-
-BEARER = "bearer-of-the-hook"
-
-
 # Secrets that must appear nowhere; the first two are part of the path of each `Web`.
-SECRETS = ["T000", "secret-path", SIGNING, SIGNING.removeprefix("whsec_"), BEARER, PASSWORD]
-
-
-def assert_absent(texts: Iterable[str], forbidden: Iterable[str] = SECRETS) -> None:
-    together = "\n".join(texts)
-    assert [text for text in forbidden if text in together] == []
-
-
-def set_secret(box: Box, name: str, value: str, *, check: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run `notify secret set` with the value on standard input."""
-    return box.notify("secret", "set", name, typed=f"{value}\n", check=check)
 
 
 def secret_of(box: Box) -> str:
@@ -79,11 +59,6 @@ def test_secret_set_encrypts_and_keeps_comments(box: Box) -> None:
     assert_absent([done.stdout, done.stderr])
     for path in (config, box.home.root / "secret.key"):
         assert path.stat().st_mode & 0o777 == 0o600
-
-
-def store_secret(box: Box, name: str, value: str) -> None:
-    """Store a secret without the command."""
-    edit(box.home, {("secrets", name): encrypt(value, box.home)})
 
 
 def test_secret_set_again_replaces_only_that_secret(box: Box) -> None:
@@ -130,35 +105,6 @@ def mail_server() -> Iterator[MailServer]:
     """A mail server that requires a sign-in."""
     with mailserver.serving(users={USER: PASSWORD}) as server:
         yield server
-
-
-def configure_all(box: Box, mail_server: MailServer, values: dict[str, str], **changes: Any) -> None:
-    """Configure the box with `values` in those settings."""
-    box.configure(
-        {
-            "transports": {
-                "box": {"type": "maildir"},
-                "office": {"type": "smtp", "smtp_url": values["smtp_url"]},
-                "relay": {
-                    "type": "smtp",
-                    "host": HOST,
-                    "port": mail_server.port,
-                    "user": USER,
-                    "password": values["smtp_password"],
-                },
-                "team": {"type": "slack", "url": values["team_url"]},
-                "oncall": {
-                    "type": "webhook",
-                    "url": values["hook_url"],
-                    "secret": values["hook_secret"],
-                    "headers": {"Authorization": values["hook_header"], "X-Team": "data"},
-                },
-            },
-            "heartbeat": {"ping_url": values["ping_url"]},
-            **changes,
-        }
-    )
-    box.home.config.chmod(0o600)
 
 
 def test_run_once_lists_every_unusable_secret_with_its_path(box: Box, hook: Web, mail_server: MailServer) -> None:

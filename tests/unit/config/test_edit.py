@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from syftnotify.config.edit import edit
 from syftnotify.core.errors import ConfigError
 from syftnotify.system.paths import Home
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return Home(tmp_path / "home")
-
-
-def write_config(home: Home, text: str) -> Home:
-    home.create()
-    home.config.write_text(text, encoding="utf-8")
-    return home
+from tests.config_files import write_config
 
 
 def test_edit_changes_only_its_keys_and_keeps_comments(home: Home) -> None:

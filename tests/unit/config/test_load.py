@@ -12,18 +12,7 @@ from syftnotify.config.edit import edit
 from syftnotify.core.errors import ConfigError
 from syftnotify.services.settings import load, parse
 from syftnotify.system.paths import Home
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return Home(tmp_path / "home")
-
-
-def write_config(home: Home, text: str) -> Home:
-    home.create()
-    home.config.write_text(text, encoding="utf-8")
-    return home
+from tests.config_files import config_errors, write_config
 
 
 def test_load_minimal_config_is_complete(home: Home, tmp_path: Path) -> None:
@@ -94,15 +83,6 @@ def test_syftbox_root_is_found_where_clients_create_it(home: Home, tmp_path: Pat
     assert load(home).root == tmp_path / "SyftBox"
     (tmp_path / "SyftBox_o@x.org").mkdir()
     assert load(home).root == tmp_path / "SyftBox_o@x.org"
-
-
-def config_errors(home: Home, text: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        load(write_config(home, text))
-    assert caught.value.exit_code == 2
-    head, *lines = str(caught.value).splitlines()
-    assert head == f"config.yaml: {len(lines)} error{'' if len(lines) == 1 else 's'}"
-    return [line.strip() for line in lines]
 
 
 def test_load_reports_all_errors_each_with_its_path(home: Home) -> None:

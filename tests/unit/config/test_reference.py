@@ -18,6 +18,7 @@ from syftnotify.services.settings import load
 from syftnotify.services.setup.mail import MAIL_TYPES
 from syftnotify.system.paths import Home
 from syftnotify.transports.registry import TRANSPORT_TYPES
+from tests.config_files import write_config
 from tests.support import TOP
 
 EXAMPLE = TOP / "config.example.yaml"
@@ -63,18 +64,6 @@ def _written_keys(value: dict[str, Any], above: str = "") -> set[str]:
         else:
             found.add(above + name)
     return found
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return Home(tmp_path / "home")
-
-
-def write_config(home: Home, text: str) -> Home:
-    home.create()
-    home.config.write_text(text, encoding="utf-8")
-    return home
 
 
 def test_example_config_names_every_setting_and_is_valid(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

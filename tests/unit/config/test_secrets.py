@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import codecs
 import json
-import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 
-from syftnotify.config.edit import edit
 from syftnotify.config.load import Settings
 from syftnotify.config.secrets import encrypt
 from syftnotify.core.errors import ConfigError
@@ -20,8 +18,18 @@ from syftnotify.services.settings import load
 from syftnotify.transports.smtp.settings import SmtpSettings
 from syftnotify.transports.webhook.settings import WebhookSettings
 from tests.fakes import mailserver
-from tests.fakes.mailserver import HOST, PASSWORD, USER, MailServer
+from tests.fakes.mailserver import PASSWORD, USER, MailServer
 from tests.fakes.web import Web
+from tests.secrets_setup import (
+    BEARER,
+    SIGNING,
+    assert_absent,
+    configure_all,
+    secret_values,
+    set_secret,
+    smtp_section,
+    store_secret,
+)
 from tests.support import OWNER, Box
 
 
@@ -30,10 +38,6 @@ def password_of(settings: Settings) -> str:
     assert isinstance(section, SmtpSettings)
     assert section.type == "smtp"
     return section.smtp_url.password
-
-
-def smtp_section(**more: Any) -> dict[str, Any]:
-    return {"type": "smtp", "host": HOST, "user": USER, **more}
 
 
 def test_file_reference_is_relative_to_the_home_or_absolute(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,14 +128,6 @@ def test_prefix_of_a_reference_alone_is_plain_text(box: Box, text: str) -> None:
     assert password_of(load(box.home)) == text
 
 
-SIGNING = "whsec_c2lnbmluZy1zZWNyZXQtb2YtdGhlLWhvb2s="
-
-
-def store_secret(box: Box, name: str, value: str) -> None:
-    """Store a secret without the command."""
-    edit(box.home, {("secrets", name): encrypt(value, box.home)})
-
-
 HAND_MADE = f"""\
 # my own comment
 do_email: {OWNER}   # that is me
@@ -197,11 +193,6 @@ def test_empty_secret_file_is_an_error(box: Box) -> None:
         load(box.home)
 
 
-def set_secret(box: Box, name: str, value: str, *, check: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run `notify secret set` with the value on standard input."""
-    return box.notify("secret", "set", name, typed=f"{value}\n", check=check)
-
-
 def lose_key(box: Box, kind: str) -> None:
     key = box.home.root / "secret.key"
     key.unlink()
@@ -242,16 +233,7 @@ def test_value_that_is_no_ciphertext_is_an_error(box: Box, text: str) -> None:
     assert not text or text not in str(caught.value)
 
 
-BEARER = "bearer-of-the-hook"
-
-
 # Secrets that must appear nowhere; the first two are part of the path of each `Web`.
-SECRETS = ["T000", "secret-path", SIGNING, SIGNING.removeprefix("whsec_"), BEARER, PASSWORD]
-
-
-def assert_absent(texts: Iterable[str], forbidden: Iterable[str] = SECRETS) -> None:
-    together = "\n".join(texts)
-    assert [text for text in forbidden if text in together] == []
 
 
 @pytest.mark.parametrize(
@@ -321,35 +303,6 @@ def mail_server() -> Iterator[MailServer]:
         yield server
 
 
-def configure_all(box: Box, mail_server: MailServer, values: dict[str, str], **changes: Any) -> None:
-    """Configure the box with `values` in those settings."""
-    box.configure(
-        {
-            "transports": {
-                "box": {"type": "maildir"},
-                "office": {"type": "smtp", "smtp_url": values["smtp_url"]},
-                "relay": {
-                    "type": "smtp",
-                    "host": HOST,
-                    "port": mail_server.port,
-                    "user": USER,
-                    "password": values["smtp_password"],
-                },
-                "team": {"type": "slack", "url": values["team_url"]},
-                "oncall": {
-                    "type": "webhook",
-                    "url": values["hook_url"],
-                    "secret": values["hook_secret"],
-                    "headers": {"Authorization": values["hook_header"], "X-Team": "data"},
-                },
-            },
-            "heartbeat": {"ping_url": values["ping_url"]},
-            **changes,
-        }
-    )
-    box.home.config.chmod(0o600)
-
-
 def reference_to(box: Box, kind: str, name: str, value: str) -> str:
     """The reference to a secret of this kind; stores the value if the kind is not `secret`."""
     if kind == "env":
@@ -359,19 +312,6 @@ def reference_to(box: Box, kind: str, name: str, value: str) -> str:
         (box.home.root / name).write_text(f"{value}\n")
         return f"file:{name}"
     return f"secret:{name}"
-
-
-def secret_values(hook: Web, mail_server: MailServer) -> dict[str, str]:
-    """A value for every setting that is a secret, by a name for it."""
-    return {
-        "team_url": hook.url,
-        "hook_url": hook.url,
-        "hook_secret": SIGNING,
-        "hook_header": f"Bearer {BEARER}",
-        "smtp_url": f"smtp://{USER}:{PASSWORD}@{HOST}:{mail_server.port}",
-        "smtp_password": PASSWORD,
-        "ping_url": hook.url.replace("services", "ping"),
-    }
 
 
 def test_references_need_no_plain_text_warning(box: Box, hook: Web, mail_server: MailServer) -> None:

@@ -13,13 +13,8 @@ from syftnotify.config.edit import edit
 from syftnotify.core.errors import ConfigError
 from syftnotify.services.settings import load
 from syftnotify.system.paths import Home
+from tests.config_files import config_errors, write_config
 from tests.support import Box
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return Home(tmp_path / "home")
 
 
 def test_byte_order_mark_is_skipped_when_loading_and_editing(home: Home) -> None:
@@ -30,21 +25,6 @@ def test_byte_order_mark_is_skipped_when_loading_and_editing(home: Home) -> None
 
     edit(home, {("notify", "interval"): 20})
     assert load(home).config.notify.interval == 20
-
-
-def write_config(home: Home, text: str) -> Home:
-    home.create()
-    home.config.write_text(text, encoding="utf-8")
-    return home
-
-
-def config_errors(home: Home, text: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        load(write_config(home, text))
-    assert caught.value.exit_code == 2
-    head, *lines = str(caught.value).splitlines()
-    assert head == f"config.yaml: {len(lines)} error{'' if len(lines) == 1 else 's'}"
-    return [line.strip() for line in lines]
 
 
 def test_duplicate_key_is_an_error(home: Home) -> None:
