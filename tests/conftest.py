@@ -15,11 +15,9 @@ from syftnotify.delivery.transport_queue import TransportQueue
 from syftnotify.runtime import process
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock
-from tests.fakes.google import Google
-from tests.fakes.google import serving as serving_google
-from tests.fakes.mailserver import Authority, authority
 from tests.fakes.web import Web, web
 from tests.support import THOROUGH, Box, Clock, MakeDispatcher
+from tests.terminal import OpenTerminal, Terminal
 
 # How long an example takes depends on the machine. The examples are the same in each run, so that a run fails for a
 # change and not by chance; `make fuzz` draws other ones each time.
@@ -103,13 +101,26 @@ def hook() -> Iterator[Web]:
 
 
 @pytest.fixture
-def google() -> Iterator[Google]:
-    """A server that plays Google: consent, tokens, and Gmail's send."""
-    with serving_google() as server:
-        yield server
+def open_terminal() -> Iterator[OpenTerminal]:
+    """A function that runs a command in a terminal; what still runs at the end is killed."""
+    opened: list[Terminal] = []
+
+    def open_one(box: Box, *arguments: str) -> Terminal:
+        opened.append(Terminal(box, *arguments))
+        return opened[-1]
+
+    yield open_one
+    for terminal in opened:
+        terminal.close()
 
 
-@pytest.fixture(scope="session")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """A private certificate authority, which no program trusts by default."""
-    return authority(tmp_path_factory.mktemp("authority"))
+@pytest.fixture
+def new_user(tmp_path: Path) -> Box:
+    """A user without a configuration: an empty home folder, and no variable of the program."""
+    return Box(tmp_path, env={"SYFTNOTIFY_HOME": ""})
+
+
+@pytest.fixture
+def user_home(tmp_path: Path) -> Path:
+    """The home of `new_user`, which does not exist yet."""
+    return tmp_path / ".syft-creds"

@@ -6,10 +6,7 @@ from collections import Counter
 from typing import Any
 
 from syftnotify.services.demo import Tree
-from tests.fakes.google import (
-    Google,
-    Post,
-)
+from tests.fakes.google import Answer, Asked, Google, Post
 from tests.support import ANA, BO, Box
 
 CODE = "print('mean income')\n"
@@ -49,3 +46,19 @@ def events_and_recipients(posts: list[Post]) -> list[tuple[str, str]]:
 
 def count_by_id(posts: list[Post]) -> Counter[str]:
     return Counter(str(post.mail["Message-ID"]) for post in posts)
+
+
+def only_for_ana(answer: Answer) -> Answer:
+    """Give this answer to messages for Ana; accept all others."""
+
+    def act(asked: Asked) -> None:
+        if asked.post.to == ANA:
+            answer(asked)
+        else:
+            asked.answer_json(200, {"id": "taken", "threadId": "taken"})
+
+    return act
+
+
+def message_id(post: Post) -> str:
+    return str(post.mail["Message-ID"])

@@ -216,9 +216,9 @@ class Box:
     def notify(self, *words: str, check: int | None = None, typed: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command with this home in this process; `check` is the expected exit code, `typed` is standard input.
 
-        A box with variables of its own gets a process, because modules read some of them once.
+        A box with variables of its own gets a process if modules may have read them already.
         """
-        if self.env:
+        if self.env.keys() - in_process.VARIABLES:
             return self.command(*words, check=check, typed=typed)
         return self._checked(words, in_process.run(words, self.environment(), typed), check)
 

@@ -22,8 +22,8 @@ from syftnotify.services.settings import load
 from syftnotify.sources.spool import emit
 from syftnotify.system import worker_lock
 from syftnotify.system.ownership import check_home
+from tests.other_user import run_as_other_user as as_somebody_else
 from tests.support import ANA, OWNER, Box
-from tests.test_doctor import as_somebody_else
 from tests.trees import TREES, Disk
 
 NOBODY = 65534

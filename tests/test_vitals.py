@@ -29,8 +29,9 @@ from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.files import atomic_write
 from tests.fakes.google import SECRET, Answer, Google, Post, hangs, page, says, serving
+from tests.other_user import box_for_every_user as a_box_in_reach_of_all
+from tests.other_user import run_as_other_user as as_somebody_else
 from tests.support import ANA, OWNER, PATIENCE, Box, needs_root, wait_until, worker_in_process
-from tests.test_doctor import a_box_in_reach_of_all, as_somebody_else
 
 DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
 CY = "cy@clinic.example"

@@ -24,7 +24,7 @@ from syftnotify.store.ledger.manager import JsonStateManager
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
 from syftnotify.transports.gmail.token_file import SavedToken, sign_in_ends, signed_in_at
-from tests.commands import run_command
+from tests.in_process import run_command
 from tests.property.strategies import (
     anything,
     as_json,

@@ -1,0 +1,34 @@
+"""The first attempt of an alert by a real worker."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.fakes.web import Web, hangs, web
+from tests.support import ANA, Box, wait_until
+from tests.trees import TREES, Disk, Tree
+
+
+@pytest.fixture
+def tree(box: Box) -> Tree:
+    return TREES["D"](Disk(box.root, box.clock.time))
+
+
+def test_alert_is_posted_beside_a_target_that_hangs(box: Box, tree: Tree, hook: Web) -> None:
+    """A06, A10: a target that never answers delays no other."""
+    box.clock.now = time.time()
+    with web(hangs) as silent:
+        transports = {
+            "silent": {"type": "webhook", "url": silent.url, "timeout_secs": 60, "events": ["*"]},
+            "hook": {"type": "webhook", "url": hook.url, "events": ["job_failed"]},
+        }
+        box.configure({"transports": transports, "routes": []})
+        tree.grant(ANA)
+        box.notify("start", check=0)
+        tree.submit("survey", ANA)
+        tree.approve("survey", ANA)
+        wait_until(lambda: silent.requests, what="the target that hangs")
+        tree.run("survey", ANA, code=1)
+        wait_until(lambda: hook.requests, seconds=5, what="the alert")

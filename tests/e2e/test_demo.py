@@ -1,0 +1,74 @@
+"""`notify demo`: the complete workflow on a small tree of its own, without an account or a network."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from syftnotify.system.paths import Home
+from syftnotify.system.worker_lock import is_held
+from tests.support import ANA, OWNER, Box, mails_in
+
+EXPECTED_MAILS = {
+    ("peer_requested", OWNER): 1,
+    ("peer_requested", ANA): 1,
+    ("peer_granted", ANA): 1,
+    ("job_submitted", OWNER): 3,
+    ("job_submitted", ANA): 3,
+    ("job_approved", ANA): 2,
+    ("job_completed", OWNER): 1,
+    ("job_completed", ANA): 1,
+    ("job_failed", OWNER): 1,
+    ("job_failed", ANA): 1,
+    ("job_rejected", ANA): 1,
+}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished demo."""
+
+    folder: Path
+    home: Home
+    code: int
+    words: str
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "tmp").mkdir()
+    done = Box(folder, env={"TMPDIR": str(folder / "tmp"), "COLUMNS": "200"}).notify("demo")
+    [home] = (folder / "tmp").glob("*/home")
+    return Finished(folder, Home(home), done.returncode, done.stdout)
+
+
+def test_demo_sends_every_mail_once(demo: Finished) -> None:
+    """S16."""
+    mails = mails_in(demo.home.mail)
+
+    assert demo.code == 0, demo.words
+    assert Counter((mail.event, mail.to) for mail in mails) == EXPECTED_MAILS
+
+
+def test_demo_lists_every_mail_with_existing_paths(demo: Finished) -> None:
+    """S16."""
+    mails = mails_in(demo.home.mail)
+
+    assert all(column in demo.words for column in ("event", "to", "subject", "path"))
+    rows = re.findall(r"^(\w+) +(\S+@\S+) .* (new/\S+) *$", demo.words, re.MULTILINE)
+    assert [(event, to) for event, to, _ in rows] == [(mail.event, mail.to) for mail in mails]
+    assert all((demo.home.mail / path).is_file() for _, _, path in rows)
+    paths = re.findall(rf"{re.escape(str(demo.folder))}[^\s;,:]*", demo.words)
+    assert paths
+    assert all(Path(path).exists() for path in paths), paths
+
+
+def test_demo_leaves_nothing_running_and_no_other_file(demo: Finished) -> None:
+    """S16: what the user has set up is not changed."""
+    assert [path.name for path in demo.folder.iterdir()] == ["tmp"]
+    assert not is_held(demo.home)

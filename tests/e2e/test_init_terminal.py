@@ -1,0 +1,103 @@
+"""`notify init` in a real terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.queries import read_config
+from tests.support import BO, OWNER, Box, mails_in
+from tests.terminal import OpenTerminal
+
+
+@pytest.mark.parametrize(
+    ("contact", "written"),
+    [
+        pytest.param("", {}, marks=pytest.mark.thorough),
+        (BO, {"operators": [BO]}),
+        pytest.param(
+            "https://ping.example/abc",
+            {"heartbeat": {"ping_url": "https://ping.example/abc"}},
+            marks=pytest.mark.thorough,
+        ),
+    ],
+)
+def test_init_in_terminal_asks_for_the_missing_values(
+    new_user: Box, user_home: Path, tmp_path: Path, open_terminal: OpenTerminal, contact: str, written: dict[str, Any]
+) -> None:
+    """S15, S16."""
+    terminal = open_terminal(new_user, "init")
+
+    terminal.answer("mail address", OWNER)
+    (tmp_path / "file").write_text("")
+    terminal.answer(f"[{tmp_path}/SyftBox_{OWNER}]", str(tmp_path / "file"))
+    terminal.answer("SyftBox folder", str(tmp_path / "box"))
+    terminal.answer("Mail transport", "maildir")
+    terminal.answer("Alert contact", contact)
+
+    assert terminal.end() == 0, terminal.output
+    config = read_config(user_home)
+    assert (config["do_email"], config["syftbox_root"]) == (OWNER, str(tmp_path / "box"))
+    assert {key: config[key] for key in ("operators", "heartbeat") if key in config} == written
+    assert "notify start" in terminal.output
+    assert [(mail.event, mail.audience, mail.to) for mail in mails_in(user_home / "mail")] == [("test", "owner", OWNER)]
+
+
+@pytest.mark.thorough
+def test_init_in_terminal_does_not_ask_for_given_options(
+    new_user: Box, open_terminal: OpenTerminal, tmp_path: Path
+) -> None:
+    """S16."""
+    arguments = ("--email", OWNER, "--syftbox-root", str(tmp_path), "--transport", "maildir", "--alert-contact", BO)
+    terminal = open_terminal(new_user, "init", *arguments)
+
+    assert terminal.end() == 0, terminal.output
+    assert "?" not in terminal.output
+
+
+HAND_MADE = f"""\
+# my own comment
+do_email: "{OWNER}"   # that is me
+syftbox_root: ~/box
+
+notify:
+  # not so often
+  interval: 45   # seconds
+  monitor_jobs: true
+
+recipients:
+  allow:
+    - '*@uni.example'   # the whole faculty
+transports:
+  box: {{type: maildir, path: off-site}}
+"""
+
+
+@pytest.mark.thorough
+def test_init_in_terminal_with_existing_config_asks_nothing(
+    new_user: Box, user_home: Path, open_terminal: OpenTerminal
+) -> None:
+    """S16."""
+    user_home.mkdir()
+    (user_home / "config.yaml").write_text(HAND_MADE)
+    terminal = open_terminal(new_user, "init", "--interval", "20", "--no-test")
+
+    assert terminal.end() == 0, terminal.output
+    assert read_config(user_home)["notify"]["interval"] == 20
+
+
+def test_init_in_terminal_interrupted_changes_nothing(
+    new_user: Box, user_home: Path, open_terminal: OpenTerminal
+) -> None:
+    """S16."""
+    terminal = open_terminal(new_user, "init")
+
+    terminal.answer("mail address", OWNER)
+    terminal.answer("SyftBox folder", "")
+    terminal.interrupt("Mail transport")
+
+    assert terminal.end() != 0
+    assert "Traceback" not in terminal.output
+    assert not (user_home / "config.yaml").exists()

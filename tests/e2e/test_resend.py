@@ -1,0 +1,72 @@
+"""`notify resend` beside a running worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from syftnotify.services.demo import Tree
+from syftnotify.system import worker_status
+from tests.fakes.google import Google, says, serving
+from tests.gmail_boxes import message_id, only_for_ana
+from tests.support import ANA, BO, Box, wait_until
+
+CODE = "print('mean income')\n"
+
+
+@pytest.fixture
+def google() -> Iterator[Google]:
+    with serving() as google:
+        yield google
+
+
+def use_gmail(box: Box, google: Google, **changes: Any) -> None:
+    box.configure(
+        {
+            "notify": {"interval": 1, "sync_state_path": str(box.snapshot)},
+            "transports": {"mail": {"type": "gmail", "api_endpoint": google.url, "rate": 100, "burst": 100, **changes}},
+        }
+    )
+
+
+@pytest.fixture
+def tree(google: Google, box: Box) -> Tree:
+    """A box that sends through Gmail, and its tree after the baseline scan with two peers."""
+    use_gmail(box, google)
+    google.write_token(box.home.token)
+    box.snapshot.parent.mkdir(parents=True)
+    tree = Tree(box.root, box.snapshot)
+    tree.peers([], [])
+    tree.grant(ANA)
+    tree.grant(BO)
+    box.clock.now = time.time()
+    box.look()
+    assert google.posts == []
+    return tree
+
+
+def test_running_worker_sends_requeued_at_its_next_scan(google: Google, box: Box, tree: Tree) -> None:
+    """X04: no restart is needed, and the counts follow."""
+    google.usual = only_for_ana(says(400))
+    box.notify("start", check=0)
+    tree.submit(ANA, "survey", CODE)
+    wait_until(lambda: worker_status.read(box.home).dead == 1, what="one dead letter")
+    wait_until(
+        lambda: worker_status.read(box.home).sent == 2, what="the owner's mail, and the alert about the dead letter"
+    )
+
+    google.usual = None
+    done = box.notify("resend", "--all-dead", check=0)
+
+    assert "the worker sends at its next scan" in done.stdout
+    wait_until(lambda: worker_status.read(box.home).sent == 3, what="the other mail")
+    box.notify("stop", check=0)
+    to_ana = [post for post in google.posts if post.to == ANA]
+    assert [post.event for post in google.posts].count("system_alert") == 1
+    assert len(google.posts) == 4
+    assert len(to_ana) == 2
+    assert len({message_id(post) for post in to_ana}) == 1
+    assert worker_status.read(box.home).dead == 0

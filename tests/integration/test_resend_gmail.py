@@ -1,0 +1,205 @@
+"""`notify resend` with a Gmail server behind it."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Any
+
+import pytest
+
+from syftnotify.services.demo import Tree
+from tests.fakes.google import Answer, Google, closes, page, says, serving
+from tests.gmail_boxes import message_id, only_for_ana
+from tests.in_process import run_command
+from tests.queries import outbox_counts
+from tests.support import ANA, BO, OWNER, Box, tally
+
+CODE = "print('mean income')\n"
+
+
+HOUR = 3600.0
+
+
+def run(box: Box, *arguments: str, check: int) -> str:
+    """Run a command in this process; returns both output streams as one text."""
+    output = io.StringIO()
+    with redirect_stdout(output), redirect_stderr(output):
+        code = run_command(box.home, *arguments)
+    assert code == check, output.getvalue()
+    return output.getvalue()
+
+
+def dead_letters(box: Box) -> list[dict[str, Any]]:
+    found = json.loads(run(box, "dead", "--json", check=0))
+    assert isinstance(found, list)
+    return found
+
+
+@pytest.fixture
+def google() -> Iterator[Google]:
+    with serving() as google:
+        yield google
+
+
+def use_gmail(box: Box, google: Google, **changes: Any) -> None:
+    box.configure(
+        {
+            "notify": {"interval": 1, "sync_state_path": str(box.snapshot)},
+            "transports": {"mail": {"type": "gmail", "api_endpoint": google.url, "rate": 100, "burst": 100, **changes}},
+        }
+    )
+
+
+@pytest.fixture
+def tree(google: Google, box: Box) -> Tree:
+    """A box that sends through Gmail, and its tree after the baseline scan with two peers."""
+    use_gmail(box, google)
+    google.write_token(box.home.token)
+    box.snapshot.parent.mkdir(parents=True)
+    tree = Tree(box.root, box.snapshot)
+    tree.peers([], [])
+    tree.grant(ANA)
+    tree.grant(BO)
+    box.clock.now = time.time()
+    box.look()
+    assert google.posts == []
+    return tree
+
+
+@pytest.mark.parametrize(
+    ("selection", "refusal"),
+    [
+        ("id", says(400, "invalidArgument")),
+        pytest.param("--all-dead", page(404), marks=pytest.mark.thorough),
+        pytest.param("--recipient", says(410), marks=pytest.mark.thorough),
+        pytest.param("--since", page(302, {"Location": "/elsewhere"}), marks=pytest.mark.thorough),
+    ],
+    ids=["id", "all", "recipient", "since"],
+)
+def test_resend_posts_only_to_the_missed_recipient(
+    google: Google, box: Box, tree: Tree, selection: str, refusal: Answer
+) -> None:
+    """X04: of two recipients one was refused: one more POST, to that one, with the same Message-ID."""
+    google.usual = only_for_ana(refusal)
+    tree.submit(ANA, "survey", CODE)
+    box.look()
+    assert sorted(post.to for post in google.posts) == [ANA, OWNER]
+    (first,) = [post for post in google.posts if post.to == ANA]
+    (notification,) = dead_letters(box)
+    assert (notification["recipient"], notification["event"]) == (ANA, "job_submitted")
+
+    google.usual = None
+    arguments = {
+        "id": (notification["id"],),
+        "--all-dead": ("--all-dead",),
+        "--recipient": ("--recipient", ANA),
+        "--since": ("--since", "1h"),
+    }
+    box.notify("resend", *arguments[selection], check=0)
+    for _ in range(3):
+        box.look()
+        box.clock.advance(HOUR)
+
+    assert len(google.posts) == 3
+    again = google.posts[-1]
+    assert (again.to, again.event, message_id(again)) == (ANA, "job_submitted", message_id(first))
+    assert outbox_counts(box) == tally(sent=2)
+    assert dead_letters(box) == []
+    assert "was sent" in run(box, "resend", notification["id"], check=1)
+
+
+def test_resend_refused_again_is_dead_after_one_post(google: Google, box: Box, tree: Tree) -> None:
+    """X04: after one more POST, and no more."""
+    google.usual = only_for_ana(says(400))
+    tree.submit(ANA, "survey", CODE)
+    box.look()
+    run(box, "resend", "--all-dead", check=0)
+    box.look()
+    box.clock.advance(100 * HOUR)
+    box.look()
+
+    assert [post.to for post in google.posts].count(ANA) == 2
+    (notification,) = dead_letters(box)
+    assert notification["attempts"] == 2
+
+
+def submit_six_jobs_later(box: Box, tree: Tree) -> None:
+    """Submit six jobs after two hours: a digest for the owner, and one for Ana."""
+    box.clock.advance(2 * HOUR)
+    for number in range(6):
+        tree.submit(ANA, f"survey {number}", CODE)
+    box.look()
+
+
+def test_resend_of_digest_is_one_message(google: Google, box: Box, tree: Tree) -> None:
+    """X04: with the same Message-ID."""
+    google.usual = only_for_ana(says(400))
+    submit_six_jobs_later(box, tree)
+    assert len(dead_letters(box)) == 6
+
+    google.usual = None
+    run(box, "resend", "--all-dead", check=0)
+    box.look()
+
+    first, again = [post for post in google.posts if post.to == ANA]
+    assert (again.event, message_id(again)) == ("digest", message_id(first))
+    assert outbox_counts(box) == tally(sent=2, notifications=12)
+
+
+def test_status_names_dead_letters_and_the_commands(google: Google, box: Box, tree: Tree) -> None:
+    """X04, S16."""
+    google.usual = only_for_ana(says(400))
+    tree.submit(ANA, "survey", CODE)
+    box.notify("run", "--once", check=0)
+
+    output = box.notify("status", check=3).stdout
+
+    assert "2 sent, 0 waiting, 1 dead" in output, "the owner's mail, and the alert about the dead letter"
+    assert "notify dead" in output
+    assert "notify resend" in output
+    assert json.loads(box.notify("status", "--json").stdout)["dead"] == 1
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_resend_of_held_keeps_the_message_id(google: Google, box: Box, tree: Tree, by_name: bool) -> None:
+    """X04, X03: so that a mail reader can tell that it is the same mail."""
+    use_gmail(box, google, on_unknown="hold")
+    google.usual = only_for_ana(closes)
+    tree.submit(ANA, "survey", CODE)
+    box.look()
+    google.usual = None
+    box.clock.advance(100 * HOUR)
+    box.look()
+    to_ana = [post for post in google.posts if post.to == ANA]
+    assert len(to_ana) == 1, "it waits for a person"
+    (notification,) = dead_letters(box)
+    assert notification["state"] == "unknown"
+
+    assert "nothing to send again" in run(box, "resend", "--all-dead", check=0)
+    run(box, "resend", *([notification["id"][:8]] if by_name else ["--recipient", ANA]), check=0)
+    box.look()
+    box.look()
+
+    to_ana = [post for post in google.posts if post.to == ANA]
+    assert len(to_ana) == 2
+    assert len({message_id(post) for post in to_ana}) == 1
+    assert dead_letters(box) == []
+
+
+def test_resend_of_part_of_held_digest_sends_the_digest(google: Google, box: Box, tree: Tree) -> None:
+    """X03, X04: it may have arrived, so it must keep its Message-ID."""
+    use_gmail(box, google, on_unknown="hold")
+    google.usual = only_for_ana(closes)
+    submit_six_jobs_later(box, tree)
+    google.usual = None
+
+    run(box, "resend", dead_letters(box)[0]["id"], check=0)
+    box.look()
+
+    to_ana = [post for post in google.posts if post.to == ANA]
+    assert [post.event for post in to_ana] == ["digest", "digest"]
+    assert len({message_id(post) for post in to_ana}) == 1

@@ -1,0 +1,19 @@
+"""Commands with an invalid configuration."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support import Box
+
+
+@pytest.mark.parametrize("command", [("start",), ("doctor",), ("run", "--dry-run"), ("test",), ("prune",)])
+def test_command_with_config_errors_lists_template_errors_too(box: Box, command: tuple[str, ...]) -> None:
+    """D7"""
+    hook = {"type": "webhook", "url": "https://x.example", "format": "template", "body": "{{ nope }}"}
+    box.configure({"transports": {"box": {"type": "maildir"}, "w": hook}, "routes+": [{"via": "nosuch"}]})
+
+    done = box.notify(*command)
+
+    assert "config.yaml: 2 errors" in done.stdout + done.stderr
+    assert "transports.w.body: 'nope' is undefined" in done.stdout + done.stderr

@@ -1,0 +1,229 @@
+"""What the documentation names exists."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+import syftnotify
+from syftnotify.cli.app import app
+from syftnotify.config.schema import Config
+from syftnotify.system import failpoints
+from tests.support import TOP
+
+COMMANDS: Any = typer.main.get_command(app)  # a group, which its annotation does not say
+
+
+def _commands_in(text: str) -> list[str]:
+    """Every `notify ...` that a page shows, in code spans and code blocks."""
+    spans = re.findall(r"`(notify [^`]+)`", text)
+    blocks = re.findall(r"^ {4}(notify .+)$", text, re.MULTILINE)
+    return [re.split(r"\s+#", line)[0].strip() for line in spans + blocks]
+
+
+PAGES = [
+    TOP / "README.md",
+    TOP / "CONTRIBUTING.md",
+    TOP / "CHANGELOG.md",
+    TOP / "SECURITY.md",
+    *sorted((TOP / "docs").rglob("*.md")),
+]
+
+
+def test_page_commands_and_options_exist() -> None:
+    for page in PAGES:
+        known = COMMANDS.commands
+        for line in _commands_in(page.read_text(encoding="utf-8")):
+            _, command, *rest = line.split()
+            assert command in known or command.startswith("-"), (page.name, line)
+            found = known.get(command, COMMANDS)
+            rest = rest if command in known else [command, *rest]
+            if hasattr(found, "commands") and rest and not rest[0].startswith("-"):
+                assert rest[0] in found.commands, (page.name, line)
+                found = found.commands[rest.pop(0)]
+            options = {option for param in found.params for option in (*param.opts, *param.secondary_opts)}
+            for argument in rest:
+                if argument.startswith("-"):
+                    assert argument.split("=")[0] in options, (page.name, line)
+
+
+def test_page_links_exist() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target.split("#")[0]).exists(), (page.name, target)
+
+
+def test_readme_names_every_command() -> None:
+    named = {line.split()[1] for line in _commands_in((TOP / "README.md").read_text(encoding="utf-8"))}
+
+    assert {name for name, command in COMMANDS.commands.items() if not command.hidden} <= named
+
+
+def test_page_make_targets_exist() -> None:
+    """F1"""
+    for page in PAGES:
+        targets = set(re.findall(r"^(\w+):", (TOP / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+        assert set(re.findall(r"(?:^ {4}|`)make (\w+)", page.read_text(encoding="utf-8"), re.MULTILINE)) <= targets
+
+
+def _spans(page: Path) -> list[str]:
+    """Every code span of a page; fenced blocks left out."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL))
+
+
+def test_page_options_without_a_command_exist() -> None:
+    """F1"""
+    for page in PAGES:
+        commands = [*COMMANDS.commands.values()]
+        commands += [inner for each in commands for inner in getattr(each, "commands", {}).values()]
+        params = [*COMMANDS.params, *(param for each in commands for param in each.params)]
+        options = {option for param in params for option in (*param.opts, *param.secondary_opts)}
+
+        assert {span.split()[0] for span in _spans(page) if span.startswith("--")} <= options
+
+
+# What the files that pages name end in: `worker.json` is no name in the module `worker`.
+_ENDINGS = frozenset({"db", "json", "key", "lock", "log", "md", "old", "py", "sh", "yaml"})
+
+
+def test_page_config_keys_exist() -> None:
+    """F1: the table of configuration.md, which another test compares with the schema, has them all."""
+    for page in PAGES:
+        table = (TOP / "docs" / "configuration.md").read_text(encoding="utf-8")
+        rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+        keys = {key.strip(" `") for row in rows for key in row.split(",")}
+        sections = {key.split(".")[0] for key in keys if "." in key}
+        spans = [span.partition(":")[0] for span in _spans(page) if span.rpartition(".")[2] not in _ENDINGS]
+        named = {re.sub(r"\[\d*\]", "[]", span) for span in spans if "." in span and "/" not in span}
+
+        assert {name for name in named if name.split(".")[0] in sections} <= keys
+
+
+PACKAGE = TOP / "syftnotify"
+
+
+def test_page_paths_exist() -> None:
+    """F1: `<name>` stands for any name; a module may be named without the folder of the package."""
+    for page in PAGES:
+        tops = {path.name for path in TOP.iterdir() if path.is_dir()}
+        packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+        for span in _spans(page):
+            first, slash, _ = span.partition("/")
+            pattern = re.sub(r"<\w+>", "*", span.rstrip("/"))
+            if slash and first in tops:
+                assert list(TOP.glob(pattern)), (page.name, span)
+            elif slash and first in packages and span.endswith(".py"):
+                assert list(PACKAGE.glob(pattern)), (page.name, span)
+
+
+def test_page_dotted_names_exist() -> None:
+    """F1: `module.name` and `Class.name`; in `sender.notify_new_job(...)` the first is a variable.
+
+    A key of the configuration may begin like a module; another test looks at these.
+    """
+    for page in PAGES:
+        modules = {path.stem: path for path in PACKAGE.rglob("*.py")}
+        modules |= {path.parent.name: path for path in PACKAGE.glob("*/__init__.py")}
+        for span in set(_spans(page)) - failpoints.POINTS - {"gmail.send"}:  # that is a scope of Google's
+            found = re.fullmatch(r"(?:syftnotify\.)?([A-Za-z_]\w*)\.([a-zA-Z_][\w.]*)(?:\(.*\))?", span)
+            first, rest = found.groups() if found else ("", "")
+            if (
+                rest.rpartition(".")[2] in _ENDINGS
+                or (first == "sender" and "(" in span)
+                or first in Config.model_fields
+            ):
+                continue
+            if first in modules:
+                path = modules[first].relative_to(TOP).with_suffix("")
+                part: Any = importlib.import_module(".".join(path.parts).removesuffix(".__init__"))
+            elif first in dir(syftnotify):
+                part = getattr(syftnotify, first)
+            else:
+                continue
+            functools.reduce(getattr, rest.split("."), part)
+
+
+def _names_in(file: Path) -> Iterator[str]:
+    """Every name that a Python file defines, assigns or imports."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.ImportFrom):
+            yield from (each.asname or each.name for each in node.names)
+
+
+def test_contributing_names_are_in_the_files_named_beside_them() -> None:
+    """F1: the items of a list name files, and what is defined there."""
+    text = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    checked = 0
+    for item in re.findall(r"^\d\. .*?(?=^\d\. |^#|\Z)", text, re.MULTILINE | re.DOTALL):
+        spans = re.findall(r"`([^`]+)`", item)
+        patterns = [re.sub(r"<\w+>", "*", span) for span in spans if span.endswith(".py")]
+        files = {file for pattern in patterns for folder in (TOP, PACKAGE) for file in folder.glob(pattern)}
+        known = {name for file in files for name in _names_in(file)}
+        for span in spans:
+            if re.fullmatch(r"\w+", span):
+                assert span in known, f"{span} is not in {', '.join(patterns)}"
+                checked += 1
+    assert checked > 10
+
+
+def test_programs_named_in_docstrings_and_pages_exist() -> None:
+    """F1: `python -m x.y`."""
+    files = [*PAGES, TOP / "Makefile", TOP / ".ci" / "run"]
+    files += [path for folder in ("syftnotify", "tests", "benchmarks") for path in (TOP / folder).rglob("*.py")]
+    for file in set(files) - {Path(__file__)}:
+        for name in re.findall(r"python3? -m ([a-z_.]*[a-z_])", file.read_text(encoding="utf-8")):
+            found = importlib.util.find_spec(name)
+            assert found is not None, f"{file}: {name}"
+            is_package = found.submodule_search_locations is not None
+            assert not is_package or importlib.util.find_spec(f"{name}.__main__"), f"{file}: {name}"
+
+
+def test_python_page_calls_have_the_documented_parameters() -> None:
+    """F1: such as `sender.notify_new_job(do_email, job_name, ...)`."""
+    documented = [getattr(syftnotify, name) for name in ("GmailAuth", "GmailSender", "JsonStateManager")]
+    documented += [getattr(syftnotify, name) for name in ("TemplateRenderer", "JobMonitor", "PeerMonitor")]
+    checked = 0
+    for span in _spans(TOP / "docs" / "python.md"):
+        call = re.fullmatch(r"(?:.*\.)?(\w+)\((.*)\)", span)
+        if not call:
+            continue
+        name, arguments = call.groups()
+        is_example = re.search(r"(?:^|, )\"", arguments)  # with values in place of names
+        named = re.findall(r"(?:^|, )([a-z_]+)\b(?==)" if is_example else r"(?:^|, )([a-z_]+)\b(?=,|=|$)", arguments)
+        found = [getattr(each, name) for each in (syftnotify, *documented) if callable(getattr(each, name, None))]
+        assert found, span
+        assert any(set(named) <= set(inspect.signature(each).parameters) for each in found), span
+        checked += 1
+    assert checked > 10
+
+
+def test_readme_first_screen_shows_both_commands() -> None:
+    first = (TOP / "README.md").read_text(encoding="utf-8").splitlines()[:24]
+
+    assert any("make demo" in line for line in first)
+    assert any("make test" in line for line in first)
+
+
+def test_requirements_page_names_existing_tests() -> None:
+    page = (TOP / "docs" / "requirements.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+)\.py(?:::(test_\w+))?`", page)
+
+    assert len(named) > 30
+    for module, test in named:
+        files = list((TOP / "tests").rglob(f"{module}.py"))
+        text = "".join(file.read_text(encoding="utf-8") for file in files)
+        assert f"def {test}(" in text if test else files, f"{module}::{test}"
