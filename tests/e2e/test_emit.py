@@ -50,7 +50,7 @@ def idle_worker(box: Box, **changes: Any) -> Iterator[None]:
         box.notify("stop", check=0)
 
 
-@pytest.mark.parametrize("is_first", [False, True])
+@pytest.mark.parametrize("is_first", [pytest.param(False, marks=pytest.mark.thorough), True])
 def test_worker_notifies_emitted_events_at_once(box: Box, is_first: bool) -> None:
     """N28: also of the first event, which creates the folder."""
     if not is_first:

@@ -46,7 +46,16 @@ ROUTING_KEYS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("kind", ["job_failed", "job_submitted", "job_long_running", "reservation_created"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "job_failed",
+        *(
+            pytest.param(kind, marks=pytest.mark.thorough)
+            for kind in ("job_submitted", "job_long_running", "reservation_created")
+        ),
+    ],
+)
 def test_emit_payload_keys_do_not_route(box: Box, hook: Web, kind: str) -> None:
     """C4: roles, matches and job requests do not read the payload, which reaches webhooks as it is."""
     routes = [
@@ -292,7 +301,16 @@ def test_dry_run_stores_no_options(box: Box) -> None:
     assert len(list(box.home.spool.glob("*.json"))) == 1
 
 
-@pytest.mark.parametrize("change", ["payload = '{broken'", "routing = '[1]'", "reminded = '7'", "started_at = 'x'"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "payload = '{broken'",
+        *(
+            pytest.param(change, marks=pytest.mark.thorough)
+            for change in ("routing = '[1]'", "reminded = '7'", "started_at = 'x'")
+        ),
+    ],
+)
 def test_emitted_job_whose_row_is_not_valid_stops_no_other(
     box: Box, caplog: pytest.LogCaptureFixture, change: str
 ) -> None:

@@ -85,7 +85,7 @@ def test_commands_print_no_control_characters(now: Box, tmp_path: Path, layout: 
     assert "0 new events" in second.stdout
     assert "0 waiting, 0 dead" in status.stdout
     assert not json.loads(as_json.stdout)["last_error"]
-    assert f"noticed job_submitted {tree.entity(HONEST, BO)}" in lines.stdout
+    assert f"detected job_submitted {tree.entity(HONEST, BO)}" in lines.stdout
     log = box.home.log.read_bytes()
     assert is_shown(log.decode("utf-8"))
     assert all(line[:4].isdigit() for line in log.decode("utf-8").splitlines())
