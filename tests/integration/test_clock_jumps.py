@@ -45,7 +45,7 @@ Jump = tuple[float, float]
 
 
 @dataclass
-class RecordingTransport:
+class TimedTransport:
     """Accepts every message, unless `failures` has one for it."""
 
     clock: Callable[[], float]
@@ -64,7 +64,7 @@ class RecordingTransport:
             raise DeliveryError(failure, str(failure))
         build_mime(message, date=self.clock())
         self.accepted.append((self.clock(), message))
-        return Receipt("taken")
+        return Receipt("accepted")
 
     @property
     def notified(self) -> Counter[tuple[str, str]]:
@@ -79,15 +79,15 @@ class RecordingTransport:
 
 @dataclass
 class Worker:
-    """The app of one home; with `is_persistent`, one process makes every scan, otherwise each scan is another's."""
+    """The app of one home; with `is_persistent`, one process makes every scan, otherwise each scan has its own."""
 
     box: Box
-    transport: RecordingTransport
+    transport: TimedTransport
     is_persistent: bool
     app: App | None = None
 
     def scan(self) -> ScanReport:
-        app = self.opened()
+        app = self.open()
         tick = app.pipeline.tick(self.box.clock.now, last_scan=self.box.last_look)
         app.dispatcher.drain()
         app.pipeline.sync_ledger()
@@ -96,7 +96,7 @@ class Worker:
             self.close()
         return tick
 
-    def opened(self) -> App:
+    def open(self) -> App:
         if self.app is None:
             self.app = self.box.parts()
             self.app.dispatcher.queues["box"].transport = self.transport
@@ -119,7 +119,7 @@ class Worker:
             self.scan()
 
     def waiting(self) -> int:
-        waiting = self.opened().outbox.history.counts().waiting
+        waiting = self.open().outbox.history.counts().waiting
         if not self.is_persistent:
             self.close()
         return waiting
@@ -127,7 +127,7 @@ class Worker:
 
 @pytest.fixture(params=some([True, False], 1), ids=["one process", "restarts"])
 def worker(request: pytest.FixtureRequest, box: Box) -> Iterator[Worker]:
-    worker = Worker(box, RecordingTransport(box.clock.time), request.param)
+    worker = Worker(box, TimedTransport(box.clock.time), request.param)
     yield worker
     worker.close()
 
@@ -366,7 +366,7 @@ def story(folder: Path, around: datetime) -> Story:
     box.root.mkdir(parents=True)
     # One attempt at a time: which of two mails fails must not be a matter of luck.
     box.configure({"notify": {"sync_state_path": str(box.snapshot), "max_concurrent_deliveries": 1}})
-    worker = Worker(box, RecordingTransport(box.clock.time), is_persistent=True)
+    worker = Worker(box, TimedTransport(box.clock.time), is_persistent=True)
     try:
         tree = VersionedReviewTree(Disk(box.root, box.clock.time))
         tree.grant(ANA)

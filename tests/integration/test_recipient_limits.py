@@ -23,7 +23,6 @@ def unknown_tree(box: Box, disk: Disk) -> Tree:
     return tree_with_a_peer("D", box, disk)
 
 
-# New recipients a day
 def submit_all(tree: Tree, count: int, domain: str = "crowd.example") -> list[str]:
     crowd = [f"ds{number:02}@{domain}" for number in range(count)]
     for who in crowd:

@@ -48,7 +48,6 @@ def unknown_tree(box: Box, disk: Disk) -> Tree:
     return tree_with_a_peer("D", box, disk)
 
 
-# Unverified submitters
 def test_submitter_without_a_peer_record_gets_no_mail(box: Box, tree: Tree) -> None:
     """C1: an approved peer can make any `inbox/<name>/` through sync."""
     tree.submit(by=VICTIM)
@@ -147,7 +146,6 @@ def test_digest_marks_an_unverified_submitter(box: Box, disk: Disk) -> None:
     assert f"from {VICTIM} (unverified: no peer record) waits for you" in mail.text
 
 
-# How they become known
 def in_snapshot_asking(box: Box, tree: Tree) -> None:
     snapshot(box, tree.disk, [VICTIM.upper()], [])
 

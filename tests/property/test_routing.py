@@ -96,11 +96,11 @@ without_requests = st.one_of(
 def events(drawn: st.SearchStrategy[PayloadParts]) -> st.SearchStrategy[Event]:
     entities = st.sampled_from(["job/D/o/a/nightly-1", "GPU 0", *HOSTILE])
 
-    def made(kind: EventKind, entity: str, drawn: PayloadParts) -> Event:
+    def build_event(kind: EventKind, entity: str, drawn: PayloadParts) -> Event:
         payload, routing, is_emitted = drawn
         return Event(kind, entity, payload=payload, routing=routing, emitted=is_emitted)
 
-    return st.builds(made, kinds, entities, drawn)
+    return st.builds(build_event, kinds, entities, drawn)
 
 
 any_events = st.lists(events(st.one_of(scanned, emitted)), min_size=1, max_size=4)
@@ -171,17 +171,17 @@ def routes(draw: st.DrawFn, infos: Mapping[str, TransportInfo]) -> tuple[Route, 
     result = []
     for number in range(draw(st.sampled_from([2, 3, 1, 4, 0]))):
         transport = draw(st.sampled_from(["", "", *infos]))
-        fitting = {
+        by_type = {
             AddressType.MAIL: (*ROLES, *ADDRESSES),
             AddressType.CHANNEL: CHANNELS,
             AddressType.ENDPOINT: (transport,),
         }
-        recipients_of = (
-            fitting[infos[transport].address_type]
+        possible = (
+            by_type[infos[transport].address_type]
             if transport
             else (*ROLES, *ADDRESSES, *CHANNELS, "oncall", "chat", "nowhere")
         )
-        to = draw(st.lists(st.sampled_from(recipients_of), min_size=0 if transport or has_mail else 1, max_size=3))
+        to = draw(st.lists(st.sampled_from(possible), min_size=0 if transport or has_mail else 1, max_size=3))
         name, continue_ = f"routes[{number}]", draw(st.booleans())
         result.append(Route(name, draw(event_kinds), draw(matches), tuple(to), transport, continue_=continue_))
     return tuple(result)
@@ -229,10 +229,10 @@ def model_matches(match: Match, event: Event) -> bool:
         any(
             value and fnmatchcase(value.casefold(), pattern.casefold())
             for value in values[key]
-            for pattern in event_kinds
+            for pattern in wanted_patterns
         )
         for key in values
-        if (event_kinds := getattr(match, key))
+        if (wanted_patterns := getattr(match, key))
     ) and not (match.excluding and model_matches(match.excluding, event))
 
 

@@ -12,7 +12,6 @@ from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import ANA, BO, claim, tally
 
 
-# The outbox
 def enqueue(outbox: SqliteOutbox, name: str, recipient: str, now: float, **more: Any) -> Notification:
     event = Event(EventKind.JOB_SUBMITTED, f"job/{name}")
     item = Notification(event.key, event.entity, recipient, Audience.SUBMITTER, "box", **more)
