@@ -2,65 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import hashlib
-import itertools
-import json
-import logging
 import os
-import pwd
-import random
-import re
-import shlex
-import shutil
 import signal
-import socket
-import sqlite3
-import stat
 import subprocess
-import sys
-import tempfile
-import threading
 import time
-import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from syftnotify.core.errors import ConfigError, StateError, UnsafeHomeError
-from syftnotify.core.outbox import OutboxCounts
-from syftnotify.core.text import iso, iso_to_local
-from syftnotify.monitors import JobMonitor
-from syftnotify.runtime import process, systemd
-from syftnotify.runtime.opening import state_access
 from syftnotify.services.demo import Tree as DemoTree
-from syftnotify.services.doctor.checks import run_checks
-from syftnotify.services.doctor.findings import Level
-from syftnotify.services.settings import load
-from syftnotify.sources.spool import emit
-from syftnotify.system import failpoints, logs, worker_lock, worker_status
-from syftnotify.system.files import atomic_write
-from syftnotify.system.locks import file_lock, supports_locks
-from syftnotify.system.ownership import check_home
-from syftnotify.system.paths import Home
-from syftnotify.system.procinfo import is_worker
-from tests import in_process
-from tests.fakes.google import SECRET, Answer, Google, Post, answers_when, hangs, page, says, serving
+from syftnotify.system import worker_lock, worker_status
+from syftnotify.system.locks import file_lock
 from tests.support import (
-    ANA, BO, OWNER, PATIENCE, TOP, Box, Clock, Mail, Sent, lose_ledger, lose_outbox, mails_in, needs_root, tally, wait_until, without_blanks, worker_in_process, workers_of
+    ANA,
+    OWNER,
+    PATIENCE,
+    Box,
+    wait_until,
 )
-from tests.trees import TREES, Disk, Tree, VersionedReviewTree
 from tests.workers import (
-    CODE, NOBODY, SUBMITTED, PingServer, box_open_to_all, configure, demo_tree, has_scanned, kill_worker, open_outbox_counts, outbox_counts, run_as_other_user, sent_mails, start_worker, status_json, wait_for_scans, widely_open, worker_pid, worker_process
+    CODE,
+    SUBMITTED,
+    demo_tree,
+    sent_mails,
+    start_worker,
+    status_json,
+    wait_for_scans,
+    worker_pid,
 )
 
 STATUS_KEYS = {
@@ -77,7 +46,6 @@ def other_programs() -> Iterator[list[subprocess.Popen[bytes]]]:
     for program in found:
         program.kill()
         program.wait()
-
 
 
 @pytest.fixture(scope="module")
@@ -165,8 +133,7 @@ def test_restart_with_a_broken_config_keeps_the_worker(running: tuple[Box, str])
     """B07: a typing mistake does not stop the notifications."""
     box, _ = running
     pid, config = worker_pid(box), box.home.config.read_bytes()
-    box.home.config.write_text("do_email: nobody
-")
+    box.home.config.write_text("do_email: nobody\n")
     try:
         box.notify("restart", check=2)
     finally:
