@@ -56,6 +56,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Box, str
     box.configure(notify={"interval": 3600, "watch": "on"})
     demo_tree(box).submit(ANA, "survey", CODE)
     output = box.notify("start", check=0).stdout
+    wait_until(box.mails, what="the first mail")
     yield box, output
     box.notify("stop", check=0)
 

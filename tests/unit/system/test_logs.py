@@ -150,7 +150,7 @@ def test_follow_waits_for_a_missing_log(tmp_path: Path) -> None:
 def test_follow_joins_a_line_written_in_parts(tmp_path: Path, after: bytes) -> None:
     """S16."""
     path = tmp_path / "notify.log"
-    write(path, line(1))
+    append(path, line(1))
     whole = f"{line(12)}, zw\u00f6lf\n".encode()
     cut = whole.index(after) + len(after)
     pieces = [whole[:cut], whole[cut:]]
