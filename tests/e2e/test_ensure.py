@@ -6,29 +6,28 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from syftnotify.system import worker_lock, worker_status
-from tests.support import (
-    Box,
-    workers_of,
-)
-from tests.workers import (
-    kill_worker,
-    worker_pid,
-)
+from syftnotify.system import worker_lock
+from tests.support import Box, workers_of
+from tests.workers import has_scanned, kill_worker, worker_pid
 
 
-def test_ensure_starts_a_worker_once_and_prints_nothing(box: Box) -> None:
-    """B07: cron mails whatever a command prints."""
-    box.home.config.chmod(0o644)  # a warning at any other start
+def test_ensure_starts_or_replaces_a_worker_and_prints_nothing(box: Box) -> None:
+    """B07, X01: cron mails whatever a command prints."""
+    box.home.config.chmod(0o644)  # other commands warn about this
+    config = box.home.config.read_text()
     first = box.notify("ensure", check=0)
     pid = worker_pid(box)
+    assert has_scanned(box)
     box.home.config.write_text("do_email: nobody\n")  # the running worker has read it before
     second = box.notify("ensure", check=0)
-
-    assert (first.stdout, first.stderr) == ("", "")
-    assert (second.stdout, second.stderr) == ("", "")
     assert worker_pid(box) == pid
-    assert worker_status.read(box.home).last_scan_s is not None
+    box.home.config.write_text(config)
+    kill_worker(box, pid)
+
+    third = box.notify("ensure", check=0)
+
+    assert [done.stdout + done.stderr for done in (first, second, third)] == [""] * 3
+    assert worker_pid(box) != pid
 
 
 @pytest.mark.thorough
@@ -39,18 +38,6 @@ def test_ensure_five_at_once_leave_one_worker(box: Box) -> None:
 
     assert [(one.returncode, one.stdout, one.stderr) for one in done] == [(0, "", "")] * 5
     assert len(workers_of(box)) == 1
-
-
-def test_ensure_replaces_a_killed_worker(box: Box) -> None:
-    """B07, X01."""
-    box.notify("ensure", check=0)
-    pid = worker_pid(box)
-    kill_worker(box, pid)
-
-    done = box.notify("ensure", check=0)
-
-    assert (done.stdout, done.stderr) == ("", "")
-    assert worker_pid(box) != pid
 
 
 def test_ensure_broken_config_is_exit_two(box: Box) -> None:

@@ -12,14 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import (
-    PATIENCE,
-    Box,
-    wait_until,
-)
-from tests.workers import (
-    start_worker,
-)
+from tests.support import PATIENCE, Box, wait_until
+from tests.workers import start_worker
 
 
 def line(number: int, level: str = "INFO") -> str:

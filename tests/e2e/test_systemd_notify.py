@@ -18,17 +18,8 @@ import pytest
 
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import file_lock
-from tests.support import (
-    ANA,
-    PATIENCE,
-    Box,
-    wait_until,
-)
-from tests.workers import (
-    demo_tree,
-    outbox_counts,
-    worker_process,
-)
+from tests.support import ANA, PATIENCE, Box, wait_until
+from tests.workers import demo_tree, outbox_counts, worker_process
 
 if not hasattr(socket, "AF_UNIX"):
     pytest.skip("needs Unix sockets", allow_module_level=True)
@@ -123,19 +114,31 @@ def blocked_scan(box: Box) -> Iterator[None]:
         yield
 
 
-def test_worker_is_ready_after_the_scan_and_stops_on_sigterm(supervisor: Supervisor) -> None:
-    """B07, S16."""
-    process = supervisor.start()
+def test_worker_reports_ready_alive_and_stopping(supervisor: Supervisor) -> None:
+    """B07, S16, F2: ready after the first scan; alive about twice per limit, however rare the scans are."""
+    configure_polling(supervisor.box)
+    limit = 4.0  # seconds
+    process = supervisor.start(WATCHDOG_USEC="4000000")
 
     supervisor.wait_for("READY=1")
     assert worker_lock.is_held(supervisor.box.home)
-    assert worker_status.read(supervisor.box.home).last_scan_s is not None
+    assert has_scanned(supervisor.box)
+
+    def is_in_time() -> bool:
+        supervisor.receive(0.2)
+        times = supervisor.times("WATCHDOG=1", 2) or []
+        return any(0.25 * limit < after - before < 0.75 * limit for before, after in pairwise(times))
+
+    # A busy machine delays some of the messages.
+    wait_until(is_in_time, what="a message about half the limit after the one before")
+    assert "WATCHDOG=1" not in supervisor.lines[: supervisor.lines.index("READY=1")]
+
     process.terminate()
     supervisor.wait_for("STOPPING=1")
     assert process.wait(PATIENCE) == 0
-
     supervisor.receive(0.01)
-    assert [line for line in supervisor.lines if not line.startswith("STATUS=")] == ["READY=1", "STOPPING=1"]
+    states = [line for line in supervisor.lines if not line.startswith(("STATUS=", "WATCHDOG="))]
+    assert states == ["READY=1", "STOPPING=1"]
     assert worker_status.read(supervisor.box.home).ended == "stopped"
 
 
@@ -153,22 +156,6 @@ def test_worker_is_not_ready_during_its_first_scan(supervisor: Supervisor) -> No
 
     supervisor.wait_for("READY=1")
     assert worker_status.read(supervisor.box.home).jobs == 1
-
-
-def test_watchdog_message_comes_twice_per_limit(supervisor: Supervisor) -> None:
-    """B07, F2: However rare the scans are; a busy machine delays some of the messages."""
-    configure_polling(supervisor.box)
-    limit = 4.0  # seconds
-    supervisor.start(WATCHDOG_USEC="4000000")
-    supervisor.wait_for("READY=1")
-
-    def is_in_time() -> bool:
-        supervisor.receive(0.2)
-        moments = supervisor.times("WATCHDOG=1", 2) or []
-        return any(0.25 * limit < after - before < 0.75 * limit for before, after in pairwise(moments))
-
-    wait_until(is_in_time, what="a message about half the limit after the one before")
-    assert "WATCHDOG=1" not in supervisor.lines[: supervisor.lines.index("READY=1")]
 
 
 @pytest.mark.thorough
@@ -192,8 +179,9 @@ def test_watchdog_messages_continue_during_many_scans(supervisor: Supervisor) ->
     wait_until(is_heard, what="four messages while jobs come in")
 
 
+@pytest.mark.thorough
 def test_watchdog_messages_stop_while_a_scan_hangs(supervisor: Supervisor) -> None:
-    """B07: So that systemd restarts the worker."""
+    """B07: so that systemd restarts the worker."""
     configure_polling(supervisor.box, interval=1)
     tree = demo_tree(supervisor.box)
     supervisor.start(WATCHDOG_USEC="1000000")
@@ -256,7 +244,11 @@ def test_worker_without_a_listening_supervisor_runs(supervisor: Supervisor) -> N
     assert process.wait(PATIENCE) == 0
 
 
-@pytest.mark.parametrize(("broken", "code"), [(True, 2), (False, 3)], ids=["mistakes", "another worker"])
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [(True, 2), pytest.param(False, 3, marks=pytest.mark.thorough)],
+    ids=["mistakes", "another worker"],
+)
 def test_worker_exit_codes_prevent_useless_restarts(supervisor: Supervisor, broken: bool, code: int) -> None:
     """B07: RestartPreventExitStatus lists them."""
     with worker_lock.acquire(supervisor.box.home) if not broken else contextlib.nullcontext():

@@ -17,17 +17,8 @@ import pytest
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import file_lock
 from syftnotify.system.procinfo import is_worker
-from tests.support import (
-    PATIENCE,
-    Box,
-    wait_until,
-    without_blanks,
-)
-from tests.workers import (
-    has_scanned,
-    start_worker,
-    worker_process,
-)
+from tests.support import PATIENCE, Box, wait_until, without_blanks
+from tests.workers import has_scanned, start_worker, worker_process
 
 
 def suspended_worker(box: Box, lose: Callable[[Path], None]) -> int:
@@ -62,7 +53,7 @@ LOSSES = [remove, empty, copy_back]
     ids=lambda each: each.__name__,
 )
 def test_commands_find_a_worker_whose_lock_file_is_lost(box: Box, lose: Callable[[Path], None]) -> None:
-    """B7: No second worker starts; the first is named, shown as unhealthy and can be stopped."""
+    """B7: no second worker starts; the first is named, shown as unhealthy and can be stopped."""
     pid = suspended_worker(box, lose)
 
     for arguments in (("start",), ("run",), ("run", "--once")):
@@ -91,7 +82,7 @@ def test_stop_finds_a_worker_with_an_empty_lock_file(box: Box) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("lose", LOSSES, ids=lambda each: each.__name__)
 def test_restart_replaces_a_worker_whose_lock_file_is_lost(box: Box, lose: Callable[[Path], None]) -> None:
-    """B7: As `status` recommends."""
+    """B7: as `status` recommends."""
     pid = suspended_worker(box, lose)
 
     box.notify("restart", "--timeout", "0.3", check=0)
@@ -106,7 +97,7 @@ def test_restart_replaces_a_worker_whose_lock_file_is_lost(box: Box, lose: Calla
     ids=lambda each: each.__name__,
 )
 def test_worker_stops_at_the_scan_after_losing_its_lock(box: Box, lose: Callable[[Path], None]) -> None:
-    """B7: Exit code 1, after which systemd starts a new one."""
+    """B7: exit code 1, after which systemd starts a new one."""
     worker = worker_process(box)
     try:
         wait_until(lambda: has_scanned(box), what="a scan")
@@ -122,7 +113,7 @@ def test_worker_stops_at_the_scan_after_losing_its_lock(box: Box, lose: Callable
 
 @pytest.mark.thorough
 def test_worker_stops_if_another_holds_the_new_lock(box: Box) -> None:
-    """B7: Exit code 3, after which systemd starts none; the report of the other stays."""
+    """B7: exit code 3, after which systemd starts none; the report of the other stays."""
     worker = worker_process(box)
     try:
         wait_until(lambda: has_scanned(box), what="a scan")
@@ -140,7 +131,7 @@ def test_worker_stops_if_another_holds_the_new_lock(box: Box) -> None:
 
 @pytest.mark.thorough
 def test_start_finds_a_foreground_worker_by_its_environment(box: Box) -> None:
-    """B7: Its command line names no home."""
+    """B7: its command line names no home."""
     worker = box.begin("run", stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: has_scanned(box), what="a scan")
@@ -155,7 +146,7 @@ def test_start_finds_a_foreground_worker_by_its_environment(box: Box) -> None:
 
 @pytest.mark.thorough
 def test_start_ignores_the_worker_of_another_home(box: Box) -> None:
-    """B7: Pids are reused, also by the worker of another home."""
+    """B7: pids are reused, also by the worker of another home."""
     other = Box(Path(f"{box.home.root}x"))  # whose path begins with that of this home
     other.folder.mkdir()
     other.root.mkdir()
@@ -215,7 +206,7 @@ def lockless(box: Box, request: pytest.FixtureRequest) -> Box:
     ids=" ".join,
 )
 def test_home_without_working_locks_is_exit_two(lockless: Box, arguments: tuple[str, ...]) -> None:
-    """B7: So that systemd does not restart the worker again and again."""
+    """B7: so that systemd does not restart the worker again and again."""
     done = lockless.notify(*arguments, check=2)
 
     assert f"file locks do not work in {lockless.home.root}" in done.stderr
@@ -226,7 +217,7 @@ def test_home_without_working_locks_is_exit_two(lockless: Box, arguments: tuple[
 
 @pytest.mark.thorough
 def test_state_file_without_working_locks_is_refused(lockless: Box) -> None:
-    """B7: Two writers would overwrite each other."""
+    """B7: two writers would overwrite each other."""
     program = (
         "from syftnotify import JsonStateManager\n"
         "from syftnotify.core import errors\n"

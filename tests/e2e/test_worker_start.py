@@ -14,23 +14,8 @@ import pytest
 from syftnotify.services.demo import Tree as DemoTree
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import file_lock
-from tests.support import (
-    ANA,
-    OWNER,
-    PATIENCE,
-    Box,
-    wait_until,
-)
-from tests.workers import (
-    CODE,
-    SUBMITTED,
-    demo_tree,
-    sent_mails,
-    start_worker,
-    status_json,
-    wait_for_scans,
-    worker_pid,
-)
+from tests.support import ANA, OWNER, PATIENCE, Box, wait_until
+from tests.workers import CODE, SUBMITTED, demo_tree, sent_mails, start_worker, status_json, wait_for_scans, worker_pid
 
 STATUS_KEYS = {
     *("running", "pid", "started_at", "version", "home", "root", "jobs", "peers", "last_scan", "waiting", "sent"),
@@ -267,7 +252,7 @@ def test_worker_waits_for_a_root_that_does_not_exist_yet(box: Box) -> None:
 
 
 def test_status_during_the_first_scan_shows_progress(box: Box) -> None:
-    """B12: Without figures of the worker before."""
+    """B12: without figures of the worker before."""
     tree = demo_tree(box)
     for name in ("one", "two", "three"):
         tree.submit(ANA, name, "print(1)\n")
@@ -295,7 +280,7 @@ def test_status_during_the_first_scan_shows_progress(box: Box) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("has_mail", [True, False], ids=["something to send", "nothing to send"])
 def test_status_transport_that_cannot_sign_in_is_exit_four(box: Box, has_mail: bool) -> None:
-    """S16: Whether or not a mail waits for it."""
+    """S16: whether or not a mail waits for it."""
     box.configure({"transports": {"mail": {"type": "gmail"}}})
     box.home.token.write_text("{}")
     if has_mail:

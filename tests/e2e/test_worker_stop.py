@@ -18,23 +18,8 @@ import pytest
 from syftnotify.core.text import iso, iso_to_local
 from syftnotify.runtime import process
 from syftnotify.system import worker_lock, worker_status
-from tests.support import (
-    ANA,
-    PATIENCE,
-    Box,
-    tally,
-    wait_until,
-    workers_of,
-)
-from tests.workers import (
-    SUBMITTED,
-    demo_tree,
-    kill_worker,
-    outbox_counts,
-    sent_mails,
-    start_worker,
-    status_json,
-)
+from tests.support import ANA, PATIENCE, Box, tally, wait_until, workers_of
+from tests.workers import SUBMITTED, demo_tree, kill_worker, outbox_counts, sent_mails, start_worker, status_json
 
 
 @pytest.fixture
@@ -123,7 +108,7 @@ def test_killed_worker_is_replaced_and_repeats_no_mail(box: Box) -> None:
 
 @pytest.mark.thorough
 def test_status_after_a_failed_start_is_stopped(box: Box) -> None:
-    """B12: The worker reports before it opens the outbox."""
+    """B12: the worker reports before it opens the outbox."""
     box.home.outbox.mkdir()
     box.notify("start", check=1)
 
@@ -140,7 +125,7 @@ def test_status_after_a_failed_start_is_stopped(box: Box) -> None:
 def test_stop_never_signals_the_pid_of_another_program(
     box: Box, other_programs: list[subprocess.Popen[bytes]], arguments: list[str], held: bool
 ) -> None:
-    """S16: A pid in a file is no proof, not even with `notify` in that program's arguments."""
+    """S16: a pid in a file is no proof, not even with `notify` in that program's arguments."""
     other_programs.append(subprocess.Popen(arguments))
     if held:
         with worker_lock.acquire(box.home):
@@ -156,7 +141,7 @@ def test_stop_never_signals_the_pid_of_another_program(
 
 
 def test_is_held_by_concurrent_queries_is_false(box: Box) -> None:
-    """S16: A query of the lock does not look like holding it."""
+    """S16: a query of the lock does not look like holding it."""
     with worker_lock.acquire(box.home):
         pass
 
@@ -217,7 +202,7 @@ def slow_google(box: Box) -> Iterator[SlowGoogle]:
 
 
 def test_stop_waits_for_a_mail_in_flight(box: Box, slow_google: SlowGoogle) -> None:
-    """S16, S17: It is sent once, and counted."""
+    """S16, S17: it is sent once, and counted."""
     demo_tree(box).submit(ANA, "survey", "print(1)\n")
     start_worker(box)
     assert slow_google.asked.wait(PATIENCE)

@@ -17,15 +17,8 @@ import pytest
 
 from syftnotify.system import worker_lock
 from tests import in_process
-from tests.support import (
-    OWNER,
-    PATIENCE,
-    Box,
-)
-from tests.workers import (
-    start_worker,
-    worker_pid,
-)
+from tests.support import OWNER, PATIENCE, Box
+from tests.workers import start_worker, worker_pid
 
 # Records its arguments, one call a line; fails at the argument in FAILS_AT; `show` prints MAIN_PID.
 SYSTEMCTL = """\
@@ -198,7 +191,7 @@ def test_install_two_homes_have_two_stable_units(session: Session) -> None:
     ],
 )
 def test_unit_quotes_any_path_of_the_home(session: Session, name: str) -> None:
-    """B07, X11: Where systemd is present, as it reads the unit."""
+    """B07, X11: where systemd is present, as it reads the unit."""
     home = session.box.folder / name
     shutil.copytree(session.box.home.root, home)
 
@@ -257,7 +250,7 @@ def test_unit_passes_systemd_analyze_verify(session: Session) -> None:
 
 
 def test_install_again_rewrites_the_unit(session: Session) -> None:
-    """B07: After an upgrade, or with another interpreter."""
+    """B07: after an upgrade, or with another interpreter."""
     session.notify("install", check=0)
     before = session.unit.read_bytes()
     session.unit.write_bytes(before.replace(b"syftnotify.worker", b"syftnotify.old"))
@@ -269,7 +262,7 @@ def test_install_again_rewrites_the_unit(session: Session) -> None:
 
 
 def test_install_stops_a_worker_started_by_hand(session: Session) -> None:
-    """B07: Also where the unit exists already."""
+    """B07: also where the unit exists already."""
     session.notify("install", check=0)
     session.notify("start", check=0)
 
@@ -293,7 +286,7 @@ def test_install_leaves_the_worker_of_the_unit_to_systemd(session: Session) -> N
 
 @pytest.mark.parametrize("word", ["daemon-reload", "enable", pytest.param("restart", marks=pytest.mark.thorough)])
 def test_install_failing_systemctl_leaves_no_unit(session: Session, word: str) -> None:
-    """B07: Exit code 1, with the error of systemctl and the alternative; the worker runs on."""
+    """B07: exit code 1, with the error of systemctl and the alternative; the worker runs on."""
     session.fails_at(word)
     is_real = word == "restart"  # by then the other worker was stopped, and must be started again
     if is_real:
@@ -323,7 +316,7 @@ def test_install_failing_systemctl_restores_the_earlier_unit(session: Session, w
 
 
 def test_install_unusable_unit_folder_is_exit_one(session: Session) -> None:
-    """B07: The running worker is left alone."""
+    """B07: the running worker is left alone."""
     (session.box.folder / ".config").write_text("mine\n")
 
     with worker_lock.acquire(session.box.home):
@@ -360,7 +353,7 @@ def test_install_without_systemctl_recommends_cron(session: Session, command: st
     ids=["mistake", "no YAML", "no sign-in"],
 )
 def test_install_unusable_config_is_exit_two(session: Session, config: str, arguments: str) -> None:
-    """B07, S15: Nothing is written, and systemctl is not called."""
+    """B07, S15: nothing is written, and systemctl is not called."""
     session.box.home.config.write_text(config)
 
     done = session.notify("install", check=2)

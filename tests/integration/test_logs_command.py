@@ -13,13 +13,8 @@ from typing import Any
 import pytest
 
 from syftnotify.services.demo import Tree as DemoTree
-from tests.support import (
-    ANA,
-    Box,
-)
-from tests.workers import (
-    demo_tree,
-)
+from tests.support import ANA, Box
+from tests.workers import demo_tree
 
 ESCAPE, OVERRIDE = "\x1b", "\u202e"  # ANSI, right to left
 
@@ -56,7 +51,7 @@ def test_logs_shows_the_last_lines(box: Box, options: tuple[str, ...], first: in
     [("debug", MIXED), ("warning", MIXED[2:-1]), ("error", MIXED[3:-1])],
 )
 def test_logs_level_hides_lower_levels(box: Box, level: str, shown: tuple[str, ...]) -> None:
-    """S16, N27: A traceback belongs to its record."""
+    """S16, N27: a traceback belongs to its record."""
     append(box.home.log, *MIXED)
 
     assert box.notify("logs", "--level", level, check=0).stdout.splitlines() == list(shown)

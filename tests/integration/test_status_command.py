@@ -11,13 +11,8 @@ import pytest
 
 from syftnotify.core.text import iso
 from syftnotify.system import worker_lock, worker_status
-from tests.support import (
-    OWNER,
-    Box,
-)
-from tests.workers import (
-    status_json,
-)
+from tests.support import OWNER, Box
+from tests.workers import status_json
 
 ESCAPE = "\x1b"
 
@@ -67,7 +62,7 @@ def test_status_prints_local_times_and_utc_in_json(box: Box, in_zone: Callable[[
 
 @pytest.mark.parametrize(("interval", "silence", "code"), [(60, 100, 0), (60, 200, 4)], ids=str)
 def test_status_overdue_scan_is_exit_four(box: Box, interval: float, silence: float, code: int) -> None:
-    """S16: The boundaries are in tests/unit/system/test_worker_status.py."""
+    """S16: the boundaries are in tests/unit/system/test_worker_status.py."""
     with worker_lock.acquire(box.home):
         report = worker_status.WorkerStatus(pid=os.getpid(), interval=interval, last_scan_s=time.time() - silence)
         worker_status.write(box.home, report)
@@ -78,7 +73,7 @@ def test_status_overdue_scan_is_exit_four(box: Box, interval: float, silence: fl
 
 
 def test_status_lock_held_without_report_is_starting(box: Box) -> None:
-    """B12: The report of another pid is ignored."""
+    """B12: the report of another pid is ignored."""
     worker_status.write(box.home, worker_status.WorkerStatus(pid=1, jobs=7, sent=9, ended="stopped"))
 
     with worker_lock.acquire(box.home):
@@ -157,7 +152,7 @@ def test_start_without_config_recommends_init(box: Box) -> None:
 
 @pytest.mark.thorough
 def test_start_without_sign_in_recommends_init(box: Box) -> None:
-    """S15, S16: Mail never goes to a folder that nobody reads."""
+    """S15, S16: mail never goes to a folder that nobody reads."""
     box.home.config.write_text(f"do_email: {OWNER}\nsyftbox_root: {box.root}\n")
 
     done = box.notify("start", check=2)

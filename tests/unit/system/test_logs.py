@@ -14,10 +14,7 @@ from pathlib import Path
 import pytest
 
 from syftnotify.system import logs
-from tests.support import (
-    PATIENCE,
-    wait_until,
-)
+from tests.support import PATIENCE, wait_until
 
 
 def line(number: int, level: str = "INFO") -> str:
@@ -84,7 +81,7 @@ MIXED = (line(1, "DEBUG"), line(2, "INFO"), line(3, "WARNING"), line(4, "ERROR")
 
 
 def test_follow_begins_at_the_call(tmp_path: Path) -> None:
-    """S16: What is written before the first line is read is included."""
+    """S16: what is written before the first line is read is included."""
     path = tmp_path / "notify.log"
     append(path, line(1))
 
@@ -108,7 +105,7 @@ def test_follow_continues_after_a_rotation(tmp_path: Path) -> None:
 
 
 def test_follow_keeps_the_last_line_before_a_rotation(tmp_path: Path) -> None:
-    """S16: It was written after the reader came to the end."""
+    """S16: it was written after the reader came to the end."""
     path = tmp_path / "notify.log"
     append(path, line(1))
     calls = 0
