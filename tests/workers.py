@@ -41,7 +41,7 @@ def demo_tree(box: Box) -> Tree:
 
 
 def configure(box: Box, google: Google | None = None, *, second: bool = True, **sections: Any) -> None:
-    """Write config.yaml with a Gmail transport if `google` is given, and with a Maildir (`second`, or without Gmail)."""
+    """Write config.yaml: Gmail if `google` is given, and a Maildir as the `second` transport or the only one."""
     mail = {"type": "gmail", "api_endpoint": google.url, "rate": 100, "burst": 100} if google else None
     transports = {**({"mail": mail} if mail else {}), **({"box": {"type": "maildir"}} if second or not mail else {})}
     notify = {"interval": 1, "sync_state_path": str(box.snapshot), **sections.pop("notify", {})}
@@ -187,11 +187,10 @@ def run_as_other_user(box: Box, *arguments: str) -> subprocess.CompletedProcess[
         "stdin": subprocess.DEVNULL,
         "timeout": PATIENCE,
         "cwd": "/",
-        "check": False,
     }
-    if subprocess.run([*program, "-c", "import syftnotify.cli.app"], **options).returncode:
+    if subprocess.run([*program, "-c", "import syftnotify.cli.app"], check=False, **options).returncode:
         pytest.skip("that user cannot read the interpreter or the program")
-    return subprocess.run([*program, "-m", "syftnotify", *arguments], **options)
+    return subprocess.run([*program, "-m", "syftnotify", *arguments], check=False, **options)
 
 
 def widely_open(folder: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ import pytest
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import file_lock
 from tests.support import ANA, PATIENCE, Box, wait_until
-from tests.workers import demo_tree, outbox_counts, worker_process
+from tests.workers import demo_tree, has_scanned, outbox_counts, worker_process
 
 if not hasattr(socket, "AF_UNIX"):
     pytest.skip("needs Unix sockets", allow_module_level=True)
