@@ -81,12 +81,10 @@ def test_home_of_another_user_is_refused_and_unchanged(arguments: tuple[str, ...
 @pytest.mark.parametrize(
     ("which", "mode"),
     [
-        ("config", 0o644),
-        ("environment", 0o644),
-        ("token", 0o644),
-        ("credentials", 0o644),
-        ("token", 0o640),
         ("config", 0o604),
+        ("environment", 0o644),
+        ("token", 0o640),
+        ("credentials", 0o644),
     ],
 )
 def test_run_once_warns_of_secrets_readable_by_others(google: Google, box: Box, which: str, mode: int) -> None:
@@ -116,7 +114,7 @@ def test_files_of_a_home_are_private_for_any_umask(google: Google, box: Box, tre
     wait_until(lambda: len(box.mails()) >= 4, what="two test mails and two of the job")
     wait_for_scans(box, 1)
     open_to_others = widely_open(box.home.root)
-    box.command("stop", umask=0, check=0)
+    box.notify("stop", check=0)
 
     assert open_to_others == {}
     assert widely_open(box.home.root) == {}

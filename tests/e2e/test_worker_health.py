@@ -117,14 +117,14 @@ def test_scan_failing_repeatedly_is_unhealthy_until_it_succeeds(
     configure(box, heartbeat={"ping_url": ping_server.url, "daily": "00:00"})
     (box.folder / "break").touch()
     with failing_worker(box) as switch:
-        wait_until(lambda: failures(box) >= 3, what="three looks that broke")
-        code, output = status(box)
+        wait_until(lambda: failures(box) >= 3, what="three failed scans")
+        code, report = status(box)
         log = box.home.log.read_text()
         assert code == 4
-        (problem,) = output["unwell"]
+        (problem,) = report["unwell"]
         assert "scans failed" in problem
         assert "nobody thought of this" in problem
-        assert output["last_error"] == "nobody thought of this"
+        assert report["last_error"] == "nobody thought of this"
         assert "Traceback (most recent call last)" in log
         assert "ZeroDivisionError: nobody thought of this" in log
         assert ping_server.pings == []
@@ -132,9 +132,9 @@ def test_scan_failing_repeatedly_is_unhealthy_until_it_succeeds(
 
         switch.unlink()
         tree.submit(ANA, "survey", CODE)
-        wait_until(lambda: ping_server.pings, what="a visit")
+        wait_until(lambda: ping_server.pings, what="a ping")
         wait_until(lambda: heartbeats(box), what="the daily mail")
-        wait_until(lambda: status(box)[0] == 0, what="all is well")
+        wait_until(lambda: status(box)[0] == 0, what="healthy")
         assert failures(box) == 0
 
 
@@ -146,7 +146,7 @@ def test_scan_failing_once_is_healthy(box: Box, tree: DemoTree) -> None:
         wait_until(lambda: worker_status.read(box.home).last_scan_s, what="a scan")
         switch.touch()
         tree.submit(ANA, "survey", CODE)
-        wait_until(lambda: failures(box) >= 1, what="a look that broke")
+        wait_until(lambda: failures(box) >= 1, what="a failed scan")
         switch.unlink()
 
         wait_until(lambda: len(box.mails()) == 2, what="both mails")
@@ -191,14 +191,14 @@ def test_ledger_of_a_newer_version_is_waited_for(box: Box, tree: DemoTree) -> No
     ledger = box.home.state.read_bytes()
 
     atomic_write(box.home.state, NEWER)
-    _, output = wait_until(lambda: (found := status(box))[0] == 4 and found, what="unwell")
-    assert any("newer version" in problem for problem in output["unwell"])
+    _, report = wait_until(lambda: (found := status(box))[0] == 4 and found, what="unhealthy")
+    assert any("newer version" in problem for problem in report["unwell"])
     tree.submit(ANA, "survey", CODE)
     assert box.home.state.read_bytes() == NEWER
     atomic_write(box.home.state, ledger)
 
     wait_until(lambda: len(box.mails()) == 2, what="both mails")
-    wait_until(lambda: status(box)[0] == 0, what="all is well")
+    wait_until(lambda: status(box)[0] == 0, what="healthy")
     box.notify("stop", check=0)
 
 
@@ -228,6 +228,7 @@ def noon() -> str:
     return f"NOON{-ahead:+d}"
 
 
+@pytest.mark.thorough
 def test_worker_sends_one_daily_mail_across_restarts(box: Box, tree: DemoTree) -> None:
     """B06."""
     configure_daily(box, "'00:00'")
@@ -260,7 +261,7 @@ def test_worker_pings(box: Box, tree: DemoTree, ping_server: PingServer) -> None
     configure(box, heartbeat={"ping_url": ping_server.url})
     start_worker(box)
 
-    wait_until(lambda: ping_server.pings, what="a visit")
+    wait_until(lambda: ping_server.pings, what="a ping")
     box.notify("stop", check=0)
 
     assert set(ping_server.pings) == {f"GET /ping/{SECRET}check"}
@@ -334,24 +335,22 @@ def test_worker_sends_one_sign_in_alert_and_status_shows_it(google: Google, box:
     configure(box, google)
     write_sign_in(box, google, days_left=1.5)
     start_worker(box)
-    wait_until(lambda: len(alerts(google)) == 1, what="the announcement")
+    wait_until(lambda: len(alerts(google)) == 1, what="the alert")
 
-    code, output = status(box)
+    code, report = status(box)
     shown = box.notify("status", check=0)
-    box.notify("restart", check=0)
-    wait_for_scans(box)
     box.notify("stop", check=0)
 
     assert code == 0
-    ends = datetime.fromisoformat(output["transports"]["mail"]["sign_in_ends"]).timestamp()
+    ends = datetime.fromisoformat(report["transports"]["mail"]["sign_in_ends"]).timestamp()
     assert ends == pytest.approx(box.clock.now + 1.5 * DAY, abs=2)
-    assert output["unwell"] == []
-    (notice,) = [notice for notice in output["notices"] if "sign-in" in notice]
+    assert report["unwell"] == []
+    (notice,) = [notice for notice in report["notices"] if "sign-in" in notice]
     assert "transport mail" in notice
     assert "notify init --credentials" in notice
     assert notice in " ".join((shown.stdout + shown.stderr).split())
     assert len(alerts(google)) == 1
-    assert SECRET not in box.home.log.read_text() + json.dumps(output)
+    assert SECRET not in box.home.log.read_text() + json.dumps(report)
 
 
 @pytest.mark.thorough
@@ -365,8 +364,8 @@ def test_status_has_no_notice_of_a_far_or_unknown_sign_in_end(
     write_sign_in(box, google, days_left=days_left, **({} if known else {"refresh_token_expires_in": None}))
     start_worker(box)
 
-    code, output = status(box)
+    code, report = status(box)
 
     assert code == 0
-    assert not [notice for notice in output["notices"] if "sign-in" in notice]
-    assert ("sign_in_ends" in output["transports"]["mail"]) == known
+    assert not [notice for notice in report["notices"] if "sign-in" in notice]
+    assert ("sign_in_ends" in report["transports"]["mail"]) == known

@@ -54,7 +54,7 @@ def configure_daily(box: Box, text: str) -> None:
     """Set `heartbeat.daily` to the YAML value `text`."""
     configure(box)
     with box.home.config.open("a") as file:
-        file.write(f"heartbeat:\n  configure_daily: {text}\n")
+        file.write(f"heartbeat:\n  daily: {text}\n")
 
 
 def timestamp(text: str) -> float:

@@ -48,7 +48,12 @@ def fingerprints(folder: Path) -> dict[str, tuple[int, int, str]]:
 
 @pytest.mark.parametrize(
     "fault",
-    [says(400), page(503), says(403, "dailyLimitExceeded"), says(401, "authError")],
+    [
+        says(400),
+        page(503),
+        pytest.param(says(403, "dailyLimitExceeded"), marks=pytest.mark.thorough),
+        pytest.param(says(401, "authError"), marks=pytest.mark.thorough),
+    ],
     ids=["refused", "not now", "limit", "sign-in"],
 )
 def test_failed_delivery_changes_nothing_in_the_tree(google: Google, box: Box, tree: DemoTree, fault: Answer) -> None:

@@ -38,7 +38,7 @@ def test_ping_follows_a_successful_scan(box: Box, tree: DemoTree, ping_server: P
     configure(box, heartbeat={"ping_url": ping_server.url})
     with worker_in_process(box) as scan:
         scan()
-        assert ping_server.pings == [f"GET /ping/{SECRET}the-ping_server"]
+        assert ping_server.pings == [f"GET /ping/{SECRET}check"]
         scan()
         assert len(ping_server.pings) == 1
         box.clock.advance(MINUTE)
