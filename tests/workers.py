@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from syftnotify.services.demo import Tree
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from tests.fakes.google import SECRET, Google
-from tests.support import ANA, OWNER, PATIENCE, Box, Sent, wait_until
+from tests.support import ANA, OWNER, PATIENCE, Box, Mail, Sent, wait_until
+from tests.trees import TREES, Disk
+from tests.trees import Tree as LayoutTree
 
 NOBODY = 65534  # user id and group id
 CODE = "print('mean income')\n"
@@ -102,7 +104,23 @@ def status_json(box: Box) -> dict[str, Any]:
 
 def sent_mails(box: Box) -> list[Sent]:
     """Event, audience and recipient of every mail in the Maildir."""
-    return sorted(mail.told for mail in box.mails())
+    return sent(box.mails())
+
+
+def sent(mails: Iterable[Mail]) -> list[Sent]:
+    """Event, audience and recipient of each mail, sorted."""
+    return sorted(mail.told for mail in mails)
+
+
+def layout_d(box: Box) -> LayoutTree:
+    """The tree of `box` in layout D."""
+    return TREES["D"](Disk(box.root, box.clock.time))
+
+
+def submit_pending(tree: LayoutTree, name: str) -> None:
+    """Submit a job to a tree of layout D; its state file says `pending`."""
+    tree.submit(name)
+    tree.set_state(name, status="pending")  # type: ignore[attr-defined] # layout D has a state
 
 
 def outbox_counts(box: Box) -> OutboxCounts:

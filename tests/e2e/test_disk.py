@@ -17,26 +17,12 @@ import pytest
 
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
-from tests.support import OWNER, PATIENCE, Box, Clock, Mail, Sent, mails_in, wait_until
+from tests.support import OWNER, PATIENCE, Box, Clock, mails_in, wait_until
 from tests.trees import TREES, Disk, Tree
-from tests.workers import SUBMITTED
+from tests.workers import SUBMITTED, layout_d, sent, submit_pending
 
 HOUR = 3600.0
 PAGE = 4096  # bytes of a page of the database, and of the small disk
-OWED = SUBMITTED
-
-
-def layout_d(box: Box) -> Tree:
-    return TREES["D"](Disk(box.root, box.clock.time))
-
-
-def submit(tree: Tree, name: str) -> None:
-    tree.submit(name)
-    tree.set_state(name, status="pending")  # type: ignore[attr-defined] # layout D has a state
-
-
-def sent(mails: list[Mail]) -> list[Sent]:
-    return sorted(mail.told for mail in mails)
 
 
 def watching_worker(box: Box) -> tuple[Tree, int]:
@@ -58,7 +44,7 @@ def mounted(place: Path, *arguments: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # Lazily: whoever still has a file open there must not keep it from going.
+        # Lazily, because a process may still have a file open there.
         subprocess.run(["umount", "-l", str(place)], capture_output=True, check=True)
 
 
@@ -103,12 +89,12 @@ def unprivileged_box() -> Iterator[tuple[Box, Callable[..., subprocess.Completed
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ["state.json", "outbox.db"])
 def test_run_once_unreadable_file_loses_nothing(name: str) -> None:
-    """X02: with a user whom permissions stop."""
+    """X02: as a user without root's privileges."""
     with unprivileged_box() as (box, run):
         tree = layout_d(box)
         tree.grant()
         assert run("run", "--once").returncode == 0
-        submit(tree, "survey")
+        submit_pending(tree, "survey")
         (box.home.root / name).chmod(0o000)
         refused = run("run", "--once")
         assert refused.returncode == 1
@@ -119,7 +105,7 @@ def test_run_once_unreadable_file_loses_nothing(name: str) -> None:
         assert run("run", "--once").returncode == 0
         assert run("run", "--once").returncode == 0
 
-        assert sent(box.mails()) == OWED
+        assert sent(box.mails()) == SUBMITTED
 
 
 @pytest.mark.parametrize(
@@ -132,7 +118,7 @@ def test_run_once_unreadable_file_loses_nothing(name: str) -> None:
 )
 def test_command_read_only_home_is_exit_one_without_traceback(box: Box, command: tuple[str, ...]) -> None:
     """S16, X02."""
-    submit(layout_d(box), "survey")
+    submit_pending(layout_d(box), "survey")
     with read_only(box.home):
         done = box.notify(*command)
         assert done.returncode == 1, done
@@ -148,7 +134,7 @@ def test_command_read_only_home_is_exit_one_without_traceback(box: Box, command:
 
 def test_dry_run_needs_no_writable_home(box: Box) -> None:
     """B07."""
-    submit(layout_d(box), "survey")
+    submit_pending(layout_d(box), "survey")
     with read_only(box.home):
         done = box.notify("run", "--dry-run", check=0)
 
@@ -168,21 +154,21 @@ def test_worker_whose_home_turns_read_only_loses_nothing(box: Box, elsewhere: Pa
     """X01, X02: the worker reports it, runs on, and continues when it can write again."""
     tree, pid = watching_worker(box)
     with read_only(box.home):
-        submit(tree, "survey")
+        submit_pending(tree, "survey")
         wait_until(lambda: "Read-only file system" in box.home.log.read_text(), what="the worker says so")
         stuck = worker_status.read(box.home)
         assert worker_status.health_problems(stuck, time.time() + 60), "status tells it when nobody can write it down"
         box.notify("start", check=3)
     wait_until(
-        lambda: (worker_status.read(box.home).last_scan_s or 0) > (stuck.last_scan_s or 0) + 2, what="looks go on"
+        lambda: (worker_status.read(box.home).last_scan_s or 0) > (stuck.last_scan_s or 0) + 2, what="scans continue"
     )
     wait_until(lambda: len(mails_in(elsewhere)) >= 2, what="both mails")
-    wait_until(lambda: worker_status.read(box.home).waiting == 0, what="nothing waits")
+    wait_until(lambda: worker_status.read(box.home).waiting == 0, what="an empty queue")
     assert worker_lock.holder_pid(box.home) == pid
     box.notify("restart", check=0)
     box.notify("stop", check=0)
 
-    assert sent(mails_in(elsewhere)) == OWED
+    assert sent(mails_in(elsewhere)) == SUBMITTED
 
 
 def leave_room_in(log: Path) -> None:
@@ -225,7 +211,7 @@ def test_worker_whose_home_turns_unwritable_loses_nothing(box: Box, elsewhere: P
     tree, pid = watching_worker(box)
     box.home.root.chmod(0o500)
     try:
-        submit(tree, "survey")
+        submit_pending(tree, "survey")
         wait_until(lambda: "scan failed" in box.home.log.read_text(), what="a failed scan in the log")
     finally:
         box.home.root.chmod(0o700)
@@ -234,19 +220,19 @@ def test_worker_whose_home_turns_unwritable_loses_nothing(box: Box, elsewhere: P
     assert worker_lock.holder_pid(box.home) == pid
     box.notify("stop", check=0)
 
-    assert sent(mails_in(elsewhere)) == OWED
+    assert sent(mails_in(elsewhere)) == SUBMITTED
 
 
 @pytest.mark.usefixtures("small_disk")
 def test_worker_whose_disk_fills_up_loses_nothing(box: Box) -> None:
     """X01, X02: home, outbox, ledger, log and mail are all on it."""
     tree, pid = watching_worker(box)
-    submit(tree, "before")
+    submit_pending(tree, "before")
     wait_until(lambda: worker_status.read(box.home).sent == 2, what="the first two")
     leave_room_in(box.home.log)
     filler = fill_up(box.home.root)
     full_since = worker_status.read(box.home).last_scan_s or 0.0
-    submit(tree, "survey")
+    submit_pending(tree, "survey")
     wait_until(lambda: "scan failed" in box.home.log.read_text(), what="the log says so, as far as it has room")
     assert worker_lock.holder_pid(box.home) == pid
     assert worker_status.health_problems(worker_status.read(box.home), time.time() + 60), (
@@ -254,13 +240,13 @@ def test_worker_whose_disk_fills_up_loses_nothing(box: Box) -> None:
     )
     filler.unlink()
     wait_until(lambda: len(mails_in(box.home.mail)) >= 4, what="what was owed")
-    wait_until(lambda: worker_status.read(box.home).waiting == 0, what="nothing waits")
-    wait_until(lambda: (worker_status.read(box.home).last_scan_s or 0.0) > full_since + 2, what="looks go on")
+    wait_until(lambda: worker_status.read(box.home).waiting == 0, what="an empty queue")
+    wait_until(lambda: (worker_status.read(box.home).last_scan_s or 0.0) > full_since + 2, what="scans continue")
     assert "full" in str(worker_status.read(box.home).last_error)
     assert worker_lock.holder_pid(box.home) == pid
     box.notify("stop", check=0)
 
-    assert sent(box.mails()) == sorted([*OWED, *OWED])
+    assert sent(box.mails()) == sorted([*SUBMITTED, *SUBMITTED])
 
 
 @pytest.mark.thorough
@@ -270,7 +256,7 @@ def test_worker_killed_on_a_full_disk_loses_nothing(box: Box) -> None:
     tree, pid = watching_worker(box)
     leave_room_in(box.home.log)
     filler = fill_up(box.home.root)
-    submit(tree, "survey")
+    submit_pending(tree, "survey")
     wait_until(lambda: "scan failed" in box.home.log.read_text(), what="the log says so, as far as it has room")
     os.kill(pid, 9)
     wait_until(lambda: not worker_lock.is_held(box.home), what="the lock is free")
@@ -283,7 +269,7 @@ def test_worker_killed_on_a_full_disk_loses_nothing(box: Box) -> None:
     wait_until(lambda: worker_status.read(box.home).sent == 2, what="both mails")
     box.notify("stop", check=0)
 
-    assert sent(box.mails()) == OWED
+    assert sent(box.mails()) == SUBMITTED
 
 
 # The standard library leaves the file to the collector when closing it fails, which then says that it failed again.
@@ -298,7 +284,7 @@ def test_maildir_on_a_full_disk_receives_each_mail_once(box: Box, elsewhere: Pat
         for name in ("cur", "new", "tmp"):
             (elsewhere / name).mkdir(exist_ok=True)
         filler = fill_up(elsewhere)
-        submit(tree, "survey")
+        submit_pending(tree, "survey")
         box.clock.advance(10)
         box.look()
         assert mails_in(elsewhere) == []
@@ -308,7 +294,7 @@ def test_maildir_on_a_full_disk_receives_each_mail_once(box: Box, elsewhere: Pat
         box.clock.advance(2 * HOUR)
         box.look()
 
-        assert sent(mails_in(elsewhere)) == OWED
+        assert sent(mails_in(elsewhere)) == SUBMITTED
 
 
 def test_run_once_full_log_device_sends_all_mails(box: Box) -> None:
@@ -324,8 +310,8 @@ def test_run_once_full_log_device_sends_all_mails(box: Box) -> None:
         pytest.skip("no device can be made here")
     with pytest.raises(OSError, match="No space left"):
         box.home.log.write_text("a line")
-    submit(tree, "survey")
+    submit_pending(tree, "survey")
     done = box.command("run", "--once")
 
-    assert sent(box.mails()) == OWED
+    assert sent(box.mails()) == SUBMITTED
     assert done.returncode == 0, done.stderr

@@ -150,7 +150,7 @@ def test_worker_is_not_ready_during_its_first_scan(supervisor: Supervisor) -> No
     with blocked_scan(supervisor.box):
         supervisor.start()
         supervisor.wait_for("STATUS=first scan")
-        wait_until(lambda: waiting(supervisor.box), what="what the look found is written down")
+        wait_until(lambda: waiting(supervisor.box), what="the notification is in the outbox")
         supervisor.receive(0.5)
         assert "READY=1" not in supervisor.lines
 
@@ -189,7 +189,7 @@ def test_watchdog_messages_stop_while_a_scan_hangs(supervisor: Supervisor) -> No
 
     with blocked_scan(supervisor.box):
         tree.submit(ANA, "survey", "print(1)\n")
-        wait_until(lambda: waiting(supervisor.box), what="the look has written down what it has_mail")
+        wait_until(lambda: waiting(supervisor.box), what="the notification is in the outbox")
         supervisor.clear()
         supervisor.receive(2.0)  # the silence itself is what is measured: twice the limit
         assert supervisor.lines == []

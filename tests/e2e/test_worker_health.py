@@ -215,7 +215,7 @@ def test_hanging_delivery_delays_no_scan(google: Google, box: Box, tree: DemoTre
     wait_for_scans(box)
     assert modification_times(box.root) == before
     tree.approve(ANA, "survey")
-    wait_until(lambda: worker_status.read(box.home).waiting == 3, what="the approval waits")
+    wait_until(lambda: worker_status.read(box.home).waiting == 3, what="the approval is queued")
     assert status(box)[0] == 0
 
     google.stop()

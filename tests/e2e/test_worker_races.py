@@ -239,7 +239,10 @@ def test_sigterm_during_the_first_scan_ends_the_worker_after_it(box: Box, tree: 
         starting = subprocess.Popen(
             [sys.executable, "-P", "-m", "syftnotify", "start"], env=box.environment(), stderr=subprocess.DEVNULL
         )
-        wait_until(lambda: box.home.outbox.exists() and open_outbox_counts(box) == tally(waiting=1), what="it looks")
+        wait_until(
+            lambda: box.home.outbox.exists() and open_outbox_counts(box) == tally(waiting=1),
+            what="the first scan enqueues",
+        )
         pid = worker_lock.holder_pid(box.home)
         assert pid is not None
         os.kill(pid, signal.SIGTERM)
@@ -266,7 +269,7 @@ def test_start_worker_killed_before_it_is_ready_is_exit_one(box: Box, tree: Vers
             stderr=subprocess.PIPE,
             text=True,
         )
-        wait_until(lambda: open_outbox_counts(box) == tally(waiting=1), what="the first look is under way")
+        wait_until(lambda: open_outbox_counts(box) == tally(waiting=1), what="the first scan is under way")
         pid = worker_lock.holder_pid(box.home)
         assert pid is not None
         kill_worker(box, pid)
@@ -295,15 +298,15 @@ def test_worker_killed_at_random_moments_loses_nothing(box: Box, tree: Versioned
         box.notify("status", check=3)
     start_worker(box)
     wait_until(lambda: worker_status.read(box.home).jobs == 15, what="all jobs are seen")
-    wait_until(lambda: worker_status.read(box.home).waiting == 0, what="nothing waits")
+    wait_until(lambda: worker_status.read(box.home).waiting == 0, what="an empty queue")
     box.notify("stop", check=0)
     box.notify("run", "--once", check=0)
 
     found = mails_in(box.home.mail)
-    told = Counter((entity, mail.to) for mail in found for entity in mail.entities)
+    sent = Counter((entity, mail.to) for mail in found for entity in mail.entities)
     jobs = [tree.entity(f"job {number}-{each}") for number in range(5) for each in range(3)]
-    assert set(told) == {(job, recipient) for job in jobs for recipient in (OWNER, ANA)}
-    assert told.total() - len(told) <= outbox_counts(box).unknown
+    assert set(sent) == {(job, recipient) for job in jobs for recipient in (OWNER, ANA)}
+    assert sent.total() - len(sent) <= outbox_counts(box).unknown
     assert outbox_counts(box).dead == 0
 
 

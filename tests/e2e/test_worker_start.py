@@ -280,7 +280,7 @@ def test_status_during_the_first_scan_shows_progress(box: Box) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("has_mail", [True, False], ids=["something to send", "nothing to send"])
 def test_status_transport_that_cannot_sign_in_is_exit_four(box: Box, has_mail: bool) -> None:
-    """S16: whether or not a mail waits for it."""
+    """S16: whether or not a mail is queued."""
     box.configure({"transports": {"mail": {"type": "gmail"}}})
     box.home.token.write_text("{}")
     if has_mail:

@@ -143,7 +143,7 @@ def test_follow_waits_for_a_missing_log(tmp_path: Path) -> None:
     follower.expect(line(1))
 
 
-@pytest.mark.parametrize("after", [b"INF", b"zw\xc3"], ids=["cut in a word", "cut in a letter"])
+@pytest.mark.parametrize("after", [b"INF", b"zw\xc3"], ids=["in a field", "in a character"])
 def test_follow_joins_a_line_written_in_parts(tmp_path: Path, after: bytes) -> None:
     """S16."""
     path = tmp_path / "notify.log"

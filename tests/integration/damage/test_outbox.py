@@ -3,100 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import random
 import shutil
 import sqlite3
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from syftnotify.core.errors import StateError
-from tests.support import Box, Clock, Mail, Sent
-from tests.trees import TREES, Disk, Tree
-from tests.workers import SUBMITTED
-
-HOUR = 3600.0
-PAGE = 4096  # bytes of a page of the database, and of the small disk
-OWED = SUBMITTED
-
-
-def layout_d(box: Box) -> Tree:
-    return TREES["D"](Disk(box.root, box.clock.time))
-
-
-def submit(tree: Tree, name: str) -> None:
-    tree.submit(name)
-    tree.set_state(name, status="pending")  # type: ignore[attr-defined] # layout D has a state
-
-
-def sent(mails: list[Mail]) -> list[Sent]:
-    return sorted(mail.told for mail in mails)
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Box:
-    """A home that has told of three jobs, and has_mail two mails about a fourth that its Maildir did not take."""
-    box = Box(tmp_path_factory.mktemp("original"))
-    box.root.mkdir()
-    box.configure()
-    tree = layout_d(box)
-    tree.grant()
-    box.look()
-    for name in ("one", "two", "three"):
-        submit(tree, name)
-        box.clock.advance(10)
-        box.look()
-    assert len(box.mails()) == 6
-    kept = box.folder / "kept"
-    box.home.mail.rename(kept)
-    box.home.mail.write_text("in the way")
-    submit(tree, "owed")
-    box.clock.advance(10)
-    box.look()
-    box.home.mail.unlink()
-    kept.rename(box.home.mail)
-    return box
-
-
-Copy = Callable[[], Box]
-
-
-@pytest.fixture
-def make_copy(original: Box, tmp_path: Path) -> Copy:
-    """A function that copies the home and its tree; the clock of the copy is an hour later."""
-
-    def make() -> Box:
-        folder = Path(tempfile.mkdtemp(dir=tmp_path))
-        shutil.rmtree(folder)
-        shutil.copytree(original.folder, folder)
-        box = Box(folder, clock=Clock(original.clock.now + HOUR, original.clock.ticks + HOUR))
-        box.last_look = original.last_look
-        box.configure()
-        box.new_mails()
-        return box
-
-    return make
-
-
-@pytest.fixture
-def copy(make_copy: Copy) -> Box:
-    return make_copy()
-
-
-def assert_sent_once(box: Box) -> None:
-    """Two looks later what was owed is told, each of it once, and nothing else."""
-    box.look()
-    box.clock.advance(HOUR)
-    box.look()
-    assert sent(box.new_mails()) == OWED
-
-
-def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-
+from tests.integration.damage.homes import HOUR, PAGE, assert_sent_once, maildir_blocked, warnings_of
+from tests.support import Box, Clock
+from tests.workers import SUBMITTED, layout_d, sent, submit_pending
 
 CUTS = [0, 1, 50, 100, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE, 7 * PAGE, -PAGE, -1]
 
@@ -189,12 +106,9 @@ def test_outbox_write_ahead_log_lost_or_damaged_loses_nothing(copy: Box, tmp_pat
     app = copy.parts()
     try:
         # Nothing of this is in the database itself yet: it is still in its write-ahead log.
-        submit(tree, "late")
-        copy.home.mail.rename(tmp_path / "kept")
-        copy.home.mail.write_text("in the way")
-        app.run_once(copy.clock.now)
-        copy.home.mail.unlink()
-        (tmp_path / "kept").rename(copy.home.mail)
+        submit_pending(tree, "late")
+        with maildir_blocked(copy, tmp_path / "kept"):
+            app.run_once(copy.clock.now)
         shutil.copytree(copy.folder, tmp_path / "killed")
     finally:
         app.close()
@@ -218,7 +132,7 @@ def test_outbox_write_ahead_log_lost_or_damaged_loses_nothing(copy: Box, tmp_pat
     box.clock.advance(HOUR)
     box.look()
 
-    assert sent(box.new_mails()) == sorted([*OWED, *OWED])
+    assert sent(box.new_mails()) == sorted([*SUBMITTED, *SUBMITTED])
 
 
 def test_outbox_damaged_under_a_worker_is_repaired_by_the_next(copy: Box) -> None:
@@ -237,4 +151,4 @@ def test_outbox_damaged_under_a_worker_is_repaired_by_the_next(copy: Box) -> Non
     copy.clock.advance(HOUR)
     copy.look()
 
-    assert sent(copy.new_mails()) == OWED
+    assert sent(copy.new_mails()) == SUBMITTED

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,88 +10,9 @@ import pytest
 
 from syftnotify.core.errors import StateError
 from syftnotify.system.paths import Home
-from tests.support import ANA, OWNER, Box, Clock, Mail, Sent, lose_ledger, lose_outbox
-from tests.trees import TREES, Disk, Tree
-from tests.workers import SUBMITTED
-
-HOUR = 3600.0
-PAGE = 4096  # bytes of a page of the database, and of the small disk
-OWED = SUBMITTED
-
-
-def layout_d(box: Box) -> Tree:
-    return TREES["D"](Disk(box.root, box.clock.time))
-
-
-def submit(tree: Tree, name: str) -> None:
-    tree.submit(name)
-    tree.set_state(name, status="pending")  # type: ignore[attr-defined] # layout D has a state
-
-
-def sent(mails: list[Mail]) -> list[Sent]:
-    return sorted(mail.told for mail in mails)
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Box:
-    """A home that has told of three jobs, and has_mail two mails about a fourth that its Maildir did not take."""
-    box = Box(tmp_path_factory.mktemp("original"))
-    box.root.mkdir()
-    box.configure()
-    tree = layout_d(box)
-    tree.grant()
-    box.look()
-    for name in ("one", "two", "three"):
-        submit(tree, name)
-        box.clock.advance(10)
-        box.look()
-    assert len(box.mails()) == 6
-    kept = box.folder / "kept"
-    box.home.mail.rename(kept)
-    box.home.mail.write_text("in the way")
-    submit(tree, "owed")
-    box.clock.advance(10)
-    box.look()
-    box.home.mail.unlink()
-    kept.rename(box.home.mail)
-    return box
-
-
-Copy = Callable[[], Box]
-
-
-@pytest.fixture
-def make_copy(original: Box, tmp_path: Path) -> Copy:
-    """A function that copies the home and its tree; the clock of the copy is an hour later."""
-
-    def make() -> Box:
-        folder = Path(tempfile.mkdtemp(dir=tmp_path))
-        shutil.rmtree(folder)
-        shutil.copytree(original.folder, folder)
-        box = Box(folder, clock=Clock(original.clock.now + HOUR, original.clock.ticks + HOUR))
-        box.last_look = original.last_look
-        box.configure()
-        box.new_mails()
-        return box
-
-    return make
-
-
-@pytest.fixture
-def copy(make_copy: Copy) -> Box:
-    return make_copy()
-
-
-def assert_sent_once(box: Box) -> None:
-    """Two looks later what was owed is told, each of it once, and nothing else."""
-    box.look()
-    box.clock.advance(HOUR)
-    box.look()
-    assert sent(box.new_mails()) == OWED
-
-
-def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+from tests.integration.damage.homes import HOUR, MakeCopy, assert_sent_once, maildir_blocked, warnings_of
+from tests.support import ANA, OWNER, Box, lose_ledger, lose_outbox
+from tests.workers import SUBMITTED, layout_d, sent, submit_pending
 
 
 def backup(home: Home) -> Path:
@@ -106,7 +24,7 @@ def backup(home: Home) -> Path:
     [(0, 400), (150, 400), *(pytest.param(start, 50, marks=pytest.mark.thorough) for start in range(0, 50, 10))],
 )
 def test_ledger_cut_at_any_length_loses_and_repeats_nothing(
-    original: Box, make_copy: Copy, start: int, step: int, caplog: pytest.LogCaptureFixture
+    original: Box, make_copy: MakeCopy, start: int, step: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """X02: without the backup if `start` is 0."""
     size = original.home.state.stat().st_size
@@ -195,16 +113,16 @@ def test_ledger_that_vanishes_loses_and_repeats_nothing(box: Box, is_alive: bool
     tree = layout_d(box)
     tree.grant()
     for number in range(20):
-        submit(tree, f"old {number}")
+        submit_pending(tree, f"old {number}")
         tree.approve(f"old {number}")
         tree.run(f"old {number}")
     box.clock.advance(100)
     app = box.parts()
     try:
         app.run_once(None)
-        submit(tree, "survey")
+        submit_pending(tree, "survey")
         app.run_once(box.clock.now)
-        assert sent(box.new_mails()) == OWED
+        assert sent(box.new_mails()) == SUBMITTED
         lose_ledger(box)
         if not is_alive:
             app.close()
@@ -250,10 +168,10 @@ def test_ledger_and_outbox_lost_one_mail_lists_waiting_jobs(box: Box) -> None:
     box.clock.advance(100)
     box.look()
     assert [mail.told for mail in box.new_mails()] == [("job_approved", "submitter", ANA)]
-    submit(tree, "waiting 5")
+    submit_pending(tree, "waiting 5")
     box.clock.advance(100)
     box.look()
-    assert sent(box.new_mails()) == OWED
+    assert sent(box.new_mails()) == SUBMITTED
     lose_ledger(box)
     lose_outbox(box)
     for _ in range(3):
@@ -274,16 +192,13 @@ def test_ledger_or_outbox_lost_repeats_nothing(box: Box, lose: Callable[[Box], N
     write_jobs(box, ended=50, waiting=5)
     box.look()
     box.new_mails()
-    box.home.mail.rename(box.folder / "kept")
-    box.home.mail.write_text("in the way")
-    submit(layout_d(box), "owed")
-    box.clock.advance(100)
-    box.look()
-    box.home.mail.unlink()
-    (box.folder / "kept").rename(box.home.mail)
+    with maildir_blocked(box, box.folder / "kept"):
+        submit_pending(layout_d(box), "owed")
+        box.clock.advance(100)
+        box.look()
     lose(box)
     for _ in range(3):
         box.clock.advance(HOUR)
         box.look()
 
-    assert sent(box.new_mails()) == OWED
+    assert sent(box.new_mails()) == SUBMITTED
