@@ -206,7 +206,7 @@ def run_as_other_user(box: Box, *arguments: str) -> subprocess.CompletedProcess[
         "timeout": PATIENCE,
         "cwd": "/",
     }
-    if subprocess.run([*program, "-c", "import syftnotify.cli.app"], check=False, **options).returncode:
+    if subprocess.run([*program, "-c", "import syftnotify.core.errors, typer"], check=False, **options).returncode:
         pytest.skip("that user cannot read the interpreter or the program")
     return subprocess.run([*program, "-m", "syftnotify", *arguments], check=False, **options)
 

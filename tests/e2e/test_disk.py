@@ -19,7 +19,7 @@ from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
 from tests.support import OWNER, PATIENCE, Box, Clock, mails_in, wait_until
 from tests.trees import TREES, Disk, Tree
-from tests.workers import SUBMITTED, layout_d, sent, submit_pending
+from tests.workers import SUBMITTED, kill_worker, layout_d, sent, start_worker, submit_pending
 
 HOUR = 3600.0
 PAGE = 4096  # bytes of a page of the database, and of the small disk
@@ -29,15 +29,12 @@ def watching_worker(box: Box) -> tuple[Tree, int]:
     """A tree with a peer, and the pid of a running worker."""
     tree = TREES["D"](Disk(box.root))
     tree.grant()
-    box.notify("start", check=0)
-    pid = worker_lock.holder_pid(box.home)
-    assert pid is not None
-    return tree, pid
+    return tree, start_worker(box)
 
 
 @contextlib.contextmanager
 def mounted(place: Path, *arguments: str) -> Iterator[None]:
-    """A file system of our own at `place`, where the system lets us."""
+    """Mount a file system at `place`; skips the test where that is not possible."""
     done = subprocess.run(["mount", *arguments, str(place)], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
@@ -50,7 +47,7 @@ def mounted(place: Path, *arguments: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def read_only(home: Home) -> Iterator[None]:
-    """The home as on a disk that turned read-only; what is open for writing stays so."""
+    """Make the home read-only, as after a disk error; files open for writing stay so."""
     with mounted(home.root, "--bind", str(home.root)):
         subprocess.run(["mount", "-o", "remount,bind,ro", str(home.root)], check=True, capture_output=True)
         yield
@@ -58,7 +55,7 @@ def read_only(home: Home) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unprivileged_box() -> Iterator[tuple[Box, Callable[..., subprocess.CompletedProcess[str]]]]:
-    """A box of somebody who is not root, and the command as they run it."""
+    """A box of a user who is not root, and a function that runs a command as that user."""
     folder = Path(tempfile.mkdtemp(prefix="damage-"))
     prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
     try:
@@ -80,7 +77,7 @@ def unprivileged_box() -> Iterator[tuple[Box, Callable[..., subprocess.Completed
         except OSError:
             usable = False
         if not usable:
-            pytest.skip("nobody else than root can run the code here")
+            pytest.skip("only root can run the code here")
         yield box, run
     finally:
         shutil.rmtree(folder)
@@ -143,7 +140,7 @@ def test_dry_run_needs_no_writable_home(box: Box) -> None:
 
 @pytest.fixture
 def elsewhere(box: Box) -> Path:
-    """Mail goes to a folder that no trouble of the home reaches."""
+    """The Maildir, outside the home and its file system."""
     place = box.folder / "elsewhere"
     box.configure({"transports": {"box": {"type": "maildir", "path": str(place)}}})
     return place
@@ -155,9 +152,9 @@ def test_worker_whose_home_turns_read_only_loses_nothing(box: Box, elsewhere: Pa
     tree, pid = watching_worker(box)
     with read_only(box.home):
         submit_pending(tree, "survey")
-        wait_until(lambda: "Read-only file system" in box.home.log.read_text(), what="the worker says so")
+        wait_until(lambda: "Read-only file system" in box.home.log.read_text(), what="the error in the log")
         stuck = worker_status.read(box.home)
-        assert worker_status.health_problems(stuck, time.time() + 60), "status tells it when nobody can write it down"
+        assert worker_status.health_problems(stuck, time.time() + 60)
         box.notify("start", check=3)
     wait_until(
         lambda: (worker_status.read(box.home).last_scan_s or 0) > (stuck.last_scan_s or 0) + 2, what="scans continue"
@@ -172,9 +169,9 @@ def test_worker_whose_home_turns_read_only_loses_nothing(box: Box, elsewhere: Pa
 
 
 def leave_room_in(log: Path) -> None:
-    """Begin a page of the log: else it depends on the length of what stands in it whether one more line has room.
+    """Fill the last page of the log up to its first byte, so that one more line has space on a full disk.
 
-    A line that the worker writes meanwhile would make it another place of the page: its last one is waited for.
+    The worker must not write meanwhile, so its last line is waited for.
     """
     wait_until(lambda: "started, pid" in log.read_text(), what="the last line of a start")
     with log.open("ab") as file:
@@ -182,7 +179,7 @@ def leave_room_in(log: Path) -> None:
 
 
 def fill_up(folder: Path) -> Path:
-    """Leave not one byte of the file system of `folder` free."""
+    """Fill the file system of `folder` to the last byte."""
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (1 << 16, 1 << 12, 1):
@@ -194,18 +191,18 @@ def fill_up(folder: Path) -> Path:
 
 @pytest.fixture
 def small_disk(box: Box) -> Iterator[None]:
-    """The home lies on a disk of two megabytes."""
+    """The home is on a disk of two megabytes."""
     settings = box.home.config.read_bytes()
     with mounted(box.home.root, "-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs"):
         box.home.config.write_bytes(settings)
-        box.home.config.chmod(0o600)  # no warning about it after the start
+        box.home.config.chmod(0o600)  # avoids a warning
         yield
         if worker_lock.is_held(box.home):
             box.notify("stop")
 
 
 @pytest.mark.thorough
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root can write everywhere")
 def test_worker_whose_home_turns_unwritable_loses_nothing(box: Box, elsewhere: Path) -> None:
     """X01, X02, F5: as the test above, without root."""
     tree, pid = watching_worker(box)
@@ -223,6 +220,7 @@ def test_worker_whose_home_turns_unwritable_loses_nothing(box: Box, elsewhere: P
     assert sent(mails_in(elsewhere)) == SUBMITTED
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("small_disk")
 def test_worker_whose_disk_fills_up_loses_nothing(box: Box) -> None:
     """X01, X02: home, outbox, ledger, log and mail are all on it."""
@@ -233,13 +231,11 @@ def test_worker_whose_disk_fills_up_loses_nothing(box: Box) -> None:
     filler = fill_up(box.home.root)
     full_since = worker_status.read(box.home).last_scan_s or 0.0
     submit_pending(tree, "survey")
-    wait_until(lambda: "scan failed" in box.home.log.read_text(), what="the log says so, as far as it has room")
+    wait_until(lambda: "scan failed" in box.home.log.read_text(), what="the error in the log")
     assert worker_lock.holder_pid(box.home) == pid
-    assert worker_status.health_problems(worker_status.read(box.home), time.time() + 60), (
-        "status tells it when nobody can write it down"
-    )
+    assert worker_status.health_problems(worker_status.read(box.home), time.time() + 60)
     filler.unlink()
-    wait_until(lambda: len(mails_in(box.home.mail)) >= 4, what="what was owed")
+    wait_until(lambda: len(mails_in(box.home.mail)) >= 4, what="the owed mails")
     wait_until(lambda: worker_status.read(box.home).waiting == 0, what="an empty queue")
     wait_until(lambda: (worker_status.read(box.home).last_scan_s or 0.0) > full_since + 2, what="scans continue")
     assert "full" in str(worker_status.read(box.home).last_error)
@@ -257,9 +253,8 @@ def test_worker_killed_on_a_full_disk_loses_nothing(box: Box) -> None:
     leave_room_in(box.home.log)
     filler = fill_up(box.home.root)
     submit_pending(tree, "survey")
-    wait_until(lambda: "scan failed" in box.home.log.read_text(), what="the log says so, as far as it has room")
-    os.kill(pid, 9)
-    wait_until(lambda: not worker_lock.is_held(box.home), what="the lock is free")
+    wait_until(lambda: "scan failed" in box.home.log.read_text(), what="the error in the log")
+    kill_worker(box, pid)
     done = box.notify("start")
     assert done.returncode == 1, done
     assert "full" in done.stderr or "No space left" in done.stderr
@@ -272,7 +267,7 @@ def test_worker_killed_on_a_full_disk_loses_nothing(box: Box) -> None:
     assert sent(box.mails()) == SUBMITTED
 
 
-# The standard library leaves the file to the collector when closing it fails, which then says that it failed again.
+# If closing a file fails, the standard library leaves it to the garbage collector, where it fails again.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_maildir_on_a_full_disk_receives_each_mail_once(box: Box, elsewhere: Path) -> None:
     """X01: no mail is half written."""
@@ -297,6 +292,7 @@ def test_maildir_on_a_full_disk_receives_each_mail_once(box: Box, elsewhere: Pat
         assert sent(mails_in(elsewhere)) == SUBMITTED
 
 
+@pytest.mark.thorough
 def test_run_once_full_log_device_sends_all_mails(box: Box) -> None:
     """X01: the log is a device like /dev/full."""
     tree = TREES["D"](Disk(box.root))

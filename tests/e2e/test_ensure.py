@@ -40,6 +40,7 @@ def test_ensure_five_at_once_leave_one_worker(box: Box) -> None:
     assert len(workers_of(box)) == 1
 
 
+@pytest.mark.thorough
 def test_ensure_broken_config_is_exit_two(box: Box) -> None:
     """B07, S15: cron mails stderr."""
     box.home.config.write_text("do_email: nobody\nnotify:\n  intervall: 5\n")

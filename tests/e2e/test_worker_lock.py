@@ -53,7 +53,7 @@ LOSSES = [remove, empty, copy_back]
     ids=lambda each: each.__name__,
 )
 def test_commands_find_a_worker_whose_lock_file_is_lost(box: Box, lose: Callable[[Path], None]) -> None:
-    """B7: no second worker starts; the first is named, shown as unhealthy and can be stopped."""
+    """B7, S16: no second worker starts; the first is named, shown as unhealthy and can be stopped."""
     pid = suspended_worker(box, lose)
 
     for arguments in (("start",), ("run",), ("run", "--once")):
@@ -65,7 +65,9 @@ def test_commands_find_a_worker_whose_lock_file_is_lost(box: Box, lose: Callable
     found = json.loads(status.stdout)
     assert (found["running"], found["pid"], found["phase"]) == (True, pid, "running")
     assert "the lock file was removed or replaced; run `notify restart`" in found["unwell"]
-    assert f"(pid {pid})" in box.notify("stop", "--timeout", "0.3", check=1).stderr
+    stopped = box.notify("stop", "--timeout", "0.3", check=1)
+    assert f"(pid {pid})" in stopped.stderr
+    assert "killed" in stopped.stderr
     assert not worker_lock.is_held(box.home)
 
 

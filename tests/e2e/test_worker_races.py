@@ -125,7 +125,7 @@ def test_stop_six_at_once_end_without_traceback(box: Box) -> None:
     assert 0 in {code for code, _ in done}
     assert not [output for _, output in done if "Traceback" in output]
     assert not worker_lock.is_held(box.home)
-    wait_until(lambda: pid not in workers_of(box), what="it is gone")
+    wait_until(lambda: pid not in workers_of(box), what="the worker has ended")
 
 
 @pytest.mark.thorough
@@ -198,14 +198,14 @@ def test_stop_during_a_backoff_does_not_wait_for_it(box: Box, tree: VersionedRev
     google.usual = page(503)
     start_worker(box)
     submit(tree, "survey")
-    wait_until(lambda: worker_status.read(box.home).failed == 2, what="both wait for their next try")
+    wait_until(lambda: worker_status.read(box.home).failed == 2, what="both attempts failed")
     box.notify("stop", check=0)  # exit code 1 would mean that it was killed
     refused = len(google.posts)
     assert outbox_counts(box) == tally(waiting=2, failed=2)
 
     google.usual = None
     start_worker(box)
-    # The first wait is 30 s at the most.
+    # The first backoff is at most 30 s.
     wait_until(lambda: worker_status.read(box.home).sent == 2, what="both")
     box.notify("stop", check=0)
     assert set(message_ids(google.posts[refused:]).values()) == {1}
@@ -219,7 +219,7 @@ def test_stop_during_a_pause_does_not_wait_for_it(box: Box, tree: VersionedRevie
         configure_gmail(box, gone)
     start_worker(box)
     submit(tree, "survey")
-    wait_until(lambda: worker_status.read(box.home).failed > 0, what="nobody answers")
+    wait_until(lambda: worker_status.read(box.home).failed > 0, what="the connection fails")
     box.notify("stop", check=0)  # exit code 1 would mean that it was killed
 
     box.home.token.unlink()
@@ -247,8 +247,8 @@ def test_sigterm_during_the_first_scan_ends_the_worker_after_it(box: Box, tree: 
         assert pid is not None
         os.kill(pid, signal.SIGTERM)
     assert starting.wait(timeout=PATIENCE) == 0
-    wait_until(lambda: not worker_lock.is_held(box.home), what="it ends")
-    wait_until(lambda: not workers_of(box), what="and is gone")
+    wait_until(lambda: not worker_lock.is_held(box.home), what="the lock is free")
+    wait_until(lambda: not workers_of(box), what="no worker is left")
     box.notify("run", "--once", check=0)
 
     assert [mail.told for mail in box.mails()] == [("digest", "owner", OWNER)]
@@ -293,11 +293,11 @@ def test_worker_killed_at_random_moments_loses_nothing(box: Box, tree: Versioned
     for number in range(5):
         pid = start_worker(box)
         submit(tree, *(f"job {number}-{each}" for each in range(3)))
-        time.sleep(chance.uniform(0, 1.5))  # until the drawn moment: it may strike anywhere
+        time.sleep(chance.uniform(0, 1.5))  # the random moment
         kill_worker(box, pid)
         box.notify("status", check=3)
     start_worker(box)
-    wait_until(lambda: worker_status.read(box.home).jobs == 15, what="all jobs are seen")
+    wait_until(lambda: worker_status.read(box.home).jobs == 15, what="all jobs are found")
     wait_until(lambda: worker_status.read(box.home).waiting == 0, what="an empty queue")
     box.notify("stop", check=0)
     box.notify("run", "--once", check=0)

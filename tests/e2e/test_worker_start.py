@@ -242,12 +242,17 @@ def test_worker_waits_for_a_root_that_does_not_exist_yet(box: Box) -> None:
     assert str(box.root) in status.stdout
     assert "does not exist yet" in status.stdout
 
-    demo_tree(box).submit(ANA, "survey", "print(1)\n")
+    box.snapshot.parent.mkdir(parents=True)
+    tree = DemoTree(box.folder / "prepared", box.snapshot)
+    tree.peers([], [])
+    tree.grant(ANA)
+    tree.submit(ANA, "survey", CODE)
+    (box.folder / "prepared").rename(box.root)  # so that the first scan finds the job
 
-    [mail] = wait_until(box.mails, what="the catch-up")
+    [mail] = wait_until(box.mails, what="the digest of the first scan")
     assert mail.to == OWNER
     assert "survey" in mail.text
-    wait_until(lambda: not worker_status.read(box.home).waiting_for, what="nothing is waited for")
+    wait_until(lambda: not worker_status.read(box.home).waiting_for, what="the root was found")
     assert worker_status.read(box.home).jobs == 1
 
 
@@ -255,13 +260,13 @@ def test_status_during_the_first_scan_shows_progress(box: Box) -> None:
     """B12: without figures of the worker before."""
     tree = demo_tree(box)
     for name in ("one", "two", "three"):
-        tree.submit(ANA, name, "print(1)\n")
+        tree.submit(ANA, name, CODE)
     box.look()
     worker_status.write(box.home, worker_status.WorkerStatus(pid=1, jobs=3, sent=9, last_scan_s=1.0, ended="stopped"))
 
     with file_lock(box.home.state.with_name("state.json.lock"), seconds=10) as held:
-        assert held  # so that the scan reads every job, and cannot be finished
-        tree.submit(ANA, "four", "print(1)\n")
+        assert held  # so that the scan reads every job and cannot finish
+        tree.submit(ANA, "four", CODE)
         starting = box.begin("start")
         wait_until(lambda: worker_status.read(box.home).scanned == 4, what="four jobs are read")
         done = box.notify("status", check=0)
@@ -284,7 +289,7 @@ def test_status_transport_that_cannot_sign_in_is_exit_four(box: Box, has_mail: b
     box.configure({"transports": {"mail": {"type": "gmail"}}})
     box.home.token.write_text("{}")
     if has_mail:
-        demo_tree(box).submit(ANA, "survey", "print(1)\n")
+        demo_tree(box).submit(ANA, "survey", CODE)
     box.notify("start", check=0)
 
     done = wait_until(lambda: (found := box.notify("status")).returncode == 4 and found, what="status 4")

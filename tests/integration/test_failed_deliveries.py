@@ -49,7 +49,7 @@ def fingerprints(folder: Path) -> dict[str, tuple[int, int, str]]:
 @pytest.mark.parametrize(
     "fault",
     [
-        says(400),
+        pytest.param(says(400), marks=pytest.mark.thorough),
         page(503),
         pytest.param(says(403, "dailyLimitExceeded"), marks=pytest.mark.thorough),
         pytest.param(says(401, "authError"), marks=pytest.mark.thorough),

@@ -106,7 +106,7 @@ def test_command_home_is_a_file_fails_without_traceback(tmp_path: Path, command:
     assert home.read_text() == "mine\n"
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root can write everywhere")
 @pytest.mark.parametrize("command", [("start",), ("run", "--once")])
 def test_command_unwritable_home_fails_without_traceback(box: Box, command: tuple[str, ...]) -> None:
     """S16."""

@@ -21,7 +21,7 @@ def backup(home: Home) -> Path:
 
 @pytest.mark.parametrize(
     ("start", "step"),
-    [(0, 400), (150, 400), *(pytest.param(start, 50, marks=pytest.mark.thorough) for start in range(0, 50, 10))],
+    [(0, 800), (150, 800), *(pytest.param(start, 50, marks=pytest.mark.thorough) for start in range(0, 50, 10))],
 )
 def test_ledger_cut_at_any_length_loses_and_repeats_nothing(
     original: Box, make_copy: MakeCopy, start: int, step: int, caplog: pytest.LogCaptureFixture
@@ -107,12 +107,16 @@ def test_ledger_replaced_by_a_folder_loses_nothing(copy: Box, name: str) -> None
     assert_sent_once(copy)
 
 
-@pytest.mark.parametrize("is_alive", [False, True], ids=["between two runs", "under a running worker"])
-def test_ledger_that_vanishes_loses_and_repeats_nothing(box: Box, is_alive: bool) -> None:
+@pytest.mark.parametrize(
+    "is_running",
+    [pytest.param(False, marks=pytest.mark.thorough), True],
+    ids=["between two runs", "under a running worker"],
+)
+def test_ledger_that_vanishes_loses_and_repeats_nothing(box: Box, is_running: bool) -> None:
     """X02: later events are reported, earlier ones are not."""
     tree = layout_d(box)
     tree.grant()
-    for number in range(20):
+    for number in range(5):
         submit_pending(tree, f"old {number}")
         tree.approve(f"old {number}")
         tree.run(f"old {number}")
@@ -124,7 +128,7 @@ def test_ledger_that_vanishes_loses_and_repeats_nothing(box: Box, is_alive: bool
         app.run_once(box.clock.now)
         assert sent(box.new_mails()) == SUBMITTED
         lose_ledger(box)
-        if not is_alive:
+        if not is_running:
             app.close()
             app = box.parts()
         tree.approve("survey")
@@ -186,7 +190,9 @@ def test_ledger_and_outbox_lost_one_mail_lists_waiting_jobs(box: Box) -> None:
     assert "ended" not in mail.text
 
 
-@pytest.mark.parametrize("lose", [lose_ledger, lose_outbox], ids=["the ledger", "the outbox"])
+@pytest.mark.parametrize(
+    "lose", [pytest.param(lose_ledger, marks=pytest.mark.thorough), lose_outbox], ids=["ledger", "outbox"]
+)
 def test_ledger_or_outbox_lost_repeats_nothing(box: Box, lose: Callable[[Box], None]) -> None:
     """X01, X02: owed mails are sent once."""
     write_jobs(box, ended=50, waiting=5)
