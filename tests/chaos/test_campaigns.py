@@ -12,7 +12,7 @@ from tests.chaos import naive
 from tests.chaos.harness import Campaign, run
 from tests.chaos.subjects import points_of
 
-# Each fail-point once: those that mail servers alone have, and every other one of the rest, fall to SMTP.
+# Each fail-point once: half of the common ones with each server, those of mail servers with SMTP.
 _COMMON = points_of("gmail")
 
 
@@ -34,11 +34,12 @@ def test_worker_killed_anywhere_loses_nothing_and_counts_duplicates(kind: str, t
 
 
 def test_shares_contain_every_fail_point_once() -> None:
+    """X01."""
     assert sorted(point for points in SHARES.values() for point in points) == sorted(failpoints.POINTS)
 
 
 def test_harness_detects_the_faults_of_a_naive_notifier(tmp_path: Path) -> None:
-    """The control of the test above"""
+    """X01: the control of the test above."""
     outcome = run(Campaign("naive", "short naive", naive.POINTS * 3, from_outside=4), tmp_path)
 
     assert outcome.verdict.lost or outcome.verdict.uncounted

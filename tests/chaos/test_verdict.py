@@ -27,6 +27,7 @@ OTHER = Owed("job_submitted", "submitter", ANA, "job/D/x/y/z")
 
 
 def test_judge_all_sent_once_or_counted_is_good() -> None:
+    """X01, X03."""
     arrived = [Committed("1", (ONE,)), Committed("2", (OTHER,)), Committed("1", (ONE,))]
 
     assert judge([ONE, OTHER], arrived, {"1": 1}) == Verdict(owed=2, delivered=2, doubled=("1",), unknown=1)
@@ -52,11 +53,13 @@ def test_judge_all_sent_once_or_counted_is_good() -> None:
     ],
 )
 def test_judge_detects_every_violation(arrived: list[Committed], verdict: Verdict) -> None:
+    """X01, X03."""
     assert judge([ONE], arrived, {}) == verdict
     assert not verdict.is_good
 
 
 def test_judge_unknown_attempt_excuses_one_copy_of_its_message() -> None:
+    """X03."""
     thrice = [Committed("1", (ONE,))] * 3
 
     assert judge([ONE], thrice, {"1": 1, "2": 5}).uncounted == ("1",)
@@ -64,6 +67,7 @@ def test_judge_unknown_attempt_excuses_one_copy_of_its_message() -> None:
 
 
 def test_failings_point_never_hit_or_control_passed() -> None:
+    """X01."""
     good = judge([ONE], [Committed("1", (ONE,))], {})
     smtp = Outcome(Campaign("smtp", "0", (), 0), good, Counter(points_of("smtp")))
     control = Outcome(Campaign("naive", "0", (), 0), good, Counter(naive.POINTS))
@@ -77,6 +81,7 @@ def test_failings_point_never_hit_or_control_passed() -> None:
 
 
 def test_campaigns_contain_every_point_equally_often() -> None:
+    """X01."""
     planned = campaigns("smtp", 1, 101, 3)
 
     assert sum(campaign.kills for campaign in planned) == 101

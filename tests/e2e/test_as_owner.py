@@ -38,7 +38,7 @@ def foreign_box() -> Iterator[Box]:
         give_to_nobody(box.root)
         yield box
         if worker_lock.is_held(box.home):
-            box.notify("--as-owner", "stop", check=0)
+            box.command("--as-owner", "stop", check=0)
 
 
 def test_worker_program_refuses_root_in_a_foreign_home(foreign_box: Box) -> None:

@@ -19,7 +19,7 @@ import pytest
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import file_lock
 from tests.support import ANA, PATIENCE, Box, wait_until
-from tests.workers import demo_tree, has_scanned, outbox_counts, worker_process
+from tests.workers import CODE, demo_tree, has_scanned, outbox_counts, worker_process
 
 if not hasattr(socket, "AF_UNIX"):
     pytest.skip("needs Unix sockets", allow_module_level=True)
@@ -74,10 +74,6 @@ class Supervisor:
 
 @pytest.fixture
 def supervisor(box: Box) -> Iterator[Supervisor]:
-    yield from supervising(box)
-
-
-def supervising(box: Box) -> Iterator[Supervisor]:
     # Not below `tmp_path`: the path of a socket has about a hundred characters at most.
     short = tempfile.TemporaryDirectory(prefix="sn-", dir="/tmp")
     with short as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
@@ -146,7 +142,7 @@ def test_worker_reports_ready_alive_and_stopping(supervisor: Supervisor) -> None
 def test_worker_is_not_ready_during_its_first_scan(supervisor: Supervisor) -> None:
     """B07."""
     configure_polling(supervisor.box)
-    demo_tree(supervisor.box).submit(ANA, "survey", "print(1)\n")
+    demo_tree(supervisor.box).submit(ANA, "survey", CODE)
     with blocked_scan(supervisor.box):
         supervisor.start()
         supervisor.wait_for("STATUS=first scan")
@@ -171,12 +167,12 @@ def test_watchdog_messages_continue_during_many_scans(supervisor: Supervisor) ->
     known = len(supervisor.times("WATCHDOG=1", 0) or [])
     numbers = itertools.count()
 
-    def is_heard() -> bool:
-        tree.submit(ANA, f"survey {next(numbers)}", "print(1)\n")
+    def is_received() -> bool:
+        tree.submit(ANA, f"survey {next(numbers)}", CODE)
         supervisor.receive(0.1)
         return len(supervisor.times("WATCHDOG=1", 0) or []) >= known + 4
 
-    wait_until(is_heard, what="four messages while jobs come in")
+    wait_until(is_received, what="four messages while jobs come in")
 
 
 @pytest.mark.thorough
@@ -188,10 +184,10 @@ def test_watchdog_messages_stop_while_a_scan_hangs(supervisor: Supervisor) -> No
     supervisor.wait_for("WATCHDOG=1", 2)
 
     with blocked_scan(supervisor.box):
-        tree.submit(ANA, "survey", "print(1)\n")
+        tree.submit(ANA, "survey", CODE)
         wait_until(lambda: waiting(supervisor.box), what="the notification is in the outbox")
         supervisor.clear()
-        supervisor.receive(2.0)  # the silence itself is what is measured: twice the limit
+        supervisor.receive(2.0)  # twice the limit: the test measures the silence
         assert supervisor.lines == []
 
     supervisor.wait_for("WATCHDOG=1")
@@ -205,9 +201,11 @@ def test_watchdog_messages_stop_while_suspended(supervisor: Supervisor) -> None:
     supervisor.wait_for("WATCHDOG=1", 2)
 
     process.send_signal(signal.SIGSTOP)
-    wait_until(lambda: os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT), what="it stands still")
+    wait_until(
+        lambda: os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT), what="the process is suspended"
+    )
     supervisor.clear()
-    supervisor.receive(1.0)  # the silence itself is what is measured: twice the limit
+    supervisor.receive(1.0)  # twice the limit: the test measures the silence
     assert supervisor.lines == []
 
     process.send_signal(signal.SIGCONT)
@@ -216,12 +214,13 @@ def test_watchdog_messages_stop_while_suspended(supervisor: Supervisor) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
-    "asked", [{}, {"WATCHDOG_USEC": "400000", "WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "soon"}]
+    "variables",
+    [{}, {"WATCHDOG_USEC": "400000", "WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "soon"}],
 )
-def test_watchdog_messages_are_sent_on_request_only(supervisor: Supervisor, asked: dict[str, str]) -> None:
+def test_watchdog_messages_are_sent_on_request_only(supervisor: Supervisor, variables: dict[str, str]) -> None:
     """B07."""
     configure_polling(supervisor.box, interval=1)
-    process = supervisor.start(**asked)
+    process = supervisor.start(**variables)
     supervisor.wait_for("READY=1")
     first = worker_status.read(supervisor.box.home).last_scan_s or 0.0
 

@@ -66,7 +66,7 @@ def ping_server() -> Iterator[PingServer]:
     server.stop()
 
 
-WEEK_SECONDS = 7 * 86400  # for so long a sign-in of an app in Google's Testing state is good
+WEEK_SECONDS = 7 * 86400  # how long the sign-in of an app in Google's testing state lasts
 
 
 # The worker program; its scans fail at a fail-point while a file exists.
@@ -160,7 +160,7 @@ def test_health_step_failing_is_shown_until_it_succeeds(box: Box, tree: DemoTree
     start_worker(box)
     wait_until(lambda: heartbeats(box), what="a health step that works")
     with contextlib.closing(sqlite3.connect(box.home.outbox, timeout=30)) as database:
-        database.execute("ALTER TABLE attempts RENAME TO away")  # which the daily mail counts in, and no scan
+        database.execute("ALTER TABLE attempts RENAME TO away")  # used by the daily mail, not by scans
 
         def shown() -> list[str]:
             return [text for text in status(box)[1]["unwell"] if "health checks failed" in text]
@@ -168,8 +168,8 @@ def test_health_step_failing_is_shown_until_it_succeeds(box: Box, tree: DemoTree
         (text,) = wait_until(shown, what="unhealthy")
         scans = worker_status.read(box.home).last_scan_s
         count = failures(box, "health")
-        wait_until(lambda: worker_status.read(box.home).last_scan_s != scans, what="one more scan")
-        wait_until(lambda: failures(box, "health") > count, what="one more failure")
+        wait_until(lambda: worker_status.read(box.home).last_scan_s != scans, what="another scan")
+        wait_until(lambda: failures(box, "health") > count, what="another failure")
 
         assert "attempts" in text
         assert failures(box) == 0

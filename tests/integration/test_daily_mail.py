@@ -74,7 +74,7 @@ def heartbeat_times(box: Box, *moments: str) -> list[str]:
         for text in moments:
             known = len(heartbeats(box))
             box.clock.advance(MINUTE)
-            box.clock.now = timestamp(text)  # the wall clock alone is set
+            box.clock.now = timestamp(text)  # only the wall clock is set
             scan()
             sent_at += [text] * (len(heartbeats(box)) - known)
     return sent_at
@@ -85,7 +85,7 @@ def heartbeat_times(box: Box, *moments: str) -> list[str]:
     [
         ("true", "07:59", "08:00"),
         ("07:30", "07:29", "07:30"),
-        ("18:30", "18:29", "18:30"),  # to YAML, a number of base 60
+        ("18:30", "18:29", "18:30"),  # in YAML, a number of base 60
         ("'18:30'", "18:29", "18:30"),
         ("'23:59'", "23:58", "23:59"),
     ],

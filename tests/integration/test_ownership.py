@@ -84,8 +84,6 @@ def foreign_box() -> Iterator[Box]:
         give_to_nobody(box.home.root)
         give_to_nobody(box.root)
         yield box
-        if worker_lock.is_held(box.home):
-            box.notify("--as-owner", "stop", check=0)
 
 
 # -- root ----------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def scan_once(box: Box) -> None:
         scan()
 
 
-WEEK_SECONDS = 7 * 86400  # for so long a sign-in of an app in Google's Testing state is good
+WEEK_SECONDS = 7 * 86400  # how long the sign-in of an app in Google's testing state lasts
 
 
 def write_sign_in(box: Box, google: Google, *, days_left: float, **changes: Any) -> None:
