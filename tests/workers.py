@@ -176,6 +176,62 @@ class PingServer:
         self._server.server_close()
 
 
+class EchoServer:
+    """Answers every request with an error that repeats the request."""
+
+    def __init__(self, status: int) -> None:
+        self.paths: list[str] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer()
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self._answer()
+
+            def _answer(self) -> None:
+                server.paths.append(self.path)
+                error = {"error": {"code": status, "message": f"{self.path} {self.headers['Authorization']}"}}
+                body = json.dumps(error).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - name of the base class
+                """Log nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    def configure(self, box: Box) -> None:
+        """Use this server for Gmail and for pings; every secret contains the text SECRET."""
+        box.configure(
+            {
+                "transports": {"mail": {"type": "gmail", "api_endpoint": self.url}},
+                "heartbeat": {"ping_url": f"{self.url}/ping-SECRET"},
+            }
+        )
+        token = {
+            "token": "access-SECRET",
+            "refresh_token": "refresh-SECRET",
+            "client_id": "client",
+            "client_secret": "client-SECRET",
+            "token_uri": f"{self.url}/token",
+            "scopes": ["https://www.googleapis.com/auth/gmail.send"],
+            "expiry": "2099-01-01T00:00:00Z",
+        }
+        box.home.token.write_text(json.dumps(token))
+
+
 # -- other users -----------------------------------------------------------------------------------------------------
 
 

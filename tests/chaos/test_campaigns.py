@@ -14,8 +14,6 @@ from tests.chaos.subjects import points_of
 
 # Each fail-point once: half of the common ones with each server, those of mail servers with SMTP.
 _COMMON = points_of("gmail")
-
-
 SHARES = {
     "gmail": _COMMON[::2],
     "smtp": (*_COMMON[1::2], *(point for point in points_of("smtp") if point not in _COMMON)),

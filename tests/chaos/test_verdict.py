@@ -21,8 +21,6 @@ from tests.support import (
 )
 
 ONE = Owed("job_submitted", "owner", OWNER, "job/D/x/y/z")
-
-
 OTHER = Owed("job_submitted", "submitter", ANA, "job/D/x/y/z")
 
 

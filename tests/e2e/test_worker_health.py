@@ -20,7 +20,7 @@ from syftnotify.system import worker_status
 from syftnotify.system.files import atomic_write
 from tests.fakes.google import SECRET, Google, Post, hangs, serving
 from tests.support import ANA, OWNER, PATIENCE, Box, wait_until
-from tests.workers import CODE, PingServer, configure, demo_tree, start_worker, wait_for_scans
+from tests.workers import CODE, EchoServer, PingServer, configure, demo_tree, start_worker, wait_for_scans
 
 DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
 
@@ -369,3 +369,45 @@ def test_status_has_no_notice_of_a_far_or_unknown_sign_in_end(
     assert code == 0
     assert not [notice for notice in report["notices"] if "sign-in" in notice]
     assert ("sign_in_ends" in report["transports"]["mail"]) == known
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"refresh_token_expires_in": 1e300},
+        {"refresh_token_expires_in": float("inf")},
+        {"refresh_token_expires_in": 10**400},
+        {"signed_in_at": 1e18},
+        {"signed_in_at": float("nan")},
+    ],
+    ids=["far", "infinite", "huge", "late", "not a number"],
+)
+def test_worker_starts_with_absurd_times_of_a_sign_in(google: Google, box: Box, changes: dict[str, Any]) -> None:
+    """X07: The sign-in itself is valid."""
+    configure(box, google)
+    write_sign_in(box, google, days_left=1.5, **changes)
+
+    box.notify("start", check=0)
+
+    assert status(box)[0] == 0
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("code", [401, 403, 500])
+def test_worker_writes_no_secret_to_log_or_status(box: Box, code: int) -> None:
+    """S16: whatever a server answers; the thin version is in tests/integration/test_logs_command.py."""
+    with contextlib.closing(EchoServer(code)) as server:
+        server.configure(box)
+        DemoTree(box.root, box.snapshot).submit(ANA, "survey", CODE)
+        started = box.notify("start", check=0)
+        wait_until(lambda: worker_status.read(box.home).last_error, what="a failed attempt")
+        wait_until(lambda: any(path != "/ping-SECRET" for path in server.paths), what="an attempt")
+        status = box.notify("status")
+        box.notify("stop", check=0)
+
+    for text in (
+        *(done.stdout + done.stderr for done in (started, status)),
+        *(path.read_text() for path in (box.home.log, box.home.worker_status, box.home.state)),
+    ):
+        assert "SECRET" not in text

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from syftnotify.services.demo import Tree as DemoTree
 from tests.support import ANA, Box
-from tests.workers import demo_tree
+from tests.workers import EchoServer, demo_tree
 
 ESCAPE, OVERRIDE = "\x1b", "\u202e"  # ANSI, right to left
 
@@ -29,8 +26,6 @@ def append(path: Path, *lines: str) -> None:
 
 
 TRACEBACK = ("    Traceback (most recent call last):", '      File "x.py", line 1', "    ValueError: no")
-
-
 MIXED = (line(1, "DEBUG"), line(2, "INFO"), line(3, "WARNING"), line(4, "ERROR"), *TRACEBACK, line(5))
 
 
@@ -115,67 +110,18 @@ def test_run_once_logs_every_attempt_as_notification(box: Box) -> None:
 # -- secrets ---------------------------------------------------------------------------------------------------------
 
 
-class EchoServer:
-    """Answers every request with an error that repeats the request."""
-
-    def __init__(self, status: int) -> None:
-        self.paths: list[str] = []
-        host = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self._answer()
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
-                self._answer()
-
-            def _answer(self) -> None:
-                host.paths.append(self.path)
-                arguments = {"error": {"code": status, "message": f"{self.path} {self.headers['Authorization']}"}}
-                body = json.dumps(arguments).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - name of the base class
-                """Log nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture(
     params=[pytest.param(401, marks=pytest.mark.thorough), pytest.param(403, marks=pytest.mark.thorough), 500]
 )
 def echo_server(request: pytest.FixtureRequest) -> Iterator[EchoServer]:
-    host = EchoServer(request.param)
-    yield host
-    host.server.shutdown()
-    host.server.server_close()
+    server = EchoServer(request.param)
+    yield server
+    server.close()
 
 
 def test_log_and_status_files_contain_no_secret(box: Box, echo_server: EchoServer) -> None:
     """S16: neither tokens nor the path of a ping address, whatever a server answers."""
-    box.configure(
-        {
-            "transports": {"mail": {"type": "gmail", "api_endpoint": echo_server.url}},
-            "heartbeat": {"ping_url": f"{echo_server.url}/ping-SECRET"},
-        }
-    )
-    token = {
-        "token": "access-SECRET",
-        "refresh_token": "refresh-SECRET",
-        "client_id": "client",
-        "client_secret": "client-SECRET",
-        "token_uri": f"{echo_server.url}/token",
-        "scopes": ["https://www.googleapis.com/auth/gmail.send"],
-        "expiry": "2099-01-01T00:00:00Z",
-    }
-    box.home.token.write_text(json.dumps(token))
+    echo_server.configure(box)
     DemoTree(box.root, box.snapshot).submit(ANA, "survey", "print(1)\n")
 
     runs = [box.notify("run", "--once", check=0) for _ in range(2)]
