@@ -15,7 +15,17 @@ from syftnotify.services.demo import Tree as DemoTree
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import file_lock
 from tests.support import ANA, OWNER, PATIENCE, Box, wait_until
-from tests.workers import CODE, SUBMITTED, demo_tree, sent_mails, start_worker, status_json, wait_for_scans, worker_pid
+from tests.workers import (
+    CODE,
+    SUBMITTED,
+    demo_tree,
+    sent_mails,
+    start_worker,
+    status_json,
+    wait_for_scans,
+    worker_pid,
+    worker_process,
+)
 
 STATUS_KEYS = {
     *("running", "pid", "started_at", "version", "home", "root", "jobs", "peers", "last_scan", "waiting", "sent"),
@@ -267,12 +277,11 @@ def test_status_during_the_first_scan_shows_progress(box: Box) -> None:
     with file_lock(box.home.state.with_name("state.json.lock"), seconds=10) as held:
         assert held  # so that the scan reads every job and cannot finish
         tree.submit(ANA, "four", CODE)
-        starting = box.begin("start")
+        worker = worker_process(box)
         wait_until(lambda: worker_status.read(box.home).scanned == 4, what="four jobs are read")
         done = box.notify("status", check=0)
         status = status_json(box)
-    assert starting.wait(PATIENCE) == 0
-    starting.communicate()
+    wait_until(lambda: worker_status.read(box.home).phase == "running", what="the end of the first scan")
 
     assert f"starting: scanned 4 of 4 jobs (pid {status['pid']})" in done.stdout
     assert (status["phase"], status["progress"]) == ("starting", {"scanned": 4, "total": 4})
@@ -280,6 +289,8 @@ def test_status_during_the_first_scan_shows_progress(box: Box) -> None:
     assert (status["sent"], status["last_scan"]["at"]) == (0, None)
     status = status_json(box)
     assert (status["phase"], status["progress"]) == ("running", None)
+    box.notify("stop", check=0)
+    assert worker.wait(PATIENCE) == 0
 
 
 @pytest.mark.thorough
