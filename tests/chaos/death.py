@@ -12,7 +12,7 @@ from collections.abc import Callable
 def die_at(order: str) -> Callable[[str], None]:
     """A listener that kills this process when a moment is reached; `order` is `POINT:N`, N counts from 1.
 
-    The last words, the name of the point alone, go to stdout: nobody else's kill leaves them there.
+    The name of the point is printed to stdout, which distinguishes this from a kill from outside.
     """
     point, _, count = order.rpartition(":")
     left = int(count)

@@ -136,43 +136,43 @@ class Life:
     """One process of the program under test, from its start to its end."""
 
     def __init__(self, subject: Subject, die_at: str) -> None:
-        tell, told = os.pipe()
+        read_end, write_end = os.pipe()
         log = (subject.box.folder / "output.log").open("ab")
         self.began_at = time.monotonic()
         try:
             self._process = subprocess.Popen(
-                subject.command(tell=told, die_at=die_at),
+                subject.command(report_fd=write_end, die_at=die_at),
                 stdin=subprocess.PIPE,  # its end ends the program, too
                 stdout=subprocess.PIPE,
                 stderr=log,
-                pass_fds=(told,),
+                pass_fds=(write_end,),
                 cwd=TOP,
                 env=_environment(subject),
             )
-        except BaseException:  # nobody will read from a process that was not born; goes on its way
-            os.close(tell)
+        except BaseException:  # the process did not start; the exception is raised again
+            os.close(read_end)
             raise
         finally:
-            os.close(told)
+            os.close(write_end)
             log.close()
         assert self._process.stdout is not None
-        self.told_at: float | None = None  # when its first look was done, on the monotonic clock
+        self.scanned_at: float | None = None  # the end of its first scan, on the monotonic clock
         self.ended_at: float | None = None
-        self.last_words = ""
+        self.last_output = ""
         self.refusal = ""  # why it would not start
-        self._tell = tell
+        self._report_fd = read_end
         self._out = self._process.stdout.fileno()
-        self._heard = selectors.DefaultSelector()
-        self._heard.register(self._tell, selectors.EVENT_READ, self._on_tell)
-        self._heard.register(self._out, selectors.EVENT_READ, self._on_output)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._report_fd, selectors.EVENT_READ, self._on_report)
+        self._selector.register(self._out, selectors.EVENT_READ, self._on_output)
 
     def wait(self, until: float, *, for_its_start: bool = False) -> None:
         """Wait until that moment of the monotonic clock, or its end, or the end of its first look if that is asked."""
-        while self.ended_at is None and not (for_its_start and self.told_at is not None):
+        while self.ended_at is None and not (for_its_start and self.scanned_at is not None):
             left = until - time.monotonic()
             if left <= 0:
                 return
-            for key, _ in self._heard.select(left):
+            for key, _ in self._selector.select(left):
                 key.data()
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
@@ -187,25 +187,25 @@ class Life:
         """End it if it lives, and let go of everything."""
         self._process.kill()
         self._process.wait()
-        self._heard.close()
-        os.close(self._tell)
+        self._selector.close()
+        os.close(self._report_fd)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
 
-    def _on_tell(self) -> None:
-        line = os.read(self._tell, 65536)
-        self._heard.unregister(self._tell)
+    def _on_report(self) -> None:
+        line = os.read(self._report_fd, 65536)
+        self._selector.unregister(self._report_fd)
         if line:
-            told = json.loads(line)
-            self.refusal = str(told.get("error", ""))
-            self.told_at = None if self.refusal else time.monotonic()
+            report = json.loads(line)
+            self.refusal = str(report.get("error", ""))
+            self.scanned_at = None if self.refusal else time.monotonic()
 
     def _on_output(self) -> None:
-        words = os.read(self._out, 65536)
-        self.last_words += words.decode()
-        if not words:
-            self._heard.unregister(self._out)
+        output = os.read(self._out, 65536)
+        self.last_output += output.decode()
+        if not output:
+            self._selector.unregister(self._out)
             self.ended_at = time.monotonic()
 
 
@@ -275,7 +275,7 @@ class _Run:
         self._campaign = campaign
         self._subject = subject
         self._writer = writer
-        self._is_written = False  # nothing is, before a first look was done: what it finds is told in one message
+        self._is_written = False  # jobs of the first scan would be reported in one digest
         self._starts: list[float] = [1.0]  # seconds that starts took; the first is a guess
         self._died_at: float | None = None
         self._deaths: Counter[str] = Counter()
@@ -308,11 +308,11 @@ class _Run:
             self._note_death(life, from_outside=from_outside)
 
     def _note_start(self, life: Life) -> None:
-        if life.told_at is None:
+        if life.scanned_at is None:
             return
-        self._starts.append(life.told_at - life.began_at)
+        self._starts.append(life.scanned_at - life.began_at)
         if self._died_at is not None:
-            self._recoveries.append(life.told_at - self._died_at)
+            self._recoveries.append(life.scanned_at - self._died_at)
         if not self._is_written:
             self._is_written = True
             self._writer.grant(_STEPS_A_KILL)
@@ -328,17 +328,17 @@ class _Run:
                 self._writer.grant(1)
 
     def _note_death(self, life: Life, *, from_outside: bool) -> None:
-        code, words = life.code(), life.last_words.strip()
+        code, output = life.code(), life.last_output.strip()
         self._died_at = life.ended_at
-        if code == -signal.SIGKILL and (words or from_outside):
-            self._deaths[words] += 1
+        if code == -signal.SIGKILL and (output or from_outside):
+            self._deaths[output] += 1
         else:
-            self._troubles.append(f"it ended by itself: exit code {code}, {words} {life.refusal}")
+            self._troubles.append(f"it exited: exit code {code}, {output} {life.refusal}")
 
     def _verdict(self) -> Verdict:
-        """Good weather, no kills: what is owed must come, and the worker must find its peace."""
+        """Without faults and kills, everything owed must arrive, and the worker must become idle."""
         subject, sink = self._subject, self._subject.sink
-        sink.weather.is_fair = True
+        sink.faults.is_fair = True
         with _living(subject) as life:
             life.wait(life.began_at + _START_LIMIT, for_its_start=True)
             self._note_start(life)
@@ -350,7 +350,7 @@ class _Run:
             life.kill(signal.SIGTERM)
             life.wait(time.monotonic() + _STOP_LIMIT)
             if (code := life.code()) != 0:
-                self._troubles.append(f"it did not stop in peace: exit code {code}")
+                self._troubles.append(f"it did not stop in order: exit code {code}")
         while not sink.is_idle() and time.monotonic() < until + _STOP_LIMIT:
             time.sleep(0.05)  # likewise; a message may still be on its way into the book
         return judge(owed, sink.book.entries, subject.unknown(), [*self._troubles, *subject.troubles()])

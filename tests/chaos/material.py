@@ -16,7 +16,7 @@ _RELEASES = ("0.1.40", "0.1.38")
 
 
 class Owed(NamedTuple):
-    """One thing that one person must be told."""
+    """A fact and a recipient who must be notified of it."""
 
     event: str
     audience: str
@@ -60,11 +60,10 @@ def _lasting_and_owed(number: int) -> tuple[tuple[Step, ...], frozenset[Owed]]:
 
 
 def _lasting(recording: Recording) -> tuple[Step, ...]:
-    """The steps without the rerun of a job, whose files stay from then on what they were.
+    """The steps without the rerun of a job; its files stay as they were before.
 
-    All that the other steps make true stays true: a worker that was dead meanwhile must tell it all the same, and every
-    item is strictly owed. A rerun writes over the end of the first run, so that nobody who was dead in between can ever
-    know of it.
+    Everything else that the steps make true stays true, so a worker that was dead meanwhile must report it: every item
+    is strictly owed. A rerun overwrites the end of the first run, which a worker that was dead cannot detect.
     """
     rerun, rerun_ended = recording.first_of("rerun-"), recording.first_of("run2-")
     before, after = recording.steps[rerun - 1].files, recording.steps[rerun_ended].files
@@ -81,10 +80,10 @@ def _owed(recording: Recording, last: Step) -> Iterator[Owed]:
     """What all steps owe by the time of the last: jobs one by one, to know which entity is meant, then the peers."""
     for job, status in last.status.items():
         alone = replace(last, status={job: status}, files={})
-        for told in Oracle(recording).expect(alone):
-            yield Owed(*told, recording.entity(job))
-    for told in Oracle(recording).expect(replace(last, status={})):
-        yield Owed(*told, entity_id("peer", OWNER, told[2]))
+        for sent in Oracle(recording).expect(alone):
+            yield Owed(*sent, recording.entity(job))
+    for sent in Oracle(recording).expect(replace(last, status={})):
+        yield Owed(*sent, entity_id("peer", OWNER, sent[2]))
 
 
 def _renamed(step: Step, number: int) -> Step:

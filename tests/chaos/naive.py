@@ -1,9 +1,9 @@
 """The control: a notifier as one writes it in an afternoon. The harness must find out what is wrong with it.
 
-It looks at the same tree, keeps a list of what it told in a JSON file, marks each mail after it was sent, writes the
+It scans the same tree, keeps a list of what it sent in a JSON file, marks each mail after it was sent, writes the
 file anew in place, and takes a file that it cannot read for an empty one.
 
-    python -m tests.chaos.naive --root DIR --state FILE --smtp HOST:PORT --tell FD [--die-at POINT:N]
+    python -m tests.chaos.naive --root DIR --state FILE --smtp HOST:PORT --report-fd FD [--die-at POINT:N]
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from syftnotify.core.identifiers import entity_id
 from tests.chaos.death import die_at, end_with_the_harness
 
 POINTS = ("naive.sent", "naive.writing")  # sent and not marked; the state file half written
-_INTERVAL = 0.1  # seconds between two looks
+_INTERVAL = 0.1  # seconds between two scans
 
 Key = tuple[str, str, str, str]  # event, audience, recipient, entity
 
@@ -68,7 +68,7 @@ def _state(path: Path) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
-def read_told(path: Path) -> list[list[str]]:
+def read_sent(path: Path) -> list[list[str]]:
     try:
         loaded: list[list[str]] = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -76,8 +76,8 @@ def read_told(path: Path) -> list[list[str]]:
     return loaded
 
 
-def write_told(path: Path, told: list[list[str]], reached: Callable[[str], None]) -> None:
-    text = json.dumps(told, indent=1)
+def write_sent(path: Path, sent: list[list[str]], reached: Callable[[str], None]) -> None:
+    text = json.dumps(sent, indent=1)
     with path.open("w") as file:
         file.write(text[: len(text) // 2])
         file.flush()
@@ -103,26 +103,26 @@ def main() -> int:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--smtp", required=True)
-    parser.add_argument("--tell", type=int, required=True)
+    parser.add_argument("--report-fd", type=int, required=True)
     parser.add_argument("--die-at", default="")
     given = parser.parse_args()
     end_with_the_harness()
     ending = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ending.set())
     reached = die_at(given.die_at) if given.die_at else lambda _point: None
-    told = read_told(given.state)
-    os.write(given.tell, b"{}\n")
+    sent = read_sent(given.state)
+    os.write(given.report_fd, b"{}\n")
     while not ending.wait(_INTERVAL):
         for key in facts(given.root):
-            if ending.is_set() or list(key) in told:
+            if ending.is_set() or list(key) in sent:
                 continue
             try:
                 send(given.smtp, key)
             except OSError:  # smtplib's own errors are OSErrors, too
-                continue  # the next look finds it again
+                continue  # the next scan finds it again
             reached("naive.sent")
-            told.append(list(key))
-            write_told(given.state, told, reached)
+            sent.append(list(key))
+            write_sent(given.state, sent, reached)
     return 0
 
 

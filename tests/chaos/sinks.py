@@ -25,7 +25,7 @@ class Committed(NamedTuple):
     """A message that a server took over: from here on it would have been delivered."""
 
     id: str  # the Message-ID's part before the @
-    told: tuple[Owed, ...]
+    items: tuple[Owed, ...]
 
 
 def committed(source: bytes) -> Committed:
@@ -36,7 +36,7 @@ def committed(source: bytes) -> Committed:
     return Committed(identity, tuple(Owed(event, audience, to, entity) for entity in entities))
 
 
-class Weather:
+class Faults:
     """Which fault comes next; the dice are seeded, and several threads throw them."""
 
     def __init__(self, seed: str) -> None:
@@ -81,7 +81,7 @@ class Book:
         """Whether all of `owed` has come, within `seconds`."""
         with self._grown:
             return self._grown.wait_for(
-                lambda: owed <= {each for entry in self._entries for each in entry.told}, timeout=seconds
+                lambda: owed <= {each for entry in self._entries for each in entry.items}, timeout=seconds
             )
 
 
@@ -92,7 +92,7 @@ class Sink(Protocol):
     def book(self) -> Book: ...
 
     @property
-    def weather(self) -> Weather: ...
+    def faults(self) -> Faults: ...
 
     def is_idle(self) -> bool:
         """Whether nobody is connected, so that nothing is on its way into the book."""
@@ -123,11 +123,11 @@ GMAIL_FAULTS = {
 
 
 class GmailSink:
-    """Google, as `tests.fakes.google` plays it, in bad weather."""
+    """Google, as `tests.fakes.google` plays it, with random faults."""
 
     def __init__(self, seed: str) -> None:
         self.book = Book()
-        self.weather = Weather(seed)
+        self.faults = Faults(seed)
         self.google = Google(usual=self._answer)
         self._proven: set[str] = set()  # access tokens with which a mail was taken, and said to be
         self._answers: dict[str, Answer] = {
@@ -162,7 +162,7 @@ class GmailSink:
     def _answer(self, asked: Asked) -> None:
         with self.google.lock:
             knows = asked.post.access_token in self.google.access_tokens
-        self._answers[self.weather.next(GMAIL_FAULTS) if knows else "rejected"](asked)
+        self._answers[self.faults.next(GMAIL_FAULTS) if knows else "rejected"](asked)
 
     def _forgets_the_token(self, asked: Asked) -> None:
         """A token is only rejected after it was good for something: two in a row rightly pause the transport."""
@@ -181,7 +181,7 @@ class GmailSink:
         return act
 
     def _answers_slowly(self, asked: Asked) -> None:
-        self.google.ended.wait(self.weather.delay())
+        self.google.ended.wait(self.faults.delay())
         self._agrees(asked)
 
     def _agrees(self, asked: Asked) -> None:
@@ -204,13 +204,13 @@ SMTP_FAULTS_AFTER_THE_DOT = {
 
 
 class SmtpSink(Controller):
-    """A mail server, by aiosmtpd, in bad weather."""
+    """A mail server, by aiosmtpd, with random faults."""
 
     def __init__(self, seed: str) -> None:
         # A name is handed in because finding one's own may ask DNS.
         super().__init__(self, hostname="127.0.0.1", port=0, server_hostname="sink.example")
         self.book = Book()
-        self.weather = Weather(seed)
+        self.faults = Faults(seed)
         self.connected = 0
 
     @property
@@ -241,7 +241,7 @@ class SmtpSink(Controller):
     async def handle_MAIL(  # noqa: N802 - aiosmtpd's name
         self, server: SMTP, session: Session, envelope: Envelope, address: str, mail_options: list[str]
     ) -> str:
-        fault = self.weather.next(SMTP_FAULTS_BEFORE_DATA)
+        fault = self.faults.next(SMTP_FAULTS_BEFORE_DATA)
         if fault == "451":
             return "451 4.3.0 try again later"
         if fault == "421":
@@ -253,7 +253,7 @@ class SmtpSink(Controller):
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - likewise
-        fault = self.weather.next(SMTP_FAULTS_AFTER_THE_DOT)
+        fault = self.faults.next(SMTP_FAULTS_AFTER_THE_DOT)
         if fault == "451":
             return "451 4.3.0 try again later"
         if fault == "421":
@@ -267,7 +267,7 @@ class SmtpSink(Controller):
         if fault == "commit then cut":
             return _hang_up(server, "250 2.0.0 tak", end="")
         if fault == "slow":
-            await asyncio.sleep(self.weather.delay())  # the fault itself: a server that takes its time
+            await asyncio.sleep(self.faults.delay())  # the fault itself: a server that takes its time
         return "250 2.0.0 taken"
 
 
@@ -287,10 +287,10 @@ class _Connection(SMTP):
         self._sink.connected -= 1
 
 
-def _hang_up(server: SMTP, last_words: str = "", *, end: str = "\r\n") -> str:
-    """Close the connection, after `last_words` if there are any. What is returned reaches nobody."""
+def _hang_up(server: SMTP, reply: str = "", *, end: str = "\r\n") -> str:
+    """Close the connection, after `reply` if there are any. What is returned reaches nobody."""
     assert isinstance(server.transport, asyncio.Transport)
-    if last_words:
-        server.transport.write(f"{last_words}{end}".encode())
+    if reply:
+        server.transport.write(f"{reply}{end}".encode())
     server.transport.close()
     return "421 gone"

@@ -40,7 +40,7 @@ class Subject(Protocol):
     def set_up(self) -> None:
         """Write what the program needs; the sink runs."""
 
-    def command(self, *, tell: int, die_at: str) -> list[str]: ...
+    def command(self, *, report_fd: int, die_at: str) -> list[str]: ...
 
     def is_quiet(self) -> bool:
         """Whether it believes that it owes nothing any more."""
@@ -73,9 +73,9 @@ class Ours:
         if isinstance(self.sink, GmailSink):
             self.sink.google.write_token(self.box.home.token)
 
-    def command(self, *, tell: int, die_at: str) -> list[str]:
-        words = [sys.executable, "-m", self.program, "--home", str(self.box.home.root), "--tell", str(tell)]
-        return [*words, "--die-at", die_at] if die_at else words
+    def command(self, *, report_fd: int, die_at: str) -> list[str]:
+        arguments = [sys.executable, "-m", self.program, "--home", str(self.box.home.root), "--tell", str(report_fd)]
+        return [*arguments, "--die-at", die_at] if die_at else arguments
 
     def is_quiet(self) -> bool:
         return not self._rows(f"SELECT 1 FROM notifications WHERE state IN {_UNFINISHED} LIMIT 1")
@@ -86,9 +86,9 @@ class Ours:
 
     def troubles(self) -> Iterator[str]:
         home = self.box.home
-        for word in self._rows("PRAGMA integrity_check"):
-            if word != ("ok",):
-                yield f"outbox.db: {word}"
+        for row in self._rows("PRAGMA integrity_check"):
+            if row != ("ok",):
+                yield f"outbox.db: {row}"
         for state, count in self._rows(
             "SELECT state, count(*) FROM notifications WHERE state != 'sent' GROUP BY state"
         ):
@@ -120,22 +120,30 @@ class Naive:
 
     @property
     def _state(self) -> Path:
-        return self.box.folder / "told.json"
+        return self.box.folder / "sent.json"
 
     def set_up(self) -> None:
         """It has no settings."""
 
-    def command(self, *, tell: int, die_at: str) -> list[str]:
+    def command(self, *, report_fd: int, die_at: str) -> list[str]:
         server = self.sink.url.removeprefix("smtp://")
-        words = [sys.executable, "-m", "tests.chaos.naive", "--root", str(self.box.root), "--state", str(self._state)]
-        words += ["--smtp", server, "--tell", str(tell)]
-        return [*words, "--die-at", die_at] if die_at else words
+        arguments = [
+            sys.executable,
+            "-m",
+            "tests.chaos.naive",
+            "--root",
+            str(self.box.root),
+            "--state",
+            str(self._state),
+        ]
+        arguments += ["--smtp", server, "--report-fd", str(report_fd)]
+        return [*arguments, "--die-at", die_at] if die_at else arguments
 
     def is_quiet(self) -> bool:
         return True
 
     def unknown(self) -> Counter[str]:
-        return Counter()  # it does not know the word
+        return Counter()  # it counts none
 
     def troubles(self) -> Iterator[str]:
         return iter(())

@@ -1,4 +1,4 @@
-"""Was everything owed told, once or counted, and to nobody else? Pure: what was owed and what arrived, compared."""
+"""Compares what was owed with what arrived: all of it, once or counted, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.chaos.sinks import Committed
 class Verdict:
     """What came of one campaign.
 
-    `foreign` was told and not owed: to a stranger, or again under another id, or in a digest, which nothing here calls
+    `foreign` was sent and not owed: to a stranger, or again under another id, or in a digest, which nothing here calls
     for. `doubled` are the ids that were committed more than once, `uncounted` those of them for which the program
     itself knows of fewer attempts of unknown outcome than there are copies too many.
     """
@@ -40,7 +40,7 @@ def judge(
     arrived = list(arrived)
     copies = Counter(message.id for message in arrived)
     demanded = Counter(owed)
-    delivered = Counter(each for message in set(arrived) for each in message.told)
+    delivered = Counter(each for message in set(arrived) for each in message.items)
     doubled = sorted(identity for identity, count in copies.items() if count > 1)
     return Verdict(
         owed=demanded.total(),

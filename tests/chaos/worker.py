@@ -1,4 +1,4 @@
-"""A real worker that kills itself where it is told to: `python -m tests.chaos.worker --home DIR [--die-at POINT:N]`."""
+"""A real worker that kills itself at a fail-point: `python -m tests.chaos.worker --home DIR [--die-at POINT:N]`."""
 
 from __future__ import annotations
 

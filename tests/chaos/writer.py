@@ -1,7 +1,7 @@
 """The clients: a process of its own that writes the tree, `python -m tests.chaos.writer --root DIR --seed N`.
 
 Each line on stdin is a number of steps to write, at a pace of its own. At the line `end` the round is completed, and
-the number of rounds that were written is told on stdout.
+the number of rounds that were written is printed to stdout.
 """
 
 from __future__ import annotations

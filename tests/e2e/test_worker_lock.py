@@ -1,4 +1,4 @@
-"""One worker per home, also when its lock file is removed or the file system has no locks."""
+"""One worker per home, also when its lock file is lost or the file system has no locks."""
 
 from __future__ import annotations
 
@@ -15,21 +15,15 @@ from pathlib import Path
 import pytest
 
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.system.locks import file_lock, supports_locks
+from syftnotify.system.locks import file_lock
 from syftnotify.system.procinfo import is_worker
-from tests.support import Box, wait_until, without_blanks
+from tests.support import PATIENCE, Box, wait_until, without_blanks
+from tests.workers import has_scanned, start_worker, worker_process
 
 
-def started(box: Box) -> int:
-    box.notify("start", check=0)
-    pid = worker_lock.holder_pid(box.home)
-    assert pid is not None
-    return pid
-
-
-def suspended(box: Box, lose: Callable[[Path], None]) -> int:
-    """A worker that lost its lock and has not noticed: it never comes to its next scan."""
-    pid = started(box)
+def suspended_worker(box: Box, lose: Callable[[Path], None]) -> int:
+    """The pid of a suspended worker that lost its lock and cannot detect it."""
+    pid = start_worker(box)
     os.kill(pid, signal.SIGSTOP)
     lose(box.home.lock)
     return pid
@@ -53,13 +47,17 @@ def copy_back(lock: Path) -> None:
 LOSSES = [remove, empty, copy_back]
 
 
-@pytest.mark.parametrize("lose", LOSSES, ids=lambda each: each.__name__)
-def test_commands_agree_while_the_lock_file_is_lost(box: Box, lose: Callable[[Path], None]) -> None:
-    """B7: no second worker, and the first one is named, shown as unhealthy and can be stopped."""
-    pid = suspended(box, lose)
+@pytest.mark.parametrize(
+    "lose",
+    [remove, *(pytest.param(each, marks=pytest.mark.thorough) for each in LOSSES[1:])],
+    ids=lambda each: each.__name__,
+)
+def test_commands_find_a_worker_whose_lock_file_is_lost(box: Box, lose: Callable[[Path], None]) -> None:
+    """B7, S16: no second worker starts; the first is named, shown as unhealthy and can be stopped."""
+    pid = suspended_worker(box, lose)
 
-    for words in (("start",), ("run",), ("run", "--once")):
-        assert f"pid {pid}" in box.notify(*words, check=3).stderr, words
+    for arguments in (("start",), ("run",), ("run", "--once")):
+        assert f"pid {pid}" in box.notify(*arguments, check=3).stderr, arguments
     ensured = box.notify("ensure", check=0)
     status = box.notify("status", "--json", check=4)
 
@@ -67,12 +65,15 @@ def test_commands_agree_while_the_lock_file_is_lost(box: Box, lose: Callable[[Pa
     found = json.loads(status.stdout)
     assert (found["running"], found["pid"], found["phase"]) == (True, pid, "running")
     assert "the lock file was removed or replaced; run `notify restart`" in found["unwell"]
-    assert f"(pid {pid})" in box.notify("stop", "--timeout", "0.3", check=1).stderr
+    stopped = box.notify("stop", "--timeout", "0.3", check=1)
+    assert f"(pid {pid})" in stopped.stderr
+    assert "killed" in stopped.stderr
     assert not worker_lock.is_held(box.home)
 
 
-def test_worker_whose_lock_file_was_emptied_is_found_by_its_report(box: Box) -> None:
-    """B7"""
+@pytest.mark.thorough
+def test_stop_finds_a_worker_with_an_empty_lock_file(box: Box) -> None:
+    """B7."""
     box.notify("start", check=0)
     pid = worker_lock.holder_pid(box.home)
     box.home.lock.write_text("")
@@ -80,10 +81,11 @@ def test_worker_whose_lock_file_was_emptied_is_found_by_its_report(box: Box) -> 
     assert f"pid {pid}" in box.notify("stop", check=0).stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("lose", LOSSES, ids=lambda each: each.__name__)
 def test_restart_replaces_a_worker_whose_lock_file_is_lost(box: Box, lose: Callable[[Path], None]) -> None:
-    """B7: what status recommends works."""
-    pid = suspended(box, lose)
+    """B7: as `status` recommends."""
+    pid = suspended_worker(box, lose)
 
     box.notify("restart", "--timeout", "0.3", check=0)
 
@@ -91,41 +93,30 @@ def test_restart_replaces_a_worker_whose_lock_file_is_lost(box: Box, lose: Calla
     box.notify("status", check=0)
 
 
-def worker_program(box: Box) -> subprocess.Popen[bytes]:
-    """The worker as systemd runs it."""
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "syftnotify.worker", "--home", str(box.home.root)],
-        env=box.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def has_scanned(box: Box) -> bool:
-    return worker_status.read(box.home).last_scan_s is not None
-
-
-@pytest.mark.parametrize("lose", LOSSES, ids=lambda each: each.__name__)
-def test_worker_stops_at_the_next_scan_after_losing_its_lock(box: Box, lose: Callable[[Path], None]) -> None:
-    """B7: exit code 1, which systemd answers with a new worker."""
-    worker = worker_program(box)
+@pytest.mark.parametrize(
+    "lose",
+    [remove, *(pytest.param(each, marks=pytest.mark.thorough) for each in LOSSES[1:])],
+    ids=lambda each: each.__name__,
+)
+def test_worker_stops_at_the_scan_after_losing_its_lock(box: Box, lose: Callable[[Path], None]) -> None:
+    """B7: exit code 1, after which systemd starts a new one."""
+    worker = worker_process(box)
     try:
         wait_until(lambda: has_scanned(box), what="a scan")
         lose(box.home.lock)
 
-        assert worker.wait(60) == 1
+        assert worker.wait(PATIENCE) == 1
     finally:
         worker.kill()
         worker.wait()
     assert "worker.lock was removed or replaced" in box.home.log.read_text()
     assert json.loads(box.notify("status", "--json", check=3).stdout)["phase"] == "stopped"
-    started(box)
 
 
-def test_worker_leaves_the_home_to_another_that_holds_the_new_lock(box: Box) -> None:
-    """B7: exit code 3, which systemd does not answer with a restart; the other one's report stays."""
-    worker = worker_program(box)
+@pytest.mark.thorough
+def test_worker_stops_if_another_holds_the_new_lock(box: Box) -> None:
+    """B7: exit code 3, after which systemd starts none; the report of the other stays."""
+    worker = worker_process(box)
     try:
         wait_until(lambda: has_scanned(box), what="a scan")
         box.home.lock.unlink()
@@ -133,14 +124,15 @@ def test_worker_leaves_the_home_to_another_that_holds_the_new_lock(box: Box) -> 
             assert held
             worker_status.write(box.home, worker_status.WorkerStatus(pid=os.getpid(), version="another"))
 
-            assert worker.wait(60) == 3, box.home.log.read_text()
+            assert worker.wait(PATIENCE) == 3, box.home.log.read_text()
             assert worker_status.read(box.home).version == "another"
     finally:
         worker.kill()
         worker.wait()
 
 
-def test_foreground_worker_without_lock_file_is_found_by_its_environment(box: Box) -> None:
+@pytest.mark.thorough
+def test_start_finds_a_foreground_worker_by_its_environment(box: Box) -> None:
     """B7: its command line names no home."""
     worker = box.begin("run", stderr=subprocess.DEVNULL)
     try:
@@ -154,24 +146,26 @@ def test_foreground_worker_without_lock_file_is_found_by_its_environment(box: Bo
         worker.communicate(timeout=60)
 
 
-def test_pid_of_an_old_report_that_is_no_worker_here_prevents_no_start(box: Box) -> None:
-    """B7: process ids are used again, also by the worker of another home."""
+@pytest.mark.thorough
+def test_start_ignores_the_worker_of_another_home(box: Box) -> None:
+    """B7: pids are reused, also by the worker of another home."""
     other = Box(Path(f"{box.home.root}x"))  # whose path begins with that of this home
     other.folder.mkdir()
     other.root.mkdir()
     other.configure()
-    pid = started(other)
+    pid = start_worker(other)
     try:
         worker_status.write(box.home, worker_status.WorkerStatus(pid=pid))
         assert is_worker(pid, other.home.root)
         assert not is_worker(pid, box.home.root)
 
-        started(box)
+        start_worker(box)
     finally:
         other.notify("stop", check=0)
 
 
 # -- file systems without locks ------------------------------------------------------------------------------------
+
 
 PRELOAD = """
 #include <errno.h>
@@ -182,12 +176,16 @@ int flock(int descriptor, int operation) {
     return -1;
 }
 """
+
+
 REASONS = {"no-op": 0, "ENOSYS": errno.ENOSYS, "ENOLCK": errno.ENOLCK, "EOPNOTSUPP": errno.EOPNOTSUPP}
 
 
-@pytest.fixture(params=[*REASONS])
+@pytest.fixture(
+    params=[reason if reason == "ENOLCK" else pytest.param(reason, marks=pytest.mark.thorough) for reason in REASONS]
+)
 def lockless(box: Box, request: pytest.FixtureRequest) -> Box:
-    """A box for whose processes the system call answers as on a file system without locks."""
+    """A box in whose processes flock(2) fails as on a file system without locks."""
     compiler = shutil.which("cc")
     if compiler is None or sys.platform != "linux":
         pytest.skip("needs a C compiler and LD_PRELOAD")
@@ -201,10 +199,17 @@ def lockless(box: Box, request: pytest.FixtureRequest) -> Box:
     return box
 
 
-@pytest.mark.parametrize("words", [("start",), ("run",), ("run", "--once"), ("ensure",)], ids=" ".join)
-def test_home_without_working_locks_is_refused(lockless: Box, words: tuple[str, ...]) -> None:
-    """B7: exit code 2, so that systemd does not try again and again."""
-    done = lockless.notify(*words, check=2)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--once"),
+        *(pytest.param(each, marks=pytest.mark.thorough) for each in [("start",), ("run",), ("ensure",)]),
+    ],
+    ids=" ".join,
+)
+def test_home_without_working_locks_is_exit_two(lockless: Box, arguments: tuple[str, ...]) -> None:
+    """B7: so that systemd does not restart the worker again and again."""
+    done = lockless.notify(*arguments, check=2)
 
     assert f"file locks do not work in {lockless.home.root}" in done.stderr
     assert "`notify --home DIR`" in done.stderr
@@ -212,6 +217,7 @@ def test_home_without_working_locks_is_refused(lockless: Box, words: tuple[str, 
     assert not [path for path in lockless.home.root.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.thorough
 def test_state_file_without_working_locks_is_refused(lockless: Box) -> None:
     """B7: two writers would overwrite each other."""
     program = (
@@ -232,9 +238,3 @@ def test_state_file_without_working_locks_is_refused(lockless: Box) -> None:
 
     assert done.stdout.startswith(f"file locks do not work in {lockless.folder}")
     assert not (lockless.folder / "state.json").exists()
-
-
-def test_folder_is_lockable_and_nothing_is_left_in_it(tmp_path: Path) -> None:
-    """B7."""
-    assert supports_locks(tmp_path)
-    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,81 @@
+"""Failed deliveries change nothing in the tree."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from syftnotify.services.demo import Tree as DemoTree
+from tests.fakes.google import Answer, Google, page, says, serving
+from tests.support import ANA, Box, worker_in_process
+from tests.workers import CODE, configure, demo_tree, outbox_counts
+
+DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
+
+
+@pytest.fixture
+def google() -> Iterator[Google]:
+    with serving() as google:
+        yield google
+
+
+@pytest.fixture
+def tree(box: Box) -> DemoTree:
+    """A tree with ANA as an approved peer."""
+    return demo_tree(box)
+
+
+def scan_once(box: Box) -> None:
+    """One scan of a new process, with the health checks."""
+    with worker_in_process(box) as scan:
+        scan()
+
+
+def fingerprints(folder: Path) -> dict[str, tuple[int, int, str]]:
+    """Mode, modification time and content hash of everything below `folder`."""
+    return {
+        str(path.relative_to(folder)): (
+            path.lstat().st_mode,
+            path.lstat().st_mtime_ns,
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+        )
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(says(400), marks=pytest.mark.thorough),
+        page(503),
+        pytest.param(says(403, "dailyLimitExceeded"), marks=pytest.mark.thorough),
+        pytest.param(says(401, "authError"), marks=pytest.mark.thorough),
+    ],
+    ids=["refused", "not now", "limit", "sign-in"],
+)
+def test_failed_delivery_changes_nothing_in_the_tree(google: Google, box: Box, tree: DemoTree, fault: Answer) -> None:
+    """N26, A12: nor what later scans find there."""
+    configure(box, google, second=False)
+    google.write_token(box.home.token)
+    scan_once(box)
+    google.usual = fault
+    tree.submit(ANA, "survey", CODE)
+    tree.approve(ANA, "survey")
+    before = fingerprints(box.root)
+    for _ in range(4):
+        scan_once(box)
+        box.clock.advance(2 * HOUR)
+    assert outbox_counts(box).sent == 0
+    assert fingerprints(box.root) == before
+
+    tree.end(ANA, "survey", 1, "KeyError: 'person_id'\n")
+    before = fingerprints(box.root)
+    scan_once(box)
+
+    assert fingerprints(box.root) == before
+    found = outbox_counts(box)
+    alerts = 2 if found.dead else 0  # about the dead letters before the end of the job and after it
+    assert found.waiting + found.dead == 5 + alerts
