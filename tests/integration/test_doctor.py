@@ -225,7 +225,6 @@ def test_doctor_counts_watches_only_while_watching(healthy_box: Box, watch: str)
 
 
 @pytest.mark.skipif(not Path("/proc/sys/fs/inotify").exists(), reason="counts the watches of Linux")
-@pytest.mark.thorough
 def test_doctor_folders_too_deep_to_watch_warn(healthy_box: Box) -> None:
     """B8: counted without recursion."""
     base = healthy_box.root / OWNER / "app_data" / "job"

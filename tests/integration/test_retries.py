@@ -32,7 +32,6 @@ def test_webhook_and_slack_retry_three_times(box: Box, hook: Web, kind: str) -> 
 HOUR = 3600.0
 
 
-@pytest.mark.thorough
 def test_mail_is_retried_for_72_hours(box: Box) -> None:
     """G10, N07: mail has no limit of retries unless one is set."""
     with serving() as server:

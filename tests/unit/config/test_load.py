@@ -290,3 +290,11 @@ def test_empty_routes_warn_when_nobody_is_notified(home: Home, lines: str, is_wa
     warnings = load(write_config(home, f"do_email: o@x.org\nroutes: []\n{lines}")).warnings
 
     assert any("routes: the list is empty" in warning for warning in warnings) is is_warned
+
+
+def test_load_misspelled_required_key_is_unknown_and_missing(home: Home) -> None:
+    """S15"""
+    text = "\n".join(config_errors(home, "do_emial: a@b.example\n"))
+
+    assert "do_emial: unknown key; did you mean `do_email`?" in text
+    assert "do_email: missing" in text
