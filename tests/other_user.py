@@ -13,36 +13,38 @@ from typing import Any
 
 import pytest
 
-from tests.support import Box
+from tests.support import PATIENCE, Box
 
-
-def run_as_other_user(box: Box, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user who owns nothing here; skips the test if that is not possible."""
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        pytest.skip("setpriv is not installed")
-    command = [setpriv, "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-P", "-m", "syftnotify"]
-    # That user cannot write the coverage data into the folder where the tests were started.
-    environment = {name: value for name, value in box.environment().items() if not name.startswith("COVERAGE")}
-    options: dict[str, Any] = {
-        "env": environment,
-        "capture_output": True,
-        "text": True,
-        "stdin": subprocess.DEVNULL,
-        "timeout": 60,
-        "cwd": "/",
-    }
-    if subprocess.run([*command, "--version"], check=False, **options).returncode:
-        pytest.skip("that user cannot read the interpreter or the program")
-    return subprocess.run([*command, *arguments], check=False, **options)
+NOBODY = 65534  # user id and group id
 
 
 @contextlib.contextmanager
-def box_for_every_user() -> Iterator[Box]:
-    """A configured box that every user can reach; pytest's own folders are for their owner only."""
+def box_open_to_all() -> Iterator[Box]:
+    """A configured box in a folder that every user can enter; pytest's own folders are private to their owner."""
     with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
         Path(folder).chmod(0o755)
         box = Box(Path(folder))
         box.root.mkdir(mode=0o700)
         box.configure()
         yield box
+
+
+def run_as_other_user(box: Box, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as the user `nobody`; skips the test where root cannot do that."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("setpriv is not installed")
+    program = [setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", sys.executable, "-P"]
+    # That user cannot write coverage data into the folder where the tests were started.
+    environment = {name: value for name, value in box.environment().items() if not name.startswith("COVERAGE")}
+    options: dict[str, Any] = {
+        "env": environment,
+        "capture_output": True,
+        "text": True,
+        "stdin": subprocess.DEVNULL,
+        "timeout": PATIENCE,
+        "cwd": "/",
+    }
+    if subprocess.run([*program, "-c", "import syftnotify.core.errors, typer"], check=False, **options).returncode:
+        pytest.skip("that user cannot read the interpreter or the program")
+    return subprocess.run([*program, "-m", "syftnotify", *arguments], check=False, **options)

@@ -5,29 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from syftnotify.core.outbox import OutboxCounts
 from syftnotify.services.demo import Tree
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from tests.fakes.google import SECRET, Google
-from tests.support import ANA, OWNER, PATIENCE, Box, Mail, Sent, wait_until
+from tests.support import ANA, OWNER, Box, Mail, Sent, wait_until
 from tests.trees import TREES, Disk
 from tests.trees import Tree as LayoutTree
 
-NOBODY = 65534  # user id and group id
 CODE = "print('mean income')\n"
 SUBMITTED: list[Sent] = [("job_submitted", "owner", OWNER), ("job_submitted", "submitter", ANA)]
 
@@ -233,38 +228,6 @@ class EchoServer:
 
 
 # -- other users -----------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def box_open_to_all() -> Iterator[Box]:
-    """A configured box in a folder that every user can enter; pytest's own folders are private to their owner."""
-    with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
-        Path(folder).chmod(0o755)
-        box = Box(Path(folder))
-        box.root.mkdir(mode=0o700)
-        box.configure()
-        yield box
-
-
-def run_as_other_user(box: Box, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as the user `nobody`; skips the test where root cannot do that."""
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        pytest.skip("setpriv is not installed")
-    program = [setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", sys.executable, "-P"]
-    # That user cannot write coverage data into the folder where the tests were started.
-    environment = {name: value for name, value in box.environment().items() if not name.startswith("COVERAGE")}
-    options: dict[str, Any] = {
-        "env": environment,
-        "capture_output": True,
-        "text": True,
-        "stdin": subprocess.DEVNULL,
-        "timeout": PATIENCE,
-        "cwd": "/",
-    }
-    if subprocess.run([*program, "-c", "import syftnotify.core.errors, typer"], check=False, **options).returncode:
-        pytest.skip("that user cannot read the interpreter or the program")
-    return subprocess.run([*program, "-m", "syftnotify", *arguments], check=False, **options)
 
 
 def widely_open(folder: Path) -> dict[str, str]:

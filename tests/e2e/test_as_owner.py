@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from syftnotify.system import worker_lock
+from tests.other_user import NOBODY, run_as_other_user
 from tests.support import OWNER, Box
-from tests.workers import NOBODY, run_as_other_user
 
 
 def give_to_nobody(folder: Path) -> None:

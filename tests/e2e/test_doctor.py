@@ -18,7 +18,7 @@ from syftnotify.services.doctor.findings import Level
 from syftnotify.system import worker_lock, worker_status
 from tests.doctor_findings import doctor_json, findings, only_finding
 from tests.fakes.google import SEND_PATH, Google, serving
-from tests.other_user import box_for_every_user, run_as_other_user
+from tests.other_user import box_open_to_all, run_as_other_user
 from tests.queries import file_hashes
 from tests.support import ANA, Box, needs_root, wait_until
 
@@ -27,7 +27,7 @@ from tests.support import ANA, Box, needs_root, wait_until
 @pytest.mark.thorough
 def test_doctor_as_other_user_unreadable_syftbox_fails() -> None:
     """B07."""
-    with box_for_every_user() as box:
+    with box_open_to_all() as box:
         for path in (box.home.root, box.home.config):
             os.chown(path, 65534, 65534)
         done = run_as_other_user(box, "doctor", "--json")
@@ -42,7 +42,7 @@ def test_doctor_as_other_user_unreadable_syftbox_fails() -> None:
 @pytest.mark.thorough
 def test_doctor_as_other_user_names_the_owner_of_the_home() -> None:
     """B07: and what to do."""
-    with box_for_every_user() as box:
+    with box_open_to_all() as box:
         box.home.root.chmod(0o755)
         done = run_as_other_user(box, "doctor", "--json")
 

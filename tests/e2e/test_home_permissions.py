@@ -13,8 +13,9 @@ import pytest
 from syftnotify.services.demo import Tree as DemoTree
 from syftnotify.system import worker_lock
 from tests.fakes.google import Google, serving
+from tests.other_user import box_open_to_all, run_as_other_user
 from tests.support import ANA, OWNER, Box, needs_root, wait_until
-from tests.workers import CODE, box_open_to_all, configure, demo_tree, run_as_other_user, wait_for_scans, widely_open
+from tests.workers import CODE, configure, demo_tree, wait_for_scans, widely_open
 
 
 def fingerprints(folder: Path) -> dict[str, tuple[int, int, bytes]]:

@@ -20,9 +20,9 @@ from syftnotify.services.settings import load
 from syftnotify.sources.spool import emit
 from syftnotify.system import worker_lock
 from syftnotify.system.ownership import check_home
+from tests.other_user import NOBODY
 from tests.support import ANA, OWNER, Box
 from tests.trees import TREES, Disk
-from tests.workers import NOBODY
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
