@@ -63,7 +63,7 @@ ODD_CONFIGS = {
 }
 
 
-@on("A", "D")
+@on("D", thorough=["A"])
 def test_configs_with_one_odd_detail_are_notified(box: Box, tree: Tree) -> None:
     """A1: the detail is dropped, and the job is notified as usual; some editors write a byte order mark."""
     run_baseline(box, tree)
@@ -137,7 +137,7 @@ UNREADABLE_CONFIGS = {
 }
 
 
-@on("A", "D", thorough=["B4", "C1"])
+@on("A", thorough=["B4", "C1", "D"])
 def test_configs_that_stay_unreadable_are_notified_to_the_owner(box: Box, tree: Tree) -> None:
     """A1: after a minute, once, with the reason and the files that are there; the submitter gets nothing."""
     run_baseline(box, tree)

@@ -158,7 +158,7 @@ ODD_LINES = [
 ]
 
 
-@on("A", "D")
+@on("D", thorough=["A"])
 def test_configs_with_wrong_types_are_notified_to_the_owner(box: Box, tree: Tree) -> None:
     """X11: types are checked; what can be used of such a job is sent to the owner."""
     run_baseline(box, tree)
@@ -223,7 +223,7 @@ NAMES = {
 }
 
 
-@on("A", "D")
+@on("D", thorough=["A"])
 def test_job_names_are_shown_escaped(box: Box, tree: Tree) -> None:
     """X11: the name of a folder is a stranger's; it is one line of plain text in each place."""
     names = [name for kind, name in NAMES.items() if tree.layout != "A" or kind != "an address"]  # A: never a job
