@@ -27,7 +27,7 @@ chaos: $(VENV)/.installed-dev
 
 # Draws twenty times as many examples as `make test` does, and other ones each time.
 fuzz: $(VENV)/.installed-dev
-	FUZZ=20 $(BIN)/python -m pytest -n 2 --timeout=0 tests/test_fuzz.py tests/test_promises.py $(ARGS)
+	FUZZ=20 $(BIN)/python -m pytest -n 2 --timeout=0 tests/property $(ARGS)
 
 # Measures how fast everything is (some twenty minutes, on a machine that is idle), and writes docs/performance.md.
 bench: $(VENV)/.installed-dev
