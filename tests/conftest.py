@@ -15,6 +15,9 @@ from syftnotify.delivery.transport_queue import TransportQueue
 from syftnotify.runtime import process
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock
+from tests.fakes.google import Google
+from tests.fakes.google import serving as serving_google
+from tests.fakes.mailserver import Authority, authority
 from tests.fakes.web import Web, web
 from tests.support import THOROUGH, Box, Clock, MakeDispatcher
 from tests.terminal import OpenTerminal, Terminal
@@ -98,6 +101,19 @@ def hook() -> Iterator[Web]:
     """A server of the web that answers 200, and takes down what it is sent."""
     with web() as server:
         yield server
+
+
+@pytest.fixture
+def google() -> Iterator[Google]:
+    """A server with Google's consent page, tokens, and Gmail's send call."""
+    with serving_google() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A private certificate authority, which no program trusts by default."""
+    return authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture
