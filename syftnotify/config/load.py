@@ -14,8 +14,8 @@ from syftnotify.config.schema import FOREIGN, Config, config_model
 from syftnotify.config.secrets import ResolvedConfig, key_file, resolve_references
 from syftnotify.config.syftbox_root import default_root
 from syftnotify.config.transport import TransportSettings, TransportTypes, mail_types, settings_type
+from syftnotify.config.urls import unencrypted
 from syftnotify.config.validation_errors import error_lines
-from syftnotify.config.values import unencrypted
 from syftnotify.config.yaml_reader import parse_yaml, read_config_file
 from syftnotify.core.errors import ConfigError
 from syftnotify.core.text import plural

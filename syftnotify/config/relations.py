@@ -13,7 +13,7 @@ from typing import Any
 from syftnotify.config.transport import TransportSettings, TransportTypes, mail_types, settings_type
 from syftnotify.core.identifiers import AddressType, address_type_of
 from syftnotify.core.kinds import ROLES
-from syftnotify.core.text import escape
+from syftnotify.core.text import escape, listed
 
 # The types of the configured transports by their name; None where the type is unknown.
 _Configured = Mapping[str, type[TransportSettings] | None]
@@ -32,7 +32,8 @@ def conflicts(raw: Mapping[str, Any], types: TransportTypes) -> Iterator[str]:
     configured = configured or dict([next(iter(types.items()))])
     can_mail = AddressType.MAIL in _address_types(configured)
     if not can_mail and "routes" not in raw:
-        yield f"transports: none of them can send mail; add one of type {_listed(mail_types(types))}, or write `routes`"
+        mail = listed(mail_types(types), "or")
+        yield f"transports: none of them can send mail; add one of type {mail}, or write `routes`"
     for name, section in sections.items():
         for key in ("default_recipient", "to"):
             for recipient in _recipients(_mapping(section).get(key)):
@@ -55,11 +56,6 @@ def template_errors(raw: Mapping[str, Any], types: TransportTypes) -> Iterator[s
 
 def _path(name: object) -> str:
     return f"transports.{escape(str(name))}"
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _address_types(configured: _Configured) -> set[AddressType]:

@@ -12,6 +12,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, create_model, field_v
 
 from syftnotify.config.routing import DigestSection, QuietHoursSection, Reminders, Role, RouteSection
 from syftnotify.config.transport import TransportSettings, TransportTypes
+from syftnotify.config.urls import SafeUrl
 from syftnotify.config.values import (
     Address,
     Duration,
@@ -21,7 +22,6 @@ from syftnotify.config.values import (
     Link,
     OnUnknown,
     Pattern,
-    SafeUrl,
     Secret,
     Section,
     number,

@@ -15,7 +15,7 @@ from syftnotify.config.schema import Config
 from syftnotify.config.transport import TransportTypes
 from syftnotify.config.values import CombinedKeys, redacted_repr
 from syftnotify.config.yaml_reader import unquoted_name_error
-from syftnotify.core.text import escape
+from syftnotify.core.text import escape, listed
 
 _Path = Sequence[int | str]
 # Sections whose keys are names chosen by the user: a number in such a path is an unquoted name, not a list index.
@@ -44,7 +44,7 @@ def _line(item: ErrorDetails, types: TransportTypes) -> str:
     if kind == "missing":
         return f"{name}: missing; it must be set"
     if kind == "union_tag_not_found":
-        return f"{name}.type: missing; expected {_alternatives(types)}"
+        return f"{name}.type: missing; expected {listed(list(types), 'or')}"
     if kind == "union_tag_invalid":
         return f"{name}.type: {_unknown_type(str(item.get('ctx', {}).get('tag', '')), types)}"
     if kind in _MAPPING_ERRORS:
@@ -68,7 +68,7 @@ def _value_error(item: ErrorDetails) -> str:
 
 
 def _unknown_type(tag: str, types: TransportTypes) -> str:
-    expected = f"expected {_alternatives(types)}, got {escape(tag, limit=60)!r}"
+    expected = f"expected {listed(list(types), 'or')}, got {escape(tag, limit=60)!r}"
     similar = difflib.get_close_matches(tag, types, n=1)
     return f"{expected}; did you mean `{similar[0]}`?" if similar else expected
 
@@ -111,11 +111,6 @@ def _yaml_spelling(value: Any) -> str:
     if isinstance(value, bool):
         return "`on`, `yes` or `true`" if value else "`off`, `no` or `false`"
     return f"`{'null' if value is None else escape(str(value), limit=60)}`"
-
-
-def _alternatives(types: TransportTypes) -> str:
-    *others, last = types
-    return f"{', '.join(others)} or {last}"
 
 
 def _file_path(loc: tuple[int | str, ...], types: TransportTypes) -> _Path:

@@ -6,14 +6,13 @@ import datetime as dt
 import fnmatch
 import math
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 
-from syftnotify.core.identifiers import LOOPBACK, is_address
+from syftnotify.core.identifiers import is_address
 from syftnotify.core.text import escape
 from syftnotify.system.paths import expansion_error
 
@@ -85,28 +84,6 @@ def _path(value: Any) -> Path:
     except RuntimeError:
         raise ValueError(f"expected a path, got {redacted_repr(value)}: {expansion_error(value)}") from None
     return Path(value)
-
-
-def is_safe_url(url: str) -> bool:
-    """Whether secrets may be sent to `url`: https, or http to this machine (an emulator, a proxy)."""
-    scheme = _scheme(url)
-    return scheme == "https" or (scheme == "http" and urlsplit(url).hostname in LOOPBACK)
-
-
-def _scheme(url: str) -> str:
-    """The scheme of a URL with a valid host and port; empty for any other text."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme if parts.hostname and " " not in parts.netloc and parts.port != 0 else ""
-    except ValueError:
-        return ""
-
-
-def _safe_url(value: Any) -> str:
-    # The value is not shown: such a URL often contains a secret.
-    if not isinstance(value, str) or not is_safe_url(value):
-        raise ValueError("expected an https URL (http only for this machine)")
-    return value
 
 
 def parse_time_of_day(value: Any, *, expected: str = "a time of day such as '22:00'") -> dt.time:
@@ -211,16 +188,6 @@ def _daily_limit(value: Any) -> int | None:
     return value
 
 
-def _secret_url(value: Any) -> SecretStr:
-    return SecretStr(_safe_url(value))
-
-
-def _web_url(value: Any) -> SecretStr:
-    if not isinstance(value, str) or _scheme(value) not in {"http", "https"} or not value.isprintable():
-        raise ValueError("expected a URL such as 'https://hooks.example/x'")
-    return SecretStr(value)
-
-
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.isprintable():
         raise ValueError(f"expected one line of text, got {redacted_repr(value)}")
@@ -256,17 +223,8 @@ class CombinedKeys(dict[str, Any]):
     """The value of a setting that the file gives in several keys. An error in it is reported for their section."""
 
 
-def unencrypted(exposed: Sequence[str]) -> str:
-    """The warning that these parts of requests, by name, leave this machine unencrypted."""
-    *others, last = exposed
-    what = f"{', '.join(others)} and {last}" if others else last
-    return f"{what} {'are' if others else 'is'} sent over unencrypted http:// and can be read on the way"
-
-
 HeaderName = Annotated[str, BeforeValidator(_header_name)]
 # Secrets: never shown.
-SecretUrl = Annotated[SecretStr, BeforeValidator(_secret_url)]  # https, or http to this machine
-WebUrl = Annotated[SecretStr, BeforeValidator(_web_url)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 HeaderValue = Annotated[SecretStr, BeforeValidator(_header_value)]
 Text = Annotated[str, BeforeValidator(_text)]
@@ -274,7 +232,6 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 Address = Annotated[str, BeforeValidator(_address)]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
-SafeUrl = Annotated[str, BeforeValidator(_safe_url)]
 Link = Annotated[str, BeforeValidator(_link)]
 Interval = Annotated[float, _seconds_between(MIN_INTERVAL, MAX_INTERVAL)]
 Retries = Annotated[int, number(0, 1000, "retries", whole=True)]

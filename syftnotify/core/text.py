@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -81,6 +81,12 @@ def iso_to_local(moment: str) -> str:
         return local_time(datetime.fromisoformat(moment).timestamp())
     except (OverflowError, ValueError):
         return moment
+
+
+def listed(items: Sequence[str], conjunction: str) -> str:
+    """`a`, `a or b`, `a, b or c`: at least one item."""
+    *others, last = items
+    return f"{', '.join(others)} {conjunction} {last}" if others else last
 
 
 def plural(count: int, one: str, many: str = "") -> str:

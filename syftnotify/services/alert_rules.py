@@ -11,7 +11,7 @@ from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.identifiers import AddressType, is_address
 from syftnotify.core.models import AlertRule
 from syftnotify.core.outbox import OutboxStore
-from syftnotify.core.text import escape
+from syftnotify.core.text import escape, listed
 from syftnotify.services.settings import load_reporting_all
 from syftnotify.system.paths import Home
 from syftnotify.transports.registry import TRANSPORT_TYPES
@@ -146,5 +146,5 @@ def _check_target(home: Home, rule: AlertRule) -> str:
 
 def _types(address_type: AddressType) -> str:
     """The transport types with these addresses, as text: `a, b or c`."""
-    *others, last = [name for name, settings in TRANSPORT_TYPES.items() if settings.address_type is address_type]
-    return f"{', '.join(others)} or {last}" if others else last
+    names = [name for name, settings in TRANSPORT_TYPES.items() if settings.address_type is address_type]
+    return listed(names, "or")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpcore
@@ -21,6 +23,8 @@ from syftnotify.transports.tls import ca_context
 CONNECT_SECONDS = 10.0
 _MAX_BODY_BYTES = 64 * 1024  # of a response; the rest is not read
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_UNESCAPED = "/?:@!$&'()*+,;=%~"  # in a path or a query (RFC 3986, 3.3 and 3.4)
 # Headers of a response that httpx would act upon: it parses the target even of redirects that it does not follow (an
 # invalid one hides the status), and keeps cookies.
 _DROPPED_HEADERS = frozenset({b"location", b"set-cookie"})
@@ -36,7 +40,9 @@ _ERRORS = (
     ImportError,  # a SOCKS proxy without the package for it
 )
 
-logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs whole URLs, which contain secrets
+# At INFO and DEBUG they log whole URLs and the headers of responses, which contain secrets.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +84,28 @@ def probe(url: str, *, seconds: float) -> None:
         _send("HEAD", url, b"", {}, _Probe(deadline), seconds)
 
 
+def request_target(url: str) -> str:
+    """The path and the query of `url` as they are sent: percent-encoded where they are not yet, nothing else changed.
+
+    httpx removes dot segments and leaves a bare `%` and some reserved characters as they are; strict servers reject
+    these.
+    """
+    parts = urlsplit(url)
+    query = f"?{parts.query}" if parts.query else ""
+    return percent_encoded((parts.path or "/") + query)
+
+
+def percent_encoded(text: str) -> str:
+    """A path or a query, percent-encoded where it is not yet."""
+    return quote(_BARE_PERCENT.sub("%25", text), safe=_UNESCAPED)
+
+
 def _send(
     method: str, url: str, content: bytes, headers: Mapping[str, str], attempt: _Attempt, seconds: float
 ) -> Response:
     timeouts = {"connect": min(CONNECT_SECONDS, seconds), "read": seconds, "write": seconds}
     try:
+        attempt.target = request_target(url)
         response = _CLIENT.send(
             httpx.Request(
                 method,
@@ -97,7 +120,8 @@ def _send(
         )
     except _ERRORS as error:
         raise _delivery_error(error, hostname(url), attempt) from None
-    return Response(response.status_code, b"".join(response.iter_raw()), dict(response.headers))
+    last_values = dict(response.headers.multi_items())  # of a repeated header
+    return Response(response.status_code, b"".join(response.iter_raw()), last_values)
 
 
 def _delivery_error(error: Exception, host: str, attempt: _Attempt) -> DeliveryError:
@@ -126,10 +150,11 @@ def _reason(error: Exception) -> str:
 
 
 class _Attempt:
-    """Progress of one request."""
+    """One request: what is sent, until when, and how far it got."""
 
     def __init__(self, deadline: Deadline) -> None:
         self.deadline = deadline
+        self.target = "/"
         self.has_begun = False
 
     def trace(self, event: str, info: dict[str, Any]) -> None:
@@ -174,7 +199,7 @@ class _SingleUseTransport(httpx.BaseTransport):
             ) as connections,
             connections.stream(
                 request.method,
-                _core_url(url, url.raw_path),
+                _core_url(url, attempt.target.encode("ascii")),
                 headers=request.headers.raw,
                 content=request.content or None,
                 extensions=request.extensions,

@@ -5,17 +5,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
-
-import httpx
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.retry import failure_of_status, parse_retry_after
 from syftnotify.core.text import escape, redact
-from syftnotify.transports.http_client import Response, probe, request
+from syftnotify.transports.http_client import Response, percent_encoded, probe, request, request_target
 
 _BODY_LIMIT = 120  # characters of a response in an error
-_URL_CHARACTERS = "/?:@!$&'()*+,;=%~"  # not escaped in a path or a query (RFC 3986, 3.3 and 3.4)
 
 
 class HttpTransport:
@@ -48,9 +45,9 @@ def secrets_of(url: str) -> list[str]:
     """The secret parts of a URL in each spelling that a response may repeat: as configured, decoded, as sent."""
     configured = _secret_parts(url)
     decoded = [*map(unquote, configured)]
-    encoded = [quote(part, safe=_URL_CHARACTERS) for part in decoded]
+    encoded = [*map(percent_encoded, decoded)]
     credentials = base64.b64encode(decoded[0].encode()).decode("ascii")
-    return [url, *configured, *decoded, *encoded, *_secret_parts(str(httpx.URL(url))), credentials]
+    return [url, *configured, *decoded, *encoded, *_secret_parts(request_target(url)), credentials]
 
 
 def _secret_parts(url: str) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from syftnotify.config.values import is_safe_url
+from syftnotify.config.urls import is_safe_url
 from syftnotify.core.errors import ConfigError
 from syftnotify.core.identifiers import is_address
 from syftnotify.services.setup.mail import MAIL_TYPES, SMTP

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from syftnotify.core.text import escape
+from syftnotify.core.text import escape, plural
 from syftnotify.transports.chat import ChatRenderer
 
 # Characters of the content of a message, counted as UTF-16 code units, which are never fewer than Discord counts.
@@ -36,7 +36,7 @@ class DiscordRenderer(ChatRenderer):
     def joined(self, lines: Sequence[str]) -> str:
         """As many lines as fit into one message; the last line counts the others."""
         for count in range(len(lines), 0, -1):
-            more = [f"and {len(lines) - count} more lines"] if count < len(lines) else []
+            more = [f"and {plural(len(lines) - count, 'more line')}"] if count < len(lines) else []
             text = "\n".join([*lines[:count], *more])
             if length(text) <= CONTENT_LIMIT:
                 break

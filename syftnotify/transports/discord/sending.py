@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
@@ -30,6 +30,7 @@ class DiscordTransport(HttpTransport):
     def __init__(self, url: str, *, username: str, timeout: float, clock: Callable[[], float]) -> None:
         """`username` is shown beside each message; `timeout` is in seconds."""
         super().__init__(_waiting_url(url), timeout=timeout, clock=clock)
+        self._secrets = secrets_of(url)
         self._username = username
 
     def send(self, message: Message) -> Receipt:
@@ -41,14 +42,13 @@ class DiscordTransport(HttpTransport):
             "allowed_mentions": {"parse": []},  # no text notifies anybody
         }
         response = self.post(json.dumps(content).encode("ascii"), {"content-type": "application/json"})
-        secrets = secrets_of(self._url)
         if not 200 <= response.status < 300:
             failure = Failure.GONE if response.status in _GONE_STATUSES else None
             raise error_from_response(
-                _with_wait(response), hostname(self._url), self._clock(), secrets, failure=failure
+                _with_wait(response), hostname(self._url), self._clock(), self._secrets, failure=failure
             )
         if response.text.lstrip().startswith("<"):  # a page of HTML by a proxy or portal on the way
-            text = redacted_body(response, secrets)
+            text = redacted_body(response, self._secrets)
             raise DeliveryError(
                 Failure.UNKNOWN, f"{hostname(self._url)} answered {response.status} with a page: {text}"
             )
@@ -58,8 +58,8 @@ class DiscordTransport(HttpTransport):
 def _waiting_url(url: str) -> str:
     """`url` with `wait=true`: without it Discord responds before the message is saved, and hides later errors."""
     parts = urlsplit(url)
-    query = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "wait"]
-    return urlunsplit(parts._replace(query=urlencode([*query, ("wait", "true")])))
+    others = [item for item in parts.query.split("&") if item and item.partition("=")[0] != "wait"]
+    return urlunsplit(parts._replace(query="&".join([*others, "wait=true"])))
 
 
 def _number(colour: str) -> int:
@@ -99,7 +99,7 @@ def _waits(response: Response) -> Iterator[float]:
     for value in named:
         try:
             wait = float(value)
-        except (TypeError, ValueError):  # missing, or a date, which is understood elsewhere
+        except (TypeError, ValueError, OverflowError):  # missing, a date (understood elsewhere), or a huge number
             continue
         if wait >= 0 and not isinstance(value, bool):
             yield wait

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from syftnotify.config.transport import RenderContext, TransportSettings
-from syftnotify.config.values import Rate, Retries, SecretUrl, Text, Timeout, redacted_repr
+from syftnotify.config.urls import SecretUrl
+from syftnotify.config.values import Rate, Retries, Text, Timeout, redacted_repr
 from syftnotify.core.identifiers import AddressType
 from syftnotify.core.ports import Renderer, Transport
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from syftnotify.config.values import is_safe_url
+from syftnotify.config.urls import is_safe_url
 from syftnotify.core.errors import NotSignedInError
 from syftnotify.core.text import decode, escape
 from syftnotify.system.files import read_regular_file

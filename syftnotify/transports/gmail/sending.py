@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from syftnotify.config.values import is_safe_url
+from syftnotify.config.urls import is_safe_url
 from syftnotify.core.errors import ConfigError, DeliveryError, Failure, NotSignedInError
 from syftnotify.core.models import Message, Receipt
 from syftnotify.core.retry import failure_of_status, parse_retry_after

@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from syftnotify.config.transport import ProviderQuota, SignIn
-from syftnotify.config.values import DailyLimit, FilePath, Rate, SafeUrl, Timeout
+from syftnotify.config.urls import SafeUrl
+from syftnotify.config.values import DailyLimit, FilePath, Rate, Timeout
 from syftnotify.core.errors import Failure
 from syftnotify.core.ports import Transport
 from syftnotify.transports.mail import MailSettings

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from syftnotify.config.values import is_safe_url
+from syftnotify.config.urls import is_safe_url
 from syftnotify.core.errors import DeliveryError, NotSignedInError
 from syftnotify.core.text import decode
 from syftnotify.system.files import atomic_write, read_regular_file

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from syftnotify.config.transport import RenderContext, TransportSettings
-from syftnotify.config.values import Burst, Rate, Retries, SecretUrl, Text, Timeout
+from syftnotify.config.urls import SecretUrl
+from syftnotify.config.values import Burst, Rate, Retries, Text, Timeout
 from syftnotify.core.identifiers import AddressType
 from syftnotify.core.ports import Renderer, Transport
 

@@ -87,10 +87,10 @@ def smtp_server_from_settings(host: object, port: object, user: object, password
     for name, value in (("user", user), ("password", password)):
         if value is not None and not (isinstance(value, str) and value.isprintable()):
             errors.append(f"`{name}` must be one line of text without control characters")
-    mode = _default_tls(host, port) if tls is None else _tls_of_setting(tls)
+    mode = _default_tls(str(host), port) if tls is None else _tls_of_setting(tls)
     if mode is None:
         errors.append("`tls` must be starttls, implicit or off")
-    if password and mode == "off" and host not in LOOPBACK:
+    if password and mode == "off" and str(host) not in LOOPBACK:
         errors.append("a password is never sent unencrypted: remove `tls: off`")
     if errors or mode is None:
         raise ValueError("; ".join(errors))
@@ -98,7 +98,7 @@ def smtp_server_from_settings(host: object, port: object, user: object, password
     return SmtpServer(str(host), number, str(user or ""), str(password or ""), mode)
 
 
-def _default_tls(host: object, port: object) -> Tls:
+def _default_tls(host: str, port: object) -> Tls:
     if port == _PORTS["implicit"]:
         return "implicit"
     return "off" if host in LOOPBACK else "required"

@@ -40,7 +40,7 @@ def open_session(
         session = _connect(server, deadline, timeout, ca_file)
         step = "STARTTLS"
         try:
-            _prepare(session, server, ca_file)
+            _prepare(session, server, timeout, ca_file)
         except BaseException:
             session.close()
             raise
@@ -61,15 +61,15 @@ def _connect(server: SmtpServer, deadline: Deadline, timeout: float, ca_file: Pa
         session = _TlsSession(deadline, server.host, server.port, _EHLO_NAME, timeout=limit, context=context)
     else:
         session = _Session(deadline, server.host, server.port, _EHLO_NAME, timeout=limit)
+    return session
+
+
+def _prepare(session: smtplib.SMTP, server: SmtpServer, timeout: float, ca_file: Path | None) -> None:
+    """EHLO, STARTTLS and login, as `server` requires."""
     if session.sock is not None:
         session.sock.settimeout(timeout)
         # The final dot is a small packet after a large one: Nagle's algorithm would delay it by 40 ms.
         session.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return session
-
-
-def _prepare(session: smtplib.SMTP, server: SmtpServer, ca_file: Path | None) -> None:
-    """EHLO, STARTTLS and login, as `server` requires."""
     check_session_reply(session.ehlo(_EHLO_NAME), 250, server, "EHLO")
     if server.tls == "required":
         if not session.has_extn("starttls"):

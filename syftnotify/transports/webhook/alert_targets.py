@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from syftnotify.config.values import is_safe_url, unencrypted
+from pydantic import SecretStr
+
+from syftnotify.config.urls import is_safe_url, unencrypted
 from syftnotify.core.models import AlertRule
 from syftnotify.core.routing import TransportInfo
 from syftnotify.transports.webhook.settings import WebhookSettings
@@ -33,11 +35,7 @@ def transport_info(name: str) -> TransportInfo:
 
 
 def target_warning(rule: AlertRule) -> str:
-    """The warning that secrets in the URL of `rule` are sent unencrypted; empty if there is none.
-
-    Raises:
-        ValueError: it is not an HTTP URL.
-    """
+    """The warning that secrets in the URL of `rule` are sent unencrypted; empty if there is none."""
     if not rule.has_url or is_safe_url(rule.target):
         return ""
     exposed = _settings_of(rule).exposed
@@ -47,4 +45,8 @@ def target_warning(rule: AlertRule) -> str:
 
 
 def _settings_of(rule: AlertRule) -> WebhookSettings:
-    return settings_for_url(rule.target.replace(" ", "%20"))  # earlier versions accepted blanks in the host
+    try:
+        return settings_for_url(rule.target)
+    except ValueError:  # earlier versions accepted it; each request to it fails and is reported
+        url = SecretStr(rule.target)
+        return WebhookSettings.model_construct(type="webhook", url=url, format="run_alert", on_unknown="resend")

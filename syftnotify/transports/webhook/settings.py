@@ -10,7 +10,8 @@ from pydantic import Field
 
 from syftnotify.config.secrets import is_plain_text, is_secret_name
 from syftnotify.config.transport import RenderContext, TransportSettings
-from syftnotify.config.values import HeaderName, HeaderValue, Retries, Secret, Timeout, WebUrl, is_safe_url
+from syftnotify.config.urls import WebUrl, is_safe_url
+from syftnotify.config.values import HeaderName, HeaderValue, Retries, Secret, Timeout
 from syftnotify.core.identifiers import AddressType
 from syftnotify.core.ports import Renderer, Transport
 from syftnotify.core.text import escape

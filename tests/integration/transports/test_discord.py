@@ -44,9 +44,9 @@ def test_discord_message_has_content_colour_and_no_mentions(web_server: Web) -> 
 
 
 def test_discord_url_keeps_its_thread_and_waits_once(web_server: Web) -> None:
-    transport("discord", f"{web_server.url}?thread_id=7&wait=false").send(HELLO)
+    transport("discord", f"{web_server.url}?thread_id=7%20&wait=false").send(HELLO)
 
-    assert web_server.requests[0].line.split()[1].endswith("?thread_id=7&wait=true")
+    assert web_server.requests[0].line.split()[1].endswith("?thread_id=7%20&wait=true")
 
 
 @pytest.mark.parametrize(("status", "text"), [(204, ""), (200, "{}"), (200, "[]"), (200, "{"), (200, "ok")])
@@ -94,6 +94,7 @@ _WAITS: list[Any] = [
     pytest.param('{"retry_after": NaN}', {}, None, id="nan"),
     pytest.param('{"retry_after": true}', {}, None, id="bool"),
     pytest.param('{"retry_after": 1e300}', {}, 7 * 86400, id="huge"),
+    pytest.param(f'{{"retry_after": 1{"0" * 400}}}', {}, None, id="huge-integer"),
 ]
 
 

@@ -96,9 +96,9 @@ def test_web_server_with_untrusted_certificate_receives_nothing(
 
 
 @each_web
-def test_web_retry_after_is_kept(web_server: Web, kind: str) -> None:
+def test_web_last_retry_after_is_kept(web_server: Web, kind: str) -> None:
     """G10"""
-    web_server.usual = says(429, Retry_After="120")
+    web_server.usual = says(429, Retry_After="5\r\nRetry-After: 120")
     error = failed(transport(kind, web_server.url))
 
     assert error.not_before == datetime.fromtimestamp(NOW + 120, UTC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import httpx
 import pytest
 
 from syftnotify.core.errors import ConfigError
@@ -64,9 +65,21 @@ def test_plain_http_endpoint_only_on_loopback(home: Home, url: str, is_valid: bo
 
 
 @pytest.mark.parametrize(
-    "url", ["https://x.example:0/y", "https://x.example:99999/y", "https://:1/y", "https://[::1/y"]
+    "url",
+    [
+        "https://x.example:0/y",
+        "https://x.example:99999/y",
+        "https://:1/y",
+        "https://[::1/y",
+        "https://127.0.0.01/y",
+        "https://a b.example/y",
+        "https://☃.example/y",
+        "https://xn--ls8h.example/y",
+        "https://x.example/" + "y" * 65536,
+    ],
+    ids=lambda url: url[:30],
 )
-def test_url_without_valid_host_or_port_is_refused(home: Home, url: str) -> None:
+def test_url_to_which_no_request_can_be_sent_is_refused(home: Home, url: str) -> None:
     assert config_errors(home, f"do_email: o@x.org\nheartbeat: {{ping_url: '{url}'}}\n") == [
         "heartbeat.ping_url: expected an https URL (http only for this machine)"
     ]
@@ -74,6 +87,18 @@ def test_url_without_valid_host_or_port_is_refused(home: Home, url: str) -> None
         home, f"do_email: o@x.org\ntransports: {{m: {{type: webhook, url: '{url}'}}}}\nroutes: []\n"
     )
     assert line == "transports.m.url: expected a URL such as 'https://hooks.example/x'"
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["x", "x_1.example.", "1.example", "127.0.0.1", "[::1]", "[fd00::1]:8080", "bücher.example", "xn--bcher-kva.de"],
+)
+def test_url_of_any_valid_host_is_accepted(home: Home, host: str) -> None:
+    text = f"do_email: o@x.org\ntransports: {{m: {{type: slack, url: ' https://{host}/a?b=|%'}}}}\nroutes: []\n"
+    url = load(write_config(home, text)).config.transports["m"].model_dump()["url"].get_secret_value()
+
+    assert url == f"https://{host}/a?b=|%"
+    assert httpx.URL(url).host
 
 
 def test_refused_ping_url_is_not_repeated(home: Home) -> None:
