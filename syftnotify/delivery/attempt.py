@@ -26,8 +26,7 @@ from syftnotify.core.retry import (
     decide,
 )
 from syftnotify.core.text import escape
-from syftnotify.delivery.outcomes import OutcomeRecorder
-from syftnotify.delivery.status import DeliveryStatus
+from syftnotify.delivery.outcomes import DeliveryStatus, OutcomeRecorder
 from syftnotify.delivery.throttling import Throttling
 from syftnotify.delivery.transport_queue import TransportQueue
 from syftnotify.system.failpoints import reached

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.retry import AttemptHistory, decide
 from syftnotify.delivery.claims import Claims
-from syftnotify.delivery.status import DeliveryStatus
+from syftnotify.delivery.outcomes import DeliveryStatus
 from syftnotify.delivery.transport_queue import TransportQueue
 
 log = logging.getLogger(__name__)

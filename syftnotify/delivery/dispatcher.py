@@ -14,10 +14,9 @@ from syftnotify.delivery.attempt import AttemptRunner
 from syftnotify.delivery.attempt_pool import AttemptPool
 from syftnotify.delivery.checks import TransportChecks
 from syftnotify.delivery.claims import Claims, ClockGuard
-from syftnotify.delivery.outcomes import OutcomeRecorder
+from syftnotify.delivery.outcomes import DeliveryStatus, OutcomeRecorder
 from syftnotify.delivery.queue_set import QueueSet
 from syftnotify.delivery.scheduler import Scheduler
-from syftnotify.delivery.status import DeliveryStatus
 from syftnotify.delivery.throttling import Throttling
 from syftnotify.delivery.transport_queue import TransportQueue
 

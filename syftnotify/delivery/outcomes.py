@@ -5,14 +5,22 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from syftnotify.core.outbox import ClaimedNotification, NotificationQueue
 from syftnotify.core.text import plural
-from syftnotify.delivery.status import DeliveryStatus
 
 log = logging.getLogger(__name__)
 
 _UNSTORABLE = (ValueError, TypeError, OverflowError)  # raised for text and numbers that the database cannot store
+
+
+@dataclass(slots=True)
+class DeliveryStatus:
+    """What the worker reports about deliveries; shared by all parts of a `Dispatcher`."""
+
+    last_error: str = ""
+    failed_passes: int = 0  # scheduling passes in a row that failed
 
 
 class OutcomeRecorder:

@@ -160,16 +160,14 @@ class JobDirectory:
                 file checked.
             always: names to check in any case.
         """
-        check_routing = [
-            name for name, (first, _) in self._active.items() if is_full or first == UNREAD or name in always
-        ]
-        check_routing += self._changed_archived(slots, is_full=is_full).union(
+        candidates = [name for name, (first, _) in self._active.items() if is_full or first == UNREAD or name in always]
+        candidates += self._changed_archived(slots, is_full=is_full).union(
             name for name in always if self._archived.get(name) is not None
         )
         changed: list[str] = []
         gone: list[str] = []
-        found = zip(self._stat_primary(check_routing), self._stat_secondary(check_routing), strict=True)
-        for name, fingerprints in zip(check_routing, found, strict=True):
+        found = zip(self._stat_primary(candidates), self._stat_secondary(candidates), strict=True)
+        for name, fingerprints in zip(candidates, found, strict=True):
             before = self._fingerprints_of(name)
             if fingerprints[1] == ABSENT:
                 if before[1] != ABSENT:

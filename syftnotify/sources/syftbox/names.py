@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 _MAX_PARTS = 16
 
 
@@ -9,6 +11,13 @@ def looks_like_email(name: str) -> bool:
     """Whether a folder is named by an address: published clients use `@` in no other folder name."""
     user, _, domain = name.partition("@")
     return bool(user and domain) and "@" not in domain and not name.startswith(".") and name.isprintable()
+
+
+def submitter_folders(names: Iterable[str], *, only: str | None = None) -> Iterator[str]:
+    """The folders that are named by a submitter's address; with `only`, those of one submitter, letter case ignored."""
+    for name in names:
+        if looks_like_email(name) and (only is None or name.casefold() == only.casefold()):
+            yield name
 
 
 def relative_parts(name: str) -> tuple[str, ...] | None:

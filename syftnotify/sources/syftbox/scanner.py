@@ -18,8 +18,7 @@ from syftnotify.sources.syftbox.job_folders import JobFolders
 from syftnotify.sources.syftbox.job_index import JobIndex, JobRef, entities, invalidate
 from syftnotify.sources.syftbox.layouts.contract import Layout
 from syftnotify.sources.syftbox.read_order import ReadOrder
-from syftnotify.sources.syftbox.scan_context import CurrentScan
-from syftnotify.sources.syftbox.stability import StabilityTimer
+from syftnotify.sources.syftbox.scan_context import CurrentScan, StabilityTimer
 from syftnotify.sources.syftbox.unreadable_jobs import UnreadableJobs
 from syftnotify.sources.syftbox.watch.spec import WatchSpec
 
@@ -67,7 +66,7 @@ class JobScanner:
         """
         self._clock = clock
         self._monotonic = monotonic
-        self._is_settling = is_unstable
+        self._is_unstable = is_unstable
         self._folder_cache = FolderCache()
         self._folders = JobFolders(root, owner, submitter, self._folder_cache, clock)
         self._index = JobIndex(clock)
@@ -254,7 +253,7 @@ class JobScanner:
         job = read.job
         self._unreadable.note(ref, read.unreadable)
         is_recent = is_racy(primary, now) or is_racy(secondary, now)
-        if read.rescan_soon or is_recent or not secondary[2] or self._is_settling(location.entity):
+        if read.rescan_soon or is_recent or not secondary[2] or self._is_unstable(location.entity):
             directory.invalidate([name])
             result.rescan_soon = True
         else:

@@ -120,6 +120,13 @@ def test_smtp_misspelled_key_gets_a_suggestion(home: Home, key: str, near: str) 
     ]
 
 
+def test_smtp_host_that_is_a_list_is_refused(home: Home) -> None:
+    """S15"""
+    assert config_errors(home, {"type": "smtp", "host": ["mail.example"]}) == [
+        "transports.mail: `host` must be the name of a mail server, such as mail.example"
+    ]
+
+
 def test_smtp_unknown_key_lists_the_separate_settings(home: Home) -> None:
     """D9"""
     (line,) = config_errors(home, {"type": "smtp", "host": "mail.example", "zzz": 1})

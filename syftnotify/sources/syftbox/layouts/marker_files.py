@@ -13,7 +13,7 @@ from syftnotify.sources.syftbox.job_directory import DirectorySpec, JobDirectory
 from syftnotify.sources.syftbox.layouts.contract import ReadResult, ScanContext
 from syftnotify.sources.syftbox.layouts.marked_jobs import read_marked_job
 from syftnotify.sources.syftbox.layouts.spec import LayoutSpec
-from syftnotify.sources.syftbox.layouts.submitters import submitter_folders
+from syftnotify.sources.syftbox.names import submitter_folders
 
 B2 = LayoutSpec("B2", has_end_marker=True)  # below R/datasites/<owner>
 B3 = LayoutSpec("B3", has_end_marker=True)  # below R/<owner>
@@ -56,5 +56,5 @@ class SubmitterMarkerFiles(MarkerFiles):
         self._submitter = submitter
 
     def directories(self, base: str, owner: str, scan: ScanContext) -> Iterator[JobDirectory]:
-        for submitter in submitter_folders(base, scan, only=self._submitter):
+        for submitter in submitter_folders(scan.folders(base), only=self._submitter):
             yield scan.directory(DirectorySpec(self._layout, base, owner, submitter, (submitter,)))

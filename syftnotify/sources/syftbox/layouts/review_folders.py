@@ -18,8 +18,7 @@ from syftnotify.sources.syftbox.layouts.contract import ReadResult, ScanContext
 from syftnotify.sources.syftbox.layouts.job_reading import CONFIG_NAME, JobReading
 from syftnotify.sources.syftbox.layouts.results import TIMEOUT_CODE, end_kind
 from syftnotify.sources.syftbox.layouts.spec import LayoutSpec
-from syftnotify.sources.syftbox.layouts.submitters import submitter_folders
-from syftnotify.sources.syftbox.names import relative_parts
+from syftnotify.sources.syftbox.names import relative_parts, submitter_folders
 
 C = LayoutSpec("C", has_file_list=True, has_end_times=True)
 D = LayoutSpec("D", has_file_list=True, has_end_times=True)
@@ -44,7 +43,7 @@ class ReviewFolders:
         self._submitter = submitter
 
     def directories(self, base: str, owner: str, scan: ScanContext) -> Iterator[JobDirectory]:
-        for submitter in submitter_folders(os.path.join(base, "inbox"), scan, only=self._submitter):
+        for submitter in submitter_folders(scan.folders(os.path.join(base, "inbox")), only=self._submitter):
             flat = scan.directory(DirectorySpec(C, base, owner, submitter, ("inbox", submitter), ("review", submitter)))
             yield flat
             # `v1` may be the version folder of D, the name of a job of C, or both.
