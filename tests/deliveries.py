@@ -14,12 +14,12 @@ def start_with(box: Box, tree: Tree, changes: dict[str, Any]) -> None:
     """Configure the box, and scan a tree with one peer."""
     box.configure(changes)
     tree.grant(ANA)
-    box.look()
+    box.scan()
 
 
 def scan_later(box: Box, seconds: float = 60) -> None:
     box.clock.advance(seconds)
-    box.look()
+    box.scan()
 
 
 def fail_job(box: Box, tree: Tree, name: str = "survey", by: str = ANA, **headers: Any) -> None:

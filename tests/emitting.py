@@ -25,14 +25,14 @@ def spooled(box: Box) -> list[dict[str, Any]]:
 
 def scan_all(box: Box) -> list[str]:
     """Scan until the spool is empty; returns the first entity of each mail."""
-    while box.look().rescan_soon:
+    while box.scan().rescan_soon:
         pass
     return [mail.entities[0] for mail in box.mails()]
 
 
 def scanned(box: Box) -> list[tuple[str, str]]:
     """Event and recipient of each new mail, after a scan."""
-    box.look()
+    box.scan()
     return sorted((mail.event, mail.to) for mail in box.new_mails())
 
 

@@ -36,7 +36,7 @@ def gmail_tree(google: Google, box: Box) -> Tree:
     gmail_tree.peers([], [])
     gmail_tree.grant(ANA)
     gmail_tree.grant(BO)
-    box.look()
+    box.scan()
     return gmail_tree
 
 

@@ -83,5 +83,5 @@ def scan_for_hours(box: Box, hours: int) -> list[tuple[str, str]]:
     box.new_mails()
     for _ in range(2 * hours):
         box.clock.advance(HOUR / 2)
-        box.look()
+        box.scan()
     return [(mail.event, mail.to) for mail in box.new_mails()]

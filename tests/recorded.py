@@ -115,15 +115,15 @@ class Player:
 
 @dataclass(slots=True)
 class Oracle:
-    """What the release's own list of jobs implies must be told, by the table of who hears what."""
+    """The notifications that the release's own list of jobs implies, by the table of built-in routes."""
 
     recording: Recording
     allowed: str = ""  # the end of the addresses that recipients.allow lets pass
-    told: dict[JobKey, list[str]] = field(default_factory=dict)
+    notified: dict[JobKey, list[str]] = field(default_factory=dict)
     peers: set[str] = field(default_factory=set)
 
     def begin(self, step: Step) -> list[JobKey]:
-        """The first look: everything counts as told; returns the jobs that join the catch-up."""
+        """The baseline: everything counts as notified; returns the jobs that join the catch-up."""
         self.expect(step)
         return [job for job, status in step.status.items() if status in WAITING]
 
@@ -131,7 +131,7 @@ class Oracle:
         """The mails that `step` owes beyond those before it."""
         owed: Counter[Sent] = Counter()
         for job, status in step.status.items():
-            known = self.told.setdefault(job, [])
+            known = self.notified.setdefault(job, [])
             if status not in END_KINDS:  # rerun: its next end is another
                 known[:] = [kind for kind in known if kind not in {"job_completed", "job_failed"}]
             for kind in self._facts(step, job, status):
@@ -156,7 +156,7 @@ class Oracle:
             yield "job_failed" if self._has_failed(step, job) else "job_completed"
 
     def _has_failed(self, step: Step, job: JobKey) -> bool:
-        """A and B call every end `done`; the return code tells."""
+        """A and B call every end `done`; the return code decides."""
         folder = f"/{job[0]}/{job[1]}" if self.recording.proves_submitters else f"/{job[1]}"
         ends = (f"{folder}/returncode.txt", f"{folder}/logs/returncode.txt")
         codes = [content for name, content in step.files.items() if name.endswith(ends)]

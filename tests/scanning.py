@@ -27,8 +27,8 @@ def scan_with(box: Box, app: App) -> Scan:
     """A scan of one process: files that it has read and that did not change are not read again."""
 
     def scan() -> ScanReport:
-        report = app.run_once(box.last_look)
-        box.last_look = box.clock.now
+        report = app.run_once(box.last_scan)
+        box.last_scan = box.clock.now
         return report
 
     return scan
@@ -36,13 +36,13 @@ def scan_with(box: Box, app: App) -> Scan:
 
 def notified(box: Box) -> Counter[Sent]:
     """Event, audience and recipient of each new mail."""
-    return Counter(mail.told for mail in box.new_mails())
+    return Counter(mail.sent for mail in box.new_mails())
 
 
 def scan_after(box: Box, seconds: float, scan: Scan | None = None) -> Counter[Sent]:
     """The mails of a scan so many seconds later."""
     box.clock.advance(seconds)
-    (scan or box.look)()
+    (scan or box.scan)()
     return notified(box)
 
 

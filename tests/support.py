@@ -123,7 +123,7 @@ class Mail:
         return str(part.get_content())
 
     @property
-    def told(self) -> Sent:
+    def sent(self) -> Sent:
         return self.event, self.audience, self.to
 
 
@@ -157,7 +157,7 @@ class Box:
     env: dict[str, str] = field(default_factory=dict)
     _parsed: dict[str, Mail] = field(default_factory=dict)
     _read: set[str] = field(default_factory=set)
-    last_look: float | None = None
+    last_scan: float | None = None
 
     @property
     def home(self) -> Home:
@@ -189,18 +189,18 @@ class Box:
         self.home.create()
         self.home.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
 
-    def parts(self) -> App:
+    def open_app(self) -> App:
         """The rooms of this home, with this box's clock; the caller closes them."""
         return build_app(load(self.home), clock=self.clock.time, monotonic=self.clock.monotonic)
 
-    def look(self) -> ScanReport:
+    def scan(self) -> ScanReport:
         """One look of a fresh process: everything is read from disk again, and what is due is delivered."""
-        parts = self.parts()
+        app = self.open_app()
         try:
-            tick = parts.run_once(self.last_look)
+            tick = app.run_once(self.last_scan)
         finally:
-            parts.close()
-        self.last_look = self.clock.now
+            app.close()
+        self.last_scan = self.clock.now
         return tick
 
     def mails(self) -> list[Mail]:
@@ -282,7 +282,7 @@ def pass_hours(box: Box, hours: float, *, step: float = 0.5) -> list[tuple[str, 
     box.new_mails()
     for _ in range(round(hours / step)):
         box.clock.advance(step * 3600)
-        box.look()
+        box.scan()
     return [(mail.event, mail.to) for mail in box.new_mails()]
 
 
@@ -367,23 +367,23 @@ def workers_of(box: Box) -> list[int]:
 
 @contextmanager
 def worker_in_process(box: Box) -> Iterator[Callable[..., App]]:
-    """A worker's parts, and a function for one scan with the health checks that follow it."""
-    parts = box.parts()
-    health = HealthReporter(parts, clock=box.clock.time, monotonic=box.clock.monotonic)
+    """A worker's app, and a function for one scan with the health checks that follow it."""
+    app = box.open_app()
+    health = HealthReporter(app, clock=box.clock.time, monotonic=box.clock.monotonic)
 
     def scan(*, advance: float = 0.0, well: bool = True) -> App:
         box.clock.advance(advance)
-        tick = parts.run_once(box.last_look)
-        box.last_look = box.clock.now
-        health.after_scan(parts.outbox.history.counts(), jobs=tick.jobs, peers=tick.peers, is_healthy=well)
+        tick = app.run_once(box.last_scan)
+        box.last_scan = box.clock.now
+        health.after_scan(app.outbox.history.counts(), jobs=tick.jobs, peers=tick.peers, is_healthy=well)
         health.finish()
-        parts.dispatcher.drain()
-        return parts
+        app.dispatcher.drain()
+        return app
 
     try:
         yield scan
     finally:
-        parts.close()
+        app.close()
 
 
 def without_blanks(folder: Path) -> Path:

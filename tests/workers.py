@@ -104,7 +104,7 @@ def sent_mails(box: Box) -> list[Sent]:
 
 def sent(mails: Iterable[Mail]) -> list[Sent]:
     """Event, audience and recipient of each mail, sorted."""
-    return sorted(mail.told for mail in mails)
+    return sorted(mail.sent for mail in mails)
 
 
 def layout_d(box: Box) -> LayoutTree:

@@ -126,7 +126,7 @@ def test_command_read_only_home_is_exit_one_without_traceback(box: Box, command:
         box.notify("stop", check=3)
     box.notify("run", "--once", check=0)
 
-    assert [mail.told for mail in box.mails()] == [("digest", "owner", OWNER)]
+    assert [mail.sent for mail in box.mails()] == [("digest", "owner", OWNER)]
 
 
 def test_dry_run_needs_no_writable_home(box: Box) -> None:
@@ -273,7 +273,7 @@ def test_maildir_on_a_full_disk_receives_each_mail_once(box: Box, elsewhere: Pat
     """X01: no mail is half written."""
     tree = layout_d(box)
     tree.grant()
-    box.look()
+    box.scan()
     elsewhere.mkdir(exist_ok=True)
     with mounted(elsewhere, "-t", "tmpfs", "-o", "size=256k", "tmpfs"):
         for name in ("cur", "new", "tmp"):
@@ -281,13 +281,13 @@ def test_maildir_on_a_full_disk_receives_each_mail_once(box: Box, elsewhere: Pat
         filler = fill_up(elsewhere)
         submit_pending(tree, "survey")
         box.clock.advance(10)
-        box.look()
+        box.scan()
         assert mails_in(elsewhere) == []
         filler.unlink()
         box.clock.advance(2 * HOUR)
-        box.look()
+        box.scan()
         box.clock.advance(2 * HOUR)
-        box.look()
+        box.scan()
 
         assert sent(mails_in(elsewhere)) == SUBMITTED
 

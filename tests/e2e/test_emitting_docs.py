@@ -117,7 +117,7 @@ def test_cron_wrapper_reports_failure_with_end_of_output(box: Box, wrapper: Path
     (event,) = spooled_events(box)
     assert (event["kind"], event["payload"]["return_code"]) == ("job_failed", 7)
     assert event["payload"]["error"].endswith(end)
-    box.look()
+    box.scan()
     assert {mail.event for mail in box.mails()} == {"job_failed"}
     assert "ops@lab.example" in {mail.to for mail in box.mails()}
 
@@ -168,7 +168,7 @@ def test_gflow_program_emits_events_of_each_kind(box: Box, hook: Web, tmp_path: 
     program.write_text(text)
     for event in events:
         subprocess.run([sys.executable, program, event, "42", "alice"], env=box.environment(), check=True, timeout=60)
-    box.look()
+    box.scan()
     sent: list[dict[str, Any]] = [request.json for request in hook.requests]
 
     assert sorted(each["event"] for each in sent) == sorted(events)

@@ -43,7 +43,7 @@ def test_worker_with_a_revoked_sign_in_alerts_by_another_transport(
     tree.submit(ANA, "survey", CODE)
 
     (alert,) = wait_until(box.mails, what="the alert in the Maildir")
-    assert alert.told == ("system_alert", "owner", OWNER)
+    assert alert.sent == ("system_alert", "owner", OWNER)
     assert "mail" in alert.subject
     assert "notify init" in alert.text
     wait_until(

@@ -19,7 +19,7 @@ LIMITED_DELIVERY = """
     from tests.support import Box
 
     box = Box(Path(sys.argv[1]))
-    app = box.parts()
+    app = box.open_app()
     app.pipeline.tick(box.clock.now, last_scan=box.clock.now)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 24 * 2**20, resource.RLIM_INFINITY))  # room for two threads' stacks
@@ -38,7 +38,7 @@ def test_delivery_without_memory_for_threads_sends_each_mail_once(box: Box) -> N
     box.snapshot.parent.mkdir(parents=True)
     tree.peers([], [])
     tree.grant(ANA)
-    box.look()
+    box.scan()
     for number in range(20):
         tree.submit(ANA, f"job{number}", "print(1)\n")
     done = subprocess.run(

@@ -43,7 +43,7 @@ def tree(google: Google, box: Box) -> Tree:
     tree.grant(ANA)
     tree.grant(BO)
     box.clock.now = time.time()
-    box.look()
+    box.scan()
     assert google.posts == []
     return tree
 

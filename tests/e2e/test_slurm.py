@@ -201,7 +201,7 @@ def test_slurm_script_reports_each_end_once(box: Box, cluster: Cluster) -> None:
     assert failed["routing"] == {"user": "root"}
 
     box.configure({"routes": [{"to": ["owner"]}]})
-    box.look()
+    box.scan()
     assert sorted(mail.event for mail in box.mails()) == sorted(kind for _, kind, _ in reported)
     log = (cluster.folder / "slurmctld.log").read_text(errors="replace")
     assert "jobcomp/script: script" not in log, "the script failed"

@@ -251,7 +251,7 @@ def test_sigterm_during_the_first_scan_ends_the_worker_after_it(box: Box, tree: 
     wait_until(lambda: not workers_of(box), what="no worker is left")
     box.notify("run", "--once", check=0)
 
-    assert [mail.told for mail in box.mails()] == [("digest", "owner", OWNER)]
+    assert [mail.sent for mail in box.mails()] == [("digest", "owner", OWNER)]
 
 
 # -- kills -------------------------------------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def test_start_worker_killed_before_it_is_ready_is_exit_one(box: Box, tree: Vers
     wait_until(lambda: worker_status.read(box.home).sent == 1, what="the catch-up")
     box.notify("stop", check=0)
 
-    assert [mail.told for mail in box.mails()] == [("digest", "owner", OWNER)]
+    assert [mail.sent for mail in box.mails()] == [("digest", "owner", OWNER)]
 
 
 @pytest.mark.thorough

@@ -271,7 +271,7 @@ def test_status_during_the_first_scan_shows_progress(box: Box) -> None:
     tree = demo_tree(box)
     for name in ("one", "two", "three"):
         tree.submit(ANA, name, CODE)
-    box.look()
+    box.scan()
     worker_status.write(box.home, worker_status.WorkerStatus(pid=1, jobs=3, sent=9, last_scan_s=1.0, ended="stopped"))
 
     with file_lock(box.home.state.with_name("state.json.lock"), seconds=10) as held:

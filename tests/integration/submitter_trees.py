@@ -18,14 +18,14 @@ PEER = "cara@peer.example"  # added by the owner
 def tree_with_a_peer(layout: str, box: Box, disk: Disk) -> Tree:
     tree = TREES[layout](disk, adds_peers=False)
     tree.grant(PEER)
-    box.look()
+    box.scan()
     return tree
 
 
 def scan_after(box: Box, seconds: float = 10) -> Counter[Sent]:
     box.clock.advance(seconds)
-    box.look()
-    return Counter(mail.told for mail in box.new_mails())
+    box.scan()
+    return Counter(mail.sent for mail in box.new_mails())
 
 
 def counts(box: Box) -> OutboxCounts:

@@ -22,7 +22,7 @@ def tree(box: Box) -> Tree:
 def run_jobs_to_their_end(box: Box, tree: Tree) -> None:
     """Run three jobs: one fails, one times out, one completes."""
     tree.grant(ANA)
-    box.look()
+    box.scan()
     for name in ("fails", "slow", "good"):
         tree.submit(name, ANA)
         tree.approve(name, ANA)
@@ -30,7 +30,7 @@ def run_jobs_to_their_end(box: Box, tree: Tree) -> None:
     tree.time_out("slow", ANA)
     tree.run("good", ANA)
     box.clock.advance(60)
-    box.look()
+    box.scan()
 
 
 def test_alert_rule_posts_failure_and_timeout_with_exit_code(box: Box, tree: Tree, hook: Web) -> None:
@@ -47,7 +47,7 @@ def test_alert_rule_posts_failure_and_timeout_with_exit_code(box: Box, tree: Tre
     assert f"by alert {rule}" in box.notify("why", "fails", check=0).stdout
     for command in (["why", "fails"], ["history"], ["status"]):
         assert "secret-path" not in box.notify(*command).stdout
-    box.look()
+    box.scan()
     assert len(hook.requests) == 2
 
 
@@ -67,13 +67,13 @@ def test_all_alert_rules_of_a_job_notify_each_recipient_once(box: Box, tree: Tre
 def test_alert_rule_by_tag_matches_tagged_jobs(box: Box, tree: Tree) -> None:
     add_alert_rule(box, "--tag", "team-*", "--email", BO, "--on-success")
     tree.grant(ANA)
-    box.look()
+    box.scan()
     for name, tags in (("a", ["etl", "team-data"]), ("b", ["etl"])):
         tree.submit(name, ANA, config={"headers": {"notify": {"tags": tags}}})
         tree.approve(name, ANA)
         tree.run(name, ANA)
     box.clock.advance(60)
-    box.look()
+    box.scan()
 
     assert [(mail.event, mail.entities) for mail in box.mails()] == [("job_completed", [tree.entity("a", ANA)])]
 
@@ -99,13 +99,13 @@ def test_long_run_alert_is_sent_once_by_its_rule(box: Box, tree: Tree) -> None:
     add_alert_rule(box, "--job", "slow", "--email", BO, "--on-long-run-minutes", "60")
     add_alert_rule(box, "--job", "quick", "--email", BO, "--on-long-run-minutes", "1")
     tree.grant(ANA)
-    box.look()
+    box.scan()
     tree.submit("slow", ANA)
     tree.approve("slow", ANA)
     sent = []
     for _ in range(10):
         box.clock.advance(1800)
-        box.look()
+        box.scan()
         sent += [(mail.event, mail.to) for mail in box.new_mails()]
 
     assert sent == [("job_long_running", BO), ("job_long_running", OWNER)]
@@ -118,12 +118,12 @@ def test_alert_rule_url_receives_no_other_job(box: Box, tree: Tree, hook: Web) -
         box.configure({"transports": transports, "routes": [{"events": ["job_held"], "to": ["#jobs"]}]})
         add_alert_rule(box, "--job", "other", "--webhook", hook.url)
         tree.grant(ANA)
-        box.look()
+        box.scan()
         tree.submit("survey", ANA, config={"headers": {"alerts": {}}})
         tree.approve("survey", ANA)
         tree.run("survey", ANA, code=1)
         box.clock.advance(60)
-        box.look()
+        box.scan()
 
         assert (len(team.requests), hook.requests) == (1, [])
 
@@ -152,15 +152,15 @@ def test_alert_rule_of_one_job_is_removed_with_the_job(box: Box, tree: Tree) -> 
     """A01: a day later, because trees vanish and come back."""
     tree.grant(ANA)
     tree.submit("fails", ANA)
-    box.look()
+    box.scan()
     gone = add_alert_rule(box, "--job", tree.entity("fails", ANA), "--email", BO)
     early = add_alert_rule(box, "--job", tree.entity("not-yet", ANA), "--email", BO)
     pattern = add_alert_rule(box, "--job", "fails", "--email", BO)
-    box.look()
+    box.scan()
     tree.delete("fails", ANA)
     for _ in range(3):
         box.clock.advance(DAY / 2 + 60)
-        box.look()
+        box.scan()
         if _ == 0:
             assert {rule["id"] for rule in listed_rules(box)} == {gone, early, pattern}
 
@@ -186,7 +186,7 @@ def test_alert_rule_without_key_is_reported_and_stops_no_other(box: Box, tree: T
 def test_dry_run_decrypts_alert_rules(box: Box, tree: Tree, hook: Web) -> None:
     """C12."""
     tree.grant(ANA)
-    box.look()
+    box.scan()
     add_alert_rule(box, "--job", "*", "--webhook", hook.url)
     tree.submit("fails", ANA)
     tree.approve("fails", ANA)

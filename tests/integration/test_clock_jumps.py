@@ -88,17 +88,17 @@ class Worker:
 
     def scan(self) -> ScanReport:
         app = self.open()
-        tick = app.pipeline.tick(self.box.clock.now, last_scan=self.box.last_look)
+        tick = app.pipeline.tick(self.box.clock.now, last_scan=self.box.last_scan)
         app.dispatcher.drain()
         app.pipeline.sync_ledger()
-        self.box.last_look = self.box.clock.now
+        self.box.last_scan = self.box.clock.now
         if not self.is_persistent:
             self.close()
         return tick
 
     def open(self) -> App:
         if self.app is None:
-            self.app = self.box.parts()
+            self.app = self.box.open_app()
             self.app.dispatcher.queues["box"].transport = self.transport
             self.app.outbox.queue.recover(self.box.clock.now)
         return self.app

@@ -145,7 +145,7 @@ def test_daily_mail_shows_counts(box: Box, tree: DemoTree, berlin: None) -> None
     scan_once(box)
 
     (mail,) = [mail for mail in box.mails() if mail.event == "heartbeat"]
-    assert mail.told == ("heartbeat", "owner", OWNER)
+    assert mail.sent == ("heartbeat", "owner", OWNER)
     assert "all is well" in mail.text
     assert "1 job, 1 peer" in mail.text
     assert "sent since yesterday: 2 messages" in mail.text

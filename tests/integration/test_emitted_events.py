@@ -150,7 +150,7 @@ def test_emitted_events_with_similar_names_are_distinct(box: Box) -> None:
 def test_emitted_event_without_a_tree_is_notified(box: Box) -> None:
     box.root.rmdir()
     emit(box)
-    box.look()
+    box.scan()
 
     assert entities_of(box) == ["run/1"]
 
@@ -159,12 +159,12 @@ def test_emitted_event_waits_while_notify_is_disabled(box: Box) -> None:
     """G01"""
     box.configure({"notify": {"enabled": False}})
     emit(box)
-    box.look()
+    box.scan()
     assert box.mails() == []
     assert len(spooled(box)) == 1
 
     box.configure()
-    box.look()
+    box.scan()
     assert entities_of(box) == ["run/1"]
 
 
@@ -216,12 +216,12 @@ def test_spool_files_nested_deeply_stop_no_event(box: Box) -> None:
 
 
 def test_events_emitted_during_downtime_are_one_message(box: Box) -> None:
-    box.look()
+    box.scan()
     box.new_mails()
     for number in range(30):
         emit(box, "job_failed", f"run/{number}", user=OWNER)
     box.clock.advance(3 * 86400)
-    box.look()
+    box.scan()
 
     (mail,) = [mail for mail in box.new_mails() if mail.to == OWNER]
     assert len(mail.entities) == 30
@@ -250,7 +250,7 @@ def test_emitted_flood_is_notified_completely_and_in_order(box: Box) -> None:
         list(pool.map(emit_story, range(1000)))
     scan_all(box)
     box.clock.advance(601)
-    box.look()
+    box.scan()
 
     single = [mail for mail in box.mails() if mail.event != "digest"]
     digests = [mail for mail in box.mails() if mail.event == "digest"]

@@ -132,7 +132,7 @@ def test_spool_file_with_bad_routing_is_quarantined(box: Box) -> None:
     ]
     for number, change in enumerate([*bad, {}]):
         (box.home.spool / f"{number}.json").write_text(json.dumps({**good, **change}))
-    box.look()
+    box.scan()
 
     assert [mail.entities for mail in box.mails()] == [["good"]]
     assert len(list(box.home.spool.glob("*.damaged-*"))) == len(bad)
@@ -148,7 +148,7 @@ def test_emit_with_many_unknown_kinds_guesses_once(box: Box) -> None:
 
     tree = TREES["D"](Disk(box.root, box.clock.time))
     tree.grant(ANA)
-    box.look()
+    box.scan()
     many = [f"u{number}" for number in range(10_000)]  # a job's file has at most 256 KiB
     tree.submit("survey", ANA, config={"headers": {"notify": {"emails": [ANA], "on": many}}})
     box.clock.advance(MINUTE)
@@ -156,7 +156,7 @@ def test_emit_with_many_unknown_kinds_guesses_once(box: Box) -> None:
     try:
         with pytest.raises(UnknownKindError):
             emit(box, notify_emails=[BO], notify_on=many)
-        box.look()
+        box.scan()
     finally:
         sys.setprofile(None)
 
@@ -168,7 +168,7 @@ def test_emitted_event_with_key_of_observed_one_suppresses_nothing(box: Box) -> 
     """A12: in both orders, with the tree's entity and occurrence."""
     tree = TREES["D"](Disk(box.root, box.clock.time))
     tree.grant(ANA)
-    box.look()
+    box.scan()
     box.new_mails()
     tree.submit("survey", ANA)
     entity = tree.entity("survey", ANA)
@@ -185,19 +185,19 @@ def test_emitted_end_of_tree_job_leaves_its_ledger_alone(box: Box) -> None:
     """A12: the job is waiting, whatever is emitted about it; its real end is reported, also after a lost ledger."""
     tree = TREES["D"](Disk(box.root, box.clock.time))
     tree.grant(ANA)
-    box.look()
+    box.scan()
     tree.submit("survey", ANA)
     box.clock.advance(MINUTE)
-    box.look()
+    box.scan()
     entity = tree.entity("survey", ANA)
     emit(box, "job_completed", entity, key="x")
-    box.look()
+    box.scan()
     state = JsonStateManager(box.home.state)
     assert state.was_notified(entity, "new")
     assert not state.was_notified(entity, "executed")
 
     lose_ledger(box)
-    box.look()
+    box.scan()
     assert not JsonStateManager(box.home.state).was_notified(entity, "executed")
     box.new_mails()
     tree.approve("survey", ANA)
@@ -277,10 +277,10 @@ def test_emit_job_without_end_is_forgotten_after_180_days(box: Box) -> None:
     """A14: the table is bounded."""
     box.configure({"routes": NO_ROUTE})
     emit(box, "job_submitted", "old", notify_emails=[BO])
-    box.look()
+    box.scan()
     box.clock.advance(EXPIRY_SECONDS + 1)
     emit(box, "job_submitted", "new", notify_emails=[BO])
-    box.look()
+    box.scan()
     outbox = SqliteOutbox(box.home.outbox)
     try:
         assert outbox.emitted_jobs.find(["old", "new"]).keys() == {"new"}
@@ -317,13 +317,13 @@ def test_emitted_job_whose_row_is_not_valid_stops_no_other(
     """A2: its options are lost, and the log names it."""
     emit(box, "job_started", "bad")
     emit(box, "job_started", "good", notify_emails=[BO])
-    box.look()
+    box.scan()
     box.new_mails()
     with contextlib.closing(sqlite3.connect(box.home.outbox)) as database, database:
         database.execute(f"UPDATE emitted_jobs SET {change} WHERE entity = 'bad'")
     emit(box, "job_failed", "good")
     emit(box, "job_failed", "bad")
-    box.look()
+    box.scan()
 
     assert {mail.entities[0] for mail in box.new_mails()} == {"good", "bad"}
     assert "job bad is not valid" in caplog.text
@@ -336,7 +336,7 @@ def test_spool_file_of_another_user_is_quarantined(box: Box) -> None:
     emit(box, entity="run/1", notify_emails=[BO])
     (path,) = box.home.spool.glob("*.json")
     os.chown(path, 65534, 65534)
-    box.look()
+    box.scan()
 
     assert box.mails() == []
     assert not path.exists()

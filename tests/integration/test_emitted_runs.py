@@ -78,11 +78,11 @@ def test_emitted_run_that_starts_again_is_another_run(box: Box) -> None:
 def test_emitted_run_is_reported_by_a_worker_that_lives_on(box: Box) -> None:
     """A15: a worker keeps the started jobs in memory; ends, and a lost outbox, change them."""
     box.configure({"reminders": {"job_long_running": "1h"}})
-    parts = box.parts()
+    app = box.open_app()
 
     def scan(minutes: float) -> list[str]:
         box.clock.advance(minutes * MINUTE)
-        parts.run_once(box.clock.now)
+        app.run_once(box.clock.now)
         return sorted(mail.entities[0] for mail in box.new_mails() if mail.event == "job_long_running")
 
     try:
@@ -101,7 +101,7 @@ def test_emitted_run_is_reported_by_a_worker_that_lives_on(box: Box) -> None:
         assert scan(0) == []
         assert scan(60) == ["d"]
     finally:
-        parts.close()
+        app.close()
 
 
 def test_emitted_run_is_reported_once_though_history_is_pruned(box: Box) -> None:

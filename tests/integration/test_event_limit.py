@@ -19,8 +19,8 @@ from tests.trees import TREES, Disk, VersionedReviewTree
 def scan(box: Box, parts: App, *, after: float) -> ScanReport:
     """One scan of the same process, so many seconds after the last."""
     box.clock.advance(after)
-    report = parts.run_once(box.last_look)
-    box.last_look = box.clock.now
+    report = parts.run_once(box.last_scan)
+    box.last_scan = box.clock.now
     return report
 
 
@@ -30,7 +30,7 @@ def versioned(box: Box) -> VersionedReviewTree:
     tree = VersionedReviewTree(Disk(box.root))
     tree.grant(ANA)
     tree.grant(BO)
-    box.look()
+    box.scan()
     return tree
 
 
@@ -39,7 +39,7 @@ def test_events_above_the_limit_are_detected_in_the_next_minute(box: Box, versio
     for number in range(EVENTS_PER_MINUTE + 30):
         versioned.submit(f"job-{number:03}", ANA)
     versioned.submit("honest", BO)
-    with contextlib.closing(box.parts()) as parts:
+    with contextlib.closing(box.open_app()) as parts:
         reports = [scan(box, parts, after=after) for after in (10, 20, 40)]
 
     submitters = [[event.entity.split("/")[-2] for event in report.events] for report in reports]
@@ -57,11 +57,11 @@ def test_unverified_submitters_share_one_limit(box: Box) -> None:
     """A13, C1: a flood has an invented submitter for each job."""
     tree = TREES["D"](Disk(box.root), adds_peers=False)
     tree.grant(ANA)
-    box.look()
+    box.scan()
     for number in range(EVENTS_PER_MINUTE + 20):
         tree.submit("job", f"invented{number}@lab.example")
     tree.submit("honest", ANA)
-    with contextlib.closing(box.parts()) as parts:
+    with contextlib.closing(box.open_app()) as parts:
         reports = [scan(box, parts, after=after) for after in (10, 60)]
 
     assert [(len(report.events), report.delayed) for report in reports] == [(EVENTS_PER_MINUTE + 1, 20), (20, 0)]
@@ -74,7 +74,7 @@ def test_job_submitted_again_at_each_scan_is_limited(box: Box, versioned: Versio
     moments = [f"2027-01-15T08:{number // 60:02}:{number % 60:02}+00:00" for number in range(400)]
     config = versioned.place("changing", ANA) / "config.yaml"
     events: list[Event] = []
-    with contextlib.closing(box.parts()) as parts:
+    with contextlib.closing(box.open_app()) as parts:
         for moment in moments:
             settings = {**yaml.safe_load(config.read_text()), "submitted_at": moment}
             versioned.disk.write(config, yaml.safe_dump(settings))

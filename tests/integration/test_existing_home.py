@@ -47,7 +47,7 @@ def restore(box: Box, version: int) -> None:
     for path in (box.root, *box.root.rglob("*"), *(box.folder / "syft-bg").rglob("*")):
         os.utime(path, (STOPPED_AT, STOPPED_AT))
     box.clock.now = STOPPED_AT + 60.0
-    box.last_look = STOPPED_AT
+    box.last_scan = STOPPED_AT
 
 
 @pytest.mark.parametrize("version", [4, 5])
@@ -57,7 +57,7 @@ def test_existing_home_delivers_each_notification_once(box: Box, version: int) -
     before = notifications(box.home.outbox)
 
     for _ in range(3):
-        box.look()
+        box.scan()
         box.clock.advance(3600.0)
 
     after = notifications(box.home.outbox)

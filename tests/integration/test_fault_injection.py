@@ -118,7 +118,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = Tree(box.root, folder / "syft-bg.json")
     tree.peers([], [])
     tree.grant(ANA)
-    box.look()
+    box.scan()
     tree.submit(ANA, "first", "print(1)\n")
     tree.submit(ANA, "second", "print(2)\n")
     tree.approve(ANA, "second")
@@ -128,14 +128,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy_box(prepared: Path, to: Path) -> Box:
     shutil.copytree(prepared, to, symlinks=True)
     box = Box(to)
-    box.last_look = box.clock.now
+    box.last_scan = box.clock.now
     return box
 
 
 def scan_and_deliver(box: Box, app: App) -> None:
     """One scan of a worker; an error of the outbox ends it, and the next scan follows."""
     for step in (
-        lambda: app.pipeline.tick(box.clock.now, last_scan=box.last_look),
+        lambda: app.pipeline.tick(box.clock.now, last_scan=box.last_scan),
         app.dispatcher.drain,
         app.pipeline.sync_ledger,
     ):
@@ -145,7 +145,7 @@ def scan_and_deliver(box: Box, app: App) -> None:
             # As the loops of worker and dispatcher do.
             app.dispatcher._outcomes.recover()
             return
-    box.last_look = box.clock.now
+    box.last_scan = box.clock.now
 
 
 EXPECTED = Counter({("job_submitted", OWNER): 2, ("job_submitted", ANA): 2, ("job_approved", ANA): 1})
@@ -155,7 +155,7 @@ EXPECTED = Counter({("job_submitted", OWNER): 2, ("job_submitted", ANA): 2, ("jo
 def statements(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The statements of a scan without errors, and of its deliveries."""
     box = copy_box(prepared, tmp_path_factory.mktemp("statements") / "box")
-    app, plan = box.parts(), Plan()
+    app, plan = box.open_app(), Plan()
     try:
         inject(app.outbox, plan)
         scan_and_deliver(box, app)
@@ -169,7 +169,7 @@ def assert_faults_are_survived(prepared: Path, folder: Path, faults: Iterable[Fa
     """Each fault occurs in another run; the next scans deliver everything."""
     for number, fault in enumerate(faults):
         box = copy_box(prepared, folder / str(number))
-        app, plan = box.parts(), Plan(fault)
+        app, plan = box.open_app(), Plan(fault)
         try:
             inject(app.outbox, plan)
             for _ in range(4):

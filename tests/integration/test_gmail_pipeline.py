@@ -39,7 +39,7 @@ def tree(google: Google, box: Box) -> Tree:
 @contextlib.contextmanager
 def opened_app(box: Box) -> Iterator[App]:
     """One app for several scans, so that a pause is remembered."""
-    app = box.parts()
+    app = box.open_app()
     try:
         yield app
     finally:
@@ -49,9 +49,9 @@ def opened_app(box: Box) -> Iterator[App]:
 def test_gmail_job_is_sent_once_to_owner_and_submitter(google: Google, box: Box, tree: Tree) -> None:
     """S01, S05, X13."""
     tree.submit(ANA, "survey", CODE)
-    box.look()
+    box.scan()
     box.clock.advance(HOUR)
-    box.look()
+    box.scan()
 
     assert Counter(events_and_recipients(google.posts)) == Counter(
         {("job_submitted", OWNER): 1, ("job_submitted", ANA): 1}
@@ -80,16 +80,16 @@ def test_gmail_rejected_mail_is_delivered_once_after_the_fault(
     """X01, G10."""
     google.usual = fault
     tree.submit(ANA, "survey", CODE)
-    box.look()
+    box.scan()
     assert outbox_counts(box).waiting == 2
     assert outbox_counts(box).sent == 0
 
     google.usual = None
     faulty = len(google.posts)
     box.clock.advance(2 * HOUR)
-    box.look()
+    box.scan()
     box.clock.advance(2 * HOUR)
-    box.look()
+    box.scan()
 
     assert Counter(events_and_recipients(google.posts[faulty:])) == Counter(
         {("job_submitted", OWNER): 1, ("job_submitted", ANA): 1}
@@ -102,11 +102,11 @@ def test_gmail_server_that_was_down_receives_each_mail_once(google: Google, box:
     with serving() as gone:
         configure_gmail(box, gone)
     tree.submit(ANA, "survey", CODE)
-    box.look()
+    box.scan()
     assert outbox_counts(box) == tally(waiting=2, failed=outbox_counts(box).failed)
     configure_gmail(box, google)
     box.clock.advance(HOUR)
-    box.look()
+    box.scan()
 
     assert len(google.posts) == 2
     assert outbox_counts(box) == tally(sent=2)
@@ -122,12 +122,12 @@ def test_gmail_unknown_outcome_is_resent_with_the_same_id(google: Google, box: B
     """X03: a reader's program can tell that it is the same mail."""
     google.usual = fault
     tree.submit(ANA, "survey", CODE)
-    box.look()
+    box.scan()
     assert outbox_counts(box) == tally(waiting=2, failed=2, unknown=2)
 
     google.usual = None
     box.clock.advance(HOUR)
-    box.look()
+    box.scan()
 
     assert len(google.posts) == 4
     assert set(count_by_id(google.posts).values()) == {2}
@@ -145,16 +145,16 @@ def test_gmail_refused_mail_is_dead_and_blocks_nothing(google: Google, box: Box,
     """X04: a refusal is final, and what comes after it goes out."""
     google.usual = refusal
     tree.submit(ANA, "survey", CODE)
-    box.look()
+    box.scan()
     assert len(google.posts) == 2
     assert outbox_counts(box) == tally(dead=2)
 
     google.usual = None
     box.clock.advance(100 * HOUR)
-    box.look()
+    box.scan()
     assert len(google.posts) == 2
     tree.approve(ANA, "survey")
-    box.look()
+    box.scan()
 
     assert events_and_recipients(google.posts[2:]) == [("job_approved", ANA)]
 
@@ -167,10 +167,10 @@ def test_gmail_refused_recipient_does_not_stop_the_other(google: Google, box: Bo
 
     google.usual = refuses_ana
     tree.submit(ANA, "survey", CODE)
-    box.look()
+    box.scan()
     google.usual = None
     box.clock.advance(HOUR)
-    box.look()
+    box.scan()
 
     assert [post.to for post in google.posts].count(ANA) == 1
     assert outbox_counts(box) == tally(sent=1, dead=1)
@@ -233,7 +233,7 @@ def test_gmail_max_retries_ends_in_dead_letters(google: Google, box: Box, tree: 
     google.usual = page(503)
     tree.submit(ANA, "survey", CODE)
     for _ in range(6):
-        box.look()
+        box.scan()
         box.clock.advance(2 * HOUR)
 
     assert set(count_by_id(google.posts).values()) == {3}
@@ -246,13 +246,13 @@ def test_gmail_retry_after_delays_the_next_attempt(google: Google, box: Box, tre
     # The hint is counted from the real moment of the answer, so this box lives in real time.
     box.clock.now = time.time()
     tree.submit(ANA, "survey", CODE)
-    box.look()
+    box.scan()
     google.usual = None
     box.clock.advance(86_000)
-    box.look()
+    box.scan()
     assert len(google.posts) == 2
     box.clock.advance(1_000)
-    box.look()
+    box.scan()
 
     assert len(google.posts) == 4
     assert outbox_counts(box) == tally(sent=2)
@@ -262,11 +262,11 @@ def test_gmail_mails_of_a_job_are_one_conversation(google: Google, box: Box, tre
     """B04: one conversation for each job and recipient."""
     tree.submit(ANA, "survey", CODE)
     tree.submit(BO, "other", CODE)
-    box.look()
+    box.scan()
     tree.approve(ANA, "survey")
-    box.look()
+    box.scan()
     tree.end(ANA, "survey", 0)
-    box.look()
+    box.scan()
 
     conversations: dict[tuple[str, str], list[Post]] = {}
     for post in google.posts:
@@ -292,7 +292,7 @@ def test_gmail_mails_of_a_job_are_one_conversation(google: Google, box: Box, tre
 def test_gmail_hostile_job_name_adds_no_recipient(google: Google, box: Box, tree: Tree, name: str) -> None:
     """X11: code of the owner's never leaves to an address that a job's name brought along."""
     tree.submit(ANA, name, CODE)
-    box.look()
+    box.scan()
 
     assert len(google.posts) == 2
     for post in google.posts:

@@ -29,14 +29,14 @@ def tree(box: Box) -> Tree:
 @pytest.fixture
 def notified_box(box: Box, tree: Tree) -> Box:
     """A rejected job, and an event without recipients."""
-    box.look()
+    box.scan()
     tree.submit("survey", ANA)
     box.clock.advance(10)
-    box.look()
+    box.scan()
     tree.reject("survey", ANA, reason="raw rows")
     syftnotify.emit("gpu_available", "gpu 0", home=box.home.root)
     box.clock.advance(10)
-    box.look()
+    box.scan()
     return box
 
 
@@ -96,11 +96,11 @@ def test_why_of_event_without_recipients_gives_the_reason(notified_box: Box) -> 
 def test_why_names_refused_recipients_of_a_job(box: Box, tree: Tree) -> None:
     """X05, G22: nobody can use an owner's mailbox to mail strangers."""
     box.configure({"recipients": {"allow": ["*@lab.example"]}})
-    box.look()
+    box.scan()
     wishes = {"notify": {"emails": ["stranger@x.example", "friend@lab.example"], "on": ["job_submitted"]}}
     tree.submit("survey", ANA, config={"headers": wishes})
     box.clock.advance(10)
-    box.look()
+    box.scan()
 
     assert sorted(mail.to for mail in box.mails()) == sorted([OWNER, ANA, "friend@lab.example"])
     lines = box.notify("why", "survey", check=0).stdout
@@ -123,11 +123,11 @@ def test_why_of_job_before_baseline_names_the_baseline(box: Box, tree: Tree) -> 
     tree.submit("old", ANA)
     tree.approve("old", ANA)
     box.clock.advance(10)
-    box.look()
+    box.scan()
     tree.run("old", ANA)
     before = box.notify("why", "old", check=0).stdout.splitlines()
     box.clock.advance(10)
-    box.look()
+    box.scan()
     lines = box.notify("why", "old", check=0).stdout.splitlines()
 
     for kind in ("job_submitted", "job_approved"):

@@ -30,7 +30,7 @@ def test_on_failure_includes_timeouts_for_blocks_not_for_rules(box: Box, hook: W
     add_alert_rule(box, "--job", "*", "--webhook", hook.url, "--no-on-timeout")
     for kind in ("job_failed", "job_timeout"):
         emit_event(box, kind, kind, alerts={"on_failure": True, "recipients": [BO]})
-    box.look()
+    box.scan()
 
     assert [request.json["status"] for request in hook.requests] == ["failed"]
     assert sorted(mail.event for mail in box.mails()) == ["job_failed", "job_timeout"]
@@ -99,7 +99,7 @@ def test_route_without_recipients_uses_transport_defaults(box: Box, hook: Web) -
         }
         box.configure({"transports": transports, "routes": [{"via": name, "continue": True} for name in transports]})
         emit_event(box, "job_failed")
-        box.look()
+        box.scan()
         lines = [request.json for request in hook.requests if "text" in request.json]
 
         assert sorted(line.get("channel", "") for line in lines) == ["", "#ops"]
@@ -112,7 +112,7 @@ def test_alert_without_possible_recipient_is_explained(box: Box, hook: Web) -> N
     """N17: there is no mail, and no transport has a default recipient."""
     box.configure({"transports": {"team": {"type": "slack", "url": hook.url}}, "routes": []})
     emit_event(box, "job_failed", "run/1", alerts={"recipients": []})
-    box.look()
+    box.scan()
 
     assert hook.requests or "not sent" in box.notify("why", "run/1", check=0).stdout
 
@@ -124,7 +124,7 @@ def test_cancelled_is_accepted_in_both_spellings(box: Box, hook: Web, spelling: 
     """G23, C02: in routes and events; what is sent has two l."""
     box.configure({"transports": {"hook": {"type": "webhook", "url": hook.url, "events": [spelling]}}, "routes": []})
     emit_event(box, spelling)
-    box.look()
+    box.scan()
     (request,) = hook.requests
 
     assert request.json["event"] == ("reservation_cancelled" if "reservation" in spelling else "job_cancelled")
@@ -181,7 +181,7 @@ def test_alerts_block_notifies_of_failures_unless_set_otherwise(
     box.configure({"routes": NO_ROUTE_MATCHES})
     for kind in ENDS:
         emit_event(box, kind, kind, **block)
-    box.look()
+    box.scan()
 
     assert sorted((mail.event, mail.to) for mail in box.mails()) == [(kind, BO) for kind in notified]
 
@@ -195,7 +195,7 @@ def test_alerts_block_without_recipients_uses_transport_defaults(box: Box, hook:
         transports["team"]["default_recipient"] = "#jobs"
     box.configure({"transports": transports, "routes": NO_ROUTE_MATCHES})
     emit_event(box, "job_failed", alerts={"recipients": []})
-    box.look()
+    box.scan()
 
     assert [request.json["channel"] for request in hook.requests] == (["#jobs"] if has_defaults else [])
     assert [mail.to for mail in box.mails()] == [BO if has_defaults else OWNER]

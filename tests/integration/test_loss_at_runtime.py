@@ -27,7 +27,7 @@ def tree(box: Box) -> Tree:
 @pytest.fixture
 def app(box: Box, tree: Tree) -> Iterator[App]:
     """An app after its baseline scan."""
-    app = box.parts()
+    app = box.open_app()
     scan(box, app)
     yield app
     app.close()
@@ -36,10 +36,10 @@ def app(box: Box, tree: Tree) -> Iterator[App]:
 def scan(box: Box, app: App) -> None:
     """Scan and deliver as the loop of the worker does."""
     box.clock.advance(60)
-    app.pipeline.tick(box.clock.now, last_scan=box.last_look)
+    app.pipeline.tick(box.clock.now, last_scan=box.last_scan)
     app.dispatcher.drain()
     app.pipeline.sync_ledger()
-    box.last_look = box.clock.now
+    box.last_scan = box.clock.now
 
 
 def test_outbox_damaged_while_in_use_is_repaired_by_the_next_scan(box: Box, tree: Tree, app: App) -> None:
@@ -69,7 +69,7 @@ def test_loss_is_repaired_although_the_first_recovery_fails(
     """X01: what is still true is detected again."""
     tree.submit("owed")
     box.clock.advance(60)
-    app.pipeline.tick(box.clock.now, last_scan=box.last_look)
+    app.pipeline.tick(box.clock.now, last_scan=box.last_scan)
     for path in box.home.root.glob("outbox.db*"):
         path.unlink()
     blocker = sqlite3.connect(box.home.outbox, isolation_level=None)

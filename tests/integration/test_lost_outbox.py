@@ -23,13 +23,13 @@ def tree(box: Box) -> Tree:
     tree = Tree(box.root, box.snapshot)
     tree.peers([], [])
     tree.grant(ANA)
-    box.look()
+    box.scan()
     return tree
 
 
 @contextlib.contextmanager
 def worker(box: Box) -> Iterator[App]:
-    app = box.parts()
+    app = box.open_app()
     try:
         yield app
     finally:
@@ -39,8 +39,8 @@ def worker(box: Box) -> Iterator[App]:
 def scan(box: Box, app: App) -> None:
     """One scan with the health checks of a worker, and all deliveries that are due."""
     box.clock.advance(30)
-    app.run_once(box.last_look)
-    box.last_look = box.clock.now
+    app.run_once(box.last_scan)
+    box.last_scan = box.clock.now
     HealthReporter(app, clock=box.clock.time, monotonic=box.clock.monotonic).check()
     app.dispatcher.drain()
     app.pipeline.sync_ledger()
@@ -49,8 +49,8 @@ def scan(box: Box, app: App) -> None:
 def scan_without_delivery(box: Box, app: App) -> None:
     """A scan of a worker that is killed before it sends anything."""
     box.clock.advance(30)
-    app.pipeline.tick(box.clock.now, last_scan=box.last_look)
-    box.last_look = box.clock.now
+    app.pipeline.tick(box.clock.now, last_scan=box.last_scan)
+    box.last_scan = box.clock.now
 
 
 def alert_subjects(box: Box) -> list[str]:

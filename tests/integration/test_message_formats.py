@@ -32,7 +32,7 @@ def test_native_body_has_documented_keys_only(box: Box, tree: Tree, hook: Web) -
     start_with(box, tree, changes)
     fail_job(box, tree, notify={"tags": ["team-data"]})
     emit_event(box, "gpu_available", "gpu/0", payload={"gpu": 0})
-    box.look()
+    box.scan()
     failed, gpu = (request.json for request in hook.requests)
 
     entity = tree.entity("survey", ANA)
@@ -66,7 +66,7 @@ def test_native_body_of_other_event_has_no_job_link(box: Box, hook: Web) -> None
     transports = {"hook": {"type": "webhook", "url": hook.url, "events": ["*"]}}
     box.configure({"transports": transports, "routes": [], "links": {"job": "https://box.example/jobs/{job}"}})
     emit_event(box, "gpu_available", "gpu/0")
-    box.look()
+    box.scan()
 
     assert "url" not in hook.requests[0].json
 
@@ -113,7 +113,7 @@ def test_other_webhook_format_is_as_documented(
         {"transports": {"hook": {"type": "webhook", "url": hook.url, **transport}}, "routes": [{"to": ["hook"]}]}
     )
     emit_event(box, "job_failed", user="ana", payload={**what, "error": "Traceback\nKeyError: 'age'"})
-    box.look()
+    box.scan()
     (request,) = hook.requests
 
     ended = [request.json[key] for key in ("timestamp", "finished_at") if key in request.json]
@@ -136,7 +136,7 @@ def test_mail_body_option_selects_the_parts(box: Box, body: dict[str, str], cont
     with serving() as server:
         box.configure({"transports": {"office": smtp_transport(server, **body)}})
         emit_event(box, "job_failed", payload={"error": "boom"})
-        box.look()
+        box.scan()
         (mail,) = server.committed
 
     assert [part.get_content_type() for part in mail.mail.walk() if not part.is_multipart()] == content_types

@@ -309,7 +309,7 @@ def test_transport_files_others_can_change_are_a_warning(box: Box, change: str) 
 def test_doctor_names_state_of_another_user(box: Box, name: str) -> None:
     """C12."""
     box.configure()
-    box.look()
+    box.scan()
     os.chown(box.home.root / name, NOBODY, -1)
 
     checks = run_checks(box.home, state_access(box.home))
@@ -333,14 +333,14 @@ def test_template_using_internals_holds_back_its_mail_only(box: Box) -> None:
     """C7: the error is stored with the notification."""
     tree = TREES["D"](Disk(box.root, box.clock.time))
     tree.grant(ANA)
-    box.look()
+    box.scan()
     path = box.home.templates / "emails" / "new_job.html"
     path.parent.mkdir(parents=True)
     path.write_text("{{ job_name.__class__.__mro__ }}")
     tree.submit("survey", ANA)
-    box.look()
+    box.scan()
 
-    assert [mail.told for mail in box.mails()] == [("job_submitted", "submitter", ANA)]
+    assert [mail.sent for mail in box.mails()] == [("job_submitted", "submitter", ANA)]
     (waiting,) = json.loads(box.notify("history", "--state", "pending", "--json", check=0).stdout)
     assert waiting["recipient"] == OWNER
     assert "the template cannot be used: access to attribute '__class__'" in waiting["reason"]

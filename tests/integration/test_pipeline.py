@@ -19,7 +19,7 @@ def tree(box: Box) -> Tree:
     box.snapshot.parent.mkdir(parents=True)
     tree = Tree(box.root, box.snapshot)
     tree.grant(ANA)
-    box.look()
+    box.scan()
     return tree
 
 
@@ -28,7 +28,7 @@ def submit_undelivered(box: Box, tree: Tree) -> None:
     box.home.mail.rename(box.home.root / "put-aside") if box.home.mail.exists() else None
     box.home.mail.write_text("in the way")
     tree.submit(ANA, "survey", CODE)
-    box.look()
+    box.scan()
     box.home.mail.unlink()
     box.clock.advance(3600)
 
@@ -37,9 +37,9 @@ def test_lost_outbox_owed_events_are_notified_again(box: Box, tree: Tree) -> Non
     """X01"""
     submit_undelivered(box, tree)
     lose_outbox(box)
-    box.look()
+    box.scan()
 
-    assert sorted(mail.told for mail in box.mails()) == [
+    assert sorted(mail.sent for mail in box.mails()) == [
         ("job_submitted", "owner", OWNER),
         ("job_submitted", "submitter", ANA),
     ]
@@ -47,10 +47,10 @@ def test_lost_outbox_owed_events_are_notified_again(box: Box, tree: Tree) -> Non
 
 def test_lost_outbox_settled_events_are_not_notified_again(box: Box, tree: Tree) -> None:
     tree.submit(ANA, "survey", CODE)
-    box.look()
+    box.scan()
     box.new_mails()
     lose_outbox(box)
-    box.look()
+    box.scan()
 
     assert box.new_mails() == []
 
@@ -58,13 +58,13 @@ def test_lost_outbox_settled_events_are_not_notified_again(box: Box, tree: Tree)
 def test_lost_ledger_is_rebuilt_from_the_outbox(box: Box, tree: Tree) -> None:
     """X02: neither a flood, nor silence about what happened meanwhile."""
     tree.submit(ANA, "survey", CODE)
-    box.look()
+    box.scan()
     box.new_mails()
     lose_ledger(box)
     tree.approve(ANA, "survey")
-    box.look()
+    box.scan()
 
-    assert [mail.told for mail in box.new_mails()] == [("job_approved", "submitter", ANA)]
+    assert [mail.sent for mail in box.new_mails()] == [("job_approved", "submitter", ANA)]
 
 
 @pytest.mark.parametrize("lose", [lose_ledger, lose_outbox])
@@ -72,8 +72,8 @@ def test_lost_file_keeps_the_unsent_messages(box: Box, tree: Tree, lose: Callabl
     """X01, X02"""
     submit_undelivered(box, tree)
     lose(box)
-    box.look()
-    box.look()
+    box.scan()
+    box.scan()
 
     assert len(box.mails()) == 2
 
@@ -86,14 +86,14 @@ def test_lost_ledger_and_outbox_are_one_catch_up(box: Box, tree: Tree) -> None:
         tree.end(ANA, f"ended {number}", 0)
     for number in range(3):
         tree.submit(ANA, f"waiting {number}", CODE)
-    box.look()
+    box.scan()
     box.new_mails()
     lose_ledger(box)
     lose_outbox(box)
-    box.look()
+    box.scan()
     (mail,) = box.new_mails()
 
-    assert mail.told == ("digest", "owner", OWNER)
+    assert mail.sent == ("digest", "owner", OWNER)
     assert len(mail.entities) == 3
 
 
@@ -104,21 +104,21 @@ def test_unsaved_ledger_notifies_once_after_the_next_scan(box: Box, tree: Tree) 
     in_the_way.unlink()
     in_the_way.mkdir()
     with pytest.raises(StateError):
-        box.look()
+        box.scan()
     in_the_way.rmdir()
-    box.look()
-    box.look()
+    box.scan()
+    box.scan()
 
     assert len(box.mails()) == 2
 
 
 def test_clock_jumps_repeat_nothing(box: Box, tree: Tree) -> None:
     tree.submit(ANA, "survey", CODE)
-    box.look()
+    box.scan()
     box.new_mails()
     for seconds in (-365 * 86400, 86400, 43200):
         box.clock.advance(seconds)
-        box.look()
+        box.scan()
 
     assert box.new_mails() == []
 
@@ -128,9 +128,9 @@ def test_mail_date_is_of_the_injected_clock(tmp_path_factory: pytest.TempPathFac
     box.root.mkdir()
     box.configure()
     Tree(box.root, box.folder / "notes").grant(ANA)
-    box.look()
+    box.scan()
     Tree(box.root, box.folder / "notes").submit(ANA, "survey", CODE)
-    box.look()
+    box.scan()
 
     assert {str(mail.message["Date"]) for mail in box.mails()} == {"Sun, 17 Mar 2030 17:46:40 -0000"}
 
@@ -141,12 +141,12 @@ def test_lost_ledger_notifies_no_old_fact(box: Box, tree: Tree) -> None:
     lose_outbox(box)
     tree.submit(ANA, "survey", CODE)
     tree.approve(ANA, "survey")
-    box.look()
+    box.scan()
     tree.end(ANA, "survey", 0)
-    box.look()
+    box.scan()
     assert {mail.event for mail in box.new_mails()} == {"job_completed"}
     lose_ledger(box)
-    box.look()
+    box.scan()
 
     assert box.new_mails() == []
 
@@ -159,12 +159,12 @@ def test_lost_ledger_of_many_ended_jobs_is_no_flood(box: Box, tree: Tree) -> Non
         tree.submit(ANA, f"ended {number}", CODE)
         tree.approve(ANA, f"ended {number}")
         tree.end(ANA, f"ended {number}", 0)
-    box.look()
+    box.scan()
     tree.submit(ANA, "waiting", CODE)
-    box.look()
+    box.scan()
     box.new_mails()
     lose_ledger(box)
-    box.look()
+    box.scan()
 
     assert box.new_mails() == []
 
@@ -173,37 +173,37 @@ def test_lost_ledger_keeps_the_number_of_reruns(box: Box) -> None:
     """X02: the number of runs of a job of an old layout is read from the outbox."""
     disk = Disk(box.root, box.clock.time)
     job = TREES["B2"](disk)
-    box.look()
+    box.scan()
     job.submit(name="survey")
     job.approve("survey")
     for _ in range(2):
         job.run("survey")
         box.clock.advance(10)
-        box.look()
+        box.scan()
         job.rerun("survey")
         box.clock.advance(10)
-        box.look()
+        box.scan()
     assert [mail.event for mail in box.new_mails()].count("job_completed") == 2
     lose_ledger(box)
-    box.look()
+    box.scan()
     job.run("survey")
     box.clock.advance(10)
-    box.look()
+    box.scan()
 
     assert [mail.event for mail in box.new_mails()] == ["job_completed"]
 
 
 def test_outbox_removed_in_use_is_created_by_the_next_scan(box: Box, tree: Tree) -> None:
     """X01"""
-    parts = box.parts()
+    app = box.open_app()
     try:
         tree.submit(ANA, "survey", CODE)
-        parts.run_once(box.clock.now)
+        app.run_once(box.clock.now)
         lose_outbox(box)
         tree.submit(ANA, "second", CODE)
-        parts.run_once(box.clock.now)
+        app.run_once(box.clock.now)
     finally:
-        parts.close()
+        app.close()
 
     assert len(box.mails()) == 4
     assert len({str(mail.message["Message-ID"]) for mail in box.mails()}) == 4

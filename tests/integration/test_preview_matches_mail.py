@@ -27,17 +27,17 @@ def sent_mails(box: Box) -> Previews:
     box.clock.now = SUBMITTED_AT
     real = TREES["D"](Disk(box.root, box.clock.time))
     real.grant(ANA)
-    box.look()
+    box.scan()
     for name in ("income survey", "refused", "good"):
         real.submit(name, ANA, files={"main.py": CODE})
-    box.look()
+    box.scan()
     real.reject("refused", ANA, reason="it reads whole rows")
     for name in ("income survey", "good"):
         real.approve(name, ANA)
     real.run("income survey", ANA, code=1, stderr="Traceback (most recent call last):\nKeyError: 'person_id'\n")
     real.run("good", ANA)
     box.clock.advance(60)
-    box.look()
+    box.scan()
     return {
         (mail.event, mail.audience): (mail.subject, plain(mail))
         for mail in box.mails()

@@ -28,7 +28,7 @@ def night(box: Box) -> Tree:
     tree = TREES["D"](Disk(box.root, box.clock.time))
     tree.grant(ANA)
     tree.grant(BO)
-    box.look()
+    box.scan()
     return tree
 
 
@@ -37,19 +37,19 @@ def test_events_in_quiet_hours_are_one_digest_afterwards(box: Box, night: Tree) 
     for name in ("one", "two"):
         box.clock.advance(60)
         night.submit(name, ANA)
-        box.look()
+        box.scan()
     assert box.mails() == []
     box.clock.now = at("2027-01-16T06:59")
-    box.look()
+    box.scan()
     assert box.mails() == []
     (event,) = json.loads(box.notify("why", "one", "--json", check=0).stdout)
     assert {one["not_before"] for one in event["notifications"]} == {iso(at("2027-01-16T07:00"))}
 
     box.clock.now = at("2027-01-16T07:00")
-    box.look()
-    assert sorted(mail.told for mail in box.mails()) == [("digest", "owner", OWNER), ("digest", "submitter", ANA)]
+    box.scan()
+    assert sorted(mail.sent for mail in box.mails()) == [("digest", "owner", OWNER), ("digest", "submitter", ANA)]
     assert all(sorted(mail.entities) == [night.entity(name, ANA) for name in ("one", "two")] for mail in box.mails())
-    box.look()
+    box.scan()
     assert len(box.mails()) == 2
 
 
@@ -57,7 +57,7 @@ def test_events_outside_quiet_hours_are_sent_at_once(box: Box, night: Tree) -> N
     box.clock.now = at("2027-01-16T12:00")
     night.submit("one", ANA)
     box.clock.advance(10)
-    box.look()
+    box.scan()
 
     assert len(box.mails()) == 2
 
@@ -66,14 +66,14 @@ def test_urgent_event_does_not_wait_for_deferred_ones_of_its_job(box: Box, night
     """X06: severe events are exempt, `job_failed` of an emitted event included."""
     night.submit("one", ANA)
     box.clock.advance(10)
-    box.look()
+    box.scan()
     night.approve("one", ANA)
     night.run("one", ANA, code=1)
     box.clock.advance(10)
-    box.look()
+    box.scan()
 
     syftnotify.emit("job_failed", "slurm/1", home=box.home.root)
-    box.look()
+    box.scan()
 
     assert sorted((mail.event, mail.to) for mail in box.mails()) == [
         ("job_failed", ANA),
@@ -85,9 +85,9 @@ def test_urgent_event_does_not_wait_for_deferred_ones_of_its_job(box: Box, night
 def test_single_deferred_request_is_sent_afterwards_with_its_code(box: Box, night: Tree) -> None:
     night.submit("one", ANA)
     box.clock.advance(10)
-    box.look()
+    box.scan()
     box.clock.now = at("2027-01-16T07:00")
-    box.look()
+    box.scan()
 
     (mine,) = [mail for mail in box.mails() if mail.to == OWNER]
     assert mine.event == "job_submitted"

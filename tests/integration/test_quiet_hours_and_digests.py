@@ -30,7 +30,7 @@ def test_quiet_hours_are_off_by_default_and_exempt_high_severity(
     box.configure(hours)
     for kind in ("job_completed", "job_failed"):
         emit_event(box, kind, kind)
-    box.look()
+    box.scan()
 
     assert sorted(mail.event for mail in box.mails()) == notified
 
@@ -63,7 +63,7 @@ def test_failures_become_a_digest_only_above_the_fixed_limit(box: Box) -> None:
     box.configure({"digest": {"above": 2, "within": "60s", "every": "10m"}})
     for number in range(205):
         emit_event(box, "job_failed", f"run/{number}")
-    box.look()
+    box.scan()
 
     events = [mail.event for mail in box.mails()]
     assert (events.count("job_failed"), events.count("digest")) == (200, 1)
@@ -76,7 +76,7 @@ def test_include_high_puts_failures_into_digests(box: Box) -> None:
     box.configure({"digest": {"above": 2, "include_high": True}})
     for number in range(12):
         emit_event(box, "job_failed", f"run/{number}")
-    box.look()
+    box.scan()
 
     events = [mail.event for mail in box.mails()]
     assert (events.count("job_failed"), events.count("digest")) == (2, 1)

@@ -58,7 +58,7 @@ def test_twenty_new_recipients_a_day_are_mailed(box: Box, unknown_tree: Tree) ->
 def test_limit_of_new_recipients_is_configurable(box: Box, disk: Disk, limit: int | str, mailed: int) -> None:
     """C1"""
     box.configure({"recipients": {"new_per_day": limit}})
-    box.look()
+    box.scan()
     submit_all(TREES["D"](disk), 3)
     assert len(submitters(scan_after(box))) == mailed
 
@@ -66,7 +66,7 @@ def test_limit_of_new_recipients_is_configurable(box: Box, disk: Disk, limit: in
 def test_allowed_and_configured_recipients_are_not_limited(box: Box, disk: Disk) -> None:
     """C1"""
     box.configure({"recipients": {"new_per_day": 0, "allow": ["*@crowd.example"]}, "operator": [ANA]})
-    box.look()
+    box.scan()
     tree = TREES["D"](disk)
     crowd = submit_all(tree, 3)
     for who in (ANA, BO):
@@ -77,7 +77,7 @@ def test_allowed_and_configured_recipients_are_not_limited(box: Box, disk: Disk)
 def test_emitted_events_are_not_limited(box: Box, disk: Disk) -> None:
     """C1: their source is trusted."""
     box.configure({"recipients": {"new_per_day": 0}})
-    box.look()
+    box.scan()
     emit("job_completed", "run/1", user=ANA, home=box.home.root)
     assert submitters(scan_after(box)) == {ANA}
 
@@ -86,7 +86,7 @@ def test_requesting_peers_count_as_new_recipients(box: Box, disk: Disk) -> None:
     """C1: an attacker can make many requests."""
     box.configure({"recipients": {"new_per_day": 2}})
     snapshot(box, disk, [], [])
-    box.look()
+    box.scan()
     snapshot(box, disk, [f"ds{number}@crowd.example" for number in range(4)], [])
     sent = scan_after(box)
     assert sent["peer_requested", "owner", OWNER] == 4
@@ -97,19 +97,19 @@ def test_requesting_peers_count_as_new_recipients(box: Box, disk: Disk) -> None:
 def test_mailed_address_is_not_new_after_pruning(box: Box, disk: Disk) -> None:
     """C1: also when the history is kept for a day only."""
     box.configure({"recipients": {"new_per_day": 1}, "retention": "1d"})
-    box.look()
+    box.scan()
     tree = TREES["D"](disk)
     tree.submit("first", by=ANA)
     assert submitters(scan_after(box)) == {ANA}
     box.clock.advance(10 * 86400)
-    box.look()
+    box.scan()
     box.clock.advance(7200)
-    box.look()
+    box.scan()
     outbox = SqliteOutbox(box.home.outbox)
     assert outbox.history.events(tree.entity("first", by=ANA)) == []
     outbox.close()
     tree.submit("second", by=BO)
-    box.look()
+    box.scan()
     tree.submit("third", by=ANA)
     assert submitters(scan_after(box)) == {ANA, BO}
 
@@ -117,7 +117,7 @@ def test_mailed_address_is_not_new_after_pruning(box: Box, disk: Disk) -> None:
 def test_dry_run_shows_the_limit_and_changes_nothing(box: Box, disk: Disk) -> None:
     """C1"""
     box.configure({"recipients": {"new_per_day": 0}})
-    box.look()
+    box.scan()
     submit_all(TREES["D"](disk), 1)
     output = " ".join(box.notify("run", "--dry-run", check=0).stdout.split())
     assert "1 message would be sent" in output
@@ -128,6 +128,6 @@ def test_dry_run_shows_the_limit_and_changes_nothing(box: Box, disk: Disk) -> No
 def test_scientist_role_is_not_limited_for_its_own_address(box: Box, disk: Disk) -> None:
     """C1: the submitter of every job there is the recipient."""
     box.configure({"do_email": ANA, "role": "scientist", "recipients": {"new_per_day": 0}})
-    box.look()
+    box.scan()
     TREES["D"](disk, adds_peers=False).submit(by=ANA)
     assert scan_after(box) == Counter({("job_submitted", "submitter", ANA): 1})

@@ -15,7 +15,7 @@ def tree(box: Box) -> Tree:
     box.configure({"reminders": {"job_waiting": ["2h", "1d"], "job_long_running": "3h"}})
     tree = TREES["D"](Disk(box.root, box.clock.time))
     tree.grant(ANA)
-    box.look()
+    box.scan()
     return tree
 
 
@@ -23,7 +23,7 @@ def test_waiting_job_reminds_the_owner_once_per_threshold(box: Box, tree: Tree) 
     """X08"""
     tree.submit("survey", ANA)
     box.clock.advance(10)
-    box.look()
+    box.scan()
     assert pass_hours(box, 1, step=1) == []
     assert pass_hours(box, 10, step=2) == [("job_waiting", OWNER)]
     assert pass_hours(box, 30, step=5) == [("job_waiting", OWNER)]
@@ -34,10 +34,10 @@ def test_rejected_job_causes_no_reminder(box: Box, tree: Tree) -> None:
     """X08"""
     tree.submit("survey", ANA)
     box.clock.advance(10)
-    box.look()
+    box.scan()
     tree.reject("survey", ANA, reason="no")
     box.clock.advance(10)
-    box.look()
+    box.scan()
     assert pass_hours(box, 30, step=5) == []
 
 
@@ -47,10 +47,10 @@ def test_long_run_is_reported_once_and_an_ended_run_never(box: Box, tree: Tree) 
         tree.submit(name, ANA)
         tree.approve(name, ANA)
     box.clock.advance(10)
-    box.look()
+    box.scan()
     tree.run("quick", ANA)
     box.clock.advance(10)
-    box.look()
+    box.scan()
     assert pass_hours(box, 12, step=3) == [("job_long_running", OWNER)]
     assert box.mails()[-1].entities == [tree.entity("slow", ANA)]
 
@@ -60,9 +60,9 @@ def test_job_older_than_the_first_scan_causes_no_reminder(box: Box, tree: Tree) 
     box.home.outbox.unlink()
     tree.submit("old", ANA)
     box.clock.advance(30 * HOUR)
-    box.last_look = None
-    box.look()
-    box.look()
+    box.last_scan = None
+    box.scan()
+    box.scan()
 
     assert [mail.event for mail in box.mails()] == ["digest"]
 
@@ -74,7 +74,7 @@ def test_ledger_lost_after_a_reminder_repeats_nothing(box: Box, tree: Tree) -> N
     tree.submit("old", ANA)
     tree.approve("old", ANA)
     box.clock.advance(10)
-    box.look()
+    box.scan()
     assert pass_hours(box, 4, step=2) == [("job_long_running", OWNER)]
     lose_ledger(box)
 

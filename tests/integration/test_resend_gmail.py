@@ -65,7 +65,7 @@ def tree(google: Google, box: Box) -> Tree:
     tree.grant(ANA)
     tree.grant(BO)
     box.clock.now = time.time()
-    box.look()
+    box.scan()
     assert google.posts == []
     return tree
 
@@ -86,7 +86,7 @@ def test_resend_posts_only_to_the_missed_recipient(
     """X04: of two recipients one was refused: one more POST, to that one, with the same Message-ID."""
     google.usual = only_for_ana(refusal)
     tree.submit(ANA, "survey", CODE)
-    box.look()
+    box.scan()
     assert sorted(post.to for post in google.posts) == [ANA, OWNER]
     (first,) = [post for post in google.posts if post.to == ANA]
     (notification,) = dead_letters(box)
@@ -101,7 +101,7 @@ def test_resend_posts_only_to_the_missed_recipient(
     }
     box.notify("resend", *arguments[selection], check=0)
     for _ in range(3):
-        box.look()
+        box.scan()
         box.clock.advance(HOUR)
 
     assert len(google.posts) == 3
@@ -116,11 +116,11 @@ def test_resend_refused_again_is_dead_after_one_post(google: Google, box: Box, t
     """X04: after one more POST, and no more."""
     google.usual = only_for_ana(says(400))
     tree.submit(ANA, "survey", CODE)
-    box.look()
+    box.scan()
     run(box, "resend", "--all-dead", check=0)
-    box.look()
+    box.scan()
     box.clock.advance(100 * HOUR)
-    box.look()
+    box.scan()
 
     assert [post.to for post in google.posts].count(ANA) == 2
     (notification,) = dead_letters(box)
@@ -132,7 +132,7 @@ def submit_six_jobs_later(box: Box, tree: Tree) -> None:
     box.clock.advance(2 * HOUR)
     for number in range(6):
         tree.submit(ANA, f"survey {number}", CODE)
-    box.look()
+    box.scan()
 
 
 def test_resend_of_digest_is_one_message(google: Google, box: Box, tree: Tree) -> None:
@@ -143,7 +143,7 @@ def test_resend_of_digest_is_one_message(google: Google, box: Box, tree: Tree) -
 
     google.usual = None
     run(box, "resend", "--all-dead", check=0)
-    box.look()
+    box.scan()
 
     first, again = [post for post in google.posts if post.to == ANA]
     assert (again.event, message_id(again)) == ("digest", message_id(first))
@@ -170,10 +170,10 @@ def test_resend_of_held_keeps_the_message_id(google: Google, box: Box, tree: Tre
     use_gmail(box, google, on_unknown="hold")
     google.usual = only_for_ana(closes)
     tree.submit(ANA, "survey", CODE)
-    box.look()
+    box.scan()
     google.usual = None
     box.clock.advance(100 * HOUR)
-    box.look()
+    box.scan()
     to_ana = [post for post in google.posts if post.to == ANA]
     assert len(to_ana) == 1, "it waits for a person"
     (notification,) = dead_letters(box)
@@ -181,8 +181,8 @@ def test_resend_of_held_keeps_the_message_id(google: Google, box: Box, tree: Tre
 
     assert "nothing to send again" in run(box, "resend", "--all-dead", check=0)
     run(box, "resend", *([notification["id"][:8]] if by_name else ["--recipient", ANA]), check=0)
-    box.look()
-    box.look()
+    box.scan()
+    box.scan()
 
     to_ana = [post for post in google.posts if post.to == ANA]
     assert len(to_ana) == 2
@@ -198,7 +198,7 @@ def test_resend_of_part_of_held_digest_sends_the_digest(google: Google, box: Box
     google.usual = None
 
     run(box, "resend", dead_letters(box)[0]["id"], check=0)
-    box.look()
+    box.scan()
 
     to_ana = [post for post in google.posts if post.to == ANA]
     assert [post.event for post in to_ana] == ["digest", "digest"]

@@ -21,13 +21,13 @@ def tree(box: Box) -> Tree:
 def test_reminder_is_sent_to_a_co_owner(box: Box, tree: Tree) -> None:
     """X08"""
     box.configure({"reminders": {"job_waiting": "2h", "to": ["owner", BO]}})
-    box.look()
+    box.scan()
     tree.submit("survey", ANA)
     box.clock.advance(60)
-    box.look()
+    box.scan()
     box.new_mails()
     box.clock.advance(3 * HOUR)
-    box.look()
+    box.scan()
 
     assert sorted((mail.event, mail.to) for mail in box.new_mails()) == [("job_waiting", BO), ("job_waiting", OWNER)]
 
@@ -35,14 +35,14 @@ def test_reminder_is_sent_to_a_co_owner(box: Box, tree: Tree) -> None:
 def test_single_deferred_mail_is_not_a_digest(box: Box, tree: Tree) -> None:
     """X06: a digest of one thing is worse than the thing."""
     box.configure({"quiet_hours": {"from": "00:00", "to": "23:59", "zone": "UTC"}, "routes": [{"to": ["owner"]}]})
-    box.look()
+    box.scan()
     tree.submit("survey", ANA)
     box.clock.advance(60)
-    box.look()
+    box.scan()
     assert box.mails() == []
     box.configure({"routes": [{"to": ["owner"]}]})
     box.clock.advance(DAY)
-    box.look()
+    box.scan()
 
     (mail,) = box.mails()
     assert mail.event == "job_submitted"
@@ -51,20 +51,20 @@ def test_single_deferred_mail_is_not_a_digest(box: Box, tree: Tree) -> None:
 
 def test_history_is_kept_without_limit_unless_configured(box: Box, tree: Tree) -> None:
     """C14"""
-    box.look()
+    box.scan()
     tree.submit("survey", ANA)
     box.clock.advance(60)
-    box.look()
+    box.scan()
     box.clock.advance(1000 * DAY)
-    box.look()
+    box.scan()
     assert "job_submitted" in box.notify("history").stdout
     assert "kept without limit" in box.notify("prune", check=2).stderr
 
     box.configure({"retention": "365d"})
-    box.look()
+    box.scan()
     assert "no notifications yet" in box.notify("history").stdout
     box.new_mails()
-    box.look()
+    box.scan()
     assert box.new_mails() == []  # a pruned event is not sent again
 
 
@@ -81,14 +81,14 @@ def test_prune_keeps_pending_events_and_repeats_nothing(box: Box, tree: Tree) ->
                 "routes": [{"to": ["owner"], "via": "box", "continue": True}, {"to": [BO], "via": "busy"}],
             }
         )
-        box.look()
+        box.scan()
         tree.submit("first", ANA)
         box.clock.advance(60)
-        box.look()
+        box.scan()
         server.once("MAIL", *[replies("451 4.3.0 later")] * 9)
         tree.submit("second", ANA)
         box.clock.advance(60)
-        box.look()
+        box.scan()
         rehearsal = box.notify("prune", "--older-than", "2024-01-01", "--dry-run", check=0).stdout
         assert rehearsal.startswith("1 event from before 2024-01-01")
         assert box.notify("prune", "--older-than", "2024-01-01", check=0).stdout.endswith("deleted\n")
@@ -98,9 +98,9 @@ def test_prune_keeps_pending_events_and_repeats_nothing(box: Box, tree: Tree) ->
         assert "second" in history
         server.acts.clear()
         box.clock.advance(2 * HOUR)
-        box.look()
+        box.scan()
         box.clock.advance(2 * HOUR)
-        box.look()
+        box.scan()
         assert [mail.to for mail in server.committed] == [BO, BO]
     assert len(box.mails()) == 2
 
@@ -108,18 +108,18 @@ def test_prune_keeps_pending_events_and_repeats_nothing(box: Box, tree: Tree) ->
 def test_prune_before_the_ledger_is_settled_repeats_nothing(box: Box, tree: Tree) -> None:
     """C14: before the ledger has recorded it as notified."""
     box.clock.now = 1_700_000_000.0
-    box.look()
+    box.scan()
     tree.submit("survey", ANA)
     box.clock.advance(60)
-    app = box.parts()
+    app = box.open_app()
     try:
-        app.pipeline.tick(box.clock.now, last_scan=box.last_look)
+        app.pipeline.tick(box.clock.now, last_scan=box.last_scan)
         app.dispatcher.drain()
     finally:
         app.close()
     assert len(box.mails()) == 2
     box.notify("prune", "--older-than", "2024-01-01", check=0)
-    box.look()
-    box.look()
+    box.scan()
+    box.scan()
 
     assert len(box.mails()) == 2

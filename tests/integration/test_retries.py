@@ -39,10 +39,10 @@ def test_mail_is_retried_for_72_hours(box: Box) -> None:
         box.configure({"transports": {"office": smtp_transport(server)}})
         emit_event(box, "job_failed")
         for _ in range(24):
-            box.look()
+            box.scan()
             box.clock.advance(3 * HOUR)
         assert outbox_counts(box) == tally(waiting=1, failed=1)
-        box.look()
+        box.scan()
         assert outbox_counts(box) == tally(dead=1)
         assert server.attempts == 25
 
@@ -135,7 +135,7 @@ def test_retry_after_header_is_honoured(box: Box, hook: Web) -> None:
     hook.answers = [says(429, Retry_After="7200")]
     box.configure({"transports": {"hook": {"type": "webhook", "url": hook.url}}, "routes": [{"to": ["hook"]}]})
     emit_event(box, "job_failed")
-    box.look()
+    box.scan()
     scan_later(box, 7199)
     assert len(hook.requests) == 1
     scan_later(box, 1)
@@ -150,7 +150,7 @@ def test_unreachable_workspace_delays_no_other_of_the_same_channel(box: Box, hoo
         routes = [{"to": ["#jobs"], "via": "old", "continue": True}, {"to": ["#jobs"], "via": "new"}]
         box.configure({"transports": transports, "routes": routes})
         emit_event(box, "job_failed")
-        box.look()
+        box.scan()
         assert (len(dead.requests), len(hook.requests)) == (1, 1)
 
 

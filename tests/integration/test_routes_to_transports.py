@@ -20,7 +20,7 @@ def test_gflow_events_all_reach_a_webhook(box: Box, hook: Web) -> None:
     configure_routes(box, hook, [], events=["*"], format="gflow")
     for kind in GFLOW_EVENTS:
         emit(box, kind, user="alice", payload={"job_id": 42})
-    box.look()
+    box.scan()
 
     assert [request.json["event"] for request in hook.requests] == GFLOW_EVENTS
     for request in hook.requests:
@@ -30,7 +30,7 @@ def test_gflow_events_all_reach_a_webhook(box: Box, hook: Web) -> None:
         if sent["event"].startswith("job_"):
             assert sent["job"]["id"] == 42
             assert sent["job"]["user"] == "alice"
-    box.look()
+    box.scan()
     assert len(hook.requests) == 13
 
 
@@ -39,13 +39,13 @@ def test_gpu_available_twice_is_sent_once(box: Box, hook: Web) -> None:
     configure_routes(box, hook, [], events=["*"])
     for kind in ("gpu_available", "gpu_available"):
         emit(box, kind, "gpu 0")
-    box.look()
+    box.scan()
     emit(box, "gpu_available", "gpu 0")
-    box.look()
+    box.scan()
     assert len(hook.requests) == 1
     emit(box, "reservation_created", "gpu 0")
     emit(box, "gpu_available", "gpu 0")
-    box.look()
+    box.scan()
 
     assert [request.json["event"] for request in hook.requests] == [
         "gpu_available",
@@ -58,11 +58,11 @@ def test_emit_with_one_key_is_one_event(box: Box, hook: Web) -> None:
     configure_routes(box, hook, [], events=["*"])
     for _ in range(3):
         emit(box, "job_failed", key="run-7")
-        box.look()
+        box.scan()
     assert len(hook.requests) == 1
     emit(box, "job_failed")
     emit(box, "job_failed")
-    box.look()
+    box.scan()
     assert len(hook.requests) == 3
 
 
@@ -73,7 +73,7 @@ def test_emit_notify_emails_are_sent_by_mail_only(box: Box, hook: Web) -> None:
     emit(box, "job_started", notify_emails=["b@x.example"])
     emit(box, "job_started", notify_emails=["c@x.example"], notify_on=["job_started"])
     emit(box, "gpu_available", notify_emails=["d@x.example"], notify_on=["gpu_available"])
-    box.look()
+    box.scan()
 
     failed, started = sorted(box.mails(), key=lambda mail: mail.to)
     assert (failed.event, failed.to, failed.subject) == ("job_failed", "a@x.example", "FAILED gflow/42")
@@ -101,7 +101,7 @@ def test_routes_apply_in_order_until_one_does_not_continue(box: Box, hook: Web) 
     )
     emit(box, "job_failed", "run/1", tags=["team-data"], payload={"name": "nightly"})
     emit(box, "job_failed", "run/2", payload={"name": "noisy-one"})
-    box.look()
+    box.scan()
 
     reached = {request.json.get("channel") or request.json["entity"] for request in hook.requests}
     assert reached == {"#data-team", "run/1"}
@@ -116,14 +116,14 @@ def test_filter_users_limits_the_webhook(box: Box, hook: Web) -> None:
     emit(box, "job_failed", user="alice")
     emit(box, "job_failed", user="bob")
     emit(box, "job_completed", user="alice")
-    box.look()
+    box.scan()
 
     assert [request.json["job"]["user"] for request in hook.requests] == ["alice"]
 
 
 def test_alert_is_sent_regardless_of_routes(box: Box, hook: Web) -> None:
     configure_routes(box, hook, [{"events": ["job_failed"], "to": [ANA]}])
-    app = box.parts()
+    app = box.open_app()
     try:
         app.pipeline.enqueue_own(
             Event(EventKind.SYSTEM_ALERT, "worker/x", "T", payload={"summary": "it hurts"}), box.clock.now
@@ -150,7 +150,7 @@ def test_digest_above_the_threshold_spares_urgent_events(box: Box, hook: Web) ->
     for number in range(8):
         emit(box, "job_completed", f"run/{number}")
     emit(box, "job_failed", "run/bad")
-    box.look()
+    box.scan()
 
     singles = [mail for mail in box.mails() if mail.event != "digest"]
     (digest,) = [mail for mail in box.mails() if mail.event == "digest"]
@@ -160,10 +160,10 @@ def test_digest_above_the_threshold_spares_urgent_events(box: Box, hook: Web) ->
 
     emit(box, "job_completed", "run/late")
     box.clock.advance(30)
-    box.look()
+    box.scan()
     assert len(box.mails()) == 4
     box.clock.advance(600)
-    box.look()
+    box.scan()
     assert [mail.entities for mail in box.mails()[4:]] == [["run/late"]]
 
 
@@ -174,7 +174,7 @@ def test_failed_run_is_sent_with_step_traceback_and_link(box: Box, hook: Web) ->
     payload = {"name": "nightly-sync", "step": "copy-orders", "error": error, "url": "https://runs.example/7"}
     emit(box, "job_failed", "run/7", payload=payload)
     emit(box, "workflow_build_failed", "wf/1", payload={"workflow_name": "orders", "url": "javascript:alert(1)"})
-    box.look()
+    box.scan()
 
     lines = [request.json["text"] for request in hook.requests if "text" in request.json]
     assert (
@@ -195,7 +195,7 @@ def test_gpu_available_with_new_keys_is_sent_each_time(box: Box, hook: Web) -> N
     configure_routes(box, hook, [], events=["*"])
     for key in ("monday", "tuesday", "tuesday"):
         emit(box, "gpu_available", "gpu 0", key=key)
-    box.look()
+    box.scan()
 
     assert len(hook.requests) == 2
 
@@ -205,12 +205,12 @@ def test_recipient_named_by_a_job_gets_no_private_output(box: Box, hook: Web) ->
     configure_routes(box, hook, [{"to": ["oncall"]}])
     box.configure({**config_of(box), "recipients": {"allow": ["#jobs"]}})
     tree = TREES["D"](Disk(box.root, box.clock.time))
-    box.look()
+    box.scan()
     tree.submit("survey", ANA, config={"headers": {"alerts": {"recipients": ["#jobs"]}}})
     tree.approve("survey", ANA)
     tree.run("survey", ANA, code=1, stderr="PRIVATE row 17: 42\n")
     box.clock.advance(60)
-    box.look()
+    box.scan()
 
     line = next(request.json["text"] for request in hook.requests if "text" in request.json)
     errors = [request.json["job"].get("error") for request in hook.requests if "job" in request.json]

@@ -47,7 +47,7 @@ def finish(tree: Tree, number: int, *, code: int = 0) -> None:
 def scan_hourly(box: Box, times: int = 1) -> None:
     """Scan in a new process, and wait for an hour."""
     for _ in range(times):
-        box.look()
+        box.scan()
         box.clock.advance(HOUR)
 
 
@@ -98,7 +98,7 @@ def test_scan_with_a_cache_detects_what_changed_meanwhile(box: Box, tree: Tree) 
     finish(tree, 3, code=9)
     box.clock.advance(HOUR)
     with count_file_calls() as calls:
-        report = box.look()
+        report = box.scan()
     box.clock.advance(HOUR)
 
     assert report.jobs == COUNT + 1
@@ -153,7 +153,7 @@ def test_cache_younger_than_a_restored_state_file_is_discarded(box: Box, tree: T
     box.new_mails()
     box.home.state.write_bytes(older)
     lose_outbox(box)
-    box.look()
+    box.scan()
 
     assert jobs_notified(box) == ["job-5"]
 
@@ -163,7 +163,7 @@ def test_entity_deleted_from_the_state_file_is_notified_again(box: Box, tree: Tr
     entity = next(name for name in state["notified"] if name.endswith("/job-5"))
     del state["notified"][entity]
     box.home.state.write_text(json.dumps(state))
-    box.look()
+    box.scan()
 
     assert entity in {name for mail in box.new_mails() for name in mail.entities}
 
@@ -179,10 +179,10 @@ def test_end_in_a_lost_outbox_is_detected_again(box: Box, tree: Tree, repaired_b
     lose_outbox(box)
     if repaired_by == "PeerMonitor":
         app = build_app(load(box.home), with_jobs=False, clock=box.clock.time, monotonic=box.clock.monotonic)
-        app.run_once(box.last_look)
+        app.run_once(box.last_scan)
         app.close()
         box.clock.advance(HOUR)
-    box.look()
+    box.scan()
 
     assert jobs_notified(box) == ["job-2"]
 
@@ -193,14 +193,14 @@ def test_rerun_after_the_root_was_missing_is_notified(box: Box, tree: Tree, rest
     if tree.layout == "A":
         pytest.skip("has no reruns")
     aside = box.folder / "aside"
-    app = box.parts()
-    app.run_once(box.last_look)
+    app = box.open_app()
+    app.run_once(box.last_scan)
     box.root.rename(aside)
-    app.run_once(box.last_look)
+    app.run_once(box.last_scan)
     if restarts:
         app.close()
     aside.rename(box.root)
-    app = box.parts() if restarts else app
+    app = box.open_app() if restarts else app
     for _ in range(2):
         box.clock.advance(HOUR)
         app.run_once(box.clock.now - 10)
@@ -236,24 +236,24 @@ def test_jobs_scanned_while_disabled_are_not_cached(box: Box, tree: Tree) -> Non
     scan_hourly(box)
     assert box.new_mails() == []
     box.configure()
-    box.look()
+    box.scan()
 
     assert jobs_notified(box) == ["job-1"]
 
 
 def test_jobs_of_a_failed_scan_are_not_cached(box: Box, tree: Tree) -> None:
     """A worker that is stopped while the outbox cannot be written has recorded none of them."""
-    app = box.parts()
-    app.run_once(box.last_look)
+    app = box.open_app()
+    app.run_once(box.last_scan)
     finish(tree, COUNT, code=3)
     box.clock.advance(HOUR)
     with refused_events(box.home.outbox), pytest.raises(StateError):
-        app.run_once(box.last_look)
+        app.run_once(box.last_scan)
     app.pipeline.sync_ledger()
     app.pipeline.save_scan_cache()
     app.close()
     box.clock.advance(HOUR)
-    box.look()
+    box.scan()
 
     assert jobs_notified(box) == [f"job-{COUNT}"]
 
@@ -261,21 +261,21 @@ def test_jobs_of_a_failed_scan_are_not_cached(box: Box, tree: Tree) -> None:
 def test_job_that_vanished_in_a_failed_scan_counts_as_missing(box: Box) -> None:
     """In layouts without times only the absence tells that a job that returns has not ended again."""
     tree: Tree = TREES["A"](Disk(box.root, box.clock.time))
-    box.look()
+    box.scan()
     finish(tree, 1)
     finish(tree, 2)
     box.clock.advance(HOUR)
-    app = box.parts()
-    app.run_once(box.last_look)
+    app = box.open_app()
+    app.run_once(box.last_scan)
     box.new_mails()
     (stage,) = (path.parent for path in box.root.rglob("job-1") if path.is_dir())
     shutil.move(stage / "job-1", box.folder / "aside")
     finish(tree, 3)
     box.clock.advance(HOUR)
     with refused_events(box.home.outbox), pytest.raises(StateError):
-        app.run_once(box.last_look)
+        app.run_once(box.last_scan)
     box.clock.advance(HOUR)
-    report = app.run_once(box.last_look)
+    report = app.run_once(box.last_scan)
     app.close()
 
     assert {event.payload["name"] for event in report.events} == {"job-3"}

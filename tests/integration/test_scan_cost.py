@@ -28,7 +28,7 @@ class Site:
         for number in range(count):
             self.finish(f"job-{number:04}")
         box.clock.advance(HOUR)
-        self.app = box.parts()
+        self.app = box.open_app()
         for _ in range(3):
             self.scan()
 
@@ -151,8 +151,8 @@ def test_first_scan_saves_the_ledger_once_before_delivery(box: Box) -> None:
     for number in range(30):
         tree.submit(f"job-{number}", ANA)
     box.clock.advance(HOUR)
-    box.look()
-    app = box.parts()
+    box.scan()
+    app = box.open_app()
     revision = app.ledger.revision
     app.close()
 

@@ -24,13 +24,13 @@ def sent(box: Box) -> list[tuple[str, str, str]]:
 
 def pass_minute(box: Box) -> list[tuple[str, str, str]]:
     box.clock.advance(60)
-    box.look()
+    box.scan()
     return sent(box)
 
 
 def test_own_submissions_are_notified_to_the_scientist_only(box: Box, tree: Tree) -> None:
     """X15: at every owner; other scientists' jobs are not notified, and nobody else is."""
-    box.look()
+    box.scan()
     elsewhere = type(tree)(tree.disk, OTHER)
     at_ana = type(tree)(tree.disk, ANA)  # a job at one's own data does not concern this role
     for place_ in (tree, elsewhere):
@@ -62,7 +62,7 @@ def test_jobs_before_the_first_scan_are_not_notified(box: Box, tree: Tree) -> No
     tree.approve("done", ANA)
     tree.run("done", ANA)
     box.clock.advance(60)
-    box.look()
+    box.scan()
     assert sent(box) == []
     tree.approve("old", ANA)
     assert pass_minute(box) == [("job_approved", "submitter", ANA)]
@@ -70,7 +70,7 @@ def test_jobs_before_the_first_scan_are_not_notified(box: Box, tree: Tree) -> No
 
 def test_peer_request_in_an_older_file_is_notified_once(box: Box, tree: Tree) -> None:
     """Older clients leave a file for each request; newer ones leave none, and a grant leaves none at all."""
-    box.look()
+    box.scan()
     tree.disk.write(box.root / ".syft" / "peers" / "owner_at_datasite_example.json", f'{{"email": "{OWNER}"}}')
     tree.grant(ANA)
     assert pass_minute(box) == [("peer_requested", "submitter", ANA)]
@@ -81,7 +81,7 @@ def test_peer_request_in_an_older_file_is_notified_once(box: Box, tree: Tree) ->
 def test_layouts_without_a_submitter_in_the_path_are_ignored(box: Box) -> None:
     """X15: the submitter of such a job is only a claim inside its files."""
     box.configure({"do_email": ANA, "role": "scientist"})
-    box.look()
+    box.scan()
     for name in ("A", "B2", "B3"):
         TREES[name](Disk(box.root, box.clock.time)).submit("survey", ANA)
     assert pass_minute(box) == []
@@ -89,20 +89,20 @@ def test_layouts_without_a_submitter_in_the_path_are_ignored(box: Box) -> None:
 
 def test_waiting_job_reminds_the_scientist(box: Box, tree: Tree) -> None:
     box.configure({"do_email": ANA, "role": "scientist", "reminders": {"job_waiting": "2h"}})
-    box.look()
+    box.scan()
     tree.submit("survey", ANA)
     pass_minute(box)
     box.clock.advance(3 * 3600)
-    box.look()
+    box.scan()
     assert sent(box) == [("job_waiting", "submitter", ANA)]
 
 
 def test_changed_role_starts_with_a_new_baseline(box: Box, tree: Tree) -> None:
     """The first scan as owner is no baseline of a scientist."""
     box.configure({"do_email": ANA})
-    box.look()
+    box.scan()
     tree.submit("survey", ANA)
     box.clock.advance(60)
     box.configure({"do_email": ANA, "role": "scientist"})
-    box.look()
+    box.scan()
     assert sent(box) == []

@@ -96,14 +96,14 @@ def test_job_can_name_transports_but_no_url(box: Box, hook: Web) -> None:
     )
     tree = TREES["D"](Disk(box.root, box.clock.time))
     tree.grant(ANA)
-    box.look()
+    box.scan()
     with web() as elsewhere:
         alerts = {"recipients": ["oncall", elsewhere.url, "secret:hook", "env:HOME"]}
         tree.submit("survey", ANA, config={"headers": {"alerts": alerts}})
         tree.approve("survey", ANA)
         tree.run("survey", ANA, code=1)
         box.clock.advance(60)
-        box.look()
+        box.scan()
         assert elsewhere.requests == []
 
     assert [request.json["event"] for request in hook.requests] == ["job_failed"]

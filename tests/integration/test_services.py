@@ -32,10 +32,10 @@ def scanned(box: Box) -> Box:
     """A home with one job that was submitted after the baseline scan."""
     tree = Tree(box.root, box.snapshot)
     tree.grant(ANA)
-    box.look()
+    box.scan()
     tree.submit(ANA, "survey", "print(1)\n")
     box.clock.advance(10)
-    box.look()
+    box.scan()
     return box
 
 

@@ -38,7 +38,7 @@ def smtp_tree(box: Box, server: MailServer, *, form: str = UNENCRYPTED, **more: 
     tree = Tree(box.root, box.snapshot)
     tree.peers([], [])
     tree.grant(ANA)
-    box.look()
+    box.scan()
     return tree
 
 
@@ -47,8 +47,8 @@ def test_smtp_job_is_sent_to_owner_and_submitter(box: Box, ca: Authority) -> Non
     with serving(ca.context(), users={USER: PASSWORD}) as server:
         tree = smtp_tree(box, server, form=STARTTLS, ca_file=str(ca.file), **{"from": "Site <no@x.org>"})
         tree.submit(ANA, "survey", "print(1)\n")
-        box.look()
-        box.look()
+        box.scan()
+        box.scan()
 
         wait_until(lambda: not server.connections, what="a scan leaves no connection open")
     sent = {(mail.event, mail.to, mail.sender) for mail in server.committed}
@@ -62,11 +62,11 @@ def test_smtp_unknown_outcome_is_resent_with_the_same_id(box: Box) -> None:
         tree = smtp_tree(box, server)
         server.usual["dot"] = in_turn(commits, closes)
         tree.submit(ANA, "survey", "print(1)\n")
-        box.look()
+        box.scan()
         assert outbox_counts(box) == tally(waiting=2, failed=2, unknown=2)
         server.behaves()
         box.clock.advance(3600)
-        box.look()
+        box.scan()
 
     assert set(Counter(ids(server.committed)).values()) == {2}
     assert outbox_counts(box) == tally(sent=2, unknown=2)
@@ -78,10 +78,10 @@ def test_smtp_unknown_outcome_with_hold_is_not_resent(box: Box) -> None:
         tree = smtp_tree(box, server, on_unknown="hold")
         server.usual["dot"] = in_turn(commits, closes)
         tree.submit(ANA, "survey", "print(1)\n")
-        box.look()
+        box.scan()
         server.behaves()
         box.clock.advance(3600)
-        box.look()
+        box.scan()
 
     assert set(Counter(ids(server.committed)).values()) == {1}
     assert outbox_counts(box, holding=["mail"]) == tally(failed=2, unknown=2, held=2)
@@ -101,9 +101,9 @@ def test_smtp_refused_recipient_does_not_stop_the_other(box: Box) -> None:
         tree = smtp_tree(box, server)
         server.usual["RCPT"] = knows_the_owner_alone
         tree.submit(ANA, "survey", "print(1)\n")
-        box.look()
+        box.scan()
         box.clock.advance(3600)
-        box.look()
+        box.scan()
 
     assert [mail.to for mail in server.committed] == [OWNER]
     assert outbox_counts(box) == tally(sent=1, dead=1)
@@ -117,7 +117,7 @@ def test_smtp_auth_failure_pauses_and_drops_nothing(box: Box, step: str) -> None
         tree = smtp_tree(box, server)
         server.usual[step] = says("535 5.7.8 signed out")
         tree.submit(ANA, "survey", "print(1)\n")
-        app = box.parts()
+        app = box.open_app()
         try:
             app.run_once(None)
             assert "535" in app.dispatcher.queues["mail"].health.pause_reason
@@ -149,7 +149,7 @@ def test_smtp_password_is_in_no_log_and_no_file(box: Box, ca: Authority, caplog:
             server.behaves()
             server.usual[step] = act
             box.clock.advance(3600)
-            box.look()
+            box.scan()
         assert server.attempts > 0
 
     assert SECRET not in caplog.text

@@ -39,10 +39,10 @@ def only_for(address: str, act: Act) -> Act:
 def test_home_without_mail_works_when_its_routes_need_none(box: Box, tree: Tree, hook: Web) -> None:
     oncall = {"type": "webhook", "url": hook.url}
     box.configure({"transports": {"oncall": oncall}, "routes": [{"to": ["oncall"]}]})
-    box.look()
+    box.scan()
     tree.submit("survey", ANA, config={"headers": {"notify": {"emails": [ANA], "on": ["job_submitted"]}}})
     box.clock.advance(60)
-    box.look()
+    box.scan()
 
     assert received_events(hook) == ["job_submitted"]
     assert f"{ANA}: not sent: no transport carries to {ANA}" in " ".join(box.notify("why", "survey").stdout.split())
@@ -54,7 +54,7 @@ def test_home_without_mail_works_when_its_routes_need_none(box: Box, tree: Tree,
 def test_alert_without_mail_uses_the_only_transport(box: Box, hook: Web) -> None:
     oncall = {"type": "webhook", "url": hook.url}
     box.configure({"transports": {"oncall": oncall}, "routes": [{"events": ["job_failed"], "to": ["oncall"]}]})
-    app = box.parts()
+    app = box.open_app()
     try:
         app.pipeline.enqueue_own(
             Event(EventKind.SYSTEM_ALERT, "worker/x", "T", payload={"summary": "it hurts"}), box.clock.now
@@ -104,10 +104,10 @@ def test_recipients_of_a_transport_succeed_and_fail_separately(box: Box, tree: T
                 "routes": [],
             }
         )
-        box.look()
+        box.scan()
         tree.submit("survey", ANA)
         box.clock.advance(60)
-        box.look()
+        box.scan()
 
         assert sorted(mail.to for mail in server.committed) == ["one@mail.example", "two@mail.example"]
     dead = box.notify("dead", check=0).stdout
@@ -143,7 +143,7 @@ def test_endpoint_that_is_gone_is_paused_and_the_owner_alerted(box: Box, tree: T
 
 def send_transport_alert(box: Box, through: str) -> None:
     """What the worker notes when another transport than `through` is paused."""
-    app = box.parts()
+    app = box.open_app()
     try:
         event = Event(EventKind.SYSTEM_ALERT, "transport/dead", "T", payload={"summary": "it is paused"})
         app.pipeline.enqueue_own(event, box.clock.now, transport=through)
@@ -180,7 +180,7 @@ def test_first_scan_sends_one_digest_to_recipients_of_routes(box: Box, tree: Tre
     for name in ("one", "two", "three"):
         tree.submit(name, ANA)
     box.clock.advance(60)
-    box.look()
+    box.scan()
 
     assert [(mail.event, mail.to) for mail in box.mails()] == [("digest", BO)]
     assert [request.json["channel"] for request in hook.requests] == ["#jobs"]

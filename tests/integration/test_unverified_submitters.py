@@ -72,7 +72,7 @@ def test_review_folder_of_a_received_job_confirms_nobody(box: Box, unknown_tree:
 def test_review_folder_confirms_in_a_tree_without_permissions(box: Box, disk: Disk) -> None:
     """C1: a tree that another program made; `inbox/<scientist>/` alone still proves nothing."""
     tree = TREES["D"](disk, adds_peers=False)
-    box.look()
+    box.scan()
     tree.submit(by=VICTIM)
     disk.folder(tree.base / "review" / ANA)
     tree.submit(by=ANA)

@@ -75,7 +75,7 @@ def test_webhook_template_of_another_content_type_is_not_checked(box: Box, hook:
     settings = {"format": "template", "body": "{{ job.name }}", "headers": {"Content-Type": kind}}
     box.configure({"transports": {"box": {"type": "maildir"}, "oncall": {**settings, **webhook_section(hook)}}})
     emit_job_failed(box, 'x" \\ y')
-    box.look()
+    box.scan()
 
     assert [request.body for request in hook.requests] == [b'x" \\ y']
 
@@ -86,7 +86,7 @@ def test_webhook_output_that_is_not_json_is_a_dead_letter(box: Box, hook: Web) -
     box.configure({"transports": {"box": {"type": "maildir"}, "oncall": settings}})
     emit_job_failed(box, 'x", "admin')
     emit_job_failed(box, "good")
-    box.look()
+    box.scan()
 
     assert [request.json for request in hook.requests] == [{"a": "good"}]
     assert "not valid JSON" in box.notify("dead", check=0).stdout.replace("\n", " ")

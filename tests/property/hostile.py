@@ -44,7 +44,7 @@ def peaceful(tree: Tree, box: Box) -> Tree:
     if tree.names_submitter:
         for peer in (ABE, BO):
             tree.grant(peer)
-    box.look()
+    box.scan()
     assert box.mails() == []
     return tree
 
@@ -82,7 +82,7 @@ def live(box: Box, tree: Tree, *, also: Iterable[str] = (), moments: Sequence[in
     tree.submit(HONEST, BO)
     for seconds in moments:
         box.clock.advance(seconds)
-        box.look()
+        box.scan()
     return assert_peace(box, tree, also=also)
 
 

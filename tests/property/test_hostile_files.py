@@ -62,7 +62,7 @@ def test_file_replaced_by_a_special_file_later_is_never_read(
     paths = victims(tree)
     for _ in range(2):
         box.clock.advance(10)
-        box.look()
+        box.scan()
     before = len(box.mails())
     assert before > 0
     for path in paths.values():

@@ -99,13 +99,13 @@ class Flood:
             if batch == self.batches // 2:
                 self.tree.submit(HONEST, BO)
             self.box.clock.advance(self.every)
-            self.events.append(len(self.box.look().events))
+            self.events.append(len(self.box.scan().events))
 
     def finish(self) -> None:
         """Scan every minute until every event is detected: at most 100 a minute of one submitter are."""
         while sum(self.events) <= len(self.names):
             self.box.clock.advance(60)
-            self.events.append(len(self.box.look().events))
+            self.events.append(len(self.box.scan().events))
             assert self.events[-1], "some event is detected in each minute"
 
     def entities(self) -> set[str]:
@@ -129,7 +129,7 @@ def test_flood_of_jobs_hides_no_other_job(box: Box, tree: Tree) -> None:
 
     for _ in range(3):
         box.clock.advance(600)
-        assert box.look().events == []
+        assert box.scan().events == []
     assert grown(box) < 100_000_000
     mails = box.mails()
     for mail in mails:
@@ -148,11 +148,11 @@ def test_flood_of_jobs_hides_no_other_job(box: Box, tree: Tree) -> None:
     to_abe = [mail for mail in mails if mail.to == ABE]
     assert_each_is_notified_once(to_abe, flood.entities())
     assert len(to_abe) <= (200 + 1) * spans + 3
-    parts = box.parts()
+    app = box.open_app()
     try:
-        assert parts.outbox.history.counts().waiting == 0
+        assert app.outbox.history.counts().waiting == 0
     finally:
-        parts.close()
+        app.close()
 
 
 def assert_each_is_notified_once(mails: list[Mail], entities: Collection[str]) -> None:
@@ -195,7 +195,7 @@ def test_digest_of_a_flood_is_within_the_limits_of_gmail(box: Box, count: int, n
     for number in range(count):
         submit_quickly(tree, f"{number:04}-{name}")
     box.clock.advance(10)
-    box.look()
+    box.scan()
     mails = box.mails()
     assert [mail.message["X-SyftNotify-Items"] for mail in mails] == [str(count + 1)]
     assert tree.entity(HONEST, BO) in mails[0].entities

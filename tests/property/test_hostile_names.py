@@ -37,13 +37,13 @@ def lived(box: Box, tree: Tree, names: Iterable[str]) -> list[Mail]:
         tree.submit(name, ABE, config={"name": EVIL, "submitted_by": ABE})
     tree.submit(HONEST, BO)
     box.clock.advance(10)
-    box.look()
+    box.scan()
     for name in names:
         tree.approve(name, ABE)
         tree.run(name, ABE, code=3, stderr=f"{EVIL}\x1b[31m\u202e\x9b")
     for seconds in (10, 70):
         box.clock.advance(seconds)
-        box.look()
+        box.scan()
     return assert_peace(box, tree)
 
 

@@ -69,11 +69,11 @@ odd_state = st.fixed_dictionaries({"status": statuses | anything}, optional=dict
 
 def scan_and_render(box: Box, tree: Tree, honest: str) -> None:
     """A scan detects the honest job, and each of its notifications can be rendered as a mail."""
-    parts = box.parts()
+    app = box.open_app()
     try:
-        tick = parts.pipeline.tick(box.clock.now, last_scan=box.clock.now)
+        tick = app.pipeline.tick(box.clock.now, last_scan=box.clock.now)
     finally:
-        parts.close()
+        app.close()
     assert (EventKind.JOB_SUBMITTED, tree.entity(honest, BO)) in {(event.kind, event.entity) for event in tick.events}
     events = {event.key: event for event in tick.events}
     for item in tick.notifications:
@@ -88,7 +88,7 @@ def beside_an_honest_job(layout: str) -> Iterator[tuple[Box, Tree]]:
     with a_box() as box:
         tree = TREES[layout](Disk(box.root, box.clock.time))
         box.root.joinpath("keep").mkdir()
-        box.look()
+        box.scan()
         tree.submit("odd", ANA)
         yield box, tree
         tree.submit("honest", BO)

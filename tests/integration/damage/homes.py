@@ -37,16 +37,16 @@ def create_original(folder: Path) -> Box:
     box.configure()
     tree = layout_d(box)
     tree.grant()
-    box.look()
+    box.scan()
     for name in ("one", "two", "three"):
         submit_pending(tree, name)
         box.clock.advance(10)
-        box.look()
+        box.scan()
     assert len(box.mails()) == 6
     with maildir_blocked(box, box.folder / "kept"):
         submit_pending(tree, "owed")
         box.clock.advance(10)
-        box.look()
+        box.scan()
     return box
 
 
@@ -56,7 +56,7 @@ def copy_of(original: Box, folder: Path) -> Box:
     shutil.rmtree(place)
     shutil.copytree(original.folder, place)
     box = Box(place, clock=Clock(original.clock.now + HOUR, original.clock.ticks + HOUR))
-    box.last_look = original.last_look
+    box.last_scan = original.last_scan
     box.configure()
     box.new_mails()
     return box
@@ -64,9 +64,9 @@ def copy_of(original: Box, folder: Path) -> Box:
 
 def assert_sent_once(box: Box) -> None:
     """After two scans the owed mails have been sent, each of them once, and no others."""
-    box.look()
+    box.scan()
     box.clock.advance(HOUR)
-    box.look()
+    box.scan()
     assert sent(box.new_mails()) == SUBMITTED
 
 

@@ -82,7 +82,7 @@ def test_ledger_of_a_newer_version_is_not_changed(copy: Box) -> None:
     newer = whole.replace(b'"version":1', b'"version":2')
     copy.home.state.write_bytes(newer)
     with pytest.raises(StateError, match="a newer version wrote it"):
-        copy.look()
+        copy.scan()
 
     assert copy.home.state.read_bytes() == newer
     assert copy.new_mails() == []
@@ -98,10 +98,10 @@ def test_ledger_replaced_by_a_folder_loses_nothing(copy: Box, name: str) -> None
     path.mkdir()
     if name != "state.json.bak":
         with pytest.raises(StateError, match=r"state\.json"):
-            copy.look()
+            copy.scan()
     else:
         with contextlib.suppress(StateError):
-            copy.look()
+            copy.scan()
     path.rmdir()
 
     assert_sent_once(copy)
@@ -121,7 +121,7 @@ def test_ledger_that_vanishes_loses_and_repeats_nothing(box: Box, is_running: bo
         tree.approve(f"old {number}")
         tree.run(f"old {number}")
     box.clock.advance(100)
-    app = box.parts()
+    app = box.open_app()
     try:
         app.run_once(None)
         submit_pending(tree, "survey")
@@ -130,7 +130,7 @@ def test_ledger_that_vanishes_loses_and_repeats_nothing(box: Box, is_running: bo
         lose_ledger(box)
         if not is_running:
             app.close()
-            app = box.parts()
+            app = box.open_app()
         tree.approve("survey")
         box.clock.advance(10)
         app.run_once(box.clock.now)
@@ -165,25 +165,25 @@ def write_jobs(box: Box, ended: int, waiting: int) -> None:
 def test_ledger_and_outbox_lost_one_mail_lists_waiting_jobs(box: Box) -> None:
     """X02: ended jobs are not listed."""
     write_jobs(box, ended=50, waiting=5)
-    box.look()
-    assert [mail.told for mail in box.new_mails()] == [("digest", "owner", OWNER)]
+    box.scan()
+    assert [mail.sent for mail in box.new_mails()] == [("digest", "owner", OWNER)]
     tree = layout_d(box)
     tree.approve("waiting 4")
     box.clock.advance(100)
-    box.look()
-    assert [mail.told for mail in box.new_mails()] == [("job_approved", "submitter", ANA)]
+    box.scan()
+    assert [mail.sent for mail in box.new_mails()] == [("job_approved", "submitter", ANA)]
     submit_pending(tree, "waiting 5")
     box.clock.advance(100)
-    box.look()
+    box.scan()
     assert sent(box.new_mails()) == SUBMITTED
     lose_ledger(box)
     lose_outbox(box)
     for _ in range(3):
         box.clock.advance(100)
-        box.look()
+        box.scan()
     (mail,) = box.new_mails()
 
-    assert mail.told == ("digest", "owner", OWNER)
+    assert mail.sent == ("digest", "owner", OWNER)
     assert len(mail.entities) == 5
     for number in (0, 1, 2, 3, 5):
         assert f"waiting {number}" in mail.text
@@ -196,15 +196,15 @@ def test_ledger_and_outbox_lost_one_mail_lists_waiting_jobs(box: Box) -> None:
 def test_ledger_or_outbox_lost_repeats_nothing(box: Box, lose: Callable[[Box], None]) -> None:
     """X01, X02: owed mails are sent once."""
     write_jobs(box, ended=50, waiting=5)
-    box.look()
+    box.scan()
     box.new_mails()
     with maildir_blocked(box, box.folder / "kept"):
         submit_pending(layout_d(box), "owed")
         box.clock.advance(100)
-        box.look()
+        box.scan()
     lose(box)
     for _ in range(3):
         box.clock.advance(HOUR)
-        box.look()
+        box.scan()
 
     assert sent(box.new_mails()) == SUBMITTED

@@ -34,10 +34,10 @@ def test_outbox_cut_at_any_length_loses_and_repeats_nothing(copy: Box, length: i
 def test_outbox_cut_is_logged(copy: Box, length: int, has_mail: bool, caplog: pytest.LogCaptureFixture) -> None:
     """X02: the history is lost; the log explains why."""
     if not has_mail:
-        copy.look()
+        copy.scan()
         caplog.clear()
     copy.home.outbox.write_bytes(copy.home.outbox.read_bytes()[:length])
-    copy.look()
+    copy.scan()
 
     assert len([line for line in warnings_of(caplog) if "outbox.db" in line]) == 1
 
@@ -70,7 +70,7 @@ def test_outbox_of_a_newer_version_is_not_changed(copy: Box) -> None:
         connection.execute("PRAGMA user_version = 99")
     before = copy.home.outbox.read_bytes()
     with pytest.raises(StateError, match="written by a newer version"):
-        copy.look()
+        copy.scan()
 
     assert copy.home.outbox.read_bytes() == before
     with contextlib.closing(sqlite3.connect(copy.home.outbox)) as connection:
@@ -83,7 +83,7 @@ def test_outbox_replaced_by_a_folder_loses_nothing(copy: Box) -> None:
     kept = copy.home.outbox.rename(copy.folder / "kept")
     copy.home.outbox.mkdir()
     with pytest.raises(StateError, match=r"outbox\.db cannot be opened"):
-        copy.look()
+        copy.scan()
     copy.home.outbox.rmdir()
     kept.rename(copy.home.outbox)
 
@@ -103,7 +103,7 @@ def test_outbox_replaced_by_a_folder_loses_nothing(copy: Box) -> None:
 def test_outbox_write_ahead_log_lost_or_damaged_loses_nothing(copy: Box, tmp_path: Path, damage: str) -> None:
     """X01, X02: as after a power cut, or when a user deletes them after a kill."""
     tree = layout_d(copy)
-    app = copy.parts()
+    app = copy.open_app()
     try:
         # Nothing of this is in the database itself yet: it is still in its write-ahead log.
         submit_pending(tree, "late")
@@ -128,16 +128,16 @@ def test_outbox_write_ahead_log_lost_or_damaged_loses_nothing(copy: Box, tmp_pat
         shm.write_bytes(random.Random(1).randbytes(32768))
     else:
         shm.unlink()
-    box.look()
+    box.scan()
     box.clock.advance(HOUR)
-    box.look()
+    box.scan()
 
     assert sent(box.new_mails()) == sorted([*SUBMITTED, *SUBMITTED])
 
 
 def test_outbox_damaged_under_a_worker_is_repaired_by_the_next(copy: Box) -> None:
     """X01, X02: until then every scan reports it."""
-    app = copy.parts()
+    app = copy.open_app()
     try:
         with copy.home.outbox.open("r+b") as file:
             file.truncate(0)
@@ -147,8 +147,8 @@ def test_outbox_damaged_under_a_worker_is_repaired_by_the_next(copy: Box) -> Non
     finally:
         app.close()
     copy.clock.advance(HOUR)
-    copy.look()
+    copy.scan()
     copy.clock.advance(HOUR)
-    copy.look()
+    copy.scan()
 
     assert sent(copy.new_mails()) == SUBMITTED

@@ -22,7 +22,7 @@ def tree(request: pytest.FixtureRequest, disk: Disk) -> Tree:
 @pytest.fixture
 def one_process(box: Box) -> Iterator[Scan]:
     """A scan of a process that lives on."""
-    app = box.parts()
+    app = box.open_app()
     yield scan_with(box, app)
     app.close()
 
@@ -31,8 +31,8 @@ def one_process(box: Box) -> Iterator[Scan]:
 def scan(request: pytest.FixtureRequest, box: Box) -> Iterator[Scan]:
     """A scan of a process that lives on, or of a new process each time."""
     if request.param == "restarts":
-        yield box.look
+        yield box.scan
         return
-    app = box.parts()
+    app = box.open_app()
     yield scan_with(box, app)
     app.close()

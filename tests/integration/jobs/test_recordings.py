@@ -93,14 +93,14 @@ def test_recorded_steps_are_notified_once_through_restarts(
         pytest.skip("the path proves who submitted")
     box.configure(ALLOWED if allowed else None, notify=BY_FOLDERS)
     oracle = Oracle(recording, allowed)
-    box.look()
+    box.scan()
     assert postbox.new() == Counter()
     for step in recording.steps:
         advance(box, player, step)
-        box.look()
+        box.scan()
         at_once = postbox.new()
         box.clock.advance(SETTLED_SECONDS)
-        box.look()
+        box.scan()
         late = postbox.new()
         assert at_once + late == oracle.expect(step), step.label
         # B2's second run left the bytes of returncode.txt as they were, so the player does not write it anew.
@@ -108,7 +108,7 @@ def test_recorded_steps_are_notified_once_through_restarts(
         assert not late or may_settle, step.label
     for _ in range(2):
         box.clock.advance(100)
-        box.look()
+        box.scan()
     assert postbox.new() == Counter(), "another scan repeats nothing"
 
 
@@ -122,7 +122,7 @@ def test_recorded_steps_are_notified_once_by_one_process(
         pytest.skip("the path proves who submitted")
     box.configure(ALLOWED if allowed else None, notify=BY_FOLDERS)
     oracle = Oracle(recording, allowed)
-    with contextlib.closing(box.parts()) as app:
+    with contextlib.closing(box.open_app()) as app:
         scan = scan_with(box, app)
         scan()
         assert postbox.new() == Counter()
@@ -140,10 +140,10 @@ def test_recorded_steps_that_were_missed_are_notified(
 ) -> None:
     """Facts, not edges: a worker that scans only after the last step notifies every fact that is still true."""
     box.configure(notify=BY_FOLDERS)
-    box.look()
+    box.scan()
     advance(box, player, recording.steps[-1])
     box.clock.advance(SETTLED_SECONDS)
-    box.look()
+    box.scan()
     assert postbox.new() == Oracle(recording).expect(recording.steps[-1])
 
 
@@ -161,7 +161,7 @@ def test_baseline_in_the_middle_of_a_recording_catches_up(
         player.play(step)
     waiting = oracle.begin(recording.steps[begin])
     box.clock.advance(SETTLED_SECONDS)
-    box.look()
+    box.scan()
 
     assert postbox.new() == Counter({("digest", "owner", OWNER): 1} if waiting else {})
     entities = [entity for mail in box.mails() for entity in mail.entities]
@@ -170,7 +170,7 @@ def test_baseline_in_the_middle_of_a_recording_catches_up(
     for step in recording.steps[begin + 1 :]:
         advance(box, player, step)
         box.clock.advance(SETTLED_SECONDS)
-        box.look()
+        box.scan()
         assert postbox.new() == oracle.expect(step), step.label
 
 
@@ -178,9 +178,9 @@ def test_baseline_in_the_middle_of_a_recording_catches_up(
 def test_recorded_rejection_reason_is_in_the_mail(box: Box, player: Player, recording: Recording) -> None:
     if not recording.is_reviewed:
         pytest.skip("this release has no rejection")
-    box.look()
+    box.scan()
     advance(box, player, recording.steps[recording.first_of("reject")])
-    box.look()
+    box.scan()
     (mail,) = [mail for mail in box.mails() if mail.event == "job_rejected"]
     assert mail.to == ANA
     assert "touches raw rows" in mail.text
@@ -194,11 +194,11 @@ def test_recorded_steps_during_downtime_are_one_digest(
 ) -> None:
     """No scan for more than an hour: more than five messages to a recipient become one."""
     box.configure(notify=BY_FOLDERS)
-    box.look()
+    box.scan()
     box.clock.advance(3 * 3600)
     player.play(recording.steps[-1])
     box.clock.advance(SETTLED_SECONDS)
-    box.look()
+    box.scan()
     required = Oracle(recording).expect(recording.steps[-1])
     expected: Counter[Sent] = Counter()
     for recipient in {OWNER, ANA, BO}:

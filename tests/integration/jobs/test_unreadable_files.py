@@ -249,9 +249,9 @@ def test_state_that_stays_unreadable_hides_no_submission(box: Box, tree: ReviewT
         tree.disk.write(tree.results(name) / "state.yaml", b"status: *a\n")
     assert scan_after(box, 10) == NOTHING
     box.clock.advance(60)
-    box.look()
+    box.scan()
     (mail,) = box.new_mails()
-    assert mail.told == ("job_submitted", "owner", OWNER)
+    assert mail.sent == ("job_submitted", "owner", OWNER)
     assert mail.entities == [tree.entity("new")]
     assert "Its state cannot be read (state.yaml: contains anchors or aliases)." in mail.text
 

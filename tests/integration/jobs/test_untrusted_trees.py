@@ -24,10 +24,10 @@ def mails_beside_an_honest_job(box: Box, tree: Tree, seconds: float = 10) -> lis
     """An honest job comes, too, and is notified; returns the mails about other jobs."""
     tree.submit(name=HONEST, by=BO)
     box.clock.advance(seconds)
-    box.look()
+    box.scan()
     mails = box.new_mails()
     honest = tree.entity(HONEST, BO)
-    about = [mail.told for mail in mails if mail.audience == "owner" and mail.entities == [honest]]
+    about = [mail.sent for mail in mails if mail.audience == "owner" and mail.entities == [honest]]
     assert about == [("job_submitted", "owner", OWNER)]
     assert not any(SECRET in str(mail.message) or SECRET in mail.text or SECRET in mail.html for mail in mails)
     assert not any(mail.message["Bcc"] or mail.to not in {OWNER, ANA, BO} for mail in mails)

@@ -32,7 +32,7 @@ def test_request_in_the_snapshot_is_notified_to_both_once(box: Box, disk: Disk) 
 
 def test_request_in_the_notify_state_is_notified(box: Box, disk: Disk) -> None:
     """syft-bg's notifier stores the peers it found as `peer_snapshot`."""
-    box.look()
+    box.scan()
     disk.write(notify_state(box), json.dumps({"notified_jobs": {}, "peer_snapshot": [ANA]}))
     assert scan_after(box, 10) == requested(ANA)
     assert scan_after(box, 10) == NOTHING
@@ -40,14 +40,14 @@ def test_request_in_the_notify_state_is_notified(box: Box, disk: Disk) -> None:
 
 def test_request_in_an_old_peer_file_is_notified(box: Box, disk: Disk) -> None:
     """The file's name is lossy: the address is in its content."""
-    box.look()
+    box.scan()
     write_old_peer_file(disk, "a.b_c@uni.example")
     assert scan_after(box, 10) == requested("a.b_c@uni.example")
     assert scan_after(box, 10) == NOTHING
 
 
 def test_request_in_three_files_is_one_event(box: Box, disk: Disk) -> None:
-    box.look()
+    box.scan()
     write_snapshot(box, disk, [ANA])
     disk.write(notify_state(box), json.dumps({"peer_snapshot": [ANA.upper()]}))
     write_old_peer_file(disk, ANA)
@@ -59,7 +59,7 @@ def test_request_in_three_files_is_one_event(box: Box, disk: Disk) -> None:
 
 
 def test_grant_in_the_snapshot_is_notified_to_the_peer_once(box: Box, disk: Disk) -> None:
-    box.look()
+    box.scan()
     write_snapshot(box, disk, [ANA])
     scan_after(box, 10)
     write_snapshot(box, disk, [], [ANA])
@@ -70,7 +70,7 @@ def test_grant_in_the_snapshot_is_notified_to_the_peer_once(box: Box, disk: Disk
 @WITH_FOLDERS
 def test_folders_after_a_recorded_request_are_its_grant(box: Box, disk: Disk, tree: Tree) -> None:
     """E: notified once."""
-    box.look()
+    box.scan()
     write_snapshot(box, disk, [ANA, BO])
     scan_after(box, 10)
     tree.grant(ANA)
@@ -86,7 +86,7 @@ def test_peer_added_without_a_request_gets_no_mail(box: Box, disk: Disk, tree: T
     """E: the owner's own `add_peer` makes the folders of a grant, and nobody has requested it."""
     if has_snapshot:
         write_snapshot(box, disk, [BO])
-    box.look()
+    box.scan()
     box.new_mails()
     tree.grant(ANA)
     assert scan_after(box, 10) == NOTHING
@@ -96,7 +96,7 @@ def test_peer_added_without_a_request_gets_no_mail(box: Box, disk: Disk, tree: T
 @WITH_FOLDERS
 def test_folders_older_than_the_request_are_no_grant(box: Box, disk: Disk, tree: Tree) -> None:
     """E: the owner added the peer, who then sends a request: only the snapshot shows when both are done."""
-    box.look()
+    box.scan()
     tree.grant(ANA)
     scan_after(box, 10)
     write_snapshot(box, disk, [ANA])
@@ -119,7 +119,7 @@ def test_folders_of_a_request_at_the_baseline_are_no_grant(box: Box, disk: Disk,
 def test_folders_without_a_snapshot_are_a_grant_if_configured(box: Box, disk: Disk, tree: Tree) -> None:
     """E: `notify.peers_from_folders`."""
     box.configure(notify={"peers_from_folders": True})
-    box.look()
+    box.scan()
     tree.grant(ANA)
     assert scan_after(box, 10) == granted(ANA)
     write_snapshot(box, disk, [])
@@ -132,7 +132,7 @@ def test_received_job_of_a_stranger_is_no_grant(box: Box, disk: Disk, tree: Tree
     """C1: the owner's client makes `review/<scientist>/<job>/` for every job that it receives."""
     box.configure(notify={"peers_from_folders": True})
     tree.grant(ANA)
-    box.look()
+    box.scan()
     tree.adds_peers = False
     tree.submit(by=EVE)
     assert isinstance(tree, ReviewTree)
@@ -143,7 +143,7 @@ def test_received_job_of_a_stranger_is_no_grant(box: Box, disk: Disk, tree: Tree
 @WITH_FOLDERS
 @pytest.mark.parametrize("first", ["snapshot", "folders", "both"])
 def test_grant_in_snapshot_and_folders_is_one_event(box: Box, disk: Disk, tree: Tree, first: str) -> None:
-    box.look()
+    box.scan()
     if first == "folders":
         write_snapshot(box, disk, [ANA])
         scan_after(box, 10)
@@ -161,14 +161,14 @@ def test_grant_in_snapshot_and_folders_is_one_event(box: Box, disk: Disk, tree: 
 def test_one_of_the_two_folders_is_no_grant(box: Box, disk: Disk, side: str) -> None:
     """A submission alone makes the inbox folder: only both mean that the owner added the peer."""
     box.configure(notify={"peers_from_folders": True})
-    box.look()
+    box.scan()
     disk.write(TREES["D"](disk).base / side / ANA / "syft.pub.yaml", "rules: []\n")
     assert scan_after(box, 10) == NOTHING
 
 
 @on("D", thorough=["C1", "C2"])
 def test_first_submission_of_a_peer_is_no_request(box: Box, tree: Tree) -> None:
-    box.look()
+    box.scan()
     tree.submit()
     assert scan_after(box, 10) == Counter(
         {("job_submitted", "owner", OWNER): 1, ("job_submitted", "submitter", ANA): 1}
@@ -191,7 +191,7 @@ def request_after_absences(box: Box, disk: Disk, times: int, **more: Any) -> Cou
 def known_peers(box: Box, disk: Disk) -> None:
     """ANA has sent a request, BO is approved."""
     write_snapshot(box, disk, [], [BO])
-    box.look()
+    box.scan()
     write_snapshot(box, disk, [ANA], [BO])
     assert scan_after(box, 10) == requested(ANA)
 
@@ -296,7 +296,7 @@ def test_baseline_request_is_notified_when_it_is_granted(box: Box, disk: Disk) -
 def test_monitor_peers_off_notifies_no_peer(box: Box, disk: Disk) -> None:
     notify = {"interval": 1, "monitor_peers": False, "sync_state_path": str(box.snapshot)}
     box.configure({"notify": notify})
-    box.look()
+    box.scan()
     write_snapshot(box, disk, [ANA], [BO])
     TREES["D"](disk).grant(EVE)
     assert scan_after(box, 10) == NOTHING

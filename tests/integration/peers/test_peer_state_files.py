@@ -35,7 +35,7 @@ def write_syft_bg_config(box: Box, disk: Disk, config: str) -> None:
 def test_state_files_of_another_owner_are_ignored(box: Box, disk: Disk, config: str) -> None:
     """E: the config.yaml beside them names the owner; while it cannot be read, nobody is mailed."""
     write_syft_bg_config(box, disk, config)
-    box.look()
+    box.scan()
     write_snapshot(box, disk, [ANA], [BO])
     disk.write(notify_state(box), json.dumps({"peer_snapshot": [ANA]}))
     assert scan_after(box, 10) == NOTHING
@@ -44,20 +44,20 @@ def test_state_files_of_another_owner_are_ignored(box: Box, disk: Disk, config: 
     assert scan_after(box, 10) == requested(ANA) + granted(BO)
 
 
-def test_partial_config_of_syft_bg_changes_no_owner(box: Box, disk: Disk, parts: App) -> None:
+def test_partial_config_of_syft_bg_changes_no_owner(box: Box, disk: Disk, app: App) -> None:
     """E: what was read before still holds."""
     write_syft_bg_config(box, disk, f"do_email: {OWNER}\n")
-    parts.run_once(None)
+    app.run_once(None)
     write_syft_bg_config(box, disk, "")
     write_snapshot(box, disk, [ANA])
     box.clock.advance(10)
-    parts.run_once(box.clock.now)
+    app.run_once(box.clock.now)
     assert notified(box) == requested(ANA)
 
 
 def test_request_in_a_stale_snapshot_is_notified(box: Box, disk: Disk) -> None:
     """E: facts do not expire; syft-bg may have stopped right after it wrote the request down."""
-    box.look()
+    box.scan()
     write_snapshot(box, disk, [ANA], sync_time=box.clock.now - 86400)
     assert scan_after(box, 10) == requested(ANA)
 
@@ -65,7 +65,7 @@ def test_request_in_a_stale_snapshot_is_notified(box: Box, disk: Disk) -> None:
 def test_notify_state_is_used_only_without_a_usable_snapshot(box: Box, disk: Disk) -> None:
     """E: it is a copy, and keeps what was withdrawn since."""
     write_snapshot(box, disk, [])
-    box.look()
+    box.scan()
     disk.write(notify_state(box), json.dumps({"peer_snapshot": [ANA]}))
     write_snapshot(box, disk, [BO])
     assert scan_after(box, 10) == requested(BO)
@@ -76,7 +76,7 @@ def test_notify_state_is_used_only_without_a_usable_snapshot(box: Box, disk: Dis
 @pytest.mark.parametrize("error", [None, "no network"])
 def test_empty_lists_of_a_snapshot_change_nothing(box: Box, disk: Disk, error: str | None) -> None:
     """A failed sync leaves the lists wrongly empty: no peer is removed, and none is new again."""
-    box.look()
+    box.scan()
     write_snapshot(box, disk, [ANA], [BO])
     assert scan_after(box, 10) == requested(ANA) + granted(BO)
     write_snapshot(box, disk, [], [], sync_error=error, own_version=None)
@@ -90,7 +90,7 @@ PARTIAL = [b"", b'{"snapshot": {"peer_em', b"\0" * 100, b"[]", b"null", b'"text"
 
 def test_partial_state_files_are_ignored_until_complete(box: Box, disk: Disk) -> None:
     """X11: what was read before still holds."""
-    box.look()
+    box.scan()
     write_snapshot(box, disk, [ANA])
     assert scan_after(box, 10) == requested(ANA)
     for partial in PARTIAL:
@@ -103,22 +103,22 @@ def test_partial_state_files_are_ignored_until_complete(box: Box, disk: Disk) ->
 
 
 @pytest.fixture
-def parts(box: Box) -> Iterator[App]:
-    parts = box.parts()
-    yield parts
-    parts.close()
+def app(box: Box) -> Iterator[App]:
+    app = box.open_app()
+    yield app
+    app.close()
 
 
-def test_partial_snapshot_is_read_again_by_one_process(box: Box, disk: Disk, parts: App) -> None:
+def test_partial_snapshot_is_read_again_by_one_process(box: Box, disk: Disk, app: App) -> None:
     """Read again only when it changed; partial at one scan, notified after the next."""
-    parts.run_once(None)
+    app.run_once(None)
     for content, expected in ((b"", NOTHING), (None, requested(ANA)), (b"{", NOTHING)):
         box.clock.advance(10)
         if content is None:
             write_snapshot(box, disk, [ANA])
         else:
             disk.write(box.snapshot, content)
-        parts.run_once(box.clock.now)
+        app.run_once(box.clock.now)
         assert notified(box) == expected
 
 
@@ -128,7 +128,7 @@ ODD: list[Any] = [7, None, {}, ANA, [ANA, 7, None, [], {}], {ANA: True}]
 @pytest.mark.parametrize("value", [pytest.param(value, marks=pytest.mark.thorough) for value in ODD[:-2]] + ODD[-2:])
 def test_wrong_types_in_state_files_hide_no_other_peer(box: Box, disk: Disk, value: Any) -> None:
     """X11: types are checked."""
-    box.look()
+    box.scan()
     disk.write(box.snapshot, json.dumps({"snapshot": {"peer_emails": value, "approved_peer_emails": value}}))
     disk.write(notify_state(box), json.dumps({"peer_snapshot": value, "notified_jobs": value}))
     disk.write(box.root / ".syft" / "peers" / "x.json", json.dumps({"email": value}))
@@ -153,7 +153,7 @@ INVALID_ADDRESSES = [
 
 def test_invalid_addresses_are_no_peers(box: Box, disk: Disk) -> None:
     """X11: one bare address or nothing."""
-    box.look()
+    box.scan()
     write_snapshot(box, disk, [*INVALID_ADDRESSES, ANA])
     for number, address in enumerate(INVALID_ADDRESSES):
         disk.write(box.root / ".syft" / "peers" / f"{number}.json", json.dumps({"email": address}))
@@ -162,7 +162,7 @@ def test_invalid_addresses_are_no_peers(box: Box, disk: Disk) -> None:
 
 def test_links_and_pipes_among_peer_files_hide_no_other_peer(box: Box, disk: Disk, tmp_path: Path) -> None:
     """X11: no symlink followed, regular files only."""
-    box.look()
+    box.scan()
     peers = box.root / ".syft" / "peers"
     (tmp_path / "eve.json").write_text(json.dumps({"email": EVE}))
     disk.link(peers / "linked.json", tmp_path / "eve.json")

@@ -157,7 +157,7 @@ WIDE = "\u2615"
 def wide_box(box: Box) -> Box:
     """A box whose outbox and log contain a character that few encodings have."""
     emit("job_failed", f"job {WIDE}", payload={"name": WIDE}, home=box.home.root)
-    box.look()
+    box.scan()
     box.home.log.write_text(f"2026-01-01T00:00:00.000Z INFO syftnotify.worker: about {WIDE}\n", encoding="utf-8")
     return box
 

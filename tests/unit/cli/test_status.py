@@ -108,7 +108,7 @@ def test_other_commands_before_first_start_find_nothing(box: Box) -> None:
 def test_history_distinguishes_empty_from_no_match(box: Box) -> None:
     """D9"""
     box.configure()
-    box.look()
+    box.scan()
 
     assert "no notifications yet in" in box.notify("history", check=0).stdout
     assert "no notification matches" in box.notify("history", "--event", "job_failed", check=0).stdout

@@ -114,7 +114,7 @@ def test_spool_file_with_longest_name_is_quarantined(box: Box, name: str) -> Non
     for end in "12":
         (box.home.spool / f"{name[:-1] + end if name[0] == 'a' else name[:-1]}.json").write_text("no event")
         emit(box, entity=f"good/{end}")
-        box.look()
+        box.scan()
 
     assert sorted(mail.entities[0] for mail in box.mails()) == ["good/1", "good/2"]
     assert len(list(box.home.spool.glob("*.damaged-*"))) == 2
@@ -146,12 +146,12 @@ def test_spool_file_that_cannot_be_read_or_renamed_is_skipped(box: Box, caplog: 
     for name in names:
         (box.home.spool / name).write_text("no event")
     lock(*(box.home.spool / name for name in names))
-    parts = box.parts()
+    app = box.open_app()
     with caplog.at_level(logging.WARNING):
         for number in range(3):
             emit(box, entity=f"good/{number}")
-            parts.run_once(box.clock.now)
-    parts.close()
+            app.run_once(box.clock.now)
+    app.close()
 
     assert sorted(mail.entities[0] for mail in box.mails()) == ["good/0", "good/1", "good/2"]
     for name in names:
@@ -178,13 +178,13 @@ def test_spool_file_that_cannot_be_removed_is_read_once(box: Box, caplog: pytest
     """A7: an immutable file with a good event; of each later scan it costs nothing."""
     emit(box, entity="good")
     lock(*box.home.spool.iterdir())
-    parts = box.parts()
+    app = box.open_app()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            parts.run_once(box.clock.now)
-    parts.close()
+            app.run_once(box.clock.now)
+    app.close()
     assert sum("cannot be removed" in warning for warning in warnings_of(caplog)) == 1
-    box.look()
+    box.scan()
 
     assert [mail.entities for mail in box.mails()] == [["good"]]
 
