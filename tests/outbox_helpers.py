@@ -63,7 +63,7 @@ def fail(
     refusal: bool = False,
 ) -> None:
     """Record a temporary failure of the attempt; it may be repeated from `retry_at` on."""
-    outcome = AttemptOutcome(NotificationState.PENDING, not_before=retry_at, refusal=refusal)
+    outcome = AttemptOutcome(NotificationState.PENDING, not_before=retry_at, is_temporary=refusal)
     outbox.queue.mark_failed(claimed, now, Failure.TEMPORARY, "503", outcome)
 
 

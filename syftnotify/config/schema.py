@@ -125,6 +125,11 @@ class Config(Section):
     )
     heartbeat: Heartbeat = Heartbeat()
 
+    @property
+    def for_scientist(self) -> bool:
+        """Whether it notifies a scientist of their own submissions, instead of a data owner."""
+        return self.role == "scientist"
+
     @field_validator("operators", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
@@ -132,7 +137,7 @@ class Config(Section):
 
 
 def config_model(types: TransportTypes) -> type[Config]:
-    """`Config` with transports of `types`, told apart by their `type`."""
+    """`Config` with transports of `types`, distinguished by their `type`."""
     return _config_model(tuple(types.values()))
 
 

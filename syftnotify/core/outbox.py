@@ -30,7 +30,7 @@ class ClaimedNotification:
     created_at: float
     first_failed_at: float | None
     failures: int
-    refusals: int  # of these, temporary failures reported by the server
+    temporary_failures: int  # of these, the ones that count against `max_retries`
     source: str = ""  # who caused the event
     is_repeated: bool = False  # an earlier attempt may have delivered it
     last_kind: EventKind | None = None  # of the entity's latest event that changes the status of a job
@@ -48,7 +48,7 @@ class AttemptOutcome:
     state: NotificationState  # PENDING, UNKNOWN or DEAD
     not_before: float = 0.0
     counts: bool = True  # whether it counts as a failure of this notification
-    refusal: bool = False  # whether it was a temporary failure reported by the server
+    is_temporary: bool = False  # whether it counts against `max_retries`
 
 
 @dataclass(frozen=True, slots=True)

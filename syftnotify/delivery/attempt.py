@@ -181,7 +181,7 @@ def _decide(
     failed_at = [item.first_failed_at for item in items if item.first_failed_at is not None]
     history = AttemptHistory(
         max(item.failures for item in items),
-        max(item.refusals for item in items),
+        max(item.temporary_failures for item in items),
         min(failed_at, default=None),
     )
     return decide(
@@ -201,7 +201,7 @@ def _outcome(failure: Failure, decision: Decision, now: float) -> AttemptOutcome
         state=NotificationState.DEAD if decision.gives_up else state,
         not_before=now + decision.wait if decision.wait else 0.0,
         counts=decision.counts,
-        refusal=decision.is_temporary,
+        is_temporary=decision.is_temporary,
     )
 
 

@@ -29,7 +29,7 @@ from syftnotify.runtime.planner import NotificationPlanner
 from syftnotify.runtime.pruner import Pruner
 from syftnotify.runtime.recipients import RecipientLimit
 from syftnotify.runtime.recovery import Recovery
-from syftnotify.runtime.routing_context import RoutingContexts
+from syftnotify.runtime.routing_context import RoutingContextBuilder
 from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.services.readers import job_reader, peer_reader
 from syftnotify.services.transports import build_renderer
@@ -139,7 +139,7 @@ def _pipeline(
     """The pipeline; `is_monitored` is for jobs and for peers."""
     config, home = settings.config, settings.home
     owner = config.do_email.lower()
-    scope = owner if config.role == "owner" else f"{config.role} {owner}"
+    scope = f"{config.role} {owner}" if config.for_scientist else owner
     thresholds = ReminderThresholds(config.reminders.job_waiting, config.reminders.job_long_running)
     quiet_hours = _quiet_hours(config)
     job_changes = JobChanges(
@@ -159,7 +159,7 @@ def _pipeline(
     )
     emitted = EmittedEvents(Spool(home.spool), outbox, quiet_hours=quiet_hours, thresholds=thresholds)
     recipients = RecipientLimit(outbox, owner, config.recipients.new_per_day)
-    routing = RoutingContexts(
+    routing = RoutingContextBuilder(
         settings,
         outbox,
         dispatcher.queues,

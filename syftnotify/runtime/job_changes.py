@@ -12,6 +12,7 @@ from syftnotify.core.kinds import TERMINAL_STATUSES, EventKind
 from syftnotify.core.models import AlertRule, Event, Job
 from syftnotify.core.reminders import ReminderThresholds, due_reminders
 from syftnotify.core.routing import RoutingContext, long_runs
+from syftnotify.sources.syftbox.layouts.registry import lacks_end_times
 from syftnotify.sources.syftbox.scanner import JobScan, JobScanner
 from syftnotify.store.ledger.index import Ledger
 from syftnotify.store.scan_cache import ScanCacheFile
@@ -97,7 +98,7 @@ class JobChanges:
 
     def record_missing_tree(self) -> None:
         """The whole tree is missing: jobs that reappear may be incomplete at first."""
-        self.invalidate(self._ledger.record_vanished(lambda _entity: False))
+        self.invalidate(self._ledger.record_vanished(lacks_end_times))
 
     def detect(
         self, options: ScanOptions, now: float, *, last_notified: Mapping[str, EventKind], dry_run: bool
@@ -154,8 +155,12 @@ class JobChanges:
 
     def record_vanished(self, vanished: set[str]) -> None:
         """Record jobs that are missing now; the first scan compares all entities."""
-        if self._scanner is not None and (vanished or not self._has_scanned):
-            self._ledger.record_vanished(self._scanner.has_job, vanished if self._has_scanned else None)
+        scanner = self._scanner
+        if scanner is not None and (vanished or not self._has_scanned):
+            self._ledger.record_vanished(
+                lambda entity: lacks_end_times(entity) and not scanner.has_job(entity),
+                vanished if self._has_scanned else None,
+            )
 
     def presence(self, rules: list[AlertRule]) -> dict[str, bool]:
         """By rule id, whether the only job of the rule is in the tree; empty if jobs are not monitored."""

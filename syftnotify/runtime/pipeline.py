@@ -26,7 +26,7 @@ from syftnotify.runtime.planner import NotificationPlanner
 from syftnotify.runtime.pruner import Pruner
 from syftnotify.runtime.recipients import RecipientLimit
 from syftnotify.runtime.recovery import Recovery
-from syftnotify.runtime.routing_context import RoutingContexts
+from syftnotify.runtime.routing_context import RoutingContextBuilder
 from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.sources.syftbox.watch.spec import WatchSpec
 from syftnotify.store.ledger.index import Ledger
@@ -64,7 +64,7 @@ class Storage:
 class Planning:
     """How events become notifications."""
 
-    routing: RoutingContexts
+    routing: RoutingContextBuilder
     planner: NotificationPlanner
     recipients: RecipientLimit
     quiet_hours: QuietHours | None
@@ -228,9 +228,9 @@ class Pipeline:
         self._outbox.enqueue(report.events, report.notifications, now, uncertain=uncertain, newcomers=report.newcomers)
         self._recovery.record_enqueued(report.events)
         if report.excess:
-            self.enqueue_own(self._recipients.alert(report.excess, now), now)
+            self.enqueue_worker_event(self._recipients.alert(report.excess, now), now)
 
-    def enqueue_own(self, event: Event, now: float, *, transport: str = "") -> None:
+    def enqueue_worker_event(self, event: Event, now: float, *, transport: str = "") -> None:
         """Enqueue an event of the worker itself, through `transport` if given."""
         notifications = notifications_for([event], self._context(), transport=transport)
         self._outbox.enqueue([event], defer(notifications, {event.key: event}, self._quiet_hours, now), now)
@@ -255,9 +255,9 @@ class Pipeline:
 
     def _context(self, peers: list[Peer] | None = None) -> RoutingContext:
         if peers is None:
-            return self._routing.current(frozenset(), lambda _address: False)
+            return self._routing.build(frozenset(), lambda _address: False)
         added = frozenset(peer.address for peer in peers if peer.added)
-        return self._routing.current(added, self._peers.recorded_test(peers))
+        return self._routing.build(added, self._peers.recorded_test(peers))
 
     def _baseline_scopes(self) -> list[str]:
         return [scope for scope in (self._jobs.baseline_scope, self._peers.baseline_scope) if scope]

@@ -115,14 +115,14 @@ class Recovery:
     def _clear_missing(self) -> None:
         owed = self._ledger.owed()
         known = {(row.entity, self._label(row)) for row in self._outbox.events.for_entities(owed) if row.kind in _KINDS}
-        for entity, words in owed.items():
-            for word in words:
-                if (entity, word) not in known:
+        for entity, labels in owed.items():
+            for label in labels:
+                if (entity, label) not in known:
                     log.warning(
                         "an owed event of %s is gone from the outbox; it is enqueued again if still true", entity
                     )
-                    self._uncertain.add((entity, word))
-                    self._ledger.clear_owed(entity, word)
+                    self._uncertain.add((entity, label))
+                    self._ledger.clear_owed(entity, label)
 
     def _find_lost_emitted(self) -> None:
         waiting = self._ledger.owed_emitted_keys()
@@ -137,10 +137,10 @@ class Recovery:
         log.warning("the state file is empty; %d events are taken from the outbox", len(rows))
         unfinished = self._outbox.events.with_unfinished(key for key, *_ in rows)
         for key, entity, kind, occurrence in rows:
-            put = self._ledger.mark_owed if key in unfinished else self._ledger.mark_settled
-            put(entity, EventKind(kind), occurrence)
-            generation, counted, count = occurrence.rpartition("#")
-            if counted and count.isdigit():
-                self._ledger.set_rerun_count(entity, generation, int(count))
+            mark = self._ledger.mark_owed if key in unfinished else self._ledger.mark_settled
+            mark(entity, EventKind(kind), occurrence)
+            occurrence_base, separator, count = occurrence.rpartition("#")
+            if separator and count.isdigit():
+                self._ledger.set_rerun_count(entity, occurrence_base, int(count))
             self._restore(entity, kind, occurrence)
         return {entity: EventKind(kind) for _, entity, kind, _ in rows}

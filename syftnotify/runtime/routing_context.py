@@ -18,8 +18,8 @@ from syftnotify.services.transports import transport_infos
 from syftnotify.transports.webhook.alert_targets import settings_of_targets, transport_info
 
 
-class RoutingContexts:
-    """Makes routing contexts with the alert rules as of the last `refresh`."""
+class RoutingContextBuilder:
+    """Builds routing contexts with the alert rules as of the last `refresh`."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class RoutingContexts:
             self._queues.add(name)
         self._alert_transports = {name: transport_info(name) for name in targets}
 
-    def current(self, peers: frozenset[str], is_recorded: Callable[[str], bool]) -> RoutingContext:
+    def build(self, peers: frozenset[str], is_recorded: Callable[[str], bool]) -> RoutingContext:
         """The context for one scan.
 
         `peers` are those that the owner added; `is_recorded` tests whether the ledger confirms an address.
@@ -92,7 +92,7 @@ def _routes(config: Config) -> tuple[Route, ...]:
         )
         for name, section in written
     ]
-    built_in = () if config.routes is not None else built_in_routes(for_scientist=config.role == "scientist")
+    built_in = () if config.routes is not None else built_in_routes(for_scientist=config.for_scientist)
     return (*_routes_of_transports(config), *_reminder_routes(config), *built_in, *configured)
 
 

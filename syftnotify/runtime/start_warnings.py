@@ -49,5 +49,5 @@ def _missing_folders(app: App, report: ScanReport) -> Iterator[str]:
     if report.waiting_for:
         yield f"{report.waiting_for}; the first scan starts when it is there"
     elif not app.jobs.job_folders():
-        missing = f"{config.do_email} has no" if config.role == "owner" else "no data owner has a"
+        missing = "no data owner has a" if config.for_scientist else f"{config.do_email} has no"
         yield f"{missing} job folder below {app.settings.root} yet"

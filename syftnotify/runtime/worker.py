@@ -54,7 +54,7 @@ class Worker:
         self._health = HealthReporter(self._app, clock=clock, monotonic=time.monotonic)
         self._watcher = ChangeWatcher(self._on_tree_change, has_limits=notify.watch != "on")
         self._schedule = ScanSchedule(float(notify.interval))
-        self._folders = VanishedFolders(allows_changes=settings.config.role != "owner")
+        self._folders = VanishedFolders(allows_changes=settings.config.for_scientist)
 
     def start(self) -> list[str]:
         """Do the first scan and start the deliveries; returns warnings.
@@ -66,7 +66,9 @@ class Worker:
         systemd.sd_notify("STATUS=first scan")
         interrupted = self._app.outbox.queue.recover(self._clock())
         if interrupted:
-            log.warning("%d attempts of the last worker were interrupted and may have been delivered", interrupted)
+            log.warning(
+                "notification: %d attempts of the last worker were interrupted and may have been delivered", interrupted
+            )
         report = self._attempt(Step.SCAN, self._scan, fatal=(StateError, *_LOCK_ERRORS))
         self._schedule.finish(report)
         if self._is_enabled:

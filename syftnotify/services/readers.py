@@ -19,7 +19,7 @@ _COLAB_SYFT_BG = "/content/drive/MyDrive/syft-bg"
 def job_reader(settings: Settings, **more: Any) -> JobScanner:
     """The reader of the owner's jobs, or of a scientist's jobs at other owners."""
     email = settings.config.do_email
-    owner, submitter = (email, "") if settings.config.role == "owner" else ("", email)
+    owner, submitter = ("", email) if settings.config.for_scientist else (email, "")
     return JobScanner(settings.root, owner, submitter=submitter, **more)
 
 
@@ -42,7 +42,7 @@ def syft_bg_pid() -> int | None:
 
 def peer_reader(settings: Settings, clock: Callable[[], float] = time.time) -> PeerScanner:
     """The reader of the owner's peers, or of the requests that a scientist sent."""
-    if settings.config.role == "scientist":
+    if settings.config.for_scientist:
         return SentRequestScanner(settings.root, settings.config.do_email, (), (), clock)
     notify = settings.config.notify
     homes = _syft_bg_homes()

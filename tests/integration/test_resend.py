@@ -270,11 +270,11 @@ def test_resend_without_match_is_no_error(box: Box) -> None:
 
 
 def test_resend_resets_wait_and_counters(box: Box) -> None:
-    """X04: neither an old wait nor an old count of refusals delays it."""
+    """X04: neither an old wait nor an old count of temporary failures delays it."""
     (name,) = store(box, StoredNotification("survey", age=100 * HOUR))
 
     run(box, "resend", name, check=0)
 
     with open_outbox(box) as outbox:
         (due,) = claim(outbox, "box", time.time(), worker_id="tests")
-    assert (due.id, due.failures, due.refusals, due.first_failed_at) == (name, 0, 0, None)
+    assert (due.id, due.failures, due.temporary_failures, due.first_failed_at) == (name, 0, 0, None)

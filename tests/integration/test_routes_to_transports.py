@@ -125,7 +125,7 @@ def test_alert_is_sent_regardless_of_routes(box: Box, hook: Web) -> None:
     configure_routes(box, hook, [{"events": ["job_failed"], "to": [ANA]}])
     app = box.open_app()
     try:
-        app.pipeline.enqueue_own(
+        app.pipeline.enqueue_worker_event(
             Event(EventKind.SYSTEM_ALERT, "worker/x", "T", payload={"summary": "it hurts"}), box.clock.now
         )
         app.dispatcher.drain()

@@ -56,7 +56,7 @@ def test_alert_without_mail_uses_the_only_transport(box: Box, hook: Web) -> None
     box.configure({"transports": {"oncall": oncall}, "routes": [{"events": ["job_failed"], "to": ["oncall"]}]})
     app = box.open_app()
     try:
-        app.pipeline.enqueue_own(
+        app.pipeline.enqueue_worker_event(
             Event(EventKind.SYSTEM_ALERT, "worker/x", "T", payload={"summary": "it hurts"}), box.clock.now
         )
         app.dispatcher.drain()
@@ -146,7 +146,7 @@ def send_transport_alert(box: Box, through: str) -> None:
     app = box.open_app()
     try:
         event = Event(EventKind.SYSTEM_ALERT, "transport/dead", "T", payload={"summary": "it is paused"})
-        app.pipeline.enqueue_own(event, box.clock.now, transport=through)
+        app.pipeline.enqueue_worker_event(event, box.clock.now, transport=through)
         app.dispatcher.drain()
     finally:
         app.close()

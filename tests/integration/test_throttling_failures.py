@@ -123,7 +123,7 @@ def test_retry_after_holds_while_throttled(make: Make, outbox: SqliteOutbox, clo
     box = DigestRecorder()
     enqueue_sent(outbox, clock, tmp_path, numbered(200))
     enqueue_jobs(outbox, clock, ["slow"])
-    asked = AttemptOutcome(NotificationState.PENDING, not_before=clock.now + 5000.0, refusal=True)
+    asked = AttemptOutcome(NotificationState.PENDING, not_before=clock.now + 5000.0, is_temporary=True)
     outbox.queue.mark_failed(
         claim(outbox, "box", clock.now, worker_id="before"), clock.now, Failure.TEMPORARY, "429", asked
     )
@@ -228,7 +228,7 @@ def test_digest_goes_on_without_the_row_that_used_up_its_retries(
         clock.now,
         Failure.TEMPORARY,
         "503",
-        AttemptOutcome(NotificationState.PENDING, refusal=True),
+        AttemptOutcome(NotificationState.PENDING, is_temporary=True),
     )
     box.faults["digest"] = [DeliveryError(Failure.TEMPORARY, "503")]
     dispatcher = make(box=box)  # max_retries=1

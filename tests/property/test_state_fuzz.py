@@ -202,7 +202,7 @@ def test_random_state_file_is_used_or_quarantined(content: bytes) -> None:
         for entity, owed in ledger.owed().items():
             for label in owed:
                 ledger.clear_owed(entity, label)
-        ledger.record_vanished(lambda _entity: False)
+        ledger.record_vanished(lambda _entity: True)
         ledger.record_reappeared([JOB], [JOB], 1e9)
         ledger.set_rerun_count(JOB, "T0", 1)
         ledger.update_unreadable({JOB}, set())

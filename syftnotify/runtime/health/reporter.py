@@ -28,7 +28,7 @@ class HealthReporter:
         self._clock = clock
         self._availability = TransportAvailability(dispatcher, settings.config.transports, monotonic)
         self._events = WorkerEvents(
-            pipeline.enqueue_own,
+            pipeline.enqueue_worker_event,
             outbox.events,
             home=settings.home.root,
             owner=settings.config.do_email,

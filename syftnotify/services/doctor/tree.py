@@ -38,7 +38,7 @@ def _root_problem(root: Path) -> Finding | None:
 
 def _check_job_folders(settings: Settings) -> Finding:
     root, email = settings.root, settings.config.do_email
-    is_owner = settings.config.role == "owner"
+    is_owner = not settings.config.for_scientist
     if folders := job_reader(settings).job_folders():
         relation = f"of {email}" if is_owner else f"to which {email} may have submitted"
         return Finding("SyftBox", Level.PASS, f"{root} has {plural(len(folders), 'job folder')} {relation}")

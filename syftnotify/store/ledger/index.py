@@ -12,9 +12,6 @@ from syftnotify.store.ledger.labels import json_text, kind_of, label_of, later_l
 from syftnotify.store.ledger.shared_state import SharedState
 from syftnotify.store.ledger.state import Section
 
-# Entity ids of jobs in layouts that record no time of an end.
-_UNTIMED_JOBS = ("job/A/", "job/B")
-
 
 class Ledger(SharedState):
     """Records which events are notified or owed; implements `core.detection.NotifiedIndex`.
@@ -142,19 +139,17 @@ class Ledger(SharedState):
         found: float | None = self.notes(Section.VANISHED).get(entity)
         return found
 
-    def record_vanished(self, is_present: Callable[[str], bool], among: Iterable[str] | None = None) -> list[str]:
-        """Record the missing jobs with a recorded end, if their layout has no time to recognize that end by.
+    def record_vanished(self, is_vanished: Callable[[str], bool], among: Iterable[str] | None = None) -> list[str]:
+        """Record the entities with a recorded end that have vanished; returns the newly recorded ones.
 
-        Returns the newly recorded ones. `among` are the entities to check; None checks all that were ever notified.
+        `is_vanished` tells whether an entity is a missing job whose layout has no time to recognize that end by.
+        `among` are the entities to check; None checks all that were ever notified.
         """
         vanished = self.notes(Section.VANISHED)
         missing = [
             entity
             for entity in (self.content.notified if among is None else among)
-            if entity.startswith(_UNTIMED_JOBS)
-            and not is_present(entity)
-            and vanished.get(entity) != 0
-            and self.end_count(entity)
+            if is_vanished(entity) and vanished.get(entity) != 0 and self.end_count(entity)
         ]
         for entity in missing:
             self.set_note(Section.VANISHED, entity, 0)
@@ -199,7 +194,7 @@ class Ledger(SharedState):
             self.set_note(Section.EMITTED, json_text(key), True if is_owed else None)
 
     def outbox_progress(self) -> list[int]:
-        """The totals of the outbox (see `Outbox.progress`) at the last save; empty if they were never recorded."""
+        """The totals of the outbox (see `EventLog.progress`) at the last save; empty if they were never recorded."""
         return list(self.notes(Section.OUTBOX).get("progress", []))
 
     def set_outbox_progress(self, progress: list[int]) -> None:

@@ -244,7 +244,7 @@ def _failed_row(item: ClaimedNotification, now: float, error: str, outcome: Atte
         "until": outcome.not_before,
         "wait": max(0.0, outcome.not_before - now) if outcome.not_before else 0.0,
         "new_failures": item.failures + outcome.counts,
-        "new_refusals": item.refusals + outcome.refusal,
+        "new_refusals": item.temporary_failures + outcome.is_temporary,
         "since": item.first_failed_at or now,
     }
 

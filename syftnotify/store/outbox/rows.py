@@ -101,7 +101,7 @@ def claimed_notification(row: Any, bundle: str, last_kind: EventKind | None) -> 
         created_at=row.created_at,
         first_failed_at=row.first_failed_at,
         failures=row.failures,
-        refusals=row.refusals,
+        temporary_failures=row.refusals,
         source=row.source,
         is_repeated=row.state == NotificationState.UNKNOWN,
         last_kind=last_kind,

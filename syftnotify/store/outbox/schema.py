@@ -94,7 +94,7 @@ NOTIFICATIONS = sa.Table(
     sa.Column("not_before", sa.Float, nullable=False),
     sa.Column("first_failed_at", sa.Float),
     sa.Column("failures", sa.Integer, nullable=False),  # failed attempts
-    sa.Column("refusals", sa.Integer, nullable=False),  # of these, temporary failures reported by the server
+    sa.Column("refusals", sa.Integer, nullable=False),  # of these, the ones that count against `max_retries`
     sa.Column("claimed_by", sa.Text),
     sa.Column("claimed_at", sa.Float),
     sa.Column("thread", sa.Text, nullable=False),
@@ -157,7 +157,7 @@ ALERTS = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("gone_at", sa.Float),  # since when its job is absent; 0: present, null: never seen
 )
-# Counters that pruning does not lower: messages sent, notifications in them, attempts of unknown outcome.
+# Counters that pruning does not lower: events enqueued, messages sent, notifications in them, attempts that ended unknown.
 TOTALS = sa.Table(
     "totals",
     SCHEMA,

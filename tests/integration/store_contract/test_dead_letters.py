@@ -52,7 +52,7 @@ def test_requeue_of_a_dead_letter_starts_with_the_first_attempt(outbox: OutboxSt
 
     assert outbox.dead_letters.requeue([notification_id]) == 1
     (claimed,) = claim_next(outbox)
-    assert (claimed.id, claimed.failures, claimed.refusals) == (notification_id, 0, 0)
+    assert (claimed.id, claimed.failures, claimed.temporary_failures) == (notification_id, 0, 0)
     assert claimed.first_failed_at is None
     assert outbox.dead_letters.all() == []
 

@@ -76,7 +76,7 @@ def test_mark_failed_with_a_retry_delays_the_next_claim(outbox: OutboxStore) -> 
     assert outbox.queue.next_due("box", 150.0) == 200.0
     assert outbox.history.counts() == tally(waiting=1, failed=1)
     (retried,) = claim_next(outbox, 200.0)
-    assert (retried.failures, retried.refusals, retried.first_failed_at) == (1, 1, 101.0)
+    assert (retried.failures, retried.temporary_failures, retried.first_failed_at) == (1, 1, 101.0)
 
 
 def test_mark_failed_as_dead_is_counted_and_never_claimed_again(outbox: OutboxStore) -> None:

@@ -22,7 +22,7 @@ def test_unknown_outcome_is_repeated_under_the_same_id(outbox: OutboxStore) -> N
     assert outbox.queue.next_due("box", 100.0) == 130.0
     (repeated,) = claim_next(outbox, 130.0)
     assert (repeated.id, repeated.is_repeated) == (notification_id, True)
-    assert (repeated.failures, repeated.refusals) == (1, 0)
+    assert (repeated.failures, repeated.temporary_failures) == (1, 0)
 
 
 def test_unknown_outcome_that_is_held_waits_until_requeued(outbox: OutboxStore) -> None:

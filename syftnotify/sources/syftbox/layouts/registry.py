@@ -16,6 +16,12 @@ def layout_spec(key: str) -> LayoutSpec:
     return _SPECS[key]
 
 
+def lacks_end_times(entity: str) -> bool:
+    """Whether `entity` is a job in a layout that does not record when it ended."""
+    kind, key, *_ = [*entity.split("/", 2), ""]
+    return kind == "job" and key in _SPECS and not _SPECS[key].has_end_times
+
+
 def layouts_below_datasites() -> tuple[Layout, ...]:
     """The layouts in `R/datasites/<owner>/app_data/job`."""
     return StageFolders(), MarkerFiles(B2, allows_dot=True)
