@@ -157,7 +157,7 @@ ALERTS = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("gone_at", sa.Float),  # since when its job is absent; 0: present, null: never seen
 )
-# Counters that pruning does not lower: events enqueued, messages sent, notifications in them, attempts that ended unknown.
+# Counters that pruning does not lower: events enqueued, messages sent, notifications in them, unknown outcomes.
 TOTALS = sa.Table(
     "totals",
     SCHEMA,
