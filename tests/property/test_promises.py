@@ -40,7 +40,7 @@ from syftnotify.system import failpoints
 from tests.support import ANA, BO, OWNER, THOROUGH, Box, claim
 from tests.trees import TREES, Disk, Tree
 
-pytestmark = pytest.mark.fire
+pytestmark = pytest.mark.thorough
 pytestmark = pytest.mark.thorough
 CY = "cy@clinic.example"
 HOUR, DAY = 3600.0, 86400.0
