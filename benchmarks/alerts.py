@@ -26,7 +26,7 @@ from tests.trees import TREES, Disk
 MAX_P99 = 5.0  # seconds at the 99th percentile
 SCIENTISTS = 20
 INTERVAL = 0.05  # seconds between the ends of two runs
-TIMEOUT = 120.0  # until the benchmark is given up, beside the time of the runs
+TIMEOUT = 120.0  # seconds, in addition to the time of the runs
 
 
 class _SystemClock(Clock):

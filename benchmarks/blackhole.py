@@ -33,7 +33,7 @@ OWNER = "owner@datasite.example"
 RECIPIENTS = 10  # so many that none reaches the threshold of a digest
 PERMITS = 16
 MAX_DELAY = 2.0  # seconds
-TIMEOUT = 300.0  # until the benchmark is given up
+TIMEOUT = 300.0  # seconds
 
 
 def enqueue_mails(outbox: SqliteOutbox, count: int, transport: str) -> None:
@@ -96,7 +96,7 @@ def measure_alone(count: int) -> float:
 
 
 def measure_beside_black_hole(count: int) -> tuple[float, RawServer]:
-    """Seconds until the burst has arrived beside a black hole, and the black hole."""
+    """Seconds until the burst has arrived beside a black hole, and the server that was the black hole."""
     with serving() as server, contextlib.ExitStack() as stack:
         black_hole = stack.enter_context(raw(swallows))
         ports = {"hole": black_hole.port, "healthy": server.port}

@@ -21,8 +21,8 @@ from tests.support import OWNER, Box, wait_until
 SCIENTISTS = 50
 # The folder in which the trees of one run of all benchmarks are kept: 100,000 jobs take half a minute to write.
 TREES_VARIABLE = "BENCH_TREES"
-FILE_AGE = 3600.0  # seconds; files older than two are not read again at the next scan
-SCAN_TIMEOUT = 900.0  # until a first scan of many jobs is given up
+FILE_AGE = 3600.0  # seconds; a file is read again by the next scan only while it is younger than two seconds
+SCAN_TIMEOUT = 900.0  # seconds; a first scan of 100,000 jobs takes long
 
 # As syft-job 0.1.40 writes them.
 _CONFIG = """\
@@ -110,7 +110,7 @@ def limit_figure(limit: float, name: str, value: float, unit: str, *, note: str 
 
 
 def report(figures: Iterable[Figure]) -> int:
-    """Print each figure as it arrives; returns the exit code, 1 if one missed its target."""
+    """Print each figure when it is measured; returns the exit code, 1 if one missed its target."""
     code = 0
     for figure in figures:
         print(figure.to_json(), flush=True)
@@ -135,7 +135,7 @@ def time_call(action: Callable[[], object]) -> float:
 
 
 def median_times(rounds: int, *actions: Callable[[], object]) -> list[float]:
-    """The median seconds of each action, in rounds of all of them, so that a disturbance affects all alike."""
+    """The median seconds of each action, in rounds of all of them, so that a disturbance affects all equally."""
     taken = [[time_call(action) for action in actions] for _ in range(rounds)]
     return [statistics.median(each) for each in zip(*taken, strict=True)]
 

@@ -24,7 +24,7 @@ from tests.support import wait_until
 RESPONSE_SECONDS = 0.1
 CONCURRENT = 16
 MIN_RATIO = 0.9  # of the ideal
-TIMEOUT = 300.0  # until the benchmark is given up
+TIMEOUT = 300.0  # seconds
 
 
 def figures(count: int) -> Iterator[Figure]:

@@ -27,7 +27,7 @@ ROUNDS = 7
 
 
 def make_notifications(count: int, transport: str, *, to: str, medium: str) -> tuple[list[Event], list[Notification]]:
-    """Ends of `count` jobs, and one notification of each."""
+    """The end events of `count` jobs, and one notification for each."""
     events = [
         Event(
             EventKind.JOB_COMPLETED,

@@ -17,15 +17,15 @@ from benchmarks.common import Figure
 _PAGE = """\
 # Performance
 
-`make bench` measures all of this and writes this page. A figure with a baseline was measured alternating with it, in
-one run on one machine, and is a median: compare the ratios, the times depend on the machine. Targets without a baseline
-require an idle machine.
+`make bench` measures these figures and writes this page. A figure with a baseline is a median; both are measured in
+alternation, in one run on one machine. Compare the ratios, because the times depend on the machine. Targets without a
+baseline require an idle machine.
 This run: {machine}, {day}.
 
 The trees contain ended jobs of fifty scientists, as syft-job 0.1.40 writes them (layout D). The baseline of a scan is a
-bare loop that lists the folders and stats the one file of each job that decides; the baseline of a first scan is a bare
-loop that reads and parses both files of each job with libyaml. The docstring of each program in `benchmarks/` describes
-its method and its baseline; `python -m benchmarks.scan` runs one alone.
+bare loop that lists the folders and stats the `state.yaml` of each job; the baseline of a first scan is a bare loop
+that reads and parses the `config.yaml` and the `state.yaml` of each job with libyaml. The docstring of each program in
+`benchmarks/` describes its method and its baseline; `python -m benchmarks.scan` runs a single one.
 
 | what | measured | baseline | ratio | target | met |
 |---|---|---|---|---|---|

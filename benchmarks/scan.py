@@ -6,8 +6,8 @@ For a real worker it is `last_scan.seconds` of `status --json`, with watching of
 process. The other figures are those of the scanner alone.
 
 The baseline of these is a bare loop in the same process. For a scan without changes it lists the folders of jobs with
-`os.scandir` and stats the one file of each job that decides, its state.yaml; for the first scan it reads and parses the
-config.yaml and the state.yaml of each job with libyaml. The figures without a target show the growth.
+`os.scandir` and stats the state.yaml of each job; for the first scan it reads and parses the config.yaml and the
+state.yaml of each job with libyaml. The figures without a target show the growth.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ ROUNDS, FIRST_ROUNDS = 15, 3
 WORKER_JOBS = 10_000
 WORKER_INTERVAL = 1  # seconds
 WARM_UP, WORKER_ROUNDS = 6, 30  # scans; the first ones may still read files that were fresh
-TIMEOUT = 600.0  # until the benchmark is given up
+TIMEOUT = 600.0  # seconds
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -68,7 +68,7 @@ def _jobs(base: Path) -> Iterator[tuple[str, str]]:
 
 
 def bare_walk(base: Path) -> int:
-    """The least work that detects a change; returns the number of jobs."""
+    """List the job folders and stat each state.yaml; returns the number of jobs."""
     count = 0
     for scientist in os.scandir(base / "inbox"):
         for segment in os.scandir(scientist.path):
@@ -80,7 +80,7 @@ def bare_walk(base: Path) -> int:
 
 
 def bare_parse(base: Path) -> int:
-    """The least work that reads everything; returns the number of jobs."""
+    """Read and parse both files of each job; returns the number of jobs."""
     count = 0
     for submission, results in _jobs(base):
         for path in (f"{submission}/config.yaml", f"{results}/state.yaml"):

@@ -28,7 +28,7 @@ ENVIRONMENT = Path(__file__).parent.parent / ".bench" / f"syft-bg-{VERSION}"
 CHECK = Path(__file__).with_name("syftbg_check.py")
 COUNTS = (250, 1_000)
 ROUNDS, SCANS = 5, 9
-INSTALL_TIMEOUT = 900.0
+INSTALL_TIMEOUT = 900.0  # seconds
 
 
 def scan_name(count: int) -> str:
