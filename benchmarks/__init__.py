@@ -1,1 +1,1 @@
-"""Benchmarks; each prints one JSON line per figure. They are not tests: no time limit decides anything."""
+"""Benchmarks; each prints one JSON line per figure. No test depends on their times."""

@@ -3,7 +3,7 @@
     python -m benchmarks [--write]
 
 `--write` also writes docs/performance.md. The exit code is 1 if a target is missed. `benchmarks.hostile` is not
-included: its cases have other limits, and take some more minutes.
+included, because its cases have their own limits and take several minutes.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.ground import TREES_VARIABLE, Figure, figure_of, report
+from benchmarks.common import TREES_VARIABLE, Figure, parse_figure, report
 from benchmarks.page import write_page
 
 TOP = Path(__file__).parent.parent
-# Each runs in its own process, so that none is slowed by what another one left in memory.
-BENCHES = (
+# Each runs in its own process, so that the memory of one does not affect the next.
+BENCHMARKS = (
     "scan",
     "startup",
     "idle",
@@ -35,34 +35,34 @@ BENCHES = (
 )
 
 
-def figures_of(bench: str) -> Iterator[Figure]:
+def run_benchmark(name: str) -> Iterator[Figure]:
     """The figures of one benchmark, as it prints them."""
     missed = False
     with subprocess.Popen(
-        [sys.executable, "-m", f"benchmarks.{bench}"], stdout=subprocess.PIPE, text=True, cwd=TOP
-    ) as program:
-        assert program.stdout is not None
-        for line in program.stdout:
-            figure = figure_of(line)
+        [sys.executable, "-m", f"benchmarks.{name}"], stdout=subprocess.PIPE, text=True, cwd=TOP
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            figure = parse_figure(line)
             missed = missed or figure.is_met is False
             yield figure
-    if program.returncode and not missed:
-        yield Figure(bench, None, "", is_met=False, note=f"ended with an error (exit code {program.returncode})")
+    if process.returncode and not missed:
+        yield Figure(name, None, "", is_met=False, note=f"ended with an error (exit code {process.returncode})")
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     found: list[Figure] = []
 
-    def kept() -> Iterator[Figure]:
-        for bench in BENCHES:
-            for figure in figures_of(bench):
+    def measured() -> Iterator[Figure]:
+        for name in BENCHMARKS:
+            for figure in run_benchmark(name):
                 found.append(figure)
                 yield figure
 
     with tempfile.TemporaryDirectory(prefix="bench-trees-") as trees:
         os.environ[TREES_VARIABLE] = trees
-        code = report(kept())
-        if "--write" in words:
+        code = report(measured())
+        if "--write" in arguments:
             write_page(found, TOP / "docs")
     return code
 

@@ -13,26 +13,26 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.ground import Figure, at_most, box_of, medians, report, worker
+from benchmarks.common import Figure, make_box, median_times, ratio_figure, report, worker
 
-BARE = ("-c", "import typer, rich.console")
-OURS = ("-P", "-m", "syftnotify")
-FACTORS = {"--help": 1.5, "status": 2.5}
+IMPORT_ONLY = ("-c", "import typer, rich.console")
+NOTIFY = ("-P", "-m", "syftnotify")
+MAX_RATIOS = {"--help": 1.5, "status": 2.5}
 ROUNDS = 21
 
 
 def figures() -> Iterator[Figure]:
-    with tempfile.TemporaryDirectory() as root, box_of(Path(root)) as box, worker(box.home):
+    with tempfile.TemporaryDirectory() as root, make_box(Path(root)) as box, worker(box.home):
 
-        def running(*words: str) -> Callable[[], object]:
-            command = [sys.executable, *words]
+        def runner(*arguments: str) -> Callable[[], object]:
+            command = [sys.executable, *arguments]
             return lambda: subprocess.run(command, env=box.environment(), stdout=subprocess.DEVNULL, check=True)
 
-        commands = [running(*BARE), *(running(*OURS, word) for word in FACTORS)]
-        medians(1, *commands)  # otherwise the first round would write bytecode
-        bare, *taken = medians(ROUNDS, *commands)
-    for (word, factor), each in zip(FACTORS.items(), taken, strict=True):
-        yield at_most(factor, f"notify {word}", each * 1000, "ms", bare * 1000)
+        commands = [runner(*IMPORT_ONLY), *(runner(*NOTIFY, name) for name in MAX_RATIOS)]
+        median_times(1, *commands)  # otherwise the first round would write bytecode
+        bare, *taken = median_times(ROUNDS, *commands)
+    for (name, factor), each in zip(MAX_RATIOS.items(), taken, strict=True):
+        yield ratio_figure(factor, f"notify {name}", each * 1000, "ms", bare * 1000)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.ground import Figure, box_of, report, worker
-from benchmarks.outbox import owed
+from benchmarks.common import Figure, make_box, report, worker
+from benchmarks.outbox import make_notifications
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.fakes.web import says, web
 from tests.support import wait_until
@@ -24,7 +24,7 @@ from tests.support import wait_until
 RESPONSE_SECONDS = 0.1
 CONCURRENT = 16
 MIN_RATIO = 0.9  # of the ideal
-MAX_SECONDS = 300.0  # until the benchmark is given up
+TIMEOUT = 300.0  # seconds
 
 
 def figures(count: int) -> Iterator[Figure]:
@@ -41,13 +41,13 @@ def figures(count: int) -> Iterator[Figure]:
     with (
         tempfile.TemporaryDirectory() as root,
         web(respond) as hook,
-        box_of(Path(root), interval=1, hook=hook.url) as box,
+        make_box(Path(root), interval=1, hook=hook.url) as box,
         worker(box.home),
     ):
         outbox = SqliteOutbox(box.home.outbox, repair=False)
-        outbox.enqueue(*owed(count, "hook", to="hook", medium="webhook/hook"), time.time())
+        outbox.enqueue(*make_notifications(count, "hook", to="hook", medium="webhook/hook"), time.time())
         outbox.close()
-        wait_until(lambda: len(responded) >= count, MAX_SECONDS, f"{count} messages")
+        wait_until(lambda: len(responded) >= count, TIMEOUT, f"{count} messages")
     assert len(responded) == count
     rate, ideal = count / (max(responded) - min(arrived)), CONCURRENT / RESPONSE_SECONDS
     yield Figure(

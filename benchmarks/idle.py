@@ -12,16 +12,16 @@ import sys
 import time
 from collections.abc import Iterator
 
-from benchmarks.ground import Figure, below, box_of, proc, report, scan_after, tree, worker
+from benchmarks.common import Figure, limit_figure, make_box, next_scan_seconds, read_proc, report, tree, worker
 
 INTERVAL = 30  # seconds
-MEASURED = 120.0  # seconds
-LIMIT = 0.5  # % of one core
+DURATION = 120.0  # seconds
+MAX_PERCENT = 0.5  # % of one core
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """CPU seconds that a process has used; None: unknown on this system."""
-    stat = proc(pid, "stat")
+    """CPU seconds that a process has used; None without /proc."""
+    stat = read_proc(pid, "stat")
     if stat is None:
         return None
     fields = stat.rpartition(")")[2].split()
@@ -33,13 +33,13 @@ def figures(count: int) -> Iterator[Figure]:
     if cpu_seconds(os.getpid()) is None:
         yield Figure(name, None, unit, note="skipped: there is no /proc here")
         return
-    with tree(count) as root, box_of(root, interval=INTERVAL) as box, worker(box.home) as pid:
-        scan_after(box.home, time.time())
-        before, begun = cpu_seconds(pid) or 0.0, time.perf_counter()
-        time.sleep(MEASURED)  # the measured period
+    with tree(count) as root, make_box(root, interval=INTERVAL) as box, worker(box.home) as pid:
+        next_scan_seconds(box.home, time.time())
+        before, started = cpu_seconds(pid) or 0.0, time.perf_counter()
+        time.sleep(DURATION)  # the measured period
         taken = (cpu_seconds(pid) or 0.0) - before
-        share = 100 * taken / (time.perf_counter() - begun)
-    yield below(LIMIT, name, share, unit)
+        share = 100 * taken / (time.perf_counter() - started)
+    yield limit_figure(MAX_PERCENT, name, share, unit)
 
 
 if __name__ == "__main__":

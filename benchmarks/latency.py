@@ -19,21 +19,32 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks.ground import Figure, below, box_of, name_of, report, state, state_path, tree, worker, write
+from benchmarks.common import (
+    Figure,
+    job_name,
+    limit_figure,
+    make_box,
+    report,
+    state_path,
+    state_yaml,
+    tree,
+    worker,
+    write_file,
+)
 from syftnotify.system import worker_status
 from tests.fakes.mailserver import HOST, raw
 from tests.fakes.web import Web, says
 from tests.support import wait_until
 
-WATCHED, POLLED = 200, 60  # changes
-P50_MS, P99_MS = 40.0, 150.0
+WATCHED_CHANGES, POLLED_CHANGES = 200, 60  # changes
+MAX_P50_MS, MAX_P99_MS = 40.0, 150.0
 INTERVAL = 1  # seconds, while polling
 TOLERANCE_MS = 250.0  # beyond the interval
 SEED = 1
-MAX_SECONDS = 60.0  # until a change is given up
+TIMEOUT = 60.0  # seconds for each change
 
 
-def noting(arrived: dict[str, float]) -> Callable[[socket.socket], None]:
+def arrival_recorder(arrived: dict[str, float]) -> Callable[[socket.socket], None]:
     """A handler of connections: records the arrival of the first byte by job name, and responds."""
 
     def handle(connection: socket.socket) -> None:
@@ -53,23 +64,23 @@ def delays(
     """Milliseconds from each change to its first byte; `pause` has the minimum and maximum seconds between two."""
     arrived: dict[str, float] = {}
     found = []
-    draw = random.Random(SEED)
+    rng = random.Random(SEED)
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(raw(noting(arrived)))
+        server = stack.enter_context(raw(arrival_recorder(arrived)))
         hook = f"http://{HOST}:{server.port}/"
-        box = stack.enter_context(box_of(root, interval=interval, watch=watch, hook=hook))
+        box = stack.enter_context(make_box(root, interval=interval, watch=watch, hook=hook))
         stack.enter_context(worker(box.home))
         is_watching = watch == "on"
-        wait_until(lambda: worker_status.read(box.home).watching is is_watching, MAX_SECONDS, "watching")
-        for number in draw.sample(range(count), changes):
-            time.sleep(draw.uniform(*pause))  # the rate of the changes
-            minute = draw.randrange(30, 59)
-            content = state(number, minute=minute)
+        wait_until(lambda: worker_status.read(box.home).watching is is_watching, TIMEOUT, "watching")
+        for number in rng.sample(range(count), changes):
+            time.sleep(rng.uniform(*pause))  # the rate of the changes
+            minute = rng.randrange(30, 59)
+            content = state_yaml(number, minute=minute)
             if content == Path(state_path(root, number)).read_bytes():  # the tree is kept from an earlier run
-                content = state(number, minute=minute + 1)
-            write(state_path(root, number), content)
-            written, name = time.perf_counter(), name_of(number)
-            wait_until(partial(arrived.__contains__, name), MAX_SECONDS, f"the message about {name}")
+                content = state_yaml(number, minute=minute + 1)
+            write_file(state_path(root, number), content)
+            written, name = time.perf_counter(), job_name(number)
+            wait_until(partial(arrived.__contains__, name), TIMEOUT, f"the message about {name}")
             found.append((arrived[name] - written) * 1000)
     return found
 
@@ -77,12 +88,12 @@ def delays(
 def figures(count: int) -> Iterator[Figure]:
     what = f"change on disk to first byte, {count:,} jobs"
     with tree(count) as root:
-        watched = delays(root, count, WATCHED, watch="on", interval=30, pause=(0.25, 0.75))
-        yield below(P50_MS, f"{what}, p50", statistics.median(watched), "ms")
-        yield below(P99_MS, f"{what}, p99", statistics.quantiles(watched, n=100)[98], "ms")
-        polled = delays(root, count, POLLED, watch="off", interval=INTERVAL, pause=(0.0, INTERVAL))
+        watched = delays(root, count, WATCHED_CHANGES, watch="on", interval=30, pause=(0.25, 0.75))
+        yield limit_figure(MAX_P50_MS, f"{what}, p50", statistics.median(watched), "ms")
+        yield limit_figure(MAX_P99_MS, f"{what}, p99", statistics.quantiles(watched, n=100)[98], "ms")
+        polled = delays(root, count, POLLED_CHANGES, watch="off", interval=INTERVAL, pause=(0.0, INTERVAL))
         limit = INTERVAL * 1000 + TOLERANCE_MS
-        yield below(limit, f"{what}, polling every {INTERVAL} s, worst of {POLLED}", max(polled), "ms")
+        yield limit_figure(limit, f"{what}, polling every {INTERVAL} s, worst of {POLLED_CHANGES}", max(polled), "ms")
 
 
 if __name__ == "__main__":

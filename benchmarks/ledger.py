@@ -16,12 +16,12 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks.ground import Figure, at_most, medians, name_of, report
+from benchmarks.common import Figure, job_name, median_times, ratio_figure, report
 from syftnotify.core.identifiers import entity_id
 from syftnotify.store.ledger.manager import JsonStateManager
 from tests.support import ANA, OWNER
 
-FACTOR = 1.5
+MAX_RATIO = 1.5
 ROUNDS = 15
 
 
@@ -29,7 +29,7 @@ def figures(count: int) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         path, bare_path = Path(folder) / "state.json", Path(folder) / "bare.json"
         notified = {
-            entity_id("job", "D", OWNER, ANA, name_of(n)): ["new", "approved", "executed"] for n in range(count)
+            entity_id("job", "D", OWNER, ANA, job_name(n)): ["new", "approved", "executed"] for n in range(count)
         }
         content = {"version": 1, "notified": notified, "owed": {}, "data": {}}
         path.write_bytes(orjson.dumps(content))
@@ -44,13 +44,13 @@ def figures(count: int) -> Iterator[Figure]:
             os.replace(f"{bare_path}.new", bare_path)
 
         def ours() -> None:
-            ledger.mark_notified(f"one more {next(numbers)}", "new")
+            ledger.mark_notified(f"extra {next(numbers)}", "new")
 
         bare()  # from now on both replace an existing file
         ours()
-        base, taken = medians(ROUNDS, bare, ours)
-        assert JsonStateManager(path).was_notified("one more 0", "new")
-    yield at_most(FACTOR, f"save of the ledger, {count:,} jobs x 3 events", taken * 1000, "ms", base * 1000)
+        base, taken = median_times(ROUNDS, bare, ours)
+        assert JsonStateManager(path).was_notified("extra 0", "new")
+    yield ratio_figure(MAX_RATIO, f"save of the ledger, {count:,} jobs x 3 events", taken * 1000, "ms", base * 1000)
 
 
 if __name__ == "__main__":

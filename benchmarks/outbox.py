@@ -15,26 +15,26 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks.ground import Figure, name_of, report, seconds
+from benchmarks.common import Figure, job_name, report, time_call
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import ANA, OWNER
 
-TARGET = 25_000  # per second
+MIN_RATE = 25_000  # per second
 ROUNDS = 7
 
 
-def owed(count: int, transport: str, *, to: str, medium: str) -> tuple[list[Event], list[Notification]]:
-    """Ends of `count` jobs, and one notification of each."""
+def make_notifications(count: int, transport: str, *, to: str, medium: str) -> tuple[list[Event], list[Notification]]:
+    """The end events of `count` jobs, and one notification for each."""
     events = [
         Event(
             EventKind.JOB_COMPLETED,
-            entity_id("job", "D", OWNER, ANA, name_of(number)),
+            entity_id("job", "D", OWNER, ANA, job_name(number)),
             f"2026-11-21T22:07:27.{number:06}Z",
             f"2026-11-21T22:07:27.{number:06}Z",
-            {"name": name_of(number), "submitter": ANA, "owner": OWNER, "return_code": 0},
+            {"name": job_name(number), "submitter": ANA, "owner": OWNER, "return_code": 0},
         )
         for number in range(count)
     ]
@@ -45,17 +45,17 @@ def owed(count: int, transport: str, *, to: str, medium: str) -> tuple[list[Even
 
 
 def figures(count: int) -> Iterator[Figure]:
-    events, notifications = owed(count, "box", to=ANA, medium="mail")
+    events, notifications = make_notifications(count, "box", to=ANA, medium="mail")
     taken = []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
             outbox = SqliteOutbox(Path(folder) / "outbox.db")
-            taken.append(seconds(partial(outbox.enqueue, events, notifications, time.time())))
+            taken.append(time_call(partial(outbox.enqueue, events, notifications, time.time())))
             assert outbox.history.counts().waiting == count
             outbox.close()
     rate = count / statistics.median(taken)
     name = f"enqueueing {count:,} notifications"
-    yield Figure(name, rate, "per second", target=f"at least {TARGET:,} per second", is_met=rate >= TARGET)
+    yield Figure(name, rate, "per second", target=f"at least {MIN_RATE:,} per second", is_met=rate >= MIN_RATE)
 
 
 if __name__ == "__main__":

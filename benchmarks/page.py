@@ -12,20 +12,20 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks import scan, syftbg
-from benchmarks.ground import Figure
+from benchmarks.common import Figure
 
 _PAGE = """\
 # Performance
 
-`make bench` measures all of this and writes this page. A figure with a baseline was measured alternating with it, in
-one run on one machine, and is a median: compare the ratios, the times depend on the machine. Targets without a baseline
-require an idle machine.
+`make bench` measures these figures and writes this page. A figure with a baseline is a median; both are measured in
+alternation, in one run on one machine. Compare the ratios, because the times depend on the machine. Targets without a
+baseline require an idle machine.
 This run: {machine}, {day}.
 
 The trees contain ended jobs of fifty scientists, as syft-job 0.1.40 writes them (layout D). The baseline of a scan is a
-bare loop that lists the folders and stats the one file of each job that decides; the baseline of a first scan is a bare
-loop that reads and parses both files of each job with libyaml. The docstring of each program in `benchmarks/` describes
-its method and its baseline; `python -m benchmarks.scan` runs one alone.
+bare loop that lists the folders and stats the `state.yaml` of each job; the baseline of a first scan is a bare loop
+that reads and parses the `config.yaml` and the `state.yaml` of each job with libyaml. The docstring of each program in
+`benchmarks/` describes its method and its baseline; `python -m benchmarks.scan` runs a single one.
 
 | what | measured | baseline | ratio | target | met |
 |---|---|---|---|---|---|
@@ -37,12 +37,12 @@ its method and its baseline; `python -m benchmarks.scan` runs one alone.
 
 Each step of the grid is a factor of ten, on both axes: a line that rises by one step for each step to the right grows
 in proportion to the number of jobs, and the distance between two lines is the ratio of their times.
-{peer}"""
-_PEER = (
+{syftbg}"""
+_SYFTBG = (
     f"syft-bg is release {syftbg.VERSION} from PyPI, one check of its JobMonitor on the same trees, up to "
     f"{syftbg.COUNTS[-1]:,} jobs.\n"
 )
-_NO_PEER = "syft-bg is missing because it could not be installed on this machine.\n"
+_SYFTBG_MISSING = "syft-bg is missing because it could not be installed on this machine.\n"
 
 
 def write_page(figures: list[Figure], folder: Path) -> None:
@@ -50,25 +50,25 @@ def write_page(figures: list[Figure], folder: Path) -> None:
     ours, bare, theirs = _curves(figures)
     notes = [f"- {figure.name}: {figure.note}" for figure in figures if figure.note]
     page = _PAGE.format(
-        machine=machine(),
+        machine=describe_machine(),
         day=date.today().isoformat(),  # noqa: DTZ011 - the date in the local timezone
-        rows="\n".join(map(_row, figures)),
+        rows="\n".join(map(_format_row, figures)),
         notes="\n".join([*notes, "", ""]) if notes else "",
-        peer=_PEER if theirs else _NO_PEER,
+        syftbg=_SYFTBG if theirs else _SYFTBG_MISSING,
     )
     (folder / "performance.md").write_text(page, encoding="utf-8")
-    lines = [
-        Line("syft-bg", "#d55e00", theirs),
-        Line("syftnotify", "#0072b2", ours),
-        Line("bare loop", "#767676", bare),
+    curves = [
+        Curve("syft-bg", "#d55e00", theirs),
+        Curve("syftnotify", "#0072b2", ours),
+        Curve("bare loop", "#767676", bare),
     ]
-    (folder / "performance.svg").write_text(svg_of(lines), encoding="utf-8")
+    (folder / "performance.svg").write_text(render_svg(curves), encoding="utf-8")
 
 
-def machine() -> str:
+def describe_machine() -> str:
     """A description of this machine, without its name."""
     cores = os.cpu_count() or 1
-    system = _file_system(tempfile.gettempdir())
+    system = _file_system_type(tempfile.gettempdir())
     return ", ".join(
         [
             f"{cores} core{'s' * (cores > 1)} ({platform.machine()})",
@@ -79,25 +79,25 @@ def machine() -> str:
     )
 
 
-def _file_system(folder: str) -> str:
+def _file_system_type(folder: str) -> str:
     """The type of the file system of `folder`; empty if unknown."""
     try:
         mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
     except OSError:
         return ""
-    above = [(place, kind) for place, kind in mounts if os.path.commonpath([place, folder]) == place]
-    return max(above, key=lambda each: len(each[0]))[1] if above else ""
+    parents = [(path, kind) for path, kind in mounts if os.path.commonpath([path, folder]) == path]
+    return max(parents, key=lambda each: len(each[0]))[1] if parents else ""
 
 
-def _row(figure: Figure) -> str:
+def _format_row(figure: Figure) -> str:
     met = {True: "yes", False: "**no**", None: ""}[figure.is_met]
     ratio = f"{figure.ratio:.3g} x" if figure.ratio is not None else ""
-    value = _amount(figure.value, figure.unit) or "not measured"
-    cells = (figure.name, value, _amount(figure.baseline, figure.unit), ratio, figure.target or "", met)
+    value = _format_value(figure.value, figure.unit) or "not measured"
+    cells = (figure.name, value, _format_value(figure.baseline, figure.unit), ratio, figure.target or "", met)
     return f"| {' | '.join(cells)} |"
 
 
-def _amount(value: float | None, unit: str) -> str:
+def _format_value(value: float | None, unit: str) -> str:
     if value is None:
         return ""
     digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
@@ -110,7 +110,7 @@ Points = Mapping[int, float]  # jobs -> seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Curve:
     """One curve, labelled at its end."""
 
     name: str
@@ -122,26 +122,26 @@ def _curves(figures: Iterable[Figure]) -> tuple[Points, Points, Points]:
     """The curves of syftnotify, of the bare loop and of syft-bg."""
     by_name = {figure.name: figure for figure in figures}
     scans = {count: by_name[name] for count in scan.COUNTS if (name := scan.unchanged_name(count)) in by_name}
-    peers = {count: by_name[name] for count in syftbg.COUNTS if (name := syftbg.scan_name(count)) in by_name}
+    checks = {count: by_name[name] for count in syftbg.COUNTS if (name := syftbg.scan_name(count)) in by_name}
     return (
         {count: figure.value / 1000 for count, figure in scans.items() if figure.value},
         {count: figure.baseline / 1000 for count, figure in scans.items() if figure.baseline},
-        {count: figure.baseline / 1000 for count, figure in peers.items() if figure.baseline},
+        {count: figure.baseline / 1000 for count, figure in checks.items() if figure.baseline},
     )
 
 
 _WIDTH, _HEIGHT = 720, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 110, 20, 60  # margins
-_NAME_HEIGHT = 15
+_LABEL_HEIGHT = 15
 
 
-def svg_of(lines: list[Line]) -> str:
-    """An SVG diagram of `lines`, both axes logarithmic."""
-    shown = [line for line in lines if line.points]
+def render_svg(curves: list[Curve]) -> str:
+    """An SVG diagram of `curves`, both axes logarithmic."""
+    shown = [curve for curve in curves if curve.points]
     if not shown:
         return '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>\n'
-    jobs = _decades(count for line in shown for count in line.points)
-    times = _decades(taken for line in shown for taken in line.points.values())
+    jobs = _decades(count for curve in shown for count in curve.points)
+    times = _decades(taken for curve in shown for taken in curve.points.values())
 
     def x(count: float) -> float:
         share = (math.log10(count) - jobs[0]) / (jobs[-1] - jobs[0])
@@ -164,25 +164,25 @@ def svg_of(lines: list[Line]) -> str:
     for power in times:
         at = y(10.0**power)
         parts.append(f'<path d="M{_LEFT} {at}H{right}" stroke="#dddddd"/>')
-        parts.append(f'<text x="{_LEFT - 8}" y="{at + 4}" text-anchor="end">{_seconds(power)}</text>')
+        parts.append(f'<text x="{_LEFT - 8}" y="{at + 4}" text-anchor="end">{_format_time(power)}</text>')
     parts.append(f'<text x="{(_LEFT + right) / 2}" y="{_HEIGHT - 15}" text-anchor="middle">jobs in the tree</text>')
-    for line in shown:
-        points = [(x(count), y(taken)) for count, taken in sorted(line.points.items())]
-        path = " ".join(f"{across},{down}" for across, down in points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{line.colour}" stroke-width="2"/>')
-        parts += [f'<circle cx="{across}" cy="{down}" r="3.5" fill="{line.colour}"/>' for across, down in points]
-    ends = [(line, (x(max(line.points)), y(line.points[max(line.points)]))) for line in shown]
-    for line, (across, down) in _spread(ends):
-        parts.append(f'<text x="{across + 8}" y="{down + 4}" fill="{line.colour}">{line.name}</text>')
+    for curve in shown:
+        points = [(x(count), y(taken)) for count, taken in sorted(curve.points.items())]
+        path = " ".join(f"{left},{top}" for left, top in points)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{curve.colour}" stroke-width="2"/>')
+        parts += [f'<circle cx="{left}" cy="{top}" r="3.5" fill="{curve.colour}"/>' for left, top in points]
+    ends = [(curve, (x(max(curve.points)), y(curve.points[max(curve.points)]))) for curve in shown]
+    for curve, (left, top) in _spread_labels(ends):
+        parts.append(f'<text x="{left + 8}" y="{top + 4}" fill="{curve.colour}">{curve.name}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _spread(names: list[tuple[Line, tuple[float, float]]]) -> list[tuple[Line, tuple[float, float]]]:
-    """The ends of the lines from top to bottom, moved apart so that the labels do not overlap."""
-    found: list[tuple[Line, tuple[float, float]]] = []
-    for line, (across, down) in sorted(names, key=lambda each: each[1][1]):
-        lowest = found[-1][1][1] + _NAME_HEIGHT if found else 0.0
-        found.append((line, (across, max(down, lowest))))
+def _spread_labels(ends: list[tuple[Curve, tuple[float, float]]]) -> list[tuple[Curve, tuple[float, float]]]:
+    """The ends of the curves from top to bottom, moved apart so that the labels do not overlap."""
+    found: list[tuple[Curve, tuple[float, float]]] = []
+    for curve, (left, top) in sorted(ends, key=lambda each: each[1][1]):
+        lowest = found[-1][1][1] + _LABEL_HEIGHT if found else 0.0
+        found.append((curve, (left, max(top, lowest))))
     return found
 
 
@@ -193,5 +193,5 @@ def _decades(values: Iterable[float]) -> range:
     return range(low, max(low + 1, math.ceil(max(logs))) + 1)
 
 
-def _seconds(power: int) -> str:
+def _format_time(power: int) -> str:
     return f"{10**power:,} s" if power >= 0 else f"{10 ** (power + 3):g} ms"

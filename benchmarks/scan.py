@@ -3,11 +3,11 @@
     python -m benchmarks.scan [jobs ...]        (default: 250 1000 10000 100000)
 
 For a real worker it is `last_scan.seconds` of `status --json`, with watching off, compared with a bare walk in another
-process. The other figures are those of the job reader alone.
+process. The other figures are those of the scanner alone.
 
 The baseline of these is a bare loop in the same process. For a scan without changes it lists the folders of jobs with
-`os.scandir` and stats the one file of each job that decides, its state.yaml; for the first scan it reads and parses the
-config.yaml and the state.yaml of each job with libyaml. The figures without a target show the growth.
+`os.scandir` and stats the state.yaml of each job; for the first scan it reads and parses the config.yaml and the
+state.yaml of each job with libyaml. The figures without a target show the growth.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.ground import (
-    AGE,
+from benchmarks.common import (
+    FILE_AGE,
     SCIENTISTS,
     Figure,
-    at_most,
-    box_of,
-    jobs_of,
-    medians,
+    job_folder,
+    make_box,
+    median_times,
+    next_scan_seconds,
+    ratio_figure,
     report,
-    scan_after,
-    seconds,
-    state,
     state_path,
+    state_yaml,
+    time_call,
     tree,
     worker,
-    write,
+    write_file,
 )
 from syftnotify.sources.syftbox.scanner import JobScanner
 from syftnotify.system import worker_status
 from tests.support import OWNER, wait_until
 
 COUNTS = (250, 1_000, 10_000, 100_000)
-TARGET_FROM = 10_000  # jobs: below that a scan takes a few milliseconds in any case
+TARGET_FROM = 10_000  # jobs; with fewer, a scan takes a few milliseconds in any case
 CHANGED_FROM = 100_000
-FACTOR, FIRST_FACTOR = 1.2, 1.5
-CHANGED, CHANGED_SECONDS = 10, 0.001  # jobs, and the time allowed for each
+MAX_RATIO, MAX_FIRST_RATIO = 1.2, 1.5
+CHANGED_JOBS, SECONDS_PER_CHANGE = 10, 0.001  # jobs, and the time allowed for each
 ROUNDS, FIRST_ROUNDS = 15, 3
 WORKER_JOBS = 10_000
 WORKER_INTERVAL = 1  # seconds
 WARM_UP, WORKER_ROUNDS = 6, 30  # scans; the first ones may still read files that were fresh
-SETTLED_SECONDS = 600.0  # until the benchmark is given up
+TIMEOUT = 600.0  # seconds
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -68,7 +68,7 @@ def _jobs(base: Path) -> Iterator[tuple[str, str]]:
 
 
 def bare_walk(base: Path) -> int:
-    """The least work that detects a change; returns the number of jobs."""
+    """List the job folders and stat each state.yaml; returns the number of jobs."""
     count = 0
     for scientist in os.scandir(base / "inbox"):
         for segment in os.scandir(scientist.path):
@@ -79,8 +79,8 @@ def bare_walk(base: Path) -> int:
     return count
 
 
-def bare_reading(base: Path) -> int:
-    """The least work that reads everything; returns the number of jobs."""
+def bare_parse(base: Path) -> int:
+    """Read and parse both files of each job; returns the number of jobs."""
     count = 0
     for submission, results in _jobs(base):
         for path in (f"{submission}/config.yaml", f"{results}/state.yaml"):
@@ -90,17 +90,17 @@ def bare_reading(base: Path) -> int:
     return count
 
 
-def settled_reader(root: Path) -> JobScanner:
-    """A reader for which nothing is left to read again."""
-    reader = JobScanner(root, OWNER)
+def warm_scanner(root: Path) -> JobScanner:
+    """A scanner that has nothing left to read again."""
+    scanner = JobScanner(root, OWNER)
 
-    def is_settled() -> bool:
-        found = reader.scan()
-        reader.accept()
+    def is_warm() -> bool:
+        found = scanner.scan()
+        scanner.accept()
         return not found.jobs
 
-    wait_until(is_settled, SETTLED_SECONDS, "a scan without changes")
-    return reader
+    wait_until(is_warm, TIMEOUT, "a scan without changes")
+    return scanner
 
 
 def unchanged_name(count: int) -> str:
@@ -108,30 +108,30 @@ def unchanged_name(count: int) -> str:
 
 
 def first_scan(root: Path, count: int) -> Figure:
-    """One round of the largest tree takes minutes, so the bare loop runs before and after it, against drift."""
+    """The bare loop runs before and after, because one round of the largest tree takes minutes and may drift."""
 
     def ours() -> None:
         assert JobScanner(root, OWNER).scan().count == count
 
     def bare() -> None:
-        assert bare_reading(jobs_of(root)) == count
+        assert bare_parse(job_folder(root)) == count
 
-    before, taken, behind = medians(FIRST_ROUNDS if count < CHANGED_FROM else 1, bare, ours, bare)
+    before, taken, after = median_times(FIRST_ROUNDS if count < CHANGED_FROM else 1, bare, ours, bare)
     name = f"first scan, {count:,} jobs"
-    return at_most(FIRST_FACTOR, name, taken, "s", statistics.mean((before, behind)))
+    return ratio_figure(MAX_FIRST_RATIO, name, taken, "s", statistics.mean((before, after)))
 
 
-def unchanged_scan(root: Path, reader: JobScanner, count: int) -> Figure:
+def unchanged_scan(root: Path, scanner: JobScanner, count: int) -> Figure:
     def ours() -> None:
-        found = reader.scan()
+        found = scanner.scan()
         assert not found.jobs
-        reader.accept()
+        scanner.accept()
 
-    assert bare_walk(jobs_of(root)) == count
-    bare, taken = medians(ROUNDS, lambda: bare_walk(jobs_of(root)), ours)
+    assert bare_walk(job_folder(root)) == count
+    bare, taken = median_times(ROUNDS, lambda: bare_walk(job_folder(root)), ours)
     if count < TARGET_FROM:
         return Figure(unchanged_name(count), taken * 1000, "ms", bare * 1000)
-    return at_most(FACTOR, unchanged_name(count), taken * 1000, "ms", bare * 1000)
+    return ratio_figure(MAX_RATIO, unchanged_name(count), taken * 1000, "ms", bare * 1000)
 
 
 def worker_scan(root: Path, count: int) -> Figure:
@@ -140,49 +140,49 @@ def worker_scan(root: Path, count: int) -> Figure:
     spawn = multiprocessing.get_context("spawn")
     with (
         ProcessPoolExecutor(1, mp_context=spawn) as other,
-        box_of(root, interval=WORKER_INTERVAL, watch="off") as box,
+        make_box(root, interval=WORKER_INTERVAL, watch="off") as box,
         worker(box.home),
     ):
         moment = time.time()
         for number in range(WARM_UP + WORKER_ROUNDS):
-            scan = scan_after(box.home, moment)
+            scan = next_scan_seconds(box.home, moment)
             moment = worker_status.read(box.home).last_scan_s or moment
-            walk = other.submit(timed_walk, jobs_of(root)).result()
+            walk = other.submit(walk_seconds, job_folder(root)).result()
             if number >= WARM_UP:
                 scans.append(scan)
                 walks.append(walk)
     scanned, walked = statistics.median(scans), statistics.median(walks)
     name = f"scan of a worker, nothing changed, {count:,} jobs of {SCIENTISTS} scientists"
-    return at_most(FACTOR, name, scanned * 1000, "ms", walked * 1000)
+    return ratio_figure(MAX_RATIO, name, scanned * 1000, "ms", walked * 1000)
 
 
-def timed_walk(base: Path) -> float:
+def walk_seconds(base: Path) -> float:
     """The seconds that one bare walk takes."""
-    return seconds(lambda: bare_walk(base))
+    return time_call(lambda: bare_walk(base))
 
 
-def changed_scan(root: Path, reader: JobScanner, count: int) -> Figure:
+def changed_scan(root: Path, scanner: JobScanner, count: int) -> Figure:
     """Each round rewrites the states of ten other jobs, so that their runs ended again."""
     walks, scans = [], []
-    old = time.time() - AGE / 2
+    old = time.time() - FILE_AGE / 2
     for number in range(ROUNDS):
-        changed = [number + each * (count // CHANGED) for each in range(CHANGED)]
+        changed = [number + each * (count // CHANGED_JOBS) for each in range(CHANGED_JOBS)]
         for job in changed:
-            write(state_path(root, job), state(job, minute=30), at=old)
-        walks.append(seconds(lambda: bare_walk(jobs_of(root))))
-        begun = time.perf_counter()
-        found = reader.scan()
-        reader.accept()
-        scans.append(time.perf_counter() - begun)
-        assert len(found.jobs) >= CHANGED
+            write_file(state_path(root, job), state_yaml(job, minute=30), at=old)
+        walks.append(time_call(lambda: bare_walk(job_folder(root))))
+        started = time.perf_counter()
+        found = scanner.scan()
+        scanner.accept()
+        scans.append(time.perf_counter() - started)
+        assert len(found.jobs) >= CHANGED_JOBS
     bare, taken = statistics.median(walks), statistics.median(scans)
     return Figure(
-        f"scan after {CHANGED} of {count:,} jobs changed",
+        f"scan after {CHANGED_JOBS} of {count:,} jobs changed",
         taken * 1000,
         "ms",
         bare * 1000,
-        f"at most {FACTOR:g} x + {CHANGED_SECONDS * 1000:g} ms per changed job",
-        taken <= FACTOR * bare + CHANGED * CHANGED_SECONDS,
+        f"at most {MAX_RATIO:g} x + {SECONDS_PER_CHANGE * 1000:g} ms per changed job",
+        taken <= MAX_RATIO * bare + CHANGED_JOBS * SECONDS_PER_CHANGE,
     )
 
 
@@ -193,11 +193,11 @@ def figures(counts: list[int]) -> Iterator[Figure]:
                 yield worker_scan(root, count)
             if count >= TARGET_FROM:
                 yield first_scan(root, count)
-            reader = settled_reader(root)
-            yield unchanged_scan(root, reader, count)
+            scanner = warm_scanner(root)
+            yield unchanged_scan(root, scanner, count)
             if count >= CHANGED_FROM:
-                yield changed_scan(root, reader, count)
+                yield changed_scan(root, scanner, count)
 
 
 if __name__ == "__main__":
-    sys.exit(report(figures([int(word) for word in sys.argv[1:]] or list(COUNTS))))
+    sys.exit(report(figures([int(argument) for argument in sys.argv[1:]] or list(COUNTS))))

@@ -17,15 +17,15 @@ from syft_bg.notify.monitors.job import JobMonitor  # type: ignore[import-not-fo
 
 
 def main(root: str, owner: str, state_file: str) -> None:
-    """Build the parts like `NotificationOrchestrator.from_config`."""
+    """Build the monitor as `NotificationOrchestrator.from_config` does, and run its checks."""
     state = JsonStateManager(state_file=state_file)
     handler = JobHandler(None, state, do_email=owner, syftbox_root=root)
     monitor = JobMonitor(syftbox_root=root, do_email=owner, handler=handler, state=state)
     for _ in sys.stdin:
         with contextlib.redirect_stdout(io.StringIO()) as output:
-            begun = time.perf_counter()
+            started = time.perf_counter()
             monitor.run_once()
-            taken = time.perf_counter() - begun
+            taken = time.perf_counter() - started
         lines = output.getvalue().splitlines()  # one for each mail that it would have sent otherwise
         assert lines, "it checked no job"
         assert all("already notified" in line for line in lines), output.getvalue()

@@ -21,8 +21,8 @@ from tests.support import OWNER, Box, wait_until
 SCIENTISTS = 50
 # The folder in which the trees of one run of all benchmarks are kept: 100,000 jobs take half a minute to write.
 TREES_VARIABLE = "BENCH_TREES"
-AGE = 3600.0  # seconds; files older than two are not read again at the next scan
-START_SECONDS = 900.0  # until a first scan of many jobs is given up
+FILE_AGE = 3600.0  # seconds; a file is read again by the next scan only while it is younger than two seconds
+SCAN_TIMEOUT = 900.0  # seconds; a first scan of 100,000 jobs takes long
 
 # As syft-job 0.1.40 writes them.
 _CONFIG = """\
@@ -77,7 +77,7 @@ class Figure:
         """The value divided by the baseline."""
         return None if self.value is None or not self.baseline else self.value / self.baseline
 
-    def line(self) -> str:
+    def to_json(self) -> str:
         """The figure as one line of JSON."""
         data: dict[str, Any] = {
             "name": self.name,
@@ -91,59 +91,59 @@ class Figure:
         return json.dumps({**data, "note": self.note} if self.note else data)
 
 
-def figure_of(line: str) -> Figure:
-    """What `Figure.line` wrote."""
+def parse_figure(line: str) -> Figure:
+    """Parse a line of `Figure.to_json`."""
     data = json.loads(line)
     return Figure(
         data["name"], data["value"], data["unit"], data["baseline"], data["target"], data["pass"], data.get("note", "")
     )
 
 
-def at_most(factor: float, name: str, value: float, unit: str, baseline: float, *, note: str = "") -> Figure:
+def ratio_figure(factor: float, name: str, value: float, unit: str, baseline: float, *, note: str = "") -> Figure:
     """A figure with the target of at most `factor` times its baseline."""
     return Figure(name, value, unit, baseline, f"at most {factor:g} x", value <= factor * baseline, note)
 
 
-def below(limit: float, name: str, value: float, unit: str, *, note: str = "") -> Figure:
+def limit_figure(limit: float, name: str, value: float, unit: str, *, note: str = "") -> Figure:
     """A figure with an absolute target."""
     return Figure(name, value, unit, None, f"at most {limit:,g} {unit}", value <= limit, note)
 
 
 def report(figures: Iterable[Figure]) -> int:
-    """Print each figure as it arrives; returns the exit code, 1 if one missed its target."""
+    """Print each figure when it is measured; returns the exit code, 1 if one missed its target."""
     code = 0
     for figure in figures:
-        print(figure.line(), flush=True)
+        print(figure.to_json(), flush=True)
         if figure.is_met is False:
             code = 1
     return code
 
 
 def _rounded(value: float | None) -> float | None:
-    """Rounded to four digits; more would be noise."""
+    """`value` with four significant digits; more would be noise."""
     return None if value is None else float(f"{value:.4g}")
 
 
 # -- time ------------------------------------------------------------------------------------------------------------
 
 
-def seconds(action: Callable[[], object]) -> float:
+def time_call(action: Callable[[], object]) -> float:
     """The seconds that one call takes."""
-    begun = time.perf_counter()
+    started = time.perf_counter()
     action()
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
-def medians(rounds: int, *actions: Callable[[], object]) -> list[float]:
-    """The median seconds of each action, in rounds of all of them, so that a disturbance affects all alike."""
-    taken = [[seconds(action) for action in actions] for _ in range(rounds)]
+def median_times(rounds: int, *actions: Callable[[], object]) -> list[float]:
+    """The median seconds of each action, in rounds of all of them, so that a disturbance affects all equally."""
+    taken = [[time_call(action) for action in actions] for _ in range(rounds)]
     return [statistics.median(each) for each in zip(*taken, strict=True)]
 
 
 # -- trees -----------------------------------------------------------------------------------------------------------
 
 
-def write(path: Path | str, content: bytes, *, at: float | None = None) -> None:
+def write_file(path: Path | str, content: bytes, *, at: float | None = None) -> None:
     """Write a file in place; `at` is its timestamp in seconds since 1970, now if not given."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.write(descriptor, content)
@@ -156,27 +156,27 @@ def write_job(folder: Path | str, config: bytes, *, code: bool = False, at: floa
     """Write one submission."""
     os.makedirs(f"{folder}/code" if code else folder)
     if code:
-        write(f"{folder}/code/main.py", b"print(1)\n", at=at)
-    write(f"{folder}/run.sh", b"#!/bin/bash\npython code/main.py\n", at=at)
-    write(f"{folder}/config.yaml", config, at=at)
+        write_file(f"{folder}/code/main.py", b"print(1)\n", at=at)
+    write_file(f"{folder}/run.sh", b"#!/bin/bash\npython code/main.py\n", at=at)
+    write_file(f"{folder}/config.yaml", config, at=at)
 
 
-def jobs_of(root: Path) -> Path:
+def job_folder(root: Path) -> Path:
     """The owner's job folder."""
     return root / OWNER / "app_data" / "job"
 
 
 def state_path(root: Path, number: int) -> str:
-    """The path of a job's state in a tree of `make_tree`."""
-    return f"{jobs_of(root)}/review/{_scientist(number)}/v1/{name_of(number)}/state.yaml"
+    """The path of a job's state in a tree of `write_tree`."""
+    return f"{job_folder(root)}/review/{_scientist(number)}/v1/{job_name(number)}/state.yaml"
 
 
-def state(number: int, *, minute: int = 7) -> bytes:
+def state_yaml(number: int, *, minute: int = 7) -> bytes:
     """The state of a job that ended successfully in that minute of the hour; another minute is another run."""
     return _STATE.format(owner=OWNER, number=number, minute=minute).encode()
 
 
-def name_of(number: int) -> str:
+def job_name(number: int) -> str:
     return f"job-{number}"
 
 
@@ -184,21 +184,21 @@ def _scientist(number: int) -> str:
     return f"ds{number % SCIENTISTS}@lab.example"
 
 
-def make_tree(root: Path, count: int) -> None:
+def write_tree(root: Path, count: int) -> None:
     """Write `count` ended jobs of fifty scientists in layout D, with timestamps of an hour ago."""
-    base = jobs_of(root)
-    at = time.time() - AGE
+    base = job_folder(root)
+    at = time.time() - FILE_AGE
     for number in range(count):
-        below_scientist = f"{_scientist(number)}/v1/{name_of(number)}"
+        below_scientist = f"{_scientist(number)}/v1/{job_name(number)}"
         submission, results = f"{base}/inbox/{below_scientist}", f"{base}/review/{below_scientist}"
-        config = _CONFIG.format(name=name_of(number), number=number).encode()
+        config = _CONFIG.format(name=job_name(number), number=number).encode()
         write_job(submission, config, code=True, at=at)
         os.makedirs(results)
         for name, content in (("stdout.txt", b"1\n"), ("returncode.txt", b"0")):
-            write(f"{results}/{name}", content, at=at)
-        write(f"{results}/state.yaml", state(number), at=at)
+            write_file(f"{results}/{name}", content, at=at)
+        write_file(f"{results}/state.yaml", state_yaml(number), at=at)
     for number in range(min(count, SCIENTISTS)):
-        write(f"{base}/review/{_scientist(number)}/syft.pub.yaml", b"rules: []\n", at=at)
+        write_file(f"{base}/review/{_scientist(number)}/syft.pub.yaml", b"rules: []\n", at=at)
     for folder, _, _ in os.walk(root, topdown=False):
         os.utime(folder, (at, at))
 
@@ -211,12 +211,12 @@ def tree(count: int) -> Iterator[Path]:
         root = Path(trees_folder) / str(count)
         if not root.exists():
             unfinished = root.with_suffix(".unfinished")
-            make_tree(unfinished, count)
+            write_tree(unfinished, count)
             unfinished.rename(root)
         yield root
         return
     with tempfile.TemporaryDirectory(prefix="bench-tree-") as folder:
-        make_tree(Path(folder), count)
+        write_tree(Path(folder), count)
         yield Path(folder)
 
 
@@ -224,7 +224,7 @@ def tree(count: int) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def box_of(root: Path, *, interval: int = 30, watch: str = "auto", hook: str = "") -> Iterator[Box]:
+def make_box(root: Path, *, interval: int = 30, watch: str = "auto", hook: str = "") -> Iterator[Box]:
     """A home for the tree at `root`; notifications go to the webhook `hook`, or into a Maildir."""
     with tempfile.TemporaryDirectory(prefix="bench-home-") as folder:
         box = Box(Path(folder))
@@ -256,17 +256,17 @@ def worker(home: Home) -> Iterator[int]:
         process.stop(home)
 
 
-def scan_after(home: Home, moment: float) -> float:
+def next_scan_seconds(home: Home, moment: float) -> float:
     """The seconds of the worker's first scan after `moment`, as the worker reports it."""
 
     def seconds_of_scan() -> Any:
         found = worker_status.read(home)
         return found.last_scan["seconds"] if (found.last_scan_s or 0.0) > moment else None
 
-    return float(wait_until(seconds_of_scan, START_SECONDS, "a scan"))
+    return float(wait_until(seconds_of_scan, SCAN_TIMEOUT, "a scan"))
 
 
-def proc(pid: int, name: str) -> str | None:
+def read_proc(pid: int, name: str) -> str | None:
     """The content of a file of a process in /proc; None if there is no /proc."""
     try:
         return Path(f"/proc/{pid}/{name}").read_text(encoding="ascii", errors="replace")
