@@ -17,9 +17,9 @@ from benchmarks.common import Figure
 _PAGE = """\
 # Performance
 
-`make bench` measures these figures and writes this page. A figure with a baseline is a median; both are measured in
-alternation, in one run on one machine. Compare the ratios, because the times depend on the machine. Targets without a
-baseline require an idle machine.
+`make bench` measures these figures and writes this page. A figure and its baseline are measured in one
+run on one machine; where single measurements vary, both are medians of measurements in alternation. Compare the ratios,
+because the times depend on the machine. Targets without a baseline require an idle machine.
 This run: {machine}, {day}.
 
 The trees contain ended jobs of fifty scientists, as syft-job 0.1.40 writes them (layout D). The baseline of a scan is a
