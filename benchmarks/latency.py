@@ -21,8 +21,8 @@ from pathlib import Path
 
 from benchmarks.ground import Figure, below, box_of, name_of, report, state, state_path, tree, worker, write
 from syftnotify.system import worker_status
-from tests.fakes.mailserver import HOST, raw
-from tests.fakes.web import Web, says
+from tests.fakes.mailserver import HOST, serve_raw
+from tests.fakes.web import WebServer, respond
 from tests.support import wait_until
 
 WATCHED, POLLED = 200, 60  # changes
@@ -39,7 +39,7 @@ def noting(arrived: dict[str, float]) -> Callable[[socket.socket], None]:
     def handle(connection: socket.socket) -> None:
         if connection.recv(1, socket.MSG_PEEK):
             at = time.perf_counter()
-            hook = Web(says(200, "ok"))
+            hook = WebServer(respond(200, "ok"))
             hook.handle(connection)
             for request in hook.requests:
                 arrived.setdefault(request.json["job"]["name"], at)
@@ -55,7 +55,7 @@ def delays(
     found = []
     draw = random.Random(SEED)
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(raw(noting(arrived)))
+        server = stack.enter_context(serve_raw(noting(arrived)))
         hook = f"http://{HOST}:{server.port}/"
         box = stack.enter_context(box_of(root, interval=interval, watch=watch, hook=hook))
         stack.enter_context(worker(box.home))

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.fakes.google import Google
 from tests.fakes.mailserver import HOST, MailServer
-from tests.fakes.web import Web
+from tests.fakes.web import WebServer
 from tests.support import BO, Box, mails_in
 
 NAMES = ["box", "office", "mail", "team", "oncall"]
@@ -20,8 +20,8 @@ class AllTransports:
     box: Box
     office: MailServer
     google: Google
-    team: Web
-    oncall: Web
+    team: WebServer
+    oncall: WebServer
 
     def transports(self) -> dict[str, dict[str, Any]]:
         return {

@@ -16,9 +16,9 @@ from syftnotify.runtime import process
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock
 from tests.fakes.google import Google
-from tests.fakes.google import serving as serving_google
-from tests.fakes.mailserver import Authority, authority
-from tests.fakes.web import Web, web
+from tests.fakes.google import serve_google as serving_google
+from tests.fakes.mailserver import Authority, create_authority
+from tests.fakes.web import WebServer, serve_web
 from tests.support import THOROUGH, Box, Clock, MakeDispatcher
 from tests.terminal import OpenTerminal, Terminal
 
@@ -97,9 +97,9 @@ def in_zone() -> Iterator[Callable[[str], None]]:
 
 
 @pytest.fixture
-def hook() -> Iterator[Web]:
+def hook() -> Iterator[WebServer]:
     """A server of the web that answers 200, and takes down what it is sent."""
-    with web() as server:
+    with serve_web() as server:
         yield server
 
 
@@ -113,7 +113,7 @@ def google() -> Iterator[Google]:
 @pytest.fixture(scope="session")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """A private certificate authority, which no program trusts by default."""
-    return authority(tmp_path_factory.mktemp("authority"))
+    return create_authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from syftnotify.services.demo import Tree
-from tests.fakes.google import Answer, Asked, Google, Post
+from tests.fakes.google import Google, Handler, Post, Responder
 from tests.support import ANA, BO, Box
 
 CODE = "print('mean income')\n"
@@ -48,14 +48,14 @@ def count_by_id(posts: list[Post]) -> Counter[str]:
     return Counter(str(post.mail["Message-ID"]) for post in posts)
 
 
-def only_for_ana(answer: Answer) -> Answer:
+def only_for_ana(answer: Responder) -> Responder:
     """Give this answer to messages for Ana; accept all others."""
 
-    def act(asked: Asked) -> None:
-        if asked.post.to == ANA:
-            answer(asked)
+    def act(handler: Handler) -> None:
+        if handler.post.to == ANA:
+            answer(handler)
         else:
-            asked.answer_json(200, {"id": "taken", "threadId": "taken"})
+            handler.respond_json(200, {"id": "taken", "threadId": "taken"})
 
     return act
 

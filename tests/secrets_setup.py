@@ -9,7 +9,7 @@ from typing import Any
 from syftnotify.config.edit import edit
 from syftnotify.config.secrets import encrypt
 from tests.fakes.mailserver import HOST, PASSWORD, USER, MailServer
-from tests.fakes.web import Web
+from tests.fakes.web import WebServer
 from tests.support import Box
 
 SIGNING = "whsec_c2lnbmluZy1zZWNyZXQtb2YtdGhlLWhvb2s="
@@ -40,7 +40,7 @@ def smtp_section(**more: Any) -> dict[str, Any]:
     return {"type": "smtp", "host": HOST, "user": USER, **more}
 
 
-def secret_values(hook: Web, mail_server: MailServer) -> dict[str, str]:
+def secret_values(hook: WebServer, mail_server: MailServer) -> dict[str, str]:
     """A value for every setting that is a secret, by a name for it."""
     return {
         "team_url": hook.url,

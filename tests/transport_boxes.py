@@ -8,7 +8,7 @@ from typing import Any
 import syftnotify
 from syftnotify.core.outbox import OutboxCounts
 from syftnotify.store.outbox.store import SqliteOutbox
-from tests.fakes.web import Web
+from tests.fakes.web import WebServer
 from tests.support import Box
 
 
@@ -37,7 +37,7 @@ GFLOW_EVENTS = [
 ]
 
 
-def configure_routes(box: Box, hook: Web, routes: list[dict[str, Any]], **webhook: Any) -> None:
+def configure_routes(box: Box, hook: WebServer, routes: list[dict[str, Any]], **webhook: Any) -> None:
     box.configure(
         {
             "transports": {

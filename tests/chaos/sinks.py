@@ -16,7 +16,16 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.chaos.material import Owed
-from tests.fakes.google import Answer, Asked, Google, closes, cuts_the_body, page, resets, says
+from tests.fakes.google import (
+    Google,
+    Handler,
+    Responder,
+    close_connection,
+    reset_connection,
+    respond_error,
+    respond_html,
+    truncate_body,
+)
 
 SLOWLY = 0.05, 0.5  # seconds that a slow answer takes
 
@@ -128,21 +137,21 @@ class GmailSink:
     def __init__(self, seed: str) -> None:
         self.book = Book()
         self.faults = Faults(seed)
-        self.google = Google(usual=self._answer)
+        self.google = Google(default=self._answer)
         self._proven: set[str] = set()  # access tokens with which a mail was taken, and said to be
-        self._answers: dict[str, Answer] = {
-            "429": says(429, "rateLimitExceeded", headers={"Retry-After": "1"}),
-            "500": says(500, "backendError"),
-            "503": page(503),
-            "403": says(403, "userRateLimitExceeded"),
+        self._answers: dict[str, Responder] = {
+            "429": respond_error(429, "rateLimitExceeded", headers={"Retry-After": "1"}),
+            "500": respond_error(500, "backendError"),
+            "503": respond_html(503),
+            "403": respond_error(403, "userRateLimitExceeded"),
             "401": self._forgets_the_token,
-            "rejected": says(401, "authError"),
-            "close": closes,
-            "reset": resets,
-            "commit then close": self._committing(closes),
-            "commit then reset": self._committing(resets),
-            "commit then cut": self._committing(cuts_the_body),
-            "commit then 504": self._committing(page(504)),
+            "rejected": respond_error(401, "authError"),
+            "close": close_connection,
+            "reset": reset_connection,
+            "commit then close": self._committing(close_connection),
+            "commit then reset": self._committing(reset_connection),
+            "commit then cut": self._committing(truncate_body),
+            "commit then 504": self._committing(respond_html(504)),
             "slow": self._committing(self._answers_slowly),
             "": self._committing(self._agrees),
         }
@@ -159,35 +168,35 @@ class GmailSink:
     ) -> None:
         self.google.stop()
 
-    def _answer(self, asked: Asked) -> None:
+    def _answer(self, handler: Handler) -> None:
         with self.google.lock:
-            knows = asked.post.access_token in self.google.access_tokens
-        self._answers[self.faults.next(GMAIL_FAULTS) if knows else "rejected"](asked)
+            knows = handler.post.access_token in self.google.access_tokens
+        self._answers[self.faults.next(GMAIL_FAULTS) if knows else "rejected"](handler)
 
-    def _forgets_the_token(self, asked: Asked) -> None:
+    def _forgets_the_token(self, handler: Handler) -> None:
         """A token is only rejected after it was good for something: two in a row rightly pause the transport."""
-        token = asked.post.access_token
+        token = handler.post.access_token
         with self.google.lock:
             is_proven = token in self._proven
             if is_proven:
                 self.google.access_tokens.discard(token)
-        self._answers["rejected" if is_proven else ""](asked)
+        self._answers["rejected" if is_proven else ""](handler)
 
-    def _committing(self, answer: Answer) -> Answer:
-        def act(asked: Asked) -> None:
-            self.book.enter(asked.post.source)
-            answer(asked)
+    def _committing(self, answer: Responder) -> Responder:
+        def act(handler: Handler) -> None:
+            self.book.enter(handler.post.source)
+            answer(handler)
 
         return act
 
-    def _answers_slowly(self, asked: Asked) -> None:
-        self.google.ended.wait(self.faults.delay())
-        self._agrees(asked)
+    def _answers_slowly(self, handler: Handler) -> None:
+        self.google.stopped.wait(self.faults.delay())
+        self._agrees(handler)
 
-    def _agrees(self, asked: Asked) -> None:
-        asked.answer_json(200, {"id": "taken", "threadId": asked.post.thread or "thread"})
+    def _agrees(self, handler: Handler) -> None:
+        handler.respond_json(200, {"id": "taken", "threadId": handler.post.thread or "thread"})
         with self.google.lock:
-            self._proven.add(asked.post.access_token)
+            self._proven.add(handler.post.access_token)
 
 
 # -- SMTP --------------------------------------------------------------------------------------------------------

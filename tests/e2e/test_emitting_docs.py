@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.web import Web
+from tests.fakes.web import WebServer
 from tests.queries import spooled_events
 from tests.support import TOP, Box, without_blanks
 
@@ -155,7 +155,7 @@ GFLOW_EVENTS = [
         pytest.param(GFLOW_EVENTS, id="all thirteen", marks=pytest.mark.thorough),
     ],
 )
-def test_gflow_program_emits_events_of_each_kind(box: Box, hook: Web, tmp_path: Path, events: list[str]) -> None:
+def test_gflow_program_emits_events_of_each_kind(box: Box, hook: WebServer, tmp_path: Path, events: list[str]) -> None:
     """A5, G21"""
     box.configure(
         {

@@ -12,7 +12,7 @@ import pytest
 
 from syftnotify.services.demo import Tree as DemoTree
 from syftnotify.system import worker_lock
-from tests.fakes.google import Google, serving
+from tests.fakes.google import Google, serve_google
 from tests.other_user import box_open_to_all, run_as_other_user
 from tests.support import ANA, OWNER, Box, needs_root, wait_until
 from tests.workers import CODE, configure, demo_tree, wait_for_scans, widely_open
@@ -32,7 +32,7 @@ def fingerprints(folder: Path) -> dict[str, tuple[int, int, bytes]]:
 
 @pytest.fixture
 def google() -> Iterator[Google]:
-    with serving() as google:
+    with serve_google() as google:
         yield google
 
 

@@ -18,7 +18,7 @@ from syftnotify.core.kinds import FINAL_KINDS, EventKind
 from syftnotify.store.ledger.manager import JsonStateManager
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.emitting import add_alert_rule, emit, scanned, scanned_after
-from tests.fakes.web import Web
+from tests.fakes.web import WebServer
 from tests.support import ANA, BO, OWNER, Box, lose_ledger
 from tests.trees import TREES, Disk
 
@@ -56,7 +56,7 @@ ROUTING_KEYS: dict[str, Any] = {
         ),
     ],
 )
-def test_emit_payload_keys_do_not_route(box: Box, hook: Web, kind: str) -> None:
+def test_emit_payload_keys_do_not_route(box: Box, hook: WebServer, kind: str) -> None:
     """C4: roles, matches and job requests do not read the payload, which reaches webhooks as it is."""
     routes = [
         {"to": ["submitter", "hook"], "continue": True},
@@ -95,7 +95,7 @@ def test_spool_file_with_old_routing_in_its_payload_is_data(box: Box) -> None:
     assert scanned(box) == [("job_failed", OWNER)]
 
 
-def test_emit_alerts_notify_like_the_block_of_a_job(box: Box, hook: Web) -> None:
+def test_emit_alerts_notify_like_the_block_of_a_job(box: Box, hook: WebServer) -> None:
     """C4, N12, N14"""
     transports = {"box": {"type": "maildir"}, "hook": {"type": "webhook", "url": hook.url}}
     box.configure({"transports": transports, "routes": NO_ROUTE})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from syftnotify.services.demo import Tree as DemoTree
-from tests.fakes.google import SECRET, Google, serving
+from tests.fakes.google import SECRET, Google, serve_google
 from tests.support import ANA, Box, worker_in_process
 from tests.workers import CODE, PingServer, configure, demo_tree
 
@@ -16,7 +16,7 @@ DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
 
 @pytest.fixture
 def google() -> Iterator[Google]:
-    with serving() as google:
+    with serve_google() as google:
         yield google
 
 

@@ -9,13 +9,13 @@ import yaml
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
 from syftnotify.rendering.templates import indented
-from tests.fakes.web import Web
+from tests.fakes.web import WebServer
 from tests.support import ANA, OWNER, Box
 from tests.transport_boxes import GFLOW_EVENTS, configure_routes, emit
 from tests.trees import TREES, Disk
 
 
-def test_gflow_events_all_reach_a_webhook(box: Box, hook: Web) -> None:
+def test_gflow_events_all_reach_a_webhook(box: Box, hook: WebServer) -> None:
     """G06, G16, G17, G18, G21"""
     configure_routes(box, hook, [], events=["*"], format="gflow")
     for kind in GFLOW_EVENTS:
@@ -34,7 +34,7 @@ def test_gflow_events_all_reach_a_webhook(box: Box, hook: Web) -> None:
     assert len(hook.requests) == 13
 
 
-def test_gpu_available_twice_is_sent_once(box: Box, hook: Web) -> None:
+def test_gpu_available_twice_is_sent_once(box: Box, hook: WebServer) -> None:
     """G19: until something else is heard of it."""
     configure_routes(box, hook, [], events=["*"])
     for kind in ("gpu_available", "gpu_available"):
@@ -54,7 +54,7 @@ def test_gpu_available_twice_is_sent_once(box: Box, hook: Web) -> None:
     ]
 
 
-def test_emit_with_one_key_is_one_event(box: Box, hook: Web) -> None:
+def test_emit_with_one_key_is_one_event(box: Box, hook: WebServer) -> None:
     configure_routes(box, hook, [], events=["*"])
     for _ in range(3):
         emit(box, "job_failed", key="run-7")
@@ -66,7 +66,7 @@ def test_emit_with_one_key_is_one_event(box: Box, hook: Web) -> None:
     assert len(hook.requests) == 3
 
 
-def test_emit_notify_emails_are_sent_by_mail_only(box: Box, hook: Web) -> None:
+def test_emit_notify_emails_are_sent_by_mail_only(box: Box, hook: WebServer) -> None:
     """G22, G23, G24: and no webhook for it."""
     configure_routes(box, hook, [])
     emit(box, "job_failed", notify_emails=["a@x.example"], payload={"error": "boom"})
@@ -82,7 +82,7 @@ def test_emit_notify_emails_are_sent_by_mail_only(box: Box, hook: Web) -> None:
     assert hook.requests == []
 
 
-def test_routes_apply_in_order_until_one_does_not_continue(box: Box, hook: Web) -> None:
+def test_routes_apply_in_order_until_one_does_not_continue(box: Box, hook: WebServer) -> None:
     """N18, N19"""
     configure_routes(
         box,
@@ -110,7 +110,7 @@ def test_routes_apply_in_order_until_one_does_not_continue(box: Box, hook: Web) 
     assert (mail.to, mail.entities) == (OWNER, ["run/2"])
 
 
-def test_filter_users_limits_the_webhook(box: Box, hook: Web) -> None:
+def test_filter_users_limits_the_webhook(box: Box, hook: WebServer) -> None:
     """G07"""
     configure_routes(box, hook, [], events=["job_failed"], filter_users=["alice"])
     emit(box, "job_failed", user="alice")
@@ -121,7 +121,7 @@ def test_filter_users_limits_the_webhook(box: Box, hook: Web) -> None:
     assert [request.json["job"]["user"] for request in hook.requests] == ["alice"]
 
 
-def test_alert_is_sent_regardless_of_routes(box: Box, hook: Web) -> None:
+def test_alert_is_sent_regardless_of_routes(box: Box, hook: WebServer) -> None:
     configure_routes(box, hook, [{"events": ["job_failed"], "to": [ANA]}])
     app = box.open_app()
     try:
@@ -135,7 +135,7 @@ def test_alert_is_sent_regardless_of_routes(box: Box, hook: Web) -> None:
     assert [mail.to for mail in box.mails()] == [OWNER]
 
 
-def test_digest_above_the_threshold_spares_urgent_events(box: Box, hook: Web) -> None:
+def test_digest_above_the_threshold_spares_urgent_events(box: Box, hook: WebServer) -> None:
     """X06: per recipient, the worst first; what a program reads is never gathered."""
     box.configure(
         {
@@ -167,7 +167,7 @@ def test_digest_above_the_threshold_spares_urgent_events(box: Box, hook: Web) ->
     assert [mail.entities for mail in box.mails()[4:]] == [["run/late"]]
 
 
-def test_failed_run_is_sent_with_step_traceback_and_link(box: Box, hook: Web) -> None:
+def test_failed_run_is_sent_with_step_traceback_and_link(box: Box, hook: WebServer) -> None:
     """N08, N24, N25, C04"""
     configure_routes(box, hook, [{"to": ["#jobs", "oncall", "team@lab.example"]}])
     error = "Traceback (most recent call last):\n  File x\nOperationalError: connection refused"
@@ -190,7 +190,7 @@ def test_failed_run_is_sent_with_step_traceback_and_link(box: Box, hook: Web) ->
     assert next(request.json["url"] for request in hook.requests if "url" in request.json) == "https://runs.example/7"
 
 
-def test_gpu_available_with_new_keys_is_sent_each_time(box: Box, hook: Web) -> None:
+def test_gpu_available_with_new_keys_is_sent_each_time(box: Box, hook: WebServer) -> None:
     """G19: it says itself when it is news."""
     configure_routes(box, hook, [], events=["*"])
     for key in ("monday", "tuesday", "tuesday"):
@@ -200,7 +200,7 @@ def test_gpu_available_with_new_keys_is_sent_each_time(box: Box, hook: Web) -> N
     assert len(hook.requests) == 2
 
 
-def test_recipient_named_by_a_job_gets_no_private_output(box: Box, hook: Web) -> None:
+def test_recipient_named_by_a_job_gets_no_private_output(box: Box, hook: WebServer) -> None:
     """G25: the owner's own readers do."""
     configure_routes(box, hook, [{"to": ["oncall"]}])
     box.configure({**config_of(box), "recipients": {"allow": ["#jobs"]}})
