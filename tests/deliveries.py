@@ -1,4 +1,4 @@
-"""Configured boxes, their jobs and transports."""
+"""Helpers to configure boxes, fail jobs and scan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boxes that send through a Gmail server of the tests."""
+"""Boxes that send through the fake Gmail server."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def count_by_id(posts: list[Post]) -> Counter[str]:
     return Counter(str(post.mail["Message-ID"]) for post in posts)
 
 
-def only_for_ana(answer: Responder) -> Responder:
-    """Give this answer to messages for Ana; accept all others."""
+def only_for_ana(response: Responder) -> Responder:
+    """Handle messages for Ana with this response; accept all others."""
 
-    def act(handler: Handler) -> None:
+    def respond(handler: Handler) -> None:
         if handler.post.to == ANA:
-            answer(handler)
+            response(handler)
         else:
             handler.respond_json(200, {"id": "taken", "threadId": "taken"})
 
-    return act
+    return respond
 
 
 def message_id(post: Post) -> str:

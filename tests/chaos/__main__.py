@@ -13,14 +13,14 @@ from itertools import chain
 
 from rich.console import Console
 
-from tests.chaos.harness import TOP, Campaign, Outcome, campaigns, run
+from tests.chaos.harness import PROJECT_ROOT, Campaign, Outcome, campaigns, run
 from tests.chaos.report import failings, page_of, rows_of, table_of
 
 _KILLS = 1000
 _KILLS_A_CAMPAIGN = 40
 _KILLS_OF_THE_CONTROL = 60
 _AT_A_TIME = 2
-_PAGE = TOP / "docs" / "reliability.md"
+_PAGE = PROJECT_ROOT / "docs" / "reliability.md"
 
 out = Console(highlight=False, width=140)
 
@@ -31,7 +31,7 @@ def main() -> int:
         "--seed", type=int, default=1, help="of all dice; the moments of a run are never quite the same"
     )
     parser.add_argument("--kills", type=int, default=_KILLS, help=f"of the real worker, 100 at the least; {_KILLS}")
-    parser.add_argument("--write", action="store_true", help=f"write {_PAGE.relative_to(TOP)}")
+    parser.add_argument("--write", action="store_true", help=f"write {_PAGE.relative_to(PROJECT_ROOT)}")
     given = parser.parse_args()
     if given.kills < 100:
         parser.error("with fewer than 100 kills not every fail-point has its turn")

@@ -24,7 +24,7 @@ from tests.chaos.material import owed_by, round_of
 from tests.chaos.subjects import Subject, points_of, subject_of
 from tests.chaos.verdict import Verdict, judge
 
-TOP = Path(__file__).parents[2]
+PROJECT_ROOT = Path(__file__).parents[2]
 
 # Nothing here decides by the time it takes: these end a run in which something hangs, seconds.
 _START_LIMIT = 120.0
@@ -146,7 +146,7 @@ class Life:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 pass_fds=(write_end,),
-                cwd=TOP,
+                cwd=PROJECT_ROOT,
                 env=_environment(subject),
             )
         except BaseException:  # the process did not start; the exception is raised again
@@ -218,7 +218,7 @@ class Writer:
             [sys.executable, "-m", "tests.chaos.writer", "--root", str(root), "--seed", seed],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=TOP,
+            cwd=PROJECT_ROOT,
             text=True,
         )
 

@@ -65,7 +65,7 @@ def _lasting(recording: Recording) -> tuple[Step, ...]:
     Everything else that the steps make true stays true, so a worker that was dead meanwhile must report it: every item
     is strictly owed. A rerun overwrites the end of the first run, which a worker that was dead cannot detect.
     """
-    rerun, rerun_ended = recording.first_of("rerun-"), recording.first_of("run2-")
+    rerun, rerun_ended = recording.index_of("rerun-"), recording.index_of("run2-")
     before, after = recording.steps[rerun - 1].files, recording.steps[rerun_ended].files
     touched = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     kept = {name: before[name] for name in touched & before.keys()}

@@ -17,8 +17,8 @@ from tests.fakes.google import (
     hang,
 )
 from tests.gmail_boxes import CODE, configure_gmail, count_by_id, events_and_recipients, gmail_tree
+from tests.queries import outbox_counts
 from tests.support import ANA, OWNER, Box, tally, wait_until
-from tests.transport_boxes import outbox_counts
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.fakes.google import (
 )
 from tests.gmail_boxes import configure_gmail
 from tests.integration.transports.sign_in_errors import file_mode
-from tests.support import OWNER, PATIENCE, Box
+from tests.support import OWNER, TIMEOUT, Box
 
 _SIGN_IN = "import sys; from syftnotify import GmailAuth; GmailAuth().setup_auth(sys.argv[1])"
 
@@ -38,7 +38,7 @@ def run_setup_auth(credentials: Path, folder: Path, **env: str) -> subprocess.Co
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
 
@@ -115,7 +115,7 @@ def run_init(box: Box, google: Google, words: list[str], *, terminal: bool) -> t
                 if question and not answered:
                     answered = True
                     os.write(writes, f"{grant_consent(question[1])}\n".encode())
-            code = started.wait(timeout=PATIENCE)
+            code = started.wait(timeout=TIMEOUT)
     finally:
         if started.poll() is None:
             started.kill()

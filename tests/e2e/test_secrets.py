@@ -58,7 +58,7 @@ def test_secret_set_in_terminal_does_not_echo(
     terminal = open_terminal(box, "secret", "set", "hook")
     terminal.answer("secret: ", SIGNING)
 
-    assert terminal.end() == 0, terminal.output
+    assert terminal.wait() == 0, terminal.output
     assert secret_of(box) == SIGNING
     assert_absent([terminal.output])
 
@@ -72,7 +72,7 @@ def test_secret_set_in_terminal_interrupted_changes_nothing(
     terminal = open_terminal(box, "secret", "set", "hook")
     terminal.interrupt("secret: ")
 
-    assert terminal.end() != 0
+    assert terminal.wait() != 0
     assert "Traceback" not in terminal.output
     assert box.home.config.read_text() == HAND_MADE
 

@@ -19,7 +19,7 @@ from syftnotify.services.demo import Tree as DemoTree
 from syftnotify.system import worker_status
 from syftnotify.system.files import atomic_write
 from tests.fakes.google import SECRET, Google, Post, hang, serve_google
-from tests.support import ANA, OWNER, PATIENCE, Box, wait_until
+from tests.support import ANA, OWNER, TIMEOUT, Box, wait_until
 from tests.workers import CODE, EchoServer, PingServer, configure, demo_tree, start_worker, wait_for_scans
 
 DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
@@ -98,7 +98,7 @@ def failing_worker(box: Box) -> Iterator[Path]:
     try:
         yield switch
         process.terminate()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
     finally:
         if process.poll() is None:
             process.kill()

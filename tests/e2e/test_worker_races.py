@@ -20,7 +20,7 @@ from syftnotify.runtime import process
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import file_lock
 from tests.fakes.google import Google, Post, hang, respond_html, respond_when, serve_google
-from tests.support import ANA, OWNER, PATIENCE, Box, mails_in, tally, wait_until, workers_of
+from tests.support import ANA, OWNER, TIMEOUT, Box, mails_in, tally, wait_until, workers_of
 from tests.trees import Disk, VersionedReviewTree
 from tests.workers import kill_worker, open_outbox_counts, outbox_counts, start_worker
 
@@ -67,10 +67,10 @@ def message_ids(posts: Sequence[Post]) -> Counter[str]:
 
 def run_at_once(box: Box, commands: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
     """Run these commands at the same time; returns the exit code and the output of each."""
-    processes = [box.begin(*arguments, stderr=subprocess.STDOUT) for arguments in commands]
+    processes = [box.start_process(*arguments, stderr=subprocess.STDOUT) for arguments in commands]
     try:
         return [
-            (each.returncode, output) for each in processes for output, _ in [each.communicate(timeout=4 * PATIENCE)]
+            (each.returncode, output) for each in processes for output, _ in [each.communicate(timeout=4 * TIMEOUT)]
         ]
     finally:
         for each in processes:
@@ -158,7 +158,7 @@ def test_stop_finishes_attempts_and_leaves_the_rest_queued(box: Box, tree: Versi
         stopping = pool.submit(box.notify, "stop", check=0)
         wait_until(lambda: "stopping" in box.home.log.read_text(), what="the worker has the signal")
         released.set()
-        stopping.result(PATIENCE)
+        stopping.result(TIMEOUT)
 
     # The attempts in flight, and perhaps two more that began just before the stop.
     sent_before = len(google.posts)
@@ -246,7 +246,7 @@ def test_sigterm_during_the_first_scan_ends_the_worker_after_it(box: Box, tree: 
         pid = worker_lock.holder_pid(box.home)
         assert pid is not None
         os.kill(pid, signal.SIGTERM)
-    assert starting.wait(timeout=PATIENCE) == 0
+    assert starting.wait(timeout=TIMEOUT) == 0
     wait_until(lambda: not worker_lock.is_held(box.home), what="the lock is free")
     wait_until(lambda: not workers_of(box), what="no worker is left")
     box.notify("run", "--once", check=0)
@@ -273,7 +273,7 @@ def test_start_worker_killed_before_it_is_ready_is_exit_one(box: Box, tree: Vers
         pid = worker_lock.holder_pid(box.home)
         assert pid is not None
         kill_worker(box, pid)
-        _, output = starting.communicate(timeout=PATIENCE)
+        _, output = starting.communicate(timeout=TIMEOUT)
     assert starting.returncode == 1
     assert "ended before it was ready" in output
     assert "Traceback" not in output

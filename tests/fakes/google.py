@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from tests.support import PATIENCE
+from tests.support import TIMEOUT
 
 SCOPE = "https://www.googleapis.com/auth/gmail.send"
 SEND_PATH = "/gmail/v1/users/me/messages/send"
@@ -380,7 +380,7 @@ def grant_consent(url: str) -> str:
     """Give consent at `url` as a browser would; returns the redirect URL, which is not opened."""
     parts = urlsplit(url)
     assert parts.hostname == "127.0.0.1"
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT)
     try:
         connection.request("GET", f"{parts.path}?{parts.query}")
         response = connection.getresponse()
@@ -460,7 +460,7 @@ def respond_when(released: threading.Event) -> Responder:
     """Accept the mail once `released` is set."""
 
     def respond(handler: Handler) -> None:
-        released.wait(PATIENCE)
+        released.wait(TIMEOUT)
         handler.respond_json(200, {"id": "held", "threadId": "held"})
 
     return respond

@@ -23,7 +23,7 @@ from typing import Any
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from tests.support import PATIENCE
+from tests.support import TIMEOUT
 
 HOST = "127.0.0.1"
 USER = "notifier"
@@ -313,7 +313,7 @@ class MailServer:
         return sum(command.startswith("MAIL") for command in self.commands)
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=PATIENCE)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=TIMEOUT)
 
 
 @contextlib.contextmanager

@@ -219,7 +219,7 @@ def test_daily_mail_waits_for_a_successful_scan(box: Box, tree: DemoTree, berlin
     box.clock.now = timestamp("2027-01-11T08:00")
     with worker_in_process(box) as scan:
         for _ in range(3):
-            scan(well=False)
+            scan(is_healthy=False)
             box.clock.advance(HOUR)
         assert heartbeats(box) == []
         scan()

@@ -27,8 +27,8 @@ from tests.fakes.google import (
 )
 from tests.gmail_boxes import CODE, HOUR, configure_gmail, count_by_id, events_and_recipients, gmail_tree
 from tests.parameters import thorough_except
+from tests.queries import outbox_counts
 from tests.support import ANA, BO, OWNER, Box, tally
-from tests.transport_boxes import outbox_counts
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def test_init_smtp_password_is_stored_encrypted(new_user: Box, user_home: Path, 
     with serve_mail(users=users) as server:
         url = f"smtp://{given}127.0.0.1:{server.port}"
         arguments = ("init", "--email", OWNER, "--smtp-url", url, "--role", "scientist")
-        done = new_user.notify(*arguments, check=0, typed="p@ss\n")
+        done = new_user.notify(*arguments, check=0, stdin="p@ss\n")
 
         (mail,) = server.committed
         assert (mail.to, mail.event, mail.user) == (OWNER, "test", "user" if given else "")

@@ -51,9 +51,9 @@ def test_ping_waits_for_a_successful_scan(box: Box, tree: DemoTree, ping_server:
     """B06."""
     configure(box, heartbeat={"ping_url": ping_server.url})
     with worker_in_process(box) as scan:
-        scan(well=False)
+        scan(is_healthy=False)
         box.clock.advance(MINUTE)
-        scan(well=False)
+        scan(is_healthy=False)
         assert ping_server.pings == []
         scan()
 

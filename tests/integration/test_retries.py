@@ -12,8 +12,8 @@ from tests.fakes import google
 from tests.fakes.mailserver import reply as replies
 from tests.fakes.mailserver import serve_mail
 from tests.fakes.web import WebServer, respond, serve_web
-from tests.queries import emit_event, json_list, outbox_counts, scan_for_hours
-from tests.support import ANA, BO, OWNER, Box, tally
+from tests.queries import emit_event, json_list, outbox_counts
+from tests.support import ANA, BO, OWNER, Box, scan_for_hours, tally
 from tests.trees import TREES, Disk, Tree
 
 

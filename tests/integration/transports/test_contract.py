@@ -20,7 +20,7 @@ from syftnotify.transports.registry import TRANSPORT_TYPES
 from tests.fakes.mailserver import never_respond, serve_raw
 from tests.integration.transports.rigs import LATER, RIGS, SECRET, Rig, Served
 from tests.parameters import thorough_except
-from tests.support import PATIENCE
+from tests.support import TIMEOUT
 
 
 def _each(condition: Callable[[type[Rig]], bool]) -> pytest.MarkDecorator:
@@ -125,7 +125,7 @@ def test_messages_from_8_threads_arrive_once_each(rig: Rig) -> None:
     ready = threading.Barrier(8)
 
     def send(part: int) -> None:
-        ready.wait(timeout=PATIENCE)
+        ready.wait(timeout=TIMEOUT)
         for number in range(2):
             transport.send(rig.message(id=f"id-{part}-{number}", text=f"text {part}-{number}\n"))
 

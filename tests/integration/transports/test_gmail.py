@@ -29,7 +29,7 @@ from tests.fakes.google import (
 )
 from tests.integration.transports.gmail_clients import HELLO, NOW, failed
 from tests.parameters import thorough_except
-from tests.support import ANA, OWNER, PATIENCE
+from tests.support import ANA, OWNER, TIMEOUT
 
 
 def test_gmail_message_is_one_post_with_text_and_html(google: Google, gmail: GmailTransport) -> None:
@@ -299,7 +299,7 @@ def test_gmail_200_mails_from_8_threads_are_each_posted_once(google: Google, gma
     ready = threading.Barrier(8)
 
     def send(part: int) -> None:
-        ready.wait(timeout=PATIENCE)
+        ready.wait(timeout=TIMEOUT)
         for number in range(25):
             gmail.send(replace(HELLO, id=f"mail-{part}-{number}"))
 

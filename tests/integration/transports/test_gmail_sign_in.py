@@ -28,7 +28,7 @@ from tests.fakes.google import (
 )
 from tests.fakes.mailserver import Authority
 from tests.integration.transports.gmail_clients import HELLO, NOW, failed
-from tests.support import PATIENCE
+from tests.support import TIMEOUT
 
 
 def test_gmail_expired_token_is_refreshed_before_the_post(google: Google, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_gmail_8_threads_with_a_stale_token_refresh_it_once(google: Google, gmai
     ready = threading.Barrier(8)
 
     def send(_: int) -> list[Failure]:
-        ready.wait(timeout=PATIENCE)
+        ready.wait(timeout=TIMEOUT)
         found = []
         while True:
             try:

@@ -41,7 +41,7 @@ from tests.integration.transports.smtp_clients import (
     failed_in_time,
 )
 from tests.parameters import thorough_except
-from tests.support import PATIENCE, wait_until
+from tests.support import TIMEOUT, wait_until
 
 
 def test_smtp_batch_uses_one_connection_and_one_authentication(ca: Authority, smtp: SmtpClients) -> None:
@@ -129,7 +129,7 @@ def test_smtp_close_leaves_no_connection_open(ca: Authority, smtp: SmtpClients) 
         ready = threading.Barrier(4)
 
         def send(number: int) -> None:
-            ready.wait(timeout=PATIENCE)
+            ready.wait(timeout=TIMEOUT)
             transport.send(replace(HELLO, id=f"mail-{number}"))
 
         with ThreadPoolExecutor(4) as pool:
@@ -168,7 +168,7 @@ def test_smtp_8_threads_with_dead_connections_send_each_mail_once(mail_server: M
     ready = threading.Barrier(8)
 
     def send(part: int) -> None:
-        ready.wait(timeout=PATIENCE)
+        ready.wait(timeout=TIMEOUT)
         for number in range(2):
             transport.send(replace(HELLO, id=f"mail-{part}-{number}"))
 

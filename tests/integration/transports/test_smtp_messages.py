@@ -25,7 +25,7 @@ from tests.integration.transports.smtp_clients import (
     STARTTLS,
     SmtpClients,
 )
-from tests.support import ANA, OWNER, PATIENCE
+from tests.support import ANA, OWNER, TIMEOUT
 
 
 def test_smtp_message_is_one_mail_with_text_and_html(mail_server: MailServer, smtp: SmtpClients) -> None:
@@ -174,7 +174,7 @@ def test_smtp_200_mails_from_8_threads_are_each_sent_once(ca: Authority, smtp: S
         transport = smtp.to(mail_server, form=STARTTLS, ca_file=str(ca.file))
 
         def send(part: int) -> None:
-            ready.wait(timeout=PATIENCE)
+            ready.wait(timeout=TIMEOUT)
             for number in range(25):
                 transport.send(replace(HELLO, id=f"mail-{part}-{number}", recipient=f"r{part}@lab.example"))
 
