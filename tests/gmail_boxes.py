@@ -55,7 +55,7 @@ def only_for_ana(response: Responder) -> Responder:
         if handler.post.to == ANA:
             response(handler)
         else:
-            handler.respond_json(200, {"id": "taken", "threadId": "taken"})
+            handler.respond_json(200, {"id": "accepted", "threadId": "accepted"})
 
     return respond
 

@@ -76,7 +76,7 @@ def test_refresh_with_a_narrower_scope_prints_nothing(google: Google, tmp_path: 
     """E: Google's library warns of it, and without a logging setup that ends on the terminal."""
     token = google.write_token(tmp_path / "gmail_token.json", expired=True, scopes=[])
     narrow = {"access_token": google.new_access_token(), "expires_in": 3599, "scope": "openid"}
-    google.default_token_response = lambda asked: asked.respond_json(200, narrow)
+    google.default_token_response = lambda handler: handler.respond_json(200, narrow)
     script = "import sys; from syftnotify import GmailAuth; GmailAuth().load_credentials(sys.argv[1])"
 
     done = subprocess.run([sys.executable, "-c", script, str(token)], capture_output=True, timeout=60, check=True)

@@ -105,7 +105,7 @@ def reset_connection(connection: socket.socket) -> None:
 
 def send_garbage(connection: socket.socket) -> None:
     """Send a line that is not HTTP, and close the connection."""
-    connection.sendall(b"what?\r\n\r\n")
+    connection.sendall(b"not HTTP\r\n\r\n")
     connection.shutdown(socket.SHUT_RDWR)
 
 

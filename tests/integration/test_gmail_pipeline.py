@@ -171,8 +171,8 @@ def test_gmail_refused_mail_is_dead_and_blocks_nothing(
 def test_gmail_refused_recipient_does_not_stop_the_other(google: Google, box: Box, tree: Tree) -> None:
     """X04."""
 
-    def refuses_ana(asked: Handler) -> None:
-        (respond_error(400) if asked.post.to == ANA else respond_error(503))(asked)
+    def refuses_ana(handler: Handler) -> None:
+        (respond_error(400) if handler.post.to == ANA else respond_error(503))(handler)
 
     google.default = refuses_ana
     tree.submit(ANA, "survey", CODE)

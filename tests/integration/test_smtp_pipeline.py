@@ -90,12 +90,12 @@ def test_smtp_unknown_outcome_with_hold_is_not_resent(box: Box) -> None:
 def test_smtp_refused_recipient_does_not_stop_the_other(box: Box) -> None:
     """X04"""
 
-    async def knows_the_owner_alone(talk: Any) -> None:
-        if OWNER in talk.commands[-1]:
-            talk.envelope.rcpt_tos.append(OWNER)
-            await talk.write(b"250 2.1.5 fine\r\n")
+    async def knows_the_owner_alone(connection: Any) -> None:
+        if OWNER in connection.commands[-1]:
+            connection.envelope.rcpt_tos.append(OWNER)
+            await connection.write(b"250 2.1.5 fine\r\n")
         else:
-            await talk.write(b"550 5.1.1 no such user\r\n")
+            await connection.write(b"550 5.1.1 no such user\r\n")
 
     with serve_mail(users={USER: PASSWORD}) as server:
         tree = smtp_tree(box, server)

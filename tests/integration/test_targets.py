@@ -29,9 +29,9 @@ def received_events(hook: WebServer) -> list[str]:
 
 
 def only_for(address: str, act: Action) -> Action:
-    async def acts(talk: Connection) -> None:
-        argument = talk.commands[-1].partition(" ")[2]
-        await (act(talk) if address in argument else talk.smtp_RCPT(argument))
+    async def acts(connection: Connection) -> None:
+        argument = connection.commands[-1].partition(" ")[2]
+        await (act(connection) if address in argument else connection.smtp_RCPT(argument))
 
     return acts
 

@@ -143,7 +143,7 @@ class GmailRig(Served):
         self.server.default = google.respond_error(400, "invalidArgument")
 
     def reject_with_secrets(self) -> None:
-        self.server.default = lambda asked: google.respond_error(400, text=asked.headers["Authorization"])(asked)
+        self.server.default = lambda handler: google.respond_error(400, text=handler.headers["Authorization"])(handler)
 
     def reject_temporarily(self, wait: str = "") -> None:
         self.server.default = google.respond_error(503, "backendError", headers={"Retry-After": wait} if wait else None)

@@ -112,7 +112,7 @@ def test_token_file_gets_a_rotated_refresh_token(google: Google, tmp_path: Path)
     """E"""
     token = google.write_token(tmp_path / "gmail_token.json", expired=True)
     fresh = {"access_token": google.new_access_token(), "refresh_token": f"1//{SECRET}new", "expires_in": 3599}
-    google.default_token_response = lambda asked: asked.respond_json(200, fresh)
+    google.default_token_response = lambda handler: handler.respond_json(200, fresh)
 
     GmailAuth().load_credentials(token)
 
@@ -231,7 +231,7 @@ def test_sign_in_logs_no_secret(google: Google, tmp_path: Path, caplog: pytest.L
     token = google.write_token(tmp_path / "gmail_token.json", expired=True)
     GmailAuth().load_credentials(token)
     google.write_token(token, expired=True)
-    google.default_token_response = lambda asked: asked.respond_json(
+    google.default_token_response = lambda handler: handler.respond_json(
         400, {"error": "invalid_grant", "error_description": f"no {CLIENT_SECRET}", "token": f"1//{SECRET}refresh"}
     )
     refused(lambda: GmailAuth().load_credentials(token))

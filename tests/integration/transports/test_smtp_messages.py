@@ -143,9 +143,9 @@ def test_smtp_recipient_accepted_with_251_or_252_is_delivered(
 ) -> None:
     """RFC 5321, section 3.4 and 3.5.3."""
 
-    async def takes(talk: Any) -> None:
-        talk.envelope.rcpt_tos.append(ANA)
-        await talk.write(f"{answer}\r\n".encode())
+    async def takes(connection: Any) -> None:
+        connection.envelope.rcpt_tos.append(ANA)
+        await connection.write(f"{answer}\r\n".encode())
 
     mail_server.default["RCPT"] = takes
     smtp.to(mail_server).send(HELLO)
@@ -156,10 +156,10 @@ def test_smtp_recipient_accepted_with_251_or_252_is_delivered(
 def test_smtp_slow_reply_within_the_timeout_is_accepted(mail_server: MailServer, smtp: SmtpClients) -> None:
     """G09"""
 
-    async def answers_slowly(talk: Any) -> None:
-        talk.commit()
+    async def answers_slowly(connection: Any) -> None:
+        connection.commit()
         for byte in b"250-2.0.0 taken\r\n250 2.0.0 slowly\r\n":
-            await talk.write(bytes([byte]))
+            await connection.write(bytes([byte]))
 
     mail_server.default["dot"] = answers_slowly
 
