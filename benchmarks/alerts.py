@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.common import Figure, report
-from tests.fakes.mailserver import HOST, raw, swallows
-from tests.fakes.web import Web, web
+from tests.fakes.mailserver import HOST, never_respond, serve_raw
+from tests.fakes.web import WebServer, serve_web
 from tests.support import Box, Clock
 from tests.trees import TREES, Disk
 
@@ -36,7 +36,7 @@ class _SystemClock(Clock):
         return time.time()
 
 
-def record_arrivals(hook: Web, count: int, arrived: dict[str, float], done: threading.Event) -> None:
+def record_arrivals(hook: WebServer, count: int, arrived: dict[str, float], done: threading.Event) -> None:
     """Record the time of each alert by job name, until `count` have arrived."""
     read = 0
     deadline = time.monotonic() + TIMEOUT + count * INTERVAL
@@ -50,7 +50,7 @@ def record_arrivals(hook: Web, count: int, arrived: dict[str, float], done: thre
 
 def delays(runs: int, *, with_unresponsive: bool) -> list[float]:
     """Sorted delays in seconds, from the write that ended each run to the arrival of its alert."""
-    with tempfile.TemporaryDirectory() as folder, web() as hook, raw(swallows) as unresponsive:
+    with tempfile.TemporaryDirectory() as folder, serve_web() as hook, serve_raw(never_respond) as unresponsive:
         box = Box(Path(folder), _SystemClock())
         box.configure({"notify": {"interval": 30, "watch": "on"}, "routes": [{"events": ["job_held"]}]})
         tree = TREES["D"](Disk(box.root, time.time))

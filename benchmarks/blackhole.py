@@ -26,7 +26,7 @@ from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.transports.smtp.settings import SmtpSettings
-from tests.fakes.mailserver import HOST, MailServer, RawServer, raw, serving, swallows
+from tests.fakes.mailserver import HOST, MailServer, RawServer, never_respond, serve_mail, serve_raw
 from tests.support import transport_for
 
 OWNER = "owner@datasite.example"
@@ -91,14 +91,14 @@ def seconds_until_received(server: MailServer, dispatcher: Dispatcher, count: in
 
 def measure_alone(count: int) -> float:
     """Seconds until the burst has arrived without another transport."""
-    with serving() as server, running_dispatcher({"healthy": server.port}, count) as dispatcher:
+    with serve_mail() as server, running_dispatcher({"healthy": server.port}, count) as dispatcher:
         return seconds_until_received(server, dispatcher, count)
 
 
 def measure_beside_black_hole(count: int) -> tuple[float, RawServer]:
     """Seconds until the burst has arrived beside a black hole, and the server that was the black hole."""
-    with serving() as server, contextlib.ExitStack() as stack:
-        black_hole = stack.enter_context(raw(swallows))
+    with serve_mail() as server, contextlib.ExitStack() as stack:
+        black_hole = stack.enter_context(serve_raw(never_respond))
         ports = {"hole": black_hole.port, "healthy": server.port}
         dispatcher = stack.enter_context(running_dispatcher(ports, count))
         seconds = seconds_until_received(server, dispatcher, count)
@@ -118,7 +118,7 @@ def figures(counts: list[int]) -> Iterator[Figure]:
             baseline,
             f"at most {MAX_DELAY:g} s later",
             value - baseline <= MAX_DELAY,
-            f"the black hole held at most {black_hole.most} of {PERMITS} permits",
+            f"the black hole held at most {black_hole.max_open} of {PERMITS} permits",
         )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.common import Figure, make_box, report, worker
 from benchmarks.outbox import make_notifications
 from syftnotify.store.outbox.store import SqliteOutbox
-from tests.fakes.web import says, web
+from tests.fakes.web import respond, serve_web
 from tests.support import wait_until
 
 RESPONSE_SECONDS = 0.1
@@ -30,9 +30,9 @@ TIMEOUT = 300.0  # seconds
 def figures(count: int) -> Iterator[Figure]:
     arrived: list[float] = []
     responded: list[float] = []
-    accept = says(200, "ok")
+    accept = respond(200, "ok")
 
-    def respond(connection: socket.socket) -> None:
+    def handle(connection: socket.socket) -> None:
         arrived.append(time.perf_counter())
         time.sleep(RESPONSE_SECONDS)  # the processing time of the server
         accept(connection)
@@ -40,7 +40,7 @@ def figures(count: int) -> Iterator[Figure]:
 
     with (
         tempfile.TemporaryDirectory() as root,
-        web(respond) as hook,
+        serve_web(handle) as hook,
         make_box(Path(root), interval=1, hook=hook.url) as box,
         worker(box.home),
     ):

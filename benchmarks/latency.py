@@ -32,8 +32,8 @@ from benchmarks.common import (
     write_file,
 )
 from syftnotify.system import worker_status
-from tests.fakes.mailserver import HOST, raw
-from tests.fakes.web import Web, says
+from tests.fakes.mailserver import HOST, serve_raw
+from tests.fakes.web import WebServer, respond
 from tests.support import wait_until
 
 WATCHED_CHANGES, POLLED_CHANGES = 200, 60  # changes
@@ -50,7 +50,7 @@ def arrival_recorder(arrived: dict[str, float]) -> Callable[[socket.socket], Non
     def handle(connection: socket.socket) -> None:
         if connection.recv(1, socket.MSG_PEEK):
             at = time.perf_counter()
-            hook = Web(says(200, "ok"))
+            hook = WebServer(respond(200, "ok"))
             hook.handle(connection)
             for request in hook.requests:
                 arrived.setdefault(request.json["job"]["name"], at)
@@ -66,7 +66,7 @@ def delays(
     found = []
     rng = random.Random(SEED)
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(raw(arrival_recorder(arrived)))
+        server = stack.enter_context(serve_raw(arrival_recorder(arrived)))
         hook = f"http://{HOST}:{server.port}/"
         box = stack.enter_context(make_box(root, interval=interval, watch=watch, hook=hook))
         stack.enter_context(worker(box.home))

@@ -1,4 +1,4 @@
-"""Each kind of transport with a real server."""
+"""A box with one transport of each type, each with its server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.fakes.google import Google
 from tests.fakes.mailserver import HOST, MailServer
-from tests.fakes.web import Web
+from tests.fakes.web import WebServer
 from tests.support import BO, Box, mails_in
 
 NAMES = ["box", "office", "mail", "team", "oncall"]
@@ -15,13 +15,11 @@ NAMES = ["box", "office", "mail", "team", "oncall"]
 
 @dataclass(frozen=True, slots=True)
 class AllTransports:
-    """Each kind of transport with a real server."""
-
     box: Box
     office: MailServer
     google: Google
-    team: Web
-    oncall: Web
+    team: WebServer
+    oncall: WebServer
 
     def transports(self) -> dict[str, dict[str, Any]]:
         return {
@@ -33,9 +31,9 @@ class AllTransports:
         }
 
     def configure(self, changes: dict[str, dict[str, Any]] | None = None, /, **names: str) -> None:
-        """Configure all transports, or those of `names` (name -> which transport it is), in the order of their names.
+        """Configure all transports, or those of `names` (new name -> name of the transport), in this order.
 
-        `changes` are further settings, by name.
+        `changes` are further settings by name.
         """
         sections = self.transports()
         chosen = {name: sections[which] for name, which in (names or dict(zip(NAMES, NAMES, strict=True))).items()}
@@ -45,7 +43,7 @@ class AllTransports:
 
     @property
     def texts(self) -> dict[str, list[str]]:
-        """What arrived, by transport."""
+        """Text or event of each received message, by transport."""
         return {
             "box": [mail.text for mail in mails_in(self.box.home.mail)],
             "office": [mail.text for mail in self.office.committed],

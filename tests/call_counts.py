@@ -1,4 +1,4 @@
-"""Counts of calls that cost time, which a slow machine does not change."""
+"""Counts of system and database calls, which do not depend on the speed of the machine."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-# Calls that ask the file system, with their names.
+# File system calls, by function.
 _FILE_CALLS = {getattr(os, name): name for name in ("stat", "lstat", "scandir", "open", "read")}
 
 
 @contextmanager
 def count_file_calls() -> Iterator[Counter[str]]:
-    """The calls of the block that ask the file system, by name."""
+    """Count the file system calls of the block, by name."""
     calls: Counter[str] = Counter()
 
     def count(_frame: FrameType, event: str, argument: Any) -> None:
@@ -33,7 +33,7 @@ def count_file_calls() -> Iterator[Counter[str]]:
 
 @contextmanager
 def record_statements() -> Iterator[list[str]]:
-    """The calls of the database driver in the block: `execute` or `executemany`; the begin of a transaction is one."""
+    """Record the `execute` and `executemany` calls of the block; the start of a transaction is one of them."""
     calls: list[str] = []
 
     def record(_frame: FrameType, event: str, argument: Any) -> None:

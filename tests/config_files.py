@@ -1,4 +1,4 @@
-"""Configuration files of a test, and the errors in them."""
+"""Writes configuration files and reads the errors of their validation."""
 
 from __future__ import annotations
 

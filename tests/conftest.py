@@ -16,38 +16,38 @@ from syftnotify.runtime import process
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock
 from tests.fakes.google import Google
-from tests.fakes.google import serving as serving_google
-from tests.fakes.mailserver import Authority, authority
-from tests.fakes.web import Web, web
-from tests.support import THOROUGH, Box, Clock, MakeDispatcher
+from tests.fakes.google import serve_google as serving_google
+from tests.fakes.mailserver import Authority, create_authority
+from tests.fakes.web import WebServer, serve_web
+from tests.support import FUZZ_FACTOR, Box, Clock, MakeDispatcher
 from tests.terminal import OpenTerminal, Terminal
 
-# How long an example takes depends on the machine. The examples are the same in each run, so that a run fails for a
-# change and not by chance; `make fuzz` draws other ones each time.
+# No deadline: the duration depends on the machine. The examples are the same in each run, so that failures are
+# reproducible; `make fuzz` draws new ones.
 settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=THOROUGH == 1
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=FUZZ_FACTOR == 1
 )
 settings.load_profile("any machine")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # Begun in the background of a shell: programs would inherit that, and Ctrl-C could not be tested.
+    # Set in background jobs of a shell: child processes would inherit it, and Ctrl-C could not be tested.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Files that tests write can be changed by their owner alone, whatever the shell's umask: others are refused.
+# Files writable by other users are refused, so tests do not depend on the umask of the shell.
 _UMASK = 0o022
 os.umask(_UMASK)
 
 
 @pytest.fixture(autouse=True)
-def _same_umask() -> Iterator[None]:
+def _restore_umask() -> Iterator[None]:
     yield
-    os.umask(_UMASK)  # a command that a test calls in this process sets its own
+    os.umask(_UMASK)  # a command run in this process sets its own
 
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
-    """A configured home beside an empty SyftBox; a worker that a test leaves behind is ended."""
+    """A configured home and an empty SyftBox folder; a worker that still runs is stopped."""
     box = Box(tmp_path)
     box.root.mkdir()
     box.configure()
@@ -70,22 +70,22 @@ def outbox(tmp_path: Path) -> Iterator[SqliteOutbox]:
 
 @pytest.fixture
 def make(outbox: SqliteOutbox, clock: Clock) -> Iterator[MakeDispatcher]:
-    """A function that makes a dispatcher of `outbox` with the given queues; each is stopped afterwards."""
-    made: list[Dispatcher] = []
+    """A function that creates a dispatcher of `outbox` with the given queues; all are stopped afterwards."""
+    dispatchers: list[Dispatcher] = []
 
     def make(*queues: TransportQueue, **more: Any) -> Dispatcher:
         settings: dict[str, Any] = {"clock": clock.time, "monotonic": clock.monotonic, **more}
-        made.append(Dispatcher(outbox, queues, worker_id="test", **settings))
-        return made[-1]
+        dispatchers.append(Dispatcher(outbox, queues, worker_id="test", **settings))
+        return dispatchers[-1]
 
     yield make
-    for dispatcher in made:
+    for dispatcher in dispatchers:
         dispatcher.stop()
 
 
 @pytest.fixture
 def in_zone() -> Iterator[Callable[[str], None]]:
-    """A function that sets the time zone of this process; restored afterwards."""
+    """A function that sets the timezone of this process; restored afterwards."""
     with pytest.MonkeyPatch.context() as patch:
 
         def set_zone(name: str) -> None:
@@ -97,28 +97,28 @@ def in_zone() -> Iterator[Callable[[str], None]]:
 
 
 @pytest.fixture
-def hook() -> Iterator[Web]:
-    """A server of the web that answers 200, and takes down what it is sent."""
-    with web() as server:
+def hook() -> Iterator[WebServer]:
+    """An HTTP server that responds 200 and records requests."""
+    with serve_web() as server:
         yield server
 
 
 @pytest.fixture
 def google() -> Iterator[Google]:
-    """A server with Google's consent page, tokens, and Gmail's send call."""
+    """A fake Google server."""
     with serving_google() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """A private certificate authority, which no program trusts by default."""
-    return authority(tmp_path_factory.mktemp("authority"))
+    """A private certificate authority that is not trusted by default."""
+    return create_authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture
 def open_terminal() -> Iterator[OpenTerminal]:
-    """A function that runs a command in a terminal; what still runs at the end is killed."""
+    """A function that runs a command in a terminal; commands that still run are killed afterwards."""
     opened: list[Terminal] = []
 
     def open_one(box: Box, *arguments: str) -> Terminal:
@@ -132,7 +132,7 @@ def open_terminal() -> Iterator[OpenTerminal]:
 
 @pytest.fixture
 def new_user(tmp_path: Path) -> Box:
-    """A user without a configuration: an empty home folder, and no variable of the program."""
+    """A user without a configuration: an empty home folder and no variables of the program."""
     return Box(tmp_path, env={"SYFTNOTIFY_HOME": ""})
 
 

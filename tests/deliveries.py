@@ -1,11 +1,11 @@
-"""Configured boxes, their jobs and transports."""
+"""Helpers to configure boxes, fail jobs and scan."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tests.fakes.mailserver import HOST, MailServer
-from tests.fakes.web import Web
+from tests.fakes.web import WebServer
 from tests.support import ANA, Box
 from tests.trees import Tree
 
@@ -34,7 +34,7 @@ def smtp_transport(server: MailServer, **more: Any) -> dict[str, Any]:
     return {"type": "smtp", "smtp_url": f"smtp://{HOST}:{server.port}", **more}
 
 
-def one_of_each_type(hook: Web) -> dict[str, dict[str, Any]]:
+def one_of_each_type(hook: WebServer) -> dict[str, dict[str, Any]]:
     """A mail, a webhook and a Slack transport."""
     at_hook = {"url": hook.url}
     return {"box": {"type": "maildir"}, "hook": {"type": "webhook", **at_hook}, "team": {"type": "slack", **at_hook}}

@@ -1,4 +1,4 @@
-"""What `notify doctor` finds."""
+"""Findings of `notify doctor`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ def findings(box: Box, *, now: float | None = None) -> list[Finding]:
 
 
 def findings_of(check: str, all_found: list[Finding]) -> list[Finding]:
-    """The findings of one check."""
     return [finding for finding in all_found if finding.check == check]
 
 
 def only_finding(check: str, all_found: list[Finding]) -> Finding:
-    """The only finding of a check."""
     (one,) = findings_of(check, all_found)
     return one
 
@@ -38,7 +36,7 @@ def levels(all_found: list[Finding]) -> dict[str, Level]:
 
 
 def doctor_json(box: Box, *, check: int) -> list[dict[str, Any]]:
-    """What the command prints with `--json`."""
-    said = json.loads(box.notify("doctor", "--json", check=check).stdout)
-    assert isinstance(said, list)
-    return said
+    """The output of the command with `--json`."""
+    parsed = json.loads(box.notify("doctor", "--json", check=check).stdout)
+    assert isinstance(parsed, list)
+    return parsed

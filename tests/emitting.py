@@ -1,4 +1,4 @@
-"""Emitted events: how tests emit them, and what a scan makes of them."""
+"""Helpers to emit events and scan them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def emit(box: Box, kind: str = "job_failed", entity: str = "run/1", **more: Any)
 
 
 def spooled(box: Box) -> list[dict[str, Any]]:
-    """The events in the spool, oldest first; a file that is not complete makes this fail."""
+    """The events in the spool, oldest first; fails if a file is incomplete."""
     return [json.loads(path.read_bytes()) for path in sorted(box.home.spool.glob("*.json"))]
 
 
@@ -31,7 +31,7 @@ def scan_all(box: Box) -> list[str]:
 
 
 def scanned(box: Box) -> list[tuple[str, str]]:
-    """Event and recipient of each new mail, after a scan."""
+    """Scan; returns event and recipient of each new mail."""
     box.scan()
     return sorted((mail.event, mail.to) for mail in box.new_mails())
 
@@ -39,10 +39,6 @@ def scanned(box: Box) -> list[tuple[str, str]]:
 def scanned_after(box: Box, minutes: float) -> list[tuple[str, str]]:
     box.clock.advance(minutes * 60)
     return scanned(box)
-
-
-def add_alert_rule(box: Box, *options: str) -> None:
-    box.notify("alerts", "add", *options, check=0)
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -1,4 +1,4 @@
-"""Boxes that send through a Gmail server of the tests."""
+"""Boxes that send through the fake Gmail server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from syftnotify.services.demo import Tree
-from tests.fakes.google import Answer, Asked, Google, Post
+from tests.fakes.google import Google, Handler, Post, Responder
 from tests.support import ANA, BO, Box
 
 CODE = "print('mean income')\n"
@@ -48,16 +48,16 @@ def count_by_id(posts: list[Post]) -> Counter[str]:
     return Counter(str(post.mail["Message-ID"]) for post in posts)
 
 
-def only_for_ana(answer: Answer) -> Answer:
-    """Give this answer to messages for Ana; accept all others."""
+def only_for_ana(response: Responder) -> Responder:
+    """Handle messages for Ana with this response; accept all others."""
 
-    def act(asked: Asked) -> None:
-        if asked.post.to == ANA:
-            answer(asked)
+    def respond(handler: Handler) -> None:
+        if handler.post.to == ANA:
+            response(handler)
         else:
-            asked.answer_json(200, {"id": "taken", "threadId": "taken"})
+            handler.respond_json(200, {"id": "accepted", "threadId": "accepted"})
 
-    return act
+    return respond
 
 
 def message_id(post: Post) -> str:

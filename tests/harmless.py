@@ -1,4 +1,4 @@
-"""What must hold of each mail and each line of output, whatever a tree contains."""
+"""Checks that no content of a tree makes mails or output harmful."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from html.parser import HTMLParser
 
 from tests.support import Mail
 
-SECRET = "the-key-of-the-owner"  # in files outside of any job
-SECRET_CODE = "77417741"  # the same, as a return code
+SECRET = "the-key-of-the-owner"  # content of files outside of jobs
+SECRET_CODE = "77417741"  # likewise, as a return code
 
 
 class _Tags(HTMLParser):
-    """Fails at each tag that is not in the templates, which have no links unless configured."""
+    """Fails at each tag or comment that is not in the templates."""
 
-    ours = (
+    allowed = (
         *("html", "head", "meta", "title", "style", "body"),
         *("div", "p", "h2", "table", "tbody", "tr", "th", "td", "pre"),
     )
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag in self.ours, f"<{tag} {attrs}>"
+        assert tag in self.allowed, f"<{tag} {attrs}>"
         assert not any(name.startswith("on") or value == "evil" for name, value in attrs)
 
     def handle_comment(self, data: str) -> None:
@@ -38,10 +38,10 @@ _SENT_ONCE = _HEADERS - {"x-syftnotify-entity"}
 _ALLOWED_BYTES = frozenset(b"\t\r\n") | frozenset(range(0x20, 0x7F))
 
 
-def is_shown(text: str) -> bool:
-    """Whether no character controls a terminal, a mail program or the order of the text."""
-    interpreted = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-    return not any(unicodedata.category(c) in interpreted and c not in "\n\t\u200c\u200d" for c in text)
+def is_printable(text: str) -> bool:
+    """Whether the text has no control, format or unassigned characters."""
+    forbidden = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    return not any(unicodedata.category(c) in forbidden and c not in "\n\t\u200c\u200d" for c in text)
 
 
 def assert_harmless(mail: Mail, allowed: Iterable[str]) -> None:
@@ -53,7 +53,7 @@ def assert_harmless(mail: Mail, allowed: Iterable[str]) -> None:
     assert all(names[name] == 1 for name in names.keys() & _SENT_ONCE)
     assert mail.to in set(allowed)
     for value in (*map(str, mail.message.values()), *(body.replace("\r\n", "\n") for body in (mail.text, mail.html))):
-        assert is_shown(value)
+        assert is_printable(value)
         assert SECRET not in value
         assert SECRET_CODE not in value
     tags = _Tags()

@@ -1,4 +1,4 @@
-"""Runs the command line in this process: the same `main`, with its own arguments, environment and streams."""
+"""Runs the command line in the test process: `main` with given arguments, environment and streams."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from syftnotify.cli.app import main
 from syftnotify.cli.console import err, out
 from syftnotify.system.paths import Home
 
-# Variables that the program reads each time that it needs them; others may have been read when a module was imported.
+# Variables that the program reads at each use; others may have been read when a module was imported.
 VARIABLES = frozenset({"HOME", "SYFTNOTIFY_HOME", "TZ", "COLUMNS"})
 
 
 def run(
-    arguments: Sequence[str], environment: Mapping[str, str], typed: str = "", encoding: str = "utf-8"
+    arguments: Sequence[str], environment: Mapping[str, str], stdin: str = "", encoding: str = "utf-8"
 ) -> subprocess.CompletedProcess[str]:
-    """Like `subprocess.run` of the command; its streams are no terminals and have this encoding."""
+    """Like `subprocess.run` of the command; the streams are not terminals and have this encoding."""
     streams = {name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")}
-    stdin = io.TextIOWrapper(io.BytesIO(typed.encode()), encoding="utf-8")
-    with _replaced(["notify", *arguments], environment, {"stdin": stdin, **streams}):
+    input_stream = io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8")
+    with _replaced(["notify", *arguments], environment, {"stdin": input_stream, **streams}):
         code = _exit_code()
     texts = {}
     for name, stream in streams.items():
@@ -47,11 +47,11 @@ def run_command(home: Home, *arguments: str) -> int:
 def _exit_code() -> int:
     try:
         main()
-    except SystemExit as end:
-        if isinstance(end.code, str):
-            sys.stderr.write(f"{end.code}\n")
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except Exception:  # noqa: BLE001 - as the interpreter does at the end of a process
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            sys.stderr.write(f"{error.code}\n")
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except Exception:  # noqa: BLE001 - the interpreter does the same
         traceback.print_exc()
         return 1
     return 0
@@ -59,7 +59,7 @@ def _exit_code() -> int:
 
 @contextmanager
 def _replaced(arguments: list[str], environment: Mapping[str, str], streams: Mapping[str, TextIO]) -> Iterator[None]:
-    """Replace what belongs to a process, and restore it."""
+    """Replace the arguments, environment and streams of the process; restore all process state afterwards."""
     root = logging.getLogger()
     before = {name: getattr(sys, name) for name in ("argv", *streams)}
     handlers, level, variables, folder = list(root.handlers), root.level, dict(os.environ), os.open(".", os.O_RDONLY)
@@ -84,7 +84,7 @@ def _replaced(arguments: list[str], environment: Mapping[str, str], streams: Map
 
 def _set_environment(variables: Mapping[str, str]) -> None:
     zone = os.environ.get("TZ")
-    for console in (out, err):  # which read the width when they were created
+    for console in (out, err):  # they read the width at creation
         console.width = int(variables.get("COLUMNS", "80"))
     os.environ.clear()
     os.environ.update(variables)

@@ -1,4 +1,4 @@
-"""Runs the command as another user, which needs root."""
+"""Runs the command as another user; needs root."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from tests.support import PATIENCE, Box
+from tests.support import TIMEOUT, Box
 
 NOBODY = 65534  # user id and group id
 
 
 @contextlib.contextmanager
 def box_open_to_all() -> Iterator[Box]:
-    """A configured box in a folder that every user can enter; pytest's own folders are private to their owner."""
+    """A configured box in a folder that every user can enter, unlike the private folders of pytest."""
     with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
         Path(folder).chmod(0o755)
         box = Box(Path(folder))
@@ -30,7 +30,7 @@ def box_open_to_all() -> Iterator[Box]:
 
 
 def run_as_other_user(box: Box, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as the user `nobody`; skips the test where root cannot do that."""
+    """Run the command as the user `nobody`; skips the test if that is not possible."""
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         pytest.skip("setpriv is not installed")
@@ -42,7 +42,7 @@ def run_as_other_user(box: Box, *arguments: str) -> subprocess.CompletedProcess[
         "capture_output": True,
         "text": True,
         "stdin": subprocess.DEVNULL,
-        "timeout": PATIENCE,
+        "timeout": TIMEOUT,
         "cwd": "/",
     }
     if subprocess.run([*program, "-c", "import syftnotify.core.errors, typer"], check=False, **options).returncode:

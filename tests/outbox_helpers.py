@@ -50,7 +50,7 @@ def enqueue(
 
 
 def claim_next(outbox: OutboxStore, now: float = 100.0, *, resend: bool = True) -> list[ClaimedNotification]:
-    """The next message of the transport `box`; empty when nothing is due."""
+    """Claim the next message of the transport `box`; empty if nothing is due."""
     return claim(outbox, "box", now, worker_id="me", resend=resend)
 
 
@@ -62,7 +62,7 @@ def fail(
     retry_at: float = 0.0,
     refusal: bool = False,
 ) -> None:
-    """Record a temporary failure of the attempt; it may be repeated from `retry_at` on."""
+    """Record a temporary failure of the attempt; it may be retried from `retry_at` on."""
     outcome = AttemptOutcome(NotificationState.PENDING, not_before=retry_at, is_temporary=refusal)
     outbox.queue.mark_failed(claimed, now, Failure.TEMPORARY, "503", outcome)
 
@@ -83,7 +83,7 @@ def enqueue_dead(outbox: OutboxStore, event: Event, *, attempts: int = 1) -> str
 
 
 def enqueue_unknown(outbox: OutboxStore, event: Event, now: float = 100.0) -> str:
-    """Enqueue a notification whose first attempt has an unknown outcome, and is repeated in 30 s; returns its id."""
+    """Enqueue a notification whose first attempt has an unknown outcome, retried in 30 s; returns its id."""
     enqueue(outbox, event, now=now)
     claimed = claim_next(outbox, now)
     outcome = AttemptOutcome(NotificationState.UNKNOWN, not_before=now + 30.0)
@@ -92,7 +92,7 @@ def enqueue_unknown(outbox: OutboxStore, event: Event, now: float = 100.0) -> st
 
 
 def send_all(outbox: OutboxStore, count: int) -> list[tuple[str, str]]:
-    """The next messages as (entity, recipient), each sent before the next is claimed."""
+    """Claim and send `count` messages one by one; returns entity and recipient of each."""
     sent = []
     for _ in range(count):
         claimed = claim_next(outbox)

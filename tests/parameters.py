@@ -1,4 +1,4 @@
-"""Parameter lists whose representative values run in `make test` and whose other values in `make check` only."""
+"""Parameter lists of which only representative values run in `make test`, and all in `make check`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def thorough_except(quick: Iterable[str], params: Iterable[Any] | Mapping[str, Any]) -> list[Any]:
-    """Mark as thorough each of `params` whose id is not in `quick`; a mapping has the ids as its keys.
+    """Mark as thorough each of `params` whose id is not in `quick`; the keys of a mapping are the ids.
 
     Raises:
         ValueError: `quick` has an id that no parameter has.

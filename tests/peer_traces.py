@@ -1,4 +1,4 @@
-"""Traces of peers on the owner's machine, as syft-bg and older clients leave them."""
+"""Files of peers on the owner's machine, as syft-bg and older clients write them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def granted(peer: str) -> Counter[Sent]:
 
 
 def write_snapshot(box: Box, disk: Disk, requesting: list[str], approved: list[str] | None = None, **more: Any) -> None:
-    """What syft-bg's sync writes every ten seconds, in place."""
+    """Write the sync state in place, as syft-bg does every ten seconds."""
     state = {
         "notified_jobs": {},
         "snapshot": {

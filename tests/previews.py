@@ -1,4 +1,4 @@
-"""What `notify preview` prints."""
+"""Helpers for `notify preview`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ Previews = dict[tuple[str, str], tuple[str, str]]  # kind and audience -> subjec
 
 
 def write_template(box: Box, name: str, text: str | bytes) -> None:
-    """Write an own template."""
     folder = box.home.templates / "emails"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -22,9 +21,9 @@ def write_template(box: Box, name: str, text: str | bytes) -> None:
 
 def parse_previews(output: str) -> Previews:
     """The previews in the output of `notify preview`."""
-    pieces = re.split(r"^(\w+) to the (\w+)\nSubject: (.*)\n\n", output, flags=re.MULTILINE)
-    assert pieces[0] == "", output
-    mails = zip(*(iter(pieces[1:]),) * 4, strict=True)
+    parts = re.split(r"^(\w+) to the (\w+)\nSubject: (.*)\n\n", output, flags=re.MULTILINE)
+    assert parts[0] == "", output
+    mails = zip(*(iter(parts[1:]),) * 4, strict=True)
     return {(kind, audience): (subject, text.strip()) for kind, audience, subject, text in mails}
 
 

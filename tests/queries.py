@@ -1,4 +1,4 @@
-"""Small helpers that read what a home, its outbox and its commands contain."""
+"""Helpers to read files, the outbox and the output of commands, and to create events and alert rules."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def read_config(home: Path) -> Any:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """The one JSON object in `text`; NaN and Infinity are not JSON."""
+    """Parse a JSON object; fails at NaN and Infinity, which are not JSON."""
 
-    def refuse(constant: str) -> None:
+    def reject(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
-    found = json.loads(text, parse_constant=refuse)
+    found = json.loads(text, parse_constant=reject)
     assert isinstance(found, dict)
     return found
 
 
 def json_list(box: Box, *arguments: str) -> list[dict[str, Any]]:
-    """What a command prints with `--json`."""
+    """The output of a command with `--json`."""
     done = box.notify(*arguments, "--json", check=0)
     return list(json.loads(done.stdout))
 
@@ -64,11 +64,6 @@ def outbox_counts(box: Box, *, holding: Sequence[str] = ()) -> OutboxCounts:
         outbox.close()
 
 
-def spooled_events(box: Box) -> list[dict[str, Any]]:
-    """The event files in the spool, in order."""
-    return [json.loads(path.read_bytes()) for path in sorted(box.home.spool.glob("*.json"))]
-
-
 def add_alert_rule(box: Box, *options: str) -> str:
     """Create an alert rule; returns its id."""
     return box.notify("alerts", "add", *options, check=0).stdout.split()[0]
@@ -76,12 +71,3 @@ def add_alert_rule(box: Box, *options: str) -> str:
 
 def emit_event(box: Box, kind: str, entity: str = "gflow/42", **options: Any) -> str:
     return syftnotify.emit(kind, entity, home=box.home.root, **options)
-
-
-def scan_for_hours(box: Box, hours: int) -> list[tuple[str, str]]:
-    """Scan every half hour; returns event and recipient of each mail that came."""
-    box.new_mails()
-    for _ in range(2 * hours):
-        box.clock.advance(HOUR / 2)
-        box.scan()
-    return [(mail.event, mail.to) for mail in box.new_mails()]

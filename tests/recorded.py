@@ -1,4 +1,4 @@
-"""Recordings of published clients: what they wrote, step by step, and what that must be told to whom."""
+"""Recordings of published clients: the files of each step, and the notifications that they require."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.trees import Disk
 
 RECORDINGS = sorted((DATA / "recordings").glob("*.tar.gz"))
 LAYOUT = {
-    "0.1.3": "A",  # logs in a folder of their own
+    "0.1.3": "A",  # logs in a separate folder
     "0.1.5": "A",
     "0.1.9": "B2",  # B1
     "0.1.12": "B2",
@@ -28,7 +28,7 @@ LAYOUT = {
     "0.1.40": "D",
 }
 
-WAITING = frozenset({"inbox", "received", "pending"})
+WAITING_STATUSES = frozenset({"inbox", "received", "pending"})
 END_KINDS = frozenset({"done", "failed"})
 
 JobKey = tuple[str, str]  # submitter, name
@@ -36,7 +36,7 @@ JobKey = tuple[str, str]  # submitter, name
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a recording: the files after it, and what the release itself said of the jobs."""
+    """One step of a recording: the files after it, and the status of the jobs as reported by the release."""
 
     label: str
     files: Mapping[str, bytes]
@@ -50,18 +50,18 @@ class Recording:
     steps: tuple[Step, ...]
 
     @property
-    def proves_submitters(self) -> bool:
+    def has_submitters(self) -> bool:
         return self.layout in {"B4", "C", "D"}
 
     @property
     def is_reviewed(self) -> bool:
-        """Whether the release knows rejected and failed; the others call every end `done`."""
+        """Whether the release has the statuses rejected and failed; in other releases every ended job is `done`."""
         return self.layout in {"C", "D"}
 
     def entity(self, job: JobKey) -> str:
-        return entity_id("job", self.layout, OWNER, job[0] if self.proves_submitters else "-", job[1])
+        return entity_id("job", self.layout, OWNER, job[0] if self.has_submitters else "-", job[1])
 
-    def first_of(self, label: str) -> int:
+    def index_of(self, label: str) -> int:
         return next(number for number, step in enumerate(self.steps) if label in step.label)
 
 
@@ -78,13 +78,13 @@ def read_recording(path: Path) -> Recording:
         assert manifest["owner"] == OWNER
         steps = []
         for step in manifest["steps"]:
-            above = f"{step['step']}/SyftBox/"
-            below = {name: member for name, member in members.items() if name.startswith(above) and name != above}
+            prefix = f"{step['step']}/SyftBox/"
+            below = {name: member for name, member in members.items() if name.startswith(prefix) and name != prefix}
             steps.append(
                 Step(
                     step["step"],
-                    {name.removeprefix(above): content(name) for name, member in below.items() if member.isfile()},
-                    frozenset(name.removeprefix(above) for name, member in below.items() if member.isdir()),
+                    {name.removeprefix(prefix): content(name) for name, member in below.items() if member.isfile()},
+                    frozenset(name.removeprefix(prefix) for name, member in below.items() if member.isdir()),
                     {(job["ds"], job["name"]): job["status"] for job in step["jobs"]},
                 )
             )
@@ -93,51 +93,51 @@ def read_recording(path: Path) -> Recording:
 
 @dataclass(slots=True)
 class Player:
-    """Brings the live folder from one step to the next, in place."""
+    """Replays recordings: changes the files of the tree from one step to the next, in place."""
 
     disk: Disk
-    now: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
     folders: frozenset[str] = frozenset()
 
     def play(self, step: Step) -> None:
         root = self.disk.root
         for name in sorted(step.folders):
-            self.disk.folder(root / name)
+            self.disk.make_folder(root / name)
         for name, content in step.files.items():
-            if self.now.get(name) != content:
+            if self.files.get(name) != content:
                 self.disk.write(root / name, content)
-        for name in self.now.keys() - step.files.keys():
+        for name in self.files.keys() - step.files.keys():
             self.disk.remove(root / name)
         for name in sorted(self.folders - step.folders, reverse=True):
             self.disk.remove(root / name)
-        self.now, self.folders = dict(step.files), step.folders
+        self.files, self.folders = dict(step.files), step.folders
 
 
 @dataclass(slots=True)
 class Oracle:
-    """The notifications that the release's own list of jobs implies, by the table of built-in routes."""
+    """Computes the required notifications from the job list of the release and the built-in routes."""
 
     recording: Recording
-    allowed: str = ""  # the end of the addresses that recipients.allow lets pass
+    allowed: str = ""  # suffix of the addresses in recipients.allow
     notified: dict[JobKey, list[str]] = field(default_factory=dict)
     peers: set[str] = field(default_factory=set)
 
-    def begin(self, step: Step) -> list[JobKey]:
-        """The baseline: everything counts as notified; returns the jobs that join the catch-up."""
+    def baseline(self, step: Step) -> list[JobKey]:
+        """Count everything as notified, as the baseline does; returns the jobs of the catch-up digest."""
         self.expect(step)
-        return [job for job, status in step.status.items() if status in WAITING]
+        return [job for job, status in step.status.items() if status in WAITING_STATUSES]
 
     def expect(self, step: Step) -> Counter[Sent]:
-        """The mails that `step` owes beyond those before it."""
+        """The mails that `step` requires in addition to earlier ones."""
         owed: Counter[Sent] = Counter()
         for job, status in step.status.items():
             known = self.notified.setdefault(job, [])
-            if status not in END_KINDS:  # rerun: its next end is another
+            if status not in END_KINDS:  # a rerun, whose end is notified again
                 known[:] = [kind for kind in known if kind not in {"job_completed", "job_failed"}]
             for kind in self._facts(step, job, status):
                 if kind not in known:
                     known.append(kind)
-                    owed.update((kind, *who) for who in self._who(kind, job))
+                    owed.update((kind, *recipient) for recipient in self._recipients(kind, job))
         for peer in {ANA, BO} - self.peers:
             if any(f"/inbox/{peer}/" in name or f"/job/{peer}/" in name for name in step.files):
                 self.peers.add(peer)
@@ -156,14 +156,14 @@ class Oracle:
             yield "job_failed" if self._has_failed(step, job) else "job_completed"
 
     def _has_failed(self, step: Step, job: JobKey) -> bool:
-        """A and B call every end `done`; the return code decides."""
-        folder = f"/{job[0]}/{job[1]}" if self.recording.proves_submitters else f"/{job[1]}"
-        ends = (f"{folder}/returncode.txt", f"{folder}/logs/returncode.txt")
-        codes = [content for name, content in step.files.items() if name.endswith(ends)]
+        """In layouts A and B every ended job is `done`; the return code decides."""
+        folder = f"/{job[0]}/{job[1]}" if self.recording.has_submitters else f"/{job[1]}"
+        suffixes = (f"{folder}/returncode.txt", f"{folder}/logs/returncode.txt")
+        codes = [content for name, content in step.files.items() if name.endswith(suffixes)]
         return not self.recording.is_reviewed and any(code.strip() != b"0" for code in codes)
 
-    def _who(self, kind: str, job: JobKey) -> Iterator[tuple[str, str]]:
+    def _recipients(self, kind: str, job: JobKey) -> Iterator[tuple[str, str]]:
         if kind not in {"job_approved", "job_rejected"}:
             yield "owner", OWNER
-        if self.recording.proves_submitters or (self.allowed and job[0].endswith(self.allowed)):
+        if self.recording.has_submitters or (self.allowed and job[0].endswith(self.allowed)):
             yield "submitter", job[0]

@@ -1,4 +1,4 @@
-"""Scans of a box: what each of them notifies, compared with what a tree's jobs require."""
+"""Scans of a box, and the mails that they must cause."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def on(*keys: str, thorough: Iterable[str] = ()) -> pytest.MarkDecorator:
 
 
 def scan_with(box: Box, app: App) -> Scan:
-    """A scan of one process: files that it has read and that did not change are not read again."""
+    """A function that scans with the same app, whose scan cache is kept between scans."""
 
     def scan() -> ScanReport:
         report = app.run_once(box.last_scan)
@@ -40,7 +40,7 @@ def notified(box: Box) -> Counter[Sent]:
 
 
 def scan_after(box: Box, seconds: float, scan: Scan | None = None) -> Counter[Sent]:
-    """The mails of a scan so many seconds later."""
+    """Advance the clock, scan, and return the new mails."""
     box.clock.advance(seconds)
     (scan or box.scan)()
     return notified(box)
@@ -48,13 +48,13 @@ def scan_after(box: Box, seconds: float, scan: Scan | None = None) -> Counter[Se
 
 def expected(tree: Tree, *kinds: str, by: str = ANA) -> Counter[Sent]:
     """The mails that the default routes require for `kinds`."""
-    found: Counter[Sent] = Counter()
+    mails: Counter[Sent] = Counter()
     for kind in kinds:
         if kind not in {"job_approved", "job_rejected"}:
-            found[kind, "owner", OWNER] += 1
+            mails[kind, "owner", OWNER] += 1
         if tree.names_submitter:
-            found[kind, "submitter", by] += 1
-    return found
+            mails[kind, "submitter", by] += 1
+    return mails
 
 
 def times(found: Counter[Sent], count: int) -> Counter[Sent]:
@@ -66,7 +66,7 @@ def without_grants(found: Counter[Sent]) -> Counter[Sent]:
 
 
 def run_baseline(box: Box, tree: Tree, *, scan: Scan | None = None) -> None:
-    """The baseline scan of a tree in which the scientists are peers and no job is."""
+    """Run the baseline scan of a tree with two peers and without jobs."""
     if tree.layout in {"C", "D"}:
         for peer in (ANA, BO):
             tree.grant(peer)

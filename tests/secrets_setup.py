@@ -9,7 +9,7 @@ from typing import Any
 from syftnotify.config.edit import edit
 from syftnotify.config.secrets import encrypt
 from tests.fakes.mailserver import HOST, PASSWORD, USER, MailServer
-from tests.fakes.web import Web
+from tests.fakes.web import WebServer
 from tests.support import Box
 
 SIGNING = "whsec_c2lnbmluZy1zZWNyZXQtb2YtdGhlLWhvb2s="
@@ -22,13 +22,13 @@ SECRETS = ["T000", "secret-path", SIGNING, SIGNING.removeprefix("whsec_"), BEARE
 
 
 def store_secret(box: Box, name: str, value: str) -> None:
-    """Store a secret without the command."""
+    """Store a secret without running the command."""
     edit(box.home, {("secrets", name): encrypt(value, box.home)})
 
 
 def set_secret(box: Box, name: str, value: str, *, check: int = 0) -> subprocess.CompletedProcess[str]:
     """Run `notify secret set` with the value on standard input."""
-    return box.notify("secret", "set", name, typed=f"{value}\n", check=check)
+    return box.notify("secret", "set", name, stdin=f"{value}\n", check=check)
 
 
 def assert_absent(texts: Iterable[str], forbidden: Iterable[str] = SECRETS) -> None:
@@ -40,8 +40,8 @@ def smtp_section(**more: Any) -> dict[str, Any]:
     return {"type": "smtp", "host": HOST, "user": USER, **more}
 
 
-def secret_values(hook: Web, mail_server: MailServer) -> dict[str, str]:
-    """A value for every setting that is a secret, by a name for it."""
+def secret_values(hook: WebServer, mail_server: MailServer) -> dict[str, str]:
+    """A value for every secret setting, by name."""
     return {
         "team_url": hook.url,
         "hook_url": hook.url,
@@ -54,7 +54,7 @@ def secret_values(hook: Web, mail_server: MailServer) -> dict[str, str]:
 
 
 def configure_all(box: Box, mail_server: MailServer, values: dict[str, str], **changes: Any) -> None:
-    """Configure the box with `values` in those settings."""
+    """Configure the box with the secrets of `secret_values`."""
     box.configure(
         {
             "transports": {

@@ -1,4 +1,4 @@
-"""Notifications that are stored in the outbox of a box, each in its state."""
+"""Stores notifications in given states in the outbox of a box."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def open_outbox(box: Box) -> Iterator[SqliteOutbox]:
 
 @dataclass(frozen=True, slots=True)
 class StoredNotification:
-    """One notification to be stored, and its state."""
+    """One notification and its state."""
 
     name: str
     state: str = "dead"
@@ -58,7 +58,7 @@ class StoredNotification:
 
 
 def store(box: Box, *notifications: StoredNotification) -> list[str]:
-    """Store notifications in the outbox, each in its state; returns their ids."""
+    """Store notifications in the outbox; returns their ids."""
     with open_outbox(box) as outbox:
         for notification in notifications:
             now = time.time() - notification.age

@@ -1,4 +1,4 @@
-"""What tests share: a home with its tree, a clock that is handed in, the mails that arrived, real processes."""
+"""Shared test helpers: a home with its tree, a controlled clock, received mails, processes."""
 
 from __future__ import annotations
 
@@ -39,48 +39,48 @@ OWNER = "owner@datasite.example"
 ANA = "ana@uni.example"
 BO = "bo@lab.example"
 
-TOP = Path(__file__).parent.parent
-DATA = TOP / "tests" / "data"
+PROJECT_ROOT = Path(__file__).parent.parent
+DATA = PROJECT_ROOT / "tests" / "data"
 
-# How many times the usual number of examples is drawn; `make fuzz` draws more.
-THOROUGH = int(os.environ.get("FUZZ", "1"))
+# Multiplier for the number of Hypothesis examples; `make fuzz` sets it.
+FUZZ_FACTOR = int(os.environ.get("FUZZ", "1"))
 
-# Seconds until something that must happen counts as missing. Far above what a slow or busy machine needs, so that
-# no verdict depends on its speed; a program that works never waits that long.
-PATIENCE = 90.0
+# Seconds to wait for a condition. Far above what a slow or busy machine needs, so that no result depends on its
+# speed; it is only reached if a test fails.
+TIMEOUT = 90.0
 
-# What an unprivileged user cannot set up; each promise that is tested so is also tested without.
+# For setups that need root; each property tested this way is also tested without root.
 needs_root = pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, which alone may give files to another user"
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to give files to another user"
 )
 
 Sent = tuple[str, str, str]  # event, audience, recipient
 
 
-MakeDispatcher = Callable[..., Dispatcher]  # takes queues, and settings of the dispatcher
+MakeDispatcher = Callable[..., Dispatcher]  # takes queues and settings of the dispatcher
 
 
 @dataclass(slots=True)
 class Clock:
-    """Wall clock and monotonic clock in one; both move only when told to."""
+    """Wall clock and monotonic clock that advance only under control of the test."""
 
     now: float = 1_800_000_000.0
-    ticks: float = 1_000.0
+    monotonic_now: float = 1_000.0
 
     def time(self) -> float:
         return self.now
 
     def monotonic(self) -> float:
-        return self.ticks
+        return self.monotonic_now
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
-        self.ticks += seconds
+        self.monotonic_now += seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One mail as a reader's program would see it."""
+    """One parsed mail."""
 
     path: Path
     message: EmailMessage
@@ -128,7 +128,7 @@ class Mail:
 
 
 def transport_settings(raw: Mapping[str, Any]) -> TransportSettings:
-    """The settings of a transport as a section of `config.yaml` gives them."""
+    """The settings of a transport from a section of `config.yaml`."""
     return TRANSPORT_TYPES[raw["type"]].model_validate(raw)
 
 
@@ -136,11 +136,11 @@ def transport_for(section: TransportSettings, *, clock: Callable[[], float] = ti
     return section.build_transport(clock=clock)
 
 
-def mails_in(folder: Path, known: dict[str, Mail] | None = None) -> list[Mail]:
-    """The mails in a Maildir, in the order in which they came; those in `known`, by file name, are not parsed again."""
+def mails_in(folder: Path, parsed: dict[str, Mail] | None = None) -> list[Mail]:
+    """The mails in a Maildir, in order of arrival; `parsed` caches them by file name."""
     if not (folder / "new").is_dir():
         return []
-    cache = {} if known is None else known
+    cache = {} if parsed is None else parsed
     paths = sorted((folder / "new").iterdir(), key=lambda path: (path.stat().st_mtime_ns, path.name))
     for path in paths:
         if path.name not in cache:
@@ -150,13 +150,13 @@ def mails_in(folder: Path, known: dict[str, Mail] | None = None) -> list[Mail]:
 
 @dataclass(slots=True)
 class Box:
-    """A home, a SyftBox root and a Maildir in one folder; looked at in this process or by the real command."""
+    """A home, a SyftBox root and a Maildir in one folder; scanned in this process or by the real command."""
 
     folder: Path
     clock: Clock = field(default_factory=Clock)
     env: dict[str, str] = field(default_factory=dict)
     _parsed: dict[str, Mail] = field(default_factory=dict)
-    _read: set[str] = field(default_factory=set)
+    _seen: set[str] = field(default_factory=set)
     last_scan: float | None = None
 
     @property
@@ -169,11 +169,11 @@ class Box:
 
     @property
     def snapshot(self) -> Path:
-        """Where syft-bg's sync state lies for this box."""
+        """The path of syft-bg's sync state."""
         return self.folder / "syft-bg" / "sync" / "state.json"
 
     def configure(self, changes: Mapping[str, Any] | None = None, *, notify: Mapping[str, Any] | None = None) -> None:
-        """Write config.yaml: a Maildir, a short interval; `changes` replace top-level keys, `notify` keys of that."""
+        """Write config.yaml with a Maildir; `changes` replace top-level keys, `notify` keys of the section `notify`."""
         settings: dict[str, Any] = {
             "do_email": OWNER,
             "syftbox_root": str(self.root),
@@ -190,66 +190,65 @@ class Box:
         self.home.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
 
     def open_app(self) -> App:
-        """The rooms of this home, with this box's clock; the caller closes them."""
+        """Build the app of this home with the clock of this box; the caller closes it."""
         return build_app(load(self.home), clock=self.clock.time, monotonic=self.clock.monotonic)
 
     def scan(self) -> ScanReport:
-        """One look of a fresh process: everything is read from disk again, and what is due is delivered."""
+        """Scan as a new process does: read everything from disk, and deliver what is due."""
         app = self.open_app()
         try:
-            tick = app.run_once(self.last_scan)
+            report = app.run_once(self.last_scan)
         finally:
             app.close()
         self.last_scan = self.clock.now
-        return tick
+        return report
 
     def mails(self) -> list[Mail]:
-        """Every mail in the Maildir."""
         return mails_in(self.home.mail, self._parsed)
 
     def new_mails(self) -> list[Mail]:
-        """The mails that came since this was last asked."""
-        fresh = [mail for mail in self.mails() if mail.path.name not in self._read]
-        self._read.update(mail.path.name for mail in fresh)
-        return fresh
+        """The mails that arrived since the previous call."""
+        new = [mail for mail in self.mails() if mail.path.name not in self._seen]
+        self._seen.update(mail.path.name for mail in new)
+        return new
 
-    def notify(self, *words: str, check: int | None = None, typed: str = "") -> subprocess.CompletedProcess[str]:
+    def notify(self, *arguments: str, check: int | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command with this home in this process; `check` is the expected exit code, `typed` is standard input.
 
         A box with variables of its own gets a process if modules may have read them already.
         """
         if self.env.keys() - in_process.VARIABLES:
-            return self.command(*words, check=check, typed=typed)
-        return self._checked(words, in_process.run(words, self.environment(), typed), check)
+            return self.run_process(*arguments, check=check, stdin=stdin)
+        return self._checked(arguments, in_process.run(arguments, self.environment(), stdin), check)
 
-    def command(
-        self, *words: str, check: int | None = None, typed: str = "", **more: Any
+    def run_process(
+        self, *arguments: str, check: int | None = None, stdin: str = "", **more: Any
     ) -> subprocess.CompletedProcess[str]:
-        """The same in a process of its own."""
+        """Run a command with this home in a new process."""
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "syftnotify", *words],
+            [sys.executable, "-P", "-m", "syftnotify", *arguments],
             env=self.environment(),
             capture_output=True,
             text=True,
-            input=typed,
-            timeout=PATIENCE,
+            input=stdin,
+            timeout=TIMEOUT,
             check=False,
             **more,
         )
-        return self._checked(words, done, check)
+        return self._checked(arguments, done, check)
 
     @staticmethod
     def _checked(
-        words: Sequence[str], done: subprocess.CompletedProcess[str], check: int | None
+        arguments: Sequence[str], done: subprocess.CompletedProcess[str], check: int | None
     ) -> subprocess.CompletedProcess[str]:
         if check is not None:
-            assert done.returncode == check, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+            assert done.returncode == check, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def begin(self, *words: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
-        """Begin the real command with this home; the caller sees to its end."""
+    def start_process(self, *arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Start a command with this home in a new process; the caller ends it."""
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "syftnotify", *words],
+            [sys.executable, "-P", "-m", "syftnotify", *arguments],
             env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -258,7 +257,7 @@ class Box:
         )
 
     def environment(self) -> dict[str, str]:
-        """An environment in which neither the home folder nor a variable of this machine's user matters."""
+        """The environment of commands: independent of the home folder and the variables of the user."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("SYFTNOTIFY")}
         return {
             **kept,
@@ -271,14 +270,14 @@ class Box:
 
 
 def alias_bomb() -> str:
-    """Twelve lines of YAML that stand for 280,000,000,000 words."""
+    """Twelve lines of YAML with aliases that expand to 280,000,000,000 words."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
     return "\n".join(lines)
 
 
-def pass_hours(box: Box, hours: float, *, step: float = 0.5) -> list[tuple[str, str]]:
-    """Scan every `step` hours for that long; the event and recipient of each mail that was sent."""
+def scan_for_hours(box: Box, hours: float, *, step: float = 0.5) -> list[tuple[str, str]]:
+    """Scan every `step` hours for `hours`; returns event and recipient of each new mail."""
     box.new_mails()
     for _ in range(round(hours / step)):
         box.clock.advance(step * 3600)
@@ -286,29 +285,29 @@ def pass_hours(box: Box, hours: float, *, step: float = 0.5) -> list[tuple[str, 
     return [(mail.event, mail.to) for mail in box.new_mails()]
 
 
-def lose_outbox(box: Box) -> None:
+def delete_outbox(box: Box) -> None:
     for path in box.home.root.glob("outbox.db*"):
         path.unlink()
 
 
-def lose_ledger(box: Box) -> None:
+def delete_ledger(box: Box) -> None:
     for path in box.home.root.glob("state.json*"):
         path.unlink()
 
 
 def tally(**values: int) -> OutboxCounts:
-    """The counts in which, unless named, each message holds one notification and no dead letter is acknowledged."""
-    filled = {"notifications": values.get("sent", 0), "unacknowledged": values.get("dead", 0), **values}
-    return OutboxCounts(**filled)
+    """Outbox counts; by default each message has one notification and no dead letter is acknowledged."""
+    counts = {"notifications": values.get("sent", 0), "unacknowledged": values.get("dead", 0), **values}
+    return OutboxCounts(**counts)
 
 
 def claim(outbox: OutboxStore, transport: str, now: float, **more: Any) -> list[ClaimedNotification]:
-    """The next message of a transport; empty when nothing is due."""
+    """Claim the next message of a transport; empty if nothing is due."""
     return next(iter(outbox.queue.claim(transport, now, **more)), [])
 
 
-def claim_and_die(path: Path, transport: str, now: float) -> list[ClaimedNotification]:
-    """The message that another process claimed from the database at `path` before it was killed."""
+def claim_and_crash(path: Path, transport: str, now: float) -> list[ClaimedNotification]:
+    """Claim a message from the database at `path` as a worker that is killed before it sends it."""
     other = SqliteOutbox(path)
     try:
         return claim(other, transport, now, worker_id="killed")
@@ -317,19 +316,19 @@ def claim_and_die(path: Path, transport: str, now: float) -> list[ClaimedNotific
 
 
 @contextmanager
-def nested(folder: Path, depth: int) -> Iterator[list[Path]]:
-    """So many folders in one another; removed again from wherever they are then, which pytest cannot do by itself."""
+def nested_folders(folder: Path, depth: int) -> Iterator[list[Path]]:
+    """Create folders nested to `depth`; removed afterwards even if they were moved, which pytest cannot do."""
     folder.mkdir()
-    where = [folder]
-    for _ in range(depth - 1):  # each becomes the first of those below it
+    current = [folder]
+    for _ in range(depth - 1):  # from the innermost one
         outer = folder.with_name("outer")
         outer.mkdir()
         folder.rename(outer / "d")
         outer.rename(folder)
     try:
-        yield where
+        yield current
     finally:
-        folder = where[0]
+        folder = current[0]
         while (folder / "d").exists():
             (folder / "d").rename(folder.with_name("inner"))
             folder.rmdir()
@@ -339,43 +338,43 @@ def nested(folder: Path, depth: int) -> Iterator[list[Path]]:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process that runs on this machine; zombies are left out."""
+    """A running process, not a zombie."""
 
     pid: int
-    command: str  # its arguments, joined by blanks
+    command: str  # the arguments, joined by spaces
 
 
 def processes() -> list[Process]:
-    """Every process: from /proc, otherwise from `ps`, which a minimal Linux lacks."""
+    """All processes: from /proc, or from `ps` on systems without it."""
     if Path("/proc/self/cmdline").exists():
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has ended
-                words = (folder / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-                found.append(Process(int(folder.name), os.fsdecode(b" ".join(words))))
+                arguments = (folder / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+                found.append(Process(int(folder.name), os.fsdecode(b" ".join(arguments))))
         return [each for each in found if each.command]  # a zombie has no arguments left
-    shown = subprocess.run(["ps", "-ww", "-axo", "pid=,stat=,command="], capture_output=True, text=True, check=True)
-    rows = [line.split(None, 2) for line in shown.stdout.splitlines()]
-    return [Process(int(pid), command) for pid, state, command in rows if not state.startswith("Z")]
+    listing = subprocess.run(["ps", "-ww", "-axo", "pid=,stat=,command="], capture_output=True, text=True, check=True)
+    rows = [line.split(None, 2) for line in listing.stdout.splitlines()]
+    return [Process(int(pid), run_process) for pid, state, run_process in rows if not state.startswith("Z")]
 
 
 def workers_of(box: Box) -> list[int]:
-    """The pids of every worker that runs for the home of `box`."""
-    inside = f"{box.home.root} "
-    return [each.pid for each in processes() if "syftnotify.worker" in each.command and inside in f"{each.command} "]
+    """The pids of all workers of the home of `box`."""
+    home = f"{box.home.root} "
+    return [each.pid for each in processes() if "syftnotify.worker" in each.command and home in f"{each.command} "]
 
 
 @contextmanager
 def worker_in_process(box: Box) -> Iterator[Callable[..., App]]:
-    """A worker's app, and a function for one scan with the health checks that follow it."""
+    """Yield a function that runs one scan and the following health checks, as the worker does; it returns the app."""
     app = box.open_app()
     health = HealthReporter(app, clock=box.clock.time, monotonic=box.clock.monotonic)
 
-    def scan(*, advance: float = 0.0, well: bool = True) -> App:
+    def scan(*, advance: float = 0.0, is_healthy: bool = True) -> App:
         box.clock.advance(advance)
-        tick = app.run_once(box.last_scan)
+        report = app.run_once(box.last_scan)
         box.last_scan = box.clock.now
-        health.after_scan(app.outbox.history.counts(), jobs=tick.jobs, peers=tick.peers, is_healthy=well)
+        health.after_scan(app.outbox.history.counts(), jobs=report.jobs, peers=report.peers, is_healthy=is_healthy)
         health.finish()
         app.dispatcher.drain()
         return app
@@ -386,23 +385,23 @@ def worker_in_process(box: Box) -> Iterator[Callable[..., App]]:
         app.close()
 
 
-def without_blanks(folder: Path) -> Path:
-    """`folder` under a name that fits into a shebang line or into LD_PRELOAD, which blanks would end."""
+def path_without_spaces(folder: Path) -> Path:
+    """A path to `folder` without spaces, as shebang lines and LD_PRELOAD require."""
     if " " not in str(folder):
         return folder
-    place = Path(tempfile.mkdtemp(prefix="sn-", dir="/tmp"))
-    atexit.register(shutil.rmtree, place)
-    (place / "link").symlink_to(folder)
-    return place / "link"
+    parent = Path(tempfile.mkdtemp(prefix="sn-", dir="/tmp"))
+    atexit.register(shutil.rmtree, parent)
+    (parent / "link").symlink_to(folder)
+    return parent / "link"
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE, what: str = "") -> Any:
-    """The first true value of `condition`, polled; fails after `seconds`, which only lengthen `PATIENCE`."""
-    seconds = max(seconds, PATIENCE)
-    until = time.monotonic() + seconds
+def wait_until(condition: Callable[[], Any], seconds: float = TIMEOUT, what: str = "") -> Any:
+    """Poll `condition` and return its first true value; fails after `seconds`, at least `TIMEOUT`."""
+    seconds = max(seconds, TIMEOUT)
+    deadline = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < until, f"not within {seconds} s: {what or condition}"
-        time.sleep(0.02)  # between two questions, never instead of one
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
+        time.sleep(0.02)  # interval of polling

@@ -1,4 +1,4 @@
-"""A command in a real terminal."""
+"""Runs a command in a pseudo terminal."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.support import PATIENCE, Box
+from tests.support import TIMEOUT, Box
 
 
 class Terminal:
-    """The command in a pseudo terminal, and a user who types."""
+    """A command in a pseudo terminal, with typed input."""
 
     def __init__(self, box: Box, *arguments: str) -> None:
         self._master, slave = pty.openpty()
@@ -32,25 +32,25 @@ class Terminal:
         self.output = ""
         self._read = 0
 
-    def answer(self, question: str, text: str) -> None:
-        """Wait for `question`, which must come after the last one, and type `text`."""
-        self._wait_for(question)
-        self._read = self.output.index(question, self._read) + len(question)
+    def answer(self, prompt: str, text: str) -> None:
+        """Wait for `prompt` in the output after the previous one, and type `text`."""
+        self._wait_for(prompt)
+        self._read = self.output.index(prompt, self._read) + len(prompt)
         os.write(self._master, text.encode() + b"\n")
 
-    def interrupt(self, question: str) -> None:
-        """Wait for `question`, and press Ctrl-C; again if it came just before the read and was lost."""
-        self._wait_for(question)
+    def interrupt(self, prompt: str) -> None:
+        """Wait for `prompt`, and press Ctrl-C; repeated, because one that comes just before the read is lost."""
+        self._wait_for(prompt)
         for _ in range(10):
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(10)
                 return
 
-    def end(self) -> int:
-        """Read to the end; returns the exit code."""
+    def wait(self) -> int:
+        """Read until the command ends; returns the exit code."""
         self._wait_for(None)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -59,15 +59,15 @@ class Terminal:
         os.close(self._master)
 
     def _wait_for(self, text: str | None) -> None:
-        """Read until `text` comes, or the end of the output."""
-        until = time.monotonic() + PATIENCE
+        """Read until `text` appears; None: until the end of the output."""
+        deadline = time.monotonic() + TIMEOUT
         while text is None or text not in self.output[self._read :]:
-            assert time.monotonic() < until, f"no {text!r} in:\n{self.output}"
+            assert time.monotonic() < deadline, f"no {text!r} in:\n{self.output}"
             if not select.select([self._master], [], [], 0.2)[0]:
                 continue
             try:
                 chunk = os.read(self._master, 4096)
-            except OSError:  # Linux reports the closed other side so
+            except OSError:  # on Linux: the other side is closed
                 chunk = b""
             if not chunk:
                 assert text is None, f"no {text!r} in:\n{self.output}"

@@ -1,24 +1,11 @@
-"""Boxes with several transports, events emitted into them, and the counts of their outbox."""
+"""Boxes with several transports and routes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import syftnotify
-from syftnotify.core.outbox import OutboxCounts
-from syftnotify.store.outbox.store import SqliteOutbox
-from tests.fakes.web import Web
+from tests.fakes.web import WebServer
 from tests.support import Box
-
-
-def outbox_counts(box: Box, *, holding: Sequence[str] = ()) -> OutboxCounts:
-    outbox = SqliteOutbox(box.home.outbox)
-    try:
-        return outbox.history.counts(holding=holding)
-    finally:
-        outbox.close()
-
 
 GFLOW_EVENTS = [
     "job_submitted",
@@ -37,7 +24,7 @@ GFLOW_EVENTS = [
 ]
 
 
-def configure_routes(box: Box, hook: Web, routes: list[dict[str, Any]], **webhook: Any) -> None:
+def configure_routes(box: Box, hook: WebServer, routes: list[dict[str, Any]], **webhook: Any) -> None:
     box.configure(
         {
             "transports": {
@@ -48,7 +35,3 @@ def configure_routes(box: Box, hook: Web, routes: list[dict[str, Any]], **webhoo
             "routes": routes,
         }
     )
-
-
-def emit(box: Box, kind: str, entity: str = "gflow/42", **more: Any) -> str:
-    return syftnotify.emit(kind, entity, home=box.home.root, **more)

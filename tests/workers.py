@@ -1,4 +1,4 @@
-"""Helpers for tests of real workers: starting, killing and observing them, and acting as another user."""
+"""Helpers for tests of real workers: starting, killing and observing them."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ def has_scanned(box: Box) -> bool:
 def wait_for_scans(box: Box, times: int = 2) -> None:
     """Wait until the worker has finished `times` more scans."""
 
-    def last() -> float:
+    def last_scan() -> float:
         return worker_status.read(box.home).last_scan_s or 0.0
 
     for _ in range(times):
-        before = last()
-        wait_until(lambda: last() > before, what="another scan")  # noqa: B023 - called before it changes
+        before = last_scan()
+        wait_until(lambda: last_scan() > before, what="another scan")  # noqa: B023 - called before it changes
 
 
 def status_json(box: Box) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def open_outbox_counts(box: Box) -> OutboxCounts | None:
 
 
 class PingServer:
-    """A dead man's switch: an HTTP server that records the pings."""
+    """An HTTP server that records pings, as a dead man's switch does."""
 
     def __init__(self) -> None:
         self.pings: list[str] = []
@@ -172,7 +172,7 @@ class PingServer:
 
 
 class EchoServer:
-    """Answers every request with an error that repeats the request."""
+    """An HTTP server that responds to every request with an error that contains the request."""
 
     def __init__(self, status: int) -> None:
         self.paths: list[str] = []
@@ -180,13 +180,13 @@ class EchoServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self._answer()
+                self._respond()
 
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
-                self._answer()
+                self._respond()
 
-            def _answer(self) -> None:
+            def _respond(self) -> None:
                 server.paths.append(self.path)
                 error = {"error": {"code": status, "message": f"{self.path} {self.headers['Authorization']}"}}
                 body = json.dumps(error).encode()
@@ -227,11 +227,8 @@ class EchoServer:
         box.home.token.write_text(json.dumps(token))
 
 
-# -- other users -----------------------------------------------------------------------------------------------------
-
-
-def widely_open(folder: Path) -> dict[str, str]:
-    """The paths at or below `folder` that others can read, write or enter, with their modes."""
+def accessible_to_others(folder: Path) -> dict[str, str]:
+    """The paths at or below `folder` that other users can access, with their modes."""
     return {
         str(path.relative_to(folder)): oct(path.stat().st_mode & 0o777)
         for path in (folder, *folder.rglob("*"))

@@ -9,7 +9,7 @@ import yaml
 from syftnotify.sources.syftbox.files.safe_read import UnreadableError
 from syftnotify.sources.syftbox.files.yaml_reader import parse_yaml
 
-# Files with one detail that cannot be read as it is written, and what is read; None: anything under the key `a`.
+# YAML with one detail that the reader does not interpret, and the result; None: any value under the key `a`.
 ODD_DETAILS: dict[str, dict[str, Any] | None] = {
     "1: x\nyes: y\n~: z\n": {"1": "x", "yes": "y", "~": "z"},
     "[a]: x\nb: y\n? {c: d}\n: {e: f}\n": {"b": "y"},
@@ -24,7 +24,7 @@ ODD_DETAILS: dict[str, dict[str, Any] | None] = {
 
 
 class _Reference(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # found at run time
-    """PyYAML's safe loader, with keys as texts; an unknown tag or an odd scalar is its text."""
+    """PyYAML's safe loader with text keys; unknown tags and invalid scalars are read as text."""
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         if isinstance(node, yaml.SequenceNode):
@@ -39,7 +39,7 @@ class _Reference(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore
 
 
 def assert_read_as_by_pyyaml(text: str) -> None:
-    """`parse_yaml` returns what PyYAML returns, or refuses what is not a mapping to PyYAML."""
+    """Check that `parse_yaml` returns what PyYAML returns, or rejects what is not a mapping."""
     try:
         expected = yaml.load(text, Loader=_Reference)
     except (yaml.YAMLError, ValueError):

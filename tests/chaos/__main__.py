@@ -1,4 +1,4 @@
-"""The long form: campaigns of the real worker with both servers, and the control, two at a time."""
+"""The long form: campaigns of the real worker with both servers, and the control, two in parallel."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from itertools import chain
 
 from rich.console import Console
 
-from tests.chaos.harness import TOP, Campaign, Outcome, campaigns, run
-from tests.chaos.report import failings, page_of, rows_of, table_of
+from tests.chaos.harness import Campaign, Outcome, plan_campaigns, run_campaign
+from tests.chaos.report import failures, render_page, render_table, rows_of
+from tests.support import PROJECT_ROOT
 
 _KILLS = 1000
-_KILLS_A_CAMPAIGN = 40
-_KILLS_OF_THE_CONTROL = 60
-_AT_A_TIME = 2
-_PAGE = TOP / "docs" / "reliability.md"
+_KILLS_PER_CAMPAIGN = 40
+_CONTROL_KILLS = 60
+_PARALLEL = 2
+_PAGE = PROJECT_ROOT / "docs" / "reliability.md"
 
 out = Console(highlight=False, width=140)
 
@@ -28,57 +29,59 @@ out = Console(highlight=False, width=140)
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument(
-        "--seed", type=int, default=1, help="of all dice; the moments of a run are never quite the same"
+        "--seed", type=int, default=1, help="seed of the random numbers; the instants of the kills still vary"
     )
-    parser.add_argument("--kills", type=int, default=_KILLS, help=f"of the real worker, 100 at the least; {_KILLS}")
-    parser.add_argument("--write", action="store_true", help=f"write {_PAGE.relative_to(TOP)}")
-    given = parser.parse_args()
-    if given.kills < 100:
-        parser.error("with fewer than 100 kills not every fail-point has its turn")
-    begun = time.monotonic()
-    out.print(f"seed {given.seed}")
-    outcomes = _played(_planned(given.seed, given.kills))
+    parser.add_argument("--kills", type=int, default=_KILLS, help=f"kills of the real worker, at least 100 ({_KILLS})")
+    parser.add_argument("--write", action="store_true", help=f"write {_PAGE.relative_to(PROJECT_ROOT)}")
+    arguments = parser.parse_args()
+    if arguments.kills < 100:
+        parser.error("--kills must be at least 100, so that every fail-point is hit")
+    started = time.monotonic()
+    out.print(f"seed {arguments.seed}")
+    outcomes = _run_all(_plan(arguments.seed, arguments.kills))
     rows = rows_of(outcomes)
-    out.print(table_of(rows))
+    out.print(render_table(rows))
     for row in rows:
-        out.print(f"{row.name}: {dict(sorted(row.deaths.items()))}")
-    if given.write:
-        seconds, cpu = time.monotonic() - begun, sum(os.times()[:4])
-        page = page_of(rows, seed=given.seed, kills=given.kills, seconds=seconds, cpu=cpu)
+        out.print(f"{row.name}: {dict(sorted(row.kills_by_point.items()))}")
+    if arguments.write:
+        seconds, cpu = time.monotonic() - started, sum(os.times()[:4])
+        page = render_page(rows, seed=arguments.seed, kills=arguments.kills, seconds=seconds, cpu=cpu)
         _PAGE.write_text(page, encoding="utf-8")
-    wrong = list(failings(rows))
-    for line in wrong:
+    found = list(failures(rows))
+    for line in found:
         out.print(line, markup=False)
-    return 1 if wrong else 0
+    return 1 if found else 0
 
 
-def _planned(seed: int, kills: int) -> list[Campaign]:
-    count = math.ceil(kills / 2 / _KILLS_A_CAMPAIGN)
+def _plan(seed: int, kills: int) -> list[Campaign]:
+    count = math.ceil(kills / 2 / _KILLS_PER_CAMPAIGN)
     half = math.ceil(kills / 2)
-    in_turns = chain(*zip(campaigns("gmail", seed, half, count), campaigns("smtp", seed, half, count), strict=True))
-    return [*campaigns("naive", seed, _KILLS_OF_THE_CONTROL, 1), *in_turns]
+    in_turns = chain(
+        *zip(plan_campaigns("gmail", seed, half, count), plan_campaigns("smtp", seed, half, count), strict=True)
+    )
+    return [*plan_campaigns("naive", seed, _CONTROL_KILLS, 1), *in_turns]
 
 
-def _played(planned: list[Campaign]) -> list[Outcome]:
+def _run_all(planned: list[Campaign]) -> list[Outcome]:
     outcomes = []
-    # Fresh processes, not forks of this one: each campaign has threads of its own.
-    with ProcessPoolExecutor(_AT_A_TIME, mp_context=multiprocessing.get_context("spawn")) as pool:
+    # Spawned, not forked: each campaign has its own threads.
+    with ProcessPoolExecutor(_PARALLEL, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
-            for future in as_completed([pool.submit(run, campaign) for campaign in planned]):
+            for future in as_completed([pool.submit(run_campaign, campaign) for campaign in planned]):
                 outcome = future.result()
                 outcomes.append(outcome)
-                _say(outcome, len(outcomes), len(planned))
-        except BaseException:  # Ctrl-C too: what has not begun need not; goes on its way
+                _print_progress(outcome, len(outcomes), len(planned))
+        except BaseException:  # Ctrl-C too: cancel the campaigns that have not started; raised again
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return outcomes
 
 
-def _say(outcome: Outcome, number: int, total: int) -> None:
+def _print_progress(outcome: Outcome, number: int, total: int) -> None:
     verdict = outcome.verdict
     out.print(
-        f"{number}/{total} {outcome.campaign.seed}: {outcome.deaths.total()} kills in {outcome.seconds:.0f} s, "
-        f"owed {verdict.owed}, lost {len(verdict.lost)}, doubled {len(verdict.doubled)}, "
+        f"{number}/{total} {outcome.campaign.seed}: {outcome.kills_by_point.total()} kills in {outcome.seconds:.0f} s, "
+        f"owed {verdict.owed}, lost {len(verdict.lost)}, duplicated {len(verdict.duplicated)}, "
         f"uncounted {len(verdict.uncounted)}"
     )
 

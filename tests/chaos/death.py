@@ -1,4 +1,4 @@
-"""How a program under test ends: at a named moment, by its own hand, as hard as a power cut ends it."""
+"""Kills the program under test from inside, with SIGKILL, at a fail-point."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable
 
 
-def die_at(order: str) -> Callable[[str], None]:
-    """A listener that kills this process when a moment is reached; `order` is `POINT:N`, N counts from 1.
+def kill_at(target: str) -> Callable[[str], None]:
+    """A listener that kills this process at a fail-point; `target` is `POINT:N`: at the Nth time it is reached, from 1.
 
     The name of the point is printed to stdout, which distinguishes this from a kill from outside.
     """
-    point, _, count = order.rpartition(":")
+    point, _, count = target.rpartition(":")
     left = int(count)
     lock = threading.Lock()
 
@@ -22,7 +22,7 @@ def die_at(order: str) -> Callable[[str], None]:
         nonlocal left
         if name != point:
             return
-        with lock:  # never let go of by the one who dies
+        with lock:  # not released before the process is killed
             left -= 1
             if left == 0:
                 os.write(sys.stdout.fileno(), f"{point}\n".encode())
@@ -32,8 +32,8 @@ def die_at(order: str) -> Callable[[str], None]:
     return on_reach
 
 
-def end_with_the_harness() -> None:
-    """Die when stdin ends: a harness that was itself killed leaves nobody behind."""
+def exit_with_parent() -> None:
+    """Kill this process when stdin is closed, so that it does not outlive the harness."""
 
     def wait() -> None:
         while os.read(sys.stdin.fileno(), 1):

@@ -1,4 +1,4 @@
-"""What is written while workers are killed, and what that owes: recordings of published clients, round after round."""
+"""The files that are written and the notifications owed for them: rounds of recordings of published clients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from syftnotify.core.identifiers import entity_id
 from tests.recorded import RECORDINGS, Oracle, Recording, Step, read_recording
 from tests.support import ANA, BO, OWNER
 
-# Layouts D and C, in turns.
+# Layouts D and C, alternating.
 _RELEASES = ("0.1.40", "0.1.38")
 
 
@@ -26,18 +26,18 @@ class Owed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One recording with scientists of its own, so that every round is news."""
+    """One recording with its own scientists, so that every round causes notifications."""
 
     steps: tuple[Step, ...]
     owed: frozenset[Owed]
 
 
 def round_of(number: int) -> Round:
-    """The round of that number, from 0 on; the same in every process."""
-    steps, owed = _lasting_and_owed(number % len(_RELEASES))
+    """The round of that number, from 0; the same in every process."""
+    steps, owed = _steps_and_owed(number % len(_RELEASES))
     return Round(
         tuple(_renamed(step, number) for step in steps),
-        frozenset(Owed(*(_with_number(word, number) for word in each)) for each in owed),
+        frozenset(Owed(*(_with_number(value, number) for value in each)) for each in owed),
     )
 
 
@@ -46,26 +46,26 @@ def owed_by(rounds: Iterable[Round]) -> frozenset[Owed]:
 
 
 def recording_of(number: int) -> Recording:
-    """What the round of that number is made of."""
+    """The recording of the round of that number."""
     release = _RELEASES[number % len(_RELEASES)]
     (path,) = (path for path in RECORDINGS if path.name == f"syft-job-{release}.tar.gz")
     return read_recording(path)
 
 
 @cache
-def _lasting_and_owed(number: int) -> tuple[tuple[Step, ...], frozenset[Owed]]:
+def _steps_and_owed(number: int) -> tuple[tuple[Step, ...], frozenset[Owed]]:
     recording = recording_of(number)
-    steps = _lasting(recording)
+    steps = _without_rerun(recording)
     return steps, frozenset(_owed(recording, steps[-1]))
 
 
-def _lasting(recording: Recording) -> tuple[Step, ...]:
-    """The steps without the rerun of a job; its files stay as they were before.
+def _without_rerun(recording: Recording) -> tuple[Step, ...]:
+    """The steps without the rerun of a job, whose files stay unchanged.
 
-    Everything else that the steps make true stays true, so a worker that was dead meanwhile must report it: every item
-    is strictly owed. A rerun overwrites the end of the first run, which a worker that was dead cannot detect.
+    Everything else that the steps make true stays true, so a worker that was down meanwhile must report it: every item
+    is strictly owed. A rerun overwrites the end of the first run, which a worker that was down cannot detect.
     """
-    rerun, rerun_ended = recording.first_of("rerun-"), recording.first_of("run2-")
+    rerun, rerun_ended = recording.index_of("rerun-"), recording.index_of("run2-")
     before, after = recording.steps[rerun - 1].files, recording.steps[rerun_ended].files
     touched = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     kept = {name: before[name] for name in touched & before.keys()}
@@ -77,7 +77,7 @@ def _lasting(recording: Recording) -> tuple[Step, ...]:
 
 
 def _owed(recording: Recording, last: Step) -> Iterator[Owed]:
-    """What all steps owe by the time of the last: jobs one by one, to know which entity is meant, then the peers."""
+    """Everything owed after the last step: job by job, because of the entities, then the peers."""
     for job, status in last.status.items():
         alone = replace(last, status={job: status}, files={})
         for sent in Oracle(recording).expect(alone):
@@ -99,7 +99,7 @@ def _renamed(step: Step, number: int) -> Step:
 
 
 def _with_number(text: str, number: int) -> str:
-    """ana@uni.example is ana-17@uni.example in round 17."""
+    """Add the number of the round to the addresses: ana@uni.example becomes ana-17@uni.example."""
     for address in (ANA, BO):
         user, _, domain = address.partition("@")
         text = text.replace(address, f"{user}-{number}@{domain}")

@@ -1,9 +1,9 @@
-"""The control: a notifier as one writes it in an afternoon. The harness must find out what is wrong with it.
+"""The control: a naive notifier, whose faults the harness must detect.
 
-It scans the same tree, keeps a list of what it sent in a JSON file, marks each mail after it was sent, writes the
-file anew in place, and takes a file that it cannot read for an empty one.
+It scans the same tree and records each mail in a JSON file after it was sent. It rewrites the file in place, and treats
+a file that it cannot read as empty.
 
-    python -m tests.chaos.naive --root DIR --state FILE --smtp HOST:PORT --report-fd FD [--die-at POINT:N]
+    python -m tests.chaos.naive --root DIR --state FILE --smtp HOST:PORT --report-fd FD [--kill-at POINT:N]
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from typing import Any
 import yaml
 
 from syftnotify.core.identifiers import entity_id
-from tests.chaos.death import die_at, end_with_the_harness
+from tests.chaos.death import exit_with_parent, kill_at
 
-POINTS = ("naive.sent", "naive.writing")  # sent and not marked; the state file half written
+POINTS = ("naive.sent", "naive.writing")  # sent but not recorded; state file half written
 _INTERVAL = 0.1  # seconds between two scans
 
 Key = tuple[str, str, str, str]  # event, audience, recipient, entity
 
 
 def facts(root: Path) -> Iterator[Key]:
-    """What the tree says now, for layouts C and D."""
+    """The facts of the tree, for layouts C and D."""
     for owner in root.iterdir():
         inbox, review = (owner / "app_data" / "job" / side for side in ("inbox", "review"))
         for scientist in inbox.iterdir() if inbox.is_dir() else ():
@@ -89,7 +89,7 @@ def send(server: str, key: Key) -> None:
     event, audience, recipient, entity = key
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Subject"] = "owner@datasite.example", recipient, event
-    # A better name than such programs give: two copies shall be seen as copies.
+    # Deterministic, unlike in such programs, so that the harness recognizes duplicates.
     mail["Message-ID"] = f"<{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}@naive.example>"
     mail["X-SyftNotify-Event"], mail["X-SyftNotify-Audience"], mail["X-SyftNotify-Entity"] = event, audience, entity
     mail.set_content(f"{event}: {entity}")
@@ -104,25 +104,25 @@ def main() -> int:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--smtp", required=True)
     parser.add_argument("--report-fd", type=int, required=True)
-    parser.add_argument("--die-at", default="")
-    given = parser.parse_args()
-    end_with_the_harness()
-    ending = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ending.set())
-    reached = die_at(given.die_at) if given.die_at else lambda _point: None
-    sent = read_sent(given.state)
-    os.write(given.report_fd, b"{}\n")
-    while not ending.wait(_INTERVAL):
-        for key in facts(given.root):
-            if ending.is_set() or list(key) in sent:
+    parser.add_argument("--kill-at", default="")
+    arguments = parser.parse_args()
+    exit_with_parent()
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    reached = kill_at(arguments.kill_at) if arguments.kill_at else lambda _point: None
+    sent = read_sent(arguments.state)
+    os.write(arguments.report_fd, b"{}\n")
+    while not stopping.wait(_INTERVAL):
+        for key in facts(arguments.root):
+            if stopping.is_set() or list(key) in sent:
                 continue
             try:
-                send(given.smtp, key)
-            except OSError:  # smtplib's own errors are OSErrors, too
-                continue  # the next scan finds it again
+                send(arguments.smtp, key)
+            except OSError:  # the errors of smtplib are OSErrors
+                continue  # the next scan repeats it
             reached("naive.sent")
             sent.append(list(key))
-            write_sent(given.state, sent, reached)
+            write_sent(arguments.state, sent, reached)
     return 0
 
 

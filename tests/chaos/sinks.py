@@ -1,4 +1,4 @@
-"""Where the mails end: servers on this machine that fail at random and write down what they would have delivered."""
+"""Mail servers that fail at random and record the messages that they accept."""
 
 from __future__ import annotations
 
@@ -16,19 +16,28 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.chaos.material import Owed
-from tests.fakes.google import Answer, Asked, Google, closes, cuts_the_body, page, resets, says
+from tests.fakes.google import (
+    Google,
+    Handler,
+    Responder,
+    close_connection,
+    reset_connection,
+    respond_error,
+    respond_html,
+    truncate_body,
+)
 
-SLOWLY = 0.05, 0.5  # seconds that a slow answer takes
+SLOW_SECONDS = 0.05, 0.5  # duration of a slow response
 
 
 class Committed(NamedTuple):
-    """A message that a server took over: from here on it would have been delivered."""
+    """A message that a server accepted and would have delivered."""
 
-    id: str  # the Message-ID's part before the @
+    id: str  # the part of Message-ID before the @
     items: tuple[Owed, ...]
 
 
-def committed(source: bytes) -> Committed:
+def parse_committed(source: bytes) -> Committed:
     head = BytesHeaderParser(policy=default).parsebytes(source)
     event, audience, to = (str(head[name]) for name in ("X-SyftNotify-Event", "X-SyftNotify-Audience", "To"))
     entities = [str(value) for value in head.get_all("X-SyftNotify-Entity", [])]
@@ -37,65 +46,65 @@ def committed(source: bytes) -> Committed:
 
 
 class Faults:
-    """Which fault comes next; the dice are seeded, and several threads throw them."""
+    """Chooses faults at random from a seed; thread-safe."""
 
     def __init__(self, seed: str) -> None:
-        self._dice = random.Random(seed)
+        self._rng = random.Random(seed)
         self._lock = threading.Lock()
-        self.is_fair = False  # no faults any more
+        self.is_disabled = False
 
     def next(self, faults: Mapping[str, float]) -> str:
-        """The name of a fault, or nothing; `faults` says how likely each is."""
+        """The name of a fault, or an empty text; `faults` are the probabilities."""
         with self._lock:
-            throw = self._dice.random()
-        for name, chance in {} if self.is_fair else faults.items():
-            throw -= chance
-            if throw < 0:
+            value = self._rng.random()
+        for name, chance in {} if self.is_disabled else faults.items():
+            value -= chance
+            if value < 0:
                 return name
         return ""
 
     def delay(self) -> float:
-        """Seconds that a slow answer takes."""
+        """The duration of a slow response in seconds."""
         with self._lock:
-            return self._dice.uniform(*SLOWLY)
+            return self._rng.uniform(*SLOW_SECONDS)
 
 
-class Book:
-    """What was committed, in order; those who wait are woken by each entry."""
+class Mailbox:
+    """The committed messages, in order; thread-safe."""
 
     def __init__(self) -> None:
         self._entries: list[Committed] = []
-        self._grown = threading.Condition()
+        self._changed = threading.Condition()
 
-    def enter(self, source: bytes) -> None:
-        with self._grown:
-            self._entries.append(committed(source))
-            self._grown.notify_all()
+    def add(self, source: bytes) -> None:
+        with self._changed:
+            self._entries.append(parse_committed(source))
+            self._changed.notify_all()
 
     @property
     def entries(self) -> list[Committed]:
-        with self._grown:
+        with self._changed:
             return list(self._entries)
 
     def wait_for(self, owed: frozenset[Owed], seconds: float) -> bool:
-        """Whether all of `owed` has come, within `seconds`."""
-        with self._grown:
-            return self._grown.wait_for(
+        """Wait up to `seconds` for all of `owed`; returns whether they have arrived."""
+        with self._changed:
+            return self._changed.wait_for(
                 lambda: owed <= {each for entry in self._entries for each in entry.items}, timeout=seconds
             )
 
 
 class Sink(Protocol):
-    """A server while its block runs."""
+    """A mail server as a context manager."""
 
     @property
-    def book(self) -> Book: ...
+    def mailbox(self) -> Mailbox: ...
 
     @property
     def faults(self) -> Faults: ...
 
     def is_idle(self) -> bool:
-        """Whether nobody is connected, so that nothing is on its way into the book."""
+        """Whether no connection is open, so that no message is in transit."""
 
     def __enter__(self) -> Self: ...
 
@@ -116,35 +125,35 @@ GMAIL_FAULTS = {
     "reset": 0.03,
     "commit then close": 0.04,
     "commit then reset": 0.03,
-    "commit then cut": 0.04,
+    "commit then truncate": 0.04,
     "commit then 504": 0.03,
     "slow": 0.10,
 }
 
 
 class GmailSink:
-    """Google, as `tests.fakes.google` plays it, with random faults."""
+    """The fake Gmail server with random faults."""
 
     def __init__(self, seed: str) -> None:
-        self.book = Book()
+        self.mailbox = Mailbox()
         self.faults = Faults(seed)
-        self.google = Google(usual=self._answer)
-        self._proven: set[str] = set()  # access tokens with which a mail was taken, and said to be
-        self._answers: dict[str, Answer] = {
-            "429": says(429, "rateLimitExceeded", headers={"Retry-After": "1"}),
-            "500": says(500, "backendError"),
-            "503": page(503),
-            "403": says(403, "userRateLimitExceeded"),
-            "401": self._forgets_the_token,
-            "rejected": says(401, "authError"),
-            "close": closes,
-            "reset": resets,
-            "commit then close": self._committing(closes),
-            "commit then reset": self._committing(resets),
-            "commit then cut": self._committing(cuts_the_body),
-            "commit then 504": self._committing(page(504)),
-            "slow": self._committing(self._answers_slowly),
-            "": self._committing(self._agrees),
+        self.google = Google(default=self._respond)
+        self._used_tokens: set[str] = set()  # access tokens with which a mail was accepted
+        self._responders: dict[str, Responder] = {
+            "429": respond_error(429, "rateLimitExceeded", headers={"Retry-After": "1"}),
+            "500": respond_error(500, "backendError"),
+            "503": respond_html(503),
+            "403": respond_error(403, "userRateLimitExceeded"),
+            "401": self._invalidate_token,
+            "rejected": respond_error(401, "authError"),
+            "close": close_connection,
+            "reset": reset_connection,
+            "commit then close": self._commit_then(close_connection),
+            "commit then reset": self._commit_then(reset_connection),
+            "commit then truncate": self._commit_then(truncate_body),
+            "commit then 504": self._commit_then(respond_html(504)),
+            "slow": self._commit_then(self._accept_slowly),
+            "": self._commit_then(self._accept),
         }
 
     def is_idle(self) -> bool:
@@ -159,66 +168,66 @@ class GmailSink:
     ) -> None:
         self.google.stop()
 
-    def _answer(self, asked: Asked) -> None:
+    def _respond(self, handler: Handler) -> None:
         with self.google.lock:
-            knows = asked.post.access_token in self.google.access_tokens
-        self._answers[self.faults.next(GMAIL_FAULTS) if knows else "rejected"](asked)
+            is_valid = handler.post.access_token in self.google.access_tokens
+        self._responders[self.faults.next(GMAIL_FAULTS) if is_valid else "rejected"](handler)
 
-    def _forgets_the_token(self, asked: Asked) -> None:
-        """A token is only rejected after it was good for something: two in a row rightly pause the transport."""
-        token = asked.post.access_token
+    def _invalidate_token(self, handler: Handler) -> None:
+        """Invalidate the token if it was used before: two rejected tokens in a row would pause the transport."""
+        token = handler.post.access_token
         with self.google.lock:
-            is_proven = token in self._proven
-            if is_proven:
+            is_used = token in self._used_tokens
+            if is_used:
                 self.google.access_tokens.discard(token)
-        self._answers["rejected" if is_proven else ""](asked)
+        self._responders["rejected" if is_used else ""](handler)
 
-    def _committing(self, answer: Answer) -> Answer:
-        def act(asked: Asked) -> None:
-            self.book.enter(asked.post.source)
-            answer(asked)
+    def _commit_then(self, answer: Responder) -> Responder:
+        def act(handler: Handler) -> None:
+            self.mailbox.add(handler.post.source)
+            answer(handler)
 
         return act
 
-    def _answers_slowly(self, asked: Asked) -> None:
-        self.google.ended.wait(self.faults.delay())
-        self._agrees(asked)
+    def _accept_slowly(self, handler: Handler) -> None:
+        self.google.stopped.wait(self.faults.delay())
+        self._accept(handler)
 
-    def _agrees(self, asked: Asked) -> None:
-        asked.answer_json(200, {"id": "taken", "threadId": asked.post.thread or "thread"})
+    def _accept(self, handler: Handler) -> None:
+        handler.respond_json(200, {"id": "accepted", "threadId": handler.post.thread or "thread"})
         with self.google.lock:
-            self._proven.add(asked.post.access_token)
+            self._used_tokens.add(handler.post.access_token)
 
 
 # -- SMTP --------------------------------------------------------------------------------------------------------
 
 SMTP_FAULTS_BEFORE_DATA = {"451": 0.03, "421": 0.03, "drop": 0.04}
-SMTP_FAULTS_AFTER_THE_DOT = {
+SMTP_FAULTS_AFTER_DOT = {
     "451": 0.03,
     "421": 0.03,
     "drop": 0.05,
     "commit then drop": 0.06,
-    "commit then cut": 0.04,
+    "commit then truncate": 0.04,
     "slow": 0.10,
 }
 
 
 class SmtpSink(Controller):
-    """A mail server, by aiosmtpd, with random faults."""
+    """A mail server with random faults, based on aiosmtpd."""
 
     def __init__(self, seed: str) -> None:
-        # A name is handed in because finding one's own may ask DNS.
+        # Without a name, aiosmtpd looks up its own in the DNS.
         super().__init__(self, hostname="127.0.0.1", port=0, server_hostname="sink.example")
-        self.book = Book()
+        self.mailbox = Mailbox()
         self.faults = Faults(seed)
-        self.connected = 0
+        self.connections = 0
 
     @property
     def url(self) -> str:
         return f"smtp://127.0.0.1:{self.port}"
 
     def is_idle(self) -> bool:
-        return not self.connected
+        return not self.connections
 
     def __enter__(self) -> Self:
         self.start()
@@ -233,64 +242,64 @@ class SmtpSink(Controller):
         return _Connection(self)
 
     def _create_server(self) -> Awaitable[asyncio.AbstractServer]:
-        """On any free port: the controller itself would knock at port 0."""
-        listening = socket.create_server(("127.0.0.1", 0))
-        self.port = listening.getsockname()[1]
-        return self.loop.create_server(self._factory_invoker, sock=listening)
+        """Listen on any free port: the base class would connect to port 0."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        return self.loop.create_server(self._factory_invoker, sock=listener)
 
-    async def handle_MAIL(  # noqa: N802 - aiosmtpd's name
+    async def handle_MAIL(  # noqa: N802 - name of aiosmtpd
         self, server: SMTP, session: Session, envelope: Envelope, address: str, mail_options: list[str]
     ) -> str:
         fault = self.faults.next(SMTP_FAULTS_BEFORE_DATA)
         if fault == "451":
             return "451 4.3.0 try again later"
         if fault == "421":
-            return _hang_up(server, "421 4.3.2 closing")
+            return _disconnect(server, "421 4.3.2 closing")
         if fault == "drop":
-            return _hang_up(server)
+            return _disconnect(server)
         envelope.mail_from = address
         envelope.mail_options.extend(mail_options)
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - likewise
-        fault = self.faults.next(SMTP_FAULTS_AFTER_THE_DOT)
+        fault = self.faults.next(SMTP_FAULTS_AFTER_DOT)
         if fault == "451":
             return "451 4.3.0 try again later"
         if fault == "421":
-            return _hang_up(server, "421 4.3.2 closing")
+            return _disconnect(server, "421 4.3.2 closing")
         if fault == "drop":
-            return _hang_up(server)
+            return _disconnect(server)
         assert isinstance(envelope.content, bytes)
-        self.book.enter(envelope.content)
+        self.mailbox.add(envelope.content)
         if fault == "commit then drop":
-            return _hang_up(server)
-        if fault == "commit then cut":
-            return _hang_up(server, "250 2.0.0 tak", end="")
+            return _disconnect(server)
+        if fault == "commit then truncate":
+            return _disconnect(server, "250 2.0.0 acc", end="")
         if fault == "slow":
-            await asyncio.sleep(self.faults.delay())  # the fault itself: a server that takes its time
-        return "250 2.0.0 taken"
+            await asyncio.sleep(self.faults.delay())  # part of the fault
+        return "250 2.0.0 accepted"
 
 
 class _Connection(SMTP):
-    """Counts itself while it is open."""
+    """A connection that counts as open until it is lost."""
 
     def __init__(self, sink: SmtpSink) -> None:
         super().__init__(sink, hostname="sink.example", enable_SMTPUTF8=True)
         self._sink = sink
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._sink.connected += 1
+        self._sink.connections += 1
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
-        self._sink.connected -= 1
+        self._sink.connections -= 1
 
 
-def _hang_up(server: SMTP, reply: str = "", *, end: str = "\r\n") -> str:
-    """Close the connection, after `reply` if there are any. What is returned reaches nobody."""
+def _disconnect(server: SMTP, reply: str = "", *, end: str = "\r\n") -> str:
+    """Close the connection after `reply`, if any. The client does not receive the returned text."""
     assert isinstance(server.transport, asyncio.Transport)
     if reply:
         server.transport.write(f"{reply}{end}".encode())
     server.transport.close()
-    return "421 gone"
+    return "421 closed"

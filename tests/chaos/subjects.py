@@ -1,4 +1,4 @@
-"""Who is put to the test: the real worker with either of its servers, and the naive notifier."""
+"""The programs under test: the real worker with Gmail or SMTP, and the naive notifier."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _UNFINISHED = ("pending", "sending", "unknown")
 
 
 def points_of(kind: str) -> tuple[str, ...]:
-    """Where a subject can be killed by its own hand."""
+    """The fail-points at which a subject can kill itself."""
     if kind == "naive":
         return naive.POINTS
     return tuple(sorted(point for point in failpoints.POINTS if kind == "smtp" or not point.startswith("smtp.")))
 
 
 class Subject(Protocol):
-    """A program under test, with its files in a folder of its own."""
+    """A program under test with its own folder."""
 
     @property
     def sink(self) -> Sink: ...
@@ -38,23 +38,23 @@ class Subject(Protocol):
     def box(self) -> Box: ...
 
     def set_up(self) -> None:
-        """Write what the program needs; the sink runs."""
+        """Write the configuration of the program; the sink is running."""
 
-    def command(self, *, report_fd: int, die_at: str) -> list[str]: ...
+    def command(self, *, report_fd: int, kill_at: str) -> list[str]: ...
 
     def is_quiet(self) -> bool:
-        """Whether it believes that it owes nothing any more."""
+        """Whether the program has nothing left to send."""
 
     def unknown(self) -> Counter[str]:
-        """How many attempts of unknown outcome it counted, by the id of the message."""
+        """The number of recorded attempts of unknown outcome, by message id."""
 
-    def troubles(self) -> Iterator[str]:
-        """What is not whole, or not finished, now that it has ended."""
+    def problems(self) -> Iterator[str]:
+        """Damaged or unfinished state after the program has ended."""
 
 
 @dataclass(slots=True)
-class Ours:
-    """The real worker, through Gmail or through a mail server."""
+class WorkerSubject:
+    """The real worker, sending through Gmail or SMTP."""
 
     box: Box
     sink: GmailSink | SmtpSink
@@ -67,24 +67,24 @@ class Ours:
             mail = {"type": "smtp", "smtp_url": self.sink.url}
         settings = {
             "transports": {"mail": {**mail, "rate": 1000, "burst": 1000, "timeout_secs": 2}},
-            "recipients": {"new_per_day": "none"},  # every round has scientists of its own
+            "recipients": {"new_per_day": "none"},  # every round has its own scientists
         }
         self.box.configure(settings, notify={"peers_from_folders": True})
         if isinstance(self.sink, GmailSink):
             self.sink.google.write_token(self.box.home.token)
 
-    def command(self, *, report_fd: int, die_at: str) -> list[str]:
+    def command(self, *, report_fd: int, kill_at: str) -> list[str]:
         arguments = [sys.executable, "-m", self.program, "--home", str(self.box.home.root), "--tell", str(report_fd)]
-        return [*arguments, "--die-at", die_at] if die_at else arguments
+        return [*arguments, "--kill-at", kill_at] if kill_at else arguments
 
     def is_quiet(self) -> bool:
         return not self._rows(f"SELECT 1 FROM notifications WHERE state IN {_UNFINISHED} LIMIT 1")
 
     def unknown(self) -> Counter[str]:
-        counted = "SELECT notification, count(*) FROM attempts WHERE outcome = 'unknown' GROUP BY notification"
-        return Counter(dict(self._rows(counted)))
+        query = "SELECT notification, count(*) FROM attempts WHERE outcome = 'unknown' GROUP BY notification"
+        return Counter(dict(self._rows(query)))
 
-    def troubles(self) -> Iterator[str]:
+    def problems(self) -> Iterator[str]:
         home = self.box.home
         for row in self._rows("PRAGMA integrity_check"):
             if row != ("ok",):
@@ -98,22 +98,22 @@ class Ours:
             if state["owed"]:
                 yield f"state.json: still owed {state['owed']}"
         except (OSError, ValueError, KeyError) as error:
-            yield f"state.json is not whole: {error!r}"
+            yield f"state.json is damaged: {error!r}"
         for path in home.root.glob("*.damaged-*"):
-            yield f"a kill left a damaged file: {path.name}"
+            yield f"damaged file: {path.name}"
         for path in (home.log, self.box.folder / "output.log"):
             if path.exists() and b"Traceback (most recent call last)" in path.read_bytes():
-                yield f"something went wrong that nobody foresaw: see {path.name}"
+                yield f"traceback in {path.name}"
 
     def _rows(self, query: str) -> list[Any]:
-        # "rw" makes no file where there is none.
+        # "rw" does not create the file.
         with closing(sqlite3.connect(f"file:{self.box.home.outbox}?mode=rw", uri=True, timeout=30)) as connection:
             return connection.execute(query).fetchall()
 
 
 @dataclass(slots=True)
-class Naive:
-    """The control."""
+class NaiveSubject:
+    """The naive notifier."""
 
     box: Box
     sink: SmtpSink
@@ -125,7 +125,7 @@ class Naive:
     def set_up(self) -> None:
         """It has no settings."""
 
-    def command(self, *, report_fd: int, die_at: str) -> list[str]:
+    def command(self, *, report_fd: int, kill_at: str) -> list[str]:
         server = self.sink.url.removeprefix("smtp://")
         arguments = [
             sys.executable,
@@ -137,22 +137,22 @@ class Naive:
             str(self._state),
         ]
         arguments += ["--smtp", server, "--report-fd", str(report_fd)]
-        return [*arguments, "--die-at", die_at] if die_at else arguments
+        return [*arguments, "--kill-at", kill_at] if kill_at else arguments
 
     def is_quiet(self) -> bool:
         return True
 
     def unknown(self) -> Counter[str]:
-        return Counter()  # it counts none
+        return Counter()  # it records none
 
-    def troubles(self) -> Iterator[str]:
+    def problems(self) -> Iterator[str]:
         return iter(())
 
 
-def subject_of(kind: str, folder: Path, seed: str) -> Subject:
-    """The subject of that kind, in an empty folder."""
+def create_subject(kind: str, folder: Path, seed: str) -> Subject:
+    """Create a subject of that kind in an empty folder."""
     box = Box(folder)
     box.root.mkdir(parents=True)
     if kind == "naive":
-        return Naive(box, SmtpSink(seed))
-    return Ours(box, GmailSink(seed) if kind == "gmail" else SmtpSink(seed))
+        return NaiveSubject(box, SmtpSink(seed))
+    return WorkerSubject(box, GmailSink(seed) if kind == "gmail" else SmtpSink(seed))

@@ -9,7 +9,7 @@ import pytest
 
 from syftnotify.system import failpoints
 from tests.chaos import naive
-from tests.chaos.harness import Campaign, run
+from tests.chaos.harness import Campaign, run_campaign
 from tests.chaos.subjects import points_of
 
 # Each fail-point once: half of the common ones with each server, those of mail servers with SMTP.
@@ -23,11 +23,11 @@ SHARES = {
 @pytest.mark.parametrize("kind", SHARES)
 def test_worker_killed_anywhere_loses_nothing_and_counts_duplicates(kind: str, tmp_path: Path) -> None:
     """X01, X03."""
-    outcome = run(Campaign(kind, f"short {kind}", SHARES[kind], from_outside=5), tmp_path)
+    outcome = run_campaign(Campaign(kind, f"short {kind}", SHARES[kind], external=5), tmp_path)
 
     assert outcome.verdict.is_good, outcome
     assert outcome.verdict.owed > 0
-    assert outcome.deaths == Counter({**dict.fromkeys(SHARES[kind], 1), "": 5})
+    assert outcome.kills_by_point == Counter({**dict.fromkeys(SHARES[kind], 1), "": 5})
     assert outcome.recoveries
 
 
@@ -38,7 +38,7 @@ def test_shares_contain_every_fail_point_once() -> None:
 
 def test_harness_detects_the_faults_of_a_naive_notifier(tmp_path: Path) -> None:
     """X01: the control of the test above."""
-    outcome = run(Campaign("naive", "short naive", naive.POINTS * 3, from_outside=4), tmp_path)
+    outcome = run_campaign(Campaign("naive", "short naive", naive.POINTS * 3, external=4), tmp_path)
 
     assert outcome.verdict.lost or outcome.verdict.uncounted
-    assert set(naive.POINTS) < outcome.deaths.keys()
+    assert set(naive.POINTS) < outcome.kills_by_point.keys()

@@ -1,4 +1,4 @@
-"""Compares what was owed with what arrived: all of it, once or counted, and nothing else."""
+"""Compares owed and received notifications: none lost, none unexpected, duplicates counted."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from tests.chaos.sinks import Committed
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of one campaign.
+    """The result of one campaign.
 
-    `foreign` was sent and not owed: to a stranger, or again under another id, or in a digest, which nothing here calls
-    for. `doubled` are the ids that were committed more than once, `uncounted` those of them for which the program
-    itself knows of fewer attempts of unknown outcome than there are copies too many.
+    `unexpected` was sent and not owed: to another recipient, again with another id, or in a digest. `duplicated` are
+    the ids that were committed more than once; `uncounted` are those of them for which the program recorded fewer
+    attempts of unknown outcome than there are additional copies.
     """
 
     owed: int
     delivered: int
     lost: tuple[Owed, ...] = ()
-    foreign: tuple[Owed, ...] = ()
-    doubled: tuple[str, ...] = ()
+    unexpected: tuple[Owed, ...] = ()
+    duplicated: tuple[str, ...] = ()
     uncounted: tuple[str, ...] = ()
     unknown: int = 0
-    troubles: tuple[str, ...] = field(default=())  # what else must not be
+    problems: tuple[str, ...] = field(default=())  # other violations
 
     @property
     def is_good(self) -> bool:
-        return not (self.lost or self.foreign or self.uncounted or self.troubles)
+        return not (self.lost or self.unexpected or self.uncounted or self.problems)
 
 
 def judge(
-    owed: Iterable[Owed], arrived: Iterable[Committed], unknown: Mapping[str, int], troubles: Iterable[str] = ()
+    owed: Iterable[Owed], arrived: Iterable[Committed], unknown: Mapping[str, int], problems: Iterable[str] = ()
 ) -> Verdict:
-    """`unknown` is how many attempts of unknown outcome the program counted, by id."""
+    """Compare; `unknown` is the number of recorded attempts of unknown outcome, by id."""
     arrived = list(arrived)
     copies = Counter(message.id for message in arrived)
-    demanded = Counter(owed)
+    required = Counter(owed)
     delivered = Counter(each for message in set(arrived) for each in message.items)
-    doubled = sorted(identity for identity, count in copies.items() if count > 1)
+    duplicated = sorted(identity for identity, count in copies.items() if count > 1)
     return Verdict(
-        owed=demanded.total(),
-        delivered=(demanded & delivered).total(),
-        lost=tuple(sorted((demanded - delivered).elements())),
-        foreign=tuple(sorted((delivered - demanded).elements())),
-        doubled=tuple(doubled),
-        uncounted=tuple(identity for identity in doubled if copies[identity] - 1 > unknown.get(identity, 0)),
+        owed=required.total(),
+        delivered=(required & delivered).total(),
+        lost=tuple(sorted((required - delivered).elements())),
+        unexpected=tuple(sorted((delivered - required).elements())),
+        duplicated=tuple(duplicated),
+        uncounted=tuple(identity for identity in duplicated if copies[identity] - 1 > unknown.get(identity, 0)),
         unknown=sum(unknown.values()),
-        troubles=tuple(troubles),
+        problems=tuple(problems),
     )

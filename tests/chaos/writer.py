@@ -1,7 +1,7 @@
-"""The clients: a process of its own that writes the tree, `python -m tests.chaos.writer --root DIR --seed N`.
+"""Writes the tree as clients do: `python -m tests.chaos.writer --root DIR --seed N`.
 
-Each line on stdin is a number of steps to write, at a pace of its own. At the line `end` the round is completed, and
-the number of rounds that were written is printed to stdout.
+Each line on stdin is a number of steps to write, at random intervals. At the line `end` the round is completed, and the
+number of rounds written is printed to stdout.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from tests.chaos.material import round_of
 from tests.recorded import Player
 from tests.trees import Disk
 
-_PACE = 0.2  # seconds between two steps, on average
+_STEP_SECONDS = 0.2  # seconds between two steps, on average
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--seed", required=True)
-    given = parser.parse_args()
-    dice = random.Random(given.seed)
-    steps = _steps(Disk(given.root))
-    written, is_whole = 0, True
+    arguments = parser.parse_args()
+    rng = random.Random(arguments.seed)
+    steps = _steps(Disk(arguments.root))
+    rounds, is_complete = 0, True
     for line in iter(sys.stdin.readline, ""):
         if line.strip() == "end":
             break
         for _ in range(int(line)):
-            written, is_whole = next(steps)
-            time.sleep(dice.uniform(0, 2 * _PACE))  # people are not machines: work comes while workers live and die
-    while not is_whole:
-        written, is_whole = next(steps)
-    sys.stdout.write(f"{written}\n")
+            rounds, is_complete = next(steps)
+            time.sleep(rng.uniform(0, 2 * _STEP_SECONDS))  # steps come at any time, also while no worker runs
+    while not is_complete:
+        rounds, is_complete = next(steps)
+    sys.stdout.write(f"{rounds}\n")
     return 0
 
 
 def _steps(disk: Disk) -> Iterator[tuple[int, bool]]:
-    """Write a step; yields how many rounds were begun, and whether the last one is complete."""
+    """Write a step each time; yields the number of rounds begun, and whether the last one is complete."""
     for number in count():
         player = Player(disk)
         steps = round_of(number).steps

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.fakes.web import Web, says
+from tests.fakes.web import WebServer, respond
 from tests.queries import add_alert_rule
 from tests.support import ANA, Box, wait_until
 from tests.trees import TREES, Disk, Tree
@@ -20,7 +20,7 @@ def tree(box: Box) -> Tree:
     return TREES["D"](Disk(box.root, box.clock.time))
 
 
-def test_alert_rule_added_while_the_worker_runs_is_used(box: Box, tree: Tree, hook: Web) -> None:
+def test_alert_rule_added_while_the_worker_runs_is_used(box: Box, tree: Tree, hook: WebServer) -> None:
     """A07: and each dispatch is logged."""
     box.clock.now = time.time()
     tree.grant(ANA)
@@ -39,9 +39,9 @@ def test_alert_rule_added_while_the_worker_runs_is_used(box: Box, tree: Tree, ho
 
 
 @pytest.mark.thorough
-def test_gone_alert_target_has_the_same_name_in_list_and_mail(box: Box, hook: Web) -> None:
+def test_gone_alert_target_has_the_same_name_in_list_and_mail(box: Box, hook: WebServer) -> None:
     """A07"""
-    hook.usual = says(410, "gone")
+    hook.default = respond(410, "gone")
     rule = add_alert_rule(box, "--job", "fails", "--webhook", hook.url)
     tree = TREES["D"](Disk(box.root, time.time))
     tree.grant(ANA)

@@ -38,7 +38,7 @@ def foreign_box() -> Iterator[Box]:
         give_to_nobody(box.root)
         yield box
         if worker_lock.is_held(box.home):
-            box.command("--as-owner", "stop", check=0)
+            box.run_process("--as-owner", "stop", check=0)
 
 
 def test_worker_program_refuses_root_in_a_foreign_home(foreign_box: Box) -> None:
@@ -54,7 +54,7 @@ def test_worker_program_refuses_root_in_a_foreign_home(foreign_box: Box) -> None
 def test_as_owner_drops_all_privileges_of_root(foreign_box: Box) -> None:
     """C7: user, groups and environment; what is written belongs to the owner."""
     foreign_box.env["SECRET_OF_ROOT"] = "hush"
-    done = foreign_box.command("--as-owner", "start")
+    done = foreign_box.run_process("--as-owner", "start")
     if "cannot read" in done.stderr:
         pytest.skip("that user cannot read the interpreter, or the program")
 
@@ -77,7 +77,7 @@ def test_as_owner_creates_a_home_for_the_owner_of_the_folder(foreign_box: Box) -
     """C12."""
     fresh = foreign_box.root / "home"
 
-    done = foreign_box.command(
+    done = foreign_box.run_process(
         *("--as-owner", "--home", str(fresh)), *("init", "--email", OWNER, "--transport", "maildir", "--no-test")
     )
     if "cannot read" in done.stderr:

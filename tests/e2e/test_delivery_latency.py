@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from tests.fakes.web import Web, hangs, web
+from tests.fakes.mailserver import never_respond
+from tests.fakes.web import WebServer, serve_web
 from tests.support import ANA, Box, wait_until
 from tests.trees import TREES, Disk, Tree
 
@@ -16,10 +17,10 @@ def tree(box: Box) -> Tree:
     return TREES["D"](Disk(box.root, box.clock.time))
 
 
-def test_alert_is_posted_beside_a_target_that_hangs(box: Box, tree: Tree, hook: Web) -> None:
+def test_alert_is_posted_beside_a_target_that_hangs(box: Box, tree: Tree, hook: WebServer) -> None:
     """A06, A10: a target that never answers delays no other."""
     box.clock.now = time.time()
-    with web(hangs) as silent:
+    with serve_web(never_respond) as silent:
         transports = {
             "silent": {"type": "webhook", "url": silent.url, "timeout_secs": 60, "events": ["*"]},
             "hook": {"type": "webhook", "url": hook.url, "events": ["job_failed"]},

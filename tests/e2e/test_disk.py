@@ -17,7 +17,7 @@ import pytest
 
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
-from tests.support import OWNER, PATIENCE, Box, Clock, mails_in, wait_until
+from tests.support import OWNER, TIMEOUT, Box, Clock, mails_in, wait_until
 from tests.trees import TREES, Disk, Tree
 from tests.workers import SUBMITTED, kill_worker, layout_d, sent, start_worker, submit_pending
 
@@ -69,7 +69,7 @@ def unprivileged_box() -> Iterator[tuple[Box, Callable[..., subprocess.Completed
                 subprocess.run(["chown", "-R", "65534:65534", str(folder)], check=True)
             command = [*prefix, sys.executable, "-P", "-m", "syftnotify", *arguments]
             return subprocess.run(
-                command, env=box.environment(), cwd="/", capture_output=True, text=True, timeout=PATIENCE, check=False
+                command, env=box.environment(), cwd="/", capture_output=True, text=True, timeout=TIMEOUT, check=False
             )
 
         try:
@@ -307,7 +307,7 @@ def test_run_once_full_log_device_sends_all_mails(box: Box) -> None:
     with pytest.raises(OSError, match="No space left"):
         box.home.log.write_text("a line")
     submit_pending(tree, "survey")
-    done = box.command("run", "--once")
+    done = box.run_process("run", "--once")
 
     assert sent(box.mails()) == SUBMITTED
     assert done.returncode == 0, done.stderr

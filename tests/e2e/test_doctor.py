@@ -17,7 +17,7 @@ from syftnotify.services.demo import Tree
 from syftnotify.services.doctor.findings import Level
 from syftnotify.system import worker_lock, worker_status
 from tests.doctor_findings import doctor_json, findings, only_finding
-from tests.fakes.google import SEND_PATH, Google, serving
+from tests.fakes.google import SEND_PATH, Google, serve_google
 from tests.other_user import box_open_to_all, run_as_other_user
 from tests.queries import file_hashes
 from tests.support import ANA, Box, needs_root, wait_until
@@ -90,7 +90,7 @@ def test_doctor_nearly_full_disk_is_reported(tmp_path: Path, megabytes: int, lev
 @pytest.fixture
 def google() -> Iterator[Google]:
     """A fake of Google; nothing is ever sent through it."""
-    with serving() as google:
+    with serve_google() as google:
         yield google
         assert google.posts == []
         assert f"POST {SEND_PATH}" not in google.requests

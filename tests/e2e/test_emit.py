@@ -22,7 +22,7 @@ from syftnotify.sources.spool import Spool
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_status
 from tests.emitting import emit, scan_all, spooled
-from tests.support import PATIENCE, TOP, Box, wait_until
+from tests.support import PROJECT_ROOT, TIMEOUT, Box, wait_until
 
 
 def test_start_notifies_events_emitted_before_it(box: Box) -> None:
@@ -70,7 +70,7 @@ def entities_of(box: Box) -> list[str]:
 def test_emit_without_configuration_warns_and_prints_the_key(tmp_path: Path) -> None:
     """A9: the event is kept; standard output holds the key alone."""
     box = Box(tmp_path)
-    done = box.command("emit", "job_failed", "--entity", "run/1", "--key", "7", check=0)
+    done = box.run_process("emit", "job_failed", "--entity", "run/1", "--key", "7", check=0)
 
     assert done.stdout == "emitted run/1 job_failed 7\n"
     warning = " ".join(done.stderr.split())
@@ -88,7 +88,7 @@ def test_emit_reads_payload_of_megabytes_from_standard_input(box: Box) -> None:
         env=box.environment(),
         input=content,
         capture_output=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
 
@@ -118,7 +118,7 @@ for number in range(int(sys.argv[4])):
 def emitter(box: Box, name: str, *, death: str = "", count: int = 100_000) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", EMITTER, str(box.home.root), name, death, str(count)],
-        env={**box.environment(), "PYTHONPATH": str(TOP)},
+        env={**box.environment(), "PYTHONPATH": str(PROJECT_ROOT)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
@@ -132,7 +132,7 @@ def emitter(box: Box, name: str, *, death: str = "", count: int = 100_000) -> su
 def test_emitter_killed_leaves_nothing_or_a_complete_event(box: Box, death: str, whole: int) -> None:
     """X01"""
     process = emitter(box, "a", death=death)
-    process.communicate(timeout=PATIENCE)
+    process.communicate(timeout=TIMEOUT)
 
     assert process.returncode == -signal.SIGKILL
     assert [event["entity"] for event in spooled(box)] == [f"a/{number}" for number in range(whole)]
@@ -155,7 +155,7 @@ def test_emitters_killed_at_any_time_lose_no_confirmed_event(box: Box) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(randomness.uniform(0.2, 2.0))
         process.kill()
-        confirmed.extend(process.communicate(timeout=PATIENCE)[0].split())
+        confirmed.extend(process.communicate(timeout=TIMEOUT)[0].split())
 
     spool = Spool(box.home.spool)
     with ThreadPoolExecutor(len(processes)) as pool:
@@ -178,7 +178,7 @@ def test_emitters_killed_at_any_time_lose_no_confirmed_event(box: Box) -> None:
 def test_eight_emitters_at_once_lose_no_event(box: Box) -> None:
     processes = [emitter(box, f"e{number}", count=5) for number in range(8)]
     for process in processes:
-        process.communicate(timeout=PATIENCE)
+        process.communicate(timeout=TIMEOUT)
     assert [process.returncode for process in processes] == [0] * 8
     scan_all(box)
 
@@ -199,7 +199,7 @@ def worker_that_dies(box: Box, death: str) -> Iterator[subprocess.Popen[bytes]]:
             *(sys.executable, "-m", "tests.chaos.worker", "--home", str(box.home.root)),
             *("--tell", str(write_end), "--die-at", death),
         ],
-        cwd=TOP,
+        cwd=PROJECT_ROOT,
         env=box.environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -219,7 +219,7 @@ def test_worker_killed_before_removing_the_file_notifies_once(box: Box) -> None:
     """X01: the event lies in the outbox, and still in the spool."""
     emit(box)
     with worker_that_dies(box, "outbox.enqueued:1") as worker:
-        assert worker.wait(PATIENCE) == -signal.SIGKILL
+        assert worker.wait(TIMEOUT) == -signal.SIGKILL
     assert len(spooled(box)) == 1
     with contextlib.closing(SqliteOutbox(box.home.outbox)) as outbox:
         assert outbox.history.counts().waiting == 1

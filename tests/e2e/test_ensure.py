@@ -34,7 +34,7 @@ def test_ensure_starts_or_replaces_a_worker_and_prints_nothing(box: Box) -> None
 def test_ensure_five_at_once_leave_one_worker(box: Box) -> None:
     """B07."""
     with ThreadPoolExecutor(5) as pool:
-        done = list(pool.map(lambda _: box.command("ensure"), range(5)))
+        done = list(pool.map(lambda _: box.run_process("ensure"), range(5)))
 
     assert [(one.returncode, one.stdout, one.stderr) for one in done] == [(0, "", "")] * 5
     assert len(workers_of(box)) == 1

@@ -14,11 +14,11 @@ from syftnotify.services.demo import Tree
 from syftnotify.system import worker_lock, worker_status
 from tests.fakes.google import (
     Google,
-    hangs,
+    hang,
 )
 from tests.gmail_boxes import CODE, configure_gmail, count_by_id, events_and_recipients, gmail_tree
+from tests.queries import outbox_counts
 from tests.support import ANA, OWNER, Box, tally, wait_until
-from tests.transport_boxes import outbox_counts
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_worker_with_a_revoked_sign_in_alerts_by_another_transport(
 
 def test_worker_killed_during_a_send_resends_and_counts_it(google: Google, box: Box, tree: Tree) -> None:
     """X01, X03: SIGKILL in the middle of a send."""
-    google.usual = hangs(60)
+    google.default = hang(60)
     box.notify("start", check=0)
     tree.submit(ANA, "survey", CODE)
     wait_until(lambda: len(google.posts) == 2, what="two sends under way")
@@ -85,7 +85,7 @@ def test_worker_killed_during_a_send_resends_and_counts_it(google: Google, box: 
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not worker_lock.is_held(box.home))
 
-    google.usual = None
+    google.default = None
     box.notify("start", check=0)
     wait_until(lambda: outbox_counts(box).sent == 2, what="both mails sent")
     box.notify("stop", check=0)

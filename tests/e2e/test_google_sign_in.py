@@ -19,12 +19,12 @@ from tests.fakes.google import (
     SCOPE,
     SECRET,
     Google,
-    says,
-    visited,
+    grant_consent,
+    respond_error,
 )
 from tests.gmail_boxes import configure_gmail
 from tests.integration.transports.sign_in_errors import file_mode
-from tests.support import OWNER, PATIENCE, Box
+from tests.support import OWNER, TIMEOUT, Box
 
 _SIGN_IN = "import sys; from syftnotify import GmailAuth; GmailAuth().setup_auth(sys.argv[1])"
 
@@ -38,7 +38,7 @@ def run_setup_auth(credentials: Path, folder: Path, **env: str) -> subprocess.Co
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
 
@@ -76,7 +76,7 @@ def test_refresh_with_a_narrower_scope_prints_nothing(google: Google, tmp_path: 
     """E: Google's library warns of it, and without a logging setup that ends on the terminal."""
     token = google.write_token(tmp_path / "gmail_token.json", expired=True, scopes=[])
     narrow = {"access_token": google.new_access_token(), "expires_in": 3599, "scope": "openid"}
-    google.token_answer = lambda asked: asked.answer_json(200, narrow)
+    google.default_token_response = lambda handler: handler.respond_json(200, narrow)
     script = "import sys; from syftnotify import GmailAuth; GmailAuth().load_credentials(sys.argv[1])"
 
     done = subprocess.run([sys.executable, "-c", script, str(token)], capture_output=True, timeout=60, check=True)
@@ -114,8 +114,8 @@ def run_init(box: Box, google: Google, words: list[str], *, terminal: bool) -> t
                 )
                 if question and not answered:
                     answered = True
-                    os.write(writes, f"{visited(question[1])}\n".encode())
-            code = started.wait(timeout=PATIENCE)
+                    os.write(writes, f"{grant_consent(question[1])}\n".encode())
+            code = started.wait(timeout=TIMEOUT)
     finally:
         if started.poll() is None:
             started.kill()
@@ -194,7 +194,7 @@ def test_init_with_a_refused_test_mail_keeps_the_token(google: Google, box: Box)
     """N04."""
     configure_gmail(box, google)
     google.write_token(box.home.token)
-    google.usual = says(403, "forbidden")
+    google.default = respond_error(403, "forbidden")
 
     done = box.notify("init", check=1)
 

@@ -12,10 +12,10 @@ import pytest
 
 from syftnotify.services.demo import Tree as DemoTree
 from syftnotify.system import worker_lock
-from tests.fakes.google import Google, serving
+from tests.fakes.google import Google, serve_google
 from tests.other_user import box_open_to_all, run_as_other_user
 from tests.support import ANA, OWNER, Box, needs_root, wait_until
-from tests.workers import CODE, configure, demo_tree, wait_for_scans, widely_open
+from tests.workers import CODE, accessible_to_others, configure, demo_tree, wait_for_scans
 
 
 def fingerprints(folder: Path) -> dict[str, tuple[int, int, bytes]]:
@@ -32,7 +32,7 @@ def fingerprints(folder: Path) -> dict[str, tuple[int, int, bytes]]:
 
 @pytest.fixture
 def google() -> Iterator[Google]:
-    with serving() as google:
+    with serve_google() as google:
         yield google
 
 
@@ -108,17 +108,17 @@ def test_files_of_a_home_are_private_for_any_umask(google: Google, box: Box, tre
     """S16."""
     shutil.rmtree(box.home.root)
     made = ("init", "--email", OWNER, "--syftbox-root", str(box.root), "--interval", "1", "--transport", "maildir")
-    box.command(*made, umask=0, check=0)
-    box.command("init", "--force", *made[1:], umask=0, check=0)
-    box.command("start", umask=0, check=0)
+    box.run_process(*made, umask=0, check=0)
+    box.run_process("init", "--force", *made[1:], umask=0, check=0)
+    box.run_process("start", umask=0, check=0)
     tree.submit(ANA, "survey", CODE)
     wait_until(lambda: len(box.mails()) >= 4, what="two test mails and two of the job")
     wait_for_scans(box, 1)
-    open_to_others = widely_open(box.home.root)
+    open_to_others = accessible_to_others(box.home.root)
     box.notify("stop", check=0)
 
     assert open_to_others == {}
-    assert widely_open(box.home.root) == {}
+    assert accessible_to_others(box.home.root) == {}
     names = Counter(path.name.partition("-")[0] for path in box.home.root.iterdir())
     assert names.keys() >= {"config.yaml", "config.yaml.old", "state.json", "outbox.db", "notify.log", "worker.json"}
 
@@ -130,10 +130,10 @@ def test_refreshed_token_is_private_for_any_umask(google: Google, box: Box, tree
     google.write_token(box.home.token, expired=True)
     before = box.home.token.read_bytes()
 
-    box.command("run", "--once", umask=0, check=0)
-    box.command("doctor", umask=0, check=0)
+    box.run_process("run", "--once", umask=0, check=0)
+    box.run_process("doctor", umask=0, check=0)
     tree.submit(ANA, "survey", CODE)
-    box.command("run", "--once", umask=0, check=0)
+    box.run_process("run", "--once", umask=0, check=0)
 
     assert box.home.token.read_bytes() != before
-    assert widely_open(box.home.root) == {}
+    assert accessible_to_others(box.home.root) == {}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import TOP
+from tests.support import PROJECT_ROOT
 
-PACKAGE = TOP / "syftnotify"
+PACKAGE = PROJECT_ROOT / "syftnotify"
 
 
 PLANTED = {
@@ -31,7 +31,7 @@ PLANTED = {
 def test_contracts_keep_core_pure(tmp_path: Path, case: str | None) -> None:
     """Architecture, rule 1: an import of anything that touches the machine fails, indirect ones included."""
     shutil.copytree(PACKAGE, tmp_path / "syftnotify", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(TOP / "pyproject.toml", tmp_path)
+    shutil.copy(PROJECT_ROOT / "pyproject.toml", tmp_path)
     if case is not None:
         place, line = PLANTED[case]
         planted = tmp_path / "syftnotify" / place

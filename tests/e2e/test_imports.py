@@ -5,14 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.support import TOP
+from tests.support import PROJECT_ROOT
 
 NAMES = ["emit", "GmailAuth", "GmailSender", "TemplateRenderer", "JsonStateManager", "JobMonitor", "PeerMonitor"]
 
 
 def test_package_provides_the_documented_names_lazily() -> None:
     """S18"""
-    page = (TOP / "docs" / "python.md").read_text(encoding="utf-8")
+    page = (PROJECT_ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     program = (
         "import sys, syftnotify\n"
         "assert not {'google', 'sqlalchemy', 'jinja2', 'pydantic'} & sys.modules.keys()\n"

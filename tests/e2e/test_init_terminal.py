@@ -37,7 +37,7 @@ def test_init_in_terminal_asks_for_the_missing_values(
     terminal.answer("Mail transport", "maildir")
     terminal.answer("Alert contact", contact)
 
-    assert terminal.end() == 0, terminal.output
+    assert terminal.wait() == 0, terminal.output
     config = read_config(user_home)
     assert (config["do_email"], config["syftbox_root"]) == (OWNER, str(tmp_path / "box"))
     assert {key: config[key] for key in ("operators", "heartbeat") if key in config} == written
@@ -53,7 +53,7 @@ def test_init_in_terminal_does_not_ask_for_given_options(
     arguments = ("--email", OWNER, "--syftbox-root", str(tmp_path), "--transport", "maildir", "--alert-contact", BO)
     terminal = open_terminal(new_user, "init", *arguments)
 
-    assert terminal.end() == 0, terminal.output
+    assert terminal.wait() == 0, terminal.output
     assert "?" not in terminal.output
 
 
@@ -84,7 +84,7 @@ def test_init_in_terminal_with_existing_config_asks_nothing(
     (user_home / "config.yaml").write_text(HAND_MADE)
     terminal = open_terminal(new_user, "init", "--interval", "20", "--no-test")
 
-    assert terminal.end() == 0, terminal.output
+    assert terminal.wait() == 0, terminal.output
     assert read_config(user_home)["notify"]["interval"] == 20
 
 
@@ -98,6 +98,6 @@ def test_init_in_terminal_interrupted_changes_nothing(
     terminal.answer("SyftBox folder", "")
     terminal.interrupt("Mail transport")
 
-    assert terminal.end() != 0
+    assert terminal.wait() != 0
     assert "Traceback" not in terminal.output
     assert not (user_home / "config.yaml").exists()

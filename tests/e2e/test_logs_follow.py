@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import PATIENCE, Box, wait_until
+from tests.support import TIMEOUT, Box, wait_until
 from tests.workers import start_worker
 
 
@@ -28,7 +28,7 @@ def append(path: Path, *lines: str) -> None:
 @contextlib.contextmanager
 def following(box: Box, *options: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """`notify logs -f`, and the lines that it has printed so far."""
-    process = box.begin("logs", "-f", *options)
+    process = box.start_process("logs", "-f", *options)
     lines: list[str] = []
     assert process.stdout is not None
     assert process.stderr is not None
@@ -40,7 +40,7 @@ def following(box: Box, *options: str) -> Iterator[tuple[subprocess.Popen[str], 
     finally:
         process.kill()
         process.wait()
-        reader.join(PATIENCE)
+        reader.join(TIMEOUT)
         stream.close()
         process.stderr.close()
 
@@ -57,7 +57,7 @@ def test_logs_follow_through_a_rotation_until_ctrl_c(box: Box) -> None:
         append(box.home.log, line(3))
         wait_until(lambda: line(3) + "\n" in lines, what="the line after the rotation")
         process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
 

@@ -10,7 +10,7 @@ import pytest
 
 from syftnotify.services.demo import Tree
 from syftnotify.system import worker_status
-from tests.fakes.google import Google, says, serving
+from tests.fakes.google import Google, respond_error, serve_google
 from tests.gmail_boxes import message_id, only_for_ana
 from tests.support import ANA, BO, Box, wait_until
 
@@ -19,7 +19,7 @@ CODE = "print('mean income')\n"
 
 @pytest.fixture
 def google() -> Iterator[Google]:
-    with serving() as google:
+    with serve_google() as google:
         yield google
 
 
@@ -50,7 +50,7 @@ def tree(google: Google, box: Box) -> Tree:
 
 def test_running_worker_sends_requeued_at_its_next_scan(google: Google, box: Box, tree: Tree) -> None:
     """X04: no restart is needed, and the counts follow."""
-    google.usual = only_for_ana(says(400))
+    google.default = only_for_ana(respond_error(400))
     box.notify("start", check=0)
     tree.submit(ANA, "survey", CODE)
     wait_until(lambda: worker_status.read(box.home).dead == 1, what="one dead letter")
@@ -58,7 +58,7 @@ def test_running_worker_sends_requeued_at_its_next_scan(google: Google, box: Box
         lambda: worker_status.read(box.home).sent == 2, what="the owner's mail, and the alert about the dead letter"
     )
 
-    google.usual = None
+    google.default = None
     done = box.notify("resend", "--all-dead", check=0)
 
     assert "the worker sends at its next scan" in done.stdout

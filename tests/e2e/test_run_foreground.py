@@ -10,7 +10,7 @@ import pytest
 
 from syftnotify.services.demo import Tree
 from syftnotify.system import worker_status
-from tests.support import ANA, PATIENCE, Box, wait_until
+from tests.support import ANA, TIMEOUT, Box, wait_until
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_run_in_foreground_ends_on_ctrl_c(box: Box, tree: Tree) -> None:
     try:
         wait_until(lambda: worker_status.read(box.home).last_scan_s, what="a scan")
         process.send_signal(signal.SIGINT)
-        arguments, _ = process.communicate(timeout=PATIENCE)
+        arguments, _ = process.communicate(timeout=TIMEOUT)
     finally:
         process.kill()
         process.wait()

@@ -18,7 +18,7 @@ from syftnotify.system import worker_lock, worker_status
 from syftnotify.transports.webhook.settings import WebhookSettings
 from tests.fakes import mailserver
 from tests.fakes.mailserver import HOST, PASSWORD, USER
-from tests.fakes.web import Answer, Web, says, web
+from tests.fakes.web import Responder, WebServer, respond, serve_web
 from tests.secrets_setup import BEARER, SECRETS, SIGNING, assert_absent, other_files, smtp_section
 from tests.support import ANA, OWNER, Box, processes, wait_until
 from tests.terminal import OpenTerminal
@@ -58,7 +58,7 @@ def test_secret_set_in_terminal_does_not_echo(
     terminal = open_terminal(box, "secret", "set", "hook")
     terminal.answer("secret: ", SIGNING)
 
-    assert terminal.end() == 0, terminal.output
+    assert terminal.wait() == 0, terminal.output
     assert secret_of(box) == SIGNING
     assert_absent([terminal.output])
 
@@ -72,7 +72,7 @@ def test_secret_set_in_terminal_interrupted_changes_nothing(
     terminal = open_terminal(box, "secret", "set", "hook")
     terminal.interrupt("secret: ")
 
-    assert terminal.end() != 0
+    assert terminal.wait() != 0
     assert "Traceback" not in terminal.output
     assert box.home.config.read_text() == HAND_MADE
 
@@ -83,7 +83,7 @@ QUERY, BASIC = "token-in-the-query", "password-in-the-address"
 EVERYWHERE = [*SECRETS, QUERY, BASIC, base64.b64encode(f"me:{BASIC}".encode()).decode()]
 
 
-def repeating(hook: Web, status: int, *, query: bool = False) -> Answer:
+def repeating(hook: WebServer, status: int, *, query: bool = False) -> Responder:
     """Echo the request; with `query` only its value."""
 
     def answer(connection: socket.socket) -> None:
@@ -91,7 +91,7 @@ def repeating(hook: Web, status: int, *, query: bool = False) -> Answer:
         heard = [request.headers[name] for name in ("authorization", "webhook-signature") if name in request.headers]
         target = request.line.split()[1]
         text = f"no {target.partition('=')[2]} here" if query else " ".join([target, *heard])
-        says(status, text)(connection)
+        respond(status, text)(connection)
 
     return answer
 
@@ -100,13 +100,13 @@ def repeating(hook: Web, status: int, *, query: bool = False) -> Answer:
 def echoing_box(box: Box, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
     """Each kind of transport, with its secrets; each server echoes what it receives."""
     with contextlib.ExitStack() as stack:
-        hooks = {name: stack.enter_context(web()) for name in ("team", "oncall", "query", "basic", "ping")}
+        hooks = {name: stack.enter_context(serve_web()) for name in ("team", "oncall", "query", "basic", "ping")}
         for name, hook in hooks.items():
-            hook.usual = repeating(hook, 404, query=name == "query")
-        rude = stack.enter_context(mailserver.serving(users={USER: PASSWORD}))
-        rude.usual["RCPT"] = mailserver.says(f"550 5.1.1 {PASSWORD} knows nobody of that name")
-        gate = stack.enter_context(mailserver.serving(users={USER: PASSWORD}))
-        gate.usual["AUTH"] = mailserver.repeats_what_it_heard
+            hook.default = repeating(hook, 404, query=name == "query")
+        rude = stack.enter_context(mailserver.serve_mail(users={USER: PASSWORD}))
+        rude.default["RCPT"] = mailserver.reply(f"550 5.1.1 {PASSWORD} knows nobody of that name")
+        gate = stack.enter_context(mailserver.serve_mail(users={USER: PASSWORD}))
+        gate.default["AUTH"] = mailserver.reply_with_password
         urls = {name: hook.url for name, hook in hooks.items()}
         urls["query"] = f"http://{HOST}:{hooks['query'].url.split(':')[2].split('/')[0]}/send?token={QUERY}"
         urls["basic"] = urls["basic"].replace("http://", f"http://me:{BASIC}@")

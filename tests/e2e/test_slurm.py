@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_emitting_docs import HERE, INSTALLED, blocks
-from tests.queries import spooled_events
-from tests.support import Box, wait_until, without_blanks
+from tests.emitting import spooled
+from tests.support import Box, path_without_spaces, wait_until
 
 PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "scontrol", "scancel"]
 MISSING = [name for name in PROGRAMS if shutil.which(name) is None]
@@ -98,7 +98,7 @@ def free_ports(count: int) -> list[int]:
 @pytest.fixture
 def cluster(box: Box, tmp_path: Path) -> Iterator[Cluster]:
     """A cluster that runs the script of the page at the end of each job."""
-    folder = without_blanks(tmp_path) / "cluster"
+    folder = path_without_spaces(tmp_path) / "cluster"
     for name in ("", "state", "slurmd"):
         (folder / name).mkdir()
     key, munge = folder / "munge.key", folder / "munge.sock"
@@ -110,7 +110,7 @@ def cluster(box: Box, tmp_path: Path) -> Iterator[Cluster]:
     report = folder / "report-job"
     report.write_text(
         script.replace(f"{INSTALLED}/python", f"{HERE}/python").replace(
-            "/var/lib/syftnotify", str(without_blanks(box.home.root))
+            "/var/lib/syftnotify", str(path_without_spaces(box.home.root))
         )
     )
     report.chmod(0o755)
@@ -209,7 +209,7 @@ def test_slurm_script_reports_each_end_once(box: Box, cluster: Cluster) -> None:
 
 def reports(box: Box) -> list[dict[str, Any]]:
     """The emitted events, one per key: Slurm may run the script again for the same end."""
-    return list({(event["entity"], event["occurrence"]): event for event in spooled_events(box)}.values())
+    return list({(event["entity"], event["occurrence"]): event for event in spooled(box)}.values())
 
 
 def code_of(event: dict[str, Any]) -> tuple[int, int]:

@@ -18,7 +18,7 @@ import pytest
 
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import file_lock
-from tests.support import ANA, PATIENCE, Box, wait_until
+from tests.support import ANA, TIMEOUT, Box, wait_until
 from tests.workers import CODE, demo_tree, has_scanned, outbox_counts, worker_process
 
 if not hasattr(socket, "AF_UNIX"):
@@ -47,7 +47,7 @@ class Supervisor:
             message = self.channel.recv(4096).decode("ascii")
             self.received += [(time.monotonic(), line) for line in message.splitlines()]
 
-    def wait_for(self, line: str, count: int = 1, seconds: float = PATIENCE) -> None:
+    def wait_for(self, line: str, count: int = 1, seconds: float = TIMEOUT) -> None:
         """Wait until `line` was received `count` times."""
         until = time.monotonic() + seconds
         while self.times(line, count) is None:
@@ -131,7 +131,7 @@ def test_worker_reports_ready_alive_and_stopping(supervisor: Supervisor) -> None
 
     process.terminate()
     supervisor.wait_for("STOPPING=1")
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(TIMEOUT) == 0
     supervisor.receive(0.01)
     states = [line for line in supervisor.lines if not line.startswith(("STATUS=", "WATCHDOG="))]
     assert states == ["READY=1", "STOPPING=1"]
@@ -240,7 +240,7 @@ def test_worker_without_a_listening_supervisor_runs(supervisor: Supervisor) -> N
 
     process.terminate()
 
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(TIMEOUT) == 0
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_worker_exit_codes_prevent_useless_restarts(supervisor: Supervisor, brok
         if broken:
             supervisor.box.home.config.write_text("do_email: nobody\n")
         process = supervisor.start()
-        assert process.wait(PATIENCE) == code
+        assert process.wait(TIMEOUT) == code
 
     supervisor.receive(0.01)
     assert "READY=1" not in supervisor.lines

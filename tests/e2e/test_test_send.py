@@ -10,13 +10,18 @@ import pytest
 from syftnotify.system import worker_lock, worker_status
 from tests.all_transports import NAMES, AllTransports
 from tests.fakes import google, mailserver
-from tests.fakes.web import says, web
+from tests.fakes.web import respond, serve_web
 from tests.support import Box, wait_until
 
 
 @pytest.fixture
 def servers(box: Box) -> Iterator[AllTransports]:
-    with mailserver.serving() as office, google.serving() as one, web() as team, web(says(200)) as oncall:
+    with (
+        mailserver.serve_mail() as office,
+        google.serve_google() as one,
+        serve_web() as team,
+        serve_web(respond(200)) as oncall,
+    ):
         made = AllTransports(box, office, one, team, oncall)
         made.configure()
         one.write_token(box.home.token)

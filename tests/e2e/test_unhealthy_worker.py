@@ -11,7 +11,7 @@ import pytest
 
 from syftnotify.services.demo import Tree
 from syftnotify.system import worker_status
-from tests.fakes.web import Web
+from tests.fakes.web import WebServer
 from tests.support import ANA, OWNER, Box, wait_until
 
 
@@ -23,11 +23,11 @@ def submit(box: Box, name: str) -> None:
     tree.submit(ANA, name, "print(1)\n")
 
 
-def pings(hook: Web) -> int:
+def pings(hook: WebServer) -> int:
     return sum(1 for request in hook.requests if request.line.startswith("GET"))
 
 
-def test_worker_whose_dispatcher_keeps_failing_is_unhealthy(box: Box, hook: Web) -> None:
+def test_worker_whose_dispatcher_keeps_failing_is_unhealthy(box: Box, hook: WebServer) -> None:
     """A2, B4: whatever the cause; here the table of attempts is missing."""
     box.configure({"heartbeat": {"ping_url": hook.url}, "transports": {"box": {"type": "maildir"}}})
     submit(box, "survey")
@@ -54,7 +54,7 @@ def test_worker_whose_dispatcher_keeps_failing_is_unhealthy(box: Box, hook: Web)
     "what",
     ["owner", *(pytest.param(each, marks=pytest.mark.thorough) for each in ("root", "owner beside an older layout"))],
 )
-def test_worker_whose_syftbox_folder_vanished_is_unhealthy(box: Box, hook: Web, what: str) -> None:
+def test_worker_whose_syftbox_folder_vanished_is_unhealthy(box: Box, hook: WebServer, what: str) -> None:
     """B3: an unmounted disk; `restart` accepts the new state."""
     box.configure({"heartbeat": {"ping_url": hook.url}})
     submit(box, "survey")

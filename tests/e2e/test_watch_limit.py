@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import PATIENCE
+from tests.support import TIMEOUT
 
 
 def run_with_watch_limit(watches: int, program: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -16,11 +16,11 @@ def run_with_watch_limit(watches: int, program: str, folder: Path) -> subprocess
     set_limit = f"echo {watches} > /proc/sys/user/max_inotify_watches"
     namespace = ["unshare", "-Ur", "sh", "-c"]
     try:
-        subprocess.run([*namespace, set_limit], capture_output=True, timeout=PATIENCE, check=True)
+        subprocess.run([*namespace, set_limit], capture_output=True, timeout=TIMEOUT, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no user namespaces here: {error}")
     command = [*namespace, f'{set_limit} && exec "$0" -c "$1" "$2"', sys.executable, program, str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True)
 
 
 PROGRAM = """

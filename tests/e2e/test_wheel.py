@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import TOP
+from tests.support import PROJECT_ROOT
 
 pytestmark = pytest.mark.thorough
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.thorough
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("wheel")
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(TOP)],
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(PROJECT_ROOT)],
         check=True,
         capture_output=True,
     )
@@ -29,7 +29,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_contains_templates_and_type_marker(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    templates = {f"syftnotify/{path.relative_to(TOP)}" for path in (TOP / "templates").rglob("*.*")}
+    templates = {f"syftnotify/{path.relative_to(PROJECT_ROOT)}" for path in (PROJECT_ROOT / "templates").rglob("*.*")}
 
     assert len(templates) > 20
     assert templates <= names

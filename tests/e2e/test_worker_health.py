@@ -18,8 +18,8 @@ import pytest
 from syftnotify.services.demo import Tree as DemoTree
 from syftnotify.system import worker_status
 from syftnotify.system.files import atomic_write
-from tests.fakes.google import SECRET, Google, Post, hangs, serving
-from tests.support import ANA, OWNER, PATIENCE, Box, wait_until
+from tests.fakes.google import SECRET, Google, Post, hang, serve_google
+from tests.support import ANA, OWNER, TIMEOUT, Box, wait_until
 from tests.workers import CODE, EchoServer, PingServer, configure, demo_tree, start_worker, wait_for_scans
 
 DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
@@ -49,7 +49,7 @@ def modification_times(folder: Path) -> dict[Path, int]:
 
 @pytest.fixture
 def google() -> Iterator[Google]:
-    with serving() as google:
+    with serve_google() as google:
         yield google
 
 
@@ -98,7 +98,7 @@ def failing_worker(box: Box) -> Iterator[Path]:
     try:
         yield switch
         process.terminate()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
     finally:
         if process.poll() is None:
             process.kill()
@@ -206,7 +206,7 @@ def test_hanging_delivery_delays_no_scan(google: Google, box: Box, tree: DemoTre
     """A12, N26: new events are recorded meanwhile."""
     configure(box, google, second=False)
     google.write_token(box.home.token)
-    google.usual = hangs(60)
+    google.default = hang(60)
     start_worker(box)
     tree.submit(ANA, "survey", CODE)
     wait_until(lambda: len(google.posts) == 2, what="two attempts in flight")

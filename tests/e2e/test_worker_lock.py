@@ -17,7 +17,7 @@ import pytest
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import file_lock
 from syftnotify.system.procinfo import is_worker
-from tests.support import PATIENCE, Box, wait_until, without_blanks
+from tests.support import TIMEOUT, Box, path_without_spaces, wait_until
 from tests.workers import has_scanned, start_worker, worker_process
 
 
@@ -105,7 +105,7 @@ def test_worker_stops_at_the_scan_after_losing_its_lock(box: Box, lose: Callable
         wait_until(lambda: has_scanned(box), what="a scan")
         lose(box.home.lock)
 
-        assert worker.wait(PATIENCE) == 1
+        assert worker.wait(TIMEOUT) == 1
     finally:
         worker.kill()
         worker.wait()
@@ -124,7 +124,7 @@ def test_worker_stops_if_another_holds_the_new_lock(box: Box) -> None:
             assert held
             worker_status.write(box.home, worker_status.WorkerStatus(pid=os.getpid(), version="another"))
 
-            assert worker.wait(PATIENCE) == 3, box.home.log.read_text()
+            assert worker.wait(TIMEOUT) == 3, box.home.log.read_text()
             assert worker_status.read(box.home).version == "another"
     finally:
         worker.kill()
@@ -134,7 +134,7 @@ def test_worker_stops_if_another_holds_the_new_lock(box: Box) -> None:
 @pytest.mark.thorough
 def test_start_finds_a_foreground_worker_by_its_environment(box: Box) -> None:
     """B7: its command line names no home."""
-    worker = box.begin("run", stderr=subprocess.DEVNULL)
+    worker = box.start_process("run", stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: has_scanned(box), what="a scan")
         worker.send_signal(signal.SIGSTOP)
@@ -189,7 +189,7 @@ def lockless(box: Box, request: pytest.FixtureRequest) -> Box:
     compiler = shutil.which("cc")
     if compiler is None or sys.platform != "linux":
         pytest.skip("needs a C compiler and LD_PRELOAD")
-    library, source = without_blanks(box.folder) / "flock.so", box.folder / "flock.c"
+    library, source = path_without_spaces(box.folder) / "flock.so", box.folder / "flock.c"
     source.write_text(PRELOAD)
     subprocess.run(
         [compiler, "-shared", "-fPIC", f"-DREASON={REASONS[request.param]}", "-o", str(library), str(source)],

@@ -19,8 +19,8 @@ import pytest
 from syftnotify.runtime import process
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import file_lock
-from tests.fakes.google import Google, Post, answers_when, hangs, page, serving
-from tests.support import ANA, OWNER, PATIENCE, Box, mails_in, tally, wait_until, workers_of
+from tests.fakes.google import Google, Post, hang, respond_html, respond_when, serve_google
+from tests.support import ANA, OWNER, TIMEOUT, Box, mails_in, tally, wait_until, workers_of
 from tests.trees import Disk, VersionedReviewTree
 from tests.workers import kill_worker, open_outbox_counts, outbox_counts, start_worker
 
@@ -41,7 +41,7 @@ def submit(tree: VersionedReviewTree, *names: str) -> None:
 
 @pytest.fixture
 def google() -> Iterator[Google]:
-    with serving() as google:
+    with serve_google() as google:
         yield google
 
 
@@ -67,10 +67,10 @@ def message_ids(posts: Sequence[Post]) -> Counter[str]:
 
 def run_at_once(box: Box, commands: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
     """Run these commands at the same time; returns the exit code and the output of each."""
-    processes = [box.begin(*arguments, stderr=subprocess.STDOUT) for arguments in commands]
+    processes = [box.start_process(*arguments, stderr=subprocess.STDOUT) for arguments in commands]
     try:
         return [
-            (each.returncode, output) for each in processes for output, _ in [each.communicate(timeout=4 * PATIENCE)]
+            (each.returncode, output) for each in processes for output, _ in [each.communicate(timeout=4 * TIMEOUT)]
         ]
     finally:
         for each in processes:
@@ -150,7 +150,7 @@ def test_stop_finishes_attempts_and_leaves_the_rest_queued(box: Box, tree: Versi
     """S16, X01, F2: twelve mails, two at a time, none answered before the stop: each is sent once."""
     configure_gmail(box, google, at_once=2)
     released = threading.Event()
-    google.usual = answers_when(released)
+    google.default = respond_when(released)
     start_worker(box)
     submit(tree, *(f"job {number}" for number in range(6)))
     wait_until(lambda: len(google.posts) == 2, what="two mails are in flight")
@@ -158,13 +158,13 @@ def test_stop_finishes_attempts_and_leaves_the_rest_queued(box: Box, tree: Versi
         stopping = pool.submit(box.notify, "stop", check=0)
         wait_until(lambda: "stopping" in box.home.log.read_text(), what="the worker has the signal")
         released.set()
-        stopping.result(PATIENCE)
+        stopping.result(TIMEOUT)
 
     # The attempts in flight, and perhaps two more that began just before the stop.
     sent_before = len(google.posts)
     assert outbox_counts(box) == tally(waiting=12 - sent_before, sent=sent_before)
     assert sent_before <= 4
-    google.usual = None
+    google.default = None
     start_worker(box)
     wait_until(lambda: worker_status.read(box.home).sent == 12, what="the rest")
     box.notify("stop", check=0)
@@ -176,14 +176,14 @@ def test_stop_finishes_attempts_and_leaves_the_rest_queued(box: Box, tree: Versi
 def test_stop_timeout_counts_cut_off_attempts_as_unknown(box: Box, tree: VersionedReviewTree, google: Google) -> None:
     """S16, X03: they may have arrived, so they are sent again with the same id."""
     configure_gmail(box, google)
-    google.usual = hangs(60)
+    google.default = hang(60)
     start_worker(box)
     submit(tree, "survey")
     wait_until(lambda: len(google.posts) == 2, what="both mails are in flight")
     done = box.notify("stop", "--timeout", "0.5", check=1)
     assert "killed" in done.stderr
 
-    google.usual = None
+    google.default = None
     start_worker(box)
     wait_until(lambda: worker_status.read(box.home).sent == 2, what="both again")
     box.notify("stop", check=0)
@@ -195,7 +195,7 @@ def test_stop_timeout_counts_cut_off_attempts_as_unknown(box: Box, tree: Version
 def test_stop_during_a_backoff_does_not_wait_for_it(box: Box, tree: VersionedReviewTree, google: Google) -> None:
     """S16, X01: the next worker delivers."""
     configure_gmail(box, google)
-    google.usual = page(503)
+    google.default = respond_html(503)
     start_worker(box)
     submit(tree, "survey")
     wait_until(lambda: worker_status.read(box.home).failed == 2, what="both attempts failed")
@@ -203,7 +203,7 @@ def test_stop_during_a_backoff_does_not_wait_for_it(box: Box, tree: VersionedRev
     refused = len(google.posts)
     assert outbox_counts(box) == tally(waiting=2, failed=2)
 
-    google.usual = None
+    google.default = None
     start_worker(box)
     # The first backoff is at most 30 s.
     wait_until(lambda: worker_status.read(box.home).sent == 2, what="both")
@@ -215,7 +215,7 @@ def test_stop_during_a_backoff_does_not_wait_for_it(box: Box, tree: VersionedRev
 @pytest.mark.thorough
 def test_stop_during_a_pause_does_not_wait_for_it(box: Box, tree: VersionedReviewTree, google: Google) -> None:
     """S16, X01: the next worker tries at once."""
-    with serving() as gone:
+    with serve_google() as gone:
         configure_gmail(box, gone)
     start_worker(box)
     submit(tree, "survey")
@@ -246,7 +246,7 @@ def test_sigterm_during_the_first_scan_ends_the_worker_after_it(box: Box, tree: 
         pid = worker_lock.holder_pid(box.home)
         assert pid is not None
         os.kill(pid, signal.SIGTERM)
-    assert starting.wait(timeout=PATIENCE) == 0
+    assert starting.wait(timeout=TIMEOUT) == 0
     wait_until(lambda: not worker_lock.is_held(box.home), what="the lock is free")
     wait_until(lambda: not workers_of(box), what="no worker is left")
     box.notify("run", "--once", check=0)
@@ -273,7 +273,7 @@ def test_start_worker_killed_before_it_is_ready_is_exit_one(box: Box, tree: Vers
         pid = worker_lock.holder_pid(box.home)
         assert pid is not None
         kill_worker(box, pid)
-        _, output = starting.communicate(timeout=PATIENCE)
+        _, output = starting.communicate(timeout=TIMEOUT)
     assert starting.returncode == 1
     assert "ended before it was ready" in output
     assert "Traceback" not in output

@@ -14,7 +14,7 @@ import pytest
 from syftnotify.services.demo import Tree as DemoTree
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import file_lock
-from tests.support import ANA, OWNER, PATIENCE, Box, wait_until
+from tests.support import ANA, OWNER, TIMEOUT, Box, wait_until
 from tests.workers import (
     CODE,
     SUBMITTED,
@@ -290,7 +290,7 @@ def test_status_during_the_first_scan_shows_progress(box: Box) -> None:
     status = status_json(box)
     assert (status["phase"], status["progress"]) == ("running", None)
     box.notify("stop", check=0)
-    assert worker.wait(PATIENCE) == 0
+    assert worker.wait(TIMEOUT) == 0
 
 
 @pytest.mark.thorough

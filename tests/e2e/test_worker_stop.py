@@ -18,7 +18,7 @@ import pytest
 from syftnotify.core.text import iso, iso_to_local
 from syftnotify.runtime import process
 from syftnotify.system import worker_lock, worker_status
-from tests.support import ANA, PATIENCE, Box, tally, wait_until, workers_of
+from tests.support import ANA, TIMEOUT, Box, tally, wait_until, workers_of
 from tests.workers import CODE, SUBMITTED, demo_tree, kill_worker, outbox_counts, sent_mails, start_worker, status_json
 
 
@@ -159,7 +159,7 @@ class SlowGoogle:
                 self.rfile.read(int(self.headers["Content-Length"]))
                 google.mails += 1
                 google.requested.set()
-                google.may_answer.wait(PATIENCE)
+                google.may_answer.wait(TIMEOUT)
                 answer = b'{"id": "m1", "threadId": "t1"}'
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
@@ -199,14 +199,14 @@ def test_stop_waits_for_a_mail_in_flight(box: Box, slow_google: SlowGoogle) -> N
     """S16, S17: it is sent once, and counted."""
     demo_tree(box).submit(ANA, "survey", CODE)
     start_worker(box)
-    assert slow_google.requested.wait(PATIENCE)
+    assert slow_google.requested.wait(TIMEOUT)
 
     with ThreadPoolExecutor(1) as pool:
         stopping = pool.submit(box.notify, "stop")
         wait_until(lambda: "stopping" in box.home.log.read_text(), what="the worker has the signal")
         assert worker_lock.is_held(box.home)
         slow_google.may_answer.set()
-        done = stopping.result(PATIENCE)
+        done = stopping.result(TIMEOUT)
 
     assert done.returncode == 0, done.stderr
     assert status_json(box)["sent"] == 1

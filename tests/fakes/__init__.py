@@ -1,1 +1,1 @@
-"""Servers of the tests: mail, Google, HTTP endpoints."""
+"""Fake servers and transports: SMTP, Google, HTTP."""

@@ -1,4 +1,4 @@
-"""Google, played by a small server on this machine: consent, tokens, and Gmail's send; every request is recorded."""
+"""A fake Google server: OAuth consent, token endpoint and Gmail's send method. Every request is recorded."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from tests.support import PATIENCE
+from tests.support import TIMEOUT
 
 SCOPE = "https://www.googleapis.com/auth/gmail.send"
 SEND_PATH = "/gmail/v1/users/me/messages/send"
 CLIENT_ID = "tests.apps.googleusercontent.example"
 CLIENT_SECRET = "GOCSPX-secret-of-the-client"
 
-# What every secret of this server contains, so that one look at a text tells whether any of them is in it.
+# Part of every secret of this server: a text without it contains none of them.
 SECRET = "secret-of-"
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One POST to Gmail's send, as it came in."""
+    """One request to Gmail's send method."""
 
     headers: dict[str, str]  # names in lower case
     body: dict[str, Any]
@@ -52,7 +52,7 @@ class Post:
 
     @property
     def source(self) -> bytes:
-        """The mail as it would travel on."""
+        """The decoded RFC 5322 message."""
         return base64.b64decode(self.body["raw"], altchars=b"-_", validate=True)
 
     @property
@@ -84,12 +84,12 @@ class Post:
         return str(self.mail["X-SyftNotify-Event"])
 
 
-class Asked(BaseHTTPRequestHandler):
-    """One connection to the server; keeps it open between requests, as Google does."""
+class Handler(BaseHTTPRequestHandler):
+    """Handles one connection, which stays open between requests (keep-alive), as with Google."""
 
     protocol_version = "HTTP/1.1"
     server: _Server
-    post: Post  # the mail that came in last on this connection
+    post: Post  # the last one on this connection
 
     def setup(self) -> None:
         super().setup()
@@ -104,15 +104,15 @@ class Asked(BaseHTTPRequestHandler):
     def google(self) -> Google:
         return self.server.google
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Nothing on stderr."""
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - name of the base class
+        """Log nothing."""
 
     def do_GET(self) -> None:
         self.google.requests.append(f"GET {urlsplit(self.path).path}")
         if urlsplit(self.path).path == "/auth":
             self._consent()
         else:
-            self.answer(404, b"", "text/plain")
+            self.respond(404, b"", "text/plain")
 
     def do_POST(self) -> None:
         path = urlsplit(self.path).path
@@ -123,24 +123,24 @@ class Asked(BaseHTTPRequestHandler):
         elif path == SEND_PATH:
             self._send(content)
         else:
-            self.answer(404, b"", "text/plain")
+            self.respond(404, b"", "text/plain")
 
-    def answer(
-        self, status: int, body: bytes, kind: str = "application/json", headers: dict[str, str] | None = None
+    def respond(
+        self, status: int, body: bytes, content_type: str = "application/json", headers: dict[str, str] | None = None
     ) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", kind)
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
-    def answer_json(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
-        self.answer(status, json.dumps(value).encode(), headers=headers)
+    def respond_json(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
+        self.respond(status, json.dumps(value).encode(), headers=headers)
 
-    def vanish(self, *, reset: bool = False) -> None:
-        """End the connection without an answer, by FIN or by RST."""
+    def disconnect(self, *, reset: bool = False) -> None:
+        """Close the connection without a response, by FIN or by RST."""
         self.close_connection = True
         if reset:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -148,10 +148,10 @@ class Asked(BaseHTTPRequestHandler):
             os.close(self.connection.detach())
 
     def _consent(self) -> None:
-        asked = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
+        request = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
         google = self.google
         with google.lock:
-            google.consents.append(asked)
+            google.consents.append(request)
         expected = {
             "client_id": CLIENT_ID,
             "response_type": "code",
@@ -159,34 +159,34 @@ class Asked(BaseHTTPRequestHandler):
             "access_type": "offline",
             "code_challenge_method": "S256",
         }
-        wrong = {key: asked.get(key) for key, value in expected.items() if asked.get(key) != value}
-        if wrong or not asked.get("state") or not asked.get("code_challenge"):
-            self.answer(400, f"cannot be granted: {wrong}".encode(), "text/plain")
+        wrong = {key: request.get(key) for key, value in expected.items() if request.get(key) != value}
+        if wrong or not request.get("state") or not request.get("code_challenge"):
+            self.respond(400, f"invalid request: {wrong}".encode(), "text/plain")
             return
-        if google.denies:
-            said = {"error": "access_denied", "state": asked["state"]}
+        if google.denies_consent:
+            query = {"error": "access_denied", "state": request["state"]}
         else:
-            code = google.code_for(asked)
-            said = {"state": asked["state"], "code": code, "scope": SCOPE}
-        self.answer(302, b"", "text/plain", {"Location": f"{asked['redirect_uri']}?{urlencode(said)}"})
+            code = google.new_code(request)
+            query = {"state": request["state"], "code": code, "scope": SCOPE}
+        self.respond(302, b"", "text/plain", {"Location": f"{request['redirect_uri']}?{urlencode(query)}"})
 
     def _token(self, form: dict[str, str]) -> None:
         google = self.google
         with google.lock:
             google.token_requests.append(form)
-            scripted = google.token_answers.popleft() if google.token_answers else google.token_answer
+            scripted = google.token_responses.popleft() if google.token_responses else google.default_token_response
         if scripted is not None:
             scripted(self)
             return
         in_form = form.get("client_id"), form.get("client_secret")
         basic = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
-        known = in_form == (CLIENT_ID, CLIENT_SECRET) or self.headers.get("Authorization") == f"Basic {basic}"
+        is_known_client = in_form == (CLIENT_ID, CLIENT_SECRET) or self.headers.get("Authorization") == f"Basic {basic}"
         with google.lock:
-            granted = google.granted(form) if known else None
-        if granted is None:
-            refuses_the_grant(self)
+            tokens = google.issue_tokens(form) if is_known_client else None
+        if tokens is None:
+            reject_grant(self)
         else:
-            self.answer_json(200, granted)
+            self.respond_json(200, tokens)
 
     def _send(self, content: bytes) -> None:
         google = self.google
@@ -195,17 +195,17 @@ class Asked(BaseHTTPRequestHandler):
         with google.lock:
             google.posts.append(post)
             number = len(google.posts)
-            scripted = google.answers.popleft() if google.answers else google.usual
-            knows = post.access_token in google.access_tokens
+            scripted = google.responses.popleft() if google.responses else google.default
+            is_valid = post.access_token in google.access_tokens
         if scripted is not None:
             scripted(self)
-        elif not knows:
-            says(401, "authError")(self)
+        elif not is_valid:
+            respond_error(401, "authError")(self)
         else:
-            self.answer_json(200, {"id": f"mail-{number}", "threadId": post.thread or f"thread-{number}"})
+            self.respond_json(200, {"id": f"mail-{number}", "threadId": post.thread or f"thread-{number}"})
 
 
-Answer = Callable[[Asked], None]
+Responder = Callable[[Handler], None]
 
 
 class _Server(ThreadingHTTPServer):
@@ -214,15 +214,16 @@ class _Server(ThreadingHTTPServer):
     google: Google
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that a test tore down is no news."""
+        """Ignore errors of connections that a test closed."""
 
 
 @dataclass(slots=True)
 class Google:
-    """The server's memory, and what it is told to answer.
+    """The recorded requests and the configured responses.
 
-    `answers` are used up one a POST; after them holds `usual`; None is Gmail's own behaviour: it takes the mail when
-    the access token is good. The same goes for `token_answers` and `token_answer`.
+    A POST to the send method is handled by the next of `responses`, then by `default`. None means Gmail's normal
+    behaviour: the mail is accepted if the access token is valid. `token_responses` and `default_token_response` are the
+    same for the token endpoint.
     """
 
     url: str = ""
@@ -230,23 +231,23 @@ class Google:
     requests: list[str] = field(default_factory=list)
     consents: list[dict[str, str]] = field(default_factory=list)
     token_requests: list[dict[str, str]] = field(default_factory=list)
-    answers: deque[Answer | None] = field(default_factory=deque)
-    usual: Answer | None = None
-    token_answers: deque[Answer | None] = field(default_factory=deque)
-    token_answer: Answer | None = None
-    denies: bool = False
+    responses: deque[Responder | None] = field(default_factory=deque)
+    default: Responder | None = None
+    token_responses: deque[Responder | None] = field(default_factory=deque)
+    default_token_response: Responder | None = None
+    denies_consent: bool = False
     refresh_token_expires_in: int | None = None
     access_tokens: set[str] = field(default_factory=set)
     refresh_tokens: set[str] = field(default_factory=set)
     lock: threading.RLock = field(default_factory=threading.RLock)
-    ended: threading.Event = field(default_factory=threading.Event)
+    stopped: threading.Event = field(default_factory=threading.Event)
     connections: set[socket.socket] = field(default_factory=set)
     _codes: dict[str, dict[str, str]] = field(default_factory=dict)
     _count: int = 0
     _server: _Server | None = None
 
     def start(self, tls: ssl.SSLContext | None = None) -> None:
-        server = _Server(("127.0.0.1", 0), Asked)
+        server = _Server(("127.0.0.1", 0), Handler)
         server.google = self
         if tls is not None:
             server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
@@ -255,8 +256,8 @@ class Google:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def stop(self) -> None:
-        """Answer nobody any more, on open connections neither."""
-        self.ended.set()
+        """Stop the server and close all open connections."""
+        self.stopped.set()
         server, self._server = self._server, None
         if server is None:
             return
@@ -267,7 +268,7 @@ class Google:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def drop_idle_connections(self) -> None:
-        """Close every kept connection, as a server does that has waited long enough."""
+        """Close every idle connection, as a server does after its keep-alive timeout."""
         for connection in list(self.connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -288,32 +289,32 @@ class Google:
             self.refresh_tokens.add(token)
         return token
 
-    def code_for(self, asked: dict[str, str]) -> str:
+    def new_code(self, request: dict[str, str]) -> str:
         with self.lock:
             self._count += 1
             code = f"4/{SECRET}consent-{self._count}"
-            self._codes[code] = asked
+            self._codes[code] = request
         return code
 
-    def granted(self, form: dict[str, str]) -> dict[str, Any] | None:
-        """What the token endpoint gives for `form`, None when it gives nothing."""
-        given: dict[str, Any] = {"expires_in": 3599, "scope": SCOPE, "token_type": "Bearer"}
+    def issue_tokens(self, form: dict[str, str]) -> dict[str, Any] | None:
+        """The token response for `form`; None if the grant is invalid."""
+        tokens: dict[str, Any] = {"expires_in": 3599, "scope": SCOPE, "token_type": "Bearer"}
         if form.get("grant_type") == "refresh_token" and form.get("refresh_token") in self.refresh_tokens:
-            return {**given, "access_token": self.new_access_token()}
+            return {**tokens, "access_token": self.new_access_token()}
         if form.get("grant_type") != "authorization_code":
             return None
-        asked = self._codes.pop(form.get("code", ""), None)
-        if asked is None or form.get("redirect_uri") != asked["redirect_uri"]:
+        request = self._codes.pop(form.get("code", ""), None)
+        if request is None or form.get("redirect_uri") != request["redirect_uri"]:
             return None
-        proof = base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest()).decode()
-        if proof.rstrip("=") != asked["code_challenge"]:
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest()).decode()
+        if challenge.rstrip("=") != request["code_challenge"]:
             return None
         if self.refresh_token_expires_in is not None:
-            given["refresh_token_expires_in"] = self.refresh_token_expires_in
-        return {**given, "access_token": self.new_access_token(), "refresh_token": self.new_refresh_token()}
+            tokens["refresh_token_expires_in"] = self.refresh_token_expires_in
+        return {**tokens, "access_token": self.new_access_token(), "refresh_token": self.new_refresh_token()}
 
     def revoke(self) -> None:
-        """Nothing that was granted so far is good any more."""
+        """Revoke all access and refresh tokens."""
         with self.lock:
             self.access_tokens.clear()
             self.refresh_tokens.clear()
@@ -321,7 +322,7 @@ class Google:
     # -- files ----------------------------------------------------------------------------------------------------
 
     def write_credentials(self, path: Path, **changes: Any) -> Path:
-        """A desktop app's credentials.json, as Google's console gives it, that names this server."""
+        """Write the credentials.json of a desktop app, with the endpoints of this server."""
         client = {
             "client_id": CLIENT_ID,
             "project_id": "tests",
@@ -336,7 +337,7 @@ class Google:
         return path
 
     def token_info(self, *, expired: bool = False, **changes: Any) -> dict[str, Any]:
-        """What stands in a token file after a sign-in here."""
+        """The content of a token file after a sign-in at this server."""
         expiry = datetime.now(UTC) + timedelta(hours=-1 if expired else 1)
         token = self.new_access_token()
         if expired:
@@ -355,18 +356,18 @@ class Google:
         }
 
     def write_token(self, path: Path, *, expired: bool = False, **changes: Any) -> Path:
-        """A token file as a sign-in leaves it: a new file in place of the old one."""
+        """Write a token file as a sign-in does: a new file replaces the old one."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f"{path.name}.fresh")
-        fresh.write_text(json.dumps(self.token_info(expired=expired, **changes)), encoding="utf-8")
-        fresh.chmod(0o600)
-        fresh.replace(path)
+        temporary = path.with_name(f"{path.name}.tmp")
+        temporary.write_text(json.dumps(self.token_info(expired=expired, **changes)), encoding="utf-8")
+        temporary.chmod(0o600)
+        temporary.replace(path)
         return path
 
 
 @contextlib.contextmanager
-def serving(tls: ssl.SSLContext | None = None) -> Iterator[Google]:
-    """The server, while the block runs."""
+def serve_google(tls: ssl.SSLContext | None = None) -> Iterator[Google]:
+    """Run the server for the duration of the block."""
     google = Google()
     google.start(tls)
     try:
@@ -375,33 +376,33 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[Google]:
         google.stop()
 
 
-def visited(url: str) -> str:
-    """The address on which a browser ends that opens `url` and agrees; that address itself is not opened."""
+def grant_consent(url: str) -> str:
+    """Give consent at `url` as a browser would; returns the redirect URL, which is not opened."""
     parts = urlsplit(url)
     assert parts.hostname == "127.0.0.1"
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT)
     try:
         connection.request("GET", f"{parts.path}?{parts.query}")
-        answer = connection.getresponse()
-        content = answer.read()
-        assert answer.status == 302, content
-        return str(answer.headers["Location"])
+        response = connection.getresponse()
+        content = response.read()
+        assert response.status == 302, content
+        return str(response.headers["Location"])
     finally:
         connection.close()
 
 
-# -- what may be answered ----------------------------------------------------------------------------------------
+# -- responses ----------------------------------------------------------------------------------------------------
 
 
-def says(
+def respond_error(
     status: int,
     reason: str = "",
     *,
-    text: str = "said no",
+    text: str = "rejected",
     headers: dict[str, str] | None = None,
     info: str = "",
-) -> Answer:
-    """An error in Google's JSON form; `info` adds the newer ErrorInfo beside the older list of errors."""
+) -> Responder:
+    """Respond with a Google JSON error; `info` adds an ErrorInfo to the older list of errors."""
     error: dict[str, Any] = {
         "code": status,
         "message": text,
@@ -409,78 +410,78 @@ def says(
         "status": "PERMISSION_DENIED",
     }
     if info:
-        kind = "type.googleapis.com/google.rpc.ErrorInfo"
-        error["details"] = [{"@type": kind, "reason": info, "domain": "googleapis.com"}]
-    return lambda asked: asked.answer_json(status, {"error": error}, headers)
+        type_url = "type.googleapis.com/google.rpc.ErrorInfo"
+        error["details"] = [{"@type": type_url, "reason": info, "domain": "googleapis.com"}]
+    return lambda handler: handler.respond_json(status, {"error": error}, headers)
 
 
-def page(status: int, headers: dict[str, str] | None = None) -> Answer:
-    """A page of HTML, as a proxy in between answers."""
+def respond_html(status: int, headers: dict[str, str] | None = None) -> Responder:
+    """Respond with an HTML page, as a proxy does."""
     html = b"<html><title>Error</title><body>That's an error.</body></html>"
-    return lambda asked: asked.answer(status, html, "text/html; charset=UTF-8", headers)
+    return lambda handler: handler.respond(status, html, "text/html; charset=UTF-8", headers)
 
 
-def body(content: bytes, status: int = 200) -> Answer:
-    """Success, with `content` as its body."""
-    return lambda asked: asked.answer(status, content)
+def respond_body(content: bytes, status: int = 200) -> Responder:
+    """Respond with `content` as the body."""
+    return lambda handler: handler.respond(status, content)
 
 
-def closes(asked: Asked) -> None:
-    """Reads the request and closes the connection."""
-    asked.vanish()
+def close_connection(handler: Handler) -> None:
+    """Read the request and close the connection."""
+    handler.disconnect()
 
 
-def resets(asked: Asked) -> None:
-    """Reads the request and resets the connection."""
-    asked.vanish(reset=True)
+def reset_connection(handler: Handler) -> None:
+    """Read the request and reset the connection."""
+    handler.disconnect(reset=True)
 
 
-def hangs(seconds: float) -> Answer:
-    """Takes the mail, is silent for `seconds`, and then closes the connection."""
+def hang(seconds: float) -> Responder:
+    """Read the request, wait for `seconds`, and close the connection without a response."""
 
-    def answer(asked: Asked) -> None:
-        asked.google.ended.wait(seconds)
-        asked.vanish()
+    def respond(handler: Handler) -> None:
+        handler.google.stopped.wait(seconds)
+        handler.disconnect()
 
-    return answer
-
-
-def answers_slowly(seconds: float) -> Answer:
-    """Takes the mail, and says so after `seconds`."""
-
-    def answer(asked: Asked) -> None:
-        asked.google.ended.wait(seconds)
-        asked.answer_json(200, {"id": "slow", "threadId": "slow"})
-
-    return answer
+    return respond
 
 
-def answers_when(released: threading.Event) -> Answer:
-    """Takes the mail, and says so once `released` is set."""
+def respond_slowly(seconds: float) -> Responder:
+    """Accept the mail after `seconds`."""
 
-    def answer(asked: Asked) -> None:
-        released.wait(PATIENCE)
-        asked.answer_json(200, {"id": "held", "threadId": "held"})
+    def respond(handler: Handler) -> None:
+        handler.google.stopped.wait(seconds)
+        handler.respond_json(200, {"id": "slow", "threadId": "slow"})
 
-    return answer
-
-
-def cuts_the_body(asked: Asked) -> None:
-    """Success, but the body ends in its middle."""
-    asked.send_response(200)
-    asked.send_header("Content-Type", "application/json")
-    asked.send_header("Content-Length", "100")
-    asked.end_headers()
-    asked.wfile.write(b'{"id": "mail')
-    asked.vanish()
+    return respond
 
 
-def babbles(asked: Asked) -> None:
-    """Reads the request and answers past the encryption, so that the TLS connection breaks."""
-    asked.close_connection = True
-    os.write(asked.connection.fileno(), b"this is no TLS record at all\n")
+def respond_when(released: threading.Event) -> Responder:
+    """Accept the mail once `released` is set."""
+
+    def respond(handler: Handler) -> None:
+        released.wait(TIMEOUT)
+        handler.respond_json(200, {"id": "held", "threadId": "held"})
+
+    return respond
 
 
-def refuses_the_grant(asked: Asked) -> None:
-    """The token endpoint's final no."""
-    asked.answer_json(400, {"error": "invalid_grant", "error_description": "Token has been expired or revoked."})
+def truncate_body(handler: Handler) -> None:
+    """Respond 200 with a truncated body."""
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", "100")
+    handler.end_headers()
+    handler.wfile.write(b'{"id": "mail')
+    handler.disconnect()
+
+
+def send_garbage(handler: Handler) -> None:
+    """Read the request and send plain text in a TLS connection, which breaks it."""
+    handler.close_connection = True
+    os.write(handler.connection.fileno(), b"this is not a TLS record\n")
+
+
+def reject_grant(handler: Handler) -> None:
+    """Respond as the token endpoint does to a revoked grant."""
+    handler.respond_json(400, {"error": "invalid_grant", "error_description": "Token has been expired or revoked."})

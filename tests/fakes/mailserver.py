@@ -1,4 +1,4 @@
-"""A mail server on this machine, as real as aiosmtpd makes it; where it is told to, it does the wrong thing."""
+"""A mail server based on aiosmtpd, with configurable faults at each step of the protocol."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from typing import Any
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from tests.support import PATIENCE
+from tests.support import TIMEOUT
 
 HOST = "127.0.0.1"
 USER = "notifier"
-# What the password of this server contains, so that one look at a text tells whether any of it is there.
+# Part of the password of this server: a text without it does not contain the password.
 SECRET = "secret-of-"
 PASSWORD = f"{SECRET}the-mailbox"
 
-_NOTHING = "\0nothing more is said"
+_NO_REPLY = "\0no reply"
 _DRIP_SECONDS = 0.2  # between two bytes
 
-logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # aiosmtpd's own lines say what `talks` says
+logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # `commands_by_connection` has the same
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """One message that the server took on, as it would travel further."""
+    """One message that the server accepted."""
 
     sender: str
     recipients: tuple[str, ...]
     source: bytes
-    user: str  # who had signed in, or empty
+    user: str  # the authenticated user, or empty
     is_encrypted: bool
-    talk: int  # on which connection it came, from 0
+    connection: int  # from 0
 
     @property
     def mail(self) -> EmailMessage:
@@ -62,12 +62,12 @@ class Committed:
 
     @property
     def id(self) -> str:
-        """What stands before the @ of its Message-ID."""
+        """The part of Message-ID before the @."""
         return str(self.mail["Message-ID"]).strip("<>").partition("@")[0]
 
     @property
     def text(self) -> str:
-        """Empty where there is HTML alone."""
+        """The plain text part; empty if there is only HTML."""
         part = self.mail.get_body(("plain",))
         return str(part.get_content()).replace("\r\n", "\n") if part is not None else ""
 
@@ -82,27 +82,27 @@ class Committed:
         return str(self.mail["X-SyftNotify-Event"])
 
 
-class Talk(SMTP):
-    """One connection: each command is noted, and may be answered by an act of the test's instead of by aiosmtpd."""
+class Connection(SMTP):
+    """One connection: records each command, and runs the configured action instead of aiosmtpd's method."""
 
     def __init__(self, server: MailServer) -> None:
         super().__init__(
-            _Desk(),
+            _Handler(),
             hostname="mail.test",
             loop=server.loop,
             data_size_limit=None,
             tls_context=server.tls if server.starttls else None,
-            auth_require_tls=False,  # aiosmtpd counts STARTTLS alone as encryption; `_may_sign_in` knows both
-            authenticator=server.authenticated,
+            auth_require_tls=False,  # `allows_auth` decides: aiosmtpd does not count implicit TLS as encryption
+            authenticator=server.authenticate,
             auth_exclude_mechanism={"PLAIN", "LOGIN"} - server.mechanisms,
         )
         self.server = server
-        self.number = len(server.talks)
+        self.number = len(server.commands_by_connection)
         self.commands: list[str] = []
-        server.talks.append(self.commands)
+        server.commands_by_connection.append(self.commands)
         self._has_greeted = False
         for name, method in list(self._smtp_methods.items()):
-            self._smtp_methods[name] = functools.partial(self._obey, name, method)
+            self._smtp_methods[name] = functools.partial(self._handle, name, method)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.server.connections.add(self)
@@ -110,50 +110,50 @@ class Talk(SMTP):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.server.connections.discard(self)
-        with contextlib.suppress(AssertionError):  # aiosmtpd's, of a connection that ended during the handshake
+        with contextlib.suppress(AssertionError):  # raised by aiosmtpd if the connection ended during the handshake
             super().connection_lost(error)
 
     def eof_received(self) -> bool | None:
         super().eof_received()
-        return False  # who closed one half is gone
+        return False  # do not keep half-closed connections
 
     @property
     def is_encrypted(self) -> bool:
         return self._tls_protocol is not None or (self.server.tls is not None and not self.server.starttls)
 
     @property
-    def may_sign_in(self) -> bool:
+    def allows_auth(self) -> bool:
         return bool(self.server.users) and (self.is_encrypted or self.server.tls is None)
 
     async def push(self, status: str | bytes) -> None:
         if not self._has_greeted:
             self._has_greeted = True
-            if (act := self.server.act("greeting")) is not None:
+            if (act := self.server.next_action("greeting")) is not None:
                 await act(self)
                 return
-        if status != _NOTHING:
+        if status != _NO_REPLY:
             await super().push(status.encode() if isinstance(status, str) else status)
 
-    async def _obey(self, name: str, method: Callable[[str | None], Awaitable[None]], argument: str | None) -> None:
-        # What an AUTH command carries is noted by its mechanism alone.
-        said = (argument or "").split(" ")[0] if name == "AUTH" else argument or ""
-        # SMTP keywords have no case (RFC 5321, 2.4): smtplib of Python 3.13 writes `MAIL from:`, earlier ones `FROM:`.
-        keyword, colon, rest = said.partition(":")
-        said = keyword.upper() + colon + rest if name in {"MAIL", "RCPT"} else said
-        self.commands.append(f"{name} {said}".rstrip())
-        if (act := self.server.act(name)) is not None:
+    async def _handle(self, name: str, method: Callable[[str | None], Awaitable[None]], argument: str | None) -> None:
+        # Of an AUTH command only the mechanism is recorded, not the credentials.
+        recorded = (argument or "").split(" ")[0] if name == "AUTH" else argument or ""
+        # Keywords are case-insensitive (RFC 5321, 2.4): Python 3.13 writes `MAIL from:`, earlier versions `FROM:`.
+        keyword, colon, rest = recorded.partition(":")
+        recorded = keyword.upper() + colon + rest if name in {"MAIL", "RCPT"} else recorded
+        self.commands.append(f"{name} {recorded}".rstrip())
+        if (act := self.server.next_action(name)) is not None:
             await act(self)
         elif name == "MAIL" and self.server.users and not (self.session and self.session.authenticated):
             await self.push("530 5.7.0 Authentication required")
-        elif name == "DATA" and (act := self.server.act("body")) is not None:
-            await self.push("354 go on")
+        elif name == "DATA" and (act := self.server.next_action("body")) is not None:
+            await self.push("354 End data with <CR><LF>.<CR><LF>")
             await self._reader.readline()
             await act(self)
         else:
             await method(argument)
 
     def commit(self) -> None:
-        """Take the message on."""
+        """Accept the message."""
         envelope, session = self.envelope, self.session
         assert envelope is not None
         assert session is not None
@@ -174,85 +174,85 @@ class Talk(SMTP):
         self._writer.write(content)
         await self._writer.drain()
 
-    def hang_up(self, *, reset: bool = False) -> None:
-        """End the connection, by FIN or by RST."""
-        # Below STARTTLS: above it, closing would wait for a farewell that a client owes nobody.
+    def disconnect(self, *, reset: bool = False) -> None:
+        """Close the connection, by FIN or by RST."""
+        # The TCP transport: closing the TLS transport would wait for the client's close_notify.
         transport = self._original_transport or self.transport
         if not isinstance(transport, asyncio.WriteTransport):
             return
         connection = transport.get_extra_info("socket") if reset else None
         if connection is not None:
-            with contextlib.suppress(OSError):  # the other side was faster
+            with contextlib.suppress(OSError):  # the client closed it first
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             transport.abort()
         else:
             transport.close()
 
 
-Act = Callable[[Talk], Coroutine[Any, Any, None]]
+Action = Callable[[Connection], Coroutine[Any, Any, None]]
 
 
-class _Desk:
-    """Where aiosmtpd asks what to do with a message."""
+class _Handler:
+    """The handler of aiosmtpd."""
 
-    async def handle_EHLO(  # noqa: N802 - aiosmtpd's name
-        self, talk: Talk, session: Session, envelope: Envelope, hostname: str, responses: list[str]
+    async def handle_EHLO(  # noqa: N802 - name of aiosmtpd
+        self, connection: Connection, session: Session, envelope: Envelope, hostname: str, responses: list[str]
     ) -> list[str]:
         session.host_name = hostname
-        return [line for line in responses if talk.may_sign_in or not line.startswith("250-AUTH")]
+        return [line for line in responses if connection.allows_auth or not line.startswith("250-AUTH")]
 
-    async def handle_DATA(self, talk: Talk, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
-        talk.commands.append(".")
-        if (act := talk.server.act("dot")) is not None:
-            await act(talk)
-            return _NOTHING
-        talk.commit()
-        return f"250 2.0.0 taken as {len(talk.server.committed)}"
+    async def handle_DATA(self, connection: Connection, session: Session, envelope: Envelope) -> str:  # noqa: N802 - name of aiosmtpd
+        connection.commands.append(".")
+        if (act := connection.server.next_action("dot")) is not None:
+            await act(connection)
+            return _NO_REPLY
+        connection.commit()
+        return f"250 2.0.0 queued as {len(connection.server.committed)}"
 
 
 @dataclass(slots=True)
 class MailServer:
-    """The server's memory, and what it is told to do instead of the right thing.
+    """The accepted messages and the configured faults.
 
-    `acts` are used up one a step; after them holds what `usual` says for the step; without either aiosmtpd does what a
-    mail server does. Steps are `greeting`, the commands, `body` (the message has begun, its final dot was not read) and
-    `dot` (it was). `users` with their passwords must sign in; without any, nobody can.
+    At each step the next of its `actions` runs, then its `default`; without either, aiosmtpd handles the command. Steps
+    are `greeting`, the commands, `body` (the message has begun, its final dot was not read) and `dot` (it was read).
+    `users` maps names to passwords: clients must authenticate; without users, AUTH is not offered.
     """
 
     tls: ssl.SSLContext | None = None
-    starttls: bool = True  # else encrypted from the start, if at all
+    starttls: bool = True  # with `tls`: STARTTLS, otherwise implicit TLS
     users: dict[str, str] = field(default_factory=dict)
     mechanisms: set[str] = field(default_factory=lambda: {"PLAIN", "LOGIN"})
-    receive_buffer: int | None = None  # bytes; small, so that a large message cannot leave before anybody reads it
-    port: int = 0  # any that is free
-    talks: list[list[str]] = field(default_factory=list)  # the commands of each connection
+    receive_buffer: int | None = None  # bytes; small, so that a large message does not fit into buffers
+    port: int = 0  # any free port
+    commands_by_connection: list[list[str]] = field(default_factory=list)  # in the order of the connections
     committed: list[Committed] = field(default_factory=list)
-    connections: set[Talk] = field(default_factory=set)  # open now
-    acts: dict[str, deque[Act | None]] = field(default_factory=dict)
-    usual: dict[str, Act] = field(default_factory=dict)
+    connections: set[Connection] = field(default_factory=set)  # open ones
+    actions: dict[str, deque[Action | None]] = field(default_factory=dict)
+    default: dict[str, Action] = field(default_factory=dict)
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _thread: threading.Thread | None = None
     _server: asyncio.AbstractServer | None = None
 
     def start(self) -> None:
-        listening = socket.create_server((HOST, self.port))
+        listener = socket.create_server((HOST, self.port))
         if self.receive_buffer is not None:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
-        self.port = listening.getsockname()[1]
-        self.loop.set_exception_handler(lambda _loop, _context: None)  # a connection that a test tore down is no news
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
+        self.port = listener.getsockname()[1]
+        self.loop.set_exception_handler(lambda _loop, _context: None)  # connections that a test closed
         self._thread = threading.Thread(target=self.loop.run_forever, name="mail server", daemon=True)
         self._thread.start()
 
         async def serve() -> asyncio.AbstractServer:
-            implicit: dict[str, Any] = (
+            implicit_tls: dict[str, Any] = (
                 {} if self.starttls or self.tls is None else {"ssl": self.tls, "ssl_shutdown_timeout": 0.1}
             )
-            return await self.loop.create_server(lambda: Talk(self), sock=listening, **implicit)
+            return await self.loop.create_server(lambda: Connection(self), sock=listener, **implicit_tls)
 
-        self._server = self._done(serve())
+        self._server = self._run(serve())
 
     def stop(self) -> None:
-        """Answer nobody any more, on open connections neither."""
+        """Stop the server and reset all open connections."""
         if self._thread is None:
             return
         thread, self._thread = self._thread, None
@@ -260,65 +260,65 @@ class MailServer:
         async def end() -> None:
             assert self._server is not None
             self._server.close()
-            for talk in list(self.connections):
-                talk.hang_up(reset=True)
+            for connection in list(self.connections):
+                connection.disconnect(reset=True)
             tasks = asyncio.all_tasks(self.loop) - {asyncio.current_task()}
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-        self._done(end())
+        self._run(end())
         self.loop.call_soon_threadsafe(self.loop.stop)
         thread.join()
         self.loop.close()
 
     def drop_connections(self) -> None:
-        """Close every open connection, as a server does that has waited long enough; returns when they are closed."""
+        """Close every open connection, as a server does after its idle timeout; returns when they are closed."""
 
         async def drop() -> None:
-            for talk in list(self.connections):
-                talk.hang_up()
+            for connection in list(self.connections):
+                connection.disconnect()
             while self.connections:
-                await asyncio.sleep(0.01)  # between two looks at what closes
+                await asyncio.sleep(0.01)  # interval of polling
 
-        self._done(drop())
+        self._run(drop())
 
-    def act(self, step: str) -> Act | None:
-        """What is to be done at `step`, this time."""
-        waiting = self.acts.get(step)
-        return waiting.popleft() if waiting else self.usual.get(step)
+    def next_action(self, step: str) -> Action | None:
+        """Take the action for `step`; None means the default behaviour."""
+        queued = self.actions.get(step)
+        return queued.popleft() if queued else self.default.get(step)
 
-    def once(self, step: str, *acts: Act | None) -> None:
-        """The next times that `step` is reached, do this."""
-        self.acts.setdefault(step, deque()).extend(acts)
+    def once(self, step: str, *actions: Action | None) -> None:
+        """Queue `actions` for the next times that `step` is reached."""
+        self.actions.setdefault(step, deque()).extend(actions)
 
-    def behaves(self) -> None:
-        """Do the right thing again."""
-        self.acts.clear()
-        self.usual.clear()
+    def clear_faults(self) -> None:
+        """Remove all actions."""
+        self.actions.clear()
+        self.default.clear()
 
-    def authenticated(self, talk: Any, session: Any, envelope: Any, mechanism: str, given: Any) -> AuthResult:
+    def authenticate(self, connection: Any, session: Any, envelope: Any, mechanism: str, given: Any) -> AuthResult:
         assert isinstance(given, LoginPassword)
-        good = self.users.get(given.login.decode()) == given.password.decode()
-        return AuthResult(success=good, handled=False, auth_data=given)
+        is_valid = self.users.get(given.login.decode()) == given.password.decode()
+        return AuthResult(success=is_valid, handled=False, auth_data=given)
 
     @property
     def commands(self) -> list[str]:
         """Every command of every connection."""
-        return [command for talk in self.talks for command in talk]
+        return [command for connection in self.commands_by_connection for command in connection]
 
     @property
     def attempts(self) -> int:
-        """How often a message was begun."""
+        """The number of MAIL commands."""
         return sum(command.startswith("MAIL") for command in self.commands)
 
-    def _done(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=PATIENCE)
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=TIMEOUT)
 
 
 @contextlib.contextmanager
-def serving(tls: ssl.SSLContext | None = None, **settings: Any) -> Iterator[MailServer]:
-    """The server, while the block runs."""
+def serve_mail(tls: ssl.SSLContext | None = None, **settings: Any) -> Iterator[MailServer]:
+    """Run the server for the duration of the block."""
     server = MailServer(tls, **settings)
     server.start()
     try:
@@ -332,119 +332,119 @@ def serving(tls: ssl.SSLContext | None = None, **settings: Any) -> Iterator[Mail
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A private authority, whose certificate lies in a file."""
+    """A private certificate authority with its certificate in a file."""
 
     ca: trustme.CA
     file: Path
 
     def context(self, *names: str) -> ssl.SSLContext:
-        """A server's side of the encryption, with a certificate for `names`."""
+        """The TLS context of a server with a certificate for `names`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.ca.issue_cert(*(names or (HOST, "localhost"))).configure_cert(context)
         return context
 
 
-def authority(folder: Path) -> Authority:
-    """A new authority; its certificate is put into `folder`."""
-    made = Authority(trustme.CA(), folder / "ca.pem")
-    made.ca.cert_pem.write_to_path(str(made.file))
-    return made
+def create_authority(folder: Path) -> Authority:
+    """Create an authority; its certificate is written to `folder`."""
+    authority = Authority(trustme.CA(), folder / "ca.pem")
+    authority.ca.cert_pem.write_to_path(str(authority.file))
+    return authority
 
 
-# -- what may be done at a step ----------------------------------------------------------------------------------
+# -- actions -----------------------------------------------------------------------------------------------------
 
 
-def says(*lines: str) -> Act:
-    """Answers so; several lines are one answer."""
+def reply(*lines: str) -> Action:
+    """Send one reply of these lines."""
 
-    async def act(talk: Talk) -> None:
-        await talk.write("".join(f"{line}\r\n" for line in lines).encode())
+    async def action(connection: Connection) -> None:
+        await connection.write("".join(f"{line}\r\n" for line in lines).encode())
 
-    return act
-
-
-def says_and_closes(line: str) -> Act:
-    """Answers so, and closes the connection."""
-    return in_turn(says(line), closes)
+    return action
 
 
-async def closes(talk: Talk) -> None:
-    """Closes the connection without an answer."""
-    talk.hang_up()
+def reply_and_close(line: str) -> Action:
+    """Send a reply and close the connection."""
+    return sequence(reply(line), close_connection)
 
 
-async def resets(talk: Talk) -> None:
-    """Resets the connection without an answer."""
-    talk.hang_up(reset=True)
+async def close_connection(connection: Connection) -> None:
+    """Close the connection without a reply."""
+    connection.disconnect()
 
 
-async def hangs(talk: Talk) -> None:
-    """Is silent until the other side goes away."""
+async def reset_connection(connection: Connection) -> None:
+    """Reset the connection without a reply."""
+    connection.disconnect(reset=True)
+
+
+async def hang(connection: Connection) -> None:
+    """Send no reply until the client disconnects."""
     await asyncio.Event().wait()
 
 
-async def babbles(talk: Talk) -> None:
-    """Answers something that is no answer of a mail server."""
-    await talk.write(b"HTTP/1.1 400 Bad Request\r\n")
+async def send_garbage(connection: Connection) -> None:
+    """Send a line that is not an SMTP reply."""
+    await connection.write(b"HTTP/1.1 400 Bad Request\r\n")
 
 
-async def drips(talk: Talk) -> None:
-    """Answers one byte at a time and never comes to the end, so that no single read takes long."""
+async def drip(connection: Connection) -> None:
+    """Send an endless reply byte by byte, so that no single read times out."""
     for byte in itertools.chain(b"250-", itertools.repeat(ord("."))):
-        await talk.write(bytes([byte]))
-        await asyncio.sleep(_DRIP_SECONDS)  # the fault itself
+        await connection.write(bytes([byte]))
+        await asyncio.sleep(_DRIP_SECONDS)  # part of the fault
 
 
-async def repeats_what_it_heard(talk: Talk) -> None:
-    """Refuses a sign-in in words that hold the password."""
-    await talk.write(f"535 5.7.8 {' '.join(talk.server.users.values())} is wrong\r\n".encode())
+async def reply_with_password(connection: Connection) -> None:
+    """Reject AUTH with a reply that contains the password."""
+    await connection.write(f"535 5.7.8 {' '.join(connection.server.users.values())} is wrong\r\n".encode())
 
 
-async def commits(talk: Talk) -> None:
-    """Takes the message on, without a word."""
-    talk.commit()
+async def commit(connection: Connection) -> None:
+    """Accept the message without a reply."""
+    connection.commit()
 
 
-def in_turn(*acts: Act) -> Act:
-    """Does one after the other."""
+def sequence(*actions: Action) -> Action:
+    """Run actions one after the other."""
 
-    async def act(talk: Talk) -> None:
-        for each in acts:
-            await each(talk)
+    async def action(connection: Connection) -> None:
+        for each in actions:
+            await each(connection)
 
-    return act
+    return action
 
 
-# -- below SMTP --------------------------------------------------------------------------------------------------
+# -- TCP ---------------------------------------------------------------------------------------------------------
 
 
 class RawServer:
-    """A server of bare connections, for what no mail server does; each is handled in a thread of its own."""
+    """A TCP server that handles each connection in its own thread."""
 
     def __init__(self, handle: Callable[[socket.socket], None]) -> None:
         self._handle = handle
         self._lock = threading.Lock()
-        self._listening = socket.create_server((HOST, 0), backlog=64)
+        self._listener = socket.create_server((HOST, 0), backlog=64)
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-        self.ended = threading.Event()
-        self.port = int(self._listening.getsockname()[1])
-        self.most = 0  # connections that were open at once
+        self.stopped = threading.Event()
+        self.port = int(self._listener.getsockname()[1])
+        self.max_open = 0  # maximum of connections open at once
         self._accepting = threading.Thread(target=self._accept, name="raw server", daemon=True)
         self._accepting.start()
 
     @property
-    def held(self) -> int:
-        """Connections that are open now."""
+    def open_count(self) -> int:
+        """The number of open connections."""
         with self._lock:
             return len(self._open)
 
     def stop(self) -> None:
-        self.ended.set()
+        self.stopped.set()
         with contextlib.suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._accepting.join()
-        self._listening.close()
+        self._listener.close()
         with self._lock:
             for connection in self._open:
                 with contextlib.suppress(OSError):
@@ -453,14 +453,14 @@ class RawServer:
             thread.join()
 
     def _accept(self) -> None:
-        while not self.ended.is_set():
+        while not self.stopped.is_set():
             try:
-                connection, _ = self._listening.accept()
-            except OSError:  # the end
+                connection, _ = self._listener.accept()
+            except OSError:  # stopped
                 return
             with self._lock:
                 self._open.add(connection)
-                self.most = max(self.most, len(self._open))
+                self.max_open = max(self.max_open, len(self._open))
             thread = threading.Thread(target=self._serve, args=[connection], daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -476,8 +476,8 @@ class RawServer:
 
 
 @contextlib.contextmanager
-def raw(handle: Callable[[socket.socket], None]) -> Iterator[RawServer]:
-    """A server of bare connections, while the block runs."""
+def serve_raw(handle: Callable[[socket.socket], None]) -> Iterator[RawServer]:
+    """Run a TCP server for the duration of the block."""
     server = RawServer(handle)
     try:
         yield server
@@ -485,12 +485,12 @@ def raw(handle: Callable[[socket.socket], None]) -> Iterator[RawServer]:
         server.stop()
 
 
-def swallows(connection: socket.socket) -> None:
-    """Reads whatever comes and never answers: a black hole."""
+def never_respond(connection: socket.socket) -> None:
+    """Read everything and never respond."""
     while connection.recv(65536):
         pass
 
 
 def ids(mails: Sequence[Committed]) -> list[str]:
-    """The ids of `mails`, in the order in which they came."""
+    """The ids of `mails`, in order."""
     return [mail.id for mail in mails]

@@ -1,4 +1,4 @@
-"""A transport that keeps what it is sent and fails as a test scripts it."""
+"""A transport that records messages and fails as configured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RENDERER = EmailRenderer(TemplateRenderer(), sender="o@x.org", links=Links())
 
 
 class RecordingTransport:
-    """Accepts each message unless `failures` says otherwise; `gate` holds attempts up while it is closed."""
+    """Accepts each message unless `failures` has an error; attempts block while `gate` is not set."""
 
     def __init__(self) -> None:
         self.accepted: list[Message] = []

@@ -1,4 +1,4 @@
-"""A server of the web that does what it is told, and takes down every request."""
+"""An HTTP server with configurable responses that records every request."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.fakes.mailserver import HOST, RawServer, raw
+from tests.fakes.mailserver import HOST, RawServer, serve_raw
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it came."""
-
     line: str
     headers: dict[str, str]  # names in lower case
     body: bytes
@@ -29,18 +27,18 @@ class Request:
         return json.loads(self.body)
 
 
-Answer = Callable[[socket.socket], None]
+Responder = Callable[[socket.socket], None]
 
 
 @dataclass
-class Web:
-    """Answers the next of `answers`, else `usual`; each connection may carry several requests."""
+class WebServer:
+    """Handles each request with the next of `responses`, then with `default`; supports keep-alive."""
 
-    usual: Answer
-    answers: list[Answer] = field(default_factory=list)
+    default: Responder
+    responses: list[Responder] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     server: RawServer | None = None
-    context: ssl.SSLContext | None = None  # its side of the encryption, if it encrypts
+    context: ssl.SSLContext | None = None  # of TLS; None: plain HTTP
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -60,8 +58,8 @@ class Web:
         while request := _read(file):
             with self._lock:
                 self.requests.append(request)
-                answer = self.answers.pop(0) if self.answers else self.usual
-            answer(connection)
+                responder = self.responses.pop(0) if self.responses else self.default
+            responder(connection)
 
 
 def _read(file: Any) -> Request | None:
@@ -76,67 +74,61 @@ def _read(file: Any) -> Request | None:
 
 
 @contextlib.contextmanager
-def web(usual: Answer | None = None, context: ssl.SSLContext | None = None) -> Iterator[Web]:
-    """A server of the web, while the block runs."""
-    made = Web(usual or says(200, "ok"), context=context)
-    with raw(made.handle) as server:
-        made.server = server
-        yield made
+def serve_web(default: Responder | None = None, context: ssl.SSLContext | None = None) -> Iterator[WebServer]:
+    """Run the server for the duration of the block."""
+    web_server = WebServer(default or respond(200, "ok"), context=context)
+    with serve_raw(web_server.handle) as server:
+        web_server.server = server
+        yield web_server
 
 
-def says(status: int, text: str = "", **headers: str) -> Answer:
-    """Answers so; `Retry_After` stands for `Retry-After`."""
-    lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(text.encode())}"]
+def respond(status: int, text: str = "", **headers: str) -> Responder:
+    """Respond with these values; the name `Retry_After` stands for `Retry-After`."""
+    lines = [f"HTTP/1.1 {status} Reason", f"Content-Length: {len(text.encode())}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
 
-    def answer(connection: socket.socket) -> None:
+    def send(connection: socket.socket) -> None:
         connection.sendall(("\r\n".join(lines) + "\r\n\r\n" + text).encode())
 
-    return answer
+    return send
 
 
-def closes(connection: socket.socket) -> None:
-    """Read it all, and goes."""
+def close_connection(connection: socket.socket) -> None:
+    """Close the connection after the request, without a response."""
     connection.shutdown(socket.SHUT_RDWR)
 
 
-def resets(connection: socket.socket) -> None:
+def reset_connection(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    os.close(connection.detach())  # `close` would wait for the file that reads from it
+    os.close(connection.detach())  # `close` would wait until the file object of it is closed
 
 
-def babbles(connection: socket.socket) -> None:
-    """Answers something that is not HTTP."""
-    connection.sendall(b"what?\r\n\r\n")
+def send_garbage(connection: socket.socket) -> None:
+    """Send a line that is not HTTP, and close the connection."""
+    connection.sendall(b"not HTTP\r\n\r\n")
     connection.shutdown(socket.SHUT_RDWR)
 
 
-def hangs(connection: socket.socket) -> None:
-    """Never answers."""
-    while connection.recv(65536):
-        pass
-
-
-def drips(connection: socket.socket) -> None:
-    """Answers a byte at a time, for ever: each read has its answer in time."""
+def drip(connection: socket.socket) -> None:
+    """Send an endless header byte by byte, so that no single read times out."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
     with contextlib.suppress(OSError):
         while True:
             connection.sendall(b"x")
-            if _is_gone(connection):
+            if _is_closed(connection):
                 return
 
 
-def _is_gone(connection: socket.socket) -> bool:
-    connection.settimeout(0.05)  # the pause between two bytes
+def _is_closed(connection: socket.socket) -> bool:
+    connection.settimeout(0.05)  # the interval between two bytes
     try:
         return connection.recv(1) == b""
     except TimeoutError:
         return False
 
 
-def floods(connection: socket.socket) -> None:
-    """An answer without an end."""
+def flood(connection: socket.socket) -> None:
+    """Send an endless body."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
     with contextlib.suppress(OSError):
         while True:

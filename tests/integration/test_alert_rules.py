@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.fakes.web import Web, closes, web
+from tests.fakes.web import WebServer, close_connection, serve_web
 from tests.queries import add_alert_rule
 from tests.support import ANA, BO, OWNER, Box
 from tests.trees import TREES, Disk, Tree
@@ -33,7 +33,7 @@ def run_jobs_to_their_end(box: Box, tree: Tree) -> None:
     box.scan()
 
 
-def test_alert_rule_posts_failure_and_timeout_with_exit_code(box: Box, tree: Tree, hook: Web) -> None:
+def test_alert_rule_posts_failure_and_timeout_with_exit_code(box: Box, tree: Tree, hook: WebServer) -> None:
     """A02, A04, A12"""
     rule = add_alert_rule(box, "--job", "*", "--webhook", hook.url)
     run_jobs_to_their_end(box, tree)
@@ -51,7 +51,7 @@ def test_alert_rule_posts_failure_and_timeout_with_exit_code(box: Box, tree: Tre
     assert len(hook.requests) == 2
 
 
-def test_all_alert_rules_of_a_job_notify_each_recipient_once(box: Box, tree: Tree, hook: Web) -> None:
+def test_all_alert_rules_of_a_job_notify_each_recipient_once(box: Box, tree: Tree, hook: WebServer) -> None:
     """A03, A05, A11, N20"""
     add_alert_rule(box, "--job", "slow", "--email", BO)
     add_alert_rule(box, "--job", tree.entity("slow", ANA), "--email", BO.upper())
@@ -78,7 +78,7 @@ def test_alert_rule_by_tag_matches_tagged_jobs(box: Box, tree: Tree) -> None:
     assert [(mail.event, mail.entities) for mail in box.mails()] == [("job_completed", [tree.entity("a", ANA)])]
 
 
-def test_alert_rule_with_registered_webhook_uses_its_format(box: Box, tree: Tree, hook: Web) -> None:
+def test_alert_rule_with_registered_webhook_uses_its_format(box: Box, tree: Tree, hook: WebServer) -> None:
     """N30"""
     transports = {"box": {"type": "maildir"}, "oncall": {"type": "webhook", "url": hook.url}}
     box.configure({"routes": [{"events": ["job_held"]}], "transports": transports})
@@ -111,9 +111,9 @@ def test_long_run_alert_is_sent_once_by_its_rule(box: Box, tree: Tree) -> None:
     assert sent == [("job_long_running", BO), ("job_long_running", OWNER)]
 
 
-def test_alert_rule_url_receives_no_other_job(box: Box, tree: Tree, hook: Web) -> None:
+def test_alert_rule_url_receives_no_other_job(box: Box, tree: Tree, hook: WebServer) -> None:
     """N17, A03: an alerts block without recipients goes to every transport, not to the URL of a rule."""
-    with web() as team:
+    with serve_web() as team:
         transports = {"team": {"type": "slack", "url": team.url}}
         box.configure({"transports": transports, "routes": [{"events": ["job_held"], "to": ["#jobs"]}]})
         add_alert_rule(box, "--job", "other", "--webhook", hook.url)
@@ -128,9 +128,9 @@ def test_alert_rule_url_receives_no_other_job(box: Box, tree: Tree, hook: Web) -
         assert (len(team.requests), hook.requests) == (1, [])
 
 
-def test_unreachable_alert_url_delays_no_other(box: Box, tree: Tree, hook: Web) -> None:
+def test_unreachable_alert_url_delays_no_other(box: Box, tree: Tree, hook: WebServer) -> None:
     """A06, A10, A12"""
-    with web(closes) as dead:
+    with serve_web(close_connection) as dead:
         add_alert_rule(box, "--job", "*", "--webhook", dead.url)
         add_alert_rule(box, "--job", "*", "--webhook", hook.url)
         run_jobs_to_their_end(box, tree)
@@ -167,7 +167,7 @@ def test_alert_rule_of_one_job_is_removed_with_the_job(box: Box, tree: Tree) -> 
     assert {rule["id"] for rule in listed_rules(box)} == {early, pattern}
 
 
-def test_alert_rule_without_key_is_reported_and_stops_no_other(box: Box, tree: Tree, hook: Web) -> None:
+def test_alert_rule_without_key_is_reported_and_stops_no_other(box: Box, tree: Tree, hook: WebServer) -> None:
     """C12: by the list and doctor."""
     lost = add_alert_rule(box, "--job", "*", "--webhook", hook.url)
     add_alert_rule(box, "--job", "*", "--email", BO)
@@ -183,7 +183,7 @@ def test_alert_rule_without_key_is_reported_and_stops_no_other(box: Box, tree: T
     assert f"notify alerts rm {lost}" in finding["advice"]
 
 
-def test_dry_run_decrypts_alert_rules(box: Box, tree: Tree, hook: Web) -> None:
+def test_dry_run_decrypts_alert_rules(box: Box, tree: Tree, hook: WebServer) -> None:
     """C12."""
     tree.grant(ANA)
     box.scan()

@@ -110,7 +110,7 @@ class Worker:
 
     def jump(self, jump: Jump) -> None:
         self.box.clock.now += jump[0]
-        self.box.clock.ticks += jump[1]
+        self.box.clock.monotonic_now += jump[1]
 
     def scans(self, count: int, *, every: float = 10 * MINUTE) -> None:
         """Advance the clock and scan, `count` times."""
@@ -284,10 +284,10 @@ def test_half_written_job_is_delivered_once(box: Box, worker: Worker, layout: st
     worker.transport.accepted.clear()
     tree.approve("first", ANA)
     tree.run("first", ANA)
-    for file in tree.results("first", ANA).rglob("returncode.txt"):
+    for file in tree.results_folder("first", ANA).rglob("returncode.txt"):
         file.unlink()
     tree.submit("second", ANA)
-    for file in tree.place("second", ANA).rglob("*.*"):
+    for file in tree.job_folder("second", ANA).rglob("*.*"):
         if file.name in {"run.sh", "main.py"}:
             file.unlink()
     box.clock.advance(1)

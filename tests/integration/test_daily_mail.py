@@ -11,7 +11,7 @@ import pytest
 from syftnotify.core.errors import ConfigError
 from syftnotify.services.demo import Tree as DemoTree
 from syftnotify.services.settings import load
-from tests.fakes.google import Google, serving
+from tests.fakes.google import Google, serve_google
 from tests.support import ANA, OWNER, Box, worker_in_process
 from tests.workers import CODE, configure, demo_tree
 
@@ -20,7 +20,7 @@ DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
 
 @pytest.fixture
 def google() -> Iterator[Google]:
-    with serving() as google:
+    with serve_google() as google:
         yield google
 
 
@@ -219,7 +219,7 @@ def test_daily_mail_waits_for_a_successful_scan(box: Box, tree: DemoTree, berlin
     box.clock.now = timestamp("2027-01-11T08:00")
     with worker_in_process(box) as scan:
         for _ in range(3):
-            scan(well=False)
+            scan(is_healthy=False)
             box.clock.advance(HOUR)
         assert heartbeats(box) == []
         scan()

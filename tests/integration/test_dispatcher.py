@@ -18,7 +18,7 @@ from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.delivery.transport_queue import TransportQueue
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.fakes.recording_transport import RecordingTransport, enqueue_jobs, transport_queue
-from tests.support import Clock, MakeDispatcher, claim_and_die, tally, wait_until
+from tests.support import Clock, MakeDispatcher, claim_and_crash, tally, wait_until
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_pause_keeps_all_messages_in_order(
     dispatcher = make(box, max_concurrent=1)
     dispatcher.drain()
 
-    assert box.health.unavailable_reason(clock.ticks) == "sign in again"
+    assert box.health.unavailable_reason(clock.monotonic_now) == "sign in again"
     assert outbox.history.counts() == tally(waiting=5)
     clock.advance(7200)
     dispatcher.drain()
@@ -175,7 +175,7 @@ def test_message_of_a_killed_worker_has_an_unknown_outcome(
     """X01, X03: a message found sending at the start is treated as one that was cut off."""
     transport = RecordingTransport()
     enqueue_jobs(outbox, 1)
-    (lost,) = claim_and_die(tmp_path / "outbox.db", "box", clock.now)
+    (lost,) = claim_and_crash(tmp_path / "outbox.db", "box", clock.now)
     outbox.queue.recover(clock.now)
     make(transport_queue(transport, resend_unknown=resend)).drain()
 

@@ -15,7 +15,7 @@ from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.delivery.transport_queue import TransportQueue
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.transports.smtp.settings import SmtpSettings
-from tests.fakes.mailserver import HOST, ids, raw, serving, swallows
+from tests.fakes.mailserver import HOST, ids, never_respond, serve_mail, serve_raw
 from tests.fakes.recording_transport import RecordingTransport, enqueue_jobs, transport_queue
 from tests.support import Clock, MakeDispatcher, tally, transport_for, wait_until
 
@@ -171,15 +171,15 @@ def test_hanging_transport_delays_no_other(make: MakeDispatcher, outbox: SqliteO
 @pytest.mark.thorough
 def test_black_hole_holds_half_of_the_permits(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     """G03: a real server that accepts every connection and never answers, beside a healthy one."""
-    with raw(swallows) as black_hole, serving() as server:
+    with serve_raw(never_respond) as black_hole, serve_mail() as server:
         enqueue_jobs(outbox, 100, transport="black_hole")
         enqueue_jobs(outbox, 100, transport="healthy", to="w@x.org")
         queues = transport_queue(smtp(black_hole.port), "black_hole"), transport_queue(smtp(server.port), "healthy")
         make(*queues, max_concurrent=8).start()
-        wait_until(lambda: black_hole.held == 4, what="the black hole has its share of the permits")
+        wait_until(lambda: black_hole.open_count == 4, what="the black hole has its share of the permits")
         wait_until(lambda: len(server.committed) == 100, seconds=400)
 
-        assert black_hole.most <= 4
+        assert black_hole.max_open <= 4
         assert len(set(ids(server.committed))) == 100
         assert {mail.to for mail in server.committed} == {"w@x.org"}
         assert outbox.history.counts().dead == 0

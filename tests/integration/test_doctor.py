@@ -16,7 +16,7 @@ from syftnotify.services.doctor.findings import Level
 from syftnotify.system import worker_lock, worker_status
 from tests.doctor_findings import doctor_json, findings, findings_of, levels, only_finding
 from tests.queries import file_hashes
-from tests.support import ANA, OWNER, Box, nested
+from tests.support import ANA, OWNER, Box, nested_folders
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_doctor_folders_too_deep_to_watch_warn(healthy_box: Box) -> None:
     """B8: counted without recursion."""
     base = healthy_box.root / OWNER / "app_data" / "job"
     base.mkdir(parents=True, exist_ok=True)
-    with nested(healthy_box.folder / "deep", 1100) as where:
+    with nested_folders(healthy_box.folder / "deep", 1100) as where:
         where[0] = where[0].rename(base / "deep")
         one = only_finding("watching", findings(healthy_box))
 

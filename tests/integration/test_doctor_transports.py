@@ -22,8 +22,8 @@ from syftnotify.services.doctor.findings import Level
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.doctor_findings import findings, findings_of, levels, only_finding
 from tests.fakes import mailserver
-from tests.fakes.google import SECRET, SEND_PATH, Google, refuses_the_grant, serving
-from tests.fakes.mailserver import PASSWORD, USER, MailServer, says_and_closes
+from tests.fakes.google import SECRET, SEND_PATH, Google, reject_grant, serve_google
+from tests.fakes.mailserver import PASSWORD, USER, MailServer, reply_and_close
 from tests.support import ANA, OWNER, Box, claim
 
 PASS, WARN, FAIL = Level.PASS, Level.WARN, Level.FAIL
@@ -32,7 +32,7 @@ PASS, WARN, FAIL = Level.PASS, Level.WARN, Level.FAIL
 @pytest.fixture
 def google() -> Iterator[Google]:
     """A fake of Google; nothing is ever sent through it."""
-    with serving() as google:
+    with serve_google() as google:
         yield google
         assert google.posts == []
         assert f"POST {SEND_PATH}" not in google.requests
@@ -112,7 +112,7 @@ def test_doctor_gmail_with_damaged_token_fails(gmail: Box, content: bytes) -> No
 def test_doctor_gmail_revoked_sign_in_fails(gmail: Box, google: Google) -> None:
     """B07, X07: invalid_grant."""
     google.write_token(gmail.home.token, expired=True)
-    google.token_answer = refuses_the_grant
+    google.default_token_response = reject_grant
 
     done = gmail.notify("doctor", "--json", check=1)
 
@@ -196,7 +196,7 @@ def healthy_box(box: Box, tree: Tree) -> Box:
 
 @pytest.fixture
 def server() -> Iterator[MailServer]:
-    with mailserver.serving(users={USER: PASSWORD}) as server:
+    with mailserver.serve_mail(users={USER: PASSWORD}) as server:
         yield server
         assert server.attempts == 0
 
@@ -247,7 +247,7 @@ def test_doctor_unreachable_smtp_is_a_network_failure(healthy_box: Box) -> None:
 
 def test_doctor_busy_smtp_advises_to_try_again(healthy_box: Box, server: MailServer) -> None:
     """B07."""
-    server.usual["greeting"] = says_and_closes("421 4.3.2 too busy")
+    server.default["greeting"] = reply_and_close("421 4.3.2 too busy")
     use_smtp(healthy_box, server.port)
 
     one = only_finding("transport office", findings(healthy_box))

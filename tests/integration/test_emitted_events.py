@@ -15,8 +15,8 @@ import pytest
 from syftnotify.core.errors import EmitError
 from syftnotify.core.kinds import RESERVED_KINDS, EventKind
 from tests.emitting import GOOD_EVENT, emit, scan_all, spooled
-from tests.harmless import assert_harmless, is_shown
-from tests.support import ANA, OWNER, TOP, Box
+from tests.harmless import assert_harmless, is_printable
+from tests.support import ANA, OWNER, PROJECT_ROOT, Box
 
 EMITTABLE = [kind for kind in EventKind if kind not in RESERVED_KINDS]
 
@@ -82,8 +82,8 @@ def test_emitted_entity_is_stored_as_typed_and_shown_escaped(box: Box) -> None:
     history = box.notify("history", "-n", "0", check=0).stdout
     known = [each["entity"] for each in json.loads(box.notify("history", "-n", "0", "--json", check=0).stdout)]
     assert sorted(known) == sorted(ENTITIES)
-    assert is_shown(history)
-    assert is_shown(box.home.log.read_text() if box.home.log.exists() else "")
+    assert is_printable(history)
+    assert is_printable(box.home.log.read_text() if box.home.log.exists() else "")
     assert len(history.splitlines()) == 3 * len(ENTITIES)
 
 
@@ -181,7 +181,7 @@ def test_dry_run_ignores_spool_files_that_are_no_events(box: Box) -> None:
     """X11: a pipe, a link to another folder, and a file that its emitter is about to rename."""
     emit(box)
     os.mkfifo(box.home.spool / "0.json")
-    (box.home.spool / "1.json").symlink_to(TOP)
+    (box.home.spool / "1.json").symlink_to(PROJECT_ROOT)
     (box.home.spool / ".2.json.half").write_text("{")
     output = box.notify("run", "--dry-run", check=0).stdout
 

@@ -17,9 +17,10 @@ from syftnotify.core.errors import UnknownKindError
 from syftnotify.core.kinds import FINAL_KINDS, EventKind
 from syftnotify.store.ledger.manager import JsonStateManager
 from syftnotify.store.outbox.store import SqliteOutbox
-from tests.emitting import add_alert_rule, emit, scanned, scanned_after
-from tests.fakes.web import Web
-from tests.support import ANA, BO, OWNER, Box, lose_ledger
+from tests.emitting import emit, scanned, scanned_after
+from tests.fakes.web import WebServer
+from tests.queries import add_alert_rule
+from tests.support import ANA, BO, OWNER, Box, delete_ledger
 from tests.trees import TREES, Disk
 
 CY = "cy@lab.example"
@@ -56,7 +57,7 @@ ROUTING_KEYS: dict[str, Any] = {
         ),
     ],
 )
-def test_emit_payload_keys_do_not_route(box: Box, hook: Web, kind: str) -> None:
+def test_emit_payload_keys_do_not_route(box: Box, hook: WebServer, kind: str) -> None:
     """C4: roles, matches and job requests do not read the payload, which reaches webhooks as it is."""
     routes = [
         {"to": ["submitter", "hook"], "continue": True},
@@ -95,7 +96,7 @@ def test_spool_file_with_old_routing_in_its_payload_is_data(box: Box) -> None:
     assert scanned(box) == [("job_failed", OWNER)]
 
 
-def test_emit_alerts_notify_like_the_block_of_a_job(box: Box, hook: Web) -> None:
+def test_emit_alerts_notify_like_the_block_of_a_job(box: Box, hook: WebServer) -> None:
     """C4, N12, N14"""
     transports = {"box": {"type": "maildir"}, "hook": {"type": "webhook", "url": hook.url}}
     box.configure({"transports": transports, "routes": NO_ROUTE})
@@ -172,7 +173,7 @@ def test_emitted_event_with_key_of_observed_one_suppresses_nothing(box: Box) -> 
     box.new_mails()
     tree.submit("survey", ANA)
     entity = tree.entity("survey", ANA)
-    submitted_at = yaml.safe_load((tree.place("survey", ANA) / "config.yaml").read_text())["submitted_at"]
+    submitted_at = yaml.safe_load((tree.job_folder("survey", ANA) / "config.yaml").read_text())["submitted_at"]
     emit(box, "job_submitted", entity, key=submitted_at)
     box.clock.advance(MINUTE)
 
@@ -196,7 +197,7 @@ def test_emitted_end_of_tree_job_leaves_its_ledger_alone(box: Box) -> None:
     assert state.was_notified(entity, "new")
     assert not state.was_notified(entity, "executed")
 
-    lose_ledger(box)
+    delete_ledger(box)
     box.scan()
     assert not JsonStateManager(box.home.state).was_notified(entity, "executed")
     box.new_mails()

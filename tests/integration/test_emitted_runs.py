@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from syftnotify.core.kinds import FINAL_KINDS, EventKind
-from tests.emitting import add_alert_rule, emit, scanned, scanned_after
-from tests.support import BO, OWNER, Box, lose_outbox
+from tests.emitting import emit, scanned, scanned_after
+from tests.queries import add_alert_rule
+from tests.support import BO, OWNER, Box, delete_outbox
 
 CY = "cy@lab.example"
 NO_ROUTE = [{"events": ["job_held"]}]  # matches no event here
@@ -95,7 +96,7 @@ def test_emitted_run_is_reported_by_a_worker_that_lives_on(box: Box) -> None:
         assert scan(30) == []
         emit(box, "job_started", "a")
         assert scan(0) == scan(59) == []
-        lose_outbox(box)
+        delete_outbox(box)
         assert scan(10) == []
         emit(box, "job_started", "d")
         assert scan(0) == []

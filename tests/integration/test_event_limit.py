@@ -72,7 +72,7 @@ def test_job_submitted_again_at_each_scan_is_limited(box: Box, versioned: Versio
     """A13: `submitted_at` is rewritten 400 times in 100 seconds; the last submission is detected."""
     versioned.submit("changing", ANA)
     moments = [f"2027-01-15T08:{number // 60:02}:{number % 60:02}+00:00" for number in range(400)]
-    config = versioned.place("changing", ANA) / "config.yaml"
+    config = versioned.job_folder("changing", ANA) / "config.yaml"
     events: list[Event] = []
     with contextlib.closing(box.open_app()) as parts:
         for moment in moments:

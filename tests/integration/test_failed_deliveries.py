@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from syftnotify.services.demo import Tree as DemoTree
-from tests.fakes.google import Answer, Google, page, says, serving
+from tests.fakes.google import Google, Responder, respond_error, respond_html, serve_google
 from tests.support import ANA, Box, worker_in_process
 from tests.workers import CODE, configure, demo_tree, outbox_counts
 
@@ -18,7 +18,7 @@ DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
 
 @pytest.fixture
 def google() -> Iterator[Google]:
-    with serving() as google:
+    with serve_google() as google:
         yield google
 
 
@@ -49,19 +49,21 @@ def fingerprints(folder: Path) -> dict[str, tuple[int, int, str]]:
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(says(400), marks=pytest.mark.thorough),
-        page(503),
-        pytest.param(says(403, "dailyLimitExceeded"), marks=pytest.mark.thorough),
-        pytest.param(says(401, "authError"), marks=pytest.mark.thorough),
+        pytest.param(respond_error(400), marks=pytest.mark.thorough),
+        respond_html(503),
+        pytest.param(respond_error(403, "dailyLimitExceeded"), marks=pytest.mark.thorough),
+        pytest.param(respond_error(401, "authError"), marks=pytest.mark.thorough),
     ],
     ids=["refused", "not now", "limit", "sign-in"],
 )
-def test_failed_delivery_changes_nothing_in_the_tree(google: Google, box: Box, tree: DemoTree, fault: Answer) -> None:
+def test_failed_delivery_changes_nothing_in_the_tree(
+    google: Google, box: Box, tree: DemoTree, fault: Responder
+) -> None:
     """N26, A12: nor what later scans find there."""
     configure(box, google, second=False)
     google.write_token(box.home.token)
     scan_once(box)
-    google.usual = fault
+    google.default = fault
     tree.submit(ANA, "survey", CODE)
     tree.approve(ANA, "survey")
     before = fingerprints(box.root)

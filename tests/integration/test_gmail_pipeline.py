@@ -13,22 +13,22 @@ from syftnotify.runtime.container import App
 from syftnotify.services.demo import Tree
 from syftnotify.system import worker_lock
 from tests.fakes.google import (
-    Answer,
-    Asked,
     Google,
+    Handler,
     Post,
-    closes,
-    cuts_the_body,
-    hangs,
-    page,
-    resets,
-    says,
-    serving,
+    Responder,
+    close_connection,
+    hang,
+    reset_connection,
+    respond_error,
+    respond_html,
+    serve_google,
+    truncate_body,
 )
 from tests.gmail_boxes import CODE, HOUR, configure_gmail, count_by_id, events_and_recipients, gmail_tree
 from tests.parameters import thorough_except
+from tests.queries import outbox_counts
 from tests.support import ANA, BO, OWNER, Box, tally
-from tests.transport_boxes import outbox_counts
 
 
 @pytest.fixture
@@ -66,25 +66,25 @@ def test_gmail_job_is_sent_once_to_owner_and_submitter(google: Google, box: Box,
     thorough_except(
         {"503", "daily-limit"},
         [
-            pytest.param(page(503), id="503"),
-            pytest.param(says(429, "rateLimitExceeded"), id="429"),
-            pytest.param(says(403, "userRateLimitExceeded"), id="403-rate"),
-            pytest.param(says(403, "dailyLimitExceeded"), id="daily-limit"),
-            pytest.param(says(401, "authError"), id="401"),
+            pytest.param(respond_html(503), id="503"),
+            pytest.param(respond_error(429, "rateLimitExceeded"), id="429"),
+            pytest.param(respond_error(403, "userRateLimitExceeded"), id="403-rate"),
+            pytest.param(respond_error(403, "dailyLimitExceeded"), id="daily-limit"),
+            pytest.param(respond_error(401, "authError"), id="401"),
         ],
     ),
 )
 def test_gmail_rejected_mail_is_delivered_once_after_the_fault(
-    google: Google, box: Box, tree: Tree, fault: Answer
+    google: Google, box: Box, tree: Tree, fault: Responder
 ) -> None:
     """X01, G10."""
-    google.usual = fault
+    google.default = fault
     tree.submit(ANA, "survey", CODE)
     box.scan()
     assert outbox_counts(box).waiting == 2
     assert outbox_counts(box).sent == 0
 
-    google.usual = None
+    google.default = None
     faulty = len(google.posts)
     box.clock.advance(2 * HOUR)
     box.scan()
@@ -99,7 +99,7 @@ def test_gmail_rejected_mail_is_delivered_once_after_the_fault(
 
 def test_gmail_server_that_was_down_receives_each_mail_once(google: Google, box: Box, tree: Tree) -> None:
     """X01."""
-    with serving() as gone:
+    with serve_google() as gone:
         configure_gmail(box, gone)
     tree.submit(ANA, "survey", CODE)
     box.scan()
@@ -115,17 +115,20 @@ def test_gmail_server_that_was_down_receives_each_mail_once(google: Google, box:
 @pytest.mark.parametrize(
     "fault",
     thorough_except(
-        {"closes"}, {"closes": closes, "resets": resets, "hangs": hangs(0.2), "cuts-the-body": cuts_the_body}
+        {"closes"},
+        {"closes": close_connection, "resets": reset_connection, "hangs": hang(0.2), "cuts-the-body": truncate_body},
     ),
 )
-def test_gmail_unknown_outcome_is_resent_with_the_same_id(google: Google, box: Box, tree: Tree, fault: Answer) -> None:
+def test_gmail_unknown_outcome_is_resent_with_the_same_id(
+    google: Google, box: Box, tree: Tree, fault: Responder
+) -> None:
     """X03: a reader's program can tell that it is the same mail."""
-    google.usual = fault
+    google.default = fault
     tree.submit(ANA, "survey", CODE)
     box.scan()
     assert outbox_counts(box) == tally(waiting=2, failed=2, unknown=2)
 
-    google.usual = None
+    google.default = None
     box.clock.advance(HOUR)
     box.scan()
 
@@ -138,18 +141,24 @@ def test_gmail_unknown_outcome_is_resent_with_the_same_id(google: Google, box: B
     "refusal",
     thorough_except(
         {"400"},
-        {"400": says(400, "invalidArgument"), "404": page(404), "302": page(302, {"Location": "/elsewhere"})},
+        {
+            "400": respond_error(400, "invalidArgument"),
+            "404": respond_html(404),
+            "302": respond_html(302, {"Location": "/elsewhere"}),
+        },
     ),
 )
-def test_gmail_refused_mail_is_dead_and_blocks_nothing(google: Google, box: Box, tree: Tree, refusal: Answer) -> None:
+def test_gmail_refused_mail_is_dead_and_blocks_nothing(
+    google: Google, box: Box, tree: Tree, refusal: Responder
+) -> None:
     """X04: a refusal is final, and what comes after it goes out."""
-    google.usual = refusal
+    google.default = refusal
     tree.submit(ANA, "survey", CODE)
     box.scan()
     assert len(google.posts) == 2
     assert outbox_counts(box) == tally(dead=2)
 
-    google.usual = None
+    google.default = None
     box.clock.advance(100 * HOUR)
     box.scan()
     assert len(google.posts) == 2
@@ -162,13 +171,13 @@ def test_gmail_refused_mail_is_dead_and_blocks_nothing(google: Google, box: Box,
 def test_gmail_refused_recipient_does_not_stop_the_other(google: Google, box: Box, tree: Tree) -> None:
     """X04."""
 
-    def refuses_ana(asked: Asked) -> None:
-        (says(400) if asked.post.to == ANA else says(503))(asked)
+    def refuses_ana(handler: Handler) -> None:
+        (respond_error(400) if handler.post.to == ANA else respond_error(503))(handler)
 
-    google.usual = refuses_ana
+    google.default = refuses_ana
     tree.submit(ANA, "survey", CODE)
     box.scan()
-    google.usual = None
+    google.default = None
     box.clock.advance(HOUR)
     box.scan()
 
@@ -178,7 +187,7 @@ def test_gmail_refused_recipient_does_not_stop_the_other(google: Google, box: Bo
 
 def test_gmail_daily_limit_pauses_and_resumes_in_order(google: Google, box: Box, tree: Tree) -> None:
     """X01: looks permanent, is not."""
-    google.usual = says(403, "dailyLimitExceeded")
+    google.default = respond_error(403, "dailyLimitExceeded")
     tree.submit(ANA, "survey", CODE)
     with opened_app(box) as app:
         app.run_once(None)
@@ -192,7 +201,7 @@ def test_gmail_daily_limit_pauses_and_resumes_in_order(google: Google, box: Box,
             app.run_once(box.clock.now)
         assert len(google.posts) == asked  # it rests for an hour
 
-        google.usual = None
+        google.default = None
         box.clock.advance(HOUR)
         app.run_once(box.clock.now)
         assert not app.dispatcher.queues["mail"].health.pause_reason
@@ -230,7 +239,7 @@ def test_gmail_revoked_sign_in_pauses_until_the_next_sign_in(google: Google, box
 def test_gmail_max_retries_ends_in_dead_letters(google: Google, box: Box, tree: Tree) -> None:
     """G10: `max_retries` counts answers that said: not now."""
     configure_gmail(box, google, max_retries=2)
-    google.usual = page(503)
+    google.default = respond_html(503)
     tree.submit(ANA, "survey", CODE)
     for _ in range(6):
         box.scan()
@@ -242,12 +251,12 @@ def test_gmail_max_retries_ends_in_dead_letters(google: Google, box: Box, tree: 
 
 def test_gmail_retry_after_delays_the_next_attempt(google: Google, box: Box, tree: Tree) -> None:
     """G10: even when it is later than our own backoff."""
-    google.usual = says(429, "rateLimitExceeded", headers={"Retry-After": "86400"})
+    google.default = respond_error(429, "rateLimitExceeded", headers={"Retry-After": "86400"})
     # The hint is counted from the real moment of the answer, so this box lives in real time.
     box.clock.now = time.time()
     tree.submit(ANA, "survey", CODE)
     box.scan()
-    google.usual = None
+    google.default = None
     box.clock.advance(86_000)
     box.scan()
     assert len(google.posts) == 2

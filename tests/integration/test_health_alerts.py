@@ -10,7 +10,7 @@ import pytest
 
 from syftnotify.core.errors import StateError
 from syftnotify.services.demo import Tree
-from tests.fakes.web import Web, closes, says
+from tests.fakes.web import WebServer, close_connection, respond
 from tests.support import ANA, OWNER, Box, worker_in_process
 
 
@@ -29,21 +29,21 @@ def submit(box: Box, name: str) -> None:
     tree.submit(ANA, name, "print(1)\n")
 
 
-def texts(hook: Web) -> list[str]:
+def texts(hook: WebServer) -> list[str]:
     return [request.json["text"] for request in hook.requests if request.line.startswith("POST")]
 
 
-def pings(hook: Web) -> int:
+def pings(hook: WebServer) -> int:
     return sum(1 for request in hook.requests if request.line.startswith("GET"))
 
 
-def configure(box: Box, hook: Web, **more: Any) -> None:
+def configure(box: Box, hook: WebServer, **more: Any) -> None:
     mail = {"type": "smtp", "smtp_url": f"smtp://127.0.0.1:{closed_port()}"}
     transports = {"mail": mail, "team": {"type": "slack", "url": hook.url, "rate": 1000, "burst": 1000}}
     box.configure({"transports": transports, "heartbeat": {"ping_url": hook.url}, **more})
 
 
-def test_unreachable_transport_alerts_through_another_and_stops_the_ping(box: Box, hook: Web) -> None:
+def test_unreachable_transport_alerts_through_another_and_stops_the_ping(box: Box, hook: WebServer) -> None:
     """B1: after two minutes; nothing before that, and once."""
     configure(box, hook)
     with worker_in_process(box) as scan:
@@ -64,23 +64,23 @@ def test_unreachable_transport_alerts_through_another_and_stops_the_ping(box: Bo
     assert pings(hook) == stopped
 
 
-def test_alert_is_sent_when_another_transport_works_again(box: Box, hook: Web) -> None:
+def test_alert_is_sent_when_another_transport_works_again(box: Box, hook: WebServer) -> None:
     """B1, B5: after a network failure that both transports had."""
     configure(box, hook)
     with worker_in_process(box) as scan:
         scan()
-        hook.usual = closes
+        hook.default = close_connection
         submit(box, "survey")
         scan(advance=1)
         scan(advance=130)
-        hook.usual = says(200, "ok")
+        hook.default = respond(200, "ok")
         for _ in range(5):
             scan(advance=3600)
 
     assert [text for text in texts(hook) if "Transport mail cannot send." in text]
 
 
-def test_dead_letters_are_reported_in_one_alert_and_stop_the_ping(box: Box, hook: Web) -> None:
+def test_dead_letters_are_reported_in_one_alert_and_stop_the_ping(box: Box, hook: WebServer) -> None:
     """A4: until a person acknowledges them."""
     box.configure(
         {
@@ -94,7 +94,7 @@ def test_dead_letters_are_reported_in_one_alert_and_stop_the_ping(box: Box, hook
     )
     with worker_in_process(box) as scan:
         scan()
-        hook.answers += [says(400, "invalid_payload"), says(400, "invalid_payload")]
+        hook.responses += [respond(400, "invalid_payload"), respond(400, "invalid_payload")]
         submit(box, "survey")
         scan(advance=20)
         stopped = pings(hook)
@@ -113,7 +113,7 @@ def test_dead_letters_are_reported_in_one_alert_and_stop_the_ping(box: Box, hook
     assert len([mail for mail in box.mails() if mail.event == "system_alert"]) == 1
 
 
-def test_alert_that_cannot_be_enqueued_is_retried(box: Box, hook: Web) -> None:
+def test_alert_that_cannot_be_enqueued_is_retried(box: Box, hook: WebServer) -> None:
     """A10: the database fails at the moment of the alert."""
     configure(box, hook)
     with worker_in_process(box) as scan:

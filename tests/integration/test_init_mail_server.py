@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.mailserver import serving
+from tests.fakes.mailserver import serve_mail
 from tests.queries import read_config
 from tests.support import OWNER, Box
 
@@ -15,10 +15,10 @@ from tests.support import OWNER, Box
 def test_init_smtp_password_is_stored_encrypted(new_user: Box, user_home: Path, given: str) -> None:
     """G11, N03: whether it is part of the URL or read from standard input."""
     users = {"user": "p@ss"} if given else {}
-    with serving(users=users) as server:
+    with serve_mail(users=users) as server:
         url = f"smtp://{given}127.0.0.1:{server.port}"
         arguments = ("init", "--email", OWNER, "--smtp-url", url, "--role", "scientist")
-        done = new_user.notify(*arguments, check=0, typed="p@ss\n")
+        done = new_user.notify(*arguments, check=0, stdin="p@ss\n")
 
         (mail,) = server.committed
         assert (mail.to, mail.event, mail.user) == (OWNER, "test", "user" if given else "")
@@ -36,7 +36,7 @@ def test_init_smtp_url_after_maildir_sends_by_smtp(new_user: Box, user_home: Pat
     config = user_home / "config.yaml"
     config.write_text(config.read_text() + "# mine\nrecipients: {allow: ['*@uni.example']}  # all of them\n")
 
-    with serving() as server:
+    with serve_mail() as server:
         done = new_user.notify("init", "--smtp-url", f"smtp://127.0.0.1:{server.port}", check=0)
         (mail,) = server.committed
 

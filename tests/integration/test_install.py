@@ -17,7 +17,7 @@ import pytest
 
 from syftnotify.system import worker_lock
 from tests import in_process
-from tests.support import OWNER, PATIENCE, Box
+from tests.support import OWNER, TIMEOUT, Box
 from tests.workers import start_worker, worker_pid
 
 # Records its arguments, one call a line; fails at the argument in FAILS_AT; `show` prints MAIN_PID.
@@ -232,7 +232,7 @@ def verified(unit: Path, **environment: str) -> subprocess.CompletedProcess[str]
             env={**os.environ, **places, **environment},
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
 

@@ -17,14 +17,14 @@ from tests.deliveries import (
     smtp_transport,
     start_with,
 )
-from tests.fakes.mailserver import serving
-from tests.fakes.web import Web
+from tests.fakes.mailserver import serve_mail
+from tests.fakes.web import WebServer
 from tests.queries import add_alert_rule, emit_event
 from tests.support import ANA, BO, OWNER, Box
 from tests.trees import TREES, Disk, Tree
 
 
-def test_on_failure_includes_timeouts_for_blocks_not_for_rules(box: Box, hook: Web) -> None:
+def test_on_failure_includes_timeouts_for_blocks_not_for_rules(box: Box, hook: WebServer) -> None:
     """N12, A01: of an alerts block and of an alert rule."""
     box.configure({"routes": NO_ROUTE_MATCHES})
     add_alert_rule(box, "--job", "*", "--webhook", hook.url, "--no-on-timeout")
@@ -41,7 +41,7 @@ def tree(box: Box) -> Tree:
     return TREES["D"](Disk(box.root, box.clock.time))
 
 
-def test_notify_block_is_mail_only_and_alerts_block_anything(box: Box, tree: Tree, hook: Web) -> None:
+def test_notify_block_is_mail_only_and_alerts_block_anything(box: Box, tree: Tree, hook: WebServer) -> None:
     """G24, N15, N16: the same three allowed recipients."""
     recipients = [BO, "#jobs", "hook"]
     start_with(
@@ -74,7 +74,7 @@ def test_notify_block_is_mail_only_and_alerts_block_anything(box: Box, tree: Tre
     ids=lambda value: str(*value) if isinstance(value, dict) else "",
 )
 def test_recipient_unsuitable_for_its_transport_is_a_config_error(
-    box: Box, hook: Web, changes: dict[str, Any], mistake: str
+    box: Box, hook: WebServer, changes: dict[str, Any], mistake: str
 ) -> None:
     """N15: with its path."""
     box.configure(
@@ -89,9 +89,9 @@ def test_recipient_unsuitable_for_its_transport_is_a_config_error(
         load(box.home)
 
 
-def test_route_without_recipients_uses_transport_defaults(box: Box, hook: Web) -> None:
+def test_route_without_recipients_uses_transport_defaults(box: Box, hook: WebServer) -> None:
     """N02, N05, N17: the default channel, the webhook itself, or the sender address of mail."""
-    with serving() as server:
+    with serve_mail() as server:
         transports = {
             **one_of_each_type(hook),
             "ops": {"type": "slack", "url": hook.url, "default_recipient": "#ops"},
@@ -108,7 +108,7 @@ def test_route_without_recipients_uses_transport_defaults(box: Box, hook: Web) -
         assert [mail.to for mail in server.committed] == ["site@clinic.example"]
 
 
-def test_alert_without_possible_recipient_is_explained(box: Box, hook: Web) -> None:
+def test_alert_without_possible_recipient_is_explained(box: Box, hook: WebServer) -> None:
     """N17: there is no mail, and no transport has a default recipient."""
     box.configure({"transports": {"team": {"type": "slack", "url": hook.url}}, "routes": []})
     emit_event(box, "job_failed", "run/1", alerts={"recipients": []})
@@ -120,7 +120,7 @@ def test_alert_without_possible_recipient_is_explained(box: Box, hook: Web) -> N
 @pytest.mark.parametrize(
     "spelling", ["job_cancelled", "job_canceled", "cancelled", "canceled", "JOB_CANCELED", "reservation_canceled"]
 )
-def test_cancelled_is_accepted_in_both_spellings(box: Box, hook: Web, spelling: str) -> None:
+def test_cancelled_is_accepted_in_both_spellings(box: Box, hook: WebServer, spelling: str) -> None:
     """G23, C02: in routes and events; what is sent has two l."""
     box.configure({"transports": {"hook": {"type": "webhook", "url": hook.url, "events": [spelling]}}, "routes": []})
     emit_event(box, spelling)
@@ -133,7 +133,7 @@ def test_cancelled_is_accepted_in_both_spellings(box: Box, hook: Web, spelling: 
 STRANGER = "stranger@far.example"
 
 
-def test_alerts_block_notifies_allowed_recipients_only(box: Box, tree: Tree, hook: Web) -> None:
+def test_alerts_block_notifies_allowed_recipients_only(box: Box, tree: Tree, hook: WebServer) -> None:
     """N12, N15, X05, X11: the submitter is always allowed; `notify why` names the others."""
     allowed = {"recipients": {"allow": ["*@lab.example"]}}
     start_with(box, tree, {"transports": one_of_each_type(hook), "routes": NO_ROUTE_MATCHES, **allowed})
@@ -152,7 +152,7 @@ def test_alerts_block_notifies_allowed_recipients_only(box: Box, tree: Tree, hoo
     ids=["a channel", "a look-alike"],
 )
 def test_submitter_folder_name_allows_that_address_only(
-    box: Box, tree: Tree, hook: Web, submitter: str, listed: str
+    box: Box, tree: Tree, hook: WebServer, submitter: str, listed: str
 ) -> None:
     """N15, X11: not a channel of that name, nor a look-alike address."""
     start_with(box, tree, {"transports": one_of_each_type(hook), "routes": NO_ROUTE_MATCHES})
@@ -187,7 +187,7 @@ def test_alerts_block_notifies_of_failures_unless_set_otherwise(
 
 
 @pytest.mark.parametrize("has_defaults", [True, False])
-def test_alerts_block_without_recipients_uses_transport_defaults(box: Box, hook: Web, has_defaults: bool) -> None:
+def test_alerts_block_without_recipients_uses_transport_defaults(box: Box, hook: WebServer, has_defaults: bool) -> None:
     """N17: each `default_recipient`; if none is set, the owner by mail."""
     transports = one_of_each_type(hook)
     if has_defaults:

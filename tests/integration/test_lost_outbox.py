@@ -14,7 +14,7 @@ from syftnotify.runtime.container import App
 from syftnotify.runtime.health.reporter import HealthReporter
 from syftnotify.services.demo import Tree
 from syftnotify.sources.spool import emit
-from tests.support import ANA, OWNER, Box, lose_outbox
+from tests.support import ANA, OWNER, Box, delete_outbox
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def back_up(box: Box, copy: Path) -> None:
 
 def restore(box: Box, copy: Path) -> None:
     """Replace the database by its copy: it has lost all later changes."""
-    lose_outbox(box)
+    delete_outbox(box)
     shutil.copyfile(copy, box.home.outbox)
 
 
@@ -78,7 +78,7 @@ def test_lost_emitted_events_are_reported_to_the_owner_once(box: Box, tree: Tree
         emit("job_failed", f"run/{number}", notify_emails=["ops@lab.example"], home=box.home.root)
     with worker(box) as app:
         scan_without_delivery(box, app)
-    lose_outbox(box)
+    delete_outbox(box)
     for _ in range(2):
         with worker(box) as app:
             scan(box, app)
@@ -92,7 +92,7 @@ def test_delivered_emitted_events_are_not_reported_as_lost(box: Box, tree: Tree)
     emit("job_failed", "run/1", notify_emails=["ops@lab.example"], home=box.home.root)
     with worker(box) as app:
         scan(box, app)
-    lose_outbox(box)
+    delete_outbox(box)
     with worker(box) as app:
         scan(box, app)
 
@@ -104,7 +104,7 @@ def test_owed_notifications_of_a_lost_outbox_are_sent_and_counted(box: Box, tree
     tree.submit(ANA, "survey", "print(1)\n")
     with worker(box) as app:
         scan_without_delivery(box, app)
-    lose_outbox(box)
+    delete_outbox(box)
     with worker(box) as app:
         scan(box, app)
         counts = app.outbox.history.counts()

@@ -10,8 +10,8 @@ import pytest
 
 from syftnotify import __version__
 from tests.deliveries import fail_job, scan_later, smtp_transport, start_with
-from tests.fakes.mailserver import serving
-from tests.fakes.web import Web
+from tests.fakes.mailserver import serve_mail
+from tests.fakes.web import WebServer
 from tests.queries import emit_event
 from tests.support import ANA, BO, OWNER, Box
 from tests.trees import TREES, Disk, Tree
@@ -22,7 +22,7 @@ def tree(box: Box) -> Tree:
     return TREES["D"](Disk(box.root, box.clock.time))
 
 
-def test_native_body_has_documented_keys_only(box: Box, tree: Tree, hook: Web) -> None:
+def test_native_body_has_documented_keys_only(box: Box, tree: Tree, hook: WebServer) -> None:
     """G21, N11: one envelope by default, for jobs and other events."""
     changes = {
         "transports": {"hook": {"type": "webhook", "url": hook.url}},
@@ -61,7 +61,7 @@ def test_native_body_has_documented_keys_only(box: Box, tree: Tree, hook: Web) -
     assert set(gpu) - {"url"} == {"id", "event", "severity", "timestamp", "entity", "scheduler", "payload"}
 
 
-def test_native_body_of_other_event_has_no_job_link(box: Box, hook: Web) -> None:
+def test_native_body_of_other_event_has_no_job_link(box: Box, hook: WebServer) -> None:
     """G21, N08, N11."""
     transports = {"hook": {"type": "webhook", "url": hook.url, "events": ["*"]}}
     box.configure({"transports": transports, "routes": [], "links": {"job": "https://box.example/jobs/{job}"}})
@@ -105,7 +105,7 @@ STARTED = "2026-01-15T15:00:00Z"
     ids=lambda value: value.get("format"),
 )
 def test_other_webhook_format_is_as_documented(
-    box: Box, hook: Web, transport: dict[str, Any], sent: dict[str, Any]
+    box: Box, hook: WebServer, transport: dict[str, Any], sent: dict[str, Any]
 ) -> None:
     """G21, N09, N10, N11, A04: `format` is set for each webhook."""
     what = {"name": "nightly", "job_id": 7, "run_id": "r1", "return_code": 3, "started_at": STARTED}
@@ -133,7 +133,7 @@ def test_other_webhook_format_is_as_documented(
 )
 def test_mail_body_option_selects_the_parts(box: Box, body: dict[str, str], content_types: list[str]) -> None:
     """S04, G15, N08: `body: both`, `plain` or `html`."""
-    with serving() as server:
+    with serve_mail() as server:
         box.configure({"transports": {"office": smtp_transport(server, **body)}})
         emit_event(box, "job_failed", payload={"error": "boom"})
         box.scan()

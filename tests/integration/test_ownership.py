@@ -94,7 +94,7 @@ def test_root_in_the_home_of_another_user_is_refused(foreign_box: Box, arguments
     """C7: every command, before it reads or writes anything there."""
     before = content(foreign_box.folder)
 
-    done = foreign_box.notify(*arguments, check=2, typed="hush\n")
+    done = foreign_box.notify(*arguments, check=2, stdin="hush\n")
 
     assert f"{foreign_box.home.root} belongs to {pwd.getpwuid(NOBODY).pw_name}" in done.stderr
     assert f"`notify --as-owner --home {foreign_box.home.root} ...`" in done.stderr
@@ -159,7 +159,7 @@ def test_home_writable_by_others_is_refused(box: Box, arguments: tuple[str, ...]
     box.home.root.chmod(mode)
     before = content(box.folder)
 
-    done = box.notify(*arguments, check=2, typed="hush\n")
+    done = box.notify(*arguments, check=2, stdin="hush\n")
 
     assert f"others can write to {box.home.root} (mode {mode:04o})" in done.stderr
     assert f"`chmod 700 {box.home.root}`" in done.stderr

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from syftnotify.services.demo import Tree as DemoTree
-from tests.fakes.google import SECRET, Google, serving
+from tests.fakes.google import SECRET, Google, serve_google
 from tests.support import ANA, Box, worker_in_process
 from tests.workers import CODE, PingServer, configure, demo_tree
 
@@ -16,7 +16,7 @@ DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
 
 @pytest.fixture
 def google() -> Iterator[Google]:
-    with serving() as google:
+    with serve_google() as google:
         yield google
 
 
@@ -51,9 +51,9 @@ def test_ping_waits_for_a_successful_scan(box: Box, tree: DemoTree, ping_server:
     """B06."""
     configure(box, heartbeat={"ping_url": ping_server.url})
     with worker_in_process(box) as scan:
-        scan(well=False)
+        scan(is_healthy=False)
         box.clock.advance(MINUTE)
-        scan(well=False)
+        scan(is_healthy=False)
         assert ping_server.pings == []
         scan()
 

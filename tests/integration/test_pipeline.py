@@ -8,7 +8,7 @@ import pytest
 
 from syftnotify.core.errors import StateError
 from syftnotify.services.demo import Tree
-from tests.support import ANA, OWNER, Box, Clock, lose_ledger, lose_outbox
+from tests.support import ANA, OWNER, Box, Clock, delete_ledger, delete_outbox
 from tests.trees import TREES, Disk
 
 CODE = "print(1)\n"
@@ -36,7 +36,7 @@ def submit_undelivered(box: Box, tree: Tree) -> None:
 def test_lost_outbox_owed_events_are_notified_again(box: Box, tree: Tree) -> None:
     """X01"""
     submit_undelivered(box, tree)
-    lose_outbox(box)
+    delete_outbox(box)
     box.scan()
 
     assert sorted(mail.sent for mail in box.mails()) == [
@@ -49,7 +49,7 @@ def test_lost_outbox_settled_events_are_not_notified_again(box: Box, tree: Tree)
     tree.submit(ANA, "survey", CODE)
     box.scan()
     box.new_mails()
-    lose_outbox(box)
+    delete_outbox(box)
     box.scan()
 
     assert box.new_mails() == []
@@ -60,14 +60,14 @@ def test_lost_ledger_is_rebuilt_from_the_outbox(box: Box, tree: Tree) -> None:
     tree.submit(ANA, "survey", CODE)
     box.scan()
     box.new_mails()
-    lose_ledger(box)
+    delete_ledger(box)
     tree.approve(ANA, "survey")
     box.scan()
 
     assert [mail.sent for mail in box.new_mails()] == [("job_approved", "submitter", ANA)]
 
 
-@pytest.mark.parametrize("lose", [lose_ledger, lose_outbox])
+@pytest.mark.parametrize("lose", [delete_ledger, delete_outbox])
 def test_lost_file_keeps_the_unsent_messages(box: Box, tree: Tree, lose: Callable[[Box], None]) -> None:
     """X01, X02"""
     submit_undelivered(box, tree)
@@ -88,8 +88,8 @@ def test_lost_ledger_and_outbox_are_one_catch_up(box: Box, tree: Tree) -> None:
         tree.submit(ANA, f"waiting {number}", CODE)
     box.scan()
     box.new_mails()
-    lose_ledger(box)
-    lose_outbox(box)
+    delete_ledger(box)
+    delete_outbox(box)
     box.scan()
     (mail,) = box.new_mails()
 
@@ -137,15 +137,15 @@ def test_mail_date_is_of_the_injected_clock(tmp_path_factory: pytest.TempPathFac
 
 def test_lost_ledger_notifies_no_old_fact(box: Box, tree: Tree) -> None:
     """X02: what the baseline scan only recorded is not in the outbox, and is not notified either."""
-    lose_ledger(box)
-    lose_outbox(box)
+    delete_ledger(box)
+    delete_outbox(box)
     tree.submit(ANA, "survey", CODE)
     tree.approve(ANA, "survey")
     box.scan()
     tree.end(ANA, "survey", 0)
     box.scan()
     assert {mail.event for mail in box.new_mails()} == {"job_completed"}
-    lose_ledger(box)
+    delete_ledger(box)
     box.scan()
 
     assert box.new_mails() == []
@@ -153,8 +153,8 @@ def test_lost_ledger_notifies_no_old_fact(box: Box, tree: Tree) -> None:
 
 def test_lost_ledger_of_many_ended_jobs_is_no_flood(box: Box, tree: Tree) -> None:
     """X02"""
-    lose_ledger(box)
-    lose_outbox(box)
+    delete_ledger(box)
+    delete_outbox(box)
     for number in range(30):
         tree.submit(ANA, f"ended {number}", CODE)
         tree.approve(ANA, f"ended {number}")
@@ -163,7 +163,7 @@ def test_lost_ledger_of_many_ended_jobs_is_no_flood(box: Box, tree: Tree) -> Non
     tree.submit(ANA, "waiting", CODE)
     box.scan()
     box.new_mails()
-    lose_ledger(box)
+    delete_ledger(box)
     box.scan()
 
     assert box.new_mails() == []
@@ -184,7 +184,7 @@ def test_lost_ledger_keeps_the_number_of_reruns(box: Box) -> None:
         box.clock.advance(10)
         box.scan()
     assert [mail.event for mail in box.new_mails()].count("job_completed") == 2
-    lose_ledger(box)
+    delete_ledger(box)
     box.scan()
     job.run("survey")
     box.clock.advance(10)
@@ -199,7 +199,7 @@ def test_outbox_removed_in_use_is_created_by_the_next_scan(box: Box, tree: Tree)
     try:
         tree.submit(ANA, "survey", CODE)
         app.run_once(box.clock.now)
-        lose_outbox(box)
+        delete_outbox(box)
         tree.submit(ANA, "second", CODE)
         app.run_once(box.clock.now)
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support import ANA, OWNER, Box, lose_ledger, pass_hours
+from tests.support import ANA, OWNER, Box, delete_ledger, scan_for_hours
 from tests.trees import TREES, Disk, Tree
 
 HOUR = 3600.0
@@ -24,9 +24,9 @@ def test_waiting_job_reminds_the_owner_once_per_threshold(box: Box, tree: Tree) 
     tree.submit("survey", ANA)
     box.clock.advance(10)
     box.scan()
-    assert pass_hours(box, 1, step=1) == []
-    assert pass_hours(box, 10, step=2) == [("job_waiting", OWNER)]
-    assert pass_hours(box, 30, step=5) == [("job_waiting", OWNER)]
+    assert scan_for_hours(box, 1, step=1) == []
+    assert scan_for_hours(box, 10, step=2) == [("job_waiting", OWNER)]
+    assert scan_for_hours(box, 30, step=5) == [("job_waiting", OWNER)]
     assert "has been waiting for 24 hours" in box.mails()[-1].text
 
 
@@ -38,7 +38,7 @@ def test_rejected_job_causes_no_reminder(box: Box, tree: Tree) -> None:
     tree.reject("survey", ANA, reason="no")
     box.clock.advance(10)
     box.scan()
-    assert pass_hours(box, 30, step=5) == []
+    assert scan_for_hours(box, 30, step=5) == []
 
 
 def test_long_run_is_reported_once_and_an_ended_run_never(box: Box, tree: Tree) -> None:
@@ -51,7 +51,7 @@ def test_long_run_is_reported_once_and_an_ended_run_never(box: Box, tree: Tree) 
     tree.run("quick", ANA)
     box.clock.advance(10)
     box.scan()
-    assert pass_hours(box, 12, step=3) == [("job_long_running", OWNER)]
+    assert scan_for_hours(box, 12, step=3) == [("job_long_running", OWNER)]
     assert box.mails()[-1].entities == [tree.entity("slow", ANA)]
 
 
@@ -69,13 +69,13 @@ def test_job_older_than_the_first_scan_causes_no_reminder(box: Box, tree: Tree) 
 
 def test_ledger_lost_after_a_reminder_repeats_nothing(box: Box, tree: Tree) -> None:
     """X02: the job was approved before the first scan, and the outbox has only its reminder."""
-    lose_ledger(box)
+    delete_ledger(box)
     box.home.outbox.unlink()
     tree.submit("old", ANA)
     tree.approve("old", ANA)
     box.clock.advance(10)
     box.scan()
-    assert pass_hours(box, 4, step=2) == [("job_long_running", OWNER)]
-    lose_ledger(box)
+    assert scan_for_hours(box, 4, step=2) == [("job_long_running", OWNER)]
+    delete_ledger(box)
 
-    assert pass_hours(box, 1, step=1) == []
+    assert scan_for_hours(box, 1, step=1) == []

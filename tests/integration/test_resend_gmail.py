@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from syftnotify.services.demo import Tree
-from tests.fakes.google import Answer, Google, closes, page, says, serving
+from tests.fakes.google import Google, Responder, close_connection, respond_error, respond_html, serve_google
 from tests.gmail_boxes import message_id, only_for_ana
 from tests.in_process import run_command
 from tests.queries import outbox_counts
@@ -41,7 +41,7 @@ def dead_letters(box: Box) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def google() -> Iterator[Google]:
-    with serving() as google:
+    with serve_google() as google:
         yield google
 
 
@@ -73,18 +73,18 @@ def tree(google: Google, box: Box) -> Tree:
 @pytest.mark.parametrize(
     ("selection", "refusal"),
     [
-        ("id", says(400, "invalidArgument")),
-        pytest.param("--all-dead", page(404), marks=pytest.mark.thorough),
-        pytest.param("--recipient", says(410), marks=pytest.mark.thorough),
-        pytest.param("--since", page(302, {"Location": "/elsewhere"}), marks=pytest.mark.thorough),
+        ("id", respond_error(400, "invalidArgument")),
+        pytest.param("--all-dead", respond_html(404), marks=pytest.mark.thorough),
+        pytest.param("--recipient", respond_error(410), marks=pytest.mark.thorough),
+        pytest.param("--since", respond_html(302, {"Location": "/elsewhere"}), marks=pytest.mark.thorough),
     ],
     ids=["id", "all", "recipient", "since"],
 )
 def test_resend_posts_only_to_the_missed_recipient(
-    google: Google, box: Box, tree: Tree, selection: str, refusal: Answer
+    google: Google, box: Box, tree: Tree, selection: str, refusal: Responder
 ) -> None:
     """X04: of two recipients one was refused: one more POST, to that one, with the same Message-ID."""
-    google.usual = only_for_ana(refusal)
+    google.default = only_for_ana(refusal)
     tree.submit(ANA, "survey", CODE)
     box.scan()
     assert sorted(post.to for post in google.posts) == [ANA, OWNER]
@@ -92,7 +92,7 @@ def test_resend_posts_only_to_the_missed_recipient(
     (notification,) = dead_letters(box)
     assert (notification["recipient"], notification["event"]) == (ANA, "job_submitted")
 
-    google.usual = None
+    google.default = None
     arguments = {
         "id": (notification["id"],),
         "--all-dead": ("--all-dead",),
@@ -114,7 +114,7 @@ def test_resend_posts_only_to_the_missed_recipient(
 
 def test_resend_refused_again_is_dead_after_one_post(google: Google, box: Box, tree: Tree) -> None:
     """X04: after one more POST, and no more."""
-    google.usual = only_for_ana(says(400))
+    google.default = only_for_ana(respond_error(400))
     tree.submit(ANA, "survey", CODE)
     box.scan()
     run(box, "resend", "--all-dead", check=0)
@@ -137,11 +137,11 @@ def submit_six_jobs_later(box: Box, tree: Tree) -> None:
 
 def test_resend_of_digest_is_one_message(google: Google, box: Box, tree: Tree) -> None:
     """X04: with the same Message-ID."""
-    google.usual = only_for_ana(says(400))
+    google.default = only_for_ana(respond_error(400))
     submit_six_jobs_later(box, tree)
     assert len(dead_letters(box)) == 6
 
-    google.usual = None
+    google.default = None
     run(box, "resend", "--all-dead", check=0)
     box.scan()
 
@@ -152,7 +152,7 @@ def test_resend_of_digest_is_one_message(google: Google, box: Box, tree: Tree) -
 
 def test_status_names_dead_letters_and_the_commands(google: Google, box: Box, tree: Tree) -> None:
     """X04, S16."""
-    google.usual = only_for_ana(says(400))
+    google.default = only_for_ana(respond_error(400))
     tree.submit(ANA, "survey", CODE)
     box.notify("run", "--once", check=0)
 
@@ -168,10 +168,10 @@ def test_status_names_dead_letters_and_the_commands(google: Google, box: Box, tr
 def test_resend_of_held_keeps_the_message_id(google: Google, box: Box, tree: Tree, by_name: bool) -> None:
     """X04, X03: so that a mail reader can tell that it is the same mail."""
     use_gmail(box, google, on_unknown="hold")
-    google.usual = only_for_ana(closes)
+    google.default = only_for_ana(close_connection)
     tree.submit(ANA, "survey", CODE)
     box.scan()
-    google.usual = None
+    google.default = None
     box.clock.advance(100 * HOUR)
     box.scan()
     to_ana = [post for post in google.posts if post.to == ANA]
@@ -193,9 +193,9 @@ def test_resend_of_held_keeps_the_message_id(google: Google, box: Box, tree: Tre
 def test_resend_of_part_of_held_digest_sends_the_digest(google: Google, box: Box, tree: Tree) -> None:
     """X03, X04: it may have arrived, so it must keep its Message-ID."""
     use_gmail(box, google, on_unknown="hold")
-    google.usual = only_for_ana(closes)
+    google.default = only_for_ana(close_connection)
     submit_six_jobs_later(box, tree)
-    google.usual = None
+    google.default = None
 
     run(box, "resend", dead_letters(box)[0]["id"], check=0)
     box.scan()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes.mailserver import says as replies
-from tests.fakes.mailserver import serving
+from tests.fakes.mailserver import reply as replies
+from tests.fakes.mailserver import serve_mail
 from tests.support import ANA, BO, OWNER, Box
 from tests.trees import TREES, Disk, Tree
 
@@ -71,7 +71,7 @@ def test_history_is_kept_without_limit_unless_configured(box: Box, tree: Tree) -
 def test_prune_keeps_pending_events_and_repeats_nothing(box: Box, tree: Tree) -> None:
     """C14"""
     box.clock.now = 1_700_000_000.0
-    with serving() as server:
+    with serve_mail() as server:
         box.configure(
             {
                 "transports": {
@@ -96,7 +96,7 @@ def test_prune_keeps_pending_events_and_repeats_nothing(box: Box, tree: Tree) ->
         history = box.notify("history").stdout
         assert "first" not in history
         assert "second" in history
-        server.acts.clear()
+        server.actions.clear()
         box.clock.advance(2 * HOUR)
         box.scan()
         box.clock.advance(2 * HOUR)

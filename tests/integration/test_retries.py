@@ -9,18 +9,18 @@ import pytest
 
 from tests.deliveries import one_of_each_type, scan_later, smtp_transport, start_with
 from tests.fakes import google
-from tests.fakes.mailserver import says as replies
-from tests.fakes.mailserver import serving
-from tests.fakes.web import Web, says, web
-from tests.queries import emit_event, json_list, outbox_counts, scan_for_hours
-from tests.support import ANA, BO, OWNER, Box, tally
+from tests.fakes.mailserver import reply as replies
+from tests.fakes.mailserver import serve_mail
+from tests.fakes.web import WebServer, respond, serve_web
+from tests.queries import emit_event, json_list, outbox_counts
+from tests.support import ANA, BO, OWNER, Box, scan_for_hours, tally
 from tests.trees import TREES, Disk, Tree
 
 
 @pytest.mark.parametrize("kind", ["webhook", "slack"])
-def test_webhook_and_slack_retry_three_times(box: Box, hook: Web, kind: str) -> None:
+def test_webhook_and_slack_retry_three_times(box: Box, hook: WebServer, kind: str) -> None:
     """G05, G10, N05: after a temporary refusal, unless `max_retries` is set; then it is a dead letter."""
-    hook.usual = says(503)
+    hook.default = respond(503)
     box.configure({"transports": {"target": {"type": kind, "url": hook.url}}, "routes": [{"via": "target"}]})
     emit_event(box, "job_failed")
     scan_for_hours(box, 5)
@@ -34,8 +34,8 @@ HOUR = 3600.0
 
 def test_mail_is_retried_for_72_hours(box: Box) -> None:
     """G10, N07: mail has no limit of retries unless one is set."""
-    with serving() as server:
-        server.usual["RCPT"] = replies("451 4.3.0 later")
+    with serve_mail() as server:
+        server.default["RCPT"] = replies("451 4.3.0 later")
         box.configure({"transports": {"office": smtp_transport(server)}})
         emit_event(box, "job_failed")
         for _ in range(24):
@@ -47,11 +47,11 @@ def test_mail_is_retried_for_72_hours(box: Box) -> None:
         assert server.attempts == 25
 
 
-def test_max_retries_zero_makes_temporary_refusal_final(box: Box, hook: Web) -> None:
+def test_max_retries_zero_makes_temporary_refusal_final(box: Box, hook: WebServer) -> None:
     """G10: for webhooks and for mail."""
-    hook.usual = says(503)
-    with serving() as server:
-        server.usual["RCPT"] = replies("451 4.3.0 later")
+    hook.default = respond(503)
+    with serve_mail() as server:
+        server.default["RCPT"] = replies("451 4.3.0 later")
         once = {"max_retries": 0}
         transports = {"hook": {"type": "webhook", "url": hook.url, **once}, "office": smtp_transport(server, **once)}
         box.configure({"transports": transports, "routes": [{"to": ["hook", "owner"]}]})
@@ -64,7 +64,7 @@ def test_max_retries_zero_makes_temporary_refusal_final(box: Box, hook: Web) -> 
 @pytest.mark.parametrize(("retries", "state"), [(0, "dead"), (3, "pending")])
 def test_unreachable_server_pauses_the_transport(box: Box, retries: int, state: str) -> None:
     """G10: and uses up no retry; with `max_retries: 0` the notification is dead."""
-    with web() as server:
+    with serve_web() as server:
         url = server.url
     box.configure(
         {"transports": {"hook": {"type": "webhook", "url": url, "max_retries": retries}}, "routes": [{"to": ["hook"]}]}
@@ -77,11 +77,11 @@ def test_unreachable_server_pauses_the_transport(box: Box, retries: int, state: 
     assert (notification["attempts"] == 1) is (retries == 0)
 
 
-def test_permanent_refusal_is_final_after_one_request(box: Box, hook: Web) -> None:
+def test_permanent_refusal_is_final_after_one_request(box: Box, hook: WebServer) -> None:
     """G10: another 4xx, or 5yz of a mail server, whatever `max_retries` is."""
-    hook.usual = says(404, "no_service")
-    with serving() as server:
-        server.usual["RCPT"] = replies("550 5.1.1 no such user")
+    hook.default = respond(404, "no_service")
+    with serve_mail() as server:
+        server.default["RCPT"] = replies("550 5.1.1 no such user")
         smtp = {**one_of_each_type(hook), "box": smtp_transport(server)}
         transports = {name: {**transport, "max_retries": 100} for name, transport in smtp.items()}
         box.configure({"transports": transports, "routes": [{"to": ["hook", "#jobs", "owner"]}]})
@@ -106,8 +106,8 @@ def test_permanent_refusal_is_final_after_one_request(box: Box, hook: Web) -> No
 )
 def test_unknown_outcome_is_resent_with_one_id_or_held(box: Box, kind: str, on_unknown: str, status: int) -> None:
     """`max_retries` times with the same id and counted, or held."""
-    with web(says(status)) as hook, google.serving() as gmail:
-        gmail.usual = google.page(status)
+    with serve_web(respond(status)) as hook, google.serve_google() as gmail:
+        gmail.default = google.respond_html(status)
         transport: dict[str, Any] = {"type": "webhook", "url": hook.url}
         if kind == "gmail":
             transport = {"type": "gmail", "token": "gmail_token.json", "api_endpoint": gmail.url}
@@ -130,9 +130,9 @@ def test_unknown_outcome_is_resent_with_one_id_or_held(box: Box, kind: str, on_u
     )
 
 
-def test_retry_after_header_is_honoured(box: Box, hook: Web) -> None:
+def test_retry_after_header_is_honoured(box: Box, hook: WebServer) -> None:
     """G10: here two hours."""
-    hook.answers = [says(429, Retry_After="7200")]
+    hook.responses = [respond(429, Retry_After="7200")]
     box.configure({"transports": {"hook": {"type": "webhook", "url": hook.url}}, "routes": [{"to": ["hook"]}]})
     emit_event(box, "job_failed")
     box.scan()
@@ -143,9 +143,9 @@ def test_retry_after_header_is_honoured(box: Box, hook: Web) -> None:
     assert outbox_counts(box) == tally(sent=1)
 
 
-def test_unreachable_workspace_delays_no_other_of_the_same_channel(box: Box, hook: Web) -> None:
+def test_unreachable_workspace_delays_no_other_of_the_same_channel(box: Box, hook: WebServer) -> None:
     """G03, C12: each target has its own queue."""
-    with web(says(503)) as dead:
+    with serve_web(respond(503)) as dead:
         transports = {"old": {"type": "slack", "url": dead.url}, "new": {"type": "slack", "url": hook.url}}
         routes = [{"to": ["#jobs"], "via": "old", "continue": True}, {"to": ["#jobs"], "via": "new"}]
         box.configure({"transports": transports, "routes": routes})
@@ -156,7 +156,7 @@ def test_unreachable_workspace_delays_no_other_of_the_same_channel(box: Box, hoo
 
 def test_gmail_smtp_and_maildir_are_one_medium(box: Box) -> None:
     """N20: one address, one mail, for any number of routes and requests, in any letter case."""
-    with google.serving() as gmail, serving() as server:
+    with google.serve_google() as gmail, serve_mail() as server:
         transports = {
             "gmail": {"type": "gmail", "token": "gmail_token.json", "api_endpoint": gmail.url},
             "office": smtp_transport(server),
@@ -180,15 +180,15 @@ def tree(box: Box) -> Tree:
 
 def test_delayed_events_of_a_job_arrive_in_order(box: Box, tree: Tree) -> None:
     """S01, X01: after an hour without delivery all are sent, the oldest first."""
-    with serving() as server:
+    with serve_mail() as server:
         start_with(box, tree, {"transports": {"office": smtp_transport(server)}})
-        server.usual["RCPT"] = replies("451 4.3.0 later")
+        server.default["RCPT"] = replies("451 4.3.0 later")
         steps: tuple[Callable[[str, str], None], ...] = (tree.submit, tree.approve, tree.run)
         for step in steps:
             step("survey", ANA)
             scan_later(box, 20 * 60)
         assert server.committed == []
-        server.behaves()
+        server.clear_faults()
         scan_later(box, HOUR)
         notified = [(mail.to, mail.event) for mail in server.committed]
 

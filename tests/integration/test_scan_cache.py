@@ -19,7 +19,7 @@ from syftnotify.runtime.container import build_app
 from syftnotify.services.settings import load
 from syftnotify.store.ledger.index import Ledger
 from tests.call_counts import count_file_calls
-from tests.support import ANA, OWNER, Box, lose_outbox
+from tests.support import ANA, OWNER, Box, delete_outbox
 from tests.trees import TREES, Disk, Tree
 
 HOUR = 3600.0
@@ -152,7 +152,7 @@ def test_cache_younger_than_a_restored_state_file_is_discarded(box: Box, tree: T
     scan_hourly(box)
     box.new_mails()
     box.home.state.write_bytes(older)
-    lose_outbox(box)
+    delete_outbox(box)
     box.scan()
 
     assert jobs_notified(box) == ["job-5"]
@@ -176,7 +176,7 @@ def test_end_in_a_lost_outbox_is_detected_again(box: Box, tree: Tree, repaired_b
     box.clock.advance(HOUR)
     scan_hourly(box)
     box.home.mail.unlink()
-    lose_outbox(box)
+    delete_outbox(box)
     if repaired_by == "PeerMonitor":
         app = build_app(load(box.home), with_jobs=False, clock=box.clock.time, monotonic=box.clock.monotonic)
         app.run_once(box.last_scan)

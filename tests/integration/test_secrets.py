@@ -11,7 +11,7 @@ from standardwebhooks import Webhook as Verifier
 
 from tests.fakes import mailserver
 from tests.fakes.mailserver import PASSWORD, USER, MailServer
-from tests.fakes.web import Web, web
+from tests.fakes.web import WebServer, serve_web
 from tests.secrets_setup import (
     BEARER,
     SIGNING,
@@ -30,7 +30,7 @@ from tests.trees import TREES, Disk
 @pytest.fixture
 def mail_server() -> Iterator[MailServer]:
     """A mail server that requires a sign-in."""
-    with mailserver.serving(users={USER: PASSWORD}) as server:
+    with mailserver.serve_mail(users={USER: PASSWORD}) as server:
         yield server
 
 
@@ -47,7 +47,7 @@ def reference_to(box: Box, kind: str, name: str, value: str, monkeypatch: pytest
 
 @pytest.mark.parametrize("kind", ["env", "file", "secret"])
 def test_secret_arrives_from_each_place_in_each_setting(
-    box: Box, hook: Web, mail_server: MailServer, kind: str, monkeypatch: pytest.MonkeyPatch
+    box: Box, hook: WebServer, mail_server: MailServer, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """N03: in every setting that may be one."""
     box.home.create()
@@ -75,7 +75,7 @@ def test_secret_arrives_from_each_place_in_each_setting(
     assert_absent([yaml.safe_dump(yaml.safe_load(box.home.config.read_text()))])
 
 
-def test_commands_read_the_environment_file(box: Box, hook: Web) -> None:
+def test_commands_read_the_environment_file(box: Box, hook: WebServer) -> None:
     """B07"""
     box.configure({"transports": {"box": {"type": "maildir"}, "team": {"type": "slack", "url": "env:TEAM_URL"}}})
     box.home.environment.write_text(f"# for systemd\nTEAM_URL='{hook.url}'\n")
@@ -84,7 +84,7 @@ def test_commands_read_the_environment_file(box: Box, hook: Web) -> None:
     assert len(hook.requests) == 1
 
 
-def test_job_can_name_transports_but_no_url(box: Box, hook: Web) -> None:
+def test_job_can_name_transports_but_no_url(box: Box, hook: WebServer) -> None:
     """N30: a job cannot make the owner's machine call a URL, and needs to contain none."""
     oncall = {"type": "webhook", "url": hook.url}
     box.configure(
@@ -97,7 +97,7 @@ def test_job_can_name_transports_but_no_url(box: Box, hook: Web) -> None:
     tree = TREES["D"](Disk(box.root, box.clock.time))
     tree.grant(ANA)
     box.scan()
-    with web() as elsewhere:
+    with serve_web() as elsewhere:
         alerts = {"recipients": ["oncall", elsewhere.url, "secret:hook", "env:HOME"]}
         tree.submit("survey", ANA, config={"headers": {"alerts": alerts}})
         tree.approve("survey", ANA)
@@ -110,7 +110,9 @@ def test_job_can_name_transports_but_no_url(box: Box, hook: Web) -> None:
     assert str(Path.home()) not in box.notify("why", "survey", check=0).stdout
 
 
-def test_plain_text_secret_works_with_one_warning_of_its_keys(box: Box, hook: Web, mail_server: MailServer) -> None:
+def test_plain_text_secret_works_with_one_warning_of_its_keys(
+    box: Box, hook: WebServer, mail_server: MailServer
+) -> None:
     """N03"""
     configure_all(box, mail_server, secret_values(hook, mail_server))
     once, check = box.notify("run", "--once", check=0), box.notify("doctor")

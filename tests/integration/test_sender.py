@@ -13,7 +13,16 @@ import pytest
 from syftnotify.core.errors import ConfigError
 from syftnotify.sender import GmailSender
 from syftnotify.transports.gmail.auth import GmailAuth
-from tests.fakes.google import SECRET, Answer, Google, body, closes, page, resets, says
+from tests.fakes.google import (
+    SECRET,
+    Google,
+    Responder,
+    close_connection,
+    reset_connection,
+    respond_body,
+    respond_error,
+    respond_html,
+)
 from tests.support import ANA, OWNER
 
 WHEN = datetime(2024, 1, 15, 15, 30, tzinfo=UTC)
@@ -146,15 +155,15 @@ def test_send_email_without_html_is_plain_text(google: Google, sender: GmailSend
 @pytest.mark.parametrize(
     "answer",
     [
-        pytest.param(page(500), id="500"),
-        pytest.param(says(400, "invalidArgument"), id="400"),
-        pytest.param(says(401, "authError"), id="401"),
-        pytest.param(says(403, "dailyLimitExceeded"), id="daily-limit"),
-        pytest.param(says(429, "rateLimitExceeded"), id="429"),
-        pytest.param(page(302, {"Location": "/elsewhere"}), id="302"),
-        pytest.param(body(b"<html></html>"), id="200-html"),
-        pytest.param(closes, id="closes"),
-        pytest.param(resets, id="resets"),
+        pytest.param(respond_html(500), id="500"),
+        pytest.param(respond_error(400, "invalidArgument"), id="400"),
+        pytest.param(respond_error(401, "authError"), id="401"),
+        pytest.param(respond_error(403, "dailyLimitExceeded"), id="daily-limit"),
+        pytest.param(respond_error(429, "rateLimitExceeded"), id="429"),
+        pytest.param(respond_html(302, {"Location": "/elsewhere"}), id="302"),
+        pytest.param(respond_body(b"<html></html>"), id="200-html"),
+        pytest.param(close_connection, id="closes"),
+        pytest.param(reset_connection, id="resets"),
     ],
 )
 @pytest.mark.parametrize(("call", "recipient", "subject", "words"), _CALLS[-1:])
@@ -162,14 +171,14 @@ def test_sender_call_returns_false_when_gmail_refuses(
     google: Google,
     sender: GmailSender,
     caplog: pytest.LogCaptureFixture,
-    answer: Answer,
+    answer: Responder,
     call: Call,
     recipient: str,
     subject: tuple[str, ...],
     words: tuple[str, ...],
 ) -> None:
     """S09: and the log says why, without a secret."""
-    google.usual = answer
+    google.default = answer
 
     assert call(sender) is False
     assert "FAILED_" in caplog.text

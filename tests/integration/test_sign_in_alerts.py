@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syftnotify.services.demo import Tree as DemoTree
-from tests.fakes.google import SECRET, Google, Post, serving
+from tests.fakes.google import SECRET, Google, Post, serve_google
 from tests.support import OWNER, Box, worker_in_process
 from tests.workers import configure, demo_tree
 
@@ -21,7 +21,7 @@ CY = "cy@clinic.example"
 
 @pytest.fixture
 def google() -> Iterator[Google]:
-    with serving() as google:
+    with serve_google() as google:
         yield google
 
 

@@ -16,18 +16,18 @@ from tests.fakes.mailserver import (
     USER,
     Authority,
     MailServer,
-    babbles,
-    closes,
-    commits,
+    close_connection,
+    commit,
     ids,
-    in_turn,
-    repeats_what_it_heard,
-    says,
-    serving,
+    reply,
+    reply_with_password,
+    send_garbage,
+    sequence,
+    serve_mail,
 )
 from tests.integration.transports.smtp_clients import STARTTLS, UNENCRYPTED
+from tests.queries import outbox_counts
 from tests.support import ANA, OWNER, Box, tally, wait_until
-from tests.transport_boxes import outbox_counts
 
 
 def smtp_tree(box: Box, server: MailServer, *, form: str = UNENCRYPTED, **more: Any) -> Tree:
@@ -44,7 +44,7 @@ def smtp_tree(box: Box, server: MailServer, *, form: str = UNENCRYPTED, **more: 
 
 def test_smtp_job_is_sent_to_owner_and_submitter(box: Box, ca: Authority) -> None:
     """S01, G12"""
-    with serving(ca.context(), users={USER: PASSWORD}) as server:
+    with serve_mail(ca.context(), users={USER: PASSWORD}) as server:
         tree = smtp_tree(box, server, form=STARTTLS, ca_file=str(ca.file), **{"from": "Site <no@x.org>"})
         tree.submit(ANA, "survey", "print(1)\n")
         box.scan()
@@ -58,13 +58,13 @@ def test_smtp_job_is_sent_to_owner_and_submitter(box: Box, ca: Authority) -> Non
 
 def test_smtp_unknown_outcome_is_resent_with_the_same_id(box: Box) -> None:
     """X03: a reader's program can tell that it is the same mail."""
-    with serving(users={USER: PASSWORD}) as server:
+    with serve_mail(users={USER: PASSWORD}) as server:
         tree = smtp_tree(box, server)
-        server.usual["dot"] = in_turn(commits, closes)
+        server.default["dot"] = sequence(commit, close_connection)
         tree.submit(ANA, "survey", "print(1)\n")
         box.scan()
         assert outbox_counts(box) == tally(waiting=2, failed=2, unknown=2)
-        server.behaves()
+        server.clear_faults()
         box.clock.advance(3600)
         box.scan()
 
@@ -74,12 +74,12 @@ def test_smtp_unknown_outcome_is_resent_with_the_same_id(box: Box) -> None:
 
 def test_smtp_unknown_outcome_with_hold_is_not_resent(box: Box) -> None:
     """X03: `on_unknown: hold`."""
-    with serving(users={USER: PASSWORD}) as server:
+    with serve_mail(users={USER: PASSWORD}) as server:
         tree = smtp_tree(box, server, on_unknown="hold")
-        server.usual["dot"] = in_turn(commits, closes)
+        server.default["dot"] = sequence(commit, close_connection)
         tree.submit(ANA, "survey", "print(1)\n")
         box.scan()
-        server.behaves()
+        server.clear_faults()
         box.clock.advance(3600)
         box.scan()
 
@@ -90,16 +90,16 @@ def test_smtp_unknown_outcome_with_hold_is_not_resent(box: Box) -> None:
 def test_smtp_refused_recipient_does_not_stop_the_other(box: Box) -> None:
     """X04"""
 
-    async def knows_the_owner_alone(talk: Any) -> None:
-        if OWNER in talk.commands[-1]:
-            talk.envelope.rcpt_tos.append(OWNER)
-            await talk.write(b"250 2.1.5 fine\r\n")
+    async def knows_the_owner_alone(connection: Any) -> None:
+        if OWNER in connection.commands[-1]:
+            connection.envelope.rcpt_tos.append(OWNER)
+            await connection.write(b"250 2.1.5 fine\r\n")
         else:
-            await talk.write(b"550 5.1.1 no such user\r\n")
+            await connection.write(b"550 5.1.1 no such user\r\n")
 
-    with serving(users={USER: PASSWORD}) as server:
+    with serve_mail(users={USER: PASSWORD}) as server:
         tree = smtp_tree(box, server)
-        server.usual["RCPT"] = knows_the_owner_alone
+        server.default["RCPT"] = knows_the_owner_alone
         tree.submit(ANA, "survey", "print(1)\n")
         box.scan()
         box.clock.advance(3600)
@@ -113,16 +113,16 @@ def test_smtp_refused_recipient_does_not_stop_the_other(box: Box) -> None:
 @pytest.mark.parametrize("step", ["AUTH", "MAIL"])
 def test_smtp_auth_failure_pauses_and_drops_nothing(box: Box, step: str) -> None:
     """X07"""
-    with serving(users={USER: PASSWORD}) as server:
+    with serve_mail(users={USER: PASSWORD}) as server:
         tree = smtp_tree(box, server)
-        server.usual[step] = says("535 5.7.8 signed out")
+        server.default[step] = reply("535 5.7.8 signed out")
         tree.submit(ANA, "survey", "print(1)\n")
         app = box.open_app()
         try:
             app.run_once(None)
             assert "535" in app.dispatcher.queues["mail"].health.pause_reason
             assert outbox_counts(box) == tally(waiting=2)
-            server.behaves()
+            server.clear_faults()
             box.clock.advance(301)
             app.run_once(box.clock.now)
             assert not app.dispatcher.queues["mail"].health.pause_reason
@@ -136,18 +136,18 @@ def test_smtp_password_is_in_no_log_and_no_file(box: Box, ca: Authority, caplog:
     """N03"""
     caplog.set_level(logging.DEBUG)
     faults = [
-        ("AUTH", repeats_what_it_heard),
-        ("AUTH", says("454 4.7.0 later")),
-        ("MAIL", says("530 5.7.0 sign in")),
-        ("RCPT", babbles),
-        ("dot", closes),
+        ("AUTH", reply_with_password),
+        ("AUTH", reply("454 4.7.0 later")),
+        ("MAIL", reply("530 5.7.0 sign in")),
+        ("RCPT", send_garbage),
+        ("dot", close_connection),
     ]
-    with serving(ca.context(), users={USER: PASSWORD}) as server:
+    with serve_mail(ca.context(), users={USER: PASSWORD}) as server:
         tree = smtp_tree(box, server, form=STARTTLS, ca_file=str(ca.file))
         tree.submit(ANA, "survey", "print(1)\n")
         for step, act in faults:
-            server.behaves()
-            server.usual[step] = act
+            server.clear_faults()
+            server.default[step] = act
             box.clock.advance(3600)
             box.scan()
         assert server.attempts > 0

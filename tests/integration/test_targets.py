@@ -12,9 +12,9 @@ from syftnotify.core.errors import ConfigError
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
 from syftnotify.services.settings import load
-from tests.fakes.mailserver import Act, Talk, serving
-from tests.fakes.mailserver import says as replies
-from tests.fakes.web import Web, says
+from tests.fakes.mailserver import Action, Connection, serve_mail
+from tests.fakes.mailserver import reply as replies
+from tests.fakes.web import WebServer, respond
 from tests.support import ANA, BO, OWNER, Box, wait_until
 from tests.trees import TREES, Disk, Tree
 
@@ -24,19 +24,19 @@ def tree(box: Box) -> Tree:
     return TREES["D"](Disk(box.root, box.clock.time))
 
 
-def received_events(hook: Web) -> list[str]:
+def received_events(hook: WebServer) -> list[str]:
     return [request.json["event"] for request in hook.requests]
 
 
-def only_for(address: str, act: Act) -> Act:
-    async def acts(talk: Talk) -> None:
-        argument = talk.commands[-1].partition(" ")[2]
-        await (act(talk) if address in argument else talk.smtp_RCPT(argument))
+def only_for(address: str, act: Action) -> Action:
+    async def acts(connection: Connection) -> None:
+        argument = connection.commands[-1].partition(" ")[2]
+        await (act(connection) if address in argument else connection.smtp_RCPT(argument))
 
     return acts
 
 
-def test_home_without_mail_works_when_its_routes_need_none(box: Box, tree: Tree, hook: Web) -> None:
+def test_home_without_mail_works_when_its_routes_need_none(box: Box, tree: Tree, hook: WebServer) -> None:
     oncall = {"type": "webhook", "url": hook.url}
     box.configure({"transports": {"oncall": oncall}, "routes": [{"to": ["oncall"]}]})
     box.scan()
@@ -51,7 +51,7 @@ def test_home_without_mail_works_when_its_routes_need_none(box: Box, tree: Tree,
     assert "FAIL" not in box.notify("doctor").stdout.upper().replace("FAILED", "")
 
 
-def test_alert_without_mail_uses_the_only_transport(box: Box, hook: Web) -> None:
+def test_alert_without_mail_uses_the_only_transport(box: Box, hook: WebServer) -> None:
     oncall = {"type": "webhook", "url": hook.url}
     box.configure({"transports": {"oncall": oncall}, "routes": [{"events": ["job_failed"], "to": ["oncall"]}]})
     app = box.open_app()
@@ -89,8 +89,8 @@ def test_recipient_without_a_transport_is_a_config_error(box: Box, changes: dict
 
 def test_recipients_of_a_transport_succeed_and_fail_separately(box: Box, tree: Tree) -> None:
     """G11: one refused address keeps no other from its mail."""
-    with serving() as server:
-        server.usual["RCPT"] = only_for("gone@mail.example", replies("550 5.1.1 no such user"))
+    with serve_mail() as server:
+        server.default["RCPT"] = only_for("gone@mail.example", replies("550 5.1.1 no such user"))
         box.configure(
             {
                 "transports": {
@@ -116,9 +116,9 @@ def test_recipients_of_a_transport_succeed_and_fail_separately(box: Box, tree: T
     assert "two@mail.example" not in dead
 
 
-def test_endpoint_that_is_gone_is_paused_and_the_owner_alerted(box: Box, tree: Tree, hook: Web) -> None:
+def test_endpoint_that_is_gone_is_paused_and_the_owner_alerted(box: Box, tree: Tree, hook: WebServer) -> None:
     """410: nothing more is asked of it until somebody has seen to it."""
-    hook.usual = says(410, "gone")
+    hook.default = respond(410, "gone")
     box.configure(
         {"transports": {"box": {"type": "maildir"}, "oncall": {"type": "webhook", "url": hook.url, "events": ["*"]}}}
     )
@@ -161,7 +161,7 @@ def test_alert_about_a_transport_uses_another_one(box: Box) -> None:
     assert [(mail.event, mail.to) for mail in box.mails()] == [("system_alert", OWNER)]
 
 
-def test_alert_in_a_channel_is_one_message(box: Box, hook: Web) -> None:
+def test_alert_in_a_channel_is_one_message(box: Box, hook: WebServer) -> None:
     """People have no addresses there: neither the owner nor the operators."""
     dead = {"type": "smtp", "smtp_url": "smtp://127.0.0.1:1"}
     team = {"type": "slack", "url": hook.url, "default_recipient": "#ops"}
@@ -171,7 +171,7 @@ def test_alert_in_a_channel_is_one_message(box: Box, hook: Web) -> None:
     assert [request.json["channel"] for request in hook.requests] == ["#ops"]
 
 
-def test_first_scan_sends_one_digest_to_recipients_of_routes(box: Box, tree: Tree, hook: Web) -> None:
+def test_first_scan_sends_one_digest_to_recipients_of_routes(box: Box, tree: Tree, hook: WebServer) -> None:
     """But no scientist, and no program: the past is one message."""
     team = {"type": "slack", "url": hook.url, "default_recipient": "#jobs"}
     oncall = {"type": "webhook", "url": hook.url}

@@ -12,7 +12,7 @@ from syftnotify.services.settings import load
 from syftnotify.services.test_send import send_tests
 from tests.all_transports import NAMES, AllTransports
 from tests.fakes import google, mailserver
-from tests.fakes.web import says, web
+from tests.fakes.web import respond, serve_web
 from tests.in_process import run_command
 from tests.previews import parse_previews, write_template
 from tests.queries import file_states
@@ -23,7 +23,12 @@ DESTINATIONS = {"box": "home/mail", "office": BO, "mail": OWNER, "team": "#jobs"
 
 @pytest.fixture
 def servers(box: Box) -> Iterator[AllTransports]:
-    with mailserver.serving() as office, google.serving() as one, web() as team, web(says(200)) as oncall:
+    with (
+        mailserver.serve_mail() as office,
+        google.serve_google() as one,
+        serve_web() as team,
+        serve_web(respond(200)) as oncall,
+    ):
         made = AllTransports(box, office, one, team, oncall)
         made.configure()
         one.write_token(box.home.token)
@@ -57,9 +62,9 @@ def test_send_without_name_tries_each_transport(servers: AllTransports) -> None:
 
 def test_send_failure_has_a_reason_and_others_are_tried(servers: AllTransports) -> None:
     """N02: exit code 1."""
-    servers.oncall.usual = says(404, "no such hook")
-    servers.team.usual = says(400, "invalid_payload")
-    servers.office.usual["RCPT"] = mailserver.says("550 5.1.1 nobody of that name")
+    servers.oncall.default = respond(404, "no such hook")
+    servers.team.default = respond(400, "invalid_payload")
+    servers.office.default["RCPT"] = mailserver.reply("550 5.1.1 nobody of that name")
     servers.box.home.token.unlink()
     (servers.box.folder / "file").write_text("")
     nowhere = {"box": {"path": str(servers.box.folder / "file" / "mail")}}

@@ -32,7 +32,7 @@ from tests.integration.throttling import (
     numbered,
     submitted,
 )
-from tests.support import Clock, MakeDispatcher, claim, claim_and_die, tally, wait_until
+from tests.support import Clock, MakeDispatcher, claim, claim_and_crash, tally, wait_until
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_row_found_sending_is_resent_alone_with_the_same_id(
     box = DigestRecorder()
     enqueue_sent(outbox, clock, tmp_path, numbered(200))
     enqueue_jobs(outbox, clock, ["cut"])
-    (lost,) = claim_and_die(tmp_path / "outbox.db", "box", clock.now)
+    (lost,) = claim_and_crash(tmp_path / "outbox.db", "box", clock.now)
     outbox.queue.recover(clock.now)
     if is_requeued:
         outbox.dead_letters.requeue([lost.id])

@@ -20,7 +20,7 @@ from syftnotify.rendering.email import EmailRenderer
 from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.store.outbox.store import SqliteOutbox
-from tests.support import Clock, MakeDispatcher, claim_and_die, tally, wait_until
+from tests.support import Clock, MakeDispatcher, claim_and_crash, tally, wait_until
 
 READER = "owner@datasite.example"
 RENDERER = EmailRenderer(TemplateRenderer(), sender=READER, links=Links())
@@ -99,7 +99,7 @@ def test_three_rejections_in_a_row_pause_the_transport(
 
     assert outbox.history.counts().dead == 3
     assert outbox.history.counts().waiting == 17
-    assert mail.health.unavailable_reason(clock.ticks).startswith(
+    assert mail.health.unavailable_reason(clock.monotonic_now).startswith(
         "the last messages were all rejected: hooks.example answered 404"
     )
 
@@ -124,7 +124,7 @@ def test_paused_transport_is_probed_with_other_messages_and_resumes(
     server.answer = lambda _message: None
     clock.advance(301)
     dispatcher.drain()
-    assert mail.health.unavailable_reason(clock.ticks) == ""
+    assert mail.health.unavailable_reason(clock.monotonic_now) == ""
     clock.advance(3600)
     dispatcher.drain()
 
@@ -141,7 +141,7 @@ def test_rejections_between_accepted_messages_pause_nothing(
     enqueue(outbox, 12)
     make(mail, max_concurrent=1).drain()
 
-    assert mail.health.unavailable_reason(clock.ticks) == ""
+    assert mail.health.unavailable_reason(clock.monotonic_now) == ""
     assert outbox.history.counts() == tally(sent=4, dead=8)
 
 
@@ -152,7 +152,7 @@ def test_addresses_rejected_locally_pause_nothing(make: MakeDispatcher, outbox: 
     enqueue(outbox, 5)
     make(mail, max_concurrent=1).drain()
 
-    assert mail.health.unavailable_reason(clock.ticks) == ""
+    assert mail.health.unavailable_reason(clock.monotonic_now) == ""
     assert outbox.history.counts() == tally(dead=5)
 
 
@@ -168,14 +168,14 @@ def test_transport_without_success_for_two_minutes_is_unreachable(
     enqueue(outbox, count)
     dispatcher = make(mail, max_concurrent=1)
     dispatcher.drain()
-    assert mail.health.unavailable_reason(clock.ticks) == "", "one failure is no fault yet"
+    assert mail.health.unavailable_reason(clock.monotonic_now) == "", "one failure is no fault yet"
     clock.advance(UNREACHABLE_SECONDS)
-    assert mail.health.unavailable_reason(clock.ticks).startswith("unreachable since 2027-")
+    assert mail.health.unavailable_reason(clock.monotonic_now).startswith("unreachable since 2027-")
     server.answer = lambda _message: None
     clock.advance(7200)
     dispatcher.drain()
 
-    assert mail.health.unavailable_reason(clock.ticks) == ""
+    assert mail.health.unavailable_reason(clock.monotonic_now) == ""
     assert outbox.history.counts().sent == count
 
 
@@ -191,7 +191,7 @@ def test_one_deferred_message_is_no_fault_of_the_transport(
         dispatcher.drain()
         clock.advance(3600)
 
-    assert mail.health.unavailable_reason(clock.ticks) == ""
+    assert mail.health.unavailable_reason(clock.monotonic_now) == ""
 
 
 def test_idle_transport_recovers_when_its_server_is_reachable(
@@ -212,13 +212,13 @@ def test_idle_transport_recovers_when_its_server_is_reachable(
 
     wait_until(given_up)
     clock.advance(UNREACHABLE_SECONDS)
-    assert mail.health.unavailable_reason(clock.ticks)
+    assert mail.health.unavailable_reason(clock.monotonic_now)
     server.reachable = True
 
     def recovered() -> bool:
         clock.advance(3600)
         dispatcher.wake()
-        return not mail.health.unavailable_reason(clock.ticks)
+        return not mail.health.unavailable_reason(clock.monotonic_now)
 
     wait_until(recovered)
 
@@ -256,7 +256,7 @@ def test_dispatcher_recovers_its_claims_after_an_unexpected_error(
     """A10: what a dead process left claimed is unknown, counted and sent again."""
     server = Server()
     enqueue(outbox, 3)
-    (lost,) = claim_and_die(tmp_path / "outbox.db", "mail", clock.now)
+    (lost,) = claim_and_crash(tmp_path / "outbox.db", "mail", clock.now)
     mail = transport_queue(server)
     calls = iter([MemoryError()])
 
@@ -360,7 +360,7 @@ def test_rejected_recipient_counts_once_however_many_messages_it_has(
         enqueue(outbox, 1, start=number, to=f"nobody{number % recipients}@lab.example")
     make(mail, max_concurrent=1).drain()
 
-    assert bool(mail.health.unavailable_reason(clock.ticks)) is is_paused
+    assert bool(mail.health.unavailable_reason(clock.monotonic_now)) is is_paused
 
 
 def test_gone_endpoint_costs_one_message_however_many_are_in_flight(
@@ -372,7 +372,7 @@ def test_gone_endpoint_costs_one_message_however_many_are_in_flight(
     make(hook).drain()
 
     assert (outbox.history.counts().dead, outbox.history.counts().waiting) == (1, 39)
-    assert "answered 410" in hook.health.unavailable_reason(clock.ticks)
+    assert "answered 410" in hook.health.unavailable_reason(clock.monotonic_now)
 
 
 def test_transport_that_loses_every_answer_stays_unreachable(
@@ -388,7 +388,7 @@ def test_transport_that_loses_every_answer_stays_unreachable(
         clock.advance(60)
         dispatcher._run_pass()
         wait_until(lambda: not mail.in_flight, what="the attempt has ended")
-        found.append(bool(mail.health.unavailable_reason(clock.ticks)))
+        found.append(bool(mail.health.unavailable_reason(clock.monotonic_now)))
 
     assert found[2:] == [True] * 18
 
@@ -404,10 +404,10 @@ def test_transport_with_an_empty_queue_recovers_after_a_connection(
     dispatcher.drain()
     assert outbox.history.counts().waiting == 0
     clock.advance(UNREACHABLE_SECONDS + 1)
-    assert mail.health.unavailable_reason(clock.ticks)
+    assert mail.health.unavailable_reason(clock.monotonic_now)
     clock.advance(3600)
     dispatcher._run_pass()
-    wait_until(lambda: not mail.health.unavailable_reason(clock.ticks), what="the check has succeeded")
+    wait_until(lambda: not mail.health.unavailable_reason(clock.monotonic_now), what="the check has succeeded")
 
 
 def test_paused_transport_with_an_empty_queue_needs_no_wake_ups(
@@ -420,7 +420,7 @@ def test_paused_transport_with_an_empty_queue_needs_no_wake_ups(
     dispatcher.drain()
     clock.advance(3600)
 
-    assert mail.health.unavailable_reason(clock.ticks)
+    assert mail.health.unavailable_reason(clock.monotonic_now)
     assert dispatcher._run_pass() >= 60
 
 

@@ -65,7 +65,7 @@ def test_review_folder_of_a_received_job_confirms_nobody(box: Box, unknown_tree:
     unknown_tree.disk.write(
         unknown_tree.base / "review" / VICTIM / "v1" / "analysis" / "state.yaml", "status: pending\n"
     )
-    unknown_tree.disk.folder(unknown_tree.base / "review" / VICTIM / PERMISSIONS)  # of a job that is called so
+    unknown_tree.disk.make_folder(unknown_tree.base / "review" / VICTIM / PERMISSIONS)  # of a job that is called so
     assert scan_after(box) == OWNER_ONLY
 
 
@@ -74,7 +74,7 @@ def test_review_folder_confirms_in_a_tree_without_permissions(box: Box, disk: Di
     tree = TREES["D"](disk, adds_peers=False)
     box.scan()
     tree.submit(by=VICTIM)
-    disk.folder(tree.base / "review" / ANA)
+    disk.make_folder(tree.base / "review" / ANA)
     tree.submit(by=ANA)
     assert submitters(scan_after(box)) == {ANA}
 
@@ -162,7 +162,7 @@ def with_permission_in(*folders: str) -> Callable[[Box, Tree], None]:
     def add_rule(_box: Box, tree: Tree) -> None:
         datasite = tree.base.parent.parent
         folder = tree.base / VICTIM if tree.layout == "B4" else tree.base / "review" / VICTIM
-        tree.disk.folder(folder)
+        tree.disk.make_folder(folder)
         folder_of_rule = datasite.joinpath(*folders)
         pattern = f"{folder.relative_to(folder_of_rule)}/**"
         tree.disk.write_yaml(folder_of_rule / PERMISSIONS, permission(VICTIM, "read", pattern))
@@ -248,7 +248,7 @@ def test_released_mail_waits_for_the_end_of_quiet_hours(box: Box, unknown_tree: 
 def test_other_permissions_confirm_nobody(box: Box, unknown_tree: Tree, rule: dict[str, Any]) -> None:
     """C1: sharing the results of a run adds rules, too."""
     unknown_tree.submit(by=VICTIM)
-    unknown_tree.disk.folder(unknown_tree.base / "review" / VICTIM)
+    unknown_tree.disk.make_folder(unknown_tree.base / "review" / VICTIM)
     unknown_tree.disk.write_yaml(unknown_tree.base.parent.parent / PERMISSIONS, rule)
     assert scan_after(box) == OWNER_ONLY
 

@@ -9,7 +9,7 @@ import pytest
 
 from syftnotify.core.errors import ConfigError
 from syftnotify.services.settings import load
-from tests.fakes.web import Web
+from tests.fakes.web import WebServer
 from tests.support import Box
 
 
@@ -70,7 +70,7 @@ def test_webhook_templates_that_are_invalid_are_all_named(box: Box, command: tup
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded; charset=utf-8"])
-def test_webhook_template_of_another_content_type_is_not_checked(box: Box, hook: Web, kind: str) -> None:
+def test_webhook_template_of_another_content_type_is_not_checked(box: Box, hook: WebServer, kind: str) -> None:
     """C8"""
     settings = {"format": "template", "body": "{{ job.name }}", "headers": {"Content-Type": kind}}
     box.configure({"transports": {"box": {"type": "maildir"}, "oncall": {**settings, **webhook_section(hook)}}})
@@ -80,7 +80,7 @@ def test_webhook_template_of_another_content_type_is_not_checked(box: Box, hook:
     assert [request.body for request in hook.requests] == [b'x" \\ y']
 
 
-def test_webhook_output_that_is_not_json_is_a_dead_letter(box: Box, hook: Web) -> None:
+def test_webhook_output_that_is_not_json_is_a_dead_letter(box: Box, hook: WebServer) -> None:
     """C8"""
     settings = {"format": "template", "body": '{"a": "{{ job.name }}"}', **webhook_section(hook)}
     box.configure({"transports": {"box": {"type": "maildir"}, "oncall": settings}})
@@ -94,7 +94,7 @@ def test_webhook_output_that_is_not_json_is_a_dead_letter(box: Box, hook: Web) -
     assert "tojson" in " ".join(box.notify("run", "--once").stderr.split())
 
 
-def webhook_section(hook: Web) -> dict[str, Any]:
+def webhook_section(hook: WebServer) -> dict[str, Any]:
     return {"type": "webhook", "url": hook.url, "events": ["job_failed"], "to": ["oncall"]}
 
 

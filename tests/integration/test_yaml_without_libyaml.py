@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from tests.support import PATIENCE
+from tests.support import TIMEOUT
 from tests.yaml_reference import ODD_DETAILS
 
 
@@ -22,7 +22,7 @@ def test_parse_yaml_without_libyaml_keeps_the_rest_of_odd_files() -> None:
         input=json.dumps([*ODD_DETAILS]),
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=True,
     )
 

@@ -213,8 +213,8 @@ def victims(tree: Tree) -> dict[str, Path]:
     for name in after:
         tree.approve(name, ABE)
         tree.run(name, ABE, code=-1, stderr="half\n", stdout="half\n")
-    paths = {name: tree.place(name, ABE) / path for name, path in below.items()}
-    return paths | {name: tree.results(name, ABE) / path for name, path in after.items()}
+    paths = {name: tree.job_folder(name, ABE) / path for name, path in below.items()}
+    return paths | {name: tree.results_folder(name, ABE) / path for name, path in after.items()}
 
 
 def with_secrets(path: Path) -> None:
@@ -240,7 +240,7 @@ def replace(tree: Tree, path: Path, instead: Callable[[Path, Path], None], outsi
     shutil.move(path, kept)
     with_secrets(kept)
     instead(path, kept)
-    tree.disk.stamp(path, path.parent)
+    tree.disk.set_mtime(path, path.parent)
 
 
 def in_the_cap(head: str, unit: str, tail: str = "") -> str:
@@ -299,7 +299,7 @@ def append_to(path: Path, text: str, tree: Tree) -> None:
 
 def submit_quickly(tree: Tree, name: str) -> None:
     """Less than `tree.submit` does, and enough for these layouts."""
-    folder = tree.place(name, ABE)
+    folder = tree.job_folder(name, ABE)
     os.makedirs(folder)
     config = f"name: {name}\nsubmitted_at: {name}\nsubmitted_by: {ABE}\nfiles: []\n"
     for file, text in (("run.sh", RUN_SH), ("config.yaml", config)):

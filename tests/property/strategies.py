@@ -10,12 +10,12 @@ import yaml
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 
-from tests.support import ANA, THOROUGH
+from tests.support import ANA, FUZZ_FACTOR
 
 quickly = settings(
-    max_examples=60 * THOROUGH, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=60 * FUZZ_FACTOR, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
-with_a_tree = settings(quickly, max_examples=8 * THOROUGH)
+with_a_tree = settings(quickly, max_examples=8 * FUZZ_FACTOR)
 
 
 scalars = st.one_of(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harmless import SECRET, is_shown
+from tests.harmless import SECRET, is_printable
 from tests.property.hostile import (
     ABE,
     CLAIMS,
@@ -50,7 +50,7 @@ def zoo(box: Box, tree: Tree, outside: Path) -> None:
         tree.submit(f"claim-{number}", ABE, config={"submitted_by": claim})
     for number, text in enumerate(YAMLS.values()):
         tree.submit(f"yaml-{number}", ABE)
-        append_to(tree.place(f"yaml-{number}", ABE) / "config.yaml", text, tree)
+        append_to(tree.job_folder(f"yaml-{number}", ABE) / "config.yaml", text, tree)
     kinds = iter([a_pipe, a_socket, a_link_outside, a_link_to_itself, a_link_to_endless_bytes] * 3)
     for path in victims(tree).values():
         replace(tree, path, next(kinds), outside)
@@ -76,7 +76,7 @@ def test_commands_print_no_control_characters(now: Box, tmp_path: Path, layout: 
         box.notify("logs", "--json", check=0),
     ]
     for done in outputs:
-        assert is_shown(done.stdout + done.stderr), done.args
+        assert is_printable(done.stdout + done.stderr), done.args
         assert SECRET not in done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr
     rehearsal, *_, first, second, status, as_json, lines, _ = outputs
@@ -87,6 +87,6 @@ def test_commands_print_no_control_characters(now: Box, tmp_path: Path, layout: 
     assert not json.loads(as_json.stdout)["last_error"]
     assert f"detected job_submitted {tree.entity(HONEST, BO)}" in lines.stdout
     log = box.home.log.read_bytes()
-    assert is_shown(log.decode("utf-8"))
+    assert is_printable(log.decode("utf-8"))
     assert all(line[:4].isdigit() for line in log.decode("utf-8").splitlines())
     assert_peace(box, tree)

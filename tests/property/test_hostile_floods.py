@@ -39,10 +39,10 @@ JOBS = {"A": 1_000, "D": 5_000}  # in one minute; what differs between the two n
 def test_folder_of_50_000_files_stops_no_other_job(box: Box, tree: Tree, where: str) -> None:
     """X11"""
     tree.submit("job", ABE)
-    folder = tree.place("job", ABE) / where
+    folder = tree.job_folder("job", ABE) / where
     for number in range(FILES):
         os.close(os.open(folder / f"file-{number}", os.O_WRONLY | os.O_CREAT, 0o600))
-    tree.disk.stamp(folder)
+    tree.disk.set_mtime(folder)
     mails = live(box, tree)
     assert tree.entity("job", ABE) in submissions(mails)
     assert all(mail.path.stat().st_size < 200_000 for mail in mails)
@@ -95,7 +95,7 @@ class Flood:
         for batch in range(self.batches):
             for name in self.names[batch :: self.batches]:
                 submit_quickly(self.tree, name)
-            self.tree.disk.stamp(self.tree.place(self.names[0], ABE).parent)
+            self.tree.disk.set_mtime(self.tree.job_folder(self.names[0], ABE).parent)
             if batch == self.batches // 2:
                 self.tree.submit(HONEST, BO)
             self.box.clock.advance(self.every)
@@ -177,7 +177,7 @@ def test_scan_reads_first_what_the_last_one_had_no_time_for(box: Box, tree: Tree
     seen: set[str] = set()
     for _ in range(30):
         box.clock.advance(1)
-        tree.disk.stamp(*(tree.place(name, ABE) / "config.yaml" for name in changing))
+        tree.disk.set_mtime(*(tree.job_folder(name, ABE) / "config.yaml" for name in changing))
         result = scanner.scan(seconds=1.0)
         scanner.accept()
         seen |= {job.entity for job in result.jobs if job.facts}

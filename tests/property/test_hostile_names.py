@@ -110,7 +110,7 @@ def test_hostile_claims_of_a_submitter_mail_nobody(box: Box, tree: Tree) -> None
 def test_no_file_name_leads_out_of_its_job(box: Box, tree: Tree, outside: Path) -> None:
     """X11: only names inside the job are opened."""
     (outside / "x").write_text(SECRET)
-    neighbour = tree.place("neighbour", ABE)
+    neighbour = tree.job_folder("neighbour", ABE)
     for folder in (neighbour, *neighbour.parents):
         if folder.is_relative_to(box.root):
             tree.disk.write(folder / "x", SECRET)

@@ -37,7 +37,7 @@ def test_hostile_configs_stop_no_other_job(box: Box, tree: Tree) -> None:
     """X11: whatever one config.yaml contains, the next one is read."""
     for number, text in enumerate(YAMLS.values()):
         tree.submit(f"job-{number}", ABE)
-        append_to(tree.place(f"job-{number}", ABE) / "config.yaml", text, tree)
+        append_to(tree.job_folder(f"job-{number}", ABE) / "config.yaml", text, tree)
     live(box, tree)
 
 
@@ -47,7 +47,7 @@ def test_hostile_states_stop_no_other_job(box: Box, tree: ReviewTree) -> None:
     for number, text in enumerate(YAMLS.values()):
         tree.submit(f"job-{number}", ABE)
         tree.approve(f"job-{number}", ABE)
-        append_to(tree.results(f"job-{number}", ABE) / "state.yaml", text, tree)
+        append_to(tree.results_folder(f"job-{number}", ABE) / "state.yaml", text, tree)
     live(box, tree)
 
 
@@ -68,7 +68,7 @@ def test_configs_with_false_tags_stop_no_other_job(box: Box, tree: Tree) -> None
     """X11"""
     for name, text in FALSE_TAGS.items():
         tree.submit(name, ABE)
-        append_to(tree.place(name, ABE) / "config.yaml", text, tree)
+        append_to(tree.job_folder(name, ABE) / "config.yaml", text, tree)
     live(box, tree)
 
 
@@ -78,7 +78,7 @@ def test_states_with_false_tags_stop_no_other_job(box: Box, tree: ReviewTree) ->
     for name, text in FALSE_TAGS.items():
         tree.submit(name, ABE)
         tree.approve(name, ABE)
-        append_to(tree.results(name, ABE) / "state.yaml", text, tree)
+        append_to(tree.results_folder(name, ABE) / "state.yaml", text, tree)
     live(box, tree)
 
 
@@ -98,7 +98,7 @@ def test_configs_of_the_largest_size_stop_no_other_job(box: Box, tree: Tree) -> 
     """X11"""
     for number, text in enumerate(LARGE.values()):
         tree.submit(f"job-{number}", ABE)
-        append_to(tree.place(f"job-{number}", ABE) / "config.yaml", text, tree)
+        append_to(tree.job_folder(f"job-{number}", ABE) / "config.yaml", text, tree)
     live(box, tree, moments=[65])
 
 
@@ -114,7 +114,7 @@ COSTLY = {
 def test_config_costly_to_parse_stops_no_other_job(box: Box, tree: Tree, text: str) -> None:
     """X11"""
     tree.submit("job", ABE)
-    path = tree.place("job", ABE) / "config.yaml"
+    path = tree.job_folder("job", ABE) / "config.yaml"
     keys = "name: job\nsubmitted_at: x\nfiles: []\n"
     tree.disk.write(path, keys + text[: CAP - len(keys)].rpartition("\n" if "\n" in text else ":")[0] + "\n")
     live(box, tree, moments=[65])
@@ -199,7 +199,7 @@ def test_lists_of_very_many_files_stop_no_other_job(box: Box, tree: Tree) -> Non
     """X11: whatever fits into a config.yaml."""
     for name, files in MANY.items():
         tree.submit(name, ABE)
-        append_to(tree.place(name, ABE) / "config.yaml", f"files: {files}", tree)
+        append_to(tree.job_folder(name, ABE) / "config.yaml", f"files: {files}", tree)
     mails = live(box, tree, moments=[65])
     assert {tree.entity(name, ABE) for name in MANY if name != "100,000"} <= submissions(mails)
     assert all(mail.path.stat().st_size < 200_000 for mail in mails)

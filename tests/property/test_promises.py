@@ -37,7 +37,7 @@ from syftnotify.runtime.container import App, build_app
 from syftnotify.services.settings import load
 from syftnotify.store.ledger.index import Ledger
 from syftnotify.system import failpoints
-from tests.support import ANA, BO, OWNER, THOROUGH, Box, claim
+from tests.support import ANA, BO, FUZZ_FACTOR, OWNER, Box, claim
 from tests.trees import TREES, Disk, Tree
 
 pytestmark = pytest.mark.thorough
@@ -676,7 +676,7 @@ def damage(path: Path, kind_of_damage: str, fraction: float) -> None:
 
 
 Promises.TestCase.settings = settings(
-    max_examples=10 * THOROUGH,
+    max_examples=10 * FUZZ_FACTOR,
     stateful_step_count=25,
     deadline=None,
     print_blob=True,

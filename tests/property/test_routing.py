@@ -21,12 +21,12 @@ from syftnotify.core.models import MAIL, QUIET_HOURS_PREFIX, AlertRule, Event, N
 from syftnotify.core.quiet_hours import QuietHours, defer
 from syftnotify.core.routing import RoutingContext, TransportInfo, matching_routes, notifications_for
 from syftnotify.transports.webhook.alert_targets import transport_info
-from tests.support import ANA, BO, OWNER, THOROUGH
+from tests.support import ANA, BO, FUZZ_FACTOR, OWNER
 
 OPERATOR = "op@site.example"
 STRANGER = "stranger@far.example"
 many_examples = settings(
-    max_examples=150 * THOROUGH, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=150 * FUZZ_FACTOR, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 ADDRESSES = (OWNER, ANA, BO, ANA.upper(), OPERATOR, STRANGER)
 CHANNELS = ("#jobs", "#JOBS", "@bo")

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from syftnotify.core.ports import Transport
 from tests.fakes.mailserver import (
     MailServer,
-    serving,
+    serve_mail,
 )
 from tests.integration.transports.smtp_clients import HELLO, SmtpClients
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[MailServer]:
-    with serving() as server:
+    with serve_mail() as server:
         yield server
 
 

@@ -13,11 +13,11 @@ from syftnotify.store.ledger.encoding import encode, parse_in_chunks
 from syftnotify.store.ledger.labels import LabelPool
 from syftnotify.store.ledger.manager import JsonStateManager
 from syftnotify.store.ledger.state import NOTES_KEY, State
-from tests.support import THOROUGH
+from tests.support import FUZZ_FACTOR
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=150 * THOROUGH)
+@settings(max_examples=150 * FUZZ_FACTOR)
 def test_state_file_with_any_content_can_be_replaced(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("ledger") / "state.json"
     path.write_bytes(content)
@@ -32,7 +32,7 @@ HOSTILE_TEXTS = st.text(alphabet='a"],{}:\\[ ', max_size=12) | st.sampled_from(
 )
 
 
-@settings(max_examples=60 * THOROUGH, deadline=None)
+@settings(max_examples=60 * FUZZ_FACTOR, deadline=None)
 @given(
     st.dictionaries(HOSTILE_TEXTS, st.lists(HOSTILE_TEXTS, min_size=1, max_size=3), max_size=6),
     st.dictionaries(HOSTILE_TEXTS, HOSTILE_TEXTS, max_size=4),

@@ -36,7 +36,7 @@ from tests.property.strategies import (
     nested,
     quickly,
 )
-from tests.support import ANA, OWNER, THOROUGH
+from tests.support import ANA, FUZZ_FACTOR, OWNER
 
 pytestmark = pytest.mark.thorough
 
@@ -118,7 +118,7 @@ more_keys = st.builds(
 
 @example(content=b"x: !!timestamp 'soon'\n")
 @given(content=content | (configs | more_keys).map(as_yaml))
-@settings(quickly, max_examples=60 * THOROUGH)
+@settings(quickly, max_examples=60 * FUZZ_FACTOR)
 def test_random_configuration_is_valid_or_a_config_error(content: bytes) -> None:
     """S15, X11."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
@@ -182,7 +182,7 @@ def spelled(value: Any) -> bytes:
 @example(content=spelled({"version": 1, "data": {"syftnotify": {"undecided": []}}}))
 @example(content=spelled({"version": 1, "data": {"syftnotify": {"first_look": 1}}}))
 @given(content=(states | nearly_right | json_values).map(spelled) | st.binary(max_size=100) | nested)
-@settings(quickly, max_examples=120 * THOROUGH)
+@settings(quickly, max_examples=120 * FUZZ_FACTOR)
 def test_random_state_file_is_used_or_quarantined(content: bytes) -> None:
     """X02: whatever its content, each query has an answer and each mark is kept."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:

@@ -31,7 +31,7 @@ from tests.property.strategies import (
     quickly,
     with_a_tree,
 )
-from tests.support import ANA, BO, OWNER, THOROUGH, Box
+from tests.support import ANA, BO, FUZZ_FACTOR, OWNER, Box
 from tests.trees import TREES, Disk, ReviewTree, Tree
 
 pytestmark = pytest.mark.thorough
@@ -102,7 +102,7 @@ def beside_an_honest_job(layout: str) -> Iterator[tuple[Box, Tree]]:
 def test_random_config_hides_no_other_job(layout: str, content: bytes) -> None:
     """X10, X11."""
     with beside_an_honest_job(layout) as (_, tree):
-        tree.disk.write(tree.place("odd", ANA) / "config.yaml", content)
+        tree.disk.write(tree.job_folder("odd", ANA) / "config.yaml", content)
 
 
 @pytest.mark.parametrize("layout", ["C1", "C2", "D"])
@@ -114,7 +114,7 @@ def test_random_state_hides_no_other_job(layout: str, content: bytes) -> None:
         assert isinstance(tree, ReviewTree)
         tree.approve("odd", ANA)
         tree.run("odd", ANA, code=1, stderr="oh")
-        tree.disk.write(tree.results("odd", ANA) / "state.yaml", content)
+        tree.disk.write(tree.results_folder("odd", ANA) / "state.yaml", content)
 
 
 @pytest.mark.parametrize("layout", FAMILIES)
@@ -128,11 +128,11 @@ def test_random_results_hide_no_other_job(layout: str, code: bytes, log: bytes) 
         tree.approve("odd", ANA)
         tree.run("odd", ANA, code=-1)
         for name, text in (("returncode.txt", code), ("stdout.txt", log), ("stderr.txt", log), ("code/main.py", log)):
-            tree.disk.write(tree.results("odd", ANA) / name, text)
+            tree.disk.write(tree.results_folder("odd", ANA) / name, text)
 
 
 @given(content=content | odd_config.map(as_yaml) | anything.map(as_yaml))
-@settings(quickly, max_examples=150 * THOROUGH)
+@settings(quickly, max_examples=150 * FUZZ_FACTOR)
 def test_random_yaml_is_a_mapping_or_unreadable(content: bytes) -> None:
     with contextlib.suppress(UnreadableError):
         assert isinstance(parse_yaml(content), dict)

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import THOROUGH
+from tests.support import FUZZ_FACTOR
 from tests.yaml_reference import assert_read_as_by_pyyaml
 
 TEXTS = st.one_of(
@@ -39,7 +39,7 @@ class DumperWithoutAnchors(yaml.SafeDumper):
         return True
 
 
-@settings(max_examples=300 * THOROUGH, deadline=None)
+@settings(max_examples=300 * FUZZ_FACTOR, deadline=None)
 @given(
     st.dictionaries(TEXTS, VALUES, max_size=5), st.sampled_from([None, True, False]), st.sampled_from([None, "'", '"'])
 )
@@ -51,7 +51,7 @@ def test_parse_yaml_reads_whatever_pyyaml_dumps(mapping: dict[str, Any], flow: b
     assert_read_as_by_pyyaml(text)
 
 
-@settings(max_examples=500 * THOROUGH, deadline=None)
+@settings(max_examples=500 * FUZZ_FACTOR, deadline=None)
 @given(st.text(alphabet="ab:1-0 \n{}[],'\"?|>!~.#%e", max_size=60))
 def test_parse_yaml_reads_typed_text_as_pyyaml_does(text: str) -> None:
     assert_read_as_by_pyyaml(text)

@@ -17,7 +17,7 @@ import syftnotify
 from syftnotify.cli.app import app
 from syftnotify.config.schema import Config
 from syftnotify.system import failpoints
-from tests.support import TOP
+from tests.support import PROJECT_ROOT
 
 COMMANDS: Any = typer.main.get_command(app)  # a group, which its annotation does not say
 
@@ -30,11 +30,11 @@ def _commands_in(text: str) -> list[str]:
 
 
 PAGES = [
-    TOP / "README.md",
-    TOP / "CONTRIBUTING.md",
-    TOP / "CHANGELOG.md",
-    TOP / "SECURITY.md",
-    *sorted((TOP / "docs").rglob("*.md")),
+    PROJECT_ROOT / "README.md",
+    PROJECT_ROOT / "CONTRIBUTING.md",
+    PROJECT_ROOT / "CHANGELOG.md",
+    PROJECT_ROOT / "SECURITY.md",
+    *sorted((PROJECT_ROOT / "docs").rglob("*.md")),
 ]
 
 
@@ -63,7 +63,7 @@ def test_page_links_exist() -> None:
 
 
 def test_readme_names_every_command() -> None:
-    named = {line.split()[1] for line in _commands_in((TOP / "README.md").read_text(encoding="utf-8"))}
+    named = {line.split()[1] for line in _commands_in((PROJECT_ROOT / "README.md").read_text(encoding="utf-8"))}
 
     assert {name for name, command in COMMANDS.commands.items() if not command.hidden} <= named
 
@@ -71,7 +71,7 @@ def test_readme_names_every_command() -> None:
 def test_page_make_targets_exist() -> None:
     """F1"""
     for page in PAGES:
-        targets = set(re.findall(r"^(\w+):", (TOP / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+        targets = set(re.findall(r"^(\w+):", (PROJECT_ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
         assert set(re.findall(r"(?:^ {4}|`)make (\w+)", page.read_text(encoding="utf-8"), re.MULTILINE)) <= targets
 
@@ -99,7 +99,7 @@ _ENDINGS = frozenset({"db", "json", "key", "lock", "log", "md", "old", "py", "sh
 def test_page_config_keys_exist() -> None:
     """F1: the table of configuration.md, which another test compares with the schema, has them all."""
     for page in PAGES:
-        table = (TOP / "docs" / "configuration.md").read_text(encoding="utf-8")
+        table = (PROJECT_ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
         rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
         keys = {key.strip(" `") for row in rows for key in row.split(",")}
         sections = {key.split(".")[0] for key in keys if "." in key}
@@ -109,19 +109,19 @@ def test_page_config_keys_exist() -> None:
         assert {name for name in named if name.split(".")[0] in sections} <= keys
 
 
-PACKAGE = TOP / "syftnotify"
+PACKAGE = PROJECT_ROOT / "syftnotify"
 
 
 def test_page_paths_exist() -> None:
     """F1: `<name>` stands for any name; a module may be named without the folder of the package."""
     for page in PAGES:
-        tops = {path.name for path in TOP.iterdir() if path.is_dir()}
+        tops = {path.name for path in PROJECT_ROOT.iterdir() if path.is_dir()}
         packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
         for span in _spans(page):
             first, slash, _ = span.partition("/")
             pattern = re.sub(r"<\w+>", "*", span.rstrip("/"))
             if slash and first in tops:
-                assert list(TOP.glob(pattern)), (page.name, span)
+                assert list(PROJECT_ROOT.glob(pattern)), (page.name, span)
             elif slash and first in packages and span.endswith(".py"):
                 assert list(PACKAGE.glob(pattern)), (page.name, span)
 
@@ -144,7 +144,7 @@ def test_page_dotted_names_exist() -> None:
             ):
                 continue
             if first in modules:
-                path = modules[first].relative_to(TOP).with_suffix("")
+                path = modules[first].relative_to(PROJECT_ROOT).with_suffix("")
                 part: Any = importlib.import_module(".".join(path.parts).removesuffix(".__init__"))
             elif first in dir(syftnotify):
                 part = getattr(syftnotify, first)
@@ -166,12 +166,12 @@ def _names_in(file: Path) -> Iterator[str]:
 
 def test_contributing_names_are_in_the_files_named_beside_them() -> None:
     """F1: the items of a list name files, and what is defined there."""
-    text = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (PROJECT_ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     checked = 0
     for item in re.findall(r"^\d\. .*?(?=^\d\. |^#|\Z)", text, re.MULTILINE | re.DOTALL):
         spans = re.findall(r"`([^`]+)`", item)
         patterns = [re.sub(r"<\w+>", "*", span) for span in spans if span.endswith(".py")]
-        files = {file for pattern in patterns for folder in (TOP, PACKAGE) for file in folder.glob(pattern)}
+        files = {file for pattern in patterns for folder in (PROJECT_ROOT, PACKAGE) for file in folder.glob(pattern)}
         known = {name for file in files for name in _names_in(file)}
         for span in spans:
             if re.fullmatch(r"\w+", span):
@@ -182,8 +182,10 @@ def test_contributing_names_are_in_the_files_named_beside_them() -> None:
 
 def test_programs_named_in_docstrings_and_pages_exist() -> None:
     """F1: `python -m x.y`."""
-    files = [*PAGES, TOP / "Makefile", TOP / ".ci" / "run"]
-    files += [path for folder in ("syftnotify", "tests", "benchmarks") for path in (TOP / folder).rglob("*.py")]
+    files = [*PAGES, PROJECT_ROOT / "Makefile", PROJECT_ROOT / ".ci" / "run"]
+    files += [
+        path for folder in ("syftnotify", "tests", "benchmarks") for path in (PROJECT_ROOT / folder).rglob("*.py")
+    ]
     for file in set(files) - {Path(__file__)}:
         for name in re.findall(r"python3? -m ([a-z_.]*[a-z_])", file.read_text(encoding="utf-8")):
             found = importlib.util.find_spec(name)
@@ -197,7 +199,7 @@ def test_python_page_calls_have_the_documented_parameters() -> None:
     documented = [getattr(syftnotify, name) for name in ("GmailAuth", "GmailSender", "JsonStateManager")]
     documented += [getattr(syftnotify, name) for name in ("TemplateRenderer", "JobMonitor", "PeerMonitor")]
     checked = 0
-    for span in _spans(TOP / "docs" / "python.md"):
+    for span in _spans(PROJECT_ROOT / "docs" / "python.md"):
         call = re.fullmatch(r"(?:.*\.)?(\w+)\((.*)\)", span)
         if not call:
             continue
@@ -212,18 +214,18 @@ def test_python_page_calls_have_the_documented_parameters() -> None:
 
 
 def test_readme_first_screen_shows_both_commands() -> None:
-    first = (TOP / "README.md").read_text(encoding="utf-8").splitlines()[:24]
+    first = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:24]
 
     assert any("make demo" in line for line in first)
     assert any("make test" in line for line in first)
 
 
 def test_requirements_page_names_existing_tests() -> None:
-    page = (TOP / "docs" / "requirements.md").read_text(encoding="utf-8")
+    page = (PROJECT_ROOT / "docs" / "requirements.md").read_text(encoding="utf-8")
     columns = [row.split(" | ")[-1] for row in page.splitlines()]
     named = re.findall(r"`((?:\w+/)*test_\w+\.py)(?:::(test_\w+))?`", "\n".join(columns))
 
     assert len(named) > 30
     for path, test in named:
-        text = (TOP / "tests" / path).read_text(encoding="utf-8")
+        text = (PROJECT_ROOT / "tests" / path).read_text(encoding="utf-8")
         assert not test or f"def {test}(" in text, f"{path}::{test}"

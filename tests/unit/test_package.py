@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import syftnotify
-from tests.support import PATIENCE
+from tests.support import TIMEOUT
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,6 @@ def test_package_import_loads_nothing_heavy() -> None:
         "heavy.add('pydantic')\n"
         "print(sorted(heavy & {name.partition('.')[0] for name in sys.modules}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=TIMEOUT)
 
     assert done.stdout.strip() == "[]"

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support import TOP
+from tests.support import PROJECT_ROOT
 
 MAX_MODULE_LINES, MAX_CLASS_LINES, MAX_TOP_MODULES = 450, 260, 3
 
 
-PACKAGE = TOP / "syftnotify"
+PACKAGE = PROJECT_ROOT / "syftnotify"
 
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -22,7 +22,7 @@ REQUIREMENT_ID = re.compile(r"\b[ABCDGNX]\d{2}\b")
 
 
 def name_of(path: Path) -> str:
-    return str(path.relative_to(TOP))
+    return str(path.relative_to(PROJECT_ROOT))
 
 
 def test_modules_and_classes_are_within_bounds() -> None:
@@ -62,7 +62,7 @@ def test_private_names_are_used_in_their_own_module_only() -> None:
 
 
 def test_architecture_page_names_every_package_and_module() -> None:
-    page = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
+    page = (PROJECT_ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`([a-z_]+)(?:\.py|/)?`", page))
     missing = {path.stem for path in MODULES if not path.stem.startswith("__")} - named
     missing |= {path.parent.name for path in MODULES} - {"syftnotify"} - named
@@ -71,7 +71,7 @@ def test_architecture_page_names_every_package_and_module() -> None:
 
 def test_architecture_page_names_existing_modules_only() -> None:
     """The first column of the tables of modules, and modules beside the packages."""
-    page = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
+    page = (PROJECT_ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     sections = page.partition("\n## Packages and modules\n")[2].partition("\n## ")[0]
     cells = re.findall(r"^\| (`.*?) \|", sections, re.MULTILINE)
     named = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}

@@ -55,7 +55,7 @@ def copy_of(original: Box, folder: Path) -> Box:
     place = Path(tempfile.mkdtemp(dir=folder))
     shutil.rmtree(place)
     shutil.copytree(original.folder, place)
-    box = Box(place, clock=Clock(original.clock.now + HOUR, original.clock.ticks + HOUR))
+    box = Box(place, clock=Clock(original.clock.now + HOUR, original.clock.monotonic_now + HOUR))
     box.last_scan = original.last_scan
     box.configure()
     box.new_mails()

@@ -11,7 +11,7 @@ import pytest
 from syftnotify.core.errors import StateError
 from syftnotify.system.paths import Home
 from tests.integration.damage.homes import HOUR, MakeCopy, assert_sent_once, maildir_blocked, warnings_of
-from tests.support import ANA, OWNER, Box, lose_ledger, lose_outbox
+from tests.support import ANA, OWNER, Box, delete_ledger, delete_outbox
 from tests.workers import SUBMITTED, layout_d, sent, submit_pending
 
 
@@ -127,7 +127,7 @@ def test_ledger_that_vanishes_loses_and_repeats_nothing(box: Box, is_running: bo
         submit_pending(tree, "survey")
         app.run_once(box.clock.now)
         assert sent(box.new_mails()) == SUBMITTED
-        lose_ledger(box)
+        delete_ledger(box)
         if not is_running:
             app.close()
             app = box.open_app()
@@ -176,8 +176,8 @@ def test_ledger_and_outbox_lost_one_mail_lists_waiting_jobs(box: Box) -> None:
     box.clock.advance(100)
     box.scan()
     assert sent(box.new_mails()) == SUBMITTED
-    lose_ledger(box)
-    lose_outbox(box)
+    delete_ledger(box)
+    delete_outbox(box)
     for _ in range(3):
         box.clock.advance(100)
         box.scan()
@@ -191,7 +191,7 @@ def test_ledger_and_outbox_lost_one_mail_lists_waiting_jobs(box: Box) -> None:
 
 
 @pytest.mark.parametrize(
-    "lose", [pytest.param(lose_ledger, marks=pytest.mark.thorough), lose_outbox], ids=["ledger", "outbox"]
+    "lose", [pytest.param(delete_ledger, marks=pytest.mark.thorough), delete_outbox], ids=["ledger", "outbox"]
 )
 def test_ledger_or_outbox_lost_repeats_nothing(box: Box, lose: Callable[[Box], None]) -> None:
     """X01, X02: owed mails are sent once."""

@@ -112,7 +112,7 @@ def test_outbox_write_ahead_log_lost_or_damaged_loses_nothing(copy: Box, tmp_pat
         shutil.copytree(copy.folder, tmp_path / "killed")
     finally:
         app.close()
-    box = Box(tmp_path / "killed", clock=Clock(copy.clock.now + 9 * HOUR, copy.clock.ticks + 9 * HOUR))
+    box = Box(tmp_path / "killed", clock=Clock(copy.clock.now + 9 * HOUR, copy.clock.monotonic_now + 9 * HOUR))
     box.configure()
     box.new_mails()
     wal, shm = box.home.root / "outbox.db-wal", box.home.root / "outbox.db-shm"

@@ -159,7 +159,7 @@ def test_end_marker_waits_for_its_return_code(box: Box, tree: MarkerTree, scan: 
     tree.mark("done")
     assert scan_after(box, 1, scan) == NOTHING
     assert scan_after(box, 2, scan) == NOTHING
-    tree.disk.write(tree.place() / "returncode.txt", "3")
+    tree.disk.write(tree.job_folder() / "returncode.txt", "3")
     assert scan_after(box, 1, scan) == expected(tree, "job_failed")
 
 
@@ -169,7 +169,7 @@ def test_moved_job_waits_for_its_return_code(box: Box, tree: StageTree, one_proc
     tree.submit()
     tree.approve()
     scan_after(box, 10, one_process)
-    done = tree.finish()
+    done = tree.move_to_done()
     assert scan_after(box, 1, one_process) == NOTHING
     tree.disk.write(done / "returncode.txt", "3")
     assert scan_after(box, 1, one_process) == expected(tree, "job_failed")
@@ -230,7 +230,7 @@ def test_rerun_does_not_take_the_return_code_of_the_old_run(box: Box, tree: Mark
     assert scan_after(box, 10, scan) == NOTHING
     tree.mark("done")
     assert scan_after(box, 1, scan) == NOTHING
-    tree.disk.write(tree.place() / "returncode.txt", "0")
+    tree.disk.write(tree.job_folder() / "returncode.txt", "0")
     assert scan_after(box, 1, scan) == expected(tree, "job_completed")
 
 

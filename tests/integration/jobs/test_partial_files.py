@@ -35,7 +35,7 @@ def test_partial_state_is_ignored_until_it_is_complete(box: Box, tree: ReviewTre
     tree.submit()
     tree.receive()
     assert scan_after(box, 10, one_process) == expected(tree, "job_submitted")
-    state = tree.results() / "state.yaml"
+    state = tree.results_folder() / "state.yaml"
     pending = state.read_bytes()
     tree.approve()
     approved = state.read_bytes()
@@ -57,7 +57,7 @@ def test_partial_config_is_ignored_until_it_is_complete(box: Box, tree: Tree, on
     complete = {}
     for number, partial in enumerate(PARTIAL_CONFIGS):
         tree.submit(f"job-{number}")
-        config = tree.place(f"job-{number}") / "config.yaml"
+        config = tree.job_folder(f"job-{number}") / "config.yaml"
         complete[config] = config.read_bytes()
         tree.disk.write(config, partial)
     assert without_grants(scan_after(box, 10, one_process)) == NOTHING
@@ -74,7 +74,7 @@ def test_config_of_an_ended_job_partial_for_a_while_repeats_nothing(box: Box, tr
     tree.approve()
     tree.run()
     scan_after(box, 10, one_process)
-    config = tree.place() / "config.yaml"
+    config = tree.job_folder() / "config.yaml"
     complete = config.read_bytes()
     for content in (b"", complete):
         tree.disk.write(config, content)
@@ -90,7 +90,7 @@ def test_job_partial_at_the_baseline_joins_the_catch_up_later(box: Box, tree: Re
         tree.receive(name=name)
     tree.approve(name="ran")
     tree.run(name="ran")
-    states = {name: (tree.results(name) / "state.yaml") for name in ("waits", "ran")}
+    states = {name: (tree.results_folder(name) / "state.yaml") for name in ("waits", "ran")}
     complete = {name: path.read_bytes() for name, path in states.items()}
     for path in states.values():
         tree.disk.write(path, b"")
@@ -105,7 +105,7 @@ def test_job_partial_at_the_baseline_joins_the_catch_up_later(box: Box, tree: Re
 def test_file_partial_for_ten_minutes_is_one_problem(box: Box, tree: Tree, one_process: Scan) -> None:
     run_baseline(box, tree, scan=one_process)
     tree.submit()
-    tree.disk.write(tree.place() / "config.yaml", b"")
+    tree.disk.write(tree.job_folder() / "config.yaml", b"")
     problems: list[str] = []
     for _ in range(12):
         box.clock.advance(100)
@@ -117,7 +117,7 @@ def test_file_partial_for_ten_minutes_is_one_problem(box: Box, tree: Tree, one_p
 
 def last_file(tree: Tree) -> Path:
     """The file of a submission that arrives last."""
-    return tree.place() / ("code/main.py" if tree.layout in {"C", "D"} else "run.sh")
+    return tree.job_folder() / ("code/main.py" if tree.layout in {"C", "D"} else "run.sh")
 
 
 @on("A", "B4", "D", thorough=["B1", "B2", "B3", "C1", "C2"])
@@ -198,6 +198,6 @@ def test_tree_restored_at_once_is_not_notified_again(box: Box, tree: Tree, scan:
         assert scan_after(box, 10, scan) == NOTHING
         shutil.copytree(tmp_path / name, tree.base)
         for path in (tree.base, *tree.base.rglob("*")):
-            tree.disk.stamp(path)
+            tree.disk.set_mtime(path)
         assert scan_after(box, 1, scan) == NOTHING
         assert scan_after(box, 100, scan) == NOTHING

@@ -89,7 +89,7 @@ def test_recorded_steps_are_notified_once_through_restarts(
 
     All of it at the first scan after it, but for an end whose return code has not been written.
     """
-    if allowed and recording.proves_submitters:
+    if allowed and recording.has_submitters:
         pytest.skip("the path proves who submitted")
     box.configure(ALLOWED if allowed else None, notify=BY_FOLDERS)
     oracle = Oracle(recording, allowed)
@@ -118,7 +118,7 @@ def test_recorded_steps_are_notified_once_by_one_process(
     box: Box, player: Player, postbox: Postbox, recording: Recording, allowed: str
 ) -> None:
     """X10: the same from a worker that lives through all of it and reads again only what changed."""
-    if allowed and recording.proves_submitters:
+    if allowed and recording.has_submitters:
         pytest.skip("the path proves who submitted")
     box.configure(ALLOWED if allowed else None, notify=BY_FOLDERS)
     oracle = Oracle(recording, allowed)
@@ -156,10 +156,10 @@ def test_baseline_in_the_middle_of_a_recording_catches_up(
 ) -> None:
     """B05: waiting jobs in one message to the owner, nothing to anybody else, and later ends are notified."""
     oracle = Oracle(recording)
-    begin = recording.first_of(start)
+    begin = recording.index_of(start)
     for step in recording.steps[: begin + 1]:
         player.play(step)
-    waiting = oracle.begin(recording.steps[begin])
+    waiting = oracle.baseline(recording.steps[begin])
     box.clock.advance(SETTLED_SECONDS)
     box.scan()
 
@@ -179,7 +179,7 @@ def test_recorded_rejection_reason_is_in_the_mail(box: Box, player: Player, reco
     if not recording.is_reviewed:
         pytest.skip("this release has no rejection")
     box.scan()
-    advance(box, player, recording.steps[recording.first_of("reject")])
+    advance(box, player, recording.steps[recording.index_of("reject")])
     box.scan()
     (mail,) = [mail for mail in box.mails() if mail.event == "job_rejected"]
     assert mail.to == ANA

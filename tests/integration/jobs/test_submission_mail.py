@@ -63,7 +63,7 @@ def test_submission_mail_with_names_of_any_length_is_not_clipped(box: Box, tree:
     run_baseline(box, tree)
     tree.submit(files={f"{name[:50]}.py": "x" * 2000 for name in names[::2]})
     for name in names[1::2]:
-        tree.disk.write(tree.place() / "code" / f"{name[:50]}.py", "x")
+        tree.disk.write(tree.job_folder() / "code" / f"{name[:50]}.py", "x")
     mail = submission_mail(box)
     assert len(mail.html.encode()) < CLIPPED
     assert "more in it or below" in mail.text
@@ -76,6 +76,6 @@ def test_submission_mail_names_every_attached_name(box: Box, tree: Tree) -> None
     tree.submit()
     unnamed = [f"helper-{number:03}.py" for number in range(MAX_NAMED)]
     for name in unnamed:
-        tree.disk.write(tree.place() / "code" / name, "evil\n")
+        tree.disk.write(tree.job_folder() / "code" / name, "evil\n")
     mail = submission_mail(box)
     assert all(name in mail.text and name in mail.html for name in unnamed)

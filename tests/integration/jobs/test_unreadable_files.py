@@ -34,7 +34,7 @@ def test_config_with_the_documented_headers_is_applied(box: Box, tree: Tree) -> 
     run_baseline(box, tree)
     tree.submit()
     headers = f"headers:\n  notify:\n    emails: [{FRIEND}]\n    on: [job_submitted]\n    tags: [blue, 2026]\n  yes: 1"
-    replace_keys(tree.place() / "config.yaml", headers, tree)
+    replace_keys(tree.job_folder() / "config.yaml", headers, tree)
 
     guest = Counter({("job_submitted", "guest", FRIEND): 1})
     assert without_grants(scan_after(box, 10)) == expected(tree, "job_submitted") + guest
@@ -69,9 +69,9 @@ def test_configs_with_one_odd_detail_are_notified(box: Box, tree: Tree) -> None:
     run_baseline(box, tree)
     for name, text in ODD_CONFIGS.items():
         tree.submit(name)
-        replace_keys(tree.place(name) / "config.yaml", text, tree)
+        replace_keys(tree.job_folder(name) / "config.yaml", text, tree)
     tree.submit("byte order mark")
-    config = tree.place("byte order mark") / "config.yaml"
+    config = tree.job_folder("byte order mark") / "config.yaml"
     tree.disk.write(config, b"\xef\xbb\xbf" + config.read_bytes())
 
     found = without_grants(scan_after(box, 70))
@@ -99,7 +99,7 @@ def test_states_with_one_odd_detail_are_notified(box: Box, tree: ReviewTree) -> 
     scan_after(box, 10)
     for name, text in ODD_STATES.items():
         tree.approve(name)
-        replace_keys(tree.results(name) / "state.yaml", text, tree)
+        replace_keys(tree.results_folder(name) / "state.yaml", text, tree)
 
     assert scan_after(box, 10) == times(expected(tree, "job_approved"), len(ODD_STATES))
 
@@ -144,7 +144,7 @@ def test_configs_that_stay_unreadable_are_notified_to_the_owner(box: Box, tree: 
     complete = {}
     for reason, content in UNREADABLE_CONFIGS.items():
         tree.submit(reason, files={"main.py": "print(1)\n", "helper.py": "print(2)\n"})
-        config = tree.place(reason) / "config.yaml"
+        config = tree.job_folder(reason) / "config.yaml"
         complete[config] = config.read_bytes()
         tree.disk.write(config, content)
     assert without_grants(scan_after(box, 40)) == NOTHING
@@ -169,7 +169,7 @@ def test_config_with_a_hard_link_is_notified_to_the_owner(box: Box, tree: Tree, 
     """C9: nothing of it is mailed, and the job is not lost."""
     run_baseline(box, tree)
     tree.submit()
-    config = tree.place() / "config.yaml"
+    config = tree.job_folder() / "config.yaml"
     tree.disk.write(config, config.read_text() + f"submitted_by: {SECRET}\n")
     os.link(config, tmp_path / "outside")
     assert without_grants(scan_after(box, 40)) == NOTHING
@@ -186,7 +186,7 @@ def test_state_with_a_hard_link_is_notified_to_the_owner(box: Box, tree: ReviewT
     tree.submit()
     tree.receive()
     tree.set_state(status="rejected", review_reason=SECRET, rejected_at="2026-11-22T00:00:00Z")
-    os.link(tree.results() / "state.yaml", tmp_path / "outside")
+    os.link(tree.results_folder() / "state.yaml", tmp_path / "outside")
     assert scan_after(box, 10) == NOTHING
     assert scan_after(box, 60)["job_submitted", "owner", OWNER] == 1
     mails = box.mails()
@@ -199,7 +199,7 @@ def test_config_that_changes_for_a_while_is_not_unreadable(box: Box, tree: Tree)
     """A1: a file that changes is being written; the minute begins again."""
     run_baseline(box, tree)
     tree.submit()
-    config = tree.place() / "config.yaml"
+    config = tree.job_folder() / "config.yaml"
     complete = config.read_bytes()
     for partial in (b"", b"name: analysis\nsubmitted_at: '2026-1", b"nam"):
         tree.disk.write(config, partial)
@@ -215,7 +215,7 @@ def test_config_unreadable_after_the_decision_is_not_notified(box: Box, tree: Tr
     tree.submit()
     tree.approve()
     assert scan_after(box, 10)["job_submitted", "owner", OWNER] == 1
-    tree.disk.write(tree.place() / "config.yaml", b"")
+    tree.disk.write(tree.job_folder() / "config.yaml", b"")
 
     assert scan_after(box, 100) == NOTHING
 
@@ -224,7 +224,7 @@ def test_config_unreadable_after_the_decision_is_not_notified(box: Box, tree: Tr
 def test_config_unreadable_at_the_baseline_joins_the_catch_up(box: Box, tree: Tree) -> None:
     """A1: it stays unreadable while it may be partial, and what follows is notified."""
     tree.submit()
-    config = tree.place() / "config.yaml"
+    config = tree.job_folder() / "config.yaml"
     complete = config.read_bytes()
     tree.disk.write(config, b"name: &a x\n")
     assert scan_after(box, 10) == NOTHING
@@ -246,7 +246,7 @@ def test_state_that_stays_unreadable_hides_no_submission(box: Box, tree: ReviewT
     tree.submit("new")
     tree.receive("new")
     for name in ("old", "new"):
-        tree.disk.write(tree.results(name) / "state.yaml", b"status: *a\n")
+        tree.disk.write(tree.results_folder(name) / "state.yaml", b"status: *a\n")
     assert scan_after(box, 10) == NOTHING
     box.clock.advance(60)
     box.scan()
@@ -262,7 +262,7 @@ def test_state_unreadable_at_the_baseline_notifies_no_old_end(box: Box, tree: Re
     tree.submit()
     tree.approve()
     tree.run()
-    state = tree.results() / "state.yaml"
+    state = tree.results_folder() / "state.yaml"
     complete = state.read_bytes()
     tree.disk.write(state, b"")
     assert scan_after(box, 110) == CATCH_UP

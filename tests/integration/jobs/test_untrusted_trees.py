@@ -49,7 +49,7 @@ def test_state_that_is_a_symlink_is_not_followed(box: Box, tree: ReviewTree, tmp
     tree.receive()
     scan_after(box, 10)
     tree.approve()
-    state = tree.results() / "state.yaml"
+    state = tree.results_folder() / "state.yaml"
     state.rename(tmp_path / "elsewhere.yaml")
     tree.disk.link(state, tmp_path / "elsewhere.yaml")
     assert mails_beside_an_honest_job(box, tree) == []
@@ -60,7 +60,7 @@ def test_config_that_is_a_symlink_is_not_followed(box: Box, tree: Tree, tmp_path
     """X11, A1: after a minute the owner is notified of the job, with the reason."""
     run_baseline(box, tree)
     tree.submit()
-    config = tree.place() / "config.yaml"
+    config = tree.job_folder() / "config.yaml"
     config.rename(tmp_path / "elsewhere.yaml")
     tree.disk.link(config, tmp_path / "elsewhere.yaml")
     assert mails_beside_an_honest_job(box, tree) == []
@@ -73,7 +73,7 @@ def test_job_folder_that_is_a_symlink_is_no_job(box: Box, tree: Tree, tmp_path: 
     """X11"""
     run_baseline(box, tree)
     tree.submit()
-    place = tree.place()
+    place = tree.job_folder()
     shutil.move(place, tmp_path / "elsewhere")
     tree.disk.link(place, tmp_path / "elsewhere")
     assert mails_beside_an_honest_job(box, tree) == []
@@ -85,12 +85,12 @@ def test_submitted_files_that_are_pipes_are_not_read(box: Box, tree: Tree) -> No
     run_baseline(box, tree)
     for which in ("config.yaml", "run.sh", "main.py"):
         tree.submit(which)
-        path = tree.place(which) / which
+        path = tree.job_folder(which) / which
         if not path.exists():
-            path = tree.place(which) / "code" / which
+            path = tree.job_folder(which) / "code" / which
         tree.disk.remove(path)
         os.mkfifo(path)
-        tree.disk.stamp(path, path.parent)
+        tree.disk.set_mtime(path, path.parent)
     mails = mails_beside_an_honest_job(box, tree)
     assert tree.entity("config.yaml") not in owner_entities(mails)
     scan_after(box, 60)
@@ -105,9 +105,9 @@ def test_results_that_are_pipes_are_not_read(box: Box, tree: ReviewTree) -> None
         tree.submit(which)
         tree.approve(which)
         tree.run(which, code=-1, stderr="half")
-        tree.disk.remove(tree.results(which) / which)
-        os.mkfifo(tree.results(which) / which)
-        tree.disk.stamp(tree.results(which))
+        tree.disk.remove(tree.results_folder(which) / which)
+        os.mkfifo(tree.results_folder(which) / which)
+        tree.disk.set_mtime(tree.results_folder(which))
     mails_beside_an_honest_job(box, tree)
 
 
@@ -129,7 +129,7 @@ def test_configs_that_are_refused_stop_no_other_job(box: Box, tree: Tree) -> Non
     run_baseline(box, tree)
     for name, content in REFUSED_CONFIGS.items():
         tree.submit(name)
-        tree.disk.write(tree.place(name) / "config.yaml", content.encode("latin-1"))
+        tree.disk.write(tree.job_folder(name) / "config.yaml", content.encode("latin-1"))
     assert mails_beside_an_honest_job(box, tree) == []
 
 
@@ -166,7 +166,7 @@ def test_configs_with_wrong_types_are_notified_to_the_owner(box: Box, tree: Tree
         tree.submit(name, config=config)
     for number, line in enumerate(ODD_LINES):
         tree.submit(f"line {number}")
-        path, key = tree.place(f"line {number}") / "config.yaml", line.partition(":")[0]
+        path, key = tree.job_folder(f"line {number}") / "config.yaml", line.partition(":")[0]
         kept = {name: value for name, value in yaml.safe_load(path.read_text()).items() if name != key}
         tree.disk.write(path, f"{yaml.safe_dump(kept)}{line}\n")
     box.clock.advance(60)
@@ -267,7 +267,7 @@ def test_config_beside_the_jobs_is_no_job(box: Box, disk: Disk) -> None:
 def test_listed_files_outside_of_the_job_are_not_shown(box: Box, tree: Tree) -> None:
     """X11: only names inside the job are opened."""
     run_baseline(box, tree)
-    for folder in (tree.place(), *tree.place().parents[:4]):
+    for folder in (tree.job_folder(), *tree.job_folder().parents[:4]):
         tree.disk.write(folder / "x", SECRET)
     outside = ["../../x", "/etc/hostname", "a/../../../x", "./../x", "..\\x", "~/x"]
     for number, name in enumerate(outside):

@@ -11,7 +11,7 @@ import pytest
 from syftnotify.core.identifiers import entity_id
 from tests.peer_traces import EVE, granted, notify_state, requested, write_old_peer_file, write_snapshot
 from tests.scanning import NOTHING, on, scan_after
-from tests.support import ANA, BO, OWNER, Box, Sent, lose_ledger
+from tests.support import ANA, BO, OWNER, Box, Sent, delete_ledger
 from tests.trees import TREES, Disk, ReviewTree, Tree
 
 WITH_FOLDERS = on("D", thorough=["B4", "C1", "C2"])
@@ -256,7 +256,7 @@ def test_grant_of_a_second_request_is_notified_again(box: Box, disk: Disk) -> No
 def test_second_request_is_kept_after_a_lost_ledger(box: Box, disk: Disk) -> None:
     """E: the outbox has the number of the last request."""
     assert request_after_absences(box, disk, 3) == requested(ANA)
-    lose_ledger(box)
+    delete_ledger(box)
     assert scan_after(box, 10) == NOTHING
     write_snapshot(box, disk, [], [ANA, BO])
     assert scan_after(box, 10) == granted(ANA)

@@ -7,16 +7,16 @@ import pytest
 
 from syftnotify.transports.gmail.sending import GmailTransport
 from tests.fakes.google import Google
-from tests.fakes.google import serving as serving_google
-from tests.fakes.mailserver import HOST, Authority, MailServer, serving
-from tests.fakes.web import Web, web
+from tests.fakes.google import serve_google as serving_google
+from tests.fakes.mailserver import HOST, Authority, MailServer, serve_mail
+from tests.fakes.web import WebServer, serve_web
 from tests.integration.transports.gmail_clients import NOW
 from tests.integration.transports.smtp_clients import SmtpClients
 
 
 @pytest.fixture
 def mail_server() -> Iterator[MailServer]:
-    with serving() as server:
+    with serve_mail() as server:
         yield server
 
 
@@ -29,14 +29,14 @@ def smtp() -> Iterator[SmtpClients]:
 
 
 @pytest.fixture
-def web_server() -> Iterator[Web]:
-    with web() as server:
+def web_server() -> Iterator[WebServer]:
+    with serve_web() as server:
         yield server
 
 
 @pytest.fixture
-def tls_server(ca: Authority) -> Iterator[Web]:
-    with web(context=ca.context(HOST)) as server:
+def tls_server(ca: Authority) -> Iterator[WebServer]:
+    with serve_web(context=ca.context(HOST)) as server:
         yield server
 
 

@@ -131,7 +131,7 @@ class GmailRig(Served):
 
     def __init__(self, folder: Path, end: ExitStack) -> None:
         super().__init__(folder, end)
-        self.server = end.enter_context(google.serving())
+        self.server = end.enter_context(google.serve_google())
 
     def section(self, port: int | None, seconds: float) -> dict[str, Any]:
         url = self.server.url if port is None else f"http://{HOST}:{port}"
@@ -140,19 +140,19 @@ class GmailRig(Served):
         return {"type": "gmail", "token": str(token), "api_endpoint": url, "timeout_secs": seconds}
 
     def reject(self) -> None:
-        self.server.usual = google.says(400, "invalidArgument")
+        self.server.default = google.respond_error(400, "invalidArgument")
 
     def reject_with_secrets(self) -> None:
-        self.server.usual = lambda asked: google.says(400, text=asked.headers["Authorization"])(asked)
+        self.server.default = lambda handler: google.respond_error(400, text=handler.headers["Authorization"])(handler)
 
     def reject_temporarily(self, wait: str = "") -> None:
-        self.server.usual = google.says(503, "backendError", headers={"Retry-After": wait} if wait else None)
+        self.server.default = google.respond_error(503, "backendError", headers={"Retry-After": wait} if wait else None)
 
     def close_after_message(self) -> None:
-        self.server.usual = google.closes
+        self.server.default = google.close_connection
 
     def hangs(self) -> None:
-        self.server.usual = google.hangs(60)
+        self.server.default = google.hang(60)
 
     def stop_server(self) -> None:
         self.server.stop()
@@ -169,7 +169,7 @@ class GmailRig(Served):
 class SmtpRig(Served):
     def __init__(self, folder: Path, end: ExitStack) -> None:
         super().__init__(folder, end)
-        self.server = end.enter_context(mailserver.serving(users={mailserver.USER: mailserver.PASSWORD}))
+        self.server = end.enter_context(mailserver.serve_mail(users={mailserver.USER: mailserver.PASSWORD}))
 
     def section(self, port: int | None, seconds: float) -> dict[str, Any]:
         place = f"{HOST}:{self.server.port if port is None else port}"
@@ -177,20 +177,20 @@ class SmtpRig(Served):
         return {"type": "smtp", "smtp_url": url, "timeout_secs": seconds}
 
     def reject(self) -> None:
-        self.server.usual["RCPT"] = mailserver.says("550 5.1.1 no such user")
+        self.server.default["RCPT"] = mailserver.reply("550 5.1.1 no such user")
 
     def reject_with_secrets(self) -> None:
-        self.server.usual["AUTH"] = mailserver.repeats_what_it_heard
+        self.server.default["AUTH"] = mailserver.reply_with_password
 
     def reject_temporarily(self, wait: str = "") -> None:
         assert not wait, "a mail server names no time"
-        self.server.usual["RCPT"] = mailserver.says("451 4.3.0 later")
+        self.server.default["RCPT"] = mailserver.reply("451 4.3.0 later")
 
     def close_after_message(self) -> None:
-        self.server.usual["dot"] = mailserver.in_turn(mailserver.commits, mailserver.closes)
+        self.server.default["dot"] = mailserver.sequence(mailserver.commit, mailserver.close_connection)
 
     def hangs(self) -> None:
-        self.server.usual["dot"] = mailserver.in_turn(mailserver.commits, mailserver.hangs)
+        self.server.default["dot"] = mailserver.sequence(mailserver.commit, mailserver.hang)
 
     def stop_server(self) -> None:
         self.server.stop()
@@ -210,30 +210,30 @@ class WebRig(Served):
 
     def __init__(self, folder: Path, end: ExitStack) -> None:
         super().__init__(folder, end)
-        self.server = end.enter_context(web.web())
+        self.server = end.enter_context(web.serve_web())
 
     def url(self, port: int | None) -> str:
         return self.server.url if port is None else f"http://{HOST}:{port}/services/T000/{SECRET}path"
 
     def reject(self) -> None:
-        self.server.usual = web.says(self.refusal, "channel_not_found")
+        self.server.default = web.respond(self.refusal, "channel_not_found")
 
     def reject_with_secrets(self) -> None:
         def answer(connection: socket.socket) -> None:
             request = self.server.requests[-1]
             word = request.headers.get("authorization", "")
-            web.says(self.refusal, f"Cannot {request.line.removesuffix(' HTTP/1.1')} {word}".strip())(connection)
+            web.respond(self.refusal, f"Cannot {request.line.removesuffix(' HTTP/1.1')} {word}".strip())(connection)
 
-        self.server.usual = answer
+        self.server.default = answer
 
     def reject_temporarily(self, wait: str = "") -> None:
-        self.server.usual = web.says(503, "later", **({"Retry_After": wait} if wait else {}))
+        self.server.default = web.respond(503, "later", **({"Retry_After": wait} if wait else {}))
 
     def close_after_message(self) -> None:
-        self.server.usual = web.closes
+        self.server.default = web.close_connection
 
     def hangs(self) -> None:
-        self.server.usual = web.hangs
+        self.server.default = mailserver.never_respond
 
     def stop_server(self) -> None:
         assert self.server.server is not None

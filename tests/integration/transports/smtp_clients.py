@@ -20,7 +20,7 @@ from tests.fakes.mailserver import (
     USER,
     MailServer,
 )
-from tests.support import ANA, OWNER, PATIENCE, transport_for
+from tests.support import ANA, OWNER, TIMEOUT, transport_for
 
 NOW = 1_800_000_000.0
 
@@ -89,6 +89,6 @@ def failed_in_time(transport: Transport, message: Message = HELLO) -> DeliveryEr
     """As `failed`, for a server that would never let go: it must end long before anybody here gives up."""
     pool = ThreadPoolExecutor(1)
     try:
-        return pool.submit(failed, transport, message).result(timeout=PATIENCE)
+        return pool.submit(failed, transport, message).result(timeout=TIMEOUT)
     finally:
         pool.shutdown(wait=False)

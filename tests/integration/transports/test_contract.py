@@ -17,10 +17,10 @@ from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message
 from syftnotify.core.ports import Transport
 from syftnotify.transports.registry import TRANSPORT_TYPES
-from tests.fakes.mailserver import raw, swallows
+from tests.fakes.mailserver import never_respond, serve_raw
 from tests.integration.transports.rigs import LATER, RIGS, SECRET, Rig, Served
 from tests.parameters import thorough_except
-from tests.support import PATIENCE
+from tests.support import TIMEOUT
 
 
 def _each(condition: Callable[[type[Rig]], bool]) -> pytest.MarkDecorator:
@@ -125,7 +125,7 @@ def test_messages_from_8_threads_arrive_once_each(rig: Rig) -> None:
     ready = threading.Barrier(8)
 
     def send(part: int) -> None:
-        ready.wait(timeout=PATIENCE)
+        ready.wait(timeout=TIMEOUT)
         for number in range(2):
             transport.send(rig.message(id=f"id-{part}-{number}", text=f"text {part}-{number}\n"))
 
@@ -193,7 +193,7 @@ def test_missing_server_is_unreachable(rig: Rig, was_there: bool) -> None:
 def test_server_that_closes_at_once_gets_one_connection(rig: Served) -> None:
     """X03: before anything was accepted; where the protocol does not show that, the outcome is unknown."""
     connections: list[socket.socket] = []
-    with raw(connections.append) as rude:
+    with serve_raw(connections.append) as rude:
         error = failed(rig.transport(port=rude.port), rig.message())
 
     assert error.failure in {Failure.UNREACHABLE, Failure.UNKNOWN}
@@ -223,7 +223,7 @@ def test_server_that_is_silent_after_the_message_is_unknown(rig: Served) -> None
 @pytest.mark.timeout(50)
 def test_server_that_never_answers_ends_at_the_timeout(rig: Served) -> None:
     """G09: it accepts connections and never replies, not even to the sign-in."""
-    with raw(swallows) as hole:
+    with serve_raw(never_respond) as hole:
         error = failed(rig.transport(port=hole.port, seconds=1), rig.message())
 
     assert error.failure in {Failure.UNREACHABLE, Failure.UNKNOWN}

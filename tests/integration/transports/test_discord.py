@@ -17,7 +17,7 @@ from syftnotify.services.settings import load
 from syftnotify.services.test_send import send_test
 from syftnotify.services.transports import transport_infos
 from syftnotify.transports.discord.renderer import CONTENT_LIMIT, DiscordRenderer, length
-from tests.fakes.web import Web, says
+from tests.fakes.web import WebServer, respond
 from tests.integration.transports.web_clients import (
     HELLO,
     NOW,
@@ -27,8 +27,8 @@ from tests.integration.transports.web_clients import (
 from tests.support import Box
 
 
-def test_discord_message_has_content_colour_and_no_mentions(web_server: Web) -> None:
-    web_server.usual = says(200, '{"id": "42", "content": "..."}')
+def test_discord_message_has_content_colour_and_no_mentions(web_server: WebServer) -> None:
+    web_server.default = respond(200, '{"id": "42", "content": "..."}')
     receipt = transport("discord", web_server.url, username="jobs").send(HELLO)
 
     (request,) = web_server.requests
@@ -43,15 +43,15 @@ def test_discord_message_has_content_colour_and_no_mentions(web_server: Web) -> 
     assert receipt.provider_id == "42"
 
 
-def test_discord_url_keeps_its_thread_and_waits_once(web_server: Web) -> None:
+def test_discord_url_keeps_its_thread_and_waits_once(web_server: WebServer) -> None:
     transport("discord", f"{web_server.url}?thread_id=7%20&wait=false").send(HELLO)
 
     assert web_server.requests[0].line.split()[1].endswith("?thread_id=7%20&wait=true")
 
 
 @pytest.mark.parametrize(("status", "text"), [(204, ""), (200, "{}"), (200, "[]"), (200, "{"), (200, "ok")])
-def test_discord_success_needs_no_message_in_the_response(web_server: Web, status: int, text: str) -> None:
-    web_server.usual = says(status, text)
+def test_discord_success_needs_no_message_in_the_response(web_server: WebServer, status: int, text: str) -> None:
+    web_server.default = respond(status, text)
 
     assert transport("discord", web_server.url).send(HELLO).provider_id == ""
     assert len(web_server.requests) == 1
@@ -72,8 +72,8 @@ _DISCORD_FAILURES: list[Any] = [
 
 
 @pytest.mark.parametrize(("status", "text", "failure"), _DISCORD_FAILURES)
-def test_discord_failure_by_response(web_server: Web, status: int, text: str, failure: Failure) -> None:
-    web_server.usual = says(status, text)
+def test_discord_failure_by_response(web_server: WebServer, status: int, text: str, failure: Failure) -> None:
+    web_server.default = respond(status, text)
     error = failed(transport("discord", web_server.url))
 
     assert error.failure is failure
@@ -100,9 +100,9 @@ _WAITS: list[Any] = [
 
 @pytest.mark.parametrize(("text", "headers", "seconds"), _WAITS)
 def test_discord_rate_limit_names_the_next_attempt(
-    web_server: Web, text: str, headers: dict[str, str], seconds: int | None
+    web_server: WebServer, text: str, headers: dict[str, str], seconds: int | None
 ) -> None:
-    web_server.usual = says(429, text, **headers)
+    web_server.default = respond(429, text, **headers)
     expected = None if seconds is None else datetime.fromtimestamp(NOW + seconds, UTC)
 
     assert failed(transport("discord", web_server.url)).not_before == expected
@@ -151,7 +151,7 @@ def test_discord_message_stays_below_the_limit(name: str) -> None:
     assert re.search(r"\nand \d+ more lines$", digest.text)
 
 
-def test_discord_transport_is_its_own_default_recipient(box: Box, web_server: Web) -> None:
+def test_discord_transport_is_its_own_default_recipient(box: Box, web_server: WebServer) -> None:
     box.configure({"transports": {"box": {"type": "maildir"}, "chat": {"type": "discord", "url": web_server.url}}})
     settings = load(box.home)
     info = transport_infos(settings.config)["chat"]
@@ -162,7 +162,7 @@ def test_discord_transport_is_its_own_default_recipient(box: Box, web_server: We
     assert request.json["embeds"][0]["description"] == "test"
 
 
-def test_discord_digest_is_one_message(web_server: Web) -> None:
+def test_discord_digest_is_one_message(web_server: WebServer) -> None:
     message = rendered(*(failed_job(f"job-{number}") for number in range(3)), digest="d1")
     transport("discord", web_server.url).send(message)
 

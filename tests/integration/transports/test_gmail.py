@@ -17,19 +17,19 @@ from syftnotify.transports.gmail import sending
 from syftnotify.transports.gmail.sending import GmailTransport
 from tests.fakes.google import (
     SEND_PATH,
-    Answer,
     Google,
-    body,
-    closes,
-    cuts_the_body,
-    hangs,
-    page,
-    resets,
-    says,
+    Responder,
+    close_connection,
+    hang,
+    reset_connection,
+    respond_body,
+    respond_error,
+    respond_html,
+    truncate_body,
 )
 from tests.integration.transports.gmail_clients import HELLO, NOW, failed
 from tests.parameters import thorough_except
-from tests.support import ANA, OWNER, PATIENCE
+from tests.support import ANA, OWNER, TIMEOUT
 
 
 def test_gmail_message_is_one_post_with_text_and_html(google: Google, gmail: GmailTransport) -> None:
@@ -79,7 +79,10 @@ def test_gmail_message_is_url_safe_base64_with_short_lines(google: Google, gmail
 
 def test_gmail_receipt_contains_id_and_thread(google: Google, gmail: GmailTransport) -> None:
     """N27: the provider's own id is what a support case asks for."""
-    google.answers += [body(b'{"id": "18c1", "threadId": "18c0", "labelIds": ["SENT"]}'), body(b'{"id": "18c2"}')]
+    google.responses += [
+        respond_body(b'{"id": "18c1", "threadId": "18c0", "labelIds": ["SENT"]}'),
+        respond_body(b'{"id": "18c2"}'),
+    ]
 
     first, second = gmail.send(HELLO), gmail.send(HELLO)
 
@@ -147,64 +150,68 @@ def test_gmail_unsafe_endpoint_is_refused(gmail_token: Path, address: str) -> No
 
 
 _ANSWERS = [
-    pytest.param(says(400, "invalidArgument"), Failure.PERMANENT, id="400"),
-    pytest.param(page(400), Failure.PERMANENT, id="400-html"),
-    pytest.param(says(403, "forbidden"), Failure.PERMANENT, id="403-forbidden"),
-    pytest.param(says(403, "domainPolicy"), Failure.PERMANENT, id="403-domain-policy"),
-    pytest.param(page(403), Failure.PERMANENT, id="403-html"),
-    pytest.param(says(404, "notFound"), Failure.PERMANENT, id="404"),
-    pytest.param(page(410), Failure.PERMANENT, id="410"),
-    pytest.param(page(413), Failure.PERMANENT, id="413"),
-    pytest.param(page(302, {"Location": "/elsewhere"}), Failure.PERMANENT, id="302"),
-    pytest.param(page(307, {"Location": SEND_PATH}), Failure.PERMANENT, id="307"),
-    pytest.param(page(308, {"Location": SEND_PATH}), Failure.PERMANENT, id="308"),
-    pytest.param(page(408), Failure.TEMPORARY, id="408"),
-    pytest.param(page(425), Failure.TEMPORARY, id="425"),
-    pytest.param(says(429, "rateLimitExceeded"), Failure.TEMPORARY, id="429"),
-    pytest.param(page(429), Failure.TEMPORARY, id="429-html"),
-    pytest.param(says(403, "rateLimitExceeded"), Failure.TEMPORARY, id="403-rate"),
-    pytest.param(says(403, "userRateLimitExceeded"), Failure.TEMPORARY, id="403-user-rate"),
+    pytest.param(respond_error(400, "invalidArgument"), Failure.PERMANENT, id="400"),
+    pytest.param(respond_html(400), Failure.PERMANENT, id="400-html"),
+    pytest.param(respond_error(403, "forbidden"), Failure.PERMANENT, id="403-forbidden"),
+    pytest.param(respond_error(403, "domainPolicy"), Failure.PERMANENT, id="403-domain-policy"),
+    pytest.param(respond_html(403), Failure.PERMANENT, id="403-html"),
+    pytest.param(respond_error(404, "notFound"), Failure.PERMANENT, id="404"),
+    pytest.param(respond_html(410), Failure.PERMANENT, id="410"),
+    pytest.param(respond_html(413), Failure.PERMANENT, id="413"),
+    pytest.param(respond_html(302, {"Location": "/elsewhere"}), Failure.PERMANENT, id="302"),
+    pytest.param(respond_html(307, {"Location": SEND_PATH}), Failure.PERMANENT, id="307"),
+    pytest.param(respond_html(308, {"Location": SEND_PATH}), Failure.PERMANENT, id="308"),
+    pytest.param(respond_html(408), Failure.TEMPORARY, id="408"),
+    pytest.param(respond_html(425), Failure.TEMPORARY, id="425"),
+    pytest.param(respond_error(429, "rateLimitExceeded"), Failure.TEMPORARY, id="429"),
+    pytest.param(respond_html(429), Failure.TEMPORARY, id="429-html"),
+    pytest.param(respond_error(403, "rateLimitExceeded"), Failure.TEMPORARY, id="403-rate"),
+    pytest.param(respond_error(403, "userRateLimitExceeded"), Failure.TEMPORARY, id="403-user-rate"),
     pytest.param(
-        says(403, "rateLimitExceeded", info="RATE_LIMIT_EXCEEDED"), Failure.TEMPORARY, id="403-rate-with-error-info"
+        respond_error(403, "rateLimitExceeded", info="RATE_LIMIT_EXCEEDED"),
+        Failure.TEMPORARY,
+        id="403-rate-error-info",
     ),
-    pytest.param(says(500, "backendError"), Failure.UNKNOWN, id="500"),
-    pytest.param(page(500), Failure.UNKNOWN, id="500-html"),
-    pytest.param(page(502), Failure.UNKNOWN, id="502-html"),
-    pytest.param(says(503, "backendError"), Failure.TEMPORARY, id="503"),
-    pytest.param(page(503), Failure.TEMPORARY, id="503-html"),
-    pytest.param(page(504), Failure.UNKNOWN, id="504-html"),
-    pytest.param(says(403, "dailyLimitExceeded"), Failure.QUOTA, id="403-daily"),
-    pytest.param(says(429, "dailyLimitExceeded"), Failure.QUOTA, id="429-daily"),
+    pytest.param(respond_error(500, "backendError"), Failure.UNKNOWN, id="500"),
+    pytest.param(respond_html(500), Failure.UNKNOWN, id="500-html"),
+    pytest.param(respond_html(502), Failure.UNKNOWN, id="502-html"),
+    pytest.param(respond_error(503, "backendError"), Failure.TEMPORARY, id="503"),
+    pytest.param(respond_html(503), Failure.TEMPORARY, id="503-html"),
+    pytest.param(respond_html(504), Failure.UNKNOWN, id="504-html"),
+    pytest.param(respond_error(403, "dailyLimitExceeded"), Failure.QUOTA, id="403-daily"),
+    pytest.param(respond_error(429, "dailyLimitExceeded"), Failure.QUOTA, id="429-daily"),
     pytest.param(
-        says(403, "dailyLimitExceeded", info="DAILY_LIMIT_EXCEEDED"), Failure.QUOTA, id="403-daily-with-error-info"
+        respond_error(403, "dailyLimitExceeded", info="DAILY_LIMIT_EXCEEDED"),
+        Failure.QUOTA,
+        id="403-daily-error-info",
     ),
-    pytest.param(closes, Failure.UNKNOWN, id="closes"),
-    pytest.param(resets, Failure.UNKNOWN, id="resets"),
-    pytest.param(hangs(0.3), Failure.UNKNOWN, id="hangs-and-closes"),
-    pytest.param(cuts_the_body, Failure.UNKNOWN, id="cuts-the-body"),
-    pytest.param(body(b"<html>welcome</html>"), Failure.UNKNOWN, id="200-html"),
-    pytest.param(body(b""), Failure.UNKNOWN, id="200-empty"),
-    pytest.param(body(b"\xff\xfe\x00"), Failure.UNKNOWN, id="200-bytes"),
-    pytest.param(body(b"{}"), Failure.UNKNOWN, id="200-without-id"),
-    pytest.param(body(b'{"id": 5}'), Failure.UNKNOWN, id="200-with-a-number-as-id"),
-    pytest.param(body(b'["id"]'), Failure.UNKNOWN, id="200-list"),
-    pytest.param(body(b"", status=204), Failure.UNKNOWN, id="204"),
+    pytest.param(close_connection, Failure.UNKNOWN, id="closes"),
+    pytest.param(reset_connection, Failure.UNKNOWN, id="resets"),
+    pytest.param(hang(0.3), Failure.UNKNOWN, id="hangs-and-closes"),
+    pytest.param(truncate_body, Failure.UNKNOWN, id="cuts-the-body"),
+    pytest.param(respond_body(b"<html>welcome</html>"), Failure.UNKNOWN, id="200-html"),
+    pytest.param(respond_body(b""), Failure.UNKNOWN, id="200-empty"),
+    pytest.param(respond_body(b"\xff\xfe\x00"), Failure.UNKNOWN, id="200-bytes"),
+    pytest.param(respond_body(b"{}"), Failure.UNKNOWN, id="200-without-id"),
+    pytest.param(respond_body(b'{"id": 5}'), Failure.UNKNOWN, id="200-with-a-number-as-id"),
+    pytest.param(respond_body(b'["id"]'), Failure.UNKNOWN, id="200-list"),
+    pytest.param(respond_body(b"", status=204), Failure.UNKNOWN, id="204"),
 ]
 
 
 _QUICK_ANSWERS = {
-    "400", "403-html", "302", "308", "429", "403-user-rate", "403-rate-with-error-info", "500", "503", "403-daily",
-    "429-daily", "403-daily-with-error-info", "closes", "hangs-and-closes", "cuts-the-body", "200-html",
+    "400", "403-html", "302", "308", "429", "403-user-rate", "403-rate-error-info", "500", "503", "403-daily",
+    "429-daily", "403-daily-error-info", "closes", "hangs-and-closes", "cuts-the-body", "200-html",
     "200-without-id", "200-with-a-number-as-id",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("answer", "failure"), thorough_except(_QUICK_ANSWERS, _ANSWERS))
 def test_gmail_answer_has_its_failure_class_and_is_one_post(
-    google: Google, gmail: GmailTransport, answer: Answer, failure: Failure
+    google: Google, gmail: GmailTransport, answer: Responder, failure: Failure
 ) -> None:
     """X03: the table of errors; one attempt is one POST, whatever comes back."""
-    google.usual = answer
+    google.default = answer
 
     error = failed(gmail)
 
@@ -212,11 +219,11 @@ def test_gmail_answer_has_its_failure_class_and_is_one_post(
     assert google.requests == [f"POST {SEND_PATH}"]
 
 
-@pytest.mark.parametrize("answer", [closes, resets, hangs(0.1), cuts_the_body, page(503)])
-def test_gmail_failure_does_not_affect_the_next_send(google: Google, gmail: GmailTransport, answer: Answer) -> None:
+@pytest.mark.parametrize("answer", [close_connection, reset_connection, hang(0.1), truncate_body, respond_html(503)])
+def test_gmail_failure_does_not_affect_the_next_send(google: Google, gmail: GmailTransport, answer: Responder) -> None:
     """X03: and on a kept connection a cut-off POST is not repeated either."""
     gmail.send(HELLO)
-    google.answers.append(answer)
+    google.responses.append(answer)
     failed(gmail)
     gmail.send(HELLO)
 
@@ -241,7 +248,7 @@ def test_gmail_host_that_does_not_exist_is_unreachable(gmail_token: Path) -> Non
 
 def test_gmail_error_names_status_and_reason(google: Google, gmail: GmailTransport) -> None:
     """N27."""
-    google.answers.append(says(403, "rateLimitExceeded", text="too fast\x1b[2J"))
+    google.responses.append(respond_error(403, "rateLimitExceeded", text="too fast\x1b[2J"))
 
     error = failed(gmail)
 
@@ -270,7 +277,9 @@ def test_gmail_retry_after_is_kept(
     moment = begun + timedelta(seconds=600)
     words = f"User-rate limit exceeded.  Retry after {moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
     headers = {"Retry-After": format_datetime(moment, usegmt=True) if header == "date" else header} if header else None
-    google.answers.append(says(status, "userRateLimitExceeded", text=words if text else "later", headers=headers))
+    google.responses.append(
+        respond_error(status, "userRateLimitExceeded", text=words if text else "later", headers=headers)
+    )
 
     error = failed(gmail)
 
@@ -290,7 +299,7 @@ def test_gmail_200_mails_from_8_threads_are_each_posted_once(google: Google, gma
     ready = threading.Barrier(8)
 
     def send(part: int) -> None:
-        ready.wait(timeout=PATIENCE)
+        ready.wait(timeout=TIMEOUT)
         for number in range(25):
             gmail.send(replace(HELLO, id=f"mail-{part}-{number}"))
 

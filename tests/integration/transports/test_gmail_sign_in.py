@@ -15,20 +15,20 @@ from syftnotify.transports.gmail.sending import GmailTransport
 from tests.fakes.google import (
     SECRET,
     SEND_PATH,
-    Answer,
     Google,
-    babbles,
-    body,
-    closes,
-    cuts_the_body,
-    page,
-    refuses_the_grant,
-    resets,
-    says,
+    Responder,
+    close_connection,
+    reject_grant,
+    reset_connection,
+    respond_body,
+    respond_error,
+    respond_html,
+    send_garbage,
+    truncate_body,
 )
 from tests.fakes.mailserver import Authority
 from tests.integration.transports.gmail_clients import HELLO, NOW, failed
-from tests.support import PATIENCE
+from tests.support import TIMEOUT
 
 
 def test_gmail_expired_token_is_refreshed_before_the_post(google: Google, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_gmail_refused_token_is_refreshed_for_the_next_attempt(
 
 def test_gmail_refusal_after_a_refresh_is_an_auth_failure(google: Google, gmail: GmailTransport) -> None:
     """X07: 401 survives one refresh."""
-    google.usual = says(401, "authError")
+    google.default = respond_error(401, "authError")
 
     assert failed(gmail).failure is Failure.TOKEN_REFRESHED
     error = failed(gmail)
@@ -94,18 +94,18 @@ def test_gmail_revoked_sign_in_is_an_auth_failure(google: Google, tmp_path: Path
 @pytest.mark.parametrize(
     "answer",
     [
-        pytest.param(page(502), id="502-html"),
-        pytest.param(closes, id="closes"),
-        pytest.param(body(b"<html>a hotel's network</html>"), id="200-html"),
+        pytest.param(respond_html(502), id="502-html"),
+        pytest.param(close_connection, id="closes"),
+        pytest.param(respond_body(b"<html>a hotel's network</html>"), id="200-html"),
     ],
 )
 def test_gmail_token_endpoint_in_trouble_is_unreachable(
-    google: Google, tmp_path: Path, expired: bool, answer: Answer
+    google: Google, tmp_path: Path, expired: bool, answer: Responder
 ) -> None:
     """X07: a temporary failure: nobody is asked to sign in, and no outcome is unknown."""
     gmail_token = google.write_token(tmp_path / "stale.json", expired=expired)
     google.access_tokens.clear()
-    google.token_answer = answer
+    google.default_token_response = answer
     gmail = GmailTransport(gmail_token, api_endpoint=google.url, clock=lambda: NOW)
 
     error = failed(gmail)
@@ -174,7 +174,7 @@ def test_gmail_8_threads_with_a_stale_token_refresh_it_once(google: Google, gmai
     ready = threading.Barrier(8)
 
     def send(_: int) -> list[Failure]:
-        ready.wait(timeout=PATIENCE)
+        ready.wait(timeout=TIMEOUT)
         found = []
         while True:
             try:
@@ -197,11 +197,11 @@ def test_gmail_8_threads_with_a_stale_token_refresh_it_once(google: Google, gmai
     ("answer", "failure"),
     [
         pytest.param(None, None, id="takes-it"),
-        pytest.param(closes, Failure.UNKNOWN, id="closes"),
-        pytest.param(resets, Failure.UNKNOWN, id="resets"),
-        pytest.param(babbles, Failure.UNKNOWN, id="breaks-the-encryption"),
-        pytest.param(cuts_the_body, Failure.UNKNOWN, id="cuts-the-body"),
-        pytest.param(page(503), Failure.TEMPORARY, id="503"),
+        pytest.param(close_connection, Failure.UNKNOWN, id="closes"),
+        pytest.param(reset_connection, Failure.UNKNOWN, id="resets"),
+        pytest.param(send_garbage, Failure.UNKNOWN, id="breaks-the-encryption"),
+        pytest.param(truncate_body, Failure.UNKNOWN, id="cuts-the-body"),
+        pytest.param(respond_html(503), Failure.TEMPORARY, id="503"),
     ],
 )
 def test_gmail_answer_over_tls_has_its_failure_class(
@@ -209,14 +209,14 @@ def test_gmail_answer_over_tls_has_its_failure_class(
     ca: Authority,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    answer: Answer | None,
+    answer: Responder | None,
     failure: Failure | None,
 ) -> None:
     """X03."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(ca.file))
     gmail_token = tls_google.write_token(tmp_path / "gmail_token.json")
     gmail = GmailTransport(gmail_token, api_endpoint=tls_google.url, clock=lambda: NOW)
-    tls_google.usual = answer
+    tls_google.default = answer
 
     if failure is None:
         assert gmail.send(HELLO).provider_id
@@ -256,11 +256,18 @@ def test_gmail_log_contains_no_secret(google: Google, gmail: GmailTransport, cap
     """S02: at the level at which the program logs."""
     caplog.set_level(logging.WARNING)
     caplog.set_level(logging.DEBUG, logger="syftnotify")
-    google.answers += [says(403, "rateLimitExceeded"), page(502), closes, says(401), says(401), body(b"?")]
+    google.responses += [
+        respond_error(403, "rateLimitExceeded"),
+        respond_html(502),
+        close_connection,
+        respond_error(401),
+        respond_error(401),
+        respond_body(b"?"),
+    ]
     for _ in range(6):
         failed(gmail)
     google.revoke()
-    google.token_answer = refuses_the_grant
+    google.default_token_response = reject_grant
     failed(gmail)
 
     assert SECRET not in caplog.text

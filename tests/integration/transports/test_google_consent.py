@@ -21,13 +21,13 @@ from syftnotify.transports.gmail.auth import GmailAuth
 from tests.fakes.google import (
     SCOPE,
     SECRET,
-    Answer,
     Google,
-    body,
-    closes,
-    page,
-    says,
-    visited,
+    Responder,
+    close_connection,
+    grant_consent,
+    respond_body,
+    respond_error,
+    respond_html,
 )
 from tests.integration.transports.sign_in_errors import file_mode, refused
 
@@ -38,7 +38,7 @@ def test_consent_ends_with_the_redirect_that_has_its_state_only(google: Google, 
     shown: queue.SimpleQueue[str] = queue.SimpleQueue()
     with ThreadPoolExecutor(1) as pool:
         granted = pool.submit(GmailAuth().setup_auth, credentials, open_browser=False, show=shown.put)
-        redirect = visited(shown.get(timeout=30).split()[-1])
+        redirect = grant_consent(shown.get(timeout=30).split()[-1])
         place = urlsplit(redirect)
         assert place.hostname == "127.0.0.1"
         with socket.create_connection(("127.0.0.1", place.port or 0)):
@@ -54,11 +54,13 @@ def test_consent_ends_with_the_redirect_that_has_its_state_only(google: Google, 
 def test_consent_denied_in_the_browser_is_an_error(google: Google, tmp_path: Path) -> None:
     """C11: an error with the right state is an answer, too."""
     credentials = google.write_credentials(tmp_path / "credentials.json")
-    google.denies = True
+    google.denies_consent = True
     with ThreadPoolExecutor(1) as pool:
         refused(
             lambda: GmailAuth().setup_auth(
-                credentials, open_browser=False, show=lambda line: void(pool.submit(fetched, visited(line.split()[-1])))
+                credentials,
+                open_browser=False,
+                show=lambda line: void(pool.submit(fetched, grant_consent(line.split()[-1]))),
             )
         )
     assert google.token_requests == []
@@ -67,9 +69,9 @@ def test_consent_denied_in_the_browser_is_an_error(google: Google, tmp_path: Pat
 def test_code_exchange_follows_no_redirect(google: Google, tmp_path: Path) -> None:
     """B2: the code and the client's secret go to the address in the client secrets alone."""
     credentials = google.write_credentials(tmp_path / "credentials.json")
-    google.token_answer = page(307, {"Location": "/elsewhere"})
+    google.default_token_response = respond_html(307, {"Location": "/elsewhere"})
 
-    refused(lambda: GmailAuth().setup_auth(credentials, ask=visited))
+    refused(lambda: GmailAuth().setup_auth(credentials, ask=grant_consent))
     assert google.requests == ["GET /auth", "POST /token"]
 
 
@@ -93,7 +95,7 @@ def test_consent_by_pasted_url_saves_the_token(google: Google, tmp_path: Path) -
     credentials = google.write_credentials(tmp_path / "credentials.json")
     before = time.time()
 
-    granted = GmailAuth().setup_auth(credentials, ask=visited)
+    granted = GmailAuth().setup_auth(credentials, ask=grant_consent)
 
     assert granted.valid
     assert granted.token in google.access_tokens
@@ -109,7 +111,7 @@ def test_consent_ignores_blanks_around_the_pasted_url(google: Google, tmp_path: 
     """S02."""
     credentials = google.write_credentials(tmp_path / "credentials.json")
 
-    assert GmailAuth().setup_auth(credentials, ask=lambda url: f"  {visited(url)}\n").valid
+    assert GmailAuth().setup_auth(credentials, ask=lambda url: f"  {grant_consent(url)}\n").valid
 
 
 def test_consent_saves_how_long_it_is_valid(google: Google, tmp_path: Path) -> None:
@@ -117,7 +119,7 @@ def test_consent_saves_how_long_it_is_valid(google: Google, tmp_path: Path) -> N
     credentials = google.write_credentials(tmp_path / "credentials.json")
     google.refresh_token_expires_in = 604_799
 
-    GmailAuth().setup_auth(credentials, ask=visited)
+    GmailAuth().setup_auth(credentials, ask=grant_consent)
 
     info = json.loads((tmp_path / "gmail_token.json").read_text())
     assert info["refresh_token_expires_in"] == 604_799
@@ -127,7 +129,7 @@ def test_consent_uses_a_new_state_and_challenge_each_time(google: Google, tmp_pa
     """S02: and only the right to send is asked for, for a time without us."""
     credentials = google.write_credentials(tmp_path / "credentials.json")
     for _ in range(2):
-        GmailAuth().setup_auth(credentials, ask=visited)
+        GmailAuth().setup_auth(credentials, ask=grant_consent)
 
     first, second = google.consents
     assert first["state"] != second["state"]
@@ -141,7 +143,7 @@ def test_consent_with_another_state_is_refused_without_a_request(google: Google,
     credentials = google.write_credentials(tmp_path / "credentials.json")
 
     def ask(url: str) -> str:
-        ended = urlsplit(visited(url))
+        ended = urlsplit(grant_consent(url))
         query = {key: values[0] for key, values in parse_qs(ended.query).items()}
         return ended._replace(query=urlencode({**query, "state": "another"})).geturl()
 
@@ -155,7 +157,7 @@ def test_consent_without_a_state_is_refused(google: Google, tmp_path: Path) -> N
     credentials = google.write_credentials(tmp_path / "credentials.json")
 
     def ask(url: str) -> str:
-        ended = urlsplit(visited(url))
+        ended = urlsplit(grant_consent(url))
         return ended._replace(query=urlencode({"code": parse_qs(ended.query)["code"][0]})).geturl()
 
     refused(lambda: GmailAuth().setup_auth(credentials, ask=ask))
@@ -168,7 +170,7 @@ def test_consent_code_of_another_sign_in_is_refused(google: Google, tmp_path: Pa
     stolen: list[str] = []
 
     def ask_first(url: str) -> str:
-        stolen.append(parse_qs(urlsplit(visited(url)).query)["code"][0])
+        stolen.append(parse_qs(urlsplit(grant_consent(url)).query)["code"][0])
         return ""
 
     def ask_second(url: str) -> str:
@@ -195,27 +197,27 @@ def test_consent_denied_keeps_the_old_token(google: Google, tmp_path: Path) -> N
     """S02."""
     credentials = google.write_credentials(tmp_path / "credentials.json")
     before = google.write_token(tmp_path / "gmail_token.json").read_bytes()
-    google.denies = True
+    google.denies_consent = True
 
-    refused(lambda: GmailAuth().setup_auth(credentials, ask=visited))
+    refused(lambda: GmailAuth().setup_auth(credentials, ask=grant_consent))
     assert (tmp_path / "gmail_token.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        pytest.param(page(502), id="502-html"),
-        pytest.param(says(503), id="503"),
-        pytest.param(body(b"<html>sign in to the hotel's network</html>"), id="200-html"),
-        pytest.param(closes, id="closes"),
+        pytest.param(respond_html(502), id="502-html"),
+        pytest.param(respond_error(503), id="503"),
+        pytest.param(respond_body(b"<html>sign in to the hotel's network</html>"), id="200-html"),
+        pytest.param(close_connection, id="closes"),
     ],
 )
-def test_consent_with_a_failing_token_endpoint_is_an_error(google: Google, tmp_path: Path, answer: Answer) -> None:
+def test_consent_with_a_failing_token_endpoint_is_an_error(google: Google, tmp_path: Path, answer: Responder) -> None:
     """S02."""
     credentials = google.write_credentials(tmp_path / "credentials.json")
-    google.token_answer = answer
+    google.default_token_response = answer
 
-    refused(lambda: GmailAuth().setup_auth(credentials, ask=visited))
+    refused(lambda: GmailAuth().setup_auth(credentials, ask=grant_consent))
     assert not (tmp_path / "gmail_token.json").exists()
 
 
@@ -224,7 +226,7 @@ def test_consent_leaves_the_environment_unchanged(google: Google, tmp_path: Path
     credentials = google.write_credentials(tmp_path / "credentials.json")
     before = dict(os.environ)
 
-    GmailAuth().setup_auth(credentials, ask=visited)
+    GmailAuth().setup_auth(credentials, ask=grant_consent)
 
     assert dict(os.environ) == before
 
@@ -235,7 +237,7 @@ def test_client_secrets_with_unsafe_urls_are_refused(google: Google, tmp_path: P
     """S02: a secret travels by https, or not beyond this machine."""
     credentials = google.write_credentials(tmp_path / "credentials.json", **{key: address})
 
-    refused(lambda: GmailAuth().setup_auth(credentials, ask=visited))
+    refused(lambda: GmailAuth().setup_auth(credentials, ask=grant_consent))
     assert google.requests == []
 
 
@@ -246,7 +248,7 @@ def test_client_secrets_that_are_invalid_name_their_source(tmp_path: Path, conte
     if content is not None:
         path.write_text(content, encoding="utf-8")
 
-    error = refused(lambda: GmailAuth().setup_auth(path, ask=visited))
+    error = refused(lambda: GmailAuth().setup_auth(path, ask=grant_consent))
     assert str(path) in str(error)
     assert "Desktop app" in error.hint
 
@@ -270,7 +272,7 @@ def test_client_secrets_of_another_type_are_named(tmp_path: Path, content: dict[
     path = tmp_path / "credentials.json"
     path.write_text(json.dumps(content), encoding="utf-8")
 
-    error = refused(lambda: GmailAuth().setup_auth(path, ask=visited))
+    error = refused(lambda: GmailAuth().setup_auth(path, ask=grant_consent))
     assert str(error) == f"{path} is {kind}, not an OAuth client of type 'Desktop app'"
     assert "Desktop app" in error.hint
 
@@ -280,7 +282,7 @@ def test_client_secrets_that_are_an_api_key_are_named(tmp_path: Path) -> None:
     path = tmp_path / "credentials.json"
     path.write_text(f"{_API_KEY}\n", encoding="utf-8")
 
-    assert "is an API key" in str(refused(lambda: GmailAuth().setup_auth(path, ask=visited)))
+    assert "is an API key" in str(refused(lambda: GmailAuth().setup_auth(path, ask=grant_consent)))
 
 
 def test_client_secrets_with_a_byte_order_mark_are_read(google: Google, tmp_path: Path) -> None:
@@ -288,7 +290,7 @@ def test_client_secrets_with_a_byte_order_mark_are_read(google: Google, tmp_path
     path = google.write_credentials(tmp_path / "credentials.json")
     path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
 
-    assert GmailAuth().setup_auth(path, ask=visited).valid
+    assert GmailAuth().setup_auth(path, ask=grant_consent).valid
 
 
 def test_client_secrets_in_utf_16_are_refused_with_the_reason(google: Google, tmp_path: Path) -> None:
@@ -296,7 +298,7 @@ def test_client_secrets_in_utf_16_are_refused_with_the_reason(google: Google, tm
     path = google.write_credentials(tmp_path / "credentials.json")
     path.write_text(path.read_text(encoding="utf-8"), encoding="utf-16")
 
-    assert "save it as UTF-8" in str(refused(lambda: GmailAuth().setup_auth(path, ask=visited)))
+    assert "save it as UTF-8" in str(refused(lambda: GmailAuth().setup_auth(path, ask=grant_consent)))
 
 
 @pytest.mark.parametrize("of", [str, Path])
@@ -307,6 +309,6 @@ def test_consent_takes_str_and_path_with_a_tilde(
     monkeypatch.setenv("HOME", str(tmp_path))
     google.write_credentials(tmp_path / ".syft-creds" / "credentials.json")
 
-    granted = GmailAuth().setup_auth(of("~/.syft-creds/credentials.json"), ask=visited)
+    granted = GmailAuth().setup_auth(of("~/.syft-creds/credentials.json"), ask=grant_consent)
 
     assert GmailAuth().load_credentials(of("~/.syft-creds/gmail_token.json")).token == granted.token

@@ -16,13 +16,13 @@ from tests.fakes.google import (
     CLIENT_SECRET,
     SCOPE,
     SECRET,
-    Answer,
     Google,
-    body,
-    closes,
-    page,
-    refuses_the_grant,
-    visited,
+    Responder,
+    close_connection,
+    grant_consent,
+    reject_grant,
+    respond_body,
+    respond_html,
 )
 from tests.integration.transports.sign_in_errors import file_mode, formatted_traceback, refused
 
@@ -112,7 +112,7 @@ def test_token_file_gets_a_rotated_refresh_token(google: Google, tmp_path: Path)
     """E"""
     token = google.write_token(tmp_path / "gmail_token.json", expired=True)
     fresh = {"access_token": google.new_access_token(), "refresh_token": f"1//{SECRET}new", "expires_in": 3599}
-    google.token_answer = lambda asked: asked.answer_json(200, fresh)
+    google.default_token_response = lambda handler: handler.respond_json(200, fresh)
 
     GmailAuth().load_credentials(token)
 
@@ -135,7 +135,7 @@ def test_token_file_after_a_refused_refresh_is_unchanged(google: Google, tmp_pat
     """S03."""
     token = google.write_token(tmp_path / "gmail_token.json", expired=True)
     before = token.read_bytes()
-    google.token_answer = refuses_the_grant
+    google.default_token_response = reject_grant
 
     error = refused(lambda: GmailAuth().load_credentials(token))
 
@@ -148,24 +148,24 @@ def test_token_file_after_a_refused_refresh_is_unchanged(google: Google, tmp_pat
 @pytest.mark.parametrize(
     "answer",
     [
-        pytest.param(page(500), id="500-html"),
-        pytest.param(page(502), id="502-html"),
-        pytest.param(body(b"<html>sign in to the hotel's network</html>"), id="200-html"),
-        pytest.param(closes, id="closes"),
+        pytest.param(respond_html(500), id="500-html"),
+        pytest.param(respond_html(502), id="502-html"),
+        pytest.param(respond_body(b"<html>sign in to the hotel's network</html>"), id="200-html"),
+        pytest.param(close_connection, id="closes"),
     ],
 )
-def test_token_endpoint_in_trouble_is_no_sign_in_error(google: Google, tmp_path: Path, answer: Answer) -> None:
+def test_token_endpoint_in_trouble_is_no_sign_in_error(google: Google, tmp_path: Path, answer: Responder) -> None:
     """S03: a temporary failure, so nobody is asked to sign in."""
     token = google.write_token(tmp_path / "gmail_token.json", expired=True)
     before = token.read_bytes()
-    google.token_answer = answer
+    google.default_token_response = answer
 
     with pytest.raises(GoogleAuthError) as caught:
         GmailAuth().load_credentials(token)
 
     assert SECRET not in formatted_traceback(caught.value)
     assert token.read_bytes() == before
-    google.token_answer = None
+    google.default_token_response = None
     assert GmailAuth().load_credentials(token).valid
 
 
@@ -227,11 +227,11 @@ def test_sign_in_logs_no_secret(google: Google, tmp_path: Path, caplog: pytest.L
     caplog.set_level(logging.WARNING)
     caplog.set_level(logging.DEBUG, logger="syftnotify")
     credentials = google.write_credentials(tmp_path / "credentials.json")
-    GmailAuth().setup_auth(credentials, ask=visited)
+    GmailAuth().setup_auth(credentials, ask=grant_consent)
     token = google.write_token(tmp_path / "gmail_token.json", expired=True)
     GmailAuth().load_credentials(token)
     google.write_token(token, expired=True)
-    google.token_answer = lambda asked: asked.answer_json(
+    google.default_token_response = lambda handler: handler.respond_json(
         400, {"error": "invalid_grant", "error_description": f"no {CLIENT_SECRET}", "token": f"1//{SECRET}refresh"}
     )
     refused(lambda: GmailAuth().load_credentials(token))

@@ -12,7 +12,7 @@ import pytest
 
 from syftnotify.core.errors import DeliveryError, Failure
 from tests.fakes.mailserver import HOST, Authority
-from tests.fakes.web import Web, says, web
+from tests.fakes.web import WebServer, respond, serve_web
 from tests.integration.transports.web_clients import (
     HELLO,
     each_web,
@@ -24,7 +24,7 @@ from tests.integration.transports.web_clients import (
 @each_web
 def test_proxy_that_refuses_is_unreachable(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """X03: it received the CONNECT request and nothing else."""
-    with web(says(502)) as proxy:
+    with serve_web(respond(502)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.rpartition("/services")[0])
         error = failed(transport(kind, "https://hooks.invalid/x"))
 
@@ -35,7 +35,7 @@ def test_proxy_that_refuses_is_unreachable(kind: str, monkeypatch: pytest.Monkey
 @each_web
 def test_proxy_check_connects_and_sends_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """B6: the name is looked up by the proxy, as when sending."""
-    with web(says(502)) as proxy:
+    with serve_web(respond(502)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.rpartition("/services")[0])
         monkeypatch.setenv("NO_PROXY", "")
         with pytest.raises(DeliveryError):
@@ -49,7 +49,7 @@ def test_proxy_check_connects_and_sends_nothing(kind: str, monkeypatch: pytest.M
 
 def test_proxy_check_of_plain_http_connects_to_the_proxy_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """B6"""
-    with web() as proxy:
+    with serve_web() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url.rpartition("/services")[0])
         transport("webhook", "http://hooks.invalid/x").check()
 
@@ -57,20 +57,20 @@ def test_proxy_check_of_plain_http_connects_to_the_proxy_only(monkeypatch: pytes
 
 
 def test_proxy_check_verifies_the_certificate_of_the_target(
-    tls_server: Web, ca: Authority, monkeypatch: pytest.MonkeyPatch
+    tls_server: WebServer, ca: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """B6: the certificate of the target is verified, and nothing is sent."""
     target = urlsplit(tls_server.url)
 
     def tunnel(connection: socket.socket) -> None:
-        says(200)(connection)
+        respond(200)(connection)
         with socket.create_connection((HOST, target.port or 0)) as beyond:
             pipe = threading.Thread(target=_copy, args=(beyond, connection), daemon=True)
             pipe.start()
             _copy(connection, beyond)
             pipe.join()
 
-    with web(tunnel) as proxy:
+    with serve_web(tunnel) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.rpartition("/services")[0])
         monkeypatch.setenv("NO_PROXY", "")
         with pytest.raises(DeliveryError):
@@ -93,7 +93,7 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
 
 
 def test_proxy_for_plain_http_gets_the_credentials_of_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
-    with web() as proxy:
+    with serve_web() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url.rpartition("/services")[0].replace("://", "://mé:p%40ss@"))
         transport("webhook", "http://localhost:9/x").send(HELLO)
         for without in ("localhost", "localhost:9"):
@@ -106,7 +106,7 @@ def test_proxy_for_plain_http_gets_the_credentials_of_its_url(monkeypatch: pytes
     assert request.headers["proxy-authorization"] == "Basic " + base64.b64encode("mé:p@ss".encode()).decode()
 
 
-def test_proxy_with_https_is_verified(tls_server: Web, ca: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_with_https_is_verified(tls_server: WebServer, ca: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", tls_server.url.rpartition("/services")[0])
     assert failed(transport("webhook", "http://hooks.invalid/x")).failure is Failure.UNREACHABLE
 
@@ -144,14 +144,14 @@ def test_proxy_with_an_invalid_url_is_unreachable(proxy: str, monkeypatch: pytes
     ],
 )
 def test_proxy_request_encodes_the_host_by_idna_2008(url: str, sent: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with web() as proxy:
+    with serve_web() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url.rpartition("/services")[0])
         transport("webhook", url).send(HELLO)
 
     assert [(each.line, each.headers["host"]) for each in proxy.requests] == [(f"POST http://{sent}/x HTTP/1.1", sent)]
 
 
-def test_proxy_exceptions_may_contain_ip_networks(web_server: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_exceptions_may_contain_ip_networks(web_server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """B6: container tools set such values; httpx's own reader fails at them."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "::1/128,fe80::/10,10.0.0.0/8,*.example,[::1],127.0.0.1")

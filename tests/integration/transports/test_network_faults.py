@@ -26,7 +26,7 @@ from syftnotify.transports.slack.settings import SlackSettings
 from syftnotify.transports.smtp.settings import SmtpSettings
 from syftnotify.transports.webhook.settings import WebhookSettings
 from tests.fakes.google import SCOPE, Google
-from tests.fakes.mailserver import HOST, RawServer, raw
+from tests.fakes.mailserver import HOST, RawServer, serve_raw
 from tests.parameters import thorough_except
 from tests.support import ANA, OWNER, transport_for, wait_until
 
@@ -314,7 +314,7 @@ def _outcome(talk: Conversation, server: RawServer, folder: Path, seconds: float
 
 def _is_cut(peer: Peer, server: RawServer) -> bool:
     # A flooding peer is stuck in its send until the kernel probes the closed connection, up to a minute later.
-    return bool(peer.sent) or not server.held
+    return bool(peer.sent) or not server.open_count
 
 
 # At least one fault of each conversation, and each fault of some conversation.
@@ -352,7 +352,7 @@ def test_conversation_with_a_faulty_peer_ends_in_time_and_memory(
     bomb()
     for seconds in LIMITS:
         peer = Peer()
-        with raw(case.peer(*case.fault, peer)) as server, ThreadPoolExecutor(1) as pool:
+        with serve_raw(case.peer(*case.fault, peer)) as server, ThreadPoolExecutor(1) as pool:
             for name, value in case.env.items():
                 monkeypatch.setenv(name, value.format(place=f"{HOST}:{server.port}"))
                 monkeypatch.setenv("NO_PROXY", "")

@@ -8,7 +8,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from syftnotify.core.errors import Failure
-from tests.fakes.web import Web, says
+from tests.fakes.web import WebServer, respond
 from tests.integration.transports.web_clients import (
     HELLO,
     answering,
@@ -54,23 +54,23 @@ _REASONS: list[Any] = [
 
 
 @pytest.mark.parametrize(("status", "reason", "failure"), _REASONS)
-def test_slack_failure_is_what_slack_names(web_server: Web, status: int, reason: str, failure: Failure) -> None:
+def test_slack_failure_is_what_slack_names(web_server: WebServer, status: int, reason: str, failure: Failure) -> None:
     """A3: a reason that concerns one recipient pauses nothing, one that concerns the webhook does."""
-    web_server.usual = says(status, reason)
+    web_server.default = respond(status, reason)
 
     assert failed(transport("slack", web_server.url)).failure is failure
 
 
-def test_slack_answer_that_is_a_page_is_unknown(web_server: Web) -> None:
-    web_server.usual = says(200, "<html>sign in</html>")
+def test_slack_answer_that_is_a_page_is_unknown(web_server: WebServer) -> None:
+    web_server.default = respond(200, "<html>sign in</html>")
 
     assert failed(transport("slack", web_server.url)).failure is Failure.UNKNOWN
 
 
 @pytest.mark.parametrize("text", ["ok", '{"ok":true}', ""])
-def test_slack_answer_in_each_form_is_a_success(web_server: Web, text: str) -> None:
+def test_slack_answer_in_each_form_is_a_success(web_server: WebServer, text: str) -> None:
     """Else each line would come again and again."""
-    web_server.usual = says(200, text)
+    web_server.default = respond(200, text)
     transport("slack", web_server.url).send(HELLO)
 
     assert len(web_server.requests) == 1

@@ -16,19 +16,19 @@ from tests.fakes.mailserver import (
     HOST,
     PASSWORD,
     USER,
-    Act,
+    Action,
     Authority,
     MailServer,
-    babbles,
-    closes,
-    drips,
-    hangs,
+    close_connection,
+    drip,
+    hang,
     ids,
-    raw,
-    resets,
-    says,
-    says_and_closes,
-    serving,
+    reply,
+    reply_and_close,
+    reset_connection,
+    send_garbage,
+    serve_mail,
+    serve_raw,
 )
 from tests.integration.transports.smtp_clients import (
     ENCRYPTED,
@@ -41,17 +41,17 @@ from tests.integration.transports.smtp_clients import (
     failed_in_time,
 )
 from tests.parameters import thorough_except
-from tests.support import PATIENCE, wait_until
+from tests.support import TIMEOUT, wait_until
 
 
 def test_smtp_batch_uses_one_connection_and_one_authentication(ca: Authority, smtp: SmtpClients) -> None:
-    with serving(ca.context(), users={USER: PASSWORD}) as mail_server:
+    with serve_mail(ca.context(), users={USER: PASSWORD}) as mail_server:
         transport = smtp.to(mail_server, form=STARTTLS, ca_file=str(ca.file))
         for number in range(20):
             transport.send(replace(HELLO, id=f"mail-{number}"))
 
     assert ids(mail_server.committed) == [f"mail-{number}" for number in range(20)]
-    assert len(mail_server.talks) == 1
+    assert len(mail_server.commands_by_connection) == 1
     assert sum(command.startswith("AUTH") for command in mail_server.commands) == 1
 
 
@@ -74,21 +74,21 @@ def test_smtp_connection_that_died_is_replaced_without_a_duplicate(mail_server: 
         mail_server.drop_connections()
 
     assert ids(mail_server.committed) == ["mail-0", "mail-1", "mail-2"]
-    assert (mail_server.attempts, len(mail_server.talks)) == (3, 3)
+    assert (mail_server.attempts, len(mail_server.commands_by_connection)) == (3, 3)
 
 
 @pytest.mark.parametrize(
     "act",
     [
-        pytest.param(says_and_closes("421 4.4.2 idle for too long"), id="421-and-closes"),
-        pytest.param(says("421 4.4.2 idle for too long"), id="421"),
-        pytest.param(says("503 5.5.1 no"), id="503"),
-        pytest.param(closes, id="closes"),
-        pytest.param(resets, id="resets"),
-        pytest.param(babbles, id="babbles"),
+        pytest.param(reply_and_close("421 4.4.2 idle for too long"), id="421-and-closes"),
+        pytest.param(reply("421 4.4.2 idle for too long"), id="421"),
+        pytest.param(reply("503 5.5.1 no"), id="503"),
+        pytest.param(close_connection, id="closes"),
+        pytest.param(reset_connection, id="resets"),
+        pytest.param(send_garbage, id="garbage"),
     ],
 )
-def test_smtp_connection_rejected_at_rset_is_replaced(mail_server: MailServer, smtp: SmtpClients, act: Act) -> None:
+def test_smtp_connection_rejected_at_rset_is_replaced(mail_server: MailServer, smtp: SmtpClients, act: Action) -> None:
     """X03"""
     transport = smtp.to(mail_server)
     transport.send(replace(HELLO, id="first"))
@@ -96,7 +96,7 @@ def test_smtp_connection_rejected_at_rset_is_replaced(mail_server: MailServer, s
     transport.send(replace(HELLO, id="second"))
 
     assert ids(mail_server.committed) == ["first", "second"]
-    assert (mail_server.attempts, len(mail_server.talks)) == (2, 2)
+    assert (mail_server.attempts, len(mail_server.commands_by_connection)) == (2, 2)
     wait_until(lambda: len(mail_server.connections) == 1, what="the old connection is let go")
 
 
@@ -104,7 +104,7 @@ def test_smtp_connection_rejected_at_mail_is_one_attempt(mail_server: MailServer
     """X03: the mail is not begun again within the attempt."""
     transport = smtp.to(mail_server)
     transport.send(HELLO)
-    mail_server.once("MAIL", says_and_closes("421 4.7.0 too many mails on one connection"))
+    mail_server.once("MAIL", reply_and_close("421 4.7.0 too many mails on one connection"))
 
     assert failed(transport).failure is Failure.TEMPORARY
     assert mail_server.attempts == 2
@@ -113,23 +113,23 @@ def test_smtp_connection_rejected_at_mail_is_one_attempt(mail_server: MailServer
 
 
 def test_smtp_server_that_restarts_is_reached_again(smtp: SmtpClients) -> None:
-    with serving() as old:
+    with serve_mail() as old:
         transport = smtp.to(old)
         transport.send(replace(HELLO, id="before"))
     assert failed(transport).failure is Failure.UNREACHABLE
-    with serving(port=old.port) as new:
+    with serve_mail(port=old.port) as new:
         transport.send(replace(HELLO, id="after"))
 
     assert (ids(old.committed), ids(new.committed)) == (["before"], ["after"])
 
 
 def test_smtp_close_leaves_no_connection_open(ca: Authority, smtp: SmtpClients) -> None:
-    with serving(ca.context(), starttls=False) as mail_server:
+    with serve_mail(ca.context(), starttls=False) as mail_server:
         transport = smtp.to(mail_server, form="smtps://{place}", ca_file=str(ca.file))
         ready = threading.Barrier(4)
 
         def send(number: int) -> None:
-            ready.wait(timeout=PATIENCE)
+            ready.wait(timeout=TIMEOUT)
             transport.send(replace(HELLO, id=f"mail-{number}"))
 
         with ThreadPoolExecutor(4) as pool:
@@ -145,18 +145,18 @@ def test_smtp_close_leaves_no_connection_open(ca: Authority, smtp: SmtpClients) 
 @pytest.mark.parametrize(
     ("step", "act"),
     [
-        ("greeting", says("554 5.7.1 no")),
-        ("EHLO", says("550 no")),
-        ("AUTH", says("535 no")),
-        ("MAIL", says("530 sign in")),
-        ("MAIL", babbles),
-        ("DATA", babbles),
-        ("dot", babbles),
+        ("greeting", reply("554 5.7.1 no")),
+        ("EHLO", reply("550 no")),
+        ("AUTH", reply("535 no")),
+        ("MAIL", reply("530 sign in")),
+        ("MAIL", send_garbage),
+        ("DATA", send_garbage),
+        ("dot", send_garbage),
     ],
 )
-def test_smtp_connection_after_a_failure_is_closed(smtp: SmtpClients, step: str, act: Act) -> None:
-    with serving(users={USER: PASSWORD}) as mail_server:
-        mail_server.usual[step] = act
+def test_smtp_connection_after_a_failure_is_closed(smtp: SmtpClients, step: str, act: Action) -> None:
+    with serve_mail(users={USER: PASSWORD}) as mail_server:
+        mail_server.default[step] = act
         failed(smtp.to(mail_server, form=UNENCRYPTED))
 
         wait_until(lambda: not mail_server.connections, what="no connection")
@@ -168,7 +168,7 @@ def test_smtp_8_threads_with_dead_connections_send_each_mail_once(mail_server: M
     ready = threading.Barrier(8)
 
     def send(part: int) -> None:
-        ready.wait(timeout=PATIENCE)
+        ready.wait(timeout=TIMEOUT)
         for number in range(2):
             transport.send(replace(HELLO, id=f"mail-{part}-{number}"))
 
@@ -191,28 +191,28 @@ def timeout_for(failure: Failure) -> int:
     ("step", "failure"),
     [("MAIL", Failure.UNREACHABLE), pytest.param("dot", Failure.UNKNOWN, marks=pytest.mark.thorough)],
 )
-@pytest.mark.parametrize("act", thorough_except({"drips"}, {"hangs": hangs, "drips": drips}))
+@pytest.mark.parametrize("act", thorough_except({"drips"}, {"hangs": hang, "drips": drip}))
 def test_smtp_encrypted_send_ends_at_the_timeout(
-    ca: Authority, smtp: SmtpClients, form: str, step: str, failure: Failure, act: Act
+    ca: Authority, smtp: SmtpClients, form: str, step: str, failure: Failure, act: Action
 ) -> None:
     """G09"""
-    with serving(ca.context(), starttls=form == STARTTLS, users={USER: PASSWORD}) as mail_server:
-        mail_server.usual[step] = act
+    with serve_mail(ca.context(), starttls=form == STARTTLS, users={USER: PASSWORD}) as mail_server:
+        mail_server.default[step] = act
         transport = smtp.to(mail_server, form=form, ca_file=str(ca.file), timeout_secs=timeout_for(failure))
         error = failed_in_time(transport)
 
     assert error.failure is failure
 
 
-@pytest.mark.parametrize("act", thorough_except({"hangs"}, {"hangs": hangs, "drips": drips}))
+@pytest.mark.parametrize("act", thorough_except({"hangs"}, {"hangs": hang, "drips": drip}))
 @pytest.mark.parametrize("encrypted", thorough_except({"encrypted"}, {"plain": False, "encrypted": True}))
 def test_smtp_server_that_stops_reading_ends_at_the_timeout(
-    ca: Authority, smtp: SmtpClients, act: Act, encrypted: bool
+    ca: Authority, smtp: SmtpClients, act: Action, encrypted: bool
 ) -> None:
     """G09, X03: in the middle of a large mail; the final dot has not left."""
     tls = ca.context() if encrypted else None
-    with serving(tls, starttls=False, receive_buffer=4096) as mail_server:
-        mail_server.usual["body"] = act
+    with serve_mail(tls, starttls=False, receive_buffer=4096) as mail_server:
+        mail_server.default["body"] = act
         form = "smtps://{place}" if encrypted else "smtp://{place}"
         error = failed_in_time(smtp.to(mail_server, form=form, ca_file=str(ca.file), timeout_secs=3), LARGE)
 
@@ -224,19 +224,19 @@ def test_smtp_timeout_spans_greeting_and_handshake(ca: Authority, smtp: SmtpClie
     """G09: slow to greet, slow to encrypt, and then a drip: each alone within its own limit."""
 
     def serve(connection: socket.socket) -> None:
-        hole.ended.wait(1.2)  # the greeting comes late
+        hole.stopped.wait(1.2)  # the greeting comes late
         connection.sendall(b"220 slow\r\n")
         connection.recv(1000)
         connection.sendall(b"250-slow\r\n250 STARTTLS\r\n")
         connection.recv(1000)
         connection.sendall(b"220 go on\r\n")
-        hole.ended.wait(1.4)  # and so does the handshake: 2.6 s of the 2 are gone
+        hole.stopped.wait(1.4)  # and so does the handshake: 2.6 s of the 2 are gone
         with ca.context().wrap_socket(connection.dup(), server_side=True) as encrypted:
             encrypted.recv(1000)
-            while not hole.ended.wait(0.2):
+            while not hole.stopped.wait(0.2):
                 encrypted.sendall(b".")
 
-    with raw(serve) as hole:
+    with serve_raw(serve) as hole:
         transport = smtp.at(f"smtp://{HOST}:{hole.port}?tls=required", ca_file=str(ca.file), timeout_secs=2)
 
         assert failed_in_time(transport).failure is Failure.UNREACHABLE
@@ -246,7 +246,7 @@ def test_smtp_timeout_spans_a_dead_connection_and_its_replacement(mail_server: M
     """G09: the kept connection is silent until the end of the time, and a new one drips."""
     transport = smtp.to(mail_server, timeout_secs=5)
     transport.send(HELLO)
-    mail_server.usual.update({"RSET": hangs, "greeting": drips})
+    mail_server.default.update({"RSET": hang, "greeting": drip})
 
     assert failed_in_time(transport).failure is Failure.UNREACHABLE
     assert mail_server.attempts == 1

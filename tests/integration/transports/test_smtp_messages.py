@@ -17,7 +17,7 @@ from tests.fakes.mailserver import (
     Authority,
     MailServer,
     ids,
-    serving,
+    serve_mail,
 )
 from tests.integration.transports.smtp_clients import (
     HELLO,
@@ -25,7 +25,7 @@ from tests.integration.transports.smtp_clients import (
     STARTTLS,
     SmtpClients,
 )
-from tests.support import ANA, OWNER, PATIENCE
+from tests.support import ANA, OWNER, TIMEOUT
 
 
 def test_smtp_message_is_one_mail_with_text_and_html(mail_server: MailServer, smtp: SmtpClients) -> None:
@@ -63,7 +63,7 @@ def test_smtp_message_has_the_standard_headers(mail_server: MailServer, smtp: Sm
 
 def test_smtp_receipt_contains_the_reply_of_the_server(mail_server: MailServer, smtp: SmtpClients) -> None:
     """N27: the server's own name for the message is what a support case asks for."""
-    assert smtp.to(mail_server).send(HELLO).provider_id == "2.0.0 taken as 1"
+    assert smtp.to(mail_server).send(HELLO).provider_id == "2.0.0 queued as 1"
 
 
 @pytest.mark.parametrize("text", ["þÿ" * 5000, "x" * 5000, "", "no end of line", "\n\n", "a\tb\r\nc\n"])
@@ -143,11 +143,11 @@ def test_smtp_recipient_accepted_with_251_or_252_is_delivered(
 ) -> None:
     """RFC 5321, section 3.4 and 3.5.3."""
 
-    async def takes(talk: Any) -> None:
-        talk.envelope.rcpt_tos.append(ANA)
-        await talk.write(f"{answer}\r\n".encode())
+    async def takes(connection: Any) -> None:
+        connection.envelope.rcpt_tos.append(ANA)
+        await connection.write(f"{answer}\r\n".encode())
 
-    mail_server.usual["RCPT"] = takes
+    mail_server.default["RCPT"] = takes
     smtp.to(mail_server).send(HELLO)
 
     assert len(mail_server.committed) == 1
@@ -156,12 +156,12 @@ def test_smtp_recipient_accepted_with_251_or_252_is_delivered(
 def test_smtp_slow_reply_within_the_timeout_is_accepted(mail_server: MailServer, smtp: SmtpClients) -> None:
     """G09"""
 
-    async def answers_slowly(talk: Any) -> None:
-        talk.commit()
+    async def answers_slowly(connection: Any) -> None:
+        connection.commit()
         for byte in b"250-2.0.0 taken\r\n250 2.0.0 slowly\r\n":
-            await talk.write(bytes([byte]))
+            await connection.write(bytes([byte]))
 
-    mail_server.usual["dot"] = answers_slowly
+    mail_server.default["dot"] = answers_slowly
 
     assert "slowly" in smtp.to(mail_server).send(HELLO).provider_id
 
@@ -170,11 +170,11 @@ def test_smtp_slow_reply_within_the_timeout_is_accepted(mail_server: MailServer,
 def test_smtp_200_mails_from_8_threads_are_each_sent_once(ca: Authority, smtp: SmtpClients) -> None:
     """G02: 200 mails over at most eight connections."""
     ready = threading.Barrier(8)
-    with serving(ca.context(), users={USER: PASSWORD}) as mail_server:
+    with serve_mail(ca.context(), users={USER: PASSWORD}) as mail_server:
         transport = smtp.to(mail_server, form=STARTTLS, ca_file=str(ca.file))
 
         def send(part: int) -> None:
-            ready.wait(timeout=PATIENCE)
+            ready.wait(timeout=TIMEOUT)
             for number in range(25):
                 transport.send(replace(HELLO, id=f"mail-{part}-{number}", recipient=f"r{part}@lab.example"))
 
@@ -186,4 +186,4 @@ def test_smtp_200_mails_from_8_threads_are_each_sent_once(ca: Authority, smtp: S
     )
     assert all(mail.recipients == (f"r{mail.id.split('-')[1]}@lab.example",) for mail in mail_server.committed)
     assert mail_server.attempts == 200
-    assert len(mail_server.talks) <= 8
+    assert len(mail_server.commands_by_connection) <= 8

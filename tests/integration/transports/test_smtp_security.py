@@ -14,8 +14,8 @@ from tests.fakes.mailserver import (
     SECRET,
     USER,
     Authority,
-    repeats_what_it_heard,
-    serving,
+    reply_with_password,
+    serve_mail,
 )
 from tests.integration.transports.smtp_clients import (
     ENCRYPTED,
@@ -45,7 +45,7 @@ def test_smtp_url_of_each_form_connects_as_it_says(
     """G12"""
     tls = ca.context() if encrypted else None
     users = {USER: PASSWORD} if signed_in else {}
-    with serving(tls, starttls=not form.startswith("smtps"), users=users) as mail_server:
+    with serve_mail(tls, starttls=not form.startswith("smtps"), users=users) as mail_server:
         smtp.to(mail_server, form=form, ca_file=str(ca.file)).send(HELLO)
 
     (mail,) = mail_server.committed
@@ -57,7 +57,7 @@ def test_smtp_url_of_each_form_connects_as_it_says(
 def test_smtp_password_in_the_url_is_percent_decoded(smtp: SmtpClients, password: str) -> None:
     """G12, RFC 4616: in any script."""
     quoted = "".join(f"%{byte:02X}" for byte in password.encode())
-    with serving(users={USER: password}) as mail_server:
+    with serve_mail(users={USER: password}) as mail_server:
         smtp.to(mail_server, form=f"smtp://{USER}:{quoted}@{{place}}").send(HELLO)
 
     assert [mail.user for mail in mail_server.committed] == [USER]
@@ -66,7 +66,7 @@ def test_smtp_password_in_the_url_is_percent_decoded(smtp: SmtpClients, password
 @pytest.mark.parametrize("users", [{}, {USER: PASSWORD}])
 def test_smtp_server_without_required_starttls_receives_nothing(smtp: SmtpClients, users: dict[str, str]) -> None:
     """G12: an attacker who removes the offer of STARTTLS gets neither the password nor the mail."""
-    with serving(users=users) as mail_server:
+    with serve_mail(users=users) as mail_server:
         error = failed(smtp.to(mail_server, form=STARTTLS))
 
     assert error.failure is Failure.UNREACHABLE
@@ -87,7 +87,7 @@ def test_smtp_server_with_an_invalid_certificate_receives_nothing(
 ) -> None:
     """G12: certificates are verified, by their authority and by their name."""
     trusted = {"ca_file": str(ca.file)} if names != (HOST,) else {}
-    with serving(ca.context(*names), starttls=form == STARTTLS, users={USER: PASSWORD}) as mail_server:
+    with serve_mail(ca.context(*names), starttls=form == STARTTLS, users={USER: PASSWORD}) as mail_server:
         error = failed(smtp.to(mail_server, form=form, **trusted))
 
     assert error.failure is Failure.UNREACHABLE
@@ -103,7 +103,7 @@ def test_smtp_unusable_ca_file_is_named_in_the_error(
     file = tmp_path / "mine.pem"
     if content is not None:
         file.write_text(content, encoding="ascii")
-    with serving(ca.context(), starttls=False, users={USER: PASSWORD}) as mail_server:
+    with serve_mail(ca.context(), starttls=False, users={USER: PASSWORD}) as mail_server:
         error = failed(smtp.to(mail_server, form=ENCRYPTED, ca_file=str(file)))
 
     assert "mine.pem" in str(error)
@@ -112,7 +112,7 @@ def test_smtp_unusable_ca_file_is_named_in_the_error(
 
 @pytest.mark.parametrize("mechanisms", [{"PLAIN"}, {"LOGIN"}, {"PLAIN", "LOGIN"}])
 def test_smtp_authentication_works_with_each_mechanism(smtp: SmtpClients, mechanisms: set[str]) -> None:
-    with serving(users={USER: PASSWORD}, mechanisms=mechanisms) as mail_server:
+    with serve_mail(users={USER: PASSWORD}, mechanisms=mechanisms) as mail_server:
         smtp.to(mail_server, form=UNENCRYPTED).send(HELLO)
 
     assert [mail.user for mail in mail_server.committed] == [USER]
@@ -120,7 +120,7 @@ def test_smtp_authentication_works_with_each_mechanism(smtp: SmtpClients, mechan
 
 def test_smtp_rejected_password_is_an_auth_failure(smtp: SmtpClients) -> None:
     """X07: nothing is sent, and the transport is paused until a person acts."""
-    with serving(users={USER: "another"}) as mail_server:
+    with serve_mail(users={USER: "another"}) as mail_server:
         error = failed(smtp.to(mail_server, form=UNENCRYPTED))
 
     assert error.failure is Failure.AUTH
@@ -132,7 +132,7 @@ def test_smtp_rejected_password_is_an_auth_failure(smtp: SmtpClients) -> None:
 def test_smtp_server_without_authentication_receives_no_mail(
     smtp: SmtpClients, users: dict[str, str], mechanisms: set[str]
 ) -> None:
-    with serving(users=users, mechanisms=mechanisms) as mail_server:
+    with serve_mail(users=users, mechanisms=mechanisms) as mail_server:
         error = failed(smtp.to(mail_server, form=UNENCRYPTED))
 
     assert error.failure is Failure.AUTH
@@ -141,7 +141,7 @@ def test_smtp_server_without_authentication_receives_no_mail(
 
 def test_smtp_missing_credentials_are_an_auth_failure(smtp: SmtpClients) -> None:
     """X07: 530 at MAIL is about us, not about the message."""
-    with serving(users={USER: PASSWORD}) as mail_server:
+    with serve_mail(users={USER: PASSWORD}) as mail_server:
         error = failed(smtp.to(mail_server))
 
     assert error.failure is Failure.AUTH
@@ -151,8 +151,8 @@ def test_smtp_missing_credentials_are_an_auth_failure(smtp: SmtpClients) -> None
 def test_smtp_password_repeated_by_the_server_is_redacted(smtp: SmtpClients, caplog: pytest.LogCaptureFixture) -> None:
     """N03"""
     caplog.set_level(logging.DEBUG)
-    with serving(users={USER: PASSWORD}) as mail_server:
-        mail_server.usual["AUTH"] = repeats_what_it_heard
+    with serve_mail(users={USER: PASSWORD}) as mail_server:
+        mail_server.default["AUTH"] = reply_with_password
         error = failed(smtp.to(mail_server, form=UNENCRYPTED))
 
     assert error.failure is Failure.AUTH
@@ -171,13 +171,13 @@ def test_smtp_repr_contains_no_password(smtp: SmtpClients) -> None:
 
 def test_smtp_check_authenticates_and_keeps_its_connection(ca: Authority, smtp: SmtpClients) -> None:
     """N02"""
-    with serving(ca.context(), users={USER: PASSWORD}) as mail_server:
+    with serve_mail(ca.context(), users={USER: PASSWORD}) as mail_server:
         transport = smtp.to(mail_server, form=STARTTLS, ca_file=str(ca.file))
         transport.check()
         assert [command.split(" ")[0] for command in mail_server.commands] == ["EHLO", "STARTTLS", "EHLO", "AUTH"]
         transport.send(HELLO)
 
-    assert len(mail_server.talks) == len(mail_server.committed) == 1
+    assert len(mail_server.commands_by_connection) == len(mail_server.committed) == 1
 
 
 @pytest.mark.parametrize(("users", "failure"), [({USER: "another"}, Failure.AUTH), ({}, Failure.AUTH)])
@@ -185,7 +185,7 @@ def test_smtp_check_with_a_rejected_password_is_an_auth_failure(
     smtp: SmtpClients, users: dict[str, str], failure: Failure
 ) -> None:
     """X07"""
-    with serving(users=users) as mail_server, pytest.raises(DeliveryError) as caught:
+    with serve_mail(users=users) as mail_server, pytest.raises(DeliveryError) as caught:
         smtp.to(mail_server, form=UNENCRYPTED).check()
 
     assert caught.value.failure is failure

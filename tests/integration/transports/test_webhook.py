@@ -12,7 +12,7 @@ from standardwebhooks import Webhook as Verifier
 
 from syftnotify.core.errors import Failure
 from syftnotify.transports.webhook.sending import signature
-from tests.fakes.web import Web, floods, says
+from tests.fakes.web import WebServer, flood, respond
 from tests.integration.transports.web_clients import (
     HELLO,
     NOW,
@@ -26,9 +26,9 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 @pytest.mark.parametrize("reason", ["channel_is_archived", "no_service"])
-def test_webhook_failure_is_not_what_slack_would_name(web_server: Web, reason: str) -> None:
+def test_webhook_failure_is_not_what_slack_would_name(web_server: WebServer, reason: str) -> None:
     """A3: these are words of Slack alone."""
-    web_server.usual = says(410, reason)
+    web_server.default = respond(410, reason)
 
     assert failed(transport("webhook", web_server.url)).failure is Failure.GONE
 
@@ -89,7 +89,7 @@ def test_webhook_header_that_breaks_the_request_is_refused(name: str) -> None:
         transport("webhook", "https://hooks.example/x", headers={name: "7"})
 
 
-def test_webhook_url_is_sent_escaped_with_its_credentials(web_server: Web) -> None:
+def test_webhook_url_is_sent_escaped_with_its_credentials(web_server: WebServer) -> None:
     base = web_server.url.rpartition("/services")[0]
     transport("webhook", base.replace("://", "://me:p%40ss@") + "/a b/ü/../b?x=%C3%A4&y=ö|&z=100%#part").send(HELLO)
     transport("webhook", base).send(replace(HELLO, body=b""))
@@ -106,30 +106,30 @@ def test_webhook_url_is_sent_escaped_with_its_credentials(web_server: Web) -> No
     assert {request.headers["host"] for request in web_server.requests} == {base.removeprefix("http://")}
 
 
-def test_webhook_redirect_to_an_invalid_url_is_permanent(web_server: Web) -> None:
+def test_webhook_redirect_to_an_invalid_url_is_permanent(web_server: WebServer) -> None:
     """X03: the server refused; the outcome is not unknown."""
-    web_server.usual = says(302, Location="http://[::1:port")
+    web_server.default = respond(302, Location="http://[::1:port")
 
     assert failed(transport("webhook", web_server.url)).failure is Failure.PERMANENT
 
 
-def test_webhook_cookies_are_not_kept(web_server: Web) -> None:
-    web_server.usual = says(200, "ok", Set_Cookie="session=1; Path=/")
+def test_webhook_cookies_are_not_kept(web_server: WebServer) -> None:
+    web_server.default = respond(200, "ok", Set_Cookie="session=1; Path=/")
     for _ in range(2):
         transport("webhook", web_server.url).send(HELLO)
 
     assert ["cookie" in request.headers for request in web_server.requests] == [False, False]
 
 
-def test_webhook_authorization_replaces_that_of_the_url(web_server: Web) -> None:
+def test_webhook_authorization_replaces_that_of_the_url(web_server: WebServer) -> None:
     url = web_server.url.replace("://", "://me:secret@")
     transport("webhook", url, headers={"Authorization": "Bearer t"}).send(HELLO)
 
     assert web_server.requests[0].headers["authorization"] == "Bearer t"
 
 
-def test_webhook_endless_answer_is_not_read_to_its_end(web_server: Web) -> None:
-    web_server.usual = floods
+def test_webhook_endless_answer_is_not_read_to_its_end(web_server: WebServer) -> None:
+    web_server.default = flood
     transport("webhook", web_server.url, timeout_secs=30).send(HELLO)
 
     assert len(web_server.requests) == 1

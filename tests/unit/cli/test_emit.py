@@ -134,7 +134,7 @@ def test_emit_command_without_a_writable_spool_is_an_error(box: Box) -> None:
 )
 def test_emit_bad_standard_input_is_refused(box: Box, content: str, reason: str) -> None:
     """A6"""
-    done = box.notify("emit", "job_failed", "--entity", "x", "--payload", "-", typed=content, check=2)
+    done = box.notify("emit", "job_failed", "--entity", "x", "--payload", "-", stdin=content, check=2)
 
     assert reason in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr

@@ -113,7 +113,7 @@ def test_init_keeps_the_secret_of_another_transport(box: Box) -> None:
     """D5: `secret:smtp` may be another server's."""
     sections = "  relay: {type: smtp, smtp_url: 'smtp://127.0.0.1:1'}\n  other: {type: smtp, smtp_url: 'secret:smtp'}\n"
     box.home.config.write_text(f"do_email: {OWNER}\nsyftbox_root: {box.root}\ntransports:\n{sections}")
-    box.notify("secret", "set", "smtp", typed="smtp://127.0.0.1:2\n", check=0)
+    box.notify("secret", "set", "smtp", stdin="smtp://127.0.0.1:2\n", check=0)
 
     box.notify("init", "--no-test", "--smtp-url", "smtp://a:b@127.0.0.1:3", check=0)
 

@@ -12,7 +12,7 @@ from syftnotify.services.settings import load
 from syftnotify.transports.webhook.settings import WebhookSettings
 from tests.fakes import mailserver
 from tests.fakes.mailserver import PASSWORD, USER, MailServer
-from tests.fakes.web import Web
+from tests.fakes.web import WebServer
 from tests.secrets_setup import SIGNING, assert_absent, configure_all, set_secret, store_secret
 from tests.support import OWNER, Box
 
@@ -103,11 +103,11 @@ def test_secret_set_without_usable_config_is_refused(box: Box, text: str | None)
 @pytest.fixture
 def mail_server() -> Iterator[MailServer]:
     """A mail server that requires a sign-in."""
-    with mailserver.serving(users={USER: PASSWORD}) as server:
+    with mailserver.serve_mail(users={USER: PASSWORD}) as server:
         yield server
 
 
-def test_run_once_lists_every_unusable_secret_with_its_path(box: Box, hook: Web, mail_server: MailServer) -> None:
+def test_run_once_lists_every_unusable_secret_with_its_path(box: Box, hook: WebServer, mail_server: MailServer) -> None:
     """N03: exit code 2."""
     (box.home.root / "folder").mkdir()
     (box.home.root / "binary").write_bytes(b"\xff\xfe\x00")

@@ -19,9 +19,9 @@ from syftnotify.services.setup.mail import MAIL_TYPES
 from syftnotify.system.paths import Home
 from syftnotify.transports.registry import TRANSPORT_TYPES
 from tests.config_files import write_config
-from tests.support import TOP
+from tests.support import PROJECT_ROOT
 
-EXAMPLE = TOP / "config.example.yaml"
+EXAMPLE = PROJECT_ROOT / "config.example.yaml"
 
 
 def _classes(annotation: Any) -> list[type]:

@@ -19,7 +19,7 @@ from syftnotify.transports.smtp.settings import SmtpSettings
 from syftnotify.transports.webhook.settings import WebhookSettings
 from tests.fakes import mailserver
 from tests.fakes.mailserver import PASSWORD, USER, MailServer
-from tests.fakes.web import Web
+from tests.fakes.web import WebServer
 from tests.secrets_setup import (
     BEARER,
     SIGNING,
@@ -299,7 +299,7 @@ def test_error_does_not_show_a_plain_text_secret(box: Box) -> None:
 @pytest.fixture
 def mail_server() -> Iterator[MailServer]:
     """A mail server that requires a sign-in."""
-    with mailserver.serving(users={USER: PASSWORD}) as server:
+    with mailserver.serve_mail(users={USER: PASSWORD}) as server:
         yield server
 
 
@@ -314,7 +314,7 @@ def reference_to(box: Box, kind: str, name: str, value: str) -> str:
     return f"secret:{name}"
 
 
-def test_references_need_no_plain_text_warning(box: Box, hook: Web, mail_server: MailServer) -> None:
+def test_references_need_no_plain_text_warning(box: Box, hook: WebServer, mail_server: MailServer) -> None:
     values = secret_values(hook, mail_server)
     configure_all(box, mail_server, {name: reference_to(box, "file", name, value) for name, value in values.items()})
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from syftnotify.core.emitted_jobs import merge_options, with_job_options
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
-from tests.support import BO, THOROUGH
+from tests.support import BO, FUZZ_FACTOR
 
 CY = "cy@lab.example"
 
@@ -29,7 +29,7 @@ jobs_events = st.builds(
 )
 
 
-@settings(max_examples=30 * THOROUGH)
+@settings(max_examples=30 * FUZZ_FACTOR)
 @given(st.lists(jobs_events, max_size=8), st.integers(0, 8))
 def test_with_job_options_is_the_same_in_one_batch_or_two(events: list[Event], cut: int) -> None:
     """A14: where a scan ends makes no difference."""

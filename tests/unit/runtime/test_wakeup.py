@@ -6,20 +6,20 @@ import threading
 import time
 
 from syftnotify.runtime.wakeup import WakeupPipe
-from tests.support import PATIENCE
+from tests.support import TIMEOUT
 
 
 def test_wakeup_before_or_during_a_wait_ends_it() -> None:
     pipe = WakeupPipe()
     started = time.monotonic()
     pipe.wake()
-    pipe.wait(PATIENCE)
+    pipe.wait(TIMEOUT)
     thread = threading.Timer(0.05, pipe.wake)
     thread.start()
-    pipe.wait(PATIENCE)
+    pipe.wait(TIMEOUT)
     thread.join()
 
-    assert time.monotonic() - started < PATIENCE
+    assert time.monotonic() - started < TIMEOUT
     pipe.close()
 
 
@@ -28,7 +28,7 @@ def test_many_wakeups_end_one_wait_and_never_block() -> None:
     pipe = WakeupPipe()
     for _ in range(100_000):
         pipe.wake()
-    pipe.wait(PATIENCE)
+    pipe.wait(TIMEOUT)
 
     started = time.monotonic()
     pipe.wait(0.05)

@@ -57,7 +57,7 @@ def test_attachments_show_the_entry_point_first(tree: Tree) -> None:
 def test_attachments_name_unlisted_executable_files_first(tree: Tree) -> None:
     """C2: by mode, first bytes or ending; in every folder, generated and hidden ones as well."""
     tree.submit(files={"lib/ok.py": "x\n"})
-    code = tree.place() / "code"
+    code = tree.job_folder() / "code"
     unnamed = {
         "lib/helper.py": "evil\n",
         "build/x.py": "evil\n",
@@ -92,7 +92,7 @@ def test_attachments_of_a_job_without_a_list_show_all_code(tree: Tree) -> None:
     """C2: modules beside the entry point are code, too; other files are named, and results are counted."""
     tree.submit(files={"main.py": "import helper\n", "helper.py": "evil\n", "lib/deep.py": "evil\n", "in.csv": "1\n"})
     for name in ("outputs/big.bin", ".venv/lib/x.py", "stdout.txt"):
-        tree.disk.write(tree.place() / name, "x\n")
+        tree.disk.write(tree.job_folder() / name, "x\n")
     shown, left_out = reviewed(tree)
 
     assert shown == ["run.sh", "main.py", "helper.py", "lib/deep.py", "config.yaml"]
@@ -109,7 +109,7 @@ def test_attachments_of_a_job_without_a_list_show_all_code(tree: Tree) -> None:
 def test_attachments_of_a_closed_folder_name_executable_files(tree: Tree, name: str) -> None:
     """C2: by mode, first bytes or ending, at any depth; no claim is made about what lies in such a folder."""
     tree.submit()
-    folder = tree.place() / "code" / name
+    folder = tree.job_folder() / "code" / name
     for path, text in {"evil.py": "", "a/tool": "#!/bin/sh\n", "a/data.csv": "1\n", "empty/x.bin": "1\n"}.items():
         tree.disk.write(folder / path, text or "evil\n")
 
@@ -122,7 +122,7 @@ def test_attachments_of_a_result_folder_name_three_executable_files(tree: Tree, 
     """C2: the others are counted."""
     tree.submit()
     for letter in "dcba":
-        tree.disk.write(tree.place() / name / f"{letter}.py", "evil\n")
+        tree.disk.write(tree.job_folder() / name / f"{letter}.py", "evil\n")
 
     assert reviewed(tree)[1][f"{name}/"] == "not listed: 4 files, 4 executable: a.py, b.py, c.py, …"
 
@@ -140,7 +140,7 @@ def test_attachments_of_large_closed_folders_count_to_a_limit(tree: Tree) -> Non
     """C2: one of them takes nothing from another; executable names come first."""
     tree.submit(files={"main.py": "x\n"})
     for name in (".git", "venv"):
-        folder = tree.place() / "code" / name
+        folder = tree.job_folder() / "code" / name
         folder.mkdir()
         for number in range(3000):
             (folder / f"{number:04}").touch()
@@ -156,8 +156,8 @@ def test_attachments_of_very_many_files_count_them_by_folder(tree: Tree) -> None
     """C2: two hundred are named, executable ones first; each folder is counted."""
     tree.submit()
     for number in range(300):
-        tree.disk.write(tree.place() / "code" / "data" / f"{number:03}.csv", "1\n")
-    tree.disk.write(tree.place() / "code" / "data" / "evil.py", "evil\n")
+        tree.disk.write(tree.job_folder() / "code" / "data" / f"{number:03}.csv", "1\n")
+    tree.disk.write(tree.job_folder() / "code" / "data" / "evil.py", "evil\n")
     _, left_out = reviewed(tree)
 
     assert next(iter(left_out)) == "code/data/evil.py"
@@ -170,7 +170,7 @@ def test_attachments_of_very_many_folders_count_them_above(tree: Tree) -> None:
     """C2"""
     tree.submit()
     for number in range(500):
-        tree.disk.write(tree.place() / "code" / f"part-{number:03}" / "x.csv", "1\n")
+        tree.disk.write(tree.job_folder() / "code" / f"part-{number:03}" / "x.csv", "1\n")
     _, left_out = reviewed(tree)
 
     assert left_out["code/"] == "300 more in it or below, 0 of them executable or folders"
@@ -180,7 +180,7 @@ def test_attachments_of_very_many_folders_count_them_above(tree: Tree) -> None:
 def test_attachments_of_a_large_folder_name_the_executable_file(tree: Tree) -> None:
     """C2: endings are read of all of them, and what is not listed is counted."""
     tree.submit()
-    folder = tree.place() / "code" / "data"
+    folder = tree.job_folder() / "code" / "data"
     folder.mkdir(parents=True)
     for number in range(3000):
         (folder / f"{number:04}").touch()
@@ -195,7 +195,7 @@ def test_attachments_of_a_large_folder_name_the_executable_file(tree: Tree) -> N
 def test_attachments_of_deep_folders_name_the_unlisted_one(tree: Tree) -> None:
     """C2, B8: to a bounded depth."""
     tree.submit()
-    deep = tree.place().joinpath("code", *["d"] * 30)
+    deep = tree.job_folder().joinpath("code", *["d"] * 30)
     tree.disk.write(deep / "evil.py", "evil\n")
     _, left_out = reviewed(tree)
 
@@ -208,7 +208,7 @@ def test_attachments_of_links_are_not_shown(tree: Tree, tmp_path: Path) -> None:
     outside = tmp_path / "outside.py"
     outside.write_text(SECRET)
     tree.submit(files={"main.py": "x\n"})
-    code = tree.place() / ("code" if tree.layout in {"C", "D"} else "")
+    code = tree.job_folder() / ("code" if tree.layout in {"C", "D"} else "")
     (code / "main.py").unlink()
     os.link(outside, code / "main.py")
     (code / "link.py").symlink_to(outside)
@@ -236,8 +236,8 @@ def test_attachments_of_hard_linked_results_are_empty(tree: Tree, tmp_path: Path
     tree.approve()
     tree.run(code=3, stderr="oh\n")
     for name, text in {"stderr.txt": SECRET, "stdout.txt": SECRET, "returncode.txt": "3\n"}.items():
-        (tree.results() / name).unlink(missing_ok=True)
-        link_to(tmp_path / name, tree.results() / folder / name, text)
+        (tree.results_folder() / name).unlink(missing_ok=True)
+        link_to(tmp_path / name, tree.results_folder() / folder / name, text)
     job = job_of(tree)
 
     assert attachments_of(job, EventKind.JOB_FAILED)["stderr"] == ""
@@ -269,7 +269,7 @@ def test_attachments_of_a_job_replaced_by_a_link_are_empty(
     tree.approve()
     tree.run(code=3, stderr="oh\n")
     job = job_of(tree)
-    place = tree.results() if which == "results" else tree.place()
+    place = tree.results_folder() if which == "results" else tree.job_folder()
     replace_by_link(place.parent if which == "folder above" and tree.names_submitter else place, tmp_path / "outside")
 
     assert SECRET not in str(attachments_of(job, kind))
@@ -293,8 +293,8 @@ def test_attachments_of_a_job_replaced_after_listing_are_empty(tree: Tree, tmp_p
     """C9: replaced between the listing and the reading of the files in it."""
     tree.submit()
     job = job_of(tree)
-    details = ReplacingDetails(job, lambda: replace_by_link(tree.place(), tmp_path / "outside"))
+    details = ReplacingDetails(job, lambda: replace_by_link(tree.job_folder(), tmp_path / "outside"))
 
     assert SECRET not in str(attachments_of(replace(job, details=details), EventKind.JOB_SUBMITTED))
-    assert tree.place().is_symlink()
+    assert tree.job_folder().is_symlink()
     assert [item.parts for item in list_files(job.base, job.parts, collapsed={})] == [()]

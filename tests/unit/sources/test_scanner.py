@@ -42,11 +42,11 @@ def test_scan_of_an_old_unchanged_file_does_not_read_it(tree: Tree, clock: Clock
     before = submission_ids(scanner)
     assert len(before) == 1
     assert submission_ids(scanner) == []
-    config = tree.place() / "config.yaml"
+    config = tree.job_folder() / "config.yaml"
     change_unnoticed(config)
     clock.advance(10)
     assert submission_ids(scanner) == []
-    tree.disk.stamp(config)
+    tree.disk.set_mtime(config)
     clock.advance(10)
     after = submission_ids(scanner)
     assert len(after) == 1
@@ -60,7 +60,7 @@ def test_scan_after_a_fresh_file_reads_it_again(tree: Tree, clock: Clock) -> Non
     clock.advance(0.5)
     before = submission_ids(scanner)
     assert len(before) == 1
-    change_unnoticed(tree.place() / "config.yaml")
+    change_unnoticed(tree.job_folder() / "config.yaml")
     clock.advance(5)
     after = submission_ids(scanner)
     assert len(after) == 1
@@ -85,7 +85,7 @@ def test_scan_of_a_folder_replaced_meanwhile_reads_it_again(tmp_path: Path, cloc
         tree.submit(name, ANA)
         tree.approve(name, ANA)
     clock.advance(60)
-    review, calls = tree.results("a", ANA).parent, 0
+    review, calls = tree.results_folder("a", ANA).parent, 0
     shutil.copytree(review, review.with_name("old"))
     tree.run("b", ANA)
     review.rename(review.with_name("new"))
@@ -112,7 +112,7 @@ def test_scan_finds_a_marker_of_the_same_instant(tmp_path: Path, clock: Clock) -
     for name in ("a", "b", "c"):
         tree.submit(name, ANA)
     clock.advance(3600)
-    place, calls = tree.place("b", ANA), 0
+    place, calls = tree.job_folder("b", ANA), 0
 
     def monotonic() -> float:
         """Called at the beginning, and before each job is read."""

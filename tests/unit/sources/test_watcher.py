@@ -13,7 +13,7 @@ import pytest
 
 from syftnotify.sources.syftbox.watch.spec import WatchSpec
 from syftnotify.sources.syftbox.watch.watcher import ChangeWatcher
-from tests.support import PATIENCE, Clock, nested, wait_until
+from tests.support import TIMEOUT, Clock, nested_folders, wait_until
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_watcher_reports_a_file_written_deep_below(
     watcher.watch([WatchSpec(tmp_path)])
     assert watcher.is_watching
     (tmp_path / "inbox" / "ana").mkdir(parents=True)
-    assert changed.wait(PATIENCE)
+    assert changed.wait(TIMEOUT)
     changed.clear()
     wait_until(lambda: (tmp_path / "inbox" / "ana" / "state.yaml").write_text("x") and changed.wait(0.2))
 
@@ -47,7 +47,7 @@ def test_watcher_ignores_reading(tmp_path: Path, watcher: ChangeWatcher, changed
         list(tmp_path.iterdir())
     assert not changed.is_set()
     (tmp_path / "end").write_text("x")  # the events come in order: no event came before this one
-    assert changed.wait(PATIENCE)
+    assert changed.wait(TIMEOUT)
 
 
 def test_watcher_ignores_virtual_environments(tmp_path: Path, watcher: ChangeWatcher, changed: threading.Event) -> None:
@@ -58,7 +58,7 @@ def test_watcher_ignores_virtual_environments(tmp_path: Path, watcher: ChangeWat
 
     assert not changed.is_set()
     (tmp_path / "end").write_text("x")  # the events come in order: no event came before this one
-    assert changed.wait(PATIENCE)
+    assert changed.wait(TIMEOUT)
     assert watcher.pop_changed_paths() == {str(tmp_path / "end")}
 
 
@@ -76,7 +76,7 @@ def test_watcher_watches_a_folder_that_came_back(
     changed.clear()
     (folder / "file").write_text("x")
 
-    assert changed.wait(PATIENCE)
+    assert changed.wait(TIMEOUT)
 
 
 def test_watcher_without_watches_warns_once(
@@ -137,7 +137,7 @@ def test_watcher_with_no_folder_left_asks_for_no_watches(
 ) -> None:
     watcher.watch([WatchSpec(tmp_path)])
     (tmp_path / "folder").mkdir()
-    assert changed.wait(PATIENCE)
+    assert changed.wait(TIMEOUT)
 
     assert not watcher.watch([])
     assert not watcher.watch([])
@@ -155,7 +155,7 @@ def test_watcher_names_the_changed_paths(tmp_path: Path, watcher: ChangeWatcher,
     (tmp_path / "job").mkdir()
     watcher.watch([WatchSpec(tmp_path)])
     (tmp_path / "job" / "state.yaml").write_text("x")
-    assert changed.wait(PATIENCE)
+    assert changed.wait(TIMEOUT)
     paths: set[str] = set()
     wait_until(lambda: str(tmp_path / "job" / "state.yaml") in paths.union(watcher.pop_changed_paths() or ()))
 
@@ -196,7 +196,7 @@ def test_watcher_with_folders_nested_too_deep_watches_none(
     (tmp_path / "job").mkdir()
     watcher = ChangeWatcher(changed.set, has_limits=has_limits, monotonic=clock.monotonic)
     specs = [WatchSpec(tmp_path / "job")]
-    with nested(tmp_path / "deep", 1100) as where:
+    with nested_folders(tmp_path / "deep", 1100) as where:
         where[0] = where[0].rename(tmp_path / "job" / "deep")
         assert not watcher.watch(specs)
         assert not watcher.is_watching
@@ -213,7 +213,7 @@ def test_watcher_with_deep_folders_made_later_is_honest(tmp_path: Path, changed:
     watcher = ChangeWatcher(changed.set)
     specs = [WatchSpec(tmp_path / "job")]
     assert watcher.watch(specs)
-    with nested(tmp_path / "deep", 1100) as where:
+    with nested_folders(tmp_path / "deep", 1100) as where:
         where[0] = where[0].rename(tmp_path / "job" / "deep")
         wait_until(lambda: changed.is_set() or not watcher.is_watching)
         changed.clear()

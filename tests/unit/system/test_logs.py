@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from syftnotify.system import logs
-from tests.support import PATIENCE, wait_until
+from tests.support import TIMEOUT, wait_until
 
 
 def line(number: int, level: str = "INFO") -> str:
@@ -53,7 +53,7 @@ class Follower:
         self._pool = ThreadPoolExecutor(1)
         following = logs.follow(path, level=level, sleep=self._sleep, until=self._done.is_set)
         self._running = self._pool.submit(lambda: self.lines.extend(following))
-        assert self._is_following.wait(PATIENCE), "the end of the file was not reached"
+        assert self._is_following.wait(TIMEOUT), "the end of the file was not reached"
 
     def _sleep(self, _seconds: float) -> None:
         self._is_following.set()
@@ -69,7 +69,7 @@ class Follower:
 
     def close(self) -> None:
         self._done.set()
-        self._running.result(PATIENCE)
+        self._running.result(TIMEOUT)
         self._pool.shutdown()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syftnotify.transports.deadline import Deadline
-from tests.fakes.mailserver import HOST, raw, swallows
+from tests.fakes.mailserver import HOST, never_respond, serve_raw
 from tests.support import wait_until
 
 
@@ -31,7 +31,10 @@ def test_deadline_with_a_hanging_name_lookup_ends_in_time() -> None:
 
 def test_deadline_connects_to_the_first_address_that_accepts() -> None:
     """B2: a name with several addresses."""
-    with raw(lambda connection: connection.sendall(b"hello")) as server, socket.create_server((HOST, 0)) as closed:
+    with (
+        serve_raw(lambda connection: connection.sendall(b"hello")) as server,
+        socket.create_server((HOST, 0)) as closed,
+    ):
         port = server.port
         found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (place, port)) for place in ("127.0.0.2", HOST)]
         closed.close()
@@ -43,7 +46,7 @@ def test_deadline_connects_to_the_first_address_that_accepts() -> None:
 
 def test_deadline_that_has_passed_cuts_new_connections() -> None:
     """B2: a connection that stands when the time is over already."""
-    with raw(swallows) as server, Deadline(0.01) as deadline:
+    with serve_raw(never_respond) as server, Deadline(0.01) as deadline:
         wait_until(lambda: deadline.has_passed)
         with socket.create_connection((HOST, server.port), timeout=30) as connection:
             deadline.watch(connection)
@@ -52,7 +55,7 @@ def test_deadline_that_has_passed_cuts_new_connections() -> None:
 
 def test_deadline_that_was_met_cuts_nothing() -> None:
     """B2: a kept connection lives on after its conversation."""
-    with raw(lambda connection: connection.sendall(connection.recv(1))) as server:
+    with serve_raw(lambda connection: connection.sendall(connection.recv(1))) as server:
         with Deadline(30) as deadline:
             connection = deadline.connect(HOST, server.port, seconds=10)
         with connection:

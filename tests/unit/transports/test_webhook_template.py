@@ -13,7 +13,7 @@ from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import EventKind
 from syftnotify.rendering.links import Links
 from syftnotify.transports.webhook.renderer import WebhookRenderer
-from tests.support import TOP
+from tests.support import PROJECT_ROOT
 from tests.unit.transports.webhook_items import (
     ALL_VARIABLES,
     LINKS,
@@ -101,7 +101,7 @@ def test_template_tojson_quotes_hostile_text(name: str) -> None:
 
 def examples() -> list[str]:
     """The texts that the documentation shows."""
-    config = (TOP / "config.example.yaml").read_text(encoding="utf-8")
+    config = (PROJECT_ROOT / "config.example.yaml").read_text(encoding="utf-8")
     whole = re.findall(r"^\s+body: '(\{.+\})'$", config, re.MULTILINE)
     return [*whole, *(f'{{"x": {part}}}' for part in re.findall(r"`(\{\{.+?\}\})`", PAGE))]
 

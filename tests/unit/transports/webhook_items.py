@@ -14,9 +14,9 @@ from syftnotify.core.kinds import Audience, EventKind, Status
 from syftnotify.core.models import Event, Item, Message
 from syftnotify.rendering.links import Links
 from syftnotify.transports.webhook.renderer import WebhookRenderer
-from tests.support import ANA, OWNER, TOP
+from tests.support import ANA, OWNER, PROJECT_ROOT
 
-PAGE = (TOP / "docs" / "webhooks.md").read_text(encoding="utf-8")
+PAGE = (PROJECT_ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
 
 
 FORMATS = ["native", "gflow", "nomaflow", "run_alert"]
