@@ -64,11 +64,6 @@ def outbox_counts(box: Box, *, holding: Sequence[str] = ()) -> OutboxCounts:
         outbox.close()
 
 
-def spooled_events(box: Box) -> list[dict[str, Any]]:
-    """The event files in the spool, in order."""
-    return [json.loads(path.read_bytes()) for path in sorted(box.home.spool.glob("*.json"))]
-
-
 def add_alert_rule(box: Box, *options: str) -> str:
     """Create an alert rule; returns its id."""
     return box.notify("alerts", "add", *options, check=0).stdout.split()[0]
@@ -76,12 +71,3 @@ def add_alert_rule(box: Box, *options: str) -> str:
 
 def emit_event(box: Box, kind: str, entity: str = "gflow/42", **options: Any) -> str:
     return syftnotify.emit(kind, entity, home=box.home.root, **options)
-
-
-def scan_for_hours(box: Box, hours: int) -> list[tuple[str, str]]:
-    """Scan every half hour; returns event and recipient of each mail that came."""
-    box.new_mails()
-    for _ in range(2 * hours):
-        box.clock.advance(HOUR / 2)
-        box.scan()
-    return [(mail.event, mail.to) for mail in box.new_mails()]

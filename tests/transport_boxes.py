@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import syftnotify
-from syftnotify.core.outbox import OutboxCounts
-from syftnotify.store.outbox.store import SqliteOutbox
 from tests.fakes.web import Web
 from tests.support import Box
-
-
-def outbox_counts(box: Box, *, holding: Sequence[str] = ()) -> OutboxCounts:
-    outbox = SqliteOutbox(box.home.outbox)
-    try:
-        return outbox.history.counts(holding=holding)
-    finally:
-        outbox.close()
-
 
 GFLOW_EVENTS = [
     "job_submitted",
@@ -48,7 +35,3 @@ def configure_routes(box: Box, hook: Web, routes: list[dict[str, Any]], **webhoo
             "routes": routes,
         }
     )
-
-
-def emit(box: Box, kind: str, entity: str = "gflow/42", **more: Any) -> str:
-    return syftnotify.emit(kind, entity, home=box.home.root, **more)

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from tests.fakes.web import Web, hangs, web
 from tests.support import ANA, Box, wait_until
-from tests.trees import TREES, Disk, Tree
-
-
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    return TREES["D"](Disk(box.root, box.clock.time))
+from tests.trees import Tree
 
 
 def test_alert_is_posted_beside_a_target_that_hangs(box: Box, tree: Tree, hook: Web) -> None:

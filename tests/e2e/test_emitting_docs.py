@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.emitting import spooled
 from tests.fakes.web import Web
-from tests.queries import spooled_events
 from tests.support import TOP, Box, without_blanks
 
 PAGE = (TOP / "docs" / "emitting.md").read_text(encoding="utf-8")
@@ -39,13 +39,13 @@ def test_commands_of_the_page_are_accepted(box: Box) -> None:
         box.notify(*shlex.split(line)[1:], check=0)
 
     assert len(commands) == 4
-    assert [event["kind"] for event in spooled_events(box)] == [
+    assert [event["kind"] for event in spooled(box)] == [
         "job_failed",
         "job_submitted",
         "job_started",
         "job_failed",
     ]
-    assert spooled_events(box)[1]["routing"]["alerts"]["recipients"] == ["#jobs"]
+    assert spooled(box)[1]["routing"]["alerts"]["recipients"] == ["#jobs"]
 
 
 HERE = str(without_blanks(Path(sys.executable).parent.parent) / "bin")
@@ -81,7 +81,7 @@ def test_cron_wrapper_reports_success_without_output(box: Box, wrapper: Path) ->
     done = as_cron(box, wrapper, "/bin/echo", "two  words")
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"two  words\n", b"")
-    (event,) = spooled_events(box)
+    (event,) = spooled(box)
     assert (event["kind"], event["entity"]) == ("job_completed", "cron/echo")
     assert event["payload"].keys() == {"name", "started_at", "return_code"}
     assert event["routing"] == {"notify": {"emails": ["ops@lab.example"]}}
@@ -114,7 +114,7 @@ def test_cron_wrapper_reports_failure_with_end_of_output(box: Box, wrapper: Path
     done = as_cron(box, wrapper, sys.executable, program)
 
     assert (done.returncode, done.stderr) == (7, b"")
-    (event,) = spooled_events(box)
+    (event,) = spooled(box)
     assert (event["kind"], event["payload"]["return_code"]) == ("job_failed", 7)
     assert event["payload"]["error"].endswith(end)
     box.scan()
@@ -139,7 +139,7 @@ def test_cron_wrapper_keeps_exit_code_of_missing_command(box: Box, wrapper: Path
     done = as_cron(box, wrapper, "/nonexistent/nightly")
 
     assert done.returncode == 127
-    assert spooled_events(box)[0]["kind"] == "job_failed"
+    assert spooled(box)[0]["kind"] == "job_failed"
 
 
 GFLOW_EVENTS = [

@@ -17,8 +17,9 @@ from syftnotify.core.errors import UnknownKindError
 from syftnotify.core.kinds import FINAL_KINDS, EventKind
 from syftnotify.store.ledger.manager import JsonStateManager
 from syftnotify.store.outbox.store import SqliteOutbox
-from tests.emitting import add_alert_rule, emit, scanned, scanned_after
+from tests.emitting import emit, scanned, scanned_after
 from tests.fakes.web import Web
+from tests.queries import add_alert_rule
 from tests.support import ANA, BO, OWNER, Box, lose_ledger
 from tests.trees import TREES, Disk
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from syftnotify.core.kinds import FINAL_KINDS, EventKind
-from tests.emitting import add_alert_rule, emit, scanned, scanned_after
+from tests.emitting import emit, scanned, scanned_after
+from tests.queries import add_alert_rule
 from tests.support import BO, OWNER, Box, lose_outbox
 
 CY = "cy@lab.example"

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
-from syftnotify.runtime.container import App
 from syftnotify.services.demo import Tree
 from syftnotify.system import worker_lock
 from tests.fakes.google import (
@@ -27,23 +24,14 @@ from tests.fakes.google import (
 )
 from tests.gmail_boxes import CODE, HOUR, configure_gmail, count_by_id, events_and_recipients, gmail_tree
 from tests.parameters import thorough_except
+from tests.queries import outbox_counts
+from tests.scanning import opened_app
 from tests.support import ANA, BO, OWNER, Box, tally
-from tests.transport_boxes import outbox_counts
 
 
 @pytest.fixture
 def tree(google: Google, box: Box) -> Tree:
     return gmail_tree(google, box)
-
-
-@contextlib.contextmanager
-def opened_app(box: Box) -> Iterator[App]:
-    """One app for several scans, so that a pause is remembered."""
-    app = box.open_app()
-    try:
-        yield app
-    finally:
-        app.close()
 
 
 def test_gmail_job_is_sent_once_to_owner_and_submitter(google: Google, box: Box, tree: Tree) -> None:

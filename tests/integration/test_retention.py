@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.fakes.mailserver import says as replies
 from tests.fakes.mailserver import serving
 from tests.support import ANA, BO, OWNER, Box
-from tests.trees import TREES, Disk, Tree
+from tests.trees import Tree
 
 HOUR = 3600.0
 DAY = 24 * HOUR
-
-
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    return TREES["D"](Disk(box.root, box.clock.time))
 
 
 def test_reminder_is_sent_to_a_co_owner(box: Box, tree: Tree) -> None:

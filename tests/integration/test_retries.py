@@ -12,9 +12,9 @@ from tests.fakes import google
 from tests.fakes.mailserver import says as replies
 from tests.fakes.mailserver import serving
 from tests.fakes.web import Web, says, web
-from tests.queries import emit_event, json_list, outbox_counts, scan_for_hours
-from tests.support import ANA, BO, OWNER, Box, tally
-from tests.trees import TREES, Disk, Tree
+from tests.queries import emit_event, json_list, outbox_counts
+from tests.support import ANA, BO, OWNER, Box, pass_hours, tally
+from tests.trees import Tree
 
 
 @pytest.mark.parametrize("kind", ["webhook", "slack"])
@@ -23,7 +23,7 @@ def test_webhook_and_slack_retry_three_times(box: Box, hook: Web, kind: str) -> 
     hook.usual = says(503)
     box.configure({"transports": {"target": {"type": kind, "url": hook.url}}, "routes": [{"via": "target"}]})
     emit_event(box, "job_failed")
-    scan_for_hours(box, 5)
+    pass_hours(box, 5)
 
     assert len(hook.requests) == 4
     assert outbox_counts(box) == tally(dead=1)
@@ -56,7 +56,7 @@ def test_max_retries_zero_makes_temporary_refusal_final(box: Box, hook: Web) -> 
         transports = {"hook": {"type": "webhook", "url": hook.url, **once}, "office": smtp_transport(server, **once)}
         box.configure({"transports": transports, "routes": [{"to": ["hook", "owner"]}]})
         emit_event(box, "job_failed")
-        scan_for_hours(box, 5)
+        pass_hours(box, 5)
         assert (len(hook.requests), server.attempts) == (1, 1)
     assert outbox_counts(box) == tally(dead=2)
 
@@ -70,7 +70,7 @@ def test_unreachable_server_pauses_the_transport(box: Box, retries: int, state: 
         {"transports": {"hook": {"type": "webhook", "url": url, "max_retries": retries}}, "routes": [{"to": ["hook"]}]}
     )
     emit_event(box, "job_failed")
-    scan_for_hours(box, 5)
+    pass_hours(box, 5)
 
     (notification,) = json_list(box, "history")
     assert notification["state"] == state
@@ -86,7 +86,7 @@ def test_permanent_refusal_is_final_after_one_request(box: Box, hook: Web) -> No
         transports = {name: {**transport, "max_retries": 100} for name, transport in smtp.items()}
         box.configure({"transports": transports, "routes": [{"to": ["hook", "#jobs", "owner"]}]})
         emit_event(box, "job_failed")
-        scan_for_hours(box, 5)
+        pass_hours(box, 5)
         assert (len(hook.requests), server.attempts) == (2, 1)
     assert outbox_counts(box) == tally(dead=3)
 
@@ -119,7 +119,7 @@ def test_unknown_outcome_is_resent_with_one_id_or_held(box: Box, kind: str, on_u
             }
         )
         emit_event(box, "job_failed")
-        scan_for_hours(box, 8)
+        pass_hours(box, 8)
         ids = [request.headers["webhook-id"] for request in hook.requests]
         ids += [str(post.mail["Message-ID"]) for post in gmail.posts]
 
@@ -171,11 +171,6 @@ def test_gmail_smtp_and_maildir_are_one_medium(box: Box) -> None:
 
         assert [mail.to for mail in box.mails()] == [BO]
         assert (len(gmail.posts), len(server.committed)) == (0, 0)
-
-
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    return TREES["D"](Disk(box.root, box.clock.time))
 
 
 def test_delayed_events_of_a_job_arrive_in_order(box: Box, tree: Tree) -> None:

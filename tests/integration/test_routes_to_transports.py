@@ -10,8 +10,9 @@ from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
 from syftnotify.rendering.templates import indented
 from tests.fakes.web import Web
+from tests.queries import emit_event
 from tests.support import ANA, OWNER, Box
-from tests.transport_boxes import GFLOW_EVENTS, configure_routes, emit
+from tests.transport_boxes import GFLOW_EVENTS, configure_routes
 from tests.trees import TREES, Disk
 
 
@@ -19,7 +20,7 @@ def test_gflow_events_all_reach_a_webhook(box: Box, hook: Web) -> None:
     """G06, G16, G17, G18, G21"""
     configure_routes(box, hook, [], events=["*"], format="gflow")
     for kind in GFLOW_EVENTS:
-        emit(box, kind, user="alice", payload={"job_id": 42})
+        emit_event(box, kind, user="alice", payload={"job_id": 42})
     box.scan()
 
     assert [request.json["event"] for request in hook.requests] == GFLOW_EVENTS
@@ -38,13 +39,13 @@ def test_gpu_available_twice_is_sent_once(box: Box, hook: Web) -> None:
     """G19: until something else is heard of it."""
     configure_routes(box, hook, [], events=["*"])
     for kind in ("gpu_available", "gpu_available"):
-        emit(box, kind, "gpu 0")
+        emit_event(box, kind, "gpu 0")
     box.scan()
-    emit(box, "gpu_available", "gpu 0")
+    emit_event(box, "gpu_available", "gpu 0")
     box.scan()
     assert len(hook.requests) == 1
-    emit(box, "reservation_created", "gpu 0")
-    emit(box, "gpu_available", "gpu 0")
+    emit_event(box, "reservation_created", "gpu 0")
+    emit_event(box, "gpu_available", "gpu 0")
     box.scan()
 
     assert [request.json["event"] for request in hook.requests] == [
@@ -57,11 +58,11 @@ def test_gpu_available_twice_is_sent_once(box: Box, hook: Web) -> None:
 def test_emit_with_one_key_is_one_event(box: Box, hook: Web) -> None:
     configure_routes(box, hook, [], events=["*"])
     for _ in range(3):
-        emit(box, "job_failed", key="run-7")
+        emit_event(box, "job_failed", key="run-7")
         box.scan()
     assert len(hook.requests) == 1
-    emit(box, "job_failed")
-    emit(box, "job_failed")
+    emit_event(box, "job_failed")
+    emit_event(box, "job_failed")
     box.scan()
     assert len(hook.requests) == 3
 
@@ -69,10 +70,10 @@ def test_emit_with_one_key_is_one_event(box: Box, hook: Web) -> None:
 def test_emit_notify_emails_are_sent_by_mail_only(box: Box, hook: Web) -> None:
     """G22, G23, G24: and no webhook for it."""
     configure_routes(box, hook, [])
-    emit(box, "job_failed", notify_emails=["a@x.example"], payload={"error": "boom"})
-    emit(box, "job_started", notify_emails=["b@x.example"])
-    emit(box, "job_started", notify_emails=["c@x.example"], notify_on=["job_started"])
-    emit(box, "gpu_available", notify_emails=["d@x.example"], notify_on=["gpu_available"])
+    emit_event(box, "job_failed", notify_emails=["a@x.example"], payload={"error": "boom"})
+    emit_event(box, "job_started", notify_emails=["b@x.example"])
+    emit_event(box, "job_started", notify_emails=["c@x.example"], notify_on=["job_started"])
+    emit_event(box, "gpu_available", notify_emails=["d@x.example"], notify_on=["gpu_available"])
     box.scan()
 
     failed, started = sorted(box.mails(), key=lambda mail: mail.to)
@@ -99,8 +100,8 @@ def test_routes_apply_in_order_until_one_does_not_continue(box: Box, hook: Web) 
             {"to": ["owner"]},
         ],
     )
-    emit(box, "job_failed", "run/1", tags=["team-data"], payload={"name": "nightly"})
-    emit(box, "job_failed", "run/2", payload={"name": "noisy-one"})
+    emit_event(box, "job_failed", "run/1", tags=["team-data"], payload={"name": "nightly"})
+    emit_event(box, "job_failed", "run/2", payload={"name": "noisy-one"})
     box.scan()
 
     reached = {request.json.get("channel") or request.json["entity"] for request in hook.requests}
@@ -113,9 +114,9 @@ def test_routes_apply_in_order_until_one_does_not_continue(box: Box, hook: Web) 
 def test_filter_users_limits_the_webhook(box: Box, hook: Web) -> None:
     """G07"""
     configure_routes(box, hook, [], events=["job_failed"], filter_users=["alice"])
-    emit(box, "job_failed", user="alice")
-    emit(box, "job_failed", user="bob")
-    emit(box, "job_completed", user="alice")
+    emit_event(box, "job_failed", user="alice")
+    emit_event(box, "job_failed", user="bob")
+    emit_event(box, "job_completed", user="alice")
     box.scan()
 
     assert [request.json["job"]["user"] for request in hook.requests] == ["alice"]
@@ -148,8 +149,8 @@ def test_digest_above_the_threshold_spares_urgent_events(box: Box, hook: Web) ->
         }
     )
     for number in range(8):
-        emit(box, "job_completed", f"run/{number}")
-    emit(box, "job_failed", "run/bad")
+        emit_event(box, "job_completed", f"run/{number}")
+    emit_event(box, "job_failed", "run/bad")
     box.scan()
 
     singles = [mail for mail in box.mails() if mail.event != "digest"]
@@ -158,7 +159,7 @@ def test_digest_above_the_threshold_spares_urgent_events(box: Box, hook: Web) ->
     assert sorted(digest.entities) == [f"run/{number}" for number in range(2, 8)]
     assert len(hook.requests) == 9
 
-    emit(box, "job_completed", "run/late")
+    emit_event(box, "job_completed", "run/late")
     box.clock.advance(30)
     box.scan()
     assert len(box.mails()) == 4
@@ -172,8 +173,8 @@ def test_failed_run_is_sent_with_step_traceback_and_link(box: Box, hook: Web) ->
     configure_routes(box, hook, [{"to": ["#jobs", "oncall", "team@lab.example"]}])
     error = "Traceback (most recent call last):\n  File x\nOperationalError: connection refused"
     payload = {"name": "nightly-sync", "step": "copy-orders", "error": error, "url": "https://runs.example/7"}
-    emit(box, "job_failed", "run/7", payload=payload)
-    emit(box, "workflow_build_failed", "wf/1", payload={"workflow_name": "orders", "url": "javascript:alert(1)"})
+    emit_event(box, "job_failed", "run/7", payload=payload)
+    emit_event(box, "workflow_build_failed", "wf/1", payload={"workflow_name": "orders", "url": "javascript:alert(1)"})
     box.scan()
 
     lines = [request.json["text"] for request in hook.requests if "text" in request.json]
@@ -194,7 +195,7 @@ def test_gpu_available_with_new_keys_is_sent_each_time(box: Box, hook: Web) -> N
     """G19: it says itself when it is news."""
     configure_routes(box, hook, [], events=["*"])
     for key in ("monday", "tuesday", "tuesday"):
-        emit(box, "gpu_available", "gpu 0", key=key)
+        emit_event(box, "gpu_available", "gpu 0", key=key)
     box.scan()
 
     assert len(hook.requests) == 2

@@ -26,8 +26,8 @@ from tests.fakes.mailserver import (
     serving,
 )
 from tests.integration.transports.smtp_clients import STARTTLS, UNENCRYPTED
+from tests.queries import outbox_counts
 from tests.support import ANA, OWNER, Box, tally, wait_until
-from tests.transport_boxes import outbox_counts
 
 
 def smtp_tree(box: Box, server: MailServer, *, form: str = UNENCRYPTED, **more: Any) -> Tree:

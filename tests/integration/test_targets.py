@@ -16,12 +16,7 @@ from tests.fakes.mailserver import Act, Talk, serving
 from tests.fakes.mailserver import says as replies
 from tests.fakes.web import Web, says
 from tests.support import ANA, BO, OWNER, Box, wait_until
-from tests.trees import TREES, Disk, Tree
-
-
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    return TREES["D"](Disk(box.root, box.clock.time))
+from tests.trees import Tree
 
 
 def received_events(hook: Web) -> list[str]:

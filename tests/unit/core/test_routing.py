@@ -21,17 +21,7 @@ from syftnotify.core.routing import (
     notifications_for,
     source_of,
 )
-
-OWNER, ANA = "owner@x.org", "ana@y.net"
-
-
-def context(peers: frozenset[str] = frozenset(), allow: frozenset[str] = frozenset(), **more: Any) -> RoutingContext:
-    settings: dict[str, Any] = {"owner": OWNER, "operators": (), "mail_transport": "mail", **more}
-    return RoutingContext(peers=peers, allows=lambda address: address in allow, **settings)
-
-
-def event(kind: EventKind, entity: str = "job/x", **payload: str) -> Event:
-    return Event(kind, entity, "T", payload=payload or {"submitter": ANA})
+from tests.unit.core.routing_contexts import ANA, OWNER, context, event
 
 
 def notified(event: Event, context: RoutingContext) -> set[tuple[str, str]]:
