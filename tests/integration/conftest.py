@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from syftnotify.delivery.dispatcher import Dispatcher
@@ -7,6 +9,7 @@ from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
 from tests.integration.submitter_trees import (
     tree_with_a_peer,
 )
+from tests.integration.systemd_units import SYSTEMCTL, Session
 from tests.integration.throttling import (
     RENDERER,
     DigestRecorder,
@@ -36,3 +39,19 @@ def make_throttling(make: MakeDispatcher) -> Make:
         return make(*queues, max_concurrent=max_concurrent)
 
     return make_dispatcher
+
+
+@pytest.fixture
+def session(box: Box) -> Session:
+    program = box.folder / "bin" / "systemctl"
+    program.parent.mkdir()
+    program.write_text(SYSTEMCTL)
+    program.chmod(0o755)
+    box.env |= {
+        "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
+        "CALLS": str(box.folder / "calls"),
+        "FAILS_AT": "",
+        "MAIN_PID": "0",
+        "XDG_CONFIG_HOME": "",
+    }
+    return Session(box)
