@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 
 import pytest
@@ -11,7 +10,6 @@ from syftnotify.services.demo import Tree
 from syftnotify.system import worker_lock
 from tests.fakes.google import (
     Answer,
-    Asked,
     Google,
     Post,
     closes,
@@ -147,23 +145,6 @@ def test_gmail_refused_mail_is_dead_and_blocks_nothing(google: Google, box: Box,
     assert events_and_recipients(google.posts[2:]) == [("job_approved", ANA)]
 
 
-def test_gmail_refused_recipient_does_not_stop_the_other(google: Google, box: Box, tree: Tree) -> None:
-    """X04."""
-
-    def refuses_ana(asked: Asked) -> None:
-        (says(400) if asked.post.to == ANA else says(503))(asked)
-
-    google.usual = refuses_ana
-    tree.submit(ANA, "survey", CODE)
-    box.scan()
-    google.usual = None
-    box.clock.advance(HOUR)
-    box.scan()
-
-    assert [post.to for post in google.posts].count(ANA) == 1
-    assert outbox_counts(box) == tally(sent=1, dead=1)
-
-
 def test_gmail_daily_limit_pauses_and_resumes_in_order(google: Google, box: Box, tree: Tree) -> None:
     """X01: looks permanent, is not."""
     google.usual = says(403, "dailyLimitExceeded")
@@ -213,37 +194,6 @@ def test_gmail_revoked_sign_in_pauses_until_the_next_sign_in(google: Google, box
 
     assert [post.event for post in google.posts[asked:] if post.to == ANA] == ["job_submitted", "job_approved"]
     assert outbox_counts(box) == tally(sent=3)
-
-
-def test_gmail_max_retries_ends_in_dead_letters(google: Google, box: Box, tree: Tree) -> None:
-    """G10: `max_retries` counts answers that said: not now."""
-    configure_gmail(box, google, max_retries=2)
-    google.usual = page(503)
-    tree.submit(ANA, "survey", CODE)
-    for _ in range(6):
-        box.scan()
-        box.clock.advance(2 * HOUR)
-
-    assert set(count_by_id(google.posts).values()) == {3}
-    assert outbox_counts(box) == tally(dead=2)
-
-
-def test_gmail_retry_after_delays_the_next_attempt(google: Google, box: Box, tree: Tree) -> None:
-    """G10: even when it is later than our own backoff."""
-    google.usual = says(429, "rateLimitExceeded", headers={"Retry-After": "86400"})
-    # The hint is counted from the real moment of the answer, so this box lives in real time.
-    box.clock.now = time.time()
-    tree.submit(ANA, "survey", CODE)
-    box.scan()
-    google.usual = None
-    box.clock.advance(86_000)
-    box.scan()
-    assert len(google.posts) == 2
-    box.clock.advance(1_000)
-    box.scan()
-
-    assert len(google.posts) == 4
-    assert outbox_counts(box) == tally(sent=2)
 
 
 def test_gmail_mails_of_a_job_are_one_conversation(google: Google, box: Box, tree: Tree) -> None:

@@ -25,23 +25,6 @@ def test_reminder_is_sent_to_a_co_owner(box: Box, tree: Tree) -> None:
     assert sorted((mail.event, mail.to) for mail in box.new_mails()) == [("job_waiting", BO), ("job_waiting", OWNER)]
 
 
-def test_single_deferred_mail_is_not_a_digest(box: Box, tree: Tree) -> None:
-    """X06: a digest of one thing is worse than the thing."""
-    box.configure({"quiet_hours": {"from": "00:00", "to": "23:59", "zone": "UTC"}, "routes": [{"to": ["owner"]}]})
-    box.scan()
-    tree.submit("survey", ANA)
-    box.clock.advance(60)
-    box.scan()
-    assert box.mails() == []
-    box.configure({"routes": [{"to": ["owner"]}]})
-    box.clock.advance(DAY)
-    box.scan()
-
-    (mail,) = box.mails()
-    assert mail.event == "job_submitted"
-    assert "the mean of the ages" in mail.text
-
-
 def test_history_is_kept_without_limit_unless_configured(box: Box, tree: Tree) -> None:
     """C14"""
     box.scan()

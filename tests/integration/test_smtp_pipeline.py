@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -18,9 +17,6 @@ from tests.fakes.mailserver import (
     MailServer,
     babbles,
     closes,
-    commits,
-    ids,
-    in_turn,
     repeats_what_it_heard,
     says,
     serving,
@@ -54,60 +50,6 @@ def test_smtp_job_is_sent_to_owner_and_submitter(box: Box, ca: Authority) -> Non
     sent = {(mail.event, mail.to, mail.sender) for mail in server.committed}
     assert sent == {("job_submitted", OWNER, "no@x.org"), ("job_submitted", ANA, "no@x.org")}
     assert outbox_counts(box) == tally(sent=2)
-
-
-def test_smtp_unknown_outcome_is_resent_with_the_same_id(box: Box) -> None:
-    """X03: a reader's program can tell that it is the same mail."""
-    with serving(users={USER: PASSWORD}) as server:
-        tree = smtp_tree(box, server)
-        server.usual["dot"] = in_turn(commits, closes)
-        tree.submit(ANA, "survey", "print(1)\n")
-        box.scan()
-        assert outbox_counts(box) == tally(waiting=2, failed=2, unknown=2)
-        server.behaves()
-        box.clock.advance(3600)
-        box.scan()
-
-    assert set(Counter(ids(server.committed)).values()) == {2}
-    assert outbox_counts(box) == tally(sent=2, unknown=2)
-
-
-def test_smtp_unknown_outcome_with_hold_is_not_resent(box: Box) -> None:
-    """X03: `on_unknown: hold`."""
-    with serving(users={USER: PASSWORD}) as server:
-        tree = smtp_tree(box, server, on_unknown="hold")
-        server.usual["dot"] = in_turn(commits, closes)
-        tree.submit(ANA, "survey", "print(1)\n")
-        box.scan()
-        server.behaves()
-        box.clock.advance(3600)
-        box.scan()
-
-    assert set(Counter(ids(server.committed)).values()) == {1}
-    assert outbox_counts(box, holding=["mail"]) == tally(failed=2, unknown=2, held=2)
-
-
-def test_smtp_refused_recipient_does_not_stop_the_other(box: Box) -> None:
-    """X04"""
-
-    async def knows_the_owner_alone(talk: Any) -> None:
-        if OWNER in talk.commands[-1]:
-            talk.envelope.rcpt_tos.append(OWNER)
-            await talk.write(b"250 2.1.5 fine\r\n")
-        else:
-            await talk.write(b"550 5.1.1 no such user\r\n")
-
-    with serving(users={USER: PASSWORD}) as server:
-        tree = smtp_tree(box, server)
-        server.usual["RCPT"] = knows_the_owner_alone
-        tree.submit(ANA, "survey", "print(1)\n")
-        box.scan()
-        box.clock.advance(3600)
-        box.scan()
-
-    assert [mail.to for mail in server.committed] == [OWNER]
-    assert outbox_counts(box) == tally(sent=1, dead=1)
-    assert server.attempts == 2
 
 
 @pytest.mark.parametrize("step", ["AUTH", "MAIL"])

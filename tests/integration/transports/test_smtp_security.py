@@ -17,15 +17,8 @@ from tests.fakes.mailserver import (
     repeats_what_it_heard,
     serving,
 )
-from tests.integration.transports.smtp_clients import (
-    ENCRYPTED,
-    HELLO,
-    STARTTLS,
-    UNENCRYPTED,
-    SmtpClients,
-    failed,
-    section,
-)
+from tests.integration.transports.smtp_clients import ENCRYPTED, STARTTLS, UNENCRYPTED, SmtpClients, failed, section
+from tests.mail_message import HELLO
 
 
 @pytest.mark.parametrize(

@@ -154,17 +154,11 @@ def test_secret_name_can_be_any_text(box: Box, name: str) -> None:
     assert secret_of(box) == SIGNING
 
 
-def test_file_reference_to_unknown_user_is_an_error(box: Box) -> None:
-    box.configure({"transports": {"relay": smtp_section(password="file:~nobody-of-that-name/word")}})
-
-    with pytest.raises(ConfigError, match=r"transports\.relay\.password"):
-        load(box.home)
-
-
-def test_empty_secret_file_is_an_error(box: Box) -> None:
+@pytest.mark.parametrize("file", ["~nobody-of-that-name/word", "word"], ids=["unknown user", "empty file"])
+def test_file_reference_that_gives_no_value_is_an_error(box: Box, file: str) -> None:
     """Otherwise the password would be empty."""
     (box.home.root / "word").write_text("\n")
-    box.configure({"transports": {"relay": smtp_section(password="file:word")}})
+    box.configure({"transports": {"relay": smtp_section(password=f"file:{file}")}})
 
     with pytest.raises(ConfigError, match=r"transports\.relay\.password"):
         load(box.home)
