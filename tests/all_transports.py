@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tests.fakes import google, mailserver
 from tests.fakes.google import Google
 from tests.fakes.mailserver import HOST, MailServer
-from tests.fakes.web import WebServer
+from tests.fakes.web import WebServer, respond, serve_web
 from tests.support import BO, Box, mails_in
 
 NAMES = ["box", "office", "mail", "team", "oncall"]
@@ -55,3 +58,18 @@ class AllTransports:
     @property
     def counts(self) -> dict[str, int]:
         return {name: len(texts) for name, texts in self.texts.items() if texts}
+
+
+@contextlib.contextmanager
+def serving_all(box: Box) -> Iterator[AllTransports]:
+    """Run all servers; `box` is configured for them."""
+    with (
+        mailserver.serve_mail() as office,
+        google.serve_google() as one,
+        serve_web() as team,
+        serve_web(respond(200)) as oncall,
+    ):
+        made = AllTransports(box, office, one, team, oncall)
+        made.configure()
+        one.write_token(box.home.token)
+        yield made

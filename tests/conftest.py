@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,14 +14,23 @@ from hypothesis import HealthCheck, settings
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.delivery.transport_queue import TransportQueue
 from syftnotify.runtime import process
+from syftnotify.services.demo import Tree as DemoTree
+from syftnotify.sources.spool import emit
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock
-from tests.fakes.google import Google
-from tests.fakes.google import serve_google as serving_google
-from tests.fakes.mailserver import Authority, create_authority
+from syftnotify.system.paths import Home
+from tests.fakes import mailserver
+from tests.fakes.google import Google, serve_google
+from tests.fakes.mailserver import PASSWORD, USER, Authority, MailServer, create_authority
+from tests.fakes.recording_transport import RecordingTransport
 from tests.fakes.web import WebServer, serve_web
+from tests.other_user import give_to_nobody
 from tests.support import FUZZ_FACTOR, Box, Clock, MakeDispatcher
 from tests.terminal import OpenTerminal, Terminal
+from tests.trees import TREES, Disk, Tree
+from tests.workers import PingServer, demo_tree
+
+WIDE = "\u2615"
 
 # No deadline: the duration depends on the machine. The examples are the same in each run, so that failures are
 # reproducible; `make fuzz` draws new ones.
@@ -73,12 +83,18 @@ def make(outbox: SqliteOutbox, clock: Clock) -> Iterator[MakeDispatcher]:
     """A function that creates a dispatcher of `outbox` with the given queues; all are stopped afterwards."""
     dispatchers: list[Dispatcher] = []
 
+    queues_made: list[TransportQueue] = []
+
     def make(*queues: TransportQueue, **more: Any) -> Dispatcher:
+        queues_made.extend(queues)
         settings: dict[str, Any] = {"clock": clock.time, "monotonic": clock.monotonic, **more}
         dispatchers.append(Dispatcher(outbox, queues, worker_id="test", **settings))
         return dispatchers[-1]
 
     yield make
+    for queue in queues_made:
+        if isinstance(queue.transport, RecordingTransport):
+            queue.transport.gate.set()  # a test that failed may have left it closed
     for dispatcher in dispatchers:
         dispatcher.stop()
 
@@ -106,7 +122,7 @@ def hook() -> Iterator[WebServer]:
 @pytest.fixture
 def google() -> Iterator[Google]:
     """A fake Google server."""
-    with serving_google() as server:
+    with serve_google() as server:
         yield server
 
 
@@ -140,3 +156,89 @@ def new_user(tmp_path: Path) -> Box:
 def user_home(tmp_path: Path) -> Path:
     """The home of `new_user`, which does not exist yet."""
     return tmp_path / ".syft-creds"
+
+
+@pytest.fixture
+def disk(box: Box) -> Disk:
+    return Disk(box.root, box.clock.time)
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A home below a home directory of its own."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def healthy_box(box: Box, tree_with_peer: Tree) -> Box:
+    """A box without any problem, except that no worker runs."""
+    box.home.config.chmod(0o600)
+    return box
+
+
+@pytest.fixture
+def ping_server() -> Iterator[PingServer]:
+    server = PingServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mail_server() -> Iterator[MailServer]:
+    """A mail server that requires a sign-in."""
+    with mailserver.serve_mail(users={USER: PASSWORD}) as server:
+        yield server
+
+
+@pytest.fixture
+def foreign_box() -> Iterator[Box]:
+    """A configured box that belongs to the user `nobody`."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
+        Path(folder).chmod(0o755)
+        box = Box(Path(folder))
+        box.root.mkdir()
+        box.configure()
+        (box.home.root / "templates" / "emails").mkdir(parents=True)
+        give_to_nobody(box.home.root)
+        give_to_nobody(box.root)
+        yield box
+        if worker_lock.is_held(box.home):
+            box.run_process("--as-owner", "stop", check=0)
+
+
+@pytest.fixture
+def wide_box(box: Box) -> Box:
+    """A box whose outbox and log contain a character that few encodings have."""
+    emit("job_failed", f"job {WIDE}", payload={"name": WIDE}, home=box.home.root)
+    box.scan()
+    box.home.log.write_text(f"2026-01-01T00:00:00.000Z INFO syftnotify.worker: about {WIDE}\n", encoding="utf-8")
+    return box
+
+
+@pytest.fixture
+def tree(disk: Disk) -> Tree:
+    """The tree of `box` in layout D, still empty."""
+    return TREES["D"](disk)
+
+
+@pytest.fixture
+def alert_tree(box: Box, tree: Tree) -> Tree:
+    """A tree whose routes match nothing, so that only alert rules notify."""
+    box.configure({"routes": [{"events": ["job_held"]}]})
+    return tree
+
+
+@pytest.fixture
+def tree_with_peer(box: Box) -> DemoTree:
+    """The tree of `box` with ANA as an approved peer; the job folder exists."""
+    return demo_tree(box)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from syftnotify.runtime.opening import state_access
 from syftnotify.services.doctor.checks import run_checks
 from syftnotify.services.doctor.findings import Finding, Level
+from tests.fakes.google import SEND_PATH, Google, serve_google
 from tests.support import Box
 
 
@@ -36,7 +39,29 @@ def levels(all_found: list[Finding]) -> dict[str, Level]:
 
 
 def doctor_json(box: Box, *, check: int) -> list[dict[str, Any]]:
-    """The output of the command with `--json`."""
+    """What the command prints with `--json`."""
     parsed = json.loads(box.notify("doctor", "--json", check=check).stdout)
     assert isinstance(parsed, list)
     return parsed
+
+
+def use_gmail(box: Box, google: Google, **changes: Any) -> None:
+    mail = {"type": "gmail", "api_endpoint": google.url, **changes}
+    box.configure({"transports": {"mail": mail}})
+    box.home.config.chmod(0o600)
+
+
+@contextlib.contextmanager
+def unused_google() -> Iterator[Google]:
+    """A server of Google's; fails if anything is sent through it."""
+    with serve_google() as google:
+        yield google
+        assert google.posts == []
+        assert f"POST {SEND_PATH}" not in google.requests
+
+
+def sign_in(box: Box, google: Google) -> Box:
+    """Configure `box` to send through Gmail, signed in."""
+    use_gmail(box, google)
+    google.write_token(box.home.token)
+    return box

@@ -43,3 +43,8 @@ def scanned_after(box: Box, minutes: float) -> list[tuple[str, str]]:
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def entities_of(box: Box) -> list[str]:
+    """The first entity of each mail."""
+    return [mail.entities[0] for mail in box.mails()]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Any
 
 from syftnotify.services.demo import Tree
 from tests.fakes.google import Google, Handler, Post, Responder
 from tests.support import ANA, BO, Box
+from tests.workers import demo_tree
 
 CODE = "print('mean income')\n"
 
@@ -62,3 +64,25 @@ def only_for_ana(response: Responder) -> Responder:
 
 def message_id(post: Post) -> str:
     return str(post.mail["Message-ID"])
+
+
+def configure_gmail_alone(box: Box, google: Google, **changes: Any) -> None:
+    """Configure Gmail as the only transport, and an interval of one second."""
+    box.configure(
+        {
+            "notify": {"interval": 1, "sync_state_path": str(box.snapshot)},
+            "transports": {"mail": {"type": "gmail", "api_endpoint": google.url, "rate": 100, "burst": 100, **changes}},
+        }
+    )
+
+
+def gmail_tree_now(google: Google, box: Box) -> Tree:
+    """A tree after the baseline scan with two peers, at the time of this machine; nothing was sent."""
+    configure_gmail_alone(box, google)
+    google.write_token(box.home.token)
+    tree = demo_tree(box)
+    tree.grant(BO)
+    box.clock.now = time.time()
+    box.scan()
+    assert google.posts == []
+    return tree

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -48,3 +49,8 @@ def run_as_other_user(box: Box, *arguments: str) -> subprocess.CompletedProcess[
     if subprocess.run([*program, "-c", "import syftnotify.core.errors, typer"], check=False, **options).returncode:
         pytest.skip("that user cannot read the interpreter or the program")
     return subprocess.run([*program, "-m", "syftnotify", *arguments], check=False, **options)
+
+
+def give_to_nobody(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)

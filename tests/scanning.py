@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
 from syftnotify.runtime.container import App
 from syftnotify.runtime.scan_report import ScanReport
-from tests.support import ANA, BO, OWNER, Box, Mail, Sent
+from tests.support import ANA, BO, OWNER, Box, Mail, Sent, worker_in_process
 from tests.trees import Tree
 
 Scan = Callable[[], ScanReport]
@@ -81,3 +82,19 @@ def mail_about(box: Box, kind: str, audience: str = "owner") -> Mail:
 def owner_entities(mails: Iterable[Mail]) -> list[str]:
     """The entities of the mails to the owner, sorted."""
     return sorted(entity for mail in mails if mail.audience == "owner" for entity in mail.entities)
+
+
+@contextlib.contextmanager
+def opened_app(box: Box) -> Iterator[App]:
+    """One app for several scans, so that a pause is remembered."""
+    app = box.open_app()
+    try:
+        yield app
+    finally:
+        app.close()
+
+
+def scan_once(box: Box) -> None:
+    """One scan of a new process, with the health checks."""
+    with worker_in_process(box) as scan:
+        scan()

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from syftnotify.config.edit import edit
 from syftnotify.config.secrets import encrypt
+from syftnotify.services.settings import load
+from syftnotify.transports.webhook.settings import WebhookSettings
 from tests.fakes.mailserver import HOST, PASSWORD, USER, MailServer
 from tests.fakes.web import WebServer
-from tests.support import Box
+from tests.support import OWNER, Box
+
+HAND_MADE = f"""\
+# my own comment
+do_email: {OWNER}   # that is me
+transports:
+  box: {{type: maildir}}
+  # who is on duty
+  oncall: {{type: webhook, url: 'https://hooks.example/x', secret: 'secret:hook'}}   # every night
+"""
 
 SIGNING = "whsec_c2lnbmluZy1zZWNyZXQtb2YtdGhlLWhvb2s="
 
@@ -87,3 +99,16 @@ def other_files(box: Box) -> dict[str, str]:
     apart = {box.home.config, box.home.root / "secret.key"}
     paths = [path for path in box.home.root.rglob("*") if path.is_file() and path not in apart]
     return {path.name: path.read_bytes().decode("latin-1") for path in paths}
+
+
+def secret_of(box: Box) -> str:
+    section = load(box.home).config.transports["oncall"]
+    assert isinstance(section, WebhookSettings)
+    assert section.secret is not None
+    return section.secret.get_secret_value()
+
+
+def write_config(box: Box, text: str = HAND_MADE) -> Path:
+    box.home.create()
+    box.home.config.write_text(text)
+    return box.home.config

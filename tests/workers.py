@@ -97,6 +97,12 @@ def status_json(box: Box) -> dict[str, Any]:
     return status
 
 
+def status_with_code(box: Box) -> tuple[int, dict[str, Any]]:
+    """Exit code and output of `notify status --json`."""
+    done = box.notify("status", "--json")
+    return done.returncode, json.loads(done.stdout)
+
+
 def sent_mails(box: Box) -> list[Sent]:
     """Event, audience and recipient of every mail in the Maildir."""
     return sent(box.mails())

@@ -17,7 +17,6 @@ from tests.chaos import naive
 from tests.chaos.sinks import GmailSink, Sink, SmtpSink
 from tests.support import Box
 
-KINDS = ("gmail", "smtp", "naive")
 _UNFINISHED = ("pending", "sending", "unknown")
 
 

@@ -13,23 +13,16 @@ from tests.support import ANA, Box, wait_until
 from tests.trees import TREES, Disk, Tree
 
 
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    """A tree whose routes match nothing, so that only alert rules notify."""
-    box.configure({"routes": [{"events": ["job_held"]}]})
-    return TREES["D"](Disk(box.root, box.clock.time))
-
-
-def test_alert_rule_added_while_the_worker_runs_is_used(box: Box, tree: Tree, hook: WebServer) -> None:
+def test_alert_rule_added_while_the_worker_runs_is_used(box: Box, alert_tree: Tree, hook: WebServer) -> None:
     """A07: and each dispatch is logged."""
     box.clock.now = time.time()
-    tree.grant(ANA)
+    alert_tree.grant(ANA)
     box.notify("start", check=0)
     try:
         add_alert_rule(box, "--job", "fails", "--webhook", hook.url)
-        tree.submit("fails", ANA)
-        tree.approve("fails", ANA)
-        tree.run("fails", ANA, code=1)
+        alert_tree.submit("fails", ANA)
+        alert_tree.approve("fails", ANA)
+        alert_tree.run("fails", ANA, code=1)
         wait_until(lambda: hook.requests, what="the alert")
     finally:
         box.notify("stop", check=0)
@@ -43,13 +36,13 @@ def test_gone_alert_target_has_the_same_name_in_list_and_mail(box: Box, hook: We
     """A07"""
     hook.default = respond(410, "gone")
     rule = add_alert_rule(box, "--job", "fails", "--webhook", hook.url)
-    tree = TREES["D"](Disk(box.root, time.time))
-    tree.grant(ANA)
+    alert_tree = TREES["D"](Disk(box.root, time.time))
+    alert_tree.grant(ANA)
     box.notify("start", check=0)
     try:
-        tree.submit("fails", ANA)
-        tree.approve("fails", ANA)
-        tree.run("fails", ANA, code=1)
+        alert_tree.submit("fails", ANA)
+        alert_tree.approve("fails", ANA)
+        alert_tree.run("fails", ANA, code=1)
         (mail,) = wait_until(
             lambda: [mail for mail in box.mails() if "cannot send" in mail.subject + mail.text], what="the alert"
         )

@@ -7,8 +7,6 @@ import os
 import pwd
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,29 +14,6 @@ import pytest
 from syftnotify.system import worker_lock
 from tests.other_user import NOBODY, run_as_other_user
 from tests.support import OWNER, Box
-
-
-def give_to_nobody(folder: Path) -> None:
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, NOBODY, NOBODY)
-
-
-@pytest.fixture
-def foreign_box() -> Iterator[Box]:
-    """A configured box that belongs to the user `nobody`."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
-        Path(folder).chmod(0o755)
-        box = Box(Path(folder))
-        box.root.mkdir()
-        box.configure()
-        (box.home.root / "templates" / "emails").mkdir(parents=True)
-        give_to_nobody(box.home.root)
-        give_to_nobody(box.root)
-        yield box
-        if worker_lock.is_held(box.home):
-            box.run_process("--as-owner", "stop", check=0)
 
 
 def test_worker_program_refuses_root_in_a_foreign_home(foreign_box: Box) -> None:

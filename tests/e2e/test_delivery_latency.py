@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from tests.fakes.mailserver import never_respond
 from tests.fakes.web import WebServer, serve_web
 from tests.support import ANA, Box, wait_until
-from tests.trees import TREES, Disk, Tree
-
-
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    return TREES["D"](Disk(box.root, box.clock.time))
+from tests.trees import Tree
 
 
 def test_alert_is_posted_beside_a_target_that_hangs(box: Box, tree: Tree, hook: WebServer) -> None:
@@ -22,7 +15,7 @@ def test_alert_is_posted_beside_a_target_that_hangs(box: Box, tree: Tree, hook: 
     box.clock.now = time.time()
     with serve_web(never_respond) as silent:
         transports = {
-            "silent": {"type": "webhook", "url": silent.url, "timeout_secs": 60, "events": ["*"]},
+            "silent": {"type": "webhook", "url": silent.url, "timeout_secs": 300, "events": ["*"]},
             "hook": {"type": "webhook", "url": hook.url, "events": ["job_failed"]},
         }
         box.configure({"transports": transports, "routes": []})
@@ -32,4 +25,4 @@ def test_alert_is_posted_beside_a_target_that_hangs(box: Box, tree: Tree, hook: 
         tree.approve("survey", ANA)
         wait_until(lambda: silent.requests, what="the target that hangs")
         tree.run("survey", ANA, code=1)
-        wait_until(lambda: hook.requests, seconds=5, what="the alert")
+        wait_until(lambda: hook.requests, what="the alert")

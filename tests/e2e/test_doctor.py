@@ -8,7 +8,6 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -16,11 +15,11 @@ import yaml
 from syftnotify.services.demo import Tree
 from syftnotify.services.doctor.findings import Level
 from syftnotify.system import worker_lock, worker_status
-from tests.doctor_findings import doctor_json, findings, only_finding
-from tests.fakes.google import SEND_PATH, Google, serve_google
+from tests.doctor_findings import doctor_json, findings, only_finding, sign_in, unused_google
+from tests.fakes.google import Google
 from tests.other_user import box_open_to_all, run_as_other_user
 from tests.queries import file_hashes
-from tests.support import ANA, Box, needs_root, wait_until
+from tests.support import Box, needs_root, wait_until
 
 
 @needs_root
@@ -89,35 +88,13 @@ def test_doctor_nearly_full_disk_is_reported(tmp_path: Path, megabytes: int, lev
 
 @pytest.fixture
 def google() -> Iterator[Google]:
-    """A fake of Google; nothing is ever sent through it."""
-    with serve_google() as google:
+    with unused_google() as google:
         yield google
-        assert google.posts == []
-        assert f"POST {SEND_PATH}" not in google.requests
-
-
-def use_gmail(box: Box, google: Google, **changes: Any) -> None:
-    mail = {"type": "gmail", "api_endpoint": google.url, **changes}
-    box.configure({"transports": {"mail": mail}})
-    box.home.config.chmod(0o600)
 
 
 @pytest.fixture
-def tree(box: Box) -> Tree:
-    """The box's tree, with a job folder."""
-    box.snapshot.parent.mkdir(parents=True)
-    tree = Tree(box.root, box.snapshot)
-    tree.peers([], [])
-    tree.grant(ANA)
-    return tree
-
-
-@pytest.fixture
-def gmail(box: Box, tree: Tree, google: Google) -> Box:
-    """A box that would send through Gmail, signed in."""
-    use_gmail(box, google)
-    google.write_token(box.home.token)
-    return box
+def gmail(box: Box, tree_with_peer: Tree, google: Google) -> Box:
+    return sign_in(box, google)
 
 
 def test_doctor_beside_a_worker_changes_nothing(gmail: Box, google: Google) -> None:

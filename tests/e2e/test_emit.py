@@ -21,7 +21,7 @@ import pytest
 from syftnotify.sources.spool import Spool
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_status
-from tests.emitting import emit, scan_all, spooled
+from tests.emitting import emit, entities_of, scan_all, spooled
 from tests.support import PROJECT_ROOT, TIMEOUT, Box, wait_until
 
 
@@ -60,11 +60,6 @@ def test_worker_notifies_emitted_events_at_once(box: Box, is_first: bool) -> Non
         wait_until(lambda: "now" in entities_of(box), what="the mail, long before the next scan is due")
         emit(box, entity="later")
         wait_until(lambda: "later" in entities_of(box), what="the next mail")
-
-
-def entities_of(box: Box) -> list[str]:
-    """The first entity of each mail."""
-    return [mail.entities[0] for mail in box.mails()]
 
 
 def test_emit_without_configuration_warns_and_prints_the_key(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from syftnotify.sources.spool import emit
 from tests import in_process
+from tests.conftest import WIDE
 from tests.support import OWNER, Box
 
 # A `HOME` that cannot be expanded has the same effect as none for a user without an entry in the user database.
@@ -100,18 +100,6 @@ def test_user_without_entry_can_run_a_worker() -> None:
             done = subprocess.run(command, env=_PACKAGES, cwd=folder, capture_output=True, timeout=60, check=False)
             assert_no_traceback(done, *arguments)
             assert done.returncode == 0, (arguments, done.stderr)
-
-
-WIDE = "\u2615"
-
-
-@pytest.fixture
-def wide_box(box: Box) -> Box:
-    """A box whose outbox and log contain a character that few encodings have."""
-    emit("job_failed", f"job {WIDE}", payload={"name": WIDE}, home=box.home.root)
-    box.scan()
-    box.home.log.write_text(f"2026-01-01T00:00:00.000Z INFO syftnotify.worker: about {WIDE}\n", encoding="utf-8")
-    return box
 
 
 def test_argument_that_is_not_text_is_an_error(wide_box: Box) -> None:

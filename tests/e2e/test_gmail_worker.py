@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections import Counter
-from typing import Any
 
 import pytest
 
@@ -19,16 +17,12 @@ from tests.fakes.google import (
 from tests.gmail_boxes import CODE, configure_gmail, count_by_id, events_and_recipients, gmail_tree
 from tests.queries import outbox_counts
 from tests.support import ANA, OWNER, Box, tally, wait_until
+from tests.workers import status_with_code
 
 
 @pytest.fixture
 def tree(google: Google, box: Box) -> Tree:
     return gmail_tree(google, box)
-
-
-def status_json(box: Box) -> tuple[int, dict[str, Any]]:
-    done = box.notify("status", "--json")
-    return done.returncode, json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("expired", [True, pytest.param(False, marks=pytest.mark.thorough)])
@@ -50,7 +44,7 @@ def test_worker_with_a_revoked_sign_in_alerts_by_another_transport(
         lambda: worker_status.read(box.home).transports["mail"]["problem"] and worker_status.read(box.home).sent == 1
     )
     wait_until(lambda: worker_status.read(box.home).waiting == 2)
-    code, said = status_json(box)
+    code, said = status_with_code(box)
     assert code == 4
     assert said["waiting"] == 2
     assert said["transports"]["mail"]["can_send"] is False
@@ -63,7 +57,7 @@ def test_worker_with_a_revoked_sign_in_alerts_by_another_transport(
     google.write_token(box.home.token)
     box.notify("start", check=0)
     wait_until(lambda: worker_status.read(box.home).sent == 3, what="the two mails")
-    code, said = status_json(box)
+    code, said = status_with_code(box)
     assert code == 0
     assert said["transports"]["mail"] == {"type": "gmail", "can_send": True, "problem": None}
     box.notify("stop", check=0)

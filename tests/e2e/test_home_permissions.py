@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from syftnotify.services.demo import Tree as DemoTree
 from syftnotify.system import worker_lock
-from tests.fakes.google import Google, serve_google
+from tests.fakes.google import Google
 from tests.other_user import box_open_to_all, run_as_other_user
 from tests.support import ANA, OWNER, Box, needs_root, wait_until
-from tests.workers import CODE, accessible_to_others, configure, demo_tree, wait_for_scans
+from tests.workers import CODE, accessible_to_others, configure, wait_for_scans
 
 
 def fingerprints(folder: Path) -> dict[str, tuple[int, int, bytes]]:
@@ -28,18 +27,6 @@ def fingerprints(folder: Path) -> dict[str, tuple[int, int, bytes]]:
         )
         for path in sorted(folder.rglob("*"))
     }
-
-
-@pytest.fixture
-def google() -> Iterator[Google]:
-    with serve_google() as google:
-        yield google
-
-
-@pytest.fixture
-def tree(box: Box) -> DemoTree:
-    """A tree with ANA as an approved peer."""
-    return demo_tree(box)
 
 
 @needs_root
@@ -104,14 +91,14 @@ def test_run_once_warns_of_secrets_readable_by_others(google: Google, box: Box, 
     assert path.stat().st_mode & 0o777 == mode
 
 
-def test_files_of_a_home_are_private_for_any_umask(google: Google, box: Box, tree: DemoTree) -> None:
+def test_files_of_a_home_are_private_for_any_umask(google: Google, box: Box, tree_with_peer: DemoTree) -> None:
     """S16."""
     shutil.rmtree(box.home.root)
     made = ("init", "--email", OWNER, "--syftbox-root", str(box.root), "--interval", "1", "--transport", "maildir")
     box.run_process(*made, umask=0, check=0)
     box.run_process("init", "--force", *made[1:], umask=0, check=0)
     box.run_process("start", umask=0, check=0)
-    tree.submit(ANA, "survey", CODE)
+    tree_with_peer.submit(ANA, "survey", CODE)
     wait_until(lambda: len(box.mails()) >= 4, what="two test mails and two of the job")
     wait_for_scans(box, 1)
     open_to_others = accessible_to_others(box.home.root)
@@ -124,7 +111,7 @@ def test_files_of_a_home_are_private_for_any_umask(google: Google, box: Box, tre
 
 
 @pytest.mark.thorough
-def test_refreshed_token_is_private_for_any_umask(google: Google, box: Box, tree: DemoTree) -> None:
+def test_refreshed_token_is_private_for_any_umask(google: Google, box: Box, tree_with_peer: DemoTree) -> None:
     """S16, X07."""
     configure(box, google, second=False)
     google.write_token(box.home.token, expired=True)
@@ -132,7 +119,7 @@ def test_refreshed_token_is_private_for_any_umask(google: Google, box: Box, tree
 
     box.run_process("run", "--once", umask=0, check=0)
     box.run_process("doctor", umask=0, check=0)
-    tree.submit(ANA, "survey", CODE)
+    tree_with_peer.submit(ANA, "survey", CODE)
     box.run_process("run", "--once", umask=0, check=0)
 
     assert box.home.token.read_bytes() != before

@@ -8,21 +8,12 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.log_lines import append, line
 from tests.support import TIMEOUT, Box, wait_until
 from tests.workers import start_worker
-
-
-def line(number: int, level: str = "INFO") -> str:
-    return f"2026-01-01T00:00:00.{number:03d}Z {level} syftnotify.worker: line {number}"
-
-
-def append(path: Path, *lines: str) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(f"{one}\n" for one in lines)
 
 
 @contextlib.contextmanager

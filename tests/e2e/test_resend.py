@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
 from syftnotify.services.demo import Tree
 from syftnotify.system import worker_status
-from tests.fakes.google import Google, respond_error, serve_google
-from tests.gmail_boxes import message_id, only_for_ana
-from tests.support import ANA, BO, Box, wait_until
+from tests.fakes.google import Google, respond_error
+from tests.gmail_boxes import gmail_tree_now, message_id, only_for_ana
+from tests.support import ANA, Box, wait_until
 
 CODE = "print('mean income')\n"
 
 
 @pytest.fixture
-def google() -> Iterator[Google]:
-    with serve_google() as google:
-        yield google
-
-
-def use_gmail(box: Box, google: Google, **changes: Any) -> None:
-    box.configure(
-        {
-            "notify": {"interval": 1, "sync_state_path": str(box.snapshot)},
-            "transports": {"mail": {"type": "gmail", "api_endpoint": google.url, "rate": 100, "burst": 100, **changes}},
-        }
-    )
-
-
-@pytest.fixture
 def tree(google: Google, box: Box) -> Tree:
-    """A box that sends through Gmail, and its tree after the baseline scan with two peers."""
-    use_gmail(box, google)
-    google.write_token(box.home.token)
-    box.snapshot.parent.mkdir(parents=True)
-    tree = Tree(box.root, box.snapshot)
-    tree.peers([], [])
-    tree.grant(ANA)
-    tree.grant(BO)
-    box.clock.now = time.time()
-    box.scan()
-    assert google.posts == []
-    return tree
+    return gmail_tree_now(google, box)
 
 
 def test_running_worker_sends_requeued_at_its_next_scan(google: Google, box: Box, tree: Tree) -> None:

@@ -6,24 +6,12 @@ import signal
 import subprocess
 import sys
 
-import pytest
-
 from syftnotify.services.demo import Tree
 from syftnotify.system import worker_status
-from tests.support import ANA, TIMEOUT, Box, wait_until
+from tests.support import TIMEOUT, Box, wait_until
 
 
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    """The box's tree, with Ana as a peer."""
-    box.snapshot.parent.mkdir(parents=True)
-    tree = Tree(box.root, box.snapshot)
-    tree.peers([], [])
-    tree.grant(ANA)
-    return tree
-
-
-def test_run_in_foreground_ends_on_ctrl_c(box: Box, tree: Tree) -> None:
+def test_run_in_foreground_ends_on_ctrl_c(box: Box, tree_with_peer: Tree) -> None:
     """B07."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "syftnotify", "run"],

@@ -7,46 +7,30 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import yaml
 
 import syftnotify
-from syftnotify.services.settings import load
 from syftnotify.system import worker_lock, worker_status
-from syftnotify.transports.webhook.settings import WebhookSettings
 from tests.fakes import mailserver
 from tests.fakes.mailserver import HOST, PASSWORD, USER
 from tests.fakes.web import Responder, WebServer, respond, serve_web
-from tests.secrets_setup import BEARER, SECRETS, SIGNING, assert_absent, other_files, smtp_section
-from tests.support import ANA, OWNER, Box, processes, wait_until
+from tests.secrets_setup import (
+    BEARER,
+    HAND_MADE,
+    SECRETS,
+    SIGNING,
+    assert_absent,
+    other_files,
+    secret_of,
+    smtp_section,
+    write_config,
+)
+from tests.support import ANA, Box, processes, wait_until
 from tests.terminal import OpenTerminal
 
 # Secrets that must appear nowhere; the first two are part of the path of each `Web`.
-
-
-def secret_of(box: Box) -> str:
-    section = load(box.home).config.transports["oncall"]
-    assert isinstance(section, WebhookSettings)
-    assert section.secret is not None
-    return section.secret.get_secret_value()
-
-
-HAND_MADE = f"""\
-# my own comment
-do_email: {OWNER}   # that is me
-transports:
-  box: {{type: maildir}}
-  # who is on duty
-  oncall: {{type: webhook, url: 'https://hooks.example/x', secret: 'secret:hook'}}   # every night
-"""
-
-
-def write_config(box: Box, text: str = HAND_MADE) -> Path:
-    box.home.create()
-    box.home.config.write_text(text)
-    return box.home.config
 
 
 def test_secret_set_in_terminal_does_not_echo(

@@ -8,24 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from syftnotify.system import worker_lock, worker_status
-from tests.all_transports import NAMES, AllTransports
-from tests.fakes import google, mailserver
-from tests.fakes.web import respond, serve_web
+from tests.all_transports import NAMES, AllTransports, serving_all
 from tests.support import Box, wait_until
 
 
 @pytest.fixture
 def servers(box: Box) -> Iterator[AllTransports]:
-    with (
-        mailserver.serve_mail() as office,
-        google.serve_google() as one,
-        serve_web() as team,
-        serve_web(respond(200)) as oncall,
-    ):
-        made = AllTransports(box, office, one, team, oncall)
-        made.configure()
-        one.write_token(box.home.token)
-        yield made
+    with serving_all(box) as servers:
+        yield servers
 
 
 @pytest.mark.thorough

@@ -9,22 +9,10 @@ from typing import Any
 
 import pytest
 
-from syftnotify.services.demo import Tree
 from syftnotify.system import worker_status
 from tests.fakes.web import WebServer
-from tests.support import ANA, OWNER, Box, wait_until
-
-
-def submit(box: Box, name: str) -> None:
-    """Submit one job in layout D, by a scientist that the owner added."""
-    tree = Tree(box.root, box.snapshot)
-    if not (box.root / OWNER).exists():
-        tree.grant(ANA)
-    tree.submit(ANA, name, "print(1)\n")
-
-
-def pings(hook: WebServer) -> int:
-    return sum(1 for request in hook.requests if request.line.startswith("GET"))
+from tests.health_boxes import pings, submit
+from tests.support import OWNER, Box, wait_until
 
 
 def test_worker_whose_dispatcher_keeps_failing_is_unhealthy(box: Box, hook: WebServer) -> None:

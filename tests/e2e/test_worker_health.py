@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,55 +18,24 @@ import pytest
 from syftnotify.services.demo import Tree as DemoTree
 from syftnotify.system import worker_status
 from syftnotify.system.files import atomic_write
-from tests.fakes.google import SECRET, Google, Post, hang, serve_google
-from tests.support import ANA, OWNER, TIMEOUT, Box, wait_until
-from tests.workers import CODE, EchoServer, PingServer, configure, demo_tree, start_worker, wait_for_scans
+from tests.fakes.google import SECRET, Google, hang
+from tests.health_boxes import alerts, heartbeats, write_sign_in
+from tests.support import ANA, TIMEOUT, Box, wait_until
+from tests.workers import (
+    CODE,
+    EchoServer,
+    PingServer,
+    configure,
+    start_worker,
+    status_with_code,
+    wait_for_scans,
+)
 
 DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
 
 
-def configure_daily(box: Box, text: str) -> None:
-    """Set `heartbeat.daily` to the YAML value `text`."""
-    configure(box)
-    with box.home.config.open("a") as file:
-        file.write(f"heartbeat:\n  daily: {text}\n")
-
-
-def heartbeats(box: Box) -> list[str]:
-    """The recipients of daily mails."""
-    return [mail.to for mail in box.mails() if mail.event == "heartbeat"]
-
-
-def status(box: Box) -> tuple[int, dict[str, Any]]:
-    """The exit code and the JSON output of `notify status`."""
-    done = box.notify("status", "--json")
-    return done.returncode, json.loads(done.stdout)
-
-
 def modification_times(folder: Path) -> dict[Path, int]:
     return {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
-
-
-@pytest.fixture
-def google() -> Iterator[Google]:
-    with serve_google() as google:
-        yield google
-
-
-@pytest.fixture
-def tree(box: Box) -> DemoTree:
-    """A tree with ANA as an approved peer."""
-    return demo_tree(box)
-
-
-@pytest.fixture
-def ping_server() -> Iterator[PingServer]:
-    server = PingServer()
-    yield server
-    server.stop()
-
-
-WEEK_SECONDS = 7 * 86400  # how long the sign-in of an app in Google's testing state lasts
 
 
 # The worker program; its scans fail at a fail-point while a file exists.
@@ -111,14 +80,14 @@ def failures(box: Box, step: str = "scan") -> int:
 
 
 def test_scan_failing_repeatedly_is_unhealthy_until_it_succeeds(
-    box: Box, tree: DemoTree, ping_server: PingServer
+    box: Box, tree_with_peer: DemoTree, ping_server: PingServer
 ) -> None:
     """X01, S16: from the third failure on; the log has the traceback."""
     configure(box, heartbeat={"ping_url": ping_server.url, "daily": "00:00"})
     (box.folder / "break").touch()
     with failing_worker(box) as switch:
         wait_until(lambda: failures(box) >= 3, what="three failed scans")
-        code, report = status(box)
+        code, report = status_with_code(box)
         log = box.home.log.read_text()
         assert code == 4
         (problem,) = report["unwell"]
@@ -131,30 +100,30 @@ def test_scan_failing_repeatedly_is_unhealthy_until_it_succeeds(
         assert heartbeats(box) == []
 
         switch.unlink()
-        tree.submit(ANA, "survey", CODE)
+        tree_with_peer.submit(ANA, "survey", CODE)
         wait_until(lambda: ping_server.pings, what="a ping")
         wait_until(lambda: heartbeats(box), what="the daily mail")
-        wait_until(lambda: status(box)[0] == 0, what="healthy")
+        wait_until(lambda: status_with_code(box)[0] == 0, what="healthy")
         assert failures(box) == 0
 
 
 @pytest.mark.thorough
-def test_scan_failing_once_is_healthy(box: Box, tree: DemoTree) -> None:
+def test_scan_failing_once_is_healthy(box: Box, tree_with_peer: DemoTree) -> None:
     """S16: the next scan finds what it missed."""
     configure(box)
     with failing_worker(box) as switch:
         wait_until(lambda: worker_status.read(box.home).last_scan_s, what="a scan")
         switch.touch()
-        tree.submit(ANA, "survey", CODE)
+        tree_with_peer.submit(ANA, "survey", CODE)
         wait_until(lambda: failures(box) >= 1, what="a failed scan")
         switch.unlink()
 
         wait_until(lambda: len(box.mails()) == 2, what="both mails")
-        assert status(box)[0] == 0
+        assert status_with_code(box)[0] == 0
 
 
 @pytest.mark.thorough
-def test_health_step_failing_is_shown_until_it_succeeds(box: Box, tree: DemoTree) -> None:
+def test_health_step_failing_is_shown_until_it_succeeds(box: Box, tree_with_peer: DemoTree) -> None:
     """B4: a successful scan in between does not reset the counter."""
     configure(box, heartbeat={"daily": "00:00"})
     start_worker(box)
@@ -163,7 +132,7 @@ def test_health_step_failing_is_shown_until_it_succeeds(box: Box, tree: DemoTree
         database.execute("ALTER TABLE attempts RENAME TO away")  # used by the daily mail, not by scans
 
         def shown() -> list[str]:
-            return [text for text in status(box)[1]["unwell"] if "health checks failed" in text]
+            return [text for text in status_with_code(box)[1]["unwell"] if "health checks failed" in text]
 
         (text,) = wait_until(shown, what="unhealthy")
         scans = worker_status.read(box.home).last_scan_s
@@ -175,7 +144,7 @@ def test_health_step_failing_is_shown_until_it_succeeds(box: Box, tree: DemoTree
         assert failures(box) == 0
 
         database.execute("ALTER TABLE away RENAME TO attempts")
-    wait_until(lambda: status(box)[0] == 0, what="healthy again")
+    wait_until(lambda: status_with_code(box)[0] == 0, what="healthy again")
     assert failures(box, "health") == 0
 
 
@@ -183,7 +152,7 @@ NEWER = b'{"version": 99}'
 
 
 @pytest.mark.thorough
-def test_ledger_of_a_newer_version_is_waited_for(box: Box, tree: DemoTree) -> None:
+def test_ledger_of_a_newer_version_is_waited_for(box: Box, tree_with_peer: DemoTree) -> None:
     """X02, S16: when the ledger is restored, the worker continues."""
     configure(box)
     start_worker(box)
@@ -191,86 +160,48 @@ def test_ledger_of_a_newer_version_is_waited_for(box: Box, tree: DemoTree) -> No
     ledger = box.home.state.read_bytes()
 
     atomic_write(box.home.state, NEWER)
-    _, report = wait_until(lambda: (found := status(box))[0] == 4 and found, what="unhealthy")
+    _, report = wait_until(lambda: (found := status_with_code(box))[0] == 4 and found, what="unhealthy")
     assert any("newer version" in problem for problem in report["unwell"])
-    tree.submit(ANA, "survey", CODE)
+    tree_with_peer.submit(ANA, "survey", CODE)
     assert box.home.state.read_bytes() == NEWER
     atomic_write(box.home.state, ledger)
 
     wait_until(lambda: len(box.mails()) == 2, what="both mails")
-    wait_until(lambda: status(box)[0] == 0, what="healthy")
+    wait_until(lambda: status_with_code(box)[0] == 0, what="healthy")
     box.notify("stop", check=0)
 
 
-def test_hanging_delivery_delays_no_scan(google: Google, box: Box, tree: DemoTree) -> None:
+def test_hanging_delivery_delays_no_scan(google: Google, box: Box, tree_with_peer: DemoTree) -> None:
     """A12, N26: new events are recorded meanwhile."""
     configure(box, google, second=False)
     google.write_token(box.home.token)
     google.default = hang(60)
     start_worker(box)
-    tree.submit(ANA, "survey", CODE)
+    tree_with_peer.submit(ANA, "survey", CODE)
     wait_until(lambda: len(google.posts) == 2, what="two attempts in flight")
 
     before = modification_times(box.root)
     wait_for_scans(box)
     assert modification_times(box.root) == before
-    tree.approve(ANA, "survey")
+    tree_with_peer.approve(ANA, "survey")
     wait_until(lambda: worker_status.read(box.home).waiting == 3, what="the approval is queued")
-    assert status(box)[0] == 0
+    assert status_with_code(box)[0] == 0
 
     google.stop()
     box.notify("stop", check=0)
 
 
-def noon() -> str:
-    """A time zone in which it is about noon now, so that no date changes during a test."""
-    ahead = 12 - datetime.now(UTC).hour
-    return f"NOON{-ahead:+d}"
-
-
 @pytest.mark.thorough
-def test_worker_sends_one_daily_mail_across_restarts(box: Box, tree: DemoTree) -> None:
-    """B06."""
-    configure_daily(box, "'00:00'")
-    box.env["TZ"] = noon()
-    start_worker(box)
-    wait_until(lambda: heartbeats(box), what="the daily mail")
-
-    box.notify("restart", check=0)
-    wait_for_scans(box)
-    box.notify("stop", check=0)
-
-    assert heartbeats(box) == [OWNER]
-
-
-@pytest.mark.thorough
-def test_worker_sends_no_daily_mail_before_its_time(box: Box, tree: DemoTree) -> None:
-    """B06."""
-    configure_daily(box, "'23:00'")
-    box.env["TZ"] = noon()
-    start_worker(box)
-    wait_for_scans(box)
-    box.notify("stop", check=0)
-
-    assert heartbeats(box) == []
-
-
-@pytest.mark.thorough
-def test_worker_pings(box: Box, tree: DemoTree, ping_server: PingServer) -> None:
-    """B06."""
-    configure(box, heartbeat={"ping_url": ping_server.url})
-    start_worker(box)
-
-    wait_until(lambda: ping_server.pings, what="a ping")
-    box.notify("stop", check=0)
-
-    assert set(ping_server.pings) == {f"GET /ping/{SECRET}check"}
-
-
-@pytest.mark.thorough
-def test_worker_switched_off_does_not_ping(box: Box, tree: DemoTree, ping_server: PingServer) -> None:
-    """B06, G01: a notifier that sends nothing is not well."""
-    configure(box, notify={"enabled": False}, heartbeat={"ping_url": ping_server.url, "daily": "00:00"})
+@pytest.mark.parametrize("fault", ["switched off", "no root"])
+def test_worker_that_notifies_nobody_does_not_ping(box: Box, ping_server: PingServer, fault: str) -> None:
+    """B06, B08, G01: a worker that sends nothing or sees nothing is not healthy."""
+    configure(
+        box,
+        notify={"enabled": fault != "switched off"},
+        heartbeat={"ping_url": ping_server.url, "daily": "00:00"},
+    )
+    if fault == "no root":
+        box.root.rmdir()
     box.notify("start", check=0)
     wait_for_scans(box)
     box.notify("stop", check=0)
@@ -280,53 +211,21 @@ def test_worker_switched_off_does_not_ping(box: Box, tree: DemoTree, ping_server
 
 
 @pytest.mark.thorough
-def test_worker_without_root_does_not_ping(box: Box, ping_server: PingServer) -> None:
-    """B06, B08: a scan without a root is not successful."""
-    configure(box, heartbeat={"ping_url": ping_server.url, "daily": "00:00"})
-    box.root.rmdir()
-    box.notify("start", check=0)
-    wait_for_scans(box)
-    box.notify("stop", check=0)
-
-    assert ping_server.pings == []
-    assert box.mails() == []
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("fault", ["down", "silent", "moved"])
-def test_worker_with_a_failing_ping_server_is_healthy(
-    box: Box, tree: DemoTree, ping_server: PingServer, fault: str
+def test_worker_with_a_silent_ping_server_is_healthy(
+    box: Box, tree_with_peer: DemoTree, ping_server: PingServer
 ) -> None:
     """B06: mails are sent, stopping works, and the log does not contain the secret of the address."""
-    ping_server.is_silent = fault == "silent"
-    if fault == "moved":
-        ping_server.status, ping_server.headers = 302, {"Location": "/elsewhere"}
+    ping_server.is_silent = True
     configure(box, heartbeat={"ping_url": ping_server.url})
-    if fault == "down":
-        ping_server.stop()
     start_worker(box)
     wait_for_scans(box)
 
-    tree.submit(ANA, "survey", CODE)
+    tree_with_peer.submit(ANA, "survey", CODE)
     wait_until(lambda: len(box.mails()) == 2, what="both mails")
-    if fault != "silent":
-        wait_until(lambda: "heartbeat ping failed" in box.home.log.read_text(), what="a line in the log")
     box.notify("status", check=0)
     box.notify("stop", check=0)
 
-    assert "GET /elsewhere" not in ping_server.pings
     assert SECRET not in box.home.log.read_text()
-
-
-def write_sign_in(box: Box, google: Google, *, days_left: float, **changes: Any) -> None:
-    """Write the token of an app in Google's testing state whose sign-in ends in `days_left` days by the box's clock."""
-    signed_in_at = int(box.clock.now + days_left * DAY) - WEEK_SECONDS
-    given = {"signed_in_at": signed_in_at, "refresh_token_expires_in": WEEK_SECONDS, **changes}
-    google.write_token(box.home.token, **{key: value for key, value in given.items() if value is not None})
-
-
-def alerts(google: Google) -> list[Post]:
-    return [post for post in google.posts if post.event == "system_alert"]
 
 
 def test_worker_sends_one_sign_in_alert_and_status_shows_it(google: Google, box: Box) -> None:
@@ -337,7 +236,7 @@ def test_worker_sends_one_sign_in_alert_and_status_shows_it(google: Google, box:
     start_worker(box)
     wait_until(lambda: len(alerts(google)) == 1, what="the alert")
 
-    code, report = status(box)
+    code, report = status_with_code(box)
     shown = box.notify("status", check=0)
     box.notify("stop", check=0)
 
@@ -364,7 +263,7 @@ def test_status_has_no_notice_of_a_far_or_unknown_sign_in_end(
     write_sign_in(box, google, days_left=days_left, **({} if known else {"refresh_token_expires_in": None}))
     start_worker(box)
 
-    code, report = status(box)
+    code, report = status_with_code(box)
 
     assert code == 0
     assert not [notice for notice in report["notices"] if "sign-in" in notice]
@@ -390,7 +289,7 @@ def test_worker_starts_with_absurd_times_of_a_sign_in(google: Google, box: Box, 
 
     box.notify("start", check=0)
 
-    assert status(box)[0] == 0
+    assert status_with_code(box)[0] == 0
 
 
 @pytest.mark.thorough

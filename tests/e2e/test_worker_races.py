@@ -19,7 +19,8 @@ import pytest
 from syftnotify.runtime import process
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.locks import file_lock
-from tests.fakes.google import Google, Post, hang, respond_html, respond_when, serve_google
+from tests.fakes.google import Google, hang, respond_html, respond_when, serve_google
+from tests.gmail_boxes import count_by_id
 from tests.support import ANA, OWNER, TIMEOUT, Box, mails_in, tally, wait_until, workers_of
 from tests.trees import Disk, VersionedReviewTree
 from tests.workers import kill_worker, open_outbox_counts, outbox_counts, start_worker
@@ -39,12 +40,6 @@ def submit(tree: VersionedReviewTree, *names: str) -> None:
         tree.receive(name)
 
 
-@pytest.fixture
-def google() -> Iterator[Google]:
-    with serve_google() as google:
-        yield google
-
-
 def configure_gmail(box: Box, google: Google, *, at_once: int = 16) -> None:
     box.configure(
         {
@@ -59,10 +54,6 @@ def configure_gmail(box: Box, google: Google, *, at_once: int = 16) -> None:
     )
     if not box.home.token.exists():
         google.write_token(box.home.token)
-
-
-def message_ids(posts: Sequence[Post]) -> Counter[str]:
-    return Counter(str(post.mail["Message-ID"]) for post in posts)
 
 
 def run_at_once(box: Box, commands: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
@@ -168,7 +159,7 @@ def test_stop_finishes_attempts_and_leaves_the_rest_queued(box: Box, tree: Versi
     start_worker(box)
     wait_until(lambda: worker_status.read(box.home).sent == 12, what="the rest")
     box.notify("stop", check=0)
-    assert set(message_ids(google.posts).values()) == {1}
+    assert set(count_by_id(google.posts).values()) == {1}
     assert len(google.posts) == 12
 
 
@@ -187,7 +178,7 @@ def test_stop_timeout_counts_cut_off_attempts_as_unknown(box: Box, tree: Version
     start_worker(box)
     wait_until(lambda: worker_status.read(box.home).sent == 2, what="both again")
     box.notify("stop", check=0)
-    assert set(message_ids(google.posts).values()) == {2}
+    assert set(count_by_id(google.posts).values()) == {2}
     assert outbox_counts(box) == tally(sent=2, unknown=2)
 
 
@@ -208,7 +199,7 @@ def test_stop_during_a_backoff_does_not_wait_for_it(box: Box, tree: VersionedRev
     # The first backoff is at most 30 s.
     wait_until(lambda: worker_status.read(box.home).sent == 2, what="both")
     box.notify("stop", check=0)
-    assert set(message_ids(google.posts[refused:]).values()) == {1}
+    assert set(count_by_id(google.posts[refused:]).values()) == {1}
     assert len(google.posts) == refused + 2
 
 
@@ -227,7 +218,7 @@ def test_stop_during_a_pause_does_not_wait_for_it(box: Box, tree: VersionedRevie
     start_worker(box)
     wait_until(lambda: worker_status.read(box.home).sent == 2, what="both")
     box.notify("stop", check=0)
-    assert set(message_ids(google.posts).values()) == {1}
+    assert set(count_by_id(google.posts).values()) == {1}
 
 
 @pytest.mark.thorough

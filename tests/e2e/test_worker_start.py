@@ -33,16 +33,6 @@ STATUS_KEYS = {
 }
 
 
-@pytest.fixture
-def other_programs() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Programs that have nothing to do with the worker; ended by the fixture."""
-    found: list[subprocess.Popen[bytes]] = []
-    yield found
-    for program in found:
-        program.kill()
-        program.wait()
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Box, str]]:
     """A box whose worker has sent one mail about one job, and what `notify start` printed."""

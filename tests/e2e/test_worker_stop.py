@@ -22,16 +22,6 @@ from tests.support import ANA, TIMEOUT, Box, tally, wait_until, workers_of
 from tests.workers import CODE, SUBMITTED, demo_tree, kill_worker, outbox_counts, sent_mails, start_worker, status_json
 
 
-@pytest.fixture
-def other_programs() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Programs that have nothing to do with the worker; ended by the fixture."""
-    found: list[subprocess.Popen[bytes]] = []
-    yield found
-    for program in found:
-        program.kill()
-        program.wait()
-
-
 def test_stop_ends_the_worker_and_reports_its_pid(box: Box) -> None:
     """S16."""
     pid = start_worker(box)

@@ -11,29 +11,13 @@ import pytest
 from syftnotify.core.errors import ConfigError
 from syftnotify.services.demo import Tree as DemoTree
 from syftnotify.services.settings import load
-from tests.fakes.google import Google, serve_google
+from tests.fakes.google import Google
+from tests.health_boxes import configure_daily, heartbeats
+from tests.scanning import scan_once
 from tests.support import ANA, OWNER, Box, worker_in_process
-from tests.workers import CODE, configure, demo_tree
+from tests.workers import CODE, configure
 
 DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
-
-
-@pytest.fixture
-def google() -> Iterator[Google]:
-    with serve_google() as google:
-        yield google
-
-
-@pytest.fixture
-def tree(box: Box) -> DemoTree:
-    """A tree with ANA as an approved peer."""
-    return demo_tree(box)
-
-
-def scan_once(box: Box) -> None:
-    """One scan of a new process, with the health checks."""
-    with worker_in_process(box) as scan:
-        scan()
 
 
 # Central Europe, as a POSIX rule: independent of the time zone database.
@@ -50,21 +34,9 @@ def berlin() -> Iterator[None]:
     time.tzset()
 
 
-def configure_daily(box: Box, text: str) -> None:
-    """Set `heartbeat.daily` to the YAML value `text`."""
-    configure(box)
-    with box.home.config.open("a") as file:
-        file.write(f"heartbeat:\n  daily: {text}\n")
-
-
 def timestamp(text: str) -> float:
     """Seconds since 1970 of an ISO time, by default in the local zone."""
     return datetime.fromisoformat(text).astimezone().timestamp()
-
-
-def heartbeats(box: Box) -> list[str]:
-    """The recipients of daily mails."""
-    return [mail.to for mail in box.mails() if mail.event == "heartbeat"]
 
 
 def heartbeat_times(box: Box, *moments: str) -> list[str]:
@@ -91,7 +63,7 @@ def heartbeat_times(box: Box, *moments: str) -> list[str]:
     ],
 )
 def test_daily_mail_is_sent_at_its_time(
-    box: Box, tree: DemoTree, berlin: None, text: str, before: str, at: str
+    box: Box, tree_with_peer: DemoTree, berlin: None, text: str, before: str, at: str
 ) -> None:
     """B06: once a day, to the owner."""
     configure_daily(box, text)
@@ -103,17 +75,67 @@ def test_daily_mail_is_sent_at_its_time(
     assert heartbeats(box) == [OWNER, OWNER]
 
 
-def test_daily_mail_is_sent_at_the_first_scan_after_its_time(box: Box, tree: DemoTree, berlin: None) -> None:
-    """B06: the machine may have been asleep."""
-    configure_daily(box, "true")
+@pytest.mark.parametrize(
+    ("text", "moments", "expected"),
+    [
+        pytest.param(
+            "true",
+            ["2027-01-11T13:40", "2027-01-11T14:00", "2027-01-12T07:00", "2027-01-12T23:00"],
+            ["2027-01-11T13:40", "2027-01-12T23:00"],
+            id="the machine was asleep",
+        ),
+        pytest.param(
+            "true",
+            ["2027-01-11T09:00", "2027-01-15T07:00", "2027-01-15T20:00"],
+            ["2027-01-11T09:00", "2027-01-15T20:00"],
+            id="days of downtime",
+        ),
+        pytest.param(
+            "'02:30'",
+            [
+                *("2027-03-28T00:59+00:00", "2027-03-28T01:00+00:00", "2027-03-28T01:30+00:00"),
+                *("2027-03-28T21:00+00:00", "2027-03-29T02:29", "2027-03-29T02:30", "2027-03-29T23:00"),
+            ],
+            ["2027-03-28T01:00+00:00", "2027-03-29T02:30"],
+            id="an hour that does not exist on that day",
+        ),
+        pytest.param(
+            "'02:30'",
+            [
+                *("2027-10-31T00:29+00:00", "2027-10-31T00:30+00:00", "2027-10-31T01:00+00:00"),
+                *("2027-10-31T01:30+00:00", "2027-10-31T23:00", "2027-11-01T02:29", "2027-11-01T02:30"),
+            ],
+            ["2027-10-31T00:30+00:00", "2027-11-01T02:30"],
+            id="an hour that exists twice on that day",
+        ),
+        pytest.param(
+            "true",
+            ["2027-01-11T08:10", "2027-01-11T07:10", "2027-01-11T08:00", "2027-01-11T08:10"],
+            ["2027-01-11T08:10"],
+            id="clock set back by an hour",
+        ),
+        pytest.param(
+            "'00:10'",
+            [
+                *("2027-01-11T12:00", "2027-01-12T00:20", "2027-01-11T23:20"),
+                *("2027-01-12T00:10", "2027-01-12T01:00"),
+            ],
+            ["2027-01-11T12:00", "2027-01-12T00:20"],
+            id="clock set back by a day",
+        ),
+    ],
+)
+def test_daily_mail_is_sent_at_the_first_scan_after_its_time(
+    box: Box, tree_with_peer: DemoTree, berlin: None, text: str, moments: list[str], expected: list[str]
+) -> None:
+    """B06: once a day, whatever the clock does."""
+    configure_daily(box, text)
 
-    sent_at = heartbeat_times(box, "2027-01-11T13:40", "2027-01-11T14:00", "2027-01-12T07:00", "2027-01-12T23:00")
-
-    assert sent_at == ["2027-01-11T13:40", "2027-01-12T23:00"]
+    assert heartbeat_times(box, *moments) == expected
 
 
 @pytest.mark.parametrize("text", ["false", "null", "", "off"])
-def test_daily_mail_switched_off_is_not_sent(box: Box, tree: DemoTree, berlin: None, text: str) -> None:
+def test_daily_mail_switched_off_is_not_sent(box: Box, tree_with_peer: DemoTree, berlin: None, text: str) -> None:
     """B06."""
     configure_daily(box, text)
 
@@ -134,12 +156,12 @@ def test_daily_mail_invalid_time_is_a_config_error(box: Box, text: str) -> None:
     assert "heartbeat.daily: expected true, false or a time of day such as '07:30'" in str(caught.value)
 
 
-def test_daily_mail_shows_counts(box: Box, tree: DemoTree, berlin: None) -> None:
+def test_daily_mail_shows_counts(box: Box, tree_with_peer: DemoTree, berlin: None) -> None:
     """B06."""
     configure_daily(box, "'07:30'")
     box.clock.now = timestamp("2027-01-11T07:00")
     scan_once(box)
-    tree.submit(ANA, "survey", CODE)
+    tree_with_peer.submit(ANA, "survey", CODE)
     scan_once(box)
     box.clock.advance(HOUR)
     scan_once(box)
@@ -153,7 +175,7 @@ def test_daily_mail_shows_counts(box: Box, tree: DemoTree, berlin: None) -> None
     assert "notify status" in mail.text
 
 
-def test_daily_mail_is_not_repeated_after_a_restart(box: Box, tree: DemoTree, berlin: None) -> None:
+def test_daily_mail_is_not_repeated_after_a_restart(box: Box, tree_with_peer: DemoTree, berlin: None) -> None:
     """B06."""
     configure_daily(box, "true")
     box.clock.now = timestamp("2027-01-11T09:00")
@@ -164,56 +186,7 @@ def test_daily_mail_is_not_repeated_after_a_restart(box: Box, tree: DemoTree, be
     assert len(heartbeats(box)) == 1
 
 
-def test_daily_mail_after_days_of_downtime_is_sent_once(box: Box, tree: DemoTree, berlin: None) -> None:
-    """B06."""
-    configure_daily(box, "true")
-
-    sent_at = heartbeat_times(box, "2027-01-11T09:00", "2027-01-15T07:00", "2027-01-15T20:00")
-
-    assert sent_at == ["2027-01-11T09:00", "2027-01-15T20:00"]
-
-
-def test_daily_mail_in_a_skipped_hour_is_sent_once(box: Box, tree: DemoTree, berlin: None) -> None:
-    """B06: half past two does not exist on that day."""
-    configure_daily(box, "'02:30'")
-    hours = ["2027-03-28T00:59+00:00", "2027-03-28T01:00+00:00", "2027-03-28T01:30+00:00", "2027-03-28T21:00+00:00"]
-
-    sent_at = heartbeat_times(box, *hours, "2027-03-29T02:29", "2027-03-29T02:30", "2027-03-29T23:00")
-
-    assert sent_at == ["2027-03-28T01:00+00:00", "2027-03-29T02:30"]
-
-
-def test_daily_mail_in_a_repeated_hour_is_sent_once(box: Box, tree: DemoTree, berlin: None) -> None:
-    """B06: half past two exists twice on that day."""
-    configure_daily(box, "'02:30'")
-    hours = ["2027-10-31T00:29+00:00", "2027-10-31T00:30+00:00", "2027-10-31T01:00+00:00", "2027-10-31T01:30+00:00"]
-
-    sent_at = heartbeat_times(box, *hours, "2027-10-31T23:00", "2027-11-01T02:29", "2027-11-01T02:30")
-
-    assert sent_at == ["2027-10-31T00:30+00:00", "2027-11-01T02:30"]
-
-
-def test_daily_mail_clock_set_back_an_hour_is_not_repeated(box: Box, tree: DemoTree, berlin: None) -> None:
-    """B06."""
-    configure_daily(box, "true")
-
-    sent_at = heartbeat_times(box, "2027-01-11T08:10", "2027-01-11T07:10", "2027-01-11T08:00", "2027-01-11T08:10")
-
-    assert sent_at == ["2027-01-11T08:10"]
-
-
-def test_daily_mail_clock_set_back_a_day_is_not_repeated(box: Box, tree: DemoTree, berlin: None) -> None:
-    """B06: neither for that day nor for the next."""
-    configure_daily(box, "'00:10'")
-
-    sent_at = heartbeat_times(
-        box, "2027-01-11T12:00", "2027-01-12T00:20", "2027-01-11T23:20", "2027-01-12T00:10", "2027-01-12T01:00"
-    )
-
-    assert sent_at == ["2027-01-11T12:00", "2027-01-12T00:20"]
-
-
-def test_daily_mail_waits_for_a_successful_scan(box: Box, tree: DemoTree, berlin: None) -> None:
+def test_daily_mail_waits_for_a_successful_scan(box: Box, tree_with_peer: DemoTree, berlin: None) -> None:
     """B06."""
     configure_daily(box, "true")
     box.clock.now = timestamp("2027-01-11T08:00")
@@ -227,7 +200,9 @@ def test_daily_mail_waits_for_a_successful_scan(box: Box, tree: DemoTree, berlin
     assert len(heartbeats(box)) == 1
 
 
-def test_daily_mail_waits_while_a_transport_is_paused(google: Google, box: Box, tree: DemoTree, berlin: None) -> None:
+def test_daily_mail_waits_while_a_transport_is_paused(
+    google: Google, box: Box, tree_with_peer: DemoTree, berlin: None
+) -> None:
     """B06, X07: not even through another transport, since it reports that all is well."""
     configure(box, google, heartbeat={"daily": "08:00"})
     google.write_token(box.home.token)
@@ -235,7 +210,7 @@ def test_daily_mail_waits_while_a_transport_is_paused(google: Google, box: Box, 
     with worker_in_process(box) as scan:
         scan()
         google.revoke()
-        tree.submit(ANA, "survey", CODE)
+        tree_with_peer.submit(ANA, "survey", CODE)
         scan()
         box.clock.advance(2 * HOUR)
         assert scan().dispatcher.queues["mail"].health.pause_reason

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import json
 import time
-from contextlib import redirect_stderr, redirect_stdout
 from datetime import datetime
-from typing import Any
 
 import pytest
 
 from syftnotify.core.text import local_time
-from tests.in_process import run_command
+from tests.integration.commands import dead_letters, run
 from tests.stored import StoredNotification, store
 from tests.support import ANA, BO, OWNER, Box
-
-
-def run(box: Box, *arguments: str, check: int) -> str:
-    """Run a command in this process; returns both output streams as one text."""
-    output = io.StringIO()
-    with redirect_stdout(output), redirect_stderr(output):
-        code = run_command(box.home, *arguments)
-    assert code == check, output.getvalue()
-    return output.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -50,12 +37,6 @@ def test_dead_letters_of_a_missing_home_creates_none(box: Box) -> None:
     assert "run `notify init`" in box.notify("dead-letters", "--home", str(elsewhere), check=0).stdout
 
     assert not elsewhere.exists()
-
-
-def dead_letters(box: Box) -> list[dict[str, Any]]:
-    found = json.loads(run(box, "dead", "--json", check=0))
-    assert isinstance(found, list)
-    return found
 
 
 def test_dead_letters_of_outbox_without_any_is_empty(box: Box) -> None:
@@ -126,13 +107,6 @@ def test_dead_letters_lists_no_other_state(box: Box) -> None:
     )
 
     assert [one["id"] for one in dead_letters(box)] == [name]
-
-
-@pytest.fixture
-def holding_box(box: Box) -> Box:
-    """A box that holds messages of unknown outcome."""
-    box.configure({"notify": {"interval": 1, "sync_state_path": str(box.snapshot), "on_unknown": "hold"}})
-    return box
 
 
 def test_dead_letters_lists_held_notifications(holding_box: Box) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,25 +12,9 @@ from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, Receipt
 from syftnotify.core.outbox import OutboxCounts
-from syftnotify.delivery.dispatcher import Dispatcher
-from syftnotify.delivery.transport_queue import TransportQueue
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.fakes.recording_transport import RecordingTransport, enqueue_jobs, transport_queue
 from tests.support import Clock, MakeDispatcher, claim_and_crash, tally, wait_until
-
-
-@pytest.fixture
-def make(make: MakeDispatcher) -> Iterator[MakeDispatcher]:
-    queues_made: list[TransportQueue] = []
-
-    def make_dispatcher(*queues: TransportQueue, **more: Any) -> Dispatcher:
-        queues_made.extend(queues)
-        return make(*queues, **more)
-
-    yield make_dispatcher
-    for queue in queues_made:
-        if isinstance(queue.transport, RecordingTransport):
-            queue.transport.gate.set()  # a test that failed may have left it closed
 
 
 def test_drain_delivers_all_due_messages(make: MakeDispatcher, outbox: SqliteOutbox) -> None:

@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.models import Message, Receipt
 from syftnotify.core.ports import Transport
-from syftnotify.delivery.dispatcher import Dispatcher
-from syftnotify.delivery.transport_queue import TransportQueue
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.transports.smtp.settings import SmtpSettings
 from tests.fakes.mailserver import HOST, ids, never_respond, serve_mail, serve_raw
 from tests.fakes.recording_transport import RecordingTransport, enqueue_jobs, transport_queue
 from tests.support import Clock, MakeDispatcher, tally, transport_for, wait_until
-
-
-@pytest.fixture
-def make(make: MakeDispatcher) -> Iterator[MakeDispatcher]:
-    queues_made: list[TransportQueue] = []
-
-    def make_dispatcher(*queues: TransportQueue, **more: Any) -> Dispatcher:
-        queues_made.extend(queues)
-        return make(*queues, **more)
-
-    yield make_dispatcher
-    for queue in queues_made:
-        if isinstance(queue.transport, RecordingTransport):
-            queue.transport.gate.set()  # a test that failed may have left it closed
 
 
 def smtp(port: int) -> Transport:

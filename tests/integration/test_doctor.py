@@ -11,29 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.services.demo import Tree
 from syftnotify.services.doctor.findings import Level
 from syftnotify.system import worker_lock, worker_status
 from tests.doctor_findings import doctor_json, findings, findings_of, levels, only_finding
 from tests.queries import file_hashes
-from tests.support import ANA, OWNER, Box, nested_folders
-
-
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    """The box's tree, with a job folder."""
-    box.snapshot.parent.mkdir(parents=True)
-    tree = Tree(box.root, box.snapshot)
-    tree.peers([], [])
-    tree.grant(ANA)
-    return tree
-
-
-@pytest.fixture
-def healthy_box(box: Box, tree: Tree) -> Box:
-    """A box without any problem, except that no worker runs."""
-    box.home.config.chmod(0o600)
-    return box
+from tests.support import OWNER, Box, nested_folders
 
 
 def test_doctor_of_a_good_home_passes_every_check(healthy_box: Box) -> None:

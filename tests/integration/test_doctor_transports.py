@@ -20,9 +20,9 @@ from syftnotify.core.models import Event, Notification
 from syftnotify.services.demo import Tree
 from syftnotify.services.doctor.findings import Level
 from syftnotify.store.outbox.store import SqliteOutbox
-from tests.doctor_findings import findings, findings_of, levels, only_finding
+from tests.doctor_findings import findings, findings_of, levels, only_finding, sign_in, unused_google
 from tests.fakes import mailserver
-from tests.fakes.google import SECRET, SEND_PATH, Google, reject_grant, serve_google
+from tests.fakes.google import SECRET, Google, reject_grant
 from tests.fakes.mailserver import PASSWORD, USER, MailServer, reply_and_close
 from tests.support import ANA, OWNER, Box, claim
 
@@ -31,35 +31,13 @@ PASS, WARN, FAIL = Level.PASS, Level.WARN, Level.FAIL
 
 @pytest.fixture
 def google() -> Iterator[Google]:
-    """A fake of Google; nothing is ever sent through it."""
-    with serve_google() as google:
+    with unused_google() as google:
         yield google
-        assert google.posts == []
-        assert f"POST {SEND_PATH}" not in google.requests
-
-
-def use_gmail(box: Box, google: Google, **changes: Any) -> None:
-    mail = {"type": "gmail", "api_endpoint": google.url, **changes}
-    box.configure({"transports": {"mail": mail}})
-    box.home.config.chmod(0o600)
 
 
 @pytest.fixture
-def tree(box: Box) -> Tree:
-    """The box's tree, with a job folder."""
-    box.snapshot.parent.mkdir(parents=True)
-    tree = Tree(box.root, box.snapshot)
-    tree.peers([], [])
-    tree.grant(ANA)
-    return tree
-
-
-@pytest.fixture
-def gmail(box: Box, tree: Tree, google: Google) -> Box:
-    """A box that would send through Gmail, signed in."""
-    use_gmail(box, google)
-    google.write_token(box.home.token)
-    return box
+def gmail(box: Box, tree_with_peer: Tree, google: Google) -> Box:
+    return sign_in(box, google)
 
 
 @pytest.mark.parametrize("which", ["config", "token", "credentials"])
@@ -185,13 +163,6 @@ def test_doctor_unreachable_gmail_with_fresh_token_fails(gmail: Box, google: Goo
     all_found = findings(gmail)
 
     assert FAIL in {one.level for one in findings_of("transport mail", all_found)}
-
-
-@pytest.fixture
-def healthy_box(box: Box, tree: Tree) -> Box:
-    """A box without any problem, except that no worker runs."""
-    box.home.config.chmod(0o600)
-    return box
 
 
 @pytest.fixture

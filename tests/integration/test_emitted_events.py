@@ -14,16 +14,11 @@ import pytest
 
 from syftnotify.core.errors import EmitError
 from syftnotify.core.kinds import RESERVED_KINDS, EventKind
-from tests.emitting import GOOD_EVENT, emit, scan_all, spooled
+from tests.emitting import GOOD_EVENT, emit, entities_of, scan_all, spooled
 from tests.harmless import assert_harmless, is_printable
 from tests.support import ANA, OWNER, PROJECT_ROOT, Box
 
 EMITTABLE = [kind for kind in EventKind if kind not in RESERVED_KINDS]
-
-
-def entities_of(box: Box) -> list[str]:
-    """The first entity of each mail."""
-    return [mail.entities[0] for mail in box.mails()]
 
 
 def test_emitted_event_of_every_kind_is_notified(box: Box) -> None:

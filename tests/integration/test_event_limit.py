@@ -13,7 +13,7 @@ from syftnotify.runtime.container import App
 from syftnotify.runtime.event_limit import EVENTS_PER_MINUTE
 from syftnotify.runtime.scan_report import ScanReport
 from tests.support import ANA, BO, Box
-from tests.trees import TREES, Disk, VersionedReviewTree
+from tests.trees import Disk, VersionedReviewTree
 
 
 def scan(box: Box, parts: App, *, after: float) -> ScanReport:
@@ -50,21 +50,6 @@ def test_events_above_the_limit_are_detected_in_the_next_minute(box: Box, versio
         (30, 0),
     ]
     assert len({event.key for report in reports for event in report.events}) == EVENTS_PER_MINUTE + 31
-
-
-@pytest.mark.thorough
-def test_unverified_submitters_share_one_limit(box: Box) -> None:
-    """A13, C1: a flood has an invented submitter for each job."""
-    tree = TREES["D"](Disk(box.root), adds_peers=False)
-    tree.grant(ANA)
-    box.scan()
-    for number in range(EVENTS_PER_MINUTE + 20):
-        tree.submit("job", f"invented{number}@lab.example")
-    tree.submit("honest", ANA)
-    with contextlib.closing(box.open_app()) as parts:
-        reports = [scan(box, parts, after=after) for after in (10, 60)]
-
-    assert [(len(report.events), report.delayed) for report in reports] == [(EVENTS_PER_MINUTE + 1, 20), (20, 0)]
 
 
 @pytest.mark.thorough

@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from syftnotify.services.demo import Tree as DemoTree
-from tests.fakes.google import Google, Responder, respond_error, respond_html, serve_google
-from tests.support import ANA, Box, worker_in_process
-from tests.workers import CODE, configure, demo_tree, outbox_counts
+from tests.fakes.google import Google, Responder, respond_error, respond_html
+from tests.scanning import scan_once
+from tests.support import ANA, Box
+from tests.workers import CODE, configure, outbox_counts
 
 DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
-
-
-@pytest.fixture
-def google() -> Iterator[Google]:
-    with serve_google() as google:
-        yield google
-
-
-@pytest.fixture
-def tree(box: Box) -> DemoTree:
-    """A tree with ANA as an approved peer."""
-    return demo_tree(box)
-
-
-def scan_once(box: Box) -> None:
-    """One scan of a new process, with the health checks."""
-    with worker_in_process(box) as scan:
-        scan()
 
 
 def fingerprints(folder: Path) -> dict[str, tuple[int, int, str]]:
@@ -57,15 +39,15 @@ def fingerprints(folder: Path) -> dict[str, tuple[int, int, str]]:
     ids=["refused", "not now", "limit", "sign-in"],
 )
 def test_failed_delivery_changes_nothing_in_the_tree(
-    google: Google, box: Box, tree: DemoTree, fault: Responder
+    google: Google, box: Box, tree_with_peer: DemoTree, fault: Responder
 ) -> None:
     """N26, A12: nor what later scans find there."""
     configure(box, google, second=False)
     google.write_token(box.home.token)
     scan_once(box)
     google.default = fault
-    tree.submit(ANA, "survey", CODE)
-    tree.approve(ANA, "survey")
+    tree_with_peer.submit(ANA, "survey", CODE)
+    tree_with_peer.approve(ANA, "survey")
     before = fingerprints(box.root)
     for _ in range(4):
         scan_once(box)
@@ -73,7 +55,7 @@ def test_failed_delivery_changes_nothing_in_the_tree(
     assert outbox_counts(box).sent == 0
     assert fingerprints(box.root) == before
 
-    tree.end(ANA, "survey", 1, "KeyError: 'person_id'\n")
+    tree_with_peer.end(ANA, "survey", 1, "KeyError: 'person_id'\n")
     before = fingerprints(box.root)
     scan_once(box)
 

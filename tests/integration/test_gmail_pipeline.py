@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
-from syftnotify.runtime.container import App
 from syftnotify.services.demo import Tree
 from syftnotify.system import worker_lock
 from tests.fakes.google import (
     Google,
-    Handler,
     Post,
     Responder,
     close_connection,
@@ -28,22 +23,13 @@ from tests.fakes.google import (
 from tests.gmail_boxes import CODE, HOUR, configure_gmail, count_by_id, events_and_recipients, gmail_tree
 from tests.parameters import thorough_except
 from tests.queries import outbox_counts
+from tests.scanning import opened_app
 from tests.support import ANA, BO, OWNER, Box, tally
 
 
 @pytest.fixture
 def tree(google: Google, box: Box) -> Tree:
     return gmail_tree(google, box)
-
-
-@contextlib.contextmanager
-def opened_app(box: Box) -> Iterator[App]:
-    """One app for several scans, so that a pause is remembered."""
-    app = box.open_app()
-    try:
-        yield app
-    finally:
-        app.close()
 
 
 def test_gmail_job_is_sent_once_to_owner_and_submitter(google: Google, box: Box, tree: Tree) -> None:
@@ -168,23 +154,6 @@ def test_gmail_refused_mail_is_dead_and_blocks_nothing(
     assert events_and_recipients(google.posts[2:]) == [("job_approved", ANA)]
 
 
-def test_gmail_refused_recipient_does_not_stop_the_other(google: Google, box: Box, tree: Tree) -> None:
-    """X04."""
-
-    def refuses_ana(handler: Handler) -> None:
-        (respond_error(400) if handler.post.to == ANA else respond_error(503))(handler)
-
-    google.default = refuses_ana
-    tree.submit(ANA, "survey", CODE)
-    box.scan()
-    google.default = None
-    box.clock.advance(HOUR)
-    box.scan()
-
-    assert [post.to for post in google.posts].count(ANA) == 1
-    assert outbox_counts(box) == tally(sent=1, dead=1)
-
-
 def test_gmail_daily_limit_pauses_and_resumes_in_order(google: Google, box: Box, tree: Tree) -> None:
     """X01: looks permanent, is not."""
     google.default = respond_error(403, "dailyLimitExceeded")
@@ -234,37 +203,6 @@ def test_gmail_revoked_sign_in_pauses_until_the_next_sign_in(google: Google, box
 
     assert [post.event for post in google.posts[asked:] if post.to == ANA] == ["job_submitted", "job_approved"]
     assert outbox_counts(box) == tally(sent=3)
-
-
-def test_gmail_max_retries_ends_in_dead_letters(google: Google, box: Box, tree: Tree) -> None:
-    """G10: `max_retries` counts answers that said: not now."""
-    configure_gmail(box, google, max_retries=2)
-    google.default = respond_html(503)
-    tree.submit(ANA, "survey", CODE)
-    for _ in range(6):
-        box.scan()
-        box.clock.advance(2 * HOUR)
-
-    assert set(count_by_id(google.posts).values()) == {3}
-    assert outbox_counts(box) == tally(dead=2)
-
-
-def test_gmail_retry_after_delays_the_next_attempt(google: Google, box: Box, tree: Tree) -> None:
-    """G10: even when it is later than our own backoff."""
-    google.default = respond_error(429, "rateLimitExceeded", headers={"Retry-After": "86400"})
-    # The hint is counted from the real moment of the answer, so this box lives in real time.
-    box.clock.now = time.time()
-    tree.submit(ANA, "survey", CODE)
-    box.scan()
-    google.default = None
-    box.clock.advance(86_000)
-    box.scan()
-    assert len(google.posts) == 2
-    box.clock.advance(1_000)
-    box.scan()
-
-    assert len(google.posts) == 4
-    assert outbox_counts(box) == tally(sent=2)
 
 
 def test_gmail_mails_of_a_job_are_one_conversation(google: Google, box: Box, tree: Tree) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from syftnotify.core.errors import StateError
-from syftnotify.services.demo import Tree
 from tests.fakes.web import WebServer, close_connection, respond
-from tests.support import ANA, OWNER, Box, worker_in_process
+from tests.health_boxes import pings, submit
+from tests.support import OWNER, Box, worker_in_process
 
 
 def closed_port() -> int:
@@ -21,20 +21,8 @@ def closed_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def submit(box: Box, name: str) -> None:
-    """Submit one job in layout D, by a scientist that the owner added."""
-    tree = Tree(box.root, box.snapshot)
-    if not (box.root / OWNER).exists():
-        tree.grant(ANA)
-    tree.submit(ANA, name, "print(1)\n")
-
-
 def texts(hook: WebServer) -> list[str]:
     return [request.json["text"] for request in hook.requests if request.line.startswith("POST")]
-
-
-def pings(hook: WebServer) -> int:
-    return sum(1 for request in hook.requests if request.line.startswith("GET"))
 
 
 def configure(box: Box, hook: WebServer, **more: Any) -> None:

@@ -21,7 +21,7 @@ from tests.fakes.mailserver import serve_mail
 from tests.fakes.web import WebServer
 from tests.queries import add_alert_rule, emit_event
 from tests.support import ANA, BO, OWNER, Box
-from tests.trees import TREES, Disk, Tree
+from tests.trees import Tree
 
 
 def test_on_failure_includes_timeouts_for_blocks_not_for_rules(box: Box, hook: WebServer) -> None:
@@ -34,11 +34,6 @@ def test_on_failure_includes_timeouts_for_blocks_not_for_rules(box: Box, hook: W
 
     assert [request.json["status"] for request in hook.requests] == ["failed"]
     assert sorted(mail.event for mail in box.mails()) == ["job_failed", "job_timeout"]
-
-
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    return TREES["D"](Disk(box.root, box.clock.time))
 
 
 def test_notify_block_is_mail_only_and_alerts_block_anything(box: Box, tree: Tree, hook: WebServer) -> None:

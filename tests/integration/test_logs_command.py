@@ -5,24 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from syftnotify.services.demo import Tree as DemoTree
+from tests.log_lines import append, line
 from tests.support import ANA, Box
 from tests.workers import EchoServer, demo_tree
 
 ESCAPE, OVERRIDE = "\x1b", "\u202e"  # ANSI, right to left
-
-
-def line(number: int, level: str = "INFO") -> str:
-    return f"2026-01-01T00:00:00.{number:03d}Z {level} syftnotify.worker: line {number}"
-
-
-def append(path: Path, *lines: str) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(f"{one}\n" for one in lines)
 
 
 TRACEBACK = ("    Traceback (most recent call last):", '      File "x.py", line 1', "    ValueError: no")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,26 +13,16 @@ from syftnotify.runtime.container import App
 from syftnotify.runtime.health.reporter import HealthReporter
 from syftnotify.services.demo import Tree
 from syftnotify.sources.spool import emit
+from tests.scanning import opened_app
 from tests.support import ANA, OWNER, Box, delete_outbox
+from tests.workers import demo_tree
 
 
 @pytest.fixture
 def tree(box: Box) -> Tree:
-    box.snapshot.parent.mkdir(parents=True)
-    tree = Tree(box.root, box.snapshot)
-    tree.peers([], [])
-    tree.grant(ANA)
+    tree = demo_tree(box)
     box.scan()
     return tree
-
-
-@contextlib.contextmanager
-def worker(box: Box) -> Iterator[App]:
-    app = box.open_app()
-    try:
-        yield app
-    finally:
-        app.close()
 
 
 def scan(box: Box, app: App) -> None:
@@ -76,11 +65,11 @@ def test_lost_emitted_events_are_reported_to_the_owner_once(box: Box, tree: Tree
     """A8: with the number of events that may be affected."""
     for number in range(3):
         emit("job_failed", f"run/{number}", notify_emails=["ops@lab.example"], home=box.home.root)
-    with worker(box) as app:
+    with opened_app(box) as app:
         scan_without_delivery(box, app)
     delete_outbox(box)
     for _ in range(2):
-        with worker(box) as app:
+        with opened_app(box) as app:
             scan(box, app)
 
     (subject,) = alert_subjects(box)
@@ -90,10 +79,10 @@ def test_lost_emitted_events_are_reported_to_the_owner_once(box: Box, tree: Tree
 def test_delivered_emitted_events_are_not_reported_as_lost(box: Box, tree: Tree) -> None:
     """A8"""
     emit("job_failed", "run/1", notify_emails=["ops@lab.example"], home=box.home.root)
-    with worker(box) as app:
+    with opened_app(box) as app:
         scan(box, app)
     delete_outbox(box)
-    with worker(box) as app:
+    with opened_app(box) as app:
         scan(box, app)
 
     assert alert_subjects(box) == []
@@ -102,10 +91,10 @@ def test_delivered_emitted_events_are_not_reported_as_lost(box: Box, tree: Tree)
 def test_owed_notifications_of_a_lost_outbox_are_sent_and_counted(box: Box, tree: Tree) -> None:
     """A8: they may have been sent before the loss, which the ledger does not tell."""
     tree.submit(ANA, "survey", "print(1)\n")
-    with worker(box) as app:
+    with opened_app(box) as app:
         scan_without_delivery(box, app)
     delete_outbox(box)
-    with worker(box) as app:
+    with opened_app(box) as app:
         scan(box, app)
         counts = app.outbox.history.counts()
 
@@ -116,13 +105,13 @@ def test_owed_notifications_of_a_lost_outbox_are_sent_and_counted(box: Box, tree
 def test_outbox_without_its_last_changes_resends_nothing_recorded(box: Box, tree: Tree, tmp_path: Path) -> None:
     """A8: the write-ahead log was cut; the ledger has recorded as sent what waits in the database again."""
     tree.submit(ANA, "survey", "print(1)\n")
-    with worker(box) as app:
+    with opened_app(box) as app:
         scan_without_delivery(box, app)
         back_up(box, tmp_path / "copy.db")
         scan(box, app)
     before = len(box.mails())
     restore(box, tmp_path / "copy.db")
-    with worker(box) as app:
+    with opened_app(box) as app:
         scan(box, app)
         counts = app.outbox.history.counts()
 
@@ -134,7 +123,7 @@ def test_outbox_without_its_last_changes_counts_possible_duplicates(box: Box, tr
     """A8: it is unknown whether the others were sent."""
     tree.submit(ANA, "survey", "print(1)\n")
     tree.submit(ANA, "other", "print(2)\n")
-    with worker(box) as app:
+    with opened_app(box) as app:
         scan_without_delivery(box, app)
         back_up(box, tmp_path / "copy.db")
         tree.submit(ANA, "later", "print(3)\n")
@@ -142,7 +131,7 @@ def test_outbox_without_its_last_changes_counts_possible_duplicates(box: Box, tr
         app.dispatcher.drain()  # sent, and the worker is killed before it records that in the ledger
     before = len(box.mails())
     restore(box, tmp_path / "copy.db")
-    with worker(box) as app:
+    with opened_app(box) as app:
         scan(box, app)
         counts = app.outbox.history.counts()
 

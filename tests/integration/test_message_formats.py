@@ -14,12 +14,7 @@ from tests.fakes.mailserver import serve_mail
 from tests.fakes.web import WebServer
 from tests.queries import emit_event
 from tests.support import ANA, BO, OWNER, Box
-from tests.trees import TREES, Disk, Tree
-
-
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    return TREES["D"](Disk(box.root, box.clock.time))
+from tests.trees import Tree
 
 
 def test_native_body_has_documented_keys_only(box: Box, tree: Tree, hook: WebServer) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,27 +62,6 @@ def content(folder: Path) -> dict[str, tuple[int, int, int]]:
         for path in folder.rglob("*")
         if (found := path.lstat())
     }
-
-
-def give_to_nobody(folder: Path) -> None:
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, NOBODY, NOBODY)
-
-
-@pytest.fixture
-def foreign_box() -> Iterator[Box]:
-    """A configured box that belongs to the user `nobody`."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
-        Path(folder).chmod(0o755)
-        box = Box(Path(folder))
-        box.root.mkdir()
-        box.configure()
-        (box.home.root / "templates" / "emails").mkdir(parents=True)
-        give_to_nobody(box.home.root)
-        give_to_nobody(box.root)
-        yield box
 
 
 # -- root ----------------------------------------------------------------------------------------------------------

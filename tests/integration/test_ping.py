@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from syftnotify.services.demo import Tree as DemoTree
-from tests.fakes.google import SECRET, Google, serve_google
+from tests.fakes.google import SECRET, Google
 from tests.support import ANA, Box, worker_in_process
-from tests.workers import CODE, PingServer, configure, demo_tree
+from tests.workers import CODE, PingServer, configure
 
 DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
 
 
-@pytest.fixture
-def google() -> Iterator[Google]:
-    with serve_google() as google:
-        yield google
-
-
-@pytest.fixture
-def tree(box: Box) -> DemoTree:
-    """A tree with ANA as an approved peer."""
-    return demo_tree(box)
-
-
-@pytest.fixture
-def ping_server() -> Iterator[PingServer]:
-    server = PingServer()
-    yield server
-    server.stop()
-
-
-def test_ping_follows_a_successful_scan(box: Box, tree: DemoTree, ping_server: PingServer) -> None:
+def test_ping_follows_a_successful_scan(box: Box, tree_with_peer: DemoTree, ping_server: PingServer) -> None:
     """B06: one GET, at most once a minute."""
     configure(box, heartbeat={"ping_url": ping_server.url})
     with worker_in_process(box) as scan:
@@ -47,7 +26,7 @@ def test_ping_follows_a_successful_scan(box: Box, tree: DemoTree, ping_server: P
     assert len(ping_server.pings) == 2
 
 
-def test_ping_waits_for_a_successful_scan(box: Box, tree: DemoTree, ping_server: PingServer) -> None:
+def test_ping_waits_for_a_successful_scan(box: Box, tree_with_peer: DemoTree, ping_server: PingServer) -> None:
     """B06."""
     configure(box, heartbeat={"ping_url": ping_server.url})
     with worker_in_process(box) as scan:
@@ -61,7 +40,7 @@ def test_ping_waits_for_a_successful_scan(box: Box, tree: DemoTree, ping_server:
 
 
 def test_ping_waits_while_a_transport_is_paused(
-    google: Google, box: Box, tree: DemoTree, ping_server: PingServer
+    google: Google, box: Box, tree_with_peer: DemoTree, ping_server: PingServer
 ) -> None:
     """B06, X07: although another transport works."""
     configure(box, google, heartbeat={"ping_url": ping_server.url})
@@ -70,7 +49,7 @@ def test_ping_waits_while_a_transport_is_paused(
         scan()
         assert len(ping_server.pings) == 1
         google.revoke()
-        tree.submit(ANA, "survey", CODE)
+        tree_with_peer.submit(ANA, "survey", CODE)
         scan()
         for _ in range(3):
             box.clock.advance(MINUTE)
@@ -85,7 +64,7 @@ def test_ping_waits_while_a_transport_is_paused(
     assert len(ping_server.pings) == 2
 
 
-def test_run_once_pings(box: Box, tree: DemoTree, ping_server: PingServer) -> None:
+def test_run_once_pings(box: Box, tree_with_peer: DemoTree, ping_server: PingServer) -> None:
     """B06, B07: for `run --once` from cron."""
     configure(box, heartbeat={"ping_url": ping_server.url})
 
@@ -112,7 +91,9 @@ def test_run_once_not_healthy_does_not_ping(box: Box, ping_server: PingServer, f
 
 
 @pytest.mark.parametrize("fault", ["down", "redirect"])
-def test_ping_failing_server_disturbs_nothing(box: Box, tree: DemoTree, ping_server: PingServer, fault: str) -> None:
+def test_ping_failing_server_disturbs_nothing(
+    box: Box, tree_with_peer: DemoTree, ping_server: PingServer, fault: str
+) -> None:
     """B06: mails are sent, and the log does not contain the secret of the address."""
     configure(box, heartbeat={"ping_url": ping_server.url})
     box.notify("run", "--once", check=0)
@@ -120,7 +101,7 @@ def test_ping_failing_server_disturbs_nothing(box: Box, tree: DemoTree, ping_ser
         ping_server.status, ping_server.headers = 302, {"Location": "/elsewhere"}
     else:
         ping_server.stop()
-    tree.submit(ANA, "survey", CODE)
+    tree_with_peer.submit(ANA, "survey", CODE)
 
     box.notify("run", "--once", check=0)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from syftnotify.core.errors import StateError
 from syftnotify.services.demo import Tree
-from tests.support import ANA, OWNER, Box, Clock, delete_ledger, delete_outbox
+from tests.support import ANA, Box, Clock, delete_ledger, delete_outbox
 from tests.trees import TREES, Disk
 
 CODE = "print(1)\n"
@@ -21,80 +19,6 @@ def tree(box: Box) -> Tree:
     tree.grant(ANA)
     box.scan()
     return tree
-
-
-def submit_undelivered(box: Box, tree: Tree) -> None:
-    """A job is detected, and nothing can be sent."""
-    box.home.mail.rename(box.home.root / "put-aside") if box.home.mail.exists() else None
-    box.home.mail.write_text("in the way")
-    tree.submit(ANA, "survey", CODE)
-    box.scan()
-    box.home.mail.unlink()
-    box.clock.advance(3600)
-
-
-def test_lost_outbox_owed_events_are_notified_again(box: Box, tree: Tree) -> None:
-    """X01"""
-    submit_undelivered(box, tree)
-    delete_outbox(box)
-    box.scan()
-
-    assert sorted(mail.sent for mail in box.mails()) == [
-        ("job_submitted", "owner", OWNER),
-        ("job_submitted", "submitter", ANA),
-    ]
-
-
-def test_lost_outbox_settled_events_are_not_notified_again(box: Box, tree: Tree) -> None:
-    tree.submit(ANA, "survey", CODE)
-    box.scan()
-    box.new_mails()
-    delete_outbox(box)
-    box.scan()
-
-    assert box.new_mails() == []
-
-
-def test_lost_ledger_is_rebuilt_from_the_outbox(box: Box, tree: Tree) -> None:
-    """X02: neither a flood, nor silence about what happened meanwhile."""
-    tree.submit(ANA, "survey", CODE)
-    box.scan()
-    box.new_mails()
-    delete_ledger(box)
-    tree.approve(ANA, "survey")
-    box.scan()
-
-    assert [mail.sent for mail in box.new_mails()] == [("job_approved", "submitter", ANA)]
-
-
-@pytest.mark.parametrize("lose", [delete_ledger, delete_outbox])
-def test_lost_file_keeps_the_unsent_messages(box: Box, tree: Tree, lose: Callable[[Box], None]) -> None:
-    """X01, X02"""
-    submit_undelivered(box, tree)
-    lose(box)
-    box.scan()
-    box.scan()
-
-    assert len(box.mails()) == 2
-
-
-def test_lost_ledger_and_outbox_are_one_catch_up(box: Box, tree: Tree) -> None:
-    """X02"""
-    for number in range(20):
-        tree.submit(ANA, f"ended {number}", CODE)
-        tree.approve(ANA, f"ended {number}")
-        tree.end(ANA, f"ended {number}", 0)
-    for number in range(3):
-        tree.submit(ANA, f"waiting {number}", CODE)
-    box.scan()
-    box.new_mails()
-    delete_ledger(box)
-    delete_outbox(box)
-    box.scan()
-    (mail,) = box.new_mails()
-
-    assert mail.sent == ("digest", "owner", OWNER)
-    assert len(mail.entities) == 3
 
 
 def test_unsaved_ledger_notifies_once_after_the_next_scan(box: Box, tree: Tree) -> None:
@@ -145,24 +69,6 @@ def test_lost_ledger_notifies_no_old_fact(box: Box, tree: Tree) -> None:
     tree.end(ANA, "survey", 0)
     box.scan()
     assert {mail.event for mail in box.new_mails()} == {"job_completed"}
-    delete_ledger(box)
-    box.scan()
-
-    assert box.new_mails() == []
-
-
-def test_lost_ledger_of_many_ended_jobs_is_no_flood(box: Box, tree: Tree) -> None:
-    """X02"""
-    delete_ledger(box)
-    delete_outbox(box)
-    for number in range(30):
-        tree.submit(ANA, f"ended {number}", CODE)
-        tree.approve(ANA, f"ended {number}")
-        tree.end(ANA, f"ended {number}", 0)
-    box.scan()
-    tree.submit(ANA, "waiting", CODE)
-    box.scan()
-    box.new_mails()
     delete_ledger(box)
     box.scan()
 

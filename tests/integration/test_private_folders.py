@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ from syftnotify.sources.spool import emit
 from syftnotify.store.ledger.manager import JsonStateManager
 from syftnotify.system.paths import Home
 from syftnotify.transports.maildir.sending import MaildirTransport
-
-
-@pytest.fixture
-def no_umask() -> Iterator[None]:
-    before = os.umask(0)
-    yield
-    os.umask(before)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from tests.deliveries import scan_later, start_with
 from tests.queries import emit_event
 from tests.support import ANA, Box
-from tests.trees import TREES, Disk, Tree
+from tests.trees import Tree
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,6 @@ def test_quiet_hours_are_off_by_default_and_exempt_high_severity(
 
 
 HOUR = 3600.0
-
-
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    return TREES["D"](Disk(box.root, box.clock.time))
 
 
 def test_reminders_are_off_by_default(box: Box, tree: Tree) -> None:

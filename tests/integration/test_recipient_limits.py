@@ -8,19 +8,9 @@ import pytest
 
 from syftnotify.sources.spool import emit
 from syftnotify.store.outbox.store import SqliteOutbox
-from tests.integration.submitter_trees import counts, scan_after, snapshot, submitters, tree_with_a_peer, withheld
+from tests.integration.submitter_trees import counts, scan_after, snapshot, submitters, withheld
 from tests.support import ANA, BO, OWNER, Box, tally
 from tests.trees import TREES, Disk, Tree
-
-
-@pytest.fixture
-def disk(box: Box) -> Disk:
-    return Disk(box.root, box.clock.time)
-
-
-@pytest.fixture
-def unknown_tree(box: Box, disk: Disk) -> Tree:
-    return tree_with_a_peer("D", box, disk)
 
 
 def submit_all(tree: Tree, count: int, domain: str = "crowd.example") -> list[str]:

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import time
-from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.in_process import run_command
+from tests.integration.commands import run
 from tests.stored import StoredNotification, open_outbox, states_by_id, store
 from tests.support import ANA, BO, Box, claim
-
-
-def run(box: Box, *arguments: str, check: int) -> str:
-    """Run a command in this process; returns both output streams as one text."""
-    output = io.StringIO()
-    with redirect_stdout(output), redirect_stderr(output):
-        code = run_command(box.home, *arguments)
-    assert code == check, output.getvalue()
-    return output.getvalue()
 
 
 @pytest.mark.parametrize("digits", [32, 8, 4])
@@ -129,13 +118,6 @@ def test_resend_takes_ids_or_conditions_not_both(box: Box, arguments: tuple[str,
 
     assert "pass ids" in output
     assert states_by_id(box) == {name: "dead"}
-
-
-@pytest.fixture
-def holding_box(box: Box) -> Box:
-    """A box that holds messages of unknown outcome."""
-    box.configure({"notify": {"interval": 1, "sync_state_path": str(box.snapshot), "on_unknown": "hold"}})
-    return box
 
 
 def test_resend_all_dead_requeues_dead_only(holding_box: Box) -> None:

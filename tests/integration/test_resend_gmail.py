@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
-import time
-from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from typing import Any
 
 import pytest
 
 from syftnotify.services.demo import Tree
-from tests.fakes.google import Google, Responder, close_connection, respond_error, respond_html, serve_google
-from tests.gmail_boxes import message_id, only_for_ana
-from tests.in_process import run_command
+from tests.fakes.google import Google, Responder, close_connection, respond_error, respond_html
+from tests.gmail_boxes import configure_gmail_alone, gmail_tree_now, message_id, only_for_ana
+from tests.integration.commands import dead_letters, run
 from tests.queries import outbox_counts
-from tests.support import ANA, BO, OWNER, Box, tally
+from tests.support import ANA, OWNER, Box, tally
 
 CODE = "print('mean income')\n"
 
@@ -24,50 +19,9 @@ CODE = "print('mean income')\n"
 HOUR = 3600.0
 
 
-def run(box: Box, *arguments: str, check: int) -> str:
-    """Run a command in this process; returns both output streams as one text."""
-    output = io.StringIO()
-    with redirect_stdout(output), redirect_stderr(output):
-        code = run_command(box.home, *arguments)
-    assert code == check, output.getvalue()
-    return output.getvalue()
-
-
-def dead_letters(box: Box) -> list[dict[str, Any]]:
-    found = json.loads(run(box, "dead", "--json", check=0))
-    assert isinstance(found, list)
-    return found
-
-
-@pytest.fixture
-def google() -> Iterator[Google]:
-    with serve_google() as google:
-        yield google
-
-
-def use_gmail(box: Box, google: Google, **changes: Any) -> None:
-    box.configure(
-        {
-            "notify": {"interval": 1, "sync_state_path": str(box.snapshot)},
-            "transports": {"mail": {"type": "gmail", "api_endpoint": google.url, "rate": 100, "burst": 100, **changes}},
-        }
-    )
-
-
 @pytest.fixture
 def tree(google: Google, box: Box) -> Tree:
-    """A box that sends through Gmail, and its tree after the baseline scan with two peers."""
-    use_gmail(box, google)
-    google.write_token(box.home.token)
-    box.snapshot.parent.mkdir(parents=True)
-    tree = Tree(box.root, box.snapshot)
-    tree.peers([], [])
-    tree.grant(ANA)
-    tree.grant(BO)
-    box.clock.now = time.time()
-    box.scan()
-    assert google.posts == []
-    return tree
+    return gmail_tree_now(google, box)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +121,7 @@ def test_status_names_dead_letters_and_the_commands(google: Google, box: Box, tr
 @pytest.mark.parametrize("by_name", [True, False])
 def test_resend_of_held_keeps_the_message_id(google: Google, box: Box, tree: Tree, by_name: bool) -> None:
     """X04, X03: so that a mail reader can tell that it is the same mail."""
-    use_gmail(box, google, on_unknown="hold")
+    configure_gmail_alone(box, google, on_unknown="hold")
     google.default = only_for_ana(close_connection)
     tree.submit(ANA, "survey", CODE)
     box.scan()
@@ -192,7 +146,7 @@ def test_resend_of_held_keeps_the_message_id(google: Google, box: Box, tree: Tre
 
 def test_resend_of_part_of_held_digest_sends_the_digest(google: Google, box: Box, tree: Tree) -> None:
     """X03, X04: it may have arrived, so it must keep its Message-ID."""
-    use_gmail(box, google, on_unknown="hold")
+    configure_gmail_alone(box, google, on_unknown="hold")
     google.default = only_for_ana(close_connection)
     submit_six_jobs_later(box, tree)
     google.default = None

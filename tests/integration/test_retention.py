@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.fakes.mailserver import reply as replies
 from tests.fakes.mailserver import serve_mail
 from tests.support import ANA, BO, OWNER, Box
-from tests.trees import TREES, Disk, Tree
+from tests.trees import Tree
 
 HOUR = 3600.0
 DAY = 24 * HOUR
-
-
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    return TREES["D"](Disk(box.root, box.clock.time))
 
 
 def test_reminder_is_sent_to_a_co_owner(box: Box, tree: Tree) -> None:
@@ -30,23 +23,6 @@ def test_reminder_is_sent_to_a_co_owner(box: Box, tree: Tree) -> None:
     box.scan()
 
     assert sorted((mail.event, mail.to) for mail in box.new_mails()) == [("job_waiting", BO), ("job_waiting", OWNER)]
-
-
-def test_single_deferred_mail_is_not_a_digest(box: Box, tree: Tree) -> None:
-    """X06: a digest of one thing is worse than the thing."""
-    box.configure({"quiet_hours": {"from": "00:00", "to": "23:59", "zone": "UTC"}, "routes": [{"to": ["owner"]}]})
-    box.scan()
-    tree.submit("survey", ANA)
-    box.clock.advance(60)
-    box.scan()
-    assert box.mails() == []
-    box.configure({"routes": [{"to": ["owner"]}]})
-    box.clock.advance(DAY)
-    box.scan()
-
-    (mail,) = box.mails()
-    assert mail.event == "job_submitted"
-    assert "the mean of the ages" in mail.text
 
 
 def test_history_is_kept_without_limit_unless_configured(box: Box, tree: Tree) -> None:

@@ -14,7 +14,7 @@ from tests.fakes.mailserver import serve_mail
 from tests.fakes.web import WebServer, respond, serve_web
 from tests.queries import emit_event, json_list, outbox_counts
 from tests.support import ANA, BO, OWNER, Box, scan_for_hours, tally
-from tests.trees import TREES, Disk, Tree
+from tests.trees import Tree
 
 
 @pytest.mark.parametrize("kind", ["webhook", "slack"])
@@ -171,11 +171,6 @@ def test_gmail_smtp_and_maildir_are_one_medium(box: Box) -> None:
 
         assert [mail.to for mail in box.mails()] == [BO]
         assert (len(gmail.posts), len(server.committed)) == (0, 0)
-
-
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    return TREES["D"](Disk(box.root, box.clock.time))
 
 
 def test_delayed_events_of_a_job_arrive_in_order(box: Box, tree: Tree) -> None:

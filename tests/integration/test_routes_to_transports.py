@@ -55,18 +55,6 @@ def test_gpu_available_twice_is_sent_once(box: Box, hook: WebServer) -> None:
     ]
 
 
-def test_emit_with_one_key_is_one_event(box: Box, hook: WebServer) -> None:
-    configure_routes(box, hook, [], events=["*"])
-    for _ in range(3):
-        emit_event(box, "job_failed", key="run-7")
-        box.scan()
-    assert len(hook.requests) == 1
-    emit_event(box, "job_failed")
-    emit_event(box, "job_failed")
-    box.scan()
-    assert len(hook.requests) == 3
-
-
 def test_emit_notify_emails_are_sent_by_mail_only(box: Box, hook: WebServer) -> None:
     """G22, G23, G24: and no webhook for it."""
     configure_routes(box, hook, [])

@@ -14,20 +14,10 @@ from tests.queries import file_states
 from tests.support import ANA, OWNER, Box
 
 
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    """The box's tree, with Ana as a peer."""
-    box.snapshot.parent.mkdir(parents=True)
-    tree = Tree(box.root, box.snapshot)
-    tree.peers([], [])
-    tree.grant(ANA)
-    return tree
-
-
-def test_run_once_delivers_and_ends(box: Box, tree: Tree) -> None:
+def test_run_once_delivers_and_ends(box: Box, tree_with_peer: Tree) -> None:
     """B07, G20: without `scheduler_online`, because no worker stays."""
     box.notify("run", "--once", check=0)
-    tree.submit(ANA, "survey", "print(1)\n")
+    tree_with_peer.submit(ANA, "survey", "print(1)\n")
 
     done = box.notify("run", "--once", check=0)
 
@@ -42,11 +32,11 @@ def test_run_once_delivers_and_ends(box: Box, tree: Tree) -> None:
     assert len(box.mails()) == 2
 
 
-def test_run_once_with_failed_delivery_exits_with_zero(box: Box, tree: Tree) -> None:
+def test_run_once_with_failed_delivery_exits_with_zero(box: Box, tree_with_peer: Tree) -> None:
     """B07."""
     (box.folder / "file").write_text("")
     box.configure({"transports": {"box": {"type": "maildir", "path": str(box.folder / "file" / "mail")}}})
-    tree.submit(ANA, "survey", "print(1)\n")
+    tree_with_peer.submit(ANA, "survey", "print(1)\n")
 
     done = box.notify("run", "--once", check=0)
 
@@ -68,10 +58,10 @@ def test_run_once_with_broken_config_exits_with_two(box: Box) -> None:
     assert "line 2" in box.notify("run", "--once", check=2).stderr
 
 
-def test_run_once_while_switched_off_sends_nothing(box: Box, tree: Tree) -> None:
+def test_run_once_while_switched_off_sends_nothing(box: Box, tree_with_peer: Tree) -> None:
     """G01."""
     box.configure({"notify": {"enabled": False}})
-    tree.submit(ANA, "survey", "print(1)\n")
+    tree_with_peer.submit(ANA, "survey", "print(1)\n")
 
     done = box.notify("run", "--once", check=0)
 
@@ -80,11 +70,11 @@ def test_run_once_while_switched_off_sends_nothing(box: Box, tree: Tree) -> None
 
 
 @pytest.mark.parametrize("has_baseline", [True, False], ids=["with baseline", "without baseline"])
-def test_dry_run_lists_messages_and_changes_nothing(box: Box, tree: Tree, has_baseline: bool) -> None:
+def test_dry_run_lists_messages_and_changes_nothing(box: Box, tree_with_peer: Tree, has_baseline: bool) -> None:
     """B07."""
     if has_baseline:
         box.notify("run", "--once", check=0)
-    tree.submit(ANA, "survey", "print(1)\n")
+    tree_with_peer.submit(ANA, "survey", "print(1)\n")
     before = file_states(box.folder)
     box.env["COLUMNS"] = "200"
 

@@ -130,20 +130,6 @@ def test_cache_that_cannot_be_used_is_replaced(box: Box, tree: Tree, changes: di
     assert box.new_mails() == []
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("column", [1, 3], ids=["fingerprints", "folders"])
-@pytest.mark.parametrize("wrong", ["text", None, 1.5, 2**70])
-def test_cache_with_wrong_columns_is_replaced(box: Box, tree: Tree, column: int, wrong: Any) -> None:
-    cached = count_calls(box)
-    shelves = read_cache(box)["shelves"]
-    for columns in shelves.values():
-        columns[column] = [wrong] * len(columns[column]) if column == 1 else wrong
-    change_cache(box, shelves=shelves)
-
-    assert count_calls(box) >= cached + COUNT
-    assert count_calls(box) == cached
-
-
 def test_cache_younger_than_a_restored_state_file_is_discarded(box: Box, tree: Tree) -> None:
     """It would hide the second end of a job that the older state file lacks."""
     older = box.home.state.read_bytes()

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from standardwebhooks import Webhook as Verifier
 
-from tests.fakes import mailserver
-from tests.fakes.mailserver import PASSWORD, USER, MailServer
+from tests.fakes.mailserver import USER, MailServer
 from tests.fakes.web import WebServer, serve_web
-from tests.secrets_setup import (
-    BEARER,
-    SIGNING,
-    assert_absent,
-    configure_all,
-    secret_values,
-    set_secret,
-    store_secret,
-)
+from tests.secrets_setup import BEARER, SIGNING, assert_absent, configure_all, secret_values, set_secret, store_secret
 from tests.support import ANA, Box
 from tests.trees import TREES, Disk
 
 # Secrets that must appear nowhere; the first two are part of the path of each `Web`.
-
-
-@pytest.fixture
-def mail_server() -> Iterator[MailServer]:
-    """A mail server that requires a sign-in."""
-    with mailserver.serve_mail(users={USER: PASSWORD}) as server:
-        yield server
 
 
 def reference_to(box: Box, kind: str, name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> str:

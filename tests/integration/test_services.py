@@ -16,7 +16,6 @@ from syftnotify.services.arguments import UsageError
 from syftnotify.services.demo import Tree
 from syftnotify.services.doctor.checks import run_checks
 from syftnotify.services.doctor.findings import Level
-from syftnotify.services.preview import previews
 from syftnotify.services.settings import load
 from syftnotify.services.setup.options import SetupOptions
 from syftnotify.services.setup.plan import plan_setup
@@ -132,13 +131,6 @@ def test_status_of_a_stopped_worker_names_what_prevents_a_start(box: Box) -> Non
 
     assert (status.run_state, status.is_running, status.pid) == (RunState.NOT_RUNNING, False, None)
     assert "do_email" in status.notices[0]
-
-
-def test_previews_render_each_audience(box: Box) -> None:
-    found = previews(box.home, "job_submitted")
-
-    assert [each.audience.value for each in found] == ["owner", "submitter"]
-    assert all("income survey" in each.message.text for each in found)
 
 
 def test_send_tests_returns_a_result_for_each_transport(box: Box) -> None:

@@ -2,53 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from syftnotify.services.demo import Tree as DemoTree
-from tests.fakes.google import SECRET, Google, Post, serve_google
+from tests.fakes.google import SECRET, Google
+from tests.health_boxes import alerts, write_sign_in
+from tests.scanning import scan_once
 from tests.support import OWNER, Box, worker_in_process
-from tests.workers import configure, demo_tree
+from tests.workers import configure
 
 DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
 
 
 CY = "cy@clinic.example"
-
-
-@pytest.fixture
-def google() -> Iterator[Google]:
-    with serve_google() as google:
-        yield google
-
-
-@pytest.fixture
-def tree(box: Box) -> DemoTree:
-    """A tree with ANA as an approved peer."""
-    return demo_tree(box)
-
-
-def scan_once(box: Box) -> None:
-    """One scan of a new process, with the health checks."""
-    with worker_in_process(box) as scan:
-        scan()
-
-
-WEEK_SECONDS = 7 * 86400  # how long the sign-in of an app in Google's testing state lasts
-
-
-def write_sign_in(box: Box, google: Google, *, days_left: float, **changes: Any) -> None:
-    """A sign-in of an app in Google's testing state that ends in `days_left` days of the box's clock."""
-    signed_in_at = int(box.clock.now + days_left * DAY) - WEEK_SECONDS
-    given = {"signed_in_at": signed_in_at, "refresh_token_expires_in": WEEK_SECONDS, **changes}
-    google.write_token(box.home.token, **{key: value for key, value in given.items() if value is not None})
-
-
-def alerts(google: Google) -> list[Post]:
-    return [post for post in google.posts if post.event == "system_alert"]
 
 
 def test_sign_in_alert_goes_to_owner_and_operators(google: Google, box: Box) -> None:

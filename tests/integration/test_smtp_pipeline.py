@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -17,12 +16,9 @@ from tests.fakes.mailserver import (
     Authority,
     MailServer,
     close_connection,
-    commit,
-    ids,
     reply,
     reply_with_password,
     send_garbage,
-    sequence,
     serve_mail,
 )
 from tests.integration.transports.smtp_clients import STARTTLS, UNENCRYPTED
@@ -54,60 +50,6 @@ def test_smtp_job_is_sent_to_owner_and_submitter(box: Box, ca: Authority) -> Non
     sent = {(mail.event, mail.to, mail.sender) for mail in server.committed}
     assert sent == {("job_submitted", OWNER, "no@x.org"), ("job_submitted", ANA, "no@x.org")}
     assert outbox_counts(box) == tally(sent=2)
-
-
-def test_smtp_unknown_outcome_is_resent_with_the_same_id(box: Box) -> None:
-    """X03: a reader's program can tell that it is the same mail."""
-    with serve_mail(users={USER: PASSWORD}) as server:
-        tree = smtp_tree(box, server)
-        server.default["dot"] = sequence(commit, close_connection)
-        tree.submit(ANA, "survey", "print(1)\n")
-        box.scan()
-        assert outbox_counts(box) == tally(waiting=2, failed=2, unknown=2)
-        server.clear_faults()
-        box.clock.advance(3600)
-        box.scan()
-
-    assert set(Counter(ids(server.committed)).values()) == {2}
-    assert outbox_counts(box) == tally(sent=2, unknown=2)
-
-
-def test_smtp_unknown_outcome_with_hold_is_not_resent(box: Box) -> None:
-    """X03: `on_unknown: hold`."""
-    with serve_mail(users={USER: PASSWORD}) as server:
-        tree = smtp_tree(box, server, on_unknown="hold")
-        server.default["dot"] = sequence(commit, close_connection)
-        tree.submit(ANA, "survey", "print(1)\n")
-        box.scan()
-        server.clear_faults()
-        box.clock.advance(3600)
-        box.scan()
-
-    assert set(Counter(ids(server.committed)).values()) == {1}
-    assert outbox_counts(box, holding=["mail"]) == tally(failed=2, unknown=2, held=2)
-
-
-def test_smtp_refused_recipient_does_not_stop_the_other(box: Box) -> None:
-    """X04"""
-
-    async def knows_the_owner_alone(connection: Any) -> None:
-        if OWNER in connection.commands[-1]:
-            connection.envelope.rcpt_tos.append(OWNER)
-            await connection.write(b"250 2.1.5 fine\r\n")
-        else:
-            await connection.write(b"550 5.1.1 no such user\r\n")
-
-    with serve_mail(users={USER: PASSWORD}) as server:
-        tree = smtp_tree(box, server)
-        server.default["RCPT"] = knows_the_owner_alone
-        tree.submit(ANA, "survey", "print(1)\n")
-        box.scan()
-        box.clock.advance(3600)
-        box.scan()
-
-    assert [mail.to for mail in server.committed] == [OWNER]
-    assert outbox_counts(box) == tally(sent=1, dead=1)
-    assert server.attempts == 2
 
 
 @pytest.mark.parametrize("step", ["AUTH", "MAIL"])

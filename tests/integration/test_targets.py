@@ -16,12 +16,7 @@ from tests.fakes.mailserver import Action, Connection, serve_mail
 from tests.fakes.mailserver import reply as replies
 from tests.fakes.web import WebServer, respond
 from tests.support import ANA, BO, OWNER, Box, wait_until
-from tests.trees import TREES, Disk, Tree
-
-
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    return TREES["D"](Disk(box.root, box.clock.time))
+from tests.trees import Tree
 
 
 def received_events(hook: WebServer) -> list[str]:

@@ -10,9 +10,9 @@ import pytest
 from syftnotify.core.errors import ConfigError
 from syftnotify.services.settings import load
 from syftnotify.services.test_send import send_tests
-from tests.all_transports import NAMES, AllTransports
-from tests.fakes import google, mailserver
-from tests.fakes.web import respond, serve_web
+from tests.all_transports import NAMES, AllTransports, serving_all
+from tests.fakes import mailserver
+from tests.fakes.web import respond
 from tests.in_process import run_command
 from tests.previews import parse_previews, write_template
 from tests.queries import file_states
@@ -23,16 +23,8 @@ DESTINATIONS = {"box": "home/mail", "office": BO, "mail": OWNER, "team": "#jobs"
 
 @pytest.fixture
 def servers(box: Box) -> Iterator[AllTransports]:
-    with (
-        mailserver.serve_mail() as office,
-        google.serve_google() as one,
-        serve_web() as team,
-        serve_web(respond(200)) as oncall,
-    ):
-        made = AllTransports(box, office, one, team, oncall)
-        made.configure()
-        one.write_token(box.home.token)
-        yield made
+    with serving_all(box) as servers:
+        yield servers
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,7 +12,7 @@ from syftnotify.core.throttle import (
     ThrottleRule,
 )
 from syftnotify.delivery.dispatcher import Dispatcher
-from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
+from syftnotify.delivery.transport_queue import TransportQueue
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.integration.throttling import (
     FLOOD,
@@ -30,26 +30,16 @@ from tests.integration.throttling import (
     numbered,
     submitted,
 )
-from tests.support import Clock, MakeDispatcher, tally
+from tests.support import Clock, tally
 
 RARE = "rare@uni.example"
 
 
-@pytest.fixture
-def make(make: MakeDispatcher) -> Make:
-    def make_dispatcher(*, max_concurrent: int = 8, **boxes: DigestRecorder) -> Dispatcher:
-        options = QueueOptions(max_retries=1)
-        queues = [TransportQueue(name, box, RENDERER, options) for name, box in boxes.items()]
-        return make(*queues, max_concurrent=max_concurrent)
-
-    return make_dispatcher
-
-
-def test_messages_above_the_threshold_are_one_digest(make: Make, outbox: SqliteOutbox, clock: Clock) -> None:
+def test_messages_above_the_threshold_are_one_digest(make_throttling: Make, outbox: SqliteOutbox, clock: Clock) -> None:
     """X06"""
     box = DigestRecorder()
     enqueue_jobs(outbox, clock, numbered(250))
-    make(box=box).drain()
+    make_throttling(box=box).drain()
 
     assert sorted(box.singles) == [f"job/{name}" for name in numbered(200)]
     assert [sorted(digest) for digest in box.digests] == [[f"job/{name}" for name in numbered(50, 200)]]
@@ -60,10 +50,12 @@ def test_messages_above_the_threshold_are_one_digest(make: Make, outbox: SqliteO
     assert outbox.history.counts() == tally(sent=201, notifications=250)
 
 
-def test_next_digest_is_due_one_interval_after_the_last(make: Make, outbox: SqliteOutbox, clock: Clock) -> None:
+def test_next_digest_is_due_one_interval_after_the_last(
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock
+) -> None:
     """X06"""
     box = DigestRecorder()
-    dispatcher = make(box=box)
+    dispatcher = make_throttling(box=box)
     enqueue_jobs(outbox, clock, numbered(201))
     dispatcher.drain()
     started = clock.now
@@ -84,10 +76,10 @@ def test_next_digest_is_due_one_interval_after_the_last(make: Make, outbox: Sqli
     assert outbox.history.counts() == tally(sent=202, notifications=221)
 
 
-def test_messages_are_single_again_after_the_window(make: Make, outbox: SqliteOutbox, clock: Clock) -> None:
+def test_messages_are_single_again_after_the_window(make_throttling: Make, outbox: SqliteOutbox, clock: Clock) -> None:
     """X06"""
     box = DigestRecorder()
-    dispatcher = make(box=box)
+    dispatcher = make_throttling(box=box)
     enqueue_jobs(outbox, clock, numbered(210))
     dispatcher.drain()
     clock.advance(TEN_MINUTES)
@@ -97,13 +89,15 @@ def test_messages_are_single_again_after_the_window(make: Make, outbox: SqliteOu
     assert sorted(box.singles)[200:] == [f"job/{name}" for name in numbered(3, 1000)]
 
 
-def test_throttling_concerns_one_recipient_only(make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path) -> None:
+def test_throttling_concerns_one_recipient_only(
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
+) -> None:
     """X06"""
     box = DigestRecorder()
     enqueue_sent(outbox, clock, tmp_path, numbered(200))
     enqueue_jobs(outbox, clock, numbered(10, 1000))
     enqueue_jobs(outbox, clock, numbered(10, 2000), to=OTHER)
-    make(box=box).drain()
+    make_throttling(box=box).drain()
 
     assert [len(digest) for digest in box.digests] == [10]
     assert sorted(box.singles) == [f"job/{name}" for name in numbered(10, 2000)]
@@ -112,12 +106,12 @@ def test_throttling_concerns_one_recipient_only(make: Make, outbox: SqliteOutbox
 
 @pytest.mark.parametrize("kind", [EventKind.SYSTEM_ALERT, EventKind.TEST])
 def test_alerts_of_the_worker_are_never_in_a_digest(
-    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path, kind: EventKind
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path, kind: EventKind
 ) -> None:
     """X06, X07: an alert about a failed sign-in must not wait ten minutes."""
     box = DigestRecorder()
     enqueue_sent(outbox, clock, tmp_path, numbered(201))
-    dispatcher = make(box=box)
+    dispatcher = make_throttling(box=box)
     enqueue_jobs(outbox, clock, numbered(5, 1000))
     dispatcher.drain()
     enqueue_jobs(outbox, clock, numbered(5, 2000))
@@ -131,22 +125,22 @@ def test_alerts_of_the_worker_are_never_in_a_digest(
     assert outbox.history.counts().waiting == 10
 
 
-def test_restart_within_the_window_keeps_the_count(make: Make, outbox: SqliteOutbox, clock: Clock) -> None:
+def test_restart_within_the_window_keeps_the_count(make_throttling: Make, outbox: SqliteOutbox, clock: Clock) -> None:
     """X06, X01: the count survives a crash."""
     box = DigestRecorder()
     enqueue_jobs(outbox, clock, numbered(250))
-    make(box=box).drain()
+    make_throttling(box=box).drain()
     started = clock.now
     clock.advance(60)
     enqueue_jobs(outbox, clock, numbered(10, 1000))
-    make(box=box).drain()
+    make_throttling(box=box).drain()
     assert (len(box.singles), len(box.digests)) == (200, 1)
     clock.advance(30)
     enqueue_jobs(outbox, clock, numbered(10, 2000))
-    make(box=box).drain()
+    make_throttling(box=box).drain()
     assert (len(box.singles), len(box.digests)) == (200, 1)
     clock.now = started + TEN_MINUTES
-    make(box=box).drain()
+    make_throttling(box=box).drain()
 
     assert [len(digest) for digest in box.digests] == [50, 20]
 
@@ -180,7 +174,7 @@ def test_restart_keeps_an_interval_longer_than_the_window(outbox: SqliteOutbox, 
 
 @pytest.mark.parametrize("oldest_first", [True, False])
 def test_restart_counts_each_message_at_its_own_time(
-    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path, oldest_first: bool
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path, oldest_first: bool
 ) -> None:
     """X06: when most of the messages are older than the window, throttling ends, whatever the order of the rows."""
     by_id = sorted(numbered(200), key=lambda name: notification_of(submitted(name)).id)
@@ -188,7 +182,7 @@ def test_restart_counts_each_message_at_its_own_time(
     enqueue_sent(outbox, clock, tmp_path, old, ago=500.0)
     enqueue_sent(outbox, clock, tmp_path, young, ago=0.0)
     box = DigestRecorder()
-    dispatcher = make(box=box)
+    dispatcher = make_throttling(box=box)
     dispatcher.drain()  # reads the history while all of it is within the window
     clock.advance(200)
     enqueue_jobs(outbox, clock, ["after"])
@@ -198,7 +192,7 @@ def test_restart_counts_each_message_at_its_own_time(
 
 
 def test_digest_lists_submitters_with_the_fewest_entries_first(
-    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
 ) -> None:
     """X06: one sender cannot hide the others, even if not all entries are listed."""
     box = DigestRecorder()
@@ -206,7 +200,7 @@ def test_digest_lists_submitters_with_the_fewest_entries_first(
     enqueue_jobs(outbox, clock, numbered(150, 1000))
     enqueue_jobs(outbox, clock, ["b1", "b2"], by="two@uni.example")
     enqueue_jobs(outbox, clock, ["rare"], by=RARE)
-    make(box=box).drain()
+    make_throttling(box=box).drain()
 
     (digest,) = box.accepted
     names = [value.removeprefix("job/") for value in entities(digest)]
@@ -220,7 +214,7 @@ def test_digest_lists_submitters_with_the_fewest_entries_first(
 
 
 def test_events_of_one_job_in_one_digest_are_in_order(
-    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
 ) -> None:
     """X06"""
     box = DigestRecorder()
@@ -228,7 +222,7 @@ def test_events_of_one_job_in_one_digest_are_in_order(
     done = Event(EventKind.JOB_COMPLETED, "job/x", "T2", "", {"name": "x", "submitter": FLOOD})
     enqueue_jobs(outbox, clock, ["x"])
     outbox.enqueue([done], [notification_of(done)], clock.now)
-    make(box=box).drain()
+    make_throttling(box=box).drain()
 
     (digest,) = box.accepted
     assert entities(digest) == ["job/x", "job/x"]
@@ -236,12 +230,12 @@ def test_events_of_one_job_in_one_digest_are_in_order(
 
 
 def test_later_event_of_a_job_waits_for_the_digest_with_the_earlier(
-    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
 ) -> None:
     """X06: also when single messages are allowed again."""
     box = DigestRecorder()
     enqueue_sent(outbox, clock, tmp_path, numbered(200), ago=550.0)
-    dispatcher = make(box=box)
+    dispatcher = make_throttling(box=box)
     enqueue_jobs(outbox, clock, ["first"])
     dispatcher.drain()
     enqueue_jobs(outbox, clock, ["x"])
@@ -258,11 +252,13 @@ def test_later_event_of_a_job_waits_for_the_digest_with_the_earlier(
     assert (box.digests, box.singles) == ([["job/first"], ["job/x"]], ["job/y", "job/x"])
 
 
-def test_each_transport_sends_its_own_digest(make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path) -> None:
+def test_each_transport_sends_its_own_digest(
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
+) -> None:
     """X06, N16: one recipient with two transports."""
     one, two = DigestRecorder(), DigestRecorder()
     enqueue_sent(outbox, clock, tmp_path, numbered(200), transport="one")
-    dispatcher = make(one=one, two=two)
+    dispatcher = make_throttling(one=one, two=two)
     enqueue_jobs(outbox, clock, ["first"], transport="one")
     dispatcher.drain()
     clock.advance(10)

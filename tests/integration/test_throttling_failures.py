@@ -13,14 +13,11 @@ from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification, NotificationState
 from syftnotify.core.outbox import AttemptOutcome
-from syftnotify.delivery.dispatcher import Dispatcher
-from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.integration.throttling import (
     FLOOD,
     OTHER,
     READER,
-    RENDERER,
     TEN_MINUTES,
     DigestRecorder,
     Make,
@@ -32,21 +29,11 @@ from tests.integration.throttling import (
     numbered,
     submitted,
 )
-from tests.support import Clock, MakeDispatcher, claim, claim_and_crash, tally, wait_until
-
-
-@pytest.fixture
-def make(make: MakeDispatcher) -> Make:
-    def make_dispatcher(*, max_concurrent: int = 8, **boxes: DigestRecorder) -> Dispatcher:
-        options = QueueOptions(max_retries=1)
-        queues = [TransportQueue(name, box, RENDERER, options) for name, box in boxes.items()]
-        return make(*queues, max_concurrent=max_concurrent)
-
-    return make_dispatcher
+from tests.support import Clock, claim, claim_and_crash, tally, wait_until
 
 
 def test_rows_blocked_by_an_attempt_wait_for_the_next_digest(
-    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
 ) -> None:
     """X06: they are not sent in one small digest each as soon as that attempt ends."""
     box = DigestRecorder()
@@ -57,7 +44,7 @@ def test_rows_blocked_by_an_attempt_wait_for_the_next_digest(
     later = [Event(EventKind.JOB_APPROVED, f"job/{name}", "T", "", {"name": name, "submitter": FLOOD}) for name in slow]
     outbox.enqueue(later, [notification_of(event) for event in later], clock.now)
     enqueue_jobs(outbox, clock, numbered(20, 2000))
-    dispatcher = make(box=box)
+    dispatcher = make_throttling(box=box)
     drain = threading.Thread(target=dispatcher.drain)
     drain.start()
     wait_until(lambda: box.digests)
@@ -75,13 +62,13 @@ def test_rows_blocked_by_an_attempt_wait_for_the_next_digest(
 
 
 def test_unknown_outcome_is_resent_alone_with_the_same_id(
-    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
 ) -> None:
     """X03, X06: in a digest, its recipient could not recognize a duplicate."""
     box = DigestRecorder()
     enqueue_sent(outbox, clock, tmp_path, numbered(199))
     box.faults["job/cut"] = [DeliveryError(Failure.UNKNOWN, "cut off")]
-    dispatcher = make(box=box)
+    dispatcher = make_throttling(box=box)
     enqueue_jobs(outbox, clock, ["cut"])
     dispatcher.drain()
     (name,) = box.attempted
@@ -100,7 +87,7 @@ def test_unknown_outcome_is_resent_alone_with_the_same_id(
 
 @pytest.mark.parametrize("is_requeued", [False, True])
 def test_row_found_sending_is_resent_alone_with_the_same_id(
-    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path, is_requeued: bool
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path, is_requeued: bool
 ) -> None:
     """X03, X04: the worker was killed after the message had been sent, also when a person requeues it."""
     box = DigestRecorder()
@@ -111,14 +98,16 @@ def test_row_found_sending_is_resent_alone_with_the_same_id(
     if is_requeued:
         outbox.dead_letters.requeue([lost.id])
     enqueue_jobs(outbox, clock, numbered(10, 1000))
-    make(box=box).drain()
+    make_throttling(box=box).drain()
 
     assert box.singles == ["job/cut"]
     assert box.attempted[lost.id] == 1
     assert [len(digest) for digest in box.digests] == [10]
 
 
-def test_retry_after_holds_while_throttled(make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path) -> None:
+def test_retry_after_holds_while_throttled(
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
+) -> None:
     """G10: a digest does not bypass `Retry-After`."""
     box = DigestRecorder()
     enqueue_sent(outbox, clock, tmp_path, numbered(200))
@@ -128,7 +117,7 @@ def test_retry_after_holds_while_throttled(make: Make, outbox: SqliteOutbox, clo
         claim(outbox, "box", clock.now, worker_id="before"), clock.now, Failure.TEMPORARY, "429", asked
     )
     enqueue_jobs(outbox, clock, numbered(10, 1000))
-    dispatcher = make(box=box)
+    dispatcher = make_throttling(box=box)
     dispatcher.drain()
     clock.advance(4999)
     dispatcher.drain()
@@ -141,13 +130,13 @@ def test_retry_after_holds_while_throttled(make: Make, outbox: SqliteOutbox, clo
 
 
 def test_events_of_one_job_stay_in_order_while_throttled(
-    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
 ) -> None:
     """X06: while the first message about a job is in flight, no digest contains the second."""
     box = DigestRecorder()
     enqueue_sent(outbox, clock, tmp_path, numbered(199))
     box.gates["job/x"] = threading.Event()
-    dispatcher = make(box=box)
+    dispatcher = make_throttling(box=box)
     enqueue_jobs(outbox, clock, ["x"])
     dispatcher.start()
     wait_until(
@@ -177,13 +166,13 @@ def test_events_of_one_job_stay_in_order_while_throttled(
 
 @pytest.mark.parametrize("failure", [Failure.TEMPORARY, Failure.UNKNOWN])
 def test_failed_digest_is_resent_unchanged_with_the_same_id(
-    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path, failure: Failure
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path, failure: Failure
 ) -> None:
     """X03: the same entries under the same id; later ones are not added."""
     box = DigestRecorder()
     enqueue_sent(outbox, clock, tmp_path, numbered(200))
     box.faults["digest"] = [DeliveryError(failure, "failed")]
-    dispatcher = make(box=box)
+    dispatcher = make_throttling(box=box)
     enqueue_jobs(outbox, clock, numbered(10, 1000))
     dispatcher.drain()
     (name,) = box.attempted
@@ -199,7 +188,9 @@ def test_failed_digest_is_resent_unchanged_with_the_same_id(
     assert outbox.history.counts().notifications == 220
 
 
-def test_rejected_messages_do_not_count(make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path) -> None:
+def test_rejected_messages_do_not_count(
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
+) -> None:
     """X06"""
     box = DigestRecorder()
     enqueue_sent(outbox, clock, tmp_path, numbered(150))
@@ -207,7 +198,7 @@ def test_rejected_messages_do_not_count(make: Make, outbox: SqliteOutbox, clock:
     # Never three in a row, which would pause the transport.
     refused = [name for number, name in enumerate(names) if number % 3 < 2]
     box.faults = {f"job/{name}": [DeliveryError(Failure.PERMANENT, "554")] for name in refused}
-    dispatcher = make(max_concurrent=1, box=box)
+    dispatcher = make_throttling(max_concurrent=1, box=box)
     enqueue_jobs(outbox, clock, names)
     dispatcher.drain()
     enqueue_jobs(outbox, clock, numbered(20, 2000))
@@ -217,7 +208,7 @@ def test_rejected_messages_do_not_count(make: Make, outbox: SqliteOutbox, clock:
 
 
 def test_digest_goes_on_without_the_row_that_used_up_its_retries(
-    make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
 ) -> None:
     """G10, X06: `max_retries` counts for each notification of a digest."""
     box = DigestRecorder()
@@ -231,7 +222,7 @@ def test_digest_goes_on_without_the_row_that_used_up_its_retries(
         AttemptOutcome(NotificationState.PENDING, is_temporary=True),
     )
     box.faults["digest"] = [DeliveryError(Failure.TEMPORARY, "503")]
-    dispatcher = make(box=box)  # max_retries=1
+    dispatcher = make_throttling(box=box)  # max_retries=1
     enqueue_jobs(outbox, clock, numbered(10, 1000))
     dispatcher.drain()
 
@@ -241,11 +232,13 @@ def test_digest_goes_on_without_the_row_that_used_up_its_retries(
     assert outbox.history.counts().notifications == 210 + 1 - outbox.history.counts().dead
 
 
-def test_clock_set_back_delays_no_message(make: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path) -> None:
+def test_clock_set_back_delays_no_message(
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock, tmp_path: Path
+) -> None:
     """Promise 4"""
     box = DigestRecorder()
     enqueue_sent(outbox, clock, tmp_path, numbered(200))
-    dispatcher = make(box=box)
+    dispatcher = make_throttling(box=box)
     enqueue_jobs(outbox, clock, numbered(5, 1000))
     dispatcher.drain()
     enqueue_jobs(outbox, clock, numbered(5, 2000))
@@ -289,10 +282,12 @@ def test_sent_since_returns_each_message_once(outbox: SqliteOutbox, clock: Clock
     assert found == sorted(found, key=lambda message: message.at)
 
 
-def test_digest_of_unknown_outcome_is_resent_unchanged(make: Make, outbox: SqliteOutbox, clock: Clock) -> None:
+def test_digest_of_unknown_outcome_is_resent_unchanged(
+    make_throttling: Make, outbox: SqliteOutbox, clock: Clock
+) -> None:
     """X03: also when a further row belonged to it, and was blocked by an earlier message about the same job."""
     box = DigestRecorder()
-    dispatcher = make(box=box, max_concurrent=1)
+    dispatcher = make_throttling(box=box, max_concurrent=1)
     enqueue_jobs(outbox, clock, ["1"])
     later = datetime.fromtimestamp(clock.now + 3000, UTC)
     box.faults["job/1"] = [DeliveryError(Failure.TEMPORARY, "later", not_before=later)]

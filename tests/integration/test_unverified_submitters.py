@@ -32,20 +32,10 @@ LAYOUTS = [
 ]  # layouts whose paths name the submitter
 
 
-@pytest.fixture
-def disk(box: Box) -> Disk:
-    return Disk(box.root, box.clock.time)
-
-
 @pytest.fixture(params=LAYOUTS)
 def tree(request: pytest.FixtureRequest, box: Box, disk: Disk) -> Tree:
     """A tree in which submissions come from scientists that the owner did not add; the first scan is done."""
     return tree_with_a_peer(request.param, box, disk)
-
-
-@pytest.fixture
-def unknown_tree(box: Box, disk: Disk) -> Tree:
-    return tree_with_a_peer("D", box, disk)
 
 
 def test_submitter_without_a_peer_record_gets_no_mail(box: Box, tree: Tree) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,12 +9,6 @@ from hypothesis import strategies as st
 from syftnotify.core.errors import NotifyError
 from syftnotify.services.settings import load
 from syftnotify.system.paths import Home
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return Home(tmp_path / "home")
 
 
 @pytest.mark.thorough

@@ -14,7 +14,8 @@ from tests.fakes.mailserver import (
     MailServer,
     serve_mail,
 )
-from tests.integration.transports.smtp_clients import HELLO, SmtpClients
+from tests.integration.transports.smtp_clients import SmtpClients
+from tests.mail_message import HELLO
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ def test_ledger_replaced_by_a_folder_loses_nothing(copy: Box, name: str) -> None
 
 @pytest.mark.parametrize(
     "is_running",
-    [pytest.param(False, marks=pytest.mark.thorough), True],
+    [False, True],
     ids=["between two runs", "under a running worker"],
 )
 def test_ledger_that_vanishes_loses_and_repeats_nothing(box: Box, is_running: bool) -> None:
@@ -190,9 +190,7 @@ def test_ledger_and_outbox_lost_one_mail_lists_waiting_jobs(box: Box) -> None:
     assert "ended" not in mail.text
 
 
-@pytest.mark.parametrize(
-    "lose", [pytest.param(delete_ledger, marks=pytest.mark.thorough), delete_outbox], ids=["ledger", "outbox"]
-)
+@pytest.mark.parametrize("lose", [delete_ledger, delete_outbox], ids=["ledger", "outbox"])
 def test_ledger_or_outbox_lost_repeats_nothing(box: Box, lose: Callable[[Box], None]) -> None:
     """X01, X02: owed mails are sent once."""
     write_jobs(box, ended=50, waiting=5)

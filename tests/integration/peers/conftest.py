@@ -2,13 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support import Box
 from tests.trees import TREES, Disk, Tree
-
-
-@pytest.fixture
-def disk(box: Box) -> Disk:
-    return Disk(box.root, box.clock.time)
 
 
 @pytest.fixture

@@ -12,21 +12,9 @@ from syftnotify.transports.gmail.sending import GmailTransport
 from tests.fakes.google import (
     SECRET,
 )
-from tests.support import ANA, OWNER
+from tests.mail_message import HELLO
 
 NOW = 1_800_000_000.0
-
-
-HELLO = Message(
-    id="0123456789abcdef",
-    recipient=ANA,
-    subject='Your SyftBox job "Übersicht ≥ 5" at owner@datasite.example',
-    text="Es läuft: ≥ 5.\n",
-    html="<p>Es läuft: ≥ 5.</p>\n",
-    sender=OWNER,
-    conversation="fedcba9876543210",
-    headers=(("X-SyftNotify-Event", "job_approved"),),
-)
 
 
 def failed(transport: GmailTransport, message: Message = HELLO) -> DeliveryError:

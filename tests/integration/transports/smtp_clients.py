@@ -20,21 +20,10 @@ from tests.fakes.mailserver import (
     USER,
     MailServer,
 )
-from tests.support import ANA, OWNER, TIMEOUT, transport_for
+from tests.mail_message import HELLO
+from tests.support import TIMEOUT, transport_for
 
 NOW = 1_800_000_000.0
-
-
-HELLO = Message(
-    id="0123456789abcdef",
-    recipient=ANA,
-    subject='Your SyftBox job "Übersicht ≥ 5" at owner@datasite.example',
-    text="Es läuft: ≥ 5.\n",
-    html="<p>Es läuft: ≥ 5.</p>\n",
-    sender=OWNER,
-    conversation="fedcba9876543210",
-    headers=(("X-SyftNotify-Event", "job_approved"),),
-)
 
 
 # So large that it cannot lie in buffers on the way: the final dot leaves only when somebody reads.

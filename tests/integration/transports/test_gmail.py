@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -27,9 +24,10 @@ from tests.fakes.google import (
     respond_html,
     truncate_body,
 )
-from tests.integration.transports.gmail_clients import HELLO, NOW, failed
+from tests.integration.transports.gmail_clients import NOW, failed
+from tests.mail_message import HELLO
 from tests.parameters import thorough_except
-from tests.support import ANA, OWNER, TIMEOUT
+from tests.support import ANA
 
 
 def test_gmail_message_is_one_post_with_text_and_html(google: Google, gmail: GmailTransport) -> None:
@@ -43,27 +41,6 @@ def test_gmail_message_is_one_post_with_text_and_html(google: Google, gmail: Gma
     assert parts == ["text/plain", "text/html"]
     assert (post.text, post.html) == (HELLO.text, HELLO.html)
     assert (post.to, post.subject) == (ANA, HELLO.subject)
-
-
-def test_gmail_message_has_the_standard_headers(google: Google, gmail: GmailTransport) -> None:
-    """X13."""
-    gmail.send(HELLO)
-
-    mail = google.posts[0].mail
-    expected = {
-        "From": f"SyftBox <{OWNER}>",
-        "Message-ID": "<0123456789abcdef@syftnotify.local>",
-        "In-Reply-To": "<fedcba9876543210@syftnotify.local>",
-        "References": "<fedcba9876543210@syftnotify.local>",
-        "Auto-Submitted": "auto-generated",
-        "X-Auto-Response-Suppress": "All",
-        "X-SyftNotify-Event": "job_approved",
-        "MIME-Version": "1.0",
-    }
-    assert {name: str(mail[name]) for name in expected} == expected
-    assert mail["Date"].datetime.replace(tzinfo=UTC) == datetime.fromtimestamp(NOW, UTC)
-    assert "List-Id" in mail
-    assert len(mail.get_all("To", [])) == len(mail.get_all("Message-ID", [])) == 1
 
 
 def test_gmail_message_is_url_safe_base64_with_short_lines(google: Google, gmail: GmailTransport) -> None:
@@ -100,30 +77,6 @@ def test_gmail_later_message_names_its_thread(google: Google, gmail: GmailTransp
     assert second.thread == receipt.thread
     assert first.subject == second.subject
     assert first.mail["References"] == second.mail["References"]
-
-
-@pytest.mark.parametrize("field", ["subject", "header"])
-@pytest.mark.parametrize(
-    "evil",
-    [
-        pytest.param("x\r\nBcc: victim@elsewhere.example\r\n\r\nbody\x00\x1b[2J\u202e", id="plain"),
-        pytest.param("=?utf-8?q?=0D=0ABcc=3A_victim=40elsewhere.example?=", id="encoded"),
-        pytest.param("job =?utf-8?b?DQpCY2M6IHZpY3RpbUBlbHNld2hlcmUuZXhhbXBsZQ==?= x", id="encoded-within"),
-    ],
-)
-def test_gmail_hostile_field_is_no_header(google: Google, gmail: GmailTransport, field: str, evil: str) -> None:
-    """X11: neither by a line end nor by an encoded one (RFC 2047)."""
-    message = (
-        replace(HELLO, subject=evil) if field == "subject" else replace(HELLO, headers=(("X-SyftNotify-Entity", evil),))
-    )
-
-    gmail.send(message)
-
-    mail = google.posts[0].mail
-    assert "Bcc" not in mail
-    assert google.posts[0].text == HELLO.text
-    shown = str(mail["Subject" if field == "subject" else "X-SyftNotify-Entity"])
-    assert shown.isprintable()
 
 
 def test_gmail_check_refreshes_the_token_and_sends_nothing(google: Google, tmp_path: Path) -> None:
@@ -291,21 +244,3 @@ def test_gmail_retry_after_is_kept(
         # Seconds are counted from when the answer came; a date in a header has no fraction of a second.
         earliest, latest = begun - timedelta(seconds=1), datetime.now(UTC)
         assert earliest <= error.not_before - timedelta(seconds=seconds) <= latest
-
-
-@pytest.mark.thorough
-def test_gmail_200_mails_from_8_threads_are_each_posted_once(google: Google, gmail: GmailTransport) -> None:
-    """G02: 200 mails, 200 POSTs, no error."""
-    ready = threading.Barrier(8)
-
-    def send(part: int) -> None:
-        ready.wait(timeout=TIMEOUT)
-        for number in range(25):
-            gmail.send(replace(HELLO, id=f"mail-{part}-{number}"))
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(send, range(8)))
-
-    assert len(google.posts) == 200
-    sent = Counter(str(post.mail["Message-ID"]) for post in google.posts)
-    assert sent == Counter({f"<mail-{part}-{number}@syftnotify.local>": 1 for part in range(8) for number in range(25)})

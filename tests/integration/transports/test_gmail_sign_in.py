@@ -27,7 +27,8 @@ from tests.fakes.google import (
     truncate_body,
 )
 from tests.fakes.mailserver import Authority
-from tests.integration.transports.gmail_clients import HELLO, NOW, failed
+from tests.integration.transports.gmail_clients import NOW, failed
+from tests.mail_message import HELLO
 from tests.support import TIMEOUT
 
 

@@ -32,7 +32,6 @@ from tests.fakes.mailserver import (
 )
 from tests.integration.transports.smtp_clients import (
     ENCRYPTED,
-    HELLO,
     LARGE,
     STARTTLS,
     UNENCRYPTED,
@@ -40,6 +39,7 @@ from tests.integration.transports.smtp_clients import (
     failed,
     failed_in_time,
 )
+from tests.mail_message import HELLO
 from tests.parameters import thorough_except
 from tests.support import TIMEOUT, wait_until
 

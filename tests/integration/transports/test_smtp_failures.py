@@ -24,13 +24,8 @@ from tests.fakes.mailserver import (
     sequence,
     serve_mail,
 )
-from tests.integration.transports.smtp_clients import (
-    HELLO,
-    LARGE,
-    STARTTLS,
-    SmtpClients,
-    failed,
-)
+from tests.integration.transports.smtp_clients import LARGE, STARTTLS, SmtpClients, failed
+from tests.mail_message import HELLO
 from tests.parameters import thorough_except
 from tests.support import OWNER
 

@@ -6,7 +6,6 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,12 +18,8 @@ from tests.fakes.mailserver import (
     ids,
     serve_mail,
 )
-from tests.integration.transports.smtp_clients import (
-    HELLO,
-    NOW,
-    STARTTLS,
-    SmtpClients,
-)
+from tests.integration.transports.smtp_clients import STARTTLS, SmtpClients
+from tests.mail_message import HELLO
 from tests.support import ANA, OWNER, TIMEOUT
 
 
@@ -38,27 +33,6 @@ def test_smtp_message_is_one_mail_with_text_and_html(mail_server: MailServer, sm
     assert (mail.text, mail.html) == (HELLO.text, HELLO.html)
     assert (mail.to, mail.subject) == (ANA, HELLO.subject)
     assert (mail.sender, mail.recipients) == (OWNER, (ANA,))
-
-
-def test_smtp_message_has_the_standard_headers(mail_server: MailServer, smtp: SmtpClients) -> None:
-    """X13"""
-    smtp.to(mail_server).send(HELLO)
-
-    mail = mail_server.committed[0].mail
-    expected = {
-        "From": f"SyftBox <{OWNER}>",
-        "Message-ID": "<0123456789abcdef@syftnotify.local>",
-        "In-Reply-To": "<fedcba9876543210@syftnotify.local>",
-        "References": "<fedcba9876543210@syftnotify.local>",
-        "Auto-Submitted": "auto-generated",
-        "X-Auto-Response-Suppress": "All",
-        "X-SyftNotify-Event": "job_approved",
-        "MIME-Version": "1.0",
-    }
-    assert {name: str(mail[name]) for name in expected} == expected
-    assert mail["Date"].datetime.replace(tzinfo=UTC) == datetime.fromtimestamp(NOW, UTC)
-    assert "List-Id" in mail
-    assert len(mail.get_all("To", [])) == len(mail.get_all("Message-ID", [])) == 1
 
 
 def test_smtp_receipt_contains_the_reply_of_the_server(mail_server: MailServer, smtp: SmtpClients) -> None:
@@ -88,31 +62,6 @@ def test_smtp_line_of_one_dot_does_not_end_the_mail(mail_server: MailServer, smt
 
     (mail,) = mail_server.committed
     assert mail.text == text
-    assert mail_server.attempts == 1
-
-
-@pytest.mark.parametrize("field", ["subject", "header"])
-@pytest.mark.parametrize(
-    "evil",
-    [
-        pytest.param("x\r\nBcc: victim@elsewhere.example\r\n\r\nbody\x00\x1b[2J\u202e", id="plain"),
-        pytest.param("x\r\n.\r\nMAIL FROM:<victim@elsewhere.example>", id="the-end-of-the-mail"),
-        pytest.param("=?utf-8?q?=0D=0ABcc=3A_victim=40elsewhere.example?=", id="encoded"),
-    ],
-)
-def test_smtp_hostile_field_is_no_header_and_no_command(
-    mail_server: MailServer, smtp: SmtpClients, field: str, evil: str
-) -> None:
-    """X11"""
-    message = (
-        replace(HELLO, subject=evil) if field == "subject" else replace(HELLO, headers=(("X-SyftNotify-Entity", evil),))
-    )
-    smtp.to(mail_server).send(message)
-
-    (mail,) = mail_server.committed
-    assert "Bcc" not in mail.mail
-    assert mail.text == HELLO.text
-    assert mail.recipients == (ANA,)
     assert mail_server.attempts == 1
 
 

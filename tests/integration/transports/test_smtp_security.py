@@ -17,15 +17,8 @@ from tests.fakes.mailserver import (
     reply_with_password,
     serve_mail,
 )
-from tests.integration.transports.smtp_clients import (
-    ENCRYPTED,
-    HELLO,
-    STARTTLS,
-    UNENCRYPTED,
-    SmtpClients,
-    failed,
-    section,
-)
+from tests.integration.transports.smtp_clients import ENCRYPTED, STARTTLS, UNENCRYPTED, SmtpClients, failed, section
+from tests.mail_message import HELLO
 
 
 @pytest.mark.parametrize(

@@ -113,16 +113,6 @@ def test_web_host_that_does_not_exist_is_unreachable(kind: str) -> None:
 
 
 @each_web
-def test_web_check_sends_nothing(web_server: WebServer, kind: str) -> None:
-    transport(kind, web_server.url).check()
-
-    assert web_server.requests == []
-    with pytest.raises(DeliveryError) as caught:
-        transport(kind, "https://hooks.invalid/x").check()
-    assert caught.value.failure is Failure.UNREACHABLE
-
-
-@each_web
 def test_web_repr_contains_no_url(web_server: WebServer, kind: str) -> None:
     """N03"""
     made = transport(kind, web_server.url)

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from tests.queries import add_alert_rule
+from tests.queries import add_alert_rule, json_list
 from tests.support import BO, Box
-from tests.trees import TREES, Disk, Tree
+from tests.trees import Tree
 
 
-def listed_rules(box: Box) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = json.loads(box.notify("alerts", "list", "--json", check=0).stdout)
-    return found
-
-
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    """A tree whose routes match nothing, so that only alert rules notify."""
-    box.configure({"routes": [{"events": ["job_held"]}]})
-    return TREES["D"](Disk(box.root, box.clock.time))
-
-
-def test_alerts_list_shows_values_and_defaults(box: Box, tree: Tree) -> None:
+def test_alerts_list_shows_values_and_defaults(box: Box, alert_tree: Tree) -> None:
     """A01, A08"""
     first = add_alert_rule(box, "--job", "nightly-*", "--webhook", "https://hooks.example/secret")
     second = add_alert_rule(box, "--tag", "team-data", "--email", BO, "--no-on-timeout", "--on-success")
     add_alert_rule(box, "--job", "slow", "--email", BO, "--on-long-run-minutes", "90")
 
-    listed = listed_rules(box)
+    listed = json_list(box, "alerts", "list")
     assert [rule["id"] for rule in listed[:2]] == [first, second]
     assert {**listed[0], "id": "", "created_at": ""} == {
         "id": "",
@@ -51,7 +37,7 @@ def test_alerts_list_shows_values_and_defaults(box: Box, tree: Tree) -> None:
     assert "secret" not in shown
     assert box.notify("alerts", "list", "team-data", check=0).stdout.startswith(second)
     box.notify("alerts", "rm", second[:6], check=0)
-    assert [rule["target"] for rule in listed_rules(box)] == ["hooks.example", BO]
+    assert [rule["target"] for rule in json_list(box, "alerts", "list")] == ["hooks.example", BO]
 
 
 @pytest.mark.parametrize(
@@ -74,17 +60,19 @@ def test_alerts_list_shows_values_and_defaults(box: Box, tree: Tree) -> None:
         (["--job", "a", "--email", BO, "--on-long-run-minutes", "0"], "above 0"),
     ],
 )
-def test_alerts_add_with_wrong_arguments_is_refused(box: Box, tree: Tree, arguments: list[str], error: str) -> None:
+def test_alerts_add_with_wrong_arguments_is_refused(
+    box: Box, alert_tree: Tree, arguments: list[str], error: str
+) -> None:
     done = box.notify("alerts", "add", *arguments, check=2)
     assert error in " ".join(done.stderr.split())
     assert "secret" not in done.stderr
     assert not box.home.outbox.exists()
 
 
-def test_alerts_rm_with_unknown_id_removes_nothing(box: Box, tree: Tree) -> None:
+def test_alerts_rm_with_unknown_id_removes_nothing(box: Box, alert_tree: Tree) -> None:
     add_alert_rule(box, "--job", "a", "--email", BO)
     assert "there is no alert rule 'zz'" in box.notify("alerts", "rm", "zz", check=1).stderr
-    assert len(listed_rules(box)) == 1
+    assert len(json_list(box, "alerts", "list")) == 1
 
 
 def test_alerts_add_sign_in_over_plain_http_warns(box: Box) -> None:

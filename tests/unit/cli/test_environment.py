@@ -13,6 +13,7 @@ from syftnotify.core.errors import ConfigError
 from syftnotify.sources.spool import emit
 from syftnotify.system.paths import Home, expand_path, try_expand_path
 from tests import in_process
+from tests.conftest import WIDE
 from tests.support import OWNER, Box
 
 COMMANDS = [
@@ -148,18 +149,6 @@ def test_optional_paths_are_none_without_home_directory(monkeypatch: pytest.Monk
         expand_path("~/x")
     with pytest.raises(ConfigError, match="there is no home directory"):
         Home.at()
-
-
-WIDE = "\u2615"
-
-
-@pytest.fixture
-def wide_box(box: Box) -> Box:
-    """A box whose outbox and log contain a character that few encodings have."""
-    emit("job_failed", f"job {WIDE}", payload={"name": WIDE}, home=box.home.root)
-    box.scan()
-    box.home.log.write_text(f"2026-01-01T00:00:00.000Z INFO syftnotify.worker: about {WIDE}\n", encoding="utf-8")
-    return box
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import yaml
 
-from syftnotify.services.settings import load
-from syftnotify.transports.webhook.settings import WebhookSettings
-from tests.fakes import mailserver
-from tests.fakes.mailserver import PASSWORD, USER, MailServer
+from tests.fakes.mailserver import MailServer
 from tests.fakes.web import WebServer
-from tests.secrets_setup import SIGNING, assert_absent, configure_all, set_secret, store_secret
-from tests.support import OWNER, Box
-
-HAND_MADE = f"""\
-# my own comment
-do_email: {OWNER}   # that is me
-transports:
-  box: {{type: maildir}}
-  # who is on duty
-  oncall: {{type: webhook, url: 'https://hooks.example/x', secret: 'secret:hook'}}   # every night
-"""
-
+from tests.secrets_setup import (
+    HAND_MADE,
+    SIGNING,
+    assert_absent,
+    configure_all,
+    secret_of,
+    set_secret,
+    store_secret,
+    write_config,
+)
+from tests.support import Box
 
 # Secrets that must appear nowhere; the first two are part of the path of each `Web`.
-
-
-def secret_of(box: Box) -> str:
-    section = load(box.home).config.transports["oncall"]
-    assert isinstance(section, WebhookSettings)
-    assert section.secret is not None
-    return section.secret.get_secret_value()
-
-
-def write_config(box: Box, text: str = HAND_MADE) -> Path:
-    box.home.create()
-    box.home.config.write_text(text)
-    return box.home.config
 
 
 def test_secret_set_encrypts_and_keeps_comments(box: Box) -> None:
@@ -98,13 +78,6 @@ def test_secret_set_without_usable_config_is_refused(box: Box, text: str | None)
     assert "Traceback" not in done.stderr
     assert_absent([done.stderr])
     assert (box.home.config.read_text() if box.home.config.exists() else None) == text
-
-
-@pytest.fixture
-def mail_server() -> Iterator[MailServer]:
-    """A mail server that requires a sign-in."""
-    with mailserver.serve_mail(users={USER: PASSWORD}) as server:
-        yield server
 
 
 def test_run_once_lists_every_unusable_secret_with_its_path(box: Box, hook: WebServer, mail_server: MailServer) -> None:

@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-from syftnotify.system.paths import Home
 
 
 @pytest.fixture
@@ -17,10 +14,3 @@ def no_system_zones() -> Iterator[None]:
     yield
     zoneinfo.reset_tzpath()
     zoneinfo.ZoneInfo.clear_cache()
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """A home below a home directory of its own."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return Home(tmp_path / "home")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,22 @@ from syftnotify.config.secrets import encrypt
 from syftnotify.core.errors import ConfigError
 from syftnotify.services.settings import load
 from syftnotify.transports.smtp.settings import SmtpSettings
-from syftnotify.transports.webhook.settings import WebhookSettings
-from tests.fakes import mailserver
 from tests.fakes.mailserver import PASSWORD, USER, MailServer
 from tests.fakes.web import WebServer
 from tests.secrets_setup import (
     BEARER,
+    HAND_MADE,
     SIGNING,
     assert_absent,
     configure_all,
+    secret_of,
     secret_values,
     set_secret,
     smtp_section,
     store_secret,
+    write_config,
 )
-from tests.support import OWNER, Box
+from tests.support import Box
 
 
 def password_of(settings: Settings) -> str:
@@ -128,22 +128,6 @@ def test_prefix_of_a_reference_alone_is_plain_text(box: Box, text: str) -> None:
     assert password_of(load(box.home)) == text
 
 
-HAND_MADE = f"""\
-# my own comment
-do_email: {OWNER}   # that is me
-transports:
-  box: {{type: maildir}}
-  # who is on duty
-  oncall: {{type: webhook, url: 'https://hooks.example/x', secret: 'secret:hook'}}   # every night
-"""
-
-
-def write_config(box: Box, text: str = HAND_MADE) -> Path:
-    box.home.create()
-    box.home.config.write_text(text)
-    return box.home.config
-
-
 def test_encrypted_secret_needs_the_key_file(box: Box, tmp_path: Path) -> None:
     write_config(box)
     store_secret(box, "hook", SIGNING)
@@ -152,13 +136,6 @@ def test_encrypted_secret_needs_the_key_file(box: Box, tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"transports\.oncall\.secret: the key file .* cannot be read"):
         load(copy.home)
-
-
-def secret_of(box: Box) -> str:
-    section = load(box.home).config.transports["oncall"]
-    assert isinstance(section, WebhookSettings)
-    assert section.secret is not None
-    return section.secret.get_secret_value()
 
 
 @pytest.mark.parametrize("value", ["a: b # c", "žluť ☃", "'\"\\", "  blanks  ", "-", "x" * 5000])
@@ -177,17 +154,11 @@ def test_secret_name_can_be_any_text(box: Box, name: str) -> None:
     assert secret_of(box) == SIGNING
 
 
-def test_file_reference_to_unknown_user_is_an_error(box: Box) -> None:
-    box.configure({"transports": {"relay": smtp_section(password="file:~nobody-of-that-name/word")}})
-
-    with pytest.raises(ConfigError, match=r"transports\.relay\.password"):
-        load(box.home)
-
-
-def test_empty_secret_file_is_an_error(box: Box) -> None:
+@pytest.mark.parametrize("file", ["~nobody-of-that-name/word", "word"], ids=["unknown user", "empty file"])
+def test_file_reference_that_gives_no_value_is_an_error(box: Box, file: str) -> None:
     """Otherwise the password would be empty."""
     (box.home.root / "word").write_text("\n")
-    box.configure({"transports": {"relay": smtp_section(password="file:word")}})
+    box.configure({"transports": {"relay": smtp_section(password=f"file:{file}")}})
 
     with pytest.raises(ConfigError, match=r"transports\.relay\.password"):
         load(box.home)
@@ -296,26 +267,10 @@ def test_error_does_not_show_a_plain_text_secret(box: Box) -> None:
     assert_absent([message])
 
 
-@pytest.fixture
-def mail_server() -> Iterator[MailServer]:
-    """A mail server that requires a sign-in."""
-    with mailserver.serve_mail(users={USER: PASSWORD}) as server:
-        yield server
-
-
-def reference_to(box: Box, kind: str, name: str, value: str) -> str:
-    """The reference to a secret of this kind; stores the value if the kind is not `secret`."""
-    if kind == "env":
-        box.env[name.upper()] = value
-        return f"env:{name.upper()}"
-    if kind == "file":
-        (box.home.root / name).write_text(f"{value}\n")
-        return f"file:{name}"
-    return f"secret:{name}"
-
-
 def test_references_need_no_plain_text_warning(box: Box, hook: WebServer, mail_server: MailServer) -> None:
     values = secret_values(hook, mail_server)
-    configure_all(box, mail_server, {name: reference_to(box, "file", name, value) for name, value in values.items()})
+    for name, value in values.items():
+        (box.home.root / name).write_text(f"{value}\n")
+    configure_all(box, mail_server, {name: f"file:{name}" for name in values})
 
     assert not [warning for warning in load(box.home).warnings if "plain text" in warning]

@@ -21,17 +21,7 @@ from syftnotify.core.routing import (
     notifications_for,
     source_of,
 )
-
-OWNER, ANA = "owner@x.org", "ana@y.net"
-
-
-def context(peers: frozenset[str] = frozenset(), allow: frozenset[str] = frozenset(), **more: Any) -> RoutingContext:
-    settings: dict[str, Any] = {"owner": OWNER, "operators": (), "mail_transport": "mail", **more}
-    return RoutingContext(peers=peers, allows=lambda address: address in allow, **settings)
-
-
-def event(kind: EventKind, entity: str = "job/x", **payload: str) -> Event:
-    return Event(kind, entity, "T", payload=payload or {"submitter": ANA})
+from tests.unit.core.routing_contexts import ANA, OWNER, context, event
 
 
 def notified(event: Event, context: RoutingContext) -> set[tuple[str, str]]:
@@ -165,22 +155,3 @@ def test_configured_route_cannot_silence_a_system_alert(role: str) -> None:
     configured = context(routes=(Route("all", to=(role,)),))
 
     assert notified(event(EventKind.SYSTEM_ALERT, summary="failed"), configured)
-
-
-def test_routes_apply_in_order_until_one_does_not_continue() -> None:
-    """N18, N19"""
-    routes = (
-        Route("first", to=("a@x.org",), continue_=True),
-        Route("second", to=("b@x.org",)),
-        Route("third", to=("c@x.org",)),
-    )
-
-    assert {to for _, to in notified(event(EventKind.JOB_FAILED), context(routes=routes))} == {"a@x.org", "b@x.org"}
-
-
-def test_payload_of_an_emitted_event_does_not_route() -> None:
-    """C4, C07, X11"""
-    payload = {"notify": {"emails": [ANA]}, "alerts": {"recipients": [ANA]}, "submitter": ANA, "asked_by": ["job"]}
-    emitted = Event(EventKind.JOB_FAILED, "run/1", "T", payload=payload, emitted=True)
-
-    assert notified(emitted, context()) == {("owner", OWNER)}

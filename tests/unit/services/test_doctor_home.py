@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from syftnotify.runtime.opening import state_access
-from syftnotify.services.demo import Tree
 from syftnotify.services.doctor.checks import run_checks
 from syftnotify.services.doctor.findings import Level
 from syftnotify.services.doctor.machine import disk_level
 from syftnotify.system import worker_status
 from syftnotify.system.paths import Home
 from tests.doctor_findings import findings, only_finding
-from tests.support import ANA, Box, needs_root
+from tests.support import Box, needs_root
 
 
 def test_doctor_missing_home_names_init_and_creates_nothing(box: Box, tmp_path: Path) -> None:
@@ -44,23 +43,6 @@ def test_doctor_home_that_is_a_file_fails(box: Box, tmp_path: Path) -> None:
 
 
 PASS, WARN, FAIL = Level.PASS, Level.WARN, Level.FAIL
-
-
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    """The box's tree, with a job folder."""
-    box.snapshot.parent.mkdir(parents=True)
-    tree = Tree(box.root, box.snapshot)
-    tree.peers([], [])
-    tree.grant(ANA)
-    return tree
-
-
-@pytest.fixture
-def healthy_box(box: Box, tree: Tree) -> Box:
-    """A box without any problem, except that no worker runs."""
-    box.home.config.chmod(0o600)
-    return box
 
 
 @needs_root

@@ -12,7 +12,6 @@ from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification, NotificationState
 from syftnotify.core.outbox import AttemptOutcome
-from syftnotify.services.demo import Tree
 from syftnotify.services.doctor.findings import Level
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.doctor_findings import findings, findings_of, levels, only_finding
@@ -20,23 +19,6 @@ from tests.queries import file_hashes
 from tests.support import ANA, OWNER, Box, claim
 
 PASS, WARN, FAIL = Level.PASS, Level.WARN, Level.FAIL
-
-
-@pytest.fixture
-def tree(box: Box) -> Tree:
-    """The box's tree, with a job folder."""
-    box.snapshot.parent.mkdir(parents=True)
-    tree = Tree(box.root, box.snapshot)
-    tree.peers([], [])
-    tree.grant(ANA)
-    return tree
-
-
-@pytest.fixture
-def healthy_box(box: Box, tree: Tree) -> Box:
-    """A box without any problem, except that no worker runs."""
-    box.home.config.chmod(0o600)
-    return box
 
 
 @pytest.mark.parametrize(

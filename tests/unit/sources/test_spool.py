@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from syftnotify.sources.spool import Spool
-from tests.emitting import GOOD_EVENT, emit, scan_all, spooled, warnings_of
+from tests.emitting import GOOD_EVENT, emit, entities_of, scan_all, spooled, warnings_of
 from tests.support import Box
 
 WRONG: dict[str, list[Any]] = {
@@ -47,11 +47,6 @@ GARBAGE: dict[str, bytes] = {
         for name in GOOD_EVENT
     },
 }
-
-
-def entities_of(box: Box) -> list[str]:
-    """The first entity of each mail."""
-    return [mail.entities[0] for mail in box.mails()]
 
 
 def test_spool_files_that_are_no_events_are_quarantined(box: Box, caplog: pytest.LogCaptureFixture) -> None:

@@ -63,7 +63,7 @@ def test_cache_of_another_version_is_not_used(path: Path, mark: Any) -> None:
     "changes",
     [
         *({"primary": [wrong] * 2} for wrong in ("text", None, 1.5, 2**70)),
-        *({"listed": wrong} for wrong in ([1, 2], ["a", "b", "c"], None, 7)),
+        *({"listed": wrong} for wrong in ([1, 2], ["a", "b", "c"], "text", None, 7, 1.5, 2**70)),
         {"archived": ["a", 1]},
         {"archived": ["b", "a"]},
         {"archived": ["a"]},

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from syftnotify.system.files import atomic_write, create_private_folder, quarantine
 from syftnotify.system.locks import file_lock
-
-
-@pytest.fixture
-def no_umask() -> Iterator[None]:
-    before = os.umask(0)
-    yield
-    os.umask(before)
 
 
 def test_atomic_write_replaces_the_file_and_makes_it_private(tmp_path: Path) -> None:

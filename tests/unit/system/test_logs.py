@@ -14,16 +14,8 @@ from pathlib import Path
 import pytest
 
 from syftnotify.system import logs
+from tests.log_lines import append, line
 from tests.support import TIMEOUT, wait_until
-
-
-def line(number: int, level: str = "INFO") -> str:
-    return f"2026-01-01T00:00:00.{number:03d}Z {level} syftnotify.worker: line {number}"
-
-
-def append(path: Path, *lines: str) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(f"{one}\n" for one in lines)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.models import AlertRule
 from syftnotify.store.outbox.schema import SCHEMA_VERSION
 from syftnotify.store.outbox.store import SqliteOutbox
-from tests.outbox_helpers import enqueue, enqueue_dead, submitted
-from tests.support import DATA, tally
+from tests.outbox_helpers import enqueue, enqueue_dead, notification, submitted
+from tests.support import ANA, BO, DATA, tally
 
 VERSION_4 = DATA / "outbox-v4.sql"  # written by version 4 of the format
 
@@ -45,6 +46,24 @@ def downgrade_to_version_1(path: Path) -> None:
         connection.execute("ALTER TABLE events DROP COLUMN routing")
         connection.execute("PRAGMA user_version = 1")
         connection.commit()
+
+
+def downgrade_to_version_4(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        """
+        DROP INDEX queue; DROP INDEX unfinished;
+        DROP TABLE recipients; DROP TABLE emitted_jobs; DROP TABLE totals;
+        ALTER TABLE events DROP COLUMN routing;
+        ALTER TABLE notifications DROP COLUMN source;
+        ALTER TABLE notifications DROP COLUMN priority;
+        ALTER TABLE notifications DROP COLUMN longest_wait;
+        ALTER TABLE notifications DROP COLUMN acknowledged_at;
+        ALTER TABLE notifications DROP COLUMN reported_at;
+        PRAGMA user_version = 4;
+        """
+    )
+    connection.close()
 
 
 def test_upgrade_of_version_1_keeps_everything(tmp_path: Path) -> None:
@@ -148,3 +167,18 @@ def test_upgrade_encrypts_urls_and_leaves_no_plain_text(tmp_path: Path, adds: bo
     )
     assert rule.endpoint == "alert-" + stable_hash("https://hooks.example/secret-path")[:8]
     assert not [each for each in tmp_path.iterdir() if b"secret-path" in each.read_bytes()]
+
+
+def test_upgrade_keeps_the_addresses_of_the_history(tmp_path: Path) -> None:
+    """C1: an address that was mailed before is not new."""
+    path = tmp_path / "outbox.db"
+    with contextlib.closing(SqliteOutbox(path)) as old:
+        enqueue(old, submitted("a"), to=ANA)
+        enqueue(old, submitted("b"), to=BO, skipped="no reason")
+    downgrade_to_version_4(path)
+
+    with contextlib.closing(SqliteOutbox(path)) as new:
+        assert new.recipients.unmailed([ANA, BO]) == {BO}
+        event = submitted("c")
+        new.enqueue([event], [replace(notification(event, BO), withheld="unverified")], 20.0)
+        assert new.recipients.release([BO], 30.0) == 1
