@@ -26,7 +26,7 @@ _Signature = tuple[int, int, int]  # mtime in nanoseconds, size, inode
 class StateFile:
     """A state file and its backup, which is the content before the last write.
 
-    The signature of the file shows whether somebody else wrote it.
+    The signature of the file shows whether another process wrote it.
     """
 
     def __init__(self, path: Path, pool: LabelPool) -> None:
@@ -110,7 +110,7 @@ class StateFile:
             raise StateError(_read_error(path, error), hint="change its owner to yourself, or move it away") from error
 
     def _back_up(self) -> None:
-        # The backup is a second link to the current file, which the next rename leaves to it alone.
+        # A hard link instead of a copy: `write` renames a new file over the original and does not change this one.
         link = self._backup.with_name(self._backup.name + ".new")
         link.unlink(missing_ok=True)
         try:
