@@ -42,15 +42,15 @@ class JobReading:
         found = signature(os.path.join(self.location.base, *folder, name))
         if found == MISSING:
             return False
-        is_unchanged = self.scan.has_lasted(self.location, f"{name} {found}", ARRIVAL_SECONDS, found[0] / 1e9)
+        is_unchanged = self.scan.has_lasted(self.location, f"{name} {found}", ARRIVAL_SECONDS, found.mtime)
         self.result.rescan_soon = self.result.rescan_soon or not is_unchanged
         return is_unchanged
 
     def submission_facts(self, details: dict[str, Any], submission_id: str, *, has_arrived: bool) -> list[Fact]:
         """The submission, once its files have arrived or `ARRIVAL_SECONDS` are over; updates `details`."""
         if not has_arrived:
-            written = signature(os.path.join(self.location.path, CONFIG_NAME))[0] / 1e9
-            if not self.scan.has_lasted(self.location, "arrival", ARRIVAL_SECONDS, written):
+            written_at = signature(os.path.join(self.location.path, CONFIG_NAME)).mtime
+            if not self.scan.has_lasted(self.location, "arrival", ARRIVAL_SECONDS, written_at):
                 self.result.rescan_soon = True
                 return []
         details["incomplete"] = not has_arrived

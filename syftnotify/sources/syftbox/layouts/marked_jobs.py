@@ -57,10 +57,10 @@ def read_marked_job(
 def _end(reading: JobReading, ended_at: float, details: dict[str, Any]) -> EventKind | None:
     """How the job ended, or None while its return code may still be missing; updates `details`."""
     location = reading.location
-    written = signature(os.path.join(location.path, "returncode.txt"))
+    written_at = signature(os.path.join(location.path, "returncode.txt")).mtime
     code = read_return_code(location)
     # A rerun leaves the old code in place until the new run overwrites it, after its mark.
-    is_stale = location.layout.has_end_marker and written[0] / 1e9 < ended_at
+    is_stale = location.layout.has_end_marker and written_at < ended_at
     if (code is None or is_stale) and not reading.scan.has_lasted(location, END_CONDITION, END_SECONDS, ended_at):
         return None
     details["return_code"] = code

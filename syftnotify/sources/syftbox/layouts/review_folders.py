@@ -12,7 +12,7 @@ from typing import Any
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Fact
 from syftnotify.sources.syftbox.details import job_details, text_prefix, time_text
-from syftnotify.sources.syftbox.files.signatures import signature
+from syftnotify.sources.syftbox.files.signatures import MISSING, signature
 from syftnotify.sources.syftbox.job_directory import DirectorySpec, JobDirectory, JobLocation
 from syftnotify.sources.syftbox.layouts.contract import ReadResult, ScanContext
 from syftnotify.sources.syftbox.layouts.job_reading import CONFIG_NAME, JobReading
@@ -90,7 +90,8 @@ class ReviewFolders:
 def _has_arrived(location: JobLocation, files: list[str]) -> bool:
     """Whether every listed file exists: they are synced one by one, and `config.yaml` is not the last."""
     code = os.path.join(location.path, "code")
-    return all(signature(os.path.join(code, *parts))[2] for name in files if (parts := relative_parts(name)))
+    paths = (os.path.join(code, *parts) for name in files if (parts := relative_parts(name)))
+    return all(signature(path) != MISSING for path in paths)
 
 
 def _status(state: dict[str, Any]) -> Status | None:
