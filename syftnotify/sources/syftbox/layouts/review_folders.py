@@ -63,7 +63,7 @@ class ReviewFolders:
         if status is None or state_problem:
             unknown = f"{_STATE_NAME}: unknown status {text_prefix(state.get('status'), 40)!r}"
             reading.result.unreadable = state_problem or unknown
-            if not reading.is_unchanged(location.results, _STATE_NAME):  # it may be incomplete: nothing is certain
+            if not reading.is_unchanged(location.results, _STATE_NAME):  # it may still be being written
                 return reading.finish(Status.WAITING, is_readable=False)
             status = _status_by_times(state)
         submission_id = time_text(config.get("submitted_at"))
