@@ -92,7 +92,7 @@ class Database:
 
     def check(self) -> str:
         """What SQLite's quick check reports; empty: nothing."""
-        with self.writing() as connection:
+        with self.reading() as connection:  # it takes seconds for a large file, and must not block a worker
             found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one())
         return "" if found == "ok" else found
 

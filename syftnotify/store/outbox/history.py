@@ -142,7 +142,7 @@ class History:
             )
             .order_by(EVENTS.c.seq)
         )
-        with self._database.writing() as connection:
+        with self._database.reading() if dry_run else self._database.writing() as connection:
             with connection.execute(query) as rows:
                 # The limit does not count exempt events: otherwise nothing after them would ever be deleted.
                 keys = list(islice((row.key for row in rows if row.entity not in exempt), limit))
