@@ -1,4 +1,4 @@
-"""The spool: a folder in which other programs put events for the worker, which need not be running.
+"""The spool: a folder in which other programs store events for the worker, which need not be running.
 
 Each event is one file, written atomically. The worker removes the file after the event was enqueued in the outbox. If
 it is killed in between, the event is found again and recognized by its key.
@@ -31,7 +31,7 @@ from syftnotify.system.paths import Home
 
 log = logging.getLogger(__name__)
 
-# Characters kept of `error`, from its end: as many as a mail shows, and they fit even if all are escaped.
+# Characters kept of the `error` in a payload, from its end: as many as a mail shows. Below `MAX_EVENT` even if escaped.
 _MAX_ERROR = 16_000
 _BATCH_SIZE = 1000  # events of one scan
 _SUFFIX = ".json"
@@ -79,13 +79,13 @@ def emit(
     """
     routing = build_routing(user=user, tags=tags, emails=notify_emails, on=notify_on, alerts=alerts)
     event = _event(kind, entity, payload, key, routing)
-    has_kinds_only = bool(routing.get("notify")) and "emails" not in routing["notify"]
-    if has_kinds_only and not event.kind.value.startswith("job_"):
+    lacks_emails = bool(routing.get("notify")) and "emails" not in routing["notify"]
+    if lacks_emails and not event.kind.value.startswith("job_"):
         raise EmitError("notify_on has no effect without notify_emails", hint="name the recipients: --notify-email")
     target = Home.at(home)
     check_home(target)
     _write(target, encode(event, has_key=bool(key)))
-    if has_kinds_only:
+    if lacks_emails:
         log.warning("notify_on has no effect unless an earlier event of this job named notify_emails")
     if warning := _missing_configuration(target):
         log.warning("%s", warning)
@@ -96,7 +96,7 @@ def _event(kind: str, entity: str, payload: Mapping[str, Any] | None, key: str, 
     if not isinstance(entity, str) or not entity.strip():
         raise EmitError("the entity is empty; name what the event is about")
     if not isinstance(key, str):
-        raise EmitError("the key must be text")
+        raise EmitError(f"the key must be text, not {type(key).__name__}")
     if payload is not None and not isinstance(payload, Mapping):
         raise EmitError(f"the payload must be a JSON object, not {type(payload).__name__}")
     return Event(
@@ -104,27 +104,28 @@ def _event(kind: str, entity: str, payload: Mapping[str, Any] | None, key: str, 
         entity,
         key or uuid.uuid4().hex,
         datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        _with_short_error(dict(payload or {})),
+        _checked_payload(dict(payload or {})),
         routing,
         emitted=True,
     )
 
 
-def _with_short_error(payload: dict[str, Any]) -> dict[str, Any]:
-    error = payload.get("error")
-    if isinstance(error, str) and len(error) > _MAX_ERROR:
-        payload["error"] = f"[{len(error) - _MAX_ERROR:,} characters omitted]\n{error[-_MAX_ERROR:]}"
+def _checked_payload(payload: dict[str, Any]) -> dict[str, Any]:
+    """The payload with a shortened `error`. Raises: EmitError if it is not valid JSON."""
+    text = payload.get("error")
+    if isinstance(text, str) and len(text) > _MAX_ERROR:
+        payload["error"] = f"[{len(text) - _MAX_ERROR:,} characters omitted]\n{text[-_MAX_ERROR:]}"
     try:
         orjson.dumps(payload)
-    except TypeError as mistake:
-        raise EmitError(f"the payload is not valid JSON: {mistake}") from None
+    except TypeError as error:
+        raise EmitError(f"the payload is not valid JSON: {error}") from None
     return payload
 
 
 def _write(home: Home, content: bytes) -> None:
     try:
         create_private_folder(home.spool)
-        # Sorting by name is sorting by time.
+        # The time comes first in the name, so that the worker reads the oldest events first.
         atomic_write(home.spool / f"{time.time_ns():020d}-{uuid.uuid4().hex}{_SUFFIX}", content)
     except OSError as error:
         raise EmitError(
@@ -134,7 +135,7 @@ def _write(home: Home, content: bytes) -> None:
 
 
 def _missing_configuration(home: Home) -> str:
-    """A warning if no worker can run in `home` yet, else an empty text."""
+    """A warning if `home` has no configuration, without which no worker can run; otherwise empty."""
     if home.config.is_file() and home.config.stat().st_size:
         return ""
     option = f"--home {shlex.quote(str(home.root))}"
@@ -158,13 +159,13 @@ class Spool:
     """The worker's side of the spool. A file that cannot be used does not prevent reading others."""
 
     def __init__(self, folder: Path) -> None:
+        """Remove temporary files of emitters that were killed. `folder` need not exist yet."""
         self.folder = folder
         self._warned: set[str] = set()  # names of files
         self._enqueued: set[str] = set()  # names of files that cannot be removed although they were enqueued
         self._remove_stale()
 
     def _remove_stale(self) -> None:
-        """Remove temporary files of emitters that were killed."""
         for path in self.folder.glob(".*"):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > _STALE_SECONDS:
@@ -188,16 +189,17 @@ class Spool:
                 continue
             except OSError as error:
                 self._warn_once(name, f"cannot be read ({error.strerror}); make it readable for the worker's user")
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 self._quarantine(path, str(error))
             else:
                 batch.events.append(event)
-                batch.keyed.update({event.key} if has_key else ())
+                if has_key:
+                    batch.keyed.add(event.key)
                 batch.paths.append(path)
         return batch
 
     def remove(self, batch: SpoolBatch) -> None:
-        """Remove the files of events that have been enqueued."""
+        """Remove the files of a batch whose events have been enqueued. One that cannot be removed is not read again."""
         for path in batch.paths:
             try:
                 path.unlink(missing_ok=True)
@@ -211,7 +213,10 @@ class Spool:
         except FileNotFoundError:
             return
         except OSError as error:
-            self._warn_once("", f"cannot be listed ({error.strerror}); no emitted event is delivered")
+            self._warn_once(
+                "",
+                f"cannot be listed ({error.strerror}), so no emitted event is delivered; make it readable",
+            )
             return
         self._enqueued.intersection_update(names)
         yield from (name for name in names if name.endswith(_SUFFIX) and name[0] != "." and name not in self._enqueued)

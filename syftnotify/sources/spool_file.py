@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -20,7 +21,7 @@ _NOT_REGULAR = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EOPNOTSU
 
 
 def encode(event: Event, *, has_key: bool) -> bytes:
-    """The content of the event's file; `has_key`: its emitter gave a key.
+    """The content of the event's file; `has_key` is whether its emitter gave a key.
 
     Raises:
         EmitError: the event is too large, or cannot be represented as JSON.
@@ -51,25 +52,30 @@ def decode(content: bytes) -> tuple[Event, bool]:
     """The event, and whether its emitter gave a key.
 
     Raises:
-        ValueError, TypeError, KeyError, RecursionError: the content is not an event.
+        ValueError, TypeError, RecursionError: the content is not an event.
     """
     if len(content) > MAX_EVENT:
-        raise ValueError("too large")
+        raise ValueError(f"larger than {MAX_EVENT // 1024} KiB")
     loaded = orjson.loads(content)
     payload = loaded.get("payload") if isinstance(loaded, dict) else None
     if not isinstance(payload, dict):
-        raise TypeError("its payload is not an object")
+        raise TypeError("`payload` is missing or not a JSON object")
     orjson.dumps(payload)  # raises if it is nested too deeply to be written again
-    texts = [loaded[name] for name in ("kind", "entity", "occurrence", "at")]
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError("one of its fields is not text")
+    kind, entity, occurrence, at = (_text(loaded, name) for name in ("kind", "entity", "occurrence", "at"))
     routing = check_routing(loaded.get("routing", {}))
-    kind = emittable(EventKind(texts[0]))
-    return Event(kind, texts[1], texts[2], texts[3], payload, routing, emitted=True), loaded.get("keyed") is True
+    event = Event(emittable(EventKind(kind)), entity, occurrence, at, payload, routing, emitted=True)
+    return event, loaded.get("keyed") is True
+
+
+def _text(loaded: dict[str, Any], name: str) -> str:
+    value = loaded.get(name)
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` is missing or not text")
+    return value
 
 
 def emittable(kind: EventKind) -> EventKind:
-    """The kind itself. Raises: EmitError if only the worker may create such events."""
+    """`kind` itself. Raises: EmitError if only the worker may create events of that kind."""
     if kind in RESERVED_KINDS:
         raise EmitError(
             f"`{kind}` is reserved for the worker and cannot be emitted",
@@ -79,7 +85,7 @@ def emittable(kind: EventKind) -> EventKind:
 
 
 def read_event_file(path: Path) -> bytes:
-    """The content of a file in the spool, cut one byte above `MAX_EVENT`.
+    """The first `MAX_EVENT + 1` bytes of a file in the spool: one more shows that the file is too large.
 
     Raises:
         ValueError: it is not a regular file, or belongs to another user.
@@ -104,6 +110,6 @@ def read_event_file(path: Path) -> bytes:
 def _check_status(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("not a regular file")
-    # In a spool that others can write to, their files must not send mail in the owner's name.
+    # If other users can write to the spool, their files must not send mail in the owner's name. Root may write events.
     if hasattr(os, "geteuid") and status.st_uid not in {os.geteuid(), 0}:
         raise ValueError("it belongs to another user")

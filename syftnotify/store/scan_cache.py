@@ -17,28 +17,32 @@ from syftnotify.system.files import atomic_write, read_regular_file
 log = logging.getLogger(__name__)
 
 _COLUMNS = [field.name for field in fields(DirectorySnapshot)]
-Revision = tuple[str, int]  # of the state file: its name, and the number of the save
+Revision = tuple[str, int]  # of the state file: its id, and the number of its saves
 
 
 class ScanCacheFile:
     """Keeps the scan cache from one process to the next.
 
     The cache is valid only if everything read from the cached files is recorded in the state file. So it belongs to one
-    state file, and it is discarded when an older copy of that file was restored. It also belongs to one version of the
-    rules by which jobs are read.
+    state file, and it is discarded when an older copy of that file was restored. It also belongs to one version of
+    syftnotify, because another one may read jobs differently.
+
+    The JSON object in the file: `mark` (the versions and the scope for which it is valid), `edition` (the revision of
+    the state file), and `shelves` (by directory, the fields of its `DirectorySnapshot`).
     """
 
-    def __init__(self, path: Path, owner: str) -> None:
+    def __init__(self, path: Path, scope: str) -> None:
+        """`scope` is any text that identifies whose jobs are scanned."""
         self._path = path
         # Fingerprints are values of `hash`, which is the same in all processes of one Python version.
-        self._mark = [__version__, sys.version, owner]
+        self._mark = [__version__, sys.version, scope]
 
     def load(self, revision: Revision | None) -> ScanCache:
         """The cache, if it was saved at this revision of the state file or an earlier one; otherwise an empty one."""
         try:
             content = json.loads(read_regular_file(self._path))
-            name, count = content["edition"]
-            if content["mark"] == self._mark and revision and revision[0] == name and revision[1] >= count:
+            file_id, count = content["edition"]
+            if content["mark"] == self._mark and revision and revision[0] == file_id and revision[1] >= count:
                 return {key: _parse_snapshot(value) for key, value in content["shelves"].items()}
         except FileNotFoundError:
             return {}
@@ -47,7 +51,7 @@ class ScanCacheFile:
         return {}
 
     def save(self, cache: ScanCache, revision: Revision | None) -> None:
-        """Write the cache. A failure is logged, and nothing is lost."""
+        """Write the cache, made at this revision of the state file. A failure is only logged."""
         content = {
             "mark": self._mark,
             "edition": revision,

@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterable
 
 # Number of full scans in which the secondary file of every archived job is checked once.
 SECONDARY_CYCLE = 8
-_FEW = 100  # jobs that are removed one by one
+_MAX_SINGLE = 100  # jobs that are removed one by one; more are removed by building new columns
 
 
 class ArchivedJobs:
-    """Sorted names, with the fingerprints of the primary and the secondary file of each job."""
+    """Sorted names, and in the same order the fingerprints of the primary and the secondary file of each job."""
 
     def __init__(
         self, names: list[str] | None = None, primary: Iterable[int] = (), secondary: Iterable[int] = ()
@@ -29,6 +29,7 @@ class ArchivedJobs:
         return self.primary[position], self.secondary[position]
 
     def set(self, name: str, fingerprints: tuple[int, int]) -> None:
+        """Add the job, or replace its fingerprints."""
         position = bisect_left(self.names, name)
         if position < len(self.names) and self.names[position] == name:
             self.primary[position], self.secondary[position] = fingerprints
@@ -39,7 +40,7 @@ class ArchivedJobs:
 
     def remove(self, names: Collection[str]) -> None:
         """Remove these jobs, all of which are archived."""
-        if len(names) > _FEW:
+        if len(names) > _MAX_SINGLE:
             removed = set(names)
             kept = [position for position, name in enumerate(self.names) if name not in removed]
             self.names = [self.names[position] for position in kept]

@@ -1,4 +1,4 @@
-"""What a message may contain of a job: its code, or the end of stderr. Capped, and copied while the job exists.
+"""The content of a job's files for messages: its code, or the end of stderr. Bounded, and copied while the job exists.
 
 Every file of a submission is either shown or listed as not shown, so that no code can hide.
 """
@@ -77,7 +77,7 @@ class _LeftOut:
 
     @property
     def rank(self) -> tuple[bool, bool, Parts]:
-        """Sort key: files that the job does not name come first, and among them executable ones."""
+        """Sort key: files that the job does not name come first, and of these executable ones and folders."""
         return self.is_named, not (self.is_executable or self.is_folder), self.parts
 
     def to_json(self) -> dict[str, str]:
@@ -130,7 +130,7 @@ def _named_files(job: Job, listed: dict[Parts, FileEntry]) -> Iterator[tuple[str
 
 
 def _entry_points(job: Job, name: str, listed: Container[Parts]) -> Iterator[tuple[str, Parts | None]]:
-    """The places where the entry point `name` lies without a file list, depending on the client's version."""
+    """The possible places of the entry point `name` in a job without a file list: they depend on the release."""
     folder = str(job.details.get("code_path") or "").rstrip("/").rpartition("/")[2]
     # Beside run.sh; in the submitted folder (0.1.23 and later); below code/ (0.1.3 and 0.1.4).
     for path in dict.fromkeys((name, f"{folder}/{name}", f"code/{name}") if name else ()):
@@ -156,7 +156,7 @@ class _ShownFiles:
     """The files to show, up to the caps."""
 
     def __init__(self, job: Job) -> None:
-        self.files: list[dict[str, Any]] = []
+        self.files: list[dict[str, Any]] = []  # {path, text, cut}
         self._job = job
         self._bytes_read = self._bytes_shown = self._bytes_of_names = 0
 
@@ -196,6 +196,7 @@ class _ShownFiles:
 
 
 def _unnamed(entry: FileEntry, job: Job) -> _LeftOut:
+    """The record of a file that is not shown because nothing names it, or of a folder."""
     reasons = [entry.reason]
     if not entry.is_folder:
         has_list = _has_file_list(job)

@@ -8,7 +8,8 @@ from typing import Any
 _MAX_FILES = 1000
 _MAX_REASON = 2000  # characters
 _MAX_REQUESTS = 20  # tags or recipients that one job may name
-_MAX_REQUEST = 300  # characters; an address has at most 254, so a shortened one is not an address
+# Characters of a tag or an address that a job names. An address has at most 254, so a shortened one is not an address.
+MAX_REQUEST = 300
 _MAX_TIME = 64  # characters
 
 
@@ -29,7 +30,10 @@ def text_prefix(value: Any, limit: int) -> str:
 
 
 def job_details(config: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-    """What a message may contain, as a JSON object; a value of the wrong type counts as missing."""
+    """What a message may contain of the contents of config.yaml and state.yaml, as a JSON object.
+
+    A value of the wrong type counts as missing. `incomplete` is set by the layout.
+    """
     files = config.get("files")
     names = [name for name in files if isinstance(name, str)][:_MAX_FILES] if isinstance(files, list) else []
     code = state.get("return_code")
@@ -77,7 +81,7 @@ def _alerts(alerts: dict[str, Any]) -> dict[str, Any]:
 
 def _texts(value: Any) -> list[str]:
     values = value if isinstance(value, list) else [value]
-    texts = [text_prefix(each, _MAX_REQUEST) for each in values[:_MAX_REQUESTS] if _is_text_or_number(each)]
+    texts = [text_prefix(each, MAX_REQUEST) for each in values[:_MAX_REQUESTS] if _is_text_or_number(each)]
     return [text for text in texts if text]
 
 

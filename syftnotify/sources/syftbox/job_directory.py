@@ -7,6 +7,7 @@ import re
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.models import DirectorySnapshot
@@ -19,7 +20,7 @@ from syftnotify.sources.syftbox.files.fingerprints import (
     stat_all,
 )
 from syftnotify.sources.syftbox.files.folder_cache import MAX_NAMES
-from syftnotify.sources.syftbox.files.signatures import Signature, is_racy
+from syftnotify.sources.syftbox.files.signatures import Signature, is_racy, signature_of
 from syftnotify.sources.syftbox.layouts.spec import LayoutSpec
 
 _VERSION_FOLDER = re.compile(r"v\d+")
@@ -27,34 +28,30 @@ _VERSION_FOLDER = re.compile(r"v\d+")
 
 @dataclass(frozen=True, slots=True)
 class JobLocation:
-    """The place of one job. `parts` (the submission) and `results` (status and logs) are relative to `base`."""
+    """The place of one job."""
 
-    base: str
+    base: str  # path of the owner's job folder, which is trusted
     layout: LayoutSpec
     owner: str
-    submitter: str
+    submitter: str  # empty where the path names none
     name: str
-    parts: tuple[str, ...]
-    results: tuple[str, ...]
+    parts: tuple[str, ...]  # of the submission's folder, relative to `base`
+    results: tuple[str, ...]  # of the folder with status and logs, relative to `base`
     entity: str
-    path: str
+    path: str  # of the submission's folder
 
 
 @dataclass(frozen=True, slots=True)
 class DirectorySpec:
-    """The place of the jobs of one layout.
-
-    `base` is the owner's job folder. `parts` (the folder of the submissions) and `state_parts` (the folder of status
-    and logs, if it is another one) are relative to it. `accepts` tells which folder names may be jobs.
-    """
+    """The place of the jobs of one layout, and of one submitter where the layout has a folder for each."""
 
     layout: LayoutSpec
-    base: str
+    base: str  # path of the owner's job folder
     owner: str
-    submitter: str
-    parts: tuple[str, ...]
-    state_parts: tuple[str, ...] = ()
-    accepts: Callable[[str], bool] = lambda _name: True
+    submitter: str  # empty where the path names none
+    parts: tuple[str, ...]  # of the folder of the submissions, relative to `base`
+    state_parts: tuple[str, ...] = ()  # of the folder with status and logs, if it is another one
+    accepts: Callable[[str], bool] = lambda _name: True  # whether a folder of that name may be a job
 
     @property
     def folder(self) -> str:
@@ -66,7 +63,7 @@ class JobDirectory:
 
     The primary file holds the status: `state.yaml`, or the job's own folder in layouts with marker files. The secondary
     file is `config.yaml`; without it there is no job. Of an active job both files are checked. An archived job has
-    ended: a full scan checks its primary file, and in one of `SECONDARY_CYCLE` scans the secondary file.
+    ended: a full scan checks its primary file, and one of `SECONDARY_CYCLE` full scans the secondary file.
     """
 
     def __init__(self, spec: DirectorySpec) -> None:
@@ -77,12 +74,14 @@ class JobDirectory:
         self.version_folders: tuple[str, ...] = ()  # names like `v1`, which may be job directories themselves
         self.has_unsaved_changes = False  # archived jobs changed since the last snapshot
         self._primary_suffix = "/state.yaml" if spec.state_parts else ""  # appended to a job's name
-        self._listed: Signature | None = None
-        self._is_racy = False
+        self._listed: Signature | None = None  # of the folder, when its names were last read
+        self._is_racy = False  # the folder may have changed without another signature
         self._archived = ArchivedJobs()
-        self._active: dict[str, tuple[int, int]] = {}  # name -> fingerprints
+        # All other folders, by name, with two fingerprints like archived jobs. Those without config.yaml are no jobs.
+        self._active: dict[str, tuple[int, int]] = {}
 
     def location(self, name: str) -> JobLocation:
+        """The place of the job of that name, which need not exist."""
         spec = self._spec
         return JobLocation(
             base=spec.base,
@@ -112,7 +111,7 @@ class JobDirectory:
             return []
         before = self._listed, self._is_racy
         self._listed, self._is_racy = found, found is not None and is_racy(found, now)
-        if self._archived.names:  # otherwise the snapshot does not contain this folder
+        if self._archived.names:  # otherwise the scan cache does not contain this directory
             self.has_unsaved_changes = self.has_unsaved_changes or before != (self._listed, self._is_racy)
         self.version_folders = tuple(sorted(filter(_VERSION_FOLDER.fullmatch, names)))
         removed = [name for name in self if name not in names]
@@ -126,13 +125,12 @@ class JobDirectory:
     def _list(self) -> tuple[Signature | None, set[str] | None]:
         """The folder's signature and the names in it; None for the names if they have not changed."""
         try:
-            status = os.stat(self.folder)  # followed: the owner's own root or job folder may be a link
-            found = (status.st_mtime_ns, status.st_size, status.st_ino)
+            found = signature_of(os.stat(self.folder))  # followed: the owner's own root or job folder may be a link
             if found == self._listed and not self._is_racy:
                 return found, None
             with os.scandir(self.folder) as entries:
-                some = zip(entries, range(MAX_NAMES), strict=False)
-                return found, {entry.name for entry, _ in some if entry.is_dir(follow_symlinks=False)}
+                folders = (entry.name for entry in islice(entries, MAX_NAMES) if entry.is_dir(follow_symlinks=False))
+                return found, set(folders)
         except OSError:
             return None, set()
 
@@ -160,7 +158,9 @@ class JobDirectory:
                 file checked.
             always: names to check in any case.
         """
-        candidates = [name for name, (first, _) in self._active.items() if is_full or first == UNREAD or name in always]
+        candidates = [
+            name for name, (primary, _) in self._active.items() if is_full or primary == UNREAD or name in always
+        ]
         candidates += self._changed_archived(slots, is_full=is_full).union(
             name for name in always if self._archived.get(name) is not None
         )
@@ -172,7 +172,7 @@ class JobDirectory:
             if fingerprints[1] == ABSENT:
                 if before[1] != ABSENT:
                     gone.append(name)
-                    self._activate([name])
+                    self._activate([name])  # it may be archived
                 self._active[name] = (ABSENT, ABSENT)
             elif before != fingerprints:
                 changed.append(name)
@@ -233,8 +233,7 @@ class JobDirectory:
         self._archived = ArchivedJobs(saved.archived, saved.primary, saved.secondary)
         self._active = dict.fromkeys(saved.active, (UNREAD, ABSENT))
         if saved.listed:
-            mtime, size, inode = saved.listed
-            self._listed, self.version_folders = (mtime, size, inode), tuple(saved.version_folders)
+            self._listed, self.version_folders = Signature(*saved.listed), tuple(saved.version_folders)
         if invalid:
             self._activate([name for name in saved.archived if self.entity_prefix + entity_id(name) in invalid])
 

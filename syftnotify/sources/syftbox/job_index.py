@@ -16,7 +16,7 @@ JobRef = tuple[str, JobDirectory]  # a job's name, and the directory that contai
 class JobIndex:
     """The job directories found by the last scan.
 
-    A scan calls `begin_scan`, then `directory` for each one that it finds, then `end_scan`.
+    A scan calls `begin_scan`, then `directory` for each directory that it finds, then `end_scan`.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -26,9 +26,9 @@ class JobIndex:
         self._by_entity_prefix: dict[str, list[JobDirectory]] = {}
         self._by_folder: dict[str, list[JobDirectory]] = {}
         self._found: dict[str, JobDirectory] = {}  # by the current scan
-        self._removed: list[JobRef] = []
-        self._cache: ScanCache = {}
-        self._invalid: Collection[str] = ()
+        self._removed: list[JobRef] = []  # since the last scan
+        self._cache: ScanCache = {}  # of an earlier process, until the first scan
+        self._invalid: Collection[str] = ()  # entities for which it is not valid
 
     def __iter__(self) -> Iterator[JobDirectory]:
         return iter(self._directories.values())
@@ -91,8 +91,8 @@ class JobIndex:
         return found
 
     def restore(self, cache: ScanCache, invalid: Collection[str]) -> None:
-        """Use what an earlier process saved for directories found from now on, except for the entities `invalid`."""
-        self._cache, self._invalid = cache, invalid
+        """At the next scan, use what an earlier process saved, except for the entities in `invalid`."""
+        self._cache, self._invalid = dict(cache), invalid
 
     def snapshot(self) -> ScanCache:
         """What the next process can restore: the directories with archived jobs."""

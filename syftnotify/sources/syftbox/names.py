@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-_MAX_PARTS = 16
+_MAX_PARTS = 16  # of a relative file name
 
 
 def looks_like_email(name: str) -> bool:
@@ -14,7 +14,7 @@ def looks_like_email(name: str) -> bool:
 
 
 def submitter_folders(names: Iterable[str], *, only: str | None = None) -> Iterator[str]:
-    """The folders that are named by a submitter's address; with `only`, those of one submitter, letter case ignored."""
+    """Those of `names` that are addresses; with `only`, the spellings of that address in upper and lower case."""
     for name in names:
         if looks_like_email(name) and (only is None or name.casefold() == only.casefold()):
             yield name

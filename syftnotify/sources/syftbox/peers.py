@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ class PeerScanner:
     def scan(self) -> list[Peer]:
         """Every peer with a trace, sorted by address."""
         now = self._clock()
-        lists, listed = self._states.read(now)
+        lists, in_snapshot = self._states.read(now)
         self._folder_cache.begin_scan()
         requested = self._addresses_in_peer_files(now)
         with_folders, added = self._peers_with_folders(now)
@@ -90,19 +91,18 @@ class PeerScanner:
                     address,
                     (Fact(kind),) if has_fact else (),
                     added=address in lists.granted or address in requested or address in added,
-                    is_listed=address in listed,
+                    is_listed=address in in_snapshot,
                     has_folders=address in with_folders,
                 )
             )
         return peers
 
     def _addresses_in_peer_files(self, now: float) -> frozenset[str]:
-        """The addresses in peer files, which only the user's own client makes."""
+        """The addresses in peer files, which only the user's own client writes."""
         folder = self.root / ".syft" / "peers"
         try:
             with os.scandir(folder) as entries:
-                some = zip(entries, range(_MAX_PEER_FILES), strict=False)
-                names = {entry.name for entry, _ in some if entry.name.endswith(".json")}
+                names = {entry.name for entry in islice(entries, _MAX_PEER_FILES) if entry.name.endswith(".json")}
         except OSError:
             names = set()
         self._peer_files = {
@@ -116,9 +116,8 @@ class PeerScanner:
         """Peers with all the job folders of an accepted peer, and peers for whom the owner's client made any.
 
         C and D: `inbox/<peer>/` and `review/<peer>/`; B4: `<peer>/`. A submission makes `inbox/<peer>/`, and receiving
-        it `review/<peer>/<job>/`; the permission is written only when the owner adds the peer. So where the permission
-        of any peer is found, only peers with one count. Without any, as in trees made by other programs,
-        `review/<peer>/` counts.
+        it `review/<peer>/<job>/`; the permission is written only when the owner adds the peer. So where any peer has a
+        permission, only peers with one count. Without any, as in trees made by other programs, `review/<peer>/` counts.
         """
         with_folders: set[str] = set()
         added: set[str] = set()
@@ -134,14 +133,14 @@ class PeerScanner:
             permitted = {
                 peer for peer in reviewed if _is_permitted(site, f"app_data/job/review/{peer}", permitted_by_rule)
             }
-            beside = {
+            permitted_b4 = {
                 peer
                 for peer in self._submitter_folders(base, now)
                 if _is_permitted(site, f"app_data/job/{peer}", permitted_by_rule)
             }
-            reviewed = permitted if permitted or beside or permitted_by_rule else reviewed
-            added |= valid_addresses([*reviewed, *beside])
-            with_folders |= valid_addresses([*(permitted & inbox), *beside])
+            reviewed = permitted if permitted or permitted_b4 or permitted_by_rule else reviewed
+            added |= valid_addresses([*reviewed, *permitted_b4])
+            with_folders |= valid_addresses([*(permitted & inbox), *permitted_b4])
         return with_folders, added
 
     def _submitter_folders(self, base: str, now: float) -> list[str]:
@@ -165,7 +164,7 @@ class PeerScanner:
 
 
 class SentRequestScanner(PeerScanner):
-    """Scans, for a submitter, the owners asked for access. Only the files of older clients show a request."""
+    """Scans the owners whom a submitter (`owner`) asked for access. Only the files of older clients show a request."""
 
     def scan(self) -> list[Peer]:
         """Every owner to whom a request was sent, sorted by address."""

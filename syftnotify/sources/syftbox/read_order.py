@@ -11,7 +11,7 @@ from syftnotify.sources.syftbox.job_index import JobRef, entities
 
 
 class ReadOrder:
-    """Round robin over submitters. Of one submitter, jobs skipped most often come first."""
+    """Round robin over submitters. Of one submitter, the jobs that most scans in a row have skipped come first."""
 
     def __init__(self) -> None:
         self._skipped: dict[str, int] = {}  # entity -> number of scans in a row that had no time to read it

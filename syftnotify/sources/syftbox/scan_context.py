@@ -19,7 +19,7 @@ class StabilityTimer:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._since: dict[str, tuple[float, bool]] = {}
+        self._since: dict[str, tuple[float, bool]] = {}  # by condition: when it was first asked for, and the flag
         self._requested: set[str] = set()
 
     def begin_scan(self) -> None:
@@ -29,9 +29,9 @@ class StabilityTimer:
         self._since = {key: since for key, since in self._since.items() if key in self._requested}
 
     def age(self, condition: str, *, ignores_timestamps: bool = False) -> tuple[float, bool]:
-        """The seconds since the condition was first asked for, and the flag that was given then.
+        """The seconds since the condition was first asked for, and the `ignores_timestamps` that was given then.
 
-        The flag is kept for the caller: the timestamps of files are no evidence for this condition.
+        The caller uses that flag: the timestamps of files are no evidence for the age of this condition.
         """
         self._requested.add(condition)
         now = self._monotonic()

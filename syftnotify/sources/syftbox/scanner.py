@@ -12,7 +12,7 @@ from syftnotify.core.kinds import TERMINAL_STATUSES
 from syftnotify.core.models import Job, ScanCache
 from syftnotify.sources.syftbox.archived_jobs import SECONDARY_CYCLE
 from syftnotify.sources.syftbox.files.folder_cache import FolderCache
-from syftnotify.sources.syftbox.files.signatures import is_racy, signature
+from syftnotify.sources.syftbox.files.signatures import MISSING, is_racy, signature
 from syftnotify.sources.syftbox.job_directory import JobDirectory
 from syftnotify.sources.syftbox.job_folders import JobFolders
 from syftnotify.sources.syftbox.job_index import JobIndex, JobRef, entities, invalidate
@@ -38,6 +38,8 @@ class JobScan:
 
 @dataclass(frozen=True, slots=True)
 class _ReadOptions:
+    """Arguments of `JobScanner.scan`."""
+
     seconds: float
     on_jobs: Callable[[list[Job]], None]
     progress: Callable[[int, int], None] | None
@@ -60,9 +62,15 @@ class JobScanner:
         monotonic: Callable[[], float] = time.monotonic,
         is_unstable: Callable[[str], bool] = lambda _entity: False,
     ) -> None:
-        """Either `owner` or `submitter` is an address.
+        """Either `owner` or `submitter` is given.
 
-        `is_unstable` tells which entities must be read at every scan although nothing changes.
+        Args:
+            root: the SyftBox root.
+            owner: the address whose job folders are scanned.
+            submitter: the address whose submissions are scanned.
+            clock: seconds since 1970.
+            monotonic: seconds that no change of the clock affects.
+            is_unstable: whether an entity must be read at every scan although nothing changes.
         """
         self._clock = clock
         self._monotonic = monotonic
@@ -75,7 +83,7 @@ class JobScanner:
         self._order = ReadOrder()
         self._unreadable = UnreadableJobs(monotonic)
         self._full_scans = 0
-        self._has_checked_all = False  # the secondary file of every archived job, too
+        self._has_checked_secondary = False  # the secondary file of every archived job
         # Of scans that have not been accepted: the jobs that they read, and the entities that they missed.
         self._offered: list[JobRef] = []
         self._missing: set[str] = set()
@@ -121,7 +129,7 @@ class JobScanner:
         return result
 
     def _complete(self, result: JobScan) -> None:
-        result.rescan_soon = result.rescan_soon or not self._has_checked_all
+        result.rescan_soon = result.rescan_soon or not self._has_checked_secondary
         self._missing = {entity for entity in self._missing if not self.has_job(entity)}
         result.vanished = set(self._missing)
         self._open_jobs -= result.vanished
@@ -177,7 +185,7 @@ class JobScanner:
     def _find_changed(
         self, context: CurrentScan, changed_paths: Collection[str] | None, *, skip_archived: bool
     ) -> list[JobRef]:
-        """The jobs to read; jobs that are gone are added to the missing ones."""
+        """The jobs to read; the entities of jobs that are gone are added to `_missing`."""
         self._index.begin_scan()
         self._layouts = dict(self._find_directories(context))
         gone = self._index.end_scan()
@@ -202,8 +210,8 @@ class JobScanner:
 
     def _next_slots(self, *, is_full: bool, skip_archived: bool) -> Collection[int]:
         """Slots of archived jobs whose secondary file is checked: all of them once, then one at each full scan."""
-        if not self._has_checked_all and not skip_archived:
-            self._has_checked_all = True
+        if not self._has_checked_secondary and not skip_archived:
+            self._has_checked_secondary = True
             return range(SECONDARY_CYCLE)
         return (self._full_scans % SECONDARY_CYCLE,) if is_full and not skip_archived else ()
 
@@ -253,7 +261,7 @@ class JobScanner:
         job = read.job
         self._unreadable.note(ref, read.unreadable)
         is_recent = is_racy(primary, now) or is_racy(secondary, now)
-        if read.rescan_soon or is_recent or not secondary[2] or self._is_unstable(location.entity):
+        if read.rescan_soon or is_recent or secondary == MISSING or self._is_unstable(location.entity):
             directory.invalidate([name])
             result.rescan_soon = True
         else:

@@ -14,7 +14,7 @@ from syftnotify.sources.syftbox.files.safe_read import UnreadableError, read_ben
 
 MAX_DEPTH = 8  # folders below the job's own
 _MAX_NAMES = 20_000  # names read of one folder
-_MAX_OF_FOLDER = 1000  # entries listed of one folder
+_MAX_PER_FOLDER = 1000  # entries listed of one folder
 _MAX_ENTRIES = 5000  # entries listed in all; and as many counted in collapsed folders
 _MAX_HEADS = 500  # files whose first bytes are read
 _MAX_EXECUTABLES = 3  # executable files named of a collapsed folder
@@ -60,7 +60,8 @@ def display_path(parts: Sequence[str], *, is_folder: bool = False) -> str:
 def list_files(base: str, parts: Parts, *, collapsed: Collection[str]) -> list[FileEntry]:
     """Every file below the folder `parts` of `base`. A folder whose content is not listed has an entry of its own.
 
-    Folders directly in it that are named in `collapsed` are counted and not listed, like the usual ones at any depth.
+    In folders directly below it that are named in `collapsed`, files are counted and not listed, as in `.git`, `.venv`
+    and the like at any depth.
     """
     listed, collapsed_folders = _walk(base, parts, (), _MAX_ENTRIES, collapsed)
     counted: list[tuple[Parts, list[FileEntry]]] = []
@@ -89,7 +90,7 @@ def _walk(
             continue
         room = limit - len(listed) - len(folders) - len(collapsed_folders)
         for entry in _list_folder(
-            base, parts, folder, max(room if collapsed is None else min(room, _MAX_OF_FOLDER), 0)
+            base, parts, folder, max(room if collapsed is None else min(room, _MAX_PER_FOLDER), 0)
         ):
             if not entry.is_folder or entry.reason:
                 listed.append(entry)
@@ -122,7 +123,7 @@ def _list_folder(base: str, parts: Parts, folder: Parts, room: int) -> list[File
     """At most `room` entries directly in one folder, and the folder itself if there are more."""
     try:
         with scan_beneath(base, (*parts, *folder)) as entries:
-            found = sorted(islice(entries, _MAX_NAMES), key=_executables_first)
+            found = sorted(islice(entries, _MAX_NAMES), key=_by_executable_name)
             listed = [_entry(each, (*folder, each.name)) for each in found[:room]]
     except OSError as error:
         return [FileEntry(folder, f"cannot be read: {error.strerror}", is_folder=True)]
@@ -132,7 +133,8 @@ def _list_folder(base: str, parts: Parts, folder: Parts, room: int) -> list[File
     return listed
 
 
-def _executables_first(entry: os.DirEntry[str]) -> tuple[int, str]:
+def _by_executable_name(entry: os.DirEntry[str]) -> tuple[int, str]:
+    """Sort key: files with executable names, then folders, then the rest."""
     is_folder = entry.is_dir(follow_symlinks=False)
     return (1 if is_folder else 0 if is_executable_name(entry.name) else 2), entry.name
 

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.models import PeerAbsences, SnapshotStatus
 from syftnotify.core.text import escape
+from syftnotify.sources.syftbox.details import text_prefix
 from syftnotify.sources.syftbox.files.cached_file import CachedFile
 from syftnotify.sources.syftbox.files.safe_read import UnreadableError
 from syftnotify.sources.syftbox.files.yaml_reader import parse_yaml
@@ -51,7 +52,7 @@ class _Snapshot:
     is_complete: bool
 
     def problem(self, now: float) -> str:
-        """Why the snapshot is not usable, or empty."""
+        """Why the snapshot is not usable at `now` (seconds since 1970); empty if it is."""
         if self.synced_at is None:
             return f"{self.path} has no valid sync_time"
         if self.synced_at - now > SNAPSHOT_MAX_AGE:
@@ -78,7 +79,7 @@ class _OwnedState(Generic[_Content]):
         return None if self.ownership_problem(owner, now) else self.state.read(now)
 
     def ownership_problem(self, owner: str, now: float) -> str:
-        """Why the state is not accepted as this owner's, or empty. Without a configuration it is accepted."""
+        """Why the state is not accepted as this owner's; empty if it is, also without a configuration."""
         if self.config is None:
             return ""
         found = self.config.read(now)
@@ -93,6 +94,7 @@ class StateReader:
     """Reads the state files of syft-bg homes for one owner. `status` and `absences` are updated by `read`."""
 
     def __init__(self, owner: str, sync_states: Iterable[Path], notify_states: Iterable[Path]) -> None:
+        """The paths are those of possible `sync/state.json` and `notify/state.json`; they need not exist."""
         self.status: SnapshotStatus | None = None  # of the selected sync snapshot
         self.absences: PeerAbsences | None = None  # None unless the usable snapshots are complete
         self._owner = owner
@@ -111,7 +113,7 @@ class StateReader:
         return [*(owned.state.path for owned in self._syncs), *(owned.state.path for owned in self._notifies)]
 
     def read(self, now: float) -> tuple[PeerLists, frozenset[str]]:
-        """The lists to use, and the addresses in a usable snapshot (empty without one)."""
+        """The lists to use at `now` (seconds since 1970), and the addresses in a usable snapshot, if there is one."""
         lists = self._select_snapshot(now)
         if self.status is not None and self.status.usable:
             return lists, lists.addresses
@@ -167,10 +169,13 @@ def merged(lists: Iterable[PeerLists]) -> PeerLists:
 
 
 def json_object(content: bytes) -> dict[str, Any]:
-    """The JSON object in `content`. Raises: ValueError, RecursionError."""
-    loaded = json.loads(content)
+    """The JSON object in `content`. Raises: UnreadableError."""
+    try:
+        loaded = json.loads(content)
+    except (ValueError, RecursionError):
+        loaded = None
     if not isinstance(loaded, dict):
-        raise ValueError("not an object")
+        raise UnreadableError("not a JSON object")
     return loaded
 
 
@@ -183,7 +188,7 @@ def _snapshot_parser(path: Path) -> Callable[[bytes], _Snapshot]:
     def parse(content: bytes) -> _Snapshot:
         snapshot = json_object(content).get("snapshot")
         if not isinstance(snapshot, dict):
-            raise UnreadableError("it holds no snapshot yet")
+            raise UnreadableError("it contains no snapshot yet")
         granted = _address_list(snapshot, "approved_peer_emails")
         requested = _address_list(snapshot, "peer_emails") - granted
         error = snapshot.get("sync_error")
@@ -191,7 +196,7 @@ def _snapshot_parser(path: Path) -> Callable[[bytes], _Snapshot]:
             path,
             PeerLists(frozenset(requested), frozenset(granted)),
             _timestamp(snapshot.get("sync_time")),
-            "" if error is None else str(error)[:_MAX_ERROR] or "unknown",
+            "" if error is None else text_prefix(error, _MAX_ERROR) or "unknown",
             # syft-bg writes the version after the lists; it is missing if they could not be read.
             is_complete=bool(requested or granted) or isinstance(snapshot.get("own_version"), dict),
         )
@@ -200,6 +205,7 @@ def _snapshot_parser(path: Path) -> Callable[[bytes], _Snapshot]:
 
 
 def _timestamp(value: Any) -> float | None:
+    """Seconds since 1970; None for other types, and for numbers like milliseconds, which are too large."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if 0 < value < 1e11 else None
@@ -209,9 +215,8 @@ def _parse_notify_state(content: bytes) -> PeerLists:
     state = json_object(content)
     notified = state.get("notified_jobs")
     entities = notified if isinstance(notified, (dict, list)) else ()
-    granted = valid_addresses(
-        entity.removeprefix(_NOTIFIED_GRANT) for entity in entities if str(entity).startswith(_NOTIFIED_GRANT)
-    )
+    names = (entity for entity in entities if isinstance(entity, str))
+    granted = valid_addresses(name.removeprefix(_NOTIFIED_GRANT) for name in names if name.startswith(_NOTIFIED_GRANT))
     return PeerLists(frozenset(_address_list(state, "peer_snapshot") - granted), frozenset(granted))
 
 

@@ -9,7 +9,7 @@ from syftnotify.core.text import escape
 from syftnotify.sources.syftbox.job_directory import JobDirectory
 from syftnotify.sources.syftbox.job_index import JobRef
 
-WARNING_SECONDS = 600.0
+WARNING_SECONDS = 600.0  # ten minutes, as the warning says
 
 
 @dataclass(slots=True)
@@ -44,4 +44,5 @@ class UnreadableJobs:
             elif not job.is_reported and self._monotonic() - job.since >= WARNING_SECONDS:
                 job.is_reported = True
                 path = escape(directory.location(name).path)
-                yield f"unreadable for ten minutes: {path}: {escape(job.reason)}; check the file's content and mode"
+                reason = escape(job.reason)
+                yield f"{path} has been unreadable for ten minutes ({reason}); check the file's content and mode"

@@ -18,12 +18,14 @@ class Ledger(SharedState):
 
     The first occurrence of a kind has a plain label, and its hash is noted. Later ones have a label with the
     occurrence. An event is owed until all its notifications are sent, dead or skipped, and notified from then on.
+
+    Changes are in memory until `save`.
     """
 
     # -- events --------------------------------------------------------------------------------------------------
 
     def is_recorded(self, entity: str, kind: EventKind, occurrence: str) -> bool:
-        """Whether the occurrence is notified or owed."""
+        """Whether the occurrence is notified or owed. May note which occurrence a plain label stands for."""
         labels = self.content.labels(entity)
         if later_label(kind, occurrence) in labels:
             return True
@@ -31,7 +33,7 @@ class Ledger(SharedState):
             return False
         first = self._first_hash(entity, kind)
         if not first:
-            # A Python user marked the event, without its occurrence: that of now is meant.
+            # A caller of `JsonStateManager` recorded the label, which stands for the current occurrence.
             self._note_first(entity, kind, occurrence)
             return True
         return first == occurrence_hash(occurrence)
@@ -95,7 +97,7 @@ class Ledger(SharedState):
         return self.label(entity, kind, occurrence)
 
     def _first_hash(self, entity: str, kind: EventKind) -> str:
-        """The hash of the occurrence that has the plain label of `kind`; empty if that is not known."""
+        """The hash of the occurrence that has the plain label of `kind`; empty if there is none or it is not known."""
         for each in self.notes(Section.FIRST).get(entity, "").split():
             name, _, found = each.partition("=")
             if name == kind.value:
@@ -142,8 +144,8 @@ class Ledger(SharedState):
     def record_vanished(self, is_vanished: Callable[[str], bool], among: Iterable[str] | None = None) -> list[str]:
         """Record the entities with a recorded end that have vanished; returns the newly recorded ones.
 
-        `is_vanished` tells whether an entity is a missing job whose layout has no time to recognize that end by.
-        `among` are the entities to check; None checks all that were ever notified.
+        `is_vanished` returns whether an entity is a missing job in a layout that gives an end no time: an end that is
+        found later could be the recorded one. `among` are the entities to check; None: all that were ever notified.
         """
         vanished = self.notes(Section.VANISHED)
         missing = [
@@ -185,13 +187,14 @@ class Ledger(SharedState):
         self.set_note(Section.PEER_ROUNDS, entity, list(astuple(current)) if current != PeerRound() else None)
 
     def owed_emitted_keys(self) -> set[str]:
-        """The keys of emitted events that owe a notification. Emitted events stand in the outbox alone."""
+        """The keys of emitted events with unfinished notifications. All else about these events is in the outbox."""
         return set(self.notes(Section.EMITTED))
 
     def set_emitted_owed(self, key: str, *, is_owed: bool) -> None:
-        """Record whether the emitted event with that key owes a notification."""
-        if is_owed or key in self.notes(Section.EMITTED):
-            self.set_note(Section.EMITTED, json_text(key), True if is_owed else None)
+        """Record whether the emitted event with that key has unfinished notifications."""
+        name = json_text(key)
+        if is_owed or name in self.notes(Section.EMITTED):
+            self.set_note(Section.EMITTED, name, True if is_owed else None)
 
     def outbox_progress(self) -> list[int]:
         """The totals of the outbox (see `EventLog.progress`) at the last save; empty if they were never recorded."""

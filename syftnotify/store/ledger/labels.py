@@ -67,6 +67,6 @@ class LabelPool:
         except (KeyError, TypeError):
             if not all(isinstance(label, str) for label in wanted):
                 raise ValueError("a label is not a string") from None
-        # A label with an occurrence is unique, and a long list is a caller's own. Interning them would only grow.
+        # Not shared: labels with an occurrence are unique, and long lists come from callers. The pool would only grow.
         is_rare = len(wanted) > len(EventKind) or any("@" in label for label in wanted)
         return wanted if is_rare else self._interned.setdefault(wanted, wanted)

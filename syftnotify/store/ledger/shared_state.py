@@ -33,11 +33,11 @@ class SharedState:
         self.content = State()
         self._pool = LabelPool()
         self._file = StateFile(expand_path(path), self._pool)
-        # What was changed here and is not saved: entities and other keys of notes, keys of `data`.
-        self._changed: set[str] = set()
-        self._changed_data: set[str] = set()
+        # What is not saved yet.
+        self._changed: set[str] = set()  # entities, and other keys of notes
+        self._changed_data: set[str] = set()  # keys of `data`
         self._is_restored = False  # from the backup, and not saved since
-        self._needs_new_id = False
+        self._needs_new_id = False  # see `invalidate_revision`
         self.refresh()
 
     @property
@@ -59,7 +59,7 @@ class SharedState:
     def revision(self) -> tuple[str, int] | None:
         """The id of the state file and the number of its saves. None before the first save and after an edit by hand.
 
-        Caches are valid for later saves of the same id only. `invalidate_revision` gives the file another one.
+        The scan cache is valid for later saves of the same id only. `invalidate_revision` gives the file another one.
         """
         found = None if self._needs_new_id else self.content.notes(Section.REVISION).get("is")
         return (found[0], found[1]) if found else None

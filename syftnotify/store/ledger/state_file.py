@@ -26,7 +26,7 @@ _Signature = tuple[int, int, int]  # mtime in nanoseconds, size, inode
 class StateFile:
     """A state file and its backup, which is the content before the last write.
 
-    The signature of the file shows whether somebody else wrote it.
+    The signature of the file shows whether another process wrote it.
     """
 
     def __init__(self, path: Path, pool: LabelPool) -> None:
@@ -50,14 +50,16 @@ class StateFile:
             StateError: it cannot be read, or a newer version wrote it.
         """
         self.read_count += 1
+        signature = self._current_signature()  # before reading, so that no write by another process is missed
         state, is_restored = self._load(self._path), False
         if state is None:
+            signature = None
             state = self._load(self._backup)
             is_restored = state is not None
         if is_restored:
             problem = self.corruption or f"{self._path} is missing"
             log.warning("%s: the backup %s is used", problem, self._backup.name)
-        self._signature = self._current_signature()
+        self._signature = signature
         return state or State(), is_restored
 
     def write(self, state: State) -> None:
@@ -82,7 +84,10 @@ class StateFile:
             create_private_folder(self._path.parent)
             with file_lock(self._path.with_name(self._path.name + ".lock"), seconds=_LOCK_SECONDS) as held:
                 if not held:
-                    raise StateError(f"{self._path} is locked by another program for {_LOCK_SECONDS:.0f} s")
+                    raise StateError(
+                        f"{self._path} was locked by another program for {_LOCK_SECONDS:.0f} s",
+                        hint="stop that program, or try again",
+                    )
                 yield
         except OSError as error:
             raise StateError(
@@ -105,7 +110,7 @@ class StateFile:
             raise StateError(_read_error(path, error), hint="change its owner to yourself, or move it away") from error
 
     def _back_up(self) -> None:
-        # The backup is a second link to the current file, which the next rename leaves to it alone.
+        # A hard link instead of a copy: `write` renames a new file over the original and does not change this one.
         link = self._backup.with_name(self._backup.name + ".new")
         link.unlink(missing_ok=True)
         try:

@@ -12,7 +12,7 @@ from syftnotify.store.outbox.alert_targets import AlertTargets
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.schema import ALERTS
 
-# A tree that disappears mostly comes back: a job is gone for good after this time.
+# A rule is deleted after its job was absent for this time, because most trees that disappear come back.
 JOB_GONE_SECONDS = 86400.0
 _ALL = sa.select(*(ALERTS.c[item.name] for item in fields(AlertRule))).order_by(ALERTS.c.created_at, ALERTS.c.id)
 

@@ -11,12 +11,13 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from syftnotify.config.secrets import decrypt, encrypt
 from syftnotify.core.errors import NotifyError
 from syftnotify.system.paths import Home
 
 log = logging.getLogger(__name__)
 
-_PREFIX = "sealed:"
+_PREFIX = "sealed:"  # of encrypted targets; stored
 
 
 class AlertTargets:
@@ -28,8 +29,6 @@ class AlertTargets:
 
     def encrypt(self, target: str) -> str:
         """`target` as it is stored. Raises: NotifyError, no key can be created."""
-        from syftnotify.config.secrets import encrypt
-
         return f"{_PREFIX}{encrypt(target, self._home)}" if "://" in target else target
 
     def decrypt(self, stored: str) -> str:
@@ -37,8 +36,6 @@ class AlertTargets:
         if not stored.startswith(_PREFIX):
             return stored
         if stored not in self._decrypted:
-            from syftnotify.config.secrets import decrypt
-
             try:
                 self._decrypted[stored] = decrypt(stored.removeprefix(_PREFIX), self._home)
             except ValueError:
@@ -60,4 +57,8 @@ class AlertTargets:
                         connection.execute("VACUUM")
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except (sqlite3.Error, NotifyError) as error:
-            log.warning("the URLs of alert rules in %s are not encrypted: %s", database.name, error)
+            log.warning(
+                "the URLs of alert rules in %s are not encrypted (%s); tried again at the next start",
+                database.name,
+                error,
+            )

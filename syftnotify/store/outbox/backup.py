@@ -15,7 +15,7 @@ from syftnotify.system.files import fsync_folder
 def back_up(database: Path, version: int) -> Path:
     """Copy `database` and its write-ahead log to `<name>.v<version>.bak`; returns that path.
 
-    Only the newest such copy is kept.
+    URLs of alert rules in the copy are encrypted. Only the newest copy is kept.
 
     Raises:
         StateError: it cannot be written.

@@ -17,12 +17,11 @@ class BulkInsert:
 
     def __init__(self, statement: sa.Insert) -> None:
         self._statement = statement
-        self._compiled: dict[
-            str, tuple[str, Sequence[str] | None]
-        ] = {}  # by dialect: the SQL, and its order of columns
+        # By dialect: the SQL, and the order of the columns in it if its parameters are positional.
+        self._compiled: dict[str, tuple[str, Sequence[str] | None]] = {}
 
     def execute(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert `rows`; all have the same keys, which are columns of the table."""
+        """Insert `rows`, at least one; all have the same keys, which are columns of the table."""
         if connection.dialect.name not in self._compiled:
             compiled = self._statement.compile(dialect=connection.dialect, column_keys=list(rows[0]))
             order: Sequence[str] | None = compiled.positiontup if compiled.positional else None

@@ -26,9 +26,9 @@ _RECIPIENT = sa.bindparam("recipient", type_=sa.Text)
 _OF_TRANSPORT = NOTIFICATIONS.c.transport == _TRANSPORT
 _OF_PRIORITY = NOTIFICATIONS.c.priority == _PRIORITY
 _TO_RECIPIENT = NOTIFICATIONS.c.recipient == _RECIPIENT
-# How many attempts in progress for one recipient a claim looks at before it searches on.
+# Entities with an attempt in progress for one recipient that are excluded in advance.
 _MAX_IN_PROGRESS = 64
-# How many of an entity's latest events are searched for one that changes the status of a job.
+# Latest events of an entity among which one that changes the status of a job is searched.
 _MAX_STATUS_EVENTS = 100
 
 _CLAIMED_ROW = (
@@ -51,7 +51,6 @@ _CLAIMED_ROW = (
             )
         ),
         *(EVENTS.c[name] for name in ("key", "kind", "occurrence", "at", "payload", "routing")),
-        EVENTS.c.seq.label("event_seq"),
     )
     .join(EVENTS, EVENTS.c.key == NOTIFICATIONS.c.event_key)
     .order_by(NOTIFICATIONS.c.seq)
@@ -78,7 +77,7 @@ def next_recipient(resend: bool) -> sa.Select[Any]:
 @cache
 def first_of_recipient(resend: bool) -> sa.Select[Any]:
     """The oldest due notification of a priority to a recipient that nothing blocks."""
-    # Skips what the index alone shows to be blocked by an attempt in progress.
+    # An index answers this; `is_next` would examine every notification behind an attempt in progress.
     sending = NOTIFICATIONS.alias("sending")
     in_progress = (
         sa.select(sending.c.entity)
@@ -116,14 +115,14 @@ def first_for_urgent(resend: bool) -> sa.Select[Any]:
 
 @cache
 def whole_bundle(resend: bool) -> sa.Select[Any]:
-    """All of a bundle that nothing blocks."""
+    """The notifications of a bundle that nothing blocks."""
     is_of_bundle = NOTIFICATIONS.c.bundle == sa.bindparam("bundle", type_=sa.Text)
     return _CLAIMED_ROW.where(is_of_bundle, _OF_TRANSPORT, is_next(resend=resend))
 
 
 @cache
 def any_due(resend: bool) -> sa.Select[Any]:
-    """Whether anything is due, although something earlier may block it. An index alone answers it."""
+    """Whether anything is due, blocked or not. An index alone answers this."""
     due = sa.select(NOTIFICATIONS.c.seq).where(
         _OF_TRANSPORT, NOTIFICATIONS.c.state.in_(claimable(resend)), is_due(_NOW)
     )

@@ -1,4 +1,4 @@
-"""One claim: which rows leave as the next message, and which of them a throttle gathers into a digest."""
+"""One claim: which rows become the next message, and which of them the throttle groups into a digest."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Claim:
         ids = [row.id for row in rows]
         is_new_digest = bool(bundle) and "#" not in bundle
         if is_new_digest:
-            # What becomes free later is sent in another message: this one keeps its id and its items.
+            # From now on the bundle has these items only, so a retry has the same id and content.
             bundle = f"{bundle}#{stable_hash(*sorted(ids))}"
         if self._throttle is not None:
             self._throttle.record(first.recipient, bundle, _common_source(rows))
@@ -60,18 +60,18 @@ class Claim:
         return [claimed_notification(row, bundle, _last_kind(connection, row)) for row in rows]
 
     def _next_row(self, connection: sa.Connection) -> Any | None:
-        """The first row of the next message, after the throttle has gathered what it does not allow."""
+        """The first row of the next message, after what the throttle does not allow was grouped into digests."""
         while (first := self._order.next(connection, self._transport, self._now, resend=self._resend)) is not None:
             is_exempt = first.kind in WORKER_KIND_NAMES or (first.bundle and not _is_open_share(first.bundle))
             if self._throttle is None or is_exempt:
                 return first
             window = self._throttle.digest_window(first.recipient, EventKind(first.kind), first.source, first.bundle)
-            if window is None or not self._gather(connection, first, window):
+            if window is None or not self._group(connection, first, window):
                 return first
         return None
 
-    def _gather(self, connection: sa.Connection, first: Any, window: DigestWindow) -> int:
-        """Move what is due for a recipient into one digest; returns how many rows.
+    def _group(self, connection: sa.Connection, first: Any, window: DigestWindow) -> int:
+        """Move what is due for the recipient of `first` into the digest `window`; returns how many rows.
 
         A message of unknown outcome is left out: it keeps its id.
         """
@@ -82,7 +82,7 @@ class Claim:
             NOTIFICATIONS.c.state == PENDING,
             NOTIFICATIONS.c.bundle == first.bundle,
         )
-        if first.bundle:  # a digest that is postponed
+        if first.bundle:  # the digest of a daily share, which is postponed as a whole
             return connection.execute(update.values(**wait)).rowcount
         # `||` keeps SQLite from the index of outcomes: it would read all unknown attempts of the history.
         is_unknown = ATTEMPTS.c.outcome.concat("") == Failure.UNKNOWN.value
@@ -95,9 +95,9 @@ class Claim:
         return connection.execute(update.values(bundle=window.bundle, **wait)).rowcount
 
     def _ungroup(self, connection: sa.Connection, bundle: str) -> None:
-        """Return what a throttle's digest left behind, blocked by an attempt in progress, to the throttle.
+        """Remove the rows from a throttle's digest that an attempt in progress kept out of its message.
 
-        Otherwise each of these rows would become a digest of its own as soon as that attempt ends.
+        The throttle decides about them again. Otherwise each would become a digest of its own when that attempt ends.
         """
         connection.execute(
             NOTIFICATIONS.update()
@@ -111,6 +111,7 @@ class Claim:
 
 
 def _last_kind(connection: sa.Connection, row: Any) -> EventKind | None:
+    """The kind of the entity's latest event that changes the status of a job."""
     values = {"entity": row.entity, "emitted": row.key.startswith(EMITTED_PREFIX)}
     found = connection.execute(statements.LATEST_STATUS_EVENT, values).scalar()
     return EventKind(found) if found else None
@@ -122,5 +123,5 @@ def _common_source(rows: Sequence[Any]) -> str:
 
 
 def _is_open_share(bundle: str) -> bool:
-    """Whether it is a digest of a daily share without an attempt yet: it can be postponed."""
+    """Whether `bundle` is a digest of a daily share without an attempt, which can still be postponed."""
     return bundle.startswith(SHARE_PREFIX) and "#" not in bundle

@@ -1,4 +1,4 @@
-"""Conditions that several statements share: what waits, is due, or is blocked."""
+"""SQL conditions that several statements share: which notifications wait, are due, or are blocked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PENDING, SENDING, UNKNOWN = (
     NotificationState.SENDING.value,
     NotificationState.UNKNOWN.value,
 )
-# Withheld notifications may stay so and block nothing.
+# Without withheld ones, which may stay in that state for ever and block nothing.
 UNFINISHED = (PENDING, SENDING, UNKNOWN)
 # The worker's own messages to the owner never become part of a throttle's digest.
 WORKER_KIND_NAMES = tuple(sorted(kind.value for kind in WORKER_KINDS))
@@ -42,22 +42,22 @@ def is_emitted() -> sa.ColumnElement[bool]:
 
 
 def is_due(now: float | sa.BindParameter[float]) -> sa.ColumnElement[bool]:
-    """Its time has come. Moments that a wrong clock set too far ahead are corrected by `bound_waits`."""
+    """`not_before` has passed. One that a wrong clock set too far ahead is corrected by `Queue.bound_waits`."""
     return NOTIFICATIONS.c.not_before <= now
 
 
 def claimable(resend: bool) -> tuple[str, ...]:
-    """The states that can be claimed."""
+    """The states that can be claimed; `resend`: unknown outcomes are sent again."""
     return (PENDING, UNKNOWN) if resend else (PENDING,)
 
 
 def is_waiting(*, resend: bool, table: sa.FromClause = NOTIFICATIONS) -> sa.ColumnElement[bool]:
-    """Waits to be claimed. Repeats the text of the partial index `queue`."""
+    """It is in a claimable state. Repeats the text of the partial index `queue`."""
     return sa.and_(sa.text(f"{getattr(table, 'name', '')}.{WAITING}"), table.c.state.in_(claimable(resend)))
 
 
 def is_next(*, resend: bool) -> sa.ColumnElement[bool]:
-    """Waits, and nothing earlier about the entity to the recipient is unfinished, its own bundle aside.
+    """It waits, and no earlier notification about its entity to its recipient is unfinished, its own bundle aside.
 
     A message of unknown outcome that is held blocks no later one.
     """
@@ -102,7 +102,10 @@ def first_unfinished(of: sa.FromClause, *, resend: bool) -> sa.ScalarSelect[int]
 
 
 def _may_be_overtaken(bundle: sa.ColumnElement[str], priority: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
-    """Whether a candidate of `priority` may be sent before what waits in `bundle`, a digest without an attempt yet."""
+    """Whether a candidate of `priority` may be sent before what waits in `bundle`.
+
+    That must be a digest without an attempt: of quiet hours, or, for high severity, of the `digest` section.
+    """
     is_exempt = sa.or_(
         bundle.startswith(QUIET_HOURS_PREFIX, autoescape=True),
         sa.and_(bundle.startswith(DIGEST_PREFIX, autoescape=True), priority == Priority.HIGH.value),

@@ -1,4 +1,4 @@
-"""Queued rows that cannot be read become dead letters, so that they hold up nothing else."""
+"""Make dead letters of queued rows that cannot be read, so that they block no other notification."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS
 log = logging.getLogger(__name__)
 
 
-def bury_damaged_rows(connection: sa.Connection, transport: str, now: float) -> int:
+def quarantine_damaged_rows(connection: sa.Connection, transport: str, now: float) -> int:
     """Make dead letters of the queued rows of `transport` that cannot be read; returns how many."""
     query = (
         sa.select(
             NOTIFICATIONS.c.seq,
-            *(NOTIFICATIONS.c[name] for name in ("id", "entity", "recipient", "audience", "bundle", "source")),
-            *(EVENTS.c[name] for name in ("key", "kind", "occurrence", "at", "payload", "routing")),
+            EVENTS.c.payload,
+            EVENTS.c.routing,
+            *map(text_column, TEXT_COLUMNS),
             *(sa.func.typeof(text_column(name)).label(f"type_of_{name}") for name in TEXT_COLUMNS),
         )
         .join(EVENTS, EVENTS.c.key == NOTIFICATIONS.c.event_key)

@@ -29,7 +29,7 @@ _CORRUPTION_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class Database:
-    """One SQLite file. At most one thread writes at a time; readers wait for nobody.
+    """One SQLite file. At most one thread writes at a time; with a write-ahead log, readers do not wait for it.
 
     Raises:
         StateError: (any method) the file cannot be opened, read or written.
@@ -38,11 +38,11 @@ class Database:
     def __init__(self, path: Path, *, repair: bool = True) -> None:
         """`repair=False` leaves a damaged file in place: only the holder of the worker lock may move it."""
         self.path = path
-        self.corruption = ""  # what was wrong with the file when it was opened
+        self.corruption = ""  # what was wrong with the file when it was opened; empty: nothing
         self._repairs = repair
         self._is_corrupt = False  # SQLite reported damage
-        self._is_replaced = False  # not opened again yet after it was replaced
-        # SQLite makes a second writer sleep, longer each time it asks; a lock of our own wakes it at once.
+        self._is_replaced = False  # it was replaced, and opening the new file has not succeeded yet
+        # SQLite lets a second writer poll with growing pauses; this lock wakes it at once.
         self._write_lock = threading.Lock()
         self._local = threading.local()  # `connection`: the transaction of a batch in this thread
         try:
@@ -92,13 +92,13 @@ class Database:
 
     def check(self) -> str:
         """What SQLite's quick check reports; empty: nothing."""
-        with self.writing() as connection:
+        with self.reading() as connection:  # it takes seconds for a large file, and must not block a worker
             found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one())
         return "" if found == "ok" else found
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads, and so waits for no writer."""
+        """A transaction that only reads."""
         with self._transaction(reads=True) as connection:
             yield connection
 
@@ -110,7 +110,7 @@ class Database:
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
-        """All transactions of this thread in the block are one."""
+        """All transactions of this thread in the block are one. Must not be nested."""
         with self.writing() as connection:
             self._local.connection = connection
             try:
@@ -199,7 +199,7 @@ class Database:
 def text_as(connection: sa.Connection, factory: type[str] | type[bytes]) -> Iterator[None]:
     """Read text columns with `factory` in the block: `str` rejects text that is not UTF-8, `bytes` is the raw text.
 
-    Only a claim has to reject such text: it would be sent.
+    Only a claim rejects such text, because it would be sent; elsewhere invalid bytes are escaped.
     """
     driver = connection.connection.driver_connection
     assert driver is not None  # for mypy: the pool returns connected ones
@@ -221,13 +221,13 @@ def _decode_leniently(raw: bytes) -> str:
 
 
 def _begin(connection: sa.Connection) -> None:
-    """A writer takes the write lock at the beginning: it waits there, instead of failing at the end."""
+    """Begin a transaction. A writer takes the write lock now: one that asks for it after reading may fail at once."""
     reads = connection.get_execution_options().get("reads")
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:
-    """Configure a new connection. A write-ahead log where it works: some mounted drives lack what it needs."""
+    """Configure a new connection, with a write-ahead log where the file system supports its shared memory."""
     connection.isolation_level = None  # the BEGIN is SQLAlchemy's, not the driver's
     connection.text_factory = _decode_leniently
     cursor = connection.cursor()

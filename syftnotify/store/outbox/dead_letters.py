@@ -33,6 +33,7 @@ class DeadLetters:
 
     def requeue(self, ids: Iterable[str]) -> int:
         bundle = NOTIFICATIONS.c.bundle
+        # Without the id of its message, a dead letter can be claimed in a new digest.
         without_id = sa.func.substr(bundle, 1, sa.func.instr(bundle + "#", "#") - 1)
         values = {
             "bundle": sa.case((NOTIFICATIONS.c.state == _DEAD, without_id), else_=bundle),
@@ -76,7 +77,7 @@ class DeadLetters:
 
 
 def _rest_of_digests(connection: sa.Connection, ids: Iterable[str]) -> set[str]:
-    """What may have been delivered together with these: a digest has the same id only if it is whole."""
+    """The other notifications of unknown outcome in the same digests: a digest keeps its id only as a whole."""
     rest: set[str] = set()
     for some in chunks(sorted(ids)):
         bundles = sa.select(NOTIFICATIONS.c.bundle).where(

@@ -42,7 +42,7 @@ class EmittedJobStore:
 
 
 def change_emitted_jobs(connection: sa.Connection, changes: EmittedJobChanges, now: float) -> None:
-    """Write `changes`, and delete jobs without an event for very long."""
+    """Write `changes`, and delete jobs that had no event for `EXPIRY_SECONDS`."""
     for some in chunks(sorted(changes)):
         connection.execute(EMITTED_JOBS.delete().where(EMITTED_JOBS.c.entity.in_(some)))
     rows = [
@@ -64,11 +64,13 @@ def change_emitted_jobs(connection: sa.Connection, changes: EmittedJobChanges, n
 
 
 def _job(row: Any) -> EmittedJob | None:
-    """The job of a row; None with a log entry if it is not valid: its options are lost."""
+    """The job of a row; None, with a log entry, if the row is not valid."""
     try:
         payload, routing, reminded = map(json.loads, (row.payload, row.routing, row.reminded))
         started_at = None if row.started_at is None else float(row.started_at)
         return EmittedJob(row.entity, dict(payload), dict(routing), started_at, row.occurrence, tuple(reminded))
     except (ValueError, TypeError, RecursionError) as error:
-        log.error("the record of emitted job %s is not valid (%s) and is ignored", escape(str(row.entity)), error)
+        log.error(
+            "the stored options of emitted job %s are not valid (%s) and are ignored", escape(str(row.entity)), error
+        )
         return None

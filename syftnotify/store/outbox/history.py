@@ -1,4 +1,4 @@
-"""The history of the outbox: what was sent, to whom, and what was not."""
+"""The history of the outbox: what was sent, to which recipients, and what was not."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.schema import ATTEMPTS, DELIVERED, EVENTS, NOTIFICATIONS
 from syftnotify.store.outbox.totals import read_totals
 
-# By its own alerts the worker recognizes what it has reported: kept for longer than an alert precedes the end of a
-# sign-in.
+# The worker recognizes by its own alerts what it has reported. Longer than an alert precedes the end of a sign-in.
 _WORKER_EVENTS_KEPT_SECONDS = 8 * 86400.0
 _WITHHELD, _DEAD = NotificationState.WITHHELD.value, NotificationState.DEAD.value
 _COUNT_BY_STATE = (
@@ -143,9 +142,9 @@ class History:
             )
             .order_by(EVENTS.c.seq)
         )
-        with self._database.writing() as connection:
+        with self._database.reading() if dry_run else self._database.writing() as connection:
             with connection.execute(query) as rows:
-                # The limit counts after the exemption: else nothing behind exempt events would ever be deleted.
+                # The limit does not count exempt events: otherwise nothing after them would ever be deleted.
                 keys = list(islice((row.key for row in rows if row.entity not in exempt), limit))
             for some in chunks(keys) if not dry_run else ():
                 _delete_events(connection, some)

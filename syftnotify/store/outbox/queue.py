@@ -20,7 +20,7 @@ from syftnotify.store.outbox import claim_statements as statements
 from syftnotify.store.outbox.claim_order import ClaimOrder
 from syftnotify.store.outbox.claims import Claim
 from syftnotify.store.outbox.conditions import PENDING, SENDING, UNFINISHED, UNKNOWN, chunks
-from syftnotify.store.outbox.damaged_rows import bury_damaged_rows
+from syftnotify.store.outbox.damaged_rows import quarantine_damaged_rows
 from syftnotify.store.outbox.database import Database, is_decoding_error, text_as
 from syftnotify.store.outbox.events import EventLog
 from syftnotify.store.outbox.rows import ROW_ERRORS
@@ -57,7 +57,7 @@ _MARK_FAILED = (
 )
 _END_ATTEMPT = (
     ATTEMPTS.update()
-    # `||` keeps SQLite from the index of outcomes: all of a large digest have started.
+    # `||` keeps SQLite from using the index of outcomes: all attempts of a large digest are in that state.
     .where(ATTEMPTS.c.notification == _ID, ATTEMPTS.c.outcome.concat("") == STARTED)
     .values(
         ended_at=sa.bindparam("moment"),
@@ -100,28 +100,28 @@ class Queue:
         resend: bool = True,
         throttle: Throttle | None = None,
     ) -> list[list[ClaimedNotification]]:
-        attempt = Claim(self._order, transport, now, worker_id, resend, throttle)
+        claim = Claim(self._order, transport, now, worker_id, resend, throttle)
         try:
-            return self._claim(attempt, limit)
+            return self._claim(claim, limit)
         except (*ROW_ERRORS, StateError) as error:
             if isinstance(error, StateError) and not is_decoding_error(error):
                 raise
             with self._database.writing() as connection:
-                if not bury_damaged_rows(connection, transport, now):
+                if not quarantine_damaged_rows(connection, transport, now):
                     raise
         if throttle is not None:
             throttle.undo()
-        return self._claim(attempt, limit)
+        return self._claim(claim, limit)
 
-    def _claim(self, attempt: Claim, limit: int) -> list[list[ClaimedNotification]]:
+    def _claim(self, claim: Claim, limit: int) -> list[list[ClaimedNotification]]:
         messages: list[list[ClaimedNotification]] = []
         claimed: set[str] = set()
         try:
             with self._database.writing() as connection, text_as(connection, str):
-                while len(messages) < limit and (message := attempt.next_message(connection)):
+                while len(messages) < limit and (message := claim.next_message(connection)):
                     messages.append(message)
                 claimed = {item.id for message in messages for item in message}
-                self._in_flight |= claimed  # before the commit: `recover` must not take them for abandoned
+                self._in_flight |= claimed  # before the commit: `recover` must not record them as cut off
         except BaseException:
             self._in_flight -= claimed
             raise
@@ -130,7 +130,7 @@ class Queue:
     def next_due(self, transport: str, now: float, *, resend: bool = True) -> float | None:
         values: dict[str, Any] = {"transport": transport, "now": now}
         with self._database.reading() as connection:
-            # Nearly always nothing is due, which an index answers; whether something is blocked takes longer.
+            # First the cheap statement: nearly always nothing is due. Whether something is blocked takes longer.
             if (
                 connection.execute(statements.any_due(resend), values).scalar_one()
                 and connection.execute(statements.any_claimable(resend), values).first() is not None

@@ -29,7 +29,7 @@ _COUNT_NEW = sa.select(sa.func.count()).where(
 class RecipientStore:
     """Implements `core.outbox.RecipientStore`.
 
-    Caches what it found, so that a scan without news asks nothing: only the holder of the worker lock adds recipients.
+    Caches results, so that a scan without changes makes no query: only the holder of the worker lock adds recipients.
     """
 
     def __init__(self, database: Database) -> None:
@@ -38,7 +38,7 @@ class RecipientStore:
         self._may_have_withheld = True
 
     def clear_cache(self) -> None:
-        """Forget what was found: the database was replaced."""
+        """Clear the cache, because the database was replaced."""
         self._mailed, self._may_have_withheld = set(), True
 
     def withheld(self) -> list[str]:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 
 class JsonText(sa.types.UserDefinedType[str]):
-    """A JSON column that is read and written as text: a row that is not valid must not keep others from being read."""
+    """A JSON column that is read and written as text, so that an invalid row does not prevent reading the others."""
 
     cache_ok = True
 
@@ -18,7 +18,7 @@ class JsonText(sa.types.UserDefinedType[str]):
 
 
 SCHEMA_VERSION = 5
-# As text: SQLite uses a partial index only if the query repeats the text of the index.
+# The conditions of the partial indexes, as text: SQLite uses such an index only if the query repeats its text.
 WAITING = "state IN ('pending', 'unknown')"
 UNSENT = "state IN ('pending', 'unknown', 'sending')"
 _QUEUE_COLUMNS = "transport, priority, recipient, seq, not_before, entity"
@@ -53,7 +53,7 @@ UPGRADES: dict[int, tuple[str, ...]] = {
 
 
 class Priority(IntEnum):
-    """The order of claims: HIGH first, the other two classes in turn."""
+    """The class of a notification in the order of claims: HIGH first, the other two in turn."""
 
     HIGH = 0  # severity high
     OPERATION = 1  # to the owner, operators and configured recipients

@@ -44,12 +44,12 @@ class SqliteOutbox:
         self.recipients = RecipientStore(self._database)
         self.emitted_jobs = EmittedJobStore(self._database)
         try:
-            self._opened()
+            self._encrypt_alert_rules()
         except StateError:
             self.close()  # no caller gets this object to close it
             raise
 
-    def _opened(self) -> None:
+    def _encrypt_alert_rules(self) -> None:
         if self._repairs:
             self.alert_rules.encrypt_stored()
 
@@ -65,14 +65,14 @@ class SqliteOutbox:
 
     def reopen_if_replaced(self) -> bool:
         try:
-            if not self._database.reopen_if_replaced():
-                return False
+            is_replaced = self._database.reopen_if_replaced()
         except StateError:
             self.recipients.clear_cache()
             raise
-        self.recipients.clear_cache()
-        self._opened()
-        return True
+        if is_replaced:
+            self.recipients.clear_cache()
+            self._encrypt_alert_rules()
+        return is_replaced
 
     def enqueue(
         self,

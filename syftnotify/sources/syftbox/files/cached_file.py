@@ -19,9 +19,9 @@ class CachedFile(Generic[_Content]):
     """One file and its parsed content."""
 
     path: Path
-    parse: Callable[[bytes], _Content]  # raises ValueError, RecursionError or UnreadableError
+    parse: Callable[[bytes], _Content]  # raises UnreadableError
     cap: int  # bytes
-    is_in_tree: bool = False  # links are not followed there
+    is_in_tree: bool = False  # in the tree a link is not followed
     content: _Content | None = None
     problem: str = ""  # why there is a file but no content
     _signature: Signature | None = None
@@ -38,9 +38,10 @@ class CachedFile(Generic[_Content]):
         elif found != self._signature:
             try:
                 self.content = self._load(path)
-            except (FileNotFoundError, UnreadableError, ValueError, RecursionError) as error:
-                reason = str(error) if isinstance(error, UnreadableError) else "not a JSON object"
-                self.problem = "" if self.content is not None else f"{self.path} cannot be used: {reason}"
+            except FileNotFoundError:  # removed since
+                pass
+            except UnreadableError as error:
+                self.problem = "" if self.content is not None else f"{self.path} cannot be used: {error}"
             else:
                 self.problem = ""
                 self._signature = None if is_racy(found, now) else found

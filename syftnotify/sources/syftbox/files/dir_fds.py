@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Sequence
 
-from syftnotify.sources.syftbox.files.signatures import signature
-
-# False on Windows, where creating a link needs special rights; each folder is checked for a link there instead.
+# False on Windows, where creating a link needs special rights: each folder is checked for a link there instead.
 HAS_DIR_FD = os.open in os.supports_dir_fd
 
 _MAX_OPEN = 64  # descriptors that a cache holds
@@ -23,7 +23,7 @@ class DirFdCache:
 
     def __init__(self) -> None:
         self._descriptors: dict[tuple[str, tuple[str, ...]], int] = {}
-        # True once a folder was found at another place on closing: files read through it may be outdated.
+        # True once a folder turned out, when it was closed, to be no longer at its path: what was read may be outdated.
         self.has_moved = False
 
     def get(self, base: str, parts: tuple[str, ...]) -> int:
@@ -38,22 +38,21 @@ class DirFdCache:
         """Close all folders and update `has_moved`."""
         while self._descriptors:
             (base, parts), descriptor = self._descriptors.popitem()
-            status = os.fstat(descriptor)
-            os.close(descriptor)
-            path = os.path.join(base, *parts)
-            self.has_moved = self.has_moved or signature(path)[2] != status.st_ino
+            self.has_moved = self.has_moved or not _is_at(os.path.join(base, *parts), descriptor)
+            with contextlib.suppress(OSError):  # nothing was written; the others must be closed, too
+                os.close(descriptor)
 
 
 def open_beneath(base: str, parts: Sequence[str], dir_fds: DirFdCache | None = None) -> int:
     """A descriptor of the file or folder `parts` below the trusted folder `base`; the caller closes it.
 
-    With `dir_fds`, the grandparent folder is taken from that cache.
+    With `dir_fds`, the folder two levels above is taken from that cache.
 
     Raises:
         OSError: it cannot be opened, or one of `parts` is a link.
     """
     if not HAS_DIR_FD:
-        return _open_by_path(base, parts)
+        return os.open(path_without_links(base, parts), os.O_RDONLY | getattr(os, "O_BINARY", 0))
     *above, name = parts
     cached = None
     if dir_fds is not None and len(above) > 1:
@@ -73,10 +72,19 @@ def open_beneath(base: str, parts: Sequence[str], dir_fds: DirFdCache | None = N
             os.close(folder)
 
 
-def _open_by_path(base: str, parts: Sequence[str]) -> int:
+def path_without_links(base: str, parts: Sequence[str]) -> str:
+    """The path of `parts` below `base`. Raises: OSError (ELOOP) if one of `parts` is a link."""
     path = base
     for part in parts:
         path = os.path.join(path, part)
         if os.path.islink(path):
-            raise OSError("behind a link")
-    return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            raise OSError(errno.ELOOP, "behind a link", path)
+    return path
+
+
+def _is_at(path: str, descriptor: int) -> bool:
+    """Whether the open folder is the one at `path`."""
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except OSError:
+        return False

@@ -7,25 +7,26 @@ from array import array
 from collections.abc import Sequence
 
 from syftnotify.sources.syftbox.files.dir_fds import HAS_DIR_FD
-from syftnotify.sources.syftbox.files.signatures import Signature, signature
+from syftnotify.sources.syftbox.files.signatures import MISSING, Signature, signature
 
 # Instead of a fingerprint: there is no file, or it must be read in any case (`hash` never returns -1).
 ABSENT, UNREAD = 0, -1
 
 
 def fingerprint(found: Signature) -> int:
-    return hash(found) if found[2] else ABSENT
+    """The fingerprint of a signature; `ABSENT` for `MISSING`."""
+    return hash(found) if found != MISSING else ABSENT
 
 
 def differing(names: Sequence[str], before: array[int], found: array[int]) -> list[str]:
-    """The names whose fingerprints differ."""
+    """The names whose fingerprints differ; all arguments have the same order."""
     if before == found:  # the usual case, and about a thousand times faster than the loop
         return []
     return [name for name, old, new in zip(names, before, found, strict=True) if old != new]
 
 
 def stat_all(folder: str, names: Sequence[str], suffix: str) -> array[int]:
-    """The fingerprints of the files `name + suffix` in `folder`."""
+    """The fingerprints of the files `name + suffix` in `folder`, in the order of `names`."""
     if not names:  # opening the folder costs as much as checking dozens of files
         return array("q")
     if not HAS_DIR_FD:

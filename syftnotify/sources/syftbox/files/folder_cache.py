@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import islice
 
-from syftnotify.sources.syftbox.files.signatures import Signature, is_racy
+from syftnotify.sources.syftbox.files.signatures import Signature, is_racy, signature_of
 
 MAX_NAMES = 200_000  # names read of one folder; the rest is ignored
 
@@ -19,10 +20,10 @@ class _Listing:
 
 
 class FolderCache:
-    """Cached listings of folders. A listing that no scan asked for is dropped at the end of that scan."""
+    """Cached listings of folders. One that a scan did not ask for is dropped at the end of that scan."""
 
     def __init__(self, file_names: frozenset[str] = frozenset()) -> None:
-        """`file_names` are the names that `files` looks for: a folder may hold many thousands of others."""
+        """`file_names` are the names that `files` can return: a folder may contain many thousands of others."""
         self._file_names = file_names
         self._listings: dict[str, _Listing] = {}  # by path
         self._requested: set[str] = set()
@@ -47,8 +48,7 @@ class FolderCache:
     def _listing(self, path: str, now: float) -> _Listing | None:
         self._requested.add(path)
         try:
-            status = os.stat(path)  # followed: the owner's own root or job folder may be a link
-            found = (status.st_mtime_ns, status.st_size, status.st_ino)
+            found = signature_of(os.stat(path))  # followed: the owner's own root or job folder may be a link
             cached = self._listings.get(path)
             if cached and cached.signature == found and not cached.is_racy:
                 return cached
@@ -64,7 +64,7 @@ class FolderCache:
         folders: list[str] = []
         files: list[str] = []
         with os.scandir(path) as entries:
-            for entry, _ in zip(entries, range(MAX_NAMES), strict=False):
+            for entry in islice(entries, MAX_NAMES):
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.name)
                 elif entry.name in self._file_names and entry.is_file(follow_symlinks=False):

@@ -8,9 +8,9 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from syftnotify.sources.syftbox.files.dir_fds import HAS_DIR_FD, DirFdCache, open_beneath
+from syftnotify.sources.syftbox.files.dir_fds import HAS_DIR_FD, DirFdCache, open_beneath, path_without_links
 
-# Reasons for errors whose system text would mislead.
+# Reasons for errors whose text from the system would be misleading.
 _REASONS = {errno.ELOOP: "a symbolic link", errno.ENXIO: "not a regular file"}
 
 
@@ -30,8 +30,8 @@ def read_beneath(
     """At most `cap` bytes of the regular file `parts` below `base`, and its whole size.
 
     `base` is trusted; no link is followed below it. `tail` reads the end instead of the beginning. With `dir_fds`, the
-    grandparent folder stays open in that cache. A file with several hard links may belong to another place, but so do
-    the files of a deduplicating backup: they are refused only where the content is sent.
+    folder two levels above stays open in that cache. A file with several hard links may belong to another place, but so
+    do the files of a deduplicating backup: callers that show the content refuse them.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -67,9 +67,7 @@ def read_beneath(
 def scan_beneath(base: str, parts: Sequence[str]) -> Iterator[Iterator[os.DirEntry[str]]]:
     """The entries of the folder `parts` below the trusted folder `base`. Raises: OSError, also behind a link."""
     if not HAS_DIR_FD:
-        if any(os.path.islink(os.path.join(base, *parts[: end + 1])) for end in range(len(parts))):
-            raise OSError(errno.ELOOP, "behind a link")
-        with os.scandir(os.path.join(base, *parts)) as entries:
+        with os.scandir(path_without_links(base, parts)) as entries:
             yield entries
         return
     descriptor = open_beneath(base, parts)

@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import NamedTuple
 
 # A file written within the resolution of its timestamp can change again and keep its signature.
 RACY_SECONDS = 2.0
 
-Signature = tuple[int, int, int]  # (mtime_ns, size, inode)
-MISSING: Signature = (0, 0, 0)
+
+class Signature(NamedTuple):
+    """What a file or folder was like when it was read."""
+
+    mtime_ns: int
+    size: int
+    inode: int
+
+    @property
+    def mtime(self) -> float:
+        """The time of the last change, in seconds since 1970."""
+        return self.mtime_ns / 1e9
+
+
+MISSING = Signature(0, 0, 0)
+
+
+def signature_of(status: os.stat_result) -> Signature:
+    """The signature in the result of a `stat`."""
+    return Signature(status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def signature(path: str) -> Signature:
     """The signature of the file or folder at `path`, no link followed; `MISSING` if there is none."""
     try:
-        status = os.lstat(path)
+        return signature_of(os.lstat(path))
     except OSError:
         return MISSING
-    return (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def regular_file_signature(path: str) -> Signature | None:
@@ -27,7 +45,7 @@ def regular_file_signature(path: str) -> Signature | None:
         status = os.lstat(path)
     except OSError:
         return None
-    return (status.st_mtime_ns, status.st_size, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+    return signature_of(status) if stat.S_ISREG(status.st_mode) else None
 
 
 def is_racy(found: Signature, now: float) -> bool:
@@ -35,4 +53,4 @@ def is_racy(found: Signature, now: float) -> bool:
 
     `now` is in seconds since 1970.
     """
-    return found != MISSING and abs(now - found[0] / 1e9) < RACY_SECONDS
+    return found != MISSING and abs(now - found.mtime) < RACY_SECONDS

@@ -1,6 +1,6 @@
-"""Read YAML mappings of the tree with bounded work; an unexpected value costs that value alone.
+"""Read YAML mappings of the tree with bounded work; of an unexpected value only that value is lost.
 
-Unexpected are values that YAML allows and no reader handles: a key that is a list, an unknown tag, an impossible date,
+Unexpected are values that YAML allows and no client writes: a key that is a list, an unknown tag, an impossible date,
 an unpaired surrogate, deep nesting. A file is unreadable as a whole if it is not UTF-8, not YAML, larger than
 `CONFIG_CAP`, has several documents, anchors, aliases or directives, or has nesting or counts that only an attack needs.
 """

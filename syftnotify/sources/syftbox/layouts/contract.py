@@ -19,7 +19,7 @@ class ReadResult:
 
     job: Job | None = None
     unreadable: str = ""  # why a file has no usable content; the job is read again when the file changes
-    rescan_soon: bool = False  # a fact is not certain yet and depends on time alone
+    rescan_soon: bool = False  # a fact is not certain yet and becomes so by the passing of time alone
 
 
 class ScanContext(Protocol):
@@ -42,8 +42,8 @@ class ScanContext(Protocol):
     def has_lasted(self, location: JobLocation, condition: str, seconds: float, since: float) -> bool:
         """Whether `condition` (any text) has been true of the job for that long.
 
-        Measured from the file's timestamp `since` (seconds since 1970), or by how long this process has observed it,
-        because clocks jump.
+        Measured from the timestamp `since` of a file (seconds since 1970), or by how long this process has observed the
+        condition, because the clock may be set.
         """
 
 

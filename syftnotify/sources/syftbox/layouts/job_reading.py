@@ -29,7 +29,11 @@ class JobReading:
         self.result = ReadResult()
 
     def load(self, folder: tuple[str, ...], name: str) -> tuple[dict[str, Any], str]:
-        """The mapping in a YAML file, and why it cannot be read. A missing file is an empty mapping."""
+        """The mapping in the YAML file `name`, and why it cannot be read (empty if it can).
+
+        `folder` is relative to the owner's job folder. A file that cannot be read is an empty mapping; so is a missing
+        one, which is an error only for config.yaml.
+        """
         try:
             return read_yaml(self.location.base, (*folder, name), self.scan.dir_fds), ""
         except FileNotFoundError:
@@ -38,26 +42,26 @@ class JobReading:
             return {}, f"{name}: {error}"
 
     def is_unchanged(self, folder: tuple[str, ...], name: str) -> bool:
-        """Whether an unreadable file has been as it is for `ARRIVAL_SECONDS`."""
+        """Whether an unreadable file has not changed for `ARRIVAL_SECONDS`; False if it is missing."""
         found = signature(os.path.join(self.location.base, *folder, name))
         if found == MISSING:
             return False
-        is_unchanged = self.scan.has_lasted(self.location, f"{name} {found}", ARRIVAL_SECONDS, found[0] / 1e9)
+        is_unchanged = self.scan.has_lasted(self.location, f"{name} {found}", ARRIVAL_SECONDS, found.mtime)
         self.result.rescan_soon = self.result.rescan_soon or not is_unchanged
         return is_unchanged
 
     def submission_facts(self, details: dict[str, Any], submission_id: str, *, has_arrived: bool) -> list[Fact]:
-        """The submission, once its files have arrived or `ARRIVAL_SECONDS` are over; updates `details`."""
+        """The fact of the submission, once its files have arrived or `ARRIVAL_SECONDS` are over; updates `details`."""
         if not has_arrived:
-            written = signature(os.path.join(self.location.path, CONFIG_NAME))[0] / 1e9
-            if not self.scan.has_lasted(self.location, "arrival", ARRIVAL_SECONDS, written):
+            written_at = signature(os.path.join(self.location.path, CONFIG_NAME)).mtime
+            if not self.scan.has_lasted(self.location, "arrival", ARRIVAL_SECONDS, written_at):
                 self.result.rescan_soon = True
                 return []
         details["incomplete"] = not has_arrived
         return [Fact(EventKind.JOB_SUBMITTED, submission_id, at=submission_id)]
 
     def unreadable_facts(self, details: dict[str, Any], problem: str) -> list[Fact]:
-        """The submission of a job whose config.yaml stays unreadable; updates `details`."""
+        """The fact of the submission of a job whose config.yaml stays unreadable; updates `details`."""
         if not self.is_unchanged(self.location.parts, CONFIG_NAME):
             return []
         details["unreadable"] = problem

@@ -1,4 +1,4 @@
-"""Read a job whose status is shown by marks in its own folder or by its place: there is no state.yaml."""
+"""Read a job of a layout without state.yaml: marker files in its folder, or the place of the folder, are its status."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ from typing import Any
 
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Fact
-from syftnotify.sources.syftbox.details import job_details, time_text
+from syftnotify.sources.syftbox.details import MAX_REQUEST, job_details, time_text
 from syftnotify.sources.syftbox.files.signatures import regular_file_signature, signature
 from syftnotify.sources.syftbox.job_directory import JobLocation
 from syftnotify.sources.syftbox.layouts.contract import END_CONDITION, ReadResult, ScanContext
 from syftnotify.sources.syftbox.layouts.job_reading import CONFIG_NAME, JobReading
 from syftnotify.sources.syftbox.layouts.results import end_kind, read_return_code
 
-# An end without a return code is reported once its mark is this old: some releases write the mark first.
+# An end without a return code is reported once its marker is this old: some releases write the marker first.
 END_SECONDS = 5.0
-_MAX_CLAIM = 300  # characters; an address has at most 254, so a shortened one is not an address
 
 
 def read_marked_job(
     location: JobLocation, scan: ScanContext, *, is_approved: bool, ended_at: float | None
 ) -> ReadResult:
-    """Read the job; `is_approved` and `ended_at` (seconds since 1970) come from the owner's marks."""
+    """Read the job.
+
+    Args:
+        location: the place of the job.
+        scan: the scan in progress.
+        is_approved: whether the owner's client has marked it as approved or ended.
+        ended_at: when it was marked as ended, in seconds since 1970; None: it was not.
+    """
     reading = JobReading(location, scan)
     config, problem = reading.load(location.parts, CONFIG_NAME)
     details = job_details(config, {})
@@ -57,10 +63,10 @@ def read_marked_job(
 def _end(reading: JobReading, ended_at: float, details: dict[str, Any]) -> EventKind | None:
     """How the job ended, or None while its return code may still be missing; updates `details`."""
     location = reading.location
-    written = signature(os.path.join(location.path, "returncode.txt"))
+    written_at = signature(os.path.join(location.path, "returncode.txt")).mtime
     code = read_return_code(location)
-    # A rerun leaves the old code in place until the new run overwrites it, after its mark.
-    is_stale = location.layout.has_end_marker and written[0] / 1e9 < ended_at
+    # A rerun leaves the old code in place; the new run overwrites it after it has created its marker.
+    is_stale = location.layout.has_end_marker and written_at < ended_at
     if (code is None or is_stale) and not reading.scan.has_lasted(location, END_CONDITION, END_SECONDS, ended_at):
         return None
     details["return_code"] = code
@@ -69,4 +75,4 @@ def _end(reading: JobReading, ended_at: float, details: dict[str, Any]) -> Event
 
 def _claim(config: dict[str, Any]) -> str:
     claim = config.get("submitted_by")
-    return claim[:_MAX_CLAIM] if isinstance(claim, str) else ""
+    return claim[:MAX_REQUEST] if isinstance(claim, str) else ""

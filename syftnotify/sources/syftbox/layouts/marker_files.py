@@ -37,7 +37,7 @@ class MarkerFiles:
     def read(self, location: JobLocation, scan: ScanContext) -> ReadResult:
         done, approved = self._marker(location, "done"), self._marker(location, "approved")
         return read_marked_job(
-            location, scan, is_approved=bool(done or approved), ended_at=done[0] / 1e9 if done else None
+            location, scan, is_approved=bool(done or approved), ended_at=done.mtime if done else None
         )
 
     def _marker(self, location: JobLocation, name: str) -> Signature | None:

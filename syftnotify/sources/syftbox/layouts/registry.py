@@ -1,4 +1,4 @@
-"""All layouts. A new one is a module of this package and a line in each place here where it belongs."""
+"""All layouts. A new one is a module of this package, with a `LayoutSpec` in `_SPECS` and entries in the functions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ def layout_spec(key: str) -> LayoutSpec:
 
 def lacks_end_times(entity: str) -> bool:
     """Whether `entity` is a job in a layout that does not record when it ended."""
-    kind, key, *_ = [*entity.split("/", 2), ""]
-    return kind == "job" and key in _SPECS and not _SPECS[key].has_end_times
+    kind, _, rest = entity.partition("/")
+    layout = _SPECS.get(rest.partition("/")[0]) if kind == "job" else None
+    return layout is not None and not layout.has_end_times
 
 
 def layouts_below_datasites() -> tuple[Layout, ...]:

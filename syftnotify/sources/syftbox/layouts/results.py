@@ -15,9 +15,12 @@ _LOG_TAIL = 4096  # bytes
 def read_result(
     base: str, results: tuple[str, ...], name: str, layout: LayoutSpec, *, cap: int, allow_hard_links: bool = False
 ) -> bytes:
-    """The last `cap` bytes of the file `name` of a run. syft-job 0.1.3 and 0.1.4 put it into the layout's log folder.
+    """The last `cap` bytes of the file `name` of a run.
 
-    Raises: FileNotFoundError, UnreadableError, as `read_beneath` does.
+    `results` is the path of its folder below `base`. syft-job 0.1.3 and 0.1.4 wrote it into the layout's log folder.
+
+    Raises:
+        FileNotFoundError, UnreadableError: as in `read_beneath`.
     """
     try:
         return read_beneath(base, (*results, name), cap=cap, tail=True, allow_hard_links=allow_hard_links)[0]
@@ -29,9 +32,9 @@ def read_result(
 
 
 def read_return_code(location: JobLocation) -> int | None:
-    """The number in returncode.txt, or None."""
+    """The number in returncode.txt; None if there is none."""
     try:
-        # Hard links are allowed, as only a number is used; without it a failed run would count as completed.
+        # A file with hard links is read, too: only a number is used, and without one the run would count as completed.
         content = read_result(
             location.base, location.results, "returncode.txt", location.layout, cap=32, allow_hard_links=True
         )

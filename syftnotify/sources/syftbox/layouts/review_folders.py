@@ -12,7 +12,7 @@ from typing import Any
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Fact
 from syftnotify.sources.syftbox.details import job_details, text_prefix, time_text
-from syftnotify.sources.syftbox.files.signatures import signature
+from syftnotify.sources.syftbox.files.signatures import MISSING, signature
 from syftnotify.sources.syftbox.job_directory import DirectorySpec, JobDirectory, JobLocation
 from syftnotify.sources.syftbox.layouts.contract import ReadResult, ScanContext
 from syftnotify.sources.syftbox.layouts.job_reading import CONFIG_NAME, JobReading
@@ -63,7 +63,7 @@ class ReviewFolders:
         if status is None or state_problem:
             unknown = f"{_STATE_NAME}: unknown status {text_prefix(state.get('status'), 40)!r}"
             reading.result.unreadable = state_problem or unknown
-            if not reading.is_unchanged(location.results, _STATE_NAME):  # it may be incomplete: nothing is certain
+            if not reading.is_unchanged(location.results, _STATE_NAME):  # it may still be being written
                 return reading.finish(Status.WAITING, is_readable=False)
             status = _status_by_times(state)
         submission_id = time_text(config.get("submitted_at"))
@@ -90,7 +90,8 @@ class ReviewFolders:
 def _has_arrived(location: JobLocation, files: list[str]) -> bool:
     """Whether every listed file exists: they are synced one by one, and `config.yaml` is not the last."""
     code = os.path.join(location.path, "code")
-    return all(signature(os.path.join(code, *parts))[2] for name in files if (parts := relative_parts(name)))
+    paths = (os.path.join(code, *parts) for name in files if (parts := relative_parts(name)))
+    return all(signature(path) != MISSING for path in paths)
 
 
 def _status(state: dict[str, Any]) -> Status | None:

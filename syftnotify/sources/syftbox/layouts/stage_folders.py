@@ -28,7 +28,7 @@ class StageFolders:
 
     def read(self, location: JobLocation, scan: ScanContext) -> ReadResult:
         stage = location.parts[0]
-        moved_at = signature(location.path)[0] / 1e9
+        moved_at = signature(location.path).mtime
         return read_marked_job(
             location, scan, is_approved=stage != _WAITING, ended_at=moved_at if stage == _DONE else None
         )

@@ -17,7 +17,7 @@ _MAX_PATH = 120  # characters of a path in an error
 _USER_LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
 _MOUNTS = Path("/proc/self/mounts")
 _OCTAL_ESCAPE = re.compile(rb"\\([0-3][0-7]{2})")  # how the kernel writes a blank in a mount point
-# Other machines or processes write to these file systems without an event here; so they do to those named `fuse.*`.
+# File systems to which other machines or processes write without an event here; also those named `fuse.*`.
 _REMOTE = frozenset(
     "9p afs ceph cifs davfs fuse glusterfs lustre nfs nfs4 prl_fs smb3 smbfs vboxsf virtiofs".split()  # noqa: SIM905 - a list of words
 )

@@ -38,7 +38,7 @@ class FolderObserver:
                 self._schedule(observer, spec)
             observer.start()
             self._observer = observer
-            # One thread reads the kernel's events and belongs to no emitter: `Observer` does not notice its end.
+            # Among them is the thread that reads the kernel's events: `Observer` does not notice its end.
             started |= set(threading.enumerate())
             self.threads = [thread for thread in started - before if isinstance(thread, BaseThread)]
             self.check_watches()
@@ -54,9 +54,10 @@ class FolderObserver:
         return self._observer is not None and all(thread.is_alive() for thread in self.threads)
 
     def check_watches(self) -> None:
-        """Add and remove one watch. Raises: OSError if there is none left.
+        """Add and remove one watch, because watchdog reports a lack of watches only for the folders in `start`.
 
-        For folders further below, watchdog does not report that.
+        Raises:
+            OSError: no watch is left.
         """
         self._observer.unschedule(self._schedule(self._observer, WatchSpec(Path(os.sep), recursive=False)))
 

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 # Folders of a running job that change thousands of times and never affect its status.
 _IGNORED = ("/.venv/", "/__pycache__/")
 _MAX_PATHS = 1000  # above this number of changed paths, everything is scanned
-# After new folders appear, the check for remaining watches waits this long: during a burst it could take the last watch
-# from one of the new folders, which watchdog does not report, and find it free afterwards.
+# The check for free watches waits this long after a new folder appeared. It takes a watch for a moment: while more
+# folders are created, one of them could get none because of it, which watchdog does not report.
 DEBOUNCE_SECONDS = 1.0
 _RETRY_SECONDS = 1800.0  # until watching is tried again after it was not possible
 
@@ -51,13 +51,13 @@ class ChangeWatcher:
         self._changes = _Changes(monotonic)
         self._died_at = -math.inf  # when a dead observer was last found, on the monotonic clock
         self._watched: dict[WatchSpec, int] = {}  # with the inode of each folder
-        self._refused: dict[WatchSpec, int] = {}  # what could not be watched
+        self._refused: dict[WatchSpec, int] = {}  # what could not be watched, with inodes
         self._retry_at = 0.0  # on the monotonic clock
         self._last_warning = ""
         self._folder_count = 0  # watched folders; known only with limits
 
     def watch(self, specs: list[WatchSpec]) -> bool:
-        """Watch exactly these folders; returns whether they were not watched before. Cheap if nothing changed."""
+        """Watch exactly these folders; returns whether watching them began now. Cheap if nothing changed."""
         found = {spec: inode for spec in specs if (inode := _inode(spec.folder))}
         if found == self._watched and (not found or self.is_watching):
             self._check_growth()
@@ -69,7 +69,7 @@ class ChangeWatcher:
         if not found:
             return False
         if is_dead and self._has_died_again():
-            self._refuse(found, "a thread that watches has ended twice")
+            self._refuse(found, "a watching thread has ended twice within half an hour")
             return False
         try:
             self._folder_count = self._count(found)
@@ -95,7 +95,7 @@ class ChangeWatcher:
         self._watched, self._refused = {}, {}
 
     def _has_died_again(self) -> bool:
-        """Whether the observer has also died in the last half hour: then a restart does not help."""
+        """Note that the observer died; returns whether it also did in the last half hour: restarts do not help."""
         before, self._died_at = self._died_at, self._monotonic()
         return self._died_at - before < _RETRY_SECONDS
 
@@ -149,7 +149,7 @@ class ChangeWatcher:
 
 
 class _Changes:
-    """What changed since it was last asked for. Thread-safe."""
+    """What changed since the last `pop_paths` and `pop_new_folders`. Thread-safe."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -190,6 +190,7 @@ class _Changes:
 
 
 def _inode(folder: Path) -> int:
+    """The inode of a folder; 0 if it is missing or cannot be examined."""
     try:
         return folder.stat().st_ino
     except OSError:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from syftnotify.core.errors import StateError
 from syftnotify.store.ledger.index import Ledger
+from syftnotify.store.ledger.labels import LabelPool, Labels
 from syftnotify.store.ledger.manager import JsonStateManager
+from syftnotify.store.ledger.state_file import StateFile
 
 
 @pytest.fixture
@@ -64,3 +67,28 @@ def test_state_file_of_a_newer_version_is_refused(path: Path) -> None:
     with pytest.raises(StateError, match="newer version"):
         JsonStateManager(path)
     assert json.loads(path.read_bytes())["version"] == 2
+
+
+class _WritingPool(LabelPool):
+    """Another process writes the file while this one decodes it."""
+
+    def __init__(self, writer: JsonStateManager) -> None:
+        super().__init__()
+        self._writers = [writer]
+
+    def intern(self, labels: Any) -> Labels:
+        while self._writers:
+            self._writers.pop().mark_notified("c", "new")
+        return super().intern(labels)
+
+
+def test_write_by_another_process_during_a_read_is_noticed(path: Path, state: JsonStateManager) -> None:
+    file = StateFile(path, _WritingPool(state))
+
+    first, _ = file.read()
+    assert "c" not in first.notified
+
+    assert file.is_modified()
+    second, _ = file.read()
+    assert "c" in second.notified
+    assert not file.is_modified()

@@ -84,6 +84,15 @@ def replace_by_another(path: Path) -> None:
     SqliteOutbox(path).close()
 
 
+def test_check_and_dry_run_do_not_wait_for_a_writer(tmp_path: Path, outbox: SqliteOutbox) -> None:
+    enqueue(outbox, submitted())
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "outbox.db")) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert outbox.check() == ""
+        assert outbox.history.prune(1e12, 1e12, exempt=(), dry_run=True) == 0
+
+
 @pytest.mark.parametrize("change", [remove, replace_by_another])
 def test_database_that_was_replaced_in_use_is_reopened(
     tmp_path: Path, outbox: SqliteOutbox, change: Callable[[Path], None]
