@@ -33,7 +33,16 @@ def alerts_add(
     from syftnotify.services.alert_rules import RuleOptions, create_rule
     from syftnotify.system.ownership import check_home
 
-    options = RuleOptions(job, tag, email, webhook, on_failure, on_timeout, on_success, on_long_run_minutes)
+    options = RuleOptions(
+        job=job,
+        tag=tag,
+        email=email,
+        webhook=webhook,
+        on_failure=on_failure,
+        on_timeout=on_timeout,
+        on_success=on_success,
+        on_long_run_minutes=on_long_run_minutes,
+    )
     resolved = resolve_home(context, home)
     check_home(resolved)
     new = create_rule(resolved, options)

@@ -1,4 +1,4 @@
-"""The `notify` command: its subcommands, the options of all of them, and the handling of errors."""
+"""The `notify` command: its subcommands, their common options, and the handling of errors."""
 
 import os
 import sys
@@ -53,13 +53,13 @@ def global_options(
     context: typer.Context,
     home: HomeOption = None,
     as_owner: Annotated[
-        bool, typer.Option("--as-owner", help="As root: give up root's rights and work as the owner of the home.")
+        bool, typer.Option("--as-owner", help="As root: drop root's privileges and run as the owner of the home.")
     ] = False,
     version: Annotated[  # noqa: ARG001 - its callback acts
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Options of all commands."""
+    """Store the common options for `resolve_home`."""
     context.obj = home, as_owner
 
 
@@ -73,7 +73,7 @@ app.add_typer(secret_app)
 
 
 def main() -> None:
-    """The console script."""
+    """Run the `notify` command: the console script."""
     os.umask(0o077)  # new files are readable by their owner only
     use_safe_streams()
     try:

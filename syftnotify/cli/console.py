@@ -1,4 +1,4 @@
-"""Printing: external text is printed as text, never as markup, whatever the encoding of the terminal."""
+"""Printing and reading on the terminal. Text from outside is never markup, and each encoding can print it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def use_safe_streams() -> None:
 
 
 def print_raw(text: str, *, flush: bool = False) -> None:
-    """Print one line without the cost of formatting."""
+    """Print one line as it is. Rich, which `print_line` uses, takes much longer."""
     print(text, flush=flush)  # noqa: T201 - this is the output
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def dead_letters(
     context: typer.Context,
     ids: Annotated[list[str] | None, typer.Argument(help="Ids for --ack; without any, all.")] = None,
-    ack: Annotated[bool, typer.Option("--ack", help="Acknowledge them: they stop counting as unhealthy.")] = False,
+    ack: Annotated[
+        bool, typer.Option("--ack", help="Acknowledge them: they no longer make the worker unhealthy.")
+    ] = False,
     as_json: JsonListOption = False,
     home: HomeOption = None,
 ) -> None:
@@ -52,7 +54,7 @@ def resend(
     with open_outbox(resolved) as outbox:
         if outbox is None and selection.ids:
             raise service.unknown_id(selection.ids[0])
-        result = service.resend(resolved, outbox, selection) if outbox else service.Requeued(0)
+        result = service.resend(resolved, outbox, selection) if outbox else service.ResendResult(0)
     if result.warning:
         print_warning(result.warning)
     if not result.count:
@@ -107,6 +109,6 @@ def _print(found: "DeadLetterList") -> None:
         print_line(f"{INDENT}{label} after {attempts}, detected {local_time(record.created_at)}")
         print_line(f"{INDENT}{escape(record.entity)}")
         print_line(f"{INDENT}{escape(record.reason, limit=1000)}")
-    print_line("send some of them again with `notify resend ID...`, all dead ones with `notify resend --all-dead`")
+    print_line("run `notify resend ID...` to send some of them again, `notify resend --all-dead` for all dead letters")
     if found.has_unacknowledged:
         print_line("the worker is unhealthy until they are sent again or acknowledged: `notify dead-letters --ack`")

@@ -9,9 +9,9 @@ from syftnotify.cli.console import out, print_line
 if TYPE_CHECKING:
     from syftnotify.services.demo import Demo, DemoMail, ReceivedMail
 
-_WIDE_COLUMNS = 140  # from this width on, a row of the table fits on one line
-_STEP_SECONDS = 20.0  # a mail that takes longer after its step counts as missing
-_QUIET_SECONDS = 2.5  # more than two scans, after which a repeated mail would have arrived
+_WIDE_COLUMNS = 140  # minimum width at which subject and path have a column each
+_STEP_SECONDS = 20.0  # time limit for the mails of a step; later ones count as missing
+_REPEAT_SECONDS = 2.5  # at the end; longer than two scans, so that a repeated mail would have arrived
 _POLL_SECONDS = 0.05
 
 
@@ -54,7 +54,7 @@ def _run(current: "Demo") -> "list[DemoMail]":
             expected += step.mails
             _wait_for(current, len(expected))
             print_line(f"  {step.text}: {plural(len(current.received()), 'mail')}")
-        time.sleep(_QUIET_SECONDS)  # only time shows that no mail is repeated
+        time.sleep(_REPEAT_SECONDS)
     finally:
         process.stop(current.home)
     return expected

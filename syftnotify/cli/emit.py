@@ -24,11 +24,13 @@ def emit(
     """Submit an event of a scheduler or script; prints its key."""
     import logging
 
-    from syftnotify.services.emit import EmitOptions, emit_event
+    from syftnotify.services.emit import EmitRequest, emit_event
 
     resolved = resolve_home(context, home)
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)  # to stderr
-    options = EmitOptions(
+    request = EmitRequest(
+        kind,
+        entity,
         payload=_standard_input() if payload == "-" else payload,
         alerts=alerts,
         user=user,
@@ -37,7 +39,7 @@ def emit(
         notify_emails=notify_email or (),
         notify_on=[name for names in notify_on or () for name in names.split(",") if name.strip()],
     )
-    typer.echo(emit_event(resolved, kind, entity, options))
+    typer.echo(emit_event(resolved, request))
 
 
 def _standard_input() -> str:

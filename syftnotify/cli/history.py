@@ -140,7 +140,7 @@ def _print_explanation(explanation: "Explanation") -> None:
                 scanned_at = iso_to_local(escape(silent.scanned_at))
                 print_line(f"  {silent.kind}, recorded as notified by the baseline scan of {scanned_at}")
                 print_line(
-                    "    nobody: it was so before the first scan (or `notify prune` has removed who was notified)"
+                    "    nobody: already true before the first scan (or `notify prune` has deleted who was notified)"
                 )
         for each in explanation.events:
             if each.event.entity == entity:
@@ -157,4 +157,4 @@ def _print_event(explained: "EventExplanation") -> None:
         route = f"by {escape(record.route) or 'a route of an older version'}"
         print_line(f"      through {escape(record.transport)}, {route}" if record.transport else f"      {route}")
     if not explained.notifications:
-        print_line("    nobody: no route names anybody, or it was so before the first scan")
+        print_line("    nobody: no route has a recipient for it, or it was already true before the first scan")

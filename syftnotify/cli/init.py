@@ -1,4 +1,4 @@
-"""`notify init`: write or change the configuration, sign in, send a test mail."""
+"""`notify init`: write or edit the configuration, sign in, send a test mail."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _ExitCode(IntEnum):
-    DONE = 0
+    READY = 0
     NOT_SIGNED_IN = 5
 
 
@@ -28,7 +28,7 @@ def init(
     context: typer.Context,
     email: Annotated[str | None, typer.Option(help="Mail address of the data owner, or of the scientist.")] = None,
     role: Annotated[
-        Role | None, typer.Option(help="Notify an owner about jobs at their data, or a scientist about their own.")
+        Role | None, typer.Option(help="Role of the user: an owner of data, or a scientist who submits jobs.")
     ] = None,
     syftbox_root: Annotated[
         Path | None, typer.Option(parser=parse_path, metavar="PATH", help="SyftBox folder.")
@@ -105,20 +105,23 @@ def init(
         _send_test(result.settings)
     if is_ready:
         _print_next_step(resolved)
-    raise typer.Exit(_ExitCode.DONE if is_ready else _ExitCode.NOT_SIGNED_IN)
+    raise typer.Exit(_ExitCode.READY if is_ready else _ExitCode.NOT_SIGNED_IN)
 
 
 def _ask_missing(home: "Home", options: "SetupOptions", *, can_ask: bool) -> "SetupOptions":
-    """The options with what the user is asked for; a new configuration needs more."""
+    """The options, completed by questions to the user, and by the SyftBox folder if one is found.
+
+    Without a terminal nothing is asked, except that the password of the mail server is read from standard input.
+    """
     from syftnotify.services.setup.options import contact_problem, email_problem, smtp_url_problem, transport_problem
     from syftnotify.services.setup.plan import is_new, needs_smtp_server
 
-    asks_all = can_ask and is_new(home, options)
+    asks_all = can_ask and is_new(home, options)  # an existing configuration has the other values
     if asks_all and options.email is None:
         options = replace(options, email=_ask("Your mail address, the data owner's", email_problem))
     if is_new(home, options) and options.syftbox_root is None:
         options = replace(options, syftbox_root=_find_root((options.email or "").strip(), can_ask=can_ask))
-    if asks_all and options.transport is None and not options.smtp_url:
+    if asks_all and options.transport is None and options.smtp_url is None:
         from syftnotify.services.setup.mail import MAIL_TYPES
 
         question = f"Mail transport ({', '.join(MAIL_TYPES)})"
@@ -132,7 +135,7 @@ def _ask_missing(home: "Home", options: "SetupOptions", *, can_ask: bool) -> "Se
             "Alert contact: the https ping URL of a monitor (dead-man switch) that alerts you when the notifier or its "
             "mail fails (Enter: none)"
         )
-        options = replace(options, alert_contact=_ask(question, contact_problem, default=""))
+        options = replace(options, alert_contact=_ask(question, contact_problem, default="") or None)
     return options
 
 
@@ -168,8 +171,7 @@ def _add_smtp_password(options: "SetupOptions", *, can_ask: bool) -> "SetupOptio
     """The options with the password of the mail server's user, prompted for or read from standard input."""
     from syftnotify.services.setup.options import user_without_password, with_password
 
-    user = user_without_password(options.smtp_url) if options.smtp_url else ""
-    if not options.smtp_url or not user:
+    if options.smtp_url is None or not (user := user_without_password(options.smtp_url)):
         return options
     password = str(typer.prompt(f"Password of {user}", hide_input=True)) if can_ask else read_line()
     return replace(options, smtp_url=with_password(options.smtp_url, password)) if password else options
@@ -214,10 +216,10 @@ def _sign_in(settings: "Settings", options: "SetupOptions", *, can_ask: bool) ->
 
 
 def _ask_for_redirect(url: str) -> str:
-    """Ask the user to open `url` elsewhere; returns the URL on which that browser ended."""
+    """Ask the user to open `url` in any browser; returns the URL to which that browser is redirected."""
     print_line("Open this address in a browser, on any machine, and agree:\n")
     print_raw(url)
-    print_line("\nThe browser ends on an address at 127.0.0.1 that it cannot show. That is right:")
+    print_line("\nThe browser is redirected to an address at 127.0.0.1 that it cannot open; this is expected.")
     try:
         return str(typer.prompt("paste that whole address here", prompt_suffix=":\n"))
     except typer.Abort:

@@ -7,7 +7,7 @@ from syftnotify.cli.options import HomeOption, resolve_home
 from syftnotify.cli.worker import stop_worker
 from syftnotify.core.errors import NotifyError
 
-_STOP_SECONDS = 30.0
+_STOP_SECONDS = 30.0  # until a worker outside systemd is killed, as by `notify stop`
 
 
 def install(context: typer.Context, home: HomeOption = None) -> None:
@@ -19,20 +19,20 @@ def install(context: typer.Context, home: HomeOption = None) -> None:
     resolved = resolve_home(context, home)
     ownership.check_home(resolved)
     check_ready(resolved)
-    has_stopped = False
+    has_stopped_worker = False
 
     def stop_other_worker() -> None:
-        nonlocal has_stopped
+        nonlocal has_stopped_worker
         pid = worker_lock.holder_pid(resolved)
         if pid is not None and pid != systemd.main_pid(resolved):
             stop_worker(resolved, _STOP_SECONDS)
-            has_stopped = True
+            has_stopped_worker = True
 
     try:
         path = systemd.install(resolved, stop_other_worker=stop_other_worker)
     except NotifyError:
-        if has_stopped:
-            process.start(resolved)  # the home had a worker before
+        if has_stopped_worker:
+            process.start(resolved)
         raise
     print_line(f"installed and started: {path}")
     print_line("it starts with your session; run `loginctl enable-linger` to keep it running while you are logged out")

@@ -29,7 +29,7 @@ def logs(
     if not path.exists() and not follow:
         raise NotifyError(f"there is no log at {path} yet", hint="run `notify start`")
     shown = log_file.record_as_json if as_json else str
-    # Opened before the last records are read, so that no record is missed between the two.
+    # The file is opened before the last records are read, so that none written in between is missed.
     following = log_file.follow(path, level=level.value) if follow else iter(())
     for record in log_file.last_records(path, lines, level=level.value):
         print_raw(shown(record))

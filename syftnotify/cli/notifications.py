@@ -11,7 +11,7 @@ from syftnotify.services.dead_letters import SHORT_ID
 from syftnotify.system import worker_lock
 from syftnotify.system.paths import Home
 
-INDENT = " " * (SHORT_ID + 2)  # below an id
+INDENT = " " * (SHORT_ID + 2)  # of lines below `title`, which begins with an id
 
 
 def notification_object(record: NotificationRecord) -> dict[str, object]:
@@ -62,7 +62,7 @@ def outcome(record: NotificationRecord) -> str:
 
 
 def nothing_yet(home: Home) -> str:
-    """The line for a home without notifications, with what to do."""
+    """The line for a home without notifications, with the next command if no worker runs."""
     if worker_lock.is_held(home):
         return f"no notifications yet in {home.root}"
     command = "`notify start`" if home.config.exists() else "`notify init`"

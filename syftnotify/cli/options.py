@@ -1,7 +1,7 @@
 """Option types that several commands share, and the home that a command works in."""
 
-# Command modules do without `from __future__ import annotations`: typer would compile each annotation again, which
-# takes a tenth of `notify --help`.
+# Command modules have no `from __future__ import annotations`: typer would have to evaluate each annotation, which
+# takes a tenth of the time of `notify --help`.
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,7 @@ class Role(StrEnum):
 
 
 class LogLevel(StrEnum):
-    """Log levels."""
+    """Levels of log records."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -29,14 +29,18 @@ class LogLevel(StrEnum):
 
 
 def parse_path(text: str) -> Path:
-    """A path option; an empty one, as from an unset shell variable, would be the current folder."""
+    """The value of a path option. An empty one, for example from an unset shell variable, is refused.
+
+    Raises:
+        BadParameter: it is empty; `Path` would take it for the current folder.
+    """
     if not text.strip():
         raise typer.BadParameter("expected a path, got an empty text.")
     return Path(text)
 
 
 def parse_interval(text: str) -> float | str:
-    """The value of `--interval`, as it is written into the configuration."""
+    """The value of `--interval`, as it is written into the configuration: seconds, or text such as `5m`."""
     from syftnotify.config.values import MAX_INTERVAL, MIN_INTERVAL, parse_seconds, redacted_repr
 
     value = _number_or_text(text)
@@ -92,7 +96,9 @@ JsonListOption = Annotated[bool, typer.Option("--json", help="Print a JSON list.
 
 
 def resolve_home(context: typer.Context, home: Path | None) -> "Home":
-    """The home to work in; with `--as-owner` this process becomes its owner's.
+    """The home of a command: its own `--home`, the common one, or the default.
+
+    With `--as-owner`, this process drops root's privileges and continues as the owner of the home.
 
     Raises:
         UnsafeHomeError: the caller is root and the home belongs to another user.
@@ -100,8 +106,8 @@ def resolve_home(context: typer.Context, home: Path | None) -> "Home":
     from syftnotify.system import ownership
     from syftnotify.system.paths import Home
 
-    common, as_owner = context.find_root().obj
-    resolved = Home.at(home or common)
+    common_home, as_owner = context.find_root().obj
+    resolved = Home.at(home or common_home)
     if as_owner:
         ownership.drop_privileges(resolved)
     ownership.refuse_root(resolved)

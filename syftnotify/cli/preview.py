@@ -53,8 +53,8 @@ def _write_html(found: "list[Preview]", path: Path) -> None:
     try:
         path.write_text(found[-1].message.html, encoding="utf-8")
     except OSError as error:
-        raise NotifyError(f"{path} cannot be written: {error.strerror}") from error
-    others = f"; {plural(len(found), 'mail')} would be sent" if len(found) > 1 else ""
+        raise NotifyError(f"{path} cannot be written: {error.strerror}", hint="choose another file") from error
+    others = f": the last of {plural(len(found), 'mail')}" if len(found) > 1 else ""
     print_line(f"wrote {path}{others}")
 
 

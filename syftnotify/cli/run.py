@@ -1,4 +1,4 @@
-"""`notify run`: work in the foreground, scan once, or show what a scan would send."""
+"""`notify run`: run the worker in the foreground, scan once, or show what a scan would send."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -75,10 +75,9 @@ def _dry_run(home: "Home") -> None:
     if not result.is_enabled:
         print_warning("notify.enabled is false: nothing would be sent, and nothing was changed")
         return
-    waiting = f"{plural(result.waiting, 'notification')} that {'waits' if result.waiting == 1 else 'wait'} already"
     print_line(
         f"{plural(result.messages, 'message')} would be sent for {plural(result.new_events, 'new event')}, besides "
-        f"{waiting}. Nothing was changed."
+        f"{plural(result.waiting, 'queued notification')}. Nothing was changed."
     )
 
 

@@ -21,7 +21,7 @@ def secret_set(
     from syftnotify.services.secrets import check_can_store, store_secret
 
     resolved = resolve_home(context, home)
-    check_can_store(resolved)
+    check_can_store(resolved, name)
     value = typer.prompt("secret", hide_input=True) if sys.stdin and sys.stdin.isatty() else read_line()
     store_secret(resolved, name, value)
     print_line(f"stored; use it as `secret:{name}`")

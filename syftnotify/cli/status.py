@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from syftnotify.system.worker_status import WorkerStatus
 
 _MAX_VALUE = 1000  # characters of a value in the table
-_HOUR = 3600  # seconds; an older scan is shown with its time
+_RECENT_SECONDS = 3600  # after this time, a scan is shown with its time instead of its age
 
 
 def status(
@@ -168,5 +168,5 @@ def _last_scan(report: "WorkerStatus") -> str:
     if report.last_scan_s is None or seconds is None:
         return "never"
     ago = max(0.0, time.time() - report.last_scan_s)
-    when = f"{ago:.0f} s ago" if ago < _HOUR else local_time(report.last_scan_s)
+    when = f"{ago:.0f} s ago" if ago < _RECENT_SECONDS else local_time(report.last_scan_s)
     return f"{when}, took {seconds:.3f} s"

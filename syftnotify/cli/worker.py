@@ -45,7 +45,7 @@ def ensure(context: typer.Context, home: HomeOption = None) -> None:
     resolved = resolve_home(context, home)
     if worker_lock.is_held(resolved):
         return
-    with contextlib.suppress(AlreadyRunningError):  # another process was faster
+    with contextlib.suppress(AlreadyRunningError):  # started by another process meanwhile
         process.start(resolved)
 
 

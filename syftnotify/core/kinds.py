@@ -106,6 +106,12 @@ class EventKind(StrEnum):
         member.spec = spec
         return member
 
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise ValueError(
+            f"{value!r} is not an event kind"
+        )  # shown to users, for example as the reason of a dead letter
+
     JOB_SUBMITTED = (
         "job_submitted",
         EventSpec(

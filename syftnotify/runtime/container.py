@@ -1,8 +1,9 @@
-"""Composition root: builds the parts of one home and wires them together."""
+"""Composition root: builds the parts of one home and connects them."""
 
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -55,7 +56,10 @@ class App:
     clock: Callable[[], float]
 
     def run_once(self, last_scan: float | None) -> ScanReport:
-        """Scan once, attempt everything that is due, and record what is finished."""
+        """Scan once, attempt all due deliveries, and record finished events.
+
+        `last_scan` is when the last scan ended, in seconds since 1970; None if it is not known.
+        """
         self.outbox.queue.recover(self.clock())
         if not self.settings.config.notify.enabled:
             return self.pipeline.count()
@@ -82,6 +86,9 @@ def build_app(
 ) -> App:
     """Build the parts of one home.
 
+    `with_jobs` and `with_peers` monitor jobs and peers, unless the configuration disables it. `on_change` is called by
+    threads of the dispatcher when the outbox or a transport may have changed.
+
     Raises:
         StateError: the ledger, the outbox or the spool cannot be used.
     """
@@ -98,8 +105,16 @@ def build_app(
         stack.callback(outbox.close)  # unless the statements below succeed
         dispatcher = _dispatcher(settings, outbox, clock=clock, monotonic=monotonic, on_change=on_change)
         jobs = job_reader(settings, clock=clock, monotonic=monotonic, is_unstable=ledger.is_unstable)
-        is_monitored = (with_jobs and config.notify.monitor_jobs, with_peers and config.notify.monitor_peers)
-        pipeline = _pipeline(settings, ledger, outbox, dispatcher, jobs, is_monitored=is_monitored, clock=clock)
+        pipeline = _pipeline(
+            settings,
+            ledger,
+            outbox,
+            dispatcher,
+            jobs,
+            monitors_jobs=with_jobs and config.notify.monitor_jobs,
+            monitors_peers=with_peers and config.notify.monitor_peers,
+            clock=clock,
+        )
         stack.pop_all()
     return App(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
 
@@ -117,7 +132,7 @@ def _dispatcher(
     return Dispatcher(
         outbox,
         [_transport_queue(settings, name, section, clock) for name, section in sections.items()],
-        worker_id=f"{os.uname().nodename if hasattr(os, 'uname') else 'host'}:{os.getpid()}",
+        worker_id=f"{socket.gethostname()}:{os.getpid()}",
         max_concurrent=settings.config.notify.max_concurrent_deliveries,
         throttle_rules=_throttle_rules(settings.config),
         clock=clock,
@@ -133,17 +148,17 @@ def _pipeline(
     dispatcher: Dispatcher,
     jobs: JobScanner,
     *,
-    is_monitored: tuple[bool, bool],
+    monitors_jobs: bool,
+    monitors_peers: bool,
     clock: Callable[[], float],
 ) -> Pipeline:
-    """The pipeline; `is_monitored` is for jobs and for peers."""
     config, home = settings.config, settings.home
     owner = config.do_email.lower()
     scope = f"{config.role} {owner}" if config.for_scientist else owner
     thresholds = ReminderThresholds(config.reminders.job_waiting, config.reminders.job_long_running)
     quiet_hours = _quiet_hours(config)
     job_changes = JobChanges(
-        jobs if is_monitored[0] else None,
+        jobs if monitors_jobs else None,
         ledger,
         ScanCacheFile(home.scan_cache, scope),
         scope=f"jobs {scope}",
@@ -154,7 +169,7 @@ def _pipeline(
         ledger,
         owner,
         scope=f"peers {scope}",
-        is_monitored=is_monitored[1],
+        is_monitored=monitors_peers,
         trusts_folders=config.notify.peers_from_folders,
     )
     emitted = EmittedEvents(Spool(home.spool), outbox, quiet_hours=quiet_hours, thresholds=thresholds)
@@ -216,6 +231,7 @@ def _throttle_rules(config: Config) -> tuple[ThrottleRule, ...]:
 
 
 def _root_problem(root: Path) -> str:
+    """Why the SyftBox folder cannot be scanned; empty if it can."""
     try:
         return "" if root.is_dir() else f"the SyftBox folder {root} does not exist yet"
     except OSError as error:  # no permission, or a broken mount

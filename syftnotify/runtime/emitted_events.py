@@ -1,6 +1,6 @@
-"""Enqueues emitted events from the spool, and reminders about long runs of emitted jobs.
+"""Enqueueing of emitted events from the spool, and of reminders about long runs of emitted jobs.
 
-Does not need the SyftBox tree: it works while that does not exist.
+It does not need the SyftBox folder, so these events are sent even if there is none.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class EmittedEvents:
         return [WatchSpec(self._spool.folder, recursive=False)] if self._spool.folder.is_dir() else []
 
     def clear_cache(self) -> None:
-        """Read the stored jobs again: the outbox was replaced."""
+        """Read the stored jobs again, after the outbox was replaced."""
         self._started = None
 
     def enqueue(self, now: float, context: RoutingContext, *, group: bool, dry_run: bool = False) -> EnqueuedEvents:
-        """Enqueue new events and due reminders in one transaction, and empty the spool.
+        """Enqueue new events and due reminders in one transaction, and remove the events from the spool.
 
-        `group` makes digests of many notifications to one recipient.
+        With `group`, many notifications to one recipient become a digest. With `dry_run`, nothing is changed.
 
         Raises:
             StateError: the outbox cannot be used. Nothing was enqueued; the next scan finds it all again.
@@ -93,18 +93,18 @@ class EmittedEvents:
         """
         if self._started is None:
             self._started = {job.entity: job for job in self._outbox.emitted_jobs.started()}
-        both: EmittedJobChanges = {**self._started, **changes}
+        jobs: EmittedJobChanges = {**self._started, **changes}
         return {
             entity: job
-            for entity, job in both.items()
+            for entity, job in jobs.items()
             if job is not None and job.started_at is not None and now - job.started_at < EXPIRY_SECONDS
         }
 
     def _new_events(self, batch: SpoolBatch) -> list[Event]:
         """The events that are not in the outbox yet.
 
-        Kinds that are reported once are dropped if they repeat the last event of their entity, unless their emitter
-        gives keys.
+        An event of a kind that is reported once is dropped if it repeats the last event of its entity, unless its
+        emitter gave a key.
         """
         known = self._outbox.events.known(event.key for event in batch.events)
         new: list[Event] = []

@@ -19,8 +19,8 @@ EVENTS_PER_MINUTE = 100
 class EventLimit:
     """Delays the events of submitters who cause too many.
 
-    A delayed job is read again when the limit allows: what is still true then is detected again, so nothing is lost,
-    and a fact that was replaced meanwhile costs nothing.
+    A delayed job is read again when the limit allows. What is still true then is detected again, so nothing is lost.
+    Events that have become outdated meanwhile are never sent.
     """
 
     def __init__(self) -> None:
@@ -33,19 +33,18 @@ class EventLimit:
         return len(self._delayed)
 
     def clear(self) -> None:
-        """Forget the delayed jobs: all are read again anyway."""
+        """Clear the delayed jobs, because all jobs are read again."""
         self._delayed.clear()
 
     def pop_ready(self, now: float) -> list[str]:
         """The delayed entities that may be read again, as many of each source as the limit allows."""
-        free: dict[str, int] = {}
+        free: dict[str, int] = {}  # events that the limit still allows, by source
         ready = []
         for entity, source in self._delayed.items():
-            left = free.get(source)
-            if left is None:
-                left = EVENTS_PER_MINUTE - self._admitted.count(source, now)
-            free[source] = left - 1
-            if left > 0:
+            if source not in free:
+                free[source] = EVENTS_PER_MINUTE - self._admitted.count(source, now)
+            if free[source] > 0:
+                free[source] -= 1
                 ready.append(entity)
         for entity in ready:
             del self._delayed[entity]

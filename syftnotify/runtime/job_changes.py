@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,10 +27,10 @@ _CACHE_INTERVAL = 600.0  # seconds between two writes of the scan cache
 class ScanOptions:
     """How much of the tree a scan reads."""
 
-    changed_paths: Collection[str] | None = None  # None: all
-    skip_archived: bool = False
-    seconds: float = float("inf")  # after which the rest is left to the next scan
-    progress: Callable[[int, int], None] | None = None  # called with the number of jobs read, and of those to read
+    changed_paths: Collection[str] | None = None  # where something has changed; None: scan everything
+    skip_archived: bool = False  # leave archived jobs to the next scan
+    seconds: float = math.inf  # time limit for reading jobs; the rest is left to the next scan
+    progress: Callable[[int, int], None] | None = None  # called with the number of jobs read so far, and of all to read
 
 
 @dataclass(slots=True)
@@ -38,7 +39,7 @@ class DetectedJobs:
 
     scan: JobScan
     changes: Changes = field(default_factory=Changes)
-    by_submission: dict[tuple[str, str], Job] = field(default_factory=dict)  # the jobs with events
+    by_submission: dict[tuple[str, str], Job] = field(default_factory=dict)  # those with events; see `submission_of`
 
 
 class JobChanges:
@@ -53,11 +54,11 @@ class JobChanges:
         scope: str,
         thresholds: ReminderThresholds,
     ) -> None:
-        """`scanner` is None if jobs are not monitored; `scope` is the ledger's name of the baseline."""
+        """`scanner` is None if jobs are not monitored; `scope` is the name of the baseline in the ledger."""
         self._scanner = scanner
         self._ledger = ledger
         self._cache = cache
-        self._cached_until = 0.0  # when the cache is written next, in seconds since 1970
+        self._cache_due_at = 0.0  # when the cache is written next, in seconds since 1970
         self._scope = scope
         self._thresholds = thresholds
         self._unfinished: dict[str, tuple[Job, float]] = {}  # jobs that have not ended, and since when with this status
@@ -69,7 +70,13 @@ class JobChanges:
         return self._scope if self._scanner else ""
 
     @property
+    def has_scanned(self) -> bool:
+        """Whether a scan was recorded since the start, and since the last `clear`."""
+        return self._has_scanned
+
+    @property
     def has_baseline(self) -> bool:
+        """Whether the baseline of jobs is recorded."""
         return bool(self._ledger.baseline(self._scope))
 
     def count(self) -> JobScan:
@@ -81,13 +88,13 @@ class JobChanges:
         return found
 
     def clear(self) -> None:
-        """After a loss of ledger or outbox: read all jobs again."""
+        """Read all jobs again, after a loss of ledger or outbox."""
         self._has_scanned = False
         if self._scanner is not None:
             self._scanner.invalidate_all()
 
     def restore(self) -> None:
-        """Before the first scan: restore what the last process knew of archived jobs."""
+        """Restore the archived jobs of the last process from the scan cache, before the first scan."""
         if self._scanner is not None:
             self._scanner.restore(self._cache.load(self._ledger.revision), self._ledger.unstable_entities())
 
@@ -97,7 +104,7 @@ class JobChanges:
             self._scanner.invalidate(entities)
 
     def record_missing_tree(self) -> None:
-        """The whole tree is missing: jobs that reappear may be incomplete at first."""
+        """Record that the whole tree is missing: jobs that reappear may be incomplete at first."""
         self.invalidate(self._ledger.record_vanished(lacks_end_times))
 
     def detect(
@@ -126,13 +133,13 @@ class JobChanges:
         dry_run: bool,
         jobs: list[Job],
     ) -> None:
-        """Add the changes of some jobs. The baseline reads very many: those without events are not kept."""
+        """Add the changes of `jobs` to `found`. Jobs without events are not kept: a baseline scan reads very many."""
         new = detect_jobs(jobs, self._ledger, now=now, baseline=not self.has_baseline, last_notified=last_notified)
         if not dry_run:
             record_marks(self._ledger, new.marks)
         found.changes.add(new)
-        named = {(event.entity, event.payload["submitted_at"]) for event in new.events}
-        found.by_submission |= {key: job for job in jobs if (key := (job.entity, job.submission_id)) in named}
+        submissions = set(map(submission_of, new.events))
+        found.by_submission |= {key: job for job in jobs if (key := (job.entity, job.submission_id)) in submissions}
         for job in jobs:
             before = self._unfinished.pop(job.entity, None)
             if job.is_readable and job.status not in TERMINAL_STATUSES:
@@ -167,12 +174,13 @@ class JobChanges:
         return {rule.id: self._scanner.has_job(rule.job) for rule in rules} if self._scanner else {}
 
     def accept(self, now: float, *, may_cache: bool) -> None:
-        """The scan is recorded. Writes the scan cache from time to time, and after the first scan."""
+        """Accept the scan, once it is recorded. Writes the scan cache after the first scan and every ten minutes."""
+        is_first, self._has_scanned = not self._has_scanned, True
         if self._scanner is not None:
             self._scanner.accept()
-        is_first, self._has_scanned = not self._has_scanned, True
-        if is_first or not 0 < self._cached_until - now <= _CACHE_INTERVAL:
-            self._cached_until = now + _CACHE_INTERVAL
+        # A clock that was set back does not delay the next write.
+        if is_first or not 0 < self._cache_due_at - now <= _CACHE_INTERVAL:
+            self._cache_due_at = now + _CACHE_INTERVAL
             if may_cache:
                 self.save_cache()
 
@@ -183,7 +191,7 @@ class JobChanges:
 
 
 def record_marks(ledger: Ledger, marks: list[SilentMark]) -> None:
-    """Record occurrences that are not notified, and empty the list."""
+    """Record occurrences that need no notification; empties `marks`."""
     for mark in marks:
         ledger.mark_settled(mark.entity, mark.kind, mark.occurrence)
     marks.clear()

@@ -1,4 +1,4 @@
-"""Keeps the ledger in step with the outbox."""
+"""Recording in the ledger of what is enqueued in the outbox, and of what is finished there."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ log = logging.getLogger(__name__)
 
 
 class LedgerSync:
-    """Records what was enqueued as owed, and what is finished as notified."""
+    """Records enqueued events as owed, and finished ones as notified."""
 
     def __init__(self, ledger: Ledger, outbox: OutboxStore, recovery: Recovery) -> None:
         self._ledger = ledger
         self._outbox = outbox
         self._recovery = recovery
-        # The read count of the ledger at the last full comparison; from then on only what has changed is compared.
+        # The read count of the ledger at the last comparison with all of it. While it is the same, only events that
+        # have changed in the outbox are compared.
         self._compared_at = -1
 
     def reset(self) -> None:
-        """Compare everything at the next `sync`: the ledger or the outbox was replaced."""
+        """Compare everything at the next `sync`, after the ledger or the outbox was replaced."""
         self._compared_at = -1
 
     def record(self, changes: Changes, report: ScanReport, baselines: Iterable[str], now: float) -> None:
@@ -59,7 +60,7 @@ class LedgerSync:
                 self._recovery.finish_emitted(dirty)
             self._recovery.record_progress()
             self._ledger.save()
-        except BaseException:  # of any kind, and raised again: the keys must not be forgotten
+        except BaseException:  # raised again; the next call needs the keys
             self._outbox.events.mark_dirty(dirty)
             raise
         self._compared_at = read_count

@@ -1,4 +1,4 @@
-"""Opens the outbox and the ledger of a home for commands, beside a worker that may be running."""
+"""Opening the outbox and the ledger of a home for commands, beside a worker that may be running."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from syftnotify.system.paths import Home
 
 @contextmanager
 def open_outbox(home: Home) -> Iterator[OutboxStore | None]:
-    """The outbox of `home`, None before the first start. A damaged one is not repaired."""
+    """The outbox of `home`; None before the first start.
+
+    Raises:
+        StateError: it cannot be used. A damaged one is not repaired.
+    """
     if not home.outbox.exists():
         yield None
         return
@@ -25,21 +29,26 @@ def open_outbox(home: Home) -> Iterator[OutboxStore | None]:
 
 @contextmanager
 def create_outbox(home: Home) -> Iterator[OutboxStore]:
-    """The outbox of `home`, created if there is none."""
+    """The outbox of `home`, created if there is none.
+
+    Raises:
+        StateError: it cannot be used. A damaged one is not repaired.
+    """
     home.create()
     with closing(SqliteOutbox(home.outbox, repair=False)) as outbox:
         yield outbox
 
 
 def open_ledger(home: Home) -> Ledger:
+    """The ledger of `home`; a damaged one is replaced by its backup."""
     return Ledger(home.state)
 
 
 def read_ledger(home: Home) -> Ledger | None:
-    """The ledger of `home`, None if it is damaged: opening it would move it away."""
+    """The ledger of `home`; None if it is damaged, because opening it would quarantine the file."""
     return None if find_corruption(home.state) else Ledger(home.state)
 
 
 def state_access(home: Home) -> StateAccess:
-    """What the checks of `notify doctor` may read."""
+    """The access of the checks of `notify doctor` to ledger and outbox."""
     return StateAccess(lambda: find_corruption(home.state), lambda: open_outbox(home))

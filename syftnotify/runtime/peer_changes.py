@@ -1,9 +1,9 @@
-"""Changes of peers against the ledger, and the log line when their source fails."""
+"""Changes of peers against the ledger, and the log records about their source."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 
 from syftnotify.core.detection import Changes, absences, detect_peers
 from syftnotify.core.identifiers import entity_id
@@ -29,10 +29,10 @@ class PeerChanges:
         is_monitored: bool,
         trusts_folders: bool,
     ) -> None:
-        """`trusts_folders`: without a sync snapshot, the job folders of a peer are a grant.
+        """`scope` is the name of the baseline in the ledger.
 
-        Peers that are not monitored still verify the addresses of submitters. `scope` is the ledger's name of the
-        baseline.
+        `trusts_folders`: without a sync snapshot, the job folders of a peer count as a grant. Peers that are not
+        monitored cause no events, but still verify the addresses of submitters.
         """
         self._scanner = scanner
         self._ledger = ledger
@@ -69,7 +69,7 @@ class PeerChanges:
         """What has changed about `peers`. `last_notified` has the last kind of each after the ledger was lost."""
         if not self._is_monitored:
             return Changes()
-        status, complete = self._scanner.status, self._scanner.absences
+        status, snapshot = self._scanner.status, self._scanner.absences
         self._log_source(status)
         rounds = self._ledger.peer_rounds()
         changes = detect_peers(
@@ -80,10 +80,10 @@ class PeerChanges:
             rounds=rounds,
             trusts_folders=self._trusts_folders and status is not None and status.path is None,
         )
-        if complete is not None and complete.synced_at != self._counted_at:
+        if snapshot is not None and snapshot.synced_at != self._counted_at:
             recorded = self._ledger.entities(f"{entity_id('peer', self._owner)}/")
-            present = (entity_id("peer", self._owner, address) for address in complete.listed)
-            changes.rounds.update(absences(recorded, present, rounds, complete.synced_at))
+            present = (entity_id("peer", self._owner, address) for address in snapshot.listed)
+            changes.rounds.update(absences(recorded, present, rounds, snapshot.synced_at))
         return changes
 
     def record(self, changes: Changes) -> None:
@@ -94,19 +94,14 @@ class PeerChanges:
             self._counted_at = self._scanner.absences.synced_at
 
     def restore(self, entity: str, kind: str, occurrence: str) -> None:
-        """After the ledger was lost: the outbox has an event of that round."""
+        """Restore a round from an event of the outbox, after the ledger was lost."""
         if kind in PEER_KINDS and occurrence.isdigit():
             self._ledger.set_peer_round(entity, PeerRound(int(occurrence)))
 
-    def recorded_test(self, peers: list[Peer]) -> Callable[[str], bool]:
-        """A test whether an address has, or ever had, a record as a peer."""
-        present = {peer.address for peer in peers}
-
-        def is_recorded(address: str) -> bool:
-            name = address.lower()
-            return name in present or self._ledger.has_events(entity_id("peer", self._owner, name))
-
-        return is_recorded
+    def is_recorded(self, address: str, present: Collection[str]) -> bool:
+        """Whether `address` is among the `present` addresses of peers, or the ledger has an event of it as a peer."""
+        name = address.lower()
+        return name in present or self._ledger.has_events(entity_id("peer", self._owner, name))
 
     def _log_source(self, status: SnapshotStatus | None) -> None:
         problem = status.problem if status is not None else ""

@@ -34,9 +34,9 @@ from syftnotify.system.failpoints import reached
 
 log = logging.getLogger(__name__)
 
-# After a longer time without a finished scan, what happened meanwhile becomes one digest if it is much.
+# After a longer time without a finished scan, many notifications to one recipient become one digest.
 DOWNTIME_SECONDS = 3600.0
-# A scan reads changed jobs for this long, and leaves the rest to the next one.
+# A scan reads changed jobs for this long, and leaves the rest to the next scan.
 READ_SECONDS = 5.0
 
 
@@ -47,12 +47,12 @@ class Sources:
     jobs: JobChanges
     peers: PeerChanges
     emitted: EmittedEvents
-    root_problem: Callable[[], str]  # why there is nothing to scan; empty: there is
+    root_problem: Callable[[], str]  # returns why the SyftBox folder cannot be scanned; empty if it can
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """The ledger and the outbox, and what depends on both."""
+    """The ledger and the outbox, and the parts that need both."""
 
     ledger: Ledger
     outbox: OutboxStore
@@ -70,8 +70,17 @@ class Planning:
     quiet_hours: QuietHours | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Recordable:
+    """The results of a scan that are recorded but not in its report."""
+
+    changes: Changes
+    vanished: set[str]  # entities of jobs
+    context: RoutingContext
+
+
 class Pipeline:
-    """The scans of one home."""
+    """Scans the sources of one home, and enqueues and records what they report."""
 
     def __init__(self, sources: Sources, storage: Storage, planning: Planning) -> None:
         self._jobs = sources.jobs
@@ -87,12 +96,11 @@ class Pipeline:
         self._planner = planning.planner
         self._recipients = planning.recipients
         self._quiet_hours = planning.quiet_hours
-        self._limit = EventLimit()
-        self._has_scanned = False
-        self._last_notified: dict[str, EventKind] = {}  # by entity, after the ledger was lost
+        self._event_limit = EventLimit()
+        self._last_notified: dict[str, EventKind] = {}  # by entity, from the outbox, after the ledger was lost
 
     def watch_specs(self) -> list[WatchSpec]:
-        """What to watch besides the jobs."""
+        """The folders to watch besides those of jobs."""
         return [*self._emitted.watch_specs(), *self._peers.watch_specs()]
 
     @property
@@ -106,11 +114,11 @@ class Pipeline:
         return self._recovery.lost_emitted
 
     def forget_lost_events(self) -> None:
-        """The owner was alerted about the lost events."""
+        """Clear `lost_events`, once the owner was alerted about them."""
         self._recovery.forget_lost()
 
     def count(self) -> ScanReport:
-        """Scan without recording or notifying anything: `notify.enabled` is false."""
+        """Count jobs and peers without recording or notifying anything, as with `notify.enabled: false`."""
         if problem := self._root_problem():
             return ScanReport(waiting_for=problem)
         jobs = self._jobs.count()
@@ -141,7 +149,7 @@ class Pipeline:
         """
         self._prepare(now)
         after_downtime = last_scan is None or now - last_scan > DOWNTIME_SECONDS
-        # There was no downtime before the first scan of all: its emitted events are not grouped.
+        # There was no downtime before the very first scan: its emitted events are not grouped.
         emitted = self._enqueue_emitted(now, group=after_downtime and last_scan is not None, dry_run=dry_run)
         if problem := self._root_problem():
             if not dry_run:
@@ -149,9 +157,9 @@ class Pipeline:
                 self.sync_ledger()
             emitted.waiting_for = problem
             return emitted
-        # Jobs that a first scan left out would be reported as new later, and those that one after downtime left out
-        # would not be in its digest.
-        seconds = READ_SECONDS if self._has_scanned and not after_downtime else math.inf
+        # Jobs that a baseline scan leaves out would be reported as new later, and those that a scan after downtime
+        # leaves out would not be in its digest.
+        seconds = READ_SECONDS if self._jobs.has_scanned and not after_downtime else math.inf
         options = ScanOptions(changed_paths, skip_archived, seconds, progress)
         report, changes = self._scan(options, now, after_downtime=after_downtime, dry_run=dry_run)
         if not dry_run:
@@ -159,18 +167,33 @@ class Pipeline:
         report.add(emitted)
         return report
 
+    def enqueue_worker_event(self, event: Event, now: float, *, transport: str = "") -> None:
+        """Enqueue an event about the worker itself; all notifications go through `transport`, if it is given."""
+        notifications = notifications_for([event], self._context(), transport=transport)
+        self._outbox.enqueue([event], defer(notifications, {event.key: event}, self._quiet_hours, now), now)
+        log.info("detected %s %s", event.kind.value, event.entity)
+
+    def sync_ledger(self) -> None:
+        """Record finished events in the ledger, and save it if anything has changed."""
+        self._sync.sync()
+
+    def save_scan_cache(self) -> None:
+        """Write the scan cache for the next process, if it has changed."""
+        if not self._event_limit.delayed:
+            self._jobs.save_cache()
+
     def _scan(
         self, options: ScanOptions, now: float, *, after_downtime: bool, dry_run: bool
     ) -> tuple[ScanReport, _Recordable]:
-        self._jobs.invalidate(self._limit.pop_ready(now))
+        self._jobs.invalidate(self._event_limit.pop_ready(now))
         jobs = self._jobs.detect(options, now, last_notified=self._last_notified, dry_run=dry_run)
         peers = self._peers.scan()
         changes = jobs.changes
         context = self._context(peers)
         report = ScanReport(jobs=jobs.scan.count, peers=len(peers), problems=jobs.scan.problems)
         if not after_downtime:
-            changes.events[:] = self._limit.admit(changes.events, context, now)
-        report.delayed = self._limit.delayed
+            changes.events = self._event_limit.admit(changes.events, context, now)
+        report.delayed = self._event_limit.delayed
         report.rescan_soon = jobs.scan.rescan_soon or bool(report.delayed)
         changes.add(self._peers.detect(peers, last_notified=self._last_notified))
         self._jobs.remind(changes, context, now)
@@ -189,32 +212,30 @@ class Pipeline:
         self.sync_ledger()
         self._pruner.run(now)
         reached("tick.synced")
-        self._has_scanned = True
-        # A delayed job must be read again after a restart, so it must not be in the cache.
-        self._jobs.accept(now, may_cache=not self._limit.delayed)
+        # A delayed job must be read again after a restart, so it must not be in the scan cache.
+        self._jobs.accept(now, may_cache=not self._event_limit.delayed)
         for event in report.events:
             log.info("detected %s %s", event.kind.value, event.entity)
 
     def _prepare(self, now: float) -> None:
-        """Read what others changed; after a loss of ledger or outbox begin with a full scan again."""
+        """Read what other processes changed. After a start, or a loss of ledger or outbox, reconcile the two."""
         self._ledger.refresh()
         is_lost = self._outbox.reopen_if_replaced()
         scopes = self._baseline_scopes()
-        if self._has_scanned and not all(self._ledger.baseline(scope) for scope in scopes):
+        if self._jobs.has_scanned and not all(self._ledger.baseline(scope) for scope in scopes):
             log.warning("the state file was lost while it was in use")
             is_lost = True
         if is_lost:
-            self._has_scanned = False
             self._sync.reset()
-            self._limit.clear()
+            self._event_limit.clear()
             self._emitted.clear_cache()
             self._jobs.clear()
-        if not self._has_scanned:
+        if not self._jobs.has_scanned:
             has_baseline = any(self._ledger.baseline(scope) for scope in scopes)
             self._last_notified = self._recovery.run(now, is_baseline_done=has_baseline)
             if not is_lost:
                 self._jobs.restore()
-        self._routing.refresh()  # after the outbox was opened again
+        self._routing.refresh()  # reads the outbox, which may have been reopened above
 
     def _enqueue_emitted(self, now: float, *, group: bool, dry_run: bool) -> ScanReport:
         found = self._emitted.enqueue(now, self._context(), group=group, dry_run=dry_run)
@@ -230,21 +251,6 @@ class Pipeline:
         if report.excess:
             self.enqueue_worker_event(self._recipients.alert(report.excess, now), now)
 
-    def enqueue_worker_event(self, event: Event, now: float, *, transport: str = "") -> None:
-        """Enqueue an event of the worker itself, through `transport` if given."""
-        notifications = notifications_for([event], self._context(), transport=transport)
-        self._outbox.enqueue([event], defer(notifications, {event.key: event}, self._quiet_hours, now), now)
-        log.info("detected %s %s", event.kind.value, event.entity)
-
-    def sync_ledger(self) -> None:
-        """Record finished events in the ledger, and save it if anything has changed."""
-        self._sync.sync()
-
-    def save_scan_cache(self) -> None:
-        """Write what is known about archived jobs for the next process, if it has changed."""
-        if not self._limit.delayed:
-            self._jobs.save_cache()
-
     def _expire_alert_rules(self, context: RoutingContext, now: float) -> None:
         """Delete rules about a single job some time after the job is gone."""
         rules = [rule for rule in context.alerts if rule.is_for_one_job]
@@ -254,19 +260,12 @@ class Pipeline:
                 log.info("alert rule %s is deleted: its job is gone", rule_id)
 
     def _context(self, peers: list[Peer] | None = None) -> RoutingContext:
+        """The routing context with `peers`. Without them, it is only for events that need no verified addresses."""
         if peers is None:
             return self._routing.build(frozenset(), lambda _address: False)
         added = frozenset(peer.address for peer in peers if peer.added)
-        return self._routing.build(added, self._peers.recorded_test(peers))
+        present = frozenset(peer.address for peer in peers)
+        return self._routing.build(added, lambda address: self._peers.is_recorded(address, present))
 
     def _baseline_scopes(self) -> list[str]:
         return [scope for scope in (self._jobs.baseline_scope, self._peers.baseline_scope) if scope]
-
-
-@dataclass(frozen=True, slots=True)
-class _Recordable:
-    """What a scan leaves to record besides its report."""
-
-    changes: Changes
-    vanished: set[str]
-    context: RoutingContext

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from syftnotify.core.detection import Changes
@@ -25,7 +25,7 @@ class NotificationPlanner:
     def __init__(self, recipients: RecipientLimit, quiet_hours: QuietHours | None) -> None:
         self._recipients = recipients
         self._quiet_hours = quiet_hours
-        self._copied = SlidingWindow()  # sources whose code was copied lately
+        self._copied = SlidingWindow()  # by source, the recent events with attachments
 
     def plan(
         self,
@@ -37,9 +37,9 @@ class NotificationPlanner:
         after_downtime: bool,
         now: float,
     ) -> None:
-        """Fill `report` with the events and notifications. `jobs` are those of the events, by submission."""
-        for events in (changes.catch_up, changes.events):
-            events[:] = [_unverified(event) if is_unverified(event, context) else event for event in events]
+        """Fill `report` with the events and notifications. `jobs` has the jobs of the events, see `submission_of`."""
+        changes.catch_up = _marked(changes.catch_up, context)
+        changes.events = _marked(changes.events, context)
         catch_up = group_into_digests(notifications_for(changes.catch_up, context, catches_up=True), always=True)
         rest = notifications_for(changes.events, context)
         rest = group_into_digests(rest, above=BUNDLE_ABOVE) if after_downtime else rest
@@ -49,13 +49,13 @@ class NotificationPlanner:
             item for item in report.notifications if not item.bundle or item.bundle.startswith(QUIET_HOURS_PREFIX)
         )
         keys = {item.event_key for item in single if not item.skipped}
-        changes.events[:] = [
+        changes.events = [
             self._with_attachments(event, jobs, now) if event.key in keys else event for event in changes.events
         ]
         report.events = [*changes.catch_up, *changes.events]
 
     def _with_attachments(self, event: Event, jobs: Mapping[tuple[str, str], Job], now: float) -> Event:
-        """The event with copies of code or stderr: not in digests, and not in a flood, which must not fill the disk."""
+        """The event with copies of code or stderr. A source with many events gets none: they could fill the disk."""
         job = jobs.get(submission_of(event))
         if job is None:
             return event
@@ -66,7 +66,7 @@ class NotificationPlanner:
         return replace(event, payload={**event.payload, **attachments_of(job, event.kind)})
 
     def limit_recipients(self, report: ScanReport, context: RoutingContext, now: float, *, dry_run: bool) -> None:
-        """Release what was withheld from recipients that may be mailed now, and withhold what is above the limit."""
+        """Release withheld notifications to recipients who may be mailed now, and withhold those above the limit."""
         is_quiet = self._quiet_hours is not None and self._quiet_hours.until(now) is not None
         if not (dry_run or is_quiet):
             report.released = self._recipients.release(context, now)  # before later notifications of the recipients
@@ -76,5 +76,9 @@ class NotificationPlanner:
         report.excess = admission.excess
 
 
-def _unverified(event: Event) -> Event:
-    return replace(event, payload={**event.payload, "unverified": True})
+def _marked(events: Iterable[Event], context: RoutingContext) -> list[Event]:
+    """The events; the payload of those with an unverified submitter says so."""
+    return [
+        replace(event, payload={**event.payload, "unverified": True}) if is_unverified(event, context) else event
+        for event in events
+    ]

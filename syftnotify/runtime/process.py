@@ -1,4 +1,4 @@
-"""Start and stop the detached worker of a home."""
+"""Start and stop of the detached worker of a home."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from syftnotify.system.paths import Home
 from syftnotify.system.procinfo import WORKER_MODULE, is_worker
 
 _POLL_SECONDS = 0.05
-_KILL_SECONDS = 10.0  # until a killed worker must have ended
+_KILL_SECONDS = 10.0  # in which a killed worker must end
 _LOG_EXCERPT = 4000  # bytes of the log in an error
 
 _Report = dict[str, Any]  # what the worker sends once: `pid` and `warnings`, or `error`, `hint` and `exit_code`
@@ -41,7 +41,7 @@ class StoppedWorker:
 
     pid: int
     killed: bool  # it did not end in time
-    waiting: int  # notifications that the next worker sends
+    waiting: int  # unsent notifications, as of its last status
 
 
 def start(home: Home) -> StartedWorker:
@@ -64,9 +64,9 @@ def start(home: Home) -> StartedWorker:
     finally:
         os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
-        report = _parsed(pipe.readline())
+        report = _parse_report(pipe.readline())
     if "pid" in report:
-        process.returncode = 0  # the worker goes on running; without this, Popen warns that nobody waited for it
+        process.returncode = 0  # Popen warns about a process that still runs, as the worker is meant to do
         return StartedWorker(int(report["pid"]), tuple(report.get("warnings", ())))
     raise _start_error(home, report, process.wait(), log_size)
 
@@ -91,7 +91,7 @@ def _spawn(home: Home, writer: int) -> tuple[subprocess.Popen[bytes], int]:
     return process, log_size
 
 
-def _parsed(line: bytes) -> _Report:
+def _parse_report(line: bytes) -> _Report:
     """The report of a worker; empty if it ended without one."""
     try:
         report = json.loads(line)
@@ -103,13 +103,13 @@ def _parsed(line: bytes) -> _Report:
 def _start_error(home: Home, report: _Report, exit_code: int, log_size: int) -> NotifyError:
     """Why the worker ended before it was ready."""
     if "error" not in report and exit_code == -signal.SIGTERM:
-        error = NotifyError("the worker was stopped before it was ready", hint="run `notify start` to start it again")
+        error = NotifyError("the worker was stopped before it was ready", hint="run `notify start` again")
         error.exit_code = NotRunningError.exit_code
     elif "error" not in report:
         error = NotifyError(
             f"the worker ended before it was ready (exit code {exit_code}); the end of its log:\n"
             f"{_read_from(home.log, log_size)}",
-            hint=f"see the whole log in {home.log}",
+            hint=f"read the whole log in {home.log}",
         )
     elif report["exit_code"] == AlreadyRunningError.exit_code:  # another one was started at the same time
         error = AlreadyRunningError(worker_lock.holder_pid(home))
@@ -135,11 +135,14 @@ def stop(home: Home, *, seconds: float = 30.0, sleep: Callable[[float], None] = 
     """
     pid = _running_pid(home)
     _signal(pid, signal.SIGTERM)
-    killed = not _has_ended(home, pid, seconds, sleep)
+    killed = not _wait_for_end(home, pid, seconds, sleep)
     if killed:
         _signal(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-        if not _has_ended(home, pid, _KILL_SECONDS, sleep):
-            raise NotifyError(f"the worker (pid {pid}) does not end", hint="it may hang in a system call")
+        if not _wait_for_end(home, pid, _KILL_SECONDS, sleep):
+            raise NotifyError(
+                f"the worker (pid {pid}) does not end after SIGKILL",
+                hint="check whether a disk or network mount hangs, then run the command again",
+            )
     return StoppedWorker(pid, killed, worker_status.read(home).waiting)
 
 
@@ -156,13 +159,16 @@ def _running_pid(home: Home) -> int:
     return pid
 
 
-def _has_ended(home: Home, pid: int, seconds: float, sleep: Callable[[float], None]) -> bool:
-    """Whether worker `pid` ends within `seconds`. Another worker may hold the lock by then."""
+def _wait_for_end(home: Home, pid: int, seconds: float, sleep: Callable[[float], None]) -> bool:
+    """Wait until worker `pid` has ended; returns False if it has not after `seconds`.
+
+    Another worker may hold the lock by then.
+    """
     deadline = time.monotonic() + seconds
     while worker_lock.holder_pid(home) == pid:
         if time.monotonic() >= deadline:
             return False
-        sleep(_POLL_SECONDS)  # nothing signals the release of a lock
+        sleep(_POLL_SECONDS)  # a process cannot wait for one that is not its child
     return True
 
 

@@ -25,6 +25,7 @@ class Pruner:
 
     def run(self, now: float) -> None:
         """Delete the next chunk, if it is due."""
+        # A clock that was set back does not delay it.
         if self._retention is None or 0 < self._due_at - now <= _INTERVAL:
             return
         count = self._history.prune(now - self._retention, now, exempt=self._ledger.owed(), limit=_CHUNK)

@@ -1,4 +1,4 @@
-"""Limit of recipients that are named by the tree: known ones, and a limited number of new ones a day."""
+"""Daily limit of new recipients among those that the tree names."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class RecipientLimit:
         self._limit = new_per_day
 
     def release(self, context: RoutingContext, now: float) -> int:
-        """Queue what was withheld from recipients that may be mailed now; returns how many notifications.
+        """Queue withheld notifications to recipients who may be mailed now; returns how many.
 
-        Call it before later notifications to them are enqueued, which keeps the order.
+        Must be called before later notifications to them are enqueued, to keep the order.
         """
         known = [address for address in self._outbox.recipients.withheld() if context.is_known(address)]
         newcomers, excess = self._newcomers(known, context, now)
-        free = [address for address in known if address not in excess]
-        released = self._outbox.recipients.release(free, now, newcomers=newcomers) if free else 0
+        admitted = [address for address in known if address not in excess]
+        released = self._outbox.recipients.release(admitted, now, newcomers=newcomers) if admitted else 0
         if released:
             log.info("released %d withheld notifications", released)
         return released
@@ -67,9 +67,9 @@ class RecipientLimit:
         ]
         newcomers, excess = self._newcomers(limited, context, now)
         if excess:
-            why = f"above the daily limit of {plural(self._limit or 0, 'new recipient')} (`recipients.new_per_day`)"
+            reason = f"above the daily limit of {plural(self._limit or 0, 'new recipient')} (`recipients.new_per_day`)"
             items = [
-                replace(item, withheld=why)
+                replace(item, withheld=reason)
                 if item.recipient in excess and not item.skipped and not item.withheld
                 else item
                 for item in items

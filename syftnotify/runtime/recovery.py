@@ -1,7 +1,8 @@
-"""After a loss: the ledger and the outbox are rebuilt from each other, and what cannot be known is counted.
+"""Recovery after a loss: the ledger and the outbox are rebuilt from each other.
 
-The outbox loses what was written last when its file is removed or its write-ahead log is cut. The ledger shows it: it
-records how far the outbox was, which events were owed, and which emitted events were.
+The outbox loses its last changes if its file is removed, replaced by a copy, or its write-ahead log is cut. The ledger
+reveals this: it records the progress of the outbox, and which events, emitted ones included, were owed. Notifications
+that may have been sent since are marked as uncertain.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ class Recovery:
     """Compares the ledger and the outbox of one home."""
 
     def __init__(self, ledger: Ledger, outbox: OutboxStore, *, restore: Callable[[str, str, str], None]) -> None:
-        """`restore` is called with (entity, kind, occurrence) of each event that is taken back into a lost ledger."""
+        """`restore` is called with (entity, kind, occurrence) of each event that is restored into a lost ledger."""
         self._ledger = ledger
         self._outbox = outbox
         self._restore = restore
-        self.lost_emitted: list[str] = []  # keys of emitted events that are gone and may not have been delivered
+        self.lost_emitted: list[str] = []  # keys of emitted events that are lost and may not have been delivered
         # (entity, label) of what was owed when the outbox was lost: it may have been sent.
         self._uncertain: set[tuple[str, str]] = set()
 
@@ -47,19 +48,16 @@ class Recovery:
         return {} if is_baseline_done else self._rebuild_ledger()
 
     def uncertain_keys(self, events: Iterable[Event]) -> set[str]:
-        """The keys of those events that were owed when the outbox was lost: their notifications may have been sent."""
-        return {event.key for event in events if self._label_of(event) in self._uncertain} if self._uncertain else set()
+        """The keys of the `events` that were owed when the outbox was lost: their notifications may have been sent."""
+        return {event.key for event in events if self._labelled(event) in self._uncertain} if self._uncertain else set()
 
     def record_enqueued(self, events: Iterable[Event]) -> None:
-        """These events are in the outbox again."""
+        """Record that these events are in the outbox again: they are not uncertain any more."""
         if self._uncertain:
-            self._uncertain.difference_update(map(self._label_of, events))
-
-    def _label_of(self, event: Event) -> tuple[str, str]:
-        return event.entity, self._ledger.label(event.entity, event.kind, event.occurrence)
+            self._uncertain.difference_update(map(self._labelled, events))
 
     def record_progress(self) -> None:
-        """Record how far the outbox is, together with other changes of the ledger."""
+        """Record the progress of the outbox in the ledger, if the ledger has other changes to save."""
         if self._ledger.is_changed:
             self._ledger.set_outbox_progress(self._outbox.events.progress())
 
@@ -76,18 +74,13 @@ class Recovery:
             self._ledger.set_emitted_owed(key, is_owed=False)
 
     def forget_lost(self) -> None:
-        """The owner was alerted about lost emitted events."""
+        """Clear the lost emitted events, once the owner was alerted about them."""
         for key in self.lost_emitted:
             self._ledger.set_emitted_owed(key, is_owed=False)
         self.lost_emitted = []
 
-    def _label(self, row: RecordedEvent) -> str:
-        """The ledger's label of the event."""
-        _, entity, kind, occurrence = row
-        return self._ledger.label(entity, EventKind(kind), occurrence)
-
     def finish(self, rows: Iterable[RecordedEvent]) -> None:
-        """Record the events as notified that are owed and have nothing left to send."""
+        """Record those events as notified that are owed and have no unfinished notification."""
         owed = self._ledger.owed()
         known = [row for row in rows if row.kind in _KINDS and self._label(row) in owed.get(row.entity, ())]
         unfinished = self._outbox.events.with_unfinished(key for key, *_ in known)
@@ -96,7 +89,7 @@ class Recovery:
                 self._ledger.mark_settled(entity, EventKind(kind), occurrence)
 
     def _handle_regression(self, now: float) -> None:
-        """The outbox is older than the ledger: what is unsent in it may have been sent since."""
+        """Mark unfinished notifications of an outbox that is older than the ledger: they may have been sent since."""
         rows = [row for row in self._outbox.events.unfinished() if row.kind in _KINDS]
         owed, waiting = self._ledger.owed(), self._ledger.owed_emitted_keys()
         finished = {
@@ -113,6 +106,7 @@ class Recovery:
             )
 
     def _clear_missing(self) -> None:
+        """Clear owed events that the outbox lost, so that they are detected again."""
         owed = self._ledger.owed()
         known = {(row.entity, self._label(row)) for row in self._outbox.events.for_entities(owed) if row.kind in _KINDS}
         for entity, labels in owed.items():
@@ -131,6 +125,7 @@ class Recovery:
             log.error("%s are gone from the outbox", plural(len(self.lost_emitted), "emitted event"))
 
     def _rebuild_ledger(self) -> dict[str, EventKind]:
+        """Record all events of the outbox in a lost ledger; returns the last kind of each entity."""
         rows = [row for row in self._outbox.events.all() if row.kind in BUILT_IN_KINDS]
         if not rows:
             return {}
@@ -144,3 +139,11 @@ class Recovery:
                 self._ledger.set_rerun_count(entity, occurrence_base, int(count))
             self._restore(entity, kind, occurrence)
         return {entity: EventKind(kind) for _, entity, kind, _ in rows}
+
+    def _labelled(self, event: Event) -> tuple[str, str]:
+        """The entity of an event and the ledger's label of it."""
+        return event.entity, self._ledger.label(event.entity, event.kind, event.occurrence)
+
+    def _label(self, row: RecordedEvent) -> str:
+        """The ledger's label of an event of the outbox."""
+        return self._ledger.label(row.entity, EventKind(row.kind), row.occurrence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from syftnotify.config.load import Settings
-from syftnotify.config.routing import Condition
+from syftnotify.config.routing import Condition, Matching
 from syftnotify.config.schema import Config
 from syftnotify.config.transport import TransportSettings
 from syftnotify.core.identifiers import is_address
@@ -76,8 +76,8 @@ class RoutingContextBuilder:
 
 
 def _routes(config: Config) -> tuple[Route, ...]:
-    """All routes in order: those of transports, reminders, built-in or configured ones, extra ones."""
-    written = [
+    """All routes in order: those of transports, of reminders, built-in or configured ones, extra ones."""
+    sections = [
         *((f"routes[{number}]", section) for number, section in enumerate(config.routes or ())),
         *((f"extra_routes[{number}]", section) for number, section in enumerate(config.extra_routes)),
     ]
@@ -90,7 +90,7 @@ def _routes(config: Config) -> tuple[Route, ...]:
             section.transport or "",
             continue_=section.continue_,
         )
-        for name, section in written
+        for name, section in sections
     ]
     built_in = () if config.routes is not None else built_in_routes(for_scientist=config.for_scientist)
     return (*_routes_of_transports(config), *_reminder_routes(config), *built_in, *configured)
@@ -117,16 +117,12 @@ def _reminder_routes(config: Config) -> list[Route]:
     return [Route("reminders.to", reminders, to=config.reminders.to)] if config.reminders.to else []
 
 
-def _match(section: Condition) -> Match:
-    excluding = getattr(section, "excluding", None)
-    return Match(
-        section.submitter,
-        section.owner,
-        section.job,
-        section.tags,
-        section.severity,
-        _match(excluding) if excluding is not None else None,
-    )
+def _match(section: Matching) -> Match:
+    return _condition(section, None if section.excluding is None else _condition(section.excluding))
+
+
+def _condition(section: Condition, excluding: Match | None = None) -> Match:
+    return Match(section.submitter, section.owner, section.job, section.tags, section.severity, excluding)
 
 
 def _configured_addresses(

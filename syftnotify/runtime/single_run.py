@@ -1,4 +1,4 @@
-"""One scan without a worker that stays: delivered, or as a dry run that changes nothing."""
+"""A single scan without a worker: with its deliveries, or as a dry run that changes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ScanResult:
     jobs: int
     peers: int
     new_events: int
-    waiting_for: str  # the folder that does not exist yet; empty if the scan took place
+    waiting_for: str  # why the SyftBox folder cannot be scanned; empty if it was
     is_enabled: bool  # whether anything is sent
     warnings: tuple[str, ...]
     status: WorkerStatus
@@ -51,7 +51,7 @@ class DryRun:
     notifications: tuple[PlannedNotification, ...]
     new_events: int
     waiting: int  # notifications that are queued already
-    waiting_for: str  # the folder that does not exist yet; empty if the scan took place
+    waiting_for: str  # why the SyftBox folder cannot be scanned; empty if it was
     is_enabled: bool  # whether anything would be sent
 
     @property
@@ -89,7 +89,7 @@ def scan_once(home: Home) -> ScanResult:
 
 
 def dry_run(home: Home) -> DryRun:
-    """What a scan would enqueue now. It works on a copy of the state, so that nothing in `home` changes.
+    """The notifications that a scan would enqueue now. It uses a copy of the state, so that nothing in `home` changes.
 
     Raises:
         NotifyError: the configuration or the state cannot be used.
@@ -127,7 +127,7 @@ def _scan_and_deliver(app: App) -> tuple[ScanReport, WorkerStatus]:
 
 def _report_health(app: App, reporter: HealthReporter, scan: ScanReport) -> None:
     counts = app.outbox.history.counts(holding=app.settings.holding)
-    # This process is too short-lived to see a transport fail for two minutes: one failure suppresses the ping.
+    # A worker reports a transport after two minutes of failures; this process ends earlier, so one failure is enough.
     is_healthy = all(queue.health.is_healthy for queue in app.dispatcher.queues.values())
     reporter.after_scan(counts, jobs=scan.jobs, peers=scan.peers, is_healthy=is_healthy)
     app.dispatcher.drain()  # the alerts

@@ -18,7 +18,7 @@ def start_warnings(app: App, report: ScanReport) -> list[str]:
         *report.problems,
         *_alert_rules(app.outbox.alert_rules),
         *_second_notifier(),
-        *_switched_off(app),
+        *_disabled_settings(app),
         *_missing_folders(app, report),
     ]
 
@@ -36,7 +36,7 @@ def _second_notifier() -> Iterator[str]:
         yield f"the notify service of syft-bg is running too (pid {pid}), so every mail is sent twice; stop one of them"
 
 
-def _switched_off(app: App) -> Iterator[str]:
+def _disabled_settings(app: App) -> Iterator[str]:
     notify = app.settings.config.notify
     if not notify.enabled:
         yield "notify.enabled is false: nothing is sent"

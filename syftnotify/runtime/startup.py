@@ -1,4 +1,4 @@
-"""Runs the worker of a home in this process: lock, configuration, signals, first scan, loop."""
+"""The worker of a home in this process: lock, configuration, signals, first scan, loop."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def run_worker(
 ) -> None:
     """Run the worker of `home` until a signal stops it.
 
-    `on_started` is called with warnings after the first scan. A `detached` worker ignores the loss of its terminal,
-    which stops one in the foreground.
+    `on_started` is called with warnings after the first scan. The loss of the terminal (SIGHUP) stops a worker in the
+    foreground, but not a `detached` one.
 
     Raises:
         AlreadyRunningError, ConfigError, NotSignedInError, StateError: it cannot start.
@@ -55,10 +55,10 @@ def _stopped_by_signals(worker: Worker, *, detached: bool) -> Iterator[None]:
 
 @contextmanager
 def _failed_start_recorded(home: Home) -> Iterator[None]:
-    """Record in `worker.json` that the worker did not start; otherwise it would look like one that was killed."""
+    """Record in `worker.json` that the worker did not start; without that, it counts as killed."""
     try:
         yield
-    except Exception:  # of any kind: it is raised again
+    except Exception:  # raised again
         status = worker_status.read(home)
         status.ended = "did not start"
         if status.pid == os.getpid():

@@ -30,7 +30,7 @@ def new_status(settings: Settings) -> WorkerStatus:
 
 
 def single_scan_status(app: App, report: ScanReport, now: float, seconds: float) -> WorkerStatus:
-    """The status after the only scan of a process; the scan began at `now` and took `seconds`."""
+    """The status after the only scan of a process, which began at `now` and took `seconds`."""
     status = new_status(app.settings)
     status.reported_s = now
     status.ended = "scanned once"
@@ -42,7 +42,10 @@ def single_scan_status(app: App, report: ScanReport, now: float, seconds: float)
 
 
 def set_scan(status: WorkerStatus, report: ScanReport, now: float, seconds: float) -> None:
-    """Set the fields about the last scan; `last_look_s` is set by the caller if its events were recorded."""
+    """Set the fields about the last scan, which began at `now` and took `seconds`.
+
+    `last_look_s`, the last scan whose events were recorded, is left to the caller.
+    """
     status.jobs, status.peers, status.waiting_for = report.jobs, report.peers, report.waiting_for
     status.delayed = report.delayed
     status.last_scan, status.last_scan_s = {"at": iso(now, exact=True), "seconds": seconds}, now

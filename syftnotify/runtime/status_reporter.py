@@ -26,40 +26,40 @@ _UPDATE_SECONDS = 0.5  # between two updates that only report deliveries or prog
 
 
 class Step(StrEnum):
-    """The steps of the worker's loop; the failures of each are counted. The values are keys in `worker.json`."""
+    """Steps whose failures are counted. The values are keys in `worker.json`."""
 
     SCAN = "scan"
     WATCH = "watch"
     HEALTH = "health"
-    DELIVERY = "delivery"  # in the threads of the dispatcher, which counts its failures
+    DELIVERY = "delivery"  # in the thread of the dispatcher, which counts its own failures
 
 
 class StatusReporter:
-    """Collects the status of a worker and writes it. For the thread of the loop, except `mark_changed`."""
+    """Collects the status of a worker and writes it. Only for the thread of the loop, except `mark_changed`."""
 
     def __init__(
         self, settings: Settings, *, clock: Callable[[], float], monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.status = new_status(settings)
-        self.counts = OutboxCounts()
+        self.counts = OutboxCounts()  # as of the last update
+        self.last_error = ""  # of a scan, another step, or the counting
         self._home = settings.home
         self._holding = settings.holding
         self._clock = clock
         self._monotonic = monotonic
         self._has_changed = True
         self._written_at = 0.0  # on the monotonic clock
-        self._failures: dict[str, dict[str, Any]] = {}  # as in `worker.json`
-        self.last_error = ""
+        self._failures: dict[str, dict[str, Any]] = {}  # as in `worker.json`: by step, {"count": ..., "error": ...}
 
     def start(self) -> None:
-        """Write the status of a worker that starts, with the time of the last scan of the worker before."""
+        """Write the status of a worker that starts, with the time of the last scan of the previous worker."""
         self.status.phase = Phase.STARTING
         self.status.pid, self.status.started_at = os.getpid(), iso(self._clock(), exact=True)
         self.status.last_look_s = worker_status.read(self._home).last_look_s
         self._write()
 
     def mark_changed(self) -> bool:
-        """The outbox or a transport may have changed; returns whether this is the first change since the last update.
+        """Record that the outbox or a transport may have changed; returns whether no change was recorded before.
 
         Safe to call from any thread.
         """
@@ -67,19 +67,19 @@ class StatusReporter:
         return not had_changed
 
     def seconds_until_update(self) -> float:
-        """Seconds until a change is due to be written; infinite if nothing changed."""
+        """Seconds until a change must be written; infinite if nothing changed."""
         if not self._has_changed:
             return math.inf
         return max(0.0, self._written_at + _UPDATE_SECONDS - self._monotonic())
 
     def record_progress(self, scanned: int, total: int) -> None:
-        """The first scan has read `scanned` of `total` jobs; written at most twice a second."""
+        """Record that the first scan has read `scanned` of `total` jobs; written at most twice a second."""
         self.status.scanned, self.status.total = scanned, total
         if scanned == total or self._monotonic() >= self._written_at + _UPDATE_SECONDS:
             self._write()
 
     def record_scan(self, report: ScanReport, now: float, seconds: float) -> None:
-        """A scan that began at `now` succeeded and took `seconds`; its problems are logged."""
+        """Record a successful scan, which began at `now` and took `seconds`; its problems are logged."""
         set_scan(self.status, report, now, seconds)
         for problem in report.problems:
             log.warning("%s", problem)
@@ -88,6 +88,7 @@ class StatusReporter:
             self._has_changed = True
 
     def record_success(self, step: Step) -> None:
+        """Clear the failures of `step`."""
         if self._failures.pop(step, None):
             self._has_changed = True
 
@@ -100,12 +101,12 @@ class StatusReporter:
         return count
 
     def is_healthy(self) -> bool:
-        """Whether scans and deliveries work, and the SyftBox folder is there."""
+        """Whether scans and deliveries work, and the SyftBox folder exists, as of the last update."""
         is_failing = self.status.failures.keys() & {Step.SCAN, Step.WATCH, Step.DELIVERY}
         return not (is_failing or self.status.waiting_for or self.status.vanished)
 
     def update(self, app: App) -> None:
-        """Write everything; the notifications are counted again if something changed."""
+        """Write the complete status; the notifications are counted again if something changed."""
         if self._has_changed:
             self._count(app)
         set_state(self.status, app, self.counts)
@@ -123,11 +124,11 @@ class StatusReporter:
         self.update(app)
 
     def _count(self, app: App) -> None:
-        self._has_changed = False  # first, so that a change meanwhile is not missed
+        self._has_changed = False  # before counting, so that a change meanwhile is not missed
         try:
             self.counts = app.outbox.history.counts(holding=self._holding)
         except StateError as error:
-            self._has_changed = True  # the old counts are replaced as soon as possible
+            self._has_changed = True  # the next update tries again
             self.last_error = str(error)
 
     def _write(self) -> None:

@@ -1,4 +1,4 @@
-"""Run the worker as a systemd user service: the unit file, and notifications to the service manager."""
+"""The worker as a systemd user service: the unit file, and notifications to the service manager."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from syftnotify.core.text import escape
 from syftnotify.system.files import atomic_write, create_private_folder, fingerprint
 from syftnotify.system.paths import DEFAULT_HOME, Home, expansion_error, try_expand_path
 
-_WATCHDOG_SECONDS = 600  # a scan that takes longer hangs
-_START_SECONDS = 3600  # until the first scan is finished, which takes long in a very large tree
-_STOP_SECONDS = 150  # an attempt to send a mail ends after 120 seconds
+_WATCHDOG_SECONDS = 600  # systemd restarts a worker whose scan takes longer
+_START_SECONDS = 3600  # limit of the first scan, which takes long in a very large tree
+_STOP_SECONDS = 150  # longer than an attempt to send a mail, which ends after 120 seconds
 
 _UNIT = """\
 [Unit]
@@ -87,7 +87,7 @@ def watchdog_seconds() -> float | None:
 
 
 def unit_name(home: Home) -> str:
-    """`syftnotify.service` for the default home; the names of others contain a part of a hash of their path."""
+    """`syftnotify.service` for the default home; for others `syftnotify-<hash of the path>.service`."""
     if home.root == try_expand_path(DEFAULT_HOME):
         return "syftnotify.service"
     return f"syftnotify-{fingerprint(os.fsencode(home.root))[:8]}.service"
@@ -149,9 +149,11 @@ def _unit_text(home: Home) -> str:
 
 
 def _restore(path: Path, earlier: bytes | None) -> None:
-    """Write back the unit that was there before; remove the new one if there was none."""
+    """Restore the unit that existed before; remove the new one if there was none."""
     if earlier is not None:
         atomic_write(path, earlier, mode=0o644)
+        with contextlib.suppress(NotifyError):
+            _systemctl("daemon-reload")
         return
     with contextlib.suppress(NotifyError):
         _systemctl("disable", path.name)

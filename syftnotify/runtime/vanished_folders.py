@@ -12,18 +12,16 @@ log = logging.getLogger(__name__)
 
 
 class VanishedFolders:
-    """Detects that job folders disappeared, for example because a disk was unmounted. A restart accepts the new state.
-
-    `allows_changes`: folders of several owners are scanned, and some of them may disappear.
-    """
+    """Detects that job folders disappear, for example because a disk was unmounted. A restart accepts the new state."""
 
     def __init__(self, *, allows_changes: bool) -> None:
+        """`allows_changes`: some of the folders may disappear, but not all; they belong to several owners."""
         self._allows_changes = allows_changes
         self._expected: set[Path] = set()  # job folders of earlier scans
         self._problem = ""
 
     def check(self, found: Iterable[Path], waiting_for: str, now: float) -> str:
-        """What disappeared, and what to do about it; empty if nothing did.
+        """The problem that a folder disappeared, with what to do; empty if none has. It is logged once.
 
         Args:
             found: the job folders that exist.

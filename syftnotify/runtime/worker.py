@@ -43,7 +43,7 @@ class Worker:
         self._clock = clock
         self._wakeup = WakeupPipe()
         self._is_stopping = False
-        self._is_scan_requested = False  # something changed, so do not wait for the interval
+        self._is_scan_requested = False  # something changed: scan before the interval ends
         self._is_delivering = False
         self._is_replaced = False  # another worker holds the lock
         self._health_checked_at = 0.0  # last check between two scans, on the monotonic clock
@@ -86,7 +86,7 @@ class Worker:
         return warnings
 
     def run(self) -> None:
-        """Scan every interval, or sooner when something changes, until `stop` is called.
+        """Scan every interval, and sooner after changes, until `stop` is called; then shut down.
 
         Raises:
             AlreadyRunningError, LockLostError: the lock file was replaced or removed.
@@ -131,7 +131,7 @@ class Worker:
         return result
 
     def _scan(self) -> ScanReport:
-        is_full = self._schedule.begin()  # before anything that may fail: a failed scan waits for its interval too
+        is_full = self._schedule.begin()  # first, so that a failed scan, too, is repeated after an interval
         self._lock.check()
         started, now = time.perf_counter(), self._clock()
         report = self._run_pipeline(now, is_full=is_full)
@@ -165,7 +165,7 @@ class Worker:
         """Deliver what is due, including notifications that another process requeued."""
         self._app.dispatcher.wake()
         if self._is_delivering and not self._app.dispatcher.is_alive:
-            log.error("the dispatcher had ended; starting it again")
+            log.error("the dispatcher thread has ended; starting it again")
             self._app.dispatcher.start()
 
     def _watch(self) -> None:
@@ -173,7 +173,7 @@ class Worker:
         if self._app.settings.config.notify.watch == "off":
             return
         if self._watcher.watch([*self._app.jobs.watch_specs(), *self._app.pipeline.watch_specs()]):
-            # What changed before the folders were watched is found by a full scan now.
+            # Only a full scan finds what changed before the folders were watched.
             self._schedule.request_full_scan()
             self._is_scan_requested = True
         self._reporter.status.watching = self._watcher.is_watching
@@ -200,6 +200,8 @@ class Worker:
             remaining = self._schedule.due - time.monotonic()
             if remaining <= 0:
                 return True
+            if self._watchdog_seconds is not None:
+                systemd.sd_notify("WATCHDOG=1")
             self._wakeup.wait(min(remaining, self._seconds_until_task()))
             if self._needs_health_check() and self._seconds_until_health_check() <= 0:
                 self._check_health()
@@ -209,12 +211,11 @@ class Worker:
         return False
 
     def _seconds_until_task(self) -> float:
-        """Seconds until the status, the health or the watchdog of systemd needs attention; may be infinite."""
+        """Seconds until the status, the health check or the watchdog is due; may be infinite."""
         seconds = self._reporter.seconds_until_update()
         if self._needs_health_check():
             seconds = min(seconds, self._seconds_until_health_check())
         if self._watchdog_seconds is not None:
-            systemd.sd_notify("WATCHDOG=1")
             seconds = min(seconds, self._watchdog_seconds / 2)
         return seconds
 
@@ -226,7 +227,7 @@ class Worker:
 
     def _check_health(self) -> None:
         self._health_checked_at = time.monotonic()
-        self._reporter.mark_changed()  # the status contains how long a transport has failed
+        self._reporter.mark_changed()  # the status changes when a transport has failed for long
         self._attempt(Step.HEALTH, self._health.check)
 
     def _on_tree_change(self) -> None:

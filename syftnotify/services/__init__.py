@@ -1,1 +1,1 @@
-"""Use cases that the CLI, the web pages and Python callers share. They print nothing."""
+"""Use cases that the command line and Python callers share. They print nothing."""

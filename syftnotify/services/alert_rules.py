@@ -1,4 +1,4 @@
-"""Alert rules: who is notified of how runs of some jobs end. They are kept in the outbox, not in the configuration."""
+"""Alert rules: recipients of alerts about runs of some jobs. They are stored in the outbox, not in `config.yaml`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from syftnotify.system.paths import Home
 from syftnotify.transports.registry import TRANSPORT_TYPES
 from syftnotify.transports.webhook.alert_targets import settings_for_url, target_warning
 
-_MAX_MINUTES = 1e6
+_MAX_MINUTES = 1_000_000  # almost two years
 _EXAMPLE_URL = "https://hooks.example/x"
 
 
@@ -85,7 +85,7 @@ def remove_rule(outbox: OutboxStore, id_prefix: str) -> AlertRule:
 
 
 def no_single_rule(id_prefix: str, count: int = 0) -> NotifyError:
-    """The error for an id of no rule, or of `count` rules."""
+    """The error that `id_prefix` is the start of no rule's id, or of the ids of `count` rules."""
     text = f"the ids of {count} alert rules begin with" if count else "there is no alert rule"
     return NotifyError(f"{text} {escape(id_prefix)!r}", hint="run `notify alerts list` for the ids")
 
@@ -115,7 +115,10 @@ def _check_jobs(options: RuleOptions) -> None:
 def _check_conditions(options: RuleOptions) -> None:
     minutes = options.on_long_run_minutes
     if minutes is not None and not 0 < minutes < _MAX_MINUTES:
-        raise ConfigError(f"--on-long-run-minutes: expected a number above 0, got {minutes:g}")
+        raise ConfigError(
+            f"--on-long-run-minutes: expected a number above 0 and below {_MAX_MINUTES:,}, got {minutes:g}",
+            hint="for example 90",
+        )
     if not (options.on_failure or options.on_timeout or options.on_success or minutes):
         raise ConfigError("the rule has no condition; it would never alert", hint="enable one of its conditions")
 

@@ -15,7 +15,7 @@ from syftnotify.services.arguments import UsageError
 from syftnotify.services.settings import load
 from syftnotify.system.paths import Home
 
-SHORT_ID = 8  # digits of an id that are shown; any unambiguous prefix is accepted
+SHORT_ID = 8  # digits of an id that are shown; any unambiguous prefix of at least four is accepted
 _ID_PREFIX = re.compile(r"[0-9a-fA-F]{4,32}")
 _RESENDABLE = frozenset({NotificationState.DEAD, NotificationState.UNKNOWN})
 _NOT_RESENDABLE = {
@@ -63,10 +63,10 @@ class ResendSelection:
 
 
 @dataclass(frozen=True, slots=True)
-class Requeued:
+class ResendResult:
     """The result of a resend."""
 
-    count: int
+    count: int  # notifications that were requeued
     warning: str = ""  # as in `DeadLetterList`
 
 
@@ -89,9 +89,9 @@ def list_dead_letters(home: Home, outbox: OutboxStore) -> DeadLetterList:
 
 
 def acknowledge(outbox: OutboxStore, ids: Sequence[str] = ()) -> int:
-    """Record that a user has seen these dead letters, or all; returns how many were new.
+    """Record that a user has seen the dead letters with `ids`, by default all; returns how many were unacknowledged.
 
-    Acknowledged ones do not count as unhealthy.
+    Acknowledged ones do not make the worker unhealthy.
 
     Raises:
         NotifyError: an id matches no dead letter, or several; nothing is changed then.
@@ -99,21 +99,21 @@ def acknowledge(outbox: OutboxStore, ids: Sequence[str] = ()) -> int:
     return outbox.dead_letters.acknowledge(time.time(), _find_ids(outbox, ids) or None)
 
 
-def resend(home: Home, outbox: OutboxStore, selection: ResendSelection) -> Requeued:
+def resend(home: Home, outbox: OutboxStore, selection: ResendSelection) -> ResendResult:
     """Requeue dead letters and held notifications.
 
     Raises:
         NotifyError: an id matches no such notification, or several; nothing is changed then.
     """
     if selection.ids:
-        return Requeued(outbox.dead_letters.requeue(_find_ids(outbox, selection.ids)))
+        return ResendResult(outbox.dead_letters.requeue(_find_ids(outbox, selection.ids)))
     found = list_dead_letters(home, outbox)
     chosen = [record.id for record in found.records if selection.matches(record)]
-    return Requeued(outbox.dead_letters.requeue(chosen), found.warning)
+    return ResendResult(outbox.dead_letters.requeue(chosen), found.warning)
 
 
 def unknown_id(text: str) -> NotifyError:
-    """The error for an id without a notification."""
+    """The error that no notification has the id `text`."""
     return NotifyError(f"there is no notification {escape(text)!r}", hint="run `notify dead-letters` for the ids")
 
 
@@ -122,7 +122,7 @@ def _find_ids(outbox: OutboxStore, prefixes: Iterable[str]) -> list[str]:
 
 
 def _find_id(outbox: OutboxStore, prefix: str) -> str:
-    """The full id of the dead letter or held notification whose id begins with `prefix`."""
+    """The full id of the dead letter, or notification of unknown outcome, whose id begins with `prefix`."""
     found = outbox.dead_letters.states(prefix.lower()) if _ID_PREFIX.fullmatch(prefix) else {}
     if not found:
         raise unknown_id(prefix)

@@ -39,9 +39,9 @@ KeyError: 'person_id'
 
 
 class DemoMail(NamedTuple):
-    """A mail that a step causes."""
+    """What identifies a mail of the demonstration, whether expected or received."""
 
-    event: str
+    event: str  # the event kind
     recipient: str
 
 

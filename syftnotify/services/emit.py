@@ -13,15 +13,18 @@ from syftnotify.sources.spool import emit
 from syftnotify.system.paths import Home
 
 MAX_INPUT_BYTES = 16 * 1024 * 1024  # a long `error` in it is shortened to its end
-_MIN_INTEGER, _MAX_INTEGER = -(1 << 63), (1 << 64) - 1  # what orjson can write
+_MIN_INTEGER, _MAX_INTEGER = -(1 << 63), (1 << 64) - 1  # that orjson can write
+_EXAMPLE = "for example: '{\"job_id\": 42}'"
 
 
 @dataclass(frozen=True, slots=True)
-class EmitOptions:
-    """The options of `syftnotify.emit`, with JSON objects as text."""
+class EmitRequest:
+    """The arguments of `syftnotify.emit`, with JSON objects as text."""
 
-    payload: str = ""
-    alerts: str = ""
+    kind: str
+    entity: str
+    payload: str = ""  # JSON object; empty: none
+    alerts: str = ""  # JSON object; empty: none
     user: str = ""
     tags: Sequence[str] = ()
     key: str = ""
@@ -29,18 +32,22 @@ class EmitOptions:
     notify_on: Sequence[str] = ()
 
 
-def emit_event(home: Home, kind: str, entity: str, options: EmitOptions) -> str:
-    """Submit an event; returns its key as one line of printable text. Raises: as `syftnotify.emit`."""
+def emit_event(home: Home, request: EmitRequest) -> str:
+    """Submit an event; returns its key as one line of printable text.
+
+    Raises:
+        EmitError: `payload` or `alerts` is not a JSON object; or as `syftnotify.emit`.
+    """
     key = emit(
-        kind,
-        entity,
-        payload=_parse_object("payload", options.payload),
-        alerts=_parse_object("alerts", options.alerts),
-        user=options.user,
-        tags=options.tags,
-        key=options.key,
-        notify_emails=options.notify_emails,
-        notify_on=options.notify_on,
+        request.kind,
+        request.entity,
+        payload=_parse_object("payload", request.payload),
+        alerts=_parse_object("alerts", request.alerts),
+        user=request.user,
+        tags=request.tags,
+        key=request.key,
+        notify_emails=request.notify_emails,
+        notify_on=request.notify_on,
         home=home.root,
     )
     return escape(key, limit=len(key))
@@ -66,21 +73,21 @@ def _parse_object(name: str, text: str) -> dict[str, Any] | None:
     try:
         found = _replace_unsupported(json.loads(text, parse_constant=_refuse_constant))
     except (ValueError, RecursionError) as error:
-        raise EmitError(f"the {name} is not valid JSON: {error}", hint="for example: '{\"job_id\": 42}'") from error
+        raise EmitError(f"the {name} is not valid JSON: {error}", hint=_EXAMPLE) from error
     if not isinstance(found, dict):
-        raise EmitError(f"the {name} must be a JSON object, got {escape(text, limit=60)}")
+        raise EmitError(f"the {name} must be a JSON object, got {escape(text, limit=60)}", hint=_EXAMPLE)
     return found
 
 
 def _replace_unsupported(value: Any) -> Any:
-    """The same with lone surrogates and integers above 64 bits replaced, so that the event is not lost."""
+    """`value` with lone surrogates and integers above 64 bits replaced, which cannot be stored."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, int) and not _MIN_INTEGER <= value <= _MAX_INTEGER:
         return str(value)
     if isinstance(value, dict):
         return {_replace_unsupported(key): _replace_unsupported(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return [_replace_unsupported(each) for each in value]
     return value
 

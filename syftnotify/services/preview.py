@@ -21,7 +21,7 @@ from syftnotify.services.transports import build_renderer
 from syftnotify.system.ownership import check_config, check_home
 from syftnotify.system.paths import Home
 
-# What a wrong template can raise.
+# Exceptions that the rendering of a wrong template raises.
 TEMPLATE_ERRORS = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 
 _OWNER, _SCIENTIST = "owner@datasite.example", "ana@uni.example"
@@ -79,12 +79,15 @@ def template_names() -> list[str]:
 
 
 def template_error(template: str, error: Exception) -> str:
-    """The error message about one of the user's own templates."""
+    """The text of an error in `template`, which is one of the user's own."""
     return f"emails/{template}.txt or emails/{template}.html cannot be used: {escape(str(error))}"
 
 
 def _renderer(home: Home) -> Renderer:
-    """The renderer of the default mail transport, for both text and HTML; without a configuration the default one."""
+    """The renderer of the default mail transport, for both text and HTML.
+
+    Without a default mail transport, or with mistakes in the configuration, the renderer of default settings.
+    """
     try:
         settings = load(home)
         if (section := settings.mail_settings) is not None:
@@ -110,7 +113,7 @@ def _render(renderer: Renderer, kind: EventKind, audience: Audience) -> Message:
 
 
 def _kinds_and_audiences(name: str) -> list[tuple[EventKind, Audience]]:
-    """The mails of a template or an event kind; a file name of a template is accepted too."""
+    """Kind and audience of each mail of a template or event kind; also accepts the file name of a template."""
     stem = Path(name).stem
     if stem not in set(EventKind) and (found := _users_of_template(stem)):
         return found
@@ -150,7 +153,7 @@ def _sample(kind: EventKind, audience: Audience) -> Item:
         "reason": "it reads whole rows" if kind is EventKind.JOB_REJECTED else "",
         "summary": "Transport office is paused: it cannot send.",
         "detail": "mail.example refuses the sign-in (535)",
-        "figures": [["it knows", "12 jobs, 3 peers"]],
+        "figures": [["known", "12 jobs, 3 peers"]],
         "minutes": 1440,
         "code": _SAMPLE_CODE,
         "stderr": "Traceback (most recent call last):\nKeyError: 'person_id'" if status is Status.FAILED else "",

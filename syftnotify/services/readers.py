@@ -13,19 +13,25 @@ from syftnotify.sources.syftbox.scanner import JobScanner
 from syftnotify.system.paths import try_expand_path
 from syftnotify.system.procinfo import is_alive
 
-_COLAB_SYFT_BG = "/content/drive/MyDrive/syft-bg"
+# Folders in which syft-bg keeps its state: newer releases, older ones, and on Colab.
+_SYFT_BG_HOMES = ("~/.syft-bg", "~/.syft-creds", "/content/drive/MyDrive/syft-bg")
 
 
-def job_reader(settings: Settings, **more: Any) -> JobScanner:
-    """The reader of the owner's jobs, or of a scientist's jobs at other owners."""
+def job_reader(settings: Settings, **options: Any) -> JobScanner:
+    """The reader of the owner's jobs, or of a scientist's jobs at other owners; `options` are those of `JobScanner`."""
     email = settings.config.do_email
     owner, submitter = ("", email) if settings.config.for_scientist else (email, "")
-    return JobScanner(settings.root, owner, submitter=submitter, **more)
+    return JobScanner(settings.root, owner, submitter=submitter, **options)
 
 
-def _syft_bg_homes() -> tuple[Path, ...]:
-    """Folders in which syft-bg keeps its state: newer releases, older ones, and on Colab."""
-    return tuple(filter(None, map(try_expand_path, ("~/.syft-bg", "~/.syft-creds", _COLAB_SYFT_BG))))
+def peer_reader(settings: Settings, clock: Callable[[], float] = time.time) -> PeerScanner:
+    """The reader of the owner's peers, or of the requests that a scientist sent."""
+    if settings.config.for_scientist:
+        return SentRequestScanner(settings.root, settings.config.do_email, (), (), clock)
+    notify = settings.config.notify
+    sync_states = _state_files("sync", notify.sync_state_path)
+    notify_states = _state_files("notify", notify.notify_state_path)
+    return PeerScanner(settings.root, settings.config.do_email, sync_states, notify_states, clock)
 
 
 def syft_bg_pid() -> int | None:
@@ -40,18 +46,10 @@ def syft_bg_pid() -> int | None:
     return None
 
 
-def peer_reader(settings: Settings, clock: Callable[[], float] = time.time) -> PeerScanner:
-    """The reader of the owner's peers, or of the requests that a scientist sent."""
-    if settings.config.for_scientist:
-        return SentRequestScanner(settings.root, settings.config.do_email, (), (), clock)
-    notify = settings.config.notify
-    homes = _syft_bg_homes()
-    sync = (
-        (notify.sync_state_path,) if notify.sync_state_path else tuple(home / "sync" / "state.json" for home in homes)
-    )
-    notified = (
-        (notify.notify_state_path,)
-        if notify.notify_state_path
-        else tuple(home / "notify" / "state.json" for home in homes)
-    )
-    return PeerScanner(settings.root, settings.config.do_email, sync, notified, clock)
+def _state_files(service: str, configured: Path | None) -> tuple[Path, ...]:
+    """The state file of a service of syft-bg: the configured one, otherwise the places where it may be."""
+    return (configured,) if configured else tuple(home / service / "state.json" for home in _syft_bg_homes())
+
+
+def _syft_bg_homes() -> list[Path]:
+    return [home for home in map(try_expand_path, _SYFT_BG_HOMES) if home is not None]

@@ -13,7 +13,7 @@ from syftnotify.transports.registry import TRANSPORT_TYPES
 
 
 def load(home: Home) -> Settings:
-    """The configuration of `home`, without a check of the templates of transports.
+    """The configuration of `home`. The templates in it are not checked, which takes long.
 
     Raises:
         ConfigError, UnsafeHomeError, NotifyError: as `config.load.load`.
@@ -22,9 +22,9 @@ def load(home: Home) -> Settings:
 
 
 def load_reporting_all(home: Home) -> Settings:
-    """Like `load`; if there are mistakes, the error lists those in templates as well.
+    """Like `load`, but if there are mistakes, the error lists those in templates as well.
 
-    Mistakes in templates alone are not an error here.
+    Mistakes in templates alone are not an error.
     """
     try:
         return load(home)
@@ -43,7 +43,7 @@ def parse(content: bytes, home: Home) -> Settings:
 
 
 def check_ready(home: Home) -> Settings:
-    """The configuration of `home`, if a worker can run with it.
+    """The configuration of `home`, checked completely: a worker can run with it.
 
     Raises:
         ConfigError: it has mistakes.

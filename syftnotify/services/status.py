@@ -1,4 +1,4 @@
-"""The status of a worker, from its report and its lock alone, so that it is available at once."""
+"""The status of a worker, from `worker.json` and the lock alone, so that it is available at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from syftnotify.system.paths import Home
 from syftnotify.system.worker_status import Phase, WorkerStatus
 
 _ACTIVE = frozenset({Phase.STARTING, Phase.RUNNING})
-_SIGN_IN_WARNING_SECONDS = 2 * 86400  # before a sign-in ends
+SIGN_IN_WARNING_SECONDS = 2 * 86400.0  # before a sign-in ends
 
 
 class RunState(IntEnum):
@@ -29,10 +29,10 @@ class RunState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class HomeStatus:
-    """The worker of a home, or the last one if none is running."""
+    """The status of the worker of a home, or of the last one if none is running."""
 
     home: Home
-    report: WorkerStatus
+    report: WorkerStatus  # the content of `worker.json`
     pid: int | None
     phase: Phase
     health_problems: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class HomeStatus:
 
     @property
     def version(self) -> str:
-        """The version that is running, or the installed one."""
+        """The version of the running worker; otherwise the installed one."""
         return (self.report.version if self.is_running else "") or __version__
 
     @property
@@ -91,10 +91,10 @@ def _notices(home: Home, report: WorkerStatus) -> list[str]:
 
 
 def _config_errors(home: Home) -> list[str]:
-    """Why the configuration cannot be used, as one text; empty if it can, or if there is none yet."""
+    """Why the configuration cannot be used, one text at most; empty if it can, or if there is none yet."""
     if not home.config.exists():
         return []
-    from syftnotify.services.settings import load_reporting_all
+    from syftnotify.services.settings import load_reporting_all  # slow, and seldom needed
 
     try:
         load_reporting_all(home)
@@ -105,7 +105,7 @@ def _config_errors(home: Home) -> list[str]:
 
 def _ends_soon(moment: str) -> bool:
     try:
-        return datetime.fromisoformat(moment).timestamp() - time.time() < _SIGN_IN_WARNING_SECONDS
+        return datetime.fromisoformat(moment).timestamp() - time.time() < SIGN_IN_WARNING_SECONDS
     except ValueError:
         return False
 

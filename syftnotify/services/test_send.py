@@ -23,8 +23,8 @@ class SendResult:
     """The result of one test message."""
 
     transport: str
-    destination: str = ""  # " to ana@uni.example", ", into /a/folder"; empty if it is the transport itself
-    error: NotifyError | None = None
+    destination: str = ""  # for the end of a sentence: " to ana@uni.example", ", into /a/folder"; empty: the transport
+    error: NotifyError | None = None  # None: it was sent
 
 
 def transports_to_test(settings: Settings, name: str, to: str) -> list[str]:
@@ -38,7 +38,7 @@ def transports_to_test(settings: Settings, name: str, to: str) -> list[str]:
         raise ConfigError(f"there is no transport {escape(name)!r}", hint=f"use one of {', '.join(infos)}")
     found = [name] if name else [each for each, info in infos.items() if not to or info.accepts(to)]
     if not found:
-        raise ConfigError(f"no transport sends to {escape(to)!r}")
+        raise ConfigError(f"no transport sends to {escape(to)!r}", hint=f"pass a recipient of {', '.join(infos)}")
     return found
 
 
@@ -72,7 +72,10 @@ def send_test(settings: Settings, name: str, to: str = "") -> str:
     """
     section, info = settings.config.transports[name], transport_infos(settings.config)[name]
     if to and not info.accepts(to):
-        raise ConfigError(f"{name}, which is of type {section.type}, does not send to {escape(to)!r}")
+        raise ConfigError(
+            f"{name}, which is of type {section.type}, does not send to {escape(to)!r}",
+            hint="pass another transport or recipient, or leave `--to` out",
+        )
     default = info.default_recipients[0]
     recipient = to or (settings.config.do_email if default in ROLES else default)
     message = _message(settings, name, recipient)

@@ -12,6 +12,7 @@ from syftnotify.system.files import create_private_folder
 
 HOME_VARIABLE = "SYFTNOTIFY_HOME"
 DEFAULT_HOME = "~/.syft-creds"
+TOKEN_NAME = "gmail_token.json"  # noqa: S105 - a file name
 
 
 def expand_path(path: str | Path, base: Path | None = None) -> Path:
@@ -84,7 +85,7 @@ class Home:
 
     @property
     def token(self) -> Path:
-        return self.root / "gmail_token.json"
+        return self.root / TOKEN_NAME
 
     @property
     def state(self) -> Path:

@@ -86,7 +86,7 @@ def test_why_lists_recipients_and_routes_of_each_event(notified_box: Box) -> Non
 def test_why_of_event_without_recipients_gives_the_reason(notified_box: Box) -> None:
     """X05: no route matched, or it happened before the baseline scan."""
     assert (
-        "nobody: no route names anybody, or it was so before the first scan"
+        "nobody: no route has a recipient for it, or it was already true before the first scan"
         in notified_box.notify("why", "gpu 0", check=0).stdout
     )
     (event,) = json_list(notified_box, "why", "gpu 0")

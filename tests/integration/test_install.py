@@ -90,6 +90,7 @@ def test_install_failing_systemctl_restores_the_earlier_unit(session: Session, w
     session.notify("install", check=1)
 
     assert session.unit.read_text() == "[Unit]\nDescription=mine\n"
+    assert session.calls[-1] == "--user daemon-reload"  # systemd has read the new unit
 
 
 def test_install_unusable_unit_folder_is_exit_one(session: Session) -> None:

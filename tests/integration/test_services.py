@@ -18,7 +18,7 @@ from syftnotify.services.doctor.checks import run_checks
 from syftnotify.services.doctor.findings import Level
 from syftnotify.services.settings import load
 from syftnotify.services.setup.options import SetupOptions
-from syftnotify.services.setup.plan import plan_setup
+from syftnotify.services.setup.plan import check_options, plan_setup
 from syftnotify.services.setup.writing import write_setup
 from syftnotify.services.status import RunState, read_status
 from syftnotify.services.test_send import send_tests
@@ -95,7 +95,7 @@ def test_resend_without_dead_letters_requeues_nothing(scanned: Box) -> None:
     with open_outbox(scanned.home) as outbox:
         assert outbox is not None
         selection = dead_letters.ResendSelection(all_dead=True)
-        assert dead_letters.resend(scanned.home, outbox, selection) == dead_letters.Requeued(0)
+        assert dead_letters.resend(scanned.home, outbox, selection) == dead_letters.ResendResult(0)
         assert dead_letters.list_dead_letters(scanned.home, outbox) == dead_letters.DeadLetterList(())
 
 
@@ -154,6 +154,6 @@ def test_setup_writes_a_configuration_from_options(tmp_path: Path) -> None:
 def test_setup_without_an_address_writes_nothing(tmp_path: Path) -> None:
     home = Home(tmp_path / "new")
     with pytest.raises(ConfigError, match="mail address is missing"):
-        plan_setup(home, SetupOptions(transport="maildir"))
+        check_options(home, SetupOptions(transport="maildir"))
 
     assert not home.root.exists()

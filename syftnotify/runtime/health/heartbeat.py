@@ -40,7 +40,7 @@ class DailyHeartbeat:
             EventKind.HEARTBEAT,
             self._events.worker_entity,
             local.date().isoformat(),
-            "syftnotify is at work and all is well.",
+            "syftnotify is running and can send notifications.",
             figures=self._figures(counts, jobs, peers),
         )
 
@@ -49,7 +49,7 @@ class DailyHeartbeat:
         sent = len(self._history.sent_since(self._clock() - _DAY_SECONDS))
         expirations = sign_in_expirations(self._settings)
         return [
-            ["it knows", f"{plural(jobs, 'job')}, {plural(peers, 'peer')}"],
+            ["known", f"{plural(jobs, 'job')}, {plural(peers, 'peer')}"],
             ["sent since yesterday", plural(sent, "message")],
             ["waiting", plural(counts.waiting, "message")],
             ["dead letters", f"{counts.dead}" + (" (`notify dead-letters` lists them)" if counts.dead else "")],

@@ -15,9 +15,10 @@ _MIN_SECONDS = 10.0  # between two pings, however frequent the scans are
 
 
 class Pinger:
-    """Sends pings to `url`, one at a time; none if there is no URL."""
+    """Sends pings, one at a time."""
 
     def __init__(self, url: str | None, *, monotonic: Callable[[], float]) -> None:
+        """`url` is requested for each ping; None for no pings."""
         self._url = url
         self._monotonic = monotonic
         self._pinged_at: float | None = None

@@ -20,7 +20,7 @@ from syftnotify.runtime.health.transport_alerts import TransportAlerts
 class HealthReporter:
     """Alerts the owner when the worker cannot deliver, and sends heartbeats and pings while everything works.
 
-    All methods raise `StateError` if the outbox cannot be used; the next call sends what is missing.
+    All methods raise `StateError` if the outbox cannot be used; the next call enqueues what is missing.
     """
 
     def __init__(self, app: App, *, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
@@ -56,13 +56,13 @@ class HealthReporter:
         return counts.unacknowledged > 0 or self._availability.is_any_failing()
 
     def check(self) -> None:
-        """Send the alerts that are due about transports, dead letters and lost events."""
+        """Enqueue the alerts that are due about transports, dead letters and lost events."""
         self._transport_alerts.check()
         self._dead_letter_alerts.check()
         self._lost_event_alerts.check()
 
     def after_scan(self, counts: OutboxCounts, *, jobs: int, peers: int, is_healthy: bool) -> None:
-        """Send all alerts that are due; then the heartbeat and a ping, if the scan was healthy and all can be sent."""
+        """Enqueue all alerts that are due. If everything works, send a ping and enqueue the heartbeat, if due."""
         self._sign_in_alerts.check()
         self.check()
         if is_healthy and self._availability.are_all_available() and not counts.unacknowledged:

@@ -10,8 +10,8 @@ from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.text import iso
 from syftnotify.runtime.health.events import WorkerEvents
+from syftnotify.services.status import SIGN_IN_WARNING_SECONDS
 
-_WARNING_SECONDS = 2 * 86400.0  # before the sign-in expires
 _OCCURRENCE_PREFIX = "ends "  # before the time of expiry; stored in the outbox
 
 
@@ -31,7 +31,7 @@ class SignInAlerts:
         """
         now = self._clock()
         for name, expiry in sign_in_expirations(self._settings).items():
-            if 0 < expiry - now <= _WARNING_SECONDS:
+            if 0 < expiry - now <= SIGN_IN_WARNING_SECONDS:
                 self._alert(name, expiry)
 
     def _alert(self, name: str, expiry: float) -> None:
@@ -40,8 +40,8 @@ class SignInAlerts:
             entity_id("transport", name),
             f"{_OCCURRENCE_PREFIX}{iso(expiry, exact=True)}",
             f"The Gmail sign-in of transport {name} ends on {datetime.fromtimestamp(expiry, UTC):%d %B, %H:%M} UTC.",
-            detail="Sign in anew with `notify init --credentials FILE` before that; afterwards nothing can be sent "
-            "until you do. Google lets a sign-in end after 7 days while the app's publishing status is Testing.",
+            detail="Sign in again with `notify init --credentials FILE` before that; afterwards nothing can be sent "
+            "until you do. Google ends a sign-in after 7 days while the app's publishing status is Testing.",
         )
 
 

@@ -12,7 +12,7 @@ from syftnotify.runtime.health.availability import TransportAvailability
 from syftnotify.runtime.health.events import WorkerEvents
 from syftnotify.runtime.health.sign_in_alerts import is_sign_in_occurrence
 
-_REPEAT_SECONDS = 86400.0  # until a transport that still cannot send is reported by a restarted worker
+_REPEAT_SECONDS = 86400.0  # until a restarted worker reports again a transport that still cannot send
 
 
 class TransportAlerts:
@@ -33,7 +33,7 @@ class TransportAlerts:
         self._reported: set[str] = set()  # transports that cannot send and are reported
 
     def check(self) -> None:
-        """Enqueue alerts about transports that cannot send any more.
+        """Enqueue alerts about transports that cannot send and are not reported yet.
 
         Raises:
             StateError: the outbox cannot be used; the next call tries again.
@@ -61,7 +61,7 @@ class TransportAlerts:
         return True
 
     def _is_recently_reported(self, name: str) -> bool:
-        """Whether there was an alert about this transport in the last day, and no message sent through it since."""
+        """Whether this transport was reported in the last day, and nothing was sent through it since."""
         recorded = self._outbox.events.for_entities([entity_id("transport", name)])
         reported_at = [event.occurrence for event in recorded if not is_sign_in_occurrence(event.occurrence)]
         last_sent = self._outbox.history.last_sent(name)

@@ -1,4 +1,8 @@
-"""What the checks may open."""
+"""How the checks read the ledger and the outbox.
+
+The runtime passes it in: services do not import the store. It is in a module of its own, so that a command which only
+opens the outbox does not import the checks.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from syftnotify.core.outbox import OutboxStore
 
 @dataclass(frozen=True, slots=True)
 class StateAccess:
-    """Access to the state of a home, without repairing it."""
+    """Read access to the ledger and the outbox of a home. Nothing is repaired."""
 
-    ledger_problem: Callable[[], str]  # why the ledger cannot be used; empty if it can
-    open_outbox: Callable[[], AbstractContextManager[OutboxStore | None]]  # None: there is none yet
+    ledger_problem: Callable[[], str]  # returns why the ledger cannot be used; empty if it can
+    open_outbox: Callable[[], AbstractContextManager[OutboxStore | None]]  # yields None before the first start

@@ -19,11 +19,9 @@ from syftnotify.services.settings import load_reporting_all
 from syftnotify.system.paths import Home
 from syftnotify.transports.ping import server_time
 
-Clock = Callable[[], float]
 
-
-def run_checks(home: Home, state: StateAccess, *, clock: Clock = time.time) -> Iterator[Finding]:
-    """Run everything that can be checked; without a usable configuration that is less."""
+def run_checks(home: Home, state: StateAccess, *, clock: Callable[[], float] = time.time) -> Iterator[Finding]:
+    """Run all checks of `home`; those that need the configuration are left out if it cannot be used."""
     unreadable = list(check_access(home))
     if unreadable:
         yield from unreadable

@@ -1,4 +1,4 @@
-"""Results of checks."""
+"""The result of a check: level, text, advice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """Result of a check."""
+    """The level of a finding."""
 
     PASS = "pass"  # noqa: S105 - not a password
     WARN = "warn"

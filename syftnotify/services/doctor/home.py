@@ -15,7 +15,7 @@ from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
 from syftnotify.system.permissions import foreign_owner, permission_warning
 
-_COMMAND = ": run "  # in a permission warning: what precedes the command
+_BEFORE_COMMAND = ": run "  # in a permission warning
 
 
 def check_access(home: Home) -> Iterator[Finding]:
@@ -66,11 +66,11 @@ def check_templates(home: Home) -> Iterator[Finding]:
         text = f"{escape(name)}: {escape(mistake)}"
         yield Finding("templates", Level.FAIL, text, f"correct it in {home.templates}")
     if not mistakes:
-        yield Finding("templates", Level.PASS, f"those in {home.templates} can be used")
+        yield Finding("templates", Level.PASS, f"all in {home.templates} are valid")
 
 
 def _misplaced(home: Home) -> Iterator[Finding]:
-    """Folders and special files where the worker expects files, and the reverse."""
+    """Folders and special files where the worker expects regular files, and the reverse."""
     for path in (home.lock, home.log, home.worker_status, home.state, home.outbox):
         if os.path.exists(path) and not path.is_file():  # noqa: PTH110 - never raises
             kind = "a folder, but the worker needs a file there" if path.is_dir() else "not a file"
@@ -84,11 +84,11 @@ def _move_away(path: Path, kind: str) -> Finding:
 
 
 def _permission_problems(home: Home) -> list[tuple[str, str]]:
-    """Files that others own or can read, each with what to do."""
+    """Problem and command for each file that others own or can read."""
     files = [path for path in (home.state, home.outbox, home.log, home.worker_status) if path.is_file()]
     problems = [found for path in files if (found := foreign_owner(path))]
     for path in files:
-        text, separator, command = permission_warning(path).rpartition(_COMMAND)
+        text, separator, command = permission_warning(path).rpartition(_BEFORE_COMMAND)
         if separator:
             problems.append((text, command))
     return problems

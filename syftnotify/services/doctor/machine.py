@@ -28,7 +28,7 @@ def check_clock(
     last_scan = worker_status.read(home).last_scan_s
     if last_scan is not None and last_scan - now > _SKEW_WARN:
         text = f"it is {last_scan - now:.0f} s before the last scan"
-        yield Finding("clock", Level.WARN, text, "it was set back; check that it is right")
+        yield Finding("clock", Level.WARN, text, "the clock was set back; check that it is right")
         return
     sections = settings.config.transports.values() if settings is not None else ()
     url = next((section.clock_url for section in sections if section.clock_url), "")
@@ -67,7 +67,7 @@ def check_watch_limit(settings: Settings) -> Iterator[Finding]:
         for folder in job_reader(settings).job_folders():
             count += count_folders(folder, limit - count)
     except RuntimeError as error:
-        advice = "find out what it is and remove it; until then the worker only scans every `notify.interval`"
+        advice = "remove these folders; until then the worker only scans every `notify.interval`"
         yield Finding("watching", Level.WARN, escape(str(error)), advice)
         return
     level = Level.WARN if count > limit / 2 else Level.PASS

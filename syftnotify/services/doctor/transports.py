@@ -13,12 +13,12 @@ from syftnotify.core.identifiers import is_address
 from syftnotify.core.models import AlertRule
 from syftnotify.core.text import escape, hostname, plural
 from syftnotify.services.doctor.findings import Finding, Level, graded
+from syftnotify.services.status import SIGN_IN_WARNING_SECONDS
 from syftnotify.services.transports import build_renderer
 from syftnotify.system.paths import Home
 from syftnotify.transports.webhook.alert_targets import target_warning
 
 _DAY = 86400.0
-_SIGN_IN_WARNING = 2 * _DAY  # seconds before the end of a sign-in
 _QUOTA_WARNING = 0.8  # of the provider's limit
 
 ServerTime = Callable[[str], float | None]  # the time at a URL, in seconds since 1970; None: no response
@@ -56,7 +56,7 @@ def _check_transport(
         except DeliveryError as error:
             yield Finding(check, Level.FAIL, str(error), section.advice(error.failure))
             return
-    # A valid access token makes `check` pass without a connection.
+    # With a valid access token, `check` passes without a connection.
     if section.clock_url and server_time(section.clock_url) is None:
         yield Finding(check, Level.FAIL, f"{hostname(section.clock_url)} does not answer", "check the network")
         return
@@ -70,7 +70,7 @@ def _check_sign_in(check: str, sign_in: SignIn, now: float) -> Finding:
     ends, since = sign_in.ends_at(), sign_in.started_at()
     if ends is not None:
         left = ends - now
-        level = Level.FAIL if left <= 0 else Level.WARN if left <= _SIGN_IN_WARNING else Level.PASS
+        level = Level.FAIL if left <= 0 else Level.WARN if left <= SIGN_IN_WARNING_SECONDS else Level.PASS
         text = f"ends in {left / _DAY:.1f} days" if left > 0 else "has ended"
         return graded(check, level, f"the sign-in {text}", sign_in.renewal)
     if since is not None:
@@ -80,7 +80,7 @@ def _check_sign_in(check: str, sign_in: SignIn, now: float) -> Finding:
 
 
 def check_quota(settings: Settings, sent: int) -> Iterator[Finding]:
-    """The limit of the mail provider; `sent` is the number of messages in the last 24 hours."""
+    """Compare `sent`, the number of messages in the last 24 hours, with the limit of the mail provider."""
     quota = settings.mail_settings.provider_quota if settings.mail_settings else None
     if quota is None:
         return

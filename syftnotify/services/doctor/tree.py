@@ -14,12 +14,11 @@ from syftnotify.system import worker_status
 
 
 def check_root(settings: Settings) -> Iterator[Finding]:
-    problem = _root_problem(settings.root)
-    yield problem if problem is not None else _check_job_folders(settings)
+    yield _find_root_problem(settings.root) or _check_job_folders(settings)
 
 
-def _root_problem(root: Path) -> Finding | None:
-    """Why the SyftBox folder cannot be read."""
+def _find_root_problem(root: Path) -> Finding | None:
+    """The finding that the SyftBox folder cannot be read; None if it can."""
     try:
         is_folder = root.is_dir()
         is_other = not is_folder and root.exists()

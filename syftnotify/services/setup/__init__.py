@@ -1,1 +1,1 @@
-"""Setting up a home: options, the plan of changes, writing the configuration, and the sign-in."""
+"""Setup of a home: options, the plan of changes, writing the configuration, and the sign-in."""

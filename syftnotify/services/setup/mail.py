@@ -24,11 +24,11 @@ class MailSetup:
     removed: tuple[str, ...] = ()  # settings that the new type does not have
     kept: str = ""  # the previous default mail transport, which stays configured
     needs_server: bool = False  # an SMTP transport without a server yet
-    secret: str = SMTP  # the name under which the server's URL is saved if it contains a password
-    password_url: str | None = None  # the URL to be encrypted under that name
+    secret: str = SMTP  # name of the secret that stores the server's URL if it contains a password
+    password_url: str | None = None  # the URL to store as that secret; None: it has no password
 
     def with_server(self, url: str) -> MailSetup:
-        """The same with the mail server at `url`; a URL with a password is encrypted."""
+        """The setup with the mail server at `url`; a URL with a password becomes a secret."""
         path = ("transports", self.name)
         has_password = bool(parse_smtp_url(url).password)
         url_key, *other_keys = SmtpSettings.server_keys
@@ -40,22 +40,30 @@ class MailSetup:
 def mail_setup(raw: Mapping[str, Any], wanted: str) -> MailSetup:
     """The changes to the configuration `raw` that make a transport of type `wanted` the default mail transport.
 
-    A transport of that type is used as it is. A less preferred one with settings of its own is kept beside a new one.
-    Any other one is replaced under its name, so that routes which refer to it stay valid.
+    If the default mail transport has that type, it stays as it is. If its type is less preferred and it has settings,
+    it is kept beside a new transport. Otherwise its type is changed; the name stays, so that routes with it stay valid.
     """
-    written = raw.get("transports")
-    sections: dict[str, Any] = written if isinstance(written, dict) else {}
-    current, found = _current(sections)
-    if found == wanted:
+    sections = _sections(raw)
+    current, current_type = _default_mail_transport(sections)
+    if current_type == wanted:
         return MailSetup(current, {}, secret=_free_secret(raw, current))
     section = sections.get(current) or {}
-    if not current or (MAIL_TYPES.index(wanted) < MAIL_TYPES.index(found) and len(section) > 1):
-        name = _free("mail", wanted, sections)
-        return _new(raw, name, wanted, {}, kept=current)
-    return _new(raw, current, wanted, section)
+    if not current or (MAIL_TYPES.index(wanted) < MAIL_TYPES.index(current_type) and len(section) > 1):
+        name = _free_name("mail", wanted, sections)
+        return _set_type(raw, name, wanted, {}, kept=current)
+    return _set_type(raw, current, wanted, section)
 
 
-def _new(raw: Mapping[str, Any], name: str, wanted: str, section: Mapping[str, Any], *, kept: str = "") -> MailSetup:
+def _sections(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections of `transports:` by name; empty if there are none."""
+    sections = raw.get("transports")
+    return sections if isinstance(sections, dict) else {}
+
+
+def _set_type(
+    raw: Mapping[str, Any], name: str, wanted: str, section: Mapping[str, Any], *, kept: str = ""
+) -> MailSetup:
+    """The changes that give the transport `name`, whose section is `section` so far, the type `wanted`."""
     known = {field.alias or key for key, field in TRANSPORT_TYPES[wanted].model_fields.items()}
     removed = tuple(key for key in section if key not in known)
     path = ("transports", name)
@@ -64,8 +72,11 @@ def _new(raw: Mapping[str, Any], name: str, wanted: str, section: Mapping[str, A
     return MailSetup(name, changes, removed, kept, needs_server, _free_secret(raw, name))
 
 
-def _current(sections: Mapping[str, Any]) -> tuple[str, str]:
-    """The name and type of the default mail transport; without any transports, an implicit one of the first type."""
+def _default_mail_transport(sections: Mapping[str, Any]) -> tuple[str, str]:
+    """Name and type of the default mail transport; both empty if there is none.
+
+    Without `transports:`, the configuration implies the transport `mail` of the preferred type.
+    """
     for kind in MAIL_TYPES:
         for name, section in sections.items():
             if isinstance(section, dict) and section.get("type") == kind:
@@ -73,15 +84,15 @@ def _current(sections: Mapping[str, Any]) -> tuple[str, str]:
     return ("", "") if sections else ("mail", MAIL_TYPES[0])
 
 
-def _free(first: str, stem: str, taken: Mapping[str, Any]) -> str:
+def _free_name(first: str, stem: str, taken: Mapping[str, Any]) -> str:
+    """The first of `first`, `stem`, `stem-2`, `stem-3`, ... that is not in `taken`."""
     names = (first, stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 3)))
     return next(name for name in names if name not in taken)
 
 
 def _free_secret(raw: Mapping[str, Any], transport: str) -> str:
     """A name for the secret of `transport` that no other setting refers to."""
-    sections = raw.get("transports")
-    others = {key: value for key, value in sections.items() if key != transport} if isinstance(sections, dict) else {}
-    text = repr((others, raw.get("heartbeat")))
+    others = {name: section for name, section in _sections(raw).items() if name != transport}
+    settings = repr((others, raw.get("heartbeat")))  # the settings that can refer to secrets
     names = (SMTP, *(f"{SMTP}-{number}" for number in range(2, len(others) + 4)))
-    return next(name for name in names if f"'secret:{name}'" not in text)
+    return next(name for name in names if f"'secret:{name}'" not in settings)

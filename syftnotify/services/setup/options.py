@@ -1,4 +1,4 @@
-"""The options of a setup, and the checks of each value."""
+"""The options of a setup, and the checks of their values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from syftnotify.transports.smtp.server import parse_smtp_url
 
 @dataclass(frozen=True, slots=True)
 class SetupOptions:
-    """What a user wants to set; None leaves the value of the configuration, or the default."""
+    """The values that a user wants to set; None leaves the value of the configuration, or the default."""
 
     email: str | None = None
     syftbox_root: Path | None = None
@@ -27,7 +27,7 @@ class SetupOptions:
     interval: float | str | None = None
     role: str | None = None
     transport: str | None = None  # type of the default mail transport
-    smtp_url: str | None = None
+    smtp_url: str | None = None  # URL of the mail server
     credentials: Path | None = None  # client secrets of a Google desktop app
     no_browser: bool = False  # sign in with a browser on another machine
     alert_contact: str | None = None  # ping URL or mail address
@@ -47,14 +47,17 @@ def check_values(options: SetupOptions) -> None:
         raise ConfigError(f"--email: {problem}", hint="pass one such as owner@example.org")
     if options.syftbox_root is not None and (problem := root_problem(expand_path(options.syftbox_root))):
         raise ConfigError(f"--syftbox-root: {problem}", hint="pass the SyftBox folder")
-    if options.smtp_url and options.transport not in {None, SMTP}:
+    if options.smtp_url is not None and options.transport not in {None, SMTP}:
         raise ConfigError(f"--smtp-url contradicts --transport {options.transport}", hint="pass one of them")
-    if options.smtp_url and (problem := smtp_url_problem(options.smtp_url)):
+    if options.smtp_url is not None and (problem := smtp_url_problem(options.smtp_url)):
         raise ConfigError(f"--smtp-url: {problem}")
-    if options.alert_contact and contact_problem(options.alert_contact):
+    if options.alert_contact is not None and contact_problem(options.alert_contact):
+        is_empty = not options.alert_contact.strip()
+        expected = "the https ping URL of a monitor, or a mail address"
         raise ConfigError(
-            "--alert-contact: expected the https ping URL of a monitor, or a mail address",
-            hint="for instance `--alert-contact https://monitor.example/ping/1234`",
+            # The value is not repeated: a ping URL is often a secret.
+            f"--alert-contact: expected {expected}{', got an empty text' if is_empty else ''}",
+            hint="for example `--alert-contact https://monitor.example/ping/1234`",
         )
 
 
@@ -75,15 +78,15 @@ def contact_problem(text: str) -> str:
 
 
 def root_problem(path: Path) -> str:
-    """Why `path` can never be a folder; empty if it is one, or does not exist yet."""
-    for place in (path, *path.parents):
+    """Why `path` cannot be a folder; empty if it is one, or can be created as one."""
+    for each in (path, *path.parents):
         try:
-            mode = place.stat().st_mode
+            mode = each.stat().st_mode
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError) as error:
-            return f"{place} cannot be used: {getattr(error, 'strerror', None) or error}"
-        return "" if stat.S_ISDIR(mode) else f"{place} is not a folder"
+            return f"{each} cannot be used: {getattr(error, 'strerror', None) or error}"
+        return "" if stat.S_ISDIR(mode) else f"{each} is not a folder"
     return ""
 
 

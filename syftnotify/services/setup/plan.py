@@ -20,17 +20,19 @@ from syftnotify.system.paths import Home, expand_path
 
 @dataclass(frozen=True, slots=True)
 class SetupPlan:
-    """The changes, checked as far as possible without the rest of the configuration."""
+    """The changes to the configuration of a home. `write_setup` checks the configuration that results."""
 
     home: Home
-    is_new: bool  # whether a new configuration is written, as opposed to an existing one edited
+    is_new: bool  # whether a new configuration is written; otherwise the existing one is edited
     changes: Edits
     mail: MailSetup | None  # the default mail transport, if it is set; its changes are among `changes`
     alert_contact: str = ""
 
 
 def check_options(home: Home, options: SetupOptions, *, can_ask: bool = False) -> None:
-    """Check the options before anything is written; `can_ask`: missing ones are asked for later.
+    """Check the options before the user is asked for others, and before anything is written.
+
+    `can_ask`: the user is asked for missing options, so they are not an error.
 
     Raises:
         NotifyError: an option is wrong or missing, the home is not safe, or its configuration cannot be edited.
@@ -57,30 +59,29 @@ def is_new(home: Home, options: SetupOptions) -> bool:
 def needs_smtp_server(home: Home, options: SetupOptions) -> bool:
     """Whether the options select an SMTP transport without a server. Raises: ConfigError, a damaged configuration."""
     mail = _selected_transport(home, options)
-    return mail is not None and mail.needs_server and not options.smtp_url
+    return mail is not None and mail.needs_server and options.smtp_url is None
 
 
 def plan_setup(home: Home, options: SetupOptions) -> SetupPlan:
-    """The changes for these options.
+    """The changes for options that have passed `check_options`, and that the user has completed since.
 
     Raises:
-        NotifyError: an option is wrong or missing, the home is not safe, or the existing configuration is unreadable.
+        ConfigError: the password of a mail server is missing, or there is no SyftBox folder and no home directory.
     """
-    check_options(home, options)
     changes = _settings(options)
     if is_new(home, options) and options.email is not None and options.syftbox_root is None:
         changes |= _default_root(options.email.strip())
-    mail = _mail_plan(home, options)
+    mail = _mail_setup(home, options)
     if mail is not None:
         changes |= mail.changes
     contact = (options.alert_contact or "").strip()
     if contact:
-        changes |= _contact(contact, _current_config(home, options))
+        changes |= _alert_contact(contact, _current_config(home, options))
     return SetupPlan(home, is_new(home, options), changes, mail, contact)
 
 
 def _settings(options: SetupOptions) -> dict[tuple[str, ...], Any]:
-    """The values besides transports and the alert contact, by path."""
+    """The values by path, without transports and the alert contact."""
     root = options.syftbox_root
     values = {
         ("do_email",): options.email.strip() if options.email is not None else None,
@@ -94,7 +95,7 @@ def _settings(options: SetupOptions) -> dict[tuple[str, ...], Any]:
 
 
 def _default_root(email: str) -> dict[tuple[str, ...], Any]:
-    """The SyftBox folder if it is found; otherwise the default stays, which needs a home directory."""
+    """The SyftBox folder if one is found. If not, the default is not written, but it needs a home directory."""
     if (found := find_root(email)) is not None:
         return {("syftbox_root",): str(found)}
     if default_root(email) is None:
@@ -102,10 +103,10 @@ def _default_root(email: str) -> dict[tuple[str, ...], Any]:
     return {}
 
 
-def _mail_plan(home: Home, options: SetupOptions) -> MailSetup | None:
+def _mail_setup(home: Home, options: SetupOptions) -> MailSetup | None:
     """The changes for the default mail transport and its server; None if the options do not set it."""
     found = _selected_transport(home, options)
-    if found is None or not options.smtp_url:
+    if found is None or options.smtp_url is None:
         return found
     if user := user_without_password(options.smtp_url):
         raise ConfigError(
@@ -116,7 +117,7 @@ def _mail_plan(home: Home, options: SetupOptions) -> MailSetup | None:
 
 def _selected_transport(home: Home, options: SetupOptions) -> MailSetup | None:
     """The changes for the default mail transport, without its server."""
-    wanted = options.transport or (SMTP if options.smtp_url else None)
+    wanted = options.transport or (SMTP if options.smtp_url is not None else None)
     return mail_setup(_current_config(home, options), wanted) if wanted is not None else None
 
 
@@ -125,7 +126,8 @@ def _current_config(home: Home, options: SetupOptions) -> Mapping[str, Any]:
     return {} if is_new(home, options) else parse_yaml(read_config_file(home.config))[0]
 
 
-def _contact(contact: str, current: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+def _alert_contact(contact: str, current: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+    """The change that makes an address an operator, or a URL the ping URL, of the configuration `current`."""
     if is_address(contact):
         key = "operator" if "operator" in current else "operators"  # both spellings are accepted; keep the file's
         return {(key,): [contact]}
@@ -133,7 +135,7 @@ def _contact(contact: str, current: Mapping[str, Any]) -> dict[tuple[str, ...], 
 
 
 def _without_fraction(interval: float | str | None) -> float | int | str | None:
-    """30 instead of 30.0, as a user would write it."""
+    """`interval` as a user would write it: 30 instead of 30.0."""
     if isinstance(interval, float) and math.isfinite(interval) and interval == int(interval):
         return int(interval)
     return interval

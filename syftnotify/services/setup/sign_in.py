@@ -1,4 +1,4 @@
-"""The sign-in that the default mail transport may need."""
+"""The sign-in of the default mail transport, if its type needs one."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from syftnotify.system.paths import expand_path
 
 @dataclass(frozen=True, slots=True)
 class PendingSignIn:
-    """A sign-in that is missing, or that the options ask for."""
+    """A sign-in that is missing, or that the options request."""
 
     sign_in: SignIn
     can_start: bool  # whether the OAuth client exists and a user can give consent
 
 
 def prepare_sign_in(settings: Settings, options: SetupOptions, *, can_ask: bool) -> PendingSignIn | None:
-    """The sign-in to do, None if none is needed; an OAuth client in the options is copied into the home.
+    """The sign-in to do; None if none is needed. An OAuth client in the options is copied to its configured path.
 
-    `can_ask`: a user can be asked for consent even if the options do not request it.
+    `can_ask`: the user can be asked for consent although the options do not request a sign-in.
     """
     mail = settings.mail_settings
     sign_in = mail.sign_in if mail is not None else None

@@ -46,7 +46,7 @@ def write_setup(plan: SetupPlan) -> SetupResult:
         # The key is written before the check, which decrypts the secret; an unused key does no harm.
         changes = {**changes, ("secrets", mail.secret): encrypt(mail.password_url, home)}
     content = apply_edits(home, changes, fresh=plan.is_new) if changes else read_config_file(home.config)
-    settings = _checked(content, home, is_edit=bool(changes) and before is not None)
+    settings = _parse(content, home, is_edit=bool(changes) and before is not None)
     is_mail_changed = mail is not None and bool(mail.changes)
     if mail is not None and is_mail_changed and settings.default_mail_transport != mail.name:
         raise ConfigError(
@@ -63,7 +63,8 @@ def write_setup(plan: SetupPlan) -> SetupResult:
     return SetupResult(settings, bool(changes), mail if is_mail_changed else None, warnings)
 
 
-def _checked(content: bytes, home: Home, *, is_edit: bool) -> Settings:
+def _parse(content: bytes, home: Home, *, is_edit: bool) -> Settings:
+    """The new configuration. Raises: ConfigError, which for an edit adds that nothing was changed."""
     try:
         return parse(content, home)
     except ConfigError as error:
@@ -73,7 +74,7 @@ def _checked(content: bytes, home: Home, *, is_edit: bool) -> Settings:
 
 
 def _contact_warning(settings: Settings, contact: str) -> str:
-    """The warning that an address cannot be alerted: mail about a failed mail transport needs another one."""
+    """The warning that an address cannot be alerted, as only a second mail transport can report a failed one."""
     mail = [name for name, section in settings.config.transports.items() if section.type in MAIL_TYPES]
     if not is_address(contact) or len(mail) > 1:
         return ""

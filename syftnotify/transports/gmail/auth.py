@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from syftnotify.core.errors import DeliveryError, NotSignedInError
-from syftnotify.system.paths import expand_path
+from syftnotify.system.paths import TOKEN_NAME, expand_path
 from syftnotify.transports.gmail.client_files import client_secrets
 from syftnotify.transports.gmail.token_file import REFRESH_SECONDS, SCOPES, SavedToken, save_consent
 
 if TYPE_CHECKING:
     from google.oauth2.credentials import Credentials
 
-TOKEN_NAME = "gmail_token.json"  # noqa: S105 - a file name
 _CONSENT_SECONDS = 600
 _CONSENT_OPTIONS = {"access_type": "offline", "prompt": "consent"}
 _REDIRECT_ELSEWHERE = "http://127.0.0.1:8085/"  # where no server listens: the address is copied from the browser

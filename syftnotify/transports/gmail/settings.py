@@ -13,6 +13,7 @@ from syftnotify.config.urls import SafeUrl
 from syftnotify.config.values import DailyLimit, FilePath, Rate, Timeout
 from syftnotify.core.errors import Failure
 from syftnotify.core.ports import Transport
+from syftnotify.system.paths import TOKEN_NAME
 from syftnotify.transports.mail import MailSettings
 
 _API = "https://gmail.googleapis.com"
@@ -29,7 +30,7 @@ class GmailSettings(MailSettings):
 
     type: Literal["gmail"]
     credentials: FilePath = Field(Path("credentials.json"), description="client secrets; only needed to sign in")
-    token: FilePath = Field(Path("gmail_token.json"), description="the saved sign-in")
+    token: FilePath = Field(Path(TOKEN_NAME), description="the saved sign-in")
     api_endpoint: SafeUrl | None = Field(None, description="another address of the API: a proxy, an emulator")
     timeout_secs: Timeout = Field(120, description="time limit of one request, in seconds")
     rate: Rate = Field(1, description="messages a second")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from syftnotify.system.paths import TOKEN_NAME
 from syftnotify.transports.gmail.auth import GmailAuth
 from syftnotify.transports.gmail.token_file import sign_in_ends, signed_in_at
 
@@ -34,7 +35,7 @@ class GmailSignIn:
 
     def run(self, ask: Callable[[str], str] | None, show: Callable[[str], None]) -> Path:
         GmailAuth().setup_auth(self.client, ask=ask, show=show)
-        saved = self.client.with_name("gmail_token.json")  # where `GmailAuth` saves it
+        saved = self.client.with_name(TOKEN_NAME)  # where `GmailAuth` saves it
         if saved != self.token:
             shutil.move(saved, self.token)
         return self.token

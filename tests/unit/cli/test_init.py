@@ -91,6 +91,14 @@ def test_init_alert_contact_address_without_second_mail_is_explained(
     assert ("pass a ping URL" in " ".join(done.stderr.split())) is is_warned
 
 
+@pytest.mark.parametrize("contact", ["", " "])
+def test_init_empty_alert_contact_is_refused(new_user: Box, contact: str) -> None:
+    """B5: for example from an unset shell variable."""
+    done = new_user.notify("init", "--email", OWNER, "--alert-contact", contact, check=2)
+
+    assert "got an empty text" in " ".join(done.stderr.split())
+
+
 def test_init_alert_contact_with_second_mail_is_not_explained(box: Box) -> None:
     """B5"""
     box.configure({"transports": {"a": {"type": "maildir"}, "b": {"type": "maildir", "path": "other"}}})

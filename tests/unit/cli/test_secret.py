@@ -57,6 +57,14 @@ def test_secret_set_again_replaces_only_that_secret(box: Box) -> None:
     assert (box.home.root / "secret.key").read_bytes() == key
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_secret_set_with_empty_name_stores_nothing(box: Box, name: str) -> None:
+    config = write_config(box)
+
+    assert "the name of the secret is empty" in box.notify("secret", "set", name, check=2).stderr
+    assert config.read_text(encoding="utf-8") == HAND_MADE
+
+
 def test_secret_set_without_input_stores_nothing(box: Box) -> None:
     write_config(box)
     done = set_secret(box, "hook", "", check=1)

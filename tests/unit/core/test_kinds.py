@@ -40,6 +40,12 @@ def test_parse_kind_unknown_suggests_the_nearest() -> None:
         parse_kind("job_faild")
 
 
+def test_lookup_of_unknown_value_is_refused_in_plain_words() -> None:
+    """The text is the reason of a dead letter whose row has a damaged kind."""
+    with pytest.raises(ValueError, match="'job_faild' is not an event kind"):
+        EventKind("job_faild")
+
+
 def test_severity_of_failures_is_high() -> None:
     """N21"""
     assert Event(EventKind.JOB_FAILED, "job/x").severity is Severity.HIGH
