@@ -18,6 +18,7 @@ from syftnotify.runtime.health.reporter import HealthReporter
 from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.runtime.status_fields import single_scan_status
 from syftnotify.services.settings import check_ready, load_reporting_all
+from syftnotify.store.outbox.backup import copy_snapshot
 from syftnotify.system import logs, worker_lock, worker_status
 from syftnotify.system.paths import Home
 from syftnotify.system.worker_status import WorkerStatus
@@ -138,10 +139,11 @@ def _copy_state(home: Home, folder: Path) -> Home:
     """A home in `folder` with copies of the files that a scan reads and writes."""
     copy = Home(folder)
     backup = home.state.with_name(home.state.name + ".bak")
-    for path in (home.state, backup, home.outbox, home.worker_status, key_file(home)):
-        for name in (path.name, f"{path.name}-wal"):
-            if (path.parent / name).is_file():
-                shutil.copyfile(path.parent / name, folder / name)
+    for path in (home.state, backup, home.worker_status, key_file(home)):
+        if path.is_file():
+            shutil.copyfile(path, folder / path.name)
+    if home.outbox.is_file():
+        copy_snapshot(home.outbox, copy.outbox)
     _copy_files(home.spool, copy.spool)
     return copy
 

@@ -30,24 +30,48 @@ def run_worker(
     with worker_lock.acquire(home) as lock:
         reached("worker.locked")
         settings = check_ready(home)
-        with _failed_start_recorded(home):
-            worker = Worker(settings, lock)
-        with _stopped_by_signals(worker, detached=detached):
+        with _stop_signals(detached=detached) as stop:
             with _failed_start_recorded(home):
+                worker = Worker(settings, lock)
+                stop.connect(worker)
                 warnings = worker.start()
             on_started(warnings)
             worker.run()
 
 
+class _StopRequest:
+    """Passes a signal on to the worker; one that arrives before the worker exists stops it as soon as it does.
+
+    Opening and checking a large outbox takes long. A worker ended meanwhile would count as killed.
+    """
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+        self._is_requested = False
+
+    def request(self) -> None:
+        """Stop the worker. Safe to call from a signal handler."""
+        self._is_requested = True
+        if self._worker is not None:
+            self._worker.stop()
+
+    def connect(self, worker: Worker) -> None:
+        """Stop `worker` at a signal."""
+        self._worker = worker
+        if self._is_requested:
+            worker.stop()
+
+
 @contextmanager
-def _stopped_by_signals(worker: Worker, *, detached: bool) -> Iterator[None]:
-    """SIGTERM, SIGINT and SIGHUP stop `worker`; a detached one ignores SIGHUP."""
+def _stop_signals(*, detached: bool) -> Iterator[_StopRequest]:
+    """SIGTERM, SIGINT and SIGHUP make the yielded request; a detached worker ignores SIGHUP."""
+    stop = _StopRequest()
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
-    previous = {number: signal.signal(number, lambda *_: worker.stop()) for number in numbers}
+    previous = {number: signal.signal(number, lambda *_: stop.request()) for number in numbers}
     if detached and hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        yield
+        yield stop
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,8 +1,9 @@
-"""A backup of the database before its schema is upgraded."""
+"""Copies of the database: the backup before an upgrade, and a snapshot of a database in use."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -43,3 +44,23 @@ def back_up(database: Path, version: int) -> Path:
             hint="check the owner, permissions and free space of its folder",
         ) from error
     return path
+
+
+def copy_snapshot(database: Path, to: Path) -> None:
+    """Copy `database` as of one moment, also while a worker writes to it; nothing in its folder changes.
+
+    A damaged database is copied as it is.
+
+    Raises:
+        OSError: it cannot be read, or `to` cannot be written.
+    """
+    log = database.with_name(f"{database.name}-wal")
+    if log.exists():  # otherwise the file itself is complete
+        try:
+            uri = f"{database.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(uri, uri=True, timeout=30)) as source, closing(sqlite3.connect(to)) as copy:
+                source.backup(copy)
+            return
+        except sqlite3.Error:  # damaged, or its log cannot be read without write access
+            shutil.copyfile(log, to.with_name(f"{to.name}-wal"))
+    shutil.copyfile(database, to)
