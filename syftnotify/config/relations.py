@@ -55,7 +55,7 @@ def template_errors(raw: Mapping[str, Any], types: TransportTypes) -> Iterator[s
 
 
 def _path(name: object) -> str:
-    return f"transports.{escape(str(name))}"
+    return escape(f"transports.{name}")
 
 
 def _address_types(configured: _Configured) -> set[AddressType]:
