@@ -6,14 +6,13 @@ other sections have mistakes, too.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from syftnotify.config.transport import TransportSettings, TransportTypes, mail_types, settings_type
 from syftnotify.core.identifiers import AddressType, address_type_of
 from syftnotify.core.kinds import ROLES
-from syftnotify.core.text import escape, listed
+from syftnotify.core.text import did_you_mean, escape, listed
 
 # The types of the configured transports by their name; None where the type is unknown.
 _Configured = Mapping[str, type[TransportSettings] | None]
@@ -100,9 +99,7 @@ def _misrouted(path: str, route: Mapping[str, Any], configured: _Configured, *, 
     if not can_mail and transport is None and not to:
         yield f"{path}: no transport can send mail; set `to` or `transport`"
     if transport is not None and transport not in configured:
-        near = difflib.get_close_matches(transport, configured, n=1)
-        guess = f"; did you mean `{near[0]}`?" if near else ""
-        yield f"{path}.{key}: there is no transport {escape(transport)!r}{guess}"
+        yield f"{path}.{key}: there is no transport {escape(transport)!r}{did_you_mean(transport, configured)}"
         return
     for recipient in _recipients(to):
         yield from _wrong_recipient(f"{path}.to", recipient, transport, configured)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import zoneinfo
 from typing import Annotated, Any, Literal
 
@@ -21,6 +20,7 @@ from syftnotify.config.values import (
 )
 from syftnotify.core.errors import UnknownKindError
 from syftnotify.core.kinds import EventKind, Severity, parse_kind
+from syftnotify.core.text import did_you_mean
 
 EVERY = frozenset(EventKind)
 
@@ -126,8 +126,7 @@ def _timezone(value: Any) -> zoneinfo.ZoneInfo:
         known = zoneinfo.available_timezones()
     if not known:
         raise ValueError("this machine has no time zone database; run `pip install tzdata`")
-    near = difflib.get_close_matches(str(value), sorted(known), n=1)
-    guess = f"; did you mean `{near[0]}`?" if near else ""
+    guess = did_you_mean(str(value), sorted(known))
     raise ValueError(f"expected a time zone such as 'Europe/Berlin', got {redacted_repr(value)}{guess}")
 
 
