@@ -111,12 +111,12 @@ def _wrong_recipient(path: str, recipient: str, transport: str | None, configure
         settings = configured.get(transport)
         if settings is not None and not _accepts(transport, settings, recipient, address_type):
             kind = settings.type_name()
-            yield f"{path}: {escape(recipient)!r} is no recipient of {transport}, which is of type {kind}"
+            yield f"{path}: {escape(recipient)!r} is not a recipient of {transport}, which is of type {kind}"
     elif None not in configured.values() and not any(
         settings is not None and _accepts(name, settings, recipient, address_type)
         for name, settings in configured.items()
     ):
-        yield f"{path}: no transport carries to {escape(recipient)!r}"
+        yield f"{path}: no transport delivers to {escape(recipient)!r}"
 
 
 def _accepts(name: str, settings: type[TransportSettings], recipient: str, address_type: AddressType) -> bool:
