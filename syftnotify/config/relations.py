@@ -1,7 +1,7 @@
 """Conflicts between settings: transports, recipients, settings that need another one.
 
-They are looked for in the file as it is written and not in the validated configuration, so that they are found although
-other sections have mistakes, too.
+The input is the file as written and not the validated configuration, so that they are found even if other sections have
+errors.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _unmatchable(allow: Any, configured: _Configured) -> Iterator[str]:
         if is_channel or any(sign in before for sign in "*?[") or (before and after) or entry in configured:
             continue
         domain = after or entry.strip("@# ")
-        why = "has nothing before the @" if at and not before else "has nothing after the @" if at else "has no @"
+        why = f"has nothing {'after' if before else 'before'} the @" if at else "has no @"
         hint = f"'*@{domain}'" if "." in domain and not entry.endswith("@") else "'*@uni.example'"
         yield (
             f"recipients.allow[{number}]: {escape(entry, limit=60)!r} {why}, so it matches no address; write a whole "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import zoneinfo
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -158,11 +158,12 @@ class QuietHoursSection(Section):
         return self
 
 
-_LONGEST_PAUSE = 7 * 86400.0  # seconds; the outbox takes a longer one for the effect of a clock that jumped
+# Seconds. The outbox shortens longer waits, because they may come from a wrong clock.
+_MAX_DIGEST_INTERVAL = 7 * 86400.0
 
 
-def _pause(value: Any) -> float:
-    return parse_duration(value, limit=_LONGEST_PAUSE)
+def _digest_interval(value: Any) -> float:
+    return parse_duration(value, limit=_MAX_DIGEST_INTERVAL)
 
 
 class DigestSection(Section):
@@ -172,19 +173,10 @@ class DigestSection(Section):
         5, validation_alias=AliasChoices("threshold", "above"), description="single messages to one recipient"
     )
     window: Duration = Field(60.0, validation_alias=AliasChoices("window", "within"), description="in this time: 60s")
-    interval: Annotated[float, BeforeValidator(_pause)] = Field(
+    interval: Annotated[float, BeforeValidator(_digest_interval)] = Field(
         600.0, validation_alias=AliasChoices("interval", "every"), description="time between digests: 10m, at most 7d"
     )
     include_high: Flag = Field(False, description="whether events of high severity are put into digests, too")
-
-
-def _role(value: Any) -> str:
-    if value not in ("owner", "scientist"):
-        raise ValueError(f"expected owner or scientist, got {redacted_repr(value)}")
-    return str(value)
-
-
-Role = Annotated[Literal["owner", "scientist"], BeforeValidator(_role)]
 
 
 def _durations(value: Any) -> Any:
@@ -195,8 +187,8 @@ Durations = Annotated[tuple[Duration, ...], BeforeValidator(_durations)]
 
 
 class Reminders(Section):
-    """Reminders of jobs, each after one period or several."""
+    """Reminders about jobs, after one period or several."""
 
-    job_waiting: Durations = Field((), description="of a job that waits for the owner: 24h, or [24h, 72h]")
-    job_long_running: Durations = Field((), description="of a job that is still running: 2h")
+    job_waiting: Durations = Field((), description="about a job that waits for the owner: 24h, or [24h, 72h]")
+    job_long_running: Durations = Field((), description="about a job that is still running: 2h")
     to: People = Field((), description="recipients; unset: by the routes")
