@@ -67,7 +67,7 @@ class WorkerStatus:
     interval: float = 30.0
     watching: bool = False
     warnings: list[str] = field(default_factory=list)  # about the configuration in use
-    waiting_for: str = ""  # why there is nothing to scan, such as a missing SyftBox folder; empty: there is
+    waiting_for: str = ""  # what must exist before there is anything to scan, such as the SyftBox folder
     failures: dict[str, dict[str, Any]] = field(default_factory=dict)  # by step: "count" in a row, "error"
     damage: str = ""  # what was wrong with the ledger or the outbox when it was opened
     unreadable_alerts: int = 0  # alert rules whose address cannot be decrypted
