@@ -15,12 +15,16 @@ from syftnotify.system.paths import Home
 
 log = logging.getLogger(__name__)
 
-# How long a check waits for the lock of the home: the check of another monitor ends, a worker does not.
+# Seconds a check waits for the worker lock: another monitor releases it after its check, a worker keeps it.
 _LOCK_TIMEOUT = 10.0
 
 
 class _Monitor:
-    """Repeated checks of one home; the subclasses select what is scanned."""
+    """Checks of one home, each a scan with its deliveries; the subclasses select what is scanned.
+
+    Args:
+        home: the home folder; by default `$SYFTNOTIFY_HOME`, otherwise `~/.syft-creds`.
+    """
 
     _jobs = False
     _peers = False
@@ -37,6 +41,7 @@ class _Monitor:
         Raises:
             AlreadyRunningError: a worker is running for this home.
             ConfigError, NotSignedInError, StateError: as for the worker.
+            OSError: a file of the home cannot be written.
         """
         until = None if duration is None else time.monotonic() + duration
         while True:
@@ -48,7 +53,7 @@ class _Monitor:
                 return
 
     def start(self, interval: float = 10) -> threading.Thread:
-        """Check every `interval` seconds in a new thread until `stop` is called."""
+        """Check every `interval` seconds in a new thread until `stop` is called. Errors are logged."""
         self._stop.clear()
         thread = threading.Thread(target=self._keep_checking, args=(interval,), name=type(self).__name__, daemon=True)
         thread.start()
@@ -58,7 +63,7 @@ class _Monitor:
         while not self._stop.is_set():
             try:
                 self._check_once()
-            except NotifyError as error:  # may be temporary; a thread that ended would stop all notifications
+            except (NotifyError, OSError) as error:  # may be temporary; without this thread nothing is notified
                 log.error("check failed: %s", error)
             self._stop.wait(interval)
 
@@ -69,14 +74,14 @@ class _Monitor:
     def _check_once(self) -> None:
         with worker_lock.acquire(self._home, seconds=_LOCK_TIMEOUT):
             settings = check_ready(self._home)
-            report = worker_status.read(self._home)
+            status = worker_status.read(self._home)
             app = build_app(settings, with_jobs=self._jobs, with_peers=self._peers)
             try:
                 now = time.time()
-                tick = app.run_once(report.last_look_s)
-                if settings.config.notify.enabled and not tick.waiting_for:
-                    report.last_look_s = now
-                    worker_status.write(self._home, report)
+                report = app.run_once(status.last_look_s)
+                if settings.config.notify.enabled and not report.waiting_for:
+                    status.last_look_s = now
+                    worker_status.write(self._home, status)
             finally:
                 app.close()
 

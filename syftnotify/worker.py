@@ -19,15 +19,19 @@ from syftnotify.runtime.startup import run_worker
 from syftnotify.system import logs
 from syftnotify.system.ownership import check_home, drop_privileges
 from syftnotify.system.paths import Home
+from syftnotify.system.worker_lock import home_error
 
 log = logging.getLogger("syftnotify.worker")  # not __name__, which is __main__ here
 
 
 @dataclass(slots=True)
 class _StartReport:
-    """Reports the outcome of the start to the starting process, as one JSON line on a pipe."""
+    """Reports the outcome of the start to the starting process, as one JSON line on a pipe.
 
-    descriptor: int | None
+    The keys are `pid` and `warnings` after a start, `error`, `hint` and `exit_code` after a failure.
+    """
+
+    descriptor: int | None  # of the pipe; None: nobody waits for the report, or it is sent
     is_sent: bool = False
 
     def send_started(self, warnings: list[str]) -> None:
@@ -38,15 +42,15 @@ class _StartReport:
         if self.descriptor is None:
             return
         try:
-            os.write(self.descriptor, json.dumps(message).encode("utf-8") + b"\n")
-            os.close(self.descriptor)
+            with os.fdopen(self.descriptor, "wb") as pipe:
+                pipe.write(json.dumps(message).encode("utf-8") + b"\n")
         except OSError:  # the starting process has ended or stopped reading
             log.debug("the starting process did not read the start report")
         self.descriptor = None
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the worker until it is stopped. Returns the exit code."""
+    """Run the worker until it is stopped, and return its exit code: 0, or that of the error which ended it."""
     parser = argparse.ArgumentParser(prog="syftnotify.worker")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--tell", dest="report_fd", type=int, metavar="FD", help="file descriptor for the start report")
@@ -56,21 +60,25 @@ def main(arguments: list[str] | None = None) -> int:
     report = _StartReport(options.report_fd)
     os.umask(0o077)  # files of the worker are for its user only
     try:
-        if options.as_owner:
+        _run(home, report, as_owner=options.as_owner)
+    except NotifyError as error:
+        log.error("%s%s", "" if report.is_sent else "not started: ", error)
+        report.send({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
+        return error.exit_code
+    return 0
+
+
+def _run(home: Home, report: _StartReport, *, as_owner: bool) -> None:
+    try:
+        if as_owner:
             drop_privileges(home)
         check_home(home)
         home.create()
         logs.configure(home.log)
         os.chdir(home.root)
         run_worker(home, on_started=report.send_started, detached=True)
-    except NotifyError as error:
-        log.error("%s%s", "" if report.is_sent else "not started: ", error)
-        report.send({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
-        return error.exit_code
     except OSError as error:
-        report.send({"error": f"{home.root}: {error.strerror}", "hint": "check its owner and mode", "exit_code": 1})
-        return 1
-    return 0
+        raise home_error(home, error) from error
 
 
 if __name__ == "__main__":

@@ -120,10 +120,11 @@ def _validate(
 def _without_secrets(errors: Iterable[str], resolved: ResolvedConfig) -> Iterator[str]:
     """`errors` without the values of secrets, and without those of settings whose reference has no value."""
     for line in errors:
-        path = line.partition(": ")[0]
+        # Not `partition`: a name in the path may contain ": ".
+        path = next((path for path in (*resolved.paths, *resolved.errors) if line.startswith(f"{path}: ")), None)
         if path in resolved.paths:
             yield f"{path}: the value that it refers to is not valid here"
-        elif path not in resolved.errors:
+        elif path is None:
             yield line
 
 

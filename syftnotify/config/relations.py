@@ -1,19 +1,18 @@
 """Conflicts between settings: transports, recipients, settings that need another one.
 
-They are looked for in the file as it is written and not in the validated configuration, so that they are found although
-other sections have mistakes, too.
+The input is the file as written and not the validated configuration, so that they are found even if other sections have
+errors.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from syftnotify.config.transport import TransportSettings, TransportTypes, mail_types, settings_type
 from syftnotify.core.identifiers import AddressType, address_type_of
 from syftnotify.core.kinds import ROLES
-from syftnotify.core.text import escape, listed
+from syftnotify.core.text import did_you_mean, escape, listed
 
 # The types of the configured transports by their name; None where the type is unknown.
 _Configured = Mapping[str, type[TransportSettings] | None]
@@ -55,7 +54,7 @@ def template_errors(raw: Mapping[str, Any], types: TransportTypes) -> Iterator[s
 
 
 def _path(name: object) -> str:
-    return f"transports.{escape(str(name))}"
+    return escape(f"transports.{name}")
 
 
 def _address_types(configured: _Configured) -> set[AddressType]:
@@ -84,7 +83,7 @@ def _unmatchable(allow: Any, configured: _Configured) -> Iterator[str]:
         if is_channel or any(sign in before for sign in "*?[") or (before and after) or entry in configured:
             continue
         domain = after or entry.strip("@# ")
-        why = "has nothing before the @" if at and not before else "has nothing after the @" if at else "has no @"
+        why = f"has nothing {'after' if before else 'before'} the @" if at else "has no @"
         hint = f"'*@{domain}'" if "." in domain and not entry.endswith("@") else "'*@uni.example'"
         yield (
             f"recipients.allow[{number}]: {escape(entry, limit=60)!r} {why}, so it matches no address; write a whole "
@@ -100,9 +99,7 @@ def _misrouted(path: str, route: Mapping[str, Any], configured: _Configured, *, 
     if not can_mail and transport is None and not to:
         yield f"{path}: no transport can send mail; set `to` or `transport`"
     if transport is not None and transport not in configured:
-        near = difflib.get_close_matches(transport, configured, n=1)
-        guess = f"; did you mean `{near[0]}`?" if near else ""
-        yield f"{path}.{key}: there is no transport {escape(transport)!r}{guess}"
+        yield f"{path}.{key}: there is no transport {escape(transport)!r}{did_you_mean(transport, configured)}"
         return
     for recipient in _recipients(to):
         yield from _wrong_recipient(f"{path}.to", recipient, transport, configured)
@@ -114,12 +111,12 @@ def _wrong_recipient(path: str, recipient: str, transport: str | None, configure
         settings = configured.get(transport)
         if settings is not None and not _accepts(transport, settings, recipient, address_type):
             kind = settings.type_name()
-            yield f"{path}: {escape(recipient)!r} is no recipient of {transport}, which is of type {kind}"
+            yield f"{path}: {escape(recipient)!r} is not a recipient of {transport}, which is of type {kind}"
     elif None not in configured.values() and not any(
         settings is not None and _accepts(name, settings, recipient, address_type)
         for name, settings in configured.items()
     ):
-        yield f"{path}: no transport carries to {escape(recipient)!r}"
+        yield f"{path}: no transport delivers to {escape(recipient)!r}"
 
 
 def _accepts(name: str, settings: type[TransportSettings], recipient: str, address_type: AddressType) -> bool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import zoneinfo
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -21,6 +20,7 @@ from syftnotify.config.values import (
 )
 from syftnotify.core.errors import UnknownKindError
 from syftnotify.core.kinds import EventKind, Severity, parse_kind
+from syftnotify.core.text import did_you_mean
 
 EVERY = frozenset(EventKind)
 
@@ -126,8 +126,7 @@ def _timezone(value: Any) -> zoneinfo.ZoneInfo:
         known = zoneinfo.available_timezones()
     if not known:
         raise ValueError("this machine has no time zone database; run `pip install tzdata`")
-    near = difflib.get_close_matches(str(value), sorted(known), n=1)
-    guess = f"; did you mean `{near[0]}`?" if near else ""
+    guess = did_you_mean(str(value), sorted(known))
     raise ValueError(f"expected a time zone such as 'Europe/Berlin', got {redacted_repr(value)}{guess}")
 
 
@@ -159,11 +158,12 @@ class QuietHoursSection(Section):
         return self
 
 
-_LONGEST_PAUSE = 7 * 86400.0  # seconds; the outbox takes a longer one for the effect of a clock that jumped
+# Seconds. The outbox shortens longer waits, because they may come from a wrong clock.
+_MAX_DIGEST_INTERVAL = 7 * 86400.0
 
 
-def _pause(value: Any) -> float:
-    return parse_duration(value, limit=_LONGEST_PAUSE)
+def _digest_interval(value: Any) -> float:
+    return parse_duration(value, limit=_MAX_DIGEST_INTERVAL)
 
 
 class DigestSection(Section):
@@ -173,19 +173,10 @@ class DigestSection(Section):
         5, validation_alias=AliasChoices("threshold", "above"), description="single messages to one recipient"
     )
     window: Duration = Field(60.0, validation_alias=AliasChoices("window", "within"), description="in this time: 60s")
-    interval: Annotated[float, BeforeValidator(_pause)] = Field(
+    interval: Annotated[float, BeforeValidator(_digest_interval)] = Field(
         600.0, validation_alias=AliasChoices("interval", "every"), description="time between digests: 10m, at most 7d"
     )
     include_high: Flag = Field(False, description="whether events of high severity are put into digests, too")
-
-
-def _role(value: Any) -> str:
-    if value not in ("owner", "scientist"):
-        raise ValueError(f"expected owner or scientist, got {redacted_repr(value)}")
-    return str(value)
-
-
-Role = Annotated[Literal["owner", "scientist"], BeforeValidator(_role)]
 
 
 def _durations(value: Any) -> Any:
@@ -196,8 +187,8 @@ Durations = Annotated[tuple[Duration, ...], BeforeValidator(_durations)]
 
 
 class Reminders(Section):
-    """Reminders of jobs, each after one period or several."""
+    """Reminders about jobs, after one period or several."""
 
-    job_waiting: Durations = Field((), description="of a job that waits for the owner: 24h, or [24h, 72h]")
-    job_long_running: Durations = Field((), description="of a job that is still running: 2h")
+    job_waiting: Durations = Field((), description="about a job that waits for the owner: 24h, or [24h, 72h]")
+    job_long_running: Durations = Field((), description="about a job that is still running: 2h")
     to: People = Field((), description="recipients; unset: by the routes")

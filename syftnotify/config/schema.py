@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, create_model, field_validator
 
-from syftnotify.config.routing import DigestSection, QuietHoursSection, Reminders, Role, RouteSection
+from syftnotify.config.routing import DigestSection, QuietHoursSection, Reminders, RouteSection
 from syftnotify.config.transport import TransportSettings, TransportTypes
 from syftnotify.config.urls import SafeUrl
 from syftnotify.config.values import (
@@ -24,18 +24,10 @@ from syftnotify.config.values import (
     Pattern,
     Secret,
     Section,
+    count_or_none,
     number,
     parse_optional_time_of_day,
-    redacted_repr,
 )
-
-
-def _count_or_none(value: Any) -> int | None:
-    if value == "none":
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10_000:
-        raise ValueError(f"expected 0 to 10000 recipients, or none, got {redacted_repr(value)}")
-    return value
 
 
 class Notify(Section):
@@ -44,10 +36,10 @@ class Notify(Section):
     enabled: Flag = Field(True, description="false: nothing is sent")
     interval: Interval = Field(30, description="time between two scans, 1 s to 24 h: 30 (seconds), 30s or 5m")
     watch: Literal["auto", "on", "off"] = Field("auto", description="scan early when the file system reports a change")
-    monitor_jobs: Flag = Field(True, description="notify of jobs")
-    monitor_peers: Flag = Field(True, description="notify of peer requests and grants")
+    monitor_jobs: Flag = Field(True, description="notify about jobs")
+    monitor_peers: Flag = Field(True, description="notify about peer requests and grants")
     peers_from_folders: Flag = Field(
-        False, description="without any sync snapshot of syft-bg, take new job folders of a peer for your acceptance"
+        False, description="without a sync snapshot of syft-bg, new job folders of a peer count as your acceptance"
     )
     max_concurrent_deliveries: Annotated[int, number(1, 256, "deliveries", whole=True)] = Field(
         16, description="attempts at the same time, over all transports"
@@ -59,9 +51,8 @@ class Notify(Section):
     @field_validator("watch", mode="before")
     @classmethod
     def _watch(cls, value: Any) -> Any:
-        value = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
-        if not isinstance(value, str) or value not in {"auto", "on", "off"}:
-            raise ValueError(f"expected auto, on or off, got {redacted_repr(value)}")
+        if isinstance(value, bool):  # what YAML 1.1 reads without quotes
+            return "on" if value else "off"
         return value
 
 
@@ -69,7 +60,7 @@ class Recipients(Section):
     """Which recipients that the tree names may be mailed."""
 
     allow: tuple[Pattern, ...] = Field((), description="addresses or patterns that need no peer record")
-    new_per_day: Annotated[int | None, BeforeValidator(_count_or_none)] = Field(
+    new_per_day: Annotated[int | None, count_or_none(0, 10_000, "recipients")] = Field(
         20, description="recipients mailed for the first time in 24 hours, 0 to 10000, or none for no limit"
     )
 
@@ -87,11 +78,11 @@ class Links(Section):
 
 
 class Heartbeat(Section):
-    """Signs of life of the worker."""
+    """How the worker shows that it is running: a ping, and a daily mail."""
 
     ping_url: SafeUrl | None = Field(None, description="fetched after every successful scan, for a dead-man switch")
     daily: Annotated[dt.time | None, BeforeValidator(parse_optional_time_of_day)] = Field(
-        None, description="a daily mail that all is well: true (08:00), or a time such as '07:30'"
+        None, description="time of a daily mail with the status: true (08:00), or a time such as '07:30'"
     )
 
 
@@ -99,7 +90,9 @@ class Config(Section):
     """The whole of `config.yaml`. Loading uses `config_model`, which narrows `transports`."""
 
     do_email: Address = Field(description="the data owner's address; a scientist's own")
-    role: Role = Field("owner", description="owner, or scientist: notify of one's own submissions to others")
+    role: Literal["owner", "scientist"] = Field(
+        "owner", description="owner, or scientist: notify about your own submissions"
+    )
     syftbox_root: FilePath | None = Field(None, description="the SyftBox folder")
     notify: Notify = Notify()
     transports: dict[str, TransportSettings] = Field(default_factory=dict, description="the transports by name")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from syftnotify.core.errors import ConfigError, NotifyError
-from syftnotify.core.text import decode
+from syftnotify.core.text import decode, escape
 from syftnotify.system.files import atomic_write
 from syftnotify.system.paths import Home, expand_path
 
@@ -30,8 +30,8 @@ class ResolvedConfig:
     """A configuration in which the references to secrets are replaced by their values."""
 
     raw: dict[str, Any]
-    errors: dict[str, str]  # by path: why a reference has no value
-    paths: set[str]  # of the replaced references; their values must not be shown
+    errors: dict[str, str]  # why a reference has no value, by its path
+    paths: set[str]  # of the replaced references, as in error messages; their values must not be shown
     files: set[Path]  # from which secrets were read
 
 
@@ -64,12 +64,13 @@ class _Resolver:
         try:
             secret = self._referenced(*value.split(":", 1))
         except ValueError as error:
-            self.errors[path] = str(error)
+            self.errors[escape(path)] = str(error)
             return value
-        self.paths.add(path)
+        self.paths.add(escape(path))
         return secret
 
     def _referenced(self, kind: str, name: str) -> str:
+        """The value of the reference `kind:name`. Raises ValueError, with the reason, if it has none."""
         if not name.strip():
             raise ValueError(f"`{kind}:` has no name; write {_REFERENCES[kind]}")
         if kind == "env":
@@ -84,7 +85,7 @@ class _Resolver:
     def _from_environment(self, name: str) -> str:
         value, file = os.environ.get(name), self._home.environment
         if not value and file.exists():  # systemd sets these variables for the worker, but not for commands
-            value = _parse_environment_file(self._read_text(str(file))).get(name)
+            value = _parse_environment_file(_read_text(file)).get(name)
         if not value:
             raise ValueError(
                 f"the environment variable {name} is not set; set it where you run `notify start`, or in {file} "
@@ -93,26 +94,34 @@ class _Resolver:
         return value
 
     def _from_file(self, name: str) -> str:
-        text = self._read_text(name).strip()
-        path = expand_path(name, self._home.root)
-        self.files.add(path)
-        if not text:
-            raise ValueError(f"{path} is empty")
-        return text
-
-    def _read_text(self, name: str) -> str:
         try:
             path = expand_path(name, self._home.root)
-            with path.open("rb") as file:
-                content = file.read(_MAX_SECRET_BYTES)
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read: {error.strerror}") from None
         except ConfigError as error:
             raise ValueError(str(error)) from None
-        try:
-            return decode(content)
-        except ValueError as error:
-            raise ValueError(f"{path} cannot be read: {error}") from None
+        text = _read_text(path).strip()
+        self.files.add(path)
+        if not text:
+            raise ValueError(f"{path} is empty; write the secret into it")
+        return text
+
+
+def _read_text(path: Path) -> str:
+    """The text of a file with secrets; a pipe is read as well.
+
+    Raises:
+        ValueError: it cannot be read, is too large, or is not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_SECRET_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > _MAX_SECRET_BYTES:
+        raise ValueError(f"{path} is larger than {_MAX_SECRET_BYTES} bytes; name a file with the secret only")
+    try:
+        return decode(content)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
 
 
 def _parse_environment_file(text: str) -> dict[str, str]:
@@ -163,7 +172,7 @@ def decrypt(encrypted: str, home: Home) -> str:
     """The value that was encrypted.
 
     Raises:
-        ValueError: the key file is missing, or another key was used.
+        ValueError: the key file cannot be read, or another key was used.
     """
     from cryptography.fernet import Fernet, InvalidToken
 

@@ -1,4 +1,4 @@
-"""Base model of transport settings. Each type of transport states here what the other packages need to know of it."""
+"""Base model of transport settings; each type of transport answers here every question of other packages about it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from syftnotify.core.ports import Renderer, Transport
 
 @dataclass(frozen=True, slots=True)
 class RenderContext:
-    """What renderers need to know besides the settings of their transport."""
+    """The input of renderers besides the settings of their transport."""
 
     owner: str  # address of the data owner, the usual sender of mail
     links: Mapping[str, str]  # URL templates by their key in `links`; empty where unset
@@ -77,7 +77,7 @@ class TransportSettings(Section, ABC):
 
     address_type: ClassVar[AddressType]
     for_programs: ClassVar[bool] = False  # programs read its messages: no digests, no quiet hours
-    uses_threads: ClassVar[bool] = False  # the provider assigns conversations and tells their ids
+    uses_threads: ClassVar[bool] = False  # the provider assigns conversations and returns their ids
     secret_keys: ClassVar[tuple[str, ...]] = ()  # settings whose values are secrets
     server_keys: ClassVar[tuple[str, ...]] = ()  # settings that name the server: its URL, or the parts of it
     provider_quota: ClassVar[ProviderQuota | None] = None

@@ -24,7 +24,7 @@ def is_safe_url(url: str) -> bool:
 
 
 def unencrypted(exposed: Sequence[str]) -> str:
-    """The warning that these parts of requests, by name, leave this machine unencrypted."""
+    """The warning that these parts of requests, by name (at least one), leave this machine unencrypted."""
     verb = "is" if len(exposed) == 1 else "are"
     return f"{listed(exposed, 'and')} {verb} sent over unencrypted http:// and can be read on the way"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from datetime import date
 from typing import Any, get_args
@@ -15,7 +14,7 @@ from syftnotify.config.schema import Config
 from syftnotify.config.transport import TransportTypes
 from syftnotify.config.values import CombinedKeys, redacted_repr
 from syftnotify.config.yaml_reader import unquoted_name_error
-from syftnotify.core.text import escape, listed
+from syftnotify.core.text import did_you_mean, escape, listed
 
 _Path = Sequence[int | str]
 # Sections whose keys are names chosen by the user: a number in such a path is an unquoted name, not a list index.
@@ -68,9 +67,7 @@ def _value_error(item: ErrorDetails) -> str:
 
 
 def _unknown_type(tag: str, types: TransportTypes) -> str:
-    expected = f"expected {listed(list(types), 'or')}, got {escape(tag, limit=60)!r}"
-    similar = difflib.get_close_matches(tag, types, n=1)
-    return f"{expected}; did you mean `{similar[0]}`?" if similar else expected
+    return f"expected {listed(list(types), 'or')}, got {escape(tag, limit=60)!r}{did_you_mean(tag, types)}"
 
 
 def _unknown_key(path: list[str], types: TransportTypes) -> str:
@@ -81,9 +78,8 @@ def _unknown_key(path: list[str], types: TransportTypes) -> str:
         return f"not allowed together with `{server_keys[0]}`, which already names the server; remove one of them"
     if other := _other_spelling(model, path[-1]):
         return f"not allowed together with `{other}`, which is the same setting; remove one of them"
-    similar = difflib.get_close_matches(path[-1], sorted({*_fields(model), *server_keys}), n=1, cutoff=0.6)
-    if similar:
-        return f"unknown key; did you mean `{similar[0]}`?"
+    if guess := did_you_mean(path[-1], sorted({*_fields(model), *server_keys})):
+        return f"unknown key{guess}"
     fields = model.model_fields.items() if model else ()
     known = {*(spellings(name, field)[0] for name, field in fields), *server_keys}
     return f"unknown key; known keys: {', '.join(sorted(known))}"

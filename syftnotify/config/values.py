@@ -41,8 +41,21 @@ def number(low: float, high: float, unit: str, *, whole: bool = False) -> Before
 
 
 def _expected_number(low: float, high: float, unit: str, value: Any, *, whole: bool = False) -> str:
-    number = "an integer" if whole else "a number"
-    return f"expected {number} from {low:g} to {high:.0f} ({unit}), got {redacted_repr(value)}"
+    noun = "an integer" if whole else "a number"
+    return f"expected {noun} from {low:g} to {high:.0f} ({unit}), got {redacted_repr(value)}"
+
+
+def count_or_none(low: int, high: int, unit: str) -> BeforeValidator:
+    """A validator for an integer from `low` to `high`, or the word `none`; `unit` is its unit in the error message."""
+
+    def check(value: Any) -> int | None:
+        if value is None or value == "none":
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"expected an integer from {low} to {high} ({unit}), or none, got {redacted_repr(value)}")
+        return value
+
+    return BeforeValidator(check)
 
 
 def _address(value: Any) -> str:
@@ -180,14 +193,6 @@ Duration = Annotated[float, BeforeValidator(parse_duration)]
 LINK_FIELDS = ("job", "owner", "submitter", "peer", "entity")
 
 
-def _daily_limit(value: Any) -> int | None:
-    if value is None or value == "none":
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
-        raise ValueError(f"expected an integer from 1 to 1000000 (messages), or none, got {redacted_repr(value)}")
-    return value
-
-
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.isprintable():
         raise ValueError(f"expected one line of text, got {redacted_repr(value)}")
@@ -237,7 +242,7 @@ Interval = Annotated[float, _seconds_between(MIN_INTERVAL, MAX_INTERVAL)]
 Retries = Annotated[int, number(0, 1000, "retries", whole=True)]
 Rate = Annotated[float, number(0.001, 10000, "messages a second")]
 Timeout = Annotated[float, _seconds_between(1, 3600)]
-DailyLimit = Annotated[int | None, BeforeValidator(_daily_limit)]
+DailyLimit = Annotated[int | None, count_or_none(1, 1_000_000, "messages")]
 OnUnknown = Literal["resend", "hold"]
 Burst = Annotated[int, number(1, 10000, "messages", whole=True)]
 

@@ -91,10 +91,10 @@ def detect_jobs(
     ended = {(job.entity, job.submission_id) for job in jobs if job.ended}
     for job in jobs:
         is_baseline = (baseline and job.entity not in last_notified) or notified.is_unreadable(job.entity)
-        if is_baseline and not job.is_readable and "unreadable" not in job.details:
+        if is_baseline and not job.is_readable and "unreadable" not in job.details:  # a later scan may read it
             changes.unreadable.add(job.entity)
             continue
-        if is_baseline and not _is_judgeable(job):
+        if is_baseline and not _has_known_state(job):
             changes.unreadable.add(job.entity)
         elif is_baseline and not baseline:
             changes.readable.add(job.entity)
@@ -104,7 +104,7 @@ def detect_jobs(
             occurrence = _occurrence(fact, job, reruns, notified)
             if notified.is_recorded(job.entity, fact.kind, occurrence):
                 continue
-            if _is_marked(job, fact, last_kind, is_baseline=is_baseline):
+            if _is_silent(job, fact, last_kind, is_baseline=is_baseline):
                 changes.marks.append(SilentMark(job.entity, fact.kind, occurrence))
                 continue
             event = Event(fact.kind, job.entity, occurrence, fact.at, job_payload(job), job_routing(job))
@@ -112,12 +112,15 @@ def detect_jobs(
     return changes
 
 
-def _is_judgeable(job: Job) -> bool:
-    """Whether the rules of the baseline scan can be applied: an unreadable job may have ended long ago."""
+def _has_known_state(job: Job) -> bool:
+    """Whether the rules of the baseline scan can be applied: an unreadable job may have ended long ago.
+
+    They do apply to a job of which only the configuration is unreadable.
+    """
     return job.is_readable or any(fact.occurrence == UNREADABLE for fact in job.facts)
 
 
-def _is_marked(job: Job, fact: Fact, last_kind: EventKind | None, *, is_baseline: bool) -> bool:
+def _is_silent(job: Job, fact: Fact, last_kind: EventKind | None, *, is_baseline: bool) -> bool:
     """Whether the fact is recorded as notified without a notification; `last_kind` was notified last, if known."""
     if is_baseline:
         return not (job.status is Status.WAITING and fact.kind is EventKind.JOB_SUBMITTED)
@@ -136,50 +139,52 @@ def detect_peers(
     """Changes of `peers`. In the baseline scan, grants are recorded as notified and requests join the catch-up.
 
     Job folders count as the grant of a request that was recorded before they appeared, or of any peer with
-    `trusts_folders`. `rounds` holds the rounds that differ from the default, by entity.
+    `trusts_folders`. `rounds` holds the rounds that differ from the default, by entity. For `last_notified` see
+    `detect_jobs`.
     """
     changes = Changes()
     for peer in peers:
         is_baseline = baseline and peer.entity not in last_notified
-        before = rounds.get(peer.entity, PeerRound())
-        now = _current_round(peer, before)
-        for kind in _kinds_of_peer(peer, notified, now, is_baseline=is_baseline, trusts_folders=trusts_folders):
-            if notified.is_recorded(peer.entity, kind, now.occurrence):
+        previous = rounds.get(peer.entity, PeerRound())
+        current = _current_round(peer, previous)
+        for kind in _kinds_of_peer(peer, notified, current, is_baseline=is_baseline, trusts_folders=trusts_folders):
+            if notified.is_recorded(peer.entity, kind, current.occurrence):
                 continue
             if kind is EventKind.PEER_REQUESTED:
-                if notified.is_recorded(peer.entity, EventKind.PEER_GRANTED, now.occurrence):
+                if notified.is_recorded(peer.entity, EventKind.PEER_GRANTED, current.occurrence):
                     continue  # an empty list of grants does not show that a grant was withdrawn
-                now = replace(now, had_folders=peer.has_folders)
+                current = replace(current, had_folders=peer.has_folders)
             if is_baseline and kind is EventKind.PEER_GRANTED:
-                changes.marks.append(SilentMark(peer.entity, kind, now.occurrence))
+                changes.marks.append(SilentMark(peer.entity, kind, current.occurrence))
                 continue
-            event = Event(kind, peer.entity, now.occurrence, payload=_peer_payload(peer))
+            event = Event(kind, peer.entity, current.occurrence, payload=_peer_payload(peer))
             (changes.catch_up if is_baseline else changes.events).append(event)
-        if now != before:
-            changes.rounds[peer.entity] = now
+        if current != previous:
+            changes.rounds[peer.entity] = current
     return changes
 
 
-def _current_round(peer: Peer, before: PeerRound) -> PeerRound:
+def _current_round(peer: Peer, previous: PeerRound) -> PeerRound:
     """The peer's round now: the next one if the peer is listed again after an absence."""
-    if not peer.is_listed or not before.absent:
-        return before
-    if before.absent >= ABSENT_SNAPSHOTS:
-        return PeerRound(before.number + 1)
-    return replace(before, absent=0, synced_at=0.0)
+    if not peer.is_listed or not previous.absent:
+        return previous
+    if previous.absent >= ABSENT_SNAPSHOTS:
+        return PeerRound(previous.number + 1)
+    return replace(previous, absent=0, synced_at=0.0)
 
 
 def _kinds_of_peer(
-    peer: Peer, notified: NotifiedIndex, now: PeerRound, *, is_baseline: bool, trusts_folders: bool
+    peer: Peer, notified: NotifiedIndex, current: PeerRound, *, is_baseline: bool, trusts_folders: bool
 ) -> list[EventKind]:
     """The kinds of the facts about `peer`, in chronological order."""
     kinds = [fact.kind for fact in peer.facts]
     if not peer.has_folders or EventKind.PEER_GRANTED in kinds:
         return kinds
     # The owner's own `add_peer` makes the same folders. So they are a grant only if a request precedes them.
-    is_answer = notified.is_recorded(peer.entity, EventKind.PEER_REQUESTED, now.occurrence) and not now.had_folders
+    has_requested = notified.is_recorded(peer.entity, EventKind.PEER_REQUESTED, current.occurrence)
+    is_answer = has_requested and not current.had_folders
     is_old = is_baseline and not kinds
-    is_grant = is_answer or is_old or (trusts_folders and now.number == 1)
+    is_grant = is_answer or is_old or (trusts_folders and current.number == 1)
     return [EventKind.PEER_GRANTED] if is_grant else kinds
 
 
@@ -192,14 +197,17 @@ def absences(
     """
     changed = {}
     for entity in set(recorded).difference(present):
-        before = rounds.get(entity, PeerRound())
-        if before.absent < ABSENT_SNAPSHOTS and before.synced_at != synced_at:
-            changed[entity] = replace(before, absent=before.absent + 1, synced_at=synced_at)
+        previous = rounds.get(entity, PeerRound())
+        if previous.absent < ABSENT_SNAPSHOTS and previous.synced_at != synced_at:
+            changed[entity] = replace(previous, absent=previous.absent + 1, synced_at=synced_at)
     return changed
 
 
 def _count_reruns(job: Job, notified: NotifiedIndex, is_ended: bool, changes: Changes, now: float) -> int:
-    """The number of reruns, for layouts without end times: how often the job ran again after a recorded end."""
+    """The number of reruns, for layouts without end times: how often the job ran again after a recorded end.
+
+    A new rerun is added to `changes`.
+    """
     count = notified.rerun_count(job.entity, job.submission_id)
     if not job.is_readable or _is_unstable(job, notified, is_ended, changes, now) or is_ended:
         return count
@@ -211,7 +219,10 @@ def _count_reruns(job: Job, notified: NotifiedIndex, is_ended: bool, changes: Ch
 
 
 def _is_unstable(job: Job, notified: NotifiedIndex, is_ended: bool, changes: Changes, now: float) -> bool:
-    """Whether the job had vanished and is only reappearing, so that some of its files may still be missing."""
+    """Whether the job had vanished and is only reappearing, so that some of its files may still be missing.
+
+    Its reappearance, and later that it is stable, are added to `changes`.
+    """
     since = notified.reappeared_at(job.entity)
     if since is None:
         return False

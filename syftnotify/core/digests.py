@@ -8,8 +8,9 @@ from dataclasses import replace
 from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.models import Notification
 
-# After downtime, or after a burst of events: more notifications than this become one digest.
+# After downtime, or in a burst of events: more notifications of one recipient than this become one digest.
 BUNDLE_ABOVE = 5
+_BUNDLE_PREFIX = "bundle-"
 
 
 def group_into_digests(
@@ -24,8 +25,8 @@ def group_into_digests(
         if _may_be_grouped(notification):
             by_recipient.setdefault((notification.recipient, notification.transport), []).append(notification)
     bundles = {
-        recipient: "bundle-" + stable_hash(*(item.id for item in items))
-        for recipient, items in by_recipient.items()
+        key: _BUNDLE_PREFIX + stable_hash(*(item.id for item in items))
+        for key, items in by_recipient.items()
         if always or len(items) > above
     }
     return [

@@ -5,20 +5,18 @@ They become `Event.routing`, the only part of an emitted event that can select r
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from syftnotify.core.errors import EmitError
 from syftnotify.core.identifiers import AddressType, address_type_of, is_address
 from syftnotify.core.kinds import parse_kind
-from syftnotify.core.text import escape
+from syftnotify.core.text import did_you_mean, escape
 
 MAX_RECIPIENTS = 50  # of one event: `notify_emails` and the recipients of `alerts` together
 _CONDITIONS = ("on_failure", "on_success")
 _ALERT_KEYS = (*_CONDITIONS, "on_long_run_minutes", "recipients")
 _EXAMPLE = """for example: '{"on_failure": true, "recipients": ["#jobs", "ana@lab.example"]}'"""
-_MAX_GUESS_LENGTH = 40  # characters of an unknown key; a similarity search is slow
 _MAX_RECIPIENT_LENGTH = 254  # characters
 
 
@@ -27,7 +25,15 @@ def build_routing(
 ) -> dict[str, Any]:
     """`Event.routing` for the given options, with the keys `user`, `tags`, `notify` {emails, on} and `alerts`.
 
-    `alerts` is None if it is not given; an empty mapping stands for the default conditions.
+    Options that are not given have no key.
+
+    Args:
+        user: who runs the job.
+        tags: names that routes and alert rules can match.
+        emails: addresses to notify of the kinds in `on`.
+        on: event kinds in any accepted spelling; empty: completed, failed, timed out and cancelled jobs.
+        alerts: mapping with `on_failure`, `on_success`, `on_long_run_minutes` and `recipients`, each optional, so that
+            an empty one stands for the default conditions; None: not given.
 
     Raises:
         EmitError: an option has the wrong type, an address is not valid, or there are too many recipients.
@@ -123,8 +129,7 @@ def _alerts(block: Any) -> dict[str, Any]:
 def _check_alert_key(key: Any) -> None:
     if key in _ALERT_KEYS:
         return
-    similar = difflib.get_close_matches(str(key)[:_MAX_GUESS_LENGTH], _ALERT_KEYS, n=1)
-    guess = f"; did you mean `{similar[0]}`?" if similar else f"; known are {', '.join(_ALERT_KEYS)}"
+    guess = did_you_mean(str(key), _ALERT_KEYS) or f"; known keys: {', '.join(_ALERT_KEYS)}"
     raise EmitError(f"alerts: {escape(str(key), limit=60)!r} is not a known key{guess}")
 
 

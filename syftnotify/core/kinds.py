@@ -5,17 +5,17 @@ Each event kind is one row of `EventKind`; its `EventSpec` holds everything that
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
 from syftnotify.core.errors import UnknownKindError
+from syftnotify.core.text import did_you_mean
 
 
 class Severity(StrEnum):
-    """How urgent an event is, most urgent first."""
+    """How urgent an event is; the members are ordered from the most to the least urgent."""
 
     HIGH = "high"
     MEDIUM = "medium"
@@ -32,7 +32,7 @@ class Audience(StrEnum):
     JOB_REQUESTED = "guest"  # named by a job
 
 
-# The audiences that a route may name in `to`.
+# The audiences that a route may name in `to`, by that name.
 ROLES = {audience.value: audience for audience in (Audience.OWNER, Audience.SUBMITTER, Audience.OPERATOR)}
 
 
@@ -82,11 +82,10 @@ class EventSpec:
     stage: int = 0  # position in the life of a job; the facts of one stage exclude each other
     awaits_owner: bool = False  # the owner has to act
     is_reminder: bool = False  # no fact of the tree: a state has lasted longer than a threshold
-    ends_run: bool = False  # the job has finished a run
-    is_final: bool = False  # the job does not run any more, whatever its scheduler
-    label: str = ""  # in state.json; empty: the value
-    is_success: bool = False
-    is_reported_once: bool = False  # a repetition for the same entity is dropped until another kind is emitted for it
+    ends_run: bool = False  # the job has finished a run; a rerun may follow
+    is_final: bool = False  # the job does not run any more; includes a cancelled one
+    label: str = ""  # name in state.json; empty: the value of the kind
+    is_reported_once: bool = False  # repetitions for an entity are dropped until another kind is emitted for it
 
 
 _OWNER, _SUBMITTER, _OPERATOR = Audience.OWNER, Audience.SUBMITTER, Audience.OPERATOR
@@ -137,7 +136,6 @@ class EventKind(StrEnum):
             status_after=Status.APPROVED,
             stage=1,
             label="approved",
-            is_success=True,
         ),
     )
     JOB_REJECTED = (
@@ -169,7 +167,6 @@ class EventKind(StrEnum):
             ends_run=True,
             is_final=True,
             label="executed",
-            is_success=True,
         ),
     )
     JOB_FAILED = (
@@ -253,15 +250,11 @@ class EventKind(StrEnum):
             aliases=("peer_request_granted",),
             audiences=(_SUBMITTER,),
             submitter_template="peer_granted",
-            is_success=True,
         ),
     )
     WORKFLOW_CREATED = "workflow_created", EventSpec(Family.RESOURCE, "Workflow {name} was created.")
     WORKFLOW_UPDATED = "workflow_updated", EventSpec(Family.RESOURCE, "Workflow {name} was changed.")
-    WORKFLOW_BUILD_COMPLETED = (
-        "workflow_build_completed",
-        EventSpec(Family.RESOURCE, "Workflow {name} was built.", is_success=True),
-    )
+    WORKFLOW_BUILD_COMPLETED = "workflow_build_completed", EventSpec(Family.RESOURCE, "Workflow {name} was built.")
     WORKFLOW_BUILD_FAILED = (
         "workflow_build_failed",
         EventSpec(Family.RESOURCE, "Workflow {name} could not be built.", Severity.HIGH),
@@ -315,7 +308,7 @@ def _kinds_where(condition: Callable[[EventSpec], object]) -> frozenset[EventKin
     return frozenset(kind for kind in EventKind if condition(kind.spec))
 
 
-# What happens to a job of any scheduler.
+# Kinds that a job's own `notify` block may name.
 JOB_KINDS = _kinds_where(lambda spec: spec.family is Family.JOB)
 END_KINDS = _kinds_where(lambda spec: spec.ends_run)
 FINAL_KINDS = _kinds_where(lambda spec: spec.is_final)
@@ -331,7 +324,6 @@ PEER_KINDS = _kinds_where(lambda spec: spec.family is Family.PEER)
 
 _KINDS = {kind.value: kind for kind in EventKind}
 _ALIASES = {alias: kind for kind in EventKind for alias in kind.spec.aliases}
-_MAX_GUESS_LENGTH = 40  # characters; a similarity search is slow, and a job may contain any text
 
 
 def find_kind(text: str) -> EventKind | None:
@@ -356,9 +348,8 @@ def parse_kind(text: str, *, emitted: bool = False) -> EventKind:
     if kind is not None:
         return kind
     known = [each.value for each in EventKind if not (emitted and each in RESERVED_KINDS)]
-    similar = difflib.get_close_matches(_normalized(text)[:_MAX_GUESS_LENGTH], [*known, *_ALIASES], n=1)
-    guess = f"; did you mean `{similar[0]}`?" if similar else ""
-    raise UnknownKindError(f"{text!r} is no event kind{guess}", hint=f"the event kinds are {', '.join(known)}")
+    guess = did_you_mean(_normalized(text), [*known, *_ALIASES])
+    raise UnknownKindError(f"{text!r} is not an event kind{guess}", hint=f"the event kinds are {', '.join(known)}")
 
 
 def current_status(kinds: Iterable[EventKind]) -> Status:

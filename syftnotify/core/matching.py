@@ -11,7 +11,7 @@ from syftnotify.core.models import ASKED_BY_CONFIG, Event
 
 
 def is_requested_by(event: Event, requester: str) -> bool:
-    """Whether `requester` set the limit that a reminder is about; True for events other than reminders."""
+    """Whether `requester` set the threshold that a reminder is about; True for events other than reminders."""
     requesters = event.routing.get("asked_by")
     return not isinstance(requesters, list) or requester in requesters
 
@@ -50,8 +50,8 @@ class Route:
     to: tuple[str, ...] = ()  # roles and recipients; empty: the default recipients of the transport
     transport: str = ""  # empty: by the address type of each recipient
     continue_: bool = False  # whether later routes are evaluated, too
-    requested_by: str = ASKED_BY_CONFIG  # reminders are sent only if this requester set their limit
-    long_run_seconds: float = 0.0  # its own limit for long runs; 0: none
+    requested_by: str = ASKED_BY_CONFIG  # reminders are sent only if this source set their threshold
+    long_run_seconds: float = 0.0  # its own threshold for long runs; 0: none
 
     def matches(self, event: Event) -> bool:
         is_requested = is_requested_by(event, self.requested_by)
@@ -73,4 +73,5 @@ def texts(value: Any) -> tuple[str, ...]:
 
 def _is_like(value: str, pattern: str) -> bool:
     value, pattern = value.casefold(), pattern.casefold()
-    return value == pattern or fnmatch.fnmatchcase(value, pattern)  # equal: a name may contain a bracket
+    # Compared as well, because a name may contain a bracket, which is special in a pattern.
+    return value == pattern or fnmatch.fnmatchcase(value, pattern)

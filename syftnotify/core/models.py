@@ -46,7 +46,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job as it lies in the tree at one look."""
+    """One job as one scan found it in the tree."""
 
     entity: str
     layout: str
@@ -60,8 +60,10 @@ class Job:
     ended: bool = False
     is_readable: bool = True  # False while its status cannot be read
     has_end_times: bool = True  # False: its layout gives an end no time, so reruns are counted
-    details: Mapping[str, Any] = field(default_factory=dict)  # JSON: reason, return_code, files, unreadable, ...
-    # Where it lies: `base` is trusted; `parts` (the submission) and `results` (the logs) are relative to it.
+    # From its files, as JSON: `reason`, `return_code`, `files`, `entrypoint`, `tags`, `notify`, `alerts`, `incomplete`
+    # (files are still missing), `unreadable` (the problem, once the job has been unreadable for long), ...
+    details: Mapping[str, Any] = field(default_factory=dict)
+    # Its location: `base` is trusted; `parts` (the submission) and `results` (the logs) are relative to it.
     base: str = ""
     parts: tuple[str, ...] = ()
     results: tuple[str, ...] = ()
@@ -128,7 +130,7 @@ class Event:
     """
 
     kind: EventKind
-    entity: str
+    entity: str  # entity id, see `core.identifiers.entity_id`; of an emitted event any text
     occurrence: str = ""  # distinguishes repetitions, such as reruns of a job
     at: str = ""  # ISO 8601 time
     payload: Mapping[str, Any] = field(default_factory=dict)  # a JSON object; does not influence routing
@@ -155,7 +157,7 @@ class Event:
 
 
 # Prefixes of bundle names, by the cause of the digest: quiet hours, the `digest` section of the configuration, the
-# throttle of a recipient, the daily share of a submitter.
+# throttle of a recipient, the daily share of a submitter. `core.digests` has another one for a burst of events.
 QUIET_HOURS_PREFIX, DIGEST_PREFIX, FLOOD_PREFIX, SHARE_PREFIX = "quiet-", "digest-", "storm-", "share-"
 
 MAIL = "mail"  # the medium of gmail, smtp and maildir, so that one address gets one mail whatever the transport
@@ -186,7 +188,7 @@ class Notification:
     bundle: str = ""  # notifications of one bundle are sent as one message
     route: str = ""  # name of the route that selected the recipient
     not_before: float = 0.0  # seconds since 1970
-    skipped: str = ""  # why it is written down and never sent
+    skipped: str = ""  # why it is recorded and never sent
     withheld: str = ""  # why it is not sent yet: an unverified recipient, too many new recipients
     source: str = ""  # submitter or user who caused the event; empty: no share is limited
     for_programs: bool = False  # a program reads it: never part of a digest, not subject to quiet hours
@@ -254,7 +256,7 @@ class Message:
     sender: str = ""  # mail address; empty: that of the transport
     sender_name: str = ""  # display name
     conversation: str = ""  # local part of References
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()  # name and value
     thread: str = ""  # the provider's id of the conversation, if known
     colour: str = ""  # `#rrggbb`, for chat messages
     body: bytes = b""  # request body for programs; they ignore `text`

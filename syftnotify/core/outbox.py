@@ -37,7 +37,10 @@ class ClaimedNotification:
 
     @property
     def message_id(self) -> str:
-        """The id of the message, the same at each attempt: the notification's own, or that of its digest."""
+        """The id of the message, the same at each attempt: the notification's own, or that of its digest.
+
+        The id of a digest is in `bundle`, after a `#`.
+        """
         return self.bundle.rpartition("#")[2] or self.id
 
 
@@ -307,7 +310,7 @@ class DeadLetters(Protocol):
         """
 
     def acknowledge(self, now: float, ids: Iterable[str] | None = None) -> int:
-        """Record that a user knows of these dead letters, or of all; returns how many were new."""
+        """Record that a user has seen these dead letters, or all of them; returns how many were new."""
 
     def unreported(self) -> list[NotificationRecord]:
         """Dead letters that the owner was not alerted about, oldest first, without the worker's own alerts."""
@@ -324,7 +327,11 @@ class AlertRuleStore(Protocol):
         """Ids of the rules whose target could not be decrypted at the last `all`."""
 
     def add(self, rule: AlertRule) -> None:
-        """Store a rule. Raises: NotifyError, its target cannot be encrypted."""
+        """Store a rule.
+
+        Raises:
+            NotifyError: its target cannot be encrypted.
+        """
 
     def all(self) -> list[AlertRule]:
         """All rules, oldest first. The target is empty if its key is lost."""
@@ -335,7 +342,7 @@ class AlertRuleStore(Protocol):
     def expire(self, is_present: Mapping[str, bool], now: float) -> list[str]:
         """Delete rules whose only job has been absent for a day; returns their ids.
 
-        `is_present` says, by rule id, whether that job is in the tree. A rule whose job was never seen is kept.
+        `is_present` holds by rule id whether that job is in the tree. A rule whose job was never seen is kept.
         """
 
 

@@ -11,7 +11,7 @@ from syftnotify.core.emitted_jobs import EmittedJob
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import ASKED_BY_CONFIG, ASKED_BY_JOB, Event, Job
 
-# Thresholds for a job from outside the configuration: each with its source, in seconds.
+# Thresholds that alert rules set for the job of an event: pairs of the source and seconds.
 ThresholdsFor = Callable[[Event], Iterable[tuple[str, float]]]
 
 
@@ -40,20 +40,20 @@ def due_reminders(
     due = []
     for job, seen in jobs:
         is_waiting = job.status is Status.WAITING
-        has_thresholds = thresholds.running or extra_thresholds is not None or "alerts" in job.details
-        if not (thresholds.waiting if is_waiting else has_thresholds):
-            continue
+        may_run_too_long = thresholds.running or extra_thresholds is not None or "alerts" in job.details
+        if not (thresholds.waiting if is_waiting else may_run_too_long):
+            continue  # spares most jobs the event below
         kind = EventKind.JOB_WAITING if is_waiting else EventKind.JOB_LONG_RUNNING
-        about = Event(kind, job.entity, payload=job_payload(job), routing=job_routing(job))
+        template = Event(kind, job.entity, payload=job_payload(job), routing=job_routing(job))
         if is_waiting:
             limits = [(ASKED_BY_CONFIG, seconds) for seconds in thresholds.waiting]
         else:
-            limits = _running_limits(about, thresholds, extra_thresholds)
+            limits = _running_limits(template, thresholds, extra_thresholds)
         since = _since(job, EventKind.JOB_SUBMITTED if is_waiting else EventKind.JOB_APPROVED, seen, now)
         for seconds, sources in _passed(limits, now - since):
             occurrence = f"{job.submission_id}+{seconds:g}"
             if not notified.is_recorded(job.entity, kind, occurrence):
-                due.append(_reminder(about, occurrence, seconds, sources))
+                due.append(_reminder(template, occurrence, seconds, sources))
     return due
 
 
@@ -71,26 +71,28 @@ def due_emitted_reminders(
     due: list[Event] = []
     changed: dict[str, EmittedJob] = {}
     for job in jobs:
-        about = Event(EventKind.JOB_LONG_RUNNING, job.entity, payload=job.payload, routing=job.routing, emitted=True)
-        running = now - (now if job.started_at is None else job.started_at)
-        limits = _running_limits(about, thresholds, extra_thresholds)
+        template = Event(EventKind.JOB_LONG_RUNNING, job.entity, payload=job.payload, routing=job.routing, emitted=True)
+        running = 0.0 if job.started_at is None else now - job.started_at
+        limits = _running_limits(template, thresholds, extra_thresholds)
         passed = [each for each in _passed(limits, running) if each[0] not in job.reminded]
         if passed:
-            due += [_reminder(about, f"{job.occurrence}+{seconds:g}", seconds, sources) for seconds, sources in passed]
+            due += [
+                _reminder(template, f"{job.occurrence}+{seconds:g}", seconds, sources) for seconds, sources in passed
+            ]
             changed[job.entity] = replace(job, reminded=(*job.reminded, *(seconds for seconds, _ in passed)))
     return due, changed
 
 
 def _running_limits(
-    about: Event, thresholds: ReminderThresholds, extra_thresholds: ThresholdsFor | None
+    template: Event, thresholds: ReminderThresholds, extra_thresholds: ThresholdsFor | None
 ) -> list[tuple[str, float]]:
     """The thresholds for long runs, in seconds, each with its source: the configuration, the job, alert rules."""
     limits = [(ASKED_BY_CONFIG, seconds) for seconds in thresholds.running]
-    alerts = about.routing.get("alerts")
+    alerts = template.routing.get("alerts")
     minutes = alerts.get("on_long_run_minutes") if isinstance(alerts, dict) else None
     if minutes:
         limits.append((ASKED_BY_JOB, minutes * 60.0))
-    return [*limits, *(extra_thresholds(about) if extra_thresholds is not None else ())]
+    return [*limits, *(extra_thresholds(template) if extra_thresholds is not None else ())]
 
 
 def _passed(limits: Iterable[tuple[str, float]], duration: float) -> Iterator[tuple[float, list[str]]]:
@@ -103,17 +105,18 @@ def _passed(limits: Iterable[tuple[str, float]], duration: float) -> Iterator[tu
         yield seconds, [source for source, own in longest.items() if own == seconds]
 
 
-def _reminder(about: Event, occurrence: str, seconds: float, sources: list[str]) -> Event:
+def _reminder(template: Event, occurrence: str, seconds: float, sources: list[str]) -> Event:
+    """The event `template`, a reminder without its threshold, for the threshold `seconds` of `sources`."""
     return replace(
-        about,
+        template,
         occurrence=occurrence,
-        payload={**about.payload, "minutes": int(seconds // 60)},
-        routing={**about.routing, "asked_by": sources},
+        payload={**template.payload, "minutes": int(seconds // 60)},
+        routing={**template.routing, "asked_by": sources},
     )
 
 
 def _since(job: Job, kind: EventKind, seen: float, now: float) -> float:
-    """Since when the job has its status: the time of the fact in the tree if it is plausible, otherwise `seen`."""
+    """Since when the job has its status: the time of its fact `kind` in the tree if plausible, otherwise `seen`."""
     for fact in job.facts:
         if fact.kind is not kind:
             continue

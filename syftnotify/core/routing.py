@@ -44,7 +44,7 @@ def _missing(address_type: AddressType) -> TransportInfo:
 
 @dataclass(frozen=True, slots=True)
 class RoutingContext:
-    """What routing needs to know besides the event: roles, routes, transports and verified addresses."""
+    """The input of routing besides the event: roles, routes, transports and verified addresses."""
 
     owner: str
     operators: tuple[str, ...]
@@ -64,9 +64,9 @@ class RoutingContext:
         return self.transports.get(self.mail_transport) or TransportInfo(self.mail_transport, AddressType.MAIL)
 
     def transport_for(self, recipient: str) -> TransportInfo:
-        """The transport for `recipient`, which is not a role, if the route names none; one without a name if none is.
+        """The transport for `recipient`, which is not a role, if the route names none.
 
-        Channels use the first transport that has channels.
+        Channels use the first transport that has channels. If no transport fits, the result has no name.
         """
         if address_type_of(recipient) is AddressType.MAIL:
             return self.mail
@@ -103,7 +103,7 @@ def notifications_for(
     `transport` replaces the default transport for mail, for alerts that concern the latter.
     """
     if transport:
-        # Built-in routes first: they use `transport`, whereas a configured route may name the one in trouble.
+        # Built-in routes first: they use `transport`, whereas a configured route may name the one that fails.
         context = replace(context, mail_transport=transport, routes=(*_BUILT_IN_ROUTES, *(context.routes or ())))
     found: dict[str, Notification] = {}
     for event in events:
@@ -153,7 +153,7 @@ def route_of(rule: AlertRule) -> Route:
 
 
 def long_runs(event: Event, context: RoutingContext) -> list[tuple[str, float]]:
-    """The alert rules about long runs of the job of `event`: pairs of the requester and its limit in seconds."""
+    """The thresholds that alert rules set for long runs of the job of `event`: pairs of the source and seconds."""
     routes = map(route_of, context.alerts)
     return [
         (route.requested_by, route.long_run_seconds)
@@ -199,7 +199,7 @@ def _notification(
         medium=transport.medium,
         for_programs=transport.for_programs,
         route=route,
-        skipped=skipped or ("" if transport.name else f"no transport carries to {recipient}"),
+        skipped=skipped or ("" if transport.name else f"no transport delivers to {recipient}"),
         withheld="" if is_known else UNVERIFIED,
         source=source_of(event),
     )
@@ -231,13 +231,14 @@ def source_of(event: Event) -> str:
 _REQUESTED_KINDS = frozenset(
     {EventKind.JOB_COMPLETED, EventKind.JOB_FAILED, EventKind.JOB_TIMEOUT, EventKind.JOB_CANCELLED}
 )
-_NOT_ALLOWED = "the job asks for this; recipients.allow would let it pass"
+_NOT_ALLOWED = "requested by the job only; add it to `recipients.allow` to permit it"
 
 
 def _job_requests(event: Event, context: RoutingContext) -> Iterator[Notification]:
     """The recipients that the job itself requests.
 
-    Requests of an emitted event are obeyed; those of a scientist's job only as far as `recipients.allow` permits.
+    Those of an emitted event are all used; those of a scientist's job only if it is the submitter's own address, or
+    `recipients.allow` permits it.
     """
     if _is_unreadable(event):
         return
@@ -318,13 +319,15 @@ def _in_role(event: Event, audience: Audience, context: RoutingContext) -> list[
         return []
     submitter = str(payload.get("submitter") or "")
     if submitter:
-        return [(submitter, "" if is_address(submitter) else "the folder's name is no mail address")]
+        return [
+            (submitter, "" if is_address(submitter) else "the name of the submitter's folder is not a mail address")
+        ]
     claimed = str(payload.get("claimed") or "")
     if not is_address(claimed):
         return []
     if claimed.lower() in context.peers or context.allows(claimed):
         return [(claimed, "")]
-    return [(claimed, "only the job's own config.yaml names this address; recipients.allow would let it pass")]
+    return [(claimed, "named by the job's own config.yaml only; add it to `recipients.allow` to permit it")]
 
 
 def _is_unreadable(event: Event) -> bool:

@@ -1,8 +1,9 @@
-"""Text for display: escaping and redacting text from outside, times, numbers with a noun."""
+"""Text for display: escaping and redacting text from outside, times, suggestions, numbers with a noun."""
 
 from __future__ import annotations
 
 import codecs
+import difflib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
@@ -11,10 +12,11 @@ from syftnotify.core.confusables import escape_quotes, escape_unsafe
 
 # Shorter secrets are not redacted: they would occur by chance in ordinary text.
 _MIN_SECRET_LENGTH = 4
+_MAX_COMPARED = 40  # characters; a similarity search is slow, and the text may come from anywhere
 
 
 def escape(text: str, *, limit: int = 300, quoted: bool = False) -> str:
-    """`text` on one line, cut to `limit` characters, with unsafe characters escaped.
+    """The first `limit` characters of `text` on one line, with unsafe characters escaped.
 
     Unsafe characters control the display, are invisible or imitate other text. `quoted` also escapes quotation marks,
     so that the result can be put between them.
@@ -87,6 +89,12 @@ def listed(items: Sequence[str], conjunction: str) -> str:
     """`a`, `a or b`, `a, b or c`: at least one item."""
     *others, last = items
     return f"{', '.join(others)} {conjunction} {last}" if others else last
+
+
+def did_you_mean(text: str, known: Iterable[str]) -> str:
+    """`; did you mean `x`?` with the entry of `known` that is most similar to `text`; empty if none is similar."""
+    similar = difflib.get_close_matches(text[:_MAX_COMPARED], list(known), n=1)
+    return f"; did you mean `{similar[0]}`?" if similar else ""
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -26,7 +26,7 @@ def atomic_write(path: Path, content: bytes | Iterable[bytes], *, mode: int = 0o
     `durable=False` skips the syncs, for a file that may be lost but never partly written.
 
     Raises:
-        OSError: it could not be written; the old file is unchanged.
+        OSError: it could not be written, and the old file is unchanged; or the folder could not be synced.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -53,14 +53,17 @@ def read_regular_file(path: Path, limit: int | None = None) -> bytes:
     Raises:
         OSError: it is missing, not a regular file, larger, or cannot be read.
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    with open(path, "rb", opener=_open_without_blocking) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         content = file.read() if limit is None else file.read(limit + 1)
     if limit is not None and len(content) > limit:
         raise OSError(errno.EFBIG, f"larger than {limit} bytes", str(path))
     return content
+
+
+def _open_without_blocking(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def create_private_folder(path: Path) -> None:

@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
@@ -105,7 +105,7 @@ def last_records(path: Path, count: int, *, level: str = "debug") -> list[str]:
     for each in (path.with_name(f"{path.name}.1"), path):  # a log that was just rotated is nearly empty
         # A crashed writer may leave bytes that are not UTF-8: they are escaped.
         with contextlib.suppress(FileNotFoundError), each.open(encoding="utf-8", errors="backslashreplace") as file:
-            kept.extend(record for record in _records(iter(file.readline, "")) if _is_at_least(record, level))
+            kept.extend(record for record in _records(file) if _is_at_least(record, level))
     return list(kept)
 
 
@@ -218,7 +218,8 @@ def _is_replaced(path: Path, file: BinaryIO) -> bool:
     return (found.st_dev, found.st_ino) != (opened.st_dev, opened.st_ino)
 
 
-def _records(lines: Iterator[str]) -> Iterator[str]:
+def _records(lines: Iterable[str]) -> Iterator[str]:
+    """The records of a whole file, without their last line end."""
     record = ""
     for line in lines:
         if record and line.startswith(_INDENT):

@@ -9,6 +9,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from syftnotify.system.paths import DEFAULT_HOME, HOME_VARIABLE
+
 WORKER_MODULE = "syftnotify.worker"
 _COMMANDS = frozenset({"notify", "syftnotify"})
 
@@ -46,8 +48,8 @@ def is_worker(pid: int, home: Path, *, default: bool = False) -> bool:
     environment = _environment(pid)
     if not environment:
         return default
-    default_home = os.path.join(environment.get("HOME", ""), ".syft-creds")  # noqa: PTH118 - `~` of the other process
-    return _resolve(pid, environment.get("SYFTNOTIFY_HOME") or default_home) == os.path.realpath(home)
+    default_home = DEFAULT_HOME.replace("~", environment.get("HOME", ""))  # `~` of the other process
+    return _resolve(pid, environment.get(HOME_VARIABLE) or default_home) == os.path.realpath(home)
 
 
 def _option_value(arguments: list[str], name: str) -> str:
@@ -71,7 +73,7 @@ def _resolve(pid: int, path: str) -> str:
 def _command_line(pid: int) -> list[str]:
     with contextlib.suppress(OSError):
         return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
-    import subprocess  # only where there is no /proc
+    import subprocess  # only where there is no /proc, or the process has just ended
 
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments and a number

@@ -67,9 +67,9 @@ class WorkerStatus:
     interval: float = 30.0
     watching: bool = False
     warnings: list[str] = field(default_factory=list)  # about the configuration in use
-    waiting_for: str = ""
+    waiting_for: str = ""  # what must exist before there is anything to scan, such as the SyftBox folder
     failures: dict[str, dict[str, Any]] = field(default_factory=dict)  # by step: "count" in a row, "error"
-    damage: str = ""
+    damage: str = ""  # what was wrong with the ledger or the outbox when it was opened
     unreadable_alerts: int = 0  # alert rules whose address cannot be decrypted
     config: str = ""  # fingerprint of the configuration in use
     phase: str = "running"  # a Phase
@@ -165,25 +165,26 @@ _CHECKS: Mapping[str, Callable[[Any], bool]] = {
 
 
 def health_problems(status: WorkerStatus, now: float, *, lock_lost: bool = False) -> list[str]:
-    """The reasons why a running worker is unhealthy; empty if it is healthy."""
-    return [
-        *(["the lock file was removed or replaced; run `notify restart`"] if lock_lost else []),
-        *_overdue_scan(status, now),
-        *_repeated_failures(status),
-        *([status.damage] if status.damage else []),
-        *([status.vanished] if status.vanished else []),
-        *_dead_letters(status),
-        *(
-            ["alert rules have an address that cannot be decrypted; run `notify alerts list`"]
-            if status.unreadable_alerts
-            else []
-        ),
-        *(
-            f"transport {name}: {transport['problem']}"
-            for name, transport in status.transports.items()
-            if transport.get("problem")
-        ),
-    ]
+    """The reasons why a running worker is unhealthy; empty if it is healthy.
+
+    `now` is in seconds since 1970; `lock_lost` is `worker_lock.is_lock_lost`.
+    """
+    return list(_health_problems(status, now, lock_lost=lock_lost))
+
+
+def _health_problems(status: WorkerStatus, now: float, *, lock_lost: bool) -> Iterator[str]:
+    if lock_lost:
+        yield "the lock file was removed or replaced; run `notify restart`"
+    yield from _overdue_scan(status, now)
+    yield from _repeated_failures(status)
+    yield from filter(None, (status.damage, status.vanished))
+    if status.unacknowledged:
+        yield f"{plural(status.unacknowledged, 'dead letter')} not acknowledged; run `notify dead-letters`"
+    if status.unreadable_alerts:
+        yield "alert rules have an address that cannot be decrypted; run `notify alerts list`"
+    for name, transport in status.transports.items():
+        if transport.get("problem"):
+            yield f"transport {name}: {transport['problem']}"
 
 
 def _overdue_scan(status: WorkerStatus, now: float) -> Iterator[str]:
@@ -209,11 +210,6 @@ _PLURALS = {
     "health": "health checks",
     "delivery": "attempts to read the outbox",
 }
-
-
-def _dead_letters(status: WorkerStatus) -> Iterator[str]:
-    if status.unacknowledged:
-        yield f"{plural(status.unacknowledged, 'dead letter')} not acknowledged; run `notify dead-letters`"
 
 
 def peer_source_notice(problem: str) -> tuple[str, str]:

@@ -104,7 +104,10 @@ def test_why_names_refused_recipients_of_a_job(box: Box, tree: Tree) -> None:
 
     assert sorted(mail.to for mail in box.mails()) == sorted([OWNER, ANA, "friend@lab.example"])
     lines = box.notify("why", "survey", check=0).stdout
-    assert "guest stranger@x.example: not sent: the job asks for this; recipients.allow would let it pass" in lines
+    assert (
+        "guest stranger@x.example: not sent: requested by the job only; add it to `recipients.allow` to permit it"
+        in lines
+    )
     assert "guest friend@lab.example: sent" in lines
 
 

@@ -54,17 +54,17 @@ def test_notify_block_is_mail_only_and_alerts_block_anything(box: Box, tree: Tre
     [
         (
             {"team": {"events": "*", "to": [BO]}},
-            f"transports.team.to: '{BO}' is no recipient of team, which is of type slack",
+            f"transports.team.to: '{BO}' is not a recipient of team, which is of type slack",
         ),
         (
             {"hook": {"events": "*", "to": ["team"]}},
-            "transports.hook.to: 'team' is no recipient of hook, which is of type webhook",
+            "transports.hook.to: 'team' is not a recipient of hook, which is of type webhook",
         ),
         (
             {"box": {"events": "*", "to": ["#jobs"]}},
-            "transports.box.to: '#jobs' is no recipient of box, which is of type mail",
+            "transports.box.to: '#jobs' is not a recipient of box, which is of type mail",
         ),
-        ({"team": {"default_recipient": BO}}, f"transports.team.default_recipient: '{BO}' is no recipient of team"),
+        ({"team": {"default_recipient": BO}}, f"transports.team.default_recipient: '{BO}' is not a recipient of team"),
     ],
     ids=lambda value: str(*value) if isinstance(value, dict) else "",
 )
@@ -138,7 +138,7 @@ def test_alerts_block_notifies_allowed_recipients_only(box: Box, tree: Tree, hoo
     assert sorted((mail.to, mail.subject) for mail in box.mails()) == [(who, "FAILED survey") for who in (ANA, BO)]
     why = join_lines(box.notify("why", "survey", check=0).stdout)
     for refused in (STRANGER, "#jobs", "hook"):
-        assert f"guest {refused}: not sent: the job asks for this; recipients.allow would let it pass" in why
+        assert f"guest {refused}: not sent: requested by the job only; add it to `recipients.allow` to permit it" in why
 
 
 @pytest.mark.parametrize(

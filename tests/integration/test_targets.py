@@ -40,7 +40,7 @@ def test_home_without_mail_works_when_its_routes_need_none(box: Box, tree: Tree,
     box.scan()
 
     assert received_events(hook) == ["job_submitted"]
-    assert f"{ANA}: not sent: no transport carries to {ANA}" in " ".join(box.notify("why", "survey").stdout.split())
+    assert f"{ANA}: not sent: no transport delivers to {ANA}" in " ".join(box.notify("why", "survey").stdout.split())
     box.notify("run", "--once", check=0)
     assert "no transport sends mail" in box.notify("init", check=0).stdout
     assert "FAIL" not in box.notify("doctor").stdout.upper().replace("FAILED", "")
@@ -66,11 +66,14 @@ def test_alert_without_mail_uses_the_only_transport(box: Box, hook: WebServer) -
     [
         ({}, "transports: none of them can send mail"),
         ({"routes": [{}]}, "routes[0]: no transport can send mail; set `to` or `transport`"),
-        ({"routes": [{"to": ["owner"]}]}, "routes[0].to: no transport carries to 'owner'"),
-        ({"routes": [{"to": ["#jobs"]}]}, "routes[0].to: no transport carries to '#jobs'"),
-        ({"routes": [{"to": ["oncal"]}]}, "routes[0].to: no transport carries to 'oncal'"),
+        ({"routes": [{"to": ["owner"]}]}, "routes[0].to: no transport delivers to 'owner'"),
+        ({"routes": [{"to": ["#jobs"]}]}, "routes[0].to: no transport delivers to '#jobs'"),
+        ({"routes": [{"to": ["oncal"]}]}, "routes[0].to: no transport delivers to 'oncal'"),
         ({"routes": [{"via": "oncal"}]}, "routes[0].via: there is no transport 'oncal'; did you mean `oncall`?"),
-        ({"routes": [], "reminders": {"to": ["co@x.example"]}}, "reminders.to: no transport carries to 'co@x.example'"),
+        (
+            {"routes": [], "reminders": {"to": ["co@x.example"]}},
+            "reminders.to: no transport delivers to 'co@x.example'",
+        ),
     ],
 )
 def test_recipient_without_a_transport_is_a_config_error(box: Box, changes: dict[str, Any], mistake: str) -> None:

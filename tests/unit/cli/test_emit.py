@@ -71,7 +71,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["job_failed", "--entity", "x", "--payload", '{"a":' * 5000 + "1" + "}" * 5000], "not valid JSON"),
     (["job_failed", "--entity", "x" * 100_000, "--user", "x" * 100_000, "--key", "x" * 100_000], "256 KiB"),
     (["job_faild", "--entity", "x"], "job_failed"),
-    (["", "--entity", "x"], "no event kind"),
+    (["", "--entity", "x"], "not an event kind"),
     (["job_failed", "--entity", ""], "entity"),
     (["job_failed", "--entity", " \n "], "entity"),
     (["job_failed"], "--entity"),

@@ -164,6 +164,15 @@ def test_file_reference_that_gives_no_value_is_an_error(box: Box, file: str) -> 
         load(box.home)
 
 
+def test_secret_file_that_is_too_large_is_an_error(box: Box) -> None:
+    """Its beginning alone would be a wrong password."""
+    (box.home.root / "word").write_text("x" * (64 * 1024 + 1))
+    box.configure({"transports": {"relay": smtp_section(password="file:word")}})
+
+    with pytest.raises(ConfigError, match=r"transports\.relay\.password: .*word is larger than 65536 bytes"):
+        load(box.home)
+
+
 def lose_key(box: Box, kind: str) -> None:
     key = box.home.root / "secret.key"
     key.unlink()
@@ -207,6 +216,7 @@ def test_value_that_is_no_ciphertext_is_an_error(box: Box, text: str) -> None:
 # Secrets that must appear nowhere; the first two are part of the path of each `Web`.
 
 
+@pytest.mark.parametrize("name", ["team", "te\u0430m", "te: am", "\u2460"])
 @pytest.mark.parametrize(
     ("setting", "secret"),
     [
@@ -216,10 +226,11 @@ def test_value_that_is_no_ciphertext_is_an_error(box: Box, text: str) -> None:
         ("default_recipient", "quoted'\"text"),
     ],
 )
-def test_error_does_not_show_a_referenced_secret(box: Box, setting: str, secret: str) -> None:
+def test_error_does_not_show_a_referenced_secret(box: Box, setting: str, secret: str, name: str) -> None:
+    """Nor if the name of the transport is escaped in the message, or contains what ends a path."""
     (box.home.root / "word").write_text(secret)
     team = {"type": "slack", "url": "https://hooks.example/x", setting: "file:word"}
-    box.configure({"transports": {"box": {"type": "maildir"}, "team": team}})
+    box.configure({"transports": {"box": {"type": "maildir"}, name: team}})
     with pytest.raises(ConfigError) as caught:
         load(box.home)
 

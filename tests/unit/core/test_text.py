@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syftnotify.core.text import escape, escape_block, iso_to_local, local_time, plural
+from syftnotify.core.text import did_you_mean, escape, escape_block, iso_to_local, local_time, plural
 
 
 @pytest.mark.parametrize(
@@ -257,3 +257,11 @@ def test_iso_to_local_converts_iso_and_keeps_other_text(in_zone: Callable[[str],
 
     assert iso_to_local("2027-01-15T08:00:00.000Z") == "2027-01-15 13:30:00+05:30"
     assert iso_to_local("soon") == "soon"
+
+
+@pytest.mark.parametrize(
+    ("text", "suggestion"),
+    [("intervall", "; did you mean `interval`?"), ("colour", ""), ("intervall" + "l" * 10**6, "")],
+)
+def test_did_you_mean_names_only_a_similar_entry(text: str, suggestion: str) -> None:
+    assert did_you_mean(text, ["interval", "watch"]) == suggestion

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from syftnotify.system.files import atomic_write, create_private_folder, quarantine
+from syftnotify.system.files import atomic_write, create_private_folder, quarantine, read_regular_file
 from syftnotify.system.locks import file_lock
 
 
@@ -29,6 +30,24 @@ def test_atomic_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
         atomic_write(path, b"two")
 
     assert os.listdir(tmp_path) == ["state.json"]
+
+
+def _next_descriptor() -> int:
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    os.close(descriptor)
+    return descriptor
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.write_bytes(b"12345")])
+def test_read_regular_file_that_is_refused_is_closed(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    """A folder, a pipe, and a file above the limit."""
+    make(tmp_path / "file")
+    before = _next_descriptor()
+
+    with pytest.raises(OSError, match=r"directory|regular|larger"):
+        read_regular_file(tmp_path / "file", 4)
+
+    assert _next_descriptor() == before
 
 
 def test_private_folder_is_created_with_private_parents(tmp_path: Path, no_umask: None) -> None:
