@@ -39,9 +39,13 @@ def edit(home: Home, edits: Edits) -> None:
     Raises:
         ConfigError: the existing file cannot be read, or is not YAML.
     """
-    content = apply_edits(home, edits, fresh=not home.config.exists())
+    write_config(home, apply_edits(home, edits, fresh=not home.config.exists()))
+
+
+def write_config(home: Home, content: bytes) -> None:
+    """Write the configuration of `home`; if it is a symbolic link, the file it points to is replaced."""
     home.create()
-    atomic_write(home.config, content)
+    atomic_write(home.config.resolve(), content)
 
 
 def apply_edits(home: Home, edits: Edits, *, fresh: bool) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from syftnotify.config.edit import Edits, apply_edits
+from syftnotify.config.edit import Edits, apply_edits, write_config
 from syftnotify.config.load import Settings
 from syftnotify.config.secrets import encrypt
 from syftnotify.config.yaml_reader import read_config_file
@@ -54,10 +54,9 @@ def write_setup(plan: SetupPlan) -> SetupResult:
             hint=f"remove it from `transports:` in {home.config}, or use `transport:` in a route",
         )
     if changes:
-        home.create()
         if before is not None and (plan.is_new or (mail is not None and mail.removed)):
             atomic_write(previous_config(home), before)
-        atomic_write(home.config, content)
+        write_config(home, content)
     warning = _contact_warning(settings, plan.alert_contact)
     warnings = (*settings.warnings, warning) if warning else settings.warnings
     return SetupResult(settings, bool(changes), mail if is_mail_changed else None, warnings)

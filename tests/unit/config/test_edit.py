@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from syftnotify.config.edit import edit
@@ -23,3 +25,14 @@ def test_edit_of_invalid_yaml_changes_nothing(home: Home) -> None:
         edit(home, {("do_email",): "o@x.org"})
 
     assert home.config.read_text(encoding="utf-8") == "a: ["
+
+
+def test_edit_replaces_the_file_that_a_symbolic_link_points_to(home: Home, tmp_path: Path) -> None:
+    target = tmp_path / "shared.yaml"
+    write_config(home, "do_email: o@x.org\n").config.rename(target)
+    home.config.symlink_to(target)
+
+    edit(home, {("notify", "interval"): 10})
+
+    assert home.config.is_symlink()
+    assert "interval: 10" in target.read_text(encoding="utf-8")
