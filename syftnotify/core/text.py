@@ -43,7 +43,10 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
 def hostname(url: str) -> str:
     """The host of `url`, which may be shown; the path of a webhook URL is often a secret."""
-    return urlsplit(url).hostname or "the address"
+    try:
+        return urlsplit(url).hostname or "the address"
+    except ValueError:  # for example an IPv6 address without its closing bracket
+        return "the address"
 
 
 def decode(content: bytes) -> str:
