@@ -22,7 +22,7 @@ from syftnotify.core.text import plural
 from syftnotify.system.files import fingerprint
 from syftnotify.system.ownership import check_config, check_home
 from syftnotify.system.paths import Home, expand_path, expansion_error
-from syftnotify.system.permissions import secret_file_warning, write_access_warning
+from syftnotify.system.permissions import secret_file_problem, write_access_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +132,13 @@ def _permission_warnings(config: Config, home: Home, secret_sources: set[Path]) 
     """Warnings about files with secrets that others can read, and files that others can change."""
     transports = config.transports.values()
     secrets = {home.config, home.environment, key_file(home)}.union(*(each.private_files for each in transports))
-    yield from filter(None, map(secret_file_warning, (home.root, *sorted(secrets), home.credentials)))
+    for path in (home.root, *sorted(secrets), home.credentials):
+        if problem := secret_file_problem(path):
+            yield str(problem)
     trusted = secret_sources.union(*(each.trusted_files for each in transports))
-    yield from filter(None, map(write_access_warning, sorted(trusted - secrets)))
+    for path in sorted(trusted - secrets):
+        if problem := next(write_access_problems(path), None):
+            yield str(problem)
 
 
 def _drop_empty_keys(raw: dict[str, Any]) -> dict[str, Any]:

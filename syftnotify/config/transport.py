@@ -123,9 +123,9 @@ class TransportSettings(Section, ABC):
         """Errors in a template in `raw`, as `key: text`. Slow: the template is rendered for every event kind."""
         yield from ()
 
-    def template_warning(self) -> str:
-        """A warning about a valid template, as `key: text`; empty if there is none. As slow as `template_errors`."""
-        return ""
+    def template_warning(self) -> tuple[str, str] | None:
+        """The key of a valid template and a warning about it; None if there is none. As slow as `template_errors`."""
+        return None
 
     def default_recipients(self, name: str, owner: str) -> tuple[str, ...]:  # noqa: ARG002 - for mail
         """The recipients of messages without one; `name` is that of the transport, `owner` the data owner's address."""

@@ -62,4 +62,4 @@ def check_ready(home: Home) -> Settings:
 def _template_warnings(settings: Settings) -> Iterator[str]:
     for name, section in settings.config.transports.items():
         if warning := section.template_warning():
-            yield f"config.yaml: transports.{name}.{warning}"
+            yield f"config.yaml: transports.{name}.{': '.join(warning)}"

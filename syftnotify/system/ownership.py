@@ -8,6 +8,7 @@ to them. For other files a warning is enough.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import sys
 from collections.abc import Iterator
@@ -48,7 +49,7 @@ def check_home(home: Home) -> None:
     if home.root.is_dir() and mode & WRITABLE_BY_OTHERS:
         raise UnsafeHomeError(
             f"others can write to {home.root} (mode {mode:04o}) and so decide what is sent in your name",
-            hint=f"run `chmod 700 {home.root}`, and check that no file in it belongs to another user",
+            hint=f"run `chmod 700 {shlex.quote(str(home.root))}`, and check that no file in it belongs to another user",
         )
 
 
@@ -68,7 +69,7 @@ def refuse_root(home: Home) -> None:
         return
     raise UnsafeHomeError(
         f"{path} belongs to {owner.name}; root must not work there",
-        hint=f"run it as {owner.name}, or run `notify --as-owner --home {home.root} ...`",
+        hint=f"run it as {owner.name}, or run `notify --as-owner --home {shlex.quote(str(home.root))} ...`",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,17 @@ class Owner:
 
     name: str
     is_current_user: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionProblem:
+    """Why other users can read or change a file; its text names the command that prevents it."""
+
+    text: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.text}: run `{self.command}`"
 
 
 def owner_of(path: str | Path) -> Owner | None:
@@ -36,41 +48,40 @@ def owner_suffix(path: str | Path) -> str:
     return "" if owner is None or owner.is_current_user else f" (it belongs to {owner.name})"
 
 
-def permission_warning(path: Path) -> str:
-    """Warning and command for a file with secrets whose mode lets others read or write it; empty if it does not."""
+def mode_problem(path: Path) -> PermissionProblem | None:
+    """The problem of a file with secrets whose mode lets others read or write it; None if it does not."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError:
-        return ""
+        return None
     # Others may list a folder: the files in it have their own modes.
     if not hasattr(os, "geteuid") or not mode & (0o022 if path.is_dir() else 0o077):
-        return ""
-    return f"{path} is open to others (mode {mode:04o}): run `chmod {'700' if path.is_dir() else '600'} {path}`"
+        return None
+    return PermissionProblem(
+        f"{path} is open to others (mode {mode:04o})", f"chmod {'700' if path.is_dir() else '600'} {_quote(path)}"
+    )
 
 
-def secret_file_warning(path: Path) -> str:
-    """Warning and command for a file with secrets that another user owns, or others can read; empty if neither."""
+def secret_file_problem(path: Path) -> PermissionProblem | None:
+    """The first problem of a file with secrets that another user owns, or others can read; None if neither."""
     owner = owner_of(path)
     if owner is None or owner.is_current_user:
-        return permission_warning(path)
-    return next(write_access_problems(path), "")
+        return mode_problem(path)
+    return next(write_access_problems(path), None)
 
 
-def write_access_warning(path: Path) -> str:
-    """Warning and command for a file that a user other than root owns or can write to; empty if none can."""
-    return next(write_access_problems(path), "") if hasattr(os, "geteuid") else ""
-
-
-def foreign_owner(path: Path) -> tuple[str, str] | None:
-    """Problem and command for a file of the program that belongs to another user, root included."""
+def foreign_owner(path: Path) -> PermissionProblem | None:
+    """The problem of a file of the program that belongs to another user, root included."""
     owner = owner_of(path)
     if owner is None or owner.is_current_user:
         return None
-    return f"{path} belongs to {owner.name}", f"`sudo chown {_current_user()} {path}`"
+    return PermissionProblem(f"{path} belongs to {owner.name}", f"sudo chown {_current_user()} {_quote(path)}")
 
 
-def write_access_problems(path: Path) -> Iterator[str]:
-    """Each reason why others can change `path`, with the command that removes it."""
+def write_access_problems(path: Path) -> Iterator[PermissionProblem]:
+    """Each reason why a user other than root can change `path`; nothing if the system has no owners."""
+    if not hasattr(os, "geteuid"):
+        return
     try:
         yield from _problems(path, path.stat())
         if path.is_symlink():  # others can replace the target if they can write to its folder
@@ -82,12 +93,17 @@ def write_access_problems(path: Path) -> Iterator[str]:
         return
 
 
-def _problems(path: Path, found: os.stat_result) -> Iterator[str]:
+def _problems(path: Path, found: os.stat_result) -> Iterator[PermissionProblem]:
     owner = owner_of(path)
     if owner is not None and not owner.is_current_user and found.st_uid != 0:
-        yield f"{path} belongs to {owner.name}: run `chown {_current_user()} {path}`"
+        yield PermissionProblem(f"{path} belongs to {owner.name}", f"chown {_current_user()} {_quote(path)}")
     if found.st_mode & WRITABLE_BY_OTHERS:
-        yield f"{path} can be written by others (mode {stat.S_IMODE(found.st_mode):04o}): run `chmod go-w {path}`"
+        mode = stat.S_IMODE(found.st_mode)
+        yield PermissionProblem(f"{path} can be written by others (mode {mode:04o})", f"chmod go-w {_quote(path)}")
+
+
+def _quote(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def _current_user() -> str:

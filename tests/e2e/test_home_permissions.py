@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -87,7 +88,9 @@ def test_run_once_warns_of_secrets_readable_by_others(google: Google, box: Box, 
     done = box.notify("run", "--once", check=0)
 
     warnings = [line for line in done.stderr.splitlines() if "open to others" in line]
-    assert warnings == [f"warning: {path} is open to others (mode {mode:04o}): run `chmod 600 {path}`"]
+    assert warnings == [
+        f"warning: {path} is open to others (mode {mode:04o}): run `chmod 600 {shlex.quote(str(path))}`"
+    ]
     assert path.stat().st_mode & 0o777 == mode
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import socket
 import threading
 import time
@@ -51,7 +52,7 @@ def test_doctor_secret_file_readable_by_others_warns(gmail: Box, google: Google,
 
     (one,) = warnings
     assert "mode 0644" in one.text
-    assert f"chmod 600 {path}" in one.text + one.advice
+    assert f"chmod 600 {shlex.quote(str(path))}" in one.text + one.advice
 
 
 def test_doctor_gmail_signs_in_and_sends_nothing(gmail: Box, google: Google) -> None:

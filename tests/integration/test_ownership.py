@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def test_root_in_the_home_of_another_user_is_refused(foreign_box: Box, arguments
     done = foreign_box.notify(*arguments, check=2, stdin="hush\n")
 
     assert f"{foreign_box.home.root} belongs to {pwd.getpwuid(NOBODY).pw_name}" in done.stderr
-    assert f"`notify --as-owner --home {foreign_box.home.root} ...`" in done.stderr
+    assert f"`notify --as-owner --home {shlex.quote(str(foreign_box.home.root))} ...`" in done.stderr
     assert content(foreign_box.folder) == before
 
 
@@ -140,7 +141,7 @@ def test_home_writable_by_others_is_refused(box: Box, arguments: tuple[str, ...]
     done = box.notify(*arguments, check=2, stdin="hush\n")
 
     assert f"others can write to {box.home.root} (mode {mode:04o})" in done.stderr
-    assert f"`chmod 700 {box.home.root}`" in done.stderr
+    assert f"`chmod 700 {shlex.quote(str(box.home.root))}`" in done.stderr
     assert content(box.folder) == before
 
 
@@ -231,7 +232,9 @@ def test_configuration_writable_by_others_is_refused(box: Box, make: Callable[[B
     done = box.notify("run", "--once", check=2)
 
     mode = path.stat().st_mode & 0o777
-    assert f"{path} can be written by others (mode {mode:04o}): run `chmod go-w {path}`" in done.stderr
+    assert (
+        f"{path} can be written by others (mode {mode:04o}): run `chmod go-w {shlex.quote(str(path))}`" in done.stderr
+    )
     assert not worker_lock.is_held(box.home)
 
 
@@ -247,7 +250,7 @@ def test_configuration_of_another_user_is_refused(box: Box, name: str) -> None:
 
     done = box.notify("run", "--once", check=2)
 
-    assert f"{path} belongs to {pwd.getpwuid(NOBODY).pw_name}: run `chown root {path}`" in done.stderr
+    assert f"{path} belongs to {pwd.getpwuid(NOBODY).pw_name}: run `chown root {shlex.quote(str(path))}`" in done.stderr
 
 
 @only_root
@@ -294,7 +297,7 @@ def test_doctor_names_state_of_another_user(box: Box, name: str) -> None:
     found = [each for each in checks if each.text == f"{box.home.root / name} belongs to nobody"]
 
     assert [(each.check, each.level, each.advice) for each in found] == [
-        ("home", Level.WARN, f"`sudo chown root {box.home.root / name}`")
+        ("home", Level.WARN, f"`sudo chown root {shlex.quote(str(box.home.root / name))}`")
     ]
 
 

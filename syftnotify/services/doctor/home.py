@@ -13,9 +13,7 @@ from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.services.doctor.findings import Finding, Level
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
-from syftnotify.system.permissions import foreign_owner, permission_warning
-
-_BEFORE_COMMAND = ": run "  # in a permission warning
+from syftnotify.system.permissions import PermissionProblem, foreign_owner, mode_problem
 
 
 def check_access(home: Home) -> Iterator[Finding]:
@@ -43,8 +41,8 @@ def check_folder(home: Home) -> Iterator[Finding]:
         return
     yield from _misplaced(home)
     problems = _permission_problems(home)
-    for text, advice in problems:
-        yield Finding("home", Level.WARN, text, advice)
+    for problem in problems:
+        yield Finding("home", Level.WARN, problem.text, f"`{problem.command}`")
     if not problems:
         yield Finding("home", Level.PASS, f"only you can use {home.root}")
 
@@ -83,12 +81,7 @@ def _move_away(path: Path, kind: str) -> Finding:
     return Finding("home", Level.FAIL, f"{path} is {kind}", f"move it away: `mv {path} {path}.old`")
 
 
-def _permission_problems(home: Home) -> list[tuple[str, str]]:
-    """Problem and command for each file that others own or can read."""
+def _permission_problems(home: Home) -> list[PermissionProblem]:
+    """The problems of files that others own or can read."""
     files = [path for path in (home.state, home.outbox, home.log, home.worker_status) if path.is_file()]
-    problems = [found for path in files if (found := foreign_owner(path))]
-    for path in files:
-        text, separator, command = permission_warning(path).rpartition(_BEFORE_COMMAND)
-        if separator:
-            problems.append((text, command))
-    return problems
+    return [found for problem_of in (foreign_owner, mode_problem) for path in files if (found := problem_of(path))]

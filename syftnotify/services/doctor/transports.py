@@ -33,7 +33,7 @@ def check_transports(settings: Settings, clock: Callable[[], float], server_time
             yield Finding(check, Level.FAIL, str(error), "correct it in config.yaml")
             continue
         if warning := section.template_warning():
-            key, _, text = warning.partition(": ")
+            key, text = warning
             yield Finding(check, Level.WARN, f"`{key}`: {text}", f"change `{key}` in config.yaml")
         yield from _check_transport(check, name, section, settings, clock, server_time)
 

@@ -71,11 +71,11 @@ class WebhookSettings(TransportSettings):
             except ValueError as error:
                 yield f"body: {escape(str(error))}"
 
-    def template_warning(self) -> str:
+    def template_warning(self) -> tuple[str, str] | None:
         from syftnotify.rendering.links import Links
 
         warning = self._renderer(Links()).warning if self.format == _TEMPLATE else ""
-        return f"body: {warning}" if warning else ""
+        return ("body", warning) if warning else None
 
     @property
     def sends_json(self) -> bool:

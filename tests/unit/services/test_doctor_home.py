@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_doctor_file_readable_by_others_warns_with_chmod(healthy_box: Box, name:
 
     assert one.level is WARN
     assert one.text == f"{path} is open to others (mode 0644)"
-    assert one.advice == f"`chmod 600 {path}`"
+    assert one.advice == f"`chmod 600 {shlex.quote(str(path))}`"
 
 
 def test_doctor_home_writable_by_others_fails_with_chmod(healthy_box: Box) -> None:
@@ -78,7 +79,7 @@ def test_doctor_home_writable_by_others_fails_with_chmod(healthy_box: Box) -> No
     one = only_finding("home", findings(healthy_box))
 
     assert one.level is FAIL
-    assert f"`chmod 700 {healthy_box.home.root}`" in one.advice
+    assert f"`chmod 700 {shlex.quote(str(healthy_box.home.root))}`" in one.advice
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may work in every home")
