@@ -20,6 +20,7 @@ SHARES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", SHARES)
 def test_worker_killed_anywhere_loses_nothing_and_counts_duplicates(kind: str, tmp_path: Path) -> None:
     """X01, X03."""
@@ -36,6 +37,7 @@ def test_shares_contain_every_fail_point_once() -> None:
     assert sorted(point for points in SHARES.values() for point in points) == sorted(failpoints.POINTS)
 
 
+@pytest.mark.thorough
 def test_harness_detects_the_faults_of_a_naive_notifier(tmp_path: Path) -> None:
     """X01: the control of the test above."""
     outcome = run_campaign(Campaign("naive", "short naive", naive.POINTS * 3, external=4), tmp_path)

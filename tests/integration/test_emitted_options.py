@@ -327,7 +327,7 @@ def test_emitted_job_whose_row_is_not_valid_stops_no_other(
     box.scan()
 
     assert {mail.entities[0] for mail in box.new_mails()} == {"good", "bad"}
-    assert "job bad is not valid" in caplog.text
+    assert "emitted job bad are not valid" in caplog.text
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
