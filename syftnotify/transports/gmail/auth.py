@@ -1,4 +1,4 @@
-"""Google sign-in with a person's consent."""
+"""Google sign-in with a user's consent (OAuth 2.0 for desktop apps)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 _CONSENT_SECONDS = 600
 _CONSENT_OPTIONS = {"access_type": "offline", "prompt": "consent"}
-_REDIRECT_ELSEWHERE = "http://127.0.0.1:8085/"  # where no server listens: the address is copied from the browser
+_UNSERVED_REDIRECT = "http://127.0.0.1:8085/"  # no server listens here: the user copies the URL from the browser
 _HINT = "run `notify init` again"
 
 
 class GmailAuth:
-    """Gets and keeps the permission to send mail for an account, and no other permission (`gmail.send`).
+    """Gets and refreshes the permission to send mail for an account, and no other permission (scope `gmail.send`).
 
     Args:
-        timeout_secs: limit of each request to Google, in seconds.
+        timeout_secs: time limit of each request to Google, in seconds.
     """
 
     def __init__(self, *, timeout_secs: float = REFRESH_SECONDS) -> None:
@@ -38,21 +38,25 @@ class GmailAuth:
         self,
         credentials_path: str | Path,
         *,
+        token_path: str | Path | None = None,
         open_browser: bool = True,
         ask: Callable[[str], str] | None = None,
         show: Callable[[str], None] = print,
     ) -> Credentials:
-        """Ask for consent, once, and save the token as `gmail_token.json` beside `credentials_path`.
+        """Ask the user for consent and save the token.
 
         Args:
             credentials_path: the client secrets of a "Desktop app", as downloaded from Google's console.
-            open_browser: whether to open one on this machine; otherwise the address is only shown.
-            ask: for machines without a browser: receives the address to open elsewhere, and returns the whole address
-                on which that browser ended. Its state and PKCE proof are verified.
-            show: receives the line with the address to open on this machine.
+            token_path: where to save the token; None: `gmail_token.json` beside `credentials_path`.
+            open_browser: whether to open a browser on this machine; otherwise the URL is only shown.
+            ask: for machines without a browser: receives the URL to open on another machine, and returns the complete
+                URL to which that browser was redirected. Its state and PKCE proof are verified. None: a browser on this
+                machine is used.
+            show: receives the line with the URL to open on this machine.
 
         Raises:
-            NotSignedInError: the file is missing or of another kind, or consent was not given.
+            NotSignedInError: the client secrets are missing or of another kind, or consent was not given.
+            OSError: the token cannot be saved.
         """
         from google_auth_oauthlib.flow import InstalledAppFlow
 
@@ -63,24 +67,25 @@ class GmailAuth:
         adapt_session(flow.oauth2session, self._seconds)
         with _lenient_oauthlib(), _sign_in_errors():
             redirect = _ask_for_consent(flow, ask) if ask else _wait_for_consent(flow, show, open_browser=open_browser)
-            # oauthlib demands https even in an address that never leaves this machine.
+            # oauthlib accepts only https, also for a URL on this machine.
             flow.fetch_token(authorization_response=redirect.replace("http://", "https://", 1))
         credentials: Credentials = flow.credentials
         granted = getattr(credentials, "granted_scopes", None)
         if granted and not set(SCOPES) & set(granted):
             raise NotSignedInError(
                 "consent was given, but not for sending mail",
-                hint="run `notify init` again, and keep the box ticked that allows it",
+                hint="run `notify init` again and leave the permission to send mail selected",
             )
-        save_consent(path.with_name(TOKEN_NAME), credentials, flow.oauth2session.token.get("refresh_token_expires_in"))
+        saved_to = path.with_name(TOKEN_NAME) if token_path is None else expand_path(token_path)
+        save_consent(saved_to, credentials, flow.oauth2session.token.get("refresh_token_expires_in"))
         return credentials
 
     def load_credentials(self, token_path: str | Path) -> Credentials:
-        """Valid credentials from a saved token, refreshed (and saved again) when they have expired.
+        """Valid credentials from a saved token, refreshed and saved again if they have expired.
 
         Raises:
-            NotSignedInError: there is no token, it is not readable, or Google does not accept it any more.
-            google.auth.exceptions.TransportError: Google could not be reached for the refresh.
+            NotSignedInError: there is no token, it cannot be read, or Google does not accept it any more.
+            google.auth.exceptions.GoogleAuthError: the refresh failed, and may succeed later.
         """
         token = SavedToken(token_path, seconds=self._seconds)
         token.refresh()
@@ -88,7 +93,7 @@ class GmailAuth:
 
 
 def _wait_for_consent(flow: Any, show: Callable[[str], None], *, open_browser: bool) -> str:
-    """The address of the redirect after consent in a browser on this machine."""
+    """The URL of the redirect after consent in a browser on this machine."""
     from syftnotify.transports.gmail.redirect import redirect_server
 
     with redirect_server() as server:
@@ -96,7 +101,7 @@ def _wait_for_consent(flow: Any, show: Callable[[str], None], *, open_browser: b
         url, server.state = flow.authorization_url(**_CONSENT_OPTIONS)
         if open_browser:
             webbrowser.get().open(url, new=1)
-        show(f"Open this address in a browser on this machine, if none opened: {url}")
+        show(f"Open this URL in a browser on this machine, if none has opened: {url}")
         redirect = server.wait(_CONSENT_SECONDS)
     if redirect is None:
         raise NotSignedInError(f"no consent was given within {_CONSENT_SECONDS // 60} minutes", hint=_HINT)
@@ -104,18 +109,18 @@ def _wait_for_consent(flow: Any, show: Callable[[str], None], *, open_browser: b
 
 
 def _ask_for_consent(flow: Any, ask: Callable[[str], str]) -> str:
-    """The address of the redirect after consent in a browser elsewhere, as a person copied it."""
-    flow.redirect_uri = _REDIRECT_ELSEWHERE
+    """The URL of the redirect after consent in a browser on another machine, as the user copied it."""
+    flow.redirect_uri = _UNSERVED_REDIRECT
     url, _ = flow.authorization_url(**_CONSENT_OPTIONS)
     redirect = ask(url).strip()
     if not redirect or "code=" not in urlsplit(redirect).query:
-        raise ValueError("not the whole address")
+        raise ValueError("not the complete URL")
     return redirect
 
 
 @contextmanager
 def _sign_in_errors() -> Iterator[None]:
-    """Turn the errors of a consent into NotSignedInError. Their own text may contain secrets."""
+    """Convert the errors of a consent to NotSignedInError, without their text, which may contain secrets."""
     from oauthlib.oauth2 import OAuth2Error
 
     try:
@@ -135,9 +140,9 @@ def _sign_in_errors() -> Iterator[None]:
 
 @contextmanager
 def _lenient_oauthlib() -> Iterator[None]:
-    """Let oauthlib accept a token endpoint over http on this machine, and a changed scope.
+    """Let oauthlib accept a token endpoint over http on this machine, and scopes other than the requested ones.
 
-    Both are verified elsewhere: the endpoints before, the granted scope afterwards.
+    Both are verified by other code: the endpoints in `client_secrets`, the granted scopes in `setup_auth`.
     """
     names = ("OAUTHLIB_INSECURE_TRANSPORT", "OAUTHLIB_RELAX_TOKEN_SCOPE")
     before = {name: os.environ.get(name) for name in names}

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from syftnotify.system.paths import TOKEN_NAME
 from syftnotify.transports.gmail.auth import GmailAuth
 from syftnotify.transports.gmail.token_file import sign_in_ends, signed_in_at
 
 
 @dataclass(frozen=True, slots=True)
 class GmailSignIn:
-    """Implements `SignIn`."""
+    """Implements `config.transport.SignIn`: `token` is the saved sign-in, `client` the file with client secrets."""
 
     token: Path
     client: Path
@@ -34,8 +32,5 @@ class GmailSignIn:
         return sign_in_ends(self.token)
 
     def run(self, ask: Callable[[str], str] | None, show: Callable[[str], None]) -> Path:
-        GmailAuth().setup_auth(self.client, ask=ask, show=show)
-        saved = self.client.with_name(TOKEN_NAME)  # where `GmailAuth` saves it
-        if saved != self.token:
-            shutil.move(saved, self.token)
+        GmailAuth().setup_auth(self.client, token_path=self.token, ask=ask, show=show)
         return self.token

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from syftnotify.transports.gmail.auth import GmailAuth
+from syftnotify.transports.gmail.sign_in import GmailSignIn
 from tests.fakes.google import (
     SCOPE,
     SECRET,
@@ -105,6 +106,20 @@ def test_consent_by_pasted_url_saves_the_token(google: Google, tmp_path: Path) -
     assert before - 1 <= info["signed_in_at"] <= time.time()
     assert "refresh_token_expires_in" not in info
     assert file_mode(tmp_path / "gmail_token.json") == 0o600
+
+
+def test_sign_in_of_one_account_keeps_the_token_of_another(google: Google, tmp_path: Path) -> None:
+    """S02: two Gmail transports with the same client secrets."""
+    credentials = google.write_credentials(tmp_path / "credentials.json")
+    first, second = tmp_path / "gmail_token.json", tmp_path / "second.json"
+    GmailSignIn(first, credentials).run(grant_consent, print)
+    saved = first.read_bytes()
+
+    assert GmailSignIn(second, credentials).run(grant_consent, print) == second
+
+    assert first.read_bytes() == saved
+    assert json.loads(second.read_text())["token"] in google.access_tokens
+    assert file_mode(second) == 0o600
 
 
 def test_consent_ignores_blanks_around_the_pasted_url(google: Google, tmp_path: Path) -> None:
