@@ -1,4 +1,4 @@
-"""Client secrets from Google's console, and the files that are mistaken for them."""
+"""Client secrets from Google's console, and recognition of other files that users give instead."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _KINDS = {"service_account": "a service account key", "authorized_user": _SAVED_
 
 
 def client_secrets(path: Path) -> dict[str, Any]:
-    """The client secrets of a desktop app in the form that google-auth-oauthlib expects.
+    """The client secrets of a desktop app, as google-auth-oauthlib expects them: `{"installed": {...}}`.
 
     Raises:
-        NotSignedInError: the file is missing or something else, which the message names.
+        NotSignedInError: the file is missing, cannot be read or has other content; the message names what it is.
     """
     try:
         text = decode(read_regular_file(path, MAX_FILE_BYTES))
     except FileNotFoundError:
-        raise NotSignedInError(f"there is no {path}", hint=_HINT) from None
+        raise NotSignedInError(f"there is no file {path}", hint=_HINT) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise NotSignedInError(f"{path} cannot be read: {reason}", hint=_HINT) from None
@@ -48,12 +48,15 @@ def client_secrets(path: Path) -> dict[str, Any]:
             raise NotSignedInError(f"{path}: {key} is missing", hint=_HINT)
     for key in ("auth_uri", "token_uri"):
         if not is_safe_url(str(client.get(key, ""))):
-            raise NotSignedInError(f"{path}: {key} must be an https address (http only on this machine)", hint=_HINT)
+            raise NotSignedInError(f"{path}: {key} must be an https URL (http only for this machine)", hint=_HINT)
     return {"installed": client}
 
 
 def kind_of(loaded: Any) -> str:
-    """The kind of a file from Google, in the words of its console; empty for an unknown one."""
+    """The kind of a file from Google, in the terms of Google's console; empty if it is unknown.
+
+    `loaded` is its content as JSON, or its text if it is not JSON.
+    """
     if isinstance(loaded, str):
         return "an API key" if _API_KEY.fullmatch(loaded) else ""
     if not isinstance(loaded, dict):

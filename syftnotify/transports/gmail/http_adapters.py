@@ -1,6 +1,6 @@
 """Adapters that let Google's libraries send their requests through `transports.http_client`.
 
-Each library brings a client of its own, without an overall deadline or a limit for the size of a response.
+Each library has its own HTTP client, without an overall deadline or a limit for the size of a response.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def auth_request(seconds: float) -> Callable[..., Any]:
-    """A `google.auth.transport.Request`; `seconds` limits all its requests together.
+    """A `google.auth.transport.Request`; `seconds` is the time limit of all its requests together.
 
-    It raises DeliveryError.
+    Its calls raise DeliveryError, as `http_client.request`.
     """
     ends_at = time.monotonic() + seconds
 
@@ -36,7 +36,7 @@ def auth_request(seconds: float) -> Callable[..., Any]:
 
 
 def adapt_session(session: requests.Session, seconds: float) -> None:
-    """Let a `requests.Session` send through our client, without redirects; `seconds` limits each request."""
+    """Let a `requests.Session` send through `http_client`, without redirects; `seconds` limits each request."""
     from requests.adapters import BaseAdapter
 
     class Adapter(BaseAdapter):
@@ -46,7 +46,7 @@ def adapt_session(session: requests.Session, seconds: float) -> None:
         def close(self) -> None:
             """Nothing is kept open."""
 
-    session.trust_env = False  # no passwords from .netrc; our client reads proxies and certificates itself
+    session.trust_env = False  # no passwords from .netrc; `http_client` reads proxies and certificates itself
     session.max_redirects = 0
     for scheme in ("https://", "http://"):
         session.mount(scheme, Adapter())
@@ -57,23 +57,24 @@ def _requests_response(prepared: requests.PreparedRequest, seconds: float) -> re
 
     body = prepared.body.encode("utf-8") if isinstance(prepared.body, str) else prepared.body
     method, url = str(prepared.method), str(prepared.url)
-    answer = request(method, url, body or b"", _lower_names(prepared.headers), seconds=seconds)
-    response = requests.Response()
-    response.status_code = answer.status
-    response.headers.update(answer.headers)
-    response.encoding = "utf-8"
-    response.raw = io.BytesIO(answer.content)
-    response.request, response.url = prepared, url
-    return response
+    response = request(method, url, body or b"", _lower_names(prepared.headers), seconds=seconds)
+    converted = requests.Response()
+    converted.status_code = response.status
+    converted.headers.update(response.headers)
+    converted.encoding = "utf-8"
+    converted.raw = io.BytesIO(response.content)
+    converted.request, converted.url = prepared, url
+    return converted
 
 
 class ApiHttp:
     """The HTTP object of googleapiclient. Its default, httplib2, repeats a POST when the connection closes."""
 
     def __init__(self, credentials: Any, seconds: float) -> None:
+        """`credentials` are those of google-auth; `seconds` is the time limit of each request."""
         self._credentials = credentials
         self._seconds = seconds
-        # It logs the text of errors, in which a server may repeat our token.
+        # This logger writes the text of errors, in which a server may repeat the access token.
         logging.getLogger("googleapiclient.http").setLevel(logging.CRITICAL)
 
     def request(
@@ -86,20 +87,20 @@ class ApiHttp:
         connection_type: Any = None,  # noqa: ARG002 - part of the interface
     ) -> tuple[HttplibResponse, bytes]:
         """Send one request. Raises: DeliveryError, as `http_client.request`."""
-        sent = _lower_names(headers)
-        self._credentials.apply(sent)
+        sent_headers = _lower_names(headers)
+        self._credentials.apply(sent_headers)
         content = body.encode("utf-8") if isinstance(body, str) else body or b""
-        answer = request(method, uri, content, sent, seconds=self._seconds)
-        return _httplib_response(answer), answer.content
+        response = request(method, uri, content, sent_headers, seconds=self._seconds)
+        return _httplib_response(response), response.content
 
 
-def _httplib_response(answer: Response) -> HttplibResponse:
+def _httplib_response(response: Response) -> HttplibResponse:
     import httplib2
 
-    response = httplib2.Response(dict(answer.headers))
-    response.status = answer.status
-    response.reason = responses.get(answer.status, "")
-    return response
+    converted = httplib2.Response(dict(response.headers))
+    converted.status = response.status
+    converted.reason = responses.get(response.status, "")
+    return converted
 
 
 def _lower_names(headers: Any) -> dict[str, str]:

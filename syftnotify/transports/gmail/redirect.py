@@ -19,7 +19,7 @@ _PAGE = b"""<!doctype html><meta charset="utf-8"><title>syftnotify</title>
 
 
 class RedirectServer(ThreadingTCPServer):
-    """Waits for one request with the expected `state`. Others get 404 and have no effect.
+    """HTTP server on a free port of 127.0.0.1 that accepts requests with the expected `state` only; others get 404.
 
     Each connection has its own thread, so that one without a request does not block the others.
     """
@@ -29,7 +29,7 @@ class RedirectServer(ThreadingTCPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.state = ""  # of the current consent; empty accepts no request
+        self.state = ""  # of the current consent; while it is empty, no request is accepted
         self._accepted: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     @property
@@ -38,14 +38,14 @@ class RedirectServer(ThreadingTCPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/"
 
     def wait(self, seconds: float) -> str | None:
-        """The address of the redirect with its code or error; None when it did not arrive in time."""
+        """The URL of the redirect, with a code or an error; None if it did not arrive within `seconds`."""
         try:
             return self._accepted.get(timeout=seconds)
         except queue.Empty:
             return None
 
     def is_expected(self, target: str) -> bool:
-        """Whether a request for `target` is the expected redirect."""
+        """Whether `target`, the path and query of a request, is the expected redirect."""
         try:
             parts = urlsplit(target)
             query = parse_qs(parts.query, max_num_fields=50)
@@ -56,11 +56,11 @@ class RedirectServer(ThreadingTCPServer):
         return has_state and parts.path == "/" and not query.keys().isdisjoint({"code", "error"})
 
     def accept(self, target: str) -> None:
-        """Let `wait` return the address of `target`."""
+        """Let `wait` return the URL of `target`."""
         self._accepted.put(self.url + target.lstrip("/"))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a connection that was closed early."""
+        """Ignore errors of a connection, such as one that the browser closed early."""
 
 
 class _Handler(BaseHTTPRequestHandler):

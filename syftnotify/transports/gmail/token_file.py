@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 SCOPES = ("https://www.googleapis.com/auth/gmail.send",)
 REFRESH_SECONDS = 120.0  # the default of google-auth
 _HINT = "run `notify init` to sign in"
-# Our own keys beside Google's: the time of consent in seconds since 1970, and for how many seconds it is valid.
+# Keys that syftnotify adds to Google's: the time of consent in seconds since 1970, and its validity in seconds.
 _SIGNED_IN_AT = "signed_in_at"
 _VALID_SECONDS = "refresh_token_expires_in"
 _LATEST_TIMESTAMP = 1e11  # seconds since 1970: the year 5138
-# Errors of an OAuth token endpoint that no retry changes (RFC 6749, 5.2, and Google's own). Others are temporary.
+# Errors of an OAuth token endpoint after which a retry is useless (RFC 6749, 5.2, and Google's own ones). All others
+# are temporary.
 _FINAL_ERRORS = frozenset(
     {
         "invalid_grant",
@@ -45,12 +46,17 @@ _FINAL_ERRORS = frozenset(
 class SavedToken:
     """A saved sign-in that is refreshed when needed. Safe to share between threads.
 
-    Raises:
-        NotSignedInError: there is no token, or it is not readable.
+    Attributes:
+        credentials: the credentials of google-auth.
+        version: `file_version` of the file when it was read or saved.
     """
 
     def __init__(self, path: str | Path, *, seconds: float = REFRESH_SECONDS) -> None:
-        """`seconds` limits a refresh."""
+        """Read the file. `seconds` is the time limit of a refresh.
+
+        Raises:
+            NotSignedInError: there is no token, or it cannot be read.
+        """
         self._path = expand_path(path)
         self._seconds = seconds
         self._lock = threading.Lock()
@@ -59,14 +65,15 @@ class SavedToken:
         self.credentials = _credentials(self._info, self._path)
 
     def refresh(self, *, rejected: str = "") -> None:
-        """Refresh the access token unless it is valid, and save it.
+        """Refresh the access token and save it, unless it is still valid.
 
         Args:
-            rejected: an access token that was rejected before it expired; it is replaced.
+            rejected: an access token that the API rejected before it expired. If it is the current one, it is
+                refreshed, too.
 
         Raises:
             NotSignedInError: Google does not accept the sign-in any more.
-            google.auth.exceptions.GoogleAuthError: it failed, and may succeed later.
+            google.auth.exceptions.GoogleAuthError: the refresh failed, and may succeed later.
         """
         ends_at = time.monotonic() + self._seconds
         if not self._lock.acquire(timeout=self._seconds):
@@ -75,17 +82,17 @@ class SavedToken:
             raise TransportError("another refresh has not ended yet")
         try:
             is_new = refresh_credentials(self.credentials, rejected=rejected, seconds=ends_at - time.monotonic())
-            if is_new and file_version(self._path) == self.version:  # otherwise it was replaced by a newer sign-in
+            if is_new and file_version(self._path) == self.version:  # otherwise a newer sign-in replaced the file
                 self._save()
         finally:
             self._lock.release()
 
     def _save(self) -> None:
-        """Save what the refresh changed; other keys belong to the program that wrote them."""
+        """Save what the refresh changed; keys of other programs stay as they are."""
         fresh = json.loads(self.credentials.to_json())
         self._info |= {key: fresh[key] for key in ("token", "expiry", "refresh_token") if key in fresh}
         try:
-            _write(self._path.resolve(), self._info)  # the target of a symbolic link to a shared file
+            _write(self._path.resolve(), self._info)  # a symbolic link to a shared file stays a link
             self.version = file_version(self._path)
         except OSError:
             # A token that cannot be saved still works; the next start refreshes it again.
@@ -93,14 +100,17 @@ class SavedToken:
 
 
 def save_consent(path: Path, credentials: Credentials, valid_seconds: Any) -> None:
-    """Save a new sign-in; `valid_seconds` as Google sent it, None when it does not expire."""
+    """Save a new sign-in.
+
+    `valid_seconds` is for how long it is valid, as Google sent it; None if it does not expire.
+    """
     own = {_SIGNED_IN_AT: int(time.time()), _VALID_SECONDS: valid_seconds}
     info = {**json.loads(credentials.to_json()), **{key: value for key, value in own.items() if value is not None}}
     _write(path, info)
 
 
 def refresh_credentials(credentials: Credentials, *, rejected: str = "", seconds: float = REFRESH_SECONDS) -> bool:
-    """Refresh `credentials` unless they are valid; returns whether that was needed.
+    """Refresh `credentials` unless they are valid and not `rejected`; returns whether they were refreshed.
 
     Raises:
         NotSignedInError, google.auth.exceptions.GoogleAuthError: as `SavedToken.refresh`.
@@ -113,7 +123,7 @@ def refresh_credentials(credentials: Credentials, *, rejected: str = "", seconds
         return False
     if not credentials.refresh_token:
         raise NotSignedInError("the Google sign-in has expired and cannot be renewed", hint=_HINT)
-    # It warns of scopes that were not granted. Gmail itself rejects a token without the one that is needed.
+    # This logger warns about scopes that were not granted. Gmail itself rejects a token without the necessary scope.
     logging.getLogger("google.oauth2.credentials").setLevel(logging.ERROR)
     try:
         credentials.refresh(auth_request(seconds))
@@ -125,28 +135,31 @@ def refresh_credentials(credentials: Credentials, *, rejected: str = "", seconds
     except DeliveryError as error:
         raise TransportError(str(error)) from None
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        # google-auth fails so at a response that is not a token: the page of a proxy, or one that was cut off.
+        # google-auth raises these for a response that is no token: a page of a proxy, or one that was cut off.
         raise TransportError("the response of the token endpoint was not understood") from error
     return True
 
 
 def sign_in_ends(path: Path) -> float | None:
-    """When the sign-in in a token file expires, in seconds since 1970; None when Google did not say so at consent.
+    """When the sign-in in a token file expires, in seconds since 1970; None if Google named no end at the consent.
 
-    Refresh tokens of apps in the state *Testing* expire after 7 days; a token itself does not contain that.
+    Refresh tokens of apps in the state *Testing* expire after 7 days; the token itself does not contain its end.
     """
     consent = _consent(path)
     return None if consent is None or consent[1] is None else consent[0] + consent[1]
 
 
 def signed_in_at(path: Path) -> float | None:
-    """When consent for a token file was given, in seconds since 1970; None when it is not recorded."""
+    """When the consent for a token file was given, in seconds since 1970; None if it is not recorded."""
     consent = _consent(path)
     return consent[0] if consent else None
 
 
 def file_version(path: Path) -> tuple[int, int, int]:
-    """Changes when a file is replaced or overwritten; zeros when there is none."""
+    """Inode, time of the last change in ns, and size: they change when a file is replaced or overwritten.
+
+    Zeros if there is no file.
+    """
     try:
         status = path.stat()
     except OSError:
@@ -155,11 +168,12 @@ def file_version(path: Path) -> tuple[int, int, int]:
 
 
 def _credentials(info: dict[str, Any], path: Path) -> Credentials:
+    """The credentials in `info`, the content of the token file `path`."""
     from google.oauth2.credentials import Credentials
 
     try:
-        # A refresh that names scopes gets an access token for only these. Without, it keeps those of the sign-in, which
-        # other programs that share the file may need.
+        # A refresh that names scopes returns an access token for only these. Without them the token keeps all scopes of
+        # the sign-in, which other programs that share the file may need.
         unscoped = {key: value for key, value in info.items() if key != "scopes"}
         credentials = Credentials.from_authorized_user_info(unscoped, None if info.get("scopes") else list(SCOPES))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -170,8 +184,8 @@ def _credentials(info: dict[str, Any], path: Path) -> Credentials:
     uri = info.get("token_uri")
     if isinstance(uri, str) and uri:
         if not is_safe_url(uri):
-            raise NotSignedInError(f"{path}: token_uri must be https (http only on this machine)", hint=_HINT)
-        expiry = credentials.expiry  # the copy loses it, and would never expire
+            raise NotSignedInError(f"{path}: token_uri must be an https URL (http only for this machine)", hint=_HINT)
+        expiry = credentials.expiry  # `with_token_uri` drops it, and then the copy would never expire
         credentials = credentials.with_token_uri(uri)
         credentials.expiry = expiry
     return credentials
@@ -188,19 +202,20 @@ def _consent(path: Path) -> tuple[float, float | None] | None:
 
 
 def _plausible(seconds: Any) -> float | None:
-    """A number of seconds that fits a calendar, else None: the file may have been edited."""
+    """A number of seconds that `datetime` supports; None for anything else, because a user may have edited the file."""
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     return float(seconds) if is_number and 0 < seconds < _LATEST_TIMESTAMP else None
 
 
 def _error_code(error: Exception) -> str:
-    """Google's code for a rejected refresh, without the rest of its response."""
+    """Google's code for a rejected refresh, without the rest of the response; `refused` if there is none."""
     response = error.args[1] if len(error.args) > 1 else None
     code = response.get("error") if isinstance(response, dict) else None
     return code if isinstance(code, str) and code.replace("_", "").isalnum() else "refused"
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """The JSON object in a token file. Raises: NotSignedInError."""
     try:
         info = json.loads(decode(read_regular_file(path, MAX_FILE_BYTES)))
     except FileNotFoundError:
