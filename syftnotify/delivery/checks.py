@@ -54,14 +54,17 @@ class TransportChecks:
             queue.transport.check()
         except DeliveryError as error:
             self._record_failure(queue, error)
-        except Exception:  # the outermost handler of the thread
+        except Exception as error:  # the outermost handler of the thread; a failure, so that the next check waits
             log.exception("unexpected error in the check of transport %s", queue.name)
+            reason = f"unexpected {type(error).__name__} in the check; see the log"
+            self._record_failure(queue, DeliveryError(Failure.UNREACHABLE, reason))
         else:
             queue.record_check(self._monotonic())
 
     def _record_failure(self, queue: TransportQueue, error: DeliveryError) -> None:
         now, monotonic = self._clock(), self._monotonic()
-        queue.health.is_authenticated = error.failure is not Failure.AUTH
+        if error.failure is Failure.AUTH:  # any other failure shows nothing about the sign-in
+            queue.health.is_authenticated = False
         queue.health.record_failure(error, "", now, monotonic)
         decision = decide(
             error.failure,
