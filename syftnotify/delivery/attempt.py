@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class AttemptRunner:
-    """Renders and sends one message at a time, in any number of threads, and records the outcomes."""
+    """Renders messages, sends them and records the outcomes. Safe to share between threads."""
 
     def __init__(
         self,
@@ -55,7 +55,10 @@ class AttemptRunner:
         self._monotonic = monotonic
 
     def run(self, queue: TransportQueue, claimed: Sequence[ClaimedNotification], claimed_at: float) -> None:
-        """Attempt to deliver the message with `claimed`; never raises, because its rows would stay claimed."""
+        """Attempt to deliver the message with `claimed`, which was claimed at `claimed_at` (seconds since 1970).
+
+        Never raises, because the rows would stay claimed.
+        """
         try:
             self._attempt(queue, claimed, claimed_at)
         except Exception:  # the outermost handler of the thread: for example no memory to record the outcome
@@ -74,20 +77,21 @@ class AttemptRunner:
             self._record_failure(queue, claimed, error, is_response=is_rendered and not error.is_local)
             if queue.options.allows_digest and error.failure is not Failure.UNKNOWN:
                 self._throttling.undo(queue, claimed, claimed_at)
-        except Exception as error:  # one bad message must stop nothing else
+        except Exception as error:  # one bad message must not stop the others
             log.exception("notification of %s: unexpected error in the attempt", escape(claimed[0].event.entity))
-            # An error before the send comes from the row or a template; a retry would fail again.
+            # Before the send the cause is the row or a template, so a retry would fail again.
             is_unknown = is_rendered or isinstance(error, MemoryError)
             failure = Failure.UNKNOWN if is_unknown else Failure.PERMANENT
-            wrapped = DeliveryError(failure, f"unexpected {type(error).__name__}, see the log")
+            wrapped = DeliveryError(failure, f"unexpected {type(error).__name__}; see the log")
             self._record_failure(queue, claimed, wrapped, is_response=False)
         else:
             self._record_success(queue, claimed, receipt)
 
     def _render(self, queue: TransportQueue, claimed: Sequence[ClaimedNotification]) -> Message:
+        """The message with `claimed`. Raises: DeliveryError."""
         first = claimed[0]
         thread = ""
-        if queue.options.supports_threads and not first.bundle:
+        if queue.options.uses_threads and not first.bundle:
             thread = self._notifications.thread_of(first.event.entity, first.recipient, queue.name)
         # A notification deferred by quiet hours is sent as a single message if no other was deferred with it.
         is_single = not first.bundle or (len(claimed) == 1 and first.bundle.startswith(QUIET_HOURS_PREFIX))
@@ -113,18 +117,20 @@ class AttemptRunner:
     def _record_failure(
         self, queue: TransportQueue, claimed: Sequence[ClaimedNotification], error: DeliveryError, *, is_response: bool
     ) -> None:
-        """Decide what becomes of `claimed` and of the transport.
+        """Record the outcomes of `claimed`, and back off or pause the transport if necessary.
 
-        `is_response`: the failure was caused by the server or the way to it, not by this program.
+        `is_response`: the failure was caused by the server or the network, not by this program.
         """
         now = self._clock()
         is_systemic = is_response and queue.health.record_failure(
             error, _subject(claimed, error), now, self._monotonic()
         )
         decide_for = partial(_decide, queue, error, now=now, is_systemic=is_systemic)
-        # Each notification has its own retry limit. What is left of a digest stays one message with one decision.
-        exhausted = [item for item in claimed if decide_for([item]).gives_up]
-        remaining = [item for item in claimed if item not in exhausted]
+        # Each notification has its own retry limit. The rest of a digest stays one message with one decision.
+        exhausted: list[ClaimedNotification] = []
+        remaining: list[ClaimedNotification] = []
+        for item in claimed:
+            (exhausted if decide_for([item]).gives_up else remaining).append(item)
         self._status.last_error = f"{queue.name}: {error}"
         decision = Decision()
         for items, level in ((exhausted, logging.ERROR), (remaining, logging.WARNING)):
@@ -159,7 +165,7 @@ def _item(claimed: ClaimedNotification) -> Item:
 
 
 def _subject(claimed: Sequence[ClaimedNotification], error: DeliveryError) -> str:
-    """What failures are counted by: the message, or a recipient that does not exist, whatever is sent to it."""
+    """The key by which failures are counted: the message id, or the recipient if the recipient is the reason."""
     return f"to {claimed[0].recipient}" if error.is_about_recipient else claimed[0].message_id
 
 
@@ -173,7 +179,7 @@ def _decide(
 ) -> Decision:
     """The decision for `items`, which were part of one message.
 
-    `is_systemic`: the transport rejects all messages. They are kept, and the next probe takes another one.
+    `is_systemic`: the transport rejects all messages. They stay queued, and the next probe sends another one.
     """
     if is_systemic:
         pause = GONE_PAUSE if error.failure is Failure.GONE else AUTH_PROBE_INTERVAL
@@ -196,6 +202,7 @@ def _decide(
 
 
 def _outcome(failure: Failure, decision: Decision, now: float) -> AttemptOutcome:
+    """The outcome to store, as `decision` at `now` requires."""
     state = NotificationState.UNKNOWN if failure is Failure.UNKNOWN else NotificationState.PENDING
     return AttemptOutcome(
         state=NotificationState.DEAD if decision.gives_up else state,
@@ -206,7 +213,7 @@ def _outcome(failure: Failure, decision: Decision, now: float) -> AttemptOutcome
 
 
 def _can_authenticate(transport: Transport) -> bool:
-    """Whether a check does not show the failed sign-in. Then only a message that is sent ends the pause."""
+    """Whether a check does not fail with AUTH, so that no check can end the pause, but only a message that is sent."""
     try:
         transport.check()
     except DeliveryError as error:
@@ -217,7 +224,7 @@ def _can_authenticate(transport: Transport) -> bool:
 def _log(
     level: int, label: str, queue: TransportQueue, claimed: Sequence[ClaimedNotification], details: str = ""
 ) -> None:
-    """One line per message, however many notifications are in it."""
+    """Log one line per message, however many notifications it contains."""
     first = claimed[0]
     log.log(
         level,

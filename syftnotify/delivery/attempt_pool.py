@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class AttemptPool:
-    """Runs attempts and checks in threads, counts those in progress, and wakes the scheduling thread at their end."""
+    """Runs attempts and checks in threads, counts those in progress, and wakes the scheduling thread when one ends."""
 
     def __init__(self, queues: QueueSet, on_change: Callable[[], None]) -> None:
-        """`on_change` is called after each attempt and check."""
+        """`on_change` is called after each attempt and check, from its thread."""
         self._queues = queues
         self._on_change = on_change
         self._executor = ThreadPoolExecutor(max_workers=queues.max_concurrent, thread_name_prefix="send")
@@ -26,14 +26,14 @@ class AttemptPool:
         self._is_woken = True
 
     def submit(self, queue: TransportQueue, task: Callable[[], None]) -> None:
-        """Run `task` in a thread, or in the calling one if the system has no more threads. `task` must not raise."""
+        """Run `task` in a thread, or in the calling one if no thread can be started. `task` must not raise."""
         once = _Once(partial(self._run, queue, task))
         with self._condition:
             queue.in_flight += 1
         try:
             self._executor.submit(once)
         except (RuntimeError, MemoryError) as error:
-            # The executor has queued the task before the failure, so one of its threads may take it first.
+            # The executor had queued the task before it failed, so one of its threads may also take it.
             log.warning("no thread can be started (%s); sending one message at a time", error)
             once()
 
@@ -54,7 +54,7 @@ class AttemptPool:
             self._condition.notify_all()
 
     def clear_wake(self) -> None:
-        """Forget earlier calls of `wake`; to be called before the work that they ask for."""
+        """Ignore earlier calls of `wake`; to be called before the work that they request."""
         with self._condition:
             self._is_woken = False
 
@@ -65,17 +65,17 @@ class AttemptPool:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is in progress, and there was no wake-up since `clear_wake`."""
+        """Whether nothing is in progress and `wake` was not called since `clear_wake`."""
         with self._condition:
             return not self._queues.in_flight and not self._is_woken
 
     def wait_until_idle(self, timeout: float | None) -> bool:
-        """Wait until nothing is in progress; returns False after `timeout` seconds."""
+        """Wait until nothing is in progress, at most `timeout` seconds; returns whether that is so."""
         with self._condition:
             return self._condition.wait_for(lambda: not self._queues.in_flight, timeout=timeout)
 
     def shutdown(self, *, wait: bool) -> None:
-        """Release the threads; `wait` for them to end."""
+        """End the threads; with `wait`, return only after they have ended."""
         self._executor.shutdown(wait=wait, cancel_futures=True)
 
 

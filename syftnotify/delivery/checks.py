@@ -1,4 +1,4 @@
-"""Checks of transports: sign-in or connection without a message."""
+"""Checks of transports: they sign in or connect, without a message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NO_ATTEMPTS = AttemptHistory(0, 0, None)
 
 
 class TransportChecks:
-    """Finds a failed sign-in before the first message, and the recovery of a transport that has nothing to send."""
+    """Checks transports, to detect a failed sign-in before the first message, and a recovery without messages."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class TransportChecks:
         self._monotonic = monotonic
 
     def is_due(self, queue: TransportQueue) -> bool:
-        """Whether a check can show that the transport has recovered."""
+        """Whether the transport should be checked now: it failed, and no message is due that would show a recovery."""
         health = queue.health
         if queue.in_flight or queue.wait(self._monotonic()):
             return False
@@ -44,8 +44,8 @@ class TransportChecks:
             return False
         now = self._clock()
         due = self._claims.next_due(queue, now)
-        # A queued message shows more than a connection: a due one is sent instead, and a later one is waited for if
-        # the server was reachable and messages failed all the same.
+        # A message shows more than a connection. So a due one is sent instead of a check; and if messages failed
+        # although the server could be reached, the next one is waited for.
         return due is None or (due > now and not health.deferred_ids and not health.loses_responses)
 
     def run(self, queue: TransportQueue) -> None:

@@ -25,7 +25,13 @@ class Claims:
         self._worker_id = worker_id
 
     def claim(self, queue: TransportQueue, now: float, limit: int) -> list[list[ClaimedNotification]]:
-        """At most `limit` messages that are due at `now`; they count in the throttles."""
+        """Claim at most `limit` messages that are due at `now`, and count them in the throttles.
+
+        Returns the notifications of each message.
+
+        Raises:
+            StateError: the outbox cannot be used; nothing was claimed.
+        """
         claim = partial(
             self._notifications.claim,
             queue.name,
@@ -39,17 +45,17 @@ class Claims:
         throttle = self._throttling.for_claim(queue, now)
         try:
             return claim(throttle=throttle)
-        except BaseException:  # is raised again; nothing was claimed
+        except BaseException:  # nothing was claimed
             throttle.undo()
             raise
 
     def next_due(self, queue: TransportQueue, now: float) -> float | None:
-        """The earliest moment at which a notification of `queue` may be sent; None: nothing waits."""
+        """The earliest time at which a notification of `queue` may be sent, as `NotificationQueue.next_due`."""
         return self._notifications.next_due(queue.name, now, resend=queue.options.resend_unknown)
 
 
 class ClockGuard:
-    """Bounds the waits of notifications that were computed with a wrong clock."""
+    """Shortens waits of notifications that were computed while the clock was wrong."""
 
     def __init__(
         self, notifications: NotificationQueue, *, clock: Callable[[], float], monotonic: Callable[[], float]
@@ -60,7 +66,7 @@ class ClockGuard:
         self._offset: float | None = None  # largest difference between wall clock and monotonic clock so far
 
     def check(self) -> None:
-        """Bound the waits at the first call, and when the clock was set back."""
+        """Shorten waits that are too long, at the first call and after the clock was set back. Raises: StateError."""
         offset = self._clock() - self._monotonic()
         if self._offset is None or self._offset - offset > _CLOCK_TOLERANCE:
             if moved := self._notifications.bound_waits(self._clock()):

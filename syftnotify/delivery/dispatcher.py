@@ -1,4 +1,4 @@
-"""The thread that delivers what the outbox holds."""
+"""Delivery of the notifications in the outbox, on a background thread or in one call."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ERROR_TIMEOUT = 5.0  # seconds until the next pass after one that failed
 
 
 class Dispatcher:
-    """Delivers what the outbox holds: in the background between `start` and `stop`, or in `drain`."""
+    """Delivers the notifications in the outbox: in the background between `start` and `stop`, or in `drain`."""
 
     def __init__(
         self,
@@ -47,9 +47,9 @@ class Dispatcher:
             queues: one per transport.
             worker_id: recorded with each claim.
             max_concurrent: maximum number of attempts at once.
-            throttle_rules: limits per recipient above which messages become digests.
+            throttle_rules: limits per recipient above which messages become digests; the first one reached applies.
             clock: seconds since 1970.
-            monotonic: seconds; never set back.
+            monotonic: seconds on a clock that is never set back.
             on_change: called when the status or the outbox may have changed, from any thread.
         """
         self.status = DeliveryStatus()
@@ -80,7 +80,7 @@ class Dispatcher:
         return self._queues.by_name
 
     def add(self, queue: TransportQueue) -> None:
-        """Add a transport, also while deliveries run."""
+        """Add a transport; also allowed while deliveries run."""
         self._queues.add(queue)
 
     def start(self) -> None:
@@ -92,19 +92,22 @@ class Dispatcher:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the background thread runs."""
+        """Whether the background thread is running."""
         return self._thread is not None and self._thread.is_alive()
 
     def wake(self) -> None:
-        """Start a pass now, because notifications were queued."""
+        """Start a pass now; to be called after notifications were enqueued."""
         self._pool.wake()
 
     def stop(self, seconds: float | None = None) -> bool:
-        """Start no more attempts and wait for those in progress; returns whether all ended within `seconds`."""
+        """Start no more attempts and wait for those in progress, at most `seconds`; returns whether all have ended.
+
+        Transports are closed only if all have ended.
+        """
         deadline = None if seconds is None else time.monotonic() + seconds
         self._scheduler.stop()
         self._pool.wake()
-        if self._thread is not None:  # it still starts what it is claiming now, and saves the outcomes
+        if self._thread is not None:  # it still starts attempts that it is claiming now, and saves outcomes
             self._thread.join(timeout=seconds)
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         has_ended = self._pool.wait_until_idle(left) and not self.is_alive
@@ -122,32 +125,33 @@ class Dispatcher:
     def drain(self) -> None:
         """Attempt everything that is due now, once, and return when all attempts have ended.
 
-        Rate limits and permits are waited for; what is paused or backs off is not due now.
+        Waits for rate limits and permits. Notifications of a transport that is paused or backs off are not due.
         """
         until = self._clock()
         while True:
             self._pool.clear_wake()
             timeout = self._run_once(until)
-            if timeout is None and self._pool.is_quiet:  # otherwise an attempt that ended made another one possible
+            if timeout is None and self._pool.is_quiet:  # otherwise an attempt ended and another may start
                 return
             self._pool.wait(timeout)
 
     def _run(self) -> None:
+        """The background thread."""
         is_over = False
         while not is_over:
             self._pool.wait(self._timeout)
             self._pool.clear_wake()
             is_over = self._scheduler.is_stopped and not self._queues.in_flight  # one more pass saves the last outcomes
-            self._timeout = self._next_timeout()
+            self._timeout = self._run_guarded_pass()
 
-    def _next_timeout(self) -> float:
-        """Run a pass; returns the seconds until the next. The outermost handler of the thread: never raises."""
+    def _run_guarded_pass(self) -> float:
+        """As `_run_pass`, but never raises: the outermost error handler of the thread."""
         try:
             timeout = self._run_pass()
         except StateError as error:
             self.status.last_error = str(error)
             log.error("the outbox cannot be used: %s", error)
-        except Exception as error:  # for example no memory or threads; no other thread would deliver
+        except Exception as error:  # for example no memory or threads; without this thread nothing is delivered
             self.status.last_error = f"unexpected {type(error).__name__} in the dispatcher"
             log.exception("unexpected error in the dispatcher")
             self._outcomes.recover()
@@ -159,11 +163,12 @@ class Dispatcher:
         return _ERROR_TIMEOUT
 
     def _run_pass(self) -> float:
+        """Start what may start; returns seconds until the next pass."""
         timeout = self._run_once()
         return self._scheduler.seconds_until_due() if timeout is None else timeout
 
     def _run_once(self, until: float | None = None) -> float | None:
-        """Save outcomes and start what may start; returns seconds until more may start, None if unknown."""
+        """Save outcomes and start what may start; returns seconds until more may start, as `Scheduler.start_due`."""
         self._clock_guard.check()
         if not self._queues.in_flight:
             self._outcomes.save()

@@ -17,7 +17,7 @@ _UNSTORABLE = (ValueError, TypeError, OverflowError)  # raised for text and numb
 
 @dataclass(slots=True)
 class DeliveryStatus:
-    """What the worker reports about deliveries; shared by all parts of a `Dispatcher`."""
+    """The status of deliveries for the worker's status file; shared by all parts of a `Dispatcher`."""
 
     last_error: str = ""
     failed_passes: int = 0  # scheduling passes in a row that failed
@@ -26,8 +26,8 @@ class DeliveryStatus:
 class OutcomeRecorder:
     """Collects outcomes from the threads of attempts; the scheduling thread saves them in batches.
 
-    One thread claims and saves. So everything that has ended is saved before the next claim, and until an outcome is
-    saved no other message of the same conversation is sent.
+    That thread also claims. Until an outcome is saved, its rows are stored as being sent, so no other message of the
+    same conversation is claimed.
     """
 
     def __init__(
@@ -43,15 +43,16 @@ class OutcomeRecorder:
         self._status = status
         self._clock = clock
         self._on_change = on_change
-        # Ids of the notifications, and the call that saves their outcome.
+        # Per message: the ids of its notifications, and the call that saves their outcome.
         self._unsaved: deque[tuple[frozenset[str], Callable[[], None]]] = deque()
 
     @property
     def has_unsaved(self) -> bool:
+        """Whether outcomes are recorded and not saved."""
         return bool(self._unsaved)
 
     def record(self, claimed: Sequence[ClaimedNotification], write: Callable[[], None]) -> None:
-        """Queue the outcome of `claimed`; `write` saves it."""
+        """Keep the outcome of `claimed` for the next `save`, which calls `write`."""
         self._unsaved.append((frozenset(item.id for item in claimed), write))
 
     def save(self) -> bool:
@@ -60,7 +61,7 @@ class OutcomeRecorder:
         Raises:
             StateError: the outbox cannot be written; the outcomes are kept for the next call.
         """
-        outcomes = [write for _, write in list(self._unsaved)]  # attempts may add more meanwhile
+        outcomes = [write for _, write in list(self._unsaved)]  # other threads may append more meanwhile
         if not outcomes:
             return False
         try:
@@ -76,7 +77,7 @@ class OutcomeRecorder:
         return True
 
     def _save_each(self, outcomes: Sequence[Callable[[], None]]) -> None:
-        """Save without a batch, so that an outcome that cannot be stored stops no other."""
+        """Save without a batch, so that an outcome that cannot be stored does not prevent the others."""
         for write in outcomes:
             try:
                 write()
@@ -86,16 +87,16 @@ class OutcomeRecorder:
             self._unsaved.popleft()
 
     def abandon(self, claimed: Sequence[ClaimedNotification]) -> None:
-        """Give up the attempt of `claimed`; what has no recorded outcome becomes unknown and is sent again."""
+        """End the attempt of `claimed`, after an error. Notifications without a recorded outcome become unknown."""
         unsaved = {name for ids, _ in list(self._unsaved) for name in ids}
         self._notifications.abandon({item.id for item in claimed} - unsaved)
         self.recover()
 
     def recover(self) -> None:
-        """Make claims without an attempt in progress unknown, after an error; they are sent again."""
+        """Record claimed notifications without an attempt in progress as unknown, after an error. Never raises."""
         try:
             recovered = self._notifications.recover(self._clock())
-        except Exception:  # called by outermost error handlers; the next start recovers them
+        except Exception:  # outermost error handlers call this; the next start recovers them
             log.exception("claimed notifications cannot be recovered now")
         else:
             if recovered:

@@ -24,12 +24,13 @@ class QueueSet:
 
     @property
     def by_name(self) -> Mapping[str, TransportQueue]:
+        """The queues by transport name, as of now: a queue added later is not in it."""
         return self._by_name
 
     def add(self, queue: TransportQueue) -> None:
-        """Add a queue while others are in use."""
+        """Add a queue; also allowed while others are in use."""
         with self._lock:
-            self._by_name = {**self._by_name, queue.name: queue}  # a copy: other threads may iterate over the old one
+            self._by_name = {**self._by_name, queue.name: queue}  # a copy, because other threads may iterate over it
 
     @property
     def in_flight(self) -> int:
@@ -44,8 +45,8 @@ class QueueSet:
     def free_slots(self, queue: TransportQueue) -> int:
         """How many more attempts `queue` may start; may be negative.
 
-        One permit is reserved for each other queue that has nothing in progress, so that transports that hang do not
-        delay it.
+        One permit is reserved for each other queue that has nothing in progress, so that a transport that hangs does
+        not delay them.
         """
         free = self.max_concurrent - self.in_flight
         idle = sum(1 for other in self if other is not queue and not other.in_flight)
@@ -53,9 +54,10 @@ class QueueSet:
         return min(self._share(queue) - queue.in_flight, free, unreserved)
 
     def _share(self, queue: TransportQueue) -> int:
-        """The maximum of attempts of `queue` at once: one after timeouts; half of all if there are other queues.
+        """The maximum number of attempts of `queue` at once: one after timeouts or in a pause, otherwise half of all.
 
-        Half even while the others are idle: an attempt that hangs cannot be ended when they have work again.
+        Half even while the other queues are idle: an attempt that hangs cannot be ended when they have work again. All
+        if there are no others.
         """
         if queue.health.is_degraded or queue.health.pause_reason:
             return 1

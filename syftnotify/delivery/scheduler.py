@@ -42,26 +42,34 @@ class Scheduler:
         self._pool = pool
         self._clock = clock
         self._monotonic = monotonic
-        self._unsubmitted: deque[Callable[[], None]] = deque()  # claimed, but their attempts are not started yet
+        self._unsubmitted: deque[Callable[[], None]] = deque()  # each starts the attempt of one claimed message
         self.is_stopped = False
 
     def stop(self) -> None:
-        """Claim nothing more. What is claimed already is still started."""
+        """Claim nothing more. Attempts of claimed messages are still started."""
         self.is_stopped = True
 
     def start_check(self, queue: TransportQueue) -> None:
+        """Start a check of the transport of `queue`."""
         self._pool.submit(queue, partial(self._checks.run, queue))
 
     def start_due(self, until: float | None = None) -> float | None:
-        """Start every attempt that may start; returns seconds until a rate limit allows the next, None if none waits.
+        """Start every attempt that may start, and every check that is due.
 
-        With `until`, only notifications that are due at that moment are sent, and no checks are started.
+        With `until` (seconds since 1970), only notifications that are due at that time are sent, and no checks are
+        started.
+
+        Returns:
+            Seconds until a rate limit allows the next attempt; None if no notification waits for a rate limit.
+
+        Raises:
+            StateError: the outbox cannot be used.
         """
         self._submit_claimed()
         waits: list[float] = []
         has_progress = True
-        # Attempts that ended meanwhile have freed slots. If servers respond fast this would go on without end, so the
-        # pass ends when there are outcomes to save.
+        # Attempts that have ended meanwhile freed slots, so the queues are visited again. The pass ends when there are
+        # outcomes to save: with fast servers it would not end otherwise.
         while has_progress and not self.is_stopped:
             has_progress = False
             for queue in self._queues:
@@ -78,7 +86,7 @@ class Scheduler:
         return min(waits, default=None)
 
     def _start_from(self, queue: TransportQueue, until: float | None) -> bool:
-        """Claim and start what `queue` may send now; returns whether there was anything."""
+        """Claim and start what `queue` may send now; returns whether anything was claimed."""
         slots = self._queues.free_slots(queue)
         if slots <= 0:
             return False
@@ -89,7 +97,7 @@ class Scheduler:
         return bool(messages)
 
     def _waits_for_rate(self, queue: TransportQueue, until: float | None) -> bool:
-        """Whether a due notification waits for the rate limit alone, not for a pause or a backoff."""
+        """Whether a due notification of `queue` waits only for the rate limit, not for a pause or a backoff."""
         if self._queues.free_slots(queue) <= 0 or queue.health.paused_until > self._monotonic():
             return False
         now = self._clock()
@@ -97,7 +105,7 @@ class Scheduler:
         return due is not None and due <= (now if until is None else until)
 
     def _submit_claimed(self) -> None:
-        """Start the claimed attempts; after an error the next pass starts the rest."""
+        """Start the attempts of claimed messages. After an error the next pass starts the others."""
         while self._unsubmitted:
             self._unsubmitted[0]()
             self._unsubmitted.popleft()
@@ -118,6 +126,6 @@ class Scheduler:
             due = self._claims.next_due(queue, now)
             if due is not None:
                 timeouts.append(max(_MIN_TIMEOUT, due - now, queue.wait(monotonic)))
-            elif wait := queue.wait(monotonic):  # then a check may be due; one that was due is started already
+            elif wait := queue.wait(monotonic):  # a check may be due then; one that is due now was started
                 timeouts.append(max(_MIN_TIMEOUT, wait))
         return min(timeouts)

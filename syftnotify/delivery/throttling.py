@@ -16,15 +16,18 @@ _DAY = 86400.0
 
 
 class _CountedMessage(NamedTuple):
+    """A claimed message as the throttles count it."""
+
     recipient: str
     bundle: str  # empty unless it is a digest
-    source: str  # who caused all of it; empty: several, or nobody
+    source: str  # submitter or user who caused all of it; empty: several, or nobody
 
 
 class Throttling:
-    """The per-recipient throttle of all transports, and the per-submitter share in the daily limit of each.
+    """The per-recipient throttle of all transports, and the per-submitter share of the daily limit of each transport.
 
-    Both are filled from the history at the first claim. Only the claiming thread calls `for_claim`.
+    Both are filled from the history at the first claim. Only the claiming thread may call `for_claim`; any thread may
+    call `undo`, for messages that were claimed.
     """
 
     def __init__(self, history: History, rules: Sequence[ThrottleRule]) -> None:
@@ -45,7 +48,7 @@ class Throttling:
         )
 
     def undo(self, queue: TransportQueue, claimed: Sequence[ClaimedNotification], claimed_at: float) -> None:
-        """Stop counting a message that was not delivered."""
+        """Stop counting the message with `claimed`, which was claimed at `claimed_at` and not delivered."""
         sources = {item.source for item in claimed}
         source = sources.pop() if len(sources) == 1 else ""
         message = _CountedMessage(claimed[0].recipient, claimed[0].bundle, source)
@@ -72,7 +75,7 @@ class Throttling:
 
 
 class ClaimThrottle:
-    """The throttles of one transport at one moment; implements `core.outbox.Throttle`."""
+    """The throttles of one transport at one time, `now`; implements `core.outbox.Throttle`."""
 
     def __init__(
         self,
@@ -110,7 +113,7 @@ class ClaimThrottle:
         self.undo_messages(messages)
 
     def undo_messages(self, messages: Sequence[_CountedMessage]) -> None:
-        """Stop counting `messages`, which were claimed at this moment."""
+        """Stop counting `messages`, which were claimed at the time of this object."""
         with self._lock:
             for message in messages:
                 self._recipients.undo(message.recipient, message.bundle, self._now)

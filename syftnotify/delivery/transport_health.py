@@ -1,4 +1,4 @@
-"""Health of a transport: what its last attempts and checks show about the transport itself."""
+"""Health of a transport, derived from its last attempts and checks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from syftnotify.core.text import iso
 
 # Seconds without a success after which a transport counts as unreachable, in the status and in alerts.
 UNREACHABLE_SECONDS = 120.0
-# So many different messages in a row that failed in the same way show a fault of the transport, not of the messages.
+# Number of different messages in a row whose same failure shows a fault of the transport, not of the messages.
 SYSTEMIC_FAILURES = 3
 _MAX_IDS = 10 * SYSTEMIC_FAILURES
 
@@ -32,15 +32,15 @@ class TransportHealth:
     rejected_ids: list[str] = field(default_factory=list)
     deferred_ids: list[str] = field(default_factory=list)
     last_failure: str = ""
-    pause_reason: str = ""  # why it is paused until a probe succeeds, and a person may have to act; empty: it is not
-    paused_until: float = 0.0  # next attempt after a failure, on the monotonic clock; 0.0: at once
-    unreachable_since: float | None = None  # seconds since 1970; None: the last attempt got a response
+    pause_reason: str = ""  # why it is paused until a probe succeeds, which may need a user's action; empty: no pause
+    paused_until: float = 0.0  # time of the next attempt after a failure, on the monotonic clock; 0.0: no wait
+    unreachable_since: float | None = None  # seconds since 1970; None: the last attempt got a usable response
     _unreachable_at: float = 0.0  # the same on the monotonic clock
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def is_healthy(self) -> bool:
-        """Whether there was no failure of the transport since the last success."""
+        """Whether no failure was recorded since the last success."""
         has_failed = self.consecutive_timeouts or self.is_degraded or self.rejected_ids or self.deferred_ids
         is_blocked = self.paused_until or self.pause_reason or self.unreachable_since or self.is_gone
         return self.is_authenticated and not has_failed and not is_blocked
@@ -51,7 +51,7 @@ class TransportHealth:
         return len(self.rejected_ids) >= SYSTEMIC_FAILURES
 
     def unavailable_reason(self, monotonic: float) -> str:
-        """Why nothing can be sent, as text for users; empty while sending works, or fails for less than two minutes."""
+        """Why nothing can be sent, for users; empty while sending works or has failed for less than two minutes."""
         if self.pause_reason or self.unreachable_since is None:
             return self.pause_reason
         if monotonic - self._unreachable_at < UNREACHABLE_SECONDS:
@@ -59,7 +59,10 @@ class TransportHealth:
         return f"unreachable since {iso(self.unreachable_since)}: {self.last_failure}"
 
     def record_success(self, monotonic: float) -> bool:
-        """A message was sent: forget all failures. Returns whether the transport was unavailable until now."""
+        """Record that a message was sent, which clears all failures.
+
+        Returns whether the transport was unavailable until now.
+        """
         if self.is_healthy:
             return False
         with self._lock:
@@ -71,17 +74,22 @@ class TransportHealth:
         return was_unavailable
 
     def record_connection(self) -> None:
-        """A check reached the server. Whether messages are accepted is open until the next one."""
+        """Record that a check reached the server. It does not show whether messages are accepted."""
         with self._lock:
             self.unreachable_since, self.deferred_ids, self.loses_responses = None, [], False
 
     def record_failure(self, error: DeliveryError, message_id: str, now: float, monotonic: float) -> bool:
-        """Record what a failed attempt or check shows about the transport.
+        """Record a failed attempt or check.
 
-        `message_id` is empty for a check; all rejections of one recipient have the same.
+        Args:
+            error: the failure.
+            message_id: the message, or one key for all rejections of one recipient; empty for a check.
+            now: seconds since 1970.
+            monotonic: the same on the monotonic clock.
 
-        Returns whether the transport is at fault and not this message: it rejects all messages, or its endpoint is
-        gone and an earlier message showed that already.
+        Returns:
+            Whether the transport is at fault and not this message: it rejects all messages, or an earlier message
+            showed already that its endpoint is gone.
         """
         failure = error.failure
         with self._lock:
@@ -127,5 +135,5 @@ class TransportHealth:
 
 
 def _with(ids: list[str], message_id: str) -> list[str]:
-    """`ids` with `message_id` added once; the oldest are dropped, since a few are enough."""
+    """`ids` with `message_id` added unless it is contained; at most `_MAX_IDS`, the newest."""
     return ids if message_id in ids else [*ids, message_id][-_MAX_IDS:]

@@ -13,24 +13,24 @@ log = logging.getLogger(__name__)
 
 
 class TokenBucket:
-    """Rate limit of a transport: a message takes one token."""
+    """Rate limit of a transport: each message takes one token. Not safe to share between threads."""
 
     def __init__(self, rate: float, burst: int) -> None:
-        """`rate` is the number of tokens added per second, `burst` the maximum stored and the number at first use."""
+        """`rate` is the number of tokens added per second, `burst` their maximum and their number at the first use."""
         self._rate = rate
         self._burst = float(burst)
         self._tokens = self._burst
         self._filled_at: float | None = None
 
     def wait(self, monotonic: float) -> float:
-        """Seconds until a token is available."""
+        """Seconds until a token is available; 0.0 if one is."""
         if self._filled_at is not None:
             self._tokens = min(self._burst, self._tokens + (monotonic - self._filled_at) * self._rate)
         self._filled_at = monotonic
         return (1.0 - self._tokens) / self._rate if self._tokens < 1.0 else 0.0
 
     def take(self) -> None:
-        """Remove one token."""
+        """Take one token; the number may become negative."""
         self._tokens -= 1.0
 
 
@@ -39,18 +39,19 @@ class QueueOptions:
     """How messages are sent through a transport."""
 
     rate: float | None = None  # messages per second; None: no limit
-    burst: int = 1  # messages that may exceed `rate` at once
+    burst: int = 1  # messages that may be sent at once after a pause; only with `rate`
     max_retries: int | None = None  # retries after temporary failures; None: as many as fit into 72 hours
     daily_limit: int | None = None  # messages in 24 hours; None: no limit
-    supports_threads: bool = False  # the provider groups messages into conversations and returns their ids
+    uses_threads: bool = False  # the provider groups messages into conversations and returns their ids
     allows_digest: bool = True  # recipients are people: above a threshold they get digests
     resend_unknown: bool = True  # False: a message of unknown outcome waits for a user's decision
 
 
 class TransportQueue:
-    """A transport with what is needed to send through it.
+    """A transport with the renderer, options, health and rate limit that its attempts need.
 
-    `in_flight` is the number of its attempts and checks in progress; `AttemptPool` counts them.
+    Attributes:
+        in_flight: number of its attempts and checks in progress; `AttemptPool` counts them.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class TransportQueue:
         self._bucket = None if rate is None else TokenBucket(rate, self.options.burst)
 
     def wait(self, monotonic: float) -> float:
-        """Seconds until the next attempt may start, because of a backoff, a pause or the rate limit."""
+        """Seconds until a backoff, a pause and the rate limit allow the next attempt; 0.0 if they do now."""
         wait = max(0.0, self.health.paused_until - monotonic)
         return wait if self._bucket is None else max(wait, self._bucket.wait(monotonic))
 
@@ -76,19 +77,19 @@ class TransportQueue:
             self._bucket.take()
 
     def record_success(self, monotonic: float) -> None:
-        """A message was sent, which ends every pause."""
+        """Record that a message was sent, which ends every pause."""
         if self.health.record_success(monotonic):
             log.info("transport %s works again", self.name)
 
     def record_check(self, monotonic: float) -> None:
-        """A check succeeded."""
+        """Record that a check succeeded. It ends a pause only if the sign-in had failed."""
         if self.health.is_authenticated:
             self.health.record_connection()
         else:
             self.record_success(monotonic)
 
     def pause(self, decision: Decision, reason: str, monotonic: float) -> bool:
-        """Back off or pause as `decision` requires; returns whether a pause begins. The worker alerts the owner."""
+        """Back off or pause as `decision` requires; returns whether a pause begins."""
         begins = self.health.pause(decision, reason, monotonic)
         if begins:
             log.error("transport %s is paused: %s; queued notifications are kept", self.name, reason)

@@ -200,7 +200,7 @@ def _transport_queue(
         burst=section.burst,
         max_retries=section.max_retries,
         daily_limit=section.daily_limit,
-        supports_threads=section.uses_threads,
+        uses_threads=section.uses_threads,
         allows_digest=not section.for_programs,
         resend_unknown=not settings.holds(section),
     )
