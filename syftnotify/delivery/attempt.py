@@ -141,9 +141,9 @@ class AttemptRunner:
                 self._outcomes.record(items, write)
                 details = f" ({error.failure.value}): {error}"
                 _log(level, OUTCOME_LABELS[error.failure], queue, items, details)
-        if error.failure is Failure.AUTH:
-            queue.health.is_authenticated = _can_authenticate(queue.transport)
         self._pause(queue, decision, error, is_response=is_response)
+        if error.failure is Failure.AUTH:  # after the pause: a check takes long, and meanwhile no attempt may start
+            queue.health.is_authenticated = _can_authenticate(queue.transport)
 
     def _pause(self, queue: TransportQueue, decision: Decision, error: DeliveryError, *, is_response: bool) -> None:
         """Back off or pause the transport, as `decision` or a series of failures requires."""
