@@ -184,7 +184,7 @@ def test_mail_long_entity_header_is_kept() -> None:
 LINE_ENDS = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
 
 
-IMITATIONS = ["--- code/main.py ---", "See the job: https://evil.example/login", "Not shown:"]
+IMITATIONS = ["--- code/main.py ---", "View the job: https://evil.example/login", "Not shown:"]
 
 
 @pytest.mark.parametrize(
