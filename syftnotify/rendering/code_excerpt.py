@@ -6,17 +6,18 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-# Bytes of HTML. Gmail clips a mail at 102 KB.
+# Bytes of HTML. Gmail shows only the first 102 KB of a mail.
 CODE_LIMIT = 80 * 1024
 _FILE_OVERHEAD = 600  # bytes of HTML around the text of one file
-_LINE_OVERHEAD = 2
+_LINE_OVERHEAD = 2  # bytes of HTML after one line of the list of files that are left out
 _TOO_MUCH = "too much code for one mail"
 
 
 def limited_code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """The files to show, cut to `CODE_LIMIT`, and the list of files left out, which is never cut.
+    """The files to show, limited to `CODE_LIMIT` in all, and the files that are left out, which are all listed.
 
-    A shown file is `{path, text, cut}`, one left out `{path, why}`.
+    Shown files are dicts with `path`, `text` and `cut` (whether the end of the file is missing), the others dicts with
+    `path` and `why`.
     """
     shown: list[dict[str, Any]] = []
     left_out = list(payload.get("code_left_out") or [])
@@ -34,15 +35,18 @@ def limited_code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list
 
 
 def _html_size(text: str) -> int:
-    """Bytes of HTML that one shown file takes; a line end is sent as two bytes."""
+    """Bytes of HTML of one shown file; a line end is sent as two bytes."""
     return _FILE_OVERHEAD + len(html.escape(text).encode("utf-8")) + text.count("\n")
 
 
 def _cut(text: str, size: int, room: int) -> str:
-    """`text` cut to `room` bytes of HTML, assuming that every character takes the average of `size`."""
+    """`text` cut to about `room` bytes of HTML; `size` is what all of it takes.
+
+    The result is longer if the characters at the beginning take more bytes than the average.
+    """
     return text if size <= room else text[: len(text) * (room - _FILE_OVERHEAD) // size]
 
 
 def _listed_size(file: Mapping[str, Any]) -> int:
-    """Bytes of HTML that one line of the list of left-out files takes at most."""
+    """The maximum bytes of HTML of `file` in the list of files that are left out."""
     return len(html.escape(f"{file['path']} ({file.get('why', _TOO_MUCH)})").encode("utf-8")) + _LINE_OVERHEAD

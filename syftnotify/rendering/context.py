@@ -29,9 +29,9 @@ from syftnotify.rendering.summary import summary_line
 
 _MAX_ROWS = 20
 _TRACE_LIMIT = 20_000  # characters
-# Payload keys without a row: they have a place of their own in the message, or may be private.
+# Payload keys without a row in the table of details: the message shows them elsewhere, or they may be private.
 _NO_ROWS_EMITTED = PRIVATE_KEYS | {"name", "error"}
-# Likewise for events of the tree, whose payload also holds keys that the notifier itself needs.
+# The same for events of the tree, whose payload also has keys that only this program needs.
 _NO_ROWS = _NO_ROWS_EMITTED | {
     "submitter",
     "claimed",
@@ -49,7 +49,7 @@ _NO_ROWS = _NO_ROWS_EMITTED | {
 
 
 def template_context(item: Item, links: Links) -> dict[str, Any]:
-    """The variables that a template of `item` may use; code and stderr only where the audience may see them."""
+    """The variables for the template of `item`; `code` and `stderr` only for audiences that may see them."""
     payload = item.event.payload
     submitter, claimed = str(payload.get("submitter") or ""), str(payload.get("claimed") or "")
     scientist = person(submitter or claimed)
@@ -83,7 +83,7 @@ def template_context(item: Item, links: Links) -> dict[str, Any]:
 
 
 def _private_variables(item: Item) -> dict[str, Any]:
-    """Code for the owner, stderr for the trusted audiences; both may hold private data."""
+    """Code for the owner, stderr for `TRUSTED_AUDIENCES`; both may contain private data."""
     payload = item.event.payload
     variables: dict[str, Any] = {}
     if item.event.emitted:
@@ -97,7 +97,7 @@ def _private_variables(item: Item) -> dict[str, Any]:
 
 
 def _rows(item: Item) -> list[tuple[str, str]]:
-    """The remaining details of an event as label and text, for the general template."""
+    """Label and text of the remaining details of an event, for the general template."""
     event = item.event
     rows = [] if event.emitted else [("Owner", escape(str(event.payload.get("owner") or "")))]
     hidden = _NO_ROWS_EMITTED if event.emitted else _NO_ROWS
@@ -113,12 +113,12 @@ def _rows(item: Item) -> list[tuple[str, str]]:
 
 def _flat(value: Any) -> str:
     """A JSON value on one line."""
-    if isinstance(value, list) and not any(isinstance(each, (list, dict)) for each in value):
+    if isinstance(value, list) and not any(isinstance(element, (list, dict)) for element in value):
         return ", ".join(map(str, value))
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _trace(payload: Mapping[str, Any]) -> str:
-    """The end of an emitted error as a block, if it has several lines."""
+    """The end of an emitted error that has several lines, such as a traceback; otherwise empty."""
     text = str(payload.get("error") or "").strip()
     return escape_block(text[-_TRACE_LIMIT:]) if "\n" in text else ""

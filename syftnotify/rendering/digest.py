@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from syftnotify.core.kinds import Severity
 from syftnotify.core.models import Item
 from syftnotify.core.text import plural
 from syftnotify.rendering.fields import submitter
 
-_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
+_RANKS = {severity: rank for rank, severity in enumerate(Severity)}  # 0 is the most urgent
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +25,28 @@ class Group:
 
 
 def group_by_submitter(items: Iterable[Item], limit: int) -> tuple[list[Group], str]:
-    """`items` by submitter, most severe first, and a text about submitters who are not listed (empty if all are).
+    """Group `items` by submitter, most severe first.
 
-    At most `limit` items are listed. Submitters are served round-robin, so that one with many items does not displace
-    the others.
+    At most `limit` items are listed. They are chosen round-robin among the submitters, so that one with many items does
+    not displace the others.
+
+    Returns:
+        The groups, and a text about the submitters without a listed item (`7 more from 2 others`), empty if there are
+        none.
     """
     by_submitter: dict[str, list[Item]] = {}
     for item in sorted(items, key=_rank):
         by_submitter.setdefault(submitter(item.event), []).append(item)
     ordered = sorted(by_submitter.items(), key=lambda pair: (_rank(pair[1][0]), len(pair[1])))
-    turns = [who for turn in range(limit) for who, own in ordered if turn < len(own)]
-    listed = Counter(turns[:limit])
+    turns = (who for turn in range(limit) for who, own in ordered if turn < len(own))
+    listed = Counter(islice(turns, limit))
     groups = [Group(who, own[: listed[who]], len(own) - listed[who]) for who, own in ordered if listed[who]]
     unlisted = [len(own) for who, own in ordered if not listed[who]]
     return groups, f"{sum(unlisted)} more from {plural(len(unlisted), 'other')}" if unlisted else ""
 
 
 def rarest_submitter_first(items: Sequence[Item]) -> list[Item]:
-    """`items` ordered by how many their submitter has, fewest first."""
+    """`items` sorted by the number of items of their submitter, fewest first."""
     counts = Counter(submitter(item.event) for item in items)
     return sorted(items, key=lambda item: counts[submitter(item.event)])
 

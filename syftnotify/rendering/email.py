@@ -1,4 +1,4 @@
-"""Renders notifications as e-mails: subject, text, HTML and headers."""
+"""Renders notifications as mails: subject, text, HTML and headers."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from syftnotify.rendering.links import Links
 from syftnotify.rendering.summary import fill, summary_line
 from syftnotify.rendering.templates import TemplateRenderer
 
-DIGEST_ITEMS = 100  # listed in one digest
+DIGEST_ITEMS = 100  # maximum number of items listed in one digest
 GENERAL_TEMPLATE = "event"
 DIGEST_TEMPLATE = "digest"
-# Gmail refuses a mail with more than 500 KB of headers, or 5,000 of them.
+# Limits of the headers with entity ids: Gmail rejects a mail with more than 500 KB of headers, or more than 5,000.
 _MAX_ENTITY_HEADERS = 2000
-_ENTITY_HEADERS_LIMIT = 200 * 1024  # characters of entity ids in headers
-# Audiences with templates of their own; all others get the general one.
+_MAX_ENTITY_CHARACTERS = 200 * 1024
+# Audiences with their own templates; all others get the general one.
 _ROLES = frozenset({Audience.OWNER, Audience.OPERATOR, Audience.SUBMITTER})
 
 _inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
 
 
 def inline_css(text: str) -> str:
-    """Copy the rules of `<style>` into `style` attributes, which every mail program supports; @-rules stay."""
+    """Copy the CSS rules in `<style>` to `style` attributes, which every mail program supports; @-rules stay."""
     return _inliner.inline(text)
 
 
 def template_for(kind: EventKind, audience: Audience) -> str:
-    """The template of events of the tree and of the worker; emitted events have `GENERAL_TEMPLATE`."""
+    """The name of the template for an event of the tree or of the worker; emitted events have `GENERAL_TEMPLATE`."""
     if audience in {Audience.OWNER, Audience.OPERATOR}:
         return kind.spec.owner_template
     return kind.spec.submitter_template if audience is Audience.SUBMITTER else GENERAL_TEMPLATE
@@ -49,7 +49,15 @@ class EmailRenderer:
     def __init__(
         self, templates: TemplateRenderer, *, sender: str, links: Links, prefix: str = "", body: str = "both"
     ) -> None:
-        """`prefix` precedes each subject; `body` is `both`, `plain` or `html`."""
+        """Set up a renderer.
+
+        Args:
+            templates: the templates of the home.
+            sender: mail address of the sender.
+            links: the URL templates of the links in the mails.
+            prefix: precedes each subject, with a blank.
+            body: `both`, `plain` or `html`.
+        """
         self._templates = templates
         self._sender = sender
         self._links = links
@@ -102,7 +110,7 @@ class EmailRenderer:
         )
 
     def _bodies(self, template: str, context: dict[str, Any]) -> tuple[str, str]:
-        """Text and HTML."""
+        """The text and the HTML of a mail."""
         text = self._templates.render(f"emails/{template}.txt", context)
         return text, inline_css(self._templates.render(f"emails/{template}.html", context))
 
@@ -112,19 +120,20 @@ class EmailRenderer:
 
 
 def _digest_summary(items: Sequence[Item], audience: Audience) -> str:
+    """The first line of a digest, and its subject."""
     if audience is Audience.OWNER and all(map(_awaits_owner, items)):
         return f"{plural(len(items), 'request waits', 'requests wait')} for you."
     return f"{plural(len(items), 'thing')} happened."
 
 
 def _awaits_owner(item: Item) -> bool:
-    """Whether the owner still has to act on the event."""
+    """Whether the owner still has to act on the event, by the current status of the job."""
     spec = item.event.kind.spec
     return spec.awaits_owner and spec.status_after in {None, item.status}
 
 
 def _subject(item: Item) -> str:
-    """The subject, the same for all mails about one job or peer, because mail programs group mails by it."""
+    """The subject: the same in all mails about one job or peer, because mail programs group mails by it."""
     event, payload = item.event, item.event.payload
     spec = event.kind.spec
     owner = escape(str(payload.get("owner") or ""), limit=NAME_LIMIT)
@@ -144,8 +153,8 @@ def _subject(item: Item) -> str:
 
 
 def _within_header_limits(entities: Sequence[str]) -> Iterator[str]:
-    """The first of `entities`, as many as the headers of one mail may hold."""
-    room = _ENTITY_HEADERS_LIMIT
+    """As many of `entities`, from the first on, as the headers of one mail may contain."""
+    room = _MAX_ENTITY_CHARACTERS
     for entity in entities[:_MAX_ENTITY_HEADERS]:
         room -= len(entity)
         if room < 0:

@@ -12,9 +12,9 @@ from syftnotify.core.models import Event, Item
 from syftnotify.core.text import escape
 from syftnotify.rendering.templates import format_datetime
 
-# Payload keys that may hold private data of the run; they go into mails to the owner's side only.
+# Payload keys that may contain private data of the run. They are shown in mails to `TRUSTED_AUDIENCES` only.
 PRIVATE_KEYS = frozenset({"code", "code_left_out", "stderr", "stderr_cut"})
-# Audiences that may see what a run printed.
+# Audiences that may see the output of a run.
 TRUSTED_AUDIENCES = frozenset({Audience.OWNER, Audience.OPERATOR, Audience.RECIPIENT})
 NAME_LIMIT = 120  # characters
 UNNAMED = "an unnamed scientist"
@@ -27,53 +27,56 @@ def job_name(payload: Mapping[str, Any]) -> str:
 
 
 def subject_name(event: Event) -> str:
-    """The name of what the event is about, safe between quotation marks: a job, a workflow, or the entity id."""
+    """The name of the job or workflow of the event, otherwise its entity id; safe between quotation marks."""
     workflow = escape(str(event.payload.get("workflow_name") or ""), limit=NAME_LIMIT, quoted=True)
     return job_name(event.payload) or workflow or escape(event.entity, limit=NAME_LIMIT, quoted=True)
 
 
 def event_user(event: Event) -> Any:
-    """Whose job or reservation the event is about, for display: the option `--user` precedes the payload."""
+    """The user whose job or reservation the event is about, unescaped; the option `--user` precedes the payload.
+
+    The payload of an emitted event may contain a value of any type.
+    """
     payload = event.payload
     return event.routing.get("user") or payload.get("submitter") or payload.get("claimed") or payload.get("user")
 
 
 def event_details(event: Event) -> dict[str, Any]:
-    """The payload, and the user and tags of the routing."""
+    """The payload, with `user` and `tags` of the routing unless the payload has its own."""
     return {**{name: event.routing[name] for name in ("user", "tags") if name in event.routing}, **event.payload}
 
 
 def person(name: str) -> str:
-    """A mail address unchanged; any other name in quotation marks, so that it cannot pass for text of ours."""
+    """A mail address unchanged; any other name in quotation marks, so that it cannot look like text of the message."""
     return name if not name or is_address(name) else f'"{escape(name, limit=NAME_LIMIT, quoted=True)}"'
 
 
 def submitter(event: Event) -> str:
-    """The person whose job or reservation the event is about, as `person` shows it, or `UNNAMED`."""
+    """`event_user` as `person` shows it, or `UNNAMED`."""
     return person(str(event_user(event) or "")) or UNNAMED
 
 
 def unverified_suffix(item: Item) -> str:
-    """Follows a submitter without a peer record, in messages to anyone but the submitter."""
-    is_marked = bool(item.event.payload.get("unverified")) and item.audience is not Audience.SUBMITTER
-    return _UNVERIFIED if is_marked else ""
+    """The text after a submitter without a peer record; empty for others, and in messages to the submitter."""
+    is_shown = item.event.payload.get("unverified") and item.audience is not Audience.SUBMITTER
+    return _UNVERIFIED if is_shown else ""
 
 
 def return_code(payload: Mapping[str, Any]) -> int | str | None:
-    """The return code; that of an emitted event may be of any type."""
+    """The return code, if any. An emitted event may contain a value of any type, which is returned as escaped text."""
     code = payload.get("return_code")
     return code if code is None or isinstance(code, int) else escape(str(code), limit=NAME_LIMIT)
 
 
 def unreadable_notice(payload: Mapping[str, Any]) -> str:
-    """One sentence about a job of the tree that cannot be read, or empty."""
+    """A sentence that says why a job of the tree cannot be read; empty if it can."""
     reason = escape(str(payload.get("unreadable") or ""))
     what = "state" if reason.startswith("state.yaml") else "configuration"
     return f"Its {what} cannot be read ({reason})." if reason else ""
 
 
 def error_line(item: Item) -> str:
-    """The error in one line; empty for audiences that must not see what a run printed."""
+    """The error on one line; empty if there is none, or if the audience must not see the output of a run."""
     if item.audience not in TRUSTED_AUDIENCES and not item.event.emitted:
         return ""
     payload = item.event.payload
@@ -94,4 +97,4 @@ def parse_time(text: str) -> datetime | str:
 def time_label(text: str) -> str:
     """`January 15, 2024 at 03:30 PM UTC` for an ISO 8601 time; any other text escaped."""
     moment = parse_time(text)
-    return f"{format_datetime(moment)} UTC" if isinstance(moment, datetime) else format_datetime(moment)
+    return f"{format_datetime(moment)} UTC" if isinstance(moment, datetime) else moment

@@ -1,4 +1,4 @@
-"""Links in messages, built from the address templates of the configuration."""
+"""Links in messages, made from the URL templates of the configuration."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from syftnotify.core.models import Event
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Address templates; empty where the configuration sets none.
+    """URL templates for a job, its results and a peer; empty where the configuration has none.
 
-    Placeholders: `{job}`, `{owner}`, `{submitter}`, `{peer}`, `{entity}`.
+    Placeholders: `{job}`, `{owner}`, `{submitter}`, `{peer}`, `{entity}`. Their values are percent-encoded.
     """
 
     job: str = ""
@@ -21,20 +21,20 @@ class Links:
     peer: str = ""
 
     def of(self, event: Event) -> dict[str, str]:
-        """The addresses for `event`: `job_url`, `results_url`, `peer_url`; empty where there is none."""
+        """The URLs for `event`: `job_url`, `results_url`, `peer_url`; empty where there is none."""
         payload = event.payload
-        submitter = quote(str(payload.get("submitter") or ""), safe="@", errors="replace")
+        submitter = _encoded(payload.get("submitter"), safe="@")
         values = {
-            "job": quote(str(payload.get("name") or ""), safe="", errors="replace"),
-            "owner": quote(str(payload.get("owner") or ""), safe="@"),
+            "job": _encoded(payload.get("name")),
+            "owner": _encoded(payload.get("owner"), safe="@"),
             "submitter": submitter,
             "peer": submitter,
-            "entity": quote(event.entity, safe=""),
+            "entity": _encoded(event.entity),
         }
         has_job = event.kind.is_about_job and bool(values["job"])
         job_url = self.job.format_map(values) if has_job else ""
-        # Emitters are trusted to link to their own pages; the SyftBox tree is not.
-        emitted_url = _web_address(payload.get("url")) if event.emitted else ""
+        # Emitters are trusted and may link to their own pages; the SyftBox tree is not trusted.
+        emitted_url = _web_url(payload.get("url")) if event.emitted else ""
         return {
             "job_url": job_url or emitted_url,
             "results_url": self.results.format_map(values) if has_job else "",
@@ -42,7 +42,12 @@ class Links:
         }
 
 
-def _web_address(value: Any) -> str:
-    """`value` if it is an http(s) URL on one line without blanks, otherwise empty."""
+def _encoded(value: Any, *, safe: str = "") -> str:
+    """`value` percent-encoded, without lone surrogates, which file names that are not UTF-8 contain."""
+    return quote(str(value or ""), safe=safe, errors="replace")
+
+
+def _web_url(value: Any) -> str:
+    """`value` if it is an http or https URL without blanks and control characters; otherwise empty."""
     is_url = isinstance(value, str) and value.startswith(("https://", "http://")) and value.isprintable()
     return str(value) if is_url and " " not in value else ""

@@ -1,4 +1,4 @@
-"""The Jinja2 environment for all templates: no access to Python internals, and no changes to the context."""
+"""The Jinja2 environment of all templates, which users may write."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 
 class TemplateSandbox(ImmutableSandboxedEnvironment):
-    """Fails on access to a forbidden attribute; the base class renders it as empty text."""
+    """A sandbox without access to Python internals, in which templates cannot change the context.
+
+    Access to a forbidden attribute is an error; the base class renders it as empty text.
+    """
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> Any:
         """Raise SecurityError."""

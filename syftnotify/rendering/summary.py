@@ -1,4 +1,4 @@
-"""One-line summary of an event; the text of digests, chat messages and some mail subjects."""
+"""One-line summary of an event, used in digests, chat messages and some mail subjects."""
 
 from __future__ import annotations
 
@@ -24,19 +24,23 @@ _DECIDED = frozenset(Status) - {Status.WAITING}
 
 
 def summary_line(item: Item) -> str:
-    """The event in one line, for the audience of `item`."""
+    """The summary of the event of `item`, for its audience."""
     spec = item.event.kind.spec
     is_for_submitter = item.audience is Audience.SUBMITTER and bool(spec.submitter_summary)
     return fill(spec.submitter_summary if is_for_submitter else spec.summary, item)
 
 
 def fill(text: str, item: Item) -> str:
-    """`text`, a text of an `EventSpec`, with the values of `item` for its placeholders."""
+    """`text`, a text of an `EventSpec`, with its placeholders replaced by the values of `item`.
+
+    Raises:
+        KeyError: `text` has a placeholder that `PLACEHOLDERS` lacks.
+    """
     return text.format_map(_Values(item))
 
 
 class _Values(dict[str, str]):
-    """The placeholders' values for one item, computed when they are used."""
+    """The values of all placeholders for one item, each computed when it is used."""
 
     def __init__(self, item: Item) -> None:
         super().__init__()
@@ -51,6 +55,7 @@ def _name(item: Item) -> str:
 
 
 def _by(item: Item) -> str:
+    """The submitter after a leading blank; empty for an emitted event that has none."""
     who = submitter(item.event)
     return "" if item.event.emitted and who == UNNAMED else f" from {who}{unverified_suffix(item)}"
 
@@ -64,7 +69,7 @@ def _reason(item: Item) -> str:
 
 
 def _ended(item: Item) -> str:
-    """How the run ended, with a leading blank: the step that failed and the return code, as far as known."""
+    """The step that failed and the return code, each with a leading blank; empty if unknown."""
     payload = item.event.payload
     code, step = return_code(payload), payload.get("step")
     at_step = f" at step {escape(str(step), limit=NAME_LIMIT)}" if step else ""
@@ -72,7 +77,7 @@ def _ended(item: Item) -> str:
 
 
 def _waits(item: Item) -> str:
-    """The status of a submitted job now, and when it was submitted."""
+    """The current status of a submitted job, and when it was submitted."""
     labels = {Status.WAITING: "waits for you", Status.DONE: "has ended since", Status.FAILED: "has ended since"}
     submitted = time_label(item.event.at)
     label = labels.get(item.status, f"came in and is {item.status.value}")
@@ -85,7 +90,10 @@ def _unreadable(item: Item) -> str:
 
 
 def _lasting(item: Item, doing: str, over: frozenset[Status]) -> str:
-    """For how long the job has been `doing`. A reminder may be sent late, after quiet hours or a pause."""
+    """For how long the job has been `doing`, which is over if its current status is in `over`.
+
+    A reminder may be sent late, after quiet hours or a pause.
+    """
     minutes = item.event.payload.get("minutes")
     duration = format_duration(float(minutes) * 60) if isinstance(minutes, (int, float)) else "long"
     if item.status in over:
@@ -97,7 +105,7 @@ def _summary(item: Item) -> str:
     return escape(str(item.event.payload.get("summary") or ""))
 
 
-# By name; the placeholders that texts of an `EventSpec` may contain.
+# The placeholders that the texts of an `EventSpec` may contain, each with the function that returns its value.
 PLACEHOLDERS: dict[str, Callable[[Item], str]] = {
     "name": _name,
     "who": lambda item: submitter(item.event),

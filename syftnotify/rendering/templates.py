@@ -1,4 +1,4 @@
-"""Renders templates with Jinja2: those of the user's folder first, then the built-in ones; and their filters."""
+"""Mail templates: rendering with Jinja2, and the filters that they may use."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TemplateRenderer:
     """Renders mail templates.
 
     Args:
-        templates_dir: folder with the user's templates; the built-in ones replace those that it lacks.
+        templates_dir: folder with the user's templates, which precede the built-in ones; None: only these.
 
     Filters: `datetime` (`January 15, 2024 at 03:30 PM`), `duration` (`2 hours 15 minutes 30 seconds`) and `indented`
     (for code and stderr in plain text).
@@ -62,7 +62,7 @@ class TemplateRenderer:
         return text
 
     def errors(self) -> dict[str, str]:
-        """The templates that cannot be compiled, each with its error message."""
+        """The error messages of the templates that cannot be compiled, by name."""
         errors = {}
         for name in self._environment.list_templates():
             try:
@@ -81,14 +81,17 @@ def cached_renderer(folder: Path | None) -> TemplateRenderer:
 
 @cache
 def built_in_folder() -> Path:
-    """The folder of the built-in templates: inside an installed package, or at the top of a checkout."""
+    """The folder of the built-in templates: in the package if it is installed, otherwise at the top of the checkout."""
     package = Path(__file__).resolve().parent.parent
     inside = package / "templates"
     return inside if inside.is_dir() else package.parent / "templates"
 
 
 def format_datetime(value: Any) -> str:
-    """`January 15, 2024 at 03:30 PM` in every locale; text that is no ISO 8601 time is returned unchanged."""
+    """`January 15, 2024 at 03:30 PM`, in every locale, for a `datetime` or an ISO 8601 text.
+
+    Other text is returned unchanged, None as empty text.
+    """
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -102,16 +105,19 @@ def format_datetime(value: Any) -> str:
 
 
 def indented(value: Any) -> str:
-    """Text from outside with four spaces before each line, so that no line can pass for one of the mail itself.
+    """External text with four spaces before each line, so that no line looks like one of the mail itself.
 
-    Lines are split as by `str.splitlines`, which covers every line end of mail programs. Blank lines stay unchanged.
+    Lines end as for `str.splitlines`, which recognizes every line end of mail programs. Blank lines stay unchanged.
     """
     lines = str(value).splitlines(keepends=True)
     return "".join(f"    {line}" if line.strip() else line for line in lines)
 
 
 def format_duration(value: Any) -> str:
-    """`2 hours 15 minutes 30 seconds` for a number of seconds, without the parts that are zero."""
+    """`2 hours 15 minutes 30 seconds` for a number of seconds, without the parts that are zero.
+
+    Anything else is returned as text, None as empty text.
+    """
     try:
         seconds = max(0, int(value))
     except (TypeError, ValueError, OverflowError):
