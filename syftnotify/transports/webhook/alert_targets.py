@@ -1,4 +1,4 @@
-"""URLs as targets of alert rules: each is a webhook of its own, besides those of the configuration."""
+"""URLs as targets of alert rules: each is a webhook transport besides those of the configuration."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from syftnotify.transports.webhook.settings import WebhookSettings
 
 
 def settings_for_url(url: str) -> WebhookSettings:
-    """The settings of the webhook at `url`. Raises: ValueError, it is not an HTTP URL."""
+    """The settings of the webhook at `url`. Raises: ValueError, `url` is not an HTTP URL."""
     section = {"type": "webhook", "url": url, "format": "run_alert", "on_unknown": "resend"}
     return WebhookSettings.model_validate(section)
 
 
 def settings_of_targets(rules: Iterable[AlertRule]) -> dict[str, WebhookSettings]:
-    """The settings for the URLs among the targets of `rules`, by endpoint name.
+    """The settings for the URLs among the targets of `rules`, by `AlertRule.endpoint`.
 
-    Each has its own transport, so that one that is down does not delay the others.
+    Each URL has its own transport, so that one that is down does not delay the others.
     """
     return {rule.endpoint: _settings_of(rule) for rule in rules if rule.has_url}
 
 
 def transport_info(name: str) -> TransportInfo:
-    """The facts for routing. There is no default recipient: only alert rules use such a transport."""
+    """What routing needs of the transport `name` for a URL. It has no default recipient: only alert rules use it."""
     return TransportInfo(
         name, WebhookSettings.address_type, WebhookSettings.medium(name), for_programs=WebhookSettings.for_programs
     )
 
 
 def target_warning(rule: AlertRule) -> str:
-    """The warning that secrets in the URL of `rule` are sent unencrypted; empty if there is none."""
+    """The warning that secrets in the URL of `rule` are sent unencrypted; empty if none are."""
     if not rule.has_url or is_safe_url(rule.target):
         return ""
     exposed = _settings_of(rule).exposed
@@ -45,8 +45,9 @@ def target_warning(rule: AlertRule) -> str:
 
 
 def _settings_of(rule: AlertRule) -> WebhookSettings:
+    """The settings for the URL of `rule`, also for an invalid one, so that it does not stop the other rules."""
     try:
         return settings_for_url(rule.target)
-    except ValueError:  # earlier versions accepted it; each request to it fails and is reported
+    except ValueError:  # an earlier version accepted the URL; each request to it fails and is reported
         url = SecretStr(rule.target)
         return WebhookSettings.model_construct(type="webhook", url=url, format="run_alert", on_unknown="resend")

@@ -1,7 +1,7 @@
 """Rendering for programs: one JSON object per notification, in one of five formats.
 
-`native` is our own; `gflow`, `nomaflow` and `run_alert` are those of receivers made for these systems; `template` is a
-template of the operator.
+`native` is syftnotify's own format; `gflow`, `nomaflow` and `run_alert` are those of receivers for these systems;
+`template` is a Jinja2 template in the configuration.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import json
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -50,14 +50,14 @@ _GFLOW_STATES = {
     EventKind.JOB_HELD: "Hold",
     EventKind.JOB_RELEASED: "Queued",
 }
-_DOLLAR = re.compile(r"\$\{(\w+)\}")
-# Variables of templates besides the keys of the native format; empty where unknown. The first ones are Nomaflow's.
-_VARIABLES = ("job_id", "run_id", "state", "error", "started_at", "finished_at", "triggered_by", "url")
+_DOLLAR_VARIABLE = re.compile(r"\$\{(\w+)\}")
+# Variables that every template has, empty where unknown: the keys of Nomaflow, of the native format and of its `job`.
+_NOMAFLOW_KEYS = ("job_id", "run_id", "state", "error", "started_at", "finished_at", "triggered_by", "url")
 _NATIVE_KEYS = ("id", "event", "severity", "timestamp", "entity")
 _JOB_KEYS = ("id", "name", "user", "owner", "state", "exit_code", "error", "tags")
 _RENDERING_ERRORS = (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, LookupError, RecursionError)
-# A line break, quotes, and a backslash that escapes nothing: no JSON string may contain them unescaped.
-_UNESCAPED = 'a\nb"c\\d'
+# A line break, a quotation mark and a backslash: invalid in a JSON string unless they are escaped.
+_TO_ESCAPE = 'a\nb"c\\d'
 _WARNING = (
     "the output is not valid JSON when a value is missing or contains quotes, backslashes or line breaks, and such "
     "messages become dead letters; write each value as `{{ value | tojson }}`, without quotes around it"
@@ -71,8 +71,8 @@ def _sample(kind: EventKind, entity: str, payload: Mapping[str, Any], *tags: str
     return Item("sample", event, Audience.OWNER, kind.spec.status_after or Status.WAITING)
 
 
-def _sample_of(kind: EventKind, text: str) -> Item:
-    """The same with `text` in every field for text."""
+def _sample_with_text(kind: EventKind, text: str) -> Item:
+    """A sample notification with `text` in every field that contains text."""
     names = ("name", "submitter", "owner", "run_id", "job_id", "triggered_by", "stderr")
     return _sample(kind, text, {**dict.fromkeys(names, text), "return_code": 1}, text)
 
@@ -81,17 +81,23 @@ class WebhookRenderer:
     """Renders notifications for one endpoint.
 
     Attributes:
-        warning: a warning that some output of the template is not valid JSON although it has to be; empty if none is.
+        warning: a warning that the template does not result in valid JSON for some values; empty if there is none.
     """
 
     def __init__(self, format_: str, *, links: Links, template: str = "", is_json: bool = True) -> None:
-        """`is_json`: the endpoint expects JSON.
+        """Set up a renderer, and check `template` with sample events.
+
+        Args:
+            format_: `native`, `gflow`, `nomaflow`, `run_alert` or `template`.
+            links: the URL templates of the links in the objects.
+            template: the text of the template, for the format `template`.
+            is_json: whether the endpoint expects JSON.
 
         Raises:
             ValueError: `template` is invalid, uses an unknown variable, or never results in JSON.
         """
         self.warning = ""
-        self._format = format_
+        self._convert = _CONVERTERS[format_]
         self._links = links
         self._is_json = is_json
         self._template = _compiled(template) if format_ == "template" else None
@@ -99,22 +105,23 @@ class WebhookRenderer:
             self._check(self._template)
 
     def _check(self, template: jinja2.Template) -> None:
+        """Render samples of all event kinds, and set `warning`. Raises: ValueError."""
         bare = self._object(_sample(EventKind.JOB_FAILED, "job/sample", {}))
         try:
             template.render(bare)
         except _RENDERING_ERRORS as error:
             if "'NoneType'" in str(error):
                 raise ValueError(f"{error}: a value may be missing; write `(value or [])` or the like") from None
-            raise ValueError(f"{error}; known are {', '.join(sorted(bare))}") from None
+            raise ValueError(f"{error}; known variables are {', '.join(sorted(bare))}") from None
         if not self._is_json:
             return
         # A template may be empty for event kinds that the routes do not send to this transport.
         outputs = {kind: self._samples(template, kind) for kind in EventKind}
-        errors = [_json_error(each) for texts in outputs.values() for each in texts if any(map(str.strip, texts))]
+        errors = [_json_error(text) for texts in outputs.values() for text in texts if any(map(str.strip, texts))]
         if all(errors):
             why = errors[0] if errors else _json_error("")
             raise ValueError(
-                f"the output is not valid JSON ({why}); correct it, or name its type in header `content-type`"
+                f"the output is not valid JSON ({why}); correct it, or set the header `content-type` to its type"
             )
         if any(errors):
             self.warning = _WARNING
@@ -122,8 +129,8 @@ class WebhookRenderer:
     def _samples(self, template: jinja2.Template, kind: EventKind) -> list[str]:
         """The output for events of `kind`: without optional values, with plain text, with text that needs escaping."""
         variables = [self._object(_sample(kind, "job/sample", {}))]
-        for text, unknown in (("a", 1), (_UNESCAPED, _UNESCAPED)):
-            known = self._object(_sample_of(kind, text))
+        for text, unknown in (("a", 1), (_TO_ESCAPE, _TO_ESCAPE)):
+            known = self._object(_sample_with_text(kind, text))
             known["payload"] = _SamplePayload(known["payload"], unknown)
             variables.append(known)
         outputs = []
@@ -133,10 +140,11 @@ class WebhookRenderer:
         return outputs
 
     def message(self, items: Sequence[Item], recipient: str, *, thread: str = "", digest: str = "") -> Message:
-        """The request for `items`: an object for one, a list of objects for more.
+        """The request for all `items`: one object, or a list of objects if it is a digest; `digest` is its id.
 
         Raises:
-            DeliveryError: PERMANENT, it is not valid JSON although the endpoint expects it.
+            DeliveryError: PERMANENT, the body is not valid JSON although the endpoint expects it.
+            jinja2.TemplateError: the template fails for one of the items.
         """
         objects = [self._object(item) for item in items]
         if self._template is None:
@@ -157,15 +165,11 @@ class WebhookRenderer:
         )
 
     def _object(self, item: Item) -> dict[str, Any]:
-        native = native_of(item, self._links)
-        if self._format == "native":
-            return native
-        return {"gflow": _gflow, "nomaflow": _nomaflow, "run_alert": _run_alert, "template": _variables}[self._format](
-            item.event, native
-        )
+        """The object for `item` in the format of the endpoint, or the variables of the template."""
+        return self._convert(item.event, native_object(item, self._links))
 
 
-def native_of(item: Item, links: Links) -> dict[str, Any]:
+def native_object(item: Item, links: Links) -> dict[str, Any]:
     """The object in the native format; unknown values are left out."""
     event, payload = item.event, item.event.payload
     job = _present(
@@ -182,7 +186,7 @@ def native_of(item: Item, links: Links) -> dict[str, Any]:
         id=item.id,
         event=event.kind.value,
         severity=event.severity.value,
-        timestamp=_stamp(item),
+        timestamp=_time_of(item),
         entity=event.entity,
         job=job if event.kind.is_about_job else None,
         url=links.of(event)["job_url"],
@@ -191,18 +195,19 @@ def native_of(item: Item, links: Links) -> dict[str, Any]:
     )
 
 
-def _stamp(item: Item) -> str:
-    """The time of the event, or else of its detection."""
+def _time_of(item: Item) -> str:
+    """The time of the event in UTC, or that of its detection if it is unknown."""
     return _in_utc(item.event.at) or iso(item.detected_at)
 
 
 def _in_utc(value: Any) -> str:
-    """`2026-01-15T15:30:00Z` for an ISO time; empty for anything else."""
+    """`2026-01-15T15:30:00Z` for an ISO 8601 time; empty for anything else."""
     moment = parse_time(value) if isinstance(value, str) else ""
     return iso(moment.timestamp(), exact=bool(moment.microsecond)) if isinstance(moment, datetime) else ""
 
 
 def _gflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
+    """The object in the format of gflow, made from that in the native format."""
     payload, job = event_details(event), native.get("job")
     return _present(
         event=event.kind.value,
@@ -223,10 +228,11 @@ def _gflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _nomaflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
+    """The object in the format of Nomaflow, made from that in the native format."""
     payload, job = event.payload, native.get("job", {})
     return _present(
         job_id=_first(payload.get("job_id"), payload.get("name"), event.entity),
-        run_id=_run_of(event),
+        run_id=_run_id(event),
         state=job.get("state") or event.kind.value.upper(),
         triggered_by=payload.get("triggered_by") or job.get("user"),
         started_at=_in_utc(payload.get("started_at"))
@@ -238,9 +244,10 @@ def _nomaflow(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _run_alert(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
+    """The object in the format of run alerts, made from that in the native format."""
     payload = event.payload
     return _present(
-        run_id=_run_of(event),
+        run_id=_run_id(event),
         job_name=payload.get("name") or event.entity,
         status={
             EventKind.JOB_FAILED: "failed",
@@ -256,20 +263,15 @@ def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None and value != ""), None)
 
 
-def _run_of(event: Event) -> Any:
-    """The id of a run: the emitter's, or one for each submission of a job."""
-    emitted_id = _first(event.payload.get("run_id"))
-    if emitted_id is not None:
-        return emitted_id
-    return stable_hash(event.key if event.emitted else f"{event.entity} {_generation(event)}")
-
-
-def _generation(event: Event) -> str:
-    return str(event.payload.get("submitted_at") or "")
+def _run_id(event: Event) -> Any:
+    """The id of a run: that in the payload, otherwise one for each emitted event or submission of a job."""
+    submitted_at = event.payload.get("submitted_at") or ""
+    own_id = stable_hash(event.key if event.emitted else f"{event.entity} {submitted_at}")
+    return _first(event.payload.get("run_id"), own_id)
 
 
 class _DefaultMapping(dict[str, Any]):
-    """A mapping with every key: `unknown` is the value of those that an event lacks."""
+    """A dict with a value for every key: `unknown` for those that are missing."""
 
     def __init__(self, known: Mapping[str, Any], unknown: Any = None) -> None:
         super().__init__(known)
@@ -280,7 +282,7 @@ class _DefaultMapping(dict[str, Any]):
 
 
 class _SamplePayload(_DefaultMapping):
-    """The payload of a sample: it has every key, also for `in` and `get`."""
+    """The payload of a sample, which has every key, also for `in` and `get`."""
 
     def __contains__(self, _key: object) -> bool:
         return True
@@ -290,10 +292,19 @@ class _SamplePayload(_DefaultMapping):
 
 
 def _variables(event: Event, native: Mapping[str, Any]) -> dict[str, Any]:
-    """The variables of a template: the keys of the native format, and those of Nomaflow; empty where unknown."""
+    """The variables of a template: the keys of Nomaflow and of the native format; empty where unknown."""
     job = {**dict.fromkeys(_JOB_KEYS), "tags": [], **native.get("job", {})}
     parts = {"job": job, "payload": _DefaultMapping(native.get("payload", {}))}
-    return {**dict.fromkeys((*_VARIABLES, *_NATIVE_KEYS), ""), **_nomaflow(event, native), **native, **parts}
+    return {**dict.fromkeys((*_NOMAFLOW_KEYS, *_NATIVE_KEYS), ""), **_nomaflow(event, native), **native, **parts}
+
+
+_CONVERTERS: dict[str, Callable[[Event, dict[str, Any]], dict[str, Any]]] = {
+    "native": lambda _event, native: native,
+    "gflow": _gflow,
+    "nomaflow": _nomaflow,
+    "run_alert": _run_alert,
+    "template": _variables,
+}
 
 
 def _json_error(text: str) -> str:
@@ -306,18 +317,23 @@ def _json_error(text: str) -> str:
 
 
 def _reject_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _to_json(value: Any) -> str:
+    """The filter `tojson`. Jinja's own one escapes HTML, and fails for unknown variables without their name."""
     if isinstance(value, jinja2.Undefined):
-        str(value)  # raises an error with its name
+        str(value)  # raises UndefinedError with the name
     return json.dumps(value, ensure_ascii=False)
 
 
 def _compiled(text: str) -> jinja2.Template:
-    """The template `text`. `${name}` is for use in a JSON string and escaped for it; the rest is Jinja."""
-    jinja = _DOLLAR.sub(r"{{ \1 | inside_string }}", text)
+    """The compiled template `text`. `${name}` is a variable inside a JSON string, escaped for it; the rest is Jinja.
+
+    Raises:
+        ValueError: `text` has a syntax error.
+    """
+    jinja = _DOLLAR_VARIABLE.sub(r"{{ \1 | inside_string }}", text)
     environment = TemplateSandbox(
         undefined=jinja2.StrictUndefined,
         autoescape=False,
@@ -335,8 +351,10 @@ def _compiled(text: str) -> jinja2.Template:
 
 
 def _scheduler() -> dict[str, str]:
+    """The source of the event, for receivers: this machine and the version of syftnotify."""
     return {"host": socket.gethostname(), "version": __version__}
 
 
 def _present(**values: Any) -> dict[str, Any]:
+    """`values` without those that are None or empty."""
     return {name: value for name, value in values.items() if value not in (None, "", [], {})}

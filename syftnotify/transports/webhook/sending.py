@@ -16,7 +16,7 @@ from syftnotify.transports.http_transport import HttpTransport, error_from_respo
 
 
 class WebhookTransport(HttpTransport):
-    """Posts each message as one request. Its id is the same in each attempt."""
+    """Posts the body of each message; the header `webhook-id` is the same in each attempt."""
 
     def __init__(
         self,
@@ -27,17 +27,25 @@ class WebhookTransport(HttpTransport):
         timeout: float,
         clock: Callable[[], float],
     ) -> None:
-        """`headers` are added to each request; `secret` signs it; `timeout` is in seconds."""
+        """Set up without connecting.
+
+        Args:
+            url: the endpoint.
+            headers: added to each request; they may replace `content-type`.
+            secret: signs each request, see `signature`; None: not signed.
+            timeout: time limit of one request, in seconds.
+            clock: seconds since 1970.
+        """
         super().__init__(url, timeout=timeout, clock=clock)
         self._headers = {name.lower(): value for name, value in headers.items()}
         self._secret = secret
 
     def send(self, message: Message) -> Receipt:
-        """One attempt. Raises: DeliveryError."""
+        """Make one attempt. Raises: DeliveryError."""
         now = self._clock()
         headers = {
             "content-type": "application/json",
-            **self._headers,  # in lower case, so that they replace these in any spelling
+            **self._headers,  # names in lower case, so that a different spelling replaces `content-type`, too
             "webhook-id": message.id,
             "webhook-timestamp": str(int(now)),
         }
@@ -45,18 +53,17 @@ class WebhookTransport(HttpTransport):
             headers["webhook-signature"] = signature(self._secret, message.id, int(now), message.body)
         response = self.post(message.body, headers)
         if not 200 <= response.status < 300:
-            given = list(self._headers.values())
-            secrets = [*secrets_of(self._url), *given, *(part for value in given for part in value.split())]
-            raise error_from_response(
-                response, hostname(self._url), now, [*secrets, headers.get("webhook-signature", "")]
-            )
+            # Servers may repeat a header or a part of it, such as the token after `Bearer`.
+            values = [*self._headers.values(), headers.get("webhook-signature", "")]
+            secrets = [*secrets_of(self._url), *values, *(part for value in values for part in value.split())]
+            raise error_from_response(response, hostname(self._url), now, secrets)
         return Receipt()
 
 
 def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
-    """`v1,<base64 of HMAC-SHA256>` over the id, the time in seconds since 1970, and the body.
+    """`v1,` and the base64 of the HMAC-SHA256 over the id, the time in seconds since 1970, and the body.
 
-    The secret is base64, with or without the prefix `whsec_`. Any other text is used as it is.
+    `secret` is base64, with or without the prefix `whsec_`; any other text is the key itself.
     """
     text = secret.removeprefix("whsec_")
     try:

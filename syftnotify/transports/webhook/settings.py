@@ -31,8 +31,8 @@ class WebhookSettings(TransportSettings):
     secret_keys: ClassVar[tuple[str, ...]] = ("secret",)
 
     type: Literal["webhook"]
-    url: WebUrl = Field(description="the address; only its host is ever shown")
-    secret: Secret | None = Field(None, description="signs each request as Standard Webhooks says; whsec_...")
+    url: WebUrl = Field(description="the URL; only its host is shown")
+    secret: Secret | None = Field(None, description="signs each request as Standard Webhooks specifies; whsec_...")
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict, description="added to each request")
     format: Literal["native", "gflow", "nomaflow", "run_alert", "template"] = Field(
         "native", description="the shape of the JSON object"
@@ -79,10 +79,10 @@ class WebhookSettings(TransportSettings):
 
     @property
     def sends_json(self) -> bool:
-        """Whether the content type of the requests, which a header may set, is JSON."""
-        given = {name.lower(): value.get_secret_value() for name, value in self.headers.items()}
-        kind = given.get("content-type", "application/json").partition(";")[0].strip().lower()
-        return kind.endswith(("/json", "+json"))
+        """Whether the content type of the requests is JSON; a header in the settings may change it."""
+        headers = {name.lower(): value.get_secret_value() for name, value in self.headers.items()}
+        content_type = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        return content_type.endswith(("/json", "+json"))
 
     @property
     def exposed(self) -> list[str]:

@@ -8,7 +8,7 @@ from syftnotify.rendering.email import EmailRenderer
 from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.transports.slack.renderer import SlackRenderer
-from syftnotify.transports.webhook.renderer import native_of
+from syftnotify.transports.webhook.renderer import native_object
 from tests.support import ANA, OWNER
 
 
@@ -21,4 +21,4 @@ def test_unreadable_job_in_every_rendering_names_the_reason() -> None:
 
     assert sentence in SlackRenderer(links=Links()).message([item], "#jobs").text
     assert sentence in mails.message([item], OWNER, digest="d").text
-    assert native_of(item, Links())["payload"]["unreadable"] == payload["unreadable"]
+    assert native_object(item, Links())["payload"]["unreadable"] == payload["unreadable"]
