@@ -1,4 +1,4 @@
-"""Rendering for chats: one line per notification, with a sign and a colour."""
+"""Rendering for chats: one line per notification with an emoji, and one colour per message."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from syftnotify.rendering.fields import error_line
 from syftnotify.rendering.links import Links
 from syftnotify.rendering.summary import summary_line
 
-# Slack's names for the first three are danger, warning and good.
+# The first three are Slack's `danger`, `warning` and `good`.
 RED, YELLOW, GREEN, GREY = "#a30200", "#daa038", "#2eb886", "#717274"
-_SIGNS = {RED: "\N{CROSS MARK}", YELLOW: "\N{WARNING SIGN}", GREEN: "\N{WHITE HEAVY CHECK MARK}"}
-_DIGEST_ITEMS = 20  # that a digest lists
+_EMOJI = {RED: "\N{CROSS MARK}", YELLOW: "\N{WARNING SIGN}", GREEN: "\N{WHITE HEAVY CHECK MARK}"}
+_DIGEST_ITEMS = 20  # maximum number of items listed in one digest
 _GOOD = frozenset(
     {EventKind.JOB_COMPLETED, EventKind.JOB_APPROVED, EventKind.PEER_GRANTED, EventKind.WORKFLOW_BUILD_COMPLETED}
 )
@@ -32,13 +32,16 @@ def _colour_of(item: Item) -> str:
 
 
 class ChatRenderer(ABC):
-    """Renders notifications for a chat, in the markup of a subclass."""
+    """Renders notifications for a chat. Subclasses define the markup."""
 
     def __init__(self, *, links: Links) -> None:
         self._links = links
 
     def message(self, items: Sequence[Item], recipient: str, *, thread: str = "", digest: str = "") -> Message:
-        """The message to `recipient` about all `items`; `digest` is its id if it is a digest."""
+        """The message to `recipient` about all `items`; `digest` is its id if it is a digest.
+
+        Its subject is the event kind, or the number of items. Its colour is that of the most important item.
+        """
         colours = [_colour_of(item) for item in items]
         groups, others = group_by_submitter(items, _DIGEST_ITEMS)
         lines = []
@@ -52,20 +55,20 @@ class ChatRenderer(ABC):
             recipient=recipient,
             subject=plural(len(items), "thing") if digest else first.event.kind.value,
             text=self.joined(lines),
-            colour=next(each for each in (RED, YELLOW, GREEN, GREY) if each in colours),
+            colour=next(colour for colour in (RED, YELLOW, GREEN, GREY) if colour in colours),
             thread=thread,
         )
 
     def _line(self, item: Item) -> str:
         error = error_line(item)
-        parts = [_SIGNS.get(_colour_of(item), ""), self.escaped(summary_line(item))]
+        parts = [_EMOJI.get(_colour_of(item), ""), self.escaped(summary_line(item))]
         parts += [f"· {self.escaped(error)}"] if error else []
         url = self._links.of(item.event)["job_url"]
         parts += [self.link(url, "View run")] if url else []
         return " ".join(parts).strip()
 
     def joined(self, lines: Sequence[str]) -> str:
-        """The text of the message."""
+        """The text of a message with these lines. Subclasses may leave out lines to fit a limit."""
         return "\n".join(lines)
 
     @abstractmethod
@@ -74,4 +77,4 @@ class ChatRenderer(ABC):
 
     @abstractmethod
     def link(self, url: str, text: str) -> str:
-        """A link to `url`; empty if it cannot be written."""
+        """The markup of a link to `url` with the label `text`; empty if `url` cannot be a link."""

@@ -1,4 +1,4 @@
-"""Overall time limit of one network conversation: name lookup, connection, TLS, every request and reply."""
+"""Overall time limit of one network conversation: name lookup, connection, TLS, all requests and replies."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from syftnotify.core.errors import DeliveryError, Failure
 class Deadline:
     """Context manager that shuts down the sockets of a conversation when its time is over.
 
-    Timeouts of the libraries apply to a single read or write: a peer that sends a byte now and then never exceeds them.
-    A shutdown ends whatever is in progress on the socket, also inside a library and inside TLS.
+    Timeouts of libraries apply to a single read or write: a peer that sends one byte at a time never exceeds them. A
+    shutdown ends every call that is in progress on the socket, also in libraries and in TLS.
 
-    Raises:
-        DeliveryError: UNREACHABLE, the system cannot start a thread for the time limit.
+    Attributes:
+        has_passed: whether the time is over.
     """
 
     def __init__(self, seconds: float, *, getaddrinfo: Callable[..., Any] = socket.getaddrinfo) -> None:
+        """`seconds` is the time limit, counted from now; `getaddrinfo` replaces that of `socket`."""
         self.has_passed = False
         self._getaddrinfo = getaddrinfo
         self._ends_at = time.monotonic() + seconds
@@ -34,6 +35,7 @@ class Deadline:
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
+        """Start the timer. Raises: DeliveryError, UNREACHABLE: no thread can be started for it."""
         try:
             self._timer.start()
         except RuntimeError as error:
@@ -50,7 +52,7 @@ class Deadline:
             self._handles.clear()
 
     def remaining(self, limit: float | None = None) -> float:
-        """Seconds until the deadline, at most `limit`.
+        """Seconds until the deadline, at most `limit` seconds.
 
         Raises:
             TimeoutError: the deadline has passed.
@@ -64,10 +66,10 @@ class Deadline:
         """The IP addresses of `host`.
 
         `getaddrinfo` cannot be interrupted. It runs on a daemon thread, which is abandoned at the deadline and ends
-        when the resolver of the system gives up.
+        when the system's resolver times out.
 
         Raises:
-            OSError: the name is unknown, or the lookup took too long.
+            OSError: the name is unknown, or the deadline has passed.
             UnicodeError: `host` is not a valid name.
         """
         result: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
@@ -91,7 +93,7 @@ class Deadline:
         return addresses
 
     def connect(self, host: str, port: int, *, seconds: float) -> socket.socket:
-        """A watched connection to the first address of `host` that accepts one; `seconds` applies to each.
+        """A watched connection to the first address of `host` that accepts one, trying each for `seconds` at most.
 
         Raises:
             OSError: no address accepts, or the deadline has passed.
@@ -109,13 +111,13 @@ class Deadline:
         raise failure
 
     def watch(self, connection: socket.socket) -> None:
-        """Shut `connection` down at the deadline, or now if it has passed.
+        """Shut down `connection` at the deadline, or now if it has passed.
 
         Raises:
             OSError: `connection` is closed.
         """
-        # A second handle of the same connection: TLS takes over the first one, and its own shutdown would send
-        # subsequent data unencrypted.
+        # A second handle of the same connection: TLS takes over the first one, and a shutdown of the TLS socket would
+        # let later data be sent unencrypted.
         descriptor = socket.dup(connection.fileno())
         handle = socket.socket(connection.family, connection.type, connection.proto, fileno=descriptor)
         with self._lock:

@@ -1,4 +1,4 @@
-"""One HTTP request per call through httpx: a new connection, an overall deadline, a bounded response."""
+"""HTTP requests through httpx, each with a new connection, an overall deadline and a bounded response."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from syftnotify.transports.deadline import Deadline
 from syftnotify.transports.network import DeadlineBackend, ResponseTooLongError
 from syftnotify.transports.tls import ca_context
 
-CONNECT_SECONDS = 10.0
+_CONNECT_SECONDS = 10.0
 _MAX_BODY_BYTES = 64 * 1024  # of a response; the rest is not read
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_UNESCAPED = "/?:@!$&'()*+,;=%~"  # in a path or a query (RFC 3986, 3.3 and 3.4)
-# Headers of a response that httpx would act upon: it parses the target even of redirects that it does not follow (an
-# invalid one hides the status), and keeps cookies.
+_UNESCAPED = "/?:@!$&'()*+,;=%~"  # characters that stay as they are in a path or a query (RFC 3986, 3.3 and 3.4)
+# Headers of a response that httpx must not see: it keeps cookies, and parses the target even of redirects that it does
+# not follow, where an invalid one raises an error that hides the status.
 _DROPPED_HEADERS = frozenset({b"location", b"set-cookie"})
 _ERRORS = (
     httpx.InvalidURL,
@@ -40,14 +40,14 @@ _ERRORS = (
     ImportError,  # a SOCKS proxy without the package for it
 )
 
-# At INFO and DEBUG they log whole URLs and the headers of responses, which contain secrets.
+# At INFO and DEBUG these libraries log URLs and headers of responses, which contain secrets.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response: `content` is at most the first 64 KiB of its body, header names are in lower case."""
+    """A response. `content` is its body, at most the first 64 KiB; names in `headers` are in lower case."""
 
     status: int
     content: bytes
@@ -55,7 +55,7 @@ class Response:
 
     @property
     def text(self) -> str:
-        """`content` as text."""
+        """`content` as UTF-8 text."""
         return self.content.decode("utf-8", "replace")
 
 
@@ -68,27 +68,26 @@ def request(
     in lower case. Proxies are read from the environment.
 
     Raises:
-        DeliveryError: UNREACHABLE when nothing was sent, UNKNOWN when the request may have arrived.
+        DeliveryError: UNREACHABLE if nothing was sent, UNKNOWN if the request may have arrived.
     """
     with Deadline(seconds) as deadline:
-        return _send(method, url, content, headers or {}, _Attempt(deadline), seconds)
+        return _send(method, url, content, headers or {}, _Exchange(deadline), seconds)
 
 
 def probe(url: str, *, seconds: float) -> None:
     """Connect to `url` as `request` does, with the same proxy and encryption, and send nothing.
 
     Raises:
-        DeliveryError: UNREACHABLE.
+        DeliveryError: UNREACHABLE, there is no connection within `seconds`.
     """
     with Deadline(seconds) as deadline, contextlib.suppress(_Connected):
         _send("HEAD", url, b"", {}, _Probe(deadline), seconds)
 
 
 def request_target(url: str) -> str:
-    """The path and the query of `url` as they are sent: percent-encoded where they are not yet, nothing else changed.
+    """The path and the query of `url` as they are sent: percent-encoded where they are not yet, otherwise unchanged.
 
-    httpx removes dot segments and leaves a bare `%` and some reserved characters as they are; strict servers reject
-    these.
+    httpx would remove dot segments, and leave a bare `%` and some reserved characters, which strict servers reject.
     """
     parts = urlsplit(url)
     query = f"?{parts.query}" if parts.query else ""
@@ -101,35 +100,35 @@ def percent_encoded(text: str) -> str:
 
 
 def _send(
-    method: str, url: str, content: bytes, headers: Mapping[str, str], attempt: _Attempt, seconds: float
+    method: str, url: str, content: bytes, headers: Mapping[str, str], exchange: _Exchange, seconds: float
 ) -> Response:
-    timeouts = {"connect": min(CONNECT_SECONDS, seconds), "read": seconds, "write": seconds}
+    timeouts = {"connect": min(_CONNECT_SECONDS, seconds), "read": seconds, "write": seconds}
     try:
-        attempt.target = request_target(url)
+        exchange.target = request_target(url)
         response = _CLIENT.send(
             httpx.Request(
                 method,
                 url,
                 content=content if method == "POST" else None,
                 headers={"user-agent": "syftnotify", **headers, "accept-encoding": "identity"},
-                extensions={"timeout": timeouts, "trace": attempt.trace, "attempt": attempt},
+                extensions={"timeout": timeouts, "trace": exchange.trace, "exchange": exchange},
             ),
             # A configured header takes precedence over the credentials in the URL.
             auth=httpx.Auth() if "authorization" in headers else httpx.USE_CLIENT_DEFAULT,
             stream=True,  # otherwise httpx decompresses the body
         )
     except _ERRORS as error:
-        raise _delivery_error(error, hostname(url), attempt) from None
-    last_values = dict(response.headers.multi_items())  # of a repeated header
-    return Response(response.status_code, b"".join(response.iter_raw()), last_values)
+        raise _delivery_error(error, hostname(url), exchange) from None
+    response_headers = dict(response.headers.multi_items())  # the last value of a repeated header
+    return Response(response.status_code, b"".join(response.iter_raw()), response_headers)
 
 
-def _delivery_error(error: Exception, host: str, attempt: _Attempt) -> DeliveryError:
-    if attempt.deadline.has_passed or isinstance(error, (httpcore.TimeoutException, TimeoutError)):
+def _delivery_error(error: Exception, host: str, exchange: _Exchange) -> DeliveryError:
+    if exchange.deadline.has_passed or isinstance(error, (httpcore.TimeoutException, TimeoutError)):
         reason = "timed out"
     else:
         reason = _reason(error)
-    if attempt.has_begun:
+    if exchange.has_begun:
         return DeliveryError(Failure.UNKNOWN, f"cut off before {host} answered ({reason})")
     return DeliveryError(Failure.UNREACHABLE, f"{host} could not be reached ({reason})")
 
@@ -149,8 +148,8 @@ def _reason(error: Exception) -> str:
             return type(error).__name__
 
 
-class _Attempt:
-    """One request: what is sent, until when, and how far it got."""
+class _Exchange:
+    """The state of one request: its target, its deadline, and whether sending has begun."""
 
     def __init__(self, deadline: Deadline) -> None:
         self.deadline = deadline
@@ -158,48 +157,48 @@ class _Attempt:
         self.has_begun = False
 
     def trace(self, event: str, info: dict[str, Any]) -> None:
-        """Httpcore calls this at each step."""
-        # CONNECT is for the proxy and contains nothing of the request.
+        """Called by httpcore at each step."""
+        # CONNECT is a request to the proxy and contains nothing of this one.
         if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
             self.begin()
 
     def begin(self) -> None:
-        """The request is about to be sent."""
+        """Called before the request is sent."""
         self.has_begun = True
 
 
-class _Probe(_Attempt):
-    """A request that ends where it would be sent."""
+class _Probe(_Exchange):
+    """A request that ends before it is sent."""
 
     def begin(self) -> None:
         raise _Connected
 
 
-class _Connected(Exception):  # noqa: N818 - a result
-    """The connection is open."""
+class _Connected(Exception):  # noqa: N818 - not an error
+    """Ends a `_Probe`: the connection is open."""
 
 
 class _SingleUseTransport(httpx.BaseTransport):
-    """A new connection for each request, by the network backend of its attempt.
+    """Opens a new connection for each request, which ends with the deadline of its `_Exchange`.
 
-    A kept connection that the server has closed is indistinguishable from a lost response. `httpx.HTTPTransport`
-    accepts no network backend, and its reader of NO_PROXY fails at IPv6 networks (`::1/128`), so the proxy is found by
-    `urllib.request`.
+    A kept connection that the server has closed cannot be distinguished from a lost response. `httpx.HTTPTransport`
+    is not used because it accepts no network backend, and because httpx fails to parse IPv6 networks (`::1/128`) in
+    NO_PROXY; `urllib.request` reads the proxies instead.
     """
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        attempt: _Attempt = request.extensions["attempt"]
+        exchange: _Exchange = request.extensions["exchange"]
         url = request.url
         with (
             httpcore.ConnectionPool(
                 ca_context() if url.scheme == "https" else None,
                 proxy=_proxy_for(url),
                 max_keepalive_connections=0,
-                network_backend=DeadlineBackend(attempt.deadline),
+                network_backend=DeadlineBackend(exchange.deadline),
             ) as connections,
             connections.stream(
                 request.method,
-                _core_url(url, attempt.target.encode("ascii")),
+                _core_url(url, exchange.target.encode("ascii")),
                 headers=request.headers.raw,
                 content=request.content or None,
                 extensions=request.extensions,
@@ -210,7 +209,7 @@ class _SingleUseTransport(httpx.BaseTransport):
 
 
 def _read_body(response: httpcore.Response) -> bytes:
-    """The beginning of the body. One that breaks off does not invalidate the status."""
+    """The body, at most `_MAX_BODY_BYTES`. An error while it is read is ignored: the status is known already."""
     body = bytearray()
     with contextlib.suppress(*_ERRORS):
         for chunk in response.iter_stream():
@@ -224,7 +223,7 @@ def _proxy_for(url: httpx.URL) -> httpcore.Proxy | None:
     """The proxy that the environment names for `url` (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY).
 
     Raises:
-        ValueError, httpx.InvalidURL: its URL is invalid.
+        ValueError, httpx.InvalidURL: the proxy's URL is invalid.
         DeliveryError: as `ca_context`.
     """
     proxies = getproxies()
@@ -243,5 +242,6 @@ def _core_url(url: httpx.URL, target: bytes) -> httpcore.URL:
     return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=target)
 
 
-# Shared by all threads: it keeps neither connections nor cookies, and reads the environment for each request.
+# Safe to share between threads: it keeps neither connections nor cookies, and its transport reads the environment for
+# each request.
 _CLIENT = httpx.Client(transport=_SingleUseTransport(), trust_env=False)

@@ -1,4 +1,4 @@
-"""Base class of the transports that post to one URL, and the errors that their responses mean."""
+"""Base class of the transports that post to one URL, and the errors that responses mean."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from syftnotify.core.retry import failure_of_status, parse_retry_after
 from syftnotify.core.text import escape, redact
 from syftnotify.transports.http_client import Response, percent_encoded, probe, request, request_target
 
-_BODY_LIMIT = 120  # characters of a response in an error
+_BODY_LIMIT = 120  # characters of a response that an error message repeats
 
 
 class HttpTransport:
     """A transport that posts to one URL; each attempt has a new connection."""
 
     def __init__(self, url: str, *, timeout: float, clock: Callable[[], float]) -> None:
-        """`timeout` is the time limit of one request in seconds."""
+        """`timeout` is the time limit of one request in seconds; `clock` gives seconds since 1970."""
         self._url = url
         self._timeout = timeout
         self._clock = clock
@@ -29,7 +29,7 @@ class HttpTransport:
         return request("POST", self._url, content, headers, seconds=self._timeout)
 
     def check(self) -> None:
-        """Connect and send nothing: no request is free of effects. Raises: DeliveryError."""
+        """Connect without a request, since any request may have effects. Raises: DeliveryError."""
         probe(self._url, seconds=self._timeout)
 
     def close(self) -> None:
@@ -37,12 +37,15 @@ class HttpTransport:
 
 
 def redacted_body(response: Response, secrets: Iterable[str]) -> str:
-    """The body on one line, without `secrets`: servers repeat what they received."""
+    """The body on one line, without `secrets`, because servers repeat what they received; at most 120 characters."""
     return escape(redact(" ".join(response.text.split()), secrets), limit=_BODY_LIMIT)
 
 
 def secrets_of(url: str) -> list[str]:
-    """The secret parts of a URL in each spelling that a response may repeat: as configured, decoded, as sent."""
+    """The secret parts of a URL in every spelling that a response may repeat: as configured, decoded, as sent.
+
+    These are its credentials, path and query, and each value in them.
+    """
     configured = _secret_parts(url)
     decoded = [*map(unquote, configured)]
     encoded = [*map(percent_encoded, decoded)]
@@ -51,7 +54,7 @@ def secrets_of(url: str) -> list[str]:
 
 
 def _secret_parts(url: str) -> list[str]:
-    """Credentials, path, each segment of the path, query and each of its values; the credentials come first."""
+    """Credentials, password, path, each segment of the path, query and each of its values, in this order."""
     parts = urlsplit(url)
     values = [value for _, value in parse_qsl(parts.query, keep_blank_values=True)]
     credentials = parts.netloc.rpartition("@")[0]
@@ -67,10 +70,15 @@ def error_from_response(
     failure: Failure | None = None,
     is_about_recipient: bool = False,
 ) -> DeliveryError:
-    """The error that a response other than success means.
+    """The error that a response other than 2xx means.
 
-    `now` is in seconds since 1970, for a `Retry-After` in seconds. `failure` is for a peer that names the reason in its
-    body; otherwise the status decides.
+    Args:
+        response: the response.
+        host: the name of the server in the message.
+        now: seconds since 1970, for a `Retry-After` in seconds.
+        secrets: texts that the message must not contain.
+        failure: its class, for a server that names the reason in the body; None: the status decides.
+        is_about_recipient: whether the recipient is the reason.
     """
     by_status = Failure.GONE if response.status == 410 else failure_of_status(response.status)
     return DeliveryError(

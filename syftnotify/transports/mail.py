@@ -1,4 +1,4 @@
-"""What the settings of all mail transports have in common."""
+"""Settings that all mail transports share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from syftnotify.core.ports import Renderer
 
 
 class MailSettings(TransportSettings):
-    """Settings of every mail transport."""
+    """Base class of the settings of mail transports."""
 
     address_type: ClassVar[AddressType] = AddressType.MAIL
 
     subject_prefix: Text = Field("", description="prefix of each subject: '[prod]'")
     body: Literal["both", "plain", "html"] = Field("both", description="text and HTML, or one of them")
 
-    def default_recipients(self, name: str, owner: str) -> tuple[str, ...]:  # noqa: ARG002 - not part of an address
+    def default_recipients(self, name: str, owner: str) -> tuple[str, ...]:  # noqa: ARG002 - mail goes to addresses
         return self.default_recipient or (owner,)
 
     def build_renderer(self, context: RenderContext) -> Renderer:

@@ -1,4 +1,4 @@
-"""A message as MIME: multipart, text first, with the headers of automatic mail."""
+"""Messages as MIME, with the headers of automatic mail."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from syftnotify.core.text import escape
 
 DOMAIN = "syftnotify.local"
 SENDER_NAME = "SyftBox"
-_SUBJECT_CAP = 200
+_SUBJECT_LIMIT = 200  # characters
+_VALUE_LIMIT = 2000  # characters of any other header
 _LONGEST_LINE = 998  # characters, RFC 5322
 
 
 class _Policy(EmailPolicy):
-    """Keeps `X-` headers on one line: users filter by them, and folding would encode a long value."""
+    """Keeps `X-` headers on one line: users filter by them, and folding would encode long values."""
 
     def fold(self, name: str, value: Any) -> str:
         line = f"{name}: {value}"
@@ -33,13 +34,13 @@ class _Policy(EmailPolicy):
         return self.fold(name, value).encode("ascii", "surrogateescape")
 
 
-_POLICY = _Policy(linesep="\r\n", cte_type="7bit")  # accepted by every relay
+_POLICY = _Policy(linesep="\r\n", cte_type="7bit")  # 7-bit mail is accepted by every relay
 
 
 def build_mime(message: Message, *, date: float | None = None) -> EmailMessage:
-    """`message` as one mail: multipart/alternative, text first, or text alone if it has no HTML.
+    """`message` as one mail: multipart/alternative with the text first, or a single part if it has only one.
 
-    `date` is in seconds since 1970. Control characters in header values are escaped, and long values cut.
+    `date` is in seconds since 1970; None: now. Control characters in header values are escaped, and long values cut.
 
     Raises:
         DeliveryError: PERMANENT, the recipient is not one bare address.
@@ -53,7 +54,7 @@ def build_mime(message: Message, *, date: float | None = None) -> EmailMessage:
         user, _, domain = message.sender.rpartition("@")
         mail["From"] = Address(message.sender_name or SENDER_NAME, user, domain)
     mail["To"] = message.recipient
-    mail["Subject"] = _header(message.subject, _SUBJECT_CAP)
+    mail["Subject"] = _header(message.subject, _SUBJECT_LIMIT)
     mail["Date"] = formatdate(date, localtime=False)
     if message.id:
         mail["Message-ID"] = f"<{message.id}@{DOMAIN}>"
@@ -65,7 +66,7 @@ def build_mime(message: Message, *, date: float | None = None) -> EmailMessage:
     mail["X-Auto-Response-Suppress"] = "All"
     mail["List-Id"] = f"{SENDER_NAME} notifications <notifications.{DOMAIN}>"
     for name, value in message.headers:
-        mail[name] = _header(value, 2000)
+        mail[name] = _header(value, _VALUE_LIMIT)
     if text or not html:
         mail.set_content(text)
         if html:
@@ -76,8 +77,8 @@ def build_mime(message: Message, *, date: float | None = None) -> EmailMessage:
 
 
 def _header(value: str, limit: int) -> str:
-    """An external value as one header line.
+    """An external value as one header line of at most `limit` characters, without encoded words (RFC 2047).
 
-    `EmailMessage` decodes RFC 2047 encoded words in values, and a line end hidden in one would start another header.
+    `EmailMessage` decodes these, and a line end hidden in one would start another header.
     """
     return escape(value, limit=limit).replace("=?", "= ?")

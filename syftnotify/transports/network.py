@@ -1,7 +1,7 @@
-"""Network backend for httpcore: connections within an overall deadline and up to a size limit.
+"""Network backend for httpcore: connections with an overall deadline and a size limit.
 
-Hand-written because neither httpx nor httpcore has an overall deadline (their timeouts apply to each read and write),
-a timeout for name lookups, or a limit on the size of a response.
+Neither httpx nor httpcore has an overall deadline (their timeouts apply to each read and write), a timeout for name
+lookups, or a limit for the size of a response.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import httpcore
 
 from syftnotify.transports.deadline import Deadline
 
-_MAX_CONNECTION_BYTES = 256 * 1024  # read from one connection: status lines, headers, framing and replies of proxies
+_MAX_CONNECTION_BYTES = 256 * 1024  # read from one connection, including headers, framing and replies of proxies
 
 
 class ResponseTooLongError(httpcore.ReadError):
-    """The peer sent more than the size limit of a connection."""
+    """The server sent more than a connection may receive."""
 
 
 class DeadlineBackend(httpcore.SyncBackend):
-    """Opens connections that end with `deadline`."""
+    """Opens connections that end at `deadline`."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
@@ -35,7 +35,7 @@ class DeadlineBackend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect to the first address of `host` that accepts; `timeout` applies to each."""
+        """Connect to the first address of `host` that accepts, trying each for `timeout` seconds at most."""
         failure: Exception = httpcore.ConnectError("no address")
         for address in self._deadline.resolve(host, port):
             try:

@@ -1,4 +1,4 @@
-"""Pings of a dead man's switch: any monitor that counts requests to a URL."""
+"""Pings of a dead man's switch: a monitor that alerts when no requests to its URL arrive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TIMEOUT_SECONDS = 10.0
 
 
 def server_time(url: str) -> float | None:
-    """The `Date` header of `url` in seconds since 1970; None when there is none."""
+    """The `Date` header of the response of `url` in seconds since 1970; None if there is none."""
     try:
         response = request("HEAD", url, seconds=_TIMEOUT_SECONDS)
         return parsedate_to_datetime(response.headers["date"]).timestamp()
@@ -24,7 +24,7 @@ def ping(url: str) -> None:
     """Send one GET request to `url`.
 
     Raises:
-        DeliveryError: no response, or not a 2xx status. The text names only the host: the path is often a secret.
+        DeliveryError: no response, or not a 2xx status. The message contains only the host: the path is often a secret.
     """
     response = request("GET", url, seconds=_TIMEOUT_SECONDS)
     if not 200 <= response.status < 300:

@@ -1,4 +1,4 @@
-"""The registered transports. A new transport needs a folder beside this module and its entry here."""
+"""The registered types of transports. A new type needs a folder beside this module and an entry here."""
 
 from __future__ import annotations
 

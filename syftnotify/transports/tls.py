@@ -17,16 +17,16 @@ _Location = tuple[str, str | None, str | None]  # name for errors, CA file, CA d
 
 
 def ca_context() -> ssl.SSLContext:
-    """CA bundle: SSL_CERT_FILE/SSL_CERT_DIR and REQUESTS_CA_BUNDLE/CURL_CA_BUNDLE if set, otherwise certifi.
+    """A context with the CA bundles of SSL_CERT_FILE/SSL_CERT_DIR, REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE.
 
-    `httpx.create_ssl_context` reads only the first two, loads the bundle again for each client (50 ms), and its error
-    does not name the variable.
+    If none of these variables is set, with that of certifi. `httpx.create_ssl_context` reads only the first two, loads
+    the bundle again for each client (50 ms), and its errors do not name the variable.
 
     Raises:
         DeliveryError: UNREACHABLE, a bundle cannot be read.
     """
     locations = _configured_locations() or [("certifi", certifi.where(), None)]
-    with _LOADING:  # so that threads that start together load them once
+    with _LOADING:  # threads that start together load them only once
         return _load_context(tuple(locations))
 
 
@@ -43,11 +43,11 @@ def _configured_locations() -> list[_Location]:
 
 @cache
 def _load_context(locations: tuple[_Location, ...]) -> ssl.SSLContext:
-    """A context that trusts the authorities at `locations` and no others."""
+    """A context that trusts only the authorities at `locations`, of which there is at least one."""
     (name, file, directory), *others = locations
     try:
         context = ssl.create_default_context(cafile=file, capath=directory)
-        for name, file, directory in others:  # noqa: B007 - the error below names it
+        for name, file, directory in others:  # noqa: B007 - for the error message
             context.load_verify_locations(file, directory)
     except OSError as error:
         reason = error.strerror or type(error).__name__

@@ -9,32 +9,32 @@ from urllib.parse import quote
 from syftnotify.core.text import escape, plural
 from syftnotify.transports.chat import ChatRenderer
 
-# Characters of the content of a message, counted as UTF-16 code units, which are never fewer than Discord counts.
+# Maximum length of a message in UTF-16 code units. Discord may count fewer characters, never more.
 # Source: https://discord.com/developers/docs/resources/webhook#execute-webhook
 CONTENT_LIMIT = 2000
-_LONGEST_TEXT = 300  # characters of one external text
-_LONGEST_LINK = 500  # characters of a URL; a longer one is left out
+_MAX_TEXT = 300  # characters of one external text
+_MAX_LINK = 500  # characters of a URL; a longer one is left out
 # A backslash before punctuation prevents markup, mentions, emoji names and automatic links.
 # Source: https://support.discord.com/hc/en-us/articles/210298617
 _MARKUP = re.compile(r"([\\`*_~|<>\[\]()#@:\-+])")
-_URL_CHARACTERS = "/:?#[]@!$&'*+,;=%~"  # of RFC 3986, without the brackets that end a link
+_URL_CHARACTERS = "/:?#[]@!$&'*+,;=%~"  # reserved ones of RFC 3986, without `()`, which would end a link
 
 
 class DiscordRenderer(ChatRenderer):
     """Renders notifications for a channel of a Discord server."""
 
     def escaped(self, text: str) -> str:
-        plain = escape(text, limit=_LONGEST_TEXT)
-        if len(plain) > _LONGEST_TEXT:  # escaping made it longer
-            plain = plain[: _LONGEST_TEXT - 1] + "…"
+        plain = escape(text, limit=_MAX_TEXT)
+        if len(plain) > _MAX_TEXT:  # escaping made it longer
+            plain = plain[: _MAX_TEXT - 1] + "…"
         return _MARKUP.sub(r"\\\1", plain)
 
     def link(self, url: str, text: str) -> str:
         address = quote(url, safe=_URL_CHARACTERS)
-        return f"[{text}](<{address}>)" if len(address) <= _LONGEST_LINK else ""  # `<>`: without a preview of the page
+        return f"[{text}](<{address}>)" if len(address) <= _MAX_LINK else ""  # `<>` prevents a preview
 
     def joined(self, lines: Sequence[str]) -> str:
-        """As many lines as fit into one message; the last line counts the others."""
+        """As many lines as fit into one message; a last line counts the others."""
         for count in range(len(lines), 0, -1):
             more = [f"and {plural(len(lines) - count, 'more line')}"] if count < len(lines) else []
             text = "\n".join([*lines[:count], *more])

@@ -14,12 +14,12 @@ from syftnotify.core.identifiers import AddressType
 from syftnotify.core.ports import Renderer, Transport
 
 # Source: https://discord.com/developers/docs/resources/user#usernames-and-nicknames
-_LONGEST_NAME = 80
+_MAX_NAME_LENGTH = 80
 _RESERVED = ("discord", "clyde")
 
 
 class DiscordSettings(TransportSettings):
-    """Messages in one channel of a Discord server, through an incoming webhook."""
+    """Messages to one channel of a Discord server, through an incoming webhook."""
 
     address_type: ClassVar[AddressType] = AddressType.ENDPOINT
     secret_keys: ClassVar[tuple[str, ...]] = ("url",)
@@ -34,9 +34,11 @@ class DiscordSettings(TransportSettings):
     @field_validator("username")
     @classmethod
     def _allowed_username(cls, value: str) -> str:
-        if not 0 < len(value.strip()) <= _LONGEST_NAME or any(word in value.lower() for word in _RESERVED):
+        if not 0 < len(value.strip()) <= _MAX_NAME_LENGTH or any(word in value.lower() for word in _RESERVED):
             reserved = " and ".join(_RESERVED)
-            raise ValueError(f"expected 1 to {_LONGEST_NAME} characters without {reserved}, got {redacted_repr(value)}")
+            raise ValueError(
+                f"expected 1 to {_MAX_NAME_LENGTH} characters without {reserved}, got {redacted_repr(value)}"
+            )
         return value
 
     def build_transport(self, *, clock: Callable[[], float]) -> Transport:

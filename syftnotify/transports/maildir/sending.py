@@ -1,4 +1,4 @@
-"""Mail into a Maildir on this machine, for local mail readers, tests and the demo."""
+"""Mail into a Maildir on this machine, for local mail programs, tests and the demo."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from syftnotify.transports.mime import build_mime
 
 
 class MaildirTransport:
-    """Writes each message as one file, atomically."""
+    """Writes each message atomically as one file."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float]) -> None:
+        """`path` is the Maildir; `clock` gives seconds since 1970, for the `Date` header."""
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()  # the counter of `mailbox` for file names is not thread-safe
@@ -27,19 +28,19 @@ class MaildirTransport:
         self._open()
 
     def send(self, message: Message) -> Receipt:
-        """One attempt. Raises: DeliveryError."""
+        """Make one attempt. Raises: DeliveryError."""
         with self._lock:
             box = self._open()
             try:
                 name = box.add(build_mime(message, date=self._clock()))
-                with contextlib.suppress(FileNotFoundError):  # a mail program moved it
+                with contextlib.suppress(FileNotFoundError):  # a mail program has moved it
                     (self._path / "new" / name).chmod(0o600)
             except OSError as error:
                 raise DeliveryError(Failure.TEMPORARY, f"the Maildir cannot be written: {error.strerror}") from error
         return Receipt(provider_id=name)
 
     def close(self) -> None:
-        """There is nothing to release."""
+        """Nothing is kept open."""
 
     def _open(self) -> mailbox.Maildir:
         try:

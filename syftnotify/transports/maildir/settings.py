@@ -15,7 +15,7 @@ from syftnotify.transports.mail import MailSettings
 
 
 class MaildirSettings(MailSettings):
-    """Mail into a folder on this machine, one file a message."""
+    """Mail into a Maildir on this machine: a folder with one file per message."""
 
     type: Literal["maildir"]
     path: FilePath = Field(Path("mail"), description="the Maildir; created if missing")

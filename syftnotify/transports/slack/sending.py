@@ -1,4 +1,4 @@
-"""Messages in a Slack workspace, through an incoming webhook.
+"""Messages to a Slack workspace, through an incoming webhook.
 
 Source: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
 """
@@ -16,10 +16,10 @@ from syftnotify.core.text import hostname
 from syftnotify.transports.http_client import Response
 from syftnotify.transports.http_transport import HttpTransport, error_from_response, redacted_body, secrets_of
 
-# Slack names the reason in the body, whatever the status is: `channel_is_archived` comes with 410, `no_service` with
-# 404. Any other response is judged by its status.
+# Slack names the reason of an error in the body; the status alone is misleading (`channel_is_archived` has 410,
+# `no_service` has 404). The class of any other response follows from its status.
 # Source: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors
-_ABOUT_RECIPIENT = frozenset(
+_RECIPIENT_REASONS = frozenset(
     [
         "action_prohibited",
         "channel_is_archived",
@@ -28,8 +28,8 @@ _ABOUT_RECIPIENT = frozenset(
         "user_not_found",
     ]
 )
-_REASONS = {
-    # Concern one recipient, or one message.
+_FAILURES = {
+    # About one recipient or one message.
     "action_prohibited": Failure.PERMANENT,
     "channel_is_archived": Failure.PERMANENT,
     "channel_not_found": Failure.PERMANENT,
@@ -38,7 +38,7 @@ _REASONS = {
     "posting_to_general_channel_denied": Failure.PERMANENT,
     "too_many_attachments": Failure.PERMANENT,
     "user_not_found": Failure.PERMANENT,
-    # Concern the webhook, and so every recipient.
+    # About the webhook, and so about every recipient.
     "invalid_token": Failure.GONE,
     "no_active_hooks": Failure.GONE,
     "no_service": Failure.GONE,
@@ -49,7 +49,7 @@ _REASONS = {
 
 
 class SlackTransport(HttpTransport):
-    """Posts each message with an attachment in its colour."""
+    """Posts each message with an attachment that has its colour and subject."""
 
     def __init__(self, url: str, *, username: str, icon_emoji: str, timeout: float, clock: Callable[[], float]) -> None:
         """`username` and `icon_emoji` are shown beside each message; `timeout` is in seconds."""
@@ -57,7 +57,7 @@ class SlackTransport(HttpTransport):
         self._sender = {"username": username, "icon_emoji": icon_emoji}
 
     def send(self, message: Message) -> Receipt:
-        """One attempt. Raises: DeliveryError."""
+        """Make one attempt. Raises: DeliveryError."""
         content: dict[str, Any] = {
             "text": message.text,
             "attachments": [{"color": message.colour, "fallback": message.text, "footer": message.subject}],
@@ -68,18 +68,17 @@ class SlackTransport(HttpTransport):
         response = self.post(json.dumps(content).encode("ascii"), {"content-type": "application/json"})
         host = hostname(self._url)
         reason = _reason(response)
-        failure = _REASONS.get(reason)
+        failure = _FAILURES.get(reason)
         if failure is not None or not 200 <= response.status < 300:
-            is_about_recipient = reason in _ABOUT_RECIPIENT
             raise error_from_response(
                 response,
                 host,
                 self._clock(),
                 secrets_of(self._url),
                 failure=failure,
-                is_about_recipient=is_about_recipient,
+                is_about_recipient=reason in _RECIPIENT_REASONS,
             )
-        # Slack responds with `ok`, compatible servers with other texts; HTML is from a proxy or portal on the way.
+        # Slack responds with `ok`, compatible servers with other texts. HTML comes from a proxy or a captive portal.
         if response.text.lstrip().startswith("<"):
             text = redacted_body(response, secrets_of(self._url))
             raise DeliveryError(Failure.UNKNOWN, f"{host} answered {response.status} with a page: {text}")
@@ -87,7 +86,7 @@ class SlackTransport(HttpTransport):
 
 
 def _reason(response: Response) -> str:
-    """The reason of an error: the whole body, or `error` in the JSON object of workflow triggers."""
+    """The reason of an error: the whole body, or `error` of a JSON object, as workflow triggers return."""
     text = response.text.strip()
     if text.startswith("{"):
         with contextlib.suppress(ValueError, RecursionError):

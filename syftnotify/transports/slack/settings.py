@@ -15,7 +15,7 @@ from syftnotify.core.ports import Renderer, Transport
 
 
 class SlackSettings(TransportSettings):
-    """Messages in a Slack workspace, through an incoming webhook."""
+    """Messages to a Slack workspace, through an incoming webhook."""
 
     address_type: ClassVar[AddressType] = AddressType.CHANNEL
     secret_keys: ClassVar[tuple[str, ...]] = ("url",)

@@ -8,17 +8,17 @@ from syftnotify.core.text import escape, redact
 from syftnotify.transports.deadline import Deadline
 from syftnotify.transports.smtp.server import SmtpServer
 
-Reply = tuple[int, bytes]  # code and text, as smtplib returns them
+Reply = tuple[int, bytes]  # code (-1 if there is none) and text, as smtplib returns them
 _MAX_TEXT = 200  # characters
 
 
 def check_message_reply(reply: Reply, server: SmtpServer, *, code: int = 250) -> None:
-    """Raise unless the server accepted a step of a message.
+    """Raise an error unless the server accepted a command that belongs to a message.
 
-    251 ("will forward") and 252 ("cannot verify, will try") count as 250.
+    `code` is the expected reply. 251 ("will forward") and 252 ("cannot verify, will try") count as 250.
 
     Raises:
-        DeliveryError: the message was rejected.
+        DeliveryError: the message was rejected, or the reply was not understood.
     """
     number, content = reply
     if number == code or (code == 250 and number in {251, 252}):
@@ -34,7 +34,7 @@ def check_message_reply(reply: Reply, server: SmtpServer, *, code: int = 250) ->
 
 
 def check_session_reply(reply: Reply, code: int, server: SmtpServer, step: str) -> None:
-    """Raise unless the reply to `step` has `code`. The rejection concerns the session, not a message.
+    """Raise an error unless the reply to `step` has `code`. A rejection concerns the session, not a message.
 
     Raises:
         DeliveryError: UNREACHABLE, AUTH or QUOTA.
@@ -44,7 +44,7 @@ def check_session_reply(reply: Reply, code: int, server: SmtpServer, step: str) 
 
 
 def session_error(reply: Reply, server: SmtpServer, step: str) -> DeliveryError:
-    """The error when the server rejects `step` of opening a session."""
+    """The error if the server rejects `step`, which is needed to open a session."""
     number, content = reply
     text = _redacted(content, server)
     failure = failure_of_reply(number, text, about_us=True) if 400 <= number < 600 else Failure.UNREACHABLE
@@ -52,11 +52,11 @@ def session_error(reply: Reply, server: SmtpServer, step: str) -> DeliveryError:
 
 
 def network_reason(error: Exception, deadline: Deadline) -> str:
-    """The cause of a lost connection, without any text of the server."""
+    """The cause of a lost connection, without text of the server."""
     return "timed out" if deadline.has_passed or isinstance(error, TimeoutError) else type(error).__name__
 
 
 def _redacted(content: bytes, server: SmtpServer) -> str:
-    """The text on one line, without the password, which it may repeat."""
+    """The text of a reply on one line, without the password, which servers may repeat."""
     text = content.decode("utf-8", "replace").replace("\n", " ")
     return escape(redact(text, [server.password]), limit=_MAX_TEXT)

@@ -1,6 +1,7 @@
 """E-mail through an SMTP server.
 
-Each step is its own command, to distinguish a message that was not sent from one that may have been accepted.
+Each command of a message is sent separately, to distinguish a message that was not sent from one that may have been
+accepted.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from syftnotify.transports.smtp.replies import check_message_reply, network_reas
 from syftnotify.transports.smtp.server import Mailbox, SmtpServer
 from syftnotify.transports.smtp.session import open_session
 
-_MAX_IDLE_SECONDS = 30.0  # after which a kept connection is not reused: servers close idle ones after minutes
-_REJECTED = frozenset({Failure.TEMPORARY, Failure.PERMANENT, Failure.QUOTA})  # after which a session is still usable
+_MAX_IDLE_SECONDS = 30.0  # older sessions are not reused: servers close idle ones after some minutes
+_REJECTED = frozenset(
+    {Failure.TEMPORARY, Failure.PERMANENT, Failure.QUOTA}
+)  # failures after which a session is still usable
 
 
 class SmtpTransport:
-    """Sends through one server, and keeps connections for the next messages. Safe to share between threads."""
+    """Sends through one server, and keeps sessions for the next messages. Safe to share between threads."""
 
     def __init__(
         self,
@@ -40,7 +43,15 @@ class SmtpTransport:
         timeout: float,
         clock: Callable[[], float],
     ) -> None:
-        """`sender` replaces that of the messages; `timeout` is the time limit of one attempt in seconds."""
+        """Set up without connecting.
+
+        Args:
+            server: the server and the credentials.
+            sender: replaces the sender of the messages; None: it is kept.
+            ca_file: CA certificates that are trusted besides those of the system.
+            timeout: time limit of one attempt, in seconds.
+            clock: seconds since 1970, for the `Date` header.
+        """
         self._server = server
         self._sender = sender
         self._ca_file = ca_file
@@ -73,7 +84,7 @@ class SmtpTransport:
             return receipt
 
     def close(self) -> None:
-        """Close the kept connections."""
+        """Close the kept sessions."""
         with self._lock:
             sessions, self._idle = self._idle, []
         for session, _ in sessions:
@@ -84,7 +95,7 @@ class SmtpTransport:
             self._idle.append((session, time.monotonic()))
 
     def _idle_session(self, deadline: Deadline) -> smtplib.SMTP | None:
-        """A kept session that still responds. RSET also discards a message that was not completed."""
+        """A kept session that still responds to RSET, which also discards an incomplete message; None if none does."""
         while True:
             with self._lock:
                 if not self._idle:
@@ -107,7 +118,7 @@ def _transmit(
     """Send one message over a session that is ready for it.
 
     Raises:
-        DeliveryError: UNKNOWN when the connection was lost after the whole message was sent.
+        DeliveryError: the message was rejected, or UNREACHABLE; UNKNOWN if it was sent and no valid reply arrived.
     """
     may_have_arrived = False
     try:
@@ -119,7 +130,7 @@ def _transmit(
         session.send(b".\r\n")
         reached("smtp.dot")
         code, text = session.getreply()
-    except (OSError, ValueError) as error:  # errors of smtplib are OSErrors; a ValueError when the file was closed
+    except (OSError, ValueError) as error:  # errors of smtplib are OSErrors; ValueError: the file was closed
         reason = network_reason(error, deadline)
         if may_have_arrived:
             raise DeliveryError(Failure.UNKNOWN, f"cut off before {server.host} answered ({reason})") from error

@@ -15,34 +15,31 @@ _PORTS: dict[Tls, int] = {"implicit": 465, "required": 587, "off": 25}
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """One mail server and the credentials for it; `repr` omits the password.
-
-    `tls`: `implicit` encrypts from the start, `required` demands STARTTLS, `off` never encrypts.
-    """
+    """An SMTP server and the credentials for it; `repr` omits the password."""
 
     host: str
     port: int
-    user: str = ""
+    user: str = ""  # empty: no sign-in
     password: str = field(default="", repr=False)
-    tls: Tls = "required"
+    tls: Tls = "required"  # `implicit`: encrypted from the start; `required`: STARTTLS; `off`: not encrypted
 
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """A mail address with a display name."""
+    """A mail address with an optional display name."""
 
     address: str
     name: str = ""
 
 
 def parse_smtp_url(url: object) -> SmtpServer:
-    """The server that a URL names.
+    """The server that a URL describes: `smtp://user:password@host:587?tls=off`, `smtps://host`.
 
     Raises:
-        ValueError: `url` is invalid. The text does not repeat it: it contains a password.
+        ValueError: `url` is invalid. The message does not repeat it, because it may contain a password.
     """
     expected = (
-        "expected an address such as 'smtp://user:password@mail.example:587', letters like @ and # written as %40, %23"
+        "expected a URL such as 'smtp://user:password@mail.example:587', with characters like @ and # as %40 and %23"
     )
     if not isinstance(url, str):
         raise ValueError(expected)
@@ -74,10 +71,10 @@ _TLS_SPELLINGS: dict[object, Tls] = {
 
 
 def smtp_server_from_settings(host: object, port: object, user: object, password: object, tls: object) -> SmtpServer:
-    """The server that separate settings describe; an unset one is None.
+    """The server that separate settings describe, as written in the file; an unset one is None.
 
     Raises:
-        ValueError: some are invalid; the text lists them all. It does not repeat the password.
+        ValueError: some are invalid; the message lists them all, without the password.
     """
     errors = []
     if not isinstance(host, str) or not host or not host.isprintable() or "/" in host or "@" in host:
@@ -99,6 +96,7 @@ def smtp_server_from_settings(host: object, port: object, user: object, password
 
 
 def _default_tls(host: str, port: object) -> Tls:
+    """The mode for a server without a setting of its mode: implicit on port 465, off on this machine."""
     if port == _PORTS["implicit"]:
         return "implicit"
     return "off" if host in LOOPBACK else "required"
@@ -109,10 +107,10 @@ def _tls_of_setting(value: object) -> Tls | None:
 
 
 def _tls_of_url(scheme: str, host: str, options: dict[str, str]) -> Tls:
-    """The mode that the scheme and the query of a URL select. Removes `tls` from `options`."""
+    """The mode that the scheme and the query of a URL select. Removes `tls` from `options`. Raises: ValueError."""
     value = options.pop("tls", None)
     if options:
-        raise ValueError("the only option of an SMTP address is `tls`; write a `?` in a password as %3F")
+        raise ValueError("the only option of an SMTP URL is `tls`; write a `?` in a password as %3F")
     if value not in {None, "required", "off"}:
         raise ValueError("`tls` must be `required` or `off`")
     if scheme == "smtps":

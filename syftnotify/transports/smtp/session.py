@@ -1,4 +1,4 @@
-"""SMTP sessions: smtplib within an overall deadline and with limits for the size of replies."""
+"""SMTP sessions: smtplib with an overall deadline and limits for the size of replies."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from syftnotify.transports.deadline import Deadline
 from syftnotify.transports.smtp.replies import Reply, check_session_reply, network_reason, session_error
 from syftnotify.transports.smtp.server import SmtpServer
 
-CONNECT_SECONDS = 10.0
+_CONNECT_SECONDS = 10.0
 _MAX_LINE_BYTES = 8192  # of a reply
 _MAX_LINES = 100  # of a reply
-_EHLO_NAME = "[127.0.0.1]"  # an address literal: smtplib's default asks DNS for a host name, which may take 30 s
+_EHLO_NAME = "[127.0.0.1]"  # an address literal; smtplib would look up a host name in DNS, which may take 30 s
 
 
 def open_session(
     server: SmtpServer, deadline: Deadline, *, timeout: float, ca_file: Path | None = None
 ) -> smtplib.SMTP:
-    """A session that is ready for a message: connected, encrypted and logged in as `server` requires.
+    """A session that is ready for a message: connected, encrypted and signed in as `server` requires.
 
     Args:
-        server: where to connect, and how.
-        deadline: the limit of the conversation.
-        timeout: seconds for each read or write; connecting has at most `CONNECT_SECONDS`.
-        ca_file: CA certificates that are trusted in addition to those of the system.
+        server: the server and the credentials.
+        deadline: the time limit of the whole conversation.
+        timeout: seconds for each read or write, and for connecting at most `_CONNECT_SECONDS`.
+        ca_file: CA certificates that are trusted besides those of the system.
 
     Raises:
         DeliveryError: UNREACHABLE, AUTH or QUOTA; no message was sent.
     """
-    step = "the greeting"
+    step = "the connection"  # that the server may reject, for the error message
     try:
         session = _connect(server, deadline, timeout, ca_file)
         step = "STARTTLS"
@@ -46,15 +46,15 @@ def open_session(
             raise
     except smtplib.SMTPResponseException as error:
         raise session_error((int(error.smtp_code), _bytes(error.smtp_error)), server, step) from error
-    except (OSError, ValueError) as error:  # the other errors of smtplib are OSErrors
+    except (OSError, ValueError) as error:  # all other errors of smtplib are OSErrors
         reason = network_reason(error, deadline)
         raise DeliveryError(Failure.UNREACHABLE, f"{server.host} could not be reached ({reason})") from error
     return session
 
 
 def _connect(server: SmtpServer, deadline: Deadline, timeout: float, ca_file: Path | None) -> smtplib.SMTP:
-    """A session whose server has sent its greeting."""
-    limit = min(CONNECT_SECONDS, timeout)
+    """A session whose server has sent its greeting, encrypted if `server.tls` is `implicit`."""
+    limit = min(_CONNECT_SECONDS, timeout)
     session: smtplib.SMTP
     if server.tls == "implicit":
         context = _tls_context(ca_file)
@@ -65,22 +65,23 @@ def _connect(server: SmtpServer, deadline: Deadline, timeout: float, ca_file: Pa
 
 
 def _prepare(session: smtplib.SMTP, server: SmtpServer, timeout: float, ca_file: Path | None) -> None:
-    """EHLO, STARTTLS and login, as `server` requires."""
+    """Send EHLO, STARTTLS and the sign-in, as `server` requires."""
     if session.sock is not None:
         session.sock.settimeout(timeout)
-        # The final dot is a small packet after a large one: Nagle's algorithm would delay it by 40 ms.
+        # The dot that ends a message is a small packet after a large one; Nagle's algorithm would delay it by 40 ms.
         session.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     check_session_reply(session.ehlo(_EHLO_NAME), 250, server, "EHLO")
     if server.tls == "required":
         if not session.has_extn("starttls"):
             raise DeliveryError(Failure.UNREACHABLE, f"{server.host} offers no encryption (STARTTLS)")
-        check_session_reply(session.starttls(context=_tls_context(ca_file)), 220, server, "STARTTLS")
+        session.starttls(context=_tls_context(ca_file))  # raises SMTPResponseException unless the reply is 220
         check_session_reply(session.ehlo(_EHLO_NAME), 250, server, "EHLO")
     if server.user:
-        _log_in(session, server)
+        _sign_in(session, server)
 
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """A context that trusts the system's certificate authorities and those in `ca_file`. Raises: DeliveryError."""
     context = ssl.create_default_context()
     if ca_file is not None:
         try:
@@ -90,14 +91,15 @@ def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _log_in(session: smtplib.SMTP, server: SmtpServer) -> None:
+def _sign_in(session: smtplib.SMTP, server: SmtpServer) -> None:
+    """Authenticate. Raises: DeliveryError."""
     try:
         if (server.user + server.password).isascii():
             session.login(server.user, server.password)
         else:
             _auth_plain(session, server)
     except smtplib.SMTPAuthenticationError as error:
-        # Without the text of the reply: some servers repeat the credentials.
+        # Without the text of the reply, because some servers repeat the credentials in it.
         code = int(error.smtp_code)
         failure = failure_of_reply(code, "", about_us=True) if 400 <= code < 600 else Failure.UNREACHABLE
         raise DeliveryError(failure, f"{server.host} refuses the sign-in ({code})") from None
@@ -110,7 +112,11 @@ def _log_in(session: smtplib.SMTP, server: SmtpServer) -> None:
 
 
 def _auth_plain(session: smtplib.SMTP, server: SmtpServer) -> None:
-    """AUTH PLAIN in UTF-8 (RFC 4616); `smtplib.login` supports only ASCII."""
+    """Authenticate by PLAIN in UTF-8 (RFC 4616), because `smtplib.login` supports only ASCII.
+
+    Raises:
+        smtplib.SMTPException, OSError: as `smtplib.login`.
+    """
     if "PLAIN" not in session.esmtp_features.get("auth", "").upper().split():
         raise smtplib.SMTPNotSupportedError
     credentials = base64.b64encode(f"\0{server.user}\0{server.password}".encode()).decode("ascii")
@@ -131,14 +137,14 @@ class _Session(smtplib.SMTP):
         return self._deadline.connect(host, port, seconds=timeout)
 
     def getreply(self) -> Reply:
-        """One complete reply. smtplib reads endless ones, and accepts a line that was cut off.
+        """Read one reply. smtplib's own method has no limit, and accepts a line that was cut off.
 
         Raises:
-            smtplib.SMTPServerDisconnected: it did not arrive, is incomplete or too long.
+            smtplib.SMTPServerDisconnected: the reply did not arrive, is incomplete or too long.
         """
         try:
             return self._read_reply()
-        except (OSError, ValueError) as error:  # a ValueError when another thread closed the file
+        except (OSError, ValueError) as error:  # ValueError: another thread has closed the file
             self.close()
             raise smtplib.SMTPServerDisconnected(str(error)) from error
 

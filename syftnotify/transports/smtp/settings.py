@@ -24,13 +24,14 @@ _SERVER_PARTS = ("host", "port", "user", "password", "tls")
 
 
 def _server(value: Any) -> SmtpServer:
+    """The server that a URL, or the combined settings `_SERVER_PARTS`, describe. Raises: ValueError."""
     if isinstance(value, CombinedKeys):
         return smtp_server_from_settings(*map(value.get, _SERVER_PARTS))
     return parse_smtp_url(value)
 
 
 class SmtpSettings(MailSettings):
-    """Mail through a mail server."""
+    """Mail through an SMTP server."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
     secret_keys: ClassVar[tuple[str, ...]] = ("password",)
@@ -49,9 +50,10 @@ class SmtpSettings(MailSettings):
     @model_validator(mode="before")
     @classmethod
     def _combine_parts(cls, value: Any) -> Any:
+        """Replace the settings `_SERVER_PARTS` by one value of `smtp_url`, so that they are validated together."""
         if not isinstance(value, dict) or "smtp_url" in value or value.keys().isdisjoint(_SERVER_PARTS):
             return value
-        others = {name: inner for name, inner in value.items() if name not in _SERVER_PARTS}
+        others = {name: setting for name, setting in value.items() if name not in _SERVER_PARTS}
         return {**others, "smtp_url": CombinedKeys((name, value[name]) for name in _SERVER_PARTS if name in value)}
 
     @classmethod

@@ -31,7 +31,7 @@ def test_init_with_options_writes_config_and_sends_a_test_mail(new_user: Box, us
 def test_init_unusable_mail_server_is_refused(new_user: Box, user_home: Path) -> None:
     for arguments, error in (
         (("--transport", "smtp"), "--smtp-url smtp://"),
-        (("--smtp-url", "mail.example"), "expected an address such as"),
+        (("--smtp-url", "mail.example"), "expected a URL such as"),
         (("--smtp-url", "smtp://user@mail.example"), "the password of user is missing"),
     ):
         done = new_user.notify("init", "--email", OWNER, *arguments, check=2)

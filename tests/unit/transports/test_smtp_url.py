@@ -14,9 +14,7 @@ from syftnotify.system.paths import Home
 from syftnotify.transports.smtp.server import SmtpServer, parse_smtp_url
 from tests.unit.transports.smtp_sections import GOOD, SECRET, config_errors, loaded_section, write_config
 
-ADDRESS = (
-    "expected an address such as 'smtp://user:password@mail.example:587', letters like @ and # written as %40, %23"
-)
+ADDRESS = "expected a URL such as 'smtp://user:password@mail.example:587', with characters like @ and # as %40 and %23"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +109,7 @@ def test_smtp_url_that_is_invalid_is_named_by_path(home: Home, url: Any) -> None
     ("url", "said"),
     [
         ("smtp://mail.example?tls=on", "`tls` must be `required` or `off`"),
-        ("smtp://mail.example?tls=required&starttls=1", "the only option of an SMTP address is `tls`"),
+        ("smtp://mail.example?tls=required&starttls=1", "the only option of an SMTP URL is `tls`"),
         ("smtps://mail.example?tls=off", "smtps:// is encrypted from the start; use smtp:// for `tls=off`"),
         (
             f"smtp://user:{SECRET}@mail.example?tls=off",
