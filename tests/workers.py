@@ -181,6 +181,7 @@ class EchoServer:
     """An HTTP server that responds to every request with an error that contains the request."""
 
     def __init__(self, status: int) -> None:
+        self.status = status
         self.paths: list[str] = []
         server = self
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +14,8 @@ import pytest
 
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
-from tests.support import OWNER, TIMEOUT, Box, Clock, mails_in, wait_until
+from tests.other_user import box_open_to_all, give_to_nobody, run_as_other_user
+from tests.support import OWNER, Box, mails_in, wait_until
 from tests.trees import TREES, Disk, Tree
 from tests.workers import SUBMITTED, kill_worker, layout_d, sent, start_worker, submit_pending
 
@@ -56,31 +54,16 @@ def read_only(home: Home) -> Iterator[None]:
 @contextlib.contextmanager
 def unprivileged_box() -> Iterator[tuple[Box, Callable[..., subprocess.CompletedProcess[str]]]]:
     """A box of a user who is not root, and a function that runs a command as that user."""
-    folder = Path(tempfile.mkdtemp(prefix="damage-"))
-    prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
-    try:
-        folder.chmod(0o755)
-        box = Box(folder, clock=Clock(now=time.time() - 100))
-        box.root.mkdir()
-        box.configure()
+    with box_open_to_all() as box:
+        box.clock.now = time.time() - 100
 
         def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-            if prefix:
-                subprocess.run(["chown", "-R", "65534:65534", str(folder)], check=True)
-            command = [*prefix, sys.executable, "-P", "-m", "syftnotify", *arguments]
-            return subprocess.run(
-                command, env=box.environment(), cwd="/", capture_output=True, text=True, timeout=TIMEOUT, check=False
-            )
+            if os.geteuid() != 0:
+                return box.run_process(*arguments)
+            give_to_nobody(box.folder)
+            return run_as_other_user(box, *arguments)
 
-        try:
-            usable = run("--version").returncode == 0
-        except OSError:
-            usable = False
-        if not usable:
-            pytest.skip("only root can run the code here")
         yield box, run
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.mark.thorough

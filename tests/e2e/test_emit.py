@@ -99,11 +99,11 @@ EMITTER = """
 import sys
 from syftnotify import emit
 from syftnotify.system import failpoints
-from tests.chaos.death import die_at
+from tests.chaos.death import kill_at
 
 home, name, death = sys.argv[1:4]
 if death:
-    failpoints.on_reach = die_at(death)
+    failpoints.on_reach = kill_at(death)
 for number in range(int(sys.argv[4])):
     emit("job_failed", f"{name}/{number}", home=home)
     print(f"{name}/{number}", flush=True)
@@ -192,7 +192,7 @@ def worker_that_dies(box: Box, death: str) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "tests.chaos.worker", "--home", str(box.home.root)),
-            *("--tell", str(write_end), "--die-at", death),
+            *("--tell", str(write_end), "--kill-at", death),
         ],
         cwd=PROJECT_ROOT,
         env=box.environment(),

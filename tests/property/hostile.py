@@ -21,7 +21,7 @@ import yaml
 
 from tests.harmless import SECRET, SECRET_CODE, assert_harmless
 from tests.support import BO, OWNER, Box, Mail, alias_bomb
-from tests.trees import RUN_SH, TREES, ReviewTree, Tree
+from tests.trees import RUN_SH, TREES, MarkerTree, ReviewTree, Tree
 
 ABE = "abe@evil.example"  # the hostile peer; sorts before all others
 MAL = "mal@evil.example"  # another one
@@ -205,9 +205,8 @@ def victims(tree: Tree) -> dict[str, Path]:
     after = {"returncode": "returncode.txt", "stderr": "stderr.txt", "stdout": "stdout.txt"}
     if is_reviewed:
         after |= {"state": "state.yaml", "results": ""}
-    elif tree.layout != "A":
-        dot = getattr(tree, "dot", "")
-        after |= {"approved": f"{dot}approved", "done": f"{dot}done"}
+    elif isinstance(tree, MarkerTree):
+        after |= {marker: f"{tree.prefix}{marker}" for marker in ("approved", "done")}
     for name in (*below, *after):
         tree.submit(name, ABE, files={"main.py" if is_reviewed else "lib/main.py": "print(1)\n"})
     for name in after:
