@@ -31,6 +31,10 @@ class Audience(StrEnum):
     RECIPIENT = "recipient"  # named by the configuration, without a role
     JOB_REQUESTED = "guest"  # named by a job
 
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise ValueError(f"{value!r} is not an audience")  # shown as the reason of a dead letter
+
 
 # The audiences that a route may name in `to`, by that name.
 ROLES = {audience.value: audience for audience in (Audience.OWNER, Audience.SUBMITTER, Audience.OPERATOR)}
@@ -85,6 +89,7 @@ class EventSpec:
     ends_run: bool = False  # the job has finished a run; a rerun may follow
     is_final: bool = False  # the job does not run any more; includes a cancelled one
     label: str = ""  # name in state.json; empty: the value of the kind
+    is_success: bool = False  # shown in green
     is_reported_once: bool = False  # repetitions for an entity are dropped until another kind is emitted for it
 
 
@@ -107,9 +112,7 @@ class EventKind(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> None:
-        raise ValueError(
-            f"{value!r} is not an event kind"
-        )  # shown to users, for example as the reason of a dead letter
+        raise ValueError(f"{value!r} is not an event kind")  # shown as the reason of a dead letter
 
     JOB_SUBMITTED = (
         "job_submitted",
@@ -135,6 +138,7 @@ class EventKind(StrEnum):
             submitter_template="job_approved",
             status_after=Status.APPROVED,
             stage=1,
+            is_success=True,
             label="approved",
         ),
     )
@@ -166,6 +170,7 @@ class EventKind(StrEnum):
             stage=3,
             ends_run=True,
             is_final=True,
+            is_success=True,
             label="executed",
         ),
     )
@@ -189,7 +194,7 @@ class EventKind(StrEnum):
         "job_timeout",
         EventSpec(
             Family.JOB,
-            "Job {name}{by} ran out of time.",
+            "Job {name}{by} timed out.",
             Severity.HIGH,
             aliases=("timed_out", "job_timed_out"),
             audiences=(_OWNER, _SUBMITTER),
@@ -250,11 +255,15 @@ class EventKind(StrEnum):
             aliases=("peer_request_granted",),
             audiences=(_SUBMITTER,),
             submitter_template="peer_granted",
+            is_success=True,
         ),
     )
     WORKFLOW_CREATED = "workflow_created", EventSpec(Family.RESOURCE, "Workflow {name} was created.")
     WORKFLOW_UPDATED = "workflow_updated", EventSpec(Family.RESOURCE, "Workflow {name} was changed.")
-    WORKFLOW_BUILD_COMPLETED = "workflow_build_completed", EventSpec(Family.RESOURCE, "Workflow {name} was built.")
+    WORKFLOW_BUILD_COMPLETED = (
+        "workflow_build_completed",
+        EventSpec(Family.RESOURCE, "Workflow {name} was built.", is_success=True),
+    )
     WORKFLOW_BUILD_FAILED = (
         "workflow_build_failed",
         EventSpec(Family.RESOURCE, "Workflow {name} could not be built.", Severity.HIGH),
@@ -277,7 +286,7 @@ class EventKind(StrEnum):
             "heartbeat: {name}",
             audiences=(_OWNER,),
             owner_template="heartbeat",
-            subject="SyftBox notifier: daily sign of life",
+            subject="SyftBox notifier: daily heartbeat",
         ),
     )
     SYSTEM_ALERT = (

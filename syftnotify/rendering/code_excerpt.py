@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import html
 from collections.abc import Mapping
 from typing import Any
@@ -27,10 +28,9 @@ def limited_code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list
         if room <= _FILE_OVERHEAD:
             left_out.append({"path": file["path"], "why": _TOO_MUCH})
             continue
-        size = _html_size(file["text"])
-        text = _cut(file["text"], size, room)
+        text = _cut(file["text"], room)
         shown.append({"path": file["path"], "text": text, "cut": file["cut"] or len(text) < len(file["text"])})
-        room -= size
+        room -= _html_size(text)
     return shown, left_out
 
 
@@ -39,12 +39,12 @@ def _html_size(text: str) -> int:
     return _FILE_OVERHEAD + len(html.escape(text).encode("utf-8")) + text.count("\n")
 
 
-def _cut(text: str, size: int, room: int) -> str:
-    """`text` cut to about `room` bytes of HTML; `size` is what all of it takes.
-
-    The result is longer if the characters at the beginning take more bytes than the average.
-    """
-    return text if size <= room else text[: len(text) * (room - _FILE_OVERHEAD) // size]
+def _cut(text: str, room: int) -> str:
+    """The longest beginning of `text` that takes at most `room` bytes of HTML."""
+    if _html_size(text) <= room:
+        return text
+    lengths = range(len(text))
+    return text[: bisect.bisect_right(lengths, room, key=lambda length: _html_size(text[:length])) - 1]
 
 
 def _listed_size(file: Mapping[str, Any]) -> int:

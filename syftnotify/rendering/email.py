@@ -123,7 +123,7 @@ def _digest_summary(items: Sequence[Item], audience: Audience) -> str:
     """The first line of a digest, and its subject."""
     if audience is Audience.OWNER and all(map(_awaits_owner, items)):
         return f"{plural(len(items), 'request waits', 'requests wait')} for you."
-    return f"{plural(len(items), 'thing')} happened."
+    return f"{plural(len(items), 'notification')}."
 
 
 def _awaits_owner(item: Item) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from syftnotify.core.text import plural
+from syftnotify.core.text import escape, plural
 from syftnotify.rendering.sandbox import TemplateSandbox
 from syftnotify.system.paths import expand_path
 
@@ -28,6 +28,8 @@ _MONTHS = (
     "November",
     "December",
 )
+# Exceptions that the rendering of a wrong template raises.
+TEMPLATE_ERRORS = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 
 
 class TemplateRenderer:
@@ -85,6 +87,11 @@ def built_in_folder() -> Path:
     package = Path(__file__).resolve().parent.parent
     inside = package / "templates"
     return inside if inside.is_dir() else package.parent / "templates"
+
+
+def template_error(name: str, error: Exception) -> str:
+    """The text of an error in the mail template `name`, which is one of the user's own."""
+    return f"emails/{name}.txt or emails/{name}.html cannot be used: {escape(str(error))}"
 
 
 def format_datetime(value: Any) -> str:

@@ -12,8 +12,8 @@ from syftnotify.core.models import SnapshotStatus
 from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.text import iso
 from syftnotify.runtime.container import App
-from syftnotify.runtime.health.sign_in_alerts import sign_in_expirations
 from syftnotify.runtime.scan_report import ScanReport
+from syftnotify.services.transports import sign_in_expirations
 from syftnotify.system.worker_status import WorkerStatus
 
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
-
-import jinja2
 
 from syftnotify.core.errors import ConfigError, NotifyError, UnknownKindError
 from syftnotify.core.kinds import Audience, EventKind, Status, parse_kind
 from syftnotify.core.models import Event, Item, Message
 from syftnotify.core.ports import Renderer
-from syftnotify.core.text import escape
+from syftnotify.core.text import did_you_mean, escape
 from syftnotify.rendering.email import DIGEST_TEMPLATE, GENERAL_TEMPLATE, EmailRenderer, template_for
 from syftnotify.rendering.links import Links
-from syftnotify.rendering.templates import cached_renderer
+from syftnotify.rendering.templates import TEMPLATE_ERRORS, cached_renderer, template_error
 from syftnotify.services.settings import load
 from syftnotify.services.transports import build_renderer
 from syftnotify.system.ownership import check_config, check_home
 from syftnotify.system.paths import Home
-
-# Exceptions that the rendering of a wrong template raises.
-TEMPLATE_ERRORS = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 
 _OWNER, _SCIENTIST = "owner@datasite.example", "ana@uni.example"
 _SAMPLE_TIME = "2026-01-15T15:30:00Z"
@@ -48,7 +42,6 @@ _SHARED_TEMPLATES = {
     DIGEST_TEMPLATE: (EventKind.DIGEST, Audience.OWNER),
     GENERAL_TEMPLATE: (EventKind.JOB_HELD, Audience.RECIPIENT),
 }
-_MAX_COMPARED = 40  # characters of an unknown name that are compared with known names
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +58,7 @@ def previews(home: Home, name: str) -> list[Preview]:
 
     Raises:
         NotifyError: there is no such template or event kind, or a template is wrong.
+        ConfigError: the configuration has mistakes.
         UnsafeHomeError: others can change the templates.
     """
     check_home(home)
@@ -78,23 +72,15 @@ def template_names() -> list[str]:
     return sorted({*_TEMPLATES.values(), *_SHARED_TEMPLATES})
 
 
-def template_error(template: str, error: Exception) -> str:
-    """The text of an error in `template`, which is one of the user's own."""
-    return f"emails/{template}.txt or emails/{template}.html cannot be used: {escape(str(error))}"
-
-
 def _renderer(home: Home) -> Renderer:
     """The renderer of the default mail transport, for both text and HTML.
 
-    Without a default mail transport, or with mistakes in the configuration, the renderer of default settings.
+    Without a configuration or a default mail transport, the renderer of default settings.
     """
-    try:
-        settings = load(home)
-        if (section := settings.mail_settings) is not None:
-            both = section.model_copy(update={"body": "both"})
-            return build_renderer(settings, settings.default_mail_transport, both)
-    except ConfigError:
-        pass
+    settings = load(home) if home.config.exists() else None
+    if settings is not None and (section := settings.mail_settings) is not None:
+        both = section.model_copy(update={"body": "both"})
+        return build_renderer(settings, settings.default_mail_transport, both)
     templates = cached_renderer(home.templates if home.templates.is_dir() else None)
     return EmailRenderer(templates, sender=_OWNER, links=Links())
 
@@ -133,8 +119,7 @@ def _parse_kind(name: str, stem: str) -> EventKind:
     try:
         return parse_kind(name)
     except UnknownKindError:
-        similar = difflib.get_close_matches(stem[:_MAX_COMPARED], [*template_names(), *EventKind], n=1)
-        suggestion = f", did you mean `{similar[0]}`?" if similar else ""
+        suggestion = did_you_mean(stem, [*template_names(), *EventKind])
         raise ConfigError(
             f"{escape(name)!r} is neither a template nor an event kind{suggestion}",
             hint="run `notify preview` for the names",

@@ -14,7 +14,7 @@ from syftnotify.core.kinds import ROLES, Audience, EventKind, Status
 from syftnotify.core.models import Event, Item, Message
 from syftnotify.core.text import escape, iso
 from syftnotify.delivery.direct import send_now
-from syftnotify.services.preview import TEMPLATE_ERRORS, template_error
+from syftnotify.rendering.templates import TEMPLATE_ERRORS, template_error
 from syftnotify.services.transports import build_renderer, transport_infos
 
 

@@ -1,4 +1,4 @@
-"""The configured transports: facts for routing, and their renderers."""
+"""The configured transports: facts for routing, their renderers, and when their sign-ins expire."""
 
 from __future__ import annotations
 
@@ -35,3 +35,10 @@ def build_renderer(settings: Settings, name: str, section: TransportSettings) ->
         return section.build_renderer(context)
     except ValueError as error:
         raise ConfigError(f"config.yaml: transports.{name}.{escape(str(error), limit=300)}") from None
+
+
+def sign_in_expirations(settings: Settings) -> dict[str, float]:
+    """When the sign-ins of transports expire, by name, in seconds since 1970; only those that are known."""
+    sign_ins = {name: section.sign_in for name, section in settings.config.transports.items()}
+    found = {name: sign_in.ends_at() for name, sign_in in sign_ins.items() if sign_in is not None}
+    return {name: expiry for name, expiry in found.items() if expiry is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from syftnotify.core.kinds import EventKind, Severity
+from syftnotify.core.kinds import Severity
 from syftnotify.core.models import Item, Message
 from syftnotify.core.text import plural
 from syftnotify.rendering.digest import group_by_submitter
@@ -17,9 +17,6 @@ from syftnotify.rendering.summary import summary_line
 RED, YELLOW, GREEN, GREY = "#a30200", "#daa038", "#2eb886", "#717274"
 _EMOJI = {RED: "\N{CROSS MARK}", YELLOW: "\N{WARNING SIGN}", GREEN: "\N{WHITE HEAVY CHECK MARK}"}
 _DIGEST_ITEMS = 20  # maximum number of items listed in one digest
-_GOOD = frozenset(
-    {EventKind.JOB_COMPLETED, EventKind.JOB_APPROVED, EventKind.PEER_GRANTED, EventKind.WORKFLOW_BUILD_COMPLETED}
-)
 
 
 def _colour_of(item: Item) -> str:
@@ -28,7 +25,7 @@ def _colour_of(item: Item) -> str:
         return RED
     if item.event.severity is Severity.MEDIUM:
         return YELLOW
-    return GREEN if item.event.kind in _GOOD else GREY
+    return GREEN if item.event.kind.spec.is_success else GREY
 
 
 class ChatRenderer(ABC):
@@ -53,7 +50,7 @@ class ChatRenderer(ABC):
         return Message(
             id=digest or first.id,
             recipient=recipient,
-            subject=plural(len(items), "thing") if digest else first.event.kind.value,
+            subject=plural(len(items), "notification") if digest else first.event.kind.value,
             text=self.joined(lines),
             colour=next(colour for colour in (RED, YELLOW, GREEN, GREY) if colour in colours),
             thread=thread,

@@ -10,7 +10,7 @@ from syftnotify.core.kinds import EventKind
 from syftnotify.core.outbox import History, OutboxCounts
 from syftnotify.core.text import iso, plural
 from syftnotify.runtime.health.events import WorkerEvents
-from syftnotify.runtime.health.sign_in_alerts import sign_in_expirations
+from syftnotify.services.transports import sign_in_expirations
 
 _DAY_SECONDS = 86400.0
 

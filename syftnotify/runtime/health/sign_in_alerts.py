@@ -11,6 +11,7 @@ from syftnotify.core.kinds import EventKind
 from syftnotify.core.text import iso
 from syftnotify.runtime.health.events import WorkerEvents
 from syftnotify.services.status import SIGN_IN_WARNING_SECONDS
+from syftnotify.services.transports import sign_in_expirations
 
 _OCCURRENCE_PREFIX = "ends "  # before the time of expiry; stored in the outbox
 
@@ -48,10 +49,3 @@ class SignInAlerts:
 def is_sign_in_occurrence(occurrence: str) -> bool:
     """Whether an alert about a transport is about its sign-in."""
     return occurrence.startswith(_OCCURRENCE_PREFIX)
-
-
-def sign_in_expirations(settings: Settings) -> dict[str, float]:
-    """When the sign-ins of transports expire, by name, in seconds since 1970; only those that are known."""
-    sign_ins = {name: section.sign_in for name, section in settings.config.transports.items()}
-    found = {name: sign_in.ends_at() for name, sign_in in sign_ins.items() if sign_in is not None}
-    return {name: expiry for name, expiry in found.items() if expiry is not None}

@@ -175,3 +175,10 @@ def test_preview_changes_nothing(box: Box) -> None:
     box.notify("preview", "job_failed", check=0)
 
     assert file_states(box.folder) == before
+
+
+def test_preview_reports_mistakes_of_the_configuration(box: Box) -> None:
+    """Default settings instead would show a mail that is never sent."""
+    box.home.config.write_text("transport: {}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="transport"):
+        previews(box.home, "new_job")

@@ -50,7 +50,7 @@ def test_digest_is_grouped_by_submitter_most_severe_first() -> None:
     text = message.text
     places = [text.index(f"\n{who}@x.example\n") for who in ("rare", "flood", "calm")]
 
-    assert message.subject == "SyftBox: 404 things happened", "in quiet hours, too"
+    assert message.subject == "SyftBox: 404 notifications", "in quiet hours, too"
     assert places == sorted(places)
     assert text.index("from flood@x.example failed") < text.index("from flood@x.example is done")
     assert "- and 304 more from flood@x.example" in text
