@@ -71,7 +71,8 @@ class Database:
             self._connect()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; one that is in use by another thread is closed at the end of its transaction."""
+        self._is_closed = True
         self._engine.dispose()
 
     def reopen_if_replaced(self) -> bool:
@@ -123,12 +124,18 @@ class Database:
         if hasattr(self._local, "connection"):
             yield self._local.connection
             return
+        pool = self._engine.pool
         try:
             with (
                 contextlib.nullcontext() if reads else self._write_lock,
-                (self._reader if reads else self._engine).begin() as connection,
+                (self._reader if reads else self._engine).connect() as connection,
             ):
-                yield connection
+                try:
+                    with connection.begin():
+                        yield connection
+                finally:
+                    if self._is_closed or self._engine.pool is not pool:
+                        connection.detach()  # a disposed pool would keep it open
         except (sa.exc.DBAPIError, sqlite3.Error) as error:
             cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
             code = getattr(cause, "sqlite_errorcode", 0)
@@ -140,6 +147,7 @@ class Database:
             ) from error
 
     def _connect(self) -> None:
+        self._is_closed = False
         self._engine = sa.create_engine(
             f"sqlite:///{self.path}",
             connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},

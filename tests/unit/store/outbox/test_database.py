@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,3 +123,26 @@ def test_database_that_is_damaged_in_use_is_quarantined(tmp_path: Path) -> None:
         assert "damaged" in outbox.corruption
         assert len(list(tmp_path.glob("outbox.db.damaged-*"))) == 1
         assert not outbox.reopen_if_replaced()
+
+
+def test_connection_in_use_while_the_database_closes_is_closed_after_its_transaction(
+    tmp_path: Path, outbox: SqliteOutbox
+) -> None:
+    """The pool would keep it open: a file descriptor for each time the database was replaced."""
+    entered, closed = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with outbox.queue.batch():
+            entered.set()
+            closed.wait(60)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert entered.wait(60)
+    outbox.close()
+    log = tmp_path / "outbox.db-wal"
+    assert log.exists()
+    closed.set()
+    thread.join(60)
+
+    assert not log.exists(), "SQLite removes it when the last connection is closed"
