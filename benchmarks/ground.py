@@ -21,7 +21,7 @@ SCIENTISTS = 50
 # Names a folder in which the trees of one run of all benches are kept: 100,000 jobs take half a minute to write.
 TREES_VARIABLE = "BENCH_TREES"
 AGE = 3600.0  # seconds: what is older than two is not read again at the next look
-START_SECONDS = 900.0  # until a first look at many jobs is given up
+START_SECONDS = 900.0  # until a first scan at many jobs is given up
 
 # As syft-job 0.1.40 writes them.
 _CONFIG = """\
@@ -247,7 +247,7 @@ def box_of(root: Path, *, interval: int = 30, watch: str = "auto", hook: str = "
 
 @contextlib.contextmanager
 def worker(home: Home) -> Iterator[int]:
-    """The pid of a real worker that has finished its first look."""
+    """The pid of a real worker that has finished its first scan."""
     started = process.start(home)
     try:
         yield started.pid
@@ -256,7 +256,7 @@ def worker(home: Home) -> Iterator[int]:
 
 
 def look_after(home: Home, moment: float) -> float:
-    """The seconds that the worker's first look after `moment` took, by its own report."""
+    """The seconds that the worker's first scan after `moment` took, by its own report."""
 
     def looked() -> Any:
         found = running.read(home)

@@ -29,7 +29,7 @@ def cpu_seconds(pid: int) -> float | None:
 
 
 def figures(count: int) -> Iterator[Figure]:
-    name, unit = f"processor while idle, {count:,} jobs, looking every {INTERVAL} s", "% of a core"
+    name, unit = f"processor while idle, {count:,} jobs, scanning every {INTERVAL} s", "% of a core"
     if cpu_seconds(os.getpid()) is None:
         yield Figure(name, None, unit, note="skipped: there is no /proc here")
         return

@@ -22,18 +22,18 @@ one run on one machine, and is a median: the ratio is what to compare, the times
 baseline want a machine that has nothing else to do.
 This run: {machine}, {day}.
 
-The trees hold jobs of fifty scientists that ended, as syft-job 0.1.40 lays them down (layout D). A *look* is one scan
-of the tree. Its baseline is a bare loop that lists the folders and asks for the state of the one file of each job that
-decides; the baseline of a first look is a bare loop that reads and parses both files of each job with libyaml. Each
+The trees hold jobs of fifty scientists that ended, as syft-job 0.1.40 lays them down (layout D). The baseline of
+a scan is a bare loop that lists the folders and calls `stat` for the one file of each job that
+decides; the baseline of a first scan is a bare loop that reads and parses both files of each job with libyaml. Each
 program in `benchmarks/` says what it does and what it is measured against; `python -m benchmarks.scan` runs one alone.
 
 | what | measured | baseline | ratio | target | met |
 |---|---|---|---|---|---|
 {rows}
 
-{notes}## How a look grows
+{notes}## How a scan grows
 
-![Seconds of a look in which nothing changed, over the number of jobs, both axes logarithmic](performance.svg)
+![Seconds of a scan in which nothing changed, over the number of jobs, both axes logarithmic](performance.svg)
 
 Each step of the grid is ten times the one before, on both axes: a line that climbs one step for each step to the right
 grows with the number of jobs and no faster, and how far one line lies above another says how many times longer it

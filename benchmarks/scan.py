@@ -6,7 +6,7 @@ Of a real worker it is what `status --json` reports as `last_scan.seconds`, with
 another process. The other figures are those of the job reader alone.
 
 Beside each stands a bare loop in the same process. For a quiet look it lists the folders of jobs with `os.scandir` and
-stats the one file of each job that decides, its state.yaml; for the first look it reads and parses the config.yaml and
+stats the one file of each job that decides, its state.yaml; for the first scan it reads and parses the config.yaml and
 the state.yaml of each job with libyaml. The figures without a target are there for the growth.
 """
 
@@ -104,7 +104,7 @@ def knowing(root: Path) -> JobReader:
 
 
 def quiet_name(count: int) -> str:
-    return f"look, nothing changed, {count:,} jobs"
+    return f"scan, nothing changed, {count:,} jobs"
 
 
 def first_look(root: Path, count: int) -> Figure:
@@ -117,7 +117,7 @@ def first_look(root: Path, count: int) -> Figure:
         assert bare_reading(jobs_of(root)) == count
 
     before, taken, behind = medians(FIRST_ROUNDS if count < CHANGED_FROM else 1, bare, ours, bare)
-    name = f"first look, {count:,} jobs"
+    name = f"first scan, {count:,} jobs"
     return at_most(FIRST_FACTOR, name, taken, "s", statistics.mean((before, behind)))
 
 
@@ -177,7 +177,7 @@ def changed_look(root: Path, reader: JobReader, count: int) -> Figure:
         assert len(look.jobs) >= CHANGED
     bare, taken = statistics.median(walks), statistics.median(looks)
     return Figure(
-        f"look after {CHANGED} of {count:,} jobs changed",
+        f"scan after {CHANGED} of {count:,} jobs changed",
         taken * 1000,
         "ms",
         bare * 1000,

@@ -1,4 +1,4 @@
-"""How long does a restart take until its first look is done, and how much memory does a worker want?
+"""How long does a restart take until its first scan is done, and how much memory does a worker want?
 
     python -m benchmarks.startup [jobs]        (default: 100000)
 
@@ -34,7 +34,7 @@ RESTARTS = 5
 class Start:
     """One start of a worker."""
 
-    seconds: float  # until its first look was done
+    seconds: float  # until its first scan was done
     of_look: float  # of these, by its own report
     of_quiet_look: float  # the median of some that follow
     peak_kb: int | None  # None where nobody says so
@@ -74,9 +74,9 @@ def figures(count: int) -> Iterator[Figure]:
     with tree(count) as root:
         large = starts(root)
     _, again = large
-    name = f"restart until its first look is done, {count:,} jobs"
+    name = f"restart until its first scan is done, {count:,} jobs"
     yield at_most(
-        FACTOR, name, again.seconds, "s", again.of_quiet_look, note=f"the look itself took {again.of_look:.2f} s"
+        FACTOR, name, again.seconds, "s", again.of_quiet_look, note=f"the scan itself took {again.of_look:.2f} s"
     )
     for what, few, many in zip(("first start", "restart"), small, large, strict=True):
         name = f"memory, {what}, {count:,} jobs"

@@ -32,7 +32,7 @@ INSTALL_SECONDS = 900.0
 
 
 def look_name(count: int) -> str:
-    return f"look, nothing changed, {count:,} jobs, beside syft-bg {VERSION}"
+    return f"scan, nothing changed, {count:,} jobs, beside syft-bg {VERSION}"
 
 
 def installed() -> Path | None:
@@ -95,7 +95,7 @@ def figures() -> Iterator[Figure]:
         yield at_most(1.0, look_name(count), ours * 1000, "ms", theirs * 1000)
     growth, its_growth = (after / before for before, after in zip(few, many, strict=True))
     yield Figure(
-        f"growth of a look from {COUNTS[0]:,} to {COUNTS[-1]:,} jobs, beside syft-bg {VERSION}", growth, "x", its_growth
+        f"growth of a scan from {COUNTS[0]:,} to {COUNTS[-1]:,} jobs, beside syft-bg {VERSION}", growth, "x", its_growth
     )
 
 
