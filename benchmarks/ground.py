@@ -21,7 +21,7 @@ SCIENTISTS = 50
 # Names a folder in which the trees of one run of all benches are kept: 100,000 jobs take half a minute to write.
 TREES_VARIABLE = "BENCH_TREES"
 AGE = 3600.0  # seconds: what is older than two is not read again at the next look
-START_SECONDS = 900.0  # until a first scan at many jobs is given up
+START_SECONDS = 900.0  # until a first scan of many jobs is given up
 
 # As syft-job 0.1.40 writes them.
 _CONFIG = """\
