@@ -285,6 +285,29 @@ def test_the_database_is_private_and_kept_safe(tmp_path: Path, outbox: Outbox) -
     connection.close()
 
 
+def test_a_connection_that_is_in_use_while_the_database_is_closed_is_closed_after_its_transaction(
+    tmp_path: Path, outbox: Outbox
+) -> None:
+    """The pool would keep it open: a file descriptor for each time the database was replaced."""
+    entered, closed = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with outbox.together():
+            entered.set()
+            closed.wait(60)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert entered.wait(60)
+    outbox.close()
+    log = tmp_path / "outbox.db-wal"
+    assert log.exists()
+    closed.set()
+    thread.join(60)
+
+    assert not log.exists(), "SQLite removes it when the last connection is closed"
+
+
 def test_bound_waits_moves_what_a_wrong_clock_put_off(outbox: Outbox) -> None:
     """A11: a wait is at most as long as it was when it was set."""
     events = [submitted("a"), submitted("b")]

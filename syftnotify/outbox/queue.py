@@ -224,6 +224,7 @@ class Outbox:
             self._seal_alerts()
 
     def _connect(self) -> None:
+        self._is_closed = False
         self._engine = sa.create_engine(
             f"sqlite:///{self._path}",
             connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
@@ -275,7 +276,8 @@ class Outbox:
         log.warning("%s; what is owed is taken from the state file and the tree", self.damage)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the database. A transaction that another thread is in keeps its connection until its end."""
+        self._is_closed = True
         self._engine.dispose()
 
     def reopen_if_replaced(self) -> bool:
@@ -1082,12 +1084,18 @@ class Outbox:
         if hasattr(self._shared, "connection"):
             yield self._shared.connection
             return
+        pool = self._engine.pool
         try:
             with (
                 contextlib.nullcontext() if reads else self._writing,
-                (self._reader if reads else self._engine).begin() as connection,
+                (self._reader if reads else self._engine).connect() as connection,
             ):
-                yield connection
+                try:
+                    with connection.begin():
+                        yield connection
+                finally:
+                    if self._is_closed or self._engine.pool is not pool:
+                        connection.detach()  # a pool that was disposed of would keep it open
         except (sa.exc.DBAPIError, sqlite3.Error) as error:
             why = error.orig if isinstance(error, sa.exc.DBAPIError) else error
             code = getattr(why, "sqlite_errorcode", 0)
