@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sqlite3
@@ -21,7 +22,7 @@ def test_worker_whose_dispatcher_keeps_failing_is_unhealthy(box: Box, hook: WebS
     submit(box, "survey")
     box.notify("start", check=0)
     wait_until(box.mails, what="mail")
-    with sqlite3.connect(box.home.outbox, timeout=30) as database:
+    with contextlib.closing(sqlite3.connect(box.home.outbox, timeout=30)) as database, database:
         database.execute("ALTER TABLE attempts RENAME TO away")
     submit(box, "other")
     (problem,) = wait_until(
@@ -30,9 +31,8 @@ def test_worker_whose_dispatcher_keeps_failing_is_unhealthy(box: Box, hook: WebS
         ],
         what="an unhealthy status",
     )
-    with sqlite3.connect(box.home.outbox, timeout=30) as database:
+    with contextlib.closing(sqlite3.connect(box.home.outbox, timeout=30)) as database, database:
         database.execute("ALTER TABLE away RENAME TO attempts")
-    database.close()
 
     assert "attempts" in problem
     wait_until(lambda: not json.loads(box.notify("status", "--json").stdout)["unwell"], what="healthy again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sqlite3
 from typing import Any
@@ -108,17 +109,15 @@ def test_alert_that_cannot_be_enqueued_is_retried(box: Box, hook: WebServer) -> 
         scan()
         submit(box, "survey")
         scan(advance=1)
-        with sqlite3.connect(box.home.outbox) as database:
+        with contextlib.closing(sqlite3.connect(box.home.outbox)) as database, database:
             database.execute(
                 "CREATE TRIGGER fails BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'database is locked'); END"
             )
-        database.close()
         with pytest.raises(StateError):
             scan(advance=130)
         assert texts(hook) == []
-        with sqlite3.connect(box.home.outbox) as database:
+        with contextlib.closing(sqlite3.connect(box.home.outbox)) as database, database:
             database.execute("DROP TRIGGER fails")
-        database.close()
         scan(advance=10)
 
     assert len(texts(hook)) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections import Counter
@@ -97,7 +98,7 @@ def enqueue_sent(
     names = list(names)
     enqueue_jobs(outbox, clock, names, **more)
     moment = clock.now - ago
-    with sqlite3.connect(tmp_path / "outbox.db", timeout=20) as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / "outbox.db", timeout=20)) as connection, connection:
         for name in names:
             (key,) = connection.execute("SELECT id FROM notifications WHERE entity = ?", [f"job/{name}"]).fetchone()
             connection.execute("UPDATE notifications SET state = 'sent' WHERE id = ?", [key])
@@ -111,4 +112,3 @@ def enqueue_sent(
                 "INSERT INTO totals VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
                 [total, len(names)],
             )
-    connection.close()
