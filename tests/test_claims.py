@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -119,7 +120,7 @@ def steps_of(outbox: Outbox, act: Callable[[], object]) -> int:
 
 def history(path: Path, count: int, entity: str) -> None:
     """So many sent notifications of one entity to one recipient, as earlier months left them."""
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany(
             "INSERT INTO events (key, kind, entity, occurrence, at, payload, noticed_at) "
             "VALUES (?, ?, ?, ?, '', '{}', 0)",
@@ -136,7 +137,6 @@ def history(path: Path, count: int, entity: str) -> None:
             "VALUES (?, 0, 0, 'sent', '', '')",
             ((f"old{number}",) for number in range(count)),
         )
-    connection.close()
 
 
 def test_claim_cost_does_not_grow_with_the_history_of_an_entity(tmp_path: Path) -> None:
@@ -210,9 +210,8 @@ def test_claim_quarantines_a_row_that_cannot_be_read(
     enqueue(outbox, "bad", bundle=bundle)
     for name in "ab":
         enqueue(outbox, name, bundle=bundle)
-    with sqlite3.connect(tmp_path / "outbox.db") as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / "outbox.db")) as connection, connection:
         connection.execute(statement)
-    connection.close()
 
     sent = []
     while due := claim(outbox, "box", 100.0, by="me"):
@@ -221,9 +220,8 @@ def test_claim_quarantines_a_row_that_cannot_be_read(
 
     assert sorted(sent) == ["job/a", "job/b"]
     assert outbox.counts().dead == outbox.counts().unacknowledged == 1
-    with sqlite3.connect(tmp_path / "outbox.db") as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / "outbox.db")) as connection, connection:
         (reason,) = connection.execute("SELECT reason FROM notifications WHERE state = 'dead'").fetchone()
-    connection.close()
     assert reason.startswith("quarantined: ")
     (letter,) = outbox.unreported_dead_letters()
     outbox.mark_reported([letter.id], 100.0)
@@ -252,9 +250,8 @@ def test_claim_that_quarantines_a_row_records_no_message_twice(tmp_path: Path, o
     """A2, C3: a daily share would count the surplus for a day."""
     for name in ("a", "bad", "c"):
         enqueue(outbox, name)
-    with sqlite3.connect(tmp_path / "outbox.db") as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / "outbox.db")) as connection, connection:
         connection.execute(BAD_ROWS["kind"])
-    connection.close()
     throttle = Counted()
 
     assert len(outbox.claim("box", 100.0, by="me", most=5, throttle=throttle)) == throttle.recorded == 2
@@ -266,16 +263,14 @@ def test_recover_leaves_attempts_of_this_process_alone_until_their_outcome_is_sa
     """A10: also when saving it fails the first time."""
     enqueue(outbox, "a")
     due = claim(outbox, "box", 100.0, by="me")
-    with sqlite3.connect(tmp_path / "outbox.db") as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / "outbox.db")) as connection, connection:
         connection.execute(
             "CREATE TRIGGER fails BEFORE UPDATE ON notifications BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
         )
-    connection.close()
     with pytest.raises(StateError), outbox.together():
         outbox.sent(due, 100.0)
-    with sqlite3.connect(tmp_path / "outbox.db") as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / "outbox.db")) as connection, connection:
         connection.execute("DROP TRIGGER fails")
-    connection.close()
 
     assert outbox.recover(100.0) == 0
     with outbox.together():

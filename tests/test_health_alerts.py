@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
@@ -123,17 +124,15 @@ def test_an_alert_that_cannot_be_queued_is_tried_again(box: Box, hook: Web) -> N
         look()
         submit(box, "survey")
         look(advance=1)
-        with sqlite3.connect(box.home.outbox) as database:
+        with contextlib.closing(sqlite3.connect(box.home.outbox)) as database, database:
             database.execute(
                 "CREATE TRIGGER fails BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'database is locked'); END"
             )
-        database.close()
         with pytest.raises(StateError):
             look(advance=130)
         assert texts(hook) == []
-        with sqlite3.connect(box.home.outbox) as database:
+        with contextlib.closing(sqlite3.connect(box.home.outbox)) as database, database:
             database.execute("DROP TRIGGER fails")
-        database.close()
         look(advance=10)
 
     assert len(texts(hook)) == 1
@@ -145,7 +144,7 @@ def test_dispatcher_that_fails_again_and_again_makes_the_worker_unhealthy(box: B
     submit(box, "survey")
     box.notify("start", check=0)
     wait_until(box.mails, what="mail")
-    with sqlite3.connect(box.home.outbox, timeout=30) as database:
+    with contextlib.closing(sqlite3.connect(box.home.outbox, timeout=30)) as database, database:
         database.execute("ALTER TABLE attempts RENAME TO away")
     submit(box, "other")
     (problem,) = wait_until(
@@ -154,9 +153,8 @@ def test_dispatcher_that_fails_again_and_again_makes_the_worker_unhealthy(box: B
         ],
         what="an unhealthy status",
     )
-    with sqlite3.connect(box.home.outbox, timeout=30) as database:
+    with contextlib.closing(sqlite3.connect(box.home.outbox, timeout=30)) as database, database:
         database.execute("ALTER TABLE away RENAME TO attempts")
-    database.close()
 
     assert "attempts" in problem
     wait_until(lambda: not json.loads(box.notify("status", "--json").stdout)["unwell"], what="healthy again")

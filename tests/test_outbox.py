@@ -279,10 +279,9 @@ def test_claim_keeps_emitted_events_apart_from_those_of_the_tree(outbox: Outbox)
 def test_the_database_is_private_and_kept_safe(tmp_path: Path, outbox: Outbox) -> None:
     path = tmp_path / "outbox.db"
     assert path.stat().st_mode & 0o777 == 0o600
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
-    connection.close()
 
 
 def test_a_connection_that_is_in_use_while_the_database_is_closed_is_closed_after_its_transaction(

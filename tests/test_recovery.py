@@ -100,10 +100,11 @@ def test_what_was_owed_in_a_lost_outbox_is_sent_again_and_counted(box: Box, tree
 
 def saved(box: Box, to: Path) -> None:
     """A whole copy of the database, as a file that lost everything after this moment would be."""
-    with sqlite3.connect(box.home.outbox) as source, sqlite3.connect(to) as copy:
+    with (
+        contextlib.closing(sqlite3.connect(box.home.outbox)) as source,
+        contextlib.closing(sqlite3.connect(to)) as copy,
+    ):
         source.backup(copy)
-    source.close()
-    copy.close()
 
 
 def restored(box: Box, copy: Path) -> None:

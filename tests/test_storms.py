@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections import Counter
@@ -305,7 +306,7 @@ def had(outbox: Outbox, clock: Clock, tmp_path: Path, names: Iterable[str], *, a
     names = list(names)
     owe(outbox, clock, names, **more)
     moment = clock.now - ago
-    with sqlite3.connect(tmp_path / "outbox.db", timeout=20) as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / "outbox.db", timeout=20)) as connection, connection:
         for name in names:
             (key,) = connection.execute("SELECT id FROM notifications WHERE entity = ?", [f"job/{name}"]).fetchone()
             connection.execute("UPDATE notifications SET state = 'sent' WHERE id = ?", [key])
@@ -319,7 +320,6 @@ def had(outbox: Outbox, clock: Clock, tmp_path: Path, names: Iterable[str], *, a
                 "INSERT INTO totals VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
                 [total, len(names)],
             )
-    connection.close()
 
 
 def test_of_250_at_once_two_hundred_come_as_they_are_and_the_others_in_one_digest(
