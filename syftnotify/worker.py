@@ -1,4 +1,4 @@
-"""Entry point of the background worker: `python -m syftnotify.worker --home DIR --tell FD`.
+"""Entry point of the background worker: `python -m syftnotify.worker --home DIR --report-fd FD`.
 
 Installed systemd units and running workers depend on the name and the options of this module.
 """
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the worker until it is stopped, and return its exit code: 0, or that of the error which ended it."""
     parser = argparse.ArgumentParser(prog="syftnotify.worker")
     parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--tell", dest="report_fd", type=int, metavar="FD", help="file descriptor for the start report")
+    parser.add_argument("--report-fd", type=int, metavar="FD", help="file descriptor for the start report")
     parser.add_argument("--as-owner", action="store_true", help="as root: run as the owner of the home")
     options = parser.parse_args(arguments)
     home = Home.at(options.home)

@@ -81,7 +81,7 @@ def _spawn(home: Home, writer: int) -> tuple[subprocess.Popen[bytes], int]:
         log_size = log.tell()
         home.log.chmod(0o600)
         process = subprocess.Popen(  # noqa: S603 - the project's own program, without a shell
-            [sys.executable, "-P", "-m", WORKER_MODULE, "--home", str(home.root), "--tell", str(writer)],
+            [sys.executable, "-P", "-m", WORKER_MODULE, "--home", str(home.root), "--report-fd", str(writer)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

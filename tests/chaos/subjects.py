@@ -73,7 +73,15 @@ class WorkerSubject:
             self.sink.google.write_token(self.box.home.token)
 
     def command(self, *, report_fd: int, kill_at: str) -> list[str]:
-        arguments = [sys.executable, "-m", self.program, "--home", str(self.box.home.root), "--tell", str(report_fd)]
+        arguments = [
+            sys.executable,
+            "-m",
+            self.program,
+            "--home",
+            str(self.box.home.root),
+            "--report-fd",
+            str(report_fd),
+        ]
         return [*arguments, "--kill-at", kill_at] if kill_at else arguments
 
     def is_quiet(self) -> bool:

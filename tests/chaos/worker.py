@@ -14,7 +14,7 @@ from tests.chaos.death import exit_with_parent, kill_at
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--home", required=True)
-    parser.add_argument("--tell", required=True)
+    parser.add_argument("--report-fd", required=True)
     parser.add_argument("--kill-at", default="")
     given = parser.parse_args(arguments)
     exit_with_parent()
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     retry.BACKOFF_BASE, retry.BACKOFF_MAX, retry.AUTH_PROBE_INTERVAL = 0.3, 2.0, 1.0
     if given.kill_at:
         failpoints.on_reach = kill_at(given.kill_at)
-    return worker.main(["--home", given.home, "--tell", given.tell])
+    return worker.main(["--home", given.home, "--report-fd", given.report_fd])
 
 
 if __name__ == "__main__":

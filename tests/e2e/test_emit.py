@@ -192,7 +192,7 @@ def worker_that_dies(box: Box, death: str) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "tests.chaos.worker", "--home", str(box.home.root)),
-            *("--tell", str(write_end), "--kill-at", death),
+            *("--report-fd", str(write_end), "--kill-at", death),
         ],
         cwd=PROJECT_ROOT,
         env=box.environment(),

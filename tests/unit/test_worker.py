@@ -27,7 +27,7 @@ def test_worker_with_an_unusable_home_reports_the_path(
     (tmp_path / "home").touch()
     reader, writer = os.pipe()
 
-    assert worker.main(["--home", str(tmp_path / "home"), "--tell", str(writer)]) == 1
+    assert worker.main(["--home", str(tmp_path / "home"), "--report-fd", str(writer)]) == 1
 
     with os.fdopen(reader, "rb") as pipe:
         report = json.loads(pipe.read())
