@@ -169,4 +169,4 @@ def test_discord_digest_is_one_message(web_server: WebServer) -> None:
     (request,) = web_server.requests
     assert message.id == "d1"
     assert request.json["content"].count("\n") == 2
-    assert request.json["embeds"][0]["description"] == "3 things"
+    assert request.json["embeds"][0]["description"] == "3 notifications"
