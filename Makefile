@@ -2,16 +2,21 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# Eight at once suit two cores, because many tests wait for a process most of the time. The order is random; the seed is
+# printed, and ARGS=--randomly-seed=N repeats it.
+PYTEST := $(BIN)/python -m pytest -n 8
+
+# Compiled modules are kept: the tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test chaos fuzz bench check format wheel lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/notify demo
 
-# Four at once: many tests wait for a process most of the time. The order is random; the seed is printed, and
-# ARGS=--randomly-seed=N repeats it. Tests that take long by nature are marked `thorough` and run in `make check`.
+# Tests that take long by nature are marked `thorough`: `make check` runs them.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 4 -m "not thorough" $(ARGS)
+	$(PYTEST) -m "not thorough" $(ARGS)
 
 # Kills real workers a thousand times; writes docs/reliability.md.
 chaos: $(VENV)/.installed-dev
@@ -25,14 +30,16 @@ fuzz: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks --write
 
-# Everything: format, lint, types, import contracts, all tests with branch coverage.
+# Everything: format, lint, types, import contracts, all tests. Branch coverage is that of `make test`, because the
+# thorough tests run the same code thousands of times.
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 4 --cov --cov-report= $(ARGS)
+	$(PYTEST) -m "not thorough" --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --fail-under=95
+	$(PYTEST) -m thorough $(ARGS)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
