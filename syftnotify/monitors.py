@@ -63,8 +63,8 @@ class _Monitor:
         while not self._stop.is_set():
             try:
                 self._check_once()
-            except (NotifyError, OSError) as error:  # may be temporary; without this thread nothing is notified
-                log.error("check failed: %s", error)
+            except Exception as error:  # may be temporary; without this thread nothing is notified
+                log.error("check failed: %s", error, exc_info=not isinstance(error, (NotifyError, OSError)))
             self._stop.wait(interval)
 
     def stop(self) -> None:

@@ -105,9 +105,13 @@ class Deadline:
                 connection = socket.create_connection((address, port), self.remaining(seconds))
             except OSError as error:
                 failure = error
-            else:
+                continue
+            try:
                 self.watch(connection)
-                return connection
+            except OSError:
+                connection.close()
+                raise
+            return connection
         raise failure
 
     def watch(self, connection: socket.socket) -> None:

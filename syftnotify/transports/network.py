@@ -43,9 +43,13 @@ class DeadlineBackend(httpcore.SyncBackend):
                 stream = super().connect_tcp(address, port, remaining, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
-            else:
+                continue
+            try:
                 self._deadline.watch(stream.get_extra_info("socket"))
-                return _LimitedStream(stream, _MAX_CONNECTION_BYTES)
+            except OSError:
+                stream.close()
+                raise
+            return _LimitedStream(stream, _MAX_CONNECTION_BYTES)
         raise failure
 
 

@@ -52,16 +52,12 @@ class ClaimOrder:
         """Recipients with due notifications, each once, starting after the recipient of the last turn."""
 
         def following(after: str) -> str | None:
-            found: str | None = connection.execute(
-                statements.next_recipient(resend), {"after": after, **values}
-            ).scalar()
+            found: str | None = statements.next_recipient(resend).scalar(connection, {"after": after, **values})
             return found
 
-        after = last
-        while (found := following(after)) is not None:
+        first = found = following(last)
+        while found is not None:
             yield found
-            after = found
-        after = ""
-        while last and (found := following(after)) is not None and found <= last:
-            yield found
-            after = found
+            found = following(found)
+            if found == first:
+                return

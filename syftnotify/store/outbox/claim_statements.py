@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from syftnotify.core.kinds import EventKind
+from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.conditions import (
     SENDING,
     claimable,
@@ -15,6 +16,7 @@ from syftnotify.store.outbox.conditions import (
     is_due,
     is_emitted,
     is_next,
+    is_one_of,
     is_waiting,
 )
 from syftnotify.store.outbox.schema import ATTEMPTS, EVENTS, NOTIFICATIONS, STARTED
@@ -58,20 +60,16 @@ _CLAIMED_ROW = (
 
 
 @cache
-def next_recipient(resend: bool) -> sa.Select[Any]:
-    """The first recipient after `after` with a due notification of a priority."""
-    return (
+def next_recipient(resend: bool) -> CompiledStatement:
+    """The first recipient after `after` with a due notification of a priority; after the last one, the first."""
+    first = (
         sa.select(NOTIFICATIONS.c.recipient)
-        .where(
-            is_waiting(resend=resend),
-            _OF_TRANSPORT,
-            _OF_PRIORITY,
-            NOTIFICATIONS.c.recipient > sa.bindparam("after", type_=sa.Text),
-            is_due(_NOW),
-        )
+        .where(is_waiting(resend=resend), _OF_TRANSPORT, _OF_PRIORITY, is_due(_NOW))
         .order_by(NOTIFICATIONS.c.recipient)
         .limit(1)
     )
+    following = first.where(NOTIFICATIONS.c.recipient > sa.bindparam("after", type_=sa.Text))
+    return CompiledStatement(sa.select(sa.func.coalesce(following.scalar_subquery(), first.scalar_subquery())))
 
 
 @cache
@@ -124,7 +122,7 @@ def whole_bundle(resend: bool) -> sa.Select[Any]:
 def any_due(resend: bool) -> sa.Select[Any]:
     """Whether anything is due, blocked or not. An index alone answers this."""
     due = sa.select(NOTIFICATIONS.c.seq).where(
-        _OF_TRANSPORT, NOTIFICATIONS.c.state.in_(claimable(resend)), is_due(_NOW)
+        _OF_TRANSPORT, is_one_of(NOTIFICATIONS.c.state, claimable(resend)), is_due(_NOW)
     )
     return sa.select(due.exists())
 
@@ -139,12 +137,12 @@ def any_claimable(resend: bool) -> sa.Select[Any]:
 def next_moment(resend: bool) -> sa.Select[Any]:
     """The earliest moment in the future at which something becomes due."""
     moment = NOTIFICATIONS.c.not_before
-    is_queued = NOTIFICATIONS.c.state.in_(claimable(resend))
+    is_queued = is_one_of(NOTIFICATIONS.c.state, claimable(resend))
     return sa.select(sa.func.min(moment)).where(_OF_TRANSPORT, is_queued, moment > _NOW)
 
 
 _ID = sa.bindparam("row_id", type_=sa.Text)
-CLAIM = (
+CLAIM = CompiledStatement(
     NOTIFICATIONS.update()
     .where(NOTIFICATIONS.c.id == _ID)
     .values(
@@ -154,8 +152,10 @@ CLAIM = (
         bundle=sa.bindparam("new_bundle"),
     )
 )
-BEGIN_ATTEMPT = ATTEMPTS.insert().values(
-    notification=_ID, started_at=sa.bindparam("moment"), outcome=STARTED, error="", provider_id=""
+BEGIN_ATTEMPT = CompiledStatement(
+    ATTEMPTS.insert().values(
+        notification=_ID, started_at=sa.bindparam("moment"), outcome=STARTED, error="", provider_id=""
+    )
 )
 
 _LATEST = (
@@ -168,9 +168,9 @@ _LATEST = (
     .limit(_MAX_STATUS_EVENTS)
     .subquery()
 )
-LATEST_STATUS_EVENT = (
+LATEST_STATUS_EVENT = CompiledStatement(
     sa.select(_LATEST.c.kind)
-    .where(_LATEST.c.kind.in_([kind.value for kind in EventKind if kind.spec.status_after]))
+    .where(is_one_of(_LATEST.c.kind, [kind.value for kind in EventKind if kind.spec.status_after]))
     .order_by(_LATEST.c.seq.desc())
     .limit(1)
 )

@@ -53,8 +53,8 @@ class Claim:
         if self._throttle is not None:
             self._throttle.record(first.recipient, bundle, _common_source(rows))
         common = {"worker_id": self._worker_id, "moment": self._now, "new_bundle": bundle}
-        connection.execute(statements.CLAIM, [{"row_id": each, **common} for each in ids])
-        connection.execute(statements.BEGIN_ATTEMPT, [{"row_id": each, "moment": self._now} for each in ids])
+        statements.CLAIM.execute(connection, [{"row_id": each, **common} for each in ids])
+        statements.BEGIN_ATTEMPT.execute(connection, [{"row_id": each, "moment": self._now} for each in ids])
         if is_new_digest and first.bundle.startswith((DIGEST_PREFIX, FLOOD_PREFIX, SHARE_PREFIX)):
             self._ungroup(connection, first.bundle)
         return [claimed_notification(row, bundle, _last_kind(connection, row)) for row in rows]
@@ -113,7 +113,7 @@ class Claim:
 def _last_kind(connection: sa.Connection, row: Any) -> EventKind | None:
     """The kind of the entity's latest event that changes the status of a job."""
     values = {"entity": row.entity, "emitted": row.key.startswith(EMITTED_PREFIX)}
-    found = connection.execute(statements.LATEST_STATUS_EVENT, values).scalar()
+    found = statements.LATEST_STATUS_EVENT.scalar(connection, values)
     return EventKind(found) if found else None
 
 

@@ -19,6 +19,7 @@ from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification, Throttle
 from syftnotify.store.outbox import claim_statements as statements
 from syftnotify.store.outbox.claim_order import ClaimOrder
 from syftnotify.store.outbox.claims import Claim
+from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.conditions import PENDING, SENDING, UNFINISHED, UNKNOWN, chunks
 from syftnotify.store.outbox.damaged_rows import quarantine_damaged_rows
 from syftnotify.store.outbox.database import Database, is_decoding_error, text_as
@@ -29,7 +30,7 @@ from syftnotify.store.outbox.totals import add_to_totals
 from syftnotify.system.failpoints import reached
 
 _ID = sa.bindparam("row_id", type_=sa.Text)
-_MARK_SENT = (
+_MARK_SENT = CompiledStatement(
     NOTIFICATIONS.update()
     .where(NOTIFICATIONS.c.id == _ID)
     .values(
@@ -40,7 +41,7 @@ _MARK_SENT = (
         claimed_at=None,
     )
 )
-_MARK_FAILED = (
+_MARK_FAILED = CompiledStatement(
     NOTIFICATIONS.update()
     .where(NOTIFICATIONS.c.id == _ID)
     .values(
@@ -55,7 +56,7 @@ _MARK_FAILED = (
         claimed_at=None,
     )
 )
-_END_ATTEMPT = (
+_END_ATTEMPT = CompiledStatement(
     ATTEMPTS.update()
     # `||` keeps SQLite from using the index of outcomes: all attempts of a large digest are in that state.
     .where(ATTEMPTS.c.notification == _ID, ATTEMPTS.c.outcome.concat("") == STARTED)
@@ -144,7 +145,7 @@ class Queue:
     ) -> None:
         ids = [item.id for item in claimed]
         with self._database.writing() as connection:
-            connection.execute(_MARK_SENT, [{"row_id": each, "new_thread": thread} for each in ids])
+            _MARK_SENT.execute(connection, [{"row_id": each, "new_thread": thread} for each in ids])
             _end_attempts(connection, ids, now, DELIVERED, provider_id=provider_id)
             add_to_totals(connection, messages=1, notifications=len(ids))
         self._recorded(claimed, is_final=True)
@@ -153,7 +154,7 @@ class Queue:
         self, claimed: Sequence[ClaimedNotification], now: float, failure: Failure, error: str, outcome: AttemptOutcome
     ) -> None:
         with self._database.writing() as connection:
-            connection.execute(_MARK_FAILED, [_failed_row(item, now, error, outcome) for item in claimed])
+            _MARK_FAILED.execute(connection, [_failed_row(item, now, error, outcome) for item in claimed])
             _end_attempts(connection, [item.id for item in claimed], now, failure.value, error=error)
             if failure is Failure.UNKNOWN:
                 add_to_totals(connection, unknown=len(claimed))
@@ -253,4 +254,4 @@ def _end_attempts(
     connection: sa.Connection, ids: Sequence[str], now: float, outcome: str, *, error: str = "", provider_id: str = ""
 ) -> None:
     values = {"moment": now, "new_outcome": outcome, "error_text": error, "given_id": provider_id}
-    connection.execute(_END_ATTEMPT, [{"row_id": each, **values} for each in ids])
+    _END_ATTEMPT.execute(connection, [{"row_id": each, **values} for each in ids])

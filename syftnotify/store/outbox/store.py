@@ -11,7 +11,7 @@ from syftnotify.core.emitted_jobs import EmittedJobChanges
 from syftnotify.core.errors import StateError
 from syftnotify.core.models import MAIL, Event, Notification
 from syftnotify.store.outbox.alert_rules import AlertRuleStore
-from syftnotify.store.outbox.bulk import BulkInsert
+from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.conditions import PENDING
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.dead_letters import DeadLetters
@@ -25,8 +25,8 @@ from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS
 from syftnotify.store.outbox.totals import add_to_totals
 from syftnotify.system.failpoints import reached
 
-_INSERT_EVENTS = BulkInsert(sqlite.insert(EVENTS).on_conflict_do_nothing())
-_INSERT_NOTIFICATIONS = BulkInsert(sqlite.insert(NOTIFICATIONS).on_conflict_do_nothing())
+_INSERT_EVENTS = CompiledStatement(sqlite.insert(EVENTS).on_conflict_do_nothing())
+_INSERT_NOTIFICATIONS = CompiledStatement(sqlite.insert(NOTIFICATIONS).on_conflict_do_nothing())
 
 
 class SqliteOutbox:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
+from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.schema import TOTALS
 
 _INSERT = sqlite.insert(TOTALS).values(name=sa.bindparam("total"), value=sa.bindparam("count"))
-_ADD = _INSERT.on_conflict_do_update(index_elements=["name"], set_={"value": TOTALS.c.value + _INSERT.excluded.value})
+_ADD = CompiledStatement(
+    _INSERT.on_conflict_do_update(index_elements=["name"], set_={"value": TOTALS.c.value + _INSERT.excluded.value})
+)
 _ALL = sa.select(TOTALS.c.name, TOTALS.c.value)
 
 
 def add_to_totals(connection: sa.Connection, **counts: int) -> None:
     """Increase the counters of these names."""
-    connection.execute(_ADD, [{"total": name, "count": count} for name, count in counts.items()])
+    _ADD.execute(connection, [{"total": name, "count": count} for name, count in counts.items()])
 
 
 def read_totals(connection: sa.Connection) -> dict[str, int]:

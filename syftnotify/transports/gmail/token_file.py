@@ -19,6 +19,8 @@ from syftnotify.transports.gmail.client_files import MAX_FILE_BYTES, kind_of
 if TYPE_CHECKING:
     from google.oauth2.credentials import Credentials
 
+log = logging.getLogger(__name__)
+
 SCOPES = ("https://www.googleapis.com/auth/gmail.send",)
 REFRESH_SECONDS = 120.0  # the default of google-auth
 _HINT = "run `notify init` to sign in"
@@ -94,9 +96,8 @@ class SavedToken:
         try:
             _write(self._path.resolve(), self._info)  # a symbolic link to a shared file stays a link
             self.version = file_version(self._path)
-        except OSError:
-            # A token that cannot be saved still works; the next start refreshes it again.
-            return
+        except OSError as error:  # the token still works; the next start refreshes it again
+            log.warning("%s cannot be saved: %s", self._path, error.strerror)
 
 
 def save_consent(path: Path, credentials: Credentials, valid_seconds: Any) -> None:
