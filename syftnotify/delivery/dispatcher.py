@@ -106,6 +106,8 @@ class Dispatcher:
         """
         deadline = None if seconds is None else time.monotonic() + seconds
         self._scheduler.stop()
+        if self._queues.in_flight:
+            log.info("stopping; attempts in progress are finished first")
         self._pool.wake()
         if self._thread is not None:  # it still starts attempts that it is claiming now, and saves outcomes
             self._thread.join(timeout=seconds)

@@ -243,10 +243,9 @@ class Worker:
     # -- end -----------------------------------------------------------------------------------------------------
 
     def _shut_down(self) -> None:
-        log.info("stopping; attempts in progress are finished first")
         systemd.sd_notify("STOPPING=1")
-        self._watcher.stop()
         self._app.dispatcher.stop()
+        self._watcher.stop()
         try:
             self._app.pipeline.sync_ledger()
             self._app.pipeline.save_scan_cache()
