@@ -179,7 +179,10 @@ class Dispatcher:
         until = None if seconds is None else time.monotonic() + seconds
         with self._state:
             self._stopping = True
+            is_busy = self._busy()
             self._state.notify_all()
+        if is_busy:
+            log.info("stopping: finishing the sends in flight")
         if self._thread is not None:  # what it is just claiming is still begun, and what comes of it written down
             self._thread.join(timeout=seconds)
         with self._state:

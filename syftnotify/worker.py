@@ -365,10 +365,9 @@ class Worker:
             return
 
     def _end(self) -> None:
-        log.info("stopping: finishing the sends in flight")
         systemd.say("STOPPING=1")
-        self._wake.stop()
         self._parts.dispatcher.stop()
+        self._wake.stop()
         try:
             self._parts.pipeline.settle()
             self._parts.pipeline.remember()
