@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,22 @@ def test_folder_that_cannot_be_examined_counts_as_moved_and_others_are_closed(ba
     assert cache.has_moved
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(other)
+
+
+def test_cache_holds_a_quarter_of_the_limit_of_open_files(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
+    try:
+        cache = DirFdCache()
+        descriptors = []
+        for number in range(150):
+            (tmp_path / str(number)).mkdir()
+            descriptors.append(cache.get(str(tmp_path), (str(number),)))
+        assert len(set(descriptors)) == 100, "closed at 100, so that the numbers are used again"
+        cache.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not cache.has_moved
 
 
 def test_path_with_a_link_is_refused(base: str) -> None:

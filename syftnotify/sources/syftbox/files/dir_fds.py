@@ -10,7 +10,7 @@ from collections.abc import Sequence
 # False on Windows, where creating a link needs special rights: each folder is checked for a link there instead.
 HAS_DIR_FD = os.open in os.supports_dir_fd
 
-_MAX_OPEN = 64  # descriptors that a cache holds
+_MAX_OPEN = 256  # descriptors that a cache holds; a scan reads the jobs of all submitters in turn
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0)
 # O_NONBLOCK: opening a FIFO must not wait for its writer.
@@ -29,7 +29,7 @@ class DirFdCache:
     def get(self, base: str, parts: tuple[str, ...]) -> int:
         """The descriptor of the folder `parts` below `base`. Raises: OSError."""
         if (base, parts) not in self._descriptors:
-            if len(self._descriptors) >= _MAX_OPEN:
+            if len(self._descriptors) >= _max_open():
                 self.close()
             self._descriptors[base, parts] = open_beneath(base, parts)
         return self._descriptors[base, parts]
@@ -70,6 +70,14 @@ def open_beneath(base: str, parts: Sequence[str], dir_fds: DirFdCache | None = N
     finally:
         if folder != cached:
             os.close(folder)
+
+
+def _max_open() -> int:
+    """At most a quarter of the descriptors that the process may open, which is 256 of them on macOS."""
+    import resource  # exists where HAS_DIR_FD is true
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MAX_OPEN if limit == resource.RLIM_INFINITY else max(1, min(_MAX_OPEN, limit // 4))
 
 
 def path_without_links(base: str, parts: Sequence[str]) -> str:

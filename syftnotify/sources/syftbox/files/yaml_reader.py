@@ -26,6 +26,7 @@ _DIRECTIVE = re.compile(r"^%(?!YAML )", re.MULTILINE)  # libyaml compares each o
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)((?:\\u[dD][89a-fA-F][0-9a-fA-F]{2})+)")
 
 _STARTS = (yaml.SequenceStartEvent, yaml.MappingStartEvent)
+_NODES = frozenset({yaml.ScalarEvent, yaml.AliasEvent, *_STARTS})
 _ENDS = (yaml.SequenceEndEvent, yaml.MappingEndEvent)
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = frozenset(f"{_TAG}{kind}" for kind in ["str", "null", "bool", "int", "float", "timestamp", "binary"])
@@ -97,11 +98,12 @@ class _Document:
 
     def __init__(self, text: str) -> None:
         self._events_left = _MAX_EVENTS
-        self._loader = _Loader(text)
+        loader = _Loader(text)
+        self._get_event = loader.get_event
         try:
             self.root = self._parse_single()
         finally:
-            self._loader.dispose()
+            loader.dispose()
 
     def _parse_single(self) -> Any:
         self._next()  # start of the stream
@@ -117,8 +119,8 @@ class _Document:
         self._events_left -= 1
         if self._events_left < 0:
             raise UnreadableError("too many values")
-        event = self._loader.get_event()
-        if getattr(event, "anchor", None) is not None:  # aliases have one, too
+        event = self._get_event()
+        if type(event) in _NODES and event.anchor is not None:
             raise UnreadableError("contains anchors or aliases")
         return event
 
@@ -143,8 +145,7 @@ class _Document:
         while type(key := self._next()) is not yaml.MappingEndEvent:
             if type(key) is yaml.ScalarEvent:
                 # The key's text: YAML 1.1 reads `on` and `yes` as true, which is not intended.
-                name = _valid_text(key.value)
-                mapping[name] = self._value(self._next(), depth + 1)
+                mapping[_valid_text(key.value)] = self._value(self._next(), depth + 1)
             else:
                 self._skip()
                 self._value(self._next(), depth + 1)
@@ -183,6 +184,8 @@ def _construct(tag: str, text: str) -> Any:
 
 def _valid_text(value: str) -> str:
     """`value` without unpaired surrogates, which PyYAML's own parser accepts and no output can encode."""
+    if value.isascii():
+        return value
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:

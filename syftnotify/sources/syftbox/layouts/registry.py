@@ -9,6 +9,7 @@ from syftnotify.sources.syftbox.layouts.spec import LayoutSpec
 from syftnotify.sources.syftbox.layouts.stage_folders import A, StageFolders
 
 _SPECS = {spec.key: spec for spec in (A, B2, B3, B4, C, D)}
+_WITHOUT_END_TIMES = tuple(f"job/{spec.key}/" for spec in _SPECS.values() if not spec.has_end_times)
 
 
 def layout_spec(key: str) -> LayoutSpec:
@@ -18,9 +19,7 @@ def layout_spec(key: str) -> LayoutSpec:
 
 def lacks_end_times(entity: str) -> bool:
     """Whether `entity` is a job in a layout that does not record when it ended."""
-    kind, _, rest = entity.partition("/")
-    layout = _SPECS.get(rest.partition("/")[0]) if kind == "job" else None
-    return layout is not None and not layout.has_end_times
+    return entity.startswith(_WITHOUT_END_TIMES)
 
 
 def layouts_below_datasites() -> tuple[Layout, ...]:
