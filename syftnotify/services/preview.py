@@ -149,6 +149,5 @@ def _sample(kind: EventKind, audience: Audience) -> Item:
 
 def _emitted_event(kind: EventKind) -> Event:
     """A sample event of a kind that only `notify emit` submits."""
-    is_run = kind.value.startswith(("job_", "workflow_"))
-    payload = {"name": "nightly-sync"} if is_run else {}
+    payload = {"name": "nightly-sync"} if kind.is_about_job else {}
     return Event(kind, "lab/7", at=_SAMPLE_TIME, payload=payload, routing={"user": "alice"}, emitted=True)

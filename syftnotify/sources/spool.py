@@ -80,7 +80,7 @@ def emit(
     routing = build_routing(user=user, tags=tags, emails=notify_emails, on=notify_on, alerts=alerts)
     event = _event(kind, entity, payload, key, routing)
     lacks_emails = bool(routing.get("notify")) and "emails" not in routing["notify"]
-    if lacks_emails and not event.kind.value.startswith("job_"):
+    if lacks_emails and not event.kind.is_about_job:
         raise EmitError("notify_on has no effect without notify_emails", hint="name the recipients: --notify-email")
     target = Home.at(home)
     check_home(target)
