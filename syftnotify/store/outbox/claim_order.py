@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,38 +25,40 @@ class ClaimOrder:
 
     def next(self, connection: sa.Connection, transport: str, now: float, *, resend: bool) -> Any | None:
         """The row of the next due notification, or None."""
+        values = {"transport": transport, "now": now}
+        last = {priority: self._last_recipient.get((transport, priority), "") for priority in Priority}
+        following = _next_recipients(connection, values, last, resend)
         for priority in (Priority.HIGH, *self._turns):
-            row = self._first(connection, transport, priority, now, resend)
+            row = self._first(connection, priority, values, following[priority], resend)
             if row is not None:
+                self._last_recipient[transport, priority] = row.recipient
                 if priority is self._turns[0]:
                     self._turns.reverse()
                 return row
         return None
 
+    @staticmethod
     def _first(
-        self, connection: sa.Connection, transport: str, priority: Priority, now: float, resend: bool
+        connection: sa.Connection, priority: Priority, values: dict[str, Any], recipient: str | None, resend: bool
     ) -> Any | None:
+        """The first row of a priority that nothing blocks; its recipients take turns, `recipient` is the first."""
         find = statements.first_for_urgent if priority is Priority.HIGH else statements.first_of_recipient
-        values = {"transport": transport, "priority": priority.value, "now": now}
-        last = self._last_recipient.get((transport, priority), "")
-        for recipient in self._recipients(connection, values, last, resend):
-            row = connection.execute(find(resend), {"recipient": recipient, **values}).first()
+        first = recipient
+        while recipient is not None:
+            row = find(resend).first(connection, {"priority": priority.value, "recipient": recipient, **values})
             if row is not None:
-                self._last_recipient[transport, priority] = recipient
                 return row
+            recipient = _next_recipients(connection, values, {priority: recipient}, resend)[priority]
+            if recipient == first:
+                return None
         return None
 
-    @staticmethod
-    def _recipients(connection: sa.Connection, values: dict[str, Any], last: str, resend: bool) -> Iterator[str]:
-        """Recipients with due notifications, each once, starting after the recipient of the last turn."""
 
-        def following(after: str) -> str | None:
-            found: str | None = statements.next_recipient(resend).scalar(connection, {"after": after, **values})
-            return found
-
-        first = found = following(last)
-        while found is not None:
-            yield found
-            found = following(found)
-            if found == first:
-                return
+def _next_recipients(
+    connection: sa.Connection, values: dict[str, Any], after: dict[Priority, str], resend: bool
+) -> dict[Priority, str | None]:
+    """By priority the recipient with due notifications that follows `after`; after the last one, the first."""
+    find = statements.next_recipients(resend, tuple(after))
+    found = find.first(connection, {**values, **{f"after_{priority.name}": each for priority, each in after.items()}})
+    assert found is not None  # for mypy: it is one row
+    return dict(zip(after, found, strict=True))

@@ -19,7 +19,7 @@ from syftnotify.store.outbox.conditions import (
     is_one_of,
     is_waiting,
 )
-from syftnotify.store.outbox.schema import ATTEMPTS, EVENTS, NOTIFICATIONS, STARTED
+from syftnotify.store.outbox.schema import ATTEMPTS, EVENTS, NOTIFICATIONS, STARTED, Priority
 
 _NOW: sa.BindParameter[float] = sa.bindparam("now", type_=sa.Float)
 _TRANSPORT = sa.bindparam("transport", type_=sa.Text)
@@ -33,6 +33,23 @@ _MAX_IN_PROGRESS = 64
 # Latest events of an entity among which one that changes the status of a job is searched.
 _MAX_STATUS_EVENTS = 100
 
+_EARLIER = EVENTS.alias("earlier_events")
+_STATUS_EVENTS = (
+    sa.select(_EARLIER.c.seq, _EARLIER.c.kind)
+    .where(_EARLIER.c.entity == EVENTS.c.entity, is_emitted(_EARLIER.c.key) == is_emitted(EVENTS.c.key))
+    .order_by(_EARLIER.c.seq.desc())
+    .limit(_MAX_STATUS_EVENTS)
+    .correlate(EVENTS)
+    .subquery()
+)
+# The kind of the entity's latest event that changes the status of a job.
+_LAST_KIND = (
+    sa.select(_STATUS_EVENTS.c.kind)
+    .where(is_one_of(_STATUS_EVENTS.c.kind, [kind.value for kind in EventKind if kind.spec.status_after]))
+    .order_by(_STATUS_EVENTS.c.seq.desc())
+    .limit(1)
+    .scalar_subquery()
+)
 _CLAIMED_ROW = (
     sa.select(
         *(
@@ -53,6 +70,7 @@ _CLAIMED_ROW = (
             )
         ),
         *(EVENTS.c[name] for name in ("key", "kind", "occurrence", "at", "payload", "routing")),
+        _LAST_KIND.label("last_kind"),
     )
     .join(EVENTS, EVENTS.c.key == NOTIFICATIONS.c.event_key)
     .order_by(NOTIFICATIONS.c.seq)
@@ -60,20 +78,33 @@ _CLAIMED_ROW = (
 
 
 @cache
-def next_recipient(resend: bool) -> CompiledStatement:
-    """The first recipient after `after` with a due notification of a priority; after the last one, the first."""
+def next_recipients(resend: bool, priorities: tuple[Priority, ...]) -> CompiledStatement:
+    """For each priority the first recipient after `after_<name>` with a due notification; after the last, the first.
+
+    Null for a priority of which nothing is due.
+    """
+    columns: list[Any] = [_next_recipient(resend, priority) for priority in priorities]
+    return CompiledStatement(sa.select(*columns))
+
+
+def _next_recipient(resend: bool, priority: Priority) -> sa.ColumnElement[str]:
     first = (
         sa.select(NOTIFICATIONS.c.recipient)
-        .where(is_waiting(resend=resend), _OF_TRANSPORT, _OF_PRIORITY, is_due(_NOW))
+        .where(
+            is_waiting(resend=resend),
+            _OF_TRANSPORT,
+            NOTIFICATIONS.c.priority == sa.literal_column(str(priority.value)),
+            is_due(_NOW),
+        )
         .order_by(NOTIFICATIONS.c.recipient)
         .limit(1)
     )
-    following = first.where(NOTIFICATIONS.c.recipient > sa.bindparam("after", type_=sa.Text))
-    return CompiledStatement(sa.select(sa.func.coalesce(following.scalar_subquery(), first.scalar_subquery())))
+    following = first.where(NOTIFICATIONS.c.recipient > sa.bindparam(f"after_{priority.name}", type_=sa.Text))
+    return sa.func.coalesce(following.scalar_subquery(), first.scalar_subquery())
 
 
 @cache
-def first_of_recipient(resend: bool) -> sa.Select[Any]:
+def first_of_recipient(resend: bool) -> CompiledStatement:
     """The oldest due notification of a priority to a recipient that nothing blocks."""
     # An index answers this; `is_next` would examine every notification behind an attempt in progress.
     sending = NOTIFICATIONS.alias("sending")
@@ -83,32 +114,26 @@ def first_of_recipient(resend: bool) -> sa.Select[Any]:
         .limit(_MAX_IN_PROGRESS)
     )
     is_free = NOTIFICATIONS.c.entity.not_in(in_progress)
-    return _CLAIMED_ROW.where(
-        is_next(resend=resend), _OF_TRANSPORT, _OF_PRIORITY, _TO_RECIPIENT, is_due(_NOW), is_free
-    ).limit(1)
+    rows = _CLAIMED_ROW.where(is_next(resend=resend), _OF_TRANSPORT, _OF_PRIORITY, _TO_RECIPIENT, is_due(_NOW), is_free)
+    return CompiledStatement(rows.limit(1))
 
 
 @cache
-def first_for_urgent(resend: bool) -> sa.Select[Any]:
+def first_for_urgent(resend: bool) -> CompiledStatement:
     """The oldest due notification of high severity to a recipient, or the earlier one that blocks it."""
     urgent = NOTIFICATIONS.alias("urgent")
-    return (
-        _CLAIMED_ROW.join(urgent, NOTIFICATIONS.c.seq == first_unfinished(urgent, resend=resend))
-        .where(
-            is_waiting(resend=resend, table=urgent),
-            urgent.c.transport == _TRANSPORT,
-            urgent.c.priority == _PRIORITY,
-            urgent.c.recipient == _RECIPIENT,
-            urgent.c.not_before <= _NOW,
-            is_next(resend=resend),
-            # `||` keeps SQLite from starting with everything that is due: the few urgent rows come first.
-            NOTIFICATIONS.c.transport.concat("") == _TRANSPORT,
-            is_due(_NOW),
-        )
-        .order_by(None)
-        .order_by(urgent.c.seq)
-        .limit(1)
+    rows = _CLAIMED_ROW.join(urgent, NOTIFICATIONS.c.seq == first_unfinished(urgent, resend=resend)).where(
+        is_waiting(resend=resend, table=urgent),
+        urgent.c.transport == _TRANSPORT,
+        urgent.c.priority == _PRIORITY,
+        urgent.c.recipient == _RECIPIENT,
+        urgent.c.not_before <= _NOW,
+        is_next(resend=resend),
+        # `||` keeps SQLite from starting with everything that is due: the few urgent rows come first.
+        NOTIFICATIONS.c.transport.concat("") == _TRANSPORT,
+        is_due(_NOW),
     )
+    return CompiledStatement(rows.order_by(None).order_by(urgent.c.seq).limit(1))
 
 
 @cache
@@ -156,21 +181,4 @@ BEGIN_ATTEMPT = CompiledStatement(
     ATTEMPTS.insert().values(
         notification=_ID, started_at=sa.bindparam("moment"), outcome=STARTED, error="", provider_id=""
     )
-)
-
-_LATEST = (
-    sa.select(EVENTS.c.seq, EVENTS.c.kind)
-    .where(
-        EVENTS.c.entity == sa.bindparam("entity", type_=sa.Text),
-        is_emitted() == sa.bindparam("emitted", type_=sa.Boolean),
-    )
-    .order_by(EVENTS.c.seq.desc())
-    .limit(_MAX_STATUS_EVENTS)
-    .subquery()
-)
-LATEST_STATUS_EVENT = CompiledStatement(
-    sa.select(_LATEST.c.kind)
-    .where(is_one_of(_LATEST.c.kind, [kind.value for kind in EventKind if kind.spec.status_after]))
-    .order_by(_LATEST.c.seq.desc())
-    .limit(1)
 )

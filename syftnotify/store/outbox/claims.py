@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from syftnotify.core.errors import Failure
 from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.kinds import EventKind
-from syftnotify.core.models import DIGEST_PREFIX, EMITTED_PREFIX, FLOOD_PREFIX, SHARE_PREFIX, DigestWindow
+from syftnotify.core.models import DIGEST_PREFIX, FLOOD_PREFIX, SHARE_PREFIX, DigestWindow
 from syftnotify.core.outbox import ClaimedNotification, Throttle
 from syftnotify.store.outbox import claim_statements as statements
 from syftnotify.store.outbox.claim_order import ClaimOrder
@@ -57,7 +57,7 @@ class Claim:
         statements.BEGIN_ATTEMPT.execute(connection, [{"row_id": each, "moment": self._now} for each in ids])
         if is_new_digest and first.bundle.startswith((DIGEST_PREFIX, FLOOD_PREFIX, SHARE_PREFIX)):
             self._ungroup(connection, first.bundle)
-        return [claimed_notification(row, bundle, _last_kind(connection, row)) for row in rows]
+        return [claimed_notification(row, bundle) for row in rows]
 
     def _next_row(self, connection: sa.Connection) -> Any | None:
         """The first row of the next message, after what the throttle does not allow was grouped into digests."""
@@ -108,13 +108,6 @@ class Claim:
             )
             .values(bundle="")
         )
-
-
-def _last_kind(connection: sa.Connection, row: Any) -> EventKind | None:
-    """The kind of the entity's latest event that changes the status of a job."""
-    values = {"entity": row.entity, "emitted": row.key.startswith(EMITTED_PREFIX)}
-    found = statements.LATEST_STATUS_EVENT.scalar(connection, values)
-    return EventKind(found) if found else None
 
 
 def _common_source(rows: Sequence[Any]) -> str:

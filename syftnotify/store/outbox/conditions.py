@@ -36,9 +36,9 @@ def is_about(text: str) -> sa.ColumnElement[bool]:
     return sa.or_(EVENTS.c.entity == text, EVENTS.c.entity.endswith(f"/{name}", autoescape=True))
 
 
-def is_emitted() -> sa.ColumnElement[bool]:
-    """The event came through the spool. Its entity may be equal to one of the tree."""
-    return sa.func.substr(EVENTS.c.key, 1, len(EMITTED_PREFIX)) == EMITTED_PREFIX
+def is_emitted(key: sa.ColumnElement[str] = EVENTS.c.key) -> sa.ColumnElement[bool]:
+    """The event with that key came through the spool. Its entity may be equal to one of the tree."""
+    return sa.func.substr(key, 1, len(EMITTED_PREFIX)) == EMITTED_PREFIX
 
 
 def is_due(now: float | sa.BindParameter[float]) -> sa.ColumnElement[bool]:

@@ -231,7 +231,8 @@ def _decode_leniently(raw: bytes) -> str:
 def _begin(connection: sa.Connection) -> None:
     """Begin a transaction. A writer takes the write lock now: one that asks for it after reading may fail at once."""
     reads = connection.get_execution_options().get("reads")
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    with contextlib.closing(connection.connection.cursor()) as cursor:  # `exec_driver_sql` takes ten times as long
+        cursor.execute("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:

@@ -86,7 +86,7 @@ def _priority(kind: EventKind | None, audience: Audience) -> Priority:
     return Priority.OTHER if audience in {Audience.SUBMITTER, Audience.JOB_REQUESTED} else Priority.OPERATION
 
 
-def claimed_notification(row: Any, bundle: str, last_kind: EventKind | None) -> ClaimedNotification:
+def claimed_notification(row: Any, bundle: str) -> ClaimedNotification:
     """The record of a claimed row. Raises: one of `ROW_ERRORS`."""
     for name in TEXT_COLUMNS:
         if not isinstance(getattr(row, name), str):
@@ -104,7 +104,7 @@ def claimed_notification(row: Any, bundle: str, last_kind: EventKind | None) -> 
         temporary_failures=row.refusals,
         source=row.source,
         is_repeated=row.state == NotificationState.UNKNOWN,
-        last_kind=last_kind,
+        last_kind=EventKind(row.last_kind) if row.last_kind else None,
     )
 
 
