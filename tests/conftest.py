@@ -44,6 +44,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# With it, output that a command does not flush would still arrive at once, and failures to write it would show earlier.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 # Files writable by other users are refused, so tests do not depend on the umask of the shell.
 _UMASK = 0o022
 os.umask(_UMASK)

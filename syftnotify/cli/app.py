@@ -8,7 +8,7 @@ import typer
 
 from syftnotify import __version__
 from syftnotify.cli.alerts import alerts_app
-from syftnotify.cli.console import print_error, print_line, use_safe_streams
+from syftnotify.cli.console import flush_output, print_error, print_line, use_safe_streams
 from syftnotify.cli.dead_letters import dead_letters, resend
 from syftnotify.cli.demo import demo
 from syftnotify.cli.doctor import doctor
@@ -77,7 +77,12 @@ def main() -> None:
     os.umask(0o077)  # new files are readable by their owner only
     use_safe_streams()
     try:
-        app()
+        try:
+            app()
+        finally:
+            flush_output()
+    except BrokenPipeError:  # the reader, such as `head`, has all it wanted
+        sys.exit(1)
     except NotifyError as error:
         print_error(error)
         sys.exit(error.exit_code)

@@ -37,6 +37,19 @@ def use_safe_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def flush_output() -> None:
+    """Write what is buffered for stdout: in a pipe or a file, all that the command printed.
+
+    Raises:
+        OSError: it cannot be written. It is dropped, because the interpreter would fail again at its exit.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+        raise
+
+
 def print_raw(text: str, *, flush: bool = False) -> None:
     """Print one line as it is. Rich, which `print_line` uses, takes much longer."""
     print(text, flush=flush)  # noqa: T201 - this is the output

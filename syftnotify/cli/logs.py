@@ -32,7 +32,7 @@ def logs(
     # The file is opened before the last records are read, so that none written in between is missed.
     following = log_file.follow(path, level=level.value) if follow else iter(())
     for record in log_file.last_records(path, lines, level=level.value):
-        print_raw(shown(record))
+        print_raw(shown(record), flush=follow)
     try:
         for record in following:
             print_raw(shown(record), flush=True)

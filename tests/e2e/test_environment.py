@@ -140,6 +140,17 @@ def test_output_that_cannot_be_written_is_an_error(box: Box) -> None:
     assert b"check where the output goes" in done.stderr
 
 
+def test_reader_that_ends_early_is_no_error(box: Box) -> None:
+    """D2: as in `notify status | head -0`; the small output is still buffered when the command ends."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    command = [sys.executable, "-P", "-m", "syftnotify", "status", "--json"]
+    done = subprocess.run(command, env=box.environment(), stdout=write_end, stderr=subprocess.PIPE, check=False)
+    os.close(write_end)
+
+    assert done.stderr == b""
+
+
 LOCALES = {
     "ascii": {"PYTHONIOENCODING": "ascii"},
     "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
