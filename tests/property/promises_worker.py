@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hypothesis import note
@@ -21,7 +21,7 @@ from syftnotify.rendering.templates import TemplateRenderer
 from syftnotify.runtime.container import App, build_app
 from syftnotify.services.settings import load
 from tests.property.promises_model import THRESHOLD, Notifications
-from tests.support import OWNER, Box, claim
+from tests.support import OWNER, Box, claim, wait_until
 
 TRANSPORT = "box"
 # Made once: compiling the templates costs more than everything else here.
@@ -38,8 +38,10 @@ class ScriptedTransport:
     `lost` and `arrived` both have an unknown outcome.
     """
 
-    def __init__(self, notifications: Notifications) -> None:
+    def __init__(self, notifications: Notifications, *, has_unsaved: Callable[[], bool]) -> None:
+        """`has_unsaved` returns whether an earlier attempt has ended and its outcome is not saved yet."""
         self.notifications = notifications
+        self.has_unsaved = has_unsaved
         self.script: list[str] = []
         self.rejected: set[str] = set()  # ids rejected since the last accepted message
         self.is_killed = False
@@ -51,6 +53,9 @@ class ScriptedTransport:
         """Nothing to close."""
 
     def send(self, message: Message) -> Receipt:
+        # The dispatcher may start an attempt before it saves the outcome of the last one; until then the rows of both
+        # are stored as being sent.
+        wait_until(lambda: self.is_killed or not self.has_unsaved(), what="the last outcome is saved")
         if self.is_killed:
             raise Killed
         self.notifications.record_outbox()
@@ -92,7 +97,9 @@ class KillableWorker:
     def open(self) -> None:
         """Start a process: it reads everything from disk, and messages found sending have an unknown outcome."""
         self.kill = None
-        self.transport = ScriptedTransport(self.notifications)
+        self.transport = ScriptedTransport(
+            self.notifications, has_unsaved=lambda: self.dispatcher._outcomes.has_unsaved
+        )
         self.app: App = build_app(self.settings, clock=self.box.clock.time, monotonic=self.box.clock.monotonic)
         options = QueueOptions(max_retries=self.notifications.max_retries, resend_unknown=self.notifications.resend)
         # One attempt at a time makes a run repeatable.
