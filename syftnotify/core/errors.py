@@ -121,7 +121,7 @@ class Failure(StrEnum):
     GONE = "gone"  # the endpoint does not exist any more
     AUTH = "sign_in"  # the credentials are not accepted any more
     QUOTA = "held"  # a daily limit is reached: nothing is accepted for hours
-    TOKEN_REFRESHED = "renewed"  # noqa: S105 - not a secret; the access token had expired and was refreshed: retry at once
+    CORRECTED = "renewed"  # the transport corrected the cause, such as an expired access token: retry at once
     UNKNOWN = "unknown"  # the connection ended after the message was sent: it may have been delivered
 
 

@@ -158,7 +158,7 @@ _TRANSPORT, _DELIVERY = "FAILED_TRANSPORT", "FAILED_DELIVERY"
 OUTCOME_LABELS = {
     Failure.UNREACHABLE: _TRANSPORT,
     Failure.AUTH: _TRANSPORT,
-    Failure.TOKEN_REFRESHED: _TRANSPORT,
+    Failure.CORRECTED: _TRANSPORT,
     Failure.UNKNOWN: _TRANSPORT,
     Failure.QUOTA: _TRANSPORT,
     Failure.GONE: _TRANSPORT,
@@ -170,7 +170,7 @@ OUTCOME_LABELS = {
 _FIXED_DECISIONS = {
     Failure.PERMANENT: Decision(gives_up=True),
     Failure.GONE: Decision(gives_up=True, transport_wait=GONE_PAUSE, pauses=True),
-    Failure.TOKEN_REFRESHED: Decision(counts=False),
+    Failure.CORRECTED: Decision(counts=False),
     Failure.AUTH: Decision(transport_wait=AUTH_PROBE_INTERVAL, pauses=True, counts=False),
 }
 

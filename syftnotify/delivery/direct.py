@@ -23,6 +23,6 @@ def send_now(sender: Sender, message: Message) -> Receipt:
     try:
         return sender.send(message)
     except DeliveryError as error:
-        if error.failure is not Failure.TOKEN_REFRESHED:
+        if error.failure is not Failure.CORRECTED:
             raise
     return sender.send(message)

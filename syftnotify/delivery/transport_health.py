@@ -120,7 +120,7 @@ class TransportHealth:
         self.is_degraded = self.is_degraded or is_timeout
         if is_timeout and self.unreachable_since is None:
             self.unreachable_since, self._unreachable_at = now, monotonic
-        elif failure in {Failure.PERMANENT, Failure.TOKEN_REFRESHED}:  # the server responds
+        elif failure in {Failure.PERMANENT, Failure.CORRECTED}:  # the server responds
             self.unreachable_since = None
 
     def pause(self, decision: Decision, reason: str, monotonic: float) -> bool:

@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 from syftnotify.core.errors import DeliveryError, NotSignedInError
 from syftnotify.system.paths import TOKEN_NAME, expand_path
 from syftnotify.transports.gmail.client_files import client_secrets
-from syftnotify.transports.gmail.token_file import REFRESH_SECONDS, SCOPES, SavedToken, save_consent
+from syftnotify.transports.gmail.token_file import REFRESH_SECONDS, SavedToken, save_consent
 
 if TYPE_CHECKING:
     from google.oauth2.credentials import Credentials
 
+_SCOPES = ("https://www.googleapis.com/auth/gmail.send",)
 _CONSENT_SECONDS = 600
 _CONSENT_OPTIONS = {"access_type": "offline", "prompt": "consent"}
 _UNSERVED_REDIRECT = "http://127.0.0.1:8085/"  # no server listens here: the user copies the URL from the browser
@@ -63,7 +64,7 @@ class GmailAuth:
         from syftnotify.transports.gmail.http_adapters import adapt_session
 
         path = expand_path(credentials_path)
-        flow = InstalledAppFlow.from_client_config(client_secrets(path), scopes=list(SCOPES))
+        flow = InstalledAppFlow.from_client_config(client_secrets(path), scopes=list(_SCOPES))
         adapt_session(flow.oauth2session, self._seconds)
         with _lenient_oauthlib(), _sign_in_errors():
             redirect = _ask_for_consent(flow, ask) if ask else _wait_for_consent(flow, show, open_browser=open_browser)
@@ -71,7 +72,7 @@ class GmailAuth:
             flow.fetch_token(authorization_response=redirect.replace("http://", "https://", 1))
         credentials: Credentials = flow.credentials
         granted = getattr(credentials, "granted_scopes", None)
-        if granted and not set(SCOPES) & set(granted):
+        if granted and not set(_SCOPES) & set(granted):
             raise NotSignedInError(
                 "consent was given, but not for sending mail",
                 hint="run `notify init` again and leave the permission to send mail selected",

@@ -105,6 +105,7 @@ class GmailApi:
         self._timeout = timeout
         self._local = threading.local()
         self._refreshed = ""  # the access token of a refresh after a 401
+        self._lost_threads: set[str] = set()  # conversations that Gmail refuses
 
     def refresh(self, *, rejected: str = "") -> None:
         """Refresh the access token unless it is valid and not `rejected`. Raises: DeliveryError."""
@@ -128,13 +129,14 @@ class GmailApi:
         body: dict[str, str] = {
             "raw": base64.urlsafe_b64encode(build_mime(message, date=date).as_bytes()).decode("ascii")
         }
-        if message.thread:
-            body["threadId"] = message.thread
+        thread = message.thread if message.thread not in self._lost_threads else ""
+        if thread:
+            body["threadId"] = thread
         call = self._messages().send(userId="me", body=body)
         try:
             sent = call.execute(num_retries=0)
         except HttpError as error:
-            raise self._error(error, used_token) from None  # its text may repeat the token
+            raise self._error(error, used_token, thread) from None  # its text may repeat the token
         except ValueError as error:
             # googleapiclient raises it for a body that is not JSON, after a 2xx status.
             raise DeliveryError(Failure.UNKNOWN, "Gmail's response was cut off") from error
@@ -143,19 +145,23 @@ class GmailApi:
         self._refreshed = ""
         return Receipt(provider_id=escape(sent["id"]), thread=escape(str(sent.get("threadId") or "")))
 
-    def _error(self, error: Any, used_token: str) -> DeliveryError:
-        """The error that `error`, an HttpError, means; `used_token` is the access token of the request.
+    def _error(self, error: Any, used_token: str, thread: str) -> DeliveryError:
+        """The error that `error`, an HttpError, means; `used_token` and `thread` are those of the request.
 
-        After a 401 the token is refreshed once. A 401 with that new token means that the sign-in is not accepted.
+        After a 401 the token is refreshed once. A 401 with that new token means that the sign-in is not accepted. A
+        request that is refused may be so for its conversation, which the user has deleted: the next one has none.
         """
         status = int(error.status_code)
+        if status in {400, 404} and thread:
+            self._lost_threads.add(thread)
+            return DeliveryError(Failure.CORRECTED, "Gmail refused the conversation; the mail begins a new one")
         reason, text = _reason_and_text(error)
         if status == 401:
             if used_token == self._refreshed:
                 return DeliveryError(Failure.AUTH, "Gmail refuses the sign-in; run `notify init` to sign in")
             self.refresh(rejected=used_token)
             self._refreshed = str(self._token.credentials.token)
-            return DeliveryError(Failure.TOKEN_REFRESHED, "the access token had expired and was refreshed")
+            return DeliveryError(Failure.CORRECTED, "the access token had expired and was refreshed")
         failure = failure_of_status(status, reason=reason)
         not_before = parse_retry_after(error.resp.get("retry-after"), datetime.now(UTC), text=text)
         return DeliveryError(failure, f"Gmail answered {status} {reason}".rstrip(), not_before=not_before)

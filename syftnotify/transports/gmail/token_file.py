@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SCOPES = ("https://www.googleapis.com/auth/gmail.send",)
 REFRESH_SECONDS = 120.0  # the default of google-auth
 _HINT = "run `notify init` to sign in"
 # Keys that syftnotify adds to Google's: the time of consent in seconds since 1970, and its validity in seconds.
@@ -173,10 +172,10 @@ def _credentials(info: dict[str, Any], path: Path) -> Credentials:
     from google.oauth2.credentials import Credentials
 
     try:
-        # A refresh that names scopes returns an access token for only these. Without them the token keeps all scopes of
-        # the sign-in, which other programs that share the file may need.
+        # A refresh that names scopes returns a token for only these, or is refused. Without them the token keeps all
+        # scopes of the sign-in, which other programs that share the file may need.
         unscoped = {key: value for key, value in info.items() if key != "scopes"}
-        credentials = Credentials.from_authorized_user_info(unscoped, None if info.get("scopes") else list(SCOPES))
+        credentials = Credentials.from_authorized_user_info(unscoped)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         kind = kind_of(info)
         problem = f"is {kind}, not a saved sign-in" if kind else "is not a Google token"

@@ -79,6 +79,22 @@ def test_gmail_later_message_names_its_thread(google: Google, gmail: GmailTransp
     assert first.mail["References"] == second.mail["References"]
 
 
+@pytest.mark.parametrize(
+    "refusal", [respond_error(404, "notFound"), respond_error(400, "invalidArgument")], ids=["deleted", "invalid"]
+)
+def test_gmail_refused_conversation_is_not_named_again(
+    google: Google, gmail: GmailTransport, refusal: Responder
+) -> None:
+    """B04: the user has deleted it; the message is sent at the next attempt."""
+    google.responses.append(refusal)
+    message = replace(HELLO, thread="18c0")
+
+    assert failed(gmail, message).failure is Failure.CORRECTED
+    gmail.send(message)
+
+    assert [post.thread for post in google.posts] == ["18c0", None]
+
+
 def test_gmail_check_refreshes_the_token_and_sends_nothing(google: Google, tmp_path: Path) -> None:
     """N02."""
     gmail_token = google.write_token(tmp_path / "expired.json", expired=True)

@@ -48,7 +48,7 @@ def test_gmail_refused_token_is_refreshed_for_the_next_attempt(
     """X07: 401, one refresh, a new attempt; and one POST an attempt."""
     google.access_tokens.clear()
 
-    assert failed(gmail).failure is Failure.TOKEN_REFRESHED
+    assert failed(gmail).failure is Failure.CORRECTED
     assert google.requests == [f"POST {SEND_PATH}", "POST /token"]
     assert gmail.send(HELLO).provider_id
     assert len(google.posts) == 2
@@ -59,7 +59,7 @@ def test_gmail_refusal_after_a_refresh_is_an_auth_failure(google: Google, gmail:
     """X07: 401 survives one refresh."""
     google.default = respond_error(401, "authError")
 
-    assert failed(gmail).failure is Failure.TOKEN_REFRESHED
+    assert failed(gmail).failure is Failure.CORRECTED
     error = failed(gmail)
 
     assert error.failure is Failure.AUTH
@@ -71,7 +71,7 @@ def test_gmail_success_resets_the_refused_token(google: Google, gmail: GmailTran
     """X07: an hour later, the next stale token is refreshed like the first."""
     for _ in range(2):
         google.access_tokens.clear()
-        assert failed(gmail).failure is Failure.TOKEN_REFRESHED
+        assert failed(gmail).failure is Failure.CORRECTED
         gmail.send(HELLO)
 
     assert len(google.token_requests) == 2
@@ -189,7 +189,7 @@ def test_gmail_8_threads_with_a_stale_token_refresh_it_once(google: Google, gmai
     with ThreadPoolExecutor(8) as pool:
         failures = [failure for found in pool.map(send, range(8)) for failure in found]
 
-    assert set(failures) <= {Failure.TOKEN_REFRESHED}
+    assert set(failures) <= {Failure.CORRECTED}
     assert len(google.token_requests) == 1
     assert len(google.posts) == 8 + len(failures)
 

@@ -79,9 +79,9 @@ def test_token_file_that_expired_is_refreshed_and_saved(google: Google, tmp_path
 _SHARED_SCOPES = ["https://www.googleapis.com/auth/drive", SCOPE]
 
 
-@pytest.mark.parametrize("scopes", [_SHARED_SCOPES, " ".join(_SHARED_SCOPES)])
+@pytest.mark.parametrize("scopes", [_SHARED_SCOPES, " ".join(_SHARED_SCOPES), []])
 def test_token_file_shared_with_programs_keeps_scopes_and_keys(google: Google, tmp_path: Path, scopes: Any) -> None:
-    """E: a refresh that names a scope would narrow the access token for all of them."""
+    """E: a refresh that names a scope would narrow the access token for all of them, or be refused."""
     token = google.write_token(
         tmp_path / "gmail_token.json", expired=True, scopes=scopes, quota_project_id="p1", theirs={"a": [1]}
     )
@@ -96,16 +96,6 @@ def test_token_file_shared_with_programs_keeps_scopes_and_keys(google: Google, t
     assert {key: after[key] for key in after if key not in changed} == {
         key: before[key] for key in before if key not in changed
     }
-
-
-def test_token_file_without_scopes_requests_gmail_send(google: Google, tmp_path: Path) -> None:
-    """E"""
-    token = google.write_token(tmp_path / "gmail_token.json", expired=True, scopes=[])
-
-    GmailAuth().load_credentials(token)
-
-    assert google.token_requests[0]["scope"] == SCOPE
-    assert json.loads(token.read_text())["scopes"] == []
 
 
 def test_token_file_gets_a_rotated_refresh_token(google: Google, tmp_path: Path) -> None:

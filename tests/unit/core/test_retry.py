@@ -251,7 +251,7 @@ def test_decide_auth_or_quota_pauses_the_transport_and_counts_nothing(failure: F
 
 
 def test_decide_refreshed_token_retries_at_once() -> None:
-    decision = decide(Failure.TOKEN_REFRESHED, FRESH, now=0.0, max_retries=0, rand=full_jitter)
+    decision = decide(Failure.CORRECTED, FRESH, now=0.0, max_retries=0, rand=full_jitter)
 
     assert (decision.wait, decision.transport_wait, decision.counts, decision.gives_up) == (0.0, 0.0, False, False)
 
