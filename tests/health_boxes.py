@@ -26,11 +26,16 @@ def pings(hook: WebServer) -> int:
     return sum(1 for request in hook.requests if request.line.startswith("GET"))
 
 
-def configure_daily(box: Box, text: str) -> None:
-    """Set `heartbeat.daily` to the YAML value `text`."""
+def configure_heartbeat(box: Box, text: str) -> None:
+    """Set `heartbeat` to the lines of YAML `text`."""
     configure(box)
     with box.home.config.open("a") as file:
-        file.write(f"heartbeat:\n  daily: {text}\n")
+        file.write("heartbeat:\n" + "".join(f"  {line}\n" for line in text.splitlines()))
+
+
+def configure_daily(box: Box, text: str) -> None:
+    """Set `heartbeat.daily` to the YAML value `text`."""
+    configure_heartbeat(box, f"daily: {text}")
 
 
 def heartbeats(box: Box) -> list[str]:

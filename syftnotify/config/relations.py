@@ -40,10 +40,16 @@ def conflicts(raw: Mapping[str, Any], types: TransportTypes) -> Iterator[str]:
     yield from _unmatchable(_mapping(raw.get("recipients")).get("allow"), configured)
     for recipient in _recipients(_mapping(raw.get("reminders")).get("to")):
         yield from _wrong_recipient("reminders.to", recipient, None, configured)
+    yield from _double_heartbeat(_mapping(raw.get("heartbeat")))
     for key in ("routes", "extra_routes", "routes+"):
         routes = raw.get(key)
         for number, route in enumerate(routes if isinstance(routes, list) else ()):
             yield from _misrouted(f"{key}[{number}]", _mapping(route), configured, can_mail=can_mail)
+
+
+def _double_heartbeat(heartbeat: Mapping[str, Any]) -> Iterator[str]:
+    if heartbeat.get("daily") not in (None, False) and heartbeat.get("every") is not None:
+        yield "heartbeat: `daily` and `every` exclude each other; write one of them"
 
 
 def template_errors(raw: Mapping[str, Any], types: TransportTypes) -> Iterator[str]:

@@ -18,6 +18,7 @@ from syftnotify.config.values import (
     Duration,
     FilePath,
     Flag,
+    HeartbeatInterval,
     Interval,
     Link,
     OnUnknown,
@@ -78,12 +79,16 @@ class Links(Section):
 
 
 class Heartbeat(Section):
-    """How the worker shows that it is running: a ping, and a daily mail."""
+    """How the worker shows that it is running: a ping, and mails to the data owner."""
 
     ping_url: SafeUrl | None = Field(None, description="fetched after every successful scan, for a dead-man switch")
     daily: Annotated[dt.time | None, BeforeValidator(parse_optional_time_of_day)] = Field(
         None, description="time of a daily mail with the status: true (08:00), or a time such as '07:30'"
     )
+    every: HeartbeatInterval | None = Field(
+        None, description="instead of `daily`: time between two mails with the status, 1 m to 7 d"
+    )
+    on_start: Flag = Field(False, description="send a mail with the status after the first scan of a worker")
 
 
 class Config(Section):

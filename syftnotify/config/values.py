@@ -187,6 +187,7 @@ def _seconds_between(low: float, high: float) -> BeforeValidator:
 
 
 MIN_INTERVAL, MAX_INTERVAL = 1, 86400  # seconds between two scans
+MIN_HEARTBEAT, MAX_HEARTBEAT = 60.0, 7 * 86400.0  # seconds
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 
 # Placeholders of a link template; their values are percent-encoded.
@@ -239,6 +240,7 @@ Pattern = Annotated[str, BeforeValidator(_pattern)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 Link = Annotated[str, BeforeValidator(_link)]
 Interval = Annotated[float, _seconds_between(MIN_INTERVAL, MAX_INTERVAL)]
+HeartbeatInterval = Annotated[float, _seconds_between(MIN_HEARTBEAT, MAX_HEARTBEAT)]
 Retries = Annotated[int, number(0, 1000, "retries", whole=True)]
 Rate = Annotated[float, number(0.001, 10000, "messages a second")]
 Timeout = Annotated[float, _seconds_between(1, 3600)]

@@ -286,7 +286,7 @@ class EventKind(StrEnum):
             "heartbeat: {name}",
             audiences=(_OWNER,),
             owner_template="heartbeat",
-            subject="SyftBox notifier: daily heartbeat",
+            subject="SyftBox notifier: heartbeat",
         ),
     )
     SYSTEM_ALERT = (

@@ -12,7 +12,7 @@ from syftnotify.core.errors import ConfigError
 from syftnotify.services.demo import Tree as DemoTree
 from syftnotify.services.settings import load
 from tests.fakes.google import Google
-from tests.health_boxes import configure_daily, heartbeats
+from tests.health_boxes import configure_daily, configure_heartbeat, heartbeats
 from tests.scanning import scan_once
 from tests.support import ANA, OWNER, Box, worker_in_process
 from tests.workers import CODE, configure
@@ -223,3 +223,39 @@ def test_daily_mail_waits_while_a_transport_is_paused(
 
     assert len([post for post in google.posts if post.event == "heartbeat"]) == 1
     assert heartbeats(box) == []
+
+
+def test_heartbeat_interval_sends_one_mail_in_each_interval(box: Box, tree_with_peer: DemoTree, berlin: None) -> None:
+    """B06."""
+    configure_heartbeat(box, "every: 6h")
+
+    assert heartbeat_times(
+        box, "2027-01-11T01:30", "2027-01-11T06:59", "2027-01-11T07:00", "2027-01-11T12:00", "2027-01-12T18:30"
+    ) == ["2027-01-11T01:30", "2027-01-11T07:00", "2027-01-12T18:30"]
+
+
+def test_heartbeat_at_the_start_is_the_mail_of_its_interval(box: Box, tree_with_peer: DemoTree, berlin: None) -> None:
+    """B06."""
+    configure_heartbeat(box, "every: 6h\non_start: true")
+
+    assert heartbeat_times(box, "2027-01-11T08:00", "2027-01-11T12:00", "2027-01-11T13:00") == [
+        "2027-01-11T08:00",
+        "2027-01-11T13:00",
+    ]
+    assert heartbeat_times(box, "2027-01-11T14:00") == ["2027-01-11T14:00"]  # another worker
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("every: 30s", "heartbeat.every"),
+        ("every: 8d", "heartbeat.every"),
+        ("every: 6h\ndaily: true", "`daily` and `every` exclude each other"),
+    ],
+)
+def test_heartbeat_settings_without_effect_are_refused(box: Box, text: str, error: str) -> None:
+    """B06, S15."""
+    configure_heartbeat(box, text)
+
+    with pytest.raises(ConfigError, match=error):
+        load(box.home)

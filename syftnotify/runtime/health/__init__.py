@@ -1,1 +1,1 @@
-"""Reports of the worker about itself: alerts, the daily heartbeat and the pings of a dead man's switch."""
+"""Reports of the worker about itself: alerts, the heartbeat mail and the pings of a dead man's switch."""

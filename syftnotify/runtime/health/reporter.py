@@ -10,7 +10,7 @@ from syftnotify.core.text import iso
 from syftnotify.runtime.container import App
 from syftnotify.runtime.health.availability import TransportAvailability
 from syftnotify.runtime.health.events import WorkerEvents
-from syftnotify.runtime.health.heartbeat import DailyHeartbeat
+from syftnotify.runtime.health.heartbeat import HeartbeatMail
 from syftnotify.runtime.health.outbox_alerts import DeadLetterAlerts, LostEventAlerts
 from syftnotify.runtime.health.pinger import Pinger
 from syftnotify.runtime.health.sign_in_alerts import SignInAlerts
@@ -43,7 +43,7 @@ class HealthReporter:
         self._lost_event_alerts = LostEventAlerts(
             self._events, lost_keys=lambda: pipeline.lost_events, forget=pipeline.forget_lost_events
         )
-        self._heartbeat = DailyHeartbeat(self._events, outbox.history, settings, clock=clock)
+        self._heartbeat = HeartbeatMail(self._events, outbox.history, settings, clock=clock)
         self._pinger = Pinger(settings.config.heartbeat.ping_url, monotonic=monotonic)
 
     def report_start(self) -> None:
