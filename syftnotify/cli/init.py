@@ -10,11 +10,12 @@ import typer
 
 from syftnotify.cli.console import is_terminal, print_line, print_raw, print_warning, print_warnings, read_line
 from syftnotify.cli.options import HomeOption, Role, parse_interval, parse_mail_type, parse_path, resolve_home
-from syftnotify.core.errors import DeliveryError, NotifyError, NotSignedInError
+from syftnotify.core.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
 
 if TYPE_CHECKING:
     from syftnotify.config.load import Settings
     from syftnotify.services.setup.options import SetupOptions
+    from syftnotify.services.setup.syft_bg import SyftBgSettings
     from syftnotify.services.setup.writing import SetupResult
     from syftnotify.system.paths import Home
 
@@ -68,6 +69,14 @@ def init(
             help="Ping URL of a dead-man switch, or a mail address that another mail transport alerts when one fails."
         ),
     ] = None,
+    from_syft_bg: Annotated[
+        bool,
+        typer.Option("--from-syft-bg", help="Take over the settings of syft-bg and its record of sent mail."),
+    ] = False,
+    syft_bg_home: Annotated[
+        Path | None,
+        typer.Option(parser=parse_path, metavar="DIR", help="With --from-syft-bg: the folder of syft-bg."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the configuration by a new one.")] = False,
     no_test: Annotated[bool, typer.Option("--no-test", help="Send no test mail.")] = False,
     home: HomeOption = None,
@@ -95,17 +104,60 @@ def init(
         alert_contact=alert_contact,
         force=force,
     )
-    can_ask = is_terminal()
+    can_ask = is_terminal() and not from_syft_bg
+    if syft_bg_home is not None and not from_syft_bg:
+        raise ConfigError("--syft-bg-home needs --from-syft-bg", hint="pass both, to take over its settings")
+    imported = _syft_bg_settings(resolved, is_requested=from_syft_bg, folder=syft_bg_home, can_ask=can_ask)
+    if imported is not None:
+        options, can_ask = imported.complete(options), False
     check_options(resolved, options, can_ask=can_ask)
     options = _ask_missing(resolved, options, can_ask=can_ask)
     result = write_setup(plan_setup(resolved, options))
     _print_result(resolved, result)
+    if imported is not None:
+        _import_record(result.settings, imported)
     is_ready = _sign_in(result.settings, options, can_ask=can_ask)
     if is_ready and not no_test:
         _send_test(result.settings)
     if is_ready:
         _print_next_step(resolved)
     raise typer.Exit(_ExitCode.READY if is_ready else _ExitCode.NOT_SIGNED_IN)
+
+
+def _syft_bg_settings(
+    home: "Home", *, is_requested: bool, folder: Path | None, can_ask: bool
+) -> "SyftBgSettings | None":
+    """The settings of syft-bg to take over: requested by option, or offered before the first start."""
+    from syftnotify.services.setup.syft_bg import read_settings, syft_bg_home
+    from syftnotify.system.syft_bg import find_syft_bg
+
+    if is_requested:
+        return read_settings(syft_bg_home(folder))
+    found = None if home.state.exists() else find_syft_bg()
+    if found is None or not found.config.is_file():
+        return None
+    if not can_ask:
+        print_line(f"syft-bg is set up in {found.root}; `notify init --from-syft-bg` takes over its settings")
+        return None
+    question = f"syft-bg is set up in {found.root}. Take over its settings and its record of sent mail"
+    return read_settings(found) if typer.confirm(question, default=True) else None
+
+
+def _import_record(settings: "Settings", imported: "SyftBgSettings") -> None:
+    """Take over the record of sent mail, and print what was taken over and what is left to do."""
+    from syftnotify.core.text import plural
+    from syftnotify.runtime.sent_import import import_sent_record
+
+    print_line(f"taken over from syft-bg in {imported.home.root}:")
+    for line in imported.summary():
+        print_line(f"  {line}")
+    record = import_sent_record(settings, imported.record)
+    if record is None:
+        print_line("  it has sent no mail; the first scan takes jobs that have ended as known")
+    else:
+        print_line(f"  {plural(record.settled, 'event')} recorded as notified, {record.owed} still to be notified")
+    print_warnings(imported.notes)
+    print_warnings(imported.service_problems())
 
 
 def _ask_missing(home: "Home", options: "SetupOptions", *, can_ask: bool) -> "SetupOptions":

@@ -64,6 +64,7 @@ def status_object(status: "HomeStatus") -> dict[str, Any]:
         "last_error": report.last_error,
         "transports": report.transports,
         "peers_source": report.peers_source,
+        "syft_bg": dict(status.syft_bg) or None,
         "enabled": report.enabled,
         "watching": report.watching if is_running else False,
         "waiting_for": (report.waiting_for or None) if is_running else None,
@@ -121,7 +122,10 @@ def _state_label(status: "HomeStatus") -> str:
 
 def _rows(status: "HomeStatus") -> Iterator[tuple[str, str]]:
     """Label and value of each line."""
+    import time
+
     from syftnotify.core.text import escape, iso_to_local, plural
+    from syftnotify.services.status import syft_bg_lines
 
     report = status.report
     yield "worker", _state_label(status)
@@ -136,6 +140,7 @@ def _rows(status: "HomeStatus") -> Iterator[tuple[str, str]]:
     yield from _message_rows(report)
     for name, transport in report.transports.items() if status.is_running else ():
         yield f"transport {escape(name)}", f"{transport.get('type')}, {transport.get('problem') or 'can send'}"
+    yield from syft_bg_lines(status, time.time())
     if report.last_error:
         yield "last error", report.last_error
 

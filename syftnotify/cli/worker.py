@@ -50,11 +50,19 @@ def ensure(context: typer.Context, home: HomeOption = None) -> None:
 
 
 def start_worker(home: "Home") -> None:
-    """Start the worker and print its warnings."""
+    """Start the worker; print its warnings, and what it uses of syft-bg."""
+    import time
+
     from syftnotify.runtime import process
+    from syftnotify.services.status import peer_notices, read_status, snapshot_path, syft_bg_lines
 
     started = process.start(home)
     print_warnings(started.warnings)
+    status = read_status(home)
+    if snapshot_path(status.report):  # many machines never have a snapshot
+        print_warnings(peer_notices(status.report))
+    for label, text in syft_bg_lines(status, time.time()):
+        print_line(f"{label}: {text}")
     print_line(f"worker started (pid {started.pid}); follow it with `notify logs -f`")
 
 

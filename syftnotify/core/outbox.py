@@ -355,6 +355,9 @@ class RecipientStore(Protocol):
     def unmailed(self, addresses: Iterable[str]) -> set[str]:
         """Those of `addresses` that were never mailed."""
 
+    def import_mailed(self, addresses: Collection[str], now: float) -> None:
+        """Record addresses that another program has mailed."""
+
     def count_new(self, since: float, now: float) -> int:
         """How many recipients counted as new between two moments."""
 
@@ -411,6 +414,14 @@ class OutboxStore(Protocol):
         Events and notifications that are recorded already are left unchanged. Notifications of the events `uncertain`
         (keys) may have been sent already: their outcome is unknown from the start. `newcomers` are the addresses that
         count towards the daily limit of new recipients.
+        """
+
+    def import_sent(
+        self, events: Sequence[Event], notifications: Sequence[Notification], threads: Mapping[str, str], now: float
+    ) -> None:
+        """Record skipped `notifications`, which another program has sent, and their `events` in one transaction.
+
+        `threads` has the provider's ids of their conversations, by notification id.
         """
 
     def check(self) -> str:

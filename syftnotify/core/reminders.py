@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from syftnotify.core.detection import NotifiedIndex, job_payload, job_routing
 from syftnotify.core.emitted_jobs import EmittedJob
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import ASKED_BY_CONFIG, ASKED_BY_JOB, Event, Job
+from syftnotify.core.text import timestamp
 
 # Thresholds that alert rules set for the job of an event: pairs of the source and seconds.
 ThresholdsFor = Callable[[Event], Iterable[tuple[str, float]]]
@@ -120,11 +120,7 @@ def _since(job: Job, kind: EventKind, seen: float, now: float) -> float:
     for fact in job.facts:
         if fact.kind is not kind:
             continue
-        try:
-            moment = datetime.fromisoformat(fact.at)
-            claimed = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError):
-            continue
-        if 0 < claimed <= now:
+        claimed = timestamp(fact.at)
+        if claimed is not None and 0 < claimed <= now:
             return claimed
     return seen

@@ -69,6 +69,15 @@ def iso(seconds: float, *, exact: bool = False) -> str:
     return moment.isoformat(timespec="milliseconds" if exact else "seconds").replace("+00:00", "Z")
 
 
+def timestamp(moment: str) -> float | None:
+    """An ISO time, without a zone in UTC, in seconds since 1970; None for other text."""
+    try:
+        parsed = datetime.fromisoformat(moment)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
 def local_time(seconds: float) -> str:
     """`2026-01-15 21:00:00+05:30` for seconds since 1970: the local time with its offset, for display.
 
@@ -78,6 +87,15 @@ def local_time(seconds: float) -> str:
         return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(sep=" ", timespec="seconds")
     except (OverflowError, ValueError, OSError):  # outside the years that `datetime` or the platform supports
         return f"{seconds:.0f} s since 1970"
+
+
+def age_text(seconds: float) -> str:
+    """A duration for display, in its largest unit of which there are at least two: `12 s`, `30 minutes`, `3 days`."""
+    if seconds < 120:
+        return f"{max(0.0, seconds):.0f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.0f} hours" if seconds < 2 * 86400 else f"{seconds / 86400:.0f} days"
 
 
 def iso_to_local(moment: str) -> str:

@@ -141,6 +141,16 @@ def _dispatcher(
     )
 
 
+def baseline_scopes(config: Config) -> tuple[str, str]:
+    """The ledger's names of the baselines of jobs and of peers."""
+    return f"jobs {_scope(config)}", f"peers {_scope(config)}"
+
+
+def _scope(config: Config) -> str:
+    owner = config.do_email.lower()
+    return f"{config.role} {owner}" if config.for_scientist else owner
+
+
 def _pipeline(
     settings: Settings,
     ledger: Ledger,
@@ -154,21 +164,21 @@ def _pipeline(
 ) -> Pipeline:
     config, home = settings.config, settings.home
     owner = config.do_email.lower()
-    scope = f"{config.role} {owner}" if config.for_scientist else owner
+    job_scope, peer_scope = baseline_scopes(config)
     thresholds = ReminderThresholds(config.reminders.job_waiting, config.reminders.job_long_running)
     quiet_hours = _quiet_hours(config)
     job_changes = JobChanges(
         jobs if monitors_jobs else None,
         ledger,
-        ScanCacheFile(home.scan_cache, scope),
-        scope=f"jobs {scope}",
+        ScanCacheFile(home.scan_cache, _scope(config)),
+        scope=job_scope,
         thresholds=thresholds,
     )
     peer_changes = PeerChanges(
         peer_reader(settings, clock),
         ledger,
         owner,
-        scope=f"peers {scope}",
+        scope=peer_scope,
         is_monitored=monitors_peers,
         trusts_folders=config.notify.peers_from_folders,
     )

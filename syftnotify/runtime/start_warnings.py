@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from syftnotify.core.outbox import AlertRuleStore
 from syftnotify.runtime.container import App
 from syftnotify.runtime.scan_report import ScanReport
-from syftnotify.services.readers import syft_bg_pid
+from syftnotify.system.syft_bg import second_notifier
 from syftnotify.transports.webhook.alert_targets import target_warning
 
 
@@ -32,8 +32,8 @@ def _alert_rules(rules: AlertRuleStore) -> Iterator[str]:
 
 
 def _second_notifier() -> Iterator[str]:
-    if pid := syft_bg_pid():
-        yield f"the notify service of syft-bg is running too (pid {pid}), so every mail is sent twice; stop one of them"
+    if pid := second_notifier():
+        yield f"syft-bg's notify service runs too (pid {pid}), so every mail is sent twice; run `syft-bg stop notify`"
 
 
 def _disabled_settings(app: App) -> Iterator[str]:

@@ -10,11 +10,7 @@ from typing import Any
 from syftnotify.config.load import Settings
 from syftnotify.sources.syftbox.peers import PeerScanner, SentRequestScanner
 from syftnotify.sources.syftbox.scanner import JobScanner
-from syftnotify.system.paths import try_expand_path
-from syftnotify.system.procinfo import is_alive
-
-# Folders in which syft-bg keeps its state: newer releases, older ones, and on Colab.
-_SYFT_BG_HOMES = ("~/.syft-bg", "~/.syft-creds", "/content/drive/MyDrive/syft-bg")
+from syftnotify.system.syft_bg import NOTIFY, SYNC, syft_bg_homes
 
 
 def job_reader(settings: Settings, **options: Any) -> JobScanner:
@@ -29,27 +25,11 @@ def peer_reader(settings: Settings, clock: Callable[[], float] = time.time) -> P
     if settings.config.for_scientist:
         return SentRequestScanner(settings.root, settings.config.do_email, (), (), clock)
     notify = settings.config.notify
-    sync_states = _state_files("sync", notify.sync_state_path)
-    notify_states = _state_files("notify", notify.notify_state_path)
+    sync_states = _state_files(SYNC, notify.sync_state_path)
+    notify_states = _state_files(NOTIFY, notify.notify_state_path)
     return PeerScanner(settings.root, settings.config.do_email, sync_states, notify_states, clock)
-
-
-def syft_bg_pid() -> int | None:
-    """The pid of syft-bg's own notifier if it runs; otherwise None."""
-    for home in _syft_bg_homes():
-        try:
-            pid = int((home / "notify" / "daemon.pid").read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            continue
-        if pid > 0 and is_alive(pid):
-            return pid
-    return None
 
 
 def _state_files(service: str, configured: Path | None) -> tuple[Path, ...]:
     """The state file of a service of syft-bg: the configured one, otherwise the places where it may be."""
-    return (configured,) if configured else tuple(home / service / "state.json" for home in _syft_bg_homes())
-
-
-def _syft_bg_homes() -> list[Path]:
-    return [home for home in map(try_expand_path, _SYFT_BG_HOMES) if home is not None]
+    return (configured,) if configured else tuple(home.state(service) for home in syft_bg_homes())

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
 
 from syftnotify import __version__
 from syftnotify.core.errors import NotifyError
-from syftnotify.core.text import iso, iso_to_local
+from syftnotify.core.text import age_text, iso, iso_to_local, timestamp
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.files import fingerprint
 from syftnotify.system.paths import Home
+from syftnotify.system.syft_bg import syft_bg_in_use
 from syftnotify.system.worker_status import Phase, WorkerStatus
 
 _ACTIVE = frozenset({Phase.STARTING, Phase.RUNNING})
@@ -37,6 +39,7 @@ class HomeStatus:
     phase: Phase
     health_problems: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()  # warnings that do not make it unhealthy, or why it cannot start
+    syft_bg: Mapping[str, int | None] = field(default_factory=dict)  # pids of its services, as `SyftBgHome.services`
 
     @property
     def is_running(self) -> bool:
@@ -68,11 +71,38 @@ class HomeStatus:
 def read_status(home: Home) -> HomeStatus:
     """The status of the worker of `home`."""
     report, pid, phase = worker_lock.current_status(home)
+    syft_bg = syft_bg_in_use(snapshot_path(report))
+    services = syft_bg.services() if syft_bg is not None else {}
     if phase not in _ACTIVE:
-        return HomeStatus(home, report, pid, phase, notices=tuple(_config_errors(home)))
+        return HomeStatus(home, report, pid, phase, notices=tuple(_config_errors(home)), syft_bg=services)
     lock_lost = worker_lock.is_lock_lost(home)
     problems = worker_status.health_problems(report, time.time(), lock_lost=lock_lost)
-    return HomeStatus(home, report, pid, phase, tuple(problems), tuple(_notices(home, report)))
+    return HomeStatus(home, report, pid, phase, tuple(problems), tuple(_notices(home, report)), services)
+
+
+def syft_bg_lines(status: HomeStatus, now: float) -> Iterator[tuple[str, str]]:
+    """Label and text about the services of syft-bg and the sync snapshot in use; nothing where it is not set up.
+
+    `now` is in seconds since 1970.
+    """
+    if status.syft_bg:
+        yield "syft-bg", services_text(status.syft_bg)
+    source = status.report.peers_source
+    if source and (path := snapshot_path(status.report)):
+        synced_at = timestamp(str(source.get("synced_at")))
+        age = "never synced" if synced_at is None else f"synced {age_text(now - synced_at)} ago"
+        yield "peers from", f"{path}, {age}"
+
+
+def services_text(services: Mapping[str, int | None]) -> str:
+    """Which services of syft-bg run: `sync runs (pid 12), notify is stopped`."""
+    return ", ".join(f"{name} {f'runs (pid {pid})' if pid else 'is stopped'}" for name, pid in services.items())
+
+
+def snapshot_path(report: WorkerStatus) -> str | None:
+    """The path of the sync snapshot that the worker reads, if there is one."""
+    path = (report.peers_source or {}).get("path")
+    return path if isinstance(path, str) else None
 
 
 def _notices(home: Home, report: WorkerStatus) -> list[str]:
@@ -85,9 +115,13 @@ def _notices(home: Home, report: WorkerStatus) -> list[str]:
         if (ends := transport.get("sign_in_ends")) and _ends_soon(str(ends)):
             text = f"the sign-in of transport {name} ends at {iso_to_local(str(ends))}"
             found.append(f"{text}; run `notify init --credentials FILE`")
+    return [*found, *peer_notices(report)]
+
+
+def peer_notices(report: WorkerStatus) -> Iterator[str]:
+    """The notice that peers cannot be read, if so, and what to do about it."""
     if report.peers_source and (problem := report.peers_source.get("problem")):
-        found.append("; ".join(worker_status.peer_source_notice(str(problem))))
-    return found
+        yield "; ".join(worker_status.peer_source_notice(str(problem)))
 
 
 def _config_errors(home: Home) -> list[str]:

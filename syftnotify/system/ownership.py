@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from syftnotify.core.errors import NotifyError, UnsafeHomeError
+from syftnotify.core.errors import ConfigError, NotifyError, UnsafeHomeError
 from syftnotify.system.paths import Home
 from syftnotify.system.permissions import WRITABLE_BY_OTHERS, owner_of, write_access_problems
+from syftnotify.system.syft_bg import is_in_syft_bg
 
 if TYPE_CHECKING:  # Windows has no pwd
     import pwd
@@ -36,8 +37,14 @@ def check_home(home: Home) -> None:
     Raises:
         UnsafeHomeError: others can write to it, or the caller is root and it belongs to another user.
         NotifyError: it belongs to another user.
+        ConfigError: it is in the folder of syft-bg.
     """
     refuse_root(home)
+    if is_in_syft_bg(home.root):
+        raise ConfigError(
+            f"{home.root} is in the folder of syft-bg, which rewrites its config.yaml without the settings of others",
+            hint="run `notify init --from-syft-bg`, which takes over its settings, without this `--home`",
+        )
     owner = owner_of(home.root)
     if owner is None:
         return

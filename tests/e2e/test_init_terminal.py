@@ -9,6 +9,7 @@ import pytest
 
 from tests.queries import read_config
 from tests.support import BO, OWNER, Box, mails_in
+from tests.syft_bg import restore_syft_bg
 from tests.terminal import OpenTerminal
 
 
@@ -55,6 +56,20 @@ def test_init_in_terminal_does_not_ask_for_given_options(
 
     assert terminal.wait() == 0, terminal.output
     assert "?" not in terminal.output
+
+
+def test_init_in_terminal_offers_the_import_from_syft_bg(
+    new_user: Box, user_home: Path, open_terminal: OpenTerminal
+) -> None:
+    """S16: and asks for nothing else."""
+    restore_syft_bg(new_user, "0.3.12")
+    terminal = open_terminal(new_user, "init", "--transport", "maildir")
+
+    terminal.answer("Take over its settings and its record of sent mail", "")
+
+    assert terminal.wait() == 0, terminal.output
+    assert read_config(user_home)["notify"]["interval"] == 5
+    assert "15 still to be notified" in terminal.output
 
 
 HAND_MADE = f"""\

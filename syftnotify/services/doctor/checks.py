@@ -46,4 +46,4 @@ def run_checks(home: Home, state: StateAccess, *, clock: Callable[[], float] = t
     yield from check_outbox(home, settings, state, clock)
     if settings is not None:
         yield from check_watch_limit(settings)
-    yield from check_syft_bg()
+    yield from check_syft_bg(home)

@@ -10,10 +10,12 @@ from syftnotify.config.load import Settings
 from syftnotify.core.text import escape, hostname, local_time, plural
 from syftnotify.services.doctor.findings import Finding, Level, graded
 from syftnotify.services.doctor.transports import ServerTime
-from syftnotify.services.readers import job_reader, syft_bg_pid
+from syftnotify.services.readers import job_reader
+from syftnotify.services.status import services_text, snapshot_path
 from syftnotify.sources.syftbox.watch.limits import count_folders
 from syftnotify.system import worker_status
 from syftnotify.system.paths import Home
+from syftnotify.system.syft_bg import NOTIFY, SYNC, syft_bg_in_use
 
 _DISK_FAIL, _DISK_WARN = 20 * 2**20, 200 * 2**20  # bytes free
 _SKEW_FAIL, _SKEW_WARN = 300.0, 60.0  # seconds; a sign-in fails if the clock is minutes off
@@ -75,7 +77,17 @@ def check_watch_limit(settings: Settings) -> Iterator[Finding]:
     yield graded("watching", level, text, "raise fs.inotify.max_user_watches, or set `notify.watch: off`")
 
 
-def check_syft_bg() -> Iterator[Finding]:
-    if pid := syft_bg_pid():
+def check_syft_bg(home: Home) -> Iterator[Finding]:
+    """Whether those services of syft-bg run that have to, and only those."""
+    found = syft_bg_in_use(snapshot_path(worker_status.read(home)))
+    if found is None:
+        return
+    services = found.services()
+    if pid := services[NOTIFY]:
         text = f"its notify service runs here too (pid {pid})"
-        yield Finding("syft-bg", Level.WARN, text, "stop one of the two: each mail is sent twice")
+        yield Finding("syft-bg", Level.WARN, text, "run `syft-bg stop notify`: each mail is sent twice")
+    elif services.get(SYNC, 0) is None:
+        text = "its sync service is stopped: it brings jobs and peers to this machine"
+        yield Finding("syft-bg", Level.WARN, text, "run `syft-bg start sync`")
+    else:
+        yield Finding("syft-bg", Level.PASS, services_text(services))

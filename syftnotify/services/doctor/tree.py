@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from syftnotify.config.load import Settings
-from syftnotify.core.text import plural
+from syftnotify.core.text import age_text, plural
 from syftnotify.services.doctor.findings import Finding, Level
 from syftnotify.services.readers import job_reader, peer_reader
 from syftnotify.system import worker_status
@@ -60,4 +60,5 @@ def check_peers(settings: Settings, clock: Callable[[], float]) -> Iterator[Find
         text, advice = worker_status.peer_source_notice(status.problem)
         yield Finding("peers", Level.WARN, text, advice)
         return
-    yield Finding("peers", Level.PASS, f"{plural(count, 'peer')}, by the sync snapshot in {status.path}")
+    age = "" if status.synced_at is None else f", synced {age_text(clock() - status.synced_at)} ago"
+    yield Finding("peers", Level.PASS, f"{plural(count, 'peer')}, by the sync snapshot in {status.path}{age}")

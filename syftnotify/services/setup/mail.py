@@ -54,6 +54,12 @@ def mail_setup(raw: Mapping[str, Any], wanted: str) -> MailSetup:
     return _set_type(raw, current, wanted, section)
 
 
+def preferred_mail_transport(raw: Mapping[str, Any]) -> str:
+    """The name of the default mail transport of `raw` if it has the preferred type; otherwise empty."""
+    name, kind = _default_mail_transport(_sections(raw))
+    return name if kind == MAIL_TYPES[0] else ""
+
+
 def _sections(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The sections of `transports:` by name; empty if there are none."""
     sections = raw.get("transports")

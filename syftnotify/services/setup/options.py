@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from syftnotify.config.urls import is_safe_url
@@ -14,6 +15,9 @@ from syftnotify.services.setup.mail import MAIL_TYPES, SMTP
 from syftnotify.system.paths import expand_path
 from syftnotify.transports.gmail.client_files import client_secrets
 from syftnotify.transports.smtp.server import parse_smtp_url
+
+if TYPE_CHECKING:
+    from syftnotify.services.setup.syft_bg import SyftBgSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class SetupOptions:
     no_browser: bool = False  # sign in with a browser on another machine
     alert_contact: str | None = None  # ping URL or mail address
     force: bool = False  # replace the configuration by a new one
+    syft_bg: SyftBgSettings | None = None  # to take over, besides the values above
 
 
 def check_values(options: SetupOptions) -> None:

@@ -12,7 +12,7 @@ from syftnotify.config.syftbox_root import default_root, find_root
 from syftnotify.config.yaml_reader import parse_yaml, read_config_file
 from syftnotify.core.errors import ConfigError
 from syftnotify.core.identifiers import is_address
-from syftnotify.services.setup.mail import SMTP, MailSetup, mail_setup
+from syftnotify.services.setup.mail import MAIL_TYPES, SMTP, MailSetup, mail_setup, preferred_mail_transport
 from syftnotify.services.setup.options import SetupOptions, check_values, user_without_password
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home, expand_path
@@ -74,6 +74,8 @@ def plan_setup(home: Home, options: SetupOptions) -> SetupPlan:
     mail = _mail_setup(home, options)
     if mail is not None:
         changes |= mail.changes
+    if options.syft_bg is not None:
+        changes |= options.syft_bg.changes(home, _gmail_transport(home, options, mail))
     contact = (options.alert_contact or "").strip()
     if contact:
         changes |= _alert_contact(contact, _current_config(home, options))
@@ -124,6 +126,13 @@ def _selected_transport(home: Home, options: SetupOptions) -> MailSetup | None:
 def _current_config(home: Home, options: SetupOptions) -> Mapping[str, Any]:
     """The configuration to edit, as written in the file. Raises: ConfigError, it cannot be read."""
     return {} if is_new(home, options) else parse_yaml(read_config_file(home.config))[0]
+
+
+def _gmail_transport(home: Home, options: SetupOptions, mail: MailSetup | None) -> str:
+    """The name of the Gmail transport that sends mail after the setup; empty if another type does."""
+    if mail is not None:
+        return mail.name if options.transport == MAIL_TYPES[0] else ""
+    return preferred_mail_transport(_current_config(home, options))
 
 
 def _alert_contact(contact: str, current: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:

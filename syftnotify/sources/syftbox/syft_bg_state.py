@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.models import PeerAbsences, SnapshotStatus
-from syftnotify.core.text import escape
+from syftnotify.core.text import age_text, escape
 from syftnotify.sources.syftbox.details import text_prefix
 from syftnotify.sources.syftbox.files.cached_file import CachedFile
 from syftnotify.sources.syftbox.files.safe_read import UnreadableError
@@ -24,7 +24,7 @@ _STATE_CAP = 16 << 20  # bytes
 _CONFIG_CAP = 1 << 20  # bytes
 _MAX_ERROR = 1000  # characters
 # Prefix of the entity under which syft-bg's notify state records a grant.
-_NOTIFIED_GRANT = "peer_granted_"
+GRANTED_PREFIX = "peer_granted_"
 
 _Content = TypeVar("_Content")
 
@@ -58,7 +58,7 @@ class _Snapshot:
         if self.synced_at - now > SNAPSHOT_MAX_AGE:
             return f"the sync time in {self.path} lies in the future"
         if now - self.synced_at > SNAPSHOT_MAX_AGE:
-            return f"the last sync in {self.path} was {_span(now - self.synced_at)} ago"
+            return f"the last sync in {self.path} was {age_text(now - self.synced_at)} ago"
         return f"the last sync in {self.path} failed: {escape(self.error, limit=200)}" if self.error else ""
 
     def rank(self, now: float) -> tuple[bool, float]:
@@ -216,7 +216,7 @@ def _parse_notify_state(content: bytes) -> PeerLists:
     notified = state.get("notified_jobs")
     entities = notified if isinstance(notified, (dict, list)) else ()
     names = (entity for entity in entities if isinstance(entity, str))
-    granted = valid_addresses(name.removeprefix(_NOTIFIED_GRANT) for name in names if name.startswith(_NOTIFIED_GRANT))
+    granted = valid_addresses(name.removeprefix(GRANTED_PREFIX) for name in names if name.startswith(GRANTED_PREFIX))
     return PeerLists(frozenset(_address_list(state, "peer_snapshot") - granted), frozenset(granted))
 
 
@@ -235,9 +235,3 @@ def _config_beside(state: Path, service: str) -> CachedFile[str] | None:
         return ""
 
     return CachedFile(state.parent.parent / "config.yaml", parse_owner, _CONFIG_CAP)
-
-
-def _span(seconds: float) -> str:
-    if seconds < 2 * 3600:
-        return f"{seconds / 60:.0f} minutes"
-    return f"{seconds / 3600:.0f} hours" if seconds < 2 * 86400 else f"{seconds / 86400:.0f} days"

@@ -58,6 +58,12 @@ class RecipientStore:
                     self._mailed.update(connection.execute(query).scalars())
         return asked - self._mailed
 
+    def import_mailed(self, addresses: Collection[str], now: float) -> None:
+        known = set(addresses)
+        with self._database.writing() as connection:
+            self.add(connection, known, (), now)
+        self.committed(known)
+
     def count_new(self, since: float, now: float) -> int:
         with self._database.reading() as connection:
             return int(connection.execute(_COUNT_NEW, {"since": since, "now": now}).scalar_one())

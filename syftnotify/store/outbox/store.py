@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from sqlalchemy.dialects import sqlite
@@ -104,3 +104,18 @@ class SqliteOutbox:
         self.recipients.committed(mailed, has_withheld=any(item.withheld for item in notifications))
         self.events.mark_dirty(event.key for event in events)
         reached("outbox.enqueued")
+
+    def import_sent(
+        self, events: Sequence[Event], notifications: Sequence[Notification], threads: Mapping[str, str], now: float
+    ) -> None:
+        if not events:
+            return
+        kinds = {event.key: event.kind for event in events}
+        rows = [
+            {**notification_row(item, kinds[item.event_key], now), "thread": threads.get(item.id, "")}
+            for item in notifications
+        ]
+        with self._database.writing() as connection:
+            _INSERT_EVENTS.execute(connection, [event_row(event, now) for event in events])
+            _INSERT_NOTIFICATIONS.execute(connection, rows)
+            add_to_totals(connection, events=len(events))
