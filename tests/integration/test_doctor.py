@@ -219,6 +219,26 @@ def test_doctor_folders_too_deep_to_watch_warn(healthy_box: Box) -> None:
     assert "nested more than" in one.text
 
 
+@pytest.mark.parametrize(
+    ("folder", "program"),
+    [
+        ("app_data/RDS/store/job", "syft-rds 0.5.0 or older"),
+        ("app_data/syft-queues/survey_queue/jobs/inbox", "syft-queue"),
+        ("app_data/code-queue/jobs/pending", "syft-code-queue"),
+    ],
+)
+@pytest.mark.parametrize("site", ["", "datasites/"])
+def test_doctor_warns_about_jobs_that_are_not_read(healthy_box: Box, site: str, folder: str, program: str) -> None:
+    """E: nobody is notified about them."""
+    path = healthy_box.root / f"{site}{OWNER}" / folder
+    path.mkdir(parents=True)
+
+    found = [one for one in findings(healthy_box) if one.check == "SyftBox"]
+
+    (one,) = [each for each in found if each.level is WARN]
+    assert f"jobs of {program}, which are not read" in one.text
+
+
 def test_doctor_running_syft_bg_notifier_warns(healthy_box: Box) -> None:
     """B07: every mail would come twice."""
     sleeper = subprocess.Popen(["sleep", "60"])

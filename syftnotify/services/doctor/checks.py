@@ -14,7 +14,7 @@ from syftnotify.services.doctor.home import check_access, check_folder, check_se
 from syftnotify.services.doctor.machine import check_clock, check_disk, check_syft_bg, check_watch_limit
 from syftnotify.services.doctor.state import check_ledger, check_locks, check_outbox
 from syftnotify.services.doctor.transports import check_transports
-from syftnotify.services.doctor.tree import check_peers, check_root
+from syftnotify.services.doctor.tree import check_other_stores, check_peers, check_root
 from syftnotify.services.settings import load_reporting_all
 from syftnotify.system.paths import Home
 from syftnotify.transports.ping import server_time
@@ -36,6 +36,7 @@ def run_checks(home: Home, state: StateAccess, *, clock: Callable[[], float] = t
     else:
         yield from check_settings(settings)
         yield from check_root(settings)
+        yield from check_other_stores(settings)
         yield from check_peers(settings, clock)
         yield from check_transports(settings, clock, cached_server_time)
         yield from check_templates(home)

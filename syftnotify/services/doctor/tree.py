@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from syftnotify.config.load import Settings
-from syftnotify.core.text import age_text, plural
+from syftnotify.core.text import age_text, escape, plural
 from syftnotify.services.doctor.findings import Finding, Level
 from syftnotify.services.readers import job_reader, peer_reader
+from syftnotify.sources.syftbox.other_stores import other_stores
 from syftnotify.system import worker_status
 
 
@@ -45,6 +46,13 @@ def _check_job_folders(settings: Settings) -> Finding:
         return Finding("SyftBox", Level.PASS, f"{root} has no job folder of any data owner yet")
     advice = "check that `do_email` is your address in SyftBox"
     return Finding("SyftBox", Level.WARN, f"{root} has no job folder of {email}", advice)
+
+
+def check_other_stores(settings: Settings) -> Iterator[Finding]:
+    """Whether another program keeps jobs of the owner where they are not read."""
+    for program, folder in other_stores(settings.root, settings.config.do_email):
+        text = f"{escape(str(folder))} contains jobs of {program}, which are not read"
+        yield Finding("SyftBox", Level.WARN, text, "nobody is notified about them; move to a client that uses syft-job")
 
 
 def check_peers(settings: Settings, clock: Callable[[], float]) -> Iterator[Finding]:
