@@ -115,7 +115,8 @@ def _import_conversations(
             settings.config.do_email.lower(),
             Audience.OWNER,
             settings.default_mail_transport,
-            skipped="syft-bg sent it",
+            route="syft-bg",
+            skipped="sent by syft-bg",
         )
         events.append(event)
         notifications.append(notification)
