@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from syftnotify.core.kinds import END_KINDS, EventKind, Status
-from syftnotify.core.models import ABSENT_SNAPSHOTS, UNREADABLE, Event, Fact, Job, Peer, PeerRound
+from syftnotify.core.models import ABSENT_SNAPSHOTS, UNREADABLE, EndMark, Event, Fact, Job, Peer, PeerRound
 
 
 class NotifiedIndex(Protocol):
@@ -22,6 +22,9 @@ class NotifiedIndex(Protocol):
 
     def end_count(self, entity: str) -> int:
         """The number of recorded ends of the entity."""
+
+    def end_mark(self, entity: str) -> EndMark | None:
+        """The mark of the last end of the entity, if it has one."""
 
     def is_unreadable(self, entity: str) -> bool:
         """Whether the baseline scan could not read the entity, and no later scan could."""
@@ -47,6 +50,7 @@ class Changes:
     catch_up: list[Event] = field(default_factory=list)  # for the owner, in one digest after the baseline scan
     marks: list[SilentMark] = field(default_factory=list)  # facts that are older than the baseline scan
     reruns: dict[tuple[str, str], int] = field(default_factory=dict)  # (entity, submission) -> number of reruns
+    end_marks: dict[str, EndMark] = field(default_factory=dict)  # changed ones, by entity
     unreadable: set[str] = field(default_factory=set)  # entities that the baseline scan could not read
     readable: set[str] = field(default_factory=set)  # of those, the ones that could be read now
     reappeared: set[str] = field(default_factory=set)  # entities that had vanished
@@ -59,6 +63,7 @@ class Changes:
         self.catch_up += more.catch_up
         self.marks += more.marks
         self.reruns.update(more.reruns)
+        self.end_marks.update(more.end_marks)
         self.unreadable |= more.unreadable
         self.readable |= more.readable
         self.reappeared |= more.reappeared
@@ -206,16 +211,29 @@ def absences(
 def _count_reruns(job: Job, notified: NotifiedIndex, is_ended: bool, changes: Changes, now: float) -> int:
     """The number of reruns, for layouts without end times: how often the job ran again after a recorded end.
 
-    A new rerun is added to `changes`.
+    A new rerun, and the mark of a new end, are added to `changes`.
     """
     count = notified.rerun_count(job.entity, job.submission_id)
-    if not job.is_readable or _is_unstable(job, notified, is_ended, changes, now) or is_ended:
+    if not job.is_readable or _is_unstable(job, notified, is_ended, changes, now) or job.has_end_times:
+        return count
+    if is_ended and not _has_ended_again(job, notified, changes):
         return count
     last = _with_count(job.submission_id, count)
-    if any(notified.is_recorded(job.entity, kind, last) for kind in END_KINDS) and not job.has_end_times:
+    if any(notified.is_recorded(job.entity, kind, last) for kind in END_KINDS):
         count += 1
         changes.reruns[job.entity, job.submission_id] = count
     return count
+
+
+def _has_ended_again(job: Job, notified: NotifiedIndex, changes: Changes) -> bool:
+    """Whether the files of an ended job show a later end than the last one. A new mark is added to `changes`."""
+    before, mark = notified.end_mark(job.entity), job.end_mark
+    if mark is None:
+        return False
+    has_ended_again = before is not None and before.is_of_other_run(mark)
+    if before is None or has_ended_again or before.folder != mark.folder:
+        changes.end_marks[job.entity] = mark
+    return has_ended_again
 
 
 def _is_unstable(job: Job, notified: NotifiedIndex, is_ended: bool, changes: Changes, now: float) -> bool:

@@ -45,6 +45,22 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class EndMark:
+    """When the files of a run's end were written, in layouts that give an end no time: times in ns since 1970."""
+
+    folder: int  # inode of the job's folder: a restored copy has another one
+    marker: int
+    return_code: int
+
+    def is_of_other_run(self, other: EndMark) -> bool:
+        """Whether the marks are of two runs: a rerun writes both files again.
+
+        A client that marks the job again, or has not yet written the return code of a run, has written one of them.
+        """
+        return self.folder == other.folder and self.marker != other.marker and self.return_code != other.return_code
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One job as one scan found it in the tree."""
 
@@ -60,6 +76,7 @@ class Job:
     ended: bool = False
     is_readable: bool = True  # False while its status cannot be read
     has_end_times: bool = True  # False: its layout gives an end no time, so reruns are counted
+    end_mark: EndMark | None = None  # of its last end, where its layout has no end times
     # From its files, as JSON: `reason`, `return_code`, `files`, `entrypoint`, `tags`, `notify`, `alerts`, `incomplete`
     # (files are still missing), `unreadable` (the problem, once the job has been unreadable for long), ...
     details: Mapping[str, Any] = field(default_factory=dict)

@@ -41,6 +41,8 @@ class LedgerSync:
             mark(event.entity, event.kind, event.occurrence)
         for (entity, submission), count in changes.reruns.items():
             ledger.set_rerun_count(entity, submission, count)
+        for entity, end_mark in changes.end_marks.items():
+            ledger.set_end_mark(entity, end_mark)
         ledger.update_unreadable(changes.unreadable, changes.readable)
         ledger.record_reappeared(changes.reappeared, changes.stable, now)
         for scope in baselines:

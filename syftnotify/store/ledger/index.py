@@ -7,7 +7,7 @@ from dataclasses import astuple
 
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import END_KINDS, EventKind
-from syftnotify.core.models import PeerRound
+from syftnotify.core.models import EndMark, PeerRound
 from syftnotify.store.ledger.labels import json_text, kind_of, label_of, later_label, occurrence_hash
 from syftnotify.store.ledger.shared_state import SharedState
 from syftnotify.store.ledger.state import Section
@@ -116,6 +116,14 @@ class Ledger(SharedState):
 
     def set_rerun_count(self, entity: str, submission: str, count: int) -> None:
         self.set_note(Section.RERUNS, entity, {**self.notes(Section.RERUNS).get(entity, {}), submission: count})
+
+    def end_mark(self, entity: str) -> EndMark | None:
+        """The mark of the last end of `entity`, if it has one."""
+        found = self.notes(Section.END_MARKS).get(entity)
+        return None if found is None else EndMark(*found)
+
+    def set_end_mark(self, entity: str, mark: EndMark) -> None:
+        self.set_note(Section.END_MARKS, entity, list(astuple(mark)))
 
     def is_unreadable(self, entity: str) -> bool:
         """Whether the baseline scan could not read `entity`, and no later scan could."""

@@ -20,6 +20,7 @@ class Section(StrEnum):
 
     FIRST = "first"  # entity -> "<kind>=<occurrence hash> ...": the occurrences that labels without one stand for
     RERUNS = "reruns"  # entity -> {submission id: number of the run}
+    END_MARKS = "ends"  # entity -> the fields of an `EndMark`
     UNREADABLE = "undecided"  # entity -> true: the baseline scan could not read it
     VANISHED = "vanished"  # entity -> when it reappeared, in seconds since 1970; 0: it has not
     PEER_ROUNDS = "peer_rounds"  # entity -> the fields of a `PeerRound`

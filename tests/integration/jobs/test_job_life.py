@@ -218,6 +218,34 @@ def test_rerun_between_two_scans_is_detected_by_its_time(box: Box, tree: Tree, o
     assert scan_after(box, 10, one_process) == expected(tree, "job_completed")
 
 
+@on("B4", thorough=["B2", "B3"])
+def test_rerun_between_two_scans_is_detected_by_the_files_of_its_end(box: Box, tree: Tree, scan: Scan) -> None:
+    """B: no file contains the time of an end."""
+    run_baseline(box, tree, scan=scan)
+    tree.submit()
+    tree.approve()
+    tree.run(code=3)
+    scan_after(box, 10, scan)
+    for code, kind in ((3, "job_failed"), (0, "job_completed"), (0, "job_completed")):
+        tree.rerun()
+        tree.run(code=code)
+        assert scan_after(box, 10, scan) == expected(tree, kind)
+        assert scan_after(box, 10, scan) == NOTHING
+
+
+@on("B4", thorough=["B2", "B3"])
+def test_end_that_is_marked_again_is_no_rerun(box: Box, tree: MarkerTree, scan: Scan) -> None:
+    """B: a client that accepts a deposited result marks the job again."""
+    run_baseline(box, tree, scan=scan)
+    tree.submit()
+    tree.approve()
+    tree.run()
+    scan_after(box, 10, scan)
+    tree.mark("approved")
+    tree.mark("done")
+    assert scan_after(box, 10, scan) == NOTHING
+
+
 @on("B2", thorough=["B4"])
 def test_rerun_does_not_take_the_return_code_of_the_old_run(box: Box, tree: MarkerTree, scan: Scan) -> None:
     """A rerun leaves the old returncode.txt in place until its end writes over it, after the fresh marker."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from syftnotify.core.detection import detect_jobs, detect_peers
 from syftnotify.core.kinds import END_KINDS, EventKind, Status, current_status
-from syftnotify.core.models import Fact, Job, Peer
+from syftnotify.core.models import EndMark, Fact, Job, Peer
 
 
 @dataclass
@@ -20,6 +20,7 @@ class FakeLedger:
 
     recorded: set[tuple[str, EventKind, str]] = field(default_factory=set)
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    end_marks: dict[str, EndMark] = field(default_factory=dict)
     unreadable: set[str] = field(default_factory=set)
     back: dict[str, float] = field(default_factory=dict)
 
@@ -31,6 +32,9 @@ class FakeLedger:
 
     def end_count(self, entity: str) -> int:
         return sum(1 for recorded, kind, _ in self.recorded if recorded == entity and kind in END_KINDS)
+
+    def end_mark(self, entity: str) -> EndMark | None:
+        return self.end_marks.get(entity)
 
     def is_unreadable(self, entity: str) -> bool:
         return entity in self.unreadable
@@ -207,3 +211,24 @@ def test_current_status_follows_the_latest_event() -> None:
     assert current_status([]) is Status.WAITING
     assert current_status([EventKind.JOB_SUBMITTED, EventKind.JOB_APPROVED, EventKind.JOB_FAILED]) is Status.FAILED
     assert current_status([EventKind.JOB_COMPLETED, EventKind.JOB_SUBMITTED]) is Status.WAITING
+
+
+@pytest.mark.parametrize(
+    ("mark", "count", "is_kept"),
+    [
+        (EndMark(7, 20, 20), 1, False),
+        (EndMark(7, 5, 5), 1, False),  # the clock was set back
+        (EndMark(7, 20, 10), 0, True),  # marked again, or the return code of the new run is not written yet
+        (EndMark(7, 10, 20), 0, True),
+        (EndMark(8, 20, 20), 0, False),  # a restored copy
+    ],
+)
+def test_detect_jobs_counts_a_rerun_between_two_scans(mark: EndMark, count: int, *, is_kept: bool) -> None:
+    """In layouts that give an end no time, from the files of the end."""
+    ledger = FakeLedger({("job/x", EventKind.JOB_COMPLETED, "T0")}, end_marks={"job/x": EndMark(7, 10, 10)})
+    end = Fact(EventKind.JOB_COMPLETED, "T0", counted=True)
+    changes = detect_jobs([job(end, status=Status.DONE, layout="B4", end_mark=mark)], ledger, now=NOW)
+
+    assert changes.reruns == ({("job/x", "T0"): 1} if count else {})
+    assert [event.occurrence for event in changes.events] == (["T0#1"] if count else [])
+    assert changes.end_marks == ({} if is_kept else {"job/x": mark})

@@ -6,9 +6,9 @@ import os
 from typing import Any
 
 from syftnotify.core.kinds import EventKind, Status
-from syftnotify.core.models import Fact
+from syftnotify.core.models import EndMark, Fact
 from syftnotify.sources.syftbox.details import MAX_REQUEST, job_details, time_text
-from syftnotify.sources.syftbox.files.signatures import regular_file_signature, signature
+from syftnotify.sources.syftbox.files.signatures import MISSING, regular_file_signature, signature
 from syftnotify.sources.syftbox.job_directory import JobLocation
 from syftnotify.sources.syftbox.layouts.contract import END_CONDITION, ReadResult, ScanContext
 from syftnotify.sources.syftbox.layouts.job_reading import CONFIG_NAME, JobReading
@@ -16,6 +16,7 @@ from syftnotify.sources.syftbox.layouts.results import end_kind, read_return_cod
 
 # An end without a return code is reported once its marker is this old: some releases write the marker first.
 END_SECONDS = 5.0
+_RETURN_CODE = "returncode.txt"
 
 
 def read_marked_job(
@@ -56,14 +57,23 @@ def read_marked_job(
         submission_id=submission_id,
         claimed_submitter=_claim(config),
         ended=ended_at is not None,
+        end_mark=None if ended_at is None else _end_mark(location, ended_at),
         details=details,
     )
+
+
+def _end_mark(location: JobLocation, ended_at: float) -> EndMark | None:
+    """The mark of the end; None in layouts whose marker is not a file, and without a return code."""
+    written = signature(os.path.join(location.path, _RETURN_CODE))
+    if written == MISSING or not location.layout.has_end_marker:
+        return None
+    return EndMark(signature(location.path).inode, round(ended_at * 1e9), written.mtime_ns)
 
 
 def _end(reading: JobReading, ended_at: float, details: dict[str, Any]) -> EventKind | None:
     """How the job ended, or None while its return code may still be missing; updates `details`."""
     location = reading.location
-    written_at = signature(os.path.join(location.path, "returncode.txt")).mtime
+    written_at = signature(os.path.join(location.path, _RETURN_CODE)).mtime
     code = read_return_code(location)
     # A rerun leaves the old code in place; the new run overwrites it after it has created its marker.
     is_stale = location.layout.has_end_marker and written_at < ended_at
