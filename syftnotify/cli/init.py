@@ -129,8 +129,14 @@ def _syft_bg_settings(
 ) -> "SyftBgSettings | None":
     """The settings of syft-bg to take over: requested by option, or offered before the first start."""
     from syftnotify.services.setup.syft_bg import read_settings, syft_bg_home
+    from syftnotify.system import worker_lock
     from syftnotify.system.syft_bg import find_syft_bg
 
+    if is_requested and worker_lock.is_held(home):
+        raise NotifyError(
+            "the worker is running; what syft-bg has sent must be known before",
+            hint="run `notify stop`, then this command again",
+        )
     if is_requested:
         return read_settings(syft_bg_home(folder))
     found = None if home.state.exists() else find_syft_bg()

@@ -47,15 +47,18 @@ def import_sent_record(
         return None
     with worker_lock.acquire(settings.home), create_outbox(settings.home) as outbox:
         ledger = open_ledger(settings.home)
+        notify = settings.config.notify
+        job_scope, peer_scope = baseline_scopes(settings.config)
         jobs: list[Job] = []
-        job_reader(settings).scan(on_jobs=jobs.extend)
+        if notify.monitor_jobs:
+            job_reader(settings).scan(on_jobs=jobs.extend)
         sent = SentJobs(jobs, record, _FileTimes())
         job_events = detect_jobs(jobs, ledger, now=clock()).events
         owed = _settle_jobs(ledger, jobs, job_events, sent)
         peers_settled, peers_owed = _settle_peers(ledger, settings, record, clock)
         moment = datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds")
-        for scope in baseline_scopes(settings.config):
-            if not ledger.baseline(scope):
+        for scope, is_monitored in ((job_scope, notify.monitor_jobs), (peer_scope, notify.monitor_peers)):
+            if is_monitored and not ledger.baseline(scope):
                 ledger.record_baseline(scope, moment)
         open_jobs = [job for job in jobs if not job.ended or job.entity in owed]
         _import_conversations(outbox, settings, open_jobs, sent, clock())

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from syftnotify.system import worker_lock
 from tests.fakes.google import Google
 from tests.queries import file_states, read_config
 from tests.support import ANA, BO, OWNER, Box
@@ -228,6 +229,29 @@ def test_import_with_a_running_notify_service_warns(box: Box, syft_bg: Path) -> 
     assert f"its notify service runs (pid {os.getpid()})" in done.stderr
     assert "syft-bg stop notify" in done.stderr
     assert "its sync service does not run" in done.stderr
+
+
+def test_import_while_a_worker_runs_is_an_error_and_nothing_is_written(box: Box, syft_bg: Path) -> None:
+    """S16."""
+    with worker_lock.acquire(box.home):
+        done = box.notify(*IMPORT, check=1)
+
+    assert "notify stop" in done.stderr
+    assert not box.home.config.exists()
+
+
+def test_jobs_that_are_not_monitored_are_not_owed(box: Box, syft_bg: Path) -> None:
+    """S15: when they are monitored later, the rules of a first scan apply."""
+    done = box.notify(*IMPORT, "--no-notify-jobs", "--transport", "maildir", check=0)
+    assert "2 still to be notified" in done.stdout  # about peers
+
+    box.notify("init", "--notify-jobs", "--no-test", check=0)
+    box.notify("run", "--once", check=0)
+
+    assert {each for each in reported(box) if each[0].startswith("job_")} <= {
+        ("job_submitted", OWNER, "new-1"),
+        ("job_submitted", OWNER, "same"),
+    }
 
 
 def test_import_without_syft_bg_is_an_error(box: Box) -> None:

@@ -41,7 +41,13 @@ class SyftBgSettings:
     notes: tuple[str, ...] = ()  # values that could not be taken over as they are
 
     def complete(self, options: SetupOptions) -> SetupOptions:
-        """`options`, with these settings where the user gave none."""
+        """`options`, with these settings where the user gave none.
+
+        Raises:
+            ConfigError: they are for a scientist; syft-bg notifies data owners.
+        """
+        if options.role == "scientist":
+            raise ConfigError("--role scientist contradicts --from-syft-bg", hint="syft-bg notifies data owners")
         return replace(
             options,
             email=self.email if options.email is None else options.email,
