@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections import Counter
 from dataclasses import dataclass
@@ -40,11 +41,18 @@ class SyftBgRecording:
 def restore_syft_bg(box: Box, release: str) -> SyftBgRecording:
     """Restore the recording of `release` in the folder of `box`, which is the home directory of its commands."""
     with tarfile.open(DATA / "syft-bg" / f"{release}.tar.gz") as archive:
-        members = [member for member in archive.getmembers() if member.name.startswith("home/")]
-        archive.extractall(box.folder, [each.replace(name=each.name.removeprefix("home/")) for each in members])
-        content = archive.extractfile("manifest.json")
-        assert content is not None
-        manifest = json.load(content)
+        members = archive.getmembers()
+        contents = {each.name: file.read() for each in members if (file := archive.extractfile(each)) is not None}
+    manifest = json.loads(contents.pop("manifest.json"))
+    paths = {each: box.folder / each.name.removeprefix("home/") for each in members if each.name.startswith("home/")}
+    for member, path in paths.items():
+        if member.isdir():
+            path.mkdir(parents=True, exist_ok=True)
+        else:
+            path.write_bytes(contents[member.name])
+            path.chmod(member.mode)
+    for member, path in paths.items():  # a file that is created changes the time of its folder
+        os.utime(path, (member.mtime, member.mtime))
     for config in box.folder.glob(".syft-*/config.yaml"):
         config.write_text(config.read_text().replace("@HOME@", str(box.folder)))
     return SyftBgRecording(

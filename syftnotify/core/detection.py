@@ -231,7 +231,7 @@ def _has_ended_again(job: Job, notified: NotifiedIndex, changes: Changes) -> boo
     if mark is None:
         return False
     has_ended_again = before is not None and before.is_of_other_run(mark)
-    if before is None or has_ended_again or before.folder != mark.folder:
+    if before is None or has_ended_again or before.submission != mark.submission:
         changes.end_marks[job.entity] = mark
     return has_ended_again
 
@@ -277,12 +277,25 @@ def job_payload(job: Job) -> dict[str, Any]:
         "return_code": job.details.get("return_code"),
         "reason": job.details.get("reason", ""),
         **({"unreadable": job.details["unreadable"]} if "unreadable" in job.details else {}),
+        **_approval_counts(job),
     }
 
 
+def _approval_counts(job: Job) -> dict[str, int]:
+    """How many of several owners have approved, and how many decide; empty if one decides."""
+    given = sum(each.status is Status.APPROVED for each in job.approvals)
+    return {"approvals_given": given, "approvals_needed": len(job.approvals)} if len(job.approvals) > 1 else {}
+
+
 def job_routing(job: Job) -> dict[str, Any]:
-    """The notification settings in the job's own file."""
-    return {name: job.details[name] for name in ("tags", "notify", "alerts") if name in job.details}
+    """The notification settings in the job's own file; if several owners decide, also who they are."""
+    routing: dict[str, Any] = {name: job.details[name] for name in ("tags", "notify", "alerts") if name in job.details}
+    if job.approvals:
+        concerned = [each for each in job.approvals if job.party in {"", each.party}]
+        routing["owners"] = [each.party for each in concerned]
+        routing["undecided"] = [each.party for each in concerned if each.status is Status.WAITING]
+        routing["owners_only"] = bool(job.party)
+    return routing
 
 
 def _peer_payload(peer: Peer) -> dict[str, Any]:

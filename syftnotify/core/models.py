@@ -48,7 +48,7 @@ class Fact:
 class EndMark:
     """When the files of a run's end were written, in layouts that give an end no time: times in ns since 1970."""
 
-    folder: int  # inode of the job's folder: a restored copy has another one
+    submission: int  # when config.yaml was written: no rerun does it, and a restored copy has another time
     marker: int
     return_code: int
 
@@ -57,7 +57,17 @@ class EndMark:
 
         A client that marks the job again, or has not yet written the return code of a run, has written one of them.
         """
-        return self.folder == other.folder and self.marker != other.marker and self.return_code != other.return_code
+        is_same_copy = self.submission == other.submission
+        return is_same_copy and self.marker != other.marker and self.return_code != other.return_code
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The decision of one of several owners about a job."""
+
+    party: str  # address, in lower case
+    status: Status  # WAITING, APPROVED or REJECTED
+    at: str = ""  # ISO 8601 time from the tree, not verified; or empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,8 @@ class Job:
     ended: bool = False
     is_readable: bool = True  # False while its status cannot be read
     has_end_times: bool = True  # False: its layout gives an end no time, so reruns are counted
+    approvals: tuple[Approval, ...] = ()  # if several owners decide
+    party: str = ""  # the one of them who is notified here; empty: all, and the submitter
     end_mark: EndMark | None = None  # of its last end, where its layout has no end times
     # From its files, as JSON: `reason`, `return_code`, `files`, `entrypoint`, `tags`, `notify`, `alerts`, `incomplete`
     # (files are still missing), `unreadable` (the problem, once the job has been unreadable for long), ...
@@ -152,7 +164,8 @@ class Event:
     at: str = ""  # ISO 8601 time
     payload: Mapping[str, Any] = field(default_factory=dict)  # a JSON object; does not influence routing
     # Input of routing besides the configuration: `user`, `tags`, `notify` {emails, on} and `alerts`, from the options
-    # of `notify emit` or the headers of a job; and `asked_by`, the sources of the threshold of a reminder.
+    # of `notify emit` or the headers of a job; `asked_by`, the sources of the threshold of a reminder; and if several
+    # owners decide `owners`, those of them who are `undecided`, and `owners_only`: nobody else is notified here.
     routing: Mapping[str, Any] = field(default_factory=dict)
     emitted: bool = False  # received through the spool, not found in the tree
 

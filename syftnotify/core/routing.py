@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -207,7 +207,11 @@ def _notification(
 
 def is_named_by_tree(event: Event, audience: Audience) -> bool:
     """Whether the recipient comes from the tree, and not from the configuration or an emitter."""
-    return audience in {Audience.SUBMITTER, Audience.JOB_REQUESTED} and not event.emitted
+    if event.emitted:
+        return False
+    return audience in {Audience.SUBMITTER, Audience.JOB_REQUESTED} or (
+        audience is Audience.OWNER and "owners" in event.routing
+    )
 
 
 def is_unverified(event: Event, context: RoutingContext) -> bool:
@@ -309,13 +313,13 @@ def _recipients(
 def _in_role(event: Event, audience: Audience, context: RoutingContext) -> list[tuple[str, str]]:
     """The people in a role: pairs of an address and why it is skipped (empty: it is not)."""
     if audience is Audience.OWNER:
-        return [(context.owner, "")]
+        return [(owner, "") for owner in _owners(event, context)]
     if audience is Audience.OPERATOR:
         return [(address, "") for address in context.operators]
     if event.emitted:
         return [(user, "") for user in submitters_of(event) if is_address(user)]
     payload = event.payload
-    if _is_unreadable(event):
+    if _is_unreadable(event) or event.routing.get("owners_only"):
         return []
     submitter = str(payload.get("submitter") or "")
     if submitter:
@@ -328,6 +332,14 @@ def _in_role(event: Event, audience: Audience, context: RoutingContext) -> list[
     if claimed.lower() in context.peers or context.allows(claimed):
         return [(claimed, "")]
     return [(claimed, "named by the job's own config.yaml only; add it to `recipients.allow` to permit it")]
+
+
+def _owners(event: Event, context: RoutingContext) -> Sequence[str]:
+    """The owners to notify: of several, those who have not decided yet, if the event asks for a decision."""
+    if event.emitted or "owners" not in event.routing:
+        return (context.owner,)
+    is_for_decision = event.kind.spec.awaits_owner or event.kind is EventKind.JOB_WAITING
+    return texts(event.routing["undecided" if is_for_decision else "owners"])
 
 
 def _is_unreadable(event: Event) -> bool:

@@ -98,3 +98,9 @@ def time_label(text: str) -> str:
     """`January 15, 2024 at 03:30 PM UTC` for an ISO 8601 time; any other text escaped."""
     moment = parse_time(text)
     return f"{format_datetime(moment)} UTC" if isinstance(moment, datetime) else moment
+
+
+def approvals_text(payload: Mapping[str, Any]) -> str:
+    """`your approval, 1 of 3 given` for a job that several owners have to approve; empty for others."""
+    given, needed = payload.get("approvals_given"), payload.get("approvals_needed")
+    return f"your approval, {given} of {needed} given" if isinstance(given, int) and isinstance(needed, int) else ""

@@ -10,6 +10,7 @@ from syftnotify.core.text import escape
 from syftnotify.rendering.fields import (
     NAME_LIMIT,
     UNNAMED,
+    approvals_text,
     return_code,
     subject_name,
     submitter,
@@ -78,7 +79,8 @@ def _ended(item: Item) -> str:
 
 def _waits(item: Item) -> str:
     """The current status of a submitted job, and when it was submitted."""
-    labels = {Status.WAITING: "waits for you", Status.DONE: "has ended since", Status.FAILED: "has ended since"}
+    awaited = approvals_text(item.event.payload) or "you"
+    labels = {Status.WAITING: f"waits for {awaited}", Status.DONE: "has ended since", Status.FAILED: "has ended since"}
     submitted = time_label(item.event.at)
     label = labels.get(item.status, f"came in and is {item.status.value}")
     return f"{label} (submitted {submitted})" if submitted else label
@@ -98,7 +100,8 @@ def _lasting(item: Item, doing: str, over: frozenset[Status]) -> str:
     duration = format_duration(float(minutes) * 60) if isinstance(minutes, (int, float)) else "long"
     if item.status in over:
         return f"had been {doing} for {duration} and is {item.status.value} now"
-    return f"has been {doing} for {duration}"
+    awaited = approvals_text(item.event.payload) if doing == "waiting" else ""
+    return f"has been {doing} for {duration}" + (f" ({awaited})" if awaited else "")
 
 
 def _summary(item: Item) -> str:

@@ -11,6 +11,7 @@ from syftnotify.sources.syftbox.layouts.contract import Layout
 from syftnotify.sources.syftbox.layouts.registry import (
     layouts_below_datasites,
     layouts_below_root,
+    layouts_of_party,
     layouts_of_submitter,
 )
 from syftnotify.sources.syftbox.names import looks_like_email
@@ -29,38 +30,44 @@ class JobFolders:
         self._submitter = submitter
         self._folder_cache = folder_cache
         self._clock = clock
-        self._layouts: tuple[tuple[Path, tuple[Layout, ...]], ...] = (
-            ((root, layouts_of_submitter(submitter)),)
+        # Where owners' folders are, the layouts of the own one, and those of others.
+        self._layouts: tuple[tuple[Path, tuple[Layout, ...], tuple[Layout, ...]], ...] = (
+            ((root, (), layouts_of_submitter(submitter)),)
             if submitter
-            else ((root / "datasites", layouts_below_datasites()), (root, layouts_below_root()))
+            else (
+                (root / "datasites", layouts_below_datasites(), ()),
+                (root, layouts_below_root(), layouts_of_party(owner)),
+            )
         )
 
     def find(self) -> Iterator[tuple[str, str, tuple[Layout, ...]]]:
         """The path of each possible job folder, its owner, and its layouts; the path need not exist."""
-        for parent, layouts in self._layouts:
+        user = (self._owner or self._submitter).casefold()
+        for parent, own, others in self._layouts:
             for name in self._folder_cache.folders(str(parent), self._clock()):
-                if self._is_owner(name):
+                layouts = own if name.casefold() == user else others if looks_like_email(name) else ()
+                if layouts:
                     yield str(parent / name / "app_data" / "job"), name, layouts
 
-    def _is_owner(self, name: str) -> bool:
-        if self._submitter:
-            return looks_like_email(name) and name.casefold() != self._submitter.casefold()
-        return name.casefold() == self._owner.casefold()
-
     def existing(self) -> list[Path]:
-        """The job folders that exist."""
-        return [Path(base) for base, _, _ in self.find() if os.path.isdir(base)]
+        """The job folders that exist: the owner's own, or those of all owners for a submitter."""
+        return [Path(base) for base, owner, _ in self.find() if self._is_main(owner) and os.path.isdir(base)]
+
+    def _is_main(self, owner: str) -> bool:
+        return bool(self._submitter) or owner.casefold() == self._owner.casefold()
 
     def watch_specs(self) -> list[WatchSpec]:
         """The existing job folders; while there is none, the folders in which the first would appear."""
         existing = [WatchSpec(folder) for folder in self.existing()]
+        others = (Path(base) for base, owner, _ in self.find() if not self._is_main(owner))
+        existing_others = [WatchSpec(folder) for folder in others if os.path.isdir(folder)]
         if existing or not os.path.isdir(self._root):
-            return existing
+            return existing + existing_others
         if self._submitter:
             return [WatchSpec(self._root, recursive=False)]
         sites = (self._owner, f"datasites/{self._owner}")
         parents = {self._deepest_existing(self._root / site / "app_data") for site in sites}
-        return [WatchSpec(folder, recursive=False) for folder in sorted(parents)]
+        return [*(WatchSpec(folder, recursive=False) for folder in sorted(parents)), *existing_others]
 
     def _deepest_existing(self, folder: Path) -> Path:
         while not os.path.isdir(folder) and folder != self._root:

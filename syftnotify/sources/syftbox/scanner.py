@@ -264,6 +264,8 @@ class JobScanner:
         if read.rescan_soon or is_recent or secondary == MISSING or self._is_unstable(location.entity):
             directory.invalidate([name])
             result.rescan_soon = True
+        elif not read.is_tracked:
+            directory.invalidate([name])
         else:
             is_archived = job is not None and job.is_readable and job.status in TERMINAL_STATUSES
             directory.record(name, primary, secondary, archive=is_archived)

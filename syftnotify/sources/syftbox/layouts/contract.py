@@ -20,6 +20,7 @@ class ReadResult:
     job: Job | None = None
     unreadable: str = ""  # why a file has no usable content; the job is read again when the file changes
     rescan_soon: bool = False  # a fact is not certain yet and becomes so by the passing of time alone
+    is_tracked: bool = True  # False: other files than the tracked ones matter; the job is read at each scan
 
 
 class ScanContext(Protocol):

@@ -67,7 +67,8 @@ def _end_mark(location: JobLocation, ended_at: float) -> EndMark | None:
     written = signature(os.path.join(location.path, _RETURN_CODE))
     if written == MISSING or not location.layout.has_end_marker:
         return None
-    return EndMark(signature(location.path).inode, round(ended_at * 1e9), written.mtime_ns)
+    submission = signature(os.path.join(location.path, CONFIG_NAME))
+    return EndMark(submission.mtime_ns, round(ended_at * 1e9), written.mtime_ns)
 
 
 def _end(reading: JobReading, ended_at: float, details: dict[str, Any]) -> EventKind | None:

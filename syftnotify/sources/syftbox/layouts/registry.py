@@ -32,6 +32,11 @@ def layouts_below_root() -> tuple[Layout, ...]:
     return MarkerFiles(B3), SubmitterMarkerFiles(B4), ReviewFolders()
 
 
+def layouts_of_party(owner: str) -> tuple[Layout, ...]:
+    """The layouts in `R/<enclave>/app_data/job` in which several owners decide, for the jobs that `owner` decides."""
+    return (ReviewFolders(party=owner),)
+
+
 def layouts_of_submitter(submitter: str) -> tuple[Layout, ...]:
     """The layouts in `R/<owner>/app_data/job` whose paths name the submitter, for the jobs of one submitter."""
     return SubmitterMarkerFiles(B4, submitter=submitter), ReviewFolders(submitter=submitter)

@@ -15,6 +15,12 @@ from syftnotify.sources.syftbox.details import job_details, text_prefix, time_te
 from syftnotify.sources.syftbox.files.signatures import MISSING, signature
 from syftnotify.sources.syftbox.job_directory import DirectorySpec, JobDirectory, JobLocation
 from syftnotify.sources.syftbox.layouts.contract import ReadResult, ScanContext
+from syftnotify.sources.syftbox.layouts.enclave_jobs import (
+    approval_facts,
+    is_enclave_job,
+    read_approvals,
+    status_by_approvals,
+)
 from syftnotify.sources.syftbox.layouts.job_reading import CONFIG_NAME, JobReading
 from syftnotify.sources.syftbox.layouts.results import TIMEOUT_CODE, end_kind
 from syftnotify.sources.syftbox.layouts.spec import LayoutSpec
@@ -38,9 +44,10 @@ _STATUSES = {  # `status` in state.yaml
 class ReviewFolders:
     """Jobs in `inbox/<submitter>/`, with their status in `review/<submitter>/`."""
 
-    def __init__(self, *, submitter: str | None = None) -> None:
-        """With `submitter`, only that submitter's jobs."""
+    def __init__(self, *, submitter: str | None = None, party: str = "") -> None:
+        """With `submitter`, only that submitter's jobs; with `party`, only those that this owner has to approve."""
         self._submitter = submitter
+        self._party = party.lower()
 
     def directories(self, base: str, owner: str, scan: ScanContext) -> Iterator[JobDirectory]:
         for submitter in submitter_folders(scan.folders(os.path.join(base, "inbox")), only=self._submitter):
@@ -57,6 +64,12 @@ class ReviewFolders:
     def read(self, location: JobLocation, scan: ScanContext) -> ReadResult:
         reading = JobReading(location, scan)
         config, config_problem = reading.load(location.parts, CONFIG_NAME)
+        approvals = read_approvals(reading) if is_enclave_job(config) else ()
+        if approvals is None:
+            return reading.finish(Status.WAITING, is_readable=False)
+        if self._party and all(each.party != self._party for each in approvals):
+            reading.result.is_tracked = not is_enclave_job(config)
+            return reading.result
         state, state_problem = reading.load(location.results, _STATE_NAME)
         reading.result.unreadable = state_problem or config_problem
         status = _status(state)
@@ -66,6 +79,8 @@ class ReviewFolders:
             if not reading.is_unchanged(location.results, _STATE_NAME):  # it may still be being written
                 return reading.finish(Status.WAITING, is_readable=False)
             status = _status_by_times(state)
+        state_status, status = status, status_by_approvals(status, approvals, self._party)
+        reading.result.is_tracked = not approvals or status in {Status.DONE, Status.FAILED}
         submission_id = time_text(config.get("submitted_at"))
         details = job_details(config, state)
         facts: list[Fact] = []
@@ -76,13 +91,19 @@ class ReviewFolders:
                 details["unreadable"] = state_problem
         elif status is Status.WAITING:
             facts += reading.unreadable_facts(details, config_problem)
-        facts += _state_facts(state, status, details, location)
+        if is_enclave_job(config):
+            facts += approval_facts(state_status, approvals, submission_id, is_complete=not self._party)
+        else:
+            facts += _decision_facts(state, status)
+        facts += _run_facts(state, status, details, location)
         return reading.finish(
             status,
             facts,
             submission_id=submission_id,
             ended=status in {Status.DONE, Status.FAILED},
             is_readable=not config_problem and not state_problem,
+            approvals=approvals,
+            party=self._party,
             details=details,
         )
 
@@ -111,18 +132,20 @@ def _status_by_times(state: dict[str, Any]) -> Status:
     return Status.APPROVED if state.get("approved_at") else Status.WAITING
 
 
-def _state_facts(
-    state: dict[str, Any], status: Status, details: dict[str, Any], location: JobLocation
-) -> Iterator[Fact]:
-    """The facts in state.yaml, each from its own time: a scan may miss intermediate states."""
+def _decision_facts(state: dict[str, Any], status: Status) -> Iterator[Fact]:
+    """The owner's decision in state.yaml, from its own time: a scan may miss intermediate states."""
     approved, rejected = time_text(state.get("approved_at")), time_text(state.get("rejected_at"))
-    completed = time_text(state.get("completed_at"))
     if approved or status in {Status.APPROVED, Status.RUNNING}:
         yield Fact(EventKind.JOB_APPROVED, approved, at=approved)
     if rejected or status is Status.REJECTED:
         yield Fact(EventKind.JOB_REJECTED, rejected, at=rejected)
+
+
+def _run_facts(state: dict[str, Any], status: Status, details: dict[str, Any], location: JobLocation) -> Iterator[Fact]:
+    """The start and the end of a run in state.yaml."""
+    completed = time_text(state.get("completed_at"))
     if status is Status.RUNNING:
-        yield Fact(EventKind.JOB_STARTED, approved, counted=True)
+        yield Fact(EventKind.JOB_STARTED, time_text(state.get("approved_at")), counted=True)
     if status is Status.DONE:
         yield Fact(EventKind.JOB_COMPLETED, completed, at=completed)
     if status is Status.FAILED:
