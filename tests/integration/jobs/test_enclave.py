@@ -8,8 +8,10 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from tests.scanning import scan_once
-from tests.support import ANA, DATA, OWNER, Box, Sent
+from tests.support import ANA, DATA, OWNER, Box, Mail, Sent
 
 ENCLAVE, SECOND = "enclave@tee.example", "do2@hospital.example"
 SUBMITTED_AT = datetime(2026, 11, 27, 12, 44, 38, tzinfo=UTC).timestamp()  # of the first job in the recording
@@ -157,3 +159,43 @@ def test_reminders_go_to_the_owners_who_have_not_decided(box: Box) -> None:
 
     box.clock.advance(3600)
     assert sent(box) == to_owners("job_waiting", SECOND)
+
+
+def test_approval_that_is_being_written_decides_nothing(box: Box) -> None:
+    """E: clients write in place."""
+    configured(box, ENCLAVE)
+    recording = Recording(box.root, "enclave")
+    played(box, recording, 0, 2)
+    recording.play(5)
+    (approval,) = box.root.rglob(f"{OWNER}_approval_state.json")
+    approval.write_bytes(b"")
+
+    assert sent(box) == NOTHING
+    assert played(box, recording, 5) == [to_scientist("job_approved")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[]", b'{"status": ["approved"]}', b'{"status": "granted", "approved_at": {}}', b"[" * 100_000, b"x" * 100_000],
+    ids=["list", "status-list", "unknown", "deep", "large"],
+)
+def test_unusable_approval_files_decide_nothing(box: Box, content: bytes) -> None:
+    """X11: and a file whose name is no address belongs to nobody."""
+    configured(box, ENCLAVE)
+    recording = Recording(box.root, "enclave")
+    played(box, recording, 0)
+    recording.play(4)
+    (approval,) = box.root.rglob(f"{OWNER}_approval_state.json")
+    approval.write_bytes(content)
+    for name in ("nobody", "two@at@signs.example", " @x"):
+        approval.with_name(f"{name}_approval_state.json").write_bytes(b'{"status": "approved"}')
+
+    found = Counter(mail.sent for _ in range(3) for mail in _mails_after(box))
+
+    assert found == to_owners("job_submitted", OWNER, SECOND) + to_scientist("job_submitted")
+
+
+def _mails_after(box: Box) -> list[Mail]:
+    box.clock.advance(60)
+    scan_once(box)
+    return box.new_mails()
