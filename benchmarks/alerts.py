@@ -72,7 +72,7 @@ def delays(runs: int, *, with_unresponsive: bool) -> list[float]:
             for name, scientist in names.items():
                 tree.run(name, scientist, code=1)
                 ended[name] = time.perf_counter()
-                time.sleep(INTERVAL)
+                time.sleep(INTERVAL)  # the rate of the ends
             done.wait()
         finally:
             box.notify("stop")

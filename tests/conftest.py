@@ -44,7 +44,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# With it, output that a command does not flush would still arrive at once, and failures to write it would show earlier.
+# Python would write output at once, so that no test shows whether a command flushes it and reports a failed write.
 os.environ.pop("PYTHONUNBUFFERED", None)
 
 # Files writable by other users are refused, so tests do not depend on the umask of the shell.

@@ -41,7 +41,7 @@ def flush_output() -> None:
     """Write what is buffered for stdout: in a pipe or a file, all that the command printed.
 
     Raises:
-        OSError: it cannot be written. It is dropped, because the interpreter would fail again at its exit.
+        OSError: it cannot be written. The rest of the output is dropped: the interpreter would fail again at its exit.
     """
     try:
         sys.stdout.flush()

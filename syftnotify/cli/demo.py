@@ -54,7 +54,7 @@ def _run(current: "Demo") -> "list[DemoMail]":
             expected += step.mails
             _wait_for(current, len(expected))
             print_line(f"  {step.text}: {plural(len(current.received()), 'mail')}")
-        time.sleep(_REPEAT_SECONDS)
+        time.sleep(_REPEAT_SECONDS)  # a mail that is sent twice arrives meanwhile
     finally:
         process.stop(current.home)
     return expected
@@ -65,7 +65,7 @@ def _wait_for(current: "Demo", count: int) -> None:
 
     until = time.monotonic() + _STEP_SECONDS
     while len(current.received()) < count and time.monotonic() < until:
-        time.sleep(_POLL_SECONDS)
+        time.sleep(_POLL_SECONDS)  # polling interval: the worker is another process
 
 
 def _check(received: "list[DemoMail]", expected: "list[DemoMail]") -> bool:

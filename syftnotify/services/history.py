@@ -213,4 +213,4 @@ def prune(outbox: OutboxStore, ledger: NotifiedLedger, before: float) -> int:
         total += count
         if count < _CHUNK_EVENTS:
             return total
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(_PAUSE_SECONDS)  # a worker that waits for the database can write

@@ -33,7 +33,7 @@ def file_lock(path: Path, *, seconds: float) -> Iterator[bool]:
     except Timeout:
         yield False
         return
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # filelock's error on a system without locks
         raise NoLocksError(path.parent, "not implemented") from error
     except OSError as error:
         if error.errno in _NO_LOCKS:

@@ -99,7 +99,7 @@ def holder_pid(home: Home) -> int | None:
             return pid
         if time.monotonic() > deadline:  # the file was emptied, or another program wrote into it
             return reported_pid(home) or pid
-        time.sleep(_POLL_SECONDS)
+        time.sleep(_POLL_SECONDS)  # polling interval
     return _pid_without_lock(home)
 
 

@@ -140,7 +140,7 @@ def test_output_that_cannot_be_written_is_an_error(box: Box) -> None:
     assert b"check where the output goes" in done.stderr
 
 
-def test_reader_that_ends_early_is_no_error(box: Box) -> None:
+def test_output_to_a_reader_that_has_ended_prints_no_error(box: Box) -> None:
     """D2: as in `notify status | head -0`; the small output is still buffered when the command ends."""
     read_end, write_end = os.pipe()
     os.close(read_end)

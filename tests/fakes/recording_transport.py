@@ -44,7 +44,7 @@ class RecordingTransport:
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
         self.gate.wait()
-        time.sleep(self.seconds)
+        time.sleep(self.seconds)  # the processing time of a server
         with self._lock:
             self.in_flight -= 1
             if self.failures:

@@ -64,7 +64,7 @@ def test_explain_returns_events_with_their_notifications(scanned: Box) -> None:
     assert explanation.entities == [explained.event.entity]
     assert len(explained.notifications) == 2
     with pytest.raises(FrozenInstanceError):
-        explained.notifications = ()  # type: ignore[misc]
+        explained.notifications = ()  # type: ignore[misc] # what the test attempts
 
 
 def test_explain_without_a_usable_ledger_uses_the_outbox(scanned: Box) -> None:
@@ -88,7 +88,7 @@ def test_open_outbox_before_the_first_start_is_none(box: Box) -> None:
 )
 def test_resend_selection_needs_one_kind_of_condition(selection: dict[str, object]) -> None:
     with pytest.raises(UsageError):
-        dead_letters.ResendSelection(**selection)  # type: ignore[arg-type]
+        dead_letters.ResendSelection(**selection)  # type: ignore[arg-type] # values of different types
 
 
 def test_resend_without_dead_letters_requeues_nothing(scanned: Box) -> None:
