@@ -155,7 +155,7 @@ def _import_record(settings: "Settings", imported: "SyftBgSettings") -> None:
     from syftnotify.runtime.sent_import import import_sent_record
 
     print_line(f"taken over from syft-bg in {imported.home.root}:")
-    for line in imported.summary():
+    for line in imported.summary(settings.mail_settings):
         print_line(f"  {line}")
     record = import_sent_record(settings, imported.record)
     if record is None:

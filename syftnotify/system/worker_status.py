@@ -214,5 +214,5 @@ _PLURALS = {
 
 def peer_source_notice(problem: str) -> tuple[str, str]:
     """The notice for a missing or unusable sync snapshot, and what to do about it."""
-    advice = "run syft-bg with its sync service (`syft-bg start`), or set `notify.sync_state_path`"
+    advice = "run the sync service of syft-bg (`syft-bg start sync`), or set `notify.sync_state_path`"
     return f"peer notifications cannot be sent: {problem}", advice

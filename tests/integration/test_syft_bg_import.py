@@ -110,6 +110,7 @@ def test_imported_settings_are_those_of_syft_bg(box: Box, syft_bg: Path) -> None
         }
     }
     assert "`heartbeat_enabled` as `heartbeat: {daily: 08:00, on_start: true}`" in done.stdout
+    assert f"the Gmail sign-in {syft_bg / 'token.json'}" in done.stdout
     assert "15 still to be notified" in done.stdout
     assert file_states(syft_bg) == before
 
@@ -150,11 +151,12 @@ def test_import_from_another_folder_reads_peers_there(box: Box, syft_bg: Path) -
 
 def test_options_replace_imported_settings(box: Box, syft_bg: Path) -> None:
     """S16."""
-    box.notify(*IMPORT, "--interval", "1m", "--transport", "maildir", "--no-notify-peers", check=0)
+    done = box.notify(*IMPORT, "--interval", "1m", "--transport", "maildir", "--no-notify-peers", check=0)
 
     config = read_config(box.home.root)
     assert config["notify"] == {"interval": "1m", "monitor_jobs": True, "monitor_peers": False}
     assert config["transports"] == {"mail": {"type": "maildir"}}
+    assert "Gmail" not in done.stdout
 
 
 def test_mail_continues_the_conversations_of_syft_bg(box: Box, syft_bg: Path, google: Google) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from syftnotify.config.transport import TransportSettings
 from syftnotify.config.values import MAX_HEARTBEAT, MAX_INTERVAL, MIN_HEARTBEAT, MIN_INTERVAL
 from syftnotify.config.yaml_reader import parse_yaml, read_config_file
 from syftnotify.core.errors import ConfigError
@@ -58,11 +59,11 @@ class SyftBgSettings:
             syft_bg=self,
         )
 
-    def summary(self) -> Iterator[str]:
-        """The settings, one line each."""
+    def summary(self, mail: TransportSettings | None) -> Iterator[str]:
+        """The settings, one line each; `mail` are those of the default mail transport."""
         monitored = [name for name, is_on in (("jobs", self.notify_jobs), ("peers", self.notify_peers)) if is_on]
         yield f"{self.email}, scans every {self.interval:g} s, notifies about {' and '.join(monitored) or 'nothing'}"
-        if self.token.is_file():
+        if mail is not None and self.token in mail.private_files and self.token.is_file():
             yield f"the Gmail sign-in {self.token}, which syft-bg keeps using"
         if self.heartbeat:
             settings = ", ".join(f"{key}: {_yaml(value)}" for key, value in self.heartbeat.items())
