@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -112,7 +112,11 @@ def detect_jobs(
             if _is_silent(job, fact, last_kind, is_baseline=is_baseline):
                 changes.marks.append(SilentMark(job.entity, fact.kind, occurrence))
                 continue
-            event = Event(fact.kind, job.entity, occurrence, fact.at, job_payload(job), job_routing(job))
+            payload = job_payload(job)
+            if fact.kind in END_KINDS and notified.end_count(job.entity):
+                # The approval is older than the run before, so it tells nothing about the duration of this one.
+                payload["times"].pop("approved", None)
+            event = Event(fact.kind, job.entity, occurrence, fact.at, payload, job_routing(job))
             (changes.catch_up if is_baseline else changes.events).append(event)
     return changes
 
@@ -263,6 +267,13 @@ def _with_count(occurrence: str, count: int) -> str:
     return f"{occurrence}#{count}" if count else occurrence
 
 
+_STEPS = {
+    EventKind.JOB_SUBMITTED: "submitted",
+    EventKind.JOB_APPROVED: "approved",
+    EventKind.JOB_REJECTED: "rejected",
+}
+
+
 def job_payload(job: Job) -> dict[str, Any]:
     """The payload of a job's events."""
     return {
@@ -276,9 +287,18 @@ def job_payload(job: Job) -> dict[str, Any]:
         "incomplete": bool(job.details.get("incomplete")),
         "return_code": job.details.get("return_code"),
         "reason": job.details.get("reason", ""),
+        "times": {name: fact.at for name, fact in _steps(job)},
         **({"unreadable": job.details["unreadable"]} if "unreadable" in job.details else {}),
         **_approval_counts(job),
     }
+
+
+def _steps(job: Job) -> Iterator[tuple[str, Fact]]:
+    """The facts that have a time in the tree, by what they are: `submitted`, `approved`, `rejected`, `ended`."""
+    for fact in job.facts:
+        name = "ended" if fact.kind in END_KINDS else _STEPS.get(fact.kind)
+        if name and fact.at:
+            yield name, fact
 
 
 def _approval_counts(job: Job) -> dict[str, int]:

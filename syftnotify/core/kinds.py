@@ -214,6 +214,8 @@ class EventKind(StrEnum):
             "Job {name}{by} {running_for}.",
             Severity.MEDIUM,
             audiences=(_OWNER,),
+            owner_template="job_long_running",
+            submitter_template="job_long_running",
             stage=2,
             is_reminder=True,
         ),
@@ -225,8 +227,21 @@ class EventKind(StrEnum):
             "Job {name}{by} {waiting_for}.",
             Severity.MEDIUM,
             audiences=(_OWNER,),
+            owner_template="job_waiting",
+            submitter_template="job_waiting",
             stage=1,
             is_reminder=True,
+        ),
+    )
+    JOB_FILES_CHANGED = (
+        "job_files_changed",
+        EventSpec(
+            Family.SYFTBOX_JOB,
+            "The files of job {name}{by} have changed.",
+            Severity.HIGH,
+            audiences=(_OWNER,),
+            owner_template="job_files_changed",
+            stage=1,
         ),
     )
     JOB_UPDATED = "job_updated", EventSpec(Family.JOB, "Job {name} was changed.")
@@ -283,7 +298,7 @@ class EventKind(StrEnum):
         "heartbeat",
         EventSpec(
             Family.WORKER,
-            "heartbeat: {name}",
+            "syftnotify is running and can send notifications.",
             audiences=(_OWNER,),
             owner_template="heartbeat",
             subject="SyftBox notifier: heartbeat",
@@ -298,7 +313,7 @@ class EventKind(StrEnum):
             audiences=(_OWNER, _OPERATOR),
             owner_template="system_alert",
             submitter_template="system_alert",
-            subject="SyftBox notifier: {problem}",
+            subject="SyftBox: {problem}",
         ),
     )
     TEST = (

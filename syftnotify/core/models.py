@@ -288,6 +288,8 @@ class Message:
     conversation: str = ""  # local part of References
     headers: tuple[tuple[str, str], ...] = ()  # name and value
     thread: str = ""  # the provider's id of the conversation, if known
+    reply_to: str = ""  # mail address for answers; empty: the sender's
+    domain: str = ""  # of the Message-ID; empty: the sender's
     colour: str = ""  # `#rrggbb`, for chat messages
     body: bytes = b""  # request body for programs; they ignore `text`
 
@@ -309,3 +311,5 @@ class Item:
     audience: Audience
     status: Status  # current status of the job
     detected_at: float = 0.0  # seconds since 1970
+    bundle: str = ""  # that of its notification
+    message_domain: str = ""  # of its Message-ID; empty: the sender's

@@ -15,6 +15,7 @@ from syftnotify.core.emitted_jobs import EmittedJob, EmittedJobChanges
 from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import AlertRule, DigestWindow, Event, Notification, NotificationState
+from syftnotify.core.submissions import Decision, Submission, SubmissionVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class ClaimedNotification:
     temporary_failures: int  # of these, the ones that count against `max_retries`
     source: str = ""  # who caused the event
     is_repeated: bool = False  # an earlier attempt may have delivered it
+    message_domain: str = ""  # of the message's id; empty: the sender's
     last_kind: EventKind | None = None  # of the entity's latest event that changes the status of a job
 
     @property
@@ -378,6 +380,26 @@ class EmittedJobStore(Protocol):
         """The jobs that have started and not ended."""
 
 
+class SubmissionLog(Protocol):
+    """Copies of submissions, and the owner's decisions about them."""
+
+    def record(self, submissions: Sequence[Submission], decisions: Sequence[Decision], now: float) -> None:
+        """Store copies and decisions in one transaction.
+
+        A copy replaces an earlier one of the same submission, whose decision stays recorded; the oldest copies of its
+        submitter are dropped. A decision about a submission without a copy is ignored.
+        """
+
+    def versions(self, entities: Collection[str]) -> dict[tuple[str, str], SubmissionVersion]:
+        """The versions of the stored copies of `entities`, by entity and submission id."""
+
+    def find(self, entity: str, submission_id: str) -> Submission | None:
+        """The copy of one submission."""
+
+    def decided(self, owner: str, submitter: str) -> list[Submission]:
+        """The submissions of one submitter that the owner decided on, the latest first."""
+
+
 class OutboxStore(Protocol):
     """The durable queue of one home and its history."""
 
@@ -395,6 +417,8 @@ class OutboxStore(Protocol):
     def recipients(self) -> RecipientStore: ...
     @property
     def emitted_jobs(self) -> EmittedJobStore: ...
+    @property
+    def submissions(self) -> SubmissionLog: ...
     @property
     def corruption(self) -> str:
         """What was wrong with the database when it was opened; empty: nothing."""

@@ -23,6 +23,7 @@ from syftnotify.core.throttle import ThrottleRule
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
 from syftnotify.runtime.emitted_events import EmittedEvents
+from syftnotify.runtime.file_changes import FileChanges
 from syftnotify.runtime.job_changes import JobChanges
 from syftnotify.runtime.peer_changes import PeerChanges
 from syftnotify.runtime.pipeline import Pipeline, Planning, Sources, Storage
@@ -33,6 +34,7 @@ from syftnotify.runtime.recovery import Recovery
 from syftnotify.runtime.routing_context import RoutingContextBuilder
 from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.services.readers import job_reader, peer_reader
+from syftnotify.services.review import Reviewer
 from syftnotify.services.transports import build_renderer
 from syftnotify.sources.spool import Spool
 from syftnotify.sources.syftbox.scanner import JobScanner
@@ -114,6 +116,7 @@ def build_app(
             monitors_jobs=with_jobs and config.notify.monitor_jobs,
             monitors_peers=with_peers and config.notify.monitor_peers,
             clock=clock,
+            monotonic=monotonic,
         )
         stack.pop_all()
     return App(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
@@ -161,6 +164,7 @@ def _pipeline(
     monitors_jobs: bool,
     monitors_peers: bool,
     clock: Callable[[], float],
+    monotonic: Callable[[], float],
 ) -> Pipeline:
     config, home = settings.config, settings.home
     owner = config.do_email.lower()
@@ -190,6 +194,7 @@ def _pipeline(
         dispatcher.queues,
         lambda name, section: dispatcher.add(_transport_queue(settings, name, section, clock)),
     )
+    reviewer = None if config.for_scientist else Reviewer(outbox.submissions)
     return Pipeline(
         Sources(job_changes, peer_changes, emitted, root_problem=lambda: _root_problem(settings.root)),
         Storage(
@@ -198,7 +203,13 @@ def _pipeline(
             Recovery(ledger, outbox, restore=peer_changes.restore),
             Pruner(outbox.history, ledger, config.retention),
         ),
-        Planning(routing, NotificationPlanner(recipients, quiet_hours), recipients, quiet_hours),
+        Planning(
+            routing,
+            NotificationPlanner(recipients, quiet_hours, reviewer),
+            FileChanges(outbox.submissions, monotonic=monotonic) if reviewer else None,
+            recipients,
+            quiet_hours,
+        ),
     )
 
 

@@ -79,6 +79,11 @@ class JobChanges:
         """Whether the baseline of jobs is recorded."""
         return bool(self._ledger.baseline(self._scope))
 
+    @property
+    def unfinished(self) -> dict[str, Job]:
+        """The readable jobs that have not ended, by entity."""
+        return {entity: job for entity, (job, _) in self._unfinished.items()}
+
     def count(self) -> JobScan:
         """Scan without detecting anything."""
         if self._scanner is None:

@@ -12,14 +12,16 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from syftnotify.core.detection import Changes
-from syftnotify.core.kinds import EventKind
+from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Event, Peer, SnapshotStatus
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.quiet_hours import QuietHours, defer
 from syftnotify.core.routing import RoutingContext, notifications_for
+from syftnotify.core.submissions import Decision
 from syftnotify.runtime.emitted_events import EmittedEvents
 from syftnotify.runtime.event_limit import EventLimit
-from syftnotify.runtime.job_changes import JobChanges, ScanOptions
+from syftnotify.runtime.file_changes import FileChanges
+from syftnotify.runtime.job_changes import DetectedJobs, JobChanges, ScanOptions, submission_of
 from syftnotify.runtime.ledger_sync import LedgerSync
 from syftnotify.runtime.peer_changes import PeerChanges
 from syftnotify.runtime.planner import NotificationPlanner
@@ -66,6 +68,7 @@ class Planning:
 
     routing: RoutingContextBuilder
     planner: NotificationPlanner
+    file_changes: FileChanges | None  # None: files are not compared
     recipients: RecipientLimit
     quiet_hours: QuietHours | None
 
@@ -94,6 +97,7 @@ class Pipeline:
         self._sync = LedgerSync(storage.ledger, storage.outbox, storage.recovery)
         self._routing = planning.routing
         self._planner = planning.planner
+        self._file_changes = planning.file_changes
         self._recipients = planning.recipients
         self._quiet_hours = planning.quiet_hours
         self._event_limit = EventLimit()
@@ -197,14 +201,26 @@ class Pipeline:
         report.rescan_soon = jobs.scan.rescan_soon or bool(report.delayed)
         changes.add(self._peers.detect(peers, last_notified=self._last_notified))
         self._jobs.remind(changes, context, now)
+        self._detect_file_changes(report, jobs)
         self._planner.plan(report, changes, jobs.by_submission, context, after_downtime=after_downtime, now=now)
         self._planner.limit_recipients(report, context, now, dry_run=dry_run)
         return report, _Recordable(changes, jobs.scan.vanished, context)
+
+    def _detect_file_changes(self, report: ScanReport, jobs: DetectedJobs) -> None:
+        """Add the events about changed files; during the baseline scan the files are not compared."""
+        if self._file_changes is None or not self._jobs.has_baseline:
+            return
+        new = {event.entity for event in jobs.changes.events if event.kind is EventKind.JOB_SUBMITTED}
+        found = self._file_changes.detect(self._jobs.unfinished, jobs.by_submission.values(), new)
+        jobs.changes.events += found.events
+        report.submissions += found.submissions
+        report.rescan_soon = report.rescan_soon or found.rescan_soon
 
     def _record(self, report: ScanReport, found: _Recordable, now: float) -> None:
         """Enqueue and record the result of a scan."""
         reached("tick.scanned")
         self._enqueue(report, now)
+        self._record_submissions(report, now)
         self._sync.record(found.changes, report, self._baseline_scopes(), now)
         self._peers.record(found.changes)
         self._expire_alert_rules(found.context, now)
@@ -250,6 +266,15 @@ class Pipeline:
         self._recovery.record_enqueued(report.events)
         if report.excess:
             self.enqueue_worker_event(self._recipients.alert(report.excess, now), now)
+
+    def _record_submissions(self, report: ScanReport, now: float) -> None:
+        """Store copies of submissions, and the owner's decisions about them."""
+        decisions = [
+            Decision(*submission_of(event), status, str(event.payload.get("reason") or ""), event.at)
+            for event in report.events
+            if (status := event.kind.spec.status_after) in {Status.APPROVED, Status.REJECTED}
+        ]
+        self._outbox.submissions.record(report.submissions, decisions, now)
 
     def _expire_alert_rules(self, context: RoutingContext, now: float) -> None:
         """Delete rules about a single job some time after the job is gone."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from syftnotify.core.detection import Changes
 from syftnotify.core.digests import BUNDLE_ABOVE, group_into_digests
+from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import QUIET_HOURS_PREFIX, Event, Job
 from syftnotify.core.quiet_hours import QuietHours, defer
 from syftnotify.core.routing import RoutingContext, is_unverified, notifications_for, source_of
@@ -14,7 +15,9 @@ from syftnotify.core.throttle import SlidingWindow
 from syftnotify.runtime.job_changes import submission_of
 from syftnotify.runtime.recipients import RecipientLimit
 from syftnotify.runtime.scan_report import ScanReport
+from syftnotify.services.review import Reviewer, copy_of
 from syftnotify.sources.syftbox.attachments import attachments_of
+from syftnotify.sources.syftbox.submission_content import read_submission
 
 _TOO_MANY = {"path": "all of it", "why": "too many jobs at once"}
 
@@ -22,7 +25,9 @@ _TOO_MANY = {"path": "all of it", "why": "too many jobs at once"}
 class NotificationPlanner:
     """Turns the changes of a scan into notifications."""
 
-    def __init__(self, recipients: RecipientLimit, quiet_hours: QuietHours | None) -> None:
+    def __init__(self, recipients: RecipientLimit, quiet_hours: QuietHours | None, reviewer: Reviewer | None) -> None:
+        """`reviewer` is None if the submissions are those of the user, who needs no review."""
+        self._reviewer = reviewer
         self._recipients = recipients
         self._quiet_hours = quiet_hours
         self._copied = SlidingWindow()  # by source, the recent events with attachments
@@ -50,20 +55,28 @@ class NotificationPlanner:
         )
         keys = {item.event_key for item in single if not item.skipped}
         changes.events = [
-            self._with_attachments(event, jobs, now) if event.key in keys else event for event in changes.events
+            self._with_attachments(event, jobs, report, now) if event.key in keys else event for event in changes.events
         ]
         report.events = [*changes.catch_up, *changes.events]
 
-    def _with_attachments(self, event: Event, jobs: Mapping[tuple[str, str], Job], now: float) -> Event:
+    def _with_attachments(
+        self, event: Event, jobs: Mapping[tuple[str, str], Job], report: ScanReport, now: float
+    ) -> Event:
         """The event with copies of code or stderr. A source with many events gets none: they could fill the disk."""
         job = jobs.get(submission_of(event))
-        if job is None:
+        if job is None or event.kind is EventKind.JOB_FILES_CHANGED:
             return event
         source = source_of(event)
         if self._copied.is_full(source, now):
             return replace(event, payload={**event.payload, "code_left_out": [_TOO_MANY]})
         self._copied.record(source, now)
-        return replace(event, payload={**event.payload, **attachments_of(job, event.kind)})
+        if event.kind is not EventKind.JOB_SUBMITTED:
+            return replace(event, payload={**event.payload, **attachments_of(job, event.kind)})
+        if self._reviewer is None:
+            return event
+        content = read_submission(job)
+        report.submissions.append(copy_of(job, content))
+        return replace(event, payload={**event.payload, **self._reviewer.submission(job, content)})
 
     def limit_recipients(self, report: ScanReport, context: RoutingContext, now: float, *, dry_run: bool) -> None:
         """Release withheld notifications to recipients who may be mailed now, and withhold those above the limit."""

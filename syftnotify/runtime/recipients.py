@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from syftnotify.core.alerts import Alert, alert_payload
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import MAIL, Event, Notification
@@ -82,10 +83,7 @@ class RecipientLimit:
         moment = iso(now)
         payload = {
             "owner": self._owner,
-            "summary": "The daily limit of new recipients is reached; mail to further ones is withheld.",
-            "detail": "Jobs or peer requests name addresses that were never mailed before. What is withheld from them "
-            "is sent as the limit allows; `notify history --state withheld` lists it. If they are genuine, raise "
-            "`recipients.new_per_day` or name them in `recipients.allow`, then run `notify restart`.",
+            **alert_payload(Alert.RECIPIENT_LIMIT, {"limit": self._limit, "excess": excess}),
         }
         return Event(EventKind.SYSTEM_ALERT, entity_id("recipients", self._owner), moment[:10], moment, payload)
 

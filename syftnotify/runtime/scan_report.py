@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from syftnotify.core.models import Event, Notification
+from syftnotify.core.submissions import Submission
 
 
 @dataclass(slots=True)
@@ -15,6 +16,7 @@ class ScanReport:
     peers: int = 0
     events: list[Event] = field(default_factory=list)
     notifications: list[Notification] = field(default_factory=list)
+    submissions: list[Submission] = field(default_factory=list)  # copies to store once the events are enqueued
     problems: list[str] = field(default_factory=list)
     rescan_soon: bool = False  # something was left out, so the next scan should not wait for the interval
     waiting_for: str = ""  # why the SyftBox folder cannot be scanned; empty if it was

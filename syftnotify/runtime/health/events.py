@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from syftnotify.core.alerts import Alert, alert_payload
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
@@ -40,24 +41,31 @@ class WorkerEvents:
         self._on_enqueued = on_enqueued
 
     def enqueue(
-        self, kind: EventKind, entity: str, occurrence: str, summary: str, *, transport: str = "", **payload: Any
+        self, kind: EventKind, entity: str, occurrence: str, payload: Mapping[str, Any], *, via: str = ""
     ) -> None:
-        """Enqueue an event; `payload` is for its templates.
+        """Enqueue an event; `payload` is for its templates. It is sent through the transport `via`, if it is given.
 
         Raises:
             StateError: it cannot be stored.
         """
         now = self._clock()
-        content = {"owner": self._owner, "summary": summary, **payload}
-        self._enqueue(Event(kind, entity, occurrence, iso(now, exact=True), content), now, transport=transport)
+        content = {"owner": self._owner, **payload}
+        self._enqueue(Event(kind, entity, occurrence, iso(now, exact=True), content), now, transport=via)
         self._on_enqueued()
 
-    def enqueue_once(self, kind: EventKind, entity: str, occurrence: str, summary: str, **payload: Any) -> None:
-        """Enqueue an event unless this occurrence is recorded, also by an earlier worker.
+    def alert(self, alert: Alert, entity: str, occurrence: str, payload: Mapping[str, Any], *, via: str = "") -> None:
+        """Enqueue an alert; `payload` has the values of its summary and of its templates.
+
+        Raises:
+            StateError: it cannot be stored.
+        """
+        self.enqueue(EventKind.SYSTEM_ALERT, entity, occurrence, alert_payload(alert, payload), via=via)
+
+    def is_recorded(self, kind: EventKind, entity: str, occurrence: str) -> bool:
+        """Whether this occurrence was enqueued, also by an earlier worker.
 
         Raises:
             StateError: the outbox cannot be used.
         """
         recorded = {(event.kind, event.occurrence) for event in self._event_log.for_entities([entity])}
-        if (kind.value, occurrence) not in recorded:
-            self.enqueue(kind, entity, occurrence, summary, **payload)
+        return (kind.value, occurrence) in recorded

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from syftnotify.config.load import Settings
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.outbox import History, OutboxCounts
-from syftnotify.core.text import iso, plural
+from syftnotify.core.text import iso
 from syftnotify.runtime.health.events import WorkerEvents
 from syftnotify.services.transports import sign_in_expirations
 
@@ -41,13 +42,9 @@ class HeartbeatMail:
         """
         if not (occurrence := self._due_occurrence()):
             return
-        self._events.enqueue_once(
-            EventKind.HEARTBEAT,
-            self._events.worker_entity,
-            occurrence,
-            "syftnotify is running and can send notifications.",
-            figures=self._figures(counts, jobs, peers),
-        )
+        entity = self._events.worker_entity
+        if not self._events.is_recorded(EventKind.HEARTBEAT, entity, occurrence):
+            self._events.enqueue(EventKind.HEARTBEAT, entity, occurrence, self._figures(counts, jobs, peers))
         if self._starts:
             self._starts, self._started_in = False, self._interval()
 
@@ -68,15 +65,14 @@ class HeartbeatMail:
         every = self._settings.config.heartbeat.every
         return -1 if every is None else int(self._clock() // every)
 
-    def _figures(self, counts: OutboxCounts, jobs: int, peers: int) -> list[list[str]]:
-        """Rows of the mail: label and text."""
-        sent = len(self._history.sent_since(self._clock() - _DAY_SECONDS))
-        expirations = sign_in_expirations(self._settings)
-        return [
-            ["known", f"{plural(jobs, 'job')}, {plural(peers, 'peer')}"],
-            ["sent since yesterday", plural(sent, "message")],
-            ["waiting", plural(counts.waiting, "message")],
-            ["dead letters", f"{counts.dead}" + (" (`notify dead-letters` lists them)" if counts.dead else "")],
-            ["held, may have arrived", str(counts.held)],
-            *([name, f"sign-in ends {iso(expiry, exact=True)}"] for name, expiry in expirations.items()),
-        ]
+    def _figures(self, counts: OutboxCounts, jobs: int, peers: int) -> dict[str, Any]:
+        """The payload of the event. `sign_ins` has the expirations of sign-ins (ISO 8601) by transport."""
+        return {
+            "jobs": jobs,
+            "peers": peers,
+            "sent": len(self._history.sent_since(self._clock() - _DAY_SECONDS)),
+            "queued": counts.waiting,
+            "dead": counts.dead,
+            "held": counts.held,
+            "sign_ins": {name: iso(expiry) for name, expiry in sign_in_expirations(self._settings).items()},
+        }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from syftnotify.core.alerts import Alert
 from syftnotify.core.identifiers import stable_hash
-from syftnotify.core.kinds import EventKind
 from syftnotify.core.outbox import DeadLetters, NotificationRecord
-from syftnotify.core.text import escape, plural
+from syftnotify.core.text import escape
 from syftnotify.runtime.health.availability import TransportAvailability
 from syftnotify.runtime.health.events import WorkerEvents
 
@@ -50,20 +50,23 @@ class DeadLetterAlerts:
             self._alerted_at = now
 
     def _alert(self, dead_letters: Sequence[NotificationRecord]) -> None:
-        lines = [
-            f"{letter.kind} to {escape(letter.recipient)} through {escape(letter.transport)}: {escape(letter.reason)}"
+        listed = [
+            {
+                "kind": letter.kind,
+                "recipient": letter.recipient,
+                "transport": letter.transport,
+                "reason": escape(letter.reason),
+            }
             for letter in dead_letters[:_MAX_LINES]
         ]
-        self._events.enqueue(
-            EventKind.SYSTEM_ALERT,
+        # The same occurrence if the worker is killed before the dead letters are marked as reported.
+        occurrence = stable_hash(*(letter.id for letter in dead_letters))
+        self._events.alert(
+            Alert.DEAD_LETTERS,
             self._events.worker_entity,
-            # The same occurrence if the worker is killed before the dead letters are marked as reported.
-            stable_hash(*(letter.id for letter in dead_letters)),
-            f"{plural(len(dead_letters), 'notification')} could not be delivered.",
-            detail=_listing(
-                lines, len(dead_letters), "`notify dead-letters` lists them, `notify resend` sends them again."
-            ),
-            transport=self._availability.choose(exclude={letter.transport for letter in dead_letters}),
+            occurrence,
+            {"count": len(dead_letters), "listed": listed},
+            via=self._availability.choose(exclude={letter.transport for letter in dead_letters}),
         )
 
 
@@ -87,20 +90,10 @@ class LostEventAlerts:
         lost = self._lost_keys()
         if not lost:
             return
-        self._events.enqueue(
-            EventKind.SYSTEM_ALERT,
+        self._events.alert(
+            Alert.LOST_EVENTS,
             self._events.worker_entity,
             stable_hash("lost", *lost),
-            f"{plural(len(lost), 'emitted event')} may not have been delivered: outbox.db was lost or damaged.",
-            detail=_listing(
-                [escape(key) for key in lost[:_MAX_LINES]],
-                len(lost),
-                "Emit them again with a new `--key` if they still matter.",
-            ),
+            {"count": len(lost), "listed": [escape(key) for key in lost[:_MAX_LINES]]},
         )
         self._forget()
-
-
-def _listing(lines: list[str], total: int, advice: str) -> str:
-    more = [f"and {total - len(lines)} more"] if total > len(lines) else []
-    return "\n".join([*lines, *more, advice])

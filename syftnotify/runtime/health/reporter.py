@@ -36,7 +36,9 @@ class HealthReporter:
             on_enqueued=dispatcher.wake,
         )
         self._sign_in_alerts = SignInAlerts(self._events, settings, clock=clock)
-        self._transport_alerts = TransportAlerts(self._events, self._availability, outbox, clock=clock)
+        self._transport_alerts = TransportAlerts(
+            self._events, self._availability, outbox, settings.config.transports, clock=clock
+        )
         self._dead_letter_alerts = DeadLetterAlerts(
             self._events, self._availability, outbox.dead_letters, clock=clock, monotonic=monotonic
         )
@@ -49,7 +51,7 @@ class HealthReporter:
     def report_start(self) -> None:
         """Enqueue the event that the worker has started."""
         started_at = iso(self._clock(), exact=True)
-        self._events.enqueue(EventKind.SCHEDULER_ONLINE, self._events.worker_entity, started_at, "")
+        self._events.enqueue(EventKind.SCHEDULER_ONLINE, self._events.worker_entity, started_at, {})
 
     def needs_check(self, counts: OutboxCounts) -> bool:
         """Whether an alert may become due before the next scan."""

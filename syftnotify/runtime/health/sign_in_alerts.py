@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from syftnotify.config.load import Settings
+from syftnotify.core.alerts import Alert
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.text import iso
@@ -36,14 +37,12 @@ class SignInAlerts:
                 self._alert(name, expiry)
 
     def _alert(self, name: str, expiry: float) -> None:
-        self._events.enqueue_once(
-            EventKind.SYSTEM_ALERT,
-            entity_id("transport", name),
-            f"{_OCCURRENCE_PREFIX}{iso(expiry, exact=True)}",
-            f"The Gmail sign-in of transport {name} ends on {datetime.fromtimestamp(expiry, UTC):%d %B, %H:%M} UTC.",
-            detail="Sign in again with `notify init --credentials FILE` before that; afterwards nothing can be sent "
-            "until you do. Google ends a sign-in after 7 days while the app's publishing status is Testing.",
-        )
+        entity, occurrence = entity_id("transport", name), f"{_OCCURRENCE_PREFIX}{iso(expiry, exact=True)}"
+        if not self._events.is_recorded(EventKind.SYSTEM_ALERT, entity, occurrence):
+            ends = f"{datetime.fromtimestamp(expiry, UTC):%d %B, %H:%M} UTC"
+            self._events.alert(
+                Alert.SIGN_IN_ENDS, entity, occurrence, {"transport": name, "ends": ends, "ends_at": iso(expiry)}
+            )
 
 
 def is_sign_in_occurrence(occurrence: str) -> bool:

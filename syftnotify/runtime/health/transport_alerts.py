@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from syftnotify.config.transport import TransportSettings
+from syftnotify.core.alerts import Alert
+from syftnotify.core.errors import Failure
 from syftnotify.core.identifiers import entity_id
-from syftnotify.core.kinds import EventKind
+from syftnotify.core.models import NotificationState
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.text import hostname, iso
 from syftnotify.runtime.health.availability import TransportAvailability
 from syftnotify.runtime.health.events import WorkerEvents
 from syftnotify.runtime.health.sign_in_alerts import is_sign_in_occurrence
 
+_MAX_COUNTED = 10_000  # queued notifications
 _REPEAT_SECONDS = 86400.0  # until a restarted worker reports again a transport that still cannot send
 
 
@@ -23,12 +28,15 @@ class TransportAlerts:
         events: WorkerEvents,
         availability: TransportAvailability,
         outbox: OutboxStore,
+        transports: Mapping[str, TransportSettings],
         *,
         clock: Callable[[], float],
     ) -> None:
+        """`transports` are those of the configuration."""
         self._events = events
         self._availability = availability
         self._outbox = outbox
+        self._transports = transports
         self._clock = clock
         self._reported: set[str] = set()  # transports that cannot send and are reported
 
@@ -50,15 +58,29 @@ class TransportAlerts:
         if not other:
             return False
         if not self._is_recently_reported(name):
-            self._events.enqueue(
-                EventKind.SYSTEM_ALERT,
-                entity_id("transport", name),
-                iso(self._clock(), exact=True),
-                f"{self._description(name)} cannot send.",
-                detail=reason,
-                transport=other,
+            occurrence = iso(self._clock(), exact=True)
+            self._events.alert(
+                Alert.TRANSPORT_STOPPED, entity_id("transport", name), occurrence, self._facts(name, reason), via=other
             )
         return True
+
+    def _facts(self, name: str, reason: str) -> dict[str, Any]:
+        """The payload of the alert. `host` is that of an alert rule's webhook, which has no name of its own."""
+        section = self._transports.get(name)
+        rules = (rule for rule in self._outbox.alert_rules.all() if rule.has_url and rule.endpoint == name)
+        rule = next(rules, None)
+        queued = self._outbox.history.notifications(
+            states=(NotificationState.PENDING, NotificationState.UNKNOWN), transport=name, limit=_MAX_COUNTED
+        )
+        return {
+            "transport": name,
+            "reason": reason,
+            "queued": len(queued),
+            "type": section.type if section else "",
+            "needs_sign_in": section is not None and section.sign_in is not None,
+            "advice": section.advice(Failure.AUTH) if section else "",
+            "host": hostname(rule.target) if rule else "",
+        }
 
     def _is_recently_reported(self, name: str) -> bool:
         """Whether this transport was reported in the last day, and nothing was sent through it since."""
@@ -69,10 +91,3 @@ class TransportAlerts:
         if last_sent is not None:
             since = max(since, iso(last_sent, exact=True))
         return any(moment > since for moment in reported_at)
-
-    def _description(self, name: str) -> str:
-        rules = (rule for rule in self._outbox.alert_rules.all() if rule.has_url and rule.endpoint == name)
-        rule = next(rules, None)
-        if rule is None:
-            return f"Transport {name}"
-        return f"The webhook at {hostname(rule.target)} of an alert rule ({name} in `notify alerts list`)"

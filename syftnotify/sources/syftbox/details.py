@@ -11,6 +11,8 @@ _MAX_REQUESTS = 20  # tags or recipients that one job may name
 # Characters of a tag or an address that a job names. An address has at most 254, so a shortened one is not an address.
 MAX_REQUEST = 300
 _MAX_TIME = 64  # characters
+_MAX_NAMES = 50  # dependencies or datasets that one job may request
+_MAX_NAME = 200  # characters of one of them, and of the job's own name
 
 
 def time_text(value: Any) -> str:
@@ -43,6 +45,9 @@ def job_details(config: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]
     return {
         "files": names,
         "entrypoint": entry if isinstance(entry, str) else "",
+        "config_name": text_prefix(config.get("name") or "", _MAX_NAME),
+        "dependencies": _names(config.get("dependencies")),
+        "datasets": _datasets(config.get("datasets")),
         "code_path": path if isinstance(path, str) else "",
         "type": text_prefix(config.get("type") or "", 20),
         "return_code": code if isinstance(code, int) and not isinstance(code, bool) and abs(code) < 2**31 else None,
@@ -50,6 +55,18 @@ def job_details(config: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]
         "incomplete": False,
         **_notification_requests(config.get("headers")),
     }
+
+
+def _names(value: Any) -> list[str]:
+    names = value if isinstance(value, list) else []
+    return [name[:_MAX_NAME] for name in names[:_MAX_NAMES] if isinstance(name, str) and name]
+
+
+def _datasets(value: Any) -> list[str]:
+    """The names of the requested datasets of all owners; the clients write a mapping from owner to names."""
+    if isinstance(value, dict):
+        return [name for names in list(value.values())[:_MAX_NAMES] for name in _names(names)][:_MAX_NAMES]
+    return _names(value)
 
 
 def _notification_requests(headers: Any) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -19,6 +20,8 @@ _MAX_ENTRIES = 5000  # entries listed in all; and as many counted in collapsed f
 _MAX_HEADS = 500  # files whose first bytes are read
 _MAX_EXECUTABLES = 3  # executable files named of a collapsed folder
 _MAX_PATH = 100  # characters
+_HASHED_PER_FILE = 1024 * 1024  # bytes of one file in a fingerprint
+_HASHED = 32 * 1024 * 1024  # bytes of all files
 
 # Collapsed at any depth: they often contain thousands of files that no reviewer reads.
 _COLLAPSED = frozenset({".venv", "venv", "node_modules", "__pycache__", ".git"})
@@ -43,6 +46,15 @@ class FileEntry:
     reason: str = ""  # why it cannot be shown; empty: a regular file
     is_folder: bool = False
     is_executable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FilesHash:
+    """A hash of files."""
+
+    fingerprint: str  # 64 hexadecimal digits
+    count: int  # of files
+    is_complete: bool  # whether all of their contents are in it
 
 
 def is_executable_name(name: str) -> bool:
@@ -170,3 +182,27 @@ def _has_executable_head(base: str, parts: Parts) -> bool:
         return read_beneath(base, parts, cap=4)[0].startswith(_EXECUTABLE_HEADS)
     except (FileNotFoundError, UnreadableError):
         return False
+
+
+def hash_files(base: str, parts: Parts, entries: Iterable[FileEntry]) -> FilesHash:
+    """The SHA-256 over the paths, sizes and contents of the regular files in `entries`.
+
+    Of a file that cannot be read, and of the rest of a very large one, the reason and the size are in it instead.
+    """
+    digest = hashlib.sha256()
+    count, room, is_complete = 0, _HASHED, True
+    for entry in sorted(entries, key=lambda each: each.parts):
+        if entry.is_folder:
+            continue
+        count += 1
+        try:
+            cap = min(_HASHED_PER_FILE, room)
+            content, size = read_beneath(base, (*parts, *entry.parts), cap=cap, allow_hard_links=False)
+        except (FileNotFoundError, UnreadableError) as error:
+            content, size = (entry.reason or str(error)).encode("utf-8", "surrogateescape"), -1
+        room -= len(content)
+        is_complete = is_complete and size <= len(content)
+        path = "/".join(entry.parts).encode("utf-8", "surrogateescape")
+        digest.update(b"%d %s %d %d " % (len(path), path, size, len(content)))
+        digest.update(content)
+    return FilesHash(digest.hexdigest(), count, is_complete)

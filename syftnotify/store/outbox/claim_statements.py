@@ -67,6 +67,7 @@ _CLAIMED_ROW = (
                 "failures",
                 "refusals",
                 "source",
+                "message_domain",
             )
         ),
         *(EVENTS.c[name] for name in ("key", "kind", "occurrence", "at", "payload", "routing")),

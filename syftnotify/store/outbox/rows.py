@@ -18,7 +18,9 @@ from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS, Priority
 # Errors that a damaged row, or one of a newer version, causes.
 ROW_ERRORS = (ValueError, TypeError, LookupError, RecursionError)
 # The text columns of a claimed row. SQLite stores bytes in them too.
-TEXT_COLUMNS = ("id", "entity", "recipient", "audience", "bundle", "source", "key", "kind", "occurrence", "at")
+TEXT_COLUMNS = (
+    *("id", "entity", "recipient", "audience", "bundle", "source", "message_domain", "key", "kind", "occurrence", "at"),
+)
 
 
 def dump_json(value: Any) -> str:
@@ -77,6 +79,7 @@ def notification_row(item: Notification, kind: EventKind | None, now: float) -> 
         "failures": 0,
         "refusals": 0,
         "thread": "",
+        "message_domain": "",
     }
 
 
@@ -103,6 +106,7 @@ def claimed_notification(row: Any, bundle: str) -> ClaimedNotification:
         failures=row.failures,
         temporary_failures=row.refusals,
         source=row.source,
+        message_domain=row.message_domain,
         is_repeated=row.state == NotificationState.UNKNOWN,
         last_kind=EventKind(row.last_kind) if row.last_kind else None,
     )

@@ -17,7 +17,10 @@ class JsonText(sa.types.UserDefinedType[str]):
         return "JSON"
 
 
-SCHEMA_VERSION = 5
+# The domain of the Message-IDs of all mails before version 6; a retry must have the id of the first attempt.
+OLD_MESSAGE_DOMAIN = "syftnotify.local"
+
+SCHEMA_VERSION = 6
 # The conditions of the partial indexes, as text: SQLite uses such an index only if the query repeats its text.
 WAITING = "state IN ('pending', 'unknown')"
 UNSENT = "state IN ('pending', 'unknown', 'sending')"
@@ -49,6 +52,7 @@ UPGRADES: dict[int, tuple[str, ...]] = {
         "SELECT recipient, min(created_at), 0 FROM notifications "
         "WHERE medium = 'mail' AND state NOT IN ('skipped', 'withheld') GROUP BY recipient",
     ),
+    5: (f"ALTER TABLE notifications ADD COLUMN message_domain TEXT NOT NULL DEFAULT '{OLD_MESSAGE_DOMAIN}'",),
 }
 
 
@@ -102,6 +106,8 @@ NOTIFICATIONS = sa.Table(
     sa.Column("priority", sa.Integer, nullable=False, server_default="1"),  # `Priority`
     sa.Column("longest_wait", sa.Float, nullable=False, server_default="691200"),  # seconds to `not_before` when set
     sa.Column("acknowledged_at", sa.Float),  # when a user acknowledged the dead letter
+    # Of the message's id; empty: the sender's.
+    sa.Column("message_domain", sa.Text, nullable=False, server_default=OLD_MESSAGE_DOMAIN),
     sa.Column("reported_at", sa.Float),  # when the owner was alerted about the dead letter
     sa.UniqueConstraint("event_key", "medium", "recipient"),
     sa.Index("due", "transport", "state", "not_before"),
@@ -142,6 +148,25 @@ EMITTED_JOBS = sa.Table(
     sa.Column("occurrence", sa.Text, nullable=False),  # of that `job_started`
     sa.Column("reminded", JsonText, nullable=False),  # limits of that run, in seconds, that have been reported
     sa.Column("changed_at", sa.Float, nullable=False, index=True),  # when its last event was recorded
+)
+# Copies of submissions, with which later ones of the same submitter are compared.
+SUBMISSIONS = sa.Table(
+    "submissions",
+    SCHEMA,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("entity", sa.Text, nullable=False),
+    sa.Column("submission", sa.Text, nullable=False),  # `Job.submission_id`
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("submitter", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("files", sa.LargeBinary, nullable=False),  # a JSON object from paths to texts, compressed by zlib
+    sa.Column("recorded_at", sa.Float, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),  # a Status: waiting, approved or rejected
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("decided_at", sa.Text, nullable=False),
+    sa.UniqueConstraint("entity", "submission"),
+    sa.Index("submissions_by_submitter", "owner", "submitter", "seq"),
 )
 ALERTS = sa.Table(
     "alerts",

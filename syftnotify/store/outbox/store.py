@@ -22,6 +22,7 @@ from syftnotify.store.outbox.queue import Queue
 from syftnotify.store.outbox.recipients import RecipientStore
 from syftnotify.store.outbox.rows import event_row, notification_row
 from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS
+from syftnotify.store.outbox.submissions import SubmissionLog
 from syftnotify.store.outbox.totals import add_to_totals
 from syftnotify.system.failpoints import reached
 
@@ -43,6 +44,7 @@ class SqliteOutbox:
         self.alert_rules = AlertRuleStore(self._database)
         self.recipients = RecipientStore(self._database)
         self.emitted_jobs = EmittedJobStore(self._database)
+        self.submissions = SubmissionLog(self._database)
         try:
             self._encrypt_alert_rules()
         except StateError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from syftnotify.core.kinds import EventKind, Status
@@ -26,8 +27,16 @@ from syftnotify.sources.syftbox.layouts.results import TIMEOUT_CODE, end_kind
 from syftnotify.sources.syftbox.layouts.spec import LayoutSpec
 from syftnotify.sources.syftbox.names import relative_parts, submitter_folders
 
-C = LayoutSpec("C", has_file_list=True, has_end_times=True)
-D = LayoutSpec("D", has_file_list=True, has_end_times=True)
+C = LayoutSpec(
+    "C",
+    has_file_list=True,
+    has_end_times=True,
+    has_review_folder=True,
+    shares_logs=True,
+    can_reject=True,
+    waiting_status="pending",
+)
+D = replace(C, key="D", names_by_path=True)
 
 _STATE_NAME = "state.yaml"
 _STATUSES = {  # `status` in state.yaml

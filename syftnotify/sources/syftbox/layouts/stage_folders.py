@@ -11,7 +11,7 @@ from syftnotify.sources.syftbox.layouts.marked_jobs import read_marked_job
 from syftnotify.sources.syftbox.layouts.spec import LayoutSpec
 from syftnotify.sources.syftbox.names import looks_like_email
 
-A = LayoutSpec("A", log_folder="logs")
+A = LayoutSpec("A", waiting_status="inbox", log_folder="logs")
 
 _WAITING, _APPROVED, _DONE = "inbox", "approved", "done"
 

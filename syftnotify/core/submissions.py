@@ -1,0 +1,46 @@
+"""Copies of submissions, as the owner was notified of them, and what the owner decided.
+
+A scientist can rewrite the files in the tree, so later submissions are compared with these copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from syftnotify.core.kinds import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A copy of one submission of a job."""
+
+    entity: str
+    submission_id: str  # `Job.submission_id`
+    owner: str
+    submitter: str  # as the path names it, in lower case; empty where the layout has none
+    name: str
+    fingerprint: str  # of all files; hexadecimal digits
+    files: Mapping[str, str] = field(default_factory=dict)  # escaped texts by path, in the order of display
+    status: Status = Status.WAITING  # or APPROVED, REJECTED
+    reason: str = ""  # of the decision
+    decided_at: str = ""  # ISO 8601 time from the tree; or empty
+
+
+class SubmissionVersion(NamedTuple):
+    """Which content of a submission is stored."""
+
+    fingerprint: str
+    recorded_at: float  # seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The owner's decision about a submission."""
+
+    entity: str
+    submission_id: str
+    status: Status  # APPROVED or REJECTED
+    reason: str
+    decided_at: str  # ISO 8601 time from the tree; or empty

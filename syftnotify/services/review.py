@@ -1,0 +1,205 @@
+"""What an owner needs to decide about a submission: its code, what has changed, where to read with care.
+
+The result is JSON, stored with the event, so that a mail and a page show the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from syftnotify.core.code_changes import FileChange, compare, most_similar
+from syftnotify.core.code_hints import find_hints
+from syftnotify.core.models import Job
+from syftnotify.core.outbox import SubmissionLog
+from syftnotify.core.submissions import Submission
+from syftnotify.sources.syftbox.layouts.registry import layout_spec
+from syftnotify.sources.syftbox.submission_content import CodeFile, SubmissionContent
+
+SHOWN_CAP = 80 * 1024  # bytes of code, as UTF-8, in one message
+_TOO_MUCH = "too much code for one mail"
+_CONFIG_NAME, _SCRIPT_NAME = "config.yaml", "run.sh"
+# A requirement with a version, a URL or a path, see PEP 508; an upper limit alone still allows many versions.
+_PINNED = re.compile(r"===?|~=|@|^\.{0,2}/")
+
+
+class Reviewer:
+    """Composes reviews from submissions and the copies of earlier ones."""
+
+    def __init__(self, submissions: SubmissionLog) -> None:
+        self._submissions = submissions
+
+    def submission(self, job: Job, content: SubmissionContent) -> dict[str, Any]:
+        """The review of a new submission, compared with the most similar one that the owner decided on.
+
+        Keys: `code`, a list of {path, text, cut}; `code_left_out`, a list of {path, why, binary?, unlisted?,
+        executable?}; `review`, see `_review`.
+
+        Raises:
+            StateError: the copies cannot be read.
+        """
+        decided = self._submissions.decided(job.owner, _submitter(job))
+        earlier = [each for each in decided if (each.entity, each.submission_id) != (job.entity, job.submission_id)]
+        similar = most_similar(_texts(content), earlier)
+        comparison = None if similar is None else _comparison(similar, content)
+        return _payload(job, content, comparison, has_history=bool(earlier))
+
+    def change(self, job: Job, content: SubmissionContent, before: Submission) -> dict[str, Any]:
+        """The review of a submission whose files differ from those in `before`, of which the owner was notified."""
+        return _payload(job, content, _comparison(before, content), has_history=True)
+
+
+def copy_of(job: Job, content: SubmissionContent) -> Submission:
+    """The copy of a submission to store."""
+    return Submission(
+        job.entity,
+        job.submission_id,
+        job.owner,
+        _submitter(job),
+        job.name,
+        content.fingerprint,
+        _texts(content),
+    )
+
+
+def _submitter(job: Job) -> str:
+    """Whose submissions are compared. A claim of the job is sufficient: the owner alone sees the comparison."""
+    return (job.submitter or job.claimed_submitter).lower()
+
+
+def _texts(content: SubmissionContent) -> dict[str, str]:
+    return {file.path: file.text for file in content.files}
+
+
+def _comparison(before: Submission, content: SubmissionContent) -> dict[str, Any]:
+    """The differences to `before`: `identical`, `changed` of `total` files, and `changes`, see `FileChange`.
+
+    `lines` of a change are lists of mark, number and text.
+    """
+    changes = compare(_without_config(before.files), _without_config(_texts(content)))
+    return {
+        "name": before.name,
+        "status": before.status.value,
+        "reason": before.reason,
+        "decided_at": before.decided_at,
+        "identical": before.fingerprint == content.fingerprint or not changes,
+        "changed": len(changes),
+        "total": max(content.count - 1, len(changes)),
+        "changes": [_to_json(change) for change in changes],
+    }
+
+
+def _without_config(files: Any) -> dict[str, str]:
+    """The files without config.yaml, which contains the time of each submission."""
+    return {path: text for path, text in files.items() if path != _CONFIG_NAME}
+
+
+def _to_json(change: FileChange) -> dict[str, Any]:
+    lines = [[line.mark.value, line.number, line.text] for line in change.lines]
+    return {
+        "path": change.path,
+        "type": change.type.value,
+        "added": change.added,
+        "removed": change.removed,
+        "lines": lines,
+        "omitted": change.omitted,
+    }
+
+
+def _payload(
+    job: Job, content: SubmissionContent, comparison: dict[str, Any] | None, *, has_history: bool
+) -> dict[str, Any]:
+    changed = {change["path"] for change in comparison["changes"]} if comparison else set()
+    files = _in_order(content.files, changed)
+    shown, left_out = _limited(files)
+    hints, more_hints = find_hints((file.path, file.text) for file in files if file.path != _CONFIG_NAME)
+    return {
+        "code": shown,
+        "code_left_out": [*content.left_out, *left_out],
+        "review": {
+            **_requests(job, files),
+            "fingerprint": content.fingerprint,
+            "file_count": content.count,
+            "fingerprint_complete": content.is_complete,
+            "hints": [asdict(hint) for hint in hints],
+            "more_hints": more_hints,
+            "partly_read": [file.path for file in files if file.is_cut],
+            "comparison": comparison,
+            "has_history": has_history,
+            "call": _call(job),
+        },
+    }
+
+
+def _in_order(files: Iterable[CodeFile], changed: set[str]) -> list[CodeFile]:
+    """The files in the order of display: what runs, what has changed, the rest, the configuration."""
+    return sorted(
+        files,
+        key=lambda file: (
+            file.path == _CONFIG_NAME,
+            not file.is_entry_point,
+            file.path != _SCRIPT_NAME,
+            file.path not in changed,
+        ),
+    )
+
+
+def _limited(files: Sequence[CodeFile]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The files that are shown, up to `SHOWN_CAP` and cut at a line end, and those that are left out."""
+    shown: list[dict[str, Any]] = []
+    left_out: list[dict[str, Any]] = []
+    room = SHOWN_CAP
+    for file in files:
+        content = file.text.encode("utf-8")
+        if len(content) > room and shown and len(content) - room > room:
+            left_out.append({"path": file.path, "why": _TOO_MUCH})
+            continue
+        text = file.text
+        if len(content) > room:
+            text = content[:room].decode("utf-8", "ignore")
+            text = text[: text.rfind("\n") + 1] or text
+        shown.append(
+            {
+                "path": file.path,
+                "text": text,
+                "cut": file.is_cut,
+                "lines": len(file.text.splitlines()),  # of what was read
+            }
+        )
+        room -= len(text.encode("utf-8"))
+    return shown, left_out
+
+
+def _requests(job: Job, files: Sequence[CodeFile]) -> dict[str, Any]:
+    """What the job's configuration requests: the entry point, dependencies, datasets."""
+    details = job.details
+    entry_point = next((file.path for file in files if file.is_entry_point), "")
+    return {
+        "entrypoint": entry_point or str(details.get("entrypoint") or ""),
+        "type": str(details.get("type") or ""),
+        "dependencies": [
+            {"name": name, "pinned": _PINNED.search(name) is not None} for name in details.get("dependencies") or ()
+        ],
+        "datasets": list(details.get("datasets") or ()),
+    }
+
+
+def _call(job: Job) -> dict[str, Any]:
+    """What selects the job in the owner's client.
+
+    `name` as the client shows it, `submitted_by` (empty: not selected by it), `status`, `can_reject`. `is_other_name`:
+    config.yaml has another name than the folder, by which the client would act on another job.
+    """
+    spec = layout_spec(job.layout)
+    name = str(job.details.get("config_name") or "")
+    return {
+        "name": job.name,
+        # Without a submitter in the path, and in B4, the client shows what config.yaml claims.
+        "submitted_by": job.claimed_submitter or job.submitter,
+        "status": spec.waiting_status,
+        "can_reject": spec.can_reject,
+        "is_other_name": not spec.names_by_path and bool(name) and name != job.name,
+        "config_name": name,
+    }

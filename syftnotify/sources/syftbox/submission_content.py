@@ -1,0 +1,330 @@
+"""Reading the files of a submission: bounded, and copied while the job exists.
+
+Every file of a submission is either read or listed as left out, so that no code can hide.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from syftnotify.core.models import Job
+from syftnotify.core.text import escape_block
+from syftnotify.sources.syftbox.files.safe_read import UnreadableError, read_beneath
+from syftnotify.sources.syftbox.layouts.registry import layout_spec
+from syftnotify.sources.syftbox.names import relative_parts
+from syftnotify.sources.syftbox.submission_files import (
+    MAX_DEPTH,
+    FileEntry,
+    Parts,
+    display_path,
+    hash_files,
+    is_executable_name,
+    list_files,
+)
+
+FILE_CAP = 50 * 1024  # bytes read of one file of code
+TOTAL_CAP = 500 * 1024  # bytes read of all the code of one job
+_MAX_FILES = 300  # read of one job
+_MAX_SIGNED = 2000  # files in a signature
+MAX_NAMED = 200  # files named as left out; the rest is counted by folder
+_MAX_COUNTED = 40  # folders with such a count
+# Bytes of HTML for the names of files that are left out: Gmail clips a mail at 102 KB.
+_NAMES_CAP = 24 * 1024
+
+_MISSING = "not there"
+_GENERATED = "name of a hidden or generated file"
+_RESULT = "name of a result or mark of the client"
+_NOT_CODE = "not shown: no known code suffix"
+_BINARY = "binary"
+
+_GENERATED_FOLDERS = frozenset({"__pycache__", "node_modules", "outputs", "logs", "build", "dist", "venv"})
+_GENERATED_FILES = frozenset({"syft.pub.yaml", "uv.lock", "poetry.lock", "package-lock.json"})
+_GENERATED_SUFFIXES = (".pyc", ".pyo", ".egg-info", ".so", ".class")
+# What the run of a job adds to its folder: in `code/` of the layouts with a list of files, otherwise beside run.sh.
+RESULT_FOLDERS = frozenset({"outputs", "logs"})
+_RUN_FOLDERS = RESULT_FOLDERS | {".venv", "__pycache__"}
+_RESULT_FILES = frozenset(
+    {"approved", "done", ".approved", ".done", "stdout.txt", "stderr.txt", "returncode.txt", "syft.pub.yaml"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFile:
+    """A file that was read as text."""
+
+    path: str  # relative to the job's folder, escaped
+    text: str  # escaped
+    is_cut: bool = False  # its end was not read
+    is_entry_point: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionContent:
+    """The files of a submission."""
+
+    files: list[CodeFile]  # in the order in which they were read
+    left_out: list[dict[str, Any]]  # {path, why} and the flags `binary`, `unlisted`, `executable` where they are set
+    fingerprint: str  # SHA-256 over the paths and contents of all files, without those that a run adds
+    count: int  # of the files in the fingerprint
+    is_complete: bool  # False: of very large files, only the beginning and the size are in the fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class _LeftOut:
+    """A file that is not shown, or a folder whose content is not listed."""
+
+    parts: Parts
+    reason: str
+    is_named: bool = False  # in the job's own list of files
+    is_folder: bool = False
+    is_executable: bool = False
+    is_binary: bool = False
+    is_unlisted: bool = False  # the job has a list of files without it
+
+    @property
+    def rank(self) -> tuple[bool, bool, Parts]:
+        """Sort key: files that the job does not name come first, and of these executable ones and folders."""
+        return self.is_named, not (self.is_executable or self.is_folder), self.parts
+
+    def to_json(self) -> dict[str, Any]:
+        why = f"{self.reason}, executable" if self.is_executable and not self.is_folder else self.reason
+        flags = {"binary": self.is_binary, "unlisted": self.is_unlisted, "executable": self.is_executable}
+        flags = {name: True for name, is_set in flags.items() if is_set and not self.is_folder}
+        return {"path": _display(self.parts, is_folder=self.is_folder), "why": why, **flags}
+
+
+def read_submission(job: Job) -> SubmissionContent:
+    """Read the files of a submission.
+
+    The entry point is read first, then `run.sh`, so that no number of other files can take their place.
+    """
+    listed = {entry.parts: entry for entry in _list_files(job)}
+    left_out: list[_LeftOut] = []
+    named: dict[Parts, None] = {}  # in the order in which they are read
+    for name, parts in _named_files(job, listed):
+        if parts is None:
+            left_out.append(_LeftOut((name,), "not a name inside the job", is_named=True))
+        else:
+            named[parts] = None
+    reader = _FileReader(job)
+    for parts in named:
+        entry = listed.get(parts)
+        if reason := reader.add(parts, entry):
+            is_executable = entry.is_executable if entry else reason != _MISSING and is_executable_name(parts[-1])
+            is_binary = reason.startswith(_BINARY)
+            left_out.append(_LeftOut(parts, reason, is_named=True, is_executable=is_executable, is_binary=is_binary))
+    left_out += [_unnamed(entry, job) for parts, entry in listed.items() if parts not in named or entry.is_folder]
+    hashed = hash_files(job.base, job.parts, (entry for entry in listed.values() if is_submitted(entry.parts, job)))
+    return SubmissionContent(
+        reader.files,
+        _lines(sorted(left_out, key=lambda each: each.rank)),
+        hashed.fingerprint,
+        hashed.count,
+        hashed.is_complete,
+    )
+
+
+def fingerprint_of(job: Job) -> str:
+    """The fingerprint of a submission's files, as in `SubmissionContent`."""
+    return hash_files(
+        job.base, job.parts, (entry for entry in _list_files(job) if is_submitted(entry.parts, job))
+    ).fingerprint
+
+
+def _list_files(job: Job) -> list[FileEntry]:
+    collapsed = frozenset[str]() if _has_file_list(job) else RESULT_FOLDERS
+    return list_files(job.base, job.parts, collapsed=collapsed)
+
+
+def _has_file_list(job: Job) -> bool:
+    return layout_spec(job.layout).has_file_list
+
+
+def _named_files(job: Job, listed: dict[Parts, FileEntry]) -> Iterator[tuple[str, Parts | None]]:
+    """The names to read and their paths in the job's folder; None for a name that leads outside.
+
+    The files that run come first, then the configuration, then those that the job names.
+    """
+    entry_point = str(job.details.get("entrypoint") or "")
+    if _has_file_list(job):
+        if entry_point:
+            yield entry_point, _in_code_folder(entry_point)
+    else:
+        yield from _entry_points(job, entry_point, listed)
+    yield "run.sh", ("run.sh",)
+    yield "config.yaml", ("config.yaml",)
+    if _has_file_list(job):
+        for name in job.details.get("files") or ():
+            yield name, _in_code_folder(name)
+    else:
+        # Nothing else is named, so all code is shown.
+        for path, entry in sorted(listed.items()):
+            if entry.is_executable and not (entry.reason or _is_generated(path) or _is_result(path)):
+                yield path[-1], path
+
+
+def _in_code_folder(name: str) -> Parts | None:
+    parts = relative_parts(name)
+    return ("code", *parts) if parts else None
+
+
+def _entry_points(job: Job, name: str, listed: Container[Parts]) -> Iterator[tuple[str, Parts | None]]:
+    """The possible places of the entry point `name` in a job without a file list: they depend on the release."""
+    folder = str(job.details.get("code_path") or "").rstrip("/").rpartition("/")[2]
+    # Beside run.sh; in the submitted folder (0.1.23 and later); below code/ (0.1.3 and 0.1.4).
+    for path in dict.fromkeys((name, f"{folder}/{name}", f"code/{name}") if name else ()):
+        parts = relative_parts(path)
+        if parts is None or parts in listed or _is_in_unlisted_folder(job, parts, listed):
+            yield path, parts
+
+
+def _is_in_unlisted_folder(job: Job, parts: Parts, listed: Container[Parts]) -> bool:
+    """Whether the file exists in a folder that has an entry instead of being listed."""
+    if not any(parts[:end] in listed for end in range(1, len(parts))):
+        return False
+    try:
+        read_beneath(job.base, (*job.parts, *parts), cap=0)
+    except FileNotFoundError:
+        return False
+    except UnreadableError:
+        pass
+    return True
+
+
+class _FileReader:
+    """Reads files as text, up to the caps."""
+
+    def __init__(self, job: Job) -> None:
+        self.files: list[CodeFile] = []
+        self._job = job
+        self._bytes_read = 0
+
+    def add(self, parts: Parts, entry: FileEntry | None) -> str:
+        """Read one file; returns why it is left out, or an empty text."""
+        if entry is not None and entry.reason:
+            return entry.reason
+        is_entry_point = _is_entry_point(self._job, parts)
+        if _is_generated(parts) and not is_entry_point:
+            return _GENERATED
+        if self._bytes_read >= TOTAL_CAP or len(self.files) >= _MAX_FILES:
+            return "more code than is read of one job"
+        job = self._job
+        try:
+            cap = min(FILE_CAP, TOTAL_CAP - self._bytes_read)
+            content, size = read_beneath(job.base, (*job.parts, *parts), cap=cap, allow_hard_links=False)
+        except FileNotFoundError:
+            return _MISSING
+        except UnreadableError as error:
+            return f"{error}, not shown"
+        self._bytes_read += len(content)
+        if b"\0" in content:
+            return f"{_BINARY}, {size} bytes"
+        text = escape_block(content.decode("utf-8", "replace"))
+        self.files.append(CodeFile(_display(parts), text, size > len(content), is_entry_point))
+        return ""
+
+
+def _unnamed(entry: FileEntry, job: Job) -> _LeftOut:
+    """The record of a file that is not shown because nothing names it, or of a folder."""
+    reasons = [entry.reason]
+    if not entry.is_folder:
+        has_list = _has_file_list(job)
+        if not has_list and _is_result(entry.parts):
+            reasons.append(_RESULT)
+        elif _is_generated(entry.parts):
+            reasons.append(_GENERATED)
+        reasons.append("not in the job's list of files" if has_list else "" if any(reasons) else _NOT_CODE)
+    return _LeftOut(
+        entry.parts,
+        ", ".join(filter(None, reasons)),
+        is_folder=entry.is_folder,
+        is_executable=entry.is_executable,
+        is_unlisted=not entry.is_folder and _has_file_list(job),
+    )
+
+
+def _is_result(parts: Parts) -> bool:
+    return len(parts) == 1 and parts[0] in _RESULT_FILES
+
+
+def _is_entry_point(job: Job, parts: Parts) -> bool:
+    """Whether the file is the entry point, directly in the job's folder or one folder below."""
+    entry_point = relative_parts(str(job.details.get("entrypoint") or ""))
+    return entry_point is not None and parts[-len(entry_point) :] == entry_point and len(parts) <= len(entry_point) + 1
+
+
+def _is_generated(parts: Parts) -> bool:
+    is_hidden = any(part.startswith(".") for part in parts)
+    is_generated = any(part in _GENERATED_FOLDERS for part in parts[:-1]) or parts[-1] in _GENERATED_FILES
+    return is_hidden or is_generated or parts[-1].endswith(_GENERATED_SUFFIXES)
+
+
+def _lines(left_out: Sequence[_LeftOut]) -> list[dict[str, Any]]:
+    """As many entries as there is room for; the rest is counted by folder."""
+    lines: list[dict[str, Any]] = []
+    room = _NAMES_CAP
+    for item in left_out[:MAX_NAMED]:
+        line = item.to_json()
+        room -= _html_size(line["path"] + line["why"])
+        if room < 0:
+            break
+        lines.append(line)
+    return lines + _counts(left_out[len(lines) :])
+
+
+def _counts(left_out: Iterable[_LeftOut]) -> list[dict[str, Any]]:
+    """The number of entries in each folder; if there are too many folders, in those above them."""
+    rest = list(left_out)
+    for depth in range(MAX_DEPTH + 2, -1, -1):
+        counts = Counter(item.parts[:-1][:depth] for item in rest)
+        if len(counts) <= _MAX_COUNTED:
+            break
+    executable = Counter(item.parts[:-1][:depth] for item in rest if item.is_executable or item.is_folder)
+    return [
+        {
+            "path": _display(folder, is_folder=True),
+            "why": f"{count} more in it or below, {executable[folder]} of them executable or folders",
+        }
+        for folder, count in sorted(counts.items())
+    ]
+
+
+def _display(parts: Parts, *, is_folder: bool = False) -> str:
+    return display_path(parts, is_folder=is_folder) or "the job's folder"
+
+
+def _html_size(text: str) -> int:
+    return len(html.escape(text).encode("utf-8"))
+
+
+def is_submitted(parts: Parts, job: Job) -> bool:
+    """Whether the file is part of the submission, and not of the results or the environment of a run."""
+    folders = parts[:-1]
+    is_of_run = any(part in _RUN_FOLDERS for part in folders[:2]) or ".venv" in folders or "__pycache__" in folders
+    return not is_of_run and (_has_file_list(job) or not _is_result(parts))
+
+
+def submission_signature(job: Job) -> int:
+    """A number that changes with the names, sizes, times and inodes of a submission's files, without reading them."""
+    found: list[tuple[Parts, int, int, int]] = []
+    folders: list[Parts] = [()]
+    while folders and len(found) < _MAX_SIGNED:
+        folder = folders.pop()
+        try:
+            with os.scandir(os.path.join(job.base, *job.parts, *folder)) as entries:
+                for entry in entries:
+                    parts = (*folder, entry.name)
+                    if entry.is_dir(follow_symlinks=False):
+                        if len(parts) <= MAX_DEPTH and is_submitted((*parts, ""), job):
+                            folders.append(parts)
+                    elif is_submitted(parts, job):
+                        status = entry.stat(follow_symlinks=False)
+                        found.append((parts, status.st_size, status.st_mtime_ns, status.st_ino))
+        except OSError:
+            found.append((folder, -1, 0, 0))
+    return hash(tuple(sorted(found)))

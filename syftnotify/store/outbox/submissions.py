@@ -1,0 +1,123 @@
+"""Copies of submissions, with which later ones of the same submitter are compared."""
+
+from __future__ import annotations
+
+import json
+import logging
+import zlib
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from syftnotify.core.kinds import Status
+from syftnotify.core.submissions import Decision, Submission, SubmissionVersion
+from syftnotify.core.text import escape
+from syftnotify.store.outbox.conditions import chunks
+from syftnotify.store.outbox.database import Database
+from syftnotify.store.outbox.schema import SUBMISSIONS
+
+log = logging.getLogger(__name__)
+
+# Copies that are kept of one submitter. Each has at most 500 KB of text before compression.
+_KEPT = 40
+_COMPARED = 20  # decided ones with which a new submission is compared
+_CONTENT = ("name", "fingerprint", "files", "recorded_at")  # columns that a second copy of a submission replaces
+
+
+class SubmissionLog:
+    """Implements `core.outbox.SubmissionLog`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, submissions: Sequence[Submission], decisions: Sequence[Decision], now: float) -> None:
+        if not submissions and not decisions:
+            return
+        with self._database.writing() as connection:
+            for submission in submissions:
+                _record(connection, submission, now)
+            for decision in decisions:
+                connection.execute(
+                    SUBMISSIONS.update()
+                    .where(SUBMISSIONS.c.entity == decision.entity, SUBMISSIONS.c.submission == decision.submission_id)
+                    .values(status=decision.status.value, reason=decision.reason, decided_at=decision.decided_at)
+                )
+
+    def versions(self, entities: Collection[str]) -> dict[tuple[str, str], SubmissionVersion]:
+        columns = (
+            *(SUBMISSIONS.c.entity, SUBMISSIONS.c.submission),
+            *(SUBMISSIONS.c.fingerprint, SUBMISSIONS.c.recorded_at),
+        )
+        found: dict[tuple[str, str], SubmissionVersion] = {}
+        with self._database.reading() as connection:
+            for some in chunks(sorted(entities)):
+                rows = connection.execute(sa.select(*columns).where(SUBMISSIONS.c.entity.in_(some)))
+                found |= {
+                    (row.entity, row.submission): SubmissionVersion(row.fingerprint, row.recorded_at) for row in rows
+                }
+        return found
+
+    def find(self, entity: str, submission_id: str) -> Submission | None:
+        query = sa.select(SUBMISSIONS).where(SUBMISSIONS.c.entity == entity, SUBMISSIONS.c.submission == submission_id)
+        with self._database.reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _submission(row)
+
+    def decided(self, owner: str, submitter: str) -> list[Submission]:
+        query = (
+            sa.select(SUBMISSIONS)
+            .where(
+                SUBMISSIONS.c.owner == owner,
+                SUBMISSIONS.c.submitter == submitter,
+                SUBMISSIONS.c.status != Status.WAITING.value,
+            )
+            .order_by(SUBMISSIONS.c.seq.desc())
+            .limit(_COMPARED)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return [submission for row in rows if (submission := _submission(row)) is not None]
+
+
+def _record(connection: sa.Connection, submission: Submission, now: float) -> None:
+    insert = sqlite.insert(SUBMISSIONS).values(
+        entity=submission.entity,
+        submission=submission.submission_id,
+        owner=submission.owner,
+        submitter=submission.submitter,
+        name=submission.name,
+        fingerprint=submission.fingerprint,
+        files=zlib.compress(json.dumps(dict(submission.files)).encode("ascii")),
+        recorded_at=now,
+        status=submission.status.value,
+        reason=submission.reason,
+        decided_at=submission.decided_at,
+    )
+    replaced = {name: insert.excluded[name] for name in _CONTENT}
+    connection.execute(insert.on_conflict_do_update(index_elements=["entity", "submission"], set_=replaced))
+    is_of_submitter = sa.and_(SUBMISSIONS.c.owner == submission.owner, SUBMISSIONS.c.submitter == submission.submitter)
+    kept = sa.select(SUBMISSIONS.c.seq).where(is_of_submitter).order_by(SUBMISSIONS.c.seq.desc()).limit(_KEPT)
+    connection.execute(SUBMISSIONS.delete().where(is_of_submitter, SUBMISSIONS.c.seq.not_in(kept)))
+
+
+def _submission(row: Any) -> Submission | None:
+    """The submission of a row; None, with a log entry, if the row is not valid."""
+    try:
+        files = json.loads(zlib.decompress(row.files))
+        return Submission(
+            row.entity,
+            row.submission,
+            row.owner,
+            row.submitter,
+            row.name,
+            row.fingerprint,
+            dict(files),
+            Status(row.status),
+            row.reason,
+            row.decided_at,
+        )
+    except (ValueError, TypeError, RecursionError, zlib.error) as error:
+        log.error("the stored copy of submission %s is not valid (%s) and is ignored", escape(str(row.entity)), error)
+        return None
