@@ -119,8 +119,10 @@ class GmailSender:
             for key, value in context.items()
         }
         try:
-            text = self._renderer.render(f"emails/{template}.txt", escaped)
-            html = inline_css(self._renderer.render(f"emails/{template}.html", escaped)) if self._use_html else None
+            do_email = {"do_email": to_email} if audience is Audience.OWNER else {}
+            variables = {**do_email, "audience": audience.value, "recipient": to_email, "kind": kind.value, **escaped}
+            text = self._renderer.render(f"emails/{template}.txt", variables)
+            html = inline_css(self._renderer.render(f"emails/{template}.html", variables)) if self._use_html else None
         except (jinja2.TemplateError, TypeError, ValueError) as error:
             log.error(
                 "notification FAILED_DELIVERY: to %s: cannot render template %s: %s",

@@ -11,6 +11,7 @@ from syftnotify.core.errors import NotifyError
 
 if TYPE_CHECKING:
     from syftnotify.services.preview import Preview
+    from syftnotify.system.paths import Home
 
 
 def preview(
@@ -19,29 +20,65 @@ def preview(
         str, typer.Argument(help="Template (new_job) or event kind (job_failed); default: list the names.")
     ] = "",
     html: Annotated[
-        Path | None, typer.Option("--html", parser=parse_path, metavar="PATH", help="Write the HTML part to this file.")
+        Path | None,
+        typer.Option(
+            "--html", parser=parse_path, metavar="PATH", help="Write the HTML part to this file; with --all a folder."
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Write the HTML of all sample mails; needs --html.")] = False,
+    check: Annotated[
+        Path | None,
+        typer.Option("--check", parser=parse_path, metavar="DIR", help="Check a folder of own templates."),
     ] = None,
     home: HomeOption = None,
 ) -> None:
     """Preview a mail, rendered with your own templates."""
-    from syftnotify.services.preview import previews
-
     resolved = resolve_home(context, home)
-    if name:
-        found = previews(resolved, name)
-        if html is not None:
-            _write_html(found, html)
-        else:
-            _print(found)
+    if check is not None:
+        _check(check)
+    elif every:
+        _write_all(resolved, html)
+    elif name:
+        _preview(resolved, name, html)
     elif html is not None:
-        raise NotifyError("`--html` needs a name", hint="run `notify preview` for the names")
+        raise NotifyError("`--html` needs a name, or `--all`", hint="run `notify preview` for the names")
     else:
         _print_names()
 
 
+def _preview(home: "Home", name: str, html: Path | None) -> None:
+    from syftnotify.services.preview import previews
+
+    found = previews(home, name)
+    if html is not None:
+        _write_html(found, html)
+    else:
+        _print(found)
+
+
+def _write_all(home: "Home", folder: Path | None) -> None:
+    from syftnotify.services.preview import write_gallery
+
+    if folder is None:
+        raise NotifyError("`--all` needs a folder", hint="run `notify preview --all --html DIR`")
+    index, *mails = write_gallery(home, folder)
+    print_line(f"wrote {len(mails)} mails; open {index}")
+
+
+def _check(folder: Path) -> None:
+    from syftnotify.services.preview import check_templates
+
+    errors = check_templates(folder)
+    for error in errors:
+        print_line(error)
+    if errors:
+        raise typer.Exit(1)
+    print_line(f"the templates in {folder} are valid")
+
+
 def _print(found: "list[Preview]") -> None:
     for each in found:
-        print_line(f"{each.kind} to the {each.audience}")
+        print_line(f"{each.sample.kind} to the {each.sample.audience}")
         print_line(f"Subject: {each.message.subject}\n")
         print_line(each.message.text)
 

@@ -133,6 +133,9 @@ def _timezone(value: Any) -> zoneinfo.ZoneInfo:
 TimeOfDay = Annotated[dt.time, BeforeValidator(parse_time_of_day)]
 
 
+Timezone = Annotated[zoneinfo.ZoneInfo, BeforeValidator(_timezone)]
+
+
 class QuietHoursSection(Section):
     """When notifications are deferred."""
 
@@ -140,7 +143,7 @@ class QuietHoursSection(Section):
 
     begin: TimeOfDay = Field(alias="from", description="their start: '22:00'")
     end: TimeOfDay = Field(alias="to", description="their end: '07:00'")
-    timezone: Annotated[zoneinfo.ZoneInfo, BeforeValidator(_timezone)] | None = Field(
+    timezone: Timezone | None = Field(
         None, validation_alias=AliasChoices("timezone", "zone"), description="unset: this machine's"
     )
     days: Annotated[frozenset[int], BeforeValidator(_weekdays)] = Field(

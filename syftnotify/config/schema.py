@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, create_model, field_validator
 
-from syftnotify.config.routing import DigestSection, QuietHoursSection, Reminders, RouteSection
+from syftnotify.config.routing import DigestSection, QuietHoursSection, Reminders, RouteSection, Timezone
 from syftnotify.config.transport import TransportSettings, TransportTypes
 from syftnotify.config.urls import SafeUrl
 from syftnotify.config.values import (
@@ -61,13 +61,24 @@ class Recipients(Section):
     """Which recipients that the tree names may be mailed."""
 
     allow: tuple[Pattern, ...] = Field((), description="addresses or patterns that need no peer record")
+    deny: tuple[Pattern, ...] = Field(
+        (), description="addresses or patterns that get no mail, whatever routes name; not you and the operators"
+    )
     new_per_day: Annotated[int | None, count_or_none(0, 10_000, "recipients")] = Field(
         20, description="recipients mailed for the first time in 24 hours, 0 to 10000, or none for no limit"
     )
 
     def allows(self, address: str) -> bool:
-        """Whether a pattern matches `address`, letter case aside."""
-        return any(fnmatch.fnmatchcase(address.lower(), pattern.lower()) for pattern in self.allow)
+        """Whether a pattern of `allow` matches `address`, letter case aside."""
+        return _matches(address, self.allow)
+
+    def denies(self, address: str) -> bool:
+        """Whether a pattern of `deny` matches `address`, letter case aside."""
+        return _matches(address, self.deny)
+
+
+def _matches(address: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(address.lower(), pattern.lower()) for pattern in patterns)
 
 
 class Links(Section):
@@ -112,6 +123,9 @@ class Config(Section):
     secrets: dict[str, Secret] = Field(default_factory=dict, description="written by `notify secret set`, encrypted")
     recipients: Recipients = Recipients()
     links: Links = Links()
+    timezones: dict[Address, Timezone] = Field(
+        default_factory=dict, description="time zones of readers, by address; unset: yours, or this machine's"
+    )
     quiet_hours: QuietHoursSection | None = Field(None, description="when notifications are deferred")
     digest: DigestSection | None = Field(None, description="when single messages become digests")
     reminders: Reminders = Reminders()

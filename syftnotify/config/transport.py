@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, get_args
 
@@ -26,6 +27,7 @@ class RenderContext:
     owner: str  # address of the data owner, the usual sender of mail
     links: Mapping[str, str]  # URL templates by their key in `links`; empty where unset
     templates: Path | None = None  # folder of the user's own templates
+    timezones: Mapping[str, tzinfo] = field(default_factory=dict)  # of readers, by address in lower case
 
 
 class SignIn(Protocol):

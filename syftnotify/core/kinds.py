@@ -80,8 +80,6 @@ class EventSpec:
     owner_template: str = "event"  # mail template for owner and operators
     submitter_template: str = "event"  # mail template for the submitter
     submitter_summary: str = ""  # replaces `summary` for the submitter
-    subject: str = ""  # of its mails; empty: composed for its family
-    alert_prefix: str = ""  # begins the subject of an alert to a recipient without a role
     status_after: Status | None = None  # of the job; None: unchanged
     stage: int = 0  # position in the life of a job; the facts of one stage exclude each other
     awaits_owner: bool = False  # the owner has to act
@@ -183,7 +181,6 @@ class EventKind(StrEnum):
             audiences=(_OWNER, _SUBMITTER),
             owner_template="job_failed",
             submitter_template="job_failed",
-            alert_prefix="FAILED",
             status_after=Status.FAILED,
             stage=3,
             ends_run=True,
@@ -200,7 +197,6 @@ class EventKind(StrEnum):
             audiences=(_OWNER, _SUBMITTER),
             owner_template="job_failed",
             submitter_template="job_failed",
-            alert_prefix="TIMED OUT",
             status_after=Status.FAILED,
             stage=3,
             ends_run=True,
@@ -301,7 +297,6 @@ class EventKind(StrEnum):
             "syftnotify is running and can send notifications.",
             audiences=(_OWNER,),
             owner_template="heartbeat",
-            subject="SyftBox notifier: heartbeat",
         ),
     )
     SYSTEM_ALERT = (
@@ -313,12 +308,11 @@ class EventKind(StrEnum):
             audiences=(_OWNER, _OPERATOR),
             owner_template="system_alert",
             submitter_template="system_alert",
-            subject="SyftBox: {problem}",
         ),
     )
     TEST = (
         "test",
-        EventSpec(Family.WORKER, "test: {name}", owner_template="test", subject="SyftBox: test from syftnotify"),
+        EventSpec(Family.WORKER, "test: {name}", owner_template="test"),
     )
     DIGEST = "digest", EventSpec(Family.WORKER, "digest: {name}")
 

@@ -16,6 +16,8 @@ from syftnotify.core.models import ASKED_BY_JOB, MAIL, AlertRule, Event, Notific
 UNVERIFIED_SOURCE = "-"
 UNVERIFIED = "unverified: no peer record of this address; add the peer, or name it in `recipients.allow`"
 
+_DENIED = "denied by `recipients.deny`"
+
 
 @dataclass(frozen=True, slots=True)
 class TransportInfo:
@@ -51,6 +53,7 @@ class RoutingContext:
     mail_transport: str  # the default transport for mail; empty: none is configured
     peers: frozenset[str]  # addresses that the owner added
     allows: Callable[[str], bool]  # whether `recipients.allow` matches an address
+    denies: Callable[[str], bool] = lambda _address: False  # whether `recipients.deny` matches an address
     routes: tuple[Route, ...] | None = None  # None: the built-in ones
     transports: Mapping[str, TransportInfo] = field(default_factory=dict)
     alerts: tuple[AlertRule, ...] = ()  # evaluated before the routes
@@ -199,10 +202,18 @@ def _notification(
         medium=transport.medium,
         for_programs=transport.for_programs,
         route=route,
-        skipped=skipped or ("" if transport.name else f"no transport delivers to {recipient}"),
+        skipped=skipped
+        or _denial(recipient, audience, context)
+        or ("" if transport.name else f"no transport delivers to {recipient}"),
         withheld="" if is_known else UNVERIFIED,
         source=source_of(event),
     )
+
+
+def _denial(recipient: str, audience: Audience, context: RoutingContext) -> str:
+    """Why `recipient` gets no mail although a route names it; empty if it may."""
+    is_exempt = audience in {Audience.OWNER, Audience.OPERATOR} or not is_address(recipient)
+    return _DENIED if not is_exempt and context.denies(recipient) else ""
 
 
 def is_named_by_tree(event: Event, audience: Audience) -> bool:

@@ -160,7 +160,13 @@ class AttemptRunner:
 def _item(claimed: ClaimedNotification) -> Item:
     event = claimed.event
     return Item(
-        claimed.id, event, claimed.audience, current_status([claimed.last_kind or event.kind]), claimed.created_at
+        claimed.id,
+        event,
+        claimed.audience,
+        current_status([claimed.last_kind or event.kind]),
+        claimed.created_at,
+        claimed.bundle,
+        claimed.message_domain,
     )
 
 

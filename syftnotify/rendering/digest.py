@@ -7,11 +7,30 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from syftnotify.core.kinds import Severity
+from syftnotify.core.kinds import REMINDER_KINDS, EventKind, Severity, Status
 from syftnotify.core.models import Item
 from syftnotify.core.text import plural
 from syftnotify.rendering.fields import submitter
 
+# Categories of the rows of a digest in the order in which they are listed, the worst first, each with its glyph.
+CATEGORIES = {
+    "failed": "✕",
+    "problem": "⚠",
+    "files_changed": "⚠",
+    "waiting": "●",
+    "peer_request": "●",
+    "rejected": "✕",
+    "running": "●",
+    "approved": "✓",
+    "done": "✓",
+    "other": "●",
+}
+_CATEGORY_RANKS = {name: rank for rank, name in enumerate(CATEGORIES)}
+_BY_KIND = {
+    EventKind.JOB_FILES_CHANGED: "files_changed",
+    EventKind.SYSTEM_ALERT: "problem",
+    EventKind.PEER_REQUESTED: "peer_request",
+}
 _RANKS = {severity: rank for rank, severity in enumerate(Severity)}  # 0 is the most urgent
 
 
@@ -43,6 +62,33 @@ def group_by_submitter(items: Iterable[Item], limit: int) -> tuple[list[Group], 
     groups = [Group(who, own[: listed[who]], len(own) - listed[who]) for who, own in ordered if listed[who]]
     unlisted = [len(own) for who, own in ordered if not listed[who]]
     return groups, f"{sum(unlisted)} more from {plural(len(unlisted), 'other')}" if unlisted else ""
+
+
+def category(item: Item) -> str:
+    """The key of `CATEGORIES` for an item."""
+    kind = item.event.kind
+    if kind in _BY_KIND:
+        return _BY_KIND[kind]
+    status = kind.spec.status_after
+    if status is None and kind not in REMINDER_KINDS:
+        return "other"
+    # The submission and a reminder are outdated by what happened later.
+    return (item.status if status in {None, Status.WAITING} else status or item.status).value
+
+
+def one_per_job(items: Iterable[Item]) -> list[Item]:
+    """The items, of those about one job only the latest; the worst categories first, in the given order otherwise."""
+    latest: dict[str, Item] = {}
+    for item in items:
+        key = item.event.entity if item.event.kind.is_about_job else item.id
+        before = latest.get(key)
+        if before is None or _stage(item) >= _stage(before):
+            latest[key] = item
+    return sorted(latest.values(), key=lambda item: _CATEGORY_RANKS[category(item)])
+
+
+def _stage(item: Item) -> int:
+    return item.event.kind.spec.stage
 
 
 def rarest_submitter_first(items: Sequence[Item]) -> list[Item]:

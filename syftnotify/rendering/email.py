@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 from typing import Any
+from urllib.parse import quote
 
 import css_inline
 
-from syftnotify.core.identifiers import stable_hash
-from syftnotify.core.kinds import Audience, EventKind, Family
+from syftnotify.core.identifiers import is_address, stable_hash
+from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Item, Message
-from syftnotify.core.text import escape, plural
-from syftnotify.rendering.context import template_context
-from syftnotify.rendering.digest import Group, group_by_submitter, rarest_submitter_first
-from syftnotify.rendering.fields import NAME_LIMIT, job_name, subject_name, submitter
+from syftnotify.rendering.context import Reader, digest_context, template_context
+from syftnotify.rendering.digest import rarest_submitter_first
 from syftnotify.rendering.links import Links
-from syftnotify.rendering.summary import fill, summary_line
 from syftnotify.rendering.templates import TemplateRenderer
 
-DIGEST_ITEMS = 100  # maximum number of items listed in one digest
 GENERAL_TEMPLATE = "event"
 DIGEST_TEMPLATE = "digest"
-# Limits of the headers with entity ids: Gmail rejects a mail with more than 500 KB of headers, or more than 5,000.
-_MAX_ENTITY_HEADERS = 2000
-_MAX_ENTITY_CHARACTERS = 200 * 1024
-# Audiences with their own templates; all others get the general one.
-_ROLES = frozenset({Audience.OWNER, Audience.OPERATOR, Audience.SUBMITTER})
+# Bytes of the headers with entity ids: all headers of a mail stay below 8 KB. sendmail refuses more than 32 KB.
+_MAX_ENTITY_BYTES = 6 * 1024
+_ENTITY_HEADER = "X-SyftNotify-Entity"
+
+_WITHOUT_REPLY = frozenset({EventKind.JOB_FAILED, EventKind.JOB_TIMEOUT})
 
 _inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
 
@@ -43,70 +41,87 @@ def template_for(kind: EventKind, audience: Audience) -> str:
     return kind.spec.submitter_template if audience is Audience.SUBMITTER else GENERAL_TEMPLATE
 
 
+@dataclass(frozen=True, slots=True)
+class MailOptions:
+    """The settings of a transport, and of the configuration, that concern its mails."""
+
+    prefix: str = ""  # precedes each subject, with a blank
+    body: str = "both"  # or `plain`, `html`
+    subject_status: bool = False  # subjects begin with the status, for mail programs without conversations
+    timezones: Mapping[str, tzinfo] = field(default_factory=dict)  # by address in lower case
+
+
 class EmailRenderer:
     """Renders notifications with the templates of one home."""
 
     def __init__(
-        self, templates: TemplateRenderer, *, sender: str, links: Links, prefix: str = "", body: str = "both"
+        self, templates: TemplateRenderer, *, sender: str, links: Links, options: MailOptions = MailOptions()
     ) -> None:
         """Set up a renderer.
 
         Args:
             templates: the templates of the home.
-            sender: mail address of the sender.
+            sender: mail address of the sender, the data owner.
             links: the URL templates of the links in the mails.
-            prefix: precedes each subject, with a blank.
-            body: `both`, `plain` or `html`.
+            options: the settings of the transport.
         """
         self._templates = templates
         self._sender = sender
         self._links = links
-        self._prefix = prefix
-        self._body = body
+        self._options = options
 
     def message(self, items: Sequence[Item], recipient: str, *, thread: str = "", digest: str = "") -> Message:
         """The message to `recipient` about all `items`; `digest` is its id if it is a digest."""
-        message = self._digest(items, recipient, digest) if digest else self._single(items, recipient, thread)
+        reader = Reader(recipient, self._zone_of(recipient))
+        message = self._digest(items, reader, digest) if digest else self._single(items, reader, thread)
+        body = self._options.body
         return replace(
             message,
-            subject=f"{self._prefix} {message.subject}".lstrip(),
-            text=message.text if self._body != "html" else "",
-            html=message.html if self._body != "plain" else "",
+            subject=f"{self._options.prefix} {message.subject}".lstrip(),
+            sender=self._sender,
+            text=message.text if body != "html" else "",
+            html=message.html if body != "plain" else "",
+            domain=items[0].message_domain,
         )
 
-    def _single(self, items: Sequence[Item], recipient: str, thread: str) -> Message:
+    def _single(self, items: Sequence[Item], reader: Reader, thread: str) -> Message:
         (item,) = items
         event = item.event
+        reply_to = self._reply_to(item)
+        context = {**template_context(item, self._links, reader), "reply_to": reply_to}
         template = GENERAL_TEMPLATE if event.emitted else template_for(event.kind, item.audience)
-        text, html = self._bodies(template, template_context(item, self._links))
+        text, html = self._bodies(template, context)
         return Message(
             id=item.id,
-            recipient=recipient,
-            subject=_subject(item),
+            recipient=reader.address,
+            subject=self._subject(context),
             text=text,
             html=html,
-            sender=self._sender,
-            conversation=stable_hash("conversation", event.entity, recipient),
-            headers=_headers(event.kind, item.audience, [event.entity]),
+            conversation=stable_hash("conversation", event.entity, reader.address),
+            headers=(*_headers(event.kind, item.audience, [event.entity]), *self._unsubscribe(item.audience)),
             thread=thread,
+            reply_to=reply_to,
         )
 
-    def _digest(self, items: Sequence[Item], recipient: str, digest_id: str) -> Message:
+    def _digest(self, items: Sequence[Item], reader: Reader, digest_id: str) -> Message:
         audience = items[0].audience
-        summary = _digest_summary(items, audience)
-        groups, others = group_by_submitter(items, DIGEST_ITEMS)
-        context = {"summary": summary, "groups": [self._group(group) for group in groups], "others": others}
+        context = digest_context(items, self._links, reader)
+        context["reply_to"] = reply_to = self._reply_to(items[0]) if audience is Audience.SUBMITTER else ""
         text, html = self._bodies(DIGEST_TEMPLATE, context)
         entities = _within_header_limits([item.event.entity for item in rarest_submitter_first(items)])
         return Message(
             id=digest_id,
-            recipient=recipient,
-            subject=f"SyftBox: {summary.rstrip('.')}",
+            recipient=reader.address,
+            subject=self._subject(context),
             text=text,
             html=html,
-            sender=self._sender,
-            conversation=stable_hash("conversation", digest_id, recipient),
-            headers=(*_headers(EventKind.DIGEST, audience, entities), ("X-SyftNotify-Items", str(len(items)))),
+            conversation=stable_hash("conversation", digest_id, reader.address),
+            headers=(
+                *_headers(EventKind.DIGEST, audience, entities),
+                ("X-SyftNotify-Items", str(len(items))),
+                *self._unsubscribe(audience),
+            ),
+            reply_to=reply_to,
         )
 
     def _bodies(self, template: str, context: dict[str, Any]) -> tuple[str, str]:
@@ -114,49 +129,44 @@ class EmailRenderer:
         text = self._templates.render(f"emails/{template}.txt", context)
         return text, inline_css(self._templates.render(f"emails/{template}.html", context))
 
-    def _group(self, group: Group) -> dict[str, Any]:
-        lines = [{"line": summary_line(item), "url": self._links.of(item.event)["job_url"]} for item in group.items]
-        return {"who": group.who, "lines": lines, "more": group.more}
+    def _subject(self, context: dict[str, Any]) -> str:
+        """The subject: the same in all mails about one job or peer, because mail programs group mails by it."""
+        kind = EventKind(context["kind"])
+        facts = {"is_about_job": kind.is_about_job, "with_status": self._options.subject_status}
+        return " ".join(self._templates.render("_subject.txt", {**context, **facts}).split())
 
+    def _zone_of(self, recipient: str) -> tzinfo | None:
+        zones = self._options.timezones
+        return zones.get(recipient.lower()) or zones.get(self._sender.lower())
 
-def _digest_summary(items: Sequence[Item], audience: Audience) -> str:
-    """The first line of a digest, and its subject."""
-    if audience is Audience.OWNER and all(map(_awaits_owner, items)):
-        return f"{plural(len(items), 'request waits', 'requests wait')} for you."
-    return f"{plural(len(items), 'notification')}."
+    def _reply_to(self, item: Item) -> str:
+        """Who answers a mail: the owner to submitters, the submitter to the owner; empty if nobody should.
 
-
-def _awaits_owner(item: Item) -> bool:
-    """Whether the owner still has to act on the event, by the current status of the job."""
-    spec = item.event.kind.spec
-    return spec.awaits_owner and spec.status_after in {None, item.status}
-
-
-def _subject(item: Item) -> str:
-    """The subject: the same in all mails about one job or peer, because mail programs group mails by it."""
-    event, payload = item.event, item.event.payload
-    spec = event.kind.spec
-    owner = escape(str(payload.get("owner") or ""), limit=NAME_LIMIT)
-    if spec.subject:
-        return fill(spec.subject, item)
-    if spec.family is Family.PEER:
+        A reply to a failure would quote its output. An address that is only claimed gets no replies.
+        """
+        payload = item.event.payload
+        if item.event.emitted:
+            return ""
         if item.audience is Audience.SUBMITTER:
-            return f"Your SyftBox peer request to {owner}"
-        return f"SyftBox peer request from {submitter(event)}"
-    if spec.alert_prefix and item.audience not in _ROLES:
-        return f"{spec.alert_prefix} {subject_name(event)}"
-    if event.emitted or not event.kind.is_about_job:
-        return summary_line(item).rstrip(".")
-    if item.audience is Audience.SUBMITTER:
-        return f'Your SyftBox job "{job_name(payload)}" at {owner}'
-    return f'SyftBox job "{job_name(payload)}" from {submitter(event)}'
+            owner = str(payload.get("owner") or "")
+            return owner if is_address(owner) else ""
+        if item.audience is not Audience.OWNER or item.event.kind in _WITHOUT_REPLY or payload.get("unverified"):
+            return ""
+        submitter = str(payload.get("submitter") or "")
+        return submitter if is_address(submitter) else ""
+
+    def _unsubscribe(self, audience: Audience) -> tuple[tuple[str, str], ...]:
+        """The header by which mail programs offer to stop the mails; owner and operators configure them instead."""
+        if audience in {Audience.OWNER, Audience.OPERATOR} or not is_address(self._sender):
+            return ()
+        return (("List-Unsubscribe", f"<mailto:{quote(self._sender, safe='@')}?subject=unsubscribe>"),)
 
 
 def _within_header_limits(entities: Sequence[str]) -> Iterator[str]:
     """As many of `entities`, from the first on, as the headers of one mail may contain."""
-    room = _MAX_ENTITY_CHARACTERS
-    for entity in entities[:_MAX_ENTITY_HEADERS]:
-        room -= len(entity)
+    room = _MAX_ENTITY_BYTES
+    for entity in entities:
+        room -= len(_ENTITY_HEADER) + len(entity) + len(": \r\n")
         if room < 0:
             return
         yield entity
@@ -166,5 +176,5 @@ def _headers(kind: EventKind, audience: Audience, entities: Iterable[str]) -> tu
     return (
         ("X-SyftNotify-Event", kind.value),
         ("X-SyftNotify-Audience", audience.value),
-        *(("X-SyftNotify-Entity", entity) for entity in entities),
+        *((_ENTITY_HEADER, entity) for entity in entities),
     )

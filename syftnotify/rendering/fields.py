@@ -13,7 +13,7 @@ from syftnotify.core.text import escape
 from syftnotify.rendering.templates import format_datetime
 
 # Payload keys that may contain private data of the run. They are shown in mails to `TRUSTED_AUDIENCES` only.
-PRIVATE_KEYS = frozenset({"code", "code_left_out", "stderr", "stderr_cut"})
+PRIVATE_KEYS = frozenset({"code", "code_left_out", "review", "stderr", "stderr_cut", "excerpt", "output_names"})
 # Audiences that may see the output of a run.
 TRUSTED_AUDIENCES = frozenset({Audience.OWNER, Audience.OPERATOR, Audience.RECIPIENT})
 NAME_LIMIT = 120  # characters

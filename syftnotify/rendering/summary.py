@@ -121,5 +121,4 @@ PLACEHOLDERS: dict[str, Callable[[Item], str]] = {
     "running_for": lambda item: _lasting(item, "running", _ENDED),
     "waiting_for": lambda item: _lasting(item, "waiting", _DECIDED),
     "summary": _summary,
-    "problem": lambda item: _summary(item) or "trouble",
 }

@@ -34,7 +34,6 @@ from syftnotify.runtime.recovery import Recovery
 from syftnotify.runtime.routing_context import RoutingContextBuilder
 from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.services.readers import job_reader, peer_reader
-from syftnotify.services.review import Reviewer
 from syftnotify.services.transports import build_renderer
 from syftnotify.sources.spool import Spool
 from syftnotify.sources.syftbox.scanner import JobScanner
@@ -194,7 +193,7 @@ def _pipeline(
         dispatcher.queues,
         lambda name, section: dispatcher.add(_transport_queue(settings, name, section, clock)),
     )
-    reviewer = None if config.for_scientist else Reviewer(outbox.submissions)
+    submissions = None if config.for_scientist else outbox.submissions
     return Pipeline(
         Sources(job_changes, peer_changes, emitted, root_problem=lambda: _root_problem(settings.root)),
         Storage(
@@ -205,8 +204,8 @@ def _pipeline(
         ),
         Planning(
             routing,
-            NotificationPlanner(recipients, quiet_hours, reviewer),
-            FileChanges(outbox.submissions, monotonic=monotonic) if reviewer else None,
+            NotificationPlanner(recipients, quiet_hours, submissions),
+            FileChanges(submissions, monotonic=monotonic) if submissions else None,
             recipients,
             quiet_hours,
         ),

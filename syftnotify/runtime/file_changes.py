@@ -14,7 +14,7 @@ from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Event, Job
 from syftnotify.core.outbox import SubmissionLog
 from syftnotify.core.submissions import Submission, SubmissionVersion
-from syftnotify.services.review import Reviewer, copy_of
+from syftnotify.services.review import copy_of, review_change
 from syftnotify.sources.syftbox.submission_content import (
     SubmissionContent,
     fingerprint_of,
@@ -49,7 +49,6 @@ class FileChanges:
 
     def __init__(self, submissions: SubmissionLog, *, monotonic: Callable[[], float]) -> None:
         self._submissions = submissions
-        self._reviewer = Reviewer(submissions)
         self._monotonic = monotonic
         self._signatures: dict[_Key, int] = {}  # of the files as compared last
         self._pending: dict[_Key, tuple[int, float]] = {}  # changed signatures, and since when
@@ -119,7 +118,7 @@ class FileChanges:
             before = self._submissions.find(*_key(job))
             if before is None or content.fingerprint == version.fingerprint:
                 return
-            found.events.append(_event(job, version, content, self._reviewer.change(job, content, before)))
+            found.events.append(_event(job, version, content, review_change(job, content, before)))
             self._reported[_key(job)] = self._monotonic()
         found.submissions.append(copy_of(job, content))
 
@@ -131,7 +130,7 @@ class FileChanges:
         after = {file.path: file.text for file in content.files if file.path in before.files}
         if any(change.type is not ChangeType.ADDED for change in compare(before.files, after, max_lines=0)):
             kept = replace(content, files=[file for file in content.files if file.path in before.files])
-            found.events.append(_event(job, version, content, self._reviewer.change(job, kept, before)))
+            found.events.append(_event(job, version, content, review_change(job, kept, before)))
             found.submissions.append(copy_of(job, content))
 
     def _forget(self, unfinished: Mapping[str, Job]) -> None:

@@ -9,13 +9,14 @@ from syftnotify.core.detection import Changes
 from syftnotify.core.digests import BUNDLE_ABOVE, group_into_digests
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import QUIET_HOURS_PREFIX, Event, Job
+from syftnotify.core.outbox import SubmissionLog
 from syftnotify.core.quiet_hours import QuietHours, defer
 from syftnotify.core.routing import RoutingContext, is_unverified, notifications_for, source_of
 from syftnotify.core.throttle import SlidingWindow
 from syftnotify.runtime.job_changes import submission_of
 from syftnotify.runtime.recipients import RecipientLimit
 from syftnotify.runtime.scan_report import ScanReport
-from syftnotify.services.review import Reviewer, copy_of
+from syftnotify.services.review import copy_of, review_submission
 from syftnotify.sources.syftbox.attachments import attachments_of
 from syftnotify.sources.syftbox.submission_content import read_submission
 
@@ -25,9 +26,11 @@ _TOO_MANY = {"path": "all of it", "why": "too many jobs at once"}
 class NotificationPlanner:
     """Turns the changes of a scan into notifications."""
 
-    def __init__(self, recipients: RecipientLimit, quiet_hours: QuietHours | None, reviewer: Reviewer | None) -> None:
-        """`reviewer` is None if the submissions are those of the user, who needs no review."""
-        self._reviewer = reviewer
+    def __init__(
+        self, recipients: RecipientLimit, quiet_hours: QuietHours | None, submissions: SubmissionLog | None
+    ) -> None:
+        """`submissions` is None if they are those of the user, who needs no review."""
+        self._submissions = submissions
         self._recipients = recipients
         self._quiet_hours = quiet_hours
         self._copied = SlidingWindow()  # by source, the recent events with attachments
@@ -72,11 +75,11 @@ class NotificationPlanner:
         self._copied.record(source, now)
         if event.kind is not EventKind.JOB_SUBMITTED:
             return replace(event, payload={**event.payload, **attachments_of(job, event.kind)})
-        if self._reviewer is None:
+        if self._submissions is None:
             return event
         content = read_submission(job)
         report.submissions.append(copy_of(job, content))
-        return replace(event, payload={**event.payload, **self._reviewer.submission(job, content)})
+        return replace(event, payload={**event.payload, **review_submission(job, content, self._submissions)})
 
     def limit_recipients(self, report: ScanReport, context: RoutingContext, now: float, *, dry_run: bool) -> None:
         """Release withheld notifications to recipients who may be mailed now, and withhold those above the limit."""

@@ -67,6 +67,7 @@ class RoutingContextBuilder:
             mail_transport=self._settings.default_mail_transport,
             peers=peers,
             allows=config.recipients.allows,
+            denies=config.recipients.denies,
             routes=self._routes,
             transports={**self._transports, **self._alert_transports},
             alerts=self._alerts,

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from pathlib import Path
 
 from syftnotify.core.errors import ConfigError, NotifyError, UnknownKindError
-from syftnotify.core.kinds import Audience, EventKind, Status, parse_kind
-from syftnotify.core.models import Event, Item, Message
+from syftnotify.core.kinds import Audience, EventKind, parse_kind
+from syftnotify.core.models import Message
 from syftnotify.core.ports import Renderer
 from syftnotify.core.text import did_you_mean, escape
 from syftnotify.rendering.email import DIGEST_TEMPLATE, GENERAL_TEMPLATE, EmailRenderer, template_for
 from syftnotify.rendering.links import Links
-from syftnotify.rendering.templates import TEMPLATE_ERRORS, cached_renderer, template_error
+from syftnotify.rendering.templates import (
+    TEMPLATE_ERRORS,
+    TemplateRenderer,
+    built_in_folder,
+    cached_renderer,
+    template_error,
+)
+from syftnotify.services.samples import OWNER, Sample, all_samples, audiences_of, sample
 from syftnotify.services.settings import load
 from syftnotify.services.transports import build_renderer
 from syftnotify.system.ownership import check_config, check_home
 from syftnotify.system.paths import Home
 
-_OWNER, _SCIENTIST = "owner@datasite.example", "ana@uni.example"
-_SAMPLE_TIME = "2026-01-15T15:30:00Z"
-_SAMPLE_CODE = [
-    {"path": "run.sh", "text": "#!/bin/bash\nuv run python main.py\n", "cut": False},
-    {"path": "main.py", "text": "import pandas\n\nprint(pandas.read_csv('people.csv').describe())\n", "cut": False},
-]
-_SAMPLE_DIGEST = (EventKind.JOB_SUBMITTED, EventKind.JOB_FAILED, EventKind.GPU_AVAILABLE)
-_SAMPLE_RESULTS = {  # status and exit code
-    EventKind.JOB_FAILED: (Status.FAILED, 1),
-    EventKind.JOB_TIMEOUT: (Status.FAILED, -1),
-    EventKind.JOB_COMPLETED: (Status.DONE, 0),
-}
 # The templates of single event kinds, by kind and audience.
 _TEMPLATES = {
     (kind, audience): template
@@ -44,12 +40,24 @@ _SHARED_TEMPLATES = {
 }
 
 
+_SAMPLE_LINKS = Links("https://box.example/{job}", "https://box.example/{job}/results", "https://box.example/{peer}")
+_GALLERY = """\
+<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Mails of syftnotify</title></head>
+<body><main><h1>Mails of syftnotify</h1>
+<ul>
+{links}
+</ul></main></body>
+</html>
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A mail about a sample event."""
+    """A mail about a sample."""
 
-    kind: EventKind
-    audience: Audience
+    sample: Sample
     message: Message
 
 
@@ -65,7 +73,85 @@ def previews(home: Home, name: str) -> list[Preview]:
     check_config(home)
     chosen = _kinds_and_audiences(name)
     renderer = _renderer(home)
-    return [Preview(kind, audience, _render(renderer, kind, audience)) for kind, audience in chosen]
+    samples = [sample(kind, audience) for kind, audience in chosen]
+    return [Preview(each, _render(renderer, each)) for each in samples]
+
+
+def write_gallery(home: Home, folder: Path) -> list[Path]:
+    """Write the HTML of all sample mails, as the configuration of `home` renders them, and a page with links to them.
+
+    Returns:
+        The files; the page is the first.
+
+    Raises:
+        NotifyError: a template is wrong, or the folder cannot be written.
+        ConfigError: the configuration has mistakes.
+        UnsafeHomeError: others can change the templates.
+    """
+    check_home(home)
+    check_config(home)
+    renderer = _renderer(home)
+    mails = [(each, _render(renderer, each)) for each in all_samples()]
+    links = "\n".join(
+        f'<li><a href="{each.name}.html">{each.kind.value} to {each.audience.value}, {each.type.value}</a>: '
+        f"{html.escape(message.subject)}</li>"
+        for each, message in mails
+    )
+    page = _GALLERY.format(links=links)
+    contents = {folder / "index.html": page} | {folder / f"{each.name}.html": message.html for each, message in mails}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, content in contents.items():
+            path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise NotifyError(
+            f"{error.filename} cannot be written: {error.strerror}", hint="choose another folder"
+        ) from error
+    return list(contents)
+
+
+def check_templates(folder: Path) -> list[str]:
+    """The errors of the templates in `folder`, which override built-in ones: one line each, with the template's name.
+
+    Each template is rendered with all samples; a variable that does not exist is an error. A file that overrides no
+    built-in template is one, too.
+
+    Raises:
+        NotifyError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise NotifyError(f"{folder} is not a folder", hint="pass the folder with your templates")
+    built_in = {path.relative_to(built_in_folder()) for path in built_in_folder().rglob("*") if path.is_file()}
+    own = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    errors = [f"{path}: there is no built-in template of this name, so nothing uses it" for path in own - built_in]
+    templates = TemplateRenderer(folder, strict=True)
+    broken = templates.errors()
+    errors += [f"{name}: {escape(error)}" for name, error in broken.items()]
+    if not broken:
+        renderer = EmailRenderer(templates, sender=OWNER, links=_SAMPLE_LINKS)
+        errors += [error for each in all_samples() for error in _sample_errors(renderer, each)]
+    return sorted(set(errors))
+
+
+def _sample_errors(renderer: EmailRenderer, each: Sample) -> list[str]:
+    """The error of rendering one sample, if there is one."""
+    try:
+        each.render(renderer)
+    except TEMPLATE_ERRORS as error:
+        return [f"{_template_of(error)}: {escape(str(error))}"]
+    return []
+
+
+def _template_of(error: BaseException) -> str:
+    """The template, and the line, in which the error occurred: Jinja rewrites its traceback to the template's lines."""
+    place = "the templates"
+    traceback = error.__traceback__
+    while traceback is not None:
+        name = traceback.tb_frame.f_code.co_filename
+        if name.endswith((".txt", ".html")):
+            place = f"{Path(*Path(name).parts[-2:])}, line {traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return place
 
 
 def template_names() -> list[str]:
@@ -82,17 +168,15 @@ def _renderer(home: Home) -> Renderer:
         both = section.model_copy(update={"body": "both"})
         return build_renderer(settings, settings.default_mail_transport, both)
     templates = cached_renderer(home.templates if home.templates.is_dir() else None)
-    return EmailRenderer(templates, sender=_OWNER, links=Links())
+    return EmailRenderer(templates, sender=OWNER, links=Links())
 
 
-def _render(renderer: Renderer, kind: EventKind, audience: Audience) -> Message:
-    recipient = _SCIENTIST if audience is Audience.SUBMITTER else _OWNER
+def _render(renderer: Renderer, each: Sample) -> Message:
     try:
-        if kind is EventKind.DIGEST:
-            return renderer.message([_sample(each, audience) for each in _SAMPLE_DIGEST], recipient, digest="preview")
-        return renderer.message([_sample(kind, audience)], recipient)
+        return each.render(renderer)
     except TEMPLATE_ERRORS as error:
-        template = DIGEST_TEMPLATE if kind is EventKind.DIGEST else template_for(kind, audience)
+        is_digest = each.kind is EventKind.DIGEST
+        template = DIGEST_TEMPLATE if is_digest else template_for(each.kind, each.audience)
         raise NotifyError(
             template_error(template, error), hint="correct it in the folder `templates` of the home"
         ) from error
@@ -106,9 +190,7 @@ def _kinds_and_audiences(name: str) -> list[tuple[EventKind, Audience]]:
     if stem in _SHARED_TEMPLATES:
         return [_SHARED_TEMPLATES[stem]]
     kind = _parse_kind(name, stem)
-    audiences: list[Audience] = [each for each in kind.spec.audiences if each is not Audience.OPERATOR]
-    default = Audience.OWNER if (kind, Audience.OWNER) in _TEMPLATES else Audience.RECIPIENT
-    return [(kind, audience) for audience in audiences or [default]]
+    return [(kind, audience) for audience in audiences_of(kind)]
 
 
 def _users_of_template(name: str) -> list[tuple[EventKind, Audience]]:
@@ -124,30 +206,3 @@ def _parse_kind(name: str, stem: str) -> EventKind:
             f"{escape(name)!r} is neither a template nor an event kind{suggestion}",
             hint="run `notify preview` for the names",
         ) from None
-
-
-def _sample(kind: EventKind, audience: Audience) -> Item:
-    if not kind.spec.audiences and kind not in {known for known, _ in _TEMPLATES}:
-        return Item("preview", _emitted_event(kind), audience, Status.WAITING)
-    status, code = _SAMPLE_RESULTS.get(kind, (Status.WAITING, None))
-    payload = {
-        "name": "income survey",
-        "owner": _OWNER,
-        "submitter": _SCIENTIST,
-        "return_code": code,
-        "reason": "it reads whole rows" if kind is EventKind.JOB_REJECTED else "",
-        "summary": "Transport office is paused: it cannot send.",
-        "detail": "mail.example refuses the sign-in (535)",
-        "figures": [["known", "12 jobs, 3 peers"]],
-        "minutes": 1440,
-        "code": _SAMPLE_CODE,
-        "stderr": "Traceback (most recent call last):\nKeyError: 'person_id'" if status is Status.FAILED else "",
-    }
-    event = Event(kind, f"job/D/{_OWNER}/{_SCIENTIST}/income%20survey", "", _SAMPLE_TIME, payload)
-    return Item("preview", event, audience, status)
-
-
-def _emitted_event(kind: EventKind) -> Event:
-    """A sample event of a kind that only `notify emit` submits."""
-    payload = {"name": "nightly-sync"} if kind.is_about_job else {}
-    return Event(kind, "lab/7", at=_SAMPLE_TIME, payload=payload, routing={"user": "alice"}, emitted=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from syftnotify.core.code_changes import FileChange, compare, most_similar
+from syftnotify.core.code_changes import ChangeType, FileChange, compare, most_similar
 from syftnotify.core.code_hints import find_hints
 from syftnotify.core.models import Job
 from syftnotify.core.outbox import SubmissionLog
@@ -25,30 +25,31 @@ _CONFIG_NAME, _SCRIPT_NAME = "config.yaml", "run.sh"
 _PINNED = re.compile(r"===?|~=|@|^\.{0,2}/")
 
 
-class Reviewer:
-    """Composes reviews from submissions and the copies of earlier ones."""
+def review_submission(job: Job, content: SubmissionContent, submissions: SubmissionLog) -> dict[str, Any]:
+    """The review of a new submission, compared with the most similar one that the owner decided on.
 
-    def __init__(self, submissions: SubmissionLog) -> None:
-        self._submissions = submissions
+    Returns:
+        `code`, a list of {path, text, cut, lines}; `code_left_out`, a list of {path, why, binary?, unlisted?,
+        executable?}; and `review`: what the job requests, the fingerprint, hints, the comparison, and the facts for the
+        call that selects the job.
 
-    def submission(self, job: Job, content: SubmissionContent) -> dict[str, Any]:
-        """The review of a new submission, compared with the most similar one that the owner decided on.
+    Raises:
+        StateError: the copies of earlier submissions cannot be read.
+    """
+    return compose(job, content, submissions.decided(job.owner, _submitter(job)))
 
-        Keys: `code`, a list of {path, text, cut}; `code_left_out`, a list of {path, why, binary?, unlisted?,
-        executable?}; `review`, see `_review`.
 
-        Raises:
-            StateError: the copies cannot be read.
-        """
-        decided = self._submissions.decided(job.owner, _submitter(job))
-        earlier = [each for each in decided if (each.entity, each.submission_id) != (job.entity, job.submission_id)]
-        similar = most_similar(_texts(content), earlier)
-        comparison = None if similar is None else _comparison(similar, content)
-        return _payload(job, content, comparison, has_history=bool(earlier))
+def compose(job: Job, content: SubmissionContent, decided: Iterable[Submission]) -> dict[str, Any]:
+    """As `review_submission`, with the earlier submissions of the same submitter, the latest first."""
+    earlier = [each for each in decided if (each.entity, each.submission_id) != (job.entity, job.submission_id)]
+    similar = most_similar(_texts(content), earlier)
+    comparison = None if similar is None else _comparison(similar, content)
+    return _payload(job, content, comparison, has_history=bool(earlier))
 
-    def change(self, job: Job, content: SubmissionContent, before: Submission) -> dict[str, Any]:
-        """The review of a submission whose files differ from those in `before`, of which the owner was notified."""
-        return _payload(job, content, _comparison(before, content), has_history=True)
+
+def review_change(job: Job, content: SubmissionContent, before: Submission) -> dict[str, Any]:
+    """The review of a submission whose files differ from those in `before`, of which the owner was notified."""
+    return _payload(job, content, _comparison(before, content), has_history=True)
 
 
 def copy_of(job: Job, content: SubmissionContent) -> Submission:
@@ -86,9 +87,17 @@ def _comparison(before: Submission, content: SubmissionContent) -> dict[str, Any
         "decided_at": before.decided_at,
         "identical": before.fingerprint == content.fingerprint or not changes,
         "changed": len(changes),
-        "total": max(content.count - 1, len(changes)),
+        "total": _count_written(content, changes),
         "changes": [_to_json(change) for change in changes],
     }
+
+
+def _count_written(content: SubmissionContent, changes: Sequence[FileChange]) -> int:
+    """The number of files that the scientist wrote, and of removed ones. The client writes run.sh and config.yaml."""
+    changed = {change.path for change in changes}
+    generated = [file for file in content.files if file.path in {_SCRIPT_NAME, _CONFIG_NAME} - changed]
+    removed = sum(change.type is ChangeType.REMOVED for change in changes)
+    return max(content.count - len(generated) + removed, len(changes))
 
 
 def _without_config(files: Any) -> dict[str, str]:

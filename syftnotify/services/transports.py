@@ -30,7 +30,12 @@ def build_renderer(settings: Settings, name: str, section: TransportSettings) ->
     """The renderer of the transport `name`. Raises: ConfigError, a template in its settings is wrong."""
     config, templates = settings.config, settings.home.templates
     links = {key: value or "" for key, value in config.links.model_dump().items()}
-    context = RenderContext(config.do_email, links, templates if templates.is_dir() else None)
+    context = RenderContext(
+        config.do_email,
+        links,
+        templates if templates.is_dir() else None,
+        {address.lower(): zone for address, zone in config.timezones.items()},
+    )
     try:
         return section.build_renderer(context)
     except ValueError as error:

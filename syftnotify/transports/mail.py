@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from syftnotify.config.transport import RenderContext, TransportSettings
-from syftnotify.config.values import Text
+from syftnotify.config.values import Flag, Text
 from syftnotify.core.identifiers import AddressType
 from syftnotify.core.ports import Renderer
 
@@ -19,12 +19,15 @@ class MailSettings(TransportSettings):
 
     subject_prefix: Text = Field("", description="prefix of each subject: '[prod]'")
     body: Literal["both", "plain", "html"] = Field("both", description="text and HTML, or one of them")
+    subject_status: Flag = Field(
+        False, description="subjects begin with the status, for mail programs that do not group conversations"
+    )
 
     def default_recipients(self, name: str, owner: str) -> tuple[str, ...]:  # noqa: ARG002 - mail goes to addresses
         return self.default_recipient or (owner,)
 
     def build_renderer(self, context: RenderContext) -> Renderer:
-        from syftnotify.rendering.email import EmailRenderer
+        from syftnotify.rendering.email import EmailRenderer, MailOptions
         from syftnotify.rendering.links import Links
         from syftnotify.rendering.templates import cached_renderer
 
@@ -32,6 +35,5 @@ class MailSettings(TransportSettings):
             cached_renderer(context.templates),
             sender=context.owner,
             links=Links(**context.links),
-            prefix=self.subject_prefix,
-            body=self.body,
+            options=MailOptions(self.subject_prefix, self.body, self.subject_status, context.timezones),
         )

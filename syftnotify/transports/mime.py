@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
-from email.utils import formatdate
+from email.utils import format_datetime
 from typing import Any
 
 from syftnotify.core.errors import DeliveryError, Failure
@@ -13,6 +15,8 @@ from syftnotify.core.identifiers import is_address
 from syftnotify.core.models import Message
 from syftnotify.core.text import escape
 
+# The domain of the references of a conversation, which no mail has as its own id, so that they do not change with the
+# sender or the version. Also that of ids without a sender.
 DOMAIN = "syftnotify.local"
 SENDER_NAME = "SyftBox"
 _SUBJECT_LIMIT = 200  # characters
@@ -54,17 +58,20 @@ def build_mime(message: Message, *, date: float | None = None) -> EmailMessage:
         user, _, domain = message.sender.rpartition("@")
         mail["From"] = Address(message.sender_name or SENDER_NAME, user, domain)
     mail["To"] = message.recipient
+    if is_address(message.reply_to):
+        mail["Reply-To"] = message.reply_to
     mail["Subject"] = _header(message.subject, _SUBJECT_LIMIT)
-    mail["Date"] = formatdate(date, localtime=False)
+    mail["Date"] = format_datetime(datetime.fromtimestamp(time.time() if date is None else date, UTC))
+    sender_domain = message.sender.rpartition("@")[2] or DOMAIN
     if message.id:
-        mail["Message-ID"] = f"<{message.id}@{DOMAIN}>"
+        mail["Message-ID"] = f"<{message.id}@{message.domain or sender_domain}>"
     if message.conversation:
         root = f"<{message.conversation}@{DOMAIN}>"
         mail["In-Reply-To"] = root
         mail["References"] = root
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834
     mail["X-Auto-Response-Suppress"] = "All"
-    mail["List-Id"] = f"{SENDER_NAME} notifications <notifications.{DOMAIN}>"
+    mail["List-Id"] = f"{SENDER_NAME} notifications <notifications.{sender_domain}>"
     for name, value in message.headers:
         mail[name] = _header(value, _VALUE_LIMIT)
     if text or not html:
