@@ -41,7 +41,7 @@ _OUTPUT_LINES = 60  # of the end of stderr
 _NOISE_LINES = 20
 _TONES = {"✕": "failed", "⚠": "warning", "●": "waiting", "✓": "ok"}  # CSS classes
 # Payload keys without a row in the table of details: the message shows them elsewhere, or they may be private.
-_NO_ROWS_EMITTED = PRIVATE_KEYS | {"name", "error", "step", "url"}
+_NO_ROWS_EMITTED = PRIVATE_KEYS | {"name", "error", "step", "url", "user", "return_code"}
 # The same for events of the tree, whose payload also has keys that only this program needs.
 _NO_ROWS = _NO_ROWS_EMITTED | {
     *("submitter", "claimed", "unverified", "owner", "layout", "status", "incomplete", "approvals_given"),
@@ -120,12 +120,14 @@ def digest_context(items: Sequence[Item], links: Links, reader: Reader) -> dict[
     listed = sum(len(group.items) + group.more for group in groups)
     senders = {submitter(item.event) for item in rows}
     worst = category(rows[0])
+    owner = escape(str(items[0].event.payload.get("owner") or ""))
+    is_for_submitter = items[0].audience is Audience.SUBMITTER
     latest = max(item.detected_at for item in items)
     return {
         "kind": EventKind.DIGEST.value,
         "audience": items[0].audience.value,
         "recipient": reader.address,
-        "do_email": escape(str(items[0].event.payload.get("owner") or "")),
+        "do_email": owner,
         "status": "",
         "emitted": False,
         "job_name": "",
@@ -138,7 +140,8 @@ def digest_context(items: Sequence[Item], links: Links, reader: Reader) -> dict[
         "timestamp": local_time(latest, reader.zone),
         "groups": [
             {
-                "who": group.who,
+                # A submitter's own jobs are those at one owner.
+                "who": owner if is_for_submitter and owner else group.who,
                 "total": len(group.items) + group.more,
                 "more": group.more,
                 "rows": [_digest_row(item, links, reader) for item in group.items],

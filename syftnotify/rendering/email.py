@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
@@ -29,9 +30,17 @@ _WITHOUT_REPLY = frozenset({EventKind.JOB_FAILED, EventKind.JOB_TIMEOUT})
 _inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
 
 
+# A style element whose rules are not copied. The inliner would drop it, so it is put back.
+_KEPT_STYLES = re.compile(r'<style data-css-inline="ignore">(.*?)</style>', re.DOTALL)
+
+
 def inline_css(text: str) -> str:
-    """Copy the CSS rules in `<style>` to `style` attributes, which every mail program supports; @-rules stay."""
-    return _inliner.inline(text)
+    """Copy the CSS rules in `<style>` to `style` attributes, which every mail program supports.
+
+    Rules with an @, and style elements with the attribute `data-css-inline="ignore"`, stay in the head.
+    """
+    kept = "".join(f"<style>{rules}</style>" for rules in _KEPT_STYLES.findall(text))
+    return _inliner.inline(_KEPT_STYLES.sub("", text)).replace("</head>", f"{kept}</head>", 1)
 
 
 def template_for(kind: EventKind, audience: Audience) -> str:

@@ -86,7 +86,7 @@ Installed 12 packages in 61ms
 Traceback (most recent call last):
   File "/srv/SyftBox/owner@datasite.example/app_data/job/inbox/ana@uni.example/v1/income survey/code/main.py", line 49, in <module>
     main()
-  File "/srv/SyftBox/owner@datasite.example/app_data/job/inbox/ana@uni.example/v1/income survey/code/main.py", line 31, in summary
+  File "/srv/SyftBox/owner@datasite.example/app_data/job/inbox/ana@uni.example/v1/income survey/code/main.py", line 32, in summary
     "mean": round(np.average(group["income"], weights=group["weight"]), -2),
   File "/srv/SyftBox/owner@datasite.example/app_data/job/inbox/ana@uni.example/v1/income survey/code/.venv/lib/python3.12/site-packages/pandas/core/frame.py", line 4102, in __getitem__
     indexer = self.columns.get_loc(key)
@@ -216,7 +216,13 @@ def _event(kind: EventKind, status: Status, type_: SampleType) -> Event:
         return Event(kind, f"peer/{OWNER}/{SCIENTIST}", "", _SUBMITTED, facts)
     job = _job(status, is_hostile=is_hostile)
     at = {Status.WAITING: _SUBMITTED, Status.APPROVED: _DECIDED, Status.REJECTED: _DECIDED}.get(status, _ENDED)
-    payload: dict[str, Any] = {**job_payload(job), "times": _times(status), **_more(kind, job, is_hostile=is_hostile)}
+    code = {"return_code": -1} if kind is EventKind.JOB_TIMEOUT else {}
+    payload: dict[str, Any] = {
+        **job_payload(job),
+        **code,
+        "times": _times(status),
+        **_more(kind, job, is_hostile=is_hostile),
+    }
     if kind in {EventKind.JOB_WAITING, EventKind.JOB_LONG_RUNNING}:
         payload["minutes"] = 1440
     return Event(kind, job.entity, "preview", at, payload)
@@ -311,7 +317,7 @@ def _change_payload(job: Job, is_hostile: bool) -> dict[str, Any]:
 
 def _failure_payload(_: Job, is_hostile: bool) -> dict[str, Any]:
     code = _CODE.split("\n")
-    excerpt = [{"number": number, "text": code[number - 1]} for number in range(29, 34)]
+    excerpt = [{"number": number, "text": code[number - 1]} for number in range(30, 35)]
     if is_hostile:
         return {"stderr": escape_block(_HOSTILE_CODE + _STDERR), "stderr_cut": True, "shares_logs": True}
     return {"stderr": _STDERR, "stderr_cut": False, "shares_logs": True, "excerpt": excerpt}
