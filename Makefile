@@ -9,14 +9,22 @@ PYTEST := $(BIN)/python -m pytest -n 8
 # Compiled modules are kept: the tests start hundreds of processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test chaos fuzz bench check format wheel lock clean
+.PHONY: demo test browser images chaos fuzz bench check format wheel lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/notify demo
 
 # Tests that take long by nature are marked `thorough`: `make check` runs them.
 test: $(VENV)/.installed-dev
-	$(PYTEST) -m "not thorough" $(ARGS)
+	$(PYTEST) -m "not thorough and not browser" $(ARGS)
+
+# Shows every mail in a browser (Debian's package chromium; CHROMIUM names another one).
+browser: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 -m browser $(ARGS)
+
+# Writes screenshots of the mails to docs/images.
+images: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.browser.images
 
 # Kills real workers a thousand times; writes docs/reliability.md.
 chaos: $(VENV)/.installed-dev
@@ -37,9 +45,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST) -m "not thorough" --cov --cov-report= $(ARGS)
+	$(PYTEST) -m "not thorough and not browser" --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --fail-under=95
 	$(PYTEST) -m thorough $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m browser $(ARGS)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

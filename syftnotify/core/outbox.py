@@ -15,7 +15,7 @@ from syftnotify.core.emitted_jobs import EmittedJob, EmittedJobChanges
 from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import AlertRule, DigestWindow, Event, Notification, NotificationState
-from syftnotify.core.submissions import Decision, Submission, SubmissionVersion
+from syftnotify.core.submissions import SubmissionLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,26 +378,6 @@ class EmittedJobStore(Protocol):
 
     def started(self) -> list[EmittedJob]:
         """The jobs that have started and not ended."""
-
-
-class SubmissionLog(Protocol):
-    """Copies of submissions, and the owner's decisions about them."""
-
-    def record(self, submissions: Sequence[Submission], decisions: Sequence[Decision], now: float) -> None:
-        """Store copies and decisions in one transaction.
-
-        A copy replaces an earlier one of the same submission, whose decision stays recorded; the oldest copies of its
-        submitter are dropped. A decision about a submission without a copy is ignored.
-        """
-
-    def versions(self, entities: Collection[str]) -> dict[tuple[str, str], SubmissionVersion]:
-        """The versions of the stored copies of `entities`, by entity and submission id."""
-
-    def find(self, entity: str, submission_id: str) -> Submission | None:
-        """The copy of one submission."""
-
-    def decided(self, owner: str, submitter: str) -> list[Submission]:
-        """The submissions of one submitter that the owner decided on, the latest first."""
 
 
 class OutboxStore(Protocol):

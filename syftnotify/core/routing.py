@@ -53,13 +53,13 @@ class RoutingContext:
     mail_transport: str  # the default transport for mail; empty: none is configured
     peers: frozenset[str]  # addresses that the owner added
     allows: Callable[[str], bool]  # whether `recipients.allow` matches an address
-    denies: Callable[[str], bool] = lambda _address: False  # whether `recipients.deny` matches an address
     routes: tuple[Route, ...] | None = None  # None: the built-in ones
     transports: Mapping[str, TransportInfo] = field(default_factory=dict)
     alerts: tuple[AlertRule, ...] = ()  # evaluated before the routes
     # Whether a peer record, the owner's client or the configuration confirms an address that the tree names.
     is_known: Callable[[str], bool] = lambda _address: True
     configured: frozenset[str] = frozenset()  # addresses that the configuration names as recipients, in lower case
+    denies: Callable[[str], bool] = lambda _address: False  # whether `recipients.deny` matches an address
 
     @property
     def mail(self) -> TransportInfo:

@@ -5,9 +5,9 @@ A scientist can rewrite the files in the tree, so later submissions are compared
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from syftnotify.core.kinds import Status
 
@@ -44,3 +44,23 @@ class Decision:
     status: Status  # APPROVED or REJECTED
     reason: str
     decided_at: str  # ISO 8601 time from the tree; or empty
+
+
+class SubmissionLog(Protocol):
+    """Copies of submissions, and the owner's decisions about them."""
+
+    def record(self, submissions: Sequence[Submission], decisions: Sequence[Decision], now: float) -> None:
+        """Store copies and decisions in one transaction.
+
+        A copy replaces an earlier one of the same submission, whose decision stays recorded; the oldest copies of its
+        submitter are dropped. A decision about a submission without a copy is ignored.
+        """
+
+    def versions(self, entities: Collection[str]) -> dict[tuple[str, str], SubmissionVersion]:
+        """The versions of the stored copies of `entities`, by entity and submission id."""
+
+    def find(self, entity: str, submission_id: str) -> Submission | None:
+        """The copy of one submission."""
+
+    def decided(self, owner: str, submitter: str) -> list[Submission]:
+        """The submissions of one submitter that the owner decided on, the latest first."""

@@ -18,7 +18,7 @@ _TOO_MUCH = "too much code for one mail"
 def limited_code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The files to show, limited to `HTML_LIMIT` and `LINE_LIMIT` in all, and the files that are left out.
 
-    Shown files are dicts with `path`, `lines` (texts), `omitted` (the number of lines that are not shown), `cut`
+    Shown files are dicts with `path`, `lines` (pairs of number and text), `omitted` (the number of lines that are not shown), `cut`
     (whether more follow that were not read) and `total` (the number of lines that were read).
     """
     shown: list[dict[str, Any]] = []
@@ -38,7 +38,7 @@ def limited_code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list
         shown.append(
             {
                 "path": file["path"],
-                "lines": lines[:count],
+                "lines": list(enumerate(lines[:count], 1)),
                 "omitted": total - count,
                 "cut": bool(file.get("cut")),
                 "total": total,

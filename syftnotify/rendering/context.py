@@ -315,9 +315,8 @@ def _comparison(comparison: Mapping[str, Any], reader: Reader) -> dict[str, Any]
 
 
 def _change(change: Mapping[str, Any]) -> dict[str, Any]:
-    lines = [
-        {"mark": LineMark(mark).name.lower(), "number": number, "text": text} for mark, number, text in change["lines"]
-    ]
+    """A `FileChange` whose lines are tuples of mark, number and text."""
+    lines = [(LineMark(mark).name.lower(), number, text) for mark, number, text in change["lines"]]
     return {**change, "lines": lines}
 
 

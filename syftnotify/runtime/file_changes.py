@@ -12,8 +12,7 @@ from syftnotify.core.code_changes import ChangeType, compare
 from syftnotify.core.detection import job_payload, job_routing
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Event, Job
-from syftnotify.core.outbox import SubmissionLog
-from syftnotify.core.submissions import Submission, SubmissionVersion
+from syftnotify.core.submissions import Submission, SubmissionLog, SubmissionVersion
 from syftnotify.services.review import copy_of, review_change
 from syftnotify.sources.syftbox.submission_content import (
     SubmissionContent,

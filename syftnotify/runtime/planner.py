@@ -9,9 +9,9 @@ from syftnotify.core.detection import Changes
 from syftnotify.core.digests import BUNDLE_ABOVE, group_into_digests
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import QUIET_HOURS_PREFIX, Event, Job
-from syftnotify.core.outbox import SubmissionLog
 from syftnotify.core.quiet_hours import QuietHours, defer
 from syftnotify.core.routing import RoutingContext, is_unverified, notifications_for, source_of
+from syftnotify.core.submissions import SubmissionLog
 from syftnotify.core.throttle import SlidingWindow
 from syftnotify.runtime.job_changes import submission_of
 from syftnotify.runtime.recipients import RecipientLimit

@@ -13,8 +13,7 @@ from typing import Any
 from syftnotify.core.code_changes import ChangeType, FileChange, compare, most_similar
 from syftnotify.core.code_hints import find_hints
 from syftnotify.core.models import Job
-from syftnotify.core.outbox import SubmissionLog
-from syftnotify.core.submissions import Submission
+from syftnotify.core.submissions import Submission, SubmissionLog
 from syftnotify.sources.syftbox.layouts.registry import layout_spec
 from syftnotify.sources.syftbox.submission_content import CodeFile, SubmissionContent
 

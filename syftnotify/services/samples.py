@@ -214,7 +214,7 @@ def _event(kind: EventKind, status: Status, type_: SampleType) -> Event:
         peer = "evil.example <b>" if is_hostile else SCIENTIST
         facts = {"owner": OWNER, "submitter": peer, "name": peer}
         return Event(kind, f"peer/{OWNER}/{SCIENTIST}", "", _SUBMITTED, facts)
-    job = _job(status, is_hostile=is_hostile)
+    job = example_job(status, is_hostile=is_hostile)
     at = {Status.WAITING: _SUBMITTED, Status.APPROVED: _DECIDED, Status.REJECTED: _DECIDED}.get(status, _ENDED)
     code = {"return_code": -1} if kind is EventKind.JOB_TIMEOUT else {}
     payload: dict[str, Any] = {
@@ -245,7 +245,8 @@ def _times(status: Status) -> dict[str, str]:
     return times
 
 
-def _job(status: Status, *, is_hostile: bool) -> Job:
+def example_job(status: Status, *, is_hostile: bool = False) -> Job:
+    """A job of layout D."""
     name = _HOSTILE_NAME if is_hostile else "income survey"
     return Job(
         entity=f"job/D/{OWNER}/{SCIENTIST}/preview",
@@ -352,7 +353,6 @@ def _worker_payload(kind: EventKind, *, is_hostile: bool) -> dict[str, Any]:
         "transport": "office",
         "reason": "mail.example refuses the sign-in (535)",
         "queued": 4,
-        "type": "smtp",
         "needs_sign_in": False,
         "advice": "correct its user and password",
         "host": "",

@@ -59,7 +59,7 @@ def _written_keys(value: dict[str, Any], above: str = "") -> set[str]:
             found |= {f"transports.<name>.{key}" for key in inner}
         elif name == "routes":
             found |= {key for route in inner for key in _written_keys(route, "routes[].")}
-        elif isinstance(inner, dict) and name not in {"secrets", "not"}:
+        elif isinstance(inner, dict) and name not in {"secrets", "timezones", "not"}:
             found |= _written_keys(inner, f"{above}{name}.")
         else:
             found.add(above + name)
