@@ -23,6 +23,7 @@ class Submission:
     name: str
     fingerprint: str  # of all files; hexadecimal digits
     files: Mapping[str, str] = field(default_factory=dict)  # escaped texts by path, in the order of display
+    hashes: Mapping[str, str] = field(default_factory=dict)  # of all files by path, also of those without a text
     status: Status = Status.WAITING  # or APPROVED, REJECTED
     reason: str = ""  # of the decision
     decided_at: str = ""  # ISO 8601 time from the tree; or empty

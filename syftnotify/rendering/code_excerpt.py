@@ -18,8 +18,8 @@ _TOO_MUCH = "too much code for one mail"
 def limited_code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The files to show, limited to `HTML_LIMIT` and `LINE_LIMIT` in all, and the files that are left out.
 
-    Shown files are dicts with `path`, `lines` (pairs of number and text), `omitted` (the number of lines that are not shown), `cut`
-    (whether more follow that were not read) and `total` (the number of lines that were read).
+    Shown files are dicts with `path`, `lines` (pairs of number and text), `omitted` (the number of lines that are not
+    shown), `cut` (whether more follow that were not read) and `total` (the number of lines that were read).
     """
     shown: list[dict[str, Any]] = []
     left_out = list(payload.get("code_left_out") or [])

@@ -166,6 +166,7 @@ def _digest_row(item: Item, links: Links, reader: Reader) -> dict[str, Any]:
         "line": summary_line(item),
         "reason": escape(reason.splitlines()[0] if reason else "", limit=NAME_LIMIT * 2),
         "error": error_line(item),
+        "unreadable": escape(str(payload.get("unreadable") or "")) if not item.event.emitted else "",
         "duration": _duration(payload, "approved", "ended"),
         "at": local_time(item.event.at, reader.zone),
         "glyph": glyph,

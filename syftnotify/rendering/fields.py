@@ -10,7 +10,7 @@ from syftnotify.core.identifiers import is_address
 from syftnotify.core.kinds import Audience
 from syftnotify.core.models import Event, Item
 from syftnotify.core.text import escape
-from syftnotify.rendering.templates import format_datetime
+from syftnotify.rendering.filters import format_datetime
 
 # Payload keys that may contain private data of the run. They are shown in mails to `TRUSTED_AUDIENCES` only.
 PRIVATE_KEYS = frozenset({"code", "code_left_out", "review", "stderr", "stderr_cut", "excerpt", "output_names"})

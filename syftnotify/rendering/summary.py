@@ -18,7 +18,7 @@ from syftnotify.rendering.fields import (
     unreadable_notice,
     unverified_suffix,
 )
-from syftnotify.rendering.templates import format_duration
+from syftnotify.rendering.filters import format_duration
 
 _ENDED = frozenset({Status.DONE, Status.FAILED})
 _DECIDED = frozenset(Status) - {Status.WAITING}

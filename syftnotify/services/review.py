@@ -6,7 +6,7 @@ The result is JSON, stored with the event, so that a mail and a page show the sa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,8 +20,9 @@ from syftnotify.sources.syftbox.submission_content import CodeFile, SubmissionCo
 SHOWN_CAP = 80 * 1024  # bytes of code, as UTF-8, in one message
 _TOO_MUCH = "too much code for one mail"
 _CONFIG_NAME, _SCRIPT_NAME = "config.yaml", "run.sh"
+_IDENTITY_KEYS = frozenset({"name", "submitted_at"})  # of config.yaml
 # A requirement with a version, a URL or a path, see PEP 508; an upper limit alone still allows many versions.
-_PINNED = re.compile(r"===?|~=|@|^\.{0,2}/")
+_PINNED = re.compile(r"^[^;]*(?:===?|~=|@)|^\.{0,2}/")
 
 
 def review_submission(job: Job, content: SubmissionContent, submissions: SubmissionLog) -> dict[str, Any]:
@@ -61,6 +62,7 @@ def copy_of(job: Job, content: SubmissionContent) -> Submission:
         job.name,
         content.fingerprint,
         _texts(content),
+        content.hashes,
     )
 
 
@@ -76,32 +78,61 @@ def _texts(content: SubmissionContent) -> dict[str, str]:
 def _comparison(before: Submission, content: SubmissionContent) -> dict[str, Any]:
     """The differences to `before`: `identical`, `changed` of `total` files, and `changes`, see `FileChange`.
 
-    `lines` of a change are lists of mark, number and text.
+    `lines` of a change are lists of mark, number and text. The client writes run.sh and config.yaml, so run.sh counts if
+    it has changed, and config.yaml if nothing else has.
     """
-    changes = compare(_without_config(before.files), _without_config(_texts(content)))
+    changes = _changes(before, content)
+    paths = {change.path for change in changes}
+    counted = paths - {_CONFIG_NAME} or paths
+    written = [path for path in content.hashes if path not in {_SCRIPT_NAME, _CONFIG_NAME}]
     return {
         "name": before.name,
         "status": before.status.value,
         "reason": before.reason,
         "decided_at": before.decided_at,
-        "identical": before.fingerprint == content.fingerprint or not changes,
-        "changed": len(changes),
-        "total": _count_written(content, changes),
+        "identical": not changes,
+        "changed": len(counted),
+        "total": len({*written, *counted}),
         "changes": [_to_json(change) for change in changes],
     }
 
 
-def _count_written(content: SubmissionContent, changes: Sequence[FileChange]) -> int:
-    """The number of files that the scientist wrote, and of removed ones. The client writes run.sh and config.yaml."""
-    changed = {change.path for change in changes}
-    generated = [file for file in content.files if file.path in {_SCRIPT_NAME, _CONFIG_NAME} - changed]
-    removed = sum(change.type is ChangeType.REMOVED for change in changes)
-    return max(content.count - len(generated) + removed, len(changes))
+def _changes(before: Submission, content: SubmissionContent) -> list[FileChange]:
+    """The files that differ: those with a text by their lines, all others by their hashes."""
+    texts = _texts(content)
+    old = {**before.files}
+    if _CONFIG_NAME in old and _CONFIG_NAME in texts:
+        old[_CONFIG_NAME] = _as_if_submitted_together(old[_CONFIG_NAME], texts[_CONFIG_NAME])
+    both = {path for path in texts if path in old}
+    changes = compare(
+        {path: text for path, text in old.items() if path in both},
+        {path: text for path, text in texts.items() if path in both},
+    )
+    compared = {change.path for change in changes}
+    for path in [*content.hashes, *(each for each in before.hashes if each not in content.hashes)]:
+        is_cut = any(file.path == path and file.is_cut for file in content.files)
+        if path in compared or (path in both and not is_cut) or before.hashes.get(path) == content.hashes.get(path):
+            continue
+        changes.append(_change_of_other(path, before, content, texts))
+    return changes
 
 
-def _without_config(files: Any) -> dict[str, str]:
-    """The files without config.yaml, which contains the time of each submission."""
-    return {path: text for path, text in files.items() if path != _CONFIG_NAME}
+def _change_of_other(path: str, before: Submission, content: SubmissionContent, texts: Mapping[str, str]) -> FileChange:
+    """The change of a file of which the two texts are not known, or are equal as far as they were read."""
+    if path not in before.hashes:
+        return FileChange(path, ChangeType.ADDED, added=len(texts.get(path, "").splitlines()))
+    if path not in content.hashes:
+        return FileChange(path, ChangeType.REMOVED, removed=len(before.files.get(path, "").splitlines()))
+    return FileChange(path, ChangeType.CHANGED)
+
+
+def _as_if_submitted_together(before: str, after: str) -> str:
+    """The earlier config.yaml with the name and the time of the later one, which differ in any case."""
+    current = {line.partition(":")[0]: line for line in after.split("\n")}
+    lines = before.split("\n")
+    return "\n".join(
+        current.get(key, line) if (key := line.partition(":")[0]) in _IDENTITY_KEYS else line for line in lines
+    )
 
 
 def _to_json(change: FileChange) -> dict[str, Any]:

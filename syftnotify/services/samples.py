@@ -9,6 +9,7 @@ from typing import Any
 
 from syftnotify.core.alerts import Alert, alert_payload
 from syftnotify.core.detection import job_payload
+from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.kinds import WORKER_KINDS, Audience, EventKind, Family, Status
 from syftnotify.core.models import Event, Item, Job, Message
 from syftnotify.core.ports import Renderer
@@ -288,7 +289,8 @@ def _content(code: str, *, is_hostile: bool) -> SubmissionContent:
             {"path": "code/evil.example.so", "why": "not in the job's list of files", "unlisted": True},
             {"path": "code/data.bin", "why": "binary, 4711 bytes", "binary": True},
         ]
-    return SubmissionContent(files, left_out, "3f9a12c477e0" + "0" * 52, len(files), not is_hostile)
+    hashes = {file.path: stable_hash(file.text)[:16] for file in files}
+    return SubmissionContent(files, left_out, "3f9a12c477e0" + "0" * 52, hashes, not is_hostile)
 
 
 def _earlier(job: Job, *, is_hostile: bool) -> Submission:

@@ -12,7 +12,8 @@ _MAX_REQUESTS = 20  # tags or recipients that one job may name
 MAX_REQUEST = 300
 _MAX_TIME = 64  # characters
 _MAX_NAMES = 50  # dependencies or datasets that one job may request
-_MAX_NAME = 200  # characters of one of them, and of the job's own name
+_MAX_NAME = 200  # characters of one of them
+_MAX_FOLDER_NAME = 300  # characters of the job's own name; a folder's name has at most 255
 
 
 def time_text(value: Any) -> str:
@@ -45,7 +46,7 @@ def job_details(config: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]
     return {
         "files": names,
         "entrypoint": entry if isinstance(entry, str) else "",
-        "config_name": text_prefix(config.get("name") or "", _MAX_NAME),
+        "config_name": text_prefix(config.get("name") or "", _MAX_FOLDER_NAME),
         "dependencies": _names(config.get("dependencies")),
         "datasets": _datasets(config.get("datasets")),
         "code_path": path if isinstance(path, str) else "",

@@ -20,6 +20,7 @@ from syftnotify.sources.syftbox.names import relative_parts
 from syftnotify.sources.syftbox.submission_files import (
     MAX_DEPTH,
     FileEntry,
+    FileHashes,
     Parts,
     display_path,
     hash_files,
@@ -70,8 +71,13 @@ class SubmissionContent:
     files: list[CodeFile]  # in the order in which they were read
     left_out: list[dict[str, Any]]  # {path, why} and the flags `binary`, `unlisted`, `executable` where they are set
     fingerprint: str  # SHA-256 over the paths and contents of all files, without those that a run adds
-    count: int  # of the files in the fingerprint
+    hashes: dict[str, str]  # by path: of the same files, one by one
     is_complete: bool  # False: of very large files, only the beginning and the size are in the fingerprint
+
+    @property
+    def count(self) -> int:
+        """The number of files."""
+        return len(self.hashes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,21 +125,19 @@ def read_submission(job: Job) -> SubmissionContent:
             is_binary = reason.startswith(_BINARY)
             left_out.append(_LeftOut(parts, reason, is_named=True, is_executable=is_executable, is_binary=is_binary))
     left_out += [_unnamed(entry, job) for parts, entry in listed.items() if parts not in named or entry.is_folder]
-    hashed = hash_files(job.base, job.parts, (entry for entry in listed.values() if is_submitted(entry.parts, job)))
-    return SubmissionContent(
-        reader.files,
-        _lines(sorted(left_out, key=lambda each: each.rank)),
-        hashed.fingerprint,
-        hashed.count,
-        hashed.is_complete,
-    )
+    hashes = _hashes(job, listed.values())
+    by_path = {_display(parts): value for parts, value in hashes.by_path.items()}
+    left_out_lines = _lines(sorted(left_out, key=lambda each: each.rank))
+    return SubmissionContent(reader.files, left_out_lines, hashes.fingerprint, by_path, hashes.is_complete)
 
 
 def fingerprint_of(job: Job) -> str:
     """The fingerprint of a submission's files, as in `SubmissionContent`."""
-    return hash_files(
-        job.base, job.parts, (entry for entry in _list_files(job) if is_submitted(entry.parts, job))
-    ).fingerprint
+    return _hashes(job, _list_files(job)).fingerprint
+
+
+def _hashes(job: Job, entries: Iterable[FileEntry]) -> FileHashes:
+    return hash_files(job.base, job.parts, (entry for entry in entries if is_submitted(entry.parts, job)))
 
 
 def _list_files(job: Job) -> list[FileEntry]:

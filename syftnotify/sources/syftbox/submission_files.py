@@ -49,12 +49,20 @@ class FileEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class FilesHash:
-    """A hash of files."""
+class FileHashes:
+    """Hashes of files."""
 
-    fingerprint: str  # 64 hexadecimal digits
-    count: int  # of files
+    by_path: dict[Parts, str]  # 16 hexadecimal digits
     is_complete: bool  # whether all of their contents are in it
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash of all of them, 64 hexadecimal digits."""
+        digest = hashlib.sha256()
+        for parts, value in self.by_path.items():
+            path = "/".join(parts).encode("utf-8", "surrogateescape")
+            digest.update(b"%d %s %s " % (len(path), path, value.encode("ascii")))
+        return digest.hexdigest()
 
 
 def is_executable_name(name: str) -> bool:
@@ -184,17 +192,16 @@ def _has_executable_head(base: str, parts: Parts) -> bool:
         return False
 
 
-def hash_files(base: str, parts: Parts, entries: Iterable[FileEntry]) -> FilesHash:
-    """The SHA-256 over the paths, sizes and contents of the regular files in `entries`.
+def hash_files(base: str, parts: Parts, entries: Iterable[FileEntry]) -> FileHashes:
+    """Hashes (SHA-256) over the sizes and contents of the regular files in `entries`.
 
     Of a file that cannot be read, and of the rest of a very large one, the reason and the size are in it instead.
     """
-    digest = hashlib.sha256()
-    count, room, is_complete = 0, _HASHED, True
+    hashes: dict[Parts, str] = {}
+    room, is_complete = _HASHED, True
     for entry in sorted(entries, key=lambda each: each.parts):
         if entry.is_folder:
             continue
-        count += 1
         try:
             cap = min(_HASHED_PER_FILE, room)
             content, size = read_beneath(base, (*parts, *entry.parts), cap=cap, allow_hard_links=False)
@@ -202,7 +209,5 @@ def hash_files(base: str, parts: Parts, entries: Iterable[FileEntry]) -> FilesHa
             content, size = (entry.reason or str(error)).encode("utf-8", "surrogateescape"), -1
         room -= len(content)
         is_complete = is_complete and size <= len(content)
-        path = "/".join(entry.parts).encode("utf-8", "surrogateescape")
-        digest.update(b"%d %s %d %d " % (len(path), path, size, len(content)))
-        digest.update(content)
-    return FilesHash(digest.hexdigest(), count, is_complete)
+        hashes[entry.parts] = hashlib.sha256(b"%d " % size + content).hexdigest()[:16]
+    return FileHashes(hashes, is_complete)

@@ -89,7 +89,7 @@ def _record(connection: sa.Connection, submission: Submission, now: float) -> No
         submitter=submission.submitter,
         name=submission.name,
         fingerprint=submission.fingerprint,
-        files=zlib.compress(json.dumps(dict(submission.files)).encode("ascii")),
+        files=zlib.compress(json.dumps([dict(submission.files), dict(submission.hashes)]).encode("ascii")),
         recorded_at=now,
         status=submission.status.value,
         reason=submission.reason,
@@ -105,7 +105,7 @@ def _record(connection: sa.Connection, submission: Submission, now: float) -> No
 def _submission(row: Any) -> Submission | None:
     """The submission of a row; None, with a log entry, if the row is not valid."""
     try:
-        files = json.loads(zlib.decompress(row.files))
+        files, hashes = json.loads(zlib.decompress(row.files))
         return Submission(
             row.entity,
             row.submission,
@@ -114,6 +114,7 @@ def _submission(row: Any) -> Submission | None:
             row.name,
             row.fingerprint,
             dict(files),
+            dict(hashes),
             Status(row.status),
             row.reason,
             row.decided_at,
