@@ -26,6 +26,7 @@ BENCHMARKS = (
     "idle",
     "latency",
     "outbox",
+    "rendering",
     "delivery",
     "ledger",
     "commands",

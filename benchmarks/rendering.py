@@ -29,9 +29,7 @@ _TARGET_MS = 5.0
 
 
 def _code(word: str) -> str:
-    lines = [
-        f"    total_{number} = frame['income'].groupby({number}).sum()  # step {number}" for number in range(_LINES)
-    ]
+    lines = [f"    total_{number} = frame['income'].groupby({number}).sum()  # total" for number in range(_LINES)]
     for number in _CHANGED:
         lines[number] += f" {word}"
     return "\n".join(lines) + "\n"
@@ -41,10 +39,10 @@ def request_item() -> Item:
     """A job request with 400 lines of code of which 20 differ from those of an earlier job."""
     item = sample(EventKind.JOB_SUBMITTED, Audience.OWNER).items[0]
     job = example_job(Status.WAITING)
-    content = SubmissionContent([CodeFile("code/main.py", _code("now"), is_entry_point=True)], [], "1" * 64, 3, True)
-    earlier = Submission(
-        "job/before", "", job.owner, job.submitter, "before", "2" * 64, {"code/main.py": _code("then")}
-    )
+    files = [CodeFile("code/main.py", _code("now"), is_entry_point=True)]
+    content = SubmissionContent(files, [], "1" * 64, {"code/main.py": "1"}, is_complete=True)
+    before, hashes = {"code/main.py": _code("then")}, {"code/main.py": "2"}
+    earlier = Submission("job/before", "", job.owner, job.submitter, "before", "2" * 64, before, hashes)
     review = compose(job, content, [replace(earlier, status=Status.APPROVED)])
     return replace(item, event=replace(item.event, payload={**item.event.payload, **review}))
 

@@ -33,6 +33,10 @@ _inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=Tr
 # A style element whose rules are not copied. The inliner would drop it, so it is put back.
 _KEPT_STYLES = re.compile(r'<style data-css-inline="ignore">(.*?)</style>', re.DOTALL)
 
+# Lines of code, whose rules stay in the head. Without them the inliner takes a tenth of the time.
+_LINES = re.compile(r"<!--lines-->(.*?)<!--/lines-->", re.DOTALL)
+_PLACEHOLDER = "<!--lines-->"
+
 
 def inline_css(text: str) -> str:
     """Copy the CSS rules in `<style>` to `style` attributes, which every mail program supports.
@@ -40,7 +44,10 @@ def inline_css(text: str) -> str:
     Rules with an @, and style elements with the attribute `data-css-inline="ignore"`, stay in the head.
     """
     kept = "".join(f"<style>{rules}</style>" for rules in _KEPT_STYLES.findall(text))
-    return _inliner.inline(_KEPT_STYLES.sub("", text)).replace("</head>", f"{kept}</head>", 1)
+    lines = iter(_LINES.findall(text))
+    short = _LINES.sub(_PLACEHOLDER, _KEPT_STYLES.sub("", text))
+    inlined = _inliner.inline(short).replace("</head>", f"{kept}</head>", 1)
+    return re.sub(_PLACEHOLDER, lambda _: next(lines, ""), inlined)
 
 
 def template_for(kind: EventKind, audience: Audience) -> str:

@@ -61,6 +61,7 @@ class TemplateRenderer:
             jinja2.TemplateNotFound: there is no such template.
             jinja2.TemplateError: the template has an error, or uses something that the sandbox forbids.
         """
+        self.shared_words.clear()
         if template_name.endswith(".html"):
             text_template = f"{template_name.removesuffix('.html')}.txt"
             context = {**context, "words": Words(self.render_block, text_template, context)}

@@ -33,7 +33,8 @@ class Words(dict[str, str]):
 class SharedWords(dict[str, Callable[..., str]]):
     """The macros of `_words.txt` as functions that return plain text, which an HTML template escapes.
 
-    A macro that is imported by an HTML template would return text that counts as escaped, although it is not.
+    A macro that is imported by an HTML template would return text that counts as escaped, although it is not. `clear`
+    makes changes of the file effective.
     """
 
     def __init__(self, environment: jinja2.Environment, fallback: SharedWords | None) -> None:
@@ -43,12 +44,13 @@ class SharedWords(dict[str, Callable[..., str]]):
         self._fallback = fallback
 
     def __missing__(self, name: str) -> Callable[..., str]:
+        macro = getattr(self._environment.get_template(_FILE).module, name, None)
+        if macro is None and self._fallback is not None:
+            return self._fallback[name]
+        if macro is None:
+            raise jinja2.TemplateRuntimeError(f"{_FILE} has no macro {name!r}")
+
         def plain(*arguments: Any, **options: Any) -> str:
-            macro = getattr(self._environment.get_template(_FILE).module, name, None)
-            if macro is None and self._fallback is not None:
-                return self._fallback[name](*arguments, **options)
-            if macro is None:
-                raise jinja2.TemplateRuntimeError(f"{_FILE} has no macro {name!r}")
             return str(macro(*arguments, **options)).strip()
 
         self[name] = plain

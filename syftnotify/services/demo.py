@@ -30,11 +30,22 @@ with open("data/income.csv") as file:
     rows = list(csv.DictReader(file))
 print("mean income:", sum(float(row["income"]) for row in rows) / len(rows))
 """
+# Repeats the survey, and prints what the survey only aggregates: the mail shows the difference.
+_RAW_ROWS = _SURVEY + "for row in rows:\n    print(row)\n"
+_MERGE = """\
+import csv
+
+left = {row["person_id"]: row for row in csv.DictReader(open("data/left.csv"))}
+for row in csv.DictReader(open("data/right.csv")):
+    row.update(left[row["person"]])
+print(len(left))
+"""
 _TRACEBACK = """\
+Installed 1 package in 12ms
 Traceback (most recent call last):
-  File "main.py", line 4, in <module>
-    rows = left.join(right, on="person_id")
-KeyError: 'person_id'
+  File "main.py", line 5, in <module>
+    row.update(left[row["person"]])
+KeyError: 'person'
 """
 
 
@@ -229,10 +240,10 @@ def _survey_steps(tree: Tree) -> list[DemoStep]:
 def _failing_steps(tree: Tree) -> list[DemoStep]:
     name, mails = "merge tables", _mails(EventKind.JOB_FAILED, _OWNER, _ANA)
     failed = DemoStep("it fails", lambda: tree.end(_ANA, name, 1, _TRACEBACK), mails)
-    return [_submit_step(tree, name, "rows = left.join(right)\n"), _approve_step(tree, name), failed]
+    return [_submit_step(tree, name, _MERGE), _approve_step(tree, name), failed]
 
 
 def _rejected_steps(tree: Tree) -> list[DemoStep]:
     name, mails = "raw rows", _mails(EventKind.JOB_REJECTED, _ANA)
     rejected = DemoStep("the owner rejects it", lambda: tree.reject(_ANA, name, "it prints raw rows"), mails)
-    return [_submit_step(tree, name, "print(open('data/income.csv').read())\n"), rejected]
+    return [_submit_step(tree, name, _RAW_ROWS), rejected]

@@ -78,8 +78,8 @@ def _texts(content: SubmissionContent) -> dict[str, str]:
 def _comparison(before: Submission, content: SubmissionContent) -> dict[str, Any]:
     """The differences to `before`: `identical`, `changed` of `total` files, and `changes`, see `FileChange`.
 
-    `lines` of a change are lists of mark, number and text. The client writes run.sh and config.yaml, so run.sh counts if
-    it has changed, and config.yaml if nothing else has.
+    `lines` of a change are lists of mark, number and text. The client writes run.sh and config.yaml: run.sh counts if
+    it has changed, config.yaml if nothing else has.
     """
     changes = _changes(before, content)
     paths = {change.path for change in changes}
