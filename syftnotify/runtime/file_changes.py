@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from syftnotify.core.code_changes import ChangeType, compare
 from syftnotify.core.detection import job_payload, job_routing
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Event, Job
@@ -23,12 +23,14 @@ from syftnotify.sources.syftbox.submission_content import (
 
 # Jobs that one scan compares with their last signature; the others have their turn in the next scans.
 _PER_SCAN = 50
+_MAX_PENDING = 200  # jobs with a change that has not lasted yet, which every scan compares
 _STABLE_SECONDS = 5.0  # files are synced one by one: a change counts once it has lasted this long
-_MIN_INTERVAL = 600.0  # seconds between two events about the files of one job that waits
+_MIN_INTERVAL = 600.0  # seconds between two events about the files of one job
 _CHECKED = frozenset({Status.WAITING, Status.APPROVED})
 _RAN = frozenset({Status.RUNNING, Status.DONE, Status.FAILED})
-
 _Key = tuple[str, str]  # entity and submission id
+# Jobs that have not ended, by entity, and since when each has had its status.
+Unfinished = Mapping[str, tuple[Job, float]]
 
 
 @dataclass(slots=True)
@@ -52,12 +54,14 @@ class FileChanges:
         self._signatures: dict[_Key, int] = {}  # of the files as compared last
         self._pending: dict[_Key, tuple[int, float]] = {}  # changed signatures, and since when
         self._reported: dict[_Key, float] = {}  # when the last event was detected
-        self._last = ""  # the entity that was compared last
+        self._round: deque[str] = deque()  # entities whose turn is still to come
 
-    def detect(self, unfinished: Mapping[str, Job], changed: Iterable[Job], new: Container[str]) -> FoundFileChanges:
-        """Compare some of the `unfinished` jobs (by entity), and all that have `changed` since the last scan.
+    def detect(
+        self, unfinished: Unfinished, changed: Iterable[Job], new: Container[str], now: float
+    ) -> FoundFileChanges:
+        """Compare some of the `unfinished` jobs, and all that have `changed` since the last scan, at `now`.
 
-        The jobs `new` (entities) are left out: the owner is notified of them now. A run may add files, so of a job that
+        `now` is in seconds since 1970. The jobs `new` (entities) are left out: the owner is notified of them now. A run may add files, so of a job that
         has started or ended, only the files of the copy are compared.
 
         Raises:
@@ -65,9 +69,10 @@ class FileChanges:
         """
         found = FoundFileChanges()
         changed = [job for job in changed if job.entity not in new]
-        approved = [job for job in changed if job.status is Status.APPROVED]
-        jobs = {_key(job): job for job in (*approved, *self._turn(unfinished)) if job.entity not in new}
-        due = [job for key, job in jobs.items() if self._is_due(key, job, found)]
+        approved = {_key(job): job for job in changed if job.status is Status.APPROVED}
+        others = {_key(job): job for job in self._turn(unfinished) if job.entity not in new}
+        due = [job for key, job in approved.items() if self._has_other_signature(key, job)]
+        due += [job for key, job in others.items() if key not in approved and self._is_due(key, job, found, now)]
         ran = [job for job in changed if job.status in _RAN]
         if due or ran:
             versions = self._submissions.versions([job.entity for job in (*due, *ran)])
@@ -79,33 +84,48 @@ class FileChanges:
         self._forget(unfinished)
         return found
 
-    def _turn(self, unfinished: Mapping[str, Job]) -> Iterator[Job]:
-        """The jobs of this scan: the next ones in the order of their entities."""
-        waiting = sorted(entity for entity, job in unfinished.items() if job.status in _CHECKED)
-        start = next((index for index, entity in enumerate(waiting) if entity > self._last), 0)
-        for entity in itertools.islice(itertools.chain(waiting[start:], waiting[:start]), _PER_SCAN):
-            self._last = entity
-            yield unfinished[entity]
+    def _turn(self, unfinished: Unfinished) -> Iterator[Job]:
+        """The jobs of this scan: those with a pending change, and the next ones of the round.
 
-    def _is_due(self, key: _Key, job: Job, found: FoundFileChanges) -> bool:
+        A round has the jobs that were unfinished when it began.
+        """
+        if not self._round:
+            self._round.extend(unfinished)
+        self._pending = {key: value for key, value in self._pending.items() if key[0] in unfinished}
+        entities = [entity for entity, _ in itertools.islice(self._pending, _MAX_PENDING)]
+        turn = 0
+        while self._round and turn < _PER_SCAN:
+            entity = self._round.popleft()
+            if entity in unfinished and unfinished[entity][0].status in _CHECKED:
+                turn += 1
+                entities.append(entity)
+        return (unfinished[entity][0] for entity in entities)
+
+    def _is_due(self, key: _Key, job: Job, found: FoundFileChanges, now: float) -> bool:
         """Whether the files of the job have to be read: they are unknown, or their change has lasted."""
-        signature, now = submission_signature(job), self._monotonic()
-        known = self._signatures.get(key)
-        if known == signature:
-            self._pending.pop(key, None)
-            return False
-        if known is not None:
-            pending, since = self._pending.get(key, (0, now))
+        signature, changed_at = submission_signature(job)
+        known, monotonic = self._signatures.get(key), self._monotonic()
+        if known != signature:
+            # Without an earlier signature of this process, the times of the files show whether they have just changed.
+            is_recent = known is not None or 0 <= now - changed_at < _STABLE_SECONDS
+            pending, since = self._pending.get(key, (None, monotonic))
             if pending != signature:
-                since = now
-            is_early = now - since < _STABLE_SECONDS or now - self._reported.get(key, -math.inf) < _MIN_INTERVAL
-            if is_early and job.status is Status.WAITING:
+                since = monotonic
+            # An approved job may run at any moment.
+            is_unstable = is_recent and job.status is Status.WAITING and monotonic - since < _STABLE_SECONDS
+            found.rescan_soon = found.rescan_soon or (is_unstable and known is not None)
+            if is_unstable or monotonic - self._reported.get(key, -math.inf) < _MIN_INTERVAL:
                 self._pending[key] = signature, since
-                found.rescan_soon = True
                 return False
         self._signatures[key] = signature
         self._pending.pop(key, None)
-        return True
+        return known != signature
+
+    def _has_other_signature(self, key: _Key, job: Job) -> bool:
+        """Whether the files of the job have changed in any way since they were compared, or were not compared yet."""
+        known, self._signatures[key] = self._signatures.get(key), submission_signature(job).value
+        self._pending.pop(key, None)
+        return known != self._signatures[key]
 
     def _compare(self, job: Job, version: SubmissionVersion | None, found: FoundFileChanges) -> None:
         if version is not None and fingerprint_of(job) == version.fingerprint:
@@ -113,9 +133,9 @@ class FileChanges:
         content = read_submission(job)
         if not content.count:  # the folder is gone
             return
-        if version is not None:
-            before = self._submissions.find(*_key(job))
-            if before is None or content.fingerprint == version.fingerprint:
+        before = None if version is None else self._submissions.find(*_key(job))
+        if version is not None and before is not None:
+            if content.fingerprint == version.fingerprint:
                 return
             found.events.append(_event(job, version, content, review_change(job, content, before)))
             self._reported[_key(job)] = self._monotonic()
@@ -126,16 +146,18 @@ class FileChanges:
         before = self._submissions.find(*_key(job))
         if before is None or not content.files:
             return
-        after = {file.path: file.text for file in content.files if file.path in before.files}
-        if any(change.type is not ChangeType.ADDED for change in compare(before.files, after, max_lines=0)):
-            kept = replace(content, files=[file for file in content.files if file.path in before.files])
+        hashes = {path: value for path, value in content.hashes.items() if path in before.hashes}
+        if hashes != before.hashes:
+            files = [file for file in content.files if file.path in before.hashes]
+            kept = replace(content, files=files, hashes=hashes)
             found.events.append(_event(job, version, content, review_change(job, kept, before)))
+        if content.hashes != before.hashes:  # also what the run has added: a rerun is compared with it
             found.submissions.append(copy_of(job, content))
 
-    def _forget(self, unfinished: Mapping[str, Job]) -> None:
+    def _forget(self, unfinished: Unfinished) -> None:
         """Drop what is known of jobs that have ended or vanished."""
         if len(self._signatures) > 2 * len(unfinished) + _PER_SCAN:
-            current = {_key(job) for job in unfinished.values()}
+            current = {_key(job) for job, _ in unfinished.values()}
             self._signatures = {key: value for key, value in self._signatures.items() if key in current}
             self._reported = {key: value for key, value in self._reported.items() if key in current}
             self._pending = {key: value for key, value in self._pending.items() if key in current}

@@ -80,9 +80,9 @@ class JobChanges:
         return bool(self._ledger.baseline(self._scope))
 
     @property
-    def unfinished(self) -> dict[str, Job]:
-        """The readable jobs that have not ended, by entity."""
-        return {entity: job for entity, (job, _) in self._unfinished.items()}
+    def unfinished(self) -> Mapping[str, tuple[Job, float]]:
+        """The readable jobs that have not ended, by entity, and since when each has had its status."""
+        return self._unfinished
 
     def count(self) -> JobScan:
         """Scan without detecting anything."""

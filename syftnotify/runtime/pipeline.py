@@ -201,17 +201,17 @@ class Pipeline:
         report.rescan_soon = jobs.scan.rescan_soon or bool(report.delayed)
         changes.add(self._peers.detect(peers, last_notified=self._last_notified))
         self._jobs.remind(changes, context, now)
-        self._detect_file_changes(report, jobs)
+        self._detect_file_changes(report, jobs, now)
         self._planner.plan(report, changes, jobs.by_submission, context, after_downtime=after_downtime, now=now)
         self._planner.limit_recipients(report, context, now, dry_run=dry_run)
         return report, _Recordable(changes, jobs.scan.vanished, context)
 
-    def _detect_file_changes(self, report: ScanReport, jobs: DetectedJobs) -> None:
+    def _detect_file_changes(self, report: ScanReport, jobs: DetectedJobs, now: float) -> None:
         """Add the events about changed files; during the baseline scan the files are not compared."""
         if self._file_changes is None or not self._jobs.has_baseline:
             return
         new = {event.entity for event in jobs.changes.events if event.kind is EventKind.JOB_SUBMITTED}
-        found = self._file_changes.detect(self._jobs.unfinished, jobs.by_submission.values(), new)
+        found = self._file_changes.detect(self._jobs.unfinished, jobs.by_submission.values(), new, now)
         jobs.changes.events += found.events
         report.submissions += found.submissions
         report.rescan_soon = report.rescan_soon or found.rescan_soon

@@ -127,11 +127,14 @@ def _change_of_other(path: str, before: Submission, content: SubmissionContent, 
 
 
 def _as_if_submitted_together(before: str, after: str) -> str:
-    """The earlier config.yaml with the name and the time of the later one, which differ in any case."""
-    current = {line.partition(":")[0]: line for line in after.split("\n")}
-    lines = before.split("\n")
+    """The earlier config.yaml with the name and the time of the later one, which differ in any case.
+
+    A line with an escaped character is compared: YAML may take it for the end of a line.
+    """
+    current = {line.partition(":")[0]: line for line in after.split("\n") if "\\" not in line}
     return "\n".join(
-        current.get(key, line) if (key := line.partition(":")[0]) in _IDENTITY_KEYS else line for line in lines
+        current.get(key, line) if (key := line.partition(":")[0]) in _IDENTITY_KEYS and "\\" not in line else line
+        for line in before.split("\n")
     )
 
 

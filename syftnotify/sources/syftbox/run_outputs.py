@@ -24,7 +24,7 @@ def outputs_of(job: Job) -> dict[str, Any]:
     """
     files = [
         entry
-        for entry in list_files(job.base, (*job.results, _FOLDER), collapsed=())
+        for entry in list_files(job.base, (*job.results, _FOLDER), collapsed=None)
         if not entry.is_folder and entry.parts[-1] != _RULES_NAME
     ]
     names = [display_path(entry.parts) for entry in files[:_MAX_NAMES]]
@@ -45,5 +45,5 @@ def _is_shared(job: Job) -> bool | None:
         if isinstance(rule, dict) and rule.get("pattern") == pattern:
             access = rule.get("access")
             readers = access.get("read") if isinstance(access, dict) else None
-            return isinstance(readers, list) and any(reader in {submitter, _EVERYBODY} for reader in readers)
+            return isinstance(readers, list) and any(reader in (submitter, _EVERYBODY) for reader in readers)
     return None

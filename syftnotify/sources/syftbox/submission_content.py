@@ -8,9 +8,9 @@ from __future__ import annotations
 import html
 import os
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from syftnotify.core.models import Job
 from syftnotify.core.text import escape_block
@@ -26,12 +26,13 @@ from syftnotify.sources.syftbox.submission_files import (
     hash_files,
     is_executable_name,
     list_files,
+    unique_path,
 )
 
 FILE_CAP = 50 * 1024  # bytes read of one file of code
 TOTAL_CAP = 500 * 1024  # bytes read of all the code of one job
 _MAX_FILES = 300  # read of one job
-_MAX_SIGNED = 2000  # files in a signature
+_MAX_SIGNED = 20_000  # files in a signature
 MAX_NAMED = 200  # files named as left out; the rest is counted by folder
 _MAX_COUNTED = 40  # folders with such a count
 # Bytes of HTML for the names of files that are left out: Gmail clips a mail at 102 KB.
@@ -125,19 +126,36 @@ def read_submission(job: Job) -> SubmissionContent:
             is_binary = reason.startswith(_BINARY)
             left_out.append(_LeftOut(parts, reason, is_named=True, is_executable=is_executable, is_binary=is_binary))
     left_out += [_unnamed(entry, job) for parts, entry in listed.items() if parts not in named or entry.is_folder]
-    hashes = _hashes(job, listed.values())
-    by_path = {_display(parts): value for parts, value in hashes.by_path.items()}
+    hashes = _hashes(job, listed)
+    by_path = {unique_path(parts): value for parts, value in hashes.by_path.items()}
     left_out_lines = _lines(sorted(left_out, key=lambda each: each.rank))
     return SubmissionContent(reader.files, left_out_lines, hashes.fingerprint, by_path, hashes.is_complete)
 
 
 def fingerprint_of(job: Job) -> str:
     """The fingerprint of a submission's files, as in `SubmissionContent`."""
-    return _hashes(job, _list_files(job)).fingerprint
+    return _hashes(job, {entry.parts: entry for entry in _list_files(job)}).fingerprint
 
 
-def _hashes(job: Job, entries: Iterable[FileEntry]) -> FileHashes:
-    return hash_files(job.base, job.parts, (entry for entry in entries if is_submitted(entry.parts, job)))
+def _hashes(job: Job, listed: Mapping[Parts, FileEntry]) -> FileHashes:
+    """The hashes of the submitted files, also of declared ones that a limit of the listing leaves out."""
+    declared = _declared_files(job)
+    entries = {parts: entry for parts, entry in listed.items() if parts in declared or is_submitted(parts, job)}
+    entries |= {parts: FileEntry(parts) for parts in declared if parts not in listed and _exists(job, parts)}
+    return hash_files(job.base, job.parts, entries.values())
+
+
+def _declared_files(job: Job) -> set[Parts]:
+    """The places of the files that the job names: its entry point, and those on its list."""
+    entry_point = str(job.details.get("entrypoint") or "")
+    if _has_file_list(job):
+        names = [entry_point, *(job.details.get("files") or ())]
+        return {parts for name in names if name and (parts := _in_code_folder(name))}
+    return {parts for path in _possible_entry_points(job, entry_point) if (parts := relative_parts(path))}
+
+
+def _exists(job: Job, parts: Parts) -> bool:
+    return os.path.lexists(os.path.join(job.base, *job.parts, *parts))
 
 
 def _list_files(job: Job) -> list[FileEntry]:
@@ -179,12 +197,16 @@ def _in_code_folder(name: str) -> Parts | None:
 
 def _entry_points(job: Job, name: str, listed: Container[Parts]) -> Iterator[tuple[str, Parts | None]]:
     """The possible places of the entry point `name` in a job without a file list: they depend on the release."""
-    folder = str(job.details.get("code_path") or "").rstrip("/").rpartition("/")[2]
-    # Beside run.sh; in the submitted folder (0.1.23 and later); below code/ (0.1.3 and 0.1.4).
-    for path in dict.fromkeys((name, f"{folder}/{name}", f"code/{name}") if name else ()):
+    for path in _possible_entry_points(job, name):
         parts = relative_parts(path)
         if parts is None or parts in listed or _is_in_unlisted_folder(job, parts, listed):
             yield path, parts
+
+
+def _possible_entry_points(job: Job, name: str) -> dict[str, None]:
+    folder = str(job.details.get("code_path") or "").rstrip("/").rpartition("/")[2]
+    # Beside run.sh; in the submitted folder (0.1.23 and later); below code/ (0.1.3 and 0.1.4).
+    return dict.fromkeys((name, f"{folder}/{name}", f"code/{name}") if name else ())
 
 
 def _is_in_unlisted_folder(job: Job, parts: Parts, listed: Container[Parts]) -> bool:
@@ -229,7 +251,7 @@ class _FileReader:
         if b"\0" in content:
             return f"{_BINARY}, {size} bytes"
         text = escape_block(content.decode("utf-8", "replace"))
-        self.files.append(CodeFile(_display(parts), text, size > len(content), is_entry_point))
+        self.files.append(CodeFile(unique_path(parts), text, size > len(content), is_entry_point))
         return ""
 
 
@@ -313,9 +335,16 @@ def is_submitted(parts: Parts, job: Job) -> bool:
     return not is_of_run and (_has_file_list(job) or not _is_result(parts))
 
 
-def submission_signature(job: Job) -> int:
-    """A number that changes with the names, sizes, times and inodes of a submission's files, without reading them."""
-    found: list[tuple[Parts, int, int, int]] = []
+class SubmissionSignature(NamedTuple):
+    """What the file system says about a submission's files, without reading them."""
+
+    value: int  # changes with their names, sizes, times and inodes
+    changed_at: float  # the latest of their times, in seconds since 1970
+
+
+def submission_signature(job: Job) -> SubmissionSignature:
+    """The signature of a submission as it is now."""
+    found = [_signed(job, parts) for parts in _declared_files(job)]
     folders: list[Parts] = [()]
     while folders and len(found) < _MAX_SIGNED:
         folder = folders.pop()
@@ -327,8 +356,19 @@ def submission_signature(job: Job) -> int:
                         if len(parts) <= MAX_DEPTH and is_submitted((*parts, ""), job):
                             folders.append(parts)
                     elif is_submitted(parts, job):
-                        status = entry.stat(follow_symlinks=False)
-                        found.append((parts, status.st_size, status.st_mtime_ns, status.st_ino))
+                        found.append(_signed(job, parts, entry))
         except OSError:
             found.append((folder, -1, 0, 0))
-    return hash(tuple(sorted(found)))
+    return SubmissionSignature(hash(tuple(sorted(found))), max((each[2] for each in found), default=0) / 1e9)
+
+
+def _signed(job: Job, parts: Parts, entry: os.DirEntry[str] | None = None) -> tuple[Parts, int, int, int]:
+    """What a signature has of one file."""
+    try:
+        if entry is not None:
+            status = entry.stat(follow_symlinks=False)
+        else:
+            status = os.lstat(os.path.join(job.base, *job.parts, *parts))
+    except (OSError, ValueError):  # gone, or a name that no file can have
+        return parts, -1, 0, 0
+    return parts, status.st_size, status.st_mtime_ns, status.st_ino

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.text import escape, plural
 from syftnotify.sources.syftbox.files.safe_read import UnreadableError, read_beneath, scan_beneath
 
@@ -52,7 +53,7 @@ class FileEntry:
 class FileHashes:
     """Hashes of files."""
 
-    by_path: dict[Parts, str]  # 16 hexadecimal digits
+    by_path: dict[Parts, str]  # 32 hexadecimal digits
     is_complete: bool  # whether all of their contents are in it
 
     @property
@@ -77,11 +78,17 @@ def display_path(parts: Sequence[str], *, is_folder: bool = False) -> str:
     return path if len(path) <= _MAX_PATH else f"{path[:39]}…{path[40 - _MAX_PATH :]}"
 
 
-def list_files(base: str, parts: Parts, *, collapsed: Collection[str]) -> list[FileEntry]:
+def unique_path(parts: Sequence[str]) -> str:
+    """As `display_path`; one that is not shown as it is, has a suffix, so that no two files have the same."""
+    shown, raw = display_path(parts), "/".join(parts)
+    return shown if shown == raw else f"{shown} [{stable_hash(raw)[:8]}]"
+
+
+def list_files(base: str, parts: Parts, *, collapsed: Collection[str] | None) -> list[FileEntry]:
     """Every file below the folder `parts` of `base`. A folder whose content is not listed has an entry of its own.
 
     In folders directly below it that are named in `collapsed`, files are counted and not listed, as in `.git`, `.venv`
-    and the like at any depth.
+    and the like at any depth. None collapses no folder, and lists more entries of one.
     """
     listed, collapsed_folders = _walk(base, parts, (), _MAX_ENTRIES, collapsed)
     counted: list[tuple[Parts, list[FileEntry]]] = []
@@ -209,5 +216,5 @@ def hash_files(base: str, parts: Parts, entries: Iterable[FileEntry]) -> FileHas
             content, size = (entry.reason or str(error)).encode("utf-8", "surrogateescape"), -1
         room -= len(content)
         is_complete = is_complete and size <= len(content)
-        hashes[entry.parts] = hashlib.sha256(b"%d " % size + content).hexdigest()[:16]
+        hashes[entry.parts] = hashlib.sha256(b"%d " % size + content).hexdigest()[:32]
     return FileHashes(hashes, is_complete)

@@ -160,7 +160,9 @@ SUBMISSIONS = sa.Table(
     sa.Column("submitter", sa.Text, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("fingerprint", sa.Text, nullable=False),
-    sa.Column("files", sa.LargeBinary, nullable=False),  # JSON: texts and hashes by path; compressed by zlib
+    # JSON objects by path, compressed by zlib. Old copies keep only the hashes.
+    sa.Column("files", sa.LargeBinary, nullable=False),
+    sa.Column("hashes", sa.LargeBinary, nullable=False),
     sa.Column("recorded_at", sa.Float, nullable=False),
     sa.Column("status", sa.Text, nullable=False),  # a Status: waiting, approved or rejected
     sa.Column("reason", sa.Text, nullable=False),

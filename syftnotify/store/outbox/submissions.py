@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 
 # Copies that are kept of one submitter. Each has at most 500 KB of text before compression.
 _KEPT = 40
+_KEPT_HASHES = 2000  # copies of one submitter of which the hashes are kept, by which a change of files is found
 _COMPARED = 20  # decided ones with which a new submission is compared
-_CONTENT = ("name", "fingerprint", "files", "recorded_at")  # columns that a second copy of a submission replaces
+_CONTENT = ("name", "fingerprint", "files", "hashes", "recorded_at")  # columns that a second copy replaces
 
 
 class SubmissionLog:
@@ -89,7 +90,8 @@ def _record(connection: sa.Connection, submission: Submission, now: float) -> No
         submitter=submission.submitter,
         name=submission.name,
         fingerprint=submission.fingerprint,
-        files=zlib.compress(json.dumps([dict(submission.files), dict(submission.hashes)]).encode("ascii")),
+        files=_pack(submission.files),
+        hashes=_pack(submission.hashes),
         recorded_at=now,
         status=submission.status.value,
         reason=submission.reason,
@@ -98,14 +100,27 @@ def _record(connection: sa.Connection, submission: Submission, now: float) -> No
     replaced = {name: insert.excluded[name] for name in _CONTENT}
     connection.execute(insert.on_conflict_do_update(index_elements=["entity", "submission"], set_=replaced))
     is_of_submitter = sa.and_(SUBMISSIONS.c.owner == submission.owner, SUBMISSIONS.c.submitter == submission.submitter)
-    kept = sa.select(SUBMISSIONS.c.seq).where(is_of_submitter).order_by(SUBMISSIONS.c.seq.desc()).limit(_KEPT)
-    connection.execute(SUBMISSIONS.delete().where(is_of_submitter, SUBMISSIONS.c.seq.not_in(kept)))
+    by_age = sa.select(SUBMISSIONS.c.seq).where(is_of_submitter).order_by(SUBMISSIONS.c.seq.desc())
+    with_texts, with_hashes = by_age.limit(_KEPT), by_age.limit(_KEPT_HASHES)
+    is_old = sa.and_(is_of_submitter, SUBMISSIONS.c.seq.not_in(with_texts), SUBMISSIONS.c.files != _NOTHING)
+    connection.execute(SUBMISSIONS.update().where(is_old).values(files=_NOTHING))
+    connection.execute(SUBMISSIONS.delete().where(is_of_submitter, SUBMISSIONS.c.seq.not_in(with_hashes)))
+
+
+def _pack(texts: Mapping[str, str]) -> bytes:
+    return zlib.compress(json.dumps(dict(texts)).encode("ascii"))
+
+
+def _unpack(content: bytes) -> dict[str, str]:
+    return dict(json.loads(zlib.decompress(content)))
+
+
+_NOTHING = _pack({})
 
 
 def _submission(row: Any) -> Submission | None:
     """The submission of a row; None, with a log entry, if the row is not valid."""
     try:
-        files, hashes = json.loads(zlib.decompress(row.files))
         return Submission(
             row.entity,
             row.submission,
@@ -113,8 +128,8 @@ def _submission(row: Any) -> Submission | None:
             row.submitter,
             row.name,
             row.fingerprint,
-            dict(files),
-            dict(hashes),
+            _unpack(row.files),
+            _unpack(row.hashes),
             Status(row.status),
             row.reason,
             row.decided_at,
