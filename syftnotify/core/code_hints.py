@@ -85,10 +85,15 @@ def find_hints(files: Iterable[tuple[str, str]]) -> tuple[list[Hint], int]:
 
     A line has at most one hint for each topic. If there are too many, each topic keeps its first ones.
     """
-    found = [hint for path, text in files for hint in _hints_in(path, text)]
+    total = 0
+    found: list[Hint] = []
+    for path, text in files:
+        hints, count = _hints_in(path, text)
+        found += hints
+        total += count
     order = sorted(range(len(found)), key=_turns(found).__getitem__)
     chosen = sorted(order[:MAX_HINTS], key=lambda index: (_RANKS[found[index].topic], index))
-    return [found[index] for index in chosen], len(found) - len(chosen)
+    return [found[index] for index in chosen], total - len(chosen)
 
 
 def _turns(found: list[Hint]) -> list[tuple[int, int]]:
@@ -101,13 +106,16 @@ def _turns(found: list[Hint]) -> list[tuple[int, int]]:
     return turns
 
 
-def _hints_in(path: str, text: str) -> Iterator[Hint]:
+def _hints_in(path: str, text: str) -> tuple[list[Hint], int]:
+    """The first hints of each topic, and the number of all."""
     counts = Counter[HintTopic]()
+    found = []
     for number, line in enumerate(text.split("\n"), 1):
         for topic in _topics_of(line):
             counts[topic] += 1
             if counts[topic] <= _MAX_PER_TOPIC:
-                yield Hint(topic, path, number, _excerpt(line))
+                found.append(Hint(topic, path, number, _excerpt(line)))
+    return found, counts.total()
 
 
 def _topics_of(line: str) -> Iterator[HintTopic]:

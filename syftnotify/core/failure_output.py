@@ -9,14 +9,15 @@ from dataclasses import dataclass
 _FRAME = re.compile(r'\s*(?:\|\s*)?File "(?P<path>[^"]+)", line (?P<line>\d{1,7})(?:, in (?P<function>.+))?')
 # Parts of the paths of code that is not the job's own: the standard library, installed packages, generated code.
 _FOREIGN = ("site-packages/", "dist-packages/", "/lib/python", "/lib64/python", ".venv/", "/venv/", "<")
+_MARGIN = re.compile(r"\s*(?:\|\s?|\+-[-+]*(?:\s\d+\s-+)?\s*$)")  # of an exception group
 _TRACEBACK = "Traceback (most recent call last):"
 # Lines of the tools that prepare a run, and of the module `logging` below WARNING.
 _NOISE = re.compile(
     r"""
     \s*(?:
         Using\ (?:CPython|Python|cached)\b | Creating\ virtual\ ?env | Activate\ with | Resolved\ \d | Prepared\ \d
-        | Installed\ \d | Uninstalled\ \d | Audited\ \d | Updated\ | Updating\ | Downloading\ | Downloaded\ | Building\
-        | Built\ | Bytecode\ compiled | Collecting\ | Requirement\ already\ satisfied | Installing\ collected
+        | Installed\ \d | Uninstalled\ \d | Audited\ \d | Updated\ | Updating\ | Downloading\ | Downloaded\ | Built\ \S
+        | Building\ \S | Bytecode\ compiled | Collecting\ | Requirement\ already\ satisfied | Installing\ collected
         | Installing\ build | Getting\ requirements | Preparing\ metadata | Successfully\ (?:installed|built)
         | Attempting\ uninstall | Found\ existing\ installation | Defaulting\ to\ user | Looking\ in\ indexes
         | \[notice\] | [+~-]\ [A-Za-z0-9._-]+==\S+$ | ━ | warning:\ .?VIRTUAL_ENV | warning:\ Failed\ to\ hardlink
@@ -91,9 +92,11 @@ def _traceback_lines(lines: Sequence[str]) -> list[bool]:
 def _exception(lines: Sequence[str], start: int) -> str:
     """The first line after the last frame of the traceback at `start` that is not indented."""
     last = max(index for index, line in enumerate(lines) if index >= start and _frame(line) is not None)
-    after = (line for line in lines[last + 1 :] if line.strip() and not line[:1].isspace())
-    return next(after, _last_line(lines)).strip()
+    after = (_MARGIN.sub("", line) for line in lines[last + 1 :] if not line[:1].isspace() or _MARGIN.match(line))
+    return next((line.strip() for line in after if line.strip() and not line[:1].isspace()), _last_line(lines))
 
 
 def _last_line(lines: Sequence[str]) -> str:
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    """The last line that tells what went wrong. R writes the error before its last line."""
+    told = [line.strip() for line in lines if line.strip() and line.strip() != "Execution halted"]
+    return told[-1] if told else next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -19,7 +19,7 @@ class Submission:
     entity: str
     submission_id: str  # `Job.submission_id`
     owner: str
-    submitter: str  # as the path names it, in lower case; empty where the layout has none
+    submitter: str  # whose submissions are compared with each other
     name: str
     fingerprint: str  # of all files; hexadecimal digits
     files: Mapping[str, str] = field(default_factory=dict)  # escaped texts by path, in the order of display
@@ -34,6 +34,7 @@ class SubmissionVersion(NamedTuple):
 
     fingerprint: str
     recorded_at: float  # seconds since 1970
+    has_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,18 @@ class Decision:
 class SubmissionLog(Protocol):
     """Copies of submissions, and the owner's decisions about them."""
 
-    def record(self, submissions: Sequence[Submission], decisions: Sequence[Decision], now: float) -> None:
-        """Store copies and decisions in one transaction.
+    def record(
+        self,
+        submissions: Sequence[Submission],
+        decisions: Sequence[Decision],
+        now: float,
+        *,
+        ran: Collection[tuple[str, str]] = (),
+    ) -> None:
+        """Store copies, decisions, and which submissions `ran` (entity and submission id), in one transaction.
 
-        A copy replaces an earlier one of the same submission, whose decision stays recorded; the oldest copies of its
-        submitter are dropped. A decision about a submission without a copy is ignored.
+        A copy replaces an earlier one of the same submission, whose decision stays recorded. Of the oldest copies of
+        its submitter, only the hashes are kept. A decision about a submission without a copy is ignored.
         """
 
     def versions(self, entities: Collection[str]) -> dict[tuple[str, str], SubmissionVersion]:
@@ -64,4 +72,4 @@ class SubmissionLog(Protocol):
         """The copy of one submission."""
 
     def decided(self, owner: str, submitter: str) -> list[Submission]:
-        """The submissions of one submitter that the owner decided on, the latest first."""
+        """The last twenty submissions of one submitter that the owner decided on, the latest submission first."""

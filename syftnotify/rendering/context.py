@@ -293,6 +293,7 @@ def _review(review: Mapping[str, Any], reader: Reader) -> dict[str, Any]:
         "fingerprint": " ".join(fingerprint[index : index + 4] for index in range(0, len(fingerprint), 4)),
         "fingerprint_complete": bool(review.get("fingerprint_complete")),
         "file_count": int(review.get("file_count") or 0),
+        "written_count": int(review.get("written_count") or 0),
         "hints": list(review.get("hints") or ()),
         "more_hints": int(review.get("more_hints") or 0),
         "partly_read": list(review.get("partly_read") or ()),

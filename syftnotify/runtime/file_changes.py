@@ -14,6 +14,7 @@ from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Event, Job
 from syftnotify.core.submissions import Submission, SubmissionLog, SubmissionVersion
 from syftnotify.services.review import copy_of, review_change
+from syftnotify.sources.syftbox.layouts.registry import layout_spec
 from syftnotify.sources.syftbox.submission_content import (
     SubmissionContent,
     fingerprint_of,
@@ -25,7 +26,8 @@ from syftnotify.sources.syftbox.submission_content import (
 _PER_SCAN = 50
 _MAX_PENDING = 200  # jobs with a change that has not lasted yet, which every scan compares
 _STABLE_SECONDS = 5.0  # files are synced one by one: a change counts once it has lasted this long
-_MIN_INTERVAL = 600.0  # seconds between two events about the files of one job
+# Seconds between two events about the files of one job. An approved one may run at any moment.
+_MIN_INTERVALS = {Status.WAITING: 600.0, Status.APPROVED: 60.0}
 _CHECKED = frozenset({Status.WAITING, Status.APPROVED})
 _RAN = frozenset({Status.RUNNING, Status.DONE, Status.FAILED})
 _Key = tuple[str, str]  # entity and submission id
@@ -61,8 +63,8 @@ class FileChanges:
     ) -> FoundFileChanges:
         """Compare some of the `unfinished` jobs, and all that have `changed` since the last scan, at `now`.
 
-        `now` is in seconds since 1970. The jobs `new` (entities) are left out: the owner is notified of them now. A run may add files, so of a job that
-        has started or ended, only the files of the copy are compared.
+        `now` is in seconds since 1970. The jobs `new` (entities) are left out: the owner is notified of them now. A run
+        may add files, so of a job that has started or ended, only the files of the copy are compared.
 
         Raises:
             StateError: the copies cannot be read.
@@ -80,7 +82,7 @@ class FileChanges:
                 self._compare(job, versions.get(_key(job)), found)
             for job in ran:
                 if version := versions.get(_key(job)):
-                    self._compare_started(job, version, found)
+                    self._compare_known(job, version, found)
         self._forget(unfinished)
         return found
 
@@ -114,7 +116,7 @@ class FileChanges:
             # An approved job may run at any moment.
             is_unstable = is_recent and job.status is Status.WAITING and monotonic - since < _STABLE_SECONDS
             found.rescan_soon = found.rescan_soon or (is_unstable and known is not None)
-            if is_unstable or monotonic - self._reported.get(key, -math.inf) < _MIN_INTERVAL:
+            if is_unstable or monotonic - self._reported.get(key, -math.inf) < _MIN_INTERVALS[job.status]:
                 self._pending[key] = signature, since
                 return False
         self._signatures[key] = signature
@@ -130,6 +132,9 @@ class FileChanges:
     def _compare(self, job: Job, version: SubmissionVersion | None, found: FoundFileChanges) -> None:
         if version is not None and fingerprint_of(job) == version.fingerprint:
             return
+        if version is not None and _may_have_added(job, version):
+            self._compare_known(job, version, found)
+            return
         content = read_submission(job)
         if not content.count:  # the folder is gone
             return
@@ -141,7 +146,7 @@ class FileChanges:
             self._reported[_key(job)] = self._monotonic()
         found.submissions.append(copy_of(job, content))
 
-    def _compare_started(self, job: Job, version: SubmissionVersion, found: FoundFileChanges) -> None:
+    def _compare_known(self, job: Job, version: SubmissionVersion, found: FoundFileChanges) -> None:
         content = read_submission(job)
         before = self._submissions.find(*_key(job))
         if before is None or not content.files:
@@ -151,8 +156,7 @@ class FileChanges:
             files = [file for file in content.files if file.path in before.hashes]
             kept = replace(content, files=files, hashes=hashes)
             found.events.append(_event(job, version, content, review_change(job, kept, before)))
-        if content.hashes != before.hashes:  # also what the run has added: a rerun is compared with it
-            found.submissions.append(copy_of(job, content))
+            found.submissions.append(copy_of(job, kept))
 
     def _forget(self, unfinished: Unfinished) -> None:
         """Drop what is known of jobs that have ended or vanished."""
@@ -161,6 +165,11 @@ class FileChanges:
             self._signatures = {key: value for key, value in self._signatures.items() if key in current}
             self._reported = {key: value for key, value in self._reported.items() if key in current}
             self._pending = {key: value for key, value in self._pending.items() if key in current}
+
+
+def _may_have_added(job: Job, version: SubmissionVersion) -> bool:
+    """Whether a run may have added files to the submission: an earlier one, or one that the layout does not show."""
+    return version.has_run or (job.status is Status.APPROVED and not layout_spec(job.layout).shows_running)
 
 
 def _key(job: Job) -> _Key:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from syftnotify.core.detection import Changes
-from syftnotify.core.kinds import EventKind, Status
+from syftnotify.core.kinds import END_KINDS, EventKind, Status
 from syftnotify.core.models import Event, Peer, SnapshotStatus
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.quiet_hours import QuietHours, defer
@@ -274,7 +274,8 @@ class Pipeline:
             for event in report.events
             if (status := event.kind.spec.status_after) in {Status.APPROVED, Status.REJECTED}
         ]
-        self._outbox.submissions.record(report.submissions, decisions, now)
+        ran = [submission_of(event) for event in report.events if event.kind in END_KINDS]
+        self._outbox.submissions.record(report.submissions, decisions, now, ran=ran)
 
     def _expire_alert_rules(self, context: RoutingContext, now: float) -> None:
         """Delete rules about a single job some time after the job is gone."""

@@ -67,8 +67,8 @@ def copy_of(job: Job, content: SubmissionContent) -> Submission:
 
 
 def _submitter(job: Job) -> str:
-    """Whose submissions are compared. A claim of the job is sufficient: the owner alone sees the comparison."""
-    return (job.submitter or job.claimed_submitter).lower()
+    """Whose submissions are compared. Where only the job itself claims a submitter, these are apart from the others."""
+    return job.submitter.lower() or f"claimed {job.claimed_submitter.lower()}"
 
 
 def _texts(content: SubmissionContent) -> dict[str, str]:
@@ -164,6 +164,7 @@ def _payload(
             **_requests(job, files),
             "fingerprint": content.fingerprint,
             "file_count": content.count,
+            "written_count": sum(path not in {_SCRIPT_NAME, _CONFIG_NAME} for path in content.hashes),
             "fingerprint_complete": content.is_complete,
             "hints": [asdict(hint) for hint in hints],
             "more_hints": more_hints,

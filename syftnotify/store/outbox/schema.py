@@ -167,6 +167,7 @@ SUBMISSIONS = sa.Table(
     sa.Column("status", sa.Text, nullable=False),  # a Status: waiting, approved or rejected
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("decided_at", sa.Text, nullable=False),
+    sa.Column("has_run", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("entity", "submission"),
     sa.Index("submissions_by_submitter", "owner", "submitter", "seq"),
 )

@@ -20,7 +20,7 @@ from syftnotify.store.outbox.schema import SUBMISSIONS
 
 log = logging.getLogger(__name__)
 
-# Copies that are kept of one submitter. Each has at most 500 KB of text before compression.
+# Copies that are kept of one submitter: so many of decided and of waiting submissions, each at most 500 KB of text.
 _KEPT = 40
 _KEPT_HASHES = 2000  # copies of one submitter of which the hashes are kept, by which a change of files is found
 _COMPARED = 20  # decided ones with which a new submission is compared
@@ -33,30 +33,37 @@ class SubmissionLog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, submissions: Sequence[Submission], decisions: Sequence[Decision], now: float) -> None:
-        if not submissions and not decisions:
+    def record(
+        self,
+        submissions: Sequence[Submission],
+        decisions: Sequence[Decision],
+        now: float,
+        *,
+        ran: Collection[tuple[str, str]] = (),
+    ) -> None:
+        if not (submissions or decisions or ran):
             return
         with self._database.writing() as connection:
             for submission in submissions:
                 _record(connection, submission, now)
             for decision in decisions:
-                connection.execute(
-                    SUBMISSIONS.update()
-                    .where(SUBMISSIONS.c.entity == decision.entity, SUBMISSIONS.c.submission == decision.submission_id)
-                    .values(status=decision.status.value, reason=decision.reason, decided_at=decision.decided_at)
-                )
+                values = {"status": decision.status.value, "reason": decision.reason, "decided_at": decision.decided_at}
+                connection.execute(_update(decision.entity, decision.submission_id).values(values))
+            for entity, submission_id in ran:
+                connection.execute(_update(entity, submission_id).values(has_run=True))
 
     def versions(self, entities: Collection[str]) -> dict[tuple[str, str], SubmissionVersion]:
         columns = (
             *(SUBMISSIONS.c.entity, SUBMISSIONS.c.submission),
-            *(SUBMISSIONS.c.fingerprint, SUBMISSIONS.c.recorded_at),
+            *(SUBMISSIONS.c.fingerprint, SUBMISSIONS.c.recorded_at, SUBMISSIONS.c.has_run),
         )
         found: dict[tuple[str, str], SubmissionVersion] = {}
         with self._database.reading() as connection:
             for some in chunks(sorted(entities)):
                 rows = connection.execute(sa.select(*columns).where(SUBMISSIONS.c.entity.in_(some)))
                 found |= {
-                    (row.entity, row.submission): SubmissionVersion(row.fingerprint, row.recorded_at) for row in rows
+                    (row.entity, row.submission): SubmissionVersion(row.fingerprint, row.recorded_at, row.has_run)
+                    for row in rows
                 }
         return found
 
@@ -82,6 +89,10 @@ class SubmissionLog:
         return [submission for row in rows if (submission := _submission(row)) is not None]
 
 
+def _update(entity: str, submission_id: str) -> sa.Update:
+    return SUBMISSIONS.update().where(SUBMISSIONS.c.entity == entity, SUBMISSIONS.c.submission == submission_id)
+
+
 def _record(connection: sa.Connection, submission: Submission, now: float) -> None:
     insert = sqlite.insert(SUBMISSIONS).values(
         entity=submission.entity,
@@ -101,8 +112,16 @@ def _record(connection: sa.Connection, submission: Submission, now: float) -> No
     connection.execute(insert.on_conflict_do_update(index_elements=["entity", "submission"], set_=replaced))
     is_of_submitter = sa.and_(SUBMISSIONS.c.owner == submission.owner, SUBMISSIONS.c.submitter == submission.submitter)
     by_age = sa.select(SUBMISSIONS.c.seq).where(is_of_submitter).order_by(SUBMISSIONS.c.seq.desc())
-    with_texts, with_hashes = by_age.limit(_KEPT), by_age.limit(_KEPT_HASHES)
-    is_old = sa.and_(is_of_submitter, SUBMISSIONS.c.seq.not_in(with_texts), SUBMISSIONS.c.files != _NOTHING)
+    with_hashes = by_age.limit(_KEPT_HASHES)
+    # Submissions that wait do not displace those with which later ones are compared.
+    is_decided = SUBMISSIONS.c.status != Status.WAITING.value
+    decided, waiting = by_age.where(is_decided).limit(_KEPT), by_age.where(~is_decided).limit(_KEPT)
+    is_old = sa.and_(
+        is_of_submitter,
+        SUBMISSIONS.c.seq.not_in(decided),
+        SUBMISSIONS.c.seq.not_in(waiting),
+        SUBMISSIONS.c.files != _NOTHING,
+    )
     connection.execute(SUBMISSIONS.update().where(is_old).values(files=_NOTHING))
     connection.execute(SUBMISSIONS.delete().where(is_of_submitter, SUBMISSIONS.c.seq.not_in(with_hashes)))
 
@@ -112,7 +131,10 @@ def _pack(texts: Mapping[str, str]) -> bytes:
 
 
 def _unpack(content: bytes) -> dict[str, str]:
-    return dict(json.loads(zlib.decompress(content)))
+    texts = dict(json.loads(zlib.decompress(content)))
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise TypeError("not texts")
+    return texts
 
 
 _NOTHING = _pack({})

@@ -32,6 +32,7 @@ C = LayoutSpec(
     has_file_list=True,
     has_end_times=True,
     has_review_folder=True,
+    shows_running=True,
     shares_logs=True,
     can_reject=True,
     waiting_status="pending",

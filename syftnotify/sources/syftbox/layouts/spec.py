@@ -14,6 +14,7 @@ class LayoutSpec:
     has_end_times: bool = False  # the owner's client records when a job ended
     has_end_marker: bool = False  # the end of a run creates a file, so its timestamp is the time of the end
     has_review_folder: bool = False  # results are in the owner's `review` folder
+    shows_running: bool = False  # a job that runs has another status than one that is approved
     shares_logs: bool = False  # the clients' rules let the submitter read the logs of a run
     names_by_path: bool = False  # the client takes a job's name from its folder, and not from config.yaml
     can_reject: bool = False  # the client can reject a job
