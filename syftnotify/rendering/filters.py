@@ -28,7 +28,7 @@ _MONTHS = (
     "December",
 )
 _LINK_SIGNS = re.compile(r"(?<=\w)([.:@])(?=[\w/])")
-_BLANKS = re.compile(r"(\s+)")
+_LINK_WORDS = re.compile(r"\S+[.:@]\S+")
 _CODE = re.compile(r"`([^`]+)`")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
@@ -88,9 +88,13 @@ def unlinked(value: Any) -> Markup:
 
 def unlinked_names(value: Any) -> Markup:
     """A sentence as HTML; like `unlinked`, except for mail addresses, which readers copy."""
-    parts = _BLANKS.split(str(value))
-    shown = (escape_html(part) if is_address(part.strip(".,;:()")) else unlinked(part) for part in parts)
-    return Markup().join(shown)
+    escaped = str(escape_html("" if value is None else value))
+    return Markup(_LINK_WORDS.sub(_unlinked_unless_address, escaped))  # noqa: S704 - escaped above
+
+
+def _unlinked_unless_address(word: re.Match[str]) -> str:
+    text = word[0]
+    return text if is_address(text.strip(".,;:()")) else _LINK_SIGNS.sub("\\1\N{ZERO WIDTH NON-JOINER}", text)
 
 
 def code_marks(value: Any) -> Markup:
