@@ -18,7 +18,7 @@ from syftnotify.core.submissions import Submission
 from syftnotify.rendering.email import EmailRenderer
 from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import TemplateRenderer
-from syftnotify.services.review import compose
+from syftnotify.services.review import review_submission
 from syftnotify.services.samples import OWNER, example_job, sample
 from syftnotify.sources.syftbox.submission_content import CodeFile, SubmissionContent
 
@@ -43,7 +43,7 @@ def request_item() -> Item:
     content = SubmissionContent(files, [], "1" * 64, {"code/main.py": "1"}, is_complete=True)
     before, hashes = {"code/main.py": _code("then")}, {"code/main.py": "2"}
     earlier = Submission("job/before", "", job.owner, job.submitter, "before", "2" * 64, before, hashes)
-    review = compose(job, content, [replace(earlier, status=Status.APPROVED)])
+    review = review_submission(job, content, [replace(earlier, status=Status.APPROVED)])
     return replace(item, event=replace(item.event, payload={**item.event.payload, **review}))
 
 

@@ -123,6 +123,11 @@ class Mail:
         return str(part.get_content())
 
     @property
+    def readable_html(self) -> str:
+        """The HTML part without the invisible characters that keep mail programs from making links."""
+        return self.html.replace("\N{ZERO WIDTH NON-JOINER}", "")
+
+    @property
     def sent(self) -> Sent:
         return self.event, self.audience, self.to
 

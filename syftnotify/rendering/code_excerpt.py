@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ LINE_LIMIT = 400  # lines of code in one mail; nobody reads more in a mail progr
 _FIRST_FILE = 250  # lines that the first file may have in any case
 _FILE_OVERHEAD = 400  # bytes of HTML around the text of one file
 _LINE_OVERHEAD = 40  # bytes of HTML around one line of code, of a diff, or of the list of files that are left out
+_NOTE_SIZE = 40  # bytes of the note about the rest of a line
 _TOO_MUCH = "too much code for one mail"
 
 
@@ -29,8 +31,10 @@ def limited_code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list
     others = sum(len(lines) for _, lines in files[1:])
     lines_left = LINE_LIMIT
     for number, (file, lines) in enumerate(files):
-        limit = lines_left if number else max(_FIRST_FILE, LINE_LIMIT - others)
-        count, size = _fitting(lines[:limit], room)
+        is_first = number == 0 and others > 0
+        limit = max(_FIRST_FILE, LINE_LIMIT - others) if number == 0 else lines_left
+        fitting, size = _fitting(lines[:limit], room * 3 // 4 if is_first else room)
+        count = len(fitting)
         if lines and not count:
             left_out.append({"path": file["path"], "why": _TOO_MUCH})
             continue
@@ -38,7 +42,7 @@ def limited_code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list
         shown.append(
             {
                 "path": file["path"],
-                "lines": list(enumerate(lines[:count], 1)),
+                "lines": list(enumerate(fitting, 1)),
                 "omitted": total - count,
                 "cut": bool(file.get("cut")),
                 "total": total,
@@ -49,15 +53,29 @@ def limited_code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list
     return shown, left_out
 
 
-def _fitting(lines: Sequence[str], room: int) -> tuple[int, int]:
-    """How many of `lines` fit into `room` bytes of HTML, and their size with that of the file around them."""
+def _fitting(lines: Sequence[str], room: int) -> tuple[list[str], int]:
+    """The first of `lines`, as many as fit into `room` bytes of HTML, and their size with that of the file around them.
+
+    If not even the first one fits, its beginning.
+    """
     size = _FILE_OVERHEAD
     for count, line in enumerate(lines):
         added = _line_size(line)
-        if size + added > room:
-            return count, size
-        size += added
-    return len(lines), size
+        if size + added <= room:
+            size += added
+        elif count:
+            return list(lines[:count]), size
+        else:
+            beginning = _beginning(line, room - size - _LINE_OVERHEAD)
+            return [beginning] if beginning else [], room
+    return list(lines), size
+
+
+def _beginning(line: str, room: int) -> str:
+    """As much of a line as takes at most `room` bytes of HTML, with a note; empty if that is nearly nothing."""
+    lengths = range(len(line))
+    length = bisect.bisect_right(lengths, room - _NOTE_SIZE, key=lambda length: _html_size(line[:length])) - 1
+    return f"{line[:length]}… [{len(line) - length} more characters]" if length > _NOTE_SIZE else ""
 
 
 def _line_size(line: str) -> int:

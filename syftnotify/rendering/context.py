@@ -79,7 +79,7 @@ def template_context(item: Item, links: Links, reader: Reader) -> dict[str, Any]
         "submitter": scientist,
         "user": submitter(event) if event.emitted else "",
         "claimed": bool(claimed and not name),
-        "unverified": bool(payload.get("unverified")) and item.audience is not Audience.SUBMITTER,
+        "unverified": _is_unverified(item),
         "ds_email": scientist,
         "do_email": escape(str(payload.get("owner") or "")),
         "timestamp": local_time(event.at, reader.zone),
@@ -142,6 +142,7 @@ def digest_context(items: Sequence[Item], links: Links, reader: Reader) -> dict[
             {
                 # A submitter's own jobs are those at one owner.
                 "who": owner if is_for_submitter and owner else group.who,
+                "unverified": any(_is_unverified(item) for item in group.items),
                 "total": len(group.items) + group.more,
                 "more": group.more,
                 "rows": [_digest_row(item, links, reader) for item in group.items],
@@ -173,6 +174,11 @@ def _digest_row(item: Item, links: Links, reader: Reader) -> dict[str, Any]:
         "tone": _TONES[glyph],
         "url": links.of(item.event)["job_url"],
     }
+
+
+def _is_unverified(item: Item) -> bool:
+    """Whether the reader has to know that nothing confirms the submitter."""
+    return bool(item.event.payload.get("unverified")) and item.audience is not Audience.SUBMITTER
 
 
 def local_time(moment: str | float, zone: tzinfo | None) -> datetime | str:
@@ -351,6 +357,8 @@ def _rows(item: Item) -> Iterator[tuple[str, Any]]:
     """Label and text of the remaining details of an event, for the general template."""
     event = item.event
     hidden = _NO_ROWS_EMITTED if event.emitted else _NO_ROWS
+    if event.kind is EventKind.JOB_LONG_RUNNING:  # the sentence has them
+        hidden = hidden | {"minutes"}
     shown = 0
     for name, value in event_details(event).items():
         if name in hidden or value in (None, "", [], {}):

@@ -105,6 +105,7 @@ class EmailRenderer:
         event = item.event
         reply_to = self._reply_to(item)
         context = {**template_context(item, self._links, reader), "reply_to": reply_to}
+        context["do_email"] = context["do_email"] or self._sender  # an emitted event names no owner
         template = GENERAL_TEMPLATE if event.emitted else template_for(event.kind, item.audience)
         text, html = self._bodies(template, context)
         return Message(

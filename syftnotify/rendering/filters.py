@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -27,7 +28,7 @@ _MONTHS = (
     "November",
     "December",
 )
-_LINK_SIGNS = re.compile(r"(?<=\w)([.:@])(?=[\w/])")
+_LINK_SIGNS = re.compile(r"(?<=\w)([.@](?=\w)|:(?=/))")
 _LINK_WORDS = re.compile(r"\S+[.:@]\S+")
 _CODE = re.compile(r"`([^`]+)`")
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -63,7 +64,7 @@ def format_moment(value: Any) -> str:
 
 def format_span(value: Any) -> str:
     """`14 s`, `2 h 10 min`, `3 d 4 h`: a number of seconds in at most two units; empty for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return ""
     seconds = max(0, int(value))
     units = ((seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
@@ -80,7 +81,7 @@ def quoted(value: Any) -> str:
 def unlinked(value: Any) -> Markup:
     """A name as HTML that mail programs do not turn into a link, such as `main.py` or a host name.
 
-    A zero-width non-joiner after each dot and colon is invisible, and ends what looks like an address.
+    A zero-width non-joiner after each dot, @ and `:/` is invisible, and ends what looks like an address.
     """
     escaped = str(escape_html("" if value is None else value))
     return Markup(_LINK_SIGNS.sub("\\1\N{ZERO WIDTH NON-JOINER}", escaped))  # noqa: S704 - escaped above

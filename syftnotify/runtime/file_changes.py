@@ -113,8 +113,9 @@ class FileChanges:
             pending, since = self._pending.get(key, (None, monotonic))
             if pending != signature:
                 since = monotonic
-            # An approved job may run at any moment.
-            is_unstable = is_recent and job.status is Status.WAITING and monotonic - since < _STABLE_SECONDS
+            # An approved job may run at any moment. But where a run is not visible, it may be the run itself.
+            may_run = job.status is Status.APPROVED and layout_spec(job.layout).shows_running
+            is_unstable = is_recent and not may_run and monotonic - since < _STABLE_SECONDS
             found.rescan_soon = found.rescan_soon or (is_unstable and known is not None)
             if is_unstable or monotonic - self._reported.get(key, -math.inf) < _MIN_INTERVALS[job.status]:
                 self._pending[key] = signature, since

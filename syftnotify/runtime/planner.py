@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 
 from syftnotify.core.detection import Changes
 from syftnotify.core.digests import BUNDLE_ABOVE, group_into_digests
@@ -11,12 +12,12 @@ from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import QUIET_HOURS_PREFIX, Event, Job
 from syftnotify.core.quiet_hours import QuietHours, defer
 from syftnotify.core.routing import RoutingContext, is_unverified, notifications_for, source_of
-from syftnotify.core.submissions import SubmissionLog
+from syftnotify.core.submissions import Submission, SubmissionLog
 from syftnotify.core.throttle import SlidingWindow
 from syftnotify.runtime.job_changes import submission_of
 from syftnotify.runtime.recipients import RecipientLimit
 from syftnotify.runtime.scan_report import ScanReport
-from syftnotify.services.review import copy_of, review_submission
+from syftnotify.services.review import copy_of, review_submission, submitter_of
 from syftnotify.sources.syftbox.attachments import attachments_of
 from syftnotify.sources.syftbox.submission_content import read_submission
 
@@ -57,13 +58,21 @@ class NotificationPlanner:
             item for item in report.notifications if not item.bundle or item.bundle.startswith(QUIET_HOURS_PREFIX)
         )
         keys = {item.event_key for item in single if not item.skipped}
+        # Read once for all new jobs of a submitter.
+        decided = cache(self._submissions.decided) if self._submissions else None
         changes.events = [
-            self._with_attachments(event, jobs, report, now) if event.key in keys else event for event in changes.events
+            self._with_attachments(event, jobs, report, decided, now) if event.key in keys else event
+            for event in changes.events
         ]
         report.events = [*changes.catch_up, *changes.events]
 
     def _with_attachments(
-        self, event: Event, jobs: Mapping[tuple[str, str], Job], report: ScanReport, now: float
+        self,
+        event: Event,
+        jobs: Mapping[tuple[str, str], Job],
+        report: ScanReport,
+        decided: Callable[[str, str], list[Submission]] | None,
+        now: float,
     ) -> Event:
         """The event with copies of code or stderr. A source with many events gets none: they could fill the disk."""
         job = jobs.get(submission_of(event))
@@ -75,11 +84,13 @@ class NotificationPlanner:
         self._copied.record(source, now)
         if event.kind is not EventKind.JOB_SUBMITTED:
             return replace(event, payload={**event.payload, **attachments_of(job, event.kind)})
-        if self._submissions is None:
+        if decided is None:
             return event
         content = read_submission(job)
         report.submissions.append(copy_of(job, content))
-        return replace(event, payload={**event.payload, **review_submission(job, content, self._submissions)})
+        return replace(
+            event, payload={**event.payload, **review_submission(job, content, decided(job.owner, submitter_of(job)))}
+        )
 
     def limit_recipients(self, report: ScanReport, context: RoutingContext, now: float, *, dry_run: bool) -> None:
         """Release withheld notifications to recipients who may be mailed now, and withhold those above the limit."""

@@ -13,11 +13,12 @@ from typing import Any
 from syftnotify.core.code_changes import ChangeType, FileChange, compare, most_similar
 from syftnotify.core.code_hints import find_hints
 from syftnotify.core.models import Job
-from syftnotify.core.submissions import Submission, SubmissionLog
+from syftnotify.core.submissions import Submission
 from syftnotify.sources.syftbox.layouts.registry import layout_spec
 from syftnotify.sources.syftbox.submission_content import CodeFile, SubmissionContent
 
 SHOWN_CAP = 80 * 1024  # bytes of code, as UTF-8, in one message
+_MAX_DIFF_LINE = 1000  # characters of a line of a diff
 _TOO_MUCH = "too much code for one mail"
 _CONFIG_NAME, _SCRIPT_NAME = "config.yaml", "run.sh"
 _IDENTITY_KEYS = frozenset({"name", "submitted_at"})  # of config.yaml
@@ -25,22 +26,14 @@ _IDENTITY_KEYS = frozenset({"name", "submitted_at"})  # of config.yaml
 _PINNED = re.compile(r"^[^;]*(?:===?|~=|@)|^\.{0,2}/")
 
 
-def review_submission(job: Job, content: SubmissionContent, submissions: SubmissionLog) -> dict[str, Any]:
-    """The review of a new submission, compared with the most similar one that the owner decided on.
+def review_submission(job: Job, content: SubmissionContent, decided: Iterable[Submission]) -> dict[str, Any]:
+    """The review of a new submission, compared with the most similar one in `decided`, the latest first.
 
     Returns:
         `code`, a list of {path, text, cut, lines}; `code_left_out`, a list of {path, why, binary?, unlisted?,
         executable?}; and `review`: what the job requests, the fingerprint, hints, the comparison, and the facts for the
         call that selects the job.
-
-    Raises:
-        StateError: the copies of earlier submissions cannot be read.
     """
-    return compose(job, content, submissions.decided(job.owner, _submitter(job)))
-
-
-def compose(job: Job, content: SubmissionContent, decided: Iterable[Submission]) -> dict[str, Any]:
-    """As `review_submission`, with the earlier submissions of the same submitter, the latest first."""
     earlier = [each for each in decided if (each.entity, each.submission_id) != (job.entity, job.submission_id)]
     similar = most_similar(_texts(content), earlier)
     comparison = None if similar is None else _comparison(similar, content)
@@ -58,7 +51,7 @@ def copy_of(job: Job, content: SubmissionContent) -> Submission:
         job.entity,
         job.submission_id,
         job.owner,
-        _submitter(job),
+        submitter_of(job),
         job.name,
         content.fingerprint,
         _texts(content),
@@ -66,7 +59,7 @@ def copy_of(job: Job, content: SubmissionContent) -> Submission:
     )
 
 
-def _submitter(job: Job) -> str:
+def submitter_of(job: Job) -> str:
     """Whose submissions are compared. Where only the job itself claims a submitter, these are apart from the others."""
     return job.submitter.lower() or f"claimed {job.claimed_submitter.lower()}"
 
@@ -139,7 +132,7 @@ def _as_if_submitted_together(before: str, after: str) -> str:
 
 
 def _to_json(change: FileChange) -> dict[str, Any]:
-    lines = [[line.mark.value, line.number, line.text] for line in change.lines]
+    lines = [[line.mark.value, line.number, line.text[:_MAX_DIFF_LINE]] for line in change.lines]
     return {
         "path": change.path,
         "type": change.type.value,

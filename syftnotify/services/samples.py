@@ -15,7 +15,7 @@ from syftnotify.core.models import Event, Item, Job, Message
 from syftnotify.core.ports import Renderer
 from syftnotify.core.submissions import Submission
 from syftnotify.core.text import escape_block
-from syftnotify.services.review import compose, copy_of, review_change
+from syftnotify.services.review import copy_of, review_change, review_submission
 from syftnotify.sources.syftbox.submission_content import CodeFile, SubmissionContent
 
 OWNER, SCIENTIST = "owner@datasite.example", "ana@uni.example"
@@ -309,7 +309,7 @@ def _earlier(job: Job, *, is_hostile: bool) -> Submission:
 def _submission_payload(job: Job, is_hostile: bool) -> dict[str, Any]:
     earlier = _earlier(job, is_hostile=is_hostile)
     content = _content(_HOSTILE_CODE if is_hostile else _CODE, is_hostile=is_hostile)
-    return compose(job, content, [earlier])
+    return review_submission(job, content, [earlier])
 
 
 def _change_payload(job: Job, is_hostile: bool) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def send_test(settings: Settings, name: str, to: str = "") -> str:
 
 
 def _message(settings: Settings, name: str, recipient: str) -> Message:
-    payload = {"owner": settings.config.do_email}
+    payload = {"owner": settings.config.do_email, "transport": name}
     event = Event(EventKind.TEST, f"test/{uuid.uuid4()}", at=iso(time.time(), exact=True), payload=payload)
     item = Item(uuid.uuid4().hex, event, Audience.OWNER, Status.WAITING)
     renderer = build_renderer(settings, name, settings.config.transports[name])

@@ -44,7 +44,7 @@ def test_gone_alert_target_has_the_same_name_in_list_and_mail(box: Box, hook: We
         alert_tree.approve("fails", ANA)
         alert_tree.run("fails", ANA, code=1)
         (mail,) = wait_until(
-            lambda: [mail for mail in box.mails() if "cannot send" in mail.subject + mail.text], what="the alert"
+            lambda: [mail for mail in box.mails() if "stopped sending" in mail.subject], what="the alert"
         )
     finally:
         box.notify("stop", check=0)
@@ -52,7 +52,8 @@ def test_gone_alert_target_has_the_same_name_in_list_and_mail(box: Box, hook: We
     (line,) = box.notify("alerts", "list", check=0).stdout.splitlines()
     name = line.rpartition("(")[2].rstrip(")")
     assert line == f"{rule}  job fails failed, timed out -> the webhook at 127.0.0.1 ({name})"
-    assert f"The webhook at 127.0.0.1 of an alert rule ({name} in" in mail.subject
+    assert mail.subject == f'SyftBox: "{name}" stopped sending'
+    assert ", webhook of an alert rule at 127.0.0.1\r\n" in mail.text
     assert "secret" not in mail.subject + mail.text + line
 
 

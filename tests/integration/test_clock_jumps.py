@@ -365,7 +365,8 @@ def story(folder: Path, around: datetime) -> Story:
     box.clock.now = around.timestamp() - HOUR
     box.root.mkdir(parents=True)
     # One attempt at a time: which of two mails fails must not be a matter of luck.
-    box.configure({"notify": {"sync_state_path": str(box.snapshot), "max_concurrent_deliveries": 1}})
+    notify = {"sync_state_path": str(box.snapshot), "max_concurrent_deliveries": 1}
+    box.configure({"notify": notify, "timezones": {OWNER: "UTC"}})
     worker = Worker(box, TimedTransport(box.clock.time), is_persistent=True)
     try:
         tree = VersionedReviewTree(Disk(box.root, box.clock.time))

@@ -169,9 +169,9 @@ def test_daily_mail_shows_counts(box: Box, tree_with_peer: DemoTree, berlin: Non
     (mail,) = [mail for mail in box.mails() if mail.event == "heartbeat"]
     assert mail.sent == ("heartbeat", "owner", OWNER)
     assert "is running and can send notifications" in mail.text
-    assert "1 job, 1 peer" in mail.text
-    assert "sent since yesterday: 2 messages" in mail.text
-    assert "dead letters: 0" in mail.text
+    assert "Tracking:     1 job, 1 peer" in mail.text
+    assert "Sent:         2 messages since yesterday" in mail.text
+    assert "Dead letters: 0" in mail.text
     assert "notify status" in mail.text
 
 

@@ -227,7 +227,7 @@ def test_message_that_cannot_be_rendered_is_a_dead_letter_alone(
     make: MakeDispatcher, outbox: SqliteOutbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A2, N23: another attempt would change nothing, and the other messages are sent."""
-    event = Event(EventKind.HEARTBEAT, "worker/1", payload={"figures": 5})  # the template wants a list
+    event = Event(EventKind.JOB_SUBMITTED, "job/x", payload={"code": 5})  # not a list
     outbox.enqueue([event], [Notification(event.key, event.entity, "o@x.org", Audience.OWNER, "box")], 0.0)
     transport = RecordingTransport()
     enqueue_jobs(outbox, 3)

@@ -8,7 +8,7 @@ import yaml
 
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
-from syftnotify.rendering.templates import indented
+from syftnotify.rendering.filters import indented
 from tests.fakes.web import WebServer
 from tests.queries import emit_event
 from tests.support import ANA, OWNER, Box
@@ -174,7 +174,7 @@ def test_failed_run_is_sent_with_step_traceback_and_link(box: Box, hook: WebServ
     failed = next(mail for mail in box.mails() if mail.event == "job_failed")
     assert failed.subject == "FAILED nightly-sync"
     assert indented(error) in failed.text.replace("\r\n", "\n")
-    assert "<pre" in failed.html
+    assert f">{error}</div>" in failed.html.replace("\r\n", "\n")
     assert 'href="https://runs.example/7"' in failed.html
     assert next(request.json["url"] for request in hook.requests if "url" in request.json) == "https://runs.example/7"
 

@@ -47,7 +47,7 @@ _CALLS = [
         lambda sender: sender.notify_new_job(OWNER, "income survey", ANA, WHEN, "https://box.example/jobs/1"),
         OWNER,
         ("income survey", ANA),
-        ("income survey", ANA, "January 15, 2024 at 03:30 PM", "https://box.example/jobs/1"),
+        ("income survey", ANA, "15 Jan 2024, 15:30 UTC", "https://box.example/jobs/1"),
         id="new-job",
     ),
     pytest.param(
@@ -61,28 +61,28 @@ _CALLS = [
         lambda sender: sender.notify_job_approved(ANA, "income survey", "https://box.example/jobs/1"),
         ANA,
         ("income survey", "approved"),
-        ("income survey", "approved", "https://box.example/jobs/1"),
+        ("income survey", "✓ Approved", "https://box.example/jobs/1"),
         id="job-approved",
     ),
     pytest.param(
         lambda sender: sender.notify_job_approved(ds_email=ANA, job_name="income survey"),
         ANA,
         ("income survey", "approved"),
-        ("income survey", "approved"),
+        ("income survey", "✓ Approved"),
         id="job-approved-in-short",
     ),
     pytest.param(
         lambda sender: sender.notify_job_executed(ANA, "income survey", 8130, "https://box.example/results/1"),
         ANA,
         ("income survey",),
-        ("income survey", "2 hours 15 minutes 30 seconds", "https://box.example/results/1"),
+        ("income survey", "Done after 2 h 15 min", "https://box.example/results/1"),
         id="job-executed",
     ),
     pytest.param(
         lambda sender: sender.notify_job_executed(ds_email=ANA, job_name="income survey", duration=0),
         ANA,
         ("income survey",),
-        ("income survey", "0 seconds"),
+        ("income survey", "Done after 0 s"),
         id="job-executed-at-once",
     ),
     pytest.param(
@@ -124,9 +124,10 @@ def test_sender_call_sends_one_mail_with_text_and_html(
     assert post.mail.get_content_type() == "multipart/alternative"
     for word in subject:
         assert word in post.subject
+    html = post.html.replace("\N{ZERO WIDTH NON-JOINER}", "")  # it keeps mail programs from making links
     for word in words:
         assert word in post.text
-        assert word in post.html
+        assert word in html
 
 
 @pytest.mark.parametrize(("call", "recipient", "subject", "words"), _CALLS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +17,7 @@ from tests.fakes.web import respond
 from tests.in_process import run_command
 from tests.previews import parse_previews, write_template
 from tests.queries import file_states
-from tests.support import ANA, BO, OWNER, Box, Mail, mails_in
+from tests.support import ANA, BO, OWNER, Box, mails_in
 
 DESTINATIONS = {"box": "home/mail", "office": BO, "mail": OWNER, "team": "#jobs", "oncall": "oncall"}
 
@@ -36,7 +37,7 @@ def test_send_to_named_transport_sends_one_short_message(
     gc.collect()  # an unclosed connection warns here, and not in another test
 
     assert servers.counts == {name: 1}
-    assert len(servers.texts[name][0].splitlines()) <= 3
+    assert len(servers.texts[name][0].splitlines()) <= 10
     assert "test" in servers.texts[name][0].lower()
     output = capsys.readouterr()
     (line,) = output.out.splitlines()
@@ -178,14 +179,16 @@ def test_send_changes_nothing_in_the_home(servers: AllTransports) -> None:
     assert kept == {name: mark for name, mark in before.items() if name != "gmail_token.json"}
 
 
-def plain(mail: Mail) -> str:
-    return mail.text.replace("\r\n", "\n").strip()
+def without_time(text: str) -> str:
+    return re.sub("^sent .*? through", "sent through", text.replace("\r\n", "\n").strip(), flags=re.MULTILINE)
 
 
 def test_send_message_equals_its_preview(servers: AllTransports) -> None:
-    servers.box.notify("test", "box", check=0)
+    servers.configure(office="box")  # the name of the sample
+    servers.box.notify("test", "office", check=0)
     (mail,) = mails_in(servers.box.home.mail)
+    shown = parse_previews(servers.box.notify("preview", "test", check=0).stdout)
 
-    assert parse_previews(servers.box.notify("preview", "test", check=0).stdout) == {
-        ("test", "owner"): (mail.subject, plain(mail))
+    assert {key: (subject, without_time(text)) for key, (subject, text) in shown.items()} == {
+        ("test", "owner"): (mail.subject, without_time(mail.text))
     }

@@ -58,6 +58,11 @@ def model_transport(recipient: str, context: RoutingContext) -> TransportInfo:
     return fitting[0] if fitting else TransportInfo("", address_type, f"{address_type}/")
 
 
+def model_denies(address: str, context: RoutingContext) -> bool:
+    """Whether `recipients.deny` concerns the address: it is about mail."""
+    return is_address(address) and context.denies(address)
+
+
 def recipients_of(route: Route, event: Event, context: RoutingContext) -> list[tuple[str, TransportInfo, bool]]:
     """The recipients of a route, their transport, and whether each may be notified."""
     named = context.transports.get(route.transport)
@@ -65,7 +70,11 @@ def recipients_of(route: Route, event: Event, context: RoutingContext) -> list[t
     for recipient in route.to or (named or context.mail).default_recipients:
         info = named or (context.mail if recipient in ROLES else model_transport(recipient, context))
         people = model_role(recipient, event, context) if recipient in ROLES else [(recipient, True)]
-        result += [(address, info, is_allowed and info.name != "") for address, is_allowed in people]
+        is_exempt = recipient in {"owner", "operators"}
+        result += [
+            (address, info, is_allowed and info.name != "" and (is_exempt or not model_denies(address, context)))
+            for address, is_allowed in people
+        ]
     return result
 
 

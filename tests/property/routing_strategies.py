@@ -186,17 +186,19 @@ def routes(draw: st.DrawFn, infos: Mapping[str, TransportInfo]) -> tuple[Route, 
 def contexts(draw: st.DrawFn, *, with_alerts: bool = True, with_routes: bool = False) -> RoutingContext:
     """`with_routes` leaves out the built-in routes."""
     infos = {info.name: info for info in draw(transports)}
-    allow = draw(st.sampled_from([(), (), (BO.upper(), "#jobs"), ("*@FAR.example",)]))
+    patterns = st.sampled_from([(), (), (BO.upper(), "#jobs"), ("*@FAR.example",)])
+    recipients = Recipients(allow=draw(patterns), deny=draw(patterns))
     return with_alert_transports(
         RoutingContext(
             OWNER,
             draw(st.sampled_from([(), (OPERATOR,)])),
             next((info.name for info in infos.values() if info.address_type is AddressType.MAIL), ""),
             draw(st.sampled_from([frozenset(), frozenset({ANA})])),
-            Recipients(allow=allow).allows,
-            draw(routes(infos)) if with_routes or draw(st.booleans()) else None,
-            infos,
-            tuple(draw(st.lists(rules, max_size=2))) if with_alerts else (),
+            recipients.allows,
+            routes=draw(routes(infos)) if with_routes or draw(st.booleans()) else None,
+            transports=infos,
+            alerts=tuple(draw(st.lists(rules, max_size=2))) if with_alerts else (),
+            denies=recipients.denies,
         )
     )
 

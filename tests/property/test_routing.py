@@ -11,12 +11,12 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from syftnotify.core.digests import group_into_digests
-from syftnotify.core.kinds import WORKER_KINDS, EventKind, Severity
+from syftnotify.core.kinds import WORKER_KINDS, Audience, EventKind, Severity
 from syftnotify.core.matching import Match, Route
 from syftnotify.core.models import MAIL, QUIET_HOURS_PREFIX, AlertRule, Event, Notification
 from syftnotify.core.quiet_hours import QuietHours, defer
 from syftnotify.core.routing import RoutingContext, matching_routes, notifications_for
-from tests.property.routing_model import model_key, model_notifications, recipients_of
+from tests.property.routing_model import model_denies, model_key, model_notifications, recipients_of
 from tests.property.routing_strategies import (
     PLAIN,
     address_strings,
@@ -56,7 +56,8 @@ def test_recipient_is_notified_once_by_one_medium(drawn_events: list[Event], con
 def test_routes_apply_in_order_until_one_does_not_continue(event: Event, context: RoutingContext) -> None:
     """N18, N19: agrees with the model."""
     expected = model_notifications(event, context)
-    assume(expected or event.kind not in WORKER_KINDS)
+    # Otherwise the built-in routes apply.
+    assume(event.kind not in WORKER_KINDS or any(is_notified for _, _, is_notified in expected.values()))
 
     assert {
         (item.medium, item.recipient): (item.route, item.transport, not item.skipped)
@@ -100,6 +101,18 @@ def test_job_cannot_notify_an_unverified_address(event: Event, context: RoutingC
             or (address.lower() == claimed and claimed in context.peers)
             or context.allows(address)
         )
+
+
+@many_examples
+@given(any_events, contexts())
+def test_denied_address_is_notified_as_owner_or_operator_only(
+    drawn_events: list[Event], context: RoutingContext
+) -> None:
+    """X11: whichever route, rule or request names it."""
+    notifications = [item for item in notifications_for(drawn_events, context) if not item.skipped]
+    named = [item for item in notifications if item.audience not in {Audience.OWNER, Audience.OPERATOR}]
+
+    assert not [item for item in named if model_denies(item.recipient, context)]
 
 
 @many_examples

@@ -26,6 +26,20 @@ _KEPT_HASHES = 2000  # copies of one submitter of which the hashes are kept, by 
 _COMPARED = 20  # decided ones with which a new submission is compared
 _CONTENT = ("name", "fingerprint", "files", "hashes", "recorded_at")  # columns that a second copy replaces
 
+_INSERT = sqlite.insert(SUBMISSIONS)
+_UPSERT = _INSERT.on_conflict_do_update(
+    index_elements=["entity", "submission"], set_={name: _INSERT.excluded[name] for name in _CONTENT}
+)
+_OF_SUBMISSION = sa.and_(
+    SUBMISSIONS.c.entity == sa.bindparam("of_entity"), SUBMISSIONS.c.submission == sa.bindparam("of_id")
+)
+_DECIDE = (
+    SUBMISSIONS.update()
+    .where(_OF_SUBMISSION)
+    .values(status=sa.bindparam("new_status"), reason=sa.bindparam("new_reason"), decided_at=sa.bindparam("new_time"))
+)
+_MARK_RAN = SUBMISSIONS.update().where(_OF_SUBMISSION).values(has_run=True)
+
 
 class SubmissionLog:
     """Implements `core.outbox.SubmissionLog`."""
@@ -44,13 +58,14 @@ class SubmissionLog:
         if not (submissions or decisions or ran):
             return
         with self._database.writing() as connection:
-            for submission in submissions:
-                _record(connection, submission, now)
-            for decision in decisions:
-                values = {"status": decision.status.value, "reason": decision.reason, "decided_at": decision.decided_at}
-                connection.execute(_update(decision.entity, decision.submission_id).values(values))
-            for entity, submission_id in ran:
-                connection.execute(_update(entity, submission_id).values(has_run=True))
+            if submissions:
+                connection.execute(_UPSERT, [_row(submission, now) for submission in submissions])
+                for owner, submitter in {(each.owner, each.submitter) for each in submissions}:
+                    _drop_old(connection, owner, submitter)
+            if decisions:
+                connection.execute(_DECIDE, [_decision_row(each) for each in decisions])
+            if ran:
+                connection.execute(_MARK_RAN, [{"of_entity": entity, "of_id": each} for entity, each in ran])
 
     def versions(self, entities: Collection[str]) -> dict[tuple[str, str], SubmissionVersion]:
         columns = (
@@ -89,28 +104,36 @@ class SubmissionLog:
         return [submission for row in rows if (submission := _submission(row)) is not None]
 
 
-def _update(entity: str, submission_id: str) -> sa.Update:
-    return SUBMISSIONS.update().where(SUBMISSIONS.c.entity == entity, SUBMISSIONS.c.submission == submission_id)
+def _row(submission: Submission, now: float) -> dict[str, Any]:
+    return {
+        "entity": submission.entity,
+        "submission": submission.submission_id,
+        "owner": submission.owner,
+        "submitter": submission.submitter,
+        "name": _storable(submission.name),
+        "fingerprint": submission.fingerprint,
+        "files": _pack(submission.files),
+        "hashes": _pack(submission.hashes),
+        "recorded_at": now,
+        "status": submission.status.value,
+        "reason": _storable(submission.reason),
+        "decided_at": submission.decided_at,
+    }
 
 
-def _record(connection: sa.Connection, submission: Submission, now: float) -> None:
-    insert = sqlite.insert(SUBMISSIONS).values(
-        entity=submission.entity,
-        submission=submission.submission_id,
-        owner=submission.owner,
-        submitter=submission.submitter,
-        name=submission.name,
-        fingerprint=submission.fingerprint,
-        files=_pack(submission.files),
-        hashes=_pack(submission.hashes),
-        recorded_at=now,
-        status=submission.status.value,
-        reason=submission.reason,
-        decided_at=submission.decided_at,
-    )
-    replaced = {name: insert.excluded[name] for name in _CONTENT}
-    connection.execute(insert.on_conflict_do_update(index_elements=["entity", "submission"], set_=replaced))
-    is_of_submitter = sa.and_(SUBMISSIONS.c.owner == submission.owner, SUBMISSIONS.c.submitter == submission.submitter)
+def _decision_row(decision: Decision) -> dict[str, Any]:
+    return {
+        "of_entity": decision.entity,
+        "of_id": decision.submission_id,
+        "new_status": decision.status.value,
+        "new_reason": _storable(decision.reason),
+        "new_time": decision.decided_at,
+    }
+
+
+def _drop_old(connection: sa.Connection, owner: str, submitter: str) -> None:
+    """Drop the texts of the oldest copies of one submitter, and copies of which not even the hashes are kept."""
+    is_of_submitter = sa.and_(SUBMISSIONS.c.owner == owner, SUBMISSIONS.c.submitter == submitter)
     by_age = sa.select(SUBMISSIONS.c.seq).where(is_of_submitter).order_by(SUBMISSIONS.c.seq.desc())
     with_hashes = by_age.limit(_KEPT_HASHES)
     # Submissions that wait do not displace those with which later ones are compared.
@@ -124,6 +147,11 @@ def _record(connection: sa.Connection, submission: Submission, now: float) -> No
     )
     connection.execute(SUBMISSIONS.update().where(is_old).values(files=_NOTHING))
     connection.execute(SUBMISSIONS.delete().where(is_of_submitter, SUBMISSIONS.c.seq.not_in(with_hashes)))
+
+
+def _storable(text: str) -> str:
+    """Text for display without lone surrogates, which names that are not UTF-8 contain, and SQLite cannot store."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _pack(texts: Mapping[str, str]) -> bytes:

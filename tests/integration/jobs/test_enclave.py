@@ -147,7 +147,7 @@ def test_submission_names_the_approvals_that_are_given(box: Box) -> None:
 
     (mail,) = [mail for mail in box.new_mails() if mail.audience == "owner"]
     assert mail.to == SECOND
-    assert "waits for your approval, 1 of 2 given" in mail.text
+    assert "It needs your approval; 1 of 2 approvals are given." in mail.text
 
 
 def test_reminders_go_to_the_owners_who_have_not_decided(box: Box) -> None:

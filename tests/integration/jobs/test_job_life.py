@@ -116,7 +116,7 @@ def test_rejected_job_without_a_reason_is_notified(box: Box, tree: Tree, reason:
     tree.submit()
     tree.reject(reason=reason)
     assert scan_after(box, 10) == expected(tree, "job_submitted", "job_rejected")
-    assert "none was given" in mail_about(box, "job_rejected", "submitter").text
+    assert "The data owner gave no reason." in mail_about(box, "job_rejected", "submitter").text
 
 
 @on("B3", "D", thorough=[key for key in sorted(TREES) if TREES[key].marks_timeout and key not in {"B3", "D"}])

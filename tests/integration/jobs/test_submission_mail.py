@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from syftnotify.sources.syftbox.attachments import MAX_NAMED
+from syftnotify.core.text import escape_block
+from syftnotify.sources.syftbox.submission_content import MAX_NAMED
 from tests.scanning import mail_about, on, run_baseline, scan_after
 from tests.support import Box, Mail
 from tests.trees import Tree
@@ -37,7 +38,8 @@ def test_submission_mail_with_very_long_code_shows_a_part(box: Box, tree: Tree, 
     tree.submit(files={"main.py": sign * 200_000})
     mail = submission_mail(box)
     assert len(mail.html.encode()) < CLIPPED
-    assert "(cut)" in mail.text
+    assert "- only the beginning of this file was read:" in mail.text
+    assert mail.text.count(escape_block(sign)) > 300
     if sign == "x":
         assert 49 * 1024 < mail.text.count("x") < 51 * 1024
 
@@ -78,4 +80,4 @@ def test_submission_mail_names_every_attached_name(box: Box, tree: Tree) -> None
     for name in unnamed:
         tree.disk.write(tree.job_folder() / "code" / name, "evil\n")
     mail = submission_mail(box)
-    assert all(name in mail.text and name in mail.html for name in unnamed)
+    assert all(name in mail.text and name in mail.readable_html for name in unnamed)

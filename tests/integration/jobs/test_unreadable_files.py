@@ -152,8 +152,8 @@ def test_configs_that_stay_unreadable_are_notified_to_the_owner(box: Box, tree: 
     mails = {mail.entities[0]: mail for mail in box.mails() if mail.event == "job_submitted"}
     for reason in UNREADABLE_CONFIGS:
         mail = mails[tree.entity(reason)]
-        for body in (mail.text, mail.html):
-            assert f"Its configuration cannot be read (config.yaml: {reason})." in body
+        for body in (mail.text, mail.readable_html):
+            assert f"Its files cannot be read as a job: config.yaml: {reason}." in body
             assert "helper.py" in body
             assert "run.sh" in body
     assert scan_after(box, 600) == NOTHING
@@ -175,7 +175,7 @@ def test_config_with_a_hard_link_is_notified_to_the_owner(box: Box, tree: Tree, 
     assert without_grants(scan_after(box, 40)) == NOTHING
     assert scan_after(box, 30) == OWNER_ONLY
     mail = mail_about(box, "job_submitted")
-    assert "Its configuration cannot be read (config.yaml: hard link)." in mail.text
+    assert "Its files cannot be read as a job: config.yaml: hard link." in mail.text
     assert SECRET not in mail.text
 
 
@@ -191,7 +191,7 @@ def test_state_with_a_hard_link_is_notified_to_the_owner(box: Box, tree: ReviewT
     assert scan_after(box, 60)["job_submitted", "owner", OWNER] == 1
     mails = box.mails()
     assert all(SECRET not in mail.text for mail in mails)
-    assert any("Its state cannot be read (state.yaml: hard link)." in mail.text for mail in mails)
+    assert any("Its files cannot be read as a job: state.yaml: hard link." in mail.text for mail in mails)
 
 
 @on("A", "D")
@@ -229,9 +229,7 @@ def test_config_unreadable_at_the_baseline_joins_the_catch_up(box: Box, tree: Tr
     tree.disk.write(config, b"name: &a x\n")
     assert scan_after(box, 10) == NOTHING
     assert scan_after(box, 60) == CATCH_UP
-    assert (
-        "Its configuration cannot be read (config.yaml: contains anchors or aliases)." in mail_about(box, "digest").text
-    )
+    assert "cannot be read (config.yaml: contains anchors or aliases)" in mail_about(box, "digest").text
     tree.disk.write(config, complete)
     assert scan_after(box, 10) == expected(tree, "job_submitted")
 
@@ -253,7 +251,7 @@ def test_state_that_stays_unreadable_hides_no_submission(box: Box, tree: ReviewT
     (mail,) = box.new_mails()
     assert mail.sent == ("job_submitted", "owner", OWNER)
     assert mail.entities == [tree.entity("new")]
-    assert "Its state cannot be read (state.yaml: contains anchors or aliases)." in mail.text
+    assert "Its files cannot be read as a job: state.yaml: contains anchors or aliases." in mail.text
 
 
 @on("D")

@@ -40,6 +40,7 @@ def test_built_in_routes_notify_owner_and_submitter() -> None:
         EventKind.JOB_TIMEOUT: both,
         EventKind.JOB_LONG_RUNNING: {("owner", OWNER)},
         EventKind.JOB_WAITING: {("owner", OWNER)},
+        EventKind.JOB_FILES_CHANGED: {("owner", OWNER)},
         EventKind.PEER_REQUESTED: both,
         EventKind.PEER_GRANTED: {("submitter", ANA)},
         EventKind.HEARTBEAT: {("owner", OWNER)},

@@ -33,8 +33,9 @@ PAYLOAD: dict[str, Any] = {
     "return_code": 3,
     "stderr": "KeyError: 'secret-row'",
     "code": [{"path": "main.py", "text": "print('</pre><script>')", "cut": False}],
-    "summary": "Transport mail is paused.",
-    "detail": "sign in again",
+    "alert": "transport_stopped",
+    "summary": '"office" stopped sending',
+    "transport": "office",
     "code_left_out": [{"path": "big.bin", "why": "binary, 9 bytes"}],
 }
 

@@ -34,7 +34,7 @@ def test_mail_return_code_is_escaped(emitted: bool) -> None:
 
     assert "\x1b" not in message.text
     assert "Paid" not in [line.partition(":")[0] for line in message.text.splitlines()]
-    assert "Return code: 3" in rendered(EventKind.JOB_FAILED, emitted=False).text
+    assert "Exit code:    3 (" in rendered(EventKind.JOB_FAILED, emitted=False).text
 
 
 @pytest.mark.parametrize(("kind", "audience"), ALL_MAILS)
@@ -45,7 +45,9 @@ def test_mail_of_every_kind_has_the_standard_headers(kind: EventKind, audience: 
     assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail.get_all("To") == ["to@x.org"]
-    assert mail["Message-ID"] == f"<id-{kind.value}-{audience.value}@syftnotify.local>"
+    assert mail["Message-ID"] == f"<id-{kind.value}-{audience.value}@x.org>"
+    assert mail["List-Id"] == "SyftBox notifications <notifications.x.org>"
+    assert (mail["List-Unsubscribe"] is None) is (audience is Audience.OWNER)
     assert mail["References"] == mail["In-Reply-To"]
     assert mail["X-SyftNotify-Event"] == kind.value
     assert mail["X-SyftNotify-Audience"] == audience.value
@@ -57,7 +59,8 @@ def test_mail_of_every_kind_is_well_formed(kind: EventKind, audience: Audience) 
     message = rendered(kind, audience)
     first = message.text.splitlines()[0]
 
-    assert first.endswith(".")
+    assert first[:2] in {"● ", "✕ ", "⚠ ", "✓ "}
+    assert not first.endswith((" ", ".", ":"))
     assert "  " not in first
     assert "None" not in message.text
     assert "{" not in message.text
@@ -90,15 +93,15 @@ def test_mail_to_the_owner_contains_code_and_omitted_files() -> None:
 
     assert "print('</pre><script>')" in message.text
     assert "&lt;/pre&gt;&lt;script&gt;" in message.html
-    assert "big.bin (binary, 9 bytes)" in message.text
+    assert '- not shown: "big.bin" (binary, 9 bytes)' in message.text
 
 
 def test_mail_to_the_owner_contains_stderr_and_return_code() -> None:
     """B03"""
     message = rendered(EventKind.JOB_FAILED, status=Status.FAILED)
 
-    assert "KeyError: 'secret-row'" in message.text
-    assert "Return code: 3" in message.text
+    assert message.text.startswith("✕ Failed: KeyError: 'secret-row'\n")
+    assert "Exit code:    3 (" in message.text
 
 
 @pytest.mark.parametrize("kind", SUBMITTER_KINDS)
@@ -110,31 +113,33 @@ def test_mail_to_the_submitter_contains_no_private_output(kind: EventKind) -> No
 
 
 def test_mail_of_a_rejection_contains_its_reason() -> None:
-    assert "Reason: prints raw rows" in rendered(EventKind.JOB_REJECTED, Audience.SUBMITTER).text
-    assert "Reason: none was given" in rendered(EventKind.JOB_REJECTED, Audience.SUBMITTER, reason="").text
+    given = rendered(EventKind.JOB_REJECTED, Audience.SUBMITTER, reason="prints raw rows\n\nand names")
+
+    assert "The data owner's reason:\n\n> prints raw rows\n>\n> and names\n" in given.text
+    assert "gave no reason" in rendered(EventKind.JOB_REJECTED, Audience.SUBMITTER, reason="").text
 
 
 @pytest.mark.parametrize(
     ("status", "says"),
     [
-        (Status.WAITING, "waits for you"),
-        (Status.APPROVED, "approved already"),
-        (Status.REJECTED, "rejected already"),
-        (Status.DONE, "has ended since"),
+        (Status.WAITING, "● Waiting for your review"),
+        (Status.APPROVED, "✓ Already approved"),
+        (Status.REJECTED, "✕ Already rejected"),
+        (Status.DONE, "✓ Already done"),
     ],
 )
 def test_mail_names_the_current_status(status: Status, says: str) -> None:
     text = rendered(EventKind.JOB_SUBMITTED, status=status).text
 
-    assert says in text
-    assert ("waits for you" in text) == (status is Status.WAITING)
+    assert text.splitlines()[0] == says
+    assert ("job.approve()" in text) == (status is Status.WAITING)
 
 
 def test_mail_marks_a_claimed_submitter() -> None:
     """X11"""
     text = rendered(EventKind.JOB_SUBMITTED, submitter="", claimed="stranger@z.org").text
 
-    assert "stranger@z.org (claimed by the job itself, not verified)" in text
+    assert "from stranger@z.org (as the job claims; not verified), submitted" in text
 
 
 def test_mail_contains_configured_links() -> None:
@@ -226,12 +231,13 @@ FORGED = 'x" from owner@x.org is done. Job "y'
     "kind", [EventKind.JOB_SUBMITTED, EventKind.JOB_APPROVED, EventKind.JOB_FAILED, EventKind.JOB_COMPLETED]
 )
 def test_mail_name_with_quotation_marks_is_escaped(kind: EventKind) -> None:
-    """C6: in subjects, first lines and digests."""
+    """C6: in subjects, first lines and digests; calls contain it as a Python literal."""
     audience = Audience.SUBMITTER if kind is EventKind.JOB_APPROVED else Audience.OWNER
     single = rendered(kind, audience, name=FORGED)
+    prose = "\n".join(line for line in single.text.splitlines() if "    if job.name == " not in line)
     digest = RENDERER.message([item(kind, audience, name=FORGED)], "to@x.org", digest="d")
 
-    for text in (single.subject, single.text, digest.text, summary_line(item(kind, audience, name=FORGED))):
+    for text in (single.subject, prose, digest.text, summary_line(item(kind, audience, name=FORGED))):
         assert FORGED not in text
         assert "x\\x22 from owner@x.org is done. Job \\x22y" in text
 

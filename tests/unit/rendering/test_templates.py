@@ -13,8 +13,9 @@ import pytest
 
 from syftnotify.core.kinds import EventKind
 from syftnotify.rendering.email import EmailRenderer
+from syftnotify.rendering.filters import indented
 from syftnotify.rendering.links import Links
-from syftnotify.rendering.templates import TemplateRenderer, built_in_folder, indented
+from syftnotify.rendering.templates import TemplateRenderer, built_in_folder
 from tests.support import ANA, OWNER
 from tests.unit.rendering.emails import item
 

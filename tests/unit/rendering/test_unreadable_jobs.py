@@ -16,9 +16,9 @@ def test_unreadable_job_in_every_rendering_names_the_reason() -> None:
     """A1: in a digest, in Slack and for programs."""
     payload = {"name": "x", "submitter": ANA, "owner": OWNER, "unreadable": "config.yaml: not UTF-8 text"}
     item = Item("id", Event(EventKind.JOB_SUBMITTED, "job/D/o/a/x", "", "", payload), Audience.OWNER, Status.WAITING)
-    sentence = "Its configuration cannot be read (config.yaml: not UTF-8 text)."
+    reason = "cannot be read (config.yaml: not UTF-8 text)"
     mails = EmailRenderer(TemplateRenderer(), sender=OWNER, links=Links())
 
-    assert sentence in SlackRenderer(links=Links()).message([item], "#jobs").text
-    assert sentence in mails.message([item], OWNER, digest="d").text
+    assert reason in SlackRenderer(links=Links()).message([item], "#jobs").text
+    assert reason in mails.message([item], OWNER, digest="d").text
     assert native_object(item, Links())["payload"]["unreadable"] == payload["unreadable"]

@@ -12,7 +12,7 @@ import pytest
 from syftnotify.core.kinds import Status
 from syftnotify.core.models import Job
 from syftnotify.core.submissions import Submission
-from syftnotify.services.review import SHOWN_CAP, compose, copy_of, review_change
+from syftnotify.services.review import SHOWN_CAP, copy_of, review_change, review_submission
 from syftnotify.sources.syftbox.scanner import JobScanner
 from syftnotify.sources.syftbox.submission_content import SubmissionContent, read_submission
 from tests.scanning import on
@@ -36,7 +36,7 @@ def read(tree: Tree) -> tuple[Job, SubmissionContent]:
 
 
 def review(tree: Tree, *earlier: Submission) -> dict[str, Any]:
-    return compose(*read(tree), earlier)
+    return review_submission(*read(tree), earlier)
 
 
 def rejected(tree: Tree, files: Mapping[str, str], **more: Any) -> Submission:
@@ -241,7 +241,7 @@ def test_review_of_unrelated_code_has_no_comparison(tree: Tree) -> None:
 def test_review_is_not_compared_with_the_job_itself(tree: Tree) -> None:
     tree.submit()
     job, content = read(tree)
-    found = compose(job, content, [replace(copy_of(job, content), status=Status.APPROVED)])["review"]
+    found = review_submission(job, content, [replace(copy_of(job, content), status=Status.APPROVED)])["review"]
 
     assert (found["comparison"], found["has_history"]) == (None, False)
 

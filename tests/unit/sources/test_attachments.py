@@ -1,4 +1,4 @@
-"""Attachments of a job: each file of a submission is shown or named as not shown; nothing outside is read (C2, C9)."""
+"""Files of a job: each file of a submission is shown or named as not shown; nothing outside is read (C2, C9)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Job
-from syftnotify.sources.syftbox.attachments import MAX_NAMED, attachments_of
+from syftnotify.sources.syftbox.attachments import attachments_of
 from syftnotify.sources.syftbox.scanner import JobScanner
+from syftnotify.sources.syftbox.submission_content import MAX_NAMED, read_submission
 from syftnotify.sources.syftbox.submission_files import MAX_DEPTH, list_files
 from tests.scanning import on
 from tests.support import OWNER, Clock
@@ -37,24 +38,24 @@ def job_of(tree: Tree) -> Job:
 
 
 def reviewed(tree: Tree) -> tuple[list[str], dict[str, str]]:
-    """The paths that the owner's mail shows, and why others are not shown."""
-    found: dict[str, Any] = attachments_of(job_of(tree), EventKind.JOB_SUBMITTED)
-    return [file["path"] for file in found["code"]], {item["path"]: item["why"] for item in found["code_left_out"]}
+    """The paths that are read of a submission, in order, and why others are not read."""
+    found = read_submission(job_of(tree))
+    return [file.path for file in found.files], {item["path"]: item["why"] for item in found.left_out}
 
 
 @on("C1", "D")
-def test_attachments_show_the_entry_point_first(tree: Tree) -> None:
+def test_submission_is_read_from_the_entry_point_on(tree: Tree) -> None:
     """C2: before many small files that are listed before it."""
     files = {f"a{number:03}.py": f"x = {number}\n" for number in range(150)}
     tree.submit(files={**files, "main.py": "evil\n"}, config={"entrypoint": "main.py"})
     shown, left_out = reviewed(tree)
 
-    assert shown[:2] == ["run.sh", "code/main.py"]
+    assert shown[:2] == ["code/main.py", "run.sh"]
     assert {*shown, *left_out} == {"run.sh", "config.yaml", "code/main.py", *(f"code/{name}" for name in files)}
 
 
 @on("C1", "D")
-def test_attachments_name_unlisted_executable_files_first(tree: Tree) -> None:
+def test_submission_names_unlisted_executable_files_first(tree: Tree) -> None:
     """C2: by mode, first bytes or ending; in every folder, generated and hidden ones as well."""
     tree.submit(files={"lib/ok.py": "x\n"})
     code = tree.job_folder() / "code"
@@ -74,7 +75,7 @@ def test_attachments_name_unlisted_executable_files_first(tree: Tree) -> None:
     (code / "mode").chmod(0o755)
     shown, left_out = reviewed(tree)
 
-    assert shown == ["run.sh", "code/lib/ok.py", "config.yaml"]
+    assert shown == ["code/lib/ok.py", "run.sh", "config.yaml"]
     executable = [path for path, why in left_out.items() if "executable" in why]
     assert executable == [*left_out][: len(executable)]
     assert {*executable} == {
@@ -88,14 +89,14 @@ def test_attachments_name_unlisted_executable_files_first(tree: Tree) -> None:
 
 
 @on("A", "B2", "B3", "B4")
-def test_attachments_of_a_job_without_a_list_show_all_code(tree: Tree) -> None:
+def test_submission_without_a_list_shows_all_code(tree: Tree) -> None:
     """C2: modules beside the entry point are code, too; other files are named, and results are counted."""
     tree.submit(files={"main.py": "import helper\n", "helper.py": "evil\n", "lib/deep.py": "evil\n", "in.csv": "1\n"})
     for name in ("outputs/big.bin", ".venv/lib/x.py", "stdout.txt"):
         tree.disk.write(tree.job_folder() / name, "x\n")
     shown, left_out = reviewed(tree)
 
-    assert shown == ["run.sh", "main.py", "helper.py", "lib/deep.py", "config.yaml"]
+    assert shown == ["main.py", "run.sh", "config.yaml", "helper.py", "lib/deep.py"]
     assert left_out == {
         ".venv/": "not listed: 1 file, 1 executable: lib/x.py",
         "outputs/": "not listed: 1 file, 0 executable",
@@ -106,7 +107,7 @@ def test_attachments_of_a_job_without_a_list_show_all_code(tree: Tree) -> None:
 
 @on("B2", "D")
 @pytest.mark.parametrize("name", [".git", ".venv", "venv", "node_modules", "__pycache__"])
-def test_attachments_of_a_closed_folder_name_executable_files(tree: Tree, name: str) -> None:
+def test_submission_with_a_closed_folder_names_executable_files(tree: Tree, name: str) -> None:
     """C2: by mode, first bytes or ending, at any depth; no claim is made about what lies in such a folder."""
     tree.submit()
     folder = tree.job_folder() / "code" / name
@@ -118,7 +119,7 @@ def test_attachments_of_a_closed_folder_name_executable_files(tree: Tree, name: 
 
 @on("A", "B2", "B4")
 @pytest.mark.parametrize("name", ["outputs", "logs"])
-def test_attachments_of_a_result_folder_name_three_executable_files(tree: Tree, name: str) -> None:
+def test_submission_with_a_result_folder_names_three_executable_files(tree: Tree, name: str) -> None:
     """C2: the others are counted."""
     tree.submit()
     for letter in "dcba":
@@ -128,7 +129,7 @@ def test_attachments_of_a_result_folder_name_three_executable_files(tree: Tree, 
 
 
 @on("A", "B2")
-def test_attachments_show_an_entry_point_in_a_result_folder(tree: Tree) -> None:
+def test_submission_shows_an_entry_point_in_a_result_folder(tree: Tree) -> None:
     """C2: the job names it."""
     tree.submit(files={"outputs/main.py": "evil\n"}, config={"entrypoint": "outputs/main.py"})
 
@@ -136,7 +137,7 @@ def test_attachments_show_an_entry_point_in_a_result_folder(tree: Tree) -> None:
 
 
 @on("D")
-def test_attachments_of_large_closed_folders_count_to_a_limit(tree: Tree) -> None:
+def test_submission_with_large_closed_folders_counts_to_a_limit(tree: Tree) -> None:
     """C2: one of them takes nothing from another; executable names come first."""
     tree.submit(files={"main.py": "x\n"})
     for name in (".git", "venv"):
@@ -152,7 +153,7 @@ def test_attachments_of_large_closed_folders_count_to_a_limit(tree: Tree) -> Non
 
 
 @on("D")
-def test_attachments_of_very_many_files_count_them_by_folder(tree: Tree) -> None:
+def test_submission_of_very_many_files_counts_them_by_folder(tree: Tree) -> None:
     """C2: two hundred are named, executable ones first; each folder is counted."""
     tree.submit()
     for number in range(300):
@@ -166,7 +167,7 @@ def test_attachments_of_very_many_files_count_them_by_folder(tree: Tree) -> None
 
 
 @on("D")
-def test_attachments_of_very_many_folders_count_them_above(tree: Tree) -> None:
+def test_submission_of_very_many_folders_counts_them_above(tree: Tree) -> None:
     """C2"""
     tree.submit()
     for number in range(500):
@@ -177,7 +178,7 @@ def test_attachments_of_very_many_folders_count_them_above(tree: Tree) -> None:
 
 
 @on("D")
-def test_attachments_of_a_large_folder_name_the_executable_file(tree: Tree) -> None:
+def test_submission_with_a_large_folder_names_the_executable_file(tree: Tree) -> None:
     """C2: endings are read of all of them, and what is not listed is counted."""
     tree.submit()
     folder = tree.job_folder() / "code" / "data"
@@ -185,14 +186,14 @@ def test_attachments_of_a_large_folder_name_the_executable_file(tree: Tree) -> N
     for number in range(3000):
         (folder / f"{number:04}").touch()
     (folder / "zzz.py").touch()
-    left_out = attachments_of(job_of(tree), EventKind.JOB_SUBMITTED)["code_left_out"]
+    left_out = read_submission(job_of(tree)).left_out
 
     assert {"path": "code/data/", "why": "2001 more names in it, not listed"} in left_out[:2]
     assert "code/data/zzz.py" in {item["path"] for item in left_out[:2]}
 
 
 @on("D")
-def test_attachments_of_deep_folders_name_the_unlisted_one(tree: Tree) -> None:
+def test_submission_of_deep_folders_names_the_unlisted_one(tree: Tree) -> None:
     """C2, B8: to a bounded depth."""
     tree.submit()
     deep = tree.job_folder().joinpath("code", *["d"] * 30)
@@ -203,7 +204,7 @@ def test_attachments_of_deep_folders_name_the_unlisted_one(tree: Tree) -> None:
 
 
 @on(*FAMILIES)
-def test_attachments_of_links_are_not_shown(tree: Tree, tmp_path: Path) -> None:
+def test_submission_of_links_is_not_shown(tree: Tree, tmp_path: Path) -> None:
     """C9: another name of a file outside shows what lies there."""
     outside = tmp_path / "outside.py"
     outside.write_text(SECRET)
@@ -212,10 +213,10 @@ def test_attachments_of_links_are_not_shown(tree: Tree, tmp_path: Path) -> None:
     (code / "main.py").unlink()
     os.link(outside, code / "main.py")
     (code / "link.py").symlink_to(outside)
-    found = attachments_of(job_of(tree), EventKind.JOB_SUBMITTED)
+    found = read_submission(job_of(tree))
 
     assert SECRET not in str(found)
-    left_out = {item["path"].rpartition("/")[2]: item["why"] for item in found["code_left_out"]}
+    left_out = {item["path"].rpartition("/")[2]: item["why"] for item in found.left_out}
     assert left_out["main.py"].startswith("hard link, not shown")
     assert left_out["link.py"].startswith("symbolic link, not followed")
 
@@ -230,7 +231,7 @@ def link_to(outside: Path, path: Path, text: str) -> None:
 
 @on(*FAMILIES)
 @pytest.mark.parametrize("folder", ["", "logs"])
-def test_attachments_of_hard_linked_results_are_empty(tree: Tree, tmp_path: Path, folder: str) -> None:
+def test_results_that_are_hard_links_are_empty(tree: Tree, tmp_path: Path, folder: str) -> None:
     """C9: neither stderr nor stdout, which is searched for the timeout line; the return code still counts."""
     tree.submit()
     tree.approve()
@@ -259,9 +260,9 @@ def replace_by_link(place: Path, outside: Path) -> None:
 
 
 @on("A", "B4", "D", thorough=["B2", "B3", "C1"])
-@pytest.mark.parametrize("kind", [EventKind.JOB_SUBMITTED, EventKind.JOB_FAILED])
+@pytest.mark.parametrize("kind", [EventKind.JOB_FAILED, EventKind.JOB_COMPLETED])
 @pytest.mark.parametrize("which", ["submission", "results", "folder above"])
-def test_attachments_of_a_job_replaced_by_a_link_are_empty(
+def test_files_of_a_job_replaced_by_a_link_are_not_read(
     tree: Tree, tmp_path: Path, kind: EventKind, which: str
 ) -> None:
     """C9: replaced after the job was read and before its mail is composed."""
@@ -272,7 +273,7 @@ def test_attachments_of_a_job_replaced_by_a_link_are_empty(
     place = tree.results_folder() if which == "results" else tree.job_folder()
     replace_by_link(place.parent if which == "folder above" and tree.names_submitter else place, tmp_path / "outside")
 
-    assert SECRET not in str(attachments_of(job, kind))
+    assert SECRET not in f"{attachments_of(job, kind)} {read_submission(job)}"
 
 
 class ReplacingDetails(dict[str, Any]):
@@ -289,12 +290,12 @@ class ReplacingDetails(dict[str, Any]):
 
 
 @on("D")
-def test_attachments_of_a_job_replaced_after_listing_are_empty(tree: Tree, tmp_path: Path) -> None:
+def test_submission_replaced_after_listing_is_not_read(tree: Tree, tmp_path: Path) -> None:
     """C9: replaced between the listing and the reading of the files in it."""
     tree.submit()
     job = job_of(tree)
     details = ReplacingDetails(job, lambda: replace_by_link(tree.job_folder(), tmp_path / "outside"))
 
-    assert SECRET not in str(attachments_of(replace(job, details=details), EventKind.JOB_SUBMITTED))
+    assert SECRET not in str(read_submission(replace(job, details=details)))
     assert tree.job_folder().is_symlink()
     assert [item.parts for item in list_files(job.base, job.parts, collapsed={})] == [()]

@@ -39,9 +39,10 @@ def downgrade_to_version_1(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         for name in ("recent", "queue", "unfinished"):
             connection.execute(f"DROP INDEX {name}")
-        for table in ("alerts", "emitted_jobs", "totals"):
+        for table in ("alerts", "emitted_jobs", "totals", "submissions"):
             connection.execute(f"DROP TABLE {table}")
-        for column in ("route", "source", "priority", "longest_wait", "acknowledged_at", "reported_at"):
+        columns = ("route", "source", "priority", "longest_wait", "acknowledged_at", "reported_at", "message_domain")
+        for column in columns:
             connection.execute(f"ALTER TABLE notifications DROP COLUMN {column}")
         connection.execute("ALTER TABLE events DROP COLUMN routing")
         connection.execute("PRAGMA user_version = 1")
@@ -53,13 +54,14 @@ def downgrade_to_version_4(path: Path) -> None:
     connection.executescript(
         """
         DROP INDEX queue; DROP INDEX unfinished;
-        DROP TABLE recipients; DROP TABLE emitted_jobs; DROP TABLE totals;
+        DROP TABLE recipients; DROP TABLE emitted_jobs; DROP TABLE totals; DROP TABLE submissions;
         ALTER TABLE events DROP COLUMN routing;
         ALTER TABLE notifications DROP COLUMN source;
         ALTER TABLE notifications DROP COLUMN priority;
         ALTER TABLE notifications DROP COLUMN longest_wait;
         ALTER TABLE notifications DROP COLUMN acknowledged_at;
         ALTER TABLE notifications DROP COLUMN reported_at;
+        ALTER TABLE notifications DROP COLUMN message_domain;
         PRAGMA user_version = 4;
         """
     )
