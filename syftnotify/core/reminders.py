@@ -9,6 +9,7 @@ from syftnotify.core.detection import NotifiedIndex, job_payload, job_routing
 from syftnotify.core.emitted_jobs import EmittedJob
 from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import ASKED_BY_CONFIG, ASKED_BY_JOB, Event, Job
+from syftnotify.core.submissions import requests_of
 from syftnotify.core.text import timestamp
 
 # Thresholds that alert rules set for the job of an event: pairs of the source and seconds.
@@ -44,7 +45,8 @@ def due_reminders(
         if not (thresholds.waiting if is_waiting else may_run_too_long):
             continue  # spares most jobs the event below
         kind = EventKind.JOB_WAITING if is_waiting else EventKind.JOB_LONG_RUNNING
-        template = Event(kind, job.entity, payload=job_payload(job), routing=job_routing(job))
+        payload = {**job_payload(job), "requests": requests_of(job.details)}
+        template = Event(kind, job.entity, payload=payload, routing=job_routing(job))
         if is_waiting:
             limits = [(ASKED_BY_CONFIG, seconds) for seconds in thresholds.waiting]
         else:

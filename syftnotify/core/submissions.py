@@ -5,11 +5,25 @@ A scientist can rewrite the files in the tree, so later submissions are compared
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from syftnotify.core.kinds import Status
+
+# A requirement with a version, a URL or a path, see PEP 508; an upper limit alone still allows many versions.
+_PINNED = re.compile(r"^[^;]*(?:===?|~=|@)|^\.{0,2}/")
+
+
+def requests_of(details: Mapping[str, Any]) -> dict[str, Any]:
+    """What a job requests, from `Job.details`, as JSON: `entrypoint`, `dependencies` {name, pinned}, `datasets`."""
+    names = details.get("dependencies") or ()
+    return {
+        "entrypoint": str(details.get("entrypoint") or ""),
+        "dependencies": [{"name": name, "pinned": _PINNED.search(name) is not None} for name in names],
+        "datasets": list(details.get("datasets") or ()),
+    }
 
 
 @dataclass(frozen=True, slots=True)

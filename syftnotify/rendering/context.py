@@ -46,7 +46,7 @@ _NO_ROWS_EMITTED = PRIVATE_KEYS | {"name", "error", "step", "url", "user", "retu
 _NO_ROWS = _NO_ROWS_EMITTED | {
     *("submitter", "claimed", "unverified", "owner", "layout", "status", "incomplete", "approvals_given"),
     *("approvals_needed", "submitted_at", "summary", "minutes", "times", "outputs", "shared", "shares_logs"),
-    *("return_code", "unreadable", "reason", "alert"),
+    *("return_code", "unreadable", "reason", "alert", "requests", "call"),
 }
 
 
@@ -227,6 +227,7 @@ def _private_variables(item: Item, reader: Reader) -> dict[str, Any]:
         "code_left_out": [{**_NO_FLAGS, **file} for file in left_out],
         "has_code": is_owner and "code" in payload,
         "review": _review(review, reader) if isinstance(review, Mapping) else None,
+        "requests": _requests(payload) if is_owner else None,
         "output_names": list(payload.get("output_names") or ()) if is_owner else [],
         **_failure(payload if is_of_tree and item.audience in TRUSTED_AUDIENCES else {}),
     }
@@ -262,8 +263,7 @@ def _short_path(path: str) -> str:
 
 def _call(payload: Mapping[str, Any]) -> dict[str, Any]:
     """What selects the job in a client, each text as a Python literal on one line."""
-    review = payload.get("review")
-    call = review.get("call") if isinstance(review, Mapping) else None
+    call = payload.get("call")
     facts: Mapping[str, Any] = call if isinstance(call, Mapping) else {}
     return {
         "name": literal(facts.get("name") or payload.get("name") or ""),
@@ -285,17 +285,25 @@ def literal(value: Any) -> str:
     return shown if escape(shown, limit=len(shown)) == shown else ascii(text)
 
 
+def _requests(payload: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a job requests; None if that is not known."""
+    found = payload.get("review") or payload.get("requests")
+    if not isinstance(found, Mapping):
+        return None
+    return {
+        "entrypoint": escape(str(found.get("entrypoint") or ""), limit=NAME_LIMIT),
+        "dependencies": [
+            {"name": escape(str(each["name"]), limit=NAME_LIMIT), "pinned": bool(each["pinned"])}
+            for each in found.get("dependencies") or ()
+        ],
+        "datasets": [escape(str(name), limit=NAME_LIMIT) for name in found.get("datasets") or ()],
+    }
+
+
 def _review(review: Mapping[str, Any], reader: Reader) -> dict[str, Any]:
     comparison = review.get("comparison")
     fingerprint = str(review.get("fingerprint") or "")[:12]
     return {
-        "entrypoint": escape(str(review.get("entrypoint") or ""), limit=NAME_LIMIT),
-        "type": escape(str(review.get("type") or "")),
-        "dependencies": [
-            {"name": escape(str(each["name"]), limit=NAME_LIMIT), "pinned": bool(each["pinned"])}
-            for each in review.get("dependencies") or ()
-        ],
-        "datasets": [escape(str(name), limit=NAME_LIMIT) for name in review.get("datasets") or ()],
         "fingerprint": " ".join(fingerprint[index : index + 4] for index in range(0, len(fingerprint), 4)),
         "fingerprint_complete": bool(review.get("fingerprint_complete")),
         "file_count": int(review.get("file_count") or 0),

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from syftnotify.core.detection import Changes, SilentMark, detect_jobs
 from syftnotify.core.kinds import TERMINAL_STATUSES, EventKind
 from syftnotify.core.models import AlertRule, Event, Job
 from syftnotify.core.reminders import ReminderThresholds, due_reminders
 from syftnotify.core.routing import RoutingContext, long_runs
+from syftnotify.services.review import call_of
 from syftnotify.sources.syftbox.layouts.registry import lacks_end_times
 from syftnotify.sources.syftbox.scanner import JobScan, JobScanner
 from syftnotify.store.ledger.index import Ledger
@@ -160,10 +162,15 @@ class JobChanges:
             now=now,
             extra_thresholds=partial(long_runs, context=context) if has_rules else None,
         )
+        due = [replace(event, payload={**event.payload, "call": self._call_of(event)}) for event in due]
         if self._scanner is not None and not self.has_baseline:
             changes.marks += [SilentMark(event.entity, event.kind, event.occurrence) for event in due]
         else:
             changes.events += due
+
+    def _call_of(self, event: Event) -> dict[str, Any]:
+        """What selects the job of a reminder in the owner's client."""
+        return call_of(self._unfinished[event.entity][0])
 
     def record_vanished(self, vanished: set[str]) -> None:
         """Record jobs that are missing now; the first scan compares all entities."""

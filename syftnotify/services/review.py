@@ -5,7 +5,6 @@ The result is JSON, stored with the event, so that a mail and a page show the sa
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from syftnotify.core.code_changes import ChangeType, FileChange, compare, most_similar
 from syftnotify.core.code_hints import find_hints
 from syftnotify.core.models import Job
-from syftnotify.core.submissions import Submission
+from syftnotify.core.submissions import Submission, requests_of
 from syftnotify.sources.syftbox.layouts.registry import layout_spec
 from syftnotify.sources.syftbox.submission_content import CodeFile, SubmissionContent
 
@@ -22,8 +21,6 @@ _MAX_DIFF_LINE = 1000  # characters of a line of a diff
 _TOO_MUCH = "too much code for one mail"
 _CONFIG_NAME, _SCRIPT_NAME = "config.yaml", "run.sh"
 _IDENTITY_KEYS = frozenset({"name", "submitted_at"})  # of config.yaml
-# A requirement with a version, a URL or a path, see PEP 508; an upper limit alone still allows many versions.
-_PINNED = re.compile(r"^[^;]*(?:===?|~=|@)|^\.{0,2}/")
 
 
 def review_submission(job: Job, content: SubmissionContent, decided: Iterable[Submission]) -> dict[str, Any]:
@@ -31,8 +28,7 @@ def review_submission(job: Job, content: SubmissionContent, decided: Iterable[Su
 
     Returns:
         `code`, a list of {path, text, cut, lines}; `code_left_out`, a list of {path, why, binary?, unlisted?,
-        executable?}; and `review`: what the job requests, the fingerprint, hints, the comparison, and the facts for the
-        call that selects the job.
+        executable?}; `review`: what the job requests, the fingerprint, hints and the comparison; `call`, see `call_of`.
     """
     earlier = [each for each in decided if (each.entity, each.submission_id) != (job.entity, job.submission_id)]
     similar = most_similar(_texts(content), earlier)
@@ -149,12 +145,14 @@ def _payload(
     changed = {change["path"] for change in comparison["changes"]} if comparison else set()
     files = _in_order(content.files, changed)
     shown, left_out = _limited(files)
+    requests = requests_of(job.details)
+    requests["entrypoint"] = next((file.path for file in files if file.is_entry_point), requests["entrypoint"])
     hints, more_hints = find_hints((file.path, file.text) for file in files if file.path != _CONFIG_NAME)
     return {
         "code": shown,
         "code_left_out": [*content.left_out, *left_out],
         "review": {
-            **_requests(job, files),
+            **requests,
             "fingerprint": content.fingerprint,
             "file_count": content.count,
             "written_count": sum(path not in {_SCRIPT_NAME, _CONFIG_NAME} for path in content.hashes),
@@ -164,8 +162,8 @@ def _payload(
             "partly_read": [file.path for file in files if file.is_cut],
             "comparison": comparison,
             "has_history": has_history,
-            "call": _call(job),
         },
+        "call": call_of(job),
     }
 
 
@@ -208,21 +206,7 @@ def _limited(files: Sequence[CodeFile]) -> tuple[list[dict[str, Any]], list[dict
     return shown, left_out
 
 
-def _requests(job: Job, files: Sequence[CodeFile]) -> dict[str, Any]:
-    """What the job's configuration requests: the entry point, dependencies, datasets."""
-    details = job.details
-    entry_point = next((file.path for file in files if file.is_entry_point), "")
-    return {
-        "entrypoint": entry_point or str(details.get("entrypoint") or ""),
-        "type": str(details.get("type") or ""),
-        "dependencies": [
-            {"name": name, "pinned": _PINNED.search(name) is not None} for name in details.get("dependencies") or ()
-        ],
-        "datasets": list(details.get("datasets") or ()),
-    }
-
-
-def _call(job: Job) -> dict[str, Any]:
+def call_of(job: Job) -> dict[str, Any]:
     """What selects the job in the owner's client.
 
     `name` as the client shows it, `submitted_by` (empty: not selected by it), `status`, `can_reject`. `is_other_name`:

@@ -13,9 +13,9 @@ from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.kinds import WORKER_KINDS, Audience, EventKind, Family, Status
 from syftnotify.core.models import Event, Item, Job, Message
 from syftnotify.core.ports import Renderer
-from syftnotify.core.submissions import Submission
+from syftnotify.core.submissions import Submission, requests_of
 from syftnotify.core.text import escape_block
-from syftnotify.services.review import copy_of, review_change, review_submission
+from syftnotify.services.review import call_of, copy_of, review_change, review_submission
 from syftnotify.sources.syftbox.submission_content import CodeFile, SubmissionContent
 
 OWNER, SCIENTIST = "owner@datasite.example", "ana@uni.example"
@@ -225,7 +225,7 @@ def _event(kind: EventKind, status: Status, type_: SampleType) -> Event:
         **_more(kind, job, is_hostile=is_hostile),
     }
     if kind in {EventKind.JOB_WAITING, EventKind.JOB_LONG_RUNNING}:
-        payload["minutes"] = 1440
+        payload |= {"minutes": 1440, "requests": requests_of(job.details), "call": call_of(job)}
     return Event(kind, job.entity, "preview", at, payload)
 
 

@@ -84,7 +84,7 @@ def test_changed_file_of_a_waiting_job_is_mailed_once(box: Box, tree: Tree, scan
     assert scan_after(box, INTERVAL, scan) == NOTHING
 
     mail = mail_about(box, "job_files_changed")
-    assert headline(box) == "⚠ Files changed: 1 of 1 file differ from what you were shown"
+    assert headline(box) == "⚠ Files changed after you were notified: 1 of 1 file"
     for text in (mail.text, mail.html):
         assert "evil" in text
         assert "the mean of the ages" in text
@@ -193,7 +193,7 @@ def test_change_of_any_submitted_file_is_mailed(box: Box, tree: Tree, scan: Scan
         tree.disk.write(path, text)
 
     assert settled(box, scan) == CHANGED
-    assert "Files changed: 0 of" not in headline(box)
+    assert "notified: 0 of" not in headline(box)
 
 
 @on("A", "B2")
@@ -330,7 +330,7 @@ def test_change_before_a_run_counts_no_file_that_the_run_adds(box: Box, tree: Tr
     change(tree, name="table.csv")
     scan_after(box, 1, scan)
 
-    assert headline(box) == "⚠ Files changed: 1 of 1 file differ from what you were shown"
+    assert headline(box) == "⚠ Files changed after you were notified: 1 of 1 file"
 
 
 @on("B4", "D")

@@ -30,6 +30,20 @@ def test_waiting_job_reminds_the_owner_once_per_threshold(box: Box, tree: Tree) 
     assert box.mails()[-1].text.startswith("● Waiting for your review for 1 d\r\n")
 
 
+def test_reminder_repeats_what_the_owner_needs_to_decide(box: Box, tree: Tree) -> None:
+    """X08: what the job requests, and the call that selects it."""
+    config = {"entrypoint": "main.py", "dependencies": ["pandas"], "datasets": {OWNER: ["ages"]}}
+    tree.submit("survey", ANA, config=config)
+    box.clock.advance(10)
+    box.scan()
+    scan_for_hours(box, 4, step=2)
+    text = box.mails()[-1].text.replace("\r\n", "\n")
+
+    assert 'Runs:         "main.py"\nInstalls:\n    "pandas" (any version)\n' in text
+    assert 'Requests data:\n    "ages"\n' in text
+    assert f"and job.submitted_by == '{ANA}'\n        and job.status == 'pending'\n    )\n    job.approve()" in text
+
+
 def test_rejected_job_causes_no_reminder(box: Box, tree: Tree) -> None:
     """X08"""
     tree.submit("survey", ANA)

@@ -296,10 +296,10 @@ def test_review_lists_requested_datasets(tree: Tree, datasets: Any, names: list[
 
 def test_review_of_wrong_types_in_the_configuration_is_complete(tree: Tree) -> None:
     wrong = {"dependencies": {"a": 1}, "datasets": [[1], {"x": 2}, 3], "entrypoint": ["main.py"], "name": {"a": 1}}
-    tree.submit(config={**wrong, "type": None})
+    tree.submit(config=wrong)
     found = review(tree)["review"]
 
-    assert [found[key] for key in ("dependencies", "datasets", "entrypoint", "type")] == [[], [], "", ""]
+    assert [found[key] for key in ("dependencies", "datasets", "entrypoint")] == [[], [], ""]
 
 
 def test_review_has_hints_of_the_code_and_not_of_the_configuration(tree: Tree) -> None:
@@ -314,7 +314,7 @@ def test_review_has_hints_of_the_code_and_not_of_the_configuration(tree: Tree) -
 
 
 def call(tree: Tree) -> dict[str, Any]:
-    return dict(review(tree)["review"]["call"])
+    return dict(review(tree)["call"])
 
 
 @on("A", "B2", "B3", "B4", "C1", "D")
