@@ -10,6 +10,8 @@ _FRAME = re.compile(r'\s*(?:\|\s*)?File "(?P<path>[^"]+)", line (?P<line>\d{1,7}
 # Parts of the paths of code that is not the job's own: the standard library, installed packages, generated code.
 _FOREIGN = ("site-packages/", "dist-packages/", "/lib/python", "/lib64/python", ".venv/", "/venv/", "<")
 _MARGIN = re.compile(r"\s*(?:\|\s?|\+-[-+]*(?:\s\d+\s-+)?\s*$)")  # of an exception group
+_MAX_AFTER = 20  # lines after the traceback that ended a run
+_NO_REASONS = frozenset({"Execution halted", "--- PROCESS TIMED OUT ---"})  # of R, and of syft-job
 _TRACEBACK = "Traceback (most recent call last):"
 # Lines of the tools that prepare a run, and of the module `logging` below WARNING.
 _NOISE = re.compile(
@@ -58,6 +60,8 @@ def analyze_failure(output: str) -> FailureOutput:
     noise = [line for line, noisy in zip(lines, is_noise, strict=True) if noisy]
     start = _last_traceback(lines)
     frames = [frame for line in lines[start:] if (frame := _frame(line)) is not None]
+    if len(lines) - _end_of_traceback(in_traceback) > _MAX_AFTER:  # it was handled, and the run went on
+        frames = []
     own = [frame for frame in frames if not any(part in frame.path for part in _FOREIGN)]
     return FailureOutput(
         exception=_exception(lines, start) if frames else _last_line(relevant),
@@ -89,6 +93,11 @@ def _traceback_lines(lines: Sequence[str]) -> list[bool]:
     return found
 
 
+def _end_of_traceback(in_traceback: Sequence[bool]) -> int:
+    """The number of lines up to the end of the last traceback; 0 if there is none."""
+    return max((index + 1 for index, inside in enumerate(in_traceback) if inside), default=0)
+
+
 def _exception(lines: Sequence[str], start: int) -> str:
     """The first line after the last frame of the traceback at `start` that is not indented."""
     last = max(index for index, line in enumerate(lines) if index >= start and _frame(line) is not None)
@@ -97,6 +106,6 @@ def _exception(lines: Sequence[str], start: int) -> str:
 
 
 def _last_line(lines: Sequence[str]) -> str:
-    """The last line that tells what went wrong. R writes the error before its last line."""
-    told = [line.strip() for line in lines if line.strip() and line.strip() != "Execution halted"]
-    return told[-1] if told else next((line.strip() for line in reversed(lines) if line.strip()), "")
+    """The last line with a reason. R and syft-job write another line after it."""
+    reasons = [line.strip() for line in lines if line.strip() and line.strip() not in _NO_REASONS]
+    return reasons[-1] if reasons else next((line.strip() for line in reversed(lines) if line.strip()), "")

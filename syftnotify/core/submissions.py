@@ -17,11 +17,15 @@ _PINNED = re.compile(r"^[^;]*(?:===?|~=|@)|^\.{0,2}/")
 
 
 def requests_of(details: Mapping[str, Any]) -> dict[str, Any]:
-    """What a job requests, from `Job.details`, as JSON: `entrypoint`, `dependencies` {name, pinned}, `datasets`."""
+    """What a job requests, from `Job.details`, as JSON.
+
+    `entrypoint`, `dependencies` {name, pinned} and how many more there are, `datasets`.
+    """
     names = details.get("dependencies") or ()
     return {
         "entrypoint": str(details.get("entrypoint") or ""),
         "dependencies": [{"name": name, "pinned": _PINNED.search(name) is not None} for name in names],
+        "more_dependencies": max(0, int(details.get("dependency_count") or 0) - len(names)),
         "datasets": list(details.get("datasets") or ()),
     }
 

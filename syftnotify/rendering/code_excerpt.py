@@ -1,4 +1,4 @@
-"""The code of a job in a mail, limited to what mail programs show."""
+"""The parts of a review in a mail, limited to what mail programs show: code, diffs, names."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# Gmail shows only the first 102 KB of a mail's HTML. This is what code, diffs and lists of files may take of it.
-HTML_LIMIT = 82 * 1024
+from syftnotify.rendering.filters import unlinked
+
+# Gmail shows only the first 102 KB of a mail's HTML. Bytes of it that code, diffs and lists may take in all, and those
+# that other parts than the code may take, so that nothing takes the place of the entry point.
+HTML_LIMIT = 80 * 1024
+_CHANGES_LIMIT = 20 * 1024
+_LEFT_OUT_LIMIT = 28 * 1024
+_NAMES_LIMIT = 2 * 1024  # dependencies; and datasets
 LINE_LIMIT = 400  # lines of code in one mail; nobody reads more in a mail program
 _FIRST_FILE = 250  # lines that the first file may have in any case
 _FILE_OVERHEAD = 400  # bytes of HTML around the text of one file
 _LINE_OVERHEAD = 40  # bytes of HTML around one line of code, of a diff, or of the list of files that are left out
+_LISTED_OVERHEAD = 24  # bytes of HTML around a file that is left out
 _NOTE_SIZE = 40  # bytes of the note about the rest of a line
 _TOO_MUCH = "too much code for one mail"
 
@@ -26,8 +33,10 @@ def limited_code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list
     shown: list[dict[str, Any]] = []
     left_out = list(payload.get("code_left_out") or [])
     files = [(file, str(file["text"]).splitlines()) for file in payload.get("code") or []]
-    room = HTML_LIMIT - sum(map(_listed_size, left_out)) - _size_of_changes(payload.get("review"))
-    room -= sum(_listed_size(file) for file, _ in files)
+    changes = min(_CHANGES_LIMIT, _size_of_changes(payload.get("review")))
+    list_limit = _LEFT_OUT_LIMIT + _CHANGES_LIMIT - changes
+    listed = sum(map(_listed_size, (*left_out, *(file for file, _ in files))))
+    room = HTML_LIMIT - 2 * _NAMES_LIMIT - changes - min(listed, list_limit)
     others = sum(len(lines) for _, lines in files[1:])
     lines_left = LINE_LIMIT
     for number, (file, lines) in enumerate(files):
@@ -50,7 +59,46 @@ def limited_code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list
         )
         room -= size
         lines_left -= count
-    return shown, left_out
+    return shown, _limited_list(left_out, list_limit)
+
+
+def _limited_list(left_out: Sequence[dict[str, Any]], room: int) -> list[dict[str, Any]]:
+    """As many files as fit into `room` bytes of HTML; the rest is counted. Counts of folders are always listed."""
+    counts = [file for file in left_out if file.get("count")]
+    others = [file for file in left_out if not file.get("count")]
+    room -= sum(map(_listed_size, counts))
+    for number, file in enumerate(others):
+        room -= _listed_size(file)
+        if room < 0:
+            return [*others[:number], {"path": "...", "why": f"{len(others) - number} more"}, *counts]
+    return list(left_out)
+
+
+def limited_changes(changes: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+    """The changes of files, as JSON, with as many lines as there is room for, and the number of further changes."""
+    room = _CHANGES_LIMIT
+    given, shown = list(changes), list[dict[str, Any]]()
+    for change in given:
+        room -= _FILE_OVERHEAD + _name_size(str(change["path"]))
+        if room < 0:
+            break
+        lines = change["lines"]
+        count = 0
+        while count < len(lines) and room >= _line_size(lines[count][2]):
+            room -= _line_size(lines[count][2])
+            count += 1
+        shown.append({**change, "lines": lines[:count], "omitted": change["omitted"] + len(lines) - count})
+    return shown, len(given) - len(shown)
+
+
+def limited_names(names: Sequence[str]) -> int:
+    """How many of the names of dependencies or datasets there is room for."""
+    room = _NAMES_LIMIT
+    for count, name in enumerate(names):
+        room -= _name_size(name) + _LINE_OVERHEAD
+        if room < 0:
+            return count
+    return len(names)
 
 
 def _fitting(lines: Sequence[str], room: int) -> tuple[list[str], int]:
@@ -86,6 +134,11 @@ def _html_size(text: str) -> int:
     return len(html.escape(text).encode("utf-8"))
 
 
+def _name_size(text: str) -> int:
+    """The bytes of HTML of a name, with what keeps mail programs from making links of it."""
+    return len(unlinked(text).encode("utf-8"))
+
+
 def _size_of_changes(review: Any) -> int:
     """The bytes of HTML of the diffs."""
     comparison = review.get("comparison") if isinstance(review, Mapping) else None
@@ -95,4 +148,4 @@ def _size_of_changes(review: Any) -> int:
 
 def _listed_size(file: Mapping[str, Any]) -> int:
     """The maximum bytes of HTML of `file` in the list of files that are left out."""
-    return _html_size(f"{file['path']} ({file.get('why', _TOO_MUCH)})") + _LINE_OVERHEAD
+    return _name_size(f"{file['path']} ({file.get('why', _TOO_MUCH)})") + _LISTED_OVERHEAD

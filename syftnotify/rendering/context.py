@@ -15,7 +15,7 @@ from syftnotify.core.failure_output import analyze_failure
 from syftnotify.core.kinds import WORKER_KINDS, Audience, EventKind
 from syftnotify.core.models import Item
 from syftnotify.core.text import escape, escape_block
-from syftnotify.rendering.code_excerpt import limited_code
+from syftnotify.rendering.code_excerpt import limited_changes, limited_code, limited_names
 from syftnotify.rendering.digest import CATEGORIES, category, group_by_submitter, one_per_job
 from syftnotify.rendering.fields import (
     NAME_LIMIT,
@@ -45,7 +45,17 @@ _NO_ROWS_EMITTED = PRIVATE_KEYS | {"name", "error", "step", "url", "user", "retu
 # The same for events of the tree, whose payload also has keys that only this program needs.
 _NO_ROWS = _NO_ROWS_EMITTED | {
     *("submitter", "claimed", "unverified", "owner", "layout", "status", "incomplete", "approvals_given"),
-    *("approvals_needed", "submitted_at", "summary", "minutes", "times", "outputs", "shared", "shares_logs"),
+    *(
+        "approvals_needed",
+        "submitted_at",
+        "summary",
+        "minutes",
+        "times",
+        "outputs",
+        "shared",
+        "shares_logs",
+        "can_rerun",
+    ),
     *("return_code", "unreadable", "reason", "alert", "requests", "call"),
 }
 
@@ -98,6 +108,7 @@ def template_context(item: Item, links: Links, reader: Reader) -> dict[str, Any]
         "outputs": _count(payload.get("outputs")),
         "shared": payload.get("shared") if isinstance(payload.get("shared"), bool) else None,
         "shares_logs": payload.get("shares_logs") is True,
+        "can_rerun": payload.get("can_rerun") is True,
         "summary": escape(str(payload.get("summary") or "")),
         "line": summary_line(item),
         "sender": submitter(event),
@@ -121,6 +132,7 @@ def digest_context(items: Sequence[Item], links: Links, reader: Reader) -> dict[
     senders = {submitter(item.event) for item in rows}
     worst = category(rows[0])
     owner = escape(str(items[0].event.payload.get("owner") or ""))
+    owners = {str(item.event.payload.get("owner") or "") for item in items}
     is_for_submitter = items[0].audience is Audience.SUBMITTER
     latest = max(item.detected_at for item in items)
     return {
@@ -140,8 +152,8 @@ def digest_context(items: Sequence[Item], links: Links, reader: Reader) -> dict[
         "timestamp": local_time(latest, reader.zone),
         "groups": [
             {
-                # A submitter's own jobs are those at one owner.
-                "who": owner if is_for_submitter and owner else group.who,
+                # A submitter's own jobs are listed by the owner at which they are, if it is one.
+                "who": owner if is_for_submitter and len(owners) == 1 else group.who,
                 "unverified": any(_is_unverified(item) for item in group.items),
                 "total": len(group.items) + group.more,
                 "more": group.more,
@@ -290,13 +302,18 @@ def _requests(payload: Mapping[str, Any]) -> dict[str, Any] | None:
     found = payload.get("review") or payload.get("requests")
     if not isinstance(found, Mapping):
         return None
+    dependencies = [
+        {"name": escape(str(each["name"]), limit=NAME_LIMIT, quoted=True), "pinned": bool(each["pinned"])}
+        for each in found.get("dependencies") or ()
+    ]
+    datasets = [escape(str(name), limit=NAME_LIMIT, quoted=True) for name in found.get("datasets") or ()]
+    shown = limited_names([str(each["name"]) for each in dependencies]), limited_names(datasets)
     return {
-        "entrypoint": escape(str(found.get("entrypoint") or ""), limit=NAME_LIMIT),
-        "dependencies": [
-            {"name": escape(str(each["name"]), limit=NAME_LIMIT), "pinned": bool(each["pinned"])}
-            for each in found.get("dependencies") or ()
-        ],
-        "datasets": [escape(str(name), limit=NAME_LIMIT) for name in found.get("datasets") or ()],
+        "entrypoint": escape(str(found.get("entrypoint") or ""), limit=NAME_LIMIT, quoted=True),
+        "dependencies": dependencies[: shown[0]],
+        "more_dependencies": len(dependencies) - shown[0] + int(found.get("more_dependencies") or 0),
+        "datasets": datasets[: shown[1]],
+        "more_datasets": len(datasets) - shown[1],
     }
 
 
@@ -318,15 +335,18 @@ def _review(review: Mapping[str, Any], reader: Reader) -> dict[str, Any]:
 
 def _comparison(comparison: Mapping[str, Any], reader: Reader) -> dict[str, Any]:
     reason = str(comparison.get("reason") or "").strip()
+    changes, more = limited_changes(comparison.get("changes") or ())
     return {
         "name": escape(str(comparison.get("name") or ""), limit=NAME_LIMIT, quoted=True),
         "status": str(comparison.get("status") or ""),
         "reason": escape(reason.splitlines()[0] if reason else "", limit=NAME_LIMIT * 2, quoted=True),
+        "is_proven": bool(comparison.get("is_proven")),
         "decided_at": local_time(str(comparison.get("decided_at") or ""), reader.zone),
         "identical": bool(comparison.get("identical")),
         "changed": int(comparison.get("changed") or 0),
         "total": int(comparison.get("total") or 0),
-        "changes": [_change(change) for change in comparison.get("changes") or ()],
+        "changes": [_change(change) for change in changes],
+        "more_changes": more + int(comparison.get("more_changes") or 0),
     }
 
 
@@ -339,7 +359,7 @@ def _change(change: Mapping[str, Any]) -> dict[str, Any]:
 # Variables of the templates about the worker itself, and their types. Others have them as None.
 _WORKER_KEYS: dict[str, type] = {
     **dict.fromkeys(("jobs", "peers", "sent", "queued", "dead", "held", "count", "limit", "excess"), int),
-    **dict.fromkeys(("transport", "type", "advice", "host", "ends"), str),
+    **dict.fromkeys(("transport", "type", "host", "ends"), str),
     "listed": list,
     "sign_ins": dict,
     "needs_sign_in": bool,

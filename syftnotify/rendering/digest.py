@@ -77,14 +77,25 @@ def category(item: Item) -> str:
 
 
 def one_per_job(items: Iterable[Item]) -> list[Item]:
-    """The items, of those about one job only the latest; the worst categories first, in the given order otherwise."""
+    """The items, of those about one submission only the latest; the worst categories first, else in the given order.
+
+    A change of its files is an item of its own.
+    """
     latest: dict[str, Item] = {}
     for item in items:
-        key = item.event.entity if item.event.kind.is_about_job else item.id
+        key = _submission_of(item)
         before = latest.get(key)
         if before is None or _stage(item) >= _stage(before):
             latest[key] = item
     return sorted(latest.values(), key=lambda item: _CATEGORY_RANKS[category(item)])
+
+
+def _submission_of(item: Item) -> str:
+    """What all items about one submission share, and no other."""
+    event = item.event
+    if not event.kind.is_about_job or event.kind is EventKind.JOB_FILES_CHANGED:
+        return item.id
+    return f"{event.entity} {event.payload.get('submitted_at') or ''}"
 
 
 def _stage(item: Item) -> int:

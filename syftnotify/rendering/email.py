@@ -106,6 +106,7 @@ class EmailRenderer:
         reply_to = self._reply_to(item)
         context = {**template_context(item, self._links, reader), "reply_to": reply_to}
         context["do_email"] = context["do_email"] or self._sender  # an emitted event names no owner
+        context["is_own"] = reader.address.lower() == self._sender.lower()
         template = GENERAL_TEMPLATE if event.emitted else template_for(event.kind, item.audience)
         text, html = self._bodies(template, context)
         return Message(
@@ -115,7 +116,7 @@ class EmailRenderer:
             text=text,
             html=html,
             conversation=stable_hash("conversation", event.entity, reader.address),
-            headers=(*_headers(event.kind, item.audience, [event.entity]), *self._unsubscribe(item.audience)),
+            headers=(*_headers(event.kind, item.audience, [event.entity]), *self._unsubscribe(item.audience, reader)),
             thread=thread,
             reply_to=reply_to,
         )
@@ -123,6 +124,7 @@ class EmailRenderer:
     def _digest(self, items: Sequence[Item], reader: Reader, digest_id: str) -> Message:
         audience = items[0].audience
         context = digest_context(items, self._links, reader)
+        context["is_own"] = reader.address.lower() == self._sender.lower()
         context["reply_to"] = reply_to = self._reply_to(items[0]) if audience is Audience.SUBMITTER else ""
         text, html = self._bodies(DIGEST_TEMPLATE, context)
         entities = _within_header_limits([item.event.entity for item in rarest_submitter_first(items)])
@@ -136,7 +138,7 @@ class EmailRenderer:
             headers=(
                 *_headers(EventKind.DIGEST, audience, entities),
                 ("X-SyftNotify-Items", str(len(items))),
-                *self._unsubscribe(audience),
+                *self._unsubscribe(audience, reader),
             ),
             reply_to=reply_to,
         )
@@ -159,7 +161,7 @@ class EmailRenderer:
     def _reply_to(self, item: Item) -> str:
         """Who answers a mail: the owner to submitters, the submitter to the owner; empty if nobody should.
 
-        A reply to a failure would quote its output. An address that is only claimed gets no replies.
+        An address that is only claimed gets no replies.
         """
         payload = item.event.payload
         if item.event.emitted:
@@ -167,14 +169,17 @@ class EmailRenderer:
         if item.audience is Audience.SUBMITTER:
             owner = str(payload.get("owner") or "")
             return owner if is_address(owner) else ""
-        if item.audience is not Audience.OWNER or item.event.kind in _WITHOUT_REPLY or payload.get("unverified"):
+        # A reply to these would quote what the scientist may not see.
+        is_private = item.event.kind in _WITHOUT_REPLY or bool(payload.get("output_names"))
+        if item.audience is not Audience.OWNER or is_private or payload.get("unverified"):
             return ""
         submitter = str(payload.get("submitter") or "")
         return submitter if is_address(submitter) else ""
 
-    def _unsubscribe(self, audience: Audience) -> tuple[tuple[str, str], ...]:
+    def _unsubscribe(self, audience: Audience, reader: Reader) -> tuple[tuple[str, str], ...]:
         """The header by which mail programs offer to stop the mails; owner and operators configure them instead."""
-        if audience in {Audience.OWNER, Audience.OPERATOR} or not is_address(self._sender):
+        is_own = reader.address.lower() == self._sender.lower()
+        if is_own or audience in {Audience.OWNER, Audience.OPERATOR} or not is_address(self._sender):
             return ()
         return (("List-Unsubscribe", f"<mailto:{quote(self._sender, safe='@')}?subject=unsubscribe>"),)
 
@@ -183,7 +188,9 @@ def _within_header_limits(entities: Sequence[str]) -> Iterator[str]:
     """As many of `entities`, from the first on, as the headers of one mail may contain."""
     room = _MAX_ENTITY_BYTES
     for entity in entities:
-        room -= len(_ENTITY_HEADER) + len(entity) + len(": \r\n")
+        # Other characters than ASCII are encoded (RFC 2047), in at most twice the bytes.
+        size = len(entity) if entity.isascii() else 2 * len(entity.encode("utf-8", "surrogatepass")) + 80
+        room -= len(_ENTITY_HEADER) + size + len(": \r\n")
         if room < 0:
             return
         yield entity

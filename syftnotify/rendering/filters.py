@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 from markupsafe import escape as escape_html
 
+from syftnotify.core.confusables import escape_quotes
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.text import plural
 
@@ -78,6 +79,11 @@ def quoted(value: Any) -> str:
     return "\n".join(f"> {line}".rstrip() for line in str(value).splitlines())
 
 
+def in_quotes(value: Any) -> str:
+    """External text that cannot end the quotation marks around it."""
+    return escape_quotes("" if value is None else str(value))
+
+
 def unlinked(value: Any) -> Markup:
     """A name as HTML that mail programs do not turn into a link, such as `main.py` or a host name.
 
@@ -138,6 +144,7 @@ FILTERS: Mapping[str, Callable[[Any], str]] = {
     "span": format_span,
     "indented": indented,
     "quoted": quoted,
+    "in_quotes": in_quotes,
     "unlinked": unlinked,
     "unlinked_names": unlinked_names,
     "code_marks": code_marks,

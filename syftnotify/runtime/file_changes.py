@@ -17,7 +17,8 @@ from syftnotify.services.review import copy_of, review_change
 from syftnotify.sources.syftbox.layouts.registry import layout_spec
 from syftnotify.sources.syftbox.submission_content import (
     SubmissionContent,
-    fingerprint_of,
+    hash_submission,
+    is_of_run,
     read_submission,
     submission_signature,
 )
@@ -57,6 +58,10 @@ class FileChanges:
         self._pending: dict[_Key, tuple[int, float]] = {}  # changed signatures, and since when
         self._reported: dict[_Key, float] = {}  # when the last event was detected
         self._round: deque[str] = deque()  # entities whose turn is still to come
+        # What the current scan compared and reported. It counts once the scan is recorded: otherwise the next one finds
+        # it again.
+        self._compared: dict[_Key, int] = {}
+        self._new_reports: set[_Key] = set()
 
     def detect(
         self, unfinished: Unfinished, changed: Iterable[Job], new: Container[str], now: float
@@ -70,6 +75,7 @@ class FileChanges:
             StateError: the copies cannot be read.
         """
         found = FoundFileChanges()
+        self._compared, self._new_reports = {}, set()
         changed = [job for job in changed if job.entity not in new]
         approved = {_key(job): job for job in changed if job.status is Status.APPROVED}
         others = {_key(job): job for job in self._turn(unfinished) if job.entity not in new}
@@ -120,44 +126,61 @@ class FileChanges:
             if is_unstable or monotonic - self._reported.get(key, -math.inf) < _MIN_INTERVALS[job.status]:
                 self._pending[key] = signature, since
                 return False
-        self._signatures[key] = signature
-        self._pending.pop(key, None)
+        self._compared[key] = signature
         return known != signature
 
     def _has_other_signature(self, key: _Key, job: Job) -> bool:
         """Whether the files of the job have changed in any way since they were compared, or were not compared yet."""
-        known, self._signatures[key] = self._signatures.get(key), submission_signature(job).value
-        self._pending.pop(key, None)
-        return known != self._signatures[key]
+        self._compared[key] = submission_signature(job).value
+        return self._signatures.get(key) != self._compared[key]
 
     def _compare(self, job: Job, version: SubmissionVersion | None, found: FoundFileChanges) -> None:
-        if version is not None and fingerprint_of(job) == version.fingerprint:
-            return
-        if version is not None and _may_have_added(job, version):
-            self._compare_known(job, version, found)
-            return
-        content = read_submission(job)
-        if not content.count:  # the folder is gone
-            return
+        """Compare the files of a job that has not run."""
         before = None if version is None else self._submissions.find(*_key(job))
-        if version is not None and before is not None:
-            if content.fingerprint == version.fingerprint:
-                return
-            found.events.append(_event(job, version, content, review_change(job, content, before)))
-            self._reported[_key(job)] = self._monotonic()
-        found.submissions.append(copy_of(job, content))
+        if version is None or before is None:
+            content = read_submission(job)
+            if content.count:  # otherwise the folder is gone
+                found.submissions.append(copy_of(job, content))
+            return
+        if _may_have_added(job, version):
+            self._compare_known(job, version, found)
+        elif _differ(job, before.hashes, hash_submission(job).by_path):
+            content = read_submission(job)
+            if content.count and _differ(job, before.hashes, content.hashes):
+                self._report(job, version, content, before, found)
 
     def _compare_known(self, job: Job, version: SubmissionVersion, found: FoundFileChanges) -> None:
-        content = read_submission(job)
+        """Compare only the files of the copy; a run may have added others, and deleted some."""
         before = self._submissions.find(*_key(job))
-        if before is None or not content.files:
+        if before is None:
             return
-        hashes = {path: value for path, value in content.hashes.items() if path in before.hashes}
-        if hashes != before.hashes:
-            files = [file for file in content.files if file.path in before.hashes]
-            kept = replace(content, files=files, hashes=hashes)
-            found.events.append(_event(job, version, content, review_change(job, kept, before)))
-            found.submissions.append(copy_of(job, kept))
+        hashes = hash_submission(job, before.hashes).by_path
+        if all(before.hashes.get(path, value) == value for path, value in hashes.items()):
+            return
+        content = read_submission(job)
+        files = [file for file in content.files if file.path in before.hashes]
+        deleted = {path: value for path, value in before.hashes.items() if path not in hashes}
+        self._report(job, version, replace(content, files=files, hashes={**deleted, **hashes}), before, found)
+
+    def _report(
+        self,
+        job: Job,
+        version: SubmissionVersion,
+        content: SubmissionContent,
+        before: Submission,
+        found: FoundFileChanges,
+    ) -> None:
+        found.events.append(_event(job, version, content, review_change(job, content, before)))
+        found.submissions.append(copy_of(job, content))
+        self._new_reports.add(_key(job))
+
+    def accept(self) -> None:
+        """Accept the last comparison, once its events and copies are recorded."""
+        self._signatures |= self._compared
+        self._reported |= dict.fromkeys(self._new_reports, self._monotonic())
+        for key in self._compared:
+            self._pending.pop(key, None)
+        self._compared, self._new_reports = {}, set()
 
     def _forget(self, unfinished: Unfinished) -> None:
         """Drop what is known of jobs that have ended or vanished."""
@@ -171,6 +194,14 @@ class FileChanges:
 def _may_have_added(job: Job, version: SubmissionVersion) -> bool:
     """Whether a run may have added files to the submission: an earlier one, or one that the layout does not show."""
     return version.has_run or (job.status is Status.APPROVED and not layout_spec(job.layout).shows_running)
+
+
+def _differ(job: Job, before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether the files differ. After an approval, files that runs usually add may be those of a run that begins."""
+    added = now.keys() - before.keys()
+    if job.status is Status.APPROVED:
+        added = {path for path in added if not is_of_run(tuple(path.split("/")), job)}
+    return bool(added) or any(now.get(path) != value for path, value in before.items())
 
 
 def _key(job: Job) -> _Key:

@@ -213,12 +213,13 @@ class Pipeline:
         new = {event.entity for event in jobs.changes.events if event.kind is EventKind.JOB_SUBMITTED}
         found = self._file_changes.detect(self._jobs.unfinished, jobs.by_submission.values(), new, now)
         jobs.changes.events += found.events
-        report.submissions += found.submissions
+        report.changed_submissions += found.submissions
         report.rescan_soon = report.rescan_soon or found.rescan_soon
 
     def _record(self, report: ScanReport, found: _Recordable, now: float) -> None:
         """Enqueue and record the result of a scan."""
         reached("tick.scanned")
+        self._outbox.submissions.record(report.new_submissions, [], now)
         self._enqueue(report, now)
         self._record_submissions(report, now)
         self._sync.record(found.changes, report, self._baseline_scopes(), now)
@@ -268,14 +269,16 @@ class Pipeline:
             self.enqueue_worker_event(self._recipients.alert(report.excess, now), now)
 
     def _record_submissions(self, report: ScanReport, now: float) -> None:
-        """Store copies of submissions, and the owner's decisions about them."""
+        """Store copies of changed submissions, and the owner's decisions."""
         decisions = [
             Decision(*submission_of(event), status, str(event.payload.get("reason") or ""), event.at)
             for event in report.events
             if (status := event.kind.spec.status_after) in {Status.APPROVED, Status.REJECTED}
         ]
         ran = [submission_of(event) for event in report.events if event.kind in END_KINDS]
-        self._outbox.submissions.record(report.submissions, decisions, now, ran=ran)
+        self._outbox.submissions.record(report.changed_submissions, decisions, now, ran=ran)
+        if self._file_changes is not None:
+            self._file_changes.accept()
 
     def _expire_alert_rules(self, context: RoutingContext, now: float) -> None:
         """Delete rules about a single job some time after the job is gone."""

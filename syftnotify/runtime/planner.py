@@ -21,6 +21,7 @@ from syftnotify.services.review import copy_of, review_submission, submitter_of
 from syftnotify.sources.syftbox.attachments import attachments_of
 from syftnotify.sources.syftbox.submission_content import read_submission
 
+_REVIEW_KEYS = frozenset({"code", "code_left_out", "review"})
 _TOO_MANY = {"path": "all of it", "why": "too many jobs at once"}
 
 
@@ -76,18 +77,25 @@ class NotificationPlanner:
     ) -> Event:
         """The event with copies of code or stderr. A source with many events gets none: they could fill the disk."""
         job = jobs.get(submission_of(event))
-        if job is None or event.kind is EventKind.JOB_FILES_CHANGED:
+        is_change = event.kind is EventKind.JOB_FILES_CHANGED
+        if job is None and not is_change:
             return event
         source = source_of(event)
+        if self._copied.is_full(source, now) and is_change:
+            return replace(
+                event, payload={key: value for key, value in event.payload.items() if key not in _REVIEW_KEYS}
+            )
         if self._copied.is_full(source, now):
             return replace(event, payload={**event.payload, "code_left_out": [_TOO_MANY]})
         self._copied.record(source, now)
+        if job is None or is_change:
+            return event
         if event.kind is not EventKind.JOB_SUBMITTED:
             return replace(event, payload={**event.payload, **attachments_of(job, event.kind)})
         if decided is None:
             return event
         content = read_submission(job)
-        report.submissions.append(copy_of(job, content))
+        report.new_submissions.append(copy_of(job, content))
         return replace(
             event, payload={**event.payload, **review_submission(job, content, decided(job.owner, submitter_of(job)))}
         )

@@ -45,7 +45,11 @@ class RecipientLimit:
 
         Must be called before later notifications to them are enqueued, to keep the order.
         """
-        known = [address for address in self._outbox.recipients.withheld() if context.is_known(address)]
+        known = [
+            address
+            for address in self._outbox.recipients.withheld()
+            if context.is_known(address) and not context.denies(address)
+        ]
         newcomers, excess = self._newcomers(known, context, now)
         admitted = [address for address in known if address not in excess]
         released = self._outbox.recipients.release(admitted, now, newcomers=newcomers) if admitted else 0

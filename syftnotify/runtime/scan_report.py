@@ -16,7 +16,10 @@ class ScanReport:
     peers: int = 0
     events: list[Event] = field(default_factory=list)
     notifications: list[Notification] = field(default_factory=list)
-    submissions: list[Submission] = field(default_factory=list)  # copies to store once the events are enqueued
+    # Copies to store: of new jobs before their events are enqueued, of changed ones afterwards. If the process is
+    # killed in between, the next scan finds the same events.
+    new_submissions: list[Submission] = field(default_factory=list)
+    changed_submissions: list[Submission] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     rescan_soon: bool = False  # something was left out, so the next scan should not wait for the interval
     waiting_for: str = ""  # why the SyftBox folder cannot be scanned; empty if it was

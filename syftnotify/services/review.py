@@ -17,7 +17,8 @@ from syftnotify.sources.syftbox.layouts.registry import layout_spec
 from syftnotify.sources.syftbox.submission_content import CodeFile, SubmissionContent
 
 SHOWN_CAP = 80 * 1024  # bytes of code, as UTF-8, in one message
-_MAX_DIFF_LINE = 1000  # characters of a line of a diff
+_MAX_DIFF_LINE = 300  # characters of a line of a diff
+_MAX_CHANGES = 30  # changed files of a comparison that are listed
 _TOO_MUCH = "too much code for one mail"
 _CONFIG_NAME, _SCRIPT_NAME = "config.yaml", "run.sh"
 _IDENTITY_KEYS = frozenset({"name", "submitted_at"})  # of config.yaml
@@ -68,7 +69,8 @@ def _comparison(before: Submission, content: SubmissionContent) -> dict[str, Any
     """The differences to `before`: `identical`, `changed` of `total` files, and `changes`, see `FileChange`.
 
     `lines` of a change are lists of mark, number and text. The client writes run.sh and config.yaml: run.sh counts if
-    it has changed, config.yaml if nothing else has.
+    it has changed, config.yaml if nothing else has. `is_proven`: only the owner can have recorded the decision; the
+    marks of older layouts are in a folder that the scientist can write to.
     """
     changes = _changes(before, content)
     paths = {change.path for change in changes}
@@ -79,10 +81,12 @@ def _comparison(before: Submission, content: SubmissionContent) -> dict[str, Any
         "status": before.status.value,
         "reason": before.reason,
         "decided_at": before.decided_at,
-        "identical": not changes,
+        "is_proven": layout_spec(before.entity.split("/")[1]).has_review_folder,
+        "identical": not changes and content.is_complete,
         "changed": len(counted),
         "total": len({*written, *counted}),
-        "changes": [_to_json(change) for change in changes],
+        "changes": [_to_json(change) for change in changes[:_MAX_CHANGES]],
+        "more_changes": max(0, len(changes) - _MAX_CHANGES),
     }
 
 
@@ -215,11 +219,11 @@ def call_of(job: Job) -> dict[str, Any]:
     spec = layout_spec(job.layout)
     name = str(job.details.get("config_name") or "")
     return {
-        "name": job.name,
+        "name": job.name if spec.names_by_path else name or job.name,
         # Without a submitter in the path, and in B4, the client shows what config.yaml claims.
         "submitted_by": job.claimed_submitter or job.submitter,
         "status": spec.waiting_status,
         "can_reject": spec.can_reject,
-        "is_other_name": not spec.names_by_path and bool(name) and name != job.name,
+        "is_other_name": spec.acts_by_name and bool(name) and name != job.name,
         "config_name": name,
     }

@@ -322,8 +322,13 @@ def _failure_payload(_: Job, is_hostile: bool) -> dict[str, Any]:
     code = _CODE.split("\n")
     excerpt = [{"number": number, "text": code[number - 1]} for number in range(30, 35)]
     if is_hostile:
-        return {"stderr": escape_block(_HOSTILE_CODE + _STDERR), "stderr_cut": True, "shares_logs": True}
-    return {"stderr": _STDERR, "stderr_cut": False, "shares_logs": True, "excerpt": excerpt}
+        return {
+            "stderr": escape_block(_HOSTILE_CODE + _STDERR),
+            "stderr_cut": True,
+            "shares_logs": True,
+            "can_rerun": True,
+        }
+    return {"stderr": _STDERR, "stderr_cut": False, "shares_logs": True, "can_rerun": True, "excerpt": excerpt}
 
 
 def _outputs_payload(_: Job, is_hostile: bool) -> dict[str, Any]:
@@ -356,7 +361,6 @@ def _worker_payload(kind: EventKind, *, is_hostile: bool) -> dict[str, Any]:
         "reason": "mail.example refuses the sign-in (535)",
         "queued": 4,
         "needs_sign_in": False,
-        "advice": "correct its user and password",
         "host": "",
     }
     return {"owner": OWNER, **alert_payload(Alert.TRANSPORT_STOPPED, facts)}

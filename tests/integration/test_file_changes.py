@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from syftnotify.core.errors import StateError
 from tests.scanning import (
     NOTHING,
     Scan,
@@ -194,6 +195,32 @@ def test_change_of_any_submitted_file_is_mailed(box: Box, tree: Tree, scan: Scan
 
     assert settled(box, scan) == CHANGED
     assert "notified: 0 of" not in headline(box)
+
+
+@on("B2", "B4", "D")
+@pytest.mark.parametrize(
+    "name", ["outputs/h.py", "logs/h.py", ".venv/lib/h.py", "__pycache__/h.pyc", "node_modules/h.js"]
+)
+def test_change_in_a_folder_that_runs_make_is_mailed_before_a_run(box: Box, tree: Tree, scan: Scan, name: str) -> None:
+    """C5: a submission can contain such a folder, and run what is in it."""
+    submit(box, tree, scan)
+    change(tree, name=name)
+
+    assert settled(box, scan) == CHANGED
+
+
+def test_change_is_mailed_after_the_outbox_could_not_be_written(box: Box, tree: Tree, scan: Scan) -> None:
+    """X01: the next scan finds it again."""
+    submit(box, tree, scan)
+    change(tree)
+    assert scan_after(box, 1, scan) == NOTHING
+    with contextlib.closing(sqlite3.connect(box.home.outbox)) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ROLLBACK, 'disk is full'); END")
+        with pytest.raises(StateError):
+            scan_after(box, STABLE, scan)
+        other.execute("DROP TRIGGER full")
+
+    assert scan_after(box, STABLE, scan) == CHANGED
 
 
 @on("A", "B2")

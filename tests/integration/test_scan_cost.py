@@ -130,7 +130,7 @@ def test_scan_without_changes_takes_one_statement_and_no_save(make_site: MakeSit
     assert site.app.ledger.revision == revision
 
 
-@pytest.mark.parametrize(("is_new", "expected"), [(True, 20), (False, 16)], ids=["submissions that ran", "runs"])
+@pytest.mark.parametrize(("is_new", "expected"), [(True, 23), (False, 16)], ids=["submissions that ran", "runs"])
 @pytest.mark.parametrize("changed", [1, 7])
 def test_scan_takes_one_save_and_the_same_statements_for_any_changes(
     make_site: MakeSite, changed: int, is_new: bool, expected: int

@@ -7,7 +7,6 @@ from typing import Any
 
 from syftnotify.config.transport import TransportSettings
 from syftnotify.core.alerts import Alert
-from syftnotify.core.errors import Failure
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.models import NotificationState
 from syftnotify.core.outbox import OutboxStore
@@ -78,7 +77,6 @@ class TransportAlerts:
             "queued": len(queued),
             "type": section.type if section else "",
             "needs_sign_in": section is not None and section.sign_in is not None,
-            "advice": section.advice(Failure.AUTH) if section else "",
             "host": hostname(rule.target) if rule else "",
         }
 

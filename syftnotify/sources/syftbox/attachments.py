@@ -36,7 +36,12 @@ def attachments_of(job: Job, kind: EventKind) -> dict[str, Any]:
 
 def _stderr(job: Job) -> dict[str, Any]:
     spec = layout_spec(job.layout)
-    found: dict[str, Any] = {"stderr": "", "stderr_cut": False, "shares_logs": spec.shares_logs}
+    found: dict[str, Any] = {
+        "stderr": "",
+        "stderr_cut": False,
+        "shares_logs": spec.shares_logs,
+        "can_rerun": spec.can_rerun,
+    }
     try:
         content = read_result(job.base, job.results, "stderr.txt", spec, cap=STDERR_CAP + 1)
     except (FileNotFoundError, UnreadableError):

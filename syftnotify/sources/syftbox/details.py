@@ -48,6 +48,7 @@ def job_details(config: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]
         "entrypoint": entry if isinstance(entry, str) else "",
         "config_name": text_prefix(config.get("name") or "", _MAX_FOLDER_NAME),
         "dependencies": _names(config.get("dependencies")),
+        "dependency_count": len(listed) if isinstance(listed := config.get("dependencies"), list) else 0,
         "datasets": _datasets(config.get("datasets")),
         "code_path": path if isinstance(path, str) else "",
         "type": text_prefix(config.get("type") or "", 20),

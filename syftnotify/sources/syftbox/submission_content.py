@@ -8,10 +8,11 @@ from __future__ import annotations
 import html
 import os
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from syftnotify.core.kinds import Status
 from syftnotify.core.models import Job
 from syftnotify.core.text import escape_block
 from syftnotify.sources.syftbox.files.safe_read import UnreadableError, read_beneath
@@ -38,6 +39,7 @@ _MAX_COUNTED = 40  # folders with such a count
 # Bytes of HTML for the names of files that are left out: Gmail clips a mail at 102 KB.
 _NAMES_CAP = 24 * 1024
 
+_MAX_READS = 3
 _MISSING = "not there"
 _GENERATED = "name of a hidden or generated file"
 _RESULT = "name of a result or mark of the client"
@@ -48,6 +50,7 @@ _GENERATED_FOLDERS = frozenset({"__pycache__", "node_modules", "outputs", "logs"
 _GENERATED_FILES = frozenset({"syft.pub.yaml", "uv.lock", "poetry.lock", "package-lock.json"})
 _GENERATED_SUFFIXES = (".pyc", ".pyo", ".egg-info", ".so", ".class")
 # What the run of a job adds to its folder: in `code/` of the layouts with a list of files, otherwise beside run.sh.
+_MARKERS = frozenset({("approved",), ("done",), (".approved",), (".done",)})
 RESULT_FOLDERS = frozenset({"outputs", "logs"})
 _RUN_FOLDERS = RESULT_FOLDERS | {".venv", "__pycache__"}
 _RESULT_FILES = frozenset(
@@ -70,10 +73,12 @@ class SubmissionContent:
     """The files of a submission."""
 
     files: list[CodeFile]  # in the order in which they were read
-    left_out: list[dict[str, Any]]  # {path, why} and the flags `binary`, `unlisted`, `executable` where they are set
-    fingerprint: str  # SHA-256 over the paths and contents of all files, without those that a run adds
+    left_out: list[
+        dict[str, Any]
+    ]  # {path, why}, the flags `binary`, `unlisted`, `executable`, and `count` of several files
+    fingerprint: str  # SHA-256 over the paths and contents of all files
     hashes: dict[str, str]  # by path: of the same files, one by one
-    is_complete: bool  # False: of very large files, only the beginning and the size are in the fingerprint
+    is_complete: bool  # False: some files are too large or too many for the fingerprint
 
     @property
     def count(self) -> int:
@@ -108,8 +113,18 @@ class _LeftOut:
 def read_submission(job: Job) -> SubmissionContent:
     """Read the files of a submission.
 
-    The entry point is read first, then `run.sh`, so that no number of other files can take their place.
+    The entry point is read first, then `run.sh`, so that no number of other files can take their place. If files change
+    meanwhile, all are read again, so that texts and hashes are those of the same files.
     """
+    for _ in range(_MAX_READS):
+        before = submission_signature(job)
+        content = _read(job)
+        if submission_signature(job) == before:
+            break
+    return content
+
+
+def _read(job: Job) -> SubmissionContent:
     listed = {entry.parts: entry for entry in _list_files(job)}
     left_out: list[_LeftOut] = []
     named: dict[Parts, None] = {}  # in the order in which they are read
@@ -126,23 +141,33 @@ def read_submission(job: Job) -> SubmissionContent:
             is_binary = reason.startswith(_BINARY)
             left_out.append(_LeftOut(parts, reason, is_named=True, is_executable=is_executable, is_binary=is_binary))
     left_out += [_unnamed(entry, job) for parts, entry in listed.items() if parts not in named or entry.is_folder]
-    hashes = _hashes(job, listed)
-    by_path = {unique_path(parts): value for parts, value in hashes.by_path.items()}
+    hashes = hash_submission(job)
     left_out_lines = _lines(sorted(left_out, key=lambda each: each.rank))
-    return SubmissionContent(reader.files, left_out_lines, hashes.fingerprint, by_path, hashes.is_complete)
+    return SubmissionContent(reader.files, left_out_lines, hashes.fingerprint, hashes.by_path, hashes.is_complete)
 
 
-def fingerprint_of(job: Job) -> str:
-    """The fingerprint of a submission's files, as in `SubmissionContent`."""
-    return _hashes(job, {entry.parts: entry for entry in _list_files(job)}).fingerprint
+def hash_submission(job: Job, only: Container[str] | None = None) -> FileHashes:
+    """The hashes of all files of a submission, or of those with the paths `only`.
 
-
-def _hashes(job: Job, listed: Mapping[Parts, FileEntry]) -> FileHashes:
-    """The hashes of the submitted files, also of declared ones that a limit of the listing leaves out."""
+    Before a run, every file counts, because it could be run. Afterwards, what runs usually add is left out.
+    """
     declared = _declared_files(job)
-    entries = {parts: entry for parts, entry in listed.items() if parts in declared or is_submitted(parts, job)}
-    entries |= {parts: FileEntry(parts) for parts in declared if parts not in listed and _exists(job, parts)}
-    return hash_files(job.base, job.parts, entries.values())
+    listed = list_files(job.base, job.parts, collapsed=None)
+    entries = {
+        entry.parts: entry
+        for entry in listed
+        if (_is_hashed(entry.parts, job, declared) if only is None else unique_path(entry.parts) in only)
+    }
+    entries |= {parts: FileEntry(parts) for parts in declared if parts not in entries and _exists(job, parts)}
+    is_listed = not any(entry.is_folder and entry.reason for entry in listed)
+    return hash_files(job.base, job.parts, entries.values(), is_complete=is_listed)
+
+
+def _is_hashed(parts: Parts, job: Job, declared: Container[Parts]) -> bool:
+    """Whether a file is part of what the owner decides about."""
+    if not _has_file_list(job) and parts in _MARKERS:
+        return False
+    return job.status is Status.WAITING or parts in declared or not is_of_run(parts, job)
 
 
 def _declared_files(job: Job) -> set[Parts]:
@@ -315,6 +340,7 @@ def _counts(left_out: Iterable[_LeftOut]) -> list[dict[str, Any]]:
         {
             "path": _display(folder, is_folder=True),
             "why": f"{count} more in it or below, {executable[folder]} of them executable or folders",
+            "count": count,
         }
         for folder, count in sorted(counts.items())
     ]
@@ -328,11 +354,11 @@ def _html_size(text: str) -> int:
     return len(html.escape(text).encode("utf-8"))
 
 
-def is_submitted(parts: Parts, job: Job) -> bool:
-    """Whether the file is part of the submission, and not of the results or the environment of a run."""
+def is_of_run(parts: Parts, job: Job) -> bool:
+    """Whether the file is one of those that runs usually add: results, and the environment."""
     folders = parts[:-1]
-    is_of_run = any(part in _RUN_FOLDERS for part in folders[:2]) or ".venv" in folders or "__pycache__" in folders
-    return not is_of_run and (_has_file_list(job) or not _is_result(parts))
+    is_in_folder = any(part in _RUN_FOLDERS for part in folders[:2]) or ".venv" in folders or "__pycache__" in folders
+    return is_in_folder or (not _has_file_list(job) and _is_result(parts))
 
 
 class SubmissionSignature(NamedTuple):
@@ -344,7 +370,8 @@ class SubmissionSignature(NamedTuple):
 
 def submission_signature(job: Job) -> SubmissionSignature:
     """The signature of a submission as it is now."""
-    found = [_signed(job, parts) for parts in _declared_files(job)]
+    declared = _declared_files(job)
+    found = [_signed(job, parts) for parts in declared]
     folders: list[Parts] = [()]
     while folders and len(found) < _MAX_SIGNED:
         folder = folders.pop()
@@ -353,9 +380,9 @@ def submission_signature(job: Job) -> SubmissionSignature:
                 for entry in entries:
                     parts = (*folder, entry.name)
                     if entry.is_dir(follow_symlinks=False):
-                        if len(parts) <= MAX_DEPTH and is_submitted((*parts, ""), job):
+                        if len(parts) <= MAX_DEPTH and _is_hashed((*parts, ""), job, declared):
                             folders.append(parts)
-                    elif is_submitted(parts, job):
+                    elif _is_hashed(parts, job, declared):
                         found.append(_signed(job, parts, entry))
         except OSError:
             found.append((folder, -1, 0, 0))

@@ -53,15 +53,15 @@ class FileEntry:
 class FileHashes:
     """Hashes of files."""
 
-    by_path: dict[Parts, str]  # 32 hexadecimal digits
+    by_path: dict[str, str]  # 32 hexadecimal digits by `unique_path`
     is_complete: bool  # whether all of their contents are in it
 
     @property
     def fingerprint(self) -> str:
         """The hash of all of them, 64 hexadecimal digits."""
         digest = hashlib.sha256()
-        for parts, value in self.by_path.items():
-            path = "/".join(parts).encode("utf-8", "surrogateescape")
+        for name, value in self.by_path.items():
+            path = name.encode("utf-8", "surrogateescape")
             digest.update(b"%d %s %s " % (len(path), path, value.encode("ascii")))
         return digest.hexdigest()
 
@@ -199,13 +199,14 @@ def _has_executable_head(base: str, parts: Parts) -> bool:
         return False
 
 
-def hash_files(base: str, parts: Parts, entries: Iterable[FileEntry]) -> FileHashes:
+def hash_files(base: str, parts: Parts, entries: Iterable[FileEntry], *, is_complete: bool = True) -> FileHashes:
     """Hashes (SHA-256) over the sizes and contents of the regular files in `entries`.
 
     Of a file that cannot be read, and of the rest of a very large one, the reason and the size are in it instead.
+    `is_complete` is False if there are more files.
     """
-    hashes: dict[Parts, str] = {}
-    room, is_complete = _HASHED, True
+    hashes: dict[str, str] = {}
+    room = _HASHED
     for entry in sorted(entries, key=lambda each: each.parts):
         if entry.is_folder:
             continue
@@ -216,5 +217,5 @@ def hash_files(base: str, parts: Parts, entries: Iterable[FileEntry]) -> FileHas
             content, size = (entry.reason or str(error)).encode("utf-8", "surrogateescape"), -1
         room -= len(content)
         is_complete = is_complete and size <= len(content)
-        hashes[entry.parts] = hashlib.sha256(b"%d " % size + content).hexdigest()[:32]
+        hashes[unique_path(entry.parts)] = hashlib.sha256(b"%d " % size + content).hexdigest()[:32]
     return FileHashes(hashes, is_complete)

@@ -13,7 +13,7 @@ from syftnotify.core.models import NotificationState
 from syftnotify.core.outbox import EventRecord, NotificationRecord, OutboxCounts, SentMessage
 from syftnotify.store.outbox.conditions import PENDING, UNFINISHED, UNKNOWN, WORKER_KIND_NAMES, chunks, is_about
 from syftnotify.store.outbox.database import Database
-from syftnotify.store.outbox.schema import ATTEMPTS, DELIVERED, EVENTS, NOTIFICATIONS
+from syftnotify.store.outbox.schema import ATTEMPTS, DELIVERED, EVENTS, NOTIFICATIONS, SUBMISSIONS
 from syftnotify.store.outbox.totals import read_totals
 
 # The worker recognizes by its own alerts what it has reported. Longer than an alert precedes the end of a sign-in.
@@ -148,6 +148,8 @@ class History:
                 keys = list(islice((row.key for row in rows if row.entity not in exempt), limit))
             for some in chunks(keys) if not dry_run else ():
                 _delete_events(connection, some)
+            if not dry_run:
+                connection.execute(SUBMISSIONS.delete().where(SUBMISSIONS.c.recorded_at < before))
         return len(keys)
 
 

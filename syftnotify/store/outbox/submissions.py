@@ -23,9 +23,16 @@ log = logging.getLogger(__name__)
 # Copies that are kept of one submitter: so many of decided and of waiting submissions, each at most 500 KB of text.
 _KEPT = 40
 _KEPT_HASHES = 2000  # copies of one submitter of which the hashes are kept, by which a change of files is found
+_KEPT_IN_ALL, _KEPT_HASHES_IN_ALL = 2000, 50_000  # of all submitters
 _COMPARED = 20  # decided ones with which a new submission is compared
 _CONTENT = ("name", "fingerprint", "files", "hashes", "recorded_at")  # columns that a second copy replaces
 
+
+def _pack(texts: Mapping[str, str]) -> bytes:
+    return zlib.compress(json.dumps(dict(texts)).encode("ascii"))
+
+
+_NOTHING = _pack({})
 _INSERT = sqlite.insert(SUBMISSIONS)
 _UPSERT = _INSERT.on_conflict_do_update(
     index_elements=["entity", "submission"], set_={name: _INSERT.excluded[name] for name in _CONTENT}
@@ -40,9 +47,20 @@ _DECIDE = (
 )
 _MARK_RAN = SUBMISSIONS.update().where(_OF_SUBMISSION).values(has_run=True)
 
+# Where the submitter is only claimed, a scientist can have any number of names. So there is a limit for all of them.
+_BY_AGE = sa.select(SUBMISSIONS.c.seq).order_by(SUBMISSIONS.c.seq.desc())
+_DROP_TEXTS = (
+    SUBMISSIONS.update()
+    .where(SUBMISSIONS.c.seq < _BY_AGE.limit(1).offset(_KEPT_IN_ALL).scalar_subquery(), SUBMISSIONS.c.files != _NOTHING)
+    .values(files=_NOTHING)
+)
+_DROP_ROWS = SUBMISSIONS.delete().where(
+    SUBMISSIONS.c.seq < _BY_AGE.limit(1).offset(_KEPT_HASHES_IN_ALL).scalar_subquery()
+)
+
 
 class SubmissionLog:
-    """Implements `core.outbox.SubmissionLog`."""
+    """Implements `core.submissions.SubmissionLog`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,6 +80,8 @@ class SubmissionLog:
                 connection.execute(_UPSERT, [_row(submission, now) for submission in submissions])
                 for owner, submitter in {(each.owner, each.submitter) for each in submissions}:
                     _drop_old(connection, owner, submitter)
+                connection.execute(_DROP_TEXTS)
+                connection.execute(_DROP_ROWS)
             if decisions:
                 connection.execute(_DECIDE, [_decision_row(each) for each in decisions])
             if ran:
@@ -154,18 +174,11 @@ def _storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _pack(texts: Mapping[str, str]) -> bytes:
-    return zlib.compress(json.dumps(dict(texts)).encode("ascii"))
-
-
 def _unpack(content: bytes) -> dict[str, str]:
     texts = dict(json.loads(zlib.decompress(content)))
     if not all(isinstance(text, str) for text in texts.values()):
         raise TypeError("not texts")
     return texts
-
-
-_NOTHING = _pack({})
 
 
 def _submission(row: Any) -> Submission | None:

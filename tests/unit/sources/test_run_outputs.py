@@ -189,7 +189,12 @@ def test_failure_tells_whether_the_submitter_reads_the_logs(tree: Tree, kind: Ev
     ended(tree, code=3, stderr="oh\n")
     found = attachments_of(job_of(tree), kind)
 
-    assert found == {"stderr": "oh\n", "stderr_cut": False, "shares_logs": tree.layout in {"B4", "C", "D"}}
+    assert found == {
+        "stderr": "oh\n",
+        "stderr_cut": False,
+        "shares_logs": tree.layout in {"B4", "C", "D"},
+        "can_rerun": tree.layout not in {"A", "B2"},
+    }
 
 
 def failure(tree: Tree, path: str, line: int = 5, *, files: dict[str, str] | None = None) -> dict[str, Any]:

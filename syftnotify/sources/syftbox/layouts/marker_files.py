@@ -16,9 +16,9 @@ from syftnotify.sources.syftbox.layouts.spec import LayoutSpec
 from syftnotify.sources.syftbox.names import submitter_folders
 
 B2 = LayoutSpec("B2", has_end_marker=True, waiting_status="inbox")  # below R/datasites/<owner>
-B3 = LayoutSpec("B3", has_end_marker=True, waiting_status="inbox")  # below R/<owner>
+B3 = LayoutSpec("B3", has_end_marker=True, can_rerun=True, waiting_status="inbox")  # below R/<owner>
 # As B3, with one folder for each submitter.
-B4 = LayoutSpec("B4", has_end_marker=True, shares_logs=True, waiting_status="inbox")
+B4 = LayoutSpec("B4", has_end_marker=True, can_rerun=True, shares_logs=True, waiting_status="inbox")
 
 # Files that lie in the folder of a job, and never in the folder of a submitter.
 JOB_FILES = frozenset({"config.yaml", "run.sh", "approved", "done", ".approved", ".done", "returncode.txt"})

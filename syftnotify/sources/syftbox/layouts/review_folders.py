@@ -35,9 +35,11 @@ C = LayoutSpec(
     shows_running=True,
     shares_logs=True,
     can_reject=True,
+    acts_by_name=True,
+    can_rerun=True,
     waiting_status="pending",
 )
-D = replace(C, key="D", names_by_path=True)
+D = replace(C, key="D", names_by_path=True, acts_by_name=False)
 
 _STATE_NAME = "state.yaml"
 _STATUSES = {  # `status` in state.yaml

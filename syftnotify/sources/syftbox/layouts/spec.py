@@ -17,6 +17,8 @@ class LayoutSpec:
     shows_running: bool = False  # a job that runs has another status than one that is approved
     shares_logs: bool = False  # the clients' rules let the submitter read the logs of a run
     names_by_path: bool = False  # the client takes a job's name from its folder, and not from config.yaml
+    acts_by_name: bool = False  # the client finds the folder of a job by the name in config.yaml
+    can_rerun: bool = False  # all clients of the layout can run a job again
     can_reject: bool = False  # the client can reject a job
     waiting_status: str = ""  # what the client calls a job that waits
     log_folder: str = ""  # subfolder of the results in which some releases put the logs
