@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import Any
 
@@ -52,6 +52,7 @@ _NO_ROWS = _NO_ROWS_EMITTED | {
         "minutes",
         "times",
         "outputs",
+        "output_folder",
         "shared",
         "shares_logs",
         "can_rerun",
@@ -106,11 +107,13 @@ def template_context(item: Item, links: Links, reader: Reader) -> dict[str, Any]
         "unreadable": escape(str(payload.get("unreadable") or "")) if is_of_tree else "",
         "minutes": payload.get("minutes") if isinstance(payload.get("minutes"), (int, float)) else None,
         "outputs": _count(payload.get("outputs")),
+        "output_folder": escape(str(payload.get("output_folder") or ""), limit=500),
         "shared": payload.get("shared") if isinstance(payload.get("shared"), bool) else None,
         "shares_logs": payload.get("shares_logs") is True,
         "can_rerun": payload.get("can_rerun") is True,
         "summary": escape(str(payload.get("summary") or "")),
-        "line": summary_line(item),
+        # Without its time, which is not in the reader's zone; the mail has it elsewhere.
+        "line": summary_line(replace(item, event=replace(event, at=""))),
         "sender": submitter(event),
         "rows": list(_rows(item)),
         "step": escape(str(payload.get("step") or ""), limit=NAME_LIMIT) if event.emitted else "",

@@ -17,7 +17,7 @@ PRIVATE_KEYS = frozenset({"code", "code_left_out", "review", "stderr", "stderr_c
 # Audiences that may see the output of a run.
 TRUSTED_AUDIENCES = frozenset({Audience.OWNER, Audience.OPERATOR, Audience.RECIPIENT})
 NAME_LIMIT = 120  # characters
-UNNAMED = "an unnamed scientist"
+UNNAMED = "sender unknown"
 _UNVERIFIED = " (unverified: no peer record)"
 
 

@@ -30,6 +30,7 @@ _MONTHS = (
     "December",
 )
 _LINK_SIGNS = re.compile(r"(?<=\w)([.@](?=\w)|:(?=/))")
+_DOTS = re.compile(r"(?<=\w)\.(?=\w)")
 _LINK_WORDS = re.compile(r"\S+[.:@]\S+")
 _CODE = re.compile(r"`([^`]+)`")
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -104,6 +105,12 @@ def _unlinked_unless_address(word: re.Match[str]) -> str:
     return text if is_address(text.strip(".,;:()")) else _LINK_SIGNS.sub("\\1\N{ZERO WIDTH NON-JOINER}", text)
 
 
+def split_dots(value: Any) -> Markup:
+    """Code to copy as HTML. Elements around dots end what looks like an address, and add nothing to the copy."""
+    escaped = str(escape_html("" if value is None else value))
+    return Markup(_DOTS.sub("<span>.</span>", escaped))  # noqa: S704 - escaped above
+
+
 def code_marks(value: Any) -> Markup:
     """An own sentence as HTML, with what is between backquotes as code."""
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape_html(value))))  # noqa: S704 - escaped here
@@ -147,6 +154,7 @@ FILTERS: Mapping[str, Callable[[Any], str]] = {
     "in_quotes": in_quotes,
     "unlinked": unlinked,
     "unlinked_names": unlinked_names,
+    "split_dots": split_dots,
     "code_marks": code_marks,
     "tidy": tidy,
 }

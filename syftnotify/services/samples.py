@@ -331,9 +331,12 @@ def _failure_payload(_: Job, is_hostile: bool) -> dict[str, Any]:
     return {"stderr": _STDERR, "stderr_cut": False, "shares_logs": True, "can_rerun": True, "excerpt": excerpt}
 
 
+_OUTPUTS = f"{OWNER}/app_data/job/review/{SCIENTIST}/v1/income survey/outputs"
+
+
 def _outputs_payload(_: Job, is_hostile: bool) -> dict[str, Any]:
     names = ["evil.example/main.py<b>", "z" * 95] if is_hostile else ["by_age.csv", "by_region.csv", "log.txt"]
-    return {"outputs": len(names), "output_names": names, "shared": False}
+    return {"outputs": len(names), "output_names": names, "output_folder": _OUTPUTS, "shared": False}
 
 
 _PAYLOADS: Mapping[EventKind, Callable[[Job, bool], dict[str, Any]]] = {

@@ -52,7 +52,7 @@ def test_submission_after_a_rejection_is_compared_with_it(box: Box, tree: Tree) 
     assert news.startswith('Changed in 1 of 1 file since "first", which you rejected on ')
     assert news.endswith(f'"{REASON}"')
     changed = [line.strip() for line in lines(mail)]
-    assert "-     print(row)" in changed
+    assert "3 -     print(row)" in changed
     assert "2 + print(mean(ages))" in changed
     assert "for row in ages" in mail.html
 

@@ -20,15 +20,23 @@ _EVERYBODY = "*"
 def outputs_of(job: Job) -> dict[str, Any]:
     """The outputs of an ended job as JSON: `outputs`, their number, `output_names`, the first of them, and `shared`.
 
-    `shared` is whether the submitter may read them, null if that is not known.
+    `output_folder` is their place in a SyftBox folder, empty if that depends on the release. `shared` is whether the
+    submitter may read them, null if that is not known.
     """
+    spec = layout_spec(job.layout)
     files = [
         entry
         for entry in list_files(job.base, (*job.results, _FOLDER), collapsed=None)
         if not entry.is_folder and entry.parts[-1] != _RULES_NAME
     ]
     names = [display_path(entry.parts) for entry in files[:_MAX_NAMES]]
-    return {"outputs": len(files), "output_names": names, "shared": _is_shared(job) if files else None}
+    folder = "/".join((job.owner, "app_data", "job", *job.results, _FOLDER)) if spec.has_review_folder else ""
+    return {
+        "outputs": len(files),
+        "output_names": names,
+        "output_folder": folder,
+        "shared": _is_shared(job) if files else None,
+    }
 
 
 def _is_shared(job: Job) -> bool | None:

@@ -68,7 +68,9 @@ def test_outputs_of_a_run_without_files_are_empty(tree: Tree, has_folder: bool) 
     if has_folder:
         tree.disk.make_folder(tree.results_folder() / "outputs")
 
-    assert outputs_of(job_of(tree)) == {"outputs": 0, "output_names": [], "shared": None}
+    found = outputs_of(job_of(tree))
+
+    assert (found["outputs"], found["output_names"], found["shared"]) == (0, [], None)
 
 
 @pytest.mark.parametrize("count", [30, 1200])
@@ -113,7 +115,10 @@ def test_outputs_of_a_recorded_run_are_shared_by_its_rules(
     Player(Disk(tmp_path, Clock().time)).play(recording.steps[recording.index_of("fail-bo")])
     (job,) = [job for job in jobs_in(tmp_path) if job.submitter == submitter]
 
-    assert outputs_of(job) == {"outputs": 1, "output_names": ["result.txt"], "shared": is_shared}
+    found = outputs_of(job)
+
+    assert (found["outputs"], found["output_names"], found["shared"]) == (1, ["result.txt"], is_shared)
+    assert found["output_folder"] == "/".join([job.owner, "app_data", "job", *job.results, "outputs"])
 
 
 def with_rules(tree: Tree, rules: Any) -> Job:
