@@ -1,4 +1,4 @@
-"""What mails contain and for whom: order, limits, imitation, links, privacy, time zones."""
+"""Content of mails by audience: order, limits, imitation, links, privacy, time zones."""
 
 from __future__ import annotations
 
