@@ -33,7 +33,7 @@ def main() -> None:
                 height = min(int(page.evaluate("document.documentElement.scrollHeight")), _MAX_HEIGHT)
                 path = _FOLDER / f"mail-{name}-{width}-{scheme}.png"
                 area = {"x": 0, "y": 0, "width": width, "height": height}
-                page.screenshot(path=path, clip=area, full_page=True)  # type: ignore[arg-type]
+                page.screenshot(path=path, clip=area, full_page=True)  # type: ignore[arg-type] # its type is not public
                 context.close()
 
 
