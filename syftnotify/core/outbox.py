@@ -6,7 +6,7 @@ SQLite is one implementation (`store.outbox`). All methods are safe to call from
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -202,6 +202,12 @@ class NotificationQueue(Protocol):
         """Move waiting mail of transports that are not in `transports` to the transport `to`; returns how much.
 
         What waits for another kind of transport becomes a dead letter, and so does mail if `to` is empty.
+        """
+
+    def skip_denied(self, denies: Callable[[str], bool], reason: str) -> int:
+        """Skip what waits for addresses that `denies` matches, owner and operators aside; returns how much.
+
+        `reason` is recorded. Unknown outcomes stay what they are.
         """
 
     def thread_of(self, entity: str, recipient: str, transport: str) -> str:

@@ -16,7 +16,7 @@ from syftnotify.core.models import ASKED_BY_JOB, MAIL, AlertRule, Event, Notific
 UNVERIFIED_SOURCE = "-"
 UNVERIFIED = "unverified: no peer record of this address; add the peer, or name it in `recipients.allow`"
 
-_DENIED = "denied by `recipients.deny`"
+DENIED = "denied by `recipients.deny`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,7 @@ def _notification(
 def _denial(recipient: str, audience: Audience, context: RoutingContext) -> str:
     """Why `recipient` gets no mail although a route names it; empty if it may."""
     is_exempt = audience in {Audience.OWNER, Audience.OPERATOR} or not is_address(recipient)
-    return _DENIED if not is_exempt and context.denies(recipient) else ""
+    return DENIED if not is_exempt and context.denies(recipient) else ""
 
 
 def is_named_by_tree(event: Event, audience: Audience) -> bool:

@@ -19,6 +19,7 @@ from syftnotify.core.models import DIGEST_PREFIX
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.quiet_hours import QuietHours
 from syftnotify.core.reminders import ReminderThresholds
+from syftnotify.core.routing import DENIED
 from syftnotify.core.throttle import ThrottleRule
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
@@ -131,6 +132,7 @@ def _dispatcher(
 ) -> Dispatcher:
     sections = {**settings.config.transports, **settings_of_targets(outbox.alert_rules.all())}
     outbox.queue.reassign(list(sections), settings.default_mail_transport)
+    outbox.queue.skip_denied(settings.config.recipients.denies, DENIED)
     return Dispatcher(
         outbox,
         [_transport_queue(settings, name, section, clock) for name, section in sections.items()],

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from syftnotify.core.errors import Failure, StateError
+from syftnotify.core.kinds import Audience
 from syftnotify.core.models import MAIL, NotificationState
 from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification, Throttle
 from syftnotify.store.outbox import claim_statements as statements
@@ -229,6 +230,21 @@ class Queue:
             moved = connection.execute(orphans.where(is_mail).values(transport=to)).rowcount
             connection.execute(orphans.where(~is_mail).values(state=NotificationState.DEAD.value, reason=reason))
         return int(moved)
+
+    def skip_denied(self, denies: Callable[[str], bool], reason: str) -> int:
+        waiting = sa.and_(
+            NOTIFICATIONS.c.state.in_((NotificationState.PENDING.value, NotificationState.WITHHELD.value)),
+            NOTIFICATIONS.c.medium == MAIL,
+            NOTIFICATIONS.c.audience.not_in((Audience.OWNER.value, Audience.OPERATOR.value)),
+        )
+        skipped = NOTIFICATIONS.update().where(waiting).values(state=NotificationState.SKIPPED.value, reason=reason)
+        with self._database.writing() as connection:
+            recipients = connection.execute(sa.select(NOTIFICATIONS.c.recipient).where(waiting).distinct()).scalars()
+            denied = [recipient for recipient in recipients if denies(recipient)]
+            return sum(
+                connection.execute(skipped.where(NOTIFICATIONS.c.recipient.in_(some))).rowcount
+                for some in chunks(denied)
+            )
 
     def thread_of(self, entity: str, recipient: str, transport: str) -> str:
         values = {"entity": entity, "recipient": recipient, "transport": transport}

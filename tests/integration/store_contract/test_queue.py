@@ -8,11 +8,11 @@ import pytest
 
 from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import Audience, EventKind
-from syftnotify.core.models import Event
+from syftnotify.core.models import Event, NotificationState
 from syftnotify.core.outbox import OutboxCounts, OutboxStore
 from tests.integration.store_contract.stores import OpenOutbox
 from tests.outbox_helpers import DEAD, claim_next, enqueue, fail, notification, reject, submitted
-from tests.support import claim, tally
+from tests.support import ANA, BO, claim, tally
 
 
 def test_enqueue_of_the_same_event_twice_keeps_one_notification(outbox: OutboxStore) -> None:
@@ -178,6 +178,23 @@ def test_reassign_without_a_mail_transport_makes_dead_letters(outbox: OutboxStor
     assert outbox.queue.reassign(["hook"], to="") == 0
     (record,) = outbox.dead_letters.all()
     assert (record.state, record.reason) == ("dead", "box is not configured any more")
+
+
+def test_skip_denied_drops_what_waits_for_a_person_who_opted_out(outbox: OutboxStore) -> None:
+    """A message that is being sent is finished, and owners and operators are exempt."""
+    enqueue(outbox, submitted("sending"), to=ANA)
+    (sending,) = claim_next(outbox)
+    enqueue(outbox, submitted("a"), to=ANA, audience=Audience.SUBMITTER)
+    enqueue(outbox, submitted("b"), to=BO, audience=Audience.SUBMITTER)
+    enqueue(outbox, submitted("c"), to=ANA, audience=Audience.OWNER)
+
+    assert outbox.queue.skip_denied(ANA.__eq__, "opted out") == 1
+    assert outbox.queue.skip_denied(ANA.__eq__, "opted out") == 0
+    skipped = outbox.history.notifications(states=[NotificationState.SKIPPED], limit=9)
+    assert [(record.recipient, record.reason) for record in skipped] == [(ANA, "opted out")]
+    outbox.queue.mark_sent([sending], 101.0)
+    waiting = outbox.queue.claim("box", 102.0, worker_id="me", limit=9)
+    assert sorted(item.recipient for (item,) in waiting) == [ANA, BO]
 
 
 def test_bound_waits_after_a_wrong_clock_brings_retries_forward(outbox: OutboxStore) -> None:
