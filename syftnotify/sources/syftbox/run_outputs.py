@@ -15,6 +15,7 @@ _FOLDER = "outputs"
 # The client's access rules; it manages them itself.
 _RULES_NAME = "syft.pub.yaml"
 _EVERYBODY = "*"
+_ALL = "**"  # pattern of all files in a folder
 
 
 def outputs_of(job: Job) -> dict[str, Any]:
@@ -40,7 +41,10 @@ def outputs_of(job: Job) -> dict[str, Any]:
 
 
 def _is_shared(job: Job) -> bool | None:
-    """Whether the submitter may read the outputs, by the rule that the client has made for them."""
+    """Whether the submitter may read the outputs, by the client's rule about them, or else about the whole folder.
+
+    The client makes a rule about the outputs of a run, and none about results that the owner deposits.
+    """
     if not layout_spec(job.layout).has_review_folder:
         return None
     review, submitter, *folders = job.results
@@ -48,10 +52,11 @@ def _is_shared(job: Job) -> bool | None:
         rules = read_yaml(job.base, (review, submitter, _RULES_NAME)).get("rules")
     except (FileNotFoundError, UnreadableError):
         return None
-    pattern = "/".join([*folders, _FOLDER, "**"])
-    for rule in rules if isinstance(rules, list) else ():
-        if isinstance(rule, dict) and rule.get("pattern") == pattern:
-            access = rule.get("access")
-            readers = access.get("read") if isinstance(access, dict) else None
-            return isinstance(readers, list) and any(reader in (submitter, _EVERYBODY) for reader in readers)
+    known = [rule for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
+    for pattern in ("/".join([*folders, _FOLDER, _ALL]), _ALL):
+        for rule in known:
+            if rule.get("pattern") == pattern:
+                access = rule.get("access")
+                readers = access.get("read") if isinstance(access, dict) else None
+                return isinstance(readers, list) and any(reader in (submitter, _EVERYBODY) for reader in readers)
     return None

@@ -138,6 +138,8 @@ def rule(*readers: Any, pattern: str = PATTERN) -> dict[str, Any]:
     ("rules", "is_shared"),
     [
         pytest.param([rule(ANA, pattern="**"), rule(OWNER)], False, id="owner"),
+        pytest.param([rule(OWNER, pattern="v1/other/outputs/**"), rule(ANA, pattern="**")], True, id="deposited"),
+        pytest.param([rule(OWNER, pattern="**")], False, id="deposited, folder of the owner"),
         pytest.param([rule(OWNER, ANA)], True, id="submitter"),
         pytest.param([rule("*")], True, id="everybody"),
         pytest.param([rule(BO)], False, id="another scientist"),
