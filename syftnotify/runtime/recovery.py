@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from syftnotify.core.kinds import BUILT_IN_KINDS, EventKind
+from syftnotify.core.kinds import BUILT_IN_KINDS, REMINDER_KINDS, EventKind
 from syftnotify.core.models import Event
 from syftnotify.core.outbox import OutboxStore, RecordedEvent
 from syftnotify.core.text import plural
@@ -138,7 +138,9 @@ class Recovery:
             if separator and count.isdigit():
                 self._ledger.set_rerun_count(entity, occurrence_base, int(count))
             self._restore(entity, kind, occurrence)
-        return {entity: EventKind(kind) for _, entity, kind, _ in rows}
+        # These do not change the status of a job.
+        without_status = REMINDER_KINDS | {EventKind.JOB_FILES_CHANGED}
+        return {entity: EventKind(kind) for _, entity, kind, _ in rows if kind not in without_status}
 
     def _labelled(self, event: Event) -> tuple[str, str]:
         """The entity of an event and the ledger's label of it."""
