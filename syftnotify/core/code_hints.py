@@ -28,12 +28,13 @@ class HintTopic(StrEnum):
     OBFUSCATION = "obfuscation"
     ENVIRONMENT = "environment"
     DELETION = "deletion"
+    SYFTBOX_DATA = "syftbox_data"  # the last one: most jobs have it
 
 
 _RANKS = {topic: rank for rank, topic in enumerate(HintTopic)}
 _PATTERNS = {
     HintTopic.OUTSIDE_PATH: r"""
-        (?<![\w.])\.\./ | ["'\s=(]~/ | expanduser | Path\.home | \bsyft:// | resolve_path | /private/ | \.ssh\b
+        (?<![\w.])\.\./ | ["'\s=(]~/ | expanduser | Path\.home | \.ssh\b
         | ["'\s=(](?:/etc|/home|/root|/proc|/sys|/var|/usr|/mnt|/media|/Users|/data)(?:/|\b) | \b[A-Za-z]:\\\\
     """,
     HintTopic.NETWORK: r"""
@@ -64,6 +65,7 @@ _PATTERNS = {
         \bshutil\.(?:rmtree|move)\b | \bos\.(?:remove|unlink|rmdir|removedirs|rename|replace|chmod|chown|symlink|link)\b
         | \.unlink\( | \brm\s+-\w*[rf] | \bsetattr\s*\(\s*sys | \bfile\.remove\(
     """,
+    HintTopic.SYFTBOX_DATA: r"\bsyft:// | \bresolve_\w*path\b | /private/",
 }
 _COMPILED = {topic: re.compile(pattern, re.VERBOSE) for topic, pattern in _PATTERNS.items()}
 # One search rejects nearly all lines.

@@ -12,22 +12,32 @@ from typing import Any, NamedTuple, Protocol
 
 from syftnotify.core.kinds import Status
 
-# A requirement with a version, a URL or a path, see PEP 508; an upper limit alone still allows many versions.
-_PINNED = re.compile(r"^[^;]*(?:===?|~=|@)|^\.{0,2}/")
+# Requirements of PEP 508. One version: `==` without a wildcard, a commit, a hash, or a path.
+_ONE_VERSION = re.compile(r"^[^;,@]*===?[^;,*]*(?:;|$)|^[^;]*@\s*\S+(?:@[0-9a-f]{40}|#sha256=[0-9a-f]{64})\b|^\.{0,2}/")
+_SOME_VERSIONS = re.compile(r"^[^;]*(?:[<>=~!]=|[<>@])")
+
+TOO_MUCH_CODE = "too much code for one mail"  # why a file is left out
 
 
 def requests_of(details: Mapping[str, Any]) -> dict[str, Any]:
     """What a job requests, from `Job.details`, as JSON.
 
-    `entrypoint`, `dependencies` {name, pinned} and how many more there are, `datasets`.
+    `entrypoint`, `dependencies` {name, versions} and how many more there are, `datasets`. `versions` is which of
+    them the requirement allows: `one`, `some` or `any`.
     """
     names = details.get("dependencies") or ()
     return {
         "entrypoint": str(details.get("entrypoint") or ""),
-        "dependencies": [{"name": name, "pinned": _PINNED.search(name) is not None} for name in names],
+        "dependencies": [{"name": name, "versions": _versions(name)} for name in names],
         "more_dependencies": max(0, int(details.get("dependency_count") or 0) - len(names)),
         "datasets": list(details.get("datasets") or ()),
     }
+
+
+def _versions(requirement: str) -> str:
+    if _ONE_VERSION.search(requirement):
+        return "one"
+    return "some" if _SOME_VERSIONS.search(requirement) else "any"
 
 
 @dataclass(frozen=True, slots=True)

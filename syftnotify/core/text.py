@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
@@ -121,3 +122,11 @@ def did_you_mean(text: str, known: Iterable[str]) -> str:
 def plural(count: int, one: str, many: str = "") -> str:
     """`1 job`, `2 jobs`."""
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+_HTML_SPECIAL = re.compile("[&<>\"']")
+
+
+def html_size(text: str) -> int:
+    """The bytes of `text` in HTML at most, as UTF-8: an escaped character takes up to six."""
+    return len(text.encode("utf-8")) + 5 * len(_HTML_SPECIAL.findall(text))

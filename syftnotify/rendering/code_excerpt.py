@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import bisect
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from syftnotify.core.submissions import TOO_MUCH_CODE
+from syftnotify.core.text import html_size
 from syftnotify.rendering.filters import unlinked
 
 # Gmail shows only the first 102 KB of a mail's HTML. Bytes of it that code, diffs and lists may take in all, and those
@@ -21,7 +22,6 @@ _FILE_OVERHEAD = 400  # bytes of HTML around the text of one file
 _LINE_OVERHEAD = 40  # bytes of HTML around one line of code, of a diff, or of the list of files that are left out
 _LISTED_OVERHEAD = 24  # bytes of HTML around a file that is left out
 _NOTE_SIZE = 40  # bytes of the note about the rest of a line
-_TOO_MUCH = "too much code for one mail"
 
 
 def limited_code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -45,7 +45,7 @@ def limited_code(payload: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list
         fitting, size = _fitting(lines[:limit], room * 3 // 4 if is_first else room)
         count = len(fitting)
         if lines and not count:
-            left_out.append({"path": file["path"], "why": _TOO_MUCH})
+            left_out.append({"path": file["path"], "why": TOO_MUCH_CODE})
             continue
         total = max(len(lines), int(file.get("lines") or 0))
         shown.append(
@@ -70,7 +70,7 @@ def _limited_list(left_out: Sequence[dict[str, Any]], room: int) -> list[dict[st
     for number, file in enumerate(others):
         room -= _listed_size(file)
         if room < 0:
-            return [*others[:number], {"path": "...", "why": f"{len(others) - number} more"}, *counts]
+            return [*others[:number], {"path": "", "more": len(others) - number}, *counts]
     return list(left_out)
 
 
@@ -122,16 +122,12 @@ def _fitting(lines: Sequence[str], room: int) -> tuple[list[str], int]:
 def _beginning(line: str, room: int) -> str:
     """As much of a line as takes at most `room` bytes of HTML, with a note; empty if that is nearly nothing."""
     lengths = range(len(line))
-    length = bisect.bisect_right(lengths, room - _NOTE_SIZE, key=lambda length: _html_size(line[:length])) - 1
+    length = bisect.bisect_right(lengths, room - _NOTE_SIZE, key=lambda length: html_size(line[:length])) - 1
     return f"{line[:length]}… [{len(line) - length} more characters]" if length > _NOTE_SIZE else ""
 
 
 def _line_size(line: str) -> int:
-    return _LINE_OVERHEAD + _html_size(line)
-
-
-def _html_size(text: str) -> int:
-    return len(html.escape(text).encode("utf-8"))
+    return _LINE_OVERHEAD + html_size(line)
 
 
 def _name_size(text: str) -> int:
@@ -148,4 +144,4 @@ def _size_of_changes(review: Any) -> int:
 
 def _listed_size(file: Mapping[str, Any]) -> int:
     """The maximum bytes of HTML of `file` in the list of files that are left out."""
-    return _name_size(f"{file['path']} ({file.get('why', _TOO_MUCH)})") + _LISTED_OVERHEAD
+    return _name_size(f"{file['path']} ({file.get('why', TOO_MUCH_CODE)})") + _LISTED_OVERHEAD

@@ -22,7 +22,7 @@ from syftnotify.sources.syftbox.attachments import attachments_of
 from syftnotify.sources.syftbox.submission_content import read_submission
 
 _REVIEW_KEYS = frozenset({"code", "code_left_out", "review"})
-_TOO_MANY = {"path": "all of it", "why": "too many jobs at once"}
+_ALL_FILES = {"path": "", "why": "too many jobs at once"}
 
 
 class NotificationPlanner:
@@ -86,7 +86,7 @@ class NotificationPlanner:
                 event, payload={key: value for key, value in event.payload.items() if key not in _REVIEW_KEYS}
             )
         if self._copied.is_full(source, now):
-            return replace(event, payload={**event.payload, "code_left_out": [_TOO_MANY]})
+            return replace(event, payload={**event.payload, "code_left_out": [_ALL_FILES]})
         self._copied.record(source, now)
         if job is None or is_change:
             return event

@@ -11,16 +11,18 @@ from typing import Any
 
 from syftnotify.core.code_changes import ChangeType, FileChange, compare, most_similar
 from syftnotify.core.code_hints import find_hints
+from syftnotify.core.kinds import EventKind, Status
 from syftnotify.core.models import Job
-from syftnotify.core.submissions import Submission, requests_of
+from syftnotify.core.submissions import TOO_MUCH_CODE, Submission, requests_of
 from syftnotify.sources.syftbox.layouts.registry import layout_spec
 from syftnotify.sources.syftbox.submission_content import CodeFile, SubmissionContent
 
 SHOWN_CAP = 80 * 1024  # bytes of code, as UTF-8, in one message
 _MAX_DIFF_LINE = 300  # characters of a line of a diff
 _MAX_CHANGES = 30  # changed files of a comparison that are listed
-_TOO_MUCH = "too much code for one mail"
 _CONFIG_NAME, _SCRIPT_NAME = "config.yaml", "run.sh"
+_DECISIONS = {Status.WAITING: Status.WAITING, Status.REJECTED: Status.REJECTED}  # all others are approved
+_DECISION_KINDS = frozenset({EventKind.JOB_APPROVED, EventKind.JOB_REJECTED})
 _IDENTITY_KEYS = frozenset({"name", "submitted_at"})  # of config.yaml
 
 
@@ -37,13 +39,17 @@ def review_submission(job: Job, content: SubmissionContent, decided: Iterable[Su
     return _payload(job, content, comparison, has_history=bool(earlier))
 
 
-def review_change(job: Job, content: SubmissionContent, before: Submission) -> dict[str, Any]:
-    """The review of a submission whose files differ from those in `before`, of which the owner was notified."""
-    return _payload(job, content, _comparison(before, content), has_history=True)
+def review_change(job: Job, content: SubmissionContent, before: Submission | None) -> dict[str, Any]:
+    """The review of a submission whose files differ from those in `before`, of which the owner was notified.
+
+    None: they have changed, but that copy is not kept any more.
+    """
+    comparison = None if before is None else _comparison(before, content)
+    return _payload(job, content, comparison, has_history=True)
 
 
 def copy_of(job: Job, content: SubmissionContent) -> Submission:
-    """The copy of a submission to store."""
+    """The copy of a submission to store, with the decision about it."""
     return Submission(
         job.entity,
         job.submission_id,
@@ -53,11 +59,14 @@ def copy_of(job: Job, content: SubmissionContent) -> Submission:
         content.fingerprint,
         _texts(content),
         content.hashes,
+        status=_DECISIONS.get(job.status, Status.APPROVED),
+        reason=str(job.details.get("reason") or "") if job.status is Status.REJECTED else "",
+        decided_at=next((fact.at for fact in job.facts if fact.kind in _DECISION_KINDS), ""),
     )
 
 
 def submitter_of(job: Job) -> str:
-    """Whose submissions are compared. Where only the job itself claims a submitter, these are apart from the others."""
+    """The key of the submissions that are compared with this one. Submitters that only a job claims have their own."""
     return job.submitter.lower() or f"claimed {job.claimed_submitter.lower()}"
 
 
@@ -164,11 +173,18 @@ def _payload(
             "hints": [asdict(hint) for hint in hints],
             "more_hints": more_hints,
             "partly_read": [file.path for file in files if file.is_cut],
+            "script_runs_other": _runs_other(files, requests["entrypoint"]),
             "comparison": comparison,
             "has_history": has_history,
         },
         "call": call_of(job),
     }
+
+
+def _runs_other(files: Sequence[CodeFile], entry_point: str) -> bool:
+    """Whether run.sh does not contain the name of the entry point, which config.yaml only claims."""
+    script = next((file.text for file in files if file.path == _SCRIPT_NAME), "")
+    return bool(script and entry_point) and entry_point.rpartition("/")[2] not in script
 
 
 def _in_order(files: Iterable[CodeFile], changed: set[str]) -> list[CodeFile]:
@@ -192,7 +208,7 @@ def _limited(files: Sequence[CodeFile]) -> tuple[list[dict[str, Any]], list[dict
     for file in files:
         content = file.text.encode("utf-8")
         if len(content) > room and shown and len(content) - room > room:
-            left_out.append({"path": file.path, "why": _TOO_MUCH})
+            left_out.append({"path": file.path, "why": TOO_MUCH_CODE})
             continue
         text = file.text
         if len(content) > room:

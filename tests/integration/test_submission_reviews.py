@@ -139,7 +139,7 @@ def test_submission_of_another_scientist_is_not_compared(box: Box, tree: Tree) -
 
 
 def test_submission_while_the_first_one_waits_is_not_compared(box: Box, tree: Tree) -> None:
-    """Only a decision of the owner tells something about similar code."""
+    """Only jobs that the owner decided on are compared."""
     run_baseline(box, tree)
     submit(box, tree, "first", FIRST)
 

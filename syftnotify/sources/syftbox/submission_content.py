@@ -1,11 +1,10 @@
 """Reading the files of a submission: bounded, and copied while the job exists.
 
-Every file of a submission is either read or listed as left out, so that no code can hide.
+Every file of a submission is either read or listed as left out.
 """
 
 from __future__ import annotations
 
-import html
 import os
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 from syftnotify.core.kinds import Status
 from syftnotify.core.models import Job
-from syftnotify.core.text import escape_block
+from syftnotify.core.text import escape_block, html_size
 from syftnotify.sources.syftbox.files.safe_read import UnreadableError, read_beneath
 from syftnotify.sources.syftbox.layouts.registry import layout_spec
 from syftnotify.sources.syftbox.names import relative_parts
@@ -43,8 +42,8 @@ _MAX_READS = 3
 _MISSING = "not there"
 _GENERATED = "name of a hidden or generated file"
 _RESULT = "name of a result or mark of the client"
-_NOT_CODE = "not shown: no known code suffix"
-_BINARY = "binary"
+_NOT_CODE = "no known code suffix"
+_BINARY = "binary"  # followed by the size
 
 _GENERATED_FOLDERS = frozenset({"__pycache__", "node_modules", "outputs", "logs", "build", "dist", "venv"})
 _GENERATED_FILES = frozenset({"syft.pub.yaml", "uv.lock", "poetry.lock", "package-lock.json"})
@@ -73,9 +72,8 @@ class SubmissionContent:
     """The files of a submission."""
 
     files: list[CodeFile]  # in the order in which they were read
-    left_out: list[
-        dict[str, Any]
-    ]  # {path, why}, the flags `binary`, `unlisted`, `executable`, and `count` of several files
+    # {path, why}, the flags `binary`, `unlisted`, `executable`, and `count` of several files; `why` may be empty
+    left_out: list[dict[str, Any]]
     fingerprint: str  # SHA-256 over the paths and contents of all files
     hashes: dict[str, str]  # by path: of the same files, one by one
     is_complete: bool  # False: some files are too large or too many for the fingerprint
@@ -104,10 +102,12 @@ class _LeftOut:
         return self.is_named, not (self.is_executable or self.is_folder), self.parts
 
     def to_json(self) -> dict[str, Any]:
-        why = f"{self.reason}, executable" if self.is_executable and not self.is_folder else self.reason
+        why = [self.reason.removeprefix(f"{_BINARY}, ")]
+        if self.is_executable and not self.is_folder:
+            why.append("executable")
         flags = {"binary": self.is_binary, "unlisted": self.is_unlisted, "executable": self.is_executable}
         flags = {name: True for name, is_set in flags.items() if is_set and not self.is_folder}
-        return {"path": _display(self.parts, is_folder=self.is_folder), "why": why, **flags}
+        return {"path": _display(self.parts, is_folder=self.is_folder), "why": ", ".join(filter(None, why)), **flags}
 
 
 def read_submission(job: Job) -> SubmissionContent:
@@ -271,7 +271,7 @@ class _FileReader:
         except FileNotFoundError:
             return _MISSING
         except UnreadableError as error:
-            return f"{error}, not shown"
+            return str(error)
         self._bytes_read += len(content)
         if b"\0" in content:
             return f"{_BINARY}, {size} bytes"
@@ -289,7 +289,8 @@ def _unnamed(entry: FileEntry, job: Job) -> _LeftOut:
             reasons.append(_RESULT)
         elif _is_generated(entry.parts):
             reasons.append(_GENERATED)
-        reasons.append("not in the job's list of files" if has_list else "" if any(reasons) else _NOT_CODE)
+        if not has_list and not any(reasons):
+            reasons.append(_NOT_CODE)
     return _LeftOut(
         entry.parts,
         ", ".join(filter(None, reasons)),
@@ -321,7 +322,7 @@ def _lines(left_out: Sequence[_LeftOut]) -> list[dict[str, Any]]:
     room = _NAMES_CAP
     for item in left_out[:MAX_NAMED]:
         line = item.to_json()
-        room -= _html_size(line["path"] + line["why"])
+        room -= html_size(line["path"] + line["why"])
         if room < 0:
             break
         lines.append(line)
@@ -348,10 +349,6 @@ def _counts(left_out: Iterable[_LeftOut]) -> list[dict[str, Any]]:
 
 def _display(parts: Parts, *, is_folder: bool = False) -> str:
     return display_path(parts, is_folder=is_folder) or "the job's folder"
-
-
-def _html_size(text: str) -> int:
-    return len(html.escape(text).encode("utf-8"))
 
 
 def is_of_run(parts: Parts, job: Job) -> bool:

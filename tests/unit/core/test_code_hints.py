@@ -16,7 +16,6 @@ FOUND = {
         "cat ~/.netrc",
         "home = Path.home()",
         "os.path.expanduser(name)",
-        'load("syft://owner@datasite.example/private/x")',
         "cp /etc/passwd outputs",
         'key = open(".ssh/id_rsa")',
         'open("C:\\\\Users\\\\do")',
@@ -77,8 +76,13 @@ FOUND = {
         "os.symlink(a, b)",
         'file.remove("x")',
     ],
+    HintTopic.SYFTBOX_DATA: [
+        'load("syft://owner@datasite.example/private/x")',
+        "sc.resolve_dataset_files_path(name)",
+    ],
 }
 HARMLESS = {
+    HintTopic.SYFTBOX_DATA: "private = resolved_path",
     HintTopic.OUTSIDE_PATH: 'ages = pd.read_csv("data/ages.csv")  # 1/home, and so on...',
     HintTopic.NETWORK: "requests = socket_count + len(urls)",
     HintTopic.PROCESS: "file_system(1)  # the operating system, a popular one",

@@ -261,26 +261,44 @@ def test_review_change_compares_with_what_the_owner_was_shown(tree: Tree) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "is_pinned"),
+    ("name", "versions"),
     [
-        ("numpy==2.1.0", True),
-        ("numpy===2.1.0", True),
-        ("pandas[excel]==2.2.3", True),
-        ("lab @ https://lab.example/lab-1.0.zip", True),
-        ("./lib", True),
-        ("/home/ds/lib", True),
-        ("numpy", False),
-        ("numpy>=2", False),
-        ("numpy<3", False),
-        ("numpy!=2.0", False),
-        ("pandas[excel]", False),
-        ("numpy; python_version == '3.12'", False),
+        ("numpy==2.1.0", "one"),
+        ("numpy===2.1.0", "one"),
+        ("pandas[excel]==2.2.3", "one"),
+        ("numpy==2.1.0; python_version < '3.13'", "one"),
+        (f"lab @ git+https://lab.example/lab@{'0a' * 20}", "one"),
+        (f"lab @ https://lab.example/lab-1.0.zip#sha256={'0a' * 32}", "one"),
+        ("./lib", "one"),
+        ("/home/ds/lib", "one"),
+        ("lab @ https://lab.example/lab-1.0.zip", "some"),
+        ("lab @ git+https://lab.example/lab@main", "some"),
+        ("numpy>=2", "some"),
+        ("numpy>=2,<3", "some"),
+        ("numpy<3", "some"),
+        ("numpy!=2.0", "some"),
+        ("numpy~=2.1", "some"),
+        ("numpy==2.*", "some"),
+        ("numpy", "any"),
+        ("pandas[excel]", "any"),
+        ("numpy; python_version == '3.12'", "any"),
     ],
 )
-def test_review_marks_dependencies_without_a_version(tree: Tree, name: str, is_pinned: bool) -> None:
+def test_review_says_which_versions_a_dependency_allows(tree: Tree, name: str, versions: str) -> None:
     tree.submit(config={"dependencies": [name]})
 
-    assert review(tree)["review"]["dependencies"] == [{"name": name, "pinned": is_pinned}]
+    assert review(tree)["review"]["dependencies"] == [{"name": name, "versions": versions}]
+
+
+@pytest.mark.parametrize(
+    ("script", "is_other"), [("python main.py\n", False), ("python other.py\n", True), ("", False)]
+)
+def test_review_compares_the_entry_point_with_run_sh(tree: Tree, script: str, is_other: bool) -> None:
+    """Only config.yaml says what the entry point is; run.sh is what runs."""
+    tree.submit()
+    tree.disk.write(tree.job_folder() / "run.sh", script)
+
+    assert review(tree)["review"]["script_runs_other"] is is_other
 
 
 @pytest.mark.parametrize(
