@@ -114,7 +114,7 @@ def detect_jobs(
                 continue
             payload = job_payload(job)
             if fact.kind in END_KINDS and notified.end_count(job.entity):
-                # The approval is older than the run before, so it tells nothing about the duration of this one.
+                # The approval is older than the run before, so it does not give the duration of this one.
                 payload["times"].pop("approved", None)
             event = Event(fact.kind, job.entity, occurrence, fact.at, payload, job_routing(job))
             (changes.catch_up if is_baseline else changes.events).append(event)

@@ -18,6 +18,7 @@ from syftnotify.core.text import escape, escape_block
 from syftnotify.rendering.code_excerpt import limited_changes, limited_code, limited_names
 from syftnotify.rendering.digest import CATEGORIES, category, group_by_submitter, one_per_job
 from syftnotify.rendering.fields import (
+    MAIL_KEYS,
     NAME_LIMIT,
     PRIVATE_KEYS,
     TRUSTED_AUDIENCES,
@@ -39,6 +40,7 @@ _TRACE_LIMIT = 20_000  # characters
 _REASON_LIMIT = 2000
 _OUTPUT_LINES = 60  # of the end of stderr
 _NOISE_LINES = 20
+_FINGERPRINT_DIGITS = 20  # 80 bits: nobody finds other files with the same ones
 _TONES = {"✕": "failed", "⚠": "warning", "●": "waiting", "✓": "ok"}  # CSS classes
 # Payload keys without a row in the table of details: the message shows them elsewhere, or they may be private.
 _NO_ROWS_EMITTED = PRIVATE_KEYS | {"name", "error", "step", "url", "user", "return_code"}
@@ -57,7 +59,7 @@ _NO_ROWS = _NO_ROWS_EMITTED | {
         "shares_logs",
         "can_rerun",
     ),
-    *("return_code", "unreadable", "reason", "alert", "requests", "call"),
+    *("return_code", "unreadable", "reason", "alert", *MAIL_KEYS),
 }
 
 
@@ -137,6 +139,7 @@ def digest_context(items: Sequence[Item], links: Links, reader: Reader) -> dict[
     owner = escape(str(items[0].event.payload.get("owner") or ""))
     owners = {str(item.event.payload.get("owner") or "") for item in items}
     is_for_submitter = items[0].audience is Audience.SUBMITTER
+    are_jobs = all(item.event.kind.is_about_job for item in rows)
     latest = max(item.detected_at for item in items)
     return {
         "kind": EventKind.DIGEST.value,
@@ -149,6 +152,8 @@ def digest_context(items: Sequence[Item], links: Links, reader: Reader) -> dict[
         "counts": [(name, categories[name]) for name in CATEGORIES if categories[name]],
         "waiting": categories["waiting"],
         "total": len(rows),
+        # A change of files is a row besides that of its job.
+        "unit": "notification" if categories["files_changed"] or not are_jobs else "job",
         "glyph": CATEGORIES[worst],
         "tone": _TONES[CATEGORIES[worst]],
         "cause": cause_of(items[0].bundle).value,
@@ -192,7 +197,7 @@ def _digest_row(item: Item, links: Links, reader: Reader) -> dict[str, Any]:
 
 
 def _is_unverified(item: Item) -> bool:
-    """Whether the reader has to know that nothing confirms the submitter."""
+    """Whether the mail says that nothing confirms the submitter."""
     return bool(item.event.payload.get("unverified")) and item.audience is not Audience.SUBMITTER
 
 
@@ -228,7 +233,7 @@ def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-_NO_FLAGS = {"binary": False, "unlisted": False, "executable": False}
+_NO_FLAGS = {"why": "", "more": 0, "binary": False, "unlisted": False, "executable": False}
 
 
 def _private_variables(item: Item, reader: Reader) -> dict[str, Any]:
@@ -240,7 +245,6 @@ def _private_variables(item: Item, reader: Reader) -> dict[str, Any]:
     return {
         "code": code,
         "code_left_out": [{**_NO_FLAGS, **file} for file in left_out],
-        "has_code": is_owner and "code" in payload,
         "review": _review(review, reader) if isinstance(review, Mapping) else None,
         "requests": _requests(payload) if is_owner else None,
         "output_names": list(payload.get("output_names") or ()) if is_owner else [],
@@ -306,7 +310,7 @@ def _requests(payload: Mapping[str, Any]) -> dict[str, Any] | None:
     if not isinstance(found, Mapping):
         return None
     dependencies = [
-        {"name": escape(str(each["name"]), limit=NAME_LIMIT, quoted=True), "pinned": bool(each["pinned"])}
+        {"name": escape(str(each["name"]), limit=NAME_LIMIT, quoted=True), "versions": str(each.get("versions") or "")}
         for each in found.get("dependencies") or ()
     ]
     datasets = [escape(str(name), limit=NAME_LIMIT, quoted=True) for name in found.get("datasets") or ()]
@@ -322,7 +326,7 @@ def _requests(payload: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _review(review: Mapping[str, Any], reader: Reader) -> dict[str, Any]:
     comparison = review.get("comparison")
-    fingerprint = str(review.get("fingerprint") or "")[:12]
+    fingerprint = str(review.get("fingerprint") or "")[:_FINGERPRINT_DIGITS]
     return {
         "fingerprint": " ".join(fingerprint[index : index + 4] for index in range(0, len(fingerprint), 4)),
         "fingerprint_complete": bool(review.get("fingerprint_complete")),
@@ -331,6 +335,7 @@ def _review(review: Mapping[str, Any], reader: Reader) -> dict[str, Any]:
         "hints": list(review.get("hints") or ()),
         "more_hints": int(review.get("more_hints") or 0),
         "partly_read": list(review.get("partly_read") or ()),
+        "script_runs_other": bool(review.get("script_runs_other")),
         "has_history": bool(review.get("has_history")),
         "comparison": _comparison(comparison, reader) if isinstance(comparison, Mapping) else None,
     }

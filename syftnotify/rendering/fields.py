@@ -14,6 +14,8 @@ from syftnotify.rendering.filters import format_datetime
 
 # Payload keys that may contain private data of the run. They are shown in mails to `TRUSTED_AUDIENCES` only.
 PRIVATE_KEYS = frozenset({"code", "code_left_out", "review", "stderr", "stderr_cut", "excerpt", "output_names"})
+# Payload keys of events of the tree that only mails need.
+MAIL_KEYS = frozenset({"call", "requests"})
 # Audiences that may see the output of a run.
 TRUSTED_AUDIENCES = frozenset({Audience.OWNER, Audience.OPERATOR, Audience.RECIPIENT})
 NAME_LIMIT = 120  # characters

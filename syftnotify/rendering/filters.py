@@ -33,7 +33,6 @@ _LINK_SIGNS = re.compile(r"(?<=\w)([.@](?=\w)|:(?=/))")
 _DOTS = re.compile(r"(?<=\w)\.(?=\w)")
 _LINK_WORDS = re.compile(r"\S+[.:@]\S+")
 _CODE = re.compile(r"`([^`]+)`")
-_BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def format_datetime(value: Any) -> str:
@@ -65,14 +64,15 @@ def format_moment(value: Any) -> str:
 
 
 def format_span(value: Any) -> str:
-    """`14 s`, `2 h 10 min`, `3 d 4 h`: a number of seconds in at most two units; empty for anything else."""
+    """`14 s`, `2 h 10 min`, `3 days 4 h`: a number of seconds in at most two units; empty for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return ""
     seconds = max(0, int(value))
-    units = ((seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
+    units = ((seconds // 86400, "day"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
     first = next((index for index, (count, _) in enumerate(units) if count), len(units) - 1)
     shown = units[first : first + 2] if seconds < 600 or first < 2 else units[first : first + 1]
-    return " ".join(f"{count} {unit}" for count, unit in shown if count) or "0 s"
+    texts = (plural(count, unit) if unit == "day" else f"{count} {unit}" for count, unit in shown if count)
+    return " ".join(texts) or "0 s"
 
 
 def quoted(value: Any) -> str:
@@ -119,7 +119,9 @@ def code_marks(value: Any) -> Markup:
 def tidy(value: Any) -> str:
     """Text without blanks at the ends of lines, and with at most one blank line in a row."""
     text = "\n".join(line.rstrip() for line in str(value).strip().split("\n"))
-    return _BLANK_LINES.sub("\n\n", text) + "\n"
+    while "\n\n\n" in text:
+        text = text.replace("\n\n\n", "\n\n")
+    return text + "\n"
 
 
 def indented(value: Any) -> str:

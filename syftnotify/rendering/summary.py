@@ -70,19 +70,19 @@ def _reason(item: Item) -> str:
 
 
 def _ended(item: Item) -> str:
-    """The step that failed and the return code, each with a leading blank; empty if unknown."""
+    """The step that failed and the exit code, each with a leading blank; empty if unknown."""
     payload = item.event.payload
     code, step = return_code(payload), payload.get("step")
     at_step = f" at step {escape(str(step), limit=NAME_LIMIT)}" if step else ""
-    return f"{at_step} (return code {code})" if code is not None else at_step
+    return f"{at_step} (exit code {code})" if code is not None else at_step
 
 
 def _waits(item: Item) -> str:
     """The current status of a submitted job, and when it was submitted."""
-    awaited = approvals_text(item.event.payload) or "you"
-    labels = {Status.WAITING: f"waits for {awaited}", Status.DONE: "has ended since", Status.FAILED: "has ended since"}
+    awaited = approvals_text(item.event.payload) or ("your review" if item.audience is Audience.OWNER else "review")
     submitted = time_label(item.event.at)
-    label = labels.get(item.status, f"came in and is {item.status.value}")
+    is_waiting = item.status is Status.WAITING
+    label = f"is waiting for {awaited}" if is_waiting else f"is already {item.status.value}"
     return f"{label} (submitted {submitted})" if submitted else label
 
 

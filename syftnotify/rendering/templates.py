@@ -15,7 +15,7 @@ import jinja2.nodes
 from syftnotify.core.text import escape
 from syftnotify.rendering.filters import FILTERS
 from syftnotify.rendering.sandbox import TemplateSandbox
-from syftnotify.rendering.words import SharedWords, Words
+from syftnotify.rendering.text_blocks import Phrases, TextBlocks
 from syftnotify.system.paths import expand_path
 
 _TEXT_LAYOUT = "_layout.txt"
@@ -34,8 +34,8 @@ class TemplateRenderer:
     minutes 30 seconds`), `span` (`2 h 15 min`), `indented` and `quoted` (for external text in plain text), `unlinked`
     and `unlinked_names` (for names and for sentences in HTML), `code_marks` (for own sentences in HTML) and `tidy`.
 
-    The sentences of a mail are the blocks of its text template; its HTML template gets them as `words.<block>`. Phrases
-    that several mails share are macros in `_words.txt`, which both call as `w.<macro>()`.
+    The sentences of a mail are the blocks of its text template; its HTML template gets them as `text.<block>`. Phrases
+    that several mails share are macros in `_phrases.txt`, which both call as `phrases.<macro>()`.
     """
 
     def __init__(self, templates_dir: str | Path | None = None, *, strict: bool = False) -> None:
@@ -48,9 +48,9 @@ class TemplateRenderer:
         )
         self._environment.filters |= FILTERS
         self._is_built_in = templates_dir is None
-        fallback = None if self._is_built_in else cached_renderer(None).shared_words
-        self.shared_words: SharedWords = SharedWords(self._environment, fallback)
-        self._environment.globals["w"] = self.shared_words
+        fallback = None if self._is_built_in else cached_renderer(None).phrases
+        self.phrases: Phrases = Phrases(self._environment, fallback)
+        self._environment.globals["phrases"] = self.phrases
         # By template, which is another object after its file has changed.
         self._parents: WeakKeyDictionary[jinja2.Template, str | None] = WeakKeyDictionary()
 
@@ -61,10 +61,10 @@ class TemplateRenderer:
             jinja2.TemplateNotFound: there is no such template.
             jinja2.TemplateError: the template has an error, or uses something that the sandbox forbids.
         """
-        self.shared_words.clear()
+        self.phrases.clear()
         if template_name.endswith(".html"):
             text_template = f"{template_name.removesuffix('.html')}.txt"
-            context = {**context, "words": Words(self.render_block, text_template, context)}
+            context = {**context, "text": TextBlocks(self.render_block, text_template, context)}
         text: str = self._environment.get_template(template_name).render(context)
         return text
 

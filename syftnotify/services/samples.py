@@ -93,6 +93,8 @@ Traceback (most recent call last):
     indexer = self.columns.get_loc(key)
 KeyError: 'weight'
 """  # noqa: E501 - as the interpreter writes it
+_COLLEAGUE = "team@lab.example"
+_FINGERPRINT = stable_hash("preview")  # any digits
 _REASON = "It writes single rows to rows.csv.\n\nPlease write aggregates of at least ten households only."
 
 _HOSTILE_NAME = 'evil.example/main.py <b>"approved"</b> http://evil.example/ \u202e\u200bjob' + "x" * 60
@@ -133,7 +135,7 @@ class Sample:
 
     @property
     def recipient(self) -> str:
-        return SCIENTIST if self.audience is Audience.SUBMITTER else OWNER
+        return {Audience.SUBMITTER: SCIENTIST, Audience.OWNER: OWNER}.get(self.audience, _COLLEAGUE)
 
     def render(self, renderer: Renderer) -> Message:
         return renderer.message(self.items, self.recipient, digest="preview" if self.kind is EventKind.DIGEST else "")
@@ -182,8 +184,9 @@ def _digest_items(audience: Audience, type_: SampleType) -> tuple[Item, ...]:
     for number, kind in enumerate(_DIGEST_KINDS, 1):
         item = _item(kind, audience, type_)
         name = f"{item.event.payload['name']}{number}"
-        submitter = f"bo{number}@lab.example" if number > 4 else item.event.payload["submitter"]
-        payload = {**item.event.payload, "name": name, "submitter": submitter}
+        payload = {**item.event.payload, "name": name}
+        if number > 4 and audience is Audience.OWNER:
+            payload["submitter"] = f"bo{number}@lab.example"
         event = replace(item.event, entity=f"{item.event.entity}{number}", payload=payload)
         items.append(replace(item, id=f"preview-{number}", event=event, bundle="quiet-preview"))
     return tuple(items)
@@ -286,11 +289,11 @@ def _content(code: str, *, is_hostile: bool) -> SubmissionContent:
     if is_hostile:
         files.insert(1, CodeFile("code/a.py", "x = 1\n" * 3000, is_cut=True))
         left_out = [
-            {"path": "code/evil.example.so", "why": "not in the job's list of files", "unlisted": True},
-            {"path": "code/data.bin", "why": "binary, 4711 bytes", "binary": True},
+            {"path": "code/evil.example.so", "why": "executable", "unlisted": True},
+            {"path": "code/data.bin", "why": "4711 bytes", "binary": True},
         ]
     hashes = {file.path: stable_hash(file.text)[:16] for file in files}
-    return SubmissionContent(files, left_out, "3f9a12c477e0" + "0" * 52, hashes, not is_hostile)
+    return SubmissionContent(files, left_out, _FINGERPRINT, hashes, not is_hostile)
 
 
 def _earlier(job: Job, *, is_hostile: bool) -> Submission:
@@ -318,6 +321,11 @@ def _change_payload(job: Job, is_hostile: bool) -> dict[str, Any]:
     return review_change(job, content, earlier)
 
 
+def _timeout_payload(job: Job, is_hostile: bool) -> dict[str, Any]:
+    payload = _failure_payload(job, is_hostile)
+    return payload if is_hostile else {**payload, "stderr": "epoch 41 of 100\nepoch 42 of 100\n", "excerpt": []}
+
+
 def _failure_payload(_: Job, is_hostile: bool) -> dict[str, Any]:
     code = _CODE.split("\n")
     excerpt = [{"number": number, "text": code[number - 1]} for number in range(30, 35)]
@@ -343,7 +351,7 @@ _PAYLOADS: Mapping[EventKind, Callable[[Job, bool], dict[str, Any]]] = {
     EventKind.JOB_SUBMITTED: _submission_payload,
     EventKind.JOB_FILES_CHANGED: _change_payload,
     EventKind.JOB_FAILED: _failure_payload,
-    EventKind.JOB_TIMEOUT: _failure_payload,
+    EventKind.JOB_TIMEOUT: _timeout_payload,
     EventKind.JOB_COMPLETED: _outputs_payload,
 }
 

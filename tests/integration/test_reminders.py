@@ -27,7 +27,7 @@ def test_waiting_job_reminds_the_owner_once_per_threshold(box: Box, tree: Tree) 
     assert scan_for_hours(box, 1, step=1) == []
     assert scan_for_hours(box, 10, step=2) == [("job_waiting", OWNER)]
     assert scan_for_hours(box, 30, step=5) == [("job_waiting", OWNER)]
-    assert box.mails()[-1].text.startswith("● Waiting for your review for 1 d\r\n")
+    assert box.mails()[-1].text.startswith("● Waiting for your review for 1 day\r\n")
 
 
 def test_reminder_repeats_what_the_owner_needs_to_decide(box: Box, tree: Tree) -> None:
@@ -39,7 +39,7 @@ def test_reminder_repeats_what_the_owner_needs_to_decide(box: Box, tree: Tree) -
     scan_for_hours(box, 4, step=2)
     text = box.mails()[-1].text.replace("\r\n", "\n")
 
-    assert 'Runs:         "main.py"\nInstalls:\n    "pandas" (any version)\n' in text
+    assert 'Entry point:  "main.py"\nInstalls:\n    "pandas" (any version)\n' in text
     assert 'Requests data:\n    "ages"\n' in text
     assert f"and job.submitted_by == '{ANA}'\n        and job.status == 'pending'\n    )\n    job.approve()" in text
 

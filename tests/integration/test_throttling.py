@@ -207,8 +207,8 @@ def test_digest_lists_submitters_with_the_fewest_entries_first(
     assert names[:3] == ["rare", "b1", "b2"]
     assert len(names) == 153
     lines = digest.text.splitlines()
-    headings = [f"{RARE}, 1 notification", "two@uni.example, 2 notifications", f"{FLOOD}, 150 notifications"]
-    assert [line for line in lines if "@" in line and " notification" in line] == headings
+    headings = [f"{RARE}, 1 job", "two@uni.example, 2 jobs", f"{FLOOD}, 150 jobs"]
+    assert [line for line in lines if "@" in line and " job" in line] == headings
     rows = [line for line in lines if line.startswith("- ")]
     assert len(rows) == 101
     assert rows[-1] == "- and 53 more"

@@ -22,7 +22,7 @@ from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.kinds import FINAL_KINDS, Audience, EventKind, Status
 from syftnotify.core.models import Event, Item, Message
 from syftnotify.core.text import escape, iso
-from syftnotify.rendering.fields import PRIVATE_KEYS, error_line, event_details, event_user, parse_time
+from syftnotify.rendering.fields import MAIL_KEYS, PRIVATE_KEYS, error_line, event_details, event_user, parse_time
 from syftnotify.rendering.links import Links
 from syftnotify.rendering.sandbox import TemplateSandbox
 from syftnotify.rendering.summary import summary_line
@@ -172,6 +172,7 @@ class WebhookRenderer:
 def native_object(item: Item, links: Links) -> dict[str, Any]:
     """The object in the native format; unknown values are left out."""
     event, payload = item.event, item.event.payload
+    hidden = PRIVATE_KEYS if event.emitted else PRIVATE_KEYS | MAIL_KEYS
     job = _present(
         id=event.entity,
         name=payload.get("name"),
@@ -191,7 +192,7 @@ def native_object(item: Item, links: Links) -> dict[str, Any]:
         job=job if event.kind.is_about_job else None,
         url=links.of(event)["job_url"],
         scheduler=_scheduler(),
-        payload={name: value for name, value in event_details(event).items() if name not in PRIVATE_KEYS} or None,
+        payload={name: value for name, value in event_details(event).items() if name not in hidden} or None,
     )
 
 

@@ -1,4 +1,4 @@
-"""B03: what the error output of a failed run tells: the exception, its place in the job's code, the noise of tools."""
+"""B03: the error output of a failed run: the exception, its place in the job's code, the noise of tools."""
 
 from __future__ import annotations
 

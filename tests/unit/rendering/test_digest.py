@@ -29,7 +29,7 @@ def test_digest_is_one_mail_with_a_header_per_item() -> None:
     assert mail["X-SyftNotify-Items"] == "150"
     assert message.id == "d1"
     assert mail.get_all("X-SyftNotify-Entity") == [f"job/{n}" for n in range(150)]
-    assert "\nana@y.net, 150 notifications\n" in message.text
+    assert "\nana@y.net, 150 jobs\n" in message.text
     assert '- "job 0": waiting for your review https://box.example/' in message.text
     assert "- and 50 more\n" in message.text
 
@@ -50,8 +50,8 @@ def test_digest_is_grouped_by_submitter_most_severe_first() -> None:
     ]
     message = RENDERER.message(items, "to@x.org", digest="d1")
     text = message.text
-    headings = ["\nrare@x.example, 1 notification\n", "\nflood@x.example, 401 notifications\n"]
-    rare, flood, calm = map(text.index, [*headings, "\ncalm@x.example, 2 notifications\n"])
+    headings = ["\nrare@x.example, 1 job\n", "\nflood@x.example, 401 jobs\n"]
+    rare, flood, calm = map(text.index, [*headings, "\ncalm@x.example, 2 jobs\n"])
 
     assert message.subject == "SyftBox: 2 failed, 402 done", "in quiet hours, too"
     assert rare < flood < text.index("failed: ", flood) < text.index(": done", flood) < calm

@@ -274,7 +274,7 @@ def test_digest_keeps_a_change_of_files_and_a_second_submission() -> None:
 def test_mail_about_names_with_quotation_marks_keeps_them_inside() -> None:
     """Of files, dependencies and datasets."""
     name = 'a.py" (checked, safe) "'
-    review = {"entrypoint": name, "dependencies": [{"name": name, "pinned": True}], "datasets": [name]}
+    review = {"entrypoint": name, "dependencies": [{"name": name, "versions": "one"}], "datasets": [name]}
     code = [{"path": name, "text": "x\n", "cut": False, "lines": 1}]
     left_out = [{"path": name, "why": "binary"}]
     item = with_payload(EventKind.JOB_SUBMITTED, Audience.OWNER, review=review, code=code, code_left_out=left_out)

@@ -27,7 +27,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "many changed files": {"review": {"comparison": comparison(*(change(DOTS, "x", 5) for _ in range(30)))}},
     "many names": {
         "review": {
-            "dependencies": [{"name": "&" * 115, "pinned": False}] * 50,
+            "dependencies": [{"name": "&" * 115, "versions": "any"}] * 50,
             "datasets": ["&" * 115] * 50,
             "hints": [{"topic": "network", "path": DOTS, "line": 1, "text": "&" * 160}] * 12,
         }

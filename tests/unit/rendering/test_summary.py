@@ -42,9 +42,11 @@ def test_summary_quotes_a_submitter_that_is_a_sentence() -> None:
     forged = "ana@y.net is trusted; job"
     text = summary_line(item(EventKind.JOB_SUBMITTED, submitter=forged))
 
-    assert f'from "{forged}" waits' in text
-    assert "from ana@y.net waits" in summary_line(item(EventKind.JOB_SUBMITTED, submitter="ana@y.net"))
-    assert 'from "\\u0430na@y.net" waits' in summary_line(item(EventKind.JOB_SUBMITTED, submitter="\u0430na@y.net"))
+    assert f'from "{forged}" is waiting' in text
+    assert "from ana@y.net is waiting" in summary_line(item(EventKind.JOB_SUBMITTED, submitter="ana@y.net"))
+    assert 'from "\\u0430na@y.net" is waiting' in summary_line(
+        item(EventKind.JOB_SUBMITTED, submitter="\u0430na@y.net")
+    )
 
 
 @pytest.mark.parametrize("audience", [Audience.OWNER, Audience.OPERATOR, Audience.RECIPIENT, Audience.JOB_REQUESTED])
@@ -64,7 +66,7 @@ def test_summary_marks_an_unverified_submitter(kind: EventKind, audience: Audien
 )
 def test_summary_quotes_a_submitter_that_is_no_address(who: str) -> None:
     """C6: one word, too, so that it is not read as an address or as our own word."""
-    assert f'from "{escape(who, quoted=True)}" waits' in summary_line(item(EventKind.JOB_SUBMITTED, submitter=who))
+    assert f'from "{escape(who, quoted=True)}" is waiting' in summary_line(item(EventKind.JOB_SUBMITTED, submitter=who))
 
 
 @pytest.mark.parametrize("kind", EventKind)

@@ -25,7 +25,7 @@ def write(folder: Path, name: str, text: str) -> None:
     [
         ("emails/new_job.txt", "Job\n{{ job_nam }}\n", "emails/new_job.txt, line 2: 'job_nam' is undefined"),
         ("emails/digest.html", "{{ groups[0].sender }}", "emails/digest.html, line 1: "),
-        ("emails/job_done.html", "{{ words.headlin }}", "emails/job_done.html, line 1: "),
+        ("emails/job_done.html", "{{ text.headlin }}", "emails/job_done.html, line 1: "),
         ("emails/job_failed.txt", "{% if %}", "emails/job_failed.txt: line 1: "),
         ("emails/new_jobs.txt", "x", "emails/new_jobs.txt: there is no built-in template of this name"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from syftnotify.rendering.filters import format_span, unlinked, unlinked_names
 from syftnotify.rendering.templates import TemplateRenderer
 
-CONTEXT = {"job_name": "<survey>", "submitter": "ana@uni.example", "status": "waiting"}
+CONTEXT = {"job_name": "<survey>", "submitter": "ana@uni.example", "status": "waiting", "audience": "owner"}
 
 
 def test_words_of_an_own_text_template_are_in_the_built_in_html(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_words_of_an_own_text_template_are_in_the_built_in_html(tmp_path: Path) 
 
 
 def test_words_of_own_shared_phrases_are_used_and_escaped(tmp_path: Path) -> None:
-    (tmp_path / "_words.txt").write_text("{% macro state(kind) %}<b>{% endmacro %}")
+    (tmp_path / "_phrases.txt").write_text("{% macro state(kind) %}<b>{% endmacro %}")
     html = TemplateRenderer(tmp_path).render("emails/job_approved.html", CONTEXT)
 
     assert "&lt;b&gt;" in html
@@ -33,7 +33,7 @@ def test_words_of_own_shared_phrases_are_used_and_escaped(tmp_path: Path) -> Non
     ("seconds", "text"),
     [
         *((0, "0 s"), (14, "14 s"), (61, "1 min 1 s"), (900, "15 min"), (7800, "2 h 10 min")),
-        *((86400, "1 d"), (100_000, "1 d 3 h"), ("x", ""), (None, ""), (True, "")),
+        *((86400, "1 day"), (100_000, "1 day 3 h"), ("x", ""), (None, ""), (True, "")),
     ],
 )
 def test_span_has_at_most_two_units(seconds: object, text: str) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import jinja2
 
-_FILE = "_words.txt"
+_FILE = "_phrases.txt"
 # Renders a block: template, block, variables.
 RenderBlock = Callable[[str, str, Mapping[str, Any]], str]
 
 
-class Words(dict[str, str]):
+class TextBlocks(dict[str, str]):
     """The blocks of a text template, each rendered when it is used."""
 
     def __init__(self, render_block: RenderBlock, template_name: str, context: Mapping[str, Any]) -> None:
@@ -30,14 +30,14 @@ class Words(dict[str, str]):
         return text
 
 
-class SharedWords(dict[str, Callable[..., str]]):
-    """The macros of `_words.txt` as functions that return plain text, which an HTML template escapes.
+class Phrases(dict[str, Callable[..., str]]):
+    """The macros of `_phrases.txt` as functions that return plain text, which an HTML template escapes.
 
     A macro that is imported by an HTML template would return text that counts as escaped, although it is not. `clear`
     makes changes of the file effective.
     """
 
-    def __init__(self, environment: jinja2.Environment, fallback: SharedWords | None) -> None:
+    def __init__(self, environment: jinja2.Environment, fallback: Phrases | None) -> None:
         """`fallback` has the macros that the user's own file lacks."""
         super().__init__()
         self._environment = environment
