@@ -19,6 +19,7 @@ from syftnotify.services.demo import Tree
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock, worker_status
 from tests.fakes.google import SECRET, Google
+from tests.fakes.ports import listen, refuse_connections
 from tests.support import ANA, OWNER, Box, Mail, Sent, wait_until
 from tests.trees import TREES, Disk
 from tests.trees import Tree as LayoutTree
@@ -165,15 +166,20 @@ class PingServer:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - name of the base class
                 """Log nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
+        self._server.socket.close()
+        self._server.socket = listen()
         self._server.daemon_threads = True
         self._server.block_on_close = False
-        self.url = f"http://127.0.0.1:{self._server.server_port}/ping/{SECRET}check"
+        self.url = f"http://127.0.0.1:{self._server.socket.getsockname()[1]}/ping/{SECRET}check"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def stop(self) -> None:
+        if self._stopped.is_set():
+            return
         self._stopped.set()
         self._server.shutdown()
+        refuse_connections(self._server.socket)
         self._server.server_close()
 
 

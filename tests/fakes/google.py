@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from tests.fakes.ports import refuse_connections
 from tests.support import TIMEOUT
 
 SCOPE = "https://www.googleapis.com/auth/gmail.send"
@@ -209,6 +210,7 @@ Responder = Callable[[Handler], None]
 
 
 class _Server(ThreadingHTTPServer):
+    allow_reuse_address = False  # see `tests.fakes.ports`
     daemon_threads = True
     block_on_close = False
     google: Google
@@ -262,6 +264,7 @@ class Google:
         if server is None:
             return
         server.shutdown()
+        refuse_connections(server.socket)
         server.server_close()
         for connection in list(self.connections):
             with contextlib.suppress(OSError):

@@ -23,6 +23,7 @@ from typing import Any
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests.fakes.ports import listen, refuse_connections
 from tests.support import TIMEOUT
 
 HOST = "127.0.0.1"
@@ -233,9 +234,10 @@ class MailServer:
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _thread: threading.Thread | None = None
     _server: asyncio.AbstractServer | None = None
+    _listener: socket.socket | None = None
 
     def start(self) -> None:
-        listener = socket.create_server((HOST, self.port))
+        self._listener = listener = listen(self.port)
         if self.receive_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
         self.port = listener.getsockname()[1]
@@ -259,6 +261,8 @@ class MailServer:
 
         async def end() -> None:
             assert self._server is not None
+            assert self._listener is not None
+            refuse_connections(self._listener)
             self._server.close()
             for connection in list(self.connections):
                 connection.disconnect(reset=True)

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import sqlite3
 from typing import Any
 
 import pytest
 
 from syftnotify.core.errors import StateError
+from tests.fakes.ports import closed_port
 from tests.fakes.web import WebServer, close_connection, respond
 from tests.health_boxes import pings, submit
 from tests.support import OWNER, Box, worker_in_process
-
-
-def closed_port() -> int:
-    """A port of this machine that refuses connections."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def texts(hook: WebServer) -> list[str]:
