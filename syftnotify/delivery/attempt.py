@@ -79,9 +79,9 @@ class AttemptRunner:
                 self._throttling.undo(queue, claimed, claimed_at)
         except Exception as error:  # one bad message must not stop the others
             log.exception("notification of %s: unexpected error in the attempt", escape(claimed[0].event.entity))
-            # Before the send the cause is the row or a template, so a retry would fail again.
-            is_unknown = is_rendered or isinstance(error, MemoryError)
-            failure = Failure.UNKNOWN if is_unknown else Failure.PERMANENT
+            # Before the send the cause is the row or a template, so a retry would fail again; memory may be free later.
+            before_send = Failure.TEMPORARY if isinstance(error, MemoryError) else Failure.PERMANENT
+            failure = Failure.UNKNOWN if is_rendered else before_send
             wrapped = DeliveryError(failure, f"unexpected {type(error).__name__}; see the log")
             self._record_failure(queue, claimed, wrapped, is_response=False)
         else:

@@ -13,7 +13,7 @@ from syftnotify.services.demo import Tree
 from tests.support import ANA, Box
 
 LIMITED_DELIVERY = """
-    import resource, sys
+    import resource, sys, threading
     from pathlib import Path
 
     from tests.support import Box
@@ -22,7 +22,9 @@ LIMITED_DELIVERY = """
     app = box.open_app()
     app.pipeline.tick(box.clock.now, last_scan=box.clock.now)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + 24 * 2**20, resource.RLIM_INFINITY))  # room for two threads' stacks
+    threading.stack_size(256 * 2**20)
+    # Room for the stack of one thread, and for the messages: an attempt without memory would be repeated later.
+    resource.setrlimit(resource.RLIMIT_AS, (used + 320 * 2**20, resource.RLIM_INFINITY))
     app.dispatcher.drain()
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     app.dispatcher.drain()
