@@ -17,7 +17,7 @@ import httpx
 from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.text import escape, hostname
 from syftnotify.transports.deadline import Deadline
-from syftnotify.transports.network import DeadlineBackend, ResponseTooLongError
+from syftnotify.transports.network import DeadlineBackend, PrivateAddressError, ResponseTooLongError, is_public
 from syftnotify.transports.tls import ca_context
 
 _CONNECT_SECONDS = 10.0
@@ -60,28 +60,46 @@ class Response:
 
 
 def request(
-    method: str, url: str, content: bytes = b"", headers: Mapping[str, str] | None = None, *, seconds: float
+    method: str,
+    url: str,
+    content: bytes = b"",
+    headers: Mapping[str, str] | None = None,
+    *,
+    seconds: float,
+    public_only: bool = False,
 ) -> Response:
     """Send one request and read the response, within `seconds` in all.
 
     Redirects are not followed, nothing is sent twice, and a compressed body is not decompressed. Names in `headers` are
-    in lower case. Proxies are read from the environment.
+    in lower case. Proxies are read from the environment. `public_only` is for URLs of users who may not reach private
+    networks through this machine: their addresses are refused, and no proxy is used, which could resolve others.
 
     Raises:
         DeliveryError: UNREACHABLE if nothing was sent, UNKNOWN if the request may have arrived.
     """
     with Deadline(seconds) as deadline:
-        return _send(method, url, content, headers or {}, _Exchange(deadline), seconds)
+        return _send(method, url, content, headers or {}, _Exchange(deadline, public_only=public_only), seconds)
 
 
-def probe(url: str, *, seconds: float) -> None:
+def probe(url: str, *, seconds: float, public_only: bool = False) -> None:
     """Connect to `url` as `request` does, with the same proxy and encryption, and send nothing.
 
     Raises:
         DeliveryError: UNREACHABLE, there is no connection within `seconds`.
     """
     with Deadline(seconds) as deadline, contextlib.suppress(_Connected):
-        _send("HEAD", url, b"", {}, _Probe(deadline), seconds)
+        _send("HEAD", url, b"", {}, _Probe(deadline, public_only=public_only), seconds)
+
+
+def has_private_address(url: str, *, seconds: float) -> bool:
+    """Whether an address of the host of `url` is one of a private network; False if the host is not known now."""
+    parts = urlsplit(url)
+    try:
+        with Deadline(seconds) as deadline:
+            found = deadline.resolve(parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 0))
+    except (OSError, ValueError):
+        return False
+    return not all(map(is_public, found))
 
 
 def request_target(url: str) -> str:
@@ -138,6 +156,8 @@ def _reason(error: Exception) -> str:
     match error:
         case ResponseTooLongError():
             return "the response is too long"
+        case PrivateAddressError():
+            return "it has an address of a private network, which a target added through the API may not have"
         case ImportError():
             return "a SOCKS proxy needs the package `socksio`: run `pip install 'httpx[socks]'`"
         case httpcore.ProxyError():
@@ -151,8 +171,9 @@ def _reason(error: Exception) -> str:
 class _Exchange:
     """The state of one request: its target, its deadline, and whether sending has begun."""
 
-    def __init__(self, deadline: Deadline) -> None:
+    def __init__(self, deadline: Deadline, *, public_only: bool = False) -> None:
         self.deadline = deadline
+        self.public_only = public_only
         self.target = "/"
         self.has_begun = False
 
@@ -192,9 +213,9 @@ class _SingleUseTransport(httpx.BaseTransport):
         with (
             httpcore.ConnectionPool(
                 ca_context() if url.scheme == "https" else None,
-                proxy=_proxy_for(url),
+                proxy=None if exchange.public_only else _proxy_for(url),
                 max_keepalive_connections=0,
-                network_backend=DeadlineBackend(exchange.deadline),
+                network_backend=DeadlineBackend(exchange.deadline, public_only=exchange.public_only),
             ) as connections,
             connections.stream(
                 request.method,

@@ -18,19 +18,23 @@ _BODY_LIMIT = 120  # characters of a response that an error message repeats
 class HttpTransport:
     """A transport that posts to one URL; each attempt has a new connection."""
 
-    def __init__(self, url: str, *, timeout: float, clock: Callable[[], float]) -> None:
-        """`timeout` is the time limit of one request in seconds; `clock` gives seconds since 1970."""
+    def __init__(self, url: str, *, timeout: float, clock: Callable[[], float], public_only: bool = False) -> None:
+        """`timeout` is the time limit of one request in seconds; `clock` gives seconds since 1970.
+
+        `public_only` is that of `http_client.request`.
+        """
         self._url = url
         self._timeout = timeout
         self._clock = clock
+        self._public_only = public_only
 
     def post(self, content: bytes, headers: Mapping[str, str]) -> Response:
         """Send one request. Raises: DeliveryError, as `request`."""
-        return request("POST", self._url, content, headers, seconds=self._timeout)
+        return request("POST", self._url, content, headers, seconds=self._timeout, public_only=self._public_only)
 
     def check(self) -> None:
         """Connect without a request, since any request may have effects. Raises: DeliveryError."""
-        probe(self._url, seconds=self._timeout)
+        probe(self._url, seconds=self._timeout, public_only=self._public_only)
 
     def close(self) -> None:
         """Nothing is kept open."""

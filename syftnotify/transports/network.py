@@ -6,6 +6,7 @@ lookups, or a limit for the size of a response.
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +15,7 @@ import httpcore
 
 from syftnotify.transports.deadline import Deadline
 
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 _MAX_CONNECTION_BYTES = 256 * 1024  # read from one connection, including headers, framing and replies of proxies
 
 
@@ -21,11 +23,33 @@ class ResponseTooLongError(httpcore.ReadError):
     """The server sent more than a connection may receive."""
 
 
+class PrivateAddressError(httpcore.ConnectError):
+    """The host has only addresses of private networks, which the target may not have."""
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the internet, also if an IPv6 address contains an IPv4 address.
+
+    Other ones are of this machine, of private networks, or reserved (RFC 6890).
+    """
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        contained = [found.ipv4_mapped, found.sixtofour, *(found.teredo or ())]
+        if found in _NAT64:
+            contained.append(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF))
+        embedded = [each for each in contained if each is not None]
+        if embedded:
+            return all(is_public(str(each)) for each in embedded)
+    return found.is_global and not found.is_multicast
+
+
 class DeadlineBackend(httpcore.SyncBackend):
     """Opens connections that end at `deadline`."""
 
-    def __init__(self, deadline: Deadline) -> None:
+    def __init__(self, deadline: Deadline, *, public_only: bool = False) -> None:
+        """`public_only` refuses addresses of private networks. The address that is checked is the one that is used."""
         self._deadline = deadline
+        self._public_only = public_only
 
     def connect_tcp(
         self,
@@ -38,6 +62,9 @@ class DeadlineBackend(httpcore.SyncBackend):
         """Connect to the first address of `host` that accepts, trying each for `timeout` seconds at most."""
         failure: Exception = httpcore.ConnectError("no address")
         for address in self._deadline.resolve(host, port):
+            if self._public_only and not is_public(address):
+                failure = PrivateAddressError(f"{host} has an address of a private network")
+                continue
             try:
                 remaining = self._deadline.remaining(timeout)
                 stream = super().connect_tcp(address, port, remaining, local_address, socket_options)

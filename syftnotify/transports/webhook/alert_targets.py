@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -13,10 +14,16 @@ from syftnotify.core.routing import TransportInfo
 from syftnotify.transports.webhook.settings import WebhookSettings
 
 
-def settings_for_url(url: str) -> WebhookSettings:
+class PublicWebhookSettings(WebhookSettings):
+    """A webhook whose address may not be one of a private network: that of a rule that was added through the API."""
+
+    public_only: ClassVar[bool] = True
+
+
+def settings_for_url(url: str, *, public_only: bool = False) -> WebhookSettings:
     """The settings of the webhook at `url`. Raises: ValueError, `url` is not an HTTP URL."""
     section = {"type": "webhook", "url": url, "format": "run_alert", "on_unknown": "resend"}
-    return WebhookSettings.model_validate(section)
+    return (PublicWebhookSettings if public_only else WebhookSettings).model_validate(section)
 
 
 def settings_of_targets(rules: Iterable[AlertRule]) -> dict[str, WebhookSettings]:
@@ -47,7 +54,7 @@ def target_warning(rule: AlertRule) -> str:
 def _settings_of(rule: AlertRule) -> WebhookSettings:
     """The settings for the URL of `rule`, also for an invalid one, so that it does not stop the other rules."""
     try:
-        return settings_for_url(rule.target)
+        return settings_for_url(rule.target, public_only=rule.public_only)
     except ValueError:  # an earlier version accepted the URL; each request to it fails and is reported
         url = SecretStr(rule.target)
         return WebhookSettings.model_construct(type="webhook", url=url, format="run_alert", on_unknown="resend")

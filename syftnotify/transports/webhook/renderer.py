@@ -21,8 +21,9 @@ from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.kinds import FINAL_KINDS, Audience, EventKind, Status
 from syftnotify.core.models import Event, Item, Message
+from syftnotify.core.payloads import MAIL_KEYS, PRIVATE_KEYS
 from syftnotify.core.text import escape, iso
-from syftnotify.rendering.fields import MAIL_KEYS, PRIVATE_KEYS, error_line, event_details, event_user, parse_time
+from syftnotify.rendering.fields import error_line, event_details, event_user, parse_time
 from syftnotify.rendering.links import Links
 from syftnotify.rendering.sandbox import TemplateSandbox
 from syftnotify.rendering.summary import summary_line

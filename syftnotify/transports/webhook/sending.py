@@ -26,6 +26,7 @@ class WebhookTransport(HttpTransport):
         secret: str | None,
         timeout: float,
         clock: Callable[[], float],
+        public_only: bool = False,
     ) -> None:
         """Set up without connecting.
 
@@ -35,8 +36,9 @@ class WebhookTransport(HttpTransport):
             secret: signs each request, see `signature`; None: not signed.
             timeout: time limit of one request, in seconds.
             clock: seconds since 1970.
+            public_only: that of `http_client.request`.
         """
-        super().__init__(url, timeout=timeout, clock=clock)
+        super().__init__(url, timeout=timeout, clock=clock, public_only=public_only)
         self._headers = {name.lower(): value for name, value in headers.items()}
         self._secret = secret
 

@@ -28,6 +28,7 @@ class WebhookSettings(TransportSettings):
 
     address_type: ClassVar[AddressType] = AddressType.ENDPOINT
     for_programs: ClassVar[bool] = True
+    public_only: ClassVar[bool] = False  # see `http_client.request`
     secret_keys: ClassVar[tuple[str, ...]] = ("secret",)
 
     type: Literal["webhook"]
@@ -110,6 +111,7 @@ class WebhookSettings(TransportSettings):
             secret=self.secret.get_secret_value() if self.secret is not None else None,
             timeout=self.timeout_secs,
             clock=clock,
+            public_only=self.public_only,
         )
 
     def build_renderer(self, context: RenderContext) -> Renderer:
