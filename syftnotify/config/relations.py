@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from syftnotify.config.transport import TransportSettings, TransportTypes, mail_types, settings_type
-from syftnotify.core.identifiers import AddressType, address_type_of
+from syftnotify.core.identifiers import AddressType, address_type_of, is_address
 from syftnotify.core.kinds import ROLES
+from syftnotify.core.models import INBOX
 from syftnotify.core.text import did_you_mean, escape, listed
 
 # The types of the configured transports by their name; None where the type is unknown.
@@ -25,7 +26,7 @@ def conflicts(raw: Mapping[str, Any], types: TransportTypes) -> Iterator[str]:
         name: settings_type(types, section) for name, section in sections.items() if isinstance(name, str)
     }
     for name, section in sections.items():
-        yield from _misnamed(name)
+        yield from _misnamed(name, has_inbox="serve" in raw)
         if (settings := settings_type(types, section)) is not None:
             yield from (f"{_path(name)}: {text}" for text in settings.conflicts(section))
     configured = configured or dict([next(iter(types.items()))])
@@ -44,7 +45,9 @@ def conflicts(raw: Mapping[str, Any], types: TransportTypes) -> Iterator[str]:
     for key in ("routes", "extra_routes", "routes+"):
         routes = raw.get(key)
         for number, route in enumerate(routes if isinstance(routes, list) else ()):
-            yield from _misrouted(f"{key}[{number}]", _mapping(route), configured, can_mail=can_mail)
+            yield from _misrouted(
+                f"{key}[{number}]", _mapping(route), configured, can_mail=can_mail, has_inbox="serve" in raw
+            )
 
 
 def _double_heartbeat(heartbeat: Mapping[str, Any]) -> Iterator[str]:
@@ -70,10 +73,12 @@ def _address_types(configured: _Configured) -> set[AddressType]:
     return {settings.address_type for settings in configured.values() if settings is not None}
 
 
-def _misnamed(name: object) -> Iterator[str]:
-    """Names of transports that mean something else where a recipient is named."""
+def _misnamed(name: object, *, has_inbox: bool) -> Iterator[str]:
+    """Names of transports that mean something else where a recipient or a transport is named."""
     if name in ROLES:
         yield f"transports.{name}: is the name of a role; call it something else"
+    elif name == INBOX and has_inbox:
+        yield f"transports.{name}: is the name of the inbox, which `serve` adds; call it something else"
     elif isinstance(name, str) and (not name or any(sign in "#@" or sign.isspace() for sign in name)):
         text = escape(name, limit=60)
         yield f"transports: {text!r} cannot be the name of a transport; use one without blanks, # and @"
@@ -97,13 +102,22 @@ def _unmatchable(allow: Any, configured: _Configured) -> Iterator[str]:
         )
 
 
-def _misrouted(path: str, route: Mapping[str, Any], configured: _Configured, *, can_mail: bool) -> Iterator[str]:
+def _misrouted(
+    path: str, route: Mapping[str, Any], configured: _Configured, *, can_mail: bool, has_inbox: bool
+) -> Iterator[str]:
     key = "via" if "via" in route and "transport" not in route else "transport"  # both: an error of the schema
     transport, to = route.get(key), route.get("to")
     if transport is not None and not isinstance(transport, str):
         return
     if not can_mail and transport is None and not to:
         yield f"{path}: no transport can send mail; set `to` or `transport`"
+    if transport == INBOX and transport not in configured and has_inbox:
+        yield from (
+            f"{path}.to: {escape(recipient)!r} has no inbox; only roles and addresses have one"
+            for recipient in _recipients(to)
+            if recipient not in ROLES and not is_address(recipient)
+        )
+        return
     if transport is not None and transport not in configured:
         yield f"{path}.{key}: there is no transport {escape(transport)!r}{did_you_mean(transport, configured)}"
         return

@@ -25,6 +25,7 @@ from syftnotify.config.values import (
     Pattern,
     Secret,
     Section,
+    Text,
     count_or_none,
     number,
     parse_optional_time_of_day,
@@ -102,6 +103,22 @@ class Heartbeat(Section):
     on_start: Flag = Field(False, description="send a mail with the status after the first scan of a worker")
 
 
+class Serve(Section):
+    """The API and the inbox. Where this section is, the owner and submitters have an inbox."""
+
+    enabled: Flag = Field(False, description="serve the API inside the worker, instead of by `notify serve`")
+    host: Text = Field("127.0.0.1", description="address to listen on; another than loopback needs TLS or a proxy")
+    port: Annotated[int, number(0, 65_535, "a port", whole=True)] = Field(
+        8780, description="port to listen on; 0: any free one"
+    )
+    certfile: FilePath | None = Field(None, description="TLS certificate chain, PEM")
+    keyfile: FilePath | None = Field(None, description="its private key, PEM; unset: in `certfile`")
+    behind_proxy: Flag = Field(False, description="a proxy on this machine adds TLS and X-Forwarded-For")
+    allow_private_targets: Flag = Field(
+        False, description="whether alert rules that are added through the API may name hosts of private networks"
+    )
+
+
 class Config(Section):
     """The whole of `config.yaml`. Loading uses `config_model`, which narrows `transports`."""
 
@@ -136,6 +153,7 @@ class Config(Section):
         description="who else is alerted when a transport is paused",
     )
     heartbeat: Heartbeat = Heartbeat()
+    serve: Serve | None = Field(None, description="the API and the inbox; unset: neither")
 
     @property
     def for_scientist(self) -> bool:

@@ -100,6 +100,10 @@ class LockLostError(NotifyError):
         )
 
 
+class NotFoundError(NotifyError):
+    """There is nothing with that id, or it belongs to another person."""
+
+
 class UnknownKindError(NotifyError, ValueError):
     """Unknown event kind; the message suggests a similar one, if there is one."""
 

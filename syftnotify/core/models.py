@@ -191,6 +191,7 @@ class Event:
 QUIET_HOURS_PREFIX, DIGEST_PREFIX, FLOOD_PREFIX, SHARE_PREFIX = "quiet-", "digest-", "storm-", "share-"
 
 MAIL = "mail"  # the medium of gmail, smtp and maildir, so that one address gets one mail whatever the transport
+INBOX = "inbox"  # the medium of notifications that are delivered by being stored
 
 
 class NotificationState(StrEnum):
@@ -247,6 +248,7 @@ class AlertRule:
     on_success: bool = False
     on_long_run_minutes: float | None = None
     created_at: float = 0.0  # seconds since 1970
+    public_only: bool = False  # its URL may not have an address of a private network: it was added through the API
 
     @property
     def is_for_one_job(self) -> bool:
@@ -261,7 +263,9 @@ class AlertRule:
     @property
     def endpoint(self) -> str:
         """The recipient: the target, or a name derived from it if it is a URL, which may contain a secret."""
-        return f"alert-{stable_hash(self.target)[:8]}" if self.has_url else self.target
+        if not self.has_url:
+            return self.target
+        return f"alert-{stable_hash(self.target, *(['public'] if self.public_only else []))[:8]}"
 
 
 @dataclass(frozen=True, slots=True)

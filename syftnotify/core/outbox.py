@@ -6,16 +6,19 @@ SQLite is one implementation (`store.outbox`). All methods are safe to call from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from syftnotify.core.emitted_jobs import EmittedJob, EmittedJobChanges
 from syftnotify.core.errors import Failure
+from syftnotify.core.history import History, NotificationRecord
+from syftnotify.core.inbox import Inbox
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import AlertRule, DigestWindow, Event, Notification, NotificationState
 from syftnotify.core.submissions import SubmissionLog
+from syftnotify.core.tokens import TokenStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,49 +57,6 @@ class AttemptOutcome:
     not_before: float = 0.0
     counts: bool = True  # whether it counts as a failure of this notification
     is_temporary: bool = False  # whether it counts against `max_retries`
-
-
-@dataclass(frozen=True, slots=True)
-class NotificationRecord:
-    """A notification in the history. The names of the fields are the keys of `notify history --json`."""
-
-    id: str
-    state: str  # a NotificationState
-    kind: str
-    entity: str
-    event_key: str
-    recipient: str
-    audience: str
-    transport: str
-    route: str
-    reason: str
-    created_at: float
-    not_before: float
-    attempts: int
-    tried_at: float | None  # when the last attempt began
-    acknowledged_at: float | None = None  # when a user acknowledged the dead letter
-
-
-@dataclass(frozen=True, slots=True)
-class SentMessage:
-    """A message that was sent, or may have been."""
-
-    recipient: str
-    transport: str
-    bundle: str  # empty unless it was a digest
-    source: str  # who caused all of it; empty if there are several, or nobody
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class EventRecord:
-    """An event in the history."""
-
-    key: str
-    kind: str
-    entity: str
-    at: str  # ISO time from the tree
-    noticed_at: float
 
 
 class RecordedEvent(NamedTuple):
@@ -260,47 +220,6 @@ class EventLog(Protocol):
         """
 
 
-class History(Protocol):
-    """What was sent, to whom, and what was not."""
-
-    def notifications(
-        self,
-        *,
-        states: Collection[str] = (),
-        kinds: Collection[str] = (),
-        about: str = "",
-        recipient: str = "",
-        transport: str = "",
-        since: float | None = None,
-        limit: int | None = None,
-    ) -> list[NotificationRecord]:
-        """The notifications that match all given filters, newest first.
-
-        `about` is an entity id or the name of a job; `since` is compared with the time of detection.
-        """
-
-    def events(self, about: str) -> list[EventRecord]:
-        """The events of an entity, or of all jobs of that name, oldest first."""
-
-    def sent_since(self, since: float) -> list[SentMessage]:
-        """The messages that were sent, or may have been, since then, in order."""
-
-    def last_sent(self, transport: str) -> float | None:
-        """When the last message was sent through `transport`."""
-
-    def counts(self, *, holding: Collection[str] = ()) -> OutboxCounts:
-        """Numbers of notifications; transports that are `holding` do not resend unknown outcomes."""
-
-    def prune(
-        self, before: float, now: float, *, exempt: Container[str], limit: int | None = None, dry_run: bool = False
-    ) -> int:
-        """Delete the events detected before that moment that have nothing unfinished; returns how many.
-
-        At most `limit`, the oldest. Events with unacknowledged dead letters, events of the entities `exempt`, and the
-        worker's own alerts of the last days are kept.
-        """
-
-
 class DeadLetters(Protocol):
     """Notifications that are not retried any more."""
 
@@ -386,6 +305,13 @@ class EmittedJobStore(Protocol):
         """The jobs that have started and not ended."""
 
 
+class IdempotencyKeys(Protocol):
+    """Keys of requests that create something."""
+
+    def claim(self, token_id: str, key: str, request_hash: str, now: float) -> str:
+        """Record the key of a request, and return the hash of the first request with it in the last day."""
+
+
 class OutboxStore(Protocol):
     """The durable queue of one home and its history."""
 
@@ -406,6 +332,12 @@ class OutboxStore(Protocol):
     @property
     def submissions(self) -> SubmissionLog: ...
     @property
+    def inbox(self) -> Inbox: ...
+    @property
+    def tokens(self) -> TokenStore: ...
+    @property
+    def idempotency(self) -> IdempotencyKeys: ...
+    @property
     def corruption(self) -> str:
         """What was wrong with the database when it was opened; empty: nothing."""
 
@@ -421,7 +353,8 @@ class OutboxStore(Protocol):
     ) -> None:
         """Record `events`, their notifications and changes to emitted `jobs` in one transaction.
 
-        Events and notifications that are recorded already are left unchanged. Notifications of the events `uncertain`
+        Events and notifications that are recorded already are left unchanged. Notifications of the medium `INBOX` are
+        delivered by it: they are stored in the inbox. Notifications of the events `uncertain`
         (keys) may have been sent already: their outcome is unknown from the start. `newcomers` are the addresses that
         count towards the daily limit of new recipients.
         """

@@ -9,7 +9,7 @@ from typing import Any
 from syftnotify.core.identifiers import AddressType, address_type_of, is_address
 from syftnotify.core.kinds import JOB_KINDS, ROLES, WORKER_KINDS, Audience, EventKind, find_kind
 from syftnotify.core.matching import Match, Route, is_requested_by, submitters_of, texts
-from syftnotify.core.models import ASKED_BY_JOB, MAIL, AlertRule, Event, Notification
+from syftnotify.core.models import ASKED_BY_JOB, INBOX, MAIL, AlertRule, Event, Notification
 
 # The source of events by unverified submitters. All of them share it: they choose their names, and each name would
 # have a daily share of its own. No address equals it.
@@ -119,7 +119,8 @@ def notifications_for(
 
 
 def _is_for_catch_up(notification: Notification) -> bool:
-    return notification.audience in {Audience.OWNER, Audience.RECIPIENT} and not notification.for_programs
+    is_read_by_person = not notification.for_programs or notification.medium == INBOX
+    return notification.audience in {Audience.OWNER, Audience.RECIPIENT} and is_read_by_person
 
 
 def matching_routes(event: Event, context: RoutingContext) -> list[Route]:
@@ -192,7 +193,8 @@ def _notification(
 ) -> Notification:
     is_mail = transport.address_type is AddressType.MAIL
     # Only the configuration names channels and endpoints.
-    is_known = not is_mail or not is_named_by_tree(event, audience) or context.is_known(recipient)
+    # Anybody may have an inbox.
+    is_known = transport.medium != MAIL or not is_named_by_tree(event, audience) or context.is_known(recipient)
     return Notification(
         event_key=event.key,
         entity=event.entity,
@@ -203,7 +205,7 @@ def _notification(
         for_programs=transport.for_programs,
         route=route,
         skipped=skipped
-        or _denial(recipient, audience, context)
+        or (_denial(recipient, audience, context) if transport.medium == MAIL else "")
         or ("" if transport.name else f"no transport delivers to {recipient}"),
         withheld="" if is_known else UNVERIFIED,
         source=source_of(event),

@@ -14,14 +14,12 @@ from syftnotify.core.digests import cause_of
 from syftnotify.core.failure_output import analyze_failure
 from syftnotify.core.kinds import WORKER_KINDS, Audience, EventKind
 from syftnotify.core.models import Item
+from syftnotify.core.payloads import MAIL_KEYS, PRIVATE_KEYS, TRUSTED_AUDIENCES
 from syftnotify.core.text import escape, escape_block
 from syftnotify.rendering.code_excerpt import limited_changes, limited_code, limited_names
 from syftnotify.rendering.digest import CATEGORIES, category, group_by_submitter, one_per_job
 from syftnotify.rendering.fields import (
-    MAIL_KEYS,
     NAME_LIMIT,
-    PRIVATE_KEYS,
-    TRUSTED_AUDIENCES,
     error_line,
     event_details,
     job_name,

@@ -9,15 +9,10 @@ from typing import Any
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.kinds import Audience
 from syftnotify.core.models import Event, Item
+from syftnotify.core.payloads import TRUSTED_AUDIENCES, error_text
 from syftnotify.core.text import escape
 from syftnotify.rendering.filters import format_datetime
 
-# Payload keys that may contain private data of the run. They are shown in mails to `TRUSTED_AUDIENCES` only.
-PRIVATE_KEYS = frozenset({"code", "code_left_out", "review", "stderr", "stderr_cut", "excerpt", "output_names"})
-# Payload keys of events of the tree that only mails need.
-MAIL_KEYS = frozenset({"call", "requests"})
-# Audiences that may see the output of a run.
-TRUSTED_AUDIENCES = frozenset({Audience.OWNER, Audience.OPERATOR, Audience.RECIPIENT})
 NAME_LIMIT = 120  # characters
 UNNAMED = "sender unknown"
 _UNVERIFIED = " (unverified: no peer record)"
@@ -81,10 +76,7 @@ def error_line(item: Item) -> str:
     """The error on one line; empty if there is none, or if the audience must not see the output of a run."""
     if item.audience not in TRUSTED_AUDIENCES and not item.event.emitted:
         return ""
-    payload = item.event.payload
-    # The last line of a traceback names the error.
-    lines = str(payload.get("stderr") or payload.get("error") or "").strip().splitlines()
-    return escape(lines[-1].strip(), limit=300) if lines else ""
+    return error_text(item.event.payload)
 
 
 def parse_time(text: str) -> datetime | str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from syftnotify.core.outbox import History
+from syftnotify.core.history import History
 from syftnotify.store.ledger.index import Ledger
 
 log = logging.getLogger(__name__)

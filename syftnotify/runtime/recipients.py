@@ -75,7 +75,7 @@ class RecipientLimit:
             reason = f"above the daily limit of {plural(self._limit or 0, 'new recipient')} (`recipients.new_per_day`)"
             items = [
                 replace(item, withheld=reason)
-                if item.recipient in excess and not item.skipped and not item.withheld
+                if item.recipient in excess and item.medium == MAIL and not item.skipped and not item.withheld
                 else item
                 for item in items
             ]

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from syftnotify.config.load import Settings
-from syftnotify.config.routing import Condition, Matching
 from syftnotify.config.schema import Config
 from syftnotify.config.transport import TransportSettings
 from syftnotify.core.identifiers import is_address
-from syftnotify.core.kinds import EventKind
-from syftnotify.core.matching import Match, Route
+from syftnotify.core.matching import Route
 from syftnotify.core.models import AlertRule
 from syftnotify.core.outbox import OutboxStore
-from syftnotify.core.routing import RoutingContext, TransportInfo, built_in_routes
-from syftnotify.services.transports import transport_infos
+from syftnotify.core.routing import RoutingContext, TransportInfo
+from syftnotify.services.routes import configured_routes
+from syftnotify.services.transports import inbox_info, transport_infos
 from syftnotify.transports.webhook.alert_targets import settings_of_targets, transport_info
 
 
@@ -33,8 +32,8 @@ class RoutingContextBuilder:
         self._outbox = outbox
         self._queues = set(queues)
         self._add_queue = add_queue
-        self._transports = transport_infos(settings.config)
-        self._routes = _routes(settings.config)
+        self._transports = {**transport_infos(settings.config), **inbox_info(settings.config)}
+        self._routes = configured_routes(settings.config)
         self._configured = _configured_addresses(settings.config, self._routes, self._transports)
         self._alerts: tuple[AlertRule, ...] = ()
         self._alert_transports: dict[str, TransportInfo] = {}
@@ -74,56 +73,6 @@ class RoutingContextBuilder:
             is_known=is_known,
             configured=self._configured,
         )
-
-
-def _routes(config: Config) -> tuple[Route, ...]:
-    """All routes in order: those of transports, of reminders, built-in or configured ones, extra ones."""
-    sections = [
-        *((f"routes[{number}]", section) for number, section in enumerate(config.routes or ())),
-        *((f"extra_routes[{number}]", section) for number, section in enumerate(config.extra_routes)),
-    ]
-    configured = [
-        Route(
-            name,
-            section.events,
-            _match(section.match),
-            section.to,
-            section.transport or "",
-            continue_=section.continue_,
-        )
-        for name, section in sections
-    ]
-    built_in = () if config.routes is not None else built_in_routes(for_scientist=config.for_scientist)
-    return (*_routes_of_transports(config), *_reminder_routes(config), *built_in, *configured)
-
-
-def _routes_of_transports(config: Config) -> list[Route]:
-    """The routes by the `events` of transports."""
-    return [
-        Route(
-            f"transports.{name}.events",
-            section.events,
-            Match(submitter=section.filter_users),
-            section.to,
-            name,
-            continue_=True,
-        )
-        for name, section in config.transports.items()
-        if section.events is not None
-    ]
-
-
-def _reminder_routes(config: Config) -> list[Route]:
-    reminders = frozenset({EventKind.JOB_WAITING, EventKind.JOB_LONG_RUNNING})
-    return [Route("reminders.to", reminders, to=config.reminders.to)] if config.reminders.to else []
-
-
-def _match(section: Matching) -> Match:
-    return _condition(section, None if section.excluding is None else _condition(section.excluding))
-
-
-def _condition(section: Condition, excluding: Match | None = None) -> Match:
-    return Match(section.submitter, section.owner, section.job, section.tags, section.severity, excluding)
 
 
 def _configured_addresses(

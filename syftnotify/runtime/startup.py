@@ -6,8 +6,10 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
+from syftnotify.config.load import Settings
+from syftnotify.core.errors import NotifyError
 from syftnotify.runtime.worker import Worker
 from syftnotify.services.settings import check_ready
 from syftnotify.system import worker_lock, worker_status
@@ -16,9 +18,13 @@ from syftnotify.system.paths import Home
 
 
 def run_worker(
-    home: Home, *, on_started: Callable[[list[str]], None] = lambda _warnings: None, detached: bool = False
+    home: Home,
+    *,
+    serve: Callable[[Settings], AbstractContextManager[object]],
+    on_started: Callable[[list[str]], None] = lambda _warnings: None,
+    detached: bool = False,
 ) -> None:
-    """Run the worker of `home` until a signal stops it.
+    """Run the worker of `home` until a signal stops it; with `serve.enabled`, in a context of `serve`.
 
     `on_started` is called with warnings after the first scan. The loss of the terminal (SIGHUP) stops a worker in the
     foreground, but not a `detached` one.
@@ -30,10 +36,15 @@ def run_worker(
     with worker_lock.acquire(home) as lock:
         reached("worker.locked")
         settings = check_ready(home)
-        with _stop_signals(detached=detached) as stop:
+        with _stop_signals(detached=detached) as stop, contextlib.ExitStack() as end:
             with _failed_start_recorded(home):
                 worker = Worker(settings, lock)
                 stop.connect(worker)
+                if settings.config.serve is not None and settings.config.serve.enabled:
+                    try:
+                        end.enter_context(serve(settings))  # the outbox is open now, and repaired if necessary
+                    except NotifyError as error:  # for example the port is in use; notifying goes on
+                        worker.warn(f"the API is not served: {error}")
                 warnings = worker.start()
             on_started(warnings)
             worker.run()

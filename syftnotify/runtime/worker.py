@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from syftnotify import __version__
@@ -106,6 +107,11 @@ class Worker:
             raise
         finally:
             self._shut_down()
+
+    def warn(self, text: str) -> None:
+        """Add a warning to those about the configuration, before `start`."""
+        settings = self._app.settings
+        self._app.settings = replace(settings, warnings=(*settings.warnings, text))
 
     def stop(self) -> None:
         """Make `run` return soon. Safe to call from a signal handler."""

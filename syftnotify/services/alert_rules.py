@@ -6,18 +6,20 @@ import time
 import uuid
 from dataclasses import dataclass
 
+from syftnotify.config.load import Settings
 from syftnotify.config.values import valid_glob
-from syftnotify.core.errors import ConfigError, NotifyError
+from syftnotify.core.errors import ConfigError, NotFoundError, NotifyError
 from syftnotify.core.identifiers import AddressType, is_address
 from syftnotify.core.models import AlertRule
 from syftnotify.core.outbox import OutboxStore
-from syftnotify.core.text import escape, listed
+from syftnotify.core.text import escape, hostname, listed
 from syftnotify.services.settings import load_reporting_all
 from syftnotify.system.paths import Home
 from syftnotify.transports.registry import TRANSPORT_TYPES
 from syftnotify.transports.webhook.alert_targets import settings_for_url, target_warning
 
 _MAX_MINUTES = 1_000_000  # almost two years
+_LOOKUP_SECONDS = 5.0
 _EXAMPLE_URL = "https://hooks.example/x"
 
 
@@ -64,6 +66,82 @@ def create_rule(home: Home, options: RuleOptions) -> NewRule:
         created_at=time.time(),
     )
     return NewRule(rule, _check_target(home, rule))
+
+
+def add_api_rule(
+    settings: Settings,
+    outbox: OutboxStore,
+    job: str,
+    *,
+    is_email: bool,
+    target: str,
+    on_failure: bool,
+    on_timeout: bool,
+) -> AlertRule:
+    """Save a rule that was received through the API.
+
+    Unless the configuration permits it, the URL of a webhook may not lead into a private network. That is checked
+    again at each request to it, because names can change their address.
+
+    Raises:
+        ConfigError: its job, its conditions or its target are wrong.
+    """
+    rule = AlertRule(
+        id=uuid.uuid4().hex[:12],
+        target=target,
+        job=job,
+        on_failure=on_failure,
+        on_timeout=on_timeout,
+        created_at=time.time(),
+        public_only=not (settings.config.serve and settings.config.serve.allow_private_targets),
+    )
+    if not (on_failure or on_timeout):
+        raise ConfigError("the rule has no condition", hint="set `on_failure` or `on_timeout`")
+    try:
+        valid_glob(job)
+    except ValueError as error:
+        raise ConfigError(f"the job: {error}") from None
+    _check_api_target(settings, rule, is_email=is_email)
+    outbox.alert_rules.add(rule)
+    return rule
+
+
+def _check_api_target(settings: Settings, rule: AlertRule, *, is_email: bool) -> None:
+    if is_email:
+        if not is_address(rule.target):
+            raise ConfigError("target: not a mail address")
+        if not settings.default_mail_transport:
+            raise ConfigError("target: no transport can send mail")
+    elif rule.has_url:
+        try:
+            settings_for_url(rule.target, public_only=rule.public_only)
+        except ValueError:
+            raise ConfigError(f"target: expected a URL such as {_EXAMPLE_URL}") from None
+        if rule.public_only and _has_private_address(rule.target):
+            raise ConfigError(
+                f"target: {hostname(rule.target)} has an address of a private network",
+                hint="set `serve.allow_private_targets` in config.yaml to permit such targets",
+            )
+    elif rule.target not in _endpoints(settings):
+        raise ConfigError("target: expected a URL, or the name of a webhook transport of the configuration")
+
+
+def _has_private_address(url: str) -> bool:
+    from syftnotify.transports.http_client import has_private_address
+
+    return has_private_address(url, seconds=_LOOKUP_SECONDS)
+
+
+def rules_of_job(outbox: OutboxStore, job: str) -> list[AlertRule]:
+    """The rules that name `job`, an entity, a name or a pattern, the oldest first."""
+    return [rule for rule in outbox.alert_rules.all() if rule.job == job]
+
+
+def delete_rule(outbox: OutboxStore, rule_id: str) -> None:
+    """Delete a rule. Raises: NotFoundError, there is none with this id."""
+    if not any(rule.id == rule_id for rule in outbox.alert_rules.all()):
+        raise NotFoundError("there is no such alert rule")
+    outbox.alert_rules.remove(rule_id)
 
 
 def list_rules(outbox: OutboxStore, about: str = "") -> list[AlertRule]:
@@ -137,14 +215,19 @@ def _check_target(home: Home, rule: AlertRule) -> str:
         if not settings.default_mail_transport:
             raise ConfigError("no transport can send mail", hint=f"add one of type {_types(AddressType.MAIL)}")
         return ""
-    sections = settings.config.transports.items()
-    names = [name for name, section in sections if section.address_type is AddressType.ENDPOINT]
+    names = _endpoints(settings)
     if rule.target not in names:
         raise ConfigError(
             f"{escape(rule.target)!r} is not a transport of type {_types(AddressType.ENDPOINT)}",
             hint=f"use one of {', '.join(names)}" if names else f"pass a URL: {_EXAMPLE_URL}",
         )
     return ""
+
+
+def _endpoints(settings: Settings) -> list[str]:
+    """The names of the transports with a fixed destination."""
+    sections = settings.config.transports.items()
+    return [name for name, section in sections if section.address_type is AddressType.ENDPOINT]
 
 
 def _types(address_type: AddressType) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from syftnotify.core.errors import ConfigError, NotifyError
+from syftnotify.core.history import NotificationRecord
 from syftnotify.core.models import NotificationState
-from syftnotify.core.outbox import NotificationRecord, OutboxStore
+from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.text import escape, plural
 from syftnotify.services.arguments import UsageError
 from syftnotify.services.settings import load

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from syftnotify.core.errors import EmitError
+from syftnotify.core.kinds import find_kind
 from syftnotify.core.text import escape
 from syftnotify.sources.spool import emit
 from syftnotify.system.paths import Home
@@ -51,6 +52,44 @@ def emit_event(home: Home, request: EmitRequest) -> str:
         home=home.root,
     )
     return escape(key, limit=len(key))
+
+
+def submit_event(home: Home, arguments: Mapping[str, Any], *, key: str = "") -> str:
+    """Submit the event with these `arguments` of `syftnotify.emit`; returns its key as printable text.
+
+    `key` replaces an empty `key` in them.
+
+    Raises:
+        EmitError, UnknownKindError, NotifyError: as `syftnotify.emit`.
+    """
+    given = {**arguments, "payload": _replace_unsupported(arguments.get("payload") or {})}
+    given["key"] = given.get("key") or key
+    found = emit(given.pop("kind"), given.pop("entity"), home=home.root, **given)
+    return escape(found, limit=len(found))
+
+
+def submit_cloud_event(home: Home, event: Mapping[str, Any]) -> str:
+    """Submit an event with the attributes of CloudEvents 1.0; returns its key as printable text.
+
+    Its kind is the end of `type`: `job_failed` and `job.failed` of `example.lab.job.failed`. `source` and `id` identify
+    it, as the specification says.
+
+    Raises:
+        EmitError, UnknownKindError, NotifyError: as `syftnotify.emit`.
+    """
+    arguments = {
+        "kind": _kind_of_type(str(event["type"])),
+        "entity": event.get("subject") or event["source"],
+        "payload": event.get("data") or {},
+        "key": f"{event['source']} {event['id']}",
+    }
+    return submit_event(home, arguments)
+
+
+def _kind_of_type(text: str) -> str:
+    parts = text.split(".")
+    ends = (".".join(parts[start:]) for start in range(len(parts)))
+    return next((end for end in ends if find_kind(end) is not None), text)
 
 
 def decode_input(content: bytes) -> str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from syftnotify.core.errors import ConfigError, NotifyError
+from syftnotify.core.history import EventRecord, NotificationRecord
 from syftnotify.core.kinds import EventKind, parse_kind
 from syftnotify.core.models import NotificationState
-from syftnotify.core.outbox import EventRecord, NotificationRecord, OutboxStore
+from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.text import escape, local_time
 from syftnotify.services.arguments import UsageError, parse_time
 from syftnotify.services.settings import load_reporting_all
@@ -98,16 +99,21 @@ def _parse_state(text: str) -> NotificationState:
 
 def find_notifications(outbox: OutboxStore, conditions: HistoryFilter) -> list[NotificationRecord]:
     """The latest notifications that match, oldest first."""
-    found = outbox.history.notifications(
+    return find_latest(outbox, conditions)[::-1]
+
+
+def find_latest(outbox: OutboxStore, conditions: HistoryFilter, *, before: str = "") -> list[NotificationRecord]:
+    """The latest notifications that match, newest first; `before` is the id of one: only earlier ones."""
+    return outbox.history.notifications(
         states=[state.value for state in conditions.states],
         kinds=[kind.value for kind in conditions.kinds],
         about=conditions.about,
         recipient=conditions.recipient,
         transport=conditions.transport,
         since=conditions.since,
+        before=before,
         limit=conditions.limit,
     )
-    return found[::-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from syftnotify.config.load import Settings
 from syftnotify.config.schema import Config
 from syftnotify.config.transport import RenderContext, TransportSettings
 from syftnotify.core.errors import ConfigError
+from syftnotify.core.identifiers import AddressType
+from syftnotify.core.models import INBOX
 from syftnotify.core.ports import Renderer
 from syftnotify.core.routing import TransportInfo
 from syftnotify.core.text import escape
@@ -24,6 +26,13 @@ def transport_infos(config: Config) -> dict[str, TransportInfo]:
         )
         for name, section in config.transports.items()
     }
+
+
+def inbox_info(config: Config) -> dict[str, TransportInfo]:
+    """The facts about the inbox, by its name; empty if there is none."""
+    if config.serve is None:
+        return {}
+    return {INBOX: TransportInfo(INBOX, AddressType.MAIL, INBOX, (config.do_email,), for_programs=True)}
 
 
 def build_renderer(settings: Settings, name: str, section: TransportSettings) -> Renderer:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from syftnotify.config.load import Settings
+from syftnotify.core.history import History
 from syftnotify.core.kinds import EventKind
-from syftnotify.core.outbox import History, OutboxCounts
+from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.text import iso
 from syftnotify.runtime.health.events import WorkerEvents
 from syftnotify.services.transports import sign_in_expirations

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from syftnotify.core.alerts import Alert
+from syftnotify.core.history import NotificationRecord
 from syftnotify.core.identifiers import stable_hash
-from syftnotify.core.outbox import DeadLetters, NotificationRecord
+from syftnotify.core.outbox import DeadLetters
 from syftnotify.core.text import escape
 from syftnotify.runtime.health.availability import TransportAvailability
 from syftnotify.runtime.health.events import WorkerEvents

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from syftnotify.system.permissions import owner_suffix
 log = logging.getLogger(__name__)
 
 _BUSY_SECONDS = 30.0
+_ADD_COLUMN = re.compile(r"ALTER TABLE (\w+) ADD COLUMN (\w+) ")
 # A read that returned less than expected: the file was truncated while it was open.
 _SHORT_READ = sqlite3.SQLITE_IOERR_SHORT_READ
 _CORRUPTION_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -191,7 +193,8 @@ class Database:
                 SCHEMA.create_all(connection)
                 for step in range(max(version, 1), SCHEMA_VERSION) if version else ():
                     for statement in UPGRADES[step]:
-                        connection.exec_driver_sql(statement)
+                        if not _adds_existing_column(connection, statement):
+                            connection.exec_driver_sql(statement)
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _quarantine(self, reason: str) -> None:
@@ -201,6 +204,16 @@ class Database:
             self.path.with_name(self.path.name + end).unlink(missing_ok=True)
         self.corruption = f"{self.path.name} was damaged ({reason}) and is kept as {aside.name}"
         log.warning("%s; it is rebuilt from the state file and the tree", self.corruption)
+
+
+def _adds_existing_column(connection: sa.Connection, statement: str) -> bool:
+    """Whether a statement adds a column that exists, because the table was missing and `create_all` has made it."""
+    found = _ADD_COLUMN.match(statement)
+    if found is None:
+        return False
+    table, column = found.groups()
+    rows = connection.exec_driver_sql(f"PRAGMA table_info({table})")
+    return column in {row[1] for row in rows}
 
 
 @contextlib.contextmanager

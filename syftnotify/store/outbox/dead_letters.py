@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
+from syftnotify.core.history import NotificationRecord
 from syftnotify.core.models import NotificationState
-from syftnotify.core.outbox import NotificationRecord
 from syftnotify.store.outbox.conditions import PENDING, UNKNOWN, WORKER_KIND_NAMES, chunks
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.history import find_notifications

@@ -9,16 +9,29 @@ from itertools import islice
 import sqlalchemy as sa
 
 from syftnotify.core.errors import Failure
-from syftnotify.core.models import NotificationState
-from syftnotify.core.outbox import EventRecord, NotificationRecord, OutboxCounts, SentMessage
-from syftnotify.store.outbox.conditions import PENDING, UNFINISHED, UNKNOWN, WORKER_KIND_NAMES, chunks, is_about
+from syftnotify.core.history import AttemptRecord, EventRecord, JobRecord, NotificationRecord, SentMessage
+from syftnotify.core.inbox import entry_id
+from syftnotify.core.kinds import EventKind
+from syftnotify.core.models import INBOX, NotificationState
+from syftnotify.core.outbox import OutboxCounts
+from syftnotify.store.outbox.conditions import (
+    PENDING,
+    UNFINISHED,
+    UNKNOWN,
+    WORKER_KIND_NAMES,
+    chunks,
+    is_about,
+    is_one_of,
+)
 from syftnotify.store.outbox.database import Database
-from syftnotify.store.outbox.schema import ATTEMPTS, DELIVERED, EVENTS, NOTIFICATIONS, SUBMISSIONS
+from syftnotify.store.outbox.rows import parse_object
+from syftnotify.store.outbox.schema import ATTEMPTS, DELIVERED, EVENTS, INBOX_ENTRIES, NOTIFICATIONS, SUBMISSIONS
 from syftnotify.store.outbox.totals import read_totals
 
 # The worker recognizes by its own alerts what it has reported. Longer than an alert precedes the end of a sign-in.
 _WORKER_EVENTS_KEPT_SECONDS = 8 * 86400.0
 _WITHHELD, _DEAD = NotificationState.WITHHELD.value, NotificationState.DEAD.value
+_JOB_KIND_NAMES = tuple(sorted(kind.value for kind in EventKind if kind.is_about_job))
 _COUNT_BY_STATE = (
     sa.select(NOTIFICATIONS.c.state, sa.func.count().label("total"))
     .where(NOTIFICATIONS.c.state.in_((*UNFINISHED, _WITHHELD, _DEAD)))
@@ -49,6 +62,7 @@ class History:
         recipient: str = "",
         transport: str = "",
         since: float | None = None,
+        before: str = "",
         limit: int | None = None,
     ) -> list[NotificationRecord]:
         conditions: list[sa.ColumnElement[bool]] = []
@@ -64,7 +78,38 @@ class History:
             conditions.append(NOTIFICATIONS.c.transport == transport)
         if since is not None:
             conditions.append(NOTIFICATIONS.c.created_at >= since)
+        if before:
+            other = NOTIFICATIONS.alias("other")
+            position = sa.select(other.c.seq).where(other.c.id == before).scalar_subquery()
+            conditions.append(NOTIFICATIONS.c.seq < position)
         return find_notifications(self._database, *conditions, limit=limit)
+
+    def find(self, notification_id: str) -> NotificationRecord | None:
+        found = find_notifications(self._database, NOTIFICATIONS.c.id == notification_id, limit=1)
+        return found[0] if found else None
+
+    def attempts(self, notification_id: str) -> list[AttemptRecord]:
+        columns = [ATTEMPTS.c[item.name] for item in fields(AttemptRecord)]
+        query = sa.select(*columns).where(ATTEMPTS.c.notification == notification_id).order_by(ATTEMPTS.c.seq)
+        with self._database.reading() as connection:
+            return [AttemptRecord(*row) for row in connection.execute(query)]
+
+    def jobs(self, *, recipient: str = "", before: int | None = None, limit: int) -> list[JobRecord]:
+        position = sa.func.max(EVENTS.c.seq).label("position")
+        latest = sa.select(position).where(is_one_of(EVENTS.c.kind, _JOB_KIND_NAMES)).group_by(EVENTS.c.entity)
+        if recipient:
+            own = sa.select(INBOX_ENTRIES.c.entity).where(INBOX_ENTRIES.c.recipient == recipient)
+            latest = latest.where(EVENTS.c.entity.in_(own))
+        if before is not None:
+            latest = latest.having(position < before)
+        latest = latest.order_by(position.desc()).limit(limit)
+        columns = (EVENTS.c.entity, EVENTS.c.kind, EVENTS.c.at, EVENTS.c.noticed_at, EVENTS.c.payload, EVENTS.c.seq)
+        query = sa.select(*columns).where(EVENTS.c.seq.in_(latest)).order_by(EVENTS.c.seq.desc())
+        with self._database.reading() as connection:
+            return [
+                JobRecord(row.entity, row.kind, row.at, row.noticed_at, parse_object(row.payload), row.seq)
+                for row in connection.execute(query)
+            ]
 
     def events(self, about: str) -> list[EventRecord]:
         query = (
@@ -155,6 +200,9 @@ class History:
 
 def _delete_events(connection: sa.Connection, keys: Collection[str]) -> None:
     ids = sa.select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.event_key.in_(keys))
+    stored = list(connection.execute(ids.where(NOTIFICATIONS.c.medium == INBOX)).scalars())
+    for some in chunks(stored):
+        connection.execute(INBOX_ENTRIES.delete().where(INBOX_ENTRIES.c.id.in_(list(map(entry_id, some)))))
     connection.execute(ATTEMPTS.delete().where(ATTEMPTS.c.notification.in_(ids)))
     connection.execute(NOTIFICATIONS.delete().where(NOTIFICATIONS.c.event_key.in_(keys)))
     connection.execute(EVENTS.delete().where(EVENTS.c.key.in_(keys)))

@@ -10,7 +10,7 @@ import orjson
 import sqlalchemy as sa
 
 from syftnotify.core.kinds import HIGH_KINDS, Audience, EventKind
-from syftnotify.core.models import EMITTED_PREFIX, Event, Notification, NotificationState
+from syftnotify.core.models import EMITTED_PREFIX, INBOX, Event, Notification, NotificationState
 from syftnotify.core.outbox import ClaimedNotification
 from syftnotify.core.text import escape
 from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS, Priority
@@ -38,6 +38,15 @@ def _parse_json(text: str) -> Any:
         return json.loads(text)
 
 
+def parse_object(text: str) -> dict[str, Any]:
+    """A stored JSON object; empty if it is not valid."""
+    try:
+        found = _parse_json(text)
+    except ROW_ERRORS:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def event_row(event: Event, now: float) -> dict[str, Any]:
     """The row of an event that was detected at `now`."""
     return {
@@ -59,6 +68,8 @@ def notification_row(item: Notification, kind: EventKind | None, now: float) -> 
         state = NotificationState.SKIPPED
     elif item.withheld:
         state = NotificationState.WITHHELD
+    elif item.medium == INBOX:
+        state = NotificationState.SENT
     return {
         "id": item.id,
         "event_key": item.event_key,

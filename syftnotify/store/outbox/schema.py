@@ -20,7 +20,7 @@ class JsonText(sa.types.UserDefinedType[str]):
 # The domain of the Message-IDs of all mails before version 6; a retry must have the id of the first attempt.
 OLD_MESSAGE_DOMAIN = "syftnotify.local"
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 # The conditions of the partial indexes, as text: SQLite uses such an index only if the query repeats its text.
 WAITING = "state IN ('pending', 'unknown')"
 UNSENT = "state IN ('pending', 'unknown', 'sending')"
@@ -53,6 +53,7 @@ UPGRADES: dict[int, tuple[str, ...]] = {
         "WHERE medium = 'mail' AND state NOT IN ('skipped', 'withheld') GROUP BY recipient",
     ),
     5: (f"ALTER TABLE notifications ADD COLUMN message_domain TEXT NOT NULL DEFAULT '{OLD_MESSAGE_DOMAIN}'",),
+    6: ("ALTER TABLE alerts ADD COLUMN public_only BOOLEAN NOT NULL DEFAULT 0",),
 }
 
 
@@ -183,7 +184,51 @@ ALERTS = sa.Table(
     sa.Column("on_success", sa.Boolean, nullable=False),
     sa.Column("on_long_run_minutes", sa.Float),
     sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("public_only", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("gone_at", sa.Float),  # since when its job is absent; 0: present, null: never seen
+)
+# Notifications of persons, which are read through the API.
+INBOX_ENTRIES = sa.Table(
+    "inbox",
+    SCHEMA,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("recipient", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),  # `core.inbox.kind_name`
+    sa.Column("entity", sa.Text, nullable=False),
+    sa.Column("workflow", sa.Text, nullable=False),
+    sa.Column("workflow_name", sa.Text, nullable=False),
+    sa.Column("payload", JsonText, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("read_at", sa.Float),
+    sa.Column("updated_at", sa.Float, nullable=False),
+    sa.Index("inbox_of_recipient", "recipient", "seq"),
+    sa.Index("inbox_unread", "recipient", "seq", sqlite_where=sa.text("read_at IS NULL")),
+    sa.Index("inbox_by_kind", "recipient", "kind", "seq"),
+    sa.Index("inbox_by_entity", "recipient", "entity", "seq"),
+    sa.Index("inbox_by_workflow", "recipient", "workflow", "seq"),
+    sa.Index("inbox_by_workflow_name", "recipient", "workflow_name", "seq"),
+    sqlite_autoincrement=True,  # a stream continues after a position, which must not be used twice
+)
+# Keys of requests that create something, by which a repeated request is recognized.
+IDEMPOTENCY_KEYS = sa.Table(
+    "idempotency_keys",
+    SCHEMA,
+    sa.Column("token", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("request_hash", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False, index=True),
+)
+TOKENS = sa.Table(
+    "tokens",
+    SCHEMA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("hash", sa.Text, nullable=False, unique=True),  # `core.tokens.token_hash`
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),  # a Role
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float),
+    sa.Column("revoked_at", sa.Float),
 )
 # Counters that pruning does not lower: events enqueued, messages sent, notifications in them, unknown outcomes.
 TOTALS = sa.Table(

@@ -9,7 +9,8 @@ from sqlalchemy.dialects import sqlite
 
 from syftnotify.core.emitted_jobs import EmittedJobChanges
 from syftnotify.core.errors import StateError
-from syftnotify.core.models import MAIL, Event, Notification
+from syftnotify.core.inbox import InboxEntry, entry_of
+from syftnotify.core.models import INBOX, MAIL, Event, Notification
 from syftnotify.store.outbox.alert_rules import AlertRuleStore
 from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.conditions import PENDING
@@ -18,11 +19,14 @@ from syftnotify.store.outbox.dead_letters import DeadLetters
 from syftnotify.store.outbox.emitted_jobs import EmittedJobStore, change_emitted_jobs
 from syftnotify.store.outbox.events import EventLog, record_as_unknown
 from syftnotify.store.outbox.history import History
+from syftnotify.store.outbox.idempotency import IdempotencyKeys
+from syftnotify.store.outbox.inbox import Inbox, add_entries
 from syftnotify.store.outbox.queue import Queue
 from syftnotify.store.outbox.recipients import RecipientStore
 from syftnotify.store.outbox.rows import event_row, notification_row
 from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS
 from syftnotify.store.outbox.submissions import SubmissionLog
+from syftnotify.store.outbox.tokens import TokenStore
 from syftnotify.store.outbox.totals import add_to_totals
 from syftnotify.system.failpoints import reached
 
@@ -45,6 +49,9 @@ class SqliteOutbox:
         self.recipients = RecipientStore(self._database)
         self.emitted_jobs = EmittedJobStore(self._database)
         self.submissions = SubmissionLog(self._database)
+        self.inbox = Inbox(self._database)
+        self.tokens = TokenStore(self._database)
+        self.idempotency = IdempotencyKeys(self._database)
         try:
             self._encrypt_alert_rules()
         except StateError:
@@ -97,6 +104,7 @@ class SqliteOutbox:
             if rows:
                 _INSERT_NOTIFICATIONS.execute(connection, rows)
                 self.recipients.add(connection, mailed, newcomers, now)
+                add_entries(connection, _entries(events, queued, now))
             if jobs:
                 change_emitted_jobs(connection, jobs, now)
             if uncertain:
@@ -121,3 +129,13 @@ class SqliteOutbox:
             _INSERT_EVENTS.execute(connection, [event_row(event, now) for event in events])
             _INSERT_NOTIFICATIONS.execute(connection, rows)
             add_to_totals(connection, events=len(events))
+
+
+def _entries(events: Sequence[Event], notifications: Sequence[Notification], now: float) -> list[InboxEntry]:
+    """The entries of those notifications that are delivered by being stored."""
+    by_key = {event.key: event for event in events}
+    return [
+        entry_of(by_key[item.event_key], item.id, item.recipient, item.audience, now)
+        for item in notifications
+        if item.medium == INBOX and item.event_key in by_key
+    ]

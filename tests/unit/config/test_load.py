@@ -110,7 +110,8 @@ interval: 30
         "recipients.allow: expected a list, got 'everybody'",
         "links.job: unknown or malformed placeholder; known ones: {job}, {owner}, {submitter}, {peer}, {entity}",
         "interval: unknown key; known keys: digest, do_email, extra_routes, heartbeat, links, notify, operators, "
-        "quiet_hours, recipients, reminders, retention, role, routes, secrets, syftbox_root, timezones, transports",
+        "quiet_hours, recipients, reminders, retention, role, routes, secrets, serve, syftbox_root, timezones, "
+        "transports",
     ]
 
 

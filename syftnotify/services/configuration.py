@@ -1,0 +1,39 @@
+"""The configuration as programs and pages may see it: without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from syftnotify.config.transport import TransportSettings
+from syftnotify.system import worker_status
+from syftnotify.system.paths import Home
+
+_HIDDEN = "(secret)"
+_SIMPLE = (str, int, float, bool, type(None))
+
+
+def public_settings(section: TransportSettings) -> dict[str, Any]:
+    """The settings of a transport that are set, as JSON, with secrets replaced."""
+    found = {name: _public(getattr(section, name)) for name in type(section).model_fields}
+    return {name: value for name, value in found.items() if value not in (None, [], {}, "")}
+
+
+def _public(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return _HIDDEN
+    if isinstance(value, Mapping):
+        return {str(key): _public(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return sorted(str(each) for each in value) if isinstance(value, (set, frozenset)) else [*map(_public, value)]
+    if isinstance(value, _SIMPLE):
+        return value
+    return str(value) if isinstance(value, Path) else _HIDDEN
+
+
+def transport_state(home: Home) -> Mapping[str, Mapping[str, Any]]:
+    """What the worker of `home` reports about each transport."""
+    return worker_status.read(home).transports

@@ -1,0 +1,135 @@
+"""The inbox of a person: pages, marks as read, and notifications that other programs create."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from syftnotify.core.errors import ConfigError, NotFoundError, UnknownKindError
+from syftnotify.core.identifiers import stable_hash
+from syftnotify.core.inbox import MAX_MARKED, PAGE_SIZE, InboxEntry, InboxFilter, entry_id, kind_name
+from syftnotify.core.kinds import Audience, EventKind, find_kind, parse_kind
+from syftnotify.core.models import INBOX, Event, Notification
+from syftnotify.core.outbox import OutboxStore
+from syftnotify.core.text import escape, iso
+from syftnotify.services.cursors import make_cursor, read_cursor
+from syftnotify.services.tokens import checked_user
+from syftnotify.system.paths import Home
+
+_ROUTE = "api"  # of notifications that other programs create
+# Kinds that are about the notifier's own messages, and make no sense in an inbox.
+_NOT_CREATED = frozenset({EventKind.DIGEST, EventKind.TEST, EventKind.HEARTBEAT})
+_ENTITY_KEYS = ("job_id", "workflow_id")  # payload keys that name what a notification is about
+
+
+@dataclass(frozen=True, slots=True)
+class InboxPage:
+    """A page of notifications, the newest first."""
+
+    entries: list[InboxEntry]
+    cursor: str | None  # of the next page; None: this is the last one
+
+
+def parse_inbox_kind(text: str) -> str:
+    """The spelling of a kind in records, for any accepted spelling.
+
+    Raises:
+        UnknownKindError: there is no such kind.
+    """
+    return kind_name(parse_kind(text))
+
+
+def inbox_page(
+    outbox: OutboxStore, home: Home, user: str, conditions: InboxFilter, *, cursor: str = "", limit: int = PAGE_SIZE
+) -> InboxPage:
+    """A page of the notifications of `user`; `cursor` is that of the page before.
+
+    Raises:
+        ConfigError: the cursor is not one of these notifications and this filter.
+    """
+    scope = stable_hash("inbox", user, repr(replace(conditions, before=None)))[:16]
+    if cursor:
+        conditions = replace(conditions, before=int(read_cursor(cursor, scope, home)))
+    found = outbox.inbox.page(user, conditions, limit + 1)
+    entries = found[:limit]
+    following = make_cursor(scope, str(entries[-1].seq), home) if len(found) > limit else None
+    return InboxPage(entries, following)
+
+
+def find_entry(outbox: OutboxStore, user: str, entry: str) -> InboxEntry:
+    """One notification of `user`.
+
+    Raises:
+        NotFoundError: there is none with this id.
+    """
+    found = outbox.inbox.find(user, entry)
+    if found is None:
+        raise NotFoundError("there is no such notification")
+    return found
+
+
+def mark_read(outbox: OutboxStore, user: str, ids: Sequence[str]) -> int:
+    """Mark notifications of `user` as read; returns how many were named. All of them or none.
+
+    Raises:
+        ConfigError: there is no id, or more than `MAX_MARKED`.
+        NotFoundError: one of them is not a notification of `user`.
+    """
+    if not 1 <= len(ids) <= MAX_MARKED:
+        raise ConfigError(f"expected 1 to {MAX_MARKED} ids, got {len(ids)}")
+    missing = outbox.inbox.mark_read(user, ids, time.time())
+    if missing:
+        raise NotFoundError(f"not a notification of yours: {escape(missing[0], limit=60)}")
+    return len(set(ids))
+
+
+@dataclass(frozen=True, slots=True)
+class NewNotification:
+    """A notification that another program creates."""
+
+    user: str
+    kind: str
+    payload: Mapping[str, Any]
+    occurrence: str = ""  # the same one creates the same notification; empty: a new one
+
+
+def create_notification(outbox: OutboxStore, new: NewNotification) -> InboxEntry:
+    """Store a notification in the inbox of `new.user`.
+
+    Raises:
+        UnknownKindError: there is no such kind, or none for an inbox.
+        ConfigError: the user cannot be the id of a person.
+    """
+    user, kind, now = checked_user(new.user), _creatable(new.kind), time.time()
+    occurrence = new.occurrence or uuid.uuid4().hex
+    named = (new.payload.get(key) for key in _ENTITY_KEYS)
+    entity = next((name for name in named if isinstance(name, str) and name), f"notification/{occurrence[:32]}")
+    event = Event(kind, entity, occurrence, iso(now, exact=True), dict(new.payload), emitted=True)
+    item = Notification(event.key, entity, user, Audience.RECIPIENT, INBOX, INBOX, route=_ROUTE, for_programs=True)
+    outbox.enqueue([event], [item], now)
+    return find_entry(outbox, user, entry_id(item.id))
+
+
+def store_test(outbox: OutboxStore, owner: str, to: str = "") -> str:
+    """Store a test notification in the inbox of `to`, or of the owner; returns whose inbox it is.
+
+    Raises:
+        ConfigError: `to` cannot be the id of a person.
+    """
+    user, now = checked_user(to or owner), time.time()
+    entity = f"test/{uuid.uuid4()}"
+    event = Event(EventKind.TEST, entity, at=iso(now, exact=True), payload={"owner": owner, "transport": INBOX})
+    item = Notification(event.key, entity, user, Audience.OWNER, INBOX, INBOX, route=_ROUTE, for_programs=True)
+    outbox.enqueue([event], [item], now)
+    return user
+
+
+def _creatable(text: str) -> EventKind:
+    kind = find_kind(text)
+    if kind is None or kind in _NOT_CREATED:
+        parse_kind(text, emitted=True)  # raises, with a suggestion
+        raise UnknownKindError(f"{escape(text, limit=60)!r} cannot be created", hint="use a kind of jobs or workflows")
+    return kind

@@ -1,0 +1,81 @@
+"""Jobs as other programs and people name them."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, replace
+
+from syftnotify.core.errors import NotFoundError, NotifyError
+from syftnotify.core.history import JobRecord
+from syftnotify.core.identifiers import stable_hash
+from syftnotify.core.outbox import OutboxStore
+from syftnotify.core.text import escape
+from syftnotify.services.cursors import make_cursor, read_cursor
+from syftnotify.services.history import Explanation, NotifiedLedger, explain
+from syftnotify.system.paths import Home
+
+_PREFIX = "job_"  # of the ids of jobs in URLs
+
+
+def job_id(entity: str) -> str:
+    """The id of a job in a URL: entities contain slashes."""
+    content = entity.encode("utf-8", "surrogateescape")
+    return _PREFIX + base64.urlsafe_b64encode(content).decode("ascii").rstrip("=")
+
+
+def job_of_id(text: str) -> str:
+    """The entity that an id of `job_id` stands for; any other text is the name of a job, or a pattern, unchanged."""
+    encoded = text.removeprefix(_PREFIX)
+    if encoded == text:
+        return text
+    try:
+        content = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+        entity = content.decode("utf-8", "surrogateescape")
+    except ValueError:
+        return text
+    return entity if entity and job_id(entity) == text else text
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """A page of jobs, the one with the latest event first."""
+
+    jobs: list[JobRecord]
+    cursor: str | None  # of the next page; None: this is the last one
+
+
+def job_page(outbox: OutboxStore, home: Home, *, user: str = "", cursor: str = "", limit: int) -> JobPage:
+    """A page of the jobs with recorded events; with `user`, of those of which this person has a notification.
+
+    Raises:
+        ConfigError: the cursor is not one of these jobs.
+    """
+    scope = stable_hash("jobs", user)[:16]
+    before = int(read_cursor(cursor, scope, home)) if cursor else None
+    found = outbox.history.jobs(recipient=user, before=before, limit=limit + 1)
+    jobs = found[:limit]
+    return JobPage(jobs, make_cursor(scope, str(jobs[-1].position), home) if len(found) > limit else None)
+
+
+def explain_job(outbox: OutboxStore, ledger: NotifiedLedger | None, job: str, *, user: str = "") -> Explanation:
+    """What happened to a job, and who was notified; with `user`, only if this person has a notification of it.
+
+    That person sees only the own notifications.
+
+    Raises:
+        NotFoundError: nothing is recorded about it, or nothing that concerns `user`.
+    """
+    try:
+        found = explain(outbox, ledger, job)
+    except NotifyError as error:
+        raise NotFoundError(str(error)) from None
+    if not user:
+        return found
+    own = [
+        replace(each, notifications=tuple(item for item in each.notifications if item.recipient.lower() == user))
+        for each in found.events
+    ]
+    named = {each.event.entity for each in own if each.notifications}
+    if not named:
+        raise NotFoundError(f"nothing is recorded about {escape(job, limit=60)!r}")
+    return Explanation((), tuple(each for each in own if each.event.entity in named))
