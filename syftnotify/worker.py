@@ -20,6 +20,7 @@ from syftnotify.system import logs
 from syftnotify.system.ownership import check_home, drop_privileges
 from syftnotify.system.paths import Home
 from syftnotify.system.worker_lock import home_error
+from syftnotify.web.launch import serve_in_thread
 
 log = logging.getLogger("syftnotify.worker")  # not __name__, which is __main__ here
 
@@ -76,7 +77,7 @@ def _run(home: Home, report: _StartReport, *, as_owner: bool) -> None:
         home.create()
         logs.configure(home.log)
         os.chdir(home.root)
-        run_worker(home, on_started=report.send_started, detached=True)
+        run_worker(home, serve=serve_in_thread, on_started=report.send_started, detached=True)
     except OSError as error:
         raise home_error(home, error) from error
 

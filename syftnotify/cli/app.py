@@ -21,8 +21,10 @@ from syftnotify.cli.options import HomeOption
 from syftnotify.cli.preview import preview
 from syftnotify.cli.run import run
 from syftnotify.cli.secret import secret_app
+from syftnotify.cli.serve import serve
 from syftnotify.cli.status import status
 from syftnotify.cli.test_send import send_test_message
+from syftnotify.cli.token import token_app
 from syftnotify.cli.worker import ensure, restart, start, stop
 from syftnotify.core.errors import NotifyError
 
@@ -30,7 +32,7 @@ _CHECK_STREAMS = "check where the output goes, and the free space there and in t
 _CHECK_FILES = "check the permissions and free space of the home folder, or choose another `--home`"
 _COMMANDS = (
     *(init, start, status, logs, stop, restart, run, ensure, install, uninstall),
-    *(dead_letters, resend, history, why, prune, preview, doctor, emit),
+    *(dead_letters, resend, history, why, prune, preview, doctor, emit, serve),
 )
 
 app = typer.Typer(
@@ -70,6 +72,7 @@ app.command("test")(send_test_message)
 app.command()(demo)
 app.add_typer(alerts_app)
 app.add_typer(secret_app)
+app.add_typer(token_app)
 
 
 def main() -> None:

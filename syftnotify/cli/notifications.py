@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from syftnotify.core.history import NotificationRecord
 from syftnotify.core.models import NotificationState
-from syftnotify.core.outbox import NotificationRecord
 from syftnotify.core.text import escape, iso, local_time, plural
 from syftnotify.services.dead_letters import SHORT_ID
 from syftnotify.system import worker_lock

@@ -34,6 +34,7 @@ def _run_worker(home: "Home") -> None:
     from syftnotify.runtime.startup import run_worker
     from syftnotify.system import logs, worker_lock
     from syftnotify.system.ownership import check_home
+    from syftnotify.web.launch import serve_in_thread
 
     check_home(home)
     try:
@@ -41,7 +42,7 @@ def _run_worker(home: "Home") -> None:
         logs.configure(home.log, echo=sys.stderr)
     except OSError as error:
         raise worker_lock.home_error(home, error) from error
-    run_worker(home, on_started=print_warnings)
+    run_worker(home, serve=serve_in_thread, on_started=print_warnings)
 
 
 def _scan_once(home: "Home") -> None:

@@ -15,10 +15,19 @@ def send_test_message(
     home: HomeOption = None,
 ) -> None:
     """Send a test message through a transport. Exit code 1: it failed."""
+    from syftnotify.core.models import INBOX
+    from syftnotify.runtime.opening import create_outbox
+    from syftnotify.services.inbox import store_test
     from syftnotify.services.settings import load_reporting_all
     from syftnotify.services.test_send import send_tests
 
-    settings = load_reporting_all(resolve_home(context, home))
+    resolved = resolve_home(context, home)
+    settings = load_reporting_all(resolved)
+    if settings.config.serve is not None and transport == INBOX:
+        with create_outbox(resolved) as outbox:
+            user = store_test(outbox, settings.config.do_email, to)
+        print_line(f"stored a test message in the inbox of {user}")
+        return
     has_failed = False
     for result in send_tests(settings, transport, to):
         if result.error is None:

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from syftnotify.core.history import History
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import DigestWindow
-from syftnotify.core.outbox import ClaimedNotification, History
+from syftnotify.core.outbox import ClaimedNotification
 from syftnotify.core.throttle import DailyShare, RecipientThrottle, ThrottleRule
 from syftnotify.delivery.transport_queue import TransportQueue
 

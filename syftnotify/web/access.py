@@ -1,0 +1,96 @@
+"""Who makes a request, what the role permits, and how many requests."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from syftnotify.core.throttle import SlidingWindow
+from syftnotify.core.tokens import Role, Token
+from syftnotify.services.tokens import find_token
+from syftnotify.web.problems import ProblemError
+from syftnotify.web.state import ServerState, state_of
+
+_WINDOW_SECONDS = 60.0
+REQUESTS_PER_MINUTE = 600  # of one token
+FAILURES_PER_MINUTE = 30  # requests without a valid token, of one client address
+
+_bearer = HTTPBearer(auto_error=False, description="a token of `notify token create`")
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="syftnotify"'}
+
+
+class RateLimits:
+    """Counts requests of tokens, and failed attempts of addresses. Used by several threads."""
+
+    def __init__(self, *, requests: int = REQUESTS_PER_MINUTE, failures: int = FAILURES_PER_MINUTE) -> None:
+        self._requests = SlidingWindow(requests, _WINDOW_SECONDS)
+        self._failures = SlidingWindow(failures, _WINDOW_SECONDS)
+        self._lock = threading.Lock()
+
+    def count_request(self, token: Token) -> None:
+        """Count a request. Raises: ProblemError, there were too many."""
+        self._count(self._requests, token.id)
+
+    def check_address(self, address: str) -> None:
+        """Raises: ProblemError, there were too many failed attempts from `address`."""
+        with self._lock:
+            is_full = self._failures.is_full(address, time.monotonic())
+        if is_full:
+            raise _too_many()
+
+    def count_failure(self, address: str) -> None:
+        """Count a request without a valid token."""
+        with self._lock:
+            self._failures.record(address, time.monotonic())
+
+    def _count(self, window: SlidingWindow, key: str) -> None:
+        now = time.monotonic()
+        with self._lock:
+            if window.is_full(key, now):
+                raise _too_many()
+            window.record(key, now)
+
+
+def _too_many() -> ProblemError:
+    return ProblemError(
+        HTTPStatus.TOO_MANY_REQUESTS, "too many requests in a minute", {"Retry-After": f"{_WINDOW_SECONDS:.0f}"}
+    )
+
+
+def authenticated(
+    request: Request,
+    state: Annotated[ServerState, Depends(state_of)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Token:
+    """The token of the request."""
+    address = request.client.host if request.client else ""
+    state.limits.check_address(address)
+    token = find_token(state.outbox, credentials.credentials) if credentials is not None else None
+    if token is None:
+        state.limits.count_failure(address)
+        raise ProblemError(HTTPStatus.UNAUTHORIZED, "a valid token is needed", _CHALLENGE)
+    state.limits.count_request(token)
+    return token
+
+
+def requires(*roles: Role) -> Callable[[Token], Token]:
+    """A dependency that admits tokens with one of these roles."""
+
+    def permitted(token: Annotated[Token, Depends(authenticated)]) -> Token:
+        if token.role not in roles:
+            raise ProblemError(HTTPStatus.FORBIDDEN, f"the role {token.role.value} does not permit this")
+        return token
+
+    return permitted
+
+
+Reader = Annotated[Token, Depends(requires(Role.VIEWER, Role.OPERATOR))]
+Operator = Annotated[Token, Depends(requires(Role.OPERATOR))]
+Creator = Annotated[Token, Depends(requires(Role.SERVICE, Role.OPERATOR))]
+DENIALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)

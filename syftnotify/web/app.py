@@ -1,0 +1,81 @@
+"""The application: routes, errors, limits, and the task of the live streams."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+
+from fastapi import FastAPI
+
+from syftnotify import __version__
+from syftnotify.config.load import Settings
+from syftnotify.core.outbox import OutboxStore
+from syftnotify.services.creation import Idempotency
+from syftnotify.web import (
+    alert_routes,
+    creation_routes,
+    delivery_routes,
+    inbox_routes,
+    job_routes,
+    settings_routes,
+    system_routes,
+)
+from syftnotify.web.access import RateLimits
+from syftnotify.web.limits import BodyLimit, SecurityHeaders
+from syftnotify.web.openapi import add_schema
+from syftnotify.web.problems import add_handlers
+from syftnotify.web.state import ServerState
+from syftnotify.web.stream import PING_SECONDS, StreamHub
+
+_DESCRIPTION = "Notifications of syftnotify: the inbox of each person, alert rules, deliveries, and their state."
+
+
+def create_app(
+    settings: Settings,
+    outbox: OutboxStore,
+    *,
+    is_stopping: Callable[[], bool] = lambda: False,
+    limits: RateLimits | None = None,
+    ping_seconds: float = PING_SECONDS,
+) -> FastAPI:
+    """The application for one home. `outbox` stays open while it runs; the streams end when it `is_stopping`."""
+
+    def valid_tokens() -> frozenset[str]:
+        now = time.time()
+        return frozenset(token.id for token in outbox.tokens.all() if token.is_valid(now))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        hub = StreamHub(outbox.inbox, valid_tokens, is_stopping, ping_seconds=ping_seconds)
+        app.state.server = ServerState(
+            settings.home, settings, outbox, hub, limits or RateLimits(), Idempotency(outbox), is_stopping
+        )
+        task = asyncio.create_task(hub.run())
+        try:
+            yield
+        finally:
+            hub.close()
+            await task
+
+    app = FastAPI(
+        title="syftnotify",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # its page loads scripts of another site
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    app.include_router(inbox_routes.router)
+    app.include_router(creation_routes.router)
+    for prefix in ("", "/v1"):
+        app.include_router(alert_routes.router, prefix=prefix)
+    for routes in (job_routes, delivery_routes, settings_routes, system_routes):
+        app.include_router(routes.router)
+    add_handlers(app)
+    add_schema(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(SecurityHeaders)
+    return app

@@ -1,0 +1,44 @@
+"""`/v1/jobs`: jobs with their timeline and the explanation of who was notified."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from syftnotify.core.tokens import Role, Token
+from syftnotify.services.jobs import explain_job, job_of_id, job_page
+from syftnotify.web.access import DENIALS, Reader
+from syftnotify.web.alert_routes import JobId
+from syftnotify.web.problems import responses
+from syftnotify.web.records import JobList, JobSummary, Timeline
+from syftnotify.web.state import State
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_PAGE = 50
+
+
+@router.get("", responses=responses(*DENIALS))
+def list_jobs(
+    token: Reader,
+    state: State,
+    cursor: Annotated[str, Query(max_length=500, description="the `cursor` of the page before")] = "",
+    limit: Annotated[int, Query(ge=1, le=_PAGE, description="jobs on the page")] = _PAGE,
+) -> JobList:
+    """The jobs with recorded events; a viewer sees those of which the inbox has a notification."""
+    page = job_page(state.outbox, state.home, user=_restricted_to(token), cursor=cursor, limit=limit)
+    return JobList(jobs=[*map(JobSummary.of, page.jobs)], cursor=page.cursor)
+
+
+@router.get("/{job_id}", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND))
+def get_job(token: Reader, state: State, job_id: JobId) -> Timeline:
+    """The events of a job, and for each who was notified, why, and with which result."""
+    job = job_of_id(job_id)
+    return Timeline.of(job, explain_job(state.outbox, state.ledger(), job, user=_restricted_to(token)))
+
+
+def _restricted_to(token: Token) -> str:
+    """The person to whose jobs the token is restricted; empty: it is not."""
+    return "" if token.role is Role.OPERATOR else token.user

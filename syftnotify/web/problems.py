@@ -1,0 +1,104 @@
+"""Errors as problem details (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from syftnotify.core.errors import NotFoundError, NotifyError, StateError
+from syftnotify.core.text import escape
+from syftnotify.services.creation import KeyInUseError, KeyReusedError
+
+MEDIA_TYPE = "application/problem+json"
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+_STATUSES = {
+    NotFoundError: HTTPStatus.NOT_FOUND,
+    StateError: HTTPStatus.SERVICE_UNAVAILABLE,
+    KeyReusedError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    KeyInUseError: HTTPStatus.CONFLICT,
+}
+_MAX_ERRORS = 20  # mistakes of a request that are listed
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 defines it."""
+
+    type: str = Field("about:blank", description="URI of the type of problem")
+    title: str = Field(description="the meaning of the status", examples=["Bad Request"])
+    status: int = Field(description="the HTTP status", examples=[400])
+    detail: str = Field("", description="what is wrong, and what to do", examples=["expected 1 to 100 ids, got 0"])
+
+
+class ProblemError(HTTPException):
+    """An error of one request."""
+
+    def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status.value, detail, dict(headers or {}))
+
+
+def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """The declaration of problems in OpenAPI. Every operation may answer a request that is malformed with 400."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        status.value: {"description": status.phrase, "content": content}
+        for status in (HTTPStatus.BAD_REQUEST, *statuses)
+    }
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The response for a problem."""
+    found = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
+    return JSONResponse(found.model_dump(by_alias=True), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer all errors as problems."""
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(NotifyError, _on_notify_error)
+
+
+async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_allowed_methods(request)))
+    detail = "" if error.detail == HTTPStatus(error.status_code).phrase else str(error.detail)
+    return problem(error.status_code, detail, headers)
+
+
+def _allowed_methods(request: Request) -> set[str]:
+    """The methods of all routes of a path; the framework knows only those of the first one."""
+    return {
+        method
+        for method in _METHODS
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
+    }
+
+
+async def _on_invalid_request(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return problem(HTTPStatus.BAD_REQUEST, "; ".join(_mistakes(error)))
+
+
+def _mistakes(error: RequestValidationError) -> Iterator[str]:
+    """One text for each mistake, without the value, which may be a secret."""
+    for each in error.errors()[:_MAX_ERRORS]:
+        place = ".".join(escape(str(part), limit=40) for part in each["loc"])
+        yield f"{place}: {escape(str(each['msg']))}"
+
+
+async def _on_notify_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, NotifyError)
+    status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
+    detail = "the database cannot be used" if isinstance(error, StateError) else str(error)
+    return problem(status, f"{detail}; {error.hint}" if error.hint and not isinstance(error, StateError) else detail)

@@ -1,0 +1,156 @@
+"""The server: `notify serve`, or a thread of the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from syftnotify.config.load import Settings
+from syftnotify.core.errors import ConfigError, NotifyError
+from syftnotify.core.identifiers import LOOPBACK
+from syftnotify.core.outbox import OutboxStore
+from syftnotify.web.app import create_app
+from syftnotify.web.stream import PING_SECONDS
+
+log = logging.getLogger(__name__)
+
+_HEADER_SECONDS = 10.0  # in which the head of a request must be complete, and another request must follow
+_STOP_SECONDS = 1  # for open requests; streams end at once
+_BACKLOG = 2048
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 that closes a connection whose next request does not arrive, which would stay open for ever.
+
+    It logs no requests: a client may put a token into the path by mistake.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.access_log = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in the base class
+        super().connection_made(transport)
+        self._is_waiting_since = self.loop.time()
+        self.loop.call_later(_HEADER_SECONDS, self._close_if_waiting)
+
+    def on_response_complete(self) -> None:
+        self._is_waiting_since = self.loop.time()
+        super().on_response_complete()
+
+    def _close_if_waiting(self) -> None:
+        if self.transport.is_closing():
+            return
+        is_waiting = self.cycle is None or self.cycle.response_complete
+        rest = self._is_waiting_since + _HEADER_SECONDS - self.loop.time() if is_waiting else _HEADER_SECONDS
+        if rest > 0:
+            self.loop.call_later(rest, self._close_if_waiting)
+        else:
+            self.transport.close()
+
+
+class Server:
+    """One server that listens; `run` serves until `stop`."""
+
+    def __init__(
+        self, settings: Settings, outbox: OutboxStore, listener: socket.socket, *, ping_seconds: float = PING_SECONDS
+    ) -> None:
+        """`ping_seconds` is the time between two pings of a stream."""
+        serve = settings.config.serve
+        assert serve is not None
+        self._listener = listener
+        options: dict[str, Any] = {}
+        if serve.certfile is not None:
+            options = {"ssl_certfile": str(serve.certfile), "ssl_keyfile": serve.keyfile and str(serve.keyfile)}
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(settings, outbox, is_stopping=lambda: self._server.should_exit, ping_seconds=ping_seconds),
+                http=_Protocol,
+                loop="asyncio",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=serve.behind_proxy,
+                timeout_graceful_shutdown=_STOP_SECONDS,
+                **options,
+            )
+        )
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        return int(self._listener.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """The address of the server."""
+        host = self._listener.getsockname()[0]
+        scheme = "https" if self._server.config.is_ssl else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def run(self) -> None:
+        """Serve until `stop` is called, or in the main thread until SIGTERM or SIGINT."""
+        self._server.run(sockets=[self._listener])
+
+    def stop(self) -> None:
+        """End all streams and requests. Safe to call from other threads and signal handlers."""
+        self._server.should_exit = True
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The socket of the configured address.
+
+    Raises:
+        ConfigError: it is not loopback, and neither TLS nor a proxy protects it.
+        NotifyError: the address is in use, or not one of this machine.
+    """
+    serve = settings.config.serve
+    assert serve is not None
+    if serve.host not in LOOPBACK and serve.certfile is None and not serve.behind_proxy:
+        raise ConfigError(
+            f"serve.host: {serve.host} is reachable from other machines, and tokens would be sent unencrypted",
+            hint="set `certfile`, or `behind_proxy` if a proxy adds TLS",
+        )
+    family = socket.AF_INET6 if ":" in serve.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((serve.host, serve.port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise NotifyError(
+            f"cannot listen on {serve.host}:{serve.port}: {error.strerror}", hint="choose another `--port`"
+        ) from error
+    return listener
+
+
+@contextmanager
+def in_thread(settings: Settings, outbox: OutboxStore, *, ping_seconds: float = PING_SECONDS) -> Iterator[Server]:
+    """A server in a thread of this process, until the end of the block."""
+    with listen(settings) as listener:
+        server = Server(settings, outbox, listener, ping_seconds=ping_seconds)
+        thread = threading.Thread(target=_run_logged, args=(server.run,), name="serve", daemon=True)
+        thread.start()
+        log.info("serving on port %d", server.port)
+        try:
+            yield server
+        finally:
+            server.stop()
+            thread.join(_STOP_SECONDS + 5.0)
+
+
+def _run_logged(run: Callable[[], None]) -> None:
+    try:
+        run()
+    except Exception:  # a thread's exception would reach nobody
+        log.exception("the server has ended")

@@ -1,0 +1,227 @@
+"""Live streams of notifications: server-sent events.
+
+One task reads what is stored, by any process, and passes it to the streams of its recipient. A stream that is too slow
+is closed; its client continues with `Last-Event-ID`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from fastapi.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from syftnotify.core.errors import NotifyError
+from syftnotify.core.inbox import Inbox, InboxEntry
+from syftnotify.core.text import iso
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.03
+PING_SECONDS = 15.0  # proxies close connections without data
+_CHUNK = 500  # notifications read at once
+_MAX_QUEUED = 1000  # frames that wait for one client
+_PING = b": ping\n\n"
+_Frame = tuple[int, bytes]  # position; 0: a ping
+
+
+def stream_object(entry: InboxEntry) -> dict[str, Any]:
+    """What a stream sends of a notification."""
+    return {
+        "id": entry.id,
+        "kind": entry.kind,
+        "payload": dict(entry.payload),
+        "created_at": iso(entry.created_at, exact=True),
+    }
+
+
+def _frame(entry: InboxEntry) -> bytes:
+    # JSON has no line breaks, so it is one line of data.
+    return f"id: {entry.id}\ndata: {json.dumps(stream_object(entry))}\n\n".encode()
+
+
+class _Subscription:
+    """The frames that wait for one client; None ends the stream."""
+
+    def __init__(self, user: str, token_id: str) -> None:
+        self.user = user
+        self.token_id = token_id
+        self.frames = asyncio.Queue[_Frame | None](_MAX_QUEUED)
+
+    def add(self, frame: _Frame | None) -> None:
+        if self.frames.full():  # the client is too slow
+            while not self.frames.empty():
+                self.frames.get_nowait()
+            frame = None
+        self.frames.put_nowait(frame)
+
+
+class StreamHub:
+    """Distributes stored notifications to the open streams. All methods are for the event loop."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        valid_tokens: Callable[[], frozenset[str]],
+        is_stopping: Callable[[], bool],
+        *,
+        ping_seconds: float = PING_SECONDS,
+    ) -> None:
+        """`valid_tokens` returns the ids of all tokens that are valid now; a stream ends with its token.
+
+        When the server `is_stopping`, all streams end: it waits for them before it ends.
+        """
+        self._inbox = inbox
+        self._valid_tokens = valid_tokens
+        self._is_stopping = is_stopping
+        self._ping_seconds = ping_seconds  # between two pings, which also end the streams of revoked tokens
+        self._subscriptions: dict[str, set[_Subscription]] = {}  # by user
+        self._position: int | None = None
+        self._is_closed = False
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Distribute until `close` is called."""
+        pinged_at = asyncio.get_running_loop().time()
+        while not self._is_closed:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), _POLL_SECONDS)
+            self._wake.clear()
+            if self._is_stopping():
+                self.close()
+                return
+            try:
+                await self._distribute()
+                if asyncio.get_running_loop().time() - pinged_at >= self._ping_seconds:
+                    pinged_at = asyncio.get_running_loop().time()
+                    await self._ping()
+            except NotifyError as error:
+                log.warning("the streams wait: %s", error)
+                await asyncio.sleep(1.0)
+
+    def wake(self) -> None:
+        """Read now, because this process stored a notification."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """End all streams."""
+        self._is_closed = True
+        for subscription in self._all():
+            subscription.add(None)
+        self._wake.set()
+
+    async def subscribe(self, user: str, token_id: str) -> _Subscription:
+        """From the return on, all that is stored for `user` reaches the subscription."""
+        subscription = _Subscription(user, token_id)
+        self._subscriptions.setdefault(user, set()).add(subscription)
+        if self._is_closed:
+            subscription.add(None)
+        await self._find_position()
+        return subscription
+
+    def unsubscribe(self, subscription: _Subscription) -> None:
+        of_user = self._subscriptions.get(subscription.user, set())
+        of_user.discard(subscription)
+        if not of_user:
+            self._subscriptions.pop(subscription.user, None)
+
+    async def backlog(self, user: str, position: int) -> list[_Frame]:
+        """The next notifications of `user` after a position, at most `_CHUNK`."""
+        entries = await asyncio.to_thread(self._inbox.after, position, _CHUNK, user)
+        return [(entry.seq, _frame(entry)) for entry in entries]
+
+    async def position_of(self, entry_id: str) -> int | None:
+        """The position of a notification, or the last one if `entry_id` is empty; None if it is not known."""
+        return await asyncio.to_thread(self._inbox.position, entry_id)
+
+    def _all(self) -> list[_Subscription]:
+        return [each for of_user in self._subscriptions.values() for each in of_user]
+
+    async def _distribute(self) -> None:
+        if self._subscriptions:
+            await self._find_position()
+        while self._subscriptions and self._position is not None:
+            entries = await asyncio.to_thread(self._inbox.after, self._position, _CHUNK)
+            for entry in entries:
+                self._position = entry.seq
+                if of_user := self._subscriptions.get(entry.recipient):
+                    frame = entry.seq, _frame(entry)
+                    for subscription in of_user:
+                        subscription.add(frame)
+            if len(entries) < _CHUNK:
+                return
+        self._position = None  # without streams, the next one begins at the end
+
+    async def _find_position(self) -> None:
+        if self._position is None:
+            position = await self.position_of("") or 0
+            if self._position is None:  # another task may have found it
+                self._position = position
+
+    async def _ping(self) -> None:
+        valid = await asyncio.to_thread(self._valid_tokens)
+        for subscription in self._all():
+            subscription.add((0, _PING) if subscription.token_id in valid else None)
+
+
+class EventStream(Response):
+    """The response that streams the notifications of one person until the client or the server ends it."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, hub: StreamHub, user: str, token_id: str, last_id: str) -> None:
+        """`last_id` is the id of the last notification that the client has; empty: only new ones are sent."""
+        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._hub = hub
+        self._user = user
+        self._token_id = token_id
+        self._last_id = last_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
+        # First of all, so that nothing is stored between the backlog and the live frames.
+        subscription = await self._hub.subscribe(self._user, self._token_id)
+        watch = asyncio.create_task(_wait_for_disconnect(receive))
+        watch.add_done_callback(lambda _: subscription.add(None))
+        try:
+            position = await self._hub.position_of(self._last_id)
+            if position is None:  # the client's last notification is not kept any more
+                position = await self._hub.position_of("")
+            headers = [header for header in self.raw_headers if header[0] != b"content-length"]
+            await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+            await send({"type": "http.response.body", "body": b": connected\n\n", "more_body": True})
+            await self._send_frames(subscription, position or 0, send)
+            with contextlib.suppress(OSError):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            watch.cancel()
+            self._hub.unsubscribe(subscription)
+
+    async def _send_frames(self, subscription: _Subscription, position: int, send: Send) -> None:
+        while frames := await self._hub.backlog(self._user, position):
+            position = frames[-1][0]
+            await _send(send, b"".join(frame for _, frame in frames))
+        while (found := await subscription.frames.get()) is not None:
+            parts: list[_Frame | None] = [found]
+            while not subscription.frames.empty() and parts[-1] is not None:
+                parts.append(subscription.frames.get_nowait())
+            new = [part for part in parts if part is not None and (part[0] > position or not part[0])]
+            position = max([position, *(seq for seq, _ in new)])
+            if new:
+                await _send(send, b"".join(frame for _, frame in new))
+            if parts[-1] is None:
+                return
+
+
+async def _send(send: Send, body: bytes) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,1 @@
+"""Tests of the API with a real server and a real client."""

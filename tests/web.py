@@ -1,0 +1,70 @@
+"""A server of the API in a thread, and clients of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from syftnotify.core.tokens import Role
+from syftnotify.runtime.opening import create_outbox
+from syftnotify.services.inbox import NewNotification, create_notification
+from syftnotify.services.server_settings import load_with_server
+from syftnotify.services.tokens import create_token
+from syftnotify.store.outbox.store import SqliteOutbox
+from syftnotify.web.server import Server, in_thread
+from syftnotify.web.stream import PING_SECONDS
+from tests.support import ANA, TIMEOUT, Box
+
+KIND = "JOB_FAILED"
+PAYLOAD = {"job_id": "job-uuid", "workflow_id": "w1", "workflow_name": "Health Check", "error": "Timeout"}
+
+
+@dataclass(slots=True)
+class Served:
+    """A server, and what belongs to it."""
+
+    box: Box
+    server: Server
+    outbox: SqliteOutbox
+    _end: ExitStack = field(default_factory=ExitStack)
+
+    def token(self, role: str, user: str = ANA, *, expires_at: float | None = None) -> str:
+        """The secret of a new token."""
+        return create_token(self.outbox, user, Role(role), expires_at=expires_at).secret
+
+    def client(self, role: str = "", user: str = ANA) -> httpx.Client:
+        """A client with a token of `role`; without a role, with none."""
+        headers = {"Authorization": f"Bearer {self.token(role, user)}"} if role else {}
+        client = httpx.Client(base_url=self.server.url, headers=headers, timeout=TIMEOUT, trust_env=False)
+        return self._end.enter_context(client)
+
+    def store(self, count: int = 1, user: str = ANA, kind: str = KIND, **payload: Any) -> list[str]:
+        """Store notifications of `user`; returns their ids."""
+        new = NewNotification(user, kind, {**PAYLOAD, **payload})
+        return [create_notification(self.outbox, new).id for _ in range(count)]
+
+
+@contextmanager
+def serve(
+    box: Box, *, config: Mapping[str, Any] | None = None, ping_seconds: float = PING_SECONDS, **settings: Any
+) -> Iterator[Served]:
+    """A server of `box` with these settings in the section `serve`, and `config` beside it, on any free port."""
+    box.configure({"serve": {"port": 0, **settings}, **(config or {})})
+    with (
+        create_outbox(box.home) as outbox,
+        in_thread(load_with_server(box.home, {}), outbox, ping_seconds=ping_seconds) as server,
+        ExitStack() as end,
+    ):
+        assert isinstance(outbox, SqliteOutbox)
+        yield Served(box, server, outbox, end)
+
+
+def records(response: httpx.Response) -> list[Mapping[str, Any]]:
+    """The notifications of a page."""
+    assert response.status_code == 200, response.text
+    found: list[Mapping[str, Any]] = response.json()["notifications"]
+    return found
