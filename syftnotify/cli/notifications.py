@@ -47,7 +47,8 @@ def outcome(record: NotificationRecord) -> str:
     reason = escape(record.reason, limit=200)
     match record.state:
         case NotificationState.SENT:
-            return f"sent {tried}"
+            # What is in an inbox was delivered by being stored.
+            return f"sent {tried}" if record.attempts else f"stored {local_time(record.created_at)}"
         case NotificationState.SKIPPED:
             return f"not sent: {reason}"
         case NotificationState.WITHHELD:

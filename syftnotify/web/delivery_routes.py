@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from syftnotify.core.kinds import parse_kind
 from syftnotify.core.models import NotificationState
@@ -15,7 +15,7 @@ from syftnotify.services.deliveries import delivery_page, find_delivery
 from syftnotify.services.history import HistoryFilter
 from syftnotify.web.access import DENIALS, Operator
 from syftnotify.web.problems import responses
-from syftnotify.web.records import Attempt, Delivery, DeliveryDetail, DeliveryList, ResendAnswer, ResendRequest
+from syftnotify.web.records import Attempt, Delivery, DeliveryDetail, DeliveryList, ResendAnswer, ResendRequest, Since
 from syftnotify.web.state import State
 
 router = APIRouter(prefix="/v1", tags=["deliveries"])
@@ -36,7 +36,7 @@ class DeliveryQuery(BaseModel):
     about: str = Field("", max_length=1000, description="only about this entity, or jobs of this name")
     recipient: str = Field("", max_length=254, description="only to this recipient")
     transport: str = Field("", max_length=100, description="only through this transport")
-    since: AwareDatetime | None = Field(None, description="only those detected since then")
+    since: Since | None = Field(None, description="only those detected since then")
 
 
 @router.get("/deliveries", responses=responses(*DENIALS))

@@ -8,13 +8,20 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from syftnotify.core.inbox import PAGE_SIZE, InboxFilter
 from syftnotify.services.inbox import find_entry, inbox_page, mark_read, parse_inbox_kind
 from syftnotify.web.access import DENIALS, Reader
 from syftnotify.web.problems import responses
-from syftnotify.web.records import MarkRequest, MarkResult, NotificationCount, NotificationPage, NotificationRecord
+from syftnotify.web.records import (
+    MarkRequest,
+    MarkResult,
+    NotificationCount,
+    NotificationPage,
+    NotificationRecord,
+    Since,
+)
 from syftnotify.web.state import State
 from syftnotify.web.stream import EventStream
 
@@ -32,7 +39,7 @@ class PageQuery(BaseModel):
     kind: str = Field("", max_length=60, description="only this kind", examples=["JOB_FAILED"])
     entity: str = Field("", max_length=1000, description="only about this entity")
     workflow: str = Field("", max_length=1000, description="only about this workflow, by id or name")
-    since: AwareDatetime | None = Field(None, description="only those created since then")
+    since: Since | None = Field(None, description="only those created since then")
 
 
 @router.get("", responses=responses(*DENIALS))
@@ -71,7 +78,7 @@ def stream_notifications(
     return EventStream(state.hub, token.user, token.id, last_event_id)
 
 
-@router.get("/{notification_id}", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND))
+@router.get("/{notification_id:uuid}", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND))
 def get_notification(token: Reader, state: State, notification_id: UUID) -> NotificationRecord:
     """One notification."""
     return NotificationRecord.of(find_entry(state.outbox, token.user, str(notification_id)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from syftnotify.core import history
 from syftnotify.core.inbox import MAX_MARKED, InboxEntry, kind_name
@@ -18,6 +18,16 @@ from syftnotify.services.jobs import job_id
 _EXAMPLE_TIME = "2026-03-03T10:30:45.123Z"
 _EXAMPLE_ID = "550e8400-e29b-41d4-a716-446655440000"
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=[_EXAMPLE_TIME])]
+
+
+def _no_number(value: Any) -> Any:
+    """Refuses seconds since 1970, which are no times of the API."""
+    if isinstance(value, str) and value.strip().lstrip("+-").replace(".", "", 1).isdigit():
+        raise ValueError("expected a time such as 2026-03-03T10:30:45Z")
+    return value
+
+
+Since = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 
 
 def time_text(seconds: float) -> str:
@@ -129,8 +139,8 @@ class AlertRequest(_Request):
     target: str = Field(
         min_length=1, max_length=2000, description="address, URL, or name of a transport", examples=["ops@lab.example"]
     )
-    on_failure: bool = True
-    on_timeout: bool = True
+    on_failure: StrictBool = True
+    on_timeout: StrictBool = True
 
 
 class AlertRecord(BaseModel):

@@ -122,6 +122,7 @@ def test_server_in_the_worker_shows_what_the_worker_notifies(box: Box) -> None:
             return [record["kind"] for record in answer.json()["notifications"]]
 
         wait_until(lambda: kinds() == ["JOB_SUBMITTED"], what="the notification")
+        assert "stored 20" in box.notify("history").stdout, box.notify("history").stdout
         stream = Stream(f"http://127.0.0.1:{port}", secret)
         assert stream.lines
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -162,8 +163,7 @@ class Database:
         self._reader = self._engine.execution_options(reads=True)
         size = self.path.stat().st_size if self.path.exists() else None
         try:
-            # Created before SQLite does it: its write-ahead log gets the mode of the database file.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            _create(self.path)
             self.path.chmod(0o600)
         except OSError as error:
             raise StateError(
@@ -204,6 +204,24 @@ class Database:
             self.path.with_name(self.path.name + end).unlink(missing_ok=True)
         self.corruption = f"{self.path.name} was damaged ({reason}) and is kept as {aside.name}"
         log.warning("%s; it is rebuilt from the state file and the tree", self.corruption)
+
+
+def _create(path: Path) -> None:
+    """Create the file before SQLite does it: its write-ahead log gets the mode of the database file.
+
+    An existing file is not opened here. Closing a descriptor of it would release the locks of all connections of this
+    process (POSIX), and another process could take itself for the last user and delete the log that they write to.
+
+    Raises:
+        OSError: it cannot be created, read or written.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)) from None
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
 
 
 def _adds_existing_column(connection: sa.Connection, statement: str) -> bool:

@@ -96,6 +96,7 @@ def test_page_is_filtered_on_the_server(served: Served, viewer: httpx.Client) ->
         {"limit": "0"},
         {"limit": "51"},
         {"since": "yesterday"},
+        {"since": "1700000000.5"},
         {"since": "2026-01-01T00:00:00"},
         {"unknown": "1"},
     ],

@@ -65,6 +65,7 @@ def test_alert_rule_by_the_id_of_a_job_applies_to_it(served: Served, operator: h
         {"alert_type": "webhook", "target": "ftp://x.example/"},
         {"on_failure": False, "on_timeout": False},
         {"job_id": "x"},
+        {"on_failure": 0},
     ],
 )
 def test_wrong_alert_rule_is_refused(served: Served, operator: httpx.Client, change: dict[str, Any]) -> None:
