@@ -37,17 +37,9 @@ class RateLimits:
         """Count a request. Raises: ProblemError, there were too many."""
         self._count(self._requests, token.id)
 
-    def check_address(self, address: str) -> None:
-        """Raises: ProblemError, there were too many failed attempts from `address`."""
-        with self._lock:
-            is_full = self._failures.is_full(address, time.monotonic())
-        if is_full:
-            raise _too_many()
-
     def count_failure(self, address: str) -> None:
-        """Count a request without a valid token."""
-        with self._lock:
-            self._failures.record(address, time.monotonic())
+        """Count a request without a valid token. Raises: ProblemError, there were too many from `address`."""
+        self._count(self._failures, address)
 
     def _count(self, window: SlidingWindow, key: str) -> None:
         now = time.monotonic()
@@ -69,11 +61,10 @@ def authenticated(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Token:
     """The token of the request."""
-    address = request.client.host if request.client else ""
-    state.limits.check_address(address)
     token = find_token(state.outbox, credentials.credentials) if credentials is not None else None
     if token is None:
-        state.limits.count_failure(address)
+        # Valid tokens are not affected: others on the same address could lock their users out.
+        state.limits.count_failure(request.client.host if request.client else "")
         raise ProblemError(HTTPStatus.UNAUTHORIZED, "a valid token is needed", _CHALLENGE)
     state.limits.count_request(token)
     return token

@@ -113,6 +113,7 @@ def test_too_many_failed_attempts_must_wait(served: Served) -> None:
     statuses = [client.get(LIST).status_code for _ in range(access.FAILURES_PER_MINUTE + 1)]
 
     assert statuses == [401] * access.FAILURES_PER_MINUTE + [429]
+    assert served.client("viewer").get(LIST).status_code == 200, "a valid token is not affected"
 
 
 def test_large_body_is_refused(service: httpx.Client) -> None:
