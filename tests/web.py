@@ -15,6 +15,7 @@ from syftnotify.services.inbox import NewNotification, create_notification
 from syftnotify.services.server_settings import load_with_server
 from syftnotify.services.tokens import create_token
 from syftnotify.store.outbox.store import SqliteOutbox
+from syftnotify.web.access import RateLimits
 from syftnotify.web.server import Server, in_thread
 from syftnotify.web.stream import PING_SECONDS
 from tests.support import ANA, TIMEOUT, Box
@@ -50,13 +51,18 @@ class Served:
 
 @contextmanager
 def serve(
-    box: Box, *, config: Mapping[str, Any] | None = None, ping_seconds: float = PING_SECONDS, **settings: Any
+    box: Box,
+    *,
+    config: Mapping[str, Any] | None = None,
+    ping_seconds: float = PING_SECONDS,
+    limits: RateLimits | None = None,
+    **settings: Any,
 ) -> Iterator[Served]:
     """A server of `box` with these settings in the section `serve`, and `config` beside it, on any free port."""
     box.configure({"serve": {"port": 0, **settings}, **(config or {})})
     with (
         create_outbox(box.home) as outbox,
-        in_thread(load_with_server(box.home, {}), outbox, ping_seconds=ping_seconds) as server,
+        in_thread(load_with_server(box.home, {}), outbox, ping_seconds=ping_seconds, limits=limits) as server,
         ExitStack() as end,
     ):
         assert isinstance(outbox, SqliteOutbox)

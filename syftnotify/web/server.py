@@ -17,6 +17,7 @@ from syftnotify.config.load import Settings
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.identifiers import LOOPBACK
 from syftnotify.core.outbox import OutboxStore
+from syftnotify.web.access import RateLimits
 from syftnotify.web.app import create_app
 from syftnotify.web.stream import PING_SECONDS
 
@@ -61,9 +62,15 @@ class Server:
     """One server that listens; `run` serves until `stop`."""
 
     def __init__(
-        self, settings: Settings, outbox: OutboxStore, listener: socket.socket, *, ping_seconds: float = PING_SECONDS
+        self,
+        settings: Settings,
+        outbox: OutboxStore,
+        listener: socket.socket,
+        *,
+        ping_seconds: float = PING_SECONDS,
+        limits: RateLimits | None = None,
     ) -> None:
-        """`ping_seconds` is the time between two pings of a stream."""
+        """`ping_seconds` is the time between two pings of a stream; `limits` replaces the usual ones."""
         serve = settings.config.serve
         assert serve is not None
         self._listener = listener
@@ -72,7 +79,13 @@ class Server:
             options = {"ssl_certfile": str(serve.certfile), "ssl_keyfile": serve.keyfile and str(serve.keyfile)}
         self._server = uvicorn.Server(
             uvicorn.Config(
-                create_app(settings, outbox, is_stopping=lambda: self._server.should_exit, ping_seconds=ping_seconds),
+                create_app(
+                    settings,
+                    outbox,
+                    is_stopping=lambda: self._server.should_exit,
+                    ping_seconds=ping_seconds,
+                    limits=limits,
+                ),
                 http=_Protocol,
                 loop="asyncio",
                 lifespan="on",
@@ -135,10 +148,10 @@ def listen(settings: Settings) -> socket.socket:
 
 
 @contextmanager
-def in_thread(settings: Settings, outbox: OutboxStore, *, ping_seconds: float = PING_SECONDS) -> Iterator[Server]:
-    """A server in a thread of this process, until the end of the block."""
+def in_thread(settings: Settings, outbox: OutboxStore, **options: Any) -> Iterator[Server]:
+    """A server in a thread of this process, until the end of the block; `options` are those of `Server`."""
     with listen(settings) as listener:
-        server = Server(settings, outbox, listener, ping_seconds=ping_seconds)
+        server = Server(settings, outbox, listener, **options)
         thread = threading.Thread(target=_run_logged, args=(server.run,), name="serve", daemon=True)
         thread.start()
         log.info("serving on port %d", server.port)
