@@ -77,7 +77,7 @@ class JobRecord:
 
 
 class History(Protocol):
-    """What was sent, to whom, and what was not."""
+    """The notifications with their recipients and outcomes, and the jobs with recorded events."""
 
     def notifications(
         self,

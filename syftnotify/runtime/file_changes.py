@@ -28,7 +28,7 @@ from syftnotify.sources.syftbox.submission_content import (
 _PER_SCAN = 50
 _MAX_PENDING = 200  # jobs with a change that has not lasted yet, which every scan compares
 _STABLE_SECONDS = 5.0  # files are synced one by one: a change counts once it has lasted this long
-_MISSING_SECONDS = 60.0  # the same if files are missing: a sync may delete a file before it writes it anew
+_MISSING_SECONDS = 60.0  # the same if files are missing: a sync may delete a file before it replaces it
 # Seconds between the first two events about the files of one job; each further interval is twice as long, up to the
 # maximum. An approved one may run at any moment.
 _MIN_INTERVALS = {Status.WAITING: 600.0, Status.APPROVED: 60.0}

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.03
 PING_SECONDS = 15.0  # proxies close connections without data
+_RETRY_SECONDS = 1.0
 _CHUNK = 500  # notifications read at once
 _MAX_QUEUED = 1000  # frames that wait for one client
 _PING = b": ping\n\n"
@@ -102,11 +103,7 @@ class StreamHub:
                     await self._ping()
             except NotifyError as error:
                 log.warning("the streams wait: %s", error)
-                await asyncio.sleep(1.0)
-
-    def wake(self) -> None:
-        """Read now, because this process stored a notification."""
-        self._wake.set()
+                await asyncio.sleep(_RETRY_SECONDS)  # until the database may be usable again
 
     def close(self) -> None:
         """End all streams."""

@@ -234,7 +234,7 @@ def test_changes_again_and_again_are_mailed_at_longer_intervals(box: Box, tree: 
 
 
 def test_file_that_is_missing_for_half_a_minute_is_no_change(box: Box, tree: Tree, scan: Scan) -> None:
-    """A sync may delete a file before it writes it anew."""
+    """A sync may delete a file before it replaces it."""
     submit(box, tree, scan)
     path = code_folder(tree) / "main.py"
     content = path.read_bytes()
