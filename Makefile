@@ -62,6 +62,7 @@ lock: $(VENV)/.installed-dev
 	$(BIN)/pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --strip-extras --extra dev --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 		--no-header --annotation-style line --allow-unsafe --output-file constraints.txt pyproject.toml
+	sed -i -e '/^syftnotify @/d' -e 's/syftnotify, syftnotify (/syftnotify (/' constraints.txt # it extends itself
 
 clean:
 	rm -rf $(VENV) .bench dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

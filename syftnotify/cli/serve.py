@@ -38,13 +38,17 @@ def serve(
         "behind_proxy": behind_proxy,
     }
     settings = load_with_server(resolved, options)
-    check_packages()
+    check_packages(settings)
     from syftnotify.web.server import Server, listen
 
-    with create_outbox(resolved) as outbox, listen(settings) as listener:
-        server = Server(settings, outbox, listener)
+    with (
+        create_outbox(resolved) as outbox,
+        listen(settings) as listener,
+        Server(settings, outbox, listener) as server,
+    ):
         # The server handles these signals while it runs, and raises them again at its end.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
-        print_line(f"serving on {server.url}; stop it with Ctrl-C")
+        with_grpc = f", gRPC on port {server.grpc_port}" if server.grpc_port is not None else ""
+        print_line(f"serving on {server.url}{with_grpc}; stop it with Ctrl-C")
         server.run()

@@ -224,7 +224,8 @@ def _plain_text_secrets(raw: Mapping[str, Any], types: TransportTypes) -> Iterat
 def _unencrypted(config: Config) -> Iterator[str]:
     for name, section in config.transports.items():
         if section.exposed:
-            yield f"config.yaml: transports.{name}: {unencrypted(section.exposed)}; change `url` to https://"
+            warning = unencrypted(section.exposed, section.plain_scheme)
+            yield f"config.yaml: transports.{name}: {warning}; change `url` to {section.plain_scheme}s://"
 
 
 def _root(config: Config, home: Home) -> Path:

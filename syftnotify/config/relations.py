@@ -12,7 +12,7 @@ from typing import Any
 from syftnotify.config.transport import TransportSettings, TransportTypes, mail_types, settings_type
 from syftnotify.core.identifiers import AddressType, address_type_of, is_address
 from syftnotify.core.kinds import ROLES
-from syftnotify.core.models import INBOX
+from syftnotify.core.models import INBOX, MAIL
 from syftnotify.core.text import did_you_mean, escape, listed
 
 # The types of the configured transports by their name; None where the type is unknown.
@@ -30,7 +30,9 @@ def conflicts(raw: Mapping[str, Any], types: TransportTypes) -> Iterator[str]:
         if (settings := settings_type(types, section)) is not None:
             yield from (f"{_path(name)}: {text}" for text in settings.conflicts(section))
     configured = configured or dict([next(iter(types.items()))])
-    can_mail = AddressType.MAIL in _address_types(configured)
+    can_mail = None in configured.values() or any(
+        settings is not None and settings.medium(name) == MAIL for name, settings in configured.items()
+    )
     if not can_mail and "routes" not in raw:
         mail = listed(mail_types(types), "or")
         yield f"transports: none of them can send mail; add one of type {mail}, or write `routes`"
@@ -133,7 +135,9 @@ def _wrong_recipient(path: str, recipient: str, transport: str | None, configure
             kind = settings.type_name()
             yield f"{path}: {escape(recipient)!r} is not a recipient of {transport}, which is of type {kind}"
     elif None not in configured.values() and not any(
-        settings is not None and _accepts(name, settings, recipient, address_type)
+        settings is not None
+        and _accepts(name, settings, recipient, address_type)
+        and (address_type is not AddressType.MAIL or settings.medium(name) == MAIL)  # what routes choose by themselves
         for name, settings in configured.items()
     ):
         yield f"{path}: no transport delivers to {escape(recipient)!r}"

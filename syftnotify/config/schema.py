@@ -111,6 +111,9 @@ class Serve(Section):
     port: Annotated[int, number(0, 65_535, "a port", whole=True)] = Field(
         8780, description="port to listen on; 0: any free one"
     )
+    grpc_port: Annotated[int | None, count_or_none(0, 65_535, "a port")] = Field(
+        None, description="port of the gRPC service, on the same address; 0: any free one; unset: no gRPC"
+    )
     certfile: FilePath | None = Field(None, description="TLS certificate chain, PEM")
     keyfile: FilePath | None = Field(None, description="its private key, PEM; unset: in `certfile`")
     behind_proxy: Flag = Field(False, description="a proxy on this machine adds TLS and X-Forwarded-For")

@@ -83,6 +83,8 @@ class TransportSettings(Section, ABC):
     secret_keys: ClassVar[tuple[str, ...]] = ()  # settings whose values are secrets
     server_keys: ClassVar[tuple[str, ...]] = ()  # settings that name the server: its URL, or the parts of it
     provider_quota: ClassVar[ProviderQuota | None] = None
+    plain_scheme: ClassVar[str] = "http"  # of URLs without encryption; with it an `s` is added
+    pushes_inbox: ClassVar[bool] = False  # sends what an inbox stores, to the same persons
 
     type: str
     max_retries: Retries | None = Field(None, description="retries after a temporary failure; unset: for 72 h")
@@ -188,7 +190,7 @@ TransportTypes = Mapping[str, type[TransportSettings]]
 
 def mail_types(types: TransportTypes) -> tuple[str, ...]:
     """The names of the types that send mail, the preferred one first."""
-    return tuple(name for name, settings in types.items() if settings.address_type is AddressType.MAIL)
+    return tuple(name for name, settings in types.items() if settings.medium(name) == MAIL)
 
 
 def settings_type(types: TransportTypes, raw: object) -> type[TransportSettings] | None:

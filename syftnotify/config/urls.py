@@ -23,10 +23,10 @@ def is_safe_url(url: str) -> bool:
     return scheme == "https" or (scheme == "http" and urlsplit(url).hostname in LOOPBACK)
 
 
-def unencrypted(exposed: Sequence[str]) -> str:
+def unencrypted(exposed: Sequence[str], scheme: str = "http") -> str:
     """The warning that these parts of requests, by name (at least one), leave this machine unencrypted."""
     verb = "is" if len(exposed) == 1 else "are"
-    return f"{listed(exposed, 'and')} {verb} sent over unencrypted http:// and can be read on the way"
+    return f"{listed(exposed, 'and')} {verb} sent over unencrypted {scheme}:// and can be read on the way"
 
 
 def _scheme(url: str) -> str:

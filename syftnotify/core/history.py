@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from syftnotify.core.metrics import OutboxMetrics
     from syftnotify.core.outbox import OutboxCounts
 
 
@@ -120,6 +121,9 @@ class History(Protocol):
 
     def counts(self, *, holding: Collection[str] = ()) -> OutboxCounts:
         """Numbers of notifications; transports that are `holding` do not resend unknown outcomes."""
+
+    def metrics(self) -> OutboxMetrics:
+        """Counters for monitoring."""
 
     def prune(
         self, before: float, now: float, *, exempt: Container[str], limit: int | None = None, dry_run: bool = False

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event
 from syftnotify.core.payloads import MAIL_KEYS, PRIVATE_KEYS, TRUSTED_AUDIENCES, error_text
-from syftnotify.core.text import timestamp
+from syftnotify.core.text import iso, timestamp
 
 PAGE_SIZE = 50  # maximum number of notifications on one page
 MAX_MARKED = 100  # ids in one request to mark notifications as read
@@ -110,6 +110,16 @@ def entry_of(event: Event, notification_id: str, recipient: str, audience: Audie
         created_at=now,
         updated_at=now,
     )
+
+
+def pushed_object(entry: InboxEntry) -> dict[str, Any]:
+    """The JSON object that live streams and channels send of a notification: shorter than the record."""
+    return {
+        "id": entry.id,
+        "kind": entry.kind,
+        "payload": dict(entry.payload),
+        "created_at": iso(entry.created_at, exact=True),
+    }
 
 
 def inbox_payload(event: Event, audience: Audience) -> dict[str, Any]:

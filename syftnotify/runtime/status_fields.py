@@ -48,6 +48,7 @@ def set_scan(status: WorkerStatus, report: ScanReport, now: float, seconds: floa
     """
     status.jobs, status.peers, status.waiting_for = report.jobs, report.peers, report.waiting_for
     status.delayed = report.delayed
+    status.scans += 1
     status.last_scan, status.last_scan_s = {"at": iso(now, exact=True), "seconds": seconds}, now
 
 

@@ -7,6 +7,7 @@ import uuid
 from dataclasses import dataclass
 
 from syftnotify.config.load import Settings
+from syftnotify.config.transport import mail_types
 from syftnotify.config.values import valid_glob
 from syftnotify.core.errors import ConfigError, NotFoundError, NotifyError
 from syftnotify.core.identifiers import AddressType, is_address
@@ -213,12 +214,13 @@ def _check_target(home: Home, rule: AlertRule) -> str:
     settings = load_reporting_all(home)
     if is_address(rule.target):
         if not settings.default_mail_transport:
-            raise ConfigError("no transport can send mail", hint=f"add one of type {_types(AddressType.MAIL)}")
+            types = listed(mail_types(TRANSPORT_TYPES), "or")
+            raise ConfigError("no transport can send mail", hint=f"add one of type {types}")
         return ""
     names = _endpoints(settings)
     if rule.target not in names:
         raise ConfigError(
-            f"{escape(rule.target)!r} is not a transport of type {_types(AddressType.ENDPOINT)}",
+            f"{escape(rule.target)!r} is not a transport of type {_endpoint_types()}",
             hint=f"use one of {', '.join(names)}" if names else f"pass a URL: {_EXAMPLE_URL}",
         )
     return ""
@@ -230,7 +232,7 @@ def _endpoints(settings: Settings) -> list[str]:
     return [name for name, section in sections if section.address_type is AddressType.ENDPOINT]
 
 
-def _types(address_type: AddressType) -> str:
-    """The transport types with these addresses, as text: `a, b or c`."""
-    names = [name for name, settings in TRANSPORT_TYPES.items() if settings.address_type is address_type]
+def _endpoint_types() -> str:
+    """The transport types with a fixed destination, as text: `a, b or c`."""
+    names = [name for name, settings in TRANSPORT_TYPES.items() if settings.address_type is AddressType.ENDPOINT]
     return listed(names, "or")

@@ -14,6 +14,7 @@ from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.text import escape, plural
 from syftnotify.services.arguments import UsageError
 from syftnotify.services.settings import load
+from syftnotify.sources.spool import request_scan
 from syftnotify.system.paths import Home
 
 SHORT_ID = 8  # digits of an id that are shown; any unambiguous prefix of at least four is accepted
@@ -107,10 +108,14 @@ def resend(home: Home, outbox: OutboxStore, selection: ResendSelection) -> Resen
         NotifyError: an id matches no such notification, or several; nothing is changed then.
     """
     if selection.ids:
-        return ResendResult(outbox.dead_letters.requeue(_find_ids(outbox, selection.ids)))
-    found = list_dead_letters(home, outbox)
-    chosen = [record.id for record in found.records if selection.matches(record)]
-    return ResendResult(outbox.dead_letters.requeue(chosen), found.warning)
+        result = ResendResult(outbox.dead_letters.requeue(_find_ids(outbox, selection.ids)))
+    else:
+        found = list_dead_letters(home, outbox)
+        chosen = [record.id for record in found.records if selection.matches(record)]
+        result = ResendResult(outbox.dead_letters.requeue(chosen), found.warning)
+    if result.count:
+        request_scan(home)
+    return result
 
 
 def unknown_id(text: str) -> NotifyError:

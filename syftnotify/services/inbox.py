@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from syftnotify.config.load import Settings
 from syftnotify.core.errors import ConfigError, NotFoundError, UnknownKindError
 from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.inbox import MAX_MARKED, PAGE_SIZE, InboxEntry, InboxFilter, entry_id, kind_name
@@ -17,6 +18,8 @@ from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.text import escape, iso
 from syftnotify.services.cursors import make_cursor, read_cursor
 from syftnotify.services.tokens import checked_user
+from syftnotify.services.transports import pushing_transports
+from syftnotify.sources.spool import request_scan
 from syftnotify.system.paths import Home
 
 _ROUTE = "api"  # of notifications that other programs create
@@ -96,8 +99,8 @@ class NewNotification:
     occurrence: str = ""  # the same one creates the same notification; empty: a new one
 
 
-def create_notification(outbox: OutboxStore, new: NewNotification) -> InboxEntry:
-    """Store a notification in the inbox of `new.user`.
+def create_notification(outbox: OutboxStore, new: NewNotification, settings: Settings | None = None) -> InboxEntry:
+    """Store a notification in the inbox of `new.user`, and queue it for the transports of `settings` that push it.
 
     Raises:
         UnknownKindError: there is no such kind, or none for an inbox.
@@ -108,9 +111,16 @@ def create_notification(outbox: OutboxStore, new: NewNotification) -> InboxEntry
     named = (new.payload.get(key) for key in _ENTITY_KEYS)
     entity = next((name for name in named if isinstance(name, str) and name), f"notification/{occurrence[:32]}")
     event = Event(kind, entity, occurrence, iso(now, exact=True), dict(new.payload), emitted=True)
-    item = Notification(event.key, entity, user, Audience.RECIPIENT, INBOX, INBOX, route=_ROUTE, for_programs=True)
-    outbox.enqueue([event], [item], now)
-    return find_entry(outbox, user, entry_id(item.id))
+    pushing = [] if settings is None else pushing_transports(settings.config)
+    places = [(INBOX, INBOX), *((transport.name, transport.medium) for transport in pushing)]
+    items = [
+        Notification(event.key, entity, user, Audience.RECIPIENT, name, medium, route=_ROUTE, for_programs=True)
+        for name, medium in places
+    ]
+    outbox.enqueue([event], items, now)
+    if settings is not None and pushing:
+        request_scan(settings.home)
+    return find_entry(outbox, user, entry_id(items[0].id))
 
 
 def store_test(outbox: OutboxStore, owner: str, to: str = "") -> str:

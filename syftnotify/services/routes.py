@@ -34,10 +34,16 @@ def configured_routes(config: Config) -> tuple[Route, ...]:
 
 
 def _inbox_routes(config: Config) -> list[Route]:
-    """The routes to the inboxes of the owner and of submitters: the built-in ones, whatever `routes` says."""
-    routes = built_in_routes(for_scientist=config.for_scientist) if config.serve is not None else ()
+    """The routes to the inboxes of the owner and of submitters: the built-in ones, whatever `routes` says.
+
+    Transports that push what an inbox stores have the same ones.
+    """
+    names = [INBOX] if config.serve is not None else []
+    names += [name for name, section in config.transports.items() if section.pushes_inbox and section.events is None]
+    routes = built_in_routes(for_scientist=config.for_scientist) if names else ()
     return [
-        replace(route, name=f"{route.name}, inbox", transport=INBOX)
+        replace(route, name=f"{route.name}, {name}", transport=name)
+        for name in names
         for route in routes
         if route.to != (Audience.OPERATOR.value,)
     ]

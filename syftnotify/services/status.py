@@ -68,6 +68,36 @@ class HomeStatus:
         return self.phase is Phase.STARTING and self.report.total > 0
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What the worker of a home reports, for monitoring. It is read without the configuration, so it is cheap."""
+
+    is_running: bool
+    is_healthy: bool
+    scans: int  # since the start of the worker
+    scan_seconds: float | None  # of the last scan
+    scanned_at: float | None  # in seconds since 1970
+    jobs: int
+    peers: int
+    transports: Mapping[str, bool]  # whether each can send
+
+    @classmethod
+    def read(cls, home: Home) -> WorkerReport:
+        report, _, phase = worker_lock.current_status(home)
+        is_running = phase in _ACTIVE
+        problems = worker_status.health_problems(report, time.time(), lock_lost=worker_lock.is_lock_lost(home))
+        return cls(
+            is_running=is_running,
+            is_healthy=is_running and not problems,
+            scans=report.scans,
+            scan_seconds=report.last_scan["seconds"],
+            scanned_at=report.last_scan_s,
+            jobs=report.jobs,
+            peers=report.peers,
+            transports={name: bool(transport.get("can_send")) for name, transport in report.transports.items()},
+        )
+
+
 def read_status(home: Home) -> HomeStatus:
     """The status of the worker of `home`."""
     report, pid, phase = worker_lock.current_status(home)

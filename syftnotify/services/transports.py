@@ -35,6 +35,12 @@ def inbox_info(config: Config) -> dict[str, TransportInfo]:
     return {INBOX: TransportInfo(INBOX, AddressType.MAIL, INBOX, (config.do_email,), for_programs=True)}
 
 
+def pushing_transports(config: Config) -> list[TransportInfo]:
+    """The transports that send what an inbox stores."""
+    infos = transport_infos(config)
+    return [infos[name] for name, section in config.transports.items() if section.pushes_inbox]
+
+
 def build_renderer(settings: Settings, name: str, section: TransportSettings) -> Renderer:
     """The renderer of the transport `name`. Raises: ConfigError, a template in its settings is wrong."""
     config, templates = settings.config, settings.home.templates

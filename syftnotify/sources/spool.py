@@ -92,6 +92,17 @@ def emit(
     return event.key
 
 
+def request_scan(home: Home) -> None:
+    """Let a worker that watches its spool scan now, and deliver what another process queued in the outbox.
+
+    If that fails, the next scan does it.
+    """
+    with contextlib.suppress(OSError):
+        change = home.spool / f".scan-{uuid.uuid4().hex}"  # no event: its name begins with a dot
+        change.touch(mode=0o600)
+        change.unlink()
+
+
 def _event(kind: str, entity: str, payload: Mapping[str, Any] | None, key: str, routing: dict[str, Any]) -> Event:
     if not isinstance(entity, str) or not entity.strip():
         raise EmitError("the entity is empty; name what the event is about")

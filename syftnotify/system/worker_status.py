@@ -47,6 +47,7 @@ class WorkerStatus:
     peers: int = 0
     last_scan: dict[str, Any] = field(default_factory=lambda: {"at": None, "seconds": None})
     last_scan_s: float | None = None
+    scans: int = 0  # since this worker's start
     last_look_s: float | None = None  # the last scan whose events were recorded
     waiting: int = 0
     sent: int = 0  # messages

@@ -6,6 +6,7 @@ from syftnotify.config.transport import TransportSettings, TransportTypes
 from syftnotify.transports.discord.settings import DiscordSettings
 from syftnotify.transports.gmail.settings import GmailSettings
 from syftnotify.transports.maildir.settings import MaildirSettings
+from syftnotify.transports.redis.settings import RedisSettings
 from syftnotify.transports.slack.settings import SlackSettings
 from syftnotify.transports.smtp.settings import SmtpSettings
 from syftnotify.transports.webhook.settings import WebhookSettings
@@ -18,5 +19,6 @@ _REGISTERED: tuple[type[TransportSettings], ...] = (
     SlackSettings,
     DiscordSettings,
     WebhookSettings,
+    RedisSettings,
 )
 TRANSPORT_TYPES: TransportTypes = {settings.type_name(): settings for settings in _REGISTERED}

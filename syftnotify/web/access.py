@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.throttle import SlidingWindow
 from syftnotify.core.tokens import Role, Token
 from syftnotify.services.tokens import find_token
@@ -55,33 +56,48 @@ def _too_many() -> ProblemError:
     )
 
 
-def authenticated(
+def authenticate(outbox: OutboxStore, limits: RateLimits, secret: str, address: str) -> Token:
+    """The token with this secret, in a request from `address`.
+
+    Raises:
+        ProblemError: there is no valid one, or there were too many requests.
+    """
+    token = find_token(outbox, secret) if secret else None
+    if token is None:
+        # Valid tokens are not affected: others on the same address could lock their users out.
+        limits.count_failure(address)
+        raise ProblemError(HTTPStatus.UNAUTHORIZED, "a valid token is needed", _CHALLENGE)
+    limits.count_request(token)
+    return token
+
+
+def permit(token: Token, roles: Collection[Role]) -> Token:
+    """The token, if it has one of these roles. Raises: ProblemError, it has not."""
+    if token.role not in roles:
+        raise ProblemError(HTTPStatus.FORBIDDEN, f"the role {token.role.value} does not permit this")
+    return token
+
+
+def _authenticated(
     request: Request,
     state: Annotated[ServerState, Depends(state_of)],
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Token:
-    """The token of the request."""
-    token = find_token(state.outbox, credentials.credentials) if credentials is not None else None
-    if token is None:
-        # Valid tokens are not affected: others on the same address could lock their users out.
-        state.limits.count_failure(request.client.host if request.client else "")
-        raise ProblemError(HTTPStatus.UNAUTHORIZED, "a valid token is needed", _CHALLENGE)
-    state.limits.count_request(token)
-    return token
+    secret = credentials.credentials if credentials is not None else ""
+    return authenticate(state.outbox, state.limits, secret, request.client.host if request.client else "")
 
 
-def requires(*roles: Role) -> Callable[[Token], Token]:
+def _requires(*roles: Role) -> Callable[[Token], Token]:
     """A dependency that admits tokens with one of these roles."""
 
-    def permitted(token: Annotated[Token, Depends(authenticated)]) -> Token:
-        if token.role not in roles:
-            raise ProblemError(HTTPStatus.FORBIDDEN, f"the role {token.role.value} does not permit this")
-        return token
+    def permitted(token: Annotated[Token, Depends(_authenticated)]) -> Token:
+        return permit(token, roles)
 
     return permitted
 
 
-Reader = Annotated[Token, Depends(requires(Role.VIEWER, Role.OPERATOR))]
-Operator = Annotated[Token, Depends(requires(Role.OPERATOR))]
-Creator = Annotated[Token, Depends(requires(Role.SERVICE, Role.OPERATOR))]
+CREATORS = (Role.SERVICE, Role.OPERATOR)
+Reader = Annotated[Token, Depends(_requires(Role.VIEWER, Role.OPERATOR))]
+Operator = Annotated[Token, Depends(_requires(Role.OPERATOR))]
+Creator = Annotated[Token, Depends(_requires(*CREATORS))]
 DENIALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)

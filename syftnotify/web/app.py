@@ -37,7 +37,8 @@ def create_app(
     outbox: OutboxStore,
     *,
     is_stopping: Callable[[], bool] = lambda: False,
-    limits: RateLimits | None = None,
+    limits: RateLimits,
+    idempotency: Idempotency,
     ping_seconds: float = PING_SECONDS,
 ) -> FastAPI:
     """The application for one home. `outbox` stays open while it runs; the streams end when it `is_stopping`."""
@@ -49,9 +50,7 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         hub = StreamHub(outbox.inbox, valid_tokens, is_stopping, ping_seconds=ping_seconds)
-        app.state.server = ServerState(
-            settings.home, settings, outbox, hub, limits or RateLimits(), Idempotency(outbox), is_stopping
-        )
+        app.state.server = ServerState(settings.home, settings, outbox, hub, limits, idempotency, is_stopping)
         task = asyncio.create_task(hub.run())
         try:
             yield

@@ -35,7 +35,7 @@ def post_notification(
     request = body.model_dump(mode="json")
     with state.idempotency.once(token.id, idempotency_key, request) as occurrence:
         new = NewNotification(body.user_id, body.kind, body.payload, occurrence)
-        return NotificationRecord.of(create_notification(state.outbox, new))
+        return NotificationRecord.of(create_notification(state.outbox, new, state.settings))
 
 
 @router.post("/events", status_code=HTTPStatus.ACCEPTED, responses=_FAILURES)

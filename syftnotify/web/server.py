@@ -7,8 +7,8 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import Any, Self
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -17,6 +17,7 @@ from syftnotify.config.load import Settings
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.identifiers import LOOPBACK
 from syftnotify.core.outbox import OutboxStore
+from syftnotify.services.creation import Idempotency
 from syftnotify.web.access import RateLimits
 from syftnotify.web.app import create_app
 from syftnotify.web.stream import PING_SECONDS
@@ -59,7 +60,11 @@ class _Protocol(H11Protocol):
 
 
 class Server:
-    """One server that listens; `run` serves until `stop`."""
+    """Context manager of one server that listens; `run` serves until `stop`.
+
+    Attributes:
+        grpc_port: the port of the gRPC service, which serves until the end of the context; None: there is none.
+    """
 
     def __init__(
         self,
@@ -74,6 +79,12 @@ class Server:
         serve = settings.config.serve
         assert serve is not None
         self._listener = listener
+        self._limits = limits or RateLimits()
+        self._idempotency = Idempotency(outbox)
+        self._settings = settings
+        self._outbox = outbox
+        self.grpc_port: int | None = None
+        self._end = ExitStack()
         options: dict[str, Any] = {}
         if serve.certfile is not None:
             options = {"ssl_certfile": str(serve.certfile), "ssl_keyfile": serve.keyfile and str(serve.keyfile)}
@@ -84,7 +95,8 @@ class Server:
                     outbox,
                     is_stopping=lambda: self._server.should_exit,
                     ping_seconds=ping_seconds,
-                    limits=limits,
+                    limits=self._limits,
+                    idempotency=self._idempotency,
                 ),
                 http=_Protocol,
                 loop="asyncio",
@@ -97,6 +109,19 @@ class Server:
                 **options,
             )
         )
+
+    def __enter__(self) -> Self:
+        """Start the gRPC service. Raises: NotifyError, as `grpc_server`."""
+        serve = self._settings.config.serve
+        if serve is not None and serve.grpc_port is not None:
+            from syftnotify.web.grpc_server import grpc_server
+
+            service = grpc_server(self._settings, self._outbox, self._limits, self._idempotency)
+            self.grpc_port = self._end.enter_context(service)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.close()
 
     @property
     def port(self) -> int:
@@ -150,8 +175,7 @@ def listen(settings: Settings) -> socket.socket:
 @contextmanager
 def in_thread(settings: Settings, outbox: OutboxStore, **options: Any) -> Iterator[Server]:
     """A server in a thread of this process, until the end of the block; `options` are those of `Server`."""
-    with listen(settings) as listener:
-        server = Server(settings, outbox, listener, **options)
+    with listen(settings) as listener, Server(settings, outbox, listener, **options) as server:
         thread = threading.Thread(target=_run_logged, args=(server.run,), name="serve", daemon=True)
         thread.start()
         log.info("serving on port %d", server.port)

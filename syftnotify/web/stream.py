@@ -11,14 +11,12 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from syftnotify.core.errors import NotifyError
-from syftnotify.core.inbox import Inbox, InboxEntry
-from syftnotify.core.text import iso
+from syftnotify.core.inbox import Inbox, InboxEntry, pushed_object
 
 log = logging.getLogger(__name__)
 
@@ -31,19 +29,9 @@ _PING = b": ping\n\n"
 _Frame = tuple[int, bytes]  # position; 0: a ping
 
 
-def stream_object(entry: InboxEntry) -> dict[str, Any]:
-    """What a stream sends of a notification."""
-    return {
-        "id": entry.id,
-        "kind": entry.kind,
-        "payload": dict(entry.payload),
-        "created_at": iso(entry.created_at, exact=True),
-    }
-
-
 def _frame(entry: InboxEntry) -> bytes:
     # JSON has no line breaks, so it is one line of data.
-    return f"id: {entry.id}\ndata: {json.dumps(stream_object(entry))}\n\n".encode()
+    return f"id: {entry.id}\ndata: {json.dumps(pushed_object(entry))}\n\n".encode()
 
 
 class _Subscription:

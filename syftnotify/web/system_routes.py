@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
+from syftnotify.web.access import DENIALS, Operator
+from syftnotify.web.metrics import MEDIA_TYPE, metrics_text
 from syftnotify.web.problems import ProblemError, responses
 from syftnotify.web.state import State
 
@@ -23,6 +25,19 @@ class Health(BaseModel):
 def get_health() -> Health:
     """Whether this process answers."""
     return Health(status="ok")
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        **responses(*DENIALS, HTTPStatus.SERVICE_UNAVAILABLE),
+        200: {"description": "the text format of Prometheus", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
+    },
+)
+def get_metrics(_: Operator, state: State) -> Response:
+    """Metrics of the worker, its queues and its deliveries."""
+    return Response(metrics_text(state), headers={"Content-Type": MEDIA_TYPE})
 
 
 @router.get("/readyz", responses=responses(HTTPStatus.SERVICE_UNAVAILABLE))

@@ -63,6 +63,7 @@ _CLAIMED_ROW = (
                 "bundle",
                 "state",
                 "created_at",
+                "not_before",
                 "first_failed_at",
                 "failures",
                 "refusals",

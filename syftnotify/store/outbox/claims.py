@@ -31,6 +31,7 @@ class Claim:
         self._worker_id = worker_id
         self._resend = resend
         self._throttle = throttle
+        self.first_waits: list[float] = []  # seconds from due to claimed, of the messages that had no attempt before
 
     def next_message(self, connection: sa.Connection) -> list[ClaimedNotification]:
         """Claim the next message and begin its attempt; empty when nothing is due.
@@ -45,6 +46,8 @@ class Claim:
         if bundle:
             values = {"transport": self._transport, "bundle": bundle}
             rows = list(connection.execute(statements.whole_bundle(self._resend), values))
+        if first.first_failed_at is None and first.state == PENDING:
+            self.first_waits.append(max(0.0, self._now - max(first.created_at, first.not_before)))
         ids = [row.id for row in rows]
         is_new_digest = bool(bundle) and "#" not in bundle
         if is_new_digest:

@@ -12,6 +12,7 @@ from syftnotify.core.errors import Failure
 from syftnotify.core.history import AttemptRecord, EventRecord, JobRecord, NotificationRecord, SentMessage
 from syftnotify.core.inbox import entry_id
 from syftnotify.core.kinds import EventKind
+from syftnotify.core.metrics import OutboxMetrics, QueueDepth, outbox_metrics
 from syftnotify.core.models import INBOX, NotificationState
 from syftnotify.core.outbox import OutboxCounts
 from syftnotify.store.outbox.conditions import (
@@ -25,7 +26,15 @@ from syftnotify.store.outbox.conditions import (
 )
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.rows import parse_object
-from syftnotify.store.outbox.schema import ATTEMPTS, DELIVERED, EVENTS, INBOX_ENTRIES, NOTIFICATIONS, SUBMISSIONS
+from syftnotify.store.outbox.schema import (
+    ATTEMPTS,
+    DELIVERED,
+    EVENTS,
+    INBOX_ENTRIES,
+    NOTIFICATIONS,
+    SUBMISSIONS,
+    WAITING,
+)
 from syftnotify.store.outbox.totals import read_totals
 
 # The worker recognizes by its own alerts what it has reported. Longer than an alert precedes the end of a sign-in.
@@ -40,6 +49,15 @@ _COUNT_BY_STATE = (
 _COUNT_FAILED = sa.select(sa.func.count()).where(
     NOTIFICATIONS.c.state.in_((PENDING, UNKNOWN)), NOTIFICATIONS.c.failures > 0
 )
+# The index of the queue answers this alone; `created_at` is not in it.
+_QUEUES = (
+    sa.select(
+        NOTIFICATIONS.c.transport, sa.func.count().label("waiting"), sa.func.min(NOTIFICATIONS.c.seq).label("first")
+    )
+    .where(sa.text(WAITING))
+    .group_by(NOTIFICATIONS.c.transport)
+)
+_QUEUED_AT = sa.select(NOTIFICATIONS.c.created_at).where(NOTIFICATIONS.c.seq == sa.bindparam("row_seq"))
 _UNACKNOWLEDGED = sa.and_(NOTIFICATIONS.c.state == _DEAD, NOTIFICATIONS.c.acknowledged_at.is_(None))
 _COUNT_UNACKNOWLEDGED = sa.select(sa.func.count()).where(_UNACKNOWLEDGED)
 _COUNT_HELD = sa.select(sa.func.count()).where(
@@ -167,6 +185,16 @@ class History:
                 dead=dead,
                 unacknowledged=connection.execute(_COUNT_UNACKNOWLEDGED).scalar_one() if dead else 0,
             )
+
+    def metrics(self) -> OutboxMetrics:
+        with self._database.reading() as connection:
+            queues = [
+                QueueDepth(
+                    row.transport, row.waiting, connection.execute(_QUEUED_AT, {"row_seq": row.first}).scalar_one()
+                )
+                for row in connection.execute(_QUEUES).all()
+            ]
+            return outbox_metrics(read_totals(connection), queues)
 
     def prune(
         self, before: float, now: float, *, exempt: Container[str], limit: int | None = None, dry_run: bool = False

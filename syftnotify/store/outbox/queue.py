@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from syftnotify.core.errors import Failure, StateError
 from syftnotify.core.kinds import Audience
+from syftnotify.core.metrics import attempt_total, first_attempt_totals
 from syftnotify.core.models import MAIL, NotificationState
 from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification, Throttle
 from syftnotify.store.outbox import claim_statements as statements
@@ -122,6 +123,7 @@ class Queue:
             with self._database.writing() as connection, text_as(connection, str):
                 while len(messages) < limit and (message := claim.next_message(connection)):
                     messages.append(message)
+                add_to_totals(connection, **first_attempt_totals(claim.first_waits))
                 claimed = {item.id for message in messages for item in message}
                 self._in_flight |= claimed  # before the commit: `recover` must not record them as cut off
         except BaseException:
@@ -148,7 +150,7 @@ class Queue:
         with self._database.writing() as connection:
             _MARK_SENT.execute(connection, [{"row_id": each, "new_thread": thread} for each in ids])
             _end_attempts(connection, ids, now, DELIVERED, provider_id=provider_id)
-            add_to_totals(connection, messages=1, notifications=len(ids))
+            add_to_totals(connection, messages=1, notifications=len(ids), **{attempt_total(DELIVERED): 1})
         self._recorded(claimed, is_final=True)
 
     def mark_failed(
@@ -157,8 +159,8 @@ class Queue:
         with self._database.writing() as connection:
             _MARK_FAILED.execute(connection, [_failed_row(item, now, error, outcome) for item in claimed])
             _end_attempts(connection, [item.id for item in claimed], now, failure.value, error=error)
-            if failure is Failure.UNKNOWN:
-                add_to_totals(connection, unknown=len(claimed))
+            unknown = {"unknown": len(claimed)} if failure is Failure.UNKNOWN else {}
+            add_to_totals(connection, **{attempt_total(failure.value): 1}, **unknown)
         self._recorded(claimed, is_final=outcome.state is NotificationState.DEAD)
 
     @contextlib.contextmanager
@@ -208,7 +210,7 @@ class Queue:
                     .values(ended_at=now, outcome=Failure.UNKNOWN.value, error="the process ended during the attempt")
                 ).rowcount
             if started:
-                add_to_totals(connection, unknown=started)
+                add_to_totals(connection, unknown=started, **{attempt_total(Failure.UNKNOWN.value): started})
         return len(lost)
 
     def bound_waits(self, now: float) -> int:

@@ -230,7 +230,8 @@ TOKENS = sa.Table(
     sa.Column("expires_at", sa.Float),
     sa.Column("revoked_at", sa.Float),
 )
-# Counters that pruning does not lower: events enqueued, messages sent, notifications in them, unknown outcomes.
+# Counters that pruning does not lower: events enqueued, messages sent, notifications in them, unknown outcomes, and
+# those of `core.metrics`.
 TOTALS = sa.Table(
     "totals",
     SCHEMA,

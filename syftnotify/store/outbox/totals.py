@@ -1,4 +1,4 @@
-"""Counters that pruning does not lower: messages sent, notifications in them, unknown outcomes, events."""
+"""Counters that pruning does not lower: messages, notifications, events, and those of `core.metrics`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ _ALL = sa.select(TOTALS.c.name, TOTALS.c.value)
 
 def add_to_totals(connection: sa.Connection, **counts: int) -> None:
     """Increase the counters of these names."""
+    if not counts:
+        return
     _ADD.execute(connection, [{"total": name, "count": count} for name, count in counts.items()])
 
 

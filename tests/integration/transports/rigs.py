@@ -14,7 +14,7 @@ from typing import Any
 
 from syftnotify.core.models import Message
 from syftnotify.core.ports import Transport
-from tests.fakes import google, mailserver, web
+from tests.fakes import google, mailserver, redis_server, web
 from tests.fakes.mailserver import HOST
 from tests.support import ANA, OWNER, mails_in, transport_for, transport_settings
 
@@ -317,6 +317,46 @@ class MaildirRig(Rig):
         return [mail_arrived(mail.message) for mail in mails_in(self.path)]
 
 
+class RedisRig(Served):
+    def __init__(self, folder: Path, end: ExitStack) -> None:
+        super().__init__(folder, end)
+        self.server = end.enter_context(redis_server.serve_redis())
+
+    def section(self, port: int | None, seconds: float) -> dict[str, Any]:
+        assert self.server.server is not None
+        chosen = self.server.server.port if port is None else port
+        return {"type": "redis", "url": f"redis://notifier:{SECRET}word@{HOST}:{chosen}", "timeout_secs": seconds}
+
+    def reject(self) -> None:
+        self.server.replies["PUBLISH"] = redis_server.reply("-ERR unknown command 'PUBLISH'")
+
+    def reject_with_secrets(self) -> None:
+        self.server.replies["AUTH"] = redis_server.reply(f"-WRONGPASS invalid {SECRET}word")
+
+    def reject_temporarily(self, wait: str = "") -> None:
+        assert not wait, "the protocol has no place for a time"
+        self.server.replies["PUBLISH"] = redis_server.reply("-BUSY Redis is busy running a script.")
+
+    def close_after_message(self) -> None:
+        self.server.replies["PUBLISH"] = web.close_connection
+
+    def hangs(self) -> None:
+        self.server.replies["PUBLISH"] = mailserver.never_respond
+
+    def stop_server(self) -> None:
+        assert self.server.server is not None
+        self.server.server.stop()
+
+    @property
+    def requests(self) -> int:
+        return len(self.server.published)
+
+    @property
+    def received(self) -> list[Arrived]:
+        found = [(channel, json.loads(content)) for channel, content in self.server.published]
+        return [Arrived(each["id"], each["text"], (channel.decode(),), tuple(each)) for channel, each in found]
+
+
 # One entry for each registered transport; the tests run for every name in the registry.
 RIGS: dict[str, type[Rig]] = {
     "gmail": GmailRig,
@@ -325,4 +365,5 @@ RIGS: dict[str, type[Rig]] = {
     "slack": SlackRig,
     "discord": DiscordRig,
     "webhook": WebhookRig,
+    "redis": RedisRig,
 }

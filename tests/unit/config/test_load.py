@@ -102,9 +102,9 @@ interval: 30
         "notify.monitor_jobs: expected true or false, got 1",
         "notify.wacth: unknown key; did you mean `watch`?",
         "transports.mail.tokn: unknown key; did you mean `token`?",
-        "transports.box.type: expected gmail, smtp, maildir, slack, discord or webhook, got 'mailbox'; "
+        "transports.box.type: expected gmail, smtp, maildir, slack, discord, webhook or redis, got 'mailbox'; "
         "did you mean `gmail`?",
-        "transports.bare.type: missing; expected gmail, smtp, maildir, slack, discord or webhook",
+        "transports.bare.type: missing; expected gmail, smtp, maildir, slack, discord, webhook or redis",
         "transports.none: expected keys with values, got int",
         "routes[0].evnts: unknown key; did you mean `events`?",
         "recipients.allow: expected a list, got 'everybody'",

@@ -1,0 +1,1 @@
+"""Messages on the channels of a Redis server."""
