@@ -69,6 +69,10 @@ def init(
             help="Ping URL of a dead-man switch, or a mail address that another mail transport alerts when one fails."
         ),
     ] = None,
+    serve: Annotated[
+        bool | None,
+        typer.Option("--serve/--no-serve", help="Whether the worker serves an inbox and an API on this machine."),
+    ] = None,
     from_syft_bg: Annotated[
         bool,
         typer.Option("--from-syft-bg", help="Take over the settings of syft-bg and its record of sent mail."),
@@ -89,6 +93,10 @@ def init(
     from syftnotify.services.setup.plan import check_options, plan_setup
     from syftnotify.services.setup.writing import write_setup
 
+    if serve:
+        from syftnotify.web.launch import check_packages
+
+        check_packages()
     resolved = resolve_home(context, home)
     options = SetupOptions(
         email=email,
@@ -102,6 +110,7 @@ def init(
         credentials=credentials,
         no_browser=no_browser,
         alert_contact=alert_contact,
+        serve=serve,
         force=force,
     )
     can_ask = is_terminal() and not from_syft_bg
@@ -238,7 +247,7 @@ def _add_smtp_password(options: "SetupOptions", *, can_ask: bool) -> "SetupOptio
 def _print_result(home: "Home", result: "SetupResult") -> None:
     from syftnotify.services.setup.writing import previous_config
 
-    settings, mail = result.settings, result.mail
+    settings, mail, serve = result.settings, result.mail, result.settings.config.serve
     print_line(f"wrote {home.config}" if result.is_changed else f"{home.config} is unchanged")
     if mail is not None:
         print_line(f"mail goes out through transport `{mail.name}` ({settings.config.transports[mail.name].type})")
@@ -247,6 +256,12 @@ def _print_result(home: "Home", result: "SetupResult") -> None:
             print_line(f"removed from `{mail.name}`: {', '.join(mail.removed)}; the previous configuration is {copy}")
         if mail.kept:
             print_line(f"transport `{mail.kept}` stays configured")
+    if serve is not None and serve.enabled:
+        scheme = "http" if serve.certfile is None else "https"
+        print_line(f"the worker serves the inbox and the API on {scheme}://{serve.host}:{serve.port}; for a token, run")
+        print_line(f"`notify token create --user {settings.config.do_email} --role operator`")
+    elif serve is None and result.is_changed:
+        print_line("an inbox and an API for other programs: `notify init --serve`")
     print_warnings(result.warnings)
     if not settings.root.is_dir():
         print_line(f"{settings.root} does not exist yet; the worker waits for it")

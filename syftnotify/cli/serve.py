@@ -38,7 +38,8 @@ def serve(
         "behind_proxy": behind_proxy,
     }
     settings = load_with_server(resolved, options)
-    check_packages(settings)
+    serve = settings.config.serve
+    check_packages(with_grpc=serve is not None and serve.grpc_port is not None)
     from syftnotify.web.server import Server, listen
 
     with (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable
 
 from fastapi import FastAPI
@@ -43,13 +42,9 @@ def create_app(
 ) -> FastAPI:
     """The application for one home. `outbox` stays open while it runs; the streams end when it `is_stopping`."""
 
-    def valid_tokens() -> frozenset[str]:
-        now = time.time()
-        return frozenset(token.id for token in outbox.tokens.all() if token.is_valid(now))
-
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        hub = StreamHub(outbox.inbox, valid_tokens, is_stopping, ping_seconds=ping_seconds)
+        hub = StreamHub(outbox, is_stopping, ping_seconds=ping_seconds)
         app.state.server = ServerState(settings.home, settings, outbox, hub, limits, idempotency, is_stopping)
         task = asyncio.create_task(hub.run())
         try:

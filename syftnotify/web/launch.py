@@ -13,12 +13,11 @@ from syftnotify.runtime.opening import create_outbox
 _PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
 
 
-def check_packages(settings: Settings) -> None:
-    """Raises: NotifyError, packages of the server, or of gRPC if it is configured, are not installed."""
+def check_packages(*, with_grpc: bool = False) -> None:
+    """Raises: NotifyError, packages of the server, or of its gRPC service, are not installed."""
     if any(importlib.util.find_spec(name) is None for name in _PACKAGES):
         raise NotifyError("the server needs more packages", hint="run `pip install 'syftnotify[server]'`")
-    serve = settings.config.serve
-    if serve is not None and serve.grpc_port is not None and importlib.util.find_spec("grpc") is None:
+    if with_grpc and importlib.util.find_spec("grpc") is None:
         raise NotifyError(
             "`serve.grpc_port` needs more packages", hint="run `pip install 'syftnotify[server,grpc]'`, or unset it"
         )
@@ -31,7 +30,8 @@ def serve_in_thread(settings: Settings) -> Iterator[None]:
     Raises:
         ConfigError, NotifyError: as `web.server.listen`, or the packages are not installed.
     """
-    check_packages(settings)
+    serve = settings.config.serve
+    check_packages(with_grpc=serve is not None and serve.grpc_port is not None)
     from syftnotify.web.server import in_thread
 
     with create_outbox(settings.home) as outbox, in_thread(settings, outbox):

@@ -10,19 +10,22 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from collections.abc import Callable
 
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from syftnotify.core.errors import NotifyError
-from syftnotify.core.inbox import Inbox, InboxEntry, pushed_object
+from syftnotify.core.inbox import InboxEntry, pushed_object
+from syftnotify.core.outbox import OutboxStore
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.03
 PING_SECONDS = 15.0  # proxies close connections without data
 _RETRY_SECONDS = 1.0
+_CHECK_SECONDS = 1.0  # between two checks whether the database was replaced
 _CHUNK = 500  # notifications read at once
 _MAX_QUEUED = 1000  # frames that wait for one client
 _PING = b": ping\n\n"
@@ -55,20 +58,15 @@ class StreamHub:
 
     def __init__(
         self,
-        inbox: Inbox,
-        valid_tokens: Callable[[], frozenset[str]],
+        outbox: OutboxStore,
         is_stopping: Callable[[], bool],
         *,
         ping_seconds: float = PING_SECONDS,
     ) -> None:
-        """`valid_tokens` returns the ids of all tokens that are valid now; a stream ends with its token.
-
-        When the server `is_stopping`, all streams end: it waits for them before it ends.
-        """
-        self._inbox = inbox
-        self._valid_tokens = valid_tokens
+        """When the server `is_stopping`, all streams end: it waits for them before it ends."""
+        self._outbox = outbox
         self._is_stopping = is_stopping
-        self._ping_seconds = ping_seconds  # between two pings, which also end the streams of revoked tokens
+        self._ping_seconds = ping_seconds  # between two pings, which also end the streams of tokens that ended
         self._subscriptions: dict[str, set[_Subscription]] = {}  # by user
         self._position: int | None = None
         self._is_closed = False
@@ -76,7 +74,7 @@ class StreamHub:
 
     async def run(self) -> None:
         """Distribute until `close` is called."""
-        pinged_at = asyncio.get_running_loop().time()
+        pinged_at = checked_at = asyncio.get_running_loop().time()
         while not self._is_closed:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _POLL_SECONDS)
@@ -84,10 +82,15 @@ class StreamHub:
             if self._is_stopping():
                 self.close()
                 return
+            now = asyncio.get_running_loop().time()
             try:
+                if now - checked_at >= _CHECK_SECONDS:
+                    checked_at = now
+                    if await asyncio.to_thread(self._outbox.reopen_if_replaced):
+                        self._position = None  # positions start again
                 await self._distribute()
-                if asyncio.get_running_loop().time() - pinged_at >= self._ping_seconds:
-                    pinged_at = asyncio.get_running_loop().time()
+                if now - pinged_at >= self._ping_seconds:
+                    pinged_at = now
                     await self._ping()
             except NotifyError as error:
                 log.warning("the streams wait: %s", error)
@@ -117,12 +120,12 @@ class StreamHub:
 
     async def backlog(self, user: str, position: int) -> list[_Frame]:
         """The next notifications of `user` after a position, at most `_CHUNK`."""
-        entries = await asyncio.to_thread(self._inbox.after, position, _CHUNK, user)
+        entries = await asyncio.to_thread(self._outbox.inbox.after, position, _CHUNK, user)
         return [(entry.seq, _frame(entry)) for entry in entries]
 
     async def position_of(self, entry_id: str) -> int | None:
         """The position of a notification, or the last one if `entry_id` is empty; None if it is not known."""
-        return await asyncio.to_thread(self._inbox.position, entry_id)
+        return await asyncio.to_thread(self._outbox.inbox.position, entry_id)
 
     def _all(self) -> list[_Subscription]:
         return [each for of_user in self._subscriptions.values() for each in of_user]
@@ -131,7 +134,7 @@ class StreamHub:
         if self._subscriptions:
             await self._find_position()
         while self._subscriptions and self._position is not None:
-            entries = await asyncio.to_thread(self._inbox.after, self._position, _CHUNK)
+            entries = await asyncio.to_thread(self._outbox.inbox.after, self._position, _CHUNK)
             for entry in entries:
                 self._position = entry.seq
                 if of_user := self._subscriptions.get(entry.recipient):
@@ -148,8 +151,12 @@ class StreamHub:
             if self._position is None:  # another task may have found it
                 self._position = position
 
+    def _valid_token_ids(self) -> frozenset[str]:
+        now = time.time()
+        return frozenset(token.id for token in self._outbox.tokens.all() if token.is_valid(now))
+
     async def _ping(self) -> None:
-        valid = await asyncio.to_thread(self._valid_tokens)
+        valid = await asyncio.to_thread(self._valid_token_ids)
         for subscription in self._all():
             subscription.add((0, _PING) if subscription.token_id in valid else None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -12,11 +13,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.fakes.mailserver import HOST, RawServer, serve_raw
 from tests.fakes.ports import listen
 from tests.support import wait_until
 
 PROGRAM = shutil.which("redis-server")
+needs_redis = pytest.mark.skipif(
+    PROGRAM is None and not os.environ.get("SYFTNOTIFY_REQUIRES_REDIS"),
+    reason="redis-server is not installed (Debian: redis-server)",
+)
 Reply = Callable[[socket.socket], None]
 
 

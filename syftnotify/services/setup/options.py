@@ -35,6 +35,7 @@ class SetupOptions:
     credentials: Path | None = None  # client secrets of a Google desktop app
     no_browser: bool = False  # sign in with a browser on another machine
     alert_contact: str | None = None  # ping URL or mail address
+    serve: bool | None = None  # whether the worker serves the API
     force: bool = False  # replace the configuration by a new one
     syft_bg: SyftBgSettings | None = None  # to take over, besides the values above
 

@@ -92,6 +92,7 @@ def _settings(options: SetupOptions) -> dict[tuple[str, ...], Any]:
         ("notify", "monitor_jobs"): options.notify_jobs,
         ("notify", "monitor_peers"): options.notify_peers,
         ("notify", "interval"): _without_fraction(options.interval),
+        ("serve", "enabled"): options.serve,
     }
     return {path: value for path, value in values.items() if value is not None}
 

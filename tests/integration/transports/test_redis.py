@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,14 +19,10 @@ from syftnotify.services.settings import load
 from syftnotify.services.test_send import send_test
 from tests.fakes import redis_server
 from tests.fakes.mailserver import HOST
-from tests.fakes.redis_server import run_redis
+from tests.fakes.redis_server import needs_redis, run_redis
 from tests.support import ANA, BO, OWNER, Box, transport_for, transport_settings, wait_until
 from tests.trees import TREES, Disk
 
-real = pytest.mark.skipif(
-    redis_server.PROGRAM is None and not os.environ.get("SYFTNOTIFY_REQUIRES_REDIS"),
-    reason="redis-server is not installed (Debian: redis-server)",
-)
 HELLO = Message("m1", ANA, "JOB_FAILED", "it failed", body=b'{"kind": "JOB_FAILED"}')
 
 
@@ -79,7 +74,7 @@ def scanning(box: Box, port: int, **settings: Any) -> Iterator[None]:
     box.scan()
 
 
-@real
+@needs_redis
 def test_all_subscribers_of_a_person_get_the_message_once(port: int) -> None:
     """C12"""
     subscribers = [Subscriber(port, ANA) for _ in range(3)]
@@ -90,7 +85,7 @@ def test_all_subscribers_of_a_person_get_the_message_once(port: int) -> None:
     assert not any(subscriber.has_more() for subscriber in [*subscribers, other])
 
 
-@real
+@needs_redis
 def test_owner_and_submitter_get_what_their_inbox_stores(box: Box, port: int) -> None:
     """C13: {id, kind, payload, created_at}; the id is that of the notification in the inbox."""
     owner, submitter = Subscriber(port, OWNER), Subscriber(port, ANA)
@@ -109,7 +104,7 @@ def test_owner_and_submitter_get_what_their_inbox_stores(box: Box, port: int) ->
         assert not subscriber.has_more()
 
 
-@real
+@needs_redis
 def test_events_select_what_is_published_instead(box: Box, port: int) -> None:
     """The setting `events` replaces the usual routes."""
     submitter = Subscriber(port, ANA)
@@ -121,7 +116,7 @@ def test_events_select_what_is_published_instead(box: Box, port: int) -> None:
     assert not submitter.has_more()
 
 
-@real
+@needs_redis
 def test_message_waits_while_the_server_is_away(box: Box, tmp_path: Path) -> None:
     """An outage loses nothing: what waits is published when the server is back."""
     with run_redis(tmp_path) as port:
@@ -138,7 +133,7 @@ def test_message_waits_while_the_server_is_away(box: Box, tmp_path: Path) -> Non
         assert not submitter.has_more()
 
 
-@real
+@needs_redis
 def test_test_message_is_published(box: Box, port: int) -> None:
     """N02"""
     with scanning(box, port):
@@ -148,7 +143,7 @@ def test_test_message_is_published(box: Box, port: int) -> None:
     assert subscriber.next()["kind"] == "TEST"
 
 
-@real
+@needs_redis
 def test_passwords_and_permissions(tmp_path: Path) -> None:
     """Users of access control lists, the default user, and a channel that a user may not use."""
     configuration = tmp_path / "redis.conf"
@@ -164,7 +159,7 @@ def test_passwords_and_permissions(tmp_path: Path) -> None:
             assert "secret-" not in str(error)
 
 
-@real
+@needs_redis
 def test_tls_verifies_the_certificate(tmp_path: Path) -> None:
     ca = trustme.CA()
     certificate = ca.issue_cert(HOST)

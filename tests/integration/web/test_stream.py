@@ -13,9 +13,12 @@ import httpx
 import pytest
 
 from syftnotify.core.inbox import InboxFilter
-from syftnotify.services.tokens import find_token
+from syftnotify.core.tokens import Role
+from syftnotify.runtime.opening import create_outbox
+from syftnotify.services.inbox import NewNotification, create_notification
+from syftnotify.services.tokens import create_token, find_token
 from syftnotify.web import stream
-from tests.support import ANA, BO, Box, wait_until
+from tests.support import ANA, BO, Box, delete_outbox, wait_until
 from tests.web import KIND, PAYLOAD, Served, serve
 
 STREAM = "/v1/notifications/stream"
@@ -138,3 +141,16 @@ def test_streams_that_begin_while_notifications_are_stored_miss_none(served: Ser
     wait_until(lambda: all(len(reader.ids) >= 60 for reader in readers), what="all notifications")
 
     assert [reader.ids for reader in readers] == [ids] * 8
+
+
+def test_server_follows_a_database_that_was_replaced(served: Served) -> None:
+    """A restored copy, or one that the worker rebuilt: requests and streams use the new one."""
+    client = served.client("viewer")
+    delete_outbox(served.box)
+    with create_outbox(served.box.home) as new:
+        secret = create_token(new, ANA, Role.VIEWER).secret
+        client.headers["Authorization"] = f"Bearer {secret}"
+        wait_until(lambda: client.get("/v1/notifications").status_code == 200, what="the new token")
+        reader = Reader(client)
+        stored = create_notification(new, NewNotification(ANA, KIND, PAYLOAD)).id
+        wait_until(lambda: reader.ids == [stored], what="the notification")

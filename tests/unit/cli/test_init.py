@@ -141,3 +141,15 @@ def test_init_with_wrong_value_writes_no_new_file(new_user: Box, user_home: Path
     new_user.notify("init", "--email", OWNER, "--interval", "0", check=2)
 
     assert not (user_home / "config.yaml").exists()
+
+
+def test_init_offers_and_configures_the_server(new_user: Box, user_home: Path, tmp_path: Path) -> None:
+    arguments = ("--email", OWNER, "--syftbox-root", str(tmp_path), "--transport", "maildir", "--no-test")
+
+    assert "`notify init --serve`" in new_user.notify("init", *arguments, check=0).stdout
+    done = new_user.notify("init", "--serve", "--no-test", check=0)
+    assert read_config(user_home)["serve"] == {"enabled": True}
+    assert "serves the inbox and the API on http://127.0.0.1:8780" in done.stdout
+    assert f"notify token create --user {OWNER}" in done.stdout
+    new_user.notify("init", "--no-serve", "--no-test", check=0)
+    assert read_config(user_home)["serve"] == {"enabled": False}
