@@ -83,11 +83,9 @@ def alerts_rm(
 ) -> None:
     """Remove a rule."""
     from syftnotify.runtime.opening import open_outbox
-    from syftnotify.services.alert_rules import no_single_rule, remove_rule
+    from syftnotify.services.alert_rules import remove_rule
 
     with open_outbox(resolve_home(context, home)) as outbox:
-        if outbox is None:
-            raise no_single_rule(name)
         removed = remove_rule(outbox, name)
     print_line(f"removed {removed.id}")
 

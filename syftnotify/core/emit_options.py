@@ -94,7 +94,9 @@ def _texts(name: str, values: Any) -> list[str]:
     try:
         texts = list(values)
     except TypeError:
-        raise EmitError(f"{name} must be a list of texts") from None
+        texts = None
+    if texts is None or isinstance(values, Mapping):
+        raise EmitError(f"{name} must be a list of texts")
     if not all(isinstance(value, str) and value for value in texts):
         raise EmitError(f"{name} must be a list of texts, none of them empty")
     return texts

@@ -104,6 +104,10 @@ class NotFoundError(NotifyError):
     """There is nothing with that id, or it belongs to another person."""
 
 
+class ConflictError(NotifyError):
+    """The state of something does not permit what was asked for."""
+
+
 class UnknownKindError(NotifyError, ValueError):
     """Unknown event kind; the message suggests a similar one, if there is one."""
 

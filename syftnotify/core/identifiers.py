@@ -25,6 +25,7 @@ def entity_id(*parts: str) -> str:
 
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+ADDRESS_PATTERN = f"^{_ADDRESS.pattern}$"  # of the addresses for which `is_address` is true, for descriptions
 
 
 def is_address(text: str) -> bool:

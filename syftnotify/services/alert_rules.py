@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from syftnotify.config.load import Settings
 from syftnotify.config.transport import mail_types
 from syftnotify.config.values import valid_glob
-from syftnotify.core.errors import ConfigError, NotFoundError, NotifyError
+from syftnotify.core.errors import ConfigError, NotFoundError
 from syftnotify.core.identifiers import AddressType, is_address
 from syftnotify.core.models import AlertRule
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.text import escape, hostname, listed
+from syftnotify.services.arguments import by_id_prefix
 from syftnotify.services.settings import load_reporting_all
 from syftnotify.system.paths import Home
 from syftnotify.transports.registry import TRANSPORT_TYPES
@@ -150,23 +151,17 @@ def list_rules(outbox: OutboxStore, about: str = "") -> list[AlertRule]:
     return [rule for rule in outbox.alert_rules.all() if not about or about in {rule.job, rule.tag}]
 
 
-def remove_rule(outbox: OutboxStore, id_prefix: str) -> AlertRule:
-    """Delete the rule whose id begins with `id_prefix`; returns it.
+def remove_rule(outbox: OutboxStore | None, id_prefix: str) -> AlertRule:
+    """Delete the rule whose id begins with `id_prefix`; returns it. Without an outbox there is none.
 
     Raises:
         NotifyError: there is none, or several.
     """
-    found = [rule for rule in outbox.alert_rules.all() if id_prefix and rule.id.startswith(id_prefix.lower())]
-    if len(found) != 1:
-        raise no_single_rule(id_prefix, len(found))
-    outbox.alert_rules.remove(found[0].id)
-    return found[0]
-
-
-def no_single_rule(id_prefix: str, count: int = 0) -> NotifyError:
-    """The error that `id_prefix` is the start of no rule's id, or of the ids of `count` rules."""
-    text = f"the ids of {count} alert rules begin with" if count else "there is no alert rule"
-    return NotifyError(f"{text} {escape(id_prefix)!r}", hint="run `notify alerts list` for the ids")
+    rules = outbox.alert_rules.all() if outbox is not None else []
+    rule = by_id_prefix(rules, id_prefix, noun="alert rule", command="notify alerts list")
+    if outbox is not None:
+        outbox.alert_rules.remove(rule.id)
+    return rule
 
 
 def _target(options: RuleOptions) -> str:

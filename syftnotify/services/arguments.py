@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Protocol, TypeVar
 
 from syftnotify.config.values import DurationRangeError, parse_duration
-from syftnotify.core.errors import NotifyError
+from syftnotify.core.errors import NotFoundError, NotifyError
 from syftnotify.core.text import escape
 
 
@@ -14,6 +16,30 @@ class UsageError(NotifyError):
     """An option or argument that cannot be used."""
 
     exit_code = 2
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+Record = TypeVar("Record", bound=_HasId)
+
+
+def by_id_prefix(records: Iterable[Record], prefix: str, *, noun: str, command: str) -> Record:
+    """The record whose id begins with `prefix`; `noun` and the `command` that lists them are for the error.
+
+    Raises:
+        NotFoundError: there is none.
+        NotifyError: there are several.
+    """
+    found = [record for record in records if prefix and record.id.startswith(prefix.lower())]
+    if len(found) == 1:
+        return found[0]
+    shown, hint = escape(prefix), f"run `{command}` for the ids"
+    if found:
+        raise NotifyError(f"the ids of {len(found)} {noun}s begin with {shown!r}", hint=hint)
+    raise NotFoundError(f"there is no {noun} {shown!r}", hint=hint)
 
 
 def parse_time(text: str) -> float:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from syftnotify.core.errors import ConfigError, NotifyError
+from syftnotify.core.errors import ConfigError, ConflictError, NotFoundError, NotifyError
 from syftnotify.core.history import NotificationRecord
 from syftnotify.core.models import NotificationState
 from syftnotify.core.outbox import OutboxStore
@@ -118,9 +118,9 @@ def resend(home: Home, outbox: OutboxStore, selection: ResendSelection) -> Resen
     return result
 
 
-def unknown_id(text: str) -> NotifyError:
+def unknown_id(text: str) -> NotFoundError:
     """The error that no notification has the id `text`."""
-    return NotifyError(f"there is no notification {escape(text)!r}", hint="run `notify dead-letters` for the ids")
+    return NotFoundError(f"there is no notification {escape(text)!r}", hint="run `notify dead-letters` for the ids")
 
 
 def _find_ids(outbox: OutboxStore, prefixes: Iterable[str]) -> list[str]:
@@ -139,5 +139,5 @@ def _find_id(outbox: OutboxStore, prefix: str) -> str:
     full_id, state = next(iter(found.items()))
     if state not in _RESENDABLE:
         reason = _NOT_RESENDABLE.get(NotificationState(state), "is already queued")
-        raise NotifyError(f"{full_id[:SHORT_ID]} {reason}")
+        raise ConflictError(f"{full_id[:SHORT_ID]} {reason}")
     return full_id

@@ -25,6 +25,7 @@ from syftnotify.system.paths import Home
 _ROUTE = "api"  # of notifications that other programs create
 # Kinds that are about the notifier's own messages, and make no sense in an inbox.
 _NOT_CREATED = frozenset({EventKind.DIGEST, EventKind.TEST, EventKind.HEARTBEAT})
+CREATABLE_KINDS = tuple(kind_name(kind) for kind in EventKind if kind not in _NOT_CREATED)
 _ENTITY_KEYS = ("job_id", "workflow_id")  # payload keys that name what a notification is about
 
 

@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass
 
 from syftnotify.config.values import parse_duration
-from syftnotify.core.errors import ConfigError, NotifyError
+from syftnotify.core.errors import ConfigError
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.text import escape, listed, local_time
 from syftnotify.core.tokens import Role, Token, token_hash
-from syftnotify.services.arguments import UsageError, parse_time
+from syftnotify.services.arguments import UsageError, by_id_prefix, parse_time
 
 _PREFIX = "syn_"  # lets secret scanners recognize a token
 _SECRET_BYTES = 32
@@ -79,23 +79,17 @@ def checked_user(user: str) -> str:
     return name
 
 
-def revoke_token(outbox: OutboxStore, id_prefix: str) -> Token:
-    """Revoke the token whose id begins with `id_prefix`; returns it.
+def revoke_token(outbox: OutboxStore | None, id_prefix: str) -> Token:
+    """Revoke the token whose id begins with `id_prefix`; returns it. Without an outbox there is none.
 
     Raises:
         NotifyError: there is none, or several.
     """
-    found = [token for token in outbox.tokens.all() if id_prefix and token.id.startswith(id_prefix.lower())]
-    if len(found) != 1:
-        raise no_single_token(id_prefix, len(found))
-    outbox.tokens.revoke(found[0].id, time.time())
-    return found[0]
-
-
-def no_single_token(id_prefix: str, count: int = 0) -> NotifyError:
-    """The error that `id_prefix` is the start of no token's id, or of the ids of `count` tokens."""
-    text = f"the ids of {count} tokens begin with" if count else "there is no token"
-    return NotifyError(f"{text} {escape(id_prefix)!r}", hint="run `notify token list` for the ids")
+    tokens = outbox.tokens.all() if outbox is not None else []
+    token = by_id_prefix(tokens, id_prefix, noun="token", command="notify token list")
+    if outbox is not None:
+        outbox.tokens.revoke(token.id, time.time())
+    return token
 
 
 def find_token(outbox: OutboxStore, secret: str) -> Token | None:

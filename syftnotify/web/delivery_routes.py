@@ -15,7 +15,16 @@ from syftnotify.services.deliveries import delivery_page, find_delivery
 from syftnotify.services.history import HistoryFilter
 from syftnotify.web.access import DENIALS, Operator
 from syftnotify.web.problems import responses
-from syftnotify.web.records import Attempt, Delivery, DeliveryDetail, DeliveryList, ResendAnswer, ResendRequest, Since
+from syftnotify.web.records import (
+    Attempt,
+    Delivery,
+    DeliveryDetail,
+    DeliveryList,
+    KindFilter,
+    ResendAnswer,
+    ResendRequest,
+    Since,
+)
 from syftnotify.web.state import State
 
 router = APIRouter(prefix="/v1", tags=["deliveries"])
@@ -32,7 +41,7 @@ class DeliveryQuery(BaseModel):
     cursor: str = Field("", max_length=500, description="the `cursor` of the page before")
     limit: int = Field(_PAGE, ge=1, le=_PAGE, description="deliveries on the page")
     state: NotificationState | None = Field(None, description="only those in this state")
-    kind: str = Field("", max_length=60, description="only of this kind", examples=["JOB_FAILED"])
+    kind: KindFilter = Field("", description="only of this kind")
     about: str = Field("", max_length=1000, description="only about this entity, or jobs of this name")
     recipient: str = Field("", max_length=254, description="only to this recipient")
     transport: str = Field("", max_length=100, description="only through this transport")
@@ -68,7 +77,7 @@ def list_worklist(_: Operator, state: State) -> list[Delivery]:
     return [*map(Delivery.of, list_dead_letters(state.home, state.outbox).records)]
 
 
-@router.post("/worklist/resend", responses=responses(*DENIALS))
+@router.post("/worklist/resend", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
 def resend_deliveries(_: Operator, state: State, body: ResendRequest) -> ResendAnswer:
     """Send deliveries of the worklist again: all of them, or none if one is not on it."""
     result = resend(state.home, state.outbox, ResendSelection(ids=tuple(body.ids)))

@@ -15,6 +15,7 @@ from syftnotify.services.inbox import find_entry, inbox_page, mark_read, parse_i
 from syftnotify.web.access import DENIALS, Reader
 from syftnotify.web.problems import responses
 from syftnotify.web.records import (
+    KindFilter,
     MarkRequest,
     MarkResult,
     NotificationCount,
@@ -36,7 +37,7 @@ class PageQuery(BaseModel):
     cursor: str = Field("", max_length=500, description="the `cursor` of the page before")
     limit: int = Field(PAGE_SIZE, ge=1, le=PAGE_SIZE, description="notifications on the page")
     unread: bool = Field(False, description="only unread ones")
-    kind: str = Field("", max_length=60, description="only this kind", examples=["JOB_FAILED"])
+    kind: KindFilter = Field("", description="only this kind")
     entity: str = Field("", max_length=1000, description="only about this entity")
     workflow: str = Field("", max_length=1000, description="only about this workflow, by id or name")
     since: Since | None = Field(None, description="only those created since then")

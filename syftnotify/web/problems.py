@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from syftnotify.core.errors import NotFoundError, NotifyError, StateError
+from syftnotify.core.errors import ConflictError, NotFoundError, NotifyError, StateError
 from syftnotify.core.text import escape
 from syftnotify.services.creation import KeyInUseError, KeyReusedError
 
@@ -23,8 +23,10 @@ _STATUSES = {
     NotFoundError: HTTPStatus.NOT_FOUND,
     StateError: HTTPStatus.SERVICE_UNAVAILABLE,
     KeyReusedError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ConflictError: HTTPStatus.CONFLICT,
     KeyInUseError: HTTPStatus.CONFLICT,
 }
+_MESSAGES = {"dict_type": "expected a JSON object", "model_attributes_type": "expected a JSON object"}
 _MAX_ERRORS = 20  # mistakes of a request that are listed
 
 
@@ -94,7 +96,7 @@ def _mistakes(error: RequestValidationError) -> Iterator[str]:
     """One text for each mistake, without the value, which may be a secret."""
     for each in error.errors()[:_MAX_ERRORS]:
         place = ".".join(escape(str(part), limit=40) for part in each["loc"])
-        yield f"{place}: {escape(str(each['msg']))}"
+        yield f"{place}: {_MESSAGES.get(each['type']) or escape(str(each['msg']))}"
 
 
 async def _on_notify_error(_: Request, error: Exception) -> JSONResponse:

@@ -5,19 +5,46 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StrictBool, WithJsonSchema
 
 from syftnotify.core import history
+from syftnotify.core.emit_options import MAX_RECIPIENTS
+from syftnotify.core.identifiers import ADDRESS_PATTERN
 from syftnotify.core.inbox import MAX_MARKED, InboxEntry, kind_name
-from syftnotify.core.kinds import find_kind
+from syftnotify.core.kinds import RESERVED_KINDS, EventKind, find_kind
 from syftnotify.core.models import AlertRule
 from syftnotify.core.text import iso
 from syftnotify.services.history import Explanation
+from syftnotify.services.inbox import CREATABLE_KINDS
 from syftnotify.services.jobs import job_id
 
 _EXAMPLE_TIME = "2026-03-03T10:30:45.123Z"
 _EXAMPLE_ID = "550e8400-e29b-41d4-a716-446655440000"
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=[_EXAMPLE_TIME])]
+
+
+# Kinds are accepted in any spelling; the description lists one of each.
+_KIND_NAMES: list[JsonValue] = [kind_name(kind) for kind in EventKind]
+_EMITTABLE: list[JsonValue] = [kind.value for kind in EventKind if kind not in RESERVED_KINDS]
+_KIND_LENGTH = 60
+_ALERTS_SCHEMA: dict[str, Any] = {
+    "type": ["object", "null"],
+    "additionalProperties": False,
+    "properties": {
+        "on_failure": {"type": "boolean", "default": True},
+        "on_success": {"type": "boolean", "default": False},
+        "on_long_run_minutes": {"type": ["number", "null"], "exclusiveMinimum": 0, "exclusiveMaximum": 1_000_000},
+        "recipients": {
+            "type": ["array", "null"],
+            "items": {"type": "string", "pattern": ADDRESS_PATTERN, "maxLength": 254},
+            "description": "addresses; also `#channel`, `@user` and names of webhook transports",
+            "maxItems": MAX_RECIPIENTS,
+        },
+    },
+}
+KindFilter = Annotated[
+    str, Field(max_length=_KIND_LENGTH, json_schema_extra={"enum": ["", *_KIND_NAMES]}, examples=["JOB_FAILED"])
+]
 
 
 def _no_number(value: Any) -> Any:
@@ -92,23 +119,34 @@ class MarkResult(BaseModel):
 class CreateRequest(_Request):
     """A notification for one person."""
 
-    user_id: str = Field(min_length=1, max_length=254, description="address or id", examples=["ana@uni.example"])
-    kind: str = Field(min_length=1, max_length=60, examples=["JOB_FAILED"])
+    user_id: str = Field(pattern=r"^[!-~]+$", max_length=254, description="address or id", examples=["ana@uni.example"])
+    kind: str = Field(
+        min_length=1,
+        max_length=_KIND_LENGTH,
+        json_schema_extra={"enum": list(CREATABLE_KINDS)},
+        examples=["JOB_FAILED"],
+    )
     payload: dict[str, Any] = Field(examples=[{"job_id": "run-1", "workflow_name": "Health Check"}])
 
 
 class EventRequest(_Request):
     """An event in the native format; the keys are the arguments of `syftnotify.emit`."""
 
-    kind: str = Field(min_length=1, max_length=60, examples=["job_failed"])
+    kind: str = Field(
+        min_length=1, max_length=_KIND_LENGTH, json_schema_extra={"enum": _EMITTABLE}, examples=["job_failed"]
+    )
     entity: str = Field(min_length=1, max_length=1000, description="what it is about", examples=["run/42"])
     payload: dict[str, Any] = Field(default_factory=dict, examples=[{"name": "nightly-sync", "error": "Timeout"}])
     user: str = Field("", max_length=254, description="owner of the entity", examples=["ana@uni.example"])
-    tags: list[str] = Field(default_factory=list, max_length=100)
+    tags: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list, max_length=100)
     key: str = Field("", max_length=500, description="identifies the event; repeats are ignored")
-    notify_emails: list[str] = Field(default_factory=list, max_length=100)
-    notify_on: list[str] = Field(default_factory=list, max_length=100)
-    alerts: dict[str, Any] | None = None
+    notify_emails: list[Annotated[str, Field(json_schema_extra={"pattern": ADDRESS_PATTERN, "maxLength": 254})]] = (
+        Field(default_factory=list, max_length=MAX_RECIPIENTS)
+    )
+    notify_on: list[Annotated[str, Field(json_schema_extra={"enum": _EMITTABLE})]] = Field(
+        default_factory=list, max_length=100
+    )
+    alerts: Annotated[dict[str, Any] | None, WithJsonSchema(_ALERTS_SCHEMA)] = None
 
 
 class CloudEvent(BaseModel):
@@ -120,7 +158,11 @@ class CloudEvent(BaseModel):
     id: str = Field(min_length=1, max_length=500, examples=["a-1"])
     source: str = Field(min_length=1, max_length=1000, examples=["/schedulers/lab"])
     type: str = Field(
-        min_length=1, max_length=500, description="an event kind, or ends with one", examples=["example.lab.job_failed"]
+        min_length=1,
+        max_length=500,
+        description="an event kind, or ends with one",
+        json_schema_extra={"pattern": rf"^([a-z0-9-]{{1,60}}\.){{0,5}}({'|'.join(map(str, _EMITTABLE))})$"},
+        examples=["example.lab.job_failed"],
     )
     subject: str = Field("", max_length=1000, description="what it is about; without it, the source")
     data: dict[str, Any] = Field(default_factory=dict, examples=[{"name": "nightly-sync"}])
@@ -132,15 +174,30 @@ class EventResult(BaseModel):
     key: str = Field(examples=["emitted run/42 job_failed 3f2a"])
 
 
-class AlertRequest(_Request):
-    """An alert rule of one job."""
-
-    alert_type: Literal["webhook", "email"]
-    target: str = Field(
-        min_length=1, max_length=2000, description="address, URL, or name of a transport", examples=["ops@lab.example"]
-    )
+class _AlertRequest(_Request):
     on_failure: StrictBool = True
     on_timeout: StrictBool = True
+
+
+class EmailAlertRequest(_AlertRequest):
+    """An alert rule of one job that sends mail."""
+
+    alert_type: Literal["email"]
+    target: str = Field(
+        max_length=254, pattern=ADDRESS_PATTERN, description="mail address", examples=["ops@lab.example"]
+    )
+
+
+class WebhookAlertRequest(_AlertRequest):
+    """An alert rule of one job that calls a webhook."""
+
+    alert_type: Literal["webhook"]
+    target: str = Field(
+        min_length=1, max_length=2000, description="URL, or name of a transport", examples=["https://hooks.example/x"]
+    )
+
+
+AlertRequest = Annotated[EmailAlertRequest | WebhookAlertRequest, Field(discriminator="alert_type")]
 
 
 class AlertRecord(BaseModel):
