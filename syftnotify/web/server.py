@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 _HEADER_SECONDS = 10.0  # in which the head of a request must be complete, and another request must follow
 _STOP_SECONDS = 1  # for open requests; streams end at once
 _BACKLOG = 2048
+_MAX_FILES = 65_536
 
 
 class _Protocol(H11Protocol):
@@ -137,11 +140,21 @@ class Server:
 
     def run(self) -> None:
         """Serve until `stop` is called, or in the main thread until SIGTERM or SIGINT."""
+        _allow_connections()
         self._server.run(sockets=[self._listener])
 
     def stop(self) -> None:
         """End all streams and requests. Safe to call from other threads and signal handlers."""
         self._server.should_exit = True
+
+
+def _allow_connections() -> None:
+    """Permit as many open files as the system does: each client is one, and the usual limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # a system may permit less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def listen(settings: Settings) -> socket.socket:
