@@ -34,7 +34,7 @@ chaos: $(VENV)/.installed-dev
 fuzz: $(VENV)/.installed-dev
 	FUZZ=20 $(BIN)/python -m pytest -n 2 --timeout=0 tests/property $(ARGS)
 
-# Measures speed and memory, some twenty minutes on an idle machine; writes docs/performance.md.
+# Measures speed and memory, half an hour on an idle machine; writes docs/performance.md.
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks --write
 

@@ -1,4 +1,4 @@
-"""Run all benchmarks one after another, in about twenty minutes, and print their figures.
+"""Run all benchmarks one after another, in about half an hour, and print their figures.
 
     python -m benchmarks [--write]
 
@@ -33,6 +33,7 @@ BENCHMARKS = (
     "syftbg",
     "alerts",
     "blackhole",
+    "centre",
 )
 
 

@@ -224,8 +224,13 @@ def tree(count: int) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def make_box(root: Path, *, interval: int = 30, watch: str = "auto", hook: str = "") -> Iterator[Box]:
-    """A home for the tree at `root`; notifications go to the webhook `hook`, or into a Maildir."""
+def make_box(
+    root: Path, *, interval: int = 30, watch: str = "auto", hook: str = "", serves: bool = False
+) -> Iterator[Box]:
+    """A home for the tree at `root`; notifications go to the webhook `hook`, or into a Maildir.
+
+    With `serves` the worker serves the API on any free port.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-home-") as folder:
         box = Box(Path(folder))
         missing = str(box.folder / "nowhere")
@@ -242,6 +247,8 @@ def make_box(root: Path, *, interval: int = 30, watch: str = "auto", hook: str =
         if hook:
             changes["transports"] = {"hook": {"type": "webhook", "url": hook}}
             changes["routes"] = [{"events": ["job_completed"], "to": ["hook"]}]
+        if serves:
+            changes["serve"] = {"enabled": True, "port": 0}
         box.configure(changes)
         yield box
 

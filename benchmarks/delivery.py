@@ -27,7 +27,7 @@ MIN_RATIO = 0.9  # of the ideal
 TIMEOUT = 300.0  # seconds
 
 
-def figures(count: int) -> Iterator[Figure]:
+def figures(count: int, *, serves: bool = False) -> Iterator[Figure]:
     arrived: list[float] = []
     responded: list[float] = []
     accept = respond(200, "ok")
@@ -41,7 +41,7 @@ def figures(count: int) -> Iterator[Figure]:
     with (
         tempfile.TemporaryDirectory() as root,
         serve_web(handle) as hook,
-        make_box(Path(root), interval=1, hook=hook.url) as box,
+        make_box(Path(root), interval=1, hook=hook.url, serves=serves) as box,
         worker(box.home),
     ):
         outbox = SqliteOutbox(box.home.outbox, repair=False)
@@ -50,8 +50,9 @@ def figures(count: int) -> Iterator[Figure]:
         wait_until(lambda: len(responded) >= count, TIMEOUT, f"{count} messages")
     assert len(responded) == count
     rate, ideal = count / (max(responded) - min(arrived)), CONCURRENT / RESPONSE_SECONDS
+    name = f"delivery of {count:,} messages to a server that responds after {RESPONSE_SECONDS * 1000:g} ms"
     yield Figure(
-        f"delivery of {count:,} messages to a server that responds after {RESPONSE_SECONDS * 1000:g} ms",
+        f"{name}{', with the API' if serves else ''}",
         rate,
         "per second",
         ideal,

@@ -134,13 +134,13 @@ def unchanged_scan(root: Path, scanner: JobScanner, count: int) -> Figure:
     return ratio_figure(MAX_RATIO, unchanged_name(count), taken * 1000, "ms", bare * 1000)
 
 
-def worker_scan(root: Path, count: int) -> Figure:
+def worker_scan(root: Path, count: int, *, serves: bool = False) -> Figure:
     """Scans of a worker without changes, and a bare walk in another process after each."""
     walks, scans = [], []
     spawn = multiprocessing.get_context("spawn")
     with (
         ProcessPoolExecutor(1, mp_context=spawn) as other,
-        make_box(root, interval=WORKER_INTERVAL, watch="off") as box,
+        make_box(root, interval=WORKER_INTERVAL, watch="off", serves=serves) as box,
         worker(box.home),
     ):
         moment = time.time()
@@ -153,6 +153,7 @@ def worker_scan(root: Path, count: int) -> Figure:
                 walks.append(walk)
     scanned, walked = statistics.median(scans), statistics.median(walks)
     name = f"scan of a worker, nothing changed, {count:,} jobs of {SCIENTISTS} scientists"
+    name += ", with the API" if serves else ""
     return ratio_figure(MAX_RATIO, name, scanned * 1000, "ms", walked * 1000)
 
 

@@ -107,7 +107,8 @@ class History(Protocol):
     def jobs(self, *, recipient: str = "", before: int | None = None, limit: int) -> list[JobRecord]:
         """The jobs with recorded events, the one with the latest event first.
 
-        `recipient`: only those of which this person has a notification. `before`: a position; only earlier ones.
+        `recipient`: only those of which this person has a notification, the one with the latest notification first.
+        `before`: a position; only earlier ones.
         """
 
     def events(self, about: str) -> list[EventRecord]:

@@ -172,7 +172,8 @@ def listen(settings: Settings) -> socket.socket:
             hint="set `certfile`, or `behind_proxy` if a proxy adds TLS",
         )
     family = socket.AF_INET6 if ":" in serve.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio turns off the delay of small segments (40 ms for an answer) only where the protocol is named.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((serve.host, serve.port))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Container
 from dataclasses import fields
 from itertools import islice
+from typing import Any
 
 import sqlalchemy as sa
 
 from syftnotify.core.errors import Failure
 from syftnotify.core.history import AttemptRecord, EventRecord, JobRecord, NotificationRecord, SentMessage
-from syftnotify.core.inbox import entry_id
+from syftnotify.core.inbox import entry_id, kind_name
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.metrics import OutboxMetrics, QueueDepth, outbox_metrics
 from syftnotify.core.models import INBOX, NotificationState
@@ -41,6 +42,10 @@ from syftnotify.store.outbox.totals import read_totals
 _WORKER_EVENTS_KEPT_SECONDS = 8 * 86400.0
 _WITHHELD, _DEAD = NotificationState.WITHHELD.value, NotificationState.DEAD.value
 _JOB_KIND_NAMES = tuple(sorted(kind.value for kind in EventKind if kind.is_about_job))
+_JOB_INBOX_KINDS = tuple(sorted(kind_name(kind) for kind in EventKind if kind.is_about_job))
+_LATEST_EVENTS = sa.select(
+    EVENTS.c.entity, EVENTS.c.kind, EVENTS.c.at, EVENTS.c.noticed_at, EVENTS.c.payload, EVENTS.c.seq
+)
 _COUNT_BY_STATE = (
     sa.select(NOTIFICATIONS.c.state, sa.func.count().label("total"))
     .where(NOTIFICATIONS.c.state.in_((*UNFINISHED, _WITHHELD, _DEAD)))
@@ -113,21 +118,18 @@ class History:
             return [AttemptRecord(*row) for row in connection.execute(query)]
 
     def jobs(self, *, recipient: str = "", before: int | None = None, limit: int) -> list[JobRecord]:
-        position = sa.func.max(EVENTS.c.seq).label("position")
-        latest = sa.select(position).where(is_one_of(EVENTS.c.kind, _JOB_KIND_NAMES)).group_by(EVENTS.c.entity)
-        if recipient:
-            own = sa.select(INBOX_ENTRIES.c.entity).where(INBOX_ENTRIES.c.recipient == recipient)
-            latest = latest.where(EVENTS.c.entity.in_(own))
-        if before is not None:
-            latest = latest.having(position < before)
-        latest = latest.order_by(position.desc()).limit(limit)
-        columns = (EVENTS.c.entity, EVENTS.c.kind, EVENTS.c.at, EVENTS.c.noticed_at, EVENTS.c.payload, EVENTS.c.seq)
-        query = sa.select(*columns).where(EVENTS.c.seq.in_(latest)).order_by(EVENTS.c.seq.desc())
         with self._database.reading() as connection:
-            return [
-                JobRecord(row.entity, row.kind, row.at, row.noticed_at, parse_object(row.payload), row.seq)
-                for row in connection.execute(query)
-            ]
+            if recipient:
+                return _jobs_of(connection, recipient, before, limit)
+            later = EVENTS.alias("later")
+            is_latest = ~sa.exists().where(
+                later.c.entity == EVENTS.c.entity, later.c.seq > EVENTS.c.seq, later.c.kind.in_(_JOB_KIND_NAMES)
+            )
+            query = _LATEST_EVENTS.where(is_one_of(EVENTS.c.kind, _JOB_KIND_NAMES), is_latest)
+            if before is not None:
+                query = query.where(EVENTS.c.seq < before)
+            rows = connection.execute(query.order_by(EVENTS.c.seq.desc()).limit(limit))
+            return [_job_record(row, row.seq) for row in rows]
 
     def events(self, about: str) -> list[EventRecord]:
         query = (
@@ -234,6 +236,35 @@ def _delete_events(connection: sa.Connection, keys: Collection[str]) -> None:
     connection.execute(ATTEMPTS.delete().where(ATTEMPTS.c.notification.in_(ids)))
     connection.execute(NOTIFICATIONS.delete().where(NOTIFICATIONS.c.event_key.in_(keys)))
     connection.execute(EVENTS.delete().where(EVENTS.c.key.in_(keys)))
+
+
+def _jobs_of(connection: sa.Connection, recipient: str, before: int | None, limit: int) -> list[JobRecord]:
+    """The jobs of which a person has a notification, the one with the latest notification first."""
+    later = INBOX_ENTRIES.alias("later")
+    is_latest = ~sa.exists().where(
+        later.c.recipient == INBOX_ENTRIES.c.recipient,
+        later.c.entity == INBOX_ENTRIES.c.entity,
+        later.c.seq > INBOX_ENTRIES.c.seq,
+        later.c.kind.in_(_JOB_INBOX_KINDS),
+    )
+    query = sa.select(INBOX_ENTRIES.c.entity, INBOX_ENTRIES.c.seq).where(
+        INBOX_ENTRIES.c.recipient == recipient, is_one_of(INBOX_ENTRIES.c.kind, _JOB_INBOX_KINDS), is_latest
+    )
+    if before is not None:
+        query = query.where(INBOX_ENTRIES.c.seq < before)
+    rows = connection.execute(query.order_by(INBOX_ENTRIES.c.seq.desc()).limit(limit))
+    positions = {row.entity: row.seq for row in rows}
+    last = (
+        sa.select(sa.func.max(EVENTS.c.seq))
+        .where(EVENTS.c.entity.in_(list(positions)), is_one_of(EVENTS.c.kind, _JOB_KIND_NAMES))
+        .group_by(EVENTS.c.entity)
+    )
+    found = {row.entity: row for row in connection.execute(_LATEST_EVENTS.where(EVENTS.c.seq.in_(last)))}
+    return [_job_record(found[entity], position) for entity, position in positions.items() if entity in found]
+
+
+def _job_record(row: Any, position: int) -> JobRecord:
+    return JobRecord(row.entity, row.kind, row.at, row.noticed_at, parse_object(row.payload), position)
 
 
 def find_notifications(

@@ -43,7 +43,7 @@ def stubs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def served(box: Box) -> Iterator[Served]:
-    with serve(box, grpc_port=0) as found:
+    with serve(box, grpc_port=0, limits=RateLimits(requests=100_000)) as found:
         yield found
 
 

@@ -129,8 +129,9 @@ def test_deliveries_have_their_attempts_and_can_be_sent_again(served: Served, op
     assert detail["delivery"] == delivery
     assert [attempt["outcome"] for attempt in detail["attempts"]] == ["refused"]
     assert operator.get("/v1/worklist").json() == [delivery]
-    assert operator.post("/v1/worklist/resend", json={"ids": ["0" * 32]}).status_code == 400
+    assert operator.post("/v1/worklist/resend", json={"ids": ["0" * 32]}).status_code == 404
     assert operator.post("/v1/worklist/resend", json={"ids": [delivery["id"]]}).json() == {"queued": 1}
+    assert operator.post("/v1/worklist/resend", json={"ids": [delivery["id"]]}).status_code == 409
     assert operator.get("/v1/worklist").json() == []
     assert operator.get(f"/v1/deliveries/{'0' * 32}").status_code == 404
 
