@@ -16,6 +16,7 @@ from syftnotify.services.server_settings import load_with_server
 from syftnotify.services.tokens import create_token
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.web.access import RateLimits
+from syftnotify.web.limits import REQUEST_SECONDS
 from syftnotify.web.server import Server, in_thread
 from syftnotify.web.stream import PING_SECONDS
 from tests.support import ANA, TIMEOUT, Box
@@ -55,6 +56,7 @@ def serve(
     *,
     config: Mapping[str, Any] | None = None,
     ping_seconds: float = PING_SECONDS,
+    request_seconds: float = REQUEST_SECONDS,
     limits: RateLimits | None = None,
     **settings: Any,
 ) -> Iterator[Served]:
@@ -62,7 +64,13 @@ def serve(
     box.configure({"serve": {"port": 0, **settings}, **(config or {})})
     with (
         create_outbox(box.home) as outbox,
-        in_thread(load_with_server(box.home, {}), outbox, ping_seconds=ping_seconds, limits=limits) as server,
+        in_thread(
+            load_with_server(box.home, {}),
+            outbox,
+            ping_seconds=ping_seconds,
+            request_seconds=request_seconds,
+            limits=limits,
+        ) as server,
         ExitStack() as end,
     ):
         assert isinstance(outbox, SqliteOutbox)

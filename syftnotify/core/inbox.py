@@ -84,8 +84,8 @@ class Inbox(Protocol):
     def after(self, position: int, limit: int, recipient: str = "") -> list[InboxEntry]:
         """The next notifications after a position, of one or of all persons, in the order of storing."""
 
-    def position(self, entry_id: str = "") -> int | None:
-        """The position of a notification; None if there is no such one. Without an id, the last position."""
+    def position(self) -> int | None:
+        """The last position; None if nothing is stored."""
 
 
 def entry_id(notification_id: str) -> str:

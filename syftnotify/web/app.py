@@ -22,7 +22,7 @@ from syftnotify.web import (
     system_routes,
 )
 from syftnotify.web.access import RateLimits
-from syftnotify.web.limits import BodyLimit, SecurityHeaders
+from syftnotify.web.limits import REQUEST_SECONDS, BodyLimit, SecurityHeaders
 from syftnotify.web.openapi import add_schema
 from syftnotify.web.problems import add_handlers
 from syftnotify.web.state import ServerState
@@ -39,6 +39,7 @@ def create_app(
     limits: RateLimits,
     idempotency: Idempotency,
     ping_seconds: float = PING_SECONDS,
+    request_seconds: float = REQUEST_SECONDS,
 ) -> FastAPI:
     """The application for one home. `outbox` stays open while it runs; the streams end when it `is_stopping`."""
 
@@ -70,6 +71,6 @@ def create_app(
         app.include_router(routes.router)
     add_handlers(app)
     add_schema(app)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, seconds=request_seconds)
     app.add_middleware(SecurityHeaders)
     return app

@@ -10,13 +10,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from syftnotify.web.problems import problem
 
 MAX_BODY = 1024 * 1024  # bytes
-_BODY_SECONDS = 10.0
+REQUEST_SECONDS = 10.0  # for the head of a request, and for its body
 
 
 class BodyLimit:
     """ASGI middleware that answers 413 to bodies that are too large, and 408 to those that arrive too slowly."""
 
-    def __init__(self, app: ASGIApp, *, max_body: int = MAX_BODY, seconds: float = _BODY_SECONDS) -> None:
+    def __init__(self, app: ASGIApp, *, max_body: int = MAX_BODY, seconds: float = REQUEST_SECONDS) -> None:
         self._app = app
         self._max_body = max_body
         self._seconds = seconds

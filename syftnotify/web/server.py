@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Self
 
 import uvicorn
@@ -22,11 +23,11 @@ from syftnotify.core.outbox import OutboxStore
 from syftnotify.services.creation import Idempotency
 from syftnotify.web.access import RateLimits
 from syftnotify.web.app import create_app
+from syftnotify.web.limits import REQUEST_SECONDS
 from syftnotify.web.stream import PING_SECONDS
 
 log = logging.getLogger(__name__)
 
-_HEADER_SECONDS = 10.0  # in which the head of a request must be complete, and another request must follow
 _STOP_SECONDS = 1  # for open requests; streams end at once
 _BACKLOG = 2048
 _MAX_FILES = 65_536
@@ -38,14 +39,15 @@ class _Protocol(H11Protocol):
     It logs no requests: a client may put a token into the path by mistake.
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, request_seconds: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.access_log = False
+        self._request_seconds = request_seconds
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in the base class
         super().connection_made(transport)
         self._is_waiting_since = self.loop.time()
-        self.loop.call_later(_HEADER_SECONDS, self._close_if_waiting)
+        self.loop.call_later(self._request_seconds, self._close_if_waiting)
 
     def on_response_complete(self) -> None:
         self._is_waiting_since = self.loop.time()
@@ -55,7 +57,8 @@ class _Protocol(H11Protocol):
         if self.transport.is_closing():
             return
         is_waiting = self.cycle is None or self.cycle.response_complete
-        rest = self._is_waiting_since + _HEADER_SECONDS - self.loop.time() if is_waiting else _HEADER_SECONDS
+        limit = self._request_seconds
+        rest = self._is_waiting_since + limit - self.loop.time() if is_waiting else limit
         if rest > 0:
             self.loop.call_later(rest, self._close_if_waiting)
         else:
@@ -76,9 +79,19 @@ class Server:
         listener: socket.socket,
         *,
         ping_seconds: float = PING_SECONDS,
+        request_seconds: float = REQUEST_SECONDS,
         limits: RateLimits | None = None,
     ) -> None:
-        """`ping_seconds` is the time between two pings of a stream; `limits` replaces the usual ones."""
+        """Prepare a server; nothing is served before `run`.
+
+        Args:
+            settings: with a section `serve`.
+            outbox: stays open while the server runs.
+            listener: that of `listen`.
+            ping_seconds: time between two pings of a stream.
+            request_seconds: time in which the head of a request must arrive, and then its body.
+            limits: those of requests; None: the usual ones.
+        """
         serve = settings.config.serve
         assert serve is not None
         self._listener = listener
@@ -98,10 +111,11 @@ class Server:
                     outbox,
                     is_stopping=lambda: self._server.should_exit,
                     ping_seconds=ping_seconds,
+                    request_seconds=request_seconds,
                     limits=self._limits,
                     idempotency=self._idempotency,
                 ),
-                http=_Protocol,
+                http=partial(_Protocol, request_seconds=request_seconds),  # type: ignore[arg-type] # it calls this only
                 loop="asyncio",
                 lifespan="on",
                 log_config=None,

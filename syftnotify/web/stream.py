@@ -123,9 +123,14 @@ class StreamHub:
         entries = await asyncio.to_thread(self._outbox.inbox.after, position, _CHUNK, user)
         return [(entry.seq, _frame(entry)) for entry in entries]
 
-    async def position_of(self, entry_id: str) -> int | None:
-        """The position of a notification, or the last one if `entry_id` is empty; None if it is not known."""
-        return await asyncio.to_thread(self._outbox.inbox.position, entry_id)
+    async def position_of(self, user: str, entry_id: str) -> int | None:
+        """The position of a notification of `user`; None if there is no such one."""
+        entry = await asyncio.to_thread(self._outbox.inbox.find, user, entry_id)
+        return None if entry is None else entry.seq
+
+    async def last_position(self) -> int:
+        """The position of the last notification of all persons; 0: there is none."""
+        return await asyncio.to_thread(self._outbox.inbox.position) or 0
 
     def _all(self) -> list[_Subscription]:
         return [each for of_user in self._subscriptions.values() for each in of_user]
@@ -147,7 +152,7 @@ class StreamHub:
 
     async def _find_position(self) -> None:
         if self._position is None:
-            position = await self.position_of("") or 0
+            position = await self.last_position()
             if self._position is None:  # another task may have found it
                 self._position = position
 
@@ -181,13 +186,13 @@ class EventStream(Response):
         watch = asyncio.create_task(_wait_for_disconnect(receive))
         watch.add_done_callback(lambda _: subscription.add(None))
         try:
-            position = await self._hub.position_of(self._last_id)
-            if position is None:  # the client's last notification is not kept any more
-                position = await self._hub.position_of("")
+            position = await self._hub.position_of(self._user, self._last_id) if self._last_id else None
+            if position is None:  # a new client, or its last notification is not kept any more
+                position = await self._hub.last_position()
             headers = [header for header in self.raw_headers if header[0] != b"content-length"]
             await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
             await send({"type": "http.response.body", "body": b": connected\n\n", "more_body": True})
-            await self._send_frames(subscription, position or 0, send)
+            await self._send_frames(subscription, position, send)
             with contextlib.suppress(OSError):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:

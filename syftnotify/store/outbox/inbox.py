@@ -79,10 +79,9 @@ class Inbox:
         with self._database.reading() as connection:
             return _entries(connection.execute(query, {"position": position, "most": limit}))
 
-    def position(self, entry_id: str = "") -> int | None:
-        query = sa.select(ENTRIES.c.seq).where(ENTRIES.c.id == entry_id) if entry_id else _LAST
+    def position(self) -> int | None:
         with self._database.reading() as connection:
-            found = connection.execute(query).scalar()
+            found = connection.execute(_LAST).scalar()
         return None if found is None else int(found)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import AlertRule, Event
-from tests.fakes.web import serve_web
+from tests.fakes.web import respond, serve_web
 from tests.outbox_helpers import enqueue, reject, submitted
 from tests.support import ANA, OWNER, Box
 from tests.trees import TREES, Disk
@@ -108,6 +108,23 @@ def test_webhook_whose_name_leads_into_a_private_network_later_receives_nothing(
         assert hook.requests == []
     (record,) = served.outbox.history.notifications(transport=rule.endpoint)
     assert "private network" in record.reason
+
+
+def test_redirect_leads_nowhere(box: Box) -> None:
+    """SSRF: the answer of a permitted host cannot choose another one."""
+    tree = TREES["D"](Disk(box.root, box.clock.time))
+    with serve_web() as inner, serve_web(respond(302, Location=inner.url)) as hook:
+        with serve(box, allow_private_targets=True) as served:
+            rule = {"alert_type": "webhook", "target": hook.url}
+            assert served.client("operator").post("/jobs/*/alerts", json=rule).status_code == 201
+            box.scan()
+            tree.submit()
+            tree.approve()
+            tree.run(code=1)
+            box.scan()
+
+        assert len(hook.requests) == 1
+        assert inner.requests == []
 
 
 def test_private_targets_can_be_permitted(box: Box) -> None:
