@@ -13,7 +13,8 @@ from syftnotify.services.alert_rules import add_api_rule, delete_rule, rules_of_
 from syftnotify.services.jobs import job_of_id
 from syftnotify.web.access import DENIALS, Operator
 from syftnotify.web.problems import responses
-from syftnotify.web.records import AlertRecord, AlertRequest
+from syftnotify.web.records import AlertRecord
+from syftnotify.web.requests import AlertRequest
 from syftnotify.web.state import State
 
 router = APIRouter(tags=["alert rules"])

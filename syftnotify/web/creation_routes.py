@@ -11,7 +11,8 @@ from syftnotify.services.emit import submit_cloud_event, submit_event
 from syftnotify.services.inbox import NewNotification, create_notification
 from syftnotify.web.access import DENIALS, Creator
 from syftnotify.web.problems import responses
-from syftnotify.web.records import CloudEvent, CreateRequest, EventRequest, EventResult, NotificationRecord
+from syftnotify.web.records import EventResult, NotificationRecord
+from syftnotify.web.requests import CloudEvent, CreateRequest, EventRequest
 from syftnotify.web.state import State
 
 router = APIRouter(prefix="/v1", tags=["creation"])

@@ -15,16 +15,8 @@ from syftnotify.services.deliveries import delivery_page, find_delivery
 from syftnotify.services.history import HistoryFilter
 from syftnotify.web.access import DENIALS, Operator
 from syftnotify.web.problems import responses
-from syftnotify.web.records import (
-    Attempt,
-    Delivery,
-    DeliveryDetail,
-    DeliveryList,
-    KindFilter,
-    ResendAnswer,
-    ResendRequest,
-    Since,
-)
+from syftnotify.web.records import Attempt, Delivery, DeliveryDetail, DeliveryList, ResendAnswer
+from syftnotify.web.requests import KindFilter, ResendRequest, Since
 from syftnotify.web.state import State
 
 router = APIRouter(prefix="/v1", tags=["deliveries"])

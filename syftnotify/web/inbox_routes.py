@@ -14,15 +14,8 @@ from syftnotify.core.inbox import PAGE_SIZE, InboxFilter
 from syftnotify.services.inbox import find_entry, inbox_page, mark_read, parse_inbox_kind
 from syftnotify.web.access import DENIALS, Reader
 from syftnotify.web.problems import responses
-from syftnotify.web.records import (
-    KindFilter,
-    MarkRequest,
-    MarkResult,
-    NotificationCount,
-    NotificationPage,
-    NotificationRecord,
-    Since,
-)
+from syftnotify.web.records import MarkResult, NotificationCount, NotificationPage, NotificationRecord
+from syftnotify.web.requests import KindFilter, MarkRequest, Since
 from syftnotify.web.state import State
 from syftnotify.web.stream import EventStream
 

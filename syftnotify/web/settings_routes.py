@@ -14,7 +14,8 @@ from syftnotify.services.routes import configured_routes
 from syftnotify.services.test_send import send_tests
 from syftnotify.web.access import DENIALS, Operator
 from syftnotify.web.problems import ProblemError, responses
-from syftnotify.web.records import RouteRecord, TransportRecord, TransportTestRequest, TransportTestResult, time_text
+from syftnotify.web.records import RouteRecord, TransportRecord, TransportTestResult, time_text
+from syftnotify.web.requests import TransportTestRequest
 from syftnotify.web.state import State
 
 router = APIRouter(prefix="/v1", tags=["configuration"])

@@ -119,6 +119,7 @@ class Queue:
     def _claim(self, claim: Claim, limit: int) -> list[list[ClaimedNotification]]:
         messages: list[list[ClaimedNotification]] = []
         claimed: set[str] = set()
+        claim.first_waits.clear()  # those of a transaction that was rolled back
         try:
             with self._database.writing() as connection, text_as(connection, str):
                 while len(messages) < limit and (message := claim.next_message(connection)):
