@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import httpx
@@ -43,11 +42,13 @@ from syftnotify.core.models import INBOX, Event, Notification
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.tokens import Role
 from syftnotify.runtime.opening import create_outbox
+from syftnotify.services.cursors import prepare_cursors
 from syftnotify.services.inbox import NewNotification, create_notification, inbox_page
 from syftnotify.services.tokens import create_token
 from syftnotify.system.paths import Home
 from tests.streams import stream_clients
-from tests.support import ANA, BO, OWNER, Box, wait_until
+from tests.support import ANA, BO, OWNER, Box
+from tests.web import worker_url
 
 SMALL, LARGE = 10_000, 1_000_000
 MAX_PAGE_RATIO = 1.3
@@ -60,10 +61,10 @@ _KINDS = (EventKind.JOB_FAILED, EventKind.JOB_COMPLETED, EventKind.JOB_SUBMITTED
 
 
 def fill(outbox: OutboxStore, count: int) -> None:
-    """Store `count` notifications of ANA, and as many for others that are not read; each job has three events."""
+    """Store `count` notifications of ANA; each job has three events, and each workflow two hundred jobs."""
     for start in range(0, count, _BATCH):
         events = [
-            Event(_KINDS[number % 3], f"job/D/{OWNER}/{ANA}/j{number // 3}", payload={"name": f"j{number // 3}"})
+            Event(_KINDS[number % 3], f"job/D/{OWNER}/{ANA}/j{number // 3}", payload={"name": f"w{number // 600}"})
             for number in range(start, min(start + _BATCH, count))
         ]
         outbox.enqueue(
@@ -83,6 +84,7 @@ def filled_home(count: int) -> Iterator[tuple[Home, OutboxStore]]:
         box.configure({"serve": {"port": 0}})
         with create_outbox(box.home) as outbox:
             fill(outbox, count)
+            prepare_cursors(outbox)
             yield box.home, outbox
 
 
@@ -92,32 +94,35 @@ def page_figures(small: tuple[Home, OutboxStore], large: tuple[Home, OutboxStore
         "page in the middle": (InboxFilter(), True),
         "first page of a kind": (InboxFilter(kind="JOB_FAILED"), False),
         "first page of unread ones": (InboxFilter(unread=True), False),
+        "first page of a workflow": (InboxFilter(workflow="w3"), False),
+        "page of what is newer than all": (InboxFilter(since=time.time() + 60), False),
     }
 
-    def reader(home: Home, outbox: OutboxStore, conditions: InboxFilter, cursor: str) -> Callable[[], object]:
+    def reader(outbox: OutboxStore, conditions: InboxFilter, cursor: str) -> Callable[[], object]:
         def read() -> None:
             for _ in range(PAGES_PER_ROUND):
-                assert len(inbox_page(outbox, home, ANA, conditions, cursor=cursor).entries) == 50
+                found = inbox_page(outbox, ANA, conditions, cursor=cursor).entries
+                assert len(found) == (0 if conditions.since else 50)
 
         return read
 
     for name, (conditions, is_middle) in cases.items():
         actions = []
-        for home, outbox in (small, large):
+        for _, outbox in (small, large):
             cursor = ""
             if is_middle:
                 total, _ = outbox.inbox.counts(ANA)
-                cursor = _cursor_at(outbox, home, total // 2)
-            actions.append(reader(home, outbox, conditions, cursor))
+                cursor = _cursor_at(outbox, total // 2)
+            actions.append(reader(outbox, conditions, cursor))
         before, taken = (1000 * each / PAGES_PER_ROUND for each in median_times(PAGE_ROUNDS, *actions))
         label = f"{name} of an inbox with {LARGE:,} notifications"
         yield ratio_figure(MAX_PAGE_RATIO, label, taken, "ms", before, note=f"the baseline is one with {SMALL:,}")
 
 
-def _cursor_at(outbox: OutboxStore, home: Home, position: int) -> str:
+def _cursor_at(outbox: OutboxStore, position: int) -> str:
     """The cursor of the page after `position`, as the page before returns it."""
     conditions = InboxFilter(before=position)
-    page = inbox_page(outbox, home, ANA, conditions)
+    page = inbox_page(outbox, ANA, conditions)
     assert page.cursor is not None
     return page.cursor
 
@@ -179,8 +184,7 @@ def memory_figure() -> Figure:
     for serves in (False, True):
         with tree(250) as root, make_box(root, serves=serves) as box, worker(box.home) as pid:
             if serves:
-                (port,) = wait_until(partial(_ports, box.home))
-                _use(box.home, f"http://127.0.0.1:{port}")
+                _use(box.home, worker_url(box))
             used.append(_resident_mb(pid))
     name, unit = "memory that serving adds to a worker", "MB"
     if None in used:
@@ -189,10 +193,6 @@ def memory_figure() -> Figure:
     return limit_figure(
         MAX_MEMORY_MB, name, after - before, unit, note=f"{before:.0f} MB without, {after:.0f} MB with it"
     )
-
-
-def _ports(home: Home) -> list[str]:
-    return re.findall(r"serving on port (\d+)", home.log.read_text())
 
 
 def _use(home: Home, url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -9,17 +10,20 @@ from typing import Any
 
 import httpx
 
+from syftnotify.config.load import Settings
+from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.tokens import Role
 from syftnotify.runtime.opening import create_outbox
 from syftnotify.services.inbox import NewNotification, create_notification
 from syftnotify.services.server_settings import load_with_server
 from syftnotify.services.tokens import create_token
 from syftnotify.store.outbox.store import SqliteOutbox
+from syftnotify.system import worker_status
 from syftnotify.web.access import RateLimits
 from syftnotify.web.limits import REQUEST_SECONDS
-from syftnotify.web.server import Server, in_thread
+from syftnotify.web.server import Server, listen
 from syftnotify.web.stream import PING_SECONDS
-from tests.support import ANA, TIMEOUT, Box
+from tests.support import ANA, TIMEOUT, Box, wait_until
 
 KIND = "JOB_FAILED"
 PAYLOAD = {"job_id": "job-uuid", "workflow_id": "w1", "workflow_name": "Health Check", "error": "Timeout"}
@@ -48,6 +52,19 @@ class Served:
         """Store notifications of `user`; returns their ids."""
         new = NewNotification(user, kind, {**PAYLOAD, **payload})
         return [create_notification(self.outbox, new).id for _ in range(count)]
+
+
+@contextmanager
+def in_thread(settings: Settings, outbox: OutboxStore, **options: Any) -> Iterator[Server]:
+    """A server in a thread, until the end of the block; `options` are those of `Server`."""
+    with listen(settings) as listener, Server(settings, outbox, listener, **options) as server:
+        thread = threading.Thread(target=server.run, name="serve", daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+            thread.join(TIMEOUT)
 
 
 @contextmanager
@@ -82,3 +99,8 @@ def records(response: httpx.Response) -> list[Mapping[str, Any]]:
     assert response.status_code == 200, response.text
     found: list[Mapping[str, Any]] = response.json()["notifications"]
     return found
+
+
+def worker_url(box: Box) -> str:
+    """The address of the API of the worker of `box`, which serves or will do so soon."""
+    return str(wait_until(lambda: worker_status.read(box.home).api, what="the server"))

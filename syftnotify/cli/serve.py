@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from syftnotify.cli.console import print_line
+from syftnotify.cli.console import print_line, print_warning
 from syftnotify.cli.options import HomeOption, resolve_home
 
 
@@ -26,7 +26,7 @@ def serve(
     Options replace the settings of the section `serve` of config.yaml.
     """
     from syftnotify.runtime.opening import create_outbox
-    from syftnotify.services.server_settings import load_with_server
+    from syftnotify.services.server_settings import load_with_server, stores_inboxes
     from syftnotify.web.launch import check_packages
 
     resolved = resolve_home(context, home)
@@ -38,6 +38,11 @@ def serve(
         "behind_proxy": behind_proxy,
     }
     settings = load_with_server(resolved, options)
+    if not stores_inboxes(resolved):
+        print_warning(
+            "config.yaml has no section `serve`, so the worker stores nothing in inboxes; "
+            "run `notify init --serve`, or add `serve: {}`"
+        )
     serve = settings.config.serve
     check_packages(with_grpc=serve is not None and serve.grpc_port is not None)
     from syftnotify.web.server import Server, listen
@@ -50,6 +55,5 @@ def serve(
         # The server handles these signals while it runs, and raises them again at its end.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
-        with_grpc = f", gRPC on port {server.grpc_port}" if server.grpc_port is not None else ""
-        print_line(f"serving on {server.url}{with_grpc}; stop it with Ctrl-C")
+        print_line(f"{server.description}; stop it with Ctrl-C")
         server.run()

@@ -63,6 +63,7 @@ def status_object(status: "HomeStatus") -> dict[str, Any]:
         "vanished": report.vanished or None,
         "last_error": report.last_error,
         "transports": report.transports,
+        "api": (report.api or None) if is_running else None,
         "peers_source": report.peers_source,
         "syft_bg": dict(status.syft_bg) or None,
         "enabled": report.enabled,
@@ -140,6 +141,8 @@ def _rows(status: "HomeStatus") -> Iterator[tuple[str, str]]:
     yield from _message_rows(report)
     for name, transport in report.transports.items() if status.is_running else ():
         yield f"transport {escape(name)}", f"{transport.get('type')}, {transport.get('problem') or 'can send'}"
+    if status.is_running and report.api:
+        yield "API", report.api
     yield from syft_bg_lines(status, time.time())
     if report.last_error:
         yield "last error", report.last_error

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event
-from syftnotify.core.payloads import MAIL_KEYS, PRIVATE_KEYS, TRUSTED_AUDIENCES, error_text
+from syftnotify.core.payloads import MAIL_KEYS, PRIVATE_KEYS, TRUSTED_AUDIENCES, error_text, storable
 from syftnotify.core.text import iso, timestamp
 
 PAGE_SIZE = 50  # maximum number of notifications on one page
@@ -62,10 +62,19 @@ class InboxFilter:
     before: int | None = None  # position; only older ones
 
 
+@dataclass(frozen=True, slots=True)
+class InboxBatch:
+    """Some notifications; those whose stored row is damaged are left out."""
+
+    entries: list[InboxEntry]
+    position: int | None  # of the last row that was read, also of a damaged one; None: there was none
+    has_more: bool  # whether more rows follow
+
+
 class Inbox(Protocol):
     """The notifications of all persons."""
 
-    def page(self, recipient: str, conditions: InboxFilter, limit: int) -> list[InboxEntry]:
+    def page(self, recipient: str, conditions: InboxFilter, limit: int) -> InboxBatch:
         """The latest notifications of `recipient` that match, the newest first."""
 
     def find(self, recipient: str, entry_id: str) -> InboxEntry | None:
@@ -81,7 +90,7 @@ class Inbox(Protocol):
             The ids that are no notifications of `recipient`. If there are any, nothing is changed.
         """
 
-    def after(self, position: int, limit: int, recipient: str = "") -> list[InboxEntry]:
+    def after(self, position: int, limit: int, recipient: str = "") -> InboxBatch:
         """The next notifications after a position, of one or of all persons, in the order of storing."""
 
     def position(self) -> int | None:
@@ -98,12 +107,12 @@ def entry_of(event: Event, notification_id: str, recipient: str, audience: Audie
 
     `notification_id` is its id in the outbox.
     """
-    payload = inbox_payload(event, audience)
+    payload = storable(inbox_payload(event, audience))  # names in the tree may be bytes that are not text
     return InboxEntry(
         id=entry_id(notification_id),
         recipient=recipient,
         kind=kind_name(event.kind),
-        entity=event.entity,
+        entity=storable(event.entity),
         workflow=str(payload.get("workflow_id") or ""),
         workflow_name=str(payload.get("workflow_name") or ""),
         payload=payload,

@@ -308,8 +308,15 @@ class EmittedJobStore(Protocol):
 class IdempotencyKeys(Protocol):
     """Keys of requests that create something."""
 
-    def claim(self, token_id: str, key: str, request_hash: str, now: float) -> str:
-        """Record the key of a request, and return the hash of the first request with it in the last day."""
+    def claim(self, token_id: str, key: str, request_hash: str, now: float) -> bool | None:
+        """Record the key of a request for a day.
+
+        Returns:
+            Whether it is new; None if it is that of another request.
+        """
+
+    def release(self, token_id: str, key: str) -> None:
+        """Forget a key."""
 
 
 class OutboxStore(Protocol):

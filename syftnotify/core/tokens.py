@@ -51,3 +51,9 @@ class TokenStore(Protocol):
 
     def revoke(self, token_id: str, now: float) -> bool:
         """Revoke a token; returns whether there was a valid one."""
+
+    def cursor_key(self) -> str:
+        """The key of the cursors of pages; empty: there is none yet."""
+
+    def add_cursor_key(self, key: str) -> None:
+        """Store the key of cursors, unless there is one."""

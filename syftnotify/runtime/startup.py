@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from syftnotify.config.load import Settings
-from syftnotify.core.errors import NotifyError
+from syftnotify.runtime.status_reporter import Served
 from syftnotify.runtime.worker import Worker
 from syftnotify.services.settings import check_ready
 from syftnotify.system import worker_lock, worker_status
@@ -20,14 +20,14 @@ from syftnotify.system.paths import Home
 def run_worker(
     home: Home,
     *,
-    serve: Callable[[Settings], AbstractContextManager[object]],
+    serve: Callable[[Settings, Callable[[], None]], AbstractContextManager[Served]],
     on_started: Callable[[list[str]], None] = lambda _warnings: None,
     detached: bool = False,
 ) -> None:
     """Run the worker of `home` until a signal stops it; with `serve.enabled`, in a context of `serve`.
 
-    `on_started` is called with warnings after the first scan. The loss of the terminal (SIGHUP) stops a worker in the
-    foreground, but not a `detached` one.
+    `serve` gets a function to call when what it yields has changed. `on_started` is called with warnings after the
+    first scan. The loss of the terminal (SIGHUP) stops a worker in the foreground, but not a `detached` one.
 
     Raises:
         AlreadyRunningError, ConfigError, NotSignedInError, StateError: it cannot start.
@@ -41,10 +41,8 @@ def run_worker(
                 worker = Worker(settings, lock)
                 stop.connect(worker)
                 if settings.config.serve is not None and settings.config.serve.enabled:
-                    try:
-                        end.enter_context(serve(settings))  # the outbox is open now, and repaired if necessary
-                    except NotifyError as error:  # for example the port is in use; notifying goes on
-                        worker.warn(f"the API is not served: {error}")
+                    # The outbox is open now, and repaired if necessary.
+                    worker.served = end.enter_context(serve(settings, worker.request_update))
                 warnings = worker.start()
             on_started(warnings)
             worker.run()

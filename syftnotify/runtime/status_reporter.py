@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from syftnotify.config.load import Settings
 from syftnotify.core.errors import StateError
@@ -34,6 +34,18 @@ class Step(StrEnum):
     DELIVERY = "delivery"  # in the thread of the dispatcher, which counts its own failures
 
 
+class Served(Protocol):
+    """The API of a worker."""
+
+    @property
+    def url(self) -> str:
+        """Its address; empty while it is not served."""
+
+    @property
+    def problem(self) -> str:
+        """Why it is not served; empty while it is."""
+
+
 class StatusReporter:
     """Collects the status of a worker and writes it. Only for the thread of the loop, except `mark_changed`."""
 
@@ -42,6 +54,7 @@ class StatusReporter:
     ) -> None:
         self.status = new_status(settings)
         self.counts = OutboxCounts()  # as of the last update
+        self.served: Served | None = None
         self.last_error = ""  # of a scan, another step, or the counting
         self._home = settings.home
         self._holding = settings.holding
@@ -112,6 +125,8 @@ class StatusReporter:
         set_state(self.status, app, self.counts)
         self.status.last_error = self.status.last_error or self.last_error or None
         self.status.failures = dict(self._failures)
+        if self.served is not None:
+            self.status.api, self.status.api_problem = self.served.url, self.served.problem
         delivery = app.dispatcher.status
         if delivery.failed_passes:
             self.status.failures[Step.DELIVERY] = {"count": delivery.failed_passes, "error": delivery.last_error}

@@ -6,7 +6,6 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
 from syftnotify import __version__
@@ -18,7 +17,7 @@ from syftnotify.runtime.health.reporter import HealthReporter
 from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.runtime.scan_schedule import ScanSchedule
 from syftnotify.runtime.start_warnings import start_warnings
-from syftnotify.runtime.status_reporter import StatusReporter, Step
+from syftnotify.runtime.status_reporter import Served, StatusReporter, Step
 from syftnotify.runtime.vanished_folders import VanishedFolders
 from syftnotify.runtime.wakeup import WakeupPipe
 from syftnotify.sources.syftbox.watch.watcher import ChangeWatcher
@@ -51,7 +50,7 @@ class Worker:
         self._watchdog_seconds = systemd.watchdog_seconds()
         self._reporter = StatusReporter(settings, clock=clock)
         self._reporter.start()  # before the outbox is opened and checked, which may take long
-        self._app = build_app(settings, clock=clock, on_change=self._on_delivery)
+        self._app = build_app(settings, clock=clock, on_change=self.request_update)
         self._health = HealthReporter(self._app, clock=clock, monotonic=time.monotonic)
         self._watcher = ChangeWatcher(self._on_tree_change, has_limits=notify.watch != "on")
         self._schedule = ScanSchedule(float(notify.interval))
@@ -82,6 +81,8 @@ class Worker:
         systemd.sd_notify("READY=1\nSTATUS=running")
         failed = ScanReport(problems=[f"the first scan failed: {self._reporter.last_error}"])
         warnings = start_warnings(self._app, report or failed)
+        if self.served is not None and self.served.problem:
+            warnings.append(f"the API is not served: {self.served.problem}")
         for warning in warnings:
             log.warning("%s", warning)
         return warnings
@@ -108,10 +109,19 @@ class Worker:
         finally:
             self._shut_down()
 
-    def warn(self, text: str) -> None:
-        """Add a warning to those about the configuration, before `start`."""
-        settings = self._app.settings
-        self._app.settings = replace(settings, warnings=(*settings.warnings, text))
+    @property
+    def served(self) -> Served | None:
+        """The API of this worker; None: it serves none."""
+        return self._reporter.served
+
+    @served.setter
+    def served(self, served: Served) -> None:
+        self._reporter.served = served
+
+    def request_update(self) -> None:
+        """Request an update of the status; called by threads of the dispatcher and of the server."""
+        if self._reporter.mark_changed():
+            self._wakeup.wake()
 
     def stop(self) -> None:
         """Make `run` return soon. Safe to call from a signal handler."""
@@ -240,11 +250,6 @@ class Worker:
         """Request a scan; called by threads of the watcher."""
         self._is_scan_requested = True
         self._wakeup.wake()
-
-    def _on_delivery(self) -> None:
-        """Request an update of the status; called by threads of the dispatcher."""
-        if self._reporter.mark_changed():
-            self._wakeup.wake()
 
     # -- end -----------------------------------------------------------------------------------------------------
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from syftnotify.core.errors import NotifyError
+from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.outbox import OutboxStore
+
+MAX_KEY = 255  # characters
+_KEY = re.compile(rf"[!-~]{{1,{MAX_KEY}}}")
 
 
 class KeyReusedError(NotifyError):
@@ -36,13 +40,18 @@ class Idempotency:
 
         What is created must be identified by it. So a request that is repeated after a crash creates nothing twice.
 
+        A request that is refused does not use up its key.
+
         Raises:
+            ConfigError: the key has characters other than visible ones of ASCII, or more than `MAX_KEY`.
             KeyInUseError: a request with this key is in progress.
             KeyReusedError: the key was used for another request.
         """
         if not key:
             yield ""
             return
+        if not _KEY.fullmatch(key):
+            raise ConfigError(f"Idempotency-Key: expected at most {MAX_KEY} visible characters of ASCII")
         claim = token_id, key
         with self._lock:
             if claim in self._in_progress:
@@ -50,9 +59,15 @@ class Idempotency:
             self._in_progress.add(claim)
         try:
             request_hash = stable_hash(json.dumps(request, sort_keys=True))
-            if self._outbox.idempotency.claim(token_id, key, request_hash, time.time()) != request_hash:
+            is_new = self._outbox.idempotency.claim(token_id, key, request_hash, time.time())
+            if is_new is None:
                 raise KeyReusedError("this Idempotency-Key was used for another request", hint="use a new one")
-            yield stable_hash("idempotency", token_id, key)
+            try:
+                yield stable_hash("idempotency", token_id, key)
+            except NotifyError:
+                if is_new:
+                    self._outbox.idempotency.release(token_id, key)
+                raise
         finally:
             with self._lock:
                 self._in_progress.discard(claim)

@@ -10,7 +10,6 @@ from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.services.cursors import make_cursor, read_cursor
 from syftnotify.services.history import HistoryFilter, find_latest
-from syftnotify.system.paths import Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class DeliveryPage:
     cursor: str | None  # of the next page; None: this is the last one
 
 
-def delivery_page(outbox: OutboxStore, home: Home, conditions: HistoryFilter, *, cursor: str = "") -> DeliveryPage:
+def delivery_page(outbox: OutboxStore, conditions: HistoryFilter, *, cursor: str = "") -> DeliveryPage:
     """A page of the notifications that match; `conditions.limit` is its size.
 
     Raises:
@@ -29,10 +28,10 @@ def delivery_page(outbox: OutboxStore, home: Home, conditions: HistoryFilter, *,
     """
     size = conditions.limit or 50
     scope = stable_hash("deliveries", repr(replace(conditions, limit=None)))[:16]
-    before = read_cursor(cursor, scope, home) if cursor else ""
+    before = read_cursor(cursor, scope, outbox) if cursor else ""
     found = find_latest(outbox, replace(conditions, limit=size + 1), before=before)
     records = found[:size]
-    return DeliveryPage(records, make_cursor(scope, records[-1].id, home) if len(found) > size else None)
+    return DeliveryPage(records, make_cursor(scope, records[-1].id, outbox) if len(found) > size else None)
 
 
 def find_delivery(outbox: OutboxStore, notification_id: str) -> tuple[NotificationRecord, list[AttemptRecord]]:

@@ -9,12 +9,12 @@ from typing import Any
 
 from syftnotify.core.errors import EmitError
 from syftnotify.core.kinds import find_kind
+from syftnotify.core.payloads import checked_payload, storable
 from syftnotify.core.text import escape
 from syftnotify.sources.spool import emit
 from syftnotify.system.paths import Home
 
 MAX_INPUT_BYTES = 16 * 1024 * 1024  # a long `error` in it is shortened to its end
-_MIN_INTEGER, _MAX_INTEGER = -(1 << 63), (1 << 64) - 1  # that orjson can write
 _EXAMPLE = "for example: '{\"job_id\": 42}'"
 
 
@@ -62,7 +62,11 @@ def submit_event(home: Home, arguments: Mapping[str, Any], *, key: str = "") -> 
     Raises:
         EmitError, UnknownKindError, NotifyError: as `syftnotify.emit`.
     """
-    given = {**arguments, "payload": _replace_unsupported(arguments.get("payload") or {})}
+    try:
+        payload = checked_payload(arguments.get("payload") or {})
+    except ValueError as error:
+        raise EmitError(f"payload: {error}") from None
+    given = {**arguments, "payload": payload}
     given["key"] = given.get("key") or key
     found = emit(given.pop("kind"), given.pop("entity"), home=home.root, **given)
     return escape(found, limit=len(found))
@@ -110,25 +114,12 @@ def _parse_object(name: str, text: str) -> dict[str, Any] | None:
     if not text:
         return None
     try:
-        found = _replace_unsupported(json.loads(text, parse_constant=_refuse_constant))
+        found = storable(json.loads(text, parse_constant=_refuse_constant))
     except (ValueError, RecursionError) as error:
         raise EmitError(f"the {name} is not valid JSON: {error}", hint=_EXAMPLE) from error
     if not isinstance(found, dict):
         raise EmitError(f"the {name} must be a JSON object, got {escape(text, limit=60)}", hint=_EXAMPLE)
     return found
-
-
-def _replace_unsupported(value: Any) -> Any:
-    """`value` with lone surrogates and integers above 64 bits replaced, which cannot be stored."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, int) and not _MIN_INTEGER <= value <= _MAX_INTEGER:
-        return str(value)
-    if isinstance(value, dict):
-        return {_replace_unsupported(key): _replace_unsupported(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_replace_unsupported(each) for each in value]
-    return value
 
 
 def _refuse_constant(name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -15,17 +16,19 @@ from syftnotify.core.inbox import MAX_MARKED, PAGE_SIZE, InboxEntry, InboxFilter
 from syftnotify.core.kinds import Audience, EventKind, find_kind, parse_kind
 from syftnotify.core.models import INBOX, Event, Notification
 from syftnotify.core.outbox import OutboxStore
+from syftnotify.core.payloads import checked_payload
 from syftnotify.core.text import escape, iso
 from syftnotify.services.cursors import make_cursor, read_cursor
 from syftnotify.services.tokens import checked_user
 from syftnotify.services.transports import pushing_transports
 from syftnotify.sources.spool import request_scan
-from syftnotify.system.paths import Home
 
 _ROUTE = "api"  # of notifications that other programs create
 # Kinds that are about the notifier's own messages, and make no sense in an inbox.
 _NOT_CREATED = frozenset({EventKind.DIGEST, EventKind.TEST, EventKind.HEARTBEAT})
 CREATABLE_KINDS = tuple(kind_name(kind) for kind in EventKind if kind not in _NOT_CREATED)
+_MAX_PAYLOAD = 128 * 1024  # bytes of JSON
+MAX_ENTITY = 1000  # characters of the name of what a program notifies about
 _ENTITY_KEYS = ("job_id", "workflow_id")  # payload keys that name what a notification is about
 
 
@@ -47,7 +50,7 @@ def parse_inbox_kind(text: str) -> str:
 
 
 def inbox_page(
-    outbox: OutboxStore, home: Home, user: str, conditions: InboxFilter, *, cursor: str = "", limit: int = PAGE_SIZE
+    outbox: OutboxStore, user: str, conditions: InboxFilter, *, cursor: str = "", limit: int = PAGE_SIZE
 ) -> InboxPage:
     """A page of the notifications of `user`; `cursor` is that of the page before.
 
@@ -56,11 +59,10 @@ def inbox_page(
     """
     scope = stable_hash("inbox", user, repr(replace(conditions, before=None)))[:16]
     if cursor:
-        conditions = replace(conditions, before=int(read_cursor(cursor, scope, home)))
-    found = outbox.inbox.page(user, conditions, limit + 1)
-    entries = found[:limit]
-    following = make_cursor(scope, str(entries[-1].seq), home) if len(found) > limit else None
-    return InboxPage(entries, following)
+        conditions = replace(conditions, before=int(read_cursor(cursor, scope, outbox)))
+    found = outbox.inbox.page(user, conditions, limit)
+    following = make_cursor(scope, str(found.position), outbox) if found.has_more else None
+    return InboxPage(found.entries, following)
 
 
 def find_entry(outbox: OutboxStore, user: str, entry: str) -> InboxEntry:
@@ -105,13 +107,20 @@ def create_notification(outbox: OutboxStore, new: NewNotification, settings: Set
 
     Raises:
         UnknownKindError: there is no such kind, or none for an inbox.
-        ConfigError: the user cannot be the id of a person.
+        ConfigError: the user cannot be the id of a person, or the payload is not one that can be stored.
     """
     user, kind, now = checked_user(new.user), _creatable(new.kind), time.time()
+    try:
+        payload = checked_payload(new.payload)
+    except ValueError as error:
+        raise ConfigError(f"payload: {error}") from None
+    if len(json.dumps(payload)) > _MAX_PAYLOAD:
+        raise ConfigError(f"payload: expected at most {_MAX_PAYLOAD // 1024} KiB of JSON")
     occurrence = new.occurrence or uuid.uuid4().hex
-    named = (new.payload.get(key) for key in _ENTITY_KEYS)
-    entity = next((name for name in named if isinstance(name, str) and name), f"notification/{occurrence[:32]}")
-    event = Event(kind, entity, occurrence, iso(now, exact=True), dict(new.payload), emitted=True)
+    named = (payload.get(key) for key in _ENTITY_KEYS)
+    is_name = (name for name in named if isinstance(name, str) and 0 < len(name) <= MAX_ENTITY)
+    entity = next(is_name, f"notification/{occurrence[:32]}")
+    event = Event(kind, entity, occurrence, iso(now, exact=True), payload, emitted=True)
     pushing = [] if settings is None else pushing_transports(settings.config)
     places = [(INBOX, INBOX), *((transport.name, transport.medium) for transport in pushing)]
     items = [

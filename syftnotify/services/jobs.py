@@ -12,7 +12,6 @@ from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.text import escape
 from syftnotify.services.cursors import make_cursor, read_cursor
 from syftnotify.services.history import Explanation, NotifiedLedger, explain
-from syftnotify.system.paths import Home
 
 _PREFIX = "job_"  # of the ids of jobs in URLs
 
@@ -44,17 +43,17 @@ class JobPage:
     cursor: str | None  # of the next page; None: this is the last one
 
 
-def job_page(outbox: OutboxStore, home: Home, *, user: str = "", cursor: str = "", limit: int) -> JobPage:
+def job_page(outbox: OutboxStore, *, user: str = "", cursor: str = "", limit: int) -> JobPage:
     """A page of the jobs with recorded events; with `user`, of those of which this person has a notification.
 
     Raises:
         ConfigError: the cursor is not one of these jobs.
     """
     scope = stable_hash("jobs", user)[:16]
-    before = int(read_cursor(cursor, scope, home)) if cursor else None
+    before = int(read_cursor(cursor, scope, outbox)) if cursor else None
     found = outbox.history.jobs(recipient=user, before=before, limit=limit + 1)
     jobs = found[:limit]
-    return JobPage(jobs, make_cursor(scope, str(jobs[-1].position), home) if len(found) > limit else None)
+    return JobPage(jobs, make_cursor(scope, str(jobs[-1].position), outbox) if len(found) > limit else None)
 
 
 def explain_job(outbox: OutboxStore, ledger: NotifiedLedger | None, job: str, *, user: str = "") -> Explanation:

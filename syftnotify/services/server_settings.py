@@ -22,3 +22,8 @@ def load_with_server(home: Home, options: Mapping[str, Any]) -> Settings:
     given = {name: value for name, value in options.items() if value is not None}
     serve = (settings.config.serve or Serve()).model_copy(update=given)
     return replace(settings, config=settings.config.model_copy(update={"serve": serve}))
+
+
+def stores_inboxes(home: Home) -> bool:
+    """Whether the configuration of `home` has inboxes, whatever options a server has. Raises: as `load_with_server`."""
+    return load(home).config.serve is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from syftnotify.services.arguments import UsageError, by_id_prefix, parse_time
 _PREFIX = "syn_"  # lets secret scanners recognize a token
 _SECRET_BYTES = 32
 _ID_BYTES = 6
-_MAX_USER = 254  # characters, as of a mail address
+_USER = re.compile(r"[!-~]{1,254}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,10 @@ def checked_user(user: str) -> str:
     """The id of a person in lower case.
 
     Raises:
-        ConfigError: it is empty, too long, or not printable.
+        ConfigError: it is empty, too long, or has characters other than visible ones of ASCII, as addresses have.
     """
     name = user.strip().lower()
-    if not name or len(name) > _MAX_USER or not name.isprintable() or any(sign.isspace() for sign in name):
+    if not _USER.fullmatch(name):
         raise ConfigError(f"{escape(user, limit=60)!r} cannot be a user", hint="pass a mail address")
     return name
 

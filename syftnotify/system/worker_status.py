@@ -58,6 +58,8 @@ class WorkerStatus:
     withheld: int = 0
     dead: int = 0
     unacknowledged: int = 0  # dead letters
+    api: str = ""  # address of the API; empty: it is not served
+    api_problem: str = ""  # why it is not, although it should be
     vanished: str = ""  # the folder that disappeared, and since when
     delayed: int = 0  # jobs of submitters who exceed the limit of events per minute
     last_error: str | None = None
@@ -183,6 +185,8 @@ def _health_problems(status: WorkerStatus, now: float, *, lock_lost: bool) -> It
         yield f"{plural(status.unacknowledged, 'dead letter')} not acknowledged; run `notify dead-letters`"
     if status.unreadable_alerts:
         yield "alert rules have an address that cannot be decrypted; run `notify alerts list`"
+    if status.api_problem:
+        yield f"the API is not served: {status.api_problem}"
     for name, transport in status.transports.items():
         if transport.get("problem"):
             yield f"transport {name}: {transport['problem']}"

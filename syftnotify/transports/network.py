@@ -16,6 +16,10 @@ import httpcore
 from syftnotify.transports.deadline import Deadline
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
+# The only IPv6 addresses of the internet, besides those that contain an IPv4 address (RFC 4291).
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+# Special-purpose networks that older versions of Python do not know (RFC 6890, RFC 9637).
+_RESERVED = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "3fff::/20")))
 _MAX_CONNECTION_BYTES = 256 * 1024  # read from one connection, including headers, framing and replies of proxies
 
 
@@ -33,6 +37,8 @@ def is_public(address: str) -> bool:
     Other ones are of this machine, of private networks, or reserved (RFC 6890).
     """
     found = ipaddress.ip_address(address.partition("%")[0])
+    if any(found in each for each in _RESERVED if each.version == found.version):
+        return False
     if isinstance(found, ipaddress.IPv6Address):
         contained = [found.ipv4_mapped, found.sixtofour, *(found.teredo or ())]
         if found in _NAT64:
@@ -40,6 +46,8 @@ def is_public(address: str) -> bool:
         embedded = [each for each in contained if each is not None]
         if embedded:
             return all(is_public(str(each)) for each in embedded)
+        if found not in _GLOBAL_UNICAST:
+            return False
     return found.is_global and not found.is_multicast
 
 

@@ -20,6 +20,7 @@ from syftnotify.web.state import ServerState, state_of
 
 _WINDOW_SECONDS = 60.0
 REQUESTS_PER_MINUTE = 600  # of one token
+STREAMS_PER_MINUTE = 3000  # that one token opens: after an outage all clients connect again
 FAILURES_PER_MINUTE = 30  # requests without a valid token, of one client address
 
 _bearer = HTTPBearer(auto_error=False, description="a token of `notify token create`")
@@ -31,12 +32,17 @@ class RateLimits:
 
     def __init__(self, *, requests: int = REQUESTS_PER_MINUTE, failures: int = FAILURES_PER_MINUTE) -> None:
         self._requests = SlidingWindow(requests, _WINDOW_SECONDS)
+        self._streams = SlidingWindow(STREAMS_PER_MINUTE, _WINDOW_SECONDS)
         self._failures = SlidingWindow(failures, _WINDOW_SECONDS)
         self._lock = threading.Lock()
 
     def count_request(self, token: Token) -> None:
         """Count a request. Raises: ProblemError, there were too many."""
         self._count(self._requests, token.id)
+
+    def count_stream(self, token: Token) -> None:
+        """Count the opening of a stream. Raises: ProblemError, there were too many."""
+        self._count(self._streams, token.id)
 
     def count_failure(self, address: str) -> None:
         """Count a request without a valid token. Raises: ProblemError, there were too many from `address`."""
@@ -57,17 +63,16 @@ def _too_many() -> ProblemError:
 
 
 def authenticate(outbox: OutboxStore, limits: RateLimits, secret: str, address: str) -> Token:
-    """The token with this secret, in a request from `address`.
+    """The token with this secret, in a request from `address`. The caller counts the request.
 
     Raises:
-        ProblemError: there is no valid one, or there were too many requests.
+        ProblemError: there is no valid one, or there were too many attempts.
     """
     token = find_token(outbox, secret) if secret else None
     if token is None:
         # Valid tokens are not affected: others on the same address could lock their users out.
         limits.count_failure(address)
         raise ProblemError(HTTPStatus.UNAUTHORIZED, "a valid token is needed", _CHALLENGE)
-    limits.count_request(token)
     return token
 
 
@@ -87,10 +92,14 @@ def _authenticated(
     return authenticate(state.outbox, state.limits, secret, request.client.host if request.client else "")
 
 
-def _requires(*roles: Role) -> Callable[[Token], Token]:
-    """A dependency that admits tokens with one of these roles."""
+def _requires(*roles: Role, is_stream: bool = False) -> Callable[[Token, ServerState], Token]:
+    """A dependency that admits tokens with one of these roles, within the limits."""
 
-    def permitted(token: Annotated[Token, Depends(_authenticated)]) -> Token:
+    def permitted(
+        token: Annotated[Token, Depends(_authenticated)], state: Annotated[ServerState, Depends(state_of)]
+    ) -> Token:
+        count = state.limits.count_stream if is_stream else state.limits.count_request
+        count(token)
         return permit(token, roles)
 
     return permitted
@@ -98,6 +107,7 @@ def _requires(*roles: Role) -> Callable[[Token], Token]:
 
 CREATORS = (Role.SERVICE, Role.OPERATOR)
 Reader = Annotated[Token, Depends(_requires(Role.VIEWER, Role.OPERATOR))]
+StreamReader = Annotated[Token, Depends(_requires(Role.VIEWER, Role.OPERATOR, is_stream=True))]
 Operator = Annotated[Token, Depends(_requires(Role.OPERATOR))]
 Creator = Annotated[Token, Depends(_requires(*CREATORS))]
 DENIALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)

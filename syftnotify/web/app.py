@@ -12,6 +12,7 @@ from syftnotify import __version__
 from syftnotify.config.load import Settings
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.services.creation import Idempotency
+from syftnotify.services.cursors import prepare_cursors
 from syftnotify.web import (
     alert_routes,
     creation_routes,
@@ -24,7 +25,7 @@ from syftnotify.web import (
 from syftnotify.web.access import RateLimits
 from syftnotify.web.limits import REQUEST_SECONDS, BodyLimit, SecurityHeaders
 from syftnotify.web.openapi import add_schema
-from syftnotify.web.problems import add_handlers
+from syftnotify.web.problems import ServerErrors, add_handlers
 from syftnotify.web.state import ServerState
 from syftnotify.web.stream import PING_SECONDS, StreamHub
 
@@ -47,6 +48,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         hub = StreamHub(outbox, is_stopping, ping_seconds=ping_seconds)
         app.state.server = ServerState(settings.home, settings, outbox, hub, limits, idempotency, is_stopping)
+        await asyncio.to_thread(prepare_cursors, outbox)
         task = asyncio.create_task(hub.run())
         try:
             yield
@@ -71,6 +73,7 @@ def create_app(
         app.include_router(routes.router)
     add_handlers(app)
     add_schema(app)
+    app.add_middleware(ServerErrors)
     app.add_middleware(BodyLimit, seconds=request_seconds)
     app.add_middleware(SecurityHeaders)
     return app

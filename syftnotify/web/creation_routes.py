@@ -7,12 +7,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Header
 
+from syftnotify.services.creation import MAX_KEY
 from syftnotify.services.emit import submit_cloud_event, submit_event
 from syftnotify.services.inbox import NewNotification, create_notification
 from syftnotify.web.access import DENIALS, Creator
 from syftnotify.web.problems import responses
 from syftnotify.web.records import EventResult, NotificationRecord
-from syftnotify.web.requests import CloudEvent, CreateRequest, EventRequest
+from syftnotify.web.requests import AnyEvent, CloudEvent, CreateRequest
 from syftnotify.web.state import State
 
 router = APIRouter(prefix="/v1", tags=["creation"])
@@ -21,7 +22,7 @@ _FAILURES = responses(*DENIALS, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_EN
 IdempotencyKey = Annotated[
     str,
     Header(
-        max_length=255,
+        max_length=MAX_KEY,
         pattern=r"^[\x21-\x7e]*$",
         description="repeats of a request with the same key create nothing; another request with it is answered by 422",
     ),
@@ -43,7 +44,7 @@ def post_notification(
 def post_event(
     token: Creator,
     state: State,
-    body: Annotated[EventRequest | CloudEvent, Body()],
+    body: Annotated[AnyEvent, Body()],
     idempotency_key: IdempotencyKey = "",
 ) -> EventResult:
     """Emit an event, in the native format or as CloudEvents 1.0; the worker notifies by its routes."""

@@ -52,7 +52,7 @@ def list_deliveries(_: Operator, state: State, query: Annotated[DeliveryQuery, Q
         since=query.since.timestamp() if query.since else None,
         limit=query.limit,
     )
-    page = delivery_page(state.outbox, state.home, conditions, cursor=query.cursor)
+    page = delivery_page(state.outbox, conditions, cursor=query.cursor)
     return DeliveryList(deliveries=[*map(Delivery.of, page.records)], cursor=page.cursor)
 
 

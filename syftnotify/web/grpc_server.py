@@ -19,7 +19,7 @@ from syftnotify.services.creation import Idempotency, KeyInUseError, KeyReusedEr
 from syftnotify.services.inbox import NewNotification, create_notification
 from syftnotify.web.access import CREATORS, RateLimits, authenticate, permit
 from syftnotify.web.limits import MAX_BODY
-from syftnotify.web.problems import ProblemError
+from syftnotify.web.problems import ProblemError, error_detail
 
 _PACKAGE, _SERVICE, _METHOD = "notifications", "NotificationsService", "CreateNotification"
 _FIELDS = {"CreateNotificationRequest": ("user_id", "kind", "payload"), "CreateNotificationResponse": ("id",)}
@@ -30,6 +30,12 @@ _CODES = {
     HTTPStatus.UNAUTHORIZED: grpc.StatusCode.UNAUTHENTICATED,
     HTTPStatus.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
     HTTPStatus.TOO_MANY_REQUESTS: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+
+_ERROR_CODES = {
+    KeyInUseError: grpc.StatusCode.ABORTED,
+    KeyReusedError: grpc.StatusCode.FAILED_PRECONDITION,
+    StateError: grpc.StatusCode.UNAVAILABLE,
 }
 
 
@@ -70,22 +76,17 @@ class _NotificationsService:
             return self._messages["CreateNotificationResponse"](id=self._created(request, context))
         except ProblemError as error:
             context.abort(_CODES[HTTPStatus(error.status_code)], error.detail)
-        except KeyInUseError as error:
-            context.abort(grpc.StatusCode.ABORTED, str(error))
-        except KeyReusedError as error:
-            context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
-        except StateError:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "the database cannot be used")
         except NotifyError as error:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            found = (code for kind, code in _ERROR_CODES.items() if isinstance(error, kind))
+            context.abort(next(found, grpc.StatusCode.INVALID_ARGUMENT), error_detail(error))
 
     def _created(self, request: Any, context: grpc.ServicerContext) -> str:
         metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
         scheme, _, secret = metadata.get("authorization", "").partition(" ")
-        address = context.peer().rpartition(":")[0]
-        token = permit(
-            authenticate(self._outbox, self._limits, secret if scheme.lower() == "bearer" else "", address), CREATORS
-        )
+        address = context.peer().partition(":")[2].rpartition(":")[0]  # of `ipv4:127.0.0.1:50000`
+        token = authenticate(self._outbox, self._limits, secret if scheme.lower() == "bearer" else "", address)
+        self._limits.count_request(token)
+        permit(token, CREATORS)
         body = {"user_id": request.user_id, "kind": request.kind, "payload": _parse_payload(request.payload)}
         with self._idempotency.once(token.id, metadata.get("idempotency-key", ""), body) as occurrence:
             new = NewNotification(request.user_id, request.kind, body["payload"], occurrence)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from syftnotify.core.inbox import PAGE_SIZE, InboxFilter
 from syftnotify.services.inbox import find_entry, inbox_page, mark_read, parse_inbox_kind
-from syftnotify.web.access import DENIALS, Reader
+from syftnotify.web.access import DENIALS, Reader, StreamReader
 from syftnotify.web.problems import responses
 from syftnotify.web.records import MarkResult, NotificationCount, NotificationPage, NotificationRecord
 from syftnotify.web.requests import KindFilter, MarkRequest, Since
@@ -48,7 +48,7 @@ def list_notifications(
         workflow=query.workflow,
         since=query.since.timestamp() if query.since else None,
     )
-    page = inbox_page(state.outbox, state.home, token.user, conditions, cursor=query.cursor, limit=query.limit)
+    page = inbox_page(state.outbox, token.user, conditions, cursor=query.cursor, limit=query.limit)
     if page.cursor is not None:
         parameters = {**dict(request.query_params), "cursor": page.cursor}
         response.headers["Link"] = f'<{request.url.path}?{urlencode(parameters)}>; rel="next"'
@@ -64,7 +64,7 @@ def count_notifications(token: Reader, state: State) -> NotificationCount:
 
 @router.get("/stream", status_code=HTTPStatus.OK, responses=responses(*DENIALS), response_class=EventStream)
 def stream_notifications(
-    token: Reader,
+    token: StreamReader,
     state: State,
     last_event_id: Annotated[str, Header(max_length=100, description="id of the last notification received")] = "",
 ) -> EventStream:

@@ -28,7 +28,7 @@ def list_jobs(
     limit: Annotated[int, Query(ge=1, le=_PAGE, description="jobs on the page")] = _PAGE,
 ) -> JobList:
     """The jobs with recorded events; a viewer sees those of which the inbox has a notification."""
-    page = job_page(state.outbox, state.home, user=_restricted_to(token), cursor=cursor, limit=limit)
+    page = job_page(state.outbox, user=_restricted_to(token), cursor=cursor, limit=limit)
     return JobList(jobs=[*map(JobSummary.of, page.jobs)], cursor=page.cursor)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -12,10 +13,13 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syftnotify.core.errors import ConflictError, NotFoundError, NotifyError, StateError
 from syftnotify.core.text import escape
 from syftnotify.services.creation import KeyInUseError, KeyReusedError
+
+log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
@@ -102,5 +106,36 @@ def _mistakes(error: RequestValidationError) -> Iterator[str]:
 async def _on_notify_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, NotifyError)
     status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
-    detail = "the database cannot be used" if isinstance(error, StateError) else str(error)
-    return problem(status, f"{detail}; {error.hint}" if error.hint and not isinstance(error, StateError) else detail)
+    return problem(status, error_detail(error))
+
+
+def error_detail(error: NotifyError) -> str:
+    """What is wrong and what to do, without paths of this machine and without commands of the terminal."""
+    if isinstance(error, StateError):
+        return "the database cannot be used"
+    is_for_terminal = any(sign in error.hint for sign in ("notify ", "--"))
+    return f"{error}; {error.hint}" if error.hint and not is_for_terminal else str(error)
+
+
+class ServerErrors:
+    """ASGI middleware that answers unexpected errors with 500 and logs them with their traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_started = False
+
+        async def send_noting(message: Message) -> None:
+            nonlocal has_started
+            has_started = has_started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noting)
+        except Exception:  # the outermost place: the framework would answer with text, and close the connection
+            if scope["type"] != "http" or has_started:
+                raise
+            log.exception("a request failed")
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            await problem(status, "an error of the server; see its log")(scope, receive, send)

@@ -5,12 +5,25 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StrictBool, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    StrictBool,
+    Tag,
+    WithJsonSchema,
+)
 
 from syftnotify.core.emit_options import MAX_RECIPIENTS
 from syftnotify.core.identifiers import ADDRESS_PATTERN
 from syftnotify.core.inbox import MAX_MARKED, kind_name
 from syftnotify.core.kinds import RESERVED_KINDS, EventKind
+from syftnotify.core.payloads import checked_payload
 from syftnotify.services.inbox import CREATABLE_KINDS
 
 _EXAMPLE_ID = "550e8400-e29b-41d4-a716-446655440000"
@@ -33,6 +46,7 @@ _ALERTS_SCHEMA: dict[str, Any] = {
         },
     },
 }
+_Object = Annotated[dict[str, Any], AfterValidator(checked_payload)]
 KindFilter = Annotated[
     str, Field(max_length=_KIND_LENGTH, json_schema_extra={"enum": ["", *_KIND_NAMES]}, examples=["JOB_FAILED"])
 ]
@@ -68,7 +82,7 @@ class CreateRequest(_Request):
         json_schema_extra={"enum": list(CREATABLE_KINDS)},
         examples=["JOB_FAILED"],
     )
-    payload: dict[str, Any] = Field(examples=[{"job_id": "run-1", "workflow_name": "Health Check"}])
+    payload: _Object = Field(examples=[{"job_id": "run-1", "workflow_name": "Health Check"}])
 
 
 class EventRequest(_Request):
@@ -78,7 +92,7 @@ class EventRequest(_Request):
         min_length=1, max_length=_KIND_LENGTH, json_schema_extra={"enum": _EMITTABLE}, examples=["job_failed"]
     )
     entity: str = Field(min_length=1, max_length=1000, description="what it is about", examples=["run/42"])
-    payload: dict[str, Any] = Field(default_factory=dict, examples=[{"name": "nightly-sync", "error": "Timeout"}])
+    payload: _Object = Field(default_factory=dict, examples=[{"name": "nightly-sync", "error": "Timeout"}])
     user: str = Field("", max_length=254, description="owner of the entity", examples=["ana@uni.example"])
     tags: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list, max_length=100)
     key: str = Field("", max_length=500, description="identifies the event; repeats are ignored")
@@ -88,13 +102,11 @@ class EventRequest(_Request):
     notify_on: list[Annotated[str, Field(json_schema_extra={"enum": _EMITTABLE})]] = Field(
         default_factory=list, max_length=100
     )
-    alerts: Annotated[dict[str, Any] | None, WithJsonSchema(_ALERTS_SCHEMA)] = None
+    alerts: Annotated[_Object | None, WithJsonSchema(_ALERTS_SCHEMA)] = None
 
 
 class CloudEvent(BaseModel):
-    """An event of CloudEvents 1.0 in the structured JSON format."""
-
-    model_config = ConfigDict(extra="allow")
+    """An event of CloudEvents 1.0 in the structured JSON format; other attributes are ignored."""
 
     specversion: Literal["1.0"]
     id: str = Field(min_length=1, max_length=500, examples=["a-1"])
@@ -106,8 +118,19 @@ class CloudEvent(BaseModel):
         json_schema_extra={"pattern": rf"^([a-z0-9-]{{1,60}}\.){{0,5}}({'|'.join(map(str, _EMITTABLE))})$"},
         examples=["example.lab.job_failed"],
     )
-    subject: str = Field("", max_length=1000, description="what it is about; without it, the source")
-    data: dict[str, Any] = Field(default_factory=dict, examples=[{"name": "nightly-sync"}])
+    subject: str | None = Field(None, max_length=1000, description="what it is about; without it, the source")
+    data: _Object | None = Field(None, examples=[{"name": "nightly-sync"}])
+
+
+def _format_of(value: Any) -> str:
+    """Which of the two formats a request has, so that only the errors of this one are reported."""
+    is_cloud_event = isinstance(value, CloudEvent) or (isinstance(value, dict) and "specversion" in value)
+    return "cloud_event" if is_cloud_event else "native"
+
+
+AnyEvent = Annotated[
+    Annotated[EventRequest, Tag("native")] | Annotated[CloudEvent, Tag("cloud_event")], Discriminator(_format_of)
+]
 
 
 class _AlertRequest(_Request):

@@ -7,9 +7,8 @@ import contextlib
 import logging
 import resource
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import ssl
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Self
 
@@ -17,6 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from syftnotify.config.load import Settings
+from syftnotify.config.schema import Serve
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.identifiers import LOOPBACK
 from syftnotify.core.outbox import OutboxStore
@@ -152,6 +152,11 @@ class Server:
         scheme = "https" if self._server.config.is_ssl else "http"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
+    @property
+    def description(self) -> str:
+        """Where it serves, as one line for people."""
+        return f"serving on {self.url}{f', gRPC on port {self.grpc_port}' if self.grpc_port is not None else ''}"
+
     def run(self) -> None:
         """Serve until `stop` is called, or in the main thread until SIGTERM or SIGINT."""
         _allow_connections()
@@ -175,7 +180,7 @@ def listen(settings: Settings) -> socket.socket:
     """The socket of the configured address.
 
     Raises:
-        ConfigError: it is not loopback, and neither TLS nor a proxy protects it.
+        ConfigError: it is not loopback, and neither TLS nor a proxy protects it; or the certificate cannot be used.
         NotifyError: the address is in use, or not one of this machine.
     """
     serve = settings.config.serve
@@ -185,6 +190,7 @@ def listen(settings: Settings) -> socket.socket:
             f"serve.host: {serve.host} is reachable from other machines, and tokens would be sent unencrypted",
             hint="set `certfile`, or `behind_proxy` if a proxy adds TLS",
         )
+    _check_certificate(serve)
     family = socket.AF_INET6 if ":" in serve.host else socket.AF_INET
     # asyncio turns off the delay of small segments (40 ms for an answer) only where the protocol is named.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -200,22 +206,16 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-@contextmanager
-def in_thread(settings: Settings, outbox: OutboxStore, **options: Any) -> Iterator[Server]:
-    """A server in a thread of this process, until the end of the block; `options` are those of `Server`."""
-    with listen(settings) as listener, Server(settings, outbox, listener, **options) as server:
-        thread = threading.Thread(target=_run_logged, args=(server.run,), name="serve", daemon=True)
-        thread.start()
-        log.info("serving on port %d", server.port)
-        try:
-            yield server
-        finally:
-            server.stop()
-            thread.join(_STOP_SECONDS + 5.0)
-
-
-def _run_logged(run: Callable[[], None]) -> None:
+def _check_certificate(serve: Serve) -> None:
+    """Raises: ConfigError, the certificate or its key cannot be used."""
+    if serve.certfile is None:
+        if serve.keyfile is not None:
+            raise ConfigError("serve.keyfile: there is no certificate", hint="set `certfile`, too")
+        return
     try:
-        run()
-    except Exception:  # a thread's exception would reach nobody
-        log.exception("the server has ended")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(serve.certfile, serve.keyfile)
+    except OSError as error:
+        reason = "not a certificate with its key, PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError(
+            f"serve.certfile: {serve.certfile} cannot be used: {reason}", hint="check `certfile` and `keyfile`"
+        ) from error

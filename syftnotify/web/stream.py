@@ -12,13 +12,16 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from syftnotify.core.errors import NotifyError
-from syftnotify.core.inbox import InboxEntry, pushed_object
+from syftnotify.core.inbox import InboxBatch, InboxEntry, pushed_object
 from syftnotify.core.outbox import OutboxStore
+from syftnotify.services.cursors import prepare_cursors
+from syftnotify.web.problems import problem
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +29,9 @@ _POLL_SECONDS = 0.03
 PING_SECONDS = 15.0  # proxies close connections without data
 _RETRY_SECONDS = 1.0
 _CHECK_SECONDS = 1.0  # between two checks whether the database was replaced
-_CHUNK = 500  # notifications read at once
-_MAX_QUEUED = 1000  # frames that wait for one client
+_CHUNK = 200  # notifications read at once
+_MAX_QUEUED = 2 * 1024 * 1024  # bytes that wait for one client
+MAX_STREAMS = 2000  # open at once with one token
 _PING = b": ping\n\n"
 _Frame = tuple[int, bytes]  # position; 0: a ping
 
@@ -43,14 +47,24 @@ class _Subscription:
     def __init__(self, user: str, token_id: str) -> None:
         self.user = user
         self.token_id = token_id
-        self.frames = asyncio.Queue[_Frame | None](_MAX_QUEUED)
+        self._frames = asyncio.Queue[_Frame | None]()
+        self._size = 0  # bytes
 
     def add(self, frame: _Frame | None) -> None:
-        if self.frames.full():  # the client is too slow
-            while not self.frames.empty():
-                self.frames.get_nowait()
+        self._size += len(frame[1]) if frame is not None else 0
+        if self._size > _MAX_QUEUED:  # the client is too slow
+            while not self._frames.empty():
+                self._frames.get_nowait()
             frame = None
-        self.frames.put_nowait(frame)
+        self._frames.put_nowait(frame)
+
+    async def get(self) -> list[_Frame | None]:
+        """All frames that wait, at least one."""
+        found = [await self._frames.get()]
+        while not self._frames.empty() and found[-1] is not None:
+            found.append(self._frames.get_nowait())
+        self._size = 0
+        return found
 
 
 class StreamHub:
@@ -87,7 +101,7 @@ class StreamHub:
                 if now - checked_at >= _CHECK_SECONDS:
                     checked_at = now
                     if await asyncio.to_thread(self._outbox.reopen_if_replaced):
-                        self._position = None  # positions start again
+                        await self._restart()
                 await self._distribute()
                 if now - pinged_at >= self._ping_seconds:
                     pinged_at = now
@@ -95,6 +109,9 @@ class StreamHub:
             except NotifyError as error:
                 log.warning("the streams wait: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)  # until the database may be usable again
+            except Exception:  # the outermost loop of the streams: they must not end with one error
+                log.exception("the streams wait")
+                await asyncio.sleep(_RETRY_SECONDS)
 
     def close(self) -> None:
         """End all streams."""
@@ -102,6 +119,17 @@ class StreamHub:
         for subscription in self._all():
             subscription.add(None)
         self._wake.set()
+
+    async def _restart(self) -> None:
+        """Begin again with another database, whose positions are others; clients connect again."""
+        self._position = None
+        for subscription in self._all():
+            subscription.add(None)
+        await asyncio.to_thread(prepare_cursors, self._outbox)
+
+    def count(self, token_id: str) -> int:
+        """The number of open streams of a token."""
+        return sum(each.token_id == token_id for each in self._all())
 
     async def subscribe(self, user: str, token_id: str) -> _Subscription:
         """From the return on, all that is stored for `user` reaches the subscription."""
@@ -118,10 +146,9 @@ class StreamHub:
         if not of_user:
             self._subscriptions.pop(subscription.user, None)
 
-    async def backlog(self, user: str, position: int) -> list[_Frame]:
+    async def backlog(self, user: str, position: int) -> InboxBatch:
         """The next notifications of `user` after a position, at most `_CHUNK`."""
-        entries = await asyncio.to_thread(self._outbox.inbox.after, position, _CHUNK, user)
-        return [(entry.seq, _frame(entry)) for entry in entries]
+        return await asyncio.to_thread(self._outbox.inbox.after, position, _CHUNK, user)
 
     async def position_of(self, user: str, entry_id: str) -> int | None:
         """The position of a notification of `user`; None if there is no such one."""
@@ -139,14 +166,15 @@ class StreamHub:
         if self._subscriptions:
             await self._find_position()
         while self._subscriptions and self._position is not None:
-            entries = await asyncio.to_thread(self._outbox.inbox.after, self._position, _CHUNK)
-            for entry in entries:
-                self._position = entry.seq
+            batch = await asyncio.to_thread(self._outbox.inbox.after, self._position, _CHUNK)
+            for entry in batch.entries:
                 if of_user := self._subscriptions.get(entry.recipient):
                     frame = entry.seq, _frame(entry)
                     for subscription in of_user:
                         subscription.add(frame)
-            if len(entries) < _CHUNK:
+            if batch.position is not None:
+                self._position = batch.position
+            if not batch.has_more:
                 return
         self._position = None  # without streams, the next one begins at the end
 
@@ -180,7 +208,11 @@ class EventStream(Response):
         self._last_id = last_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        del scope
+        if self._hub.count(self._token_id) >= MAX_STREAMS:
+            await problem(HTTPStatus.TOO_MANY_REQUESTS, f"this token has {MAX_STREAMS} open streams")(
+                scope, receive, send
+            )
+            return
         # First of all, so that nothing is stored between the backlog and the live frames.
         subscription = await self._hub.subscribe(self._user, self._token_id)
         watch = asyncio.create_task(_wait_for_disconnect(receive))
@@ -200,13 +232,14 @@ class EventStream(Response):
             self._hub.unsubscribe(subscription)
 
     async def _send_frames(self, subscription: _Subscription, position: int, send: Send) -> None:
-        while frames := await self._hub.backlog(self._user, position):
-            position = frames[-1][0]
-            await _send(send, b"".join(frame for _, frame in frames))
-        while (found := await subscription.frames.get()) is not None:
-            parts: list[_Frame | None] = [found]
-            while not subscription.frames.empty() and parts[-1] is not None:
-                parts.append(subscription.frames.get_nowait())
+        has_more = True
+        while has_more:
+            batch = await self._hub.backlog(self._user, position)
+            position, has_more = batch.position or position, batch.has_more
+            for entry in batch.entries:
+                await _send(send, _frame(entry))
+        while True:
+            parts = await subscription.get()
             new = [part for part in parts if part is not None and (part[0] > position or not part[0])]
             position = max([position, *(seq for seq, _ in new)])
             if new:

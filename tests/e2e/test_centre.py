@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from tests.fakes.redis_server import needs_redis, run_redis
 from tests.fakes.web import WebServer
 from tests.support import ANA, OWNER, Box, wait_until
 from tests.trees import TREES, Disk, Tree
+from tests.web import worker_url
 
 LIST = "/v1/notifications"
 # No scan by the interval: what arrives does so because a change woke the worker.
@@ -29,8 +29,7 @@ def start(box: Box, **sections: Any) -> str:
     """Start a worker that serves; returns the address of its API."""
     box.configure({**CONFIGURATION, **sections}, notify={"interval": 3600})
     box.notify("start", check=0)
-    (port,) = wait_until(lambda: re.findall(r"serving on port (\d+)", box.home.log.read_text()), what="the server")
-    return f"http://{HOST}:{port}"
+    return worker_url(box)
 
 
 def new_token(box: Box, role: str, user: str = ANA) -> str:

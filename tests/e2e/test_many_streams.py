@@ -16,7 +16,8 @@ from syftnotify.runtime.opening import create_outbox
 from syftnotify.services.inbox import NewNotification, create_notification
 from syftnotify.services.tokens import create_token
 from tests.streams import may_open_files, stream_clients
-from tests.support import TIMEOUT, Box, wait_until
+from tests.support import TIMEOUT, Box
+from tests.web import worker_url
 
 PERSONS, CLIENTS_OF_EACH, EVENTS = 50, 20, 5
 
@@ -88,9 +89,9 @@ def test_worker_stops_with_a_thousand_clients(box: Box) -> None:
     box.configure({"serve": {"enabled": True, "port": 0}})
     box.notify("start", check=0)
     try:
-        (port,) = wait_until(lambda: re.findall(r"serving on port (\d+)", box.home.log.read_text()), what="the server")
+        url = worker_url(box)
         with stream_clients(new_secrets(box)) as clients:
-            clients.connect(f"http://127.0.0.1:{port}")
+            clients.connect(url)
             ids = store(box)
             clients.wait_for(EVENTS)
             box.notify("stop", check=0)

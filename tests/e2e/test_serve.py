@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from tests.support import ANA, TIMEOUT, Box, wait_until
+from tests.web import worker_url
 
 LIST = "/v1/notifications"
 
@@ -112,18 +113,18 @@ def test_server_in_the_worker_shows_what_the_worker_notifies(box: Box) -> None:
     tree = TREES["D"](Disk(box.root, box.clock.time))
     box.notify("start", check=0)
     try:
-        (port,) = wait_until(lambda: re.findall(r"serving on port (\d+)", box.home.log.read_text()), what="the server")
+        url = worker_url(box)
         secret = new_token(box)
         tree.submit()
         headers = {"Authorization": f"Bearer {secret}"}
 
         def kinds() -> list[Any]:
-            answer = httpx.get(f"http://127.0.0.1:{port}{LIST}", headers=headers, trust_env=False)
+            answer = httpx.get(f"{url}{LIST}", headers=headers, trust_env=False)
             return [record["kind"] for record in answer.json()["notifications"]]
 
         wait_until(lambda: kinds() == ["JOB_SUBMITTED"], what="the notification")
         assert "stored 20" in box.notify("history").stdout, box.notify("history").stdout
-        stream = Stream(f"http://127.0.0.1:{port}", secret)
+        stream = Stream(url, secret)
         assert stream.lines
     finally:
         box.notify("stop", check=0)
@@ -135,8 +136,21 @@ def test_worker_whose_port_is_in_use_notifies_without_the_api(home: Box) -> None
     with serving(home) as (_, url):
         home.configure({"serve": {"enabled": True, "port": int(url.rpartition(":")[2])}})
         started = home.notify("start", check=0)
-        status = home.notify("status", check=0)
+        status = home.notify("status", check=4)
         home.notify("stop", check=0)
 
     for text in (started.stderr, status.stdout + status.stderr):
         assert "the API is not served: cannot listen on" in " ".join(text.split())
+
+
+def test_worker_serves_when_its_port_is_free_again(home: Box) -> None:
+    with serving(home) as (_, url):
+        home.configure({"serve": {"enabled": True, "port": int(url.rpartition(":")[2])}})
+        home.notify("start", check=0)
+        home.notify("status", check=4)
+    try:
+        assert worker_url(home) == url
+        status = home.notify("status", check=0).stdout
+        assert ["API", url] in [line.split() for line in status.splitlines()], status
+    finally:
+        home.notify("stop", check=0)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from syftnotify.core.inbox import InboxEntry, InboxFilter
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.runtime.opening import create_outbox
+from syftnotify.services.cursors import prepare_cursors
 from syftnotify.services.inbox import NewNotification, create_notification, inbox_page, mark_read
 from syftnotify.system.paths import Home
 from tests.support import ANA, BO
@@ -22,12 +23,13 @@ KINDS = ("JOB_FAILED", "JOB_COMPLETED", "WORKFLOW_CREATED")
 
 
 @contextmanager
-def inbox() -> Iterator[tuple[OutboxStore, Home]]:
+def inbox() -> Iterator[OutboxStore]:
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder) / "home")
         home.create()
         with create_outbox(home) as outbox:
-            yield outbox, home
+            prepare_cursors(outbox)
+            yield outbox
 
 
 def store(outbox: OutboxStore, user: str, kind: str) -> str:
@@ -54,12 +56,12 @@ def test_pages_have_each_notification_once(
     marks: set[int],
 ) -> None:
     """C08, C15: what is stored meanwhile is newer than the first page, and what is read meanwhile was on a page."""
-    with inbox() as (outbox, home):
+    with inbox() as outbox:
         stored = [(user, each, store(outbox, user, each)) for user, each in before]
         expected = [name for user, each, name in stored if user == ANA and kind in {"", each}]
         conditions, found, cursor, number = InboxFilter(unread=unread, kind=kind), list[InboxEntry](), "", 0
         while True:
-            page = inbox_page(outbox, home, ANA, conditions, cursor=cursor, limit=limit)
+            page = inbox_page(outbox, ANA, conditions, cursor=cursor, limit=limit)
             found += page.entries
             if page.entries and number in marks:
                 mark_read(outbox, ANA, [page.entries[-1].id])  # the one from which the next page continues
@@ -76,7 +78,7 @@ def test_pages_have_each_notification_once(
 
 def test_pages_are_complete_while_others_write() -> None:
     """C15: with real threads: each reader finds all that was stored before its first page, each once."""
-    with inbox() as (outbox, home):
+    with inbox() as outbox:
         known = [store(outbox, ANA, "JOB_FAILED") for _ in range(40)]
         is_done = threading.Event()
 
@@ -92,7 +94,7 @@ def test_pages_are_complete_while_others_write() -> None:
             for _ in range(5):
                 found, cursor = list[str](), ""
                 while True:
-                    page = inbox_page(outbox, home, ANA, InboxFilter(), cursor=cursor, limit=7)
+                    page = inbox_page(outbox, ANA, InboxFilter(), cursor=cursor, limit=7)
                     found += [entry.id for entry in page.entries]
                     if page.cursor is None:
                         break

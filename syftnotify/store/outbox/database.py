@@ -84,6 +84,8 @@ class Database:
             is_same = self.path.stat().st_ino == self._inode
         except FileNotFoundError:
             is_same = False
+        except OSError as error:
+            raise StateError(f"{self.path} cannot be opened: {error.strerror}") from error
         if not self._is_replaced:
             if is_same and not self._is_corrupt:
                 return False

@@ -17,10 +17,15 @@ class IdempotencyKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def claim(self, token_id: str, key: str, request_hash: str, now: float) -> str:
+    def claim(self, token_id: str, key: str, request_hash: str, now: float) -> bool | None:
         row = {"token": token_id, "key": key, "request_hash": request_hash, "created_at": now}
         query = sa.select(KEYS.c.request_hash).where(KEYS.c.token == token_id, KEYS.c.key == key)
         with self._database.writing() as connection:
             connection.execute(KEYS.delete().where(KEYS.c.created_at < now - _KEPT_SECONDS))
-            connection.execute(sqlite.insert(KEYS).on_conflict_do_nothing(), row)
-            return str(connection.execute(query).scalar_one())
+            is_new = connection.execute(sqlite.insert(KEYS).on_conflict_do_nothing(), row).rowcount == 1
+            is_same = connection.execute(query).scalar_one() == request_hash
+        return is_new if is_same else None
+
+    def release(self, token_id: str, key: str) -> None:
+        with self._database.writing() as connection:
+            connection.execute(KEYS.delete().where(KEYS.c.token == token_id, KEYS.c.key == key))

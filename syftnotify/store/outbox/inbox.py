@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from syftnotify.core.inbox import InboxEntry, InboxFilter
+from syftnotify.core.inbox import InboxBatch, InboxEntry, InboxFilter
 from syftnotify.core.text import escape
 from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.conditions import chunks
@@ -29,6 +29,7 @@ _AFTER = (
     .order_by(ENTRIES.c.seq)
     .limit(sa.bindparam("most"))
 )
+_FEW = 1000  # rows that are read and sorted, instead of searched for in order
 _LAST = sa.select(sa.func.max(ENTRIES.c.seq))
 
 
@@ -38,15 +39,12 @@ class Inbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def page(self, recipient: str, conditions: InboxFilter, limit: int) -> list[InboxEntry]:
-        query = (
-            sa.select(ENTRIES)
-            .where(ENTRIES.c.recipient == recipient, *_conditions(conditions))
-            .order_by(ENTRIES.c.seq.desc())
-            .limit(limit)
-        )
+    def page(self, recipient: str, conditions: InboxFilter, limit: int) -> InboxBatch:
         with self._database.reading() as connection:
-            return _entries(connection.execute(query))
+            found: dict[int, Any] = {}
+            for query in _queries(connection, recipient, conditions):
+                found.update({row.seq: row for row in connection.execute(query.limit(limit + 1))})
+        return _batch([found[seq] for seq in sorted(found, reverse=True)], limit)
 
     def find(self, recipient: str, entry_id: str) -> InboxEntry | None:
         query = sa.select(ENTRIES).where(ENTRIES.c.id == entry_id, ENTRIES.c.recipient == recipient)
@@ -74,10 +72,11 @@ class Inbox:
                     connection.execute(ENTRIES.update().where(unread).values(read_at=now, updated_at=now))
         return missing
 
-    def after(self, position: int, limit: int, recipient: str = "") -> list[InboxEntry]:
+    def after(self, position: int, limit: int, recipient: str = "") -> InboxBatch:
         query = _AFTER.where(ENTRIES.c.recipient == recipient) if recipient else _AFTER
         with self._database.reading() as connection:
-            return _entries(connection.execute(query, {"position": position, "most": limit}))
+            rows = connection.execute(query, {"position": position, "most": limit + 1}).all()
+        return _batch(rows, limit)
 
     def position(self) -> int | None:
         with self._database.reading() as connection:
@@ -105,21 +104,39 @@ def add_entries(connection: sa.Connection, entries: Iterable[InboxEntry]) -> Non
         _INSERT.execute(connection, rows)
 
 
-def _conditions(conditions: InboxFilter) -> list[sa.ColumnElement[bool]]:
-    found: list[sa.ColumnElement[bool]] = []
+def _queries(connection: sa.Connection, recipient: str, conditions: InboxFilter) -> Iterator[sa.Select[Any]]:
+    """The queries whose results together are those notifications, each in the order of an index."""
+    query = sa.select(ENTRIES).where(ENTRIES.c.recipient == recipient)
+    order: sa.ColumnElement[Any] = ENTRIES.c.seq
     if conditions.unread:
-        found.append(ENTRIES.c.read_at.is_(None))
+        query = query.where(ENTRIES.c.read_at.is_(None))
     if conditions.kind:
-        found.append(ENTRIES.c.kind == conditions.kind)
+        query = query.where(ENTRIES.c.kind == conditions.kind)
     if conditions.entity:
-        found.append(ENTRIES.c.entity == conditions.entity)
-    if conditions.workflow:
-        found.append(sa.or_(ENTRIES.c.workflow == conditions.workflow, ENTRIES.c.workflow_name == conditions.workflow))
-    if conditions.since is not None:
-        found.append(ENTRIES.c.created_at >= conditions.since)
+        query = query.where(ENTRIES.c.entity == conditions.entity)
     if conditions.before is not None:
-        found.append(ENTRIES.c.seq < conditions.before)
-    return found
+        query = query.where(ENTRIES.c.seq < conditions.before)
+    if conditions.since is not None:
+        query = query.where(ENTRIES.c.created_at >= conditions.since)
+        recent = sa.select(ENTRIES.c.seq).where(
+            ENTRIES.c.recipient == recipient, ENTRIES.c.created_at >= conditions.since
+        )
+        count = sa.select(sa.func.count()).select_from(recent.limit(_FEW).subquery())
+        if connection.execute(count).scalar_one() < _FEW:
+            # The sum keeps SQLite from walking through all older notifications: the few are sorted instead.
+            order = ENTRIES.c.seq + 0
+    query = query.order_by(order.desc())
+    if not conditions.workflow:
+        yield query
+        return
+    for column in (ENTRIES.c.workflow, ENTRIES.c.workflow_name):  # `or` would use neither of their indexes
+        yield query.where(column == conditions.workflow)
+
+
+def _batch(rows: Sequence[Any], limit: int) -> InboxBatch:
+    """The batch of at most `limit` rows; one more shows that there are more."""
+    read = rows[:limit]
+    return InboxBatch(_entries(read), read[-1].seq if read else None, len(rows) > limit)
 
 
 def _entries(rows: Iterable[Any]) -> list[InboxEntry]:

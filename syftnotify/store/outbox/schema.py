@@ -20,7 +20,7 @@ class JsonText(sa.types.UserDefinedType[str]):
 # The domain of the Message-IDs of all mails before version 6; a retry must have the id of the first attempt.
 OLD_MESSAGE_DOMAIN = "syftnotify.local"
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 # The conditions of the partial indexes, as text: SQLite uses such an index only if the query repeats its text.
 WAITING = "state IN ('pending', 'unknown')"
 UNSENT = "state IN ('pending', 'unknown', 'sending')"
@@ -54,6 +54,7 @@ UPGRADES: dict[int, tuple[str, ...]] = {
     ),
     5: (f"ALTER TABLE notifications ADD COLUMN message_domain TEXT NOT NULL DEFAULT '{OLD_MESSAGE_DOMAIN}'",),
     6: ("ALTER TABLE alerts ADD COLUMN public_only BOOLEAN NOT NULL DEFAULT 0",),
+    7: ("CREATE INDEX IF NOT EXISTS inbox_by_time ON inbox (recipient, created_at)",),
 }
 
 
@@ -203,6 +204,7 @@ INBOX_ENTRIES = sa.Table(
     sa.Column("read_at", sa.Float),
     sa.Column("updated_at", sa.Float, nullable=False),
     sa.Index("inbox_of_recipient", "recipient", "seq"),
+    sa.Index("inbox_by_time", "recipient", "created_at"),
     sa.Index("inbox_unread", "recipient", "seq", sqlite_where=sa.text("read_at IS NULL")),
     sa.Index("inbox_by_kind", "recipient", "kind", "seq"),
     sa.Index("inbox_by_entity", "recipient", "entity", "seq"),
@@ -218,6 +220,13 @@ IDEMPOTENCY_KEYS = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("request_hash", sa.Text, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False, index=True),
+)
+# Keys that the servers of one database share.
+SERVER_KEYS = sa.Table(
+    "server_keys",
+    SCHEMA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
 )
 TOKENS = sa.Table(
     "tokens",

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
+from syftnotify.core.text import escape
 from syftnotify.core.tokens import Role, Token
 from syftnotify.store.outbox.database import Database
-from syftnotify.store.outbox.schema import TOKENS
+from syftnotify.store.outbox.schema import SERVER_KEYS, TOKENS
 
+log = logging.getLogger(__name__)
+
+_CURSORS = "cursors"
+_CURSOR_KEY = sa.select(SERVER_KEYS.c.value).where(SERVER_KEYS.c.name == _CURSORS)
 _ALL = sa.select(TOKENS).order_by(TOKENS.c.created_at, TOKENS.c.id)
 
 
@@ -33,7 +40,7 @@ class TokenStore:
 
     def all(self) -> list[Token]:
         with self._database.reading() as connection:
-            return [_token(row) for row in connection.execute(_ALL)]
+            return [token for row in connection.execute(_ALL) if (token := _token(row)) is not None]
 
     def find(self, secret_hash: str) -> Token | None:
         with self._database.reading() as connection:
@@ -45,6 +52,19 @@ class TokenStore:
         with self._database.writing() as connection:
             return bool(connection.execute(TOKENS.update().where(is_valid).values(revoked_at=now)).rowcount)
 
+    def cursor_key(self) -> str:
+        with self._database.reading() as connection:
+            return connection.execute(_CURSOR_KEY).scalar() or ""
 
-def _token(row: Any) -> Token:
-    return Token(row.id, row.person, Role(row.role), row.created_at, row.expires_at, row.revoked_at)
+    def add_cursor_key(self, key: str) -> None:
+        with self._database.writing() as connection:
+            connection.execute(sqlite.insert(SERVER_KEYS).on_conflict_do_nothing(), {"name": _CURSORS, "value": key})
+
+
+def _token(row: Any) -> Token | None:
+    """The token of a row; None, with a log entry, if its role is not known: it may be one of a newer version."""
+    try:
+        return Token(row.id, row.person, Role(row.role), row.created_at, row.expires_at, row.revoked_at)
+    except ValueError:
+        log.warning("token %s has an unknown role and permits nothing", escape(str(row.id)))
+        return None

@@ -32,7 +32,7 @@ def entities(entries: Sequence[InboxEntry]) -> list[str]:
 
 
 def page(outbox: OutboxStore, to: str = ANA, limit: int = 9, **conditions: object) -> list[str]:
-    return entities(outbox.inbox.page(to, InboxFilter(**conditions), limit))  # type: ignore[arg-type] # any condition
+    return entities(outbox.inbox.page(to, InboxFilter(**conditions), limit).entries)  # type: ignore[arg-type] # any condition
 
 
 def test_notification_is_stored_by_its_enqueueing_once(outbox: OutboxStore) -> None:
@@ -40,7 +40,7 @@ def test_notification_is_stored_by_its_enqueueing_once(outbox: OutboxStore) -> N
     event = emitted(1)
     ids = store(outbox, event) + store(outbox, event, now=200.0)
 
-    (entry,) = outbox.inbox.page(ANA, InboxFilter(), 9)
+    (entry,) = outbox.inbox.page(ANA, InboxFilter(), 9).entries
     assert {entry.id} == set(ids)
     assert uuid.UUID(entry.id)
     assert (entry.kind, entry.payload, entry.recipient) == ("JOB_FAILED", event.payload, ANA)
@@ -64,7 +64,7 @@ def test_page_has_the_latest_first_and_continues_before_a_position(outbox: Outbo
     """C08: also if the clock was set back."""
     for number in range(5):
         store(outbox, emitted(number), now=100.0 - number)
-    first = outbox.inbox.page(ANA, InboxFilter(), 2)
+    first = outbox.inbox.page(ANA, InboxFilter(), 2).entries
     store(outbox, emitted(5))
 
     assert entities(first) == ["run/4", "run/3"]
@@ -106,7 +106,7 @@ def test_mark_read_keeps_the_first_time(outbox: OutboxStore) -> None:
 
     assert outbox.inbox.mark_read(ANA, [first, first], 200.0) == []
     assert outbox.inbox.mark_read(ANA, [first, second], 300.0) == []
-    entries = {entry.id: entry for entry in outbox.inbox.page(ANA, InboxFilter(), 9)}
+    entries = {entry.id: entry for entry in outbox.inbox.page(ANA, InboxFilter(), 9).entries}
     assert [(entries[each].read_at, entries[each].updated_at) for each in (first, second)] == [
         (200.0, 200.0),
         (300.0, 300.0),
@@ -125,22 +125,22 @@ def test_mark_read_of_a_foreign_or_unknown_notification_changes_nothing(outbox: 
 def test_stream_continues_after_a_position(outbox: OutboxStore, open_outbox: OpenOutbox) -> None:
     """C12: what other processes store, of all persons, in order; no position is used twice."""
     assert outbox.inbox.position() is None
-    assert outbox.inbox.after(0, 9) == []
+    assert outbox.inbox.after(0, 9).entries == []
     other = open_outbox()
     (first,) = store(other, emitted(1))
     store(other, emitted(2), to=BO)
     found = outbox.inbox.find(ANA, first)
 
     assert found is not None
-    assert entities(outbox.inbox.after(0, 9)) == ["run/1", "run/2"]
-    assert entities(outbox.inbox.after(0, 1)) == ["run/1"]
-    assert entities(outbox.inbox.after(0, 9, BO)) == ["run/2"]
-    assert entities(outbox.inbox.after(found.seq, 9)) == ["run/2"]
+    assert entities(outbox.inbox.after(0, 9).entries) == ["run/1", "run/2"]
+    assert entities(outbox.inbox.after(0, 1).entries) == ["run/1"]
+    assert entities(outbox.inbox.after(0, 9, BO).entries) == ["run/2"]
+    assert entities(outbox.inbox.after(found.seq, 9).entries) == ["run/2"]
     last = outbox.inbox.position()
     outbox.history.prune(1e9, 1e9, exempt=())
     store(outbox, emitted(3))
     assert last is not None
-    assert entities(outbox.inbox.after(last, 9)) == ["run/3"]
+    assert entities(outbox.inbox.after(last, 9).entries) == ["run/3"]
 
 
 def test_prune_deletes_notifications_with_their_events(outbox: OutboxStore) -> None:

@@ -93,7 +93,7 @@ def test_owner_and_submitter_get_what_their_inbox_stores(box: Box, port: int) ->
     with scanning(box, port, serve={}):
         tree.submit()
     app = box.open_app()
-    stored = {user: app.outbox.inbox.after(0, 10, user) for user in (OWNER, ANA)}
+    stored = {user: app.outbox.inbox.after(0, 10, user).entries for user in (OWNER, ANA)}
     app.close()
 
     for user, subscriber in ((OWNER, owner), (ANA, submitter)):

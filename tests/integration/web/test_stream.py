@@ -137,7 +137,7 @@ def test_streams_that_begin_while_notifications_are_stored_miss_none(served: Ser
     readers = []
     with storing(served, 60):
         readers += [Reader(served.client("viewer"), last_id=start) for _ in range(8)]
-    ids = [entry.id for entry in served.outbox.inbox.page(ANA, InboxFilter(), 100)][::-1][1:]
+    ids = [entry.id for entry in served.outbox.inbox.page(ANA, InboxFilter(), 100).entries][::-1][1:]
     wait_until(lambda: all(len(reader.ids) >= 60 for reader in readers), what="all notifications")
 
     assert [reader.ids for reader in readers] == [ids] * 8
