@@ -71,7 +71,7 @@ def init(
     ] = None,
     serve: Annotated[
         bool | None,
-        typer.Option("--serve/--no-serve", help="Whether the worker serves an inbox and an API on this machine."),
+        typer.Option("--serve/--no-serve", help="Whether the worker serves the API; either stores inboxes."),
     ] = None,
     from_syft_bg: Annotated[
         bool,

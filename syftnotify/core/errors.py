@@ -132,6 +132,11 @@ class Failure(StrEnum):
     CORRECTED = "renewed"  # the transport corrected the cause, such as an expired access token: retry at once
     UNKNOWN = "unknown"  # the connection ended after the message was sent: it may have been delivered
 
+    @property
+    def label(self) -> str:
+        """The name in the API and in metrics: `unreachable`, `temporary`, ..."""
+        return self.name.lower()
+
 
 class DeliveryError(NotifyError):
     """An attempt did not deliver the message, or its outcome is unknown.

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from syftnotify.core.outbox import OutboxCounts
 
 
+# Outcomes of attempts that are not a `Failure`. Stored.
+STARTED, DELIVERED = "started", "sent"
+
+
 @dataclass(frozen=True, slots=True)
 class NotificationRecord:
     """A notification in the history. The names of the fields are the keys of `notify history --json`."""
@@ -110,6 +114,9 @@ class History(Protocol):
         `recipient`: only those of which this person has a notification, the one with the latest notification first.
         `before`: a position; only earlier ones.
         """
+
+    def job(self, entity: str) -> JobRecord | None:
+        """The job with this entity, and its latest event."""
 
     def events(self, about: str) -> list[EventRecord]:
         """The events of an entity, or of all jobs of that name, oldest first."""

@@ -15,6 +15,8 @@ from syftnotify.core.models import Event
 from syftnotify.core.payloads import MAIL_KEYS, PRIVATE_KEYS, TRUSTED_AUDIENCES, error_text, storable
 from syftnotify.core.text import iso, timestamp
 
+# The entity of notifications that programs create without naming what they are about; an id follows.
+UNNAMED_PREFIX = "notification/"
 PAGE_SIZE = 50  # maximum number of notifications on one page
 MAX_MARKED = 100  # ids in one request to mark notifications as read
 
@@ -131,11 +133,19 @@ def pushed_object(entry: InboxEntry) -> dict[str, Any]:
     }
 
 
+def _key_of_entity(kind: EventKind) -> str:
+    if kind.is_about_job:
+        return "job_id"
+    return "workflow_id" if kind.value.startswith("workflow") else "entity"
+
+
 def inbox_payload(event: Event, audience: Audience) -> dict[str, Any]:
-    """The payload of the record. An emitted event has its own; one of the tree gets the same keys as those."""
+    """The payload of the record. An emitted event has its own and what it is about; one of the tree gets its keys."""
     payload = dict(event.payload)
-    if event.emitted:
+    if event.routing.get("as_given"):
         return payload
+    if event.emitted:
+        return {_key_of_entity(event.kind): event.entity, **payload}
     hidden = PRIVATE_KEYS | MAIL_KEYS
     kept = {key: value for key, value in payload.items() if key not in hidden and value not in ("", None, {}, [])}
     if not event.kind.is_about_job:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import ASKED_BY_CONFIG, Event
+
+
+def literal(text: str) -> str:
+    """The pattern that matches only `text`."""
+    return re.sub(r"[*?[]", r"[\g<0>]", text)
+
+
+def literal_text(pattern: str) -> str:
+    """The text of a pattern of `literal`; other patterns stay as they are."""
+    return re.sub(r"\[([*?[])\]", r"\1", pattern)
 
 
 def is_requested_by(event: Event, requester: str) -> bool:
@@ -29,7 +40,7 @@ class Match:
 
     def matches(self, event: Event) -> bool:
         return all(
-            not patterns or any(_is_like(value, pattern) for value in values for pattern in patterns)
+            not patterns or any(is_like(value, pattern) for value in values for pattern in patterns)
             for patterns, values in (
                 (self.submitter, submitters_of(event)),
                 (self.owner, () if event.emitted else texts(event.payload.get("owner"))),
@@ -71,7 +82,7 @@ def texts(value: Any) -> tuple[str, ...]:
     return tuple(str(each) for each in values if isinstance(each, (str, int, float)) and each != "")
 
 
-def _is_like(value: str, pattern: str) -> bool:
+def is_like(value: str, pattern: str) -> bool:
     value, pattern = value.casefold(), pattern.casefold()
     # Compared as well, because a name may contain a bracket, which is special in a pattern.
     return value == pattern or fnmatch.fnmatchcase(value, pattern)

@@ -166,6 +166,7 @@ class Event:
     # Input of routing besides the configuration: `user`, `tags`, `notify` {emails, on} and `alerts`, from the options
     # of `notify emit` or the headers of a job; `asked_by`, the sources of the threshold of a reminder; and if several
     # owners decide `owners`, those of them who are `undecided`, and `owners_only`: nobody else is notified here.
+    # `as_given`: a program has created the notification itself, whose payload stays unchanged.
     routing: Mapping[str, Any] = field(default_factory=dict)
     emitted: bool = False  # received through the spool, not found in the tree
 

@@ -11,10 +11,12 @@ from syftnotify.config.transport import mail_types
 from syftnotify.config.values import valid_glob
 from syftnotify.core.errors import ConfigError, NotFoundError
 from syftnotify.core.identifiers import AddressType, is_address
+from syftnotify.core.matching import is_like, literal
 from syftnotify.core.models import AlertRule
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.text import escape, hostname, listed
 from syftnotify.services.arguments import by_id_prefix
+from syftnotify.services.jobs import job_name
 from syftnotify.services.settings import load_reporting_all
 from syftnotify.system.paths import Home
 from syftnotify.transports.registry import TRANSPORT_TYPES
@@ -91,7 +93,7 @@ def add_api_rule(
     rule = AlertRule(
         id=uuid.uuid4().hex[:12],
         target=target,
-        job=job,
+        job=literal(job),
         on_failure=on_failure,
         on_timeout=on_timeout,
         created_at=time.time(),
@@ -99,10 +101,6 @@ def add_api_rule(
     )
     if not (on_failure or on_timeout):
         raise ConfigError("the rule has no condition", hint="set `on_failure` or `on_timeout`")
-    try:
-        valid_glob(job)
-    except ValueError as error:
-        raise ConfigError(f"the job: {error}") from None
     _check_api_target(settings, rule, is_email=is_email)
     outbox.alert_rules.add(rule)
     return rule
@@ -135,8 +133,11 @@ def _has_private_address(url: str) -> bool:
 
 
 def rules_of_job(outbox: OutboxStore, job: str) -> list[AlertRule]:
-    """The rules that name `job`, an entity, a name or a pattern, the oldest first."""
-    return [rule for rule in outbox.alert_rules.all() if rule.job == job]
+    """The rules that apply to `job`, an entity or a name, by any of its names or a pattern, the oldest first."""
+    names = {job} | {event.entity for event in outbox.history.events(job)}
+    records = filter(None, map(outbox.history.job, list(names)))
+    names |= {name for record in records if (name := job_name(record))}
+    return [rule for rule in outbox.alert_rules.all() if rule.job and any(is_like(name, rule.job) for name in names)]
 
 
 def delete_rule(outbox: OutboxStore, rule_id: str) -> None:

@@ -9,7 +9,9 @@ from syftnotify.core.history import AttemptRecord, NotificationRecord
 from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.services.cursors import make_cursor, read_cursor
+from syftnotify.services.dead_letters import list_dead_letters
 from syftnotify.services.history import HistoryFilter, find_latest
+from syftnotify.system.paths import Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,32 @@ def delivery_page(outbox: OutboxStore, conditions: HistoryFilter, *, cursor: str
     found = find_latest(outbox, replace(conditions, limit=size + 1), before=before)
     records = found[:size]
     return DeliveryPage(records, make_cursor(scope, records[-1].id, outbox) if len(found) > size else None)
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistPage:
+    """A page of dead letters and held notifications, the oldest first."""
+
+    records: list[NotificationRecord]
+    cursor: str | None  # of the next page; None: this is the last one
+    warning: str  # as in `DeadLetterList`
+
+
+def worklist_page(home: Home, outbox: OutboxStore, *, cursor: str = "", limit: int) -> WorklistPage:
+    """A page of what waits for a decision. Raises: ConfigError, the cursor is not one of this list."""
+    scope = "worklist"
+    found = list_dead_letters(home, outbox)
+    after = read_cursor(cursor, scope, outbox).partition(" ") if cursor else ("0", "", "")
+    ordered = sorted(found.records, key=_place)
+    rest = [record for record in ordered if _place(record) > (float(after[0]), after[2])]
+    page = rest[:limit]
+    has_more = len(rest) > limit
+    following = make_cursor(scope, f"{page[-1].created_at!r} {page[-1].id}", outbox) if has_more else None
+    return WorklistPage(page, following, found.warning)
+
+
+def _place(record: NotificationRecord) -> tuple[float, str]:
+    return record.created_at, record.id
 
 
 def find_delivery(outbox: OutboxStore, notification_id: str) -> tuple[NotificationRecord, list[AttemptRecord]]:

@@ -12,7 +12,7 @@ from typing import Any
 from syftnotify.config.load import Settings
 from syftnotify.core.errors import ConfigError, NotFoundError, UnknownKindError
 from syftnotify.core.identifiers import stable_hash
-from syftnotify.core.inbox import MAX_MARKED, PAGE_SIZE, InboxEntry, InboxFilter, entry_id, kind_name
+from syftnotify.core.inbox import MAX_MARKED, PAGE_SIZE, UNNAMED_PREFIX, InboxEntry, InboxFilter, entry_id, kind_name
 from syftnotify.core.kinds import Audience, EventKind, find_kind, parse_kind
 from syftnotify.core.models import INBOX, Event, Notification
 from syftnotify.core.outbox import OutboxStore
@@ -119,8 +119,8 @@ def create_notification(outbox: OutboxStore, new: NewNotification, settings: Set
     occurrence = new.occurrence or uuid.uuid4().hex
     named = (payload.get(key) for key in _ENTITY_KEYS)
     is_name = (name for name in named if isinstance(name, str) and 0 < len(name) <= MAX_ENTITY)
-    entity = next(is_name, f"notification/{occurrence[:32]}")
-    event = Event(kind, entity, occurrence, iso(now, exact=True), payload, emitted=True)
+    entity = next(is_name, f"{UNNAMED_PREFIX}{occurrence[:32]}")
+    event = Event(kind, entity, occurrence, iso(now, exact=True), payload, {"as_given": True}, emitted=True)
     pushing = [] if settings is None else pushing_transports(settings.config)
     places = [(INBOX, INBOX), *((transport.name, transport.medium) for transport in pushing)]
     items = [

@@ -35,6 +35,11 @@ def job_of_id(text: str) -> str:
     return entity if entity and job_id(entity) == text else text
 
 
+def job_name(job: JobRecord) -> str:
+    """The name of a job; empty if its last event has none."""
+    return str(job.payload.get("name") or job.payload.get("workflow_name") or "")
+
+
 @dataclass(frozen=True, slots=True)
 class JobPage:
     """A page of jobs, the one with the latest event first."""

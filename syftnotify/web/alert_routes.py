@@ -20,7 +20,7 @@ from syftnotify.web.state import State
 router = APIRouter(tags=["alert rules"])
 
 JobId = Annotated[
-    str, Path(min_length=1, max_length=1500, description="name of the job, or the id that `/v1/jobs` returns")
+    str, Path(min_length=1, max_length=6000, description="name or entity of the job, or its id of `/v1/jobs`")
 ]
 RuleId = Annotated[str, Path(min_length=1, max_length=64, description="id of the rule")]
 
@@ -29,13 +29,13 @@ def _record(rule: AlertRule) -> AlertRecord:
     return AlertRecord.of(rule, hostname(rule.target) if rule.has_url else rule.target)
 
 
-@router.get("/jobs/{job_id}/alerts", responses=responses(*DENIALS))
+@router.get("/jobs/{job_id:path}/alerts", responses=responses(*DENIALS))
 def list_alerts(_: Operator, state: State, job_id: JobId) -> list[AlertRecord]:
     """The alert rules of one job, the oldest first."""
     return [_record(rule) for rule in rules_of_job(state.outbox, job_of_id(job_id))]
 
 
-@router.post("/jobs/{job_id}/alerts", status_code=HTTPStatus.CREATED, responses=responses(*DENIALS))
+@router.post("/jobs/{job_id:path}/alerts", status_code=HTTPStatus.CREATED, responses=responses(*DENIALS, has_body=True))
 def add_alert(_: Operator, state: State, job_id: JobId, body: AlertRequest) -> AlertRecord:
     """Add an alert rule. The job need not exist yet; a running worker applies the rule from its next scan on."""
     rule = add_api_rule(

@@ -18,7 +18,7 @@ from syftnotify.web.state import State
 
 router = APIRouter(prefix="/v1", tags=["creation"])
 
-_FAILURES = responses(*DENIALS, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+_FAILURES = responses(*DENIALS, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY, has_body=True)
 IdempotencyKey = Annotated[
     str,
     Header(

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from syftnotify.core.kinds import parse_kind
 from syftnotify.core.models import NotificationState
-from syftnotify.services.dead_letters import ResendSelection, list_dead_letters, resend
-from syftnotify.services.deliveries import delivery_page, find_delivery
+from syftnotify.services.dead_letters import ResendSelection, resend
+from syftnotify.services.deliveries import delivery_page, find_delivery, worklist_page
 from syftnotify.services.history import HistoryFilter
 from syftnotify.web.access import DENIALS, Operator
 from syftnotify.web.problems import responses
-from syftnotify.web.records import Attempt, Delivery, DeliveryDetail, DeliveryList, ResendAnswer
+from syftnotify.web.records import Attempt, Delivery, DeliveryDetail, DeliveryList, ResendAnswer, Worklist
 from syftnotify.web.requests import KindFilter, ResendRequest, Since
 from syftnotify.web.state import State
 
@@ -64,12 +64,20 @@ def get_delivery(_: Operator, state: State, delivery_id: DeliveryId) -> Delivery
 
 
 @router.get("/worklist", responses=responses(*DENIALS))
-def list_worklist(_: Operator, state: State) -> list[Delivery]:
+def list_worklist(
+    _: Operator,
+    state: State,
+    cursor: Annotated[str, Query(max_length=500, description="the `cursor` of the page before")] = "",
+    limit: Annotated[int, Query(ge=1, le=_PAGE, description="deliveries on the page")] = _PAGE,
+) -> Worklist:
     """Dead letters, and deliveries of unknown outcome that are not sent again by themselves, oldest first."""
-    return [*map(Delivery.of, list_dead_letters(state.home, state.outbox).records)]
+    page = worklist_page(state.home, state.outbox, cursor=cursor, limit=limit)
+    return Worklist(deliveries=[*map(Delivery.of, page.records)], cursor=page.cursor, warning=page.warning)
 
 
-@router.post("/worklist/resend", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
+@router.post(
+    "/worklist/resend", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, has_body=True)
+)
 def resend_deliveries(_: Operator, state: State, body: ResendRequest) -> ResendAnswer:
     """Send deliveries of the worklist again: all of them, or none if one is not on it."""
     result = resend(state.home, state.outbox, ResendSelection(ids=tuple(body.ids)))

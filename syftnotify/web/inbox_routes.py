@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from syftnotify.core.inbox import PAGE_SIZE, InboxFilter
 from syftnotify.services.inbox import find_entry, inbox_page, mark_read, parse_inbox_kind
 from syftnotify.web.access import DENIALS, Reader, StreamReader
-from syftnotify.web.problems import responses
+from syftnotify.web.problems import NEXT_PAGE, responses
 from syftnotify.web.records import MarkResult, NotificationCount, NotificationPage, NotificationRecord
 from syftnotify.web.requests import KindFilter, MarkRequest, Since
 from syftnotify.web.state import State
@@ -36,7 +36,7 @@ class PageQuery(BaseModel):
     since: Since | None = Field(None, description="only those created since then")
 
 
-@router.get("", responses=responses(*DENIALS))
+@router.get("", responses={**responses(*DENIALS), **NEXT_PAGE})
 def list_notifications(
     token: Reader, state: State, request: Request, response: Response, query: Annotated[PageQuery, Query()]
 ) -> NotificationPage:
@@ -78,8 +78,8 @@ def get_notification(token: Reader, state: State, notification_id: UUID) -> Noti
     return NotificationRecord.of(find_entry(state.outbox, token.user, str(notification_id)))
 
 
-@router.patch("/read", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND))
-@router.put("/read", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND))
+@router.patch("/read", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND, has_body=True))
+@router.put("/read", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND, has_body=True))
 def mark_notifications(token: Reader, state: State, body: MarkRequest) -> MarkResult:
     """Mark 1 to 100 notifications as read: all of them, or none if one belongs to another person."""
     return MarkResult(marked=mark_read(state.outbox, token.user, [str(each) for each in body.ids]))

@@ -32,7 +32,7 @@ def list_jobs(
     return JobList(jobs=[*map(JobSummary.of, page.jobs)], cursor=page.cursor)
 
 
-@router.get("/{job_id}", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND))
+@router.get("/{job_id:path}", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND))
 def get_job(token: Reader, state: State, job_id: JobId) -> Timeline:
     """The events of a job, and for each who was notified, why, and with which result."""
     job = job_of_id(job_id)

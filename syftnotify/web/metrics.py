@@ -27,7 +27,7 @@ from syftnotify.services.status import WorkerReport
 from syftnotify.web.state import ServerState
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
-_OUTCOMES = ("sent", *(failure.value for failure in Failure))
+_LABELS = {"sent": "sent", **{failure.value: failure.label for failure in Failure}}  # by stored outcome
 
 
 class _Metrics(Collector):
@@ -66,8 +66,8 @@ class _Metrics(Collector):
         yield _counter("messages_sent", "Messages sent; a digest is one.", outbox.messages)
         yield _counter("notifications_sent", "Notifications in the messages sent.", outbox.notifications)
         attempts = CounterMetricFamily("syftnotify_attempts", "Attempts to send a message.", labels=["outcome"])
-        for outcome in sorted({*_OUTCOMES, *outbox.attempts}):
-            attempts.add_metric([outcome], outbox.attempts.get(outcome, 0))
+        for outcome, label in _LABELS.items():
+            attempts.add_metric([label], outbox.attempts.get(outcome, 0))
         yield attempts
         yield _counter("unknown_outcomes", "Notifications whose attempt may have delivered them.", counts.unknown)
         yield _first_attempts(outbox)

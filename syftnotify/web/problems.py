@@ -31,6 +31,10 @@ _STATUSES = {
     KeyInUseError: HTTPStatus.CONFLICT,
 }
 _MESSAGES = {"dict_type": "expected a JSON object", "model_attributes_type": "expected a JSON object"}
+_DETAILS: dict[int, str] = {
+    HTTPStatus.NOT_FOUND: "nothing is served at this address; /openapi.json describes the API",
+    HTTPStatus.METHOD_NOT_ALLOWED: "this address does not have this method; the header `Allow` lists its methods",
+}
 _MAX_ERRORS = 20  # mistakes of a request that are listed
 
 
@@ -50,13 +54,39 @@ class ProblemError(HTTPException):
         super().__init__(status.value, detail, dict(headers or {}))
 
 
-def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """The declaration of problems in OpenAPI. Every operation may answer a request that is malformed with 400."""
+def responses(*statuses: HTTPStatus, has_body: bool = False) -> dict[int | str, dict[str, Any]]:
+    """The declaration of problems in OpenAPI.
+
+    Every operation may answer a request that is malformed with 400, one that is too slow or too large with 408 or 413,
+    and one that needs the database with 503. `has_body` adds 415.
+    """
+    body = (HTTPStatus.UNSUPPORTED_MEDIA_TYPE,) if has_body else ()
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
-        status.value: {"description": status.phrase, "content": content}
-        for status in (HTTPStatus.BAD_REQUEST, *statuses)
+        status.value: {"description": status.phrase, "content": content, **_HEADERS.get(status, {})}
+        for status in sorted({*_ALWAYS, *body, *statuses})
     }
+
+
+def _header(name: str, description: str, example: str) -> dict[str, Any]:
+    return {"headers": {name: {"description": description, "schema": {"type": "string"}, "example": example}}}
+
+
+_ALWAYS = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+_HEADERS: dict[HTTPStatus, dict[str, Any]] = {
+    HTTPStatus.UNAUTHORIZED: _header("WWW-Authenticate", "how to authenticate", 'Bearer realm="syftnotify"'),
+    HTTPStatus.TOO_MANY_REQUESTS: _header("Retry-After", "seconds to wait", "60"),
+}
+NEXT_PAGE: dict[int | str, dict[str, Any]] = {
+    HTTPStatus.OK.value: _header(
+        "Link", "the next page, if there is one", '</v1/notifications?cursor=gAAA>; rel="next"'
+    )
+}
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -77,8 +107,13 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(sorted(_allowed_methods(request)))
-    detail = "" if error.detail == HTTPStatus(error.status_code).phrase else str(error.detail)
+    detail = _DETAILS.get(error.status_code, "") if _is_phrase(error) else str(error.detail)
     return problem(error.status_code, detail, headers)
+
+
+def _is_phrase(error: HTTPException) -> bool:
+    """Whether the framework raised it, with the name of the status as its text."""
+    return bool(error.detail == HTTPStatus(error.status_code).phrase)
 
 
 def _allowed_methods(request: Request) -> set[str]:
@@ -91,8 +126,11 @@ def _allowed_methods(request: Request) -> set[str]:
     }
 
 
-async def _on_invalid_request(_: Request, error: Exception) -> JSONResponse:
+async def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if error.body is not None and not content_type.endswith(("/json", "+json")):
+        return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected the header `Content-Type: application/json`")
     return problem(HTTPStatus.BAD_REQUEST, "; ".join(_mistakes(error)))
 
 

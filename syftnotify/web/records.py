@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
 from syftnotify.core import history
+from syftnotify.core.errors import Failure
+from syftnotify.core.history import DELIVERED, STARTED
 from syftnotify.core.inbox import InboxEntry, kind_name
-from syftnotify.core.kinds import find_kind
-from syftnotify.core.models import AlertRule
+from syftnotify.core.kinds import Audience, find_kind
+from syftnotify.core.matching import literal_text
+from syftnotify.core.models import AlertRule, NotificationState
 from syftnotify.core.text import iso
 from syftnotify.services.history import Explanation
-from syftnotify.services.jobs import job_id
+from syftnotify.services.jobs import job_id, job_name
 
 _EXAMPLE_TIME = "2026-03-03T10:30:45.123Z"
 _EXAMPLE_ID = "550e8400-e29b-41d4-a716-446655440000"
+_OUTCOMES: list[JsonValue] = [STARTED, DELIVERED, *(failure.label for failure in Failure)]
+Cursor = Annotated[str | None, Field(description="of the next page; null: this is the last one", examples=["gAAAAABn"])]
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=[_EXAMPLE_TIME])]
 
 
@@ -53,7 +58,7 @@ class NotificationPage(BaseModel):
     """A page of notifications, the newest first."""
 
     notifications: list[NotificationRecord]
-    cursor: str | None = Field(description="of the next page; null: this is the last one")
+    cursor: Cursor
 
 
 class NotificationCount(BaseModel):
@@ -79,18 +84,18 @@ class AlertRecord(BaseModel):
     """An alert rule of one job."""
 
     id: str = Field(examples=["3f2a9c01b7de"])
-    job_id: str = Field(description="name, pattern or id of the job", examples=["nightly-sync"])
-    alert_type: Literal["webhook", "email"]
-    target: str = Field(description="of a URL only the host: the rest may be a secret")
-    on_failure: bool
-    on_timeout: bool
+    job_id: str = Field(description="name or entity of the job, or a pattern", examples=["nightly-sync"])
+    alert_type: Literal["webhook", "email"] = Field(examples=["webhook"])
+    target: str = Field(description="of a URL only the host: the rest may be a secret", examples=["hooks.example"])
+    on_failure: bool = Field(examples=[True])
+    on_timeout: bool = Field(examples=[True])
     created_at: Time
 
     @classmethod
     def of(cls, rule: AlertRule, target: str) -> AlertRecord:
         return cls(
             id=rule.id,
-            job_id=rule.job,
+            job_id=literal_text(rule.job),
             alert_type="email" if "@" in rule.target and not rule.has_url else "webhook",
             target=target,
             on_failure=rule.on_failure,
@@ -105,8 +110,8 @@ class JobSummary(BaseModel):
     id: str = Field(description="for URLs", examples=["job_cnVuLzQy"])
     entity: str = Field(examples=["run/42"])
     name: str = Field(examples=["nightly-sync"])
-    owner: str
-    submitter: str
+    owner: str = Field(examples=["owner@datasite.example"])
+    submitter: str = Field(examples=["ana@uni.example"])
     last_event: str = Field(examples=["JOB_COMPLETED"])
     updated_at: Time
 
@@ -116,7 +121,7 @@ class JobSummary(BaseModel):
         return cls(
             id=job_id(job.entity),
             entity=job.entity,
-            name=str(payload.get("name") or payload.get("workflow_name") or ""),
+            name=job_name(job),
             owner=str(payload.get("owner") or ""),
             submitter=str(payload.get("submitter") or payload.get("claimed") or payload.get("user") or ""),
             last_event=_kind(job.kind),
@@ -128,24 +133,27 @@ class JobList(BaseModel):
     """A page of jobs, the one with the latest event first."""
 
     jobs: list[JobSummary]
-    cursor: str | None = Field(description="of the next page; null: this is the last one")
+    cursor: Cursor
 
 
 class Delivery(BaseModel):
     """A notification of one person or program through one transport."""
 
     id: str = Field(examples=["3f2a9c01b7de4a55"])
-    state: str = Field(description="pending, withheld, sending, sent, unknown, dead or skipped", examples=["sent"])
+    state: NotificationState = Field(examples=["sent"])
     kind: str = Field(examples=["JOB_FAILED"])
-    entity: str
-    recipient: str
-    audience: str
-    transport: str
+    entity: str = Field(examples=["run/42"])
+    recipient: str = Field(examples=["ana@uni.example"])
+    audience: str = Field(
+        description="why this recipient: owner, submitter, operator, recipient (of a route), job_requested",
+        examples=["submitter"],
+    )
+    transport: str = Field(examples=["office"])
     route: str = Field(description="the route that selected the recipient", examples=["built-in: owner"])
-    reason: str = Field(description="why it is dead, skipped or withheld, or the last error")
+    reason: str = Field(description="why it is dead, skipped or withheld, or the last error", examples=[""])
     created_at: Time
     not_before: Time | None
-    attempts: int = Field(ge=0)
+    attempts: int = Field(ge=0, examples=[1])
     tried_at: Time | None
     acknowledged_at: Time | None
 
@@ -153,11 +161,11 @@ class Delivery(BaseModel):
     def of(cls, record: history.NotificationRecord) -> Delivery:
         return cls(
             id=record.id,
-            state=record.state,
+            state=NotificationState(record.state),
             kind=_kind(record.kind),
             entity=record.entity,
             recipient=record.recipient,
-            audience=record.audience,
+            audience=_audience(record.audience),
             transport=record.transport,
             route=record.route,
             reason=record.reason,
@@ -174,15 +182,17 @@ class Attempt(BaseModel):
 
     started_at: Time
     ended_at: Time | None
-    outcome: str = Field(description="started, sent, or why it failed", examples=["sent"])
-    error: str
+    outcome: str = Field(
+        json_schema_extra={"enum": [*_OUTCOMES]}, description="started, sent, or why it failed", examples=["sent"]
+    )
+    error: str = Field(examples=[""])
 
     @classmethod
     def of(cls, attempt: history.AttemptRecord) -> Attempt:
         return cls(
             started_at=time_text(attempt.started_at),
             ended_at=_time_or_none(attempt.ended_at),
-            outcome=attempt.outcome,
+            outcome=_outcome(attempt.outcome),
             error=attempt.error,
         )
 
@@ -191,7 +201,17 @@ class DeliveryList(BaseModel):
     """A page of deliveries, the newest first."""
 
     deliveries: list[Delivery]
-    cursor: str | None = Field(description="of the next page; null: this is the last one")
+    cursor: Cursor
+
+
+class Worklist(BaseModel):
+    """A page of deliveries that wait for a decision, the oldest first."""
+
+    deliveries: list[Delivery]
+    cursor: Cursor
+    warning: str = Field(
+        description="why all of unknown outcome are listed, also those that are sent again by themselves", examples=[""]
+    )
 
 
 class DeliveryDetail(BaseModel):
@@ -204,14 +224,14 @@ class DeliveryDetail(BaseModel):
 class ResendAnswer(BaseModel):
     """How many deliveries are queued again."""
 
-    queued: int = Field(ge=0)
+    queued: int = Field(ge=0, examples=[1])
 
 
 class TimelineEvent(BaseModel):
     """An event of a job, and who was notified of it; without deliveries, nobody was."""
 
     kind: str = Field(examples=["JOB_FAILED"])
-    entity: str
+    entity: str = Field(examples=["run/42"])
     at: str = Field(description="time in the tree, as it is there", examples=["2026-03-03T10:30:45Z"])
     detected_at: Time
     deliveries: list[Delivery]
@@ -220,15 +240,15 @@ class TimelineEvent(BaseModel):
 class BaselineEvent(BaseModel):
     """An event that was older than the first scan, so nobody was notified of it."""
 
-    kind: str
-    entity: str
-    scanned_at: str
+    kind: str = Field(examples=["JOB_COMPLETED"])
+    entity: str = Field(examples=["run/42"])
+    scanned_at: str = Field(examples=["2026-03-03T10:30:45Z"])
 
 
 class Timeline(BaseModel):
     """What happened to a job, oldest first."""
 
-    id: str = Field(description="of the job, for URLs")
+    id: str = Field(description="of the job, for URLs", examples=["job_cnVuLzQy"])
     baseline: list[BaselineEvent]
     events: list[TimelineEvent]
 
@@ -257,33 +277,46 @@ class TransportRecord(BaseModel):
     """A transport of the configuration. config.yaml is the only place to change it."""
 
     name: str = Field(examples=["office"])
-    type: str
-    settings: dict[str, Any] = Field(description="secrets are left out")
-    state: dict[str, Any] = Field(description="what the worker reports: paused, failing since, ...")
+    type: str = Field(examples=["smtp"])
+    settings: dict[str, Any] = Field(
+        description="secrets are left out", examples=[{"type": "smtp", "timeout_secs": 60}]
+    )
+    state: dict[str, Any] = Field(
+        description="what the worker reports: whether it can send, and why not", examples=[{"can_send": True}]
+    )
     last_sent_at: Time | None
 
 
 class TransportTestResult(BaseModel):
     """The result of a test message."""
 
-    sent: bool
-    detail: str
+    sent: bool = Field(examples=[True])
+    detail: str = Field(examples=["sent through office to ana@uni.example"])
 
 
 class RouteRecord(BaseModel):
     """A route, in the order of evaluation. config.yaml is the only place to change it."""
 
     name: str = Field(examples=["routes[0]", "built-in: owner"])
-    events: list[str]
-    to: list[str]
-    transport: str = Field(description="empty: by the type of each recipient's address")
-    continues: bool = Field(description="whether later routes are evaluated, too")
+    events: list[str] = Field(examples=[["JOB_FAILED"]])
+    to: list[str] = Field(examples=[["owner", "#data-team"]])
+    transport: str = Field(description="empty: by the type of each recipient's address", examples=["office"])
+    continues: bool = Field(description="whether later routes are evaluated, too", examples=[False])
+
+
+def _outcome(value: str) -> str:
+    """The outcome of an attempt as the API names it; it may be one of a newer version."""
+    return Failure(value).label if value in set(Failure) else value
 
 
 def _kind(value: str) -> str:
     """A stored kind as records spell it; it may be one of a newer version."""
     kind = find_kind(value)
     return value.upper() if kind is None else kind_name(kind)
+
+
+def _audience(value: str) -> str:
+    return Audience(value).name.lower() if value in set(Audience) else value
 
 
 def _time_or_none(seconds: float | None) -> str | None:

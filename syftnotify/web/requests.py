@@ -31,6 +31,8 @@ _EXAMPLE_ID = "550e8400-e29b-41d4-a716-446655440000"
 _KIND_NAMES: list[JsonValue] = [kind_name(kind) for kind in EventKind]
 _EMITTABLE: list[JsonValue] = [kind.value for kind in EventKind if kind not in RESERVED_KINDS]
 _KIND_LENGTH = 60
+_KIND_PATTERN = "|".join(str(kind).replace("_", "[._]") for kind in _EMITTABLE)
+_RECIPIENT = f"({ADDRESS_PATTERN})|(^[#@]?[A-Za-z0-9_-]+$)"
 _ALERTS_SCHEMA: dict[str, Any] = {
     "type": ["object", "null"],
     "additionalProperties": False,
@@ -40,8 +42,8 @@ _ALERTS_SCHEMA: dict[str, Any] = {
         "on_long_run_minutes": {"type": ["number", "null"], "exclusiveMinimum": 0, "exclusiveMaximum": 1_000_000},
         "recipients": {
             "type": ["array", "null"],
-            "items": {"type": "string", "pattern": ADDRESS_PATTERN, "maxLength": 254},
-            "description": "addresses; also `#channel`, `@user` and names of webhook transports",
+            "items": {"type": "string", "pattern": _RECIPIENT, "maxLength": 254},
+            "description": "addresses, `#channel`, `@user`, and names of webhook transports",
             "maxItems": MAX_RECIPIENTS,
         },
     },
@@ -115,7 +117,7 @@ class CloudEvent(BaseModel):
         min_length=1,
         max_length=500,
         description="an event kind, or ends with one",
-        json_schema_extra={"pattern": rf"^([a-z0-9-]{{1,60}}\.){{0,5}}({'|'.join(map(str, _EMITTABLE))})$"},
+        json_schema_extra={"pattern": rf"^([a-z0-9-]{{1,60}}\.){{0,5}}({_KIND_PATTERN})$"},
         examples=["example.lab.job_failed"],
     )
     subject: str | None = Field(None, max_length=1000, description="what it is about; without it, the source")

@@ -200,8 +200,9 @@ def listen(settings: Settings) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
+        option = "--host" if isinstance(error, socket.gaierror) else "--port"
         raise NotifyError(
-            f"cannot listen on {serve.host}:{serve.port}: {error.strerror}", hint="choose another `--port`"
+            f"cannot listen on {serve.host}:{serve.port}: {error.strerror}", hint=f"choose another `{option}`"
         ) from error
     return listener
 

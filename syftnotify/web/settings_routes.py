@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
+from syftnotify.core.inbox import kind_name
 from syftnotify.core.models import INBOX
 from syftnotify.services.configuration import public_settings, transport_state
 from syftnotify.services.inbox import store_test
@@ -42,7 +43,7 @@ def list_transports(_: Operator, state: State) -> list[TransportRecord]:
     return found
 
 
-@router.post("/transports/{name}/test", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND))
+@router.post("/transports/{name}/test", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND, has_body=True))
 def send_test_message(
     _: Operator, state: State, name: TransportName, body: TransportTestRequest
 ) -> TransportTestResult:
@@ -63,7 +64,7 @@ def list_routes(_: Operator, state: State) -> list[RouteRecord]:
     return [
         RouteRecord(
             name=route.name,
-            events=["*"] if route.kinds is None else sorted(kind.value for kind in route.kinds),
+            events=["*"] if route.kinds is None else sorted(map(kind_name, route.kinds)),
             to=list(route.to),
             transport=route.transport,
             continues=route.continue_,

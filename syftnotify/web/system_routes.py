@@ -31,7 +31,7 @@ def get_health() -> Health:
     "/metrics",
     response_class=Response,
     responses={
-        **responses(*DENIALS, HTTPStatus.SERVICE_UNAVAILABLE),
+        **responses(*DENIALS),
         200: {"description": "the text format of Prometheus", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
     },
 )
@@ -40,7 +40,7 @@ def get_metrics(_: Operator, state: State) -> Response:
     return Response(metrics_text(state), headers={"Content-Type": MEDIA_TYPE})
 
 
-@router.get("/readyz", responses=responses(HTTPStatus.SERVICE_UNAVAILABLE))
+@router.get("/readyz", responses=responses())
 def get_readiness(state: State) -> Health:
     """Whether requests can be served: the database can be read."""
     if state.is_stopping():

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from syftnotify.core.history import STARTED
 from syftnotify.core.kinds import EventKind
 from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.conditions import (
@@ -19,7 +20,7 @@ from syftnotify.store.outbox.conditions import (
     is_one_of,
     is_waiting,
 )
-from syftnotify.store.outbox.schema import ATTEMPTS, EVENTS, NOTIFICATIONS, STARTED, Priority
+from syftnotify.store.outbox.schema import ATTEMPTS, EVENTS, NOTIFICATIONS, Priority
 
 _NOW: sa.BindParameter[float] = sa.bindparam("now", type_=sa.Float)
 _TRANSPORT = sa.bindparam("transport", type_=sa.Text)

@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from syftnotify.core.errors import Failure
-from syftnotify.core.history import AttemptRecord, EventRecord, JobRecord, NotificationRecord, SentMessage
-from syftnotify.core.inbox import entry_id, kind_name
+from syftnotify.core.history import DELIVERED, AttemptRecord, EventRecord, JobRecord, NotificationRecord, SentMessage
+from syftnotify.core.inbox import UNNAMED_PREFIX, entry_id, kind_name
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.metrics import OutboxMetrics, QueueDepth, outbox_metrics
 from syftnotify.core.models import INBOX, NotificationState
@@ -27,15 +27,7 @@ from syftnotify.store.outbox.conditions import (
 )
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.rows import parse_object
-from syftnotify.store.outbox.schema import (
-    ATTEMPTS,
-    DELIVERED,
-    EVENTS,
-    INBOX_ENTRIES,
-    NOTIFICATIONS,
-    SUBMISSIONS,
-    WAITING,
-)
+from syftnotify.store.outbox.schema import ATTEMPTS, EVENTS, INBOX_ENTRIES, NOTIFICATIONS, SUBMISSIONS, WAITING
 from syftnotify.store.outbox.totals import read_totals
 
 # The worker recognizes by its own alerts what it has reported. Longer than an alert precedes the end of a sign-in.
@@ -125,11 +117,18 @@ class History:
             is_latest = ~sa.exists().where(
                 later.c.entity == EVENTS.c.entity, later.c.seq > EVENTS.c.seq, later.c.kind.in_(_JOB_KIND_NAMES)
             )
-            query = _LATEST_EVENTS.where(is_one_of(EVENTS.c.kind, _JOB_KIND_NAMES), is_latest)
+            is_named = ~EVENTS.c.entity.startswith(UNNAMED_PREFIX)
+            query = _LATEST_EVENTS.where(is_one_of(EVENTS.c.kind, _JOB_KIND_NAMES), is_named, is_latest)
             if before is not None:
                 query = query.where(EVENTS.c.seq < before)
             rows = connection.execute(query.order_by(EVENTS.c.seq.desc()).limit(limit))
             return [_job_record(row, row.seq) for row in rows]
+
+    def job(self, entity: str) -> JobRecord | None:
+        query = _LATEST_EVENTS.where(EVENTS.c.entity == entity, is_one_of(EVENTS.c.kind, _JOB_KIND_NAMES))
+        with self._database.reading() as connection:
+            row = connection.execute(query.order_by(EVENTS.c.seq.desc()).limit(1)).first()
+        return None if row is None else _job_record(row, row.seq)
 
     def events(self, about: str) -> list[EventRecord]:
         query = (
@@ -248,7 +247,10 @@ def _jobs_of(connection: sa.Connection, recipient: str, before: int | None, limi
         later.c.kind.in_(_JOB_INBOX_KINDS),
     )
     query = sa.select(INBOX_ENTRIES.c.entity, INBOX_ENTRIES.c.seq).where(
-        INBOX_ENTRIES.c.recipient == recipient, is_one_of(INBOX_ENTRIES.c.kind, _JOB_INBOX_KINDS), is_latest
+        INBOX_ENTRIES.c.recipient == recipient,
+        is_one_of(INBOX_ENTRIES.c.kind, _JOB_INBOX_KINDS),
+        ~INBOX_ENTRIES.c.entity.startswith(UNNAMED_PREFIX),
+        is_latest,
     )
     if before is not None:
         query = query.where(INBOX_ENTRIES.c.seq < before)

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from syftnotify.core.errors import Failure, StateError
+from syftnotify.core.history import DELIVERED, STARTED
 from syftnotify.core.kinds import Audience
 from syftnotify.core.metrics import attempt_total, first_attempt_totals
 from syftnotify.core.models import MAIL, NotificationState
@@ -27,7 +28,7 @@ from syftnotify.store.outbox.damaged_rows import quarantine_damaged_rows
 from syftnotify.store.outbox.database import Database, is_decoding_error, text_as
 from syftnotify.store.outbox.events import EventLog
 from syftnotify.store.outbox.rows import ROW_ERRORS
-from syftnotify.store.outbox.schema import ATTEMPTS, DELIVERED, NOTIFICATIONS, STARTED
+from syftnotify.store.outbox.schema import ATTEMPTS, NOTIFICATIONS
 from syftnotify.store.outbox.totals import add_to_totals
 from syftnotify.system.failpoints import reached
 

@@ -247,6 +247,3 @@ TOTALS = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.Integer, nullable=False),
 )
-
-# Outcomes of attempts that are not a `Failure`. Stored.
-STARTED, DELIVERED = "started", "sent"

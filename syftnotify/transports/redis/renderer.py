@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.inbox import entry_of, pushed_object
 from syftnotify.core.models import INBOX, Item, Message
+from syftnotify.core.text import timestamp
 from syftnotify.rendering.summary import summary_line
 
 
@@ -20,7 +21,8 @@ class RedisRenderer:
         (item,) = items
         # The id of the notification in the inbox of the same person, so that a client can mark it as read.
         stored = stable_hash(item.event.key, INBOX, recipient)
-        entry = entry_of(item.event, stored, recipient, item.audience, item.detected_at)
+        created_at = item.detected_at or timestamp(item.event.at) or 0.0  # a test message was not detected
+        entry = entry_of(item.event, stored, recipient, item.audience, created_at)
         return Message(
             id=item.id,
             recipient=recipient,

@@ -57,4 +57,5 @@ def _settings_of(rule: AlertRule) -> WebhookSettings:
         return settings_for_url(rule.target, public_only=rule.public_only)
     except ValueError:  # an earlier version accepted the URL; each request to it fails and is reported
         url = SecretStr(rule.target)
-        return WebhookSettings.model_construct(type="webhook", url=url, format="run_alert", on_unknown="resend")
+        kind = PublicWebhookSettings if rule.public_only else WebhookSettings
+        return kind.model_construct(type="webhook", url=url, format="run_alert", on_unknown="resend")

@@ -43,7 +43,7 @@ def test_notification_is_stored_by_its_enqueueing_once(outbox: OutboxStore) -> N
     (entry,) = outbox.inbox.page(ANA, InboxFilter(), 9).entries
     assert {entry.id} == set(ids)
     assert uuid.UUID(entry.id)
-    assert (entry.kind, entry.payload, entry.recipient) == ("JOB_FAILED", event.payload, ANA)
+    assert (entry.kind, entry.payload, entry.recipient) == ("JOB_FAILED", {"job_id": "run/1", **event.payload}, ANA)
     assert (entry.created_at, entry.read_at, entry.updated_at) == (100.0, None, 100.0)
     assert claim_next(outbox) == []
     assert outbox.history.counts() == tally()
@@ -150,3 +150,13 @@ def test_prune_deletes_notifications_with_their_events(outbox: OutboxStore) -> N
     outbox.history.prune(500.0, 1000.0, exempt=())
 
     assert page(outbox) == ["run/2"]
+
+
+def test_name_that_is_not_text_stops_nothing(outbox: OutboxStore) -> None:
+    """A folder in the tree whose name is not UTF-8."""
+    event = Event(EventKind.JOB_SUBMITTED, "job/D/o/s/job%FF", payload={"name": "job\udcff"})
+    item = Notification(event.key, event.entity, ANA, Audience.OWNER, INBOX, INBOX, for_programs=True)
+    outbox.enqueue([event], [item], 100.0)
+    (entry,) = outbox.inbox.page(ANA, InboxFilter(), 9).entries
+
+    assert entry.payload["workflow_name"] == entry.workflow_name == "job?"

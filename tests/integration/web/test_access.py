@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import socket
+import sqlite3
 import ssl
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,7 +19,7 @@ from syftnotify.services.server_settings import load_with_server
 from syftnotify.web import limits
 from syftnotify.web.access import RateLimits
 from syftnotify.web.server import listen
-from tests.support import ANA, BO, TIMEOUT, Box
+from tests.support import ANA, BO, OWNER, TIMEOUT, Box
 from tests.web import Served, records, serve
 
 LIST = "/v1/notifications"
@@ -152,14 +154,26 @@ def test_slow_request_is_ended(box: Box, start: bytes) -> None:
 
 
 def test_no_get_request_changes_anything(served: Served, operator: httpx.Client) -> None:
+    """Neither the database nor the files of the home, also where a page has a cursor."""
+    served.store(51)
+    served.store(51, user=OWNER)
+    viewers = [served.client("viewer"), served.client("viewer", OWNER)]
+    database = sqlite3.connect(served.box.home.outbox, isolation_level=None)
+
+    def files() -> dict[Path, float]:
+        found = [path for path in served.box.home.root.rglob("*") if not path.name.startswith("outbox.db-")]
+        return {path: path.stat().st_mtime_ns for path in found}
+
+    before = database.execute("PRAGMA data_version").fetchone(), files()
+    for method, path in operations(operator):
+        if method == "GET":
+            for client in (operator, *viewers):
+                assert call(client, method, path) < 500
+    assert viewers[0].get(LIST).json()["cursor"] is not None
+    assert (database.execute("PRAGMA data_version").fetchone(), files()) == before
     served.store()
-    with served.outbox._database.reading() as connection:
-        before = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
-        for method, path in operations(operator):
-            if method == "GET":
-                assert call(operator, method, path) < 500
-        assert connection.exec_driver_sql("PRAGMA data_version").scalar_one() == before
-    assert len(records(served.client("viewer").get(LIST, params={"unread": True}))) == 1
+    assert database.execute("PRAGMA data_version").fetchone() != before[0]
+    database.close()
 
 
 def test_tokens_are_never_logged(served: Served, caplog: pytest.LogCaptureFixture) -> None:
@@ -243,3 +257,30 @@ def test_ids_of_other_persons_are_as_unknown(served: Served) -> None:
     for path in ("/jobs/job-of-bo/alerts", "/v1/deliveries", "/v1/deliveries/3f2a9c01b7de", "/v1/worklist"):
         assert viewer.get(path).status_code == 403
     assert viewer.delete("/alerts/3f2a9c01b7de").status_code == 403
+
+
+@pytest.mark.parametrize("files", [{"certfile": "missing.pem"}, {"certfile": "broken.pem"}, {"keyfile": "broken.pem"}])
+def test_wrong_certificate_is_named_before_anything_is_served(box: Box, files: dict[str, str]) -> None:
+    box.configure({"serve": {"port": 0, **files}})
+    (box.home.root / "broken.pem").write_text("nothing")
+
+    with pytest.raises(
+        ConfigError, match=r"serve\.(certfile: .*\.pem cannot be used|keyfile: there is no certificate)"
+    ):
+        listen(load_with_server(box.home, {}))
+
+
+def test_unexpected_error_is_a_problem_and_is_logged(
+    served: Served, operator: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Here a number in the database that no part of the program writes."""
+    served.store()
+    with served.outbox._database.writing() as connection:
+        connection.exec_driver_sql("UPDATE events SET noticed_at = 1e300")
+    response = operator.get("/v1/jobs")
+
+    assert response.status_code == 500
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "a request failed" in caplog.text
+    assert operator.get("/healthz").status_code == 200

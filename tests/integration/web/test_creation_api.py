@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support import ANA
+from tests.support import ANA, wait_until
 from tests.web import KIND, PAYLOAD, Served, records
 
 CREATE, EVENTS = "/v1/notifications", "/v1/events"
@@ -136,3 +137,80 @@ def test_repeated_event_with_a_key_is_one_event(served: Served, service: httpx.C
 )
 def test_wrong_event_is_refused(service: httpx.Client, change: dict[str, Any]) -> None:
     assert service.post(EVENTS, json={**EVENT, **change}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("payload", "stored"),
+    [({"a": "\ud800"}, {"a": "?"}), ({"n": 2**70}, {"n": str(2**70)})],
+)
+def test_what_cannot_be_stored_is_replaced(
+    viewer: httpx.Client, service: httpx.Client, payload: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    """Otherwise no page with it could be sent."""
+    content = json.dumps({**BODY, "payload": payload})
+    created = service.post(CREATE, content=content, headers={"Content-Type": "application/json"})
+
+    assert created.status_code == 201
+    assert records(viewer.get(CREATE))[0]["payload"] == stored
+
+
+@pytest.mark.parametrize("path", [CREATE, EVENTS])
+@pytest.mark.parametrize("depth", [65, 300, 900])
+def test_deeply_nested_payload_is_refused(service: httpx.Client, path: str, depth: int) -> None:
+    nested: Any = "x"
+    for _ in range(depth):
+        nested = {"a": nested}
+    refused = service.post(path, json={**(BODY if path == CREATE else EVENT), "payload": nested})
+
+    assert refused.status_code == 400
+    assert "64 levels" in refused.json()["detail"]
+
+
+def test_large_payload_is_refused(service: httpx.Client) -> None:
+    refused = service.post(CREATE, json={**BODY, "payload": {"text": "x" * 200_000}})
+
+    assert refused.status_code == 400
+    assert "128 KiB" in refused.json()["detail"]
+
+
+def test_refused_request_does_not_use_up_its_key(service: httpx.Client) -> None:
+    headers = {"Idempotency-Key": "k-1"}
+
+    assert service.post(CREATE, json={**BODY, "kind": "digest"}, headers=headers).status_code == 400
+    assert service.post(CREATE, json=BODY, headers=headers).status_code == 201
+
+
+def test_request_with_a_key_in_progress_is_a_conflict(served: Served, service: httpx.Client) -> None:
+    """The first one waits for a lock of the database."""
+    headers = {"Idempotency-Key": "k-1"}
+    in_progress = served.server._idempotency._in_progress
+    with ThreadPoolExecutor(1) as pool:
+        with served.outbox._database.writing():
+            first = pool.submit(service.post, CREATE, json=BODY, headers=headers)
+            wait_until(lambda: in_progress, what="the first request")
+            second = service.post(CREATE, json=BODY, headers=headers)
+        assert second.status_code == 409
+        assert first.result().status_code == 201
+
+
+def test_errors_of_an_event_are_those_of_its_format(service: httpx.Client) -> None:
+    native = service.post(EVENTS, json={**EVENT, "tag": "a"}).json()["detail"]
+    cloud = service.post(EVENTS, json={**CLOUD_EVENT, "data": "text"}).json()["detail"]
+
+    assert native == "body.native.tag: Extra inputs are not permitted"
+    assert cloud.startswith("body.cloud_event.data: ")
+    assert service.post(EVENTS, json={**CLOUD_EVENT, "data": None, "subject": None}).status_code == 202
+
+
+def test_other_content_type_is_named(service: httpx.Client) -> None:
+    refused = service.post(CREATE, content=json.dumps(BODY), headers={"Content-Type": "text/plain"})
+
+    assert refused.status_code == 415
+    assert "Content-Type: application/json" in refused.json()["detail"]
+
+
+def test_record_of_an_event_names_what_it_is_about(served: Served, viewer: httpx.Client, service: httpx.Client) -> None:
+    service.post(EVENTS, json={**EVENT, "user": ANA, "payload": {"error": "disk full"}})
+    served.box.scan()
+
+    assert records(viewer.get(CREATE))[0]["payload"] == {"job_id": "run/1", "error": "disk full"}

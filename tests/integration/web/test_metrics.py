@@ -57,7 +57,7 @@ def test_metrics_follow_a_delivery_that_fails_first(box: Box) -> None:
         sent = next(seen)
 
     assert failed["events_total", ()] == 1
-    assert failed["attempts_total", ("no_answer",)] >= 1
+    assert failed["attempts_total", ("unreachable",)] >= 1
     assert failed["queue_notifications", ("box",)] == 2
     assert failed["queue_oldest_age_seconds", ("box",)] > 0
     assert failed["first_attempt_seconds_count", ()] >= 1

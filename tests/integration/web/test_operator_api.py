@@ -116,7 +116,7 @@ def test_redirect_leads_nowhere(box: Box) -> None:
     with serve_web() as inner, serve_web(respond(302, Location=inner.url)) as hook:
         with serve(box, allow_private_targets=True) as served:
             rule = {"alert_type": "webhook", "target": hook.url}
-            assert served.client("operator").post("/jobs/*/alerts", json=rule).status_code == 201
+            assert served.client("operator").post("/jobs/analysis/alerts", json=rule).status_code == 201
             box.scan()
             tree.submit()
             tree.approve()
@@ -129,7 +129,9 @@ def test_redirect_leads_nowhere(box: Box) -> None:
 
 def test_private_targets_can_be_permitted(box: Box) -> None:
     with serve_web() as hook, serve(box, allow_private_targets=True) as served:
-        created = served.client("operator").post("/jobs/*/alerts", json={"alert_type": "webhook", "target": hook.url})
+        created = served.client("operator").post(
+            "/jobs/analysis/alerts", json={"alert_type": "webhook", "target": hook.url}
+        )
         assert created.status_code == 201
         assert hook.url.rpartition("/")[2] not in created.json()["target"]
 
@@ -144,12 +146,12 @@ def test_deliveries_have_their_attempts_and_can_be_sent_again(served: Served, op
 
     assert (delivery["recipient"], delivery["attempts"], delivery["kind"]) == (ANA, 1, "JOB_SUBMITTED")
     assert detail["delivery"] == delivery
-    assert [attempt["outcome"] for attempt in detail["attempts"]] == ["refused"]
-    assert operator.get("/v1/worklist").json() == [delivery]
+    assert [attempt["outcome"] for attempt in detail["attempts"]] == ["permanent"]
+    assert operator.get("/v1/worklist").json() == {"deliveries": [delivery], "cursor": None, "warning": ""}
     assert operator.post("/v1/worklist/resend", json={"ids": ["0" * 32]}).status_code == 404
     assert operator.post("/v1/worklist/resend", json={"ids": [delivery["id"]]}).json() == {"queued": 1}
     assert operator.post("/v1/worklist/resend", json={"ids": [delivery["id"]]}).status_code == 409
-    assert operator.get("/v1/worklist").json() == []
+    assert operator.get("/v1/worklist").json()["deliveries"] == []
     assert operator.get(f"/v1/deliveries/{'0' * 32}").status_code == 404
 
 
@@ -202,3 +204,41 @@ def test_timeline_of_a_job_says_who_was_notified_and_why(served: Served, operato
         ("JOB_SUBMITTED", [OWNER]),
     ]
     assert operator.get("/v1/jobs/unknown").status_code == 404
+
+
+def test_pages_of_the_worklist_lead_to_the_end(served: Served, operator: httpx.Client) -> None:
+    for number in range(7):
+        enqueue(served.outbox, submitted(f"job-{number}"), to=ANA)
+        (claimed,) = served.outbox.queue.claim("box", 200.0, worker_id="me")[0]
+        reject(served.outbox, [claimed])
+    found, cursor = list[str](), ""
+    while cursor is not None:
+        page = operator.get("/v1/worklist", params={"limit": 3, "cursor": cursor}).json()
+        found += [delivery["id"] for delivery in page["deliveries"]]
+        cursor = page["cursor"]
+
+    assert len(found) == len(set(found)) == 7
+
+
+def test_rules_of_a_job_are_found_by_each_of_its_names(served: Served, operator: httpx.Client) -> None:
+    """Its name, its entity with slashes, and the id for URLs; patterns of `notify alerts add` apply, too."""
+    tree = TREES["D"](Disk(served.box.root, served.box.clock.time))
+    served.box.scan()
+    tree.submit()
+    served.box.scan()
+    (job,) = operator.get("/v1/jobs").json()["jobs"]
+    names = [job["name"], job["id"], job["entity"]]
+    rules = {operator.post(f"/jobs/{name}/alerts", json=RULE).json()["id"] for name in names}
+    served.outbox.alert_rules.add(AlertRule("p1", "ops@lab.example", job="ana*"))
+
+    for name in names:
+        assert {rule["id"] for rule in operator.get(f"/jobs/{name}/alerts").json()} == rules | {"p1"}
+        assert operator.get(f"/v1/jobs/{name}").status_code == 200
+
+
+def test_name_in_a_path_is_no_pattern(served: Served, operator: httpx.Client) -> None:
+    created = operator.post("/jobs/run[1]*/alerts", json=RULE).json()
+
+    assert created["job_id"] == "run[1]*"
+    assert [rule["id"] for rule in operator.get("/jobs/run[1]*/alerts").json()] == [created["id"]]
+    assert operator.get("/jobs/run1/alerts").json() == []

@@ -18,7 +18,7 @@ from syftnotify.runtime.opening import create_outbox
 from syftnotify.services.inbox import NewNotification, create_notification
 from syftnotify.services.tokens import create_token, find_token
 from syftnotify.web import stream
-from tests.support import ANA, BO, Box, delete_outbox, wait_until
+from tests.support import ANA, BO, TIMEOUT, Box, delete_outbox, wait_until
 from tests.web import KIND, PAYLOAD, Served, serve
 
 STREAM = "/v1/notifications/stream"
@@ -154,3 +154,31 @@ def test_server_follows_a_database_that_was_replaced(served: Served) -> None:
         reader = Reader(client)
         stored = create_notification(new, NewNotification(ANA, KIND, PAYLOAD)).id
         wait_until(lambda: reader.ids == [stored], what="the notification")
+
+
+def test_open_stream_ends_when_the_database_is_replaced(served: Served) -> None:
+    """Its positions mean nothing in the new one; clients connect again."""
+    reader = Reader(served.client("viewer"))
+    delete_outbox(served.box)
+
+    assert reader.has_ended.wait(TIMEOUT)
+
+
+def test_damaged_rows_end_no_stream_and_no_page(served: Served) -> None:
+    """A token of another version, and notifications whose payload is damaged."""
+    reader, client = Reader(served.client("viewer")), served.client("viewer")
+    with served.outbox._database.writing() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO tokens (id, hash, person, role, created_at) VALUES ('z', 'z', 'z', 'x', 1)"
+        )
+    ids = served.store(60)
+    with served.outbox._database.writing() as connection:
+        connection.exec_driver_sql("UPDATE inbox SET payload = '[' WHERE seq IN (SELECT max(seq) - 3 FROM inbox)")
+    first = client.get("/v1/notifications").json()
+    second = client.get("/v1/notifications", params={"cursor": first["cursor"]}).json()
+    wait_until(lambda: len(reader.ids) >= 59, what="the notifications")
+
+    assert len(first["notifications"]) == 49
+    assert len(second["notifications"]) == 10
+    assert second["cursor"] is None
+    assert set(ids) >= set(reader.ids)
