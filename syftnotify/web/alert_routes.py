@@ -29,13 +29,17 @@ def _record(rule: AlertRule) -> AlertRecord:
     return AlertRecord.of(rule, hostname(rule.target) if rule.has_url else rule.target)
 
 
-@router.get("/jobs/{job_id:path}/alerts", responses=responses(*DENIALS))
+@router.get("/jobs/{job_id:path}/alerts", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND))
 def list_alerts(_: Operator, state: State, job_id: JobId) -> list[AlertRecord]:
     """The alert rules of one job, the oldest first."""
     return [_record(rule) for rule in rules_of_job(state.outbox, job_of_id(job_id))]
 
 
-@router.post("/jobs/{job_id:path}/alerts", status_code=HTTPStatus.CREATED, responses=responses(*DENIALS, has_body=True))
+@router.post(
+    "/jobs/{job_id:path}/alerts",
+    status_code=HTTPStatus.CREATED,
+    responses=responses(*DENIALS, HTTPStatus.NOT_FOUND, has_body=True),
+)
 def add_alert(_: Operator, state: State, job_id: JobId, body: AlertRequest) -> AlertRecord:
     """Add an alert rule. The job need not exist yet; a running worker applies the rule from its next scan on."""
     rule = add_api_rule(

@@ -48,6 +48,7 @@ _ALERTS_SCHEMA: dict[str, Any] = {
         },
     },
 }
+_Address = Annotated[str, Field(json_schema_extra={"pattern": ADDRESS_PATTERN, "maxLength": 254})]
 _Object = Annotated[dict[str, Any], AfterValidator(checked_payload)]
 KindFilter = Annotated[
     str, Field(max_length=_KIND_LENGTH, json_schema_extra={"enum": ["", *_KIND_NAMES]}, examples=["JOB_FAILED"])
@@ -96,13 +97,15 @@ class EventRequest(_Request):
     entity: str = Field(min_length=1, max_length=1000, description="what it is about", examples=["run/42"])
     payload: _Object = Field(default_factory=dict, examples=[{"name": "nightly-sync", "error": "Timeout"}])
     user: str = Field("", max_length=254, description="owner of the entity", examples=["ana@uni.example"])
-    tags: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list, max_length=100)
+    tags: list[Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=list, max_length=100, examples=[["team-data"]]
+    )
     key: str = Field("", max_length=500, description="identifies the event; repeats are ignored")
-    notify_emails: list[Annotated[str, Field(json_schema_extra={"pattern": ADDRESS_PATTERN, "maxLength": 254})]] = (
-        Field(default_factory=list, max_length=MAX_RECIPIENTS)
+    notify_emails: list[_Address] = Field(
+        default_factory=list, max_length=MAX_RECIPIENTS, examples=[["ops@lab.example"]]
     )
     notify_on: list[Annotated[str, Field(json_schema_extra={"enum": _EMITTABLE})]] = Field(
-        default_factory=list, max_length=100
+        default_factory=list, max_length=100, examples=[["job_failed"]]
     )
     alerts: Annotated[_Object | None, WithJsonSchema(_ALERTS_SCHEMA)] = None
 
@@ -120,7 +123,9 @@ class CloudEvent(BaseModel):
         json_schema_extra={"pattern": rf"^([a-z0-9-]{{1,60}}\.){{0,5}}({_KIND_PATTERN})$"},
         examples=["example.lab.job_failed"],
     )
-    subject: str | None = Field(None, max_length=1000, description="what it is about; without it, the source")
+    subject: str | None = Field(
+        None, max_length=1000, description="what it is about; without it, the source", examples=["run/42"]
+    )
     data: _Object | None = Field(None, examples=[{"name": "nightly-sync"}])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from tests.trees import TREES, Disk, Tree
 from tests.web import worker_url
 
 LIST = "/v1/notifications"
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "api.md"
 # No scan by the interval: what arrives does so because a change woke the worker.
 CONFIGURATION: dict[str, Any] = {"serve": {"enabled": True, "port": 0, "allow_private_targets": True}}
 
@@ -104,6 +107,22 @@ def test_commands_of_the_notification_service(box: Box) -> None:
     assert curl(MARK_COMMAND, **dict(zip(uuids, ids, strict=True))) == {"marked": 2}
     read = curl(NEXT_PAGE_COMMAND, **{"eyJpZCI6Im5vdGlmLTIwIn0=": first["cursor"]})["notifications"]
     assert [record["read_at"] is not None for record in read] == [True, True, False]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.usefixtures("stopped")
+def test_commands_of_the_documentation(box: Box) -> None:
+    url = start(box)
+    (block,) = re.findall(r"```sh\n(curl .*?)```", DOCUMENTATION.read_text(encoding="utf-8"), re.DOTALL)
+    commands = re.findall(r"^curl .*?(?=^curl |\Z)", block, re.DOTALL | re.MULTILINE)
+    variables = {"URL": url, **{role.upper(): new_token(box, role) for role in ("viewer", "operator", "service")}}
+    environment = {**os.environ, **variables}
+    assert len(commands) == 8
+
+    for command in commands:
+        quiet = f"{command.strip()} --silent --fail-with-body --noproxy '*'"
+        done = subprocess.run(["sh", "-c", quiet], capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, command + done.stdout
 
 
 @needs_redis

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support import ANA, wait_until
+from tests.support import ANA, OWNER, wait_until
 from tests.web import KIND, PAYLOAD, Served, records
 
 CREATE, EVENTS = "/v1/notifications", "/v1/events"
@@ -104,7 +104,7 @@ def test_event_is_delivered_by_the_worker(
 ) -> None:
     """In the native format and as CloudEvents."""
     served.box.scan()
-    body = body | ({"notify_emails": [ANA]} if body is EVENT else {})
+    body = body | ({"notify_emails": [OWNER]} if body is EVENT else {})
     answer = service.post(EVENTS, json=body, headers={"Content-Type": content_type})
     served.box.scan()
 
@@ -112,6 +112,8 @@ def test_event_is_delivered_by_the_worker(
     assert entity in answer.json()["key"]
     (event,) = served.outbox.history.events(entity)
     assert (event.key, event.kind) == (answer.json()["key"], "job_failed")
+    (mail,) = served.box.mails()
+    assert (mail.event, mail.to) == ("job_failed", OWNER)
 
 
 def test_repeated_cloud_event_is_one_event(served: Served, service: httpx.Client) -> None:

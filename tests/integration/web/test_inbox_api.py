@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from syftnotify.core.text import iso, timestamp
-from tests.support import BO, OWNER
-from tests.web import KIND, PAYLOAD, Served, records
+from tests.support import BO, OWNER, Box
+from tests.trees import TREES, Disk
+from tests.web import KIND, PAYLOAD, Served, records, serve
 
 LIST = "/v1/notifications"
 
@@ -177,3 +178,19 @@ def test_events_of_the_tree_reach_the_inboxes_of_owner_and_submitter(served: Ser
     own, *_ = records(viewer.get(LIST, params={"kind": KIND}))
     assert "KeyError" not in str(own)
     assert not {"stderr", "code", "review", "call"} & {*failed["payload"], *own["payload"]}
+
+
+@pytest.mark.parametrize("layout", TREES)
+def test_folder_name_that_is_not_text_stops_nothing(box: Box, layout: str) -> None:
+    """A submitter chooses the names of jobs; others are notified of theirs all the same."""
+    tree = TREES[layout](Disk(box.root, box.clock.time))
+    with serve(box) as served:
+        box.scan()
+        tree.submit("job\udcff")
+        tree.submit("other")
+        box.clock.advance(2)
+        box.scan()
+
+        names = {record["payload"]["workflow_name"] for record in records(served.client("viewer", OWNER).get(LIST))}
+        assert "other" in names
+        assert {mail.to for mail in box.mails()} >= {OWNER}
