@@ -15,7 +15,9 @@ _OTHER_MEANINGS = {
     ("core/identifiers.py", "slack"),  # stored values of address types
     ("core/identifiers.py", "webhook"),
     ("cli/alerts.py", "webhook"),  # a value in the output of `notify alerts list --json`
-    ("web/records.py", "webhook"),  # a value in requests and answers about alert rules
+    ("web/records.py", "smtp"),  # an example
+    ("web/records.py", "webhook"),
+    ("web/requests.py", "webhook"),  # a value in requests and answers about alert rules
     ("services/demo.py", "maildir"),  # the configuration of the demo
 }
 
