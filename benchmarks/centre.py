@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -48,7 +47,7 @@ from syftnotify.services.tokens import create_token
 from syftnotify.system.paths import Home
 from tests.streams import stream_clients
 from tests.support import ANA, BO, OWNER, Box
-from tests.web import worker_url
+from tests.web import serve_process, worker_url
 
 SMALL, LARGE = 10_000, 1_000_000
 MAX_PAGE_RATIO = 1.3
@@ -127,25 +126,11 @@ def _cursor_at(outbox: OutboxStore, position: int) -> str:
     return page.cursor
 
 
-@contextmanager
-def serving(home: Home) -> Iterator[str]:
-    """The address of a `notify serve`."""
-    command = [sys.executable, "-m", "syftnotify", "--home", str(home.root), "serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            found = re.search(r"http://[\d.]+:\d+", process.stdout.readline())
-            assert found
-            yield found[0]
-        finally:
-            process.terminate()
-
-
 def fanout_figure() -> Figure:
     with tempfile.TemporaryDirectory(prefix="bench-home-") as folder:
         box = Box(Path(folder))
         box.configure({"serve": {"port": 0}})
-        with create_outbox(box.home) as outbox, serving(box.home) as url:
+        with create_outbox(box.home) as outbox, serve_process(box.home) as (_, url):
             tokens = [create_token(outbox, BO, Role.VIEWER).secret for _ in range(TOKENS)]
             with stream_clients(tokens * (CLIENTS // TOKENS)) as clients:
                 clients.connect(url)
@@ -168,7 +153,7 @@ def fanout_figure() -> Figure:
 
 def metrics_figure(home: Home, outbox: OutboxStore) -> Figure:
     headers = {"Authorization": f"Bearer {create_token(outbox, OWNER, Role.OPERATOR).secret}"}
-    with serving(home) as url, httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
+    with serve_process(home) as (_, url), httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
 
         def read() -> None:
             assert client.get("/metrics").status_code == 200

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,6 +22,7 @@ from syftnotify.services.server_settings import load_with_server
 from syftnotify.services.tokens import create_token
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_status
+from syftnotify.system.paths import Home
 from syftnotify.web.access import RateLimits
 from syftnotify.web.limits import REQUEST_SECONDS
 from syftnotify.web.server import Server, listen
@@ -104,3 +108,20 @@ def records(response: httpx.Response) -> list[Mapping[str, Any]]:
 def worker_url(box: Box) -> str:
     """The address of the API of the worker of `box`, which serves or will do so soon."""
     return str(wait_until(lambda: worker_status.read(box.home).api, what="the server"))
+
+
+@contextmanager
+def serve_process(
+    home: Home, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`notify serve` in a process with this environment, by default that of this one; and its address."""
+    command = [sys.executable, "-m", "syftnotify", "--home", str(home.root), "serve"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            found = re.search(r"http://[\d.]+:\d+", line)
+            assert found, line
+            yield process, found[0]
+        finally:
+            process.kill()

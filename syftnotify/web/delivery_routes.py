@@ -16,12 +16,11 @@ from syftnotify.services.history import HistoryFilter
 from syftnotify.web.access import DENIALS, Operator
 from syftnotify.web.problems import responses
 from syftnotify.web.records import Attempt, Delivery, DeliveryDetail, DeliveryList, ResendAnswer, Worklist
-from syftnotify.web.requests import KindFilter, ResendRequest, Since
+from syftnotify.web.requests import PAGE_LIMIT, CursorQuery, KindFilter, LimitQuery, ResendRequest, Since
 from syftnotify.web.state import State
 
 router = APIRouter(prefix="/v1", tags=["deliveries"])
 
-_PAGE = 50
 DeliveryId = Annotated[str, Path(pattern="^[0-9a-f]{4,64}$", description="id of the delivery")]
 
 
@@ -31,7 +30,7 @@ class DeliveryQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     cursor: str = Field("", max_length=500, description="the `cursor` of the page before")
-    limit: int = Field(_PAGE, ge=1, le=_PAGE, description="deliveries on the page")
+    limit: int = Field(PAGE_LIMIT, ge=1, le=PAGE_LIMIT, description="deliveries on the page")
     state: NotificationState | None = Field(None, description="only those in this state")
     kind: KindFilter = Field("", description="only of this kind")
     about: str = Field("", max_length=1000, description="only about this entity, or jobs of this name")
@@ -67,8 +66,8 @@ def get_delivery(_: Operator, state: State, delivery_id: DeliveryId) -> Delivery
 def list_worklist(
     _: Operator,
     state: State,
-    cursor: Annotated[str, Query(max_length=500, description="the `cursor` of the page before")] = "",
-    limit: Annotated[int, Query(ge=1, le=_PAGE, description="deliveries on the page")] = _PAGE,
+    cursor: CursorQuery = "",
+    limit: LimitQuery = PAGE_LIMIT,
 ) -> Worklist:
     """Dead letters, and deliveries of unknown outcome that are not sent again by themselves, oldest first."""
     page = worklist_page(state.home, state.outbox, cursor=cursor, limit=limit)

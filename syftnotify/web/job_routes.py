@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from syftnotify.core.tokens import Role, Token
 from syftnotify.services.jobs import explain_job, job_of_id, job_page
@@ -13,19 +12,18 @@ from syftnotify.web.access import DENIALS, Reader
 from syftnotify.web.alert_routes import JobId
 from syftnotify.web.problems import responses
 from syftnotify.web.records import JobList, JobSummary, Timeline
+from syftnotify.web.requests import PAGE_LIMIT, CursorQuery, LimitQuery
 from syftnotify.web.state import State
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-
-_PAGE = 50
 
 
 @router.get("", responses=responses(*DENIALS))
 def list_jobs(
     token: Reader,
     state: State,
-    cursor: Annotated[str, Query(max_length=500, description="the `cursor` of the page before")] = "",
-    limit: Annotated[int, Query(ge=1, le=_PAGE, description="jobs on the page")] = _PAGE,
+    cursor: CursorQuery = "",
+    limit: LimitQuery = PAGE_LIMIT,
 ) -> JobList:
     """The jobs with recorded events; a viewer sees those of which the inbox has a notification."""
     page = job_page(state.outbox, user=_restricted_to(token), cursor=cursor, limit=limit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+from fastapi import Query
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -62,6 +63,9 @@ def _no_number(value: Any) -> Any:
     return value
 
 
+PAGE_LIMIT = 50  # records on the pages for operators
+CursorQuery = Annotated[str, Query(max_length=500, description="the `cursor` of the page before")]
+LimitQuery = Annotated[int, Query(ge=1, le=PAGE_LIMIT, description="records on the page")]
 Since = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -17,7 +12,7 @@ from syftnotify.services.inbox import NewNotification, create_notification
 from syftnotify.services.tokens import create_token
 from tests.streams import may_open_files, stream_clients
 from tests.support import TIMEOUT, Box
-from tests.web import worker_url
+from tests.web import serve_process, worker_url
 
 PERSONS, CLIENTS_OF_EACH, EVENTS = 50, 20, 5
 
@@ -47,25 +42,11 @@ def store(box: Box) -> list[list[str]]:
         ]
 
 
-@contextmanager
-def serving(box: Box) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`notify serve`, and its address."""
-    command = [sys.executable, "-m", "syftnotify", "--home", str(box.home.root), "serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=box.environment()) as process:
-        try:
-            assert process.stdout is not None
-            found = re.search(r"http://[\d.]+:\d+", process.stdout.readline())
-            assert found
-            yield process, found[0]
-        finally:
-            process.kill()
-
-
 def test_each_client_gets_each_event_once_over_a_restart(box: Box) -> None:
     """C12: what is stored while the server is away arrives after the connection, because of Last-Event-ID."""
     box.configure({"serve": {"port": 0}})
     with stream_clients(new_secrets(box)) as clients:
-        with serving(box) as (process, url):
+        with serve_process(box.home, box.environment()) as (process, url):
             clients.connect(url)
             first = store(box)
             clients.wait_for(EVENTS)
@@ -73,7 +54,7 @@ def test_each_client_gets_each_event_once_over_a_restart(box: Box) -> None:
             assert process.wait(TIMEOUT) == 0
         clients.wait_for_end()
         second = store(box)
-        with serving(box) as (_, url):
+        with serve_process(box.home, box.environment()) as (_, url):
             clients.connect(url)
             third = store(box)
             clients.wait_for(3 * EVENTS)

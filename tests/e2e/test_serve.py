@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.support import ANA, TIMEOUT, Box, wait_until
-from tests.web import worker_url
+from tests.web import serve_process, worker_url
 
 LIST = "/v1/notifications"
 
@@ -25,21 +21,6 @@ LIST = "/v1/notifications"
 def home(box: Box) -> Box:
     box.configure({"serve": {"port": 0}})
     return box
-
-
-@contextmanager
-def serving(box: Box) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`notify serve`, and its address."""
-    command = [sys.executable, "-m", "syftnotify", "--home", str(box.home.root), "serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=box.environment()) as process:
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            found = re.search(r"http://[\d.]+:\d+", line)
-            assert found, line
-            yield process, found[0]
-        finally:
-            process.kill()
 
 
 def new_token(box: Box, *options: str) -> str:
@@ -56,7 +37,7 @@ def test_token_is_printed_alone_and_works_until_it_is_revoked(home: Box) -> None
     assert done.stderr == ""
     assert [(token["user"], token["role"], token["expires_at"]) for token in listed] == [(ANA, "viewer", None)]
     assert secret not in json.dumps(listed) + home.notify("token", "list", check=0).stdout
-    with serving(home) as (_, url):
+    with serve_process(home.home, home.environment()) as (_, url):
         headers = {"Authorization": f"Bearer {secret}"}
         assert httpx.get(f"{url}{LIST}", headers=headers, trust_env=False).status_code == 200
         home.notify("token", "revoke", listed[0]["id"][:6], check=0)
@@ -98,7 +79,7 @@ class Stream:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_server_ends_at_a_signal_with_clients_attached(home: Box, number: signal.Signals) -> None:
     secret = new_token(home)
-    with serving(home) as (process, url):
+    with serve_process(home.home, home.environment()) as (process, url):
         streams = [Stream(url, secret) for _ in range(20)]
         process.send_signal(number)
 
@@ -133,7 +114,7 @@ def test_server_in_the_worker_shows_what_the_worker_notifies(box: Box) -> None:
 
 def test_worker_whose_port_is_in_use_notifies_without_the_api(home: Box) -> None:
     """One bad setting stops nothing else; `start` and `status` say so."""
-    with serving(home) as (_, url):
+    with serve_process(home.home, home.environment()) as (_, url):
         home.configure({"serve": {"enabled": True, "port": int(url.rpartition(":")[2])}})
         started = home.notify("start", check=0)
         status = home.notify("status", check=4)
@@ -144,7 +125,7 @@ def test_worker_whose_port_is_in_use_notifies_without_the_api(home: Box) -> None
 
 
 def test_worker_serves_when_its_port_is_free_again(home: Box) -> None:
-    with serving(home) as (_, url):
+    with serve_process(home.home, home.environment()) as (_, url):
         home.configure({"serve": {"enabled": True, "port": int(url.rpartition(":")[2])}})
         home.notify("start", check=0)
         home.notify("status", check=4)
