@@ -177,7 +177,9 @@ def assert_faults_are_survived(prepared: Path, folder: Path, faults: Iterable[Fa
             for _ in range(4):
                 scan_and_deliver(box, app)
                 box.clock.advance(3700)
-            assert plan.has_failed or fault.occurrence > 1, fault
+            # Whether a claim finds nothing, and so only reads, depends on the order of the threads.
+            may_be_missing = fault.occurrence > 1 or fault.statement.startswith("COMMIT after SELECT")
+            assert plan.has_failed or may_be_missing, fault
             plan.has_failed = True
             assert_all_delivered(box, app, fault)
         finally:
