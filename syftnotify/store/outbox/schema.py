@@ -55,7 +55,7 @@ UPGRADES: dict[int, tuple[str, ...]] = {
     5: (f"ALTER TABLE notifications ADD COLUMN message_domain TEXT NOT NULL DEFAULT '{OLD_MESSAGE_DOMAIN}'",),
     6: ("ALTER TABLE alerts ADD COLUMN public_only BOOLEAN NOT NULL DEFAULT 0",),
     7: ("CREATE INDEX IF NOT EXISTS inbox_by_time ON inbox (recipient, created_at)",),
-    8: (),  # a new table
+    8: ("ALTER TABLE inbox ADD COLUMN event_key TEXT NOT NULL DEFAULT ''",),
 }
 
 
@@ -202,6 +202,8 @@ SILENCES = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("expired_at", sa.Float),
 )
+# Keys of events whose notifications another process than the worker has finished; the worker updates its ledger.
+CHANGED_EVENTS = sa.Table("changed_events", SCHEMA, sa.Column("key", sa.Text, primary_key=True))
 # Notifications of persons, which are read through the API.
 INBOX_ENTRIES = sa.Table(
     "inbox",
@@ -213,6 +215,7 @@ INBOX_ENTRIES = sa.Table(
     sa.Column("entity", sa.Text, nullable=False),
     sa.Column("workflow", sa.Text, nullable=False),
     sa.Column("workflow_name", sa.Text, nullable=False),
+    sa.Column("event_key", sa.Text, nullable=False, server_default=""),
     sa.Column("payload", JsonText, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("read_at", sa.Float),
