@@ -22,6 +22,7 @@ from syftnotify.cli.preview import preview
 from syftnotify.cli.run import run
 from syftnotify.cli.secret import secret_app
 from syftnotify.cli.serve import serve
+from syftnotify.cli.silence import silence_app
 from syftnotify.cli.status import status
 from syftnotify.cli.test_send import send_test_message
 from syftnotify.cli.token import token_app
@@ -72,6 +73,7 @@ app.command("test")(send_test_message)
 app.command()(demo)
 app.add_typer(alerts_app)
 app.add_typer(secret_app)
+app.add_typer(silence_app)
 app.add_typer(token_app)
 
 

@@ -45,6 +45,7 @@ class InboxEntry:
     entity: str
     workflow: str  # id of the workflow, or of the job of the tree
     workflow_name: str
+    event_key: str  # of the event that it is about
     payload: Mapping[str, Any] = field(default_factory=dict)
     created_at: float = 0.0  # seconds since 1970
     read_at: float | None = None
@@ -88,6 +89,8 @@ class Inbox(Protocol):
     def mark_read(self, recipient: str, ids: Sequence[str], now: float) -> list[str]:
         """Mark notifications as read at `now`, unless they are; all of them or none.
 
+        Mail to `recipient` that waits and is about the same events, and reminders about the same entities, are skipped.
+
         Returns:
             The ids that are no notifications of `recipient`. If there are any, nothing is changed.
         """
@@ -117,6 +120,7 @@ def entry_of(event: Event, notification_id: str, recipient: str, audience: Audie
         entity=storable(event.entity),
         workflow=str(payload.get("workflow_id") or ""),
         workflow_name=str(payload.get("workflow_name") or ""),
+        event_key=event.key,
         payload=payload,
         created_at=now,
         updated_at=now,

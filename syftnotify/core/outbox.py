@@ -17,6 +17,7 @@ from syftnotify.core.history import History, NotificationRecord
 from syftnotify.core.inbox import Inbox
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import AlertRule, DigestWindow, Event, Notification, NotificationState
+from syftnotify.core.silences import SilenceStore
 from syftnotify.core.submissions import SubmissionLog
 from syftnotify.core.tokens import TokenStore
 
@@ -163,6 +164,9 @@ class NotificationQueue(Protocol):
 
         What waits for another kind of transport becomes a dead letter, and so does mail if `to` is empty.
         """
+
+    def skip_silenced(self, reason: Callable[[Event], str]) -> int:
+        """Skip what waits and for whose event `reason` is not empty; returns how many."""
 
     def skip_denied(self, denies: Callable[[str], bool], reason: str) -> int:
         """Skip what waits for addresses that `denies` matches, owner and operators aside; returns how much.
@@ -338,6 +342,8 @@ class OutboxStore(Protocol):
     def emitted_jobs(self) -> EmittedJobStore: ...
     @property
     def submissions(self) -> SubmissionLog: ...
+    @property
+    def silences(self) -> SilenceStore: ...
     @property
     def inbox(self) -> Inbox: ...
     @property

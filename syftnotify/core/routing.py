@@ -59,6 +59,7 @@ class RoutingContext:
     # Whether a peer record, the owner's client or the configuration confirms an address that the tree names.
     is_known: Callable[[str], bool] = lambda _address: True
     configured: frozenset[str] = frozenset()  # addresses that the configuration names as recipients, in lower case
+    silenced: Callable[[Event], str] = lambda _event: ""  # why an active silence suppresses an event; empty: none does
     denies: Callable[[str], bool] = lambda _address: False  # whether `recipients.deny` matches an address
 
     @property
@@ -110,11 +111,12 @@ def notifications_for(
         context = replace(context, mail_transport=transport, routes=(*_BUILT_IN_ROUTES, *(context.routes or ())))
     found: dict[str, Notification] = {}
     for event in events:
+        silenced = context.silenced(event)
         for notification in _notifications_of(event, context):
             if not catches_up or _is_for_catch_up(notification):
                 known = found.get(notification.id)
                 if known is None or (known.skipped and not notification.skipped):
-                    found[notification.id] = notification
+                    found[notification.id] = replace(notification, skipped=notification.skipped or silenced)
     return list(found.values())
 
 

@@ -173,7 +173,7 @@ class Pipeline:
 
     def enqueue_worker_event(self, event: Event, now: float, *, transport: str = "") -> None:
         """Enqueue an event about the worker itself; all notifications go through `transport`, if it is given."""
-        notifications = notifications_for([event], self._context(), transport=transport)
+        notifications = notifications_for([event], self._context(now), transport=transport)
         self._outbox.enqueue([event], defer(notifications, {event.key: event}, self._quiet_hours, now), now)
         log.info("detected %s %s", event.kind.value, event.entity)
 
@@ -193,7 +193,7 @@ class Pipeline:
         jobs = self._jobs.detect(options, now, last_notified=self._last_notified, dry_run=dry_run)
         peers = self._peers.scan()
         changes = jobs.changes
-        context = self._context(peers)
+        context = self._context(now, peers)
         report = ScanReport(jobs=jobs.scan.count, peers=len(peers), problems=jobs.scan.problems)
         if not after_downtime:
             changes.events = self._event_limit.admit(changes.events, context, now)
@@ -252,10 +252,10 @@ class Pipeline:
             self._last_notified = self._recovery.run(now, is_baseline_done=has_baseline)
             if not is_lost:
                 self._jobs.restore()
-        self._routing.refresh()  # reads the outbox, which may have been reopened above
+        self._routing.refresh(now)  # reads the outbox, which may have been reopened above
 
     def _enqueue_emitted(self, now: float, *, group: bool, dry_run: bool) -> ScanReport:
-        found = self._emitted.enqueue(now, self._context(), group=group, dry_run=dry_run)
+        found = self._emitted.enqueue(now, self._context(now), group=group, dry_run=dry_run)
         owing = {item.event_key for item in found.notifications if not item.skipped}
         if not dry_run:
             self._recovery.record_emitted(event.key for event in found.events if event.key in owing)
@@ -288,13 +288,13 @@ class Pipeline:
             for rule_id in self._outbox.alert_rules.expire(presence, now):
                 log.info("alert rule %s is deleted: its job is gone", rule_id)
 
-    def _context(self, peers: list[Peer] | None = None) -> RoutingContext:
-        """The routing context with `peers`. Without them, it is only for events that need no verified addresses."""
+    def _context(self, now: float, peers: list[Peer] | None = None) -> RoutingContext:
+        """The routing context at `now`. Without `peers`, it is only for events that need no verified addresses."""
         if peers is None:
-            return self._routing.build(frozenset(), lambda _address: False)
+            return self._routing.build(frozenset(), lambda _address: False, now)
         added = frozenset(peer.address for peer in peers if peer.added)
         present = frozenset(peer.address for peer in peers)
-        return self._routing.build(added, lambda address: self._peers.is_recorded(address, present))
+        return self._routing.build(added, lambda address: self._peers.is_recorded(address, present), now)
 
     def _baseline_scopes(self) -> list[str]:
         return [scope for scope in (self._jobs.baseline_scope, self._peers.baseline_scope) if scope]

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from syftnotify.config.load import Settings
 from syftnotify.config.schema import Config
 from syftnotify.config.transport import TransportSettings
 from syftnotify.core.identifiers import is_address
 from syftnotify.core.matching import Route
-from syftnotify.core.models import AlertRule
+from syftnotify.core.models import AlertRule, Event
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.routing import RoutingContext, TransportInfo
+from syftnotify.core.silences import Silence, SilenceState, silence_reason
+from syftnotify.core.text import plural
 from syftnotify.services.routes import configured_routes
 from syftnotify.services.transports import inbox_info, transport_infos
 from syftnotify.transports.webhook.alert_targets import settings_of_targets, transport_info
+
+log = logging.getLogger(__name__)
 
 
 class RoutingContextBuilder:
@@ -36,13 +42,22 @@ class RoutingContextBuilder:
         self._routes = configured_routes(settings.config)
         self._configured = _configured_addresses(settings.config, self._routes, self._transports)
         self._alerts: tuple[AlertRule, ...] = ()
+        self._silences: tuple[Silence, ...] = ()  # that are active
         self._alert_transports: dict[str, TransportInfo] = {}
 
-    def refresh(self) -> None:
-        """Read the alert rules, which change while the worker runs; only from the thread that scans.
+    def refresh(self, now: float) -> None:
+        """Read the alert rules and silences, which change while the worker runs; only from the thread that scans.
 
-        A new URL among their targets gets a transport queue of its own.
+        A new URL among the targets of rules gets a transport queue of its own. A silence that begins also suppresses
+        what is queued.
         """
+        silences = tuple(each for each in self._outbox.silences.all() if each.state(now) is SilenceState.ACTIVE)
+        begun = [each for each in silences if each not in self._silences]
+        self._silences = silences
+        if begun and (count := self._outbox.queue.skip_silenced(partial(self._silence_reason, begun, now))):
+            log.info(
+                "silences suppress %s that %s queued", plural(count, "notification"), "was" if count == 1 else "were"
+            )
         self._alerts = tuple(rule for rule in self._outbox.alert_rules.all() if rule.target)
         targets = settings_of_targets(self._alerts)
         for name in targets.keys() - self._queues:
@@ -50,8 +65,11 @@ class RoutingContextBuilder:
             self._queues.add(name)
         self._alert_transports = {name: transport_info(name) for name in targets}
 
-    def build(self, peers: frozenset[str], is_recorded: Callable[[str], bool]) -> RoutingContext:
-        """The context for one scan.
+    def _silence_reason(self, silences: Iterable[Silence], now: float, event: Event) -> str:
+        return silence_reason(event, silences, now, self._outbox.silences.has_changed)
+
+    def build(self, peers: frozenset[str], is_recorded: Callable[[str], bool], now: float) -> RoutingContext:
+        """The context for one scan at `now`.
 
         `peers` are those that the owner added; `is_recorded` tests whether the ledger confirms an address.
         """
@@ -71,6 +89,7 @@ class RoutingContextBuilder:
             transports={**self._transports, **self._alert_transports},
             alerts=self._alerts,
             is_known=is_known,
+            silenced=partial(self._silence_reason, self._silences, now),
             configured=self._configured,
         )
 

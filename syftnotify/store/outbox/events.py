@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
 from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import EventKind
@@ -14,12 +15,14 @@ from syftnotify.core.models import NotificationState
 from syftnotify.core.outbox import RecordedEvent
 from syftnotify.store.outbox.conditions import PENDING, UNFINISHED, UNKNOWN, chunks, is_emitted
 from syftnotify.store.outbox.database import Database
-from syftnotify.store.outbox.schema import ATTEMPTS, EVENTS, NOTIFICATIONS
+from syftnotify.store.outbox.schema import ATTEMPTS, CHANGED_EVENTS, EVENTS, NOTIFICATIONS
 from syftnotify.store.outbox.totals import add_to_totals, read_totals
 
 _RECORDED = sa.select(EVENTS.c.key, EVENTS.c.entity, EVENTS.c.kind, EVENTS.c.occurrence).where(~is_emitted())
 _UNFINISHED_KEYS = sa.select(NOTIFICATIONS.c.event_key).where(NOTIFICATIONS.c.state.in_(UNFINISHED))
 _KEYS: sa.BindParameter[list[str]] = sa.bindparam("keys", expanding=True)
+
+_CHANGED = sa.select(CHANGED_EVENTS.c.key)
 
 
 class EventLog:
@@ -73,8 +76,14 @@ class EventLog:
             self._dirty.update(keys)
 
     def pop_dirty(self) -> set[str]:
+        with self._database.reading() as connection:
+            changed = set(connection.execute(_CHANGED).scalars())
+        if changed:
+            with self._database.writing() as connection:
+                for some in chunks(list(changed)):
+                    connection.execute(CHANGED_EVENTS.delete().where(CHANGED_EVENTS.c.key.in_(some)))
         with self._dirty_lock:
-            taken, self._dirty = self._dirty, set()
+            taken, self._dirty = self._dirty | changed, set()
             return taken
 
     def progress(self) -> list[int]:
@@ -101,6 +110,13 @@ class EventLog:
         with self._database.reading() as connection:
             found = (connection.execute(query, {"keys": some}).scalars() for some in chunks(list(keys)))
             return {key for some in found for key in some}
+
+
+def record_changed(connection: sa.Connection, keys: Iterable[str]) -> None:
+    """Record for the worker that notifications of these events were finished by another process."""
+    rows = [{"key": key} for key in keys]
+    if rows:
+        connection.execute(sqlite.insert(CHANGED_EVENTS).on_conflict_do_nothing(), rows)
 
 
 def record_as_unknown(connection: sa.Connection, ids: Sequence[str], now: float) -> None:

@@ -11,11 +11,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from syftnotify.core.inbox import InboxBatch, InboxEntry, InboxFilter
+from syftnotify.core.kinds import REMINDER_KINDS
+from syftnotify.core.models import MAIL, NotificationState
 from syftnotify.core.text import escape
 from syftnotify.store.outbox.compiled import CompiledStatement
-from syftnotify.store.outbox.conditions import chunks
+from syftnotify.store.outbox.conditions import PENDING, chunks
 from syftnotify.store.outbox.database import Database
+from syftnotify.store.outbox.events import record_changed
 from syftnotify.store.outbox.rows import dump_json
+from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS
 from syftnotify.store.outbox.schema import INBOX_ENTRIES as ENTRIES
 
 log = logging.getLogger(__name__)
@@ -29,6 +33,8 @@ _AFTER = (
     .order_by(ENTRIES.c.seq)
     .limit(sa.bindparam("most"))
 )
+_REMINDERS = [kind.value for kind in REMINDER_KINDS]
+READ = "read in the inbox"  # why mail is skipped
 _FEW = 1000  # rows that are read and sorted, instead of searched for in order
 _LAST = sa.select(sa.func.max(ENTRIES.c.seq))
 
@@ -69,7 +75,9 @@ class Inbox:
             if not missing:
                 for some in chunks(asked):
                     unread = sa.and_(ENTRIES.c.id.in_(some), ENTRIES.c.read_at.is_(None))
+                    read = connection.execute(sa.select(ENTRIES.c.event_key, ENTRIES.c.entity).where(unread)).all()
                     connection.execute(ENTRIES.update().where(unread).values(read_at=now, updated_at=now))
+                    _skip_mail(connection, recipient, read)
         return missing
 
     def after(self, position: int, limit: int, recipient: str = "") -> InboxBatch:
@@ -94,6 +102,7 @@ def add_entries(connection: sa.Connection, entries: Iterable[InboxEntry]) -> Non
             "entity": entry.entity,
             "workflow": entry.workflow,
             "workflow_name": entry.workflow_name,
+            "event_key": entry.event_key,
             "payload": dump_json(dict(entry.payload)),
             "created_at": entry.created_at,
             "updated_at": entry.updated_at,
@@ -102,6 +111,22 @@ def add_entries(connection: sa.Connection, entries: Iterable[InboxEntry]) -> Non
     ]
     if rows:
         _INSERT.execute(connection, rows)
+
+
+def _skip_mail(connection: sa.Connection, recipient: str, read: Sequence[Any]) -> None:
+    """Skip the mail to a person that waits and is about events that were read, and reminders about their entities."""
+    keys, entities = [row.event_key for row in read if row.event_key], [row.entity for row in read]
+    reminders = sa.select(EVENTS.c.key).where(EVENTS.c.entity.in_(entities), EVENTS.c.kind.in_(_REMINDERS))
+    waiting = sa.and_(
+        NOTIFICATIONS.c.recipient == recipient,
+        NOTIFICATIONS.c.medium == MAIL,
+        NOTIFICATIONS.c.state == PENDING,
+        sa.or_(NOTIFICATIONS.c.event_key.in_(keys), NOTIFICATIONS.c.event_key.in_(reminders)),
+    )
+    skipped = connection.execute(sa.select(NOTIFICATIONS.c.event_key).where(waiting)).scalars().all()
+    values = {"state": NotificationState.SKIPPED.value, "reason": READ}
+    connection.execute(NOTIFICATIONS.update().where(waiting).values(**values))
+    record_changed(connection, skipped)
 
 
 def _queries(connection: sa.Connection, recipient: str, conditions: InboxFilter) -> Iterator[sa.Select[Any]]:
@@ -156,6 +181,7 @@ def _entry(row: Any) -> InboxEntry | None:
             row.entity,
             row.workflow,
             row.workflow_name,
+            row.event_key,
             payload,
             float(row.created_at),
             None if row.read_at is None else float(row.read_at),

@@ -17,7 +17,7 @@ from syftnotify.core.errors import Failure, StateError
 from syftnotify.core.history import DELIVERED, STARTED
 from syftnotify.core.kinds import Audience
 from syftnotify.core.metrics import attempt_total, first_attempt_totals
-from syftnotify.core.models import MAIL, NotificationState
+from syftnotify.core.models import MAIL, Event, NotificationState
 from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification, Throttle
 from syftnotify.store.outbox import claim_statements as statements
 from syftnotify.store.outbox.claim_order import ClaimOrder
@@ -27,8 +27,8 @@ from syftnotify.store.outbox.conditions import PENDING, SENDING, UNFINISHED, UNK
 from syftnotify.store.outbox.damaged_rows import quarantine_damaged_rows
 from syftnotify.store.outbox.database import Database, is_decoding_error, text_as
 from syftnotify.store.outbox.events import EventLog
-from syftnotify.store.outbox.rows import ROW_ERRORS
-from syftnotify.store.outbox.schema import ATTEMPTS, NOTIFICATIONS
+from syftnotify.store.outbox.rows import ROW_ERRORS, stored_event
+from syftnotify.store.outbox.schema import ATTEMPTS, EVENTS, NOTIFICATIONS
 from syftnotify.store.outbox.totals import add_to_totals
 from syftnotify.system.failpoints import reached
 
@@ -234,6 +234,24 @@ class Queue:
             moved = connection.execute(orphans.where(is_mail).values(transport=to)).rowcount
             connection.execute(orphans.where(~is_mail).values(state=NotificationState.DEAD.value, reason=reason))
         return int(moved)
+
+    def skip_silenced(self, reason: Callable[[Event], str]) -> int:
+        is_waiting = NOTIFICATIONS.c.state.in_((NotificationState.PENDING.value, NotificationState.WITHHELD.value))
+        waiting = sa.select(NOTIFICATIONS.c.event_key).where(is_waiting)
+        query = sa.select(EVENTS).where(EVENTS.c.key.in_(waiting))
+        skipped = NOTIFICATIONS.update().where(is_waiting, NOTIFICATIONS.c.event_key == sa.bindparam("event"))
+        count = 0
+        with self._database.writing() as connection:
+            for row in connection.execute(query).all():
+                try:
+                    text = reason(stored_event(row))
+                except ROW_ERRORS:
+                    continue  # the claim of a damaged row quarantines it
+                if text:
+                    values = {"state": NotificationState.SKIPPED.value, "reason": text}
+                    count += connection.execute(skipped.values(**values), {"event": row.key}).rowcount
+                    self._events.mark_dirty([row.key])
+        return count
 
     def skip_denied(self, denies: Callable[[str], bool], reason: str) -> int:
         waiting = sa.and_(

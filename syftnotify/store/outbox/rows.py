@@ -107,7 +107,7 @@ def claimed_notification(row: Any, bundle: str) -> ClaimedNotification:
             raise TypeError(f"{name} is not text")
     return ClaimedNotification(
         id=row.id,
-        event=_event(row),
+        event=stored_event(row),
         recipient=row.recipient,
         audience=Audience(row.audience),
         transport=row.transport,
@@ -123,7 +123,8 @@ def claimed_notification(row: Any, bundle: str) -> ClaimedNotification:
     )
 
 
-def _event(row: Any) -> Event:
+def stored_event(row: Any) -> Event:
+    """The event of a row. Raises: one of `ROW_ERRORS`."""
     payload, routing = _parse_json(row.payload), _parse_json(row.routing)
     if not isinstance(payload, dict) or not isinstance(routing, dict):
         raise TypeError("its payload is not an object")
@@ -149,7 +150,7 @@ def find_row_error(row: sa.RowMapping) -> str:
         return f"{blobs[0]} is not text"
     try:
         texts = {name: value.decode("utf-8") if isinstance(value, bytes) else value for name, value in row.items()}
-        _event(SimpleNamespace(**texts))
+        stored_event(SimpleNamespace(**texts))
         Audience(texts["audience"])
     except UnicodeDecodeError as error:
         return f"text that is not UTF-8 ({error.reason})"

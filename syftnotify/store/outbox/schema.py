@@ -20,7 +20,7 @@ class JsonText(sa.types.UserDefinedType[str]):
 # The domain of the Message-IDs of all mails before version 6; a retry must have the id of the first attempt.
 OLD_MESSAGE_DOMAIN = "syftnotify.local"
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 # The conditions of the partial indexes, as text: SQLite uses such an index only if the query repeats its text.
 WAITING = "state IN ('pending', 'unknown')"
 UNSENT = "state IN ('pending', 'unknown', 'sending')"
@@ -55,6 +55,7 @@ UPGRADES: dict[int, tuple[str, ...]] = {
     5: (f"ALTER TABLE notifications ADD COLUMN message_domain TEXT NOT NULL DEFAULT '{OLD_MESSAGE_DOMAIN}'",),
     6: ("ALTER TABLE alerts ADD COLUMN public_only BOOLEAN NOT NULL DEFAULT 0",),
     7: ("CREATE INDEX IF NOT EXISTS inbox_by_time ON inbox (recipient, created_at)",),
+    8: ("ALTER TABLE inbox ADD COLUMN event_key TEXT NOT NULL DEFAULT ''",),
 }
 
 
@@ -188,6 +189,21 @@ ALERTS = sa.Table(
     sa.Column("public_only", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("gone_at", sa.Float),  # since when its job is absent; 0: present, null: never seen
 )
+SILENCES = sa.Table(
+    "silences",
+    SCHEMA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("kinds", JsonText, nullable=False),  # a list; null: every kind
+    sa.Column("match", JsonText, nullable=False),  # `core.matching.Match`
+    sa.Column("starts_at", sa.Float, nullable=False),
+    sa.Column("ends_at", sa.Float),  # null: until the state changes
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expired_at", sa.Float),
+)
+# Keys of events whose notifications another process than the worker has finished; the worker updates its ledger.
+CHANGED_EVENTS = sa.Table("changed_events", SCHEMA, sa.Column("key", sa.Text, primary_key=True))
 # Notifications of persons, which are read through the API.
 INBOX_ENTRIES = sa.Table(
     "inbox",
@@ -199,6 +215,7 @@ INBOX_ENTRIES = sa.Table(
     sa.Column("entity", sa.Text, nullable=False),
     sa.Column("workflow", sa.Text, nullable=False),
     sa.Column("workflow_name", sa.Text, nullable=False),
+    sa.Column("event_key", sa.Text, nullable=False, server_default=""),
     sa.Column("payload", JsonText, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("read_at", sa.Float),

@@ -25,6 +25,7 @@ from syftnotify.store.outbox.queue import Queue
 from syftnotify.store.outbox.recipients import RecipientStore
 from syftnotify.store.outbox.rows import event_row, notification_row
 from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS
+from syftnotify.store.outbox.silences import SilenceStore
 from syftnotify.store.outbox.submissions import SubmissionLog
 from syftnotify.store.outbox.tokens import TokenStore
 from syftnotify.store.outbox.totals import add_to_totals
@@ -49,6 +50,7 @@ class SqliteOutbox:
         self.recipients = RecipientStore(self._database)
         self.emitted_jobs = EmittedJobStore(self._database)
         self.submissions = SubmissionLog(self._database)
+        self.silences = SilenceStore(self._database)
         self.inbox = Inbox(self._database)
         self.tokens = TokenStore(self._database)
         self.idempotency = IdempotencyKeys(self._database)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
 from syftnotify.core.inbox import InboxEntry, InboxFilter, entry_id
 from syftnotify.core.kinds import Audience, EventKind
@@ -160,3 +161,22 @@ def test_name_that_is_not_text_stops_nothing(outbox: OutboxStore) -> None:
     (entry,) = outbox.inbox.page(ANA, InboxFilter(), 9).entries
 
     assert entry.payload["workflow_name"] == entry.workflow_name == "job?"
+
+
+def test_reading_cancels_mail_that_waits_for_the_same_person(outbox: OutboxStore) -> None:
+    """Read once, quiet everywhere: also reminders about the same job; what concerns others stays."""
+    event, reminder = submitted(), replace(submitted(), kind=EventKind.JOB_WAITING)
+    for each in (event, reminder):
+        enqueue(outbox, each, to=ANA)
+        enqueue(outbox, each, to=BO)
+    (entry,) = store(outbox, event)
+    outbox.events.pop_dirty()
+    outbox.inbox.mark_read(ANA, [entry], 200.0)
+    records = outbox.history.notifications(limit=9)
+
+    assert {
+        (each.kind, each.state, each.reason) for each in records if each.recipient == ANA and each.transport != INBOX
+    } == {(kind.value, "skipped", "read in the inbox") for kind in (event.kind, reminder.kind)}
+    assert {each.state for each in records if each.recipient == BO} == {"pending"}
+    assert outbox.events.pop_dirty() == {event.key, reminder.key}
+    assert outbox.events.pop_dirty() == set()

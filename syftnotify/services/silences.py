@@ -1,0 +1,174 @@
+"""Silences: add, list and expire, and what they have suppressed."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from syftnotify.config.values import parse_duration, valid_glob
+from syftnotify.core.errors import ConfigError
+from syftnotify.core.history import NotificationRecord
+from syftnotify.core.kinds import Severity, parse_kind
+from syftnotify.core.matching import Match
+from syftnotify.core.models import NotificationState
+from syftnotify.core.outbox import OutboxStore
+from syftnotify.core.silences import Silence, SilenceState
+from syftnotify.core.text import escape, listed
+from syftnotify.services.arguments import UsageError, by_id_prefix, parse_time
+from syftnotify.sources.spool import request_scan
+from syftnotify.system.paths import Home
+
+_ID_DIGITS = 12
+_MAX_TEXT = 500  # characters of a reason
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceOptions:
+    """A silence as a user enters it: conditions like those of a route, and one of `duration`, `until` and a change."""
+
+    author: str
+    reason: str = ""
+    job: Sequence[str] = ()  # names, entities or patterns
+    submitter: Sequence[str] = ()
+    owner: Sequence[str] = ()
+    tag: Sequence[str] = ()
+    severity: Sequence[str] = ()
+    events: Sequence[str] = ()  # kinds in any spelling; empty: every kind
+    start: str = ""  # a time; empty: now
+    duration: str = ""  # such as 2h
+    until: str = ""  # a time
+    until_change: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSilence:
+    """A silence, its state, and the number of notifications that it has suppressed."""
+
+    silence: Silence
+    state: SilenceState
+    suppressed: int
+
+
+def add_silence(home: Home, outbox: OutboxStore, options: SilenceOptions) -> Silence:
+    """Store a silence. A running worker applies it from its next scan on, also to what is queued.
+
+    Raises:
+        ConfigError, UnknownKindError, UsageError: an option is wrong or missing.
+    """
+    now = time.time()
+    kinds = frozenset(parse_kind(name) for name in options.events) or None
+    match = Match(
+        submitter=_globs("submitter", options.submitter),
+        owner=_globs("owner", options.owner),
+        job=_globs("job", options.job),
+        tags=_globs("tag", options.tag),
+        severity=tuple(_severity(each) for each in options.severity),
+    )
+    if match == Match() and kinds is None:
+        raise ConfigError(
+            "the silence has no condition; it would suppress everything", hint="pass `--job`, for example"
+        )
+    if len(options.reason) > _MAX_TEXT or not options.reason.isprintable():
+        raise ConfigError(f"the reason must be one line of at most {_MAX_TEXT} characters")
+    starts_at = parse_time(options.start) if options.start else now
+    silence = Silence(
+        uuid.uuid4().hex[:_ID_DIGITS],
+        options.author,
+        options.reason,
+        match,
+        kinds,
+        starts_at,
+        _ends_at(options, max(starts_at, now), now),
+        now,
+    )
+    outbox.silences.add(silence)
+    request_scan(home)
+    return silence
+
+
+def list_silences(outbox: OutboxStore, *, include_expired: bool = False) -> list[ListedSilence]:
+    """The silences, the oldest first; by default without expired ones."""
+    now = time.time()
+    found = [(silence, silence.state(now)) for silence in outbox.silences.all()]
+    return [
+        ListedSilence(silence, state, len(suppressed(outbox, silence)))
+        for silence, state in found
+        if include_expired or state is not SilenceState.EXPIRED
+    ]
+
+
+def suppressed(outbox: OutboxStore, silence: Silence) -> list[NotificationRecord]:
+    """The notifications that a silence has suppressed, newest first."""
+    records = outbox.history.notifications(states=[NotificationState.SKIPPED.value], since=silence.created_at)
+    return [record for record in records if record.reason == silence.text]
+
+
+def find_silence(outbox: OutboxStore | None, id_prefix: str) -> Silence:
+    """The silence whose id begins with `id_prefix`. Raises: NotifyError, there is none, or several."""
+    silences = outbox.silences.all() if outbox is not None else []
+    return by_id_prefix(silences, id_prefix, noun="silence", command="notify silence list")
+
+
+def expire_silence(outbox: OutboxStore | None, id_prefix: str) -> Silence:
+    """End a silence now; returns it. What it has suppressed stays skipped.
+
+    Raises:
+        NotifyError: there is none, or several; or it has ended.
+    """
+    silence, now = find_silence(outbox, id_prefix), time.time()
+    if silence.state(now) is SilenceState.EXPIRED:
+        raise ConfigError(f"silence {silence.id} has ended")
+    if outbox is not None:
+        outbox.silences.expire(silence.id, now)
+    return silence
+
+
+def _ends_at(options: SilenceOptions, starts_at: float, now: float) -> float | None:
+    given = [bool(options.duration), bool(options.until), options.until_change]
+    if sum(given) != 1:
+        raise ConfigError(
+            "the end of the silence is missing or ambiguous",
+            hint="pass one of `--for 2h`, `--until TIME` and `--until-change`",
+        )
+    if options.until_change:
+        return None
+    try:
+        ends_at = starts_at + parse_duration(options.duration) if options.duration else parse_time(options.until)
+    except ValueError as error:
+        raise UsageError(f"--for: {error}") from None
+    if ends_at <= starts_at or ends_at <= now:
+        raise ConfigError("the silence ends before it begins, or is over", hint="pass a later `--until`")
+    return ends_at
+
+
+def _globs(name: str, patterns: Sequence[str]) -> tuple[str, ...]:
+    try:
+        return tuple(map(valid_glob, patterns))
+    except ValueError as error:
+        raise ConfigError(f"--{name}: {error}") from None
+
+
+def _severity(text: str) -> str:
+    if text not in set(Severity):
+        raise ConfigError(f"{escape(text)!r} is not a severity", hint=f"use {listed(list(Severity), 'or')}")
+    return text
+
+
+def silence_conditions(silence: Silence) -> str:
+    """The conditions of a silence as text: `job nightly-*, submitter *@uni.example; job_failed`."""
+    match = silence.match
+    parts = [
+        f"{name} {' or '.join(map(escape, patterns))}"
+        for name, patterns in (
+            ("job", match.job),
+            ("submitter", match.submitter),
+            ("owner", match.owner),
+            ("tag", match.tags),
+            ("severity", match.severity),
+        )
+        if patterns
+    ]
+    kinds = [] if silence.kinds is None else sorted(kind.value for kind in silence.kinds)
+    return "; ".join(filter(None, [", ".join(parts), ", ".join(kinds)]))

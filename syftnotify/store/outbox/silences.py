@@ -1,0 +1,93 @@
+"""Silences in the database of the outbox."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from syftnotify.core.kinds import EventKind, find_kind
+from syftnotify.core.matching import Match
+from syftnotify.core.silences import Silence
+from syftnotify.core.text import escape
+from syftnotify.store.outbox.database import Database
+from syftnotify.store.outbox.schema import EVENTS, SILENCES
+
+log = logging.getLogger(__name__)
+
+_ALL = sa.select(SILENCES).order_by(SILENCES.c.created_at, SILENCES.c.id)
+_STATUS_KINDS = [kind.value for kind in EventKind if kind.spec.status_after]
+_CHANGE = (
+    sa.select(EVENTS.c.seq)
+    .where(
+        EVENTS.c.entity == sa.bindparam("name"),
+        EVENTS.c.noticed_at > sa.bindparam("since"),
+        EVENTS.c.kind.in_(_STATUS_KINDS),
+    )
+    .limit(1)
+)
+
+
+class SilenceStore:
+    """Implements `core.silences.SilenceStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, silence: Silence) -> None:
+        row = {
+            "id": silence.id,
+            "author": silence.author,
+            "reason": silence.reason,
+            "kinds": json.dumps(None if silence.kinds is None else sorted(silence.kinds)),
+            "match": json.dumps(asdict(silence.match)),
+            "starts_at": silence.starts_at,
+            "ends_at": silence.ends_at,
+            "created_at": silence.created_at,
+            "expired_at": silence.expired_at,
+        }
+        with self._database.writing() as connection:
+            connection.execute(SILENCES.insert(), row)
+
+    def all(self) -> list[Silence]:
+        with self._database.reading() as connection:
+            return [found for row in connection.execute(_ALL) if (found := _silence(row)) is not None]
+
+    def expire(self, silence_id: str, now: float) -> None:
+        is_running = sa.and_(SILENCES.c.id == silence_id, SILENCES.c.expired_at.is_(None))
+        with self._database.writing() as connection:
+            connection.execute(SILENCES.update().where(is_running).values(expired_at=now))
+
+    def has_changed(self, entity: str, since: float) -> bool:
+        with self._database.reading() as connection:
+            return connection.execute(_CHANGE, {"name": entity, "since": since}).first() is not None
+
+
+def _silence(row: Any) -> Silence | None:
+    """The silence of a row; None, with a log entry, if it is damaged: it silences nothing then."""
+    try:
+        kinds = json.loads(row.kinds)
+        return Silence(
+            row.id,
+            row.author,
+            row.reason,
+            _match(json.loads(row.match)),
+            None if kinds is None else frozenset(kind for name in kinds if (kind := find_kind(name)) is not None),
+            float(row.starts_at),
+            None if row.ends_at is None else float(row.ends_at),
+            float(row.created_at),
+            None if row.expired_at is None else float(row.expired_at),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        log.error("silence %s is not valid (%s) and has no effect", escape(str(row.id)), error)
+        return None
+
+
+def _match(stored: dict[str, Any]) -> Match:
+    def texts(name: str) -> tuple[str, ...]:
+        return tuple(map(str, stored[name]))
+
+    return Match(texts("submitter"), texts("owner"), texts("job"), texts("tags"), texts("severity"))

@@ -1,0 +1,129 @@
+"""Silences: what they suppress is recorded, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from syftnotify.core.kinds import EventKind
+from syftnotify.core.models import Event
+from tests.support import ANA, OWNER, Box
+from tests.trees import TREES, Disk, Tree
+
+
+@pytest.fixture
+def tree(box: Box) -> Tree:
+    tree = TREES["D"](Disk(box.root, box.clock.time))
+    box.configure()
+    box.scan()
+    return tree
+
+
+def add(box: Box, *options: str) -> str:
+    return box.notify("silence", "add", *options, check=0).stdout.strip()
+
+
+def scan(box: Box, seconds: float = 2.0) -> list[tuple[str, str]]:
+    """The event and recipient of each new mail of the next scan."""
+    box.clock.advance(seconds)
+    box.scan()
+    return sorted((mail.event, mail.to) for mail in box.new_mails())
+
+
+def states(box: Box) -> list[tuple[str, str, str]]:
+    shown = json.loads(box.notify("history", "--json", check=0).stdout)
+    return sorted((each["event"], each["recipient"], each["reason"]) for each in shown if each["state"] == "skipped")
+
+
+def listed(box: Box, *options: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(box.notify("silence", "list", "--json", *options, check=0).stdout)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _now(box: Box) -> None:
+    box.clock.now = time.time()  # the commands use the real clock
+
+
+def test_silence_suppresses_matching_events_and_records_them(box: Box, tree: Tree) -> None:
+    name = add(box, "--job", "noisy*", "--for", "1h", "--reason", "maintenance", "--author", OWNER)
+    tree.submit("noisy-1")
+    tree.submit("other")
+
+    assert scan(box) == [("job_submitted", ANA), ("job_submitted", OWNER)]
+    assert states(box) == [("job_submitted", each, f"silence {name}: maintenance") for each in (ANA, OWNER)]
+    (silence,) = listed(box)
+    assert (silence["id"], silence["state"], silence["suppressed"], silence["author"]) == (name, "active", 2, OWNER)
+    assert "noisy-1" in box.notify("silence", "list", name[:6], check=0).stdout
+
+
+def test_silence_ends_with_its_time_and_with_expire(box: Box, tree: Tree) -> None:
+    first = add(box, "--submitter", ANA, "--for", "1h")
+    tree.submit("a")
+    assert scan(box) == []
+    box.notify("silence", "expire", first[:5], check=0)
+    tree.submit("b")
+    assert [event for event, _ in scan(box)] == ["job_submitted"] * 2
+    assert listed(box) == []
+    assert [each["state"] for each in listed(box, "--all")] == ["expired"]
+    add(box, "--submitter", ANA, "--for", "1h")
+    tree.submit("c")
+    assert [event for event, _ in scan(box, 7200)] == ["job_submitted"] * 2, "it is over"
+
+
+def test_silence_until_the_state_changes(box: Box, tree: Tree) -> None:
+    """Reminders are suppressed, the change itself and what follows are not."""
+    box.configure({"reminders": {"job_waiting": "1h"}})
+    box.clock.now -= 600
+    tree.submit("a")
+    scan(box)
+    box.clock.now += 600
+    add(box, "--job", "a", "--until-change")
+    assert scan(box, 7200) == []
+    assert [event for event, _, _ in states(box)] == ["job_waiting"]
+    tree.approve("a")
+    assert ("job_approved", ANA) in scan(box)
+
+
+def test_silence_suppresses_what_is_queued(box: Box, tree: Tree) -> None:
+    box.home.mail.write_text("in the way")
+    tree.submit("a")
+    scan(box)
+    add(box, "--job", "a", "--for", "1d")
+    box.home.mail.unlink()
+
+    assert scan(box, 3600) == []
+    assert len(states(box)) == 2
+
+
+def test_alerts_of_the_worker_are_never_silenced(box: Box, tree: Tree) -> None:
+    add(box, "--severity", "high", "--severity", "medium", "--severity", "low", "--for", "1d")
+    app = box.open_app()
+    app.pipeline.enqueue_worker_event(Event(EventKind.HEARTBEAT, "worker/x", "1"), box.clock.now)
+    app.close()
+
+    assert not states(box)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (("--for", "1h"), "has no condition"),
+        (("--job", "a"), "the end of the silence is missing or ambiguous"),
+        (("--job", "a", "--for", "1h", "--until-change"), "missing or ambiguous"),
+        (("--job", "a", "--until", "2020-01-01"), "ends before it begins"),
+        (("--job", "a[", "--for", "1h"), "--job: the pattern"),
+        (("--event", "nonsense", "--for", "1h"), "is not an event kind"),
+        (("--severity", "urgent", "--for", "1h"), "is not a severity"),
+        (("--job", "a", "--for", "soon"), "--for: expected a duration"),
+    ],
+)
+def test_wrong_silence_is_refused(box: Box, tree: Tree, options: tuple[str, ...], error: str) -> None:
+    done = box.notify("silence", "add", *options)
+
+    assert done.returncode != 0
+    assert error in " ".join(done.stderr.split())
+    assert listed(box, "--all") == []
