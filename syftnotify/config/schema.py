@@ -5,14 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 import operator
+import re
 from functools import lru_cache, reduce
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field, create_model, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, create_model, field_validator, model_validator
 
 from syftnotify.config.routing import DigestSection, QuietHoursSection, Reminders, RouteSection, Timezone
 from syftnotify.config.transport import TransportSettings, TransportTypes
-from syftnotify.config.urls import SafeUrl
+from syftnotify.config.urls import SafeUrl, checked_page_url
 from syftnotify.config.values import (
     Address,
     Duration,
@@ -117,9 +118,33 @@ class Serve(Section):
     certfile: FilePath | None = Field(None, description="TLS certificate chain, PEM")
     keyfile: FilePath | None = Field(None, description="its private key, PEM; unset: in `certfile`")
     behind_proxy: Flag = Field(False, description="a proxy on this machine adds TLS and X-Forwarded-For")
+    url: Text | None = Field(
+        None, description="address of the page for people, such as https://notify.lab.example; mails link to it"
+    )
+    auth_header: Text | None = Field(
+        None, description="with `behind_proxy`: header in which the proxy names the person who is signed in"
+    )
     allow_private_targets: Flag = Field(
         False, description="whether alert rules that are added through the API may name hosts of private networks"
     )
+
+    @field_validator("url", mode="after")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        return None if value is None else checked_page_url(value)
+
+    @field_validator("auth_header", mode="after")
+    @classmethod
+    def _auth_header(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}", value):
+            raise ValueError("expected the name of a header, such as Remote-User")
+        return value
+
+    @model_validator(mode="after")
+    def _proxy(self) -> Self:
+        if self.auth_header is not None and not self.behind_proxy:
+            raise ValueError("`auth_header` needs `behind_proxy`: without a proxy anybody can send that header")
+        return self
 
 
 class Config(Section):

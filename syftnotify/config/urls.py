@@ -29,6 +29,18 @@ def unencrypted(exposed: Sequence[str], scheme: str = "http") -> str:
     return f"{listed(exposed, 'and')} {verb} sent over unencrypted {scheme}:// and can be read on the way"
 
 
+def checked_page_url(url: str) -> str:
+    """The address of a site without a slash at its end.
+
+    Raises:
+        ValueError: it is none, or has more than scheme, host, port and path.
+    """
+    parts = urlsplit(url) if _scheme(url) in {"http", "https"} else None
+    if parts is None or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("expected an address such as https://notify.lab.example")
+    return url.rstrip("/")
+
+
 def _scheme(url: str) -> str:
     """The scheme of a URL to which requests can be sent; empty for any other text."""
     if not url.isprintable() or url != url.strip() or len(url) > _MAX_LENGTH:

@@ -166,7 +166,7 @@ def detect_peers(
             if is_baseline and kind is EventKind.PEER_GRANTED:
                 changes.marks.append(SilentMark(peer.entity, kind, current.occurrence))
                 continue
-            event = Event(kind, peer.entity, current.occurrence, payload=_peer_payload(peer))
+            event = Event(kind, peer.entity, current.occurrence, payload=peer_payload(peer))
             (changes.catch_up if is_baseline else changes.events).append(event)
         if current != previous:
             changes.rounds[peer.entity] = current
@@ -318,5 +318,6 @@ def job_routing(job: Job) -> dict[str, Any]:
     return routing
 
 
-def _peer_payload(peer: Peer) -> dict[str, Any]:
+def peer_payload(peer: Peer) -> dict[str, Any]:
+    """The payload of a peer's events."""
     return {"owner": peer.owner, "submitter": peer.address, "name": peer.address}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from syftnotify.core.metrics import OutboxMetrics
+    from syftnotify.core.models import Event
     from syftnotify.core.outbox import OutboxCounts
 
 
@@ -81,6 +82,14 @@ class JobRecord:
     position: int
 
 
+@dataclass(frozen=True, slots=True)
+class DetectedEvent:
+    """An event, and when it was detected, in seconds since 1970."""
+
+    event: Event
+    detected_at: float
+
+
 class History(Protocol):
     """The notifications with their recipients and outcomes, and the jobs with recorded events."""
 
@@ -94,12 +103,13 @@ class History(Protocol):
         transport: str = "",
         since: float | None = None,
         before: str = "",
+        skipped_for: str = "",
         limit: int | None = None,
     ) -> list[NotificationRecord]:
         """The notifications that match all given filters, newest first.
 
         `about` is an entity id or the name of a job; `since` is compared with the time of detection. `before` is the id
-        of a notification: only earlier ones.
+        of a notification: only earlier ones. `skipped_for` is a reason: only those that are skipped for it.
         """
 
     def find(self, notification_id: str) -> NotificationRecord | None:
@@ -120,6 +130,15 @@ class History(Protocol):
 
     def events(self, about: str) -> list[EventRecord]:
         """The events of an entity, or of all jobs of that name, oldest first."""
+
+    def event(self, key: str) -> Event | None:
+        """One event as it was recorded; None if it is not kept, or is damaged."""
+
+    def latest(self, entity: str, kinds: Collection[str]) -> DetectedEvent | None:
+        """The latest event of an entity that has one of these kinds."""
+
+    def run_ends(self, kinds: Collection[str], since: float, limit: int) -> list[DetectedEvent]:
+        """The latest events of these kinds, all of `END_KINDS`, that were detected since then, newest first."""
 
     def sent_since(self, since: float) -> list[SentMessage]:
         """The messages that were sent, or may have been, since then, in order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from enum import StrEnum
@@ -22,6 +23,28 @@ def entity_id(*parts: str) -> str:
     their bytes.
     """
     return "/".join(map(_encode, parts))
+
+
+_URL_PREFIX = "job_"
+
+
+def url_id(entity: str) -> str:
+    """The id of an entity in URLs, where its slashes would be parts of the path."""
+    content = entity.encode("utf-8", "surrogateescape")
+    return _URL_PREFIX + base64.urlsafe_b64encode(content).decode("ascii").rstrip("=")
+
+
+def entity_of_url_id(text: str) -> str:
+    """The entity that an id of `url_id` stands for; any other text is the name of a job, or a pattern, unchanged."""
+    encoded = text.removeprefix(_URL_PREFIX)
+    if encoded == text:
+        return text
+    try:
+        content = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+        entity = content.decode("utf-8", "surrogateescape")
+    except ValueError:
+        return text
+    return entity if entity and url_id(entity) == text else text
 
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")

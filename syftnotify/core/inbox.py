@@ -86,6 +86,9 @@ class Inbox(Protocol):
     def counts(self, recipient: str) -> tuple[int, int]:
         """The number of all notifications of `recipient`, and of the unread ones."""
 
+    def count_unread(self, recipient: str, limit: int) -> int:
+        """The number of unread notifications of `recipient`, at most `limit`."""
+
     def mark_read(self, recipient: str, ids: Sequence[str], now: float) -> list[str]:
         """Mark notifications as read at `now`, unless they are; all of them or none.
 

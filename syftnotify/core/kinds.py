@@ -314,6 +314,10 @@ class EventKind(StrEnum):
         "test",
         EventSpec(Family.WORKER, "test: {name}", owner_template="test"),
     )
+    SIGN_IN = (
+        "sign_in",
+        EventSpec(Family.WORKER, "Link to sign in to syftnotify.", owner_template="sign_in"),
+    )
     DIGEST = "digest", EventSpec(Family.WORKER, "digest: {name}")
 
     @property

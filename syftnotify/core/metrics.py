@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
+
+from syftnotify.core.history import DELIVERED
 
 # Upper limits of the buckets for the time until the first attempt, in seconds. Changing one makes stored counts wrong.
 FIRST_ATTEMPT_BUCKETS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
@@ -32,6 +35,35 @@ class OutboxMetrics:
     first_attempts: tuple[int, ...]  # by bucket, not cumulative; the last one has no limit
     first_attempt_seconds: float  # sum
     queues: tuple[QueueDepth, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The state of the queues at one moment."""
+
+    at: float  # seconds since 1970
+    sent: int  # messages since the outbox was created
+    failed: int  # failed attempts, likewise
+    waiting: int  # notifications
+    oldest_age: float  # seconds since the oldest of them was queued
+
+
+class SampleStore(Protocol):
+    """Samples of the last days."""
+
+    def add(self, sample: Sample, keep_since: float) -> None:
+        """Store a sample, and delete those from before a moment."""
+
+    def since(self, moment: float) -> list[Sample]:
+        """The samples since a moment, in order."""
+
+
+def sample_of(metrics: OutboxMetrics, now: float) -> Sample:
+    """The sample at `now`."""
+    failed = sum(count for outcome, count in metrics.attempts.items() if outcome != DELIVERED)
+    oldest = min((queue.oldest_at for queue in metrics.queues), default=now)
+    waiting = sum(queue.waiting for queue in metrics.queues)
+    return Sample(now, metrics.messages, failed, waiting, max(0.0, now - oldest))
 
 
 def attempt_total(outcome: str) -> str:

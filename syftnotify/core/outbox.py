@@ -11,11 +11,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from syftnotify.core.decisions import PendingDecisionStore
 from syftnotify.core.emitted_jobs import EmittedJob, EmittedJobChanges
 from syftnotify.core.errors import Failure
 from syftnotify.core.history import History, NotificationRecord
 from syftnotify.core.inbox import Inbox
 from syftnotify.core.kinds import Audience, EventKind
+from syftnotify.core.metrics import SampleStore
 from syftnotify.core.models import AlertRule, DigestWindow, Event, Notification, NotificationState
 from syftnotify.core.silences import SilenceStore
 from syftnotify.core.submissions import SubmissionLog
@@ -344,6 +346,10 @@ class OutboxStore(Protocol):
     def submissions(self) -> SubmissionLog: ...
     @property
     def silences(self) -> SilenceStore: ...
+    @property
+    def decisions(self) -> PendingDecisionStore: ...
+    @property
+    def samples(self) -> SampleStore: ...
     @property
     def inbox(self) -> Inbox: ...
     @property

@@ -51,7 +51,7 @@ def due_reminders(
             limits = [(ASKED_BY_CONFIG, seconds) for seconds in thresholds.waiting]
         else:
             limits = _running_limits(template, thresholds, extra_thresholds)
-        since = _since(job, EventKind.JOB_SUBMITTED if is_waiting else EventKind.JOB_APPROVED, seen, now)
+        since = status_since(job, seen, now)
         for seconds, sources in _passed(limits, now - since):
             occurrence = f"{job.submission_id}+{seconds:g}"
             if not notified.is_recorded(job.entity, kind, occurrence):
@@ -117,8 +117,9 @@ def _reminder(template: Event, occurrence: str, seconds: float, sources: list[st
     )
 
 
-def _since(job: Job, kind: EventKind, seen: float, now: float) -> float:
-    """Since when the job has its status: the time of its fact `kind` in the tree if plausible, otherwise `seen`."""
+def status_since(job: Job, seen: float, now: float) -> float:
+    """Since when a job waits, or was approved: the time in the tree if it is plausible, otherwise `seen`."""
+    kind = EventKind.JOB_SUBMITTED if job.status is Status.WAITING else EventKind.JOB_APPROVED
     for fact in job.facts:
         if fact.kind is not kind:
             continue

@@ -89,5 +89,8 @@ class SilenceStore(Protocol):
     def expire(self, silence_id: str, now: float) -> None:
         """End a silence at `now`, unless it has ended."""
 
+    def count_suppressed(self, silence: Silence) -> int:
+        """The number of notifications that a silence has suppressed."""
+
     def has_changed(self, entity: str, since: float) -> bool:
         """Whether an event that changes the state of `entity` was detected after `since`."""

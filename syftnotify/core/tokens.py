@@ -26,10 +26,29 @@ class Token:
     created_at: float  # seconds since 1970
     expires_at: float | None = None  # None: never
     revoked_at: float | None = None
+    # Of a session of the page: the id of the token with which it began, empty for one that began otherwise. None: it is
+    # a token of the API.
+    session_of: str | None = None
+
+    @property
+    def is_session(self) -> bool:
+        """Whether it stands for a session of the page, and not for a program."""
+        return self.session_of is not None
 
     def is_valid(self, now: float) -> bool:
         """Whether it may be used at `now`."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class SignInLink:
+    """A mailed link by which a person signs in to the page, once, in the browser that asked for it."""
+
+    hash: str  # `token_hash` of its secret
+    user: str
+    browser_hash: str  # `token_hash` of a cookie
+    created_at: float  # seconds since 1970
+    expires_at: float
 
 
 def token_hash(secret: str) -> str:
@@ -51,6 +70,18 @@ class TokenStore(Protocol):
 
     def revoke(self, token_id: str, now: float) -> bool:
         """Revoke a token; returns whether there was a valid one."""
+
+    def delete_sessions(self, ended_before: float) -> None:
+        """Delete the sessions that have expired or were revoked before a moment."""
+
+    def add_link(self, link: SignInLink) -> None:
+        """Store a link, and delete those that have expired before it was created."""
+
+    def count_links(self, user: str, since: float) -> int:
+        """The number of links that were made for `user` since a moment; for an empty `user`, of all."""
+
+    def use_link(self, link_hash: str, browser_hash: str, now: float) -> str:
+        """The person of a link that is valid at `now` in this browser, and can be used no more; empty: it is not."""
 
     def cursor_key(self) -> str:
         """The key of the cursors of pages; empty: there is none yet."""

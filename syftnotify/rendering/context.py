@@ -365,7 +365,7 @@ def _change(change: Mapping[str, Any]) -> dict[str, Any]:
 # Variables of the templates about the worker itself, and their types. Others have them as None.
 _WORKER_KEYS: dict[str, type] = {
     **dict.fromkeys(("jobs", "peers", "sent", "queued", "dead", "held", "count", "limit", "excess"), int),
-    **dict.fromkeys(("transport", "type", "host", "ends"), str),
+    **dict.fromkeys(("transport", "type", "host", "ends", "sign_in_url"), str),
     "listed": list,
     "sign_ins": dict,
     "needs_sign_in": bool,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from syftnotify.core.identifiers import url_id
 from syftnotify.core.models import Event
 
 
@@ -13,7 +14,7 @@ from syftnotify.core.models import Event
 class Links:
     """URL templates for a job, its results and a peer; empty where the configuration has none.
 
-    Placeholders: `{job}`, `{owner}`, `{submitter}`, `{peer}`, `{entity}`. Their values are percent-encoded.
+    Placeholders: `{job}`, `{owner}`, `{submitter}`, `{peer}`, `{entity}`, `{job_id}`. Their values are percent-encoded.
     """
 
     job: str = ""
@@ -30,6 +31,7 @@ class Links:
             "submitter": submitter,
             "peer": submitter,
             "entity": _encoded(event.entity),
+            "job_id": url_id(event.entity),
         }
         has_job = event.kind.is_about_job and bool(values["job"])
         job_url = self.job.format_map(values) if has_job else ""

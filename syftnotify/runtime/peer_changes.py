@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 
-from syftnotify.core.detection import Changes, absences, detect_peers
+from syftnotify.core.decisions import PendingDecision
+from syftnotify.core.detection import Changes, absences, detect_peers, peer_payload
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import PEER_KINDS, EventKind
 from syftnotify.core.models import Peer, PeerRound, SnapshotStatus
@@ -85,6 +86,23 @@ class PeerChanges:
             present = (entity_id("peer", self._owner, address) for address in snapshot.listed)
             changes.rounds.update(absences(recorded, present, rounds, snapshot.synced_at))
         return changes
+
+    def pending(self, peers: list[Peer], now: float) -> list[PendingDecision]:
+        """The requests of `peers` that the owner has not answered."""
+        if not self._is_monitored:
+            return []
+        rounds = self._ledger.peer_rounds()
+        return [
+            PendingDecision(peer.entity, EventKind.PEER_REQUESTED, now, peer_payload(peer))
+            for peer in peers
+            if self._is_pending(peer, rounds.get(peer.entity, PeerRound()).occurrence)
+        ]
+
+    def _is_pending(self, peer: Peer, occurrence: str) -> bool:
+        is_recorded = self._ledger.is_recorded
+        return is_recorded(peer.entity, EventKind.PEER_REQUESTED, occurrence) and not is_recorded(
+            peer.entity, EventKind.PEER_GRANTED, occurrence
+        )
 
     def record(self, changes: Changes) -> None:
         """Record the rounds of `changes` in the ledger."""

@@ -24,6 +24,7 @@ from syftnotify.runtime.file_changes import FileChanges
 from syftnotify.runtime.job_changes import DetectedJobs, JobChanges, ScanOptions, submission_of
 from syftnotify.runtime.ledger_sync import LedgerSync
 from syftnotify.runtime.peer_changes import PeerChanges
+from syftnotify.runtime.pending_decisions import PendingDecisions
 from syftnotify.runtime.planner import NotificationPlanner
 from syftnotify.runtime.pruner import Pruner
 from syftnotify.runtime.recipients import RecipientLimit
@@ -80,6 +81,7 @@ class _Recordable:
     changes: Changes
     vanished: set[str]  # entities of jobs
     context: RoutingContext
+    peers: list[Peer]
 
 
 class Pipeline:
@@ -100,6 +102,7 @@ class Pipeline:
         self._file_changes = planning.file_changes
         self._recipients = planning.recipients
         self._quiet_hours = planning.quiet_hours
+        self._decisions = PendingDecisions(storage.outbox.decisions)
         self._event_limit = EventLimit()
         self._last_notified: dict[str, EventKind] = {}  # by entity, from the outbox, after the ledger was lost
 
@@ -204,7 +207,7 @@ class Pipeline:
         self._detect_file_changes(report, jobs, now)
         self._planner.plan(report, changes, jobs.by_submission, context, after_downtime=after_downtime, now=now)
         self._planner.limit_recipients(report, context, now, dry_run=dry_run)
-        return report, _Recordable(changes, jobs.scan.vanished, context)
+        return report, _Recordable(changes, jobs.scan.vanished, context, peers)
 
     def _detect_file_changes(self, report: ScanReport, jobs: DetectedJobs, now: float) -> None:
         """Add the events about changed files; during the baseline scan the files are not compared."""
@@ -226,6 +229,7 @@ class Pipeline:
         self._peers.record(found.changes)
         self._expire_alert_rules(found.context, now)
         self._jobs.record_vanished(found.vanished)
+        self._record_decisions(found.peers, now)
         self.sync_ledger()
         self._pruner.run(now)
         reached("tick.synced")
@@ -244,6 +248,7 @@ class Pipeline:
             is_lost = True
         if is_lost:
             self._sync.reset()
+            self._decisions.reset()
             self._event_limit.clear()
             self._emitted.clear_cache()
             self._jobs.clear()
@@ -279,6 +284,11 @@ class Pipeline:
         self._outbox.submissions.record(report.changed_submissions, decisions, now, ran=ran)
         if self._file_changes is not None:
             self._file_changes.accept()
+
+    def _record_decisions(self, peers: list[Peer], now: float) -> None:
+        """Record what waits for the owner; a scientist decides nothing."""
+        if self._file_changes is not None:
+            self._decisions.record(self._jobs.unfinished, self._peers.pending(peers, now), now)
 
     def _expire_alert_rules(self, context: RoutingContext, now: float) -> None:
         """Delete rules about a single job some time after the job is gone."""

@@ -14,6 +14,7 @@ from syftnotify.core.errors import AlreadyRunningError, LockLostError, StateErro
 from syftnotify.runtime import systemd
 from syftnotify.runtime.container import build_app
 from syftnotify.runtime.health.reporter import HealthReporter
+from syftnotify.runtime.sampler import Sampler
 from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.runtime.scan_schedule import ScanSchedule
 from syftnotify.runtime.start_warnings import start_warnings
@@ -52,6 +53,7 @@ class Worker:
         self._reporter.start()  # before the outbox is opened and checked, which may take long
         self._app = build_app(settings, clock=clock, on_change=self.request_update)
         self._health = HealthReporter(self._app, clock=clock, monotonic=time.monotonic)
+        self._sampler = Sampler(self._app.outbox)
         self._watcher = ChangeWatcher(self._on_tree_change, has_limits=notify.watch != "on")
         self._schedule = ScanSchedule(float(notify.interval))
         self._folders = VanishedFolders(allows_changes=settings.config.for_scientist)
@@ -196,6 +198,7 @@ class Worker:
 
     def _report_health(self) -> None:
         if self._is_enabled:
+            self._sampler.take(self._clock())
             status = self._reporter.status
             self._health.after_scan(
                 self._reporter.counts, jobs=status.jobs, peers=status.peers, is_healthy=self._reporter.is_healthy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from syftnotify.config.load import Settings
 from syftnotify.config.transport import mail_types
@@ -72,6 +72,30 @@ def create_rule(home: Home, options: RuleOptions) -> NewRule:
     return NewRule(rule, _check_target(home, rule))
 
 
+def create_page_rule(settings: Settings, options: RuleOptions) -> NewRule:
+    """Like `create_rule`, for a rule that was entered in the page; its target is restricted as in `add_api_rule`.
+
+    Raises:
+        ConfigError: as `create_rule`, or its URL leads into a private network.
+    """
+    new = create_rule(settings.home, options)
+    rule = replace(new.rule, public_only=_is_public_only(settings))
+    _check_public(rule)
+    return replace(new, rule=rule)
+
+
+def _is_public_only(settings: Settings) -> bool:
+    return not (settings.config.serve and settings.config.serve.allow_private_targets)
+
+
+def _check_public(rule: AlertRule) -> None:
+    if rule.has_url and rule.public_only and _has_private_address(rule.target):
+        raise ConfigError(
+            f"target: {hostname(rule.target)} has an address of a private network",
+            hint="set `serve.allow_private_targets` in config.yaml to permit such targets",
+        )
+
+
 def add_api_rule(
     settings: Settings,
     outbox: OutboxStore,
@@ -97,7 +121,7 @@ def add_api_rule(
         on_failure=on_failure,
         on_timeout=on_timeout,
         created_at=time.time(),
-        public_only=not (settings.config.serve and settings.config.serve.allow_private_targets),
+        public_only=_is_public_only(settings),
     )
     if not (on_failure or on_timeout):
         raise ConfigError("the rule has no condition", hint="set `on_failure` or `on_timeout`")
@@ -117,12 +141,8 @@ def _check_api_target(settings: Settings, rule: AlertRule, *, is_email: bool) ->
             settings_for_url(rule.target, public_only=rule.public_only)
         except ValueError:
             raise ConfigError(f"target: expected a URL such as {_EXAMPLE_URL}") from None
-        if rule.public_only and _has_private_address(rule.target):
-            raise ConfigError(
-                f"target: {hostname(rule.target)} has an address of a private network",
-                hint="set `serve.allow_private_targets` in config.yaml to permit such targets",
-            )
-    elif rule.target not in _endpoints(settings):
+        _check_public(rule)
+    elif rule.target not in endpoints(settings):
         raise ConfigError("target: expected a URL, or the name of a webhook transport of the configuration")
 
 
@@ -213,7 +233,7 @@ def _check_target(home: Home, rule: AlertRule) -> str:
             types = listed(mail_types(TRANSPORT_TYPES), "or")
             raise ConfigError("no transport can send mail", hint=f"add one of type {types}")
         return ""
-    names = _endpoints(settings)
+    names = endpoints(settings)
     if rule.target not in names:
         raise ConfigError(
             f"{escape(rule.target)!r} is not a transport of type {_endpoint_types()}",
@@ -222,7 +242,7 @@ def _check_target(home: Home, rule: AlertRule) -> str:
     return ""
 
 
-def _endpoints(settings: Settings) -> list[str]:
+def endpoints(settings: Settings) -> list[str]:
     """The names of the transports with a fixed destination."""
     sections = settings.config.transports.items()
     return [name for name, section in sections if section.address_type is AddressType.ENDPOINT]

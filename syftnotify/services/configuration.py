@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import SecretStr
 
 from syftnotify.config.transport import TransportSettings
+from syftnotify.config.yaml_reader import read_config_file
+from syftnotify.core.errors import ConfigError
 from syftnotify.system import worker_status
 from syftnotify.system.paths import Home
 
@@ -32,6 +35,24 @@ def _public(value: Any) -> Any:
     if isinstance(value, _SIMPLE):
         return value
     return str(value) if isinstance(value, Path) else _HIDDEN
+
+
+def place_of_transport(home: Home, name: str) -> int | None:
+    """The line of `config.yaml` in which the settings of a transport begin; None: it cannot be told."""
+    try:
+        document = yaml.compose(read_config_file(home.config), Loader=yaml.SafeLoader)
+    except (ConfigError, yaml.YAMLError):
+        return None
+    section = _value_of(document, "transports")
+    return next((key.start_mark.line + 1 for key, _ in _pairs(section) if key.value == name), None)
+
+
+def _value_of(node: yaml.Node | None, name: str) -> yaml.Node | None:
+    return next((value for key, value in _pairs(node) if key.value == name), None)
+
+
+def _pairs(node: yaml.Node | None) -> list[tuple[yaml.Node, yaml.Node]]:
+    return node.value if isinstance(node, yaml.MappingNode) else []
 
 
 def transport_state(home: Home) -> Mapping[str, Mapping[str, Any]]:

@@ -25,7 +25,7 @@ from syftnotify.sources.spool import request_scan
 
 _ROUTE = "api"  # of notifications that other programs create
 # Kinds that are about the notifier's own messages, and make no sense in an inbox.
-_NOT_CREATED = frozenset({EventKind.DIGEST, EventKind.TEST, EventKind.HEARTBEAT})
+_NOT_CREATED = frozenset({EventKind.DIGEST, EventKind.TEST, EventKind.SIGN_IN, EventKind.HEARTBEAT})
 CREATABLE_KINDS = tuple(kind_name(kind) for kind in EventKind if kind not in _NOT_CREATED)
 _MAX_PAYLOAD = 128 * 1024  # bytes of JSON
 MAX_ENTITY = 1000  # characters of the name of what a program notifies about

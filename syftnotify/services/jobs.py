@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, replace
 
 from syftnotify.core.errors import NotFoundError, NotifyError
@@ -12,27 +11,6 @@ from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.text import escape
 from syftnotify.services.cursors import make_cursor, read_cursor
 from syftnotify.services.history import Explanation, NotifiedLedger, explain
-
-_PREFIX = "job_"  # of the ids of jobs in URLs
-
-
-def job_id(entity: str) -> str:
-    """The id of a job in a URL: entities contain slashes."""
-    content = entity.encode("utf-8", "surrogateescape")
-    return _PREFIX + base64.urlsafe_b64encode(content).decode("ascii").rstrip("=")
-
-
-def job_of_id(text: str) -> str:
-    """The entity that an id of `job_id` stands for; any other text is the name of a job, or a pattern, unchanged."""
-    encoded = text.removeprefix(_PREFIX)
-    if encoded == text:
-        return text
-    try:
-        content = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
-        entity = content.decode("utf-8", "surrogateescape")
-    except ValueError:
-        return text
-    return entity if entity and job_id(entity) == text else text
 
 
 def job_name(job: JobRecord) -> str:

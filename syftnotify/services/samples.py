@@ -145,7 +145,7 @@ def audiences_of(kind: EventKind) -> list[Audience]:
     """The audiences of which a kind has a sample: those with a template of their own, otherwise any recipient."""
     if kind is EventKind.DIGEST:
         return [Audience.OWNER, Audience.SUBMITTER]
-    if kind is EventKind.TEST:
+    if kind in {EventKind.TEST, EventKind.SIGN_IN}:
         return [Audience.OWNER]
     found: list[Audience] = [each for each in kind.spec.audiences if each is not Audience.OPERATOR]
     if kind in {EventKind.JOB_WAITING, EventKind.JOB_LONG_RUNNING}:
@@ -362,6 +362,8 @@ def _worker_payload(kind: EventKind, *, is_hostile: bool) -> dict[str, Any]:
         return {"owner": OWNER, **figures, "sign_ins": {"office": "2026-01-20T10:00:00Z"}}
     if kind is EventKind.TEST:
         return {"owner": OWNER, "transport": "office"}
+    if kind is EventKind.SIGN_IN:
+        return {"owner": OWNER, "sign_in_url": "https://notify.datasite.example/ui/sign-in/Zk3v9Q", "minutes": 15}
     if is_hostile:
         listed = [
             {"kind": "job_failed", "recipient": SCIENTIST, "transport": "office", "reason": "550 <b>evil.example</b>"}

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from syftnotify.config.values import parse_duration, valid_glob
-from syftnotify.core.errors import ConfigError
+from syftnotify.core.errors import ConfigError, ConflictError
 from syftnotify.core.history import NotificationRecord
 from syftnotify.core.kinds import Severity, parse_kind
 from syftnotify.core.matching import Match
-from syftnotify.core.models import NotificationState
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.silences import Silence, SilenceState
 from syftnotify.core.text import escape, listed
@@ -90,19 +89,18 @@ def add_silence(home: Home, outbox: OutboxStore, options: SilenceOptions) -> Sil
 
 def list_silences(outbox: OutboxStore, *, include_expired: bool = False) -> list[ListedSilence]:
     """The silences, the oldest first; by default without expired ones."""
-    now = time.time()
-    found = [(silence, silence.state(now)) for silence in outbox.silences.all()]
-    return [
-        ListedSilence(silence, state, len(suppressed(outbox, silence)))
-        for silence, state in found
-        if include_expired or state is not SilenceState.EXPIRED
-    ]
+    found = [listed_silence(outbox, silence) for silence in outbox.silences.all()]
+    return [each for each in found if include_expired or each.state is not SilenceState.EXPIRED]
 
 
-def suppressed(outbox: OutboxStore, silence: Silence) -> list[NotificationRecord]:
+def listed_silence(outbox: OutboxStore, silence: Silence) -> ListedSilence:
+    """A silence with its state and what it has suppressed."""
+    return ListedSilence(silence, silence.state(time.time()), outbox.silences.count_suppressed(silence))
+
+
+def suppressed(outbox: OutboxStore, silence: Silence, *, limit: int | None = None) -> list[NotificationRecord]:
     """The notifications that a silence has suppressed, newest first."""
-    records = outbox.history.notifications(states=[NotificationState.SKIPPED.value], since=silence.created_at)
-    return [record for record in records if record.reason == silence.text]
+    return outbox.history.notifications(skipped_for=silence.text, limit=limit)
 
 
 def find_silence(outbox: OutboxStore | None, id_prefix: str) -> Silence:
@@ -119,10 +117,10 @@ def expire_silence(outbox: OutboxStore | None, id_prefix: str) -> Silence:
     """
     silence, now = find_silence(outbox, id_prefix), time.time()
     if silence.state(now) is SilenceState.EXPIRED:
-        raise ConfigError(f"silence {silence.id} has ended")
+        raise ConflictError(f"silence {silence.id} has ended")
     if outbox is not None:
         outbox.silences.expire(silence.id, now)
-    return silence
+    return replace(silence, expired_at=now)
 
 
 def _ends_at(options: SilenceOptions, starts_at: float, now: float) -> float | None:

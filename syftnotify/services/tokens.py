@@ -96,4 +96,5 @@ def revoke_token(outbox: OutboxStore | None, id_prefix: str) -> Token:
 def find_token(outbox: OutboxStore, secret: str) -> Token | None:
     """The valid token with this secret; None if there is none."""
     token = outbox.tokens.find(token_hash(secret)) if secret.startswith(_PREFIX) else None
-    return token if token is not None and token.is_valid(time.time()) else None
+    is_usable = token is not None and not token.is_session and token.is_valid(time.time())
+    return token if is_usable else None

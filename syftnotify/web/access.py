@@ -36,13 +36,13 @@ class RateLimits:
         self._failures = SlidingWindow(failures, _WINDOW_SECONDS)
         self._lock = threading.Lock()
 
-    def count_request(self, token: Token) -> None:
+    def count_request(self, token_id: str) -> None:
         """Count a request. Raises: ProblemError, there were too many."""
-        self._count(self._requests, token.id)
+        self._count(self._requests, token_id)
 
-    def count_stream(self, token: Token) -> None:
+    def count_stream(self, token_id: str) -> None:
         """Count the opening of a stream. Raises: ProblemError, there were too many."""
-        self._count(self._streams, token.id)
+        self._count(self._streams, token_id)
 
     def count_failure(self, address: str) -> None:
         """Count a request without a valid token. Raises: ProblemError, there were too many from `address`."""
@@ -99,7 +99,7 @@ def _requires(*roles: Role, is_stream: bool = False) -> Callable[[Token, ServerS
         token: Annotated[Token, Depends(_authenticated)], state: Annotated[ServerState, Depends(state_of)]
     ) -> Token:
         count = state.limits.count_stream if is_stream else state.limits.count_request
-        count(token)
+        count(token.id)
         return permit(token, roles)
 
     return permitted

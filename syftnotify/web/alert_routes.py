@@ -7,10 +7,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
+from syftnotify.core.identifiers import entity_of_url_id
 from syftnotify.core.models import AlertRule
 from syftnotify.core.text import hostname
 from syftnotify.services.alert_rules import add_api_rule, delete_rule, rules_of_job
-from syftnotify.services.jobs import job_of_id
 from syftnotify.web.access import DENIALS, Operator
 from syftnotify.web.problems import responses
 from syftnotify.web.records import AlertRecord
@@ -32,7 +32,7 @@ def _record(rule: AlertRule) -> AlertRecord:
 @router.get("/jobs/{job_id:path}/alerts", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND))
 def list_alerts(_: Operator, state: State, job_id: JobId) -> list[AlertRecord]:
     """The alert rules of one job, the oldest first."""
-    return [_record(rule) for rule in rules_of_job(state.outbox, job_of_id(job_id))]
+    return [_record(rule) for rule in rules_of_job(state.outbox, entity_of_url_id(job_id))]
 
 
 @router.post(
@@ -45,7 +45,7 @@ def add_alert(_: Operator, state: State, job_id: JobId, body: AlertRequest) -> A
     rule = add_api_rule(
         state.settings,
         state.outbox,
-        job_of_id(job_id),
+        entity_of_url_id(job_id),
         is_email=body.alert_type == "email",
         target=body.target,
         on_failure=body.on_failure,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
@@ -20,11 +21,14 @@ from syftnotify.web import (
     inbox_routes,
     job_routes,
     settings_routes,
+    silence_routes,
     system_routes,
 )
 from syftnotify.web.access import RateLimits
 from syftnotify.web.limits import REQUEST_SECONDS, BodyLimit, SecurityHeaders
 from syftnotify.web.openapi import add_schema
+from syftnotify.web.page.access import ProxyAddresses
+from syftnotify.web.page.pages import PAGES, answer_problem
 from syftnotify.web.problems import ServerErrors, add_handlers
 from syftnotify.web.state import ServerState
 from syftnotify.web.stream import PING_SECONDS, StreamHub
@@ -39,15 +43,24 @@ def create_app(
     is_stopping: Callable[[], bool] = lambda: False,
     limits: RateLimits,
     idempotency: Idempotency,
+    url: str,
     ping_seconds: float = PING_SECONDS,
     request_seconds: float = REQUEST_SECONDS,
 ) -> FastAPI:
-    """The application for one home. `outbox` stays open while it runs; the streams end when it `is_stopping`."""
+    """The application for one home. `outbox` stays open while it runs; the streams end when it `is_stopping`.
+
+    `url` is the address of the server.
+    """
+    serve = settings.config.serve
+    page_url = serve.url if serve is not None and serve.url else url
+    names = {urlsplit(page_url).hostname or "", serve.host if serve is not None else ""}
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         hub = StreamHub(outbox, is_stopping, ping_seconds=ping_seconds)
-        app.state.server = ServerState(settings.home, settings, outbox, hub, limits, idempotency, is_stopping)
+        app.state.server = ServerState(
+            settings.home, settings, outbox, hub, limits, idempotency, is_stopping, page_url, frozenset(names)
+        )
         await asyncio.to_thread(prepare_cursors, outbox)
         task = asyncio.create_task(hub.run())
         try:
@@ -69,11 +82,14 @@ def create_app(
     app.include_router(creation_routes.router)
     for prefix in ("", "/v1"):
         app.include_router(alert_routes.router, prefix=prefix)
-    for routes in (job_routes, delivery_routes, settings_routes, system_routes):
+    for routes in (job_routes, delivery_routes, silence_routes, settings_routes, system_routes):
         app.include_router(routes.router)
-    add_handlers(app)
+    for router in PAGES:
+        app.include_router(router)
+    add_handlers(app, answer_problem)
     add_schema(app)
     app.add_middleware(ServerErrors)
     app.add_middleware(BodyLimit, seconds=request_seconds)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(ProxyAddresses, is_behind_proxy=serve is not None and serve.behind_proxy)
     return app

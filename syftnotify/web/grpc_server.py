@@ -85,7 +85,7 @@ class _NotificationsService:
         scheme, _, secret = metadata.get("authorization", "").partition(" ")
         address = context.peer().partition(":")[2].rpartition(":")[0]  # of `ipv4:127.0.0.1:50000`
         token = authenticate(self._outbox, self._limits, secret if scheme.lower() == "bearer" else "", address)
-        self._limits.count_request(token)
+        self._limits.count_request(token.id)
         permit(token, CREATORS)
         body = {"user_id": request.user_id, "kind": request.kind, "payload": _parse_payload(request.payload)}
         with self._idempotency.once(token.id, metadata.get("idempotency-key", ""), body) as occurrence:

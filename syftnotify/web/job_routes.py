@@ -6,8 +6,9 @@ from http import HTTPStatus
 
 from fastapi import APIRouter
 
+from syftnotify.core.identifiers import entity_of_url_id
 from syftnotify.core.tokens import Role, Token
-from syftnotify.services.jobs import explain_job, job_of_id, job_page
+from syftnotify.services.jobs import explain_job, job_page
 from syftnotify.web.access import DENIALS, Reader
 from syftnotify.web.alert_routes import JobId
 from syftnotify.web.problems import responses
@@ -33,7 +34,7 @@ def list_jobs(
 @router.get("/{job_id:path}", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND))
 def get_job(token: Reader, state: State, job_id: JobId) -> Timeline:
     """The events of a job, and for each who was notified, why, and with which result."""
-    job = job_of_id(job_id)
+    job = entity_of_url_id(job_id)
     return Timeline.of(job, explain_job(state.outbox, state.ledger(), job, user=_restricted_to(token)))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
@@ -95,20 +95,36 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) 
     return JSONResponse(found.model_dump(by_alias=True), status, dict(headers or {}), MEDIA_TYPE)
 
 
-def add_handlers(app: FastAPI) -> None:
-    """Answer all errors as problems."""
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    app.add_exception_handler(NotifyError, _on_notify_error)
+# Answers a request of the page: status, what is wrong, headers. None: it is not a request of the page.
+PageAnswer = Callable[[Request, int, str, Mapping[str, str]], Response | None]
 
 
-async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
+def add_handlers(app: FastAPI, page_answer: PageAnswer) -> None:
+    """Answer all errors as problems, and those of the page with a page."""
+
+    async def on_error(request: Request, error: Exception) -> Response:
+        status, detail, headers = _answer(request, error)
+        return page_answer(request, status, detail, headers) or problem(status, detail, headers)
+
+    for kind in (HTTPException, RequestValidationError, NotifyError):
+        app.add_exception_handler(kind, on_error)
+
+
+def _answer(request: Request, error: Exception) -> tuple[int, str, Mapping[str, str]]:
+    if isinstance(error, HTTPException):
+        return _on_http_error(request, error)
+    if isinstance(error, RequestValidationError):
+        return *_on_invalid_request(request, error), {}
+    assert isinstance(error, NotifyError)
+    return *_on_notify_error(error), {}
+
+
+def _on_http_error(request: Request, error: HTTPException) -> tuple[int, str, Mapping[str, str]]:
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(sorted(_allowed_methods(request)))
     detail = _DETAILS.get(error.status_code, "") if _is_phrase(error) else str(error.detail)
-    return problem(error.status_code, detail, headers)
+    return error.status_code, detail, headers
 
 
 def _is_phrase(error: HTTPException) -> bool:
@@ -126,12 +142,11 @@ def _allowed_methods(request: Request) -> set[str]:
     }
 
 
-async def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+def _on_invalid_request(request: Request, error: RequestValidationError) -> tuple[int, str]:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if error.body is not None and not content_type.endswith(("/json", "+json")):
-        return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected the header `Content-Type: application/json`")
-    return problem(HTTPStatus.BAD_REQUEST, "; ".join(_mistakes(error)))
+        return HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected the header `Content-Type: application/json`"
+    return HTTPStatus.BAD_REQUEST, "; ".join(_mistakes(error))
 
 
 def _mistakes(error: RequestValidationError) -> Iterator[str]:
@@ -141,10 +156,9 @@ def _mistakes(error: RequestValidationError) -> Iterator[str]:
         yield f"{place}: {_MESSAGES.get(each['type']) or escape(str(each['msg']))}"
 
 
-async def _on_notify_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, NotifyError)
+def _on_notify_error(error: NotifyError) -> tuple[int, str]:
     status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
-    return problem(status, error_detail(error))
+    return status, error_detail(error)
 
 
 def error_detail(error: NotifyError) -> str:

@@ -10,13 +10,16 @@ from pydantic import BaseModel, Field, JsonValue
 from syftnotify.core import history
 from syftnotify.core.errors import Failure
 from syftnotify.core.history import DELIVERED, STARTED
+from syftnotify.core.identifiers import url_id
 from syftnotify.core.inbox import InboxEntry, kind_name
 from syftnotify.core.kinds import Audience, find_kind
 from syftnotify.core.matching import literal_text
 from syftnotify.core.models import AlertRule, NotificationState
+from syftnotify.core.silences import SilenceState
 from syftnotify.core.text import iso
 from syftnotify.services.history import Explanation
-from syftnotify.services.jobs import job_id, job_name
+from syftnotify.services.jobs import job_name
+from syftnotify.services.silences import ListedSilence
 
 _EXAMPLE_TIME = "2026-03-03T10:30:45.123Z"
 _EXAMPLE_ID = "550e8400-e29b-41d4-a716-446655440000"
@@ -119,7 +122,7 @@ class JobSummary(BaseModel):
     def of(cls, job: history.JobRecord) -> JobSummary:
         payload = job.payload
         return cls(
-            id=job_id(job.entity),
+            id=url_id(job.entity),
             entity=job.entity,
             name=job_name(job),
             owner=str(payload.get("owner") or ""),
@@ -255,7 +258,7 @@ class Timeline(BaseModel):
     @classmethod
     def of(cls, job: str, explanation: Explanation) -> Timeline:
         return cls(
-            id=job_id(explanation.entities[0] if explanation.entities else job),
+            id=url_id(explanation.entities[0] if explanation.entities else job),
             baseline=[
                 BaselineEvent(kind=kind_name(each.kind), entity=each.entity, scanned_at=each.scanned_at)
                 for each in explanation.baseline
@@ -271,6 +274,51 @@ class Timeline(BaseModel):
                 for each in explanation.events
             ],
         )
+
+
+class SilenceRecord(BaseModel):
+    """A silence: notifications about matching events are recorded as skipped."""
+
+    id: str = Field(examples=["3f2a9c01b7de"])
+    state: SilenceState = Field(examples=["active"])
+    job: list[str] = Field(examples=[["nightly-*"]])
+    submitter: list[str] = Field(examples=[["*@uni.example"]])
+    owner: list[str] = Field(examples=[[]])
+    tags: list[str] = Field(examples=[["team-data"]])
+    severity: list[str] = Field(examples=[["low"]])
+    events: list[str] = Field(description="empty: every kind", examples=[["JOB_FAILED"]])
+    starts_at: Time
+    ends_at: Time | None = Field(description="null: when the state of the job changes")
+    author: str = Field(examples=["owner@datasite.example"])
+    reason: str = Field(examples=["maintenance of the cluster"])
+    suppressed: int = Field(ge=0, description="notifications that it has suppressed", examples=[2])
+
+    @classmethod
+    def of(cls, listed: ListedSilence) -> SilenceRecord:
+        silence, match = listed.silence, listed.silence.match
+        ends_at = silence.ends_at if silence.expired_at is None else silence.expired_at
+        return cls(
+            id=silence.id,
+            state=listed.state,
+            job=list(match.job),
+            submitter=list(match.submitter),
+            owner=list(match.owner),
+            tags=list(match.tags),
+            severity=list(match.severity),
+            events=sorted(map(kind_name, silence.kinds or ())),
+            starts_at=time_text(silence.starts_at),
+            ends_at=_time_or_none(ends_at),
+            author=silence.author,
+            reason=silence.reason,
+            suppressed=listed.suppressed,
+        )
+
+
+class SilenceDetail(BaseModel):
+    """A silence with the latest deliveries that it has suppressed, newest first."""
+
+    silence: SilenceRecord
+    suppressed: list[Delivery]
 
 
 class TransportRecord(BaseModel):

@@ -170,6 +170,29 @@ class WebhookAlertRequest(_AlertRequest):
 AlertRequest = Annotated[EmailAlertRequest | WebhookAlertRequest, Field(discriminator="alert_type")]
 
 
+_Patterns = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=500)]], Field(max_length=100, description="names or patterns")
+]
+
+
+class SilenceRequest(_Request):
+    """A silence, with the conditions of a route. Without `ends_at` it ends for each job when its state changes."""
+
+    job: _Patterns = Field(default_factory=list, examples=[["nightly-*"]])
+    submitter: _Patterns = Field(default_factory=list, examples=[["*@uni.example"]])
+    owner: _Patterns = Field(default_factory=list, examples=[[]])
+    tags: _Patterns = Field(default_factory=list, examples=[["team-data"]])
+    severity: list[Literal["high", "medium", "low"]] = Field(default_factory=list, max_length=3, examples=[["low"]])
+    events: list[Annotated[str, Field(min_length=1, json_schema_extra={"enum": _KIND_NAMES})]] = Field(
+        default_factory=list, max_length=100, description="empty: every kind", examples=[["JOB_FAILED"]]
+    )
+    starts_at: Since | None = Field(None, description="null: now", examples=["2026-03-03T10:30:45Z"])
+    ends_at: Since | None = Field(
+        None, description="null: when the state of the job changes", examples=["2126-03-03T18:00:00Z"]
+    )
+    reason: str = Field("", max_length=500, description="one line", examples=["maintenance of the cluster"])
+
+
 class ResendRequest(_Request):
     """Deliveries to send again: dead ones, and ones of unknown outcome, which may have arrived."""
 

@@ -101,6 +101,7 @@ class Server:
         self._outbox = outbox
         self.grpc_port: int | None = None
         self._end = ExitStack()
+        self._scheme = "http" if serve.certfile is None else "https"
         options: dict[str, Any] = {}
         if serve.certfile is not None:
             options = {"ssl_certfile": str(serve.certfile), "ssl_keyfile": serve.keyfile and str(serve.keyfile)}
@@ -114,6 +115,7 @@ class Server:
                     request_seconds=request_seconds,
                     limits=self._limits,
                     idempotency=self._idempotency,
+                    url=self.url,
                 ),
                 http=partial(_Protocol, request_seconds=request_seconds),  # type: ignore[arg-type] # it calls this only
                 loop="asyncio",
@@ -121,7 +123,7 @@ class Server:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=serve.behind_proxy,
+                proxy_headers=False,  # `ProxyAddresses` reads them
                 timeout_graceful_shutdown=_STOP_SECONDS,
                 **options,
             )
@@ -149,8 +151,7 @@ class Server:
     def url(self) -> str:
         """The address of the server."""
         host = self._listener.getsockname()[0]
-        scheme = "https" if self._server.config.is_ssl else "http"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def description(self) -> str:

@@ -8,7 +8,6 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from syftnotify.services.silences import (
-    ListedSilence,
     SilenceOptions,
     add_silence,
     expire_silence,
@@ -20,7 +19,7 @@ from syftnotify.services.silences import (
 from syftnotify.web.access import DENIALS, Operator
 from syftnotify.web.problems import responses
 from syftnotify.web.records import Delivery, SilenceDetail, SilenceRecord
-from syftnotify.web.requests import SilenceRequest
+from syftnotify.web.requests import PAGE_LIMIT, SilenceRequest
 from syftnotify.web.state import State
 
 router = APIRouter(prefix="/v1/silences", tags=["silences"])
@@ -57,9 +56,9 @@ def add(token: Operator, state: State, body: SilenceRequest) -> SilenceRecord:
 
 @router.get("/{silence_id}", responses=responses(*DENIALS, HTTPStatus.NOT_FOUND))
 def get(_: Operator, state: State, silence_id: SilenceId) -> SilenceDetail:
-    """One silence, with the deliveries that it has suppressed, newest first."""
-    found: ListedSilence = listed_silence(state.outbox, find_silence(state.outbox, silence_id))
-    deliveries = [*map(Delivery.of, suppressed(state.outbox, found.silence))]
+    """One silence, with the latest deliveries that it has suppressed, newest first."""
+    found = listed_silence(state.outbox, find_silence(state.outbox, silence_id))
+    deliveries = [*map(Delivery.of, suppressed(state.outbox, found.silence, limit=PAGE_LIMIT))]
     return SilenceDetail(silence=SilenceRecord.of(found), suppressed=deliveries)
 
 

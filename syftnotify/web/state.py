@@ -31,6 +31,8 @@ class ServerState:
     limits: RateLimits
     idempotency: Idempotency
     is_stopping: Callable[[], bool]
+    page_url: str  # address of the page, as mails name it
+    page_hosts: frozenset[str]  # names of this server in addresses of the page
 
     def ledger(self) -> NotifiedLedger | None:
         """The ledger as it is now; None if it is damaged."""

@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import json
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any, Protocol
 
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -21,6 +22,7 @@ from syftnotify.core.errors import NotifyError
 from syftnotify.core.inbox import InboxBatch, InboxEntry, pushed_object
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.services.cursors import prepare_cursors
+from syftnotify.services.sessions import valid_token_ids
 from syftnotify.web.problems import problem
 
 log = logging.getLogger(__name__)
@@ -31,22 +33,41 @@ _RETRY_SECONDS = 1.0
 _CHECK_SECONDS = 1.0  # between two checks whether the database was replaced
 _CHUNK = 200  # notifications read at once
 _MAX_QUEUED = 2 * 1024 * 1024  # bytes that wait for one client
+MAX_COUNT = 1000  # of unread notifications; above it the page shows "999+"
 MAX_STREAMS = 2000  # open at once with one token
 _PING = b": ping\n\n"
 _Frame = tuple[int, bytes]  # position; 0: a ping
 
 
-def _frame(entry: InboxEntry) -> bytes:
+class Format(Protocol):
+    """How a stream shows notifications. Equal formats share what they made."""
+
+    def data(self, entry: InboxEntry, unread: int) -> Mapping[str, Any]:
+        """The JSON object of a notification; `unread` is the number of all unread ones of the person."""
+
+    def __hash__(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApiFormat:
+    """The format of the API."""
+
+    def data(self, entry: InboxEntry, unread: int) -> Mapping[str, Any]:  # noqa: ARG002 - for others
+        return pushed_object(entry)
+
+
+def _frame(entry: InboxEntry, format_: Format, unread: int) -> bytes:
     # JSON has no line breaks, so it is one line of data.
-    return f"id: {entry.id}\ndata: {json.dumps(pushed_object(entry))}\n\n".encode()
+    return f"id: {entry.id}\ndata: {json.dumps(format_.data(entry, unread))}\n\n".encode()
 
 
 class _Subscription:
     """The frames that wait for one client; None ends the stream."""
 
-    def __init__(self, user: str, token_id: str) -> None:
+    def __init__(self, user: str, token_id: str, format_: Format) -> None:
         self.user = user
-        self.token_id = token_id
+        self.token_id = token_id  # empty: a proxy names the person
+        self.format = format_
         self._frames = asyncio.Queue[_Frame | None]()
         self._size = 0  # bytes
 
@@ -131,9 +152,9 @@ class StreamHub:
         """The number of open streams of a token."""
         return sum(each.token_id == token_id for each in self._all())
 
-    async def subscribe(self, user: str, token_id: str) -> _Subscription:
+    async def subscribe(self, user: str, token_id: str, format_: Format) -> _Subscription:
         """From the return on, all that is stored for `user` reaches the subscription."""
-        subscription = _Subscription(user, token_id)
+        subscription = _Subscription(user, token_id, format_)
         self._subscriptions.setdefault(user, set()).add(subscription)
         if self._is_closed:
             subscription.add(None)
@@ -149,6 +170,10 @@ class StreamHub:
     async def backlog(self, user: str, position: int) -> InboxBatch:
         """The next notifications of `user` after a position, at most `_CHUNK`."""
         return await asyncio.to_thread(self._outbox.inbox.after, position, _CHUNK, user)
+
+    async def count_unread(self, user: str) -> int:
+        """The number of unread notifications of `user`, at most `MAX_COUNT`."""
+        return await asyncio.to_thread(self._outbox.inbox.count_unread, user, MAX_COUNT)
 
     async def position_of(self, user: str, entry_id: str) -> int | None:
         """The position of a notification of `user`; None if there is no such one."""
@@ -167,11 +192,17 @@ class StreamHub:
             await self._find_position()
         while self._subscriptions and self._position is not None:
             batch = await asyncio.to_thread(self._outbox.inbox.after, self._position, _CHUNK)
+            unread = {
+                user: await self.count_unread(user)
+                for user in {entry.recipient for entry in batch.entries} & self._subscriptions.keys()
+            }
             for entry in batch.entries:
-                if of_user := self._subscriptions.get(entry.recipient):
-                    frame = entry.seq, _frame(entry)
-                    for subscription in of_user:
-                        subscription.add(frame)
+                frames: dict[Format, bytes] = {}
+                for subscription in self._subscriptions.get(entry.recipient, ()):
+                    format_ = subscription.format
+                    if format_ not in frames:
+                        frames[format_] = _frame(entry, format_, unread[entry.recipient])
+                    subscription.add((entry.seq, frames[format_]))
             if batch.position is not None:
                 self._position = batch.position
             if not batch.has_more:
@@ -184,12 +215,8 @@ class StreamHub:
             if self._position is None:  # another task may have found it
                 self._position = position
 
-    def _valid_token_ids(self) -> frozenset[str]:
-        now = time.time()
-        return frozenset(token.id for token in self._outbox.tokens.all() if token.is_valid(now))
-
     async def _ping(self) -> None:
-        valid = await asyncio.to_thread(self._valid_token_ids)
+        valid = {"", *await asyncio.to_thread(valid_token_ids, self._outbox)}
         for subscription in self._all():
             subscription.add((0, _PING) if subscription.token_id in valid else None)
 
@@ -199,13 +226,27 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, hub: StreamHub, user: str, token_id: str, last_id: str) -> None:
-        """`last_id` is the id of the last notification that the client has; empty: only new ones are sent."""
+    def __init__(
+        self,
+        hub: StreamHub,
+        user: str,
+        token_id: str,
+        last_id: str,
+        format_: Format = ApiFormat(),
+        *,
+        is_complete: bool = False,
+    ) -> None:
+        """`last_id` is the id of the last notification that the client has.
+
+        If it is empty, only new ones are sent, or with `is_complete` all of them.
+        """
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self._hub = hub
         self._user = user
         self._token_id = token_id
         self._last_id = last_id
+        self._format = format_
+        self._is_complete = is_complete
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._hub.count(self._token_id) >= MAX_STREAMS:
@@ -214,13 +255,13 @@ class EventStream(Response):
             )
             return
         # First of all, so that nothing is stored between the backlog and the live frames.
-        subscription = await self._hub.subscribe(self._user, self._token_id)
+        subscription = await self._hub.subscribe(self._user, self._token_id, self._format)
         watch = asyncio.create_task(_wait_for_disconnect(receive))
         watch.add_done_callback(lambda _: subscription.add(None))
         try:
             position = await self._hub.position_of(self._user, self._last_id) if self._last_id else None
             if position is None:  # a new client, or its last notification is not kept any more
-                position = await self._hub.last_position()
+                position = 0 if self._is_complete and not self._last_id else await self._hub.last_position()
             headers = [header for header in self.raw_headers if header[0] != b"content-length"]
             await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
             await send({"type": "http.response.body", "body": b": connected\n\n", "more_body": True})
@@ -236,8 +277,9 @@ class EventStream(Response):
         while has_more:
             batch = await self._hub.backlog(self._user, position)
             position, has_more = batch.position or position, batch.has_more
+            unread = await self._hub.count_unread(self._user) if batch.entries else 0
             for entry in batch.entries:
-                await _send(send, _frame(entry))
+                await _send(send, _frame(entry, self._format, unread))
         while True:
             parts = await subscription.get()
             new = [part for part in parts if part is not None and (part[0] > position or not part[0])]

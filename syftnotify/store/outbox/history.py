@@ -10,11 +10,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from syftnotify.core.errors import Failure
-from syftnotify.core.history import DELIVERED, AttemptRecord, EventRecord, JobRecord, NotificationRecord, SentMessage
+from syftnotify.core.history import (
+    DELIVERED,
+    AttemptRecord,
+    DetectedEvent,
+    EventRecord,
+    JobRecord,
+    NotificationRecord,
+    SentMessage,
+)
 from syftnotify.core.inbox import UNNAMED_PREFIX, entry_id, kind_name
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.metrics import OutboxMetrics, QueueDepth, outbox_metrics
-from syftnotify.core.models import INBOX, NotificationState
+from syftnotify.core.models import INBOX, Event, NotificationState
 from syftnotify.core.outbox import OutboxCounts
 from syftnotify.store.outbox.conditions import (
     PENDING,
@@ -26,8 +34,17 @@ from syftnotify.store.outbox.conditions import (
     is_one_of,
 )
 from syftnotify.store.outbox.database import Database
-from syftnotify.store.outbox.rows import parse_object
-from syftnotify.store.outbox.schema import ATTEMPTS, EVENTS, INBOX_ENTRIES, NOTIFICATIONS, SUBMISSIONS, WAITING
+from syftnotify.store.outbox.rows import ROW_ERRORS, parse_object, stored_event
+from syftnotify.store.outbox.schema import (
+    ATTEMPTS,
+    EVENTS,
+    INBOX_ENTRIES,
+    NOTIFICATIONS,
+    RUN_ENDS,
+    SKIPPED,
+    SUBMISSIONS,
+    WAITING,
+)
 from syftnotify.store.outbox.totals import read_totals
 
 # The worker recognizes by its own alerts what it has reported. Longer than an alert precedes the end of a sign-in.
@@ -78,6 +95,7 @@ class History:
         transport: str = "",
         since: float | None = None,
         before: str = "",
+        skipped_for: str = "",
         limit: int | None = None,
     ) -> list[NotificationRecord]:
         conditions: list[sa.ColumnElement[bool]] = []
@@ -88,7 +106,8 @@ class History:
         if about:
             conditions.append(is_about(about))
         if recipient:
-            conditions.append(sa.func.lower(NOTIFICATIONS.c.recipient) == recipient.lower())
+            # Addresses are stored in lower case, other recipients as they are configured.
+            conditions.append(NOTIFICATIONS.c.recipient.in_((recipient, recipient.lower())))
         if transport:
             conditions.append(NOTIFICATIONS.c.transport == transport)
         if since is not None:
@@ -97,6 +116,8 @@ class History:
             other = NOTIFICATIONS.alias("other")
             position = sa.select(other.c.seq).where(other.c.id == before).scalar_subquery()
             conditions.append(NOTIFICATIONS.c.seq < position)
+        if skipped_for:
+            conditions.append(sa.and_(sa.text(f"notifications.{SKIPPED}"), NOTIFICATIONS.c.reason == skipped_for))
         return find_notifications(self._database, *conditions, limit=limit)
 
     def find(self, notification_id: str) -> NotificationRecord | None:
@@ -138,6 +159,27 @@ class History:
         )
         with self._database.reading() as connection:
             return [EventRecord(*row) for row in connection.execute(query)]
+
+    def event(self, key: str) -> Event | None:
+        with self._database.reading() as connection:
+            row = connection.execute(sa.select(EVENTS).where(EVENTS.c.key == key)).first()
+        found = _detected(row)
+        return None if found is None else found.event
+
+    def latest(self, entity: str, kinds: Collection[str]) -> DetectedEvent | None:
+        query = sa.select(EVENTS).where(EVENTS.c.entity == entity, EVENTS.c.kind.in_(list(kinds)))
+        with self._database.reading() as connection:
+            return _detected(connection.execute(query.order_by(EVENTS.c.seq.desc()).limit(1)).first())
+
+    def run_ends(self, kinds: Collection[str], since: float, limit: int) -> list[DetectedEvent]:
+        query = (
+            sa.select(EVENTS)
+            .where(sa.text(RUN_ENDS), EVENTS.c.noticed_at >= since, EVENTS.c.kind.in_(list(kinds)))
+            .order_by(EVENTS.c.noticed_at.desc())
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [found for row in connection.execute(query) if (found := _detected(row)) is not None]
 
     def sent_since(self, since: float) -> list[SentMessage]:
         latest = sa.func.max(ATTEMPTS.c.started_at)
@@ -263,6 +305,13 @@ def _jobs_of(connection: sa.Connection, recipient: str, before: int | None, limi
     )
     found = {row.entity: row for row in connection.execute(_LATEST_EVENTS.where(EVENTS.c.seq.in_(last)))}
     return [_job_record(found[entity], position) for entity, position in positions.items() if entity in found]
+
+
+def _detected(row: Any) -> DetectedEvent | None:
+    try:
+        return None if row is None else DetectedEvent(stored_event(row), row.noticed_at)
+    except ROW_ERRORS:
+        return None
 
 
 def _job_record(row: Any, position: int) -> JobRecord:

@@ -64,6 +64,12 @@ class Inbox:
             total = connection.execute(_COUNT, values).scalar_one()
             return int(total), int(connection.execute(_COUNT_UNREAD, values).scalar_one())
 
+    def count_unread(self, recipient: str, limit: int) -> int:
+        unread = sa.select(ENTRIES.c.seq).where(ENTRIES.c.recipient == recipient, ENTRIES.c.read_at.is_(None))
+        query = sa.select(sa.func.count()).select_from(unread.limit(limit).subquery())
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def mark_read(self, recipient: str, ids: Sequence[str], now: float) -> list[str]:
         asked = list(dict.fromkeys(ids))
         with self._database.writing() as connection:

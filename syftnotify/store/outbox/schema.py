@@ -24,6 +24,8 @@ SCHEMA_VERSION = 9
 # The conditions of the partial indexes, as text: SQLite uses such an index only if the query repeats its text.
 WAITING = "state IN ('pending', 'unknown')"
 UNSENT = "state IN ('pending', 'unknown', 'sending')"
+SKIPPED = "state = 'skipped'"
+RUN_ENDS = "kind IN ('job_completed', 'job_failed', 'job_timeout')"
 _QUEUE_COLUMNS = "transport, priority, recipient, seq, not_before, entity"
 _CONVERSATION_COLUMNS = "entity, recipient, medium, seq"
 # The statements that upgrade a database of a version to the next one.
@@ -55,7 +57,13 @@ UPGRADES: dict[int, tuple[str, ...]] = {
     5: (f"ALTER TABLE notifications ADD COLUMN message_domain TEXT NOT NULL DEFAULT '{OLD_MESSAGE_DOMAIN}'",),
     6: ("ALTER TABLE alerts ADD COLUMN public_only BOOLEAN NOT NULL DEFAULT 0",),
     7: ("CREATE INDEX IF NOT EXISTS inbox_by_time ON inbox (recipient, created_at)",),
-    8: ("ALTER TABLE inbox ADD COLUMN event_key TEXT NOT NULL DEFAULT ''",),
+    8: (
+        "ALTER TABLE inbox ADD COLUMN event_key TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE tokens ADD COLUMN session_of TEXT",
+        f"CREATE INDEX IF NOT EXISTS skipped ON notifications (reason, seq) WHERE {SKIPPED}",
+        f"CREATE INDEX IF NOT EXISTS run_ends ON events (noticed_at) WHERE {RUN_ENDS}",
+        "CREATE INDEX IF NOT EXISTS of_recipient ON notifications (recipient, seq)",
+    ),
 }
 
 
@@ -81,6 +89,7 @@ EVENTS = sa.Table(
     sa.Column("payload", JsonText, nullable=False),
     sa.Column("routing", JsonText, nullable=False, server_default="{}"),  # `Event.routing`
     sa.Column("noticed_at", sa.Float, nullable=False),
+    sa.Index("run_ends", "noticed_at", sqlite_where=sa.text(RUN_ENDS)),
 )
 NOTIFICATIONS = sa.Table(
     "notifications",
@@ -116,8 +125,10 @@ NOTIFICATIONS = sa.Table(
     sa.Index("due", "transport", "state", "not_before"),
     sa.Index("conversation", "entity", "recipient", "seq"),
     sa.Index("states", "state"),
+    sa.Index("of_recipient", "recipient", "seq"),
     sa.Index("queue", *_QUEUE_COLUMNS.split(", "), sqlite_where=sa.text(WAITING)),
     sa.Index("unfinished", *_CONVERSATION_COLUMNS.split(", "), sqlite_where=sa.text(UNSENT)),
+    sa.Index("skipped", "reason", "seq", sqlite_where=sa.text(SKIPPED)),
 )
 ATTEMPTS = sa.Table(
     "attempts",
@@ -255,6 +266,37 @@ TOKENS = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("expires_at", sa.Float),
     sa.Column("revoked_at", sa.Float),
+    sa.Column("session_of", sa.Text),  # `Token.session_of`
+)
+# Links by which persons sign in to the page, each once.
+SIGN_IN_LINKS = sa.Table(
+    "sign_in_links",
+    SCHEMA,
+    sa.Column("hash", sa.Text, primary_key=True),  # `core.tokens.token_hash` of its secret
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("browser", sa.Text, nullable=False),  # `token_hash` of the cookie of the browser that asked for it
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False, index=True),
+    sa.Column("used_at", sa.Float),
+)
+# Jobs and peer requests that wait for the owner, as of the last scan.
+PENDING_DECISIONS = sa.Table(
+    "pending_decisions",
+    SCHEMA,
+    sa.Column("entity", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),  # of the event that asks for the decision
+    sa.Column("since", sa.Float, nullable=False, index=True),
+    sa.Column("payload", JsonText, nullable=False),
+)
+# The state of the queues over the last days, once a minute.
+SAMPLES = sa.Table(
+    "samples",
+    SCHEMA,
+    sa.Column("at", sa.Float, primary_key=True),
+    sa.Column("sent", sa.Integer, nullable=False),  # messages since the outbox was created
+    sa.Column("failed", sa.Integer, nullable=False),  # failed attempts, likewise
+    sa.Column("waiting", sa.Integer, nullable=False),
+    sa.Column("oldest_age", sa.Float, nullable=False),  # seconds
 )
 # Counters that pruning does not lower: events enqueued, messages sent, notifications in them, unknown outcomes, and
 # those of `core.metrics`.

@@ -14,7 +14,7 @@ from syftnotify.core.matching import Match
 from syftnotify.core.silences import Silence
 from syftnotify.core.text import escape
 from syftnotify.store.outbox.database import Database
-from syftnotify.store.outbox.schema import EVENTS, SILENCES
+from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS, SILENCES, SKIPPED
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,9 @@ _CHANGE = (
         EVENTS.c.kind.in_(_STATUS_KINDS),
     )
     .limit(1)
+)
+_COUNT_SUPPRESSED = sa.select(sa.func.count()).where(
+    sa.text(f"notifications.{SKIPPED}"), NOTIFICATIONS.c.reason == sa.bindparam("text")
 )
 
 
@@ -60,6 +63,10 @@ class SilenceStore:
         is_running = sa.and_(SILENCES.c.id == silence_id, SILENCES.c.expired_at.is_(None))
         with self._database.writing() as connection:
             connection.execute(SILENCES.update().where(is_running).values(expired_at=now))
+
+    def count_suppressed(self, silence: Silence) -> int:
+        with self._database.reading() as connection:
+            return int(connection.execute(_COUNT_SUPPRESSED, {"text": silence.text}).scalar_one())
 
     def has_changed(self, entity: str, since: float) -> bool:
         with self._database.reading() as connection:

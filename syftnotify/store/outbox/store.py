@@ -16,6 +16,7 @@ from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.conditions import PENDING
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.dead_letters import DeadLetters
+from syftnotify.store.outbox.decisions import PendingDecisionStore
 from syftnotify.store.outbox.emitted_jobs import EmittedJobStore, change_emitted_jobs
 from syftnotify.store.outbox.events import EventLog, record_as_unknown
 from syftnotify.store.outbox.history import History
@@ -24,6 +25,7 @@ from syftnotify.store.outbox.inbox import Inbox, add_entries
 from syftnotify.store.outbox.queue import Queue
 from syftnotify.store.outbox.recipients import RecipientStore
 from syftnotify.store.outbox.rows import event_row, notification_row
+from syftnotify.store.outbox.samples import SampleStore
 from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS
 from syftnotify.store.outbox.silences import SilenceStore
 from syftnotify.store.outbox.submissions import SubmissionLog
@@ -51,6 +53,8 @@ class SqliteOutbox:
         self.emitted_jobs = EmittedJobStore(self._database)
         self.submissions = SubmissionLog(self._database)
         self.silences = SilenceStore(self._database)
+        self.decisions = PendingDecisionStore(self._database)
+        self.samples = SampleStore(self._database)
         self.inbox = Inbox(self._database)
         self.tokens = TokenStore(self._database)
         self.idempotency = IdempotencyKeys(self._database)

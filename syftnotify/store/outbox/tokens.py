@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from syftnotify.core.text import escape
-from syftnotify.core.tokens import Role, Token
+from syftnotify.core.tokens import Role, SignInLink, Token
 from syftnotify.store.outbox.database import Database
-from syftnotify.store.outbox.schema import SERVER_KEYS, TOKENS
+from syftnotify.store.outbox.schema import SERVER_KEYS, SIGN_IN_LINKS, TOKENS
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class TokenStore:
             "role": token.role.value,
             "created_at": token.created_at,
             "expires_at": token.expires_at,
+            "session_of": token.session_of,
         }
         with self._database.writing() as connection:
             connection.execute(TOKENS.insert(), row)
@@ -52,6 +53,43 @@ class TokenStore:
         with self._database.writing() as connection:
             return bool(connection.execute(TOKENS.update().where(is_valid).values(revoked_at=now)).rowcount)
 
+    def delete_sessions(self, ended_before: float) -> None:
+        has_ended = sa.or_(TOKENS.c.expires_at < ended_before, TOKENS.c.revoked_at < ended_before)
+        with self._database.writing() as connection:
+            connection.execute(TOKENS.delete().where(TOKENS.c.session_of.is_not(None), has_ended))
+
+    def add_link(self, link: SignInLink) -> None:
+        row = {
+            "hash": link.hash,
+            "person": link.user,
+            "browser": link.browser_hash,
+            "created_at": link.created_at,
+            "expires_at": link.expires_at,
+        }
+        with self._database.writing() as connection:
+            connection.execute(SIGN_IN_LINKS.delete().where(SIGN_IN_LINKS.c.expires_at < link.created_at))
+            connection.execute(SIGN_IN_LINKS.insert(), row)
+
+    def count_links(self, user: str, since: float) -> int:
+        query = sa.select(sa.func.count()).where(SIGN_IN_LINKS.c.created_at >= since)
+        if user:
+            query = query.where(SIGN_IN_LINKS.c.person == user)
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def use_link(self, link_hash: str, browser_hash: str, now: float) -> str:
+        is_valid = sa.and_(
+            SIGN_IN_LINKS.c.hash == link_hash,
+            SIGN_IN_LINKS.c.browser == browser_hash,
+            SIGN_IN_LINKS.c.expires_at > now,
+            SIGN_IN_LINKS.c.used_at.is_(None),
+        )
+        with self._database.writing() as connection:
+            person = connection.execute(sa.select(SIGN_IN_LINKS.c.person).where(is_valid)).scalar()
+            if person is not None:
+                connection.execute(SIGN_IN_LINKS.update().where(is_valid).values(used_at=now))
+        return str(person or "")
+
     def cursor_key(self) -> str:
         with self._database.reading() as connection:
             return connection.execute(_CURSOR_KEY).scalar() or ""
@@ -64,7 +102,7 @@ class TokenStore:
 def _token(row: Any) -> Token | None:
     """The token of a row; None, with a log entry, if its role is not known: it may be one of a newer version."""
     try:
-        return Token(row.id, row.person, Role(row.role), row.created_at, row.expires_at, row.revoked_at)
+        return Token(row.id, row.person, Role(row.role), row.created_at, row.expires_at, row.revoked_at, row.session_of)
     except ValueError:
         log.warning("token %s has an unknown role and permits nothing", escape(str(row.id)))
         return None

@@ -1,0 +1,84 @@
+"""The decisions that wait for the owner, in the database of the outbox."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from syftnotify.core.decisions import PendingDecision
+from syftnotify.core.kinds import EventKind
+from syftnotify.core.text import escape
+from syftnotify.store.outbox.conditions import chunks
+from syftnotify.store.outbox.database import Database
+from syftnotify.store.outbox.rows import dump_json, parse_object
+from syftnotify.store.outbox.schema import PENDING_DECISIONS
+
+log = logging.getLogger(__name__)
+
+_INSERT = sqlite.insert(PENDING_DECISIONS)
+_UPSERT = _INSERT.on_conflict_do_update(
+    index_elements=["entity"], set_={name: _INSERT.excluded[name] for name in ("kind", "since", "payload")}
+)
+
+_REQUESTS_SINCE = sa.select(PENDING_DECISIONS.c.entity, PENDING_DECISIONS.c.since).where(
+    PENDING_DECISIONS.c.kind == EventKind.PEER_REQUESTED.value
+)
+
+
+class PendingDecisionStore:
+    """Implements `core.decisions.PendingDecisionStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def change(
+        self, changed: Collection[PendingDecision], removed: Collection[str] = (), *, replaces: bool = False
+    ) -> None:
+        with self._database.writing() as connection:
+            # Peer requests have no time in the tree: the one at which they were first seen is kept.
+            seen = {row.entity: row.since for row in connection.execute(_REQUESTS_SINCE)} if replaces else {}
+            rows = [
+                {
+                    "entity": each.entity,
+                    "kind": each.kind.value,
+                    "since": min(each.since, seen.get(each.entity, each.since)),
+                    "payload": dump_json(dict(each.payload)),
+                }
+                for each in changed
+            ]
+            if replaces:
+                connection.execute(PENDING_DECISIONS.delete())
+            for some in chunks(list(removed)):
+                connection.execute(PENDING_DECISIONS.delete().where(PENDING_DECISIONS.c.entity.in_(some)))
+            if rows:
+                connection.execute(_UPSERT, rows)
+
+    def page(self, limit: int, after: tuple[float, str] = (0.0, "")) -> list[PendingDecision]:
+        place = sa.tuple_(PENDING_DECISIONS.c.since, PENDING_DECISIONS.c.entity)
+        query = sa.select(PENDING_DECISIONS).where(place > sa.tuple_(*map(sa.literal, after)))
+        query = query.order_by(PENDING_DECISIONS.c.since, PENDING_DECISIONS.c.entity).limit(limit)
+        with self._database.reading() as connection:
+            return [found for row in connection.execute(query) if (found := _decision(row)) is not None]
+
+    def find(self, entity: str) -> PendingDecision | None:
+        query = sa.select(PENDING_DECISIONS).where(PENDING_DECISIONS.c.entity == entity)
+        with self._database.reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _decision(row)
+
+    def count(self) -> int:
+        with self._database.reading() as connection:
+            return int(connection.execute(sa.select(sa.func.count()).select_from(PENDING_DECISIONS)).scalar_one())
+
+
+def _decision(row: Any) -> PendingDecision | None:
+    """The decision of a row; None, with a log entry, if the row is damaged."""
+    try:
+        return PendingDecision(row.entity, EventKind(row.kind), float(row.since), parse_object(row.payload))
+    except (ValueError, TypeError) as error:
+        log.error("the pending decision about %s is not valid (%s) and is left out", escape(str(row.entity)), error)
+        return None

@@ -1,0 +1,120 @@
+"""The inbox of the visitor, with new notifications as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Annotated, Any
+
+from fastapi import Header, Query, Request
+from fastapi.responses import Response
+
+from syftnotify.core.inbox import MAX_MARKED, InboxEntry, InboxFilter
+from syftnotify.core.kinds import Audience, EventKind, Status, find_kind
+from syftnotify.core.models import Event, Item
+from syftnotify.core.text import escape
+from syftnotify.rendering.fields import error_line
+from syftnotify.rendering.summary import fill, summary_line
+from syftnotify.services.inbox import inbox_page, mark_read, parse_inbox_kind
+from syftnotify.web.page.access import CheckedForm, VisitorParameter
+from syftnotify.web.page.rendering import fragment, go_to, page_router, render, zone_of
+from syftnotify.web.state import State
+from syftnotify.web.stream import EventStream
+
+router = page_router()
+
+_TONES = {"high": "failed", "medium": "warning", "low": "ok"}
+
+
+@dataclass(frozen=True, slots=True)
+class PageFormat:
+    """The format of live notifications for the page: HTML, and the number of unread ones."""
+
+    zone: tzinfo | None
+
+    def data(self, entry: InboxEntry, unread: int) -> Mapping[str, Any]:
+        html = fragment("_inbox_item.html", "item", entry_view(entry), self.zone)
+        return {"id": entry.id, "html": html, "unread": unread}
+
+
+def entry_view(entry: InboxEntry) -> Mapping[str, Any]:
+    """The variables about one notification."""
+    kind = find_kind(entry.kind)
+    view: dict[str, Any] = {
+        "id": entry.id,
+        "entity": entry.entity,
+        "has_job": kind is not None and kind.is_about_job,
+        "created_at": entry.created_at,
+        "is_read": entry.read_at is not None,
+        "tone": "waiting" if kind is None else _TONES[kind.spec.severity.value],
+        "kind": entry.kind,
+        "title": escape(entry.kind.replace("_", " ").capitalize()),
+        "error": "",
+    }
+    if kind is not None:
+        payload = dict(entry.payload)
+        payload["name"] = payload.get("name") or payload.get("workflow_name") or ""
+        # Events of the tree have a layout; all others come from programs.
+        event = Event(kind, entry.entity, payload=payload, emitted="layout" not in payload)
+        item = Item(entry.id, event, Audience.OWNER, kind.spec.status_after or Status.WAITING, entry.created_at)
+        view |= {"title": _title(item), "error": error_line(item)}
+    return view
+
+
+def _title(item: Item) -> str:
+    """The event on one line. What it says stays true: a job does not wait any more when it is decided."""
+    if item.event.kind is EventKind.JOB_SUBMITTED:
+        return fill("Job {name}{by} was submitted.{unreadable}", item)
+    return summary_line(item)
+
+
+@router.get("/inbox")
+def show_inbox(
+    request: Request,
+    state: State,
+    visitor: VisitorParameter,
+    cursor: str = "",
+    unread: bool = False,
+    kind: Annotated[str, Query(max_length=60)] = "",
+    workflow: Annotated[str, Query(max_length=1000)] = "",
+) -> Response:
+    """The newest notifications first."""
+    conditions = InboxFilter(unread=unread, kind=parse_inbox_kind(kind) if kind else "", workflow=workflow.strip())
+    # Before the page is read: the stream begins here, so that nothing is missed in between.
+    latest = inbox_page(state.outbox, visitor.user, InboxFilter(), limit=1).entries
+    page = inbox_page(state.outbox, visitor.user, conditions, cursor=cursor)
+    return render(
+        request,
+        "inbox.html",
+        visitor,
+        entries=[entry_view(each) for each in page.entries],
+        cursor=page.cursor,
+        filters={"unread": "true" if unread else "", "kind": kind, "workflow": workflow},
+        is_first=not cursor,
+        is_live=not (cursor or kind or workflow),
+        last_id=latest[0].id if latest else "",
+        max_marked=MAX_MARKED,
+    )
+
+
+@router.post("/inbox/read")
+def mark(visitor: VisitorParameter, state: State, form: CheckedForm) -> Response:
+    """Mark notifications as read."""
+    mark_read(state.outbox, visitor.user, form.all("id"))
+    filters = {name: value for name in ("unread", "kind", "workflow") if (value := form.get(name))}
+    return go_to("/inbox", **filters)
+
+
+@router.get("/inbox/stream")
+def stream(
+    state: State,
+    visitor: VisitorParameter,
+    after: Annotated[str, Query(max_length=100)] = "",
+    last_event_id: Annotated[str, Header(max_length=100)] = "",
+) -> EventStream:
+    """New notifications as HTML; `after` is the id of the newest one that the page had when it was made."""
+    token_id = visitor.session.id if visitor.session.is_stored else ""
+    format_ = PageFormat(zone_of(state, visitor))
+    # A page that was empty misses everything.
+    return EventStream(state.hub, visitor.user, token_id, last_event_id or after, format_, is_complete=True)

@@ -1,0 +1,140 @@
+"""Signing in to the page and out of it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import BackgroundTasks, Request
+from fastapi.responses import RedirectResponse, Response
+
+from syftnotify.core.errors import NotifyError
+from syftnotify.services.sessions import (
+    LINK_SECONDS,
+    SESSION_SECONDS,
+    LinkMail,
+    create_link,
+    end_session,
+    find_session,
+    new_secret,
+    send_link,
+    start_session_by_link,
+    start_session_by_token,
+)
+from syftnotify.web.page.access import (
+    BROWSER_COOKIE,
+    PREFIX,
+    SESSION_COOKIE,
+    SIGN_IN,
+    CheckedForm,
+    OpenForm,
+    VisitorParameter,
+    delete_cookie,
+    set_cookie,
+)
+from syftnotify.web.page.rendering import page_router, render
+from syftnotify.web.state import ServerState, State
+
+log = logging.getLogger(__name__)
+
+router = page_router()
+
+_START = f"{PREFIX}/"
+# Addresses of this page alone: a link may not lead to another site after signing in.
+_OWN_ADDRESS = re.compile(rf"{PREFIX}/[A-Za-z0-9/_.~%?=&@-]*")
+
+
+def own_address(text: str) -> str:
+    """An address of the page; any other text becomes that of the first page."""
+    is_own = bool(_OWN_ADDRESS.fullmatch(text)) and "//" not in text and not text.startswith(SIGN_IN)
+    return text if is_own else _START
+
+
+@router.get("/sign-in")
+def show_sign_in(request: Request, state: State, next: str = "") -> Response:  # noqa: A002 - name in the address
+    """The form to sign in."""
+    if find_session(state.settings, state.outbox, request.cookies.get(SESSION_COOKIE, "")) is not None:
+        return RedirectResponse(own_address(next), HTTPStatus.SEE_OTHER)
+    return _form(request, state, next=own_address(next))
+
+
+@router.post("/sign-in")
+def sign_in(request: Request, state: State, form: OpenForm) -> Response:
+    """Begin a session with a token."""
+    target = own_address(form.get("next"))
+    secret = start_session_by_token(state.outbox, form.get("token"))
+    if not secret:
+        state.limits.count_failure(_address(request))
+        error = "This token is not valid here. It may have expired, or be one for services."
+        return _form(request, state, next=target, error=error, status=HTTPStatus.UNAUTHORIZED)
+    return _signed_in(state, request, target, secret)
+
+
+@router.post("/sign-in/link")
+def mail_link(request: Request, state: State, form: OpenForm, tasks: BackgroundTasks) -> Response:
+    """Mail a link to a person who is known here. The answer is the same for all others."""
+    state.limits.count_failure(_address(request))  # as for a wrong token: nobody may try very many addresses
+    user, browser = form.get("user"), new_secret()
+    mail = create_link(state.settings, state.outbox, user, browser, f"{state.page_url}{SIGN_IN}")
+    if mail is not None:
+        tasks.add_task(_send, state, mail)
+    response = render(request, "link_sent.html", user=user, minutes=int(LINK_SECONDS // 60))
+    set_cookie(response, BROWSER_COOKIE, browser, LINK_SECONDS)
+    return response
+
+
+@router.get("/sign-in/{secret}")
+def show_link(request: Request, secret: str) -> Response:
+    """What a mailed link shows. Opening it signs nobody in: programs open the links in mails, too."""
+    is_same_browser = BROWSER_COOKIE in request.cookies
+    return render(request, "link.html", secret=secret, is_same_browser=is_same_browser)
+
+
+@router.post("/sign-in/{secret}")
+def use_link(request: Request, state: State, secret: str, form: OpenForm) -> Response:  # noqa: ARG001 - checks the origin
+    """Begin a session with a mailed link."""
+    session = start_session_by_link(state.settings, state.outbox, secret, request.cookies.get(BROWSER_COOKIE, ""))
+    if not session:
+        state.limits.count_failure(_address(request))
+        error = "This link was used, has expired, or was asked for in another browser. Ask for a new one."
+        return _form(request, state, next=_START, error=error, status=HTTPStatus.UNAUTHORIZED)
+    response = _signed_in(state, request, _START, session)
+    delete_cookie(response, BROWSER_COOKIE)
+    return response
+
+
+@router.post("/sign-out")
+def sign_out(visitor: VisitorParameter, state: State, form: CheckedForm) -> Response:  # noqa: ARG001 - checks the form
+    """End the session."""
+    end_session(state.outbox, visitor.session)
+    response = RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER)
+    delete_cookie(response, SESSION_COOKIE)
+    return response
+
+
+def _form(request: Request, state: ServerState, *, status: int = HTTPStatus.OK, **variables: Any) -> Response:
+    can_mail = state.settings.mail_settings is not None
+    return render(request, "sign_in.html", status=status, **{"error": "", "can_mail": can_mail, **variables})
+
+
+def _signed_in(state: ServerState, request: Request, target: str, secret: str) -> Response:
+    """Answer with a new cookie. The session before it ends."""
+    before = find_session(state.settings, state.outbox, request.cookies.get(SESSION_COOKIE, ""))
+    if before is not None:
+        end_session(state.outbox, before)
+    response = RedirectResponse(target, HTTPStatus.SEE_OTHER)
+    set_cookie(response, SESSION_COOKIE, secret, SESSION_SECONDS)
+    return response
+
+
+def _send(state: ServerState, mail: LinkMail) -> None:
+    try:
+        send_link(state.settings, mail)
+    except NotifyError as error:
+        log.error("a link to sign in could not be mailed: %s", error)
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""

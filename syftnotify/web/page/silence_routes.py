@@ -1,0 +1,137 @@
+"""Silences: the list, a form, and what each has suppressed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import Path, Request
+from fastapi.responses import Response
+
+from syftnotify.core.errors import NotifyError
+from syftnotify.core.kinds import Severity
+from syftnotify.core.text import escape
+from syftnotify.services.silences import (
+    ListedSilence,
+    SilenceOptions,
+    add_silence,
+    expire_silence,
+    find_silence,
+    list_silences,
+    listed_silence,
+    silence_conditions,
+    suppressed,
+)
+from syftnotify.web.page.access import CheckedForm, Form, OperatorParameter, Visitor
+from syftnotify.web.page.job_routes import notification_view
+from syftnotify.web.page.rendering import go_to, page_router, render
+from syftnotify.web.problems import error_detail
+from syftnotify.web.state import ServerState, State
+
+router = page_router()
+
+_MAX_SHOWN = 200  # suppressed notifications
+_FIELDS = ("job", "submitter", "tag", "severity", "event", "until", "reason")
+_EMPTY = {**dict.fromkeys(_FIELDS, ""), "end": "2h"}
+_ENDS = ("1h", "2h", "8h", "1d", "7d", "30d")
+SilenceId = Annotated[str, Path(pattern="^[0-9a-f]{4,64}$")]
+
+
+@router.get("/silences")
+def list_all(
+    request: Request, state: State, visitor: OperatorParameter, job: str = "", expired: bool = False
+) -> Response:
+    """The silences, and the form for a new one; `job` is for a link from the page of a job."""
+    return _page(request, state, visitor, {**_EMPTY, "job": job}, include_expired=expired)
+
+
+@router.post("/silences")
+def add(request: Request, state: State, visitor: OperatorParameter, form: CheckedForm) -> Response:
+    """Add a silence."""
+    end = form.get("end")
+    try:
+        silence = add_silence(
+            state.home,
+            state.outbox,
+            SilenceOptions(
+                author=visitor.user,
+                reason=form.get("reason"),
+                job=_patterns(form, "job"),
+                submitter=_patterns(form, "submitter"),
+                tag=_patterns(form, "tag"),
+                severity=form.all("severity"),
+                events=form.all("event"),
+                duration=end if end in _ENDS else "",
+                until=form.get("until") if end == "until" else "",
+                until_change=end == "change",
+            ),
+        )
+    except NotifyError as error:
+        values = {name: form.get(name) for name in (*_FIELDS, "end")}
+        return _page(request, state, visitor, values, error=error_detail(error).removeprefix("--"))
+    return go_to(f"/silences/{silence.id}", done="silence-added")
+
+
+@router.get("/silences/{silence_id}")
+def show(request: Request, state: State, visitor: OperatorParameter, silence_id: SilenceId) -> Response:
+    """One silence, and what it has suppressed."""
+    listed = listed_silence(state.outbox, find_silence(state.outbox, silence_id))
+    records = suppressed(state.outbox, listed.silence, limit=_MAX_SHOWN)
+    return render(request, "silence.html", visitor, silence=_view(listed), records=[*map(notification_view, records)])
+
+
+@router.post("/silences/{silence_id}/expire")
+def expire(state: State, visitor: OperatorParameter, silence_id: SilenceId, form: CheckedForm) -> Response:  # noqa: ARG001 - checks
+    """End a silence now."""
+    silence = expire_silence(state.outbox, silence_id)
+    return go_to(f"/silences/{silence.id}", done="silence-expired")
+
+
+def _patterns(form: Form, name: str) -> list[str]:
+    """The patterns of a field, one on each line or separated by commas; a name may contain blanks."""
+    return [
+        part.strip()
+        for text in form.all(name)
+        for line in text.splitlines()
+        for part in line.split(",")
+        if part.strip()
+    ]
+
+
+def _page(
+    request: Request,
+    state: ServerState,
+    visitor: Visitor,
+    values: Mapping[str, Any],
+    *,
+    error: str = "",
+    include_expired: bool = False,
+) -> Response:
+    found = list_silences(state.outbox, include_expired=include_expired)
+    return render(
+        request,
+        "silences.html",
+        visitor,
+        status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
+        silences=[*map(_view, reversed(found))],
+        values=values,
+        error=error,
+        include_expired=include_expired,
+        ends=_ENDS,
+        severities=[each.value for each in Severity],
+    )
+
+
+def _view(listed: ListedSilence) -> Mapping[str, Any]:
+    silence = listed.silence
+    return {
+        "id": silence.id,
+        "state": listed.state.value,
+        "conditions": silence_conditions(silence),
+        "author": escape(silence.author),
+        "reason": escape(silence.reason),
+        "starts_at": silence.starts_at,
+        "ends_at": silence.ends_at if silence.expired_at is None else silence.expired_at,
+        "suppressed": listed.suppressed,
+    }
