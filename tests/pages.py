@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, Route
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Route
 
 from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import Audience, EventKind
@@ -103,8 +103,12 @@ def watched(context: BrowserContext, served: Served) -> Visit:
             visit.problems.append(f"request of {route.request.url}")
             route.abort()
 
+    def refuse(dialog: Dialog) -> None:
+        visit.problems.append(f"dialog {dialog.message}")
+        dialog.dismiss()
+
     context.route("**/*", guard)
-    visit.page.on("console", lambda message: visit.problems.append(message.text) if message.type == "error" else None)
+    visit.page.on("console", lambda message: visit.problems.append(message.text))
     visit.page.on("pageerror", lambda error: visit.problems.append(str(error)))
-    visit.page.on("dialog", lambda dialog: (visit.problems.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    visit.page.on("dialog", refuse)
     return visit

@@ -19,15 +19,17 @@ from syftnotify.core.tokens import Role
 from syftnotify.runtime.opening import create_outbox
 from syftnotify.services.inbox import NewNotification, create_notification
 from syftnotify.services.server_settings import load_with_server
+from syftnotify.services.sessions import start_session_by_token
 from syftnotify.services.tokens import create_token
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_status
 from syftnotify.system.paths import Home
 from syftnotify.web.access import RateLimits
 from syftnotify.web.limits import REQUEST_SECONDS
+from syftnotify.web.page.access import SESSION_COOKIE
 from syftnotify.web.server import Server, listen
 from syftnotify.web.stream import PING_SECONDS
-from tests.support import ANA, TIMEOUT, Box, wait_until
+from tests.support import ANA, OWNER, TIMEOUT, Box, wait_until
 
 KIND = "JOB_FAILED"
 PAYLOAD = {"job_id": "job-uuid", "workflow_id": "w1", "workflow_name": "Health Check", "error": "Timeout"}
@@ -51,6 +53,14 @@ class Served:
         headers = {"Authorization": f"Bearer {self.token(role, user)}"} if role else {}
         client = httpx.Client(base_url=self.server.url, headers=headers, timeout=TIMEOUT, trust_env=False)
         return self._end.enter_context(client)
+
+    def visitor(self, role: str = "operator", user: str = OWNER) -> httpx.Client:
+        """A client that is signed in to the page, as a browser is."""
+        client = self.client()
+        session = start_session_by_token(self.outbox, self.token(role, user))
+        # A cookie of this name needs https, of which a browser makes an exception for this machine.
+        client.headers.update({"Cookie": f"{SESSION_COOKIE}={session}", "Sec-Fetch-Site": "same-origin"})
+        return client
 
     def store(self, count: int = 1, user: str = ANA, kind: str = KIND, **payload: Any) -> list[str]:
         """Store notifications of `user`; returns their ids."""
@@ -103,6 +113,18 @@ def records(response: httpx.Response) -> list[Mapping[str, Any]]:
     assert response.status_code == 200, response.text
     found: list[Mapping[str, Any]] = response.json()["notifications"]
     return found
+
+
+def csrf_of(client: httpx.Client) -> str:
+    """The secret of the forms of a session."""
+    found = re.search(r'name="csrf" value="([0-9a-f]+)"', client.get("/ui/inbox").text)
+    assert found is not None
+    return found[1]
+
+
+def submit(client: httpx.Client, path: str, **fields: Any) -> httpx.Response:
+    """Submit a form of the page; the redirect after it is not followed."""
+    return client.post(f"/ui/{path}", data={"csrf": csrf_of(client), **fields})
 
 
 def worker_url(box: Box) -> str:

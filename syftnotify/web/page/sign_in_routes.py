@@ -48,7 +48,9 @@ _OWN_ADDRESS = re.compile(rf"{PREFIX}/[A-Za-z0-9/_.~%?=&@-]*")
 
 def own_address(text: str) -> str:
     """An address of the page; any other text becomes that of the first page."""
-    is_own = bool(_OWN_ADDRESS.fullmatch(text)) and "//" not in text and not text.startswith(SIGN_IN)
+    path = text.partition("?")[0]
+    is_own = bool(_OWN_ADDRESS.fullmatch(text)) and not path.startswith(SIGN_IN)
+    is_own = is_own and not any(part in path for part in ("//", "/."))
     return text if is_own else _START
 
 
