@@ -18,11 +18,11 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(PYTEST) -m "not thorough and not browser" $(ARGS)
 
-# Shows every mail in a browser (Debian's package chromium; CHROMIUM names another one).
+# Shows every mail and page in a browser (Debian's package chromium; CHROMIUM names another one).
 browser: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 -m browser $(ARGS)
 
-# Writes screenshots of the mails to docs/images.
+# Writes screenshots of mails and pages to docs/images.
 images: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.browser.images
 

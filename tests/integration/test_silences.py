@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,8 @@ from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
 from tests.support import ANA, OWNER, Box
 from tests.trees import TREES, Disk, Tree
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.fixture
@@ -127,3 +131,19 @@ def test_wrong_silence_is_refused(box: Box, tree: Tree, options: tuple[str, ...]
     assert done.returncode != 0
     assert error in " ".join(done.stderr.split())
     assert listed(box, "--all") == []
+
+
+def test_documented_commands_work(box: Box, tree: Tree) -> None:
+    """docs/page.md; the id in it is an example."""
+    section = (DOCS / "page.md").read_text(encoding="utf-8").partition("## Silences")[2]
+    commands = [
+        shlex.split(line)[1:] for line in section.partition("```sh")[2].partition("```")[0].strip().splitlines()
+    ]
+    for arguments in commands[:-1]:
+        box.notify(*arguments, check=0)
+    ids = [each["id"] for each in listed(box)]
+
+    assert len(ids) == 2
+    assert commands[-1][:2] == ["silence", "expire"]
+    box.notify("silence", "expire", ids[0][:8], check=0)
+    assert [each["id"] for each in listed(box)] == ids[1:]
