@@ -34,6 +34,7 @@ BENCHMARKS = (
     "alerts",
     "blackhole",
     "centre",
+    "pages",
 )
 
 

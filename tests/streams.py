@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from syftnotify.web.page.access import SESSION_COOKIE
 from tests.support import TIMEOUT, wait_until
 
 _CONNECTING = 50  # connections opened at the same time
@@ -31,7 +32,10 @@ class StreamClient:
 class StreamClients:
     """Clients with these secrets. A client that connects again continues after its last event."""
 
-    def __init__(self, secrets: Sequence[str]) -> None:
+    def __init__(self, secrets: Sequence[str], *, is_page: bool = False) -> None:
+        """`is_page`: the secrets are those of sessions, and the stream is that of the page."""
+        self._path = "/ui/inbox/stream" if is_page else "/v1/notifications/stream"
+        self._credentials = f"Cookie: {SESSION_COOKIE}=" if is_page else "Authorization: Bearer "
         self.clients = [StreamClient(secret) for secret in secrets]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -71,9 +75,9 @@ class StreamClients:
             async with permits:
                 reader, writer = await asyncio.open_connection(address.hostname, address.port)
                 lines = [
-                    "GET /v1/notifications/stream HTTP/1.1",
+                    f"GET {self._path} HTTP/1.1",
                     f"Host: {address.netloc}",
-                    f"Authorization: Bearer {client.secret}",
+                    f"{self._credentials}{client.secret}",
                     *([f"Last-Event-ID: {client.ids[-1]}"] if client.ids else []),
                 ]
                 writer.write("\r\n".join([*lines, "", ""]).encode())
@@ -105,13 +109,13 @@ async def _read(client: StreamClient, reader: asyncio.StreamReader, writer: asyn
 
 
 @contextlib.contextmanager
-def stream_clients(secrets: Sequence[str]) -> Iterator[StreamClients]:
+def stream_clients(secrets: Sequence[str], *, is_page: bool = False) -> Iterator[StreamClients]:
     """The clients, until the end of the block."""
     count = len(secrets) + _SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
-    clients = StreamClients(secrets)
+    clients = StreamClients(secrets, is_page=is_page)
     try:
         yield clients
     finally:
