@@ -46,6 +46,7 @@ def token_list(context: typer.Context, as_json: JsonListOption = False, home: Ho
                     "id": token.id,
                     "user": token.user,
                     "role": token.role.value,
+                    "is_session": token.is_session,
                     "created_at": iso(token.created_at),
                     "expires_at": None if token.expires_at is None else iso(token.expires_at),
                     "revoked_at": None if token.revoked_at is None else iso(token.revoked_at),
@@ -57,7 +58,7 @@ def token_list(context: typer.Context, as_json: JsonListOption = False, home: Ho
     for token in tokens:
         end = "" if token.expires_at is None else f", expires {local_time(token.expires_at)}"
         revoked = "" if token.revoked_at is None else f", revoked {local_time(token.revoked_at)}"
-        since = f"created {local_time(token.created_at)}"
+        since = f"{'session since' if token.is_session else 'created'} {local_time(token.created_at)}"
         print_line(f"{token.id}  {token.role.value:8} {escape(token.user)}, {since}{end}{revoked}")
     if not tokens:
         print_line("no tokens; create one with `notify token create`")

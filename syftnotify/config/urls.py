@@ -33,11 +33,11 @@ def checked_page_url(url: str) -> str:
     """The address of a site without a slash at its end.
 
     Raises:
-        ValueError: it is none, or has more than scheme, host, port and path.
+        ValueError: it is none, or has more than scheme, host and port: the page has absolute paths.
     """
     parts = urlsplit(url) if _scheme(url) in {"http", "https"} else None
-    if parts is None or parts.query or parts.fragment or parts.username is not None:
-        raise ValueError("expected an address such as https://notify.lab.example")
+    if parts is None or parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("expected an address without a path, such as https://notify.lab.example")
     return url.rstrip("/")
 
 

@@ -167,6 +167,7 @@ def digest_context(items: Sequence[Item], links: Links, reader: Reader) -> dict[
             }
             for group in groups
         ],
+        "page_url": links.page and f"{links.page}/inbox",
         "others": len(rows) - listed,
         "other_senders": len(senders) - len(groups),
     }

@@ -46,7 +46,6 @@ def build_renderer(settings: Settings, name: str, section: TransportSettings) ->
     config, templates = settings.config, settings.home.templates
     links = {key: value or "" for key, value in config.links.model_dump().items()}
     if config.serve is not None and config.serve.url:
-        links["job"] = links["job"] or f"{config.serve.url}/ui/jobs/{{job_id}}"
         links["page"] = f"{config.serve.url}/ui"
     context = RenderContext(
         config.do_email,

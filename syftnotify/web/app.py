@@ -88,7 +88,7 @@ def create_app(
         app.include_router(router)
     add_handlers(app, answer_problem)
     add_schema(app)
-    app.add_middleware(ServerErrors)
+    app.add_middleware(ServerErrors, page_answer=answer_problem)
     app.add_middleware(BodyLimit, seconds=request_seconds)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(ProxyAddresses, is_behind_proxy=serve is not None and serve.behind_proxy)

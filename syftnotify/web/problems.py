@@ -172,8 +172,9 @@ def error_detail(error: NotifyError) -> str:
 class ServerErrors:
     """ASGI middleware that answers unexpected errors with 500 and logs them with their traceback."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, page_answer: PageAnswer) -> None:
         self._app = app
+        self._page_answer = page_answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         has_started = False
@@ -189,5 +190,6 @@ class ServerErrors:
             if scope["type"] != "http" or has_started:
                 raise
             log.exception("a request failed")
-            status = HTTPStatus.INTERNAL_SERVER_ERROR
-            await problem(status, "an error of the server; see its log")(scope, receive, send)
+            status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the server; see its log"
+            answer = self._page_answer(Request(scope), status, detail, {}) or problem(status, detail)
+            await answer(scope, receive, send)

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
+from syftnotify.core.errors import NotifyError
 from syftnotify.web.page import (
     delivery_routes,
     inbox_routes,
@@ -21,8 +22,10 @@ from syftnotify.web.page import (
     transport_routes,
     waiting_routes,
 )
-from syftnotify.web.page.access import PREFIX, SIGN_IN
+from syftnotify.web.page.access import PREFIX, SIGN_IN, Visitor, visitor_of
 from syftnotify.web.page.rendering import render
+from syftnotify.web.problems import ProblemError
+from syftnotify.web.state import state_of
 
 PAGES = tuple(
     module.router
@@ -51,6 +54,19 @@ def answer_problem(request: Request, status: int, detail: str, headers: Mapping[
         return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': path + query})}", HTTPStatus.SEE_OTHER)
     title = HTTPStatus(status).phrase
     text = "There is no such page." if status == HTTPStatus.NOT_FOUND and "openapi" in detail else detail
-    response = render(request, "error.html", status=status, title=title, detail=text)
+    response = render(request, "error.html", _visitor_or_none(request, status), status=status, title=title, detail=text)
     response.headers.update({name: value for name, value in headers.items() if name != "WWW-Authenticate"})
     return response
+
+
+def _visitor_or_none(request: Request, status: int) -> Visitor | None:
+    """The visitor, for the navigation of the page about an error; None where that may have been the error."""
+    if (
+        status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.MISDIRECTED_REQUEST, HTTPStatus.TOO_MANY_REQUESTS}
+        or status >= 500
+    ):
+        return None
+    try:
+        return visitor_of(request, state_of(request))
+    except (ProblemError, NotifyError):
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sqlite3
 import time
@@ -23,7 +24,9 @@ from syftnotify.services.tokens import revoke_token
 from syftnotify.web.access import RateLimits
 from syftnotify.web.page.access import BROWSER_COOKIE, SESSION_COOKIE
 from syftnotify.web.page.pages import PAGES
+from syftnotify.web.page.rendering import STATIC
 from tests.support import ANA, BO, OWNER, Box, wait_until
+from tests.trees import TREES, Disk
 from tests.web import Served, csrf_of, serve, submit
 
 EXAMPLES = {
@@ -368,6 +371,16 @@ def test_header_of_a_proxy_needs_a_proxy(box: Box) -> None:
         load(box.home)
 
 
+@pytest.mark.parametrize(
+    "url", ["notify.lab.example", "ftp://x.example", "https://x.example/path", "https://x.example?a"]
+)
+def test_address_of_the_page_is_checked(box: Box, url: str) -> None:
+    box.configure({"serve": {"url": url}})
+
+    with pytest.raises(ConfigError, match=r"serve\.url: expected an address"):
+        load(box.home)
+
+
 def test_forwarded_address_counts_only_behind_a_proxy(box: Box) -> None:
     """Otherwise a client could choose the address whose failures are counted."""
     for number, is_behind_proxy in enumerate((False, True)):
@@ -402,3 +415,49 @@ def test_no_page_changes_anything_when_it_is_shown(served: Served, tmp_path: Pat
         if method == "GET":
             status_of(client, method, path, csrf)
     assert content() == before
+
+
+def test_mails_link_to_the_page(box: Box) -> None:
+    """N08, N11: to the job, where no other link is configured."""
+    with serve(box, url="https://notify.lab.example/") as served:
+        tree = TREES["D"](Disk(box.root, box.clock.time))
+        box.scan()
+        tree.submit()
+        box.scan()
+        (mail,) = [mail for mail in box.mails() if mail.event == "job_submitted" and mail.to == OWNER]
+        link = f"https://notify.lab.example/ui/jobs/{url_id(tree.entity())}"
+
+        assert f"Review the job: {link}" in mail.text.splitlines()
+        assert f'href="{link}"' in mail.html
+        assert served.visitor().get(link.removeprefix("https://notify.lab.example")).status_code == 200
+
+
+def test_sessions_are_listed_and_revoked_as_tokens(served: Served) -> None:
+    client = served.visitor()
+    (session,) = [each for each in served.outbox.tokens.all() if each.is_session]
+
+    assert f"{session.id}  operator {OWNER}, session since " in served.box.notify("token", "list", check=0).stdout
+    served.box.notify("token", "revoke", session.id, check=0)
+    assert client.get("/ui/inbox").status_code == 303
+
+
+def test_script_of_others_is_the_pinned_one() -> None:
+    """htmx 4.0.1 as its package on npm has it, with its licence."""
+    content = (STATIC / "htmx-4.0.1.min.js").read_bytes()
+
+    assert hashlib.sha256(content).hexdigest() == "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130"
+    assert (STATIC / "htmx-LICENSE.txt").read_text(encoding="utf-8").startswith("Zero-Clause BSD")
+
+
+def test_error_of_a_page_is_a_page(served: Served) -> None:
+    client = served.visitor()
+    for path, status, text in (
+        ("/ui/none", 404, "There is no such page."),
+        ("/ui/deliveries?kind=nonsense", 400, "is not an event kind"),
+        ("/ui/inbox?cursor=x", 400, "the cursor is not valid here"),
+        ("/ui/deliveries/00000000", 404, "there is no such notification"),
+        ("/ui/jobs/none", 404, "is recorded"),
+    ):
+        response = client.get(path)
+        assert (response.status_code, text in response.text) == (status, True), response.text
+        assert 'aria-label="Pages"' in response.text
