@@ -14,7 +14,7 @@ from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification, NotificationState
 from syftnotify.core.outbox import AttemptOutcome
-from tests.support import ANA, OWNER, Box, claim
+from tests.support import ANA, OWNER, TIMEOUT, Box, claim
 from tests.trees import TREES, Disk, Tree
 from tests.web import Served
 
@@ -80,6 +80,7 @@ def visiting(
 ) -> Iterator[Visit]:
     """A browser on the page; with a `role` it is signed in. `options` are those of a browser context."""
     context = browser.new_context(**{"viewport": {"width": 1000, "height": 800}, **options})
+    context.set_default_timeout(TIMEOUT * 1000)
     try:
         visit = watched(context, served)
         if role:

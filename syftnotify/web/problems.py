@@ -166,7 +166,8 @@ def error_detail(error: NotifyError) -> str:
     if isinstance(error, StateError):
         return "the database cannot be used"
     is_for_terminal = any(sign in error.hint for sign in ("notify ", "--"))
-    return f"{error}; {error.hint}" if error.hint and not is_for_terminal else str(error)
+    text = str(error).removeprefix("--")  # of a command's option, which has the name of a field
+    return f"{text}; {error.hint}" if error.hint and not is_for_terminal else text
 
 
 class ServerErrors:

@@ -58,7 +58,8 @@ KindFilter = Annotated[
 
 def _no_number(value: Any) -> Any:
     """Refuses seconds since 1970, which are no times of the API."""
-    if isinstance(value, str) and value.strip().lstrip("+-").replace(".", "", 1).isdigit():
+    is_number = isinstance(value, int | float)
+    if is_number or (isinstance(value, str) and value.strip().lstrip("+-").replace(".", "", 1).isdigit()):
         raise ValueError("expected a time such as 2026-03-03T10:30:45Z")
     return value
 

@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.browser.chromium import chromium_path, open_browser
+from tests.support import TIMEOUT
 
 
 @pytest.fixture(scope="session")
@@ -17,5 +18,6 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("SYFTNOTIFY_REQUIRES_BROWSER"):
             pytest.fail("chromium is not installed; install Debian's package chromium")
         pytest.skip("chromium is not installed; install Debian's package chromium, or set CHROMIUM")
+    expect.set_options(timeout=TIMEOUT * 1000)  # no limit decides a test
     with open_browser() as opened:
         yield opened

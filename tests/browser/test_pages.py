@@ -17,9 +17,9 @@ from syftnotify.core.models import Event, Notification, NotificationState
 from syftnotify.services.silences import list_silences
 from tests.browser.test_mails import WIDTHS, overflow_of
 from tests.pages import PAGES, fill, step, undelivered, visiting
-from tests.support import ANA, OWNER, Box, wait_until
+from tests.support import ANA, OWNER, TIMEOUT, Box, wait_until
 from tests.trees import TREES, Disk
-from tests.web import Served, serve
+from tests.web import Served, serve, worker_url
 
 pytestmark = pytest.mark.browser
 HOLDING = {"interval": 1, "on_unknown": "hold"}
@@ -320,3 +320,26 @@ def test_other_site_neither_submits_nor_frames_the_page(browser: Browser, own: S
         else:
             wait_until(lambda: visit.page.frames[1].url.startswith("chrome-error:"), what="the refusal")
         assert list_silences(own.outbox) == []
+
+
+def test_running_worker_shows_a_new_job_at_once(browser: Browser, box: Box) -> None:
+    """From the tree to the open page: the worker scans, stores and serves."""
+    box.configure({"serve": {"enabled": True, "port": 0}})
+    tree = TREES["D"](Disk(box.root))
+    box.notify("start", check=0)
+    url = worker_url(box)
+    token = box.notify("token", "create", "--user", OWNER, "--role", "operator", check=0).stdout.split()[0]
+    page = browser.new_page()
+    page.set_default_timeout(TIMEOUT * 1000)
+    page.goto(url)
+    page.get_by_label("Token").fill(token)
+    press(page, "Sign in")
+    page.get_by_role("link", name="Inbox").click()
+    expect(page.get_by_text("Nothing yet.")).to_be_visible()
+    tree.submit("ages")
+    expect(page.get_by_role("link", name='Job "ages" from ana@uni.example was submitted.')).to_be_visible()
+    page.get_by_role("link", name="Waiting for you").click()
+    expect(page.get_by_role("link", name="ages")).to_be_visible()
+    page.get_by_role("link", name="Status").click()
+    expect(page.locator("#status .pill")).to_have_text("running")
+    page.close()

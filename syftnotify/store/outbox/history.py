@@ -39,10 +39,12 @@ from syftnotify.store.outbox.schema import (
     ATTEMPTS,
     EVENTS,
     INBOX_ENTRIES,
+    LAST_SENT,
     NOTIFICATIONS,
     RUN_ENDS,
     SKIPPED,
     SUBMISSIONS,
+    TOTALS,
     WAITING,
 )
 from syftnotify.store.outbox.totals import read_totals
@@ -202,14 +204,10 @@ class History:
             return [SentMessage(*row) for row in connection.execute(query)]
 
     def last_sent(self, transport: str) -> float | None:
-        query = (
-            sa.select(sa.func.max(ATTEMPTS.c.started_at))
-            .join(NOTIFICATIONS, NOTIFICATIONS.c.id == ATTEMPTS.c.notification)
-            .where(NOTIFICATIONS.c.transport == transport, ATTEMPTS.c.outcome == DELIVERED)
-        )
+        query = sa.select(TOTALS.c.value).where(TOTALS.c.name == f"{LAST_SENT}{transport}")
         with self._database.reading() as connection:
-            last: float | None = connection.execute(query).scalar_one()
-            return last
+            last = connection.execute(query).scalar()
+        return None if last is None else last / 1000
 
     def counts(self, *, holding: Collection[str] = ()) -> OutboxCounts:
         with self._database.reading() as connection:

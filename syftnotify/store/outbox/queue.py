@@ -29,7 +29,7 @@ from syftnotify.store.outbox.database import Database, is_decoding_error, text_a
 from syftnotify.store.outbox.events import EventLog
 from syftnotify.store.outbox.rows import ROW_ERRORS, stored_event
 from syftnotify.store.outbox.schema import ATTEMPTS, EVENTS, NOTIFICATIONS
-from syftnotify.store.outbox.totals import add_to_totals
+from syftnotify.store.outbox.totals import add_to_totals, last_sent
 from syftnotify.system.failpoints import reached
 
 _ID = sa.bindparam("row_id", type_=sa.Text)
@@ -152,7 +152,8 @@ class Queue:
         with self._database.writing() as connection:
             _MARK_SENT.execute(connection, [{"row_id": each, "new_thread": thread} for each in ids])
             _end_attempts(connection, ids, now, DELIVERED, provider_id=provider_id)
-            add_to_totals(connection, messages=1, notifications=len(ids), **{attempt_total(DELIVERED): 1})
+            counts = {"messages": 1, "notifications": len(ids), attempt_total(DELIVERED): 1}
+            add_to_totals(connection, **counts, **last_sent(claimed[0].transport, now))
         self._recorded(claimed, is_final=True)
 
     def mark_failed(

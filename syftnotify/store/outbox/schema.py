@@ -24,6 +24,7 @@ SCHEMA_VERSION = 9
 # The conditions of the partial indexes, as text: SQLite uses such an index only if the query repeats its text.
 WAITING = "state IN ('pending', 'unknown')"
 UNSENT = "state IN ('pending', 'unknown', 'sending')"
+LAST_SENT = "last_sent "  # prefix of the names of totals that are moments; the name of a transport follows
 SKIPPED = "state = 'skipped'"
 RUN_ENDS = "kind IN ('job_completed', 'job_failed', 'job_timeout')"
 _QUEUE_COLUMNS = "transport, priority, recipient, seq, not_before, entity"
@@ -63,6 +64,8 @@ UPGRADES: dict[int, tuple[str, ...]] = {
         f"CREATE INDEX IF NOT EXISTS skipped ON notifications (reason, seq) WHERE {SKIPPED}",
         f"CREATE INDEX IF NOT EXISTS run_ends ON events (noticed_at) WHERE {RUN_ENDS}",
         "CREATE INDEX IF NOT EXISTS of_recipient ON notifications (recipient, seq)",
+        "INSERT OR REPLACE INTO totals SELECT 'last_sent ' || transport, CAST(max(started_at) * 1000 AS INTEGER) "
+        "FROM attempts JOIN notifications ON notifications.id = notification WHERE outcome = 'sent' GROUP BY transport",
     ),
 }
 

@@ -43,7 +43,7 @@ def preview_or_add(request: Request, state: State, visitor: OperatorParameter, f
             state.outbox.alert_rules.add(new.rule)
             return go_to("/rules", done="rule-added")
     except NotifyError as error:
-        return _page(request, state, visitor, values, error=error_detail(error).removeprefix("--"))
+        return _page(request, state, visitor, values, error=error_detail(error))
     preview = preview_rule(state.outbox, new.rule)
     return _page(request, state, visitor, values, preview=preview, warning=new.warning)
 

@@ -69,7 +69,7 @@ def add(request: Request, state: State, visitor: OperatorParameter, form: Checke
         )
     except NotifyError as error:
         values = {name: form.get(name) for name in (*_FIELDS, "end")}
-        return _page(request, state, visitor, values, error=error_detail(error).removeprefix("--"))
+        return _page(request, state, visitor, values, error=error_detail(error))
     return go_to(f"/silences/{silence.id}", done="silence-added")
 
 

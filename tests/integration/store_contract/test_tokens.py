@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from syftnotify.core.outbox import OutboxStore
-from syftnotify.core.tokens import Role, Token, token_hash
+from syftnotify.core.tokens import Role, SignInLink, Token, token_hash
 from tests.integration.store_contract.stores import OpenOutbox
 from tests.support import ANA, BO
 
@@ -37,3 +37,26 @@ def test_token_is_valid_until_it_expires() -> None:
     assert FIRST.is_valid(499.0)
     assert not FIRST.is_valid(500.0)
     assert SECOND.is_valid(1e12)
+
+
+def test_link_is_used_once_in_its_browser_until_it_expires(outbox: OutboxStore) -> None:
+    for name, expires_at in (("a", 200.0), ("b", 90.0)):
+        outbox.tokens.add_link(SignInLink(name, ANA, "browser", 50.0, expires_at))
+
+    assert outbox.tokens.use_link("a", "other", 100.0) == ""
+    assert outbox.tokens.use_link("b", "browser", 100.0) == "", "it has expired"
+    assert [outbox.tokens.use_link("a", "browser", 100.0) for _ in range(2)] == [ANA, ""]
+    assert outbox.tokens.count_links(ANA, 50.0) == outbox.tokens.count_links("", 50.0) == 2
+    assert outbox.tokens.count_links(BO, 50.0) == outbox.tokens.count_links("", 51.0) == 0
+    outbox.tokens.add_link(SignInLink("c", BO, "browser", 150.0, 300.0))
+    assert outbox.tokens.count_links("", 0.0) == 2, "what has expired is deleted"
+
+
+def test_ended_sessions_are_deleted_and_tokens_are_not(outbox: OutboxStore) -> None:
+    for name, session_of in (("token", None), ("session", ""), ("other", "token")):
+        outbox.tokens.add(Token(name, ANA, Role.VIEWER, 1.0, 100.0, session_of=session_of), f"hash of {name}")
+    outbox.tokens.revoke("other", 300.0)
+    outbox.tokens.delete_sessions(200.0)
+
+    assert {token.id for token in outbox.tokens.all()} == {"token"}
+    assert [token.is_session for token in outbox.tokens.all()] == [False]

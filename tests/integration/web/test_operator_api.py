@@ -242,3 +242,32 @@ def test_name_in_a_path_is_no_pattern(served: Served, operator: httpx.Client) ->
     assert created["job_id"] == "run[1]*"
     assert [rule["id"] for rule in operator.get("/jobs/run[1]*/alerts").json()] == [created["id"]]
     assert operator.get("/jobs/run1/alerts").json() == []
+
+
+def test_silence_is_added_listed_and_ended(served: Served, operator: httpx.Client) -> None:
+    created = operator.post("/v1/silences", json={"job": ["noisy-*"], "ends_at": "2126-03-03T18:00:00Z", "reason": "x"})
+    silence = created.json()
+
+    assert created.status_code == 201
+    assert (silence["job"], silence["state"], silence["ends_at"]) == (["noisy-*"], "active", "2126-03-03T18:00:00.000Z")
+    assert operator.get("/v1/silences").json() == [silence]
+    enqueue(served.outbox, submitted("noisy-1"), skipped=f"silence {silence['id']}: x")
+    detail = operator.get(f"/v1/silences/{silence['id']}").json()
+    assert [each["entity"] for each in detail["suppressed"]] == ["job/noisy-1"]
+    assert detail["silence"]["suppressed"] == 1
+    assert operator.delete(f"/v1/silences/{silence['id']}").json()["state"] == "expired"
+    assert operator.delete(f"/v1/silences/{silence['id']}").status_code == 409
+    assert operator.get("/v1/silences").json() == []
+    assert [each["state"] for each in operator.get("/v1/silences?expired=true").json()] == ["expired"]
+    assert operator.get("/v1/silences/00000000").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"job": ["a["]}, {"job": ["a"], "ends_at": "2000-01-01T00:00:00Z"}, {"job": ["a"], "events": ["x"]}]
+)
+def test_wrong_silence_is_refused_with_a_reason(operator: httpx.Client, body: dict[str, Any]) -> None:
+    response = operator.post("/v1/silences", json=body)
+
+    assert response.status_code == 400
+    assert response.json()["detail"]
+    assert "--" not in response.json()["detail"]
