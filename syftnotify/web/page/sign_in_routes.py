@@ -14,7 +14,6 @@ from syftnotify.core.errors import NotifyError
 from syftnotify.services.sessions import (
     LINK_SECONDS,
     SESSION_SECONDS,
-    LinkMail,
     create_link,
     end_session,
     find_session,
@@ -42,6 +41,7 @@ log = logging.getLogger(__name__)
 router = page_router()
 
 _START = f"{PREFIX}/"
+_ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - compared with; no address of a link
 # Addresses of this page alone: a link may not lead to another site after signing in.
 _OWN_ADDRESS = re.compile(rf"{PREFIX}/[A-Za-z0-9/_.~%?=&@-]*")
 
@@ -79,9 +79,8 @@ def mail_link(request: Request, state: State, form: OpenForm, tasks: BackgroundT
     """Mail a link to a person who is known here. The answer is the same for all others."""
     state.limits.count_failure(_address(request))  # as for a wrong token: nobody may try very many addresses
     user, browser = form.get("user"), new_secret()
-    mail = create_link(state.settings, state.outbox, user, browser, f"{state.page_url}{SIGN_IN}")
-    if mail is not None:
-        tasks.add_task(_send, state, mail)
+    # After the answer, whose time would tell whether the person is known.
+    tasks.add_task(_mail_link, state, user, browser)
     response = render(request, "link_sent.html", user=user, minutes=int(LINK_SECONDS // 60))
     set_cookie(response, BROWSER_COOKIE, browser, LINK_SECONDS)
     return response
@@ -117,7 +116,7 @@ def sign_out(visitor: VisitorParameter, state: State, form: CheckedForm) -> Resp
 
 
 def _form(request: Request, state: ServerState, *, status: int = HTTPStatus.OK, **variables: Any) -> Response:
-    can_mail = state.settings.mail_settings is not None
+    can_mail = _can_mail(state)
     return render(request, "sign_in.html", status=status, **{"error": "", "can_mail": can_mail, **variables})
 
 
@@ -131,9 +130,20 @@ def _signed_in(state: ServerState, request: Request, target: str, secret: str) -
     return response
 
 
-def _send(state: ServerState, mail: LinkMail) -> None:
+def _can_mail(state: ServerState) -> bool:
+    """Whether links can be mailed: there is a transport, and an address to which they lead."""
+    serve = state.settings.config.serve
+    has_address = serve is not None and (serve.url is not None or serve.host not in _ALL_ADDRESSES)
+    return has_address and state.settings.mail_settings is not None
+
+
+def _mail_link(state: ServerState, user: str, browser: str) -> None:
+    if not _can_mail(state):
+        return
     try:
-        send_link(state.settings, mail)
+        mail = create_link(state.settings, state.outbox, user, browser, f"{state.page_url}{SIGN_IN}")
+        if mail is not None:
+            send_link(state.settings, mail)
     except NotifyError as error:
         log.error("a link to sign in could not be mailed: %s", error)
 
