@@ -114,7 +114,7 @@ def filled_home() -> Iterator[tuple[Home, OutboxStore]]:
 
 
 def session_of(outbox: OutboxStore, user: str) -> str:
-    return start_session_by_token(outbox, create_token(outbox, user, Role.OPERATOR).secret)
+    return start_session_by_token(outbox, create_token(outbox, user, Role.OPERATOR).token)
 
 
 def page_figures(home: Home, outbox: OutboxStore) -> Iterator[Figure]:

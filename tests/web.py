@@ -20,7 +20,7 @@ from syftnotify.runtime.opening import create_outbox
 from syftnotify.services.inbox import NewNotification, create_notification
 from syftnotify.services.server_settings import load_with_server
 from syftnotify.services.sessions import start_session_by_token
-from syftnotify.services.tokens import create_token
+from syftnotify.services.tokens import NewToken, create_token
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_status
 from syftnotify.system.paths import Home
@@ -46,7 +46,10 @@ class Served:
 
     def token(self, role: str, user: str = ANA, *, expires_at: float | None = None) -> str:
         """The secret of a new token."""
-        return create_token(self.outbox, user, Role(role), expires_at=expires_at).secret
+        return self.created_token(role, user, expires_at=expires_at).secret
+
+    def created_token(self, role: str, user: str, *, expires_at: float | None = None) -> NewToken:
+        return create_token(self.outbox, user, Role(role), expires_at=expires_at)
 
     def client(self, role: str = "", user: str = ANA) -> httpx.Client:
         """A client with a token of `role`; without a role, with none."""
@@ -57,7 +60,7 @@ class Served:
     def visitor(self, role: str = "operator", user: str = OWNER) -> httpx.Client:
         """A client that is signed in to the page, as a browser is."""
         client = self.client()
-        session = start_session_by_token(self.outbox, self.token(role, user))
+        session = start_session_by_token(self.outbox, self.created_token(role, user).token)
         # A cookie of this name needs https, of which a browser makes an exception for this machine.
         client.headers.update({"Cookie": f"{SESSION_COOKIE}={session}", "Sec-Fetch-Site": "same-origin"})
         return client

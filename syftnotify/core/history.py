@@ -128,14 +128,17 @@ class History(Protocol):
     def job(self, entity: str) -> JobRecord | None:
         """The job with this entity, and its latest event."""
 
-    def events(self, about: str) -> list[EventRecord]:
-        """The events of an entity, or of all jobs of that name, oldest first."""
+    def events(self, about: str, *, limit: int | None = None) -> list[EventRecord]:
+        """The events of an entity, or of all jobs of that name, oldest first; at most `limit`, the latest."""
 
     def event(self, key: str) -> Event | None:
         """One event as it was recorded; None if it is not kept, or is damaged."""
 
     def latest(self, entity: str, kinds: Collection[str]) -> DetectedEvent | None:
         """The latest event of an entity that has one of these kinds."""
+
+    def starts(self, entities: Collection[str]) -> dict[str, list[float]]:
+        """When starts of runs of these entities were detected, in order, by entity."""
 
     def run_ends(self, kinds: Collection[str], since: float, limit: int) -> list[DetectedEvent]:
         """The latest events of these kinds, all of `END_KINDS`, that were detected since then, newest first."""

@@ -41,7 +41,7 @@ def entity_of_url_id(text: str) -> str:
         return text
     try:
         content = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
-        entity = content.decode("utf-8", "surrogateescape")
+        entity = content.decode("utf-8")
     except ValueError:
         return text
     return entity if entity and url_id(entity) == text else text

@@ -167,8 +167,8 @@ class NotificationQueue(Protocol):
         What waits for another kind of transport becomes a dead letter, and so does mail if `to` is empty.
         """
 
-    def skip_silenced(self, reason: Callable[[Event], str]) -> int:
-        """Skip what waits and for whose event `reason` is not empty; returns how many."""
+    def skip_silenced(self, reason: Callable[[Event, float], str]) -> int:
+        """Skip what waits and for whose event and its time of detection `reason` is not empty; returns how many."""
 
     def skip_denied(self, denies: Callable[[str], bool], reason: str) -> int:
         """Skip what waits for addresses that `denies` matches, owner and operators aside; returns how much.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,6 +11,9 @@ from typing import Protocol
 from syftnotify.core.kinds import WORKER_KINDS, EventKind
 from syftnotify.core.matching import Match
 from syftnotify.core.models import Event
+
+# A change is found in the history, which may be pruned later; and nobody remembers older silences.
+MAX_UNTIL_CHANGE = 30 * 86400.0  # seconds
 
 
 class SilenceState(StrEnum):
@@ -33,7 +37,7 @@ class Silence:
     match: Match
     kinds: frozenset[EventKind] | None = None  # None: every kind
     starts_at: float = 0.0
-    ends_at: float | None = None  # None: for each job until its state changes
+    ends_at: float | None = None  # None: for each job until its state changes, at most `MAX_UNTIL_CHANGE`
     created_at: float = 0.0
     expired_at: float | None = None  # when a user has ended it
 
@@ -42,9 +46,15 @@ class Silence:
         """Whether it ends for each job with the next change of its state, instead of at a moment."""
         return self.ends_at is None
 
+    @property
+    def end(self) -> float:
+        """When it ends at the latest, or has ended."""
+        if self.expired_at is not None:
+            return self.expired_at
+        return self.starts_at + MAX_UNTIL_CHANGE if self.ends_at is None else self.ends_at
+
     def state(self, now: float) -> SilenceState:
-        ends_at = self.ends_at if self.expired_at is None else self.expired_at
-        if ends_at is not None and ends_at <= now:
+        if self.end <= now:
             return SilenceState.EXPIRED
         return SilenceState.PENDING if now < self.starts_at else SilenceState.ACTIVE
 
@@ -59,18 +69,29 @@ class Silence:
         return f"silence {self.id}: {self.reason}" if self.reason else f"silence {self.id}"
 
 
+def is_change(kind: EventKind) -> bool:
+    """Whether events of this kind end silences until a change."""
+    return kind.spec.status_after is not None or kind.spec.is_final or kind is EventKind.PEER_GRANTED
+
+
 def silence_reason(
-    event: Event, silences: Iterable[Silence], now: float, has_changed: Callable[[str, float], bool]
+    event: Event,
+    silences: Iterable[Silence],
+    now: float,
+    has_changed: Callable[[str, float], bool],
+    *,
+    detected_at: float = math.inf,
 ) -> str:
     """Why nobody is notified of `event`; empty: it is not silenced.
 
     `has_changed` tests whether the state of an entity has changed since a moment. The change that ends a silence is
-    notified.
+    notified, but not one from before the silence, which is queued. `detected_at` is that of a queued event.
     """
     for silence in silences:
         if silence.state(now) is SilenceState.ACTIVE and silence.covers(event):
             is_over = silence.is_until_change and (
-                event.kind.spec.status_after is not None or has_changed(event.entity, silence.starts_at)
+                (is_change(event.kind) and detected_at > silence.starts_at)
+                or has_changed(event.entity, silence.starts_at)
             )
             if not is_over:
                 return silence.text

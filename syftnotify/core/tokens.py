@@ -68,17 +68,24 @@ class TokenStore(Protocol):
     def find(self, secret_hash: str) -> Token | None:
         """The token with this `token_hash`."""
 
+    def get(self, token_id: str) -> Token | None:
+        """The token with this id."""
+
+    def of_user(self, user: str) -> list[Token]:
+        """The tokens of a person without sessions, also expired and revoked ones."""
+
     def revoke(self, token_id: str, now: float) -> bool:
         """Revoke a token; returns whether there was a valid one."""
 
     def delete_sessions(self, ended_before: float) -> None:
         """Delete the sessions that have expired or were revoked before a moment."""
 
-    def add_link(self, link: SignInLink) -> None:
-        """Store a link, and delete those that have expired before it was created."""
+    def add_link(self, link: SignInLink, *, of_person: int, of_all: int) -> bool:
+        """Store a link, and delete those that have expired before it was created.
 
-    def count_links(self, user: str, since: float) -> int:
-        """The number of links that were made for `user` since a moment; for an empty `user`, of all."""
+        Returns:
+            Whether it is stored: not if there are `of_person` links of its person, or `of_all` of all persons.
+        """
 
     def use_link(self, link_hash: str, browser_hash: str, now: float) -> str:
         """The person of a link that is valid at `now` in this browser, and can be used no more; empty: it is not."""

@@ -203,7 +203,10 @@ def _is_unverified(item: Item) -> bool:
 def local_time(moment: str | float, zone: tzinfo | None) -> datetime | str:
     """An ISO 8601 time, or seconds since 1970, in `zone`; any other text escaped, 0 as empty text."""
     if not isinstance(moment, str):
-        return datetime.fromtimestamp(moment, zone).astimezone(zone) if moment else ""
+        try:
+            return datetime.fromtimestamp(moment, zone).astimezone(zone) if moment else ""
+        except (OverflowError, OSError, ValueError):  # outside the years that `datetime` supports
+            return f"{moment:.0f} s since 1970"
     parsed = parse_time(moment)
     try:
         return parsed.astimezone(zone) if isinstance(parsed, datetime) else parsed
@@ -290,7 +293,7 @@ def _call(payload: Mapping[str, Any]) -> dict[str, Any]:
         else "",
         "owner": literal(payload.get("owner") or ""),
         "status": literal(facts["status"]) if facts.get("status") else "",
-        "can_reject": bool(facts.get("can_reject", payload.get("layout") in {"C", "D"})),
+        "can_reject": bool(facts.get("can_reject", str(payload.get("layout")) in {"C", "D"})),
         "is_other_name": bool(facts.get("is_other_name")),
         "config_name": escape(str(facts.get("config_name") or ""), limit=NAME_LIMIT, quoted=True),
     }

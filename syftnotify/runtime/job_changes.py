@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from syftnotify.core.detection import Changes, SilentMark, detect_jobs
-from syftnotify.core.kinds import TERMINAL_STATUSES, EventKind
+from syftnotify.core.kinds import TERMINAL_STATUSES, EventKind, Status
 from syftnotify.core.models import AlertRule, Event, Job
 from syftnotify.core.reminders import ReminderThresholds, due_reminders
 from syftnotify.core.routing import RoutingContext, long_runs
@@ -64,6 +64,7 @@ class JobChanges:
         self._scope = scope
         self._thresholds = thresholds
         self._unfinished: dict[str, tuple[Job, float]] = {}  # jobs that have not ended, and since when with this status
+        self._unreadable: dict[str, tuple[Job, float]] = {}  # jobs that have been so for long, and since when
         self._has_scanned = False
 
     @property
@@ -85,6 +86,12 @@ class JobChanges:
     def unfinished(self) -> Mapping[str, tuple[Job, float]]:
         """The readable jobs that have not ended, by entity, and since when each has had its status."""
         return self._unfinished
+
+    @property
+    def waiting(self) -> Mapping[str, tuple[Job, float]]:
+        """The jobs that wait for review, by entity, with those that cannot be read; and since when."""
+        waiting = {entity: pair for entity, pair in self._unfinished.items() if pair[0].status is Status.WAITING}
+        return {**waiting, **self._unreadable}
 
     def count(self) -> JobScan:
         """Scan without detecting anything."""
@@ -130,6 +137,7 @@ class JobChanges:
             )
         for entity in found.scan.vanished:
             self._unfinished.pop(entity, None)
+            self._unreadable.pop(entity, None)
         return found
 
     def _add(
@@ -151,6 +159,10 @@ class JobChanges:
             before = self._unfinished.pop(job.entity, None)
             if job.is_readable and job.status not in TERMINAL_STATUSES:
                 self._unfinished[job.entity] = job, now if before is None or _has_changed(before[0], job) else before[1]
+            unreadable = self._unreadable.pop(job.entity, None)
+            is_known = job.entity in self._unfinished
+            if "unreadable" in job.details and job.status is Status.WAITING and not is_known:
+                self._unreadable[job.entity] = job, now if unreadable is None else unreadable[1]
 
     def remind(self, changes: Changes, context: RoutingContext, now: float) -> None:
         """Add the reminders that are due; before the baseline they are only recorded."""

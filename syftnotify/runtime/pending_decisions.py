@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from syftnotify.core.decisions import PendingDecision, PendingDecisionStore
 from syftnotify.core.detection import job_payload
-from syftnotify.core.kinds import EventKind, Status
+from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Job
 from syftnotify.core.reminders import status_since
 from syftnotify.core.submissions import requests_of
@@ -26,22 +27,25 @@ class PendingDecisions:
         """Store everything at the next `record`, after the outbox was replaced."""
         self._is_stored = False
 
-    def record(self, jobs: Mapping[str, tuple[Job, float]], peers: Iterable[PendingDecision], now: float) -> None:
+    def record(self, waiting: Mapping[str, tuple[Job, float]], peers: Iterable[PendingDecision], now: float) -> None:
         """Store the jobs that wait for review, and the peer requests without an answer.
 
-        `jobs` have not ended; each is paired with the time at which its status was first seen.
+        Each job is paired with the time at which its status was first seen.
         """
-        waiting = {entity: pair for entity, pair in jobs.items() if pair[0].status is Status.WAITING}
-        requests = {each.entity: each for each in peers}
+        known = self._peers if self._is_stored else {}
+        # A request has no time in the tree: the one at which it was first seen is kept.
+        requests = {
+            each.entity: replace(each, since=known[each.entity].since) if each.entity in known else each
+            for each in peers
+        }
         before = self._jobs if self._is_stored else {}
         # A job that was not read again is the same object.
         changed = [_of_job(*pair, now) for entity, pair in waiting.items() if before.get(entity) is not pair]
-        known = self._peers if self._is_stored else {}
         changed += [each for entity, each in requests.items() if known.get(entity) != each]
         removed = [entity for entity in (*before, *known) if entity not in waiting and entity not in requests]
         if changed or removed or not self._is_stored:
             self._store.change(changed, removed, replaces=not self._is_stored)
-        self._jobs, self._peers, self._is_stored = waiting, requests, True
+        self._jobs, self._peers, self._is_stored = dict(waiting), requests, True
 
 
 def _of_job(job: Job, seen: float, now: float) -> PendingDecision:

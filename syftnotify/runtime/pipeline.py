@@ -287,8 +287,10 @@ class Pipeline:
 
     def _record_decisions(self, peers: list[Peer], now: float) -> None:
         """Record what waits for the owner; a scientist decides nothing."""
-        if self._file_changes is not None:
-            self._decisions.record(self._jobs.unfinished, self._peers.pending(peers, now), now)
+        if self._file_changes is None:
+            self._decisions.record({}, [], now)
+        else:
+            self._decisions.record(self._jobs.waiting, self._peers.pending(peers, now), now)
 
     def _expire_alert_rules(self, context: RoutingContext, now: float) -> None:
         """Delete rules about a single job some time after the job is gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
@@ -65,8 +66,10 @@ class RoutingContextBuilder:
             self._queues.add(name)
         self._alert_transports = {name: transport_info(name) for name in targets}
 
-    def _silence_reason(self, silences: Iterable[Silence], now: float, event: Event) -> str:
-        return silence_reason(event, silences, now, self._outbox.silences.has_changed)
+    def _silence_reason(
+        self, silences: Iterable[Silence], now: float, event: Event, detected_at: float = math.inf
+    ) -> str:
+        return silence_reason(event, silences, now, self._outbox.silences.has_changed, detected_at=detected_at)
 
     def build(self, peers: frozenset[str], is_recorded: Callable[[str], bool], now: float) -> RoutingContext:
         """The context for one scan at `now`.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from syftnotify.core.history import DetectedEvent
@@ -46,24 +47,23 @@ def preview_rule(outbox: OutboxStore, rule: AlertRule) -> RulePreview:
     kinds = [kind.value for kind in (ends if minutes else ends & wanted)]
     since = time.time() - PREVIEW_DAYS * 86400.0
     found = outbox.history.run_ends(kinds, since, _MAX_ENDS + 1) if kinds else []
+    matching = [each for each in found[:_MAX_ENDS] if route.match.matches(each.event)]
+    starts = outbox.history.starts({each.event.entity for each in matching if each.event.emitted}) if minutes else {}
     firings: list[Firing] = []
-    for each in found[:_MAX_ENDS]:
-        if not route.match.matches(each.event):
-            continue
+    for each in matching:
         if each.event.kind in wanted:
             firings.append(Firing(each.event.kind, each.event, each.detected_at))
-        if minutes and (seconds := _duration(outbox, each)) is not None and seconds >= minutes * 60.0:
+        if minutes and (seconds := _duration(each, starts)) is not None and seconds >= minutes * 60.0:
             firings.append(Firing(EventKind.JOB_LONG_RUNNING, each.event, each.detected_at))
     return RulePreview(len(firings), firings[:_MAX_LISTED], PREVIEW_DAYS, len(found) <= _MAX_ENDS)
 
 
-def _duration(outbox: OutboxStore, ended: DetectedEvent) -> float | None:
+def _duration(ended: DetectedEvent, starts: Mapping[str, Sequence[float]]) -> float | None:
     """The seconds of a run: by the times in the tree, for an emitted job by when its events were received."""
     times = ended.event.payload.get("times")
     if isinstance(times, Mapping):
         start, end = (timestamp(str(times.get(name) or "")) for name in ("approved", "ended"))
         return None if start is None or end is None else end - start
-    if not ended.event.emitted:
-        return None
-    started = outbox.history.latest(ended.event.entity, [EventKind.JOB_STARTED.value])
-    return None if started is None else ended.detected_at - started.detected_at
+    of_entity = starts.get(ended.event.entity, ())
+    number = bisect.bisect_right(of_entity, ended.detected_at)
+    return ended.detected_at - of_entity[number - 1] if number else None

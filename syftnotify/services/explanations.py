@@ -21,23 +21,28 @@ class Absence:
     would_be_notified: bool  # the present configuration names the person: it has changed since
 
 
-def explain_absence(settings: Settings, outbox: OutboxStore, event: Event, person: str) -> Absence:
-    """Why `person` has no notification of `event`, by the routes and alert rules as they are now."""
-    config = settings.config
-    context = RoutingContext(
-        owner=config.do_email,
-        operators=config.operators,
-        mail_transport=settings.default_mail_transport,
-        peers=frozenset(),
-        allows=config.recipients.allows,
-        denies=config.recipients.denies,
-        routes=configured_routes(config),
-        transports={**transport_infos(config), **inbox_info(config)},
-        alerts=tuple(rule for rule in outbox.alert_rules.all() if rule.target),
-    )
-    found = notifications_for([event], context)
-    return Absence(
-        tuple(route.name for route in matching_routes(event, context)),
-        tuple(dict.fromkeys(each.recipient for each in found)),
-        any(each.recipient.lower() == person.lower() and not each.skipped for each in found),
-    )
+class AbsenceExplainer:
+    """Explains by the routes and alert rules as they are now."""
+
+    def __init__(self, settings: Settings, outbox: OutboxStore) -> None:
+        config = settings.config
+        self._context = RoutingContext(
+            owner=config.do_email,
+            operators=config.operators,
+            mail_transport=settings.default_mail_transport,
+            peers=frozenset(),
+            allows=config.recipients.allows,
+            denies=config.recipients.denies,
+            routes=configured_routes(config),
+            transports={**transport_infos(config), **inbox_info(config)},
+            alerts=tuple(rule for rule in outbox.alert_rules.all() if rule.target),
+        )
+
+    def explain(self, event: Event, person: str) -> Absence:
+        """Why `person` has no notification of `event`."""
+        found = notifications_for([event], self._context)
+        return Absence(
+            tuple(route.name for route in matching_routes(event, self._context)),
+            tuple(dict.fromkeys(each.recipient for each in found)),
+            any(each.recipient.lower() == person.lower() and not each.skipped for each in found),
+        )

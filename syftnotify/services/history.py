@@ -146,15 +146,18 @@ class Explanation:
         return list(dict.fromkeys(found))
 
 
-def explain(outbox: OutboxStore, ledger: NotifiedLedger | None, about: str) -> Explanation:
-    """The events of `about`, an entity or the name of a job. `ledger` is None if it is damaged.
+def explain(outbox: OutboxStore, ledger: NotifiedLedger | None, about: str, *, limit: int | None = None) -> Explanation:
+    """The events of `about`, an entity or the name of a job, at most `limit`, the latest.
+
+    `ledger` is None if it is damaged.
 
     Raises:
         NotifyError: nothing is recorded about it.
     """
-    events = outbox.history.events(about)
+    events = outbox.history.events(about, limit=limit)
     notifications: dict[str, list[NotificationRecord]] = {}
-    for record in find_notifications(outbox, HistoryFilter(about=about)):
+    since = events[0].noticed_at if limit is not None and len(events) == limit else None
+    for record in find_notifications(outbox, HistoryFilter(about=about, since=since)):
         notifications.setdefault(record.event_key, []).append(record)
     baseline = tuple(_baseline_events(ledger, about, events)) if ledger is not None else ()
     if not events and not baseline:

@@ -39,16 +39,18 @@ def job_page(outbox: OutboxStore, *, user: str = "", cursor: str = "", limit: in
     return JobPage(jobs, make_cursor(scope, str(jobs[-1].position), outbox) if len(found) > limit else None)
 
 
-def explain_job(outbox: OutboxStore, ledger: NotifiedLedger | None, job: str, *, user: str = "") -> Explanation:
+def explain_job(
+    outbox: OutboxStore, ledger: NotifiedLedger | None, job: str, *, user: str = "", limit: int | None = None
+) -> Explanation:
     """What happened to a job, and who was notified; with `user`, only if this person has a notification of it.
 
-    That person sees only the own notifications.
+    That person sees only the own notifications. At most `limit` events, the latest.
 
     Raises:
         NotFoundError: nothing is recorded about it, or nothing that concerns `user`.
     """
     try:
-        found = explain(outbox, ledger, job)
+        found = explain(outbox, ledger, job, limit=limit)
     except NotifyError as error:
         raise NotFoundError(str(error)) from None
     if not user:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import logging
 import secrets
 import time
 import uuid
@@ -20,6 +21,8 @@ from syftnotify.core.tokens import Role, SignInLink, Token, token_hash
 from syftnotify.delivery.direct import send_now
 from syftnotify.services.tokens import checked_user, find_token
 from syftnotify.services.transports import build_renderer
+
+log = logging.getLogger(__name__)
 
 SESSION_SECONDS = 7 * 86400.0
 LINK_SECONDS = 15 * 60.0
@@ -52,9 +55,7 @@ def role_of(settings: Settings, outbox: OutboxStore, user: str) -> Role | None:
     name, now = user.strip().lower(), time.time()
     if name == settings.config.do_email.lower():
         return Role.OPERATOR
-    roles = {
-        each.role for each in outbox.tokens.all() if each.user == name and not each.is_session and each.is_valid(now)
-    }
+    roles = {each.role for each in outbox.tokens.of_user(name) if each.is_valid(now)}
     if Role.OPERATOR in roles:
         return Role.OPERATOR
     if Role.VIEWER in roles or outbox.inbox.page(name, InboxFilter(), 1).entries:
@@ -62,14 +63,14 @@ def role_of(settings: Settings, outbox: OutboxStore, user: str) -> Role | None:
     return None
 
 
-def start_session_by_token(outbox: OutboxStore, secret: str) -> str:
-    """Begin a session with the token of this secret; returns the secret of the session, empty if it is not possible.
-
-    A token of a service cannot begin one.
-    """
+def find_person_token(outbox: OutboxStore, secret: str) -> Token | None:
+    """The valid token with this secret, with which a session can begin: not one of a service."""
     token = find_token(outbox, secret.strip())
-    if token is None or token.role is Role.SERVICE:
-        return ""
+    return None if token is None or token.role is Role.SERVICE else token
+
+
+def start_session_by_token(outbox: OutboxStore, token: Token) -> str:
+    """Begin a session with a token of `find_person_token`; returns the secret of the session."""
     return _start(outbox, token.user, token.role, token.id, token.expires_at)
 
 
@@ -97,7 +98,10 @@ def _start(outbox: OutboxStore, user: str, role: Role, session_of: str, limit: f
 def find_session(settings: Settings, outbox: OutboxStore, secret: str) -> Session | None:
     """The valid session with this secret. It ends with its token, and when its person is not known any more."""
     token = outbox.tokens.find(token_hash(secret)) if secret.startswith(_PREFIX) else None
-    if token is None or token.session_of is None or token.id not in valid_token_ids(outbox):
+    now = time.time()
+    if token is None or token.session_of is None or not token.is_valid(now):
+        return None
+    if token.session_of and ((parent := outbox.tokens.get(token.session_of)) is None or not parent.is_valid(now)):
         return None
     role = token.role if token.session_of else role_of(settings, outbox, token.user)
     return None if role is None else Session(token.user, role, token.id)
@@ -143,14 +147,15 @@ def create_link(settings: Settings, outbox: OutboxStore, user: str, browser: str
         name = checked_user(user)
     except ConfigError:
         return None
-    now = time.time()
-    since = now - LINK_SECONDS
     if "@" not in name or role_of(settings, outbox, name) is None:
         return None
-    if outbox.tokens.count_links(name, since) >= _LINKS_OF_ONE or outbox.tokens.count_links("", since) >= _LINKS_OF_ALL:
+    now, secret = time.time(), new_secret()
+    link = SignInLink(token_hash(secret), name, token_hash(browser), now, now + LINK_SECONDS)
+    if not outbox.tokens.add_link(link, of_person=_LINKS_OF_ONE, of_all=_LINKS_OF_ALL):
+        log.warning(
+            "no link to sign in is mailed to %s: there were too many within %d minutes", name, LINK_SECONDS // 60
+        )
         return None
-    secret = new_secret()
-    outbox.tokens.add_link(SignInLink(token_hash(secret), name, token_hash(browser), now, now + LINK_SECONDS))
     return LinkMail(name, f"{base_url}/{secret}")
 
 

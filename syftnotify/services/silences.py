@@ -13,13 +13,14 @@ from syftnotify.core.history import NotificationRecord
 from syftnotify.core.kinds import Severity, parse_kind
 from syftnotify.core.matching import Match
 from syftnotify.core.outbox import OutboxStore
-from syftnotify.core.silences import Silence, SilenceState
+from syftnotify.core.silences import Silence, SilenceState, is_change
 from syftnotify.core.text import escape, listed
 from syftnotify.services.arguments import UsageError, by_id_prefix, parse_time
 from syftnotify.sources.spool import request_scan
 from syftnotify.system.paths import Home
 
 _ID_DIGITS = 12
+_MAX_SECONDS = 200 * 366 * 86400.0  # calendars end with the year 9999
 _MAX_TEXT = 500  # characters of a reason
 
 
@@ -65,6 +66,11 @@ def add_silence(home: Home, outbox: OutboxStore, options: SilenceOptions) -> Sil
         tags=_globs("tag", options.tag),
         severity=tuple(_severity(each) for each in options.severity),
     )
+    if options.until_change and (changes := sorted(kind.value for kind in kinds or () if is_change(kind))):
+        raise ConfigError(
+            f"the event {changes[0]} is a change of the job's state, so it ends the silence and is never suppressed",
+            hint="leave it out, or pass `--for` or `--until`",
+        )
     if match == Match() and kinds is None:
         raise ConfigError(
             "the silence has no condition; it would suppress everything", hint="pass `--job`, for example"
@@ -136,6 +142,8 @@ def _ends_at(options: SilenceOptions, starts_at: float, now: float) -> float | N
         ends_at = starts_at + parse_duration(options.duration) if options.duration else parse_time(options.until)
     except ValueError as error:
         raise UsageError(f"--for: {error}") from None
+    if ends_at - now > _MAX_SECONDS:
+        raise ConfigError("the silence ends too late", hint="pass an `--until` within 200 years")
     if ends_at <= starts_at or ends_at <= now:
         raise ConfigError("the silence ends before it begins, or is over", hint="pass a later `--until`")
     return ends_at

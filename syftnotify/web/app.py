@@ -53,7 +53,7 @@ def create_app(
     """
     serve = settings.config.serve
     page_url = serve.url if serve is not None and serve.url else url
-    names = {urlsplit(page_url).hostname or "", serve.host if serve is not None else ""}
+    names = {urlsplit(page_url).hostname or "", serve.host.lower() if serve is not None else ""}
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

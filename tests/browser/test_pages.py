@@ -112,6 +112,33 @@ def test_new_notifications_appear_without_reloading(browser: Browser, own: Serve
         assert visit.problems == []
 
 
+def test_later_pages_are_read_and_marked(browser: Browser, own: Served, has_script: bool) -> None:
+    own.store(60, user=OWNER)
+    with visiting(browser, own, java_script_enabled=has_script) as visit:
+        page = visit.page
+        visit.open("inbox")
+        page.get_by_role("link", name="Further entries").click()
+        expect(page.locator("#items > li")).to_have_count(10)
+        page.get_by_role("button", name=re.compile("^Mark as read")).last.click()
+        expect(page.locator("#unread")).to_have_text("59")
+        expect(page.locator("#items > li")).to_have_count(10)
+        expect(page.locator("#items > .unread")).to_have_count(9)
+        page.get_by_role("link", name="Newest").click()
+        expect(page.locator("#items > li")).to_have_count(50)
+        assert visit.problems == []
+
+
+def test_page_asks_to_sign_in_when_the_session_has_ended(browser: Browser, own: Served) -> None:
+    own.store(2, user=OWNER)
+    with visiting(browser, own) as visit:
+        visit.open("inbox")
+        for token in own.outbox.tokens.all():
+            own.outbox.tokens.revoke(token.id, 1.0)
+        visit.page.get_by_role("button", name=re.compile("^Mark as read")).first.click()
+        expect(visit.page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert own.outbox.inbox.counts(OWNER) == (2, 2)
+
+
 def test_keys_select_open_and_mark(browser: Browser, own: Served) -> None:
     own.store(3, user=OWNER)
     with visiting(browser, own) as visit:
@@ -139,7 +166,7 @@ def test_job_explains_who_was_notified(browser: Browser, filled: Served, has_scr
         visit.open("jobs")
         page.get_by_role("link", name="ages-2").click()
         expect(page.locator(".timeline > li")).to_have_count(3)
-        page.get_by_label("Was this person notified").fill("bo@uni.example")
+        page.get_by_label("Explain for one person").fill("bo@uni.example")
         press(page, "Explain")
         assert page.url.endswith("person=bo%40uni.example"), "the answer has an address"
         expect(page.get_by_text("and not this person").first).to_contain_text("built-in: owner")
@@ -170,11 +197,11 @@ def test_alert_rules_are_previewed_added_and_deleted(browser: Browser, own: Serv
         expect(page.get_by_role("alert")).to_contain_text("is not a mail address")
         page.get_by_label("Mail address, webhook").fill("ops@lab.example")
         press(page, "Preview")
-        expect(page.get_by_role("heading", name="Would have fired 1 time in 30 days")).to_be_visible()
+        expect(page.get_by_role("heading", name="Would have alerted 1 time in 30 days")).to_be_visible()
         expect(page.locator("#preview").get_by_role("link", name="ages-2")).to_be_visible()
         page.get_by_label("success").check()
         press(page, "Preview")
-        expect(page.get_by_role("heading", name="Would have fired 2 times in 30 days")).to_be_visible()
+        expect(page.get_by_role("heading", name="Would have alerted 2 times in 30 days")).to_be_visible()
         press(page, "Add the rule")
         expect(page.get_by_text("The alert rule is saved")).to_be_visible()
         (rule,) = own.outbox.alert_rules.all()
@@ -198,7 +225,7 @@ def test_silences_are_added_and_ended(browser: Browser, own: Served, has_script:
         visit.open("silences")
         press(page, "Add the silence")
         expect(page.get_by_role("alert")).to_contain_text("no condition")
-        page.get_by_label("Jobs").fill("noisy-*, other-*")
+        page.get_by_label("Jobs").fill("noisy-*\nother-*")
         page.get_by_label("Reason").fill("maintenance")
         page.get_by_label("For how long").select_option("8 hours")
         press(page, "Add the silence")
@@ -259,7 +286,7 @@ def test_person_signs_in_by_mail_and_out(browser: Browser, own: Served, has_scri
         expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
         page.get_by_label("Mail address").fill(OWNER)
         press(page, "Mail me a link")
-        expect(page.get_by_text("a link is on its way")).to_be_visible()
+        expect(page.get_by_text("a link was sent")).to_be_visible()
         (mail,) = wait_until(own.box.mails, what="the mail")
         found = re.search(r"http\S+/ui/sign-in/\S+", mail.text)
         assert found is not None

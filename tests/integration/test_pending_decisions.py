@@ -93,7 +93,32 @@ def test_peer_request_waits_until_it_is_answered(box: Box) -> None:
     assert waiting(box) == []
 
 
+def test_request_waits_from_when_it_was_first_seen_in_one_process(box: Box) -> None:
+    """And a scan that finds the same writes nothing."""
+    write_snapshot(box, Disk(box.root, box.clock.time), [EVE])
+    app = box.open_app()
+    try:
+        app.run_once(None)
+        (first,) = app.outbox.decisions.page(9)
+        box.clock.advance(600)
+        app.run_once(None)
+        assert app.outbox.decisions.page(9) == [first]
+    finally:
+        app.close()
+
+
+def test_job_that_cannot_be_read_waits(box: Box, tree: Tree) -> None:
+    box.scan()
+    tree.submit("broken", ANA)
+    (state,) = box.root.rglob("broken/config.yaml")
+    state.write_text("{{", encoding="utf-8")
+    found = [waiting(box, 60.0) for _ in range(15)]
+    assert found[-1] == ["broken"]
+
+
 def test_scientist_decides_nothing(box: Box, tree: Tree) -> None:
-    box.configure({"role": "scientist", "do_email": ANA})
+    """What the page listed before the role was changed is gone."""
     tree.submit("a", ANA)
+    assert waiting(box) == ["a"]
+    box.configure({"role": "scientist", "do_email": ANA})
     assert waiting(box) == []

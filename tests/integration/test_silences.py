@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,29 @@ def test_silence_suppresses_what_is_queued(box: Box, tree: Tree) -> None:
     assert len(states(box)) == 2
 
 
+def test_silence_until_a_change_suppresses_a_queued_change_from_before(box: Box, tree: Tree) -> None:
+    box.home.mail.write_text("in the way")
+    tree.submit("a")
+    scan(box)
+    box.clock.now = max(box.clock.now, time.time())
+    add(box, "--job", "a", "--until-change")
+    box.home.mail.unlink()
+
+    assert scan(box, 3600) == []
+    assert len(states(box)) == 2
+
+
+def test_silence_until_a_change_ends_after_a_month(box: Box, tree: Tree) -> None:
+    box.configure({"reminders": {"job_waiting": ["1d", "31d"]}})
+    tree.submit("a")
+    scan(box)
+    box.clock.advance(60)
+    add(box, "--job", "*", "--until-change", "--start", datetime.fromtimestamp(box.clock.now, UTC).isoformat())
+    assert scan(box, 2 * 86400) == []
+    assert [event for event, _, _ in states(box)] == ["job_waiting"]
+    assert scan(box, 30 * 86400) == [("job_waiting", OWNER)]
+
+
 def test_alerts_of_the_worker_are_never_silenced(box: Box, tree: Tree) -> None:
     add(box, "--severity", "high", "--severity", "medium", "--severity", "low", "--for", "1d")
     app = box.open_app()
@@ -123,6 +147,8 @@ def test_alerts_of_the_worker_are_never_silenced(box: Box, tree: Tree) -> None:
         (("--event", "nonsense", "--for", "1h"), "is not an event kind"),
         (("--severity", "urgent", "--for", "1h"), "is not a severity"),
         (("--job", "a", "--for", "soon"), "--for: expected a duration"),
+        (("--job", "a", "--until", "9999-12-31"), "ends too late"),
+        (("--job", "a", "--until-change", "--event", "job_failed"), "it ends the silence"),
     ],
 )
 def test_wrong_silence_is_refused(box: Box, tree: Tree, options: tuple[str, ...], error: str) -> None:

@@ -153,14 +153,15 @@ class History:
             row = connection.execute(query.order_by(EVENTS.c.seq.desc()).limit(1)).first()
         return None if row is None else _job_record(row, row.seq)
 
-    def events(self, about: str) -> list[EventRecord]:
+    def events(self, about: str, *, limit: int | None = None) -> list[EventRecord]:
         query = (
             sa.select(EVENTS.c.key, EVENTS.c.kind, EVENTS.c.entity, EVENTS.c.at, EVENTS.c.noticed_at)
             .where(is_about(about))
-            .order_by(EVENTS.c.seq)
+            .order_by(EVENTS.c.seq.desc())
+            .limit(limit)
         )
         with self._database.reading() as connection:
-            return [EventRecord(*row) for row in connection.execute(query)]
+            return [EventRecord(*row) for row in connection.execute(query)][::-1]
 
     def event(self, key: str) -> Event | None:
         with self._database.reading() as connection:
@@ -172,6 +173,15 @@ class History:
         query = sa.select(EVENTS).where(EVENTS.c.entity == entity, EVENTS.c.kind.in_(list(kinds)))
         with self._database.reading() as connection:
             return _detected(connection.execute(query.order_by(EVENTS.c.seq.desc()).limit(1)).first())
+
+    def starts(self, entities: Collection[str]) -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {}
+        query = sa.select(EVENTS.c.entity, EVENTS.c.noticed_at).where(EVENTS.c.kind == EventKind.JOB_STARTED.value)
+        with self._database.reading() as connection:
+            for some in chunks(list(entities)):
+                for row in connection.execute(query.where(EVENTS.c.entity.in_(some)).order_by(EVENTS.c.seq)):
+                    found.setdefault(row.entity, []).append(row.noticed_at)
+        return found
 
     def run_ends(self, kinds: Collection[str], since: float, limit: int) -> list[DetectedEvent]:
         query = (

@@ -236,22 +236,26 @@ class Queue:
             connection.execute(orphans.where(~is_mail).values(state=NotificationState.DEAD.value, reason=reason))
         return int(moved)
 
-    def skip_silenced(self, reason: Callable[[Event], str]) -> int:
+    def skip_silenced(self, reason: Callable[[Event, float], str]) -> int:
         is_waiting = NOTIFICATIONS.c.state.in_((NotificationState.PENDING.value, NotificationState.WITHHELD.value))
         waiting = sa.select(NOTIFICATIONS.c.event_key).where(is_waiting)
-        query = sa.select(EVENTS).where(EVENTS.c.key.in_(waiting))
-        skipped = NOTIFICATIONS.update().where(is_waiting, NOTIFICATIONS.c.event_key == sa.bindparam("event"))
-        count = 0
-        with self._database.writing() as connection:
-            for row in connection.execute(query).all():
+        silenced: dict[str, list[str]] = {}  # keys of events, by reason
+        with self._database.reading() as connection:  # it may take long, and must not block other writers
+            for row in connection.execute(sa.select(EVENTS).where(EVENTS.c.key.in_(waiting))):
                 try:
-                    text = reason(stored_event(row))
+                    text = reason(stored_event(row), row.noticed_at)
                 except ROW_ERRORS:
                     continue  # the claim of a damaged row quarantines it
                 if text:
-                    values = {"state": NotificationState.SKIPPED.value, "reason": text}
-                    count += connection.execute(skipped.values(**values), {"event": row.key}).rowcount
-                    self._events.mark_dirty([row.key])
+                    silenced.setdefault(text, []).append(row.key)
+        count = 0
+        for text, keys in silenced.items():
+            for some in chunks(keys):
+                skipped = NOTIFICATIONS.update().where(is_waiting, NOTIFICATIONS.c.event_key.in_(some))
+                values = {"state": NotificationState.SKIPPED.value, "reason": text}
+                with self._database.writing() as connection:
+                    count += connection.execute(skipped.values(**values)).rowcount
+                self._events.mark_dirty(some)
         return count
 
     def skip_denied(self, denies: Callable[[str], bool], reason: str) -> int:

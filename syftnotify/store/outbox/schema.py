@@ -61,6 +61,7 @@ UPGRADES: dict[int, tuple[str, ...]] = {
     8: (
         "ALTER TABLE inbox ADD COLUMN event_key TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE tokens ADD COLUMN session_of TEXT",
+        "CREATE INDEX IF NOT EXISTS ix_tokens_person ON tokens (person)",
         f"CREATE INDEX IF NOT EXISTS skipped ON notifications (reason, seq) WHERE {SKIPPED}",
         f"CREATE INDEX IF NOT EXISTS run_ends ON events (noticed_at) WHERE {RUN_ENDS}",
         "CREATE INDEX IF NOT EXISTS of_recipient ON notifications (recipient, seq)",
@@ -264,7 +265,7 @@ TOKENS = sa.Table(
     SCHEMA,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("hash", sa.Text, nullable=False, unique=True),  # `core.tokens.token_hash`
-    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("person", sa.Text, nullable=False, index=True),
     sa.Column("role", sa.Text, nullable=False),  # a Role
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("expires_at", sa.Float),

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from syftnotify.core.kinds import EventKind, find_kind
 from syftnotify.core.matching import Match
-from syftnotify.core.silences import Silence
+from syftnotify.core.silences import Silence, is_change
 from syftnotify.core.text import escape
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS, SILENCES, SKIPPED
@@ -19,13 +19,13 @@ from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS, SILENCES, SKIP
 log = logging.getLogger(__name__)
 
 _ALL = sa.select(SILENCES).order_by(SILENCES.c.created_at, SILENCES.c.id)
-_STATUS_KINDS = [kind.value for kind in EventKind if kind.spec.status_after]
+_CHANGES = [kind.value for kind in EventKind if is_change(kind)]
 _CHANGE = (
     sa.select(EVENTS.c.seq)
     .where(
         EVENTS.c.entity == sa.bindparam("name"),
         EVENTS.c.noticed_at > sa.bindparam("since"),
-        EVENTS.c.kind.in_(_STATUS_KINDS),
+        EVENTS.c.kind.in_(_CHANGES),
     )
     .limit(1)
 )

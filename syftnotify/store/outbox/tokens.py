@@ -48,6 +48,16 @@ class TokenStore:
             row = connection.execute(sa.select(TOKENS).where(TOKENS.c.hash == secret_hash)).first()
         return None if row is None else _token(row)
 
+    def get(self, token_id: str) -> Token | None:
+        with self._database.reading() as connection:
+            row = connection.execute(sa.select(TOKENS).where(TOKENS.c.id == token_id)).first()
+        return None if row is None else _token(row)
+
+    def of_user(self, user: str) -> list[Token]:
+        query = _ALL.where(TOKENS.c.person == user, TOKENS.c.session_of.is_(None))
+        with self._database.reading() as connection:
+            return [token for row in connection.execute(query) if (token := _token(row)) is not None]
+
     def revoke(self, token_id: str, now: float) -> bool:
         is_valid = sa.and_(TOKENS.c.id == token_id, TOKENS.c.revoked_at.is_(None))
         with self._database.writing() as connection:
@@ -58,7 +68,7 @@ class TokenStore:
         with self._database.writing() as connection:
             connection.execute(TOKENS.delete().where(TOKENS.c.session_of.is_not(None), has_ended))
 
-    def add_link(self, link: SignInLink) -> None:
+    def add_link(self, link: SignInLink, *, of_person: int, of_all: int) -> bool:
         row = {
             "hash": link.hash,
             "person": link.user,
@@ -68,14 +78,11 @@ class TokenStore:
         }
         with self._database.writing() as connection:
             connection.execute(SIGN_IN_LINKS.delete().where(SIGN_IN_LINKS.c.expires_at < link.created_at))
+            people = list(connection.execute(sa.select(SIGN_IN_LINKS.c.person)).scalars())
+            if len(people) >= of_all or people.count(link.user) >= of_person:
+                return False
             connection.execute(SIGN_IN_LINKS.insert(), row)
-
-    def count_links(self, user: str, since: float) -> int:
-        query = sa.select(sa.func.count()).where(SIGN_IN_LINKS.c.created_at >= since)
-        if user:
-            query = query.where(SIGN_IN_LINKS.c.person == user)
-        with self._database.reading() as connection:
-            return int(connection.execute(query).scalar_one())
+        return True
 
     def use_link(self, link_hash: str, browser_hash: str, now: float) -> str:
         is_valid = sa.and_(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -27,6 +28,7 @@ SIGN_IN = f"{PREFIX}/sign-in"
 SESSION_COOKIE = "__Host-session"
 BROWSER_COOKIE = "__Host-sign-in"
 _MAX_FIELDS = 1000
+_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _PEER = "syftnotify.peer"  # in the scope of a request: the address from which it came, which no header changes
 
 
@@ -75,10 +77,8 @@ def check_host(request: Request, state: State) -> None:
     Raises:
         ProblemError: the header `Host` has another name.
     """
-    try:
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    except ValueError:
-        host = ""
+    found = _HOST.fullmatch(request.headers.get("host", ""))
+    host = found["name"].strip("[]").lower() if found is not None else ""
     if not (host in {"localhost", *state.page_hosts} or _is_address(host)):
         raise ProblemError(
             HTTPStatus.MISDIRECTED_REQUEST, "this name is not that of the page; set `serve.url` in config.yaml to it"

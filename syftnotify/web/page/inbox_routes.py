@@ -89,6 +89,7 @@ def show_inbox(
         "inbox.html",
         visitor,
         entries=[entry_view(each) for each in page.entries],
+        here=cursor,
         cursor=page.cursor,
         filters={"unread": "true" if unread else "", "kind": kind, "workflow": workflow},
         is_first=not cursor,
@@ -102,7 +103,7 @@ def show_inbox(
 def mark(visitor: VisitorParameter, state: State, form: CheckedForm) -> Response:
     """Mark notifications as read."""
     mark_read(state.outbox, visitor.user, form.all("id"))
-    filters = {name: value for name in ("unread", "kind", "workflow") if (value := form.get(name))}
+    filters = {name: value for name in ("cursor", "unread", "kind", "workflow") if (value := form.get(name))}
     return go_to("/inbox", **filters)
 
 

@@ -13,14 +13,15 @@ from syftnotify.core.errors import NotFoundError, NotifyError
 from syftnotify.core.history import JobRecord, NotificationRecord
 from syftnotify.core.identifiers import entity_of_url_id, url_id
 from syftnotify.core.kinds import Status, find_kind
+from syftnotify.core.matching import literal
 from syftnotify.core.text import escape
 from syftnotify.services.alert_rules import add_api_rule, delete_rule, rules_of_job
-from syftnotify.services.explanations import explain_absence
+from syftnotify.services.explanations import AbsenceExplainer
 from syftnotify.services.history import EventExplanation, Explanation
 from syftnotify.services.jobs import explain_job, job_name, job_page
 from syftnotify.web.page.access import CheckedForm, OperatorParameter, Visitor, VisitorParameter
 from syftnotify.web.page.rendering import go_to, page_router, render
-from syftnotify.web.page.rule_routes import rule_view
+from syftnotify.web.page.rule_routes import is_mail_target, rule_view
 from syftnotify.web.page.waiting_routes import decision_view
 from syftnotify.web.problems import error_detail
 from syftnotify.web.state import ServerState, State
@@ -48,7 +49,8 @@ def list_jobs(request: Request, state: State, visitor: VisitorParameter, cursor:
 @router.get("/jobs/{job_id}")
 def show_job(request: Request, state: State, visitor: VisitorParameter, job_id: JobId, person: Person = "") -> Response:
     """A job: its timeline, who was notified of each event, and its alert rules."""
-    return _job(request, state, visitor, job_id, person=person.strip().lower())
+    # The explanation names other recipients.
+    return _job(request, state, visitor, job_id, person=person.strip().lower() if visitor.is_operator else "")
 
 
 @router.post("/jobs/{job_id}/rules")
@@ -60,7 +62,7 @@ def add_rule(request: Request, state: State, visitor: OperatorParameter, job_id:
             state.settings,
             state.outbox,
             entity_of_url_id(job_id),
-            is_email="@" in target and "://" not in target,
+            is_email=is_mail_target(target),
             target=target,
             on_failure=form.has("on_failure"),
             on_timeout=form.has("on_timeout"),
@@ -90,12 +92,13 @@ def _job(
     name = entity_of_url_id(job_id)
     decision = state.outbox.decisions.find(name) if visitor.is_operator else None
     try:
-        found = explain_job(state.outbox, state.ledger(), name, user=_restricted_to(visitor))
+        found = explain_job(state.outbox, state.ledger(), name, user=_restricted_to(visitor), limit=_MAX_EVENTS + 1)
     except NotFoundError:
         if decision is None:
             raise
         found = Explanation((), ())
     events = found.events[-_MAX_EVENTS:]
+    explainer = AbsenceExplainer(state.settings, state.outbox) if person else None
     people = sorted({item.recipient for each in found.events for item in each.notifications})
     record = state.outbox.history.job(found.entities[0]) if found.entities else None
     return render(
@@ -108,12 +111,13 @@ def _job(
         job=None if record is None else _job_view(record),
         entities=found.entities,
         baseline=found.baseline,
-        events=[_event_view(state, each, person) for each in reversed(events)],
-        omitted=len(found.events) - len(events),
+        events=[_event_view(state, each, person, explainer) for each in reversed(events)],
+        has_more=len(found.events) > len(events),
         people=people,
         person=person,
         decision=None if decision is None else decision_view(state, visitor, decision),
         rules=[*map(rule_view, rules_of_job(state.outbox, name))] if visitor.is_operator else [],
+        silence=literal(found.entities[0] if found.entities else name),
         error=error,
         target=target,
     )
@@ -136,11 +140,14 @@ def _job_view(job: JobRecord) -> Mapping[str, Any]:
     }
 
 
-def _event_view(state: ServerState, explained: EventExplanation, person: str) -> Mapping[str, Any]:
+def _event_view(
+    state: ServerState, explained: EventExplanation, person: str, explainer: AbsenceExplainer | None
+) -> Mapping[str, Any]:
     shown = [item for item in explained.notifications if not person or item.recipient.lower() == person]
     absence = None
-    if person and not shown and (event := state.outbox.history.event(explained.event.key)) is not None:
-        absence = explain_absence(state.settings, state.outbox, event, person)
+    event = state.outbox.history.event(explained.event.key) if explainer is not None and not shown else None
+    if explainer is not None and event is not None:
+        absence = explainer.explain(event, person)
     return {
         "kind": explained.event.kind,
         "label": _label(explained.event.kind),

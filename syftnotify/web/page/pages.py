@@ -44,6 +44,13 @@ PAGES = tuple(
 )
 
 
+_TITLES: Mapping[int, str] = {
+    HTTPStatus.MISDIRECTED_REQUEST: "Unknown address",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This does not work",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "An error of the server",
+}
+
+
 def answer_problem(request: Request, status: int, detail: str, headers: Mapping[str, str]) -> Response | None:
     """The answer to a request of the page that failed; None: it is not one of the page."""
     path = request.url.path
@@ -52,7 +59,10 @@ def answer_problem(request: Request, status: int, detail: str, headers: Mapping[
     if status == HTTPStatus.UNAUTHORIZED and request.method == "GET":
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': path + query})}", HTTPStatus.SEE_OTHER)
-    title = HTTPStatus(status).phrase
+    if status == HTTPStatus.METHOD_NOT_ALLOWED and request.method == "GET":
+        # A browser that restores the answer to a form.
+        return RedirectResponse(f"{PREFIX}/{path.split('/')[2]}", HTTPStatus.SEE_OTHER)
+    title = _TITLES.get(status, HTTPStatus(status).phrase)
     text = "There is no such page." if status == HTTPStatus.NOT_FOUND and "openapi" in detail else detail
     response = render(request, "error.html", _visitor_or_none(request, status), status=status, title=title, detail=text)
     response.headers.update({name: value for name, value in headers.items() if name != "WWW-Authenticate"})

@@ -108,6 +108,7 @@ def _environment() -> jinja2.Environment:
         "moment": _moment,
         "age": age_text,
         "plain": lambda value: escape(str(value)),
+        "filled": lambda values: {name: value for name, value in values.items() if value},
         "lines": lambda value: escape_block(str(value)),
         "job_path": lambda entity: f"{PREFIX}/jobs/{url_id(str(entity))}",
         "count": lambda value: f"{MAX_COUNT - 1}+" if value >= MAX_COUNT else str(value),

@@ -55,9 +55,14 @@ def remove_rule(state: State, visitor: OperatorParameter, rule_id: str, form: Ch
     return go_to("/rules", done="rule-deleted")
 
 
+def is_mail_target(target: str) -> bool:
+    """Whether a visitor has entered a mail address, and not a URL or the name of a transport."""
+    return "@" in target and "://" not in target
+
+
 def _options(form: Form) -> RuleOptions:
     target, minutes = form.get("target"), form.get("minutes")
-    is_email = "@" in target and "://" not in target
+    is_email = is_mail_target(target)
     try:
         limit = float(minutes) if minutes else None
     except ValueError:

@@ -16,6 +16,7 @@ from syftnotify.services.sessions import (
     SESSION_SECONDS,
     create_link,
     end_session,
+    find_person_token,
     find_session,
     new_secret,
     send_link,
@@ -43,7 +44,7 @@ router = page_router()
 _START = f"{PREFIX}/"
 _ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - compared with; no address of a link
 # Addresses of this page alone: a link may not lead to another site after signing in.
-_OWN_ADDRESS = re.compile(rf"{PREFIX}/[A-Za-z0-9/_.~%?=&@-]*")
+_OWN_ADDRESS = re.compile(rf"{PREFIX}/[A-Za-z0-9/_.~%?=&@+-]*")
 
 
 def own_address(text: str) -> str:
@@ -66,19 +67,27 @@ def show_sign_in(request: Request, state: State, next: str = "") -> Response:  #
 def sign_in(request: Request, state: State, form: OpenForm) -> Response:
     """Begin a session with a token."""
     target = own_address(form.get("next"))
-    secret = start_session_by_token(state.outbox, form.get("token"))
-    if not secret:
+    token = find_person_token(state.outbox, form.get("token"))
+    if token is None:
         state.limits.count_failure(_address(request))
         error = "This token is not valid here. It may have expired, or be one for services."
         return _form(request, state, next=target, error=error, status=HTTPStatus.UNAUTHORIZED)
-    return _signed_in(state, request, target, secret)
+    state.limits.count_request(token.id)
+    return _signed_in(state, request, target, start_session_by_token(state.outbox, token))
+
+
+@router.get("/sign-in/link")
+def show_form_again() -> Response:
+    """A browser that restores the page after the form."""
+    return RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER)
 
 
 @router.post("/sign-in/link")
 def mail_link(request: Request, state: State, form: OpenForm, tasks: BackgroundTasks) -> Response:
     """Mail a link to a person who is known here. The answer is the same for all others."""
     state.limits.count_failure(_address(request))  # as for a wrong token: nobody may try very many addresses
-    user, browser = form.get("user"), new_secret()
+    # The same browser may ask again, and use any of its links.
+    user, browser = form.get("user"), request.cookies.get(BROWSER_COOKIE) or new_secret()
     # After the answer, whose time would tell whether the person is known.
     tasks.add_task(_mail_link, state, user, browser)
     response = render(request, "link_sent.html", user=user, minutes=int(LINK_SECONDS // 60))
@@ -133,8 +142,9 @@ def _signed_in(state: ServerState, request: Request, target: str, secret: str) -
 def _can_mail(state: ServerState) -> bool:
     """Whether links can be mailed: there is a transport, and an address to which they lead."""
     serve = state.settings.config.serve
-    has_address = serve is not None and (serve.url is not None or serve.host not in _ALL_ADDRESSES)
-    return has_address and state.settings.mail_settings is not None
+    if serve is None or (serve.url is None and (serve.behind_proxy or serve.host in _ALL_ADDRESSES)):
+        return False
+    return state.settings.mail_settings is not None
 
 
 def _mail_link(state: ServerState, user: str, browser: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, tzinfo
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import Path, Request
 from fastapi.responses import Response
 
-from syftnotify.core.errors import NotifyError
+from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.kinds import Severity
 from syftnotify.core.text import escape
 from syftnotify.services.silences import (
@@ -25,7 +26,7 @@ from syftnotify.services.silences import (
 )
 from syftnotify.web.page.access import CheckedForm, Form, OperatorParameter, Visitor
 from syftnotify.web.page.job_routes import notification_view
-from syftnotify.web.page.rendering import go_to, page_router, render
+from syftnotify.web.page.rendering import go_to, page_router, render, zone_of
 from syftnotify.web.problems import error_detail
 from syftnotify.web.state import ServerState, State
 
@@ -51,19 +52,21 @@ def add(request: Request, state: State, visitor: OperatorParameter, form: Checke
     """Add a silence."""
     end = form.get("end")
     try:
+        if form.get("until") and end != "until":
+            raise ConfigError("choose “until the time below”, or leave the time empty")
         silence = add_silence(
             state.home,
             state.outbox,
             SilenceOptions(
                 author=visitor.user,
                 reason=form.get("reason"),
-                job=_patterns(form, "job"),
-                submitter=_patterns(form, "submitter"),
-                tag=_patterns(form, "tag"),
+                job=_lines(form, "job"),
+                submitter=_lines(form, "submitter"),
+                tag=_lines(form, "tag"),
                 severity=form.all("severity"),
                 events=form.all("event"),
                 duration=end if end in _ENDS else "",
-                until=form.get("until") if end == "until" else "",
+                until=_until(form, zone_of(state, visitor)) if end == "until" else "",
                 until_change=end == "change",
             ),
         )
@@ -88,15 +91,18 @@ def expire(state: State, visitor: OperatorParameter, silence_id: SilenceId, form
     return go_to(f"/silences/{silence.id}", done="silence-expired")
 
 
-def _patterns(form: Form, name: str) -> list[str]:
-    """The patterns of a field, one on each line or separated by commas; a name may contain blanks."""
-    return [
-        part.strip()
-        for text in form.all(name)
-        for line in text.splitlines()
-        for part in line.split(",")
-        if part.strip()
-    ]
+def _lines(form: Form, name: str) -> list[str]:
+    """The patterns of a field, one on each line."""
+    return [line.strip() for text in form.all(name) for line in text.splitlines() if line.strip()]
+
+
+def _until(form: Form, zone: tzinfo | None) -> str:
+    """The time of a field as the visitor means it, with its offset; other text unchanged."""
+    try:
+        moment = datetime.fromisoformat(form.get("until"))
+    except ValueError:
+        return form.get("until")
+    return (moment.replace(tzinfo=zone) if zone is not None and moment.tzinfo is None else moment).isoformat()
 
 
 def _page(

@@ -16,6 +16,7 @@ from syftnotify.rendering.context import Reader, template_context
 from syftnotify.rendering.links import Links
 from syftnotify.rendering.templates import cached_renderer
 from syftnotify.services.decisions import decision_item, decision_page
+from syftnotify.services.status import WorkerReport
 from syftnotify.web.page.access import Visitor, VisitorParameter
 from syftnotify.web.page.rendering import go_to, page_router, render, zone_of
 from syftnotify.web.state import ServerState, State
@@ -32,7 +33,17 @@ def show_waiting(request: Request, state: State, visitor: VisitorParameter, curs
         return go_to("/inbox")
     page = decision_page(state.outbox, cursor=cursor, limit=_PAGE_SIZE)
     shown = [decision_view(state, visitor, each) for each in page.decisions]
-    return render(request, "waiting.html", visitor, decisions=shown, cursor=page.cursor, is_first=not cursor)
+    worker = WorkerReport.read(state.home)
+    return render(
+        request,
+        "waiting.html",
+        visitor,
+        decisions=shown,
+        cursor=page.cursor,
+        is_first=not cursor,
+        is_running=worker.is_running,
+        scanned_at=worker.scanned_at,
+    )
 
 
 def decision_view(state: ServerState, visitor: Visitor, decision: PendingDecision) -> Mapping[str, Any]:

@@ -39,17 +39,23 @@ def test_token_is_valid_until_it_expires() -> None:
     assert SECOND.is_valid(1e12)
 
 
+def add_link(outbox: OutboxStore, name: str, user: str, expires_at: float, now: float = 50.0) -> bool:
+    return outbox.tokens.add_link(SignInLink(name, user, "browser", now, expires_at), of_person=2, of_all=3)
+
+
 def test_link_is_used_once_in_its_browser_until_it_expires(outbox: OutboxStore) -> None:
-    for name, expires_at in (("a", 200.0), ("b", 90.0)):
-        outbox.tokens.add_link(SignInLink(name, ANA, "browser", 50.0, expires_at))
+    assert add_link(outbox, "a", ANA, 200.0)
+    assert add_link(outbox, "b", ANA, 90.0)
 
     assert outbox.tokens.use_link("a", "other", 100.0) == ""
     assert outbox.tokens.use_link("b", "browser", 100.0) == "", "it has expired"
     assert [outbox.tokens.use_link("a", "browser", 100.0) for _ in range(2)] == [ANA, ""]
-    assert outbox.tokens.count_links(ANA, 50.0) == outbox.tokens.count_links("", 50.0) == 2
-    assert outbox.tokens.count_links(BO, 50.0) == outbox.tokens.count_links("", 51.0) == 0
-    outbox.tokens.add_link(SignInLink("c", BO, "browser", 150.0, 300.0))
-    assert outbox.tokens.count_links("", 0.0) == 2, "what has expired is deleted"
+
+
+def test_links_of_one_person_and_of_all_are_limited_until_they_expire(outbox: OutboxStore) -> None:
+    assert [add_link(outbox, name, ANA, 200.0) for name in "abc"] == [True, True, False]
+    assert [add_link(outbox, name, BO, 200.0) for name in "de"] == [True, False]
+    assert add_link(outbox, "f", ANA, 400.0, now=201.0)
 
 
 def test_ended_sessions_are_deleted_and_tokens_are_not(outbox: OutboxStore) -> None:
@@ -59,4 +65,6 @@ def test_ended_sessions_are_deleted_and_tokens_are_not(outbox: OutboxStore) -> N
     outbox.tokens.delete_sessions(200.0)
 
     assert {token.id for token in outbox.tokens.all()} == {"token"}
+    assert outbox.tokens.get("session") is None
+    assert [token.id for token in outbox.tokens.of_user(ANA)] == ["token"]
     assert [token.is_session for token in outbox.tokens.all()] == [False]

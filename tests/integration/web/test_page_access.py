@@ -7,8 +7,10 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -42,7 +44,7 @@ OPEN = {
     ("GET", "/"),
     ("GET", "/ui"),
     ("GET", "/ui/static/{name}"),
-    *(("GET", f"/ui/sign-in{rest}") for rest in ("", "/{secret}")),
+    *(("GET", f"/ui/sign-in{rest}") for rest in ("", "/link", "/{secret}")),
     *(("POST", f"/ui/sign-in{rest}") for rest in ("", "/link", "/{secret}")),
 }
 VIEWER = {
@@ -115,8 +117,8 @@ def test_token_begins_a_session_with_a_new_secret(served: Served) -> None:
 
 
 def test_session_is_no_token_of_the_api_and_a_token_is_no_session(served: Served) -> None:
-    token = served.token("operator")
-    session = sessions.start_session_by_token(served.outbox, token)
+    created = served.created_token("operator", ANA)
+    token, session = created.secret, sessions.start_session_by_token(served.outbox, created.token)
     client = served.client()
 
     assert client.get("/v1/notifications", headers={"Authorization": f"Bearer {session}"}).status_code == 401
@@ -317,6 +319,9 @@ def test_secret_of_the_forms_of_another_session_is_refused(served: Served) -> No
         ("127.0.0.1.evil.example", False),
         ("localhost.evil.example:8780", False),
         ("", False),
+        ("a@localhost", False),
+        ("localhost:x", False),
+        ("LocalHost", True),
     ],
 )
 def test_name_of_another_site_is_refused(box: Box, host: str, is_accepted: bool) -> None:
@@ -457,7 +462,38 @@ def test_error_of_a_page_is_a_page(served: Served) -> None:
         ("/ui/inbox?cursor=x", 400, "the cursor is not valid here"),
         ("/ui/deliveries/00000000", 404, "there is no such notification"),
         ("/ui/jobs/none", 404, "is recorded"),
+        ("/ui/jobs/job_Yf8", 404, "is recorded"),  # its bytes are no text
     ):
         response = client.get(path)
         assert (response.status_code, text in response.text) == (status, True), response.text
         assert 'aria-label="Pages"' in response.text
+
+
+def test_explanation_for_a_person_is_for_operators(served: Served) -> None:
+    """It names the other recipients and routes."""
+    served.store(user=ANA, job_id="run/1")
+    path = f"/ui/jobs/{url_id('run/1')}?person={BO}"
+
+    assert "built-in: owner" in served.visitor().get(path).text
+    assert "built-in: owner" not in served.visitor("viewer", ANA).get(path).text
+
+
+def test_answer_to_a_form_that_a_browser_loads_again_leads_to_its_page(served: Served) -> None:
+    client = served.visitor()
+    for path, target in (("/ui/transports/box/test", "/ui/transports"), ("/ui/inbox/read", "/ui/inbox")):
+        response = client.get(path)
+        assert (response.status_code, response.headers["location"]) == (303, target)
+
+
+def test_silence_of_the_page_has_the_visitors_time(box: Box) -> None:
+    """What cannot be is refused: two ends, and an end that no calendar has."""
+    with serve(box, config={"timezones": {OWNER: "Asia/Kolkata"}}) as served:
+        client = served.visitor()
+        until = datetime.fromtimestamp(time.time() + 86400, ZoneInfo("Asia/Kolkata")).replace(second=0, microsecond=0)
+        text = until.replace(tzinfo=None).isoformat()
+        for fields in ({"end": "2h", "until": text}, {"end": "until", "until": "9999-12-31T23:59"}):
+            assert submit(client, "silences", job="a", **fields).status_code == 400
+        assert submit(client, "silences", job="a, b\nc", end="until", until=text).status_code == 303
+        (listed,) = list_silences(served.outbox)
+        assert (listed.silence.ends_at, listed.silence.match.job) == (until.timestamp(), ("a, b", "c"))
+        assert client.get("/ui/silences").status_code == 200

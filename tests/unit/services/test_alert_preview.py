@@ -69,10 +69,13 @@ def test_run_that_took_too_long_counts_with_any_end(outbox: SqliteOutbox) -> Non
 
 
 def test_run_of_a_scheduler_took_the_time_between_its_events(outbox: SqliteOutbox) -> None:
+    """Each of several runs of one entity."""
     now = time.time()
-    for kind, ago in ((EventKind.JOB_STARTED, 7200.0), (EventKind.JOB_COMPLETED, 60.0)):
-        event = Event(kind, "run/1", str(ago), payload={"name": "nightly-1"}, routing={"tags": ["gpu"]}, emitted=True)
-        outbox.enqueue([event], [], now - ago)
+    for run in reversed(range(3)):
+        for kind, ago in ((EventKind.JOB_STARTED, 7200.0), (EventKind.JOB_COMPLETED, 60.0)):
+            at = now - run * DAY - ago
+            payload, routing = {"name": "nightly-1"}, {"tags": ["gpu"]}
+            outbox.enqueue([Event(kind, "run/1", str(at), payload=payload, routing=routing, emitted=True)], [], at)
 
-    assert preview(outbox, job="", tag="gpu", on_long_run_minutes=60.0).count == 1
+    assert preview(outbox, job="", tag="gpu", on_long_run_minutes=60.0).count == 3
     assert preview(outbox, job="", tag="gpu", on_long_run_minutes=180.0).count == 0

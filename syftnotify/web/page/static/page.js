@@ -28,6 +28,7 @@ document.addEventListener("keydown", (event) => {
 
 // The inbox: the server sends each new notification as HTML. A connection that breaks is opened again by the browser,
 // which names the last notification that it has.
+const RETRY_MS = 5000;
 let stream = null;
 
 function showUnread(count) {
@@ -54,12 +55,26 @@ function connect() {
   } else if (!stream || stream.readyState === EventSource.CLOSED) {
     stream = new EventSource(inbox.dataset.live);
     stream.addEventListener("message", addNotification);
+    stream.addEventListener("error", () => {
+      if (stream?.readyState === EventSource.CLOSED) setTimeout(connect, RETRY_MS);  // an error of a proxy, for example
+    });
   }
 }
 
 connect();
 window.addEventListener("pagehide", () => stream?.close());
 window.addEventListener("pageshow", connect);
+
+// An answer without the part that is to be replaced: the session has ended, or the server has an error.
+document.addEventListener("htmx:before:response", (event) => {
+  const { response } = event.detail.ctx;
+  if (response.status === 401 || response.raw.url.includes("/ui/sign-in")) {
+    event.preventDefault();
+    location.reload();
+  } else if (response.status >= 429) {
+    event.preventDefault();  // the next attempt may succeed
+  }
+});
 
 // After a part was replaced, the item that was selected has lost its mark: the one in its place gets it.
 let place = -1;
