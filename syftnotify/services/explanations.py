@@ -17,7 +17,7 @@ class Absence:
     """What the present configuration says about a person who has no notification of an event."""
 
     routes: tuple[str, ...]  # names of the routes that apply to the event
-    recipients: tuple[str, ...]  # whom they name
+    recipients: tuple[str, ...]  # that they name
     would_be_notified: bool  # the present configuration names the person: it has changed since
 
 

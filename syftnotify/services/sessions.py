@@ -38,7 +38,7 @@ class Session:
 
     user: str
     role: Role  # VIEWER or OPERATOR
-    id: str  # of its stored token; of a person whom a proxy names, another text
+    id: str  # of its stored token; of a person that a proxy names, another text
     is_stored: bool = True  # False: a proxy names the person in each request
 
 

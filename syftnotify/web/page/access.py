@@ -110,7 +110,7 @@ def visitor_of(request: Request, state: State) -> Visitor:
 
 
 def _named_by_proxy(request: Request, state: ServerState) -> Session | None:
-    """The person whom a proxy names; None: it names nobody, or none may."""
+    """The person that a proxy names; None: it names nobody, or none may."""
     serve = state.settings.config.serve
     if serve is None or serve.auth_header is None or request.scope.get(_PEER) not in LOOPBACK:
         return None
@@ -202,5 +202,9 @@ def delete_cookie(response: Response, name: str) -> None:
 
 VisitorParameter = Annotated[Visitor, Depends(visitor_of)]
 OperatorParameter = Annotated[Visitor, Depends(operator_of)]
-OpenForm = Annotated[Form, Depends(form_of)]  # of a visitor who is not signed in
 CheckedForm = Annotated[Form, Depends(_checked_form)]
+# For operations that need no more of these than that they succeed.
+FORM_OF_PAGE = (Depends(form_of),)
+FORM_OF_VISITOR = (Depends(_checked_form),)
+FORM_OF_OPERATOR = (Depends(operator_of), Depends(_checked_form))
+OpenForm = Annotated[Form, Depends(form_of)]  # of a visitor who is not signed in

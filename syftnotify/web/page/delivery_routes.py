@@ -14,7 +14,7 @@ from syftnotify.core.text import escape
 from syftnotify.services.dead_letters import ResendSelection, acknowledge, resend
 from syftnotify.services.deliveries import delivery_page, find_delivery, worklist_page
 from syftnotify.services.history import parse_filter
-from syftnotify.web.page.access import CheckedForm, OperatorParameter
+from syftnotify.web.page.access import FORM_OF_OPERATOR, CheckedForm, OperatorParameter
 from syftnotify.web.page.job_routes import notification_view
 from syftnotify.web.page.rendering import go_to, page_router, render
 from syftnotify.web.state import State
@@ -95,8 +95,8 @@ def show_worklist(request: Request, state: State, visitor: OperatorParameter, cu
     )
 
 
-@router.post("/worklist")
-def change_worklist(state: State, visitor: OperatorParameter, form: CheckedForm) -> Response:  # noqa: ARG001 - checks
+@router.post("/worklist", dependencies=FORM_OF_OPERATOR)
+def change_worklist(state: State, form: CheckedForm) -> Response:
     """Send deliveries of the worklist again, or acknowledge dead letters."""
     ids = form.all("id")
     if form.get("action") == "acknowledge":

@@ -19,7 +19,7 @@ from syftnotify.services.alert_rules import add_api_rule, delete_rule, rules_of_
 from syftnotify.services.explanations import AbsenceExplainer
 from syftnotify.services.history import EventExplanation, Explanation
 from syftnotify.services.jobs import explain_job, job_name, job_page
-from syftnotify.web.page.access import CheckedForm, OperatorParameter, Visitor, VisitorParameter
+from syftnotify.web.page.access import FORM_OF_OPERATOR, CheckedForm, OperatorParameter, Visitor, VisitorParameter
 from syftnotify.web.page.rendering import go_to, page_router, render
 from syftnotify.web.page.rule_routes import is_mail_target, rule_view
 from syftnotify.web.page.waiting_routes import decision_view
@@ -72,8 +72,8 @@ def add_rule(request: Request, state: State, visitor: OperatorParameter, job_id:
     return go_to(f"/jobs/{job_id}", done="rule-added")
 
 
-@router.post("/jobs/{job_id}/rules/{rule_id}/delete")
-def remove_rule(state: State, visitor: OperatorParameter, job_id: JobId, rule_id: str, form: CheckedForm) -> Response:  # noqa: ARG001 - checks
+@router.post("/jobs/{job_id}/rules/{rule_id}/delete", dependencies=FORM_OF_OPERATOR)
+def remove_rule(state: State, job_id: JobId, rule_id: str) -> Response:
     """Delete an alert rule that applies to this job."""
     delete_rule(state.outbox, rule_id)
     return go_to(f"/jobs/{job_id}", done="rule-deleted")

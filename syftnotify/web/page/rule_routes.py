@@ -15,7 +15,7 @@ from syftnotify.core.models import AlertRule
 from syftnotify.core.text import escape, hostname
 from syftnotify.services.alert_preview import RulePreview, preview_rule
 from syftnotify.services.alert_rules import RuleOptions, create_page_rule, delete_rule, endpoints
-from syftnotify.web.page.access import CheckedForm, Form, OperatorParameter, Visitor
+from syftnotify.web.page.access import FORM_OF_OPERATOR, CheckedForm, Form, OperatorParameter, Visitor
 from syftnotify.web.page.rendering import go_to, page_router, render
 from syftnotify.web.problems import error_detail
 from syftnotify.web.state import ServerState, State
@@ -48,8 +48,8 @@ def preview_or_add(request: Request, state: State, visitor: OperatorParameter, f
     return _page(request, state, visitor, values, preview=preview, warning=new.warning)
 
 
-@router.post("/rules/{rule_id}/delete")
-def remove_rule(state: State, visitor: OperatorParameter, rule_id: str, form: CheckedForm) -> Response:  # noqa: ARG001 - checks
+@router.post("/rules/{rule_id}/delete", dependencies=FORM_OF_OPERATOR)
+def remove_rule(state: State, rule_id: str) -> Response:
     """Delete an alert rule."""
     delete_rule(state.outbox, rule_id)
     return go_to("/rules", done="rule-deleted")

@@ -25,10 +25,11 @@ from syftnotify.services.sessions import (
 )
 from syftnotify.web.page.access import (
     BROWSER_COOKIE,
+    FORM_OF_PAGE,
+    FORM_OF_VISITOR,
     PREFIX,
     SESSION_COOKIE,
     SIGN_IN,
-    CheckedForm,
     OpenForm,
     VisitorParameter,
     delete_cookie,
@@ -102,8 +103,8 @@ def show_link(request: Request, secret: str) -> Response:
     return render(request, "link.html", secret=secret, is_same_browser=is_same_browser)
 
 
-@router.post("/sign-in/{secret}")
-def use_link(request: Request, state: State, secret: str, form: OpenForm) -> Response:  # noqa: ARG001 - checks the origin
+@router.post("/sign-in/{secret}", dependencies=FORM_OF_PAGE)
+def use_link(request: Request, state: State, secret: str) -> Response:
     """Begin a session with a mailed link."""
     session = start_session_by_link(state.settings, state.outbox, secret, request.cookies.get(BROWSER_COOKIE, ""))
     if not session:
@@ -115,8 +116,8 @@ def use_link(request: Request, state: State, secret: str, form: OpenForm) -> Res
     return response
 
 
-@router.post("/sign-out")
-def sign_out(visitor: VisitorParameter, state: State, form: CheckedForm) -> Response:  # noqa: ARG001 - checks the form
+@router.post("/sign-out", dependencies=FORM_OF_VISITOR)
+def sign_out(visitor: VisitorParameter, state: State) -> Response:
     """End the session."""
     end_session(state.outbox, visitor.session)
     response = RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER)

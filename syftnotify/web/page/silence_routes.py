@@ -24,7 +24,7 @@ from syftnotify.services.silences import (
     silence_conditions,
     suppressed,
 )
-from syftnotify.web.page.access import CheckedForm, Form, OperatorParameter, Visitor
+from syftnotify.web.page.access import FORM_OF_OPERATOR, CheckedForm, Form, OperatorParameter, Visitor
 from syftnotify.web.page.job_routes import notification_view
 from syftnotify.web.page.rendering import go_to, page_router, render, zone_of
 from syftnotify.web.problems import error_detail
@@ -84,8 +84,8 @@ def show(request: Request, state: State, visitor: OperatorParameter, silence_id:
     return render(request, "silence.html", visitor, silence=_view(listed), records=[*map(notification_view, records)])
 
 
-@router.post("/silences/{silence_id}/expire")
-def expire(state: State, visitor: OperatorParameter, silence_id: SilenceId, form: CheckedForm) -> Response:  # noqa: ARG001 - checks
+@router.post("/silences/{silence_id}/expire", dependencies=FORM_OF_OPERATOR)
+def expire(state: State, silence_id: SilenceId) -> Response:
     """End a silence now."""
     silence = expire_silence(state.outbox, silence_id)
     return go_to(f"/silences/{silence.id}", done="silence-expired")
