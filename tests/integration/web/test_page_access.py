@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import sqlite3
@@ -213,7 +214,7 @@ def test_link_expires_and_is_limited(served: Served) -> None:
     assert [link is not None for link in made] == [True, True, True, False]
     assert made[0] is not None
     secret = made[0].url.rpartition("/")[2]
-    with sqlite3.connect(served.box.home.outbox) as connection:
+    with contextlib.closing(sqlite3.connect(served.box.home.outbox, isolation_level=None)) as connection:
         connection.execute("UPDATE sign_in_links SET expires_at = ?", (time.time() - 1,))
     assert sessions.start_session_by_link(settings, served.outbox, secret, "browser") == ""
 
@@ -226,7 +227,7 @@ def test_session_by_link_ends_when_the_person_is_not_known_any_more(served: Serv
     secret = sessions.start_session_by_link(settings, served.outbox, link.url.rpartition("/")[2], "browser")
 
     assert sessions.find_session(settings, served.outbox, secret) is not None
-    with sqlite3.connect(served.box.home.outbox) as connection:
+    with contextlib.closing(sqlite3.connect(served.box.home.outbox, isolation_level=None)) as connection:
         connection.execute("DELETE FROM inbox")
     assert sessions.find_session(settings, served.outbox, secret) is None
 
@@ -410,7 +411,7 @@ def test_no_page_changes_anything_when_it_is_shown(served: Served, tmp_path: Pat
     csrf = csrf_of(client)
 
     def content() -> tuple[str, dict[str, bytes]]:
-        with sqlite3.connect(served.box.home.outbox) as connection:
+        with contextlib.closing(sqlite3.connect(served.box.home.outbox, isolation_level=None)) as connection:
             rows = "\n".join(connection.iterdump())
         files = [path for path in served.box.home.root.rglob("*") if path.is_file() and "outbox.db" not in path.name]
         return rows, {str(path): path.read_bytes() for path in files}
