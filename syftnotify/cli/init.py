@@ -71,7 +71,9 @@ def init(
     ] = None,
     serve: Annotated[
         bool | None,
-        typer.Option("--serve/--no-serve", help="Whether the worker serves the API; either stores inboxes."),
+        typer.Option(
+            "--serve/--no-serve", help="Whether the worker serves the page and the API; either stores inboxes."
+        ),
     ] = None,
     from_syft_bg: Annotated[
         bool,
@@ -258,7 +260,7 @@ def _print_result(home: "Home", result: "SetupResult") -> None:
             print_line(f"transport `{mail.kept}` stays configured")
     if serve is not None and serve.enabled:
         scheme = "http" if serve.certfile is None else "https"
-        print_line(f"the worker serves the inbox and the API on {scheme}://{serve.host}:{serve.port}; for a token, run")
+        print_line(f"the worker serves the page and the API on {scheme}://{serve.host}:{serve.port}; for a token, run")
         print_line(f"`notify token create --user {settings.config.do_email} --role operator`")
     elif serve is None and result.is_changed:
         print_line("an inbox and an API for other programs: `notify init --serve`")

@@ -1,4 +1,4 @@
-"""`notify serve`: serve the API."""
+"""`notify serve`: serve the page and the API."""
 
 import signal
 from pathlib import Path
@@ -21,7 +21,7 @@ def serve(
     ] = None,
     home: HomeOption = None,
 ) -> None:
-    """Serve the inbox and the API until Ctrl-C.
+    """Serve the page, the inboxes and the API until Ctrl-C.
 
     Options replace the settings of the section `serve` of config.yaml.
     """

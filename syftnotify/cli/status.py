@@ -142,7 +142,7 @@ def _rows(status: "HomeStatus") -> Iterator[tuple[str, str]]:
     for name, transport in report.transports.items() if status.is_running else ():
         yield f"transport {escape(name)}", f"{transport.get('type')}, {transport.get('problem') or 'can send'}"
     if status.is_running and report.api:
-        yield "API", report.api
+        yield "page, API", report.api
     yield from syft_bg_lines(status, time.time())
     if report.last_error:
         yield "last error", report.last_error

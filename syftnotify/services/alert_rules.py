@@ -22,7 +22,7 @@ from syftnotify.system.paths import Home
 from syftnotify.transports.registry import TRANSPORT_TYPES
 from syftnotify.transports.webhook.alert_targets import settings_for_url, target_warning
 
-_MAX_MINUTES = 1_000_000  # almost two years
+MAX_MINUTES = 1_000_000  # almost two years
 _LOOKUP_SECONDS = 5.0
 _EXAMPLE_URL = "https://hooks.example/x"
 
@@ -199,8 +199,10 @@ def _target(options: RuleOptions) -> str:
 
 
 def _check_jobs(options: RuleOptions) -> None:
-    if bool(options.job) == bool(options.tag):
-        raise ConfigError("the jobs are missing or ambiguous", hint="pass either --job or --tag")
+    if not options.job and not options.tag:
+        raise ConfigError("the rule names no jobs", hint="pass --job or --tag")
+    if options.job and options.tag:
+        raise ConfigError("the rule names jobs and a tag, which is ambiguous", hint="pass either --job or --tag")
     try:
         valid_glob(options.job or options.tag)
     except ValueError as error:
@@ -209,9 +211,9 @@ def _check_jobs(options: RuleOptions) -> None:
 
 def _check_conditions(options: RuleOptions) -> None:
     minutes = options.on_long_run_minutes
-    if minutes is not None and not 0 < minutes < _MAX_MINUTES:
+    if minutes is not None and not 0 < minutes < MAX_MINUTES:
         raise ConfigError(
-            f"--on-long-run-minutes: expected a number above 0 and below {_MAX_MINUTES:,}, got {minutes:g}",
+            f"--on-long-run-minutes: expected a number above 0 and below {MAX_MINUTES:,}, got {minutes:g}",
             hint="for example 90",
         )
     if not (options.on_failure or options.on_timeout or options.on_success or minutes):

@@ -11,7 +11,7 @@ from syftnotify.config.values import parse_duration, valid_glob
 from syftnotify.core.errors import ConfigError, ConflictError
 from syftnotify.core.history import NotificationRecord
 from syftnotify.core.kinds import Severity, parse_kind
-from syftnotify.core.matching import Match
+from syftnotify.core.matching import Match, literal, literal_text
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.silences import Silence, SilenceState, is_change
 from syftnotify.core.text import escape, listed
@@ -101,7 +101,20 @@ def list_silences(outbox: OutboxStore, *, include_expired: bool = False) -> list
 
 def listed_silence(outbox: OutboxStore, silence: Silence) -> ListedSilence:
     """A silence with its state and what it has suppressed."""
-    return ListedSilence(silence, silence.state(time.time()), outbox.silences.count_suppressed(silence))
+    state = silence.state(time.time())
+    if state is SilenceState.ACTIVE and _has_ended_by_change(outbox, silence):
+        state = SilenceState.EXPIRED
+    return ListedSilence(silence, state, outbox.silences.count_suppressed(silence))
+
+
+def _has_ended_by_change(outbox: OutboxStore, silence: Silence) -> bool:
+    """Whether the state of the only job of a silence has changed; one of several jobs goes on for the others."""
+    (*others, job) = silence.match.job or ("*",)
+    name = literal_text(job)
+    if not silence.is_until_change or others or literal(name) != job:
+        return False
+    entities = {event.entity for event in outbox.history.events(name)}
+    return bool(entities) and all(outbox.silences.has_changed(each, silence.starts_at) for each in entities)
 
 
 def suppressed(outbox: OutboxStore, silence: Silence, *, limit: int | None = None) -> list[NotificationRecord]:

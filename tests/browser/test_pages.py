@@ -14,7 +14,7 @@ from syftnotify.core.errors import Failure
 from syftnotify.core.identifiers import url_id
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Notification, NotificationState
-from syftnotify.services.silences import list_silences
+from syftnotify.services.silences import SilenceOptions, add_silence, list_silences
 from tests.browser.test_mails import WIDTHS, overflow_of
 from tests.pages import PAGES, fill, step, undelivered, visiting
 from tests.support import ANA, OWNER, TIMEOUT, Box, wait_until
@@ -176,6 +176,60 @@ def test_job_explains_who_was_notified(browser: Browser, filled: Served, has_scr
         expect(page.locator(".timeline").get_by_text("Job completed")).to_be_visible()
 
 
+def test_job_shows_how_it_ended_and_its_silences(browser: Browser, own: Served) -> None:
+    box = own.box
+    box.clock.now = time.time()
+    tree = TREES["D"](Disk(box.root, box.clock.time))
+    box.scan()
+    for name in ("a", "b"):
+        tree.submit(name)
+    step(box)
+    tree.approve("a")
+    tree.run("a", code=1, stderr="Traceback (most recent call last):\n  File \"main.py\", line 3\nKeyError: 'id'\n")
+    tree.reject("b", reason="it returns raw rows")
+    step(box)
+    add_silence(box.home, own.outbox, SilenceOptions(OWNER, job=["a"], duration="1h"))
+    with visiting(browser, own) as visit:
+        visit.open(job_page("a"))
+        expect(visit.page.get_by_role("region", name="Outcome")).to_contain_text("KeyError: 'id'")
+        expect(visit.page.get_by_text("Silenced until")).to_be_visible()
+        visit.open(job_page("b"))
+        expect(visit.page.get_by_role("region", name="Outcome")).to_contain_text("Reason: it returns raw rows")
+        visit.page.get_by_label("Mail address, webhook").fill("wrong")
+        press(visit.page, "Add the rule")
+        expect(visit.page.get_by_role("alert")).to_be_in_viewport()
+    with visiting(browser, own, role="viewer", user=ANA) as visit:
+        visit.open(job_page("a"))
+        assert "KeyError" not in visit.page.content(), "its output is for the owner"
+        visit.open(job_page("b"))
+        expect(visit.page.get_by_text("it returns raw rows").first).to_be_visible()
+
+
+def test_wrong_filters_are_explained_beside_the_form(browser: Browser, own: Served) -> None:
+    with visiting(browser, own) as visit:
+        for path, label, button in (("inbox", "Kind", "Filter"), ("deliveries", "Kind", "Search")):
+            visit.open(path)
+            visit.page.get_by_label(label).fill("nonsense")
+            press(visit.page, button)
+            expect(visit.page.get_by_role("alert")).to_contain_text("is not an event kind")
+            expect(visit.page.get_by_label(label)).to_have_value("nonsense")
+        visit.open("worklist")
+        assert visit.page.get_by_role("alert").count() == 0
+
+
+def test_preview_is_gone_when_the_rule_changes(browser: Browser, filled: Served) -> None:
+    with visiting(browser, filled) as visit:
+        page = visit.page
+        visit.open("rules")
+        page.get_by_label("Jobs").fill("ages-1")
+        page.get_by_label("Mail address, webhook").fill(ANA)
+        press(page, "Preview")
+        expect(page.get_by_role("button", name="Add the rule")).to_be_visible()
+        page.get_by_label("Jobs").fill("ages-*")
+        expect(page.get_by_role("button", name="Add the rule")).to_have_count(0)
+        expect(page.locator("#preview")).to_have_count(0)
+
+
 def test_viewer_sees_own_jobs_only(browser: Browser, filled: Served) -> None:
     with visiting(browser, filled, role="viewer", user=ANA) as visit:
         expect(visit.page.get_by_role("heading", name="Inbox")).to_be_visible()
@@ -246,7 +300,7 @@ def test_worklist_is_sent_again_by_recipient(browser: Browser, own: Served, has_
     with visiting(browser, own, java_script_enabled=has_script) as visit:
         page = visit.page
         visit.open("worklist")
-        page.get_by_role("link", name="attempts").first.click()
+        page.get_by_role("link", name="Attempts").first.click()
         expect(page.get_by_text("550 no such mailbox").first).to_be_visible()
         page.go_back()
         press(page, f"Send the selected again to {ANA}")
@@ -292,7 +346,7 @@ def test_person_signs_in_by_mail_and_out(browser: Browser, own: Served, has_scri
         assert found is not None
         page.goto(found[0])
         press(page, "Sign in")
-        expect(page.get_by_role("heading", name="Waiting for you")).to_be_visible()
+        expect(page.get_by_role("heading", name="Deliveries")).to_be_visible()
         press(page, "Sign out")
         expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
         visit.open("inbox")

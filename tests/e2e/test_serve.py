@@ -132,6 +132,6 @@ def test_worker_serves_when_its_port_is_free_again(home: Box) -> None:
     try:
         assert worker_url(home) == url
         status = home.notify("status", check=0).stdout
-        assert ["API", url] in [line.split() for line in status.splitlines()], status
+        assert ["page,", "API", url] in [line.split() for line in status.splitlines()], status
     finally:
         home.notify("stop", check=0)

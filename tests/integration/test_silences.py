@@ -89,8 +89,10 @@ def test_silence_until_the_state_changes(box: Box, tree: Tree) -> None:
     add(box, "--job", "a", "--until-change")
     assert scan(box, 7200) == []
     assert [event for event, _, _ in states(box)] == ["job_waiting"]
+    assert [each["state"] for each in listed(box)] == ["active"]
     tree.approve("a")
     assert ("job_approved", ANA) in scan(box)
+    assert listed(box) == [], "it was about this job alone"
 
 
 def test_silence_suppresses_what_is_queued(box: Box, tree: Tree) -> None:

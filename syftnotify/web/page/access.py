@@ -204,7 +204,6 @@ VisitorParameter = Annotated[Visitor, Depends(visitor_of)]
 OperatorParameter = Annotated[Visitor, Depends(operator_of)]
 CheckedForm = Annotated[Form, Depends(_checked_form)]
 # For operations that need no more of these than that they succeed.
-FORM_OF_PAGE = (Depends(form_of),)
 FORM_OF_VISITOR = (Depends(_checked_form),)
 FORM_OF_OPERATOR = (Depends(operator_of), Depends(_checked_form))
 OpenForm = Annotated[Form, Depends(form_of)]  # of a visitor who is not signed in

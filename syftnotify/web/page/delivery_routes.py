@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from itertools import groupby
 from typing import Annotated
 
 from fastapi import Path, Query, Request
 from fastapi.responses import Response
 
-from syftnotify.core.errors import Failure
-from syftnotify.core.models import NotificationState
+from syftnotify.core.errors import ConfigError, Failure, UnknownKindError
+from syftnotify.core.kinds import EventKind
+from syftnotify.core.models import INBOX, NotificationState
 from syftnotify.core.text import escape
 from syftnotify.services.dead_letters import ResendSelection, acknowledge, resend
-from syftnotify.services.deliveries import delivery_page, find_delivery, worklist_page
+from syftnotify.services.deliveries import DeliveryPage, delivery_page, find_delivery, worklist_page
 from syftnotify.services.history import parse_filter
 from syftnotify.web.page.access import FORM_OF_OPERATOR, CheckedForm, OperatorParameter
 from syftnotify.web.page.job_routes import notification_view
@@ -42,26 +44,33 @@ def list_deliveries(
 ) -> Response:
     """The newest deliveries first."""
     about, to, outcome, kind, transport = (text.strip() for text in (about, to, outcome, kind, transport))
-    conditions = parse_filter(
-        states=[outcome] if outcome else [],
-        kinds=[kind] if kind else [],
-        about=about,
-        recipient=to,
-        transport=transport,
-        limit=_PAGE_SIZE,
-    )
-    page = delivery_page(state.outbox, conditions, cursor=cursor)
+    error = ""
+    try:
+        conditions = parse_filter(
+            states=[outcome] if outcome else [],
+            kinds=[kind] if kind else [],
+            about=about,
+            recipient=to,
+            transport=transport,
+            limit=_PAGE_SIZE,
+        )
+        page = delivery_page(state.outbox, conditions, cursor=cursor)
+    except (ConfigError, UnknownKindError) as problem:
+        page, error = DeliveryPage([], None), str(problem)
     filters = {"about": about, "to": to, "outcome": outcome, "kind": kind, "transport": transport}
     return render(
         request,
         "deliveries.html",
         visitor,
+        status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
+        error=error,
         records=[*map(notification_view, page.records)],
         cursor=page.cursor,
         is_first=not cursor,
         filters=filters,
         outcomes=[each.value for each in NotificationState],
-        transports=[*state.settings.config.transports],
+        transports=[INBOX, *state.settings.config.transports],
+        kinds=[each.value for each in EventKind],
     )
 
 
@@ -99,7 +108,9 @@ def show_worklist(request: Request, state: State, visitor: OperatorParameter, cu
 def change_worklist(state: State, form: CheckedForm) -> Response:
     """Send deliveries of the worklist again, or acknowledge dead letters."""
     ids = form.all("id")
+    if not ids:
+        return go_to("/worklist", done="none-selected")
     if form.get("action") == "acknowledge":
-        return go_to("/worklist", done="acknowledged", count=str(acknowledge(state.outbox, ids) if ids else 0))
-    count = resend(state.home, state.outbox, ResendSelection(ids=tuple(ids))).count if ids else 0
+        return go_to("/worklist", done="acknowledged", count=str(acknowledge(state.outbox, ids)))
+    count = resend(state.home, state.outbox, ResendSelection(ids=tuple(ids))).count
     return go_to("/worklist", done="resent", count=str(count))

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import Header, Query, Request
 from fastapi.responses import Response
 
+from syftnotify.core.alerts import Alert
+from syftnotify.core.errors import UnknownKindError
+from syftnotify.core.identifiers import url_id
 from syftnotify.core.inbox import MAX_MARKED, InboxEntry, InboxFilter
 from syftnotify.core.kinds import Audience, EventKind, Status, find_kind
 from syftnotify.core.models import Event, Item
 from syftnotify.core.text import escape
 from syftnotify.rendering.fields import error_line
 from syftnotify.rendering.summary import fill, summary_line
-from syftnotify.services.inbox import inbox_page, mark_read, parse_inbox_kind
+from syftnotify.services.inbox import CREATABLE_KINDS, inbox_page, mark_read, parse_inbox_kind
 from syftnotify.web.page.access import CheckedForm, VisitorParameter
 from syftnotify.web.page.rendering import fragment, go_to, page_router, render, zone_of
 from syftnotify.web.state import State
@@ -44,7 +48,7 @@ def entry_view(entry: InboxEntry) -> Mapping[str, Any]:
     view: dict[str, Any] = {
         "id": entry.id,
         "entity": entry.entity,
-        "has_job": kind is not None and kind.is_about_job,
+        "path": _path_of(entry, kind),
         "created_at": entry.created_at,
         "is_read": entry.read_at is not None,
         "tone": "waiting" if kind is None else _TONES[kind.spec.severity.value],
@@ -62,11 +66,18 @@ def entry_view(entry: InboxEntry) -> Mapping[str, Any]:
     return view
 
 
+def _path_of(entry: InboxEntry, kind: EventKind | None) -> str:
+    """The part of the page that has more about a notification; empty: none has."""
+    if kind is EventKind.SYSTEM_ALERT:
+        return "/worklist" if entry.payload.get("alert") == Alert.DEAD_LETTERS else "/status"
+    return f"/jobs/{url_id(entry.entity)}" if kind is not None and kind.is_about_job else ""
+
+
 def _title(item: Item) -> str:
     """The event on one line. What it says stays true: a job does not wait any more when it is decided."""
     if item.event.kind is EventKind.JOB_SUBMITTED:
         return fill("Job {name}{by} was submitted.{unreadable}", item)
-    return summary_line(item)
+    return "Test notification" if item.event.kind is EventKind.TEST else summary_line(item)
 
 
 @router.get("/inbox")
@@ -80,7 +91,12 @@ def show_inbox(
     workflow: Annotated[str, Query(max_length=1000)] = "",
 ) -> Response:
     """The newest notifications first."""
-    conditions = InboxFilter(unread=unread, kind=parse_inbox_kind(kind) if kind else "", workflow=workflow.strip())
+    error, name = "", kind.strip()
+    try:
+        name = parse_inbox_kind(name) if name else ""
+    except UnknownKindError as problem:
+        error = str(problem)
+    conditions = InboxFilter(unread=unread, kind=name, workflow=workflow.strip())
     # Before the page is read: the stream begins here, so that nothing is missed in between.
     latest = inbox_page(state.outbox, visitor.user, InboxFilter(), limit=1).entries
     page = inbox_page(state.outbox, visitor.user, conditions, cursor=cursor)
@@ -88,6 +104,9 @@ def show_inbox(
         request,
         "inbox.html",
         visitor,
+        status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
+        error=error,
+        kinds=[*CREATABLE_KINDS],
         entries=[entry_view(each) for each in page.entries],
         here=cursor,
         cursor=page.cursor,

@@ -12,15 +12,20 @@ from fastapi.responses import Response
 from syftnotify.core.errors import NotFoundError, NotifyError
 from syftnotify.core.history import JobRecord, NotificationRecord
 from syftnotify.core.identifiers import entity_of_url_id, url_id
-from syftnotify.core.kinds import Status, find_kind
+from syftnotify.core.kinds import Audience, Status, find_kind
 from syftnotify.core.matching import literal
+from syftnotify.core.models import Event, Item
+from syftnotify.core.silences import SilenceState
 from syftnotify.core.text import escape
+from syftnotify.rendering.context import Reader, template_context
+from syftnotify.rendering.links import Links
 from syftnotify.services.alert_rules import add_api_rule, delete_rule, rules_of_job
 from syftnotify.services.explanations import AbsenceExplainer
 from syftnotify.services.history import EventExplanation, Explanation
 from syftnotify.services.jobs import explain_job, job_name, job_page
+from syftnotify.services.silences import list_silences
 from syftnotify.web.page.access import FORM_OF_OPERATOR, CheckedForm, OperatorParameter, Visitor, VisitorParameter
-from syftnotify.web.page.rendering import go_to, page_router, render
+from syftnotify.web.page.rendering import go_to, page_router, render, zone_of
 from syftnotify.web.page.rule_routes import is_mail_target, rule_view
 from syftnotify.web.page.waiting_routes import decision_view
 from syftnotify.web.problems import error_detail
@@ -69,14 +74,14 @@ def add_rule(request: Request, state: State, visitor: OperatorParameter, job_id:
         )
     except NotifyError as error:
         return _job(request, state, visitor, job_id, error=error_detail(error), target=target)
-    return go_to(f"/jobs/{job_id}", done="rule-added")
+    return go_to(f"/jobs/{job_id}", "rules", done="rule-added")
 
 
 @router.post("/jobs/{job_id}/rules/{rule_id}/delete", dependencies=FORM_OF_OPERATOR)
 def remove_rule(state: State, job_id: JobId, rule_id: str) -> Response:
     """Delete an alert rule that applies to this job."""
     delete_rule(state.outbox, rule_id)
-    return go_to(f"/jobs/{job_id}", done="rule-deleted")
+    return go_to(f"/jobs/{job_id}", "rules", done="rule-deleted")
 
 
 def _job(
@@ -109,6 +114,8 @@ def _job(
         job_id=job_id,
         name=escape(job_name(record) if record is not None else name, limit=120),
         job=None if record is None else _job_view(record),
+        outcome=None if record is None else _outcome(state, visitor, record),
+        silences=_active_silences(state, record) if visitor.is_operator and record is not None else [],
         entities=found.entities,
         baseline=found.baseline,
         events=[_event_view(state, each, person, explainer) for each in reversed(events)],
@@ -121,6 +128,32 @@ def _job(
         error=error,
         target=target,
     )
+
+
+def _outcome(state: ServerState, visitor: Visitor, job: JobRecord) -> Mapping[str, Any]:
+    """What the last event says about how the job ended or was decided, as its mail to the visitor would."""
+    kind = find_kind(job.kind)
+    if kind is None or not (kind.spec.is_final or kind.spec.status_after is Status.REJECTED):
+        return {}
+    is_emitted = "layout" not in job.payload
+    audience = Audience.OWNER if visitor.is_operator else Audience.SUBMITTER
+    event = Event(kind, job.entity, at=job.at, payload=job.payload, emitted=is_emitted)
+    item = Item("", event, audience, kind.spec.status_after or Status.WAITING, job.noticed_at)
+    return template_context(item, Links(), Reader(visitor.user, zone_of(state, visitor)))
+
+
+def _active_silences(state: ServerState, job: JobRecord) -> list[Mapping[str, Any]]:
+    """The silences that apply to the job now."""
+    kind = find_kind(job.kind)
+    if kind is None:
+        return []
+    event = Event(kind, job.entity, payload=job.payload, emitted="layout" not in job.payload)
+    found = list_silences(state.outbox)
+    return [
+        {"id": each.silence.id, "ends_at": each.silence.ends_at}
+        for each in found
+        if each.state is SilenceState.ACTIVE and each.silence.match.matches(event)
+    ]
 
 
 def _restricted_to(visitor: Visitor) -> str:

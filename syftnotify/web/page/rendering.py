@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import tzinfo
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 import jinja2
 from fastapi import APIRouter, Depends, Request
@@ -71,10 +71,17 @@ def fragment(template: str, macro: str, *arguments: Any) -> str:
     return str(getattr(module, macro)(*arguments))
 
 
-def go_to(path: str, **parameters: str) -> Response:
-    """Redirect to an address of the page after a form."""
+def go_to(path: str, fragment: str = "", **parameters: str) -> Response:
+    """Redirect to an address of the page after a form; `fragment` is the part that is shown first."""
     query = f"?{urlencode(parameters)}" if parameters else ""
-    return RedirectResponse(f"{PREFIX}{path}{query}", HTTPStatus.SEE_OTHER)
+    return RedirectResponse(f"{PREFIX}{path}{query}{fragment and f'#{fragment}'}", HTTPStatus.SEE_OTHER)
+
+
+def short_name(entity: str) -> str:
+    """The name of a job of the tree; any other entity as it is. Both as text to show."""
+    parts = entity.split("/")
+    is_of_tree = parts[0] in {"job", "peer"} and len(parts) > 2
+    return escape(unquote(parts[-1]) if is_of_tree else entity, limit=120)
 
 
 def zone_of(state: ServerState, visitor: Visitor | None) -> tzinfo | None:
@@ -103,16 +110,18 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    filters: dict[str, Callable[..., Any]] = {
         **FILTERS,
         "moment": _moment,
         "age": age_text,
         "plain": lambda value: escape(str(value)),
         "filled": lambda values: {name: value for name, value in values.items() if value},
+        "short": short_name,
         "lines": lambda value: escape_block(str(value)),
         "job_path": lambda entity: f"{PREFIX}/jobs/{url_id(str(entity))}",
         "count": lambda value: f"{MAX_COUNT - 1}+" if value >= MAX_COUNT else str(value),
     }
+    environment.filters |= filters
     environment.globals |= {
         "phrases": cached_renderer(None).phrases,
         "static": static_path,

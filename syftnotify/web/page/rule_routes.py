@@ -9,12 +9,13 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import Response
 
+from syftnotify.config.load import Settings
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.matching import literal_text
 from syftnotify.core.models import AlertRule
 from syftnotify.core.text import escape, hostname
 from syftnotify.services.alert_preview import RulePreview, preview_rule
-from syftnotify.services.alert_rules import RuleOptions, create_page_rule, delete_rule, endpoints
+from syftnotify.services.alert_rules import MAX_MINUTES, RuleOptions, create_page_rule, delete_rule, endpoints
 from syftnotify.web.page.access import FORM_OF_OPERATOR, CheckedForm, Form, OperatorParameter, Visitor
 from syftnotify.web.page.rendering import go_to, page_router, render
 from syftnotify.web.problems import error_detail
@@ -38,7 +39,7 @@ def preview_or_add(request: Request, state: State, visitor: OperatorParameter, f
     """Show what a rule would have reported, or save it."""
     values: dict[str, Any] = {name: form.get(name) for name in _FIELDS} | {name: form.has(name) for name in _CONDITIONS}
     try:
-        new = create_page_rule(state.settings, _options(form))
+        new = create_page_rule(state.settings, _options(state.settings, form))
         if form.get("action") == "add":
             state.outbox.alert_rules.add(new.rule)
             return go_to("/rules", done="rule-added")
@@ -60,13 +61,17 @@ def is_mail_target(target: str) -> bool:
     return "@" in target and "://" not in target
 
 
-def _options(form: Form) -> RuleOptions:
+def _options(settings: Settings, form: Form) -> RuleOptions:
     target, minutes = form.get("target"), form.get("minutes")
     is_email = is_mail_target(target)
+    if not is_email and "://" not in target and target not in endpoints(settings):
+        raise ConfigError("the target is neither a mail address nor a webhook transport nor a URL")
     try:
         limit = float(minutes) if minutes else None
     except ValueError:
-        raise ConfigError("the minutes must be a number, for example 90") from None
+        limit = 0.0
+    if limit is not None and not 0 < limit < MAX_MINUTES:
+        raise ConfigError(f"runs longer than: expected minutes, a number above 0 and below {MAX_MINUTES:,}")
     return RuleOptions(
         job=form.get("job"),
         tag=form.get("tag"),
@@ -122,5 +127,6 @@ def rule_view(rule: AlertRule) -> Mapping[str, Any]:
         "tag": escape(rule.tag),
         "target": escape(hostname(rule.target) if rule.has_url else rule.target),
         "conditions": ", ".join(conditions),
+        "endpoint": rule.endpoint if rule.has_url else "",
         "created_at": rule.created_at,
     }

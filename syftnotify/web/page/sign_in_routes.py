@@ -6,6 +6,7 @@ import logging
 import re
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import BackgroundTasks, Request
 from fastapi.responses import RedirectResponse, Response
@@ -14,6 +15,7 @@ from syftnotify.core.errors import NotifyError
 from syftnotify.services.sessions import (
     LINK_SECONDS,
     SESSION_SECONDS,
+    LinkMail,
     create_link,
     end_session,
     find_person_token,
@@ -25,7 +27,6 @@ from syftnotify.services.sessions import (
 )
 from syftnotify.web.page.access import (
     BROWSER_COOKIE,
-    FORM_OF_PAGE,
     FORM_OF_VISITOR,
     PREFIX,
     SESSION_COOKIE,
@@ -90,28 +91,28 @@ def mail_link(request: Request, state: State, form: OpenForm, tasks: BackgroundT
     # The same browser may ask again, and use any of its links.
     user, browser = form.get("user"), request.cookies.get(BROWSER_COOKIE) or new_secret()
     # After the answer, whose time would tell whether the person is known.
-    tasks.add_task(_mail_link, state, user, browser)
+    tasks.add_task(_mail_link, state, user, browser, own_address(form.get("next")))
     response = render(request, "link_sent.html", user=user, minutes=int(LINK_SECONDS // 60))
     set_cookie(response, BROWSER_COOKIE, browser, LINK_SECONDS)
     return response
 
 
 @router.get("/sign-in/{secret}")
-def show_link(request: Request, secret: str) -> Response:
+def show_link(request: Request, secret: str, next: str = "") -> Response:  # noqa: A002 - name in the address
     """What a mailed link shows. Opening it signs nobody in: programs open the links in mails, too."""
     is_same_browser = BROWSER_COOKIE in request.cookies
-    return render(request, "link.html", secret=secret, is_same_browser=is_same_browser)
+    return render(request, "link.html", secret=secret, is_same_browser=is_same_browser, next=own_address(next))
 
 
-@router.post("/sign-in/{secret}", dependencies=FORM_OF_PAGE)
-def use_link(request: Request, state: State, secret: str) -> Response:
+@router.post("/sign-in/{secret}")
+def use_link(request: Request, state: State, secret: str, form: OpenForm) -> Response:
     """Begin a session with a mailed link."""
     session = start_session_by_link(state.settings, state.outbox, secret, request.cookies.get(BROWSER_COOKIE, ""))
     if not session:
         state.limits.count_failure(_address(request))
         error = "This link was used, has expired, or was asked for in another browser. Ask for a new one."
         return _form(request, state, next=_START, error=error, status=HTTPStatus.UNAUTHORIZED)
-    response = _signed_in(state, request, _START, session)
+    response = _signed_in(state, request, own_address(form.get("next")), session)
     delete_cookie(response, BROWSER_COOKIE)
     return response
 
@@ -148,13 +149,14 @@ def _can_mail(state: ServerState) -> bool:
     return state.settings.mail_settings is not None
 
 
-def _mail_link(state: ServerState, user: str, browser: str) -> None:
+def _mail_link(state: ServerState, user: str, browser: str, target: str) -> None:
     if not _can_mail(state):
         return
     try:
         mail = create_link(state.settings, state.outbox, user, browser, f"{state.page_url}{SIGN_IN}")
         if mail is not None:
-            send_link(state.settings, mail)
+            query = f"?{urlencode({'next': target})}" if target != _START else ""
+            send_link(state.settings, LinkMail(mail.user, mail.url + query))
     except NotifyError as error:
         log.error("a link to sign in could not be mailed: %s", error)
 

@@ -33,7 +33,7 @@ from syftnotify.web.state import ServerState, State
 router = page_router()
 
 _MAX_SHOWN = 200  # suppressed notifications
-_FIELDS = ("job", "submitter", "tag", "severity", "event", "until", "reason")
+_FIELDS = ("job", "submitter", "owner", "tag", "severity", "event", "until", "reason")
 _EMPTY = {**dict.fromkeys(_FIELDS, ""), "end": "2h"}
 _ENDS = ("1h", "2h", "8h", "1d", "7d", "30d")
 SilenceId = Annotated[str, Path(pattern="^[0-9a-f]{4,64}$")]
@@ -52,6 +52,8 @@ def add(request: Request, state: State, visitor: OperatorParameter, form: Checke
     """Add a silence."""
     end = form.get("end")
     try:
+        if end == "until" and not form.get("until"):
+            raise ConfigError("enter a time under “Until”")
         if form.get("until") and end != "until":
             raise ConfigError("choose “until the time below”, or leave the time empty")
         silence = add_silence(
@@ -62,9 +64,10 @@ def add(request: Request, state: State, visitor: OperatorParameter, form: Checke
                 reason=form.get("reason"),
                 job=_lines(form, "job"),
                 submitter=_lines(form, "submitter"),
+                owner=_lines(form, "owner"),
                 tag=_lines(form, "tag"),
                 severity=form.all("severity"),
-                events=form.all("event"),
+                events=_lines(form, "event"),
                 duration=end if end in _ENDS else "",
                 until=_until(form, zone_of(state, visitor)) if end == "until" else "",
                 until_change=end == "change",

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import Response
 
-from syftnotify.core.metrics import Sample
+from syftnotify.core.metrics import Sample, sample_of
 from syftnotify.core.text import age_text, escape
 from syftnotify.services.status import read_status
 from syftnotify.web.page.access import OperatorParameter
@@ -28,10 +28,14 @@ def show_status(request: Request, state: State, visitor: OperatorParameter) -> R
     """The health of the worker as `notify status` reports it, the queues, and a chart of the last day."""
     current = read_status(state.home)
     history, now = state.outbox.history, time.time()
+    metrics = history.metrics()
     queues = [
         {"transport": escape(queue.transport), "waiting": queue.waiting, "age": max(0.0, now - queue.oldest_at)}
-        for queue in history.metrics().queues
+        for queue in metrics.queues
     ]
+    samples = state.outbox.samples.since(now - _DAY)
+    if samples:
+        samples.append(sample_of(metrics, now))
     return render(
         request,
         "status.html",
@@ -42,7 +46,7 @@ def show_status(request: Request, state: State, visitor: OperatorParameter) -> R
         counts=history.counts(holding=state.settings.holding),
         queues=queues,
         scanned=None if current.report.last_scan_s is None else max(0.0, now - current.report.last_scan_s),
-        chart=chart_of(state.outbox.samples.since(now - _DAY), now),
+        chart=chart_of(samples, now),
     )
 
 

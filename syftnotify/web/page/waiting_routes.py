@@ -42,6 +42,7 @@ def show_waiting(request: Request, state: State, visitor: VisitorParameter, curs
         cursor=page.cursor,
         is_first=not cursor,
         is_running=worker.is_running,
+        is_healthy=worker.is_healthy or not worker.is_running,
         scanned_at=worker.scanned_at,
     )
 

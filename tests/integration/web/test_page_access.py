@@ -181,7 +181,7 @@ def test_mailed_link_signs_in_once_in_the_browser_that_asked(served: Served) -> 
     own = {"Cookie": f"{BROWSER_COOKIE}={browser}", **SAME_SITE}
 
     assert path.startswith("/ui/sign-in/")
-    assert "only in the browser" in client.get(path).text
+    assert "asked for in another browser" in client.get(path).text
     assert client.post(path, data={"a": ""}, headers=SAME_SITE).status_code == 401
     assert (
         client.post(path, data={"a": ""}, headers={**SAME_SITE, "Cookie": f"{BROWSER_COOKIE}=other"}).status_code == 401
@@ -191,6 +191,17 @@ def test_mailed_link_signs_in_once_in_the_browser_that_asked(served: Served) -> 
     session = cookie_of(signed_in, SESSION_COOKIE)
     assert client.get("/ui/status", headers={"Cookie": f"{SESSION_COOKIE}={session}"}).status_code == 200
     assert client.post(path, data={"a": ""}, headers=own).status_code == 401, "it works once"
+
+
+def test_page_that_was_asked_for_follows_a_mailed_link(served: Served) -> None:
+    client = served.client()
+    response = client.post("/ui/sign-in/link", data={"user": OWNER, "next": "/ui/jobs?name=a"}, headers=SAME_SITE)
+    own = {"Cookie": f"{BROWSER_COOKIE}={cookie_of(response, BROWSER_COOKIE)}", **SAME_SITE}
+    path = mailed_link(served.box).removeprefix(served.server.url)
+
+    assert 'name="next" value="/ui/jobs?name=a"' in client.get(path, headers=own).text
+    signed_in = client.post(path, data={"next": "/ui/jobs?name=a"}, headers=own)
+    assert signed_in.headers["location"] == "/ui/jobs?name=a"
 
 
 @pytest.mark.parametrize("user", ["nobody@uni.example", "", "x", ANA])

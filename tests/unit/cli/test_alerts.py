@@ -43,7 +43,7 @@ def test_alerts_list_shows_values_and_defaults(box: Box, alert_tree: Tree) -> No
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--email", BO], "either --job or --tag"),
+        (["--email", BO], "pass --job or --tag"),
         (["--job", "a", "--tag", "b", "--email", BO], "either --job or --tag"),
         (["--job", "a"], "either --email or --webhook"),
         (["--job", "a", "--email", BO, "--webhook", "oncall"], "either --email or --webhook"),

@@ -149,7 +149,7 @@ def test_init_offers_and_configures_the_server(new_user: Box, user_home: Path, t
     assert "`notify init --serve`" in new_user.notify("init", *arguments, check=0).stdout
     done = new_user.notify("init", "--serve", "--no-test", check=0)
     assert read_config(user_home)["serve"] == {"enabled": True}
-    assert "serves the inbox and the API on http://127.0.0.1:8780" in done.stdout
+    assert "serves the page and the API on http://127.0.0.1:8780" in done.stdout
     assert f"notify token create --user {OWNER}" in done.stdout
     new_user.notify("init", "--no-serve", "--no-test", check=0)
     assert read_config(user_home)["serve"] == {"enabled": False}

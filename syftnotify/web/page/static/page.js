@@ -45,6 +45,12 @@ function addNotification(event) {
   if (!list || document.getElementById("n-" + sent.id)) return;
   document.getElementById("none")?.remove();
   list.insertAdjacentHTML("afterbegin", sent.html);
+  const count = document.getElementById("mark-count");
+  if (count) {  // the button marks what is on the page
+    const input = Object.assign(document.createElement("input"), { type: "hidden", name: "id", value: sent.id });
+    document.getElementById("mark-all").append(input);
+    count.textContent = String(Number(count.textContent) + 1);
+  }
 }
 
 function connect() {
@@ -64,6 +70,13 @@ function connect() {
 connect();
 window.addEventListener("pagehide", () => stream?.close());
 window.addEventListener("pageshow", connect);
+
+// A preview is that of the rule as it was: after a change there must be a new one.
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("#add");
+  form?.querySelector("#preview")?.remove();
+  form?.querySelector("[value=add]")?.remove();
+});
 
 // An answer without the part that is to be replaced: the session has ended, or the server has an error.
 document.addEventListener("htmx:before:response", (event) => {
