@@ -154,7 +154,7 @@ class Pipeline:
         Raises:
             StateError: the ledger or the outbox cannot be used. Nothing was recorded; the next tick finds it all again.
         """
-        self._prepare(now)
+        self._prepare(now, last_scan)
         after_downtime = last_scan is None or now - last_scan > DOWNTIME_SECONDS
         # There was no downtime before the very first scan: its emitted events are not grouped.
         emitted = self._enqueue_emitted(now, group=after_downtime and last_scan is not None, dry_run=dry_run)
@@ -238,7 +238,7 @@ class Pipeline:
         for event in report.events:
             log.info("detected %s %s", event.kind.value, event.entity)
 
-    def _prepare(self, now: float) -> None:
+    def _prepare(self, now: float, last_scan: float | None) -> None:
         """Read what other processes changed. After a start, or a loss of ledger or outbox, reconcile the two."""
         self._ledger.refresh()
         is_lost = self._outbox.reopen_if_replaced()
@@ -257,7 +257,7 @@ class Pipeline:
             self._last_notified = self._recovery.run(now, is_baseline_done=has_baseline)
             if not is_lost:
                 self._jobs.restore()
-        self._routing.refresh(now)  # reads the outbox, which may have been reopened above
+        self._routing.refresh(now, last_scan)  # reads the outbox, which may have been reopened above
 
     def _enqueue_emitted(self, now: float, *, group: bool, dry_run: bool) -> ScanReport:
         found = self._emitted.enqueue(now, self._context(now), group=group, dry_run=dry_run)

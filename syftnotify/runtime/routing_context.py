@@ -45,15 +45,20 @@ class RoutingContextBuilder:
         self._alerts: tuple[AlertRule, ...] = ()
         self._silences: tuple[Silence, ...] = ()  # that are active
         self._alert_transports: dict[str, TransportInfo] = {}
+        self._is_refreshed = False
 
-    def refresh(self, now: float) -> None:
+    def refresh(self, now: float, last_scan: float | None) -> None:
         """Read the alert rules and silences, which change while the worker runs; only from the thread that scans.
 
-        A new URL among the targets of rules gets a transport queue of its own. A silence that begins also suppresses
-        what is queued.
+        A new URL among the targets of rules gets a transport queue of its own. A silence that has begun since the last
+        scan, which may be that of another process, also suppresses what is queued: not what a user resends later.
         """
         silences = tuple(each for each in self._outbox.silences.all() if each.state(now) is SilenceState.ACTIVE)
-        begun = [each for each in silences if each not in self._silences]
+        known = self._silences
+        if not self._is_refreshed and last_scan is not None:
+            known = tuple(each for each in silences if max(each.created_at, each.starts_at) <= last_scan)
+        self._is_refreshed = True
+        begun = [each for each in silences if each not in known]
         self._silences = silences
         if begun and (count := self._outbox.queue.skip_silenced(partial(self._silence_reason, begun, now))):
             log.info(

@@ -96,14 +96,31 @@ def test_silence_until_the_state_changes(box: Box, tree: Tree) -> None:
 
 
 def test_silence_suppresses_what_is_queued(box: Box, tree: Tree) -> None:
+    box.clock.now -= 600
     box.home.mail.write_text("in the way")
     tree.submit("a")
     scan(box)
+    box.clock.now += 600
     add(box, "--job", "a", "--for", "1d")
     box.home.mail.unlink()
 
     assert scan(box, 3600) == []
     assert len(states(box)) == 2
+
+
+def test_what_a_user_resends_is_not_silenced_by_a_later_process(box: Box, tree: Tree) -> None:
+    box.configure({"transports": {"box": {"type": "maildir", "max_retries": 0}}})
+    box.clock.now -= 600
+    box.home.mail.write_text("in the way")
+    tree.submit("a")
+    scan(box)
+    box.home.mail.unlink()
+    box.clock.now += 600
+    add(box, "--job", "a", "--for", "1d")
+    assert scan(box) == []
+    box.notify("resend", "--all-dead", check=0)
+
+    assert [event for event, _ in scan(box)] == ["job_submitted"] * 2
 
 
 def test_silence_until_a_change_suppresses_a_queued_change_from_before(box: Box, tree: Tree) -> None:
