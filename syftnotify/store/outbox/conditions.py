@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import WORKER_KINDS
 from syftnotify.core.models import DIGEST_PREFIX, EMITTED_PREFIX, QUIET_HOURS_PREFIX, NotificationState
-from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS, UNSENT, WAITING, Priority
+from syftnotify.store.outbox.schema import ENTITY_NAME, EVENTS, NOTIFICATIONS, UNSENT, WAITING, Priority
 
 PENDING, SENDING, UNKNOWN = (
     NotificationState.PENDING.value,
@@ -34,8 +34,8 @@ def is_about(text: str) -> sa.ColumnElement[bool]:
     """The event's entity is `text`, or a job of that name."""
     if "/" in text:  # no job has such a name
         return EVENTS.c.entity == text  # which an index finds
-    name = entity_id(text)
-    return sa.or_(EVENTS.c.entity == text, EVENTS.c.entity.endswith(f"/{name}", autoescape=True))
+    last_part = sa.literal_column(ENTITY_NAME.replace("entity", "events.entity"))
+    return sa.or_(EVENTS.c.entity == text, last_part == entity_id(text))
 
 
 def is_emitted(key: sa.ColumnElement[str] = EVENTS.c.key) -> sa.ColumnElement[bool]:
@@ -54,6 +54,14 @@ def is_one_of(column: sa.ColumnElement[str], values: Iterable[str]) -> sa.Column
     `values` must be words: they are part of the statement's text.
     """
     return sa.or_(*(column == sa.literal_column(f"'{value}'") for value in values))
+
+
+def without_index(column: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    """The column as an expression, for which SQLite uses no index.
+
+    It is for queries with another condition that is narrower, or with an order that an index has.
+    """
+    return column.concat("")
 
 
 def claimable(resend: bool) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from syftnotify.store.outbox.conditions import (
     chunks,
     is_about,
     is_one_of,
+    without_index,
 )
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.rows import ROW_ERRORS, parse_object, stored_event
@@ -51,6 +52,7 @@ from syftnotify.store.outbox.totals import read_totals
 
 # The worker recognizes by its own alerts what it has reported. Longer than an alert precedes the end of a sign-in.
 _WORKER_EVENTS_KEPT_SECONDS = 8 * 86400.0
+_KIND_CHUNK = 200  # events of a kind that are read at once
 _WITHHELD, _DEAD = NotificationState.WITHHELD.value, NotificationState.DEAD.value
 _JOB_KIND_NAMES = tuple(sorted(kind.value for kind in EventKind if kind.is_about_job))
 _JOB_INBOX_KINDS = tuple(sorted(kind_name(kind) for kind in EventKind if kind.is_about_job))
@@ -100,6 +102,8 @@ class History:
         skipped_for: str = "",
         limit: int | None = None,
     ) -> list[NotificationRecord]:
+        if len(kinds) == 1 and limit is not None and not (states or about or recipient or skipped_for):
+            return self._of_kind(next(iter(kinds)), transport, since, before, limit)
         conditions: list[sa.ColumnElement[bool]] = []
         if states:
             conditions.append(NOTIFICATIONS.c.state.in_(list(states)))
@@ -122,6 +126,34 @@ class History:
             conditions.append(sa.and_(sa.text(f"notifications.{SKIPPED}"), NOTIFICATIONS.c.reason == skipped_for))
         return find_notifications(self._database, *conditions, limit=limit)
 
+    def _of_kind(
+        self, kind: str, transport: str, since: float | None, before: str, limit: int
+    ) -> list[NotificationRecord]:
+        """The latest notifications about events of one kind: by the events, because the kind may be rare."""
+        other = NOTIFICATIONS.alias("other")
+        last = sa.select(EVENTS.c.seq).join(other, other.c.event_key == EVENTS.c.key).where(other.c.id == before)
+        with self._database.reading() as connection:
+            position = connection.execute(last).scalar() if before else None
+        found: list[NotificationRecord] = []
+        keys = sa.select(EVENTS.c.key, EVENTS.c.seq).where(EVENTS.c.kind == kind)
+        while len(found) < limit:
+            some = keys if position is None else keys.where(EVENTS.c.seq <= position)
+            with self._database.reading() as connection:
+                rows = connection.execute(some.order_by(EVENTS.c.seq.desc()).limit(_KIND_CHUNK)).all()
+            conditions: list[sa.ColumnElement[bool]] = [NOTIFICATIONS.c.event_key.in_([row.key for row in rows])]
+            if transport:
+                conditions.append(NOTIFICATIONS.c.transport == transport)
+            if since is not None:
+                conditions.append(NOTIFICATIONS.c.created_at >= since)
+            if before:
+                seq = sa.select(other.c.seq).where(other.c.id == before).scalar_subquery()
+                conditions.append(NOTIFICATIONS.c.seq < seq)
+            found += find_notifications(self._database, *conditions, limit=limit - len(found))
+            if len(rows) < _KIND_CHUNK:
+                break
+            position = rows[-1].seq - 1
+        return found
+
     def find(self, notification_id: str) -> NotificationRecord | None:
         found = find_notifications(self._database, NOTIFICATIONS.c.id == notification_id, limit=1)
         return found[0] if found else None
@@ -138,10 +170,13 @@ class History:
                 return _jobs_of(connection, recipient, before, limit)
             later = EVENTS.alias("later")
             is_latest = ~sa.exists().where(
-                later.c.entity == EVENTS.c.entity, later.c.seq > EVENTS.c.seq, later.c.kind.in_(_JOB_KIND_NAMES)
+                later.c.entity == EVENTS.c.entity,
+                later.c.seq > EVENTS.c.seq,
+                without_index(later.c.kind).in_(_JOB_KIND_NAMES),
             )
             is_named = ~EVENTS.c.entity.startswith(UNNAMED_PREFIX)
-            query = _LATEST_EVENTS.where(is_one_of(EVENTS.c.kind, _JOB_KIND_NAMES), is_named, is_latest)
+            is_of_job = is_one_of(without_index(EVENTS.c.kind), _JOB_KIND_NAMES)
+            query = _LATEST_EVENTS.where(is_of_job, is_named, is_latest)
             if before is not None:
                 query = query.where(EVENTS.c.seq < before)
             rows = connection.execute(query.order_by(EVENTS.c.seq.desc()).limit(limit))
@@ -170,13 +205,14 @@ class History:
         return None if found is None else found.event
 
     def latest(self, entity: str, kinds: Collection[str]) -> DetectedEvent | None:
-        query = sa.select(EVENTS).where(EVENTS.c.entity == entity, EVENTS.c.kind.in_(list(kinds)))
+        query = sa.select(EVENTS).where(EVENTS.c.entity == entity, without_index(EVENTS.c.kind).in_(list(kinds)))
         with self._database.reading() as connection:
             return _detected(connection.execute(query.order_by(EVENTS.c.seq.desc()).limit(1)).first())
 
     def starts(self, entities: Collection[str]) -> dict[str, list[float]]:
         found: dict[str, list[float]] = {}
-        query = sa.select(EVENTS.c.entity, EVENTS.c.noticed_at).where(EVENTS.c.kind == EventKind.JOB_STARTED.value)
+        is_start = without_index(EVENTS.c.kind) == EventKind.JOB_STARTED.value
+        query = sa.select(EVENTS.c.entity, EVENTS.c.noticed_at).where(is_start)
         with self._database.reading() as connection:
             for some in chunks(list(entities)):
                 for row in connection.execute(query.where(EVENTS.c.entity.in_(some)).order_by(EVENTS.c.seq)):
@@ -205,8 +241,9 @@ class History:
                 latest,
             )
             .join(NOTIFICATIONS, NOTIFICATIONS.c.id == ATTEMPTS.c.notification)
-            # `||` keeps SQLite from the index of outcomes, which would read the whole history.
-            .where(ATTEMPTS.c.started_at > since, ATTEMPTS.c.outcome.concat("").in_((DELIVERED, Failure.UNKNOWN.value)))
+            .where(
+                ATTEMPTS.c.started_at > since, without_index(ATTEMPTS.c.outcome).in_((DELIVERED, Failure.UNKNOWN.value))
+            )
             .group_by(sa.case((NOTIFICATIONS.c.bundle == "", NOTIFICATIONS.c.id), else_=NOTIFICATIONS.c.bundle))
             .order_by(latest)
         )
@@ -308,7 +345,7 @@ def _jobs_of(connection: sa.Connection, recipient: str, before: int | None, limi
     positions = {row.entity: row.seq for row in rows}
     last = (
         sa.select(sa.func.max(EVENTS.c.seq))
-        .where(EVENTS.c.entity.in_(list(positions)), is_one_of(EVENTS.c.kind, _JOB_KIND_NAMES))
+        .where(EVENTS.c.entity.in_(list(positions)), is_one_of(without_index(EVENTS.c.kind), _JOB_KIND_NAMES))
         .group_by(EVENTS.c.entity)
     )
     found = {row.entity: row for row in connection.execute(_LATEST_EVENTS.where(EVENTS.c.seq.in_(last)))}

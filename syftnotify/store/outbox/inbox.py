@@ -15,7 +15,7 @@ from syftnotify.core.kinds import REMINDER_KINDS
 from syftnotify.core.models import MAIL, NotificationState
 from syftnotify.core.text import escape
 from syftnotify.store.outbox.compiled import CompiledStatement
-from syftnotify.store.outbox.conditions import PENDING, chunks
+from syftnotify.store.outbox.conditions import PENDING, chunks, without_index
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.events import record_changed
 from syftnotify.store.outbox.rows import dump_json
@@ -122,7 +122,9 @@ def add_entries(connection: sa.Connection, entries: Iterable[InboxEntry]) -> Non
 def _skip_mail(connection: sa.Connection, recipient: str, read: Sequence[Any]) -> None:
     """Skip the mail to a person that waits and is about events that were read, and reminders about their entities."""
     keys, entities = [row.event_key for row in read if row.event_key], [row.entity for row in read]
-    reminders = sa.select(EVENTS.c.key).where(EVENTS.c.entity.in_(entities), EVENTS.c.kind.in_(_REMINDERS))
+    reminders = sa.select(EVENTS.c.key).where(
+        EVENTS.c.entity.in_(entities), without_index(EVENTS.c.kind).in_(_REMINDERS)
+    )
     waiting = sa.and_(
         NOTIFICATIONS.c.recipient == recipient,
         NOTIFICATIONS.c.medium == MAIL,

@@ -24,6 +24,8 @@ SCHEMA_VERSION = 9
 # The conditions of the partial indexes, as text: SQLite uses such an index only if the query repeats its text.
 WAITING = "state IN ('pending', 'unknown')"
 UNSENT = "state IN ('pending', 'unknown', 'sending')"
+# The part of an entity after its last slash, as an index has it: `rtrim` removes all other characters from the end.
+ENTITY_NAME = "replace(entity, rtrim(entity, replace(entity, '/', '')), '')"
 LAST_SENT = "last_sent "  # prefix of the names of totals that are moments; the name of a transport follows
 SKIPPED = "state = 'skipped'"
 RUN_ENDS = "kind IN ('job_completed', 'job_failed', 'job_timeout')"
@@ -64,6 +66,8 @@ UPGRADES: dict[int, tuple[str, ...]] = {
         "CREATE INDEX IF NOT EXISTS ix_tokens_person ON tokens (person)",
         f"CREATE INDEX IF NOT EXISTS skipped ON notifications (reason, seq) WHERE {SKIPPED}",
         f"CREATE INDEX IF NOT EXISTS run_ends ON events (noticed_at) WHERE {RUN_ENDS}",
+        f"CREATE INDEX IF NOT EXISTS by_name ON events ({ENTITY_NAME})",
+        "CREATE INDEX IF NOT EXISTS of_kind ON events (kind, seq)",
         "CREATE INDEX IF NOT EXISTS of_recipient ON notifications (recipient, seq)",
         "INSERT OR REPLACE INTO totals SELECT 'last_sent ' || transport, CAST(max(started_at) * 1000 AS INTEGER) "
         "FROM attempts JOIN notifications ON notifications.id = notification WHERE outcome = 'sent' GROUP BY transport",
@@ -93,6 +97,8 @@ EVENTS = sa.Table(
     sa.Column("payload", JsonText, nullable=False),
     sa.Column("routing", JsonText, nullable=False, server_default="{}"),  # `Event.routing`
     sa.Column("noticed_at", sa.Float, nullable=False),
+    sa.Index("of_kind", "kind", "seq"),
+    sa.Index("by_name", sa.text(ENTITY_NAME)),
     sa.Index("run_ends", "noticed_at", sqlite_where=sa.text(RUN_ENDS)),
 )
 NOTIFICATIONS = sa.Table(

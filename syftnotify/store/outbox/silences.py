@@ -13,6 +13,7 @@ from syftnotify.core.kinds import EventKind, find_kind
 from syftnotify.core.matching import Match
 from syftnotify.core.silences import Silence, is_change
 from syftnotify.core.text import escape
+from syftnotify.store.outbox.conditions import without_index
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS, SILENCES, SKIPPED
 
@@ -25,7 +26,7 @@ _CHANGE = (
     .where(
         EVENTS.c.entity == sa.bindparam("name"),
         EVENTS.c.noticed_at > sa.bindparam("since"),
-        EVENTS.c.kind.in_(_CHANGES),
+        without_index(EVENTS.c.kind).in_(_CHANGES),
     )
     .limit(1)
 )
