@@ -34,7 +34,7 @@ def is_about(text: str) -> sa.ColumnElement[bool]:
     """The event's entity is `text`, or a job of that name."""
     if "/" in text:  # no job has such a name
         return EVENTS.c.entity == text  # which an index finds
-    last_part = sa.literal_column(ENTITY_NAME.replace("entity", "events.entity"))
+    last_part: sa.ColumnClause[str] = sa.literal_column(ENTITY_NAME.replace("entity", "events.entity"))
     return sa.or_(EVENTS.c.entity == text, last_part == entity_id(text))
 
 
