@@ -192,7 +192,7 @@ def _new_records(
                     yield from buffer.pop_all()
                 if is_over:
                     return
-                sleep(_POLL_SECONDS)
+                sleep(_POLL_SECONDS)  # until there may be new lines
                 is_idle = True
     finally:
         if file is not None:

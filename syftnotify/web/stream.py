@@ -132,7 +132,7 @@ class StreamHub:
                 await asyncio.sleep(_RETRY_SECONDS)  # until the database may be usable again
             except Exception:  # the outermost loop of the streams: they must not end with one error
                 log.exception("the streams wait")
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)  # likewise
 
     def close(self) -> None:
         """End all streams."""

@@ -17,7 +17,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
 
 from syftnotify.core.identifiers import url_id
-from syftnotify.core.text import age_text, escape, escape_block, iso
+from syftnotify.core.text import age_text, escape, iso
 from syftnotify.rendering.context import local_time
 from syftnotify.rendering.filters import FILTERS, format_moment
 from syftnotify.rendering.templates import cached_renderer
@@ -117,7 +117,6 @@ def _environment() -> jinja2.Environment:
         "plain": lambda value: escape(str(value)),
         "filled": lambda values: {name: value for name, value in values.items() if value},
         "short": short_name,
-        "lines": lambda value: escape_block(str(value)),
         "job_path": lambda entity: f"{PREFIX}/jobs/{url_id(str(entity))}",
         "count": lambda value: f"{MAX_COUNT - 1}+" if value >= MAX_COUNT else str(value),
     }

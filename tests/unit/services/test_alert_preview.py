@@ -34,7 +34,7 @@ def ended(outbox: SqliteOutbox, kind: str, name: str = "nightly-1", *, days: flo
 
 def preview(outbox: SqliteOutbox, **options: object) -> RulePreview:
     off = {"on_failure": False, "on_timeout": False}
-    return preview_rule(outbox, AlertRule("1", "o@x.org", **{"job": "nightly-*", **off, **options}))  # type: ignore[arg-type]
+    return preview_rule(outbox, AlertRule("1", "o@x.org", **{"job": "nightly-*", **off, **options}))  # type: ignore[arg-type] # any option
 
 
 def test_conditions_and_jobs_of_the_rule_count(outbox: SqliteOutbox) -> None:
