@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -60,9 +61,10 @@ class PendingDecisionStore:
     def page(self, limit: int, after: tuple[float, str] = (0.0, "")) -> list[PendingDecision]:
         place = sa.tuple_(PENDING_DECISIONS.c.since, PENDING_DECISIONS.c.entity)
         query = sa.select(PENDING_DECISIONS).where(place > sa.tuple_(*map(sa.literal, after)))
-        query = query.order_by(PENDING_DECISIONS.c.since, PENDING_DECISIONS.c.entity).limit(limit)
-        with self._database.reading() as connection:
-            return [found for row in connection.execute(query) if (found := _decision(row)) is not None]
+        query = query.order_by(PENDING_DECISIONS.c.since, PENDING_DECISIONS.c.entity)
+        with self._database.reading() as connection, connection.execute(query) as rows:
+            # The limit does not count damaged rows: otherwise nothing after them would be shown.
+            return list(islice((found for row in rows if (found := _decision(row)) is not None), limit))
 
     def find(self, entity: str) -> PendingDecision | None:
         query = sa.select(PENDING_DECISIONS).where(PENDING_DECISIONS.c.entity == entity)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container
+from collections.abc import Collection, Container, Sequence
 from dataclasses import fields
 from itertools import islice
 from typing import Any
@@ -52,7 +52,6 @@ from syftnotify.store.outbox.totals import read_totals
 
 # The worker recognizes by its own alerts what it has reported. Longer than an alert precedes the end of a sign-in.
 _WORKER_EVENTS_KEPT_SECONDS = 8 * 86400.0
-_KIND_CHUNK = 200  # events of a kind that are read at once
 _WITHHELD, _DEAD = NotificationState.WITHHELD.value, NotificationState.DEAD.value
 _JOB_KIND_NAMES = tuple(sorted(kind.value for kind in EventKind if kind.is_about_job))
 _JOB_INBOX_KINDS = tuple(sorted(kind_name(kind) for kind in EventKind if kind.is_about_job))
@@ -129,30 +128,20 @@ class History:
     def _of_kind(
         self, kind: str, transport: str, since: float | None, before: str, limit: int
     ) -> list[NotificationRecord]:
-        """The latest notifications about events of one kind: by the events, because the kind may be rare."""
-        other = NOTIFICATIONS.alias("other")
-        last = sa.select(EVENTS.c.seq).join(other, other.c.event_key == EVENTS.c.key).where(other.c.id == before)
-        with self._database.reading() as connection:
-            position = connection.execute(last).scalar() if before else None
-        found: list[NotificationRecord] = []
-        keys = sa.select(EVENTS.c.key, EVENTS.c.seq).where(EVENTS.c.kind == kind)
-        while len(found) < limit:
-            some = keys if position is None else keys.where(EVENTS.c.seq <= position)
-            with self._database.reading() as connection:
-                rows = connection.execute(some.order_by(EVENTS.c.seq.desc()).limit(_KIND_CHUNK)).all()
-            conditions: list[sa.ColumnElement[bool]] = [NOTIFICATIONS.c.event_key.in_([row.key for row in rows])]
-            if transport:
-                conditions.append(NOTIFICATIONS.c.transport == transport)
-            if since is not None:
-                conditions.append(NOTIFICATIONS.c.created_at >= since)
-            if before:
-                seq = sa.select(other.c.seq).where(other.c.id == before).scalar_subquery()
-                conditions.append(NOTIFICATIONS.c.seq < seq)
-            found += find_notifications(self._database, *conditions, limit=limit - len(found))
-            if len(rows) < _KIND_CHUNK:
-                break
-            position = rows[-1].seq - 1
-        return found
+        """The notifications about the latest events of one kind: by the events, because the kind may be rare."""
+        order = (EVENTS.c.seq, NOTIFICATIONS.c.seq)
+        conditions: list[sa.ColumnElement[bool]] = [EVENTS.c.kind == kind]
+        if transport:
+            conditions.append(without_index(NOTIFICATIONS.c.transport) == transport)
+        if since is not None:
+            conditions.append(NOTIFICATIONS.c.created_at >= since)
+        if before:
+            event, other = EVENTS.alias(), NOTIFICATIONS.alias()
+            last = sa.select(event.c.seq, other.c.seq).join(other, other.c.event_key == event.c.key)
+            position = last.where(other.c.id == before).subquery()
+            event_seq, seq = (sa.select(column).scalar_subquery() for column in position.c)
+            conditions += [EVENTS.c.seq <= event_seq, sa.tuple_(*order) < sa.tuple_(event_seq, seq)]
+        return find_notifications(self._database, *conditions, order=order, limit=limit)
 
     def find(self, notification_id: str) -> NotificationRecord | None:
         found = find_notifications(self._database, NOTIFICATIONS.c.id == notification_id, limit=1)
@@ -364,9 +353,12 @@ def _job_record(row: Any, position: int) -> JobRecord:
 
 
 def find_notifications(
-    database: Database, *conditions: sa.ColumnElement[bool], limit: int | None = None
+    database: Database,
+    *conditions: sa.ColumnElement[bool],
+    order: Sequence[sa.ColumnElement[int]] = (NOTIFICATIONS.c.seq,),
+    limit: int | None = None,
 ) -> list[NotificationRecord]:
-    """The notifications that match all `conditions`, newest first."""
+    """The notifications that match all `conditions`, newest first; `order`: what the newest has the highest of."""
     attempts = sa.select(sa.func.count()).where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id)
     last = sa.select(sa.func.max(ATTEMPTS.c.started_at)).where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id)
     query = (
@@ -378,7 +370,7 @@ def find_notifications(
         )
         .join(EVENTS, EVENTS.c.key == NOTIFICATIONS.c.event_key)
         .where(*conditions)
-        .order_by(NOTIFICATIONS.c.seq.desc())
+        .order_by(*(column.desc() for column in order))
         .limit(limit)
     )
     names = [item.name for item in fields(NotificationRecord)]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import tarfile
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from syftnotify.store.outbox.store import SqliteOutbox
 from tests.scanning import scan_once
 from tests.support import ANA, DATA, OWNER, Box, Mail, Sent
 
@@ -123,6 +125,25 @@ def test_owner_is_notified_of_a_job_that_waits_at_an_enclave(box: Box) -> None:
         NOTHING,
         to_owners("job_completed", OWNER),  # results are shared with the owners
     ]
+
+
+@pytest.mark.parametrize(
+    ("role", "email", "waiting"),
+    [("do1", OWNER, [0, 1, 0, 0, 0]), ("enclave", ENCLAVE, [1, 1, 1, 0, 0]), ("ds", ANA, [0, 0, 0, 0, 0])],
+)
+def test_job_of_an_enclave_waits_for_the_decision_of_the_owner(
+    box: Box, role: str, email: str, waiting: list[int]
+) -> None:
+    """A job waits on the page of an owner until that owner has approved, and at the enclave until all have."""
+    configured(box, email, role="scientist" if role == "ds" else "owner")
+    recording = Recording(box.root, role)
+    found = []
+    for number in (2, 3, 4, 5, 6):
+        played(box, recording, number)
+        with closing(SqliteOutbox(box.home.outbox)) as outbox:
+            found.append(outbox.decisions.count())
+
+    assert found == waiting
 
 
 def test_scientist_is_notified_of_the_end_at_an_enclave(box: Box) -> None:

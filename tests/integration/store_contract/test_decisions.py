@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
 from syftnotify.core.decisions import PendingDecision
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.matching import Match
 from syftnotify.core.metrics import Sample
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.silences import Silence
+from syftnotify.store.outbox.store import SqliteOutbox
 from tests.outbox_helpers import enqueue, submitted
 
 
@@ -35,6 +43,22 @@ def test_replacing_decisions_keeps_when_a_request_was_first_seen(outbox: OutboxS
     outbox.decisions.change([decision("p", 9.0, EventKind.PEER_REQUESTED), decision("job", 9.0)], replaces=True)
 
     assert [(each.entity, each.since) for each in outbox.decisions.page(9)] == [("p", 5.0), ("job", 9.0)]
+
+
+@pytest.mark.parametrize(("column", "value"), [("kind", "none"), ("since", "x")])
+def test_page_of_decisions_is_full_beside_a_damaged_row(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str, value: str
+) -> None:
+    with closing(SqliteOutbox(tmp_path / "outbox.db")) as outbox:
+        outbox.decisions.change([decision(name, 1.0) for name in ("a", "b", "c", "d")])
+    with closing(sqlite3.connect(tmp_path / "outbox.db")) as connection:
+        connection.execute(f"UPDATE pending_decisions SET {column} = ? WHERE entity = 'b'", (value,))
+        connection.commit()
+    with closing(SqliteOutbox(tmp_path / "outbox.db")) as outbox, caplog.at_level(logging.ERROR):
+        assert [each.entity for each in outbox.decisions.page(2)] == ["a", "c"]
+        assert outbox.decisions.find("b") is None
+
+    assert "the pending decision about b is not valid" in caplog.records[0].getMessage()
 
 
 def test_samples_of_a_time_are_read_in_order(outbox: OutboxStore) -> None:

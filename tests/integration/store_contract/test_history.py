@@ -114,3 +114,21 @@ def test_prune_with_a_limit_passes_over_exempt_entities(outbox: OutboxStore) -> 
 
     assert [outbox.history.prune(10.0, 1e9, exempt=entities, limit=3) for _ in range(3)] == [3, 2, 0]
     assert {row.entity for row in outbox.events.all()} == entities
+
+
+@pytest.mark.parametrize(
+    "filters", [{}, {"kinds": ["job_submitted"]}, {"kinds": ["job_submitted"], "transport": "box"}]
+)
+def test_pages_have_each_notification_once(outbox: OutboxStore, filters: dict[str, Any]) -> None:
+    """Also those of old events that were notified after later events."""
+    events = [submitted(str(number)) for number in range(5)]
+    for event in events:
+        enqueue(outbox, event)
+    enqueue(outbox, Event(EventKind.JOB_FAILED, "job/0", "T2"), transport="other")
+    for event in (events[0], events[3], events[1]):
+        enqueue(outbox, event, to="late@x.org")
+    found: list[str] = []
+    while page := outbox.history.notifications(before=found[-1] if found else "", limit=2, **filters):
+        found += [item.id for item in page]
+
+    assert len(found) == len(set(found)) == (8 if filters else 9)
