@@ -152,8 +152,8 @@ class History(Protocol):
     def counts(self, *, holding: Collection[str] = ()) -> OutboxCounts:
         """Numbers of notifications; transports that are `holding` do not resend unknown outcomes."""
 
-    def metrics(self) -> OutboxMetrics:
-        """Counters for monitoring."""
+    def metrics(self, *, holding: Collection[str] = ()) -> OutboxMetrics:
+        """Counters for monitoring. `holding`: the transports of which unknown outcomes do not wait, but are held."""
 
     def prune(
         self, before: float, now: float, *, exempt: Container[str], limit: int | None = None, dry_run: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from syftnotify.core.metrics import sample_of
 from syftnotify.core.outbox import OutboxStore
 
@@ -10,10 +12,10 @@ _KEPT_SECONDS = 2 * 86400.0
 
 
 class Sampler:
-    """Takes at most one sample a minute."""
+    """Takes at most one sample a minute. `holding`: the transports whose unknown outcomes are held."""
 
-    def __init__(self, outbox: OutboxStore) -> None:
-        self._outbox = outbox
+    def __init__(self, outbox: OutboxStore, holding: Collection[str]) -> None:
+        self._outbox, self._holding = outbox, holding
         self._taken_at = 0.0  # seconds since 1970
 
     def take(self, now: float) -> None:
@@ -25,4 +27,5 @@ class Sampler:
         if 0 <= now - self._taken_at < _INTERVAL:
             return
         self._taken_at = now
-        self._outbox.samples.add(sample_of(self._outbox.history.metrics(), now), now - _KEPT_SECONDS)
+        metrics = self._outbox.history.metrics(holding=self._holding)
+        self._outbox.samples.add(sample_of(metrics, now), now - _KEPT_SECONDS)

@@ -53,7 +53,7 @@ class Worker:
         self._reporter.start()  # before the outbox is opened and checked, which may take long
         self._app = build_app(settings, clock=clock, on_change=self.request_update)
         self._health = HealthReporter(self._app, clock=clock, monotonic=time.monotonic)
-        self._sampler = Sampler(self._app.outbox)
+        self._sampler = Sampler(self._app.outbox, settings.holding)
         self._watcher = ChangeWatcher(self._on_tree_change, has_limits=notify.watch != "on")
         self._schedule = ScanSchedule(float(notify.interval))
         self._folders = VanishedFolders(allows_changes=settings.config.for_scientist)

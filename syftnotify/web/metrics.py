@@ -105,7 +105,7 @@ def metrics_text(state: ServerState) -> bytes:
     registry.register(
         _Metrics(
             state.settings.config.transports,
-            history.metrics(),
+            history.metrics(holding=state.settings.holding),
             history.counts(holding=state.settings.holding),
             WorkerReport.read(state.home),
         )

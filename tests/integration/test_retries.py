@@ -126,7 +126,7 @@ def test_unknown_outcome_is_resent_with_one_id_or_held(box: Box, kind: str, on_u
     is_held = on_unknown == "hold"
     assert (len(ids), len(set(ids))) == (1 if is_held else 3, 1)
     assert outbox_counts(box, holding=["target"] if is_held else []) == (
-        tally(unknown=1, held=1, failed=1) if is_held else tally(unknown=3, dead=1)
+        tally(unknown=1, held=1) if is_held else tally(unknown=3, dead=1)
     )
 
 

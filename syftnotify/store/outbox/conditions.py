@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import sqlalchemy as sa
 
@@ -67,6 +67,11 @@ def without_index(column: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
 def claimable(resend: bool) -> tuple[str, ...]:
     """The states that can be claimed; `resend`: unknown outcomes are sent again."""
     return (PENDING, UNKNOWN) if resend else (PENDING,)
+
+
+def is_held(transports: Collection[str]) -> sa.ColumnElement[bool]:
+    """Its outcome is unknown, and its transport is one of those that do not send it again before a user decides."""
+    return sa.and_(NOTIFICATIONS.c.state == UNKNOWN, NOTIFICATIONS.c.transport.in_(list(transports)))
 
 
 def is_waiting(*, resend: bool, table: sa.FromClause = NOTIFICATIONS) -> sa.ColumnElement[bool]:

@@ -31,6 +31,7 @@ from syftnotify.store.outbox.conditions import (
     WORKER_KIND_NAMES,
     chunks,
     is_about,
+    is_held,
     is_one_of,
     without_index,
 )
@@ -66,7 +67,7 @@ _COUNT_BY_STATE = (
 _COUNT_FAILED = sa.select(sa.func.count()).where(
     NOTIFICATIONS.c.state.in_((PENDING, UNKNOWN)), NOTIFICATIONS.c.failures > 0
 )
-# The index of the queue answers this alone; `created_at` is not in it.
+# The index of the queue answers this alone, unless messages may be held; `created_at` is not in it.
 _QUEUES = (
     sa.select(
         NOTIFICATIONS.c.transport, sa.func.count().label("waiting"), sa.func.min(NOTIFICATIONS.c.seq).label("first")
@@ -77,9 +78,6 @@ _QUEUES = (
 _QUEUED_AT = sa.select(NOTIFICATIONS.c.created_at).where(NOTIFICATIONS.c.seq == sa.bindparam("row_seq"))
 _UNACKNOWLEDGED = sa.and_(NOTIFICATIONS.c.state == _DEAD, NOTIFICATIONS.c.acknowledged_at.is_(None))
 _COUNT_UNACKNOWLEDGED = sa.select(sa.func.count()).where(_UNACKNOWLEDGED)
-_COUNT_HELD = sa.select(sa.func.count()).where(
-    NOTIFICATIONS.c.state == UNKNOWN, NOTIFICATIONS.c.transport.in_(sa.bindparam("names", expanding=True))
-)
 
 
 class History:
@@ -249,13 +247,15 @@ class History:
         with self._database.reading() as connection:
             by_state = {row.state: row.total for row in connection.execute(_COUNT_BY_STATE)}
             totals = read_totals(connection)
-            held = connection.execute(_COUNT_HELD, {"names": list(holding)}).scalar_one() if holding else 0
+            count_held = sa.select(sa.func.count()).where(is_held(holding))
+            held = connection.execute(count_held).scalar_one() if holding else 0
+            count_failed = _COUNT_FAILED.where(~is_held(holding)) if held else _COUNT_FAILED
             withheld, dead = by_state.pop(_WITHHELD, 0), by_state.pop(_DEAD, 0)
             return OutboxCounts(
                 waiting=sum(by_state.values()) - held,
                 sent=totals.get("messages", 0),
                 notifications=totals.get("notifications", 0),
-                failed=connection.execute(_COUNT_FAILED).scalar_one(),
+                failed=connection.execute(count_failed).scalar_one(),
                 unknown=totals.get("unknown", 0),
                 held=held,
                 withheld=withheld,
@@ -263,13 +263,14 @@ class History:
                 unacknowledged=connection.execute(_COUNT_UNACKNOWLEDGED).scalar_one() if dead else 0,
             )
 
-    def metrics(self) -> OutboxMetrics:
+    def metrics(self, *, holding: Collection[str] = ()) -> OutboxMetrics:
+        waiting = _QUEUES.where(~is_held(holding)) if holding else _QUEUES
         with self._database.reading() as connection:
             queues = [
                 QueueDepth(
                     row.transport, row.waiting, connection.execute(_QUEUED_AT, {"row_seq": row.first}).scalar_one()
                 )
-                for row in connection.execute(_QUEUES).all()
+                for row in connection.execute(waiting).all()
             ]
             return outbox_metrics(read_totals(connection), queues)
 

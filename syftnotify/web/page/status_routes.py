@@ -28,7 +28,8 @@ def show_status(request: Request, state: State, visitor: OperatorParameter) -> R
     """The health of the worker as `notify status` reports it, the queues, and a chart of the last day."""
     current = read_status(state.home)
     history, now = state.outbox.history, time.time()
-    metrics = history.metrics()
+    holding = state.settings.holding
+    metrics = history.metrics(holding=holding)
     queues = [
         {"transport": escape(queue.transport), "waiting": queue.waiting, "age": max(0.0, now - queue.oldest_at)}
         for queue in metrics.queues
@@ -43,7 +44,7 @@ def show_status(request: Request, state: State, visitor: OperatorParameter) -> R
         current=current,
         report=current.report,
         run_state=current.run_state.name.lower().replace("_", " "),
-        counts=history.counts(holding=state.settings.holding),
+        counts=history.counts(holding=holding),
         queues=queues,
         scanned=None if current.report.last_scan_s is None else max(0.0, now - current.report.last_scan_s),
         chart=chart_of(samples, now),

@@ -31,7 +31,9 @@ def test_unknown_outcome_that_is_held_waits_until_requeued(outbox: OutboxStore) 
 
     assert claim_next(outbox, 1e12, resend=False) == []
     assert outbox.queue.next_due("box", 100.0, resend=False) is None
-    assert outbox.history.counts(holding=["box"]) == tally(failed=1, unknown=1, held=1)
+    assert outbox.history.counts(holding=["box"]) == tally(unknown=1, held=1)
+    assert outbox.history.metrics(holding=["box"]).queues == ()
+    assert [queue.waiting for queue in outbox.history.metrics(holding=["other"]).queues] == [1]
     assert outbox.history.counts(holding=["other"]) == outbox.history.counts() == tally(waiting=1, failed=1, unknown=1)
     assert outbox.dead_letters.requeue([notification_id]) == 1
     (repeated,) = claim_next(outbox, resend=False)
