@@ -12,6 +12,7 @@ from syftnotify.core.errors import ConfigError, ConflictError
 from syftnotify.core.history import NotificationRecord
 from syftnotify.core.kinds import Severity, parse_kind
 from syftnotify.core.matching import Match, literal, literal_text
+from syftnotify.core.models import Event
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.silences import Silence, SilenceState, is_change
 from syftnotify.core.text import escape, listed
@@ -115,6 +116,18 @@ def _has_ended_by_change(outbox: OutboxStore, silence: Silence) -> bool:
         return False
     entities = {event.entity for event in outbox.history.events(name)}
     return bool(entities) and all(outbox.silences.has_changed(each, silence.starts_at) for each in entities)
+
+
+def silences_of(outbox: OutboxStore, event: Event) -> list[Silence]:
+    """The silences that apply now to later events about the entity of `event`, of some kind at least."""
+    now = time.time()
+    return [
+        each
+        for each in outbox.silences.all()
+        if each.state(now) is SilenceState.ACTIVE
+        and each.match.matches(event)
+        and not (each.is_until_change and outbox.silences.has_changed(event.entity, each.starts_at))
+    ]
 
 
 def suppressed(outbox: OutboxStore, silence: Silence, *, limit: int | None = None) -> list[NotificationRecord]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
+from syftnotify.services.silences import silences_of
+from syftnotify.store.outbox.store import SqliteOutbox
 from tests.support import ANA, OWNER, Box
 from tests.trees import TREES, Disk, Tree
 
@@ -93,6 +96,25 @@ def test_silence_until_the_state_changes(box: Box, tree: Tree) -> None:
     tree.approve("a")
     assert ("job_approved", ANA) in scan(box)
     assert listed(box) == [], "it was about this job alone"
+
+
+def test_silence_of_several_jobs_until_a_change_ends_for_each(box: Box, tree: Tree) -> None:
+    box.clock.now -= 600
+    for name in ("a", "b"):
+        tree.submit(name)
+    scan(box)
+    box.clock.now += 600
+    add(box, "--job", "*", "--until-change")
+    tree.approve("a")
+    scan(box)
+
+    assert [each["state"] for each in listed(box)] == ["active"], "for the other one"
+    with closing(SqliteOutbox(box.home.outbox)) as outbox:
+        found = {
+            name: len(silences_of(outbox, Event(EventKind.JOB_SUBMITTED, tree.entity(name), payload={"name": name})))
+            for name in ("a", "b")
+        }
+    assert found == {"a": 0, "b": 1}
 
 
 def test_silence_suppresses_what_is_queued(box: Box, tree: Tree) -> None:

@@ -15,7 +15,6 @@ from syftnotify.core.identifiers import entity_of_url_id, url_id
 from syftnotify.core.kinds import Audience, Status, find_kind
 from syftnotify.core.matching import literal
 from syftnotify.core.models import Event, Item
-from syftnotify.core.silences import SilenceState
 from syftnotify.core.text import escape
 from syftnotify.rendering.context import Reader, template_context
 from syftnotify.rendering.links import Links
@@ -23,7 +22,7 @@ from syftnotify.services.alert_rules import add_api_rule, delete_rule, rules_of_
 from syftnotify.services.explanations import AbsenceExplainer
 from syftnotify.services.history import EventExplanation, Explanation
 from syftnotify.services.jobs import explain_job, job_name, job_page
-from syftnotify.services.silences import list_silences
+from syftnotify.services.silences import silences_of
 from syftnotify.web.page.access import FORM_OF_OPERATOR, CheckedForm, OperatorParameter, Visitor, VisitorParameter
 from syftnotify.web.page.rendering import go_to, page_router, render, zone_of
 from syftnotify.web.page.rule_routes import is_mail_target, rule_view
@@ -106,6 +105,7 @@ def _job(
     explainer = AbsenceExplainer(state.settings, state.outbox) if person else None
     people = sorted({item.recipient for each in found.events for item in each.notifications})
     record = state.outbox.history.job(found.entities[0]) if found.entities else None
+    event = None if record is None else _latest_event(record)
     return render(
         request,
         "job.html",
@@ -114,8 +114,8 @@ def _job(
         job_id=job_id,
         name=escape(job_name(record) if record is not None else name, limit=120),
         job=None if record is None else _job_view(record),
-        outcome=None if record is None else _outcome(state, visitor, record),
-        silences=_active_silences(state, record) if visitor.is_operator and record is not None else [],
+        outcome=None if event is None else _outcome(state, visitor, event),
+        silences=[] if event is None or not visitor.is_operator else silences_of(state.outbox, event),
         entities=found.entities,
         baseline=found.baseline,
         events=[_event_view(state, each, person, explainer) for each in reversed(events)],
@@ -130,30 +130,22 @@ def _job(
     )
 
 
-def _outcome(state: ServerState, visitor: Visitor, job: JobRecord) -> Mapping[str, Any]:
-    """What the last event says about how the job ended or was decided, as its mail to the visitor would."""
-    kind = find_kind(job.kind)
-    if kind is None or not (kind.spec.is_final or kind.spec.status_after is Status.REJECTED):
-        return {}
-    is_emitted = "layout" not in job.payload
-    audience = Audience.OWNER if visitor.is_operator else Audience.SUBMITTER
-    event = Event(kind, job.entity, at=job.at, payload=job.payload, emitted=is_emitted)
-    item = Item("", event, audience, kind.spec.status_after or Status.WAITING, job.noticed_at)
-    return template_context(item, Links(), Reader(visitor.user, zone_of(state, visitor)))
-
-
-def _active_silences(state: ServerState, job: JobRecord) -> list[Mapping[str, Any]]:
-    """The silences that apply to the job now."""
+def _latest_event(job: JobRecord) -> Event | None:
+    """The latest event of a job; None: it is of another version."""
     kind = find_kind(job.kind)
     if kind is None:
-        return []
-    event = Event(kind, job.entity, payload=job.payload, emitted="layout" not in job.payload)
-    found = list_silences(state.outbox)
-    return [
-        {"id": each.silence.id, "ends_at": each.silence.ends_at}
-        for each in found
-        if each.state is SilenceState.ACTIVE and each.silence.match.matches(event)
-    ]
+        return None
+    return Event(kind, job.entity, at=job.at, payload=job.payload, emitted="layout" not in job.payload)
+
+
+def _outcome(state: ServerState, visitor: Visitor, event: Event) -> Mapping[str, Any]:
+    """What the latest event says about how the job ended or was decided, as its mail to the visitor would."""
+    spec = event.kind.spec
+    if not (spec.is_final or spec.status_after is Status.REJECTED):
+        return {}
+    audience = Audience.OWNER if visitor.is_operator else Audience.SUBMITTER
+    item = Item("", event, audience, spec.status_after or Status.WAITING)
+    return template_context(item, Links(), Reader(visitor.user, zone_of(state, visitor)))
 
 
 def _restricted_to(visitor: Visitor) -> str:
