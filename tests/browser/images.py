@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from syftnotify.core.identifiers import url_id
 from syftnotify.core.kinds import Audience, EventKind
@@ -16,7 +16,7 @@ from syftnotify.services.samples import sample
 from tests.browser.chromium import open_browser
 from tests.mail_samples import rendered
 from tests.pages import fill, visiting
-from tests.support import Box
+from tests.support import OWNER, Box
 from tests.web import serve
 
 _FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
@@ -30,7 +30,7 @@ _MAILS = (
 
 
 _WIDTHS = ((375, "light"), (700, "dark"))
-_SEEN = (("waiting", ""), ("inbox", "inbox"), ("rules", "rules"), ("transports", "transports"), ("status", "status"))
+_SEEN = (("waiting", ""), ("inbox", "inbox"), ("rules", "rules"), ("status", "status"))
 
 
 def main() -> None:
@@ -65,7 +65,16 @@ def save_pages(browser: Browser) -> None:
                 ) as visit:
                     for name, path in seen:
                         visit.open(path)
+                        if path == "rules":
+                            preview_rule(visit.page)
                         save(visit.page, _FOLDER / f"page-{name}-{width}-{scheme}.png", width)
+
+
+def preview_rule(page: Page) -> None:
+    page.get_by_label("Jobs").fill("ages-*")
+    page.get_by_label("Mail address, webhook").fill(OWNER)
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator("#preview")).to_be_visible()
 
 
 def save(page: Page, path: Path, width: int) -> None:
