@@ -58,7 +58,9 @@ class NotificationPlanner:
         single = (
             item for item in report.notifications if not item.bundle or item.bundle.startswith(QUIET_HOURS_PREFIX)
         )
-        keys = {item.event_key for item in single if not item.skipped}
+        # The page shows the review of a silenced submission, too, and later changes of its files are compared with it.
+        silenced = {event.key for event in changes.events if context.silenced(event)}
+        keys = {item.event_key for item in single if not item.skipped or item.event_key in silenced}
         # Read once for all new jobs of a submitter.
         decided = cache(self._submissions.decided) if self._submissions else None
         changes.events = [
