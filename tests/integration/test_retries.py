@@ -130,6 +130,17 @@ def test_unknown_outcome_is_resent_with_one_id_or_held(box: Box, kind: str, on_u
     )
 
 
+def test_unknown_outcome_is_held_without_retries(box: Box, hook: WebServer) -> None:
+    """Whatever `max_retries` is: a user decides."""
+    hook.responses = [respond(500)]
+    target = {"type": "webhook", "url": hook.url, "max_retries": 0, "on_unknown": "hold"}
+    box.configure({"transports": {"target": target}, "routes": [{"via": "target"}]})
+    emit_event(box, "job_failed")
+    scan_for_hours(box, 80)
+
+    assert outbox_counts(box, holding=["target"]) == tally(unknown=1, held=1)
+
+
 def test_retry_after_header_is_honoured(box: Box, hook: WebServer) -> None:
     """G10: here two hours."""
     hook.responses = [respond(429, Retry_After="7200")]
