@@ -102,7 +102,8 @@ def _print(found: "DeadLetterList") -> None:
     from syftnotify.services.dead_letters import is_dead
 
     for record in found.records:
-        label = "dead" if is_dead(record) else "held, may have arrived"
+        label = "dead" if is_dead(record) else "held"
+        label += ", may have arrived" if record.may_have_arrived else ""
         label += ", acknowledged" if record.acknowledged_at is not None else ""
         attempts = plural(record.attempts, "attempt")
         print_line(title(record))

@@ -31,6 +31,7 @@ def notification_object(record: NotificationRecord) -> dict[str, object]:
         "not_before": iso(record.not_before) if record.not_before else None,
         "attempts": record.attempts,
         "acknowledged_at": iso(record.acknowledged_at) if record.acknowledged_at is not None else None,
+        "may_have_arrived": record.may_have_arrived,
     }
 
 
@@ -54,7 +55,7 @@ def outcome(record: NotificationRecord) -> str:
         case NotificationState.WITHHELD:
             return f"withheld: {reason}"
         case NotificationState.DEAD:
-            return f"dead {tried}: {reason}"
+            return f"dead {tried}: {reason}{'; may have arrived' if record.may_have_arrived else ''}"
         case NotificationState.UNKNOWN:
             return f"may have arrived {tried}: {reason}"
     label = "sending" if record.state == NotificationState.SENDING else "pending"

@@ -35,6 +35,7 @@ class NotificationRecord:
     attempts: int
     tried_at: float | None  # when the last attempt began
     acknowledged_at: float | None = None  # when a user acknowledged the dead letter
+    may_have_arrived: bool = False  # the outcome of an attempt is unknown
 
 
 @dataclass(frozen=True, slots=True)

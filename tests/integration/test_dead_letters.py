@@ -90,6 +90,7 @@ def test_dead_letters_json_has_complete_ids(box: Box) -> None:
         "not_before": None,
         "attempts": 1,
         "acknowledged_at": None,
+        "may_have_arrived": False,
     }
 
 

@@ -362,10 +362,14 @@ def find_notifications(
     """The notifications that match all `conditions`, newest first; `order`: what the newest has the highest of."""
     attempts = sa.select(sa.func.count()).where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id)
     last = sa.select(sa.func.max(ATTEMPTS.c.started_at)).where(ATTEMPTS.c.notification == NOTIFICATIONS.c.id)
+    unknown = sa.exists().where(
+        ATTEMPTS.c.notification == NOTIFICATIONS.c.id, without_index(ATTEMPTS.c.outcome) == Failure.UNKNOWN.value
+    )
     query = (
         sa.select(
             NOTIFICATIONS,
             EVENTS.c.kind,
+            unknown.correlate(NOTIFICATIONS).label("may_have_arrived"),
             attempts.correlate(NOTIFICATIONS).scalar_subquery().label("attempts"),
             last.correlate(NOTIFICATIONS).scalar_subquery().label("tried_at"),
         )
