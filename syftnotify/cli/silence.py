@@ -1,10 +1,11 @@
 """`notify silence`: add, list and expire silences."""
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syftnotify.cli.console import print_json, print_line
+from syftnotify.cli.console import print_json, print_line, print_warning
 from syftnotify.cli.options import HomeOption, JsonListOption, resolve_home
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ def silence_add(
     """Add a silence; a running worker applies it from its next scan on, also to what is queued."""
     import getpass
 
+    from syftnotify.core.text import escape
     from syftnotify.runtime.opening import create_outbox
-    from syftnotify.services.silences import SilenceOptions, add_silence
+    from syftnotify.services.silences import SilenceOptions, add_silence, unknown_jobs
     from syftnotify.system.ownership import check_home
 
     options = SilenceOptions(
@@ -57,7 +59,10 @@ def silence_add(
     check_home(resolved)
     with create_outbox(resolved) as outbox:
         silence = add_silence(resolved, outbox, options)
+        unknown = unknown_jobs(outbox, silence)
     print_line(silence.id)
+    for name in unknown:
+        print_warning(f"no job named {escape(name)!r} is known yet")
 
 
 @silence_app.command("list")
@@ -87,7 +92,7 @@ def silence_list(
     for record in reversed(records):
         print_line(f"  {title(record)}, {escape(record.entity)}")
     if not found:
-        print_line("no silences; add one with `notify silence add`")
+        print_line("no silence is active; add one with `notify silence add`")
 
 
 @silence_app.command("expire")
@@ -107,15 +112,22 @@ def silence_expire(
 
 def _describe(listed: "ListedSilence") -> str:
     """Id, state, conditions, end, author and reason on one line."""
+    from syftnotify.core.silences import SilenceState
     from syftnotify.core.text import escape, local_time, plural
     from syftnotify.services.silences import silence_conditions
 
     silence = listed.silence
-    end = "until the state changes" if silence.ends_at is None else f"until {local_time(silence.ends_at)}"
+    if listed.state is SilenceState.EXPIRED:
+        end = f"at {local_time(silence.end)}" if silence.end <= time.time() else "by a change"
+    else:
+        end = "until the state changes" if silence.ends_at is None else f"until {local_time(silence.ends_at)}"
+    start = f"from {local_time(silence.starts_at)} " if listed.state is SilenceState.PENDING else ""
     reason = f": {escape(silence.reason)}" if silence.reason else ""
     count = plural(listed.suppressed, "notification")
     conditions = silence_conditions(silence)
-    return f"{silence.id}  {listed.state} {end}  {conditions}  {count} suppressed; {escape(silence.author)}{reason}"
+    return (
+        f"{silence.id}  {listed.state} {start}{end}  {conditions}  {count} suppressed; {escape(silence.author)}{reason}"
+    )
 
 
 def _object(listed: "ListedSilence") -> dict[str, object]:

@@ -108,11 +108,23 @@ def listed_silence(outbox: OutboxStore, silence: Silence) -> ListedSilence:
     return ListedSilence(silence, state, outbox.silences.count_suppressed(silence))
 
 
+def unknown_jobs(outbox: OutboxStore, silence: Silence) -> list[str]:
+    """The names in the conditions of a silence that no job with recorded events has; patterns aside."""
+    names = filter(None, map(_literal_name, silence.match.job))
+    return [name for name in names if not outbox.history.events(name, limit=1)]
+
+
+def _literal_name(pattern: str) -> str:
+    """The name that is the only one to match a pattern; empty: others may match, too."""
+    name = literal_text(pattern)
+    return name if literal(name) == pattern else ""
+
+
 def _has_ended_by_change(outbox: OutboxStore, silence: Silence) -> bool:
     """Whether the state of the only job of a silence has changed; one of several jobs goes on for the others."""
     (*others, job) = silence.match.job or ("*",)
-    name = literal_text(job)
-    if not silence.is_until_change or others or literal(name) != job:
+    name = _literal_name(job)
+    if not silence.is_until_change or others or not name:
         return False
     entities = {event.entity for event in outbox.history.events(name)}
     return bool(entities) and all(outbox.silences.has_changed(each, silence.starts_at) for each in entities)

@@ -98,6 +98,18 @@ def test_silence_until_the_state_changes(box: Box, tree: Tree) -> None:
     assert listed(box) == [], "it was about this job alone"
 
 
+def test_silence_of_an_unknown_job_is_added_with_a_warning(box: Box, tree: Tree) -> None:
+    tree.submit("a")
+    scan(box)
+    done = box.notify("silence", "add", "--for", "1h", "--job", "a", "--job", "b", "--job", "c-*", check=0)
+
+    assert "no job named 'b' is known yet" in done.stderr
+    assert ("'a'" in done.stderr, "'c-*'" in done.stderr) == (False, False)
+    box.notify("silence", "expire", done.stdout.strip(), check=0)
+    shown = box.notify("silence", "list", "--all", check=0).stdout
+    assert "expired at 20" in shown
+
+
 def test_silence_of_several_jobs_until_a_change_ends_for_each(box: Box, tree: Tree) -> None:
     box.clock.now -= 600
     for name in ("a", "b"):
