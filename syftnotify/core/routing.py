@@ -136,6 +136,14 @@ def matching_routes(event: Event, context: RoutingContext) -> list[Route]:
     return found
 
 
+def transports_of(route: Route, context: RoutingContext) -> frozenset[str]:
+    """The names of the transports through which a route notifies."""
+    if route.transport in context.transports:
+        return frozenset({route.transport})
+    found = {context.mail.name if name in ROLES else context.transport_for(name).name for name in route.to}
+    return frozenset(filter(None, found or {context.mail.name}))
+
+
 def route_of(rule: AlertRule) -> Route:
     """The route for an alert rule. `on_failure` excludes timeouts: a rule has `on_timeout` for these."""
     minutes = rule.on_long_run_minutes

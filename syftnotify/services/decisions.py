@@ -36,6 +36,14 @@ def decision_page(outbox: OutboxStore, *, cursor: str = "", limit: int) -> Decis
     return DecisionPage(page, following)
 
 
+def reviewed_item(outbox: OutboxStore, entity: str) -> Item | None:
+    """The latest submission or change of the files of a job, with their review; None: none is recorded."""
+    found = outbox.history.latest(entity, _REVIEWED)
+    if found is None or not any(key in found.event.payload for key in _REVIEW_KEYS):
+        return None
+    return Item("", found.event, Audience.OWNER, Status.WAITING, found.detected_at)
+
+
 def decision_item(outbox: OutboxStore, decision: PendingDecision) -> Item:
     """A decision with the review of its files, as mails render it."""
     payload = dict(decision.payload)

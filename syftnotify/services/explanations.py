@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from syftnotify.config.load import Settings
-from syftnotify.core.models import Event
+from syftnotify.core.models import AlertRule, Event
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.routing import RoutingContext, matching_routes, notifications_for
 from syftnotify.services.routes import configured_routes
@@ -21,22 +21,28 @@ class Absence:
     would_be_notified: bool  # the present configuration names the person: it has changed since
 
 
+def configured_context(settings: Settings, alerts: tuple[AlertRule, ...] = ()) -> RoutingContext:
+    """What the configuration says about routing, without anything that a scan finds."""
+    config = settings.config
+    return RoutingContext(
+        owner=config.do_email,
+        operators=config.operators,
+        mail_transport=settings.default_mail_transport,
+        peers=frozenset(),
+        allows=config.recipients.allows,
+        denies=config.recipients.denies,
+        routes=configured_routes(config),
+        transports={**transport_infos(config), **inbox_info(config)},
+        alerts=alerts,
+    )
+
+
 class AbsenceExplainer:
     """Explains by the routes and alert rules as they are now."""
 
     def __init__(self, settings: Settings, outbox: OutboxStore) -> None:
-        config = settings.config
-        self._context = RoutingContext(
-            owner=config.do_email,
-            operators=config.operators,
-            mail_transport=settings.default_mail_transport,
-            peers=frozenset(),
-            allows=config.recipients.allows,
-            denies=config.recipients.denies,
-            routes=configured_routes(config),
-            transports={**transport_infos(config), **inbox_info(config)},
-            alerts=tuple(rule for rule in outbox.alert_rules.all() if rule.target),
-        )
+        rules = tuple(rule for rule in outbox.alert_rules.all() if rule.target)
+        self._context = configured_context(settings, rules)
 
     def explain(self, event: Event, person: str) -> Absence:
         """Why `person` has no notification of `event`."""

@@ -171,7 +171,7 @@ def test_job_explains_who_was_notified(browser: Browser, filled: Served, has_scr
         assert page.url.endswith("person=bo%40uni.example"), "the answer has an address"
         expect(page.get_by_text("and not this person").first).to_contain_text("built-in: owner")
         visit.open("jobs")
-        page.get_by_label("Name or entity").fill("ages-1")
+        page.get_by_label("Whole name, or entity").fill("ages-1")
         press(page, "Show")
         expect(page.locator(".timeline").get_by_text("Job completed")).to_be_visible()
 
@@ -193,6 +193,8 @@ def test_job_shows_how_it_ended_and_its_silences(browser: Browser, own: Served) 
         visit.open(job_page("a"))
         expect(visit.page.get_by_role("region", name="Outcome")).to_contain_text("KeyError: 'id'")
         expect(visit.page.get_by_text("Silenced until")).to_be_visible()
+        visit.page.get_by_text("The code that was submitted").click()
+        expect(visit.page.get_by_text("Fingerprint")).to_be_visible()
         visit.open(job_page("b"))
         expect(visit.page.get_by_role("region", name="Outcome")).to_contain_text("Reason: it returns raw rows")
         visit.page.get_by_label("Mail address, webhook").fill("wrong")
@@ -201,6 +203,7 @@ def test_job_shows_how_it_ended_and_its_silences(browser: Browser, own: Served) 
     with visiting(browser, own, role="viewer", user=ANA) as visit:
         visit.open(job_page("a"))
         assert "KeyError" not in visit.page.content(), "its output is for the owner"
+        assert "The code that was submitted" not in visit.page.content()
         visit.open(job_page("b"))
         expect(visit.page.get_by_text("it returns raw rows").first).to_be_visible()
 

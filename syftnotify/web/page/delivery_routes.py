@@ -13,7 +13,7 @@ from syftnotify.core.errors import ConfigError, Failure, UnknownKindError
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import INBOX, NotificationState
 from syftnotify.core.text import escape
-from syftnotify.services.dead_letters import ResendSelection, acknowledge, resend
+from syftnotify.services.dead_letters import ResendSelection, acknowledge, is_dead, resend
 from syftnotify.services.deliveries import DeliveryPage, delivery_page, find_delivery, worklist_page
 from syftnotify.services.history import parse_filter
 from syftnotify.web.page.access import FORM_OF_OPERATOR, CheckedForm, OperatorParameter
@@ -96,8 +96,13 @@ def show_worklist(request: Request, state: State, visitor: OperatorParameter, cu
     page = worklist_page(state.home, state.outbox, cursor=cursor, limit=_WORKLIST_SIZE)
     ordered = sorted(page.records, key=lambda record: record.recipient.lower())
     groups = [
-        {"recipient": escape(recipient), "records": [*map(notification_view, records)]}
-        for recipient, records in groupby(ordered, key=lambda record: record.recipient.lower())
+        {
+            "recipient": escape(recipient),
+            "records": [*map(notification_view, records)],
+            "has_unacknowledged": any(is_dead(each) and each.acknowledged_at is None for each in records),
+        }
+        for recipient, found in groupby(ordered, key=lambda record: record.recipient.lower())
+        for records in [list(found)]
     ]
     return render(
         request, "worklist.html", visitor, groups=groups, cursor=page.cursor, is_first=not cursor, warning=page.warning

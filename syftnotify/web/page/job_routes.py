@@ -14,11 +14,12 @@ from syftnotify.core.history import JobRecord, NotificationRecord
 from syftnotify.core.identifiers import entity_of_url_id, url_id
 from syftnotify.core.kinds import Audience, Status, find_kind
 from syftnotify.core.matching import literal
-from syftnotify.core.models import Event, Item
+from syftnotify.core.models import Event, Item, NotificationState
 from syftnotify.core.text import escape
 from syftnotify.rendering.context import Reader, template_context
 from syftnotify.rendering.links import Links
 from syftnotify.services.alert_rules import add_api_rule, delete_rule, rules_of_job
+from syftnotify.services.decisions import reviewed_item
 from syftnotify.services.explanations import AbsenceExplainer
 from syftnotify.services.history import EventExplanation, Explanation
 from syftnotify.services.jobs import explain_job, job_name, job_page
@@ -26,7 +27,7 @@ from syftnotify.services.silences import silences_of
 from syftnotify.web.page.access import FORM_OF_OPERATOR, CheckedForm, OperatorParameter, Visitor, VisitorParameter
 from syftnotify.web.page.rendering import go_to, page_router, render, zone_of
 from syftnotify.web.page.rule_routes import is_mail_target, rule_view
-from syftnotify.web.page.waiting_routes import decision_view
+from syftnotify.web.page.waiting_routes import decision_view, item_variables
 from syftnotify.web.problems import error_detail
 from syftnotify.web.state import ServerState, State
 
@@ -42,11 +43,25 @@ _TONES = {"completed": "ok", "approved": "ok", "failed": "failed", "timeout": "f
 @router.get("/jobs")
 def list_jobs(request: Request, state: State, visitor: VisitorParameter, cursor: str = "", name: str = "") -> Response:
     """The jobs with recorded events, the one with the latest event first; or the page of the job with a name."""
-    if name.strip():
-        return go_to(f"/jobs/{url_id(name.strip())}")
+    error, name = "", name.strip()
+    if name:
+        try:
+            explain_job(state.outbox, state.ledger(), name, user=_restricted_to(visitor), limit=1)
+        except NotFoundError:
+            error = "No job or entity has this name. Enter a whole name; patterns are not searched."
+        else:
+            return go_to(f"/jobs/{url_id(name)}")
     page = job_page(state.outbox, user=_restricted_to(visitor), cursor=cursor, limit=_PAGE_SIZE)
     return render(
-        request, "jobs.html", visitor, jobs=[*map(_job_view, page.jobs)], cursor=page.cursor, is_first=not cursor
+        request,
+        "jobs.html",
+        visitor,
+        status=HTTPStatus.NOT_FOUND if error else HTTPStatus.OK,
+        jobs=[*map(_job_view, page.jobs)],
+        cursor=page.cursor,
+        is_first=not cursor,
+        name=name,
+        error=error,
     )
 
 
@@ -123,6 +138,7 @@ def _job(
         people=people,
         person=person,
         decision=None if decision is None else decision_view(state, visitor, decision),
+        reviewed=None if event is None or decision is not None else _reviewed(state, visitor, event.entity),
         rules=[*map(rule_view, rules_of_job(state.outbox, name))] if visitor.is_operator else [],
         silence=literal(found.entities[0] if found.entities else name),
         error=error,
@@ -146,6 +162,12 @@ def _outcome(state: ServerState, visitor: Visitor, event: Event) -> Mapping[str,
     audience = Audience.OWNER if visitor.is_operator else Audience.SUBMITTER
     item = Item("", event, audience, spec.status_after or Status.WAITING)
     return template_context(item, Links(), Reader(visitor.user, zone_of(state, visitor)))
+
+
+def _reviewed(state: ServerState, visitor: Visitor, entity: str) -> Mapping[str, Any] | None:
+    """The variables about the files of a job that is decided; None: they were not recorded, or are for the owner."""
+    item = reviewed_item(state.outbox, entity) if visitor.is_operator else None
+    return None if item is None else item_variables(state, visitor, item, "new_job")
 
 
 def _restricted_to(visitor: Visitor) -> str:
@@ -201,6 +223,9 @@ def notification_view(record: NotificationRecord) -> Mapping[str, Any]:
         "attempts": record.attempts,
         "tried_at": record.tried_at,
         "acknowledged_at": record.acknowledged_at,
+        "may_have_arrived": record.may_have_arrived,
+        "is_stored": record.state == NotificationState.SENT and not record.attempts,  # in an inbox
+        "is_about_job": (kind := find_kind(record.kind)) is not None and kind.is_about_job,
     }
 
 

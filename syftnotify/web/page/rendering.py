@@ -97,7 +97,7 @@ def _badges(state: ServerState, visitor: Visitor) -> dict[str, int]:
     found = {"inbox": state.outbox.inbox.count_unread(visitor.user, MAX_COUNT)}
     if visitor.is_operator:
         counts = state.outbox.history.counts(holding=state.settings.holding)
-        found |= {"waiting": state.outbox.decisions.count(), "worklist": counts.dead + counts.held}
+        found |= {"waiting": state.outbox.decisions.count(), "worklist": counts.unacknowledged + counts.held}
     return found
 
 

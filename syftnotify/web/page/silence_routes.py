@@ -11,7 +11,7 @@ from fastapi import Path, Request
 from fastapi.responses import Response
 
 from syftnotify.core.errors import ConfigError, NotifyError
-from syftnotify.core.kinds import Severity
+from syftnotify.core.kinds import WORKER_KINDS, EventKind, Severity
 from syftnotify.core.text import escape
 from syftnotify.services.silences import (
     ListedSilence,
@@ -23,6 +23,7 @@ from syftnotify.services.silences import (
     listed_silence,
     silence_conditions,
     suppressed,
+    unknown_jobs,
 )
 from syftnotify.web.page.access import FORM_OF_OPERATOR, CheckedForm, Form, OperatorParameter, Visitor
 from syftnotify.web.page.job_routes import notification_view
@@ -54,8 +55,9 @@ def add(request: Request, state: State, visitor: OperatorParameter, form: Checke
     try:
         if end == "until" and not form.get("until"):
             raise ConfigError("enter a time under “Until”")
-        if form.get("until") and end != "until":
-            raise ConfigError("choose “until the time below”, or leave the time empty")
+        if form.get("until") and end == "change":
+            raise ConfigError("choose either a time or “until the state of the job changes”")
+        end = "until" if form.get("until") else end  # a time was entered; the choice has a default
         silence = add_silence(
             state.home,
             state.outbox,
@@ -67,14 +69,14 @@ def add(request: Request, state: State, visitor: OperatorParameter, form: Checke
                 owner=_lines(form, "owner"),
                 tag=_lines(form, "tag"),
                 severity=form.all("severity"),
-                events=_lines(form, "event"),
+                events=form.all("event"),
                 duration=end if end in _ENDS else "",
                 until=_until(form, zone_of(state, visitor)) if end == "until" else "",
                 until_change=end == "change",
             ),
         )
     except NotifyError as error:
-        values = {name: form.get(name) for name in (*_FIELDS, "end")}
+        values = {name: form.get(name) for name in (*_FIELDS, "end")} | {"event": form.all("event")}
         return _page(request, state, visitor, values, error=error_detail(error))
     return go_to(f"/silences/{silence.id}", done="silence-added")
 
@@ -84,7 +86,15 @@ def show(request: Request, state: State, visitor: OperatorParameter, silence_id:
     """One silence, and what it has suppressed."""
     listed = listed_silence(state.outbox, find_silence(state.outbox, silence_id))
     records = suppressed(state.outbox, listed.silence, limit=_MAX_SHOWN)
-    return render(request, "silence.html", visitor, silence=_view(listed), records=[*map(notification_view, records)])
+    unknown = [escape(name) for name in unknown_jobs(state.outbox, listed.silence)]
+    return render(
+        request,
+        "silence.html",
+        visitor,
+        silence=_view(listed),
+        records=[*map(notification_view, records)],
+        unknown_jobs=unknown,
+    )
 
 
 @router.post("/silences/{silence_id}/expire", dependencies=FORM_OF_OPERATOR)
@@ -108,6 +118,11 @@ def _until(form: Form, zone: tzinfo | None) -> str:
     return (moment.replace(tzinfo=zone) if zone is not None and moment.tzinfo is None else moment).isoformat()
 
 
+def _zone_name(zone: tzinfo | None) -> str:
+    """The name of a zone as people know it: `Europe/Berlin`; for this machine's, what its clock calls it."""
+    return str(zone) if zone is not None else datetime.now().astimezone().tzname() or "the server's zone"
+
+
 def _page(
     request: Request,
     state: ServerState,
@@ -128,6 +143,8 @@ def _page(
         error=error,
         include_expired=include_expired,
         ends=_ENDS,
+        kinds=[kind.value for kind in EventKind if kind not in WORKER_KINDS],
+        zone_name=_zone_name(zone_of(state, visitor)),
         severities=[each.value for each in Severity],
     )
 
