@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from syftnotify.cli.completion import job_names
 from syftnotify.cli.console import print_json, print_line, print_warning
 from syftnotify.cli.options import HomeOption, JsonListOption, resolve_home
 
@@ -18,7 +19,7 @@ alerts_app = typer.Typer(
 @alerts_app.command("add")
 def alerts_add(
     context: typer.Context,
-    job: Annotated[str, typer.Option(help="Job name, entity, or pattern, for example 'nightly-*'.")] = "",
+    job: Annotated[str, typer.Option(autocompletion=job_names, help="Job name, entity, or pattern: 'nightly-*'.")] = "",
     tag: Annotated[str, typer.Option(help="Tag, or pattern of tags.")] = "",
     email: Annotated[str, typer.Option(help="Alert this mail address.")] = "",
     webhook: Annotated[str, typer.Option(help="Alert this webhook transport, or URL: https://...")] = "",
@@ -30,7 +31,7 @@ def alerts_add(
 ) -> None:
     """Add a rule; a running worker applies it from its next scan on."""
     from syftnotify.runtime.opening import create_outbox
-    from syftnotify.services.alert_rules import RuleOptions, create_rule
+    from syftnotify.services.alert_rules import RuleOptions, create_rule, save_rule
     from syftnotify.system.ownership import check_home
 
     options = RuleOptions(
@@ -49,7 +50,7 @@ def alerts_add(
     if new.warning:
         print_warning(new.warning)
     with create_outbox(resolved) as outbox:
-        outbox.alert_rules.add(new.rule)
+        save_rule(outbox, new.rule)
     print_line(_describe(new.rule))
 
 

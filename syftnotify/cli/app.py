@@ -13,6 +13,7 @@ from syftnotify.cli.dead_letters import dead_letters, resend
 from syftnotify.cli.demo import demo
 from syftnotify.cli.doctor import doctor
 from syftnotify.cli.emit import emit
+from syftnotify.cli.help import INTERFACES, MESSAGES, NEW_HOME, WORKER, GroupedCommands, print_state
 from syftnotify.cli.history import history, prune, why
 from syftnotify.cli.init import init
 from syftnotify.cli.install import install, uninstall
@@ -31,15 +32,19 @@ from syftnotify.core.errors import NotifyError
 
 _CHECK_STREAMS = "check where the output goes, and the free space there and in the home folder"
 _CHECK_FILES = "check the permissions and free space of the home folder, or choose another `--home`"
-_COMMANDS = (
-    *(init, start, status, logs, stop, restart, run, ensure, install, uninstall),
-    *(dead_letters, resend, history, why, prune, preview, doctor, emit, serve),
-)
+_COMMANDS = {
+    NEW_HOME: (init, doctor, preview, demo),
+    WORKER: (start, status, logs, stop, restart, run, ensure, install, uninstall),
+    MESSAGES: (history, why, dead_letters, resend, prune),
+    INTERFACES: (emit, serve),
+}
 
 app = typer.Typer(
     name="notify",
+    cls=GroupedCommands,
     help="Notify SyftBox data owners and scientists about jobs and peers.",
-    no_args_is_help=True,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -64,17 +69,19 @@ def global_options(
 ) -> None:
     """Store the common options for `resolve_home`."""
     context.obj = home, as_owner
+    if context.invoked_subcommand is None:
+        print_state(context)
 
 
-for _command in _COMMANDS:
-    app.command()(_command)
+for _group, _commands in _COMMANDS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_group)(_command)
 app.command("dead", hidden=True)(dead_letters)
-app.command("test")(send_test_message)
-app.command()(demo)
-app.add_typer(alerts_app)
-app.add_typer(secret_app)
-app.add_typer(silence_app)
-app.add_typer(token_app)
+app.command("test", rich_help_panel=NEW_HOME)(send_test_message)
+app.add_typer(secret_app, rich_help_panel=NEW_HOME)
+app.add_typer(alerts_app, rich_help_panel=MESSAGES)
+app.add_typer(silence_app, rich_help_panel=MESSAGES)
+app.add_typer(token_app, rich_help_panel=INTERFACES)
 
 
 def main() -> None:

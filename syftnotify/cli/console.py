@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from syftnotify.core.errors import NotifyError
 
 _MIN_COLUMNS = 20  # a narrower table is not readable
 _DEFAULT_COLUMNS = 80
+_UNLIMITED_COLUMNS = 10_000  # in a pipe or a file: programs read whole lines
 
 
 def _console(*, stderr: bool = False) -> Console:
     console = Console(stderr=stderr, highlight=False, soft_wrap=True)
-    if console.width < _MIN_COLUMNS:  # `COLUMNS=0`, and terminals that do not report their width
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _UNLIMITED_COLUMNS
+    elif console.width < _MIN_COLUMNS:  # `COLUMNS=0`, and terminals that do not report their width
         console.width = _DEFAULT_COLUMNS
     return console
 
@@ -64,6 +68,27 @@ def print_json(value: Any) -> None:
 
 def print_line(text: str, style: str | None = None) -> None:
     out.print(text, style=style, markup=False)
+
+
+def print_rows(rows: Iterable[Sequence[str]], *, flexible: Container[int] = ()) -> None:
+    """Print each row on one line. Where a terminal is too narrow, the columns `flexible` are cut off."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table, cells = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0)), list(rows)
+    for number, column in enumerate(zip(*cells, strict=True)):
+        width = None if number in flexible else max(map(len, column))
+        table.add_column(no_wrap=True, overflow="ellipsis", min_width=width)
+    for row in cells:
+        table.add_row(*map(Text, row))
+    out.print(table)
+
+
+@contextmanager
+def show_progress(text: str) -> Iterator[Callable[[str], None]]:
+    """Show `text`, and later what the result is called with, on the last line of a terminal; elsewhere nothing."""
+    with err.status(text) as status:
+        yield status.update
 
 
 def print_warning(text: str) -> None:

@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
+from syftnotify.cli.completion import event_kinds
 from syftnotify.cli.options import HomeOption, resolve_home
 
 
 def emit(
     context: typer.Context,
-    kind: Annotated[str, typer.Argument(help="Event kind: job_failed, gpu_available, ...")],
+    kind: Annotated[str, typer.Argument(autocompletion=event_kinds, help="Event kind: job_failed, gpu_available, ...")],
     entity: Annotated[str, typer.Option(help="Entity that the event is about; any text.")],
     user: Annotated[str, typer.Option(help="Owner of the entity; an email address is notified as submitter.")] = "",
     tags: Annotated[list[str] | None, typer.Option("--tag", help="Tag that routes can match; repeatable.")] = None,

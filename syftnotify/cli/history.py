@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syftnotify.cli.console import print_json, print_line
-from syftnotify.cli.options import HomeOption, JsonListOption, SinceOption, resolve_home
+from syftnotify.cli.completion import event_kinds, job_names, transport_names
+from syftnotify.cli.console import is_terminal, print_json, print_line
+from syftnotify.cli.options import HomeOption, JsonListOption, SinceOption, UtcOption, resolve_home
+from syftnotify.core.errors import NotifyError
 
 if TYPE_CHECKING:
     from syftnotify.services.history import EventExplanation, Explanation
@@ -14,21 +16,26 @@ if TYPE_CHECKING:
 def history(
     context: typer.Context,
     to: Annotated[str, typer.Option(help="Only to this recipient.")] = "",
-    about: Annotated[str, typer.Option(help="Only about this entity, or jobs of this name.")] = "",
-    event: Annotated[list[str] | None, typer.Option(help="Only this event kind; repeatable.")] = None,
+    about: Annotated[
+        str, typer.Option(autocompletion=job_names, help="Only about this entity, or jobs of this name.")
+    ] = "",
+    event: Annotated[
+        list[str] | None, typer.Option(autocompletion=event_kinds, help="Only this event kind; repeatable.")
+    ] = None,
     state: Annotated[
         list[str] | None,
         typer.Option(help="Only pending, withheld, sending, sent, unknown, dead, skipped; repeatable."),
     ] = None,
-    transport: Annotated[str, typer.Option(help="Only through this transport.")] = "",
+    transport: Annotated[str, typer.Option(autocompletion=transport_names, help="Only through this transport.")] = "",
     since: SinceOption = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=0, help="Number of notifications; 0: all.")] = 50,
+    utc: UtcOption = False,
     as_json: JsonListOption = False,
     home: HomeOption = None,
 ) -> None:
-    """List notifications and their outcome."""
-    from syftnotify.cli.notifications import INDENT, nothing_yet, notification_object, outcome, title
-    from syftnotify.core.text import escape
+    """List notifications and their outcome, one on each line; `notify why JOB` has the details."""
+    from syftnotify.cli.console import print_rows
+    from syftnotify.cli.notifications import nothing_yet, notification_object, row
     from syftnotify.runtime.opening import open_outbox
     from syftnotify.services.history import find_notifications, parse_filter
 
@@ -47,17 +54,18 @@ def history(
     if as_json:
         print_json([notification_object(record) for record in records])
         return
-    for record in records:
-        print_line(title(record))
-        print_line(f"{INDENT}{outcome(record)}")
-        print_line(f"{INDENT}{escape(record.entity)}")
-    if not records:
+    if records:
+        print_rows((row(record, utc=utc) for record in records), flexible=(4, 5))
+    else:
         print_line("no notification matches" if outbox and conditions.has_conditions else nothing_yet(resolved))
 
 
 def why(
     context: typer.Context,
-    about: Annotated[str, typer.Argument(help="A job's name, or an entity as `notify history` shows it.")],
+    about: Annotated[
+        str,
+        typer.Argument(metavar="JOB", autocompletion=job_names, help="Name of a job, or an entity: `job/D/...`."),
+    ],
     as_json: JsonListOption = False,
     home: HomeOption = None,
 ) -> None:
@@ -88,6 +96,7 @@ def prune(
         str | None, typer.Option(help="Delete events before: 26w, 365d, 2026-01-15; default: `retention`.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the number of events; change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     home: HomeOption = None,
 ) -> None:
     """Delete old history; waiting notifications are kept."""
@@ -100,8 +109,29 @@ def prune(
     with open_outbox(resolved) as outbox:
         ledger = open_ledger(resolved)
         run = service.count_prunable if dry_run else service.prune
+        if outbox is not None and not (dry_run or yes):
+            _confirm(service.count_prunable(outbox, ledger, before), before)
         count = run(outbox, ledger, before) if outbox is not None else 0
     print_line(f"{plural(count, 'event')} from before {local_time(before)} {'would be ' if dry_run else ''}deleted")
+
+
+def _confirm(count: int, before: float) -> None:
+    """Ask before `count` events are deleted.
+
+    Raises:
+        NotifyError: nobody can be asked.
+        Abort: the answer is no.
+    """
+    from syftnotify.core.text import local_time, plural
+
+    if not count:
+        return
+    if not is_terminal():
+        raise NotifyError(
+            f"{plural(count, 'event')} from before {local_time(before)} would be deleted",
+            hint="pass --yes to delete them",
+        )
+    typer.confirm(f"delete {plural(count, 'event')} from before {local_time(before)}?", abort=True)
 
 
 def _explanation_objects(explanation: "Explanation") -> list[dict[str, object]]:

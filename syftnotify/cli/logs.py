@@ -16,7 +16,7 @@ def logs(
     service: Annotated[str, typer.Argument(help="Name of the log; only `notify` exists.")] = _SERVICE,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Number of records to show.")] = 50,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Follow new records.")] = False,
-    level: Annotated[LogLevel, typer.Option(help="Minimum level.")] = LogLevel.DEBUG,
+    level: Annotated[LogLevel, typer.Option(case_sensitive=False, help="Minimum level.")] = LogLevel.DEBUG,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per record.")] = False,
     home: HomeOption = None,
 ) -> None:

@@ -6,7 +6,7 @@ import time
 
 from syftnotify.core.history import NotificationRecord
 from syftnotify.core.models import NotificationState
-from syftnotify.core.text import escape, iso, local_time, plural
+from syftnotify.core.text import escape, iso, local_time, plural, short_name, short_time
 from syftnotify.services.dead_letters import SHORT_ID
 from syftnotify.system import worker_lock
 from syftnotify.system.paths import Home
@@ -39,6 +39,21 @@ def title(record: NotificationRecord) -> str:
     """Id, event, recipient and transport on one line."""
     transport = f" through {escape(record.transport)}" if record.transport else ""
     return f"{record.id[:SHORT_ID]}  {record.kind} to {escape(record.recipient)}{transport}"
+
+
+def row(record: NotificationRecord, *, utc: bool) -> tuple[str, ...]:
+    """The columns of a notification: id, time, outcome, event, recipient, and what it is about with any reason."""
+    is_sent = record.state == NotificationState.SENT
+    moment = record.tried_at if record.tried_at is not None else record.created_at
+    about = short_name(record.entity)
+    return (
+        record.id[:SHORT_ID],
+        short_time(moment, time.time(), utc=utc),
+        "stored" if is_sent and not record.attempts else record.state,
+        record.kind,
+        escape(record.recipient),
+        f"{about}: {escape(record.reason, limit=200)}" if record.reason and not is_sent else about,
+    )
 
 
 def outcome(record: NotificationRecord) -> str:

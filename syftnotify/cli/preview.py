@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from syftnotify.cli.completion import template_or_kind_names
 from syftnotify.cli.console import print_line
 from syftnotify.cli.options import HomeOption, parse_path, resolve_home
 from syftnotify.core.errors import NotifyError
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 def preview(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(help="Template (new_job) or event kind (job_failed); default: list the names.")
+        str,
+        typer.Argument(
+            autocompletion=template_or_kind_names,
+            help="Template (new_job) or event kind (job_failed); default: list the names.",
+        ),
     ] = "",
     html: Annotated[
         Path | None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from syftnotify.cli.completion import event_kinds, job_names
 from syftnotify.cli.console import print_json, print_line, print_warning
 from syftnotify.cli.options import HomeOption, JsonListOption, resolve_home
 
@@ -19,12 +20,17 @@ silence_app = typer.Typer(
 @silence_app.command("add")
 def silence_add(
     context: typer.Context,
-    job: Annotated[list[str] | None, typer.Option(help="Job name, entity, or pattern; may be repeated.")] = None,
+    job: Annotated[
+        list[str] | None, typer.Option(autocompletion=job_names, help="Job name, entity, or pattern; may be repeated.")
+    ] = None,
     submitter: Annotated[list[str] | None, typer.Option(help="Submitter, or pattern.")] = None,
     owner: Annotated[list[str] | None, typer.Option(help="Data owner, or pattern.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Tag, or pattern.")] = None,
     severity: Annotated[list[str] | None, typer.Option(help="high, medium or low.")] = None,
-    event: Annotated[list[str] | None, typer.Option(help="Event kind, for example job_failed; default: all.")] = None,
+    event: Annotated[
+        list[str] | None,
+        typer.Option(autocompletion=event_kinds, help="Event kind, for example job_failed; default: all."),
+    ] = None,
     duration: Annotated[str, typer.Option("--for", metavar="DURATION", help="For this time: 2h, 3d.")] = "",
     until: Annotated[str, typer.Option(metavar="TIME", help="Until this time: 2026-01-15T15:30.")] = "",
     until_change: Annotated[bool, typer.Option("--until-change", help="Until the state of the job changes.")] = False,
@@ -33,7 +39,10 @@ def silence_add(
     author: Annotated[str, typer.Option(help="Who adds it; default: your user name.")] = "",
     home: HomeOption = None,
 ) -> None:
-    """Add a silence; a running worker applies it from its next scan on, also to what is queued."""
+    """Add a silence.
+
+    A running worker applies it from its next scan on, also to what is queued.
+    """
     import getpass
 
     from syftnotify.core.text import escape

@@ -107,7 +107,18 @@ def _next_step(status: "HomeStatus") -> str:
     return f"there is no configuration in {home.root}; run `notify init`"
 
 
-def _state_label(status: "HomeStatus") -> str:
+def next_command(status: "HomeStatus") -> str:
+    """The command that a user needs next, with the reason."""
+    if not status.is_running:
+        return _next_step(status)
+    if status.report.dead or status.report.held:
+        return "`notify dead-letters` lists what could not be delivered"
+    if status.health_problems or status.notices:
+        return "`notify status` has the details, `notify doctor` looks for the cause"
+    return "`notify history` lists what was sent"
+
+
+def state_label(status: "HomeStatus") -> str:
     from syftnotify.core.text import iso_to_local, plural
     from syftnotify.system.worker_status import Phase
 
@@ -129,7 +140,7 @@ def _rows(status: "HomeStatus") -> Iterator[tuple[str, str]]:
     from syftnotify.services.status import syft_bg_lines
 
     report = status.report
-    yield "worker", _state_label(status)
+    yield "worker", state_label(status)
     if status.is_running and report.started_at:
         yield "since", iso_to_local(report.started_at)
     yield "version", status.version

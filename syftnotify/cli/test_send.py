@@ -4,13 +4,16 @@ from typing import Annotated
 
 import typer
 
+from syftnotify.cli.completion import transport_names
 from syftnotify.cli.console import print_error, print_line
 from syftnotify.cli.options import HomeOption, resolve_home
 
 
 def send_test_message(
     context: typer.Context,
-    transport: Annotated[str, typer.Argument(help="Transport name; default: all transports.")] = "",
+    transport: Annotated[
+        str, typer.Argument(autocompletion=transport_names, help="Transport name; default: all transports.")
+    ] = "",
     to: Annotated[str, typer.Option(help="Recipient instead of the default one.")] = "",
     home: HomeOption = None,
 ) -> None:

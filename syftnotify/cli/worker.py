@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from syftnotify.cli.console import print_line, print_warning, print_warnings
+from syftnotify.cli.console import print_line, print_warning, print_warnings, show_progress
 from syftnotify.cli.options import HomeOption, TimeoutOption, resolve_home
 from syftnotify.core.errors import AlreadyRunningError, NotRunningError
 
@@ -53,10 +53,14 @@ def start_worker(home: "Home") -> None:
     """Start the worker; print its warnings, and what it uses of syft-bg."""
     import time
 
+    from syftnotify.core.text import plural
     from syftnotify.runtime import process
     from syftnotify.services.status import peer_notices, read_status, snapshot_path, syft_bg_lines
 
-    started = process.start(home)
+    with show_progress("starting") as update:
+        started = process.start(
+            home, on_progress=lambda scanned, total: update(f"first scan: {scanned:,} of {plural(total, 'job')}")
+        )
     print_warnings(started.warnings)
     status = read_status(home)
     if snapshot_path(status.report):  # many machines never have a snapshot

@@ -7,12 +7,13 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from syftnotify.core.confusables import escape_quotes, escape_unsafe
 
 # Shorter secrets are not redacted: they would occur by chance in ordinary text.
 _MIN_SECRET_LENGTH = 4
+_HALF_A_YEAR = 183 * 86400.0  # seconds
 _MAX_COMPARED = 40  # characters; a similarity search is slow, and the text may come from anywhere
 
 
@@ -88,6 +89,23 @@ def local_time(seconds: float) -> str:
         return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(sep=" ", timespec="seconds")
     except (OverflowError, ValueError, OSError):  # outside the years that `datetime` or the platform supports
         return f"{seconds:.0f} s since 1970"
+
+
+def short_time(seconds: float, now: float, *, utc: bool = False) -> str:
+    """`28 Nov 14:05`, or `28 Nov  2025` if that is months from `now`, as `ls -l` does; in local time, or in UTC."""
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):  # outside the years that `datetime` or the platform supports
+        return "unknown"
+    moment = moment if utc else moment.astimezone()
+    return f"{moment:%d %b %H:%M}" if abs(now - seconds) < _HALF_A_YEAR else f"{moment:%d %b  %Y}"
+
+
+def short_name(entity: str) -> str:
+    """The name of a job of the tree; any other entity as it is. Both as text to show."""
+    parts = entity.split("/")
+    is_of_tree = parts[0] in {"job", "peer"} and len(parts) > 2
+    return escape(unquote(parts[-1]) if is_of_tree else entity, limit=120)
 
 
 def age_text(seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from syftnotify.system.paths import Home
 from syftnotify.system.procinfo import WORKER_MODULE, is_worker
 
 _POLL_SECONDS = 0.05
+_PROGRESS_SECONDS = 0.5
 _KILL_SECONDS = 10.0  # in which a killed worker must end
 _LOG_EXCERPT = 4000  # bytes of the log in an error
 
@@ -44,8 +46,10 @@ class StoppedWorker:
     waiting: int  # unsent notifications, as of its last status
 
 
-def start(home: Home) -> StartedWorker:
+def start(home: Home, *, on_progress: Callable[[int, int], None] | None = None) -> StartedWorker:
     """Start a detached worker and wait until it has finished its first scan.
+
+    Meanwhile `on_progress` is called about twice a second, with the number of jobs read so far, and of all to read.
 
     Raises:
         AlreadyRunningError: a worker is running.
@@ -64,6 +68,10 @@ def start(home: Home) -> StartedWorker:
     finally:
         os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
+        while on_progress is not None and not select.select([pipe], [], [], _PROGRESS_SECONDS)[0]:
+            status = worker_status.read(home)
+            if status.pid == process.pid and status.total:
+                on_progress(status.scanned, status.total)
         report = _parse_report(pipe.readline())
     if "pid" in report:
         process.returncode = 0  # Popen warns about a process that still runs, as the worker is meant to do

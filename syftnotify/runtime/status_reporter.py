@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from syftnotify.config.load import Settings
 from syftnotify.core.errors import StateError
 from syftnotify.core.outbox import OutboxCounts
-from syftnotify.core.text import iso
+from syftnotify.core.text import iso, plural
 from syftnotify.runtime.container import App
 from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.runtime.status_fields import new_status, set_scan, set_state
@@ -22,6 +22,7 @@ from syftnotify.system.worker_status import Phase
 
 log = logging.getLogger(__name__)
 
+_LOG_SECONDS = 2.0  # between two log lines about progress
 _UPDATE_SECONDS = 0.5  # between two updates that only report deliveries or progress
 
 
@@ -62,6 +63,7 @@ class StatusReporter:
         self._monotonic = monotonic
         self._has_changed = True
         self._written_at = 0.0  # on the monotonic clock
+        self._logged_at = monotonic()  # progress
         self._failures: dict[str, dict[str, Any]] = {}  # as in `worker.json`: by step, {"count": ..., "error": ...}
 
     def start(self) -> None:
@@ -86,8 +88,14 @@ class StatusReporter:
         return max(0.0, self._written_at + _UPDATE_SECONDS - self._monotonic())
 
     def record_progress(self, scanned: int, total: int) -> None:
-        """Record that the first scan has read `scanned` of `total` jobs; written at most twice a second."""
+        """Record that the first scan has read `scanned` of `total` jobs; written at most twice a second.
+
+        It is logged every few seconds: without that, a worker in the foreground is silent for long.
+        """
         self.status.scanned, self.status.total = scanned, total
+        if scanned < total and self._monotonic() >= self._logged_at + _LOG_SECONDS:
+            self._logged_at = self._monotonic()
+            log.info("first scan: %s of %s", f"{scanned:,}", plural(total, "job"))
         if scanned == total or self._monotonic() >= self._written_at + _UPDATE_SECONDS:
             self._write()
 

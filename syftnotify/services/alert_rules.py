@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from syftnotify.config.load import Settings
 from syftnotify.config.transport import mail_types
 from syftnotify.config.values import valid_glob
-from syftnotify.core.errors import ConfigError, NotFoundError
+from syftnotify.core.errors import ConfigError, ConflictError, NotFoundError
 from syftnotify.core.identifiers import AddressType, is_address
 from syftnotify.core.matching import is_like, literal
 from syftnotify.core.models import AlertRule
@@ -113,6 +113,7 @@ def add_api_rule(
 
     Raises:
         ConfigError: its job, its conditions or its target are wrong.
+        ConflictError: there is an identical one.
     """
     rule = AlertRule(
         id=uuid.uuid4().hex[:12],
@@ -126,7 +127,7 @@ def add_api_rule(
     if not (on_failure or on_timeout):
         raise ConfigError("the rule has no condition", hint="set `on_failure` or `on_timeout`")
     _check_api_target(settings, rule, is_email=is_email)
-    outbox.alert_rules.add(rule)
+    save_rule(outbox, rule)
     return rule
 
 
@@ -150,6 +151,18 @@ def _has_private_address(url: str) -> bool:
     from syftnotify.transports.http_client import has_private_address
 
     return has_private_address(url, seconds=_LOOKUP_SECONDS)
+
+
+def save_rule(outbox: OutboxStore, rule: AlertRule) -> None:
+    """Save a new rule.
+
+    Raises:
+        ConflictError: there is an identical one, which would alert the same target twice.
+    """
+    for other in outbox.alert_rules.all():
+        if replace(rule, id=other.id, created_at=other.created_at, public_only=other.public_only) == other:
+            raise ConflictError(f"the same alert rule exists: {other.id}")
+    outbox.alert_rules.add(rule)
 
 
 def rules_of_job(outbox: OutboxStore, job: str) -> list[AlertRule]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from syftnotify.config.edit import edit
 from syftnotify.config.secrets import encrypt
-from syftnotify.core.errors import NotifyError
+from syftnotify.config.yaml_reader import parse_yaml, read_config_file
+from syftnotify.core.errors import ConflictError, NotFoundError, NotifyError
+from syftnotify.core.text import escape, listed
 from syftnotify.services.arguments import UsageError
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
+
+_PREFIX = "secret:"  # of a reference to a stored secret
 
 
 def check_can_store(home: Home, name: str) -> None:
@@ -22,6 +29,47 @@ def check_can_store(home: Home, name: str) -> None:
     check_home(home)
     if not home.config.exists():
         raise NotifyError(f"there is no configuration at {home.config}", hint="run `notify init`")
+
+
+def list_secrets(home: Home) -> dict[str, list[str]]:
+    """The names of stored secrets, each with the settings that refer to it: `transports.office.smtp_url`.
+
+    Raises:
+        ConfigError: the configuration cannot be read.
+    """
+    raw, _ = parse_yaml(read_config_file(home.config))
+    references = dict(_references(raw, ""))
+    stored = raw.get("secrets")
+    return {
+        str(name): [path for path, used in references.items() if used == name]
+        for name in (stored if isinstance(stored, dict) else {})
+    }
+
+
+def _references(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """The path of each reference to a stored secret, and the secret's name."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _references(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, str) and value.startswith(_PREFIX):
+        yield path, value.removeprefix(_PREFIX)
+
+
+def remove_secret(home: Home, name: str) -> None:
+    """Remove a stored secret.
+
+    Raises:
+        NotFoundError: there is none with this name.
+        ConflictError: a setting refers to it.
+        ConfigError: the configuration cannot be read.
+    """
+    check_home(home)
+    found = list_secrets(home)
+    if name not in found:
+        raise NotFoundError(f"there is no secret {escape(name)!r}; run `notify secret list` for the names")
+    if found[name]:
+        raise ConflictError(f"{listed(found[name], 'and')} in config.yaml still uses the secret {escape(name)!r}")
+    edit(home, {("secrets", name): None})
 
 
 def store_secret(home: Home, name: str, value: str) -> None:

@@ -9,7 +9,7 @@ from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlencode
+from urllib.parse import urlencode
 
 import jinja2
 from fastapi import APIRouter, Depends, Request
@@ -17,7 +17,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
 
 from syftnotify.core.identifiers import url_id
-from syftnotify.core.text import age_text, escape, iso
+from syftnotify.core.text import age_text, escape, iso, short_name
 from syftnotify.rendering.context import local_time
 from syftnotify.rendering.filters import FILTERS, format_moment
 from syftnotify.rendering.templates import cached_renderer
@@ -75,13 +75,6 @@ def go_to(path: str, fragment: str = "", **parameters: str) -> Response:
     """Redirect to an address of the page after a form; `fragment` is the part that is shown first."""
     query = f"?{urlencode(parameters)}" if parameters else ""
     return RedirectResponse(f"{PREFIX}{path}{query}{fragment and f'#{fragment}'}", HTTPStatus.SEE_OTHER)
-
-
-def short_name(entity: str) -> str:
-    """The name of a job of the tree; any other entity as it is. Both as text to show."""
-    parts = entity.split("/")
-    is_of_tree = parts[0] in {"job", "peer"} and len(parts) > 2
-    return escape(unquote(parts[-1]) if is_of_tree else entity, limit=120)
 
 
 def zone_of(state: ServerState, visitor: Visitor | None) -> tzinfo | None:

@@ -15,7 +15,14 @@ from syftnotify.core.matching import literal_text
 from syftnotify.core.models import AlertRule
 from syftnotify.core.text import escape, hostname
 from syftnotify.services.alert_preview import RulePreview, preview_rule
-from syftnotify.services.alert_rules import MAX_MINUTES, RuleOptions, create_page_rule, delete_rule, endpoints
+from syftnotify.services.alert_rules import (
+    MAX_MINUTES,
+    RuleOptions,
+    create_page_rule,
+    delete_rule,
+    endpoints,
+    save_rule,
+)
 from syftnotify.web.page.access import FORM_OF_OPERATOR, CheckedForm, Form, OperatorParameter, Visitor
 from syftnotify.web.page.rendering import go_to, page_router, render
 from syftnotify.web.problems import error_detail
@@ -41,7 +48,7 @@ def preview_or_add(request: Request, state: State, visitor: OperatorParameter, f
     try:
         new = create_page_rule(state.settings, _options(state.settings, form))
         if form.get("action") == "add":
-            state.outbox.alert_rules.add(new.rule)
+            save_rule(state.outbox, new.rule)
             return go_to("/rules", done="rule-added")
     except NotifyError as error:
         return _page(request, state, visitor, values, error=error_detail(error))
