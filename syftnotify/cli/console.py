@@ -78,7 +78,7 @@ def print_rows(rows: Iterable[Sequence[str]], *, flexible: Container[int] = ()) 
     table, cells = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0)), list(rows)
     for number, column in enumerate(zip(*cells, strict=True)):
         width = None if number in flexible else max(map(len, column))
-        table.add_column(no_wrap=True, overflow="ellipsis", min_width=width)
+        table.add_column(no_wrap=True, overflow="ellipsis", width=width)
     for row in cells:
         table.add_row(*map(Text, row))
     out.print(table)

@@ -4,12 +4,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from syftnotify.cli.console import out, print_line
+from syftnotify.cli.console import print_line, print_rows
 
 if TYPE_CHECKING:
     from syftnotify.services.demo import Demo, DemoMail, ReceivedMail
 
-_WIDE_COLUMNS = 140  # minimum width at which subject and path have a column each
 _STEP_SECONDS = 20.0  # time limit for the mails of a step; later ones count as missing
 _REPEAT_SECONDS = 2.5  # at the end; longer than two scans, so that a repeated mail would have arrived
 _POLL_SECONDS = 0.05
@@ -20,21 +19,25 @@ def demo() -> None:
     import shutil
     import time
 
-    from syftnotify.core.text import plural
+    from syftnotify.core.text import escape, plural
     from syftnotify.services.demo import create_demo
+    from syftnotify.services.preview import write_gallery
 
     begun = time.monotonic()
     current = create_demo()
     print_line(f"a SyftBox, a home and a Maildir in {current.folder}")
     expected = _run(current)
     received = current.received()
-    _print_table(current, received)
+    print_rows([(each.mail.event, each.mail.recipient, escape(each.subject)) for each in received], flexible=(2,))
     if not _check([each.mail for each in received], expected):
         print_line(f"the worker's log is {current.home.log}")
         raise typer.Exit(1)
     seconds = time.monotonic() - begun
-    print_line(f"{plural(len(received), 'mail')}, each of them once, in {seconds:.1f} s", style="green")
-    print_line(f"read them in {current.home.mail}/new; delete the folder when you are done: {current.folder}")
+    print_line(f"{plural(len(received), 'mail')}, each of them once, in {seconds:.1f} s\n", style="green")
+    _print_mail(received)
+    gallery, *_ = write_gallery(current.home, current.folder / "gallery")
+    print_line(f"the mails are in {current.home.mail}/new; every kind of mail as HTML: {gallery}")
+    print_line(f"delete the folder when you are done: {current.folder}")
     shutil.rmtree(current.tree.root)
 
 
@@ -80,20 +83,12 @@ def _check(received: "list[DemoMail]", expected: "list[DemoMail]") -> bool:
     return not (missing or extra)
 
 
-def _print_table(current: "Demo", received: "list[ReceivedMail]") -> None:
-    from rich.table import Table
-    from rich.text import Text
+def _print_mail(received: "list[ReceivedMail]") -> None:
+    """Print the mail about the job that failed, to the owner: it has the exception and its line."""
+    from syftnotify.core.kinds import EventKind
+    from syftnotify.core.text import escape, escape_block
+    from syftnotify.services.demo import OWNER
 
-    from syftnotify.core.text import escape
-
-    folder = current.home.mail
-    table = Table(box=None, pad_edge=False, title=f"mails in {folder}", title_justify="left")
-    for name in ("event", "to"):
-        table.add_column(name, no_wrap=True)
-    is_wide = out.width >= _WIDE_COLUMNS
-    for name in ("subject", "path") if is_wide else ("subject, path",):
-        table.add_column(name, overflow="fold")
-    for each in received:
-        cells = [Text(escape(each.subject)), Text(str(each.path.relative_to(folder)))]
-        table.add_row(each.mail.event, each.mail.recipient, *(cells if is_wide else [Text("\n").join(cells)]))
-    out.print(table)
+    shown = next(each for each in received if each.mail == (EventKind.JOB_FAILED.value, OWNER))
+    print_line(f"the mail about the job that failed:\n\nSubject: {escape(shown.subject)}\n")
+    print_line(escape_block(shown.text))

@@ -5,6 +5,8 @@ It needs no account and no network: the mails are delivered into a local Maildir
 
 from __future__ import annotations
 
+import email
+import email.policy
 import json
 import mailbox
 import tempfile
@@ -22,7 +24,7 @@ from syftnotify.config.edit import edit
 from syftnotify.core.kinds import EventKind
 from syftnotify.system.paths import Home
 
-_OWNER, _ANA = "owner@datasite.example", "ana@uni.example"
+OWNER, _ANA = "owner@datasite.example", "ana@uni.example"
 _SURVEY = """\
 import csv
 
@@ -62,6 +64,7 @@ class ReceivedMail:
 
     mail: DemoMail
     subject: str
+    text: str
     path: Path
 
 
@@ -116,11 +119,11 @@ class Tree:
         self._write_state(scientist, name, status="pending", received_at=_now())
 
     def approve(self, scientist: str, name: str) -> None:
-        self._write_state(scientist, name, status="approved", approved_at=_now(), approved_by=_OWNER)
+        self._write_state(scientist, name, status="approved", approved_at=_now(), approved_by=OWNER)
 
     def reject(self, scientist: str, name: str, reason: str) -> None:
         self._write_state(
-            scientist, name, status="rejected", rejected_at=_now(), rejected_by=_OWNER, review_reason=reason
+            scientist, name, status="rejected", rejected_at=_now(), rejected_by=OWNER, review_reason=reason
         )
 
     def end(self, scientist: str, name: str, code: int, stderr: str = "") -> None:
@@ -131,7 +134,7 @@ class Tree:
 
     @property
     def _job_folder(self) -> Path:
-        return self.root / _OWNER / "app_data" / "job"
+        return self.root / OWNER / "app_data" / "job"
 
     def _review_folder(self, scientist: str, name: str) -> Path:
         return self._job_folder / "review" / scientist / "v1" / name
@@ -183,7 +186,7 @@ def create_demo() -> Demo:
     edit(
         home,
         {
-            ("do_email",): _OWNER,
+            ("do_email",): OWNER,
             ("syftbox_root",): str(tree.root),
             ("notify", "interval"): 1,
             ("notify", "sync_state_path"): str(tree.snapshot),
@@ -199,9 +202,10 @@ def difference(some: Iterable[DemoMail], others: Iterable[DemoMail]) -> list[Dem
 
 
 def _read_mail(box: mailbox.Maildir, path: Path) -> ReceivedMail:
-    message = box[path.name]
+    message = email.message_from_bytes(box.get_bytes(path.name), policy=email.policy.default)
     mail = DemoMail(str(message["X-SyftNotify-Event"]), str(message["To"]))
-    return ReceivedMail(mail, str(message["Subject"]), path)
+    body = message.get_body(("plain",))
+    return ReceivedMail(mail, str(message["Subject"]), body.get_content() if body is not None else "", path)
 
 
 def _mails(kind: EventKind, *recipients: str) -> tuple[DemoMail, ...]:
@@ -217,13 +221,13 @@ def _peer_steps(tree: Tree) -> list[DemoStep]:
         tree.peers([_ANA], [_ANA])
 
     return [
-        DemoStep("ana asks to become a peer", request, _mails(EventKind.PEER_REQUESTED, _OWNER, _ANA)),
+        DemoStep("ana asks to become a peer", request, _mails(EventKind.PEER_REQUESTED, OWNER, _ANA)),
         DemoStep("the owner grants it", grant, _mails(EventKind.PEER_GRANTED, _ANA)),
     ]
 
 
 def _submit_step(tree: Tree, name: str, code: str) -> DemoStep:
-    mails = _mails(EventKind.JOB_SUBMITTED, _OWNER, _ANA)
+    mails = _mails(EventKind.JOB_SUBMITTED, OWNER, _ANA)
     return DemoStep(f"ana submits {name!r}", lambda: tree.submit(_ANA, name, code), mails)
 
 
@@ -232,13 +236,13 @@ def _approve_step(tree: Tree, name: str) -> DemoStep:
 
 
 def _survey_steps(tree: Tree) -> list[DemoStep]:
-    name, mails = "income survey", _mails(EventKind.JOB_COMPLETED, _OWNER, _ANA)
+    name, mails = "income survey", _mails(EventKind.JOB_COMPLETED, OWNER, _ANA)
     completed = DemoStep("it runs to its end", lambda: tree.end(_ANA, name, 0), mails)
     return [_submit_step(tree, name, _SURVEY), _approve_step(tree, name), completed]
 
 
 def _failing_steps(tree: Tree) -> list[DemoStep]:
-    name, mails = "merge tables", _mails(EventKind.JOB_FAILED, _OWNER, _ANA)
+    name, mails = "merge tables", _mails(EventKind.JOB_FAILED, OWNER, _ANA)
     failed = DemoStep("it fails", lambda: tree.end(_ANA, name, 1, _TRACEBACK), mails)
     return [_submit_step(tree, name, _MERGE), _approve_step(tree, name), failed]
 
