@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -16,6 +16,7 @@ from syftnotify.core.errors import NotifyError
 
 _MIN_COLUMNS = 20  # a narrower table is not readable
 _DEFAULT_COLUMNS = 80
+_GAP, _MIN_CELL = 2, 4  # columns between two cells, and of a cell that is cut off
 _UNLIMITED_COLUMNS = 10_000  # in a pipe or a file: programs read whole lines
 
 
@@ -70,14 +71,21 @@ def print_line(text: str, style: str | None = None) -> None:
     out.print(text, style=style, markup=False)
 
 
-def print_rows(rows: Iterable[Sequence[str]], *, flexible: Container[int] = ()) -> None:
+def print_rows(rows: Iterable[Sequence[str]], *, flexible: Collection[int] = ()) -> None:
     """Print each row on one line. Where a terminal is too narrow, the columns `flexible` are cut off."""
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    table, cells = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0)), list(rows)
-    for number, column in enumerate(zip(*cells, strict=True)):
-        width = None if number in flexible else max(map(len, column))
+    cells = list(rows)
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    # Rich would shrink all columns by the same share.
+    excess = sum(widths) + _GAP * (len(widths) - 1) - out.width
+    for _ in range(excess if flexible else 0):
+        widest = max(flexible, key=lambda column: widths[column])
+        widths[widest] = max(_MIN_CELL, widths[widest] - 1)
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for width in widths:
         table.add_column(no_wrap=True, overflow="ellipsis", width=width)
     for row in cells:
         table.add_row(*map(Text, row))
