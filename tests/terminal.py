@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 
@@ -20,6 +21,7 @@ class Terminal:
 
     def __init__(self, box: Box, *arguments: str) -> None:
         self._master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (24, 80))
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "syftnotify", *arguments],
             env={**box.environment(), "TERM": "dumb"},

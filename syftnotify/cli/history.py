@@ -33,7 +33,10 @@ def history(
     as_json: JsonListOption = False,
     home: HomeOption = None,
 ) -> None:
-    """List notifications and their outcome, one on each line; `notify why JOB` has the details."""
+    """List notifications and their outcome.
+
+    `notify why JOB` has the details of a job.
+    """
     from syftnotify.cli.console import print_rows
     from syftnotify.cli.notifications import nothing_yet, notification_object, row
     from syftnotify.runtime.opening import open_outbox

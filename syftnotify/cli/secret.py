@@ -17,7 +17,10 @@ def secret_set(
     name: Annotated[str, typer.Argument(help="Name by which the configuration refers to it.")],
     home: HomeOption = None,
 ) -> None:
-    """Store a secret from the terminal or standard input, for `secret:NAME`."""
+    """Store a secret.
+
+    It is read from the terminal or from standard input; `secret:NAME` in config.yaml refers to it.
+    """
     from syftnotify.services.secrets import check_can_store, store_secret
 
     resolved = resolve_home(context, home)

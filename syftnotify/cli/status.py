@@ -113,7 +113,7 @@ def next_command(status: "HomeStatus") -> str:
         return _next_step(status)
     if status.report.dead or status.report.held:
         return "`notify dead-letters` lists what could not be delivered"
-    if status.health_problems or status.notices:
+    if status.health_problems:
         return "`notify status` has the details, `notify doctor` looks for the cause"
     return "`notify history` lists what was sent"
 

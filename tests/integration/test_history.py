@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -16,6 +17,7 @@ from syftnotify.store.outbox.history import History
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.queries import json_list
 from tests.support import ANA, OWNER, Box
+from tests.terminal import Terminal
 from tests.trees import TREES, Disk, Tree
 
 
@@ -154,7 +156,7 @@ def test_history_and_why_print_local_times(notified_box: Box) -> None:
     here = tried_at.astimezone(timezone(timedelta(hours=5, minutes=30))).isoformat(sep=" ")
 
     assert first["tried_at"].endswith("Z")
-    assert f"sent {here}, 1 attempt" in notified_box.notify("history", check=0).stdout
+    assert f"{tried_at + timedelta(hours=5.5):%d %b}" in notified_box.notify("history", check=0).stdout
     assert f"sent {here}, 1 attempt" in notified_box.notify("why", "survey", check=0).stdout
     (event, *_) = json_list(notified_box, "why", "survey")
     assert event["noticed_at"].endswith("Z")
@@ -225,12 +227,42 @@ def test_prune_deletes_in_chunks_and_keeps_open_events(box: Box, open_events: in
     assert open_events > 1000 or max(history.sizes) <= 1000
 
 
+def test_prune_deletes_nothing_without_a_confirmation(box: Box) -> None:
+    with contextlib.closing(SqliteOutbox(box.home.outbox)) as outbox:
+        outbox.enqueue(gpu_events(0, 3), [], 100.0)
+    arguments = ("prune", "--older-than", "2000-01-01")
+
+    assert "pass --yes" in box.notify(*arguments, check=1).stderr
+    terminal = Terminal(box, *arguments)
+    try:
+        terminal.answer("delete 3 events from before 2000-01-01", "n")
+        assert terminal.wait() == 1
+    finally:
+        terminal.close()
+    assert box.notify(*arguments, "--dry-run", check=0).stdout.startswith("3 events ")
+
+
+def test_history_fits_the_terminal_and_is_complete_in_a_pipe(notified_box: Box) -> None:
+    terminal = Terminal(notified_box, "history")
+    try:
+        assert terminal.wait() == 0
+    finally:
+        terminal.close()
+    lines = terminal.output.splitlines()
+    records = json_list(notified_box, "history")
+
+    assert len(lines) == len(records)
+    assert max(map(len, lines)) <= 80
+    piped = notified_box.run_process("history", check=0).stdout
+    assert all(record["recipient"] in line for record, line in zip(records, piped.splitlines(), strict=True))
+
+
 def test_prune_prints_the_count_of_all_chunks(box: Box) -> None:
     outbox = SqliteOutbox(box.home.outbox)
     outbox.enqueue(gpu_events(0, 2300), [], 100.0)
     outbox.close()
 
-    for arguments in (["--dry-run"], []):
+    for arguments in (["--dry-run"], ["--yes"]):
         done = box.notify("prune", "--older-than", "2000-01-01", *arguments, check=0)
         assert done.stdout.startswith("2300 events from before 2000-01-01")
     assert box.notify("prune", "--older-than", "2000-01-01", check=0).stdout.startswith("0 events ")

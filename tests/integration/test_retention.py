@@ -67,7 +67,7 @@ def test_prune_keeps_pending_events_and_repeats_nothing(box: Box, tree: Tree) ->
         box.scan()
         rehearsal = box.notify("prune", "--older-than", "2024-01-01", "--dry-run", check=0).stdout
         assert rehearsal.startswith("1 event from before 2024-01-01")
-        assert box.notify("prune", "--older-than", "2024-01-01", check=0).stdout.endswith("deleted\n")
+        assert box.notify("prune", "--older-than", "2024-01-01", "--yes", check=0).stdout.endswith("deleted\n")
 
         history = box.notify("history").stdout
         assert "first" not in history
@@ -94,7 +94,7 @@ def test_prune_before_the_ledger_is_settled_repeats_nothing(box: Box, tree: Tree
     finally:
         app.close()
     assert len(box.mails()) == 2
-    box.notify("prune", "--older-than", "2024-01-01", check=0)
+    box.notify("prune", "--older-than", "2024-01-01", "--yes", check=0)
     box.scan()
     box.scan()
 

@@ -228,7 +228,12 @@ def test_rules_of_a_job_are_found_by_each_of_its_names(served: Served, operator:
     served.box.scan()
     (job,) = operator.get("/v1/jobs").json()["jobs"]
     names = [job["name"], job["id"], job["entity"]]
-    rules = {operator.post(f"/jobs/{name}/alerts", json=RULE).json()["id"] for name in names}
+    # The id and the entity are the same job, for which an identical rule is refused.
+    bodies = [{**RULE, "on_timeout": number == 1} for number, _ in enumerate(names)]
+    rules = {
+        operator.post(f"/jobs/{name}/alerts", json=body).json()["id"] for name, body in zip(names, bodies, strict=True)
+    }
+    assert operator.post(f"/jobs/{names[0]}/alerts", json=bodies[0]).status_code == 409
     served.outbox.alert_rules.add(AlertRule("p1", "ops@lab.example", job="ana*"))
 
     for name in names:

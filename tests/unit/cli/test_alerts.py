@@ -88,3 +88,12 @@ def test_alerts_add_sign_in_over_plain_http_warns(box: Box) -> None:
 def test_alerts_add_url_without_exposure_does_not_warn(box: Box, url: str) -> None:
     """C10"""
     assert "unencrypted" not in box.notify("alerts", "add", "--job", "x", "--webhook", url, check=0).stderr
+
+
+def test_identical_rule_is_refused(box: Box, alert_tree: Tree) -> None:
+    add = ("alerts", "add", "--job", "a", "--email", BO)
+    box.notify(*add, check=0)
+
+    assert "the same alert rule exists" in box.notify(*add, check=1).stderr
+    box.notify(*add, "--on-success", check=0)
+    assert len(json_list(box, "alerts", "list")) == 2

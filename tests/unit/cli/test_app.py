@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from syftnotify import __version__
-from tests.queries import json_object
-from tests.support import Box
+from tests.queries import emit_event, json_object
+from tests.support import TIMEOUT, Box
 
 LISTED_COMMANDS = ("init", "start", "status", "logs", "stop", "restart", "run", "demo")
 
@@ -30,6 +32,53 @@ def test_command_help_fits_80_columns(new_user: Box, command: str) -> None:
 
     assert "Usage:" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("arguments", [("alerts",), ("secret",), ("silence",), ("token",), ("history",)])
+def test_help_is_not_cut_off(new_user: Box, arguments: tuple[str, ...]) -> None:
+    lines = new_user.notify(*arguments, "-h", check=0).stdout.splitlines()
+
+    assert lines
+    assert not [line for line in lines[1:] if line.endswith("...") or len(line) > 80]
+
+
+def test_notify_alone_shows_the_state_and_the_next_command(new_user: Box, box: Box, user_home: Path) -> None:
+    shown = new_user.notify(check=0).stdout
+    assert "worker: not running" in shown
+    assert "run `notify init`" in shown
+    assert not user_home.exists()
+    box.configure()
+    assert "run `notify start`" in box.notify(check=0).stdout
+    box.notify("start", check=0)
+    try:
+        shown = box.notify(check=0).stdout
+        assert "worker: running" in shown
+        assert "`notify history`" in shown
+    finally:
+        box.notify("stop", check=0)
+
+
+def test_names_are_completed(box: Box) -> None:
+    """Of jobs, transports, event kinds and templates; nothing where there is no home."""
+    box.configure({"transports": {"box": {"type": "maildir"}, "spare": {"type": "maildir"}}})
+    emit_event(box, "job_failed", payload={"name": "nightly sync"})
+    box.scan()
+
+    def completed(*words: str) -> list[str]:
+        asked = {
+            "_NOTIFY_COMPLETE": "complete_bash",
+            "COMP_WORDS": " ".join(["notify", *words]),
+            "COMP_CWORD": str(len(words)),
+        }
+        script = Path(sys.executable).parent / "notify"
+        answer = subprocess.check_output([script], env=box.environment() | asked, text=True, timeout=TIMEOUT)
+        return answer.split("\n")[:-1] if answer.strip() else []
+
+    assert completed("why", "") == ["nightly sync"]
+    assert completed("test", "s") == ["spare"]
+    assert completed("history", "--event", "job_fa") == ["job_failed"]
+    assert completed("preview", "new_j") == ["new_job"]
+    assert completed("--home", str(box.folder / "none"), "why", "") == []
 
 
 def test_version_option_prints_the_version(new_user: Box) -> None:
@@ -88,7 +137,7 @@ def test_home_is_the_variable_otherwise_below_the_home_directory(new_user: Box, 
     assert json_object(box.notify("status", "--json").stdout)["home"] == str(box.home.root)
 
 
-@pytest.mark.parametrize("arguments", [("frobnicate",), ("status", "--frob"), ("logs", "-n", "many"), ()])
+@pytest.mark.parametrize("arguments", [("frobnicate",), ("status", "--frob"), ("logs", "-n", "many")])
 def test_usage_error_exits_with_code_two(new_user: Box, arguments: tuple[str, ...]) -> None:
     """S16."""
     done = new_user.notify(*arguments, check=2)

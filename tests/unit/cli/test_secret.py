@@ -7,6 +7,7 @@ import yaml
 
 from tests.fakes.mailserver import MailServer
 from tests.fakes.web import WebServer
+from tests.queries import json_list
 from tests.secrets_setup import (
     HAND_MADE,
     SIGNING,
@@ -118,3 +119,20 @@ def test_run_once_lists_every_unusable_secret_with_its_path(box: Box, hook: WebS
         (line,) = [line for line in done.stderr.splitlines() if line.startswith(f"  {path}: ")]
         assert all(text in line for text in forbidden)
     assert str(box.home.config) in done.stderr
+
+
+def test_secrets_are_listed_and_removed_when_no_setting_uses_them(box: Box) -> None:
+    write_config(box)
+    store_secret(box, "hook", SIGNING)
+    store_secret(box, "old", "unused")
+    listed = box.notify("secret", "list", check=0).stdout.splitlines()
+    used_by = {line.split()[0]: line.split(maxsplit=1)[1].strip() for line in listed}
+
+    assert used_by.keys() == {"hook", "old"}
+    assert used_by["old"] == "not used"
+    assert used_by["hook"].startswith("transports.")
+    assert "still uses the secret 'hook'" in box.notify("secret", "rm", "hook", check=1).stderr
+    assert "there is no secret 'none'" in box.notify("secret", "rm", "none", check=1).stderr
+    box.notify("secret", "rm", "old", check=0)
+    assert [each["name"] for each in json_list(box, "secret", "list")] == ["hook"]
+    assert "# my own comment" in box.home.config.read_text()
