@@ -1,15 +1,14 @@
 """`notify init`: write or edit the configuration, sign in, send a test mail."""
 
-from collections.abc import Callable
-from dataclasses import replace
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syftnotify.cli.console import is_terminal, print_line, print_raw, print_warning, print_warnings, read_line
+from syftnotify.cli.console import is_terminal, print_line, print_raw, print_warnings
 from syftnotify.cli.options import HomeOption, Role, parse_interval, parse_mail_type, parse_path, resolve_home
+from syftnotify.cli.setup_questions import ask_missing
 from syftnotify.core.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def init(
     if imported is not None:
         options, can_ask = imported.complete(options), False
     check_options(resolved, options, can_ask=can_ask)
-    options = _ask_missing(resolved, options, can_ask=can_ask)
+    options = ask_missing(resolved, options, can_ask=can_ask)
     result = write_setup(plan_setup(resolved, options))
     _print_result(resolved, result)
     if imported is not None:
@@ -175,75 +174,6 @@ def _import_record(settings: "Settings", imported: "SyftBgSettings") -> None:
         print_line(f"  {plural(record.settled, 'event')} recorded as notified, {record.owed} still to be notified")
     print_warnings(imported.notes)
     print_warnings(imported.service_problems())
-
-
-def _ask_missing(home: "Home", options: "SetupOptions", *, can_ask: bool) -> "SetupOptions":
-    """The options, completed by questions to the user, and by the SyftBox folder if one is found.
-
-    Without a terminal nothing is asked, except that the password of the mail server is read from standard input.
-    """
-    from syftnotify.services.setup.options import contact_problem, email_problem, smtp_url_problem, transport_problem
-    from syftnotify.services.setup.plan import is_new, needs_smtp_server
-
-    asks_all = can_ask and is_new(home, options)  # an existing configuration has the other values
-    if asks_all and options.email is None:
-        options = replace(options, email=_ask("Your mail address, the data owner's", email_problem))
-    if is_new(home, options) and options.syftbox_root is None:
-        options = replace(options, syftbox_root=_find_root((options.email or "").strip(), can_ask=can_ask))
-    if asks_all and options.transport is None and options.smtp_url is None:
-        from syftnotify.services.setup.mail import MAIL_TYPES
-
-        question = f"Mail transport ({', '.join(MAIL_TYPES)})"
-        options = replace(options, transport=_ask(question, transport_problem, default=MAIL_TYPES[0]))
-    if can_ask and needs_smtp_server(home, options):
-        options = replace(options, smtp_url=_ask("Mail server, as smtp://user@mail.example:587", smtp_url_problem))
-    options = _add_smtp_password(options, can_ask=can_ask)
-    if asks_all and options.alert_contact is None:
-        # A ping URL, since a new configuration has a single mail transport.
-        question = (
-            "Alert contact: the https ping URL of a monitor (dead-man switch) that alerts you when the notifier or its "
-            "mail fails (Enter: none)"
-        )
-        options = replace(options, alert_contact=_ask(question, contact_problem, default="") or None)
-    return options
-
-
-def _ask(question: str, problem: Callable[[str], str], *, default: str | None = None) -> str:
-    """Prompt until the answer has no problem; an empty default is accepted as it is."""
-    while True:
-        answer = str(typer.prompt(question, default=default, show_default=bool(default))).strip()
-        if answer == default or not (text := problem(answer)):
-            return answer
-        print_warning(text)
-
-
-def _find_root(email: str, *, can_ask: bool) -> Path | None:
-    """The SyftBox folder, found or asked for; None leaves the default."""
-    from syftnotify.config.syftbox_root import default_root, find_root
-    from syftnotify.services.setup.options import root_problem
-    from syftnotify.system.paths import expand_path
-
-    found, default = find_root(email), default_root(email)
-    if found is not None:
-        print_line(f"found the SyftBox folder {found}")
-        return found
-    if not can_ask:
-        return None
-    while True:
-        root = expand_path(typer.prompt("SyftBox folder", default=str(default) if default else None))
-        if not (problem := root_problem(root)):
-            return root
-        print_warning(problem)
-
-
-def _add_smtp_password(options: "SetupOptions", *, can_ask: bool) -> "SetupOptions":
-    """The options with the password of the mail server's user, prompted for or read from standard input."""
-    from syftnotify.services.setup.options import user_without_password, with_password
-
-    if options.smtp_url is None or not (user := user_without_password(options.smtp_url)):
-        return options
-    password = str(typer.prompt(f"Password of {user}", hide_input=True)) if can_ask else read_line()
-    return replace(options, smtp_url=with_password(options.smtp_url, password)) if password else options
 
 
 def _print_result(home: "Home", result: "SetupResult") -> None:

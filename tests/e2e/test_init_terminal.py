@@ -103,6 +103,28 @@ def test_init_in_terminal_with_existing_config_asks_nothing(
     assert read_config(user_home)["notify"]["interval"] == 20
 
 
+def test_init_in_terminal_with_existing_config_shows_it_and_asks_what_to_change(
+    new_user: Box, user_home: Path, open_terminal: OpenTerminal, tmp_path: Path
+) -> None:
+    user_home.mkdir()
+    (user_home / "config.yaml").write_text(HAND_MADE)
+    terminal = open_terminal(new_user, "init", "--no-test")
+
+    terminal.answer("Change email, folder", "intervall")
+    terminal.answer("enter one of", "interval")
+    terminal.answer("Interval between two scans", "0")
+    terminal.answer("expected", "90s")
+    terminal.answer("Change email, folder", "folder")
+    terminal.answer("SyftBox folder", str(tmp_path / "box"))
+    terminal.answer("Change email, folder", "")
+
+    assert terminal.wait() == 0, terminal.output
+    assert "45 s between two scans" in terminal.output
+    config = read_config(user_home)
+    assert (config["notify"]["interval"], config["syftbox_root"]) == ("90s", str(tmp_path / "box"))
+    assert "# my own comment" in (user_home / "config.yaml").read_text()
+
+
 def test_init_in_terminal_interrupted_changes_nothing(
     new_user: Box, user_home: Path, open_terminal: OpenTerminal
 ) -> None:
