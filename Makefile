@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 8
 # Compiled modules are kept: the tests start hundreds of processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test browser images chaos fuzz bench check format wheel lock clean
+.PHONY: demo test browser images site chaos fuzz bench check format wheel lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/notify demo
@@ -25,6 +25,10 @@ browser: $(VENV)/.installed-dev
 # Writes screenshots of mails and pages to docs/images.
 images: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.browser.images
+
+# Builds the documentation site into build/site; a broken link is an error.
+site: $(VENV)/.installed-dev
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs --builder html . build/site
 
 # Kills real workers a thousand times; writes docs/reliability.md.
 chaos: $(VENV)/.installed-dev
@@ -45,6 +49,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) site
 	$(PYTEST) -m "not thorough and not browser" --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --fail-under=95
 	$(PYTEST) -m thorough $(ARGS)
@@ -65,7 +70,7 @@ lock: $(VENV)/.installed-dev
 	sed -i -e '/^syftnotify @/d' -e 's/syftnotify, syftnotify (/syftnotify (/' constraints.txt # it extends itself
 
 clean:
-	rm -rf $(VENV) .bench dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .bench build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
