@@ -17,6 +17,7 @@ import syftnotify
 from syftnotify.cli.app import app
 from syftnotify.config.schema import Config
 from syftnotify.system import failpoints
+from tests import settings_page
 from tests.support import PROJECT_ROOT
 
 COMMANDS: Any = typer.main.get_command(app)  # a group, which its annotation does not say
@@ -229,3 +230,8 @@ def test_requirements_page_names_existing_tests() -> None:
     for path, test in named:
         text = (PROJECT_ROOT / "tests" / path).read_text(encoding="utf-8")
         assert not test or f"def {test}(" in text, f"{path}::{test}"
+
+
+def test_settings_page_is_that_of_the_models() -> None:
+    """Otherwise run `python -m tests.settings_page`."""
+    assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page()
