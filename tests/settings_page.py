@@ -23,8 +23,8 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 _INTRODUCTION = """\
 # Settings
 
-Every setting of `config.yaml` with its default, from the models that check it. [Configuration](configuration.md) explains
-them with examples. `python -m tests.settings_page` writes this page.
+Every setting of `config.yaml` with its default, from the models that check it. [Configuration](configuration.md)
+explains them with examples. `python -m tests.settings_page` writes this page.
 """
 _HEAD = "| setting | default | meaning |\n|---|---|---|"
 

@@ -100,6 +100,8 @@ _ENDINGS = frozenset({"db", "json", "key", "lock", "log", "md", "old", "py", "sh
 def test_page_config_keys_exist() -> None:
     """F1: the table of configuration.md, which another test compares with the schema, has them all."""
     for page in PAGES:
+        if page == settings_page.PAGE:  # written from the models
+            continue
         table = (PROJECT_ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
         rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
         keys = {key.strip(" `") for row in rows for key in row.split(",")}
