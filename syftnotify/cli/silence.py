@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syftnotify.cli.completion import event_kinds, job_names
-from syftnotify.cli.console import print_json, print_line, print_warning
+from syftnotify.cli.console import print_json, print_line, print_rows, print_warning
 from syftnotify.cli.options import HomeOption, JsonListOption, resolve_home
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def silence_list(
     if as_json:
         print_json([_object(each) for each in found])
         return
-    for each in found:
-        print_line(_describe(each))
+    if found:
+        print_rows(map(_row, found), flexible=(3, 5))
     for record in reversed(records):
         print_line(f"  {title(record)}, {escape(record.entity)}")
     if not found:
@@ -119,23 +119,26 @@ def silence_expire(
     print_line(f"expired {silence.id}")
 
 
-def _describe(listed: "ListedSilence") -> str:
-    """Id, state, conditions, end, author and reason on one line."""
+def _row(listed: "ListedSilence") -> tuple[str, ...]:
+    """The columns of a silence: id, state, times, conditions, what it has suppressed, author and reason."""
     from syftnotify.core.silences import SilenceState
-    from syftnotify.core.text import escape, local_time, plural
+    from syftnotify.core.text import escape, short_time
+    from syftnotify.services.dead_letters import SHORT_ID
     from syftnotify.services.silences import silence_conditions
 
-    silence = listed.silence
+    silence, now = listed.silence, time.time()
+    until = "until a change" if silence.ends_at is None else f"until {short_time(silence.ends_at, now)}"
     if listed.state is SilenceState.EXPIRED:
-        end = f"at {local_time(silence.end)}" if silence.end <= time.time() else "by a change"
-    else:
-        end = "until the state changes" if silence.ends_at is None else f"until {local_time(silence.ends_at)}"
-    start = f"from {local_time(silence.starts_at)} " if listed.state is SilenceState.PENDING else ""
+        until = f"at {short_time(silence.end, now)}" if silence.end <= now else "by a change"
+    start = f"from {short_time(silence.starts_at, now)} " if listed.state is SilenceState.PENDING else ""
     reason = f": {escape(silence.reason)}" if silence.reason else ""
-    count = plural(listed.suppressed, "notification")
-    conditions = silence_conditions(silence)
     return (
-        f"{silence.id}  {listed.state} {start}{end}  {conditions}  {count} suppressed; {escape(silence.author)}{reason}"
+        silence.id[:SHORT_ID],
+        listed.state.value,
+        f"{start}{until}",
+        silence_conditions(silence),
+        f"{listed.suppressed} suppressed",
+        f"{escape(silence.author)}{reason}",
     )
 
 
