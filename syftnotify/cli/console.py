@@ -95,7 +95,7 @@ def print_rows(rows: Iterable[Sequence[str]], *, flexible: Collection[int] = ())
 @contextmanager
 def show_progress(text: str) -> Iterator[Callable[[str], None]]:
     """Show `text`, and later what the result is called with, on the last line of a terminal; elsewhere nothing."""
-    with err.status(text) as status:
+    with err.status(text, spinner="line") as status:  # which every encoding has
         yield status.update
 
 

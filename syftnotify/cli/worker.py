@@ -53,13 +53,12 @@ def start_worker(home: "Home") -> None:
     """Start the worker; print its warnings, and what it uses of syft-bg."""
     import time
 
-    from syftnotify.core.text import plural
     from syftnotify.runtime import process
     from syftnotify.services.status import peer_notices, read_status, snapshot_path, syft_bg_lines
 
     with show_progress("starting") as update:
         started = process.start(
-            home, on_progress=lambda scanned, total: update(f"first scan: {scanned:,} of {plural(total, 'job')}")
+            home, on_progress=lambda scanned, total: update(f"first scan: {scanned:,} of {total:,} jobs")
         )
     print_warnings(started.warnings)
     status = read_status(home)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from syftnotify.config.load import Settings
 from syftnotify.core.errors import StateError
 from syftnotify.core.outbox import OutboxCounts
-from syftnotify.core.text import iso, plural
+from syftnotify.core.text import iso
 from syftnotify.runtime.container import App
 from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.runtime.status_fields import new_status, set_scan, set_state
@@ -95,7 +95,7 @@ class StatusReporter:
         self.status.scanned, self.status.total = scanned, total
         if scanned < total and self._monotonic() >= self._logged_at + _LOG_SECONDS:
             self._logged_at = self._monotonic()
-            log.info("first scan: %s of %s", f"{scanned:,}", plural(total, "job"))
+            log.info("first scan: %s of %s jobs", f"{scanned:,}", f"{total:,}")
         if scanned == total or self._monotonic() >= self._written_at + _UPDATE_SECONDS:
             self._write()
 
