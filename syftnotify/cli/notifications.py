@@ -46,13 +46,14 @@ def row(record: NotificationRecord, *, utc: bool) -> tuple[str, ...]:
     is_sent = record.state == NotificationState.SENT
     moment = record.tried_at if record.tried_at is not None else record.created_at
     about = short_name(record.entity)
+    uncertain = "may have arrived" if record.may_have_arrived else ""
     return (
         record.id[:SHORT_ID],
         short_time(moment, time.time(), utc=utc),
         "stored" if is_sent and not record.attempts else record.state,
         record.kind,
         escape(record.recipient),
-        f"{about}: {escape(record.reason, limit=200)}" if record.reason and not is_sent else about,
+        ": ".join(filter(None, [about, *([] if is_sent else [uncertain, escape(record.reason, limit=200)])])),
     )
 
 

@@ -62,7 +62,7 @@ def test_dead_letter_that_may_have_arrived_says_so(served: Served) -> None:
     enqueue_dead(served.outbox, submitted("b"))
     client = served.visitor()
     assert client.get("/ui/worklist").text.count('<span class="pill warning">may have arrived</span>') == 1
-    listed = served.box.notify("history", "--state", "dead", check=0).stdout
+    listed = served.box.run_process("history", "--state", "dead", check=0).stdout
     assert listed.count("may have arrived") == 1
 
 
