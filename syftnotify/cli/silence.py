@@ -124,10 +124,8 @@ def _describe(listed: "ListedSilence") -> str:
     start = f"from {local_time(silence.starts_at)} " if listed.state is SilenceState.PENDING else ""
     reason = f": {escape(silence.reason)}" if silence.reason else ""
     count = plural(listed.suppressed, "notification")
-    conditions = silence_conditions(silence)
-    return (
-        f"{silence.id}  {listed.state} {start}{end}  {conditions}  {count} suppressed; {escape(silence.author)}{reason}"
-    )
+    times, author = f"{listed.state} {start}{end}", escape(silence.author)
+    return f"{silence.id}  {times}  {silence_conditions(silence)}  {count} suppressed; {author}{reason}"
 
 
 def _object(listed: "ListedSilence") -> dict[str, object]:
