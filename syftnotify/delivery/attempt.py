@@ -190,21 +190,13 @@ def _decide(
     if is_systemic:
         pause = GONE_PAUSE if error.failure is Failure.GONE else AUTH_PROBE_INTERVAL
         return Decision(wait=BACKOFF_MAX, transport_wait=pause, pauses=True, counts=False)
-    if error.failure is Failure.UNKNOWN and not queue.options.resend_unknown:
-        return replace(_by_history(queue, error, items, now), gives_up=False)  # a user decides
-    return _by_history(queue, error, items, now)
-
-
-def _by_history(
-    queue: TransportQueue, error: DeliveryError, items: Sequence[ClaimedNotification], now: float
-) -> Decision:
     failed_at = [item.first_failed_at for item in items if item.first_failed_at is not None]
     history = AttemptHistory(
         max(item.failures for item in items),
         max(item.temporary_failures for item in items),
         min(failed_at, default=None),
     )
-    return decide(
+    decision = decide(
         error.failure,
         history,
         now=now,
@@ -213,6 +205,8 @@ def _by_history(
         max_retries=queue.options.max_retries,
         consecutive_timeouts=queue.health.consecutive_timeouts or 1,
     )
+    is_held = error.failure is Failure.UNKNOWN and not queue.options.resend_unknown
+    return replace(decision, gives_up=False) if is_held else decision  # a user decides
 
 
 def _outcome(failure: Failure, decision: Decision, now: float) -> AttemptOutcome:
