@@ -140,8 +140,8 @@ def open_terminal() -> Iterator[OpenTerminal]:
     """A function that runs a command in a terminal; commands that still run are killed afterwards."""
     opened: list[Terminal] = []
 
-    def open_one(box: Box, *arguments: str) -> Terminal:
-        opened.append(Terminal(box, *arguments))
+    def open_one(box: Box, *arguments: str, **variables: str) -> Terminal:
+        opened.append(Terminal(box, *arguments, **variables))
         return opened[-1]
 
     yield open_one

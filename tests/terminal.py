@@ -17,14 +17,16 @@ from tests.support import TIMEOUT, Box
 
 
 class Terminal:
-    """A command in a pseudo terminal, with typed input."""
+    """A command in a pseudo terminal of 80 columns and 24 lines, with typed input."""
 
-    def __init__(self, box: Box, *arguments: str) -> None:
+    def __init__(self, box: Box, *arguments: str, **variables: str) -> None:
         self._master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (24, 80))
+        environment = {**box.environment(), "TERM": "dumb", **variables}
+        del environment["COLUMNS"]
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "syftnotify", *arguments],
-            env={**box.environment(), "TERM": "dumb"},
+            env=environment,
             stdin=slave,
             stdout=slave,
             stderr=slave,

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from syftnotify.core.errors import NotifyError
 
+_HANGING_INDENT = "  "  # of the further lines of a text that is wrapped
 _MIN_COLUMNS = 20  # a narrower table is not readable
 _DEFAULT_COLUMNS = 80
 _GAP, _MIN_CELL = 2, 4  # columns between two cells, and of a cell that is cut off
@@ -22,7 +23,7 @@ _UNLIMITED_COLUMNS = 10_000  # in a pipe or a file: programs read whole lines
 
 def _console(*, stderr: bool = False) -> Console:
     console = Console(stderr=stderr, highlight=False, soft_wrap=True)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
         console.width = _UNLIMITED_COLUMNS
     elif console.width < _MIN_COLUMNS:  # `COLUMNS=0`, and terminals that do not report their width
         console.width = _DEFAULT_COLUMNS
@@ -68,28 +69,65 @@ def print_json(value: Any) -> None:
 
 
 def print_line(text: str, style: str | None = None) -> None:
-    out.print(text, style=style, markup=False)
+    """Print a text. On a terminal its lines are wrapped between words; what is longer than a line stays whole."""
+    _print_wrapped(out, text, style)
 
 
-def print_rows(rows: Iterable[Sequence[str]], *, flexible: Collection[int] = ()) -> None:
-    """Print each row on one line. Where a terminal is too narrow, the columns `flexible` are cut off."""
-    from rich.cells import cell_len
-    from rich.table import Table
+def print_paragraphs(text: str) -> None:
+    """Print the text of a mail. On a terminal its lines are wrapped, except indented ones: code and output."""
+    for line in text.split("\n"):
+        out.print(line if line.startswith(" ") else _fitted(out, line, ""), markup=False)
+
+
+def print_labeled(label: str, text: str, style: str) -> None:
+    """Print a text after a label in `style`; its further lines are below its beginning."""
     from rich.text import Text
 
-    cells = list(rows)
+    indent = " " * (len(label) + _GAP)
+    first, *others = text.split("\n")
+    lines = [_fitted(out, f"{label}{' ' * _GAP}{first}", indent)]
+    lines += [_fitted(out, f"{indent}{line}", indent) for line in others]
+    shown = Text("\n".join(lines))
+    shown.stylize(style, 0, len(label))
+    out.print(shown)
+
+
+def _print_wrapped(console: Console, text: str, style: str | None = None) -> None:
+    lines = text.split("\n")
+    indents = [" " * (len(line) - len(line.lstrip(" "))) + _HANGING_INDENT for line in lines]
+    fitted = "\n".join(_fitted(console, line, indent) for line, indent in zip(lines, indents, strict=True))
+    console.print(fitted, style=style, markup=False)
+
+
+def _fitted(console: Console, line: str, indent: str) -> str:
+    """A line, on a terminal wrapped; `indent` is that of its further lines."""
+    import textwrap
+
+    if not console.is_terminal or len(line) <= console.width:
+        return line
+    return textwrap.fill(line, console.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def print_rows(rows: Iterable[Sequence[str]], *, header: Sequence[str] = (), flexible: Collection[int] = ()) -> None:
+    """Print each row on one line, on a terminal below `header`.
+
+    Where the terminal is too narrow, the columns `flexible` are cut off.
+    """
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    cells = [header, *rows] if header and out.is_terminal else list(rows)
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     # Rich would shrink all columns by the same share.
     excess = sum(widths) + _GAP * (len(widths) - 1) - out.width
     for _ in range(excess if flexible else 0):
         widest = max(flexible, key=lambda column: widths[column])
         widths[widest] = max(_MIN_CELL, widths[widest] - 1)
-    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
-    for width in widths:
-        table.add_column(no_wrap=True, overflow="ellipsis", width=width)
     for row in cells:
-        table.add_row(*map(Text, row))
-    out.print(table)
+        texts = [Text(cell) for cell in row]
+        for text, width in zip(texts, widths, strict=True):
+            text.truncate(width, overflow="ellipsis", pad=True)
+        out.print((" " * _GAP).join(text.plain for text in texts).rstrip(), markup=False)
 
 
 @contextmanager
@@ -101,7 +139,7 @@ def show_progress(text: str) -> Iterator[Callable[[str], None]]:
 
 def print_warning(text: str) -> None:
     """Print a warning to stderr."""
-    err.print(f"warning: {text}", style="yellow", markup=False)
+    _print_wrapped(err, f"warning: {text}", "yellow")
 
 
 def print_warnings(texts: Iterable[str]) -> None:
@@ -111,9 +149,9 @@ def print_warnings(texts: Iterable[str]) -> None:
 
 def print_error(error: NotifyError) -> None:
     """Print an error and its hint to stderr."""
-    err.print(f"error: {error}", style="red", markup=False)
+    _print_wrapped(err, f"error: {error}", "red")
     if error.hint:
-        err.print(f"  {error.hint}", markup=False)
+        _print_wrapped(err, f"  {error.hint}")
 
 
 def is_terminal() -> bool:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from syftnotify.cli.console import print_line, print_rows
+from syftnotify.cli.console import print_line, print_paragraphs, print_rows
 
 if TYPE_CHECKING:
     from syftnotify.services.demo import Demo, DemoMail, ReceivedMail
@@ -91,4 +91,4 @@ def _print_mail(received: "list[ReceivedMail]") -> None:
 
     shown = next(each for each in received if each.mail == (EventKind.JOB_FAILED.value, OWNER))
     print_line(f"the mail about the job that failed:\n\nSubject: {escape(shown.subject)}\n")
-    print_line(escape_block(shown.text))
+    print_paragraphs(escape_block(shown.text))

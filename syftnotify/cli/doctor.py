@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from syftnotify.cli.console import out, print_json, print_line
+from syftnotify.cli.console import print_json, print_labeled, print_line
 from syftnotify.cli.options import HomeOption, JsonListOption, resolve_home
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ def _print(finding: "Finding") -> None:
     from syftnotify.services.doctor.findings import Level
 
     styles = {Level.PASS: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
-    out.print(f"{finding.level.value}  ", style=styles[finding.level], end="", markup=False)
-    print_line(f"{finding.check}: {escape_block(finding.text)}")
+    print_labeled(finding.level.value, f"{finding.check}: {escape_block(finding.text)}", styles[finding.level])
     if finding.advice:
         print_line(f"      {escape_block(finding.advice)}")

@@ -38,7 +38,7 @@ def history(
     `notify why JOB` has the details of a job.
     """
     from syftnotify.cli.console import print_rows
-    from syftnotify.cli.notifications import nothing_yet, notification_object, row
+    from syftnotify.cli.notifications import HEADER, nothing_yet, notification_object, row
     from syftnotify.runtime.opening import open_outbox
     from syftnotify.services.history import find_notifications, parse_filter
 
@@ -58,7 +58,7 @@ def history(
         print_json([notification_object(record) for record in records])
         return
     if records:
-        print_rows((row(record, utc=utc) for record in records), flexible=(4, 5))
+        print_rows((row(record, utc=utc) for record in records), header=HEADER, flexible=(4, 5))
     else:
         print_line("no notification matches" if outbox and conditions.has_conditions else nothing_yet(resolved))
 

@@ -14,6 +14,9 @@ from syftnotify.system.paths import Home
 INDENT = " " * (SHORT_ID + 2)  # of lines below `title`, which begins with an id
 
 
+HEADER = ("ID", "TIME", "STATE", "EVENT", "RECIPIENT", "ABOUT")  # of `row`
+
+
 def notification_object(record: NotificationRecord) -> dict[str, object]:
     """The JSON object of a notification."""
     return {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syftnotify.cli.completion import template_or_kind_names
-from syftnotify.cli.console import print_line
+from syftnotify.cli.console import print_line, print_paragraphs
 from syftnotify.cli.options import HomeOption, parse_path, resolve_home
 from syftnotify.core.errors import NotifyError
 
@@ -85,7 +85,7 @@ def _print(found: "list[Preview]") -> None:
     for each in found:
         print_line(f"{each.sample.kind} to the {each.sample.audience}")
         print_line(f"Subject: {each.message.subject}\n")
-        print_line(each.message.text)
+        print_paragraphs(each.message.text)
 
 
 def _write_html(found: "list[Preview]", path: Path) -> None:

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syftnotify.cli.console import out, print_line, print_warning, print_warnings
+from syftnotify.cli.console import print_line, print_rows, print_warning, print_warnings
 from syftnotify.cli.options import HomeOption, resolve_home
 
 if TYPE_CHECKING:
-    from syftnotify.runtime.single_run import DryRun, PlannedNotification
+    from syftnotify.runtime.single_run import PlannedNotification
     from syftnotify.system.paths import Home
+
+_HEADER = ("EVENT", "RECIPIENT", "TRANSPORT", "ABOUT")  # of `_row`
 
 
 def run(
@@ -72,7 +74,7 @@ def _dry_run(home: "Home") -> None:
     if result.waiting_for:
         print_warning(result.waiting_for)
     if result.notifications:
-        _print_table(result)
+        print_rows(map(_row, result.notifications), header=_HEADER, flexible=(1, 3))
     if not result.is_enabled:
         print_warning("notify.enabled is false: nothing would be sent, and nothing was changed")
         return
@@ -82,23 +84,12 @@ def _dry_run(home: "Home") -> None:
     )
 
 
-def _print_table(result: "DryRun") -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("event", "to", "about"):
-        table.add_column(name, overflow="fold")
-    for planned in result.notifications:
-        table.add_row(*(Text(cell) for cell in _cells(planned)))
-    out.print(table)
-
-
-def _cells(planned: "PlannedNotification") -> tuple[str, str, str]:
-    from syftnotify.core.text import escape
+def _row(planned: "PlannedNotification") -> tuple[str, ...]:
+    """The columns of `_HEADER`."""
+    from syftnotify.core.text import escape, short_name
 
     item = planned.notification
     reason = item.skipped or item.withheld
-    detail = f"not sent: {reason}" if reason else f"as {item.audience.value}, through {item.transport}"
     event = f"{planned.kind.value}{' (digest)' if item.bundle else ''}"
-    return event, escape(item.recipient), f"{escape(item.entity)}\n{detail}"
+    about = f"{short_name(item.entity)}{f': not sent: {escape(reason)}' if reason else ''}"
+    return event, escape(item.recipient), item.transport, about

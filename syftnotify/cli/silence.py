@@ -12,6 +12,7 @@ from syftnotify.cli.options import HomeOption, JsonListOption, resolve_home
 if TYPE_CHECKING:
     from syftnotify.services.silences import ListedSilence
 
+_HEADER = ("ID", "STATE", "TIME", "MATCHES", "SUPPRESSED", "AUTHOR, REASON")  # of `_row`
 silence_app = typer.Typer(
     name="silence", help="Suppress notifications about some jobs for a time.", no_args_is_help=True
 )
@@ -32,7 +33,7 @@ def silence_add(
         typer.Option(autocompletion=event_kinds, help="Event kind, for example job_failed; default: all."),
     ] = None,
     duration: Annotated[str, typer.Option("--for", metavar="DURATION", help="For this time: 2h, 3d.")] = "",
-    until: Annotated[str, typer.Option(metavar="TIME", help="Until this time: 2026-01-15T15:30.")] = "",
+    until: Annotated[str, typer.Option(metavar="TIME", help="Until this time: 23:30, 2026-01-15T15:30.")] = "",
     until_change: Annotated[bool, typer.Option("--until-change", help="Until the state of the job changes.")] = False,
     start: Annotated[str, typer.Option(metavar="TIME", help="From this time on; default: now.")] = "",
     reason: Annotated[str, typer.Option(help="Why; shown where a notification is skipped.")] = "",
@@ -97,7 +98,7 @@ def silence_list(
         print_json([_object(each) for each in found])
         return
     if found:
-        print_rows(map(_row, found), flexible=(3, 5))
+        print_rows(map(_row, found), header=_HEADER, flexible=(3, 5))
     for record in reversed(records):
         print_line(f"  {title(record)}, {escape(record.entity)}")
     if not found:

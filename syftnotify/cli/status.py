@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from syftnotify.cli.console import out, print_json, print_line, print_warning, print_warnings
+from syftnotify.cli.console import print_json, print_labeled, print_line, print_warning, print_warnings
 from syftnotify.cli.options import HomeOption, resolve_home
 
 if TYPE_CHECKING:
@@ -75,17 +75,12 @@ def status_object(status: "HomeStatus") -> dict[str, Any]:
 
 
 def _print(status: "HomeStatus") -> None:
-    from rich.table import Table
-    from rich.text import Text
-
     from syftnotify.core.text import escape_block
 
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, value in _rows(status):
-        table.add_row(label, Text(escape_block(value[:_MAX_VALUE])))
-    out.print(table)
+    rows = list(_rows(status))
+    width = max(len(label) for label, _ in rows)
+    for label, value in rows:
+        print_labeled(label.ljust(width), escape_block(value[:_MAX_VALUE]), "bold")
     report = status.report
     if not report.enabled:
         print_warning("notify.enabled is false: nothing is sent")

@@ -102,8 +102,10 @@ def short_time(seconds: float, now: float, *, utc: bool = False) -> str:
 
 
 def short_name(entity: str) -> str:
-    """The name of a job of the tree; any other entity as it is. Both as text to show."""
+    """The name of a job of the tree, `worker` for the notifier itself, any other entity as it is; as text to show."""
     parts = entity.split("/")
+    if entity.startswith("worker/%2F"):  # followed by the path of its home
+        return parts[0]
     is_of_tree = parts[0] in {"job", "peer"} and len(parts) > 2
     return escape(unquote(parts[-1]) if is_of_tree else entity, limit=120)
 

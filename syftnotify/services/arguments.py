@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from syftnotify.config.values import DurationRangeError, parse_duration
@@ -40,6 +40,21 @@ def by_id_prefix(records: Iterable[Record], prefix: str, *, noun: str, command: 
     if found:
         raise NotifyError(f"the ids of {len(found)} {noun}s begin with {shown!r}", hint=hint)
     raise NotFoundError(f"there is no {noun} {shown!r}", hint=hint)
+
+
+def parse_end(text: str, now: float) -> float:
+    """A time in the future: of a time of day such as `23:30` the next one after `now`; other texts as `parse_time`.
+
+    Raises:
+        UsageError: it is no time.
+    """
+    try:
+        at = datetime.strptime(text.strip(), "%H:%M").time()  # noqa: DTZ007 - a time of day has no zone
+    except ValueError:
+        return parse_time(text)
+    today = datetime.fromtimestamp(now).astimezone().date()
+    moments = (datetime.combine(today + timedelta(days), at).astimezone().timestamp() for days in (0, 1))
+    return next(moment for moment in moments if moment > now)
 
 
 def parse_time(text: str) -> float:

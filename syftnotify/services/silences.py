@@ -16,7 +16,7 @@ from syftnotify.core.models import Event
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.silences import Silence, SilenceState, is_change
 from syftnotify.core.text import escape, listed
-from syftnotify.services.arguments import UsageError, by_id_prefix, parse_time
+from syftnotify.services.arguments import UsageError, by_id_prefix, parse_end, parse_time
 from syftnotify.sources.spool import request_scan
 from syftnotify.system.paths import Home
 
@@ -177,7 +177,7 @@ def _ends_at(options: SilenceOptions, starts_at: float, now: float) -> float | N
     if options.until_change:
         return None
     try:
-        ends_at = starts_at + parse_duration(options.duration) if options.duration else parse_time(options.until)
+        ends_at = starts_at + parse_duration(options.duration) if options.duration else parse_end(options.until, now)
     except ValueError as error:
         raise UsageError(f"--for: {error}") from None
     if ends_at - now > _MAX_SECONDS:

@@ -242,21 +242,6 @@ def test_prune_deletes_nothing_without_a_confirmation(box: Box) -> None:
     assert box.notify(*arguments, "--dry-run", check=0).stdout.startswith("3 events ")
 
 
-def test_history_fits_the_terminal_and_is_complete_in_a_pipe(notified_box: Box) -> None:
-    terminal = Terminal(notified_box, "history")
-    try:
-        assert terminal.wait() == 0
-    finally:
-        terminal.close()
-    lines = terminal.output.splitlines()
-    records = json_list(notified_box, "history")
-
-    assert len(lines) == len(records)
-    assert max(map(len, lines)) <= 80
-    piped = notified_box.run_process("history", check=0).stdout
-    assert all(record["recipient"] in line for record, line in zip(records, piped.splitlines(), strict=True))
-
-
 def test_prune_prints_the_count_of_all_chunks(box: Box) -> None:
     outbox = SqliteOutbox(box.home.outbox)
     outbox.enqueue(gpu_events(0, 2300), [], 100.0)

@@ -34,7 +34,7 @@ def test_logs_shows_the_last_lines(box: Box, options: tuple[str, ...], first: in
 
 @pytest.mark.parametrize(
     ("level", "shown"),
-    [("debug", MIXED), ("warning", MIXED[2:-1]), ("error", MIXED[3:-1])],
+    [("debug", MIXED), ("warning", MIXED[2:-1]), ("error", MIXED[3:-1]), ("WARNING", MIXED[2:-1])],
 )
 def test_logs_level_hides_lower_levels(box: Box, level: str, shown: tuple[str, ...]) -> None:
     """S16, N27: a traceback belongs to its record."""

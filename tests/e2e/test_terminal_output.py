@@ -1,0 +1,113 @@
+"""Output in a terminal of 80 columns and 24 lines, and in a pipe."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+
+import syftnotify
+from tests.queries import json_list
+from tests.support import ANA, Box
+from tests.terminal import OpenTerminal
+from tests.trees import TREES, Disk
+
+LONG = "merge of the national health survey with the registry of hospitals, third attempt"
+ESCAPE = "\x1b"
+COMMANDS = [
+    "",
+    "--help",
+    "status",
+    "history",
+    f"why {LONG!r}",
+    "doctor",
+    "dead-letters",
+    "alerts list",
+    "silence list",
+    "token list",
+    "secret list",
+    "preview",
+    "preview job_failed",
+    "run --dry-run",
+    "test",
+    "why nothing-of-this-name-is-recorded-in-any-layout-of-the-tree",
+    "status --interval",
+    "history --state delivered-or-not",
+]
+
+
+@pytest.fixture
+def busy_box(box: Box) -> Box:
+    """Long names, a dead letter, warnings about the configuration, and some of everything that is listed."""
+    box.configure(
+        {
+            "transports": {
+                "box": {"type": "maildir"},
+                "on-call-of-the-data-centre": {"type": "webhook", "url": "http://127.0.0.1:9/x", "max_retries": 0},
+                "team": {"type": "discord", "url": "http://127.0.0.1:9/in-plain-text"},
+            },
+            "extra_routes": [{"events": ["job_failed"], "to": ["on-call-of-the-data-centre"]}],
+            "serve": {},
+        }
+    )
+    tree = TREES["D"](Disk(box.root, box.clock.time))
+    tree.grant(ANA)
+    box.scan()
+    tree.submit(LONG, ANA)
+    tree.approve(LONG, ANA)
+    tree.run(LONG, ANA, code=1, stderr="KeyError: 'person'\n")
+    box.clock.advance(10)
+    box.scan()
+    syftnotify.emit("job_failed", "nightly synchronisation of all registries", user=ANA, home=box.home.root)
+    for add in (
+        ("alerts", "add", "--tag", "gpu", "--email", "operators@data-centre.example", "--on-long-run-minutes", "90"),
+        ("silence", "add", "--job", "nightly-*", "--for", "2h", "--reason", "maintenance of the cluster and its disks"),
+        ("token", "create", "--user", ANA, "--role", "viewer", "--expires", "30d"),
+    ):
+        box.notify(*add, check=0)
+    return box
+
+
+def test_output_in_a_terminal_is_not_wider_than_80_columns(busy_box: Box, open_terminal: OpenTerminal) -> None:
+    """A single word may be: a path or an entity stays whole, so that it can be copied."""
+    for command in COMMANDS:
+        terminal = open_terminal(busy_box, *shlex.split(command))
+        terminal.wait()
+        lines = terminal.output.splitlines()
+        too_wide = [line for line in lines if len(line) > 80 and " " in line.strip()]
+
+        assert lines, command
+        assert "\nTraceback" not in terminal.output, terminal.output
+        # Code and error output in a mail are indented and stay as they are.
+        assert not [line for line in too_wide if not line.startswith("   ")], (command, too_wide)
+
+
+def test_history_has_a_header_and_one_line_per_notification(busy_box: Box, open_terminal: OpenTerminal) -> None:
+    terminal = open_terminal(busy_box, "history")
+    assert terminal.wait() == 0
+    header, *lines = terminal.output.splitlines()
+    records = json_list(busy_box, "history")
+
+    assert header.split() == ["ID", "TIME", "STATE", "EVENT", "RECIPIENT", "ABOUT"]
+    assert [line[:8] for line in lines] == [record["id"][:8] for record in records]
+    busy_box.env["COLUMNS"] = ""
+    piped = busy_box.run_process("history", check=0).stdout.splitlines()
+    assert all(record["recipient"] in line for record, line in zip(records, piped, strict=True))
+    assert any(LONG in line for line in piped)
+
+
+def test_colours_are_only_in_a_terminal_without_no_color(busy_box: Box, open_terminal: OpenTerminal) -> None:
+    """https://no-color.org; neither colours nor boxes are in a pipe."""
+    coloured = re.compile(r"\x1b\[[0-9;]*3[0-9]m")
+    plain = open_terminal(busy_box, "doctor", TERM="xterm-256color", NO_COLOR="1")
+    shown = open_terminal(busy_box, "doctor", TERM="xterm-256color", NO_COLOR="")
+    assert plain.wait() == shown.wait()
+    assert coloured.search(shown.output), shown.output
+    assert not coloured.search(plain.output), plain.output
+    busy_box.env["NO_COLOR"] = ""
+    for command in ("--help", "doctor", "status", "history", "alerts list"):
+        piped = busy_box.run_process(*command.split())
+        assert piped.stdout
+        assert ESCAPE not in piped.stdout + piped.stderr
+        assert not set("─│╭╰━┃") & set(piped.stdout + piped.stderr)
