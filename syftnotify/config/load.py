@@ -24,6 +24,8 @@ from syftnotify.system.ownership import check_config, check_home
 from syftnotify.system.paths import Home, expand_path, expansion_error
 from syftnotify.system.permissions import secret_file_problem, write_access_problems
 
+_SECRET_PART = 4  # characters; errors that have so many in a row in common with a secret are not shown
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -121,11 +123,21 @@ def _without_secrets(errors: Iterable[str], resolved: ResolvedConfig) -> Iterato
     """`errors` without the values of secrets, and without those of settings whose reference has no value."""
     for line in errors:
         # Not `partition`: a name in the path may contain ": ".
-        path = next((path for path in (*resolved.paths, *resolved.errors) if line.startswith(f"{path}: ")), None)
-        if path in resolved.paths:
-            yield f"{path}: the value that it refers to is not valid here"
-        elif path is None:
+        path = next((path for path in (*resolved.values, *resolved.errors) if line.startswith(f"{path}: ")), None)
+        if path is None or (
+            path in resolved.values and not _may_reveal(line.removeprefix(path), resolved.values[path])
+        ):
             yield line
+        elif path in resolved.values:
+            yield f"{path}: the value that it refers to is not valid here"
+
+
+def _may_reveal(text: str, secret: str) -> bool:
+    """Whether `text`, an error about `secret`, may contain a part of it, such as its beginning."""
+    if not (secret.isascii() and secret.isprintable()) or "%" in secret:  # it may be there in another spelling
+        return True
+    parts = (secret[start : start + _SECRET_PART] for start in range(max(1, len(secret) - _SECRET_PART + 1)))
+    return any(part.lower() in text.lower() for part in parts)
 
 
 def _permission_warnings(config: Config, home: Home, secret_sources: set[Path]) -> Iterator[str]:

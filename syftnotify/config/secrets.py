@@ -31,7 +31,7 @@ class ResolvedConfig:
 
     raw: dict[str, Any]
     errors: dict[str, str]  # why a reference has no value, by its path
-    paths: set[str]  # of the replaced references, as in error messages; their values must not be shown
+    values: dict[str, str]  # of the replaced references, by their paths as in error messages; they must not be shown
     files: set[Path]  # from which secrets were read
 
 
@@ -42,7 +42,7 @@ def resolve_references(raw: dict[str, Any], home: Home) -> ResolvedConfig:
     found = {
         key: resolver.resolve(value, key) if key in {"transports", "heartbeat"} else value for key, value in raw.items()
     }
-    return ResolvedConfig(found, resolver.errors, resolver.paths, resolver.files)
+    return ResolvedConfig(found, resolver.errors, resolver.values, resolver.files)
 
 
 class _Resolver:
@@ -52,7 +52,7 @@ class _Resolver:
         self._home = home
         self._encrypted = encrypted
         self.errors: dict[str, str] = {}
-        self.paths: set[str] = set()
+        self.values: dict[str, str] = {}
         self.files: set[Path] = set()
 
     def resolve(self, value: Any, path: str) -> Any:
@@ -66,7 +66,7 @@ class _Resolver:
         except ValueError as error:
             self.errors[escape(path)] = str(error)
             return value
-        self.paths.add(escape(path))
+        self.values[escape(path)] = secret
         return secret
 
     def _referenced(self, kind: str, name: str) -> str:

@@ -21,6 +21,7 @@ from tests.web import serve
 
 _FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
 _MAX_HEIGHT = 1500  # pixels
+_COVER_HEIGHT = 860  # of the part of a mail that the README shows
 _MAILS = (
     ("new-job", EventKind.JOB_SUBMITTED, Audience.OWNER),
     ("failed", EventKind.JOB_FAILED, Audience.OWNER),
@@ -43,6 +44,8 @@ def main() -> None:
                 page = context.new_page()
                 page.set_content(html)
                 save(page, _FOLDER / f"mail-{name}-{width}-{scheme}.png", width)
+                if (name, scheme) == ("new-job", "light"):
+                    save(page, _FOLDER / "cover.png", width, _COVER_HEIGHT)
                 context.close()
         save_pages(browser)
 
@@ -77,8 +80,8 @@ def preview_rule(page: Page) -> None:
     expect(page.locator("#preview")).to_be_visible()
 
 
-def save(page: Page, path: Path, width: int) -> None:
-    height = min(int(page.evaluate("document.documentElement.scrollHeight")), _MAX_HEIGHT)
+def save(page: Page, path: Path, width: int, limit: int = _MAX_HEIGHT) -> None:
+    height = min(int(page.evaluate("document.documentElement.scrollHeight")), limit)
     area = {"x": 0, "y": 0, "width": width, "height": height}
     page.screenshot(path=path, clip=area, full_page=True)  # type: ignore[arg-type] # its type is not public
 

@@ -246,6 +246,15 @@ def test_redaction_of_short_value_keeps_the_paths(box: Box, monkeypatch: pytest.
         load(box.home)
 
 
+def test_error_about_a_referenced_secret_shows_a_reason_without_it(box: Box) -> None:
+    (box.home.root / "word").write_text("correct horse")
+    relay = {"type": "smtp", "smtp_url": "smtps://mail.example", "password": "file:word"}
+    box.configure({"transports": {"relay": relay}})
+
+    with pytest.raises(ConfigError, match="transports.relay.password: not allowed together with `smtp_url`"):
+        load(box.home)
+
+
 def test_error_does_not_show_a_plain_text_secret(box: Box) -> None:
     """N03"""
     sections: list[Any] = [

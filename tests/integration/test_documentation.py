@@ -1,0 +1,136 @@
+"""The examples of the documentation, run as they are; `tests/e2e/test_emitting_docs.py` has those of emitted events."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from syftnotify.config.load import load
+from syftnotify.config.schema import Config
+from syftnotify.transports.registry import TRANSPORT_TYPES
+from tests.queries import json_list
+from tests.support import PROJECT_ROOT, Box
+
+DOCS = PROJECT_ROOT / "docs"
+OWNER, ANA, BO = "owner@example.org", "ana@uni.example", "bo@lab.example"
+SECRETS = {
+    "SLACK_URL": "https://hooks.slack.example/services/1",
+    "DISCORD_URL": "https://discord.example/api/webhooks/1",
+    "HOOK_SECRET": "whsec_c2VjcmV0IG9mIHRoZSBob29r",
+    "MAIL_PASSWORD": "of mail",
+    "LAB_PASSWORD": "of the lab",
+}
+
+
+def sections(page: Path) -> dict[str, str]:
+    """The text below each heading of the second level, by the heading."""
+    parts = re.split(r"^## (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def configure(box: Box, settings: dict[str, Any]) -> None:
+    box.env.update(SECRETS)
+    box.configure({"do_email": OWNER, **settings})
+
+
+ROUTING = sections(DOCS / "routing.md")
+RECIPES = {title: text for title, text in ROUTING.items() if "| event | recipients |" in text}
+
+
+@pytest.mark.parametrize("title", RECIPES)
+def test_recipe_notifies_the_recipients_of_its_table(box: Box, title: str) -> None:
+    (recipe,) = blocks(RECIPES[title], "yaml")
+    configure(box, yaml.safe_load(recipe))
+    box.notify("run", "--once", check=0)  # the baseline
+    rows = re.findall(r"^\| `notify (emit [^`]+)` \| (.*?)\|$", RECIPES[title], re.MULTILINE)
+    assert rows
+    for command, cell in rows:
+        box.notify(*shlex.split(command), check=0)
+        planned = {tuple(line.split()[1:3]) for line in _dry_run(box)}
+        named = re.findall(r"`([^`]+)`(?: through `(\w+)`)?", cell)
+
+        assert len(planned) == len(named), (command, planned)
+        for recipient, transport in named:
+            assert any(to == recipient and transport in {"", through} for to, through in planned), (command, planned)
+        for event in box.home.spool.iterdir():
+            event.unlink()
+
+
+def _dry_run(box: Box) -> list[str]:
+    """A line for each notification that would be sent."""
+    box.env["COLUMNS"] = "500"
+    return box.notify("run", "--dry-run", check=0).stdout.splitlines()[:-1]
+
+
+SETTINGS = [
+    (page.name, number, block)
+    for page in (*sorted(DOCS.glob("*.md")), PROJECT_ROOT / "README.md")
+    for number, block in enumerate(blocks(page.read_text(encoding="utf-8"), "yaml"))
+    if set(yaml.safe_load(block)) <= Config.model_fields.keys() | {"routes+"}
+]
+
+
+@pytest.mark.parametrize(("page", "number", "block"), SETTINGS, ids=lambda value: str(value)[:20])
+def test_settings_of_a_page_are_valid(
+    box: Box, monkeypatch: pytest.MonkeyPatch, page: str, number: int, block: str
+) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    settings = yaml.safe_load(block)
+    # `notify secret set` has stored what the example names.
+    configure(box, {**settings, **({"secrets": {}} if "secret:" in block else {})})
+    for name in re.findall(r"secret:(\w+)", block):
+        box.notify("secret", "set", name, stdin="smtp://mail.example:587\n", check=0)
+
+    load(box.home, types=TRANSPORT_TYPES)
+
+
+def test_every_recipe_has_an_example() -> None:
+    assert len(RECIPES) >= 10
+    for title, text in ROUTING.items():
+        assert blocks(text, "yaml") or re.search(r"^ {4}notify ", text, re.MULTILINE), title
+
+
+def test_every_transport_type_has_an_example() -> None:
+    types = {
+        transport["type"]
+        for block in blocks((DOCS / "transports.md").read_text(encoding="utf-8"), "yaml")
+        for transport in yaml.safe_load(block)["transports"].values()
+    }
+
+    assert types == {"gmail", "smtp", "maildir", "slack", "discord", "webhook", "redis"}
+
+
+def test_example_files_of_layouts_are_notified(box: Box) -> None:
+    text = sections(DOCS / "layouts.md")["Example files"]
+    configure(box, {})
+    box.scan()
+    for path, content in re.findall(r"^`R/(\S+)`\n\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        file = box.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+    for path in re.findall(r"`R/(\S+/(?:approved|done))`", text):
+        (box.root / path).touch()
+    for _ in range(2):
+        box.clock.advance(70)
+        box.scan()
+
+    found = {(record["entity"], record["event"]) for record in json_list(box, "history")}
+    assert found == {
+        (entity, event)
+        for entity, last in (
+            (f"job/D/{OWNER}/{ANA}/survey", "job_failed"),
+            (f"job/B2/{OWNER}/-/ages", "job_completed"),
+            (f"job/A/{OWNER}/-/weights", "job_completed"),
+        )
+        for event in ("job_submitted", "job_approved", last)
+    }
