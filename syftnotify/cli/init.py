@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from syftnotify.system.paths import Home
 
 
-class _ExitCode(IntEnum):
+class SetupExitCode(IntEnum):
+    """How `notify init` ended."""
+
     READY = 0
     NOT_SIGNED_IN = 5
 
@@ -131,7 +133,7 @@ def init(
         _send_test(result.settings)
     if is_ready:
         _print_next_step(resolved)
-    raise typer.Exit(_ExitCode.READY if is_ready else _ExitCode.NOT_SIGNED_IN)
+    raise typer.Exit(SetupExitCode.READY if is_ready else SetupExitCode.NOT_SIGNED_IN)
 
 
 def _syft_bg_settings(

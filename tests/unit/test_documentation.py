@@ -6,6 +6,7 @@ import ast
 import functools
 import importlib.util
 import inspect
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,10 @@ import typer
 import syftnotify
 from syftnotify.cli.app import app
 from syftnotify.config.schema import Config
+from syftnotify.core.errors import NotifyError
+from syftnotify.services.status import RunState
 from syftnotify.system import failpoints
+from syftnotify.system.paths import Home
 from tests import settings_page
 from tests.support import PROJECT_ROOT
 
@@ -26,12 +30,15 @@ COMMANDS: Any = typer.main.get_command(app)  # a group, which its annotation doe
 def _commands_in(text: str) -> list[str]:
     """Every `notify ...` that a page shows, in code spans and code blocks."""
     spans = re.findall(r"`(notify [^`]+)`", text)
-    blocks = re.findall(r"^ {4}(notify .+)$", text, re.MULTILINE)
+    blocks = re.findall(r"^ {4,}(notify .+)$", text, re.MULTILINE)
+    shell = "\n".join(re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    blocks += re.findall(r"^(notify .+)$", shell, re.MULTILINE)
     return [re.split(r"\s+#", line)[0].strip() for line in spans + blocks]
 
 
+README = PROJECT_ROOT / "README.md"
 PAGES = [
-    PROJECT_ROOT / "README.md",
+    README,
     PROJECT_ROOT / "CONTRIBUTING.md",
     PROJECT_ROOT / "CHANGELOG.md",
     PROJECT_ROOT / "SECURITY.md",
@@ -43,7 +50,7 @@ def test_page_commands_and_options_exist() -> None:
     for page in PAGES:
         known = COMMANDS.commands
         for line in _commands_in(page.read_text(encoding="utf-8")):
-            _, command, *rest = line.split()
+            _, command, *rest = line.split() if " " in line else ["notify", "--version"]
             assert command in known or command.startswith("-"), (page.name, line)
             found = known.get(command, COMMANDS)
             rest = rest if command in known else [command, *rest]
@@ -56,15 +63,29 @@ def test_page_commands_and_options_exist() -> None:
                     assert argument.split("=")[0] in options, (page.name, line)
 
 
+def _anchors(page: Path) -> set[str]:
+    """The fragments of links to the headings of a page, as GitHub and the documentation site form them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_page_links_exist() -> None:
+    """Links to other sites are only required to be encrypted: tests need no network."""
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
-            if not target.startswith("http"):
-                assert (page.parent / target.split("#")[0]).exists(), (page.name, target)
+        text = page.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)]+)\)", text) + re.findall(r"<(https?:[^>]+)>", text):
+            if "://" in target:
+                assert target.startswith("https://"), (page.name, target)
+                continue
+            path, _, fragment = target.partition("#")
+            linked = page.parent / path if path else page
+            assert linked.exists(), (page.name, target)
+            assert not fragment or fragment in _anchors(linked), (page.name, target)
 
 
 def test_readme_names_every_command() -> None:
-    named = {line.split()[1] for line in _commands_in((PROJECT_ROOT / "README.md").read_text(encoding="utf-8"))}
+    named = {[*line.split(), ""][1] for line in _commands_in(README.read_text(encoding="utf-8"))}
 
     assert {name for name, command in COMMANDS.commands.items() if not command.hidden} <= named
 
@@ -216,8 +237,54 @@ def test_python_page_calls_have_the_documented_parameters() -> None:
     assert checked > 10
 
 
+def _table(page: Path, heading: str) -> list[list[str]]:
+    """The rows of the table with this first cell in its head; each as its cells."""
+    after = page.read_text(encoding="utf-8").partition(f"\n| {heading} |")[2].splitlines()[2:]
+    rows = itertools.takewhile(lambda line: line.startswith("|"), after)
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """Every text of a module; in place of the values in an f-string there is a NUL."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_readme_troubleshooting_has_messages_of_the_program() -> None:
+    texts = "\n".join(text for path in PACKAGE.rglob("*.py") for text in _texts(path))
+    messages = [message for row in _table(README, "message") for message in re.findall(r"^`(.+)`$", row[0])]
+
+    assert len(messages) > 8
+    assert [message for message in messages if message not in texts] == []
+
+
+def test_readme_lists_every_file_of_a_home() -> None:
+    cells = [row[0] for row in _table(README, "file in `~/.syft-creds`")]
+    named = {name.rstrip("/") for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+    home = Home(Path("/home"))
+    files = {getattr(home, name).name for name, value in vars(Home).items() if isinstance(value, property)}
+
+    assert named == files | {"secret.key"}
+
+
+def test_readme_lists_the_exit_codes_of_errors() -> None:
+    codes = {int(row[0]) for row in _table(README, "exit code")}
+    classes = [NotifyError, *_subclasses(NotifyError)]
+
+    assert {each.exit_code for each in classes} | set(RunState) | set(SetupExitCode) == codes
+
+
+def _subclasses(base: type[NotifyError]) -> Iterator[type[NotifyError]]:
+    for each in base.__subclasses__():
+        yield each
+        yield from _subclasses(each)
+
+
 def test_readme_first_screen_shows_both_commands() -> None:
-    first = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:24]
+    first = README.read_text(encoding="utf-8").splitlines()[:24]
 
     assert any("make demo" in line for line in first)
     assert any("make test" in line for line in first)

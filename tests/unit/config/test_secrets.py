@@ -251,7 +251,7 @@ def test_error_about_a_referenced_secret_shows_a_reason_without_it(box: Box) -> 
     relay = {"type": "smtp", "smtp_url": "smtps://mail.example", "password": "file:word"}
     box.configure({"transports": {"relay": relay}})
 
-    with pytest.raises(ConfigError, match="transports.relay.password: not allowed together with `smtp_url`"):
+    with pytest.raises(ConfigError, match=r"transports\.relay\.password: not allowed together with `smtp_url`"):
         load(box.home)
 
 
