@@ -11,7 +11,9 @@ import pytest
 
 from syftnotify.system.paths import Home
 from syftnotify.system.worker_lock import is_held
-from tests.support import ANA, OWNER, Box, mails_in
+from tests.support import ANA, OWNER, PROJECT_ROOT, Box, mails_in
+
+README = PROJECT_ROOT / "README.md"
 
 EXPECTED_MAILS = {
     ("peer_requested", OWNER): 1,
@@ -42,7 +44,7 @@ class Finished:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("demo")
     (folder / "tmp").mkdir()
-    done = Box(folder, env={"TMPDIR": str(folder / "tmp"), "COLUMNS": "200"}).notify("demo")
+    done = Box(folder, env={"TMPDIR": str(folder / "tmp"), "COLUMNS": "80"}).notify("demo")
     [home] = (folder / "tmp").glob("*/home")
     return Finished(folder, Home(home), done.returncode, done.stdout)
 
@@ -64,6 +66,20 @@ def test_demo_lists_every_mail_and_prints_one(demo: Finished) -> None:
     paths = re.findall(rf"{re.escape(str(demo.folder))}[^\s;,:]*", demo.words)
     assert [path for path in paths if path.endswith("/gallery/index.html")]
     assert all(Path(path).exists() for path in paths), paths
+
+
+def test_demo_output_is_that_of_the_readme(demo: Finished) -> None:
+    (block,) = re.findall(r"^```text\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    lines = iter(_normal(demo.words).splitlines())
+
+    for line in _normal(block).splitlines():
+        assert line == "..." or line in lines, f"{line!r} is not printed, or not in this order"
+
+
+def _normal(text: str) -> str:
+    """The output without what differs between two runs."""
+    text = re.sub(r"\S*/syftnotify-demo-\w+", "FOLDER", text)
+    return re.sub(r"pid \d+|\d+\.\d s|after \d+ s", "VALUE", text)
 
 
 def test_demo_leaves_nothing_running_and_no_other_file(demo: Finished) -> None:

@@ -11,10 +11,12 @@ import pytest
 import yaml
 
 from syftnotify.config.load import load
-from syftnotify.config.schema import Config
+from syftnotify.config.schema import Config, Serve
 from syftnotify.transports.registry import TRANSPORT_TYPES
+from tests.fakes.web import WebServer
 from tests.queries import json_list
 from tests.support import PROJECT_ROOT, Box
+from tests.trees import TREES, Disk
 
 DOCS = PROJECT_ROOT / "docs"
 OWNER, ANA, BO = "owner@example.org", "ana@uni.example", "bo@lab.example"
@@ -71,9 +73,10 @@ def _dry_run(box: Box) -> list[str]:
     return box.notify("run", "--dry-run", check=0).stdout.splitlines()[:-1]
 
 
+MARKDOWN = [*sorted(DOCS.rglob("*.md")), *sorted(PROJECT_ROOT.glob("*.md"))]
 SETTINGS = [
     (page.name, number, block)
-    for page in (*sorted(DOCS.glob("*.md")), PROJECT_ROOT / "README.md")
+    for page in MARKDOWN
     for number, block in enumerate(blocks(page.read_text(encoding="utf-8"), "yaml"))
     if set(yaml.safe_load(block)) <= Config.model_fields.keys() | {"routes+"}
 ]
@@ -108,6 +111,99 @@ def test_every_transport_type_has_an_example() -> None:
     }
 
     assert types == {"gmail", "smtp", "maildir", "slack", "discord", "webhook", "redis"}
+
+
+def test_every_code_block_is_run_or_checked() -> None:
+    """By the tests of this module and the named ones; a new block needs an entry, or a language of these."""
+    checked = {
+        ("README.md", "text"): "e2e/test_demo.py",
+        ("README.md", "python"): "e2e/test_readme.py",
+        ("api.md", "sh"): "e2e/test_centre.py",
+        ("api.md", "yaml"): __name__,
+        ("configuration.md", "yaml"): __name__,
+        **{("emitting.md", language): "e2e/test_emitting_docs.py" for language in ("sh", "text", "python")},
+        **{("layouts.md", language): __name__ for language in ("yaml", "sh", "python", "text")},
+        ("mails.md", "jinja"): __name__,
+        ("page.md", "nginx"): __name__,
+        ("page.md", "sh"): "integration/test_silences.py",
+        ("python.md", "python"): __name__,
+        ("routing.md", "yaml"): __name__,
+        ("transports.md", "yaml"): __name__,
+        ("webhooks.md", "python"): __name__,
+    }
+    found = {
+        (page.name, language)
+        for page in MARKDOWN
+        for language in re.findall(r"^ *```(\w+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+
+    assert found == checked.keys()
+    assert all((PROJECT_ROOT / "tests" / name).exists() for name in checked.values() if name != __name__)
+
+
+def test_headers_of_a_job_name_its_recipients(box: Box) -> None:
+    """The example of configuration.md, in the `config.yaml` of a job that fails."""
+    (block,) = [each for each in blocks(sections(DOCS / "configuration.md")["Routing"], "yaml") if "headers" in each]
+    configure(
+        box,
+        {
+            "recipients": {"allow": [ANA]},
+            "transports": {"box": {"type": "maildir"}, "team": {"type": "slack", "url": "env:SLACK_URL"}},
+        },
+    )
+    tree = TREES["D"](Disk(box.root), owner=OWNER)
+    box.notify("run", "--once", check=0)
+    tree.submit("survey", BO, config=yaml.safe_load(block))
+    tree.approve("survey", BO)
+    tree.run("survey", BO, code=1)
+
+    assert {tuple(line.split()[:2]) for line in _dry_run(box)} >= {("job_failed", ANA), ("job_failed", "#jobs")}
+
+
+def test_own_template_changes_the_mail(box: Box) -> None:
+    (block,) = blocks((DOCS / "mails.md").read_text(encoding="utf-8"), "jinja")
+    template = box.home.templates / "emails" / "job_approved.txt"
+    template.parent.mkdir(parents=True)
+    template.write_text(block)
+
+    box.notify("preview", "--check", str(box.home.templates), check=0)
+    assert "will run tonight." in box.notify("preview", "job_approved", check=0).stdout
+
+
+def test_webhook_receiver_verifies_a_request(box: Box, hook: WebServer) -> None:
+    (block,) = blocks((DOCS / "webhooks.md").read_text(encoding="utf-8"), "python")
+    secret = SECRETS["HOOK_SECRET"]
+    configure(
+        box,
+        {
+            "transports": {"oncall": {"type": "webhook", "url": hook.url, "secret": secret}},
+            "routes": [{"to": ["oncall"]}],
+        },
+    )
+    box.notify("test", "oncall", check=0)
+    names: dict[str, Any] = {"request": hook.requests[0]}
+    exec(block.replace("whsec_...", secret), names)
+
+    assert names["event"]["event"] == "test"
+
+
+def test_python_page_imports_work() -> None:
+    (block,) = blocks((DOCS / "python.md").read_text(encoding="utf-8"), "python")
+
+    exec(block, {})
+
+
+def test_proxy_example_passes_what_the_server_reads() -> None:
+    """The headers behind a proxy, and the port: test_page_access.py shows what they do."""
+    (block,) = blocks((DOCS / "page.md").read_text(encoding="utf-8"), "nginx")
+
+    assert f":{Serve().port};" in block
+    assert set(re.findall(r"proxy_set_header (\S+)", block)) == {
+        "Host",
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+        "Remote-User",
+    }
 
 
 def test_example_files_of_layouts_are_notified(box: Box) -> None:

@@ -16,6 +16,7 @@ import typer
 
 import syftnotify
 from syftnotify.cli.app import app
+from syftnotify.cli.init import SetupExitCode
 from syftnotify.config.schema import Config
 from syftnotify.core.errors import NotifyError
 from syftnotify.services.status import RunState
@@ -272,7 +273,7 @@ def test_readme_lists_every_file_of_a_home() -> None:
 
 def test_readme_lists_the_exit_codes_of_errors() -> None:
     codes = {int(row[0]) for row in _table(README, "exit code")}
-    classes = [NotifyError, *_subclasses(NotifyError)]
+    classes: list[type[NotifyError]] = [NotifyError, *_subclasses(NotifyError)]
 
     assert {each.exit_code for each in classes} | set(RunState) | set(SetupExitCode) == codes
 
