@@ -13,4 +13,5 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 html_theme = "furo"
+html_extra_path = ["site"]  # leads from the top of the site to its first page
 html_title = f"syftnotify {release}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+import yaml
 
 import syftnotify
 from syftnotify.cli.app import app
@@ -47,8 +48,23 @@ PAGES = [
 ]
 
 
+ISSUE_FORMS = sorted((PROJECT_ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml"))
+
+
+def test_issue_forms_are_complete() -> None:
+    """https://docs.github.com/en/communities/using-templates-to-encourage-useful-issues-and-pull-requests"""
+    assert len(ISSUE_FORMS) == 3
+    for form in ISSUE_FORMS:
+        content = yaml.safe_load(form.read_text(encoding="utf-8"))
+        inputs = [part for part in content["body"] if part["type"] != "markdown"]
+        assert content["name"]
+        assert content["description"]
+        assert all(part["attributes"]["label"] for part in inputs)
+        assert len({part["id"] for part in inputs}) == len(inputs)
+
+
 def test_page_commands_and_options_exist() -> None:
-    for page in PAGES:
+    for page in [*PAGES, *ISSUE_FORMS]:
         known = COMMANDS.commands
         for line in _commands_in(page.read_text(encoding="utf-8")):
             _, command, *rest = line.split() if " " in line else ["notify", "--version"]
@@ -59,6 +75,7 @@ def test_page_commands_and_options_exist() -> None:
                 assert rest[0] in found.commands, (page.name, line)
                 found = found.commands[rest.pop(0)]
             options = {option for param in found.params for option in (*param.opts, *param.secondary_opts)}
+            options |= {"-h", "--help"}
             for argument in rest:
                 if argument.startswith("-"):
                     assert argument.split("=")[0] in options, (page.name, line)
